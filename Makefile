@@ -1,0 +1,56 @@
+# Everything a maintainer runs. `make help` lists it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# What a Debian-like machine must have to build and test; `make deps` installs what is missing.
+BUILD_PACKAGES := autoconf automake binutils ca-certificates gcc libc6-dev libltdl-dev libtool make patch perl python3-venv xz-utils
+TEST_PACKAGES := dbus iproute2 libpam0g mmdebstrap procps shellcheck systemd systemd-container
+
+.DEFAULT_GOAL := help
+.PHONY: help deps venv build release demo test test-unit test-build test-container lint bench-install clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## install what building and testing need from Debian's packages (root)
+	@sh tests/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
+
+venv: $(BIN)/.ready ## the Python environment of the builder and the tests
+
+$(BIN)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[build,test]'
+	touch $@
+
+build: deps venv ## dist/littlest-hub-VERSION-Linux-x86_64.sh, compressed quickly
+	$(BIN)/python -m construct
+
+release: deps venv ## the same, compressed as small as it gets
+	$(BIN)/python -m construct --release
+
+demo: deps venv ## build, install in a throw-away machine, run a notebook cell (ONCE=1: then stop)
+	$(BIN)/python -m tests.demo $(if $(ONCE),--once)
+
+test: deps venv lint ## every test: unit, build and container tiers
+	$(BIN)/pytest
+
+test-unit: venv ## pure logic; no root, no network
+	$(BIN)/pytest -m unit
+
+test-build: deps venv ## the installer file and its contract
+	$(BIN)/pytest -m build
+
+test-container: deps venv ## everything on booted systemd machines (root)
+	$(BIN)/pytest -m container
+
+lint: venv ## ruff, mypy --strict, shellcheck
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	shellcheck construct/*.sh recipe/*/*.sh tests/*.sh .ci/run
+
+bench-install: deps venv ## install time beside plain tar, size beside the sum of the packages
+	$(BIN)/python -m tests.bench.install
+
+clean: ## remove what was built here (the cache stays)
+	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache
