@@ -1,0 +1,242 @@
+"""A person with a browser, without the browser: logs in, starts their server, runs cells.
+
+Does what JupyterHub's and JupyterLab's pages do: cookies, hidden XSRF fields, OAuth redirects, a
+kernel over a websocket.
+"""
+
+import html
+import json
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from urllib.parse import urlsplit
+
+import httpx
+import websocket
+
+from tests.eventually import eventually
+
+
+class RefusedError(AssertionError):
+    """The hub did not let the person do what they asked; the message has its answer."""
+
+
+class CellError(AssertionError):
+    """The cell raised; the message is its traceback."""
+
+
+class Person:
+    """`with Person("http://10.1.2.3", "alice", password) as alice:` one browser session.
+
+    Args:
+        url: the hub's public URL, as typed into the address bar.
+        timeout_s: of each single request.
+    """
+
+    def __init__(self, url: str, name: str, password: str, *, timeout_s: float = 30) -> None:
+        self.url = url.rstrip("/")
+        self.name = name
+        self.password = password
+        self.browser = httpx.Client(
+            base_url=self.url, follow_redirects=True, timeout=timeout_s, trust_env=False
+        )
+
+    def __enter__(self) -> "Person":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.browser.close()
+
+    def log_in(self) -> None:
+        """Fill in the login form.
+
+        Raises:
+            RefusedError: wrong password, or a person who may not use this hub.
+        """
+        form = self.browser.get("/hub/login")
+        fields = {"username": self.name, "password": self.password, **_hidden_fields(form)}
+        answer = self.browser.post("/hub/login", data=fields)
+        if answer.status_code != 200 or answer.url.path.startswith("/hub/login"):
+            raise RefusedError(f"{answer.status_code} {answer.url}: {_visible_text(answer)}")
+
+    def start_server(self, *, timeout_s: float = 60, server: str = "", **options: str) -> None:
+        """Start the user server, wait until it is ready, and log in to it as the browser does.
+
+        Args:
+            timeout_s: until it is ready.
+            server: name of a named server.
+            options: the spawner's form, where it has one.
+
+        Raises:
+            RefusedError: the hub refused, or the spawn failed.
+            NotInTimeError: it is not ready yet.
+        """
+        path = f"users/{self.name}/servers/{server}" if server else f"users/{self.name}/server"
+        answer = self._api("POST", path, json=options)
+        if answer.status_code not in {201, 202}:
+            raise RefusedError(f"{answer.status_code}: {answer.text}")
+        eventually(lambda: self._is_ready(server), timeout_s, f"{self.name}'s server")
+        # Answers a chain of redirects to the hub and back that leaves the server's own cookies.
+        page = self.browser.get(f"{self._server_path(server)}/lab")
+        if page.status_code != 200:
+            raise RefusedError(f"{page.status_code} {page.url}: {_visible_text(page)}")
+
+    def stop_server(self, *, server: str = "") -> None:
+        """Stop the user server; returns when the hub has accepted, which may be earlier."""
+        path = f"users/{self.name}/servers/{server}" if server else f"users/{self.name}/server"
+        answer = self._api("DELETE", path)
+        if answer.status_code not in {202, 204}:
+            raise RefusedError(f"{answer.status_code}: {answer.text}")
+
+    def open_kernel(self, *, server: str = "") -> "Kernel":
+        """Start a Python kernel on the running user server and connect to it."""
+        path = self._server_path(server)
+        token = self._xsrf_token(f"{path}/")
+        answer = self.browser.post(
+            f"{path}/api/kernels", json={"name": "python3"}, headers={"X-XSRFToken": token}
+        )
+        if answer.status_code != 201:
+            raise RefusedError(f"{answer.status_code}: {answer.text}")
+        return self.connect(answer.json()["id"], server=server)
+
+    def connect(self, kernel_id: str, *, server: str = "") -> "Kernel":
+        """Open the websocket of a kernel that runs already."""
+        session = uuid.uuid4().hex
+        path = f"{self._server_path(server)}/api/kernels/{kernel_id}/channels"
+        address = urlsplit(self.url)
+        scheme = {"http": "ws", "https": "wss"}[address.scheme]
+        channels = websocket.create_connection(
+            f"{scheme}://{address.netloc}{path}?session_id={session}",
+            cookie=self._cookies(path),
+            origin=self.url,
+            timeout=30,
+        )
+        return Kernel(kernel_id, channels)
+
+    def run_cell(self, code: str, *, timeout_s: float = 60) -> str:
+        """Run one cell in a kernel of its own, as `Kernel.run`."""
+        with self.open_kernel() as kernel:
+            return kernel.run(code, timeout_s=timeout_s)
+
+    def _server_path(self, server: str) -> str:
+        return f"/user/{self.name}/{server}".rstrip("/")
+
+    def _is_ready(self, server: str) -> bool:
+        answer = self._api("GET", f"users/{self.name}")
+        assert answer.status_code == 200, f"{answer.status_code}: {answer.text}"
+        model = answer.json()["servers"].get(server)
+        if model is None:
+            raise RefusedError(f"the spawn of {self.name}'s server failed; the hub's log says why")
+        return bool(model["ready"])
+
+    def _api(self, method: str, path: str, *, json: object = None) -> httpx.Response:
+        if not self._cookie("_xsrf", "/hub/"):
+            self.browser.get("/hub/home")
+        headers = {"X-XSRFToken": self._xsrf_token("/hub/"), "Referer": f"{self.url}/hub/home"}
+        return self.browser.request(method, f"/hub/api/{path}", json=json, headers=headers)
+
+    def _xsrf_token(self, path: str) -> str:
+        return self._cookie("_xsrf", path) or ""
+
+    def _cookie(self, name: str, path: str) -> str | None:
+        """The cookie of exactly this path: the hub and each server have one of the same name."""
+        for cookie in self.browser.cookies.jar:
+            if cookie.name == name and cookie.path == path:
+                return cookie.value
+        return None
+
+    def _cookies(self, path: str) -> str:
+        """The Cookie header of a request for `path`, longest path first as browsers send it."""
+        sent = [c for c in self.browser.cookies.jar if path.startswith(c.path)]
+        sent.sort(key=lambda cookie: len(cookie.path), reverse=True)
+        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in sent)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One websocket to one kernel. Leaving the `with` block closes it; the kernel lives on."""
+
+    id: str
+    channels: websocket.WebSocket
+
+    def __enter__(self) -> "Kernel":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.channels.close()
+
+    def run(self, code: str, *, timeout_s: float = 60) -> str:
+        """Execute a cell and return what a person would see below it.
+
+        Raises:
+            CellError: the code raised.
+            websocket.WebSocketException: the connection broke, or nothing came for `timeout_s`.
+        """
+        request_id = uuid.uuid4().hex
+        self.channels.settimeout(timeout_s)
+        self.channels.send(json.dumps(_execute_request(request_id, code)))
+        output: list[str] = []
+        # The answer on the shell channel and the output on the iopub channel come in any order.
+        replied = idle = False
+        while not (replied and idle):
+            message = json.loads(self.channels.recv())
+            if message.get("parent_header", {}).get("msg_id") != request_id:
+                continue
+            kind, content = message["header"]["msg_type"], message["content"]
+            if kind == "error":
+                raise CellError("\n".join(content["traceback"]))
+            if kind == "stream":
+                output.append(content["text"])
+            elif kind in {"execute_result", "display_data"}:
+                output.append(content["data"]["text/plain"])
+            replied = replied or kind == "execute_reply"
+            idle = idle or (kind == "status" and content["execution_state"] == "idle")
+        return "".join(output)
+
+
+def _execute_request(request_id: str, code: str) -> dict[str, object]:
+    """The message, after jupyter_client's "Messaging in Jupyter", protocol 5.3."""
+    return {
+        "channel": "shell",
+        "header": {
+            "msg_id": request_id,
+            "msg_type": "execute_request",
+            "session": request_id,
+            "username": "",
+            "date": "",
+            "version": "5.3",
+        },
+        "parent_header": {},
+        "metadata": {},
+        "content": {"code": code, "silent": False, "store_history": True, "allow_stdin": False},
+        "buffers": [],
+    }
+
+
+def _hidden_fields(page: httpx.Response) -> dict[str, str]:
+    tags: Sequence[str] = re.findall(r"<input\b[^>]*>", page.text)
+    fields = [dict(re.findall(r'([\w-]+)="([^"]*)"', tag)) for tag in tags]
+    return {
+        field["name"]: html.unescape(field.get("value", ""))
+        for field in fields
+        if field.get("type") == "hidden" and "name" in field
+    }
+
+
+def _visible_text(page: httpx.Response) -> str:
+    """A page's words, for an error message."""
+    unseen = r"<(script|noscript|style|head)\b.*?</\1>|<[^>]+>"
+    words = html.unescape(re.sub(unseen, " ", page.text, flags=re.DOTALL)).split()
+    return " ".join(words)[:300]

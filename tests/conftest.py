@@ -1,0 +1,75 @@
+"""What every tier shares: the installer under test, machines or the reason for none, journals."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests.machine import Machine, why_no_machines
+
+TESTS = Path(__file__).parent
+# In the order they run: what is cheap and explains most comes first.
+TIERS = ("unit", "build", "container")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--installer",
+        type=Path,
+        metavar="PATH",
+        help="test this .sh, whichever way it was built; default: build one (cached)",
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its tier, the directory it is in, and run the tiers in order."""
+    for item in items:
+        item.add_marker(_tier(item))
+    items.sort(key=lambda item: TIERS.index(_tier(item)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Without machines a laptop skips the container tier; continuous integration must have them."""
+    if _tier(item) != "container":
+        return
+    if reason := why_no_machines():
+        if os.environ.get("CI"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the end of each running machine's journal to the report of a failure."""
+    report = yield
+    if report.failed:
+        for machine in Machine.running:
+            title = f"journal of {machine.image.suite} at {machine.address}"
+            report.sections.append((title, machine.journal(lines=150)))
+    return report
+
+
+@pytest.fixture(scope="session")
+def installer(pytestconfig: pytest.Config) -> Path:
+    """The .sh under test: `--installer`, or built now from this checkout."""
+    given: Path | None = pytestconfig.getoption("--installer")
+    if given is not None:
+        assert given.is_file(), f"--installer {given}: no such file"
+        return given.resolve()
+    output = TESTS.parent / "dist"
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        subprocess.run(
+            [sys.executable, "-m", "construct", "--output", output], cwd=TESTS.parent, check=True
+        )
+    return max(output.glob("littlest-hub-*.sh"), key=lambda path: path.stat().st_mtime)
+
+
+def _tier(item: pytest.Item) -> str:
+    return item.path.relative_to(TESTS).parts[0]

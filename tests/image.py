@@ -1,0 +1,144 @@
+"""Root directories of plain Debian servers, made by mmdebstrap, cached by their ingredients."""
+
+import fcntl
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+# What a freshly installed server has and a minimal bootstrap lacks. No Python, so that none leaks
+# into the hub, and no compiler.
+SERVER_PACKAGES = ("dbus", "libpam-systemd", "login", "passwd", "systemd-sysv", "udev")
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+BOOTSTRAP = [
+    "--quiet",
+    "--variant=minbase",
+    "--format=directory",
+    # Each machine gets its own name and resolver.
+    '--customize-hook=rm -f "$1/etc/hostname" "$1/etc/resolv.conf"',
+]
+
+
+class ImageError(RuntimeError):
+    """An image could not be made on this machine; the message says why."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A Debian release (`bullseye`, `bookworm`, …) as a server, with more packages if named."""
+
+    suite: str
+    packages: tuple[str, ...] = ()
+
+    def root(self) -> Path:
+        """The image's directory, made first if the cache does not have it yet.
+
+        Nobody may write to it: a machine lays its own changes over it.
+
+        Raises:
+            ImageError: the machine's apt sources or mmdebstrap cannot give it.
+        """
+        sources = apt_sources(self.suite)
+        packages = sorted({*SERVER_PACKAGES, *self.packages})
+        options = [*BOOTSTRAP, f"--include={','.join(packages)}", self.suite]
+        content = "\n".join([*options, *sources])
+        key = hashlib.sha256(content.encode()).hexdigest()[:16]
+        images = cache_directory() / "images"
+        root = images / f"{self.suite}-{key}"
+        with _locked(images / f".{root.name}.lock"):
+            if not root.exists():
+                _bootstrap(options, sources, root)
+        return root
+
+
+def cache_directory() -> Path:
+    """Where what can be made again is kept: `$LITTLEST_HUB_CACHE`, or in the user's cache."""
+    if chosen := os.environ.get("LITTLEST_HUB_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "littlest-hub"
+
+
+def apt_sources(suite: str) -> list[str]:
+    """The machine's own Debian archive as one-line sources of another release.
+
+    Only the release itself, without updates and security: the same everywhere, and still there
+    when a release's updates have moved to the archive. apt itself is asked, so every way of
+    writing sources is understood (apt-get(8), `indextargets`).
+
+    Raises:
+        ImageError: apt is missing or has no Debian archive among its sources.
+    """
+    own_suite = _os_release().get("VERSION_CODENAME", "")
+    apt_get = shutil.which("apt-get")
+    if _os_release().get("ID") != "debian" or apt_get is None:
+        raise ImageError("images are made from a Debian machine's own apt sources; this is not one")
+    rows = subprocess.run(
+        [apt_get, "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    archives = sorted({tuple(row.split()) for row in rows if row.split()[1] == own_suite})
+    if not archives:
+        raise ImageError(f"apt's sources have no release named {own_suite!r}; run apt-get update?")
+    options = f" [signed-by={KEYRING}]" if KEYRING.exists() else ""
+    return [f"deb{options} {uri} {suite} {component}" for uri, _, component in archives]
+
+
+def _bootstrap(options: Sequence[str], sources: Sequence[str], root: Path) -> None:
+    mmdebstrap = shutil.which("mmdebstrap")
+    if mmdebstrap is None:
+        raise ImageError("mmdebstrap is not installed: make deps")
+    started_s = time.monotonic()
+    print(f"machine image {root.name}: bootstrapping …", file=sys.stderr)
+    unfinished = root.with_name(f".{root.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    command = [mmdebstrap, *options, str(unfinished), "-"]
+    done = subprocess.run(
+        command,
+        input="\n".join(sources) + "\n",
+        capture_output=True,
+        text=True,
+        env={**os.environ, **_apt_proxy()},
+    )
+    if done.returncode != 0:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        tail = "\n".join(done.stderr.splitlines()[-20:])
+        raise ImageError(f"{shlex.join(command)} failed ({done.returncode}):\n{tail}")
+    unfinished.rename(root)
+    print(f"machine image {root.name}: {time.monotonic() - started_s:.0f} s", file=sys.stderr)
+
+
+def _apt_proxy() -> dict[str, str]:
+    """The proxy of the machine's apt configuration, which mmdebstrap does not read by itself."""
+    proxy = subprocess.run(
+        ["apt-config", "dump", "--format", "%v", "Acquire::http::Proxy"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    return {"http_proxy": proxy} if proxy else {}
+
+
+def _os_release() -> dict[str, str]:
+    try:
+        lines = Path("/etc/os-release").read_text().splitlines()
+    except FileNotFoundError:
+        return {}
+    pairs = (line.partition("=") for line in lines if "=" in line)
+    return {key: "".join(shlex.split(value)) for key, _, value in pairs}
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
