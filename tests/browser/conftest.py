@@ -1,0 +1,47 @@
+"""A hub on a machine, and a real Chromium in front of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+
+from tests.hub import Hub
+from tests.machine import Machine
+
+CHROMIUM = Path("/usr/bin/chromium")
+CHROMEDRIVER = Path("/usr/bin/chromedriver")
+
+
+@pytest.fixture(scope="module")
+def hub(installer: Path) -> Iterator[Hub]:
+    """A hub on Debian 12 whose only user, and administrator, is `alice`."""
+    with Machine("bookworm") as machine:
+        yield Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "alice"})
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Chrome]:
+    """A browser that nobody has used before, and that talks to nobody but the hub."""
+    options = ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",  # the tests are root, which Chromium's sandbox refuses
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--no-proxy-server",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--window-size=1400,1000",
+        f"--user-data-dir={tmp_path}",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    chrome = Chrome(options=options, service=ChromeService(str(CHROMEDRIVER)))
+    try:
+        yield chrome
+    finally:
+        chrome.quit()
