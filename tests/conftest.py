@@ -1,13 +1,12 @@
 """What every tier shares: the installer under test, machines or the reason for none, journals."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
+from tests.hub import build_installer
 from tests.machine import Machine, why_no_machines
 
 TESTS = Path(__file__).parent
@@ -62,13 +61,9 @@ def installer(pytestconfig: pytest.Config) -> Path:
     if given is not None:
         assert given.is_file(), f"--installer {given}: no such file"
         return given.resolve()
-    output = TESTS.parent / "dist"
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
-        subprocess.run(
-            [sys.executable, "-m", "construct", "--output", output], cwd=TESTS.parent, check=True
-        )
-    return max(output.glob("littlest-hub-*.sh"), key=lambda path: path.stat().st_mtime)
+        return build_installer()
 
 
 def _tier(item: pytest.Item) -> str:

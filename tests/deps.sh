@@ -1,15 +1,28 @@
 #!/bin/sh
-# Install the named Debian packages that are missing; as root quietly, otherwise say what to run.
+# usage: deps.sh [--optional] PACKAGE...
+# Install the Debian packages that are missing; without root say which they are, and fail unless
+# they are optional.
 set -eu
 
+optional=
+if [ "$1" = --optional ]; then
+    optional=yes
+    shift
+fi
+if ! command -v dpkg-query >/dev/null; then
+    echo "not a Debian-like machine: install the likes of $*" >&2
+    exit 0
+fi
 missing=
 for package in "$@"; do
-    dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
+    dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed ||
+        missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" -ne 0 ]; then
     echo "missing packages; as root: apt-get install --no-install-recommends$missing" >&2
-    exit 1
+    [ -n "$optional" ]
+    exit
 fi
 echo "installing$missing" >&2
 export DEBIAN_FRONTEND=noninteractive

@@ -12,7 +12,7 @@ class NotInTimeError(AssertionError):
 
 
 def eventually(
-    predicate: Callable[[], Value], timeout_s: float, what: str, *, interval_s: float = 0.1
+    predicate: Callable[[], Value | None], timeout_s: float, what: str, *, interval_s: float = 0.1
 ) -> Value:
     """Call `predicate` until it returns something true, and return that.
 

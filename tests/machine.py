@@ -10,6 +10,7 @@ own name.
 import contextlib
 import functools
 import os
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -99,10 +100,10 @@ class Machine:
 
     def _boot(self, cleanup: contextlib.ExitStack) -> None:
         image = self.image.root()
-        directory = Path(tempfile.mkdtemp(prefix="littlest-hub-machine-"))
+        name = f"hub-{secrets.token_hex(4)}"
+        directory = Path(tempfile.mkdtemp(prefix=f"littlest-{name}-"))
         cleanup.callback(directory.rmdir)
         console = cleanup.enter_context(tempfile.TemporaryFile(mode="w+"))  # noqa: SIM115
-        name = f"hub-{directory.name.removeprefix('littlest-hub-machine-').replace('_', '-')}"
         cgroup = _cgroup_mount() / directory.name
         cgroup.mkdir()
         cleanup.callback(_remove_cgroup, cgroup)
@@ -119,7 +120,7 @@ class Machine:
             text=True,
             start_new_session=True,
         )
-        cleanup.callback(_stop, launcher)
+        cleanup.callback(_kill, launcher)
         try:
             eventually(lambda: _has_own_network(launcher.pid), 10, "the network namespace")
             self.address = cleanup.enter_context(_network(launcher))
@@ -129,7 +130,7 @@ class Machine:
             )
             if self.booted:
                 eventually(self._is_up, 60, "systemd to have started everything")
-        except (NotInTimeError, BrokenPipeError) as error:
+        except (MachineError, NotInTimeError, BrokenPipeError) as error:
             console.seek(0)
             tail = "".join(console.readlines()[-30:])
             raise MachineError(f"{self.image.suite} did not boot: {error}\n{tail}") from error
@@ -167,37 +168,13 @@ class Machine:
                 timeout=timeout_s,
             )
         except subprocess.TimeoutExpired as error:
-            raise MachineError(f"{argv} took more than {timeout_s:g} s") from error
+            printed = (error.stdout or b"") + (error.stderr or b"")
+            raise MachineError(
+                f"{argv} took more than {timeout_s:g} s:\n{printed.decode(errors='replace')}"
+            ) from error
         if check and done.returncode != 0:
             raise MachineError(f"{argv} exited with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done
-
-    @contextlib.contextmanager
-    def background(
-        self,
-        command: Sequence[str | Path],
-        *,
-        env: Mapping[str, str] | None = None,
-        user: str = "root",
-    ) -> Iterator[subprocess.Popen[str]]:
-        """A command that goes on while the block runs, then gets SIGTERM (after 15 s SIGKILL).
-
-        Its output is one pipe, `stdout`.
-        """
-        with subprocess.Popen(
-            self._enter([str(word) for word in command], user),
-            env=_login_environment(user, env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        ) as process:
-            try:
-                yield process
-            finally:
-                process.terminate()
-                _stop(process, after_s=15)
 
     def _enter(self, argv: Sequence[str], user: str) -> list[str]:
         """The command as seen from here: into the machine's cgroup, then into its namespaces.
@@ -329,12 +306,9 @@ def _remove_cgroup(cgroup: Path) -> None:
         Path(directory).rmdir()
 
 
-def _stop(process: subprocess.Popen[str], *, after_s: float = 0) -> None:
-    try:
-        process.wait(timeout=after_s)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def _kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
 
 
 def _has_own_network(pid: int) -> bool:
@@ -387,7 +361,8 @@ def _descendant(launcher: subprocess.Popen[str], name: str) -> int:
 
     nspawn has several children that come and go; init is the one that carries its own name.
     """
-    assert launcher.poll() is None, f"the launcher ended with {launcher.returncode}"
+    if launcher.poll() is not None:
+        raise MachineError(f"the launcher ended with {launcher.returncode}")
     parents: dict[int, int] = {}
     named: list[int] = []
     for stat in Path("/proc").glob("[0-9]*/stat"):

@@ -1,0 +1,22 @@
+"""One machine with one hub for all tests that leave it as they found it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hub import Hub
+from tests.machine import Machine
+
+# PAM decides alone: every account of the machine may log in.
+EVERYBODY = "c.Authenticator.allow_all = True\n"
+
+
+@pytest.fixture(scope="session")
+def hub(installer: Path) -> Iterator[Hub]:
+    """A hub on Debian 12 that lets every system user in; its administrator is `boss`."""
+    with Machine("bookworm") as machine:
+        hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
+        hub.write_fragment("20-everybody.py", EVERYBODY)
+        hub.reload()
+        yield hub

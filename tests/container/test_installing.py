@@ -1,0 +1,142 @@
+"""What an administrator gets from one run of the installer."""
+
+import re
+import secrets
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.layout import DEFAULT_BASE, Layout
+from tests.client import Person, RefusedError
+from tests.container.conftest import EVERYBODY
+from tests.eventually import eventually
+from tests.hub import Hub
+from tests.machine import Machine
+
+WHO_AM_I = "import getpass\nprint(getpass.getuser(), sum(range(10)))"
+
+
+@pytest.mark.parametrize("suite", ["bullseye", "bookworm", "trixie"])
+def test_it_installs_without_network_and_serves_a_notebook(suite: str, installer: Path) -> None:
+    with Machine(suite) as machine:
+        routes = machine.read("/proc/net/route").splitlines()[1:]
+        assert all(line.split()[1] != "00000000" for line in routes), "the machine has a way out"
+
+        hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "alice"})
+
+        with hub.person("alice") as alice:
+            alice.start_server()
+            assert alice.run_cell(WHO_AM_I) == "alice 45\n"
+            assert alice.browser.get("/hub/admin").status_code == 200
+        assert machine.systemctl("--failed", "--plain", "--no-legend").stdout == ""
+
+
+def test_a_second_base_directory_serves_beside_the_first(installer: Path) -> None:
+    with Machine() as machine:
+        first = Hub.install(machine, installer)
+        second = Hub.install(machine, installer, base=Path("/srv/physics"))
+        assert first.url != second.url
+        password = secrets.token_urlsafe()
+        machine.add_user("alice", password)
+
+        for hub in (first, second):
+            hub.write_fragment("20-everybody.py", EVERYBODY)
+            hub.reload()
+        with (
+            Person(first.url, "alice", password) as here,
+            Person(second.url, "alice", password) as there,
+        ):
+            for alice in (here, there):
+                alice.log_in()
+                alice.start_server()
+            assert here.run_cell(WHO_AM_I) == there.run_cell(WHO_AM_I) == "alice 45\n"
+            executable = "import sys\nprint(sys.executable)"
+            assert here.run_cell(executable).startswith("/opt/littlest-hub/releases/")
+            assert there.run_cell(executable).startswith("/srv/physics/releases/")
+
+
+def test_installing_a_second_time_changes_no_byte(hub: Hub) -> None:
+    before, pid = hub.snapshot(), hub.main_pid()
+    hub.machine.run([hub.path("hub/bin/littlest-hub"), "install"])
+    assert hub.snapshot() == before
+    assert hub.main_pid() == pid
+
+
+def test_it_serves_when_the_installer_ran_under_umask_077(installer: Path) -> None:
+    with Machine() as machine:
+        hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "alice"}, umask=0o077)
+        with hub.person("alice") as alice:
+            alice.start_server()
+            assert alice.run_cell(WHO_AM_I) == "alice 45\n"
+
+
+def test_nobody_may_log_in_until_a_fragment_says_who(installer: Path) -> None:
+    with Machine() as machine:
+        said = machine.install(installer).stdout
+        hub = Hub.found_on(machine)
+        assert "c.Authenticator.allowed_users" in said
+        assert str(hub.layout.fragments) in said
+
+        with pytest.raises(RefusedError, match="403"), hub.person("alice"):
+            pass
+
+
+def test_a_port_in_use_is_refused_leaves_nothing_and_the_next_port_works(installer: Path) -> None:
+    with Machine() as machine:
+        machine.run(["systemd-run", "systemd-socket-activate", "--listen=8080", "cat"])
+        # The port is taken a moment after the unit has started.
+        eventually(lambda: ":1F90 " in machine.read("/proc/net/tcp6"), 10, "port 8080 to be taken")
+        before = _everything(machine)
+
+        refused = machine.install(installer, env={"LITTLEST_HUB_PORT": "8080"}, check=False)
+
+        assert refused.returncode == 1
+        assert "LITTLEST_HUB_PORT=8080" in refused.stdout + refused.stderr
+        assert _everything(machine) == before
+        hub = Hub.install(machine, installer, env={"LITTLEST_HUB_PORT": "8081"})
+        assert hub.url.endswith(":8081")
+
+
+def test_services_that_do_not_start_leave_nothing_and_a_retry_works(installer: Path) -> None:
+    with Machine() as machine:
+        # A drop-in for units that do not exist yet: whatever the cause, the hub cannot start.
+        drop_in = f"/etc/systemd/system/{Layout(DEFAULT_BASE).hub_service}.d/broken.conf"
+        machine.put(drop_in, "[Service]\nExecStartPre=/bin/false\n")
+        before = _everything(machine)
+
+        failed = machine.install(installer, check=False)
+
+        assert failed.returncode == 1, failed.stdout
+        assert "littlest-hub.service" in failed.stdout + failed.stderr
+        assert _everything(machine) == before
+        machine.run(["rm", drop_in])
+        assert Hub.install(machine, installer).answers()
+
+
+def test_without_a_running_systemd_it_enables_everything_and_says_what_to_do(
+    installer: Path,
+) -> None:
+    with Machine(booted=False) as machine:
+        said = machine.install(installer).stdout
+        assert re.search(r"systemctl|boot", said), said
+        wanted = machine.run(["ls", "/etc/systemd/system/multi-user.target.wants"]).stdout.split()
+        sockets = machine.run(["ls", "/etc/systemd/system/sockets.target.wants"]).stdout.split()
+        assert {"littlest-hub.service", "littlest-hub-proxy.service"} <= set(wanted)
+        assert {"littlest-hub.socket", "littlest-hub-proxy.socket"} <= set(sockets)
+
+
+def test_uninstalling_takes_everything_away_but_the_state(installer: Path) -> None:
+    with Machine() as machine:
+        hub = Hub.install(machine, installer)
+        machine.run([hub.path("hub/bin/littlest-hub"), "uninstall"])
+        units = machine.systemctl("list-unit-files", "littlest-hub*", "--no-legend", check=False)
+        assert units.stdout == ""
+        assert machine.run(["ls", hub.path("releases")], check=False).stdout == ""
+
+
+def _everything(machine: Machine) -> str:
+    """Every file an installation could leave, every unit and every process of ours."""
+    files = "find /etc /opt /srv /usr/local -printf '%p %m %u %g %l\n' | LC_ALL=C sort"
+    units = "systemctl list-units --all --plain --no-legend 'littlest-hub*' | cut -d ' ' -f 1"
+    processes = "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -o 'bin/[j]upyterhub\\|[t]raefik'"
+    return machine.run(["sh", "-c", f"{files}; {units}; {processes}; true"]).stdout

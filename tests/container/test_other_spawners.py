@@ -1,0 +1,56 @@
+"""The base is not married to its default spawner."""
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import slurm
+from tests.client import Person
+from tests.container.conftest import EVERYBODY
+from tests.hub import Hub
+from tests.machine import Machine
+
+CATALOGUE = "share/littlest-hub/jupyterhub_config.d"
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Path:
+    """The repository's ready fragments."""
+    return Path(__file__).parents[2] / "jupyterhub_config.d"
+
+
+@pytest.fixture(scope="module")
+def cluster_hub(installer: Path) -> Iterator[Hub]:
+    """A hub on the only node of a Slurm cluster."""
+    with Machine("bookworm", packages=slurm.PACKAGES) as machine:
+        slurm.start(machine)
+        yield Hub.install(machine, installer)
+
+
+def test_a_fragment_makes_slurm_run_the_server_as_a_job(cluster_hub: Hub) -> None:
+    machine = cluster_hub.machine
+    shipped = machine.read(cluster_hub.path(f"hub/{CATALOGUE}/50-slurm.py"))
+    cluster_hub.write_fragment("20-everybody.py", EVERYBODY)
+    with cluster_hub.fragment("50-slurm.py", shipped), cluster_hub.person("alice") as alice:
+        alice.start_server(timeout_s=90)
+        who = "import getpass, os\nprint(getpass.getuser(), os.environ['SLURM_JOB_ID'])"
+        user, job = alice.run_cell(who).split()
+        assert user == "alice"
+        jobs = machine.run(["squeue", "--noheader", "--format=%i %u %T"]).stdout.splitlines()
+        assert f"{job} alice RUNNING" in jobs
+
+
+def test_a_fragment_spawns_for_people_who_are_no_system_users(hub: Hub, catalogue: Path) -> None:
+    password = secrets.token_urlsafe()
+    fragment = (catalogue / "40-no-system-users.py").read_text()
+    with (
+        hub.fragment("40-no-system-users.py", fragment.replace("CHANGE-ME", password)),
+        Person(hub.url, "ada", password) as ada,
+    ):
+        assert hub.machine.run(["id", "ada"], check=False).returncode != 0
+        ada.log_in()
+        ada.start_server()
+        assert ada.run_cell("6 * 7") == "42"
+        ada.stop_server()

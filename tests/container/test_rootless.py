@@ -1,0 +1,39 @@
+"""Without root: the same installer into a home directory, the hub in the foreground."""
+
+import secrets
+from pathlib import Path
+
+from tests.client import Person
+from tests.eventually import eventually
+from tests.hub import Greeting
+from tests.machine import Machine
+
+
+def test_a_user_installs_at_home_and_serves_a_notebook(installer: Path) -> None:
+    with Machine() as machine:
+        machine.add_user("alice", secrets.token_urlsafe())
+        machine.install(installer, user="alice", env={"LITTLEST_HUB_BASE": "/home/alice/hub"})
+        # A unit only so that something reads its output and can stop it: Ctrl-C is SIGINT.
+        unit = ["systemd-run", "--unit=foreground", "--uid=alice", "--setenv=HOME=/home/alice"]
+        ending = ["--property=KillSignal=SIGINT", "--property=KillMode=process"]
+        machine.run([*unit, *ending, "/home/alice/hub/hub/bin/littlest-hub", "run"])
+        greeting = eventually(
+            lambda: Greeting.find(
+                machine.run(["journalctl", "--output=cat", "--unit=foreground"]).stdout
+            ),
+            60,
+            "the greeting of `littlest-hub run`",
+        )
+        port = int(greeting.url.rpartition(":")[2])
+        url = machine.forward(9000, port)
+        with Person(url, greeting.user, greeting.password) as alice:
+            alice.log_in()
+            alice.start_server()
+            assert alice.run_cell("import getpass\nprint(getpass.getuser(), 6 * 7)") == "alice 42\n"
+        machine.systemctl("stop", "foreground")
+        owners = "for p in /proc/[0-9]*; do stat --format=%U $p; done"
+        eventually(
+            lambda: "alice" not in machine.run(["sh", "-c", owners]).stdout,
+            10,
+            "everything that it started to be gone",
+        )

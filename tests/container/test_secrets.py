@@ -1,0 +1,123 @@
+"""Who may read and do what on a machine that serves."""
+
+import json
+import re
+
+from tests.eventually import eventually
+from tests.hub import Hub
+
+
+def _mode(hub: Hub, path: object) -> str:
+    return hub.machine.run(["stat", "--format=%U:%G %a", str(path)]).stdout.strip()
+
+
+def test_the_proxy_reads_its_rules_through_its_group_alone(hub: Hub) -> None:
+    layout = hub.layout
+    assert _mode(hub, layout.rules) == f"root:{layout.proxy_user} 640"
+    with hub.person() as alice:
+        alice.start_server()
+        assert _mode(hub, layout.rules) == f"root:{layout.proxy_user} 640"
+        assert f"/user/{alice.name}/" in hub.machine.read(str(layout.rules))
+
+
+def test_nobody_but_root_enters_the_state(hub: Hub) -> None:
+    layout = hub.layout
+    assert _mode(hub, layout.state) == "root:root 700"
+    assert _mode(hub, layout.database) == "root:root 600"
+    assert _mode(hub, layout.cookie_secret) == "root:root 600"
+    with hub.person() as alice:
+        tried = hub.machine.run(["ls", str(layout.state)], user=alice.name, check=False)
+        assert tried.returncode != 0
+        alice.start_server()
+        listing = "import os\ntry:\n    os.listdir(%r)\nexcept PermissionError:\n    print('no')"
+        assert alice.run_cell(listing % str(layout.state)) == "no\n"
+
+
+def test_no_command_line_and_no_journal_shows_a_secret(hub: Hub) -> None:
+    with hub.person() as alice:
+        alice.start_server()
+        alice.run_cell("1")
+        rules = hub.machine.read(str(hub.layout.rules))
+        environment = hub.machine.run(["cat", f"/proc/{hub.main_pid()}/environ"]).stdout
+        secrets = {
+            "cookie secret": hub.machine.read(str(hub.layout.cookie_secret)).strip(),
+            "hash of the proxy's API password": rules.partition("{SHA}")[2][:28],
+            "alice's password": alice.password,
+        }
+        assert all(len(secret) > 20 for secret in secrets.values()), secrets
+        commands = hub.machine.run(["sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"]).stdout
+        journal = hub.machine.journal()
+        for name, secret in secrets.items():
+            assert secret not in commands, f"{name} is on a command line"
+            assert secret not in journal, f"{name} is in the journal"
+            assert secret not in environment, f"{name} is in the hub's environment"
+        tokens = re.findall(r"JUPYTERHUB_API_TOKEN=(\w+)", commands + journal + environment)
+        assert tokens == []
+
+
+def test_a_user_sees_no_secret_of_another_in_the_processes(hub: Hub) -> None:
+    with hub.person() as alice, hub.person() as bob:
+        alice.start_server()
+        read = "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -c API_TOKEN; true"
+        assert hub.machine.run(["sh", "-c", read], user=bob.name).stdout.strip() == "0"
+
+
+def test_each_hub_process_brings_a_new_password_for_the_proxy(hub: Hub) -> None:
+    def password_hash() -> str:
+        return hub.machine.read(str(hub.layout.rules)).partition("{SHA}")[2][:28]
+
+    before = password_hash()
+    hub.machine.systemctl("restart", hub.layout.hub_service)
+    eventually(lambda: password_hash() != before, 10, "a new hash in the proxy's rules")
+    # A new route needs the proxy to accept the new password.
+    with hub.person() as alice:
+        alice.start_server()
+        assert alice.run_cell("6 * 7") == "42"
+
+
+def test_the_proxy_has_a_user_of_its_own_and_no_capability(hub: Hub) -> None:
+    status = hub.machine.read(f"/proc/{hub.main_pid(hub.layout.proxy_service)}/status")
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    proxy_uid = hub.machine.run(["id", "--user", hub.layout.proxy_user]).stdout.strip()
+    assert fields["Uid"].split() == [proxy_uid] * 4
+    assert proxy_uid != "0"
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(fields[name], 16) == 0, name
+    assert fields["NoNewPrivs"] == "1"
+
+
+def test_the_proxy_tries_to_reach_nobody(hub: Hub) -> None:
+    # Offline, each try to fetch a version or to send statistics would leave its failure here.
+    journal = hub.machine.journal(hub.layout.proxy_service)
+    assert not re.search(r"dial tcp|lookup |new release|version check|telemetry", journal)
+
+
+def test_the_idle_culler_may_list_and_stop_servers_and_nothing_else(hub: Hub) -> None:
+    pid = hub.machine.run(
+        ["sh", "-c", "grep -l jupyterhub_idle_cull[e]r /proc/[0-9]*/cmdline | head -n 1"]
+    ).stdout.split("/")[2]
+    environment = hub.machine.run(["cat", f"/proc/{pid}/environ"]).stdout
+    token = re.search(r"JUPYTERHUB_API_TOKEN=(\w+)", environment)
+    address = re.search(r"JUPYTERHUB_API_URL=([^\0]+)", environment)
+    assert token is not None
+    assert address is not None
+
+    with hub.person() as alice:
+        headers = {"Authorization": f"token {token[1]}"}
+        api = f"{hub.url}/hub/api"
+        alice.browser.cookies.clear()
+        me = alice.browser.get(f"{api}/user", headers=headers)
+        scopes = set(me.json()["scopes"])
+        assert scopes, me.text
+        assert all(scope.startswith(("list:", "read:", "delete:servers")) for scope in scopes), (
+            json.dumps(sorted(scopes))
+        )
+        assert alice.browser.get(f"{api}/users", headers=headers).status_code == 200
+        forbidden = [
+            alice.browser.post(f"{api}/users/mallory", headers=headers),
+            alice.browser.delete(f"{api}/users/{alice.name}", headers=headers),
+            alice.browser.post(f"{api}/users/{alice.name}/tokens", headers=headers),
+            alice.browser.post(f"{api}/shutdown", headers=headers, json={}),
+        ]
+        assert [answer.status_code for answer in forbidden] == [403] * 4
+        alice.log_in()

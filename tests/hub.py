@@ -1,0 +1,161 @@
+"""A hub installed on a machine, and the people who use it."""
+
+import itertools
+import re
+import secrets
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from littlest_hub.layout import DEFAULT_BASE, Layout
+from tests.client import Person
+from tests.eventually import eventually
+from tests.machine import Machine
+
+REPOSITORY = Path(__file__).parents[1]
+
+_people = itertools.count(1)
+
+
+def build_installer() -> Path:
+    """The installer of this checkout, built now; what has not changed comes from the cache.
+
+    Raises:
+        subprocess.CalledProcessError: the build failed, and said why on standard error.
+    """
+    output = REPOSITORY / "dist"
+    command = [sys.executable, "-m", "construct", "--output", str(output)]
+    subprocess.run(command, cwd=REPOSITORY, check=True)
+    return max(output.glob("littlest-hub-*.sh"), key=lambda path: path.stat().st_mtime)
+
+
+@dataclass(frozen=True)
+class Hub:
+    """One installation on one machine."""
+
+    machine: Machine
+    layout: Layout
+    url: str
+
+    @classmethod
+    def install(
+        cls,
+        machine: Machine,
+        installer: Path,
+        *,
+        base: Path = DEFAULT_BASE,
+        env: Mapping[str, str] | None = None,
+        umask: int = 0o022,
+    ) -> "Hub":
+        """Run the installer and wait for the login page.
+
+        Raises:
+            MachineError: the installer failed.
+            NotInTimeError: no login page.
+        """
+        environment = {"LITTLEST_HUB_BASE": str(base), **(env or {})}
+        machine.install(installer, env=environment, umask=umask)
+        return cls.found_on(machine, base)
+
+    @classmethod
+    def found_on(cls, machine: Machine, base: Path = DEFAULT_BASE) -> "Hub":
+        """The hub that is installed there already."""
+        layout = Layout(base)
+        listen = machine.systemctl("show", "--property=Listen", "--value", layout.proxy_socket)
+        port = re.findall(r":(\d+) ", listen.stdout)
+        assert port, f"{layout.proxy_socket} listens nowhere: {listen.stdout!r}"
+        hub = cls(machine, layout, f"http://{machine.address}:{port[0]}")
+        eventually(hub.answers, 60, f"a login page at {hub.url}")
+        return hub
+
+    def answers(self) -> bool:
+        """Whether the login page is there."""
+        try:
+            page = httpx.get(f"{self.url}/hub/login", timeout=30, trust_env=False)
+        except httpx.TransportError as error:
+            raise AssertionError(str(error)) from error
+        return page.status_code == 200
+
+    @contextmanager
+    def person(self, name: str | None = None) -> Iterator[Person]:
+        """Somebody new with a system account, logged in; their server is stopped at the end."""
+        name = name or f"person{next(_people)}"
+        password = secrets.token_urlsafe()
+        self.machine.add_user(name, password)
+        with Person(self.url, name, password) as person:
+            person.log_in()
+            try:
+                yield person
+            finally:
+                person.stop_server()
+
+    def path(self, inside: str) -> str:
+        """A path in the base directory."""
+        return str(self.layout.base / inside)
+
+    def write_fragment(self, name: str, text: str) -> str:
+        """Put a fragment where the administrator does; returns its path."""
+        path = str(self.layout.fragments / name)
+        self.machine.put(path, text)
+        return path
+
+    def reload(self, *, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """`systemctl reload littlest-hub`."""
+        return self.machine.systemctl("reload", self.layout.hub_service, check=check)
+
+    @contextmanager
+    def fragment(self, name: str, text: str) -> Iterator[str]:
+        """A fragment that is loaded while the block runs."""
+        path = self.write_fragment(name, text)
+        try:
+            self.reload()
+            yield path
+        finally:
+            self.machine.run(["rm", "--force", path])
+            self.reload()
+
+    def main_pid(self, unit: str | None = None) -> int:
+        """Main process of the hub's unit, or of another; 0 if it does not run."""
+        unit = unit or self.layout.hub_service
+        return int(self.machine.systemctl("show", "--property=MainPID", "--value", unit).stdout)
+
+    def snapshot(self) -> dict[str, str]:
+        """What an installation wrote, as path -> owner, mode, time and content's sha256.
+
+        Everything in /etc and the base directory, but for the releases and the database.
+        """
+        script = (
+            f"find /etc /usr/local {shlex.quote(str(self.layout.base))}"
+            r" -path '*/releases/*' -prune -o -name '*.sqlite*' -prune -o"
+            r" -printf '%p\t%y %m %u %g %T@ %l\n'; echo;"
+            f" find /etc /usr/local {shlex.quote(str(self.layout.base))}"
+            r" -path '*/releases/*' -prune -o -name '*.sqlite*' -prune -o"
+            r" -type f -exec sha256sum {} +"
+        )
+        listing, _, sums = self.machine.run(["sh", "-c", script]).stdout.partition("\n\n")
+        found = dict(line.split("\t", 1) for line in listing.splitlines())
+        for line in sums.splitlines():
+            digest, path = line.split(maxsplit=1)
+            found[path] += f" {digest}"
+        return found
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What `littlest-hub run` prints once it answers."""
+
+    url: str
+    user: str
+    password: str
+
+    @classmethod
+    def find(cls, printed: str) -> "Greeting | None":
+        """The greeting in what was printed so far."""
+        found = re.search(r"at (http://\S+)\s+user: +(\S+)\s+password: +(\S+)", printed)
+        return cls(*found.groups()) if found else None
