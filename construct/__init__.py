@@ -1,0 +1,1 @@
+"""The build side: from Debian source packages and hashed wheels to one self-extracting file."""

@@ -1,0 +1,274 @@
+"""The embedded builder: everything from recipes and wheels to the installer, step by step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import toml
+import zstandard
+
+from construct import channel, condapkg, definition, installer, native, prefix, wheels
+from construct.cache import Cache, key_of
+from construct.condapkg import Metadata, Package
+from construct.definition import Definition
+from construct.native import Recipe, Workshop
+from construct.progress import Progress
+from construct.wheels import Wheel
+from littlest_hub.errors import LittlestHubError
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+OWN = "littlest-hub"
+DECOMPRESSOR = "zstd"
+"""The recipe that goes into the installer's header and into no environment."""
+OWN_FILES = ("littlest_hub", "pyproject.toml", "README.md", "LICENSE")
+CATALOGUE = "jupyterhub_config.d"
+DEVELOPMENT_LEVEL = 3
+RELEASE_LEVEL = 19
+BUILD_WHEEL = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A package that can be made: what it depends on, and how its tree is laid out."""
+
+    name: str
+    key: str
+    size_bytes: int
+    lay_out: Callable[[Path], Metadata]
+
+
+class Builder:
+    """Builds the installer of one checkout."""
+
+    def __init__(self, cache: Cache, *, level: int, jobs: int, root: Path = ROOT) -> None:
+        self.cache = cache
+        self.level = level
+        self.jobs = jobs
+        self.root = root
+        self.definition = definition.read(root / "construct.yaml")
+        self.lock = root / "construct" / "wheels.lock"
+
+    def build(self, output: Path) -> Path:
+        """Write the installer and what belongs beside it to ``output``; the installer's path."""
+        made = self.channel()
+        packages = channel.solve(made, self.definition.specs)
+        names = {package.record["name"] for package in packages}
+        Progress("solve", 1).note(f"{len(names)} of {len(made.packages)} packages are needed")
+        output.mkdir(parents=True, exist_ok=True)
+        with Progress("write", 1).step("installer"):
+            script = self._write_installer(packages, output)
+        self._write_outputs(packages, script)
+        return script
+
+    def channel(self) -> channel.Channel:
+        """The channel with every package, made as far as it is not in the cache."""
+        with ThreadPoolExecutor(1) as background:
+            download = background.submit(wheels.download, self.lock.read_text(), self.cache)
+            recipes = self._recipes()
+            workshop = Workshop(recipes, self.cache, self.jobs)
+            trees = workshop.build_all()
+            found = download.result()
+        pending = [
+            self._native(recipes[name], trees[name], workshop)
+            for name in recipes
+            if name != DECOMPRESSOR
+        ]
+        converter = self._converter(workshop.key(recipes["python"]))
+        interpreter = trees["python"] / "bin" / "python3.13"
+        pending += [self._wheel(wheel, found, converter, interpreter) for wheel in found.values()]
+        pending.append(self._own(found, converter, interpreter))
+        packages = self._make(pending)
+        key = key_of([HERE / "channel.py", *(package.folder.name for package in packages)])
+        folder = self.cache.get(
+            "channel", OWN, key, lambda target: channel.write(packages, target)
+        )
+        return channel.Channel(folder, {package.file.name: package for package in packages})
+
+    def update_lock(self) -> Path:
+        """Resolve environment.yml anew into construct/wheels.lock; its path."""
+        project = toml.loads((self.root / "pyproject.toml").read_text())
+        recipes = self._recipes()
+        wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
+        for spec in self.definition.specs:
+            name, _, version = spec.partition(" ")
+            if name in recipes or name == OWN:
+                continue
+            name = wheels.PYTHON_NAMES.get(name, name)
+            wanted.append(name + version)
+        with Progress("lock", 1).step(f"{len(wanted)} requirements", announce=True):
+            self.lock.write_text(wheels.resolve(wanted, self.cache))
+        return self.lock
+
+    def _recipes(self) -> dict[str, Recipe]:
+        folders = sorted(path.parent for path in (self.root / "recipe").glob("*/recipe.yaml"))
+        found = [native.read_recipe(folder) for folder in folders if folder.name != OWN]
+        return {recipe.name: recipe for recipe in found}
+
+    def _converter(self, python_key: str) -> str:
+        """What the bytes of a converted wheel depend on besides the wheel."""
+        code = [HERE / name for name in ("wheels.py", "condapkg.py", "elf.py")]
+        return key_of([*code, python_key, zstandard.__version__, str(self.level)])
+
+    def _native(self, recipe: Recipe, tree: Path, workshop: Workshop) -> Pending:
+        interpreter = tree / "bin" / "python3.13"
+
+        def lay_out(target: Path) -> Metadata:
+            shutil.copytree(tree, target, symlinks=True, dirs_exist_ok=True)
+            if recipe.name != "python":
+                return recipe.metadata
+            condapkg.compile_python(target, interpreter)
+            site = {"python_site_packages_path": condapkg.SITE_PACKAGES}
+            return replace(recipe.metadata, index=site)
+
+        key = key_of([self._converter(workshop.key(recipe)), recipe.folder])
+        return Pending(recipe.name, key, sum(_sizes(tree)), lay_out)
+
+    def _wheel(
+        self, wheel: Wheel, found: dict[str, Wheel], converter: str, interpreter: Path
+    ) -> Pending:
+        def lay_out(target: Path) -> Metadata:
+            metadata = wheels.unpack(wheel, target)
+            condapkg.compile_python(target, interpreter)
+            return replace(metadata, depends=wheels.depends(wheel, found))
+
+        # The dependencies of an extra are read from other wheels, so the lock counts as well.
+        key = key_of([converter, self.lock if _asks_for_extras(wheel) else "", wheel.path])
+        name = wheels.conda_name(wheel.name)
+        return Pending(name, key, wheel.path.stat().st_size, lay_out)
+
+    def _own(self, found: dict[str, Wheel], converter: str, interpreter: Path) -> Pending:
+        files = [self.root / name for name in OWN_FILES]
+        catalogue = self.root / CATALOGUE
+
+        def lay_out(target: Path) -> Metadata:
+            with self.cache.workspace() as workspace:
+                wheel = self._own_wheel(found["setuptools"], workspace)
+                metadata = wheels.unpack(wheel, target)
+                depends = wheels.depends(wheel, found)
+            share = target / "share" / OWN / CATALOGUE
+            share.mkdir(parents=True)
+            for fragment in sorted(catalogue.glob("*.py")):
+                shutil.copyfile(fragment, share / fragment.name)
+            condapkg.compile_python(target, interpreter)
+            return replace(metadata, depends=depends)
+
+        parts = [found["setuptools"].path, HERE / "builder.py", *files, catalogue]
+        return Pending(OWN, key_of([converter, *parts]), 0, lay_out)
+
+    def _own_wheel(self, setuptools: Wheel, workspace: Path) -> Wheel:
+        """Our own wheel, made by the locked setuptools from a copy of the sources."""
+        tools = workspace / "tools"
+        wheels.unpack(setuptools, tools)
+        source = workspace / "source"
+        source.mkdir()
+        for name in OWN_FILES:
+            path = self.root / name
+            if path.is_dir():
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(path, source / name, ignore=ignored)
+            else:
+                shutil.copyfile(path, source / name)
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", BUILD_WHEEL, workspace],
+            cwd=source,
+            env={"PYTHONPATH": str(tools / condapkg.SITE_PACKAGES), "PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise LittlestHubError(f"setuptools cannot build {OWN}:\n{done.stderr.strip()}")
+        return Wheel(next(workspace.glob("*.whl")))
+
+    def _make(self, pending: Sequence[Pending]) -> list[Package]:
+        missing = [
+            item
+            for item in pending
+            if not (self.cache.root / "packages" / f"{item.name}-{item.key}").exists()
+        ]
+        progress = Progress("package", len(missing))
+
+        def make(item: Pending) -> None:
+            with progress.step(item.name), self.cache.workspace() as workspace:
+                tree = workspace / "tree"
+                tree.mkdir()
+                metadata = item.lay_out(tree)
+                self.cache.get(
+                    "packages",
+                    item.name,
+                    item.key,
+                    lambda target: condapkg.write(tree, metadata, target, self.level),
+                )
+
+        largest_first = sorted(missing, key=lambda item: -item.size_bytes)
+        with ThreadPoolExecutor(self.jobs) as pool:
+            list(pool.map(make, largest_first))
+        folders = [self.cache.root / "packages" / f"{item.name}-{item.key}" for item in pending]
+        return [Package(folder) for folder in folders]
+
+    def _write_installer(self, packages: Sequence[Package], output: Path) -> Path:
+        others = prefix.files(self.definition, packages)
+        frames = [package.frame() for package in packages]
+        frames.append(condapkg.text_frame(others, self.level, end=True))
+        payload = installer.Payload(
+            name=self.definition.name,
+            version=self.definition.version,
+            platform=condapkg.SUBDIR,
+            frames=frames,
+            zstd=self._decompressor(),
+            size_bytes=prefix.size_bytes(packages, others),
+            glibc_floor=condapkg.GLIBC_FLOOR,
+            default_prefix=self.definition.default_prefix,
+            post_install=self.definition.post_install,
+            license=self.definition.license,
+            script_env_variables=self.definition.script_env_variables,
+            conclusion=self.definition.conclusion,
+        )
+        name = f"{self.definition.name}-{self.definition.version}-Linux-x86_64.sh"
+        return installer.write(payload, output / name)
+
+    def _decompressor(self) -> bytes:
+        recipes = self._recipes()
+        tree = Workshop(recipes, self.cache, self.jobs).build_all()[DECOMPRESSOR]
+        return (tree / "bin" / "zstd-decompress").read_bytes()
+
+    def _write_outputs(self, packages: Sequence[Package], script: Path) -> None:
+        outputs = self.definition.build_outputs
+        names = [package.file.stem for package in packages]
+        if "hash" in outputs:
+            digest = hashlib.sha256(script.read_bytes()).hexdigest()
+            script.with_suffix(".sh.sha256").write_text(f"{digest}  {script.name}\n")
+        if "lockfile" in outputs:
+            script.with_suffix(".lockfile.txt").write_text(prefix.explicit(packages))
+        if "pkgs_list" in outputs:
+            head = f"# {self.definition.name} {self.definition.version}\n"
+            script.with_suffix(".pkg-list.txt").write_text(head + "\n".join(names) + "\n")
+        if "licenses" in outputs:
+            document = {}
+            for package in packages:
+                about = package.about
+                files = [
+                    {"path": f"info/licenses/{name}", "text": text}
+                    for name, text in about["licenses"].items()
+                ]
+                document[package.file.stem] = {"type": about["license"], "files": files}
+            text = json.dumps(document, indent=2) + "\n"
+            script.with_suffix(".licenses.json").write_text(text)
+
+
+def _sizes(tree: Path) -> list[int]:
+    return [path.lstat().st_size for path in tree.rglob("*")]
+
+
+def _asks_for_extras(wheel: Wheel) -> bool:
+    return any(requirement.extras for requirement in wheel.requirements())

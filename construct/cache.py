@@ -1,0 +1,88 @@
+"""Results of slow steps, kept by the content of what went into them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def default_root() -> Path:
+    """``$LITTLEST_HUB_CACHE``, or ``littlest-hub`` in the user's cache directory."""
+    if chosen := os.environ.get("LITTLEST_HUB_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "littlest-hub"
+
+
+def sha256_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def key_of(parts: Iterable[str | bytes | Path]) -> str:
+    """A key for everything a result depends on: texts, bytes, and files or folders by content.
+
+    Folders count by the relative name and content of each file, without Python's own caches.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        for piece in _pieces(part):
+            digest.update(len(piece).to_bytes(8, "big") + piece)
+    return digest.hexdigest()[:20]
+
+
+def _pieces(part: str | bytes | Path) -> Iterator[bytes]:
+    if isinstance(part, str):
+        yield part.encode()
+    elif isinstance(part, bytes):
+        yield part
+    elif part.is_dir():
+        for path in sorted(part.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield str(path.relative_to(part)).encode()
+                yield path.read_bytes()
+    else:
+        yield part.read_bytes()
+
+
+class Cache:
+    """A directory of results, each complete or absent: made under another name, then renamed."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or default_root()
+
+    def get(self, kind: str, name: str, key: str, make: Callable[[Path], None]) -> Path:
+        """The file or folder ``kind/name-key``; if it is missing, ``make(path)`` creates it."""
+        result = self.root / kind / f"{name}-{key}"
+        if result.exists():
+            return result
+        with self.workspace() as workspace:
+            made = workspace / "made"
+            make(made)
+            result.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                made.rename(result)
+            except OSError:
+                if not result.exists():  # else another build was faster; its result is ours too
+                    raise
+        return result
+
+    @contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """A directory on the cache's file system, removed afterwards."""
+        parent = self.root / "tmp"
+        parent.mkdir(parents=True, exist_ok=True)
+        path = Path(tempfile.mkdtemp(dir=parent))
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)

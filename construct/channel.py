@@ -1,0 +1,74 @@
+"""A local conda channel, and the environment its packages make: indexed and solved."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from construct.condapkg import GLIBC_FLOOR, SUBDIR, Package
+from littlest_hub.errors import LittlestHubError
+
+SOLVER = Path(__file__).with_name("solve.py")
+NAME = "littlest-hub"
+URL = f"file:///{NAME}/{SUBDIR}"
+"""Address of the channel in records and lock files: they tell where a package is from, not where
+the machine that built it kept it."""
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A folder with ``linux-64/repodata.json`` and the packages."""
+
+    folder: Path
+    packages: dict[str, Package]
+    """By file name."""
+
+
+def write(packages: Iterable[Package], folder: Path) -> Channel:
+    """Make a channel of packages in ``folder``: its index, and links to the files."""
+    named = {}
+    entries = {}
+    for package in packages:
+        entry = package.record
+        fn = entry.pop("fn")
+        named[fn] = package
+        entries[fn] = entry
+    subdir = folder / SUBDIR
+    subdir.mkdir(parents=True)
+    (folder / "noarch").mkdir()
+    for fn, package in named.items():
+        os.symlink(package.file, subdir / fn)
+    for name, found in ((SUBDIR, entries), ("noarch", {})):
+        repodata = {
+            "info": {"subdir": name},
+            "packages": {},
+            "packages.conda": dict(sorted(found.items())),
+            "removed": [],
+            "repodata_version": 1,
+        }
+        (folder / name / "repodata.json").write_text(json.dumps(repodata, indent=1))
+    return Channel(folder, named)
+
+
+def solve(channel: Channel, specs: Sequence[str]) -> list[Package]:
+    """The packages that satisfy the specs on the oldest target, dependencies first.
+
+    Raises LittlestHubError with the solver's explanation when there is no answer.
+    """
+    glibc = "{}.{}".format(*GLIBC_FLOOR)
+    machine = {"__glibc": glibc, "__linux": "3.10", "__unix": "0", "__archspec": "1"}
+    asked = {"folder": str(channel.folder), "specs": list(specs), "machine": machine}
+    done = subprocess.run(
+        [sys.executable, SOLVER], input=json.dumps(asked), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise LittlestHubError(
+            f"the packages do not make an environment of {', '.join(specs)}:\n{done.stderr.strip()}",
+            "after a change in environment.yml: python -m construct --update-locks",
+        )
+    return [channel.packages[fn] for fn in json.loads(done.stdout)]

@@ -1,0 +1,61 @@
+"""The conda-forge way to the same installer: upstream's constructor reads the same two files.
+
+Our own package is not on conda-forge yet, so it is built first, by rattler-build from
+``recipe/littlest-hub``, into a channel that is searched before conda-forge.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from littlest_hub.errors import LittlestHubError
+
+PROGRAMS = ("rattler-build", "constructor")
+
+
+def commands(root: Path, channel: Path, output: Path) -> list[list[str]]:
+    """What is run, in order."""
+    recipe = root / "recipe" / "littlest-hub" / "recipe.yaml"
+    return [
+        [
+            *("rattler-build", "build", "--recipe", str(recipe), "--output-dir", str(channel)),
+            *("--channel", "conda-forge"),
+        ],
+        ["constructor", str(root), "--output-dir", str(output)],
+    ]
+
+
+def environment(channel: Path, caller: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables they run with.
+
+    conda takes the channels of environment.yml first and then ``CONDA_CHANNELS``; files of the
+    user's conda configuration are ignored by constructor, variables are not.
+    """
+    address = channel.as_uri()
+    return {**caller, "CONDA_CHANNELS": f"{address},conda-forge", "LITTLEST_HUB_CHANNEL": address}
+
+
+def build(root: Path, output: Path) -> Path:
+    """Build with upstream's constructor; the installer's path. Needs conda-forge.
+
+    Raises LittlestHubError when a program is missing or fails.
+    """
+    if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
+        raise LittlestHubError(
+            f"not installed: {', '.join(missing)}",
+            "with conda or micromamba: create -n build -c conda-forge constructor rattler-build",
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    channel = root / "build" / "channel"
+    for command in commands(root, channel, output):
+        done = subprocess.run(command, env=environment(channel), check=False)
+        if done.returncode != 0:
+            raise LittlestHubError(f"{command[0]} failed with {done.returncode}: {' '.join(command)}")
+    made = sorted(output.glob("*.sh"), key=lambda path: path.stat().st_mtime)
+    if not made:
+        raise LittlestHubError(f"constructor wrote no .sh into {output}")
+    return made[-1]

@@ -1,0 +1,301 @@
+"""conda packages: a tree of files becomes a ``.conda`` file whose bytes depend on nothing else.
+
+The inner ``pkg-*.tar.zst`` is one zstd frame without tar's end-of-archive blocks, so that frames
+of several packages, one after the other, are again one tar file: the installer's payload.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import stat
+import subprocess
+import tarfile
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import zstandard
+
+from construct.elf import MAGIC, X86_64, Elf, glibc
+from littlest_hub.errors import LittlestHubError
+
+SUBDIR = "linux-64"
+EPOCH_S = 1_793_491_200
+"""Time of every file in every package: 2026-11-01, the month of the version."""
+GLIBC_FLOOR = (2, 28)
+"""The oldest glibc the environment runs with; no file may need a newer one."""
+PLACEHOLDER = ("/opt/littlest-hub/releases/" + "placehold_" * 23)[:255]
+"""The prefix in packages, replaced at installation; 255 characters as in conda-build."""
+SITE_PACKAGES = "lib/python3.13/site-packages"
+PYTHON_VERSION = "3.13"
+BLOCK_BYTES = 512
+GLIBC_LIBRARIES = frozenset(
+    "libc.so.6 libm.so.6 libdl.so.2 libpthread.so.0 librt.so.1 libutil.so.1 libresolv.so.2 "
+    "libcrypt.so.1 ld-linux-x86-64.so.2 libgcc_s.so.1 libstdc++.so.6".split()
+)
+"""What every machine has: glibc's own, and the compiler's run time that manylinux allows."""
+
+COMPILE = """
+import json, py_compile, sys
+for source, compiled, name in json.load(sys.stdin):
+    try:
+        py_compile.compile(
+            source, compiled, name, doraise=True,
+            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+        )
+    except (py_compile.PyCompileError, SyntaxError):
+        pass  # a template, or a test of the parser; python would not compile it either
+"""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a package says about itself."""
+
+    name: str
+    version: str
+    license: str
+    summary: str
+    homepage: str = ""
+    depends: tuple[str, ...] = ()
+    constrains: tuple[str, ...] = ()
+    build_number: int = 0
+    build_string: str = "h${{ hash }}_${{ build_number }}"
+    """As in a recipe; the hash is of the content."""
+    licenses: tuple[str, ...] = ()
+    """Files of the tree that are its licence."""
+    index: dict[str, Any] = field(default_factory=dict)
+    """More entries of ``info/index.json``."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A finished package in the cache: one folder with the file and what is known about it."""
+
+    folder: Path
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Its entry in repodata.json, with ``fn``."""
+        result: dict[str, Any] = json.loads((self.folder / "record.json").read_text())
+        return result
+
+    @property
+    def paths(self) -> list[dict[str, Any]]:
+        """The entries of its ``info/paths.json``."""
+        result: list[dict[str, Any]] = json.loads((self.folder / "paths.json").read_text())
+        return result
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Licence, its files with their text, summary and homepage."""
+        result: dict[str, Any] = json.loads((self.folder / "about.json").read_text())
+        return result
+
+    @property
+    def file(self) -> Path:
+        """The ``.conda`` file."""
+        return next(self.folder.glob("*.conda"))
+
+    def frame(self) -> bytes:
+        """The zstd frame of its files."""
+        with zipfile.ZipFile(self.file) as archive:
+            return archive.read(f"pkg-{self.file.stem}.tar.zst")
+
+
+def compile_python(tree: Path, interpreter: Path) -> None:
+    """Add ``__pycache__`` for each module below ``lib/`` of a tree.
+
+    A module that names the placeholder gets none: a compiled file cannot be relocated.
+    """
+    work = []
+    for source in sorted(tree.glob("lib/python*/**/*.py")):
+        if PLACEHOLDER.encode() in source.read_bytes():
+            continue
+        compiled = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
+        compiled.parent.mkdir(exist_ok=True)
+        work.append([str(source), str(compiled), str(source.relative_to(tree))])
+    # A set's order, and so its constant in the file, depends on the hash seed.
+    subprocess.run(
+        [interpreter, "-S", "-s", "-B", "-X", "utf8", "-c", COMPILE],
+        input=json.dumps(work),
+        env={"PYTHONHASHSEED": "0"},
+        text=True,
+        check=True,
+    )
+    for folder in tree.glob("lib/python*/**/__pycache__"):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def check_compiled(data: bytes, name: str, floor: tuple[int, int] = GLIBC_FLOOR) -> None:
+    """Raise LittlestHubError when an ELF file cannot run on the oldest machine we promise."""
+    try:
+        elf = Elf(data)
+    except ValueError as error:
+        raise LittlestHubError(f"{name}: {error}") from error
+    if elf.machine != X86_64:
+        raise LittlestHubError(f"{name} is compiled for machine {elf.machine}, expected {X86_64}")
+    for requirement in elf.requirements:
+        version = glibc(requirement)
+        if version is not None and version > floor:
+            symbols = ", ".join(elf.symbols(requirement)) or "a symbol"
+            raise LittlestHubError(
+                f"{name} needs {symbols} of {requirement.version}; "
+                f"the declared floor is {floor[0]}.{floor[1]}",
+                "build it against the older glibc, or raise GLIBC_FLOOR in construct/condapkg.py",
+            )
+
+
+def write(tree: Path, metadata: Metadata, folder: Path, level: int) -> Package:
+    """Make the package of a tree in ``folder``. ``level`` is zstd's, 1 to 19.
+
+    Raises LittlestHubError for a compiled file that needs too new a glibc.
+    """
+    folder.mkdir(parents=True)
+    files = sorted(path for path in tree.rglob("*") if path.is_symlink() or path.is_file())
+    paths = [_path_entry(path, tree) for path in files]
+    digest = hashlib.sha256(json.dumps(paths, sort_keys=True).encode()).hexdigest()[:7]
+    build = metadata.build_string.replace("${{ hash }}", digest)
+    build = build.replace("${{ build_number }}", str(metadata.build_number))
+    stem = f"{metadata.name}-{metadata.version}-{build}"
+    index = {
+        "arch": "x86_64",
+        "build": build,
+        "build_number": metadata.build_number,
+        "constrains": list(metadata.constrains),
+        "depends": list(metadata.depends),
+        "license": metadata.license,
+        "name": metadata.name,
+        "platform": "linux",
+        "subdir": SUBDIR,
+        "timestamp": EPOCH_S * 1000,
+        "version": metadata.version,
+        **metadata.index,
+    }
+    about = {
+        "license": metadata.license,
+        "summary": metadata.summary,
+        "home": metadata.homepage,
+    }
+    licenses = {name: (tree / name).read_bytes() for name in metadata.licenses}
+    info = {
+        "info/about.json": _json(about),
+        "info/index.json": _json(index),
+        "info/paths.json": _json({"paths": paths, "paths_version": 1}),
+        **{f"info/licenses/{Path(name).name}": text for name, text in licenses.items()},
+    }
+    target = folder / f"{stem}.conda"
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        with archive.open(_zip_entry("metadata.json"), "w") as stream:
+            stream.write(_json({"conda_pkg_format_version": 2}))
+        with archive.open(_zip_entry(f"pkg-{stem}.tar.zst"), "w", force_zip64=True) as stream:
+            write_frame(stream, ((path, str(path.relative_to(tree))) for path in files), level)
+        with archive.open(_zip_entry(f"info-{stem}.tar.zst"), "w") as stream:
+            stream.write(text_frame(info, level, end=True))
+    record = {
+        **index,
+        "fn": target.name,
+        "size": target.stat().st_size,
+        "sha256": hashlib.sha256(data := target.read_bytes()).hexdigest(),
+        "md5": hashlib.md5(data).hexdigest(),
+    }
+    texts = {Path(name).name: text.decode(errors="replace") for name, text in licenses.items()}
+    (folder / "record.json").write_bytes(_json(record))
+    (folder / "paths.json").write_bytes(_json(paths))
+    (folder / "about.json").write_bytes(_json({**about, "licenses": texts}))
+    return Package(folder)
+
+
+def _path_entry(path: Path, tree: Path) -> dict[str, Any]:
+    name = str(path.relative_to(tree))
+    data = path.read_bytes() if path.is_file() else b""
+    entry: dict[str, Any] = {
+        "_path": name,
+        "path_type": "softlink" if path.is_symlink() else "hardlink",
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "size_in_bytes": len(data),
+    }
+    if path.is_symlink():
+        return entry
+    if data[:4] == MAGIC:
+        check_compiled(data, name)
+    if PLACEHOLDER.encode() in data:
+        entry["prefix_placeholder"] = PLACEHOLDER
+        entry["file_mode"] = "binary" if b"\0" in data else "text"
+    return entry
+
+
+def _json(document: Any) -> bytes:
+    return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _zip_entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+def _member(name: str) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.mtime = EPOCH_S
+    member.mode = 0o644
+    return member
+
+
+def _header(member: tarfile.TarInfo) -> bytes:
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def write_frame(output: IO[bytes], files: Iterable[tuple[Path, str]], level: int) -> None:
+    """Write files and symbolic links, under the given names, as one frame without end blocks."""
+    compressor = zstandard.ZstdCompressor(level=level)
+    with compressor.stream_writer(output, closefd=False) as stream:
+        for path, name in files:
+            member = _member(name)
+            if path.is_symlink():
+                member.type = tarfile.SYMTYPE
+                member.linkname = os.readlink(path)
+                member.mode = 0o777
+                stream.write(_header(member))
+                continue
+            status = path.stat()
+            member.size = status.st_size
+            member.mode = 0o755 if status.st_mode & stat.S_IXUSR else 0o644
+            stream.write(_header(member))
+            stream.write(path.read_bytes())
+            stream.write(bytes(-member.size % BLOCK_BYTES))
+
+
+def text_frame(files: dict[str, bytes], level: int, *, end: bool) -> bytes:
+    """A frame of files given by content; with ``end`` it closes the tar file."""
+    buffer = io.BytesIO()
+    for name, data in sorted(files.items()):
+        member = _member(name)
+        member.size = len(data)
+        buffer.write(_header(member) + data + bytes(-len(data) % BLOCK_BYTES))
+    if end:
+        buffer.write(bytes(2 * BLOCK_BYTES))
+    return zstandard.ZstdCompressor(level=level).compress(buffer.getvalue())
+
+
+def missing_libraries(trees: Sequence[Path]) -> dict[str, list[str]]:
+    """Libraries that files of the trees ask for and neither the trees nor every machine has."""
+    have = {path.name for tree in trees for path in tree.rglob("*.so*")} | GLIBC_LIBRARIES
+    missing: dict[str, list[str]] = {}
+    for tree in trees:
+        for path in sorted(tree.rglob("*")):
+            if path.is_symlink() or not path.is_file():
+                continue
+            with path.open("rb") as stream:
+                if stream.read(4) != MAGIC:
+                    continue
+            for library in Elf(path.read_bytes()).libraries:
+                if library not in have:
+                    missing.setdefault(library, []).append(str(path.relative_to(tree)))
+    return missing

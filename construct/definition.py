@@ -1,0 +1,150 @@
+"""The product's definition: construct.yaml and environment.yml, as upstream's tools read them.
+
+construct.yaml stays valid for conda's `constructor`; only the keys it uses are known here, and any
+other is refused by name rather than ignored.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from littlest_hub.errors import LittlestHubError
+
+REQUIRED = ("name", "version", "environment_file", "default_prefix")
+KEYS = {
+    "name": str,
+    "version": str,
+    "installer_type": str,
+    "channels": list,
+    "environment_file": str,
+    "virtual_specs": list,
+    "default_prefix": str,
+    "license_file": str,
+    "post_install": str,
+    "script_env_variables": dict,
+    "conclusion_text": str,
+    "register_envs": bool,
+    "menu_packages": list,
+    "build_outputs": list,
+}
+"""Keys of construct.yaml the embedded builder honours, and their type."""
+ENVIRONMENT = re.compile(r"""\{\{\s*environ\.get\(["'](\w+)["'],\s*["']([^"']*)["']\)\s*\}\}""")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What is to be built."""
+
+    root: Path
+    """The folder of construct.yaml."""
+    name: str
+    version: str
+    channels: tuple[str, ...]
+    environment_file: Path
+    specs: tuple[str, ...]
+    """conda's match specs, the dependencies of environment.yml."""
+    virtual_specs: tuple[str, ...]
+    default_prefix: str
+    license: str | None
+    post_install: str | None
+    script_env_variables: Mapping[str, str]
+    conclusion: str
+    build_outputs: Mapping[str, Mapping[str, Any]]
+
+
+def read(path: Path, environ: Mapping[str, str] = os.environ) -> Definition:
+    """Read construct.yaml and the environment file it names.
+
+    Raises LittlestHubError for a key or value the embedded builder would not honour.
+    """
+    document = _construct(path, environ)
+    environment_file = path.parent / document["environment_file"]
+    return Definition(
+        root=path.parent,
+        name=document["name"],
+        version=document["version"],
+        channels=tuple(document.get("channels", ())),
+        environment_file=environment_file,
+        specs=read_specs(environment_file),
+        virtual_specs=tuple(document.get("virtual_specs", ())),
+        default_prefix=document["default_prefix"],
+        license=_text(path, document, "license_file"),
+        post_install=_text(path, document, "post_install"),
+        script_env_variables=document.get("script_env_variables", {}),
+        conclusion=document.get("conclusion_text", "installation finished.").rstrip(),
+        build_outputs=dict(map(_build_output, document.get("build_outputs", ()))),
+    )
+
+
+def _construct(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+    def value(match: re.Match[str]) -> str:
+        return environ.get(match[1], match[2])
+
+    text = ENVIRONMENT.sub(value, path.read_text())
+    # Upstream takes a line that ends in [something] for a condition, comment or not.
+    for number, line in enumerate(text.splitlines(), 1):
+        if re.search(r"\[[^\[\]]+\][^()]*$", line) and not line.lstrip().startswith("#"):
+            raise LittlestHubError(
+                f"{path.name}:{number}: a list in brackets at the end of a line is a condition "
+                f"to upstream's constructor: {line.strip()}",
+                "write the list as lines that start with `- `",
+            )
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise LittlestHubError(f"{path.name} is not YAML: {error}") from error
+    for key, found in document.items():
+        if key not in KEYS:
+            raise LittlestHubError(
+                f"{path.name}: the embedded builder does not know the key {key!r}",
+                f"it honours: {', '.join(KEYS)}; others need upstream's constructor: "
+                "python -m construct --with-constructor",
+            )
+        if not isinstance(found, KEYS[key]):
+            raise LittlestHubError(f"{path.name}: {key} is {found!r}, not a {KEYS[key].__name__}")
+    if missing := [key for key in REQUIRED if key not in document]:
+        raise LittlestHubError(f"{path.name}: the key {missing[0]!r} is missing")
+    if document.get("installer_type", "sh") != "sh":
+        raise LittlestHubError(
+            f"{path.name}: installer_type is {document['installer_type']!r}, not 'sh'"
+        )
+    result: dict[str, Any] = document
+    return result
+
+
+def _text(path: Path, document: Mapping[str, Any], key: str) -> str | None:
+    if key not in document:
+        return None
+    try:
+        return (path.parent / document[key]).read_text()
+    except OSError as error:
+        raise LittlestHubError(
+            f"{path.name}: {key} is {document[key]}: {error.strerror}"
+        ) from error
+
+
+def _build_output(entry: Any) -> tuple[str, Mapping[str, Any]]:
+    name, options = next(iter(entry.items())) if isinstance(entry, dict) else (entry, None)
+    if name not in ("hash", "lockfile", "pkgs_list", "licenses"):
+        raise LittlestHubError(f"construct.yaml: build_outputs: {name!r} is not known")
+    return name, options or {}
+
+
+def read_specs(path: Path) -> tuple[str, ...]:
+    """The dependencies of an environment.yml."""
+    document = yaml.safe_load(path.read_text())
+    specs = document["dependencies"]
+    for spec in specs:
+        if not isinstance(spec, str):
+            raise LittlestHubError(
+                f"{path.name}: {spec!r} is no conda spec",
+                "constructor installs a pip section here and ships nothing of it; name packages",
+            )
+    return tuple(specs)

@@ -1,0 +1,46 @@
+"""What a long build says while it runs: one line on stderr when a step is done, with its time."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+
+class Progress:
+    """Numbered steps of one stage; safe to use from several threads.
+
+    ``with progress.step("openssl 3.5.7"): …`` prints ``[compile 3/9] openssl 3.5.7: 121.4 s`` when
+    the block ends. A step that starts anything slow is also announced when it begins.
+    """
+
+    def __init__(self, stage: str, total: int, stream: TextIO | None = None) -> None:
+        self.stage = stage
+        self.total = total
+        self._stream = stream or sys.stderr
+        self._done = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def step(self, what: str, *, announce: bool = False) -> Iterator[None]:
+        """Time a block and report it as one more step done."""
+        if announce:
+            self._say(f"[{self.stage}] {what} …")
+        started_s = time.monotonic()
+        yield
+        elapsed_s = time.monotonic() - started_s
+        with self._lock:
+            self._done += 1
+            done = self._done
+        self._say(f"[{self.stage} {done}/{self.total}] {what}: {elapsed_s:.1f} s")
+
+    def note(self, text: str) -> None:
+        """One line that is no step."""
+        self._say(f"[{self.stage}] {text}")
+
+    def _say(self, line: str) -> None:
+        with self._lock:
+            print(line, file=self._stream, flush=True)

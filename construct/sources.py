@@ -1,0 +1,102 @@
+"""Upstream's sources, as Debian keeps them: fetched through the machine's apt, checked, unpacked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from construct.cache import Cache, sha256_file
+from littlest_hub.errors import LittlestHubError
+
+SCHEME = "debian:///"
+APT_HELPER = Path("/usr/lib/apt/apt-helper")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One archive of a recipe."""
+
+    url: str
+    """``debian:///main/z/zlib/FILE``: the path below ``pool/`` of Debian's archive."""
+    sha256: str
+    target_directory: str = "."
+    """Where in the build directory it is unpacked."""
+
+    @property
+    def name(self) -> str:
+        return self.url.rsplit("/", 1)[-1]
+
+
+def archives() -> list[str]:
+    """Base addresses of Debian's archive, most preferred first, each ending in a slash.
+
+    ``$LITTLEST_HUB_DEBIAN_ARCHIVE`` if set, otherwise what this machine's apt is configured with
+    (apt-get(8), ``indextargets``).
+    """
+    if chosen := os.environ.get("LITTLEST_HUB_DEBIAN_ARCHIVE"):
+        return [chosen.rstrip("/") + "/"]
+    command = ["apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)"]
+    try:
+        listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        listing = ""
+    found = [line.partition(" ")[2] for line in listing.splitlines() if line.startswith("Debian ")]
+    if not found:
+        raise LittlestHubError(
+            "apt on this machine knows no Debian archive, where the sources come from",
+            "run `apt-get update`, or set LITTLEST_HUB_DEBIAN_ARCHIVE to the address of a mirror",
+        )
+    return list(dict.fromkeys(found))
+
+
+def fetch(source: Source, recipe: Path, cache: Cache) -> Path:
+    """The archive as a file in the cache, its SHA-256 checked.
+
+    Raises LittlestHubError, naming file and recipe, when it is gone or not what it was.
+    """
+    if not source.url.startswith(SCHEME):
+        raise LittlestHubError(f"{recipe}: source {source.url!r} does not start with {SCHEME}")
+
+    def download(target: Path) -> None:
+        said = []
+        for base in archives():
+            url = f"{base}pool/{source.url.removeprefix(SCHEME)}"
+            command = [APT_HELPER, "download-file", url, target, f"SHA256:{source.sha256}"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode == 0 and sha256_file(target) == source.sha256:
+                return
+            said += [line for line in done.stderr.splitlines() if line.startswith(("E:", "  "))]
+        raise LittlestHubError(
+            f"cannot get the source {source.name} with sha256 {source.sha256}:\n"
+            + "\n".join(said or ["apt-helper gave no reason"]),
+            f"if it was replaced in Debian, put the new file's url and sha256 into {recipe}; "
+            f"a copy you trust can be saved as {cache.root}/sources/{source.name}-{source.sha256}",
+        )
+
+    path = cache.get("sources", source.name, source.sha256, download)
+    if sha256_file(path) != source.sha256:
+        raise LittlestHubError(
+            f"{path} was altered: its sha256 is not {source.sha256}", f"remove it: rm '{path}'"
+        )
+    return path
+
+
+def unpack(archive: Path, target: Path) -> None:
+    """Unpack a tar file, without its single top directory, as rattler-build does."""
+    target.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(archive) as tar:
+        names = {name.split("/", 1)[0] for name in tar.getnames()}
+        if hasattr(tarfile, "data_filter"):
+            tar.extractall(target, filter="tar")
+        else:
+            tar.extractall(target)
+    if len(names) != 1 or not (top := target / names.pop()).is_dir():
+        return
+    aside = top.rename(target / ".unpacked")
+    for path in aside.iterdir():
+        path.rename(target / path.name)
+    shutil.rmtree(aside)

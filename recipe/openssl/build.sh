@@ -1,0 +1,26 @@
+#!/bin/sh
+# shellcheck disable=SC2016  # $ORIGIN is for the dynamic linker
+set -eu
+
+# Upstream's fixes since the release; what comes before them concerns Debian's own build.
+sed -n '/^conf-Serialize/,$p' debian/patches/series | while read -r patch; do
+    patch -p1 -s <"debian/patches/$patch"
+done
+
+./Configure linux-x86_64 --prefix="$PREFIX" --openssldir="$PREFIX/ssl" --libdir=lib \
+    shared no-docs no-tests no-legacy no-module no-engine no-static-engine no-afalgeng
+
+# A program and its libraries find each other wherever the prefix is.
+export RPATH_LIBRARIES='$ORIGIN' RPATH_PROGRAMS='$ORIGIN/../lib'
+# Only the shared libraries and the program: the static ones would compile everything twice.
+make build_generated
+make libcrypto.so libssl.so apps/openssl
+
+root=$DESTDIR$PREFIX
+mkdir -p "$root/bin" "$root/lib" "$root/include/openssl" "$root/ssl"
+cp apps/openssl "$root/bin"
+cp libcrypto.so.3 libssl.so.3 "$root/lib"
+ln -s libcrypto.so.3 "$root/lib/libcrypto.so"
+ln -s libssl.so.3 "$root/lib/libssl.so"
+cp include/openssl/*.h "$root/include/openssl"
+cp apps/openssl.cnf "$root/ssl"
