@@ -1,0 +1,181 @@
+"""The `littlest-hub` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from littlest_hub import __version__
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout, release_of_this_interpreter
+
+_ABOUT = """\
+A minimal JupyterHub distribution: one base directory, drop-in fragments, systemctl reload.
+
+Everyday use needs none of these commands:
+  $EDITOR /opt/littlest-hub/jupyterhub_config.d/10-users.py    plain JupyterHub configuration
+  systemctl reload littlest-hub                                check it, apply it
+  journalctl -u littlest-hub                                   what happens
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0 done, 1 refused or failed, 2 wrong usage."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return int(options.command(options) or 0)
+    except LittlestHubError as error:
+        print(f"littlest-hub: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("littlest-hub: interrupted", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="littlest-hub",
+        description=_ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    install = commands.add_parser(
+        "install",
+        help="make this release serve: users, units, sockets (the installer calls it)",
+        description="Write the base directory, users, units and sockets of this release, enable"
+        " and start them. Again: repair. LITTLEST_HUB_PORT=8000 chooses the public port,"
+        " LITTLEST_HUB_ADMIN=alice writes the first fragment.",
+    )
+    install.add_argument(
+        "--prefix",
+        type=Path,
+        default=release_of_this_interpreter(),
+        help="the release, BASE/releases/VERSION (default: this one)",
+    )
+    _add_root(install)
+    install.set_defaults(command=_install)
+
+    uninstall = commands.add_parser(
+        "uninstall",
+        help="stop and remove everything but fragments and state",
+        description="Stop every server of this base directory, remove its units, sockets, users"
+        " and releases, and say what is left: fragments and state.",
+    )
+    _add_root(uninstall)
+    uninstall.set_defaults(command=_uninstall)
+
+    check = commands.add_parser(
+        "check",
+        help="list what is wrong with the fragments, without touching the hub",
+        description="Run all fragments and list every problem as file:line. Exit code 1 if there"
+        " is one.",
+    )
+    check.set_defaults(command=_check)
+
+    run = commands.add_parser(
+        "run",
+        help="hub and proxy in the foreground, for yourself, on this machine only",
+        description="Start hub and proxy on 127.0.0.1 until Ctrl-C, without root and without"
+        " systemd. It prints the address and a password, for you alone.",
+    )
+    run.add_argument("--port", type=int, help="where to listen (default: a free one from 8000)")
+    run.set_defaults(command=_run)
+
+    serve = commands.add_parser("serve", help="the hub itself (its unit runs this)")
+    serve.set_defaults(command=_serve)
+
+    reload = commands.add_parser("reload", help="check, then renew the hub (its unit runs this)")
+    reload.add_argument("pid", type=int, help="process id of the hub")
+    reload.set_defaults(command=_reload)
+    return parser
+
+
+def _add_root(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--root",
+        type=Path,
+        default=Path("/"),
+        help="the file system to work on, as for systemctl --root",
+    )
+
+
+# Each command imports what it needs: importing JupyterHub takes a second.
+
+
+def _install(options: argparse.Namespace) -> None:
+    from littlest_hub.install import install
+
+    layout = Layout.of_prefix(options.prefix, options.root)
+    environ = dict(os.environ)
+    if _may_ask(environ) and not (layout.on_disk(layout.fragments) / "10-users.py").exists():
+        print(
+            "Login name of the hub's administrator [nobody for now]: ",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
+        environ["LITTLEST_HUB_ADMIN"] = sys.stdin.readline()
+    print(install(layout, options.prefix, environ), end="")
+
+
+def _may_ask(environ: dict[str, str]) -> bool:
+    is_interactive = environ.get("INSTALLER_UNATTENDED") == "0" and sys.stdin.isatty()
+    return is_interactive and not environ.get("LITTLEST_HUB_ADMIN")
+
+
+def _uninstall(options: argparse.Namespace) -> None:
+    from littlest_hub.install import uninstall
+
+    print(uninstall(Layout.of_this_release(options.root)))
+
+
+def _check(options: argparse.Namespace) -> int:
+    from littlest_hub.check import check
+
+    problems = check(Layout.of_this_release())
+    for problem in problems:
+        print(problem)
+    return 1 if problems else 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    from littlest_hub.run import run
+
+    run(Layout.of_this_release(), options.port, lambda text: print(text, flush=True))
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from littlest_hub.hub import serve
+
+    serve(Layout.of_this_release())
+
+
+def _reload(options: argparse.Namespace) -> None:
+    from littlest_hub.check import check
+    from littlest_hub.hub import reload
+
+    layout = Layout.of_this_release()
+    problems = check(layout)
+    if problems:
+        raise LittlestHubError(
+            "\n".join(map(str, problems)), "Not reloaded: the hub goes on as it was."
+        )
+    reload(layout, options.pid)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # Once only: what undoes an installation must not be interrupted in its turn.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

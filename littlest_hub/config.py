@@ -1,0 +1,166 @@
+"""The hub's configuration: our defaults, then the administrator's fragments."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from traitlets.config import Config
+from traitlets.config.loader import PyFileConfigLoader
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout, release_of_this_interpreter
+from littlest_hub.proxy import HubProxy
+from littlest_hub.services.hub import PROXY_API, PUBLIC_PORT
+from littlest_hub.services.ports import Ports
+from littlest_hub.spawner import UnitSpawner
+
+CULLER = "idle-culler"
+IDLE_S = 3600
+"""After how many seconds without activity a user server is stopped."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the units decide and the hub has to know."""
+
+    public_port: int = Ports.public
+    proxy_api: str = Ports().api_address
+    hub: tuple[str, int] = ("127.0.0.1", Ports.hub)
+    """Where the hub listens: the socket that systemd hands over."""
+
+    @classmethod
+    def of_unit(
+        cls, environ: Mapping[str, str] = os.environ, hub: tuple[str, int] | None = None
+    ) -> Surroundings:
+        """What stands in the unit's environment; outside of a unit, what usually does."""
+        return cls(
+            public_port=int(environ.get(PUBLIC_PORT, cls.public_port)),
+            proxy_api=environ.get(PROXY_API, cls.proxy_api),
+            hub=hub or cls.hub,
+        )
+
+
+def defaults(layout: Layout, surroundings: Surroundings) -> Config:
+    """A hub for system users on one machine; every line can be undone by a fragment.
+
+    What concerns one class of ours alone is that class's own default (`UnitSpawner`, `HubProxy`),
+    so that `c.Spawner...` in a fragment is enough to change it.
+    """
+    python = str(release_of_this_interpreter() / "bin" / "python3")
+    c = Config()
+
+    c.JupyterHub.bind_url = f"http://:{surroundings.public_port}"
+    c.JupyterHub.hub_ip, c.JupyterHub.hub_port = surroundings.hub
+    c.JupyterHub.db_url = f"sqlite:///{layout.database}"
+    c.JupyterHub.cookie_secret_file = str(layout.cookie_secret)
+    # A restart of the hub is nobody else's business.
+    c.JupyterHub.cleanup_servers = False
+    c.JupyterHub.concurrent_spawn_limit = 64
+
+    c.JupyterHub.proxy_class = HubProxy
+    c.HubProxy.should_start = False
+    c.HubProxy.traefik_api_url = f"http://{surroundings.proxy_api}"
+    c.HubProxy.dynamic_config_file = str(layout.rules)
+
+    c.JupyterHub.spawner_class = UnitSpawner
+    c.SystemdSpawner.unit_name_template = layout.user_server_unit
+
+    # Names end up in units, paths and routes. \Z: "$" would let a newline through.
+    c.Authenticator.username_pattern = r"^[a-z0-9_][a-z0-9_.@-]{0,62}\Z"
+
+    c.JupyterHub.services = [
+        {
+            "name": CULLER,
+            "command": [python, "-I", "-m", "jupyterhub_idle_culler", f"--timeout={IDLE_S}"],
+        }
+    ]
+    c.JupyterHub.load_roles = [_culler_role()]
+
+    # The journal has the time and the unit already.
+    c.JupyterHub.log_format = "%(name)s %(module)s:%(lineno)d] %(message)s"
+    return c
+
+
+def fragments(layout: Layout) -> list[Path]:
+    """The administrator's fragments, in the order in which they count."""
+    return sorted(layout.on_disk(layout.fragments).glob("*.py"))
+
+
+def load(layout: Layout, surroundings: Surroundings, changes: Config | None = None) -> Config:
+    """Defaults, changes to them, and fragments.
+
+    Raises:
+        LittlestHubError: a fragment fails; `file:line` and why.
+    """
+    c = defaults(layout, surroundings)
+    c.merge(changes or Config())
+    for fragment in fragments(layout):
+        execute(fragment, c)
+    complete(c)
+    return c
+
+
+def execute(fragment: Path, c: Config) -> None:
+    """Run one fragment on the configuration so far.
+
+    Raises:
+        LittlestHubError: it fails; `file:line` and why.
+    """
+    try:
+        _FragmentLoader(fragment, c).load_config()
+    except (Exception, SystemExit) as error:
+        line = failing_line(error, fragment)
+        raise LittlestHubError(
+            f"{fragment}:{line}: {type(error).__name__}: {_reason(error)}"
+        ) from error
+
+
+def complete(c: Config) -> None:
+    """What follows from the fragments: a culler that they keep keeps its rights too."""
+    services, roles = c.JupyterHub.services, c.JupyterHub.load_roles
+    culled = any(service.get("name") == CULLER for service in services)
+    if culled and not any(CULLER in role.get("services", ()) for role in roles):
+        c.JupyterHub.load_roles = [*roles, _culler_role()]
+
+
+def failing_line(error: BaseException, file: Path) -> int:
+    """The line of `file` at which an exception arose; 1 if it did not arise there."""
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        return error.lineno or 1
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((f.lineno or 1 for f in reversed(frames) if f.filename == str(file)), 1)
+
+
+def _reason(error: BaseException) -> str:
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return text or "no reason given"
+
+
+def _culler_role() -> dict[str, Any]:
+    """Just what it takes to see who is idle and to stop them."""
+    scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
+    return {"name": CULLER, "scopes": scopes, "services": [CULLER]}
+
+
+class _FragmentLoader(PyFileConfigLoader):  # type: ignore[misc]
+    """Runs a fragment on the configuration that all share.
+
+    traitlets' own load_subconfig gives each file an empty one, in which nothing can be appended
+    to what an earlier file has set.
+    """
+
+    def __init__(self, file: Path, c: Config) -> None:
+        super().__init__(str(file))
+        self._c = c
+
+    def clear(self) -> None:
+        self.config = self._c
+
+    def load_subconfig(self, fname: str, path: str | None = None) -> None:
+        directory = Path(path) if path else Path(self.full_filename).parent
+        _FragmentLoader(directory / fname, self._c).load_config()

@@ -1,0 +1,236 @@
+"""Where everything is: the only module that knows paths, unit names and user names."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from littlest_hub import __version__
+from littlest_hub.errors import LittlestHubError
+
+DEFAULT_BASE = Path("/opt/littlest-hub")
+PRODUCT = "littlest-hub"
+
+# The last part of the base directory becomes part of unit names and of a system user's name.
+# 20: "lhub-" + name + "-proxy" has to fit the 31 characters that sysusers.d(5) allows.
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,18}[a-z0-9])?")
+# Nothing that systemd.unit(5) splits at, expands or unquotes: paths appear in units as they are.
+_PATH = re.compile(r"/[A-Za-z0-9._+/-]*")
+# Directories that ProtectHome= and PrivateTmp= hide from our own services.
+_HIDDEN = ("/home", "/root", "/run", "/tmp", "/var/tmp", "/dev", "/proc", "/sys")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All names of one installation, derived from its base directory."""
+
+    base: Path
+    """The base directory as the machine sees it, absolute."""
+
+    root: Path = Path("/")
+    """Where that machine's file system is: "/" or, as for systemctl --root, an image of it."""
+
+    @classmethod
+    def of_prefix(cls, prefix: Path, root: Path = Path("/")) -> Layout:
+        """The layout that a conda prefix BASE/releases/VERSION belongs to.
+
+        Raises:
+            LittlestHubError: the prefix lies elsewhere; the hint is the command that is right.
+        """
+        if prefix.parent.name == "releases" and prefix.is_absolute():
+            return cls(prefix.parent.parent, root)
+        wanted = prefix if prefix.is_absolute() else DEFAULT_BASE
+        raise LittlestHubError(
+            f"{prefix} cannot be used: a release is installed at BASE/releases/VERSION",
+            f"Install with: -p {wanted}/releases/{__version__}"
+            f"  (or LITTLEST_HUB_BASE={wanted} and no -p)",
+        )
+
+    @classmethod
+    def of_this_release(cls, root: Path = Path("/")) -> Layout:
+        """The layout that the running interpreter belongs to.
+
+        Raises:
+            LittlestHubError: this interpreter is not that of an installed release.
+        """
+        return cls.of_prefix(release_of_this_interpreter(), root)
+
+    @property
+    def name(self) -> str:
+        """What tells this installation from another on the same machine."""
+        return self.base.name
+
+    @property
+    def is_default(self) -> bool:
+        return self.base == DEFAULT_BASE
+
+    @property
+    def is_live(self) -> bool:
+        """Whether this is the machine we run on, not an image of one."""
+        return self.root == Path("/")
+
+    @property
+    def instance(self) -> str:
+        """First part of every unit's name: littlest-hub, littlest-hub-physics."""
+        if self.name == PRODUCT or self.name.startswith(f"{PRODUCT}-"):
+            return self.name
+        return f"{PRODUCT}-{self.name}"
+
+    # --- the base directory
+
+    @property
+    def hub(self) -> Path:
+        """The active release, a relative symlink."""
+        return self.base / "hub"
+
+    @property
+    def releases(self) -> Path:
+        return self.base / "releases"
+
+    @property
+    def fragments(self) -> Path:
+        """The admin's configuration."""
+        return self.base / "jupyterhub_config.d"
+
+    @property
+    def state(self) -> Path:
+        """What the hub remembers; nobody but root enters (0700)."""
+        return self.base / "state"
+
+    @property
+    def database(self) -> Path:
+        return self.state / "jupyterhub.sqlite"
+
+    @property
+    def cookie_secret(self) -> Path:
+        return self.state / "jupyterhub_cookie_secret"
+
+    @property
+    def proxy_state(self) -> Path:
+        """The one part of `state` that the proxy sees."""
+        return self.state / "proxy"
+
+    @property
+    def static_config(self) -> Path:
+        """The proxy's static configuration: ports, logs, time limits."""
+        return self.proxy_state / "traefik.toml"
+
+    @property
+    def dynamic_config(self) -> Path:
+        """Directory of the proxy's dynamic configuration, watched by it."""
+        return self.proxy_state / "dynamic"
+
+    @property
+    def rules(self) -> Path:
+        """The part of the dynamic configuration that the hub writes: who is where."""
+        return self.dynamic_config / "rules.toml"
+
+    # --- the machine around it
+
+    @property
+    def hub_service(self) -> str:
+        return f"{self.instance}.service"
+
+    @property
+    def hub_socket(self) -> str:
+        return f"{self.instance}.socket"
+
+    @property
+    def proxy_service(self) -> str:
+        return f"{self.instance}-proxy.service"
+
+    @property
+    def proxy_socket(self) -> str:
+        return f"{self.instance}-proxy.socket"
+
+    @property
+    def proxy_api_socket(self) -> str:
+        return f"{self.instance}-proxy-api.socket"
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Every unit of ours, sockets first: the order in which to start them."""
+        return (
+            self.hub_socket,
+            self.proxy_socket,
+            self.proxy_api_socket,
+            self.proxy_service,
+            self.hub_service,
+        )
+
+    @property
+    def user_server_unit(self) -> str:
+        """Name of the unit of a user server, for systemdspawner to expand.
+
+        A "." ends the instance's name, which has none: no two hubs' users share a name.
+        """
+        return f"{self.instance}.user-{{USERNAME}}"
+
+    @property
+    def proxy_user(self) -> str:
+        """System user (and group) of the proxy: lhub-proxy, lhub-physics-proxy."""
+        return f"{self.instance.replace(PRODUCT, 'lhub', 1)}-proxy"
+
+    @property
+    def system_units(self) -> Path:
+        return Path("/etc/systemd/system")
+
+    @property
+    def command_link(self) -> Path:
+        return Path("/usr/local/bin") / PRODUCT
+
+    @property
+    def run_directory(self) -> Path:
+        """RuntimeDirectory= of the hub."""
+        return Path("/run") / self.instance
+
+    @property
+    def readiness(self) -> Path:
+        """Rewritten each time a hub starts to answer; how a reload sees its end."""
+        return self.run_directory / "ready"
+
+    # --- on disk
+
+    def on_disk(self, path: Path) -> Path:
+        """Where `path` of the machine is found from here."""
+        return self.root / path.relative_to("/")
+
+    def check_for_systemd(self) -> None:
+        """Refuse a base directory that units cannot be made for.
+
+        Raises:
+            LittlestHubError: its name or its place.
+        """
+        if not _PATH.fullmatch(str(self.base)) or ".." in self.base.parts:
+            raise LittlestHubError(
+                f"base directory {str(self.base)!r}: only letters, digits and . _ + - / may be in"
+                " the path, for it stands in systemd units",
+                f"Choose another, such as {DEFAULT_BASE}",
+            )
+        if not _NAME.fullmatch(self.name):
+            raise LittlestHubError(
+                f"base directory {self.base}: its last part names the units and a system user, so"
+                " it has to be 1 to 20 lower-case letters, digits and inner dashes,"
+                f" not {self.name!r}",
+                f"Choose another, such as {DEFAULT_BASE} or /srv/physics",
+            )
+        if self.instance.endswith(("-proxy", "-proxy-api")):
+            raise LittlestHubError(
+                f"base directory {self.base}: {self.instance!r} is how the units of a proxy are"
+                " named",
+                "Choose another last part",
+            )
+        for hidden in _HIDDEN:
+            if self.base.is_relative_to(hidden):
+                raise LittlestHubError(
+                    f"base directory {self.base}: services do not see {hidden}, they are"
+                    " sandboxed away from it",
+                    f"Choose another, such as {DEFAULT_BASE}; or install as an ordinary user",
+                )
+
+
+def release_of_this_interpreter() -> Path:
+    """The conda prefix we run from, not the `hub` link that may point elsewhere tomorrow."""
+    return Path(sys.prefix).resolve()

@@ -1,0 +1,184 @@
+"""`littlest-hub run`: the whole hub in the foreground, for whoever starts it and nobody else."""
+
+# traitlets' @default carries no types.
+# mypy: disallow-untyped-decorators=False
+
+from __future__ import annotations
+
+import ctypes
+import getpass
+import os
+import secrets
+import signal
+import subprocess
+from collections.abc import Callable
+from hmac import compare_digest
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.auth import Authenticator
+from jupyterhub.spawner import SimpleLocalProcessSpawner
+from traitlets import Unicode, default
+from traitlets.config import Config
+
+from littlest_hub import config
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.hub import LittlestHub
+from littlest_hub.layout import Layout, release_of_this_interpreter
+from littlest_hub.proxy import HubProxy, RulesFile
+from littlest_hub.services.ports import FIRST_INTERNAL, FIRST_OTHER_PUBLIC, first_free, is_free
+from littlest_hub.services.proxy import static_config
+from littlest_hub.spawner import server_command, server_environment
+
+LOOPBACK = "127.0.0.1"
+
+
+def run(layout: Layout, port: int | None, say: Callable[[str], None]) -> None:
+    """Run traefik and the hub on loopback until Ctrl-C; then everything they started is gone.
+
+    Args:
+        layout: the base directory; its fragments count here too.
+        port: where to listen; None: the first free one from 8000.
+        say: prints a line for the user, once the hub answers.
+
+    Raises:
+        LittlestHubError: the port is in use, the base directory is not ours to write to, or a
+            fragment fails.
+    """
+    if port is not None and not is_free(port, LOOPBACK):
+        raise LittlestHubError(
+            f"port {port}: another program listens there", "Leave out --port to take a free one"
+        )
+    port = port or first_free(FIRST_OTHER_PUBLIC)
+    hub_port = first_free(max(FIRST_INTERNAL, port + 1))
+    api = f"{LOOPBACK}:{first_free(hub_port + 1)}"
+    _make_state(layout)
+    user, password = getpass.getuser(), secrets.token_urlsafe(12)
+
+    surroundings = config.Surroundings(port, api, (LOOPBACK, hub_port))
+    c = config.load(layout, surroundings, _foreground(layout, port, user, password))
+    url = f"http://{LOOPBACK}:{port}"
+    LittlestHub.instance(
+        loaded=c,
+        stops_on_hangup=True,
+        on_ready=lambda: say(
+            f"Littlest Hub answers at {url}\n  user:     {user}\n  password: {password}\n"
+            "Ctrl-C ends it and every server it has started."
+        ),
+    )
+    LittlestHub.launch_instance([])
+
+
+def _foreground(layout: Layout, port: int, user: str, password: str) -> Config:
+    c = Config()
+    c.JupyterHub.bind_url = f"http://{LOOPBACK}:{port}"
+    c.JupyterHub.cleanup_servers = True
+    c.JupyterHub.log_level = "WARNING"
+    c.JupyterHub.proxy_class = OwnProxy
+    c.HubProxy.should_start = True
+    c.HubProxy.static_config_file = str(layout.static_config)
+    c.JupyterHub.spawner_class = OwnProcessSpawner
+    c.JupyterHub.authenticator_class = OwnerAuthenticator
+    c.OwnerAuthenticator.owner = user
+    c.OwnerAuthenticator.password = password
+    return c
+
+
+def _make_state(layout: Layout) -> None:
+    try:
+        for directory in (layout.state, layout.proxy_state, layout.dynamic_config):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.chdir(layout.state)
+    except OSError as error:
+        raise LittlestHubError(
+            f"{layout.state}: {error.strerror}",
+            "Run as the user who installed this, or, where systemd runs the hub already:"
+            f" systemctl status {layout.instance}",
+        ) from error
+
+
+class OwnerAuthenticator(Authenticator):  # type: ignore[misc]
+    """Lets in whoever started the hub, with the password that was printed then."""
+
+    owner = Unicode(config=True, help="The only user")
+    password = Unicode(config=True, help="The only password")
+
+    async def authenticate(self, handler: Any, data: dict[str, str]) -> dict[str, Any] | None:
+        is_owner = compare_digest(data["username"].encode(), self.owner.encode())
+        is_right = compare_digest(data["password"].encode(), self.password.encode())
+        return {"name": self.owner, "admin": True} if is_owner and is_right else None
+
+    def normalize_username(self, username: str) -> str:
+        return username
+
+    def validate_username(self, username: str) -> bool:
+        return bool(username == self.owner)
+
+    def check_allowed(self, username: str, authentication: Any = None) -> bool:
+        return bool(username == self.owner)
+
+    def check_allow_config(self) -> None:
+        """The owner is allowed, whatever the fragments say about others."""
+
+
+class OwnProcessSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
+    """Starts servers as ourselves, in our own home directory."""
+
+    @default("cmd")
+    def _of_this_release(self) -> list[str]:
+        return server_command()
+
+    @default("default_url")
+    def _jupyterlab(self) -> str:
+        return "/lab"
+
+    @default("args")
+    def _as_root_too(self) -> list[str]:
+        return ["--allow-root"] if os.geteuid() == 0 else []
+
+    @default("home_dir")
+    def _own_home(self) -> str:
+        return str(Path.home())
+
+    def get_env(self) -> dict[str, str]:
+        env: dict[str, str] = super().get_env()
+        return {**server_environment(self.user.name), **env}
+
+    def make_preexec_fn(self, name: str) -> Callable[[], None]:
+        enter_home: Callable[[], None] = super().make_preexec_fn(name)
+
+        def prepare() -> None:
+            end_with_parent()
+            enter_home()
+
+        return prepare
+
+
+class OwnProxy(HubProxy):
+    """A traefik that is a child of the hub."""
+
+    async def _setup_traefik_static_config(self) -> None:
+        self.static_config = static_config(
+            public=self.public_url.partition("//")[2].strip("/"),
+            api=self.traefik_api_url.partition("//")[2].strip("/"),
+            dynamic_config=Path(self.dynamic_config_file).parent,
+        )
+        RulesFile(Path(self.static_config_file)).atomic_dump(self.static_config)
+
+    def _start_traefik(self) -> None:
+        traefik = release_of_this_interpreter() / "bin" / "traefik"
+        self.traefik_process = subprocess.Popen(
+            [str(traefik), f"--configFile={self.static_config_file}"],
+            preexec_fn=end_with_parent,
+            # Ctrl-C is for the hub, which stops the proxy in its turn.
+            start_new_session=True,
+        )
+
+
+_libc = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent() -> None:
+    """In a child: be told to end when the parent does, even if it is killed (prctl(2))."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

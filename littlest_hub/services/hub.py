@@ -1,0 +1,118 @@
+"""The hub: JupyterHub, as root because it starts servers as other users, and little more."""
+
+from __future__ import annotations
+
+from littlest_hub.layout import Layout
+from littlest_hub.services.ports import Ports
+from littlest_hub.services.unit import Setting, Unit
+
+# How the hub learns its surroundings; nothing of this is secret.
+PUBLIC_PORT = "LITTLEST_HUB_PUBLIC_PORT"
+PROXY_API = "LITTLEST_HUB_PROXY_API"
+
+
+def socket(layout: Layout, ports: Ports) -> Unit:
+    return Unit(
+        layout.hub_socket,
+        f"Where the hub at {layout.base} listens for the proxy and for user servers. systemd holds"
+        "\nit, so requests wait instead of failing while the hub restarts or reloads."
+        "\nServers on other machines: a drop-in with one more ListenStream= on the cluster's"
+        "\naddress, and c.JupyterHub.hub_connect_url in a fragment.",
+        {
+            "Unit": [Setting("Description", f"Littlest Hub at {layout.base}: hub port")],
+            "Socket": [
+                Setting("ListenStream", ports.hub_address),
+                Setting("Backlog", "4096", "how many requests may wait while nobody listens"),
+                Setting("NoDelay", "yes"),
+                Setting("TriggerLimitIntervalSec", "0", "never give up: heal when the cause goes"),
+            ],
+            "Install": [Setting("WantedBy", "sockets.target")],
+        },
+    )
+
+
+def service(layout: Layout, ports: Ports) -> Unit:
+    # -I: neither the caller's PYTHON* variables nor somebody's ~/.local decide what we run.
+    command = f"{layout.hub}/bin/python3 -I -m littlest_hub"
+    return Unit(
+        layout.hub_service,
+        f"JupyterHub of {layout.base}, configured by {layout.fragments}/*.py."
+        f"\n`systemctl reload {layout.hub_service}` checks and applies a change there."
+        f"\nIts socket starts it again: `systemctl stop {layout.hub_socket}` stops it for good."
+        "\nUser servers are units of their own and are not limited by what stands here; a spawner"
+        "\nthat forks them from the hub itself needs a drop-in that takes some of it back.",
+        {
+            "Unit": [
+                Setting("Description", f"Littlest Hub at {layout.base}: hub"),
+                Setting("Requires", layout.hub_socket),
+                Setting("Wants", layout.proxy_service, "either may restart without the other"),
+                Setting(
+                    "After",
+                    f"network.target nss-user-lookup.target {layout.hub_socket}"
+                    f" {layout.proxy_service}",
+                ),
+                Setting("RequiresMountsFor", str(layout.base)),
+                Setting("StartLimitIntervalSec", "0", "never give up: heal when the cause goes"),
+            ],
+            "Service": [
+                Setting("Type", "notify", "started means: answers requests"),
+                Setting("ExecStart", f"{command} serve"),
+                Setting(
+                    "ExecReload",
+                    f"{command} reload $MAINPID",
+                    "checks all fragments; refuses, or returns when the new hub answers",
+                ),
+                Setting("Restart", "always"),
+                Setting("RestartSec", "2"),
+                Setting("TimeoutStartSec", "180"),
+                Setting("TimeoutStopSec", "30"),
+                Setting("KillMode", "mixed", "the hub ends its own services (the idle culler)"),
+                Setting("OOMScoreAdjust", "-500", "a user's kernel has to go first"),
+                Setting("Environment", f"{PUBLIC_PORT}={ports.public}"),
+                Setting("Environment", f"{PROXY_API}={ports.api_address}"),
+                Setting(
+                    "Environment",
+                    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                ),
+                Setting("WorkingDirectory", str(layout.state)),
+                Setting("RuntimeDirectory", layout.instance),
+                Setting("RuntimeDirectoryMode", "0700"),
+                Setting("UMask", "0077", "the database is made world-readable otherwise"),
+                Setting(
+                    "CapabilityBoundingSet",
+                    "CAP_SETUID CAP_SETGID CAP_AUDIT_WRITE CAP_DAC_READ_SEARCH",
+                    "commands as a user (runuser … sbatch), PAM's audit record, PAM's shadow file",
+                ),
+                Setting("NoNewPrivileges", "yes"),
+                Setting("ProtectSystem", "strict"),
+                Setting(
+                    "ReadWritePaths",
+                    f"{layout.state} /run",
+                    "/run: the environment files of user servers",
+                ),
+                Setting("ProtectHome", "yes"),
+                Setting("PrivateTmp", "yes"),
+                Setting("PrivateDevices", "yes"),
+                Setting("ProtectProc", "invisible"),
+                Setting("ProtectClock", "yes", "the kernel's interfaces are not its business"),
+                Setting("ProtectControlGroups", "yes"),
+                Setting("ProtectHostname", "yes"),
+                Setting("ProtectKernelLogs", "yes"),
+                Setting("ProtectKernelModules", "yes"),
+                Setting("ProtectKernelTunables", "yes"),
+                Setting("LockPersonality", "yes"),
+                Setting("RestrictNamespaces", "yes"),
+                Setting("RestrictRealtime", "yes"),
+                Setting("RestrictSUIDSGID", "yes"),
+                Setting(
+                    "RestrictAddressFamilies",
+                    "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+                    "netlink: PAM's audit record, and how the C library lists addresses",
+                ),
+                Setting("SystemCallArchitectures", "native"),
+                Setting("SystemCallFilter", "@system-service"),
+                Setting("SystemCallErrorNumber", "EPERM", "refused calls fail, they do not kill"),
+            ],
+            "Install": [Setting("WantedBy", "multi-user.target")],
+        },
+    )

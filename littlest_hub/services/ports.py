@@ -1,0 +1,130 @@
+"""The three ports of an installation, and how free ones are found."""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+
+FIRST_PUBLIC = 80
+FIRST_OTHER_PUBLIC = 8000
+FIRST_INTERNAL = 15001
+
+_LISTEN = re.compile(r"^ListenStream=(?:\S*:)?(\d+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Ports:
+    """TCP ports of one installation."""
+
+    public: int = FIRST_PUBLIC
+    """Of the proxy, on every address."""
+    hub: int = FIRST_INTERNAL
+    """Of the hub, on loopback."""
+    api: int = FIRST_INTERNAL + 1
+    """Of the proxy's own interface, on loopback."""
+
+    @property
+    def hub_address(self) -> str:
+        return f"127.0.0.1:{self.hub}"
+
+    @property
+    def api_address(self) -> str:
+        return f"127.0.0.1:{self.api}"
+
+
+def choose(layout: Layout, requested: str | None) -> Ports:
+    """The ports of this installation: those it has, or free ones.
+
+    Args:
+        layout: whose ports.
+        requested: LITTLEST_HUB_PORT, the public port somebody wants; None: 80 for the default
+            base directory, if it is free, otherwise the first free one from 8000.
+
+    Raises:
+        LittlestHubError: the requested port is no port, or is in use.
+    """
+    own = {
+        unit: _listening(layout, unit)
+        for unit in (layout.proxy_socket, layout.hub_socket, layout.proxy_api_socket)
+    }
+    taken = set(_configured(layout)) - set(own.values())
+    internal = (
+        port
+        for port in range(FIRST_INTERNAL, 65536)
+        if _is_usable(layout, port, taken, "127.0.0.1")
+    )
+    return Ports(
+        public=_public(layout, requested, own[layout.proxy_socket], taken),
+        hub=own[layout.hub_socket] or next(internal),
+        api=own[layout.proxy_api_socket] or next(internal),
+    )
+
+
+def is_free(port: int, address: str = "") -> bool:
+    """Whether nobody on this machine listens there ("" is every address)."""
+    # Same as what systemd does: IPv6 with IPv4 inside it where the kernel has IPv6.
+    family = socket.AF_INET6 if not address and socket.has_dualstack_ipv6() else socket.AF_INET
+    with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        try:
+            probe.bind((address, port))
+            probe.listen(1)
+        except OSError as error:
+            # EACCES: a low port, asked for by somebody who is not root.
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                return False
+            raise
+    return True
+
+
+def first_free(start: int) -> int:
+    """The first port from `start` on that nobody listens at, on any address."""
+    return next(port for port in range(start, 65536) if is_free(port))
+
+
+def _public(layout: Layout, requested: str | None, current: int | None, taken: set[int]) -> int:
+    if requested:
+        if not requested.isdecimal() or not 0 < int(requested) < 65536:
+            raise LittlestHubError(
+                f"LITTLEST_HUB_PORT={requested!r}: expected a port between 1 and 65535"
+            )
+        port = int(requested)
+        if port != current and not _is_usable(layout, port, taken):
+            raise LittlestHubError(
+                f"LITTLEST_HUB_PORT={port}: another program listens on this port",
+                f"See which: ss -ltnp 'sport = :{port}'. Or give another LITTLEST_HUB_PORT, or none"
+                " to take the first free one",
+            )
+        return port
+    if current:
+        return current
+    if layout.is_default and _is_usable(layout, FIRST_PUBLIC, taken):
+        return FIRST_PUBLIC
+    return next(p for p in range(FIRST_OTHER_PUBLIC, 65536) if _is_usable(layout, p, taken))
+
+
+def _is_usable(layout: Layout, port: int, taken: set[int], address: str = "") -> bool:
+    # What listens here says nothing about the machine that an image is made for.
+    return port not in taken and (not layout.is_live or is_free(port, address))
+
+
+def _configured(layout: Layout) -> Iterator[int]:
+    """Ports of every socket unit that administrators and we have put on this machine."""
+    for unit in sorted(layout.on_disk(layout.system_units).glob("*.socket")):
+        for port in _LISTEN.findall(unit.read_text(errors="replace")) if unit.is_file() else ():
+            yield int(port)
+
+
+def _listening(layout: Layout, unit: str) -> int | None:
+    file = layout.on_disk(layout.system_units) / unit
+    found = _LISTEN.search(file.read_text()) if file.is_file() else None
+    return int(found[1]) if found else None

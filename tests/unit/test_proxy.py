@@ -1,0 +1,307 @@
+"""Rules, rules file and static configuration, and the real traefik reading all three."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import http.client
+import os
+import random
+import re
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import pytest
+
+from littlest_hub.proxy import HubProxy, RulesFile, rule
+from littlest_hub.services.proxy import static_config, to_toml
+from tests.eventually import eventually
+
+pytestmark = pytest.mark.unit
+
+TRAEFIK = shutil.which("traefik", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+NASTY = "ab\\\"'`|&(){}[]#=.,:;?!%+ \x00\x01\t\n\x7fé😀\u200b"
+
+
+def nasty_names(number: int, seed: int) -> Iterator[str]:
+    chance = random.Random(seed)
+    for _ in range(number):
+        yield "".join(chance.choice(NASTY) for _ in range(chance.randint(1, 12)))
+
+
+# --- rules
+
+
+def test_rule_of_a_user_matches_the_path_below_and_without_its_slash() -> None:
+    assert rule("/user/alice/") == 'PathPrefix("/user/alice/") || Path("/user/alice")'
+
+
+def test_rule_of_the_hub_matches_everything() -> None:
+    assert rule("/") == 'PathPrefix("/")'
+
+
+def test_rule_of_a_host_is_for_that_host_without_its_port() -> None:
+    assert rule("alice.example.org:8000/") == 'Host("alice.example.org") && (PathPrefix("/"))'
+
+
+@pytest.mark.parametrize("host", ["a`b", 'a"b', "a b", "a..b", "a||b"])
+def test_what_is_no_host_name_is_refused_as_one(host: str) -> None:
+    with pytest.raises(ValueError, match="is not a host name"):
+        rule(f"{host}/user/")
+
+
+def test_rule_keeps_reserved_characters_encoded_and_decodes_the_rest() -> None:
+    assert rule("/user/a%3ab%20c%2Fd%25/").startswith(r'PathPrefix("/user/a%3Ab\x20c%2Fd%25/")')
+
+
+def test_rules_hold_only_our_own_matchers_whatever_the_name() -> None:
+    literal = r'"(?:[A-Za-z0-9/._~:@%+,;=&!$\'()*\[\]-]|\\x[0-9a-f]{2})*"'
+    ours = re.compile(rf"PathPrefix\({literal}\) \|\| Path\({literal}\)")
+    for name in nasty_names(2000, seed=1):
+        for encoded in (quote(name, safe="@~"), name.replace("/", "")):
+            assert ours.fullmatch(rule(f"/user/{encoded}/")), repr(name)
+
+
+# --- the file
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> RulesFile:
+    return RulesFile(tmp_path / "rules.toml")
+
+
+def test_rules_file_reads_back_whatever_the_names_in_it(rules: RulesFile) -> None:
+    for name in nasty_names(300, seed=2):
+        data = {"http": {"routers": {"r": {"rule": name}}}, "jupyterhub": {"data": {"user": name}}}
+        rules.atomic_dump(data)
+        if sys.version_info >= (3, 11):  # before, there is no reader that gets these right
+            assert rules.load() == data, repr(name)
+
+
+def test_rules_file_is_readable_by_the_group_and_nothing_is_left_beside_it(
+    rules: RulesFile,
+) -> None:
+    rules.atomic_dump({"http": {}})
+    assert stat.S_IMODE(rules.path.stat().st_mode) == 0o640
+    assert list(rules.path.parent.iterdir()) == [rules.path]
+
+
+def test_failed_write_leaves_the_old_rules(rules: RulesFile) -> None:
+    rules.atomic_dump({"http": {"routers": {}}})
+    with pytest.raises(UnicodeEncodeError):
+        rules.atomic_dump({"broken": "\udc80"})
+    assert rules.load() == {"http": {"routers": {}}}
+    assert list(rules.path.parent.iterdir()) == [rules.path]
+
+
+def test_credentials_on_disk_are_not_taken_over(rules: RulesFile) -> None:
+    rules.atomic_dump(
+        {
+            "http": {
+                "routers": {"route_api": {"rule": "old"}, "router_x": {"rule": "x"}},
+                "middlewares": {"auth_api": {"basicAuth": {"users": ["hub:old"]}}},
+            }
+        }
+    )
+    assert rules.load()["http"] == {"routers": {"router_x": {"rule": "x"}}, "middlewares": {}}
+
+
+def test_unreadable_rules_count_as_none(rules: RulesFile) -> None:
+    rules.path.write_text("[http\n")
+    with pytest.raises(FileNotFoundError):
+        rules.load()
+
+
+# --- with the real traefik
+
+
+class Backend(BaseHTTPRequestHandler):
+    """Says who it is and what it was asked."""
+
+    protocol_version = "HTTP/1.1"
+    name: ClassVar[str]
+
+    def do_GET(self) -> None:
+        body = self.name.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def backend(name: str) -> Iterator[str]:
+    handler = type("NamedBackend", (Backend,), {"name": name})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class Traefik:
+    """The real thing, with our static configuration, reading `rules`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.port, self.api_port = free_port(), free_port()
+        self.rules = RulesFile(directory / "dynamic" / "rules.toml")
+        self.rules.path.parent.mkdir()
+        self.rules.atomic_dump({})
+        self.static = directory / "traefik.toml"
+        self.static.write_text(
+            to_toml(
+                static_config(
+                    public=f"127.0.0.1:{self.port}",
+                    api=f"127.0.0.1:{self.api_port}",
+                    dynamic_config=self.rules.path.parent,
+                )
+            )
+        )
+        self.log = directory / "log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [TRAEFIK or "traefik", f"--configFile={self.static}"],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def get(self, path: str, headers: dict[str, str] | None = None) -> tuple[int, str]:
+        return get(self.port, path, headers)
+
+    def ask_api(self, password: str) -> int:
+        credentials = base64.b64encode(f"hub:{password}".encode()).decode()
+        return get(self.api_port, "/api/overview", {"Authorization": f"Basic {credentials}"})[0]
+
+
+def get(port: int, path: str, headers: dict[str, str] | None = None) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers=headers or {})
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.fixture
+def traefik(tmp_path: Path) -> Iterator[Traefik]:
+    if TRAEFIK is None:
+        if os.environ.get("CI"):
+            pytest.fail("no traefik on PATH")
+        pytest.skip("no traefik on PATH")
+    running = Traefik(tmp_path)
+    try:
+        yield running
+    finally:
+        running.process.terminate()
+        running.process.wait(10)
+
+
+def route(routes: dict[str, str]) -> dict[str, Any]:
+    """What the hub writes for these routespecs and targets."""
+    proxy = HubProxy.__new__(HubProxy)
+    merged: dict[str, Any] = {"http": {"routers": {}, "services": {}}}
+    for routespec, target in routes.items():
+        dynamic, _ = proxy._dynamic_config_for_route(routespec, target, {})
+        for kind, entries in dynamic["http"].items():
+            merged["http"][kind].update(entries)
+    return merged
+
+
+def credentials(password: str, api_port: int) -> dict[str, Any]:
+    digest = base64.b64encode(hashlib.sha1(password.encode()).digest()).decode()
+    return {
+        "http": {
+            "routers": {
+                "route_api": {
+                    "rule": "Host(`127.0.0.1`) && PathPrefix(`/api`)",
+                    "entryPoints": ["auth_api"],
+                    "service": "api@internal",
+                    "middlewares": ["auth_api"],
+                }
+            },
+            "middlewares": {"auth_api": {"basicAuth": {"users": [f"hub:{{SHA}}{digest}"]}}},
+        }
+    }
+
+
+def test_traefik_says_nothing_about_our_static_configuration(traefik: Traefik) -> None:
+    eventually(lambda: traefik.get("/")[0] == 404, 20, "traefik to listen")
+    assert traefik.log.read_text() == ""
+
+
+def test_every_name_is_routed_to_its_own_server_and_the_rest_to_the_hub(traefik: Traefik) -> None:
+    names = [
+        "alice",
+        "al",
+        "a.b@c~d",
+        "a b",
+        "a:b",
+        "a+b&c",
+        "été",
+        "%",
+        "a`b",
+        'a"b',
+        "a\\b",
+        "a'b",
+    ]
+    names += ["x`) || PathPrefix(`/", 'x") || PathPrefix("/', *nasty_names(60, seed=3)]
+    names = [n for n in dict.fromkeys(names) if "\x00" not in n and "/" not in n]
+    with contextlib.ExitStack() as stack:
+        targets = {"/": stack.enter_context(backend("hub"))}
+        for number, name in enumerate(names):
+            targets[f"/user/{quote(name, safe='@~')}/"] = stack.enter_context(
+                backend(f"server {number}")
+            )
+        traefik.rules.atomic_dump(route(targets))
+        eventually(lambda: traefik.get("/hub/login") == (200, "hub"), 20, "the route to the hub")
+        for number, name in enumerate(names):
+            own = f"/user/{quote(name, safe='@~')}"
+            for path in (own, f"{own}/", f"{own}/lab/tree/a%2Fb%20c%23?x=1"):
+                assert traefik.get(path) == (200, f"server {number}"), (name, path)
+        for path in ("/", "/hub/login", "/user/nobody/", "/user/alicex/", "/hub/user/alice/"):
+            assert traefik.get(path) == (200, "hub"), path
+    assert "ERR" not in traefik.log.read_text()
+
+
+def test_a_rotated_api_password_replaces_the_old_one(traefik: Traefik) -> None:
+    traefik.rules.atomic_dump(credentials("first", traefik.api_port))
+    eventually(lambda: traefik.ask_api("first") == 200, 20, "the first password to be known")
+    traefik.rules.atomic_dump(credentials("second", traefik.api_port))
+    eventually(lambda: traefik.ask_api("second") == 200, 20, "the second password to be known")
+    assert traefik.ask_api("first") == 401
+
+
+def test_aliases_of_headers_do_not_reach_the_servers(traefik: Traefik) -> None:
+    seen: list[str] = []
+
+    class Spy(Backend):
+        name = "spy"
+
+        def do_GET(self) -> None:
+            seen.extend(self.headers.keys())
+            super().do_GET()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Spy) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        traefik.rules.atomic_dump(route({"/": f"http://127.0.0.1:{server.server_port}"}))
+        eventually(lambda: traefik.get("/")[0] == 200, 20, "the route")
+        traefik.get("/", {"X_Forwarded_For": "10.0.0.1", "X-Mine": "kept"})
+        server.shutdown()
+    assert "X-Mine" in seen
+    assert not [name for name in seen if "_" in name]
