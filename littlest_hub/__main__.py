@@ -33,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LittlestHubError as error:
         print(f"littlest-hub: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"littlest-hub: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("littlest-hub: interrupted", file=sys.stderr)
         return 1

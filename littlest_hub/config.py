@@ -155,8 +155,8 @@ class _FragmentLoader(PyFileConfigLoader):  # type: ignore[misc]
     """
 
     def __init__(self, file: Path, c: Config) -> None:
-        super().__init__(str(file))
         self._c = c
+        super().__init__(str(file))
 
     def clear(self) -> None:
         self.config = self._c

@@ -335,11 +335,11 @@ def _make_base(layout: Layout, prefix: Path, admin: str, undo: Undo) -> set[str]
     Returns:
         Names of units that have to take notice.
     """
-    for directory, mode in ((layout.fragments, 0o755), (layout.state, 0o700)):
+    for directory in (layout.fragments, layout.state):
         on_disk = layout.on_disk(directory)
         if not on_disk.is_dir():
             on_disk.mkdir(parents=True)
-            on_disk.chmod(mode)
+            on_disk.chmod(0o700)
             undo.append(partial(shutil.rmtree, on_disk))
     fragment = layout.on_disk(layout.fragments) / "10-users.py"
     if admin and not fragment.exists():

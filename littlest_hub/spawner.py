@@ -31,8 +31,9 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         return {**server_environment(self.user.name), **env}
 
     async def start(self) -> tuple[str, int] | None:
-        # New files are for the user and their group, unless the administrator says otherwise.
-        self.unit_extra_properties = {"UMask": "0027", **self.unit_extra_properties}
+        # What one user writes is no other's business, unless the administrator says otherwise.
+        private = {"UMask": "0027", "StateDirectoryMode": "0700"}
+        self.unit_extra_properties = {**private, **self.unit_extra_properties}
         return await super().start()  # type: ignore[no-any-return]
 
     def _expand_user_vars(self, string: Any) -> Any:
