@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # What a Debian-like machine must have to build and test; `make deps` installs what is missing.
-BUILD_PACKAGES := autoconf automake binutils ca-certificates gcc libc6-dev libltdl-dev libtool make patch perl python3-venv xz-utils
-TEST_PACKAGES := dbus iproute2 libpam0g mmdebstrap procps shellcheck systemd systemd-container
+BUILD_PACKAGES := autoconf automake binutils ca-certificates gcc libc6-dev libltdl-dev libtool make patch perl python3-venv tcl xz-utils
+TEST_PACKAGES := dbus iproute2 libpam0g mmdebstrap mount shellcheck systemd systemd-container
 
 .DEFAULT_GOAL := help
-.PHONY: help deps venv build release demo test test-unit test-build test-container lint bench-install clean
+# Each target's first prerequisites install what the next ones run.
+.NOTPARALLEL:
+.PHONY: help deps demo-deps venv build release demo test test-unit test-build test-container lint bench-install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,9 +17,15 @@ help: ## this list
 deps: ## install what building and testing need from Debian's packages (root)
 	@sh tests/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
+# Without root the demo does without a machine, and so without these.
+demo-deps:
+	@sh tests/deps.sh $(BUILD_PACKAGES)
+	@sh tests/deps.sh --optional $(TEST_PACKAGES)
+
 venv: $(BIN)/.ready ## the Python environment of the builder and the tests
 
 $(BIN)/.ready: pyproject.toml
+	@echo "making $(VENV) with $(PYTHON) …" >&2
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[build,test]'
 	touch $@
@@ -28,7 +36,7 @@ build: deps venv ## dist/littlest-hub-VERSION-Linux-x86_64.sh, compressed quickl
 release: deps venv ## the same, compressed as small as it gets
 	$(BIN)/python -m construct --release
 
-demo: deps venv ## build, install in a throw-away machine, run a notebook cell (ONCE=1: then stop)
+demo: demo-deps venv ## build, install in a throw-away machine, run a notebook cell (ONCE=1: then stop)
 	$(BIN)/python -m tests.demo $(if $(ONCE),--once)
 
 test: deps venv lint ## every test: unit, build and container tiers

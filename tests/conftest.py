@@ -11,7 +11,8 @@ from tests.machine import Machine, why_no_machines
 
 TESTS = Path(__file__).parent
 # In the order they run: what is cheap and explains most comes first.
-TIERS = ("unit", "build", "container")
+TIERS = ("unit", "build", "container", "browser")
+TIERS_ON_MACHINES = ("container", "browser")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,10 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Without machines a laptop skips the container tier; continuous integration must have them."""
-    if _tier(item) != "container":
-        return
-    if reason := why_no_machines():
+    """Without machines a laptop skips what needs them; continuous integration must have them."""
+    if _tier(item) in TIERS_ON_MACHINES and (reason := why_no_machines()):
         if os.environ.get("CI"):
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)

@@ -70,7 +70,8 @@ class Hub:
         listen = machine.systemctl("show", "--property=Listen", "--value", layout.proxy_socket)
         port = re.findall(r":(\d+) ", listen.stdout)
         assert port, f"{layout.proxy_socket} listens nowhere: {listen.stdout!r}"
-        hub = cls(machine, layout, f"http://{machine.address}:{port[0]}")
+        # As a browser's address bar has it: without the port that needs no saying.
+        hub = cls(machine, layout, str(httpx.URL(f"http://{machine.address}:{port[0]}")))
         eventually(hub.answers, 60, f"a login page at {hub.url}")
         return hub
 

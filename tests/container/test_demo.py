@@ -18,5 +18,5 @@ def test_the_demo_prints_the_executed_cell(options: list[str], user: str, instal
         [*command, *options], cwd=REPOSITORY, capture_output=True, text=True, timeout=300
     )
     assert demo.returncode == 0, demo.stdout + demo.stderr
-    assert f"'{user} on Debian" in demo.stdout
+    assert f"'{user} on " in demo.stdout
     assert "5050'" in demo.stdout
