@@ -19,9 +19,8 @@ import zstandard
 from construct import channel, condapkg, definition, installer, native, prefix, wheels
 from construct.cache import Cache, key_of
 from construct.condapkg import Metadata, Package
-from construct.definition import Definition
 from construct.native import Recipe, Workshop
-from construct.progress import Progress
+from construct.progress import Progress, megabytes
 from construct.wheels import Wheel
 from littlest_hub.errors import LittlestHubError
 
@@ -89,9 +88,7 @@ class Builder:
         pending.append(self._own(found, converter, interpreter))
         packages = self._make(pending)
         key = key_of([HERE / "channel.py", *(package.folder.name for package in packages)])
-        folder = self.cache.get(
-            "channel", OWN, key, lambda target: channel.write(packages, target)
-        )
+        folder = self.cache.get("channel", OWN, key, lambda target: channel.write(packages, target))
         return channel.Channel(folder, {package.file.name: package for package in packages})
 
     def update_lock(self) -> Path:
@@ -136,14 +133,24 @@ class Builder:
     def _wheel(
         self, wheel: Wheel, found: dict[str, Wheel], converter: str, interpreter: Path
     ) -> Pending:
+        name = wheels.conda_name(wheel.name)
+        notice = self.root / "recipe" / name / "LICENSE"
+
         def lay_out(target: Path) -> Metadata:
             metadata = wheels.unpack(wheel, target)
             condapkg.compile_python(target, interpreter)
-            return replace(metadata, depends=wheels.depends(wheel, found))
+            metadata = replace(metadata, depends=wheels.depends(wheel, found))
+            if not notice.exists():
+                return metadata
+            kept = target / "share" / "licenses" / name / notice.name
+            kept.parent.mkdir(parents=True)
+            shutil.copyfile(notice, kept)
+            licenses = (*metadata.licenses, str(kept.relative_to(target)))
+            return replace(metadata, licenses=licenses)
 
         # The dependencies of an extra are read from other wheels, so the lock counts as well.
-        key = key_of([converter, self.lock if _asks_for_extras(wheel) else "", wheel.path])
-        name = wheels.conda_name(wheel.name)
+        lock = self.lock if _asks_for_extras(wheel) else ""
+        key = key_of([converter, lock, notice if notice.exists() else "", wheel.path])
         return Pending(name, key, wheel.path.stat().st_size, lay_out)
 
     def _own(self, found: dict[str, Wheel], converter: str, interpreter: Path) -> Pending:
@@ -199,16 +206,17 @@ class Builder:
         progress = Progress("package", len(missing))
 
         def make(item: Pending) -> None:
-            with progress.step(item.name), self.cache.workspace() as workspace:
+            with progress.step(item.name) as said, self.cache.workspace() as workspace:
                 tree = workspace / "tree"
                 tree.mkdir()
                 metadata = item.lay_out(tree)
-                self.cache.get(
+                folder = self.cache.get(
                     "packages",
                     item.name,
                     item.key,
                     lambda target: condapkg.write(tree, metadata, target, self.level),
                 )
+                said.append(megabytes(Package(folder).file.stat().st_size))
 
         largest_first = sorted(missing, key=lambda item: -item.size_bytes)
         with ThreadPoolExecutor(self.jobs) as pool:

@@ -60,7 +60,7 @@ class Cache:
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or default_root()
 
-    def get(self, kind: str, name: str, key: str, make: Callable[[Path], None]) -> Path:
+    def get(self, kind: str, name: str, key: str, make: Callable[[Path], object]) -> Path:
         """The file or folder ``kind/name-key``; if it is missing, ``make(path)`` creates it."""
         result = self.root / kind / f"{name}-{key}"
         if result.exists():

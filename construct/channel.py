@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -42,7 +41,7 @@ def write(packages: Iterable[Package], folder: Path) -> Channel:
     subdir.mkdir(parents=True)
     (folder / "noarch").mkdir()
     for fn, package in named.items():
-        os.symlink(package.file, subdir / fn)
+        (subdir / fn).symlink_to(package.file)
     for name, found in ((SUBDIR, entries), ("noarch", {})):
         repodata = {
             "info": {"subdir": name},
@@ -64,11 +63,15 @@ def solve(channel: Channel, specs: Sequence[str]) -> list[Package]:
     machine = {"__glibc": glibc, "__linux": "3.10", "__unix": "0", "__archspec": "1"}
     asked = {"folder": str(channel.folder), "specs": list(specs), "machine": machine}
     done = subprocess.run(
-        [sys.executable, SOLVER], input=json.dumps(asked), capture_output=True, text=True, check=False
+        [sys.executable, SOLVER],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise LittlestHubError(
-            f"the packages do not make an environment of {', '.join(specs)}:\n{done.stderr.strip()}",
+            f"no environment can be made of {', '.join(specs)}:\n{done.stderr.strip()}",
             "after a change in environment.yml: python -m construct --update-locks",
         )
     return [channel.packages[fn] for fn in json.loads(done.stdout)]

@@ -54,7 +54,7 @@ def build(root: Path, output: Path) -> Path:
     for command in commands(root, channel, output):
         done = subprocess.run(command, env=environment(channel), check=False)
         if done.returncode != 0:
-            raise LittlestHubError(f"{command[0]} failed with {done.returncode}: {' '.join(command)}")
+            raise LittlestHubError(f"failed with {done.returncode}: {' '.join(command)}")
     made = sorted(output.glob("*.sh"), key=lambda path: path.stat().st_mtime)
     if not made:
         raise LittlestHubError(f"constructor wrote no .sh into {output}")

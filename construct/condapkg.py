@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import stat
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -34,11 +33,6 @@ PLACEHOLDER = ("/opt/littlest-hub/releases/" + "placehold_" * 23)[:255]
 SITE_PACKAGES = "lib/python3.13/site-packages"
 PYTHON_VERSION = "3.13"
 BLOCK_BYTES = 512
-GLIBC_LIBRARIES = frozenset(
-    "libc.so.6 libm.so.6 libdl.so.2 libpthread.so.0 librt.so.1 libutil.so.1 libresolv.so.2 "
-    "libcrypt.so.1 ld-linux-x86-64.so.2 libgcc_s.so.1 libstdc++.so.6".split()
-)
-"""What every machine has: glibc's own, and the compiler's run time that manylinux allows."""
 
 COMPILE = """
 import json, py_compile, sys
@@ -260,7 +254,7 @@ def write_frame(output: IO[bytes], files: Iterable[tuple[Path, str]], level: int
             member = _member(name)
             if path.is_symlink():
                 member.type = tarfile.SYMTYPE
-                member.linkname = os.readlink(path)
+                member.linkname = str(path.readlink())
                 member.mode = 0o777
                 stream.write(_header(member))
                 continue
@@ -282,20 +276,3 @@ def text_frame(files: dict[str, bytes], level: int, *, end: bool) -> bytes:
     if end:
         buffer.write(bytes(2 * BLOCK_BYTES))
     return zstandard.ZstdCompressor(level=level).compress(buffer.getvalue())
-
-
-def missing_libraries(trees: Sequence[Path]) -> dict[str, list[str]]:
-    """Libraries that files of the trees ask for and neither the trees nor every machine has."""
-    have = {path.name for tree in trees for path in tree.rglob("*.so*")} | GLIBC_LIBRARIES
-    missing: dict[str, list[str]] = {}
-    for tree in trees:
-        for path in sorted(tree.rglob("*")):
-            if path.is_symlink() or not path.is_file():
-                continue
-            with path.open("rb") as stream:
-                if stream.read(4) != MAGIC:
-                    continue
-            for library in Elf(path.read_bytes()).libraries:
-                if library not in have:
-                    missing.setdefault(library, []).append(str(path.relative_to(tree)))
-    return missing

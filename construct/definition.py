@@ -122,8 +122,9 @@ def _construct(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
 def _text(path: Path, document: Mapping[str, Any], key: str) -> str | None:
     if key not in document:
         return None
+    file: Path = path.parent / document[key]
     try:
-        return (path.parent / document[key]).read_text()
+        return file.read_text()
     except OSError as error:
         raise LittlestHubError(
             f"{path.name}: {key} is {document[key]}: {error.strerror}"

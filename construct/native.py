@@ -26,7 +26,7 @@ import yaml
 from construct import sources
 from construct.cache import Cache, key_of
 from construct.condapkg import EPOCH_S, GLIBC_FLOOR, PLACEHOLDER, Metadata
-from construct.progress import Progress
+from construct.progress import Progress, megabytes
 from construct.sources import Source
 from littlest_hub.errors import LittlestHubError
 
@@ -141,7 +141,7 @@ def zig() -> Path:
     if found is None or found.origin is None:
         raise LittlestHubError(
             "the compiler (PyPI package ziglang) is not installed",
-            "run the builder from the project's environment: make venv && .venv/bin/python -m construct",
+            "use the project's environment: make venv && .venv/bin/python -m construct",
         )
     return Path(found.origin).with_name("zig")
 
@@ -225,8 +225,10 @@ class Workshop:
         progress = Progress("fetch", len(archives))
         fetched = {}
         for source, recipe in archives:
-            with progress.step(source.name):
-                fetched[source] = sources.fetch(source, recipe.folder / "recipe.yaml", self.cache)
+            with progress.step(source.name) as said:
+                path = sources.fetch(source, recipe.folder / "recipe.yaml", self.cache)
+                said.append(megabytes(path.stat().st_size))
+            fetched[source] = path
         self._compile(missing, fetched)
         return trees
 

@@ -25,17 +25,22 @@ class Progress:
         self._lock = threading.Lock()
 
     @contextmanager
-    def step(self, what: str, *, announce: bool = False) -> Iterator[None]:
-        """Time a block and report it as one more step done."""
+    def step(self, what: str, *, announce: bool = False) -> Iterator[list[str]]:
+        """Time a block and report it as one more step done.
+
+        The block may append to what it is given, to say how much it did.
+        """
         if announce:
             self._say(f"[{self.stage}] {what} …")
         started_s = time.monotonic()
-        yield
+        amounts: list[str] = []
+        yield amounts
         elapsed_s = time.monotonic() - started_s
+        said = ", ".join([*amounts, f"{elapsed_s:.1f} s"])
         with self._lock:
             self._done += 1
             done = self._done
-        self._say(f"[{self.stage} {done}/{self.total}] {what}: {elapsed_s:.1f} s")
+        self._say(f"[{self.stage} {done}/{self.total}] {what}: {said}")
 
     def note(self, text: str) -> None:
         """One line that is no step."""
@@ -44,3 +49,8 @@ class Progress:
     def _say(self, line: str) -> None:
         with self._lock:
             print(line, file=self._stream, flush=True)
+
+
+def megabytes(size_bytes: int) -> str:
+    """A size as people read it."""
+    return f"{size_bytes / 1e6:.1f} MB"

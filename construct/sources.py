@@ -1,4 +1,4 @@
-"""Upstream's sources, as Debian keeps them: fetched through the machine's apt, checked, unpacked."""
+"""Upstream's sources as Debian keeps them: fetched by the machine's apt, checked, unpacked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from construct.cache import Cache, sha256_file
 from littlest_hub.errors import LittlestHubError
 
 SCHEME = "debian:///"
-APT_HELPER = Path("/usr/lib/apt/apt-helper")
+APT_HELPER = "/usr/lib/apt/apt-helper"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def fetch(source: Source, recipe: Path, cache: Cache) -> Path:
         said = []
         for base in archives():
             url = f"{base}pool/{source.url.removeprefix(SCHEME)}"
-            command = [APT_HELPER, "download-file", url, target, f"SHA256:{source.sha256}"]
+            command = [APT_HELPER, "download-file", url, str(target), f"SHA256:{source.sha256}"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode == 0 and sha256_file(target) == source.sha256:
                 return

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from packaging.markers import Environment
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name, parse_wheel_filename
@@ -35,6 +34,7 @@ from construct.condapkg import (
     SITE_PACKAGES,
     Metadata,
 )
+from construct.progress import Progress, megabytes
 from littlest_hub.errors import LittlestHubError
 
 CONDA_NAMES = {
@@ -73,7 +73,7 @@ from {module} import {attribute}
 if __name__ == "__main__":
     sys.exit({call}())
 """
-TARGET_MARKERS: Environment = {
+TARGET_MARKERS = {
     "implementation_name": "cpython",
     "implementation_version": "3.13.5",
     "os_name": "posix",
@@ -345,7 +345,10 @@ def download(lock: str, cache: Cache) -> dict[str, Wheel]:
     entries = read_lock(lock)
 
     def run_pip(folder: Path) -> None:
-        _pip_download(lock, folder, cache)
+        progress = Progress("fetch wheels", 1)
+        with progress.step(f"{len(entries)} wheels", announce=True) as said:
+            _pip_download(lock, folder, cache)
+            said.append(megabytes(sum(path.stat().st_size for path in folder.iterdir())))
 
     folder = cache.get("wheels", "lock", key_of([lock]), run_pip)
     wheels = {wheel.name: wheel for wheel in map(Wheel, sorted(folder.glob("*.whl")))}
@@ -365,7 +368,14 @@ def _pip_download(lock: str, folder: Path, cache: Cache) -> None:
     earlier = [f"--find-links={path}" for path in (cache.root / "wheels").glob("lock-*")]
     command = [
         *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
-        *("--require-hashes", "--no-deps", "--dest", folder, "--requirement", requirements),
+        *(
+            "--require-hashes",
+            "--no-deps",
+            "--dest",
+            str(folder),
+            "--requirement",
+            str(requirements),
+        ),
         *earlier,
         *platform_options(),
     ]
@@ -386,7 +396,7 @@ def resolve(requirements: Sequence[str], cache: Cache) -> str:
         command = [
             *("uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate"),
             *("--generate-hashes", "--only-binary", ":all:", "--python-version", PYTHON_VERSION),
-            *("--python-platform", "x86_64-manylinux_{}_{}".format(*GLIBC_FLOOR), wanted),
+            *("--python-platform", "x86_64-manylinux_{}_{}".format(*GLIBC_FLOOR), str(wanted)),
         ]
         done = subprocess.run(
             [sys.executable, "-m", *command], capture_output=True, text=True, check=False
