@@ -14,7 +14,7 @@ from traitlets import TraitError
 from traitlets.config import Config, Configurable
 from traitlets.config.loader import LazyConfigValue
 
-from littlest_hub.config import Surroundings, complete, defaults, execute, fragments
+from littlest_hub.config import Surroundings, defaults, execute, fragments
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import LittlestHub
 from littlest_hub.layout import Layout
@@ -44,7 +44,6 @@ def check(layout: Layout) -> list[Problem]:
     for section, values in defaults(layout, Surroundings.of_unit()).items():
         config[section].update(values)
     problems = [problem for file in files for problem in _failure(file, config)]
-    problems += _failure_of_the_whole(config)
     return sorted({*problems, *_misconfigured(config)})
 
 
@@ -54,17 +53,6 @@ def _failure(file: Path, config: Config) -> Iterator[Problem]:
     except LittlestHubError as error:
         name, line, message = error.message.split(":", 2)
         yield Problem(name, int(line), message.strip())
-
-
-def _failure_of_the_whole(config: Config) -> Iterator[Problem]:
-    try:
-        complete(config)
-    except (AttributeError, TypeError) as error:
-        section: _RecordingConfig = config.JupyterHub
-        for name in ("services", "load_roles"):
-            if name in section.places:
-                file, line = section.places[name]
-                yield Problem(file, line, f"JupyterHub.{name}: {error}")
 
 
 def _misconfigured(config: _RecordingConfig) -> Iterator[Problem]:

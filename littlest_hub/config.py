@@ -123,7 +123,9 @@ def execute(fragment: Path, c: Config) -> None:
 def complete(c: Config) -> None:
     """What follows from the fragments: a culler that they keep keeps its rights too."""
     services, roles = c.JupyterHub.services, c.JupyterHub.load_roles
-    culled = any(service.get("name") == CULLER for service in services)
+    if not all(isinstance(item, list) for item in (services, roles)):
+        return  # refused by `check`, and by JupyterHub
+    culled = any(isinstance(s, dict) and s.get("name") == CULLER for s in services)
     if culled and not any(CULLER in role.get("services", ()) for role in roles):
         c.JupyterHub.load_roles = [*roles, _culler_role()]
 

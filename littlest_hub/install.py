@@ -112,7 +112,7 @@ class Machine:
 
     @property
     def knows_us(self) -> bool:
-        return (self.units / self.layout.hub_service).exists()
+        return (self.units / self.layout.hub_service).is_file()
 
     def describe(self, ports: Ports) -> set[str]:
         """Write and enable everything; start nothing.
@@ -213,7 +213,7 @@ class Machine:
     def remove(self) -> None:
         """Undo `describe` and `start`, as far as they got."""
         layout = self.layout
-        present = [name for name in layout.units if (self.units / name).exists()]
+        present = [name for name in layout.units if (self.units / name).is_file()]
         if present and self.is_running:
             user_servers = layout.user_server_unit.format(USERNAME="*")
             self._systemd("systemctl", "stop", *present, f"{user_servers}.service")
@@ -286,14 +286,12 @@ def write(file: Path, text: str, mode: int = 0o644, group: int | None = None) ->
     if file.is_file() and file.read_text() == text:
         return False
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.new")
-    temporary.unlink(missing_ok=True)
-    temporary.touch(mode=0o600)
-    temporary.write_text(text)
-    if group is not None:
-        os.chown(temporary, 0, group)
-    temporary.chmod(mode)
-    temporary.replace(file)
+    with _replacing(file) as temporary:
+        temporary.touch(mode=0o600)
+        temporary.write_text(text)
+        if group is not None:
+            os.chown(temporary, 0, group)
+        temporary.chmod(mode)
     return True
 
 
@@ -312,11 +310,21 @@ def link(name: Path, target: Path, *, keep_others: bool = False) -> bool:
     if exists and (keep_others or (name.is_symlink() and name.readlink() == target)):
         return False
     name.parent.mkdir(parents=True, exist_ok=True)
-    temporary = name.with_name(f".{name.name}.new")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target)
-    temporary.replace(name)
+    with _replacing(name) as temporary:
+        temporary.symlink_to(target)
     return True
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A name to make something at, which then replaces `path` in one step."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def first_fragment(admin: str) -> str:

@@ -62,7 +62,7 @@ def test_systemd_has_nothing_to_say_about_the_units(written: dict[str, Path]) ->
 
 
 @needs_systemd
-@pytest.mark.parametrize(("number", "exposure"), [(3, 1.0), (4, 2.4)], ids=["proxy", "hub"])
+@pytest.mark.parametrize(("number", "exposure"), [(3, 1.1), (4, 2.4)], ids=["proxy", "hub"])
 def test_services_expose_little(written: dict[str, Path], number: int, exposure: float) -> None:
     service = list(written.values())[number]
     security = subprocess.run(

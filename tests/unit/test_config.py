@@ -1,0 +1,165 @@
+"""Defaults and fragments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.check import check
+from littlest_hub.config import CULLER, Surroundings, fragments, load
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.proxy import HubProxy
+from littlest_hub.spawner import UnitSpawner
+
+pytestmark = pytest.mark.unit
+
+CATALOGUE = Path(__file__).parents[2] / "jupyterhub_config.d"
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(tmp_path / "hub")
+    layout.fragments.mkdir(parents=True)
+    return layout
+
+
+def write(layout: Layout, name: str, text: str) -> str:
+    (layout.fragments / name).write_text(text)
+    return str(layout.fragments / name)
+
+
+def test_defaults_are_a_hub_for_system_users(layout: Layout) -> None:
+    c = load(layout, Surroundings(8000, "127.0.0.1:15004", ("127.0.0.1", 15003)))
+    assert c.JupyterHub.proxy_class is HubProxy
+    assert c.JupyterHub.spawner_class is UnitSpawner
+    assert c.JupyterHub.bind_url == "http://:8000"
+    assert (c.JupyterHub.hub_ip, c.JupyterHub.hub_port) == ("127.0.0.1", 15003)
+    assert c.HubProxy.traefik_api_url == "http://127.0.0.1:15004"
+    assert c.JupyterHub.cleanup_servers is False
+
+
+def test_surroundings_come_from_the_unit() -> None:
+    environ = {
+        "LITTLEST_HUB_PUBLIC_PORT": "8000",
+        "LITTLEST_HUB_PROXY_API": "127.0.0.1:15004",
+    }
+    assert Surroundings.of_unit(environ) == Surroundings(8000, "127.0.0.1:15004")
+    assert Surroundings.of_unit({}, ("127.0.0.1", 1)) == Surroundings(hub=("127.0.0.1", 1))
+
+
+def test_fragments_count_in_lexicographic_order_and_only_python_files_do(layout: Layout) -> None:
+    write(layout, "20-b.py", "c.JupyterHub.admin_access = 'b'")
+    write(layout, "10-a.py", "c.JupyterHub.admin_access = 'a'")
+    write(layout, "30-c.py.off", "raise SystemExit")
+    assert [f.name for f in fragments(layout)] == ["10-a.py", "20-b.py"]
+    assert load(layout, Surroundings()).JupyterHub.admin_access == "b"
+
+
+def test_a_fragment_appends_to_what_is_there_and_loads_files_beside_it(layout: Layout) -> None:
+    write(layout, "10-a.py", "c.JupyterHub.services.append({'name': 'x'})\nload_subconfig('b.cfg')")
+    write(
+        layout, "b.cfg", "c.JupyterHub.services += [{'name': 'y'}]\nassert __file__.endswith('cfg')"
+    )
+    services = load(layout, Surroundings()).JupyterHub.services
+    assert [service["name"] for service in services] == [CULLER, "x", "y"]
+
+
+def test_a_fragment_that_sets_roles_of_its_own_leaves_the_culler_its_rights(layout: Layout) -> None:
+    write(layout, "10-a.py", "c.JupyterHub.load_roles = [{'name': 'x', 'scopes': ['self']}]")
+    roles = load(layout, Surroundings()).JupyterHub.load_roles
+    assert [role["name"] for role in roles] == ["x", CULLER]
+
+
+def test_a_fragment_without_services_ends_the_culler(layout: Layout) -> None:
+    write(layout, "10-a.py", "c.JupyterHub.services = c.JupyterHub.load_roles = []")
+    assert load(layout, Surroundings()).JupyterHub.load_roles == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("x = 1\nc.JupyterHub.port =\n", 2, "SyntaxError"),
+        ("import no_such_module\n", 1, "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("\n\ndef f():\n    return 1 / 0\nf()\n", 4, "ZeroDivisionError"),
+        ("raise SystemExit\n", 1, "SystemExit"),
+        ("x = 1\n\tc.JupyterHub.port = 1\n", 2, "IndentationError"),
+    ],
+)
+def test_a_fragment_that_fails_is_named_with_its_line(
+    layout: Layout, text: str, line: int, message: str
+) -> None:
+    file = write(layout, "50-broken.py", text)
+    with pytest.raises(LittlestHubError) as failed:
+        load(layout, Surroundings())
+    assert failed.value.message.startswith(f"{file}:{line}: {message}")
+    assert [(p.file, p.line) for p in check(layout)] == [(file, line)]
+
+
+# --- check
+
+
+def test_no_fragments_have_no_problems(layout: Layout) -> None:
+    assert check(layout) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("c.JupyterHub.spwner_class = 'x'", "no such setting; did you mean 'spawner_class'?"),
+        ("c.Authenticator.alowed_users = {'a'}", "did you mean 'allowed_users'?"),
+        ("c.SystemdSpwner.slice = 'x'", "no class 'SystemdSpwner'; did you mean 'SystemdSpawner'"),
+        ("c.JupyterHub.hub_port = 'x'", "expected an int, not the str 'x'"),
+        ("c.Spawner.mem_limit = '1Q'", "1Q is not a valid memory specification"),
+        ("c.SystemdSpawner.dynamic_users = 'yes'", "expected a boolean"),
+        ("c.JupyterHub.spawner_class = 'no.such.Spawner'", "no.such.Spawner"),
+        ("c.SlurmSpawner.cmd = 'x'", "there is no class 'SlurmSpawner'"),
+        ("c.JupyterHub.services = 7", "JupyterHub.services"),
+        ("c.Authenticator.alowed_users.add('x')", "did you mean 'allowed_users'?"),
+        ("c.HubProxy.traefik_api_url = 'ftp://x'", "must be of the form"),
+    ],
+)
+def test_what_traitlets_would_ignore_or_meet_too_late_is_a_problem(
+    layout: Layout, text: str, message: str
+) -> None:
+    file = write(layout, "10-a.py", f"# comment\n{text}\n")
+    (problem, *more) = check(layout)
+    assert str(problem).startswith(f"{file}:2: ")
+    assert message in problem.message
+    assert not more
+
+
+def test_all_problems_are_listed_at_once_and_in_order(layout: Layout) -> None:
+    second = write(layout, "20-b.py", "c.JupyterHub.prot = 1\nimport no_such_module\n")
+    first = write(layout, "10-a.py", "c.Spawner.mem_limit = '1Q'\nc.JupyterHub.prot = 1\n")
+    found = [(problem.file, problem.line) for problem in check(layout)]
+    assert found == [(first, 1), (second, 1), (second, 2)]
+
+
+def test_the_line_that_counts_is_the_one_that_sets_the_value(layout: Layout) -> None:
+    write(layout, "10-a.py", "c.JupyterHub.hub_port = 'x'\n")
+    write(layout, "20-b.py", "c.JupyterHub.hub_port = 8081\n")
+    assert check(layout) == []
+
+
+def test_settings_of_other_spawners_and_authenticators_are_known_once_chosen(
+    layout: Layout,
+) -> None:
+    write(
+        layout,
+        "10-a.py",
+        "c.JupyterHub.spawner_class = 'simple'\n"
+        "c.SimpleLocalProcessSpawner.home_dir_template = '/tmp/{username}'\n"
+        "c.JupyterHub.authenticator_class = 'shared-password'\n"
+        "c.SharedPasswordAuthenticator.user_password = 'long enough'\n",
+    )
+    assert check(layout) == []
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CATALOGUE.glob("*.py")))
+def test_every_fragment_of_the_catalogue_is_correct_as_it_is(layout: Layout, name: str) -> None:
+    if name == "50-slurm.py":
+        pytest.importorskip("batchspawner")
+    write(layout, name, (CATALOGUE / name).read_text())
+    assert check(layout) == []

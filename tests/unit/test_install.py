@@ -1,0 +1,254 @@
+"""Whole installations into a directory, with systemd's own tools."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.install import first_fragment, install, link, uninstall, write
+from littlest_hub.layout import DEFAULT_BASE, Layout
+
+pytestmark = pytest.mark.unit
+
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("systemctl") is None,
+    reason="installs system users and units: needs root and systemd's tools",
+)
+RELEASE = "releases/2026.11.0"
+
+
+def image(root: Path, base: Path = DEFAULT_BASE, release: str = RELEASE) -> tuple[Layout, Path]:
+    """A machine's file system with a release that has just been unpacked."""
+    layout = Layout(base, root)
+    prefix = base / release
+    python = layout.on_disk(prefix / "bin/python3")
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    (root / "etc").mkdir(exist_ok=True)
+    return layout, prefix
+
+
+def snapshot(root: Path) -> dict[str, tuple[object, ...]]:
+    """Every path with its type, mode, owner, content and time."""
+    found: dict[str, tuple[object, ...]] = {}
+    for path in sorted(root.rglob("*")):
+        status = path.lstat()
+        if path.is_symlink():
+            content: object = path.readlink()
+        else:
+            content = path.read_bytes() if path.is_file() else None
+        at = (status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, content)
+        found[str(path.relative_to(root))] = at
+    return found
+
+
+def names(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*")}
+
+
+@pytest.fixture
+def systemless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither systemctl nor anything else is on PATH."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+
+
+@needs_root
+def test_an_installation_has_its_layout_users_units_and_links(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    said = install(layout, prefix, {})
+
+    base = tmp_path / "opt/littlest-hub"
+    assert (base / "hub").readlink() == Path(RELEASE)
+    assert oct((base / "state").stat().st_mode)[-4:] == "0700"
+    assert oct((base / "jupyterhub_config.d").stat().st_mode)[-4:] == "0700"
+    group = (base / "state/proxy/dynamic").stat().st_gid
+    assert f"lhub-proxy:x:{group}:" in (tmp_path / "etc/group").read_text()
+    assert oct((base / "state/proxy/dynamic").stat().st_mode)[-4:] == "2750"
+    for file in ("traefik.toml", "dynamic/rules.toml"):
+        status = (base / "state/proxy" / file).stat()
+        assert (oct(status.st_mode)[-4:], status.st_gid) == ("0640", group), file
+    etc = tmp_path / "etc/systemd/system"
+    for unit in layout.units:
+        assert (etc / unit).is_file()
+    assert sorted(p.name for p in (etc / "multi-user.target.wants").iterdir()) == [
+        "littlest-hub-proxy.service",
+        "littlest-hub.service",
+    ]
+    assert len(list((etc / "sockets.target.wants").iterdir())) == 3
+    assert (tmp_path / "usr/local/bin/littlest-hub").readlink() == layout.hub / "bin/littlest-hub"
+    assert "next boot" in said
+    assert 'c.Authenticator.allowed_users = {"alice"}' in said
+
+
+@needs_root
+def test_a_second_run_changes_no_byte(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice"})
+    before = snapshot(tmp_path)
+    install(layout, prefix, {"LITTLEST_HUB_ADMIN": "bob"})
+    assert snapshot(tmp_path) == before
+
+
+@needs_root
+def test_uninstalling_leaves_what_the_administrator_owns(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    users_before = names(tmp_path / "etc")
+    install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice"})
+    said = uninstall(layout)
+    left = names(tmp_path)
+    assert not [name for name in left if "littlest-hub" in name and name.startswith("etc/")]
+    assert "usr/local/bin/littlest-hub" not in left
+    assert "lhub-proxy" not in (tmp_path / "etc/passwd").read_text()
+    assert {"hub", "releases"} & {
+        p.name for p in (tmp_path / "opt/littlest-hub").iterdir()
+    } == set()
+    assert "opt/littlest-hub/jupyterhub_config.d/10-users.py" in left
+    assert "rm -rf /opt/littlest-hub" in said
+    assert users_before <= names(tmp_path / "etc")
+
+
+@needs_root
+def test_another_base_directory_lives_beside_the_first(tmp_path: Path) -> None:
+    install(*image(tmp_path), {})
+    install(*image(tmp_path, Path("/srv/physics")), {})
+    etc = tmp_path / "etc/systemd/system"
+    assert "ListenStream=80\n" in (etc / "littlest-hub-proxy.socket").read_text()
+    assert "ListenStream=8000\n" in (etc / "littlest-hub-physics-proxy.socket").read_text()
+    assert (tmp_path / "usr/local/bin/littlest-hub").readlink().is_relative_to(DEFAULT_BASE)
+
+
+@needs_root
+def test_a_base_directory_of_the_same_name_elsewhere_is_refused(tmp_path: Path) -> None:
+    install(*image(tmp_path, Path("/srv/physics")), {})
+    layout, prefix = image(tmp_path, Path("/opt/physics"))
+    before = snapshot(tmp_path)
+    with pytest.raises(LittlestHubError, match="belong to /srv/physics already"):
+        install(layout, prefix, {})
+    assert snapshot(tmp_path) == before
+
+
+@needs_root
+def test_a_failing_installation_leaves_nothing_and_a_retry_works(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    in_the_way = tmp_path / "etc/systemd/system/littlest-hub-proxy.service/x"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.touch()
+    before = names(tmp_path / "opt") | names(tmp_path / "etc")
+    with pytest.raises(OSError, match=r"littlest-hub-proxy\.service"):
+        install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice"})
+    left = (names(tmp_path / "opt") | names(tmp_path / "etc")) - before
+    # systemd-sysusers makes the files when there are none; the user is gone from them.
+    assert left <= {
+        "passwd",
+        "passwd-",
+        "group",
+        "group-",
+        "shadow",
+        "shadow-",
+        "gshadow",
+        "gshadow-",
+    } | {".pwd.lock"}
+    assert "lhub-proxy" not in (tmp_path / "etc/passwd").read_text()
+
+    shutil.rmtree(in_the_way.parent)
+    install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice"})
+    assert (tmp_path / "etc/systemd/system/littlest-hub.service").exists()
+
+
+@needs_root
+def test_a_newer_release_is_switched_to_and_back_if_it_fails(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    install(layout, prefix, {})
+    _, newer = image(tmp_path, release="releases/2026.12.0")
+    static = layout.on_disk(layout.static_config)
+    static.unlink()
+    static.mkdir()
+    before = names(tmp_path)
+    with pytest.raises(OSError, match=r"traefik\.toml"):
+        install(layout, newer, {})
+    assert layout.on_disk(layout.hub).readlink() == Path(RELEASE)
+    assert names(tmp_path) == before
+
+    static.rmdir()
+    install(layout, newer, {})
+    assert layout.on_disk(layout.hub).readlink() == Path("releases/2026.12.0")
+
+
+@pytest.mark.usefixtures("systemless")
+def test_without_systemd_there_is_only_the_base_directory(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path, Path("/home/alice/My Hub"))
+    said = install(layout, prefix, {})
+    assert "/home/alice/My Hub/hub/bin/littlest-hub run" in said
+    assert names(tmp_path / "etc") == set()
+    assert {p.name for p in (tmp_path / "home/alice/My Hub").iterdir()} == {
+        "hub",
+        "jupyterhub_config.d",
+        "releases",
+        "state",
+    }
+
+
+@pytest.mark.usefixtures("systemless")
+def test_the_first_fragment_is_written_once_and_lets_the_administrator_in(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    fragment = layout.on_disk(layout.fragments / "10-users.py")
+    install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice\n"})
+    assert fragment.read_text() == first_fragment("alice")
+    install(layout, prefix, {"LITTLEST_HUB_ADMIN": "bob"})
+    assert fragment.read_text() == first_fragment("alice")
+
+
+@pytest.mark.parametrize("admin", ["Alice", "a b", "a'", 'a"}', "-a", "a/b", "é", "a\nb"])
+def test_what_is_no_login_name_does_not_become_an_administrator(tmp_path: Path, admin: str) -> None:
+    layout, prefix = image(tmp_path)
+    before = snapshot(tmp_path)
+    with pytest.raises(LittlestHubError, match="is no login name"):
+        install(layout, prefix, {"LITTLEST_HUB_ADMIN": admin})
+    assert snapshot(tmp_path) == before
+
+
+def test_a_prefix_without_an_environment_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LittlestHubError, match=r"bin/python3 is missing"):
+        install(Layout(DEFAULT_BASE, tmp_path), DEFAULT_BASE / RELEASE, {})
+
+
+def test_written_files_have_their_mode_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        assert write(tmp_path / "a/b", "text")
+    finally:
+        os.umask(before)
+    assert oct((tmp_path / "a/b").stat().st_mode)[-4:] == "0644"
+    assert not write(tmp_path / "a/b", "text")
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["b"]
+
+
+def test_a_link_replaces_a_link_but_not_what_others_put_there(tmp_path: Path) -> None:
+    name = tmp_path / "name"
+    assert link(name, Path("a"))
+    assert link(name, Path("b"))
+    assert not link(name, Path("b"))
+    assert not link(name, Path("c"), keep_others=True)
+    assert name.readlink() == Path("b")
+
+
+def test_the_command_refuses_with_1_and_teaches_with_2(tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "littlest_hub", *arguments]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    refused = run("install", "--prefix", str(tmp_path))
+    assert refused.returncode == 1
+    assert "Install with: -p" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert run("no-such-command").returncode == 2
+    assert run().returncode == 2
+    taught = run("--help")
+    assert taught.returncode == 0
+    assert "systemctl reload littlest-hub" in taught.stdout

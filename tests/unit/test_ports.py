@@ -1,0 +1,79 @@
+"""Which ports an installation gets."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.install import units
+from littlest_hub.layout import DEFAULT_BASE, Layout
+from littlest_hub.services.ports import Ports, choose, is_free
+
+pytestmark = pytest.mark.unit
+
+PHYSICS = Path("/srv/physics")
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A machine's file system in which nothing is installed."""
+    (tmp_path / "etc/systemd/system").mkdir(parents=True)
+    return tmp_path
+
+
+def configure(base: Path, image: Path, ports: Ports) -> None:
+    layout = Layout(base, image)
+    for unit in units(layout, ports):
+        (layout.on_disk(layout.system_units) / unit.name).write_text(unit.text())
+
+
+def test_the_default_base_directory_gets_port_80(image: Path) -> None:
+    assert choose(Layout(DEFAULT_BASE, image), None) == Ports(80, 15001, 15002)
+
+
+def test_another_base_directory_gets_the_first_port_from_8000(image: Path) -> None:
+    assert choose(Layout(PHYSICS, image), None).public == 8000
+
+
+def test_what_another_installation_uses_is_not_taken_though_it_does_not_run(image: Path) -> None:
+    configure(DEFAULT_BASE, image, Ports(8000, 15001, 15002))
+    assert choose(Layout(PHYSICS, image), None) == Ports(8001, 15003, 15004)
+
+
+def test_an_installation_keeps_its_ports(image: Path) -> None:
+    configure(DEFAULT_BASE, image, Ports(8123, 15007, 15009))
+    assert choose(Layout(DEFAULT_BASE, image), None) == Ports(8123, 15007, 15009)
+
+
+def test_a_requested_port_replaces_the_one_there_was(image: Path) -> None:
+    configure(DEFAULT_BASE, image, Ports(8123, 15007, 15009))
+    assert choose(Layout(DEFAULT_BASE, image), "8200") == Ports(8200, 15007, 15009)
+
+
+def test_a_requested_port_of_another_installation_is_refused(image: Path) -> None:
+    configure(PHYSICS, image, Ports(8000))
+    with pytest.raises(LittlestHubError, match="LITTLEST_HUB_PORT=8000: another program"):
+        choose(Layout(DEFAULT_BASE, image), "8000")
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http", "-1", "80 "])
+def test_what_is_no_port_is_refused(image: Path, port: str) -> None:
+    with pytest.raises(LittlestHubError, match="between 1 and 65535"):
+        choose(Layout(DEFAULT_BASE, image), port)
+
+
+@pytest.fixture(params=["127.0.0.1", "0.0.0.0"])
+def busy(request: pytest.FixtureRequest) -> Iterator[int]:
+    with socket.create_server((request.param, 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_port_that_somebody_listens_at_is_not_free(busy: int) -> None:
+    assert not is_free(busy)
+    assert not is_free(busy, "127.0.0.1")
+    with pytest.raises(LittlestHubError, match="ss -ltnp"):
+        choose(Layout(Path("/srv/nowhere")), str(busy))
