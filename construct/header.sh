@@ -1,0 +1,575 @@
+#!/bin/sh
+HEADER_SHA256='@HEADER_SHA256@'
+case "$0" in
+    *.sh) ;;
+    *)
+        echo 'ERROR: run this file with sh, and keep its name ending in .sh (it cannot be sourced)' >&2
+        # shellcheck disable=SC2317
+        return 1 2>/dev/null || exit 1
+        ;;
+esac
+if [ -n "${ZSH_VERSION-}" ]; then emulate sh; fi
+unset LD_LIBRARY_PATH LD_PRELOAD LD_AUDIT
+PATH=/usr/sbin:/usr/bin:/sbin:/bin:${PATH-}
+INSTALLER=$0
+
+sum_of_header() {
+    dd "if=$INSTALLER" bs=512 count=@HEADER_BLOCKS@ 2>/dev/null | sed 2d | sha256sum | cut -c 1-64
+}
+
+damaged() {
+    echo "ERROR: this file is damaged, nothing was changed. Please download it again" >&2
+    echo "sha256 of its $1 is ${2:-unknown (no sha256sum here)} and should be $3" >&2
+}
+
+FOUND=$(sum_of_header)
+case "$FOUND" in
+    "$HEADER_SHA256") ;;
+    *)
+        damaged header "$FOUND" "$HEADER_SHA256"
+        false
+        exit
+        ;;
+esac
+
+# The shell reads a script piece by piece. What is above has verified every byte of what is below
+# before it is parsed, and main verifies what is above; so any damaged byte is a refusal. (Above,
+# no single byte makes a success of a failure: hence "false; exit", and "set -e" not before main.)
+#
+# In this file: this header (padded to blocks of 512 bytes), an uncompressed tar of what the
+# installation needs (zstd, relocate.py, the license, scripts), and the environment, a tar in zstd
+# frames. An environment is unpacked and finished in STAGING, beside PREFIX, and then renamed; what
+# is in STAGING tells how far an installation came, so that it can be undone, also by the next run.
+
+NAME=@NAME@
+VERSION=@VERSION@
+PLATFORM=@PLATFORM@
+ARCHITECTURE=@ARCHITECTURE@
+GLIBC=@GLIBC@
+PYTHON=@PYTHON@
+HAS_LICENSE=@HAS_LICENSE@
+HAS_POST_INSTALL=@HAS_POST_INSTALL@
+CONCLUSION=@CONCLUSION@
+HEADER_BLOCKS=@HEADER_BLOCKS@
+SUPPORT_BLOCKS=@SUPPORT_BLOCKS@
+PAYLOAD_SIZE=@PAYLOAD_SIZE@
+PAYLOAD_SHA256=@PAYLOAD_SHA256@
+UNPACKED_SIZE=@UNPACKED_SIZE@
+PREFIX_LIMIT=@PREFIX_LIMIT@
+
+BATCH=0
+FORCE=0
+SKIP_SCRIPTS=0
+CLAIMED=0
+
+usage() {
+    printf 'usage: %s [options]\n\nInstalls %s %s\n\n' "$INSTALLER" "$NAME" "$VERSION"
+    printf '%s\n' \
+        '-b           batch mode: ask nothing, and take the license terms (if any) as accepted' \
+        '-i           interactive mode: ask (the default)' \
+        '-f           no error if the prefix exists: replace the installation in it' \
+        '-h           print this help and exit' \
+        '-k           keep the package cache (accepted and without effect: none is made)' \
+        "-p PREFIX    where to install; $PREFIX if not given" \
+        '-s           skip the script that is run after the installation' \
+        '-u           the same as -f: replace an existing installation, all of it or not at all'
+}
+
+# fail MESSAGE [HINT]
+fail() {
+    printf 'ERROR: %s\n' "$1" >&2
+    if [ $# -gt 1 ]; then printf '%s\n' "$2" >&2; fi
+    exit 1
+}
+
+megabytes() {
+    echo $((($1 + 999999) / 1000000))
+}
+
+# --- what was asked for -------------------------------------------------------------------------
+
+read_options() {
+    while getopts bfhikp:su option; do
+        case "$option" in
+            b) BATCH=1 ;;
+            i) BATCH=0 ;;
+            f | u) FORCE=1 ;;
+            k) ;;
+            p) PREFIX=$OPTARG ;;
+            s) SKIP_SCRIPTS=1 ;;
+            h)
+                usage
+                exit 2
+                ;;
+            *) fail "did not recognize option '$option', please try -h" ;;
+        esac
+    done
+    shift $((OPTIND - 1))
+    case "${1-}" in
+        '') if [ $# -gt 0 ]; then fail 'an argument is empty, please try -h'; fi ;;
+        [A-Za-z_]*=*) fail "unexpected argument '$1'" "Variables come first: $1 sh $INSTALLER ..." ;;
+        */* | .* | [~]*) fail "unexpected argument '$1'" "Did you mean -p $1 ?" ;;
+        *) fail "unexpected argument '$1'" "Did you mean -p DIRECTORY ? For all options, try -h" ;;
+    esac
+}
+
+# ask QUESTION; the answer is in ANSWER
+ask() {
+    printf '%s' "$1"
+    if ! IFS= read -r ANSWER; then
+        echo
+        fail 'no answer on standard input' 'To install without questions, use -b'
+    fi
+}
+
+# ask_yes_no QUESTION; the lower case answer, possibly neither, is in ANSWER
+ask_yes_no() {
+    ask "$1"
+    ANSWER=$(printf '%s' "$ANSWER" | tr '[:upper:]' '[:lower:]')
+}
+
+ask_everything() {
+    printf '\nWelcome to %s %s\n\n' "$NAME" "$VERSION"
+    if [ "$HAS_LICENSE" = 1 ]; then
+        echo 'The license terms come next; the installation needs your consent.'
+    fi
+    ask 'Please press ENTER to continue
+>>> '
+    if [ "$HAS_LICENSE" = 1 ]; then ask_for_consent; fi
+    ask "
+$NAME will be installed into this location:
+$PREFIX
+
+  - press ENTER to confirm it
+  - press CTRL-C to leave without installing
+  - or type another location
+
+[$PREFIX] >>> "
+    if [ -n "$ANSWER" ]; then PREFIX=$(expanded "$ANSWER"); fi
+}
+
+ask_for_consent() {
+    support_files | tar -xOf - LICENSE.txt | if command -v more >/dev/null; then more; else cat; fi
+    ask_yes_no '
+Do you accept the license terms? [yes|no]
+>>> '
+    while [ "$ANSWER" != yes ] && [ "$ANSWER" != no ]; do
+        ask_yes_no "Please answer 'yes' or 'no':
+>>> "
+    done
+    if [ "$ANSWER" = no ]; then
+        echo "The license agreement wasn't approved, aborting installation."
+        exit 2
+    fi
+}
+
+# expanded ANSWER: what the shell would make of a path typed on its command line
+expanded() {
+    case "$1/" in
+        [~]/*) printf '%s' "${HOME-}${1#?}" ;;
+        *'$'*) printf '%s' "$1" | if command -v envsubst >/dev/null; then envsubst; else cat; fi ;;
+        *) printf '%s' "$1" ;;
+    esac
+}
+
+# --- checks; none of them changes anything ------------------------------------------------------
+
+check_machine() {
+    machine="$(uname -s) $(uname -m)"
+    if [ "$machine" != "Linux $ARCHITECTURE" ]; then
+        if [ "$BATCH" = 1 ]; then
+            fail "this installer is for Linux $ARCHITECTURE, and this machine is $machine"
+        fi
+        ask_yes_no "WARNING: this installer is for Linux $ARCHITECTURE, and this machine is $machine.
+Continue nevertheless? [yes|no]
+[no] >>> "
+        if [ "$ANSWER" != yes ]; then
+            echo 'Aborting installation.'
+            exit 2
+        fi
+    fi
+    found=${CONDA_OVERRIDE_GLIBC:-$(glibc_version)}
+    case "$found" in
+        '') fail "Installer requires GLIBC >=$GLIBC, but system has none." ;;
+        *[!0-9.]* | .* | *. | *..*) fail "Installer requires GLIBC >=$GLIBC, but system has $found." ;;
+    esac
+    if [ "$(comparable "$found")" -lt "$(comparable "$GLIBC")" ]; then
+        fail "Installer requires GLIBC >=$GLIBC, but system has $found."
+    fi
+}
+
+glibc_version() {
+    {
+        getconf GNU_LIBC_VERSION 2>/dev/null | sed -n 's/^glibc //p'
+        ldd --version 2>/dev/null | sed -n '1s/.* \([0-9][0-9.]*\)$/\1/p'
+    } | head -n 1
+}
+
+# 2.28 as one number
+comparable() {
+    set -- "$(echo "$1.0" | sed -e 's/^0*\([0-9]\)/\1/' -e 's/\.0*\([0-9]\)/.\1/g')"
+    set -- "${1%%.*}" "${1#*.}"
+    echo $(($1 * 1000 + ${2%%.*}))
+}
+
+check_payload() {
+    echo "Checking payload ($(megabytes "$PAYLOAD_SIZE") MB)..."
+    found=$({
+        dd bs=512 count="$HEADER_BLOCKS" of=/dev/null 2>/dev/null
+        sha256sum
+    } <"$INSTALLER" | cut -c 1-64)
+    if [ "$found" = "$PAYLOAD_SHA256" ]; then return; fi
+    size=$(($(wc -c <"$INSTALLER")))
+    if [ "$size" -ne $((HEADER_BLOCKS * 512 + PAYLOAD_SIZE)) ]; then
+        echo "The file has $size bytes and should have $((HEADER_BLOCKS * 512 + PAYLOAD_SIZE))." >&2
+    fi
+    damaged payload "$found" "$PAYLOAD_SHA256"
+    exit 1
+}
+
+# Makes PREFIX absolute and normal, as cd does, and refuses what "#!" lines and units cannot hold.
+check_prefix_name() {
+    case "$PREFIX" in
+        '') fail 'the prefix is empty' ;;
+        /*) ;;
+        *) PREFIX=$(pwd)/$PREFIX ;;
+    esac
+    case "$PREFIX" in
+        *' '*) fail 'Cannot install into directories with spaces' "The prefix is '$PREFIX'" ;;
+    esac
+    bad=$(
+        printf '%s' "$PREFIX" | LC_ALL=C tr -d 'A-Za-z0-9/._+@,=\200-\377-'
+        echo .
+    )
+    if [ "$bad" != . ]; then
+        fail "Cannot install into '$PREFIX': '$(printf '%s' "${bad%.}" | cut -c 1 | head -n 1)' cannot be used in a prefix" \
+            'Use letters, digits and / . _ + @ , = - only'
+    fi
+    PREFIX=$(printf '%s/\n' "$PREFIX" | LC_ALL=C sed -e 's:///*:/:g' \
+        -e ':dot' -e 's:/\./:/:' -e 't dot' \
+        -e ':up' -e 's:^/\.\./:/:' -e 't up' -e 's:/[^/][^/]*/\.\./:/:' -e 't up' \
+        -e 's:\(.\)/$:\1:')
+    length=$(($(printf '%s' "$PREFIX" | wc -c)))
+    if [ "$length" -gt "$PREFIX_LIMIT" ]; then
+        fail "the prefix is too long: '$PREFIX' has $length bytes, and the limit is $PREFIX_LIMIT" \
+            "(the first line of a script, \"#!PREFIX/$PYTHON\", may have 127)"
+    fi
+    PARENT=${PREFIX%/*}
+    PARENT=${PARENT:-/}
+    STAGING=${PARENT%/}/.${PREFIX##*/}.installing
+    ANCESTOR=$PARENT
+    while [ ! -e "$ANCESTOR" ]; do
+        ANCESTOR=${ANCESTOR%/*}
+        ANCESTOR=${ANCESTOR:-/}
+    done
+}
+
+check_prefix() {
+    if [ -h "$PREFIX" ] && [ "$FORCE" = 1 ]; then
+        fail "'$PREFIX' is a symbolic link, and only directories are replaced" \
+            "Use -p $(cd "$PREFIX" 2>/dev/null && pwd -P || echo DIRECTORY)"
+    fi
+    if exists "$PREFIX" && ! is_empty "$PREFIX" && ! is_unfinished; then
+        if [ "$FORCE" = 0 ]; then
+            fail "File or directory already exists: '$PREFIX'" \
+                'If you want to update an existing installation, use the -u option.'
+        fi
+        if [ ! -e "$PREFIX/conda-meta/history" ]; then
+            fail "'$PREFIX' is not an installation (it has no conda-meta/history), and is not replaced"
+        fi
+        if [ -e "$PREFIX/envs" ]; then
+            fail "'$PREFIX' has environments in it, which would be lost: '$PREFIX/envs'"
+        fi
+    fi
+    if [ ! -d "$ANCESTOR" ]; then
+        fail "Could not create directory: '$PREFIX'" "'$ANCESTOR' is not a directory"
+    fi
+    if [ ! -w "$ANCESTOR" ]; then
+        fail "Could not create directory: '$PREFIX'" "'$ANCESTOR' cannot be written to by $(id -un)"
+    fi
+}
+
+exists() {
+    [ -e "$1" ] || [ -h "$1" ]
+}
+
+is_empty() {
+    [ -d "$1" ] && [ ! -h "$1" ] && [ -z "$(ls -A "$1")" ]
+}
+
+# Whether PREFIX is from an installation that was killed after renaming it into place, and before
+# its script had ended.
+is_unfinished() {
+    [ -e "$STAGING/unfinished" ] || { [ -e "$STAGING/swapped" ] && [ ! -e "$STAGING/prefix" ]; }
+}
+
+check_space() {
+    available=$(df -Pk "$STAGING" | sed -n '2s/.* \([0-9][0-9]*\)  *[0-9][0-9]*% .*/\1/p')
+    required=$((UNPACKED_SIZE / 1024 + 50 * 1024))
+    if [ -n "$available" ] && [ "$available" -lt "$required" ]; then
+        fail "Not enough free disk space. Only $((available / 1024)) MB are available, but $((required / 1024)) MB are required (leaving a 50 MB buffer)."
+    fi
+}
+
+# --- the environment the installation runs in ---------------------------------------------------
+
+neutralise_environment() {
+    umask 022
+    for name in $(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p'); do
+        case "$name" in
+            CONDA* | _CONDA* | _CE_* | MAMBA* | PYTHON* | LD_* | TMPDIR | TMP | TEMP | TAR_OPTIONS | \
+                BASH_ENV | ENV | CDPATH | POSIXLY_CORRECT)
+                unset "$name"
+                ;;
+        esac
+    done
+    case "$INSTALLER" in
+        /*) ;;
+        *) INSTALLER=$(pwd)/$INSTALLER ;;
+    esac
+    # A daemon may have closed its standard input; the script gets the caller's as it is.
+    { : <&0; } 2>/dev/null || exec </dev/null
+    exec 3<&0
+}
+
+# --- the installation, and the way back ---------------------------------------------------------
+
+# Makes STAGING this process's own. Its lock is held until this process and all it started end.
+claim() {
+    trap 'undo $?' EXIT
+    trap 'interrupted 129' HUP
+    trap 'interrupted 130' INT
+    trap 'interrupted 131' QUIT
+    trap 'interrupted 141' PIPE
+    trap 'interrupted 143' TERM
+    mkdir -p "$PARENT" 2>/dev/null || fail "Could not create directory: '$PREFIX'"
+    mkdir -p "$STAGING" 2>/dev/null || fail "Could not create directory: '$STAGING'"
+    if [ -h "$STAGING" ] || [ -z "$(find "$STAGING" -prune -user "$(id -u)")" ]; then
+        fail "'$STAGING' belongs to somebody else and is in the way"
+    fi
+    if command -v flock >/dev/null; then
+        (: >>"$STAGING/lock") 2>/dev/null || fail "Could not write to directory: '$STAGING'"
+        exec 9>>"$STAGING/lock"
+        flock -n 9 || busy
+    else
+        if [ -s "$STAGING/pid" ] && [ -d "/proc/$(cat "$STAGING/pid")" ]; then busy; fi
+    fi
+    CLAIMED=1
+    echo $$ >"$STAGING/pid" || fail "Could not write to directory: '$STAGING'"
+    if [ -s "$STAGING/ancestor" ]; then
+        ANCESTOR=$(cat "$STAGING/ancestor")
+        echo 'An earlier installation was interrupted: removing what it left'
+        take_over
+    fi
+    echo "$ANCESTOR" >"$STAGING/ancestor"
+}
+
+busy() {
+    fail "another installation into '$PREFIX' is running (process $(cat "$STAGING/pid" 2>/dev/null || echo unknown))" \
+        "If it is not, remove '$STAGING' and try again"
+}
+
+# An unfinished environment is kept until another can take its place: its script may have ended
+# well without anybody there to note it, and then it is in use.
+take_over() {
+    if is_unfinished && [ ! -e "$STAGING/old" ]; then
+        : >"$STAGING/unfinished"
+        rm -f "$STAGING/swapped"
+    fi
+    roll_back
+    rm -rf "$STAGING/prefix" "$STAGING/old" "$STAGING/empty" "$STAGING/decompressed"
+}
+
+support_files() {
+    dd if="$INSTALLER" bs=512 skip="$HEADER_BLOCKS" count="$SUPPORT_BLOCKS" 2>/dev/null
+}
+
+# finished PROCESS MESSAGE: waits for what runs beside this shell, which therefore answers signals
+finished() {
+    wait "$1" || fail "$2"
+    wait
+}
+
+unpack() {
+    support_files | tar -xof - -C "$STAGING" || fail "unpacking into '$STAGING' failed"
+    "$STAGING/zstd" --version >/dev/null 2>&1 ||
+        fail "programs cannot be run in '$PARENT'" 'Is it mounted with noexec?'
+    echo "Unpacking payload ($(megabytes "$UNPACKED_SIZE") MB)..."
+    mkdir "$STAGING/prefix"
+    {
+        dd bs=512 count=$((HEADER_BLOCKS + SUPPORT_BLOCKS)) of=/dev/null 2>/dev/null
+        "$STAGING/zstd" -d -c -q && : >"$STAGING/decompressed"
+    } <"$INSTALLER" | tar -xof - -C "$STAGING/prefix" &
+    finished $! "unpacking into '$STAGING' failed"
+    if [ ! -e "$STAGING/decompressed" ]; then fail "unpacking into '$STAGING' failed"; fi
+    if [ "$(id -u)" -ne 0 ]; then : >"$STAGING/prefix/.nonadmin"; fi
+}
+
+relocate() {
+    echo 'Setting paths...'
+    "$STAGING/prefix/$PYTHON" -I -S -B "$STAGING/relocate.py" "$STAGING/prefix" "$PREFIX" &
+    finished $! "setting paths in '$STAGING/prefix' failed"
+}
+
+# Every state between these lines is one that roll_back knows.
+swap() {
+    if is_empty "$PREFIX"; then : >"$STAGING/empty"; fi
+    : >"$STAGING/swapped"
+    if [ -e "$STAGING/empty" ]; then
+        rmdir "$PREFIX" || fail "'$PREFIX' cannot be replaced" 'Is it a mount point?'
+    elif exists "$PREFIX"; then
+        mv "$PREFIX" "$STAGING/old" || fail "'$PREFIX' cannot be replaced" 'Is it a mount point?'
+    fi
+    mv "$STAGING/prefix" "$PREFIX" || fail "'$STAGING/prefix' cannot be renamed to '$PREFIX'"
+}
+
+roll_back() {
+    if [ ! -e "$STAGING/swapped" ]; then return; fi
+    if [ ! -e "$STAGING/prefix" ]; then rm -rf "$PREFIX"; fi
+    if [ -e "$STAGING/old" ]; then mv "$STAGING/old" "$PREFIX"; fi
+    if [ -e "$STAGING/empty" ] && [ ! -e "$PREFIX" ]; then mkdir "$PREFIX"; fi
+    rm -f "$STAGING/swapped"
+}
+
+run_post_install() {
+    if [ "$HAS_POST_INSTALL" = 0 ]; then return; fi
+    if [ "$SKIP_SCRIPTS" = 1 ]; then
+        echo 'WARNING: skipping post_install.sh by user request'
+        return
+    fi
+    (
+        cd "$PREFIX"
+        export PREFIX FORCE
+        export INSTALLER_NAME="$NAME" INSTALLER_VER="$VERSION" INSTALLER_PLAT="$PLATFORM"
+        export INSTALLER_TYPE=SH INSTALLER_PATH="$INSTALLER" INSTALLER_UNATTENDED="$BATCH"
+        export INST_OPT=''
+        @SCRIPT_ENV_VARIABLES@
+        exec "$STAGING/post_install.sh"
+    ) <&3 &
+    finished $! 'executing post_install.sh failed'
+}
+
+finish() {
+    trap '' HUP INT QUIT PIPE TERM
+    rm -f "$STAGING/unfinished" "$STAGING/swapped"
+    trap - EXIT
+    if [ -e "$PREFIX/.messages.txt" ]; then
+        cat "$PREFIX/.messages.txt" || :
+        rm -f "$PREFIX/.messages.txt"
+    fi
+    rm -rf "$STAGING" || :
+    if [ -n "$CONCLUSION" ]; then printf '%s\n' "$CONCLUSION"; fi
+    if [ "$BATCH" = 0 ]; then printf '\nThank you for installing %s!\n' "$NAME"; fi
+}
+
+# interrupted CODE
+# shellcheck disable=SC2317 # called by traps, as all below are
+interrupted() {
+    trap '' HUP INT QUIT PIPE TERM
+    echo 'Interrupted: removing what was installed' >&2 || :
+    exit "$1"
+}
+
+# undo CODE: on every way out of an installation that is not complete
+# shellcheck disable=SC2317
+undo() {
+    trap '' HUP INT QUIT PIPE TERM
+    trap - EXIT
+    set +e
+    stop_children
+    if [ "$CLAIMED" = 1 ]; then roll_back; fi
+    if [ "$CLAIMED" = 1 ] && [ -e "$STAGING/unfinished" ]; then
+        rm -rf "$STAGING/prefix"
+    elif [ "$CLAIMED" = 1 ]; then
+        rm -rf "$STAGING"
+    else
+        rmdir "$STAGING" 2>/dev/null
+    fi
+    while [ "$PARENT" != "$ANCESTOR" ] && rmdir "$PARENT" 2>/dev/null; do
+        PARENT=${PARENT%/*}
+        PARENT=${PARENT:-/}
+    done
+    exit "$1"
+}
+
+# Ends all that this shell has started, by force if that takes more than 30 s.
+# shellcheck disable=SC2086,SC2317 # lists of numbers
+stop_children() {
+    find_children
+    if [ -z "$CHILDREN" ]; then return; fi
+    kill -TERM $CHILDREN 2>/dev/null
+    tries=300
+    while [ "$tries" -gt 0 ] && any_alive $CHILDREN; do
+        sleep 0.1 2>/dev/null || sleep 1
+        tries=$((tries - 1))
+    done
+    if [ "$tries" -eq 0 ]; then kill -KILL $CHILDREN 2>/dev/null; fi
+    wait
+}
+
+# The numbers of the processes this shell has started, and they have, and so on, in CHILDREN. It
+# starts none itself; without /proc only the last one is known.
+# shellcheck disable=SC2086,SC2317
+find_children() {
+    if [ ! -r /proc/self/stat ]; then
+        CHILDREN=${!-}
+        return
+    fi
+    family=" $$ "
+    known=
+    while [ "$family" != "$known" ]; do
+        known=$family
+        for stat in /proc/[0-9]*/stat; do
+            # "PID (COMMAND) STATE PPID ...", proc_pid_stat(5); the process may be gone by now
+            { IFS= read -r line <"$stat"; } 2>/dev/null || continue
+            set -- "${line%% *}" ${line##*) }
+            case "$family" in
+                *" $1 "*) ;;
+                *" $3 "*) family="$family$1 " ;;
+            esac
+        done
+    done
+    CHILDREN=${family#" $$ "}
+}
+
+# A zombie has ended, even if nobody has asked for its exit code yet.
+# shellcheck disable=SC2317
+any_alive() {
+    for process in "$@"; do
+        if kill -0 "$process" 2>/dev/null; then
+            case "$(cat "/proc/$process/stat" 2>/dev/null)" in
+                *') Z '*) ;;
+                *) return 0 ;;
+            esac
+        fi
+    done
+    return 1
+}
+
+main() {
+    set -eu
+    FOUND=$(sum_of_header)
+    if [ "$FOUND" != "$HEADER_SHA256" ]; then
+        damaged header "$FOUND" "$HEADER_SHA256"
+        exit 1
+    fi
+    PREFIX=@DEFAULT_PREFIX@
+    read_options "$@"
+    check_machine
+    neutralise_environment
+    check_payload
+    if [ "$BATCH" = 0 ]; then ask_everything; fi
+    check_prefix_name
+    check_prefix
+    echo "PREFIX=$PREFIX"
+    claim
+    check_prefix
+    check_space
+    unpack
+    relocate
+    swap
+    run_post_install
+    finish
+}
+
+main "$@"; exit

@@ -1,0 +1,206 @@
+"""The self-extracting installer: one file of header, support files and environment.
+
+The header is `header.sh`, a POSIX shell script; it keeps the contract of the installers that
+conda's `constructor` writes (options, messages, exit codes, `INSTALLER_*` variables). Behind it,
+from a multiple of 512 bytes on, come an uncompressed tar with what an installation needs before
+there is an environment, and the zstd frames of the environment itself. A sha256 in the header
+covers both, another one covers the header, so no damaged byte goes unnoticed.
+
+The same payload gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import shlex
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from littlest_hub.errors import LittlestHubError
+
+HEADER = Path(__file__).with_name("header.sh")
+RELOCATE = Path(__file__).with_name("relocate.py")
+
+BLOCK_BYTES = 512  # of tar, and of every offset in the header
+SHEBANG_LIMIT_BYTES = 127  # Linux before 5.1, execve(2)
+SUPPORT_MTIME = 1577836800  # 2020-01-01: GNU tar warns of times before 1970, conda of later ones
+ARCHITECTURES = {"linux-64": "x86_64", "linux-aarch64": "aarch64"}
+
+_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DEFAULT_PREFIX = re.compile(r"[A-Za-z0-9/._+@,=:${}-]+")
+_TOKEN = re.compile(r"@[A-Z_0-9]+@")
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Payload:
+    """All that an installer is made of.
+
+    `frames` are zstd frames that decompress, one after the other, to one tar of the environment
+    with paths relative to the prefix and a `conda-meta/relocate.json` (see `relocate.py`).
+    `zstd` is a static executable called as `zstd -d -c`; `python` the interpreter's path in the
+    environment. `size_bytes` is what the unpacked environment takes on disk. `default_prefix` may
+    contain parameter expansions, as `${LITTLEST_HUB_BASE:-/opt/littlest-hub}/releases/1.0`.
+    """
+
+    name: str
+    version: str
+    platform: str
+    frames: Sequence[Path | bytes]
+    zstd: bytes
+    size_bytes: int
+    glibc_floor: tuple[int, int]
+    default_prefix: str
+    post_install: str | None = None
+    license: str | None = None
+    script_env_variables: Mapping[str, str] = field(default_factory=dict)
+    conclusion: str = "installation finished."
+    python: str = "bin/python3.13"
+
+    def __post_init__(self) -> None:
+        """Raises `LittlestHubError` for values that the header cannot carry."""
+        for what, value in (("name", self.name), ("version", self.version)):
+            if not _NAME.fullmatch(value):
+                raise LittlestHubError(
+                    f"the installer's {what} is {value!r}",
+                    "Use letters, digits, '_', '.' and '-', with none of the last two at an end.",
+                )
+        if self.platform not in ARCHITECTURES:
+            raise LittlestHubError(
+                f"there is no installer for platform {self.platform!r}",
+                f"Use one of: {', '.join(ARCHITECTURES)}.",
+            )
+        if not _DEFAULT_PREFIX.fullmatch(self.default_prefix) or "$(" in self.default_prefix:
+            raise LittlestHubError(f"the default prefix is {self.default_prefix!r}")
+        for variable in self.script_env_variables:
+            if not _VARIABLE.fullmatch(variable):
+                raise LittlestHubError(f"{variable!r} in script_env_variables is not a name")
+
+
+def write(payload: Payload, script: Path) -> Path:
+    """Write the installer to `script`, executable, and return that path.
+
+    The file appears under its name when it is complete, in the place of an older one.
+
+    Raises:
+        LittlestHubError: the name does not end in `.sh`; the header would refuse to run.
+    """
+    if script.suffix != ".sh":
+        raise LittlestHubError(
+            f"the installer cannot be named {script.name}", "Its name has to end in .sh."
+        )
+    support = support_archive(payload)
+    partial = script.with_name(f".{script.name}.partial")
+    digest = hashlib.sha256()
+    size_bytes = 0
+    start = len(render_header(payload, len(support), payload_size_bytes=10**12))
+    try:
+        with partial.open("wb") as stream:
+            stream.seek(start)
+            for chunk in _chunks([support, *payload.frames]):
+                digest.update(chunk)
+                size_bytes += len(chunk)
+                stream.write(chunk)
+            header = render_header(
+                payload,
+                len(support),
+                payload_size_bytes=size_bytes,
+                payload_sha256=digest.hexdigest(),
+                header_size_bytes=start,
+            )
+            stream.seek(0)
+            stream.write(header)
+        partial.chmod(0o755)
+        return partial.replace(script)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def support_archive(payload: Payload) -> bytes:
+    """The tar of what the header unpacks first."""
+    members: dict[str, tuple[int, bytes]] = {
+        "relocate.py": (0o644, RELOCATE.read_bytes()),
+        "zstd": (0o755, payload.zstd),
+    }
+    if payload.license is not None:
+        members["LICENSE.txt"] = (0o644, payload.license.encode())
+    if payload.post_install is not None:
+        script = payload.post_install
+        if not script.startswith("#!"):
+            script = f"#!/bin/sh\n{script}"
+        members["post_install.sh"] = (0o755, script.encode())
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, (mode, content) in sorted(members.items()):
+            member = tarfile.TarInfo(name)
+            member.mode, member.size, member.mtime = mode, len(content), SUPPORT_MTIME
+            tar.addfile(member, io.BytesIO(content))
+    return archive.getvalue()
+
+
+def render_header(
+    payload: Payload,
+    support_size_bytes: int,
+    *,
+    payload_size_bytes: int,
+    payload_sha256: str = "",
+    header_size_bytes: int = 0,
+) -> bytes:
+    """The header, padded with empty lines to whole blocks, and to `header_size_bytes` if given.
+
+    `payload_size_bytes` and `payload_sha256` are of everything that follows the header.
+    """
+    size_bytes = header_size_bytes or 10**6 * BLOCK_BYTES
+    text = _rendered(payload, support_size_bytes, payload_size_bytes, payload_sha256, size_bytes)
+    padding = (header_size_bytes - len(text)) if header_size_bytes else -len(text) % BLOCK_BYTES
+    header = text + b"\n" * padding
+    # The line with the sum is the only one that the sum is not of.
+    first, second, rest = header.split(b"\n", 2)
+    digest = hashlib.sha256(first + b"\n" + rest).hexdigest()
+    return b"\n".join((first, second.replace(b"0" * 64, digest.encode()), rest))
+
+
+def _rendered(
+    payload: Payload,
+    support_size_bytes: int,
+    payload_size_bytes: int,
+    payload_sha256: str,
+    header_size_bytes: int,
+) -> bytes:
+    exports = [f"export {k}={shlex.quote(v)}" for k, v in payload.script_env_variables.items()]
+    values = {
+        "NAME": shlex.quote(payload.name),
+        "VERSION": shlex.quote(payload.version),
+        "PLATFORM": payload.platform,
+        "ARCHITECTURE": ARCHITECTURES[payload.platform],
+        "GLIBC": "{}.{}".format(*payload.glibc_floor),
+        "PYTHON": shlex.quote(payload.python),
+        "HAS_LICENSE": str(int(payload.license is not None)),
+        "HAS_POST_INSTALL": str(int(payload.post_install is not None)),
+        "CONCLUSION": shlex.quote(payload.conclusion),
+        "HEADER_SHA256": "0" * 64,
+        "HEADER_BLOCKS": str(header_size_bytes // BLOCK_BYTES),
+        "SUPPORT_BLOCKS": str(support_size_bytes // BLOCK_BYTES),
+        "PAYLOAD_SIZE": str(payload_size_bytes),
+        "PAYLOAD_SHA256": payload_sha256 or "0" * 64,
+        "UNPACKED_SIZE": str(payload.size_bytes),
+        "PREFIX_LIMIT": str(SHEBANG_LIMIT_BYTES - len(f"#!/{payload.python}")),
+        "DEFAULT_PREFIX": payload.default_prefix,
+        "SCRIPT_ENV_VARIABLES": "\n".join(exports) or ":",
+    }
+    return _TOKEN.sub(lambda token: values[token.group().strip("@")], HEADER.read_text()).encode()
+
+
+def _chunks(parts: Sequence[Path | bytes]) -> Iterator[bytes]:
+    for part in parts:
+        if isinstance(part, bytes):
+            yield part
+            continue
+        with part.open("rb") as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                yield chunk
