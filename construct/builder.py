@@ -71,6 +71,13 @@ class Builder:
 
     def channel(self) -> channel.Channel:
         """The channel with every package, made as far as it is not in the cache."""
+        packages = self.make(self.pending())
+        key = key_of([HERE / "channel.py", *(package.folder.name for package in packages)])
+        folder = self.cache.get("channel", OWN, key, lambda target: channel.write(packages, target))
+        return channel.Channel(folder, {package.file.name: package for package in packages})
+
+    def pending(self) -> list[Pending]:
+        """Every package of the channel, its native code compiled, its wheel downloaded."""
         with ThreadPoolExecutor(1) as background:
             download = background.submit(wheels.download, self.lock.read_text(), self.cache)
             recipes = self._recipes()
@@ -86,10 +93,7 @@ class Builder:
         interpreter = trees["python"] / "bin" / "python3.13"
         pending += [self._wheel(wheel, found, converter, interpreter) for wheel in found.values()]
         pending.append(self._own(found, converter, interpreter))
-        packages = self._make(pending)
-        key = key_of([HERE / "channel.py", *(package.folder.name for package in packages)])
-        folder = self.cache.get("channel", OWN, key, lambda target: channel.write(packages, target))
-        return channel.Channel(folder, {package.file.name: package for package in packages})
+        return pending
 
     def update_lock(self) -> Path:
         """Resolve environment.yml anew into construct/wheels.lock; its path."""
@@ -197,7 +201,8 @@ class Builder:
             raise LittlestHubError(f"setuptools cannot build {OWN}:\n{done.stderr.strip()}")
         return Wheel(next(workspace.glob("*.whl")))
 
-    def _make(self, pending: Sequence[Pending]) -> list[Package]:
+    def make(self, pending: Sequence[Pending]) -> list[Package]:
+        """The packages, largest first, as far as they are not in the cache."""
         missing = [
             item
             for item in pending

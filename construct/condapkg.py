@@ -13,7 +13,7 @@ import stat
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -33,6 +33,7 @@ PLACEHOLDER = ("/opt/littlest-hub/releases/" + "placehold_" * 23)[:255]
 SITE_PACKAGES = "lib/python3.13/site-packages"
 PYTHON_VERSION = "3.13"
 BLOCK_BYTES = 512
+END = bytes(2 * BLOCK_BYTES)
 
 COMPILE = """
 import json, py_compile, sys
@@ -97,7 +98,9 @@ class Package:
         return next(self.folder.glob("*.conda"))
 
     def frame(self) -> bytes:
-        """The zstd frame of its files."""
+        """The zstd frame of its files; nothing for a package without files."""
+        if not self.paths:
+            return b""
         with zipfile.ZipFile(self.file) as archive:
             return archive.read(f"pkg-{self.file.stem}.tar.zst")
 
@@ -184,12 +187,13 @@ def write(tree: Path, metadata: Metadata, folder: Path, level: int) -> Package:
         "info/paths.json": _json({"paths": paths, "paths_version": 1}),
         **{f"info/licenses/{Path(name).name}": text for name, text in licenses.items()},
     }
+    members = [(path, str(path.relative_to(tree))) for path in files]
     target = folder / f"{stem}.conda"
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         with archive.open(_zip_entry("metadata.json"), "w") as stream:
             stream.write(_json({"conda_pkg_format_version": 2}))
         with archive.open(_zip_entry(f"pkg-{stem}.tar.zst"), "w", force_zip64=True) as stream:
-            write_frame(stream, ((path, str(path.relative_to(tree))) for path in files), level)
+            write_frame(stream, members, level)
         with archive.open(_zip_entry(f"info-{stem}.tar.zst"), "w") as stream:
             stream.write(text_frame(info, level, end=True))
     record = {
@@ -246,8 +250,11 @@ def _header(member: tarfile.TarInfo) -> bytes:
     return member.tobuf(tarfile.GNU_FORMAT)
 
 
-def write_frame(output: IO[bytes], files: Iterable[tuple[Path, str]], level: int) -> None:
-    """Write files and symbolic links, under the given names, as one frame without end blocks."""
+def write_frame(output: IO[bytes], files: Sequence[tuple[Path, str]], level: int) -> None:
+    """Write files and symbolic links, under the given names, as one frame without end blocks.
+
+    Only of no files at all it has them: an empty file is no tar to conda's tools.
+    """
     compressor = zstandard.ZstdCompressor(level=level)
     with compressor.stream_writer(output, closefd=False) as stream:
         for path, name in files:
@@ -264,6 +271,8 @@ def write_frame(output: IO[bytes], files: Iterable[tuple[Path, str]], level: int
             stream.write(_header(member))
             stream.write(path.read_bytes())
             stream.write(bytes(-member.size % BLOCK_BYTES))
+        if not files:
+            stream.write(END)
 
 
 def text_frame(files: dict[str, bytes], level: int, *, end: bool) -> bytes:
@@ -274,5 +283,5 @@ def text_frame(files: dict[str, bytes], level: int, *, end: bool) -> bytes:
         member.size = len(data)
         buffer.write(_header(member) + data + bytes(-len(data) % BLOCK_BYTES))
     if end:
-        buffer.write(bytes(2 * BLOCK_BYTES))
+        buffer.write(END)
     return zstandard.ZstdCompressor(level=level).compress(buffer.getvalue())

@@ -1,0 +1,70 @@
+"""The build cache: complete or absent, keyed by content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from construct.cache import Cache, default_root, key_of
+
+
+def test_a_result_is_made_once(tmp_path: Path) -> None:
+    calls = []
+
+    def make(path: Path) -> None:
+        calls.append(path)
+        path.write_text("made")
+
+    cache = Cache(tmp_path)
+    first = cache.get("kind", "name", "key", make)
+    assert cache.get("kind", "name", "key", make) == first
+    assert first.read_text() == "made"
+    assert len(calls) == 1
+
+
+def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
+    def make(path: Path) -> None:
+        path.mkdir()
+        (path / "half").write_text("")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        Cache(tmp_path).get("kind", "name", "key", make)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_of_two_that_make_the_same_one_result_stays(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+
+    def inner(path: Path) -> None:
+        path.mkdir()
+        (path / "x").write_text("inner")
+
+    def outer(path: Path) -> None:
+        cache.get("kind", "name", "key", inner)
+        inner(path)
+
+    assert (cache.get("kind", "name", "key", outer) / "x").read_text() == "inner"
+
+
+def test_keys_tell_content_and_not_time(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    file = tmp_path / "a" / "x"
+    file.write_text("1")
+    key = key_of([tmp_path / "a"])
+    file.write_text("1")
+    (tmp_path / "a" / "__pycache__").mkdir()
+    (tmp_path / "a" / "__pycache__" / "x.pyc").write_text("")
+    assert key_of([tmp_path / "a"]) == key
+    file.write_text("2")
+    assert key_of([tmp_path / "a"]) != key
+    assert key_of(["ab", "c"]) != key_of(["a", "bc"])
+
+
+def test_the_cache_is_where_the_variable_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LITTLEST_HUB_CACHE", "/somewhere")
+    assert default_root() == Path("/somewhere")
+    monkeypatch.delenv("LITTLEST_HUB_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert default_root() == Path("/caches/littlest-hub")
