@@ -37,6 +37,13 @@ pip configuration. The same checkout gives the same bytes.
 """
 
 
+def positive(text: str) -> int:
+    """A number from one on; ValueError becomes argparse's message."""
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(
@@ -53,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument(
         "--jobs",
-        type=int,
+        type=positive,
         default=os.cpu_count() or 1,
         metavar="N",
         help="compilers and packagers at a time (default: %(default)s, the number of processors)",

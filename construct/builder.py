@@ -31,6 +31,9 @@ DECOMPRESSOR = "zstd"
 """The recipe that goes into the installer's header and into no environment."""
 OWN_FILES = ("littlest_hub", "pyproject.toml", "README.md", "LICENSE")
 CATALOGUE = "jupyterhub_config.d"
+KINDS = ("native", "packages", "channel", "sources", "wheels")
+"""What is kept in the cache here; machine images of the tests lie beside it."""
+UNUSED_S = 30 * 24 * 3600
 DEVELOPMENT_LEVEL = 3
 RELEASE_LEVEL = 19
 BUILD_WHEEL = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
@@ -67,6 +70,7 @@ class Builder:
         with Progress("write", 1).step("installer"):
             script = self._write_installer(packages, output)
         self._write_outputs(packages, script)
+        self.cache.prune(KINDS, UNUSED_S)
         return script
 
     def channel(self) -> channel.Channel:
@@ -203,14 +207,11 @@ class Builder:
 
     def make(self, pending: Sequence[Pending]) -> list[Package]:
         """The packages, largest first, as far as they are not in the cache."""
-        missing = [
-            item
-            for item in pending
-            if not (self.cache.root / "packages" / f"{item.name}-{item.key}").exists()
-        ]
+        found = {item.name: self.cache.find("packages", item.name, item.key) for item in pending}
+        missing = [item for item in pending if found[item.name] is None]
         progress = Progress("package", len(missing))
 
-        def make(item: Pending) -> None:
+        def make(item: Pending) -> Path:
             with progress.step(item.name) as said, self.cache.workspace() as workspace:
                 tree = workspace / "tree"
                 tree.mkdir()
@@ -222,12 +223,12 @@ class Builder:
                     lambda target: condapkg.write(tree, metadata, target, self.level),
                 )
                 said.append(megabytes(Package(folder).file.stat().st_size))
+            return folder
 
         largest_first = sorted(missing, key=lambda item: -item.size_bytes)
         with ThreadPoolExecutor(self.jobs) as pool:
-            list(pool.map(make, largest_first))
-        folders = [self.cache.root / "packages" / f"{item.name}-{item.key}" for item in pending]
-        return [Package(folder) for folder in folders]
+            made = dict(zip(largest_first, pool.map(make, largest_first), strict=True))
+        return [Package(found[item.name] or made[item]) for item in pending]
 
     def _write_installer(self, packages: Sequence[Package], output: Path) -> Path:
         others = prefix.files(self.definition, packages)

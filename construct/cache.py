@@ -6,9 +6,12 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+WORKSPACES = "tmp"
 
 
 def default_root() -> Path:
@@ -62,9 +65,9 @@ class Cache:
 
     def get(self, kind: str, name: str, key: str, make: Callable[[Path], object]) -> Path:
         """The file or folder ``kind/name-key``; if it is missing, ``make(path)`` creates it."""
+        if found := self.find(kind, name, key):
+            return found
         result = self.root / kind / f"{name}-{key}"
-        if result.exists():
-            return result
         with self.workspace() as workspace:
             made = workspace / "made"
             make(made)
@@ -76,10 +79,30 @@ class Cache:
                     raise
         return result
 
+    def find(self, kind: str, name: str, key: str) -> Path | None:
+        """The result if it is there; being asked for keeps it from being pruned."""
+        result = self.root / kind / f"{name}-{key}"
+        if not result.exists():
+            return None
+        os.utime(result)
+        return result
+
+    def prune(self, kinds: Sequence[str], unused_s: float) -> None:
+        """Remove results of these kinds, and left-over workspaces, unused for so many seconds."""
+        for kind in (*kinds, WORKSPACES):
+            folder = self.root / kind
+            for path in folder.iterdir() if folder.is_dir() else ():
+                if time.time() - path.lstat().st_mtime < unused_s:
+                    continue
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+
     @contextmanager
     def workspace(self) -> Iterator[Path]:
         """A directory on the cache's file system, removed afterwards."""
-        parent = self.root / "tmp"
+        parent = self.root / WORKSPACES
         parent.mkdir(parents=True, exist_ok=True)
         path = Path(tempfile.mkdtemp(dir=parent))
         try:

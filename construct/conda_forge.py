@@ -1,7 +1,7 @@
 """The conda-forge way to the same installer: upstream's constructor reads the same two files.
 
 Our own package is not on conda-forge yet, so it is built first, by rattler-build from
-``recipe/littlest-hub``, into a channel that is searched before conda-forge.
+``recipe/littlest-hub``, into a channel that is searched besides conda-forge.
 """
 
 from __future__ import annotations
@@ -32,11 +32,10 @@ def commands(root: Path, channel: Path, output: Path) -> list[list[str]]:
 def environment(channel: Path, caller: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The variables they run with.
 
-    conda takes the channels of environment.yml first and then ``CONDA_CHANNELS``; files of the
-    user's conda configuration are ignored by constructor, variables are not.
+    Constructor has conda create the environment of environment.yml; conda searches the channels
+    named there and then those of ``CONDA_CHANNELS`` (conda/env/installers/conda.py).
     """
-    address = channel.as_uri()
-    return {**caller, "CONDA_CHANNELS": f"{address},conda-forge", "LITTLEST_HUB_CHANNEL": address}
+    return {**caller, "CONDA_CHANNELS": channel.as_uri()}
 
 
 def build(root: Path, output: Path) -> Path:

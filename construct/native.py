@@ -213,13 +213,16 @@ class Workshop:
 
     def build_all(self) -> dict[str, Path]:
         """Compile what is not in the cache; for each name the tree, its files below the prefix."""
-        trees = {
-            name: self.cache.root / "native" / f"{name}-{self.key(recipe)}"
-            for name, recipe in self.recipes.items()
-        }
-        missing = [recipe for recipe in self.recipes.values() if not trees[recipe.name].exists()]
-        if not missing:
-            return trees
+        missing = [recipe for recipe in self.recipes.values() if self._tree(recipe) is None]
+        if missing:
+            self._compile(missing, self._fetch(missing))
+        found = {name: self._tree(recipe) for name, recipe in self.recipes.items()}
+        return {name: tree for name, tree in found.items() if tree is not None}
+
+    def _tree(self, recipe: Recipe) -> Path | None:
+        return self.cache.find("native", recipe.name, self.key(recipe))
+
+    def _fetch(self, missing: Sequence[Recipe]) -> dict[Source, Path]:
         check_programs()
         archives = [(source, recipe) for recipe in missing for source in recipe.sources]
         progress = Progress("fetch", len(archives))
@@ -229,8 +232,7 @@ class Workshop:
                 path = sources.fetch(source, recipe.folder / "recipe.yaml", self.cache)
                 said.append(megabytes(path.stat().st_size))
             fetched[source] = path
-        self._compile(missing, fetched)
-        return trees
+        return fetched
 
     def _compile(self, missing: Sequence[Recipe], fetched: Mapping[Source, Path]) -> None:
         progress = Progress("compile", len(missing))
@@ -267,7 +269,8 @@ class Workshop:
             for directory in (work, deps, tools, destination):
                 directory.mkdir()
             for name in recipe.host:
-                tree = self.cache.root / "native" / f"{name}-{self.key(self.recipes[name])}"
+                tree = self._tree(self.recipes[name])
+                assert tree is not None, "what a recipe needs is compiled before it"
                 shutil.copytree(tree, deps, symlinks=True, dirs_exist_ok=True)
             for name, text in TOOLS.items():
                 (tools / name).write_text(text)

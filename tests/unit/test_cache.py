@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,20 @@ def test_of_two_that_make_the_same_one_result_stays(tmp_path: Path) -> None:
         inner(path)
 
     assert (cache.get("kind", "name", "key", outer) / "x").read_text() == "inner"
+
+
+def test_what_nobody_asks_for_is_pruned_and_what_is_used_stays(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    used = cache.get("kind", "used", "key", lambda path: path.mkdir())
+    unused = cache.get("kind", "unused", "key", lambda path: path.write_text(""))
+    other = cache.get("images", "other", "key", lambda path: path.write_text(""))
+    for path in (used, unused, other):
+        os.utime(path, (0, 0))
+    assert cache.find("kind", "used", "key") == used
+    cache.prune(["kind"], unused_s=3600)
+    assert used.exists()
+    assert not unused.exists()
+    assert other.exists()
 
 
 def test_keys_tell_content_and_not_time(tmp_path: Path) -> None:

@@ -59,10 +59,11 @@ def test_both_ways_to_build_read_the_same_specs() -> None:
     assert constructor[:2] == ["constructor", str(ROOT)], "it reads the construct.yaml there"
 
 
-def test_our_package_is_searched_before_conda_forge(tmp_path: Path) -> None:
+def test_upstream_finds_our_package_in_the_channel_made_for_it(tmp_path: Path) -> None:
     variables = conda_forge.environment(tmp_path, {"PATH": "/bin"})
-    assert variables["CONDA_CHANNELS"] == f"{tmp_path.as_uri()},conda-forge"
-    assert variables["PATH"] == "/bin"
+    assert variables == {"PATH": "/bin", "CONDA_CHANNELS": tmp_path.as_uri()}
+    built = conda_forge.commands(ROOT, tmp_path, ROOT / "dist")[0]
+    assert built[built.index("--output-dir") + 1] == str(tmp_path)
 
 
 def test_a_missing_constructor_is_an_error_that_says_how_to_get_it(
