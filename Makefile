@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # What a Debian-like machine must have to build and test; `make deps` installs what is missing.
 BUILD_PACKAGES := autoconf automake binutils ca-certificates gcc libc6-dev libltdl-dev libtool make patch perl python3-venv tcl xz-utils
 TEST_PACKAGES := dbus iproute2 libpam0g mmdebstrap mount shellcheck systemd systemd-container
+# INSTALLER=PATH tests that .sh, whichever way it was built, instead of building one.
+PYTEST := $(BIN)/pytest $(if $(INSTALLER),--installer=$(INSTALLER))
 
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
@@ -40,16 +42,16 @@ demo: demo-deps venv ## build, install in a throw-away machine, run a notebook c
 	$(BIN)/python -m tests.demo $(if $(ONCE),--once)
 
 test: deps venv lint ## every test: unit, build and container tiers
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-unit: venv ## pure logic; no root, no network
-	$(BIN)/pytest -m unit
+	$(PYTEST) -m unit
 
 test-build: deps venv ## the installer file and its contract
-	$(BIN)/pytest -m build
+	$(PYTEST) -m build
 
 test-container: deps venv ## everything on booted systemd machines (root)
-	$(BIN)/pytest -m container
+	$(PYTEST) -m container
 
 lint: venv ## ruff, mypy --strict, shellcheck
 	$(BIN)/ruff check .

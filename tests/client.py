@@ -55,14 +55,15 @@ class Person:
         self.browser.close()
 
     def log_in(self) -> None:
-        """Fill in the login form.
+        """Fill in the login form, on the way to the hub's own page, where no server is started.
 
         Raises:
             RefusedError: wrong password, or a person who may not use this hub.
         """
-        form = self.browser.get("/hub/login")
+        login = "/hub/login?next=%2Fhub%2Fhome"
+        form = self.browser.get(login)
         fields = {"username": self.name, "password": self.password, **_hidden_fields(form)}
-        answer = self.browser.post("/hub/login", data=fields)
+        answer = self.browser.post(login, data=fields)
         if answer.status_code != 200 or answer.url.path.startswith("/hub/login"):
             raise RefusedError(f"{answer.status_code} {answer.url}: {_visible_text(answer)}")
 
@@ -87,6 +88,13 @@ class Person:
         page = self.browser.get(f"{self._server_path(server)}/lab")
         if page.status_code != 200:
             raise RefusedError(f"{page.status_code} {page.url}: {_visible_text(page)}")
+
+    def sees(self, path: str) -> bool:
+        """Whether the browser gets this page now; a broken connection is a no."""
+        try:
+            return self.browser.get(path).status_code == 200
+        except httpx.TransportError:
+            return False
 
     def stop_server(self, *, server: str = "") -> None:
         """Stop the user server; returns when the hub has accepted, which may be earlier."""

@@ -20,7 +20,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--installer",
         type=Path,
         metavar="PATH",
-        help="test this .sh, whichever way it was built; default: build one (cached)",
+        help="written --installer=PATH: test this .sh, whichever way it was built, instead of"
+        " building one",
     )
 
 

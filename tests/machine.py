@@ -301,7 +301,7 @@ def _cgroup_mount() -> Path:
 def _remove_cgroup(cgroup: Path) -> None:
     """Remove a cgroup and those below it, once the last process in them is gone."""
     events = cgroup / "cgroup.events"
-    eventually(lambda: "populated 0" in events.read_text(), 20, f"{cgroup.name} to be empty")
+    eventually(lambda: "populated 0" in events.read_text(), 60, f"{cgroup.name} to be empty")
     for directory, _, _ in os.walk(cgroup, topdown=False):
         Path(directory).rmdir()
 
