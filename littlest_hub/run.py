@@ -73,7 +73,7 @@ def _foreground(layout: Layout, port: int, user: str, password: str) -> Config:
     c = Config()
     c.JupyterHub.bind_url = f"http://{LOOPBACK}:{port}"
     c.JupyterHub.cleanup_servers = True
-    c.JupyterHub.log_level = "WARNING"
+    c.JupyterHub.log_level = "WARN"
     c.JupyterHub.proxy_class = OwnProxy
     c.HubProxy.should_start = True
     c.HubProxy.static_config_file = str(layout.static_config)
@@ -133,8 +133,8 @@ class OwnProcessSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
         return "/lab"
 
     @default("args")
-    def _as_root_too(self) -> list[str]:
-        return ["--allow-root"] if os.geteuid() == 0 else []
+    def _quiet(self) -> list[str]:
+        return ["--log-level=WARN", *(["--allow-root"] if os.geteuid() == 0 else [])]
 
     @default("home_dir")
     def _own_home(self) -> str:
