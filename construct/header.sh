@@ -1,7 +1,7 @@
 #!/bin/sh
 HEADER_SHA256='@HEADER_SHA256@'
-case "$0" in
-    *.sh) ;;
+case "$0:${ZSH_EVAL_CONTEXT-toplevel}" in
+    *.sh:toplevel) ;;
     *)
         echo 'ERROR: run this file with sh, and keep its name ending in .sh (it cannot be sourced)' >&2
         # shellcheck disable=SC2317
@@ -20,6 +20,7 @@ sum_of_header() {
 damaged() {
     echo "ERROR: this file is damaged, nothing was changed. Please download it again" >&2
     echo "sha256 of its $1 is ${2:-unknown (no sha256sum here)} and should be $3" >&2
+    return 1
 }
 
 FOUND=$(sum_of_header)
@@ -27,14 +28,12 @@ case "$FOUND" in
     "$HEADER_SHA256") ;;
     *)
         damaged header "$FOUND" "$HEADER_SHA256"
-        false
-        exit
+        exit 1
         ;;
 esac
 
 # The shell reads a script piece by piece. What is above has verified every byte of what is below
-# before it is parsed, and main verifies what is above; so any damaged byte is a refusal. (Above,
-# no single byte makes a success of a failure: hence "false; exit", and "set -e" not before main.)
+# before it is parsed, and main verifies what is above; so any damaged byte is a refusal.
 #
 # In this file: this header (padded to blocks of 512 bytes), an uncompressed tar of what the
 # installation needs (zstd, relocate.py, the license, scripts), and the environment, a tar in zstd
@@ -116,7 +115,7 @@ read_options() {
 # ask QUESTION; the answer is in ANSWER
 ask() {
     printf '%s' "$1"
-    if ! IFS= read -r ANSWER; then
+    if ! IFS= read -r ANSWER && [ -z "$ANSWER" ]; then
         echo
         fail 'no answer on standard input' 'To install without questions, use -b'
     fi
@@ -129,12 +128,7 @@ ask_yes_no() {
 }
 
 ask_everything() {
-    printf '\nWelcome to %s %s\n\n' "$NAME" "$VERSION"
-    if [ "$HAS_LICENSE" = 1 ]; then
-        echo 'The license terms come next; the installation needs your consent.'
-    fi
-    ask 'Please press ENTER to continue
->>> '
+    printf '\nWelcome to %s %s\n' "$NAME" "$VERSION"
     if [ "$HAS_LICENSE" = 1 ]; then ask_for_consent; fi
     ask "
 $NAME will be installed into this location:
@@ -149,6 +143,10 @@ $PREFIX
 }
 
 ask_for_consent() {
+    ask '
+The license terms come next; the installation needs your consent.
+Please press ENTER to continue
+>>> '
     support_files | tar -xOf - LICENSE.txt | if command -v more >/dev/null; then more; else cat; fi
     ask_yes_no '
 Do you accept the license terms? [yes|no]
@@ -184,7 +182,7 @@ check_machine() {
 Continue nevertheless? [yes|no]
 [no] >>> "
         if [ "$ANSWER" != yes ]; then
-            echo 'Aborting installation.'
+            echo 'Aborting installation'
             exit 2
         fi
     fi
@@ -282,10 +280,10 @@ check_prefix() {
         fi
     fi
     if [ ! -d "$ANCESTOR" ]; then
-        fail "Could not create directory: '$PREFIX'" "'$ANCESTOR' is not a directory"
+        fail "Could not create directory: '$PREFIX'." "'$ANCESTOR' is not a directory"
     fi
     if [ ! -w "$ANCESTOR" ]; then
-        fail "Could not create directory: '$PREFIX'" "'$ANCESTOR' cannot be written to by $(id -un)"
+        fail "Could not create directory: '$PREFIX'." "'$ANCESTOR' cannot be written to by $(id -un)"
     fi
 }
 
@@ -303,8 +301,12 @@ is_unfinished() {
     [ -e "$STAGING/unfinished" ] || { [ -e "$STAGING/swapped" ] && [ ! -e "$STAGING/prefix" ]; }
 }
 
+available_kb() {
+    df -Pk "$STAGING" | sed -n '2s/.* \([0-9][0-9]*\)  *[0-9][0-9]*% .*/\1/p'
+}
+
 check_space() {
-    available=$(df -Pk "$STAGING" | sed -n '2s/.* \([0-9][0-9]*\)  *[0-9][0-9]*% .*/\1/p')
+    available=$(available_kb)
     required=$((UNPACKED_SIZE / 1024 + 50 * 1024))
     if [ -n "$available" ] && [ "$available" -lt "$required" ]; then
         fail "Not enough free disk space. Only $((available / 1024)) MB are available, but $((required / 1024)) MB are required (leaving a 50 MB buffer)."
@@ -328,7 +330,7 @@ neutralise_environment() {
         *) INSTALLER=$(pwd)/$INSTALLER ;;
     esac
     # A daemon may have closed its standard input; the script gets the caller's as it is.
-    { : <&0; } 2>/dev/null || exec </dev/null
+    { true 3<&0; } 2>/dev/null || exec </dev/null
     exec 3<&0
 }
 
@@ -342,8 +344,8 @@ claim() {
     trap 'interrupted 131' QUIT
     trap 'interrupted 141' PIPE
     trap 'interrupted 143' TERM
-    mkdir -p "$PARENT" 2>/dev/null || fail "Could not create directory: '$PREFIX'"
-    mkdir -p "$STAGING" 2>/dev/null || fail "Could not create directory: '$STAGING'"
+    mkdir -p "$PARENT" 2>/dev/null || fail "Could not create directory: '$PREFIX'."
+    mkdir -p "$STAGING" 2>/dev/null || fail "Could not create directory: '$STAGING'."
     if [ -h "$STAGING" ] || [ -z "$(find "$STAGING" -prune -user "$(id -u)")" ]; then
         fail "'$STAGING' belongs to somebody else and is in the way"
     fi
@@ -384,14 +386,19 @@ support_files() {
     dd if="$INSTALLER" bs=512 skip="$HEADER_BLOCKS" count="$SUPPORT_BLOCKS" 2>/dev/null
 }
 
-# finished PROCESS MESSAGE: waits for what runs beside this shell, which therefore answers signals
+# finished PROCESS: waits for what runs beside this shell, which therefore answers signals
 finished() {
-    wait "$1" || fail "$2"
+    wait "$1" || return
     wait
 }
 
+not_unpacked() {
+    available=$(available_kb)
+    fail "unpacking into '$STAGING' failed" "There are $((${available:-0} / 1024)) MB left on that disk"
+}
+
 unpack() {
-    support_files | tar -xof - -C "$STAGING" || fail "unpacking into '$STAGING' failed"
+    support_files | tar -xof - -C "$STAGING" || not_unpacked
     "$STAGING/zstd" --version >/dev/null 2>&1 ||
         fail "programs cannot be run in '$PARENT'" 'Is it mounted with noexec?'
     echo "Unpacking payload ($(megabytes "$UNPACKED_SIZE") MB)..."
@@ -400,15 +407,15 @@ unpack() {
         dd bs=512 count=$((HEADER_BLOCKS + SUPPORT_BLOCKS)) of=/dev/null 2>/dev/null
         "$STAGING/zstd" -d -c -q && : >"$STAGING/decompressed"
     } <"$INSTALLER" | tar -xof - -C "$STAGING/prefix" &
-    finished $! "unpacking into '$STAGING' failed"
-    if [ ! -e "$STAGING/decompressed" ]; then fail "unpacking into '$STAGING' failed"; fi
+    finished $! || not_unpacked
+    if [ ! -e "$STAGING/decompressed" ]; then not_unpacked; fi
     if [ "$(id -u)" -ne 0 ]; then : >"$STAGING/prefix/.nonadmin"; fi
 }
 
 relocate() {
     echo 'Setting paths...'
     "$STAGING/prefix/$PYTHON" -I -S -B "$STAGING/relocate.py" "$STAGING/prefix" "$PREFIX" &
-    finished $! "setting paths in '$STAGING/prefix' failed"
+    finished $! || fail "setting paths in '$STAGING/prefix' failed"
 }
 
 # Every state between these lines is one that roll_back knows.
@@ -434,7 +441,7 @@ roll_back() {
 run_post_install() {
     if [ "$HAS_POST_INSTALL" = 0 ]; then return; fi
     if [ "$SKIP_SCRIPTS" = 1 ]; then
-        echo 'WARNING: skipping post_install.sh by user request'
+        echo 'WARNING: skipping post_install.sh by user request' >&2
         return
     fi
     (
@@ -446,7 +453,7 @@ run_post_install() {
         @SCRIPT_ENV_VARIABLES@
         exec "$STAGING/post_install.sh"
     ) <&3 &
-    finished $! 'executing post_install.sh failed'
+    finished $! || fail 'executing post_install.sh failed'
 }
 
 finish() {

@@ -1,0 +1,1085 @@
+"""The contract of the installer, driven through the real file by real shells.
+
+Most tests use a small environment (`payloads.py`); those that take `script` also run against the
+installer of this project, whichever way it was built.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import importlib.util
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from construct import installer as builder
+from construct.installer import Payload
+from tests.build import payloads
+from tests.eventually import eventually
+
+SHELLS = {
+    "sh": ["sh"],
+    "dash": ["dash"],
+    "bash": ["bash"],
+    "zsh": ["zsh"],
+    "busybox": ["busybox", "sh"],
+}
+DAMAGED = "ERROR: this file is damaged, nothing was changed. Please download it again"
+
+Done = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="session")
+def payload(tmp_path_factory: pytest.TempPathFactory) -> Payload:
+    return payloads.small(tmp_path_factory.mktemp("payload"))
+
+
+@pytest.fixture(scope="session")
+def demo(payload: Payload, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small installer, with a script to run after it and without a license."""
+    return builder.write(payload, tmp_path_factory.mktemp("demo") / "demo-1.0-Linux-x86_64.sh")
+
+
+@pytest.fixture(scope="session")
+def licensed(payload: Payload, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small installer with license terms."""
+    script = tmp_path_factory.mktemp("licensed") / "licensed.sh"
+    return builder.write(payloads.licensed(payload), script)
+
+
+@pytest.fixture(scope="session", params=["small", "product"])
+def script(request: pytest.FixtureRequest) -> Path:
+    """An installer: the small one, and the one of this project."""
+    path: Path = request.getfixturevalue({"small": "demo", "product": "installer"}[request.param])
+    return path
+
+
+def missing(what: str) -> None:
+    """Skip on a laptop for want of a capability, and fail where all of them must be there."""
+    if os.environ.get("CI"):
+        pytest.fail(what, pytrace=False)
+    pytest.skip(what)
+
+
+@pytest.fixture(params=sorted(SHELLS))
+def shell(request: pytest.FixtureRequest) -> list[str]:
+    command = SHELLS[request.param]
+    if shutil.which(command[0]) is None:
+        missing(f"{command[0]} is not installed")
+    return command
+
+
+@pytest.fixture
+def namespace() -> None:
+    """A test that mounts: it needs root and a mount namespace of its own."""
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
+        missing("mounting needs root")
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> Path:
+    """Where to install: two levels deep in a directory that is otherwise empty."""
+    return tmp_path / "machine" / "releases" / "1.0"
+
+
+@pytest.fixture
+def machine(prefix: Path) -> Path:
+    """The directory that everything happens in."""
+    prefix.parent.parent.mkdir()
+    return prefix.parent.parent
+
+
+def run(
+    script: Path | str,
+    *options: str | Path,
+    shell: Sequence[str] = ("sh",),
+    env: Mapping[str, str] | None = None,
+    stdin: str = "",
+    cwd: Path | None = None,
+    umask: int = -1,
+) -> Done:
+    """Run an installer to its end."""
+    return subprocess.run(
+        [*shell, script, *options],
+        input=stdin,
+        env=os.environ | (env or {}),
+        cwd=cwd,
+        umask=umask,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+
+
+def run_where_mounted(script: Path, where: Path, options: str, then: str = "") -> Done:
+    """Install below a file system of its own, mounted at `where` with mount's `options`.
+
+    What is left there is listed at the end of the output, after the output of the commands `then`.
+    """
+    commands = """
+        mount -t tmpfs -o "$2" tmpfs "$1"
+        sh "$3" -b -p "$1/releases/1.0"
+        code=$?
+        cd "$1"
+        eval "$4"
+        echo "left: $(ls -A)"
+        exit $code
+    """
+    return subprocess.run(
+        ["unshare", "-m", "sh", "-c", commands, "sh", where, options, script, then],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def files_in(directory: Path) -> list[str]:
+    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
+
+
+def names_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def contents_of(directory: Path) -> dict[str, bytes]:
+    """Every regular file with its content, except what the script of the small installer wrote."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file() and path.name not in ("post_install.env", "fifo")
+    }
+
+
+def refused(done: Done, *messages: str, code: int = 1) -> None:
+    """Assert that an installer ended with these lines on standard error and this code."""
+    assert done.returncode == code, done
+    for message in messages:
+        assert message in done.stderr, done
+
+
+def checked_records(prefix: Path) -> int:
+    """Assert that every file in the records is there, with its hash; how many there are."""
+    count = 0
+    for file in (prefix / "conda-meta").glob("*.json"):
+        for entry in json.loads(file.read_bytes())["paths_data"]["paths"]:
+            path = prefix / entry["_path"]
+            if path.is_symlink() or entry["path_type"] == "directory":
+                continue
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            assert found == entry["sha256_in_prefix"], entry
+            count += 1
+    return count
+
+
+# --- options ------------------------------------------------------------------------------------
+
+
+def test_help_is_printed_with_exit_code_2(script: Path, shell: list[str]) -> None:
+    done = run(script, "-h", shell=shell)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert done.stdout.startswith("usage: ")
+    letters = {line[1] for line in done.stdout.splitlines() if line.startswith("-")}
+    assert letters == set("bfhikpsu")
+
+
+def test_help_names_the_default_prefix_below_the_chosen_base(script: Path) -> None:
+    done = run(script, "-h", env={"LITTLEST_HUB_BASE": "/srv/physics"})
+    assert "/srv/physics/releases/" in done.stdout
+
+
+@pytest.mark.parametrize("options", [["-b", "-z"], ["--batch"], ["-m"], ["-b", "-p"]])
+def test_an_unknown_option_is_refused(script: Path, shell: list[str], options: list[str]) -> None:
+    done = run(script, *options, shell=shell)
+    refused(done, "ERROR: did not recognize option '?', please try -h")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["-b", "/srv/hub"], "Did you mean -p /srv/hub ?"),
+        (["/srv/hub", "-b"], "Did you mean -p /srv/hub ?"),
+        (["-b", "~/hub"], "Did you mean -p ~/hub ?"),
+        (["-b", "hub"], "Did you mean -p DIRECTORY ?"),
+        (["-b", ""], "an argument is empty"),
+        (["-b", "LITTLEST_HUB_BASE=/srv"], "Variables come first: LITTLEST_HUB_BASE=/srv sh "),
+    ],
+)
+def test_a_positional_argument_is_refused_with_what_was_probably_meant(
+    script: Path, arguments: list[str], hint: str
+) -> None:
+    refused(run(script, *arguments), "ERROR: ", "argument", hint)
+
+
+def test_the_file_runs_only_under_a_name_that_ends_in_sh(
+    demo: Path, shell: list[str], machine: Path, prefix: Path
+) -> None:
+    other = shutil.copy(demo, machine.parent / "installer")
+    done = run(other, "-b", "-p", prefix, shell=shell)
+    refused(done, "keep its name ending in .sh")
+    assert files_in(machine) == []
+
+
+def test_sourcing_the_file_installs_nothing_and_leaves_the_shell_running(
+    demo: Path, shell: list[str]
+) -> None:
+    done = subprocess.run(
+        [*shell, "-c", '. "$1"; echo "still here: $?"', "-", demo],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # bash finds by itself that the file is "binary".
+    assert done.stdout in ("still here: 1\n", "still here: 126\n")
+    assert "cannot be sourced" in done.stderr or "cannot execute binary file" in done.stderr
+
+
+# --- an installation ----------------------------------------------------------------------------
+
+
+def test_batch_mode_installs_without_a_question(
+    demo: Path, shell: list[str], machine: Path, prefix: Path
+) -> None:
+    done = run(demo, "-b", "-p", prefix, shell=shell)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert f"PREFIX={prefix}" in lines
+    assert lines[-2:] == ["post_install of demo", "installation finished."]
+    assert files_in(prefix.parent)[0] == "1.0"
+    assert not list(machine.rglob(".*install*g"))
+    assert (
+        subprocess.run([prefix / "bin/tool"], capture_output=True, check=True).stdout == b"works\n"
+    )
+    for name, (mode, content) in payloads.contents().items():
+        file = prefix / name
+        assert file.stat().st_mode & 0o7777 == mode
+        assert file.stat().st_uid == os.getuid()
+        if payloads.PLACEHOLDER.encode() not in content:
+            assert file.read_bytes() == content
+
+
+def test_no_placeholder_is_left_but_in_the_records_of_it(
+    demo: Path, machine: Path, prefix: Path
+) -> None:
+    assert run(demo, "-b", "-p", prefix).returncode == 0
+    found = {
+        name
+        for name, content in contents_of(prefix).items()
+        if payloads.PLACEHOLDER.encode() in content
+    }
+    assert found == {payloads.RECORD}
+    assert not (prefix / "conda-meta/relocate.json").exists()
+    assert f"install -p {prefix}\n" in (prefix / "conda-meta/history").read_text()
+
+
+def test_the_product_installs_with_every_recorded_hash(
+    script: Path, machine: Path, prefix: Path
+) -> None:
+    done = run(script, "-b", "-s", "-p", prefix)
+    assert done.returncode == 0, done
+    assert done.stderr == "WARNING: skipping post_install.sh by user request\n"
+    assert not (prefix / "post_install.env").exists()
+    assert json.loads((prefix / ".installer.info").read_bytes())["name"]
+    assert checked_records(prefix) > 100
+    assert files_in(machine)[:2] == ["releases", "releases/1.0"]
+    assert names_in(prefix.parent) == ["1.0"]
+
+
+def test_the_script_gets_the_variables_of_the_contract_and_the_prefix_as_its_directory(
+    demo: Path, shell: list[str], machine: Path, prefix: Path
+) -> None:
+    done = run(
+        demo.name, "-b", "-p", prefix, shell=shell, cwd=demo.parent, env={"LITTLEST_HUB_X": "1"}
+    )
+    assert done.returncode == 0, done
+    lines = (prefix / "post_install.env").read_text().splitlines()
+    expected = {
+        "PREFIX": prefix,
+        "INSTALLER_NAME": "demo",
+        "INSTALLER_VER": "1.0",
+        "INSTALLER_PLAT": "linux-64",
+        "INSTALLER_TYPE": "SH",
+        "INSTALLER_UNATTENDED": "1",
+        "INSTALLER_PATH": demo,
+        "FORCE": "0",
+        "GREETING": 'it\'s $HOME "here"',
+        "LITTLEST_HUB_X": "1",
+        "cwd": prefix,
+    }
+    assert {f"{name}={value}" for name, value in expected.items()} <= set(lines)
+
+
+def test_the_default_prefix_is_below_the_chosen_base(demo: Path, machine: Path) -> None:
+    assert run(demo, "-b", env={"LITTLEST_HUB_BASE": str(machine / "base")}).returncode == 0
+    assert (machine / "base/releases/1.0/bin/tool").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("hub", "hub"),
+        ("./a//b/./../hub/", "a/hub"),
+        ("../machine/hub", "hub"),
+        ("x/../../machine/y/../hub", "hub"),
+    ],
+)
+def test_a_relative_prefix_counts_from_the_current_directory(
+    demo: Path, machine: Path, shell: list[str], given: str, meant: str
+) -> None:
+    done = run(demo, "-b", "-p", given, cwd=machine, shell=shell)
+    assert f"PREFIX={machine / meant}\n" in done.stdout
+    assert (machine / meant / "bin/tool").read_text().startswith(f"#!{machine / meant}/bin")
+
+
+def test_an_existing_empty_directory_is_used(demo: Path, machine: Path, prefix: Path) -> None:
+    prefix.mkdir(parents=True)
+    assert run(demo, "-b", "-p", prefix).returncode == 0
+    assert (prefix / "bin/tool").exists()
+
+
+def test_a_user_who_is_not_root_can_install_and_it_is_noted(installer: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="installer-") as scratch:
+        prefix = Path(scratch) / "hub"
+        shell = ["sh"]
+        if os.getuid() == 0:
+            nobody = 65534
+            shell = ["setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups", "sh"]
+            installer = Path(shutil.copy(installer, scratch))
+            os.chown(scratch, nobody, nobody)
+        done = run(installer, "-b", "-s", "-p", prefix, shell=shell)
+        assert done.returncode == 0, done
+        assert (prefix / ".nonadmin").exists()
+        assert checked_records(prefix) > 100
+
+
+# --- damage -------------------------------------------------------------------------------------
+
+
+def test_twenty_random_flipped_bytes_are_twenty_refusals(
+    script: Path, machine: Path, prefix: Path
+) -> None:
+    chance = random.Random(20)
+    data = script.read_bytes()
+    header = data.index(b"\nmain ") + 20
+    # Half of them in the header, which is a small part of the file and the part that is executed.
+    places = [chance.randrange(header) for _ in range(10)]
+    places += [chance.randrange(header, len(data)) for _ in range(10)]
+    copy = machine / "copy.sh"
+    copy.write_bytes(data)
+    for place in places:
+        flipped = bytes([data[place] ^ chance.randrange(1, 256)])
+        with copy.open("r+b") as stream:
+            stream.seek(place)
+            stream.write(flipped)
+        done = run(copy, "-b", "-p", prefix, cwd=machine)
+        assert done.returncode != 0, (place, flipped)
+        assert files_in(machine) == ["copy.sh"], (place, flipped)
+        with copy.open("r+b") as stream:
+            stream.seek(place)
+            stream.write(data[place : place + 1])
+    done = run(copy, "-b", "-s", "-p", prefix)
+    assert done.returncode == 0, "the copy is whole again, and is to be accepted"
+
+
+def test_a_refusal_of_a_damaged_payload_names_both_sums(
+    demo: Path, shell: list[str], machine: Path, prefix: Path
+) -> None:
+    data = bytearray(demo.read_bytes())
+    data[-1000] ^= 1
+    copy = machine / "copy.sh"
+    copy.write_bytes(data)
+    start = int(data.split(b"\nHEADER_BLOCKS=")[1].split(b"\n")[0]) * 512
+    found = hashlib.sha256(data[start:]).hexdigest()
+    expected = hashlib.sha256(demo.read_bytes()[start:]).hexdigest()
+    done = run(copy, "-b", "-p", prefix, shell=shell)
+    refused(done, DAMAGED, f"sha256 of its payload is {found} and should be {expected}")
+    assert files_in(machine) == ["copy.sh"]
+
+
+@pytest.mark.parametrize("part", [0.001, 0.5, 0.999])
+def test_a_truncated_download_is_refused(
+    script: Path, machine: Path, prefix: Path, part: float
+) -> None:
+    data = script.read_bytes()
+    copy = machine / "copy.sh"
+    copy.write_bytes(data[: int(len(data) * part)])
+    done = run(copy, "-b", "-p", prefix)
+    assert done.returncode != 0
+    assert files_in(machine) == ["copy.sh"]
+    if part > 0.1:
+        refused(
+            done, DAMAGED, f"The file has {copy.stat().st_size} bytes and should have {len(data)}."
+        )
+
+
+# --- the machine --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["2.12", "2.27.9", "1.99", "2.08", "none"])
+def test_an_older_glibc_is_refused(
+    script: Path, shell: list[str], machine: Path, prefix: Path, version: str
+) -> None:
+    done = run(script, "-b", "-p", prefix, shell=shell, env={"CONDA_OVERRIDE_GLIBC": version})
+    refused(done, f"Installer requires GLIBC >=2.28, but system has {version}.")
+    assert files_in(machine) == []
+
+
+@pytest.mark.parametrize("version", ["2.28", "2.100", "3.0", ""])
+def test_a_glibc_that_is_new_enough_is_accepted(
+    demo: Path, machine: Path, prefix: Path, version: str
+) -> None:
+    done = run(demo, "-b", "-p", prefix, env={"CONDA_OVERRIDE_GLIBC": version})
+    assert done.returncode == 0, done
+
+
+def test_another_architecture_is_refused_in_batch_mode_and_asked_about_otherwise(
+    script: Path, machine: Path, prefix: Path
+) -> None:
+    if shutil.which("linux32") is None:
+        missing("linux32 is not installed")
+    batch = run(script, "-b", "-p", prefix, shell=["linux32", "sh"])
+    refused(batch, "ERROR: this installer is for Linux x86_64, and this machine is Linux i686")
+    asked = run(script, "-p", prefix, shell=["linux32", "sh"], stdin="no\n")
+    assert asked.returncode == 2
+    assert "WARNING: this installer is for Linux x86_64" in asked.stdout
+    assert files_in(machine) == []
+
+
+# --- the caller's environment -------------------------------------------------------------------
+
+
+def test_the_callers_umask_does_not_matter(demo: Path, machine: Path, prefix: Path) -> None:
+    assert run(demo, "-b", "-p", prefix, umask=0o077).returncode == 0
+    assert "umask=0022" in (prefix / "post_install.env").read_text()
+    for path in (prefix.parent, *prefix.parent.rglob("*")):
+        expected = 0o755 if path.is_dir() or path.parent.name == "bin" else 0o644
+        if path.name != "post_install.env":
+            assert path.stat().st_mode & 0o777 == expected or path.is_symlink(), path
+
+
+def test_the_callers_variables_do_not_matter(
+    script: Path, machine: Path, prefix: Path, tmp_path: Path
+) -> None:
+    hostile = {
+        "CONDA_ALWAYS_SOFTLINK": "1",
+        "CONDA_PREFIX": "/nowhere",
+        "MAMBA_ROOT_PREFIX": "/nowhere",
+        "PYTHONHOME": "/nowhere",
+        "PYTHONPATH": str(tmp_path),
+        "PYTHONSTARTUP": "/nowhere",
+        "LD_LIBRARY_PATH": str(tmp_path),
+        "TAR_OPTIONS": "--exclude=bin",
+        "TMPDIR": "/nowhere",
+        "TMP": "/nowhere",
+        "TEMP": "/nowhere",
+        "CDPATH": "/usr",
+        "POSIXLY_CORRECT": "1",
+        "ENV": "/nowhere",
+        "BASH_ENV": "/nowhere",
+    }
+    (tmp_path / "json.py").write_text("raise SystemExit(9)")
+    done = run(script, "-b", "-s", "-p", prefix, env=hostile, cwd=tmp_path)
+    assert done.returncode == 0, done
+    assert checked_records(prefix) > 100
+    done = run(script, "-b", "-s", "-p", prefix, env=hostile, shell=["bash"])
+    refused(done, "File or directory already exists")
+
+
+def test_the_script_sees_none_of_them(demo: Path, machine: Path, prefix: Path) -> None:
+    names = ["CONDA_X", "MAMBA_X", "PYTHONHOME", "LD_PRELOAD", "TMPDIR", "TMP", "TEMP", "CONDARC"]
+    hostile = dict.fromkeys(names, "/nowhere")
+    assert run(demo, "-b", "-p", prefix, env=hostile).returncode == 0
+    lines = (prefix / "post_install.env").read_text().splitlines()
+    assert not set(names) & {line.partition("=")[0] for line in lines}
+
+
+def test_temporary_files_on_a_noexec_file_system_do_not_matter(
+    script: Path, machine: Path, prefix: Path, namespace: None
+) -> None:
+    (machine / "tmp").mkdir()
+    commands = 'mount -t tmpfs -o noexec tmpfs "$1" && TMPDIR="$1" sh "$2" -b -s -p "$3"'
+    command: list[str | Path] = [
+        "unshare",
+        "-m",
+        "sh",
+        "-c",
+        commands,
+        "sh",
+        machine / "tmp",
+        script,
+        prefix,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done
+    assert checked_records(prefix) > 100
+
+
+def test_a_closed_standard_input_is_no_obstacle(demo: Path, machine: Path, prefix: Path) -> None:
+    command: list[str | Path] = ["sh", "-c", 'sh "$1" -b -p "$2" <&-', "sh", demo, prefix]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# --- the prefix ---------------------------------------------------------------------------------
+
+
+def test_a_prefix_with_spaces_is_refused(script: Path, machine: Path) -> None:
+    done = run(script, "-b", "-p", machine / "two words")
+    refused(done, "ERROR: Cannot install into directories with spaces")
+    assert files_in(machine) == []
+
+
+@pytest.mark.parametrize("character", "'\"$:%#;&|<>()*?[]{}!^`\\~\t\n")
+def test_a_prefix_that_would_break_scripts_or_units_is_refused(
+    demo: Path, machine: Path, shell: list[str], character: str
+) -> None:
+    given = machine / f"a{character}b"
+    done = run(demo, "-b", "-p", given, shell=shell)
+    refused(done, f"ERROR: Cannot install into '{given}'", "cannot be used in a prefix")
+    assert files_in(machine) == []
+
+
+def test_letters_of_all_languages_may_be_in_a_prefix(demo: Path, machine: Path) -> None:
+    prefix = machine / "jürgen-Ωmega@x86_64+1,2=3"
+    assert run(demo, "-b", "-p", prefix, env={"LC_ALL": "C"}).returncode == 0
+    assert (
+        subprocess.run([prefix / "bin/tool"], capture_output=True, check=True).stdout == b"works\n"
+    )
+
+
+def test_the_longest_prefix_works_and_one_byte_more_is_refused(demo: Path, machine: Path) -> None:
+    limit = 127 - len("#!/bin/python3")
+    if len(str(machine)) > limit - 10:
+        missing("the temporary directory has too long a name")
+    longest = machine / ("x" * (limit - len(str(machine)) - 1))
+    done = run(demo, "-b", "-p", f"{longest}y")
+    refused(done, f"has {limit + 1} bytes, and the limit is {limit}")
+    assert files_in(machine) == []
+    assert run(demo, "-b", "-p", longest).returncode == 0
+    assert (
+        subprocess.run([longest / "bin/tool"], capture_output=True, check=True).stdout == b"works\n"
+    )
+
+
+def test_an_existing_prefix_is_refused(script: Path, machine: Path, prefix: Path) -> None:
+    prefix.mkdir(parents=True)
+    (prefix / "precious").touch()
+    done = run(script, "-b", "-p", prefix)
+    refused(
+        done,
+        f"ERROR: File or directory already exists: '{prefix}'",
+        "If you want to update an existing installation, use the -u option.",
+    )
+    assert files_in(machine) == ["releases", "releases/1.0", "releases/1.0/precious"]
+
+
+def test_a_file_in_the_way_is_refused(demo: Path, machine: Path, prefix: Path) -> None:
+    prefix.parent.touch()
+    done = run(demo, "-b", "-p", prefix)
+    refused(done, f"ERROR: Could not create directory: '{prefix}'", "is not a directory")
+    assert prefix.parent.is_file()
+
+
+def test_a_read_only_target_is_refused(demo: Path, machine: Path, namespace: None) -> None:
+    done = run_where_mounted(demo, machine, "ro")
+    refused(
+        done, f"Could not create directory: '{machine}/releases/1.0'", "cannot be written to by"
+    )
+
+
+def test_a_noexec_target_is_refused_and_left_empty(
+    script: Path, machine: Path, namespace: None
+) -> None:
+    done = run_where_mounted(script, machine, "noexec")
+    refused(done, f"ERROR: programs cannot be run in '{machine}/releases'", "noexec")
+    assert done.stdout.endswith("left: \n")
+
+
+def test_too_small_a_disk_is_refused_and_left_empty(
+    script: Path, machine: Path, namespace: None
+) -> None:
+    done = run_where_mounted(script, machine, "size=30m")
+    refused(done, "ERROR: Not enough free disk space. Only 29 MB are available, but")
+    assert "Unpacking" not in done.stdout
+    assert done.stdout.endswith("left: \n")
+
+
+def test_a_disk_that_fills_up_is_left_empty(
+    payload: Payload, machine: Path, namespace: None, tmp_path: Path
+) -> None:
+    """As when something else is written to it at the same time: here the size given is wrong."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        member = tarfile.TarInfo("large")
+        member.size = 80 << 20
+        tar.addfile(member, io.BytesIO(bytes(member.size)))
+    larger = dataclasses.replace(
+        payload, frames=[zstandard.compress(archive.getvalue())], size_bytes=1
+    )
+    script = builder.write(larger, tmp_path / "larger.sh")
+    done = run_where_mounted(script, machine, "size=70m")
+    refused(done, "ERROR: unpacking into", "There are 0 MB left on that disk")
+    assert done.stdout.endswith("left: \n")
+
+
+def test_a_disk_without_inodes_is_left_empty(demo: Path, machine: Path, namespace: None) -> None:
+    for inodes in (2, 3, 4, 6, 50):
+        done = run_where_mounted(demo, machine, f"size=100m,nr_inodes={inodes}")
+        assert done.returncode == 1, done
+        assert "ERROR: " in done.stderr
+        assert done.stdout.endswith("left: \n"), done
+
+
+# --- failure and interruption -------------------------------------------------------------------
+
+
+def test_a_failing_script_leaves_nothing_and_a_retry_succeeds(
+    demo: Path, machine: Path, prefix: Path
+) -> None:
+    done = run(demo, "-b", "-p", prefix, env={"LITTLEST_HUB_TEST": "fail"})
+    refused(done, "units cannot be written", "ERROR: executing post_install.sh failed")
+    assert files_in(machine) == []
+    assert run(demo, "-b", "-p", prefix).returncode == 0
+
+
+def test_a_failing_script_gives_an_empty_directory_back(
+    demo: Path, machine: Path, prefix: Path
+) -> None:
+    prefix.mkdir(parents=True)
+    assert run(demo, "-b", "-p", prefix, env={"LITTLEST_HUB_TEST": "fail"}).returncode == 1
+    assert files_in(machine) == ["releases", "releases/1.0"]
+
+
+def test_a_payload_that_does_not_relocate_leaves_nothing(
+    payload: Payload, machine: Path, prefix: Path, tmp_path: Path
+) -> None:
+    broken = dataclasses.replace(payload, python="bin/missing")
+    script = builder.write(broken, tmp_path / "broken.sh")
+    refused(run(script, "-b", "-p", prefix), "ERROR: setting paths in")
+    assert files_in(machine) == []
+
+
+def test_a_decompressor_that_fails_is_noticed(
+    payload: Payload, machine: Path, prefix: Path, tmp_path: Path
+) -> None:
+    """Even when tar is content with what it got: the status of both ends of the pipe counts."""
+    zstd = b'#!/bin/sh\n[ "$1" = --version ] || { head -c 10240 /dev/zero; exit 1; }\n'
+    script = builder.write(dataclasses.replace(payload, zstd=zstd), tmp_path / "broken.sh")
+    refused(run(script, "-b", "-p", prefix), "ERROR: unpacking into")
+    assert files_in(machine) == []
+
+
+@pytest.fixture(scope="session")
+def slow(payload: Payload, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installer that takes a while in each of its phases, to be interrupted in."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for number in range(3000):
+            tar.addfile(tarfile.TarInfo(f"share/slow/{number}"))
+        member = tarfile.TarInfo("share/slow/large")
+        member.size = 100 << 20
+        tar.addfile(member, io.BytesIO(bytes(member.size)))
+        end = tar.offset
+    # Everything of the small one comes behind it, and ends the archive.
+    frames = [zstandard.compress(archive.getvalue()[:end], 1), *payload.frames]
+    larger = dataclasses.replace(
+        payload, frames=frames, size_bytes=payload.size_bytes + (100 << 20)
+    )
+    return builder.write(larger, tmp_path_factory.mktemp("slow") / "slow.sh")
+
+
+@contextlib.contextmanager
+def started(
+    script: Path, prefix: Path, *options: str, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """An installer that runs, in a process group of its own, and is gone afterwards."""
+    process = subprocess.Popen(
+        ["sh", script, "-b", *options, "-p", prefix],
+        env=os.environ | (env or {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def ends_within(process: subprocess.Popen[str], seconds: float) -> bool:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def moments(script: Path, prefix: Path, count: int) -> list[float]:
+    """`count` points in time, in seconds, spread over one installation, which is removed again."""
+    start = os.times().elapsed
+    assert run(script, "-b", "-s", "-p", prefix).returncode == 0
+    duration = os.times().elapsed - start
+    shutil.rmtree(prefix.parent)
+    return [duration * (number + 0.5) / count for number in range(count)]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_signal_at_any_moment_leaves_nothing_and_a_retry_succeeds(
+    slow: Path, machine: Path, prefix: Path, name: str
+) -> None:
+    number = signal.Signals[name]
+    interrupted = 0
+    for moment in moments(slow, prefix, 8):
+        with started(slow, prefix) as process:
+            if ends_within(process, moment):
+                shutil.rmtree(prefix.parent)
+                continue
+            process.send_signal(number)
+            code = process.wait(60)
+        if code == 0:  # the moment was one after which all is in place
+            shutil.rmtree(prefix.parent)
+            continue
+        # Before the installer has anything to undo, a signal just ends it.
+        assert code in (128 + number, -number)
+        assert files_in(machine) == [], (moment, code)
+        interrupted += 1
+    assert interrupted >= 4
+    assert run(slow, "-b", "-p", prefix).returncode == 0
+
+
+def test_control_c_in_a_terminal_leaves_nothing(slow: Path, machine: Path, prefix: Path) -> None:
+    """A terminal sends SIGINT to all processes in the foreground, not to the shell alone."""
+    for moment in moments(slow, prefix, 4):
+        with started(slow, prefix) as process:
+            if not ends_within(process, moment):
+                os.killpg(process.pid, signal.SIGINT)
+                assert process.wait(60) != 0
+                assert files_in(machine) == []
+            else:
+                shutil.rmtree(prefix.parent)
+
+
+def test_a_signal_during_the_script_ends_it_and_leaves_nothing(
+    demo: Path, machine: Path, prefix: Path, tmp_path: Path
+) -> None:
+    waiting = tmp_path / "waiting"
+    with started(demo, prefix, env={"LITTLEST_HUB_TEST": f"wait:{waiting}"}) as process:
+        eventually(waiting.exists, 20, "the script to run", interval_s=0.01)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+    assert files_in(machine) == []
+
+
+def test_a_reader_that_goes_away_leaves_nothing_or_all(
+    demo: Path, machine: Path, prefix: Path
+) -> None:
+    command: list[str | Path] = [
+        "bash",
+        "-c",
+        'sh "$1" -b -p "$2" | head -n 1; exit "${PIPESTATUS[0]}"',
+        "-",
+        demo,
+        prefix,
+    ]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode == 0) == prefix.exists()
+    assert files_in(machine) == [] or done.returncode == 0
+
+
+def kill_group(process: subprocess.Popen[str]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_what_sigkill_leaves_is_removed_by_the_next_run(
+    slow: Path, machine: Path, prefix: Path
+) -> None:
+    left = set()
+    for moment in moments(slow, prefix, 8):
+        with started(slow, prefix) as process:
+            if not ends_within(process, moment):
+                kill_group(process)
+                process.wait(60)
+        left |= {path.name for path in prefix.parent.glob("*")} | {
+            path.name for path in prefix.parent.glob(".*")
+        }
+        done = run(slow, "-b", "-p", prefix)
+        if done.returncode != 0:  # it was complete before it was killed
+            refused(done, "File or directory already exists")
+        assert names_in(prefix.parent) == ["1.0"]
+        assert checked_records(prefix) > 100
+        shutil.rmtree(prefix.parent)
+    assert left <= {"1.0", ".1.0.installing"}
+    assert ".1.0.installing" in left
+
+
+def test_a_shell_killed_alone_holds_its_place_until_what_it_started_has_ended(
+    slow: Path, machine: Path, prefix: Path
+) -> None:
+    staging = prefix.with_name(".1.0.installing")
+    with started(slow, prefix) as process:
+        eventually((staging / "prefix/share").exists, 20, "unpacking", interval_s=0.001)
+        process.kill()
+        process.wait(60)
+
+        def installed() -> bool:
+            done = run(slow, "-b", "-p", prefix)
+            if done.returncode != 0:
+                refused(done, "ERROR: another installation into", f"(process {process.pid})")
+            return done.returncode == 0
+
+        eventually(installed, 60, "the rest of the killed installer to end")
+    assert checked_records(prefix) > 100
+
+
+def test_an_installation_killed_in_its_script_is_replaced_by_the_next_run(
+    demo: Path, machine: Path, prefix: Path, tmp_path: Path
+) -> None:
+    waiting = tmp_path / "waiting"
+    with started(demo, prefix, env={"LITTLEST_HUB_TEST": f"wait:{waiting}"}) as process:
+        eventually(waiting.exists, 20, "the script to run", interval_s=0.01)
+        kill_group(process)
+        process.wait(60)
+    assert (prefix / "fifo").exists()
+    # A run that fails leaves it as it was, for the next one to replace: it may be in use by now.
+    failed = run(demo, "-b", "-p", prefix, env={"LITTLEST_HUB_TEST": "fail"})
+    refused(failed, "ERROR: executing post_install.sh failed")
+    assert (prefix / "fifo").exists()
+    assert run(demo, "-b", "-p", prefix).returncode == 0
+    assert not (prefix / "fifo").exists()
+    assert names_in(prefix.parent) == ["1.0"]
+
+
+def test_another_running_installer_is_left_alone(demo: Path, machine: Path, prefix: Path) -> None:
+    if shutil.which("flock") is None:
+        missing("flock is not installed")
+    staging = prefix.with_name(".1.0.installing")
+    staging.mkdir(parents=True)
+    (staging / "pid").write_text("4711\n")
+    with (staging / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = files_in(machine)
+        done = run(demo, "-b", "-p", prefix)
+        refused(
+            done,
+            f"ERROR: another installation into '{prefix}' is running (process 4711)",
+            f"If it is not, remove '{staging}' and try again",
+        )
+        assert files_in(machine) == before
+    assert run(demo, "-b", "-p", prefix).returncode == 0
+    assert names_in(prefix.parent) == ["1.0"]
+
+
+def test_without_flock_the_number_of_a_running_process_is_respected(
+    demo: Path, machine: Path, prefix: Path, namespace: None
+) -> None:
+    staging = prefix.with_name(".1.0.installing")
+    staging.mkdir(parents=True)
+    (staging / "ancestor").write_text(f"{machine}\n")
+    commands = (
+        'for f in $(which -a flock); do mount --bind /dev/null "$f"; done; sh "$1" -b -p "$2"'
+    )
+    command: list[str | Path] = ["unshare", "-m", "sh", "-c", commands, "sh", demo, prefix]
+    (staging / "pid").write_text(f"{os.getpid()}\n")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    refused(done, f"is running (process {os.getpid()})")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    (staging / "pid").write_text(f"{ended.pid}\n")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done
+    assert names_in(prefix.parent) == ["1.0"]
+
+
+def test_a_staging_directory_of_somebody_else_is_not_touched(
+    demo: Path, machine: Path, prefix: Path
+) -> None:
+    if os.getuid() != 0:
+        missing("changing owners needs root")
+    staging = prefix.with_name(".1.0.installing")
+    staging.mkdir(parents=True)
+    (staging / "theirs").touch()
+    os.chown(staging, 65534, 65534)
+    refused(run(demo, "-b", "-p", prefix), "belongs to somebody else")
+    assert (staging / "theirs").exists()
+    assert not prefix.exists()
+
+
+# --- replacing an installation ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["-u", "-f"])
+def test_an_update_replaces_all_of_an_installation(
+    demo: Path, machine: Path, prefix: Path, option: str
+) -> None:
+    assert run(demo, "-b", option, "-p", prefix).returncode == 0
+    whole = contents_of(prefix)
+    (prefix / "etc/plain").write_text("changed")
+    (prefix / "lib/dropped-package.py").touch()
+    (prefix / "bin/tool").unlink()
+    done = run(demo, "-b", option, "-p", prefix)
+    assert done.returncode == 0, done
+    assert contents_of(prefix) == whole
+    assert names_in(prefix.parent) == ["1.0"]
+    assert "FORCE=1" in (prefix / "post_install.env").read_text().splitlines()
+
+
+def test_a_failing_update_restores_the_old_installation(
+    demo: Path, machine: Path, prefix: Path, tmp_path: Path
+) -> None:
+    assert run(demo, "-b", "-p", prefix).returncode == 0
+    (prefix / "etc/plain").write_text("the old one")
+    before, inode = contents_of(prefix), prefix.stat().st_ino
+    done = run(demo, "-b", "-u", "-p", prefix, env={"LITTLEST_HUB_TEST": "fail"})
+    refused(done, "ERROR: executing post_install.sh failed")
+    assert (contents_of(prefix), prefix.stat().st_ino) == (before, inode)
+    waiting = tmp_path / "waiting"
+    with started(demo, prefix, "-u", env={"LITTLEST_HUB_TEST": f"wait:{waiting}"}) as process:
+        eventually(waiting.exists, 20, "the script to run", interval_s=0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert (contents_of(prefix), prefix.stat().st_ino) == (before, inode)
+    assert names_in(prefix.parent) == ["1.0"]
+
+
+def test_the_next_run_restores_the_old_installation_after_a_killed_update(
+    demo: Path, machine: Path, prefix: Path, tmp_path: Path
+) -> None:
+    assert run(demo, "-b", "-p", prefix).returncode == 0
+    (prefix / "etc/plain").write_text("the old one")
+    before = contents_of(prefix)
+    waiting = tmp_path / "waiting"
+    with started(demo, prefix, "-u", env={"LITTLEST_HUB_TEST": f"wait:{waiting}"}) as process:
+        eventually(waiting.exists, 20, "the script to run", interval_s=0.01)
+        kill_group(process)
+        process.wait(60)
+    assert contents_of(prefix) != before
+    refused(run(demo, "-b", "-p", prefix), "File or directory already exists")
+    assert contents_of(prefix) == before
+    assert names_in(prefix.parent) == ["1.0"]
+
+
+def test_an_update_touches_nothing_that_is_no_installation(
+    demo: Path, machine: Path, prefix: Path
+) -> None:
+    (machine / "precious").write_text("mine")
+    refused(run(demo, "-b", "-u", "-p", machine), "is not an installation")
+    assert run(demo, "-b", "-p", prefix).returncode == 0
+    (prefix / "envs").mkdir()
+    refused(run(demo, "-b", "-u", "-p", prefix), "has environments in it, which would be lost")
+    link = machine / "hub"
+    link.symlink_to(prefix)
+    refused(run(demo, "-b", "-u", "-p", link), "is a symbolic link", f"Use -p {prefix}")
+    assert (machine / "precious").read_text() == "mine"
+    assert link.is_symlink()
+
+
+# --- questions ----------------------------------------------------------------------------------
+
+
+def test_interactive_mode_asks_for_the_location_and_passes_answers_on(
+    demo: Path, shell: list[str], machine: Path, prefix: Path
+) -> None:
+    done = run(demo, shell=shell, stdin=f"{prefix}\nfor the script\n")
+    assert done.returncode == 0, done
+    assert "Welcome to demo 1.0" in done.stdout
+    assert "[/opt/demo/releases/1.0] >>> " in done.stdout
+    assert done.stdout.endswith("Thank you for installing demo!\n")
+    assert (prefix / "answer").read_text() == "for the script\n"
+    assert "INSTALLER_UNATTENDED=0" in (prefix / "post_install.env").read_text().splitlines()
+
+
+def test_enter_confirms_the_location_that_was_given(
+    demo: Path, machine: Path, prefix: Path
+) -> None:
+    assert run(demo, "-p", prefix, stdin="\nx\n").returncode == 0
+    assert (prefix / "bin/tool").exists()
+
+
+@pytest.mark.parametrize("answer", ["~/hub", "$HOME/hub"])
+def test_a_location_may_name_the_home_directory(demo: Path, machine: Path, answer: str) -> None:
+    if "$" in answer and shutil.which("envsubst") is None:
+        missing("envsubst is not installed")
+    done = run(demo, stdin=f"{answer}\nx\n", env={"HOME": str(machine)})
+    assert done.returncode == 0, done
+    assert (machine / "hub/bin/tool").exists()
+
+
+def test_the_license_is_shown_and_only_yes_or_no_is_an_answer(
+    licensed: Path, shell: list[str], machine: Path, prefix: Path
+) -> None:
+    done = run(licensed, "-p", prefix, shell=shell, stdin="\ny\nmaybe\nYES\n\nx\n")
+    assert done.returncode == 0, done
+    assert "You may do as you like." in done.stdout
+    assert done.stdout.count("Do you accept the license terms? [yes|no]\n>>> ") == 1
+    assert done.stdout.count("Please answer 'yes' or 'no':\n>>> ") == 2
+
+
+def test_a_license_that_is_not_accepted_ends_with_2(
+    licensed: Path, machine: Path, prefix: Path
+) -> None:
+    done = run(licensed, "-p", prefix, stdin="\nNo\n")
+    assert done.returncode == 2
+    assert "The license agreement wasn't approved, aborting installation.\n" in done.stdout
+    assert files_in(machine) == []
+    assert run(licensed, "-b", "-p", prefix).returncode == 0
+
+
+@pytest.mark.parametrize("stdin", ["", "\n", "\nyes\n"])
+def test_an_end_of_input_in_the_questions_is_refused(
+    licensed: Path, machine: Path, prefix: Path, stdin: str
+) -> None:
+    done = run(licensed, "-p", prefix, stdin=stdin)
+    refused(done, "ERROR: no answer on standard input", "use -b")
+    assert files_in(machine) == []
+
+
+# --- the product --------------------------------------------------------------------------------
+
+
+def test_py_rattler_reads_the_installed_records_back(
+    installer: Path, machine: Path, prefix: Path
+) -> None:
+    if importlib.util.find_spec("rattler") is None:
+        missing("py-rattler is not installed")
+    from rattler import PrefixRecord
+
+    assert run(installer, "-b", "-s", "-p", prefix).returncode == 0
+    records = [PrefixRecord.from_path(path) for path in (prefix / "conda-meta").glob("*.json")]
+    assert {"python", "jupyterhub", "traefik"} <= {record.name.normalized for record in records}
+    listed = {str(path) for record in records for path in record.files}
+    present = {
+        str(path.relative_to(prefix))
+        for path in prefix.rglob("*")
+        if not path.is_dir() or path.is_symlink()
+    }
+    unlisted = {path for path in present - listed if not path.startswith("conda-meta/")}
+    assert unlisted <= {".installer.info", ".nonadmin", "LICENSE.txt"}
+    assert listed <= present
+
+
+def test_the_product_runs_where_it_was_installed(
+    installer: Path, machine: Path, prefix: Path
+) -> None:
+    assert run(installer, "-b", "-s", "-p", prefix).returncode == 0
+    done = subprocess.run(
+        [prefix / "bin/jupyterhub", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("6.")
