@@ -118,20 +118,24 @@ def _install(options: argparse.Namespace) -> None:
 
     layout = Layout.of_prefix(options.prefix, options.root)
     environ = dict(os.environ)
-    if _may_ask(environ) and not (layout.on_disk(layout.fragments) / "10-users.py").exists():
-        print(
-            "Login name of the hub's administrator [nobody for now]: ",
-            end="",
-            file=sys.stderr,
-            flush=True,
-        )
-        environ["LITTLEST_HUB_ADMIN"] = sys.stdin.readline()
+    is_interactive = environ.get("INSTALLER_UNATTENDED") == "0" and sys.stdin.isatty()
+    has_users = layout.on_disk(layout.fragments / "10-users.py").exists()
+    if is_interactive and not has_users and not environ.get("LITTLEST_HUB_ADMIN"):
+        environ["LITTLEST_HUB_ADMIN"] = _ask_for_admin()
     print(install(layout, options.prefix, environ), end="")
 
 
-def _may_ask(environ: dict[str, str]) -> bool:
-    is_interactive = environ.get("INSTALLER_UNATTENDED") == "0" and sys.stdin.isatty()
-    return is_interactive and not environ.get("LITTLEST_HUB_ADMIN")
+def _ask_for_admin() -> str:
+    """A login name, or "" for none. On standard error: standard output is the report."""
+    from littlest_hub.install import is_login_name
+
+    while True:
+        question = "Login name of the hub's administrator [nobody for now]: "
+        print(question, end="", file=sys.stderr, flush=True)
+        answer = sys.stdin.readline().strip()
+        if not answer or is_login_name(answer):
+            return answer
+        print(f"{answer!r} is no login name.", file=sys.stderr)
 
 
 def _uninstall(options: argparse.Namespace) -> None:
@@ -156,9 +160,21 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
+    _enter_release()
     from littlest_hub.hub import serve
 
     serve(Layout.of_this_release())
+
+
+def _enter_release() -> None:
+    """Run from the release itself, not through the `hub` link.
+
+    When the link moves on, what this process imports later has to be of the same release still.
+    """
+    release = release_of_this_interpreter()
+    if Path(sys.prefix) != release:
+        python = str(release / "bin" / "python3")
+        os.execv(python, [python, *sys.orig_argv[1:]])
 
 
 def _reload(options: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from jupyterhub.app import JupyterHub
 from jupyterhub.log import CoroutineLogFormatter
 from tornado.web import Application, RequestHandler
 from traitlets import Any as AnyTrait
-from traitlets import Bool
 from traitlets.config import Config
 
 from littlest_hub.config import Surroundings, load
@@ -47,7 +46,7 @@ def serve(layout: Layout) -> None:
     inherited = inherited_sockets()
     address = inherited[0].getsockname()[:2] if inherited else None
     config = load(layout, Surroundings.of_unit(hub=address))
-    LittlestHub.instance(loaded=config, inherited=inherited, readiness=layout.readiness)
+    LittlestHub.instance(loaded=config, inherited=inherited, service_of=layout)
     LittlestHub.launch_instance([])
 
 
@@ -125,10 +124,9 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
 
     name = "jupyterhub"
     loaded = AnyTrait(help="the configuration, complete")
-    inherited = AnyTrait(help="listening sockets that systemd holds")
-    readiness = AnyTrait(help="file to rewrite when this hub answers")
+    inherited = AnyTrait((), help="listening sockets that systemd holds")
+    service_of = AnyTrait(help="layout whose service this is; None in the foreground")
     on_ready = AnyTrait(help="called when this hub answers")
-    stops_on_hangup = Bool(False, help="SIGHUP ends it (a terminal), instead of reloading it")
 
     _log_formatter_cls = (
         _JournalFormatter if "JOURNAL_STREAM" in os.environ else CoroutineLogFormatter
@@ -143,20 +141,19 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         self.tornado_application = _Application(self.handlers, **self.tornado_settings)
 
     async def start(self) -> None:
-        with _taking_over(self.inherited or []) as rest:
+        with _taking_over(self.inherited) as rest:
             await super().start()
         self.http_server.add_sockets(rest)
-        if self.readiness:
-            self.readiness.write_text(f"{os.getpid()} {time.monotonic_ns()}\n")
+        if self.service_of:
+            self.service_of.readiness.write_text(f"{os.getpid()} {time.monotonic_ns()}\n")
         notify(f"READY=1\nSTATUS=JupyterHub answers at {self.hub.bind_url}")
         if self.on_ready:
             self.on_ready()
 
     def init_signal(self) -> None:
         super().init_signal()
-        hangup: Callable[[], Any] = self.reload
-        if self.stops_on_hangup:
-            hangup = self.shutdown_cancel_tasks
+        # In the foreground it is the terminal that went away.
+        hangup = self.reload if self.service_of else self.shutdown_cancel_tasks
         asyncio.get_running_loop().add_signal_handler(
             signal.SIGHUP, lambda: asyncio.ensure_future(hangup())
         )
@@ -179,8 +176,9 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         await self._settle(lambda: len(self.tornado_application.answering) > 0, REQUESTS_TIMEOUT_S)
         notify("STATUS=Reloading: starting anew")
         await self.cleanup()
-        # As it was started, that is through the `hub` link: it may point to another release by now.
-        os.execv(sys.orig_argv[0], sys.orig_argv)
+        # Through the `hub` link: it may lead to another release by now.
+        python = str(self.service_of.hub / "bin" / "python3")
+        os.execv(python, [python, *sys.orig_argv[1:]])
 
     def _is_spawning(self) -> bool:
         return any(s.pending for user in self.users.values() for s in user.spawners.values())
@@ -192,7 +190,7 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
 
 
 @contextlib.contextmanager
-def _taking_over(inherited: list[socket.socket]) -> Iterator[list[socket.socket]]:
+def _taking_over(inherited: Sequence[socket.socket]) -> Iterator[list[socket.socket]]:
     """While JupyterHub binds its address: give it the inherited socket bound there already.
 
     Yields those that it did not ask for. JupyterHub 6.1 has no setting for a socket.

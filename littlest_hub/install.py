@@ -47,7 +47,7 @@ def install(layout: Layout, prefix: Path, options: Mapping[str, str]) -> str:
     if not layout.on_disk(prefix / "bin" / "python3").exists():
         raise LittlestHubError(f"{prefix} holds no hub environment: bin/python3 is missing")
     admin = options.get("LITTLEST_HUB_ADMIN", "").strip()
-    if admin and not _LOGIN_NAME.fullmatch(admin):
+    if admin and not is_login_name(admin):
         raise LittlestHubError(
             f"LITTLEST_HUB_ADMIN={admin!r} is no login name",
             "Give one such as alice: lower-case letters, digits and _ . @ -",
@@ -90,6 +90,11 @@ def uninstall(layout: Layout) -> str:
         f"Removed. What you own stays:\n  {layout.fragments}\n  {layout.state}\n"
         f"To remove that as well: rm -rf {layout.base}"
     )
+
+
+def is_login_name(text: str) -> bool:
+    """Whether somebody may be called so here."""
+    return _LOGIN_NAME.fullmatch(text) is not None
 
 
 class Machine:

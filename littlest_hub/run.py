@@ -60,7 +60,6 @@ def run(layout: Layout, port: int | None, say: Callable[[str], None]) -> None:
     url = f"http://{LOOPBACK}:{port}"
     LittlestHub.instance(
         loaded=c,
-        stops_on_hangup=True,
         on_ready=lambda: say(
             f"Littlest Hub answers at {url}\n  user:     {user}\n  password: {password}\n"
             "Ctrl-C ends it and every server it has started."
@@ -73,6 +72,8 @@ def _foreground(layout: Layout, port: int, user: str, password: str) -> Config:
     c = Config()
     c.JupyterHub.bind_url = f"http://{LOOPBACK}:{port}"
     c.JupyterHub.cleanup_servers = True
+    # Nobody else to make room for; and a culler would outlive a hub that is killed.
+    c.JupyterHub.services = c.JupyterHub.load_roles = []
     c.JupyterHub.log_level = "WARN"
     c.JupyterHub.proxy_class = OwnProxy
     c.HubProxy.should_start = True

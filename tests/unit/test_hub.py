@@ -1,0 +1,51 @@
+"""What of the hub can be tried without one: its sockets and what it tells systemd."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from tornado.httpserver import HTTPServer
+
+from littlest_hub.hub import _taking_over, notify
+
+pytestmark = pytest.mark.unit
+
+
+def server_at(port: int) -> HTTPServer:
+    server = HTTPServer(lambda request: None)
+    server.listen(port, address="127.0.0.1")
+    return server
+
+
+def test_an_inherited_socket_is_used_for_its_address_instead_of_binding_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        inherited = socket.socket(fileno=held.detach())
+        with _taking_over([inherited]) as rest:
+            server_at(port).stop()  # would fail with "address in use"
+            assert rest == []
+
+
+def test_another_address_is_bound_and_the_inherited_socket_is_left_to_be_served_too() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held, _taking_over([held]) as rest:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        server = server_at(port)
+        assert rest == [held]
+        socket.create_connection(("127.0.0.1", port)).close()
+        server.stop()
+
+
+def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        notify("READY=1")
+        assert systemd.recv(100) == b"READY=1"
+
+
+def test_outside_of_systemd_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    notify("READY=1")
