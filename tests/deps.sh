@@ -13,19 +13,26 @@ if ! command -v dpkg-query >/dev/null; then
     echo "not a Debian-like machine: install the likes of $*" >&2
     exit 0
 fi
+
 missing=
 for package in "$@"; do
     dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed ||
         missing="$missing $package"
 done
-[ -n "$missing" ] || exit 0
+# Builder and tests ask apt for its archive, which it tells only once it has fetched an index.
+if [ -z "$missing" ] && [ -n "$(apt-get indextargets)" ]; then
+    exit 0
+fi
 if [ "$(id -u)" -ne 0 ]; then
-    echo "missing packages; as root: apt-get install --no-install-recommends$missing" >&2
+    echo "as root: apt-get update; apt-get install --no-install-recommends$missing" >&2
     [ -n "$optional" ]
     exit
 fi
-echo "installing$missing" >&2
 export DEBIAN_FRONTEND=noninteractive
+echo "apt-get update" >&2
 apt-get update -qq
-# shellcheck disable=SC2086  # a list of package names
-apt-get install -y -qq --no-install-recommends $missing >/dev/null
+if [ -n "$missing" ]; then
+    echo "apt-get install$missing" >&2
+    # shellcheck disable=SC2086  # a list of package names
+    apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi

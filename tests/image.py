@@ -1,22 +1,23 @@
 """Root directories of plain Debian servers, made by mmdebstrap, cached by their ingredients."""
 
-import fcntl
-import hashlib
 import os
 import shlex
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from construct.cache import Cache, key_of
 
 # What a freshly installed server has and a minimal bootstrap lacks. No Python, so that none leaks
 # into the hub, and no compiler.
 SERVER_PACKAGES = ("dbus", "libpam-systemd", "login", "passwd", "systemd-sysv", "udev")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+# How long an image that nobody boots is kept.
+UNUSED_S = 30 * 24 * 3600
 BOOTSTRAP = [
     "--quiet",
     "--variant=minbase",
@@ -48,21 +49,10 @@ class Image:
         sources = apt_sources(self.suite)
         packages = sorted({*SERVER_PACKAGES, *self.packages})
         options = [*BOOTSTRAP, f"--include={','.join(packages)}", self.suite]
-        content = "\n".join([*options, *sources])
-        key = hashlib.sha256(content.encode()).hexdigest()[:16]
-        images = cache_directory() / "images"
-        root = images / f"{self.suite}-{key}"
-        with _locked(images / f".{root.name}.lock"):
-            if not root.exists():
-                _bootstrap(options, sources, root)
-        return root
-
-
-def cache_directory() -> Path:
-    """Where what can be made again is kept: `$LITTLEST_HUB_CACHE`, or in the user's cache."""
-    if chosen := os.environ.get("LITTLEST_HUB_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "littlest-hub"
+        key = key_of([*options, *sources])
+        cache = Cache()
+        cache.prune(["images"], UNUSED_S)
+        return cache.get("images", self.suite, key, lambda root: _bootstrap(options, sources, root))
 
 
 def apt_sources(suite: str) -> list[str]:
@@ -87,7 +77,7 @@ def apt_sources(suite: str) -> list[str]:
     ).stdout.splitlines()
     archives = sorted({tuple(row.split()) for row in rows if row.split()[1] == own_suite})
     if not archives:
-        raise ImageError(f"apt's sources have no release named {own_suite!r}; run apt-get update?")
+        raise ImageError(f"apt's sources have no release named {own_suite!r}; apt-get update")
     options = f" [signed-by={KEYRING}]" if KEYRING.exists() else ""
     return [f"deb{options} {uri} {suite} {component}" for uri, _, component in archives]
 
@@ -97,10 +87,8 @@ def _bootstrap(options: Sequence[str], sources: Sequence[str], root: Path) -> No
     if mmdebstrap is None:
         raise ImageError("mmdebstrap is not installed: make deps")
     started_s = time.monotonic()
-    print(f"machine image {root.name}: bootstrapping …", file=sys.stderr)
-    unfinished = root.with_name(f".{root.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    command = [mmdebstrap, *options, str(unfinished), "-"]
+    print(f"machine image {options[-1]}: bootstrapping …", file=sys.stderr)
+    command = [mmdebstrap, *options, str(root), "-"]
     done = subprocess.run(
         command,
         input="\n".join(sources) + "\n",
@@ -109,11 +97,9 @@ def _bootstrap(options: Sequence[str], sources: Sequence[str], root: Path) -> No
         env={**os.environ, **_apt_proxy()},
     )
     if done.returncode != 0:
-        shutil.rmtree(unfinished, ignore_errors=True)
         tail = "\n".join(done.stderr.splitlines()[-20:])
         raise ImageError(f"{shlex.join(command)} failed ({done.returncode}):\n{tail}")
-    unfinished.rename(root)
-    print(f"machine image {root.name}: {time.monotonic() - started_s:.0f} s", file=sys.stderr)
+    print(f"machine image {options[-1]}: {time.monotonic() - started_s:.0f} s", file=sys.stderr)
 
 
 def _apt_proxy() -> dict[str, str]:
@@ -134,11 +120,3 @@ def _os_release() -> dict[str, str]:
         return {}
     pairs = (line.partition("=") for line in lines if "=" in line)
     return {key: "".join(shlex.split(value)) for key, _, value in pairs}
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
