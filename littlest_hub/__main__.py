@@ -148,8 +148,7 @@ def _check(options: argparse.Namespace) -> int:
     from littlest_hub.check import check
 
     problems = check(Layout.of_this_release())
-    for problem in problems:
-        print(problem)
+    print("\n".join(map(str, problems)) or "No problems found.")
     return 1 if problems else 0
 
 

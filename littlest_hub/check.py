@@ -14,7 +14,7 @@ from traitlets import TraitError
 from traitlets.config import Config, Configurable
 from traitlets.config.loader import LazyConfigValue
 
-from littlest_hub.config import Surroundings, defaults, execute, fragments
+from littlest_hub.config import Surroundings, defaults, execute
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import LittlestHub
 from littlest_hub.layout import Layout
@@ -39,7 +39,7 @@ def check(layout: Layout) -> list[Problem]:
 
     The fragments are executed, and the classes they name are imported.
     """
-    files = fragments(layout)
+    files = layout.fragment_files()
     config = _RecordingConfig(frozenset(map(str, files)))
     for section, values in defaults(layout, Surroundings.of_unit()).items():
         config[section].update(values)

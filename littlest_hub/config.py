@@ -86,11 +86,6 @@ def defaults(layout: Layout, surroundings: Surroundings) -> Config:
     return c
 
 
-def fragments(layout: Layout) -> list[Path]:
-    """The administrator's fragments, in the order in which they count."""
-    return sorted(layout.on_disk(layout.fragments).glob("*.py"))
-
-
 def load(layout: Layout, surroundings: Surroundings, changes: Config | None = None) -> Config:
     """Defaults, changes to them, and fragments.
 
@@ -99,7 +94,7 @@ def load(layout: Layout, surroundings: Surroundings, changes: Config | None = No
     """
     c = defaults(layout, surroundings)
     c.merge(changes or Config())
-    for fragment in fragments(layout):
+    for fragment in layout.fragment_files():
         execute(fragment, c)
     complete(c)
     return c

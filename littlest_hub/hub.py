@@ -173,12 +173,16 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         # A starting server asks the hub, so keep on answering until none does.
         await self._settle(self._is_spawning, PENDING_TIMEOUT_S)
         self.http_server.stop()
+        # What was accepted a moment ago has yet to be read.
+        await asyncio.sleep(0.05)
         await self._settle(lambda: len(self.tornado_application.answering) > 0, REQUESTS_TIMEOUT_S)
         notify("STATUS=Reloading: starting anew")
-        await self.cleanup()
-        # Through the `hub` link: it may lead to another release by now.
-        python = str(self.service_of.hub / "bin" / "python3")
-        os.execv(python, [python, *sys.orig_argv[1:]])
+        try:
+            await self.cleanup()
+        finally:
+            # Through the `hub` link: it may lead to another release by now.
+            python = str(self.service_of.hub / "bin" / "python3")
+            os.execv(python, [python, *sys.orig_argv[1:]])
 
     def _is_spawning(self) -> bool:
         return any(s.pending for user in self.users.values() for s in user.spawners.values())

@@ -22,6 +22,7 @@ from littlest_hub.services.ports import Ports, choose
 from littlest_hub.services.unit import Unit
 
 LOGIN_PAGE_TIMEOUT_S = 60
+FIRST_FRAGMENT = "10-users.py"
 # What login names may be here: a subset of useradd(8), LDAP's dots and domains included.
 _LOGIN_NAME = re.compile(r"[a-z_][a-z0-9_.@-]{0,62}")
 
@@ -67,7 +68,9 @@ def install(layout: Layout, prefix: Path, options: Mapping[str, str]) -> str:
         if not machine.is_running:
             return _how_to_boot(layout, ports)
         machine.start(changed)
-        machine.await_login_page(ports)
+        # Other fragments may have moved it: to HTTPS, to another address or path.
+        if {file.name for file in layout.fragment_files()} <= {FIRST_FRAGMENT}:
+            machine.await_login_page(ports)
         return _how_to_use(layout, ports)
 
 
@@ -209,11 +212,10 @@ class Machine:
             try:
                 connection.request("GET", "/hub/login")
                 status = connection.getresponse().status
-            except OSError as error:
+            except (OSError, http.client.HTTPException) as error:
                 return str(error)
-        # A fragment may have moved it (redirect, base_url); while it is traefik alone that
-        # answers, it is 404 or 502.
-        return "answers" if status < 400 else f"HTTP status {status}"
+        # 404 or 502 is traefik alone.
+        return "answers" if status == 200 else f"HTTP status {status}"
 
     def remove(self) -> None:
         """Undo `describe` and `start`, as far as they got."""
@@ -354,7 +356,7 @@ def _make_base(layout: Layout, prefix: Path, admin: str, undo: Undo) -> set[str]
             on_disk.mkdir(parents=True)
             on_disk.chmod(0o700)
             undo.append(partial(shutil.rmtree, on_disk))
-    fragment = layout.on_disk(layout.fragments) / "10-users.py"
+    fragment = layout.on_disk(layout.fragments) / FIRST_FRAGMENT
     if admin and not fragment.exists():
         write(fragment, first_fragment(admin))
         undo.append(partial(fragment.unlink, missing_ok=True))
@@ -416,7 +418,7 @@ def _command(*command: str) -> None:
 
 
 def _who_may_log_in(layout: Layout) -> str:
-    if layout.on_disk(layout.fragments / "10-users.py").exists():
+    if layout.on_disk(layout.fragments / FIRST_FRAGMENT).exists():
         return ""
     return f"""
 Nobody may log in yet. For alice to be the administrator, write into {layout.fragments}/10-users.py:

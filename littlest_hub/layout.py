@@ -197,6 +197,18 @@ class Layout:
         """Where `path` of the machine is found from here."""
         return self.root / path.relative_to("/")
 
+    def fragment_files(self) -> list[Path]:
+        """The administrator's fragments on disk, in the order in which they count.
+
+        Raises:
+            PermissionError: they are not ours to read; there may be secrets in them.
+        """
+        try:
+            present = list(self.on_disk(self.fragments).iterdir())
+        except FileNotFoundError:
+            return []
+        return sorted(file for file in present if file.suffix == ".py")
+
     def check_for_systemd(self) -> None:
         """Refuse a base directory that units cannot be made for.
 

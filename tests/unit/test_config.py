@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from littlest_hub.check import check
-from littlest_hub.config import CULLER, Surroundings, fragments, load
+from littlest_hub.config import CULLER, Surroundings, load
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.proxy import HubProxy
@@ -53,7 +53,7 @@ def test_fragments_count_in_lexicographic_order_and_only_python_files_do(layout:
     write(layout, "20-b.py", "c.JupyterHub.admin_access = 'b'")
     write(layout, "10-a.py", "c.JupyterHub.admin_access = 'a'")
     write(layout, "30-c.py.off", "raise SystemExit")
-    assert [f.name for f in fragments(layout)] == ["10-a.py", "20-b.py"]
+    assert [f.name for f in layout.fragment_files()] == ["10-a.py", "20-b.py"]
     assert load(layout, Surroundings()).JupyterHub.admin_access == "b"
 
 
@@ -114,7 +114,7 @@ def test_no_fragments_have_no_problems(layout: Layout) -> None:
         ("c.Spawner.mem_limit = '1Q'", "1Q is not a valid memory specification"),
         ("c.SystemdSpawner.dynamic_users = 'yes'", "expected a boolean"),
         ("c.JupyterHub.spawner_class = 'no.such.Spawner'", "no.such.Spawner"),
-        ("c.SlurmSpawner.cmd = 'x'", "there is no class 'SlurmSpawner'"),
+        ("c.DockerSpawner.image = 'x'", "there is no class 'DockerSpawner'"),
         ("c.JupyterHub.services = 7", "JupyterHub.services"),
         ("c.Authenticator.alowed_users.add('x')", "did you mean 'allowed_users'?"),
         ("c.HubProxy.traefik_api_url = 'ftp://x'", "must be of the form"),
