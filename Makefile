@@ -4,14 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What a Debian-like machine must have to build and test; `make deps` installs what is missing.
 BUILD_PACKAGES := autoconf automake binutils ca-certificates gcc libc6-dev libltdl-dev libtool make patch perl python3-venv tcl xz-utils
-TEST_PACKAGES := dbus iproute2 libpam0g mmdebstrap mount shellcheck systemd systemd-container
+TEST_PACKAGES := busybox dbus gettext-base iproute2 libpam0g mmdebstrap mount shellcheck systemd systemd-container zsh
 # INSTALLER=PATH tests that .sh, whichever way it was built, instead of building one.
 PYTEST := $(BIN)/pytest $(if $(INSTALLER),--installer=$(INSTALLER))
 
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help deps demo-deps venv build release demo test test-unit test-build test-container lint bench-install clean
+.PHONY: help deps demo-deps venv build release demo test test-unit test-build test-container test-browser lint bench-install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ deps: ## install what building and testing need from Debian's packages (root)
 # Without root the demo does without a machine, and so without these.
 demo-deps:
 	@sh tests/deps.sh $(BUILD_PACKAGES)
-	@sh tests/deps.sh --optional $(TEST_PACKAGES)
+	@sh tests/deps.sh --optional $(MACHINE_PACKAGES)
 
 venv: $(BIN)/.ready ## the Python environment of the builder and the tests
 
@@ -41,7 +41,7 @@ release: deps venv ## the same, compressed as small as it gets
 demo: demo-deps venv ## build, install in a throw-away machine, run a notebook cell (ONCE=1: then stop)
 	$(BIN)/python -m tests.demo $(if $(ONCE),--once)
 
-test: deps venv lint ## every test: unit, build and container tiers
+test: deps venv lint ## every test: unit, build, container and browser tiers
 	$(PYTEST)
 
 test-unit: venv ## pure logic; no root, no network
@@ -52,6 +52,9 @@ test-build: deps venv ## the installer file and its contract
 
 test-container: deps venv ## everything on booted systemd machines (root)
 	$(PYTEST) -m container
+
+test-browser: deps venv ## what people see, in a real Chromium (root)
+	$(BIN)/pytest -m browser
 
 lint: venv ## ruff, mypy --strict, shellcheck
 	$(BIN)/ruff check .
