@@ -125,10 +125,15 @@ def test_without_a_running_systemd_it_enables_everything_and_says_what_to_do(
         assert {"littlest-hub.socket", "littlest-hub-proxy.socket"} <= set(sockets)
 
 
-def test_uninstalling_takes_everything_away_but_the_state(installer: Path) -> None:
+def test_uninstalling_takes_everything_away_but_what_the_administrator_owns(
+    installer: Path,
+) -> None:
     with Machine() as machine:
         hub = Hub.install(machine, installer)
+        fragment = hub.write_fragment("20-everybody.py", EVERYBODY)
         machine.run([hub.path("hub/bin/littlest-hub"), "uninstall"])
+        assert machine.read(fragment) == EVERYBODY
+        assert machine.run(["test", "-e", str(hub.layout.database)]).returncode == 0
         units = machine.systemctl("list-unit-files", "littlest-hub*", "--no-legend", check=False)
         assert units.stdout == ""
         assert machine.run(["ls", hub.path("releases")], check=False).stdout == ""
