@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What a Debian-like machine must have to build and test; `make deps` installs what is missing.
 BUILD_PACKAGES := autoconf automake binutils ca-certificates gcc libc6-dev libltdl-dev libtool make patch perl python3-venv tcl xz-utils
-TEST_PACKAGES := busybox dbus gettext-base iproute2 libpam0g mmdebstrap mount shellcheck systemd systemd-container zsh
+MACHINE_PACKAGES := iproute2 mmdebstrap mount systemd-container
+TEST_PACKAGES := $(MACHINE_PACKAGES) busybox chromium chromium-driver dbus gettext-base libpam0g shellcheck systemd zsh
 # INSTALLER=PATH tests that .sh, whichever way it was built, instead of building one.
 PYTEST := $(BIN)/pytest $(if $(INSTALLER),--installer=$(INSTALLER))
 
