@@ -55,7 +55,7 @@ test-container: deps venv ## everything on booted systemd machines (root)
 	$(PYTEST) -m container
 
 test-browser: deps venv ## what people see, in a real Chromium (root)
-	$(BIN)/pytest -m browser
+	$(PYTEST) -m browser
 
 lint: venv ## ruff, mypy --strict, shellcheck
 	$(BIN)/ruff check .
