@@ -59,7 +59,7 @@ PREFIX_LIMIT=@PREFIX_LIMIT@
 BATCH=0
 FORCE=0
 SKIP_SCRIPTS=0
-CLAIMED=0
+CLAIMED=no
 
 usage() {
     printf 'usage: %s [options]\n\nInstalls %s %s\n\n' "$INSTALLER" "$NAME" "$VERSION"
@@ -147,7 +147,7 @@ ask_for_consent() {
 The license terms come next; the installation needs your consent.
 Please press ENTER to continue
 >>> '
-    support_files | tar -xOf - LICENSE.txt | if command -v more >/dev/null; then more; else cat; fi
+    support_files | tar -xOf - LICENSE.txt | page
     ask_yes_no '
 Do you accept the license terms? [yes|no]
 >>> '
@@ -159,6 +159,17 @@ Do you accept the license terms? [yes|no]
         echo "The license agreement wasn't approved, aborting installation."
         exit 2
     fi
+}
+
+# Shows standard input page by page. Newer versions of more stop at the end, unless told not to.
+page() {
+    for pager in 'more -e' more cat; do
+        # shellcheck disable=SC2086 # a command and its option
+        if $pager </dev/null >/dev/null 2>&1; then
+            $pager
+            return
+        fi
+    done
 }
 
 # expanded ANSWER: what the shell would make of a path typed on its command line
@@ -197,10 +208,11 @@ Continue nevertheless? [yes|no]
 }
 
 glibc_version() {
-    {
-        getconf GNU_LIBC_VERSION 2>/dev/null | sed -n 's/^glibc //p'
-        ldd --version 2>/dev/null | sed -n '1s/.* \([0-9][0-9.]*\)$/\1/p'
-    } | head -n 1
+    version=$(getconf GNU_LIBC_VERSION 2>/dev/null | sed -n 's/^glibc //p')
+    if [ -z "$version" ]; then
+        version=$(ldd --version 2>/dev/null | sed -n '1s/.* \([0-9][0-9.]*\)$/\1/p')
+    fi
+    echo "$version"
 }
 
 # 2.28 as one number
@@ -262,7 +274,7 @@ check_prefix_name() {
     done
 }
 
-check_prefix() {
+check_existing() {
     if [ -h "$PREFIX" ] && [ "$FORCE" = 1 ]; then
         fail "'$PREFIX' is a symbolic link, and only directories are replaced" \
             "Use -p $(cd "$PREFIX" 2>/dev/null && pwd -P || echo DIRECTORY)"
@@ -279,6 +291,9 @@ check_prefix() {
             fail "'$PREFIX' has environments in it, which would be lost: '$PREFIX/envs'"
         fi
     fi
+}
+
+check_parent() {
     if [ ! -d "$ANCESTOR" ]; then
         fail "Could not create directory: '$PREFIX'." "'$ANCESTOR' is not a directory"
     fi
@@ -302,7 +317,7 @@ is_unfinished() {
 }
 
 available_kb() {
-    df -Pk "$STAGING" | sed -n '2s/.* \([0-9][0-9]*\)  *[0-9][0-9]*% .*/\1/p'
+    df -Pk "$STAGING" 2>/dev/null | sed -n '2s/.* \([0-9][0-9]*\)  *[0-9][0-9]*% .*/\1/p'
 }
 
 check_space() {
@@ -349,6 +364,7 @@ claim() {
     if [ -h "$STAGING" ] || [ -z "$(find "$STAGING" -prune -user "$(id -u)")" ]; then
         fail "'$STAGING' belongs to somebody else and is in the way"
     fi
+    CLAIMED=directory
     if command -v flock >/dev/null; then
         (: >>"$STAGING/lock") 2>/dev/null || fail "Could not write to directory: '$STAGING'"
         exec 9>>"$STAGING/lock"
@@ -356,7 +372,7 @@ claim() {
     else
         if [ -s "$STAGING/pid" ] && [ -d "/proc/$(cat "$STAGING/pid")" ]; then busy; fi
     fi
-    CLAIMED=1
+    CLAIMED=yes
     echo $$ >"$STAGING/pid" || fail "Could not write to directory: '$STAGING'"
     if [ -s "$STAGING/ancestor" ]; then
         ANCESTOR=$(cat "$STAGING/ancestor")
@@ -458,12 +474,12 @@ run_post_install() {
 
 finish() {
     trap '' HUP INT QUIT PIPE TERM
-    rm -f "$STAGING/unfinished" "$STAGING/swapped"
-    trap - EXIT
     if [ -e "$PREFIX/.messages.txt" ]; then
         cat "$PREFIX/.messages.txt" || :
         rm -f "$PREFIX/.messages.txt"
     fi
+    rm -f "$STAGING/unfinished" "$STAGING/swapped"
+    trap - EXIT
     rm -rf "$STAGING" || :
     if [ -n "$CONCLUSION" ]; then printf '%s\n' "$CONCLUSION"; fi
     if [ "$BATCH" = 0 ]; then printf '\nThank you for installing %s!\n' "$NAME"; fi
@@ -484,19 +500,26 @@ undo() {
     trap - EXIT
     set +e
     stop_children
-    if [ "$CLAIMED" = 1 ]; then roll_back; fi
-    if [ "$CLAIMED" = 1 ] && [ -e "$STAGING/unfinished" ]; then
-        rm -rf "$STAGING/prefix"
-    elif [ "$CLAIMED" = 1 ]; then
-        rm -rf "$STAGING"
-    else
-        rmdir "$STAGING" 2>/dev/null
-    fi
+    case "$CLAIMED" in
+        yes) remove_staging ;;
+        directory) if [ ! -s "$STAGING/pid" ]; then rm -f "$STAGING/lock"; fi ;;
+    esac
+    rmdir "$STAGING" 2>/dev/null
     while [ "$PARENT" != "$ANCESTOR" ] && rmdir "$PARENT" 2>/dev/null; do
         PARENT=${PARENT%/*}
         PARENT=${PARENT:-/}
     done
     exit "$1"
+}
+
+# shellcheck disable=SC2317
+remove_staging() {
+    roll_back
+    if [ -e "$STAGING/unfinished" ]; then
+        rm -rf "$STAGING/prefix"
+    else
+        rm -rf "$STAGING"
+    fi
 }
 
 # Ends all that this shell has started, by force if that takes more than 30 s.
@@ -567,10 +590,12 @@ main() {
     check_payload
     if [ "$BATCH" = 0 ]; then ask_everything; fi
     check_prefix_name
-    check_prefix
+    # What an interrupted installation has left decides what exists, and is seen to below.
+    if [ ! -e "$STAGING" ]; then check_existing; fi
+    check_parent
     echo "PREFIX=$PREFIX"
     claim
-    check_prefix
+    check_existing
     check_space
     unpack
     relocate

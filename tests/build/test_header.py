@@ -32,7 +32,6 @@ from tests.build import payloads
 from tests.eventually import eventually
 
 SHELLS = {
-    "sh": ["sh"],
     "dash": ["dash"],
     "bash": ["bash"],
     "zsh": ["zsh"],
@@ -528,9 +527,14 @@ def test_temporary_files_on_a_noexec_file_system_do_not_matter(
     assert checked_records(prefix) > 100
 
 
-def test_a_closed_standard_input_is_no_obstacle(demo: Path, machine: Path, prefix: Path) -> None:
+def test_the_surroundings_of_a_service_are_no_obstacle(
+    demo: Path, machine: Path, prefix: Path
+) -> None:
     command: list[str | Path] = ["sh", "-c", 'sh "$1" -b -p "$2" <&-', "sh", demo, prefix]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # As a service has it (systemd.exec(5), IgnoreSIGPIPE=): nothing may depend on that signal.
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, restore_signals=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -1049,6 +1053,19 @@ def test_an_end_of_input_in_the_questions_is_refused(
     done = run(licensed, "-p", prefix, stdin=stdin)
     refused(done, "ERROR: no answer on standard input", "use -b")
     assert files_in(machine) == []
+
+
+def test_in_a_terminal_all_questions_can_be_answered(
+    licensed: Path, machine: Path, prefix: Path
+) -> None:
+    if shutil.which("script") is None:
+        missing("script is not installed")
+    command = ["script", "-qec", f"sh {licensed} -p {prefix}", "/dev/null"]
+    done = subprocess.run(
+        command, input="\nyes\n\nfor the script\n", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done
+    assert (prefix / "answer").read_text() == "for the script\n"
 
 
 # --- the product --------------------------------------------------------------------------------
