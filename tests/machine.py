@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+import pexpect
+
 from tests.eventually import NotInTimeError, eventually
 from tests.image import Image
 
@@ -175,6 +177,18 @@ class Machine:
         if check and done.returncode != 0:
             raise MachineError(f"{argv} exited with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done
+
+    def terminal(self, argv: Sequence[str], *, timeout_s: float = 120) -> "pexpect.spawn[str]":
+        """Start a command as root in a terminal of its own; whoever called types the answers."""
+        command, *arguments = self._enter(argv, "root")
+        return pexpect.spawn(
+            command,
+            arguments,
+            env={**_login_environment("root", None), "TERM": "xterm"},
+            encoding="utf-8",
+            timeout=timeout_s,
+            dimensions=(40, 120),
+        )
 
     def _enter(self, argv: Sequence[str], user: str) -> list[str]:
         """The command as seen from here: into the machine's cgroup, then into its namespaces.

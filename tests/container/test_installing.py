@@ -4,6 +4,7 @@ import re
 import secrets
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from littlest_hub.layout import DEFAULT_BASE, Layout
@@ -123,6 +124,30 @@ def test_without_a_running_systemd_it_enables_everything_and_says_what_to_do(
         sockets = machine.run(["ls", "/etc/systemd/system/sockets.target.wants"]).stdout.split()
         assert {"littlest-hub.service", "littlest-hub-proxy.service"} <= set(wanted)
         assert {"littlest-hub.socket", "littlest-hub-proxy.socket"} <= set(sockets)
+
+
+def test_in_a_terminal_it_asks_who_the_administrator_is(installer: Path) -> None:
+    with Machine() as machine:
+        copied = machine.copy(installer, f"/root/{installer.name}")
+        terminal = machine.terminal(["sh", copied])
+        terminal.expect("ENTER to continue")
+        terminal.sendline("")
+        while terminal.expect(["--More--", "yes.no"]) == 0:
+            terminal.send(" ")
+        terminal.sendline("yes")
+        terminal.expect("confirm it.*>>> ")
+        terminal.sendline("")
+        terminal.expect("administrator.*: ")
+        terminal.sendline("no login name")
+        terminal.expect("administrator.*: ")
+        terminal.sendline("alice")
+        terminal.expect("Thank you")
+        terminal.expect(pexpect.EOF)
+        terminal.close()
+        assert terminal.exitstatus == 0
+
+        with Hub.found_on(machine).person("alice") as alice:
+            assert alice.browser.get("/hub/admin").status_code == 200
 
 
 def test_uninstalling_takes_everything_away_but_what_the_administrator_owns(
