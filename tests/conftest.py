@@ -1,11 +1,11 @@
 """What every tier shares: the installer under test, machines or the reason for none, journals."""
 
-import os
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
+from tests.capabilities import missing, need
 from tests.hub import build_installer
 from tests.machine import Machine, why_no_machines
 
@@ -25,6 +25,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*capabilities): see tests/capabilities.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with its tier, the directory it is in, and run the tiers in order."""
     for item in items:
@@ -34,11 +38,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Without machines a laptop skips what needs them; continuous integration must have them."""
+    """Without what a test needs a laptop skips it; continuous integration must have all of it."""
     if _tier(item) in TIERS_ON_MACHINES and (reason := why_no_machines()):
-        if os.environ.get("CI"):
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+        missing(reason)
+    for marker in item.iter_markers("needs"):
+        need(*marker.args)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -29,6 +29,7 @@ import zstandard
 from construct import installer as builder
 from construct.installer import Payload
 from tests.build import payloads
+from tests.capabilities import missing, need
 from tests.eventually import eventually
 
 SHELLS = {
@@ -67,18 +68,10 @@ def script(request: pytest.FixtureRequest) -> Path:
     return path
 
 
-def missing(what: str) -> None:
-    """Skip on a laptop for want of a capability, and fail where all of them must be there."""
-    if os.environ.get("CI"):
-        pytest.fail(what, pytrace=False)
-    pytest.skip(what)
-
-
 @pytest.fixture(params=sorted(SHELLS))
 def shell(request: pytest.FixtureRequest) -> list[str]:
     command = SHELLS[request.param]
-    if shutil.which(command[0]) is None:
-        missing(f"{command[0]} is not installed")
+    need(command[0])
     return command
 
 
@@ -448,8 +441,7 @@ def test_a_glibc_that_is_new_enough_is_accepted(
 def test_another_architecture_is_refused_in_batch_mode_and_asked_about_otherwise(
     script: Path, machine: Path, prefix: Path
 ) -> None:
-    if shutil.which("linux32") is None:
-        missing("linux32 is not installed")
+    need("linux32")
     batch = run(script, "-b", "-p", prefix, shell=["linux32", "sh"])
     refused(batch, "ERROR: this installer is for Linux x86_64, and this machine is Linux i686")
     asked = run(script, "-p", prefix, shell=["linux32", "sh"], stdin="no\n")
@@ -872,8 +864,7 @@ def test_an_installation_killed_in_its_script_is_replaced_by_the_next_run(
 
 
 def test_another_running_installer_is_left_alone(demo: Path, machine: Path, prefix: Path) -> None:
-    if shutil.which("flock") is None:
-        missing("flock is not installed")
+    need("flock")
     staging = prefix.with_name(".1.0.installing")
     staging.mkdir(parents=True)
     (staging / "pid").write_text("4711\n")
@@ -915,8 +906,7 @@ def test_without_flock_the_number_of_a_running_process_is_respected(
 def test_a_staging_directory_of_somebody_else_is_not_touched(
     demo: Path, machine: Path, prefix: Path
 ) -> None:
-    if os.getuid() != 0:
-        missing("changing owners needs root")
+    need("root")
     staging = prefix.with_name(".1.0.installing")
     staging.mkdir(parents=True)
     (staging / "theirs").touch()
@@ -1019,8 +1009,8 @@ def test_enter_confirms_the_location_that_was_given(
 
 @pytest.mark.parametrize("answer", ["~/hub", "$HOME/hub"])
 def test_a_location_may_name_the_home_directory(demo: Path, machine: Path, answer: str) -> None:
-    if "$" in answer and shutil.which("envsubst") is None:
-        missing("envsubst is not installed")
+    if "$" in answer:
+        need("envsubst")
     done = run(demo, stdin=f"{answer}\nx\n", env={"HOME": str(machine)})
     assert done.returncode == 0, done
     assert (machine / "hub/bin/tool").exists()
@@ -1058,8 +1048,7 @@ def test_an_end_of_input_in_the_questions_is_refused(
 def test_in_a_terminal_all_questions_can_be_answered(
     licensed: Path, machine: Path, prefix: Path
 ) -> None:
-    if shutil.which("script") is None:
-        missing("script is not installed")
+    need("script")
     command = ["script", "-qec", f"sh {licensed} -p {prefix}", "/dev/null"]
     done = subprocess.run(
         command, input="\nyes\n\nfor the script\n", capture_output=True, text=True, check=False

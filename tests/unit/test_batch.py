@@ -6,12 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tornado.web import HTTPError
-
-pytest.importorskip("batchspawner")
-
 from batchspawner.api import BatchSpawnerAPIHandler
 from jupyterhub.apihandlers import default_handlers
+from tornado.web import HTTPError
 
 from littlest_hub.batch import PortHandler
 

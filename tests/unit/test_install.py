@@ -16,10 +16,8 @@ from littlest_hub.layout import DEFAULT_BASE, Layout
 
 pytestmark = pytest.mark.unit
 
-needs_root = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("systemctl") is None,
-    reason="installs system users and units: needs root and systemd's tools",
-)
+# What installs system users and units.
+needs_root = pytest.mark.needs("root", "systemctl")
 RELEASE = "releases/2026.11.0"
 
 

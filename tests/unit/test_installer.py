@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
-import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -140,7 +139,7 @@ def test_a_name_the_header_would_not_run_under_is_refused(payload: Payload, tmp_
         installer.write(payload, tmp_path / "demo.run")
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+@pytest.mark.needs("shellcheck")
 def test_a_rendered_header_has_no_findings_of_shellcheck(payload: Payload, tmp_path: Path) -> None:
     payload = dataclasses.replace(payload, script_env_variables={"A": "it's", "B": "two words"})
     header = tmp_path / "header.sh"

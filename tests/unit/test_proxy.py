@@ -6,7 +6,6 @@ import base64
 import contextlib
 import hashlib
 import http.client
-import os
 import random
 import re
 import shutil
@@ -25,11 +24,12 @@ import pytest
 
 from littlest_hub.proxy import HubProxy, RulesFile, rule
 from littlest_hub.services.proxy import static_config, to_toml
+from tests.capabilities import PATH, missing
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.unit
 
-TRAEFIK = shutil.which("traefik", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+TRAEFIK = shutil.which("traefik", path=PATH)
 NASTY = "ab\\\"'`|&(){}[]#=.,:;?!%+ \x00\x01\t\n\x7fé😀\u200b"
 
 
@@ -201,9 +201,7 @@ def free_port() -> int:
 @pytest.fixture
 def traefik(tmp_path: Path) -> Iterator[Traefik]:
     if TRAEFIK is None:
-        if os.environ.get("CI"):
-            pytest.fail("no traefik on PATH")
-        pytest.skip("no traefik on PATH")
+        missing("no traefik on PATH")
     running = Traefik(tmp_path)
     try:
         yield running

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -33,9 +32,7 @@ TOO_NEW = {
     "CPUQuotaPeriodSec",
 }
 
-needs_systemd = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
-)
+needs_systemd = pytest.mark.needs("systemd-analyze")
 
 
 @pytest.fixture(params=LAYOUTS, ids=lambda layout: layout.instance)
