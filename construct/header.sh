@@ -10,7 +10,7 @@ case "$0:${ZSH_EVAL_CONTEXT-toplevel}" in
 esac
 if [ -n "${ZSH_VERSION-}" ]; then emulate sh; fi
 unset LD_LIBRARY_PATH LD_PRELOAD LD_AUDIT
-PATH=/usr/sbin:/usr/bin:/sbin:/bin:${PATH-}
+PATH=/usr/sbin:/usr/bin:/sbin:/bin${PATH:+:$PATH}
 INSTALLER=$0
 
 sum_of_header() {
@@ -28,12 +28,15 @@ case "$FOUND" in
     "$HEADER_SHA256") ;;
     *)
         damaged header "$FOUND" "$HEADER_SHA256"
-        exit 1
+        # As "exit 1", but there is no byte of it whose damage would make it a success.
+        exec false
         ;;
 esac
 
 # The shell reads a script piece by piece. What is above has verified every byte of what is below
 # before it is parsed, and main verifies what is above; so any damaged byte is a refusal.
+#
+# Beyond a shell it needs coreutils, sed, tar and glibc's getconf or ldd; all else is optional.
 #
 # In this file: this header (padded to blocks of 512 bytes), an uncompressed tar of what the
 # installation needs (zstd, relocate.py, the license, scripts), and the environment, a tar in zstd
@@ -284,8 +287,8 @@ check_existing() {
             fail "File or directory already exists: '$PREFIX'" \
                 'If you want to update an existing installation, use the -u option.'
         fi
-        if [ ! -e "$PREFIX/conda-meta/history" ]; then
-            fail "'$PREFIX' is not an installation (it has no conda-meta/history), and is not replaced"
+        if ! is_installation; then
+            fail "'$PREFIX' is not an installation of $NAME, and is not replaced"
         fi
         if [ -e "$PREFIX/envs" ]; then
             fail "'$PREFIX' has environments in it, which would be lost: '$PREFIX/envs'"
@@ -308,6 +311,14 @@ exists() {
 
 is_empty() {
     [ -d "$1" ] && [ ! -h "$1" ] && [ -z "$(ls -A "$1")" ]
+}
+
+# Whether PREFIX has the record of our own package: nobody else's installation is replaced.
+is_installation() {
+    for record in "$PREFIX/conda-meta/$NAME"-*.json; do
+        if [ -e "$record" ]; then return 0; fi
+    done
+    return 1
 }
 
 # Whether PREFIX is from an installation that was killed after renaming it into place, and before
@@ -361,7 +372,7 @@ claim() {
     trap 'interrupted 143' TERM
     mkdir -p "$PARENT" 2>/dev/null || fail "Could not create directory: '$PREFIX'."
     mkdir -p "$STAGING" 2>/dev/null || fail "Could not create directory: '$STAGING'."
-    if [ -h "$STAGING" ] || [ -z "$(find "$STAGING" -prune -user "$(id -u)")" ]; then
+    if [ -h "$STAGING" ] || [ "$(stat -c %u "$STAGING")" != "$(id -u)" ]; then
         fail "'$STAGING' belongs to somebody else and is in the way"
     fi
     CLAIMED=directory
@@ -434,8 +445,10 @@ relocate() {
     finished $! || fail "setting paths in '$STAGING/prefix' failed"
 }
 
-# Every state between these lines is one that roll_back knows.
+# What appeared at PREFIX while all was unpacked is checked as what was there before. After that,
+# every state between these lines is one that roll_back knows.
 swap() {
+    check_existing
     if is_empty "$PREFIX"; then : >"$STAGING/empty"; fi
     : >"$STAGING/swapped"
     if [ -e "$STAGING/empty" ]; then
@@ -522,15 +535,16 @@ remove_staging() {
     fi
 }
 
-# Ends all that this shell has started, by force if that takes more than 30 s.
+# Ends all that this shell has started, by force if that takes more than 90 s: the script undoes
+# what it did, and stopping a service that does not end by itself takes 30 s of that.
 # shellcheck disable=SC2086,SC2317 # lists of numbers
 stop_children() {
     find_children
     if [ -z "$CHILDREN" ]; then return; fi
     kill -TERM $CHILDREN 2>/dev/null
-    tries=300
+    tries=900
     while [ "$tries" -gt 0 ] && any_alive $CHILDREN; do
-        sleep 0.1 2>/dev/null || sleep 1
+        sleep 0.1
         tries=$((tries - 1))
     done
     if [ "$tries" -eq 0 ]; then kill -KILL $CHILDREN 2>/dev/null; fi

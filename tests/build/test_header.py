@@ -18,6 +18,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,11 @@ SHELLS = {
     "zsh": ["zsh"],
     "busybox": ["busybox", "sh"],
 }
+# Of coreutils, what a minimal image has besides these is not needed either.
+MINIMAL = (
+    *("sh", "sed", "tar", "getconf", "cat", "cut", "dd", "df", "env", "head", "id", "ls", "mkdir"),
+    *("mv", "rm", "rmdir", "sha256sum", "sleep", "stat", "tr", "uname", "wc"),
+)
 DAMAGED = "ERROR: this file is damaged, nothing was changed. Please download it again"
 
 Done = subprocess.CompletedProcess[str]
@@ -387,6 +393,23 @@ def test_twenty_random_flipped_bytes_are_twenty_refusals(
     assert done.returncode == 0, "the copy is whole again, and is to be accepted"
 
 
+def test_no_damaged_byte_of_a_refusal_makes_it_a_success(
+    demo: Path, machine: Path, prefix: Path
+) -> None:
+    data = demo.read_bytes()
+    start = data.index(b"        damaged header ")
+    copy = machine / "copy.sh"
+    copy.write_bytes(data)
+    with copy.open("r+b", buffering=0) as stream:
+        for place in range(start, data.index(b"\nesac", start)):
+            for byte in set(b"01;&#\n") - {data[place]}:
+                os.pwrite(stream.fileno(), bytes([byte]), place)
+                done = run(copy, "-b", "-p", prefix, cwd=machine)
+                assert done.returncode != 0, (place, chr(byte))
+            os.pwrite(stream.fileno(), data[place : place + 1], place)
+    assert not prefix.exists()
+
+
 def test_a_refusal_of_a_damaged_payload_names_both_sums(
     demo: Path, shell: list[str], machine: Path, prefix: Path
 ) -> None:
@@ -450,6 +473,32 @@ def test_another_architecture_is_refused_in_batch_mode_and_asked_about_otherwise
     assert files_in(machine) == []
 
 
+def test_a_minimal_machine_is_enough(
+    licensed: Path, machine: Path, prefix: Path, tmp_path: Path, namespace: None
+) -> None:
+    """A shell, coreutils, sed, tar and getconf: neither find nor flock, more, envsubst and ldd."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in MINIMAL:
+        found = shutil.which(name)
+        assert found is not None, name
+        shutil.copy(found, tools / name)
+    # What the small environment has as its interpreter is the machine's.
+    python = Path(sys.executable).resolve()
+    shutil.copy(python, tools / python.name)
+    commands = 'mount --bind "$1" /usr/sbin && mount --bind "$1" /usr/bin && exec sh "$2" -p "$3"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", commands, "sh", tools, licensed, prefix],
+        input="\nyes\n\nx\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert "You may do as you like." in done.stdout
+    assert checked_records(prefix) > 100
+
+
 # --- the caller's environment -------------------------------------------------------------------
 
 
@@ -488,6 +537,14 @@ def test_the_callers_variables_do_not_matter(
     assert checked_records(prefix) > 100
     done = run(script, "-b", "-s", "-p", prefix, env=hostile, shell=["bash"])
     refused(done, "File or directory already exists")
+
+
+def test_an_empty_path_does_not_become_the_current_directory(
+    demo: Path, machine: Path, prefix: Path
+) -> None:
+    assert run(demo, "-b", "-p", prefix, shell=["/bin/sh"], env={"PATH": ""}).returncode == 0
+    lines = (prefix / "post_install.env").read_text().splitlines()
+    assert "PATH=/usr/sbin:/usr/bin:/sbin:/bin" in lines
 
 
 def test_the_script_sees_none_of_them(demo: Path, machine: Path, prefix: Path) -> None:
@@ -700,11 +757,15 @@ def slow(payload: Payload, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.contextmanager
 def started(
-    script: Path, prefix: Path, *options: str, env: Mapping[str, str] | None = None
+    script: Path,
+    prefix: Path,
+    *options: str,
+    env: Mapping[str, str] | None = None,
+    shell: str = "sh",
 ) -> Iterator[subprocess.Popen[str]]:
     """An installer that runs, in a process group of its own, and is gone afterwards."""
     process = subprocess.Popen(
-        ["sh", script, "-b", *options, "-p", prefix],
+        [shell, script, "-b", *options, "-p", prefix],
         env=os.environ | (env or {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -782,6 +843,34 @@ def test_a_signal_during_the_script_ends_it_and_leaves_nothing(
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 143
     assert files_in(machine) == []
+
+
+def test_the_script_has_90_s_to_undo_what_it_did(
+    payload: Payload, machine: Path, prefix: Path, tmp_path: Path
+) -> None:
+    """Time is counted by the calls of sleep, which takes none here: it is a function of bash's."""
+    waiting, ticks, undone = tmp_path / "waiting", tmp_path / "ticks", tmp_path / "undone"
+    post_install = f"""
+        undo() {{
+            while [ "$(cat {ticks} | wc -l)" -lt 850 ]; do :; done
+            : > {undone}
+            exit 1
+        }}
+        trap undo TERM
+        : > {waiting}
+        while :; do sleep 0.01; done
+    """
+    script = builder.write(
+        dataclasses.replace(payload, post_install=post_install), tmp_path / "undo.sh"
+    )
+    counted = {"BASH_FUNC_sleep%%": f"() {{ echo tick >>{ticks}; }}"}
+    with started(script, prefix, env=counted, shell="bash") as process:
+        eventually(waiting.exists, 20, "the script to run", interval_s=0.01)
+        ticks.write_text("")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+    assert undone.exists()
+    assert not prefix.exists()
 
 
 def test_a_reader_that_goes_away_leaves_nothing_or_all(
@@ -983,6 +1072,43 @@ def test_an_update_touches_nothing_that_is_no_installation(
     refused(run(demo, "-b", "-u", "-p", link), "is a symbolic link", f"Use -p {prefix}")
     assert (machine / "precious").read_text() == "mine"
     assert link.is_symlink()
+
+
+def test_an_update_replaces_no_other_conda_installation(
+    demo: Path, machine: Path, prefix: Path
+) -> None:
+    (prefix / "conda-meta").mkdir(parents=True)
+    (prefix / "conda-meta/history").touch()
+    (prefix / "conda-meta/python-3.13.5-0.json").touch()
+    done = run(demo, "-b", "-s", "-u", "-p", prefix)
+    refused(done, f"ERROR: '{prefix}' is not an installation of demo, and is not replaced")
+    assert names_in(prefix / "conda-meta") == ["history", "python-3.13.5-0.json"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-b"], "ERROR: File or directory already exists"),
+        (["-b", "-u"], "is not an installation of demo, and is not replaced"),
+    ],
+)
+def test_what_appears_at_the_prefix_during_unpacking_is_kept(
+    payload: Payload,
+    machine: Path,
+    prefix: Path,
+    tmp_path: Path,
+    options: list[str],
+    message: str,
+) -> None:
+    tree = tmp_path / "tree.tar"
+    tree.write_bytes(
+        b"".join(map(zstandard.decompress, (f for f in payload.frames if isinstance(f, bytes))))
+    )
+    unpack = f"cat >/dev/null; mkdir {prefix}; : >{prefix}/precious; cat {tree}"
+    zstd = f'#!/bin/sh\nif [ "$1" = -d ]; then {unpack}; fi\n'.encode()
+    script = builder.write(dataclasses.replace(payload, zstd=zstd), tmp_path / "meanwhile.sh")
+    refused(run(script, *options, "-p", prefix), message)
+    assert files_in(machine) == ["releases", "releases/1.0", "releases/1.0/precious"]
 
 
 # --- questions ----------------------------------------------------------------------------------
