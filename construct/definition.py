@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from construct.condapkg import GLIBC_FLOOR
 from littlest_hub.errors import LittlestHubError
 
 REQUIRED = ("name", "version", "environment_file", "default_prefix")
@@ -35,6 +36,20 @@ KEYS = {
     "build_outputs": list,
 }
 """Keys of construct.yaml the embedded builder honours, and their type."""
+ONLY = {
+    "installer_type": "sh",
+    "virtual_specs": ["__glibc >={}.{}".format(*GLIBC_FLOOR)],
+    "register_envs": False,
+    "menu_packages": [],
+}
+"""The one value of a key that the embedded builder has an answer to."""
+OUTPUT_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "hash": {"algorithm": "sha256"},
+    "lockfile": {},
+    "pkgs_list": {},
+    "licenses": {},
+}
+"""The entries of build_outputs the embedded builder writes, with their only options."""
 ENVIRONMENT = re.compile(r"""\{\{\s*environ\.get\(["'](\w+)["'],\s*["']([^"']*)["']\)\s*\}\}""")
 
 
@@ -50,13 +65,12 @@ class Definition:
     environment_file: Path
     specs: tuple[str, ...]
     """conda's match specs, the dependencies of environment.yml."""
-    virtual_specs: tuple[str, ...]
     default_prefix: str
     license: str | None
     post_install: str | None
     script_env_variables: Mapping[str, str]
     conclusion: str
-    build_outputs: Mapping[str, Mapping[str, Any]]
+    build_outputs: frozenset[str]
 
 
 def read(path: Path, environ: Mapping[str, str] = os.environ) -> Definition:
@@ -73,13 +87,12 @@ def read(path: Path, environ: Mapping[str, str] = os.environ) -> Definition:
         channels=tuple(document.get("channels", ())),
         environment_file=environment_file,
         specs=read_specs(environment_file),
-        virtual_specs=tuple(document.get("virtual_specs", ())),
         default_prefix=document["default_prefix"],
         license=_text(path, document, "license_file"),
         post_install=_text(path, document, "post_install"),
         script_env_variables=document.get("script_env_variables", {}),
         conclusion=document.get("conclusion_text", "installation finished.").rstrip(),
-        build_outputs=dict(map(_build_output, document.get("build_outputs", ()))),
+        build_outputs=frozenset(map(_build_output, document.get("build_outputs", ()))),
     )
 
 
@@ -111,10 +124,9 @@ def _construct(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
             raise LittlestHubError(f"{path.name}: {key} is {found!r}, not a {KEYS[key].__name__}")
     if missing := [key for key in REQUIRED if key not in document]:
         raise LittlestHubError(f"{path.name}: the key {missing[0]!r} is missing")
-    if document.get("installer_type", "sh") != "sh":
-        raise LittlestHubError(
-            f"{path.name}: installer_type is {document['installer_type']!r}, not 'sh'"
-        )
+    for key, expected in ONLY.items():
+        if (found := document.get(key, expected)) != expected:
+            raise _only(f"{path.name}: {key}", found, expected)
     result: dict[str, Any] = document
     return result
 
@@ -131,11 +143,23 @@ def _text(path: Path, document: Mapping[str, Any], key: str) -> str | None:
         ) from error
 
 
-def _build_output(entry: Any) -> tuple[str, Mapping[str, Any]]:
+def _build_output(entry: Any) -> str:
     name, options = next(iter(entry.items())) if isinstance(entry, dict) else (entry, None)
-    if name not in ("hash", "lockfile", "pkgs_list", "licenses"):
+    if name not in OUTPUT_OPTIONS:
         raise LittlestHubError(f"construct.yaml: build_outputs: {name!r} is not known")
-    return name, options or {}
+    if (options or {}) != OUTPUT_OPTIONS[name]:
+        where = f"construct.yaml: build_outputs: {name}"
+        raise _only(where, options or {}, OUTPUT_OPTIONS[name])
+    result: str = name
+    return result
+
+
+def _only(what: str, found: object, expected: object) -> LittlestHubError:
+    return LittlestHubError(
+        f"{what} is {found!r}, not {expected!r}",
+        "the embedded builder does nothing else; upstream's constructor may: "
+        "python -m construct --with-constructor",
+    )
 
 
 def read_specs(path: Path) -> tuple[str, ...]:

@@ -119,6 +119,34 @@ def test_a_value_of_the_wrong_type_is_refused(tmp_path: Path) -> None:
         read(tmp_path, MINIMAL.replace("1.2.3", "1.2"))
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("installer_type: pkg", "installer_type is 'pkg', not 'sh'"),
+        ("register_envs: true", "register_envs is True, not False"),
+        ("menu_packages:\n  - jupyterlab", "menu_packages is ['jupyterlab'], not []"),
+        (
+            "virtual_specs:\n  - __glibc >=2.34",
+            "virtual_specs is ['__glibc >=2.34'], not ['__glibc >=2.28']",
+        ),
+        (
+            "build_outputs:\n  - hash:\n      algorithm: md5",
+            "build_outputs: hash is {'algorithm': 'md5'}, not {'algorithm': 'sha256'}",
+        ),
+        (
+            "build_outputs:\n  - licenses:\n      include_text: true",
+            "build_outputs: licenses is {'include_text': True}, not {}",
+        ),
+    ],
+)
+def test_a_value_the_embedded_builder_would_ignore_is_refused(
+    tmp_path: Path, lines: str, message: str
+) -> None:
+    with pytest.raises(LittlestHubError, match=re.escape(message)) as refusal:
+        read(tmp_path, f"{MINIMAL}{lines}\n")
+    assert "construct.yaml: " in str(refusal.value)
+
+
 def test_a_list_in_brackets_is_refused_with_its_line(tmp_path: Path) -> None:
     """Upstream would evaluate it as a condition and fail without saying why."""
     with pytest.raises(LittlestHubError, match=re.escape("construct.yaml:5:")):
