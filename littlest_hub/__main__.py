@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from types import FrameType
 
 from littlest_hub import __version__
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.install import ENDING_SIGNALS
 from littlest_hub.layout import Layout, release_of_this_interpreter
 
 _ABOUT = """\
@@ -27,18 +29,22 @@ Everyday use needs none of these commands:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 done, 1 refused or failed, 2 wrong usage."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    _end_on_signals()
     try:
         return int(options.command(options) or 0)
     except LittlestHubError as error:
-        print(f"littlest-hub: {error}", file=sys.stderr)
-        return 1
+        _complain(str(error))
     except OSError as error:
-        print(f"littlest-hub: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
+        _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
-        print("littlest-hub: interrupted", file=sys.stderr)
-        return 1
+        _complain("interrupted")
+    return 1
+
+
+def _complain(text: str) -> None:
+    # A terminal that hung up does not hear it.
+    with contextlib.suppress(OSError):
+        print(f"littlest-hub: {text}", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -189,9 +195,18 @@ def _reload(options: argparse.Namespace) -> None:
     reload(layout, options.pid)
 
 
+def _end_on_signals() -> None:
+    """Ctrl-C, a shutdown and a lost connection end a command in the same way."""
+    for number in ENDING_SIGNALS:
+        # nohup(1) and shells ignore some on our behalf.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     # Once only: what undoes an installation must not be interrupted in its turn.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for ending in ENDING_SIGNALS:
+        signal.signal(ending, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

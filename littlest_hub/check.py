@@ -14,8 +14,7 @@ from traitlets import TraitError
 from traitlets.config import Config, Configurable
 from traitlets.config.loader import LazyConfigValue
 
-from littlest_hub.config import Surroundings, defaults, execute
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.config import FragmentError, Surroundings, defaults, execute
 from littlest_hub.hub import LittlestHub
 from littlest_hub.layout import Layout
 
@@ -50,9 +49,8 @@ def check(layout: Layout) -> list[Problem]:
 def _failure(file: Path, config: Config) -> Iterator[Problem]:
     try:
         execute(file, config)
-    except LittlestHubError as error:
-        name, line, message = error.message.split(":", 2)
-        yield Problem(name, int(line), message.strip())
+    except FragmentError as error:
+        yield Problem(error.file, error.line, error.reason)
 
 
 def _misconfigured(config: _RecordingConfig) -> Iterator[Problem]:

@@ -24,6 +24,14 @@ IDLE_S = 3600
 """After how many seconds without activity a user server is stopped."""
 
 
+class FragmentError(LittlestHubError):
+    """A fragment that cannot be run: which, where and why."""
+
+    def __init__(self, file: str, line: int, reason: str) -> None:
+        super().__init__(f"{file}:{line}: {reason}")
+        self.file, self.line, self.reason = file, line, reason
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What the units decide and the hub has to know."""
@@ -104,15 +112,14 @@ def execute(fragment: Path, c: Config) -> None:
     """Run one fragment on the configuration so far.
 
     Raises:
-        LittlestHubError: it fails; `file:line` and why.
+        FragmentError: it fails.
     """
     try:
         _FragmentLoader(fragment, c).load_config()
     except (Exception, SystemExit) as error:
         line = failing_line(error, fragment)
-        raise LittlestHubError(
-            f"{fragment}:{line}: {type(error).__name__}: {_reason(error)}"
-        ) from error
+        reason = f"{type(error).__name__}: {_reason(error)}"
+        raise FragmentError(str(fragment), line, reason) from error
 
 
 def complete(c: Config) -> None:

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import grp
-import http.client
 import os
 import re
+import shlex
 import shutil
-import subprocess
+import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.files import link, write
 from littlest_hub.layout import Layout
-from littlest_hub.services import hub, proxy
+from littlest_hub.machine import Machine
 from littlest_hub.services.ports import Ports, choose
-from littlest_hub.services.unit import Unit
 
-LOGIN_PAGE_TIMEOUT_S = 60
 FIRST_FRAGMENT = "10-users.py"
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a command early: Ctrl-C, a shutdown, a connection that is lost."""
+
 # What login names may be here: a subset of useradd(8), LDAP's dots and domains included.
 _LOGIN_NAME = re.compile(r"[a-z_][a-z0-9_.@-]{0,62}")
 
 
 Undo = list[Callable[[], object]]
-"""How to undo what was done, in the order in which it was."""
+"""How to undo what is done, in that order; in here before the deed, which may be interrupted."""
 
 
 def install(layout: Layout, prefix: Path, options: Mapping[str, str]) -> str:
@@ -37,7 +37,8 @@ def install(layout: Layout, prefix: Path, options: Mapping[str, str]) -> str:
     Args:
         layout: of the base directory that the prefix belongs to.
         prefix: the release, as the machine sees it.
-        options: LITTLEST_HUB_PORT and LITTLEST_HUB_ADMIN, usually the environment.
+        options: LITTLEST_HUB_PORT and LITTLEST_HUB_ADMIN, usually the environment; FORCE=1 when
+            the installer has replaced a release (-f, -u) that may be running.
 
     Returns:
         What the administrator should know now.
@@ -59,17 +60,26 @@ def install(layout: Layout, prefix: Path, options: Mapping[str, str]) -> str:
             _make_base(layout, prefix, admin, undo)
             return _how_to_run(layout)
         layout.check_for_systemd()
-        _refuse_taken_name(layout)
+        machine.check_names()
         ports = choose(layout, options.get("LITTLEST_HUB_PORT"))
-        if not machine.knows_us:
+        is_new = not machine.knows_us
+        is_stock = is_new and not layout.fragment_files()
+        if not is_new:
+            undo.append(partial(machine.restore, machine.remember()))
+        is_switched = _make_base(layout, prefix, admin, undo)
+        if is_new:
             undo.append(machine.remove)
-        changed = _make_base(layout, prefix, admin, undo)
-        changed |= machine.describe(ports)
+        changed = machine.describe(ports)
         if not machine.is_running:
             return _how_to_boot(layout, ports)
-        machine.start(changed)
-        # Other fragments may have moved it: to HTTPS, to another address or path.
-        if {file.name for file in layout.fragment_files()} <= {FIRST_FRAGMENT}:
+        if is_switched:
+            changed.add(layout.proxy_service)
+        if options.get("FORCE") == "1":
+            # What runs comes from files that are gone.
+            changed |= {layout.proxy_service, layout.hub_service}
+        machine.start(changed, reload=is_switched)
+        # Fragments and drop-ins may have moved it: to HTTPS, to another address or path.
+        if is_stock:
             machine.await_login_page(ports)
         return _how_to_use(layout, ports)
 
@@ -84,254 +94,21 @@ def uninstall(layout: Layout) -> str:
         LittlestHubError: something could not be stopped or removed.
     """
     machine = Machine(layout)
-    if machine.has_systemd and machine.knows_us:
+    is_served = machine.has_systemd and machine.knows_us
+    if is_served:
         machine.remove()
     layout.on_disk(layout.hub).unlink(missing_ok=True)
     # Last: we run from there.
     shutil.rmtree(layout.on_disk(layout.releases))
-    return (
-        f"Removed. What you own stays:\n  {layout.fragments}\n  {layout.state}\n"
-        f"To remove that as well: rm -rf {layout.base}"
-    )
+    outside = machine.left() if is_served else []
+    owned = "\n  ".join(map(str, (layout.fragments, layout.state, *outside)))
+    whole = " ".join(shlex.quote(str(path)) for path in (layout.base, *outside))
+    return f"Removed. What you own stays:\n  {owned}\nTo remove that as well: rm -rf {whole}"
 
 
 def is_login_name(text: str) -> bool:
     """Whether somebody may be called so here."""
     return _LOGIN_NAME.fullmatch(text) is not None
-
-
-class Machine:
-    """The part of an installation outside the base directory."""
-
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
-        self.units = layout.on_disk(layout.system_units)
-        self._command_link = layout.on_disk(layout.command_link)
-
-    @property
-    def has_systemd(self) -> bool:
-        """Whether there is a systemd to be installed into, running or not, and we may."""
-        return os.geteuid() == 0 and shutil.which("systemctl") is not None
-
-    @property
-    def is_running(self) -> bool:
-        """sd_booted(3)"""
-        return self.layout.is_live and Path("/run/systemd/system").is_dir()
-
-    @property
-    def knows_us(self) -> bool:
-        return (self.units / self.layout.hub_service).is_file()
-
-    def describe(self, ports: Ports) -> set[str]:
-        """Write and enable everything; start nothing.
-
-        Returns:
-            Names of the units that are different now.
-        """
-        layout = self.layout
-        self._systemd("systemd-sysusers", "--inline", proxy.sysusers(layout))
-        changed = self._write_proxy_configuration(ports)
-        # Sockets first: a service without its socket would not start.
-        for unit in units(layout, ports):
-            if write(self.units / unit.name, unit.text()):
-                changed.add(unit.name)
-        self._systemd("systemctl", "enable", "--quiet", *layout.units)
-        if layout.is_default:
-            link(self._command_link, layout.hub / "bin" / "littlest-hub", keep_others=True)
-        return changed
-
-    def _write_proxy_configuration(self, ports: Ports) -> set[str]:
-        layout = self.layout
-        group = self._proxy_group()
-        for directory, mode in ((layout.proxy_state, 0o750), (layout.dynamic_config, 0o2750)):
-            on_disk = layout.on_disk(directory)
-            on_disk.mkdir(exist_ok=True)
-            os.chown(on_disk, 0, group)
-            on_disk.chmod(mode)
-        static = proxy.static_config(
-            public=f":{ports.public}",
-            api=ports.api_address,
-            dynamic_config=layout.dynamic_config,
-        )
-        changed = write(layout.on_disk(layout.static_config), proxy.to_toml(static), 0o640, group)
-        if not layout.on_disk(layout.rules).exists():
-            # traefik reports a missing file once and never looks again
-            write(layout.on_disk(layout.rules), "", 0o640, group)
-        return {layout.proxy_service} if changed else set()
-
-    def _proxy_group(self) -> int:
-        name = self.layout.proxy_user
-        if self.layout.is_live:
-            return grp.getgrnam(name).gr_gid
-        for line in self.layout.on_disk(Path("/etc/group")).read_text().splitlines():
-            fields = line.split(":")
-            if fields[0] == name:
-                return int(fields[2])
-        raise LittlestHubError(f"systemd-sysusers made no group {name}")
-
-    def start(self, changed: set[str]) -> None:
-        """Start what is not running, have what runs take over what changed; return when it has."""
-        layout = self.layout
-        self._systemd("systemctl", "daemon-reload")
-        changed_sockets = [name for name in layout.units if name in changed & _sockets(layout)]
-        was_active = self._is_active(layout.hub_service)
-        if was_active and changed_sockets:
-            # A socket cannot be changed under the service that uses it.
-            self._systemd("systemctl", "stop", layout.hub_service, layout.proxy_service)
-            self._systemd("systemctl", "restart", *changed_sockets)
-            was_active = False
-        if self._is_active(layout.proxy_service) and layout.proxy_service in changed:
-            self._start_unit("restart", layout.proxy_service)
-        for unit in layout.units:
-            self._start_unit("start", unit)
-        if was_active and changed:
-            self._start_unit("reload-or-restart", layout.hub_service)
-
-    def await_login_page(self, ports: Ports) -> None:
-        """Return when a visitor gets an answer from the hub.
-
-        Raises:
-            LittlestHubError: none within LOGIN_PAGE_TIMEOUT_S; with the journal's last lines.
-        """
-        deadline = time.monotonic() + LOGIN_PAGE_TIMEOUT_S
-        seen = self._visit(ports.public)
-        while not seen.startswith("answers"):
-            if time.monotonic() > deadline:
-                raise self._with_journal(
-                    f"http://127.0.0.1:{ports.public}/hub/login does not work: {seen}",
-                    self.layout.hub_service,
-                    self.layout.proxy_service,
-                )
-            time.sleep(0.1)
-            seen = self._visit(ports.public)
-
-    @staticmethod
-    def _visit(port: int) -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        with contextlib.closing(connection):
-            try:
-                connection.request("GET", "/hub/login")
-                status = connection.getresponse().status
-            except (OSError, http.client.HTTPException) as error:
-                return str(error)
-        # 404 or 502 is traefik alone.
-        return "answers" if status == 200 else f"HTTP status {status}"
-
-    def remove(self) -> None:
-        """Undo `describe` and `start`, as far as they got."""
-        layout = self.layout
-        present = [name for name in layout.units if (self.units / name).is_file()]
-        if present and self.is_running:
-            user_servers = layout.user_server_unit.format(USERNAME="*")
-            self._systemd("systemctl", "stop", *present, f"{user_servers}.service")
-        if present:
-            self._systemd("systemctl", "disable", "--quiet", *present)
-        for name in present:
-            (self.units / name).unlink()
-        if present and self.is_running:
-            self._systemd("systemctl", "daemon-reload")
-            subprocess.run(["systemctl", "reset-failed", *present], capture_output=True)
-        if self._command_link.is_symlink() and layout.is_default:
-            ours = self._command_link.readlink().is_relative_to(layout.base)
-            if ours:
-                self._command_link.unlink()
-        self._remove_user()
-
-    def _remove_user(self) -> None:
-        name = self.layout.proxy_user
-        passwd = self.layout.on_disk(Path("/etc/passwd"))
-        if passwd.exists() and re.search(rf"^{name}:", passwd.read_text(), re.MULTILINE):
-            root = [] if self.layout.is_live else ["--prefix", str(self.layout.root)]
-            _command("userdel", *root, name)
-
-    # --- systemd
-
-    def _systemd(self, command: str, *arguments: str) -> None:
-        root = [] if self.layout.is_live else [f"--root={self.layout.root}"]
-        _command(command, *root, *arguments)
-
-    def _is_active(self, unit: str) -> bool:
-        answer = subprocess.run(["systemctl", "is-active", "--quiet", unit])
-        return answer.returncode == 0
-
-    def _start_unit(self, verb: str, unit: str) -> None:
-        try:
-            self._systemd("systemctl", verb, unit)
-        except LittlestHubError as error:
-            raise self._with_journal(error.message, unit) from error
-
-    def _with_journal(self, message: str, *units: str) -> LittlestHubError:
-        named = [f"--unit={unit}" for unit in units]
-        journal = subprocess.run(
-            ["journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=20", "--boot", *named],
-            capture_output=True,
-            text=True,
-        )
-        return LittlestHubError(
-            f"{message}\nThe journal's last lines:\n{journal.stdout.rstrip()}",
-            "More: journalctl -u " + " -u ".join(units),
-        )
-
-
-def units(layout: Layout, ports: Ports) -> list[Unit]:
-    """Every unit of an installation, in the order of `layout.units`."""
-    return [
-        hub.socket(layout, ports),
-        proxy.public_socket(layout, ports),
-        proxy.api_socket(layout, ports),
-        proxy.service(layout),
-        hub.service(layout, ports),
-    ]
-
-
-def write(file: Path, text: str, mode: int = 0o644, group: int | None = None) -> bool:
-    """Have `text` in `file`, by rename, so that a reader finds the old or the new.
-
-    Returns:
-        Whether anything changed.
-    """
-    if file.is_file() and file.read_text() == text:
-        return False
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(file) as temporary:
-        temporary.touch(mode=0o600)
-        temporary.write_text(text)
-        if group is not None:
-            os.chown(temporary, 0, group)
-        temporary.chmod(mode)
-    return True
-
-
-def link(name: Path, target: Path, *, keep_others: bool = False) -> bool:
-    """Have a symlink, replaced in one step.
-
-    Args:
-        name: the link.
-        target: what it is to hold.
-        keep_others: leave alone what stands there and leads elsewhere.
-
-    Returns:
-        Whether anything changed.
-    """
-    exists = name.is_symlink() or name.exists()
-    if exists and (keep_others or (name.is_symlink() and name.readlink() == target)):
-        return False
-    name.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(name) as temporary:
-        temporary.symlink_to(target)
-    return True
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A name to make something at, which then replaces `path` in one step."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def first_fragment(admin: str) -> str:
@@ -344,48 +121,43 @@ c.Authenticator.allowed_users = {{{admin!r}}}
 """
 
 
-def _make_base(layout: Layout, prefix: Path, admin: str, undo: Undo) -> set[str]:
+def _make_base(layout: Layout, prefix: Path, admin: str, undo: Undo) -> bool:
     """The base directory.
 
     Returns:
-        Names of units that have to take notice.
+        Whether another release is the active one now.
     """
-    for directory in (layout.fragments, layout.state):
-        on_disk = layout.on_disk(directory)
-        if not on_disk.is_dir():
-            on_disk.mkdir(parents=True)
-            on_disk.chmod(0o700)
-            undo.append(partial(shutil.rmtree, on_disk))
+    for directory, remove in (
+        (layout.on_disk(layout.fragments), _remove_if_empty),
+        (layout.on_disk(layout.state), _remove_tree),
+    ):
+        if not directory.is_dir():
+            undo.append(partial(remove, directory))
+            directory.mkdir(parents=True)
+            directory.chmod(0o700)
     fragment = layout.on_disk(layout.fragments) / FIRST_FRAGMENT
     if admin and not fragment.exists():
-        write(fragment, first_fragment(admin))
         undo.append(partial(fragment.unlink, missing_ok=True))
+        write(fragment, first_fragment(admin))
     active = layout.on_disk(layout.hub)
     before = active.readlink() if active.is_symlink() else None
     if active.exists() and before is None:
         raise LittlestHubError(
             f"{layout.hub} is not a link to a release", "Move it away, then install again"
         )
-    if not link(active, prefix.relative_to(layout.base)):
-        return set()
     as_before = partial(link, active, before) if before else partial(active.unlink, True)
     undo.append(as_before)
-    return {layout.proxy_service, layout.hub_service}
+    return link(active, prefix.relative_to(layout.base))
 
 
-def _refuse_taken_name(layout: Layout) -> None:
-    """Refuse a base directory whose units would replace those of another one."""
-    unit = layout.on_disk(layout.system_units) / layout.hub_service
-    if not unit.is_file():
-        return
-    found = re.search(r"^WorkingDirectory=(.*)/state$", unit.read_text(), re.MULTILINE)
-    other = found[1] if found else "something else"
-    if other != str(layout.base):
-        raise LittlestHubError(
-            f"{layout.base}: its units would be called {layout.instance}.*, and those belong to"
-            f" {other} already",
-            "Choose a base directory whose last part differs",
-        )
+def _remove_if_empty(directory: Path) -> None:
+    if directory.is_dir() and not any(directory.iterdir()):
+        directory.rmdir()
+
+
+def _remove_tree(directory: Path) -> None:
+    if directory.is_dir():
+        shutil.rmtree(directory)
 
 
 @contextlib.contextmanager
@@ -395,23 +167,30 @@ def _undone_on_failure() -> Iterator[Undo]:
     try:
         yield undo
     except BaseException:
-        for step in reversed(undo):
-            try:
-                step()
-            except (LittlestHubError, OSError) as error:
-                print(f"Could not undo everything: {error}", file=sys.stderr)
+        with _uninterrupted():
+            for step in reversed(undo):
+                _attempt(step)
         raise
 
 
-def _sockets(layout: Layout) -> set[str]:
-    return {name for name in layout.units if name.endswith(".socket")}
+def _attempt(step: Callable[[], object]) -> None:
+    try:
+        step()
+    except Exception as error:
+        # There may be nobody left to tell: the terminal hung up.
+        with contextlib.suppress(OSError):
+            print(f"Could not undo everything: {error}", file=sys.stderr, flush=True)
 
 
-def _command(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        output = f"{done.stdout}{done.stderr}".strip()
-        raise LittlestHubError(f"{' '.join(command)} failed: {output}")
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Neither we nor the commands we call can be ended early."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 # --- what the administrator is told

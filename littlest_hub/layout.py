@@ -191,6 +191,12 @@ class Layout:
         """Rewritten each time a hub starts to answer; how a reload sees its end."""
         return self.run_directory / "ready"
 
+    @property
+    def dynamic_homes(self) -> tuple[Path, Path]:
+        """Where systemd keeps homes of users it lends (DynamicUser=): links, and what they mean."""
+        name = f"{self.instance}-homes"
+        return Path("/var/lib") / name, Path("/var/lib/private") / name
+
     # --- on disk
 
     def on_disk(self, path: Path) -> Path:
@@ -207,7 +213,8 @@ class Layout:
             present = list(self.on_disk(self.fragments).iterdir())
         except FileNotFoundError:
             return []
-        return sorted(file for file in present if file.suffix == ".py")
+        # A leading dot: hidden from the administrator, such as the locks of editors.
+        return sorted(f for f in present if f.suffix == ".py" and not f.name.startswith("."))
 
     def check_for_systemd(self) -> None:
         """Refuse a base directory that units cannot be made for.

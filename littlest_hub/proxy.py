@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
 import secrets
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
 from tornado.httpclient import HTTPClientError
 from traitlets import default, observe
 
+from littlest_hub.files import write
 from littlest_hub.services.proxy import to_toml
 
 if sys.version_info >= (3, 11):
@@ -118,16 +117,7 @@ class RulesFile:
 
     def atomic_dump(self, data: dict[str, Any]) -> None:
         """Replace the file, so that traefik reads either what was or what is."""
-        # The name must not end in ".toml": traefik loads every such file in the directory.
-        descriptor, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(to_toml(data))
-                os.fchmod(descriptor, 0o640)
-            temporary.replace(self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write(self.path, to_toml(data), 0o640)
 
 
 class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]

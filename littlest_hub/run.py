@@ -25,6 +25,7 @@ from littlest_hub import config
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import LittlestHub
 from littlest_hub.layout import Layout, release_of_this_interpreter
+from littlest_hub.machine import Machine
 from littlest_hub.proxy import HubProxy, RulesFile
 from littlest_hub.services.ports import FIRST_INTERNAL, FIRST_OTHER_PUBLIC, first_free, is_free
 from littlest_hub.services.proxy import static_config
@@ -42,9 +43,14 @@ def run(layout: Layout, port: int | None, say: Callable[[str], None]) -> None:
         say: prints a line for the user, once the hub answers.
 
     Raises:
-        LittlestHubError: the port is in use, the base directory is not ours to write to, or a
-            fragment fails.
+        LittlestHubError: systemd runs this hub, the port is in use, the base directory is not ours
+            to write to, or a fragment fails.
     """
+    if Machine(layout).knows_us:
+        raise LittlestHubError(
+            f"{layout.base} is served by {layout.hub_service} already; two hubs cannot share it",
+            f"See: systemctl status {layout.instance}",
+        )
     if port is not None and not is_free(port, LOOPBACK):
         raise LittlestHubError(
             f"port {port}: another program listens there", "Leave out --port to take a free one"
@@ -93,8 +99,7 @@ def _make_state(layout: Layout) -> None:
     except OSError as error:
         raise LittlestHubError(
             f"{layout.state}: {error.strerror}",
-            "Run as the user who installed this, or, where systemd runs the hub already:"
-            f" systemctl status {layout.instance}",
+            "Run as the user who installed this",
         ) from error
 
 

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
 from systemdspawner import SystemdSpawner
+from systemdspawner.systemd import RUN_ROOT
 from traitlets import default
 
 from littlest_hub.layout import release_of_this_interpreter
@@ -34,7 +37,19 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         # What one user writes is no other's business, unless the administrator says otherwise.
         private = {"UMask": "0027", "StateDirectoryMode": "0700"}
         self.unit_extra_properties = {**private, **self.unit_extra_properties}
+        self._remove_leftover()
         return await super().start()  # type: ignore[no-any-return]
+
+    def _remove_leftover(self) -> None:
+        """Remove the environment file of a unit that systemd did not take.
+
+        It is read-only, and the hub has no right (CAP_DAC_OVERRIDE) to overwrite such a file.
+        """
+        properties = {"RuntimeDirectory": self.unit_name, **self.unit_extra_properties}
+        directory = self._expand_user_vars(properties["RuntimeDirectory"]).split()[0]
+        # No permission: the directory is of a unit that runs; it goes when that is stopped.
+        with contextlib.suppress(PermissionError):
+            (Path(RUN_ROOT) / directory / f"{self.unit_name}.env").unlink(missing_ok=True)
 
     def _expand_user_vars(self, string: Any) -> Any:
         # Lists are documented for unit_extra_properties, but systemdspawner 1.0.2 chokes on them.

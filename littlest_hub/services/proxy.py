@@ -93,7 +93,12 @@ def to_toml(data: dict[str, Any]) -> str:
 
 def sysusers(layout: Layout) -> str:
     """sysusers.d(5) line of the proxy's user."""
-    return f'u {layout.proxy_user} - "Littlest Hub proxy of {layout.base}" -'
+    return f'u {layout.proxy_user} - "{user_description(layout)}" -'
+
+
+def user_description(layout: Layout) -> str:
+    """How the proxy's user is told from one of the same name that is not ours."""
+    return f"Littlest Hub proxy of {layout.base}"
 
 
 def public_socket(layout: Layout, ports: Ports) -> Unit:

@@ -53,6 +53,8 @@ def test_fragments_count_in_lexicographic_order_and_only_python_files_do(layout:
     write(layout, "20-b.py", "c.JupyterHub.admin_access = 'b'")
     write(layout, "10-a.py", "c.JupyterHub.admin_access = 'a'")
     write(layout, "30-c.py.off", "raise SystemExit")
+    # What Emacs locks a file with.
+    (layout.fragments / ".#20-b.py").symlink_to("root@machine.4711:1700000000")
     assert [f.name for f in layout.fragment_files()] == ["10-a.py", "20-b.py"]
     assert load(layout, Surroundings()).JupyterHub.admin_access == "b"
 
@@ -102,6 +104,12 @@ def test_a_fragment_that_fails_is_named_with_its_line(
 
 def test_no_fragments_have_no_problems(layout: Layout) -> None:
     assert check(layout) == []
+
+
+def test_a_colon_in_the_name_of_a_fragment_does_not_confuse_the_check(layout: Layout) -> None:
+    file = write(layout, "20:a.py", "\n1 / 0\n")
+    (problem,) = check(layout)
+    assert (problem.file, problem.line) == (file, 2)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.install import first_fragment, install, link, uninstall, write
+from littlest_hub.files import link, write
+from littlest_hub.install import first_fragment, install, uninstall
 from littlest_hub.layout import DEFAULT_BASE, Layout
 
 pytestmark = pytest.mark.unit
@@ -132,6 +134,113 @@ def test_a_base_directory_of_the_same_name_elsewhere_is_refused(tmp_path: Path) 
 
 
 @needs_root
+def test_uninstalling_a_base_directory_of_the_same_name_leaves_the_services_alone(
+    tmp_path: Path,
+) -> None:
+    served, prefix = image(tmp_path)
+    install(served, prefix, {})
+    before = snapshot(tmp_path / "etc"), snapshot(tmp_path / "usr")
+    own, prefix = image(tmp_path, Path("/home/bob/littlest-hub"))
+    own.on_disk(own.hub).symlink_to(RELEASE)
+    uninstall(own)
+    assert (snapshot(tmp_path / "etc"), snapshot(tmp_path / "usr")) == before
+    assert not own.on_disk(own.releases).exists()
+
+
+@needs_root
+def test_a_user_of_the_proxys_name_who_was_there_before_stays(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    (tmp_path / "etc/passwd").write_text("lhub-proxy:x:990:990:Somebody:/:/bin/sh\n")
+    (tmp_path / "etc/group").write_text("lhub-proxy:x:990:\n")
+    install(layout, prefix, {})
+    uninstall(layout)
+    assert "lhub-proxy:x:990" in (tmp_path / "etc/passwd").read_text()
+
+
+@needs_root
+def test_uninstalling_removes_the_proxys_group_where_userdel_does_not(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    (tmp_path / "etc/login.defs").write_text("USERGROUPS_ENAB no\n")
+    install(layout, prefix, {})
+    uninstall(layout)
+    assert "lhub-proxy" not in (tmp_path / "etc/passwd").read_text()
+    assert "lhub-proxy" not in (tmp_path / "etc/group").read_text()
+
+
+@needs_root
+def test_uninstalling_names_drop_ins_and_homes_that_are_left(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    install(layout, prefix, {})
+    left = ["/etc/systemd/system/littlest-hub.service.d", "/var/lib/private/littlest-hub-homes"]
+    for directory in left:
+        layout.on_disk(Path(directory)).mkdir(parents=True)
+    said = uninstall(layout)
+    assert all(directory in said for directory in left)
+    assert f"rm -rf /opt/littlest-hub {' '.join(left)}" in said
+
+
+@needs_root
+def test_owner_and_mode_of_the_proxys_files_are_repaired(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    install(layout, prefix, {})
+    before = snapshot(tmp_path)
+    for file in (layout.static_config, layout.rules):
+        layout.on_disk(file).chmod(0o600)
+        os.chown(layout.on_disk(file), 0, 4711)
+    install(layout, prefix, {})
+    assert snapshot(tmp_path) == before
+
+
+@needs_root
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_undoes_an_installation_though_nobody_hears_what_goes_wrong(
+    tmp_path: Path, ending: signal.Signals
+) -> None:
+    root, tools = tmp_path / "root", tmp_path / "bin"
+    root.mkdir()
+    layout, prefix = image(root)
+    before = names(layout.on_disk(layout.base))
+    started = tmp_path / "started"
+    os.mkfifo(started)
+    tools.mkdir()
+    # Takes for ever to enable, and fails to disable when that is to be undone.
+    (tools / "systemctl").write_text(
+        f'#!/bin/sh\ncase "$*" in *enable*) echo >{started}; exec sleep 600 ;; esac\nexit 1\n'
+    )
+    (tools / "systemctl").chmod(0o755)
+    # A pipe that nobody reads is what a terminal is that hung up.
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "littlest_hub", "install"]
+    installing = subprocess.Popen(
+        [*command, "--root", str(root), "--prefix", str(prefix)],
+        env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"},
+        stderr=writer,
+        stdout=subprocess.DEVNULL,
+    )
+    os.close(writer)
+    started.read_text()
+    installing.send_signal(ending)
+    assert installing.wait(timeout=30) == 1
+    assert names(layout.on_disk(layout.base)) == before
+
+
+@needs_root
+def test_a_file_that_appears_during_a_failing_installation_is_kept(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    tool = tmp_path / "bin/systemd-sysusers"
+    tool.parent.mkdir()
+    mine = layout.on_disk(layout.fragments / "20-mine.py")
+    tool.write_text(f"#!/bin/sh\necho mine >{mine}\nexit 1\n")
+    tool.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+        with pytest.raises(LittlestHubError, match="systemd-sysusers"):
+            install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice"})
+    assert names(layout.on_disk(layout.fragments)) == {"20-mine.py"}
+
+
+@needs_root
 def test_a_failing_installation_leaves_nothing_and_a_retry_works(tmp_path: Path) -> None:
     layout, prefix = image(tmp_path)
     in_the_way = tmp_path / "etc/systemd/system/littlest-hub-proxy.service/x"
@@ -160,22 +269,27 @@ def test_a_failing_installation_leaves_nothing_and_a_retry_works(tmp_path: Path)
 
 
 @needs_root
-def test_a_newer_release_is_switched_to_and_back_if_it_fails(tmp_path: Path) -> None:
+def test_a_newer_release_is_switched_to_and_back_with_its_units_if_it_fails(tmp_path: Path) -> None:
     layout, prefix = image(tmp_path)
     install(layout, prefix, {})
     _, newer = image(tmp_path, release="releases/2026.12.0")
+    units = layout.on_disk(layout.system_units)
+    # As an older release wrote them.
     static = layout.on_disk(layout.static_config)
-    static.unlink()
-    static.mkdir()
-    before = names(tmp_path)
-    with pytest.raises(OSError, match=r"traefik\.toml"):
+    for file in (units / layout.hub_socket, static):
+        file.write_text(f"# older\n{file.read_text()}")
+    in_the_way = units / layout.hub_service
+    in_the_way.unlink()
+    in_the_way.mkdir()
+    before = {path: at[:3] + at[4:] for path, at in snapshot(tmp_path).items()}
+    with pytest.raises(OSError, match=r"littlest-hub\.service"):
         install(layout, newer, {})
-    assert layout.on_disk(layout.hub).readlink() == Path(RELEASE)
-    assert names(tmp_path) == before
+    assert {path: at[:3] + at[4:] for path, at in snapshot(tmp_path).items()} == before
 
-    static.rmdir()
+    in_the_way.rmdir()
     install(layout, newer, {})
     assert layout.on_disk(layout.hub).readlink() == Path("releases/2026.12.0")
+    assert "# older" not in static.read_text()
 
 
 @pytest.mark.usefixtures("systemless")

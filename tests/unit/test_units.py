@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from littlest_hub.install import units
 from littlest_hub.layout import DEFAULT_BASE, Layout
+from littlest_hub.machine import units
 from littlest_hub.services.ports import Ports
 from littlest_hub.services.unit import Setting, Unit
 
