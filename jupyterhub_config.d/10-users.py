@@ -7,5 +7,7 @@
 #   c.LocalAuthenticator.admin_groups = {"teachers"}
 #
 # Whoever has logged in once stays allowed until deleted at /hub/admin.
+#
+# alice and bob are examples: replace them.
 c.Authenticator.admin_users = {"alice"}
 c.Authenticator.allowed_users = {"alice", "bob"}

@@ -6,5 +6,7 @@
 # c.SharedPasswordAuthenticator.admin_password, of 32 characters or more.
 c.JupyterHub.authenticator_class = "shared-password"
 c.SharedPasswordAuthenticator.user_password = "CHANGE-ME"
+if c.SharedPasswordAuthenticator.user_password.startswith("CHANGE"):
+    raise ValueError("choose a password of your own, in the line above")
 c.Authenticator.allow_all = True
 c.SystemdSpawner.dynamic_users = True

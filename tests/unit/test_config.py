@@ -167,5 +167,12 @@ def test_settings_of_other_spawners_and_authenticators_are_known_once_chosen(
 
 @pytest.mark.parametrize("name", sorted(path.name for path in CATALOGUE.glob("*.py")))
 def test_every_fragment_of_the_catalogue_is_correct_as_it_is(layout: Layout, name: str) -> None:
-    write(layout, name, (CATALOGUE / name).read_text())
+    write(layout, name, (CATALOGUE / name).read_text().replace("CHANGE-ME", "of our own"))
     assert check(layout) == []
+
+
+def test_the_password_of_the_catalogue_is_refused_until_it_is_changed(layout: Layout) -> None:
+    name = "40-no-system-users.py"
+    write(layout, name, (CATALOGUE / name).read_text())
+    (problem,) = check(layout)
+    assert "choose a password of your own" in problem.message
