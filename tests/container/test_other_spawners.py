@@ -42,6 +42,18 @@ def test_a_fragment_makes_slurm_run_the_server_as_a_job(cluster_hub: Hub) -> Non
         assert f"{job} alice RUNNING" in jobs
 
 
+def test_a_spawn_that_systemd_refuses_does_not_stand_in_the_way_of_the_next(hub: Hub) -> None:
+    mistake = (
+        "c.Spawner.start_timeout = 3\n"
+        'c.SystemdSpawner.unit_extra_properties = {"MemoryMax": "a lot"}\n'
+    )
+    with hub.person() as alice:
+        with hub.fragment("70-mistake.py", mistake), pytest.raises(AssertionError):
+            alice.start_server(timeout_s=15)
+        alice.start_server()
+        assert alice.run_cell("6 * 7") == "42"
+
+
 def test_a_fragment_spawns_for_people_who_are_no_system_users(hub: Hub, catalogue: Path) -> None:
     password = secrets.token_urlsafe()
     fragment = (catalogue / "40-no-system-users.py").read_text()
