@@ -30,7 +30,7 @@ venv: $(BIN)/.ready ## the Python environment of the builder and the tests
 $(BIN)/.ready: pyproject.toml
 	@echo "making $(VENV) with $(PYTHON) …" >&2
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[build,test]'
+	$(BIN)/pip install -qq --editable '.[build,test]'
 	touch $@
 
 build: deps venv ## dist/littlest-hub-VERSION-Linux-x86_64.sh, compressed quickly

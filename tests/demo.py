@@ -45,10 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
         with _step("run a notebook cell over the websocket"):
             answer = person.run_cell(CELL)
         print(f"\n{_indented('In:  ', CELL)}\n{_indented('Out: ', answer)}\n")
-        print(f"{time.monotonic() - started_s:.0f} s in all", flush=True)
+        print(f"It works, {time.monotonic() - started_s:.0f} s in all. The installer: {installer}")
         if not options.once:
             print(f"\n  {person.url}\n  user:     {person.name}\n  password: {person.password}\n")
-            print("Ctrl-C ends it and removes everything.", flush=True)
+            print("Ctrl-C ends it and removes everything but the installer.", flush=True)
             signal.pause()
     return 0
 
