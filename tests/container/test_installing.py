@@ -7,6 +7,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from littlest_hub import __version__
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from tests.client import Person, RefusedError
 from tests.container.conftest import EVERYBODY
@@ -154,19 +155,117 @@ def test_uninstalling_takes_everything_away_but_what_the_administrator_owns(
     installer: Path,
 ) -> None:
     with Machine() as machine:
+        other = Hub.install(machine, installer, base=Path("/srv/physics"))
+        machine.add_user("alice", password := secrets.token_urlsafe())
+        before = _everything(machine, but="physics")
         hub = Hub.install(machine, installer)
         fragment = hub.write_fragment("20-everybody.py", EVERYBODY)
-        machine.run([hub.path("hub/bin/littlest-hub"), "uninstall"])
+        hub.reload()
+        with Person(hub.url, "alice", password) as alice:
+            alice.log_in()
+            alice.start_server()
+        drop_in = f"/etc/systemd/system/{hub.layout.proxy_socket}.d"
+        machine.put(f"{drop_in}/port.conf", "[Socket]\nListenStream=8080\n")
+
+        said = machine.run([hub.path("hub/bin/littlest-hub"), "uninstall"]).stdout
+
         assert machine.read(fragment) == EVERYBODY
         assert machine.run(["test", "-e", str(hub.layout.database)]).returncode == 0
-        units = machine.systemctl("list-unit-files", "littlest-hub*", "--no-legend", check=False)
-        assert units.stdout == ""
-        assert machine.run(["ls", hub.path("releases")], check=False).stdout == ""
+        for path in (hub.layout.fragments, hub.layout.state, drop_in):
+            assert str(path) in said
+        machine.run(["sh", "-c", said.partition("To remove that as well: ")[2]])
+        assert _everything(machine, but="physics") == before
+        assert other.answers()
 
 
-def _everything(machine: Machine) -> str:
-    """Every file an installation could leave, every unit and every process of ours."""
-    files = "find /etc /opt /srv /usr/local -printf '%p %m %u %g %l\n' | LC_ALL=C sort"
-    units = "systemctl list-units --all --plain --no-legend 'littlest-hub*' | cut -d ' ' -f 1"
-    processes = "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -o 'bin/[j]upyterhub\\|[t]raefik'"
-    return machine.run(["sh", "-c", f"{files}; {units}; {processes}; true"]).stdout
+def test_uninstalling_a_hub_at_home_leaves_the_machines_hub_alone(
+    hub: Hub, installer: Path
+) -> None:
+    pid = hub.main_pid()
+    hub.machine.add_user("bob", secrets.token_urlsafe())
+    at_home = "/home/bob/littlest-hub"
+    hub.machine.install(installer, user="bob", env={"LITTLEST_HUB_BASE": at_home})
+    hub.machine.run([f"{at_home}/hub/bin/littlest-hub", "uninstall"])
+    assert hub.answers()
+    assert hub.main_pid() == pid
+
+
+def test_running_in_the_foreground_what_systemd_serves_is_refused(hub: Hub) -> None:
+    before = hub.snapshot()
+    refused = hub.machine.run([hub.path("hub/bin/littlest-hub"), "run"], check=False)
+    assert refused.returncode == 1
+    assert "systemctl status littlest-hub" in refused.stderr
+    assert hub.snapshot() == before
+
+
+def test_a_repair_finds_a_hub_that_listens_where_its_drop_in_says(installer: Path) -> None:
+    with Machine() as machine:
+        hub = Hub.install(machine, installer)
+        machine.put(
+            f"/etc/systemd/system/{hub.layout.proxy_socket}.d/port.conf",
+            "[Socket]\nListenStream=\nListenStream=8080\n",
+        )
+        machine.systemctl("daemon-reload")
+        machine.systemctl("stop", hub.layout.proxy_service)
+        machine.systemctl("restart", hub.layout.proxy_socket)
+        moved = Hub.found_on(machine)
+        assert moved.url.endswith(":8080")
+        machine.install(installer, ["-b", "-u"])
+        assert moved.answers()
+        # The drop-in is the administrator's and is still there when we come again.
+        machine.run([hub.path("hub/bin/littlest-hub"), "uninstall"])
+        machine.install(installer)
+        assert moved.answers()
+
+
+def test_a_replaced_release_is_what_runs_afterwards(installer: Path) -> None:
+    with Machine() as machine:
+        hub = Hub.install(machine, installer)
+        services = (hub.layout.hub_service, hub.layout.proxy_service)
+        before = [hub.main_pid(service) for service in services]
+        machine.install(installer, ["-b", "-u"])
+        assert not {hub.main_pid(service) for service in services} & {0, *before}
+        gone = "ls -l /proc/[0-9]*/exe 2>/dev/null | grep 'releases.*(deleted)'"
+        assert machine.run(["sh", "-c", gone], check=False).stdout == ""
+
+
+def test_a_release_that_does_not_start_gives_way_to_the_one_before(installer: Path) -> None:
+    with Machine() as machine:
+        hub = Hub.install(machine, installer)
+        newer = hub.path("releases/2099.1.0")
+        machine.run(["cp", "-a", hub.path(f"releases/{__version__}"), newer])
+        machine.run(["rm", f"{newer}/bin/traefik"])
+        before = hub.snapshot()
+        failed = machine.run(
+            [f"{newer}/bin/python3", "-I", "-m", "littlest_hub", "install", "--prefix", newer],
+            check=False,
+        )
+        assert failed.returncode == 1
+        assert "littlest-hub-proxy.service" in failed.stderr
+        assert "Could not undo" not in failed.stderr
+        assert _but_for_times(hub.snapshot()) == _but_for_times(before)
+        assert hub.answers()
+        assert hub.main_pid(hub.layout.proxy_service) != 0
+
+
+def _but_for_times(snapshot: dict[str, str]) -> dict[str, str]:
+    """A snapshot without times, and without what the hub writes each time it starts."""
+    return {
+        path: re.sub(r" \d+\.\d+ ", " ", seen)
+        for path, seen in snapshot.items()
+        if not path.endswith("/rules.toml")
+    }
+
+
+def _everything(machine: Machine, *, but: str = "nothing") -> str:
+    """Every file an installation could leave, every account, unit and process of ours."""
+    script = r"""
+        find /etc /opt /srv /usr/local -printf '%p %m %u %g %l\n' >/tmp/found
+        find /run /var/lib -ignore_readdir_race -maxdepth 2 -name '*littlest*' >>/tmp/found
+        LC_ALL=C sort /tmp/found
+        LC_ALL=C sort /etc/passwd /etc/group
+        systemctl list-units --all --plain --no-legend 'littlest-hub*' | cut -d ' ' -f 1
+        cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' | grep '^/[a-z].*/releases/' || :
+    """
+    lines = machine.run(["sh", "-eu", "-c", script]).stdout.splitlines()
+    return "\n".join(line for line in lines if but not in line)
