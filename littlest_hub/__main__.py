@@ -14,15 +14,18 @@ from types import FrameType
 from littlest_hub import __version__
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.install import ENDING_SIGNALS
-from littlest_hub.layout import Layout, release_of_this_interpreter
+from littlest_hub.layout import DEFAULT_BASE, Layout, release_of_this_interpreter
 
 _ABOUT = """\
 A minimal JupyterHub distribution: one base directory, drop-in fragments, systemctl reload.
 
 Everyday use needs none of these commands:
-  $EDITOR /opt/littlest-hub/jupyterhub_config.d/10-users.py    plain JupyterHub configuration
-  systemctl reload littlest-hub                                check it, apply it
-  journalctl -u littlest-hub                                   what happens
+  $EDITOR {fragments}/10-users.py    plain JupyterHub configuration
+  systemctl reload {instance}    check it, apply it
+  journalctl -u {instance}    what happens
+
+Without root and systemd:
+  {command} run    hub and proxy in the foreground, for yourself
 """
 
 
@@ -50,11 +53,12 @@ def _complain(text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="littlest-hub",
-        description=_ABOUT,
+        description=_about(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    parser.set_defaults(command=lambda _: parser.print_help() or 2)
+    commands = parser.add_subparsers(metavar="COMMAND")
 
     install = commands.add_parser(
         "install",
@@ -107,6 +111,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _about() -> str:
+    try:
+        layout = Layout.of_this_release()
+    except LittlestHubError:  # a checkout
+        layout = Layout(DEFAULT_BASE)
+    command = f"{layout.hub}/bin/littlest-hub"
+    return _ABOUT.format(fragments=layout.fragments, instance=layout.instance, command=command)
+
+
 def _add_root(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root",
@@ -153,7 +166,10 @@ def _uninstall(options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace) -> int:
     from littlest_hub.check import check
 
-    problems = check(Layout.of_this_release())
+    layout = Layout.of_this_release()
+    problems = check(layout)
+    for file in layout.ignored_files():
+        print(f"{file} is ignored: its name does not end in .py", file=sys.stderr)
     print("\n".join(map(str, problems)) or "No problems found.")
     return 1 if problems else 0
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 
 def write(file: Path, text: str, mode: int = 0o644, group: int | None = None) -> bool:
@@ -66,6 +68,24 @@ def link(name: Path, target: Path, *, keep_others: bool = False) -> bool:
     with _replacing(name) as temporary:
         temporary.symlink_to(target)
     return True
+
+
+def hold(file: Path) -> TextIO | None:
+    """Hold a lock file for as long as the result stays open, and write down who does.
+
+    Returns:
+        The open file; None: another process holds it, and its first line is that one's id.
+    """
+    held = file.open("a+")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held.close()
+        return None
+    held.truncate(0)
+    held.write(f"{os.getpid()}\n")
+    held.flush()
+    return held
 
 
 @contextlib.contextmanager

@@ -12,9 +12,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.files import link, write
+from littlest_hub.files import hold, link, write
 from littlest_hub.layout import Layout
 from littlest_hub.machine import Machine
 from littlest_hub.services.ports import Ports, choose
@@ -93,6 +94,7 @@ def uninstall(layout: Layout) -> str:
     Raises:
         LittlestHubError: something could not be stopped or removed.
     """
+    refuse_foreground_hub(layout)
     machine = Machine(layout)
     is_served = machine.has_systemd and machine.knows_us
     if is_served:
@@ -104,6 +106,25 @@ def uninstall(layout: Layout) -> str:
     owned = "\n  ".join(map(str, (layout.fragments, layout.state, *outside)))
     whole = " ".join(shlex.quote(str(path)) for path in (layout.base, *outside))
     return f"Removed. What you own stays:\n  {owned}\nTo remove that as well: rm -rf {whole}"
+
+
+def refuse_foreground_hub(layout: Layout) -> TextIO | None:
+    """Make sure that no hub runs in the foreground, as long as the result stays open.
+
+    Raises:
+        LittlestHubError: one does; its process id.
+    """
+    lock = layout.on_disk(layout.run_lock)
+    if not lock.is_file():
+        return None
+    held = hold(lock)
+    if held is None:
+        pid = lock.read_text().strip()
+        raise LittlestHubError(
+            f"`littlest-hub run` serves {layout.base} already, as process {pid}",
+            f"End it first: Ctrl-C in its terminal, or kill -INT {pid}",
+        )
+    return held
 
 
 def is_login_name(text: str) -> bool:

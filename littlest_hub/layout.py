@@ -108,6 +108,11 @@ class Layout:
         return self.state / "jupyterhub_cookie_secret"
 
     @property
+    def run_lock(self) -> Path:
+        """Held by a hub in the foreground (`littlest-hub run`); its process id is in it."""
+        return self.state / "run.lock"
+
+    @property
     def proxy_state(self) -> Path:
         """The one part of `state` that the proxy sees."""
         return self.state / "proxy"
@@ -209,12 +214,23 @@ class Layout:
         Raises:
             PermissionError: they are not ours to read; there may be secrets in them.
         """
+        return [file for file in self._beside_fragments() if file.suffix == ".py"]
+
+    def ignored_files(self) -> list[Path]:
+        """What lies beside the fragments without being one.
+
+        Raises:
+            PermissionError: as `fragment_files`.
+        """
+        return [file for file in self._beside_fragments() if file.suffix != ".py"]
+
+    def _beside_fragments(self) -> list[Path]:
         try:
             present = list(self.on_disk(self.fragments).iterdir())
         except FileNotFoundError:
             return []
         # A leading dot: hidden from the administrator, such as the locks of editors.
-        return sorted(f for f in present if f.suffix == ".py" and not f.name.startswith("."))
+        return sorted(file for file in present if not file.name.startswith("."))
 
     def check_for_systemd(self) -> None:
         """Refuse a base directory that units cannot be made for.

@@ -24,6 +24,7 @@ from traitlets.config import Config
 from littlest_hub import config
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import LittlestHub
+from littlest_hub.install import refuse_foreground_hub
 from littlest_hub.layout import Layout, release_of_this_interpreter
 from littlest_hub.machine import Machine
 from littlest_hub.proxy import HubProxy, RulesFile
@@ -40,11 +41,11 @@ def run(layout: Layout, port: int | None, say: Callable[[str], None]) -> None:
     Args:
         layout: the base directory; its fragments count here too.
         port: where to listen; None: the first free one from 8000.
-        say: prints a line for the user, once the hub answers.
+        say: prints for the user: when the hub answers, and when all has ended.
 
     Raises:
-        LittlestHubError: systemd runs this hub, the port is in use, the base directory is not ours
-            to write to, or a fragment fails.
+        LittlestHubError: another process serves this base directory, the port is in use, the base
+            directory is not ours to write to, or a fragment fails.
     """
     if Machine(layout).knows_us:
         raise LittlestHubError(
@@ -52,13 +53,16 @@ def run(layout: Layout, port: int | None, say: Callable[[str], None]) -> None:
             f"See: systemctl status {layout.instance}",
         )
     if port is not None and not is_free(port, LOOPBACK):
+        why = "only root may" if _is_reserved(port) else "another program does already"
         raise LittlestHubError(
-            f"port {port}: another program listens there", "Leave out --port to take a free one"
+            f"cannot listen on port {port}: {why}", "Leave out --port to take a free one"
         )
+    _make_state(layout)
+    # Named, for it is held as long as we run.
+    held = refuse_foreground_hub(layout)
     port = port or first_free(FIRST_OTHER_PUBLIC)
     hub_port = first_free(max(FIRST_INTERNAL, port + 1))
     api = f"{LOOPBACK}:{first_free(hub_port + 1)}"
-    _make_state(layout)
     user, password = getpass.getuser(), secrets.token_urlsafe(12)
 
     surroundings = config.Surroundings(port, api, (LOOPBACK, hub_port))
@@ -72,6 +76,15 @@ def run(layout: Layout, port: int | None, say: Callable[[str], None]) -> None:
         ),
     )
     LittlestHub.launch_instance([])
+    say("Stopped.")
+    if held:
+        held.close()
+
+
+def _is_reserved(port: int) -> bool:
+    """Whether the kernel keeps a port for root (ip_unprivileged_port_start, ip(7))."""
+    start = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    return port < start and os.geteuid() != 0
 
 
 def _foreground(layout: Layout, port: int, user: str, password: str) -> Config:
@@ -81,6 +94,7 @@ def _foreground(layout: Layout, port: int, user: str, password: str) -> Config:
     # Nobody else to make room for; and a culler would outlive a hub that is killed.
     c.JupyterHub.services = c.JupyterHub.load_roles = []
     c.JupyterHub.log_level = "WARN"
+    c.JupyterHub.log_format = "[%(levelname)1.1s %(asctime)s %(name)s] %(message)s"
     c.JupyterHub.proxy_class = OwnProxy
     c.HubProxy.should_start = True
     c.HubProxy.static_config_file = str(layout.static_config)
@@ -95,6 +109,7 @@ def _make_state(layout: Layout) -> None:
     try:
         for directory in (layout.state, layout.proxy_state, layout.dynamic_config):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        layout.run_lock.touch(mode=0o600)
         os.chdir(layout.state)
     except OSError as error:
         raise LittlestHubError(

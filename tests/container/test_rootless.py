@@ -30,7 +30,18 @@ def test_a_user_installs_at_home_and_serves_a_notebook(installer: Path) -> None:
             alice.log_in()
             alice.start_server()
             assert alice.run_cell("import getpass\nprint(getpass.getuser(), 6 * 7)") == "alice 42\n"
+            # Whoever starts it twice, or removes it meanwhile, harms nobody.
+            command = "/home/alice/hub/hub/bin/littlest-hub"
+            for verb in ("run", "uninstall"):
+                refused = machine.run([command, verb], user="alice", check=False)
+                assert refused.returncode == 1
+                assert "already, as process" in refused.stderr
+            assert alice.run_cell("6 * 7") == "42"
+            low = machine.run([command, "run", "--port", "80"], user="alice", check=False)
+            assert "cannot listen on port 80: only root may" in low.stderr
         machine.systemctl("stop", "foreground")
+        said = machine.run(["journalctl", "--output=cat", "--unit=foreground"]).stdout
+        assert "\nStopped.\n" in said
         owners = "for p in /proc/[0-9]*; do stat --format=%U $p; done"
         eventually(
             lambda: "alice" not in machine.run(["sh", "-c", owners]).stdout,

@@ -56,6 +56,7 @@ def test_fragments_count_in_lexicographic_order_and_only_python_files_do(layout:
     # What Emacs locks a file with.
     (layout.fragments / ".#20-b.py").symlink_to("root@machine.4711:1700000000")
     assert [f.name for f in layout.fragment_files()] == ["10-a.py", "20-b.py"]
+    assert [f.name for f in layout.ignored_files()] == ["30-c.py.off"]
     assert load(layout, Surroundings()).JupyterHub.admin_access == "b"
 
 
