@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
-    parser.set_defaults(command=lambda _: parser.print_help() or 2)
+    parser.set_defaults(command=partial(_teach, parser))
     commands = parser.add_subparsers(metavar="COMMAND")
 
     install = commands.add_parser(
@@ -109,6 +110,11 @@ def _parser() -> argparse.ArgumentParser:
     reload.add_argument("pid", type=int, help="process id of the hub")
     reload.set_defaults(command=_reload)
     return parser
+
+
+def _teach(parser: argparse.ArgumentParser, _: argparse.Namespace) -> int:
+    parser.print_help()
+    return 2
 
 
 def _about() -> str:
