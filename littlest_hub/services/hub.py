@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from littlest_hub.layout import Layout
 from littlest_hub.services.ports import Ports
-from littlest_hub.services.unit import Setting, Unit
+from littlest_hub.services.unit import SANDBOX, Setting, Unit
 
 # How the hub learns its surroundings; nothing of this is secret.
 PUBLIC_PORT = "LITTLEST_HUB_PUBLIC_PORT"
@@ -83,36 +83,21 @@ def service(layout: Layout, ports: Ports) -> Unit:
                     "CAP_SETUID CAP_SETGID CAP_AUDIT_WRITE CAP_DAC_READ_SEARCH",
                     "commands as a user (runuser … sbatch), PAM's audit record, PAM's shadow file",
                 ),
-                Setting("NoNewPrivileges", "yes"),
                 Setting("ProtectSystem", "strict"),
                 Setting(
                     "ReadWritePaths",
                     f"{layout.state} /run",
                     "/run: the environment files of user servers",
                 ),
-                Setting("ProtectHome", "yes"),
-                Setting("PrivateTmp", "yes"),
                 Setting("PrivateMounts", "yes"),
-                Setting("PrivateDevices", "yes"),
                 Setting("ProtectProc", "invisible"),
-                Setting("ProtectClock", "yes", "the kernel's interfaces are not its business"),
-                Setting("ProtectControlGroups", "yes"),
-                Setting("ProtectHostname", "yes"),
-                Setting("ProtectKernelLogs", "yes"),
-                Setting("ProtectKernelModules", "yes"),
-                Setting("ProtectKernelTunables", "yes"),
-                Setting("LockPersonality", "yes"),
-                Setting("RestrictNamespaces", "yes"),
-                Setting("RestrictRealtime", "yes"),
-                Setting("RestrictSUIDSGID", "yes"),
                 Setting(
                     "RestrictAddressFamilies",
                     "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
                     "netlink: PAM's audit record, and how the C library lists addresses",
                 ),
-                Setting("SystemCallArchitectures", "native"),
+                *SANDBOX,
                 Setting("SystemCallFilter", "@system-service"),
-                Setting("SystemCallErrorNumber", "EPERM", "refused calls fail, they do not kill"),
             ],
             "Install": [Setting("WantedBy", "multi-user.target")],
         },

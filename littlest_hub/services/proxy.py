@@ -10,7 +10,7 @@ import toml
 
 from littlest_hub.layout import Layout
 from littlest_hub.services.ports import Ports
-from littlest_hub.services.unit import Setting, Unit
+from littlest_hub.services.unit import SANDBOX, Setting, Unit
 
 # Names of traefik's entry points. traefik takes an inherited socket for the entry point that has
 # the socket's FileDescriptorName=; jupyterhub-traefik-proxy expects "http" and "auth_api".
@@ -179,32 +179,17 @@ def service(layout: Layout) -> Unit:
                     "CapabilityBoundingSet", "", "its ports are inherited: it needs no privilege"
                 ),
                 Setting("AmbientCapabilities", ""),
-                Setting("NoNewPrivileges", "yes"),
                 Setting("PrivateUsers", "yes"),
                 Setting("ProtectSystem", "strict", "it writes no file"),
-                Setting("ProtectHome", "yes"),
-                Setting("PrivateTmp", "yes"),
                 Setting("PrivateMounts", "yes"),
-                Setting("PrivateDevices", "yes"),
                 Setting("ProtectProc", "invisible", "it sees no other process"),
                 Setting("ProcSubset", "pid"),
-                Setting("ProtectClock", "yes", "the kernel's interfaces are not its business"),
-                Setting("ProtectControlGroups", "yes"),
-                Setting("ProtectHostname", "yes"),
-                Setting("ProtectKernelLogs", "yes"),
-                Setting("ProtectKernelModules", "yes"),
-                Setting("ProtectKernelTunables", "yes"),
-                Setting("LockPersonality", "yes"),
                 Setting("MemoryDenyWriteExecute", "yes"),
                 Setting("RemoveIPC", "yes"),
-                Setting("RestrictNamespaces", "yes"),
-                Setting("RestrictRealtime", "yes"),
-                Setting("RestrictSUIDSGID", "yes"),
                 Setting("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"),
-                Setting("SystemCallArchitectures", "native"),
+                *SANDBOX,
                 Setting("SystemCallFilter", "@system-service"),
                 Setting("SystemCallFilter", "~@privileged @resources"),
-                Setting("SystemCallErrorNumber", "EPERM", "refused calls fail, they do not kill"),
             ],
             "Install": [Setting("WantedBy", "multi-user.target")],
         },

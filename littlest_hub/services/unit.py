@@ -15,6 +15,27 @@ class Setting(NamedTuple):
     why: str = ""
 
 
+SANDBOX = (
+    Setting("NoNewPrivileges", "yes"),
+    Setting("ProtectHome", "yes"),
+    Setting("PrivateTmp", "yes"),
+    Setting("PrivateDevices", "yes"),
+    Setting("ProtectClock", "yes", "the kernel's interfaces are not its business"),
+    Setting("ProtectControlGroups", "yes"),
+    Setting("ProtectHostname", "yes"),
+    Setting("ProtectKernelLogs", "yes"),
+    Setting("ProtectKernelModules", "yes"),
+    Setting("ProtectKernelTunables", "yes"),
+    Setting("LockPersonality", "yes"),
+    Setting("RestrictNamespaces", "yes"),
+    Setting("RestrictRealtime", "yes"),
+    Setting("RestrictSUIDSGID", "yes"),
+    Setting("SystemCallArchitectures", "native"),
+    Setting("SystemCallErrorNumber", "EPERM", "refused calls fail, they do not kill"),
+)
+"""What neither of our services needs, systemd.exec(5)."""
+
+
 @dataclass(frozen=True)
 class Unit:
     """A unit file of ours."""
