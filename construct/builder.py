@@ -31,6 +31,12 @@ DECOMPRESSOR = "zstd"
 """The recipe that goes into the installer's header and into no environment."""
 OWN_FILES = ("littlest_hub", "pyproject.toml", "README.md", "LICENSE")
 CATALOGUE = "jupyterhub_config.d"
+VARIABLES = {
+    "LITTLEST_HUB_BASE": "base directory; /opt/littlest-hub if not given",
+    "LITTLEST_HUB_ADMIN": "login name of the first administrator",
+    "LITTLEST_HUB_PORT": "public port; 80 if not given, or the first free one from 8000",
+}
+"""What the installer's help says of the variables that the product's installation honours."""
 KINDS = ("native", "packages", "channel", "sources", "wheels")
 """What is kept in the cache here; machine images of the tests lie beside it."""
 UNUSED_S = 30 * 24 * 3600
@@ -247,6 +253,7 @@ class Builder:
             license=self.definition.license,
             script_env_variables=self.definition.script_env_variables,
             conclusion=self.definition.conclusion,
+            variables=VARIABLES,
         )
         name = f"{self.definition.name}-{self.definition.version}-Linux-x86_64.sh"
         return installer.write(payload, output / name)

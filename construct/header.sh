@@ -58,7 +58,12 @@ PAYLOAD_SIZE=@PAYLOAD_SIZE@
 PAYLOAD_SHA256=@PAYLOAD_SHA256@
 UNPACKED_SIZE=@UNPACKED_SIZE@
 PREFIX_LIMIT=@PREFIX_LIMIT@
+# The default prefix is $BASE_VARIABLE/$REST, if it has that form; both are empty if not.
+BASE_VARIABLE=@BASE_VARIABLE@
+REST=@REST@
+VARIABLES=@VARIABLES@
 
+OPTIONS=
 BATCH=0
 FORCE=0
 SKIP_SCRIPTS=0
@@ -70,11 +75,14 @@ usage() {
         '-b           batch mode: ask nothing, and take the license terms (if any) as accepted' \
         '-i           interactive mode: ask (the default)' \
         '-f           no error if the prefix exists: replace the installation in it' \
-        '-h           print this help and exit' \
+        '-h, --help   print this help and exit' \
         '-k           keep the package cache (accepted and without effect: none is made)' \
         "-p PREFIX    where to install; $PREFIX if not given" \
         '-s           skip the script that is run after the installation' \
         '-u           the same as -f: replace an existing installation, all of it or not at all'
+    if [ -n "$VARIABLES" ]; then
+        printf '\nvariables, as in NAME=VALUE sh %s:\n\n%s\n' "$INSTALLER" "$VARIABLES"
+    fi
 }
 
 # fail MESSAGE [HINT]
@@ -91,7 +99,9 @@ megabytes() {
 # --- what was asked for -------------------------------------------------------------------------
 
 read_options() {
-    while getopts bfhikp:su option; do
+    while getopts :bfhikp:su-: option; do
+        if [ "$option" = - ]; then option=-$OPTARG; fi
+        case "$option" in [bfiksu]) OPTIONS="$OPTIONS -$option" ;; esac
         case "$option" in
             b) BATCH=1 ;;
             i) BATCH=0 ;;
@@ -99,19 +109,44 @@ read_options() {
             k) ;;
             p) PREFIX=$OPTARG ;;
             s) SKIP_SCRIPTS=1 ;;
-            h)
+            h | -help)
                 usage
                 exit 2
                 ;;
-            *) fail "did not recognize option '$option', please try -h" ;;
+            :) fail "option '-$OPTARG' needs a value, please try -h" ;;
+            -*) fail "did not recognize option '-$option', please try -h" ;;
+            *) fail "did not recognize option '-$OPTARG', please try -h" ;;
         esac
     done
     shift $((OPTIND - 1))
     case "${1-}" in
         '') if [ $# -gt 0 ]; then fail 'an argument is empty, please try -h'; fi ;;
         [A-Za-z_]*=*) fail "unexpected argument '$1'" "Variables come first: $1 sh $INSTALLER ..." ;;
-        */* | .* | [~]*) fail "unexpected argument '$1'" "Did you mean -p $1 ?" ;;
-        *) fail "unexpected argument '$1'" "Did you mean -p DIRECTORY ? For all options, try -h" ;;
+        */* | .* | [~]*) fail "unexpected argument '$1'" "Did you mean $(command_for "$@") ?" ;;
+        *) fail "unexpected argument '$1'" "Did you mean $(command_for DIRECTORY) ? For all options, try -h" ;;
+    esac
+}
+
+# command_for DIRECTORY [OPTION...]: how to install there
+command_for() {
+    if [ -z "$REST" ]; then
+        echo "-p $1"
+        return
+    fi
+    base=${1%/"${REST%/*}"/*}
+    shift
+    echo "$BASE_VARIABLE=${base:-/} sh $INSTALLER$OPTIONS${*:+ $*}"
+}
+
+# Whether a script is run, and only in a prefix that ends in /REST.
+wants_rest() {
+    [ -n "$REST" ] && [ "$HAS_POST_INSTALL" = 1 ] && [ "$SKIP_SCRIPTS" = 0 ]
+}
+
+lacks_rest() {
+    case "/${PREFIX%/}" in
+        */"$REST") return 1 ;;
+        *) wants_rest ;;
     esac
 }
 
@@ -133,16 +168,20 @@ ask_yes_no() {
 ask_everything() {
     printf '\nWelcome to %s %s\n' "$NAME" "$VERSION"
     if [ "$HAS_LICENSE" = 1 ]; then ask_for_consent; fi
+    other=location
+    if wants_rest; then other="base directory, to install into its $REST"; fi
     ask "
 $NAME will be installed into this location:
 $PREFIX
 
   - press ENTER to confirm it
   - press CTRL-C to leave without installing
-  - or type another location
+  - or type another $other
 
 [$PREFIX] >>> "
-    if [ -n "$ANSWER" ]; then PREFIX=$(expanded "$ANSWER"); fi
+    if [ -z "$ANSWER" ]; then return; fi
+    PREFIX=$(expanded "$ANSWER")
+    if lacks_rest; then PREFIX=$PREFIX/$REST; fi
 }
 
 ask_for_consent() {
@@ -267,6 +306,10 @@ check_prefix_name() {
         fail "the prefix is too long: '$PREFIX' has $length bytes, and the limit is $PREFIX_LIMIT" \
             "(the first line of a script, \"#!PREFIX/$PYTHON\", may have 127)"
     fi
+    if lacks_rest; then
+        fail "the prefix '$PREFIX' does not end in /$REST" \
+            "Did you mean $(command_for "$PREFIX") ? Or -p ${PREFIX%/}/$REST"
+    fi
     PARENT=${PREFIX%/*}
     PARENT=${PARENT:-/}
     STAGING=${PARENT%/}/.${PREFIX##*/}.installing
@@ -301,7 +344,12 @@ check_parent() {
         fail "Could not create directory: '$PREFIX'." "'$ANCESTOR' is not a directory"
     fi
     if [ ! -w "$ANCESTOR" ]; then
-        fail "Could not create directory: '$PREFIX'." "'$ANCESTOR' cannot be written to by $(id -un)"
+        reason="'$ANCESTOR' cannot be written to by $(id -un)"
+        if [ "$(id -u)" -ne 0 ] && [ -n "$BASE_VARIABLE" ]; then
+            reason="$reason
+Use sudo, or a directory of your own: $(command_for "\$HOME/$NAME")"
+        fi
+        fail "Could not create directory: '$PREFIX'." "$reason"
     fi
 }
 

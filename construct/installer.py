@@ -33,6 +33,9 @@ ARCHITECTURES = {"linux-64": "x86_64", "linux-aarch64": "aarch64"}
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DEFAULT_PREFIX = re.compile(r"[A-Za-z0-9/._+@,=:${}-]+")
+_BASED_PREFIX = re.compile(
+    r"\$\{(?P<variable>[A-Za-z_][A-Za-z0-9_]*):-[^${}]+\}/+(?P<rest>[^${}]*[^${}/])/*"
+)
 _TOKEN = re.compile(r"@[A-Z_0-9]+@")
 _CHUNK_BYTES = 1 << 20
 
@@ -45,7 +48,9 @@ class Payload:
     with paths relative to the prefix and a `conda-meta/relocate.json` (see `relocate.py`).
     `zstd` is a static executable called as `zstd -d -c`; `python` the interpreter's path in the
     environment. `size_bytes` is what the unpacked environment takes on disk. `default_prefix` may
-    contain parameter expansions, as `${LITTLEST_HUB_BASE:-/opt/littlest-hub}/releases/1.0`.
+    contain parameter expansions. If it is just `${VARIABLE:-DIRECTORY}/REST`, as
+    `${LITTLEST_HUB_BASE:-/opt/littlest-hub}/releases/1.0`, then every prefix that `post_install`
+    is run in has to end in `/REST`. `variables` are those that the help lists, with a line each.
     """
 
     name: str
@@ -59,6 +64,7 @@ class Payload:
     post_install: str | None = None
     license: str | None = None
     script_env_variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
     conclusion: str = "installation finished."
     python: str = "bin/python3.13"
 
@@ -77,9 +83,9 @@ class Payload:
             )
         if not _DEFAULT_PREFIX.fullmatch(self.default_prefix) or "$(" in self.default_prefix:
             raise LittlestHubError(f"the default prefix is {self.default_prefix!r}")
-        for variable in self.script_env_variables:
+        for variable in (*self.script_env_variables, *self.variables):
             if not _VARIABLE.fullmatch(variable):
-                raise LittlestHubError(f"{variable!r} in script_env_variables is not a name")
+                raise LittlestHubError(f"{variable!r} is not the name of a variable")
 
 
 def write(payload: Payload, script: Path) -> Path:
@@ -173,6 +179,9 @@ def _rendered(
     header_size_bytes: int,
 ) -> bytes:
     exports = [f"export {k}={shlex.quote(v)}" for k, v in payload.script_env_variables.items()]
+    width = max(map(len, payload.variables), default=0) + 2
+    variables = [f"{name:<{width}}{text}" for name, text in payload.variables.items()]
+    based = _BASED_PREFIX.fullmatch(payload.default_prefix)
     values = {
         "NAME": shlex.quote(payload.name),
         "VERSION": shlex.quote(payload.version),
@@ -190,6 +199,9 @@ def _rendered(
         "PAYLOAD_SHA256": payload_sha256 or "0" * 64,
         "UNPACKED_SIZE": str(payload.size_bytes),
         "PREFIX_LIMIT": str(SHEBANG_LIMIT_BYTES - len(f"#!/{payload.python}")),
+        "BASE_VARIABLE": based["variable"] if based else "",
+        "REST": shlex.quote(based["rest"]) if based else "",
+        "VARIABLES": shlex.quote("\n".join(variables)),
         "DEFAULT_PREFIX": payload.default_prefix,
         "SCRIPT_ENV_VARIABLES": "\n".join(exports) or ":",
     }

@@ -15,6 +15,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -58,6 +59,13 @@ def payload(tmp_path_factory: pytest.TempPathFactory) -> Payload:
 def demo(payload: Payload, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small installer, with a script to run after it and without a license."""
     return builder.write(payload, tmp_path_factory.mktemp("demo") / "demo-1.0-Linux-x86_64.sh")
+
+
+@pytest.fixture(scope="session")
+def anywhere(payload: Payload, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small installer with a default prefix that says nothing about others."""
+    free = dataclasses.replace(payload, default_prefix="/opt/demo")
+    return builder.write(free, tmp_path_factory.mktemp("anywhere") / "anywhere.sh")
 
 
 @pytest.fixture(scope="session")
@@ -131,7 +139,7 @@ def run_where_mounted(script: Path, where: Path, options: str, then: str = "") -
     """
     commands = """
         mount -t tmpfs -o "$2" tmpfs "$1"
-        sh "$3" -b -p "$1/releases/1.0"
+        sh "$3" -b -s -p "$1/releases/1.0"
         code=$?
         cd "$1"
         eval "$4"
@@ -163,6 +171,17 @@ def contents_of(directory: Path) -> dict[str, bytes]:
     }
 
 
+def rest_of(script: Path) -> str:
+    """What a prefix of this installer ends in: `releases/VERSION`."""
+    found = re.search("/base/([^ ]+) if not", run(script, "-h", env=based_in("/base")).stdout)
+    assert found is not None
+    return found[1]
+
+
+def based_in(directory: Path | str) -> dict[str, str]:
+    return {"LITTLEST_HUB_BASE": str(directory)}
+
+
 def refused(done: Done, *messages: str, code: int = 1) -> None:
     """Assert that an installer ended with these lines on standard error and this code."""
     assert done.returncode == code, done
@@ -187,8 +206,11 @@ def checked_records(prefix: Path) -> int:
 # --- options ------------------------------------------------------------------------------------
 
 
-def test_help_is_printed_with_exit_code_2(script: Path, shell: list[str]) -> None:
-    done = run(script, "-h", shell=shell)
+@pytest.mark.parametrize("options", [["-h"], ["--help"], ["-b", "--help"]])
+def test_help_is_printed_with_exit_code_2(
+    script: Path, shell: list[str], options: list[str]
+) -> None:
+    done = run(script, *options, shell=shell)
     assert (done.returncode, done.stderr) == (2, "")
     assert done.stdout.startswith("usage: ")
     letters = {line[1] for line in done.stdout.splitlines() if line.startswith("-")}
@@ -200,19 +222,54 @@ def test_help_names_the_default_prefix_below_the_chosen_base(script: Path) -> No
     assert "/srv/physics/releases/" in done.stdout
 
 
-@pytest.mark.parametrize("options", [["-b", "-z"], ["--batch"], ["-m"], ["-b", "-p"]])
-def test_an_unknown_option_is_refused(script: Path, shell: list[str], options: list[str]) -> None:
+def test_help_lists_the_variables_with_a_line_each(payload: Payload, tmp_path: Path) -> None:
+    variables = {"DEMO_BASE": 'it\'s "here"', "DEMO_ADMINISTRATOR": "$USER"}
+    listed = dataclasses.replace(payload, variables=variables)
+    done = run(builder.write(listed, tmp_path / "listed.sh"), "-h")
+    assert done.stdout.endswith('\n\nDEMO_BASE           it\'s "here"\nDEMO_ADMINISTRATOR  $USER\n')
+
+
+def test_help_without_variables_ends_with_the_options(demo: Path) -> None:
+    assert "variables" not in run(demo, "-h").stdout
+
+
+@pytest.mark.parametrize("name", ["BASE", "ADMIN", "PORT"])
+def test_help_of_the_product_lists_its_variables(installer: Path, name: str) -> None:
+    assert f"\nLITTLEST_HUB_{name} " in run(installer, "-h").stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["-b", "-z"], "-z"),
+        (["-bz"], "-z"),
+        (["-m"], "-m"),
+        (["--batch"], "--batch"),
+        (["-b", "--prefix=/srv/hub"], "--prefix=/srv/hub"),
+    ],
+)
+def test_an_unknown_option_is_refused(
+    script: Path, shell: list[str], options: list[str], named: str
+) -> None:
     done = run(script, *options, shell=shell)
-    refused(done, "ERROR: did not recognize option '?', please try -h")
+    refused(done)
+    assert done.stderr == f"ERROR: did not recognize option '{named}', please try -h\n"
+
+
+def test_an_option_without_its_value_is_refused(script: Path, shell: list[str]) -> None:
+    done = run(script, "-b", "-p", shell=shell)
+    refused(done)
+    assert done.stderr == "ERROR: option '-p' needs a value, please try -h\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (["-b", "/srv/hub"], "Did you mean -p /srv/hub ?"),
-        (["/srv/hub", "-b"], "Did you mean -p /srv/hub ?"),
-        (["-b", "~/hub"], "Did you mean -p ~/hub ?"),
-        (["-b", "hub"], "Did you mean -p DIRECTORY ?"),
+        (["-b", "/srv/hub"], "Did you mean LITTLEST_HUB_BASE=/srv/hub sh {} -b ?"),
+        (["-u", "/srv/hub", "-b"], "Did you mean LITTLEST_HUB_BASE=/srv/hub sh {} -u -b ?"),
+        (["/srv/hub/releases/1"], "Did you mean LITTLEST_HUB_BASE=/srv/hub sh {} ?"),
+        (["-b", "~/hub"], "Did you mean LITTLEST_HUB_BASE=~/hub sh {} -b ?"),
+        (["-b", "hub"], "Did you mean LITTLEST_HUB_BASE=DIRECTORY sh {} -b ?"),
         (["-b", ""], "an argument is empty"),
         (["-b", "LITTLEST_HUB_BASE=/srv"], "Variables come first: LITTLEST_HUB_BASE=/srv sh "),
     ],
@@ -220,7 +277,14 @@ def test_an_unknown_option_is_refused(script: Path, shell: list[str], options: l
 def test_a_positional_argument_is_refused_with_what_was_probably_meant(
     script: Path, arguments: list[str], hint: str
 ) -> None:
-    refused(run(script, *arguments), "ERROR: ", "argument", hint)
+    refused(run(script, *arguments), "ERROR: ", "argument", hint.format(script))
+
+
+@pytest.mark.parametrize(("argument", "meant"), [("/srv/hub", "/srv/hub"), ("hub", "DIRECTORY")])
+def test_a_positional_argument_was_meant_as_the_prefix_where_any_will_do(
+    anywhere: Path, argument: str, meant: str
+) -> None:
+    refused(run(anywhere, "-b", argument), f"Did you mean -p {meant} ?")
 
 
 def test_the_file_runs_only_under_a_name_that_ends_in_sh(
@@ -336,9 +400,9 @@ def test_the_default_prefix_is_below_the_chosen_base(demo: Path, machine: Path) 
     ],
 )
 def test_a_relative_prefix_counts_from_the_current_directory(
-    demo: Path, machine: Path, shell: list[str], given: str, meant: str
+    anywhere: Path, machine: Path, shell: list[str], given: str, meant: str
 ) -> None:
-    done = run(demo, "-b", "-p", given, cwd=machine, shell=shell)
+    done = run(anywhere, "-b", "-p", given, cwd=machine, shell=shell)
     assert f"PREFIX={machine / meant}\n" in done.stdout
     assert (machine / meant / "bin/tool").read_text().startswith(f"#!{machine / meant}/bin")
 
@@ -383,7 +447,7 @@ def test_twenty_random_flipped_bytes_are_twenty_refusals(
         with copy.open("r+b") as stream:
             stream.seek(place)
             stream.write(flipped)
-        done = run(copy, "-b", "-p", prefix, cwd=machine)
+        done = run(copy, "-b", "-s", "-p", prefix, cwd=machine)
         assert done.returncode != 0, (place, flipped)
         assert files_in(machine) == ["copy.sh"], (place, flipped)
         with copy.open("r+b") as stream:
@@ -432,7 +496,7 @@ def test_a_truncated_download_is_refused(
     data = script.read_bytes()
     copy = machine / "copy.sh"
     copy.write_bytes(data[: int(len(data) * part)])
-    done = run(copy, "-b", "-p", prefix)
+    done = run(copy, "-b", "-s", "-p", prefix)
     assert done.returncode != 0
     assert files_in(machine) == ["copy.sh"]
     if part > 0.1:
@@ -606,32 +670,80 @@ def test_a_prefix_that_would_break_scripts_or_units_is_refused(
     assert files_in(machine) == []
 
 
-def test_letters_of_all_languages_may_be_in_a_prefix(demo: Path, machine: Path) -> None:
+def test_letters_of_all_languages_may_be_in_a_prefix(anywhere: Path, machine: Path) -> None:
     prefix = machine / "jürgen-Ωmega@x86_64+1,2=3"
-    assert run(demo, "-b", "-p", prefix, env={"LC_ALL": "C"}).returncode == 0
+    assert run(anywhere, "-b", "-p", prefix, env={"LC_ALL": "C"}).returncode == 0
     assert (
         subprocess.run([prefix / "bin/tool"], capture_output=True, check=True).stdout == b"works\n"
     )
 
 
-def test_the_longest_prefix_works_and_one_byte_more_is_refused(demo: Path, machine: Path) -> None:
+def test_the_longest_prefix_works_and_one_byte_more_is_refused(
+    anywhere: Path, machine: Path
+) -> None:
     limit = 127 - len("#!/bin/python3")
     if len(str(machine)) > limit - 10:
         missing("the temporary directory has too long a name")
     longest = machine / ("x" * (limit - len(str(machine)) - 1))
-    done = run(demo, "-b", "-p", f"{longest}y")
+    done = run(anywhere, "-b", "-p", f"{longest}y")
     refused(done, f"has {limit + 1} bytes, and the limit is {limit}")
     assert files_in(machine) == []
-    assert run(demo, "-b", "-p", longest).returncode == 0
+    assert run(anywhere, "-b", "-p", longest).returncode == 0
     assert (
         subprocess.run([longest / "bin/tool"], capture_output=True, check=True).stdout == b"works\n"
     )
 
 
+def test_a_prefix_that_the_script_cannot_use_is_refused_before_anything_is_unpacked(
+    script: Path, shell: list[str], machine: Path
+) -> None:
+    rest = rest_of(script)
+    done = run(script, "-b", "-u", "-p", f"{machine}/hub/", shell=shell)
+    refused(
+        done,
+        f"ERROR: the prefix '{machine}/hub' does not end in /{rest}",
+        f"Did you mean LITTLEST_HUB_BASE={machine}/hub sh {script} -b -u ?",
+        f"Or -p {machine}/hub/{rest}\n",
+    )
+    assert "Unpacking" not in done.stdout
+    assert files_in(machine) == []
+    other_release = run(script, "-b", "-p", machine / "hub/releases/0")
+    refused(other_release, f"Did you mean LITTLEST_HUB_BASE={machine}/hub sh ")
+
+
+def test_without_the_script_every_prefix_will_do(demo: Path, machine: Path) -> None:
+    assert run(demo, "-b", "-s", "-p", machine / "hub").returncode == 0
+    assert run(demo, "-s", stdin=f"{machine}/typed\n").returncode == 0
+    assert names_in(machine) == ["hub", "typed"]
+
+
+def test_an_installer_without_a_script_takes_every_prefix(
+    payload: Payload, machine: Path, tmp_path: Path
+) -> None:
+    plain = builder.write(dataclasses.replace(payload, post_install=None), tmp_path / "plain.sh")
+    assert run(plain, "-b", "-p", machine / "hub").returncode == 0
+    assert names_in(machine) == ["hub"]
+
+
+def test_a_user_who_cannot_write_to_the_default_prefix_is_told_of_another(script: Path) -> None:
+    need("root")
+    with tempfile.TemporaryDirectory(prefix="installer-") as scratch:
+        Path(scratch).chmod(0o755)
+        copy = Path(shutil.copy(script, scratch))
+        name = "demo" if "demo" in copy.name else "littlest-hub"
+        shell = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh"]
+        done = run(copy, "-b", shell=shell, env=based_in(f"{scratch}/base"))
+        refused(
+            done,
+            f"'{scratch}' cannot be written to by ",
+            f"Use sudo, or a directory of your own: LITTLEST_HUB_BASE=$HOME/{name} sh {copy} -b\n",
+        )
+
+
 def test_an_existing_prefix_is_refused(script: Path, machine: Path, prefix: Path) -> None:
     prefix.mkdir(parents=True)
     (prefix / "precious").touch()
-    done = run(script, "-b", "-p", prefix)
+    done = run(script, "-b", "-s", "-p", prefix)
     refused(
         done,
         f"ERROR: File or directory already exists: '{prefix}'",
@@ -1060,16 +1172,16 @@ def test_the_next_run_restores_the_old_installation_after_a_killed_update(
 
 
 def test_an_update_touches_nothing_that_is_no_installation(
-    demo: Path, machine: Path, prefix: Path
+    anywhere: Path, machine: Path, prefix: Path
 ) -> None:
     (machine / "precious").write_text("mine")
-    refused(run(demo, "-b", "-u", "-p", machine), "is not an installation")
-    assert run(demo, "-b", "-p", prefix).returncode == 0
+    refused(run(anywhere, "-b", "-u", "-p", machine), "is not an installation")
+    assert run(anywhere, "-b", "-p", prefix).returncode == 0
     (prefix / "envs").mkdir()
-    refused(run(demo, "-b", "-u", "-p", prefix), "has environments in it, which would be lost")
+    refused(run(anywhere, "-b", "-u", "-p", prefix), "has environments in it, which would be lost")
     link = machine / "hub"
     link.symlink_to(prefix)
-    refused(run(demo, "-b", "-u", "-p", link), "is a symbolic link", f"Use -p {prefix}")
+    refused(run(anywhere, "-b", "-u", "-p", link), "is a symbolic link", f"Use -p {prefix}")
     assert (machine / "precious").read_text() == "mine"
     assert link.is_symlink()
 
@@ -1126,6 +1238,28 @@ def test_interactive_mode_asks_for_the_location_and_passes_answers_on(
     assert "INSTALLER_UNATTENDED=0" in (prefix / "post_install.env").read_text().splitlines()
 
 
+def test_a_location_that_is_typed_is_a_base_directory_or_ends_as_the_default_does(
+    demo: Path, machine: Path
+) -> None:
+    prefix = machine / "releases/1.0"
+    for answer in (str(machine), f"{machine}/", str(prefix), f"{prefix}/", "releases/1.0"):
+        done = run(demo, stdin=f"{answer}\nx\n", cwd=machine)
+        assert done.returncode == 0, done
+        assert (
+            "  - or type another base directory, to install into its releases/1.0\n" in done.stdout
+        )
+        assert names_in(machine) == ["releases"]
+        assert names_in(prefix.parent) == ["1.0"]
+        shutil.rmtree(prefix.parent)
+
+
+def test_a_location_is_used_as_it_is_typed_where_any_will_do(anywhere: Path, machine: Path) -> None:
+    done = run(anywhere, stdin=f"{machine}/hub\nx\n")
+    assert done.returncode == 0, done
+    assert "  - or type another location\n" in done.stdout
+    assert names_in(machine) == ["hub"]
+
+
 def test_enter_confirms_the_location_that_was_given(
     demo: Path, machine: Path, prefix: Path
 ) -> None:
@@ -1139,7 +1273,7 @@ def test_a_location_may_name_the_home_directory(demo: Path, machine: Path, answe
         need("envsubst")
     done = run(demo, stdin=f"{answer}\nx\n", env={"HOME": str(machine)})
     assert done.returncode == 0, done
-    assert (machine / "hub/bin/tool").exists()
+    assert (machine / "hub/releases/1.0/bin/tool").exists()
 
 
 def test_the_license_is_shown_and_only_yes_or_no_is_an_answer(

@@ -119,6 +119,28 @@ def test_scripts_without_an_interpreter_get_the_shell(payload: Payload) -> None:
 
 
 @pytest.mark.parametrize(
+    ("default_prefix", "variable", "rest"),
+    [
+        ("${LITTLEST_HUB_BASE:-/opt/hub}/releases/1.0", "LITTLEST_HUB_BASE", "releases/1.0"),
+        ("${BASE:-/opt}//hub/", "BASE", "hub"),
+        ("/opt/hub", "", ""),
+        ("$HOME/hub", "", ""),
+        ("${BASE:-/opt/hub}", "", ""),
+        ("${BASE:-/opt/hub}/", "", ""),
+        ("${BASE:-/opt/hub}-1.0", "", ""),
+        ("${BASE:-$HOME}/hub", "", ""),
+        ("${BASE:-/opt}/${NAME:-hub}", "", ""),
+    ],
+)
+def test_what_a_prefix_ends_in_is_read_from_the_default_prefix(
+    payload: Payload, tmp_path: Path, default_prefix: str, variable: str, rest: str
+) -> None:
+    payload = dataclasses.replace(payload, default_prefix=default_prefix)
+    header = variables(installer.write(payload, tmp_path / "demo.sh"))
+    assert (header["BASE_VARIABLE"], header["REST"]) == (variable, rest)
+
+
+@pytest.mark.parametrize(
     "values",
     [
         {"name": "two words"},
@@ -127,6 +149,7 @@ def test_scripts_without_an_interpreter_get_the_shell(payload: Payload) -> None:
         {"default_prefix": "/opt/$(reboot)"},
         {"default_prefix": "/opt/two words"},
         {"script_env_variables": {"not a name": "x"}},
+        {"variables": {"not a name": "x"}},
     ],
 )
 def test_values_the_header_cannot_carry_are_refused(payload: Payload, values: Any) -> None:
