@@ -127,15 +127,21 @@ read_options() {
     esac
 }
 
+# base_of DIRECTORY: itself, or of a release in it the base directory
+base_of() {
+    base=${1%/"${REST%/*}"/*}
+    echo "${base:-/}"
+}
+
 # command_for DIRECTORY [OPTION...]: how to install there
 command_for() {
     if [ -z "$REST" ]; then
         echo "-p $1"
         return
     fi
-    base=${1%/"${REST%/*}"/*}
+    base=$(base_of "$1")
     shift
-    echo "$BASE_VARIABLE=${base:-/} sh $INSTALLER$OPTIONS${*:+ $*}"
+    echo "$BASE_VARIABLE=$base sh $INSTALLER$OPTIONS${*:+ $*}"
 }
 
 # Whether a script is run, and only in a prefix that ends in /REST.
@@ -181,7 +187,7 @@ $PREFIX
 [$PREFIX] >>> "
     if [ -z "$ANSWER" ]; then return; fi
     PREFIX=$(expanded "$ANSWER")
-    if lacks_rest; then PREFIX=$PREFIX/$REST; fi
+    if [ -n "$PREFIX" ] && lacks_rest; then PREFIX=$PREFIX/$REST; fi
 }
 
 ask_for_consent() {
@@ -307,8 +313,9 @@ check_prefix_name() {
             "(the first line of a script, \"#!PREFIX/$PYTHON\", may have 127)"
     fi
     if lacks_rest; then
+        base=$(base_of "$PREFIX")
         fail "the prefix '$PREFIX' does not end in /$REST" \
-            "Did you mean $(command_for "$PREFIX") ? Or -p ${PREFIX%/}/$REST"
+            "Did you mean $(command_for "$base") ? Or -p ${base%/}/$REST"
     fi
     PARENT=${PREFIX%/*}
     PARENT=${PARENT:-/}

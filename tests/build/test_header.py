@@ -708,7 +708,11 @@ def test_a_prefix_that_the_script_cannot_use_is_refused_before_anything_is_unpac
     assert "Unpacking" not in done.stdout
     assert files_in(machine) == []
     other_release = run(script, "-b", "-p", machine / "hub/releases/0")
-    refused(other_release, f"Did you mean LITTLEST_HUB_BASE={machine}/hub sh ")
+    refused(
+        other_release,
+        f"Did you mean LITTLEST_HUB_BASE={machine}/hub sh ",
+        f"Or -p {machine}/hub/{rest}\n",
+    )
 
 
 def test_without_the_script_every_prefix_will_do(demo: Path, machine: Path) -> None:
@@ -1251,6 +1255,11 @@ def test_a_location_that_is_typed_is_a_base_directory_or_ends_as_the_default_doe
         assert names_in(machine) == ["releases"]
         assert names_in(prefix.parent) == ["1.0"]
         shutil.rmtree(prefix.parent)
+
+
+def test_a_location_that_comes_to_nothing_is_refused(demo: Path) -> None:
+    need("envsubst")
+    refused(run(demo, stdin="$NOT_SET_ANYWHERE\nx\n"), "ERROR: the prefix is empty")
 
 
 def test_a_location_is_used_as_it_is_typed_where_any_will_do(anywhere: Path, machine: Path) -> None:
