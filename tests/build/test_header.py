@@ -880,8 +880,9 @@ def started(
     shell: str = "sh",
 ) -> Iterator[subprocess.Popen[str]]:
     """An installer that runs, in a process group of its own, and is gone afterwards."""
+    # Whoever ignores hang-ups (nohup) hands that down: the tests may have been started so.
     process = subprocess.Popen(
-        [shell, script, "-b", *options, "-p", prefix],
+        ["env", "--default-signal", shell, script, "-b", *options, "-p", prefix],
         env=os.environ | (env or {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -211,7 +211,8 @@ def test_a_signal_undoes_an_installation_though_nobody_hears_what_goes_wrong(
     # A pipe that nobody reads is what a terminal is that hung up.
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "littlest_hub", "install"]
+    # Whoever ignores hang-ups (nohup) hands that down: the tests may have been started so.
+    command = ["env", "--default-signal", sys.executable, "-m", "littlest_hub", "install"]
     installing = subprocess.Popen(
         [*command, "--root", str(root), "--prefix", str(prefix)],
         env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"},
