@@ -94,7 +94,11 @@ def uninstall(layout: Layout) -> str:
     Raises:
         LittlestHubError: something could not be stopped or removed.
     """
-    refuse_foreground_hub(layout)
+    with refuse_foreground_hub(layout) or contextlib.nullcontext():
+        return _uninstall(layout)
+
+
+def _uninstall(layout: Layout) -> str:
     machine = Machine(layout)
     is_served = machine.has_systemd and machine.knows_us
     if is_served:
@@ -132,11 +136,11 @@ def is_login_name(text: str) -> bool:
     return _LOGIN_NAME.fullmatch(text) is not None
 
 
-def first_fragment(admin: str) -> str:
+def first_fragment(layout: Layout, admin: str) -> str:
     """The fragment that lets the first person in, as administrator."""
     return f"""\
 # Who may log in. JupyterHub lets nobody in by default. This file is yours: the installer wrote it
-# once and will not touch it again. After a change: systemctl reload littlest-hub
+# once and will not touch it again. After a change: systemctl reload {layout.instance}
 c.Authenticator.admin_users = {{{admin!r}}}
 c.Authenticator.allowed_users = {{{admin!r}}}
 """
@@ -159,7 +163,7 @@ def _make_base(layout: Layout, prefix: Path, admin: str, undo: Undo) -> bool:
     fragment = layout.on_disk(layout.fragments) / FIRST_FRAGMENT
     if admin and not fragment.exists():
         undo.append(partial(fragment.unlink, missing_ok=True))
-        write(fragment, first_fragment(admin))
+        write(fragment, first_fragment(layout, admin))
     active = layout.on_disk(layout.hub)
     before = active.readlink() if active.is_symlink() else None
     if active.exists() and before is None:

@@ -116,7 +116,10 @@ def test_uninstalling_leaves_what_the_administrator_owns(tmp_path: Path) -> None
 @needs_root
 def test_another_base_directory_lives_beside_the_first(tmp_path: Path) -> None:
     install(*image(tmp_path), {})
-    install(*image(tmp_path, Path("/srv/physics")), {})
+    physics, prefix = image(tmp_path, Path("/srv/physics"))
+    install(physics, prefix, {"LITTLEST_HUB_ADMIN": "alice"})
+    fragment = physics.on_disk(physics.fragments) / "10-users.py"
+    assert "systemctl reload littlest-hub-physics\n" in fragment.read_text()
     etc = tmp_path / "etc/systemd/system"
     assert "ListenStream=80\n" in (etc / "littlest-hub-proxy.socket").read_text()
     assert "ListenStream=8000\n" in (etc / "littlest-hub-physics-proxy.socket").read_text()
@@ -312,9 +315,9 @@ def test_the_first_fragment_is_written_once_and_lets_the_administrator_in(tmp_pa
     layout, prefix = image(tmp_path)
     fragment = layout.on_disk(layout.fragments / "10-users.py")
     install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice\n"})
-    assert fragment.read_text() == first_fragment("alice")
+    assert fragment.read_text() == first_fragment(layout, "alice")
     install(layout, prefix, {"LITTLEST_HUB_ADMIN": "bob"})
-    assert fragment.read_text() == first_fragment("alice")
+    assert fragment.read_text() == first_fragment(layout, "alice")
 
 
 @pytest.mark.parametrize("admin", ["Alice", "a b", "a'", 'a"}', "-a", "a/b", "é", "a\nb"])
