@@ -25,9 +25,7 @@ from traitlets.config import Config
 from littlest_hub.config import Surroundings, load
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-
-FIRST_INHERITED = 3
-"""SD_LISTEN_FDS_START, sd_listen_fds(3)."""
+from littlest_hub.systemd import FIRST_INHERITED, inherited_sockets, notify
 
 PENDING_TIMEOUT_S = 60
 """How long a reload waits for servers that are starting or stopping."""
@@ -43,7 +41,7 @@ def serve(layout: Layout) -> None:
     Raises:
         LittlestHubError: a fragment fails.
     """
-    inherited = inherited_sockets()
+    inherited = [each.duplicate() for each in inherited_sockets()]
     address = inherited[0].getsockname()[:2] if inherited else None
     config = load(layout, Surroundings.of_unit(hub=address))
     LittlestHub.instance(loaded=config, inherited=inherited, service_of=layout)
@@ -68,27 +66,6 @@ def reload(layout: Layout, pid: int) -> None:
             time.sleep(0.05)
             continue
         raise LittlestHubError(f"Reload failed: {reason}", f"See: journalctl -u {layout.instance}")
-
-
-def inherited_sockets() -> list[socket.socket]:
-    """The listening sockets that systemd passed to this process (sd_listen_fds(3))."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        return []
-    number = int(os.environ.get("LISTEN_FDS", "0"))
-    # Duplicates, which may be closed: the originals stay open across exec.
-    return [socket.socket(fileno=os.dup(FIRST_INHERITED + index)) for index in range(number)]
-
-
-def notify(state: str) -> None:
-    """Tell systemd, if it is listening (sd_notify(3))."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        channel.connect(address)
-        channel.sendall(state.encode())
 
 
 class _Application(Application):  # type: ignore[misc]
@@ -146,7 +123,7 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         self.http_server.add_sockets(rest)
         if self.service_of:
             self.service_of.readiness.write_text(f"{os.getpid()} {time.monotonic_ns()}\n")
-        notify(f"READY=1\nSTATUS=JupyterHub answers at {self.hub.bind_url}")
+        notify("READY=1", f"STATUS=JupyterHub answers at {self.hub.bind_url}")
         if self.on_ready:
             self.on_ready()
 
@@ -166,7 +143,7 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         if self._reloading:
             return
         self._reloading = True
-        notify("RELOADING=1\nSTATUS=Reloading: waiting for servers that start or stop")
+        notify("RELOADING=1", "STATUS=Reloading: waiting for servers that start or stop")
         # From now on the proxy opens a new connection for each request, so that none is under way
         # on an old one when we close it.
         self.http_server.conn_params.no_keep_alive = True
@@ -182,6 +159,8 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         finally:
             # Through the `hub` link: it may lead to another release by now.
             python = str(self.service_of.hub / "bin" / "python3")
+            for index, _ in enumerate(self.inherited):
+                os.set_inheritable(FIRST_INHERITED + index, True)
             os.execv(python, [python, *sys.orig_argv[1:]])
 
     def _is_spawning(self) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from tornado.httpserver import HTTPServer
 
-from littlest_hub.hub import _taking_over, notify
+from littlest_hub.hub import _taking_over
+from littlest_hub.systemd import notify
 
 pytestmark = pytest.mark.unit
 

@@ -1,0 +1,107 @@
+"""What a service and systemd tell each other: sockets, readiness, status.
+
+The standard library only: a supervisor has to be there at once and weigh next to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, NoReturn
+
+FIRST_INHERITED = 3
+"""SD_LISTEN_FDS_START, sd_listen_fds(3)."""
+
+
+class Inherited(NamedTuple):
+    """A listening socket that systemd holds and has passed to us."""
+
+    name: str
+    """FileDescriptorName= of its unit."""
+    fd: int
+
+    def duplicate(self) -> socket.socket:
+        """The socket, which may be closed: the original stays open for the next process."""
+        return socket.socket(fileno=os.dup(self.fd))
+
+
+def inherited_sockets(environ: Mapping[str, str] = os.environ) -> list[Inherited]:
+    """The listening sockets that were passed to this process (sd_listen_fds(3)).
+
+    As with that function, no child inherits them from now on; `spawn` passes those it is given.
+    """
+    if environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    names = environ.get("LISTEN_FDNAMES", "").split(":")
+    number = int(environ.get("LISTEN_FDS", "0"))
+    names += ["unknown"] * (number - len(names))
+    inherited = [Inherited(names[index], FIRST_INHERITED + index) for index in range(number)]
+    for each in inherited:
+        os.set_inheritable(each.fd, False)
+    return inherited
+
+
+def spawn(
+    command: Sequence[str],
+    sockets: Sequence[Inherited] = (),
+    *,
+    environ: Mapping[str, str] = os.environ,
+    keep: Sequence[int] = (),
+) -> int:
+    """Start a child that inherits sockets as if systemd had started it; returns its process id.
+
+    Args:
+        command: absolute path and arguments.
+        sockets: what it listens at, in the order in which it finds them.
+        environ: its environment, to which the variables of sd_listen_fds(3) are added.
+        keep: further descriptors that stay open in it, under their own numbers; none below
+            FIRST_INHERITED + len(sockets).
+    """
+    pid = os.fork()
+    if pid == 0:
+        _become(command, sockets, environ, keep)
+    return pid
+
+
+def _become(
+    command: Sequence[str],
+    sockets: Sequence[Inherited],
+    environ: Mapping[str, str],
+    keep: Sequence[int],
+) -> NoReturn:
+    try:
+        # Out of the way first: a target number may be another socket's number.
+        high = [os.dup(each.fd) for each in sockets]
+        first_free = FIRST_INHERITED + len(sockets)
+        while any(fd < first_free for fd in high):
+            high = [fd if fd >= first_free else os.dup(fd) for fd in high]
+        for number, fd in enumerate(high, FIRST_INHERITED):
+            os.dup2(fd, number, inheritable=True)
+        for fd in keep:
+            os.set_inheritable(fd, True)
+        listen = {
+            "LISTEN_PID": str(os.getpid()),
+            "LISTEN_FDS": str(len(sockets)),
+            "LISTEN_FDNAMES": ":".join(each.name for each in sockets),
+        }
+        os.execve(command[0], list(command), {**environ, **listen})
+    except OSError as error:
+        os.write(2, f"{command[0]}: {error.strerror}\n".encode())
+    os._exit(127)
+
+
+def notify(*state: str) -> None:
+    """Tell systemd, if it is listening (sd_notify(3)).
+
+    Args:
+        state: assignments such as "READY=1"; a line break in one becomes a space.
+    """
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        channel.connect(address)
+        channel.sendall("\n".join(" ".join(line.split("\n")) for line in state).encode())
