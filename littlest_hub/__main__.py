@@ -10,12 +10,11 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from littlest_hub import __version__
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.install import ENDING_SIGNALS
 from littlest_hub.layout import DEFAULT_BASE, Layout, release_of_this_interpreter
+from littlest_hub.signals import end_on_signals
 
 _ABOUT = """\
 A minimal JupyterHub distribution: one base directory, drop-in fragments, systemctl reload.
@@ -33,7 +32,7 @@ Without root and systemd:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 done, 1 refused or failed, 2 wrong usage."""
     options = _parser().parse_args(arguments)
-    _end_on_signals()
+    end_on_signals()
     try:
         return int(options.command(options) or 0)
     except LittlestHubError as error:
@@ -103,8 +102,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--port", type=int, help="where to listen (default: a free one from 8000)")
     run.set_defaults(command=_run)
 
-    serve = commands.add_parser("serve", help="the hub itself (its unit runs this)")
+    serve = commands.add_parser("serve", help="the hub and its supervisor (its unit runs this)")
     serve.set_defaults(command=_serve)
+
+    serve_hub = commands.add_parser("serve-hub", help="one hub (the supervisor runs this)")
+    serve_hub.add_argument("--fragments", type=Path, help="a copy of the fragments to use")
+    serve_hub.set_defaults(command=_serve_hub)
 
     reload = commands.add_parser("reload", help="check, then renew the hub (its unit runs this)")
     reload.add_argument("pid", type=int, help="process id of the hub")
@@ -188,9 +191,22 @@ def _run(options: argparse.Namespace) -> None:
 
 def _serve(options: argparse.Namespace) -> None:
     _enter_release()
-    from littlest_hub.hub import serve
+    from littlest_hub.supervisor import supervise
 
-    serve(Layout.of_this_release())
+    supervise(Layout.of_this_release())
+
+
+def _serve_hub(options: argparse.Namespace) -> None:
+    from littlest_hub.supervisor import Control
+
+    # It is the supervisor who is told to reload; this is for whoever signals the whole unit. Not
+    # SIG_IGN, which what we start would inherit.
+    signal.signal(signal.SIGHUP, lambda *_: None)
+    control = Control.of_this_process()
+    with control.telling_failure():
+        from littlest_hub.hub import serve
+
+        serve(Layout.of_this_release(), control, options.fragments)
 
 
 def _enter_release() -> None:
@@ -206,30 +222,18 @@ def _enter_release() -> None:
 
 def _reload(options: argparse.Namespace) -> None:
     from littlest_hub.check import check
-    from littlest_hub.hub import reload
+    from littlest_hub.supervisor import reload
+    from littlest_hub.systemd import notify
 
     layout = Layout.of_this_release()
     problems = check(layout)
     if problems:
+        more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
+        notify(f"STATUS=Not reloaded: {problems[0]}{more}")
         raise LittlestHubError(
             "\n".join(map(str, problems)), "Not reloaded: the hub goes on as it was."
         )
     reload(layout, options.pid)
-
-
-def _end_on_signals() -> None:
-    """Ctrl-C, a shutdown and a lost connection end a command in the same way."""
-    for number in ENDING_SIGNALS:
-        # nohup(1) and shells ignore some on our behalf.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    # Once only: what undoes an installation must not be interrupted in its turn.
-    for ending in ENDING_SIGNALS:
-        signal.signal(ending, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
