@@ -221,6 +221,8 @@ def _enter_release() -> None:
 
 
 def _reload(options: argparse.Namespace) -> None:
+    # Whoever serves has the processor first.
+    os.nice(10)
     from littlest_hub.check import check
     from littlest_hub.supervisor import reload
     from littlest_hub.systemd import notify

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import tornado.tcpserver as tcpserver
+from jinja2 import BytecodeCache, Environment, FileSystemLoader, TemplateError
+from jinja2.bccache import Bucket
 from jupyterhub import orm
 from jupyterhub.app import JupyterHub
 from jupyterhub.log import CoroutineLogFormatter
@@ -38,6 +40,8 @@ SLOW_TIMEOUT_S = 5
 REQUESTS_TIMEOUT_S = 2
 """How long, when it takes no more requests, it waits for those that are being answered."""
 SLOW_S = 0.1
+
+_FIRST_PAGES = ("page.html", "login.html", "home.html", "spawn_pending.html", "error.html")
 
 
 def serve(layout: Layout, control: Control, fragments: Path | None = None) -> None:
@@ -95,6 +99,21 @@ class _JournalFormatter(CoroutineLogFormatter):  # type: ignore[misc]
         return "\n".join(f"<{priority}>{line}" for line in text.splitlines())
 
 
+class _CompiledTemplates(BytecodeCache):
+    """What templates were compiled to, for all of JupyterHub's environments."""
+
+    def __init__(self) -> None:
+        self._code: dict[tuple[bool, str], bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        code = self._code.get((bucket.environment.is_async, bucket.key))
+        if code:
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.environment.is_async, bucket.key] = bucket.bytecode_to_string()
+
+
 class _LastComplaint(logging.Handler):
     """Remembers what JupyterHub said before it gave up with no more than an exit code."""
 
@@ -129,12 +148,28 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     def init_db(self) -> None:
         """Wait for our turn, then open the database: the first thing that two hubs cannot share."""
         if self.control:
-            _warm_up()
+            self._warm_up()
             self.control.say("prepared")
             if self.control.hear() != "go":
                 raise LittlestHubError("the supervisor is gone")
         database.prepare(self.layout)
         super().init_db()
+
+    def _warm_up(self) -> None:
+        """Do what the first requests would wait for, while another hub still serves."""
+        configure_mappers()
+        orm.new_session_factory("sqlite:///:memory:")().query(orm.User).all()
+        options: dict[str, Any] = self.jinja_environment_options
+        options.setdefault("bytecode_cache", _CompiledTemplates())
+        loader = FileSystemLoader([*self.template_paths, *self._template_paths_default()])
+        for is_async in (True, False):
+            environment = Environment(
+                loader=loader, enable_async=is_async, **{"autoescape": True, **options}
+            )
+            for page in _FIRST_PAGES:
+                # One that is broken fails when it is asked for.
+                with contextlib.suppress(TemplateError):
+                    environment.get_template(page)
 
     def init_tornado_application(self) -> None:
         self.tornado_application = _Application(self.handlers, **self.tornado_settings)
@@ -212,12 +247,6 @@ async def _settle(is_busy: Callable[[], bool], timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while is_busy() and time.monotonic() < deadline:
         await asyncio.sleep(0.01)
-
-
-def _warm_up() -> None:
-    """Do what would otherwise be done by the first query, while another hub still serves."""
-    configure_mappers()
-    orm.new_session_factory("sqlite:///:memory:")().query(orm.User).all()
 
 
 @contextlib.contextmanager

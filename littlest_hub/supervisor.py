@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import shutil
 import signal
@@ -51,6 +52,8 @@ RELOAD_TIMEOUT_S = 225
 _CONTROL = "LITTLEST_HUB_CONTROL"
 _TAKEN_OVER = "LITTLEST_HUB_TAKEN_OVER"
 _MESSAGE_BYTES = 8192
+_REASON_LENGTH = 500
+_PREPARING, _SERVING = 10, 0
 _SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 
 
@@ -183,8 +186,8 @@ class Control:
 
 def describe(error: BaseException) -> str:
     """An exception as one line."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:_REASON_LENGTH]}".removesuffix(": ")
 
 
 def kept_fragments(layout: Layout, pid: int | str) -> Path:
@@ -332,10 +335,14 @@ class _Supervisor:
             pid = spawn(command, self._sockets, environ=environ, keep=[theirs.fileno()])
         hub = _Hub(pid, ours, release)
         self._children.append(hub)
+        if len(self._children) > 1:
+            # Whoever serves has the processor first.
+            _prioritize(hub, _PREPARING)
         self._expect(hub, "prepared", PREPARE_TIMEOUT_S)
         return hub
 
     def _going(self, hub: _Hub) -> _Hub:
+        _prioritize(hub, _SERVING)
         with contextlib.suppress(OSError):
             hub.channel.send(_datagram("go"))
         status = self._expect(hub, "ready", START_TIMEOUT_S)
@@ -358,16 +365,17 @@ class _Supervisor:
             HubFailedError: it said why not, it ended, or it took too long; it is gone.
         """
         deadline = time.monotonic() + timeout_s
-        while heard := self._hear(hub, deadline):
+        reason = ""
+        while not reason and (heard := self._hear(hub, deadline)):
             if heard[0] == word:
                 return heard[1]
-            if heard[0] == "failed":
-                self._end(hub)
-                raise HubFailedError(heard[1])
-        if time.monotonic() >= deadline:
-            self._end(hub)
-            raise HubFailedError(f"a new hub was not {word} within {timeout_s} s")
-        raise HubFailedError(f"a new hub {self._end(hub)} before it was {word}")
+            reason = heard[1] if heard[0] == "failed" else ""
+        is_late = time.monotonic() >= deadline
+        ended = self._end(hub)
+        self._forget(hub)
+        late = f"a new hub was not {word} within {timeout_s} s"
+        early = f"a new hub {ended} before it was {word}"
+        raise HubFailedError(reason or (late if is_late else early))
 
     def _hear(self, hub: _Hub, deadline: float | None = None) -> tuple[str, str] | None:
         """What a hub says next.
@@ -453,6 +461,13 @@ class _Supervisor:
         hub = _Hub(pid, channel, release_of_this_interpreter())
         self._children.append(hub)
         return hub
+
+
+def _prioritize(hub: _Hub, niceness: int) -> None:
+    """Set how much of a busy processor a hub gets, if it can be undone (LimitNICE= of the unit)."""
+    if resource.getrlimit(resource.RLIMIT_NICE)[1] >= 20:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, hub.pid, niceness)
 
 
 def _datagram(word: str, text: str = "") -> bytes:
