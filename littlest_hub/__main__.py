@@ -10,11 +10,12 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 from littlest_hub import __version__
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.interruption import ENDING_SIGNALS
 from littlest_hub.layout import DEFAULT_BASE, Layout, release_of_this_interpreter
-from littlest_hub.signals import end_on_signals
 
 _ABOUT = """\
 A minimal JupyterHub distribution: one base directory, drop-in fragments, systemctl reload.
@@ -32,7 +33,7 @@ Without root and systemd:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 done, 1 refused or failed, 2 wrong usage."""
     options = _parser().parse_args(arguments)
-    end_on_signals()
+    _end_on_signals()
     try:
         return int(options.command(options) or 0)
     except LittlestHubError as error:
@@ -236,6 +237,21 @@ def _reload(options: argparse.Namespace) -> None:
             "\n".join(map(str, problems)), "Not reloaded: the hub goes on as it was."
         )
     reload(layout, options.pid)
+
+
+def _end_on_signals() -> None:
+    """Ctrl-C, a shutdown and a lost connection end a command in the same way."""
+    for number in ENDING_SIGNALS:
+        # nohup(1) and shells ignore some on our behalf.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # Once only: what undoes an installation must not be interrupted in its turn.
+    for ending in ENDING_SIGNALS:
+        signal.signal(ending, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ from typing import TextIO
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.files import hold, link, write
+from littlest_hub.interruption import ENDING_SIGNALS
 from littlest_hub.layout import Layout
 from littlest_hub.machine import Machine
 from littlest_hub.services.ports import Ports, choose
-from littlest_hub.signals import ENDING_SIGNALS
 
 FIRST_FRAGMENT = "10-users.py"
 

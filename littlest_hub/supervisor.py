@@ -186,6 +186,8 @@ class Control:
 
 def describe(error: BaseException) -> str:
     """An exception as one line."""
+    # What the database's driver said, without the query.
+    error = getattr(error, "orig", None) or error
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:_REASON_LENGTH]}".removesuffix(": ")
 
@@ -439,7 +441,8 @@ class _Supervisor:
     def _hand_over(self, hub: _Hub) -> None:
         """Go on as the supervisor of the release that serves now: the same process, its code."""
         python = str(hub.release / "bin" / "python3")
-        os.environ[_TAKEN_OVER] = f"{hub.pid} {hub.channel.fileno()} {int(self._hangup)}"
+        state = (hub.pid, hub.channel.fileno(), int(self._hangup), hub.release)
+        os.environ[_TAKEN_OVER] = " ".join(map(str, state))
         for number in (hub.channel.fileno(), *(each.fd for each in self._sockets)):
             os.set_inheritable(number, True)
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -454,11 +457,11 @@ class _Supervisor:
         state = os.environ.pop(_TAKEN_OVER, "")
         if not state:
             return None
-        pid, fd, hangup = map(int, state.split())
-        channel = socket.socket(fileno=fd)
+        pid, fd, hangup, release = state.split(" ", 3)
+        channel = socket.socket(fileno=int(fd))
         channel.set_inheritable(False)
-        self._hangup = bool(hangup)
-        hub = _Hub(pid, channel, release_of_this_interpreter())
+        self._hangup = hangup != "0"
+        hub = _Hub(int(pid), channel, Path(release))
         self._children.append(hub)
         return hub
 
