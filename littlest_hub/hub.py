@@ -139,11 +139,15 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         _JournalFormatter if "JOURNAL_STREAM" in os.environ else CoroutineLogFormatter
     )
 
+    _complaint = _LastComplaint(logging.ERROR)
+
     def load_config_file(self, *args: Any, **kwargs: Any) -> None:
-        self._complaint = _LastComplaint(logging.ERROR)
-        self.log.addHandler(self._complaint)
         config: Config = self.loaded
         self.update_config(config)
+
+    def init_logging(self) -> None:
+        super().init_logging()
+        self.log.addHandler(self._complaint)
 
     def init_db(self) -> None:
         """Wait for our turn, then open the database: the first thing that two hubs cannot share."""
