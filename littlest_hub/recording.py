@@ -52,16 +52,22 @@ class RecordingConfig(Config):  # type: ignore[misc]
             dict.__setitem__(self, key, RecordingConfig())
             self[key].update(value)
             return
+        # c.A.b |= … sets what it has changed in place: the change is what counts.
+        is_same = key in self and dict.__getitem__(self, key) is value and key in self._touches
         super().__setitem__(key, value)
+        if is_same and isinstance(value, (list, dict, set)):
+            return
         place = _place_now()
-        self._touches[key] = [_Touch(place, None)] if place else []
+        # What we complete ourselves is still the fragment's.
+        if place:
+            self._touches[key] = [_Touch(place, None)]
 
     def update(self, *args: Any, **kwds: Any) -> None:
         for key, value in dict(*args, **kwds).items():
             is_plain = is_section(key) and isinstance(value, dict)
             self[key] = Config(value) if is_plain else value
 
-    def __ior__(self, other: Mapping[str, Any]) -> RecordingConfig:  # type: ignore[misc,override]
+    def __ior__(self, other: Mapping[str, Any]) -> RecordingConfig:
         self.update(other)
         return self
 
@@ -69,6 +75,10 @@ class RecordingConfig(Config):  # type: ignore[misc]
         if key not in self:
             self[key] = default
         return self[key]
+
+    def first_place(self, key: str) -> Place | None:
+        """Where a fragment first mentioned a key."""
+        return next((touch.place for touch in self._touches.get(key, ())), None)
 
     def place(self, key: str, element: Any = None) -> Place | None:
         """Where a value, or an element of it, comes from; None: not from a fragment.
@@ -107,9 +117,8 @@ def place_of(error: BaseException, fragment: Path) -> Place:
     found = Place(str(fragment), 1)
     for frame, line in _frames(error.__traceback__):
         found = _place(frame, line) or found
-    if not error.__traceback__ or isinstance(error, (UnicodeDecodeError, ValueError)):
-        is_loading = found == Place(str(fragment), 1)
-        return Place(str(fragment), _unreadable_line(fragment)) if is_loading else found
+    if isinstance(error, (SyntaxError, ValueError)) and found == Place(str(fragment), 1):
+        return Place(str(fragment), _unreadable_line(fragment))
     return found
 
 

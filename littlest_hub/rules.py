@@ -60,7 +60,7 @@ def _lets_in(trait: str) -> bool:
 
 def names_that_nobody_can_have(settings: Settings) -> Iterator[Problem]:
     """Users that Authenticator.username_pattern refuses: the hub would not start."""
-    cls = settings.chosen["Authenticator"]
+    cls: Any = settings.chosen["Authenticator"]
     authenticator = cls.__new__(cls)
     pattern = settings.get("Authenticator", "username_pattern")
     authenticator.username_pattern = pattern.value
@@ -79,7 +79,7 @@ def names_of_one_letter(settings: Settings) -> Iterator[Problem]:
         letters = sorted(name for name in setting.value or () if len(str(name)) == 1)
         if len(letters) > 1:
             yield from setting.error(
-                f'found the single letters {"".join(letters)!r}; expected names, such as'
+                f"found the single letters {''.join(letters)!r}; expected names, such as"
                 ' {"alice"}: set("alice") and update("alice") are sets of letters',
                 letters[0],
             )
@@ -258,7 +258,9 @@ def half_a_certificate(settings: Settings) -> Iterator[Problem]:
     if key.value and not certificate.value:
         yield from key.error("found a key without JupyterHub.ssl_cert; expected both")
     elif certificate.value and not key.value:
-        yield from certificate.error("found a certificate without JupyterHub.ssl_key; expected both")
+        yield from certificate.error(
+            "found a certificate without JupyterHub.ssl_key; expected both"
+        )
     elif key.value and certificate.value and all(_is_readable(s.value) for s in (key, certificate)):
         try:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -335,8 +337,8 @@ def _unwritable(settings: Settings, setting: Setting, file: Path) -> Iterator[Pr
         real = directory.resolve()
         if not any(real.is_relative_to(path) for path in writable):
             yield from setting.error(
-                f"the hub's unit may not write in {directory}; expected {layout.state}, or a drop-in"
-                f" with ReadWritePaths={directory} (systemctl edit {layout.hub_service})"
+                f"the hub's unit may not write in {directory}; expected {layout.state}, or a"
+                f" drop-in with ReadWritePaths={directory} (systemctl edit {layout.hub_service})"
             )
     elif directory.stat().st_uid != os.geteuid() and not directory.stat().st_mode & stat.S_IWOTH:
         yield from setting.error(f"{directory} is not ours to write to")
@@ -548,7 +550,7 @@ def limits_too_small_to_start(settings: Settings) -> Iterator[Problem]:
 
 
 def _size(settings: Settings, setting: Setting) -> float | None:
-    cls = settings.chosen["Spawner"]
+    cls: Any = settings.chosen["Spawner"]
     trait = cls.class_traits()[setting.name.rpartition(".")[2]]
     value = trait._validate(cls.__new__(cls), setting.value)
     return value if isinstance(value, (int, float)) else None

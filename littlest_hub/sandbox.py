@@ -244,9 +244,7 @@ def _confine() -> None:
     # Linux 5.12; there is no other way to have all mounts in one step.
     _succeed(
         "mount_setattr",
-        _libc.syscall(
-            _MOUNT_SETATTR, _AT_FDCWD, b"/", _AT_RECURSIVE, attributes, len(attributes)
-        ),
+        _libc.syscall(_MOUNT_SETATTR, _AT_FDCWD, b"/", _AT_RECURSIVE, attributes, len(attributes)),
     )
     # Sockets that take orders: systemd's, D-Bus's, Docker's.
     _mount("none", "/run", "tmpfs", _MS_RDONLY)

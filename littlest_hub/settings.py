@@ -70,7 +70,7 @@ class Settings:
         for name in (parent.__name__ for parent in cls.__mro__):
             section = self.config.get(name)
             if isinstance(section, RecordingConfig) and key in section:
-                value = dict.__getitem__(section, key)
+                value: Any = dict.__getitem__(section, key)
                 if isinstance(value, LazyConfigValue):
                     value = value.get_value(default)
                 return Setting(f"{name}.{key}", value, section)
@@ -82,20 +82,21 @@ class Settings:
         return found.get(key) if isinstance(found, RecordingConfig) else None
 
     @staticmethod
-    def _default(cls: type[Any], key: str) -> Any:
+    def _default(cls: Any, key: str) -> Any:
         with contextlib.suppress(Exception), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return getattr(cls.__new__(cls), key)
         return None
 
 
-def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+def did_you_mean(name: str, candidates: Iterable[str], cutoff: float = 0.6) -> str:
     """The end of a sentence about a name that there is not."""
     candidates = list(candidates)
-    close = difflib.get_close_matches(name, candidates, n=1)
+    close = difflib.get_close_matches(name, candidates, n=1, cutoff=cutoff)
     if not close:
         lower = {candidate.lower(): candidate for candidate in candidates}
         close = [
-            lower[each] for each in difflib.get_close_matches(name.lower(), list(lower), n=1)
+            lower[each]
+            for each in difflib.get_close_matches(name.lower(), list(lower), n=1, cutoff=cutoff)
         ]
     return f"; did you mean {close[0]!r}?" if close else ""

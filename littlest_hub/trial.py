@@ -113,9 +113,11 @@ def run(request: Mapping[str, Any], report: int) -> None:
     say(running="")
     with contextlib.suppress(Exception):
         complete(config)
-    for problem in sorted(set(judge(config, request))):
-        # Without a file that failed, others look contradictory that are not.
-        if not (failed and problem.is_warning):
+    problems = set(judge(config, request))
+    failed = failed or not all(problem.is_warning for problem in problems)
+    for problem in sorted(problems):
+        # What is wrong makes other things look odd that are not; first things first.
+        if not (failed and problem.is_warning and not problem.line):
             say(problem=asdict(problem))
     say(done=True)
 
@@ -226,23 +228,21 @@ def judge(config: RecordingConfig, facts: Mapping[str, Any]) -> Iterator[Problem
         try:
             chosen[role.__name__] = _class(name, role, value)
         except (TraitError, ValueError) as error:
-            place = config.JupyterHub.place(name)
+            place: Place | None = config.JupyterHub.place(name)
             unresolved.add(str(value).rpartition(".")[2])
             if place:
                 yield Problem(*place, f"JupyterHub.{name}: {error}")
             chosen[role.__name__] = role
     known = {cls.__name__: cls for cls in subclasses(Configurable)}
-    for problem in _sections(config, config, (), known, chosen, unresolved):
-        yield problem
+    yield from _sections(config, config, (), known, chosen, unresolved)
     settings = Settings(config, chosen, facts)
     for rule in rules.RULES:
         try:
             yield from rule(settings)
         except Exception as error:
             # Values of a wrong type are reported already; a rule may stumble over them.
-            if os.environ.get("LITTLEST_HUB_DEBUG"):
-                raise
-            logging.getLogger(__name__).debug("%s: %r", rule.__name__, error)
+            text = f"{rule.__name__.replace('_', ' ')}: not checked ({error!r})"
+            yield Problem(facts["fragments"], 0, text, is_warning=True)
 
 
 def _sections(
@@ -259,7 +259,7 @@ def _sections(
                 inner = (config, values[key], (*path, key), known, chosen, unresolved)
                 yield from _sections(*inner)
             continue
-        place = values.place(key)
+        place = values.place(key) if path else values.first_place(key)
         if place is None:
             continue
         section = path[-1] if path else ""
@@ -269,7 +269,9 @@ def _sections(
             yield Problem(*place, f"c.{key}: there is no class {key!r}{hint}")
         elif section not in known:
             if section not in unresolved:
-                yield Problem(*place, f"{where}: there is no class {section!r}{_who(section, known)}")
+                yield Problem(
+                    *place, f"{where}: there is no class {section!r}{_who(section, known)}"
+                )
         elif key not in known[section].class_traits(config=True):
             yield Problem(*place, f"{where}: {_no_such(section, key, known, chosen)}")
         else:
@@ -352,7 +354,7 @@ def _complete(cls: type[Any], key: str, lazy: Any) -> tuple[Any, str]:
     return lazy.get_value(default), ""
 
 
-def default_of(cls: type[Any], key: str) -> Any:
+def default_of(cls: Any, key: str) -> Any:
     """A setting's default, without an object of the class; None if it takes one."""
     with contextlib.suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -440,7 +442,7 @@ def _class(name: str, role: type[Any], value: Any) -> type[Any]:
         while reason.__cause__ or reason.__context__:
             reason = reason.__cause__ or reason.__context__ or reason
         package = _PACKAGES.get(value.rpartition(".")[2])
-        hint = did_you_mean(value, names)
+        hint = did_you_mean(value, names, cutoff=0.85)
         if isinstance(reason, ModuleNotFoundError) and reason.name == module and not hint:
             hint = f"; the package {package or module} is not installed in the hub environment"
         raise ValueError(f"cannot use {value!r}: {_text(name, value, reason)}{hint}") from error
@@ -478,9 +480,10 @@ def _no_such(
         return f"{key} of {section} is not a setting"
     text = f"{section} has no such setting"
     close = difflib.get_close_matches(key, traits, n=1, cutoff=0.8)
-    for role, cls in chosen.items():
+    for cls in chosen.values():
         if not close and key in cls.class_traits(config=True):
-            return f"{text}; did you mean 'c.{role}.{key}'?"
+            owner = next(c.__name__ for c in reversed(cls.__mro__) if key in vars(c))
+            return f"{text}; did you mean 'c.{owner}.{key}'?"
     return text + did_you_mean(key, traits)
 
 
