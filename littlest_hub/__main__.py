@@ -94,6 +94,61 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.set_defaults(command=_check)
 
+    backup = commands.add_parser(
+        "backup",
+        help="database, fragments, state and drop-ins in one file, while the hub runs",
+        description="Write one compressed tar (0600) with all that makes this hub this hub:"
+        " database, fragments, state/ and drop-ins of its units; no releases, no homes. An existing"
+        " file is never replaced.",
+    )
+    backup.add_argument(
+        "file",
+        type=Path,
+        nargs="?",
+        help="a new file, a directory, or - for standard output"
+        " (default: a new file in BASE/state/backups)",
+    )
+    backup.add_argument(
+        "--secrets",
+        action="store_true",
+        help="with cookie secret and private keys: restored elsewhere, everybody stays logged in;"
+        " and whoever has the file can be anybody",
+    )
+    backup.set_defaults(command=_backup)
+
+    restore = commands.add_parser(
+        "restore",
+        help="put a backup in the place of what is there",
+        description="Verify a backup, show what it would change, ask, and change all of it or"
+        " nothing. Requests wait while the hub restarts; user servers go on. What was there is kept"
+        " in BASE/state/backups/before-restore-*, itself a backup. To move a hub: install the same"
+        " or a later release on the new machine, under any base directory, and restore there.",
+    )
+    restore.add_argument("file", type=Path, nargs="?", help="what `littlest-hub backup` wrote")
+    restore.add_argument("--list", action="store_true", help="show what is in it, and end")
+    restore.add_argument("--yes", action="store_true", help="do not ask")
+    restore.add_argument("--finish", action="store_true", help=argparse.SUPPRESS)
+    restore.set_defaults(command=partial(_restore, restore))
+
+    doctor = commands.add_parser(
+        "doctor",
+        help="what is wrong on this machine, and the command that mends it",
+        description="Look at what an experienced administrator would look at: units, ports, routes,"
+        " certificates, disk, memory, clock, database, fragments, failed servers with the reason"
+        " from the journal. Changes nothing; works when the hub is down, and without root as far"
+        " as one may see. Exit code 1 if there is a problem.",
+    )
+    doctor.add_argument("--json", action="store_true", help="findings for a program")
+    doctor.add_argument("--all", action="store_true", help="also what is in order")
+    doctor.add_argument(
+        "--bundle",
+        type=Path,
+        metavar="FILE.tar.gz",
+        help="write findings, journal, units and fragments for somebody who helps; secrets are"
+        " taken out",
+    )
+    doctor.set_defaults(command=_doctor)
+
     run = commands.add_parser(
         "run",
         help="hub and proxy in the foreground, for yourself, on this machine only",
@@ -178,6 +233,61 @@ def _check(options: argparse.Namespace) -> int:
         print(f"{file} is ignored: its name does not end in .py", file=sys.stderr)
     print("\n".join(map(str, problems)) or "No problems found.")
     return 1 if problems else 0
+
+
+def _backup(options: argparse.Namespace) -> None:
+    from littlest_hub.backup import backup, summary
+
+    layout = Layout.of_this_release()
+    written = backup(layout, options.file, secrets=options.secrets, say=_say)
+    to_stdout = written.file is None
+    print(
+        summary(layout, written, secrets=options.secrets),
+        file=sys.stderr if to_stdout else sys.stdout,
+    )
+
+
+def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    from littlest_hub.restore import contents, finish, restore
+
+    if options.finish:
+        finish(Layout.of_this_release())
+        return
+    if options.file is None:
+        parser.error("which backup? They are in BASE/state/backups")
+    if options.list:
+        print(contents(options.file))
+        return
+
+    def confirm() -> bool:
+        if options.yes:
+            return True
+        if not sys.stdin.isatty():
+            raise LittlestHubError("Nothing was changed.", "Without a terminal, say so: --yes")
+        _say("Replace these now? [y/N] ", end="")
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    print(restore(Layout.of_this_release(), options.file, say=_say, confirm=confirm))
+
+
+def _say(text: str, end: str = "\n") -> None:
+    """On standard error: standard output is the result."""
+    print(text, end=end, file=sys.stderr, flush=True)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from littlest_hub.doctor import examine, is_well, report, to_json, write_bundle
+
+    layout = Layout.of_this_release()
+    findings = examine(layout)
+    if options.bundle:
+        write_bundle(layout, findings, options.bundle)
+        _say(f"{options.bundle}: secrets were taken out; read it before you send it.")
+    if options.json:
+        print(to_json(layout, findings))
+    else:
+        print(report(findings, everything=options.all, colour=sys.stdout.isatty()))
+    return 0 if is_well(findings) else 1
 
 
 def _run(options: argparse.Namespace) -> None:
