@@ -206,10 +206,11 @@ def _is_lasting(layout: Layout, file: Path) -> bool:
     """Whether a file of state/ is one that nobody makes anew."""
     name = file.relative_to(layout.state).as_posix()
     return not (
-        file.parent == layout.state
-        and file.name.startswith(layout.database.name)
+        (file.parent == layout.state
+        and file.name.startswith(layout.database.name))
         or name.startswith("backups/")
         or file.suffix in {".lock", ".pid", ".sock"}
+        or name == "switch.json"
         or file in (layout.rules, layout.static_config, journal(layout))
     )
 

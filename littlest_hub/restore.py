@@ -597,7 +597,7 @@ def _complete(layout: Layout) -> None:
 @contextlib.contextmanager
 def _switching(layout: Layout) -> Iterator[None]:
     """While files change places; a hub that starts waits here."""
-    lock = layout.state / "switch.lock"
+    lock = layout.state / "restore.lock"
     held = hold(lock)
     while held is None:
         time.sleep(0.05)
