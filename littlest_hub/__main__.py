@@ -276,12 +276,13 @@ def _say(text: str, end: str = "\n") -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from littlest_hub.doctor import examine, is_well, report, to_json, write_bundle
+    from littlest_hub.bundle import write_bundle
+    from littlest_hub.doctor import Machine, examine, is_well, report, to_json
 
     layout = Layout.of_this_release()
     findings = examine(layout)
     if options.bundle:
-        write_bundle(layout, findings, options.bundle)
+        write_bundle(layout, to_json(layout, findings), options.bundle, Machine.run)
         _say(f"{options.bundle}: secrets were taken out; read it before you send it.")
     if options.json:
         print(to_json(layout, findings))

@@ -1,6 +1,6 @@
 """Everything that makes a hub this hub, in one file.
 
-A backup is a compressed tar. Its last member is the manifest, so that whatever was cut off has none.
+A backup is a compressed tar. Its last member is the manifest: whatever was cut off has none.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def write_backup(
                 _fill(tar, contents, manifest)
             return Written(None, 0, manifest, elsewhere)
         file = _target(layout, target)
-        with _new_file(file) as opened, tarfile.open(fileobj=opened, mode="w:gz") as tar:
+        with new_file(file) as opened, tarfile.open(fileobj=opened, mode="w:gz") as tar:
             _fill(tar, contents, manifest)
         return Written(file, file.stat().st_size, manifest, elsewhere)
 
@@ -206,11 +206,9 @@ def _is_lasting(layout: Layout, file: Path) -> bool:
     """Whether a file of state/ is one that nobody makes anew."""
     name = file.relative_to(layout.state).as_posix()
     return not (
-        (file.parent == layout.state
-        and file.name.startswith(layout.database.name))
-        or name.startswith("backups/")
-        or file.suffix in {".lock", ".pid", ".sock"}
+        name.startswith((layout.database.name, "backups/"))
         or name == "switch.json"
+        or file.suffix in {".lock", ".pid", ".sock"}
         or file in (layout.rules, layout.static_config, journal(layout))
     )
 
@@ -362,7 +360,7 @@ def _target(layout: Layout, target: Path | None) -> Path:
 
 
 @contextlib.contextmanager
-def _new_file(file: Path) -> Iterator[IO[bytes]]:
+def new_file(file: Path) -> Iterator[IO[bytes]]:
     """A file that appears under its name when it is complete, and never replaces one.
 
     Raises:

@@ -273,7 +273,7 @@ def _unit_state(machine: Machine, name: str, shown: Mapping[str, str]) -> Iterat
             look = f"journalctl -u {name} -p warning"
             yield Finding(WARNING, name, text, look)
         else:
-            yield Finding(OK, name, f"is {shown.get('SubState', active)}")
+            yield Finding(OK, name, "is active")
     elif active in ("reloading", "deactivating"):
         yield Finding(WARNING, name, f"is {active} at the moment", f"systemctl status {name}")
     elif shown.get("SubState") == "auto-restart" or (active == "activating" and restarts):
@@ -389,7 +389,7 @@ def _holders(inodes: set[int]) -> Iterator[tuple[str, str, str]]:
     wanted = {f"socket:[{inode}]" for inode in inodes}
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if any(str(os.readlink(fd)) in wanted for fd in (process / "fd").iterdir()):
+            if any(str(fd.readlink()) in wanted for fd in (process / "fd").iterdir()):
                 cgroup = (process / "cgroup").read_text()
                 unit = re.findall(r"([^/\s]+\.(?:service|scope))$", cgroup, re.MULTILINE)
                 name = (process / "comm").read_text().strip()
@@ -469,7 +469,7 @@ def certificates(machine: Machine) -> Iterator[Finding]:
 
 
 def _certificate_files(directory: Path) -> Iterator[Path]:
-    seen = set()
+    seen: set[Path] = set()
     for file in sorted(directory.glob("*.toml")):
         with contextlib.suppress(ValueError):
             tls = tomllib.loads(file.read_text()).get("tls", {})
@@ -736,7 +736,7 @@ def _newest_backup(layout: Layout) -> Path | None:
 
 def disks(machine: Machine) -> Iterator[Finding]:
     """Space and inodes where we and users write."""
-    seen = set()
+    seen: set[int] = set()
     for name in (str(machine.layout.base), "/home", "/run", "/tmp", "/var/log"):
         with contextlib.suppress(OSError):
             device = Path(name).stat().st_dev
@@ -990,11 +990,3 @@ def _user_name(number: int) -> str:
         return pwd.getpwuid(number).pw_name
     except KeyError:
         return str(number)
-
-
-# Last: it needs what is above.
-def write_bundle(layout: Layout, findings: Sequence[Finding], file: Path) -> None:
-    """`littlest_hub.bundle.write_bundle`, of this machine."""
-    from littlest_hub import bundle
-
-    bundle.write_bundle(layout, to_json(layout, findings), file, Machine.run)

@@ -165,19 +165,18 @@ def finish(layout: Layout) -> None:
     """
     if not layout.state.is_dir():
         return
-    with _switching(layout):
-        # A live restore that let go of the switch wants to see its hub start.
-        with contextlib.suppress(LittlestHubError), locked(layout):
-            _complete(layout)
+    # A live restore that let go of the switch holds the lock, and wants to see its hub start.
+    with _switching(layout), contextlib.suppress(LittlestHubError), locked(layout):
+        _complete(layout)
 
 
 # --- reading a backup that anybody may have made
 
 
 class _Bounded:
-    """Reads that stay small: tarfile takes extended headers whole, however long they say they are."""
+    """Small reads: tarfile takes extended headers whole, however long they say they are."""
 
-    def __init__(self, opened: IO[bytes]) -> None:
+    def __init__(self, opened: gzip.GzipFile) -> None:
         self._opened = opened
 
     def read(self, size: int = -1) -> bytes:
