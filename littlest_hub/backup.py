@@ -351,12 +351,21 @@ class _Hashing:
 
 
 def _target(layout: Layout, target: Path | None) -> Path:
-    now = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    name = f"{layout.instance}-{now}.tar.gz"
     if target is None:
-        backups(layout).mkdir(mode=0o700, exist_ok=True)
-        return backups(layout) / name
-    return target / name if target.is_dir() else target
+        return new_name(layout, layout.instance)
+    return _dated(target, layout.instance) if target.is_dir() else target
+
+
+def new_name(layout: Layout, what: str) -> Path:
+    """An unused name in state/backups, by date."""
+    backups(layout).mkdir(mode=0o700, exist_ok=True)
+    return _dated(backups(layout), what)
+
+
+def _dated(directory: Path, what: str) -> Path:
+    now = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    names = (f"{what}-{now}{suffix}.tar.gz" for suffix in ("", *(f"-{n}" for n in range(2, 99))))
+    return next(file for name in names if not (file := directory / name).exists())
 
 
 @contextlib.contextmanager

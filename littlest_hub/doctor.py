@@ -39,7 +39,7 @@ else:
     import toml as tomllib
 
 OK, WARNING, PROBLEM, UNSEEN = "ok", "warning", "problem", "unseen"
-PROBE_TIMEOUT_S = 8
+PROBE_TIMEOUT_S = 20
 """How long all probes together may take."""
 COMMAND_TIMEOUT_S = 5
 BACKUP_AGE_DAYS = 7

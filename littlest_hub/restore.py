@@ -9,7 +9,6 @@ complete it if its process is gone. So requests wait, and no hub ever sees a hal
 from __future__ import annotations
 
 import contextlib
-import datetime
 import gzip
 import hashlib
 import json
@@ -43,6 +42,7 @@ from littlest_hub.backup import (
     drop_in_directories,
     journal,
     locked,
+    new_name,
     write_backup,
 )
 from littlest_hub.errors import LittlestHubError
@@ -524,9 +524,7 @@ def _make_directory(directory: Path) -> None:
 
 
 def _keep(layout: Layout, say: Say) -> Path:
-    backups(layout).mkdir(mode=0o700, exist_ok=True)
-    now = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    file = backups(layout) / f"before-restore-{now}.tar.gz"
+    file = new_name(layout, "before-restore")
     say(f"Keeping what is there as {file}")
     write_backup(layout, file, secrets=True, say=lambda _: None, damaged=True)
     return file
