@@ -625,17 +625,16 @@ def fragments(machine: Machine) -> Iterator[Finding]:
         if newer:
             text = f"changed since the hub last started: {', '.join(newer)}"
             yield Finding(WARNING, "fragments", text, f"systemctl reload {layout.hub_service}")
-    python = str(layout.hub / "bin" / "python3")
-    done = machine.run(python, "-I", "-m", "littlest_hub", "check", timeout_s=PROBE_TIMEOUT_S - 1)
-    problems = re.findall(r"^(/.*?):(\d+): (.*)", done, re.MULTILINE)
-    for file_name, line, message in problems:
-        edit = f"{machine.command} edit {Path(file_name).name}"
-        yield Finding(PROBLEM, f"{file_name}:{line}", message, edit)
+    from littlest_hub.check import examine as check
+
+    problems = check(layout).problems
+    for problem in problems:
+        severity = WARNING if problem.is_warning else PROBLEM
+        edit = f"{machine.command} edit {Path(problem.file).name}"
+        place = f"{problem.file}:{problem.line}" if problem.line else problem.file
+        yield Finding(severity, place, problem.message, edit)
     if not problems:
-        text = f"{len(files)}, without problems" if done else "`check` gave no answer"
-        yield Finding(
-            OK if done else UNSEEN, "fragments", text, "" if done else f"{machine.command} check"
-        )
+        yield Finding(OK, "fragments", f"{len(files)}, without problems")
 
 
 def secrets(machine: Machine) -> Iterator[Finding]:

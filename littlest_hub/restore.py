@@ -148,7 +148,7 @@ def restore(layout: Layout, file: Path, *, say: Say, confirm: Callable[[], bool]
             say(f"Verifying {file}")
             manifest = unpack(file, staging)
             plan = _plan(layout, staging, manifest)
-            _check(layout, staging)
+            _check(layout, staging, plan)
             say(plan.text())
             if all(sign == "=" for sign, _ in plan.changes):
                 return "Everything is as in this backup already."
@@ -400,7 +400,7 @@ def _same(one: Path, other: Path) -> bool:
     return one.is_file() and one.read_bytes() == other.read_bytes()
 
 
-def _check(layout: Layout, staging: Path) -> None:
+def _check(layout: Layout, staging: Path, plan: Plan) -> None:
     """Refuse what the hub would refuse.
 
     Raises:
@@ -409,13 +409,18 @@ def _check(layout: Layout, staging: Path) -> None:
     database = staging / DATABASE
     if database.exists():
         _check_database(database)
-    if not (staging / FRAGMENTS).is_dir():
-        return
-    from littlest_hub.check import check
+    # Those that are to go count as empty.
+    empty = staging / "empty.py"
+    empty.touch()
+    copies = {path: empty for path in layout.fragment_files()}
+    for target, source in plan.sources.items():
+        if target.parent == layout.fragments and target.suffix == ".py":
+            copies[target] = source
+    from littlest_hub.check import examine
 
-    problems = check(Layout(staging))
+    problems = examine(layout, copies).errors
     if problems:
-        text = "\n".join(map(str, problems)).replace(str(staging), str(layout.base))
+        text = "\n".join(map(str, problems))
         raise LittlestHubError(
             f"{text}\nThese fragments of the backup do not work here.",
             "Nothing was changed. Mend what they need, or take them from the backup with tar.",
