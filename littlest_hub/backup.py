@@ -207,7 +207,7 @@ def _is_lasting(layout: Layout, file: Path) -> bool:
     name = file.relative_to(layout.state).as_posix()
     return not (
         name.startswith((layout.database.name, "backups/"))
-        or name == "switch.json"
+        or name in ("switch.json", "proxy/dynamic/ready.toml")
         or file.suffix in {".lock", ".pid", ".sock"}
         or file in (layout.rules, layout.static_config, journal(layout))
     )

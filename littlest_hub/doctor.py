@@ -185,7 +185,9 @@ class Machine:
                 entry.message,
             )
         ]
-        return shown.get("StatusText") or (told[-1] if told else shown.get("Result", ""))
+        # A service that runs says how it is, not how it was.
+        status = shown.get("StatusText", "") if shown.get("ActiveState") != "active" else ""
+        return status or (told[-1] if told else shown.get("Result", ""))
 
 
 # --- parsing, apart from running anything

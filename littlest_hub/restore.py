@@ -140,7 +140,7 @@ def restore(layout: Layout, file: Path, *, say: Say, confirm: Callable[[], bool]
     Raises:
         LittlestHubError: why not; everything is as it was.
     """
-    with locked(layout), refuse_foreground_hub(layout) or contextlib.nullcontext():
+    with _alone(layout), locked(layout), refuse_foreground_hub(layout) or contextlib.nullcontext():
         with _switching(layout):
             _complete(layout)
         with tempfile.TemporaryDirectory(prefix=".restore-", dir=layout.state) as scratch:
@@ -412,7 +412,7 @@ def _check(layout: Layout, staging: Path, plan: Plan) -> None:
     # Those that are to go count as empty.
     empty = staging / "empty.py"
     empty.touch()
-    copies = {path: empty for path in layout.fragment_files()}
+    copies = dict.fromkeys(layout.fragment_files(), empty)
     for target, source in plan.sources.items():
         if target.parent == layout.fragments and target.suffix == ".py":
             copies[target] = source
@@ -594,6 +594,22 @@ def _complete(layout: Layout) -> None:
     # From here on a database's -journal is the new hub's.
     _decide(layout, "done", steps)
     _tidy(layout, steps)
+
+
+@contextlib.contextmanager
+def _alone(layout: Layout) -> Iterator[None]:
+    """No installation, upgrade or rollback at the same time.
+
+    Raises:
+        LittlestHubError: there is one; its process id.
+    """
+    lock = layout.state / "change.lock"
+    held = hold(lock)
+    if held is None:
+        pid = lock.read_text().strip()
+        raise LittlestHubError(f"process {pid} is changing {layout.base}; wait for it")
+    with held:
+        yield
 
 
 @contextlib.contextmanager
