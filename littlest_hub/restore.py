@@ -140,7 +140,7 @@ def restore(layout: Layout, file: Path, *, say: Say, confirm: Callable[[], bool]
     Raises:
         LittlestHubError: why not; everything is as it was.
     """
-    with _alone(layout), locked(layout), refuse_foreground_hub(layout) or contextlib.nullcontext():
+    with locked(layout), _alone(layout), refuse_foreground_hub(layout) or contextlib.nullcontext():
         with _switching(layout):
             _complete(layout)
         with tempfile.TemporaryDirectory(prefix=".restore-", dir=layout.state) as scratch:
