@@ -213,6 +213,16 @@ def test_a_full_disk_leaves_no_half_a_backup(first: Hub) -> None:
     assert "No space left" in done.stderr
 
 
+# What it had said, and how many seconds later.
+KILLED_WHEN = (
+    ("Verifying", 0),
+    ("Verifying", 0.5),
+    *(("Stopping", later_s) for later_s in (0, 0.05, 0.2)),
+    *(("Keeping", later_s) for later_s in (0, 0.02, 0.05, 0.1, 0.3, 0.6)),
+    *(("Starting", later_s) for later_s in (0, 0.3, 1)),
+)
+
+
 def test_a_killed_restore_leaves_the_old_or_the_new(first: Hub) -> None:
     """SIGKILL at points all over its course; then the next request starts a whole hub."""
     layout = first.layout
@@ -228,20 +238,19 @@ def test_a_killed_restore_leaves_the_old_or_the_new(first: Hub) -> None:
         command(first, "backup", f"/root/{name}.tar.gz")
     binary = first.path("hub/bin/littlest-hub")
     seen = set()
-    for step in range(14):
-        now = _which(first)
-        target = "a" if now == "b" else "b"
-        delay = 1.2 + 0.35 * step
-        first.machine.run(
-            ["timeout", "--signal=KILL", f"{delay:.2f}", binary, "restore", "--yes",
-             f"/root/{target}.tar.gz"],
-            check=False,
-        )  # fmt: skip
+    for said, later_s in KILLED_WHEN:
+        target = "a" if _which(first) == "b" else "b"
+        kill = (
+            f"{binary} restore --yes /root/{target}.tar.gz 2>/tmp/said & pid=$!;"
+            f" until grep -q '{said}' /tmp/said; do sleep 0.01; done;"
+            f" sleep {later_s}; kill -KILL $pid; wait $pid; rm /tmp/said"
+        )
+        first.machine.run(["sh", "-c", kill], check=False)
         eventually(first.answers, 60, "the login page")
         which = _which(first)
         seen.add(which == target)
         names = users(first) & {"only-in-a", "only-in-b"}
-        assert names == marks[which], f"killed after {delay:.2f} s"
+        assert names == marks[which], f"killed {later_s} s after {said!r}"
         left = first.machine.run(
             ["find", str(layout.base), "/etc/systemd/system", "-path", "*/releases", "-prune", "-o",
              "(", "-name", "*.restored", "-o", "-name", "*.replaced", ")", "-print"]
