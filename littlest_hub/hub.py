@@ -23,6 +23,7 @@ from traitlets import Any as AnyTrait
 from traitlets.config import Config
 
 from littlest_hub.config import Surroundings, load
+from littlest_hub.database import prepare
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.systemd import FIRST_INHERITED, inherited_sockets, notify
@@ -44,6 +45,8 @@ def serve(layout: Layout) -> None:
     inherited = [each.duplicate() for each in inherited_sockets()]
     address = inherited[0].getsockname()[:2] if inherited else None
     config = load(layout, Surroundings.of_unit(hub=address))
+    if done := prepare(layout):
+        print(done, flush=True)
     LittlestHub.instance(loaded=config, inherited=inherited, service_of=layout)
     LittlestHub.launch_instance([])
 

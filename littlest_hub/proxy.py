@@ -90,7 +90,7 @@ def _quote(text: str) -> str:
 
 
 class RulesFile:
-    """The dynamic configuration on disk, readable by the group of its directory: the proxy.
+    """The dynamic configuration on disk, readable by the proxy, which alone gets there.
 
     Replaces jupyterhub_traefik_proxy.traefik_utils.TraefikConfigFileHandler, which leaves it
     readable by the hub alone.
@@ -117,7 +117,7 @@ class RulesFile:
 
     def atomic_dump(self, data: dict[str, Any]) -> None:
         """Replace the file, so that traefik reads either what was or what is."""
-        write(self.path, to_toml(data), 0o640)
+        write(self.path, to_toml(data))
 
 
 class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]

@@ -5,6 +5,7 @@ The standard library only: a supervisor has to be there at once and weigh next t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -105,3 +106,29 @@ def notify(*state: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
         channel.connect(address)
         channel.sendall("\n".join(" ".join(line.split("\n")) for line in state).encode())
+
+
+def journal(message: str, unit: str, priority: int) -> None:
+    """Write to the journal what `journalctl -u UNIT` shows as well; silent without a journal.
+
+    Args:
+        message: any text.
+        unit: whom it concerns.
+        priority: as in syslog(3).
+    """
+    fields = {
+        "MESSAGE": message,
+        "PRIORITY": str(priority),
+        "SYSLOG_IDENTIFIER": "littlest-hub",
+        "OBJECT_SYSTEMD_UNIT": unit,
+    }
+    # https://systemd.io/JOURNAL_NATIVE_PROTOCOL/: the form that takes line breaks.
+    entry = b""
+    for name, value in fields.items():
+        data = value.encode()
+        entry += name.encode() + b"\n" + len(data).to_bytes(8, "little") + data + b"\n"
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel,
+        contextlib.suppress(OSError),
+    ):
+        channel.sendto(entry, "/run/systemd/journal/socket")

@@ -1,4 +1,4 @@
-"""The proxy: traefik as its own system user, without a single capability."""
+"""The proxy: traefik as a user of its own, without a single capability."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import toml
 
 from littlest_hub.layout import Layout
 from littlest_hub.services.ports import Ports
-from littlest_hub.services.unit import SANDBOX, Setting, Unit
+from littlest_hub.services.unit import SANDBOX, Setting, Unit, while_there
 
 # Names of traefik's entry points. traefik takes an inherited socket for the entry point that has
 # the socket's FileDescriptorName=; jupyterhub-traefik-proxy expects "http" and "auth_api".
@@ -91,16 +91,6 @@ def to_toml(data: dict[str, Any]) -> str:
     return str(toml.dumps(data, encoder=_Encoder()))
 
 
-def sysusers(layout: Layout) -> str:
-    """sysusers.d(5) line of the proxy's user."""
-    return f'u {layout.proxy_user} - "{user_description(layout)}" -'
-
-
-def user_description(layout: Layout) -> str:
-    """How the proxy's user is told from one of the same name that is not ours."""
-    return f"Littlest Hub proxy of {layout.base}"
-
-
 def public_socket(layout: Layout, ports: Ports) -> Unit:
     return Unit(
         layout.proxy_socket,
@@ -142,6 +132,7 @@ def api_socket(layout: Layout, ports: Ports) -> Unit:
 
 
 def service(layout: Layout) -> Unit:
+    condition, exec_condition = while_there(layout.base)
     return Unit(
         layout.proxy_service,
         f"traefik in front of the hub at {layout.base} and of everybody's servers."
@@ -154,10 +145,12 @@ def service(layout: Layout) -> Unit:
                 Setting("Requires", f"{layout.proxy_socket} {layout.proxy_api_socket}"),
                 Setting("After", f"network.target {layout.proxy_socket} {layout.proxy_api_socket}"),
                 Setting("RequiresMountsFor", str(layout.base)),
+                condition,
                 Setting("StartLimitIntervalSec", "0", "never give up: heal when the cause goes"),
             ],
             "Service": [
                 Setting("Type", "notify"),
+                exec_condition,
                 Setting(
                     "ExecStart",
                     f"{layout.hub}/bin/traefik --configFile={layout.static_config}",
@@ -166,8 +159,8 @@ def service(layout: Layout) -> Unit:
                 Setting("RestartSec", "1"),
                 Setting("TimeoutStopSec", "15"),
                 Setting("OOMScoreAdjust", "-500", "a user's kernel has to go first"),
+                Setting("DynamicUser", "yes", "a user that exists while it runs"),
                 Setting("User", layout.proxy_user),
-                Setting("Group", layout.proxy_user),
                 Setting("UMask", "0077"),
                 Setting(
                     "TemporaryFileSystem",
@@ -199,5 +192,4 @@ def service(layout: Layout) -> Unit:
 _SOCKET = (
     Setting("Backlog", "4096", "how many requests may wait while nobody listens"),
     Setting("NoDelay", "yes"),
-    Setting("TriggerLimitIntervalSec", "0", "never give up: heal when the cause goes"),
 )
