@@ -534,16 +534,14 @@ roll_back() {
     if [ -e "$STAGING/old" ]; then
         mv "$STAGING/old" "$PREFIX"
         # What the script started has to run from what is back now.
-        if [ "$again" = yes ]; then run_script 1 || :; fi
+        if [ "$again" = yes ]; then run_script || :; fi
         rm -f "$PREFIX/.messages.txt"
     fi
     if [ -e "$STAGING/empty" ] && [ ! -e "$PREFIX" ]; then mkdir "$PREFIX"; fi
     rm -f "$STAGING/swapped"
 }
 
-# run_script FORCE: runs the script for PREFIX
 run_script() (
-    FORCE=$1
     cd "$PREFIX"
     export PREFIX FORCE
     export INSTALLER_NAME="$NAME" INSTALLER_VER="$VERSION" INSTALLER_PLAT="$PLATFORM"
@@ -559,7 +557,7 @@ run_post_install() {
         echo 'WARNING: skipping post_install.sh by user request' >&2
         return
     fi
-    run_script "$FORCE" &
+    run_script &
     finished $! || fail 'executing post_install.sh failed'
 }
 

@@ -122,8 +122,9 @@ class Machine:
         """
         changed = self._write_units(was["units"])
         for name in set(self.layout.units) - set(was["units"]):
-            self.layout.installed_unit(name).unlink(missing_ok=True)
-            (self.units / name).unlink(missing_ok=True)
+            for file in (self.layout.installed_unit(name), self.units / name):
+                if file.is_file() or file.is_symlink():
+                    file.unlink()
         static = self.layout.on_disk(self.layout.static_config)
         if was["static"] is not None and write(static, was["static"]):
             changed.add(self.layout.proxy_service)
@@ -304,12 +305,13 @@ class Machine:
             # Those that are gone already are no reason to fail.
             subprocess.run(["systemctl", "stop", *present, *servers], capture_output=True)
             self._refuse_survivors(*present, *servers)
-        if present:
-            self._systemd("systemctl", "disable", "--quiet", *present)
-        for name in layout.units:
-            if name in present:
+        try:
+            if present:
+                self._systemd("systemctl", "disable", "--quiet", *present)
+        finally:
+            for name in present:
                 (self.units / name).unlink(missing_ok=True)
-        _remove_tree(layout.on_disk(layout.unit_files))
+            _remove_tree(layout.on_disk(layout.unit_files))
         if self.is_running and (present or servers):
             self._systemd("systemctl", "daemon-reload")
             forget = ["systemctl", "reset-failed", *present, *servers]
