@@ -177,13 +177,17 @@ def _migrate(database: Path) -> None:
 
 
 def _is_wanted(layout: Layout) -> bool:
-    """Whether the administrator, or a failing upgrade, is returning to this very release."""
+    """Whether this very release is being returned to: by the administrator, by a failing upgrade.
+
+    While an upgrade is under way it may be started again at any moment.
+    """
     try:
         switch = json.loads(layout.on_disk(layout.switch_record).read_text())
-        wanted = switch["to"]["version"]
+        ends = [switch["to"]["version"]]
+        ends += [] if switch["is_done"] else [switch["from"]["version"]]
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return bool(wanted == __version__)
+    return __version__ in ends
 
 
 def _put_back(layout: Layout, database: Path, found: str, kept: Path) -> str:
