@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import grp
 import http.client
 import os
 import re
@@ -120,8 +119,8 @@ class Machine:
             Names of the units that are different now.
         """
         layout = self.layout
-        self._systemd("systemd-sysusers", "--inline", proxy.sysusers(layout))
-        changed = self._write_proxy_configuration(ports)
+        changed: set[str] = set()
+        self._write_proxy_configuration(ports)
         # Sockets first: a service without its socket would not start.
         for unit in units(layout, ports):
             if write(self.units / unit.name, unit.text()):
@@ -131,35 +130,31 @@ class Machine:
             link(self._command_link, layout.hub / "bin" / "littlest-hub", keep_others=True)
         return changed
 
-    def _write_proxy_configuration(self, ports: Ports) -> set[str]:
+    def _write_proxy_configuration(self, ports: Ports) -> None:
         layout = self.layout
-        group = self._proxy_group()
-        for directory, mode in ((layout.proxy_state, 0o750), (layout.dynamic_config, 0o2750)):
+        # The proxy sees them through a mount of its own; everybody else is stopped at state/.
+        for directory in (layout.proxy_state, layout.dynamic_config):
             on_disk = layout.on_disk(directory)
             on_disk.mkdir(exist_ok=True)
-            own(on_disk, mode, group)
-        static = proxy.static_config(
-            public=f":{ports.public}",
-            api=ports.api_address,
-            dynamic_config=layout.dynamic_config,
-        )
-        changed = write(layout.on_disk(layout.static_config), proxy.to_toml(static), 0o640, group)
+            own(on_disk, 0o755)
+        write(layout.on_disk(layout.ready_config), proxy.to_toml(proxy.ready_config()))
+        # From now on the hub's: it knows what fragments add.
+        static = layout.on_disk(layout.static_config)
+        if static.exists():
+            own(static, 0o644)
+        else:
+            first = proxy.static_config(
+                public=f":{ports.public}",
+                api=ports.api_address,
+                dynamic_config=layout.dynamic_config,
+            )
+            write(static, proxy.to_toml(first))
         rules = layout.on_disk(layout.rules)
         # traefik reports a missing file once and never looks again.
         if rules.exists():
-            changed |= own(rules, 0o640, group)
+            own(rules, 0o644)
         else:
-            write(rules, "", 0o640, group)
-        return {layout.proxy_service} if changed else set()
-
-    def _proxy_group(self) -> int:
-        name = self.layout.proxy_user
-        if self.layout.is_live:
-            return grp.getgrnam(name).gr_gid
-        group = self._entry("group", name)
-        if not group:
-            raise LittlestHubError(f"systemd-sysusers made no group {name}")
-        return int(group[2])
+            write(rules, "")
 
     def start(self, changed: set[str], *, reload: bool = False) -> None:
         """Start what is not running and restart what changed; return when it answers.
@@ -222,6 +217,9 @@ class Machine:
         user_servers = f"{layout.user_server_unit.format(USERNAME='*')}.service"
         if present and self.is_running:
             self._systemd("systemctl", "stop", *present, user_servers)
+            # Stopped between two attempts to start it, a service takes no leave of what it left.
+            kill = ["systemctl", "kill", "--signal=KILL", layout.proxy_service]
+            subprocess.run(kill, capture_output=True)
         if present:
             self._systemd("systemctl", "disable", "--quiet", *present)
         for name in present:
@@ -234,25 +232,6 @@ class Machine:
             ours = self._command_link.readlink().is_relative_to(layout.base)
             if ours:
                 self._command_link.unlink()
-        self._remove_user()
-
-    def _remove_user(self) -> None:
-        """Remove the proxy's user and group, if it is the one that we made."""
-        name = self.layout.proxy_user
-        user = self._entry("passwd", name)
-        if not user or user[4] != proxy.user_description(self.layout):
-            return
-        root = [] if self.layout.is_live else ["--prefix", str(self.layout.root)]
-        _command("userdel", *root, name)
-        # Whether userdel does that too depends on USERGROUPS_ENAB in login.defs(5).
-        if self._entry("group", name):
-            _command("groupdel", *root, name)
-
-    def _entry(self, database: str, name: str) -> list[str] | None:
-        """Fields of a line of /etc/passwd or /etc/group."""
-        file = self.layout.on_disk(Path("/etc")) / database
-        lines = file.read_text(errors="replace").splitlines() if file.exists() else []
-        return next((line.split(":") for line in lines if line.startswith(f"{name}:")), None)
 
     # --- systemd
 
