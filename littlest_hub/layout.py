@@ -153,6 +153,11 @@ class Layout:
         return self.proxy_state / "dynamic"
 
     @property
+    def ready_config(self) -> Path:
+        """How the proxy's supervisor learns that the rules beside it are loaded."""
+        return self.dynamic_config / "ready.toml"
+
+    @property
     def rules(self) -> Path:
         """The part of the dynamic configuration that the hub writes: who is where."""
         return self.dynamic_config / "rules.toml"
@@ -220,6 +225,11 @@ class Layout:
     def readiness(self) -> Path:
         """Rewritten each time a hub starts to answer; how a reload sees its end."""
         return self.run_directory / "ready"
+
+    @property
+    def proxy_control(self) -> Path:
+        """Where the proxy's supervisor is asked for a reload."""
+        return Path("/run") / f"{self.instance}-proxy" / "control"
 
     @property
     def dynamic_homes(self) -> tuple[Path, Path]:

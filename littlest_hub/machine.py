@@ -126,8 +126,8 @@ class Machine:
                 if file.is_file() or file.is_symlink():
                     file.unlink()
         static = self.layout.on_disk(self.layout.static_config)
-        if was["static"] is not None and write(static, was["static"]):
-            changed.add(self.layout.proxy_service)
+        if was["static"] is not None:
+            write(static, was["static"])
         return changed
 
     def describe(self, ports: Ports) -> set[str]:
@@ -136,8 +136,8 @@ class Machine:
         Returns:
             Names of the units that are different now.
         """
-        changed = self._write_proxy_configuration(ports)
-        changed |= self._write_units({unit.name: unit.text() for unit in units(self.layout, ports)})
+        self._write_proxy_configuration(ports)
+        changed = self._write_units({unit.name: unit.text() for unit in units(self.layout, ports)})
         if self.layout.is_default:
             link(self._command_link, self.layout.hub / "bin" / "littlest-hub", keep_others=True)
         return changed
@@ -169,26 +169,31 @@ class Machine:
         base = self.layout.on_disk(self.layout.base)
         return base.stat().st_dev == self.layout.root.stat().st_dev
 
-    def _write_proxy_configuration(self, ports: Ports) -> set[str]:
+    def _write_proxy_configuration(self, ports: Ports) -> None:
         layout = self.layout
         # The proxy sees them through a mount of its own; everybody else is stopped at state/.
         for directory in (layout.proxy_state, layout.dynamic_config):
             on_disk = layout.on_disk(directory)
             on_disk.mkdir(exist_ok=True)
             permit(on_disk, 0o755)
-        static = proxy.static_config(
-            public=f":{ports.public}",
-            api=ports.api_address,
-            dynamic_config=layout.dynamic_config,
-        )
-        changed = write(layout.on_disk(layout.static_config), proxy.to_toml(static))
+        write(layout.on_disk(layout.ready_config), proxy.to_toml(proxy.ready_config()))
+        # From now on the hub's: it knows what fragments add.
+        static = layout.on_disk(layout.static_config)
+        if static.exists():
+            permit(static, 0o644)
+        else:
+            first = proxy.static_config(
+                public=f":{ports.public}",
+                api=ports.api_address,
+                dynamic_config=layout.dynamic_config,
+            )
+            write(static, proxy.to_toml(first))
         rules = layout.on_disk(layout.rules)
         # traefik reports a missing file once and never looks again.
         if rules.exists():
-            changed |= permit(rules, 0o644)
+            permit(rules, 0o644)
         else:
             write(rules, "")
-        return {layout.proxy_service} if changed else set()
 
     def start(
         self, changed: set[str], *, is_switched: bool = False, is_forced: bool = False
@@ -304,6 +309,9 @@ class Machine:
         if self.is_running and (present or servers):
             # Those that are gone already are no reason to fail.
             subprocess.run(["systemctl", "stop", *present, *servers], capture_output=True)
+            # Stopped between two attempts to start it, a service takes no leave of what it left.
+            kill = ["systemctl", "kill", "--signal=KILL", layout.proxy_service]
+            subprocess.run(kill, capture_output=True)
             self._refuse_survivors(*present, *servers)
         try:
             if present:

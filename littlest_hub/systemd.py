@@ -49,6 +49,7 @@ def spawn(
     *,
     environ: Mapping[str, str] = os.environ,
     keep: Sequence[int] = (),
+    output: int | None = None,
 ) -> int:
     """Start a child that inherits sockets as if systemd had started it; returns its process id.
 
@@ -58,10 +59,11 @@ def spawn(
         environ: its environment, to which the variables of sd_listen_fds(3) are added.
         keep: further descriptors that stay open in it, under their own numbers; none below
             FIRST_INHERITED + len(sockets).
+        output: descriptor that becomes its standard output and error; None: ours.
     """
     pid = os.fork()
     if pid == 0:
-        _become(command, sockets, environ, keep)
+        _become(command, sockets, environ, keep, output)
     return pid
 
 
@@ -70,8 +72,12 @@ def _become(
     sockets: Sequence[Inherited],
     environ: Mapping[str, str],
     keep: Sequence[int],
+    output: int | None,
 ) -> NoReturn:
     try:
+        if output is not None:
+            os.dup2(output, 1)
+            os.dup2(output, 2)
         # Out of the way first: a target number may be another socket's number.
         high = [os.dup(each.fd) for each in sockets]
         first_free = FIRST_INHERITED + len(sockets)
