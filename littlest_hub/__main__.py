@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -106,10 +108,37 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check",
         help="list what is wrong with the fragments, without touching the hub",
-        description="Run all fragments and list every problem as file:line. Exit code 1 if there"
-        " is one.",
+        description="Run all fragments in a sandbox and list every problem as file:line. Exit code"
+        " 1 if there is one that a reload would refuse; warnings are none.",
     )
+    _add_json(check)
     check.set_defaults(command=_check)
+
+    edit = commands.add_parser(
+        "edit",
+        help="change a fragment in your editor; it is checked before it takes effect",
+        description="Open a copy of a fragment, or a new one, in $SUDO_EDITOR, $VISUAL or $EDITOR;"
+        " check it together with the others, put it in place, and offer the reload.",
+    )
+    edit.add_argument("name", metavar="NAME", help="such as 30-limits or 30-limits.py")
+    edit.set_defaults(command=_edit)
+
+    listing = commands.add_parser(
+        "list",
+        help="the catalogue of ready fragments, and yours",
+        description="Show the ready fragments of this release, which of them are enabled and"
+        " changed, and the administrator's own.",
+    )
+    _add_json(listing)
+    listing.set_defaults(command=_list)
+
+    for name, purpose in (
+        ("enable", "copy a fragment of the catalogue for you to own"),
+        ("disable", "take a fragment out; one that you have changed is only set aside"),
+    ):
+        verb = commands.add_parser(name, help=purpose, description=f"{purpose.capitalize()}.")
+        verb.add_argument("name", metavar="NAME", help="such as slurm or 50-slurm.py")
+        verb.set_defaults(command=partial(_enable_or_disable, name))
 
     run = commands.add_parser(
         "run",
@@ -145,6 +174,10 @@ def _about() -> str:
         layout = Layout(DEFAULT_BASE)
     command = f"{layout.hub}/bin/littlest-hub"
     return _ABOUT.format(fragments=layout.fragments, instance=layout.instance, command=command)
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for a machine to read")
 
 
 def _add_root(parser: argparse.ArgumentParser) -> None:
@@ -218,14 +251,57 @@ def _rollback(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from littlest_hub.check import check
+    from littlest_hub.check import examine
+    from littlest_hub.edit import show
 
     layout = Layout.of_this_release()
-    problems = check(layout)
-    for file in layout.ignored_files():
-        print(f"{file} is ignored: its name does not end in .py", file=sys.stderr)
-    print("\n".join(map(str, problems)) or "No problems found.")
-    return 1 if problems else 0
+    report = examine(layout)
+    ignored = layout.ignored_files()
+    if options.json:
+        found = {
+            "problems": [asdict(problem) for problem in report.problems],
+            "printed": report.printed,
+            "note": report.note,
+            "ignored": list(map(str, ignored)),
+        }
+        print(json.dumps(found, indent=2))
+    else:
+        for file in ignored:
+            print(f"{file} is ignored: its name does not end in .py", file=sys.stderr)
+        show(report)
+        if not report.problems:
+            print("No problems found.")
+    return 1 if report.errors else 0
+
+
+def _edit(options: argparse.Namespace) -> int:
+    from littlest_hub.edit import edit
+
+    return edit(Layout.of_this_release(), options.name)
+
+
+def _list(options: argparse.Namespace) -> None:
+    from littlest_hub.catalogue import entries
+
+    found = list(entries(Layout.of_this_release()))
+    if options.json:
+        print(json.dumps([asdict(entry) for entry in found], indent=2))
+        return
+    for kind, title in (
+        ("catalogue", "Ready to enable:"),
+        ("own", "Your own:"),
+        ("ignored", "Ignored:"),
+    ):
+        lines = [str(entry) for entry in found if entry.kind == kind]
+        if lines:
+            print("\n".join([title, *lines]))
+
+
+def _enable_or_disable(verb: str, options: argparse.Namespace) -> int:
+    from littlest_hub import catalogue
+
+    do = catalogue.enable if verb == "enable" else catalogue.disable
+    return do(Layout.of_this_release(), options.name)
 
 
 def _run(options: argparse.Namespace) -> None:

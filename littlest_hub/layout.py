@@ -100,6 +100,16 @@ class Layout:
         return self.base / "jupyterhub_config.d"
 
     @property
+    def catalogue(self) -> Path:
+        """Ready fragments that the active release brings along."""
+        return self.hub / "share" / PRODUCT / "jupyterhub_config.d"
+
+    @property
+    def enabled(self) -> Path:
+        """Which of them were copied, by their sha256: what the admin has changed is his."""
+        return self.state / "enabled.json"
+
+    @property
     def state(self) -> Path:
         """What the hub remembers; nobody but root enters (0700)."""
         return self.base / "state"
