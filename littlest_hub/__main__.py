@@ -16,7 +16,7 @@ from types import FrameType
 
 from littlest_hub import __version__
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.install import ENDING_SIGNALS
+from littlest_hub.interruption import ENDING_SIGNALS, tell
 from littlest_hub.layout import DEFAULT_BASE, Layout, release_of_this_interpreter
 
 _ABOUT = """\
@@ -65,9 +65,10 @@ def _parser() -> argparse.ArgumentParser:
 
     install = commands.add_parser(
         "install",
-        help="make this release serve: users, units, sockets (the installer calls it)",
-        description="Write the base directory, users, units and sockets of this release, enable"
-        " and start them. Again: repair. LITTLEST_HUB_PORT=8000 chooses the public port,"
+        help="make this release serve: units, sockets (the installer calls it)",
+        description="Write the base directory, units and sockets of this release, enable and"
+        " start them. Again: repair. Where another release serves: switch to this one, and back"
+        " if it does not do well. LITTLEST_HUB_PORT=8000 chooses the public port,"
         " LITTLEST_HUB_ADMIN=alice writes the first fragment.",
     )
     install.add_argument(
@@ -77,16 +78,32 @@ def _parser() -> argparse.ArgumentParser:
         help="the release, BASE/releases/VERSION (default: this one)",
     )
     _add_root(install)
+    install.add_argument("--undo", action="store_true", help=argparse.SUPPRESS)
     install.set_defaults(command=_install)
 
     uninstall = commands.add_parser(
         "uninstall",
         help="stop and remove everything but fragments and state",
-        description="Stop every server of this base directory, remove its units, sockets, users"
-        " and releases, and say what is left: fragments and state.",
+        description="Stop every server of this base directory, remove its units, sockets and"
+        " releases, and say what is left: fragments and state.",
     )
+    uninstall.add_argument(
+        "--purge", action="store_true", help="remove fragments, state and drop-ins as well"
+    )
+    uninstall.add_argument("--yes", action="store_true", help="with --purge: do not ask")
     _add_root(uninstall)
     uninstall.set_defaults(command=_uninstall)
+
+    rollback = commands.add_parser(
+        "rollback",
+        help="return to the release before",
+        description="Have the release before the last upgrade serve again. Running servers go on."
+        " The database stays, unless that release has an older schema: then its copy is put back,"
+        " with the users and servers of now. Again: forward.",
+    )
+    rollback.add_argument("--to", metavar="VERSION", help="to be sure which it is")
+    rollback.add_argument("--list", action="store_true", help="list the releases that are here")
+    rollback.set_defaults(command=_rollback)
 
     check = commands.add_parser(
         "check",
@@ -187,8 +204,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--port", type=int, help="where to listen (default: a free one from 8000)")
     run.set_defaults(command=_run)
 
-    serve = commands.add_parser("serve", help="the hub itself (its unit runs this)")
+    serve = commands.add_parser("serve", help="the hub and its supervisor (its unit runs this)")
     serve.set_defaults(command=_serve)
+
+    serve_hub = commands.add_parser("serve-hub", help="one hub (the supervisor runs this)")
+    serve_hub.add_argument("--fragments", type=Path, help="a copy of the fragments to use")
+    serve_hub.set_defaults(command=_serve_hub)
 
     reload = commands.add_parser("reload", help="check, then renew the hub (its unit runs this)")
     reload.add_argument("pid", type=int, help="process id of the hub")
@@ -227,15 +248,18 @@ def _add_root(parser: argparse.ArgumentParser) -> None:
 
 
 def _install(options: argparse.Namespace) -> None:
-    from littlest_hub.install import install
+    from littlest_hub.install import install, undo_install
 
     layout = Layout.of_prefix(options.prefix, options.root)
+    if options.undo:
+        undo_install(layout, options.prefix, tell)
+        return
     environ = dict(os.environ)
     is_interactive = environ.get("INSTALLER_UNATTENDED") == "0" and sys.stdin.isatty()
     has_users = layout.on_disk(layout.fragments / "10-users.py").exists()
     if is_interactive and not has_users and not environ.get("LITTLEST_HUB_ADMIN"):
         environ["LITTLEST_HUB_ADMIN"] = _ask_for_admin()
-    print(install(layout, options.prefix, environ), end="")
+    print(install(layout, options.prefix, environ, tell), end="")
 
 
 def _ask_for_admin() -> str:
@@ -254,7 +278,31 @@ def _ask_for_admin() -> str:
 def _uninstall(options: argparse.Namespace) -> None:
     from littlest_hub.install import uninstall
 
-    print(uninstall(Layout.of_this_release(options.root)))
+    layout = Layout.of_this_release(options.root)
+    if options.purge and not options.yes:
+        _ask_for_purge(layout)
+    print(uninstall(layout, purge=options.purge))
+
+
+def _ask_for_purge(layout: Layout) -> None:
+    what = f"{layout.fragments} and {layout.state}, with all that the hub remembers"
+    if not sys.stdin.isatty():
+        raise LittlestHubError(f"--purge removes {what}", "To have that: uninstall --purge --yes")
+    print(f"Remove {what}? [yes|no] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip() != "yes":
+        raise LittlestHubError("nothing was removed")
+
+
+def _rollback(options: argparse.Namespace) -> None:
+    from littlest_hub.install import alone
+    from littlest_hub.upgrade import listing, rollback
+
+    layout = Layout.of_this_release()
+    if options.list:
+        print(listing(layout))
+        return
+    with alone(layout):
+        print(rollback(layout, options.to, tell))
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -375,9 +423,22 @@ def _run(options: argparse.Namespace) -> None:
 
 def _serve(options: argparse.Namespace) -> None:
     _enter_release()
-    from littlest_hub.hub import serve
+    from littlest_hub.supervisor import supervise
 
-    serve(Layout.of_this_release())
+    supervise(Layout.of_this_release())
+
+
+def _serve_hub(options: argparse.Namespace) -> None:
+    from littlest_hub.supervisor import Control
+
+    # It is the supervisor who is told to reload; this is for whoever signals the whole unit. Not
+    # SIG_IGN, which what we start would inherit.
+    signal.signal(signal.SIGHUP, lambda *_: None)
+    control = Control.of_this_process()
+    with control.telling_failure():
+        from littlest_hub.hub import serve
+
+        serve(Layout.of_this_release(), control, options.fragments)
 
 
 def _enter_release() -> None:
@@ -392,12 +453,17 @@ def _enter_release() -> None:
 
 
 def _reload(options: argparse.Namespace) -> None:
+    # Whoever serves has the processor first.
+    os.nice(10)
     from littlest_hub.check import check
-    from littlest_hub.hub import reload
+    from littlest_hub.supervisor import reload
+    from littlest_hub.systemd import notify
 
     layout = Layout.of_this_release()
     problems = check(layout)
     if problems:
+        more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
+        notify(f"STATUS=Not reloaded: {problems[0]}{more}")
         raise LittlestHubError(
             "\n".join(map(str, problems)), "Not reloaded: the hub goes on as it was."
         )

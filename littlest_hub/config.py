@@ -94,15 +94,23 @@ def defaults(layout: Layout, surroundings: Surroundings) -> Config:
     return c
 
 
-def load(layout: Layout, surroundings: Surroundings, changes: Config | None = None) -> Config:
+def load(
+    layout: Layout,
+    surroundings: Surroundings,
+    changes: Config | None = None,
+    fragments: Path | None = None,
+) -> Config:
     """Defaults, changes to them, and fragments.
+
+    Args:
+        fragments: a copy of the layout's fragments to use instead.
 
     Raises:
         LittlestHubError: a fragment fails; `file:line` and why.
     """
     c = defaults(layout, surroundings)
     c.merge(changes or Config())
-    for fragment in layout.fragment_files():
+    for fragment in sorted(fragments.glob("[!.]*.py")) if fragments else layout.fragment_files():
         execute(fragment, c)
     complete(c)
     return c

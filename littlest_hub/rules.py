@@ -177,6 +177,31 @@ def ports_of_other_programs(settings: Settings) -> Iterator[Problem]:
                 break
 
 
+def ports_used_twice(settings: Settings) -> Iterator[Problem]:
+    """The public port, the hub's and that of the proxy's own interface are three."""
+    ours = {name: _effective_port(settings, name) for name in ("bind_url", "hub_port", "api")}
+    for name, key in (("bind_url", "bind_url"), ("bind_url", "port"), ("hub_port", "hub_port")):
+        setting = settings.get("JupyterHub", key)
+        others = {other for other, port in ours.items() if other != name and port == ours[name]}
+        if others and setting.place:
+            what = {"bind_url": "public port", "hub_port": "hub's", "api": "proxy's interface"}
+            taken = " and ".join(sorted(what[other] for other in others))
+            yield from setting.error(f"port {ours[name]} is the {taken} too; expected another")
+
+
+def _effective_port(settings: Settings, name: str) -> int | None:
+    if name == "hub_port":
+        port = settings.get("JupyterHub", "hub_port").value
+        return port if isinstance(port, int) else None
+    url = settings.get("Proxy", "traefik_api_url") if name == "api" else None
+    url = url or settings.get("JupyterHub", "bind_url")
+    parts = _split(url.value) if isinstance(url.value, str) else None
+    port = settings.get("JupyterHub", "port")
+    if name == "bind_url" and port.place and isinstance(port.value, int):
+        return port.value
+    return parts.port if parts else None
+
+
 def addresses_of_other_machines(settings: Settings) -> Iterator[Problem]:
     """Addresses to listen at that are not of this machine."""
     for setting, host, _ in _listening(settings):
@@ -666,6 +691,7 @@ RULES: tuple[Rule, ...] = (
     ports_out_of_range,
     urls_that_are_none,
     ports_of_other_programs,
+    ports_used_twice,
     addresses_of_other_machines,
     files_that_cannot_be_read,
     half_a_certificate,

@@ -48,8 +48,11 @@ _PROPERTIES = {
     "BindReadOnlyPaths": _LOOKUPS,
     "PrivateNetwork": "yes",
     "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
-    # As the hub, which reads files of others as root does.
+    # Reads what the hub reads. As root it could end every other process of root's.
+    "DynamicUser": "yes",
     "CapabilityBoundingSet": "CAP_DAC_READ_SEARCH",
+    "AmbientCapabilities": "CAP_DAC_READ_SEARCH",
+    "UnsetEnvironment": "HOME LOGNAME USER SHELL",
     "SystemCallFilter": "@system-service",
     "RuntimeMaxSec": str(LIMIT_S),
     "TimeoutStopSec": "2",
@@ -186,6 +189,8 @@ def _become(request: Mapping[str, Any], report: IO[str], printed: IO[str]) -> No
         except OSError as error:
             why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             os.write(report.fileno(), f"{json.dumps({'note': why})}\n".encode())
+        else:
+            _fork_into_confinement()
         from littlest_hub import trial
 
         trial.run(request, report.fileno())
@@ -217,7 +222,8 @@ def _wait(pid: int) -> int:
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_NEWNS, _NEWIPC, _NEWUSER, _NEWNET = 0x00020000, 0x08000000, 0x10000000, 0x40000000
+_NEWNS, _NEWIPC, _NEWUSER = 0x00020000, 0x08000000, 0x10000000
+_NEWPID, _NEWNET = 0x20000000, 0x40000000
 _MS_PRIVATE_RECURSIVE = 0x40000 | 0x4000
 _MS_RDONLY = 0x1
 _MOUNT_SETATTR = 442
@@ -232,7 +238,7 @@ def _confine() -> None:
         OSError: the kernel does not let us; nothing or a part of it is done.
     """
     user, group = os.geteuid(), os.getegid()
-    spaces = _NEWNS | _NEWNET | _NEWIPC
+    spaces = _NEWNS | _NEWNET | _NEWIPC | _NEWPID
     # Root may do without a user namespace, unless it is root of a container.
     if user != 0 or _libc.unshare(spaces):
         _succeed("unshare", _libc.unshare(spaces | _NEWUSER))
@@ -253,6 +259,15 @@ def _confine() -> None:
     with socket.socket() as any_socket:
         up = struct.pack("16sH14x", b"lo", _IFF_UP)
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, up)
+
+
+def _fork_into_confinement() -> None:
+    """Return in a child that sees, and can end, nobody but its own children."""
+    pid = os.fork()
+    if pid:
+        _, status = os.waitpid(pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        os._exit(code if code >= 0 else 128 - code)
 
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int) -> None:

@@ -197,6 +197,8 @@ def _explanation(error: BaseException) -> str:
             "; commands that fragments run are checked too, without rights, network and access to"
             " systemd"
         )
+    if numbers & {errno.EACCES, errno.EPERM}:
+        return "; fragments may read, and nothing else, while they are checked"
     text = str(error)
     if "LazyConfigValue" in text:
         return (

@@ -93,6 +93,9 @@ BROKEN = (
         "user-name", "\nc.Authenticator.allowed_users = {'Alice Smith'}\n", 2, "is no user name"
     ),
     Broken("port-range", "\nc.JupyterHub.bind_url = 'http://:80000'\n", 2, "up to 65535"),
+    Broken(
+        "same-port", "\nc.JupyterHub.bind_url = 'http://:15001'\n", 2, "port 15001 is the hub's"
+    ),
     Broken("url", "\nc.JupyterHub.bind_url = '0.0.0.0:80'\n", 2, "expected a URL such as"),
     Broken(
         "address",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 # Not used here: the children that check fragments find JupyterHub imported already.
-from littlest_hub import trial  # noqa: F401
+from littlest_hub import trial
 from littlest_hub.check import Problem, check, examine
 from littlest_hub.layout import Layout
 from tests.broken import BROKEN, Broken
@@ -82,7 +82,8 @@ def test_an_element_is_at_the_line_that_adds_it(layout: Layout) -> None:
         layout,
         "20-b.py",
         "if c.Authenticator.allowed_users:\n    pass\n"
-        "c.Authenticator.allowed_users.add('bob smith')\nc.Authenticator.allowed_users |= {'eve'}\n",
+        "c.Authenticator.allowed_users.add('bob smith')\n"
+        "c.Authenticator.allowed_users |= {'eve'}\n",
     )
     problem = only(check(layout))
     assert (problem.file, problem.line) == (second, 3)
@@ -127,7 +128,8 @@ def test_a_fragment_that_cannot_be_interrupted_is_refused_with_its_line(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trial, "FRAGMENT_S", 1)
-    text = "import time\nwhile True:\n    try:\n        time.sleep(9)\n    except BaseException:\n        pass\n"
+    catching = "try:\n        time.sleep(9)\n    except BaseException:\n        pass\n"
+    text = f"import time\nwhile True:\n    {catching}"
     file = write(layout, "10-a.py", text)
     problem = only(check(layout))
     assert (problem.file, problem.line) == (file, 4)
@@ -151,11 +153,16 @@ def test_what_fragments_print_is_kept_apart(layout: Layout) -> None:
 
 @pytest.mark.needs("root")
 def test_a_fragment_can_change_nothing_even_as_root(layout: Layout) -> None:
-    text = f"import pathlib\ntry:\n    pathlib.Path({str(layout.base / 'x')!r}).touch()\nexcept OSError as e:\n    print(e)\n"
-    write(layout, "10-a.py", text)
+    target = layout.base / "x"
+    trying = f"try:\n    open({str(target)!r}, 'w')\nexcept OSError as error:\n    print(error)\n"
+    write(
+        layout,
+        "10-a.py",
+        f"{trying}import os\ntry:\n    os.kill(-1, 9)\nexcept OSError:\n    pass\n",
+    )
     report = examine(layout)
     assert report.errors == []
-    assert not (layout.base / "x").exists()
+    assert not target.exists()
     assert "Read-only file system" in report.printed
 
 
