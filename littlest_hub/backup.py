@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import socket
-import sqlite3
 import stat
 import sys
 import tarfile
@@ -24,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TextIO
 
-from littlest_hub import __version__
+from littlest_hub import __version__, database
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.files import hold
 from littlest_hub.layout import PRODUCT, Layout
@@ -108,8 +107,8 @@ def write_backup(
             say("Copying the database")
             copied = Path(scratch) / "jupyterhub.sqlite"
             try:
-                copy_database(layout.database, copied)
-                revision = alembic_revision(copied)
+                database.copy(layout.database, copied)
+                revision = database.revision(copied)
                 contents.members.append(Member(DATABASE, copied))
             except LittlestHubError:
                 if not damaged:
@@ -207,9 +206,19 @@ def _is_lasting(layout: Layout, file: Path) -> bool:
     name = file.relative_to(layout.state).as_posix()
     return not (
         name.startswith((layout.database.name, "backups/"))
-        or name in ("switch.json", "proxy/dynamic/ready.toml")
         or file.suffix in {".lock", ".pid", ".sock"}
-        or file in (layout.rules, layout.static_config, journal(layout))
+        or file in made_anew(layout)
+    )
+
+
+def made_anew(layout: Layout) -> tuple[Path, ...]:
+    """What hub, proxy and upgrades write for themselves."""
+    return (
+        layout.rules,
+        layout.static_config,
+        layout.ready_config,
+        layout.switch_record,
+        journal(layout),
     )
 
 
@@ -250,43 +259,6 @@ def database_elsewhere(layout: Layout, say: Say) -> str:
     if url in (f"sqlite:///{layout.database}", "sqlite:///jupyterhub.sqlite"):
         return ""
     return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:…@", url)
-
-
-def copy_database(source: Path, target: Path) -> None:
-    """Copy a database that may be in use, whole (sqlite's backup API).
-
-    Raises:
-        LittlestHubError: sqlite cannot read it.
-    """
-    target.touch(mode=0o600)
-    try:
-        with (
-            contextlib.closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True)) as read,
-            contextlib.closing(sqlite3.connect(target)) as written,
-        ):
-            read.backup(written)
-            (verdict,) = written.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.Error as error:
-        if "full" in str(error):
-            raise LittlestHubError(
-                f"{target.parent}: no space left for a copy of the database", "See: df -h"
-            ) from error
-        verdict = str(error)
-    if verdict != "ok":
-        raise LittlestHubError(
-            f"{source}: the database is damaged: {verdict}",
-            f"Restore the last backup: littlest-hub restore {source.parent}/backups/…",
-        )
-
-
-def alembic_revision(database: Path) -> str | None:
-    """Schema of a database; None if it has none yet."""
-    with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as read:
-        try:
-            row = read.execute("SELECT version_num FROM alembic_version").fetchone()
-        except sqlite3.OperationalError:
-            return None
-    return str(row[0]) if row else None
 
 
 # --- the file
@@ -358,8 +330,8 @@ def _target(layout: Layout, target: Path | None) -> Path:
 
 def new_name(layout: Layout, what: str) -> Path:
     """An unused name in state/backups, by date."""
-    backups(layout).mkdir(mode=0o700, exist_ok=True)
-    return _dated(backups(layout), what)
+    layout.backups.mkdir(mode=0o700, exist_ok=True)
+    return _dated(layout.backups, what)
 
 
 def _dated(directory: Path, what: str) -> Path:
@@ -401,10 +373,6 @@ def new_file(file: Path) -> Iterator[IO[bytes]]:
 
 
 # --- shared with restoring
-
-
-def backups(layout: Layout) -> Path:
-    return layout.state / "backups"
 
 
 def journal(layout: Layout) -> Path:

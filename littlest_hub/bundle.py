@@ -48,8 +48,8 @@ _ASSIGNED = re.compile(
 )
 _OPTION = re.compile(rf"(?P<name>--[\w-]*{_WORD}[\w-]*)(?P<is>\s+)(?P<value>[^\s\"']+)", re.I)
 _SAID = re.compile(
-    r"(?P<name>\b(?:password|passwort|passphrase|secret|token|api key)(?: is| was|:))(?P<is>\s+)"
-    r"(?P<value>\S+)",
+    r"(?P<name>\b(?:password|passwort|passphrase|secret|token|api key)(?: is| was))"
+    r"(?P<is>\s*[:=]?\s*)(?P<value>\S+)",
     re.I,
 )
 # Whole rest of the line: headers, and settings of units with several words.

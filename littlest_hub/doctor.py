@@ -29,7 +29,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from littlest_hub import __version__
-from littlest_hub.backup import UNFINISHED, backups, journal
+from littlest_hub.backup import UNFINISHED, journal
 from littlest_hub.layout import Layout
 from littlest_hub.spawns import Entry, failures, parse_journal, started_since
 
@@ -180,7 +180,7 @@ class Machine:
             for entry in parse_journal(lines)
             if entry.message.strip()
             and not re.search(
-                r"Main process exited|Failed with result|^Start|^Stopp|^Fail.*to start|Consumed"
+                r"process exited|Failed with result|^Start|^Stopp|^Fail.*to start|Consumed"
                 r"|Scheduled restart|Deactivated|Succeeded\.|^See: |^Closed |^Listening ",
                 entry.message,
             )
@@ -282,7 +282,7 @@ def _unit_state(machine: Machine, name: str, shown: Mapping[str, str]) -> Iterat
         yield Finding(
             PROBLEM,
             name,
-            f"fails each time it starts, {restarts} times so far: {machine.reason(name)}",
+            f"fails each time it starts ({restarts} restarts): {machine.reason(name)}",
             f"journalctl -u {name} -n 50   # mend the cause: it starts again by itself",
         )
     elif active == "activating":
@@ -719,7 +719,7 @@ def last_backup(machine: Machine) -> Iterator[Finding]:
     newest = _newest_backup(machine.layout)
     make = f"{machine.command} backup"
     if newest is None:
-        where = backups(machine.layout)
+        where = machine.layout.backups
         yield Finding(WARNING, "backup", f"none in {where}, unless it is made elsewhere", make)
         return
     days = (time.time() - _mtime(newest)) / 86400
@@ -728,7 +728,7 @@ def last_backup(machine: Machine) -> Iterator[Finding]:
 
 
 def _newest_backup(layout: Layout) -> Path | None:
-    made = [f for f in backups(layout).glob("*.tar.gz") if not f.name.startswith("before-restore")]
+    made = [f for f in layout.backups.glob("*.tar.gz") if not f.name.startswith("before-restore")]
     return max(made, key=_mtime, default=None)
 
 

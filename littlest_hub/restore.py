@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
-from littlest_hub import __version__
+from littlest_hub import __version__, database
 from littlest_hub.backup import (
     DAMAGED,
     DATABASE,
@@ -37,17 +37,16 @@ from littlest_hub.backup import (
     STATE,
     UNFINISHED,
     Say,
-    alembic_revision,
-    backups,
     drop_in_directories,
     journal,
     locked,
+    made_anew,
     new_name,
     write_backup,
 )
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.files import hold, write
-from littlest_hub.install import refuse_foreground_hub
+from littlest_hub.install import alone, refuse_foreground_hub
 from littlest_hub.layout import PRODUCT, Layout
 
 MAX_MEMBERS = 100_000
@@ -140,7 +139,7 @@ def restore(layout: Layout, file: Path, *, say: Say, confirm: Callable[[], bool]
     Raises:
         LittlestHubError: why not; everything is as it was.
     """
-    with locked(layout), _alone(layout), refuse_foreground_hub(layout) or contextlib.nullcontext():
+    with locked(layout), alone(layout), refuse_foreground_hub(layout) or contextlib.nullcontext():
         with _switching(layout):
             _complete(layout)
         with tempfile.TemporaryDirectory(prefix=".restore-", dir=layout.state) as scratch:
@@ -348,8 +347,8 @@ def _target(layout: Layout, name: str) -> Path | None:
         return layout.fragments / rest
     if top == STATE:
         target = layout.state / rest
-        made_anew = (layout.database, layout.rules, layout.static_config, journal(layout))
-        if target in made_anew or target.is_relative_to(backups(layout)) or ".lock" in rest:
+        is_ours = target == layout.database or target in made_anew(layout)
+        if is_ours or target.is_relative_to(layout.backups) or ".lock" in rest:
             raise LittlestHubError(f"{name!r} is no name that a backup has")
         return target
     if top == DROP_INS and layout.is_live and os.geteuid() == 0:
@@ -379,7 +378,7 @@ def _warnings(layout: Layout, staging: Path, plan: Plan) -> list[str]:
             if DAMAGED not in manifest["members"]
             else f"the database in this backup was damaged then; it is there as {DAMAGED}"
         )
-    elif manifest["database"] != _newest_revision():
+    elif manifest["database"] != database.head():
         warnings.append("the database is of an earlier release; the hub renews it when it starts")
     if layout.cookie_secret not in plan.sources and not manifest["secrets"]:
         warnings.append(
@@ -406,9 +405,8 @@ def _check(layout: Layout, staging: Path, plan: Plan) -> None:
     Raises:
         LittlestHubError: a database of a later release, or fragments that do not work here.
     """
-    database = staging / DATABASE
-    if database.exists():
-        _check_database(database)
+    if (staging / DATABASE).exists():
+        _check_database(staging / DATABASE)
     # Those that are to go count as empty.
     empty = staging / "empty.py"
     empty.touch()
@@ -427,15 +425,8 @@ def _check(layout: Layout, staging: Path, plan: Plan) -> None:
         )
 
 
-def _check_database(database: Path) -> None:
-    try:
-        revision = alembic_revision(database)
-        with contextlib.closing(sqlite3.connect(database)) as opened:
-            (verdict,) = opened.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.Error as error:
-        verdict, revision = str(error), None
-    if verdict != "ok":
-        raise LittlestHubError(f"the database in it is damaged: {verdict}", "Nothing was changed.")
+def _check_database(file: Path) -> None:
+    revision = database.revision(file)
     if revision is not None and revision not in _revisions():
         raise LittlestHubError(
             f"the database in it is of a later release (schema {revision}) than {__version__}",
@@ -449,10 +440,6 @@ def _revisions() -> list[str]:
     from jupyterhub.dbutil import ALEMBIC_DIR
 
     return [script.revision for script in ScriptDirectory(ALEMBIC_DIR).walk_revisions()]
-
-
-def _newest_revision() -> str:
-    return _revisions()[0]
 
 
 # --- the switch
@@ -597,22 +584,6 @@ def _complete(layout: Layout) -> None:
 
 
 @contextlib.contextmanager
-def _alone(layout: Layout) -> Iterator[None]:
-    """No installation, upgrade or rollback at the same time.
-
-    Raises:
-        LittlestHubError: there is one; its process id.
-    """
-    lock = layout.state / "change.lock"
-    held = hold(lock)
-    if held is None:
-        pid = lock.read_text().strip()
-        raise LittlestHubError(f"process {pid} is changing {layout.base}; wait for it")
-    with held:
-        yield
-
-
-@contextlib.contextmanager
 def _switching(layout: Layout) -> Iterator[None]:
     """While files change places; a hub that starts waits here."""
     lock = layout.state / "restore.lock"
@@ -714,9 +685,9 @@ def running_servers(layout: Layout) -> list[str]:
     return [line.split()[0] for line in listed.splitlines() if line.strip()]
 
 
-def known_servers(database: Path) -> set[str]:
+def known_servers(file: Path) -> set[str]:
     """Units of the user servers that run as far as a database knows."""
-    with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as read:
+    with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as read:
         rows = read.execute("SELECT state FROM spawners WHERE server_id IS NOT NULL").fetchall()
     states = (json.loads(row[0]) for row in rows if row[0])
     return {f"{s['unit_name']}.service" for s in states if s and s.get("unit_name")}

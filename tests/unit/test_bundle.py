@@ -45,6 +45,7 @@ private_key = """
 -----END RSA PRIVATE KEY-----
 """
 # the old password: {S}-comment
+# the password was: {S}-was
 # curl -H 'Authorization: token {S}-header-comment'
 def get_password(user, default="kept", secret="{S}-argument"):
     return "{S}-returned"
