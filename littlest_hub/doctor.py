@@ -361,7 +361,8 @@ def ports(machine: Machine) -> Iterator[Finding]:
         if not name.endswith(".socket") or shown.get("LoadState") != "loaded":
             continue
         is_active = shown.get("ActiveState") == "active"
-        for number in map(int, re.findall(r":(\d+) \(Stream\)", shown.get("Listen", ""))):
+        listen = re.findall(r":(\d+) \(Stream\)", shown.get("Listen", ""))
+        for number in map(int, dict.fromkeys(listen)):
             inodes = machine.listening.get(number, set())
             if is_active and inodes:
                 yield Finding(OK, f"port {number}", f"held by systemd for {name}")
@@ -661,6 +662,9 @@ def secrets(machine: Machine) -> Iterator[Finding]:
             yield Finding(UNSEEN, str(path), "cannot be looked at", _AS_ROOT)
             continue
         actual = stat.S_IMODE(status.st_mode)
+        if machine.is_foreground and path == layout.database:
+            # Made by whoever runs the hub, with their umask, where nobody else gets to.
+            actual &= 0o700
         if status.st_uid != owner:
             name = _user_name(status.st_uid)
             chown = f"chown {_user_name(owner)}: {path}"

@@ -505,7 +505,11 @@ def _lay_out(layout: Layout, steps: Sequence[Step], plan: Plan) -> None:
             os.fsync(opened.fileno())
         if os.geteuid() == 0:
             os.chown(step.new, 0, target.parent.stat().st_gid)
-        step.new.chmod(modes[target] & 0o777)
+        mode = modes[target] & 0o777
+        if target.is_relative_to(layout.proxy_state):
+            # The proxy is another user; nobody else gets as far as here.
+            mode |= (mode & 0o400) >> 3 | (mode & 0o400) >> 6
+        step.new.chmod(mode)
 
 
 def _make_directory(directory: Path) -> None:

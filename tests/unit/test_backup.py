@@ -40,6 +40,7 @@ def _base(base: Path) -> Layout:
     layout.cookie_secret.write_text("deadbeef" * 8)
     layout.rules.write_text("made anew")
     (layout.dynamic_config / "tls.toml").write_text("[tls]\n")
+    (layout.dynamic_config / "tls.pem").touch(mode=0o600)
     (layout.dynamic_config / "tls.pem").write_text("-----BEGIN PRIVATE KEY-----\nx\n")
     (layout.state / "stack").mkdir()
     (layout.state / "stack" / "data").write_text("x")
@@ -105,7 +106,8 @@ def test_a_backup_is_restored_and_what_was_there_is_kept(layout: Layout) -> None
     assert _users(layout) == ["alice"]
     assert [file.name for file in layout.fragment_files()] == ["10-users.py"]
     assert "allow_all" in (layout.fragments / "10-users.py").read_text()
-    assert (layout.dynamic_config / "tls.pem").exists()
+    # The proxy, another user, can read it; it was written for nobody else.
+    assert (layout.dynamic_config / "tls.pem").stat().st_mode & 0o777 == 0o644
     assert layout.rules.read_text() == "made anew"
     (kept,) = (layout.state / "backups").glob("before-restore-*")
     restore(layout, kept, say=_say, confirm=lambda: True)
