@@ -16,7 +16,7 @@ from types import FrameType
 
 from littlest_hub import __version__
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.interruption import ENDING_SIGNALS
+from littlest_hub.interruption import ENDING_SIGNALS, tell
 from littlest_hub.layout import DEFAULT_BASE, Layout, release_of_this_interpreter
 
 _ABOUT = """\
@@ -65,9 +65,10 @@ def _parser() -> argparse.ArgumentParser:
 
     install = commands.add_parser(
         "install",
-        help="make this release serve: users, units, sockets (the installer calls it)",
-        description="Write the base directory, users, units and sockets of this release, enable"
-        " and start them. Again: repair. LITTLEST_HUB_PORT=8000 chooses the public port,"
+        help="make this release serve: units, sockets (the installer calls it)",
+        description="Write the base directory, units and sockets of this release, enable and"
+        " start them. Again: repair. Where another release serves: switch to this one, and back"
+        " if it does not do well. LITTLEST_HUB_PORT=8000 chooses the public port,"
         " LITTLEST_HUB_ADMIN=alice writes the first fragment.",
     )
     install.add_argument(
@@ -77,16 +78,32 @@ def _parser() -> argparse.ArgumentParser:
         help="the release, BASE/releases/VERSION (default: this one)",
     )
     _add_root(install)
+    install.add_argument("--undo", action="store_true", help=argparse.SUPPRESS)
     install.set_defaults(command=_install)
 
     uninstall = commands.add_parser(
         "uninstall",
         help="stop and remove everything but fragments and state",
-        description="Stop every server of this base directory, remove its units, sockets, users"
-        " and releases, and say what is left: fragments and state.",
+        description="Stop every server of this base directory, remove its units, sockets and"
+        " releases, and say what is left: fragments and state.",
     )
+    uninstall.add_argument(
+        "--purge", action="store_true", help="remove fragments, state and drop-ins as well"
+    )
+    uninstall.add_argument("--yes", action="store_true", help="with --purge: do not ask")
     _add_root(uninstall)
     uninstall.set_defaults(command=_uninstall)
+
+    rollback = commands.add_parser(
+        "rollback",
+        help="return to the release before",
+        description="Have the release before the last upgrade serve again. Running servers go on."
+        " The database stays, unless that release has an older schema: then its copy is put back,"
+        " with the users and servers of now. Again: forward.",
+    )
+    rollback.add_argument("--to", metavar="VERSION", help="to be sure which it is")
+    rollback.add_argument("--list", action="store_true", help="list the releases that are here")
+    rollback.set_defaults(command=_rollback)
 
     check = commands.add_parser(
         "check",
@@ -122,6 +139,61 @@ def _parser() -> argparse.ArgumentParser:
         verb = commands.add_parser(name, help=purpose, description=f"{purpose.capitalize()}.")
         verb.add_argument("name", metavar="NAME", help="such as slurm or 50-slurm.py")
         verb.set_defaults(command=partial(_enable_or_disable, name))
+
+    backup = commands.add_parser(
+        "backup",
+        help="database, fragments, state and drop-ins in one file, while the hub runs",
+        description="Write one compressed tar (0600) with all that makes this hub this hub:"
+        " database, fragments, state/ and drop-ins of its units; no releases, no homes. An existing"
+        " file is never replaced.",
+    )
+    backup.add_argument(
+        "file",
+        type=Path,
+        nargs="?",
+        help="a new file, a directory, or - for standard output"
+        " (default: a new file in BASE/state/backups)",
+    )
+    backup.add_argument(
+        "--secrets",
+        action="store_true",
+        help="with cookie secret and private keys: restored elsewhere, everybody stays logged in;"
+        " and whoever has the file can be anybody",
+    )
+    backup.set_defaults(command=_backup)
+
+    restore = commands.add_parser(
+        "restore",
+        help="put a backup in the place of what is there",
+        description="Verify a backup, show what it would change, ask, and change all of it or"
+        " nothing. Requests wait while the hub restarts; user servers go on. What was there is kept"
+        " in BASE/state/backups/before-restore-*, itself a backup. To move a hub: install the same"
+        " or a later release on the new machine, under any base directory, and restore there.",
+    )
+    restore.add_argument("file", type=Path, nargs="?", help="what `littlest-hub backup` wrote")
+    restore.add_argument("--list", action="store_true", help="show what is in it, and end")
+    restore.add_argument("--yes", action="store_true", help="do not ask")
+    restore.add_argument("--finish", action="store_true", help=argparse.SUPPRESS)
+    restore.set_defaults(command=partial(_restore, restore))
+
+    doctor = commands.add_parser(
+        "doctor",
+        help="what is wrong on this machine, and the command that mends it",
+        description="Look at what an experienced administrator would look at: units, ports, routes,"
+        " certificates, disk, memory, clock, database, fragments, failed servers with the reason"
+        " from the journal. Changes nothing; works when the hub is down, and without root as far"
+        " as one may see. Exit code 1 if there is a problem.",
+    )
+    doctor.add_argument("--json", action="store_true", help="findings for a program")
+    doctor.add_argument("--all", action="store_true", help="also what is in order")
+    doctor.add_argument(
+        "--bundle",
+        type=Path,
+        metavar="FILE.tar.gz",
+        help="write findings, journal, units and fragments for somebody who helps; secrets are"
+        " taken out",
+    )
+    doctor.set_defaults(command=_doctor)
 
     run = commands.add_parser(
         "run",
@@ -176,15 +248,18 @@ def _add_root(parser: argparse.ArgumentParser) -> None:
 
 
 def _install(options: argparse.Namespace) -> None:
-    from littlest_hub.install import install
+    from littlest_hub.install import install, undo_install
 
     layout = Layout.of_prefix(options.prefix, options.root)
+    if options.undo:
+        undo_install(layout, options.prefix, tell)
+        return
     environ = dict(os.environ)
     is_interactive = environ.get("INSTALLER_UNATTENDED") == "0" and sys.stdin.isatty()
     has_users = layout.on_disk(layout.fragments / "10-users.py").exists()
     if is_interactive and not has_users and not environ.get("LITTLEST_HUB_ADMIN"):
         environ["LITTLEST_HUB_ADMIN"] = _ask_for_admin()
-    print(install(layout, options.prefix, environ), end="")
+    print(install(layout, options.prefix, environ, tell), end="")
 
 
 def _ask_for_admin() -> str:
@@ -203,7 +278,31 @@ def _ask_for_admin() -> str:
 def _uninstall(options: argparse.Namespace) -> None:
     from littlest_hub.install import uninstall
 
-    print(uninstall(Layout.of_this_release(options.root)))
+    layout = Layout.of_this_release(options.root)
+    if options.purge and not options.yes:
+        _ask_for_purge(layout)
+    print(uninstall(layout, purge=options.purge))
+
+
+def _ask_for_purge(layout: Layout) -> None:
+    what = f"{layout.fragments} and {layout.state}, with all that the hub remembers"
+    if not sys.stdin.isatty():
+        raise LittlestHubError(f"--purge removes {what}", "To have that: uninstall --purge --yes")
+    print(f"Remove {what}? [yes|no] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip() != "yes":
+        raise LittlestHubError("nothing was removed")
+
+
+def _rollback(options: argparse.Namespace) -> None:
+    from littlest_hub.install import alone
+    from littlest_hub.upgrade import listing, rollback
+
+    layout = Layout.of_this_release()
+    if options.list:
+        print(listing(layout))
+        return
+    with alone(layout):
+        print(rollback(layout, options.to, tell))
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -258,6 +357,62 @@ def _enable_or_disable(verb: str, options: argparse.Namespace) -> int:
 
     do = catalogue.enable if verb == "enable" else catalogue.disable
     return do(Layout.of_this_release(), options.name)
+
+
+def _backup(options: argparse.Namespace) -> None:
+    from littlest_hub.backup import backup, summary
+
+    layout = Layout.of_this_release()
+    written = backup(layout, options.file, secrets=options.secrets, say=_say)
+    to_stdout = written.file is None
+    print(
+        summary(layout, written, secrets=options.secrets),
+        file=sys.stderr if to_stdout else sys.stdout,
+    )
+
+
+def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    from littlest_hub.restore import contents, finish, restore
+
+    if options.finish:
+        finish(Layout.of_this_release())
+        return
+    if options.file is None:
+        parser.error("which backup? They are in BASE/state/backups")
+    if options.list:
+        print(contents(options.file))
+        return
+
+    def confirm() -> bool:
+        if options.yes:
+            return True
+        if not sys.stdin.isatty():
+            raise LittlestHubError("Nothing was changed.", "Without a terminal, say so: --yes")
+        _say("Replace these now? [y/N] ", end="")
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    print(restore(Layout.of_this_release(), options.file, say=_say, confirm=confirm))
+
+
+def _say(text: str, end: str = "\n") -> None:
+    """On standard error: standard output is the result."""
+    print(text, end=end, file=sys.stderr, flush=True)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from littlest_hub.bundle import write_bundle
+    from littlest_hub.doctor import Machine, examine, is_well, report, to_json
+
+    layout = Layout.of_this_release()
+    findings = examine(layout)
+    if options.bundle:
+        write_bundle(layout, to_json(layout, findings), options.bundle, Machine.run)
+        _say(f"{options.bundle}: secrets were taken out; read it before you send it.")
+    if options.json:
+        print(to_json(layout, findings))
+    else:
+        print(report(findings, everything=options.all, colour=sys.stdout.isatty()))
+    return 0 if is_well(findings) else 1
 
 
 def _run(options: argparse.Namespace) -> None:

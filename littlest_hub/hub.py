@@ -157,12 +157,14 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
             self.control.say("prepared")
             if self.control.hear() != "go":
                 raise LittlestHubError("the supervisor is gone")
-        database.prepare(self.layout)
+        if done := database.prepare(self.layout):
+            self.log.warning(done)
         super().init_db()
 
     def _warm_up(self) -> None:
         """Do what the first requests would wait for, while another hub still serves."""
         configure_mappers()
+        database.head()
         orm.new_session_factory("sqlite:///:memory:")().query(orm.User).all()
         options: dict[str, Any] = self.jinja_environment_options
         options.setdefault("bytecode_cache", _CompiledTemplates())

@@ -184,6 +184,7 @@ class OwnProxy(HubProxy):
             public=self.public_url.partition("//")[2].strip("/"),
             api=self.traefik_api_url.partition("//")[2].strip("/"),
             dynamic_config=Path(self.dynamic_config_file).parent,
+            supervised=False,
         )
         RulesFile(Path(self.static_config_file)).atomic_dump(self.static_config)
 

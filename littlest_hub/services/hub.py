@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from littlest_hub.layout import Layout
 from littlest_hub.services.ports import Ports
-from littlest_hub.services.unit import SANDBOX, Setting, Unit
+from littlest_hub.services.unit import SANDBOX, Setting, Unit, while_there
 
 # How the hub learns its surroundings; nothing of this is secret.
 PUBLIC_PORT = "LITTLEST_HUB_PUBLIC_PORT"
@@ -27,7 +27,6 @@ def socket(layout: Layout, ports: Ports) -> Unit:
                 Setting("ListenStream", ports.hub_address),
                 Setting("Backlog", "4096", "how many requests may wait while nobody listens"),
                 Setting("NoDelay", "yes"),
-                Setting("TriggerLimitIntervalSec", "0", "never give up: heal when the cause goes"),
             ],
             "Install": [Setting("WantedBy", "sockets.target")],
         },
@@ -37,6 +36,7 @@ def socket(layout: Layout, ports: Ports) -> Unit:
 def service(layout: Layout, ports: Ports) -> Unit:
     # -I: neither the caller's PYTHON* variables nor somebody's ~/.local decide what we run.
     command = f"{layout.hub}/bin/python3 -I -m littlest_hub"
+    condition, exec_condition = while_there(layout.base)
     return Unit(
         layout.hub_service,
         f"JupyterHub of {layout.base}, configured by {layout.fragments}/*.py."
@@ -58,10 +58,12 @@ def service(layout: Layout, ports: Ports) -> Unit:
                     f" {layout.proxy_service}",
                 ),
                 Setting("RequiresMountsFor", str(layout.base)),
+                condition,
                 Setting("StartLimitIntervalSec", "0", "never give up: heal when the cause goes"),
             ],
             "Service": [
                 Setting("Type", "notify", "started means: answers requests"),
+                exec_condition,
                 Setting("NotifyAccess", "exec", "ExecReload= too says in the status what is wrong"),
                 Setting("ExecStart", f"{command} serve"),
                 Setting(
@@ -82,7 +84,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
                     "Environment",
                     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 ),
-                Setting("WorkingDirectory", str(layout.state)),
+                Setting("WorkingDirectory", f"-{layout.state}"),
                 Setting("RuntimeDirectory", layout.instance),
                 Setting("RuntimeDirectoryMode", "0700"),
                 Setting("RuntimeDirectoryPreserve", "restart", "why the last attempt failed"),

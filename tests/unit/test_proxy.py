@@ -92,7 +92,7 @@ def test_rules_file_is_readable_by_the_group_and_nothing_is_left_beside_it(
     rules: RulesFile,
 ) -> None:
     rules.atomic_dump({"http": {}})
-    assert stat.S_IMODE(rules.path.stat().st_mode) == 0o640
+    assert stat.S_IMODE(rules.path.stat().st_mode) == 0o644
     assert list(rules.path.parent.iterdir()) == [rules.path]
 
 
