@@ -47,8 +47,8 @@ def ours(installer: Path, next_installer: Path | None) -> Iterator[Side]:
             rollback = [hub.path("hub/bin/littlest-hub"), "rollback"]
             events["upgrade"] = lambda: machine.install(next_installer)
             events["rollback"] = lambda: machine.run(rollback, timeout_s=300)
-        with at_work("ours", machine, hub.url, events) as side:
-            yield side
+        with _somebody(machine, hub.url) as person:
+            yield at_work("ours", person, events)
 
 
 def our_events(hub: Hub) -> dict[str, Callable[[], object]]:
@@ -64,26 +64,30 @@ def our_events(hub: Hub) -> dict[str, Callable[[], object]]:
     }
 
 
+def at_work(name: str, person: Person, events: Events) -> Side:
+    """Somebody who has logged in starts their server and a kernel, and looks at their pages."""
+    person.start_server()
+    token = person.token()
+    authorization = f"Authorization: token {token}"
+    pages = {
+        "hub": (
+            Page("hub", "/hub/login"),
+            Page("hub", "/hub/home", (f"Cookie: {person.cookies('/hub/')}",)),
+            Page("hub", "/hub/api/user", (authorization,)),
+        ),
+        "user": (Page("user", f"/user/{person.name}/api/status", (authorization,)),),
+    }
+    kernel = CountingKernel(f"{person.url}/user/{person.name}", token, time.monotonic)
+    return Side(name, person.url, pages, kernel, events)
+
+
 @contextmanager
-def at_work(name: str, machine: Machine, url: str, events: Events) -> Iterator[Side]:
-    """Somebody logs in, starts their server and a kernel, and has a look at the hub's pages."""
+def _somebody(machine: Machine, url: str) -> Iterator[Person]:
     password = secrets.token_urlsafe()
     machine.add_user(NAME, password)
     with Person(url, NAME, password) as person:
         person.log_in()
-        person.start_server()
-        token = person.token()
-        authorization = f"Authorization: token {token}"
-        pages = {
-            "hub": (
-                Page("hub", "/hub/login"),
-                Page("hub", "/hub/home", (f"Cookie: {person.cookies('/hub/')}",)),
-                Page("hub", "/hub/api/user", (authorization,)),
-            ),
-            "user": (Page("user", f"/user/{NAME}/api/status", (authorization,)),),
-        }
-        kernel = CountingKernel(f"{url}/user/{NAME}", token, time.monotonic)
-        yield Side(name, url, pages, kernel, events)
+        yield person
 
 
 STOCK = "/opt/jupyterhub"
@@ -178,8 +182,8 @@ def stock(installer: Path, next_installer: Path | None) -> Iterator[Side]:
             events["rollback"] = lambda: _switch(machine, f"{STOCK}-1")
         url = f"http://{machine.address}:{STOCK_PORT}"
         eventually(lambda: _answers(url), 60, f"a login page at {url}")
-        with at_work("stock", machine, url, events) as side:
-            yield side
+        with _somebody(machine, url) as person:
+            yield at_work("stock", person, events)
 
 
 def _stock_events(machine: Machine) -> dict[str, Callable[[], object]]:
