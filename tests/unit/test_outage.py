@@ -58,7 +58,7 @@ def test_failed_requests_are_counted_by_reason_and_are_no_latency() -> None:
 def test_the_table_has_the_sides_beside_each_other() -> None:
     def outcome(side: str, failed: int, error: str = "") -> Outcome:
         hub = Requests(sent=9, failed=failed)
-        return Outcome("reload", side, 1, hub, Requests(), 0.05, 0, 0, 0, 0, error)
+        return Outcome("reload", side, 1, hub, Requests(), 0.05, 0, 0, 0, 0, error=error)
 
     lines = table([outcome("ours", 0), outcome("stock", 7, "no")], ["ours", "stock"]).splitlines()
     assert lines[0].startswith("event")

@@ -45,13 +45,15 @@ def main() -> int:
         if not options.no_stock:
             sides.append(cleanup.enter_context(stock(installer, options.next_installer)))
         gc.freeze()  # what the clients do in the meantime is little; long pauses would count
-        for _ in range(options.rounds):
-            for event in options.events:
-                outcomes += _take_turns(sides, event, options.quiet)
-    _report(outcomes, [side.name for side in sides])
-    if options.json:
-        figures = [outcome.as_json() for outcome in outcomes]
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        try:
+            for _ in range(options.rounds):
+                for event in options.events:
+                    outcomes += _take_turns(sides, event, options.quiet)
+        finally:  # what was measured until somebody had enough
+            _report(outcomes, [side.name for side in sides])
+            if options.json:
+                figures = [outcome.as_json() for outcome in outcomes]
+                options.json.write_text(json.dumps(figures, indent=2) + "\n")
     return 0
 
 
@@ -65,7 +67,7 @@ def _take_turns(sides: list[Side], event: str, quiet_s: float) -> list[Outcome]:
         print(
             f"{event}, {side.name}: {outcome.took_s:.2f} s, failed hub {outcome.hub.failed} of"
             f" {outcome.hub.sent}, user {outcome.user.failed} of {outcome.user.sent};"
-            f" load {os.getloadavg()[0]:.1f}",
+            f" load {outcome.load:.1f}",
             flush=True,
         )
         outcomes.append(outcome)
@@ -86,7 +88,7 @@ def _report(outcomes: list[Outcome], sides: list[str]) -> None:
     cpu = max((outcome.client_cpu for outcome in outcomes), default=0.0)
     print(
         f"The client itself: {late_ms:.0f} ms late at worst, {cpu:.0%} of one processor at most."
-        f" This machine: {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}."
+        f" This machine: {os.cpu_count()} processors; above that a load is somebody else's work."
     )
 
 

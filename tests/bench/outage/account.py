@@ -104,6 +104,8 @@ class Outcome:
     """How late the client itself was at worst: what is below that is not the server's doing."""
     client_cpu: float
     """Share of one CPU that the client took."""
+    load: float = 0.0
+    """Of the machine that all of this ran on, averaged over a minute."""
     error: str = ""
     """What the command said when it failed, or that nothing came back."""
 
@@ -127,6 +129,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Outcome], str]], ...] = (
     ("reconnects", lambda o: str(o.reconnects)),
     ("lost numbers", lambda o: str(o.missing)),
     ("retried", lambda o: str(o.hub.retried + o.user.retried)),
+    ("load", lambda o: f"{o.load:.1f}"),
 )
 
 

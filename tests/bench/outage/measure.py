@@ -45,6 +45,7 @@ def measure(side: Side, event: str, quiet_s: float) -> Outcome:
         missing=watch.count.missing,
         late_s=lateness_s(load.samples),
         client_cpu=client_cpu,
+        load=os.getloadavg()[0],
         error=error,
     )
 
