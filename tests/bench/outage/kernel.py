@@ -41,7 +41,7 @@ class CountingKernel:
         self._server = server
         self._headers = {"Authorization": f"token {token}"}
         self._clock = clock
-        self._id: str = self._post("api/kernels", {"name": "python3"})["id"]
+        self._id: str = self._call("POST", "api/kernels", {"name": "python3"})["id"]
 
     def watch(self) -> Watch:
         """Start the cell, and watch it until the end of the block."""
@@ -53,17 +53,28 @@ class CountingKernel:
             # The same session again is what makes the server replay what it had nobody to send to.
             return websocket.create_connection(url, header=self._headers, timeout=1)
 
-        return Watch(connect, self._clock, lambda: self._post(f"api/kernels/{self._id}/interrupt"))
+        return Watch(connect, self._clock, self._is_interrupted)
 
-    def _post(self, path: str, body: object = None) -> dict[str, str]:
-        answer = httpx.post(
-            f"{self._server}/{path}",
-            json=body,
-            headers=self._headers,
-            timeout=30,
-            trust_env=False,
-        )
-        assert answer.status_code in {201, 204}, f"{answer.status_code}: {answer.text}"
+    def _is_interrupted(self) -> bool:
+        """Whether the cell has ended; interrupts it, again if Python has swallowed an interrupt."""
+        if self._call("GET", f"api/kernels/{self._id}")["execution_state"] == "idle":
+            return True
+        self._call("POST", f"api/kernels/{self._id}/interrupt")
+        return False
+
+    def _call(self, method: str, path: str, body: object = None) -> dict[str, str]:
+        try:
+            answer = httpx.request(
+                method,
+                f"{self._server}/{path}",
+                json=body,
+                headers=self._headers,
+                timeout=30,
+                trust_env=False,
+            )
+        except httpx.TransportError as error:
+            raise AssertionError(str(error)) from error
+        assert answer.is_success, f"{answer.status_code}: {answer.text}"
         return dict(answer.json()) if answer.content else {}
 
 
@@ -77,11 +88,11 @@ class Watch:
         self,
         connect: Callable[[], websocket.WebSocket],
         clock: Callable[[], float],
-        interrupt: Callable[[], object],
+        is_interrupted: Callable[[], bool],
     ) -> None:
         self._connect = connect
         self._clock = clock
-        self._interrupt = interrupt
+        self._is_interrupted = is_interrupted
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._stop = threading.Event()
         self._request_id = uuid.uuid4().hex
@@ -107,7 +118,7 @@ class Watch:
         self._thread.join(timeout=15)
         self._channels.close()
         self.count.silent_until(self._clock())
-        eventually(lambda: self._interrupt() or True, 60, "the kernel to be interrupted")
+        eventually(self._is_interrupted, 60, "the kernel to be interrupted", interval_s=0.3)
 
     def counts_since(self, at_s: float) -> bool:
         """Whether a number has arrived later than that."""
