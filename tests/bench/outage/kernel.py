@@ -51,7 +51,9 @@ class CountingKernel:
 
         def connect() -> websocket.WebSocket:
             # The same session again is what makes the server replay what it had nobody to send to.
-            return websocket.create_connection(url, header=self._headers, timeout=1)
+            channels = websocket.create_connection(url, header=self._headers, timeout=30)
+            channels.settimeout(1)  # how often to look whether that is all
+            return channels
 
         return Watch(connect, self._clock, self._is_interrupted)
 
