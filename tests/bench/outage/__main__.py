@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import importlib
 import json
 import os
 import signal
@@ -39,11 +40,14 @@ def main() -> int:
     # A terminated run takes its machines down as an interrupted one does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     installer = (options.installer or build_installer()).resolve()
+    following = options.next_installer
+    if following is None and {"upgrade", "rollback"} & set(options.events):
+        following = _build_next()
     outcomes: list[Outcome] = []
     with contextlib.ExitStack() as cleanup:
-        sides = [cleanup.enter_context(ours(installer, options.next_installer))]
+        sides = [cleanup.enter_context(ours(installer, following))]
         if not options.no_stock:
-            sides.append(cleanup.enter_context(stock(installer, options.next_installer)))
+            sides.append(cleanup.enter_context(stock(installer, following)))
         gc.freeze()  # what the clients do in the meantime is little; long pauses would count
         try:
             for _ in range(options.rounds):
@@ -55,6 +59,16 @@ def main() -> int:
                 figures = [outcome.as_json() for outcome in outcomes]
                 options.json.write_text(json.dumps(figures, indent=2) + "\n")
     return 0
+
+
+def _build_next() -> Path | None:
+    """The installer of a later release of this checkout, where there is a way to make one."""
+    try:
+        releases = importlib.import_module("tests.releases")
+    except ModuleNotFoundError:
+        return None
+    installer: Path = releases.build("2026.12.0")
+    return installer
 
 
 def _take_turns(sides: list[Side], event: str, quiet_s: float) -> list[Outcome]:
@@ -105,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, default=1, metavar="N", help="all of them N times (1)")
     add("--quiet", type=float, default=3, metavar="S", help="seconds before and after each (3)")
     add("--installer", type=Path, metavar="PATH", help="the .sh to measure (default: build it)")
-    add("--next-installer", type=Path, metavar="PATH", help="the one to upgrade to")
+    add("--next-installer", type=Path, metavar="PATH", help="upgrade to it (default: built)")
     add("--no-stock", action="store_true", help="ours alone")
     add("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     return parser

@@ -175,6 +175,7 @@ def stock(installer: Path, next_installer: Path | None) -> Iterator[Side]:
             machine.copy(next_installer, f"/var/tmp/{next_installer.name}")
 
             def upgrade() -> None:
+                machine.run(["rm", "--recursive", "--force", f"{STOCK}-2"])
                 _unpack(machine, next_installer, f"{STOCK}-2")
                 _switch(machine, f"{STOCK}-2")
 
