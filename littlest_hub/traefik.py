@@ -532,7 +532,7 @@ class Supervisor:
     def _look_after(self) -> None:
         ended = _reap()
         if self.serving and self.serving.pid in ended:
-            if time.monotonic() - self._taken_over_at < LEAST_LINGER_S:
+            if not self._leaving and time.monotonic() - self._taken_over_at < LEAST_LINGER_S:
                 raise StartError("traefik ends as soon as it serves")
             _say("traefik has ended by itself; starting another one")
             # The one before it may still accept.
