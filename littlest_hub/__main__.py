@@ -14,7 +14,7 @@ from types import FrameType
 
 from littlest_hub import __version__
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.install import ENDING_SIGNALS
+from littlest_hub.interruption import ENDING_SIGNALS
 from littlest_hub.layout import DEFAULT_BASE, Layout, release_of_this_interpreter
 
 _ABOUT = """\
@@ -103,8 +103,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--port", type=int, help="where to listen (default: a free one from 8000)")
     run.set_defaults(command=_run)
 
-    serve = commands.add_parser("serve", help="the hub itself (its unit runs this)")
+    serve = commands.add_parser("serve", help="the hub and its supervisor (its unit runs this)")
     serve.set_defaults(command=_serve)
+
+    serve_hub = commands.add_parser("serve-hub", help="one hub (the supervisor runs this)")
+    serve_hub.add_argument("--fragments", type=Path, help="a copy of the fragments to use")
+    serve_hub.set_defaults(command=_serve_hub)
 
     reload = commands.add_parser("reload", help="check, then renew the hub (its unit runs this)")
     reload.add_argument("pid", type=int, help="process id of the hub")
@@ -188,9 +192,22 @@ def _run(options: argparse.Namespace) -> None:
 
 def _serve(options: argparse.Namespace) -> None:
     _enter_release()
-    from littlest_hub.hub import serve
+    from littlest_hub.supervisor import supervise
 
-    serve(Layout.of_this_release())
+    supervise(Layout.of_this_release())
+
+
+def _serve_hub(options: argparse.Namespace) -> None:
+    from littlest_hub.supervisor import Control
+
+    # It is the supervisor who is told to reload; this is for whoever signals the whole unit. Not
+    # SIG_IGN, which what we start would inherit.
+    signal.signal(signal.SIGHUP, lambda *_: None)
+    control = Control.of_this_process()
+    with control.telling_failure():
+        from littlest_hub.hub import serve
+
+        serve(Layout.of_this_release(), control, options.fragments)
 
 
 def _enter_release() -> None:
@@ -205,12 +222,17 @@ def _enter_release() -> None:
 
 
 def _reload(options: argparse.Namespace) -> None:
+    # Whoever serves has the processor first.
+    os.nice(10)
     from littlest_hub.check import check
-    from littlest_hub.hub import reload
+    from littlest_hub.supervisor import reload
+    from littlest_hub.systemd import notify
 
     layout = Layout.of_this_release()
     problems = check(layout)
     if problems:
+        more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
+        notify(f"STATUS=Not reloaded: {problems[0]}{more}")
         raise LittlestHubError(
             "\n".join(map(str, problems)), "Not reloaded: the hub goes on as it was."
         )

@@ -16,13 +16,12 @@ from typing import TextIO
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.files import hold, link, write
+from littlest_hub.interruption import ENDING_SIGNALS
 from littlest_hub.layout import Layout
 from littlest_hub.machine import Machine
 from littlest_hub.services.ports import Ports, choose
 
 FIRST_FRAGMENT = "10-users.py"
-ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What ends a command early: Ctrl-C, a shutdown, a connection that is lost."""
 
 # What login names may be here: a subset of useradd(8), LDAP's dots and domains included.
 _LOGIN_NAME = re.compile(r"[a-z_][a-z0-9_.@-]{0,62}")

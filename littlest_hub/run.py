@@ -70,6 +70,7 @@ def run(layout: Layout, port: int | None, say: Callable[[str], None]) -> None:
     url = f"http://{LOOPBACK}:{port}"
     LittlestHub.instance(
         loaded=c,
+        layout=layout,
         on_ready=lambda: say(
             f"Littlest Hub answers at {url}\n  user:     {user}\n  password: {password}\n"
             "Ctrl-C ends it and every server it has started."

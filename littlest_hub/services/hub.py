@@ -19,7 +19,10 @@ def socket(layout: Layout, ports: Ports) -> Unit:
         "\nServers on other machines: a drop-in with one more ListenStream= on the cluster's"
         "\naddress, and c.JupyterHub.hub_connect_url in a fragment.",
         {
-            "Unit": [Setting("Description", f"Littlest Hub at {layout.base}: hub port")],
+            "Unit": [
+                Setting("Description", f"Littlest Hub at {layout.base}: hub port"),
+                Setting("StartLimitIntervalSec", "0", "never give up: heal when the cause goes"),
+            ],
             "Socket": [
                 Setting("ListenStream", ports.hub_address),
                 Setting("Backlog", "4096", "how many requests may wait while nobody listens"),
@@ -44,8 +47,11 @@ def service(layout: Layout, ports: Ports) -> Unit:
         {
             "Unit": [
                 Setting("Description", f"Littlest Hub at {layout.base}: hub"),
-                Setting("Requires", layout.hub_socket),
-                Setting("Wants", layout.proxy_service, "either may restart without the other"),
+                Setting(
+                    "Wants",
+                    f"{layout.hub_socket} {layout.proxy_service}",
+                    "not Requires: without its port it says who has it, and tries again",
+                ),
                 Setting(
                     "After",
                     f"network.target nss-user-lookup.target {layout.hub_socket}"
@@ -56,6 +62,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
             ],
             "Service": [
                 Setting("Type", "notify", "started means: answers requests"),
+                Setting("NotifyAccess", "exec", "ExecReload= too says in the status what is wrong"),
                 Setting("ExecStart", f"{command} serve"),
                 Setting(
                     "ExecReload",
@@ -64,9 +71,10 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 ),
                 Setting("Restart", "always"),
                 Setting("RestartSec", "1"),
-                Setting("TimeoutStartSec", "180"),
+                Setting("TimeoutStartSec", "240"),
                 Setting("TimeoutStopSec", "30"),
-                Setting("KillMode", "mixed", "the hub ends its own services (the idle culler)"),
+                Setting("KillMode", "mixed", "the supervisor ends the hub, the hub its services"),
+                Setting("LimitNICE", "+0", "the next hub prepares at low priority, then rises"),
                 Setting("OOMScoreAdjust", "-500", "a user's kernel has to go first"),
                 Setting("Environment", f"{PUBLIC_PORT}={ports.public}"),
                 Setting("Environment", f"{PROXY_API}={ports.api_address}"),
@@ -77,6 +85,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 Setting("WorkingDirectory", str(layout.state)),
                 Setting("RuntimeDirectory", layout.instance),
                 Setting("RuntimeDirectoryMode", "0700"),
+                Setting("RuntimeDirectoryPreserve", "restart", "why the last attempt failed"),
                 Setting("UMask", "0077", "the database is made world-readable otherwise"),
                 Setting(
                     "CapabilityBoundingSet",

@@ -51,7 +51,7 @@ def choose(layout: Layout, requested: str | None) -> Ports:
         LittlestHubError: the requested port is no port, or is in use.
     """
     own = {
-        unit: _listening(layout, unit)
+        unit: port_of(layout, unit)
         for unit in (layout.proxy_socket, layout.hub_socket, layout.proxy_api_socket)
     }
     taken = set(_configured(layout)) - set(own.values())
@@ -124,7 +124,8 @@ def _configured(layout: Layout) -> Iterator[int]:
             yield int(port)
 
 
-def _listening(layout: Layout, unit: str) -> int | None:
+def port_of(layout: Layout, unit: str) -> int | None:
+    """The TCP port that a socket unit of ours is written for, drop-ins aside."""
     file = layout.on_disk(layout.system_units) / unit
     found = _LISTEN.search(file.read_text()) if file.is_file() else None
     return int(found[1]) if found else None
