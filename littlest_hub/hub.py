@@ -248,15 +248,17 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         next hub takes them.
         """
         # A starting server asks the hub, so keep on answering until none does.
-        await _settle(self._is_spawning, PENDING_TIMEOUT_S)
-        await _settle(lambda: self._is_spawning() or self._is_slow(), SLOW_TIMEOUT_S)
+        latest = time.monotonic() + PENDING_TIMEOUT_S
+        await _settle(self._is_spawning, latest)
         # While we still answer: each takes its time to end.
         managed = [service for service in self._service_map.values() if service.managed]
         await asyncio.gather(*(service.stop() for service in managed), return_exceptions=True)
+        await _settle(self._is_slow, time.monotonic() + SLOW_TIMEOUT_S)
+        await _settle(self._is_spawning, latest)
         self.http_server.stop()
         # What was accepted a moment ago has yet to be read.
         await asyncio.sleep(0.02)
-        await _settle(lambda: bool(self.tornado_application.answering), REQUESTS_TIMEOUT_S)
+        await _settle(self._is_answering, time.monotonic() + REQUESTS_TIMEOUT_S)
         try:
             await self.cleanup()
         finally:
@@ -266,6 +268,9 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
 
     def _is_spawning(self) -> bool:
         return any(s.pending for user in self.users.values() for s in user.spawners.values())
+
+    def _is_answering(self) -> bool:
+        return len(self.tornado_application.answering) > 0
 
     def _is_slow(self) -> bool:
         begun = self.tornado_application.answering.values()
@@ -287,8 +292,7 @@ def _end_orphaned_services() -> None:
                 os.kill(int(process.name), signal.SIGTERM)
 
 
-async def _settle(is_busy: Callable[[], bool], timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
+async def _settle(is_busy: Callable[[], bool], deadline: float) -> None:
     while is_busy() and time.monotonic() < deadline:
         await asyncio.sleep(0.01)
 
