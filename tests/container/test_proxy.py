@@ -226,10 +226,10 @@ def test_a_renewed_certificate_is_served_without_a_command_and_a_wrong_one_is_no
 def certificate(directory: Path, name: str) -> tuple[Path, Path]:
     """A certificate for `name`, signed by itself, and its key."""
     files = directory / f"{name}.crt", directory / f"{name}.key"
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    output = ["-out", str(files[0]), "-keyout", str(files[1])]
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        + ["-nodes", "-days", "2", "-subj", f"/CN={name}"]
-        + ["-out", str(files[0]), "-keyout", str(files[1])],
+        ["openssl", "req", "-x509", *curve, "-days", "2", "-subj", f"/CN={name}", *output],
         check=True,
         capture_output=True,
     )
