@@ -139,11 +139,16 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         _JournalFormatter if "JOURNAL_STREAM" in os.environ else CoroutineLogFormatter
     )
 
+    _complaint = _LastComplaint(logging.ERROR)
+    _is_ending = False
+
     def load_config_file(self, *args: Any, **kwargs: Any) -> None:
-        self._complaint = _LastComplaint(logging.ERROR)
-        self.log.addHandler(self._complaint)
         config: Config = self.loaded
         self.update_config(config)
+
+    def init_logging(self) -> None:
+        super().init_logging()
+        self.log.addHandler(self._complaint)
 
     def init_db(self) -> None:
         """Wait for our turn, then open the database: the first thing that two hubs cannot share."""
@@ -185,6 +190,7 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
             self.http_server.conn_params.no_keep_alive = True
             asyncio.get_running_loop().add_reader(self.control, self._told)
             self.control.say("ready", f"JupyterHub answers at {self.hub.bind_url}")
+            _end_orphaned_services()
         if self.on_ready:
             self.on_ready()
 
@@ -195,6 +201,12 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         except Exception as error:
             self.log.exception("The hub cannot start")
             self.exit(error.message if isinstance(error, LittlestHubError) else describe(error))
+
+    async def shutdown_cancel_tasks(self, sig: Any = None) -> None:
+        # The supervisor says it twice: by a signal, and by hanging up.
+        if not self._is_ending:
+            self._is_ending = True
+            await super().shutdown_cancel_tasks(sig)
 
     def exit(self, exit_status: int | str = 0) -> None:
         super().exit(self._complaint.text if exit_status == 1 else exit_status)
@@ -243,6 +255,21 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     def _is_slow(self) -> bool:
         begun = self.tornado_application.answering.values()
         return any(time.monotonic() - since > SLOW_S for since in begun)
+
+
+def _end_orphaned_services() -> None:
+    """End the services of a hub that was killed; user servers that it forked are left alone."""
+    cgroup = Path("/proc/self/cgroup").read_bytes()
+    for process in Path("/proc").glob("[0-9]*"):
+        # It may end while we look, or be none of ours to look at.
+        with contextlib.suppress(OSError):
+            parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+            if (
+                parent == "1"
+                and (process / "cgroup").read_bytes() == cgroup
+                and b"\0JUPYTERHUB_SERVICE_NAME=" in b"\0" + (process / "environ").read_bytes()
+            ):
+                os.kill(int(process.name), signal.SIGTERM)
 
 
 async def _settle(is_busy: Callable[[], bool], timeout_s: float) -> None:
