@@ -43,10 +43,10 @@ from littlest_hub.layout import Layout, release_of_this_interpreter
 from littlest_hub.systemd import Inherited, inherited_sockets, notify, spawn
 
 PREPARE_TIMEOUT_S = 60
-RETIRE_TIMEOUT_S = 75
-"""More than a hub waits for servers that start or stop, and then for requests."""
+RETIRE_TIMEOUT_S = 80
+"""More than a hub waits for servers that start or stop, for its services, and for requests."""
 START_TIMEOUT_S = 75
-RELOAD_TIMEOUT_S = 225
+RELOAD_TIMEOUT_S = 230
 """All of these; less than TimeoutStartSec= of the unit, which limits ExecReload= too."""
 
 _CONTROL = "LITTLEST_HUB_CONTROL"
