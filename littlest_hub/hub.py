@@ -31,6 +31,7 @@ from littlest_hub import database
 from littlest_hub.config import Surroundings, load
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
+from littlest_hub.proxy import apply_static_config
 from littlest_hub.supervisor import Control, describe, kept_fragments
 from littlest_hub.systemd import inherited_sockets
 
@@ -158,12 +159,28 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         """Wait for our turn, then open the database: the first thing that two hubs cannot share."""
         if self.control:
             self._warm_up()
+            self._prepare_proxy()
             self.control.say("prepared")
             if self.control.hear() != "go":
                 raise LittlestHubError("the supervisor is gone")
         if done := database.prepare(self.layout):
             self.log.warning(done)
         super().init_db()
+
+    def _prepare_proxy(self) -> None:
+        """Have the proxy run with what the fragments say of it.
+
+        Raises:
+            LittlestHubError: it refuses, and so do we if another hub goes on. Otherwise a hub with
+                the proxy of before is better than none.
+        """
+        try:
+            if apply_static_config(self.layout, self.config, Surroundings.of_unit()):
+                self.log.info("The proxy has another static configuration")
+        except LittlestHubError as error:
+            if self.control.is_beside:
+                raise
+            self.log.error("%s", error)
 
     def _warm_up(self) -> None:
         """Do what the first requests would wait for, while another hub still serves."""

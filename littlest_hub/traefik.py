@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from littlest_hub.services.listener import who_listens
 from littlest_hub.systemd import Inherited, inherited_sockets, notify, spawn
 
 if sys.version_info >= (3, 11):
@@ -333,7 +334,13 @@ class Supervisor:
         for name in ENTRY_POINTS:
             if name not in present:
                 where = str(self._configuration()["entryPoints"][name]["address"])
-                raise StartError(f"another program listens on {where}; {_how_to_see(where)}")
+                port = int(where.rpartition(":")[2])
+                who = who_listens(port)
+                raise StartError(
+                    f"port {port} is taken by {who}; {_how_to_see(port)}"
+                    if who
+                    else f"the socket unit of {name}, port {port}, does not listen"
+                )
         strangers = [g for g in generations(self._directory) if g.sockets != self._own]
         for leftover in strangers:
             # The sockets were replaced under it: it may accept from what is nobody's any more.
@@ -343,8 +350,7 @@ class Supervisor:
                 address.relisten()
         for port, user in _others_listening(self._own).items():
             raise StartError(
-                f"another program, of user id {user}, listens on port {port} beside us;"
-                f" {_how_to_see(f':{port}')}"
+                f"port {port} is taken, beside us, by a program of user {user}; {_how_to_see(port)}"
             )
 
     def renew(self, static_config: Path | None = None) -> None:
@@ -618,8 +624,8 @@ def _problem(certificates: Iterable[Pair]) -> str:
     return "; ".join(filter(None, (pair.problem for pair in certificates)))
 
 
-def _how_to_see(address: str) -> str:
-    return f"see: ss -ltnp 'sport = :{address.rpartition(':')[2]}'"
+def _how_to_see(port: int) -> str:
+    return f"see: ss -ltnp 'sport = :{port}'"
 
 
 def _kill(pid: int) -> None:
