@@ -324,6 +324,10 @@ class Machine:
             self._systemd("systemctl", "daemon-reload")
             forget = ["systemctl", "reset-failed", *present, *servers]
             subprocess.run(forget, capture_output=True)
+            # systemd forgets what it has made for a service that it had to give up.
+            for directory in (layout.run_directory, layout.proxy_control.parent):
+                for path in (directory, Path("/run/private") / directory.name):
+                    path.unlink() if path.is_symlink() else _remove_tree(path)
         if self._command_link.is_symlink() and layout.is_default:
             ours = self._command_link.readlink().is_relative_to(layout.base)
             if ours:
