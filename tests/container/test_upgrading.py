@@ -104,7 +104,8 @@ def test_what_cannot_be_upgraded_to_is_refused_and_nothing_was_changed(installer
         assert "no release to return to" in refused.stderr
 
         changed = {name for name, seen in hub.snapshot().items() if before.get(name) != seen}
-        assert changed <= {str(hub.layout.fragments), str(hub.layout.state)}
+        places = (hub.layout.fragments, hub.layout.state, hub.layout.releases)
+        assert changed <= set(map(str, places))
         assert (active(hub), present(hub)) == (__version__, {__version__})
         assert hub.main_pid() == pid
 
