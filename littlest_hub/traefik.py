@@ -17,6 +17,7 @@ from __future__ import annotations
 import array
 import contextlib
 import fcntl
+import json
 import os
 import select
 import signal
@@ -42,7 +43,7 @@ ENTRY_POINTS = ("http", "auth_api")
 """Those without which nobody can be served."""
 READY = "ready"
 """The entry point at which a generation answers as soon as it has loaded its routes."""
-CANDIDATE = "traefik.toml.new"
+CANDIDATE = "traefik.next.toml"
 """Beside the static configuration: another one that the next reload is to try."""
 
 READY_TIMEOUT_S = 30
@@ -484,7 +485,7 @@ class Supervisor:
             with os.fdopen(reading, "rb") as output:
                 lines = output.read().decode(errors="replace").splitlines()
         errors = [line for line in lines if "ERR" in line or "rror" in line]
-        return " / ".join(errors[-2:] or lines[-2:]) or "it does not say why"
+        return _plain((errors or lines or ["it does not say why"])[-1])
 
     # --- handing over
 
@@ -618,6 +619,15 @@ class Supervisor:
             return dict(tomllib.loads(self.static_config.read_text()))
         except (OSError, ValueError) as error:
             raise StartError(f"{self.static_config}: {error}") from error
+
+
+def _plain(line: str) -> str:
+    """What a line of traefik's says: before it has read its configuration, it writes JSON."""
+    try:
+        error = str(json.loads(line)["error"])
+    except (ValueError, KeyError, TypeError):
+        return line
+    return error.removeprefix("command traefik error: ")
 
 
 def _problem(certificates: Iterable[Pair]) -> str:

@@ -162,7 +162,7 @@ def test_a_static_configuration_that_cannot_be_is_refused_with_the_reason(
         try:
             refused = hub.reload(check=False)
             assert refused.returncode != 0
-            assert reason in hub.machine.journal(hub.layout.hub_service, lines=20)
+            assert reason in hub.status()
             assert hub.machine.read(str(hub.layout.static_config)) == static
             assert serving(hub) == before
         finally:
@@ -226,10 +226,10 @@ def test_a_renewed_certificate_is_served_without_a_command_and_a_wrong_one_is_no
 def certificate(directory: Path, name: str) -> tuple[Path, Path]:
     """A certificate for `name`, signed by itself, and its key."""
     files = directory / f"{name}.crt", directory / f"{name}.key"
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    output = ["-out", str(files[0]), "-keyout", str(files[1])]
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        + ["-nodes", "-days", "2", "-subj", f"/CN={name}"]
-        + ["-out", str(files[0]), "-keyout", str(files[1])],
+        ["openssl", "req", "-x509", *curve, "-days", "2", "-subj", f"/CN={name}", *output],
         check=True,
         capture_output=True,
     )
