@@ -206,30 +206,33 @@ class Machine:
             is_forced: restart what refuses to reload.
         """
         layout = self.layout
-        services = (layout.proxy_service, layout.hub_service)
+        # The hub first: if it fails, no connection was touched.
+        services = (layout.hub_service, layout.proxy_service)
         self._systemd("systemctl", "daemon-reload")
         sockets = [name for name in layout.units if name in changed - {*services}]
         if sockets:
             # A socket cannot be changed under the service that uses it.
             self._systemd("systemctl", "stop", *services)
             self._start_unit("restart", *sockets)
+        was_active = {unit for unit in services if self._is_active(unit)}
         for unit in layout.units:
-            if unit not in services:
-                self._start_unit("start", unit)
-            elif unit in changed:
+            self._start_unit("start", unit)
+        for unit in services:
+            if unit in was_active & changed:
                 self._start_unit("restart", unit)
-            elif is_switched and self._is_active(unit):
-                try:
-                    self._start_unit("reload-or-restart", unit)
-                except LittlestHubError:
-                    if not is_forced:
-                        raise
-                    self._start_unit("restart", unit)
-            else:
-                self._start_unit("start", unit)
-            if unit in services and self._runs_elsewhere(unit):
+            elif unit in was_active and is_switched:
+                self._reload(unit, is_forced)
+            if self._runs_elsewhere(unit):
                 # From files that are gone, say: they were replaced under it (-u).
                 self._start_unit("restart", unit)
+
+    def _reload(self, service: str, is_forced: bool) -> None:
+        try:
+            self._start_unit("reload-or-restart", service)
+        except LittlestHubError:
+            if not is_forced:
+                raise
+            self._start_unit("restart", service)
 
     def _runs_elsewhere(self, service: str) -> bool:
         """Whether a service's main process is not of the active release."""
@@ -324,6 +327,10 @@ class Machine:
             self._systemd("systemctl", "daemon-reload")
             forget = ["systemctl", "reset-failed", *present, *servers]
             subprocess.run(forget, capture_output=True)
+            # systemd forgets what it has made for a service that it had to give up.
+            for directory in (layout.run_directory, layout.proxy_control.parent):
+                for path in (directory, Path("/run/private") / directory.name):
+                    path.unlink() if path.is_symlink() else _remove_tree(path)
         if self._command_link.is_symlink() and layout.is_default:
             ours = self._command_link.readlink().is_relative_to(layout.base)
             if ours:

@@ -143,10 +143,10 @@ class Hub:
         """
         script = (
             f"find /etc /usr/local {shlex.quote(str(self.layout.base))}"
-            r" -path '*/releases/*' -prune -o -name '*.sqlite*' -prune -o"
+            r" -path '*/releases/*' -prune -o -name '*.sqlite*' -prune -o -name '*.lock' -prune -o"
             r" -printf '%p\t%y %m %u %g %T@ %l\n'; echo;"
             f" find /etc /usr/local {shlex.quote(str(self.layout.base))}"
-            r" -path '*/releases/*' -prune -o -name '*.sqlite*' -prune -o"
+            r" -path '*/releases/*' -prune -o -name '*.sqlite*' -prune -o -name '*.lock' -prune -o"
             r" -type f -exec sha256sum {} +"
         )
         listing, _, sums = self.machine.run(["sh", "-c", script]).stdout.partition("\n\n")
