@@ -430,7 +430,11 @@ def login_page(machine: Machine) -> Iterator[Finding]:
         again = f"systemctl status {layout.hub_service}" if slow else ""
         text = f"answers in {took:.2f} s at {url}"
         yield Finding(WARNING if slow else OK, "login page", text, again)
-    elif status in ("404", "502", "503", "504"):
+    elif status == "404":
+        text = f"the proxy answers 404 at {where}: it has not loaded its routes"
+        again = f"systemctl restart {layout.proxy_service} {layout.hub_service}"
+        yield Finding(PROBLEM, "login page", text, again)
+    elif status in ("502", "503", "504"):
         text = f"the proxy answers {status} at {where}: it does not reach the hub"
         yield Finding(PROBLEM, "login page", text, f"systemctl restart {layout.hub_service}")
     elif status.isdecimal():
