@@ -343,7 +343,7 @@ def _list(options: argparse.Namespace) -> None:
         print(json.dumps([asdict(entry) for entry in found], indent=2))
         return
     for kind, title in (
-        ("catalogue", "Ready to enable:"),
+        ("catalogue", "Ready fragments of this release:"),
         ("own", "Your own:"),
         ("ignored", "Ignored:"),
     ):

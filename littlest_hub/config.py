@@ -69,6 +69,9 @@ def defaults(layout: Layout, surroundings: Surroundings) -> Config:
     # A restart of the hub is nobody else's business.
     c.JupyterHub.cleanup_servers = False
     c.JupyterHub.concurrent_spawn_limit = 64
+    # How many seconds a hub that starts lets everybody wait until it has seen each server answer;
+    # what is left is looked at while it serves.
+    c.JupyterHub.init_spawners_timeout = 1
 
     c.JupyterHub.proxy_class = HubProxy
     c.HubProxy.should_start = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import shutil
 import signal
@@ -30,11 +31,14 @@ from littlest_hub import database
 from littlest_hub.config import Surroundings, load
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
+from littlest_hub.proxy import apply_static_config
 from littlest_hub.supervisor import Control, describe, kept_fragments
 from littlest_hub.systemd import inherited_sockets
 
 PENDING_TIMEOUT_S = 60
 """How long a hub that is to be replaced waits for servers that are starting or stopping."""
+STOPPING_PENDING_TIMEOUT_S = 10
+"""How long it does so when it is to end at once; much less than TimeoutStopSec= of the unit."""
 SLOW_TIMEOUT_S = 5
 """How long it then goes on answering others until no request takes long: a wrong password."""
 REQUESTS_TIMEOUT_S = 2
@@ -139,22 +143,44 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         _JournalFormatter if "JOURNAL_STREAM" in os.environ else CoroutineLogFormatter
     )
 
+    _complaint = _LastComplaint(logging.ERROR)
+    _latest = math.inf
+    """Until when servers may start or stop, once we are to end; CLOCK_MONOTONIC, in seconds."""
+
     def load_config_file(self, *args: Any, **kwargs: Any) -> None:
-        self._complaint = _LastComplaint(logging.ERROR)
-        self.log.addHandler(self._complaint)
         config: Config = self.loaded
         self.update_config(config)
+
+    def init_logging(self) -> None:
+        super().init_logging()
+        self.log.addHandler(self._complaint)
 
     def init_db(self) -> None:
         """Wait for our turn, then open the database: the first thing that two hubs cannot share."""
         if self.control:
             self._warm_up()
+            self._prepare_proxy()
             self.control.say("prepared")
             if self.control.hear() != "go":
                 raise LittlestHubError("the supervisor is gone")
         if done := database.prepare(self.layout):
             self.log.warning(done)
         super().init_db()
+
+    def _prepare_proxy(self) -> None:
+        """Have the proxy run with what the fragments say of it.
+
+        Raises:
+            LittlestHubError: it refuses, and so do we if another hub goes on. Otherwise a hub with
+                the proxy of before is better than none.
+        """
+        try:
+            if apply_static_config(self.layout, self.config, Surroundings.of_unit()):
+                self.log.info("The proxy has another static configuration")
+        except LittlestHubError as error:
+            if self.control.is_beside:
+                raise
+            self.log.error("%s", error)
 
     def _warm_up(self) -> None:
         """Do what the first requests would wait for, while another hub still serves."""
@@ -185,6 +211,7 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
             self.http_server.conn_params.no_keep_alive = True
             asyncio.get_running_loop().add_reader(self.control, self._told)
             self.control.say("ready", f"JupyterHub answers at {self.hub.bind_url}")
+            _end_orphaned_services()
         if self.on_ready:
             self.on_ready()
 
@@ -195,6 +222,12 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         except Exception as error:
             self.log.exception("The hub cannot start")
             self.exit(error.message if isinstance(error, LittlestHubError) else describe(error))
+
+    async def shutdown_cancel_tasks(self, sig: Any = None) -> None:
+        if self.control:
+            await self._make_room(STOPPING_PENDING_TIMEOUT_S)
+        else:
+            await super().shutdown_cancel_tasks(sig)
 
     def exit(self, exit_status: int | str = 0) -> None:
         super().exit(self._complaint.text if exit_status == 1 else exit_status)
@@ -209,27 +242,35 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
 
     def _told(self) -> None:
         asyncio.get_running_loop().remove_reader(self.control)
-        if self.control.hear() == "retire":
-            self._leaving = asyncio.ensure_future(self.retire())
-        else:
-            self._leaving = asyncio.ensure_future(self.shutdown_cancel_tasks())
+        is_retired = self.control.hear() == "retire"
+        pending_s = PENDING_TIMEOUT_S if is_retired else STOPPING_PENDING_TIMEOUT_S
+        self._leaving = asyncio.ensure_future(self._make_room(pending_s))
 
-    async def retire(self) -> None:
-        """Make room for the next hub, without losing a request or a server, and exit.
+    async def _make_room(self, pending_s: float) -> None:
+        """Exit without losing a request or a server.
 
         New requests wait in the kernel's queue of the socket that systemd holds, from where the
         next hub takes them.
+
+        Args:
+            pending_s: how long to wait for servers that are starting or stopping.
         """
+        is_told_again = self._latest < math.inf
+        self._latest = min(self._latest, time.monotonic() + pending_s)
+        # By a signal and by hanging up, or to end in the middle of a reload.
+        if is_told_again:
+            return
         # A starting server asks the hub, so keep on answering until none does.
-        await _settle(self._is_spawning, PENDING_TIMEOUT_S)
-        await _settle(lambda: self._is_spawning() or self._is_slow(), SLOW_TIMEOUT_S)
+        await self._settle(self._is_spawning)
         # While we still answer: each takes its time to end.
         managed = [service for service in self._service_map.values() if service.managed]
         await asyncio.gather(*(service.stop() for service in managed), return_exceptions=True)
+        await self._settle(self._is_slow, SLOW_TIMEOUT_S)
+        await self._settle(self._is_spawning)
         self.http_server.stop()
         # What was accepted a moment ago has yet to be read.
         await asyncio.sleep(0.02)
-        await _settle(lambda: bool(self.tornado_application.answering), REQUESTS_TIMEOUT_S)
+        await self._settle(self._is_answering, REQUESTS_TIMEOUT_S)
         try:
             await self.cleanup()
         finally:
@@ -237,18 +278,40 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
             logging.shutdown()
             os._exit(0)
 
+    async def _settle(self, is_busy: Callable[[], bool], timeout_s: float | None = None) -> None:
+        """Wait until something is over, or for so long, or until `_latest`."""
+        began = time.monotonic()
+        while is_busy():
+            now = time.monotonic()
+            latest = self._latest if timeout_s is None else began + timeout_s
+            if now > latest:
+                return
+            await asyncio.sleep(0.01)
+
     def _is_spawning(self) -> bool:
         return any(s.pending for user in self.users.values() for s in user.spawners.values())
+
+    def _is_answering(self) -> bool:
+        return len(self.tornado_application.answering) > 0
 
     def _is_slow(self) -> bool:
         begun = self.tornado_application.answering.values()
         return any(time.monotonic() - since > SLOW_S for since in begun)
 
 
-async def _settle(is_busy: Callable[[], bool], timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    while is_busy() and time.monotonic() < deadline:
-        await asyncio.sleep(0.01)
+def _end_orphaned_services() -> None:
+    """End the services of a hub that was killed; user servers that it forked are left alone."""
+    cgroup = Path("/proc/self/cgroup").read_bytes()
+    for process in Path("/proc").glob("[0-9]*"):
+        # It may end while we look, or be none of ours to look at.
+        with contextlib.suppress(OSError):
+            parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+            if (
+                parent == "1"
+                and (process / "cgroup").read_bytes() == cgroup
+                and b"\0JUPYTERHUB_SERVICE_NAME=" in b"\0" + (process / "environ").read_bytes()
+            ):
+                os.kill(int(process.name), signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import secrets
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyterhub.utils import exponential_backoff
 from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
@@ -35,6 +35,9 @@ from littlest_hub.services.proxy import (
     to_toml,
 )
 from littlest_hub.traefik import CANDIDATE
+
+if TYPE_CHECKING:
+    from littlest_hub.config import Surroundings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -206,14 +209,13 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
 # --- static configuration
 
 
-def apply_static_config(layout: Layout, c: Config, *, public_port: int, api: str) -> bool:
+def apply_static_config(layout: Layout, c: Config, surroundings: Surroundings) -> bool:
     """Have the proxy run with our static configuration and what the fragments add to it.
 
     Args:
         layout: whose proxy.
         c: the configuration, fragments included.
-        public_port: where the proxy listens.
-        api: address at which the hub asks it.
+        surroundings: where the proxy listens.
 
     Returns:
         Whether it ran with another one before.
@@ -224,7 +226,11 @@ def apply_static_config(layout: Layout, c: Config, *, public_port: int, api: str
     """
     if not _is_ours(c.JupyterHub.get("proxy_class")):
         return False
-    ours = static_config(public=f":{public_port}", api=api, dynamic_config=layout.dynamic_config)
+    ours = static_config(
+        public=f":{surroundings.public_port}",
+        api=surroundings.proxy_api,
+        dynamic_config=layout.dynamic_config,
+    )
     # As if it were to start traefik: otherwise it would look for one at once.
     extra = HubProxy(config=c, should_start=True).extra_static_config
     text = to_toml(merged(ours, extra))

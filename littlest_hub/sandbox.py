@@ -59,6 +59,8 @@ _PROPERTIES = {
     "MemoryMax": MEMORY,
     "MemorySwapMax": "0",
     "TasksMax": str(TASKS),
+    # The same where control groups do not count tasks.
+    "LimitNPROC": str(TASKS),
     "OOMScoreAdjust": "1000",
     "UMask": "0077",
 }
@@ -115,11 +117,7 @@ def run(layout: Layout, request: Mapping[str, Any]) -> Outcome:
 
 def _in_unit(layout: Layout, request: Mapping[str, Any]) -> Outcome:
     python = release_of_this_interpreter() / "bin" / "python3"
-    properties = {
-        **{setting.key: setting.value for setting in SANDBOX},
-        **_PROPERTIES,
-        "WorkingDirectory": f"-{layout.state}",
-    }
+    properties = {**{setting.key: setting.value for setting in SANDBOX}, **_PROPERTIES}
     given = [f"{key}={value}" for key, value in properties.items()]
     given += _as_the_hub(layout)
     command = [

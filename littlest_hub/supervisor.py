@@ -43,13 +43,14 @@ from littlest_hub.layout import Layout, release_of_this_interpreter
 from littlest_hub.systemd import Inherited, inherited_sockets, notify, spawn
 
 PREPARE_TIMEOUT_S = 60
-RETIRE_TIMEOUT_S = 75
-"""More than a hub waits for servers that start or stop, and then for requests."""
+RETIRE_TIMEOUT_S = 80
+"""More than a hub waits for servers that start or stop, for its services, and for requests."""
 START_TIMEOUT_S = 75
-RELOAD_TIMEOUT_S = 225
+RELOAD_TIMEOUT_S = 230
 """All of these; less than TimeoutStartSec= of the unit, which limits ExecReload= too."""
 
 _CONTROL = "LITTLEST_HUB_CONTROL"
+_BESIDE = "LITTLEST_HUB_BESIDE"
 _TAKEN_OVER = "LITTLEST_HUB_TAKEN_OVER"
 _MESSAGE_BYTES = 8192
 _REASON_LENGTH = 500
@@ -139,8 +140,10 @@ def _outcome_since(layout: Layout, asked: int, pid: int) -> _Outcome | None:
 class Control:
     """The hub's end of the line to its supervisor."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, *, is_beside: bool = False) -> None:
         self._channel = channel
+        self.is_beside = is_beside
+        """Whether another hub goes on if this one fails to prepare itself."""
 
     @classmethod
     def of_this_process(cls) -> Control:
@@ -154,7 +157,7 @@ class Control:
             raise LittlestHubError("this is how the supervisor starts a hub; see `systemctl start`")
         channel = socket.socket(fileno=int(number))
         channel.set_inheritable(False)
-        return cls(channel)
+        return cls(channel, is_beside=os.environ.pop(_BESIDE, "") == "1")
 
     def fileno(self) -> int:
         return self._channel.fileno()
@@ -334,6 +337,8 @@ class _Supervisor:
             # What is said to systemd about the unit is said by us.
             environ = {**os.environ, _CONTROL: str(theirs.fileno())}
             environ.pop("NOTIFY_SOCKET", None)
+            if self._children:
+                environ[_BESIDE] = "1"
             pid = spawn(command, self._sockets, environ=environ, keep=[theirs.fileno()])
         hub = _Hub(pid, ours, release)
         self._children.append(hub)

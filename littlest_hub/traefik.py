@@ -5,9 +5,9 @@ accepts from the first, the next from the second, and a one-instruction BPF prog
 which of them gets new connections: so a generation meets its first visitor when it has loaded its
 routes, and the one before keeps its connections until they end.
 
-What is the case is read from /proc each time. Nothing has to be remembered, so the supervisor may
-be renewed, restarted or killed like the rest: it leaves the generations running, and its successor
-finds them. They end with `systemctl stop`, which kills what is left in the unit.
+Which generations there are is written down in the unit's runtime directory and nowhere else, so the
+supervisor may be renewed, restarted or killed like the rest: it leaves them running, and its
+successor finds them. They end with `systemctl stop`, which kills what is left in the unit.
 
 The standard library only: see `systemd`.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import array
 import contextlib
-import json
+import fcntl
 import os
 import select
 import signal
@@ -25,10 +25,12 @@ import ssl
 import struct
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from littlest_hub.services.listener import who_listens
 from littlest_hub.systemd import Inherited, inherited_sockets, notify, spawn
 
 if sys.version_info >= (3, 11):
@@ -44,6 +46,11 @@ CANDIDATE = "traefik.toml.new"
 """Beside the static configuration: another one that the next reload is to try."""
 
 READY_TIMEOUT_S = 30
+SETTLE_S = 0.25
+"""How long a generation that is ready is left alone before visitors come.
+
+traefik puts a new configuration into effect at one entry point after the other, in no order.
+"""
 LINGER_S = 15
 """How long a generation goes on accepting when the next one has taken over.
 
@@ -61,7 +68,7 @@ LAST_WORDS_S = 3
 POLL_S = 3
 """How often certificates are looked at."""
 
-_MARK = "LITTLEST_HUB_PROXY"
+_ACCEPTING, _ENDING = ".accepting", ".ending"
 _REPLY = "LITTLEST_HUB_PROXY_REPLY"
 # <asm-generic/socket.h>, <linux/bpf_common.h>, <linux/tcp.h>; Python has no names for them.
 _SO_ATTACH_REUSEPORT_CBPF = 51
@@ -164,18 +171,22 @@ def _others_listening(own: frozenset[int]) -> dict[int, int]:
 # --- generations
 
 
-class Generation(NamedTuple):
+@dataclass(frozen=True)
+class Generation:
     """A traefik of ours that runs."""
 
-    started: int
-    """In clock ticks since the machine's start."""
+    file: Path
+    """Its record; the process holds a lock on it, so that it cannot be taken for another one."""
     pid: int
     slot: int
     ready_port: int
     sockets: frozenset[int]
     """Inodes of the sockets of all slots when it was started."""
-    accepts: bool
-    """Whether it has not been told to end yet."""
+
+    @property
+    def accepts(self) -> bool:
+        """Whether it has not been told to end yet."""
+        return self.file.suffix == _ACCEPTING
 
     @property
     def is_ready(self) -> bool:
@@ -184,43 +195,33 @@ class Generation(NamedTuple):
         Until then it answers with 404.
         """
         try:
-            with socket.create_connection(("127.0.0.1", self.ready_port), 0.5) as connection:
+            with socket.create_connection((_LOOPBACK[0], self.ready_port), 0.5) as connection:
                 connection.sendall(b"GET /ready HTTP/1.0\r\n\r\n")
                 return connection.recv(13)[9:] == b"418 "
         except OSError:
             return False
 
+    def end(self) -> None:
+        """Have it accept no more, and end when its connections have, or its grace time."""
+        # Missing: it has ended.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            self.file.rename(self.file.with_suffix(_ENDING))
+            os.kill(self.pid, signal.SIGTERM)
 
-def generations(of: Path) -> list[Generation]:
-    """All traefiks that a supervisor of the same control socket has started, oldest first."""
+
+def generations(directory: Path) -> list[Generation]:
+    """All traefiks that this supervisor and those before it have started, oldest first."""
     found = []
-    for process in Path("/proc").iterdir():
-        if not process.name.isdecimal():
-            continue
-        # It may end at any moment, and those of other users are none of ours.
-        with contextlib.suppress(OSError):
-            environ = (process / "environ").read_bytes().split(b"\0")
-            marks = [each for each in environ if each.startswith(_MARK.encode() + b"=")]
-            mark = json.loads(marks[0].partition(b"=")[2]) if marks else {}
-            if mark.get("of") == str(of):
-                started = int((process / "stat").read_text().rpartition(")")[2].split()[19])
-                sockets = frozenset(mark["sockets"])
-                accepts = not sockets.isdisjoint(_open_sockets(process))
-                found.append(
-                    Generation(
-                        started, int(process.name), mark["slot"], mark["ready"], sockets, accepts
-                    )
-                )
-    return sorted(found)
-
-
-def _open_sockets(process: Path) -> set[int]:
-    found = set()
-    for fd in (process / "fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            kind, _, inode = str(fd.readlink()).partition(":")
-            if kind == "socket":
-                found.add(int(inode.strip("[]")))
+    for file in sorted(directory.iterdir()):
+        if file.suffix in (_ACCEPTING, _ENDING):
+            with file.open() as record:
+                try:
+                    fcntl.flock(record, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    pid, slot, port, *sockets = map(int, record.read().split())
+                    found.append(Generation(file, pid, slot, port, frozenset(sockets)))
+                else:
+                    file.unlink()
     return found
 
 
@@ -311,6 +312,7 @@ class Supervisor:
         self.traefik = traefik
         self.static_config = static_config
         self.control = control
+        self._directory = control.parent
         self.addresses = addresses(inherited)
         self.serving: Generation | None = None
         self._own = frozenset(_inode(each.fd) for a in self.addresses for each in a.sockets)
@@ -332,18 +334,23 @@ class Supervisor:
         for name in ENTRY_POINTS:
             if name not in present:
                 where = str(self._configuration()["entryPoints"][name]["address"])
-                raise StartError(f"another program listens on {where}; {_how_to_see(where)}")
-        strangers = [g for g in generations(self.control) if g.sockets != self._own]
+                port = int(where.rpartition(":")[2])
+                who = who_listens(port)
+                raise StartError(
+                    f"port {port} is taken by {who}; {_how_to_see(port)}"
+                    if who
+                    else f"the socket unit of {name}, port {port}, does not listen"
+                )
+        strangers = [g for g in generations(self._directory) if g.sockets != self._own]
         for leftover in strangers:
-            # Its sockets were replaced under it.
-            self._end(leftover)
+            # The sockets were replaced under it: it may accept from what is nobody's any more.
+            os.kill(leftover.pid, signal.SIGKILL)
         if strangers:
             for address in self.addresses:
                 address.relisten()
         for port, user in _others_listening(self._own).items():
             raise StartError(
-                f"another program, of user id {user}, listens on port {port} beside us;"
-                f" {_how_to_see(f':{port}')}"
+                f"port {port} is taken, beside us, by a program of user {user}; {_how_to_see(port)}"
             )
 
     def renew(self, static_config: Path | None = None) -> None:
@@ -366,6 +373,8 @@ class Supervisor:
         if problem and before:
             raise StartError(problem)
         new = self._start(slot, static_config or self.static_config)
+        if before:
+            time.sleep(SETTLE_S)
         self._steer(slot)
         self.serving, self._leaving, self._taken_over_at = new, before, time.monotonic()
         self._loaded, self._refused, self._unusable = found, "", problem
@@ -384,14 +393,19 @@ class Supervisor:
 
     def _elect(self) -> Generation | None:
         """Of the generations that accept, the one that serves; others are told to end."""
-        accepting = [each for each in generations(self.control) if each.accepts]
+        present = generations(self._directory)
+        for each in present:
+            if not each.accepts:
+                # Whoever wanted to tell it may have ended before.
+                each.end()
+        accepting = [each for each in present if each.accepts]
         ready = [each for each in accepting if each.is_ready]
         serving = next(reversed(ready or accepting), None)
         for each in accepting:
             if serving and each is not serving:
                 self._steer(serving.slot)
                 self._await_empty_queue(each.slot)
-                self._end(each)
+                each.end()
         return serving
 
     def _start(self, slot: int, static_config: Path) -> Generation:
@@ -400,16 +414,21 @@ class Supervisor:
         Raises:
             StartError: it ended, or did not become ready.
         """
-        with socket.create_server(_LOOPBACK) as ready:
-            mark = {
-                "of": str(self.control),
-                "slot": slot,
-                "ready": ready.getsockname()[1],
-                "sockets": sorted(self._own),
-            }
+        file = self._directory / f"{time.monotonic_ns():020}{_ACCEPTING}"
+        incomplete = file.with_suffix(".new")
+        with incomplete.open("w") as record, socket.create_server(_LOOPBACK) as ready:
+            fcntl.flock(record, fcntl.LOCK_EX)
             given = [address.of(slot) for address in self.addresses]
-            pid = self._spawn(static_config, given, ready, {_MARK: json.dumps(mark)})
-        new = Generation(0, pid, slot, mark["ready"], self._own, True)
+            for each in given:
+                # Go takes a socket that blocks and makes it one that does not. Given one that does
+                # not, it does the opposite, and a traefik that ends is stuck in accept(2) then,
+                # from where it takes another visitor with it.
+                os.set_blocking(each.fd, True)
+            pid = self._spawn(static_config, given, ready, keep=record.fileno())
+            port = ready.getsockname()[1]
+            record.write(" ".join(map(str, (pid, slot, port, *self._own))))
+        incomplete.rename(file)
+        new = Generation(file, pid, slot, port, self._own)
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not new.is_ready:
             if os.waitpid(pid, os.WNOHANG)[0]:
@@ -426,18 +445,26 @@ class Supervisor:
     def _spawn(
         self,
         static_config: Path,
-        sockets: Iterable[Inherited],
+        sockets: Sequence[Inherited],
         ready: socket.socket,
-        environ: Mapping[str, str],
+        *,
+        keep: int | None = None,
         output: int | None = None,
     ) -> int:
-        # Not NOTIFY_SOCKET: what systemd hears is ours to say.
-        return spawn(
-            [str(self.traefik), f"--configFile={static_config}"],
-            [*sockets, Inherited(READY, ready.fileno())],
-            environ={"PATH": os.environ.get("PATH", os.defpath), **environ},
-            output=output,
-        )
+        # Out of the way of the sockets' numbers.
+        kept = [] if keep is None else [fcntl.fcntl(keep, fcntl.F_DUPFD_CLOEXEC, 64)]
+        try:
+            return spawn(
+                [str(self.traefik), f"--configFile={static_config}"],
+                [*sockets, Inherited(READY, ready.fileno())],
+                # Not NOTIFY_SOCKET: what systemd hears is ours to say.
+                environ={"PATH": os.environ.get("PATH", os.defpath)},
+                keep=kept,
+                output=output,
+            )
+        finally:
+            for fd in kept:
+                os.close(fd)
 
     def _last_words(self, static_config: Path) -> str:
         """What traefik prints when it fails, by letting it fail again, without visitors.
@@ -450,7 +477,7 @@ class Supervisor:
             names = [READY, *(address.name for address in self.addresses)]
             ready, *others = (stack.enter_context(socket.create_server(_LOOPBACK)) for _ in names)
             given = [Inherited(n, s.fileno()) for n, s in zip(names[1:], others, strict=True)]
-            pid = self._spawn(static_config, given, ready, {}, writing)
+            pid = self._spawn(static_config, given, ready, output=writing)
             os.close(writing)
             if not _ends_within(pid, LAST_WORDS_S):
                 _kill(pid)
@@ -473,24 +500,13 @@ class Supervisor:
         if self._leaving:
             time.sleep(max(0.0, self._taken_over_at + LEAST_LINGER_S - time.monotonic()))
             self._await_empty_queue(self._leaving.slot)
-            self._end(self._leaving)
+            self._leaving.end()
             self._leaving = None
 
     def _await_empty_queue(self, slot: int) -> None:
         deadline = time.monotonic() + MOST_LINGER_S
         while self._queued(slot) and time.monotonic() < deadline:
             time.sleep(0.02)
-
-    def _end(self, generation: Generation) -> None:
-        """Have it accept no more, and end when its connections have, or its grace time."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(generation.pid, signal.SIGTERM)
-        deadline = time.monotonic() + 2
-        while any(g.pid == generation.pid and g.accepts for g in generations(self.control)):
-            if time.monotonic() > deadline:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(generation.pid, signal.SIGKILL)
-            time.sleep(0.01)
 
     # --- from now on
 
@@ -522,17 +538,18 @@ class Supervisor:
     def _look_after(self) -> None:
         ended = _reap()
         if self.serving and self.serving.pid in ended:
-            if time.monotonic() - self._taken_over_at < LEAST_LINGER_S:
+            if not self._leaving and time.monotonic() - self._taken_over_at < LEAST_LINGER_S:
                 raise StartError("traefik ends as soon as it serves")
             _say("traefik has ended by itself; starting another one")
-            self.serving = None
+            # The one before it may still accept.
+            self.serving = self._leaving = None
             self.renew()
         elif self._leaving:
             if time.monotonic() - self._taken_over_at > LINGER_S:
                 self._finish_handover()
         elif self.serving and self._is_stranded(1 - self.serving.slot):
             self._try_to_renew()
-        draining = [each for each in generations(self.control) if not each.accepts]
+        draining = [each for each in generations(self._directory) if not each.accepts]
         for oldest in draining[:-MOST_DRAINING]:
             os.kill(oldest.pid, signal.SIGKILL)
         self._look_after_certificates()
@@ -591,7 +608,7 @@ class Supervisor:
     def _status(self) -> str:
         if not self.serving:
             return "No traefik serves"
-        older = sum(1 for g in generations(self.control) if g.pid != self.serving.pid)
+        older = sum(1 for g in generations(self._directory) if g.pid != self.serving.pid)
         rest = f"; {older} before it finish their connections" if older else ""
         problems = "".join(f"; {each}" for each in (self._refused, self._unusable) if each)
         return f"Process {self.serving.pid} serves{rest}{problems}"
@@ -607,8 +624,8 @@ def _problem(certificates: Iterable[Pair]) -> str:
     return "; ".join(filter(None, (pair.problem for pair in certificates)))
 
 
-def _how_to_see(address: str) -> str:
-    return f"see: ss -ltnp 'sport = :{address.rpartition(':')[2]}'"
+def _how_to_see(port: int) -> str:
+    return f"see: ss -ltnp 'sport = :{port}'"
 
 
 def _kill(pid: int) -> None:
@@ -678,6 +695,7 @@ def supervise(static_config: Path, control: Path) -> NoReturn:
         supervisor.renew()
     else:
         with socket.socket(fileno=int(reply)) as client:
+            client.set_inheritable(False)
             answer = supervisor.reload()
             with contextlib.suppress(OSError):
                 client.sendall(answer.encode())

@@ -103,6 +103,8 @@ def run(request: Mapping[str, Any], report: int) -> None:
     config = RecordingConfig()
     for section, values in defaults(layout, Surroundings.of_unit()).items():
         config[section].update(values)
+    with contextlib.suppress(OSError):
+        os.chdir(layout.state)  # where the hub is
     _limit()
     failed = False
     for name in request["files"]:
@@ -134,6 +136,7 @@ def _failure(file: Path, config: RecordingConfig, report: int) -> Iterator[Probl
     def give_up(number: int, frame: FrameType | None) -> None:
         raise _TooLong(place_of_frame(frame))
 
+    pid = os.getpid()
     signal.signal(signal.SIGALRM, give_up)
     signal.alarm(FRAGMENT_S)
     # For one that catches everything, or sits in a library's own code.
@@ -151,6 +154,8 @@ def _failure(file: Path, config: RecordingConfig, report: int) -> Iterator[Probl
     except BaseException as error:
         yield Problem(*place_of(error, file), f"{type(error).__name__}: {error}")
     finally:
+        if os.getpid() != pid:
+            os._exit(0)  # a child that the fragment has made
         signal.alarm(0)
         faulthandler.cancel_dump_traceback_later()
 

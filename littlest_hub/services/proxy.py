@@ -127,8 +127,9 @@ def public_socket(layout: Layout, ports: Ports) -> Unit:
         "\nAnother address: a drop-in with an empty ListenStream= and then the new one, twice: a"
         "\nproxy that is replaced accepts at one while the next one prepares itself at the other."
         "\n(Once will do as well; a visitor may then meet a 404 at the moment of replacement.)"
-        "\nOne more entry point: a socket unit of your own like this one, with Service= and its"
-        "\nname as FileDescriptorName=; Wants= and After= in a drop-in of the service.",
+        "\nOne more entry point: a socket unit of your own like this one, with Service= and, as"
+        "\nFileDescriptorName=, the entry point's name; and a drop-in for the service that has it"
+        "\nin Wants= and After=.",
         {
             "Unit": [Setting("Description", f"Littlest Hub at {layout.base}: public port")],
             "Socket": [
@@ -209,6 +210,7 @@ def service(layout: Layout) -> Unit:
                     f' | grep -q " stop " && systemctl kill --signal=KILL {layout.proxy_service}\'',
                     "unless it is to stop, which a restart or a crash is not",
                 ),
+                Setting("NonBlocking", "yes", "the sockets are in use while the supervisor starts"),
                 Setting("Restart", "always"),
                 Setting("RestartSec", "2"),
                 Setting("TimeoutStartSec", "60"),
@@ -218,6 +220,9 @@ def service(layout: Layout) -> Unit:
                 Setting("User", layout.proxy_user),
                 Setting("RuntimeDirectory", layout.proxy_control.parent.name),
                 Setting("RuntimeDirectoryMode", "0700"),
+                Setting(
+                    "RuntimeDirectoryPreserve", "restart", "which traefiks run stands in there"
+                ),
                 Setting("UMask", "0077"),
                 Setting(
                     "TemporaryFileSystem",

@@ -261,6 +261,6 @@ def test_a_fragment_of_the_catalogue_is_enabled_and_disabled(hub: Hub) -> None:
     assert "50-slurm.py.disabled" in run("disable", "slurm")
     assert state("50-slurm.py") == "disabled"
     assert "as you had it" in run("enable", "slurm")
-    assert "Ready to enable:" in run("list")
+    assert "Ready fragments of this release:" in run("list")
     assert "Your own:" in run("list")
     hub.machine.run(["rm", str(hub.layout.fragments / "50-slurm.py")])

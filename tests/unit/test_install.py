@@ -282,10 +282,8 @@ def test_a_newer_release_is_switched_to_and_back_with_its_units_if_it_fails(
     install(layout, prefix, {})
     _, newer = image(tmp_path, release="releases/2026.11.1")
     units = layout.on_disk(layout.unit_files)
-    # As an older release wrote them.
-    static = layout.on_disk(layout.static_config)
-    for file in (units / layout.hub_socket, static):
-        file.write_text(f"# older\n{file.read_text()}")
+    socket = units / layout.hub_socket
+    socket.write_text(f"# As an older release wrote it.\n{socket.read_text()}")
     tool = tmp_path.parent / f"{tmp_path.name}-bin/systemctl"
     tool.parent.mkdir()
     real = shutil.which("systemctl")
@@ -302,7 +300,7 @@ def test_a_newer_release_is_switched_to_and_back_with_its_units_if_it_fails(
 
     install(layout, newer, {})
     assert layout.on_disk(layout.hub).readlink() == Path("releases/2026.11.1")
-    assert "# older" not in static.read_text()
+    assert "# As an older" not in socket.read_text()
 
 
 @pytest.mark.usefixtures("systemless")
