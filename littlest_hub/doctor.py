@@ -287,10 +287,27 @@ def _unit_state(machine: Machine, name: str, shown: Mapping[str, str]) -> Iterat
         )
     elif active == "activating":
         yield Finding(WARNING, name, "is starting at the moment", f"systemctl status {name}")
+    elif name.endswith(".socket") and _is_active(machine, _service_of(name)):
+        # systemd starts no socket under a service that runs.
+        service = _service_of(name)
+        sockets = [u for u in machine.layout.units if u != service and _service_of(u) == service]
+        start = f"systemctl stop {service}; systemctl start {' '.join(sockets)} {service}"
+        text = (
+            f"is {active}: {service} goes on with what it has, and its restart would lose requests"
+        )
+        yield Finding(PROBLEM, name, text, start)
     else:
         reason = machine.reason(name)
         text = f"is {active}" + (f": {reason}" if active == "failed" and reason else "")
         yield Finding(PROBLEM, name, text, f"systemctl start {name}")
+
+
+def _service_of(unit: str) -> str:
+    return unit.replace("-api.socket", ".service").replace(".socket", ".service")
+
+
+def _is_active(machine: Machine, unit: str) -> bool:
+    return machine.units.get(unit, {}).get("ActiveState") == "active"
 
 
 def unfinished_restore(machine: Machine) -> Iterator[Finding]:
@@ -369,13 +386,12 @@ def ports(machine: Machine) -> Iterator[Finding]:
             elif is_active:
                 text = f"nobody listens, though {name} is active"
                 yield Finding(PROBLEM, f"port {number}", text, f"systemctl restart {name}")
-            elif inodes:
+            elif inodes and not _is_active(machine, _service_of(name)):
                 yield _taken(machine, number, inodes, name)
 
 
 def _taken(machine: Machine, port: int, inodes: set[int], unit: str) -> Finding:
-    service = unit.replace("-api.socket", ".service").replace(".socket", ".service")
-    start = f"systemctl start {unit} {service}"
+    start = f"systemctl start {unit} {_service_of(unit)}"
     if not machine.is_root:
         return Finding(PROBLEM, f"port {port}", f"taken by another program; {unit} cannot start")
     for pid, name, other in _holders(inodes):
@@ -414,7 +430,11 @@ def login_page(machine: Machine) -> Iterator[Finding]:
         again = f"systemctl status {layout.hub_service}" if slow else ""
         text = f"answers in {took:.2f} s at {url}"
         yield Finding(WARNING if slow else OK, "login page", text, again)
-    elif status in ("404", "502", "503", "504"):
+    elif status == "404":
+        text = f"the proxy answers 404 at {where}: it has not loaded its routes"
+        again = f"systemctl restart {layout.proxy_service} {layout.hub_service}"
+        yield Finding(PROBLEM, "login page", text, again)
+    elif status in ("502", "503", "504"):
         text = f"the proxy answers {status} at {where}: it does not reach the hub"
         yield Finding(PROBLEM, "login page", text, f"systemctl restart {layout.hub_service}")
     elif status.isdecimal():
