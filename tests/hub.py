@@ -16,7 +16,7 @@ import httpx
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from tests.client import Person
 from tests.eventually import eventually
-from tests.machine import Machine
+from tests.server import Server
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -39,14 +39,14 @@ def build_installer() -> Path:
 class Hub:
     """One installation on one machine."""
 
-    machine: Machine
+    machine: Server
     layout: Layout
     url: str
 
     @classmethod
     def install(
         cls,
-        machine: Machine,
+        machine: Server,
         installer: Path,
         *,
         base: Path = DEFAULT_BASE,
@@ -64,7 +64,7 @@ class Hub:
         return cls.found_on(machine, base)
 
     @classmethod
-    def found_on(cls, machine: Machine, base: Path = DEFAULT_BASE) -> "Hub":
+    def found_on(cls, machine: Server, base: Path = DEFAULT_BASE) -> "Hub":
         """The hub that is installed there already."""
         layout = Layout(base)
         listen = machine.systemctl("show", "--property=Listen", "--value", layout.proxy_socket)
