@@ -84,12 +84,17 @@ class Hub:
         return page.status_code == 200
 
     @contextmanager
-    def person(self, name: str | None = None) -> Iterator[Person]:
-        """Somebody new with a system account, logged in; their server is stopped at the end."""
+    def person(self, name: str | None = None, *, timeout_s: float = 30) -> Iterator[Person]:
+        """Somebody new with a system account, logged in; their server is stopped at the end.
+
+        Args:
+            name: of the account; None: any.
+            timeout_s: of each single request of theirs.
+        """
         name = name or f"person{next(_people)}"
         password = secrets.token_urlsafe()
         self.machine.add_user(name, password)
-        with Person(self.url, name, password) as person:
+        with Person(self.url, name, password, timeout_s=timeout_s) as person:
             person.log_in()
             try:
                 yield person

@@ -1,0 +1,30 @@
+"""One virtual machine with one hub: an emulated processor takes a minute to install it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hub import Hub
+from tests.virtual import Vm
+
+# Emulated, everything takes ten times as long; the defaults are made for real machines.
+FRAGMENT = """\
+c.Authenticator.allow_all = True
+c.Spawner.start_timeout = c.Spawner.http_timeout = 300
+"""
+
+
+@pytest.fixture(scope="session")
+def vm() -> Iterator[Vm]:
+    with Vm("bookworm") as vm:
+        yield vm
+
+
+@pytest.fixture(scope="session")
+def hub(vm: Vm, installer: Path) -> Hub:
+    """A hub that lets every system user in."""
+    hub = Hub.install(vm, installer)
+    hub.write_fragment("20-patient.py", FRAGMENT)
+    hub.reload()
+    return hub
