@@ -72,7 +72,7 @@ class Hub:
         assert port, f"{layout.proxy_socket} listens nowhere: {listen.stdout!r}"
         # As a browser's address bar has it: without the port that needs no saying.
         hub = cls(machine, layout, str(httpx.URL(f"http://{machine.address}:{port[0]}")))
-        eventually(hub.answers, 60, f"a login page at {hub.url}")
+        eventually(hub.answers, machine.patience_s, f"a login page at {hub.url}")
         return hub
 
     def answers(self) -> bool:

@@ -20,6 +20,8 @@ class Server:
     """What it is, for a person who reads the report of a failure."""
     address: str
     """IPv4 address at which its ports are reached from here."""
+    patience_s: float = 120
+    """How long anything may take there, unless somebody knows better."""
 
     def __init__(self) -> None:
         self._copied: dict[Path, str] = {}
@@ -38,13 +40,15 @@ class Server:
         input: str | None = None,
         check: bool = True,
         user: str = "root",
-        timeout_s: float = 120,
+        timeout_s: float | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command on the server, with a login's environment and what `env` adds to it.
 
         Raises:
-            MachineError: `check`, and it did not exit with 0; or `timeout_s` seconds went by.
+            MachineError: `check`, and it did not exit with 0; or `timeout_s` seconds went by (None:
+                `patience_s`).
         """
+        timeout_s = timeout_s or self.patience_s
         argv = [str(word) for word in command]
         try:
             done = subprocess.run(
@@ -74,7 +78,6 @@ class Server:
         check: bool = True,
         user: str = "root",
         umask: int = 0o022,
-        timeout_s: float = 300,
     ) -> subprocess.CompletedProcess[str]:
         """Copy the installer over and run it as an administrator would: `bash installer -b`."""
         script = self.copy(sh, f"/var/tmp/{sh.name}")
@@ -84,7 +87,7 @@ class Server:
             env=env,
             check=check,
             user=user,
-            timeout_s=timeout_s,
+            timeout_s=3 * self.patience_s,
         )
 
     def copy(self, source: Path, path: str) -> str:
@@ -107,7 +110,7 @@ class Server:
 
     def systemctl(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """`systemctl ARGS`."""
-        return self.run(["systemctl", *args], check=check, timeout_s=300)
+        return self.run(["systemctl", *args], check=check)
 
     def journal(self, unit: str | None = None, *, lines: int | None = None) -> str:
         """The journal since boot, of one unit (a pattern will do) or of everything."""

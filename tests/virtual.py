@@ -43,6 +43,8 @@ class Vm(Server):
         suite: Debian release.
     """
 
+    patience_s = EMULATED_S
+
     def __init__(self, suite: str = "bookworm") -> None:
         super().__init__()
         self.title = f"virtual {suite}"

@@ -5,6 +5,7 @@ No test here mends anything with systemctl: that is the point.
 
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -288,10 +289,14 @@ def test_a_frozen_hub_takes_nothing_from_a_kernel_and_answers_what_waited(
 ) -> None:
     with work.open() as kernel:
         kill(hub, hub.layout.hub_service, signal="STOP")
-        try:
-            assert kernel.run("x + 1") == "42"
-        finally:
-            kill(hub, hub.layout.hub_service, signal="CONT")
+        with ThreadPoolExecutor(1) as somebody:
+            try:
+                waiting = somebody.submit(hub.answers)
+                assert kernel.run("x + 1") == "42"
+                assert not waiting.done()
+            finally:
+                kill(hub, hub.layout.hub_service, signal="CONT")
+            assert waiting.result()
         heals(hub, work)
         assert kernel.run("x + 1") == "42"
 
