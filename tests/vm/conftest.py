@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.hub import Hub
-from tests.virtual import Vm
+from tests.virtual import EMULATED_S, Vm
 
 # Emulated, everything takes ten times as long; the defaults are made for real machines.
-FRAGMENT = """\
+FRAGMENT = f"""\
 c.Authenticator.allow_all = True
-c.Spawner.start_timeout = c.Spawner.http_timeout = 300
+c.Spawner.start_timeout = c.Spawner.http_timeout = {EMULATED_S}
+c.SystemdSpawner.mem_limit = "400M"
 """
 
 
