@@ -143,7 +143,7 @@ def full_disk(hub: Hub) -> Iterator[None]:
 def squatter(hub: Hub, address: str) -> Iterator[None]:
     """Another program that listens there."""
     listen = ["systemd-socket-activate", f"--listen={address}", "cat"]
-    hub.machine.run(["systemd-run", "--quiet", "--unit=squatter", *listen])
+    hub.machine.run(["systemd-run", "--quiet", "--collect", "--unit=squatter", *listen])
     port = f"{int(address.rpartition(':')[2]):04X}"
     listening = rf"^ *\d+: [0-9A-F]+:{port} [0-9A-F]+:0000 0A"
     table = "/proc/net/tcp"
@@ -262,7 +262,7 @@ def test_a_port_that_another_program_has_is_named(
     stop(hub)
     with squatter(hub, address):
         boot(hub)
-        shows(hub, getattr(hub.layout, unit), rf"port {address.rpartition(':')[2]}\b")
+        shows(hub, getattr(hub.layout, unit), rf"[ :]{address.rpartition(':')[2]}\b")
     heals(hub, work)
 
 
