@@ -18,8 +18,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-import pexpect
-
 from tests.eventually import NotInTimeError, eventually
 from tests.image import Image
 from tests.network import CONFIGURE, network
@@ -129,19 +127,13 @@ class Machine(Server):
             tail = "".join(console.readlines()[-30:])
             raise MachineError(f"{self.image.suite} did not boot: {error}\n{tail}") from error
 
-    def terminal(self, argv: Sequence[str], *, timeout_s: float = 120) -> "pexpect.spawn[str]":
-        """Start a command as root in a terminal of its own; whoever called types the answers."""
-        command, *arguments = self.enter(argv, env={"TERM": "xterm"})
-        return pexpect.spawn(
-            command,
-            arguments,
-            encoding="utf-8",
-            timeout=timeout_s,
-            dimensions=(40, 120),
-        )
-
     def enter(
-        self, argv: Sequence[str], *, user: str = "root", env: Mapping[str, str] | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        user: str = "root",
+        env: Mapping[str, str] | None = None,
+        terminal: bool = False,
     ) -> list[str]:
         """The command as seen from here: into the machine's cgroup, then into its namespaces.
 

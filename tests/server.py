@@ -4,6 +4,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pexpect
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -27,9 +29,21 @@ class Server:
         self._copied: dict[Path, str] = {}
 
     def enter(
-        self, argv: Sequence[str], *, user: str = "root", env: Mapping[str, str] | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        user: str = "root",
+        env: Mapping[str, str] | None = None,
+        terminal: bool = False,
     ) -> list[str]:
-        """What to run here to have `argv` run on the server, with a login's environment."""
+        """What to run here to have `argv` run on the server, with a login's environment.
+
+        Args:
+            argv: the command.
+            user: whose login.
+            env: what is added to the environment.
+            terminal: whether the terminal that it is run in here is to be one there.
+        """
         raise NotImplementedError
 
     def run(
@@ -68,6 +82,17 @@ class Server:
         if check and done.returncode != 0:
             raise MachineError(f"{argv} exited with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done
+
+    def terminal(self, argv: Sequence[str], *, timeout_s: float = 120) -> "pexpect.spawn[str]":
+        """Start a command as root in a terminal of its own; whoever called types the answers."""
+        command, *arguments = self.enter(argv, env={"TERM": "xterm"}, terminal=True)
+        return pexpect.spawn(
+            command,
+            arguments,
+            encoding="utf-8",
+            timeout=timeout_s,
+            dimensions=(40, 120),
+        )
 
     def install(
         self,

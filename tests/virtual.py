@@ -106,9 +106,15 @@ class Vm(Server):
         self._await_boot(before)
 
     def enter(
-        self, argv: Sequence[str], *, user: str = "root", env: Mapping[str, str] | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        user: str = "root",
+        env: Mapping[str, str] | None = None,
+        terminal: bool = False,
     ) -> list[str]:
-        return [*self._ssh, shlex.join(as_login(argv, user, env))]
+        there = ["-t"] if terminal else []
+        return [*self._ssh, *there, shlex.join(as_login(argv, user, env))]
 
     def journal(self, unit: str | None = None, *, lines: int | None = None) -> str:
         try:

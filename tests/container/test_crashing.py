@@ -241,7 +241,7 @@ def test_a_missing_proxy_is_named_and_the_routes_come_back_with_it(hub: Hub, wor
 
 @pytest.mark.parametrize(
     "damage",
-    ['echo "[[garbage" >"$1"', 'rm "$1"', ': >"$1"', 'truncate --size=-40 "$1"'],
+    ['printf "[[\\377" >"$1"', 'rm "$1"', ': >"$1"', 'truncate --size=-40 "$1"'],
     ids=["garbage", "deleted", "empty", "cut off"],
 )
 @pytest.mark.parametrize("killed", ["hub_service", "proxy_service"])
