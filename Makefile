@@ -5,14 +5,15 @@ BIN := $(VENV)/bin
 # What a Debian-like machine must have to build and test; `make deps` installs what is missing.
 BUILD_PACKAGES := autoconf automake binutils ca-certificates gcc libc6-dev libltdl-dev libtool make patch perl python3-venv tcl xz-utils
 MACHINE_PACKAGES := iproute2 mmdebstrap mount systemd-container
-TEST_PACKAGES := $(MACHINE_PACKAGES) busybox chromium chromium-driver dbus gettext-base libpam0g shellcheck systemd zsh
+VM_PACKAGES := e2fsprogs openssh-client qemu-system-x86
+TEST_PACKAGES := $(MACHINE_PACKAGES) $(VM_PACKAGES) busybox chromium chromium-driver dbus gettext-base libpam0g shellcheck systemd zsh
 # INSTALLER=PATH tests that .sh, whichever way it was built, instead of building one.
 PYTEST := $(BIN)/pytest $(if $(INSTALLER),--installer=$(INSTALLER))
 
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help deps demo-deps venv build release demo test test-unit test-build test-container test-browser lint bench-install bench-outage clean
+.PHONY: help deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser lint bench-install bench-outage clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +43,7 @@ release: deps venv ## the same, compressed as small as it gets
 demo: demo-deps venv ## build, install in a throw-away machine, run a notebook cell (ONCE=1: then stop)
 	$(BIN)/python -m tests.demo $(if $(ONCE),--once)
 
-test: deps venv lint ## every test: unit, build, container and browser tiers
+test: deps venv lint ## every test: unit, build, container, vm and browser tiers
 	$(PYTEST)
 
 test-unit: venv ## pure logic; no root, no network
@@ -53,6 +54,9 @@ test-build: deps venv ## the installer file and its contract
 
 test-container: deps venv ## everything on booted systemd machines (root)
 	$(PYTEST) -m container
+
+test-vm: deps venv ## reboots, power cuts, memory limits, on an emulated machine (root)
+	$(PYTEST) -m vm
 
 test-browser: deps venv ## what people see, in a real Chromium (root)
 	$(PYTEST) -m browser

@@ -96,6 +96,10 @@ class Person:
         except httpx.TransportError:
             return False
 
+    def has_server(self) -> bool:
+        """Whether their own page offers to stop their server."""
+        return 'id="stop"' in self.browser.get("/hub/home").text
+
     def stop_server(self, *, server: str = "") -> None:
         """Stop the user server; returns when the hub has accepted, which may be earlier."""
         path = f"users/{self.name}/servers/{server}" if server else f"users/{self.name}/server"
@@ -192,6 +196,12 @@ class Kernel:
     ) -> None:
         self.channels.close()
 
+    def send(self, code: str) -> str:
+        """Have a cell executed without waiting for it; returns the id of the request."""
+        request_id = uuid.uuid4().hex
+        self.channels.send(json.dumps(execute_request(request_id, code)))
+        return request_id
+
     def run(self, code: str, *, timeout_s: float = 60) -> str:
         """Execute a cell and return what a person would see below it.
 
@@ -199,9 +209,8 @@ class Kernel:
             CellError: the code raised.
             websocket.WebSocketException: the connection broke, or nothing came for `timeout_s`.
         """
-        request_id = uuid.uuid4().hex
         self.channels.settimeout(timeout_s)
-        self.channels.send(json.dumps(execute_request(request_id, code)))
+        request_id = self.send(code)
         output: list[str] = []
         # The answer on the shell channel and the output on the iopub channel come in any order.
         replied = idle = False

@@ -7,12 +7,14 @@ import pytest
 
 from tests.capabilities import missing, need
 from tests.hub import build_installer
-from tests.machine import Machine, why_no_machines
+from tests.machine import why_no_machines
+from tests.server import Server
+from tests.virtual import why_no_vms
 
 TESTS = Path(__file__).parent
 # In the order they run: what is cheap and explains most comes first.
-TIERS = ("unit", "build", "container", "browser")
-TIERS_ON_MACHINES = ("container", "browser")
+TIERS = ("unit", "build", "container", "vm", "browser")
+WHY_NOT = {"container": why_no_machines, "vm": why_no_vms, "browser": why_no_machines}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,7 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Without what a test needs a laptop skips it; continuous integration must have all of it."""
-    if _tier(item) in TIERS_ON_MACHINES and (reason := why_no_machines()):
+    why_not = WHY_NOT.get(_tier(item))
+    if why_not and (reason := why_not()):
         missing(reason)
     for marker in item.iter_markers("needs"):
         need(*marker.args)
@@ -52,8 +55,8 @@ def pytest_runtest_makereport(
     """Add the end of each running machine's journal to the report of a failure."""
     report = yield
     if report.failed:
-        for machine in Machine.running:
-            title = f"journal of {machine.image.suite} at {machine.address}"
+        for machine in Server.running:
+            title = f"journal of {machine.title} at {machine.address}"
             report.sections.append((title, machine.journal(lines=150)))
     return report
 

@@ -16,7 +16,7 @@ import httpx
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from tests.client import Person
 from tests.eventually import eventually
-from tests.machine import Machine
+from tests.server import Server
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -39,14 +39,14 @@ def build_installer() -> Path:
 class Hub:
     """One installation on one machine."""
 
-    machine: Machine
+    machine: Server
     layout: Layout
     url: str
 
     @classmethod
     def install(
         cls,
-        machine: Machine,
+        machine: Server,
         installer: Path,
         *,
         base: Path = DEFAULT_BASE,
@@ -64,7 +64,7 @@ class Hub:
         return cls.found_on(machine, base)
 
     @classmethod
-    def found_on(cls, machine: Machine, base: Path = DEFAULT_BASE) -> "Hub":
+    def found_on(cls, machine: Server, base: Path = DEFAULT_BASE) -> "Hub":
         """The hub that is installed there already."""
         layout = Layout(base)
         listen = machine.systemctl("show", "--property=Listen", "--value", layout.proxy_socket)
@@ -72,7 +72,7 @@ class Hub:
         assert port, f"{layout.proxy_socket} listens nowhere: {listen.stdout!r}"
         # As a browser's address bar has it: without the port that needs no saying.
         hub = cls(machine, layout, str(httpx.URL(f"http://{machine.address}:{port[0]}")))
-        eventually(hub.answers, 60, f"a login page at {hub.url}")
+        eventually(hub.answers, machine.patience_s, f"a login page at {hub.url}")
         return hub
 
     def answers(self) -> bool:
@@ -84,12 +84,17 @@ class Hub:
         return page.status_code == 200
 
     @contextmanager
-    def person(self, name: str | None = None) -> Iterator[Person]:
-        """Somebody new with a system account, logged in; their server is stopped at the end."""
+    def person(self, name: str | None = None, *, timeout_s: float = 30) -> Iterator[Person]:
+        """Somebody new with a system account, logged in; their server is stopped at the end.
+
+        Args:
+            name: of the account; None: any.
+            timeout_s: of each single request of theirs.
+        """
         name = name or f"person{next(_people)}"
         password = secrets.token_urlsafe()
         self.machine.add_user(name, password)
-        with Person(self.url, name, password) as person:
+        with Person(self.url, name, password, timeout_s=timeout_s) as person:
             person.log_in()
             try:
                 yield person

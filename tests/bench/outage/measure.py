@@ -11,7 +11,7 @@ from tests.bench.outage.account import Outcome, Requests, lateness_s
 from tests.bench.outage.kernel import Watch
 from tests.bench.outage.load import Load
 from tests.bench.outage.sides import Side
-from tests.machine import MachineError
+from tests.server import MachineError
 
 RATE = 20
 """Requests per second to the hub, and as many to the user server."""

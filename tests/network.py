@@ -1,0 +1,73 @@
+"""A network of two: us, and the namespace that a machine lives in."""
+
+import contextlib
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from tests.eventually import eventually
+from tests.server import PATH, MachineError
+
+# For the launcher, in its namespace; it gets its address on standard input.
+CONFIGURE = """
+read -r address
+ip link set lo up
+ip address add "$address" dev host0
+ip link set host0 up
+"""
+
+
+@contextlib.contextmanager
+def network(launcher: subprocess.Popen[str]) -> Iterator[str]:
+    """A veth between us and the launcher's namespace; yields the machine's address.
+
+    The interface's name carries the number of the subnet, so the kernel keeps two machines, of
+    whichever test processes, from taking the same one.
+
+    Args:
+        launcher: is about to have a network namespace of its own, and runs CONFIGURE there.
+
+    Raises:
+        MachineError, NotInTimeError: there is none to be had.
+    """
+    eventually(lambda: _has_own_network(launcher.pid), 10, "the network namespace")
+    interface, subnet = _add_veth(launcher.pid)
+    try:
+        _ip("address", "add", f"{subnet}.1/30", "dev", interface)
+        _ip("link", "set", interface, "up")
+        stdin: IO[str] | None = launcher.stdin
+        assert stdin is not None
+        stdin.write(f"{subnet}.2/30\n")
+        stdin.close()
+        yield f"{subnet}.2"
+    finally:
+        _ip("link", "delete", interface, check=False)
+
+
+def _has_own_network(pid: int) -> bool:
+    return Path(f"/proc/{pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()
+
+
+def _add_veth(pid: int) -> tuple[str, str]:
+    error = ""
+    for number in range(1, 255):
+        interface = f"lhub{number}"
+        peer = ["peer", "name", "host0", "netns", str(pid)]
+        done = _ip("link", "add", interface, "type", "veth", *peer, check=False)
+        if done.returncode == 0:
+            return interface, f"10.231.{number}"
+        error = done.stderr.strip()
+        if "exists" not in error:
+            break
+    raise MachineError(f"no network for the machine: {error}")
+
+
+def _ip(*args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [shutil.which("ip", path=PATH) or "ip", *args], capture_output=True, text=True
+    )
+    if check and done.returncode != 0:
+        raise MachineError(f"ip {' '.join(args)}: {done.stderr.strip()}")
+    return done

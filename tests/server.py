@@ -1,0 +1,163 @@
+"""What tests do to a server, whatever boots it: commands, files, units, accounts."""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pexpect
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class MachineError(RuntimeError):
+    """A server did not boot, or a command on it failed; the message has what it printed."""
+
+
+class Server:
+    """A booted Debian server, offline, ours alone; subclasses know how to boot and to enter it."""
+
+    running: list["Server"] = []
+
+    title: str
+    """What it is, for a person who reads the report of a failure."""
+    address: str
+    """IPv4 address at which its ports are reached from here."""
+    patience_s: float = 120
+    """How long anything may take there, unless somebody knows better."""
+
+    def __init__(self) -> None:
+        self._copied: dict[Path, str] = {}
+
+    def enter(
+        self,
+        argv: Sequence[str],
+        *,
+        user: str = "root",
+        env: Mapping[str, str] | None = None,
+        terminal: bool = False,
+    ) -> list[str]:
+        """What to run here to have `argv` run on the server, with a login's environment.
+
+        Args:
+            argv: the command.
+            user: whose login.
+            env: what is added to the environment.
+            terminal: whether the terminal that it is run in here is to be one there.
+        """
+        raise NotImplementedError
+
+    def run(
+        self,
+        command: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        input: str | None = None,
+        check: bool = True,
+        user: str = "root",
+        timeout_s: float | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command on the server, with a login's environment and what `env` adds to it.
+
+        Raises:
+            MachineError: `check`, and it did not exit with 0; or `timeout_s` seconds went by (None:
+                `patience_s`).
+        """
+        timeout_s = timeout_s or self.patience_s
+        argv = [str(word) for word in command]
+        try:
+            done = subprocess.run(
+                self.enter(argv, user=user, env=env),
+                input=input,
+                stdin=subprocess.DEVNULL if input is None else None,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout_s,
+            )
+        except subprocess.TimeoutExpired as error:
+            printed = (error.stdout or b"") + (error.stderr or b"")
+            raise MachineError(
+                f"{argv} took more than {timeout_s:g} s:\n{printed.decode(errors='replace')}"
+            ) from error
+        if check and done.returncode != 0:
+            raise MachineError(f"{argv} exited with {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done
+
+    def terminal(self, argv: Sequence[str], *, timeout_s: float = 120) -> "pexpect.spawn[str]":
+        """Start a command as root in a terminal of its own; whoever called types the answers."""
+        command, *arguments = self.enter(argv, env={"TERM": "xterm"}, terminal=True)
+        return pexpect.spawn(
+            command,
+            arguments,
+            encoding="utf-8",
+            timeout=timeout_s,
+            dimensions=(40, 120),
+        )
+
+    def install(
+        self,
+        sh: Path,
+        args: Sequence[str] = ("-b",),
+        *,
+        env: Mapping[str, str] | None = None,
+        check: bool = True,
+        user: str = "root",
+        umask: int = 0o022,
+    ) -> subprocess.CompletedProcess[str]:
+        """Copy the installer over and run it as an administrator would: `bash installer -b`."""
+        script = self.copy(sh, f"/var/tmp/{sh.name}")
+        under_umask = 'umask "$1"; shift; exec bash "$@"'
+        return self.run(
+            ["sh", "-c", under_umask, "sh", f"{umask:03o}", script, *args],
+            env=env,
+            check=check,
+            user=user,
+            timeout_s=3 * self.patience_s,
+        )
+
+    def copy(self, source: Path, path: str) -> str:
+        """Copy a file of this side to the server, once, readable by all; returns `path`."""
+        if self._copied.get(source) != path:
+            with source.open("rb") as content:
+                write = ["sh", "-c", 'cat >"$1" && chmod 0644 "$1"', "sh", path]
+                subprocess.run(self.enter(write), stdin=content, check=True)
+            self._copied[source] = path
+        return path
+
+    def put(self, path: str, text: str, *, mode: int = 0o644) -> None:
+        """Write a text file as root, and the directories above it."""
+        script = 'mkdir -p "${1%/*}" && cat >"$1" && chmod "$2" "$1"'
+        self.run(["sh", "-c", script, "sh", path, f"{mode:o}"], input=text)
+
+    def read(self, path: str) -> str:
+        """A text file of the server."""
+        return self.run(["cat", path]).stdout
+
+    def systemctl(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """`systemctl ARGS`."""
+        return self.run(["systemctl", *args], check=check)
+
+    def journal(self, unit: str | None = None, *, lines: int | None = None) -> str:
+        """The journal since boot, of one unit (a pattern will do) or of everything."""
+        only = [f"--unit={unit}"] if unit else []
+        tail = [f"--lines={lines}"] if lines else []
+        return self.run(["journalctl", "--boot", "--no-pager", *only, *tail], check=False).stdout
+
+    def add_user(self, name: str, password: str) -> None:
+        """A person's system account."""
+        self.run(["useradd", "--create-home", "--shell", "/bin/bash", name])
+        self.run(["chpasswd"], input=f"{name}:{password}\n")
+
+    def is_up(self) -> bool:
+        """Whether systemd has started everything; waits for that."""
+        state = self.run(["systemctl", "is-system-running", "--wait"], check=False).stdout.strip()
+        assert state in {"running", "degraded"}, state
+        return True
+
+
+def as_login(argv: Sequence[str], user: str, env: Mapping[str, str] | None) -> list[str]:
+    """The command, for root to run on the server, as somebody who has just logged in."""
+    become = [] if user == "root" else ["runuser", "-u", user, "--"]
+    home = "/root" if user == "root" else f"/home/{user}"
+    variables = {"PATH": PATH, "HOME": home, "USER": user, "LANG": "C.UTF-8", **(env or {})}
+    return [*become, "env", "-i", *(f"{name}={value}" for name, value in variables.items()), *argv]

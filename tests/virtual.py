@@ -1,0 +1,235 @@
+"""Throw-away virtual machines: with a kernel and a power switch of their own.
+
+The same Debian images as those of tests/machine.py, with a kernel, on a disk that is made anew each
+time, booted by qemu without an accelerator. Nothing in the disk knows of us: name, network and the
+key for our ssh(1) are on the kernel's command line.
+"""
+
+import contextlib
+import functools
+import os
+import secrets
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from tests.eventually import NotInTimeError, eventually
+from tests.image import Image
+from tests.network import CONFIGURE, network
+from tests.server import PATH, MachineError, Server, as_login
+
+PACKAGES = ("linux-image-cloud-amd64", "openssh-server")
+TOOLS = ("ip", "mke2fs", "nsenter", "qemu-system-x86_64", "ssh", "ssh-keygen", "unshare")
+DISK_SIZE = "6G"  # of which only what is written takes space
+MEMORY = "2G"
+EMULATED_S = 300
+"""How long anything may take there: ten times what a processor needs, on a busy machine."""
+# Which of its ports are to be had, at the same numbers.
+SSH_PORT = 22
+HUB_PORT = 80
+
+# What qemu does for the guest: an address of its own, and no way out of there.
+GUEST_ADDRESS, GUEST_GATEWAY = "10.0.2.15", "10.0.2.2"
+
+
+class Vm(Server):
+    """`with Vm("bookworm") as vm:` a server of that Debian release, offline, ours alone.
+
+    Args:
+        suite: Debian release.
+    """
+
+    patience_s = EMULATED_S
+
+    def __init__(self, suite: str = "bookworm") -> None:
+        super().__init__()
+        self.title = f"virtual {suite}"
+        self.image = Image(suite, PACKAGES)
+        self._cleanup = contextlib.ExitStack()
+
+    def __enter__(self) -> "Vm":
+        """Boot, and return once systemd has started everything.
+
+        Raises:
+            MachineError: it did not come up; with the console's last lines.
+            ImageError: the image could not be made.
+        """
+        with contextlib.ExitStack() as cleanup:
+            self._make(cleanup)
+            # Reads self._qemu when it is called: that changes with each boot.
+            cleanup.callback(self.cut_power)
+            self.power_on()
+            self._cleanup = cleanup.pop_all()
+        Server.running.append(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        Server.running.remove(self)
+        self._cleanup.close()
+
+    def power_on(self) -> None:
+        """Boot from the disk as it is, and return once systemd has started everything.
+
+        Raises:
+            MachineError: it did not come up; with the console's last lines.
+        """
+        with self._console.open("w") as console:
+            self._qemu = subprocess.Popen(
+                self._qemu_command(), stdin=subprocess.DEVNULL, stdout=console, stderr=console
+            )
+        self._await_boot()
+
+    def cut_power(self) -> None:
+        """End it at once: what was not on the disk yet is lost."""
+        self._qemu.kill()
+        self._qemu.wait()
+        self._hang_up()
+
+    def reboot(self) -> None:
+        """As an administrator does; returns once systemd has started everything again.
+
+        Raises:
+            MachineError: it did not come up; with the console's last lines.
+        """
+        before = self._boot_id()
+        self.run(["systemctl", "reboot"], check=False)
+        self._hang_up()
+        self._await_boot(before)
+
+    def enter(
+        self,
+        argv: Sequence[str],
+        *,
+        user: str = "root",
+        env: Mapping[str, str] | None = None,
+        terminal: bool = False,
+    ) -> list[str]:
+        there = ["-t"] if terminal else []
+        return [*self._ssh, *there, shlex.join(as_login(argv, user, env))]
+
+    def journal(self, unit: str | None = None, *, lines: int | None = None) -> str:
+        try:
+            return super().journal(unit, lines=lines)
+        except MachineError as error:
+            return f"{error}\nIts console's last lines:\n{self._console_tail()}"
+
+    def _make(self, cleanup: contextlib.ExitStack) -> None:
+        """A network, a disk and a key."""
+        # Not where many have a file system in memory.
+        directory = Path(cleanup.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp")))
+        self._console = directory / "console"
+        self._disk = directory / "disk"
+        root = str(self.image.root())
+        _run("mke2fs", "-q", "-t", "ext4", "-d", root, str(self._disk), DISK_SIZE)
+        key = directory / "key"
+        _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(key))
+        self._public_key = key.with_suffix(".pub").read_text().strip()
+
+        # pdeathsig: it ends with us even when we are killed.
+        unshare = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net"]
+        self._launcher = subprocess.Popen(
+            [*unshare, "sh", "-c", f"set -eu\n{CONFIGURE}\nexec sleep infinity"],
+            stdin=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        cleanup.callback(self._launcher.wait)
+        cleanup.callback(self._launcher.kill)
+        self.address = cleanup.enter_context(network(self._launcher))
+        options = {
+            "BatchMode": "yes",
+            "ConnectTimeout": "10",
+            "ControlMaster": "auto",  # one connection for all commands
+            "ControlPath": str(directory / "connection"),
+            "ControlPersist": "yes",
+            "IdentityFile": str(key),
+            "LogLevel": "ERROR",
+            "ServerAliveInterval": "15",
+            "StrictHostKeyChecking": "no",
+            "UserKnownHostsFile": "/dev/null",
+        }
+        given = [f"-o{name}={value}" for name, value in options.items()]
+        self._ssh = ["ssh", "-F/dev/null", *given, f"root@{self.address}"]
+
+    def _qemu_command(self) -> list[str]:
+        boot = self.image.root() / "boot"
+        (kernel,), (initrd,) = boot.glob("vmlinuz-*"), boot.glob("initrd.img-*")
+        append = [
+            "root=/dev/vda rw fsck.mode=skip console=ttyS0 net.ifnames=0",
+            f"systemd.hostname=hub-{secrets.token_hex(4)}",
+            "systemd.wants=systemd-networkd.service",
+            "systemd.wants=systemd-network-generator.service",
+            f"ip={GUEST_ADDRESS}::{GUEST_GATEWAY}:255.255.255.0::eth0:none",
+            f'"systemd.set_credential=ssh.authorized_keys.root:{self._public_key}"',
+        ]
+        forwarded = "".join(
+            f",hostfwd=tcp:{self.address}:{port}-:{port}" for port in (SSH_PORT, HUB_PORT)
+        )
+        return [
+            *("nsenter", f"--net=/proc/{self._launcher.pid}/ns/net"),
+            *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"),
+            *("-no-user-config", "-machine", "q35", "-accel", "tcg,thread=multi"),
+            *("-smp", "2", "-m", MEMORY, "-display", "none", "-monitor", "none"),
+            *("-serial", "stdio", "-kernel", str(kernel), "-initrd", str(initrd)),
+            *("-append", " ".join(append)),
+            # unsafe: a power cut there is none here, so what it has written need not be flushed.
+            *("-drive", f"file={self._disk},format=raw,if=virtio,cache=unsafe"),
+            *("-netdev", f"user,id=net,restrict=on{forwarded}"),
+            *("-device", "virtio-net-pci,netdev=net", "-device", "virtio-rng-pci"),
+        ]
+
+    def _await_boot(self, before: str = "") -> None:
+        def is_up() -> bool:
+            if self._qemu.poll() is not None:
+                raise MachineError(f"qemu ended with {self._qemu.returncode}")
+            boot_id = self._boot_id()
+            assert boot_id not in {"", before}, "no answer"
+            return self.is_up()
+
+        try:
+            eventually(is_up, EMULATED_S, "systemd to have started everything", interval_s=0.5)
+        except (MachineError, NotInTimeError) as error:
+            message = f"{self.title} did not boot: {error}\n{self._console_tail()}"
+            raise MachineError(message) from error
+
+    def _boot_id(self) -> str:
+        """ "" while nobody answers."""
+        read = self.enter(["cat", "/proc/sys/kernel/random/boot_id"])
+        return subprocess.run(read, capture_output=True, text=True, timeout=60).stdout.strip()
+
+    def _hang_up(self) -> None:
+        """Close the connection, which does not notice that the other side is gone."""
+        subprocess.run([*self._ssh, "-O", "exit"], capture_output=True)
+        # It may have written what is lost now.
+        self._copied.clear()
+
+    def _console_tail(self) -> str:
+        return "\n".join(self._console.read_text(errors="replace").splitlines()[-30:])
+
+
+@functools.cache
+def why_no_vms() -> str | None:
+    """Why this host cannot run virtual machines; None when it can."""
+    if os.geteuid() != 0:
+        return "a virtual machine's image and network need root"
+    if missing := [tool for tool in TOOLS if not shutil.which(tool, path=PATH)]:
+        return f"not installed: {', '.join(missing)} (make deps)"
+    namespace = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True)
+    if namespace.returncode != 0:
+        return f"no network namespace to be had here: {namespace.stderr.strip()}"
+    return None
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise MachineError(f"{shlex.join(command)}: {done.stderr.strip()}")

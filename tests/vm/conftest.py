@@ -1,0 +1,29 @@
+"""One virtual machine with one hub: an emulated processor takes a minute to install it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hub import Hub
+from tests.virtual import EMULATED_S, Vm
+
+# Emulated, everything takes ten times as long; the defaults are made for real machines.
+FRAGMENT = f"""\
+c.Authenticator.allow_all = True
+c.Spawner.start_timeout = c.Spawner.http_timeout = {EMULATED_S}
+c.SystemdSpawner.mem_limit = "400M"
+"""
+
+
+@pytest.fixture(scope="session")
+def vm() -> Iterator[Vm]:
+    with Vm("bookworm") as vm:
+        yield vm
+
+
+@pytest.fixture(scope="session")
+def hub(vm: Vm, installer: Path) -> Hub:
+    """A hub that lets every system user in."""
+    vm.put("/opt/littlest-hub/jupyterhub_config.d/20-patient.py", FRAGMENT)
+    return Hub.install(vm, installer)

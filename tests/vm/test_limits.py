@@ -1,0 +1,49 @@
+"""What takes a kernel of one's own: memory limits that bite, a clock that may be set."""
+
+from tests.eventually import eventually
+from tests.hub import Hub
+from tests.virtual import EMULATED_S, Vm
+
+HOARD = "hoard = []\nwhile True:\n    hoard.append(b'x' * 2**20)\n"
+
+
+def test_a_cell_that_takes_all_memory_ends_its_server_alone_which_starts_again(hub: Hub) -> None:
+    with (
+        hub.person(timeout_s=EMULATED_S) as alice,
+        hub.person(timeout_s=EMULATED_S) as bob,
+    ):
+        for person in alice, bob:
+            person.start_server(timeout_s=EMULATED_S)
+        with alice.open_kernel() as doomed, bob.open_kernel() as kernel:
+            pid = hub.main_pid()
+            kernel.run("x = 41", timeout_s=EMULATED_S)
+            doomed.send(HOARD)
+            unit = hub.layout.user_server_unit.format(USERNAME=alice.name)
+            eventually(
+                lambda: "oom-kill" in hub.machine.journal(f"{unit}.service"),
+                EMULATED_S,
+                "the kernel of Linux to end the server",
+            )
+            assert hub.answers()
+            assert hub.main_pid() == pid
+            assert kernel.run("x + 1", timeout_s=EMULATED_S) == "42"
+        eventually(lambda: not alice.has_server(), EMULATED_S, "alice to see that it has ended")
+        alice.start_server(timeout_s=EMULATED_S)
+        assert alice.run_cell("6 * 7", timeout_s=EMULATED_S) == "42"
+
+
+def test_a_clock_that_jumps_by_a_day_takes_nobody_along(hub: Hub, vm: Vm) -> None:
+    with hub.person(timeout_s=EMULATED_S) as alice:
+        alice.start_server(timeout_s=EMULATED_S)
+        with alice.open_kernel() as kernel:
+            kernel.run("x = 41", timeout_s=EMULATED_S)
+            for jump in "1 day", "2 days ago", "1 day":
+                vm.run(["date", f"--set={jump}"])
+                assert kernel.run("x + 1", timeout_s=EMULATED_S) == "42"
+                assert alice.sees("/hub/home")
+                with hub.person(timeout_s=EMULATED_S):
+                    pass  # somebody new logs in
+            hub.reload()
+            assert kernel.run("x + 1", timeout_s=EMULATED_S) == "42"
+        with alice.connect(kernel.id) as again:
+            assert again.run("x + 1", timeout_s=EMULATED_S) == "42"

@@ -1,0 +1,82 @@
+"""A machine that is rebooted, or that loses its power at the worst moment."""
+
+import subprocess
+
+import toml
+
+from tests.client import Person
+from tests.eventually import eventually
+from tests.hub import Hub
+from tests.virtual import EMULATED_S, Vm
+
+INTEGRITY = """
+import sqlite3, sys
+print(*sqlite3.connect(sys.argv[1]).execute("PRAGMA integrity_check").fetchone())
+"""
+
+
+def test_after_a_reboot_all_is_there_again_but_servers_which_are_shown_as_ended(
+    hub: Hub, vm: Vm
+) -> None:
+    with hub.person(timeout_s=EMULATED_S) as alice:
+        alice.start_server(timeout_s=EMULATED_S)
+        assert alice.run_cell("6 * 7", timeout_s=EMULATED_S) == "42"
+        vm.reboot()
+        eventually(hub.answers, EMULATED_S, "the login page")
+        with Person(hub.url, alice.name, alice.password, timeout_s=EMULATED_S) as again:
+            again.log_in()
+            eventually(
+                lambda: not again.has_server(), EMULATED_S, "the server to be shown as ended"
+            )
+            again.start_server(timeout_s=EMULATED_S)
+            assert again.run_cell("6 * 7", timeout_s=EMULATED_S) == "42"
+
+
+def test_power_that_fails_during_a_reload_leaves_a_hub_that_serves(hub: Hub, vm: Vm) -> None:
+    reload = start(vm, "systemctl", "reload", hub.layout.hub_service)
+    show = ["show", "--property=ActiveState", "--value", hub.layout.hub_service]
+    eventually(lambda: vm.systemctl(*show).stdout == "reloading\n", EMULATED_S, "the reload")
+    lose_power(vm, reload)
+    serves_and_is_whole(hub)
+
+
+def test_power_that_fails_during_an_upgrade_leaves_the_old_or_the_new(hub: Hub, vm: Vm) -> None:
+    old = vm.run(["readlink", "--canonicalize", str(hub.layout.hub)]).stdout.strip()
+    new = f"{old}-next"
+    vm.run(["cp", "--archive", "--link", old, new])
+    vm.run(["sync"])
+    upgrade = start(vm, f"{new}/bin/python3", "-I", "-m", "littlest_hub", "install")
+    eventually(lambda: active(hub) == new, EMULATED_S, "the link to be switched")
+    lose_power(vm, upgrade)
+    assert active(hub) in {old, new}
+    serves_and_is_whole(hub)
+
+
+def start(vm: Vm, *command: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        vm.enter(command),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def lose_power(vm: Vm, meanwhile: "subprocess.Popen[bytes]") -> None:
+    assert meanwhile.poll() is None, "it was over already"
+    vm.cut_power()
+    meanwhile.wait(EMULATED_S)
+    vm.power_on()
+
+
+def active(hub: Hub) -> str:
+    return hub.machine.run(["readlink", "--canonicalize", str(hub.layout.hub)]).stdout.strip()
+
+
+def serves_and_is_whole(hub: Hub) -> None:
+    eventually(hub.answers, EMULATED_S, "the login page")
+    with hub.person(timeout_s=EMULATED_S):
+        pass  # somebody new logs in
+    python, database = hub.path("hub/bin/python3"), str(hub.layout.database)
+    assert hub.machine.run([python, "-c", INTEGRITY, database]).stdout == "ok\n"
+    rules = toml.loads(hub.machine.read(str(hub.layout.rules)))
+    assert rules["http"]["routers"], "the rules are not whole"
