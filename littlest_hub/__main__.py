@@ -400,8 +400,8 @@ def _say(text: str, end: str = "\n") -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from littlest_hub.bundle import write_bundle
     from littlest_hub.doctor import Machine, examine, is_well, report, to_json
+    from littlest_hub.doctor.bundle import write_bundle
 
     layout = Layout.of_this_release()
     findings = examine(layout)

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from littlest_hub.check import Report, examine
+from littlest_hub.check.sandbox import is_service
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.sandbox import is_service
 
 _EDITORS = ("editor", "nano", "vi")
 _AGAIN, _QUIT, _SAVE = "eqs"

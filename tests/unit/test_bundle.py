@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from littlest_hub.bundle import REDACTED, Redactor, write_bundle
+from littlest_hub.doctor.bundle import REDACTED, Redactor, write_bundle
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 # Not used here: the children that check fragments find JupyterHub imported already.
-from littlest_hub import trial
-from littlest_hub.check import Problem, check, examine
+from littlest_hub.check import Problem, check, examine, trial
 from littlest_hub.layout import Layout
 from tests.broken import BROKEN, Broken
 

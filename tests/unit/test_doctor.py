@@ -8,8 +8,8 @@ import pytest
 
 from littlest_hub import doctor
 from littlest_hub.doctor import OK, PROBLEM, UNSEEN, WARNING, Finding, Machine
+from littlest_hub.doctor.spawns import failures, parse_journal, started_since
 from littlest_hub.layout import Layout
-from littlest_hub.spawns import failures, parse_journal, started_since
 
 RECORDED = Path(__file__).parent / "recorded"
 VERSIONS = sorted(directory.name for directory in RECORDED.iterdir())

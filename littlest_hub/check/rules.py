@@ -20,8 +20,8 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from littlest_hub.check import Problem
+from littlest_hub.check.settings import Setting, Settings, did_you_mean
 from littlest_hub.layout import Layout
-from littlest_hub.settings import Setting, Settings, did_you_mean
 
 Rule = Callable[[Settings], Iterator[Problem]]
 

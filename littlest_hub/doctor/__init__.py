@@ -30,8 +30,8 @@ from urllib.parse import urlsplit
 
 from littlest_hub import __version__
 from littlest_hub.backup import UNFINISHED, journal
+from littlest_hub.doctor.spawns import Entry, failures, parse_journal, started_since
 from littlest_hub.layout import Layout
-from littlest_hub.spawns import Entry, failures, parse_journal, started_since
 
 if sys.version_info >= (3, 11):
     import tomllib

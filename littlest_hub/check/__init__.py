@@ -1,6 +1,6 @@
 """Finding what is wrong with the fragments without touching a hub.
 
-They are run in a sandbox, by `littlest_hub.trial`; nothing of JupyterHub is imported here.
+They are run in a sandbox, by `littlest_hub.check.trial`; nothing of JupyterHub is imported here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from littlest_hub import sandbox
+from littlest_hub.check import sandbox
 from littlest_hub.layout import Layout
 
 _LISTEN = "0A"

@@ -30,12 +30,17 @@ from traitlets import TraitError
 from traitlets.config import Configurable
 from traitlets.config.loader import LazyConfigValue
 
-from littlest_hub import rules
-from littlest_hub.check import Problem
+from littlest_hub.check import Problem, rules
+from littlest_hub.check.recording import (
+    Place,
+    RecordingConfig,
+    is_section,
+    place_of,
+    place_of_frame,
+)
+from littlest_hub.check.settings import Settings, did_you_mean
 from littlest_hub.config import FragmentError, Surroundings, complete, defaults, execute
 from littlest_hub.layout import Layout
-from littlest_hub.recording import Place, RecordingConfig, is_section, place_of, place_of_frame
-from littlest_hub.settings import Settings, did_you_mean
 
 FRAGMENT_S = 10
 """How long one fragment may take."""

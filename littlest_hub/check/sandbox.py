@@ -104,7 +104,7 @@ def writable(layout: Layout) -> list[str]:
 
 
 def run(layout: Layout, request: Mapping[str, Any]) -> Outcome:
-    """Have `littlest_hub.trial` answer a request in the sandbox.
+    """Have `littlest_hub.check.trial` answer a request in the sandbox.
 
     Raises:
         LittlestHubError: systemd does not give us one.
@@ -125,7 +125,7 @@ def _in_unit(layout: Layout, request: Mapping[str, Any]) -> Outcome:
         f"--unit={layout.instance}-check-{secrets.token_hex(4)}",
         f"--description=Littlest Hub at {layout.base}: check of the fragments",
         *(f"--property={each}" for each in given),
-        *(str(python), "-I", "-m", "littlest_hub.trial"),
+        *(str(python), "-I", "-m", "littlest_hub.check.trial"),
     ]
     done = subprocess.run(
         command, input=json.dumps(request), capture_output=True, text=True, errors="replace"
@@ -189,7 +189,7 @@ def _become(request: Mapping[str, Any], report: IO[str], printed: IO[str]) -> No
             os.write(report.fileno(), f"{json.dumps({'note': why})}\n".encode())
         else:
             _fork_into_confinement()
-        from littlest_hub import trial
+        from littlest_hub.check import trial
 
         trial.run(request, report.fileno())
         sys.stdout.flush()
