@@ -256,11 +256,12 @@ def _alone(fragment: Path) -> Iterator[None]:
 
 
 def _who_we_are() -> str:
+    name = os.environ.get("SUDO_USER", "")
     with contextlib.suppress(OSError, KeyError):
-        terminal = f" at {os.ttyname(0)}" if sys.stdin.isatty() else ""
-        name = os.environ.get("SUDO_USER") or getpass.getuser()
-        return f"{name}{terminal}, process {os.getpid()}, since {time.strftime('%H:%M')}"
-    return f"process {os.getpid()}"
+        name = name or getpass.getuser()
+    with contextlib.suppress(OSError, ValueError):
+        name += f" at {os.ttyname(sys.stdin.fileno())}"
+    return f"{name}, process {os.getpid()}, since {time.strftime('%H:%M')}"
 
 
 @contextlib.contextmanager

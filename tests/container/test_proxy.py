@@ -89,6 +89,10 @@ def kill(hub: Hub, pid: int) -> None:
     hub.machine.run(["sh", "-c", f"kill -KILL {pid}"])
 
 
+def commands(hub: Hub) -> list[str]:
+    return hub.machine.run(["sh", "-c", "cat /proc/[0-9]*/comm"], check=False).stdout.split()
+
+
 def main_pid(hub: Hub) -> int:
     shown = hub.machine.systemctl("show", "--property=MainPID", "--value", hub.layout.proxy_service)
     return int(shown.stdout)
@@ -129,8 +133,8 @@ def test_stopping_the_proxy_ends_every_traefik(hub: Hub) -> None:
     machine.systemctl("restart", layout.proxy_service)
     machine.systemctl("stop", *units)
     try:
-        processes = machine.run(["sh", "-c", "cat /proc/[0-9]*/comm"]).stdout.split()
-        assert "traefik" not in processes
+        # systemd 247 does not wait until those that it has killed are gone.
+        eventually(lambda: "traefik" not in commands(hub), 10, "every traefik to end")
         assert not hub.machine.run(["ls", "/run/private"], check=False).stdout.strip()
     finally:
         machine.systemctl("start", *units)
