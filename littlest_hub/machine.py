@@ -235,12 +235,13 @@ class Machine:
             self._start_unit("restart", service)
 
     def _runs_elsewhere(self, service: str) -> bool:
-        """Whether a service's main process is not of the active release."""
+        """Whether a service's main process is not of the active release as it is on disk."""
         try:
             program = Path(f"/proc/{self.main_pid(service)}/exe").readlink()
         except OSError:
             return False  # it does not run
-        return not program.is_relative_to(self.layout.hub.resolve())
+        # What was removed has " (deleted)" at its end.
+        return not (program.exists() and program.is_relative_to(self.layout.hub.resolve()))
 
     def main_pid(self, service: str) -> int:
         """0: it does not run."""
