@@ -13,7 +13,7 @@ PYTEST := $(BIN)/pytest $(if $(INSTALLER),--installer=$(INSTALLER))
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser lint bench-install clean
+.PHONY: help deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser lint bench-install bench-outage clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ lint: venv ## ruff, mypy --strict, shellcheck
 
 bench-install: deps venv ## install time beside plain tar, size beside the sum of the packages
 	$(BIN)/python -m tests.bench.install
+
+bench-outage: deps venv ## what people notice of reloads, restarts, crashes and upgrades, beside stock JupyterHub
+	$(BIN)/python -m tests.bench.outage
 
 clean: ## remove what was built here (the cache stays)
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache

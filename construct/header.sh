@@ -514,13 +514,42 @@ swap() {
     mv "$STAGING/prefix" "$PREFIX" || fail "'$STAGING/prefix' cannot be renamed to '$PREFIX'"
 }
 
+#
+# A script that leaves PREFIX/.undo wants that to be run before PREFIX is removed. If it fails, what
+# is there may be in use: it stays, as unfinished, unless there is one to put back.
 roll_back() {
     if [ ! -e "$STAGING/swapped" ]; then return; fi
-    if [ ! -e "$STAGING/prefix" ]; then rm -rf "$PREFIX"; fi
-    if [ -e "$STAGING/old" ]; then mv "$STAGING/old" "$PREFIX"; fi
+    again=no
+    if [ ! -e "$STAGING/prefix" ]; then
+        if [ -x "$PREFIX/.undo" ]; then
+            again=yes
+            if ! "$PREFIX/.undo" && [ ! -e "$STAGING/old" ]; then
+                : >"$STAGING/unfinished"
+                rm -f "$STAGING/swapped"
+                return
+            fi
+        fi
+        rm -rf "$PREFIX"
+    fi
+    if [ -e "$STAGING/old" ]; then
+        mv "$STAGING/old" "$PREFIX"
+        # What the script started has to run from what is back now.
+        if [ "$again" = yes ]; then run_script || :; fi
+        rm -f "$PREFIX/.messages.txt"
+    fi
     if [ -e "$STAGING/empty" ] && [ ! -e "$PREFIX" ]; then mkdir "$PREFIX"; fi
     rm -f "$STAGING/swapped"
 }
+
+run_script() (
+    cd "$PREFIX"
+    export PREFIX FORCE
+    export INSTALLER_NAME="$NAME" INSTALLER_VER="$VERSION" INSTALLER_PLAT="$PLATFORM"
+    export INSTALLER_TYPE=SH INSTALLER_PATH="$INSTALLER" INSTALLER_UNATTENDED="$BATCH"
+    export INST_OPT=''
+    @SCRIPT_ENV_VARIABLES@
+    exec "$STAGING/post_install.sh" <&3
+)
 
 run_post_install() {
     if [ "$HAS_POST_INSTALL" = 0 ]; then return; fi
@@ -528,15 +557,7 @@ run_post_install() {
         echo 'WARNING: skipping post_install.sh by user request' >&2
         return
     fi
-    (
-        cd "$PREFIX"
-        export PREFIX FORCE
-        export INSTALLER_NAME="$NAME" INSTALLER_VER="$VERSION" INSTALLER_PLAT="$PLATFORM"
-        export INSTALLER_TYPE=SH INSTALLER_PATH="$INSTALLER" INSTALLER_UNATTENDED="$BATCH"
-        export INST_OPT=''
-        @SCRIPT_ENV_VARIABLES@
-        exec "$STAGING/post_install.sh"
-    ) <&3 &
+    run_script &
     finished $! || fail 'executing post_install.sh failed'
 }
 

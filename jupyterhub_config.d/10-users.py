@@ -4,7 +4,7 @@
 #   c.Authenticator.allow_all = True
 # Members of a system group:
 #   c.LocalAuthenticator.allowed_groups = {"students"}
-#   c.LocalAuthenticator.admin_groups = {"teachers"}
+#   c.PAMAuthenticator.admin_groups = {"teachers"}
 #
 # Whoever has logged in once stays allowed until deleted at /hub/admin.
 #

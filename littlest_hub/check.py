@@ -1,136 +1,199 @@
-"""Finding what is wrong with the fragments without a hub."""
+"""Finding what is wrong with the fragments without touching a hub.
+
+They are run in a sandbox, by `littlest_hub.trial`; nothing of JupyterHub is imported here.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import sys
-from collections.abc import Iterable, Iterator
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from traitlets import TraitError
-from traitlets.config import Config, Configurable
-from traitlets.config.loader import LazyConfigValue
-
-from littlest_hub.config import FragmentError, Surroundings, defaults, execute
-from littlest_hub.hub import LittlestHub
+from littlest_hub import sandbox
 from littlest_hub.layout import Layout
 
-_CHOSEN = ("authenticator_class", "proxy_class", "spawner_class")
+_LISTEN = "0A"
+"""State of a socket that listens, in /proc/net/tcp (include/net/tcp_states.h)."""
+_LISTENS_AT = re.compile(r":(\d+) \(")
 
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """Something that has to be mended before the hub can use a fragment."""
+    """Something in a fragment that is wrong, or that is hardly meant so."""
 
     file: str
     line: int
+    """Of the statement's beginning; 0: it is not about a line."""
     message: str
+    is_warning: bool = False
+    """A reload goes ahead in spite of it."""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}"
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {'warning: ' if self.is_warning else ''}{self.message}"
+
+
+class Report(NamedTuple):
+    """What a check has found."""
+
+    problems: list[Problem]
+    """In order of files and lines, warnings among them."""
+    printed: str
+    """What the fragments themselves wrote to standard output and standard error."""
+    note: str
+    """What the sandbox could not keep them from; usually nothing."""
+
+    @property
+    def errors(self) -> list[Problem]:
+        return [problem for problem in self.problems if not problem.is_warning]
+
+    @property
+    def warnings(self) -> list[Problem]:
+        return [problem for problem in self.problems if problem.is_warning]
 
 
 def check(layout: Layout) -> list[Problem]:
-    """Every problem of the fragments, in order; touches no hub, proxy or database.
-
-    The fragments are executed, and the classes they name are imported.
-    """
-    files = layout.fragment_files()
-    config = _RecordingConfig(frozenset(map(str, files)))
-    for section, values in defaults(layout, Surroundings.of_unit()).items():
-        config[section].update(values)
-    problems = [problem for file in files for problem in _failure(file, config)]
-    return sorted({*problems, *_misconfigured(config)})
-
-
-def _failure(file: Path, config: Config) -> Iterator[Problem]:
-    try:
-        execute(file, config)
-    except FragmentError as error:
-        yield Problem(error.file, error.line, error.reason)
-
-
-def _misconfigured(config: _RecordingConfig) -> Iterator[Problem]:
-    """Values that traitlets would ignore, only warn about, or meet too late."""
-    chosen: list[type[Any]] = [LittlestHub]
-    for name in _CHOSEN:
-        # What fails here is found again below, with its place.
-        with contextlib.suppress(TraitError, ValueError):
-            chosen.append(_validated(LittlestHub, name, config.JupyterHub.get(name)))
-    known = {cls.__name__: cls for cls in _subclasses(Configurable)}
-    for section, values in config.items():
-        for trait, (file, line) in sorted(values.places.items()):
-            where = f"{section}.{trait}"
-            if section not in known:
-                hint = _did_you_mean(section, known)
-                yield Problem(file, line, f"{where}: there is no class {section!r}{hint}")
-                continue
-            # What it is used for decides, not where it is defined: c.Spawner is for our spawner.
-            cls = next((c for c in chosen if issubclass(c, known[section])), known[section])
-            traits = cls.class_traits(config=True)
-            if trait not in traits:
-                hint = _did_you_mean(trait, traits)
-                yield Problem(file, line, f"{where}: {section} has no such setting{hint}")
-                continue
-            if isinstance(values[trait], LazyConfigValue):
-                continue
-            try:
-                _validated(cls, trait, values[trait])
-            except (TraitError, ValueError) as error:
-                yield Problem(file, line, f"{where}: {error}")
-
-
-def _validated(cls: Any, name: str, value: Any) -> Any:
-    """The value as the trait would take it.
+    """Every reason not to use the fragments as they are, in order.
 
     Raises:
-        TraitError, ValueError: it would not.
+        LittlestHubError: the check itself did not work.
+        PermissionError: the fragments are not ours to read.
     """
-    instance = cls.__new__(cls)
+    return examine(layout).errors
+
+
+def examine(layout: Layout, copies: Mapping[Path, Path] | None = None) -> Report:
+    """Everything there is to say about the fragments.
+
+    Args:
+        layout: whose fragments.
+        copies: files to read instead of fragments, by fragment; one that is not there yet counts
+            too. Problems are reported of the fragment.
+
+    Raises:
+        LittlestHubError: the check itself did not work.
+        PermissionError: the fragments are not ours to read.
+    """
+    copies = copies or {}
+    files = sorted({*layout.fragment_files(), *copies})
+    shown = {str(copies.get(file, file)): str(file) for file in files}
+    request = {
+        "base": str(layout.base),
+        "fragments": str(layout.fragments),
+        "files": list(shown),
+        "is_service": sandbox.is_service(layout),
+        "addresses": sorted(_addresses()),
+        "listeners": _other_programs(layout),
+        "writable": sandbox.writable(layout),
+    }
+    outcome = sandbox.run(layout, request)
+    found = {Problem(**problem) for problem in outcome.reported}
+    if outcome.ended:
+        file, line = outcome.where or (str(layout.fragments), 0)
+        found.add(Problem(file, line, outcome.ended))
+    return Report(sorted(_of_fragments(found, shown)), outcome.printed, outcome.note)
+
+
+def _of_fragments(problems: set[Problem], shown: Mapping[str, str]) -> Iterator[Problem]:
+    """The problems, of fragments instead of copies."""
+    for problem in problems:
+        message = problem.message
+        for copy, fragment in shown.items():
+            message = message.replace(copy, fragment)
+        file = shown.get(problem.file, problem.file)
+        yield Problem(file, problem.line, message, problem.is_warning)
+
+
+# --- what cannot be seen from inside the sandbox
+
+
+def _addresses() -> set[str]:
+    """IP addresses of this machine; 127.0.0.0/8 by its first."""
+    table = _read(Path("/proc/net/fib_trie"))
+    found = set(re.findall(r"\|-- (\S+)\n +/32 host LOCAL", table))
+    for line in _read(Path("/proc/net/if_inet6")).splitlines():
+        found.add(_ipv6(line.split()[0]))
+    return found
+
+
+def _ipv6(digits: str) -> str:
+    import ipaddress
+
+    return str(ipaddress.IPv6Address(int(digits, 16)))
+
+
+def _other_programs(layout: Layout) -> list[dict[str, Any]]:
+    """Ports that programs other than hub and proxy listen at: address, port, whose."""
+    listeners = list(_listeners())
+    owners = _owners({inode for _, _, inode in listeners})
+    ours = _held_by_systemd(layout)
+    found = []
+    for address, port, inode in listeners:
+        pid = owners.get(inode)
+        if port in ours or (pid is not None and _is_ours(layout, pid)):
+            continue
+        name = _read(Path(f"/proc/{pid}/comm")).strip() if pid is not None else ""
+        whose = f"{name} (process {pid})" if name else "another program"
+        found.append({"address": address, "port": port, "whose": whose})
+    return found
+
+
+def _listeners() -> Iterator[tuple[str, int, str]]:
+    """Address, port and inode of every listening TCP socket (proc_net_tcp(5))."""
+    import ipaddress
+
+    for name in ("tcp", "tcp6"):
+        for line in _read(Path("/proc/net") / name).splitlines()[1:]:
+            fields = line.split()
+            if fields[3] != _LISTEN:
+                continue
+            digits, _, port = fields[1].partition(":")
+            # Four bytes each in the machine's order.
+            words = [bytes.fromhex(digits[i : i + 8])[::-1] for i in range(0, len(digits), 8)]
+            yield str(ipaddress.ip_address(b"".join(words))), int(port, 16), fields[9]
+
+
+def _owners(inodes: set[str]) -> dict[str, int]:
+    """Process that has each socket open, as far as we may know."""
+    found = {}
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            target = str(descriptor.readlink())
+        except OSError:
+            continue
+        inode = target.removeprefix("socket:[").removesuffix("]")
+        if inode in inodes:
+            found[inode] = int(descriptor.parts[2])
+    return found
+
+
+def _is_ours(layout: Layout, pid: int) -> bool:
+    """Whether a process runs from a release, or in a unit, of this installation."""
     try:
-        return cls.class_traits()[name]._validate(instance, value)
-    except (AttributeError, KeyError):
-        return value  # a validator that needs a whole object; it judges when there is one
+        executable = Path(f"/proc/{pid}/exe").readlink()
+    except OSError:
+        return False
+    if executable.is_relative_to(layout.releases):
+        return True
+    parts = _read(Path(f"/proc/{pid}/cgroup")).replace("\n", "/").split("/")
+    return any(unit in parts for unit in (layout.hub_service, layout.proxy_service))
 
 
-def _subclasses(cls: type[Any]) -> Iterator[type[Any]]:
-    for sub in cls.__subclasses__():
-        yield sub
-        yield from _subclasses(sub)
+def _held_by_systemd(layout: Layout) -> set[int]:
+    """Ports of our socket units, as they are or as they are going to be."""
+    if not sandbox.is_service(layout):
+        return set()
+    sockets = [unit for unit in layout.units if unit.endswith(".socket")]
+    show = ["systemctl", "show", "--property=Listen", *sockets]
+    answer = subprocess.run(show, capture_output=True, text=True).stdout
+    return {int(port) for port in _LISTENS_AT.findall(answer)}
 
 
-def _did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, candidates, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-class _RecordingConfig(Config):  # type: ignore[misc]
-    """Remembers at which line of which fragment each value was set."""
-
-    def __init__(self, files: frozenset[str]) -> None:
-        object.__setattr__(self, "files", files)
-        object.__setattr__(self, "places", {})
-        super().__init__()
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in self and key[:1].isupper():
-            dict.__setitem__(self, key, _RecordingConfig(self.files))
-        known = key in self
-        value = super().__getitem__(key)
-        if not known and isinstance(value, LazyConfigValue):
-            self._record(key)
-        return value
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        super().__setitem__(key, value)
-        self._record(key)
-
-    def _record(self, key: str) -> None:
-        frame = sys._getframe(2)
-        while frame.f_back and frame.f_code.co_filename not in self.files:
-            frame = frame.f_back
-        if frame.f_code.co_filename in self.files:
-            self.places[key] = (frame.f_code.co_filename, frame.f_lineno)
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""

@@ -69,6 +69,9 @@ def defaults(layout: Layout, surroundings: Surroundings) -> Config:
     # A restart of the hub is nobody else's business.
     c.JupyterHub.cleanup_servers = False
     c.JupyterHub.concurrent_spawn_limit = 64
+    # How many seconds a hub that starts lets everybody wait until it has seen each server answer;
+    # what is left is looked at while it serves.
+    c.JupyterHub.init_spawners_timeout = 1
 
     c.JupyterHub.proxy_class = HubProxy
     c.HubProxy.should_start = False
@@ -94,15 +97,23 @@ def defaults(layout: Layout, surroundings: Surroundings) -> Config:
     return c
 
 
-def load(layout: Layout, surroundings: Surroundings, changes: Config | None = None) -> Config:
+def load(
+    layout: Layout,
+    surroundings: Surroundings,
+    changes: Config | None = None,
+    fragments: Path | None = None,
+) -> Config:
     """Defaults, changes to them, and fragments.
+
+    Args:
+        fragments: a copy of the layout's fragments to use instead.
 
     Raises:
         LittlestHubError: a fragment fails; `file:line` and why.
     """
     c = defaults(layout, surroundings)
     c.merge(changes or Config())
-    for fragment in layout.fragment_files():
+    for fragment in sorted(fragments.glob("[!.]*.py")) if fragments else layout.fragment_files():
         execute(fragment, c)
     complete(c)
     return c

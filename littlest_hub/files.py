@@ -11,43 +11,37 @@ from pathlib import Path
 from typing import TextIO
 
 
-def write(file: Path, text: str, mode: int = 0o644, group: int | None = None) -> bool:
+def write(file: Path, text: str, mode: int = 0o644) -> bool:
     """Have `text` in `file`, by rename, so that a reader finds the old or the new.
 
     Args:
         file: what to write; directories above it are made.
         text: its content.
         mode: its permissions, whatever the umask and whatever they were.
-        group: a group's number, for a file of root's; None: as it comes.
 
     Returns:
         Whether anything changed.
     """
     if file.is_file() and not file.is_symlink() and file.read_text() == text:
-        return own(file, mode, group)
+        return permit(file, mode)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(file) as temporary:
+    with replacing(file) as temporary:
         temporary.touch(mode=0o600)
         temporary.write_text(text)
-        own(temporary, mode, group)
+        permit(temporary, mode)
     return True
 
 
-def own(path: Path, mode: int, group: int | None = None) -> bool:
-    """Have a file or directory belong to root and `group` (None: as it is), with `mode`.
+def permit(path: Path, mode: int) -> bool:
+    """Have `mode` on a file or directory.
 
     Returns:
         Whether anything changed.
     """
-    status = path.stat()
-    is_owner_wrong = group is not None and (status.st_uid, status.st_gid) != (0, group)
-    if is_owner_wrong and group is not None:
-        os.chown(path, 0, group)
-    # After chown, which takes the setgid bit away.
-    is_mode_wrong = stat.S_IMODE(path.stat().st_mode) != mode
-    if is_mode_wrong:
-        path.chmod(mode)
-    return is_owner_wrong or is_mode_wrong
+    if stat.S_IMODE(path.stat().st_mode) == mode:
+        return False
+    path.chmod(mode)
+    return True
 
 
 def link(name: Path, target: Path, *, keep_others: bool = False) -> bool:
@@ -65,7 +59,7 @@ def link(name: Path, target: Path, *, keep_others: bool = False) -> bool:
     if exists and (keep_others or (name.is_symlink() and name.readlink() == target)):
         return False
     name.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(name) as temporary:
+    with replacing(name) as temporary:
         temporary.symlink_to(target)
     return True
 
@@ -89,7 +83,7 @@ def hold(file: Path) -> TextIO | None:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A name to make something at, which then replaces `path` in one step."""
     # Its end is no suffix that anybody loads: traefik reads every .toml, systemd every .service.
     temporary = path.with_name(f".{path.name}.new")

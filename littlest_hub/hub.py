@@ -1,14 +1,15 @@
-"""JupyterHub as a systemd service that can be reloaded."""
+"""JupyterHub as the child of a supervisor that replaces it without losing a request."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import math
 import os
+import shutil
 import signal
 import socket
-import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -16,71 +17,77 @@ from pathlib import Path
 from typing import Any
 
 import tornado.tcpserver as tcpserver
+from jinja2 import BytecodeCache, Environment, FileSystemLoader, TemplateError
+from jinja2.bccache import Bucket
+from jupyterhub import orm
 from jupyterhub.app import JupyterHub
 from jupyterhub.log import CoroutineLogFormatter
+from sqlalchemy.orm import configure_mappers
 from tornado.web import Application, RequestHandler
 from traitlets import Any as AnyTrait
 from traitlets.config import Config
 
+from littlest_hub import database
 from littlest_hub.config import Surroundings, load
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.systemd import FIRST_INHERITED, inherited_sockets, notify
+from littlest_hub.proxy import apply_static_config
+from littlest_hub.supervisor import Control, describe, kept_fragments
+from littlest_hub.systemd import inherited_sockets
 
 PENDING_TIMEOUT_S = 60
-"""How long a reload waits for servers that are starting or stopping."""
+"""How long a hub that is to be replaced waits for servers that are starting or stopping."""
+STOPPING_PENDING_TIMEOUT_S = 10
+"""How long it does so when it is to end at once; much less than TimeoutStopSec= of the unit."""
+SLOW_TIMEOUT_S = 5
+"""How long it then goes on answering others until no request takes long: a wrong password."""
 REQUESTS_TIMEOUT_S = 2
-"""How long it then waits for requests that are being answered."""
-RELOAD_TIMEOUT_S = 150
-"""How long a reload may take at all; less than TimeoutStartSec= of the unit."""
+"""How long, when it takes no more requests, it waits for those that are being answered."""
+SLOW_S = 0.1
+
+_FIRST_PAGES = ("page.html", "login.html", "home.html", "spawn_pending.html", "error.html")
 
 
-def serve(layout: Layout) -> None:
-    """Run the hub; what the unit starts. Returns when it is told to stop.
+def serve(layout: Layout, control: Control, fragments: Path | None = None) -> None:
+    """Run one hub for the supervisor; returns when it is told to stop.
+
+    Args:
+        layout: whose hub.
+        control: the line to the supervisor.
+        fragments: a copy of the administrator's fragments to use instead.
 
     Raises:
         LittlestHubError: a fragment fails.
     """
     inherited = [each.duplicate() for each in inherited_sockets()]
     address = inherited[0].getsockname()[:2] if inherited else None
-    config = load(layout, Surroundings.of_unit(hub=address))
-    LittlestHub.instance(loaded=config, inherited=inherited, service_of=layout)
+    _keep(fragments or layout.fragments, kept_fragments(layout, os.getpid()))
+    config = load(layout, Surroundings.of_unit(hub=address), fragments=fragments)
+    LittlestHub.instance(loaded=config, inherited=inherited, layout=layout, control=control)
     LittlestHub.launch_instance([])
 
 
-def reload(layout: Layout, pid: int) -> None:
-    """Have the hub `pid` take over a new configuration; returns when the new hub answers.
-
-    Raises:
-        LittlestHubError: the new hub does not come up.
-    """
-    before = _readiness(layout.readiness)
-    os.kill(pid, signal.SIGHUP)
-    deadline = time.monotonic() + RELOAD_TIMEOUT_S
-    while _readiness(layout.readiness) == before:
-        if not Path(f"/proc/{pid}").exists():
-            reason = "the hub did not start again with this configuration"
-        elif time.monotonic() > deadline:
-            reason = f"the hub did not answer within {RELOAD_TIMEOUT_S} s"
-        else:
-            time.sleep(0.05)
-            continue
-        raise LittlestHubError(f"Reload failed: {reason}", f"See: journalctl -u {layout.instance}")
+def _keep(fragments: Path, copy: Path) -> None:
+    """Have the fragments at hand as they are now, should those of tomorrow fail."""
+    with contextlib.suppress(OSError):
+        copy.mkdir(mode=0o700)
+        shutil.copytree(fragments, copy, dirs_exist_ok=True)
+        copy.chmod(0o700)
 
 
 class _Application(Application):  # type: ignore[misc]
-    """Knows which requests are being answered."""
+    """Knows which requests are being answered, and since when."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self.answering: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.answering: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
 
     def find_handler(self, request: Any, **kwargs: Any) -> Any:
-        self.answering.add(request)
+        self.answering[request] = time.monotonic()
         return super().find_handler(request, **kwargs)
 
     def log_request(self, handler: RequestHandler) -> None:
-        self.answering.discard(handler.request)
+        self.answering.pop(handler.request, None)
         super().log_request(handler)
 
 
@@ -96,23 +103,101 @@ class _JournalFormatter(CoroutineLogFormatter):  # type: ignore[misc]
         return "\n".join(f"<{priority}>{line}" for line in text.splitlines())
 
 
+class _CompiledTemplates(BytecodeCache):
+    """What templates were compiled to, for all of JupyterHub's environments."""
+
+    def __init__(self) -> None:
+        self._code: dict[tuple[bool, str], bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        code = self._code.get((bucket.environment.is_async, bucket.key))
+        if code:
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.environment.is_async, bucket.key] = bucket.bytecode_to_string()
+
+
+class _LastComplaint(logging.Handler):
+    """Remembers what JupyterHub said before it gave up with no more than an exit code."""
+
+    text = "the journal says why"
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if "\n" not in message:
+            self.text = message
+
+
 class LittlestHub(JupyterHub):  # type: ignore[misc]
-    """JupyterHub with the configuration, the sockets and the reload of ours."""
+    """JupyterHub with our configuration, inherited sockets, and an end that loses nothing."""
 
     name = "jupyterhub"
     loaded = AnyTrait(help="the configuration, complete")
     inherited = AnyTrait((), help="listening sockets that systemd holds")
-    service_of = AnyTrait(help="layout whose service this is; None in the foreground")
+    layout = AnyTrait(help="whose hub this is")
+    control = AnyTrait(help="line to the supervisor; None in the foreground")
     on_ready = AnyTrait(help="called when this hub answers")
 
     _log_formatter_cls = (
         _JournalFormatter if "JOURNAL_STREAM" in os.environ else CoroutineLogFormatter
     )
-    _reloading = False
+
+    _complaint = _LastComplaint(logging.ERROR)
+    _latest = math.inf
+    """Until when servers may start or stop, once we are to end; CLOCK_MONOTONIC, in seconds."""
 
     def load_config_file(self, *args: Any, **kwargs: Any) -> None:
         config: Config = self.loaded
         self.update_config(config)
+
+    def init_logging(self) -> None:
+        super().init_logging()
+        self.log.addHandler(self._complaint)
+
+    def init_db(self) -> None:
+        """Wait for our turn, then open the database: the first thing that two hubs cannot share."""
+        if self.control:
+            self._warm_up()
+            self._prepare_proxy()
+            self.control.say("prepared")
+            if self.control.hear() != "go":
+                raise LittlestHubError("the supervisor is gone")
+        if done := database.prepare(self.layout):
+            self.log.warning(done)
+        super().init_db()
+
+    def _prepare_proxy(self) -> None:
+        """Have the proxy run with what the fragments say of it.
+
+        Raises:
+            LittlestHubError: it refuses, and so do we if another hub goes on. Otherwise a hub with
+                the proxy of before is better than none.
+        """
+        try:
+            if apply_static_config(self.layout, self.config, Surroundings.of_unit()):
+                self.log.info("The proxy has another static configuration")
+        except LittlestHubError as error:
+            if self.control.is_beside:
+                raise
+            self.log.error("%s", error)
+
+    def _warm_up(self) -> None:
+        """Do what the first requests would wait for, while another hub still serves."""
+        configure_mappers()
+        database.head()
+        orm.new_session_factory("sqlite:///:memory:")().query(orm.User).all()
+        options: dict[str, Any] = self.jinja_environment_options
+        options.setdefault("bytecode_cache", _CompiledTemplates())
+        loader = FileSystemLoader([*self.template_paths, *self._template_paths_default()])
+        for is_async in (True, False):
+            environment = Environment(
+                loader=loader, enable_async=is_async, **{"autoescape": True, **options}
+            )
+            for page in _FIRST_PAGES:
+                # One that is broken fails when it is asked for.
+                with contextlib.suppress(TemplateError):
+                    environment.get_template(page)
 
     def init_tornado_application(self) -> None:
         self.tornado_application = _Application(self.handlers, **self.tornado_settings)
@@ -121,55 +206,112 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         with _taking_over(self.inherited) as rest:
             await super().start()
         self.http_server.add_sockets(rest)
-        if self.service_of:
-            self.service_of.readiness.write_text(f"{os.getpid()} {time.monotonic_ns()}\n")
-        notify("READY=1", f"STATUS=JupyterHub answers at {self.hub.bind_url}")
+        if self.control:
+            # A connection that is kept may bring a request in the moment in which we close it.
+            self.http_server.conn_params.no_keep_alive = True
+            asyncio.get_running_loop().add_reader(self.control, self._told)
+            self.control.say("ready", f"JupyterHub answers at {self.hub.bind_url}")
+            _end_orphaned_services()
         if self.on_ready:
             self.on_ready()
 
+    async def launch_instance_async(self, argv: Any = None) -> None:
+        try:
+            await self.initialize(argv)
+            await self.start()
+        except Exception as error:
+            self.log.exception("The hub cannot start")
+            self.exit(error.message if isinstance(error, LittlestHubError) else describe(error))
+
+    async def shutdown_cancel_tasks(self, sig: Any = None) -> None:
+        if self.control:
+            await self._make_room(STOPPING_PENDING_TIMEOUT_S)
+        else:
+            await super().shutdown_cancel_tasks(sig)
+
+    def exit(self, exit_status: int | str = 0) -> None:
+        super().exit(self._complaint.text if exit_status == 1 else exit_status)
+
     def init_signal(self) -> None:
         super().init_signal()
-        # In the foreground it is the terminal that went away.
-        hangup = self.reload if self.service_of else self.shutdown_cancel_tasks
-        asyncio.get_running_loop().add_signal_handler(
-            signal.SIGHUP, lambda: asyncio.ensure_future(hangup())
-        )
+        # In the foreground it is the terminal that went away; the unit's is for the supervisor.
+        if not self.control:
+            asyncio.get_running_loop().add_signal_handler(
+                signal.SIGHUP, lambda: asyncio.ensure_future(self.shutdown_cancel_tasks())
+            )
 
-    async def reload(self) -> None:
-        """Become a new hub in the same process, without losing a request or a server.
+    def _told(self) -> None:
+        asyncio.get_running_loop().remove_reader(self.control)
+        is_retired = self.control.hear() == "retire"
+        pending_s = PENDING_TIMEOUT_S if is_retired else STOPPING_PENDING_TIMEOUT_S
+        self._leaving = asyncio.ensure_future(self._make_room(pending_s))
 
-        New requests wait in the kernel's queue of the socket that systemd holds.
+    async def _make_room(self, pending_s: float) -> None:
+        """Exit without losing a request or a server.
+
+        New requests wait in the kernel's queue of the socket that systemd holds, from where the
+        next hub takes them.
+
+        Args:
+            pending_s: how long to wait for servers that are starting or stopping.
         """
-        if self._reloading:
+        is_told_again = self._latest < math.inf
+        self._latest = min(self._latest, time.monotonic() + pending_s)
+        # By a signal and by hanging up, or to end in the middle of a reload.
+        if is_told_again:
             return
-        self._reloading = True
-        notify("RELOADING=1", "STATUS=Reloading: waiting for servers that start or stop")
-        # From now on the proxy opens a new connection for each request, so that none is under way
-        # on an old one when we close it.
-        self.http_server.conn_params.no_keep_alive = True
         # A starting server asks the hub, so keep on answering until none does.
-        await self._settle(self._is_spawning, PENDING_TIMEOUT_S)
+        await self._settle(self._is_spawning)
+        # While we still answer: each takes its time to end.
+        managed = [service for service in self._service_map.values() if service.managed]
+        await asyncio.gather(*(service.stop() for service in managed), return_exceptions=True)
+        await self._settle(self._is_slow, SLOW_TIMEOUT_S)
+        await self._settle(self._is_spawning)
         self.http_server.stop()
         # What was accepted a moment ago has yet to be read.
-        await asyncio.sleep(0.05)
-        await self._settle(lambda: len(self.tornado_application.answering) > 0, REQUESTS_TIMEOUT_S)
-        notify("STATUS=Reloading: starting anew")
+        await asyncio.sleep(0.02)
+        await self._settle(self._is_answering, REQUESTS_TIMEOUT_S)
         try:
             await self.cleanup()
         finally:
-            # Through the `hub` link: it may lead to another release by now.
-            python = str(self.service_of.hub / "bin" / "python3")
-            for index, _ in enumerate(self.inherited):
-                os.set_inheritable(FIRST_INHERITED + index, True)
-            os.execv(python, [python, *sys.orig_argv[1:]])
+            # Everybody waits: no time for destructors.
+            logging.shutdown()
+            os._exit(0)
+
+    async def _settle(self, is_busy: Callable[[], bool], timeout_s: float | None = None) -> None:
+        """Wait until something is over, or for so long, or until `_latest`."""
+        began = time.monotonic()
+        while is_busy():
+            now = time.monotonic()
+            latest = self._latest if timeout_s is None else began + timeout_s
+            if now > latest:
+                return
+            await asyncio.sleep(0.01)
 
     def _is_spawning(self) -> bool:
         return any(s.pending for user in self.users.values() for s in user.spawners.values())
 
-    async def _settle(self, is_busy: Callable[[], bool], timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
-        while is_busy() and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+    def _is_answering(self) -> bool:
+        return len(self.tornado_application.answering) > 0
+
+    def _is_slow(self) -> bool:
+        begun = self.tornado_application.answering.values()
+        return any(time.monotonic() - since > SLOW_S for since in begun)
+
+
+def _end_orphaned_services() -> None:
+    """End the services of a hub that was killed; user servers that it forked are left alone."""
+    cgroup = Path("/proc/self/cgroup").read_bytes()
+    for process in Path("/proc").glob("[0-9]*"):
+        # It may end while we look, or be none of ours to look at.
+        with contextlib.suppress(OSError):
+            parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+            if (
+                parent == "1"
+                and (process / "cgroup").read_bytes() == cgroup
+                and b"\0JUPYTERHUB_SERVICE_NAME=" in b"\0" + (process / "environ").read_bytes()
+            ):
+                os.kill(int(process.name), signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -193,10 +335,3 @@ def _taking_over(inherited: Sequence[socket.socket]) -> Iterator[list[socket.soc
         yield rest
     finally:
         tcpserver.bind_sockets = bind_sockets
-
-
-def _readiness(file: Path) -> str:
-    try:
-        return file.read_text()
-    except FileNotFoundError:
-        return ""

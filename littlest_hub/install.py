@@ -7,39 +7,38 @@ import os
 import re
 import shlex
 import shutil
-import signal
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+from littlest_hub import release, upgrade
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.files import hold, link, write
+from littlest_hub.interruption import Undo, undone_on_failure
 from littlest_hub.layout import Layout
-from littlest_hub.machine import Machine
+from littlest_hub.machine import Described, Machine, is_answer, visit
 from littlest_hub.services.ports import Ports, choose
+from littlest_hub.upgrade import Say, Serving
 
 FIRST_FRAGMENT = "10-users.py"
-ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What ends a command early: Ctrl-C, a shutdown, a connection that is lost."""
 
 # What login names may be here: a subset of useradd(8), LDAP's dots and domains included.
 _LOGIN_NAME = re.compile(r"[a-z_][a-z0-9_.@-]{0,62}")
 
 
-Undo = list[Callable[[], object]]
-"""How to undo what is done, in that order; in here before the deed, which may be interrupted."""
-
-
-def install(layout: Layout, prefix: Path, options: Mapping[str, str]) -> str:
+def install(
+    layout: Layout, prefix: Path, options: Mapping[str, str], say: Say = lambda line: None
+) -> str:
     """Make the release in `prefix` the one that serves; running it twice changes nothing more.
+
+    If another one serves, this is an upgrade: it is switched to, watched, and switched back from.
 
     Args:
         layout: of the base directory that the prefix belongs to.
         prefix: the release, as the machine sees it.
-        options: LITTLEST_HUB_PORT and LITTLEST_HUB_ADMIN, usually the environment; FORCE=1 when
-            the installer has replaced a release (-f, -u) that may be running.
+        options: LITTLEST_HUB_PORT and LITTLEST_HUB_ADMIN, usually the environment.
+        say: prints a line when something begins that takes a while.
 
     Returns:
         What the administrator should know now.
@@ -56,37 +55,123 @@ def install(layout: Layout, prefix: Path, options: Mapping[str, str]) -> str:
             "Give one such as alice: lower-case letters, digits and _ . @ -",
         )
     machine = Machine(layout)
-    with _undone_on_failure() as undo:
-        if not machine.has_systemd:
-            _make_base(layout, prefix, admin, undo)
-            return _how_to_run(layout)
+    if machine.has_systemd:
         layout.check_for_systemd()
         machine.check_names()
-        ports = choose(layout, options.get("LITTLEST_HUB_PORT"))
-        is_new = not machine.knows_us
-        is_stock = is_new and not layout.fragment_files()
-        if not is_new:
-            undo.append(partial(machine.restore, machine.remember()))
-        is_switched = _make_base(layout, prefix, admin, undo)
-        if is_new:
-            undo.append(machine.remove)
+    with undone_on_failure() as undo:
+        _make_directories(layout, undo)
+        with alone(layout), _no_foreground_hub(layout):
+            return _install(machine, prefix, admin, options, say)
+
+
+def _install(
+    machine: Machine, prefix: Path, admin: str, options: Mapping[str, str], say: Say
+) -> str:
+    layout = machine.layout
+    before = upgrade.before(layout, prefix)
+    to: Serving = {
+        "release": str(prefix.relative_to(layout.base)),
+        "version": release.version_of(layout, prefix),
+        "described": None,
+    }
+    if before:
+        release.check_step(before["version"], to["version"])
+    is_first = before is None and release.active(layout) is None
+    if is_first and machine.has_systemd and machine.knows_us:
+        # Of a base directory that was removed while they ran: they hold its ports.
+        machine.remove(user_servers=False)
+    ports = choose(layout, options.get("LITTLEST_HUB_PORT")) if machine.has_systemd else Ports()
+    if layout.is_live and layout.fragment_files():
+        _check_fragments(layout, to["version"])
+    if before and layout.is_live:
+        upgrade.rehearse(layout, say)
+    if before:
+        return _upgrade(machine, ports, before, to, say)
+    with undone_on_failure() as undo:
+        is_stock = is_first and not layout.fragment_files()
+        _write_first_fragment(layout, admin, undo)
+        _activate(layout, prefix, undo)
+        if not machine.has_systemd:
+            return _how_to_run(layout)
+        undo.append(machine.remove if is_first else partial(_restore, machine, machine.described()))
         changed = machine.describe(ports)
         if not machine.is_running:
             return _how_to_boot(layout, ports)
-        if is_switched:
-            changed.add(layout.proxy_service)
-        if options.get("FORCE") == "1":
-            # What runs comes from files that are gone.
-            changed |= {layout.proxy_service, layout.hub_service}
-        machine.start(changed, reload=is_switched)
+        machine.start(changed)
         # Fragments and drop-ins may have moved it: to HTTPS, to another address or path.
         if is_stock:
             machine.await_login_page(ports)
-        return _how_to_use(layout, ports)
+    said = upgrade.remove_unused(layout)
+    return _how_to_use(layout, ports) + "".join(f"{line}\n" for line in said)
 
 
-def uninstall(layout: Layout) -> str:
+def _upgrade(machine: Machine, ports: Ports, before: Serving, to: Serving, say: Say) -> str:
+    layout = machine.layout
+    is_public = machine.is_running and is_answer(visit(ports.public, "/hub/login"))
+    with upgrade.switching(layout, before, to, "upgrade", say):
+        say(f"Switching from {before['version']} to {to['version']} ...")
+        link(layout.on_disk(layout.hub), Path(to["release"]))
+        if not machine.has_systemd:
+            return _how_to_run(layout)
+        changed = machine.describe(ports)
+        if not machine.is_running:
+            return _how_to_boot(layout, ports)
+        machine.start(changed, is_switched=True)
+        say("Watching it ...")
+        machine.watch(ports, public=is_public)
+    said = [
+        f"{to['version']} serves now. Servers that were running go on with the release they were"
+        " started with.",
+        "To return to the one before: littlest-hub rollback",
+        *upgrade.remove_unused(layout),
+    ]
+    return "\n".join(said) + "\n"
+
+
+def undo_install(layout: Layout, prefix: Path, say: Say) -> None:
+    """Undo what an installation of `prefix` did that was killed: the prefix is to be removed.
+
+    Raises:
+        LittlestHubError: something uses it.
+    """
+    machine = Machine(layout)
+    if not upgrade.undo(layout, prefix, say):
+        is_only = upgrade.last(layout) is None and release.active(layout) == prefix
+        if not is_only or layout.on_disk(layout.database).exists():
+            raise LittlestHubError(
+                f"{prefix} is in use and stays", "Run the installer again to repair it"
+            )
+        # A first installation that has never served.
+        if machine.has_systemd and machine.knows_us:
+            machine.remove(user_servers=False)
+        layout.on_disk(layout.hub).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone(layout: Layout) -> Iterator[None]:
+    """Nobody else changes this installation meanwhile.
+
+    Raises:
+        LittlestHubError: somebody does; their process id.
+    """
+    lock = layout.on_disk(layout.change_lock)
+    held = hold(lock)
+    if held is None:
+        pid = lock.read_text().strip()
+        raise LittlestHubError(
+            f"process {pid} is changing {layout.base}: an installation, an upgrade or the like",
+            f"Wait for it, then try again: ps -p {pid}",
+        )
+    with held:
+        yield
+
+
+def uninstall(layout: Layout, *, purge: bool = False) -> str:
     """Stop everything, user servers too, and remove it; what the admin owns stays.
+
+    Args:
+        layout: of the base directory, of which half may be gone.
+        purge: remove what the admin owns as well, but for people's homes.
 
     Returns:
         What is left, and how to remove that.
@@ -94,22 +179,48 @@ def uninstall(layout: Layout) -> str:
     Raises:
         LittlestHubError: something could not be stopped or removed.
     """
-    with refuse_foreground_hub(layout) or contextlib.nullcontext():
-        return _uninstall(layout)
+    with contextlib.ExitStack() as locks:
+        if layout.on_disk(layout.state).is_dir():
+            locks.enter_context(alone(layout))
+        locks.enter_context(_no_foreground_hub(layout))
+        return _uninstall(layout, purge)
 
 
-def _uninstall(layout: Layout) -> str:
+def _uninstall(layout: Layout, purge: bool) -> str:
     machine = Machine(layout)
     is_served = machine.has_systemd and machine.knows_us
+    servers = machine.user_servers() if is_served else []
     if is_served:
         machine.remove()
+    drop_ins, homes = machine.left() if is_served else ([], [])
     layout.on_disk(layout.hub).unlink(missing_ok=True)
+    owned = [layout.fragments, layout.state, *drop_ins]
+    if purge:
+        for path in owned:
+            shutil.rmtree(layout.on_disk(path), ignore_errors=True)
+        if machine.is_running and drop_ins:
+            machine.forget()
     # Last: we run from there.
-    shutil.rmtree(layout.on_disk(layout.releases))
-    outside = machine.left() if is_served else []
-    owned = "\n  ".join(map(str, (layout.fragments, layout.state, *outside)))
-    whole = " ".join(shlex.quote(str(path)) for path in (layout.base, *outside))
-    return f"Removed. What you own stays:\n  {owned}\nTo remove that as well: rm -rf {whole}"
+    shutil.rmtree(layout.on_disk(layout.releases), ignore_errors=True)
+    with contextlib.suppress(OSError):
+        layout.on_disk(layout.base).rmdir()
+    left = [path for path in (*owned, *homes) if layout.on_disk(path).exists()]
+    lines = ["Removed."]
+    if servers:
+        lines.append(f"Stopped with it: {', '.join(servers)}")
+    if left:
+        lines += ["What you own stays:", *(f"  {path}" for path in left)]
+        whole = [path for path in left if not path.is_relative_to(layout.base)]
+        base = [layout.base] if len(whole) < len(left) else []
+        words = " ".join(shlex.quote(str(path)) for path in (*base, *whole))
+        lines.append(f"To remove that as well: rm -rf {words}")
+    return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def _no_foreground_hub(layout: Layout) -> Iterator[None]:
+    with refuse_foreground_hub(layout) or contextlib.nullcontext():
+        yield
 
 
 def refuse_foreground_hub(layout: Layout) -> TextIO | None:
@@ -146,12 +257,7 @@ c.Authenticator.allowed_users = {{{admin!r}}}
 """
 
 
-def _make_base(layout: Layout, prefix: Path, admin: str, undo: Undo) -> bool:
-    """The base directory.
-
-    Returns:
-        Whether another release is the active one now.
-    """
+def _make_directories(layout: Layout, undo: Undo) -> None:
     for directory, remove in (
         (layout.on_disk(layout.fragments), _remove_if_empty),
         (layout.on_disk(layout.state), _remove_tree),
@@ -160,19 +266,41 @@ def _make_base(layout: Layout, prefix: Path, admin: str, undo: Undo) -> bool:
             undo.append(partial(remove, directory))
             directory.mkdir(parents=True)
             directory.chmod(0o700)
+
+
+def _write_first_fragment(layout: Layout, admin: str, undo: Undo) -> None:
     fragment = layout.on_disk(layout.fragments) / FIRST_FRAGMENT
     if admin and not fragment.exists():
         undo.append(partial(fragment.unlink, missing_ok=True))
         write(fragment, first_fragment(layout, admin))
+
+
+def _activate(layout: Layout, prefix: Path, undo: Undo) -> None:
     active = layout.on_disk(layout.hub)
     before = active.readlink() if active.is_symlink() else None
     if active.exists() and before is None:
         raise LittlestHubError(
             f"{layout.hub} is not a link to a release", "Move it away, then install again"
         )
-    as_before = partial(link, active, before) if before else partial(active.unlink, True)
-    undo.append(as_before)
-    return link(active, prefix.relative_to(layout.base))
+    undo.append(partial(link, active, before) if before else partial(active.unlink, True))
+    link(active, prefix.relative_to(layout.base))
+
+
+def _check_fragments(layout: Layout, version: str) -> None:
+    from littlest_hub.check import check
+
+    problems = check(layout)
+    if problems:
+        raise LittlestHubError(
+            "\n".join(map(str, problems)),
+            f"{version} cannot use these fragments. Mend them, then try again; nothing was changed",
+        )
+
+
+def _restore(machine: Machine, was: Described) -> None:
+    changed = machine.restore(was)
+    if machine.is_running:
+        machine.start(changed, is_forced=True)
 
 
 def _remove_if_empty(directory: Path) -> None:
@@ -183,39 +311,6 @@ def _remove_if_empty(directory: Path) -> None:
 def _remove_tree(directory: Path) -> None:
     if directory.is_dir():
         shutil.rmtree(directory)
-
-
-@contextlib.contextmanager
-def _undone_on_failure() -> Iterator[Undo]:
-    """Undoes what was collected, last first, if all ends in an error."""
-    undo: Undo = []
-    try:
-        yield undo
-    except BaseException:
-        with _uninterrupted():
-            for step in reversed(undo):
-                _attempt(step)
-        raise
-
-
-def _attempt(step: Callable[[], object]) -> None:
-    try:
-        step()
-    except Exception as error:
-        # There may be nobody left to tell: the terminal hung up.
-        with contextlib.suppress(OSError):
-            print(f"Could not undo everything: {error}", file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Neither we nor the commands we call can be ended early."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 # --- what the administrator is told

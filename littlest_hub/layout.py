@@ -90,9 +90,24 @@ class Layout:
         return self.base / "releases"
 
     @property
+    def unit_files(self) -> Path:
+        """Our unit files, linked from where systemd looks for them."""
+        return self.base / "units"
+
+    @property
     def fragments(self) -> Path:
         """The admin's configuration."""
         return self.base / "jupyterhub_config.d"
+
+    @property
+    def catalogue(self) -> Path:
+        """Ready fragments that the active release brings along."""
+        return self.hub / "share" / PRODUCT / "jupyterhub_config.d"
+
+    @property
+    def enabled(self) -> Path:
+        """Which of them were copied, by their sha256: what the admin has changed is his."""
+        return self.state / "enabled.json"
 
     @property
     def state(self) -> Path:
@@ -113,6 +128,26 @@ class Layout:
         return self.state / "run.lock"
 
     @property
+    def change_lock(self) -> Path:
+        """Held by whatever changes the installation; its process id is in it."""
+        return self.state / "change.lock"
+
+    @property
+    def switch_record(self) -> Path:
+        """From which release to which the last switch was, and whether it is done (JSON)."""
+        return self.state / "switch.json"
+
+    @property
+    def upgrade_log(self) -> Path:
+        """One line for each beginning and end of a switch."""
+        return self.state / "upgrades.log"
+
+    @property
+    def backups(self) -> Path:
+        """Copies of the database."""
+        return self.state / "backups"
+
+    @property
     def proxy_state(self) -> Path:
         """The one part of `state` that the proxy sees."""
         return self.state / "proxy"
@@ -126,6 +161,11 @@ class Layout:
     def dynamic_config(self) -> Path:
         """Directory of the proxy's dynamic configuration, watched by it."""
         return self.proxy_state / "dynamic"
+
+    @property
+    def ready_config(self) -> Path:
+        """How the proxy's supervisor learns that the rules beside it are loaded."""
+        return self.dynamic_config / "ready.toml"
 
     @property
     def rules(self) -> Path:
@@ -175,7 +215,7 @@ class Layout:
 
     @property
     def proxy_user(self) -> str:
-        """System user (and group) of the proxy: lhub-proxy, lhub-physics-proxy."""
+        """Name that the proxy's user has while it runs: lhub-proxy, lhub-physics-proxy."""
         return f"{self.instance.replace(PRODUCT, 'lhub', 1)}-proxy"
 
     @property
@@ -197,6 +237,11 @@ class Layout:
         return self.run_directory / "ready"
 
     @property
+    def proxy_control(self) -> Path:
+        """Where the proxy's supervisor is asked for a reload."""
+        return Path("/run") / f"{self.instance}-proxy" / "control"
+
+    @property
     def dynamic_homes(self) -> tuple[Path, Path]:
         """Where systemd keeps homes of users it lends (DynamicUser=): links, and what they mean."""
         name = f"{self.instance}-homes"
@@ -207,6 +252,14 @@ class Layout:
     def on_disk(self, path: Path) -> Path:
         """Where `path` of the machine is found from here."""
         return self.root / path.relative_to("/")
+
+    def installed_unit(self, name: str) -> Path:
+        """A unit file on disk, behind its link if that is what systemd has."""
+        file = self.on_disk(self.system_units) / name
+        if file.is_symlink() and file.readlink().is_absolute():
+            # In an image, an image's.
+            return self.on_disk(file.readlink())
+        return file
 
     def fragment_files(self) -> list[Path]:
         """The administrator's fragments on disk, in the order in which they count.

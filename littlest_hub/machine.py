@@ -1,39 +1,40 @@
-"""The part of an installation outside the base directory: units, users, started services."""
+"""The part of an installation outside the base directory: units and started services."""
 
 from __future__ import annotations
 
 import contextlib
-import grp
 import http.client
 import os
 import re
 import shutil
-import stat
 import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypedDict
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.files import link, own, write
+from littlest_hub.files import link, permit, write
 from littlest_hub.layout import Layout
 from littlest_hub.services import hub, proxy
 from littlest_hub.services.ports import Ports
-from littlest_hub.services.unit import Unit
+from littlest_hub.services.unit import Unit, directives
 
 LOGIN_PAGE_TIMEOUT_S = 60
+WATCH_S = 3
+"""How long a release has to be well before it is trusted."""
 
 # As the services' Description= begins.
 _OWNER = re.compile(r"^Description=Littlest Hub at (.*): ", re.MULTILINE)
 
 
-class Written(NamedTuple):
-    """A file as it was."""
+class Described(TypedDict):
+    """What one release has written about itself: enough to have it written again."""
 
-    text: str
-    mode: int
-    group: int
+    units: dict[str, str]
+    """Text by name."""
+    static: str | None
+    """The proxy's static configuration."""
 
 
 class Machine:
@@ -75,43 +76,59 @@ class Machine:
 
     def _owner(self) -> str | None:
         """Base directory that the units of these names are of; None if there are none."""
-        for file in self._unit_files():
+        for name in self._present():
+            file = self.layout.installed_unit(name)
+            if file.is_relative_to(self.layout.on_disk(self.layout.unit_files)):
+                return str(self.layout.base)
             found = _OWNER.search(file.read_text(errors="replace"))
             return found[1] if found else "something else"
         return None
 
-    def _unit_files(self) -> list[Path]:
-        return [self.units / name for name in self.layout.units if (self.units / name).is_file()]
-
-    def left(self) -> list[Path]:
-        """What `remove` leaves because the administrator or users made it."""
-        layout = self.layout
-        drop_ins = [layout.system_units / f"{name}.d" for name in layout.units]
+    def _present(self) -> list[str]:
+        """Names of ours that systemd knows, sockets first; a link to nothing may be anybody's."""
+        ours = self.layout.on_disk(self.layout.unit_files)
+        files = {name: self.layout.installed_unit(name) for name in self.layout.units}
         return [
-            path for path in (*drop_ins, *layout.dynamic_homes) if layout.on_disk(path).exists()
+            name
+            for name, file in files.items()
+            if file.is_file() or ((self.units / name).is_symlink() and file.is_relative_to(ours))
         ]
 
-    def remember(self) -> dict[Path, Written | None]:
-        """What `describe` may replace, for `restore`."""
-        files = [self.units / name for name in self.layout.units]
-        found: dict[Path, Written | None] = {}
-        for file in (*files, self.layout.on_disk(self.layout.static_config)):
-            found[file] = None
-            if file.is_file():
-                status = file.stat()
-                found[file] = Written(file.read_text(), stat.S_IMODE(status.st_mode), status.st_gid)
-        return found
+    def left(self) -> tuple[list[Path], list[Path]]:
+        """What `remove` leaves: drop-ins of the administrator, homes of people."""
+        layout = self.layout
+        drop_ins = [layout.system_units / f"{name}.d" for name in layout.units]
+        here = [path for path in drop_ins if layout.on_disk(path).exists()]
+        return here, [path for path in layout.dynamic_homes if layout.on_disk(path).exists()]
 
-    def restore(self, before: Mapping[Path, Written | None]) -> None:
-        """Have the files of `remember` back and the services run with them, from the `hub` link."""
-        changed = {self.layout.proxy_service, self.layout.hub_service}
-        for file, was in before.items():
-            if was and write(file, *was):
-                changed.add(file.name)
-            elif not was and file.is_file():
-                file.unlink()
-        if self.is_running:
-            self.start(changed)
+    def forget(self) -> None:
+        """Have systemd notice that files of ours are gone."""
+        self._systemd("systemctl", "daemon-reload")
+
+    def described(self) -> Described:
+        """What `describe` may replace, for `restore`."""
+        files = {name: self.layout.installed_unit(name) for name in self.layout.units}
+        static = self.layout.on_disk(self.layout.static_config)
+        return {
+            "units": {name: file.read_text() for name, file in files.items() if file.is_file()},
+            "static": static.read_text() if static.is_file() else None,
+        }
+
+    def restore(self, was: Described) -> set[str]:
+        """Have the files back as they were; start nothing.
+
+        Returns:
+            As `describe`.
+        """
+        changed = self._write_units(was["units"])
+        for name in set(self.layout.units) - set(was["units"]):
+            for file in (self.layout.installed_unit(name), self.units / name):
+                if file.is_file() or file.is_symlink():
+                    file.unlink()
+        static = self.layout.on_disk(self.layout.static_config)
+        if was["static"] is not None:
+            write(static, was["static"])
+        return changed
 
     def describe(self, ports: Ports) -> set[str]:
         """Write and enable everything; start nothing.
@@ -119,69 +136,146 @@ class Machine:
         Returns:
             Names of the units that are different now.
         """
-        layout = self.layout
-        self._systemd("systemd-sysusers", "--inline", proxy.sysusers(layout))
-        changed = self._write_proxy_configuration(ports)
-        # Sockets first: a service without its socket would not start.
-        for unit in units(layout, ports):
-            if write(self.units / unit.name, unit.text()):
-                changed.add(unit.name)
-        self._systemd("systemctl", "enable", "--quiet", *layout.units)
-        if layout.is_default:
-            link(self._command_link, layout.hub / "bin" / "littlest-hub", keep_others=True)
+        self._write_proxy_configuration(ports)
+        changed = self._write_units({unit.name: unit.text() for unit in units(self.layout, ports)})
+        if self.layout.is_default:
+            link(self._command_link, self.layout.hub / "bin" / "littlest-hub", keep_others=True)
         return changed
 
-    def _write_proxy_configuration(self, ports: Ports) -> set[str]:
+    def _write_units(self, texts: Mapping[str, str]) -> set[str]:
+        """Write unit files into the base directory and link them, so that both go together.
+
+        On a file system of its own they are no links: systemd reads its units before it mounts
+        anything, and would not find them.
+        """
+        layout, changed = self.layout, set()
+        is_linked = self._is_on_root_file_system()
+        for name, text in texts.items():
+            known = layout.installed_unit(name)
+            before = known.read_text() if known.is_file() else ""
+            if is_linked:
+                write(layout.on_disk(layout.unit_files) / name, text)
+                link(self.units / name, layout.unit_files / name)
+            else:
+                write(self.units / name, text)
+            if directives(before) != directives(text):
+                changed.add(name)
+        if not is_linked:
+            _remove_tree(layout.on_disk(layout.unit_files))
+        self._systemd("systemctl", "enable", "--quiet", *texts)
+        return changed
+
+    def _is_on_root_file_system(self) -> bool:
+        base = self.layout.on_disk(self.layout.base)
+        return base.stat().st_dev == self.layout.root.stat().st_dev
+
+    def _write_proxy_configuration(self, ports: Ports) -> None:
         layout = self.layout
-        group = self._proxy_group()
-        for directory, mode in ((layout.proxy_state, 0o750), (layout.dynamic_config, 0o2750)):
+        # The proxy sees them through a mount of its own; everybody else is stopped at state/.
+        for directory in (layout.proxy_state, layout.dynamic_config):
             on_disk = layout.on_disk(directory)
             on_disk.mkdir(exist_ok=True)
-            own(on_disk, mode, group)
-        static = proxy.static_config(
-            public=f":{ports.public}",
-            api=ports.api_address,
-            dynamic_config=layout.dynamic_config,
-        )
-        changed = write(layout.on_disk(layout.static_config), proxy.to_toml(static), 0o640, group)
+            permit(on_disk, 0o755)
+        write(layout.on_disk(layout.ready_config), proxy.to_toml(proxy.ready_config()))
+        # From now on the hub's: it knows what fragments add.
+        static = layout.on_disk(layout.static_config)
+        if static.exists():
+            permit(static, 0o644)
+        else:
+            first = proxy.static_config(
+                public=f":{ports.public}",
+                api=ports.api_address,
+                dynamic_config=layout.dynamic_config,
+            )
+            write(static, proxy.to_toml(first))
         rules = layout.on_disk(layout.rules)
         # traefik reports a missing file once and never looks again.
         if rules.exists():
-            changed |= own(rules, 0o640, group)
+            permit(rules, 0o644)
         else:
-            write(rules, "", 0o640, group)
-        return {layout.proxy_service} if changed else set()
+            write(rules, "")
 
-    def _proxy_group(self) -> int:
-        name = self.layout.proxy_user
-        if self.layout.is_live:
-            return grp.getgrnam(name).gr_gid
-        group = self._entry("group", name)
-        if not group:
-            raise LittlestHubError(f"systemd-sysusers made no group {name}")
-        return int(group[2])
-
-    def start(self, changed: set[str], *, reload: bool = False) -> None:
-        """Start what is not running and restart what changed; return when it answers.
+    def start(
+        self, changed: set[str], *, is_switched: bool = False, is_forced: bool = False
+    ) -> None:
+        """Start what is not running and renew what is not as it should be; return when it answers.
 
         Args:
-            changed: names of units.
-            reload: have the hub start anew, where it does not do that anyway.
+            changed: names of units whose description differs from what runs.
+            is_switched: another release is the active one now.
+            is_forced: restart what refuses to reload.
         """
         layout = self.layout
-        services = (layout.proxy_service, layout.hub_service)
-        reload = reload and layout.hub_service not in changed and self._is_active(services[1])
+        # The hub first: if it fails, no connection was touched.
+        services = (layout.hub_service, layout.proxy_service)
         self._systemd("systemctl", "daemon-reload")
         sockets = [name for name in layout.units if name in changed - {*services}]
         if sockets:
             # A socket cannot be changed under the service that uses it.
             self._systemd("systemctl", "stop", *services)
             self._start_unit("restart", *sockets)
+        was_active = {unit for unit in services if self._is_active(unit)}
         for unit in layout.units:
-            verb = "restart" if unit in changed & {*services} else "start"
-            self._start_unit(verb, unit)
-        if reload and not sockets:
-            self._start_unit("reload-or-restart", layout.hub_service)
+            self._start_unit("start", unit)
+        for unit in services:
+            if unit in was_active & changed:
+                self._start_unit("restart", unit)
+            elif unit in was_active and is_switched:
+                self._reload(unit, is_forced)
+            if self._runs_elsewhere(unit):
+                # From files that are gone, say: they were replaced under it (-u).
+                self._start_unit("restart", unit)
+
+    def _reload(self, service: str, is_forced: bool) -> None:
+        try:
+            self._start_unit("reload-or-restart", service)
+        except LittlestHubError:
+            if not is_forced:
+                raise
+            self._start_unit("restart", service)
+
+    def _runs_elsewhere(self, service: str) -> bool:
+        """Whether a service's main process is not of the active release."""
+        try:
+            program = Path(f"/proc/{self.main_pid(service)}/exe").readlink()
+        except OSError:
+            return False  # it does not run
+        return not program.is_relative_to(self.layout.hub.resolve())
+
+    def main_pid(self, service: str) -> int:
+        """0: it does not run."""
+        return int(self._show(service, "MainPID") or 0)
+
+    def watch(self, ports: Ports, *, public: bool) -> None:
+        """Return when hub and proxy have been well for WATCH_S.
+
+        Args:
+            ports: where they are.
+            public: whether the login page has to be at the public port; a fragment or a drop-in
+                may have moved it.
+
+        Raises:
+            LittlestHubError: they are not well; with the journal's last lines.
+        """
+        layout = self.layout
+        services = (layout.hub_service, layout.proxy_service)
+        pids = {service: self.main_pid(service) for service in services}
+        addresses = {"the hub": (ports.hub, "/hub/api")}
+        if public:
+            addresses["the login page"] = (ports.public, "/hub/login")
+        started = time.monotonic()
+        is_well = False
+        while not is_well or time.monotonic() < started + WATCH_S:
+            for service, pid in pids.items():
+                if pid == 0 or self.main_pid(service) != pid:
+                    raise self._with_journal(f"{service} does not stay up", service)
+            seen = {what: visit(*address) for what, address in addresses.items()}
+            wrong = {what: answer for what, answer in seen.items() if not is_answer(answer)}
+            is_well = not wrong
+            if wrong and time.monotonic() > started + LOGIN_PAGE_TIMEOUT_S:
+                what, answer = next(iter(wrong.items()))
+                raise self._with_journal(f"{what} does not work: {answer}", *services)
+            time.sleep(0.5)
 
     def await_login_page(self, ports: Ports) -> None:
         """Return when a visitor gets an answer from the hub, unless a drop-in moved it elsewhere.
@@ -192,8 +286,7 @@ class Machine:
         if self._has_drop_ins(self.layout.proxy_socket):
             return
         deadline = time.monotonic() + LOGIN_PAGE_TIMEOUT_S
-        seen = self._visit(ports.public)
-        while not seen.startswith("answers"):
+        while (seen := visit(ports.public, "/hub/login")) != 200:
             if time.monotonic() > deadline:
                 raise self._with_journal(
                     f"http://127.0.0.1:{ports.public}/hub/login does not work: {seen}",
@@ -201,58 +294,52 @@ class Machine:
                     self.layout.proxy_service,
                 )
             time.sleep(0.1)
-            seen = self._visit(ports.public)
 
-    @staticmethod
-    def _visit(port: int) -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        with contextlib.closing(connection):
-            try:
-                connection.request("GET", "/hub/login")
-                status = connection.getresponse().status
-            except (OSError, http.client.HTTPException) as error:
-                return str(error)
-        # 404 or 502 is traefik alone.
-        return "answers" if status == 200 else f"HTTP status {status}"
+    def user_servers(self) -> list[str]:
+        """Units of user servers that are running or failed."""
+        if not self.is_running:
+            return []
+        pattern = f"{self.layout.user_server_unit.format(USERNAME='*')}.service"
+        listing = ["systemctl", "list-units", "--all", "--plain", "--no-legend", pattern]
+        lines = subprocess.run(listing, capture_output=True, text=True).stdout.splitlines()
+        return [line.split()[0] for line in lines]
 
-    def remove(self) -> None:
+    def remove(self, *, user_servers: bool = True) -> None:
         """Undo `describe` and `start`, as far as they got."""
         layout = self.layout
-        present = [file.name for file in self._unit_files()]
-        user_servers = f"{layout.user_server_unit.format(USERNAME='*')}.service"
-        if present and self.is_running:
-            self._systemd("systemctl", "stop", *present, user_servers)
-        if present:
-            self._systemd("systemctl", "disable", "--quiet", *present)
-        for name in present:
-            (self.units / name).unlink()
-        if present and self.is_running:
+        present = self._present()
+        servers = self.user_servers() if user_servers else []
+        if self.is_running and (present or servers):
+            # Those that are gone already are no reason to fail.
+            subprocess.run(["systemctl", "stop", *present, *servers], capture_output=True)
+            # Stopped between two attempts to start it, a service takes no leave of what it left.
+            kill = ["systemctl", "kill", "--signal=KILL", layout.proxy_service]
+            subprocess.run(kill, capture_output=True)
+            self._refuse_survivors(*present, *servers)
+        try:
+            if present:
+                self._systemd("systemctl", "disable", "--quiet", *present)
+        finally:
+            for name in present:
+                (self.units / name).unlink(missing_ok=True)
+            _remove_tree(layout.on_disk(layout.unit_files))
+        if self.is_running and (present or servers):
             self._systemd("systemctl", "daemon-reload")
-            forget = ["systemctl", "reset-failed", *present, user_servers]
+            forget = ["systemctl", "reset-failed", *present, *servers]
             subprocess.run(forget, capture_output=True)
+            # systemd forgets what it has made for a service that it had to give up.
+            for directory in (layout.run_directory, layout.proxy_control.parent):
+                for path in (directory, Path("/run/private") / directory.name):
+                    path.unlink() if path.is_symlink() else _remove_tree(path)
         if self._command_link.is_symlink() and layout.is_default:
             ours = self._command_link.readlink().is_relative_to(layout.base)
             if ours:
                 self._command_link.unlink()
-        self._remove_user()
 
-    def _remove_user(self) -> None:
-        """Remove the proxy's user and group, if it is the one that we made."""
-        name = self.layout.proxy_user
-        user = self._entry("passwd", name)
-        if not user or user[4] != proxy.user_description(self.layout):
-            return
-        root = [] if self.layout.is_live else ["--prefix", str(self.layout.root)]
-        _command("userdel", *root, name)
-        # Whether userdel does that too depends on USERGROUPS_ENAB in login.defs(5).
-        if self._entry("group", name):
-            _command("groupdel", *root, name)
-
-    def _entry(self, database: str, name: str) -> list[str] | None:
-        """Fields of a line of /etc/passwd or /etc/group."""
-        file = self.layout.on_disk(Path("/etc")) / database
-        lines = file.read_text(errors="replace").splitlines() if file.exists() else []
-        return next((line.split(":") for line in lines if line.startswith(f"{name}:")), None)
+    def _refuse_survivors(self, *stopped: str) -> None:
+        for unit in stopped:
+            if self._is_active(unit):
+                raise LittlestHubError(f"{unit} cannot be stopped", f"See: systemctl status {unit}")
 
     # --- systemd
 
@@ -265,19 +352,28 @@ class Machine:
         return answer.returncode == 0
 
     def _has_drop_ins(self, unit: str) -> bool:
-        show = ["systemctl", "show", "--property=DropInPaths", "--value", unit]
-        return bool(subprocess.run(show, capture_output=True, text=True).stdout.strip())
+        return bool(self._show(unit, "DropInPaths"))
+
+    @staticmethod
+    def _show(unit: str, what: str) -> str:
+        show = ["systemctl", "show", f"--property={what}", "--value", unit]
+        return subprocess.run(show, capture_output=True, text=True).stdout.strip()
 
     def _start_unit(self, verb: str, *units: str) -> None:
+        begun = time.time()
         try:
             self._systemd("systemctl", verb, *units)
         except LittlestHubError as error:
-            raise self._with_journal(error.message, *units) from error
+            # What the service said itself, where it did, is worth more than what systemctl says.
+            said = [f"{unit}: {text}" for unit in units if (text := self._show(unit, "StatusText"))]
+            message = "\n".join(said) or error.message
+            raise self._with_journal(message, *units, since=begun) from error
 
-    def _with_journal(self, message: str, *units: str) -> LittlestHubError:
+    def _with_journal(self, message: str, *units: str, since: float = 0) -> LittlestHubError:
         named = [f"--unit={unit}" for unit in units]
+        options = ["--no-pager", "--quiet", "--output=cat", "--lines=20", f"--since=@{since:.0f}"]
         journal = subprocess.run(
-            ["journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=20", "--boot", *named],
+            ["journalctl", *options, "--boot", *named],
             capture_output=True,
             text=True,
         )
@@ -296,6 +392,27 @@ def units(layout: Layout, ports: Ports) -> list[Unit]:
         proxy.service(layout),
         hub.service(layout, ports),
     ]
+
+
+def visit(port: int, path: str) -> int | str:
+    """HTTP status of a page on this machine, or why there is none."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException) as error:
+            return str(error) or type(error).__name__
+
+
+def is_answer(seen: int | str) -> bool:
+    """Whether somebody is there; a page's own refusal or redirection is an answer too."""
+    return isinstance(seen, int) and seen < 500 and seen != 404
+
+
+def _remove_tree(directory: Path) -> None:
+    if directory.is_dir():
+        shutil.rmtree(directory)
 
 
 def _command(*command: str) -> None:

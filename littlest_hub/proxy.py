@@ -13,17 +13,31 @@ import base64
 import hashlib
 import re
 import secrets
+import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyterhub.utils import exponential_backoff
 from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
 from tornado.httpclient import HTTPClientError
 from traitlets import default, observe
+from traitlets.config import Config
 
+from littlest_hub.errors import LittlestHubError
 from littlest_hub.files import write
-from littlest_hub.services.proxy import to_toml
+from littlest_hub.layout import Layout
+from littlest_hub.services.proxy import (
+    API_ENTRY_POINT,
+    PUBLIC_ENTRY_POINT,
+    READY_ENTRY_POINT,
+    static_config,
+    to_toml,
+)
+from littlest_hub.traefik import CANDIDATE
+
+if TYPE_CHECKING:
+    from littlest_hub.config import Surroundings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -36,8 +50,14 @@ else:
 _RESERVED = frozenset(b":/?#[]@!$&'()*+,;=%")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _HOST = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:\d+)?")
-# Router and middleware that jupyterhub-traefik-proxy makes for the API.
-_API_ROUTER, _API_MIDDLEWARE = "route_api", "auth_api"
+# What hub and supervisor rely on: not for c.HubProxy.extra_static_config to change.
+_OURS = (
+    ("api", "basePath"),
+    ("entryPoints", PUBLIC_ENTRY_POINT, "address"),
+    ("entryPoints", API_ENTRY_POINT),
+    ("entryPoints", READY_ENTRY_POINT),
+    ("providers", "file"),
+)
 
 
 def rule(routespec: str) -> str:
@@ -90,7 +110,7 @@ def _quote(text: str) -> str:
 
 
 class RulesFile:
-    """The dynamic configuration on disk, readable by the group of its directory: the proxy.
+    """The dynamic configuration on disk, readable by whoever gets at its directory: the proxy.
 
     Replaces jupyterhub_traefik_proxy.traefik_utils.TraefikConfigFileHandler, which leaves it
     readable by the hub alone.
@@ -100,24 +120,31 @@ class RulesFile:
         self.path = path
 
     def load(self) -> dict[str, Any]:
-        """What was written last, without the API's credentials: each hub brings its own.
+        """The routes that were written last, and nothing else.
+
+        The API's credentials are each hub's own, and c.HubProxy.extra_dynamic_config is what it is
+        now, not what it was.
 
         Raises:
-            FileNotFoundError: nothing was.
+            FileNotFoundError: there are none.
         """
         try:
             data: dict[str, Any] = tomllib.loads(self.path.read_text())
-        except ValueError:
+            hub = data.get("jupyterhub", {})
+            routes = hub.get("routes", {}).values()
+            http = data.get("http", {})
+            kept = {
+                kind: {route[key]: http[kind][route[key]] for route in routes}
+                for kind, key in (("routers", "router"), ("services", "service"))
+            }
+        except (ValueError, KeyError, TypeError, AttributeError):
             # Not ours, or cut off by a full disk: the hub knows all routes and writes them again.
             raise FileNotFoundError(self.path) from None
-        http = data.get("http", {})
-        http.get("routers", {}).pop(_API_ROUTER, None)
-        http.get("middlewares", {}).pop(_API_MIDDLEWARE, None)
-        return data
+        return {"http": kept, "jupyterhub": hub}
 
     def atomic_dump(self, data: dict[str, Any]) -> None:
         """Replace the file, so that traefik reads either what was or what is."""
-        write(self.path, to_toml(data), 0o640)
+        write(self.path, to_toml(data))
 
 
 class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
@@ -177,3 +204,104 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
         except ConnectionRefusedError:
             return False
         return True
+
+
+# --- static configuration
+
+
+def apply_static_config(layout: Layout, c: Config, surroundings: Surroundings) -> bool:
+    """Have the proxy run with our static configuration and what the fragments add to it.
+
+    Args:
+        layout: whose proxy.
+        c: the configuration, fragments included.
+        surroundings: where the proxy listens.
+
+    Returns:
+        Whether it ran with another one before.
+
+    Raises:
+        LittlestHubError: the fragments change what is ours, or traefik refuses it; it then goes on
+            with what it had.
+    """
+    if not _is_ours(c.JupyterHub.get("proxy_class")):
+        return False
+    ours = static_config(
+        public=f":{surroundings.public_port}",
+        api=surroundings.proxy_api,
+        dynamic_config=layout.dynamic_config,
+    )
+    # As if it were to start traefik: otherwise it would look for one at once.
+    extra = HubProxy(config=c, should_start=True).extra_static_config
+    text = to_toml(merged(ours, extra))
+    file = layout.static_config
+    if file.is_file() and file.read_text() == text:
+        return False
+    candidate = file.with_name(CANDIDATE)
+    try:
+        if _systemctl("is-active", layout.proxy_service).returncode == 0:
+            write(candidate, text)
+            _reload_proxy(layout)
+        # Otherwise it starts with it when it starts.
+        write(file, text)
+    finally:
+        candidate.unlink(missing_ok=True)
+    return True
+
+
+def merged(ours: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    """Our static configuration with what a fragment adds, in our spelling: traefik has no case.
+
+    Raises:
+        LittlestHubError: it changes what hub and supervisor rely on.
+    """
+    result: dict[str, Any] = _merged(ours, extra, ())
+    # Not in `extra` alone: a table may be replaced by something that is none.
+    for path in _OURS:
+        if _at(result, path) != _at(ours, path):
+            raise LittlestHubError(
+                f"c.HubProxy.extra_static_config: {'.'.join(path)} is not for fragments to change",
+                "Addresses: change ListenStream= of the socket unit",
+            )
+    return result
+
+
+def _merged(ours: Any, extra: Any, path: tuple[str, ...]) -> Any:
+    if not isinstance(ours, dict):
+        return extra
+    if not isinstance(extra, dict):
+        where = ".".join(path) or "the whole"
+        raise LittlestHubError(
+            f"c.HubProxy.extra_static_config: {where}: expected a dict, not {extra!r}"
+        )
+    result = dict(ours)
+    spelled = {name.casefold(): name for name in ours}
+    for name, value in extra.items():
+        ours_too = spelled.get(str(name).casefold(), str(name))
+        result[ours_too] = _merged(ours.get(ours_too), value, (*path, ours_too))
+    return result
+
+
+def _at(config: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        config = config.get(name) if isinstance(config, dict) else None
+    return config
+
+
+def _is_ours(proxy_class: Any) -> bool:
+    return isinstance(proxy_class, type) and issubclass(proxy_class, HubProxy)
+
+
+def _reload_proxy(layout: Layout) -> None:
+    reload = _systemctl("reload", layout.proxy_service)
+    if reload.returncode:
+        status = _systemctl("show", "--property=StatusText", "--value", layout.proxy_service)
+        _, _, reason = status.stdout.strip().partition("not reloaded: ")
+        raise LittlestHubError(
+            f"The proxy goes on as it was: {reason or reload.stderr.strip()}",
+            f"See c.HubProxy.extra_static_config, and: journalctl -u {layout.proxy_service}",
+        )
+
+
+def _systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["systemctl", *arguments], capture_output=True, text=True)

@@ -70,6 +70,7 @@ def run(layout: Layout, port: int | None, say: Callable[[str], None]) -> None:
     url = f"http://{LOOPBACK}:{port}"
     LittlestHub.instance(
         loaded=c,
+        layout=layout,
         on_ready=lambda: say(
             f"Littlest Hub answers at {url}\n  user:     {user}\n  password: {password}\n"
             "Ctrl-C ends it and every server it has started."
@@ -183,6 +184,7 @@ class OwnProxy(HubProxy):
             public=self.public_url.partition("//")[2].strip("/"),
             api=self.traefik_api_url.partition("//")[2].strip("/"),
             dynamic_config=Path(self.dynamic_config_file).parent,
+            supervised=False,
         )
         RulesFile(Path(self.static_config_file)).atomic_dump(self.static_config)
 

@@ -5,6 +5,7 @@ The standard library only: a supervisor has to be there at once and weigh next t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -48,6 +49,7 @@ def spawn(
     *,
     environ: Mapping[str, str] = os.environ,
     keep: Sequence[int] = (),
+    output: int | None = None,
 ) -> int:
     """Start a child that inherits sockets as if systemd had started it; returns its process id.
 
@@ -57,10 +59,11 @@ def spawn(
         environ: its environment, to which the variables of sd_listen_fds(3) are added.
         keep: further descriptors that stay open in it, under their own numbers; none below
             FIRST_INHERITED + len(sockets).
+        output: descriptor that becomes its standard output and error; None: ours.
     """
     pid = os.fork()
     if pid == 0:
-        _become(command, sockets, environ, keep)
+        _become(command, sockets, environ, keep, output)
     return pid
 
 
@@ -69,8 +72,12 @@ def _become(
     sockets: Sequence[Inherited],
     environ: Mapping[str, str],
     keep: Sequence[int],
+    output: int | None,
 ) -> NoReturn:
     try:
+        if output is not None:
+            os.dup2(output, 1)
+            os.dup2(output, 2)
         # Out of the way first: a target number may be another socket's number.
         high = [os.dup(each.fd) for each in sockets]
         first_free = FIRST_INHERITED + len(sockets)
@@ -105,3 +112,29 @@ def notify(*state: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
         channel.connect(address)
         channel.sendall("\n".join(" ".join(line.split("\n")) for line in state).encode())
+
+
+def journal(message: str, unit: str, priority: int) -> None:
+    """Write to the journal what `journalctl -u UNIT` shows as well; silent without a journal.
+
+    Args:
+        message: any text.
+        unit: whom it concerns.
+        priority: as in syslog(3).
+    """
+    fields = {
+        "MESSAGE": message,
+        "PRIORITY": str(priority),
+        "SYSLOG_IDENTIFIER": "littlest-hub",
+        "OBJECT_SYSTEMD_UNIT": unit,
+    }
+    # https://systemd.io/JOURNAL_NATIVE_PROTOCOL/: the form that takes line breaks.
+    entry = b""
+    for name, value in fields.items():
+        data = value.encode()
+        entry += name.encode() + b"\n" + len(data).to_bytes(8, "little") + data + b"\n"
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel,
+        contextlib.suppress(OSError),
+    ):
+        channel.sendto(entry, "/run/systemd/journal/socket")

@@ -107,6 +107,19 @@ class Person:
         if answer.status_code not in {202, 204}:
             raise RefusedError(f"{answer.status_code}: {answer.text}")
 
+    def token(self) -> str:
+        """A new API token with all of the person's rights."""
+        answer = self._api("POST", f"users/{self.name}/tokens", json={})
+        if answer.status_code != 201:
+            raise RefusedError(f"{answer.status_code}: {answer.text}")
+        return str(answer.json()["token"])
+
+    def cookies(self, path: str) -> str:
+        """The Cookie header of a request for `path`, longest path first as browsers send it."""
+        sent = [c for c in self.browser.cookies.jar if path.startswith(c.path)]
+        sent.sort(key=lambda cookie: len(cookie.path), reverse=True)
+        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in sent)
+
     def open_kernel(self, *, server: str = "") -> "Kernel":
         """Start a Python kernel on the running user server and connect to it."""
         path = self._server_path(server)
@@ -126,7 +139,7 @@ class Person:
         scheme = {"http": "ws", "https": "wss"}[address.scheme]
         channels = websocket.create_connection(
             f"{scheme}://{address.netloc}{path}?session_id={session}",
-            cookie=self._cookies(path),
+            cookie=self.cookies(path),
             origin=self.url,
             timeout=30,
         )
@@ -164,12 +177,6 @@ class Person:
                 return cookie.value
         return None
 
-    def _cookies(self, path: str) -> str:
-        """The Cookie header of a request for `path`, longest path first as browsers send it."""
-        sent = [c for c in self.browser.cookies.jar if path.startswith(c.path)]
-        sent.sort(key=lambda cookie: len(cookie.path), reverse=True)
-        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in sent)
-
 
 @dataclass(frozen=True)
 class Kernel:
@@ -192,7 +199,7 @@ class Kernel:
     def send(self, code: str) -> str:
         """Have a cell executed without waiting for it; returns the id of the request."""
         request_id = uuid.uuid4().hex
-        self.channels.send(json.dumps(_execute_request(request_id, code)))
+        self.channels.send(json.dumps(execute_request(request_id, code)))
         return request_id
 
     def run(self, code: str, *, timeout_s: float = 60) -> str:
@@ -223,7 +230,7 @@ class Kernel:
         return "".join(output)
 
 
-def _execute_request(request_id: str, code: str) -> dict[str, object]:
+def execute_request(request_id: str, code: str) -> dict[str, object]:
     """The message, after jupyter_client's "Messaging in Jupyter", protocol 5.3."""
     return {
         "channel": "shell",

@@ -131,6 +131,16 @@ class Hub:
         unit = unit or self.layout.hub_service
         return int(self.machine.systemctl("show", "--property=MainPID", "--value", unit).stdout)
 
+    def status(self, unit: str | None = None) -> str:
+        """What the hub's unit, or another, says about itself in `systemctl status`."""
+        show = ["show", "--property=StatusText", "--value", unit or self.layout.hub_service]
+        return self.machine.systemctl(*show).stdout.strip()
+
+    def serving_pid(self) -> int:
+        """The hub itself, which its unit's main process has started."""
+        pid = self.main_pid()
+        return int(self.machine.read(f"/proc/{pid}/task/{pid}/children").split()[0])
+
     def snapshot(self) -> dict[str, str]:
         """What an installation wrote, as path -> owner, mode, time and content's sha256.
 
@@ -138,10 +148,10 @@ class Hub:
         """
         script = (
             f"find /etc /usr/local {shlex.quote(str(self.layout.base))}"
-            r" -path '*/releases/*' -prune -o -name '*.sqlite*' -prune -o"
+            r" -path '*/releases/*' -prune -o -name '*.sqlite*' -prune -o -name '*.lock' -prune -o"
             r" -printf '%p\t%y %m %u %g %T@ %l\n'; echo;"
             f" find /etc /usr/local {shlex.quote(str(self.layout.base))}"
-            r" -path '*/releases/*' -prune -o -name '*.sqlite*' -prune -o"
+            r" -path '*/releases/*' -prune -o -name '*.sqlite*' -prune -o -name '*.lock' -prune -o"
             r" -type f -exec sha256sum {} +"
         )
         listing, _, sums = self.machine.run(["sh", "-c", script]).stdout.partition("\n\n")

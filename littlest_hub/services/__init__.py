@@ -1,1 +1,1 @@
-"""What runs on the machine: the units of hub and proxy, and the proxy's system user."""
+"""What runs on the machine: the units of hub and proxy."""

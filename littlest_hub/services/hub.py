@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from littlest_hub.layout import Layout
 from littlest_hub.services.ports import Ports
-from littlest_hub.services.unit import SANDBOX, Setting, Unit
+from littlest_hub.services.unit import SANDBOX, Setting, Unit, while_there
 
 # How the hub learns its surroundings; nothing of this is secret.
 PUBLIC_PORT = "LITTLEST_HUB_PUBLIC_PORT"
@@ -19,12 +19,14 @@ def socket(layout: Layout, ports: Ports) -> Unit:
         "\nServers on other machines: a drop-in with one more ListenStream= on the cluster's"
         "\naddress, and c.JupyterHub.hub_connect_url in a fragment.",
         {
-            "Unit": [Setting("Description", f"Littlest Hub at {layout.base}: hub port")],
+            "Unit": [
+                Setting("Description", f"Littlest Hub at {layout.base}: hub port"),
+                Setting("StartLimitIntervalSec", "0", "never give up: heal when the cause goes"),
+            ],
             "Socket": [
                 Setting("ListenStream", ports.hub_address),
                 Setting("Backlog", "4096", "how many requests may wait while nobody listens"),
                 Setting("NoDelay", "yes"),
-                Setting("TriggerLimitIntervalSec", "0", "never give up: heal when the cause goes"),
             ],
             "Install": [Setting("WantedBy", "sockets.target")],
         },
@@ -34,6 +36,7 @@ def socket(layout: Layout, ports: Ports) -> Unit:
 def service(layout: Layout, ports: Ports) -> Unit:
     # -I: neither the caller's PYTHON* variables nor somebody's ~/.local decide what we run.
     command = f"{layout.hub}/bin/python3 -I -m littlest_hub"
+    condition, exec_condition = while_there(layout.base)
     return Unit(
         layout.hub_service,
         f"JupyterHub of {layout.base}, configured by {layout.fragments}/*.py."
@@ -44,18 +47,24 @@ def service(layout: Layout, ports: Ports) -> Unit:
         {
             "Unit": [
                 Setting("Description", f"Littlest Hub at {layout.base}: hub"),
-                Setting("Requires", layout.hub_socket),
-                Setting("Wants", layout.proxy_service, "either may restart without the other"),
+                Setting(
+                    "Wants",
+                    f"{layout.hub_socket} {layout.proxy_service}",
+                    "not Requires: without its port it says who has it, and tries again",
+                ),
                 Setting(
                     "After",
                     f"network.target nss-user-lookup.target {layout.hub_socket}"
                     f" {layout.proxy_service}",
                 ),
                 Setting("RequiresMountsFor", str(layout.base)),
+                condition,
                 Setting("StartLimitIntervalSec", "0", "never give up: heal when the cause goes"),
             ],
             "Service": [
                 Setting("Type", "notify", "started means: answers requests"),
+                exec_condition,
+                Setting("NotifyAccess", "exec", "ExecReload= too says in the status what is wrong"),
                 Setting("ExecStart", f"{command} serve"),
                 Setting(
                     "ExecReload",
@@ -64,9 +73,10 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 ),
                 Setting("Restart", "always"),
                 Setting("RestartSec", "1"),
-                Setting("TimeoutStartSec", "180"),
+                Setting("TimeoutStartSec", "240"),
                 Setting("TimeoutStopSec", "30"),
-                Setting("KillMode", "mixed", "the hub ends its own services (the idle culler)"),
+                Setting("KillMode", "mixed", "the supervisor ends the hub, the hub its services"),
+                Setting("LimitNICE", "+0", "the next hub prepares at low priority, then rises"),
                 Setting("OOMScoreAdjust", "-500", "a user's kernel has to go first"),
                 Setting("Environment", f"{PUBLIC_PORT}={ports.public}"),
                 Setting("Environment", f"{PROXY_API}={ports.api_address}"),
@@ -74,9 +84,10 @@ def service(layout: Layout, ports: Ports) -> Unit:
                     "Environment",
                     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 ),
-                Setting("WorkingDirectory", str(layout.state)),
+                Setting("WorkingDirectory", f"-{layout.state}"),
                 Setting("RuntimeDirectory", layout.instance),
                 Setting("RuntimeDirectoryMode", "0700"),
+                Setting("RuntimeDirectoryPreserve", "restart", "why the last attempt failed"),
                 Setting("UMask", "0077", "the database is made world-readable otherwise"),
                 Setting(
                     "CapabilityBoundingSet",

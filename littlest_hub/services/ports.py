@@ -51,7 +51,7 @@ def choose(layout: Layout, requested: str | None) -> Ports:
         LittlestHubError: the requested port is no port, or is in use.
     """
     own = {
-        unit: _listening(layout, unit)
+        unit: port_of(layout, unit)
         for unit in (layout.proxy_socket, layout.hub_socket, layout.proxy_api_socket)
     }
     taken = set(_configured(layout)) - set(own.values())
@@ -120,11 +120,13 @@ def _is_usable(layout: Layout, port: int, taken: set[int], address: str = "") ->
 def _configured(layout: Layout) -> Iterator[int]:
     """Ports of every socket unit that administrators and we have put on this machine."""
     for unit in sorted(layout.on_disk(layout.system_units).glob("*.socket")):
-        for port in _LISTEN.findall(unit.read_text(errors="replace")) if unit.is_file() else ():
+        file = layout.installed_unit(unit.name)
+        for port in _LISTEN.findall(file.read_text(errors="replace")) if file.is_file() else ():
             yield int(port)
 
 
-def _listening(layout: Layout, unit: str) -> int | None:
-    file = layout.on_disk(layout.system_units) / unit
+def port_of(layout: Layout, unit: str) -> int | None:
+    """The TCP port that a socket unit of ours is written for, drop-ins aside."""
+    file = layout.installed_unit(unit)
     found = _LISTEN.search(file.read_text()) if file.is_file() else None
     return int(found[1]) if found else None

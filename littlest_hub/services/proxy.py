@@ -1,4 +1,4 @@
-"""The proxy: traefik as its own system user, without a single capability."""
+"""The proxy: traefik as a user that systemd lends it, without a single capability."""
 
 from __future__ import annotations
 
@@ -10,21 +10,34 @@ import toml
 
 from littlest_hub.layout import Layout
 from littlest_hub.services.ports import Ports
-from littlest_hub.services.unit import SANDBOX, Setting, Unit
+from littlest_hub.services.unit import SANDBOX, Setting, Unit, while_there
 
 # Names of traefik's entry points. traefik takes an inherited socket for the entry point that has
 # the socket's FileDescriptorName=; jupyterhub-traefik-proxy expects "http" and "auth_api".
 PUBLIC_ENTRY_POINT = "http"
 API_ENTRY_POINT = "auth_api"
+# `littlest_hub.traefik` asks there whether a traefik has loaded its routes, and passes the socket.
+READY_ENTRY_POINT = "ready"
+
+GRACE = "30m"
+"""How long connections outlive the traefik that was replaced.
+
+A websocket lasts as long as a notebook is open; half an hour lets most of the cells that run now
+deliver their output undisturbed. JupyterLab connects again by itself afterwards. More would be
+memory: some 50 MB for each.
+"""
 
 
-def static_config(*, public: str, api: str, dynamic_config: Path) -> dict[str, Any]:
+def static_config(
+    *, public: str, api: str, dynamic_config: Path, supervised: bool = True
+) -> dict[str, Any]:
     """traefik's static configuration.
 
     Args:
         public: address ("host:port", ":port") of the public entry point.
         api: the same of the entry point that the hub asks.
         dynamic_config: directory of the dynamic configuration.
+        supervised: whether `littlest_hub.traefik` starts it, and another one beside it one day.
 
     Option names: https://doc.traefik.io/traefik/reference/install-configuration/
     """
@@ -42,6 +55,25 @@ def static_config(*, public: str, api: str, dynamic_config: Path) -> dict[str, A
             "allowEncodedHash": True,
         },
     }
+    life_cycle = {"graceTimeOut": GRACE if supervised else "0s"}
+    entry_points = {
+        PUBLIC_ENTRY_POINT: {
+            "address": public,
+            "http": http,
+            "transport": {
+                # An upload may take longer than the minute that is the default.
+                "respondingTimeouts": {"readTimeout": "10m", "idleTimeout": "10m"},
+                "lifeCycle": life_cycle,
+            },
+        },
+        API_ENTRY_POINT: {"address": api, "http": http, "transport": {"lifeCycle": life_cycle}},
+    }
+    if supervised:
+        entry_points[READY_ENTRY_POINT] = {
+            "address": "127.0.0.1:0",
+            "http": {"aliasHeadersStrategy": "delete"},
+            "transport": {"lifeCycle": {"graceTimeOut": "0s"}},
+        }
     return {
         "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
         "log": {"level": "WARN", "noColor": True},
@@ -55,25 +87,21 @@ def static_config(*, public: str, api: str, dynamic_config: Path) -> dict[str, A
             "providersThrottleDuration": "0s",
             "file": {"directory": str(dynamic_config), "watch": True},
         },
-        "entryPoints": {
-            PUBLIC_ENTRY_POINT: {
-                "address": public,
-                "http": http,
-                "transport": {
-                    # An upload may take longer than the minute that is the default.
-                    "respondingTimeouts": {"readTimeout": "10m", "idleTimeout": "10m"},
-                    # The socket is systemd's: what waits is served by the next proxy, so the
-                    # sooner this one is gone the better.
-                    "lifeCycle": {"graceTimeOut": "0s"},
-                },
-            },
-            API_ENTRY_POINT: {
-                "address": api,
-                "http": http,
-                "transport": {"lifeCycle": {"graceTimeOut": "0s"}},
-            },
-        },
+        "entryPoints": entry_points,
     }
+
+
+def ready_config() -> dict[str, Any]:
+    """The dynamic configuration that makes a traefik answer at READY_ENTRY_POINT: with 418.
+
+    It lies beside the rules: traefik takes up all files of the directory at once.
+    """
+    router = {
+        "rule": "Path(`/ready`)",
+        "entryPoints": [READY_ENTRY_POINT],
+        "service": "noop@internal",
+    }
+    return {"http": {"routers": {"littlest-hub-ready": router}}}
 
 
 class _Encoder(toml.TomlEncoder):  # type: ignore[type-arg]
@@ -91,25 +119,21 @@ def to_toml(data: dict[str, Any]) -> str:
     return str(toml.dumps(data, encoder=_Encoder()))
 
 
-def sysusers(layout: Layout) -> str:
-    """sysusers.d(5) line of the proxy's user."""
-    return f'u {layout.proxy_user} - "{user_description(layout)}" -'
-
-
-def user_description(layout: Layout) -> str:
-    """How the proxy's user is told from one of the same name that is not ours."""
-    return f"Littlest Hub proxy of {layout.base}"
-
-
 def public_socket(layout: Layout, ports: Ports) -> Unit:
     return Unit(
         layout.proxy_socket,
         f"The public port of the hub at {layout.base}. systemd holds it, so requests wait instead"
         "\nof failing while the proxy restarts, and the proxy needs no right to low ports."
-        "\nAnother address: a drop-in with an empty ListenStream= and then the new one.",
+        "\nAnother address: a drop-in with an empty ListenStream= and then the new one, twice: a"
+        "\nproxy that is replaced accepts at one while the next one prepares itself at the other."
+        "\n(Once will do as well; a visitor may then meet a 404 at the moment of replacement.)"
+        "\nOne more entry point: a socket unit of your own like this one, with Service= and, as"
+        "\nFileDescriptorName=, the entry point's name; and a drop-in for the service that has it"
+        "\nin Wants= and After=.",
         {
             "Unit": [Setting("Description", f"Littlest Hub at {layout.base}: public port")],
             "Socket": [
+                Setting("ListenStream", str(ports.public)),
                 Setting("ListenStream", str(ports.public)),
                 Setting(
                     "FileDescriptorName",
@@ -132,6 +156,7 @@ def api_socket(layout: Layout, ports: Ports) -> Unit:
             "Unit": [Setting("Description", f"Littlest Hub at {layout.base}: proxy API")],
             "Socket": [
                 Setting("ListenStream", ports.api_address),
+                Setting("ListenStream", ports.api_address),
                 Setting("FileDescriptorName", API_ENTRY_POINT),
                 Setting("Service", layout.proxy_service),
                 *_SOCKET,
@@ -142,32 +167,62 @@ def api_socket(layout: Layout, ports: Ports) -> Unit:
 
 
 def service(layout: Layout) -> Unit:
+    condition, exec_condition = while_there(layout.base)
+    # -I: neither the caller's PYTHON* variables nor somebody's ~/.local decide what we run.
+    command = f"{layout.hub}/bin/python3 -I -m littlest_hub.traefik"
     return Unit(
         layout.proxy_service,
         f"traefik in front of the hub at {layout.base} and of everybody's servers."
+        f"\nReload and restart lose no request: the next traefik takes over when it is ready, and"
+        f"\nthe one before it keeps its connections for {GRACE}."
         f"\nIts sockets start it again: `systemctl stop {layout.proxy_socket}"
-        f" {layout.proxy_api_socket}`"
-        "\nstops it for good.",
+        f" {layout.proxy_api_socket}"
+        f"\n{layout.proxy_service}` stops it for good, connections included.",
         {
             "Unit": [
                 Setting("Description", f"Littlest Hub at {layout.base}: proxy"),
-                Setting("Requires", f"{layout.proxy_socket} {layout.proxy_api_socket}"),
+                Setting("Wants", f"{layout.proxy_socket} {layout.proxy_api_socket}"),
                 Setting("After", f"network.target {layout.proxy_socket} {layout.proxy_api_socket}"),
                 Setting("RequiresMountsFor", str(layout.base)),
+                condition,
                 Setting("StartLimitIntervalSec", "0", "never give up: heal when the cause goes"),
             ],
             "Service": [
-                Setting("Type", "notify"),
+                Setting("Type", "notify", "started means: serves with all routes"),
+                exec_condition,
                 Setting(
                     "ExecStart",
-                    f"{layout.hub}/bin/traefik --configFile={layout.static_config}",
+                    f"{command} supervise {layout.static_config} {layout.proxy_control}",
                 ),
+                Setting(
+                    "ExecReload",
+                    f"{command} reload {layout.proxy_control}",
+                    "returns when another traefik serves; or fails, and the old one goes on",
+                ),
+                Setting(
+                    "KillMode",
+                    "process",
+                    "the traefik that serves outlives its supervisor, whose successor finds it",
+                ),
+                Setting(
+                    "ExecStopPost",
+                    f"-+/bin/sh -c 'systemctl list-jobs --no-legend {layout.proxy_service}"
+                    f' | grep -q " stop " && systemctl kill --signal=KILL {layout.proxy_service}\'',
+                    "unless it is to stop, which a restart or a crash is not",
+                ),
+                Setting("NonBlocking", "yes", "the sockets are in use while the supervisor starts"),
                 Setting("Restart", "always"),
-                Setting("RestartSec", "1"),
+                Setting("RestartSec", "2"),
+                Setting("TimeoutStartSec", "60"),
                 Setting("TimeoutStopSec", "15"),
                 Setting("OOMScoreAdjust", "-500", "a user's kernel has to go first"),
+                Setting("DynamicUser", "yes", "a user that exists as long as the service runs"),
                 Setting("User", layout.proxy_user),
-                Setting("Group", layout.proxy_user),
+                Setting("RuntimeDirectory", layout.proxy_control.parent.name),
+                Setting("RuntimeDirectoryMode", "0700"),
+                Setting(
+                    "RuntimeDirectoryPreserve", "restart", "which traefiks run stands in there"
+                ),
                 Setting("UMask", "0077"),
                 Setting(
                     "TemporaryFileSystem",
@@ -182,7 +237,7 @@ def service(layout: Layout) -> Unit:
                 Setting("PrivateUsers", "yes"),
                 Setting("ProtectSystem", "strict", "it writes no file"),
                 Setting("PrivateMounts", "yes"),
-                Setting("ProtectProc", "invisible", "it sees no other process"),
+                Setting("ProtectProc", "invisible", "it sees no process but its own"),
                 Setting("ProcSubset", "pid"),
                 Setting("MemoryDenyWriteExecute", "yes"),
                 Setting("RemoveIPC", "yes"),
@@ -197,7 +252,7 @@ def service(layout: Layout) -> Unit:
 
 
 _SOCKET = (
+    Setting("ReusePort", "yes", "see above: two sockets for each address"),
     Setting("Backlog", "4096", "how many requests may wait while nobody listens"),
     Setting("NoDelay", "yes"),
-    Setting("TriggerLimitIntervalSec", "0", "never give up: heal when the cause goes"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -36,6 +37,18 @@ SANDBOX = (
 """What neither of our services needs, systemd.exec(5)."""
 
 
+def while_there(base: Path) -> tuple[Setting, Setting]:
+    """When the base directory was removed under a service: [Unit], [Service].
+
+    Both, for systemd 254 and later skip the first when they restart what has failed.
+    """
+    why = "a base directory that was removed is no reason to try again and again"
+    return (
+        Setting("ConditionPathExists", str(base), why),
+        Setting("ExecCondition", f"+/usr/bin/test -d {base}"),
+    )
+
+
 @dataclass(frozen=True)
 class Unit:
     """A unit file of ours."""
@@ -62,3 +75,9 @@ class Unit:
                     lines.append(f"# {setting.why}")
                 lines.append(f"{setting.key}={setting.value}")
         return "\n".join(lines) + "\n"
+
+
+def directives(text: str) -> list[str]:
+    """What a unit file says to systemd, without what it says to people."""
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith(("#", ";", "Description="))]

@@ -1,14 +1,11 @@
 """What a person sees between the login page and their first answer."""
 
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 
-from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import ActionChains, Chrome, Keys
-from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
 
+from tests.browser.pages import errors, shown
 from tests.eventually import eventually
 from tests.hub import Hub
 
@@ -43,28 +40,7 @@ def test_a_wrong_password_is_refused_on_the_page(hub: Hub, browser: Chrome) -> N
     assert "Invalid username or password" in shown(browser, ".login_error").text
 
 
-def shown(browser: Chrome, selector: str, *, timeout_s: float = 30) -> WebElement:
-    """The first visible element that matches a CSS selector, as soon as there is one."""
-
-    def find() -> WebElement | None:
-        try:
-            elements = browser.find_elements(By.CSS_SELECTOR, selector)
-            return next((element for element in elements if element.is_displayed()), None)
-        except WebDriverException as error:  # the page is being replaced by the next
-            raise AssertionError(str(error)) from error
-
-    element = eventually(find, timeout_s, f"{selector} on the page")
-    assert element is not None
-    return element
-
-
 def kernel_is_idle(browser: Chrome) -> bool:
     """Whether JupyterLab's status says that the notebook's kernel waits for work."""
     script = "return document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status"
     return bool(browser.execute_script(script) == "idle")
-
-
-def errors(browser: Chrome) -> list[str]:
-    """Files that the server did not have, and policies that pages violated."""
-    entries: Callable[[str], list[dict[str, str]]] = browser.get_log
-    return [e["message"] for e in entries("browser") if " 404 " in e["message"]]

@@ -334,5 +334,6 @@ def test_our_own_recipe_builds_against_the_channel(built: channel.Channel, tmp_p
     site = condapkg.SITE_PACKAGES + "/"
     for entry in ours.paths:
         path = entry["_path"].removeprefix(site)
-        if path.startswith(("littlest_hub/", "share/littlest-hub/")) and not path.endswith(".pyc"):
+        if path.startswith(("littlest_hub/", "share/", "etc/")) and not path.endswith(".pyc"):
             assert path in theirs
+    assert "share/jupyter/labextensions/littlest-hub/package.json" in theirs

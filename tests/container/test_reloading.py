@@ -1,5 +1,11 @@
 """Changing the configuration and losing the hub, while people work."""
 
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.client import Person, RefusedError
 from tests.eventually import eventually
 from tests.hub import Hub
 
@@ -36,12 +42,78 @@ def test_a_broken_fragment_is_refused_with_its_line_and_the_old_configuration_st
             refused = hub.reload(check=False)
             assert refused.returncode != 0
             assert f"{broken}:2" in hub.machine.journal(hub.layout.hub_service)
+            assert f"Not reloaded: {broken}:2: SyntaxError" in hub.status()
             assert "The old one" in alice.browser.get("/hub/home").text
             check = hub.machine.run([hub.path("hub/bin/littlest-hub"), "check"], check=False)
             assert check.returncode == 1
             assert f"{broken}:2" in check.stderr + check.stdout
         finally:
             hub.machine.run(["rm", broken])
+        hub.reload()
+        assert "Not reloaded" not in hub.status()
+
+
+def test_a_configuration_that_fails_only_when_it_serves_gives_way_to_the_one_before(
+    hub: Hub,
+) -> None:
+    with hub.person() as alice, hub.fragment("70-good.py", ANNOUNCEMENT % "The old one"):
+        pid = hub.main_pid()
+        # The database decides what a scope may be: no check finds this before it is opened.
+        role = '{"name": "late", "scopes": ["no:such:scope"]}'
+        late = hub.write_fragment("80-late.py", f"c.JupyterHub.load_roles += [{role}]\n")
+        try:
+            assert hub.reload(check=False).returncode != 0
+            assert "no:such:scope" in hub.status()
+            assert "The old one" in alice.browser.get("/hub/home").text
+            assert hub.main_pid() == pid
+        finally:
+            hub.machine.run(["rm", late])
+        hub.reload()
+        assert "Not reloaded" not in hub.status()
+
+
+def test_a_server_that_is_starting_during_a_reload_starts(hub: Hub) -> None:
+    with hub.person() as alice:
+        with ThreadPoolExecutor() as background:
+            starting = background.submit(alice.start_server)
+            user_unit = hub.layout.user_server_unit.format(USERNAME=alice.name)
+            eventually(
+                lambda: hub.machine.systemctl("is-active", user_unit, check=False).returncode == 0,
+                30,
+                "the server's unit",
+            )
+            hub.reload()
+            starting.result(timeout=60)
+        assert alice.run_cell("6 * 7") == "42"
+
+
+def test_reloads_at_once_all_return_when_the_last_configuration_answers(hub: Hub) -> None:
+    with hub.person() as alice:
+        path = hub.write_fragment("70-first.py", ANNOUNCEMENT % "The new one")
+        try:
+            pid = hub.main_pid()
+            with ThreadPoolExecutor() as background:
+                reloads = [background.submit(hub.reload) for _ in range(3)]
+                for reload in reloads:
+                    reload.result(timeout=120)
+                    assert "The new one" in alice.browser.get("/hub/home").text
+            assert hub.main_pid() == pid
+        finally:
+            hub.machine.run(["rm", path])
+            hub.reload()
+
+
+def test_a_wrong_password_is_refused_during_a_reload_as_ever(hub: Hub) -> None:
+    # PAM takes its time to say no; the reload lets it finish while others are answered.
+    with (
+        hub.person() as alice,
+        Person(hub.url, alice.name, "wrong") as mallory,
+        ThreadPoolExecutor() as background,
+    ):
+        refused = background.submit(mallory.log_in)
+        hub.reload()
+        with pytest.raises(RefusedError):
+            refused.result(timeout=60)
 
 
 def test_user_server_and_kernel_survive_a_restart_of_the_hub(hub: Hub) -> None:
@@ -72,6 +144,41 @@ def test_a_killed_hub_comes_back_and_no_request_fails_meanwhile(hub: Hub) -> Non
         assert alice.run_cell("6 * 7") == "42"
 
 
+def test_a_killed_hub_process_is_replaced_by_its_supervisor(hub: Hub) -> None:
+    with hub.person() as alice:
+        alice.start_server()
+        with alice.open_kernel() as kernel:
+            kernel.run("x = 41")
+            supervisor, served = hub.main_pid(), hub.serving_pid()
+            hub.machine.run(["sh", "-c", f"kill -KILL {served}"])
+            assert hub.answers(), "a request made while the hub was dead failed"
+            assert hub.main_pid() == supervisor
+            assert hub.serving_pid() != served
+            cullers = "grep -l 'jupyterhub_idle_[c]uller' /proc/[0-9]*/cmdline"
+            eventually(
+                lambda: len(hub.machine.run(["sh", "-c", cullers]).stdout.split()) == 1,
+                20,
+                "the dead hub's idle culler to be gone",
+            )
+            assert kernel.run("x + 1") == "42"
+        assert alice.run_cell("6 * 7") == "42"
+
+
+def test_a_hub_killed_while_its_successor_prepares_loses_nothing(hub: Hub) -> None:
+    with hub.fragment("70-slow.py", "import time\ntime.sleep(2)\n"):
+        supervisor, served = hub.main_pid(), hub.serving_pid()
+        with ThreadPoolExecutor() as background:
+            reloading = background.submit(hub.reload)
+            children = f"/proc/{supervisor}/task/{supervisor}/children"
+            eventually(
+                lambda: len(hub.machine.read(children).split()) > 1, 60, "the next hub's process"
+            )
+            hub.machine.run(["sh", "-c", f"kill -KILL {served}"])
+            assert hub.answers()
+            reloading.result(timeout=120)
+        assert hub.main_pid() == supervisor
+
+
 def test_a_killed_proxy_comes_back_with_every_route(hub: Hub) -> None:
     with hub.person() as alice:
         alice.start_server()
@@ -82,6 +189,31 @@ def test_a_killed_proxy_comes_back_with_every_route(hub: Hub) -> None:
         eventually(lambda: alice.sees(page), 20, "the user server's route")
         with alice.connect(kernel.id) as again:
             assert again.run("x + 1") == "42"
+
+
+def test_a_port_that_is_taken_is_named_with_its_taker_and_served_when_it_is_free(hub: Hub) -> None:
+    listen = hub.machine.systemctl("show", "--property=Listen", "--value", hub.layout.hub_socket)
+    port = re.findall(r":(\d+) ", listen.stdout)[0]
+    hub.machine.systemctl("stop", hub.layout.hub_socket, hub.layout.hub_service)
+    take = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(600)"
+    python = hub.path("hub/bin/python3")
+    hub.machine.run(["systemd-run", "--quiet", "--unit=thief", python, "-c", take])
+    try:
+        visit = f"import socket; socket.create_connection(('127.0.0.1', {port}))"
+        eventually(
+            lambda: hub.machine.run([python, "-c", visit], check=False).returncode == 0,
+            20,
+            "the thief",
+        )
+        refused = hub.machine.systemctl("start", hub.layout.hub_service, check=False)
+        assert refused.returncode != 0
+        eventually(
+            lambda: f"port {port} is taken by thief.service" in hub.status(), 20, "the status"
+        )
+    finally:
+        hub.machine.systemctl("stop", "thief")
+    eventually(hub.answers, 60, "the hub")
+    assert hub.status().startswith("JupyterHub answers")
 
 
 def test_a_stopped_hub_leaves_user_servers_running(hub: Hub) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+# Not used here: the children that check fragments find JupyterHub imported already.
+from littlest_hub import trial  # noqa: F401
 from littlest_hub.check import check
 from littlest_hub.config import CULLER, Surroundings, load
 from littlest_hub.errors import LittlestHubError

@@ -22,7 +22,8 @@ from urllib.parse import quote
 
 import pytest
 
-from littlest_hub.proxy import HubProxy, RulesFile, rule
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.proxy import HubProxy, RulesFile, merged, rule
 from littlest_hub.services.proxy import static_config, to_toml
 from tests.capabilities import PATH, missing
 from tests.eventually import eventually
@@ -80,46 +81,88 @@ def rules(tmp_path: Path) -> RulesFile:
     return RulesFile(tmp_path / "rules.toml")
 
 
+def a_route(name: str) -> dict[str, Any]:
+    """As jupyterhub-traefik-proxy writes it."""
+    routes = {"router_x": {"router": "router_x", "service": "service_x", "data": {"user": name}}}
+    return {
+        "http": {
+            "routers": {"router_x": {"rule": name, "service": "service_x"}},
+            "services": {"service_x": {"loadBalancer": {"servers": [{"url": name}]}}},
+        },
+        "jupyterhub": {"routes": routes},
+    }
+
+
 def test_rules_file_reads_back_whatever_the_names_in_it(rules: RulesFile) -> None:
     for name in nasty_names(300, seed=2):
-        data = {"http": {"routers": {"r": {"rule": name}}}, "jupyterhub": {"data": {"user": name}}}
+        data = a_route(name)
         rules.atomic_dump(data)
         if sys.version_info >= (3, 11):  # before, there is no reader that gets these right
             assert rules.load() == data, repr(name)
 
 
-def test_rules_file_is_readable_by_the_group_and_nothing_is_left_beside_it(
+def test_rules_file_is_readable_to_the_proxy_and_nothing_is_left_beside_it(
     rules: RulesFile,
 ) -> None:
     rules.atomic_dump({"http": {}})
-    assert stat.S_IMODE(rules.path.stat().st_mode) == 0o640
+    assert stat.S_IMODE(rules.path.stat().st_mode) == 0o644
     assert list(rules.path.parent.iterdir()) == [rules.path]
 
 
 def test_failed_write_leaves_the_old_rules(rules: RulesFile) -> None:
-    rules.atomic_dump({"http": {"routers": {}}})
+    rules.atomic_dump(a_route("old"))
     with pytest.raises(UnicodeEncodeError):
         rules.atomic_dump({"broken": "\udc80"})
-    assert rules.load() == {"http": {"routers": {}}}
+    assert rules.load() == a_route("old")
     assert list(rules.path.parent.iterdir()) == [rules.path]
 
 
-def test_credentials_on_disk_are_not_taken_over(rules: RulesFile) -> None:
-    rules.atomic_dump(
-        {
-            "http": {
-                "routers": {"route_api": {"rule": "old"}, "router_x": {"rule": "x"}},
-                "middlewares": {"auth_api": {"basicAuth": {"users": ["hub:old"]}}},
-            }
-        }
-    )
-    assert rules.load()["http"] == {"routers": {"router_x": {"rule": "x"}}, "middlewares": {}}
+def test_nothing_but_routes_is_taken_over_from_disk(rules: RulesFile) -> None:
+    """Neither the password of the hub before, nor what a fragment no longer says."""
+    before = a_route("x")
+    before["http"]["routers"]["route_api"] = {"rule": "old"}
+    before["http"]["middlewares"] = {"auth_api": {"basicAuth": {"users": ["hub:old"]}}}
+    before["tls"] = {"certificates": [{"certFile": "/old.crt", "keyFile": "/old.key"}]}
+    rules.atomic_dump(before)
+    assert rules.load() == a_route("x")
 
 
 def test_unreadable_rules_count_as_none(rules: RulesFile) -> None:
     rules.path.write_text("[http\n")
     with pytest.raises(FileNotFoundError):
         rules.load()
+
+
+# --- static configuration
+
+
+OURS = static_config(public=":80", api="127.0.0.1:15002", dynamic_config=Path("/dynamic"))
+
+
+def test_a_fragment_adds_to_the_static_configuration_in_any_spelling() -> None:
+    merge = merged(OURS, {"entrypoints": {"HTTP": {"transport": {"keepAliveMaxTime": "1h"}}}})
+    transport = merge["entryPoints"]["http"]["transport"]
+    assert transport["keepAliveMaxTime"] == "1h"
+    assert transport["lifeCycle"] == {"graceTimeOut": "30m"}
+    assert set(merge) == set(OURS)
+    assert "keepAliveMaxTime" not in OURS["entryPoints"]["http"]["transport"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "named"),
+    [
+        ({"entryPoints": {"http": {"address": ":81"}}}, "entryPoints.http.address"),
+        ({"entrypoints": {"AUTH_API": {"http": {}, "address": ""}}}, "entryPoints.auth_api"),
+        ({"entryPoints": {"ready": {"address": ":82"}}}, "entryPoints.ready"),
+        ({"providers": {"file": {"watch": False}}}, "providers.file"),
+        ({"api": {"basePath": "/x"}}, "api.basePath"),
+        ({"entryPoints": None}, "entryPoints: expected a dict"),
+        ("log", "expected a dict"),
+    ],
+)
+def test_what_hub_and_supervisor_rely_on_is_not_for_fragments(extra: Any, named: str) -> None:
+    with pytest.raises(LittlestHubError, match=re.escape(named)):
+        merged(OURS, extra)
 
 
 # --- with the real traefik

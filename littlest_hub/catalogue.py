@@ -1,0 +1,196 @@
+"""The ready fragments that a release brings along: listing, enabling and disabling them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from littlest_hub.check import examine
+from littlest_hub.edit import show
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.files import write
+from littlest_hub.layout import Layout
+
+_NUMBER = re.compile(r"^\d+-")
+_DISABLED = ".disabled"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One fragment, of the catalogue, of the administrator, or of both."""
+
+    name: str
+    about: str
+    """Its first comment line."""
+    kind: str
+    """catalogue, own, or ignored."""
+    state: str
+    """available, enabled, changed, outdated (unchanged, but this release has another), disabled."""
+
+    def __str__(self) -> str:
+        return f"  {self.name:28} {self.state:10} {self.about}".rstrip()
+
+
+def entries(layout: Layout) -> Iterator[Entry]:
+    """The catalogue, then the administrator's own fragments, then what is ignored."""
+    shipped = _shipped(layout)
+    enabled = {file.name: file for file in layout.fragment_files()}
+    ignored = layout.ignored_files()
+    disabled = {file.name.removesuffix(_DISABLED) for file in ignored if file.suffix == _DISABLED}
+    for name, file in shipped.items():
+        if name in enabled:
+            state = _state(layout, enabled[name], file)
+        else:
+            state = "disabled" if name in disabled else "available"
+        yield Entry(name, _about(enabled.get(name, file)), "catalogue", state)
+    for name, file in enabled.items():
+        if name not in shipped:
+            yield Entry(name, _about(file), "own", "enabled")
+    for file in ignored:
+        yield Entry(file.name, "its name does not end in .py", "ignored", "ignored")
+
+
+def enable(layout: Layout, name: str) -> int:
+    """Copy a fragment of the catalogue for the administrator to own, or put a disabled one back.
+
+    Returns:
+        Exit code: 1 if something has to be mended before the hub takes it.
+
+    Raises:
+        LittlestHubError: there is no such fragment, or it is there and was changed.
+    """
+    file = _find(layout, name, [*_shipped(layout), *_disabled(layout), *_enabled(layout)])
+    fragment = layout.fragments / file
+    set_aside = fragment.with_name(file + _DISABLED)
+    shipped = _shipped(layout).get(file)
+    if fragment.exists():
+        if not shipped or fragment.read_bytes() != shipped.read_bytes():
+            hint = f"See it: {fragment}" + (f"\nStock: {shipped}" if shipped else "")
+            raise LittlestHubError(f"{file} is enabled already, and is not the stock one", hint)
+        print(f"{fragment} is there already, unchanged.")
+    elif set_aside.exists():
+        set_aside.rename(fragment)
+        print(f"{fragment} is back, as you had it.")
+    elif shipped:
+        write(fragment, shipped.read_text())
+        _remember(layout, file, _digest(shipped))
+        print(f"{fragment} is yours now.")
+    report = examine(layout)
+    show(report)
+    if report.errors:
+        print(f"Before it can be applied: littlest-hub edit {file}")
+        return 1
+    print(f"To apply it: systemctl reload {layout.instance}")
+    return 0
+
+
+def disable(layout: Layout, name: str) -> int:
+    """Take a fragment out: removed if it is the stock one, otherwise set aside.
+
+    Raises:
+        LittlestHubError: there is no such fragment.
+    """
+    file = _find(layout, name, _enabled(layout))
+    fragment = layout.fragments / file
+    shipped = _shipped(layout).get(file)
+    if shipped and _state(layout, fragment, shipped) in ("enabled", "outdated"):
+        fragment.unlink()
+        print(f"{fragment} is removed; it was the stock one.")
+    else:
+        aside = fragment.with_name(file + _DISABLED)
+        if aside.exists():
+            raise LittlestHubError(f"{aside} is there already", "Move it away, then try again")
+        fragment.rename(aside)
+        print(f"{fragment} is now {aside.name}, which is ignored.")
+    _remember(layout, file, None)
+    show(examine(layout))
+    print(f"To apply it: systemctl reload {layout.instance}")
+    return 0
+
+
+def _shipped(layout: Layout) -> dict[str, Path]:
+    return {file.name: file for file in sorted(layout.catalogue.glob("*.py"))}
+
+
+def _enabled(layout: Layout) -> list[str]:
+    return [file.name for file in layout.fragment_files()]
+
+
+def _disabled(layout: Layout) -> list[str]:
+    suffix = f".py{_DISABLED}"
+    names = [file.name for file in layout.ignored_files()]
+    return [name.removesuffix(_DISABLED) for name in names if name.endswith(suffix)]
+
+
+def _find(layout: Layout, name: str, candidates: list[str]) -> str:
+    """The file that somebody means: by its name, without .py, or without number.
+
+    Raises:
+        LittlestHubError: none, or several.
+    """
+    names = list(dict.fromkeys(candidates))
+    wanted = name.removesuffix(".py")
+    exact = [each for each in names if each.removesuffix(".py") == wanted]
+    short = [each for each in names if _short(each) == wanted]
+    found = exact or short
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise LittlestHubError(
+            f"{name!r} could be any of {', '.join(found)}", "Give the whole name"
+        )
+    import difflib
+
+    known = {text: each for each in names for text in (_short(each), each.removesuffix(".py"))}
+    close = difflib.get_close_matches(wanted, known, n=1)
+    hint = f"Did you mean {known[close[0]]}?" if close else "See: littlest-hub list"
+    raise LittlestHubError(f"there is no fragment {name!r} here", hint)
+
+
+def _short(file: str) -> str:
+    return _NUMBER.sub("", file.removesuffix(".py"))
+
+
+def _about(file: Path) -> str:
+    try:
+        lines = file.read_text(errors="replace").splitlines()
+    except OSError as error:
+        return f"({error.strerror})"
+    comment = next((line for line in lines if line.startswith("#") and line.strip("# ")), "")
+    return comment.strip("# ").partition(". ")[0].rstrip(".")
+
+
+# --- what was copied, so that a change of ours is told from one of the administrator's
+
+
+def _state(layout: Layout, fragment: Path, shipped: Path) -> str:
+    digest = _digest(fragment)
+    if digest == _digest(shipped):
+        return "enabled"
+    others = layout.releases.glob(f"*/{shipped.relative_to(layout.hub)}")
+    was_stock = digest == _remembered(layout).get(fragment.name)
+    return "outdated" if was_stock or digest in map(_digest, others) else "changed"
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _remembered(layout: Layout) -> dict[str, str]:
+    try:
+        found = json.loads(layout.enabled.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _remember(layout: Layout, name: str, digest: str | None) -> None:
+    known = _remembered(layout)
+    known.pop(name, None)
+    if digest:
+        known[name] = digest
+    write(layout.enabled, json.dumps(known, indent=1, sort_keys=True) + "\n", 0o600)

@@ -1,0 +1,171 @@
+"""Fragments that must not be applied, each with the line and a piece of the message."""
+
+from typing import NamedTuple
+
+
+class Broken(NamedTuple):
+    """One of them."""
+
+    what: str
+    text: str | bytes
+    line: int
+    message: str
+
+
+# Each value that is wrong stands where a person would write it; line 1 is mostly a comment.
+BROKEN = (
+    # --- it cannot be run
+    Broken("syntax", "# port\nc.JupyterHub.port =\n", 2, "SyntaxError"),
+    Broken("bracket", "c.Spawner.args = [\n  '--debug',\n", 1, "was never closed"),
+    Broken("tabs", "if True:\n    x = 1\n\ty = 2\n", 3, "TabError"),
+    Broken("indentation", "x = 1\n  c.JupyterHub.port = 1\n", 2, "IndentationError"),
+    Broken("import", "x = 1\n\nimport ldap_helper\n", 3, "No module named 'ldap_helper'"),
+    Broken("name", "\nc.Authenticator.allow_all = true\n", 2, "True and False"),
+    Broken("raised", "def f():\n    return 1 / 0\n\n\nf()\n", 2, "ZeroDivisionError"),
+    Broken("exit", "x = 1\nraise SystemExit(3)\n", 2, "SystemExit"),
+    Broken("nul", b"x = 1\ny = 2\0\n", 2, "null bytes"),
+    Broken("encoding", b"x = 1\ny = 'caf\xe9'\n", 2, "utf-8"),
+    Broken("crlf", b"x = 1\r\n\r\nc.JupyterHub.prot = 1\r\n", 3, "did you mean 'port'?"),
+    Broken("bom", b"\xef\xbb\xbf# text\nc.JupyterHub.prot = 1\n", 2, "did you mean 'port'?"),
+    Broken("lazy", "\nc.Spawner.args += ['--debug']\n", 2, "nothing has set it so far"),
+    Broken("lazy-item", "\nc.Spawner.environment['A'] = 'b'\n", 2, "nothing has set it so far"),
+    Broken("unreadable", "\nopen('/nonexistent/users.txt')\n", 2, "/nonexistent/users.txt"),
+    Broken("subconfig", "\n\nload_subconfig('nowhere.py')\n", 3, "nowhere.py"),
+    # --- names
+    Broken("setting", "# x\nc.JupyterHub.spwner_class = 'x'\n", 2, "did you mean 'spawner_class'?"),
+    Broken("class", "\nc.SystemdSpwner.slice = 'x'\n", 2, "did you mean 'SystemdSpawner'?"),
+    Broken("case", "\nc.jupyterhub.port = 1\n", 2, "did you mean 'JupyterHub'?"),
+    Broken("moved", "\nc.JupyterHub.mem_limit = '1G'\n", 2, "did you mean 'c.Spawner.mem_limit'?"),
+    Broken("server", "\nc.ServerApp.port = 1\n", 2, "a class of the users' servers"),
+    Broken(
+        "appended", "\nc.Authenticator.alowed_users.add('x')\n", 2, "did you mean 'allowed_users'"
+    ),
+    # --- chosen classes
+    Broken("spawner", "\nc.JupyterHub.spawner_class = 'simpel'\n", 2, "did you mean 'simple'?"),
+    Broken(
+        "dotted",
+        "c.JupyterHub.authenticator_class = 'jupyterhub.auth.PAMAuthentcator'\n",
+        1,
+        "did you mean 'jupyterhub.auth.PAMAuthenticator'?",
+    ),
+    Broken(
+        "not-installed",
+        "c.JupyterHub.spawner_class = 'nospawner.NoSpawner'\n",
+        1,
+        "the package nospawner is not installed",
+    ),
+    Broken("wrong-class", "\nc.JupyterHub.spawner_class = 'pam'\n", 2, "there is no spawner 'pam'"),
+    # --- values
+    Broken("type", "\nc.JupyterHub.hub_port = 'x'\n", 2, "expected an int, not the str 'x'"),
+    Broken("boolean", "\nc.SystemdSpawner.dynamic_users = 'yes'\n", 2, "expected a boolean"),
+    Broken("memory", "\nc.Spawner.mem_limit = '1Q'\n", 2, "1Q is not a valid memory"),
+    Broken("multi-line", "c.Spawner.args = [\n    '--debug',\n    7,\n]\n", 1, "int"),
+    Broken("append", "\nc.Spawner.args.append(7)\n", 2, "int"),
+    Broken("wrong-method", "\nc.Spawner.environment.append('A=b')\n", 2, "expected update()"),
+    Broken("update", "# all\nc.JupyterHub.update(\n    {'port': 'x'}\n)\n", 2, "not the str 'x'"),
+    Broken(
+        "loop",
+        "for key in ('port', 'hub_prot'):\n    setattr(c.JupyterHub, key, 8000)\n",
+        2,
+        "did you mean 'hub_port'?",
+    ),
+    Broken(
+        "with",
+        "import contextlib\nwith contextlib.suppress(Exception):\n    x = 1\n"
+        "    c.JupyterHub.port = 'x'\n",
+        4,
+        "not the str 'x'",
+    ),
+    Broken("environment", "\nc.Spawner.environment = {'A': 1}\n", 2, "expected text or a function"),
+    Broken(
+        "pattern", "\nc.Authenticator.username_pattern = '['\n", 2, "unterminated character set"
+    ),
+    Broken(
+        "password",
+        "c.JupyterHub.authenticator_class = 'shared-password'\n"
+        "c.SharedPasswordAuthenticator.user_password = 'short'\n",
+        2,
+        "at least 8 characters",
+    ),
+    # --- contradictions
+    Broken("letters", "\nc.Authenticator.allowed_users = set('alice')\n", 2, "sets of letters"),
+    Broken(
+        "user-name", "\nc.Authenticator.allowed_users = {'Alice Smith'}\n", 2, "is no user name"
+    ),
+    Broken("port-range", "\nc.JupyterHub.bind_url = 'http://:80000'\n", 2, "up to 65535"),
+    Broken(
+        "same-port", "\nc.JupyterHub.bind_url = 'http://:15001'\n", 2, "port 15001 is the hub's"
+    ),
+    Broken("url", "\nc.JupyterHub.bind_url = '0.0.0.0:80'\n", 2, "expected a URL such as"),
+    Broken(
+        "address",
+        "\nc.JupyterHub.bind_url = 'http://192.0.2.7:80'\n",
+        2,
+        "no address of this machine",
+    ),
+    Broken("half", "\nc.JupyterHub.ssl_cert = '/etc/hostname'\n", 2, "without JupyterHub.ssl_key"),
+    Broken(
+        "key",
+        "c.JupyterHub.ssl_cert = '/etc/hostname'\nc.JupyterHub.ssl_key = '/no/key'\n",
+        2,
+        "cannot read /no/key",
+    ),
+    Broken(
+        "database",
+        "\nc.JupyterHub.db_url = 'sqlite:////no/such/dir/hub.sqlite'\n",
+        2,
+        "there is no directory /no/such/dir",
+    ),
+    Broken(
+        "driver", "\nc.JupyterHub.db_url = 'postgresql://db/hub'\n", 2, "psycopg2 is not installed"
+    ),
+    Broken(
+        "service",
+        "c.JupyterHub.services = [\n    {'name': 'a', 'comand': ['x']},\n]\n",
+        1,
+        "did you mean 'command'?",
+    ),
+    Broken(
+        "two-services",
+        "one = {'name': 'a'}\nc.JupyterHub.services.append(one)\n"
+        "c.JupyterHub.services.append({'name': 'idle-culler'})\n",
+        3,
+        "is there 2 times",
+    ),
+    Broken(
+        "scope",
+        "\nc.JupyterHub.load_roles = [{'name': 'abc', 'scopes': ['admin:user']}]\n",
+        2,
+        "did you mean 'admin:users'?",
+    ),
+    Broken(
+        "role-service",
+        "c.JupyterHub.load_roles = [\n {'name': 'abc', 'scopes': ['self'],\n"
+        "  'services': ['nobody']}]\n",
+        1,
+        "there is no service 'nobody'",
+    ),
+    Broken(
+        "group",
+        "\nc.JupyterHub.load_groups = {'class': {'user': ['a']}}\n",
+        2,
+        "did you mean 'users'?",
+    ),
+    Broken("crypt", "\nc.Authenticator.enable_auth_state = True\n", 2, "needs a key to encrypt"),
+    Broken(
+        "guarantee", "c.Spawner.mem_limit = '1G'\nc.Spawner.mem_guarantee = '2G'\n", 2, "more than"
+    ),
+    # --- what the sandbox does not let happen
+    Broken("write", "import pathlib\npathlib.Path('/etc/x').write_text('x')\n", 2, "may not write"),
+    Broken(
+        "network",
+        "import socket\nsocket.create_connection(('127.0.0.1', 15001), 5)\n",
+        2,
+        "checked without network",
+    ),
+    Broken(
+        "command", "import subprocess\nsubprocess.run(['false'], check=True)\n", 2, "without rights"
+    ),
+    Broken("memory-hog", "\nx = bytearray(3 << 30)\n", 2, "MemoryError"),
+)
+"""At least forty, as promised."""

@@ -1,0 +1,96 @@
+"""What people see in JupyterLab after an upgrade, which leaves their servers alone."""
+
+import secrets
+
+from selenium.webdriver import Chrome, Keys
+
+from tests.browser.pages import errors, shown
+from tests.eventually import eventually
+from tests.hub import Hub
+
+
+def test_a_person_is_told_of_another_release_and_restarts_when_it_suits_them(
+    hub: Hub, browser: Chrome
+) -> None:
+    password = secrets.token_urlsafe()
+    hub.machine.add_user("alice", password)
+    browser.get(hub.url)
+    shown(browser, "#username_input").send_keys("alice")
+    shown(browser, "#password_input").send_keys(password, Keys.ENTER)
+    lab_is_there(browser)
+    first = releases(browser)["running"]
+    assert releases(browser) == {"running": first, "active": first}
+    assert notices(browser) == []
+
+    move_on(hub, "2099.1.0")
+    browser.refresh()
+    assert "updated (2099.1.0)" in notice(browser)
+    assert releases(browser) == {"running": first, "active": "2099.1.0"}
+    press(browser, "Later")
+    browser.refresh()
+    lab_is_there(browser)
+    assert notices(browser) == [], "told twice of the same release"
+
+    move_on(hub, "2099.2.0")
+    browser.refresh()
+    assert "updated (2099.2.0)" in notice(browser)
+    press(browser, "Restart now")
+    eventually(lambda: browser.current_url == f"{hub.url}/hub/home", 30, "the hub's page")
+    shown(browser, "#stop").click()
+    eventually(lambda: "Start" in shown(browser, "#start").text, 60, "the server to stop")
+    shown(browser, "#start").click()
+    lab_is_there(browser)
+    assert releases(browser) == {"running": "2099.2.0", "active": "2099.2.0"}
+    assert notices(browser) == []
+    assert errors(browser) == []
+
+
+def move_on(hub: Hub, version: str) -> None:
+    """Another release that is the same but for its name; what an upgrade comes to."""
+    releases = hub.layout.releases
+    script = 'cp --archive --link "$(readlink --canonicalize "$1")" "$2" && ln -sfnT "$2" "$1"'
+    machine = hub.machine
+    machine.run(["sh", "-c", script, "sh", hub.layout.hub, releases / version])
+    machine.systemctl("restart", hub.layout.hub_service)
+
+
+def lab_is_there(browser: Chrome) -> None:
+    """JupyterLab has started, and our part of it has got its answer."""
+    shown(browser, ".jp-LauncherCard[data-category='Notebook']", timeout_s=90)
+    script = (
+        "return performance.getEntriesByType('resource')"
+        ".some(e => e.name.includes('/littlest-hub/release') && e.responseEnd > 0)"
+    )
+    eventually(lambda: browser.execute_script(script), 30, "the release to be asked for")
+
+
+def releases(browser: Chrome) -> dict[str, str]:
+    """What the user server answers to this page."""
+    script = """
+        const base = JSON.parse(document.getElementById('jupyter-config-data').textContent).baseUrl;
+        return fetch(base + 'littlest-hub/release').then(answer => answer.json());
+    """
+    answer: dict[str, str] = browser.execute_script(script)
+    return answer
+
+
+def notices(browser: Chrome) -> list[str]:
+    """Ours among those that JupyterLab shows."""
+    script = (
+        "return [...document.querySelectorAll('.jp-toast-message')].map(e => e.textContent)"
+        ".filter(text => text.includes('The hub was updated'))"
+    )
+    found: list[str] = browser.execute_script(script)
+    return found
+
+
+def notice(browser: Chrome) -> str:
+    return eventually(lambda: notices(browser), 60, "the notice")[0]
+
+
+def press(browser: Chrome, label: str) -> None:
+    script = (
+        "[...document.querySelectorAll('.jp-toast-button')]"
+        ".find(e => e.textContent === arguments[0]).click()"
+    )
+    browser.execute_script(script, label)

@@ -1,0 +1,266 @@
+"""Changing the configuration, rightly and wrongly, as an administrator does."""
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pexpect
+import pytest
+
+from tests.broken import BROKEN, Broken
+from tests.hub import Hub
+
+COMMAND = "hub/bin/littlest-hub"
+
+
+@contextmanager
+def broken_fragment(hub: Hub, broken: Broken) -> Iterator[str]:
+    """One of them among the hub's fragments."""
+    path = str(hub.layout.fragments / f"50-{broken.what}.py")
+    content = broken.text if isinstance(broken.text, bytes) else broken.text.encode()
+    encoded = base64.b64encode(content).decode()
+    hub.machine.run(["sh", "-c", 'base64 -d >"$1"', "sh", path], input=encoded)
+    try:
+        yield path
+    finally:
+        hub.machine.run(["rm", "--force", path])
+
+
+def test_every_broken_fragment_is_refused_with_its_line_and_the_hub_goes_on(hub: Hub) -> None:
+    pid = hub.main_pid()
+    for broken in BROKEN:
+        with broken_fragment(hub, broken) as path:
+            assert hub.reload(check=False).returncode != 0, broken
+            status = ["status", "--full", "--no-pager", "--lines=20", hub.layout.hub_service]
+            said = hub.machine.systemctl(*status, check=False).stdout
+            assert f"{path}:{broken.line}: " in said, broken
+            assert broken.message in said, broken
+            assert hub.answers(), broken
+    assert hub.main_pid() == pid
+    hub.reload()
+
+
+def check(hub: Hub, text: str) -> tuple[int, str]:
+    """Exit code and output of `littlest-hub check` with one more fragment."""
+    path = hub.write_fragment("60-checked.py", text)
+    try:
+        done = hub.machine.run([hub.path(COMMAND), "check"], check=False)
+    finally:
+        hub.machine.run(["rm", path])
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("open('/etc/written', 'w')\n", 1, "may not write"),
+        ("\nopen('/opt/littlest-hub/state/written', 'w')\n", 2, "may not write"),
+        ("import socket\nsocket.create_connection(('127.0.0.1', 15001))\n", 2, "without network"),
+        ("import urllib.request as r\nr.urlopen('http://10.231.0.1/')\n", 2, "without network"),
+        ("import subprocess\nsubprocess.check_call(['systemctl', 'stop', 'littlest-hub'])\n", 2,
+         "access to systemd"),
+        ("import socket\ns = socket.socket(socket.AF_UNIX)\ns.connect('/run/systemd/private')\n", 3,
+         "FileNotFoundError"),
+        ("import os\nos.kill(1, 9)\n", 2, "may read, and nothing else"),
+        ("import time\nwhile True:\n    time.sleep(1)\n", 3, "still at this line after"),
+        ("x = []\nwhile True:\n    x.append(bytearray(1 << 24))\n", 3, "MemoryError"),
+        ("import os\nwhile True: os.fork()\n", 2, "BlockingIOError"),
+    ],
+)  # fmt: skip
+def test_a_fragment_does_no_harm_while_it_is_checked(
+    hub: Hub, text: str, line: int, message: str
+) -> None:
+    code, said = check(hub, text)
+    assert code == 1
+    assert f"60-checked.py:{line}: " in said
+    assert message in said
+    hub.machine.systemctl("is-active", hub.layout.hub_service, hub.layout.proxy_service)
+    assert hub.machine.run(["sh", "-c", "ls /etc/written"], check=False).returncode != 0
+    left = hub.machine.systemctl("list-units", "--all", "--no-legend", "*-check-*").stdout
+    assert left.strip() == ""
+
+
+def test_fragments_are_checked_in_the_environment_of_the_hub(hub: Hub) -> None:
+    drop_in = f"/etc/systemd/system/{hub.layout.hub_service}.d/50-environment.conf"
+    hub.machine.put(drop_in, "[Service]\nEnvironment='GREETING=good morning' OTHER=x\n")
+    hub.machine.systemctl("daemon-reload")
+    try:
+        code, said = check(hub, "import os\nprint(os.environ['GREETING'], os.getcwd())\n")
+    finally:
+        hub.machine.run(["rm", "-r", drop_in.rpartition("/")[0]])
+        hub.machine.systemctl("daemon-reload")
+    assert code == 0, said
+    assert "good morning /opt/littlest-hub/state" in said
+
+
+def test_what_the_machine_knows_counts(hub: Hub) -> None:
+    listen = ["systemd-run", "--unit=taken", "systemd-socket-activate", "--listen=8123", "true"]
+    hub.machine.run(listen)
+    hub.machine.add_user("zoe", "x")
+    try:
+        _, said = check(
+            hub,
+            "c.JupyterHub.bind_url = 'http://:8123'\n"
+            "c.JupyterHub.cookie_secret_file = '/srv/secret'\n"
+            "c.Authenticator.allowed_users = {'zoe', 'zoee'}\n",
+        )
+        assert "60-checked.py:1: JupyterHub.bind_url: port 8123 is in use by" in said
+        assert (
+            "60-checked.py:2: JupyterHub.cookie_secret_file: the hub's unit may not write" in said
+        )
+        assert "60-checked.py:3: warning: Authenticator.allowed_users: this machine has no" in said
+        assert "'zoe'" not in said
+        _, ours = check(
+            hub, "c.JupyterHub.bind_url = 'http://:80/x'\nc.JupyterHub.hub_port = 15001\n"
+        )
+        assert "60-checked.py" not in ours
+    finally:
+        hub.machine.systemctl("stop", "taken")
+
+
+# --- edit
+
+ADD = '#!/bin/sh\necho \'c.JupyterHub.template_vars = {"announcement": "edited"}\' >>"$1"\n'
+BREAK = "#!/bin/sh\necho 'c.JupyterHub.prot = 1' >>\"$1\"\n"
+# Asks for a line and appends it, as ed(1) would.
+TYPE = "#!/bin/sh\nprintf 'line: '; read -r line; printf '%s\\n' \"$line\" >>\"$1\"\n"
+
+
+@contextmanager
+def editing(hub: Hub, name: str, script: str) -> Iterator["pexpect.spawn[str]"]:
+    """`littlest-hub edit NAME` in a terminal, with an editor that is a script."""
+    hub.machine.put("/usr/local/bin/editor-for-test", script, mode=0o755)
+    command = ["env", "EDITOR=editor-for-test", hub.path(COMMAND), "edit", name]
+    terminal = hub.machine.terminal(command)
+    try:
+        yield terminal
+    finally:
+        terminal.close(force=True)
+
+
+def in_fragments(hub: Hub, *arguments: str) -> list[str]:
+    return hub.machine.run(["ls", *arguments, str(hub.layout.fragments)]).stdout.split()
+
+
+def test_an_edited_fragment_is_checked_saved_and_applied(hub: Hub) -> None:
+    try:
+        with editing(hub, "70-edited", ADD) as terminal:
+            terminal.expect("70-edited.py is saved")
+            terminal.expect("Reload the hub now")
+            terminal.sendline("y")
+            terminal.expect("Reloaded")
+            terminal.expect(pexpect.EOF)
+        with hub.person() as alice:
+            assert "edited" in alice.browser.get("/hub/home").text
+        assert hub.machine.read(hub.path("jupyterhub_config.d/70-edited.py")).startswith("# 70-")
+        assert not [name for name in in_fragments(hub, "-A") if name.startswith(".")]
+    finally:
+        hub.machine.run(["rm", "--force", hub.path("jupyterhub_config.d/70-edited.py")])
+        hub.reload()
+
+
+def test_a_mistake_is_shown_and_edited_again(hub: Hub) -> None:
+    path = hub.write_fragment("70-edited.py", "# of mine\n")
+    hub.machine.run(["chmod", "0640", path])
+    try:
+        with editing(hub, "70-edited.py", TYPE) as terminal:
+            terminal.expect("line: ")
+            terminal.sendline("c.JupyterHub.prot = 1")
+            terminal.expect(f"{path}:2: JupyterHub.prot: .*did you mean 'port'")
+            terminal.expect("What now")
+            assert hub.machine.read(path) == "# of mine\n"
+            terminal.sendline("e")
+            terminal.expect("line: ")
+            terminal.sendline("del c.JupyterHub['prot']")
+            terminal.expect("is saved")
+            terminal.expect("Reload the hub now")
+            terminal.sendline("n")
+            terminal.expect("To apply it: systemctl reload littlest-hub")
+            terminal.expect(pexpect.EOF)
+        assert "prot" in hub.machine.read(path)
+        assert hub.machine.run(["stat", "--format=%a", path]).stdout == "640\n"
+        with editing(hub, "70-edited", BREAK) as terminal:
+            terminal.expect("What now")
+            terminal.sendline("q")
+            terminal.expect("is as it was")
+    finally:
+        hub.machine.run(["rm", "--force", path])
+
+
+def test_nothing_that_was_typed_is_lost(hub: Hub) -> None:
+    path = hub.write_fragment("70-edited.py", "# of mine\n")
+    try:
+        with editing(hub, "70-edited", BREAK) as terminal:
+            terminal.expect("What now")
+            with editing(hub, "70-edited", BREAK) as second:
+                second.expect(f"{path} is being edited by root.*, process \\d+, since")
+            terminal.sendcontrol("c")
+            terminal.expect("Your text is kept in \\S+\r")
+            kept = str(terminal.after).split()[-1]
+        assert hub.machine.read(kept).endswith("prot = 1\n")
+        with editing(hub, "70-edited", TYPE) as terminal:
+            terminal.expect("line: ")
+            hub.write_fragment("70-edited.py", "# of another\n")
+            terminal.sendline("# and mine")
+            terminal.expect("was changed by somebody else meanwhile")
+            terminal.expect("Your text is kept in")
+        assert hub.machine.read(path) == "# of another\n"
+    finally:
+        hub.machine.run(
+            ["sh", "-c", f"rm -f {hub.layout.fragments}/*70-* {hub.layout.fragments}/.70-*"]
+        )
+
+
+def test_without_a_terminal_what_is_good_is_saved_and_nothing_is_asked(hub: Hub) -> None:
+    command = [hub.path(COMMAND), "edit", "70-edited"]
+    path = hub.path("jupyterhub_config.d/70-edited.py")
+    try:
+        hub.machine.put("/usr/local/bin/editor-for-test", BREAK, mode=0o755)
+        environment = {"VISUAL": "editor-for-test"}
+        bad = hub.machine.run(command, env=environment, check=False)
+        assert bad.returncode == 1
+        assert "Your text is kept in" in bad.stderr
+        assert hub.machine.run(["ls", path], check=False).returncode != 0
+        hub.machine.put("/usr/local/bin/editor-for-test", ADD, mode=0o755)
+        assert "is saved" in hub.machine.run(command, env=environment).stdout
+        same = hub.machine.run(command, env={"VISUAL": "true"})
+        assert "is unchanged" in same.stdout
+    finally:
+        hub.machine.run(
+            ["sh", "-c", f"rm -f {hub.layout.fragments}/*70-* {hub.layout.fragments}/.70-*"]
+        )
+
+
+# --- the catalogue
+
+
+def test_a_fragment_of_the_catalogue_is_enabled_and_disabled(hub: Hub) -> None:
+    def run(*arguments: str, code: int = 0) -> str:
+        done = hub.machine.run([hub.path(COMMAND), *arguments], check=False)
+        assert done.returncode == code, done
+        return done.stdout + done.stderr
+
+    def state(name: str) -> str:
+        found: dict[str, str] = {
+            entry["name"]: entry["state"] for entry in json.loads(run("list", "--json"))
+        }
+        return found[name]
+
+    assert state("50-slurm.py") == "available"
+    assert "Did you mean 50-slurm.py?" in run("enable", "slrum", code=1)
+    assert "systemctl reload littlest-hub" in run("enable", "slurm")
+    assert state("50-slurm.py") == "enabled"
+    assert "already, unchanged" in run("enable", "50-slurm.py")
+    assert "removed" in run("disable", "slurm")
+    assert state("50-slurm.py") == "available"
+    run("enable", "50-slurm")
+    hub.machine.run(["sh", "-c", f"echo '# mine' >>{hub.layout.fragments}/50-slurm.py"])
+    assert state("50-slurm.py") == "changed"
+    assert "not the stock one" in run("enable", "slurm", code=1)
+    assert "50-slurm.py.disabled" in run("disable", "slurm")
+    assert state("50-slurm.py") == "disabled"
+    assert "as you had it" in run("enable", "slurm")
+    assert "Ready fragments of this release:" in run("list")
+    assert "Your own:" in run("list")
+    hub.machine.run(["rm", str(hub.layout.fragments / "50-slurm.py")])

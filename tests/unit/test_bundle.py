@@ -1,0 +1,191 @@
+"""What leaves in a support archive, and what does not."""
+
+import ast
+import base64
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.bundle import REDACTED, Redactor, write_bundle
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+
+# Each secret begins so, and what does not is there to be kept.
+S = "s3cr3t"
+
+FRAGMENT = f'''\
+import os
+from pathlib import Path
+c.GitHubOAuthenticator.client_id = "kept-client-id"
+c.GitHubOAuthenticator.client_secret = "{S}-client"
+c.OAuthenticator.token_url = "https://kept.example/token"
+c.JupyterHub.cookie_secret = bytes.fromhex("{"5ec1" * 16}")
+c.JupyterHub.services = [
+    {{"name": "kept-service", "api_token": "{S}-service-token", "url": "http://127.0.0.1:9"}},
+    dict(name="other", api_token='{S}-dict-token'),
+]
+c.JupyterHub.db_url = "postgresql://hub:{S}-db@kept-db.example/hub"
+os.environ["OAUTH_CLIENT_SECRET"] = "{S}-environ"
+os.environ.setdefault("API_KEY", "{S}-default")
+os.environ.update(SMTP_PASSWORD="{S}-update")
+c.Spawner.environment = {{"WANDB_API_KEY": "{S}-wandb", "KEPT": "kept-value"}}
+c.Spawner.args = ["--ServerApp.token={S}-arg", "--kept-arg=yes", "--api-key", "{S}-second"]
+pw = "{S}-variable"
+c.LDAPAuthenticator.bind_dn_password = pw
+ldap_password: str = f"{S}-fstring{{pw}}"
+c.DummyAuthenticator.password = (
+    "{S}-joined"
+    "{S}-again"
+)
+private_key = """
+-----BEGIN RSA PRIVATE KEY-----
+{S}keylineone
+{S}keylinetwo
+-----END RSA PRIVATE KEY-----
+"""
+# the old password: {S}-comment
+# the password was: {S}-was
+# curl -H 'Authorization: token {S}-header-comment'
+def get_password(user, default="kept", secret="{S}-argument"):
+    return "{S}-returned"
+def allowed(password):
+    return password == "{S}-compared"
+user, password = "kept-user", "{S}-unpacked"
+c.LDAPAuthenticator.server = "kept-ldap"; c.X.set_password("{S}-called")
+c.Spawner.cmd = ["sh", "-c", "export HF_TOKEN={S}-shell; exec kept-command"]
+c.JupyterHub.cookie_secret_file = "/kept/path"
+sentry = "https://{S}-dsn:{S}-dsn2@kept-sentry.example/1"
+jwt = decode("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.{S}signature")
+kept = ["kept-list", 42]
+'''
+
+TEXT = f"""\
+Nov 21 python3[1]:   "Authorization": "token {S}-journal-auth",
+Nov 21 python3[1]:   "Cookie": "_xsrf={S}-cookie; jupyterhub-hub-login=\\"2|1:0|{S}-login\\"",
+Nov 21 python3[1]:   "X-Xsrftoken": "{S}-xsrf",
+Nov 21 python3[1]: 302 GET /hub/oauth_callback?code={S}-code&state={S}-state&kept=1
+Nov 21 python3[1]: JUPYTERHUB_API_TOKEN={S}-api-token
+Nov 21 python3[1]: GET http://kept:{S}-urlpw@kept.example/x
+Nov 21 python3[1]: client_secret: {S}-yaml and kept words
+Nov 21 python3[1]: bind failed, password={S}-bind
+Nov 21 python3[1]: {{'password': '{S}-repr', 'kept': 'kept-too'}}
+Nov 21 python3[1]: login with --password {S}-flag refused
+Nov 21 python3[1]: Your password is {S}-said
+Nov 21 python3[1]: Proxy-Authorization: Basic {base64.b64encode(f"u:{S}-basic".encode()).decode()}
+Nov 21 python3[1]: ghp_{S}githubtoken0123456789 kept-after
+Environment=KEPT=kept-env
+Environment="OAUTH_CLIENT_SECRET={S} with blanks {S}-unit"
+Environment=JUPYTERHUB_CRYPT_KEY={S}-crypt
+Environment=A=b DB_PASSWORD={S}-three
+users = [ "hub:{{SHA}}{S}KaqZIgAy5nfB7M9PgPvRFsIFEsc=",]
+shadow alice:$6$salt${S}cryptedcryptedcrypted
+digest 0123456789abcdef0123456789abcdef01234567
+-----BEGIN PRIVATE KEY-----
+{S}+keyline
+-----END PRIVATE KEY-----
+"""
+
+
+def test_no_secret_of_a_fragment_is_left_and_every_line_stays_where_it_was() -> None:
+    clean = Redactor().python(FRAGMENT)
+    assert S not in clean, clean
+    assert "5ec1" not in clean
+    assert clean.count("\n") == FRAGMENT.count("\n")
+    ast.parse(clean)
+    for line, (before, after) in enumerate(
+        zip(FRAGMENT.splitlines(), clean.splitlines(), strict=True), 1
+    ):
+        # What is no secret is as it was.
+        for word in before.replace('"', " ").replace("'", " ").replace("=", " ").split():
+            if word.startswith("kept") and S not in word and "\\" not in word:
+                assert word.strip(",;)]") in after, (line, word, after)
+
+
+def test_a_fragment_that_is_no_python_loses_its_secrets_too() -> None:
+    clean = Redactor().python(f'c.X.client_secret = "{S}-a b"\nif if\ntoken = "{S}"\n# kept\n')
+    assert S not in clean
+    assert "if if" in clean
+    assert "# kept" in clean
+
+
+def test_no_secret_of_a_journal_or_a_unit_is_left() -> None:
+    clean = Redactor().text(TEXT)
+    assert S not in clean, clean
+    assert base64.b64encode(f"u:{S}".encode()).decode()[:8] not in clean
+    assert "0123456789abcdef" not in clean
+    assert "kept-env" in clean
+    assert "kept.example" in clean
+    assert clean.count("\n") == TEXT.count("\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "littlest-hub.user-alice.service: Failed at step CHDIR spawning /opt/x: No such file",
+        "LittlestHub user:1058] homeless's server failed to start in 6 seconds, giving up.",
+        'PrivateTmp=yes\nTimeoutStopSec=30\nDescription="Littlest Hub: hub"',
+        "Passed to the next; keyboard, monkey and turkey; authors of pins",
+        "/opt/littlest-hub/releases/2026.11.0/lib/python3.13/site-packages/jupyterhub/app.py",
+        "Nov 21 11:02:04 hub-0a28606a systemd[1]: Started littlest-hub.service.",
+        "c.JupyterHub.cookie_max_age_days = 3",
+    ],
+)
+def test_what_explains_a_failure_is_kept(line: str) -> None:
+    assert Redactor().text(line) == line
+
+
+def test_a_known_secret_is_found_wherever_and_however_it_appears() -> None:
+    value = "correct horse battery"
+    redactor = Redactor([value])
+    for text in (
+        f"GET /x?q={value}",
+        base64.b64encode(value.encode()).decode(),
+        base64.b64encode(f"u:{value}:v".encode()).decode(),
+        base64.urlsafe_b64encode(f"us:{value}".encode()).decode(),
+        value.encode().hex(),
+        "correct%20horse%20battery",
+    ):
+        clean = redactor.text(f"before {text} after")
+        assert REDACTED in clean, text
+        assert "horse" not in clean
+        assert value.encode().hex() not in clean
+        assert base64.b64encode(b"horse batte").decode()[2:-2] not in clean
+
+
+def test_what_one_fragment_calls_a_secret_is_one_in_every_other_file() -> None:
+    redactor = Redactor()
+    redactor.learn_python(f'password = "{S}-plain word"')
+    assert S not in redactor.text(f"refused: {S}-plain word for alice")
+
+
+def test_a_bundle_has_what_helps_and_no_known_secret(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "hub")
+    for directory in (layout.fragments, layout.dynamic_config, layout.hub / "conda-meta"):
+        directory.mkdir(parents=True)
+    (layout.fragments / "10-secret.py").write_text(FRAGMENT)
+    layout.cookie_secret.write_text("c00kie" * 8 + "\n")
+    (layout.state / "oauth.token").write_text("plainwordtoken\n")
+    layout.rules.write_text(f'users = [ "hub:{{SHA}}{S}=",]\n')
+    (layout.hub / "conda-meta" / "jupyterhub-6.1.1-py.json").write_text("{}")
+
+    def run(*command: str) -> str:
+        return f"{TEXT}\nthe word plainwordtoken and {'c00kie' * 8}\n{' '.join(command)}\n"
+
+    file = tmp_path / "bundle.tar.gz"
+    write_bundle(layout, '{"format": 1}', file, run)
+    assert file.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(file) as tar:
+        names = tar.getnames()
+        content = b"".join(
+            found.read() for info in tar if (found := tar.extractfile(info)) is not None
+        ).decode()
+    assert "bundle/jupyterhub_config.d/10-secret.py" in names
+    assert "jupyterhub-6.1.1-py" in content
+    for secret in (S, "plainwordtoken", "c00kie"):
+        assert secret not in content
+        for offset in range(3):
+            encoded = base64.b64encode(b"x" * offset + secret.encode()).decode()
+            assert encoded[4 if offset else 0 : -4] not in content
+    with pytest.raises(LittlestHubError):
+        write_bundle(layout, "{}", file, run)
