@@ -22,7 +22,8 @@ def write(file: Path, text: str, mode: int = 0o644) -> bool:
     Returns:
         Whether anything changed.
     """
-    if file.is_file() and not file.is_symlink() and file.read_text() == text:
+    # Bytes: what is there may be no text at all.
+    if file.is_file() and not file.is_symlink() and file.read_bytes() == text.encode():
         return permit(file, mode)
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as temporary:

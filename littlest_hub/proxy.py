@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from jupyterhub.utils import exponential_backoff
 from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
 from tornado.httpclient import HTTPClientError
+from tornado.ioloop import PeriodicCallback
 from traitlets import default, observe
 from traitlets.config import Config
 
@@ -49,6 +50,8 @@ else:
 # never becomes a separator.
 _RESERVED = frozenset(b":/?#[]@!$&'()*+,;=%")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+RULES_LOOKED_AT_MS = 2000
+"""How often the hub makes sure that the proxy's rules are those that it wrote."""
 _HOST = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:\d+)?")
 # What hub and supervisor rely on: not for c.HubProxy.extra_static_config to change.
 _OURS = (
@@ -118,6 +121,7 @@ class RulesFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._written: tuple[int, ...] | None = None
 
     def load(self) -> dict[str, Any]:
         """The routes that were written last, and nothing else.
@@ -145,6 +149,19 @@ class RulesFile:
     def atomic_dump(self, data: dict[str, Any]) -> None:
         """Replace the file, so that traefik reads either what was or what is."""
         write(self.path, to_toml(data))
+        self._written = self._state()
+
+    @property
+    def is_as_written(self) -> bool:
+        """Whether nobody has changed or removed what `atomic_dump` wrote last."""
+        return self._written == self._state()
+
+    def _state(self) -> tuple[int, ...] | None:
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
@@ -193,6 +210,20 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
             timeout=self.check_route_timeout,
         )
         await super()._wait_for_static_config()
+        PeriodicCallback(self._repair_rules, RULES_LOOKED_AT_MS).start()
+
+    async def _repair_rules(self) -> None:
+        """Write the rules again if somebody else has, or a full disk: nobody has a route then."""
+        async with self.mutex:
+            if self.dynamic_config_handler.is_as_written:
+                return
+            self.log.warning(
+                "%s is not as the hub wrote it: writing it again", self.dynamic_config_file
+            )
+            try:
+                self._persist_dynamic_config()
+            except OSError as error:
+                self.log.error("%s: %s", self.dynamic_config_file, error.strerror)
 
     async def _is_known_to_traefik(self) -> bool:
         try:

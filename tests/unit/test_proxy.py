@@ -117,6 +117,23 @@ def test_failed_write_leaves_the_old_rules(rules: RulesFile) -> None:
     assert list(rules.path.parent.iterdir()) == [rules.path]
 
 
+@pytest.mark.parametrize("damage", [None, b"", b"[[\xff"], ids=["removed", "empty", "no text"])
+def test_rules_that_somebody_else_has_changed_are_noticed_and_written_again(
+    rules: RulesFile, damage: bytes | None
+) -> None:
+    data: dict[str, object] = {"http": {"routers": {}}}
+    rules.atomic_dump(data)
+    assert rules.is_as_written
+    if damage is None:
+        rules.path.unlink()
+    else:
+        rules.path.write_bytes(damage)
+    assert not rules.is_as_written
+    rules.atomic_dump(data)
+    assert rules.is_as_written
+    assert rules.path.read_text() == to_toml(data)
+
+
 def test_nothing_but_routes_is_taken_over_from_disk(rules: RulesFile) -> None:
     """Neither the password of the hub before, nor what a fragment no longer says."""
     before = a_route("x")
