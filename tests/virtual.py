@@ -1,7 +1,7 @@
 """Throw-away virtual machines: with a kernel and a power switch of their own.
 
 The same Debian images as those of tests/machine.py, with a kernel, on a disk that is made anew each
-time, booted by qemu with or without an accelerator. Nothing in the disk knows of us: name, network and the
+time, booted by qemu without an accelerator. Nothing in the disk knows of us: name, network and the
 key for our ssh(1) are on the kernel's command line.
 """
 
@@ -26,8 +26,6 @@ PACKAGES = ("linux-image-cloud-amd64", "openssh-server")
 TOOLS = ("ip", "mke2fs", "nsenter", "qemu-system-x86_64", "ssh", "ssh-keygen", "unshare")
 DISK_SIZE = "6G"  # of which only what is written takes space
 MEMORY = "2G"
-# The first that there is; most machines we are tested on have no hardware for it.
-ACCELERATORS = ("-accel", "kvm", "-accel", "tcg,thread=multi")
 EMULATED_S = 300
 """How long anything may take there: ten times what a processor needs, on a busy machine."""
 # Which of its ports are to be had, at the same numbers.
@@ -179,7 +177,7 @@ class Vm(Server):
         return [
             *("nsenter", f"--net=/proc/{self._launcher.pid}/ns/net"),
             *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"),
-            *("-no-user-config", "-machine", "q35", *ACCELERATORS),
+            *("-no-user-config", "-machine", "q35", "-accel", "tcg,thread=multi"),
             *("-smp", "2", "-m", MEMORY, "-display", "none", "-monitor", "none"),
             *("-serial", "stdio", "-kernel", str(kernel), "-initrd", str(initrd)),
             *("-append", " ".join(append)),
