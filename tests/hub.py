@@ -144,11 +144,13 @@ class Hub:
     def snapshot(self) -> dict[str, str]:
         """What an installation wrote, as path -> owner, mode, time and content's sha256.
 
-        Everything in /etc and the base directory, but for the releases and the database.
+        Everything in /etc and the base directory, but for the releases, the database (which touches
+        its directory as it works) and locks.
         """
         script = (
             f"find /etc /usr/local {shlex.quote(str(self.layout.base))}"
             r" -path '*/releases/*' -prune -o -name '*.sqlite*' -prune -o -name '*.lock' -prune -o"
+            r" -type d -printf '%p\t%y %m %u %g\n' -o"
             r" -printf '%p\t%y %m %u %g %T@ %l\n'; echo;"
             f" find /etc /usr/local {shlex.quote(str(self.layout.base))}"
             r" -path '*/releases/*' -prune -o -name '*.sqlite*' -prune -o -name '*.lock' -prune -o"

@@ -32,6 +32,7 @@ from littlest_hub import __version__
 from littlest_hub.backup import UNFINISHED, journal
 from littlest_hub.doctor.spawns import Entry, failures, parse_journal, started_since
 from littlest_hub.layout import Layout
+from littlest_hub.supervisor import kept_fragments
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -263,7 +264,8 @@ def _unit_state(machine: Machine, name: str, shown: Mapping[str, str]) -> Iterat
         reload = "systemctl daemon-reload"
         yield Finding(WARNING, name, "has changed on disk since systemd read it", reload)
     if shown.get("UnitFileState") in ("disabled", "linked"):
-        enable = f"systemctl enable {name}"
+        linked = machine.layout.unit_files / name
+        enable = f"systemctl enable {linked if linked.exists() else name}"
         yield Finding(WARNING, name, "does not start at the next boot", enable)
     for drop_in in shown.get("DropInPaths", "").split():
         if drop_in.endswith(f"/{UNFINISHED}"):
@@ -642,12 +644,10 @@ def fragments(machine: Machine) -> Iterator[Finding]:
         if file.is_file() and re.search(rb"^c\.\w+\.\w+", file.read_bytes(), re.MULTILINE):
             rename = f"mv {shlex.quote(str(file))} {shlex.quote(str(file.with_suffix('.py')))}"
             yield Finding(WARNING, str(file), "is ignored: its name does not end in .py", rename)
-    ready = layout.readiness
-    if ready.exists():
-        newer = [file.name for file in files if _mtime(file) > _mtime(ready)]
-        if newer:
-            text = f"changed since the hub last started: {', '.join(newer)}"
-            yield Finding(WARNING, "fragments", text, f"systemctl reload {layout.hub_service}")
+    changed = _changed_since_start(layout, files)
+    if changed:
+        text = f"changed since the hub last started: {', '.join(changed)}"
+        yield Finding(WARNING, "fragments", text, f"systemctl reload {layout.hub_service}")
     from littlest_hub.check import examine as check
 
     problems = check(layout).problems
@@ -658,6 +658,20 @@ def fragments(machine: Machine) -> Iterator[Finding]:
         yield Finding(severity, place, problem.message, edit)
     if not problems:
         yield Finding(OK, "fragments", f"{len(files)}, without problems")
+
+
+def _changed_since_start(layout: Layout, files: Sequence[Path]) -> list[str]:
+    """Names of the fragments that are not what the running hub was started with."""
+    kept = [
+        directory
+        for directory in layout.run_directory.glob(kept_fragments(layout, "*").name)
+        if Path("/proc", directory.name.rpartition("-")[2]).exists()
+    ]
+    if len(kept) != 1:
+        return []  # no hub, or one that is being replaced at this moment
+    started_with = {file.name: file.read_bytes() for file in kept[0].glob("[!.]*.py")}
+    now = {file.name: file.read_bytes() for file in files}
+    return sorted(name for name in {*started_with, *now} if started_with.get(name) != now.get(name))
 
 
 def secrets(machine: Machine) -> Iterator[Finding]:

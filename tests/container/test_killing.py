@@ -19,6 +19,7 @@ from tests.container.test_upgrading import NEXT, active, installed, present, wor
 from tests.eventually import eventually
 from tests.hub import Hub
 from tests.machine import Machine
+from tests.server import Server
 
 KILLS = int(os.environ.get("LITTLEST_HUB_KILLS", "3"))
 SEED = int(os.environ.get("LITTLEST_HUB_SEED", time.time_ns()))
@@ -51,7 +52,7 @@ while kill -0 -$leader 2>/dev/null; do sleep 0.05; done
 WHOM = ("all", "littlest_hub install", "-Linux-x86_64.sh")
 
 
-def kill(machine: Machine, when: str, whom: str, command: Sequence[str]) -> str:
+def kill(machine: Server, when: str, whom: str, command: Sequence[str]) -> str:
     """Run a command and kill it; what it had printed, when all that it started has ended."""
     machine.put("/tmp/killer", KILLER)
     machine.run(["sh", "/tmp/killer", when, whom, *command], check=False, timeout_s=300)
