@@ -212,7 +212,7 @@ def service(layout: Layout) -> Unit:
                 ),
                 Setting("NonBlocking", "yes", "the sockets are in use while the supervisor starts"),
                 Setting("Restart", "always"),
-                Setting("RestartSec", "2"),
+                Setting("RestartSec", "300ms", "visitors wait; a busy port is no busy loop"),
                 Setting("TimeoutStartSec", "60"),
                 Setting("TimeoutStopSec", "15"),
                 Setting("OOMScoreAdjust", "-500", "a user's kernel has to go first"),

@@ -40,12 +40,13 @@ SANDBOX = (
 def while_there(base: Path) -> tuple[Setting, Setting]:
     """When the base directory was removed under a service: [Unit], [Service].
 
-    Both, for systemd 254 and later skip the first when they restart what has failed.
+    Both, for systemd 254 and later skip the first when they restart what has failed. What is asked
+    for lies below it: systemd makes the directories anew that a sandbox mounts something at.
     """
     why = "a base directory that was removed is no reason to try again and again"
     return (
-        Setting("ConditionPathExists", str(base), why),
-        Setting("ExecCondition", f"+/usr/bin/test -d {base}"),
+        Setting("ConditionPathExists", f"{base}/releases", why),
+        Setting("ExecCondition", f"+/usr/bin/test -d {base}/releases"),
     )
 
 
