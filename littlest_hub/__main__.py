@@ -250,16 +250,20 @@ def _add_root(parser: argparse.ArgumentParser) -> None:
 def _install(options: argparse.Namespace) -> None:
     from littlest_hub.install import install, undo_install
 
-    layout = Layout.of_prefix(options.prefix, options.root)
+    prefix: Path = options.prefix
+    if options.root == Path("/"):
+        # Without the links on the way there: what runs from it is known by where it really is.
+        prefix = prefix.resolve()
+    layout = Layout.of_prefix(prefix, options.root)
     if options.undo:
-        undo_install(layout, options.prefix, tell)
+        undo_install(layout, prefix, tell)
         return
     environ = dict(os.environ)
     is_interactive = environ.get("INSTALLER_UNATTENDED") == "0" and sys.stdin.isatty()
     has_users = layout.on_disk(layout.fragments / "10-users.py").exists()
     if is_interactive and not has_users and not environ.get("LITTLEST_HUB_ADMIN"):
         environ["LITTLEST_HUB_ADMIN"] = _ask_for_admin()
-    print(install(layout, options.prefix, environ, tell), end="")
+    print(install(layout, prefix, environ, tell), end="")
 
 
 def _ask_for_admin() -> str:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TextIO
 
 
-def write(file: Path, text: str, mode: int = 0o644) -> bool:
+def write(file: Path, text: str, mode: int = 0o644, *, is_lasting: bool = True) -> bool:
     """Have `text` in `file`, by rename, so that a reader finds the old or the new.
 
     Args:
         file: what to write; directories above it are made.
         text: its content.
         mode: its permissions, whatever the umask and whatever they were.
+        is_lasting: whether it has to survive a power failure that follows at once.
 
     Returns:
         Whether anything changed.
@@ -30,6 +31,10 @@ def write(file: Path, text: str, mode: int = 0o644) -> bool:
         temporary.touch(mode=0o600)
         temporary.write_text(text)
         permit(temporary, mode)
+        if is_lasting:
+            _flush(temporary)
+    if is_lasting:
+        _flush(file.parent)
     return True
 
 
@@ -62,6 +67,7 @@ def link(name: Path, target: Path, *, keep_others: bool = False) -> bool:
     name.parent.mkdir(parents=True, exist_ok=True)
     with replacing(name) as temporary:
         temporary.symlink_to(target)
+    _flush(name.parent)
     return True
 
 
@@ -94,3 +100,12 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Have a file or a directory on the disk: some file systems rename first and write later."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -68,11 +68,15 @@ def serve(layout: Layout, control: Control, fragments: Path | None = None) -> No
 
 
 def _keep(fragments: Path, copy: Path) -> None:
-    """Have the fragments at hand as they are now, should those of tomorrow fail."""
-    with contextlib.suppress(OSError):
-        copy.mkdir(mode=0o700)
-        shutil.copytree(fragments, copy, dirs_exist_ok=True)
-        copy.chmod(0o700)
+    """Have the fragments at hand as they are now, should those of tomorrow fail; all or none."""
+    half = copy.with_name(f".{copy.name}")
+    try:
+        half.mkdir(mode=0o700)
+        shutil.copytree(fragments, half, dirs_exist_ok=True, ignore_dangling_symlinks=True)
+        half.chmod(0o700)
+        half.rename(copy)
+    except OSError:
+        shutil.rmtree(half, ignore_errors=True)
 
 
 class _Application(Application):  # type: ignore[misc]

@@ -148,7 +148,8 @@ class RulesFile:
 
     def atomic_dump(self, data: dict[str, Any]) -> None:
         """Replace the file, so that traefik reads either what was or what is."""
-        write(self.path, to_toml(data))
+        # After a power failure the hub writes it anew; each spawn waits for this.
+        write(self.path, to_toml(data), is_lasting=False)
         self._written = self._state()
 
     @property
@@ -266,9 +267,11 @@ def apply_static_config(layout: Layout, c: Config, surroundings: Surroundings) -
     extra = HubProxy(config=c, should_start=True).extra_static_config
     text = to_toml(merged(ours, extra))
     file = layout.static_config
+    candidate = file.with_name(CANDIDATE)
+    # Of a hub that was killed while it tried one.
+    candidate.unlink(missing_ok=True)
     if file.is_file() and file.read_text() == text:
         return False
-    candidate = file.with_name(CANDIDATE)
     try:
         if _systemctl("is-active", layout.proxy_service).returncode == 0:
             write(candidate, text)

@@ -329,24 +329,35 @@ class _Supervisor:
     def _prepared(self, release: Path | None = None, fragments: Path | None = None) -> _Hub:
         # Through the link now, not while it starts: all of a hub is of one release.
         release = release or self._layout.hub.resolve()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [str(release / "bin" / "python3"), "-I", "-m", "littlest_hub", "serve-hub"]
         if fragments:
             command += ["--fragments", str(fragments)]
-        with theirs:
-            # What is said to systemd about the unit is said by us.
-            environ = {**os.environ, _CONTROL: str(theirs.fileno())}
-            environ.pop("NOTIFY_SOCKET", None)
-            if self._children:
-                environ[_BESIDE] = "1"
-            pid = spawn(command, self._sockets, environ=environ, keep=[theirs.fileno()])
-        hub = _Hub(pid, ours, release)
+        try:
+            hub = self._spawned(command, release)
+        except OSError as error:
+            # No process or descriptor to be had: no reason to lose the hub that serves.
+            raise HubFailedError(f"no other hub can be started: {error.strerror}") from error
         self._children.append(hub)
         if len(self._children) > 1:
             # Whoever serves has the processor first.
             _prioritize(hub, _PREPARING)
         self._expect(hub, "prepared", PREPARE_TIMEOUT_S)
         return hub
+
+    def _spawned(self, command: list[str], release: Path) -> _Hub:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            # What is said to systemd about the unit is said by us.
+            environ = {**os.environ, _CONTROL: str(theirs.fileno())}
+            environ.pop("NOTIFY_SOCKET", None)
+            if self._children:
+                environ[_BESIDE] = "1"
+            try:
+                pid = spawn(command, self._sockets, environ=environ, keep=[theirs.fileno()])
+            except OSError:
+                ours.close()
+                raise
+        return _Hub(pid, ours, release)
 
     def _going(self, hub: _Hub) -> _Hub:
         _prioritize(hub, _SERVING)
@@ -403,10 +414,7 @@ class _Supervisor:
             left_s = None if deadline is None else max(0, deadline - time.monotonic())
             events = dict(poll.poll(None if left_s is None else left_s * 1000))
             if self._woken in events:
-                arrived = os.read(self._woken, 512)
-                if {signal.SIGTERM, signal.SIGINT} & set(arrived):
-                    raise _StoppedError
-                self._hangup |= signal.SIGHUP in arrived
+                self._take_signals()
             if hub.channel.fileno() in events:
                 word, text = _received(hub.channel)
                 return (word, text) if word else None
@@ -414,6 +422,19 @@ class _Supervisor:
                 return "", ""
             if deadline is not None and time.monotonic() >= deadline:
                 return None
+
+    def _take_signals(self) -> None:
+        """Note which signals have arrived.
+
+        Raises:
+            _StoppedError: we are told to end.
+        """
+        arrived = b""
+        with contextlib.suppress(BlockingIOError):
+            arrived = os.read(self._woken, 512)
+        if {signal.SIGTERM, signal.SIGINT} & set(arrived):
+            raise _StoppedError
+        self._hangup |= signal.SIGHUP in arrived
 
     def _end(self, hub: _Hub) -> str:
         """Have a hub gone that has nothing more to say; returns how it ended."""
@@ -446,11 +467,12 @@ class _Supervisor:
     def _hand_over(self, hub: _Hub) -> None:
         """Go on as the supervisor of the release that serves now: the same process, its code."""
         python = str(hub.release / "bin" / "python3")
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        self._take_signals()
         state = (hub.pid, hub.channel.fileno(), int(self._hangup), hub.release)
         os.environ[_TAKEN_OVER] = " ".join(map(str, state))
         for number in (hub.channel.fileno(), *(each.fd for each in self._sockets)):
             os.set_inheritable(number, True)
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             os.execv(python, [python, "-I", "-m", "littlest_hub", "serve"])
         except OSError as error:

@@ -11,6 +11,8 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, NoReturn
 
+# systemd ignores messages of more than NOTIFY_BUFFER_MAX, 4096 bytes (its notify-recv.h).
+_STATE_LENGTH = 900
 FIRST_INHERITED = 3
 """SD_LISTEN_FDS_START, sd_listen_fds(3)."""
 
@@ -102,16 +104,20 @@ def notify(*state: str) -> None:
     """Tell systemd, if it is listening (sd_notify(3)).
 
     Args:
-        state: assignments such as "READY=1"; a line break in one becomes a space.
+        state: assignments such as "READY=1"; a line break in one becomes a space, and what is too
+            long for systemd is cut off.
     """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+    lines = (" ".join(line.split("\n"))[:_STATE_LENGTH] for line in state)
+    kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
+    # Whoever cannot be told will see by what we do.
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, kind) as channel:
         channel.connect(address)
-        channel.sendall("\n".join(" ".join(line.split("\n")) for line in state).encode())
+        channel.sendall("\n".join(lines).encode(errors="replace"))
 
 
 def journal(message: str, unit: str, priority: int) -> None:

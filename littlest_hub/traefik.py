@@ -262,10 +262,10 @@ def pairs(file: Path) -> list[Pair]:
         stores = tls.get("stores", {}).values()
         named = [*tls.get("certificates", ()), *(s.get("defaultCertificate") for s in stores)]
         found = [Pair(n.get("certFile", ""), n.get("keyFile", "")) for n in filter(None, named)]
+        # Not the text itself, which may stand there instead.
+        return [pair for pair in found if all(name.startswith("/") for name in pair)]
     except (AttributeError, TypeError) as error:
         raise ValueError(f"tls: {error}") from error
-    # Not the text itself, which may stand there instead.
-    return [pair for pair in found if all(name.startswith("/") for name in pair)]
 
 
 class Certificates:
@@ -282,7 +282,9 @@ class Certificates:
             StartError: a file of the configuration is wrong: which and why. traefik would then take
                 none of them.
         """
-        for file in sorted(self._directory.glob("*.toml")):
+        files = sorted(self._directory.glob("*.toml"))
+        self._read = {file: read for file, read in self._read.items() if file in files}
+        for file in files:
             state = _state(file)
             # The rules of a thousand users are not read every few seconds for nothing.
             if self._read.get(file, (None,))[0] != state:

@@ -23,6 +23,8 @@ from littlest_hub.systemd import journal
 Say = Callable[[str], None]
 """Prints a line for somebody who waits."""
 
+# Servers that may run where we cannot look, from a release that other machines see too.
+_ELSEWHERE = re.compile(r"^[^#\n]*batchspawner", re.MULTILINE)
 _DB_URL = re.compile(r"^[^#\n]*JupyterHub\.db_url\b", re.MULTILINE)
 _ERROR, _NOTICE = 3, 5
 
@@ -250,6 +252,8 @@ def _check_database(layout: Layout, target: Serving, python: list[str], say: Say
 
 def remove_unused(layout: Layout) -> list[str]:
     """Remove releases that nobody needs any more, as `release.remove_unused` says."""
+    if any(_ELSEWHERE.search(f.read_text(errors="replace")) for f in layout.fragment_files()):
+        return [f"Old releases in {layout.releases} stay: servers on other machines may use them"]
     switch, current = last(layout), release.active(layout)
     keep = {current} if current else set()
     if switch:

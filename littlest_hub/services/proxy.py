@@ -216,6 +216,7 @@ def service(layout: Layout) -> Unit:
                 Setting("TimeoutStartSec", "60"),
                 Setting("TimeoutStopSec", "15"),
                 Setting("OOMScoreAdjust", "-500", "a user's kernel has to go first"),
+                Setting("OOMPolicy", "continue", "the supervisor sees to it"),
                 Setting("DynamicUser", "yes", "a user that exists as long as the service runs"),
                 Setting("User", layout.proxy_user),
                 Setting("RuntimeDirectory", layout.proxy_control.parent.name),

@@ -218,6 +218,16 @@ def test_a_repair_finds_a_hub_that_listens_where_its_drop_in_says(installer: Pat
         assert moved.answers()
 
 
+def test_a_base_directory_behind_a_link_is_known_by_where_it_is(installer: Path) -> None:
+    with Machine() as machine:
+        machine.run(["sh", "-c", "mkdir /data && rmdir /srv && ln -s /data /srv"])
+        machine.install(installer, env={"LITTLEST_HUB_BASE": "/srv/physics"})
+        hub = Hub.found_on(machine, Path("/data/physics"))
+        machine.run([hub.path("hub/bin/littlest-hub"), "uninstall", "--purge", "--yes"])
+        units = machine.systemctl("list-units", "--all", "--plain", "--no-legend", "littlest-hub*")
+        assert units.stdout == ""
+
+
 def test_a_replaced_release_is_what_runs_afterwards(installer: Path) -> None:
     with Machine() as machine:
         hub = Hub.install(machine, installer)

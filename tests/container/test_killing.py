@@ -5,7 +5,6 @@ LITTLEST_HUB_KILLS=30 is how many random moments each; LITTLEST_HUB_SEED=… rep
 
 import os
 import random
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -152,5 +151,4 @@ def test_a_killed_reload_changes_nothing_or_everything(installer: Path) -> None:
             serves(hub, kernel, {__version__})
             hub.reload()
             eventually(hub.answers, 60, "the login page")
-            log = hub.machine.journal(hub.layout.hub_service, lines=400)
-            assert not re.search("Traceback", log), log
+            assert hub.status().startswith("JupyterHub answers")
