@@ -258,3 +258,26 @@ def test_secrets_do_not_get_into_messages(layout: Layout) -> None:
     write(layout, "10-a.py", "c.JupyterHub.authenticator_class = 'shared-password'\n"
           "c.SharedPasswordAuthenticator.user_password = 4711471147\n")  # fmt: skip
     assert "4711471147" not in only(check(layout)).message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "c.JupyterHub.db_url = 'postgresql://jh:hunter2@db/hub',",
+        "c.JupyterHub.db_url = 'jh:hunter2@db'",
+        "c.JupyterHub.db_url = ['hunter2']",
+        "c.CryptKeeper.keys = {'hunter2': 1}, 'hunter2'",
+        "c.Spawner.environment = ['PASSWORD', 'hunter2']",
+        "c.Spawner.environment = {'PIN': [47114711, 'hunter2']}",
+        "c.JupyterHub.services = [{'api_token': 'hunter2'}]",
+        "c.JupyterHub.services = {'name': 'x', 'api_token': 'hunter2'}",
+        "c.JupyterHub.bind_url = 'ftp://jh:hunter2/@x'",
+        "raise OSError('no answer from ldap://cn=jh:hunter2@ldap')",
+        "open('https://jh:hunter2@example.org/users')",
+    ],
+)
+def test_passwords_do_not_get_into_messages(layout: Layout, text: str) -> None:
+    file = write(layout, "10-a.py", f"\n{text}\n")
+    problems = check(layout)
+    assert {(p.file, p.line) for p in problems} == {(file, 2)}, problems
+    assert not any(s in str(p) for p in problems for s in ("hunter2", "47114711")), problems
