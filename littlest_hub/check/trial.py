@@ -198,6 +198,11 @@ def _explanation(error: BaseException) -> str:
         reason = getattr(current, "reason", None)  # urllib's
         cause = reason if isinstance(reason, BaseException) else None
         current = cause or current.__cause__ or current.__context__
+    if any(map(_misses_credential, chain)):
+        return (
+            "; the check has what LoadCredential= gives the hub, and not what SetCredential= or"
+            " ImportCredential= does: put it into a file, and name that in LoadCredential="
+        )
     numbers = {each.errno for each in chain if isinstance(each, OSError)}
     if numbers & {errno.EROFS}:
         return (
@@ -229,6 +234,13 @@ def _explanation(error: BaseException) -> str:
     if isinstance(error, (ModuleNotFoundError, ImportError)):
         return "; the hub environment does not have it"
     return ""
+
+
+def _misses_credential(error: BaseException) -> bool:
+    if isinstance(error, FileNotFoundError):
+        directory = os.environ.get("CREDENTIALS_DIRECTORY", "/run/credentials")
+        return Path(str(error.filename)).is_relative_to(directory)
+    return isinstance(error, KeyError) and error.args == ("CREDENTIALS_DIRECTORY",)
 
 
 # --- judging

@@ -1,5 +1,6 @@
 """What `littlest-hub check` says of fragments, without a hub."""
 
+import shutil
 import socket
 import ssl
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 # Not used here: the children that check fragments find JupyterHub imported already.
-from littlest_hub.check import Problem, check, examine, trial
+from littlest_hub.check import Problem, check, examine, sandbox, trial
 from littlest_hub.layout import Layout
 from tests.broken import BROKEN, Broken
 
@@ -168,6 +169,40 @@ def test_a_fragment_can_change_nothing_even_as_root(layout: Layout) -> None:
 def test_a_free_port_can_be_looked_for(layout: Layout) -> None:
     write(layout, "10-a.py", "from jupyterhub.utils import random_port\nrandom_port()\n")
     assert check(layout) == []
+
+
+@pytest.mark.parametrize(
+    "where", ["os.environ['CREDENTIALS_DIRECTORY'] + '/pin'", "'/run/credentials/hub.service/pin'"]
+)
+def test_a_credential_that_the_check_does_not_have_is_explained(layout: Layout, where: str) -> None:
+    file = write(layout, "10-a.py", f"import os\n\nopen({where})\n")
+    problem = only(check(layout))
+    assert (problem.file, problem.line) == (file, 3)
+    assert "name that in LoadCredential=" in problem.message
+
+
+def test_the_check_gets_what_drop_ins_give_to_the_hub(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {
+        "systemctl": "LoadState=loaded\nPassEnvironment=LANG TZ\nBindReadOnlyPaths=/a:/b:rbind\n"
+        "EnvironmentFiles=/etc/hub (ignore_errors=yes)\nProtectHome=\n",
+        "LoadCredential": '{"type":"a(ss)","data":[["pin","/etc/pin"],["db","/etc/db"]]}\n',
+    }
+
+    def answer(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        said = answers.get(command[0]) or answers.get(command[-1], "")
+        return subprocess.CompletedProcess(command, 0, said, "")
+
+    monkeypatch.setattr(subprocess, "run", answer)
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    assert list(sandbox._as_the_hub(layout)) == [
+        "PassEnvironment=LANG TZ",
+        "BindReadOnlyPaths=/a:/b:rbind",
+        "EnvironmentFile=-/etc/hub",
+        "LoadCredential=pin:/etc/pin",
+        "LoadCredential=db:/etc/db",
+    ]
 
 
 # --- contradictions that take more than a fragment
