@@ -396,7 +396,8 @@ def services_that_contradict(settings: Settings) -> Iterator[Problem]:
     for service in services:
         name = service.get("name")
         if not name:
-            text = f"found a service without a name ({service!r}); expected {{'name': …}}"
+            fields = ", ".join(map(str, service))  # api_token has a value that is nobody's business
+            text = f"found a service without a name ({fields}); expected {{'name': …}}"
             yield from setting.error(text, service)
             continue
         what = f"service {name!r}"
@@ -544,7 +545,8 @@ def environment_that_is_no_text(settings: Settings) -> Iterator[Problem]:
     for item in setting.value.items() if isinstance(setting.value, dict) else ():
         name, value = item
         if not isinstance(value, str) and not callable(value):
-            yield from setting.error(f"{name}: expected text or a function, found {value!r}", item)
+            kind = type(value).__name__
+            yield from setting.error(f"{name}: expected text or a function, found {kind}", item)
 
 
 def guarantees_above_limits(settings: Settings) -> Iterator[Problem]:

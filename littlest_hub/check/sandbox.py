@@ -64,7 +64,12 @@ _PROPERTIES = {
     "OOMScoreAdjust": "1000",
     "UMask": "0077",
 }
-_FROM_HUB = ("LoadState", "Environment", "EnvironmentFiles", "ProtectHome")
+# systemd-run takes these as `systemctl show` gives them.
+_AS_SHOWN = ("Environment", "PassEnvironment", "ProtectHome", "BindReadOnlyPaths")
+_FROM_HUB = ("LoadState", "EnvironmentFiles", *_AS_SHOWN)
+# And these are not shown; the second is not known before systemd 250. Values that stand in the
+# unit itself (SetCredential=) are not among them: they would be arguments that everybody can see.
+_CREDENTIALS = ("LoadCredential", "LoadCredentialEncrypted")
 _ENVIRONMENT_FILE = re.compile(r"(.*) \(ignore_errors=(yes|no)\)")
 # A line of faulthandler's.
 _FRAME = re.compile(r'  File "(.*)", line (\d+) in ')
@@ -149,8 +154,20 @@ def _as_the_hub(layout: Layout) -> Iterator[str]:
         file = _ENVIRONMENT_FILE.fullmatch(value)
         if name == "EnvironmentFiles" and file:
             yield f"EnvironmentFile={'-' if file[2] == 'yes' else ''}{file[1]}"
-        elif name in ("Environment", "ProtectHome") and value:
+        elif name in _AS_SHOWN and value:
             yield line
+    yield from _credentials(layout.hub_service)
+
+
+def _credentials(unit: str) -> Iterator[str]:
+    """The files that systemd hands to a unit below $CREDENTIALS_DIRECTORY, as properties."""
+    escaped = re.sub(r"[^A-Za-z0-9]|^[0-9]", lambda found: f"_{ord(found[0]):02x}", unit)
+    where = ("org.freedesktop.systemd1", f"/org/freedesktop/systemd1/unit/{escaped}")
+    ask = ["busctl", "--json=short", "get-property", *where, "org.freedesktop.systemd1.Service"]
+    for name in _CREDENTIALS if shutil.which("busctl") else ():
+        answer = subprocess.run([*ask, name], capture_output=True, text=True).stdout
+        for credential, source in json.loads(answer or "{}").get("data", ()):
+            yield f"{name}={credential}:{source}"
 
 
 # --- a child

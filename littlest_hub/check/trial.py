@@ -17,7 +17,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -49,7 +49,12 @@ DATA_BYTES = 1 << 30
 _ROLES = {"authenticator_class": Authenticator, "spawner_class": Spawner, "proxy_class": Proxy}
 _TRAIT = re.compile(r"^The '\w+' trait of an? .*? instance,? (?:must be|expected|contains) ?", re.S)
 _DEPRECATED = re.compile(r"deprecat", re.IGNORECASE)
-_SECRET = re.compile(r"password|secret|token|key$", re.IGNORECASE)
+_SECRET = re.compile(
+    r"passw|passphrase|secret|token|credential|keys?$|^(db_url|environment|services|consumers)$",
+    re.IGNORECASE,
+)
+_USER_INFO = re.compile(r"(?<=://)\S*@|[\w.+-]+:(?!//)\S*@")
+"""Name and password in a URL, or in what was meant to be one."""
 # Not in this environment unless somebody has put it there.
 _PACKAGES = {
     "DockerSpawner": "dockerspawner",
@@ -104,6 +109,10 @@ def run(request: Mapping[str, Any], report: int) -> None:
     def say(**message: Any) -> None:
         os.write(report, f"{json.dumps(message)}\n".encode())
 
+    def tell(problem: Problem) -> None:
+        text = _USER_INFO.sub("…@", problem.message)
+        say(problem=asdict(replace(problem, message=text)))
+
     layout = Layout(Path(request["base"]))
     config = RecordingConfig()
     for section, values in defaults(layout, Surroundings.of_unit()).items():
@@ -116,7 +125,7 @@ def run(request: Mapping[str, Any], report: int) -> None:
         say(running=name)
         for problem in _failure(Path(name), config, report):
             failed = True
-            say(problem=asdict(problem))
+            tell(problem)
     say(running="")
     with contextlib.suppress(Exception):
         complete(config)
@@ -125,7 +134,7 @@ def run(request: Mapping[str, Any], report: int) -> None:
     for problem in sorted(problems):
         # What is wrong makes other things look odd that are not; first things first.
         if not (failed and problem.is_warning and not problem.line):
-            say(problem=asdict(problem))
+            tell(problem)
     say(done=True)
 
 
@@ -189,6 +198,11 @@ def _explanation(error: BaseException) -> str:
         reason = getattr(current, "reason", None)  # urllib's
         cause = reason if isinstance(reason, BaseException) else None
         current = cause or current.__cause__ or current.__context__
+    if any(map(_misses_credential, chain)):
+        return (
+            "; the check has what LoadCredential= gives the hub, and not what SetCredential= or"
+            " ImportCredential= does: put it into a file, and name that in LoadCredential="
+        )
     numbers = {each.errno for each in chain if isinstance(each, OSError)}
     if numbers & {errno.EROFS}:
         return (
@@ -220,6 +234,13 @@ def _explanation(error: BaseException) -> str:
     if isinstance(error, (ModuleNotFoundError, ImportError)):
         return "; the hub environment does not have it"
     return ""
+
+
+def _misses_credential(error: BaseException) -> bool:
+    if isinstance(error, FileNotFoundError):
+        directory = os.environ.get("CREDENTIALS_DIRECTORY", "/run/credentials")
+        return Path(str(error.filename)).is_relative_to(directory)
+    return isinstance(error, KeyError) and error.args == ("CREDENTIALS_DIRECTORY",)
 
 
 # --- judging
@@ -421,8 +442,19 @@ def _text(key: str, value: Any, error: BaseException) -> str:
     elif not isinstance(error, (TraitError, ValueError)):
         text = f"{type(error).__name__}: {text}"
     if _SECRET.search(key):
-        return text.replace(repr(value), "…").replace(str(value), "…")
+        return _without(text, value)
     return text if repr(value) in text or len(repr(value)) > 200 else f"{text} (found {value!r})"
+
+
+def _without(text: str, value: Any) -> str:
+    """A text about a value that is not for everybody, or has such things in it."""
+    text = text.replace(repr(value), "…")
+    if isinstance(value, (list, tuple, set, frozenset, dict)):
+        for inner in [*value, *value.values()] if isinstance(value, dict) else value:
+            text = _without(text, inner)
+    elif len(str(value)) > 3:  # anything shorter is in every other word
+        text = text.replace(str(value), "…")
+    return text
 
 
 def _class(name: str, role: type[Any], value: Any) -> type[Any]:

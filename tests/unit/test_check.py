@@ -1,5 +1,6 @@
 """What `littlest-hub check` says of fragments, without a hub."""
 
+import shutil
 import socket
 import ssl
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 # Not used here: the children that check fragments find JupyterHub imported already.
-from littlest_hub.check import Problem, check, examine, trial
+from littlest_hub.check import Problem, check, examine, sandbox, trial
 from littlest_hub.layout import Layout
 from tests.broken import BROKEN, Broken
 
@@ -170,6 +171,40 @@ def test_a_free_port_can_be_looked_for(layout: Layout) -> None:
     assert check(layout) == []
 
 
+@pytest.mark.parametrize(
+    "where", ["os.environ['CREDENTIALS_DIRECTORY'] + '/pin'", "'/run/credentials/hub.service/pin'"]
+)
+def test_a_credential_that_the_check_does_not_have_is_explained(layout: Layout, where: str) -> None:
+    file = write(layout, "10-a.py", f"import os\n\nopen({where})\n")
+    problem = only(check(layout))
+    assert (problem.file, problem.line) == (file, 3)
+    assert "name that in LoadCredential=" in problem.message
+
+
+def test_the_check_gets_what_drop_ins_give_to_the_hub(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {
+        "systemctl": "LoadState=loaded\nPassEnvironment=LANG TZ\nBindReadOnlyPaths=/a:/b:rbind\n"
+        "EnvironmentFiles=/etc/hub (ignore_errors=yes)\nProtectHome=\n",
+        "LoadCredential": '{"type":"a(ss)","data":[["pin","/etc/pin"],["db","/etc/db"]]}\n',
+    }
+
+    def answer(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        said = answers.get(command[0]) or answers.get(command[-1], "")
+        return subprocess.CompletedProcess(command, 0, said, "")
+
+    monkeypatch.setattr(subprocess, "run", answer)
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    assert list(sandbox._as_the_hub(layout)) == [
+        "PassEnvironment=LANG TZ",
+        "BindReadOnlyPaths=/a:/b:rbind",
+        "EnvironmentFile=-/etc/hub",
+        "LoadCredential=pin:/etc/pin",
+        "LoadCredential=db:/etc/db",
+    ]
+
+
 # --- contradictions that take more than a fragment
 
 
@@ -258,3 +293,26 @@ def test_secrets_do_not_get_into_messages(layout: Layout) -> None:
     write(layout, "10-a.py", "c.JupyterHub.authenticator_class = 'shared-password'\n"
           "c.SharedPasswordAuthenticator.user_password = 4711471147\n")  # fmt: skip
     assert "4711471147" not in only(check(layout)).message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "c.JupyterHub.db_url = 'postgresql://jh:hunter2@db/hub',",
+        "c.JupyterHub.db_url = 'jh:hunter2@db'",
+        "c.JupyterHub.db_url = ['hunter2']",
+        "c.CryptKeeper.keys = {'hunter2': 1}, 'hunter2'",
+        "c.Spawner.environment = ['PASSWORD', 'hunter2']",
+        "c.Spawner.environment = {'PIN': [47114711, 'hunter2']}",
+        "c.JupyterHub.services = [{'api_token': 'hunter2'}]",
+        "c.JupyterHub.services = {'name': 'x', 'api_token': 'hunter2'}",
+        "c.JupyterHub.bind_url = 'ftp://jh:hunter2/@x'",
+        "raise OSError('no answer from ldap://cn=jh:hunter2@ldap')",
+        "open('https://jh:hunter2@example.org/users')",
+    ],
+)
+def test_passwords_do_not_get_into_messages(layout: Layout, text: str) -> None:
+    file = write(layout, "10-a.py", f"\n{text}\n")
+    problems = check(layout)
+    assert {(p.file, p.line) for p in problems} == {(file, 2)}, problems
+    assert not any(s in str(p) for p in problems for s in ("hunter2", "47114711")), problems
