@@ -1011,7 +1011,11 @@ def report(findings: Sequence[Finding], *, everything: bool, colour: bool) -> st
             if finding.command:
                 lines.append(f"{'':11}$ {finding.command}")
     count = {each: sum(f.severity == each for f in findings) for each in _COLOURS}
-    total = "  ".join(f"{number} {each}" for each, number in count.items() if number)
+    total = "  ".join(
+        f"{number} {each}{'s' if each in (WARNING, PROBLEM) and number > 1 else ''}"
+        for each, number in count.items()
+        if number
+    )
     verdict = "All is well." if is_well(findings) else "There are problems."
     return "\n".join([*lines[1:], *([""] if lines else []), f"{verdict} {total}"])
 
