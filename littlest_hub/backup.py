@@ -87,16 +87,35 @@ def backup(layout: Layout, target: Path | None, *, secrets: bool, say: Say) -> W
     Raises:
         LittlestHubError: why there is no backup; nothing is left of it.
     """
-    with locked(layout):
-        return write_backup(layout, target, secrets=secrets, say=say)
+    with _standard_output(target) as out, locked(layout):
+        return write_backup(layout, target, secrets=secrets, say=say, out=out)
+
+
+@contextlib.contextmanager
+def _standard_output(target: Path | None) -> Iterator[IO[bytes] | None]:
+    """For "-": where the archive goes. What fragments print, which run here, goes to errors."""
+    if target != Path("-"):
+        yield None
+        return
+    sys.stdout.flush()
+    with open(os.dup(1), "wb") as out:
+        os.dup2(2, 1)
+        yield out
 
 
 def write_backup(
-    layout: Layout, target: Path | None, *, secrets: bool, say: Say, damaged: bool = False
+    layout: Layout,
+    target: Path | None,
+    *,
+    secrets: bool,
+    say: Say,
+    out: IO[bytes] | None = None,
+    damaged: bool = False,
 ) -> Written:
     """`backup` for whoever holds the lock.
 
     Args:
+        out: write there, and to no target.
         damaged: take a database that sqlite cannot read as the bytes that it is.
     """
     elsewhere = database_elsewhere(layout, say)
@@ -117,8 +136,8 @@ def write_backup(
         _collect(layout, contents, secrets=secrets)
         say(f"Writing {len(contents.members)} files")
         manifest = _manifest(layout, contents, revision, secrets=secrets)
-        if target == Path("-"):
-            with tarfile.open(fileobj=sys.stdout.buffer, mode="w|gz") as tar:
+        if out:
+            with tarfile.open(fileobj=out, mode="w|gz") as tar:
                 _fill(tar, contents, manifest)
             return Written(None, 0, manifest, elsewhere)
         file = _target(layout, target)

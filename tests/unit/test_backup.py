@@ -6,6 +6,8 @@ import io
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +82,24 @@ def test_secrets_are_in_a_backup_only_when_asked_for(layout: Layout) -> None:
         "state/jupyterhub_cookie_secret",
         "state/proxy/dynamic/tls.pem",
     }
+
+
+def test_what_a_fragment_prints_is_not_in_a_backup_on_standard_output(layout: Layout) -> None:
+    (layout.fragments / "20-loud.py").write_text(
+        "import os, sys\nprint('loud')\nos.system('echo louder')\nsys.stdout.flush()\n"
+    )
+    script = (
+        "import sys; from pathlib import Path; from littlest_hub import backup;"
+        "from littlest_hub.layout import Layout;"
+        "layout = Layout(Path(sys.argv[1])); print('before', file=sys.stderr);"
+        "backup.backup(layout, Path('-'), secrets=False, say=lambda _: None); print('after')"
+    )
+    command = [sys.executable, "-c", script, str(layout.base)]
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert {b"loud", b"louder", b"after"} <= set(done.stderr.split())
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
+        assert tar.getnames()[-1] == "manifest.json"
+    gzip.decompress(done.stdout)
 
 
 def test_a_backup_replaces_no_file(layout: Layout, tmp_path: Path) -> None:
