@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from littlest_hub import backup as backup_module
-from littlest_hub.backup import backup
+from littlest_hub.backup import backup, database_elsewhere, summary
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.restore import Step, _apply, restore, unpack
@@ -100,6 +100,32 @@ def test_what_a_fragment_prints_is_not_in_a_backup_on_standard_output(layout: La
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
         assert tar.getnames()[-1] == "manifest.json"
     gzip.decompress(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ['"postgresql://jh:" + os.environ["NOT_HERE"] + "@db/x"', '"postgresql://jh:p/w@99@db/x"'],
+)
+def test_a_database_elsewhere_is_not_taken_to_be_ours(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    fragment = layout.fragments / "20-db.py"
+    fragment.write_text(f"import os\nc.JupyterHub.db_url = {url}\n")
+    monkeypatch.setattr(backup_module, "database_elsewhere", database_elsewhere)
+    made = backup(layout, None, secrets=False, say=_say)
+    assert made.file is not None
+    assert "database/jupyterhub.sqlite" not in _names(made.file)
+    where = str(fragment) if "NOT_HERE" in url else "postgresql://jh:…@db/x"
+    assert where in made.elsewhere
+    assert "NOT IN IT: the database" in summary(layout, made, secrets=False)
+
+
+def test_a_fragment_that_fails_and_names_no_database_leaves_ours_in(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (layout.fragments / "20-x.py").write_text("# c.JupyterHub.db_url = ''\n1 / 0\n")
+    monkeypatch.setattr(backup_module, "database_elsewhere", database_elsewhere)
+    assert not backup(layout, None, secrets=False, say=_say).elsewhere
 
 
 def test_a_backup_replaces_no_file(layout: Layout, tmp_path: Path) -> None:
