@@ -551,8 +551,8 @@ def _apply(direction: str, steps: Sequence[Step]) -> None:
 def _tidy(layout: Layout, steps: Sequence[Step]) -> None:
     """Nothing is left of how it was done."""
     for step in steps:
-        step.old.unlink(missing_ok=True)
-        step.new.unlink(missing_ok=True)
+        _remove(step.old)
+        _remove(step.new)
     journal(layout).unlink(missing_ok=True)
     guard = _guard_file(layout)
     if guard.exists():
@@ -695,6 +695,13 @@ def known_servers(file: Path) -> set[str]:
         rows = read.execute("SELECT state FROM spawners WHERE server_id IS NOT NULL").fetchall()
     states = (json.loads(row[0]) for row in rows if row[0])
     return {f"{s['unit_name']}.service" for s in states if s and s.get("unit_name")}
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _exists(path: Path) -> bool:

@@ -160,6 +160,18 @@ def test_a_backup_is_restored_and_what_was_there_is_kept(layout: Layout) -> None
     assert _users(layout) == ["alice", "mallory"]
 
 
+def test_a_directory_that_was_a_file_then_is_replaced(layout: Layout) -> None:
+    made = backup(layout, None, secrets=False, say=_say)
+    assert made.file is not None
+    data = layout.state / "stack" / "data"
+    data.unlink()
+    data.mkdir()
+    (data / "inner").write_text("later")
+    restore(layout, made.file, say=_say, confirm=lambda: True)
+    assert data.read_text() == "x"
+    assert not list(data.parent.glob(".*"))
+
+
 def test_nothing_changes_without_consent(layout: Layout) -> None:
     made = backup(layout, None, secrets=False, say=_say)
     assert made.file is not None
