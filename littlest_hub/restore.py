@@ -62,7 +62,7 @@ _DROP_IN = re.compile(
 
 
 class Step(NamedTuple):
-    """One file to be replaced, made, or removed (`has_new` false)."""
+    """One file to be replaced, made, removed (`has_new` false), or absent as it is (neither)."""
 
     target: str
     has_new: bool
@@ -463,6 +463,8 @@ def _switch(layout: Layout, plan: Plan, say: Say) -> Path:
                 say("Stopping the hub; requests wait, user servers go on")
                 _systemctl("stop", layout.hub_service)
             kept = _keep(layout, say)
+            # What is there now, when nobody writes any more.
+            steps = [step._replace(had_old=_exists(Path(step.target))) for step in steps]
             _decide(layout, "forward", steps)
             _apply("forward", steps)
             _decide(layout, "done", steps)
@@ -532,7 +534,8 @@ def _decide(layout: Layout, direction: str, steps: Sequence[Step]) -> None:
 
 def _apply(direction: str, steps: Sequence[Step]) -> None:
     """Renames, each of which may have happened already; for "prepare" and "done" none."""
-    for step in steps:
+    # Back: what belongs to the new database goes before the old one returns.
+    for step in reversed(steps) if direction == "back" else steps:
         target = Path(step.target)
         if direction == "forward":
             is_pending = step.new.exists() if step.has_new else _exists(target)
@@ -544,6 +547,8 @@ def _apply(direction: str, steps: Sequence[Step]) -> None:
             is_done = step.has_new and not step.new.exists() and _exists(target)
             if is_done and (_exists(step.old) or not step.had_old):
                 target.rename(step.new)
+            if not step.has_new and not step.had_old:
+                _remove(target)
             if _exists(step.old):
                 step.old.rename(target)
 

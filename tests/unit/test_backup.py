@@ -361,3 +361,30 @@ def test_a_failed_switch_is_undone(layout: Layout, monkeypatch: pytest.MonkeyPat
     assert (layout.fragments / "90-new.py").exists()
     assert _users(layout) == ["alice"]
     assert not [p for p in layout.base.rglob(".*") if p.is_file()]
+
+
+@pytest.mark.parametrize("had_journal", [True, False])
+def test_what_the_new_database_left_goes_before_the_old_one_returns(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, had_journal: bool
+) -> None:
+    made = backup(layout, None, secrets=False, say=_say)
+    assert made.file is not None
+    beside = layout.database.with_name(f"{layout.database.name}-wal")
+    calls = []
+
+    def systemctl(*arguments: str, check: bool = True) -> str:
+        calls.append(arguments[0])
+        if arguments[0] == "start" and calls.count("start") == 1:
+            beside.write_text("of the new one")
+            raise LittlestHubError("does not start")
+        return ""
+
+    monkeypatch.setattr("littlest_hub.restore.serves", lambda _: True)
+    monkeypatch.setattr("littlest_hub.restore._guard", lambda _: None)
+    monkeypatch.setattr("littlest_hub.restore._systemctl", systemctl)
+    monkeypatch.setattr("littlest_hub.restore._keep", lambda *_: beside)
+    if had_journal:
+        beside.write_text("of the old one")
+    with pytest.raises(LittlestHubError, match="Everything is as it was"):
+        restore(layout, made.file, say=_say, confirm=lambda: True)
+    assert (beside.read_text() == "of the old one") if had_journal else not beside.exists()
