@@ -88,7 +88,11 @@ def backup(layout: Layout, target: Path | None, *, secrets: bool, say: Say) -> W
     Raises:
         LittlestHubError: why there is no backup; nothing is left of it.
     """
+    from littlest_hub.restore import complete
+
     with _standard_output(target) as out, locked(layout):
+        # No half of a restore that was killed.
+        complete(layout)
         return write_backup(layout, target, secrets=secrets, say=say, out=out)
 
 

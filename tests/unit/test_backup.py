@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from littlest_hub import backup as backup_module
-from littlest_hub.backup import backup, database_elsewhere, summary
+from littlest_hub.backup import backup, database_elsewhere, journal, locked, summary
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.restore import Step, _apply, restore, unpack
+from littlest_hub.restore import Step, _apply, _decide, finish, restore, unpack
 
 
 @pytest.fixture
@@ -388,3 +388,53 @@ def test_what_the_new_database_left_goes_before_the_old_one_returns(
     with pytest.raises(LittlestHubError, match="Everything is as it was"):
         restore(layout, made.file, say=_say, confirm=lambda: True)
     assert (beside.read_text() == "of the old one") if had_journal else not beside.exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"direction": "forward"}', "\0" * 99])
+def test_a_damaged_journal_fails_no_start_unless_something_was_replaced(
+    layout: Layout, text: str
+) -> None:
+    fragment = layout.fragments / "10-users.py"
+    laid_out = fragment.with_name(".10-users.py.restored")
+    laid_out.write_text("# new\n")
+    journal(layout).write_text(text)
+    finish(layout)
+    assert not journal(layout).exists()
+    assert not laid_out.exists()
+    assert fragment.exists()
+
+    replaced = fragment.rename(fragment.with_name(".10-users.py.replaced"))
+    journal(layout).write_text(text)
+    for attempt in (finish, lambda of: backup(of, None, secrets=False, say=_say)):
+        with pytest.raises(LittlestHubError, match="Move all of these back") as raised:
+            attempt(layout)
+        assert str(replaced) in str(raised.value)
+    assert replaced.exists()
+
+
+def _killed(layout: Layout, direction: str) -> Path:
+    fragment = layout.fragments / "10-users.py"
+    step = Step(str(fragment), True, True)
+    step.new.write_text("# new\n")
+    _decide(layout, direction, [step])
+    return fragment
+
+
+def test_a_backup_completes_a_restore_that_was_killed(layout: Layout) -> None:
+    fragment = _killed(layout, "forward")
+    backup(layout, None, secrets=False, say=_say)
+    assert fragment.read_text() == "# new\n"
+    assert not journal(layout).exists()
+
+
+@pytest.mark.parametrize("direction", ["prepare", "forward", "done"])
+def test_a_backup_keeps_no_start_from_completing_a_restore(layout: Layout, direction: str) -> None:
+    fragment = _killed(layout, direction)
+    with locked(layout):
+        finish(layout)
+        # Who holds the lock may be a restore that goes on; that tidies for itself.
+        assert journal(layout).exists()
+    assert (fragment.read_text() == "# new\n") == (direction == "forward")
+    finish(layout)
+    assert not journal(layout).exists()
+    assert not [p for p in layout.fragments.iterdir() if p.name.startswith(".")]
