@@ -248,8 +248,14 @@ def _secret_values(node: ast.AST, names: set[str]) -> Iterator[ast.AST]:
         for key, value in zip(node.keys, node.values, strict=True):
             if key is not None and _is_secret(key, names):
                 yield value
-    elif isinstance(node, ast.JoinedStr | ast.BinOp):
-        yield from _in_address(_parts(node))
+    elif isinstance(node, ast.JoinedStr):
+        inside = list(_in_address(node.values))
+        if any(isinstance(each, ast.Constant) for each in inside):
+            # Its own text has no quotes to be replaced in: the whole, and what variables hold.
+            inside = [node, *(each for each in inside if isinstance(each, ast.Name))]
+        yield from inside
+    elif isinstance(node, ast.BinOp):
+        yield from _in_address(_summands(node))
     elif isinstance(node, ast.Call):
         yield from _secret_arguments(node)
     elif isinstance(node, ast.Tuple | ast.List):
@@ -271,25 +277,29 @@ def _secret_values(node: ast.AST, names: set[str]) -> Iterator[ast.AST]:
             yield from (r.value for r in ast.walk(node) if isinstance(r, ast.Return) and r.value)
 
 
-def _parts(node: ast.expr) -> list[ast.expr]:
-    """What a string is put together from."""
-    if isinstance(node, ast.JoinedStr):
-        return node.values
+def _summands(node: ast.expr) -> list[ast.expr]:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return [*_parts(node.left), *_parts(node.right)]
+        return [*_summands(node.left), *_summands(node.right)]
     return [node]
+
+
+def _text_of(node: ast.expr) -> str:
+    """What stands in a string, as far as it does."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(_text_of, node.values))
+    return str(node.value) if isinstance(node, ast.Constant) else ""
 
 
 def _in_address(parts: list[ast.expr]) -> Iterator[ast.AST]:
     """f"postgresql://{user}:{this}@{host}/x", or the same with "+"."""
-    texts = [p.value if isinstance(p, ast.Constant) else None for p in parts]
+    texts = [_text_of(part) for part in parts]
     before = ""
     for index, (part, text) in enumerate(zip(parts, texts, strict=True)):
-        has_at = any("@" in str(later) for later in texts[index + 1 :] if later)
-        is_inside = ":" in before.rpartition("://")[2] and "://" in before and "@" not in before
-        if is_inside and has_at and "@" not in str(text or ""):
+        _, begun, user = before.rpartition("://")
+        is_inside = begun and ":" in user and "@" not in user
+        if is_inside and "@" not in text and any("@" in later for later in texts[index + 1 :]):
             yield part.value if isinstance(part, ast.FormattedValue) else part
-        before += str(text or "")
+        before += text
 
 
 def _secret_arguments(node: ast.Call) -> Iterator[ast.AST]:

@@ -122,6 +122,8 @@ def test_no_secret_of_a_fragment_is_left_and_every_line_stays_where_it_was() -> 
         f'c.Spawner.environment = {{"OPENAI_KEY": "{S}", "STORAGE_KEY": "{S}/+x", "A": "kept-db"}}',
         f'user, host = "kept-u", "kept-h"\nx = f"postgresql://{{user}}:{S}@kept-db/{{host}}"',
         f"# mysql -u hub -p{S} kept-db",
+        f'a = "{S}"\nx = f"postgresql://jh:{{a}}{S}{{b}}@db/x"',
+        f'x = f"postgresql://{{user}}:" + f"{{w}}{S}" + "@kept-db/x"',
     ],
 )
 def test_a_password_of_a_database_and_a_key_are_secrets(source: str) -> None:
