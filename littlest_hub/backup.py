@@ -38,6 +38,7 @@ DROP_INS = "drop-ins"
 UNFINISHED = "unfinished-restore.conf"
 """A drop-in of ours that is there while a restore is under way."""
 
+_DB_URL = re.compile(r"^[^#\n]*JupyterHub\.db_url\b", re.M)
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _SECRET_NAME = re.compile(r"\.key$|^acme.*\.json$|secret|passw|token|credential|\.env$", re.I)
 
@@ -87,16 +88,39 @@ def backup(layout: Layout, target: Path | None, *, secrets: bool, say: Say) -> W
     Raises:
         LittlestHubError: why there is no backup; nothing is left of it.
     """
-    with locked(layout):
-        return write_backup(layout, target, secrets=secrets, say=say)
+    from littlest_hub.restore import complete
+
+    with _standard_output(target) as out, locked(layout):
+        # No half of a restore that was killed.
+        complete(layout)
+        return write_backup(layout, target, secrets=secrets, say=say, out=out)
+
+
+@contextlib.contextmanager
+def _standard_output(target: Path | None) -> Iterator[IO[bytes] | None]:
+    """For "-": where the archive goes. What fragments print, which run here, goes to errors."""
+    if target != Path("-"):
+        yield None
+        return
+    sys.stdout.flush()
+    with open(os.dup(1), "wb") as out:
+        os.dup2(2, 1)
+        yield out
 
 
 def write_backup(
-    layout: Layout, target: Path | None, *, secrets: bool, say: Say, damaged: bool = False
+    layout: Layout,
+    target: Path | None,
+    *,
+    secrets: bool,
+    say: Say,
+    out: IO[bytes] | None = None,
+    damaged: bool = False,
 ) -> Written:
     """`backup` for whoever holds the lock.
 
     Args:
+        out: write there, and to no target.
         damaged: take a database that sqlite cannot read as the bytes that it is.
     """
     elsewhere = database_elsewhere(layout, say)
@@ -117,8 +141,8 @@ def write_backup(
         _collect(layout, contents, secrets=secrets)
         say(f"Writing {len(contents.members)} files")
         manifest = _manifest(layout, contents, revision, secrets=secrets)
-        if target == Path("-"):
-            with tarfile.open(fileobj=sys.stdout.buffer, mode="w|gz") as tar:
+        if out:
+            with tarfile.open(fileobj=out, mode="w|gz") as tar:
                 _fill(tar, contents, manifest)
             return Written(None, 0, manifest, elsewhere)
         file = _target(layout, target)
@@ -254,11 +278,16 @@ def database_elsewhere(layout: Layout, say: Say) -> str:
     try:
         url = str(load(layout, Surroundings.of_unit()).JupyterHub.db_url)
     except LittlestHubError as error:
+        # What it takes from the unit's environment is not here.
+        for fragment in layout.fragment_files():
+            if _DB_URL.search(fragment.read_text(errors="replace")):
+                say(f"A fragment cannot be run here.\n{error.message}")
+                return f"the address that {fragment} gives"
         say(f"A fragment cannot be run; taking the database to be ours.\n{error.message}")
         return ""
     if url in (f"sqlite:///{layout.database}", "sqlite:///jupyterhub.sqlite"):
         return ""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:…@", url)
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:…@", url)
 
 
 # --- the file

@@ -62,7 +62,7 @@ _DROP_IN = re.compile(
 
 
 class Step(NamedTuple):
-    """One file to be replaced, made, or removed (`has_new` false)."""
+    """One file to be replaced, made, removed (`has_new` false), or absent as it is (neither)."""
 
     target: str
     has_new: bool
@@ -140,8 +140,7 @@ def restore(layout: Layout, file: Path, *, say: Say, confirm: Callable[[], bool]
         LittlestHubError: why not; everything is as it was.
     """
     with locked(layout), alone(layout), refuse_foreground_hub(layout) or contextlib.nullcontext():
-        with _switching(layout):
-            _complete(layout)
+        complete(layout)
         with tempfile.TemporaryDirectory(prefix=".restore-", dir=layout.state) as scratch:
             staging = Path(scratch)
             say(f"Verifying {file}")
@@ -164,9 +163,23 @@ def finish(layout: Layout) -> None:
     """
     if not layout.state.is_dir():
         return
-    # A live restore that let go of the switch holds the lock, and wants to see its hub start.
-    with _switching(layout), contextlib.suppress(LittlestHubError), locked(layout):
-        _complete(layout)
+    with _switching(layout):
+        # Whoever decided holds the switch until it is done; so that one is gone.
+        steps = _complete(layout)
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locked(layout))
+            except LittlestHubError:
+                # A live restore that wants to see its hub start, and tidies itself; or a backup.
+                return
+            _tidy(layout, steps)
+
+
+def complete(layout: Layout) -> None:
+    """`finish` for whoever holds the lock."""
+    with _switching(layout):
+        if journal(layout).exists():
+            _tidy(layout, _complete(layout))
 
 
 # --- reading a backup that anybody may have made
@@ -463,6 +476,8 @@ def _switch(layout: Layout, plan: Plan, say: Say) -> Path:
                 say("Stopping the hub; requests wait, user servers go on")
                 _systemctl("stop", layout.hub_service)
             kept = _keep(layout, say)
+            # What is there now, when nobody writes any more.
+            steps = [step._replace(had_old=_exists(Path(step.target))) for step in steps]
             _decide(layout, "forward", steps)
             _apply("forward", steps)
             _decide(layout, "done", steps)
@@ -532,7 +547,8 @@ def _decide(layout: Layout, direction: str, steps: Sequence[Step]) -> None:
 
 def _apply(direction: str, steps: Sequence[Step]) -> None:
     """Renames, each of which may have happened already; for "prepare" and "done" none."""
-    for step in steps:
+    # Back: what belongs to the new database goes before the old one returns.
+    for step in reversed(steps) if direction == "back" else steps:
         target = Path(step.target)
         if direction == "forward":
             is_pending = step.new.exists() if step.has_new else _exists(target)
@@ -544,6 +560,8 @@ def _apply(direction: str, steps: Sequence[Step]) -> None:
             is_done = step.has_new and not step.new.exists() and _exists(target)
             if is_done and (_exists(step.old) or not step.had_old):
                 target.rename(step.new)
+            if not step.has_new and not step.had_old:
+                _remove(target)
             if _exists(step.old):
                 step.old.rename(target)
 
@@ -551,8 +569,8 @@ def _apply(direction: str, steps: Sequence[Step]) -> None:
 def _tidy(layout: Layout, steps: Sequence[Step]) -> None:
     """Nothing is left of how it was done."""
     for step in steps:
-        step.old.unlink(missing_ok=True)
-        step.new.unlink(missing_ok=True)
+        _remove(step.old)
+        _remove(step.new)
     journal(layout).unlink(missing_ok=True)
     guard = _guard_file(layout)
     if guard.exists():
@@ -575,16 +593,42 @@ def _undo(layout: Layout, steps: Sequence[Step], is_served: bool) -> None:
     _tidy(layout, steps)
 
 
-def _complete(layout: Layout) -> None:
-    """What a process that is gone has decided or left behind."""
-    if not journal(layout).exists():
-        return
-    decided = json.loads(journal(layout).read_text())
-    steps = [Step(*step) for step in decided["steps"]]
-    _apply(decided["direction"], steps)
-    # From here on a database's -journal is the new hub's.
-    _decide(layout, "done", steps)
-    _tidy(layout, steps)
+def _complete(layout: Layout) -> list[Step]:
+    """The renames that a process that is gone has decided; returns what there is to tidy.
+
+    Raises:
+        LittlestHubError: nobody can tell what it has decided.
+    """
+    file = journal(layout)
+    if not file.exists():
+        return []
+    try:
+        decided = json.loads(file.read_bytes())
+        direction, steps = decided["direction"], [Step(*step) for step in decided["steps"]]
+    except (ValueError, KeyError, TypeError) as error:
+        return _undecided(layout, error)
+    if direction in ("forward", "back"):
+        _apply(direction, steps)
+        # From here on a database's -journal is the new hub's.
+        _decide(layout, "done", steps)
+    return steps
+
+
+def _undecided(layout: Layout, error: Exception) -> list[Step]:
+    """What to tidy when the journal is damaged: all that is laid out, if nothing was replaced."""
+    directories = (layout.fragments, layout.state, *drop_in_directories(layout))
+    hidden = [path for directory in directories for path in sorted(directory.rglob(".*"))]
+    replaced = [path for path in hidden if path.name.endswith(".replaced")]
+    if replaced:
+        raise LittlestHubError(
+            f"{journal(layout)} is damaged ({error}), and a restore was killed:"
+            " each .NAME.replaced is what was in the place of NAME:\n"
+            + "\n".join(f"  {path}" for path in replaced),
+            "Move all of these back to NAME, or remove all of them if every NAME is the restored"
+            f" one; then: rm {journal(layout)}",
+        )
+    new = (path for path in hidden if path.name.endswith(".restored"))
+    return [Step(str(p.with_name(p.name[1:].removesuffix(".restored"))), True, True) for p in new]
 
 
 @contextlib.contextmanager
@@ -695,6 +739,13 @@ def known_servers(file: Path) -> set[str]:
         rows = read.execute("SELECT state FROM spawners WHERE server_id IS NOT NULL").fetchall()
     states = (json.loads(row[0]) for row in rows if row[0])
     return {f"{s['unit_name']}.service" for s in states if s and s.get("unit_name")}
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _exists(path: Path) -> bool:

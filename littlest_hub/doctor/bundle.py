@@ -30,12 +30,14 @@ _SHORTEST = 6
 _WORD = (
     r"(?:pass(?!ed|ing|es|ive|enger)|pwd|secret|token|credential|api_?-?key|private_?-?key"
     r"|access_?-?key|crypt_?-?key|signing_?-?key|encryption_?-?key|\bauth\b|authorization|cookie"
-    r"|salt\b|hmac|hashed|bearer|jwt|session_?id|otp|\bpin\b|jupyterhub_)"
+    r"|salt\b|hmac|hashed|bearer|jwt|session_?id|otp|\bpin\b|jupyterhub_"
+    r"|(?:\b|_)pw\b|(?:\b|_)keys?\b|\bconsumers\b)"
 )
 # The name of something that is no secret itself.
 _HARMLESS = re.compile(
     r"(?:_file|_path|_dir|_class|_expiry|_expires\w*|_timeout|_scopes?|_max_age\w*|_len(?:gth)?"
-    r"|_type|_header|_enabled|_endpoint|_interval|_url|_uri|_age_days|_options)$",
+    r"|_type|_header|_enabled|_endpoint|_interval|_url|_uri|_age_days|_options"
+    r"|(?:username|user|groups?|ssl|public|primary|sort)_keys?)$",
     re.I,
 )
 _SMELLS = re.compile(_WORD, re.I)
@@ -43,7 +45,9 @@ _SMELLS = re.compile(_WORD, re.I)
 # name = value, name: value, --name value; the value quoted or up to the next blank.
 _ASSIGNED = re.compile(
     rf"""(?P<name>["']?(?:--?)?[\w.-]*{_WORD}[\w.-]*["']?\]?)(?P<is>\s*(?:=|:|=>)\s*)"""
-    r"""(?P<value>[bru]{0,2}"(?:[^"\\]|\\.)*"?|[bru]{0,2}'(?:[^'\\]|\\.)*'?|[^\s,;&"'<>]+)""",
+    r"""(?P<value>[bru]{0,2}"(?:[^"\\]|\\.)*"?|[bru]{0,2}'(?:[^'\\]|\\.)*'?"""
+    # Up to a blank, or to the quote around it all.
+    r"""|(?:(?!["'](?:[\s,;:)\]}]|$))\S)+)""",
     re.I,
 )
 _OPTION = re.compile(rf"(?P<name>--[\w-]*{_WORD}[\w-]*)(?P<is>\s+)(?P<value>[^\s\"']+)", re.I)
@@ -51,6 +55,9 @@ _SAID = re.compile(
     r"(?P<name>\b(?:password|passwort|passphrase|secret|token|api key)(?: is| was))"
     r"(?P<is>\s*[:=]?\s*)(?P<value>\S+)",
     re.I,
+)
+_FLAG = re.compile(
+    r"(?P<name>\b(?:mysql|mariadb)[\w-]*\s(?:[^\n|;]*?\s)?-p)(?P<is>)(?P<value>[^\s\"']+)"
 )
 # Whole rest of the line: headers, and settings of units with several words.
 _LINE = re.compile(
@@ -66,7 +73,9 @@ _ENVIRONMENT = re.compile(
 # What is a secret whatever it is called.
 _SHAPES = (
     re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*KEY-----|\Z)", re.S),
-    re.compile(r"(?<=://)[^\s/@:\"']*:[^\s/@\"']+(?=@)"),
+    # A password may have a slash; a host with its port is followed by one, and a user by "@".
+    re.compile(r"(?<=://)(?!(?:localhost|[\w-]+(?:\.[\w-]+)+|\[[\da-f:]+\]):\d{1,5}/)"
+               r"[^\s/@:\"']*:[^\s\"']+(?=@)"),
     re.compile(r"(?<=[?&])(?:\w*(?:token|code|state|key|secret|sig|password))=[^\s&\"']+", re.I),
     re.compile(r"(?<=[Bb]earer )[\w.~+/=-]{6,}|(?<=[Bb]asic )[\w.~+/=-]{8,}"),
     re.compile(r"(?<=\b[Tt]oken )(?=\S*[\d_])[\w.~+/=-]{12,}"),
@@ -113,7 +122,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Any text."""
-        for pattern in (_LINE, _ENVIRONMENT, _ASSIGNED, _OPTION, _SAID):
+        for pattern in (_LINE, _ENVIRONMENT, _ASSIGNED, _OPTION, _FLAG, _SAID):
             text = pattern.sub(_without_value, text)
         return self.shapes(text)
 
@@ -232,12 +241,21 @@ def _secret_values(node: ast.AST, names: set[str]) -> Iterator[ast.AST]:
         if node.value is not None and _is_secret(node.target, names):
             yield node.value
     elif isinstance(node, ast.keyword):
-        if node.arg and _smells(node.arg):
+        # sorted(..., key=lambda ...) is none.
+        if node.arg and _smells(node.arg) and not isinstance(node.value, ast.Lambda):
             yield node.value
     elif isinstance(node, ast.Dict):
         for key, value in zip(node.keys, node.values, strict=True):
             if key is not None and _is_secret(key, names):
                 yield value
+    elif isinstance(node, ast.JoinedStr):
+        inside = list(_in_address(node.values))
+        if any(isinstance(each, ast.Constant) for each in inside):
+            # Its own text has no quotes to be replaced in: the whole, and what variables hold.
+            inside = [node, *(each for each in inside if isinstance(each, ast.Name))]
+        yield from inside
+    elif isinstance(node, ast.BinOp):
+        yield from _in_address(_summands(node))
     elif isinstance(node, ast.Call):
         yield from _secret_arguments(node)
     elif isinstance(node, ast.Tuple | ast.List):
@@ -257,6 +275,31 @@ def _secret_values(node: ast.AST, names: set[str]) -> Iterator[ast.AST]:
         yield from (d for argument, d in pairs if d is not None and _smells(argument.arg))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _smells(node.name):
             yield from (r.value for r in ast.walk(node) if isinstance(r, ast.Return) and r.value)
+
+
+def _summands(node: ast.expr) -> list[ast.expr]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return [*_summands(node.left), *_summands(node.right)]
+    return [node]
+
+
+def _text_of(node: ast.expr) -> str:
+    """What stands in a string, as far as it does."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(_text_of, node.values))
+    return str(node.value) if isinstance(node, ast.Constant) else ""
+
+
+def _in_address(parts: list[ast.expr]) -> Iterator[ast.AST]:
+    """f"postgresql://{user}:{this}@{host}/x", or the same with "+"."""
+    texts = [_text_of(part) for part in parts]
+    before = ""
+    for index, (part, text) in enumerate(zip(parts, texts, strict=True)):
+        _, begun, user = before.rpartition("://")
+        is_inside = begun and ":" in user and "@" not in user
+        if is_inside and "@" not in text and any("@" in later for later in texts[index + 1 :]):
+            yield part.value if isinstance(part, ast.FormattedValue) else part
+        before += text
 
 
 def _secret_arguments(node: ast.Call) -> Iterator[ast.AST]:

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from littlest_hub import backup as backup_module
-from littlest_hub.backup import backup
+from littlest_hub.backup import backup, database_elsewhere, journal, locked, summary
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.restore import Step, _apply, restore, unpack
+from littlest_hub.restore import Step, _apply, _decide, finish, restore, unpack
 
 
 @pytest.fixture
@@ -82,6 +84,50 @@ def test_secrets_are_in_a_backup_only_when_asked_for(layout: Layout) -> None:
     }
 
 
+def test_what_a_fragment_prints_is_not_in_a_backup_on_standard_output(layout: Layout) -> None:
+    (layout.fragments / "20-loud.py").write_text(
+        "import os, sys\nprint('loud')\nos.system('echo louder')\nsys.stdout.flush()\n"
+    )
+    script = (
+        "import sys; from pathlib import Path; from littlest_hub import backup;"
+        "from littlest_hub.layout import Layout;"
+        "layout = Layout(Path(sys.argv[1])); print('before', file=sys.stderr);"
+        "backup.backup(layout, Path('-'), secrets=False, say=lambda _: None); print('after')"
+    )
+    command = [sys.executable, "-c", script, str(layout.base)]
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert {b"loud", b"louder", b"after"} <= set(done.stderr.split())
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
+        assert tar.getnames()[-1] == "manifest.json"
+    gzip.decompress(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ['"postgresql://jh:" + os.environ["NOT_HERE"] + "@db/x"', '"postgresql://jh:p/w@99@db/x"'],
+)
+def test_a_database_elsewhere_is_not_taken_to_be_ours(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    fragment = layout.fragments / "20-db.py"
+    fragment.write_text(f"import os\nc.JupyterHub.db_url = {url}\n")
+    monkeypatch.setattr(backup_module, "database_elsewhere", database_elsewhere)
+    made = backup(layout, None, secrets=False, say=_say)
+    assert made.file is not None
+    assert "database/jupyterhub.sqlite" not in _names(made.file)
+    where = str(fragment) if "NOT_HERE" in url else "postgresql://jh:…@db/x"
+    assert where in made.elsewhere
+    assert "NOT IN IT: the database" in summary(layout, made, secrets=False)
+
+
+def test_a_fragment_that_fails_and_names_no_database_leaves_ours_in(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (layout.fragments / "20-x.py").write_text("# c.JupyterHub.db_url = ''\n1 / 0\n")
+    monkeypatch.setattr(backup_module, "database_elsewhere", database_elsewhere)
+    assert not backup(layout, None, secrets=False, say=_say).elsewhere
+
+
 def test_a_backup_replaces_no_file(layout: Layout, tmp_path: Path) -> None:
     file = tmp_path / "mine"
     file.write_text("mine")
@@ -112,6 +158,18 @@ def test_a_backup_is_restored_and_what_was_there_is_kept(layout: Layout) -> None
     (kept,) = (layout.state / "backups").glob("before-restore-*")
     restore(layout, kept, say=_say, confirm=lambda: True)
     assert _users(layout) == ["alice", "mallory"]
+
+
+def test_a_directory_that_was_a_file_then_is_replaced(layout: Layout) -> None:
+    made = backup(layout, None, secrets=False, say=_say)
+    assert made.file is not None
+    data = layout.state / "stack" / "data"
+    data.unlink()
+    data.mkdir()
+    (data / "inner").write_text("later")
+    restore(layout, made.file, say=_say, confirm=lambda: True)
+    assert data.read_text() == "x"
+    assert not list(data.parent.glob(".*"))
 
 
 def test_nothing_changes_without_consent(layout: Layout) -> None:
@@ -303,3 +361,80 @@ def test_a_failed_switch_is_undone(layout: Layout, monkeypatch: pytest.MonkeyPat
     assert (layout.fragments / "90-new.py").exists()
     assert _users(layout) == ["alice"]
     assert not [p for p in layout.base.rglob(".*") if p.is_file()]
+
+
+@pytest.mark.parametrize("had_journal", [True, False])
+def test_what_the_new_database_left_goes_before_the_old_one_returns(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, had_journal: bool
+) -> None:
+    made = backup(layout, None, secrets=False, say=_say)
+    assert made.file is not None
+    beside = layout.database.with_name(f"{layout.database.name}-wal")
+    calls = []
+
+    def systemctl(*arguments: str, check: bool = True) -> str:
+        calls.append(arguments[0])
+        if arguments[0] == "start" and calls.count("start") == 1:
+            beside.write_text("of the new one")
+            raise LittlestHubError("does not start")
+        return ""
+
+    monkeypatch.setattr("littlest_hub.restore.serves", lambda _: True)
+    monkeypatch.setattr("littlest_hub.restore._guard", lambda _: None)
+    monkeypatch.setattr("littlest_hub.restore._systemctl", systemctl)
+    monkeypatch.setattr("littlest_hub.restore._keep", lambda *_: beside)
+    if had_journal:
+        beside.write_text("of the old one")
+    with pytest.raises(LittlestHubError, match="Everything is as it was"):
+        restore(layout, made.file, say=_say, confirm=lambda: True)
+    assert (beside.read_text() == "of the old one") if had_journal else not beside.exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"direction": "forward"}', "\0" * 99])
+def test_a_damaged_journal_fails_no_start_unless_something_was_replaced(
+    layout: Layout, text: str
+) -> None:
+    fragment = layout.fragments / "10-users.py"
+    laid_out = fragment.with_name(".10-users.py.restored")
+    laid_out.write_text("# new\n")
+    journal(layout).write_text(text)
+    finish(layout)
+    assert not journal(layout).exists()
+    assert not laid_out.exists()
+    assert fragment.exists()
+
+    replaced = fragment.rename(fragment.with_name(".10-users.py.replaced"))
+    journal(layout).write_text(text)
+    for attempt in (finish, lambda of: backup(of, None, secrets=False, say=_say)):
+        with pytest.raises(LittlestHubError, match="Move all of these back") as raised:
+            attempt(layout)
+        assert str(replaced) in str(raised.value)
+    assert replaced.exists()
+
+
+def _killed(layout: Layout, direction: str) -> Path:
+    fragment = layout.fragments / "10-users.py"
+    step = Step(str(fragment), True, True)
+    step.new.write_text("# new\n")
+    _decide(layout, direction, [step])
+    return fragment
+
+
+def test_a_backup_completes_a_restore_that_was_killed(layout: Layout) -> None:
+    fragment = _killed(layout, "forward")
+    backup(layout, None, secrets=False, say=_say)
+    assert fragment.read_text() == "# new\n"
+    assert not journal(layout).exists()
+
+
+@pytest.mark.parametrize("direction", ["prepare", "forward", "done"])
+def test_a_backup_keeps_no_start_from_completing_a_restore(layout: Layout, direction: str) -> None:
+    fragment = _killed(layout, direction)
+    with locked(layout):
+        finish(layout)
+        # Who holds the lock may be a restore that goes on; that tidies for itself.
+        assert journal(layout).exists()
+    assert (fragment.read_text() == "# new\n") == (direction == "forward")
+    finish(layout)
+    assert not journal(layout).exists()
+    assert not [p for p in layout.fragments.iterdir() if p.name.startswith(".")]

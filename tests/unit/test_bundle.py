@@ -78,6 +78,13 @@ Environment=KEPT=kept-env
 Environment="OAUTH_CLIENT_SECRET={S} with blanks {S}-unit"
 Environment=JUPYTERHUB_CRYPT_KEY={S}-crypt
 Environment=A=b DB_PASSWORD={S}-three
+DB_PASSWORD=abc;def{S}
+DB_PASSWORD=abc,d&e<f>{S}"{S}
+STORAGE_KEY=ab/cd+{S}/ef==
+postgresql://jh:p/w99{S}@kept-db
+postgresql://jh:p@w99{S}@kept-db
+mysql -p{S} -h kept-mysql
+mysqldump -u hub -p{S} hub
 users = [ "hub:{{SHA}}{S}KaqZIgAy5nfB7M9PgPvRFsIFEsc=",]
 shadow alice:$6$salt${S}cryptedcryptedcrypted
 digest 0123456789abcdef0123456789abcdef01234567
@@ -100,6 +107,46 @@ def test_no_secret_of_a_fragment_is_left_and_every_line_stays_where_it_was() -> 
         for word in before.replace('"', " ").replace("'", " ").replace("=", " ").split():
             if word.startswith("kept") and S not in word and "\\" not in word:
                 assert word.strip(",;)]") in after, (line, word, after)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f'pw = "{S}-pw"\nc.JupyterHub.db_url = f"postgresql://jh:{{pw}}@kept-db/x"',
+        f'word = "{S}-w"\nc.JupyterHub.db_url = f"postgresql://jh:{{word}}@kept-db/x"',
+        f'word = "{S}-w"\nurl = "postgresql://jh:" + word + "@kept-db/x"',
+        f'url = "postgresql://jh:" + "{S}" + "@kept-db/x"',
+        f'c.JupyterHub.db_url = "postgresql://jh:p/w99{S}@kept-db/x"',
+        f'c.CryptKeeper.keys = ["{S}-one", "{S}-two"]  # kept-db',
+        f'c.LTI11Authenticator.consumers = {{"kept-db": "{S}"}}',
+        f'c.Spawner.environment = {{"OPENAI_KEY": "{S}", "STORAGE_KEY": "{S}/+x", "A": "kept-db"}}',
+        f'user, host = "kept-u", "kept-h"\nx = f"postgresql://{{user}}:{S}@kept-db/{{host}}"',
+        f"# mysql -u hub -p{S} kept-db",
+        f'a = "{S}"\nx = f"postgresql://jh:{{a}}{S}{{b}}@db/x"',
+        f'x = f"postgresql://{{user}}:" + f"{{w}}{S}" + "@kept-db/x"',
+    ],
+)
+def test_a_password_of_a_database_and_a_key_are_secrets(source: str) -> None:
+    redactor = Redactor()
+    redactor.learn_python(source)
+    clean = redactor.python(source)
+    assert S not in clean, clean
+    for kept in ("kept-db", "kept-u", "kept-h"):
+        assert (kept in clean) == (kept in source), clean
+    ast.parse(clean)
+
+
+def test_what_an_address_or_a_key_function_names_is_kept() -> None:
+    source = (
+        'host = "db.example"\nuser = "littlest"\n'
+        'pw = os.environ["DB_PW"]\nc.JupyterHub.db_url = f"mysql://{user}:{pw}@{host}/hub"\n'
+        'c.GenericOAuthenticator.username_key = "preferred_username"\n'
+        'c.JupyterHub.ssl_key = "/etc/ssl/hub.pem"\n'
+        'names = sorted(users, key=lambda u: u["name"])\n'
+    )
+    clean = Redactor().python(source)
+    for line in source.splitlines():
+        assert "db_url" in line or line in clean, clean
 
 
 def test_a_fragment_that_is_no_python_loses_its_secrets_too() -> None:
@@ -129,6 +176,10 @@ def test_no_secret_of_a_journal_or_a_unit_is_left() -> None:
         "/opt/littlest-hub/releases/2026.11.0/lib/python3.13/site-packages/jupyterhub/app.py",
         "Nov 21 11:02:04 hub-0a28606a systemd[1]: Started littlest-hub.service.",
         "c.JupyterHub.cookie_max_age_days = 3",
+        "GET http://127.0.0.1:8081/hub/api/users/alice@example.org (alice@10.0.0.1) 3.4ms",
+        "GET https://hub.example.org:8443/user/alice@example.org/lab",
+        "KeyError: 'nothing'",
+        "littlest-hub restore -p x",
     ],
 )
 def test_what_explains_a_failure_is_kept(line: str) -> None:
