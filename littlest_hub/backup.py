@@ -38,7 +38,6 @@ DROP_INS = "drop-ins"
 UNFINISHED = "unfinished-restore.conf"
 """A drop-in of ours that is there while a restore is under way."""
 
-_DB_URL = re.compile(r"^[^#\n]*JupyterHub\.db_url\b", re.M)
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _SECRET_NAME = re.compile(r"\.key$|^acme.*\.json$|secret|passw|token|credential|\.env$", re.I)
 
@@ -279,10 +278,9 @@ def database_elsewhere(layout: Layout, say: Say) -> str:
         url = str(load(layout, Surroundings.of_unit()).JupyterHub.db_url)
     except LittlestHubError as error:
         # What it takes from the unit's environment is not here.
-        for fragment in layout.fragment_files():
-            if _DB_URL.search(fragment.read_text(errors="replace")):
-                say(f"A fragment cannot be run here.\n{error.message}")
-                return f"the address that {fragment} gives"
+        if place := database.place_of_another(layout):
+            say(f"A fragment cannot be run here.\n{error.message}")
+            return f"the address that {place} gives"
         say(f"A fragment cannot be run; taking the database to be ours.\n{error.message}")
         return ""
     if url in (f"sqlite:///{layout.database}", "sqlite:///jupyterhub.sqlite"):

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -29,6 +30,17 @@ MARGIN_BYTES = 50_000_000
 
 # alembic's own table; what is in it is decided by whoever migrates.
 _SCHEMA_TABLE = "alembic_version"
+_DB_URL = re.compile(r"^[^#\n]*JupyterHub\.db_url\b", re.MULTILINE)
+
+
+def place_of_another(layout: Layout) -> str | None:
+    """FILE:LINE of the fragment that names a database which is not ours; read, not run."""
+    for fragment in layout.fragment_files():
+        text = fragment.read_text(errors="replace")
+        if found := _DB_URL.search(text):
+            line = text.count("\n", 0, found.end()) + 1
+            return f"{fragment}:{line}"
+    return None
 
 
 def copy(source: Path, target: Path) -> None:

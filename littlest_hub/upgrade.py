@@ -25,7 +25,6 @@ Say = Callable[[str], None]
 
 # Servers that may run where we cannot look, from a release that other machines see too.
 _ELSEWHERE = re.compile(r"^[^#\n]*batchspawner", re.MULTILINE)
-_DB_URL = re.compile(r"^[^#\n]*JupyterHub\.db_url\b", re.MULTILINE)
 _ERROR, _NOTICE = 3, 5
 
 
@@ -84,15 +83,12 @@ def rehearse(layout: Layout, say: Say) -> None:
     Raises:
         LittlestHubError: it would fail; nothing was changed.
     """
-    for fragment in layout.fragment_files():
-        found = _DB_URL.search(fragment.read_text(errors="replace"))
-        if found:
-            line = fragment.read_text(errors="replace").count("\n", 0, found.end()) + 1
-            say(
-                f"{fragment}:{line} has a database of its own: copies and migrations of it are"
-                " yours; JupyterHub checks its schema when it starts"
-            )
-            return
+    if place := database.place_of_another(layout):
+        say(
+            f"{place} has a database of its own: copies and migrations of it are yours; JupyterHub"
+            " checks its schema when it starts"
+        )
+        return
     say("Copying the database ...")
     if database.rehearse(layout):
         say(f"Its schema is going to change to {database.head()}; a trial on a copy went well")
