@@ -367,7 +367,7 @@ def _backup(options: argparse.Namespace) -> None:
     from littlest_hub.backup import backup, summary
 
     layout = Layout.of_this_release()
-    written = backup(layout, options.file, secrets=options.secrets, say=_say)
+    written = backup(layout, options.file, secrets=options.secrets, say=tell)
     to_stdout = written.file is None
     print(
         summary(layout, written, secrets=options.secrets),
@@ -392,15 +392,10 @@ def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> No
             return True
         if not sys.stdin.isatty():
             raise LittlestHubError("Nothing was changed.", "Without a terminal, say so: --yes")
-        _say("Replace these now? [y/N] ", end="")
+        print("Replace these now? [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
-    print(restore(Layout.of_this_release(), options.file, say=_say, confirm=confirm))
-
-
-def _say(text: str, end: str = "\n") -> None:
-    """On standard error: standard output is the result."""
-    print(text, end=end, file=sys.stderr, flush=True)
+    print(restore(Layout.of_this_release(), options.file, say=tell, confirm=confirm))
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -411,7 +406,7 @@ def _doctor(options: argparse.Namespace) -> int:
     findings = examine(layout)
     if options.bundle:
         write_bundle(layout, to_json(layout, findings), options.bundle, Machine.run)
-        _say(f"{options.bundle}: secrets were taken out; read it before you send it.")
+        tell(f"{options.bundle}: secrets were taken out; read it before you send it.")
     if options.json:
         print(to_json(layout, findings))
     else:

@@ -144,7 +144,7 @@ class Layout:
 
     @property
     def backups(self) -> Path:
-        """Copies of the database."""
+        """Copies of the database, and what `littlest-hub backup` writes."""
         return self.state / "backups"
 
     @property
