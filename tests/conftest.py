@@ -8,6 +8,7 @@ import pytest
 from tests.capabilities import missing, need
 from tests.hub import build_installer
 from tests.machine import why_no_machines
+from tests.security import Checklist, check_rows
 from tests.server import Server
 from tests.virtual import why_no_vms
 
@@ -29,12 +30,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*capabilities): see tests/capabilities.py")
+    config.addinivalue_line("markers", "row(*numbers): of the checklist in tests/security.py")
+    config.pluginmanager.register(Checklist())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with its tier, the directory it is in, and run the tiers in order."""
     for item in items:
         item.add_marker(_tier(item))
+        check_rows(item)
     items.sort(key=lambda item: TIERS.index(_tier(item)))
 
 

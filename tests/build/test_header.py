@@ -431,6 +431,7 @@ def test_a_user_who_is_not_root_can_install_and_it_is_noted(installer: Path) -> 
 # --- damage -------------------------------------------------------------------------------------
 
 
+@pytest.mark.row(17)
 def test_twenty_random_flipped_bytes_are_twenty_refusals(
     script: Path, machine: Path, prefix: Path
 ) -> None:
@@ -566,6 +567,7 @@ def test_a_minimal_machine_is_enough(
 # --- the caller's environment -------------------------------------------------------------------
 
 
+@pytest.mark.row(24)
 def test_the_callers_umask_does_not_matter(demo: Path, machine: Path, prefix: Path) -> None:
     assert run(demo, "-b", "-p", prefix, umask=0o077).returncode == 0
     assert "umask=0022" in (prefix / "post_install.env").read_text()
@@ -619,6 +621,7 @@ def test_the_script_sees_none_of_them(demo: Path, machine: Path, prefix: Path) -
     assert not set(names) & {line.partition("=")[0] for line in lines}
 
 
+@pytest.mark.row(24)
 def test_temporary_files_on_a_noexec_file_system_do_not_matter(
     script: Path, machine: Path, prefix: Path, namespace: None
 ) -> None:

@@ -64,6 +64,7 @@ def first(installer: Path) -> Iterator[Hub]:
 _KEY = "-----BEGIN PRIVATE KEY-----\nnot really\n-----END PRIVATE KEY-----\n"
 
 
+@pytest.mark.row(25)
 def test_a_hub_moves_to_another_machine_and_another_base_directory(
     first: Hub, installer: Path
 ) -> None:

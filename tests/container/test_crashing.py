@@ -159,6 +159,7 @@ def squatter(hub: Hub, address: str) -> Iterator[None]:
 # --- what is broken when the hub starts
 
 
+@pytest.mark.row(21)
 def test_a_broken_fragment_at_boot_is_named_by_its_line(hub: Hub, work: Work) -> None:
     stop(hub)
     broken = hub.write_fragment("80-broken.py", "# a comment\nc.JupyterHub.port = \n")
@@ -170,6 +171,7 @@ def test_a_broken_fragment_at_boot_is_named_by_its_line(hub: Hub, work: Work) ->
     heals(hub, work)
 
 
+@pytest.mark.row(21)
 @pytest.mark.parametrize(
     "damage",
     ['echo garbage >"$1"', 'truncate --size="$(($(stat --format=%s "$1") / 2))" "$1"'],
@@ -202,6 +204,7 @@ def test_an_unusable_cookie_secret_is_named(hub: Hub, work: Work, damage: str) -
     assert work.person.sees("/hub/home"), "alice was logged out"
 
 
+@pytest.mark.row(14)
 def test_a_hub_that_starts_on_a_full_disk_serves_or_says_so(hub: Hub, work: Work) -> None:
     def serves_or_says_so() -> bool:
         seen = status(hub, hub.layout.hub_service)
@@ -217,6 +220,7 @@ def test_a_hub_that_starts_on_a_full_disk_serves_or_says_so(hub: Hub, work: Work
         assert kernel.run("x + 1") == "42"
 
 
+@pytest.mark.row(14)
 def test_a_disk_that_fills_up_takes_the_login_page_from_nobody(hub: Hub, work: Work) -> None:
     with work.open() as kernel:
         with full_disk(hub):
@@ -232,6 +236,7 @@ def test_a_disk_that_fills_up_takes_the_login_page_from_nobody(hub: Hub, work: W
 # --- what the proxy needs
 
 
+@pytest.mark.row(20)
 def test_a_missing_proxy_is_named_and_the_routes_come_back_with_it(hub: Hub, work: Work) -> None:
     with damaged(hub, hub.layout.hub / "bin" / "traefik", 'rm "$1"'):
         kill(hub, hub.layout.proxy_service)
@@ -239,6 +244,7 @@ def test_a_missing_proxy_is_named_and_the_routes_come_back_with_it(hub: Hub, wor
     heals(hub, work)
 
 
+@pytest.mark.row(20)
 @pytest.mark.parametrize(
     "damage",
     ['printf "[[\\377" >"$1"', 'rm "$1"', ': >"$1"', 'truncate --size=-40 "$1"'],
@@ -251,6 +257,7 @@ def test_damaged_rules_are_written_again(hub: Hub, work: Work, damage: str, kill
     heals(hub, work)
 
 
+@pytest.mark.row(21)
 @pytest.mark.parametrize(
     ("unit", "address"),
     [("proxy_service", "0.0.0.0:80"), ("hub_service", "127.0.0.1:15001")],
@@ -269,6 +276,7 @@ def test_a_port_that_another_program_has_is_named(
 # --- being killed, frozen, stopped
 
 
+@pytest.mark.row(18)
 def test_twenty_kills_in_a_row_leave_hub_proxy_and_work_as_they_were(hub: Hub, work: Work) -> None:
     services = (hub.layout.hub_service, hub.layout.proxy_service)
 
@@ -317,6 +325,7 @@ def test_hub_and_proxy_come_back_in_either_order(hub: Hub, work: Work, first: st
 # --- the machine around them
 
 
+@pytest.mark.row(19)
 def test_a_new_systemd_keeps_hub_proxy_and_work(hub: Hub, work: Work) -> None:
     services = (hub.layout.hub_service, hub.layout.proxy_service)
     with work.open() as kernel:

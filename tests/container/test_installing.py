@@ -64,6 +64,7 @@ def test_installing_a_second_time_changes_no_byte(hub: Hub) -> None:
     assert hub.main_pid() == pid
 
 
+@pytest.mark.row(24)
 def test_it_serves_when_the_installer_ran_under_umask_077(installer: Path) -> None:
     with Machine() as machine:
         hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "alice"}, umask=0o077)
@@ -72,6 +73,7 @@ def test_it_serves_when_the_installer_ran_under_umask_077(installer: Path) -> No
             assert alice.run_cell(WHO_AM_I) == "alice 45\n"
 
 
+@pytest.mark.row(9)
 def test_nobody_may_log_in_until_a_fragment_says_who(installer: Path) -> None:
     with Machine() as machine:
         said = machine.install(installer).stdout

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 import toml
 
 from littlest_hub import __version__
@@ -79,6 +80,7 @@ def duration(hub: Hub, command: Sequence[str]) -> float:
     return time.monotonic() - started
 
 
+@pytest.mark.row(18)
 def test_a_killed_installation_is_made_good_by_the_next_one(installer: Path) -> None:
     with Machine() as machine:
         script = machine.copy(installer, f"/var/tmp/{installer.name}")
@@ -97,6 +99,7 @@ def test_a_killed_installation_is_made_good_by_the_next_one(installer: Path) -> 
             assert hub.answers(), (when, whom, present_now)
 
 
+@pytest.mark.row(18)
 def test_a_killed_upgrade_leaves_one_of_the_two(installer: Path) -> None:
     following = releases.build(NEXT)
     with installed(installer) as hub, working(hub) as (_, kernel):
@@ -121,6 +124,7 @@ def test_a_killed_upgrade_leaves_one_of_the_two(installer: Path) -> None:
                 serves(hub, kernel, {__version__})
 
 
+@pytest.mark.row(18)
 def test_a_killed_rollback_leaves_one_of_the_two(installer: Path) -> None:
     with installed(installer) as hub, working(hub) as (_, kernel):
         hub.machine.install(releases.build(NEXT))
@@ -138,6 +142,7 @@ def test_a_killed_rollback_leaves_one_of_the_two(installer: Path) -> None:
                 serves(hub, kernel, set(ends))
 
 
+@pytest.mark.row(18)
 def test_a_killed_reload_changes_nothing_or_everything(installer: Path) -> None:
     with installed(installer) as hub, working(hub) as (_, kernel):
         whole_s = duration(hub, ["systemctl", "reload", hub.layout.hub_service])

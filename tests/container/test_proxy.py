@@ -117,6 +117,7 @@ def test_a_killed_supervisor_is_not_missed_and_the_next_one_finds_what_it_left(h
         assert "1 before it" in status(hub)
 
 
+@pytest.mark.row(20)
 def test_a_killed_traefik_is_replaced_at_once_and_knows_every_route(hub: Hub) -> None:
     with hub.person() as alice:
         alice.start_server()

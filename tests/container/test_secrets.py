@@ -3,6 +3,7 @@
 import json
 import re
 
+import pytest
 import toml
 
 from tests.eventually import eventually
@@ -37,6 +38,7 @@ def test_nobody_but_root_enters_the_state(hub: Hub) -> None:
         assert alice.run_cell(listing % str(layout.state)) == "no\n"
 
 
+@pytest.mark.row(4)
 def test_no_command_line_and_no_journal_shows_a_secret(hub: Hub) -> None:
     with hub.person() as alice:
         alice.start_server()
@@ -59,6 +61,7 @@ def test_no_command_line_and_no_journal_shows_a_secret(hub: Hub) -> None:
         assert tokens == []
 
 
+@pytest.mark.row(3)
 def test_a_user_sees_no_secret_of_another_in_the_processes(hub: Hub) -> None:
     with hub.person() as alice, hub.person() as bob:
         alice.start_server()
@@ -79,6 +82,7 @@ def test_each_hub_process_brings_a_new_password_for_the_proxy(hub: Hub) -> None:
         assert alice.run_cell("6 * 7") == "42"
 
 
+@pytest.mark.row(16)
 def test_the_proxy_has_a_user_of_its_own_and_no_capability(hub: Hub) -> None:
     status = hub.machine.read(f"/proc/{hub.main_pid(hub.layout.proxy_service)}/status")
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
@@ -96,6 +100,7 @@ def test_the_proxy_is_told_to_ask_nobody_for_news_and_to_report_nothing(hub: Hub
     assert static["global"] == {"checkNewVersion": False, "sendAnonymousUsage": False}
 
 
+@pytest.mark.row(16)
 def test_the_idle_culler_may_list_and_stop_servers_and_nothing_else(hub: Hub) -> None:
     pid = hub.machine.run(
         ["sh", "-c", "grep -l jupyterhub_idle_cull[e]r /proc/[0-9]*/cmdline | head -n 1"]

@@ -31,6 +31,7 @@ def everything(machine: Machine) -> list[str]:
     return machine.run(["sh", "-c", LISTING]).stdout.splitlines()
 
 
+@pytest.mark.row(23)
 def test_a_purge_leaves_the_machine_as_it_was(installer: Path) -> None:
     with Machine() as machine:
         machine.add_user("alice", "a password")
@@ -53,6 +54,7 @@ def test_a_purge_leaves_the_machine_as_it_was(installer: Path) -> None:
         assert everything(machine) == before
 
 
+@pytest.mark.row(23)
 @pytest.mark.parametrize("suite", ["bullseye", "bookworm", "trixie"])
 def test_disabling_and_removing_in_either_order_leaves_nothing(suite: str, installer: Path) -> None:
     with Machine(suite) as machine:

@@ -63,6 +63,7 @@ def _users(layout: Layout) -> list[str]:
         return [row[0] for row in database.execute("SELECT name FROM users")]
 
 
+@pytest.mark.row(25)
 def test_secrets_are_in_a_backup_only_when_asked_for(layout: Layout) -> None:
     plain = backup(layout, None, secrets=False, say=_say)
     assert plain.file is not None

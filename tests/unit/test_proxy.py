@@ -65,6 +65,7 @@ def test_rule_keeps_reserved_characters_encoded_and_decodes_the_rest() -> None:
     assert rule("/user/a%3ab%20c%2Fd%25/").startswith(r'PathPrefix("/user/a%3Ab\x20c%2Fd%25/")')
 
 
+@pytest.mark.row(1)
 def test_rules_hold_only_our_own_matchers_whatever_the_name() -> None:
     literal = r'"(?:[A-Za-z0-9/._~:@%+,;=&!$\'()*\[\]-]|\\x[0-9a-f]{2})*"'
     ours = re.compile(rf"PathPrefix\({literal}\) \|\| Path\({literal}\)")
@@ -303,6 +304,7 @@ def test_traefik_says_nothing_about_our_static_configuration(traefik: Traefik) -
     assert traefik.log.read_text() == ""
 
 
+@pytest.mark.row(1)
 def test_every_name_is_routed_to_its_own_server_and_the_rest_to_the_hub(traefik: Traefik) -> None:
     names = [
         "alice",
@@ -345,6 +347,7 @@ def test_a_rotated_api_password_replaces_the_old_one(traefik: Traefik) -> None:
     assert traefik.ask_api("first") == 401
 
 
+@pytest.mark.row(8)
 def test_aliases_of_headers_do_not_reach_the_servers(traefik: Traefik) -> None:
     seen: list[str] = []
 

@@ -1,5 +1,7 @@
 """What takes a kernel of one's own: memory limits that bite, a clock that may be set."""
 
+import pytest
+
 from tests.eventually import eventually
 from tests.hub import Hub
 from tests.virtual import EMULATED_S, Vm
@@ -7,6 +9,7 @@ from tests.virtual import EMULATED_S, Vm
 HOARD = "hoard = []\nwhile True:\n    hoard.append(b'x' * 2**20)\n"
 
 
+@pytest.mark.row(14)
 def test_a_cell_that_takes_all_memory_ends_its_kernel_alone_which_starts_again(hub: Hub) -> None:
     with (
         hub.person(timeout_s=EMULATED_S) as alice,

@@ -1,0 +1,76 @@
+"""The rows of the security checklist, and the table that a run of their tests ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import pytest
+
+ROWS = {
+    1: "routes taken over by names",
+    2: "names in units and files",
+    3: "reading what is another's",
+    4: "tokens and other secrets",
+    5: "users at internal ports",
+    6: "ports open to the network",
+    7: "HTTPS",
+    8: "forged forwarding headers",
+    9: "who comes first is administrator",
+    10: "the same name in another spelling",
+    11: "more rights than given",
+    12: "a hostile server configuration",
+    13: "requests forged, framed, with a token in the address",
+    14: "taking all of a resource",
+    15: "credentials of the cloud",
+    16: "services with more rights than needed",
+    17: "what the installer is made of",
+    18: "killed in the middle",
+    19: "a hub that comes back and looks around",
+    20: "a proxy that lost what it knew",
+    21: "failing again and again",
+    22: "people who leave",
+    23: "what uninstalling leaves",
+    24: "unusual umasks and mounts",
+    25: "secrets in backups",
+}
+
+
+@dataclass(eq=False)
+class Checklist:
+    """A pytest plugin: collects what came of the tests with @pytest.mark.row."""
+
+    outcomes: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
+    """For each row: what was tried, and passed, failed or skipped."""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        rows = dict(report.user_properties).get("rows", ())
+        if report.when == "call" or report.outcome != "passed":
+            for row in rows if isinstance(rows, (list, tuple)) else ():
+                tried = report.nodeid.rpartition("::")[2].removeprefix("test_").replace("_", " ")
+                self.outcomes.setdefault(row, []).append((tried, report.outcome))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if not self.outcomes:
+            return
+        terminalreporter.section("security checklist")
+        for line in self.table():
+            terminalreporter.write_line(line)
+
+    def table(self) -> Iterable[str]:
+        """A Markdown table: row, what was tried, result."""
+        yield "| # | against | tried | result |"
+        yield "|---|---|---|---|"
+        for row, against in ROWS.items():
+            for tried, outcome in self.outcomes.get(row, [("nothing", "not tried")]):
+                yield f"| {row} | {against} | {tried} | {outcome} |"
+
+
+def check_rows(item: pytest.Item) -> None:
+    """Note the rows that a test is for, where its report and other processes find them."""
+    rows = [row for marker in item.iter_markers("row") for row in marker.args]
+    unknown = [row for row in rows if row not in ROWS]
+    if unknown:
+        raise pytest.UsageError(f"{item.nodeid}: there is no row {unknown} in tests/security.py")
+    if rows:
+        item.user_properties.append(("rows", rows))
