@@ -91,6 +91,11 @@ def who_listens(port: int) -> str:
     return _program(found.inode) or _unit(port) or f"a program of user {_name(found.uid)}"
 
 
+def listening_uids(port: int) -> set[int]:
+    """The users whose programs listen at a TCP port of this machine."""
+    return {listener.uid for listener in listeners() if listener.port == port}
+
+
 def _program(inode: int) -> str:
     with contextlib.suppress(KeyError, OSError):
         pid = holders([inode])[inode]

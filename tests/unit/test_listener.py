@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from littlest_hub.services.listener import holders, listeners, parse, who_listens
+from littlest_hub.services.listener import holders, listeners, listening_uids, parse, who_listens
 
 pytestmark = pytest.mark.unit
 
@@ -75,4 +75,5 @@ def test_what_listens_here_has_its_address_owner_and_holder() -> None:
         (found,) = (one for one in listeners() if one.port == port)
         inode = os.fstat(held.fileno()).st_ino
         assert (found.address, found.uid, found.inode) == ("127.0.0.1", os.geteuid(), inode)
+        assert listening_uids(port) == {os.geteuid()}
         assert holders([inode, 1]) == {inode: os.getpid()}
