@@ -109,7 +109,7 @@ class Cache:
         while True:
             with path.open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                if not (path.exists() and os.path.samestat(path.stat(), os.fstat(lock.fileno()))):
+                if not _is_open(path, lock.fileno()):
                     continue  # whoever we waited for has removed it
                 try:
                     yield
@@ -127,3 +127,11 @@ class Cache:
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_open(path: Path, fd: int) -> bool:
+    """Whether it is still this file that has the name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
