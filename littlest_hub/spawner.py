@@ -71,6 +71,8 @@ class NotStartedError(HTTPError):  # type: ignore[misc]
 class SystemdSilentError(Exception):
     """systemd did not answer, so nobody knows whether a server runs."""
 
+    jupyterhub_message = "systemd does not answer; try again in a moment"
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -169,9 +171,11 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         if not await self._take_over():
             await self._clear_away()
             self.port = random_port()
-            await self._launch(self._prepared(account))
+            launch = self._prepared(account)
+            self._remember()
+            await self._launch(launch)
         await self._until_it_listens()
-        return self.ip or "127.0.0.1", self.port
+        return self._address
 
     async def poll(self) -> int | None:
         """None: it runs, as far as anybody knows; otherwise how it ended."""
@@ -206,6 +210,16 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
 
     # --- how it is done
 
+    @property
+    def _address(self) -> tuple[str, int]:
+        return self.ip or "127.0.0.1", self.port
+
+    def _remember(self) -> None:
+        """Have the next hub find the server if this one is killed while it waits for it."""
+        self.server.ip, self.server.port = self._address
+        self.orm_spawner.state = self.get_state()
+        self.user.db.commit()
+
     async def _launch(self, launch: Launch) -> None:
         """Have systemd start a server.
 
@@ -213,7 +227,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
             NotStartedError: it refuses, or the program cannot be executed.
         """
         write(self._environment, environment_file(launch.environment), 0o600, is_lasting=False)
-        started = await _run(*systemd_run(launch, self._environment), timeout_s=None)
+        started = await _run(*systemd_run(launch, self._environment), is_long=True)
         if started.code:
             state = await unit_state(launch.unit)
             why = _STEPS.get(state.status) or started.complaint or f"exit code {started.code}"
@@ -301,8 +315,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
     async def _take_over(self) -> bool:
         """Go on with a server that runs without the hub's knowledge, if it can be.
 
-        Of a hub that was killed while it started it, or that the hub's database was taken back
-        behind: there may be work in it.
+        From before a backup was restored, say: there may be work in it.
         """
         if (await unit_state(self._unit)).active != "active":
             return False
@@ -323,7 +336,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         """Have systemd know nothing of the unit, and its environment forgotten."""
         state = await unit_state(self._unit)
         if state.is_alive:
-            stopped = await _run("systemctl", "stop", self._unit, timeout_s=None)
+            stopped = await _run("systemctl", "stop", self._unit, is_long=True)
             state = await unit_state(self._unit)
             if state.is_alive:
                 raise RuntimeError(f"{self._unit} cannot be stopped: {stopped.complaint}")
@@ -355,9 +368,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         own = (await unit_state(self._unit)).uid
         # Root: a container's port, say.
         if own is not None and not listening <= {own, 0}:
-            raise NotStartedError(
-                f"port {self.port} was taken by another user's program; try again"
-            )
+            raise NotStartedError(f"another user's program has taken port {self.port}: try again")
 
     # --- homes of users that systemd lends
 
@@ -401,7 +412,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
                     f" chown root:root {aside} && chmod 0700 {aside} && rm -f {self._home}"
                 )
                 run = ("systemd-run", "--quiet", "--wait", "--collect", "--", "/bin/sh", "-c")
-                moved = await _run(*run, script, timeout_s=None)
+                moved = await _run(*run, script, is_long=True)
                 if moved.code:
                     raise RuntimeError(f"{home} cannot be put aside: {moved.complaint}")
                 self.log.info("The home of the former user %s: %s", self.user.name, aside)
@@ -467,12 +478,13 @@ class _Answer(NamedTuple):
     complaint: str
 
 
-async def _run(*argv: str, timeout_s: float | None = SYSTEMD_TIMEOUT_S) -> _Answer:
-    """Run a command; who gives up waiting ends it.
+async def _run(*argv: str, is_long: bool = False) -> _Answer:
+    """Run a command; it ends with whoever waits for it.
 
     Raises:
-        SystemdSilentError: it takes too long.
+        SystemdSilentError: it takes too long, and is not one that does.
     """
+    timeout_s = None if is_long else SYSTEMD_TIMEOUT_S
     process = await asyncio.create_subprocess_exec(
         *argv,
         stdin=asyncio.subprocess.DEVNULL,
@@ -486,6 +498,7 @@ async def _run(*argv: str, timeout_s: float | None = SYSTEMD_TIMEOUT_S) -> _Answ
     finally:
         if process.returncode is None:
             process.kill()
+            await process.wait()
     said = (text.decode(errors="replace").strip() for text in (output, complaint))
     return _Answer(process.returncode or 0, *said)
 
