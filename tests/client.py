@@ -107,6 +107,12 @@ class Person:
         if answer.status_code not in {202, 204}:
             raise RefusedError(f"{answer.status_code}: {answer.text}")
 
+    def delete_user(self, name: str) -> None:
+        """Have somebody deleted, as an administrator does on the hub's admin page."""
+        answer = self._api("DELETE", f"users/{name}")
+        if answer.status_code != 204:
+            raise RefusedError(f"{answer.status_code}: {answer.text}")
+
     def token(self) -> str:
         """A new API token with all of the person's rights."""
         answer = self._api("POST", f"users/{self.name}/tokens", json={})
