@@ -230,8 +230,17 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         started = await _run(*systemd_run(launch, self._environment), is_long=True)
         if started.code:
             state = await unit_state(launch.unit)
-            why = _STEPS.get(state.status) or started.complaint or f"exit code {started.code}"
+            why = _STEPS.get(state.status)
+            if state.active == "failed" and not why:
+                raise self._ended(state)
+            why = why or started.complaint or f"exit code {started.code}"
             raise NotStartedError(f"systemd does not start {launch.unit}: {why}")
+
+    def _ended(self, state: UnitState) -> NotStartedError:
+        return NotStartedError(
+            f"{self._unit} ended before it listened ({state.result}, {state.status});"
+            f" its last words: journalctl -u '{self._unit}'"
+        )
 
     @property
     def _environment(self) -> Path:
@@ -358,10 +367,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
                 await asyncio.sleep(0.1)
             state = await unit_state(self._unit)
             if not state.is_alive:
-                raise NotStartedError(
-                    f"{self._unit} ended before it listened ({state.result}, {state.status});"
-                    f" its last words: journalctl -u '{self._unit}'"
-                )
+                raise self._ended(state)
 
     async def _check_listener(self, listening: set[int]) -> None:
         """Let nobody pose as somebody else's server by being first at a port."""
@@ -390,6 +396,12 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         # Of each row of the database its own, at random; a secret.
         identity = hashlib.sha256(self.user.orm_user.cookie_id.encode()).hexdigest()
         if self._owner.exists() and self._owner.read_text() != identity:
+            # Servers of that one are not for this one to take over.
+            default_server = server_unit(
+                self.unit_name_template, self.user.name, user_id=self.user.id
+            )
+            units = (f"{default_server}.service", f"{default_server}:*.service")
+            await _run("systemctl", "stop", *units, is_long=True)
             await self._clear_away()
             await self._set_home_aside()
         write(self._owner, identity, 0o600)
@@ -421,7 +433,8 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
 
 def systemd_run(launch: Launch, environment: Path) -> list[str]:
     """The command that has systemd start a server whose environment is in that file."""
-    argv = ["systemd-run", "--quiet", f"--unit={launch.unit}"]
+    # Without --quiet: that goes for its reasons too.
+    argv = ["systemd-run", f"--unit={launch.unit}"]
     for name, value in launch.properties.items():
         values = value if isinstance(value, list) else [value]
         argv += [f"--property={name}={each}" for each in values]

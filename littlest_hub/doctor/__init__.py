@@ -575,7 +575,7 @@ def disagreements(
     restart = f"systemctl restart {hub_unit}"
     known = {f"{s['state']['unit_name']}.service" for s in servers if s["state"].get("unit_name")}
     for unit in sorted(set(running) - known):
-        text = "runs, and the hub does not know it"
+        text = "runs, and the hub does not know it; its user's next start takes it over"
         yield Finding(WARNING, unit, text, f"systemctl stop '{unit}'")
     for unit in sorted(known - set(running)):
         text = "does not run, and the hub believes that it does"

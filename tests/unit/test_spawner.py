@@ -195,7 +195,6 @@ def test_systemd_run_is_given_lists_as_repeated_properties_and_no_secret() -> No
     )
     assert systemd_run(launch, Path("/run/e.env")) == [
         "systemd-run",
-        "--quiet",
         "--unit=hub.user-a.service",
         "--property=UMask=0027",
         "--property=Environment=A=1",
