@@ -33,7 +33,7 @@ from traitlets import Bool, default
 from littlest_hub.files import write
 from littlest_hub.layout import Layout, escaped, release_of_this_interpreter, server_unit
 from littlest_hub.services import server
-from littlest_hub.services.listener import listening_uids
+from littlest_hub.services.listener import listening_uids, unit_at
 from littlest_hub.services.server import Account
 
 SYSTEMD_TIMEOUT_S = 30
@@ -41,6 +41,8 @@ SYSTEMD_TIMEOUT_S = 30
 _PATIENCE_S = (0.2, 1, 3)
 """How long to wait before it is asked again: a daemon-reexec interrupts what it was to say."""
 
+_NOBODY = 65534
+"""/proc/sys/kernel/overflowuid"""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What has to be as it was for a server to be the one that the hub would start now.
 _SAME = (
@@ -373,8 +375,13 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         """Let nobody pose as somebody else's server by being first at a port."""
         own = (await unit_state(self._unit)).uid
         # Root: a container's port, say.
-        if own is not None and not listening <= {own, 0}:
-            raise NotStartedError(f"another user's program has taken port {self.port}: try again")
+        if own is None or listening <= {own, 0}:
+            return
+        # In a sandbox with users of its own (PrivateUsers=) others have no number.
+        unit = unit_at(self.port)
+        if unit == self._unit or (not unit and listening <= {own, 0, _NOBODY}):
+            return
+        raise NotStartedError(f"another user's program has taken port {self.port}: try again")
 
     # --- homes of users that systemd lends
 
