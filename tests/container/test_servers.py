@@ -204,6 +204,22 @@ def test_a_server_that_the_hub_has_forgotten_is_taken_over(hub: Hub) -> None:
             assert alice.run_cell("6 * 7") == "42"
 
 
+@pytest.mark.row(5)
+def test_whoever_is_first_at_a_port_does_not_pose_as_the_server_of_another(hub: Hub) -> None:
+    # Instead of any free one: the one that somebody has guessed.
+    guessed = "from littlest_hub import spawner\nspawner.random_port = lambda: 45678\n"
+    listen = ["-m", "http.server", "--bind=127.0.0.1", "45678"]
+    with hub.person() as alice, hub.person() as mallory, hub.fragment("70-guess.py", guessed):
+        run = ["systemd-run", "--unit=mallory", f"--uid={mallory.name}", "--working-directory=/"]
+        hub.machine.run([*run, hub.path("hub/bin/python3"), *listen])
+        try:
+            with pytest.raises(RefusedError, match="another user's program has taken port 45678"):
+                alice.start_server()
+        finally:
+            hub.machine.systemctl("stop", "mallory.service")
+        alice.start_server()
+
+
 # --- people who leave
 
 
