@@ -111,7 +111,7 @@ class Machine:
 
     @cached_property
     def user_units(self) -> dict[str, dict[str, str]]:
-        return self._show(f"{self.layout.user_server_unit.format(USERNAME='*')}.service")
+        return self._show(self.layout.user_units)
 
     def _show(self, *units: str) -> dict[str, dict[str, str]]:
         return parse_show(self.run("systemctl", "show", *units)) if self.is_booted else {}
@@ -121,7 +121,7 @@ class Machine:
         """The last of what hub and user servers said."""
         only = [
             f"--unit={self.layout.hub_service}",
-            f"--unit={self.layout.user_server_unit.format(USERNAME='*')}.service",
+            f"--unit={self.layout.user_units}",
         ]
         options = ("--output=json", "--no-pager", "--since=-7d", "--lines=20000")
         return list(parse_journal(self.run("journalctl", *options, *only).splitlines()))
@@ -564,7 +564,7 @@ def disagreements(
     restart = f"systemctl restart {hub_unit}"
     known = {f"{s['state']['unit_name']}.service" for s in servers if s["state"].get("unit_name")}
     for unit in sorted(set(running) - known):
-        text = "runs, and the hub does not know it"
+        text = "runs, and the hub does not know it; its user's next start takes it over"
         yield Finding(WARNING, unit, text, f"systemctl stop '{unit}'")
     for unit in sorted(known - set(running)):
         text = "does not run, and the hub believes that it does"
@@ -587,7 +587,7 @@ def failed_spawns(machine: Machine) -> Iterator[Finding]:
         yield Finding(UNSEEN, "failed servers", "the journal of the hub cannot be read", _AS_ROOT)
         return
     edit = f"{machine.command} edit {_last_fragment(layout)}"
-    found = failures(machine.journal, layout.hub_service, layout.user_server_unit, edit)
+    found = failures(machine.journal, layout, edit)
     for failure in found[:10]:
         if started_since(machine.journal, layout.hub_service, failure):
             continue

@@ -86,9 +86,13 @@ def service(layout: Layout, ports: Ports) -> Unit:
                     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 ),
                 Setting("WorkingDirectory", f"-{layout.state}"),
-                Setting("RuntimeDirectory", layout.instance),
+                Setting("RuntimeDirectory", f"{layout.instance} {layout.server_environments.name}"),
                 Setting("RuntimeDirectoryMode", "0700"),
-                Setting("RuntimeDirectoryPreserve", "restart", "why the last attempt failed"),
+                Setting(
+                    "RuntimeDirectoryPreserve",
+                    "yes",
+                    "why the last attempt failed, and the environments of servers that go on",
+                ),
                 Setting("UMask", "0077", "the database is made world-readable otherwise"),
                 Setting(
                     "CapabilityBoundingSet",
@@ -96,11 +100,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
                     "commands as a user (runuser … sbatch), PAM's audit record, PAM's shadow file",
                 ),
                 Setting("ProtectSystem", "strict"),
-                Setting(
-                    "ReadWritePaths",
-                    f"{layout.state} /run",
-                    "/run: the environment files of user servers",
-                ),
+                Setting("ReadWritePaths", str(layout.state)),
                 Setting("PrivateMounts", "yes"),
                 Setting("ProtectProc", "invisible"),
                 Setting(

@@ -88,7 +88,7 @@ def who_listens(port: int) -> str:
     found = next((listener for listener in listeners() if listener.port == port), None)
     if found is None:
         return ""
-    return _program(found.inode) or _unit(port) or f"a program of user {_name(found.uid)}"
+    return _program(found.inode) or unit_at(port) or f"a program of user {_name(found.uid)}"
 
 
 def listening_uids(port: int) -> set[int]:
@@ -103,8 +103,12 @@ def _program(inode: int) -> str:
     return ""
 
 
-def _unit(port: int) -> str:
-    """The systemd unit that a listening socket was made in, by the kernel's word for its cgroup."""
+def unit_at(port: int) -> str:
+    """The systemd unit that a listening socket was made in, by the kernel's word for its cgroup.
+
+    Returns:
+        "": the kernel has no word for it, before Linux 5.9, or a unit has no such cgroup.
+    """
     with contextlib.suppress(OSError):
         wanted = _cgroup_id(port)
         for directory in map(Path, (found[0] for found in os.walk("/sys/fs/cgroup"))):
