@@ -79,7 +79,6 @@ def defaults(layout: Layout, surroundings: Surroundings) -> Config:
     c.HubProxy.dynamic_config_file = str(layout.rules)
 
     c.JupyterHub.spawner_class = UnitSpawner
-    c.SystemdSpawner.unit_name_template = layout.user_server_unit
 
     # Names end up in units, paths and routes. \Z: "$" would let a newline through.
     c.Authenticator.username_pattern = r"^[a-z0-9_][a-z0-9_.@-]{0,62}\Z"

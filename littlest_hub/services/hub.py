@@ -86,7 +86,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
                     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 ),
                 Setting("WorkingDirectory", f"-{layout.state}"),
-                Setting("RuntimeDirectory", layout.instance),
+                Setting("RuntimeDirectory", f"{layout.instance} {layout.server_environments.name}"),
                 Setting("RuntimeDirectoryMode", "0700"),
                 Setting("RuntimeDirectoryPreserve", "restart", "why the last attempt failed"),
                 Setting("UMask", "0077", "the database is made world-readable otherwise"),
@@ -96,11 +96,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
                     "commands as a user (runuser … sbatch), PAM's audit record, PAM's shadow file",
                 ),
                 Setting("ProtectSystem", "strict"),
-                Setting(
-                    "ReadWritePaths",
-                    f"{layout.state} /run",
-                    "/run: the environment files of user servers",
-                ),
+                Setting("ReadWritePaths", str(layout.state)),
                 Setting("PrivateMounts", "yes"),
                 Setting("ProtectProc", "invisible"),
                 Setting(

@@ -59,6 +59,8 @@ class Account:
     name: str
     home: Path | None
     """None: not known, so that homes cannot be hidden from their owners either."""
+    uid: int
+    gid: int
 
 
 def properties(
