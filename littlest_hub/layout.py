@@ -200,7 +200,7 @@ class Layout:
 
     @property
     def units(self) -> tuple[str, ...]:
-        """Every unit of ours, sockets first: the order in which to start them."""
+        """Every unit of ours that is started, sockets first: the order in which to do so."""
         return (
             self.hub_socket,
             self.proxy_socket,
@@ -230,6 +230,16 @@ class Layout:
     def proxy_user(self) -> str:
         """Name that the proxy's user has while it runs: lhub-proxy, lhub-physics-proxy."""
         return f"{self.instance.replace(PRODUCT, 'lhub', 1)}-proxy"
+
+    @property
+    def users_slice(self) -> str:
+        """What all user servers are in. None of `units`: to stop it is to stop all of them."""
+        return f"{self.instance}-users.slice"
+
+    @property
+    def unit_names(self) -> tuple[str, ...]:
+        """Every unit that has a file of ours."""
+        return (*self.units, self.users_slice)
 
     @property
     def system_units(self) -> Path:

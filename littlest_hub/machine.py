@@ -16,7 +16,7 @@ from typing import TypedDict
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.files import link, permit, write
 from littlest_hub.layout import Layout
-from littlest_hub.services import hub, proxy
+from littlest_hub.services import hub, proxy, server
 from littlest_hub.services.ports import Ports
 from littlest_hub.services.unit import Unit, directives
 
@@ -87,7 +87,7 @@ class Machine:
     def _present(self) -> list[str]:
         """Names of ours that systemd knows, sockets first; a link to nothing may be anybody's."""
         ours = self.layout.on_disk(self.layout.unit_files)
-        files = {name: self.layout.installed_unit(name) for name in self.layout.units}
+        files = {name: self.layout.installed_unit(name) for name in self.layout.unit_names}
         return [
             name
             for name, file in files.items()
@@ -97,7 +97,7 @@ class Machine:
     def left(self) -> tuple[list[Path], list[Path]]:
         """What `remove` leaves: drop-ins of the administrator, homes of people."""
         layout = self.layout
-        drop_ins = [layout.system_units / f"{name}.d" for name in layout.units]
+        drop_ins = [layout.system_units / f"{name}.d" for name in layout.unit_names]
         here = [path for path in drop_ins if layout.on_disk(path).exists()]
         homes = (*layout.dynamic_homes, layout.former_homes)
         return here, [path for path in homes if layout.on_disk(path).exists()]
@@ -108,7 +108,7 @@ class Machine:
 
     def described(self) -> Described:
         """What `describe` may replace, for `restore`."""
-        files = {name: self.layout.installed_unit(name) for name in self.layout.units}
+        files = {name: self.layout.installed_unit(name) for name in self.layout.unit_names}
         static = self.layout.on_disk(self.layout.static_config)
         return {
             "units": {name: file.read_text() for name, file in files.items() if file.is_file()},
@@ -122,7 +122,7 @@ class Machine:
             As `describe`.
         """
         changed = self._write_units(was["units"])
-        for name in set(self.layout.units) - set(was["units"]):
+        for name in set(self.layout.unit_names) - set(was["units"]):
             for file in (self.layout.installed_unit(name), self.units / name):
                 if file.is_file() or file.is_symlink():
                     file.unlink()
@@ -138,7 +138,8 @@ class Machine:
             Names of the units that are different now.
         """
         self._write_proxy_configuration(ports)
-        changed = self._write_units({unit.name: unit.text() for unit in units(self.layout, ports)})
+        described = [*units(self.layout, ports), server.users_slice(self.layout)]
+        changed = self._write_units({unit.name: unit.text() for unit in described})
         if self.layout.is_default:
             link(self._command_link, self.layout.hub / "bin" / "littlest-hub", keep_others=True)
         return changed
@@ -210,6 +211,7 @@ class Machine:
         # The hub first: if it fails, no connection was touched.
         services = (layout.hub_service, layout.proxy_service)
         self._systemd("systemctl", "daemon-reload")
+        # Not the slice: to restart it is to stop all user servers, and it needs no restart.
         sockets = [name for name in layout.units if name in changed - {*services}]
         if sockets:
             # A socket cannot be changed under the service that uses it.
@@ -313,11 +315,12 @@ class Machine:
         servers = self.user_servers() if user_servers else []
         if self.is_running and (present or servers):
             # Those that are gone already are no reason to fail.
-            subprocess.run(["systemctl", "stop", *present, *servers], capture_output=True)
+            stopped = [unit for unit in present if unit != layout.users_slice or user_servers]
+            subprocess.run(["systemctl", "stop", *stopped, *servers], capture_output=True)
             # Stopped between two attempts to start it, a service takes no leave of what it left.
             kill = ["systemctl", "kill", "--signal=KILL", layout.proxy_service]
             subprocess.run(kill, capture_output=True)
-            self._refuse_survivors(*present, *servers)
+            self._refuse_survivors(*stopped, *servers)
         try:
             if present:
                 self._systemd("systemctl", "disable", "--quiet", *present)
