@@ -337,3 +337,16 @@ def test_our_own_recipe_builds_against_the_channel(built: channel.Channel, tmp_p
         if path.startswith(("littlest_hub/", "share/", "etc/")) and not path.endswith(".pyc"):
             assert path in theirs
     assert "share/jupyter/labextensions/littlest-hub/package.json" in theirs
+
+
+@pytest.mark.row(17)
+def test_nothing_combines_checksums_with_zlib(solved: list[Package]) -> None:
+    """The answer to CVE-2026-27171 in construct/advisories.yaml."""
+    callers = [
+        member.name
+        for package in solved
+        if package.record["name"] != "libzlib"
+        for member, content in files_of(package)
+        if content.startswith(MAGIC) and b"crc32_combine" in content
+    ]
+    assert callers == []
