@@ -197,8 +197,8 @@ def addresses_that_the_socket_decides(settings: Settings) -> Iterator[Problem]:
             continue
         yield from setting.warning(
             f"{setting.value!r} has no effect: the proxy listens where its socket does, at {where};"
-            " expected no such setting; to move it, run the installer or `littlest-hub install` with"
-            f" LITTLEST_HUB_PORT=127.0.0.1:8000, or: systemctl edit {layout.proxy_socket}"
+            " expected no such setting; to move it: `littlest-hub install` with LITTLEST_HUB_PORT="
+            f"127.0.0.1:8000, say, or: systemctl edit {layout.proxy_socket}"
         )
 
 
