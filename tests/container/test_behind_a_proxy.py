@@ -4,10 +4,11 @@ import re
 import secrets
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -47,10 +48,12 @@ class Front:
         return f"{self.hub.machine.address.rpartition('.')[0]}.1"
 
     @contextmanager
-    def person(self, url: str) -> Iterator[Person]:
+    def person(self, url: str, headers: Mapping[str, str] | None = None) -> Iterator[Person]:
+        """Somebody logged in at this URL, whose browser sends these headers too."""
         name, password = f"person{secrets.token_hex(3)}", secrets.token_urlsafe()
         self.hub.machine.add_user(name, password)
         with Person(url, name, password, trusted=self.certificate) as person:
+            person.browser.headers.update(headers or {})
             person.log_in()
             yield person
             person.stop_server()
@@ -116,7 +119,7 @@ def test_nobody_gets_past_the_proxy_in_front(front: Front) -> None:
 
 def test_people_work_through_nginx_with_https(front: Front) -> None:
     with front.person(front.hub.url) as alice:
-        assert {cookie.secure for cookie in alice.browser.cookies.jar} == {True}
+        assert are_secure(alice)
         alice.start_server()
         with alice.open_kernel() as kernel:
             kernel.run("x = 6 * 7")
@@ -134,7 +137,7 @@ def test_people_work_through_apache_below_a_path(front: Front) -> None:
             alice.start_server()
             assert alice.run_cell("6 * 7") == "42"
             name = "a/b c%d;é.txt"
-            path = f"/user/{alice.name}/files/{httpx.URL(path=name).raw_path.decode()}"
+            path = f"/user/{alice.name}/files/{quote(name)}"
             alice.run_cell(f"import os\nos.mkdir('a')\nopen({name!r}, 'w').write('here')")
             assert alice.browser.get(path).text == "here"
             front.log_says(f"({alice.name}@{front.visitor})")
@@ -146,13 +149,23 @@ def test_people_work_through_apache_below_a_path(front: Front) -> None:
 
 @pytest.mark.row(8)
 def test_what_a_visitor_says_of_himself_is_not_believed_through_nginx(front: Front) -> None:
-    forged = {"X-Forwarded-For": "10.66.6.6", "X-Real-IP": "10.66.6.6", "Forwarded": "proto=http"}
-    page = httpx.get(
-        f"{front.hub.url}/hub/login?forged",
-        headers={**forged, "X-Forwarded-Proto": "http", "X-Scheme": "http"},
-        verify=False,
-        trust_env=False,
-    )
-    assert all("; Secure" in cookie for cookie in page.headers.get_list("set-cookie"))
-    front.log_says(f"/hub/login?forged (@{front.visitor})")
+    with front.person(front.hub.url, FORGED) as alice:
+        assert are_secure(alice)
+        alice.browser.get("/hub/home?forged")
+        front.log_says(f"/hub/home?forged ({alice.name}@{front.visitor})")
     assert "10.66.6.6" not in front.hub.machine.journal(front.hub.layout.hub_service)
+
+
+FORGED = {
+    "X-Forwarded-For": "10.66.6.6",
+    "X-Forwarded-Proto": "http",
+    "X-Real-IP": "10.66.6.6",
+    "X-Scheme": "http",
+    "Forwarded": "for=10.66.6.6;proto=http",
+}
+
+
+def are_secure(person: Person) -> bool:
+    """Whether the cookies that stand for the person are for HTTPS alone."""
+    jar = {cookie.name: cookie.secure for cookie in person.browser.cookies.jar}
+    return {jar["jupyterhub-session-id"], jar["jupyterhub-hub-login"]} == {True}

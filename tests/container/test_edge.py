@@ -51,16 +51,18 @@ def test_the_network_reaches_the_public_port_and_no_other(hub: Hub) -> None:
 @pytest.mark.row(8)
 @pytest.mark.parametrize("spelling", ["-", "_"])
 def test_where_a_visitor_comes_from_is_not_for_him_to_say(hub: Hub, spelling: str) -> None:
-    query = secrets.token_hex(4)
-    headers = {name.replace("-", spelling): value for name, value in FORGED.items()}
-    page = httpx.get(f"{hub.url}/hub/login?{query}", headers=headers, trust_env=False)
-    assert page.status_code == 200
-    cookies = page.headers.get_list("set-cookie")
-    assert cookies
-    assert not [cookie for cookie in cookies if "secure" in cookie.lower()]
-    us = f"{hub.machine.address.rpartition('.')[0]}.1"
-    logged = f"/hub/login?{query} (@{us})"
-    eventually(lambda: logged in hub.machine.journal(hub.layout.hub_service), 10, logged)
+    with hub.person() as alice, Person(hub.url, alice.name, alice.password) as forger:
+        forger.browser.headers.update(
+            {name.replace("-", spelling): value for name, value in FORGED.items()}
+        )
+        forger.log_in()
+        # The hub believed in HTTPS if it marked the cookie as one for HTTPS.
+        assert [c.secure for c in forger.browser.cookies.jar if "login" in c.name] == [False]
+        query = secrets.token_hex(4)
+        forger.browser.get(f"/hub/home?{query}")
+        us = f"{hub.machine.address.rpartition('.')[0]}.1"
+        logged = f"/hub/home?{query} ({alice.name}@{us})"
+        eventually(lambda: logged in hub.machine.journal(hub.layout.hub_service), 10, logged)
 
 
 @pytest.mark.row(9)
