@@ -142,8 +142,8 @@ def test_people_work_through_apache_below_a_path(front: Front) -> None:
             assert alice.browser.get(path).text == "here"
             front.log_says(f"({alice.name}@{front.visitor})")
         doctor = hub.machine.run([hub.path("hub/bin/littlest-hub"), "doctor"], check=False).stdout
-        assert re.search(r"login page.*answers in .*:8000/jupyter/hub/login", doctor), doctor
-        assert "has a route" not in doctor
+        # Otherwise it would complain of a login page or of routes that are not there.
+        assert "All is well" in doctor
     assert httpx.get(f"{hub.url}/hub/login", verify=False, trust_env=False).status_code == 200
 
 
