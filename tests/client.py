@@ -77,12 +77,16 @@ class Person:
         Raises:
             RefusedError: wrong password, or a person who may not use this hub.
         """
+        answer = self.try_to_log_in()
+        if answer.status_code != 200 or answer.url.path.startswith(f"{self._base_path}/hub/login"):
+            raise RefusedError(f"{answer.status_code} {answer.url}: {_visible_text(answer)}")
+
+    def try_to_log_in(self) -> httpx.Response:
+        """The same; returns the page that this leads to."""
         login = f"/hub/login?next={quote(f'{self._base_path}/hub/home', safe='')}"
         form = self.browser.get(login)
         fields = {"username": self.name, "password": self.password, **_hidden_fields(form)}
-        answer = self.browser.post(login, data=fields)
-        if answer.status_code != 200 or answer.url.path.startswith(f"{self._base_path}/hub/login"):
-            raise RefusedError(f"{answer.status_code} {answer.url}: {_visible_text(answer)}")
+        return self.browser.post(login, data=fields)
 
     def start_server(self, *, timeout_s: float = 60, server: str = "", **options: str) -> None:
         """Start the user server, wait until it is ready, and log in to it as the browser does.

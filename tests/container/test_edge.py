@@ -105,6 +105,28 @@ def test_an_account_in_capitals_does_not_open_the_one_without(hub: Hub, alice: P
         hub.machine.run(["userdel", "--remove", name])
 
 
+def test_a_hostile_name_is_refused_and_neither_echoed_nor_logged_as_it_is(hub: Hub) -> None:
+    name = '"><script>alert(1)</script>`) || PathPrefix(`/\nforged line'
+    with Person(hub.url, name, "x") as nobody:
+        page = nobody.try_to_log_in()
+    assert page.status_code == 403
+    assert "<script>alert" not in page.text
+    journal = hub.machine.journal(hub.layout.hub_service)
+    assert "PAM Authentication failed" in journal
+    assert not [line for line in journal.splitlines() if line.partition("]: ")[2] == "forged line"]
+
+
+@pytest.mark.row(1)
+def test_a_server_cannot_be_given_a_hostile_name(hub: Hub) -> None:
+    names = ("a`b", "a%60%29%20%7C%7C%20PathPrefix%28%60%2F", "..%2F..", "a%0Ab", "x" * 300)
+    named = "c.JupyterHub.allow_named_servers = True\n"
+    with hub.fragment("60-named.py", named), hub.person() as bob:
+        for name in names:
+            with pytest.raises(RefusedError, match=r"^40[04]: "):
+                bob.start_server(server=name)
+        assert hub.machine.read(str(hub.layout.rules)).count(f"/user/{bob.name}/") == 0
+
+
 @pytest.mark.row(13)
 def test_a_form_of_another_site_does_nothing(hub: Hub, alice: Person) -> None:
     form = {"username": alice.name, "password": alice.password}
