@@ -293,8 +293,8 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
             chosen["User"] = self.layout.dynamic_user(self.user.name)
             chosen["StateDirectory"] = str(self._home.relative_to("/var/lib"))
             chosen["WorkingDirectory"] = str(self._home)
-            # Before 248 systemd makes the directories above the home with this mask, and then nobody
-            # gets there; the home itself is closed by its own mode.
+            # systemd 247 makes the directories above the home with this mask, so that nobody gets
+            # there; the home itself is closed by its own mode.
             chosen["UMask"] = "0022"
         else:
             chosen["User"], chosen["Group"] = str(account.uid), str(account.gid)
