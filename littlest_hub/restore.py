@@ -720,7 +720,8 @@ def _closing(layout: Layout, kept: Path, plan: Plan) -> Iterator[str]:
         return
     unknown = sorted(set(running_servers(layout)) - known_servers(layout.database))
     if unknown:
-        yield "User servers that the restored database does not know, and that go on:"
+        yield "User servers that the restored database does not know; they go on, and their users'"
+        yield "next start takes them over:"
         yield from (f"  {unit}" for unit in unknown)
         yield f"To end them: systemctl stop {' '.join(unknown)}"
 
