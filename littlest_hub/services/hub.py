@@ -79,7 +79,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 Setting("LimitNICE", "+0", "the next hub prepares at low priority, then rises"),
                 Setting("OOMScoreAdjust", "-500", "a user's kernel has to go first"),
                 Setting("OOMPolicy", "continue", "the supervisor sees to it"),
-                Setting("Environment", f"{PUBLIC_PORT}={ports.public}"),
+                Setting("Environment", f"{PUBLIC_PORT}={ports.listen(ports.public)}"),
                 Setting("Environment", f"{PROXY_API}={ports.api_address}"),
                 Setting(
                     "Environment",
@@ -88,12 +88,22 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 Setting("WorkingDirectory", f"-{layout.state}"),
                 Setting("RuntimeDirectory", f"{layout.instance} {layout.server_environments.name}"),
                 Setting("RuntimeDirectoryMode", "0700"),
-                Setting("RuntimeDirectoryPreserve", "restart", "why the last attempt failed"),
+                Setting(
+                    "RuntimeDirectoryPreserve",
+                    "yes",
+                    "why the last attempt failed, and the environments of servers that go on",
+                ),
                 Setting("UMask", "0077", "the database is made world-readable otherwise"),
                 Setting(
                     "CapabilityBoundingSet",
-                    "CAP_SETUID CAP_SETGID CAP_AUDIT_WRITE CAP_DAC_READ_SEARCH",
-                    "commands as a user (runuser … sbatch), PAM's audit record, PAM's shadow file",
+                    "CAP_DAC_READ_SEARCH",
+                    "PAM's shadow file, where root itself may not read it",
+                ),
+                Setting(
+                    "PrivateUsers",
+                    "yes",
+                    "that capability counts for root's own files, and nobody else can be become;"
+                    " what has to has a drop-in: see 50-slurm.conf of the catalogue",
                 ),
                 Setting("ProtectSystem", "strict"),
                 Setting("ReadWritePaths", str(layout.state)),
@@ -102,7 +112,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 Setting(
                     "RestrictAddressFamilies",
                     "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
-                    "netlink: PAM's audit record, and how the C library lists addresses",
+                    "netlink: how the C library lists addresses",
                 ),
                 *SANDBOX,
                 Setting("SystemCallFilter", "@system-service"),
