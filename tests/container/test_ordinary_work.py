@@ -81,7 +81,7 @@ print(ctypes.CDLL(None).personality(0x0040000))
 
 
 def test_the_debugger_of_jupyterlab_starts(kernel: Kernel) -> None:
-    request = {
+    request: dict[str, object] = {
         "channel": "control",
         "header": {
             "msg_id": "debug",
@@ -101,9 +101,9 @@ def test_the_debugger_of_jupyterlab_starts(kernel: Kernel) -> None:
         },
         "buffers": [],
     }
-    kernel.channels.send(json.dumps(request))
+    kernel.tell(request)
     while True:
-        message = json.loads(kernel.channels.recv())
+        message = kernel.receive()
         if message["header"]["msg_type"] == "debug_reply":
             break
     assert message["content"]["success"], message["content"]
