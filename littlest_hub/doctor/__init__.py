@@ -33,6 +33,7 @@ from littlest_hub.backup import UNFINISHED, journal
 from littlest_hub.doctor.spawns import Entry, failures, parse_journal, started_since
 from littlest_hub.layout import Layout
 from littlest_hub.services.listener import holders, listeners
+from littlest_hub.services.server import METADATA
 from littlest_hub.supervisor import kept_fragments
 
 if sys.version_info >= (3, 11):
@@ -769,6 +770,29 @@ def _newest_backup(layout: Layout) -> Path | None:
     return max(made, key=_mtime, default=None)
 
 
+def resolver(machine: Machine) -> Iterator[Finding]:
+    """Whether user servers can ask for names: on some clouds, whom they would is denied to them."""
+    with contextlib.suppress(FileNotFoundError):
+        yield from resolved_by(Path("/etc/resolv.conf").read_text())
+
+
+def resolved_by(resolv_conf: str) -> Iterator[Finding]:
+    """What resolv.conf(5) says about user servers."""
+    denied = [
+        server
+        for server in METADATA
+        if re.search(rf"^nameserver\s+{re.escape(server)}\s*$", resolv_conf, re.MULTILINE)
+    ]
+    for server in denied:
+        yield Finding(
+            WARNING,
+            "names",
+            f"{server} is this machine's name server and also hands out its credentials, so it is"
+            " denied to user servers (IPAddressDeny=), which cannot resolve names",
+            "apt-get install systemd-resolved   # asks it in their place",
+        )
+
+
 # --- machine
 
 
@@ -913,6 +937,7 @@ PROBES: tuple[tuple[str, Probe], ...] = (
     ("User servers", failed_spawns),
     ("User servers", routes),
     ("User servers", user_units),
+    ("User servers", resolver),
     ("Configuration", fragments),
     ("Configuration", secrets),
     ("Data", database),
