@@ -120,6 +120,15 @@ def pam_service_that_does_not_exist(settings: Settings) -> Iterator[Problem]:
         yield from setting.error(f"there is no PAM service {setting.value!r} in /etc/pam.d")
 
 
+def names_that_pam_is_asked_for_as_typed(settings: Settings) -> Iterator[Problem]:
+    """JupyterHub's own PAM authenticator in place of ours, see `littlest_hub.authenticator`."""
+    if settings.chosen["Authenticator"].__name__ == "PAMAuthenticator":
+        yield from settings.get("JupyterHub", "authenticator_class").warning(
+            "asks PAM for the name as it is typed and lets in the lower-case one, which may be"
+            " another account; expected no authenticator_class: PAM is what we ask by default"
+        )
+
+
 def auth_state_without_a_key(settings: Settings) -> Iterator[Problem]:
     """The hub refuses to start without a key to encrypt with."""
     setting = settings.get("Authenticator", "enable_auth_state")
@@ -770,6 +779,7 @@ RULES: tuple[Rule, ...] = (
     users_without_an_account,
     groups_that_do_not_exist,
     pam_service_that_does_not_exist,
+    names_that_pam_is_asked_for_as_typed,
     auth_state_without_a_key,
     groups_from_two_sources,
     ports_out_of_range,
