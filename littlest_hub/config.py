@@ -15,7 +15,7 @@ from traitlets.config.loader import PyFileConfigLoader
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout, release_of_this_interpreter
 from littlest_hub.proxy import HubProxy
-from littlest_hub.services.hub import PROXY_API, PUBLIC_PORT
+from littlest_hub.services.hub import HTTPS_PORT, PROXY_API, PUBLIC_PORT
 from littlest_hub.services.ports import Ports
 from littlest_hub.spawner import UnitSpawner
 
@@ -40,6 +40,8 @@ class Surroundings:
     proxy_api: str = Ports().api_address
     hub: tuple[str, int] = ("127.0.0.1", Ports.hub)
     """Where the hub listens: the socket that systemd hands over."""
+    https_port: int | None = Ports.https
+    """None: no HTTPS here."""
 
     @classmethod
     def of_unit(
@@ -50,6 +52,7 @@ class Surroundings:
             public_port=int(environ.get(PUBLIC_PORT, cls.public_port)),
             proxy_api=environ.get(PROXY_API, cls.proxy_api),
             hub=hub or cls.hub,
+            https_port=int(environ.get(HTTPS_PORT, Ports.https)),
         )
 
 

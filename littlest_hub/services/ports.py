@@ -1,4 +1,4 @@
-"""The three ports of an installation, and how free ones are found."""
+"""The ports of an installation, and how free ones are found."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from littlest_hub.layout import Layout
 
 FIRST_PUBLIC = 80
 FIRST_OTHER_PUBLIC = 8000
+FIRST_HTTPS = 443
+FIRST_OTHER_HTTPS = 8443
 FIRST_INTERNAL = 15001
 
 _LISTEN = re.compile(r"^ListenStream=(?:\S*:)?(\d+)$", re.MULTILINE)
@@ -29,6 +31,8 @@ class Ports:
     """Of the hub, on loopback."""
     api: int = FIRST_INTERNAL + 1
     """Of the proxy's own interface, on loopback."""
+    https: int = FIRST_HTTPS
+    """Of the proxy, on every address, once fragments ask for HTTPS."""
 
     @property
     def hub_address(self) -> str:
@@ -50,20 +54,19 @@ def choose(layout: Layout, requested: str | None) -> Ports:
     Raises:
         LittlestHubError: the requested port is no port, or is in use.
     """
-    own = {
-        unit: port_of(layout, unit)
-        for unit in (layout.proxy_socket, layout.hub_socket, layout.proxy_api_socket)
-    }
+    own = {unit: port_of(layout, unit) for unit in layout.units if unit.endswith(".socket")}
     taken = set(_configured(layout)) - set(own.values())
     internal = (
         port
         for port in range(FIRST_INTERNAL, 65536)
         if _is_usable(layout, port, taken, "127.0.0.1")
     )
+    public = _public(layout, requested, own[layout.proxy_socket], taken)
     return Ports(
-        public=_public(layout, requested, own[layout.proxy_socket], taken),
+        public=public,
         hub=own[layout.hub_socket] or next(internal),
         api=own[layout.proxy_api_socket] or next(internal),
+        https=own[layout.proxy_https_socket] or _https(layout, public, taken),
     )
 
 
@@ -110,6 +113,14 @@ def _public(layout: Layout, requested: str | None, current: int | None, taken: s
     if layout.is_default and _is_usable(layout, FIRST_PUBLIC, taken):
         return FIRST_PUBLIC
     return next(p for p in range(FIRST_OTHER_PUBLIC, 65536) if _is_usable(layout, p, taken))
+
+
+def _https(layout: Layout, public: int, taken: set[int]) -> int:
+    if public == FIRST_PUBLIC:
+        # The one that visitors ask. Should somebody have it, `check` says who when it is wanted.
+        return FIRST_HTTPS
+    others = (port for port in range(FIRST_OTHER_HTTPS, 65536) if port != public)
+    return next(port for port in others if _is_usable(layout, port, taken))
 
 
 def _is_usable(layout: Layout, port: int, taken: set[int], address: str = "") -> bool:
