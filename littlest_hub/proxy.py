@@ -500,7 +500,9 @@ def merged(ours: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = _merged(ours, extra, ())
     # Not in `extra` alone: a table may be replaced by something that is none.
     for path in _OURS:
-        if _at(result, path) != _at(ours, path):
+        # Without HTTPS of ours, an entry point of that name is anybody's.
+        is_free = path[:2] == ("entryPoints", HTTPS_ENTRY_POINT) and not _at(ours, path)
+        if _at(result, path) != _at(ours, path) and not is_free:
             raise LittlestHubError(
                 f"c.HubProxy.extra_static_config: {'.'.join(path)} is not for fragments to change",
                 "Addresses: change ListenStream= of the socket unit",

@@ -228,13 +228,22 @@ def test_a_renewed_certificate_is_served_without_a_command_and_a_wrong_one_is_no
         eventually(hub.answers, 30, "the hub")
 
 
-def certificate(directory: Path, name: str) -> tuple[Path, Path]:
-    """A certificate for `name`, signed by itself, and its key."""
+def certificate(directory: Path, name: str, *, days: int = 2, names: str = "") -> tuple[Path, Path]:
+    """A certificate for `name`, signed by itself, and its key.
+
+    Args:
+        directory: where to make them.
+        name: what it is called.
+        days: how long it is valid; negative: until so many days ago.
+        names: further names, as in x509v3_config(5).
+    """
     files = directory / f"{name}.crt", directory / f"{name}.key"
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     output = ["-out", str(files[0]), "-keyout", str(files[1])]
+    alternatives = ["-addext", f"subjectAltName={names or f'DNS:{name}'}"]
+    subject = ["-subj", f"/CN={name}", *alternatives]
     subprocess.run(
-        ["openssl", "req", "-x509", *curve, "-days", "2", "-subj", f"/CN={name}", *output],
+        ["openssl", "req", "-x509", *curve, "-days", str(days), *subject, *output],
         check=True,
         capture_output=True,
     )
