@@ -5,7 +5,7 @@
 # give one, is where they write when something is wrong.
 c.HubProxy.domains = ["hub.CHANGE-ME.org"]
 c.HubProxy.acme_email = ""
-if "CHANGE-ME" in c.HubProxy.domains[0]:
+if "CHANGE" in c.HubProxy.domains[0]:
     raise ValueError("put in the name of your hub, two lines above")
 #
 # To try first, with certificates that no browser trusts, and without Let's Encrypt's limits:

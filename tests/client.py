@@ -33,14 +33,21 @@ class Person:
     Args:
         url: the hub's public URL, as typed into the address bar.
         timeout_s: of each single request.
+        verify: whether the hub's certificate has to be one that browsers take.
     """
 
-    def __init__(self, url: str, name: str, password: str, *, timeout_s: float = 30) -> None:
+    def __init__(
+        self, url: str, name: str, password: str, *, timeout_s: float = 30, verify: bool = True
+    ) -> None:
         self.url = url.rstrip("/")
         self.name = name
         self.password = password
         self.browser = httpx.Client(
-            base_url=self.url, follow_redirects=True, timeout=timeout_s, trust_env=False
+            base_url=self.url,
+            follow_redirects=True,
+            timeout=timeout_s,
+            trust_env=False,
+            verify=verify,
         )
 
     def __enter__(self) -> "Person":

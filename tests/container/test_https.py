@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
 import re
+import secrets
 import socket
 import ssl
 from collections.abc import Iterator
 from functools import partial
+from http.cookiejar import Cookie
 from pathlib import Path
 
 import httpx
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from littlest_hub.https import names_of, presented
-from tests.client import Kernel
-from tests.container.test_proxy import Visitors, certificate, install
+from tests.certificates import make
+from tests.client import Kernel, Person
+from tests.container.test_proxy import Visitors, install
 from tests.eventually import eventually
 from tests.hub import Hub
 from tests.machine import Machine
@@ -99,6 +97,18 @@ def working(hub: Hub) -> Iterator[Kernel]:
             assert visitors.answers["200"] > 30
 
 
+def cookies_of_somebody(hub: Hub) -> list[Cookie]:
+    """What identifies a person who has logged in by https."""
+    password = secrets.token_urlsafe()
+    name = f"secure{secrets.randbelow(1 << 32)}"
+    hub.machine.add_user(name, password)
+    with Person(f"https://{hub.machine.address}", name, password, verify=False) as person:
+        person.log_in()
+        found = [each for each in person.browser.cookies.jar if each.name != "_xsrf"]
+    assert found
+    return found
+
+
 def serial(hub: Hub, name: str = NAME) -> int:
     found = presented(443, name, hub.machine.address)
     assert found, "no certificate"
@@ -129,7 +139,7 @@ def test_one_fragment_turns_https_on_and_taking_it_away_turns_it_off_without_los
     hub: Hub, tmp_path: Path
 ) -> None:
     machine, layout = hub.machine, hub.layout
-    certified, key = certificate(tmp_path, NAME)
+    certified, key = make(tmp_path, NAME)
     install(hub, CERTIFICATES, certified, key)
     machine.run(["chmod", "0600", f"{CERTIFICATES}/tls.key"])
     with working(hub) as kernel:
@@ -142,7 +152,7 @@ def test_one_fragment_turns_https_on_and_taking_it_away_turns_it_off_without_los
             page = httpx.get(led.headers["Location"], verify=False, trust_env=False)
             assert page.status_code == 200
             assert page.headers["Strict-Transport-Security"] == "max-age=2592000"
-            assert all("Secure" in each for each in page.headers.get_list("Set-Cookie"))
+            assert all(cookie.secure for cookie in cookies_of_somebody(hub))
             for version in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1):
                 with pytest.raises(OSError, match=r"PROTOCOL_VERSION|protocol version|alert"):
                     negotiated(hub, version)
@@ -162,8 +172,8 @@ def test_a_wrong_certificate_is_refused_with_its_line_and_a_replaced_one_is_take
     hub: Hub, tmp_path: Path
 ) -> None:
     machine = hub.machine
-    first, second, third = (certificate(tmp_path, name) for name in ("first", "second", "third"))
-    past = expired(tmp_path)
+    first, second, third = (make(tmp_path, name) for name in ("first", "second", "third"))
+    past = make(tmp_path, "past", days=(-2, -1))
     for name, source, other in (("past", past[0], past[1]), ("mixed", first[0], second[1])):
         install(hub, f"/etc/ssl/{name}", source, other)
     install(hub, CERTIFICATES, first[0], first[1])
@@ -197,7 +207,7 @@ def test_a_wrong_certificate_is_refused_with_its_line_and_a_replaced_one_is_take
 
 def test_a_port_of_somebody_else_is_named_and_http_goes_on(hub: Hub, tmp_path: Path) -> None:
     machine = hub.machine
-    install(hub, CERTIFICATES, *certificate(tmp_path, NAME))
+    install(hub, CERTIFICATES, *make(tmp_path, NAME))
     machine.run(["systemd-run", "--quiet", "--unit=other-web-server", "--property=Type=notify",
                  "systemd-socket-activate", "--listen=443", "cat"], check=False)  # fmt: skip
     file = hub.write_fragment("20-https.py", FILES)
@@ -211,24 +221,6 @@ def test_a_port_of_somebody_else_is_named_and_http_goes_on(hub: Hub, tmp_path: P
         machine.systemctl("stop", "other-web-server", check=False)
         machine.run(["rm", "-f", file])
         hub.reload()
-
-
-def expired(directory: Path) -> tuple[Path, Path]:
-    """A pair of yesterday."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
-    key = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.datetime.now(datetime.timezone.utc)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(2))
-        .not_valid_after(now - datetime.timedelta(1))
-        .sign(key, SHA256())
-    )
-    files = directory / "past.crt", directory / "past.key"
-    files[0].write_bytes(certificate.public_bytes(Encoding.PEM))
-    pem = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    files[1].write_bytes(key.private_bytes(*pem))
-    return files
 
 
 def listens(machine: Server, port: int) -> bool:
@@ -281,7 +273,7 @@ def certified(installer: Path, tmp_path: Path) -> Iterator[Hub]:
         hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
         hub.write_fragment("11-everybody.py", "c.Authenticator.allow_all = True\n")
         hub.reload()
-        authority = certificate(tmp_path, "pebble", names="IP:127.0.0.1")
+        authority = make(tmp_path, "127.0.0.1")
         install(hub, "/etc/pebble", *authority)
         machine.put("/etc/pebble/config.json", json.dumps({"pebble": PEBBLE}))
         machine.put("/etc/resolv.conf", "nameserver 127.0.0.1\n")
