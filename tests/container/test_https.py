@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import secrets
 import socket
@@ -17,13 +16,13 @@ import httpx
 import pytest
 from cryptography import x509
 
-from littlest_hub.https import names_of, presented
+from littlest_hub.https import presented
+from tests.acme import authority, hub_with_authority, names, obtain
 from tests.certificates import make
 from tests.client import Kernel, Person
 from tests.container.test_proxy import Visitors, install
 from tests.eventually import eventually
 from tests.hub import Hub
-from tests.machine import Machine
 from tests.server import Server
 
 CERTIFICATES = "/etc/ssl/hub"
@@ -231,31 +230,6 @@ def listens(machine: Server, port: int) -> bool:
 # --- ACME
 
 
-PEBBLE = {
-    "listenAddress": "127.0.0.1:14000",
-    "managementListenAddress": "127.0.0.1:15000",
-    "certificate": "/etc/pebble/tls.crt",
-    "privateKey": "/etc/pebble/tls.key",
-    "httpPort": 80,
-    "tlsPort": 443,
-    "ocspResponderURL": "",
-    "externalAccountBindingRequired": False,
-    # Seconds: they are due as soon as they are there, and traefik looks whenever it starts.
-    "certificateValidityPeriod": 900,
-}
-ACME = """
-c.HubProxy.domains = {domains!r}
-c.HubProxy.acme_email = "admin@example.org"
-c.HubProxy.acme_challenge = {challenge!r}
-c.HubProxy.acme_dns_provider = {provider!r}
-c.HubProxy.acme_directory = "https://127.0.0.1:14000/dir"
-c.HubProxy.acme_ca_file = "/etc/pebble/tls.crt"
-resolver = {{"certificatesDuration": 1}}
-if {provider!r}:
-    # Nobody delegates example.org to this name server.
-    resolver["dnsChallenge"] = {{"propagation": {{"disableChecks": True}}}}
-c.HubProxy.extra_static_config = {{"certificatesResolvers": {{"acme": {{"acme": resolver}}}}}}
-"""
 DNS_RECORD = """\
 #!/opt/littlest-hub/hub/bin/python3 -I
 import json, sys, urllib.request
@@ -268,49 +242,12 @@ urllib.request.urlopen(f"http://127.0.0.1:8055/{path}", record, 10)
 
 @pytest.fixture
 def certified(installer: Path, tmp_path: Path) -> Iterator[Hub]:
-    """A hub beside an authority, Let's Encrypt's own test server, and its name server."""
-    with Machine("bookworm", packages=["pebble"]) as machine:
-        hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
-        hub.write_fragment("11-everybody.py", "c.Authenticator.allow_all = True\n")
-        hub.reload()
-        authority = make(tmp_path, "127.0.0.1")
-        install(hub, "/etc/pebble", *authority)
-        machine.put("/etc/pebble/config.json", json.dumps({"pebble": PEBBLE}))
-        machine.put("/etc/resolv.conf", "nameserver 127.0.0.1\n")
-        off = [f"-{each}=" for each in ("http01", "https01", "tlsalpn01", "defaultIPv6")]
-        names = ["pebble-challtestsrv", *off, "-dns01=127.0.0.1:53", "-management=127.0.0.1:8055"]
-        names.append(f"-defaultIPv4={machine.address}")
-        ask = ["pebble", "-config=/etc/pebble/config.json", "-dnsserver=127.0.0.1:53", "-strict"]
-        settings = ["--setenv=PEBBLE_VA_NOSLEEP=1", "--setenv=PEBBLE_WFE_NONCEREJECT=0"]
-        for command in (names, [*settings, *ask]):
-            machine.run(["systemd-run", "--quiet", *command])
+    with hub_with_authority(installer, tmp_path) as hub:
         yield hub
-
-
-def obtain(hub: Hub, challenge: str, *domains: str, provider: str = "") -> None:
-    text = ACME.format(domains=list(domains), challenge=challenge, provider=provider)
-    hub.write_fragment("20-https.py", text)
-    hub.reload()
-    name = domains[0].replace("*", "any")
-    eventually(lambda: domains[0] in names(hub, name), 60, f"a certificate for {domains[0]}")
 
 
 def is_renewed(hub: Hub, before: int) -> bool:
     return serial(hub) != before
-
-
-def names(hub: Hub, name: str) -> list[str]:
-    found = presented(443, name, hub.machine.address)
-    return names_of(found) if found else []
-
-
-def authority(hub: Hub) -> str:
-    """Who signs: another one each time that pebble starts."""
-    script = (
-        "import ssl, urllib.request as u; c = ssl._create_unverified_context();"
-        "print(u.urlopen('https://127.0.0.1:15000/roots/0', context=c).read().decode())"
-    )
-    return hub.machine.run([hub.path("hub/bin/python3"), "-c", script]).stdout
 
 
 @pytest.mark.row(7)
