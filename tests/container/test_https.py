@@ -87,13 +87,19 @@ def working(hub: Hub) -> Iterator[Kernel]:
     """Somebody whose kernel is connected all the time, while others come and go, all served."""
     with hub.person() as alice:
         alice.start_server()
-        with alice.open_kernel() as kernel:
+        with alice.open_kernel() as kernel, visited(Followers(hub.url)):
             kernel.run("x = 41")
-            with Followers(hub.url) as visitors:
-                yield kernel
-                assert kernel.run("x + 1") == "42"
-            assert not visitors.failures
-            assert visitors.answers["200"] > 30
+            yield kernel
+            assert kernel.run("x + 1") == "42"
+
+
+@contextlib.contextmanager
+def visited(visitors: Visitors) -> Iterator[None]:
+    """They come and go, and all are served."""
+    with visitors:
+        yield
+    assert visitors.failures == {}
+    assert visitors.answers["200"] > 30
 
 
 def cookies_of_somebody(hub: Hub) -> list[Cookie]:
@@ -176,7 +182,7 @@ def test_a_wrong_certificate_is_refused_with_its_line_and_a_replaced_one_is_take
     for name, source, other in (("past", past[0], past[1]), ("mixed", first[0], second[1])):
         install(hub, f"/etc/ssl/{name}", source, other)
     install(hub, CERTIFICATES, first[0], first[1])
-    with hub.fragment("20-https.py", FILES) as fragment, working(hub):
+    with hub.fragment("20-https.py", FILES) as fragment, visited(Followers(hub.url)):
         for directory, reason in (
             ("/etc/ssl/past", "expired on"),
             ("/etc/ssl/mixed", "is not the key of"),
@@ -254,22 +260,20 @@ def is_renewed(hub: Hub, before: int) -> bool:
 def test_certificates_are_obtained_and_renewed_under_traffic(certified: Hub) -> None:
     hub, machine, layout = certified, certified.machine, certified.layout
     command = hub.path("hub/bin/littlest-hub")
-    with working(hub):
+    with visited(Followers(hub.url)):
         obtain(hub, "http-01", NAME, "www.example.org")
         eventually(lambda: "308" in of_http(hub), 30, "http to lead to https")
     assert names(hub, NAME) == [NAME, "www.example.org"]
     kept = machine.run(["stat", "-c", "%a %U", layout.acme_storage]).stdout
     assert kept.startswith("600 ")
     assert not kept.endswith(" root\n")
-    with Loyals(f"http://{machine.address}", authority(hub)) as loyals:
+    with visited(Loyals(hub.url, authority(hub))):
         for verb in ("reload", "restart"):
             before = serial(hub)
             # A traefik that starts looks which are due; otherwise it does so once a minute or day.
             machine.systemctl(verb, layout.proxy_service)
             eventually(partial(is_renewed, hub, before), 60, "the renewed one")
         hub.reload()
-    assert not loyals.failures
-    assert loyals.answers["200"] > 30
     assert "is valid for" in machine.run([command, "doctor"], check=False).stdout
 
     # It survives: an installation on top, and a backup has it if secrets are asked for.
