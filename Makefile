@@ -7,13 +7,15 @@ BUILD_PACKAGES := autoconf automake binutils ca-certificates gcc libc6-dev liblt
 MACHINE_PACKAGES := iproute2 mmdebstrap mount systemd-container
 VM_PACKAGES := e2fsprogs openssh-client qemu-system-x86
 TEST_PACKAGES := $(MACHINE_PACKAGES) $(VM_PACKAGES) busybox chromium chromium-driver dbus gettext-base libpam0g shellcheck systemd zsh
-# INSTALLER=PATH tests that .sh, whichever way it was built, instead of building one.
-PYTEST := $(BIN)/pytest $(if $(INSTALLER),--installer=$(INSTALLER))
+# INSTALLER=PATH tests that .sh, whichever way it was built, instead of building one. WORKERS=0 runs
+# one test after the other in one process.
+WORKERS ?= 2
+PYTEST := $(BIN)/pytest -n $(WORKERS) $(if $(INSTALLER),--installer=$(INSTALLER))
 
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security lint bench-install bench-outage clean
+.PHONY: help deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security advisories lint bench-install bench-outage clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +65,9 @@ test-browser: deps venv ## what people see, in a real Chromium (root)
 
 test-security: deps venv ## the security checklist, on real machines, and its table (root)
 	$(PYTEST) -m row
+
+advisories: venv ## known vulnerabilities of what is pinned (construct/advisories.yaml)
+	$(BIN)/python -m construct.advisories
 
 lint: venv ## ruff, mypy --strict, shellcheck
 	$(BIN)/ruff check .

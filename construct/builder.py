@@ -34,7 +34,7 @@ CATALOGUE = "jupyterhub_config.d"
 VARIABLES = {
     "LITTLEST_HUB_BASE": "base directory; /opt/littlest-hub if not given",
     "LITTLEST_HUB_ADMIN": "login name of the first administrator",
-    "LITTLEST_HUB_PORT": "public port; 80 if not given, or the first free one from 8000",
+    "LITTLEST_HUB_PORT": "public port, or address:port; 80, or the first free one from 8000",
 }
 """What the installer's help says of the variables that the product's installation honours."""
 KINDS = ("native", "packages", "channel", "sources", "wheels")
@@ -178,8 +178,8 @@ class Builder:
                 depends = wheels.depends(wheel, found)
             share = target / "share" / OWN / CATALOGUE
             share.mkdir(parents=True)
-            for fragment in sorted(catalogue.glob("*.py")):
-                shutil.copyfile(fragment, share / fragment.name)
+            for file in sorted([*catalogue.glob("*.py"), *catalogue.glob("*.conf")]):
+                shutil.copyfile(file, share / file.name)
             condapkg.compile_python(target, interpreter)
             return replace(metadata, depends=depends)
 

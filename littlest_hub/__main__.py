@@ -69,7 +69,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Write the base directory, units and sockets of this release, enable and"
         " start them. Again: repair. Where another release serves: switch to this one, and back"
         " if it does not do well. LITTLEST_HUB_PORT=8000 chooses the public port,"
-        " LITTLEST_HUB_ADMIN=alice writes the first fragment.",
+        " 127.0.0.1:8000 the same for this machine alone, LITTLEST_HUB_ADMIN=alice writes the first"
+        " fragment.",
     )
     install.add_argument(
         "--prefix",

@@ -127,6 +127,8 @@ class Https:
     acme: Acme | None
     hsts_s: int
     """How long a browser is to insist on HTTPS; 0: it is told to forget."""
+    host: str = ""
+    """The one address that the proxy listens at, as in a URL; "": every one."""
 
     def entry_point(self) -> dict[str, Any]:
         """What traefik's entry point for it has beyond that for HTTP."""
@@ -135,7 +137,7 @@ class Https:
             main, *others = self.acme.domains
             tls = {"certResolver": RESOLVER, "domains": [{"main": main, "sans": others}]}
         return {
-            "address": f":{self.port}",
+            "address": f"{self.host}:{self.port}",
             "http": {"tls": tls, "middlewares": [f"{_HSTS}@file"]},
         }
 
@@ -174,7 +176,10 @@ class Https:
     def is_served(self) -> bool:
         """Whether a visitor gets a certificate for each domain by now."""
         names = self.acme.domains if self.acme else ()
-        return all(covers(presented(self.port, name.replace("*", "x")), name) for name in names)
+        host = self.host.strip("[]") or "127.0.0.1"
+        return all(
+            covers(presented(self.port, name.replace("*", "x"), host), name) for name in names
+        )
 
 
 def presented(port: int, name: str, host: str = "127.0.0.1") -> x509.Certificate | None:
@@ -232,13 +237,14 @@ def validity(certificate: x509.Certificate, now: datetime.datetime | None = None
     return ""
 
 
-def wanted(hub: Any, proxy: Any, port: int | None) -> Https | None:
+def wanted(hub: Any, proxy: Any, port: int | None, host: str = "") -> Https | None:
     """What the configuration asks for.
 
     Args:
         hub: c.JupyterHub.
         proxy: a HubProxy that is configured.
         port: where HTTPS is served here; None: nowhere.
+        host: at which address; "": at every one.
 
     Raises:
         LittlestHubError: it contradicts itself.
@@ -267,7 +273,7 @@ def wanted(hub: Any, proxy: Any, port: int | None) -> Https | None:
             eab=eab if all(eab) else None,
         )
     files = (Path(certificate), Path(key)) if certificate else None
-    return Https(port, files, acme, proxy.hsts_max_age)
+    return Https(port, files, acme, proxy.hsts_max_age, host)
 
 
 def state_of(files: Iterable[Path]) -> tuple[object, ...]:

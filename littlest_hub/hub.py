@@ -15,7 +15,9 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import jupyterhub.user
 import tornado.tcpserver as tcpserver
 from jinja2 import BytecodeCache, Environment, FileSystemLoader, TemplateError
 from jinja2.bccache import Bucket
@@ -32,7 +34,7 @@ from littlest_hub import database
 from littlest_hub.config import Surroundings, load
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.proxy import FRONT_LOOKED_AT_MS, Front, apply_static_config
+from littlest_hub.proxy import FRONT_LOOKED_AT_MS, Front, HubProxy, apply_static_config
 from littlest_hub.supervisor import Control, describe, kept_fragments
 from littlest_hub.systemd import inherited_sockets
 
@@ -144,6 +146,8 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     control = AnyTrait(help="line to the supervisor; None in the foreground")
     on_ready = AnyTrait(help="called when this hub answers")
 
+    trusted_downstream_ips: list[str]  # a trait of JupyterHub's
+
     _log_formatter_cls = (
         _JournalFormatter if "JOURNAL_STREAM" in os.environ else CoroutineLogFormatter
     )
@@ -173,6 +177,12 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         if done := database.prepare(self.layout):
             self.log.warning(done)
         super().init_db()
+
+    def init_proxy(self) -> None:
+        super().init_proxy()
+        # Who is skipped in X-Forwarded-For, to say in the log where a request comes from.
+        if isinstance(self.proxy, HubProxy) and not self.trusted_downstream_ips:
+            self.trusted_downstream_ips = self.proxy.trusted_addresses
 
     def _prepare_proxy(self) -> None:
         """Have the proxy run with what the fragments say of it.
@@ -307,6 +317,19 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     def _is_slow(self) -> bool:
         begun = self.tornado_application.answering.values()
         return any(time.monotonic() - since > SLOW_S for since in begun)
+
+
+def _without_hyphen(name: str) -> str:
+    """The name of a user or of a server in the identifier of an OAuth client.
+
+    "-" stands between the two there, and JupyterHub 6.1.1 leaves it in the names as well:
+    "alice-prod" would have the client of the server "prod" of "alice" (CVE-2026-108752).
+    """
+    return quote(name, safe="").replace("-", "%2D")
+
+
+# It calls it so for nothing else.
+jupyterhub.user.quote = _without_hyphen
 
 
 def _end_orphaned_services() -> None:

@@ -16,7 +16,7 @@ from typing import TypedDict
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.files import link, permit, write
 from littlest_hub.layout import Layout
-from littlest_hub.services import hub, proxy
+from littlest_hub.services import hub, proxy, server
 from littlest_hub.services.ports import Ports
 from littlest_hub.services.unit import Unit, directives
 
@@ -87,7 +87,7 @@ class Machine:
     def _present(self) -> list[str]:
         """Names of ours that systemd knows, sockets first; a link to nothing may be anybody's."""
         ours = self.layout.on_disk(self.layout.unit_files)
-        files = {name: self.layout.installed_unit(name) for name in self.layout.units}
+        files = {name: self.layout.installed_unit(name) for name in self.layout.unit_names}
         return [
             name
             for name, file in files.items()
@@ -97,9 +97,10 @@ class Machine:
     def left(self) -> tuple[list[Path], list[Path]]:
         """What `remove` leaves: drop-ins of the administrator, homes of people."""
         layout = self.layout
-        drop_ins = [layout.system_units / f"{name}.d" for name in layout.units]
+        drop_ins = [layout.system_units / f"{name}.d" for name in layout.unit_names]
         here = [path for path in drop_ins if layout.on_disk(path).exists()]
-        return here, [path for path in layout.dynamic_homes if layout.on_disk(path).exists()]
+        homes = (*layout.dynamic_homes, layout.former_homes)
+        return here, [path for path in homes if layout.on_disk(path).exists()]
 
     def forget(self) -> None:
         """Have systemd notice that files of ours are gone."""
@@ -107,7 +108,7 @@ class Machine:
 
     def described(self) -> Described:
         """What `describe` may replace, for `restore`."""
-        files = {name: self.layout.installed_unit(name) for name in self.layout.units}
+        files = {name: self.layout.installed_unit(name) for name in self.layout.unit_names}
         static = self.layout.on_disk(self.layout.static_config)
         return {
             "units": {name: file.read_text() for name, file in files.items() if file.is_file()},
@@ -121,7 +122,7 @@ class Machine:
             As `describe`.
         """
         changed = self._write_units(was["units"])
-        for name in set(self.layout.units) - set(was["units"]):
+        for name in set(self.layout.unit_names) - set(was["units"]):
             for file in (self.layout.installed_unit(name), self.units / name):
                 if file.is_file() or file.is_symlink():
                     file.unlink()
@@ -137,7 +138,8 @@ class Machine:
             Names of the units that are different now.
         """
         self._write_proxy_configuration(ports)
-        changed = self._write_units({unit.name: unit.text() for unit in units(self.layout, ports)})
+        described = [*units(self.layout, ports), server.users_slice(self.layout)]
+        changed = self._write_units({unit.name: unit.text() for unit in described})
         if self.layout.is_default:
             link(self._command_link, self.layout.hub / "bin" / "littlest-hub", keep_others=True)
         return changed
@@ -185,7 +187,7 @@ class Machine:
             permit(static, 0o644)
         else:
             first = proxy.static_config(
-                public=f":{ports.public}",
+                public=f"{ports.host}:{ports.public}",
                 api=ports.api_address,
                 dynamic_config=layout.dynamic_config,
             )
@@ -211,6 +213,7 @@ class Machine:
         # The hub first: if it fails, no connection was touched.
         services = (layout.hub_service, layout.proxy_service)
         self._systemd("systemctl", "daemon-reload")
+        # Not the slice: to restart it is to stop all user servers, and it needs no restart.
         sockets = [name for name in layout.units if name in changed - {*services}]
         if not self._is_active(layout.proxy_https_socket):
             # It listens on demand, and the proxy starts it.
@@ -267,9 +270,9 @@ class Machine:
         layout = self.layout
         services = (layout.hub_service, layout.proxy_service)
         pids = {service: self.main_pid(service) for service in services}
-        addresses = {"the hub": (ports.hub, "/hub/api")}
+        addresses = {"the hub": (("127.0.0.1", ports.hub), "/hub/api")}
         if public:
-            addresses["the login page"] = (ports.public, "/hub/login")
+            addresses["the login page"] = (ports.public_address, "/hub/login")
         started = time.monotonic()
         is_well = False
         while not is_well or time.monotonic() < started + WATCH_S:
@@ -293,10 +296,11 @@ class Machine:
         if self._has_drop_ins(self.layout.proxy_socket):
             return
         deadline = time.monotonic() + LOGIN_PAGE_TIMEOUT_S
-        while (seen := visit(ports.public, "/hub/login")) != 200:
+        while (seen := visit(ports.public_address, "/hub/login")) != 200:
             if time.monotonic() > deadline:
+                where = f"{ports.host or '127.0.0.1'}:{ports.public}"
                 raise self._with_journal(
-                    f"http://127.0.0.1:{ports.public}/hub/login does not work: {seen}",
+                    f"http://{where}/hub/login does not work: {seen}",
                     self.layout.hub_service,
                     self.layout.proxy_service,
                 )
@@ -306,8 +310,8 @@ class Machine:
         """Units of user servers that are running or failed."""
         if not self.is_running:
             return []
-        pattern = f"{self.layout.user_server_unit.format(USERNAME='*')}.service"
-        listing = ["systemctl", "list-units", "--all", "--plain", "--no-legend", pattern]
+        listing = ["systemctl", "list-units", "--all", "--plain", "--no-legend"]
+        listing.append(self.layout.user_units)
         lines = subprocess.run(listing, capture_output=True, text=True).stdout.splitlines()
         return [line.split()[0] for line in lines]
 
@@ -318,11 +322,12 @@ class Machine:
         servers = self.user_servers() if user_servers else []
         if self.is_running and (present or servers):
             # Those that are gone already are no reason to fail.
-            subprocess.run(["systemctl", "stop", *present, *servers], capture_output=True)
+            stopped = [unit for unit in present if unit != layout.users_slice or user_servers]
+            subprocess.run(["systemctl", "stop", *stopped, *servers], capture_output=True)
             # Stopped between two attempts to start it, a service takes no leave of what it left.
             kill = ["systemctl", "kill", "--signal=KILL", layout.proxy_service]
             subprocess.run(kill, capture_output=True)
-            self._refuse_survivors(*present, *servers)
+            self._refuse_survivors(*stopped, *servers)
         try:
             if present:
                 self._systemd("systemctl", "disable", "--quiet", *present)
@@ -335,7 +340,8 @@ class Machine:
             forget = ["systemctl", "reset-failed", *present, *servers]
             subprocess.run(forget, capture_output=True)
             # systemd forgets what it has made for a service that it had to give up.
-            for directory in (layout.run_directory, layout.proxy_control.parent):
+            left = (layout.run_directory, layout.server_environments, layout.proxy_control.parent)
+            for directory in left:
                 for path in (directory, Path("/run/private") / directory.name):
                     path.unlink() if path.is_symlink() else _remove_tree(path)
         if self._command_link.is_symlink() and layout.is_default:
@@ -402,9 +408,9 @@ def units(layout: Layout, ports: Ports) -> list[Unit]:
     ]
 
 
-def visit(port: int, path: str) -> int | str:
-    """HTTP status of a page on this machine, or why there is none."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+def visit(address: tuple[str, int], path: str) -> int | str:
+    """HTTP status of a page at a host and port of this machine, or why there is none."""
+    connection = http.client.HTTPConnection(*address, timeout=10)
     with contextlib.closing(connection):
         try:
             connection.request("GET", path)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import ipaddress
 import re
 import secrets
 import subprocess
@@ -23,7 +24,7 @@ from jupyterhub.utils import exponential_backoff
 from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
 from tornado.httpclient import HTTPClientError
 from tornado.ioloop import PeriodicCallback
-from traitlets import Enum, Int, List, Unicode, default, observe
+from traitlets import Enum, Int, List, TraitError, Unicode, default, observe, validate
 from traitlets.config import Config
 from traitlets.log import get_logger
 
@@ -59,6 +60,8 @@ RULES_LOOKED_AT_MS = 2000
 """How often the hub makes sure that the proxy's rules are those that it wrote."""
 FRONT_LOOKED_AT_MS = 2000
 """How often the hub looks whether a certificate was replaced, or is there at last."""
+_SMALL = 256
+"""How many addresses a network may have for tornado to be told each of them."""
 _HOST = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:\d+)?")
 # What hub and supervisor rely on: not for c.HubProxy.extra_static_config to change.
 _OURS = (
@@ -216,6 +219,31 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
         config=True,
         help="For how many seconds browsers insist on HTTPS once they have seen it (HSTS).",
     )
+
+    trusted_proxies = List(
+        Unicode(),
+        config=True,
+        help="""Addresses and networks of the proxies in front of this one, such as ["127.0.0.1"].
+
+        What these say in X-Forwarded-For and X-Forwarded-Proto is believed; nobody else is.
+        """,
+    )
+
+    @validate("trusted_proxies")
+    def _addresses_or_networks(self, proposal: Any) -> list[str]:
+        for text in proposal.value:
+            try:
+                ipaddress.ip_network(text)
+            except ValueError as error:
+                raise TraitError(f"expected IP addresses or networks: {error}") from None
+        return list(proposal.value)
+
+    @property
+    def trusted_addresses(self) -> list[str]:
+        """Those of `trusted_proxies` one by one, small networks included."""
+        networks = map(ipaddress.ip_network, self.trusted_proxies)
+        small = (network for network in networks if network.num_addresses <= _SMALL)
+        return [str(address) for network in small for address in network]
 
     @default("dynamic_config_handler")
     def _our_handler(self) -> RulesFile:
@@ -458,12 +486,13 @@ def apply_static_config(layout: Layout, c: Config, surroundings: Surroundings) -
         return None
     # As if it were to start traefik: otherwise it would look for one at once.
     proxy = HubProxy(config=c, should_start=True)
-    https = wanted(c.JupyterHub, proxy, surroundings.https_port)
+    https = wanted(c.JupyterHub, proxy, surroundings.https_port, host=surroundings.public_host)
     ours = static_config(
-        public=f":{surroundings.public_port}",
+        public=f"{surroundings.public_host}:{surroundings.public_port}",
         api=surroundings.proxy_api,
         dynamic_config=layout.dynamic_config,
         https=https.entry_point() if https else None,
+        trusted_proxies=proxy.trusted_proxies,
     )
     if https and https.acme:
         ours["certificatesResolvers"] = https.acme.static(layout)

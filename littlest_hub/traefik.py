@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from littlest_hub.services.listener import who_listens
+from littlest_hub.services.listener import Listener, listeners, who_listens
 from littlest_hub.systemd import Inherited, inherited_sockets, notify, spawn
 
 if sys.version_info >= (3, 11):
@@ -79,7 +79,6 @@ _REPLY = "LITTLEST_HUB_PROXY_REPLY"
 _SO_ATTACH_REUSEPORT_CBPF = 51
 _BPF_RETURN_CONSTANT = 0x06
 _TCPI_UNACKED = 24
-_TCP_LISTEN = "0A"
 _LOOPBACK = ("127.0.0.1", 0)
 _BACKLOG = 4096
 
@@ -157,34 +156,15 @@ def _inode(fd: int) -> int:
     return os.fstat(fd).st_ino
 
 
-class _Stranger(NamedTuple):
-    """Who shares an address with us."""
-
-    local: str
-    """The address, as the kernel writes it."""
-    port: int
-    user: int
-
-
-def _others_listening(own: frozenset[int]) -> list[_Stranger]:
-    """Who shares an address with us. Another program of root's can, if it asks.
+def _others_listening(own: frozenset[int]) -> list[Listener]:
+    """What shares an address with us: another program of root's can, if it asks.
 
     Args:
         own: inodes of our sockets.
     """
-    found = []
-    for table in ("tcp", "tcp6"):
-        with contextlib.suppress(FileNotFoundError):
-            for line in Path(f"/proc/self/net/{table}").read_text().splitlines()[1:]:
-                _, local, _, state, _, _, _, user, _, inode, *_ = line.split()
-                if state == _TCP_LISTEN:
-                    found.append((local, int(user), int(inode)))
-    ours = {local for local, _, inode in found if inode in own}
-    return [
-        _Stranger(local, int(local.rpartition(":")[2], 16), user)
-        for local, user, inode in found
-        if local in ours and inode not in own
-    ]
+    found = list(listeners())
+    ours = {listener.local for listener in found if listener.inode in own}
+    return [listener for listener in found if listener.local in ours and listener.inode not in own]
 
 
 # --- generations
@@ -376,9 +356,10 @@ class Supervisor:
         for address in self.addresses:
             if address.port in shared:
                 address.relisten()
-        for _, port, user in others:
+        for other in others:
             raise StartError(
-                f"port {port} is taken, beside us, by a program of user {user}; {_how_to_see(port)}"
+                f"port {other.port} is taken, beside us, by a program of user {other.uid};"
+                f" {_how_to_see(other.port)}"
             )
 
     def renew(self, static_config: Path | None = None) -> None:

@@ -16,12 +16,11 @@ from typing import Any, NamedTuple
 
 from littlest_hub.check import sandbox
 from littlest_hub.layout import Layout
+from littlest_hub.services.listener import holders, listeners
 
-_LISTEN = "0A"
-"""State of a socket that listens, in /proc/net/tcp (include/net/tcp_states.h)."""
 LOOKUP_S = 3
 """How long name servers may take."""
-_LISTENS_AT = re.compile(r":(\d+) \(")
+_LISTENS_AT = re.compile(r"([^\s=]*):(\d+) \(")
 
 
 @dataclass(frozen=True, order=True)
@@ -92,7 +91,9 @@ def examine(layout: Layout, copies: Mapping[Path, Path] | None = None) -> Report
         "is_service": sandbox.is_service(layout),
         "addresses": sorted(ours),
         "listeners": _other_programs(layout),
+        "public": _public(layout),
         "writable": sandbox.writable(layout),
+        "capabilities": sandbox.capabilities(layout),
     }
     outcome = sandbox.run(layout, request)
     found = {Problem(**problem) for problem in outcome.reported}
@@ -181,46 +182,17 @@ def _ipv6(digits: str) -> str:
 
 def _other_programs(layout: Layout) -> list[dict[str, Any]]:
     """Ports that programs other than hub and proxy listen at: address, port, whose."""
-    listeners = list(_listeners())
-    owners = _owners({inode for _, _, inode in listeners})
+    listening = list(listeners())
+    owners = holders([listener.inode for listener in listening])
     ours = _held_by_systemd(layout)
     found = []
-    for address, port, inode in listeners:
-        pid = owners.get(inode)
-        if port in ours or (pid is not None and _is_ours(layout, pid)):
+    for listener in listening:
+        pid = owners.get(listener.inode)
+        if listener.port in ours or (pid is not None and _is_ours(layout, pid)):
             continue
         name = _read(Path(f"/proc/{pid}/comm")).strip() if pid is not None else ""
         whose = f"{name} (process {pid})" if name else "another program"
-        found.append({"address": address, "port": port, "whose": whose})
-    return found
-
-
-def _listeners() -> Iterator[tuple[str, int, str]]:
-    """Address, port and inode of every listening TCP socket (proc_net_tcp(5))."""
-    import ipaddress
-
-    for name in ("tcp", "tcp6"):
-        for line in _read(Path("/proc/net") / name).splitlines()[1:]:
-            fields = line.split()
-            if fields[3] != _LISTEN:
-                continue
-            digits, _, port = fields[1].partition(":")
-            # Four bytes each in the machine's order.
-            words = [bytes.fromhex(digits[i : i + 8])[::-1] for i in range(0, len(digits), 8)]
-            yield str(ipaddress.ip_address(b"".join(words))), int(port, 16), fields[9]
-
-
-def _owners(inodes: set[str]) -> dict[str, int]:
-    """Process that has each socket open, as far as we may know."""
-    found = {}
-    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            target = str(descriptor.readlink())
-        except OSError:
-            continue
-        inode = target.removeprefix("socket:[").removesuffix("]")
-        if inode in inodes:
-            found[inode] = int(descriptor.parts[2])
+        found.append({"address": listener.address, "port": listener.port, "whose": whose})
     return found
 
 
@@ -238,16 +210,25 @@ def _is_ours(layout: Layout, pid: int) -> bool:
 
 def _held_by_systemd(layout: Layout) -> set[int]:
     """Ports of our socket units, as they are or as they are going to be."""
-    if not sandbox.is_service(layout):
-        return set()
     sockets = [unit for unit in layout.units if unit.endswith(".socket")]
     is_active = ["systemctl", "is-active", "--quiet", layout.proxy_https_socket]
-    if subprocess.run(is_active).returncode:
+    if sandbox.is_service(layout) and subprocess.run(is_active).returncode:
         # It is not going to be ours unless somebody asks for HTTPS.
         sockets.remove(layout.proxy_https_socket)
+    return {port for _, port in _listen_streams(layout, *sockets)}
+
+
+def _public(layout: Layout) -> list[tuple[str, int]]:
+    """Addresses and ports of the proxy; none without systemd."""
+    return sorted(_listen_streams(layout, layout.proxy_socket))
+
+
+def _listen_streams(layout: Layout, *sockets: str) -> set[tuple[str, int]]:
+    if not sandbox.is_service(layout):
+        return set()
     show = ["systemctl", "show", "--property=Listen", *sockets]
     answer = subprocess.run(show, capture_output=True, text=True).stdout
-    return {int(port) for port in _LISTENS_AT.findall(answer)}
+    return {(host, int(port)) for host, port in _LISTENS_AT.findall(answer)}
 
 
 def _read(file: Path) -> str:

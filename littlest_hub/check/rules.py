@@ -9,6 +9,7 @@ import grp
 import ipaddress
 import os
 import pwd
+import re
 import shutil
 import ssl
 import stat
@@ -27,6 +28,7 @@ Rule = Callable[[Settings], Iterator[Problem]]
 
 _ROLE_KEYS = ("name", "description", "scopes", "users", "services", "groups")
 _GROUP_KEYS = ("users", "properties")
+_BECOME_OTHERS = ("runuser", "sudo", "su", "setpriv", "doas")
 _DRIVERS = {"postgresql": "psycopg2", "mysql": "MySQLdb"}
 """What SQLAlchemy imports for a database URL without a driver in it."""
 
@@ -175,6 +177,71 @@ def ports_of_other_programs(settings: Settings) -> Iterator[Problem]:
                 text = f"port {port} is in use by {other['whose']}; expected a free one"
                 yield from setting.error(text)
                 break
+
+
+def addresses_that_the_socket_decides(settings: Settings) -> Iterator[Problem]:
+    """The proxy listens where its socket unit says, whatever JupyterHub is told."""
+    public: list[tuple[str, int]] = settings.facts["public"]
+    if not public or not _is_a(settings.chosen["Proxy"], "HubProxy"):
+        return
+    layout = Layout(Path(settings.facts["base"]))
+    everywhere = any(_is_everywhere(host) for host, _ in public)
+    where = " and ".join(f"port {port} of {_named(host)}" for host, port in public)
+    for setting, host, port in _listening(settings):
+        is_public = setting.name.rpartition(".")[2] in ("bind_url", "ip", "port")
+        if not is_public or str(setting.value).startswith("https:"):
+            continue
+        is_there = port in (0, *(port for _, port in public))
+        host = "127.0.0.1" if host == "localhost" else host
+        hosts = ["", *(host.strip("[]") for host, _ in public)]
+        if is_there and (_is_everywhere(host) if everywhere and host else host in hosts):
+            continue
+        yield from setting.warning(
+            f"{setting.value!r} has no effect: the proxy listens where its socket does, at {where};"
+            " expected no such setting; to move it: `littlest-hub install` with LITTLEST_HUB_PORT="
+            f"127.0.0.1:8000, say, or: systemctl edit {layout.proxy_socket}"
+        )
+
+
+def _named(host: str) -> str:
+    return "every address" if _is_everywhere(host) else host
+
+
+def _is_everywhere(host: str) -> bool:
+    return host.strip("[]") in ("", "*", "::", "0.0.0.0")
+
+
+def base_url_that_is_no_path(settings: Settings) -> Iterator[Problem]:
+    """A whole URL, or one with more than a path."""
+    setting = settings.get("JupyterHub", "base_url")
+    url = setting.value
+    if setting.place and isinstance(url, str) and re.search(r"[?#\s\\]|//", url):
+        yield from setting.error(f"expected a path such as '/jupyter/', found {url!r}")
+
+
+def public_url_of_another_path(settings: Settings) -> Iterator[Problem]:
+    """The hub would not start: what people use ends in the hub's own path."""
+    setting = settings.get("JupyterHub", "public_url")
+    base_url, bind_url = (settings.get("JupyterHub", key).value for key in ("base_url", "bind_url"))
+    parts = _split(setting.value) if isinstance(setting.value, str) else None
+    if not parts or not isinstance(bind_url, str):
+        return
+    below = base_url if settings.get("JupyterHub", "base_url").place else urlsplit(bind_url).path
+    path, wanted = parts.path.strip("/"), str(below or "").strip("/")
+    if path and not f"/{path}".endswith(f"/{wanted}"):
+        yield from setting.error(
+            f"expected the path /{wanted}, that of JupyterHub.base_url, found {setting.value!r}"
+        )
+
+
+def proxies_that_are_everybody(settings: Settings) -> Iterator[Problem]:
+    """Whoever visits would say himself where he comes from."""
+    setting = settings.get("Proxy", "trusted_proxies")
+    for network in _strings(setting.value):
+        if network.endswith("/0"):
+            yield from setting.warning(
+                f"{network!r} is everybody: expected the addresses of the proxies in front", network
+            )
 
 
 def ports_used_twice(settings: Settings) -> Iterator[Problem]:
@@ -612,6 +679,21 @@ def _no_program(setting: Setting, program: str) -> Iterator[Problem]:
         )
 
 
+def commands_as_other_users(settings: Settings) -> Iterator[Problem]:
+    """What batchspawner runs as the user, for which the hub's unit has to have the right."""
+    has, setting = settings.facts["capabilities"], settings.get("Spawner", "exec_prefix")
+    if has is None or not isinstance(setting.value, str) or "cap_setuid" in has:
+        return
+    program = Path((setting.value.split() or [""])[0]).name
+    if program in _BECOME_OTHERS:
+        # The prefix may be the spawner's own.
+        to_blame = setting if setting.place else settings.get("JupyterHub", "spawner_class")
+        yield from to_blame.error(
+            f"{program} runs commands as other users, which the hub's unit may not; expected a"
+            " drop-in that allows it, as `littlest-hub enable slurm` brings along"
+        )
+
+
 def page_without_a_slash(settings: Settings) -> Iterator[Problem]:
     """The first page of a server is below its address."""
     setting = settings.get("Spawner", "default_url")
@@ -693,6 +775,10 @@ RULES: tuple[Rule, ...] = (
     ports_out_of_range,
     urls_that_are_none,
     ports_of_other_programs,
+    addresses_that_the_socket_decides,
+    base_url_that_is_no_path,
+    public_url_of_another_path,
+    proxies_that_are_everybody,
     ports_used_twice,
     addresses_of_other_machines,
     files_that_cannot_be_read,
@@ -708,6 +794,7 @@ RULES: tuple[Rule, ...] = (
     guarantees_above_limits,
     limits_too_small_to_start,
     programs_that_do_not_exist,
+    commands_as_other_users,
     page_without_a_slash,
     directory_with_a_tilde,
     *https.RULES,

@@ -33,6 +33,7 @@ from littlest_hub.backup import UNFINISHED, journal
 from littlest_hub.check import addresses, astray, look_up
 from littlest_hub.doctor.spawns import Entry, failures, parse_journal, started_since
 from littlest_hub.layout import Layout
+from littlest_hub.services.listener import holders, listeners
 from littlest_hub.supervisor import kept_fragments
 
 if sys.version_info >= (3, 11):
@@ -111,7 +112,7 @@ class Machine:
 
     @cached_property
     def user_units(self) -> dict[str, dict[str, str]]:
-        return self._show(f"{self.layout.user_server_unit.format(USERNAME='*')}.service")
+        return self._show(self.layout.user_units)
 
     def _show(self, *units: str) -> dict[str, dict[str, str]]:
         return parse_show(self.run("systemctl", "show", *units)) if self.is_booted else {}
@@ -121,7 +122,7 @@ class Machine:
         """The last of what hub and user servers said."""
         only = [
             f"--unit={self.layout.hub_service}",
-            f"--unit={self.layout.user_server_unit.format(USERNAME='*')}.service",
+            f"--unit={self.layout.user_units}",
         ]
         options = ("--output=json", "--no-pager", "--since=-7d", "--lines=20000")
         return list(parse_journal(self.run("journalctl", *options, *only).splitlines()))
@@ -129,6 +130,16 @@ class Machine:
     @cached_property
     def rules(self) -> dict[str, Any]:
         return tomllib.loads(self.layout.rules.read_text())
+
+    @property
+    def base_url(self) -> str:
+        """Path that everything is below, by the route to the hub."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            for route in self.rules["jupyterhub"]["routes"].values():
+                spec = str(route["routespec"])
+                if route.get("data", {}).get("hub") and spec.startswith("/"):
+                    return spec
+        return "/"
 
     def query(self, sql: str) -> list[Any]:
         """Rows of the hub's database, opened for reading alone."""
@@ -156,10 +167,8 @@ class Machine:
     def listening(self) -> dict[int, set[int]]:
         """Sockets (inode numbers) that listen, by TCP port."""
         found: dict[int, set[int]] = {}
-        for name in ("tcp", "tcp6"):
-            with contextlib.suppress(OSError):
-                for port, inode in parse_listening(Path("/proc/net", name).read_text()):
-                    found.setdefault(port, set()).add(inode)
+        for listener in listeners():
+            found.setdefault(listener.port, set()).add(listener.inode)
         return found
 
     @cached_property
@@ -212,14 +221,6 @@ def parse_show(text: str) -> dict[str, dict[str, str]]:
         if "Id" in properties:
             found[properties["Id"]] = properties
     return found
-
-
-def parse_listening(text: str) -> Iterator[tuple[int, int]]:
-    """Port and inode of each socket that listens, from /proc/net/tcp or tcp6 (proc_net(5))."""
-    for line in text.splitlines():
-        fields = line.split()
-        if len(fields) > 9 and fields[3] == "0A":
-            yield int(fields[1].rpartition(":")[2], 16), int(fields[9])
 
 
 def parse_meminfo(text: str) -> dict[str, int]:
@@ -415,14 +416,12 @@ def _taken(machine: Machine, port: int, inodes: set[int], unit: str) -> Finding:
 
 def _holders(inodes: set[int]) -> Iterator[tuple[str, str, str]]:
     """Process id, name and unit of who has one of these sockets open."""
-    wanted = {f"socket:[{inode}]" for inode in inodes}
-    for process in Path("/proc").glob("[0-9]*"):
+    for pid in dict.fromkeys(holders(inodes).values()):
         with contextlib.suppress(OSError):
-            if any(str(fd.readlink()) in wanted for fd in (process / "fd").iterdir()):
-                cgroup = (process / "cgroup").read_text()
-                unit = re.findall(r"([^/\s]+\.(?:service|scope))$", cgroup, re.MULTILINE)
-                name = (process / "comm").read_text().strip()
-                yield process.name, name, unit[-1] if unit else ""
+            cgroup = Path(f"/proc/{pid}/cgroup").read_text()
+            unit = re.findall(r"([^/\s]+\.(?:service|scope))$", cgroup, re.MULTILINE)
+            name = Path(f"/proc/{pid}/comm").read_text().strip()
+            yield str(pid), name, unit[-1] if unit else ""
 
 
 def login_page(machine: Machine) -> Iterator[Finding]:
@@ -431,7 +430,7 @@ def login_page(machine: Machine) -> Iterator[Finding]:
     if address is None:
         return
     began = time.monotonic()
-    status, url = _visit(*address)
+    status, url = _visit(*address, f"{machine.base_url}hub/login")
     took = time.monotonic() - began
     layout = machine.layout
     where = f"http://{address[0]}:{address[1]}"
@@ -456,9 +455,9 @@ def login_page(machine: Machine) -> Iterator[Finding]:
         yield Finding(PROBLEM, "login page", text, start)
 
 
-def _visit(host: str, port: int) -> tuple[str, str]:
+def _visit(host: str, port: int, path: str) -> tuple[str, str]:
     """Status of the login page, or what went wrong; and where redirects led."""
-    scheme, path = "http", "/hub/login"
+    scheme, first = "http", path
     deadline = time.monotonic() + COMMAND_TIMEOUT_S - 1
     for _ in range(8):
         left = deadline - time.monotonic()
@@ -481,7 +480,7 @@ def _visit(host: str, port: int) -> tuple[str, str]:
         url = f"{scheme}://{host}:{port}{path}"
         if answer.status not in (301, 302, 303, 307, 308):
             # Below another path, which "/" leads to.
-            if answer.status == 404 and path == "/hub/login":
+            if answer.status == 404 and path == first:
                 path = "/"
                 continue
             return str(answer.status), url
@@ -633,7 +632,7 @@ def disagreements(
     restart = f"systemctl restart {hub_unit}"
     known = {f"{s['state']['unit_name']}.service" for s in servers if s["state"].get("unit_name")}
     for unit in sorted(set(running) - known):
-        text = "runs, and the hub does not know it"
+        text = "runs, and the hub does not know it; its user's next start takes it over"
         yield Finding(WARNING, unit, text, f"systemctl stop '{unit}'")
     for unit in sorted(known - set(running)):
         text = "does not run, and the hub believes that it does"
@@ -656,7 +655,7 @@ def failed_spawns(machine: Machine) -> Iterator[Finding]:
         yield Finding(UNSEEN, "failed servers", "the journal of the hub cannot be read", _AS_ROOT)
         return
     edit = f"{machine.command} edit {_last_fragment(layout)}"
-    found = failures(machine.journal, layout.hub_service, layout.user_server_unit, edit)
+    found = failures(machine.journal, layout, edit)
     for failure in found[:10]:
         if started_since(machine.journal, layout.hub_service, failure):
             continue

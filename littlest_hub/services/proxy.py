@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ PUBLIC_ENTRY_POINT = "http"
 API_ENTRY_POINT = "auth_api"
 # There when fragments ask for HTTPS.
 HTTPS_ENTRY_POINT = "https"
+# Middleware of visitors' entry points, see `ready_config`.
+_FORWARDED = "littlest-hub-forwarded"
 # `littlest_hub.traefik` asks there whether a traefik has loaded its routes, and passes the socket.
 READY_ENTRY_POINT = "ready"
 
@@ -38,6 +40,7 @@ def static_config(
     dynamic_config: Path,
     https: Mapping[str, Any] | None = None,
     supervised: bool = True,
+    trusted_proxies: Sequence[str] = (),
 ) -> dict[str, Any]:
     """traefik's static configuration.
 
@@ -48,6 +51,7 @@ def static_config(
         https: what the entry point for HTTPS has beyond the one for HTTP, and its address; None:
             there is none.
         supervised: whether `littlest_hub.traefik` starts it, and another one beside it one day.
+        trusted_proxies: addresses and networks whose word on X-Forwarded-* counts.
 
     Option names: https://doc.traefik.io/traefik/reference/install-configuration/
     """
@@ -65,13 +69,16 @@ def static_config(
             "allowEncodedHash": True,
         },
     }
+    # Without these addresses traefik writes X-Forwarded-* anew, whatever a visitor says.
+    forwarded = {"trustedIPs": list(trusted_proxies)} if trusted_proxies else {}
     life_cycle = {"graceTimeOut": GRACE if supervised else "0s"}
     entry_points: dict[str, Any] = {
         PUBLIC_ENTRY_POINT: {
             "address": public,
             # Where the hub's routes are served: they name no entry point.
             "asDefault": True,
-            "http": http,
+            "http": {**http, "middlewares": [f"{_FORWARDED}@file"]} if supervised else http,
+            **({"forwardedHeaders": forwarded} if forwarded else {}),
             "transport": {
                 # An upload may take longer than the minute that is the default.
                 "respondingTimeouts": {"readTimeout": "10m", "idleTimeout": "10m"},
@@ -82,7 +89,9 @@ def static_config(
     }
     if https:
         plain = entry_points[PUBLIC_ENTRY_POINT]
-        entry_points[HTTPS_ENTRY_POINT] = {**plain, **https, "http": {**http, **https["http"]}}
+        middlewares = [*plain["http"].get("middlewares", ()), *https["http"]["middlewares"]]
+        secure = {**http, **https["http"], "middlewares": middlewares}
+        entry_points[HTTPS_ENTRY_POINT] = {**plain, **https, "http": secure}
     if supervised:
         entry_points[READY_ENTRY_POINT] = {
             "address": "127.0.0.1:0",
@@ -110,13 +119,24 @@ def ready_config() -> dict[str, Any]:
     """The dynamic configuration that makes a traefik answer at READY_ENTRY_POINT: with 418.
 
     It lies beside the rules: traefik takes up all files of the directory at once.
+
+    With it comes what takes from visitors the headers that traefik passes on as they are, though
+    hub and servers read in them where a request comes from and whether by HTTPS (tornado's
+    xheaders, jupyterhub.utils.get_browser_protocol). X-Forwarded-For and X-Forwarded-Proto, which
+    traefik itself writes, say the same.
     """
+    dropped = dict.fromkeys(("Forwarded", "X-Real-Ip", "X-Scheme"), "")
     router = {
         "rule": "Path(`/ready`)",
         "entryPoints": [READY_ENTRY_POINT],
         "service": "noop@internal",
     }
-    return {"http": {"routers": {"littlest-hub-ready": router}}}
+    return {
+        "http": {
+            "routers": {"littlest-hub-ready": router},
+            "middlewares": {_FORWARDED: {"headers": {"customRequestHeaders": dropped}}},
+        }
+    }
 
 
 class _Encoder(toml.TomlEncoder):  # type: ignore[type-arg]
@@ -148,13 +168,14 @@ def public_socket(layout: Layout, ports: Ports) -> Unit:
         {
             "Unit": [Setting("Description", f"Littlest Hub at {layout.base}: public port")],
             "Socket": [
-                Setting("ListenStream", str(ports.public)),
-                Setting("ListenStream", str(ports.public)),
+                Setting("ListenStream", ports.listen(ports.public)),
+                Setting("ListenStream", ports.listen(ports.public)),
                 Setting(
                     "FileDescriptorName",
                     PUBLIC_ENTRY_POINT,
                     "traefik's entry point of the same name takes this socket",
                 ),
+                *(_EARLY if ports.host else ()),
                 *_SOCKET,
             ],
             "Install": [Setting("WantedBy", "sockets.target")],
@@ -196,8 +217,8 @@ def https_socket(layout: Layout, ports: Ports) -> Unit:
                 ),
             ],
             "Socket": [
-                Setting("ListenStream", str(ports.https)),
-                Setting("ListenStream", str(ports.https)),
+                Setting("ListenStream", ports.listen(ports.https)),
+                Setting("ListenStream", ports.listen(ports.https)),
                 Setting("FileDescriptorName", HTTPS_ENTRY_POINT),
                 Setting("Service", layout.proxy_service),
                 *_SOCKET,
@@ -300,6 +321,7 @@ def service(layout: Layout) -> Unit:
     )
 
 
+_EARLY = (Setting("FreeBind", "yes", "at boot the address may come later than the socket"),)
 _SOCKET = (
     Setting("ReusePort", "yes", "see above: two sockets for each address"),
     Setting("Backlog", "4096", "how many requests may wait while nobody listens"),

@@ -40,7 +40,7 @@ class Followers(Visitors):
         try:
             with socket.create_connection((self.host, 80), 30) as connection:
                 received = ask(connection)
-            if received[9:12] != b"308":
+            if received[9:12] != b"301":
                 return of(received)
             context = ssl._create_unverified_context()
             with (
@@ -102,12 +102,12 @@ def visited(visitors: Visitors) -> Iterator[None]:
     assert visitors.answers["200"] > 30
 
 
-def cookies_of_somebody(hub: Hub) -> list[Cookie]:
+def cookies_of_somebody(hub: Hub, trusted: Path) -> list[Cookie]:
     """What identifies a person who has logged in by https."""
     password = secrets.token_urlsafe()
     name = f"secure{secrets.randbelow(1 << 32)}"
     hub.machine.add_user(name, password)
-    with Person(f"https://{hub.machine.address}", name, password, verify=False) as person:
+    with Person(f"https://{hub.machine.address}", name, password, trusted=trusted) as person:
         person.log_in()
         found = [each for each in person.browser.cookies.jar if each.name != "_xsrf"]
     assert found
@@ -144,7 +144,7 @@ def test_one_fragment_turns_https_on_and_taking_it_away_turns_it_off_without_los
     hub: Hub, tmp_path: Path
 ) -> None:
     machine, layout = hub.machine, hub.layout
-    certified, key = make(tmp_path, NAME)
+    certified, key = make(tmp_path, NAME, machine.address)
     install(hub, CERTIFICATES, certified, key)
     machine.run(["chmod", "0600", f"{CERTIFICATES}/tls.key"])
     with working(hub) as kernel:
@@ -157,7 +157,7 @@ def test_one_fragment_turns_https_on_and_taking_it_away_turns_it_off_without_los
             page = httpx.get(led.headers["Location"], verify=False, trust_env=False)
             assert page.status_code == 200
             assert page.headers["Strict-Transport-Security"] == "max-age=2592000"
-            assert all(cookie.secure for cookie in cookies_of_somebody(hub))
+            assert all(cookie.secure for cookie in cookies_of_somebody(hub, certified))
             for version in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1):
                 with pytest.raises(OSError, match=r"PROTOCOL_VERSION|protocol version|alert"):
                     negotiated(hub, version)
@@ -262,7 +262,7 @@ def test_certificates_are_obtained_and_renewed_under_traffic(certified: Hub) -> 
     command = hub.path("hub/bin/littlest-hub")
     with visited(Followers(hub.url)):
         obtain(hub, "http-01", NAME, "www.example.org")
-        eventually(lambda: "308" in of_http(hub), 30, "http to lead to https")
+        eventually(lambda: of_http(hub) == "301", 30, "http to lead to https")
     assert names(hub, NAME) == [NAME, "www.example.org"]
     kept = machine.run(["stat", "-c", "%a %U", layout.acme_storage]).stdout
     assert kept.startswith("600 ")

@@ -13,16 +13,17 @@ FRAGMENT = f"""\
 c.Authenticator.allow_all = True
 c.Spawner.start_timeout = c.Spawner.http_timeout = {EMULATED_S}
 c.SystemdSpawner.mem_limit = "400M"
+c.SystemdSpawner.unit_extra_properties = {{"TasksMax": "100"}}
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def vm() -> Iterator[Vm]:
     with Vm("bookworm") as vm:
         yield vm
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def hub(vm: Vm, installer: Path) -> Hub:
     """A hub that lets every system user in."""
     vm.put("/opt/littlest-hub/jupyterhub_config.d/20-patient.py", FRAGMENT)
