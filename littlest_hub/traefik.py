@@ -66,6 +66,8 @@ MOST_LINGER_S = 10
 """After this a reload stops waiting for a generation that does not accept what is queued."""
 MOST_DRAINING = 3
 """How many generations may have connections left; each weighs some 50 MB."""
+CERTIFICATE_S = 10
+"""How long a generation may take to load certificates that it has obtained before."""
 LAST_WORDS_S = 3
 """How long traefik may take to say why it fails."""
 RELEASE_S = 1
@@ -80,6 +82,8 @@ _SO_ATTACH_REUSEPORT_CBPF = 51
 _BPF_RETURN_CONSTANT = 0x06
 _TCPI_UNACKED = 24
 _LOOPBACK = ("127.0.0.1", 0)
+_MAKESHIFT = b"TRAEFIK DEFAULT CERT"
+"""In the subject of what traefik presents when it has nothing else (its pkg/tls/generate)."""
 _BACKLOG = 4096
 
 
@@ -200,6 +204,20 @@ class Generation:
         except OSError:
             return False
 
+    def has_certificate(self, name: str) -> bool:
+        """Whether a visitor of `name` would get one that is not traefik's makeshift."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        try:
+            with (
+                socket.create_connection((_LOOPBACK[0], self.ready_port), 0.5) as connection,
+                context.wrap_socket(connection, server_hostname=name) as secured,
+            ):
+                found = secured.getpeercert(binary_form=True)
+        except OSError:
+            return False
+        return found is not None and _MAKESHIFT not in found
+
     def end(self) -> None:
         """Have it accept no more, and end when its connections have, or its grace time."""
         # Missing: it has ended.
@@ -291,6 +309,23 @@ class Certificates:
                 except (OSError, ValueError) as error:
                     raise StartError(f"{file}: {error}") from error
         return {pair: pair.state for _, found in self._read.values() for pair in found}
+
+
+def _obtained(static_config: Path) -> str:
+    """A name that visitors ask for, of which the storage of ACME has a certificate; or ""."""
+    try:
+        configuration = tomllib.loads(static_config.read_text())
+        domains = configuration["entryPoints"][HTTPS]["http"]["tls"]["domains"]
+        names = {each["main"] for each in domains}
+        for resolver in configuration["certificatesResolvers"].values():
+            stored = json.loads(Path(resolver["acme"]["storage"]).read_text())
+            for account in stored.values():
+                for certificate in account["Certificates"] or ():
+                    if certificate["domain"]["main"] in names:
+                        return str(certificate["domain"]["main"]).replace("*", "x")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # none, or none yet
+    return ""
 
 
 def _state(file: Path) -> object:
@@ -450,6 +485,11 @@ class Supervisor:
                     f"traefik is not ready after {READY_TIMEOUT_S} s:"
                     f" {self._last_words(static_config)}"
                 )
+            time.sleep(0.01)
+        # It loads what it has obtained (ACME) a moment after its routes.
+        deadline = time.monotonic() + CERTIFICATE_S
+        name = _obtained(static_config)
+        while name and not new.has_certificate(name) and time.monotonic() < deadline:
             time.sleep(0.01)
         return new
 

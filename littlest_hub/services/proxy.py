@@ -131,9 +131,11 @@ def ready_config() -> dict[str, Any]:
         "entryPoints": [READY_ENTRY_POINT],
         "service": "noop@internal",
     }
+    # The same for whoever asks which certificate it would present.
+    secure = {**router, "tls": {}}
     return {
         "http": {
-            "routers": {"littlest-hub-ready": router},
+            "routers": {"littlest-hub-ready": router, "littlest-hub-ready-tls": secure},
             "middlewares": {_FORWARDED: {"headers": {"customRequestHeaders": dropped}}},
         }
     }

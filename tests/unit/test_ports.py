@@ -74,7 +74,7 @@ def test_the_proxy_listens_at_the_address_that_was_asked_for_and_keeps_it(
     text = layout.installed_unit(layout.proxy_socket).read_text()
     assert text.count(f"ListenStream={listen}\n") == 2
     assert choose(layout, None) == ports
-    assert choose(layout, "8001") == Ports(8001)
+    assert choose(layout, "8001") == Ports(8001, https=8443)
 
 
 @pytest.mark.parametrize(
