@@ -240,6 +240,10 @@ def made_anew(layout: Layout) -> tuple[Path, ...]:
         layout.rules,
         layout.static_config,
         layout.ready_config,
+        layout.https_marker,
+        layout.https_config,
+        layout.redirect_config,
+        layout.acme_ca,
         layout.switch_record,
         journal(layout),
     )
@@ -247,7 +251,7 @@ def made_anew(layout: Layout) -> tuple[Path, ...]:
 
 def is_secret(layout: Layout, file: Path) -> bool:
     """Whether a file is a secret as a whole: the cookie secret, a private key, credentials."""
-    if file == layout.cookie_secret or _SECRET_NAME.search(file.name):
+    if file in (layout.cookie_secret, layout.acme_storage) or _SECRET_NAME.search(file.name):
         return True
     with file.open("rb") as opened:
         return _PRIVATE_KEY.search(opened.read(1 << 20)) is not None

@@ -41,6 +41,8 @@ else:
 
 ENTRY_POINTS = ("http", "auth_api")
 """Those without which nobody can be served."""
+HTTPS = "https"
+"""The same if the static configuration has it."""
 READY = "ready"
 """The entry point at which a generation answers as soon as it has loaded its routes."""
 CANDIDATE = "traefik.next.toml"
@@ -64,8 +66,12 @@ MOST_LINGER_S = 10
 """After this a reload stops waiting for a generation that does not accept what is queued."""
 MOST_DRAINING = 3
 """How many generations may have connections left; each weighs some 50 MB."""
+CERTIFICATE_S = 10
+"""How long a generation may take to load certificates that it has obtained before."""
 LAST_WORDS_S = 3
 """How long traefik may take to say why it fails."""
+RELEASE_S = 1
+"""How long the kernel may take to close the sockets of a process that was killed."""
 POLL_S = 3
 """How often certificates are looked at."""
 
@@ -76,6 +82,8 @@ _SO_ATTACH_REUSEPORT_CBPF = 51
 _BPF_RETURN_CONSTANT = 0x06
 _TCPI_UNACKED = 24
 _LOOPBACK = ("127.0.0.1", 0)
+_MAKESHIFT = b"TRAEFIK DEFAULT CERT"
+"""In the subject of what traefik presents when it has nothing else (its pkg/tls/generate)."""
 _BACKLOG = 4096
 
 
@@ -97,6 +105,11 @@ class Address(NamedTuple):
     def of(self, slot: int) -> Inherited:
         """The socket of a generation; with one socket only, all generations share it."""
         return self.sockets[slot % len(self.sockets)]
+
+    @property
+    def port(self) -> int:
+        with self.sockets[0].duplicate() as listening:
+            return int(listening.getsockname()[1])
 
     def steer(self, slot: int) -> None:
         """Have the kernel give new connections to this slot's socket."""
@@ -191,6 +204,20 @@ class Generation:
         except OSError:
             return False
 
+    def has_certificate(self, name: str) -> bool:
+        """Whether a visitor of `name` would get one that is not traefik's makeshift."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        try:
+            with (
+                socket.create_connection((_LOOPBACK[0], self.ready_port), 0.5) as connection,
+                context.wrap_socket(connection, server_hostname=name) as secured,
+            ):
+                found = secured.getpeercert(binary_form=True)
+        except OSError:
+            return False
+        return found is not None and _MAKESHIFT not in found
+
     def end(self) -> None:
         """Have it accept no more, and end when its connections have, or its grace time."""
         # Missing: it has ended.
@@ -284,6 +311,23 @@ class Certificates:
         return {pair: pair.state for _, found in self._read.values() for pair in found}
 
 
+def _obtained(static_config: Path) -> str:
+    """A name that visitors ask for, of which the storage of ACME has a certificate; or ""."""
+    try:
+        configuration = tomllib.loads(static_config.read_text())
+        domains = configuration["entryPoints"][HTTPS]["http"]["tls"]["domains"]
+        names = {each["main"] for each in domains}
+        for resolver in configuration["certificatesResolvers"].values():
+            stored = json.loads(Path(resolver["acme"]["storage"]).read_text())
+            for account in stored.values():
+                for certificate in account["Certificates"] or ():
+                    if certificate["domain"]["main"] in names:
+                        return str(certificate["domain"]["main"]).replace("*", "x")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # none, or none yet
+    return ""
+
+
 def _state(file: Path) -> object:
     try:
         status = file.stat()
@@ -323,9 +367,10 @@ class Supervisor:
             StartError: an address is missing, or somebody else has it too.
         """
         present = {address.name for address in self.addresses}
-        for name in ENTRY_POINTS:
-            if name not in present:
-                where = str(self._configuration()["entryPoints"][name]["address"])
+        entry_points = self._configuration()["entryPoints"]
+        for name in (*ENTRY_POINTS, HTTPS):
+            if name not in present and name in entry_points:
+                where = str(entry_points[name]["address"])
                 port = int(where.rpartition(":")[2])
                 who = who_listens(port)
                 raise StartError(
@@ -333,14 +378,20 @@ class Supervisor:
                     if who
                     else f"the socket unit of {name}, port {port}, does not listen"
                 )
-        strangers = [g for g in generations(self._directory) if g.sockets != self._own]
-        for leftover in strangers:
-            # The sockets were replaced under it: it may accept from what is nobody's any more.
-            os.kill(leftover.pid, signal.SIGKILL)
-        if strangers:
-            for address in self.addresses:
+        shared = {each.port for each in _others_listening(self._own)}
+        for each in generations(self._directory):
+            # HTTPS that is new, or no more, is no reason.
+            is_ours = each.sockets <= self._own or self._own <= each.sockets
+            if each.accepts and not is_ours:
+                # The sockets were replaced under it: it may accept from what is nobody's any more.
+                os.kill(each.pid, signal.SIGKILL)
+        deadline = time.monotonic() + RELEASE_S
+        while (others := _others_listening(self._own)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for address in self.addresses:
+            if address.port in shared:
                 address.relisten()
-        for other in _others_listening(self._own):
+        for other in others:
             raise StartError(
                 f"port {other.port} is taken, beside us, by a program of user {other.uid};"
                 f" {_how_to_see(other.port)}"
@@ -358,8 +409,10 @@ class Supervisor:
         self._finish_handover()
         self.serving = before = self._elect()
         slot = 1 - before.slot if before else max((0, 1), key=self._queued)
-        # Whatever the one that decided last was about to do.
-        self._steer(before.slot if before else slot)
+        for address in self.addresses:
+            # Whatever the one that decided last was about to do; what is new is for the next one.
+            knows = before and _inode(address.of(before.slot).fd) in before.sockets
+            address.steer(before.slot if before and knows else slot)
         found = self._certificates.look()
         problem = _problem(found)
         # Better without a certificate than without a proxy.
@@ -433,6 +486,11 @@ class Supervisor:
                     f" {self._last_words(static_config)}"
                 )
             time.sleep(0.01)
+        # It loads what it has obtained (ACME) a moment after its routes.
+        deadline = time.monotonic() + CERTIFICATE_S
+        name = _obtained(static_config)
+        while name and not new.has_certificate(name) and time.monotonic() < deadline:
+            time.sleep(0.01)
         return new
 
     def _spawn(
@@ -450,14 +508,22 @@ class Supervisor:
             return spawn(
                 [str(self.traefik), f"--configFile={static_config}"],
                 [*sockets, Inherited(READY, ready.fileno())],
-                # Not NOTIFY_SOCKET: what systemd hears is ours to say.
-                environ={"PATH": os.environ.get("PATH", os.defpath)},
+                environ=self._environment(),
                 keep=kept,
                 output=output,
             )
         finally:
             for fd in kept:
                 os.close(fd)
+
+    def _environment(self) -> dict[str, str]:
+        """What drop-ins give it: traefik's DNS providers take their credentials from there."""
+        # Not NOTIFY_SOCKET: what systemd hears is ours to say.
+        ours = ("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", _REPLY)
+        environ = {key: value for key, value in os.environ.items() if key not in ours}
+        # A small machine has no certificate authorities; Go reads /etc/ssl/certs as well.
+        known = self.traefik.parent.parent / "ssl" / "cacert.pem"
+        return {"SSL_CERT_FILE": str(known), **environ} if known.exists() else environ
 
     def _last_words(self, static_config: Path) -> str:
         """What traefik prints when it fails, by letting it fail again, without visitors.
