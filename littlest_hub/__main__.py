@@ -69,7 +69,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Write the base directory, units and sockets of this release, enable and"
         " start them. Again: repair. Where another release serves: switch to this one, and back"
         " if it does not do well. LITTLEST_HUB_PORT=8000 chooses the public port,"
-        " LITTLEST_HUB_ADMIN=alice writes the first fragment.",
+        " LITTLEST_HUB_ADMIN=alice writes the first fragment, LITTLEST_HUB_USER=lhub has the hub"
+        " run as a user that is made for it.",
     )
     install.add_argument(
         "--prefix",
@@ -367,6 +368,7 @@ def _backup(options: argparse.Namespace) -> None:
     from littlest_hub.backup import backup, summary
 
     layout = Layout.of_this_release()
+    _step_down(layout)
     written = backup(layout, options.file, secrets=options.secrets, say=tell)
     to_stdout = written.file is None
     print(
@@ -375,9 +377,22 @@ def _backup(options: argparse.Namespace) -> None:
     )
 
 
+def _step_down(layout: Layout, *groups: str) -> None:
+    """Go on as the hub's user, where that is not root: in its files, no link leads us astray."""
+    from littlest_hub.privileges import become
+
+    if layout.hub_user and os.geteuid() == 0:
+        become(layout.hub_user, groups)
+
+
 def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     from littlest_hub.restore import contents, finish, restore
 
+    if (user := Layout.of_this_release().hub_user) and not options.list:
+        raise LittlestHubError(
+            f"this hub runs as {user}, and restoring would have root write where {user} may",
+            "By hand: docs/how-to/run-without-root.md",
+        )
     if options.finish:
         finish(Layout.of_this_release())
         return
@@ -403,6 +418,7 @@ def _doctor(options: argparse.Namespace) -> int:
     from littlest_hub.doctor.bundle import write_bundle
 
     layout = Layout.of_this_release()
+    _step_down(layout, "adm", "systemd-journal")
     findings = examine(layout)
     if options.bundle:
         write_bundle(layout, to_json(layout, findings), options.bundle, Machine.run)

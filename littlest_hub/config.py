@@ -81,6 +81,9 @@ def defaults(layout: Layout, surroundings: Surroundings) -> Config:
     c.JupyterHub.spawner_class = UnitSpawner
     c.SystemdSpawner.unit_name_template = layout.user_server_unit
 
+    if layout.hub_user:
+        _without_root(layout, c)
+
     # Names end up in units, paths and routes. \Z: "$" would let a newline through.
     c.Authenticator.username_pattern = r"^[a-z0-9_][a-z0-9_.@-]{0,62}\Z"
 
@@ -95,6 +98,17 @@ def defaults(layout: Layout, surroundings: Surroundings) -> Config:
     # The journal has the time and the unit already.
     c.JupyterHub.log_format = "%(name)s %(module)s:%(lineno)d] %(message)s"
     return c
+
+
+def _without_root(layout: Layout, c: Config) -> None:
+    from littlest_hub.unprivileged import AskingAuthenticator, TemplateSpawner
+
+    c.JupyterHub.spawner_class = TemplateSpawner
+    c.SystemdSpawner.unit_name_template = layout.user_template.replace("@.service", "@{USERNAME}")
+    c.TemplateSpawner.launches = str(layout.launches)
+    c.TemplateSpawner.group = layout.users_group
+    c.JupyterHub.authenticator_class = AskingAuthenticator
+    c.AskingAuthenticator.address = str(layout.password_address)
 
 
 def load(

@@ -16,7 +16,8 @@ from typing import TypedDict
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.files import link, permit, write
 from littlest_hub.layout import Layout
-from littlest_hub.services import hub, proxy
+from littlest_hub.privileges import as_hub
+from littlest_hub.services import hub, proxy, unprivileged
 from littlest_hub.services.ports import Ports
 from littlest_hub.services.unit import Unit, directives
 
@@ -87,17 +88,21 @@ class Machine:
     def _present(self) -> list[str]:
         """Names of ours that systemd knows, sockets first; a link to nothing may be anybody's."""
         ours = self.layout.on_disk(self.layout.unit_files)
-        files = {name: self.layout.installed_unit(name) for name in self.layout.units}
+        files = {name: self.layout.installed_unit(name) for name in self._names()}
         return [
             name
             for name, file in files.items()
             if file.is_file() or ((self.units / name).is_symlink() and file.is_relative_to(ours))
         ]
 
+    def _names(self) -> tuple[str, ...]:
+        """Of all units that there may be."""
+        return (*self.layout.unprivileged_units, *self.layout.units)
+
     def left(self) -> tuple[list[Path], list[Path]]:
         """What `remove` leaves: drop-ins of the administrator, homes of people."""
         layout = self.layout
-        drop_ins = [layout.system_units / f"{name}.d" for name in layout.units]
+        drop_ins = [layout.system_units / f"{name}.d" for name in self._names()]
         here = [path for path in drop_ins if layout.on_disk(path).exists()]
         return here, [path for path in layout.dynamic_homes if layout.on_disk(path).exists()]
 
@@ -107,7 +112,7 @@ class Machine:
 
     def described(self) -> Described:
         """What `describe` may replace, for `restore`."""
-        files = {name: self.layout.installed_unit(name) for name in self.layout.units}
+        files = {name: self.layout.installed_unit(name) for name in self._names()}
         static = self.layout.on_disk(self.layout.static_config)
         return {
             "units": {name: file.read_text() for name, file in files.items() if file.is_file()},
@@ -121,13 +126,13 @@ class Machine:
             As `describe`.
         """
         changed = self._write_units(was["units"])
-        for name in set(self.layout.units) - set(was["units"]):
+        for name in set(self._names()) - set(was["units"]):
             for file in (self.layout.installed_unit(name), self.units / name):
                 if file.is_file() or file.is_symlink():
                     file.unlink()
         static = self.layout.on_disk(self.layout.static_config)
-        if was["static"] is not None:
-            write(static, was["static"])
+        if (text := was["static"]) is not None:
+            as_hub(self.layout, lambda: write(static, text))
         return changed
 
     def describe(self, ports: Ports) -> set[str]:
@@ -136,10 +141,13 @@ class Machine:
         Returns:
             Names of the units that are different now.
         """
-        self._write_proxy_configuration(ports)
+        layout = self.layout
+        as_hub(layout, lambda: self._write_proxy_configuration(ports))
+        if layout.hub_user:
+            write(layout.on_disk(layout.polkit_rule), unprivileged.polkit_rule(layout))
         changed = self._write_units({unit.name: unit.text() for unit in units(self.layout, ports)})
-        if self.layout.is_default:
-            link(self._command_link, self.layout.hub / "bin" / "littlest-hub", keep_others=True)
+        if layout.is_default:
+            link(self._command_link, layout.hub / "bin" / "littlest-hub", keep_others=True)
         return changed
 
     def _write_units(self, texts: Mapping[str, str]) -> set[str]:
@@ -175,7 +183,8 @@ class Machine:
         for directory in (layout.proxy_state, layout.dynamic_config):
             on_disk = layout.on_disk(directory)
             on_disk.mkdir(exist_ok=True)
-            permit(on_disk, 0o755)
+            if on_disk.stat().st_uid == os.geteuid():
+                permit(on_disk, 0o755)
         write(layout.on_disk(layout.ready_config), proxy.to_toml(proxy.ready_config()))
         # From now on the hub's: it knows what fragments add.
         static = layout.on_disk(layout.static_config)
@@ -209,13 +218,16 @@ class Machine:
         # The hub first: if it fails, no connection was touched.
         services = (layout.hub_service, layout.proxy_service)
         self._systemd("systemctl", "daemon-reload")
-        sockets = [name for name in layout.units if name in changed - {*services}]
+        units = layout.units
+        if layout.hub_user:
+            units = (layout.password_socket, *units)
+        sockets = [name for name in units if name in changed - {*services}]
         if sockets:
             # A socket cannot be changed under the service that uses it.
             self._systemd("systemctl", "stop", *services)
             self._start_unit("restart", *sockets)
         was_active = {unit for unit in services if self._is_active(unit)}
-        for unit in layout.units:
+        for unit in units:
             self._start_unit("start", unit)
         for unit in services:
             if unit in was_active & changed:
@@ -312,11 +324,13 @@ class Machine:
         servers = self.user_servers() if user_servers else []
         if self.is_running and (present or servers):
             # Those that are gone already are no reason to fail.
-            subprocess.run(["systemctl", "stop", *present, *servers], capture_output=True)
+            # Templates are nothing that runs.
+            running = [name for name in present if "@." not in name]
+            subprocess.run(["systemctl", "stop", *running, *servers], capture_output=True)
             # Stopped between two attempts to start it, a service takes no leave of what it left.
             kill = ["systemctl", "kill", "--signal=KILL", layout.proxy_service]
             subprocess.run(kill, capture_output=True)
-            self._refuse_survivors(*present, *servers)
+            self._refuse_survivors(*running, *servers)
         try:
             if present:
                 self._systemd("systemctl", "disable", "--quiet", *present)
@@ -324,12 +338,13 @@ class Machine:
             for name in present:
                 (self.units / name).unlink(missing_ok=True)
             _remove_tree(layout.on_disk(layout.unit_files))
+            layout.on_disk(layout.polkit_rule).unlink(missing_ok=True)
         if self.is_running and (present or servers):
             self._systemd("systemctl", "daemon-reload")
             forget = ["systemctl", "reset-failed", *present, *servers]
             subprocess.run(forget, capture_output=True)
             # systemd forgets what it has made for a service that it had to give up.
-            for directory in (layout.run_directory, layout.proxy_control.parent):
+            for directory in (layout.run_directory, layout.proxy_control.parent, layout.launches):
                 for path in (directory, Path("/run/private") / directory.name):
                     path.unlink() if path.is_symlink() else _remove_tree(path)
         if self._command_link.is_symlink() and layout.is_default:
@@ -385,13 +400,14 @@ class Machine:
 
 
 def units(layout: Layout, ports: Ports) -> list[Unit]:
-    """Every unit of an installation, in the order of `layout.units`."""
+    """Every unit of an installation: those of `layout.units` in that order, then others."""
     return [
         hub.socket(layout, ports),
         proxy.public_socket(layout, ports),
         proxy.api_socket(layout, ports),
         proxy.service(layout),
         hub.service(layout, ports),
+        *(unprivileged.units(layout) if layout.hub_user else []),
     ]
 
 

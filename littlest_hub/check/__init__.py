@@ -5,15 +5,18 @@ They are run in a sandbox, by `littlest_hub.check.trial`; nothing of JupyterHub 
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from littlest_hub.check import sandbox
 from littlest_hub.layout import Layout
+from littlest_hub.privileges import as_hub
 
 _LISTEN = "0A"
 """State of a socket that listens, in /proc/net/tcp (include/net/tcp_states.h)."""
@@ -91,6 +94,10 @@ def examine(layout: Layout, copies: Mapping[Path, Path] | None = None) -> Report
     }
     outcome = sandbox.run(layout, request)
     found = {Problem(**problem) for problem in outcome.reported}
+    for file in files if layout.hub_user and not copies else ():
+        if not as_hub(layout, partial(os.access, file, os.R_OK)):
+            text = f"{layout.hub_user}, who the hub runs as, may not read this; chmod g+r {file}"
+            found.add(Problem(str(file), 0, text))
     if outcome.ended:
         file, line = outcome.where or (str(layout.fragments), 0)
         found.add(Problem(file, line, outcome.ended))

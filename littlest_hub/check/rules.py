@@ -358,11 +358,11 @@ def _unwritable(settings: Settings, setting: Setting, file: Path) -> Iterator[Pr
         return
     layout = Layout(Path(settings.facts["base"]))
     if settings.facts["is_service"]:
-        writable = [layout.state, Path("/run"), *map(Path, settings.facts["writable"])]
+        writable = [layout.hub_state, Path("/run"), *map(Path, settings.facts["writable"])]
         real = directory.resolve()
         if not any(real.is_relative_to(path) for path in writable):
             yield from setting.error(
-                f"the hub's unit may not write in {directory}; expected {layout.state}, or a"
+                f"the hub's unit may not write in {directory}; expected {layout.hub_state}, or a"
                 f" drop-in with ReadWritePaths={directory} (systemctl edit {layout.hub_service})"
             )
     elif directory.stat().st_uid != os.geteuid() and not directory.stat().st_mode & stat.S_IWOTH:
@@ -371,7 +371,7 @@ def _unwritable(settings: Settings, setting: Setting, file: Path) -> Iterator[Pr
 
 def _in_state(settings: Settings, path: str) -> Path:
     """A path as the hub finds it, whose working directory is the state directory."""
-    return Layout(Path(settings.facts["base"])).state / path
+    return Layout(Path(settings.facts["base"])).hub_state / path
 
 
 def _is_readable(path: str) -> bool:

@@ -1,4 +1,8 @@
-"""The hub: JupyterHub, as root because it starts servers as other users, and little more."""
+"""The hub: JupyterHub, as root because it starts servers as other users, and little more.
+
+Or as a user of its own (`layout.hub_user`), which has root's help in two things: see
+`services.unprivileged`.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +53,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 Setting("Description", f"Littlest Hub at {layout.base}: hub"),
                 Setting(
                     "Wants",
-                    f"{layout.hub_socket} {layout.proxy_service}",
+                    " ".join([layout.hub_socket, layout.proxy_service, *_helpers(layout)]),
                     "not Requires: without its port it says who has it, and tries again",
                 ),
                 Setting(
@@ -85,22 +89,13 @@ def service(layout: Layout, ports: Ports) -> Unit:
                     "Environment",
                     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 ),
-                Setting("WorkingDirectory", f"-{layout.state}"),
-                Setting("RuntimeDirectory", layout.instance),
+                Setting("WorkingDirectory", f"-{layout.hub_state}"),
+                *_identity(layout),
                 Setting("RuntimeDirectoryMode", "0700"),
                 Setting("RuntimeDirectoryPreserve", "restart", "why the last attempt failed"),
                 Setting("UMask", "0077", "the database is made world-readable otherwise"),
-                Setting(
-                    "CapabilityBoundingSet",
-                    "CAP_SETUID CAP_SETGID CAP_AUDIT_WRITE CAP_DAC_READ_SEARCH",
-                    "commands as a user (runuser … sbatch), PAM's audit record, PAM's shadow file",
-                ),
+                *_rights(layout),
                 Setting("ProtectSystem", "strict"),
-                Setting(
-                    "ReadWritePaths",
-                    f"{layout.state} /run",
-                    "/run: the environment files of user servers",
-                ),
                 Setting("PrivateMounts", "yes"),
                 Setting("ProtectProc", "invisible"),
                 Setting(
@@ -114,3 +109,38 @@ def service(layout: Layout, ports: Ports) -> Unit:
             "Install": [Setting("WantedBy", "multi-user.target")],
         },
     )
+
+
+def _helpers(layout: Layout) -> list[str]:
+    return [] if layout.hub_user is None else [layout.password_socket]
+
+
+def _identity(layout: Layout) -> list[Setting]:
+    if layout.hub_user is None:
+        return [Setting("RuntimeDirectory", layout.instance)]
+    directories = f"{layout.run_directory.name} {layout.launches.name}"
+    return [
+        Setting("User", layout.hub_user),
+        Setting("RuntimeDirectory", directories),
+    ]
+
+
+def _rights(layout: Layout) -> list[Setting]:
+    if layout.hub_user is None:
+        return [
+            Setting(
+                "CapabilityBoundingSet",
+                "CAP_SETUID CAP_SETGID CAP_AUDIT_WRITE CAP_DAC_READ_SEARCH",
+                "commands as a user (runuser … sbatch), PAM's audit record, PAM's shadow file",
+            ),
+            Setting(
+                "ReadWritePaths",
+                f"{layout.state} /run",
+                "/run: the environment files of user servers",
+            ),
+        ]
+    return [
+        Setting("CapabilityBoundingSet", ""),
+        Setting("AmbientCapabilities", ""),
+        Setting("ReadWritePaths", f"{layout.own_state} {layout.proxy_state}"),
+    ]
