@@ -366,23 +366,16 @@ def _enable_or_disable(verb: str, options: argparse.Namespace) -> int:
 
 def _backup(options: argparse.Namespace) -> None:
     from littlest_hub.backup import backup, summary
+    from littlest_hub.privileges import again_as_hub
 
     layout = Layout.of_this_release()
-    _step_down(layout)
+    again_as_hub(layout)
     written = backup(layout, options.file, secrets=options.secrets, say=tell)
     to_stdout = written.file is None
     print(
         summary(layout, written, secrets=options.secrets),
         file=sys.stderr if to_stdout else sys.stdout,
     )
-
-
-def _step_down(layout: Layout, *groups: str) -> None:
-    """Go on as the hub's user, where that is not root: in its files, no link leads us astray."""
-    from littlest_hub.privileges import become
-
-    if layout.hub_user and os.geteuid() == 0:
-        become(layout.hub_user, groups)
 
 
 def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -416,9 +409,10 @@ def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> No
 def _doctor(options: argparse.Namespace) -> int:
     from littlest_hub.doctor import Machine, examine, is_well, report, to_json
     from littlest_hub.doctor.bundle import write_bundle
+    from littlest_hub.privileges import again_as_hub
 
     layout = Layout.of_this_release()
-    _step_down(layout, "adm", "systemd-journal")
+    again_as_hub(layout, "adm", "systemd-journal")
     findings = examine(layout)
     if options.bundle:
         write_bundle(layout, to_json(layout, findings), options.bundle, Machine.run)

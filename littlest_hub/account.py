@@ -30,7 +30,6 @@ def choose(layout: Layout, wanted: str, *, is_possible: bool) -> str | None:
     Raises:
         LittlestHubError: it cannot, or it is somebody else already.
     """
-    wanted = "" if wanted == "root" else wanted
     current = layout.hub_user
     if current is None and layout.on_disk(layout.own_state).is_dir():
         uid = layout.on_disk(layout.own_state).stat().st_uid
@@ -38,7 +37,7 @@ def choose(layout: Layout, wanted: str, *, is_possible: bool) -> str | None:
             f"{layout.own_state} belongs to user {uid}, who is gone: the hub ran as that user",
             f"useradd --system --uid {uid} --user-group NAME, or remove the directory",
         )
-    if wanted in ("", current):
+    if wanted in ("", current or "root"):
         return current
     if not _NAME.fullmatch(wanted):
         raise LittlestHubError(f"LITTLEST_HUB_USER={wanted!r} is no name for an account")
@@ -116,12 +115,9 @@ def hand_over(layout: Layout, user: str, undo: Undo) -> None:
     account = pwd.getpwnam(user)
     uid, gid = account.pw_uid, account.pw_gid
     fragments, state = layout.on_disk(layout.fragments), layout.on_disk(layout.state)
-    for path in (fragments, *fragments.iterdir()):
-        os.chown(path, -1, gid, follow_symlinks=False)
-    # setgid: files that the administrator adds are the group's to read.
-    fragments.chmod(0o2750)
-    os.chown(state, 0, gid)
-    state.chmod(0o2710)
+    for directory, mode in ((fragments, 0o750), (state, 0o710)):
+        os.chown(directory, 0, gid)
+        directory.chmod(mode)
     proxy = layout.on_disk(layout.proxy_state)
     if not proxy.exists():
         undo.append(partial(shutil.rmtree, proxy, ignore_errors=True))

@@ -6,28 +6,42 @@ import grp
 import json
 import os
 import pwd
-from collections.abc import Callable, Sequence
+import subprocess
+import sys
+from collections.abc import Callable
 from typing import TypeVar
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 
-T = TypeVar("T", None, bool, str)
+T = TypeVar("T", None, bool, str | None)
 
 
-def become(user: str, groups: Sequence[str] = ()) -> None:
-    """Be somebody else from now on, for good.
+def again_as_hub(layout: Layout, *more_groups: str) -> None:
+    """Have this command run once more, with the rights of the hub's user, and end with it.
+
+    Returns at once if the hub runs as root, or if we are not root.
 
     Args:
-        user: whose rights to have.
-        groups: what further groups may as well, if there are such groups.
+        layout: whose hub.
+        more_groups: what they may is allowed besides, if there are such groups.
     """
+    user = layout.hub_user
+    if user is None or os.geteuid() != 0:
+        return
     account = pwd.getpwnam(user)
-    more = [each.gr_gid for each in grp.getgrall() if each.gr_name in groups]
-    os.setgroups(sorted({*os.getgrouplist(user, account.pw_gid), *more}))
-    os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
-    os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
-    os.environ.update(HOME=account.pw_dir, USER=user, LOGNAME=user)
+    more = [each.gr_gid for each in grp.getgrall() if each.gr_name in more_groups]
+    done = subprocess.run(
+        [sys.executable, *sys.orig_argv[1:]],
+        cwd="/",
+        env={**os.environ, "HOME": account.pw_dir, "USER": user, "LOGNAME": user},
+        user=account.pw_uid,
+        group=account.pw_gid,
+        extra_groups=[*os.getgrouplist(user, account.pw_gid), *more],
+        # Without a terminal of its own, into which it could type (TIOCSTI).
+        start_new_session=True,
+    )
+    sys.exit(done.returncode)
 
 
 def as_hub(layout: Layout, do: Callable[[], T]) -> T:
@@ -43,25 +57,26 @@ def as_hub(layout: Layout, do: Callable[[], T]) -> T:
     user = layout.hub_user
     if user is None or os.geteuid() != 0:
         return do()
+    account = pwd.getpwnam(user)
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        code = 1
         try:
-            become(user)
-            answer = _answer(do)
+            os.setsid()
+            os.setgroups(os.getgrouplist(user, account.pw_gid))
+            os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
+            os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
             with open(writing, "w") as out:
-                json.dump(answer, out)
-            code = 0
+                json.dump(_answer(do), out)
         finally:
-            os._exit(code)
+            os._exit(0)
     os.close(writing)
     with open(reading) as said:
         text = said.read()
     os.waitpid(pid, 0)
     answer = json.loads(text or '{"failed": "a child of ours ended early"}')
     if "failed" in answer:
-        raise LittlestHubError(str(answer["failed"]), str(answer.get("hint", "")))
+        raise LittlestHubError(str(answer["failed"]), answer.get("hint"))
     return answer["done"]  # type: ignore[no-any-return]
 
 

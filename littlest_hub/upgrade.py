@@ -274,7 +274,7 @@ def listing(layout: Layout) -> str:
 
 def _write(layout: Layout, switch: Switch) -> None:
     # The hub reads it, whoever that is.
-    mode = 0o640 if layout.hub_user else 0o600
+    mode = 0o644 if layout.hub_user else 0o600
     write(layout.on_disk(layout.switch_record), json.dumps(switch, indent=1) + "\n", mode)
 
 

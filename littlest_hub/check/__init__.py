@@ -96,7 +96,7 @@ def examine(layout: Layout, copies: Mapping[Path, Path] | None = None) -> Report
     found = {Problem(**problem) for problem in outcome.reported}
     for file in files if layout.hub_user and not copies else ():
         if not as_hub(layout, partial(os.access, file, os.R_OK)):
-            text = f"{layout.hub_user}, who the hub runs as, may not read this; chmod g+r {file}"
+            text = f"{layout.hub_user}, who the hub runs as, may not read this; chmod a+r {file}"
             found.add(Problem(str(file), 0, text))
     if outcome.ended:
         file, line = outcome.where or (str(layout.fragments), 0)

@@ -17,7 +17,7 @@ class Account:
     """The system user that a server runs as."""
 
     name: str
-    home: Path
+    home: Path | None
 
 
 def properties(layout: Layout, account: Account | None) -> dict[str, str | list[str]]:

@@ -21,7 +21,7 @@ FIRST_UID = 1000
 def user_template(layout: Layout) -> Unit:
     """The unit of each user server; all that root does for a hub that asks for one."""
     command = f"{layout.hub}/bin/python3 -I -m littlest_hub.launch"
-    properties = server.properties(layout, server.Account("%i", HOME))
+    properties = server.properties(layout, server.Account("%i", None))
     limits = [
         Setting(key, value)
         for key, values in properties.items()
