@@ -79,7 +79,6 @@ def defaults(layout: Layout, surroundings: Surroundings) -> Config:
     c.HubProxy.dynamic_config_file = str(layout.rules)
 
     c.JupyterHub.spawner_class = UnitSpawner
-    c.SystemdSpawner.unit_name_template = layout.user_server_unit
 
     if layout.hub_user:
         _without_root(layout, c)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ PRODUCT = "littlest-hub"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,18}[a-z0-9])?")
 # Nothing that systemd.unit(5) splits at, expands or unquotes: paths appear in units as they are.
 _PATH = re.compile(r"/[A-Za-z0-9._+/-]*")
+# What `escaped` escapes, and how much of a name it leaves: a unit's has at most 255 characters.
+_ESCAPED = re.compile(r"^\.|_(?=x)|[^A-Za-z0-9_.-]")
+LONGEST_PART = 75
 # Directories that ProtectHome= and PrivateTmp= hide from our own services.
 _HIDDEN = ("/home", "/root", "/run", "/tmp", "/var/tmp", "/dev", "/proc", "/sys")
 
@@ -228,12 +232,21 @@ class Layout:
         )
 
     @property
-    def user_server_unit(self) -> str:
-        """Name of the unit of a user server, for systemdspawner to expand.
+    def user_unit_template(self) -> str:
+        """What `server_unit` makes the names of user servers' units from.
 
         A "." ends the instance's name, which has none: no two hubs' users share a name.
         """
         return f"{self.instance}.user-{{USERNAME}}"
+
+    def user_unit(self, user: str, server: str = "") -> str:
+        """Name of the unit of a user server, without its suffix."""
+        return server_unit(self.user_unit_template, user, server)
+
+    @property
+    def user_units(self) -> str:
+        """Pattern of the names of all user servers' units, for systemctl and journalctl."""
+        return f"{self.user_unit_template.format(USERNAME='*')}.service"
 
     @property
     def proxy_user(self) -> str:
@@ -304,10 +317,30 @@ class Layout:
         return Path("/run") / f"{self.instance}-proxy" / "control"
 
     @property
+    def server_environments(self) -> Path:
+        """Environments of user servers, tokens among it: UNIT.env; nobody but root enters."""
+        return Path("/run") / f"{self.instance}-servers"
+
+    @property
     def dynamic_homes(self) -> tuple[Path, Path]:
         """Where systemd keeps homes of users it lends (DynamicUser=): links, and what they mean."""
         name = f"{self.instance}-homes"
         return Path("/var/lib") / name, Path("/var/lib/private") / name
+
+    def dynamic_user(self, user: str) -> str:
+        """Name of the system user that somebody is lent: one for all of their servers."""
+        digest = hashlib.sha256(f"{self.instance}/{user}".encode()).hexdigest()
+        return f"lhub-{digest[:16]}"
+
+    @property
+    def former_homes(self) -> Path:
+        """Such homes of people who have left; only root gets there."""
+        return Path("/var/lib/private") / f"{self.instance}-former-homes"
+
+    @property
+    def home_owners(self) -> Path:
+        """Whose each of these homes is: a user who is made anew under an old name is another."""
+        return self.state / "homes"
 
     # --- on disk
 
@@ -384,3 +417,30 @@ class Layout:
 def release_of_this_interpreter() -> Path:
     """The conda prefix we run from, not the `hub` link that may point elsewhere tomorrow."""
     return Path(sys.prefix).resolve()
+
+
+def server_unit(template: str, user: str, server: str = "", user_id: int = 0) -> str:
+    """Name of a user server's unit, without its suffix: no two servers share one.
+
+    Args:
+        template: what stands for the user in it is {USERNAME} or {USERID}.
+        user: the hub's name for the user.
+        server: name of a named server; "": the default one.
+        user_id: the hub's number for the user.
+    """
+    name = template.format(USERNAME=escaped(user), USERID=user_id)
+    return f"{name}:{escaped(server)}" if server else name
+
+
+def escaped(name: str) -> str:
+    """A name as part of the names of units and files: letters, digits and . _ - alone.
+
+    Each other byte becomes "_x" and its two hexadecimal digits, as do a "." at the beginning and
+    the "_" of a "_x" that was there before; so different names stay different. Of a long one only
+    the beginning is kept, and "_xh" with a digest, which no other can contain.
+    """
+    text = _ESCAPED.sub(lambda found: "".join(f"_x{b:02x}" for b in found[0].encode()), name)
+    if len(text) <= LONGEST_PART:
+        return text
+    digest = hashlib.sha256(name.encode()).hexdigest()[:32]
+    return f"{text[:40]}_xh{digest}"

@@ -312,8 +312,8 @@ class Machine:
         """Units of user servers that are running or failed."""
         if not self.is_running:
             return []
-        pattern = f"{self.layout.user_server_unit.format(USERNAME='*')}.service"
-        listing = ["systemctl", "list-units", "--all", "--plain", "--no-legend", pattern]
+        listing = ["systemctl", "list-units", "--all", "--plain", "--no-legend"]
+        listing.append(self.layout.user_units)
         lines = subprocess.run(listing, capture_output=True, text=True).stdout.splitlines()
         return [line.split()[0] for line in lines]
 

@@ -727,9 +727,10 @@ def _closing(layout: Layout, kept: Path, plan: Plan) -> Iterator[str]:
 
 def running_servers(layout: Layout) -> list[str]:
     """Units of the user servers that run."""
-    pattern = f"{layout.user_server_unit.format(USERNAME='*')}.service"
     states = "--state=active,activating"
-    listed = _systemctl("list-units", states, "--plain", "--no-legend", pattern, check=False)
+    listed = _systemctl(
+        "list-units", states, "--plain", "--no-legend", layout.user_units, check=False
+    )
     return [line.split()[0] for line in listed.splitlines() if line.strip()]
 
 

@@ -1,25 +1,135 @@
-"""The default spawner: each user server is a systemd unit of its own."""
+"""The default spawner: each user server is a systemd unit of its own.
+
+systemdspawner 1.0.2 has one unit for all servers of a user, does not take lists as properties, does
+not tell what systemd says when it refuses, and takes a systemd that does not answer for a server
+that is dead.
+"""
 
 # traitlets' @default carries no types.
 # mypy: disallow-untyped-decorators=False
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import hashlib
+import pwd
+import re
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
+from jupyterhub.utils import random_port
 from systemdspawner import SystemdSpawner
-from systemdspawner.systemd import RUN_ROOT
-from traitlets import default
+from tornado.web import HTTPError
+from traitlets import Any as AnyTrait
+from traitlets import Bool, default
 
-from littlest_hub.layout import release_of_this_interpreter
+from littlest_hub.files import write
+from littlest_hub.layout import Layout, escaped, release_of_this_interpreter, server_unit
+from littlest_hub.services import server
+from littlest_hub.services.listener import listening_uids
+from littlest_hub.services.server import Account
+
+SYSTEMD_TIMEOUT_S = 30
+"""How long systemd may take to say something; it lets D-Bus wait while it reloads its units."""
+_PATIENCE_S = (0.2, 1, 3)
+"""How long to wait before it is asked again: a daemon-reexec interrupts what it was to say."""
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# What has to be as it was for a server to be the one that the hub would start now.
+_SAME = (
+    "JUPYTERHUB_USER",
+    "JUPYTERHUB_SERVER_NAME",
+    "JUPYTERHUB_SERVICE_PREFIX",
+    "JUPYTERHUB_CLIENT_ID",
+    "JUPYTERHUB_API_URL",
+)
+# systemd.exec(5), "Process Exit Codes"
+_STEPS = {
+    200: "its working directory, usually the home directory, cannot be entered",
+    203: "its command cannot be executed",
+    216: "its group does not exist",
+    217: "its user does not exist",
+    226: "a directory that one of its properties names does not exist",
+}
+
+
+class NotStartedError(HTTPError):  # type: ignore[misc]
+    """A server that does not start, with the reason; JupyterHub logs it and shows it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(500, reason)
+        self.jupyterhub_message = reason
+
+
+class SystemdSilentError(Exception):
+    """systemd did not answer, so nobody knows whether a server runs."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A user server as it is to be started."""
+
+    unit: str
+    """With its suffix."""
+    account: Account | None
+    """Who it runs as; None: a user that systemd lends."""
+    command: Sequence[str]
+    """Its program as an absolute path, and arguments."""
+    environment: Mapping[str, str] = field(repr=False)
+    """There are secrets in it."""
+    properties: server.Properties
+    """Everything else about the unit: user and working directory too."""
+
+
+class UnitState(NamedTuple):
+    """What systemd knows of a unit."""
+
+    active: str
+    """ActiveState=, systemctl(1)."""
+    result: str
+    status: int
+    """Of its main process: exit code, or number of the signal."""
+    uid: int | None
+    """Who it runs as; None: systemd does not know."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether something of it may run; one that is being stopped still does."""
+        return self.active not in ("inactive", "failed")
 
 
 class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
     """SystemdSpawner with our defaults; configured as c.SystemdSpawner or c.Spawner."""
 
-    unit_extra_properties: Any
+    layout = AnyTrait(help="whose user servers")
+
+    # None: as services/server.py has it.
+    isolate_tmp = Bool(None, allow_none=True, help=SystemdSpawner.isolate_tmp.help).tag(config=True)
+    isolate_devices = Bool(None, allow_none=True, help=SystemdSpawner.isolate_devices.help).tag(
+        config=True
+    )
+    disable_user_sudo = Bool(None, allow_none=True, help=SystemdSpawner.disable_user_sudo.help).tag(
+        config=True
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.unit_name = self._own_name()
+
+    @default("layout")
+    def _of_this_hub(self) -> Layout:
+        return Layout.of_this_release()
+
+    @default("unit_name_template")
+    def _of_this_instance(self) -> str:
+        return self.layout.user_unit_template  # type: ignore[no-any-return]
 
     @default("cmd")
     def _of_this_release(self) -> list[str]:
@@ -33,34 +143,365 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         env: dict[str, str] = super().get_env()
         return {**server_environment(self.user.name), **env}
 
-    async def start(self) -> tuple[str, int] | None:
-        # What one user writes is no other's business, unless the administrator says otherwise.
-        private = {"UMask": "0027", "StateDirectoryMode": "0700"}
-        self.unit_extra_properties = {**private, **self.unit_extra_properties}
-        self._remove_leftover()
-        return await super().start()  # type: ignore[no-any-return]
+    def clear_state(self) -> None:
+        # What was saved may be a name that an earlier release chose.
+        super().clear_state()
+        self.unit_name = self._own_name()
 
-    def _remove_leftover(self) -> None:
-        """Remove the environment file of a unit that systemd did not take.
+    def _own_name(self) -> str:
+        return server_unit(self.unit_name_template, self.user.name, self.name, self.user.id)
 
-        It is read-only, and the hub has no right (CAP_DAC_OVERRIDE) to overwrite such a file.
+    @property
+    def _unit(self) -> str:
+        return f"{self.unit_name}.service"
+
+    # --- what JupyterHub asks for
+
+    async def start(self) -> tuple[str, int]:
+        """Start the server, or take over the one that runs without the hub's knowledge.
+
+        Raises:
+            NotStartedError: systemd refuses, or the server ends before it listens.
         """
-        properties = {"RuntimeDirectory": self.unit_name, **self.unit_extra_properties}
-        directory = self._expand_user_vars(properties["RuntimeDirectory"]).split()[0]
-        # No permission: the directory is of a unit that runs; it goes when that is stopped.
-        with contextlib.suppress(PermissionError):
-            (Path(RUN_ROOT) / directory / f"{self.unit_name}.env").unlink(missing_ok=True)
+        account = self._account()
+        if account is None:
+            await self._claim_home()
+        if not await self._take_over():
+            await self._clear_away()
+            self.port = random_port()
+            await self._launch(self._prepared(account))
+        await self._until_it_listens()
+        return self.ip or "127.0.0.1", self.port
 
-    def _expand_user_vars(self, string: Any) -> Any:
-        # Lists are documented for unit_extra_properties, but systemdspawner 1.0.2 chokes on them.
-        if isinstance(string, list):
-            return [self._expand_user_vars(item) for item in string]
-        # Homes of dynamic users are /var/lib/NAME there, where one named "docker" would get
-        # Docker's directory; here they have a directory to themselves.
-        if self.dynamic_users and string in ("{USERNAME}", "/var/lib/{USERNAME}"):
-            homes = self.unit_name_template.partition(".")[0]
-            string = string.replace("{USERNAME}", f"{homes}-homes/{{USERNAME}}")
-        return super()._expand_user_vars(string)
+    async def poll(self) -> int | None:
+        """None: it runs, as far as anybody knows; otherwise how it ended."""
+        try:
+            state = await unit_state(self._unit)
+        except SystemdSilentError as error:
+            self.log.warning("%s is taken to be running: %s", self._unit, error)
+            return None
+        if state.is_alive:
+            return None
+        self._environment.unlink(missing_ok=True)
+        return state.status
+
+    async def stop(self, now: bool = False) -> None:
+        """Stop the server; returns when nothing of it runs.
+
+        Raises:
+            SystemdSilentError: nobody knows whether it does.
+            RuntimeError: something of it does.
+        """
+        if now:
+            await _run("systemctl", "kill", "--signal=KILL", self._unit)
+        await self._clear_away()
+
+    async def delete_forever(self) -> None:
+        """Forget a named server, or with its user the default one, and a home that was lent."""
+        await self._clear_away()
+        others = (each for each in self.user.spawners.values() if each is not self)
+        # With one of them active JupyterHub keeps the user.
+        if not self.name and not any(each.active for each in others):
+            await self._set_home_aside()
+
+    # --- how it is done
+
+    async def _launch(self, launch: Launch) -> None:
+        """Have systemd start a server.
+
+        Raises:
+            NotStartedError: it refuses, or the program cannot be executed.
+        """
+        write(self._environment, environment_file(launch.environment), 0o600, is_lasting=False)
+        started = await _run(*systemd_run(launch, self._environment), timeout_s=None)
+        if started.code:
+            state = await unit_state(launch.unit)
+            why = _STEPS.get(state.status) or started.complaint or f"exit code {started.code}"
+            raise NotStartedError(f"systemd does not start {launch.unit}: {why}")
+
+    @property
+    def _environment(self) -> Path:
+        directory: Path = self.layout.server_environments
+        return directory / f"{self.unit_name}.env"
+
+    def _account(self) -> Account | None:
+        if self.dynamic_users:
+            return None
+        name = self._expand_user_vars(self.username_template)
+        try:
+            found = pwd.getpwnam(name)
+        except KeyError:
+            raise NotStartedError(f"No user named {name} found in the system") from None
+        return Account(found.pw_name, Path(found.pw_dir), found.pw_uid, found.pw_gid)
+
+    def _prepared(self, account: Account | None) -> Launch:
+        environment = self.get_env()
+        if self.extra_paths:
+            paths = [self._expand_user_vars(path) for path in self.extra_paths]
+            environment["PATH"] = ":".join([*paths, environment["PATH"]])
+        environment["SHELL"] = self.default_shell
+        if account is None:
+            environment["HOME"] = str(self._home)
+        command = [self._expand_user_vars(word) for word in [*self.cmd, *self.get_args()]]
+        return Launch(
+            unit=self._unit,
+            account=account,
+            command=[_program(command[0], environment["PATH"]), *command[1:]],
+            environment=environment,
+            properties={
+                # Started means that the program runs: what stands in its way is found at once.
+                "Type": "exec",
+                # What kills a kernel is no reason to stop the server.
+                "OOMPolicy": "continue",
+                **server.properties(self.layout, account),
+                **self._chosen(account),
+                **{name: self._value(value) for name, value in self.unit_extra_properties.items()},
+            },
+        )
+
+    def _chosen(self, account: Account | None) -> dict[str, str | list[str]]:
+        """Properties that follow from settings of their own."""
+        chosen: dict[str, str | list[str]] = {}
+        if account is None:
+            chosen["DynamicUser"] = "yes"
+            chosen["User"] = self.layout.dynamic_user(self.user.name)
+            chosen["StateDirectory"] = str(self._home.relative_to("/var/lib"))
+            chosen["WorkingDirectory"] = str(self._home)
+        else:
+            chosen["User"], chosen["Group"] = str(account.uid), str(account.gid)
+            chosen["WorkingDirectory"] = self._expand_user_vars(
+                self.user_workingdir or str(account.home)
+            )
+        for is_wanted, name in (
+            (self.isolate_tmp, "PrivateTmp"),
+            (self.isolate_devices, "PrivateDevices"),
+            (self.disable_user_sudo, "NoNewPrivileges"),
+        ):
+            if is_wanted is not None:
+                chosen[name] = "yes" if is_wanted else "no"
+        for paths, name in (
+            (self.readonly_paths, "ReadOnlyPaths"),
+            (self.readwrite_paths, "ReadWritePaths"),
+        ):
+            if paths is not None:
+                chosen[name] = self._value(paths)
+        if self.mem_limit is not None:
+            chosen["MemoryMax"] = str(self.mem_limit)
+        if self.cpu_limit is not None:
+            chosen["CPUQuota"] = f"{self.cpu_limit:.0%}"
+        if self.slice:
+            chosen["Slice"] = self.slice
+        return chosen
+
+    def _value(self, value: Any) -> str | list[str]:
+        if isinstance(value, (list, tuple)):
+            return [self._expand_user_vars(str(each)) for each in value]
+        return str(self._expand_user_vars(str(value)))
+
+    async def _take_over(self) -> bool:
+        """Go on with a server that runs without the hub's knowledge, if it can be.
+
+        Of a hub that was killed while it started it, or that the hub's database was taken back
+        behind: there may be work in it.
+        """
+        if (await unit_state(self._unit)).active != "active":
+            return False
+        try:
+            found = parse_environment(self._environment.read_text())
+        except (OSError, ValueError):
+            return False
+        wanted = self.get_env()
+        port = urlsplit(found.get("JUPYTERHUB_SERVICE_URL", "")).port
+        token = found.get("JUPYTERHUB_API_TOKEN")
+        if not (port and token and all(found.get(name) == wanted.get(name) for name in _SAME)):
+            return False
+        self.log.warning("%s runs already: taking it over", self._unit)
+        self.port, self.api_token = port, token
+        return True
+
+    async def _clear_away(self) -> None:
+        """Have systemd know nothing of the unit, and its environment forgotten."""
+        state = await unit_state(self._unit)
+        if state.is_alive:
+            stopped = await _run("systemctl", "stop", self._unit, timeout_s=None)
+            state = await unit_state(self._unit)
+            if state.is_alive:
+                raise RuntimeError(f"{self._unit} cannot be stopped: {stopped.complaint}")
+        if state.active == "failed":
+            await _run("systemctl", "reset-failed", self._unit)
+        self._environment.unlink(missing_ok=True)
+
+    async def _until_it_listens(self) -> None:
+        """Return when the server listens; JupyterHub ends what takes longer than start_timeout.
+
+        Raises:
+            NotStartedError: it has ended, or somebody else listens where it was to.
+        """
+        while True:
+            for _ in range(10):
+                if listening := listening_uids(self.port):
+                    await self._check_listener(listening)
+                    return
+                await asyncio.sleep(0.1)
+            state = await unit_state(self._unit)
+            if not state.is_alive:
+                raise NotStartedError(
+                    f"{self._unit} ended before it listened ({state.result}, {state.status});"
+                    f" its last words: journalctl -u '{self._unit}'"
+                )
+
+    async def _check_listener(self, listening: set[int]) -> None:
+        """Let nobody pose as somebody else's server by being first at a port."""
+        own = (await unit_state(self._unit)).uid
+        # Root: a container's port, say.
+        if own is not None and not listening <= {own, 0}:
+            raise NotStartedError(
+                f"port {self.port} was taken by another user's program; try again"
+            )
+
+    # --- homes of users that systemd lends
+
+    @property
+    def _home(self) -> Path:
+        """As somebody who is lent a user sees it: a link."""
+        directory: Path = self.layout.dynamic_homes[0]
+        # "@" is harmless here, unlike in a unit's name.
+        return directory / escaped(self.user.name).replace("_x40", "@")
+
+    @property
+    def _owner(self) -> Path:
+        """Holds which user of this name has the home."""
+        directory: Path = self.layout.home_owners
+        return directory / self._home.name
+
+    async def _claim_home(self) -> None:
+        """Have a home that is no former user's, however that one was deleted."""
+        # Of each row of the database its own, at random; a secret.
+        identity = hashlib.sha256(self.user.orm_user.cookie_id.encode()).hexdigest()
+        if self._owner.exists() and self._owner.read_text() != identity:
+            await self._clear_away()
+            await self._set_home_aside()
+        write(self._owner, identity, 0o600)
+
+    async def _set_home_aside(self) -> None:
+        """Put a home where only root gets, under a name that tells when.
+
+        Raises:
+            RuntimeError: it is still there.
+        """
+        former: Path = self.layout.former_homes
+        home: Path = self.layout.dynamic_homes[1] / self._home.name
+        # Not for us to see, then not for us to move.
+        with contextlib.suppress(PermissionError):
+            if home.exists():
+                aside = former / f"{home.name}-{datetime.now(timezone.utc):%Y-%m-%dT%H%M%SZ}"
+                # All of these names are harmless; the hub's sandbox ends where they begin.
+                script = (
+                    f"mkdir -p -m 0700 {former} && mv -T {home} {aside} &&"
+                    f" chown root:root {aside} && chmod 0700 {aside} && rm -f {self._home}"
+                )
+                run = ("systemd-run", "--quiet", "--wait", "--collect", "--", "/bin/sh", "-c")
+                moved = await _run(*run, script, timeout_s=None)
+                if moved.code:
+                    raise RuntimeError(f"{home} cannot be put aside: {moved.complaint}")
+                self.log.info("The home of the former user %s: %s", self.user.name, aside)
+        self._owner.unlink(missing_ok=True)
+
+
+def systemd_run(launch: Launch, environment: Path) -> list[str]:
+    """The command that has systemd start a server whose environment is in that file."""
+    argv = ["systemd-run", "--quiet", f"--unit={launch.unit}"]
+    for name, value in launch.properties.items():
+        values = value if isinstance(value, list) else [value]
+        argv += [f"--property={name}={each}" for each in values]
+    return [*argv, f"--property=EnvironmentFile={environment}", "--", *launch.command]
+
+
+def environment_file(environment: Mapping[str, str]) -> str:
+    """Text of an EnvironmentFile=, systemd.exec(5).
+
+    Raises:
+        NotStartedError: a name that is none.
+    """
+    for name, value in environment.items():
+        if not _VARIABLE.fullmatch(name) or "\0" in value:
+            raise NotStartedError(f"{name!r} in c.Spawner.environment cannot be a variable")
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(environment.items()))
+
+
+def parse_environment(text: str) -> dict[str, str]:
+    """The reverse of `environment_file`.
+
+    Raises:
+        ValueError: it has not written that.
+    """
+    return dict(line.split("=", 1) for line in shlex.split(text))
+
+
+async def unit_state(unit: str) -> UnitState:
+    """What systemd knows of a unit; of one that there is not, that it is inactive.
+
+    Raises:
+        SystemdSilentError: it does not say.
+    """
+    show = ("systemctl", "show", "--property=ActiveState,Result,ExecMainStatus,UID", unit)
+    for patience_s in (*_PATIENCE_S, None):
+        answer = await _run(*show)
+        found = dict(line.split("=", 1) for line in answer.output.splitlines() if "=" in line)
+        if not answer.code and "ActiveState" in found:
+            uid = found.get("UID", "")
+            return UnitState(
+                found["ActiveState"],
+                found.get("Result", ""),
+                int(found.get("ExecMainStatus") or 0),
+                int(uid) if uid.isdecimal() else None,
+            )
+        if patience_s is not None:
+            await asyncio.sleep(patience_s)
+    raise SystemdSilentError(answer.complaint or f"systemctl show {unit} says nothing")
+
+
+class _Answer(NamedTuple):
+    code: int
+    output: str
+    complaint: str
+
+
+async def _run(*argv: str, timeout_s: float | None = SYSTEMD_TIMEOUT_S) -> _Answer:
+    """Run a command; who gives up waiting ends it.
+
+    Raises:
+        SystemdSilentError: it takes too long.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        output, complaint = await asyncio.wait_for(process.communicate(), timeout_s)
+    except asyncio.TimeoutError:
+        raise SystemdSilentError(f"{argv[0]} took more than {timeout_s:g} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+    said = (text.decode(errors="replace").strip() for text in (output, complaint))
+    return _Answer(process.returncode or 0, *said)
+
+
+def _program(name: str, path: str) -> str:
+    """A program as systemd wants it: it does not look at the unit's own PATH.
+
+    Raises:
+        NotStartedError: there is none.
+    """
+    if Path(name).is_absolute():
+        return name
+    found = shutil.which(name, path=path)
+    if not found:
+        raise NotStartedError(f"{name} not found on {path}")
+    return found
 
 
 def server_command() -> list[str]:

@@ -110,7 +110,7 @@ class Machine:
 
     @cached_property
     def user_units(self) -> dict[str, dict[str, str]]:
-        return self._show(f"{self.layout.user_server_unit.format(USERNAME='*')}.service")
+        return self._show(self.layout.user_units)
 
     def _show(self, *units: str) -> dict[str, dict[str, str]]:
         return parse_show(self.run("systemctl", "show", *units)) if self.is_booted else {}
@@ -120,7 +120,7 @@ class Machine:
         """The last of what hub and user servers said."""
         only = [
             f"--unit={self.layout.hub_service}",
-            f"--unit={self.layout.user_server_unit.format(USERNAME='*')}.service",
+            f"--unit={self.layout.user_units}",
         ]
         options = ("--output=json", "--no-pager", "--since=-7d", "--lines=20000")
         return list(parse_journal(self.run("journalctl", *options, *only).splitlines()))
@@ -598,7 +598,7 @@ def failed_spawns(machine: Machine) -> Iterator[Finding]:
         yield Finding(UNSEEN, "failed servers", "the journal of the hub cannot be read", _AS_ROOT)
         return
     edit = f"{machine.command} edit {_last_fragment(layout)}"
-    found = failures(machine.journal, layout.hub_service, layout.user_server_unit, edit)
+    found = failures(machine.journal, layout, edit)
     for failure in found[:10]:
         if started_since(machine.journal, layout.hub_service, failure):
             continue

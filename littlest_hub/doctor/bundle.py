@@ -409,7 +409,7 @@ def known_secrets(layout: Layout, run: Callable[..., str]) -> Iterator[str]:
     with contextlib.suppress(OSError):
         yield from re.findall(r"\{SHA\}[\w+/=]+", layout.rules.read_text())
     # Tokens of the servers that run.
-    for file in sorted(Path("/run").glob(f"{layout.instance}.user-*/*.env")):
+    for file in sorted(layout.server_environments.glob("*.env")):
         with contextlib.suppress(OSError):
             found = re.findall(r"^(\w+)=(.*)$", file.read_text(errors="replace"), re.M)
             yield from (value.strip("'\"") for name, value in found if _is_token(name))
@@ -485,7 +485,7 @@ def _contents(layout: Layout, findings: str, run: Callable[..., str]) -> Iterato
     for unit in layout.units:
         if text := run("journalctl", "--no-pager", f"--lines={JOURNAL_LINES}", f"--unit={unit}"):
             yield f"journal/{unit}.txt", text
-    pattern = f"{layout.user_server_unit.format(USERNAME='*')}.service"
+    pattern = layout.user_units
     yield (
         "journal/user-servers.txt",
         run("journalctl", "--no-pager", f"--lines={JOURNAL_LINES}", f"--unit={pattern}"),

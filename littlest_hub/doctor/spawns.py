@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from littlest_hub.layout import Layout
+
 # What JupyterHub 6.1 logs when a spawn fails (jupyterhub/user.py).
 _FAILED = re.compile(
     r"(?P<late>(\S+)'s server failed to start in \d+ seconds)"
@@ -16,6 +18,8 @@ _FAILED = re.compile(
     r"|(?P<error>(?:Unhandled error|Error) starting (\S+)'s server: .*)"
     r"|(?P<not>Not starting (\S+)'s server .*)"
 )
+# What our spawner says when the journal of the server's unit has the reason.
+_OURS = re.compile(r"systemd does not start \S+:|ended before it listened")
 _PREFIX = re.compile(r"^\S+ \w+:\d+\] ")
 _SYSTEMD_RUN = re.compile(r"Failed to |Unknown assignment|Cannot |Unit \S+ (?:already|was)")
 # What systemd says around any end; there is always a better line.
@@ -142,16 +146,16 @@ def parse_journal(lines: Iterable[str]) -> Iterator[Entry]:
             continue
 
 
-def failures(entries: Iterable[Entry], hub_unit: str, user_unit: str, edit: str) -> list[Failure]:
+def failures(entries: Iterable[Entry], layout: Layout, edit: str) -> list[Failure]:
     """The last failed start of each user, the latest first.
 
     Args:
         entries: of the hub's unit and of user servers', in the order of time.
-        hub_unit: name of the hub's unit.
-        user_unit: name of a user server's unit, with {USERNAME} in it.
+        layout: whose hub.
         edit: command that changes the configuration.
     """
     seen = list(entries)
+    hub_unit = layout.hub_service
     found: dict[str, Failure] = {}
     for index, entry in enumerate(seen):
         match = _FAILED.search(entry.message) if entry.unit == hub_unit else None
@@ -159,10 +163,12 @@ def failures(entries: Iterable[Entry], hub_unit: str, user_unit: str, edit: str)
             continue
         user = next(group for group in match.groups()[1::2] if group)
         symptom = _PREFIX.sub("", entry.message.splitlines()[0])
-        unit = f"{user_unit.format(USERNAME=user)}.service"
+        unit = f"{layout.user_unit(user)}.service"
         since = max(entry.time_us - _WINDOW_US, found[user].time_us if user in found else 0)
         recent = [e for e in seen[:index] if e.time_us > since]
-        line = _decisive(recent, unit, hub_unit, is_told=bool(match["error"] or match["not"]))
+        # What the hub was told by an exception; but of our own ones the unit knows more.
+        is_told = bool(match["error"] or match["not"]) and not _OURS.search(entry.message)
+        line = _decisive(recent, layout.user_unit(user), hub_unit, is_told=is_told)
         line = line or symptom
         why, command = explain(line, symptom, user=user, unit=unit, edit=edit, hub_unit=hub_unit)
         found[user] = Failure(user, entry.time_us, symptom, line, why, command)
@@ -172,7 +178,7 @@ def failures(entries: Iterable[Entry], hub_unit: str, user_unit: str, edit: str)
 def started_since(entries: Iterable[Entry], hub_unit: str, failure: Failure) -> bool:
     """Whether a later start of the same user's server went well."""
     starts = re.compile(
-        rf"User {re.escape(failure.user)} took [\d.]+ seconds to start|"
+        rf"User {re.escape(failure.user)}(?::\S+)? took [\d.]+ seconds to start|"
         rf"\b201 POST /\S*/users/{re.escape(failure.user)}/server"
     )
     return any(
@@ -185,7 +191,8 @@ def _decisive(recent: list[Entry], unit: str, hub_unit: str, *, is_told: bool) -
     """The one line that says why, of those before the hub gave up."""
     if is_told:
         return ""
-    own = [e for e in recent if e.unit == unit]
+    # Whichever of the user's servers it was: named ones have their name behind a ":".
+    own = [e for e in recent if e.unit.startswith((f"{unit}.service", f"{unit}:"))]
     strong = [e for e in own if re.search(r"Failed at step|oom-kill|OOM killer", e.message)]
     # The line before "Failed at step" names the file.
     named = [e for e in own if re.search(r"failed: |mount namespacing: ", e.message)]

@@ -91,6 +91,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 ),
                 Setting("WorkingDirectory", f"-{layout.hub_state}"),
                 *_identity(layout),
+                Setting("RuntimeDirectory", f"{layout.instance} {layout.server_environments.name}"),
                 Setting("RuntimeDirectoryMode", "0700"),
                 Setting("RuntimeDirectoryPreserve", "restart", "why the last attempt failed"),
                 Setting("UMask", "0077", "the database is made world-readable otherwise"),
@@ -116,13 +117,7 @@ def _helpers(layout: Layout) -> list[str]:
 
 
 def _identity(layout: Layout) -> list[Setting]:
-    if layout.hub_user is None:
-        return [Setting("RuntimeDirectory", layout.instance)]
-    directories = f"{layout.run_directory.name} {layout.launches.name}"
-    return [
-        Setting("User", layout.hub_user),
-        Setting("RuntimeDirectory", directories),
-    ]
+    return [] if layout.hub_user is None else [Setting("User", layout.hub_user)]
 
 
 def _rights(layout: Layout) -> list[Setting]:
@@ -133,11 +128,7 @@ def _rights(layout: Layout) -> list[Setting]:
                 "CAP_SETUID CAP_SETGID CAP_AUDIT_WRITE CAP_DAC_READ_SEARCH",
                 "commands as a user (runuser … sbatch), PAM's audit record, PAM's shadow file",
             ),
-            Setting(
-                "ReadWritePaths",
-                f"{layout.state} /run",
-                "/run: the environment files of user servers",
-            ),
+            Setting("ReadWritePaths", str(layout.state)),
         ]
     return [
         Setting("CapabilityBoundingSet", ""),

@@ -44,6 +44,11 @@ def who_listens(port: int) -> str:
     return _program(found.inode) or _unit(port) or f"a program of user {_name(found.uid)}"
 
 
+def listening_uids(port: int) -> set[int]:
+    """The users whose programs listen at a TCP port of this machine."""
+    return {each.uid for each in _listeners(port)}
+
+
 def _listeners(port: int) -> Iterator[_Listener]:
     for table in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):

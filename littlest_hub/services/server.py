@@ -18,6 +18,8 @@ class Account:
 
     name: str
     home: Path | None
+    uid: int
+    gid: int
 
 
 def properties(layout: Layout, account: Account | None) -> dict[str, str | list[str]]:
@@ -31,4 +33,5 @@ def properties(layout: Layout, account: Account | None) -> dict[str, str | list[
         # What one user writes is no other's business.
         "UMask": "0027",
         "StateDirectoryMode": "0700",
+        "NoNewPrivileges": "yes",
     }

@@ -76,7 +76,7 @@ def test_a_server_that_is_starting_during_a_reload_starts(hub: Hub) -> None:
     with hub.person() as alice:
         with ThreadPoolExecutor() as background:
             starting = background.submit(alice.start_server)
-            user_unit = hub.layout.user_server_unit.format(USERNAME=alice.name)
+            user_unit = f"{hub.layout.user_unit(alice.name)}.service"
             eventually(
                 lambda: hub.machine.systemctl("is-active", user_unit, check=False).returncode == 0,
                 30,

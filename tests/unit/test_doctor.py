@@ -36,8 +36,9 @@ def recorded(version: str, name: str) -> str:
 @pytest.mark.parametrize("user", EXPECTED)
 def test_the_decisive_line_of_a_failed_server_is_found(version: str, user: str) -> None:
     entries = list(parse_journal(recorded(version, "journal.json").splitlines()))
-    hub = "littlest-hub.service"
-    found = {f.user: f for f in failures(entries, hub, "littlest-hub.user-{USERNAME}", "edit x")}
+    layout = Layout(Path("/opt/littlest-hub"))
+    hub = layout.hub_service
+    found = {f.user: f for f in failures(entries, layout, "edit x")}
     assert set(found) == set(EXPECTED)
     line, why = EXPECTED[user]
     assert line in found[user].line

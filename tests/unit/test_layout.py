@@ -90,5 +90,5 @@ def test_paths_are_found_below_the_root() -> None:
 
 
 def test_no_two_hubs_share_a_unit_of_a_user() -> None:
-    names = [Layout(Path(base)).user_server_unit for base in ("/srv/a", "/srv/a-user-b")]
+    names = [Layout(Path(base)).user_unit_template for base in ("/srv/a", "/srv/a-user-b")]
     assert names[0].format(USERNAME="b") != names[1].format(USERNAME="")

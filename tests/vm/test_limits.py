@@ -21,7 +21,7 @@ def test_a_cell_that_takes_all_memory_ends_its_kernel_alone_which_starts_again(h
             pid = hub.main_pid()
             kernel.run("x = 41", timeout_s=EMULATED_S)
             doomed.send(HOARD)
-            unit = hub.layout.user_server_unit.format(USERNAME=alice.name)
+            unit = hub.layout.user_unit(alice.name)
             eventually(
                 lambda: "killed by the OOM killer" in hub.machine.journal(f"{unit}.service"),
                 EMULATED_S,
