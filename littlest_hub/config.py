@@ -103,9 +103,6 @@ def _without_root(layout: Layout, c: Config) -> None:
     from littlest_hub.unprivileged import AskingAuthenticator, TemplateSpawner
 
     c.JupyterHub.spawner_class = TemplateSpawner
-    c.SystemdSpawner.unit_name_template = layout.user_template.replace("@.service", "@{USERNAME}")
-    c.TemplateSpawner.launches = str(layout.launches)
-    c.TemplateSpawner.group = layout.users_group
     c.JupyterHub.authenticator_class = AskingAuthenticator
     c.AskingAuthenticator.address = str(layout.password_address)
 

@@ -1,17 +1,21 @@
 """Starts a user server as its user, for a hub that is not root and cannot do that itself.
 
-The unit of the server runs it (services/unprivileged.py). What to run the hub has written down in a
-file that this user may read and nobody else, as JSON; no process of root's ever opens it.
+The unit of the server runs it (services/unprivileged.py). What to run the hub has left in a file
+that this user may read and nobody else; no process of root's ever opens it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import struct
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+ORDER = "LITTLEST_HUB_LAUNCH"
+"""Variable of the environment that holds the rest, as JSON."""
 
 # acl(5) as an extended attribute, the kernel's include/uapi/linux/posix_acl{,_xattr}.h: a version,
 # then tag, rights and id of each entry, in this order.
@@ -23,34 +27,35 @@ _READ, _WRITE = 4, 2
 
 def main() -> None:
     """Become what the file that is our argument says."""
-    order = json.loads(Path(sys.argv[1]).read_text())
-    environ = {**os.environ, **order["environ"]}
+    words = shlex.split(Path(sys.argv[1]).read_text())
+    environment = {**os.environ, **dict(word.split("=", 1) for word in words)}
+    order = json.loads(environment.pop(ORDER))
     if order["directory"]:
         os.chdir(order["directory"])
-    os.execvpe(order["command"][0], order["command"], environ)
+    os.execve(order["command"][0], order["command"], environment)
 
 
-def leave(
-    file: Path, uid: int, command: Sequence[str], environ: Mapping[str, str], directory: str = ""
-) -> None:
-    """Write down what to run, readable for that user and for us.
+def order(command: Sequence[str], directory: str) -> Mapping[str, str]:
+    """What is added to the environment for `main`.
 
     Args:
-        file: where; in a directory that is ours, and that others only pass through.
-        uid: whose server.
-        command: program and arguments.
-        environ: what is added to the environment that systemd gives it.
+        command: program, as an absolute path, and arguments.
         directory: where to run it; "": where systemd does, at home.
+    """
+    return {ORDER: json.dumps({"command": list(command), "directory": directory})}
+
+
+def leave(file: Path, text: str, uid: int) -> None:
+    """Have a file that one other user may read, in a directory of ours that all may pass through.
 
     Raises:
-        OSError: there is no room, or no access control lists.
+        OSError: there is no room, or there are no access control lists.
     """
-    order = {"command": list(command), "environ": dict(environ), "directory": directory}
     file.parent.chmod(0o711)
     file.unlink(missing_ok=True)
     with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
         os.setxattr(out.fileno(), _ACL, _readable_for(uid))
-        json.dump(order, out)
+        out.write(text)
 
 
 def _readable_for(uid: int) -> bytes:

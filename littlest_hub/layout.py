@@ -222,7 +222,7 @@ class Layout:
 
     @property
     def units(self) -> tuple[str, ...]:
-        """Every unit of ours, sockets first: the order in which to start them."""
+        """Every unit of ours that is started, sockets first: the order in which to do so."""
         return (
             self.hub_socket,
             self.proxy_socket,
@@ -237,7 +237,7 @@ class Layout:
 
         A "." ends the instance's name, which has none: no two hubs' users share a name.
         """
-        return f"{self.instance}.user-{{USERNAME}}"
+        return f"{self.instance}.user{'@' if self.hub_user else '-'}{{USERNAME}}"
 
     def user_unit(self, user: str, server: str = "") -> str:
         """Name of the unit of a user server, without its suffix."""
@@ -246,7 +246,7 @@ class Layout:
     @property
     def user_units(self) -> str:
         """Pattern of the names of all user servers' units, for systemctl and journalctl."""
-        return f"{self.user_unit_template.format(USERNAME='*')}.service"
+        return f"{self.instance}.user[-@]*.service"
 
     @property
     def proxy_user(self) -> str:
@@ -289,9 +289,14 @@ class Layout:
         return Path("/etc/polkit-1/rules.d") / f"50-{self.instance}.rules"
 
     @property
-    def launches(self) -> Path:
-        """RuntimeDirectory= with what that hub has to tell those whose servers it starts."""
-        return Path("/run") / f"{self.instance}-servers"
+    def users_slice(self) -> str:
+        """What all user servers are in. None of `units`: to stop it is to stop all of them."""
+        return f"{self.instance}-users.slice"
+
+    @property
+    def unit_names(self) -> tuple[str, ...]:
+        """Every unit that has a file of ours, or may have."""
+        return (*self.units, self.users_slice, *self.unprivileged_units)
 
     @property
     def system_units(self) -> Path:

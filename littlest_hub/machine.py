@@ -17,7 +17,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.files import link, permit, write
 from littlest_hub.layout import Layout
 from littlest_hub.privileges import as_hub
-from littlest_hub.services import hub, proxy, unprivileged
+from littlest_hub.services import hub, proxy, server, unprivileged
 from littlest_hub.services.ports import Ports
 from littlest_hub.services.unit import Unit, directives
 
@@ -88,21 +88,17 @@ class Machine:
     def _present(self) -> list[str]:
         """Names of ours that systemd knows, sockets first; a link to nothing may be anybody's."""
         ours = self.layout.on_disk(self.layout.unit_files)
-        files = {name: self.layout.installed_unit(name) for name in self._names()}
+        files = {name: self.layout.installed_unit(name) for name in self.layout.unit_names}
         return [
             name
             for name, file in files.items()
             if file.is_file() or ((self.units / name).is_symlink() and file.is_relative_to(ours))
         ]
 
-    def _names(self) -> tuple[str, ...]:
-        """Of all units that there may be."""
-        return (*self.layout.unprivileged_units, *self.layout.units)
-
     def left(self) -> tuple[list[Path], list[Path]]:
         """What `remove` leaves: drop-ins of the administrator, homes of people."""
         layout = self.layout
-        drop_ins = [layout.system_units / f"{name}.d" for name in self._names()]
+        drop_ins = [layout.system_units / f"{name}.d" for name in layout.unit_names]
         here = [path for path in drop_ins if layout.on_disk(path).exists()]
         return here, [path for path in layout.dynamic_homes if layout.on_disk(path).exists()]
 
@@ -112,7 +108,7 @@ class Machine:
 
     def described(self) -> Described:
         """What `describe` may replace, for `restore`."""
-        files = {name: self.layout.installed_unit(name) for name in self._names()}
+        files = {name: self.layout.installed_unit(name) for name in self.layout.unit_names}
         static = self.layout.on_disk(self.layout.static_config)
         return {
             "units": {name: file.read_text() for name, file in files.items() if file.is_file()},
@@ -126,7 +122,7 @@ class Machine:
             As `describe`.
         """
         changed = self._write_units(was["units"])
-        for name in set(self._names()) - set(was["units"]):
+        for name in set(self.layout.unit_names) - set(was["units"]):
             for file in (self.layout.installed_unit(name), self.units / name):
                 if file.is_file() or file.is_symlink():
                     file.unlink()
@@ -143,9 +139,11 @@ class Machine:
         """
         layout = self.layout
         as_hub(layout, lambda: self._write_proxy_configuration(ports))
+        described = [*units(layout, ports), server.users_slice(layout)]
         if layout.hub_user:
+            described += unprivileged.units(layout)
             write(layout.on_disk(layout.polkit_rule), unprivileged.polkit_rule(layout))
-        changed = self._write_units({unit.name: unit.text() for unit in units(self.layout, ports)})
+        changed = self._write_units({unit.name: unit.text() for unit in described})
         if layout.is_default:
             link(self._command_link, layout.hub / "bin" / "littlest-hub", keep_others=True)
         return changed
@@ -221,6 +219,7 @@ class Machine:
         units = layout.units
         if layout.hub_user:
             units = (layout.password_socket, *units)
+        # Not the slice: to restart it is to stop all user servers, and it needs no restart.
         sockets = [name for name in units if name in changed - {*services}]
         if sockets:
             # A socket cannot be changed under the service that uses it.
@@ -324,13 +323,14 @@ class Machine:
         servers = self.user_servers() if user_servers else []
         if self.is_running and (present or servers):
             # Those that are gone already are no reason to fail.
+            kept = () if user_servers else (layout.users_slice,)
             # Templates are nothing that runs.
-            running = [name for name in present if "@." not in name]
-            subprocess.run(["systemctl", "stop", *running, *servers], capture_output=True)
+            stopped = [unit for unit in present if unit not in kept and "@." not in unit]
+            subprocess.run(["systemctl", "stop", *stopped, *servers], capture_output=True)
             # Stopped between two attempts to start it, a service takes no leave of what it left.
             kill = ["systemctl", "kill", "--signal=KILL", layout.proxy_service]
             subprocess.run(kill, capture_output=True)
-            self._refuse_survivors(*running, *servers)
+            self._refuse_survivors(*stopped, *servers)
         try:
             if present:
                 self._systemd("systemctl", "disable", "--quiet", *present)
@@ -344,7 +344,7 @@ class Machine:
             forget = ["systemctl", "reset-failed", *present, *servers]
             subprocess.run(forget, capture_output=True)
             # systemd forgets what it has made for a service that it had to give up.
-            for directory in (layout.run_directory, layout.proxy_control.parent, layout.launches):
+            for directory in (layout.run_directory, layout.proxy_control.parent):
                 for path in (directory, Path("/run/private") / directory.name):
                     path.unlink() if path.is_symlink() else _remove_tree(path)
         if self._command_link.is_symlink() and layout.is_default:
@@ -400,14 +400,13 @@ class Machine:
 
 
 def units(layout: Layout, ports: Ports) -> list[Unit]:
-    """Every unit of an installation: those of `layout.units` in that order, then others."""
+    """Every unit of an installation, in the order of `layout.units`."""
     return [
         hub.socket(layout, ports),
         proxy.public_socket(layout, ports),
         proxy.api_socket(layout, ports),
         proxy.service(layout),
         hub.service(layout, ports),
-        *(unprivileged.units(layout) if layout.hub_user else []),
     ]
 
 

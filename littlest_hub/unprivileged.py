@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import grp
 import os
 import pwd
@@ -14,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from jupyterhub.auth import PAMAuthenticator
-from jupyterhub.utils import random_port
 from tornado.concurrent import run_on_executor
 from traitlets import Unicode
 
-from littlest_hub.launch import leave
+from littlest_hub.launch import leave, order
+from littlest_hub.services.server import Account
 from littlest_hub.services.unprivileged import USER_NAME
-from littlest_hub.spawner import UnitSpawner
+from littlest_hub.spawner import Launch, NotStartedError, UnitSpawner, _run, environment_file
 
 ANSWER_TIMEOUT_S = 60
 """As RuntimeMaxSec= of the helper's unit."""
@@ -40,14 +39,6 @@ NOT_FOR_FRAGMENTS = {
     "username_template": "",
     "dynamic_users": "",
 }
-
-
-class RefusedError(Exception):
-    """A server that cannot be started, in words for whoever waits for it."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.jupyterhub_message = message
 
 
 class AskingAuthenticator(PAMAuthenticator):  # type: ignore[misc]
@@ -86,66 +77,32 @@ def ask(address: str, name: str, words: list[str]) -> str:
 class TemplateSpawner(UnitSpawner):
     """Has systemd start a unit of root's, of which only the user's name is ours to choose."""
 
-    launches = Unicode(help="Directory in which the servers' users find what to run.").tag(
-        config=True
-    )
-    group = Unicode(help="Whose members may have a server.").tag(config=True)
-
-    async def start(self) -> tuple[str, int]:
-        account = self._account()
-        self.port = random_port()
-        leave(
-            Path(self.launches) / account.pw_name,
-            account.pw_uid,
-            [self._expand_user_vars(word) for word in (*self.cmd, *self.get_args())],
-            self._environment(),
-            self._expand_user_vars(self.user_workingdir or ""),
-        )
-        # Of before: not known to us, or failed.
-        await _systemctl("stop", self.unit_name)
-        await _systemctl("reset-failed", self.unit_name)
-        code, said = await _systemctl("start", self.unit_name)
-        if code or await self.poll() is not None:
-            self.log.error("%s does not start: %s", self.unit_name, said)
-            raise RefusedError(f"systemd does not start {self.unit_name}: {said or 'not allowed'}")
-        return self.ip or "127.0.0.1", self.port
-
-    async def stop(self, now: bool = False) -> None:
-        await _systemctl("stop", self.unit_name)
-        (Path(self.launches) / self.user.name).unlink(missing_ok=True)
-
-    def _account(self) -> pwd.struct_passwd:
+    def _account(self) -> Account:
         """Whose server it is.
 
         Raises:
-            RefusedError: nobody whose servers root would start for us.
+            NotStartedError: somebody whose servers root would not start for us.
         """
-        name = self.user.name
-        try:
-            account, members = pwd.getpwnam(name), grp.getgrnam(self.group).gr_gid
-        except KeyError as error:
-            raise RefusedError(f"{name} has no account on this machine") from error
-        if not re.fullmatch(USER_NAME, name):
-            raise RefusedError(f"{name}: servers are only started for names like {USER_NAME}")
-        if members not in os.getgrouplist(name, account.pw_gid):
-            raise RefusedError(
-                f"{name} is not a member of the group {self.group} (gpasswd -a {name} {self.group})"
-            )
+        name, group = self.user.name, self.layout.users_group
         if self.name:
-            raise RefusedError("This hub is not root, and has one server for each person")
-        return account
+            raise NotStartedError("This hub is not root: it has one server for each person")
+        if not re.fullmatch(USER_NAME, name):
+            raise NotStartedError(f"This hub is not root: names are like {USER_NAME}, not {name!r}")
+        try:
+            found = pwd.getpwnam(name)
+            members = grp.getgrnam(group).gr_gid
+        except KeyError:
+            raise NotStartedError(f"No user named {name} found in the system") from None
+        if members not in os.getgrouplist(name, found.pw_gid):
+            raise NotStartedError(f"{name} is not in the group: gpasswd --add {name} {group}")
+        return Account(name, Path(found.pw_dir), found.pw_uid, found.pw_gid)
 
-    def _environment(self) -> dict[str, str]:
-        environ = {**self.get_env(), "SHELL": self.default_shell}
-        paths = [self._expand_user_vars(path) for path in self.extra_paths]
-        return {**environ, "PATH": ":".join([*paths, environ["PATH"]])}
-
-
-async def _systemctl(verb: str, unit: str) -> tuple[int, str]:
-    """Exit code, and what it has printed."""
-    command = ("systemctl", "--no-ask-password", verb, f"{unit}.service")
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    printed, _ = await process.communicate()
-    return process.returncode or 0, printed.decode(errors="replace").strip()
+    async def _launch(self, launch: Launch) -> None:
+        assert launch.account is not None
+        directory = self._expand_user_vars(self.user_workingdir or "")
+        environment = {**launch.environment, **order(launch.command, directory)}
+        leave(self._environment, environment_file(environment), launch.account.uid)
+        started = await _run("systemctl", "--no-ask-password", "start", self._unit, timeout_s=None)
+        if started.code:
+            why = started.complaint or f"exit code {started.code}"
+            raise NotStartedError(f"systemd does not start {self._unit}: {why}")

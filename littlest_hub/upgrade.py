@@ -266,7 +266,7 @@ def listing(layout: Layout) -> str:
         roles = ["active"] if prefix == current else []
         if switch and layout.base / switch["from"]["release"] == prefix != current:
             roles.append("rollback leads here")
-        servers = sorted(u for u in users.get(prefix.name, ()) if ".user-" in u)
+        servers = sorted(u for u in users.get(prefix.name, ()) if ".user-" in u or ".user@" in u)
         roles += [f"{len(servers)} user servers"] if servers else []
         lines.append(f"{prefix.name:12} {', '.join(roles) or 'unused'}")
     return "\n".join(lines)

@@ -21,7 +21,7 @@ FIRST_UID = 1000
 def user_template(layout: Layout) -> Unit:
     """The unit of each user server; all that root does for a hub that asks for one."""
     command = f"{layout.hub}/bin/python3 -I -m littlest_hub.launch"
-    properties = server.properties(layout, server.Account("%i", None))
+    properties = server.properties(layout, server.Account("%i", None, -1, -1))
     limits = [
         Setting(key, value)
         for key, values in properties.items()
@@ -49,7 +49,7 @@ def user_template(layout: Layout) -> Unit:
                 ),
                 Setting(
                     "ExecStart",
-                    f"{command} {layout.launches}/%i",
+                    f"{command} {layout.server_environments}/%p@%i.env",
                     "reads there, as this user, what the hub wants to be run as this user",
                 ),
                 Setting("WorkingDirectory", "-~"),
