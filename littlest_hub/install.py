@@ -108,7 +108,8 @@ def _install(
         if is_stock:
             machine.await_login_page(ports)
     said = upgrade.remove_unused(layout)
-    return _how_to_use(layout, ports) + _who_may_have_a_server(layout) + "".join(f"{line}\n" for line in said)
+    told = _how_to_use(layout, ports) + _who_may_have_a_server(layout)
+    return told + "".join(f"{line}\n" for line in said)
 
 
 def _upgrade(machine: Machine, ports: Ports, before: Serving, to: Serving, say: Say) -> str:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 
-T = TypeVar("T", None, bool, str | None)
+T = TypeVar("T")
 
 
 def again_as_hub(layout: Layout, *more_groups: str) -> None:
@@ -80,7 +80,7 @@ def as_hub(layout: Layout, do: Callable[[], T]) -> T:
     return answer["done"]  # type: ignore[no-any-return]
 
 
-def _answer(do: Callable[[], T]) -> dict[str, object]:
+def _answer(do: Callable[[], object]) -> dict[str, object]:
     try:
         return {"done": do()}
     except LittlestHubError as error:

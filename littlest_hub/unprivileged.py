@@ -17,6 +17,7 @@ from tornado.concurrent import run_on_executor
 from traitlets import Unicode
 
 from littlest_hub.launch import leave, order
+from littlest_hub.layout import escaped
 from littlest_hub.services.server import Account
 from littlest_hub.services.unprivileged import USER_NAME
 from littlest_hub.spawner import Launch, NotStartedError, UnitSpawner, _run, environment_file
@@ -86,7 +87,7 @@ class TemplateSpawner(UnitSpawner):
         name, group = self.user.name, self.layout.users_group
         if self.name:
             raise NotStartedError("This hub is not root: it has one server for each person")
-        if not re.fullmatch(USER_NAME, name):
+        if not re.fullmatch(USER_NAME, name) or escaped(name) != name:
             raise NotStartedError(f"This hub is not root: names are like {USER_NAME}, not {name!r}")
         try:
             found = pwd.getpwnam(name)

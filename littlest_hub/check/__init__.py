@@ -94,10 +94,10 @@ def examine(layout: Layout, copies: Mapping[Path, Path] | None = None) -> Report
     }
     outcome = sandbox.run(layout, request)
     found = {Problem(**problem) for problem in outcome.reported}
-    for file in files if layout.hub_user and not copies else ():
-        if not as_hub(layout, partial(os.access, file, os.R_OK)):
-            text = f"{layout.hub_user}, who the hub runs as, may not read this; chmod a+r {file}"
-            found.add(Problem(str(file), 0, text))
+    for fragment in files if layout.hub_user and not copies else ():
+        if not as_hub(layout, partial(os.access, fragment, os.R_OK)):
+            text = f"the hub, which is {layout.hub_user}, may not read this; chmod a+r {fragment}"
+            found.add(Problem(str(fragment), 0, text))
     if outcome.ended:
         file, line = outcome.where or (str(layout.fragments), 0)
         found.add(Problem(file, line, outcome.ended))

@@ -822,7 +822,8 @@ def memory(machine: Machine) -> Iterator[Finding]:
     swap = found.get("SwapTotal", 0)
     text = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB available, {swap / 1e9:.1f} GB swap"
     if total and free / total < 0.05:
-        yield Finding(PROBLEM, "memory", text, "systemctl status --no-pager -- '*.user[-@]*'; free -h")
+        repair = "systemctl status --no-pager -- '*.user[-@]*'; free -h"
+        yield Finding(PROBLEM, "memory", text, repair)
     else:
         yield Finding(OK, "memory", text)
     killed = [
