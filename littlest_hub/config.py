@@ -80,11 +80,11 @@ def defaults(layout: Layout, surroundings: Surroundings) -> Config:
 
     c.JupyterHub.spawner_class = UnitSpawner
 
-    if layout.hub_user:
-        _without_root(layout, c)
-
     # Names end up in units, paths and routes. \Z: "$" would let a newline through.
     c.Authenticator.username_pattern = r"^[a-z0-9_][a-z0-9_.@-]{0,62}\Z"
+
+    if layout.hub_user:
+        _without_root(layout, c)
 
     c.JupyterHub.services = [
         {
@@ -100,11 +100,13 @@ def defaults(layout: Layout, surroundings: Surroundings) -> Config:
 
 
 def _without_root(layout: Layout, c: Config) -> None:
+    from littlest_hub.services.unprivileged import USER_NAME
     from littlest_hub.unprivileged import AskingAuthenticator, TemplateSpawner
 
     c.JupyterHub.spawner_class = TemplateSpawner
     c.JupyterHub.authenticator_class = AskingAuthenticator
     c.AskingAuthenticator.address = str(layout.password_address)
+    c.Authenticator.username_pattern = rf"^{USER_NAME}\Z"
 
 
 def load(

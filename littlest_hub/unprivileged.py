@@ -25,22 +25,6 @@ from littlest_hub.spawner import Launch, NotStartedError, UnitSpawner, _run, env
 ANSWER_TIMEOUT_S = 60
 """As RuntimeMaxSec= of the helper's unit."""
 
-# What decides about a unit, which is root's here, with the directive that does it instead.
-NOT_FOR_FRAGMENTS = {
-    "mem_limit": "MemoryMax=",
-    "cpu_limit": "CPUQuota=",
-    "isolate_tmp": "PrivateTmp=",
-    "isolate_devices": "PrivateDevices=",
-    "disable_user_sudo": "NoNewPrivileges=",
-    "readonly_paths": "ReadOnlyPaths=",
-    "readwrite_paths": "ReadWritePaths=",
-    "slice": "Slice=",
-    "unit_extra_properties": "the same directives",
-    "unit_name_template": "",
-    "username_template": "",
-    "dynamic_users": "",
-}
-
 
 class AskingAuthenticator(PAMAuthenticator):  # type: ignore[misc]
     """PAMAuthenticator that has a helper ask PAM, which wants root's rights."""
@@ -49,7 +33,8 @@ class AskingAuthenticator(PAMAuthenticator):  # type: ignore[misc]
 
     @run_on_executor
     def authenticate(self, handler: Any, data: dict[str, str]) -> str | None:
-        name = data["username"]
+        # As it is let in: where there is "Alice" too, she is somebody else.
+        name = data["username"].lower()
         words = [data[key] for key in ("password", "otp") if key in data]
         answer = ask(self.address, name, words)
         if answer == "yes":

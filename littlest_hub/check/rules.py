@@ -612,6 +612,48 @@ def _no_program(setting: Setting, program: str) -> Iterator[Problem]:
         )
 
 
+def what_only_root_can_do(settings: Settings) -> Iterator[Problem]:
+    """Settings that a hub that is not root cannot carry out."""
+    layout = Layout(Path(settings.facts["base"]))
+    if not layout.hub_user:
+        return
+    who = f"this hub is {layout.hub_user}, not root"
+    if not _is_unit_spawner(settings):
+        return
+    if not _is_a(settings.chosen["Spawner"], "TemplateSpawner"):
+        yield from settings.get("JupyterHub", "spawner_class").error(
+            f"{who}, and systemd does not start any unit for it; expected no spawner_class"
+        )
+        return
+    for key, directive in _OF_THE_UNIT.items():
+        instead = f"systemctl edit {layout.user_template}, with {directive}" if directive else ""
+        yield from settings.get("Spawner", key).error(
+            f"{who}, and has no say in this; expected {instead or 'no such line'}"
+        )
+    if _is_a(settings.chosen["Authenticator"], "PAMAuthenticator"):
+        for key in ("service", "check_account", "open_sessions", "encoding"):
+            yield from settings.get("Authenticator", key).error(
+                f"{who}, and its helper asks PAM in one way; expected no such line"
+            )
+
+
+# What root's unit of a server decides, and the directive that does it there.
+_OF_THE_UNIT = {
+    "mem_limit": "MemoryMax=",
+    "cpu_limit": "CPUQuota=",
+    "isolate_tmp": "PrivateTmp=",
+    "isolate_devices": "PrivateDevices=",
+    "disable_user_sudo": "NoNewPrivileges=",
+    "readonly_paths": "ReadOnlyPaths=",
+    "readwrite_paths": "ReadWritePaths=",
+    "slice": "Slice=",
+    "unit_extra_properties": "these properties",
+    "unit_name_template": "",
+    "username_template": "",
+    "dynamic_users": "",
+}
+
+
 def page_without_a_slash(settings: Settings) -> Iterator[Problem]:
     """The first page of a server is below its address."""
     setting = settings.get("Spawner", "default_url")
@@ -708,6 +750,7 @@ RULES: tuple[Rule, ...] = (
     guarantees_above_limits,
     limits_too_small_to_start,
     programs_that_do_not_exist,
+    what_only_root_can_do,
     page_without_a_slash,
     directory_with_a_tilde,
 )

@@ -106,6 +106,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 ),
                 *SANDBOX,
                 Setting("SystemCallFilter", "@system-service"),
+                *_no_more_calls(layout),
             ],
             "Install": [Setting("WantedBy", "multi-user.target")],
         },
@@ -135,3 +136,9 @@ def _rights(layout: Layout) -> list[Setting]:
         Setting("AmbientCapabilities", ""),
         Setting("ReadWritePaths", f"{layout.own_state} {layout.proxy_state}"),
     ]
+
+
+def _no_more_calls(layout: Layout) -> list[Setting]:
+    if layout.hub_user is None:
+        return []
+    return [Setting("SystemCallFilter", "~@privileged"), Setting("RemoveIPC", "yes")]
