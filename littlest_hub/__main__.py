@@ -379,9 +379,13 @@ def _backup(options: argparse.Namespace) -> None:
 
 
 def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    from littlest_hub.privileges import again_as_hub
     from littlest_hub.restore import contents, finish, restore
 
-    if (user := Layout.of_this_release().hub_user) and not options.list:
+    layout = Layout.of_this_release()
+    if options.list:
+        again_as_hub(layout)
+    elif (user := layout.hub_user) and not options.finish:
         raise LittlestHubError(
             f"this hub runs as {user}, and restoring would have root write where {user} may",
             "By hand: docs/how-to/run-without-root.md",
@@ -412,7 +416,7 @@ def _doctor(options: argparse.Namespace) -> int:
     from littlest_hub.privileges import again_as_hub
 
     layout = Layout.of_this_release()
-    again_as_hub(layout, "adm", "systemd-journal")
+    again_as_hub(layout)
     findings = examine(layout)
     if options.bundle:
         write_bundle(layout, to_json(layout, findings), options.bundle, Machine.run)

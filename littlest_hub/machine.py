@@ -112,7 +112,7 @@ class Machine:
         static = self.layout.on_disk(self.layout.static_config)
         return {
             "units": {name: file.read_text() for name, file in files.items() if file.is_file()},
-            "static": static.read_text() if static.is_file() else None,
+            "static": as_hub(self.layout, lambda: static.read_text() if static.is_file() else None),
         }
 
     def restore(self, was: Described) -> set[str]:

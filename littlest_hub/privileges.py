@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import grp
 import json
 import os
 import pwd
@@ -16,28 +15,32 @@ from littlest_hub.layout import Layout
 
 T = TypeVar("T")
 
+# What of root's environment is passed on, which the hub's user could read.
+_HARMLESS = ("PATH", "LANG", "LC_ALL", "TERM", "NO_COLOR", "TZ")
 
-def again_as_hub(layout: Layout, *more_groups: str) -> None:
+
+def again_as_hub(layout: Layout) -> None:
     """Have this command run once more, with the rights of the hub's user, and end with it.
 
     Returns at once if the hub runs as root, or if we are not root.
 
     Args:
         layout: whose hub.
-        more_groups: what they may is allowed besides, if there are such groups.
     """
     user = layout.hub_user
     if user is None or os.geteuid() != 0:
         return
     account = pwd.getpwnam(user)
-    more = [each.gr_gid for each in grp.getgrall() if each.gr_name in more_groups]
     done = subprocess.run(
         [sys.executable, *sys.orig_argv[1:]],
         cwd="/",
-        env={**os.environ, "HOME": account.pw_dir, "USER": user, "LOGNAME": user},
+        env={
+            **{name: os.environ[name] for name in _HARMLESS if name in os.environ},
+            **{"HOME": account.pw_dir, "USER": user, "LOGNAME": user},
+        },
         user=account.pw_uid,
         group=account.pw_gid,
-        extra_groups=[*os.getgrouplist(user, account.pw_gid), *more],
+        extra_groups=os.getgrouplist(user, account.pw_gid),
         # Without a terminal of its own, into which it could type (TIOCSTI).
         start_new_session=True,
     )
