@@ -52,14 +52,14 @@ def choose(layout: Layout, wanted: str, *, is_possible: bool) -> str | None:
             " files are that user's",
             "Install another one beside it (LITTLEST_HUB_BASE=…), or see how-to/run-without-root",
         )
-    _check_polkit()
+    _check_polkit(Path("/usr/share"))
     return wanted
 
 
-def _check_polkit() -> None:
-    # /usr/share: /etc/polkit-1 is there with the old ones too, which know no rules.
-    has_service = Path("/usr/share/dbus-1/system-services/org.freedesktop.PolicyKit1.service")
-    if not (has_service.exists() and Path("/usr/share/polkit-1/rules.d").is_dir()):
+def _check_polkit(share: Path) -> None:
+    service = share / "dbus-1/system-services/org.freedesktop.PolicyKit1.service"
+    # Old ones know no rules.
+    if not (service.exists() and (share / "polkit-1/rules.d").is_dir()):
         raise LittlestHubError(
             "LITTLEST_HUB_USER needs polkit, by which systemd tells what that user may start",
             "apt install polkitd (Debian 12 or later), dnf install polkit",

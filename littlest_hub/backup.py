@@ -18,7 +18,7 @@ import stat
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TextIO
@@ -198,8 +198,9 @@ def _collect(layout: Layout, contents: Contents, *, secrets: bool) -> None:
     if layout.hub_user:
         # The rest of state/ is root's: what it remembers of releases. In the archive as with root.
         tops.append((STATE, layout.proxy_state, "proxy/"))
+        contents.left_out += [path for path in (layout.proxy_state / "acme",) if path.is_dir()]
     for top, directory, inside in tops:
-        for file in _files_below(directory):
+        for file in _files_below(directory, contents.left_out):
             if top == STATE and not _is_lasting(layout, file):
                 continue
             is_fragment = top == FRAGMENTS and file.suffix == ".py"
@@ -214,16 +215,16 @@ def _collect(layout: Layout, contents: Contents, *, secrets: bool) -> None:
                 contents.members.append(Member(f"{DROP_INS}/{canonical}/{file.name}", file))
 
 
-def _files_below(directory: Path) -> Iterator[Path]:
+def _files_below(directory: Path, without: Sequence[Path] = ()) -> Iterator[Path]:
     """Every file, also one that a link leads to; no hidden directory (.git, what is being made)."""
-    if not directory.is_dir():
+    if not directory.is_dir() or directory in without:
         return
     for entry in sorted(directory.iterdir()):
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
             if entry.name != "__pycache__" and not entry.is_symlink():
-                yield from _files_below(entry)
+                yield from _files_below(entry, without)
         elif entry.is_file():
             yield entry
 

@@ -141,4 +141,8 @@ def _rights(layout: Layout) -> list[Setting]:
 def _no_more_calls(layout: Layout) -> list[Setting]:
     if layout.hub_user is None:
         return []
-    return [Setting("SystemCallFilter", "~@privileged"), Setting("RemoveIPC", "yes")]
+    return [
+        Setting("SystemCallFilter", "~@privileged"),
+        Setting("RemoveIPC", "yes"),
+        Setting("PrivateUsers", "no", "it lets one other user read a file, by that user's number"),
+    ]

@@ -224,3 +224,13 @@ def test_the_launcher_becomes_what_was_ordered(tmp_path: Path) -> None:
 )
 def test_the_helper_asks_pam_about_members_only(question: bytes, said: str) -> None:
     assert password.answer(question, "nogroup") == said
+
+
+def test_without_polkit_that_knows_rules_nothing_is_installed(tmp_path: Path) -> None:
+    services = tmp_path / "dbus-1" / "system-services"
+    services.mkdir(parents=True)
+    (services / "org.freedesktop.PolicyKit1.service").touch()
+    with pytest.raises(LittlestHubError, match="needs polkit"):
+        account._check_polkit(tmp_path)
+    (tmp_path / "polkit-1" / "rules.d").mkdir(parents=True)
+    account._check_polkit(tmp_path)
