@@ -7,8 +7,10 @@ BUILD_PACKAGES := autoconf automake binutils ca-certificates gcc libc6-dev liblt
 MACHINE_PACKAGES := iproute2 mmdebstrap mount systemd-container
 VM_PACKAGES := e2fsprogs openssh-client qemu-system-x86
 TEST_PACKAGES := $(MACHINE_PACKAGES) $(VM_PACKAGES) busybox chromium chromium-driver dbus gettext-base libpam0g shellcheck systemd zsh
-# INSTALLER=PATH tests that .sh, whichever way it was built, instead of building one.
-PYTEST := $(BIN)/pytest $(if $(INSTALLER),--installer=$(INSTALLER))
+# INSTALLER=PATH tests that .sh, whichever way it was built, instead of building one. WORKERS=0 runs
+# one test after the other in one process.
+WORKERS ?= 2
+PYTEST := $(BIN)/pytest -n $(WORKERS) $(if $(INSTALLER),--installer=$(INSTALLER))
 
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.

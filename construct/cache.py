@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -64,19 +65,20 @@ class Cache:
         self.root = root or default_root()
 
     def get(self, kind: str, name: str, key: str, make: Callable[[Path], object]) -> Path:
-        """The file or folder ``kind/name-key``; if it is missing, ``make(path)`` creates it."""
+        """The file or folder ``kind/name-key``; if it is missing, ``make(path)`` creates it.
+
+        Of several processes that ask at once, one makes it and the others wait.
+        """
         if found := self.find(kind, name, key):
             return found
         result = self.root / kind / f"{name}-{key}"
-        with self.workspace() as workspace:
+        with self._alone(f"{kind}-{result.name}"), self.workspace() as workspace:
+            if found := self.find(kind, name, key):
+                return found
             made = workspace / "made"
             make(made)
             result.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                made.rename(result)
-            except OSError:
-                if not result.exists():  # else another build was faster; its result is ours too
-                    raise
+            made.rename(result)
         return result
 
     def find(self, kind: str, name: str, key: str) -> Path | None:
@@ -100,6 +102,22 @@ class Cache:
                     path.unlink(missing_ok=True)
 
     @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """Nobody else is in the block of that name meanwhile."""
+        path = self.root / WORKSPACES / f"{name}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            with path.open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not _is_open(path, lock.fileno()):
+                    continue  # whoever we waited for has removed it
+                try:
+                    yield
+                finally:
+                    path.unlink(missing_ok=True)
+                return
+
+    @contextmanager
     def workspace(self) -> Iterator[Path]:
         """A directory on the cache's file system, removed afterwards."""
         parent = self.root / WORKSPACES
@@ -109,3 +127,11 @@ class Cache:
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_open(path: Path, fd: int) -> bool:
+    """Whether it is still this file that has the name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False

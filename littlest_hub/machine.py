@@ -100,7 +100,8 @@ class Machine:
         layout = self.layout
         drop_ins = [layout.system_units / f"{name}.d" for name in layout.unit_names]
         here = [path for path in drop_ins if layout.on_disk(path).exists()]
-        return here, [path for path in layout.dynamic_homes if layout.on_disk(path).exists()]
+        homes = (*layout.dynamic_homes, layout.former_homes)
+        return here, [path for path in homes if layout.on_disk(path).exists()]
 
     def forget(self) -> None:
         """Have systemd notice that files of ours are gone."""
@@ -344,7 +345,8 @@ class Machine:
             forget = ["systemctl", "reset-failed", *present, *servers]
             subprocess.run(forget, capture_output=True)
             # systemd forgets what it has made for a service that it had to give up.
-            for directory in (layout.run_directory, layout.proxy_control.parent):
+            left = (layout.run_directory, layout.server_environments, layout.proxy_control.parent)
+            for directory in left:
                 for path in (directory, Path("/run/private") / directory.name):
                     path.unlink() if path.is_symlink() else _remove_tree(path)
         if self._command_link.is_symlink() and layout.is_default:

@@ -33,7 +33,7 @@ from traitlets import Bool, default
 from littlest_hub.files import write
 from littlest_hub.layout import Layout, escaped, release_of_this_interpreter, server_unit
 from littlest_hub.services import server
-from littlest_hub.services.listener import listening_uids
+from littlest_hub.services.listener import listening_uids, unit_at
 from littlest_hub.services.server import Account
 
 SYSTEMD_TIMEOUT_S = 30
@@ -41,6 +41,8 @@ SYSTEMD_TIMEOUT_S = 30
 _PATIENCE_S = (0.2, 1, 3)
 """How long to wait before it is asked again: a daemon-reexec interrupts what it was to say."""
 
+_NOBODY = 65534
+"""/proc/sys/kernel/overflowuid"""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What has to be as it was for a server to be the one that the hub would start now.
 _SAME = (
@@ -70,6 +72,8 @@ class NotStartedError(HTTPError):  # type: ignore[misc]
 
 class SystemdSilentError(Exception):
     """systemd did not answer, so nobody knows whether a server runs."""
+
+    jupyterhub_message = "systemd does not answer; try again in a moment"
 
 
 @dataclass(frozen=True)
@@ -169,9 +173,11 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         if not await self._take_over():
             await self._clear_away()
             self.port = random_port()
-            await self._launch(self._prepared(account))
+            launch = self._prepared(account)
+            self._remember()
+            await self._launch(launch)
         await self._until_it_listens()
-        return self.ip or "127.0.0.1", self.port
+        return self._address
 
     async def poll(self) -> int | None:
         """None: it runs, as far as anybody knows; otherwise how it ended."""
@@ -206,6 +212,16 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
 
     # --- how it is done
 
+    @property
+    def _address(self) -> tuple[str, int]:
+        return self.ip or "127.0.0.1", self.port
+
+    def _remember(self) -> None:
+        """Have the next hub find the server if this one is killed while it waits for it."""
+        self.server.ip, self.server.port = self._address
+        self.orm_spawner.state = self.get_state()
+        self.user.db.commit()
+
     async def _launch(self, launch: Launch) -> None:
         """Have systemd start a server.
 
@@ -213,11 +229,20 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
             NotStartedError: it refuses, or the program cannot be executed.
         """
         write(self._environment, environment_file(launch.environment), 0o600, is_lasting=False)
-        started = await _run(*systemd_run(launch, self._environment), timeout_s=None)
+        started = await _run(*systemd_run(launch, self._environment), is_long=True)
         if started.code:
             state = await unit_state(launch.unit)
-            why = _STEPS.get(state.status) or started.complaint or f"exit code {started.code}"
+            why = _STEPS.get(state.status)
+            if state.active == "failed" and not why:
+                raise self._ended(state)
+            why = why or started.complaint or f"exit code {started.code}"
             raise NotStartedError(f"systemd does not start {launch.unit}: {why}")
+
+    def _ended(self, state: UnitState) -> NotStartedError:
+        return NotStartedError(
+            f"{self._unit} ended before it listened ({state.result}, {state.status});"
+            f" its last words: journalctl -u '{self._unit}'"
+        )
 
     @property
     def _environment(self) -> Path:
@@ -301,8 +326,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
     async def _take_over(self) -> bool:
         """Go on with a server that runs without the hub's knowledge, if it can be.
 
-        Of a hub that was killed while it started it, or that the hub's database was taken back
-        behind: there may be work in it.
+        From before a backup was restored, say: there may be work in it.
         """
         if (await unit_state(self._unit)).active != "active":
             return False
@@ -323,7 +347,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         """Have systemd know nothing of the unit, and its environment forgotten."""
         state = await unit_state(self._unit)
         if state.is_alive:
-            stopped = await _run("systemctl", "stop", self._unit, timeout_s=None)
+            stopped = await _run("systemctl", "stop", self._unit, is_long=True)
             state = await unit_state(self._unit)
             if state.is_alive:
                 raise RuntimeError(f"{self._unit} cannot be stopped: {stopped.complaint}")
@@ -345,19 +369,19 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
                 await asyncio.sleep(0.1)
             state = await unit_state(self._unit)
             if not state.is_alive:
-                raise NotStartedError(
-                    f"{self._unit} ended before it listened ({state.result}, {state.status});"
-                    f" its last words: journalctl -u '{self._unit}'"
-                )
+                raise self._ended(state)
 
     async def _check_listener(self, listening: set[int]) -> None:
         """Let nobody pose as somebody else's server by being first at a port."""
         own = (await unit_state(self._unit)).uid
         # Root: a container's port, say.
-        if own is not None and not listening <= {own, 0}:
-            raise NotStartedError(
-                f"port {self.port} was taken by another user's program; try again"
-            )
+        if own is None or listening <= {own, 0}:
+            return
+        # In a sandbox with users of its own (PrivateUsers=) others have no number.
+        unit = unit_at(self.port)
+        if unit == self._unit or (not unit and listening <= {own, 0, _NOBODY}):
+            return
+        raise NotStartedError(f"another user's program has taken port {self.port}: try again")
 
     # --- homes of users that systemd lends
 
@@ -379,6 +403,12 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         # Of each row of the database its own, at random; a secret.
         identity = hashlib.sha256(self.user.orm_user.cookie_id.encode()).hexdigest()
         if self._owner.exists() and self._owner.read_text() != identity:
+            # Servers of that one are not for this one to take over.
+            default_server = server_unit(
+                self.unit_name_template, self.user.name, user_id=self.user.id
+            )
+            units = (f"{default_server}.service", f"{default_server}:*.service")
+            await _run("systemctl", "stop", *units, is_long=True)
             await self._clear_away()
             await self._set_home_aside()
         write(self._owner, identity, 0o600)
@@ -401,7 +431,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
                     f" chown root:root {aside} && chmod 0700 {aside} && rm -f {self._home}"
                 )
                 run = ("systemd-run", "--quiet", "--wait", "--collect", "--", "/bin/sh", "-c")
-                moved = await _run(*run, script, timeout_s=None)
+                moved = await _run(*run, script, is_long=True)
                 if moved.code:
                     raise RuntimeError(f"{home} cannot be put aside: {moved.complaint}")
                 self.log.info("The home of the former user %s: %s", self.user.name, aside)
@@ -410,7 +440,8 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
 
 def systemd_run(launch: Launch, environment: Path) -> list[str]:
     """The command that has systemd start a server whose environment is in that file."""
-    argv = ["systemd-run", "--quiet", f"--unit={launch.unit}"]
+    # Without --quiet: that goes for its reasons too.
+    argv = ["systemd-run", f"--unit={launch.unit}"]
     for name, value in launch.properties.items():
         values = value if isinstance(value, list) else [value]
         argv += [f"--property={name}={each}" for each in values]
@@ -467,12 +498,13 @@ class _Answer(NamedTuple):
     complaint: str
 
 
-async def _run(*argv: str, timeout_s: float | None = SYSTEMD_TIMEOUT_S) -> _Answer:
-    """Run a command; who gives up waiting ends it.
+async def _run(*argv: str, is_long: bool = False) -> _Answer:
+    """Run a command; it ends with whoever waits for it.
 
     Raises:
-        SystemdSilentError: it takes too long.
+        SystemdSilentError: it takes too long, and is not one that does.
     """
+    timeout_s = None if is_long else SYSTEMD_TIMEOUT_S
     process = await asyncio.create_subprocess_exec(
         *argv,
         stdin=asyncio.subprocess.DEVNULL,
@@ -486,6 +518,7 @@ async def _run(*argv: str, timeout_s: float | None = SYSTEMD_TIMEOUT_S) -> _Answ
     finally:
         if process.returncode is None:
             process.kill()
+            await process.wait()
     said = (text.decode(errors="replace").strip() for text in (output, complaint))
     return _Answer(process.returncode or 0, *said)
 

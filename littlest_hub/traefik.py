@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from littlest_hub.services.listener import who_listens
+from littlest_hub.services.listener import listeners, who_listens
 from littlest_hub.systemd import Inherited, inherited_sockets, notify, spawn
 
 if sys.version_info >= (3, 11):
@@ -75,7 +75,6 @@ _REPLY = "LITTLEST_HUB_PROXY_REPLY"
 _SO_ATTACH_REUSEPORT_CBPF = 51
 _BPF_RETURN_CONSTANT = 0x06
 _TCPI_UNACKED = 24
-_TCP_LISTEN = "0A"
 _LOOPBACK = ("127.0.0.1", 0)
 _BACKLOG = 4096
 
@@ -154,18 +153,12 @@ def _others_listening(own: frozenset[int]) -> dict[int, int]:
     Args:
         own: inodes of our sockets.
     """
-    found = []
-    for table in ("tcp", "tcp6"):
-        with contextlib.suppress(FileNotFoundError):
-            for line in Path(f"/proc/self/net/{table}").read_text().splitlines()[1:]:
-                _, local, _, state, _, _, _, user, _, inode, *_ = line.split()
-                if state == _TCP_LISTEN:
-                    found.append((local, int(user), int(inode)))
-    ours = {local for local, _, inode in found if inode in own}
+    found = list(listeners())
+    ours = {listener.local for listener in found if listener.inode in own}
     return {
-        int(local.rpartition(":")[2], 16): user
-        for local, user, inode in found
-        if local in ours and inode not in own
+        listener.port: listener.uid
+        for listener in found
+        if listener.local in ours and listener.inode not in own
     }
 
 

@@ -83,6 +83,15 @@ class Person:
         answer = self._api("POST", path, json=options)
         if answer.status_code not in {201, 202}:
             raise RefusedError(f"{answer.status_code}: {answer.text}")
+        self.await_server(timeout_s=timeout_s, server=server)
+
+    def await_server(self, *, timeout_s: float = 60, server: str = "") -> None:
+        """Wait until their server, which is starting already, is ready, and log in to it.
+
+        Raises:
+            RefusedError: the server refused.
+            NotInTimeError: it is not ready yet.
+        """
         eventually(lambda: self._is_ready(server), timeout_s, f"{self.name}'s server")
         # Answers a chain of redirects to the hub and back that leaves the server's own cookies.
         page = self.browser.get(f"{self._server_path(server)}/lab")
@@ -105,6 +114,12 @@ class Person:
         path = f"users/{self.name}/servers/{server}" if server else f"users/{self.name}/server"
         answer = self._api("DELETE", path)
         if answer.status_code not in {202, 204}:
+            raise RefusedError(f"{answer.status_code}: {answer.text}")
+
+    def delete_user(self, name: str) -> None:
+        """Have somebody deleted, as an administrator does on the hub's admin page."""
+        answer = self._api("DELETE", f"users/{name}")
+        if answer.status_code != 204:
             raise RefusedError(f"{answer.status_code}: {answer.text}")
 
     def token(self) -> str:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from construct.cache import Cache
+from tests import parallel
 from tests.capabilities import missing, need
 from tests.hub import build_installer
 from tests.machine import why_no_machines
@@ -34,12 +36,28 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Checklist())
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_sessionstart(session: pytest.Session) -> None:
+    config = session.config
+    workers = config.getoption("numprocesses", None)
+    if workers and config.get_verbosity() == 0:
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        assert isinstance(reporter, pytest.TerminalReporter)
+        config.pluginmanager.register(parallel.Progress(reporter))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> parallel.Scheduling:
+    return parallel.Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark each test with its tier, the directory it is in, and run the tiers in order."""
     for item in items:
         item.add_marker(_tier(item))
         check_rows(item)
     items.sort(key=lambda item: TIERS.index(_tier(item)))
+    if parallel.is_worker(config):
+        items.sort(key=lambda item: not item.nodeid.startswith(parallel.FIRST))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -66,15 +84,18 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def installer(pytestconfig: pytest.Config) -> Path:
-    """The .sh under test: `--installer`, or built now from this checkout."""
+def installer(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The .sh under test: `--installer`, or built now from this checkout, once for all workers."""
     given: Path | None = pytestconfig.getoption("--installer")
     if given is not None:
         assert given.is_file(), f"--installer {given}: no such file"
         return given.resolve()
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    own = tmp_path_factory.getbasetemp()
+    shared = Cache(own.parent if parallel.is_worker(pytestconfig) else own)
     with capture.global_and_fixture_disabled():
-        return build_installer()
+        note = shared.get("run", "installer", "", lambda to: to.write_text(f"{build_installer()}"))
+    return Path(note.read_text())
 
 
 def _tier(item: pytest.Item) -> str:

@@ -62,7 +62,8 @@ class Checklist:
         yield "| # | against | tried | result |"
         yield "|---|---|---|---|"
         for row, against in ROWS.items():
-            for tried, outcome in self.outcomes.get(row, [("nothing", "not tried")]):
+            # Workers report in any order.
+            for tried, outcome in sorted(self.outcomes.get(row, [("nothing", "not tried")])):
                 yield f"| {row} | {against} | {tried} | {outcome} |"
 
 

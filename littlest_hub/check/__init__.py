@@ -17,9 +17,8 @@ from typing import Any, NamedTuple
 from littlest_hub.check import sandbox
 from littlest_hub.layout import Layout
 from littlest_hub.privileges import as_hub
+from littlest_hub.services.listener import holders, listeners
 
-_LISTEN = "0A"
-"""State of a socket that listens, in /proc/net/tcp (include/net/tcp_states.h)."""
 _LISTENS_AT = re.compile(r":(\d+) \(")
 
 
@@ -134,46 +133,17 @@ def _ipv6(digits: str) -> str:
 
 def _other_programs(layout: Layout) -> list[dict[str, Any]]:
     """Ports that programs other than hub and proxy listen at: address, port, whose."""
-    listeners = list(_listeners())
-    owners = _owners({inode for _, _, inode in listeners})
+    listening = list(listeners())
+    owners = holders([listener.inode for listener in listening])
     ours = _held_by_systemd(layout)
     found = []
-    for address, port, inode in listeners:
-        pid = owners.get(inode)
-        if port in ours or (pid is not None and _is_ours(layout, pid)):
+    for listener in listening:
+        pid = owners.get(listener.inode)
+        if listener.port in ours or (pid is not None and _is_ours(layout, pid)):
             continue
         name = _read(Path(f"/proc/{pid}/comm")).strip() if pid is not None else ""
         whose = f"{name} (process {pid})" if name else "another program"
-        found.append({"address": address, "port": port, "whose": whose})
-    return found
-
-
-def _listeners() -> Iterator[tuple[str, int, str]]:
-    """Address, port and inode of every listening TCP socket (proc_net_tcp(5))."""
-    import ipaddress
-
-    for name in ("tcp", "tcp6"):
-        for line in _read(Path("/proc/net") / name).splitlines()[1:]:
-            fields = line.split()
-            if fields[3] != _LISTEN:
-                continue
-            digits, _, port = fields[1].partition(":")
-            # Four bytes each in the machine's order.
-            words = [bytes.fromhex(digits[i : i + 8])[::-1] for i in range(0, len(digits), 8)]
-            yield str(ipaddress.ip_address(b"".join(words))), int(port, 16), fields[9]
-
-
-def _owners(inodes: set[str]) -> dict[str, int]:
-    """Process that has each socket open, as far as we may know."""
-    found = {}
-    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            target = str(descriptor.readlink())
-        except OSError:
-            continue
-        inode = target.removeprefix("socket:[").removesuffix("]")
-        if inode in inodes:
-            found[inode] = int(descriptor.parts[2])
+        found.append({"address": listener.address, "port": listener.port, "whose": whose})
     return found
 
 

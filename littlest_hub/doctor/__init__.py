@@ -32,6 +32,7 @@ from littlest_hub import __version__
 from littlest_hub.backup import UNFINISHED, journal
 from littlest_hub.doctor.spawns import Entry, failures, parse_journal, started_since
 from littlest_hub.layout import Layout
+from littlest_hub.services.listener import holders, listeners
 from littlest_hub.supervisor import kept_fragments
 
 if sys.version_info >= (3, 11):
@@ -155,10 +156,8 @@ class Machine:
     def listening(self) -> dict[int, set[int]]:
         """Sockets (inode numbers) that listen, by TCP port."""
         found: dict[int, set[int]] = {}
-        for name in ("tcp", "tcp6"):
-            with contextlib.suppress(OSError):
-                for port, inode in parse_listening(Path("/proc/net", name).read_text()):
-                    found.setdefault(port, set()).add(inode)
+        for listener in listeners():
+            found.setdefault(listener.port, set()).add(listener.inode)
         return found
 
     def public_address(self) -> tuple[str, int] | None:
@@ -206,14 +205,6 @@ def parse_show(text: str) -> dict[str, dict[str, str]]:
         if "Id" in properties:
             found[properties["Id"]] = properties
     return found
-
-
-def parse_listening(text: str) -> Iterator[tuple[int, int]]:
-    """Port and inode of each socket that listens, from /proc/net/tcp or tcp6 (proc_net(5))."""
-    for line in text.splitlines():
-        fields = line.split()
-        if len(fields) > 9 and fields[3] == "0A":
-            yield int(fields[1].rpartition(":")[2], 16), int(fields[9])
 
 
 def parse_meminfo(text: str) -> dict[str, int]:
@@ -407,14 +398,12 @@ def _taken(machine: Machine, port: int, inodes: set[int], unit: str) -> Finding:
 
 def _holders(inodes: set[int]) -> Iterator[tuple[str, str, str]]:
     """Process id, name and unit of who has one of these sockets open."""
-    wanted = {f"socket:[{inode}]" for inode in inodes}
-    for process in Path("/proc").glob("[0-9]*"):
+    for pid in dict.fromkeys(holders(inodes).values()):
         with contextlib.suppress(OSError):
-            if any(str(fd.readlink()) in wanted for fd in (process / "fd").iterdir()):
-                cgroup = (process / "cgroup").read_text()
-                unit = re.findall(r"([^/\s]+\.(?:service|scope))$", cgroup, re.MULTILINE)
-                name = (process / "comm").read_text().strip()
-                yield process.name, name, unit[-1] if unit else ""
+            cgroup = Path(f"/proc/{pid}/cgroup").read_text()
+            unit = re.findall(r"([^/\s]+\.(?:service|scope))$", cgroup, re.MULTILINE)
+            name = Path(f"/proc/{pid}/comm").read_text().strip()
+            yield str(pid), name, unit[-1] if unit else ""
 
 
 def login_page(machine: Machine) -> Iterator[Finding]:
@@ -575,7 +564,7 @@ def disagreements(
     restart = f"systemctl restart {hub_unit}"
     known = {f"{s['state']['unit_name']}.service" for s in servers if s["state"].get("unit_name")}
     for unit in sorted(set(running) - known):
-        text = "runs, and the hub does not know it"
+        text = "runs, and the hub does not know it; its user's next start takes it over"
         yield Finding(WARNING, unit, text, f"systemctl stop '{unit}'")
     for unit in sorted(known - set(running)):
         text = "does not run, and the hub believes that it does"

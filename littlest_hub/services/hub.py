@@ -93,7 +93,11 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 *_identity(layout),
                 Setting("RuntimeDirectory", f"{layout.instance} {layout.server_environments.name}"),
                 Setting("RuntimeDirectoryMode", "0700"),
-                Setting("RuntimeDirectoryPreserve", "restart", "why the last attempt failed"),
+                Setting(
+                    "RuntimeDirectoryPreserve",
+                    "yes",
+                    "why the last attempt failed, and the environments of servers that go on",
+                ),
                 Setting("UMask", "0077", "the database is made world-readable otherwise"),
                 *_rights(layout),
                 Setting("ProtectSystem", "strict"),

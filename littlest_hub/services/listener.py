@@ -1,4 +1,4 @@
-"""Which program has a port that we wanted."""
+"""Who listens at the TCP ports of this machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import pwd
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,9 +23,56 @@ _ATTRIBUTES_AT = 72
 _CGROUP_ID = 21
 
 
-class _Listener(NamedTuple):
+class Listener(NamedTuple):
+    """A TCP socket that listens, as proc_net_tcp(5) has it."""
+
+    local: str
+    """Address and port, in the kernel's own writing."""
+    port: int
     uid: int
+    """The user whose it is."""
     inode: int
+
+    @property
+    def address(self) -> str:
+        """The IP address; "0.0.0.0" and "::" are all of the machine's."""
+        import ipaddress
+
+        digits = self.local.partition(":")[0]
+        # Four bytes each in the machine's order.
+        words = [bytes.fromhex(digits[i : i + 8])[::-1] for i in range(0, len(digits), 8)]
+        return str(ipaddress.ip_address(b"".join(words)))
+
+
+def listeners() -> Iterator[Listener]:
+    """Everything that listens in our network namespace."""
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            # Not /proc/net: ProcSubset=pid hides that one.
+            yield from parse(Path(f"/proc/self/net/{table}").read_text())
+
+
+def parse(table: str) -> Iterator[Listener]:
+    """What listens, of the text of /proc/net/tcp or tcp6."""
+    for line in table.splitlines()[1:]:
+        _, local, _, state, _, _, _, uid, _, inode, *_ = line.split()
+        if state == _LISTENING:
+            yield Listener(local, int(local.rpartition(":")[2], 16), int(uid), int(inode))
+
+
+def holders(inodes: Collection[int]) -> dict[int, int]:
+    """The process that has each socket open, as far as we may see; init only if nobody else has."""
+    wanted = {f"socket:[{inode}]": inode for inode in inodes}
+    found: dict[int, int] = {}
+    for process in sorted(Path("/proc").glob("[0-9]*"), key=lambda p: -int(p.name)):
+        if len(found) == len(wanted):
+            break
+        with contextlib.suppress(OSError):
+            for descriptor in (process / "fd").iterdir():
+                with contextlib.suppress(OSError):  # closed meanwhile
+                    if (inode := wanted.get(str(descriptor.readlink()))) is not None:
+                        found.setdefault(inode, int(process.name))
+    return found
 
 
 def who_listens(port: int) -> str:
@@ -38,39 +85,30 @@ def who_listens(port: int) -> str:
         "nginx (process 123)", "nginx.service", "a program of user www-data", or, if nobody
         listens any more, "".
     """
-    found = next(_listeners(port), None)
+    found = next((listener for listener in listeners() if listener.port == port), None)
     if found is None:
         return ""
-    return _program(found.inode) or _unit(port) or f"a program of user {_name(found.uid)}"
+    return _program(found.inode) or unit_at(port) or f"a program of user {_name(found.uid)}"
 
 
 def listening_uids(port: int) -> set[int]:
     """The users whose programs listen at a TCP port of this machine."""
-    return {each.uid for each in _listeners(port)}
-
-
-def _listeners(port: int) -> Iterator[_Listener]:
-    for table in ("tcp", "tcp6"):
-        with contextlib.suppress(OSError):
-            # Not /proc/net: ProcSubset=pid hides that one.
-            for line in Path(f"/proc/self/net/{table}").read_text().splitlines()[1:]:
-                fields = line.split()
-                if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
-                    yield _Listener(int(fields[7]), int(fields[9]))
+    return {listener.uid for listener in listeners() if listener.port == port}
 
 
 def _program(inode: int) -> str:
-    """The process that has a socket open, as far as we may see; init only if nobody else does."""
-    wanted = f"socket:[{inode}]"
-    for process in sorted(Path("/proc").glob("[0-9]*"), key=lambda p: -int(p.name)):
-        with contextlib.suppress(OSError):
-            if any(str(fd.readlink()) == wanted for fd in (process / "fd").iterdir()):
-                return f"{(process / 'comm').read_text().strip()} (process {process.name})"
+    with contextlib.suppress(KeyError, OSError):
+        pid = holders([inode])[inode]
+        return f"{Path(f'/proc/{pid}/comm').read_text().strip()} (process {pid})"
     return ""
 
 
-def _unit(port: int) -> str:
-    """The systemd unit that a listening socket was made in, by the kernel's word for its cgroup."""
+def unit_at(port: int) -> str:
+    """The systemd unit that a listening socket was made in, by the kernel's word for its cgroup.
+
+    Returns:
+        "": the kernel has no word for it, before Linux 5.9, or a unit has no such cgroup.
+    """
     with contextlib.suppress(OSError):
         wanted = _cgroup_id(port)
         for directory in map(Path, (found[0] for found in os.walk("/sys/fs/cgroup"))):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -35,18 +37,42 @@ def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_of_two_that_make_the_same_one_result_stays(tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
+def test_of_several_that_ask_at_once_one_makes_it_and_all_get_it(tmp_path: Path) -> None:
+    begun, calls = threading.Event(), []
 
-    def inner(path: Path) -> None:
-        path.mkdir()
-        (path / "x").write_text("inner")
+    def make(path: Path) -> None:
+        calls.append(path)
+        begun.wait(60)
+        path.write_text("made")
 
-    def outer(path: Path) -> None:
-        cache.get("kind", "name", "key", inner)
-        inner(path)
+    def ask(_: int) -> str:
+        return Cache(tmp_path).get("kind", "name", "key", make).read_text()
 
-    assert (cache.get("kind", "name", "key", outer) / "x").read_text() == "inner"
+    with ThreadPoolExecutor(4) as people:
+        answers = [people.submit(ask, number) for number in range(4)]
+        begun.set()
+        assert [answer.result(60) for answer in answers] == ["made"] * 4
+    assert len(calls) == 1
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_who_waited_for_one_that_failed_makes_it(tmp_path: Path) -> None:
+    calls = []
+
+    def make(path: Path) -> None:
+        calls.append(path)
+        if len(calls) == 1:
+            raise RuntimeError
+        path.write_text("made")
+
+    def ask(_: int) -> str:
+        return Cache(tmp_path).get("kind", "name", "key", make).read_text()
+
+    with ThreadPoolExecutor(2) as people:
+        answers = [people.submit(ask, number) for number in range(2)]
+        failed = [answer for answer in answers if answer.exception(60)]
+    assert len(failed) == 1
+    assert ask(3) == "made"
 
 
 def test_what_nobody_asks_for_is_pruned_and_what_is_used_stays(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from littlest_hub import doctor
 from littlest_hub.doctor import OK, PROBLEM, UNSEEN, WARNING, Finding, Machine
 from littlest_hub.doctor.spawns import failures, parse_journal, started_since
 from littlest_hub.layout import Layout
+from littlest_hub.services import listener
 
 RECORDED = Path(__file__).parent / "recorded"
 VERSIONS = sorted(directory.name for directory in RECORDED.iterdir())
@@ -66,9 +67,7 @@ def test_version_clock_and_ports_are_read(version: str) -> None:
     assert doctor.systemd_version(recorded(version, "version")) == int(version)
     shown = doctor.parse_properties(recorded(version, "timedatectl"))
     assert shown["NTPSynchronized"] == "no"
-    assert {15001, 15002, 80} <= {
-        port for port, _ in doctor.parse_listening(recorded(version, "tcp"))
-    }
+    assert {15001, 15002, 80} <= {found.port for found in listener.parse(recorded(version, "tcp"))}
 
 
 def _of_unit(**shown: str) -> list[Finding]:

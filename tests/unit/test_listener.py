@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from littlest_hub.services.listener import who_listens
+from littlest_hub.services.listener import holders, listeners, listening_uids, parse, who_listens
 
 pytestmark = pytest.mark.unit
 
@@ -48,3 +48,32 @@ def test_without_permission_to_see_programs_it_is_at_least_known_whose_it_is() -
         seen = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
     answer = seen.stdout.strip()
     assert answer.endswith((".service", ".scope", "user root")), (seen.stdout, seen.stderr)
+
+
+TABLE = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:3A99 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 17 1 0
+   1: 0100007F:8E5F 0100007F:3A99 01 00000000:00000000 00:00000000 00000000  1001        0 18 1 0
+"""
+TABLE6 = """\
+ sl local_address                         remote_address                        st ...
+ 0: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 0:0 0:0 0 33 0 19
+ 1: 000080FE00000000FF005450B6AD1DFE:01BB 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 20
+"""
+
+
+def test_the_kernels_tables_are_read_in_ipv4_and_ipv6() -> None:
+    found = [(one.address, one.port, one.uid, one.inode) for one in parse(TABLE)]
+    assert found == [("127.0.0.1", 15001, 0, 17)]
+    found = [(one.address, one.port, one.uid, one.inode) for one in parse(TABLE6)]
+    assert found == [("::", 80, 33, 19), ("fe80::5054:ff:fe1d:adb6", 443, 0, 20)]
+
+
+def test_what_listens_here_has_its_address_owner_and_holder() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        (found,) = (one for one in listeners() if one.port == port)
+        inode = os.fstat(held.fileno()).st_ino
+        assert (found.address, found.uid, found.inode) == ("127.0.0.1", os.geteuid(), inode)
+        assert listening_uids(port) == {os.geteuid()}
+        assert holders([inode, 1]) == {inode: os.getpid()}

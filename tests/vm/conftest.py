@@ -16,13 +16,13 @@ c.SystemdSpawner.mem_limit = "400M"
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def vm() -> Iterator[Vm]:
     with Vm("bookworm") as vm:
         yield vm
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def hub(vm: Vm, installer: Path) -> Hub:
     """A hub that lets every system user in."""
     vm.put("/opt/littlest-hub/jupyterhub_config.d/20-patient.py", FRAGMENT)

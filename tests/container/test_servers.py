@@ -1,0 +1,290 @@
+"""User servers as units: named ones, what systemd says of them, and people who leave."""
+
+import re
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.client import Person, RefusedError
+from tests.eventually import eventually
+from tests.hub import Hub
+
+NAMED = "c.JupyterHub.allow_named_servers = True\n"
+# Where root and where everybody else asks systemd.
+ASKED = ("/run/systemd/private", "/run/dbus/system_bus_socket")
+
+
+def unit(hub: Hub, person: Person, server: str = "") -> str:
+    return f"{hub.layout.user_unit(person.name, server)}.service"
+
+
+def is_active(hub: Hub, name: str) -> bool:
+    return hub.machine.systemctl("is-active", "--quiet", name, check=False).returncode == 0
+
+
+def kill(hub: Hub) -> None:
+    """Kill the hub that serves; its supervisor starts another one at once."""
+    hub.machine.run(["sh", "-c", f"kill -KILL {hub.serving_pid()}"])
+
+
+@contextmanager
+def nobody_answers_for_systemd(hub: Hub) -> Iterator[None]:
+    for socket in ASKED:
+        hub.machine.run(["sh", "-c", f"if [ -e {socket} ]; then mv {socket} {socket}.away; fi"])
+    try:
+        yield
+    finally:
+        for socket in ASKED:
+            script = f"if [ -e {socket}.away ]; then mv {socket}.away {socket}; fi"
+            hub.machine.run(["sh", "-c", script])
+
+
+# --- named servers
+
+
+def test_named_servers_run_side_by_side_each_in_a_unit_of_its_own_and_are_culled(hub: Hub) -> None:
+    idle = (
+        "c.JupyterHub.services[0]['command'][-1] = '--timeout=1'\n"
+        "c.JupyterHub.services[0]['command'].append('--cull-every=1')\n"
+    )
+    lists = 'c.SystemdSpawner.unit_extra_properties = {"Environment": ["A=1", "B=2"]}\n'
+    with hub.fragment("70-named.py", NAMED + lists), hub.person() as alice:
+        alice.start_server()
+        alice.start_server(server="lab")
+        with alice.open_kernel() as default, alice.open_kernel(server="lab") as lab:
+            default.run("x = 'default'")
+            lab.run("x = 'lab'")
+            assert (default.run("x"), lab.run("x")) == ("'default'", "'lab'")
+            assert lab.run("import os\nos.environ['A'] + os.environ['B']") == "'12'"
+            pids = {hub.main_pid(unit(hub, alice, name)) for name in ("", "lab")}
+            assert len(pids - {0}) == 2
+            alice.stop_server()
+            eventually(lambda: not is_active(hub, unit(hub, alice)), 30, "its end")
+            assert lab.run("x") == "'lab'"
+        left = hub.machine.run(["ls", str(hub.layout.server_environments)]).stdout.split()
+        assert f"{hub.layout.user_unit(alice.name, 'lab')}.env" in left
+        assert f"{hub.layout.user_unit(alice.name)}.env" not in left
+        with hub.fragment("80-idle.py", idle):
+            eventually(lambda: not is_active(hub, unit(hub, alice, "lab")), 60, "its end")
+
+
+@pytest.mark.row(2)
+def test_a_name_of_anything_has_a_server_of_its_own(hub: Hub) -> None:
+    password = secrets.token_urlsafe()
+    # A directory, a template, several words, quotes, an escape of systemd's, the suffix of a unit.
+    name = '..a@b "c" é\\x2e.service'
+    anything = (
+        'c.JupyterHub.authenticator_class = "shared-password"\n'
+        f"c.SharedPasswordAuthenticator.user_password = {password!r}\n"
+        "c.Authenticator.allow_all = True\n"
+        "c.Authenticator.username_pattern = '.*'\n"
+        "c.SystemdSpawner.dynamic_users = True\n"
+    )
+    with hub.fragment("70-anything.py", anything), Person(hub.url, name, password) as somebody:
+        somebody.log_in()
+        somebody.start_server()
+        running = unit(hub, somebody)
+        assert is_active(hub, running)
+        show = ["show", "--property=StateDirectory,EnvironmentFiles", running]
+        shown = hub.machine.systemctl(*show).stdout
+        assert f"={hub.layout.server_environments}/{hub.layout.user_unit(name)}.env " in shown
+        assert f"={hub.layout.dynamic_homes[0].name}/_x2e." in shown
+        somebody.stop_server()
+        eventually(lambda: not is_active(hub, running), 30, "its end")
+
+
+@pytest.mark.row(3)
+def test_the_environment_of_a_server_is_for_root_and_the_server_alone(hub: Hub) -> None:
+    with hub.person() as alice, hub.person() as bob:
+        alice.start_server()
+        file = f"{hub.layout.server_environments}/{hub.layout.user_unit(alice.name)}.env"
+        assert "JUPYTERHUB_API_TOKEN=" in hub.machine.read(file)
+        (token,) = re.findall(r"JUPYTERHUB_API_TOKEN=(\w+)", hub.machine.read(file))
+        for who in (alice, bob):
+            refused = hub.machine.run(["cat", file], user=who.name, check=False)
+            assert "Permission denied" in refused.stderr
+        looks = ("show", "--all"), ("cat",), ("status", "--lines=1000")
+        for look in looks:
+            told = hub.machine.run(["systemctl", *look, unit(hub, alice)], user=bob.name)
+            assert token not in told.stdout
+        processes = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'"
+        told = hub.machine.run(["sh", "-c", processes], user=bob.name, check=False)
+        assert "jupyterhub.singleuser" in told.stdout
+        assert token not in told.stdout
+
+
+# --- what systemd says
+
+
+def test_whoever_waits_for_a_server_that_ends_is_told_at_once_how(hub: Hub) -> None:
+    ends = "c.Spawner.cmd = ['/bin/sh', '-c', 'exit 3']\n"
+    lost = "c.SystemdSpawner.user_workingdir = '/nowhere'\n"
+    with hub.person() as alice:
+        with (
+            hub.fragment("70-ends.py", ends),
+            pytest.raises(RefusedError, match=r"ended before it listened \(exit-code, 3\)"),
+        ):
+            alice.start_server()
+        with (
+            hub.fragment("70-lost.py", lost),
+            pytest.raises(RefusedError, match=r"does not start .* directory, cannot be entered"),
+        ):
+            alice.start_server()
+        alice.start_server()
+
+
+@pytest.mark.row(19)
+def test_a_server_outlives_a_hub_that_is_killed_while_it_starts_it(hub: Hub) -> None:
+    with hub.person() as alice:
+        with ThreadPoolExecutor() as background:
+            # Its request breaks off.
+            background.submit(alice.start_server)
+            eventually(lambda: is_active(hub, unit(hub, alice)), 30, "the server's unit")
+            pid = hub.main_pid(unit(hub, alice))
+            kill(hub)
+        eventually(hub.answers, 60, "the next hub")
+        alice.await_server()
+        assert alice.run_cell("6 * 7") == "42"
+        assert hub.main_pid(unit(hub, alice)) == pid
+
+
+@pytest.mark.row(19)
+def test_no_server_is_dead_because_systemd_does_not_answer_or_starts_anew(hub: Hub) -> None:
+    anew = "for i in $(seq 5); do systemctl daemon-reload; systemctl daemon-reexec; done"
+    with hub.person() as alice:
+        alice.start_server()
+        with alice.open_kernel() as kernel, ThreadPoolExecutor() as background:
+            kernel.run("x = 41")
+            pid = hub.serving_pid()
+            with nobody_answers_for_systemd(hub):
+                hub.machine.run(["sh", "-c", f"kill -KILL {pid}"])
+                eventually(hub.answers, 60, "the next hub")
+                warned = f"{unit(hub, alice)} is taken to be running"
+                eventually(
+                    lambda: warned in hub.machine.journal(hub.layout.hub_service), 60, "a warning"
+                )
+                assert alice.has_server()
+            pid = hub.serving_pid()
+            busy = background.submit(hub.machine.run, ["sh", "-c", anew])
+            hub.machine.run(["sh", "-c", f"kill -KILL {pid}"])
+            eventually(hub.answers, 60, "the next hub")
+            busy.result(timeout=120)
+            alice.await_server()
+            assert kernel.run("x + 1") == "42"
+            assert alice.run_cell("6 * 7") == "42"
+
+
+@pytest.mark.row(19)
+def test_a_server_that_the_hub_has_forgotten_is_taken_over(hub: Hub) -> None:
+    # As after a backup of before was restored.
+    forget = (
+        "import sqlite3, sys\nwith sqlite3.connect(sys.argv[1]) as database:\n"
+        "    database.execute('UPDATE spawners SET server_id = NULL, state = NULL')\n"
+        "    database.execute('DELETE FROM servers')\n"
+        "    database.execute(\"DELETE FROM api_tokens WHERE note LIKE 'Server at %'\")\n"
+    )
+    python = hub.path("hub/bin/python3")
+    with hub.person() as alice:
+        alice.start_server()
+        with alice.open_kernel() as kernel:
+            kernel.run("x = 41")
+            hub.machine.systemctl("stop", hub.layout.hub_service, hub.layout.hub_socket)
+            try:
+                hub.machine.run([python, "-c", forget, str(hub.layout.database)])
+            finally:
+                hub.machine.systemctl("start", hub.layout.hub_socket, hub.layout.hub_service)
+            assert not alice.has_server()
+            alice.start_server()
+            assert kernel.run("x + 1") == "42"
+            assert alice.run_cell("6 * 7") == "42"
+
+
+@pytest.mark.row(5)
+def test_whoever_is_first_at_a_port_does_not_pose_as_the_server_of_another(hub: Hub) -> None:
+    # Instead of any free one: the one that somebody has guessed.
+    guessed = "from littlest_hub import spawner\nspawner.random_port = lambda: 45678\n"
+    listen = ["-m", "http.server", "--bind=127.0.0.1", "45678"]
+    with hub.person() as alice, hub.person() as mallory, hub.fragment("70-guess.py", guessed):
+        run = ["systemd-run", "--unit=mallory", f"--uid={mallory.name}", "--working-directory=/"]
+        hub.machine.run([*run, hub.path("hub/bin/python3"), *listen])
+        try:
+            with pytest.raises(RefusedError, match="another user's program has taken port 45678"):
+                alice.start_server()
+        finally:
+            hub.machine.systemctl("stop", "mallory.service")
+        alice.start_server()
+
+
+# --- people who leave
+
+
+@pytest.fixture
+def lent(hub: Hub) -> Iterator[tuple[str, str]]:
+    """A hub that lends users; passwords of everybody and of its administrator, "chief"."""
+    catalogue = Path(__file__).parents[2] / "jupyterhub_config.d"
+    password, admin_password = secrets.token_urlsafe(), secrets.token_urlsafe(32)
+    fragment = (catalogue / "40-no-system-users.py").read_text().replace("CHANGE-ME", password)
+    chief = (
+        f"c.SharedPasswordAuthenticator.admin_password = {admin_password!r}\n"
+        'c.Authenticator.admin_users = {"chief"}\n'
+    )
+    with hub.fragment("40-no-system-users.py", fragment + chief):
+        yield password, admin_password
+
+
+@pytest.mark.row(22)
+def test_who_comes_under_the_name_of_one_who_left_finds_nothing_of_theirs(
+    hub: Hub, lent: tuple[str, str]
+) -> None:
+    password, admin_password = lent
+    keep = "from pathlib import Path\n_ = Path('diary').write_text('mine')"
+    look = "from pathlib import Path\n[p.name for p in Path().glob('diary')]"
+    owner = str(hub.layout.home_owners / "ada")
+
+    with (
+        Person(hub.url, "ada", password) as ada,
+        Person(hub.url, "chief", admin_password) as chief,
+    ):
+        ada.log_in()
+        ada.start_server()
+        ada.run_cell(keep)
+        assert ada.run_cell(look) == "['diary']"
+        # Stopped and started: still theirs.
+        ada.stop_server()
+        eventually(lambda: not is_active(hub, unit(hub, ada)), 30, "its end")
+        ada.start_server()
+        assert ada.run_cell(look) == "['diary']"
+        token = ada.token()
+        chief.log_in()
+        chief.delete_user("ada")
+        assert not is_active(hub, unit(hub, ada))
+        whoami = httpx.get(
+            f"{hub.url}/hub/api/user", headers={"Authorization": f"token {token}"}, trust_env=False
+        )
+        assert whoami.status_code == 403
+
+    with Person(hub.url, "ada", password) as ada:
+        ada.log_in()
+        ada.start_server()
+        assert ada.run_cell(look) == "[]"
+        ada.run_cell(keep)
+        ada.stop_server()
+        eventually(lambda: not is_active(hub, unit(hub, ada)), 30, "its end")
+        # Deleted past the hub's API: somebody else's according to the database.
+        hub.machine.put(owner, "another", mode=0o600)
+        ada.start_server()
+        assert ada.run_cell(look) == "[]"
+        ada.stop_server()
+
+    former = str(hub.layout.former_homes)
+    found = hub.machine.run(["find", former, "-name", "diary"]).stdout.split()
+    assert len(found) == 2
+    modes = hub.machine.run(["stat", "--format=%U %a", former, str(Path(found[0]).parent)]).stdout
+    assert modes.split("\n")[:2] == ["root 700", "root 700"]
+    assert hub.machine.run(["ls", former], user="nobody", check=False).returncode != 0
+    hub.machine.run(["rm", "-r", former])
