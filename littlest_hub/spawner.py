@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 from jupyterhub.utils import random_port
 from systemdspawner import SystemdSpawner
+from systemdspawner.systemd import get_systemd_version
 from tornado.web import HTTPError
 from traitlets import Any as AnyTrait
 from traitlets import Bool, default
@@ -260,7 +261,19 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         return Account(found.pw_name, Path(found.pw_dir), found.pw_uid, found.pw_gid)
 
     def _prepared(self, account: Account | None) -> Launch:
-        environment = self.get_env()
+        properties: dict[str, str | list[str]] = {
+            # Started means that the program runs: what stands in its way is found at once.
+            "Type": "exec",
+            **server.properties(
+                self.layout,
+                account,
+                may_become_root=self.disable_user_sudo is False,
+                systemd=get_systemd_version(),
+            ),
+            **self._chosen(account),
+            **{name: self._value(value) for name, value in self.unit_extra_properties.items()},
+        }
+        environment = {**server.environment(properties), **self.get_env()}
         if self.extra_paths:
             paths = [self._expand_user_vars(path) for path in self.extra_paths]
             environment["PATH"] = ":".join([*paths, environment["PATH"]])
@@ -273,15 +286,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
             account=account,
             command=[_program(command[0], environment["PATH"]), *command[1:]],
             environment=environment,
-            properties={
-                # Started means that the program runs: what stands in its way is found at once.
-                "Type": "exec",
-                # What kills a kernel is no reason to stop the server.
-                "OOMPolicy": "continue",
-                **server.properties(self.layout, account),
-                **self._chosen(account),
-                **{name: self._value(value) for name, value in self.unit_extra_properties.items()},
-            },
+            properties=properties,
         )
 
     def _chosen(self, account: Account | None) -> dict[str, str | list[str]]:
@@ -443,7 +448,8 @@ def systemd_run(launch: Launch, environment: Path) -> list[str]:
     # Without --quiet: that goes for its reasons too.
     argv = ["systemd-run", f"--unit={launch.unit}"]
     for name, value in launch.properties.items():
-        values = value if isinstance(value, list) else [value]
+        # Without a value it takes back what was given before, which a drop-in may have done.
+        values = (value or [""]) if isinstance(value, list) else [value]
         argv += [f"--property={name}={each}" for each in values]
     return [*argv, f"--property=EnvironmentFile={environment}", "--", *launch.command]
 

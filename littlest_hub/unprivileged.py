@@ -88,7 +88,7 @@ class TemplateSpawner(UnitSpawner):
         directory = self._expand_user_vars(self.user_workingdir or "")
         environment = {**launch.environment, **order(launch.command, directory)}
         leave(self._environment, environment_file(environment), launch.account.uid)
-        started = await _run("systemctl", "--no-ask-password", "start", self._unit, timeout_s=None)
+        started = await _run("systemctl", "--no-ask-password", "start", self._unit, is_long=True)
         if started.code:
             why = started.complaint or f"exit code {started.code}"
             raise NotStartedError(f"systemd does not start {self._unit}: {why}")

@@ -13,6 +13,7 @@ FRAGMENT = f"""\
 c.Authenticator.allow_all = True
 c.Spawner.start_timeout = c.Spawner.http_timeout = {EMULATED_S}
 c.SystemdSpawner.mem_limit = "400M"
+c.SystemdSpawner.unit_extra_properties = {{"TasksMax": "100"}}
 """
 
 

@@ -1,0 +1,345 @@
+"""What Alice's notebook gets of Bob and of the machine: each attempt is a cell in her real kernel.
+
+`pytest -rP tests/container/test_attacks.py` prints what each cell answered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from tests.client import Kernel, Person
+from tests.hub import Hub
+
+SECRET = "the-secret-of-bob"
+NO_JOURNAL = "exit code 1: No journal files were opened due to insufficient permissions."
+
+# What every attempt starts with. Only what an ordinary account has is used.
+TOOLS = '''
+import ctypes, glob, json, os, shutil, signal, socket, stat, subprocess, sys, urllib.request
+from pathlib import Path
+
+def attempt(what, action):
+    """Try it, and print what came of it in one line."""
+    try:
+        answer = action()
+    except BaseException as error:
+        answer = f"{type(error).__name__}: {error}"
+    print(f"{what}: {answer}")
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    said = (done.stdout + done.stderr).strip().replace("\\n", " | ")
+    return f"exit code {done.returncode}: {said}"
+
+def get(url, token=None, method="GET", data=None):
+    headers = {"Authorization": f"token {token}"} if token else {}
+    request = urllib.request.Request(url, headers=headers, method=method, data=data)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), NoRedirect)
+    try:
+        with opener.open(request, timeout=10) as answer:
+            return f"{answer.status} {answer.read(200)!r}"
+    except urllib.error.HTTPError as error:
+        return f"{error.code} {error.reason}"
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args):
+        return None
+'''
+
+
+@dataclass(frozen=True)
+class Victim:
+    """Bob at work: his server runs, his home lets everybody read, his files lie in /tmp."""
+
+    person: Person
+    kernel: Kernel
+    server_pid: int
+    port: int
+    token: str
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """Alice in her notebook."""
+
+    person: Person
+    kernel: Kernel
+
+    def tries(self, cell: str) -> dict[str, str]:
+        """What she reads below the cell, by what each line is about."""
+        output = self.kernel.run(cell)
+        print(output)
+        assert SECRET not in output
+        return dict(line.split(": ", 1) for line in output.splitlines())
+
+
+@pytest.fixture(scope="module")
+def bob(hub: Hub) -> Iterator[Victim]:
+    with hub.person() as person:
+        hub.machine.run(["chmod", "0755", f"/home/{person.name}"])
+        person.start_server()
+        with person.open_kernel() as kernel:
+            found = kernel.run(
+                "import json, os, shutil\n"
+                f"for place in ('~', '/tmp', '/var/tmp', '/dev/shm'):\n"
+                "    path = os.path.join(os.path.expanduser(place), 'notes.txt')\n"
+                f"    open(path, 'w').write({SECRET!r})\n"
+                "    os.chmod(path, 0o666)\n"
+                f"secret = {SECRET!r}\n"
+                "own = ('JPY_PARENT_PID', 'JUPYTERHUB_SERVICE_URL', 'JUPYTERHUB_API_TOKEN')\n"
+                "print(json.dumps([os.environ.get(name) for name in own]))"
+            )
+            pid, url, token = json.loads(found)
+            assert token, "a kernel can use the API in its owner's name"
+            yield Victim(person, kernel, int(pid), httpx.URL(url).port or 0, token)
+
+
+@pytest.fixture(scope="module")
+def alice(hub: Hub, bob: Victim) -> Iterator[Attacker]:
+    with hub.person() as person:
+        person.start_server()
+        with person.open_kernel() as kernel:
+            kernel.run(TOOLS)
+            yield Attacker(person, kernel)
+
+
+@pytest.mark.row(3)
+def test_a_home_of_another_is_not_there_whatever_its_mode(
+    hub: Hub, alice: Attacker, bob: Victim
+) -> None:
+    path = f"/home/{bob.person.name}/notes.txt"
+    # Outside of a user server, the modes that Bob chose count.
+    assert hub.machine.run(["cat", path], user=alice.person.name).stdout == SECRET
+    said = alice.tries(f"""
+attempt("homes", lambda: os.listdir("/home"))
+attempt("the file", lambda: open({path!r}).read())
+attempt("by way of init", lambda: open("/proc/1/root{path}").read())
+attempt("by way of his server", lambda: open("/proc/{bob.server_pid}/root{path}").read())
+attempt("by way of its directory", lambda: open("/proc/{bob.server_pid}/cwd/notes.txt").read())
+attempt("a door of her own", lambda: os.symlink({path!r}, "door") or open("door").read())
+attempt("lifting the cover", lambda: run("umount", "/home"))
+attempt("a home of root", lambda: os.listdir("/root"))
+""")
+    assert said.pop("homes") == f"['{alice.person.name}']"
+    assert said.pop("a home of root") == "[]"
+    assert said.pop("lifting the cover").startswith("exit code 32")
+    assert all(answer.startswith("FileNotFoundError") for answer in said.values()), said
+
+
+@pytest.mark.row(3)
+def test_temporary_files_and_shared_memory_of_another_are_not_there(
+    alice: Attacker, bob: Victim
+) -> None:
+    assert bob.kernel.run("print(open('/tmp/notes.txt').read())") == f"{SECRET}\n"
+    said = alice.tries("""
+for place in "/tmp", "/var/tmp", "/dev/shm":
+    attempt(place, lambda: [name for name in os.listdir(place) if name != "door"])
+attempt("his file", lambda: open("/tmp/notes.txt").read())
+attempt("the real one", lambda: glob.glob("/tmp/systemd-private-*"))
+attempt("sockets of kernels", lambda: [
+    socket.socket(socket.AF_UNIX).connect(path)
+    for path in glob.glob("/run/jupyter/kernel-*-ipc-1") if os.stat(path).st_uid != os.getuid()])
+attempt("segments of System V", lambda: len(open("/proc/sysvipc/shm").readlines()) - 1)
+""")
+    assert said.pop("his file").startswith("FileNotFoundError")
+    assert said.pop("segments of System V") == "0"
+    assert set(said.values()) == {"[]"}, said
+
+
+@pytest.mark.row(3)
+def test_processes_and_environments_of_another_are_not_there(
+    hub: Hub, alice: Attacker, bob: Victim
+) -> None:
+    assert bob.token in hub.machine.run(["cat", f"/proc/{bob.server_pid}/environ"]).stdout
+    said = alice.tries(f"""
+def whose():
+    found = set()
+    for pid in range(1, {bob.server_pid} + 2000):
+        try:
+            found.add(os.stat(f"/proc/{{pid}}").st_uid)
+        except FileNotFoundError:
+            pass
+    return found == {{os.getuid()}}
+
+attempt("only her own processes", whose)
+attempt("environment", lambda: open("/proc/{bob.server_pid}/environ").read())
+attempt("command line", lambda: open("/proc/{bob.server_pid}/cmdline").read())
+attempt("memory", lambda: open("/proc/{bob.server_pid}/mem", "rb").read(1))
+attempt("his signal", lambda: os.kill({bob.server_pid}, signal.SIGTERM))
+attempt("the hub's environment", lambda: open("/proc/{hub.serving_pid()}/environ").read())
+""")
+    assert said.pop("only her own processes") == "True"
+    assert said.pop("his signal").startswith("PermissionError")
+    assert all(answer.startswith("FileNotFoundError") for answer in said.values()), said
+
+
+@pytest.mark.row(3, 4)
+def test_units_environment_files_and_journals_of_another_cannot_be_read(
+    hub: Hub, alice: Attacker, bob: Victim
+) -> None:
+    layout = hub.layout
+    unit = layout.user_unit(bob.person.name)
+    environment = layout.server_environments / f"{unit}.env"
+    assert bob.token in hub.machine.read(str(environment))
+    shown = hub.machine.systemctl("show", f"{unit}.service").stdout
+    assert bob.token not in shown
+    assert bob.token not in hub.machine.systemctl("cat", f"{unit}.service").stdout
+    said = alice.tries(f"""
+attempt("environment file", lambda: open("{environment}").read())
+attempt("their directory", lambda: os.listdir("{environment.parent}"))
+attempt("unit", lambda: open("/run/systemd/transient/{unit}.service").read())
+attempt("units", lambda: os.listdir("/run/systemd/transient"))
+attempt("systemctl show", lambda: run("systemctl", "show", "{unit}.service"))
+attempt("bus", lambda: socket.socket(socket.AF_UNIX).connect("/run/dbus/system_bus_socket"))
+attempt("journal", lambda: run("journalctl", "--quiet", "--unit={unit}.service"))
+attempt("state", lambda: os.listdir("{layout.state}"))
+attempt("database", lambda: open("{layout.database}", "rb").read(1))
+attempt("cookie secret", lambda: open("{layout.cookie_secret}").read())
+attempt("fragments", lambda: os.listdir("{layout.fragments}"))
+""")
+    assert "connect to bus: Permission denied" in said.pop("systemctl show")
+    assert said.pop("journal") in ("exit code 0: ", NO_JOURNAL)
+    assert all(answer.startswith("PermissionError") for answer in said.values()), said
+
+
+@pytest.mark.row(5)
+def test_her_token_opens_nothing_of_another(hub: Hub, alice: Attacker, bob: Victim) -> None:
+    name = bob.person.name
+    said = alice.tries(f"""
+api, own = os.environ["JUPYTERHUB_API_URL"], os.environ["JUPYTERHUB_API_TOKEN"]
+user = os.environ["JUPYTERHUB_USER"]
+attempt("herself", lambda: get(f"{{api}}/users/{{user}}", own))
+attempt("him", lambda: get(f"{{api}}/users/{name}", own))
+attempt("everybody", lambda: get(f"{{api}}/users", own))
+attempt("stop his server", lambda: get(f"{{api}}/users/{name}/server", own, "DELETE"))
+attempt("his tokens", lambda: get(f"{{api}}/users/{name}/tokens", own))
+attempt("a token for him", lambda: get(f"{{api}}/users/{name}/tokens", own, "POST", b"{{}}"))
+attempt("routes", lambda: get(f"{{api}}/proxy", own))
+attempt("services", lambda: get(f"{{api}}/services", own))
+attempt("shutdown", lambda: get(f"{{api}}/shutdown", own, "POST", b"{{}}"))
+attempt("an administrator", lambda: get(f"{{api}}/users/{{user}}", own, "PATCH", b'{{"admin": 1}}'))
+attempt("without a token", lambda: get(f"{{api}}/users"))
+""")
+    assert said.pop("herself").startswith(("200", "403"))
+    assert {answer[:3] for answer in said.values()} <= {"403", "404"}, said
+    assert bob.person.has_server()
+
+
+@pytest.mark.row(5)
+def test_ports_on_loopback_show_her_nothing(hub: Hub, alice: Attacker, bob: Victim) -> None:
+    api = hub.machine.systemctl(
+        "show", "--property=Listen", "--value", hub.layout.proxy_api_socket
+    ).stdout.split()[0]
+    said = alice.tries(f"""
+own = os.environ["JUPYTERHUB_API_TOKEN"]
+his = "http://127.0.0.1:{bob.port}/user/{bob.person.name}"
+attempt("his files", lambda: get(f"{{his}}/api/contents"))
+attempt("his files with her token", lambda: get(f"{{his}}/api/contents", own))
+attempt("his kernels with her token", lambda: get(f"{{his}}/api/kernels", own))
+attempt("his page with her token", lambda: get(f"{{his}}/lab", own))
+attempt("a terminal of his", lambda: get(f"{{his}}/api/terminals", own, "POST", b"{{}}"))
+attempt("the proxy's API", lambda: get("http://{api}/api/rawdata"))
+attempt("the proxy's API with her token", lambda: get("http://{api}/api/rawdata", own))
+attempt("the proxy's configuration", lambda: get("http://{api}/debug/vars"))
+""")
+    assert {answer[:3] for answer in said.values()} <= {"302", "401", "403", "404"}, said
+
+
+@pytest.mark.row(5)
+def test_she_hears_nothing_of_his_kernel(hub: Hub, alice: Attacker, bob: Victim) -> None:
+    connection = f"/run/jupyter/kernel-{bob.kernel.id}.json"
+    assert '"transport": "ipc"' in bob.kernel.run(f"print(open('{connection}').read())")
+    uid = hub.machine.run(["id", "--user", bob.person.name]).stdout.strip()
+    # One more port than the server's: where children of the kernel hand in what they print.
+    said = alice.tries(f"""
+import zmq
+ports = set()
+for line in open("/proc/net/tcp").readlines()[1:]:
+    local, state, uid = (line.split()[column] for column in (1, 3, 7))
+    if state == "0A" and uid == "{uid}":
+        ports.add(int(local.rpartition(":")[2], 16))
+context = zmq.Context()
+ears = []
+for port in ports:
+    ear = context.socket(zmq.SUB)
+    ear.subscribe("")
+    ear.connect(f"tcp://127.0.0.1:{{port}}")
+    ears.append(ear)
+attempt("ports", lambda: len(ports))
+""")
+    assert int(said["ports"]) <= 2
+    bob.kernel.run(f"print({SECRET!r})")
+    said = alice.tries("""
+attempt("what she heard", lambda: [ear.recv() for ear in ears if ear.poll(500)])
+attempt("his sockets", lambda: [name for name in os.listdir("/run/jupyter")
+                                if os.stat(f"/run/jupyter/{name}").st_uid != os.getuid()])
+""")
+    assert set(said.values()) == {"[]"}, said
+
+
+@pytest.mark.row(11)
+def test_she_gains_no_right_that_she_was_not_given(hub: Hub, alice: Attacker, bob: Victim) -> None:
+    # As a mistake of the administrator would leave it.
+    hub.machine.run(["install", "--mode=4755", "/bin/cat", "/usr/local/bin/root-cat"])
+    try:
+        assert hub.machine.run(
+            ["root-cat", str(hub.layout.cookie_secret)], user=alice.person.name
+        ).stdout
+        said = alice.tries(f"""
+libc = ctypes.CDLL(None, use_errno=True)
+
+def call(*arguments):
+    return 0 if libc.syscall(*arguments) == 0 else os.strerror(ctypes.get_errno())
+
+attempt("a program that is root for everybody", lambda: run("root-cat", "/etc/shadow"))
+attempt("su", lambda: run("su", "--command=id"))
+attempt("user namespace", lambda: run("unshare", "--user", "--map-root-user", "id"))
+attempt("mount", lambda: run("mount", "-t", "tmpfs", "none", "/mnt"))
+attempt("debugger at his server", lambda: call(101, 16, {bob.server_pid}, 0, 0))
+attempt("program in the kernel", lambda: call(321, 0, 0, 0))
+attempt("kernel module", lambda: call(175, 0, 0, 0))
+attempt("clock", lambda: call(227, 0, ctypes.byref((ctypes.c_long * 2)())))
+attempt("sniffer", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+attempt("disks", lambda: glob.glob("/dev/[sv]d*") + glob.glob("/dev/nvme*"))
+attempt("the machine's memory", lambda: open("/dev/mem", "rb"))
+attempt("kernel's log", lambda: run("dmesg"))
+attempt("systemd-run", lambda: run("systemd-run", "--uid=0", "id"))
+""")
+    finally:
+        hub.machine.run(["rm", "/usr/local/bin/root-cat"])
+    assert said.pop("disks") == "[]"
+    assert "Permission denied" in said.pop("a program that is root for everybody")
+    assert said.pop("debugger at his server") in ("Operation not permitted", "No such process")
+    refused = (
+        *("exit code 1:", "exit code 32:", "PermissionError", "FileNotFoundError", "OSError"),
+        "Operation not permitted",
+    )
+    assert all(answer.startswith(refused) for answer in said.values()), said
+    rights = alice.kernel.run("""
+for line in open("/proc/self/status"):
+    if line.startswith(("Cap", "NoNewPrivs")):
+        print(*line.split())
+""")
+    assert "NoNewPrivs: 1" in rights
+    assert {line.split()[1] for line in rights.splitlines()} == {"1", "0" * 16}
+
+
+@pytest.mark.row(11)
+def test_she_cannot_write_what_others_or_the_hub_run(hub: Hub, alice: Attacker) -> None:
+    said = alice.tries(f"""
+writable = []
+for top in "{hub.layout.base}", *os.environ["PATH"].split(":"), "/etc", "/usr":
+    for directory, _, files in os.walk(top):
+        names = [directory, *(os.path.join(directory, name) for name in files)]
+        names = [name for name in names if not os.path.islink(name)]
+        writable += [name for name in names if os.access(name, os.W_OK)]
+attempt("writable below the base directory, PATH, /etc, /usr", lambda: writable)
+attempt("first in PATH", lambda: Path(os.environ["PATH"].split(":")[0], "ls").write_text(""))
+""")
+    assert said.pop("writable below the base directory, PATH, /etc, /usr") == "[]"
+    assert said.pop("first in PATH").startswith(("PermissionError", "OSError"))

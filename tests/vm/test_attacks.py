@@ -1,0 +1,186 @@
+"""Alice's notebook takes all it can get: what needs a kernel of one's own to be stopped by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from littlest_hub.services.server import METADATA
+from tests.client import Person
+from tests.eventually import eventually
+from tests.hub import Hub
+from tests.virtual import EMULATED_S, Vm
+
+
+@pytest.fixture(scope="module")
+def alice(hub: Hub) -> Iterator[Person]:
+    with hub.person(timeout_s=EMULATED_S) as person:
+        person.start_server(timeout_s=EMULATED_S)
+        yield person
+
+
+@pytest.fixture(scope="module")
+def bob(hub: Hub) -> Iterator[Person]:
+    with hub.person(timeout_s=EMULATED_S) as person:
+        person.start_server(timeout_s=EMULATED_S)
+        yield person
+
+
+@pytest.mark.row(15)
+def test_the_machines_own_credentials_in_a_cloud_are_out_of_reach(
+    hub: Hub, vm: Vm, alice: Person
+) -> None:
+    # The machine's proxy answers at these addresses, in place of the cloud.
+    python = hub.path("hub/bin/python3")
+    vm.run([python, "-c", ADD_ADDRESSES, *METADATA])
+    knock = KNOCK % (METADATA,)
+    reached = vm.run([python, "-c", knock], user=alice.name).stdout
+    assert reached.split() == sorted(METADATA), "outside of a user server they are reached"
+    said = alice.run_cell(f"{knock}\nprint('no other')", timeout_s=EMULATED_S)
+    print(said)
+    assert said == "no other\n"
+
+
+@pytest.mark.row(14)
+def test_a_fork_bomb_meets_a_limit_and_nobody_else_notices(
+    hub: Hub, alice: Person, bob: Person
+) -> None:
+    with bob.open_kernel() as kernel, alice.open_kernel() as bomb:
+        kernel.run("x = 41", timeout_s=EMULATED_S)
+        said = bomb.run(COUNT_PROCESSES, timeout_s=EMULATED_S)
+        print(said)
+        assert "Resource temporarily unavailable" in said
+        # As many as it may have, at full speed, for as long as it is let.
+        bomb.send(BOMB)
+        eventually(
+            lambda: "fork rejected by pids controller" in hub.machine.journal(),
+            EMULATED_S,
+            "the bomb",
+        )
+        assert hub.answers()
+        assert kernel.run("x + 1", timeout_s=EMULATED_S) == "42"
+        with hub.person(timeout_s=EMULATED_S):
+            pass  # somebody new logs in
+    alice.stop_server()
+    eventually(lambda: not alice.has_server(), EMULATED_S, "the bomb to be cleared away")
+    alice.start_server(timeout_s=EMULATED_S)
+
+
+@pytest.mark.row(14)
+def test_many_processes_that_take_all_memory_are_ended_and_the_server_is_not(
+    hub: Hub, alice: Person
+) -> None:
+    unit = f"{hub.layout.user_unit(alice.name)}.service"
+    pid = hub.main_pid(unit)
+    with alice.open_kernel() as kernel:
+        kernel.send(POOL)
+        eventually(
+            lambda: "killed by the OOM killer" in hub.machine.journal(unit),
+            EMULATED_S,
+            "Linux to end something",
+        )
+    assert hub.main_pid(unit) == pid
+    assert alice.run_cell("6 * 7", timeout_s=EMULATED_S) == "42"
+
+
+@pytest.mark.row(14)
+def test_whoever_fills_the_disk_can_tidy_up_and_the_hub_serves_and_says_why(
+    hub: Hub, alice: Person, bob: Person
+) -> None:
+    said = alice.run_cell(FILL, timeout_s=EMULATED_S)
+    print(said)
+    assert "No space left on device" in said
+    try:
+        assert hub.answers()
+        assert bob.run_cell("6 * 7", timeout_s=EMULATED_S) == "42"
+        with hub.person(timeout_s=EMULATED_S):
+            pass  # somebody new logs in: that is written down
+        doctor = hub.machine.run([hub.path("hub/bin/littlest-hub"), "doctor"], check=False).stdout
+        assert "full" in doctor, doctor
+    finally:
+        # In a kernel of its own, for which there is still room.
+        alice.run_cell("import os\nos.remove('all')", timeout_s=EMULATED_S)
+
+
+COUNT_PROCESSES = """
+import os, signal
+children = []
+try:
+    while True:
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        children.append(child)
+except OSError as error:
+    print(f"after {len(children)} processes: {error}")
+finally:
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+"""
+
+BOMB = """
+import os
+while True:
+    try:
+        os.fork()
+    except OSError:
+        pass
+"""
+
+# 30 times 40 MB, no single one larger than the server.
+POOL = """
+import os, signal
+for number in range(30):
+    if os.fork() == 0:
+        hoard = bytearray(os.urandom(4096) * (40 * 2**20 // 4096))
+        signal.pause()
+signal.pause()
+"""
+
+FILL = """
+import os
+file = os.open("all", os.O_CREAT | os.O_WRONLY)
+size, step, last = 0, 2**30, None
+while step >= 4096:
+    try:
+        os.posix_fallocate(file, size, step)
+        size += step
+    except OSError as error:
+        step, last = step // 2, error
+print(f"after {size // 2**20} MiB: {last}")
+"""
+
+# $@ addresses for the loopback interface; netdevice(7), and struct in6_ifreq of linux/ipv6.h.
+ADD_ADDRESSES = """
+import fcntl, socket, struct, sys
+SET_ADDRESS = 0x8916
+for number, address in enumerate(sys.argv[1:]):
+    if ":" in address:
+        packed = socket.inet_pton(socket.AF_INET6, address)
+        request = struct.pack("16sIi", packed, 128, socket.if_nametoindex("lo"))
+        fcntl.ioctl(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM), SET_ADDRESS, request)
+    else:
+        name = f"lo:{number}".encode()
+        packed = struct.pack("HH4s", socket.AF_INET, 0, socket.inet_aton(address))
+        request = struct.pack("16s16s8x", name, packed)
+        fcntl.ioctl(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), SET_ADDRESS, request)
+"""
+
+# All at once: what is dropped on the way is waited for.
+KNOCK = """
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+def knock(address):
+    try:
+        with socket.create_connection((address, 80), timeout=3):
+            return address
+    except OSError:
+        return None
+
+with ThreadPoolExecutor(32) as pool:
+    for address in sorted(filter(None, pool.map(knock, %r))):
+        print(address)
+"""
