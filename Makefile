@@ -15,7 +15,7 @@ PYTEST := $(BIN)/pytest -n $(WORKERS) $(if $(INSTALLER),--installer=$(INSTALLER)
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security lint bench-install bench-outage clean
+.PHONY: help deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security advisories lint bench-install bench-outage clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ test-browser: deps venv ## what people see, in a real Chromium (root)
 
 test-security: deps venv ## the security checklist, on real machines, and its table (root)
 	$(PYTEST) -m row
+
+advisories: venv ## known vulnerabilities of what is pinned (construct/advisories.yaml)
+	$(BIN)/python -m construct.advisories
 
 lint: venv ## ruff, mypy --strict, shellcheck
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from construct import conda_forge
+from construct import advisories, conda_forge
 from construct.builder import DEVELOPMENT_LEVEL, RELEASE_LEVEL, ROOT, Builder
 from construct.cache import Cache, default_root
 from littlest_hub.errors import LittlestHubError
@@ -53,7 +53,10 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     result.add_argument(
-        "--release", action="store_true", help="compress with zstd -19 instead of -3 (minutes)"
+        "--release",
+        action="store_true",
+        help="compress with zstd -19 instead of -3 (minutes); refused while a pinned version has a"
+        " known vulnerability (construct/advisories.yaml)",
     )
     result.add_argument(
         "--output", type=Path, default=ROOT / "dist", metavar="DIR", help="default: dist/"
@@ -81,6 +84,8 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> Path:
     """Do what the command line asks; the path of the file that was made."""
     level = RELEASE_LEVEL if arguments.release else DEVELOPMENT_LEVEL
+    if arguments.release:
+        print(advisories.refuse_affected(ROOT), file=sys.stderr)
     if arguments.with_constructor:
         return conda_forge.build(ROOT, arguments.output)
     builder = Builder(Cache(), level=level, jobs=arguments.jobs)

@@ -179,8 +179,8 @@ class Builder:
                 depends = wheels.depends(wheel, found)
             share = target / "share" / OWN / CATALOGUE
             share.mkdir(parents=True)
-            for fragment in sorted(catalogue.glob("*.py")):
-                shutil.copyfile(fragment, share / fragment.name)
+            for file in sorted([*catalogue.glob("*.py"), *catalogue.glob("*.conf")]):
+                shutil.copyfile(file, share / file.name)
             condapkg.compile_python(target, interpreter)
             return replace(metadata, depends=depends)
 

@@ -1,5 +1,8 @@
 # Servers as Slurm jobs of the person who logs in. This machine must be able to submit (sbatch).
 #
+# The hub submits them as that person (runuser), which its unit has no right to by itself:
+# 50-slurm.conf is the drop-in that gives it, and `littlest-hub enable slurm` installs both.
+#
 # With compute nodes other than this machine:
 # - they have to reach the hub. Let it listen on the cluster's network as well, in
 #   `systemctl edit littlest-hub.socket`: ListenStream=10.1.0.1:15001, and tell them:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -10,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from littlest_hub.check import examine
+from littlest_hub.check.sandbox import is_service
 from littlest_hub.edit import show
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.files import write
 from littlest_hub.layout import Layout
+from littlest_hub.machine import Machine
 
 _NUMBER = re.compile(r"^\d+-")
 _DISABLED = ".disabled"
@@ -79,12 +82,13 @@ def enable(layout: Layout, name: str) -> int:
         write(fragment, shipped.read_text())
         _remember(layout, file, _digest(shipped))
         print(f"{fragment} is yours now.")
+    verb = "restart" if _add_drop_in(layout, file) else "reload"
     report = examine(layout)
     show(report)
     if report.errors:
         print(f"Before it can be applied: littlest-hub edit {file}")
         return 1
-    print(f"To apply it: systemctl reload {layout.instance}")
+    print(f"To apply it: systemctl {verb} {layout.instance}")
     return 0
 
 
@@ -107,8 +111,9 @@ def disable(layout: Layout, name: str) -> int:
         fragment.rename(aside)
         print(f"{fragment} is now {aside.name}, which is ignored.")
     _remember(layout, file, None)
+    verb = "restart" if _remove_drop_in(layout, file) else "reload"
     show(examine(layout))
-    print(f"To apply it: systemctl reload {layout.instance}")
+    print(f"To apply it: systemctl {verb} {layout.instance}")
     return 0
 
 
@@ -149,6 +154,44 @@ def _find(layout: Layout, name: str, candidates: list[str]) -> str:
     close = difflib.get_close_matches(wanted, known, n=1)
     hint = f"Did you mean {known[close[0]]}?" if close else "See: littlest-hub list"
     raise LittlestHubError(f"there is no fragment {name!r} here", hint)
+
+
+# --- what the hub's unit needs for some of them: a drop-in beside the fragment, of its name
+
+
+def _add_drop_in(layout: Layout, file: str) -> bool:
+    """Copy it for the administrator to own; whether there is one, which a restart applies."""
+    shipped, drop_in = _drop_in(layout, file)
+    if not shipped.exists() or not is_service(layout):
+        return False
+    if not drop_in.exists():
+        drop_in.parent.mkdir(mode=0o755, exist_ok=True)
+        write(drop_in, shipped.read_text())
+        Machine(layout).forget()
+        print(f"{drop_in} gives the hub's unit the rights that this needs; see there.")
+    return True
+
+
+def _remove_drop_in(layout: Layout, file: str) -> bool:
+    """Take the stock one back; whether it was there."""
+    shipped, drop_in = _drop_in(layout, file)
+    if not shipped.exists() or not drop_in.exists():
+        return False
+    if _state(layout, drop_in, shipped) == "changed":
+        print(f"{drop_in} stays: it is not the stock one.")
+        return False
+    drop_in.unlink()
+    with contextlib.suppress(OSError):
+        drop_in.parent.rmdir()  # not empty
+    Machine(layout).forget()
+    print(f"{drop_in} is removed.")
+    return True
+
+
+def _drop_in(layout: Layout, file: str) -> tuple[Path, Path]:
+    """As this release brings it along, and where systemd finds it."""
+    name = Path(file).with_suffix(".conf").name
+    return layout.catalogue / name, layout.hub_drop_ins / name
 
 
 def _short(file: str) -> str:

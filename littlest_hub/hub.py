@@ -15,7 +15,9 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import jupyterhub.user
 import tornado.tcpserver as tcpserver
 from jinja2 import BytecodeCache, Environment, FileSystemLoader, TemplateError
 from jinja2.bccache import Bucket
@@ -301,6 +303,19 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     def _is_slow(self) -> bool:
         begun = self.tornado_application.answering.values()
         return any(time.monotonic() - since > SLOW_S for since in begun)
+
+
+def _without_hyphen(name: str) -> str:
+    """The name of a user or of a server in the identifier of an OAuth client.
+
+    "-" stands between the two there, and JupyterHub 6.1.1 leaves it in the names as well:
+    "alice-prod" would have the client of the server "prod" of "alice" (CVE-2026-108752).
+    """
+    return quote(name, safe="").replace("-", "%2D")
+
+
+# It calls it so for nothing else.
+jupyterhub.user.quote = _without_hyphen
 
 
 def _end_orphaned_services() -> None:

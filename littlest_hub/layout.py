@@ -303,6 +303,11 @@ class Layout:
         return Path("/etc/systemd/system")
 
     @property
+    def hub_drop_ins(self) -> Path:
+        """Where what the administrator changes of the hub's unit is."""
+        return self.system_units / f"{self.hub_service}.d"
+
+    @property
     def command_link(self) -> Path:
         return Path("/usr/local/bin") / PRODUCT
 

@@ -90,6 +90,7 @@ def examine(layout: Layout, copies: Mapping[Path, Path] | None = None) -> Report
         "addresses": sorted(_addresses()),
         "listeners": _other_programs(layout),
         "writable": sandbox.writable(layout),
+        "capabilities": sandbox.capabilities(layout),
     }
     outcome = sandbox.run(layout, request)
     found = {Problem(**problem) for problem in outcome.reported}

@@ -27,6 +27,7 @@ Rule = Callable[[Settings], Iterator[Problem]]
 
 _ROLE_KEYS = ("name", "description", "scopes", "users", "services", "groups")
 _GROUP_KEYS = ("users", "properties")
+_BECOME_OTHERS = ("runuser", "sudo", "su", "setpriv", "doas")
 _DRIVERS = {"postgresql": "psycopg2", "mysql": "MySQLdb"}
 """What SQLAlchemy imports for a database URL without a driver in it."""
 
@@ -654,6 +655,22 @@ _OF_THE_UNIT = {
 }
 
 
+def commands_as_other_users(settings: Settings) -> Iterator[Problem]:
+    """What batchspawner runs as the user, for which the hub's unit has to have the right."""
+    has, setting = settings.facts["capabilities"], settings.get("Spawner", "exec_prefix")
+    is_root = Layout(Path(settings.facts["base"])).hub_user is None
+    if not isinstance(setting.value, str) or (is_root and (has is None or "cap_setuid" in has)):
+        return
+    program = Path((setting.value.split() or [""])[0]).name
+    if program in _BECOME_OTHERS:
+        # The prefix may be the spawner's own.
+        to_blame = setting if setting.place else settings.get("JupyterHub", "spawner_class")
+        yield from to_blame.error(
+            f"{program} runs commands as other users, which the hub's unit may not; expected a"
+            " drop-in that allows it, as `littlest-hub enable slurm` brings along"
+        )
+
+
 def page_without_a_slash(settings: Settings) -> Iterator[Problem]:
     """The first page of a server is below its address."""
     setting = settings.get("Spawner", "default_url")
@@ -751,6 +768,7 @@ RULES: tuple[Rule, ...] = (
     limits_too_small_to_start,
     programs_that_do_not_exist,
     what_only_root_can_do,
+    commands_as_other_users,
     page_without_a_slash,
     directory_with_a_tilde,
 )

@@ -108,6 +108,14 @@ def writable(layout: Layout) -> list[str]:
     return [path.lstrip("-+") for path in answer.split()]
 
 
+def capabilities(layout: Layout) -> list[str] | None:
+    """What the hub's unit leaves to its processes, drop-ins included; None: it is no unit."""
+    if not is_service(layout):
+        return None
+    show = ["systemctl", "show", "--property=CapabilityBoundingSet", "--value", layout.hub_service]
+    return subprocess.run(show, capture_output=True, text=True).stdout.split()
+
+
 def run(layout: Layout, request: Mapping[str, Any]) -> Outcome:
     """Have `littlest_hub.check.trial` answer a request in the sandbox.
 

@@ -106,7 +106,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 Setting(
                     "RestrictAddressFamilies",
                     "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
-                    "netlink: PAM's audit record, and how the C library lists addresses",
+                    "netlink: how the C library lists addresses",
                 ),
                 *SANDBOX,
                 Setting("SystemCallFilter", "@system-service"),
@@ -130,8 +130,14 @@ def _rights(layout: Layout) -> list[Setting]:
         return [
             Setting(
                 "CapabilityBoundingSet",
-                "CAP_SETUID CAP_SETGID CAP_AUDIT_WRITE CAP_DAC_READ_SEARCH",
-                "commands as a user (runuser … sbatch), PAM's audit record, PAM's shadow file",
+                "CAP_DAC_READ_SEARCH",
+                "PAM's shadow file, where root itself may not read it",
+            ),
+            Setting(
+                "PrivateUsers",
+                "yes",
+                "that capability counts for root's own files, and nobody else can be become;"
+                " what has to has a drop-in: see 50-slurm.conf of the catalogue",
             ),
             Setting("ReadWritePaths", str(layout.state)),
         ]

@@ -237,6 +237,7 @@ def test_rattler_reads_the_records_of_the_prefix(
         assert (tmp_path / entry["record"]).exists()
 
 
+@pytest.mark.row(17)
 def test_a_package_made_again_has_the_same_bytes(
     builder: Builder, built: channel.Channel, tmp_path: Path
 ) -> None:
@@ -252,6 +253,7 @@ def test_a_package_made_again_has_the_same_bytes(
         assert package.record["sha256"] == built.packages[name].record["sha256"], name
 
 
+@pytest.mark.row(17)
 def test_a_library_compiled_again_elsewhere_has_the_same_bytes(
     builder: Builder, built: channel.Channel, tmp_path: Path
 ) -> None:
@@ -293,6 +295,7 @@ def archive(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     server.server_close()
 
 
+@pytest.mark.row(17)
 @pytest.mark.usefixtures("archive")
 @pytest.mark.parametrize("name", ["altered.tar.gz", "vanished.tar.gz"])
 def test_a_source_that_vanished_or_was_altered_is_named(name: str, tmp_path: Path) -> None:
@@ -337,3 +340,16 @@ def test_our_own_recipe_builds_against_the_channel(built: channel.Channel, tmp_p
         if path.startswith(("littlest_hub/", "share/", "etc/")) and not path.endswith(".pyc"):
             assert path in theirs
     assert "share/jupyter/labextensions/littlest-hub/package.json" in theirs
+
+
+@pytest.mark.row(17)
+def test_nothing_combines_checksums_with_zlib(solved: list[Package]) -> None:
+    """The answer to CVE-2026-27171 in construct/advisories.yaml."""
+    callers = [
+        member.name
+        for package in solved
+        if package.record["name"] != "libzlib"
+        for member, content in files_of(package)
+        if content.startswith(MAGIC) and b"crc32_combine" in content
+    ]
+    assert callers == []

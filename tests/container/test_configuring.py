@@ -249,10 +249,16 @@ def test_a_fragment_of_the_catalogue_is_enabled_and_disabled(hub: Hub) -> None:
 
     assert state("50-slurm.py") == "available"
     assert "Did you mean 50-slurm.py?" in run("enable", "slrum", code=1)
-    assert "systemctl reload littlest-hub" in run("enable", "slurm")
+    drop_in = str(hub.layout.hub_drop_ins / "50-slurm.conf")
+    told = run("enable", "slurm")
+    assert f"{drop_in} gives the hub's unit the rights" in told
+    assert "systemctl restart littlest-hub" in told
+    show = ["show", "--property=CapabilityBoundingSet", "littlest-hub"]
+    assert "cap_setuid" in hub.machine.systemctl(*show).stdout
     assert state("50-slurm.py") == "enabled"
     assert "already, unchanged" in run("enable", "50-slurm.py")
-    assert "removed" in run("disable", "slurm")
+    assert f"{drop_in} is removed" in run("disable", "slurm")
+    assert "cap_setuid" not in hub.machine.systemctl(*show).stdout
     assert state("50-slurm.py") == "available"
     run("enable", "50-slurm")
     hub.machine.run(["sh", "-c", f"echo '# mine' >>{hub.layout.fragments}/50-slurm.py"])
@@ -263,4 +269,6 @@ def test_a_fragment_of_the_catalogue_is_enabled_and_disabled(hub: Hub) -> None:
     assert "as you had it" in run("enable", "slurm")
     assert "Ready fragments of this release:" in run("list")
     assert "Your own:" in run("list")
-    hub.machine.run(["rm", str(hub.layout.fragments / "50-slurm.py")])
+    hub.machine.run(["rm", "--recursive", drop_in, str(hub.layout.fragments / "50-slurm.py")])
+    hub.machine.run(["rmdir", str(hub.layout.hub_drop_ins)])
+    hub.machine.systemctl("daemon-reload")

@@ -30,6 +30,11 @@ def test_it_installs_without_network_and_serves_a_notebook(suite: str, installer
             alice.start_server()
             assert alice.run_cell(WHO_AM_I) == "alice 45\n"
             assert alice.browser.get("/hub/admin").status_code == 200
+            hub.reload()
+            wrong = pytest.raises(RefusedError, match="Invalid username or password")
+            with Person(hub.url, "alice", "not hers") as mallory, wrong:
+                mallory.log_in()
+            alice.log_in()
         assert machine.systemctl("--failed", "--plain", "--no-legend").stdout == ""
 
 

@@ -12,8 +12,6 @@ from tests.container.conftest import EVERYBODY
 from tests.hub import Hub
 from tests.machine import Machine
 
-CATALOGUE = "share/littlest-hub/jupyterhub_config.d"
-
 
 @pytest.fixture(scope="module")
 def catalogue() -> Path:
@@ -30,16 +28,31 @@ def cluster_hub(installer: Path) -> Iterator[Hub]:
 
 
 def test_a_fragment_makes_slurm_run_the_server_as_a_job(cluster_hub: Hub) -> None:
-    machine = cluster_hub.machine
-    shipped = machine.read(cluster_hub.path(f"hub/{CATALOGUE}/50-slurm.py"))
+    machine, command = cluster_hub.machine, cluster_hub.path("hub/bin/littlest-hub")
     cluster_hub.write_fragment("20-everybody.py", EVERYBODY)
-    with cluster_hub.fragment("50-slurm.py", shipped), cluster_hub.person("alice") as alice:
+    told = machine.run([command, "enable", "slurm"]).stdout
+    assert told.endswith("To apply it: systemctl restart littlest-hub\n")
+    machine.systemctl("restart", "littlest-hub")
+    with cluster_hub.person("alice") as alice:
         alice.start_server(timeout_s=90)
         who = "import getpass, os\nprint(getpass.getuser(), os.environ['SLURM_JOB_ID'])"
         user, job = alice.run_cell(who).split()
         assert user == "alice"
         jobs = machine.run(["squeue", "--noheader", "--format=%i %u %T"]).stdout.splitlines()
         assert f"{job} alice RUNNING" in jobs
+
+
+def test_a_hub_that_may_not_become_its_users_says_so_before_it_tries(cluster_hub: Hub) -> None:
+    machine, command = cluster_hub.machine, cluster_hub.path("hub/bin/littlest-hub")
+    machine.run([command, "disable", "slurm"])
+    assert machine.run(["ls", "/etc/systemd/system"]).stdout.find("littlest-hub.service.d") == -1
+    text = 'c.JupyterHub.spawner_class = "batchspawner.SlurmSpawner"\n'
+    file = cluster_hub.write_fragment("60-mine.py", text)
+    refused = machine.run([command, "check"], check=False)
+    assert refused.returncode == 1
+    assert f"{file}:1: JupyterHub.spawner_class: sudo runs commands as other" in refused.stdout
+    assert "`littlest-hub enable slurm`" in refused.stdout
+    machine.run(["rm", file])
 
 
 def test_a_spawn_that_systemd_refuses_does_not_stand_in_the_way_of_the_next(hub: Hub) -> None:

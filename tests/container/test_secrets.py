@@ -94,6 +94,26 @@ def test_the_proxy_has_a_user_of_its_own_and_no_capability(hub: Hub) -> None:
     assert fields["NoNewPrivs"] == "1"
 
 
+@pytest.mark.row(16)
+def test_the_hub_reads_files_of_roots_and_becomes_nobody_else(hub: Hub) -> None:
+    status = hub.machine.read(f"/proc/{hub.serving_pid()}/status")
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert int(fields["CapBnd"], 16) == 1 << 2  # CAP_DAC_READ_SEARCH of linux/capability.h
+    assert fields["NoNewPrivs"] == "1"
+    assert hub.machine.read(f"/proc/{hub.serving_pid()}/uid_map").split() == ["0", "0", "1"]
+    # In a process with its unit's sandbox: what it would do to run something as somebody else.
+    attempt = "import os\nfor become in (os.setuid, os.setgid):\n  try: become(65534)\n"
+    attempt += "  except OSError: print('no')\n  else: print(os.getuid(), os.getgid())"
+    properties = ["CapabilityBoundingSet", "NoNewPrivileges", "PrivateUsers"]
+    shown = hub.machine.systemctl(
+        "show", *(f"--property={name}" for name in properties), hub.layout.hub_service
+    ).stdout.splitlines()
+    given = [f"--property={line}" for line in shown]
+    python = hub.path("hub/bin/python3")
+    run = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", *given, python, "-c", attempt]
+    assert hub.machine.run(run).stdout == "no\nno\n"
+
+
 def test_the_proxy_is_told_to_ask_nobody_for_news_and_to_report_nothing(hub: Hub) -> None:
     # What it does without these settings shows on a machine with a way out only.
     static = toml.loads(hub.machine.read(str(hub.layout.static_config)))

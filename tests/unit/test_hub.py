@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from pathlib import Path
 
 import pytest
+from jupyterhub import orm
+from jupyterhub.spawner import SimpleLocalProcessSpawner
+from jupyterhub.user import User
 from tornado.httpserver import HTTPServer
 
 from littlest_hub.hub import _taking_over
@@ -50,3 +54,27 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_outside_of_systemd_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     notify("READY=1")
+
+
+@pytest.mark.row(1, 17)
+def test_no_two_servers_share_an_oauth_client(tmp_path: Path) -> None:
+    """CVE-2026-108752: with the client, one would have the other's logins and revoke its tokens."""
+    database = orm.new_session_factory(f"sqlite:///{tmp_path}/database")()
+
+    def client(name: str, server: str) -> str:
+        account = orm.User.find(database, name) or orm.User(name=name)
+        database.add(account)
+        account.orm_spawners.setdefault(server, orm.Spawner(name=server, user=account))
+        database.commit()
+        user = User(account, {"spawner_class": SimpleLocalProcessSpawner}, db=database)
+        return str(user.spawners[server].oauth_client_id)
+
+    pairs = [
+        *[("alice-prod", ""), ("alice", "prod")],
+        *[("a-b", "c"), ("a", "b-c"), ("a-b-c", "")],
+        *[("a%2Db", ""), ("a-", "b"), ("a", "-b"), ("a", ""), ("b@c", "d/e")],
+    ]
+    clients = [client(*pair) for pair in pairs]
+    assert len(set(clients)) == len(pairs)
+    # It becomes the name of a cookie.
+    assert all(re.fullmatch(r"[\w%.~-]+", each, re.ASCII) for each in clients)

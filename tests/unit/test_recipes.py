@@ -58,6 +58,7 @@ def test_an_undefined_name_in_a_recipe_is_named(tmp_path: Path) -> None:
         read(tmp_path, RECIPE.replace("version: ${{ version }}", "version: ${{ vrsion }}"))
 
 
+@pytest.mark.row(17)
 def test_every_native_recipe_names_its_licence_and_hashes_its_sources() -> None:
     folders = [path.parent for path in RECIPES.glob("*/recipe.yaml")]
     recipes = [native.read_recipe(path) for path in folders if path.name != "littlest-hub"]
@@ -92,6 +93,7 @@ def test_several_top_folders_stay_when_unpacking(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "a" / "x").is_file()
 
 
+@pytest.mark.row(17)
 def test_a_source_altered_in_the_cache_is_refused(tmp_path: Path) -> None:
     source = Source("debian:///main/t/thing/thing.tar.gz", "0" * 64)
     kept = tmp_path / "sources" / f"thing.tar.gz-{'0' * 64}"

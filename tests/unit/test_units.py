@@ -58,8 +58,9 @@ def test_systemd_has_nothing_to_say_about_the_units(written: dict[str, Path]) ->
     assert verify.returncode == 0
 
 
+@pytest.mark.row(16)
 @needs_systemd
-@pytest.mark.parametrize(("number", "exposure"), [(3, 1.1), (4, 2.4)], ids=["proxy", "hub"])
+@pytest.mark.parametrize(("number", "exposure"), [(3, 1.1), (4, 1.9)], ids=["proxy", "hub"])
 def test_services_expose_little(written: dict[str, Path], number: int, exposure: float) -> None:
     service = list(written.values())[number]
     security = subprocess.run(

@@ -152,6 +152,7 @@ def test_a_lock_is_read_as_it_was_written() -> None:
     assert wheels.read_lock(wheels.format_lock(reversed(entries))) == entries
 
 
+@pytest.mark.row(17)
 def test_a_lock_without_a_hash_is_refused() -> None:
     with pytest.raises(LittlestHubError, match=r"thing==1\.0"):
         wheels.read_lock("thing==1.0\n")

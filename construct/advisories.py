@@ -1,0 +1,170 @@
+"""Known advisories against what we ship: advisories.yaml, compared with every pinned version."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import yaml
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from construct import definition, native, wheels
+from littlest_hub.errors import LittlestHubError
+
+LIST = Path(__file__).with_name("advisories.yaml")
+_EXACT = re.compile(r"(?P<name>\S+) ==(?P<version>[^*,|\s]+)")
+_REQUIRED = {"id": str, "package": str, "affected": list, "date": date, "source": str, "about": str}
+_OPTIONAL = {"fixed": str, "answer": str}
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A version that this checkout ships."""
+
+    package: str
+    """As conda calls it."""
+    version: str
+    where: str
+    """The files, relative to the checkout."""
+
+
+@dataclass(frozen=True)
+class Advisory:
+    """One entry of the list."""
+
+    id: str
+    package: str
+    affected: tuple[str, ...]
+    """Version specifiers (packaging's); a version is affected that satisfies any of them."""
+    date: date
+    """When it was published or, where the source does not say, first seen."""
+    source: str
+    """Address of the statement that `affected` and `fixed` are taken from."""
+    about: str
+    fixed: str = ""
+    """The first version of the newest series without it; empty: there is none."""
+    answer: str = ""
+    """Why a version that is affected may be released all the same, and what proves it."""
+
+    def affects(self, version: str) -> bool:
+        return any(
+            SpecifierSet(each).contains(Version(version), prereleases=True)
+            for each in self.affected
+        )
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A pinned version that an advisory is about."""
+
+    pin: Pin
+    advisory: Advisory
+
+    def __str__(self) -> str:
+        about = self.advisory
+        fixed = f"fixed in {about.fixed}" if about.fixed else "not fixed in any version"
+        return (
+            f"{self.pin.where}: {self.pin.package} {self.pin.version} has {about.id}"
+            f" ({about.about}), {fixed}; {about.source}"
+        )
+
+
+def read(path: Path | None = None) -> list[Advisory]:
+    """The list.
+
+    Raises:
+        LittlestHubError: an entry that cannot be compared with versions; which, and why.
+    """
+    path = path or LIST
+    return [_entry(path.name, entry) for entry in yaml.safe_load(path.read_text())]
+
+
+def _entry(file: str, entry: Mapping[str, Any]) -> Advisory:
+    where = f"{file}: {entry.get('id', entry)}"
+    kinds = {**_REQUIRED, **_OPTIONAL}
+    for key, found in entry.items():
+        if key not in kinds:
+            raise LittlestHubError(f"{where}: unknown key {key!r}", f"known: {', '.join(kinds)}")
+        if not isinstance(found, kinds[key]):
+            raise LittlestHubError(f"{where}: {key} is {found!r}, not a {kinds[key].__name__}")
+    if missing := [key for key in _REQUIRED if not entry.get(key)]:
+        raise LittlestHubError(f"{where}: {missing[0]} is missing")
+    try:
+        for each in entry["affected"]:
+            SpecifierSet(each)
+        Version(entry.get("fixed", "0"))
+    except (InvalidSpecifier, InvalidVersion) as error:
+        raise LittlestHubError(f"{where}: {error}") from error
+    return Advisory(**{**entry, "affected": tuple(entry["affected"])})
+
+
+def pins(root: Path) -> list[Pin]:
+    """Every version that is pinned: environment.yml, the locked wheels, the native recipes."""
+    found: dict[tuple[str, str], list[str]] = {}
+
+    def add(package: str, version: str, file: Path) -> None:
+        found.setdefault((package, version), []).append(str(file.relative_to(root)))
+
+    environment = root / "environment.yml"
+    for spec in definition.read_specs(environment):
+        if exact := _EXACT.fullmatch(spec):
+            add(exact["name"], exact["version"], environment)
+    lock = root / "construct" / "wheels.lock"
+    for wheel in wheels.read_lock(lock.read_text()):
+        add(wheels.conda_name(wheel.name), wheel.version, lock)
+    for script in sorted((root / "recipe").glob("*/build.sh")):
+        recipe = native.read_recipe(script.parent)
+        add(recipe.name, recipe.version, script.with_name("recipe.yaml"))
+    return [Pin(*what, ", ".join(files)) for what, files in found.items()]
+
+
+def compare(root: Path, advisories: Sequence[Advisory]) -> list[Finding]:
+    """Which pinned versions are affected by what."""
+    return [
+        Finding(pin, advisory)
+        for pin in pins(root)
+        for advisory in advisories
+        if advisory.package == pin.package and advisory.affects(pin.version)
+    ]
+
+
+def refuse_affected(root: Path, path: Path | None = None) -> str:
+    """Pass if every advisory against a pinned version has an answer; what to tell about it.
+
+    Raises:
+        LittlestHubError: package, pinned version, fixed version and source of each that has none.
+    """
+    advisories = read(path)
+    found = compare(root, advisories)
+    if unanswered := [str(each) for each in found if not each.advisory.answer]:
+        raise LittlestHubError(
+            "\n".join(["pinned versions have known vulnerabilities:", *unanswered]),
+            "pin a fixed version (docs/how-to/build.md), or say in construct/advisories.yaml why"
+            " it does not concern us and what proves that",
+        )
+    newest = max(each.date for each in advisories)
+    lines = [
+        f"{len(pins(root))} packages, {len(advisories)} advisories up to {newest}: none unanswered"
+    ]
+    lines += [f"{each}\n  answer: {each.advisory.answer.strip()}" for each in found]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Print the comparison of this checkout: `python -m construct.advisories`."""
+    try:
+        print(refuse_affected(LIST.parent.parent))
+    except LittlestHubError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
