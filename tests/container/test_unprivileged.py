@@ -233,9 +233,8 @@ def test_links_in_its_state_lead_no_command_of_roots_astray(
     said = []
     for links in (
         # Names that are written to on the way to others.
-        (own / "backup.lock", own / "restore.lock"),
-        (proxy / ".traefik.toml.new", proxy / "dynamic" / ".ready.toml.new"),
-        (proxy / "traefik.toml", proxy / "dynamic" / "rules.toml"),
+        (own / "backup.lock", proxy / ".traefik.toml.new", proxy / "dynamic" / ".ready.toml.new"),
+        (own / "restore.lock", proxy / "traefik.toml", proxy / "dynamic" / "rules.toml"),
         (own / "jupyterhub.sqlite", own / "jupyterhub_cookie_secret"),
     ):
         for link in map(str, links):
@@ -244,10 +243,10 @@ def test_links_in_its_state_lead_no_command_of_roots_astray(
         for argv in (["backup", "--secrets"], ["install"]):
             done = machine.run([command, *argv], check=False)
             said.append(f"{done.stdout}{done.stderr}")
-        said.append(machine.run([command, "doctor"], check=False).stdout)
         for link in map(str, links):
             as_hub(hub, "rm", link)
             as_hub(hub, "mv", f"{link}.kept", link)
+    said.append(machine.run([command, "doctor"], check=False).stdout)
     switch = machine.run(["sh", "-c", f"cat {hub.path('state')}/*.json"], check=False).stdout
     archives = machine.run(["sh", "-c", f"zcat {own}/backups/*.gz"], check=False).stdout
     assert SECRET not in "".join([*said, switch, archives])
@@ -264,7 +263,7 @@ def test_backup_doctor_and_restore_say_what_they_can_do(unprivileged: Hub) -> No
     listing = ["sh", "-c", f"{command} backup - | tar tz"]
     assert "database/jupyterhub.sqlite" in machine.run(listing).stdout
     said = machine.run([command, "doctor", "--json"], check=False).stdout
-    problems = [f for f in json.loads(said)["findings"] if f["level"] == "problem"]
+    problems = [f for f in json.loads(said)["findings"] if f["severity"] == "problem"]
     assert problems == []
     refused = machine.run([command, "restore", "/tmp/x.tar.gz"], check=False)
     assert refused.returncode == 1

@@ -38,9 +38,15 @@ def layout(tmp_path: Path) -> Layout:
     layout.fragments.mkdir(parents=True)
     layout.own_state.mkdir(parents=True)
     os.chown(layout.own_state, pwd.getpwnam(SOMEBODY).pw_uid, -1)
-    for directory in (layout.base, *list(layout.base.parents)[:3]):
-        directory.chmod(0o755)
+    let_in(layout.base)
     return layout
+
+
+def let_in(directory: Path) -> None:
+    """Let others reach a directory of pytest's."""
+    for each in (directory, *directory.parents):
+        if each.owner() == "root" and not each.stat().st_mode & 0o001:
+            each.chmod(0o711)
 
 
 def test_whoever_the_hubs_part_of_state_belongs_to_is_who_it_runs_as(layout: Layout) -> None:
@@ -183,8 +189,7 @@ def test_an_account_that_is_gone_is_no_reason_to_become_root(layout: Layout) -> 
 
 
 def test_what_is_left_for_a_user_only_that_user_and_the_hub_may_read(tmp_path: Path) -> None:
-    for directory in (tmp_path, *list(tmp_path.parents)[:2]):
-        directory.chmod(0o755)
+    let_in(tmp_path)
     file = tmp_path / "run" / "alice.env"
     file.parent.mkdir()
     launch.leave(file, "TOKEN=secret\n", pwd.getpwnam(SOMEBODY).pw_uid)
