@@ -69,8 +69,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Write the base directory, units and sockets of this release, enable and"
         " start them. Again: repair. Where another release serves: switch to this one, and back"
         " if it does not do well. LITTLEST_HUB_PORT=8000 chooses the public port,"
-        " LITTLEST_HUB_ADMIN=alice writes the first fragment, LITTLEST_HUB_USER=lhub has the hub"
-        " run as a user that is made for it.",
+        " 127.0.0.1:8000 the same for this machine alone, LITTLEST_HUB_ADMIN=alice writes the first"
+        " fragment, LITTLEST_HUB_USER=lhub has the hub run as a user that is made for it.",
     )
     install.add_argument(
         "--prefix",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
+from littlest_hub.authenticator import SystemAuthenticator
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout, release_of_this_interpreter
 from littlest_hub.proxy import HubProxy
@@ -40,14 +43,18 @@ class Surroundings:
     proxy_api: str = Ports().api_address
     hub: tuple[str, int] = ("127.0.0.1", Ports.hub)
     """Where the hub listens: the socket that systemd hands over."""
+    public_host: str = ""
+    """The one address that the proxy listens at, as in a URL; "": every one."""
 
     @classmethod
     def of_unit(
         cls, environ: Mapping[str, str] = os.environ, hub: tuple[str, int] | None = None
     ) -> Surroundings:
         """What stands in the unit's environment; outside of a unit, what usually does."""
+        host, _, port = environ.get(PUBLIC_PORT, str(cls.public_port)).rpartition(":")
         return cls(
-            public_port=int(environ.get(PUBLIC_PORT, cls.public_port)),
+            public_host=host,
+            public_port=int(port),
             proxy_api=environ.get(PROXY_API, cls.proxy_api),
             hub=hub or cls.hub,
         )
@@ -62,7 +69,7 @@ def defaults(layout: Layout, surroundings: Surroundings) -> Config:
     python = str(release_of_this_interpreter() / "bin" / "python3")
     c = Config()
 
-    c.JupyterHub.bind_url = f"http://:{surroundings.public_port}"
+    c.JupyterHub.bind_url = f"http://{surroundings.public_host}:{surroundings.public_port}"
     c.JupyterHub.hub_ip, c.JupyterHub.hub_port = surroundings.hub
     c.JupyterHub.db_url = f"sqlite:///{layout.database}"
     c.JupyterHub.cookie_secret_file = str(layout.cookie_secret)
@@ -80,6 +87,7 @@ def defaults(layout: Layout, surroundings: Surroundings) -> Config:
 
     c.JupyterHub.spawner_class = UnitSpawner
 
+    c.JupyterHub.authenticator_class = SystemAuthenticator
     # Names end up in units, paths and routes. \Z: "$" would let a newline through.
     c.Authenticator.username_pattern = r"^[a-z0-9_][a-z0-9_.@-]{0,62}\Z"
 
@@ -146,7 +154,32 @@ def execute(fragment: Path, c: Config) -> None:
 
 
 def complete(c: Config) -> None:
-    """What follows from the fragments: a culler that they keep keeps its rights too."""
+    """What follows from the fragments."""
+    _complete_base_url(c)
+    _complete_culler(c)
+
+
+def _complete_base_url(c: Config) -> None:
+    """Below another path, the proxy is where it was.
+
+    JupyterHub makes a new bind_url of base_url, ip and port, of which it takes its own defaults
+    (`JupyterHub._url_part_changed`): port 8000.
+    """
+    base_url, bind_url = c.JupyterHub.get("base_url"), c.JupyterHub.bind_url
+    if not isinstance(base_url, str) or not isinstance(bind_url, str):
+        return  # not set, or refused by `check` and by JupyterHub
+    parts = urlsplit(bind_url)
+    with contextlib.suppress(ValueError):
+        if "port" not in c.JupyterHub and parts.port:
+            c.JupyterHub.port = parts.port
+        if "ip" not in c.JupyterHub and parts.hostname:
+            c.JupyterHub.ip = parts.hostname
+        path = f"/{base_url.strip('/')}/".replace("//", "/")
+        c.JupyterHub.bind_url = parts._replace(path=path).geturl()
+
+
+def _complete_culler(c: Config) -> None:
+    """A culler that fragments keep keeps its rights too."""
     services, roles = c.JupyterHub.services, c.JupyterHub.load_roles
     if not all(isinstance(item, list) for item in (services, roles)):
         return  # refused by `check`, and by JupyterHub

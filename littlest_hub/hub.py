@@ -33,7 +33,7 @@ from littlest_hub import database
 from littlest_hub.config import Surroundings, load
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.proxy import apply_static_config
+from littlest_hub.proxy import HubProxy, apply_static_config
 from littlest_hub.supervisor import Control, describe, kept_fragments
 from littlest_hub.systemd import inherited_sockets
 
@@ -145,6 +145,8 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     control = AnyTrait(help="line to the supervisor; None in the foreground")
     on_ready = AnyTrait(help="called when this hub answers")
 
+    trusted_downstream_ips: list[str]  # a trait of JupyterHub's
+
     _log_formatter_cls = (
         _JournalFormatter if "JOURNAL_STREAM" in os.environ else CoroutineLogFormatter
     )
@@ -172,6 +174,12 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         if done := database.prepare(self.layout):
             self.log.warning(done)
         super().init_db()
+
+    def init_proxy(self) -> None:
+        super().init_proxy()
+        # Who is skipped in X-Forwarded-For, to say in the log where a request comes from.
+        if isinstance(self.proxy, HubProxy) and not self.trusted_downstream_ips:
+            self.trusted_downstream_ips = self.proxy.trusted_addresses
 
     def _prepare_proxy(self) -> None:
         """Have the proxy run with what the fragments say of it.

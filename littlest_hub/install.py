@@ -18,7 +18,8 @@ from littlest_hub.files import hold, link, write
 from littlest_hub.interruption import Undo, undone_on_failure
 from littlest_hub.layout import Layout
 from littlest_hub.machine import Described, Machine, is_answer, visit
-from littlest_hub.services.ports import Ports, choose
+from littlest_hub.services.listener import who_listens
+from littlest_hub.services.ports import FIRST_PUBLIC, Ports, choose
 from littlest_hub.upgrade import Say, Serving
 
 FIRST_FRAGMENT = "10-users.py"
@@ -114,7 +115,7 @@ def _install(
 
 def _upgrade(machine: Machine, ports: Ports, before: Serving, to: Serving, say: Say) -> str:
     layout = machine.layout
-    is_public = machine.is_running and is_answer(visit(ports.public, "/hub/login"))
+    is_public = machine.is_running and is_answer(visit(ports.public_address, "/hub/login"))
     with upgrade.switching(layout, before, to, "upgrade", say):
         say(f"Switching from {before['version']} to {to['version']} ...")
         link(layout.on_disk(layout.hub), Path(to["release"]))
@@ -348,8 +349,15 @@ The hub runs as {layout.hub_user}. It may let in, and start servers for, members
 
 def _how_to_use(layout: Layout, ports: Ports) -> str:
     port = "" if ports.public == 80 else f":{ports.public}"
+    url = f"http://{ports.host or os.uname().nodename}{port}/"
+    if not ports.is_public:
+        url += """, to this machine alone.
+nginx, Apache or another proxy in front of it: littlest-hub enable behind-a-proxy"""
+    elif port and layout.is_default and (who := who_listens(FIRST_PUBLIC)):
+        url += f"""
+(port {FIRST_PUBLIC} is taken by {who}; to be behind it: littlest-hub enable behind-a-proxy)"""
     return f"""\
-The hub answers at http://{os.uname().nodename}{port}/
+The hub answers at {url}
 {_who_may_log_in(layout)}
 Its configuration is what you put into {layout.fragments}/*.py;
 after a change: systemctl reload {layout.instance}
@@ -357,9 +365,10 @@ after a change: systemctl reload {layout.instance}
 
 
 def _how_to_boot(layout: Layout, ports: Ports) -> str:
+    where = ports.listen(ports.public)
     return f"""\
 systemd does not run here: everything is in place and enabled, and starts at the next boot,
-on port {ports.public}.
+on {where if ports.host else f"port {where}"}.
 {_who_may_log_in(layout)}
 Its configuration is what you put into {layout.fragments}/*.py
 """

@@ -191,7 +191,7 @@ class Machine:
             permit(static, 0o644)
         else:
             first = proxy.static_config(
-                public=f":{ports.public}",
+                public=f"{ports.host}:{ports.public}",
                 api=ports.api_address,
                 dynamic_config=layout.dynamic_config,
             )
@@ -273,9 +273,9 @@ class Machine:
         layout = self.layout
         services = (layout.hub_service, layout.proxy_service)
         pids = {service: self.main_pid(service) for service in services}
-        addresses = {"the hub": (ports.hub, "/hub/api")}
+        addresses = {"the hub": (("127.0.0.1", ports.hub), "/hub/api")}
         if public:
-            addresses["the login page"] = (ports.public, "/hub/login")
+            addresses["the login page"] = (ports.public_address, "/hub/login")
         started = time.monotonic()
         is_well = False
         while not is_well or time.monotonic() < started + WATCH_S:
@@ -299,10 +299,11 @@ class Machine:
         if self._has_drop_ins(self.layout.proxy_socket):
             return
         deadline = time.monotonic() + LOGIN_PAGE_TIMEOUT_S
-        while (seen := visit(ports.public, "/hub/login")) != 200:
+        while (seen := visit(ports.public_address, "/hub/login")) != 200:
             if time.monotonic() > deadline:
+                where = f"{ports.host or '127.0.0.1'}:{ports.public}"
                 raise self._with_journal(
-                    f"http://127.0.0.1:{ports.public}/hub/login does not work: {seen}",
+                    f"http://{where}/hub/login does not work: {seen}",
                     self.layout.hub_service,
                     self.layout.proxy_service,
                 )
@@ -412,9 +413,9 @@ def units(layout: Layout, ports: Ports) -> list[Unit]:
     ]
 
 
-def visit(port: int, path: str) -> int | str:
-    """HTTP status of a page on this machine, or why there is none."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+def visit(address: tuple[str, int], path: str) -> int | str:
+    """HTTP status of a page at a host and port of this machine, or why there is none."""
+    connection = http.client.HTTPConnection(*address, timeout=10)
     with contextlib.closing(connection):
         try:
             connection.request("GET", path)

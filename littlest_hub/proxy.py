@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import ipaddress
 import re
 import secrets
 import subprocess
@@ -22,7 +23,7 @@ from jupyterhub.utils import exponential_backoff
 from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
 from tornado.httpclient import HTTPClientError
 from tornado.ioloop import PeriodicCallback
-from traitlets import default, observe
+from traitlets import List, TraitError, Unicode, default, observe, validate
 from traitlets.config import Config
 
 from littlest_hub.errors import LittlestHubError
@@ -52,6 +53,8 @@ _RESERVED = frozenset(b":/?#[]@!$&'()*+,;=%")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 RULES_LOOKED_AT_MS = 2000
 """How often the hub makes sure that the proxy's rules are those that it wrote."""
+_SMALL = 256
+"""How many addresses a network may have for tornado to be told each of them."""
 _HOST = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:\d+)?")
 # What hub and supervisor rely on: not for c.HubProxy.extra_static_config to change.
 _OURS = (
@@ -168,6 +171,31 @@ class RulesFile:
 class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
     """A traefik that systemd starts and that reads what we write."""
 
+    trusted_proxies = List(
+        Unicode(),
+        config=True,
+        help="""Addresses and networks of the proxies in front of this one, such as ["127.0.0.1"].
+
+        What these say in X-Forwarded-For and X-Forwarded-Proto is believed; nobody else is.
+        """,
+    )
+
+    @validate("trusted_proxies")
+    def _addresses_or_networks(self, proposal: Any) -> list[str]:
+        for text in proposal.value:
+            try:
+                ipaddress.ip_network(text)
+            except ValueError as error:
+                raise TraitError(f"expected IP addresses or networks: {error}") from None
+        return list(proposal.value)
+
+    @property
+    def trusted_addresses(self) -> list[str]:
+        """Those of `trusted_proxies` one by one, small networks included."""
+        networks = map(ipaddress.ip_network, self.trusted_proxies)
+        small = (network for network in networks if network.num_addresses <= _SMALL)
+        return [str(address) for network in small for address in network]
+
     @default("dynamic_config_handler")
     def _our_handler(self) -> RulesFile:
         return RulesFile(Path(self.dynamic_config_file))
@@ -258,14 +286,15 @@ def apply_static_config(layout: Layout, c: Config, surroundings: Surroundings) -
     """
     if not _is_ours(c.JupyterHub.get("proxy_class")):
         return False
+    # As if it were to start traefik: otherwise it would look for one at once.
+    proxy = HubProxy(config=c, should_start=True)
     ours = static_config(
-        public=f":{surroundings.public_port}",
+        public=f"{surroundings.public_host}:{surroundings.public_port}",
         api=surroundings.proxy_api,
         dynamic_config=layout.dynamic_config,
+        trusted_proxies=proxy.trusted_proxies,
     )
-    # As if it were to start traefik: otherwise it would look for one at once.
-    extra = HubProxy(config=c, should_start=True).extra_static_config
-    text = to_toml(merged(ours, extra))
+    text = to_toml(merged(ours, proxy.extra_static_config))
     file = layout.static_config
     candidate = file.with_name(CANDIDATE)
     # Of a hub that was killed while it tried one.

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from littlest_hub.services.listener import listeners, who_listens
+from littlest_hub.services.listener import Listener, listeners, who_listens
 from littlest_hub.systemd import Inherited, inherited_sockets, notify, spawn
 
 if sys.version_info >= (3, 11):
@@ -147,19 +147,15 @@ def _inode(fd: int) -> int:
     return os.fstat(fd).st_ino
 
 
-def _others_listening(own: frozenset[int]) -> dict[int, int]:
-    """Who shares an address with us: port and user id. Another program of root's can, if it asks.
+def _others_listening(own: frozenset[int]) -> list[Listener]:
+    """What shares an address with us: another program of root's can, if it asks.
 
     Args:
         own: inodes of our sockets.
     """
     found = list(listeners())
     ours = {listener.local for listener in found if listener.inode in own}
-    return {
-        listener.port: listener.uid
-        for listener in found
-        if listener.local in ours and listener.inode not in own
-    }
+    return [listener for listener in found if listener.local in ours and listener.inode not in own]
 
 
 # --- generations
@@ -344,9 +340,10 @@ class Supervisor:
         if strangers:
             for address in self.addresses:
                 address.relisten()
-        for port, user in _others_listening(self._own).items():
+        for other in _others_listening(self._own):
             raise StartError(
-                f"port {port} is taken, beside us, by a program of user {user}; {_how_to_see(port)}"
+                f"port {other.port} is taken, beside us, by a program of user {other.uid};"
+                f" {_how_to_see(other.port)}"
             )
 
     def renew(self, static_config: Path | None = None) -> None:

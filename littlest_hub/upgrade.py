@@ -190,7 +190,7 @@ def rollback(layout: Layout, wanted: str | None, say: Say) -> str:
     _check_database(layout, target, python, say)
     machine = Machine(layout)
     ports = choose(layout, None) if machine.has_systemd else Ports()
-    is_public = is_answer(visit(ports.public, "/hub/login"))
+    is_public = is_answer(visit(ports.public_address, "/hub/login"))
     with switching(layout, serving(layout, current), target, "rollback", say):
         say(f"Switching to {target['version']} ...")
         link(layout.on_disk(layout.hub), Path(target["release"]))

@@ -103,6 +103,24 @@ BROKEN = (
         2,
         "no address of this machine",
     ),
+    Broken(
+        "base-url",
+        "\nc.JupyterHub.base_url = 'https://example.org/jupyter/'\n",
+        2,
+        "expected a path such as '/jupyter/'",
+    ),
+    Broken(
+        "public-url",
+        "c.JupyterHub.base_url = '/jupyter'\nc.JupyterHub.public_url = 'https://x.org/hub/'\n",
+        2,
+        "expected the path /jupyter",
+    ),
+    Broken(
+        "trusted",
+        "c.HubProxy.trusted_proxies = [\n    '127.0.0.1', 'localhost']\n",
+        1,
+        "expected IP addresses or networks: 'localhost'",
+    ),
     Broken("half", "\nc.JupyterHub.ssl_cert = '/etc/hostname'\n", 2, "without JupyterHub.ssl_key"),
     Broken(
         "key",

@@ -7,11 +7,13 @@ kernel over a websocket.
 import html
 import json
 import re
+import ssl
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 import websocket
@@ -33,14 +35,29 @@ class Person:
     Args:
         url: the hub's public URL, as typed into the address bar.
         timeout_s: of each single request.
+        trusted: certificate to believe, where the URL is one of HTTPS.
     """
 
-    def __init__(self, url: str, name: str, password: str, *, timeout_s: float = 30) -> None:
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        password: str,
+        *,
+        timeout_s: float = 30,
+        trusted: Path | None = None,
+    ) -> None:
         self.url = url.rstrip("/")
+        self._base_path = urlsplit(self.url).path
         self.name = name
         self.password = password
+        self._trusted = str(trusted) if trusted else None
         self.browser = httpx.Client(
-            base_url=self.url, follow_redirects=True, timeout=timeout_s, trust_env=False
+            base_url=self.url,
+            follow_redirects=True,
+            timeout=timeout_s,
+            trust_env=False,
+            verify=ssl.create_default_context(cafile=self._trusted),
         )
 
     def __enter__(self) -> "Person":
@@ -60,12 +77,16 @@ class Person:
         Raises:
             RefusedError: wrong password, or a person who may not use this hub.
         """
-        login = "/hub/login?next=%2Fhub%2Fhome"
+        answer = self.try_to_log_in()
+        if answer.status_code != 200 or answer.url.path.startswith(f"{self._base_path}/hub/login"):
+            raise RefusedError(f"{answer.status_code} {answer.url}: {_visible_text(answer)}")
+
+    def try_to_log_in(self) -> httpx.Response:
+        """The same; returns the page that this leads to."""
+        login = f"/hub/login?next={quote(f'{self._base_path}/hub/home', safe='')}"
         form = self.browser.get(login)
         fields = {"username": self.name, "password": self.password, **_hidden_fields(form)}
-        answer = self.browser.post(login, data=fields)
-        if answer.status_code != 200 or answer.url.path.startswith("/hub/login"):
-            raise RefusedError(f"{answer.status_code} {answer.url}: {_visible_text(answer)}")
+        return self.browser.post(login, data=fields)
 
     def start_server(self, *, timeout_s: float = 60, server: str = "", **options: str) -> None:
         """Start the user server, wait until it is ready, and log in to it as the browser does.
@@ -131,6 +152,7 @@ class Person:
 
     def cookies(self, path: str) -> str:
         """The Cookie header of a request for `path`, longest path first as browsers send it."""
+        path = f"{self._base_path}{path}"
         sent = [c for c in self.browser.cookies.jar if path.startswith(c.path)]
         sent.sort(key=lambda cookie: len(cookie.path), reverse=True)
         return "; ".join(f"{cookie.name}={cookie.value}" for cookie in sent)
@@ -153,10 +175,11 @@ class Person:
         address = urlsplit(self.url)
         scheme = {"http": "ws", "https": "wss"}[address.scheme]
         channels = websocket.create_connection(
-            f"{scheme}://{address.netloc}{path}?session_id={session}",
+            f"{scheme}://{address.netloc}{address.path}{path}?session_id={session}",
             cookie=self.cookies(path),
-            origin=self.url,
+            origin=f"{address.scheme}://{address.netloc}",
             timeout=30,
+            sslopt={"ca_certs": self._trusted} if self._trusted else None,
         )
         return Kernel(kernel_id, channels)
 
@@ -188,7 +211,7 @@ class Person:
     def _cookie(self, name: str, path: str) -> str | None:
         """The cookie of exactly this path: the hub and each server have one of the same name."""
         for cookie in self.browser.cookies.jar:
-            if cookie.name == name and cookie.path == path:
+            if cookie.name == name and cookie.path == f"{self._base_path}{path}":
                 return cookie.value
         return None
 

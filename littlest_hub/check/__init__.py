@@ -19,7 +19,7 @@ from littlest_hub.layout import Layout
 from littlest_hub.privileges import as_hub
 from littlest_hub.services.listener import holders, listeners
 
-_LISTENS_AT = re.compile(r":(\d+) \(")
+_LISTENS_AT = re.compile(r"([^\s=]*):(\d+) \(")
 
 
 @dataclass(frozen=True, order=True)
@@ -89,6 +89,7 @@ def examine(layout: Layout, copies: Mapping[Path, Path] | None = None) -> Report
         "is_service": sandbox.is_service(layout),
         "addresses": sorted(_addresses()),
         "listeners": _other_programs(layout),
+        "public": _public(layout),
         "writable": sandbox.writable(layout),
         "capabilities": sandbox.capabilities(layout),
     }
@@ -162,12 +163,21 @@ def _is_ours(layout: Layout, pid: int) -> bool:
 
 def _held_by_systemd(layout: Layout) -> set[int]:
     """Ports of our socket units, as they are or as they are going to be."""
+    sockets = [unit for unit in layout.units if unit.endswith(".socket")]
+    return {port for _, port in _listen_streams(layout, *sockets)}
+
+
+def _public(layout: Layout) -> list[tuple[str, int]]:
+    """Addresses and ports of the proxy; none without systemd."""
+    return sorted(_listen_streams(layout, layout.proxy_socket))
+
+
+def _listen_streams(layout: Layout, *sockets: str) -> set[tuple[str, int]]:
     if not sandbox.is_service(layout):
         return set()
-    sockets = [unit for unit in layout.units if unit.endswith(".socket")]
     show = ["systemctl", "show", "--property=Listen", *sockets]
     answer = subprocess.run(show, capture_output=True, text=True).stdout
-    return {int(port) for port in _LISTENS_AT.findall(answer)}
+    return {(host, int(port)) for host, port in _LISTENS_AT.findall(answer)}
 
 
 def _read(file: Path) -> str:

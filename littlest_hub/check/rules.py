@@ -9,6 +9,7 @@ import grp
 import ipaddress
 import os
 import pwd
+import re
 import shutil
 import ssl
 import stat
@@ -176,6 +177,71 @@ def ports_of_other_programs(settings: Settings) -> Iterator[Problem]:
                 text = f"port {port} is in use by {other['whose']}; expected a free one"
                 yield from setting.error(text)
                 break
+
+
+def addresses_that_the_socket_decides(settings: Settings) -> Iterator[Problem]:
+    """The proxy listens where its socket unit says, whatever JupyterHub is told."""
+    public: list[tuple[str, int]] = settings.facts["public"]
+    if not public or not _is_a(settings.chosen["Proxy"], "HubProxy"):
+        return
+    layout = Layout(Path(settings.facts["base"]))
+    everywhere = any(_is_everywhere(host) for host, _ in public)
+    where = " and ".join(f"port {port} of {_named(host)}" for host, port in public)
+    for setting, host, port in _listening(settings):
+        is_public = setting.name.rpartition(".")[2] in ("bind_url", "ip", "port")
+        if not is_public or str(setting.value).startswith("https:"):
+            continue
+        is_there = port in (0, *(port for _, port in public))
+        host = "127.0.0.1" if host == "localhost" else host
+        hosts = ["", *(host.strip("[]") for host, _ in public)]
+        if is_there and (_is_everywhere(host) if everywhere and host else host in hosts):
+            continue
+        yield from setting.warning(
+            f"{setting.value!r} has no effect: the proxy listens where its socket does, at {where};"
+            " expected no such setting; to move it: `littlest-hub install` with LITTLEST_HUB_PORT="
+            f"127.0.0.1:8000, say, or: systemctl edit {layout.proxy_socket}"
+        )
+
+
+def _named(host: str) -> str:
+    return "every address" if _is_everywhere(host) else host
+
+
+def _is_everywhere(host: str) -> bool:
+    return host.strip("[]") in ("", "*", "::", "0.0.0.0")
+
+
+def base_url_that_is_no_path(settings: Settings) -> Iterator[Problem]:
+    """A whole URL, or one with more than a path."""
+    setting = settings.get("JupyterHub", "base_url")
+    url = setting.value
+    if setting.place and isinstance(url, str) and re.search(r"[?#\s\\]|//", url):
+        yield from setting.error(f"expected a path such as '/jupyter/', found {url!r}")
+
+
+def public_url_of_another_path(settings: Settings) -> Iterator[Problem]:
+    """The hub would not start: what people use ends in the hub's own path."""
+    setting = settings.get("JupyterHub", "public_url")
+    base_url, bind_url = (settings.get("JupyterHub", key).value for key in ("base_url", "bind_url"))
+    parts = _split(setting.value) if isinstance(setting.value, str) else None
+    if not parts or not isinstance(bind_url, str):
+        return
+    below = base_url if settings.get("JupyterHub", "base_url").place else urlsplit(bind_url).path
+    path, wanted = parts.path.strip("/"), str(below or "").strip("/")
+    if path and not f"/{path}".endswith(f"/{wanted}"):
+        yield from setting.error(
+            f"expected the path /{wanted}, that of JupyterHub.base_url, found {setting.value!r}"
+        )
+
+
+def proxies_that_are_everybody(settings: Settings) -> Iterator[Problem]:
+    """Whoever visits would say himself where he comes from."""
+    setting = settings.get("Proxy", "trusted_proxies")
+    for network in _strings(setting.value):
+        if network.endswith("/0"):
+            yield from setting.warning(
+                f"{network!r} is everybody: expected the addresses of the proxies in front", network
+            )
 
 
 def ports_used_twice(settings: Settings) -> Iterator[Problem]:
@@ -752,6 +818,10 @@ RULES: tuple[Rule, ...] = (
     ports_out_of_range,
     urls_that_are_none,
     ports_of_other_programs,
+    addresses_that_the_socket_decides,
+    base_url_that_is_no_path,
+    public_url_of_another_path,
+    proxies_that_are_everybody,
     ports_used_twice,
     addresses_of_other_machines,
     files_that_cannot_be_read,

@@ -130,6 +130,16 @@ class Machine:
     def rules(self) -> dict[str, Any]:
         return tomllib.loads(self.layout.rules.read_text())
 
+    @property
+    def base_url(self) -> str:
+        """Path that everything is below, by the route to the hub."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            for route in self.rules["jupyterhub"]["routes"].values():
+                spec = str(route["routespec"])
+                if route.get("data", {}).get("hub") and spec.startswith("/"):
+                    return spec
+        return "/"
+
     def query(self, sql: str) -> list[Any]:
         """Rows of the hub's database, opened for reading alone."""
         database = f"{self.layout.database.as_uri()}?mode=ro"
@@ -412,7 +422,7 @@ def login_page(machine: Machine) -> Iterator[Finding]:
     if address is None:
         return
     began = time.monotonic()
-    status, url = _visit(*address)
+    status, url = _visit(*address, f"{machine.base_url}hub/login")
     took = time.monotonic() - began
     layout = machine.layout
     where = f"http://{address[0]}:{address[1]}"
@@ -437,9 +447,9 @@ def login_page(machine: Machine) -> Iterator[Finding]:
         yield Finding(PROBLEM, "login page", text, start)
 
 
-def _visit(host: str, port: int) -> tuple[str, str]:
+def _visit(host: str, port: int, path: str) -> tuple[str, str]:
     """Status of the login page, or what went wrong; and where redirects led."""
-    scheme, path = "http", "/hub/login"
+    scheme, first = "http", path
     deadline = time.monotonic() + COMMAND_TIMEOUT_S - 1
     for _ in range(8):
         left = deadline - time.monotonic()
@@ -462,7 +472,7 @@ def _visit(host: str, port: int) -> tuple[str, str]:
         url = f"{scheme}://{host}:{port}{path}"
         if answer.status not in (301, 302, 303, 307, 308):
             # Below another path, which "/" leads to.
-            if answer.status == 404 and path == "/hub/login":
+            if answer.status == 404 and path == first:
                 path = "/"
                 continue
             return str(answer.status), url

@@ -83,7 +83,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 Setting("LimitNICE", "+0", "the next hub prepares at low priority, then rises"),
                 Setting("OOMScoreAdjust", "-500", "a user's kernel has to go first"),
                 Setting("OOMPolicy", "continue", "the supervisor sees to it"),
-                Setting("Environment", f"{PUBLIC_PORT}={ports.public}"),
+                Setting("Environment", f"{PUBLIC_PORT}={ports.listen(ports.public)}"),
                 Setting("Environment", f"{PROXY_API}={ports.api_address}"),
                 Setting(
                     "Environment",

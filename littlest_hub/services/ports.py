@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import re
 import socket
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ FIRST_PUBLIC = 80
 FIRST_OTHER_PUBLIC = 8000
 FIRST_INTERNAL = 15001
 
-_LISTEN = re.compile(r"^ListenStream=(?:\S*:)?(\d+)$", re.MULTILINE)
+_LISTEN = re.compile(r"^ListenStream=(?:(\S*):)?(\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,27 @@ class Ports:
     """TCP ports of one installation."""
 
     public: int = FIRST_PUBLIC
-    """Of the proxy, on every address."""
+    """Of the proxy."""
     hub: int = FIRST_INTERNAL
     """Of the hub, on loopback."""
     api: int = FIRST_INTERNAL + 1
     """Of the proxy's own interface, on loopback."""
+    host: str = ""
+    """The one address that the proxy listens at, as in a URL; "": every one."""
+
+    def listen(self, port: int) -> str:
+        """ListenStream= of a port that visitors come to."""
+        return f"{self.host}:{port}" if self.host else str(port)
+
+    @property
+    def public_address(self) -> tuple[str, int]:
+        """Where a program of this machine reaches the proxy."""
+        return self.host.strip("[]") or "127.0.0.1", self.public
+
+    @property
+    def is_public(self) -> bool:
+        """Whether other machines reach the proxy."""
+        return not (self.host and ipaddress.ip_address(self.host.strip("[]")).is_loopback)
 
     @property
     def hub_address(self) -> str:
@@ -44,8 +61,8 @@ def choose(layout: Layout, requested: str | None) -> Ports:
 
     Args:
         layout: whose ports.
-        requested: LITTLEST_HUB_PORT, the public port somebody wants; None: 80 for the default
-            base directory, if it is free, otherwise the first free one from 8000.
+        requested: LITTLEST_HUB_PORT, the public port somebody wants, or address and port; None: 80
+            for the default base directory, if it is free, otherwise the first free one from 8000.
 
     Raises:
         LittlestHubError: the requested port is no port, or is in use.
@@ -60,20 +77,23 @@ def choose(layout: Layout, requested: str | None) -> Ports:
         for port in range(FIRST_INTERNAL, 65536)
         if _is_usable(layout, port, taken, "127.0.0.1")
     )
+    host, public = _public(layout, requested, taken)
     return Ports(
-        public=_public(layout, requested, own[layout.proxy_socket], taken),
+        public=public,
         hub=own[layout.hub_socket] or next(internal),
         api=own[layout.proxy_api_socket] or next(internal),
+        host=host,
     )
 
 
 def is_free(port: int, address: str = "") -> bool:
     """Whether nobody on this machine listens there ("" is every address)."""
     # Same as what systemd does: IPv6 with IPv4 inside it where the kernel has IPv6.
-    family = socket.AF_INET6 if not address and socket.has_dualstack_ipv6() else socket.AF_INET
+    is_dual = not address and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if is_dual or ":" in address else socket.AF_INET
     with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
+        if is_dual:
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         try:
             probe.bind((address, port))
@@ -91,25 +111,63 @@ def first_free(start: int) -> int:
     return next(port for port in range(start, 65536) if is_free(port))
 
 
-def _public(layout: Layout, requested: str | None, current: int | None, taken: set[int]) -> int:
+def _public(layout: Layout, requested: str | None, taken: set[int]) -> tuple[str, int]:
+    """Host, as in a URL, and port of the proxy."""
+    current = address_of(layout, layout.proxy_socket)
     if requested:
-        if not requested.isdecimal() or not 0 < int(requested) < 65536:
+        host, port = _requested(requested)
+        if host and layout.is_live and not _is_ours(host.strip("[]")):
             raise LittlestHubError(
-                f"LITTLEST_HUB_PORT={requested!r}: expected a port between 1 and 65535"
+                f"LITTLEST_HUB_PORT={requested}: {host} is no address of this machine",
+                "See which are: ip -brief address",
             )
-        port = int(requested)
-        if port != current and not _is_usable(layout, port, taken):
+        is_moved = current is None or port != current[1]
+        if is_moved and not _is_usable(layout, port, taken, host.strip("[]")):
             raise LittlestHubError(
-                f"LITTLEST_HUB_PORT={port}: another program listens on this port",
+                f"LITTLEST_HUB_PORT={requested}: another program listens on this port",
                 f"See which: ss -ltnp 'sport = :{port}'. Or give another LITTLEST_HUB_PORT, or none"
                 " to take the first free one",
             )
-        return port
+        return host, port
     if current:
         return current
     if layout.is_default and _is_usable(layout, FIRST_PUBLIC, taken):
-        return FIRST_PUBLIC
-    return next(p for p in range(FIRST_OTHER_PUBLIC, 65536) if _is_usable(layout, p, taken))
+        return "", FIRST_PUBLIC
+    return "", next(p for p in range(FIRST_OTHER_PUBLIC, 65536) if _is_usable(layout, p, taken))
+
+
+def _requested(text: str) -> tuple[str, int]:
+    """The same of 8000, 127.0.0.1:8000, [::1]:8000."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or not port.isascii() or not 0 < int(port) < 65536:
+        raise LittlestHubError(
+            f"LITTLEST_HUB_PORT={text!r}: expected a port between 1 and 65535, or an address and a"
+            " port such as 127.0.0.1:8000"
+        )
+    try:
+        address = ipaddress.ip_address(host.strip("[]")) if ":" in text else None
+    except ValueError:
+        address = None
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    if ":" in text and (address is None or is_bracketed != (address.version == 6)):
+        raise LittlestHubError(
+            f"LITTLEST_HUB_PORT={text!r}: {host!r} is no IP address",
+            "Give one such as 127.0.0.1:8000 or [::1]:8000, or a port alone for all addresses",
+        )
+    if address is None or address.is_unspecified:
+        return "", int(port)
+    return (f"[{address}]" if address.version == 6 else str(address)), int(port)
+
+
+def _is_ours(address: str) -> bool:
+    """Whether an IP address is one of this machine."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
 
 
 def _is_usable(layout: Layout, port: int, taken: set[int], address: str = "") -> bool:
@@ -121,12 +179,18 @@ def _configured(layout: Layout) -> Iterator[int]:
     """Ports of every socket unit that administrators and we have put on this machine."""
     for unit in sorted(layout.on_disk(layout.system_units).glob("*.socket")):
         file = layout.installed_unit(unit.name)
-        for port in _LISTEN.findall(file.read_text(errors="replace")) if file.is_file() else ():
+        for _, port in _LISTEN.findall(file.read_text(errors="replace")) if file.is_file() else ():
             yield int(port)
 
 
 def port_of(layout: Layout, unit: str) -> int | None:
     """The TCP port that a socket unit of ours is written for, drop-ins aside."""
+    found = address_of(layout, unit)
+    return found[1] if found else None
+
+
+def address_of(layout: Layout, unit: str) -> tuple[str, int] | None:
+    """The same, with the address before it, as in a URL; "": every one."""
     file = layout.installed_unit(unit)
     found = _LISTEN.search(file.read_text()) if file.is_file() else None
-    return int(found[1]) if found else None
+    return (found[1] or "", int(found[2])) if found else None

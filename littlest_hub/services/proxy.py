@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from littlest_hub.services.unit import SANDBOX, Setting, Unit, while_there
 # the socket's FileDescriptorName=; jupyterhub-traefik-proxy expects "http" and "auth_api".
 PUBLIC_ENTRY_POINT = "http"
 API_ENTRY_POINT = "auth_api"
+# Middleware of visitors' entry points, see `ready_config`.
+_FORWARDED = "littlest-hub-forwarded"
 # `littlest_hub.traefik` asks there whether a traefik has loaded its routes, and passes the socket.
 READY_ENTRY_POINT = "ready"
 
@@ -29,7 +32,12 @@ memory: some 50 MB for each.
 
 
 def static_config(
-    *, public: str, api: str, dynamic_config: Path, supervised: bool = True
+    *,
+    public: str,
+    api: str,
+    dynamic_config: Path,
+    supervised: bool = True,
+    trusted_proxies: Sequence[str] = (),
 ) -> dict[str, Any]:
     """traefik's static configuration.
 
@@ -38,6 +46,7 @@ def static_config(
         api: the same of the entry point that the hub asks.
         dynamic_config: directory of the dynamic configuration.
         supervised: whether `littlest_hub.traefik` starts it, and another one beside it one day.
+        trusted_proxies: addresses and networks whose word on X-Forwarded-* counts.
 
     Option names: https://doc.traefik.io/traefik/reference/install-configuration/
     """
@@ -55,11 +64,14 @@ def static_config(
             "allowEncodedHash": True,
         },
     }
+    # Without these addresses traefik writes X-Forwarded-* anew, whatever a visitor says.
+    forwarded = {"trustedIPs": list(trusted_proxies)} if trusted_proxies else {}
     life_cycle = {"graceTimeOut": GRACE if supervised else "0s"}
     entry_points = {
         PUBLIC_ENTRY_POINT: {
             "address": public,
-            "http": http,
+            "http": {**http, "middlewares": [f"{_FORWARDED}@file"]} if supervised else http,
+            **({"forwardedHeaders": forwarded} if forwarded else {}),
             "transport": {
                 # An upload may take longer than the minute that is the default.
                 "respondingTimeouts": {"readTimeout": "10m", "idleTimeout": "10m"},
@@ -95,13 +107,24 @@ def ready_config() -> dict[str, Any]:
     """The dynamic configuration that makes a traefik answer at READY_ENTRY_POINT: with 418.
 
     It lies beside the rules: traefik takes up all files of the directory at once.
+
+    With it comes what takes from visitors the headers that traefik passes on as they are, though
+    hub and servers read in them where a request comes from and whether by HTTPS (tornado's
+    xheaders, jupyterhub.utils.get_browser_protocol). X-Forwarded-For and X-Forwarded-Proto, which
+    traefik itself writes, say the same.
     """
+    dropped = dict.fromkeys(("Forwarded", "X-Real-Ip", "X-Scheme"), "")
     router = {
         "rule": "Path(`/ready`)",
         "entryPoints": [READY_ENTRY_POINT],
         "service": "noop@internal",
     }
-    return {"http": {"routers": {"littlest-hub-ready": router}}}
+    return {
+        "http": {
+            "routers": {"littlest-hub-ready": router},
+            "middlewares": {_FORWARDED: {"headers": {"customRequestHeaders": dropped}}},
+        }
+    }
 
 
 class _Encoder(toml.TomlEncoder):  # type: ignore[type-arg]
@@ -133,13 +156,14 @@ def public_socket(layout: Layout, ports: Ports) -> Unit:
         {
             "Unit": [Setting("Description", f"Littlest Hub at {layout.base}: public port")],
             "Socket": [
-                Setting("ListenStream", str(ports.public)),
-                Setting("ListenStream", str(ports.public)),
+                Setting("ListenStream", ports.listen(ports.public)),
+                Setting("ListenStream", ports.listen(ports.public)),
                 Setting(
                     "FileDescriptorName",
                     PUBLIC_ENTRY_POINT,
                     "traefik's entry point of the same name takes this socket",
                 ),
+                *(_EARLY if ports.host else ()),
                 *_SOCKET,
             ],
             "Install": [Setting("WantedBy", "sockets.target")],
@@ -252,6 +276,7 @@ def service(layout: Layout) -> Unit:
     )
 
 
+_EARLY = (Setting("FreeBind", "yes", "at boot the address may come later than the socket"),)
 _SOCKET = (
     Setting("ReusePort", "yes", "see above: two sockets for each address"),
     Setting("Backlog", "4096", "how many requests may wait while nobody listens"),

@@ -11,6 +11,8 @@ import pytest
 
 # Not used here: the children that check fragments find JupyterHub imported already.
 from littlest_hub.check import Problem, check, examine, sandbox, trial
+from littlest_hub.check.recording import RecordingConfig
+from littlest_hub.config import Surroundings, complete, defaults, execute
 from littlest_hub.layout import Layout
 from tests.broken import BROKEN, Broken
 
@@ -218,6 +220,41 @@ def test_a_port_of_another_program_is_refused(layout: Layout) -> None:
     assert check(layout) == []
 
 
+EVERYWHERE, LOOPBACK = ("[::]", 80), ("127.0.0.1", 8000)
+
+
+@pytest.mark.parametrize(
+    ("public", "text", "where"),
+    [
+        (EVERYWHERE, "bind_url = 'http://:80/x'", None),
+        (EVERYWHERE, "base_url = '/x'", None),
+        (EVERYWHERE, "bind_url = 'http://0.0.0.0:80'", None),
+        (EVERYWHERE, "bind_url = 'https://:443'", None),
+        (EVERYWHERE, "bind_url = 'http://:8000'", "port 80 of every address"),
+        (EVERYWHERE, "port = 8000", "port 80 of every address"),
+        (EVERYWHERE, "ip = '127.0.0.1'", "port 80 of every address"),
+        (EVERYWHERE, "bind_url = 'http://127.0.0.1:80'", "port 80 of every address"),
+        (LOOPBACK, "bind_url = 'http://:8000/x'", None),
+        (LOOPBACK, "bind_url = 'http://localhost:8000'", None),
+        (LOOPBACK, "bind_url = 'http://0.0.0.0:8000'", "port 8000 of 127.0.0.1"),
+    ],
+)
+def test_an_address_that_the_socket_does_not_have_is_a_warning(
+    layout: Layout, public: tuple[str, int], text: str, where: str | None
+) -> None:
+    file = write(layout, "10-a.py", f"\nc.JupyterHub.{text}\n")
+    config = RecordingConfig()
+    for section, values in defaults(layout, Surroundings()).items():
+        config[section].update(values)
+    execute(Path(file), config)
+    complete(config)
+    facts = {"base": str(layout.base), "fragments": str(layout.fragments), "is_service": False,
+             "addresses": [], "listeners": [], "writable": [], "public": [public]}  # fmt: skip
+    found = [problem for problem in trial.judge(config, facts) if "no effect" in problem.message]
+    assert [(p.file, p.line, p.is_warning) for p in found] == ([(file, 2, True)] if where else [])
+    assert where is None or f"where its socket does, at {where}; expected" in found[0].message
+
+
 def certificate(directory: Path, name: str) -> tuple[Path, Path]:
     key, cert = directory / f"{name}.key", directory / f"{name}.crt"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x"]
@@ -265,6 +302,7 @@ def test_a_cookie_secret_is_for_the_hub_alone(layout: Layout, tmp_path: Path) ->
         ("c.JupyterHub.db_url = 'sqlite://'", "forgets everybody"),
         ("c.JupyterHub.template_paths = ['/no/templates']", "no directory /no/templates"),
         ("c.PAMAuthenticator.admin_groups = {'no-such-group'}", "no group 'no-such-group'"),
+        ("c.HubProxy.trusted_proxies = ['0.0.0.0/0']", "'0.0.0.0/0' is everybody"),
         ("c.ConfigurableHTTPProxy.debug = True", "proxy_class is HubProxy"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from jupyterhub.app import JupyterHub
 
 # Not used here: the children that check fragments find JupyterHub imported already.
 from littlest_hub.check import (
@@ -50,7 +51,31 @@ def test_surroundings_come_from_the_unit() -> None:
         "LITTLEST_HUB_PROXY_API": "127.0.0.1:15004",
     }
     assert Surroundings.of_unit(environ) == Surroundings(8000, "127.0.0.1:15004")
+    environ["LITTLEST_HUB_PUBLIC_PORT"] = "[::1]:8000"
+    assert Surroundings.of_unit(environ).public_host == "[::1]"
     assert Surroundings.of_unit({}, ("127.0.0.1", 1)) == Surroundings(hub=("127.0.0.1", 1))
+
+
+@pytest.mark.parametrize("host", ["", "127.0.0.1", "[::1]"])
+@pytest.mark.parametrize("base_url", ["/jupyter/", "jupyter"])
+def test_below_a_base_url_the_hub_is_where_it_was(
+    layout: Layout, host: str, base_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(layout, "10-a.py", f"c.JupyterHub.base_url = {base_url!r}")
+    app = JupyterHub()
+    app.update_config(load(layout, Surroundings(8001, public_host=host)))
+    assert app.bind_url == f"http://{host}:8001/jupyter/"
+    assert app.base_url == "/jupyter/"
+    assert app.hub_prefix == "/jupyter/hub/"
+    assert "please use just one" not in caplog.text
+
+
+def test_a_base_url_and_an_address_of_a_fragment_go_together(layout: Layout) -> None:
+    text = "c.JupyterHub.base_url = '/x'\nc.JupyterHub.bind_url = 'http://127.0.0.1:8123'"
+    write(layout, "10-a.py", text)
+    app = JupyterHub()
+    app.update_config(load(layout, Surroundings()))
+    assert app.bind_url == "http://127.0.0.1:8123/x/"
 
 
 def test_fragments_count_in_lexicographic_order_and_only_python_files_do(layout: Layout) -> None:

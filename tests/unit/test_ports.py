@@ -54,6 +54,42 @@ def test_a_requested_port_replaces_the_one_there_was(image: Path) -> None:
     assert choose(Layout(DEFAULT_BASE, image), "8200") == Ports(8200, 15007, 15009)
 
 
+@pytest.mark.parametrize(
+    ("requested", "host", "listen", "is_public"),
+    [
+        ("8000", "", "8000", True),
+        ("127.0.0.1:8000", "127.0.0.1", "127.0.0.1:8000", False),
+        ("[::1]:8000", "[::1]", "[::1]:8000", False),
+        ("10.1.2.3:8000", "10.1.2.3", "10.1.2.3:8000", True),
+        ("0.0.0.0:8000", "", "8000", True),
+    ],
+)
+def test_the_proxy_listens_at_the_address_that_was_asked_for_and_keeps_it(
+    image: Path, requested: str, host: str, listen: str, is_public: bool
+) -> None:
+    layout = Layout(DEFAULT_BASE, image)
+    ports = choose(layout, requested)
+    assert (ports.host, ports.public, ports.is_public) == (host, 8000, is_public)
+    configure(DEFAULT_BASE, image, ports)
+    text = layout.installed_unit(layout.proxy_socket).read_text()
+    assert text.count(f"ListenStream={listen}\n") == 2
+    assert choose(layout, None) == ports
+    assert choose(layout, "8001") == Ports(8001)
+
+
+@pytest.mark.parametrize(
+    "requested", ["localhost:8000", "::1:8000", "[127.0.0.1]:80", ":8000", "[::1]", "1.2.3:80"]
+)
+def test_what_is_no_address_and_port_is_refused(image: Path, requested: str) -> None:
+    with pytest.raises(LittlestHubError, match=r"is no IP address|an address and a port"):
+        choose(Layout(DEFAULT_BASE, image), requested)
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(LittlestHubError, match=r"192\.0\.2\.7 is no address of this machine"):
+        choose(Layout(Path("/srv/nowhere")), "192.0.2.7:8000")
+
+
 def test_a_requested_port_of_another_installation_is_refused(image: Path) -> None:
     configure(PHYSICS, image, Ports(8000))
     with pytest.raises(LittlestHubError, match="LITTLEST_HUB_PORT=8000: another program"):

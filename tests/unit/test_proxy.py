@@ -14,17 +14,22 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jupyterhub.utils import url_escape_path, url_path_join
+from traitlets import TraitError
+from traitlets.config import Config
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.proxy import HubProxy, RulesFile, merged, rule
-from littlest_hub.services.proxy import static_config, to_toml
+from littlest_hub.services.proxy import ready_config, static_config, to_toml
 from tests.capabilities import PATH, missing
 from tests.eventually import eventually
 
@@ -67,11 +72,37 @@ def test_rule_keeps_reserved_characters_encoded_and_decodes_the_rest() -> None:
 
 @pytest.mark.row(1)
 def test_rules_hold_only_our_own_matchers_whatever_the_name() -> None:
-    literal = r'"(?:[A-Za-z0-9/._~:@%+,;=&!$\'()*\[\]-]|\\x[0-9a-f]{2})*"'
-    ours = re.compile(rf"PathPrefix\({literal}\) \|\| Path\({literal}\)")
     for name in nasty_names(2000, seed=1):
         for encoded in (quote(name, safe="@~"), name.replace("/", "")):
-            assert ours.fullmatch(rule(f"/user/{encoded}/")), repr(name)
+            assert OURS_ALONE.fullmatch(rule(f"/user/{encoded}/")), repr(name)
+
+
+LITERAL = r'"(?:[A-Za-z0-9/._~:@%+,;=&!$\'()*\[\]-]|\\x[0-9a-f]{2})*"'
+OURS_ALONE = re.compile(rf"PathPrefix\({LITERAL}\) \|\| Path\({LITERAL}\)")
+# Anything, and more often what means something to a rule, a URL or a shell.
+NAMES = st.text(
+    st.characters(exclude_categories=["Cs"]) | st.sampled_from(NASTY + "%/.~"), min_size=1
+) | st.lists(
+    st.sampled_from(
+        ["`", '"', ") || ", "PathPrefix(", "Host(", "`/`", '"/"', "%2f", "%2e", "..", "\n", "a"]
+    ),
+    min_size=1,
+).map("".join)
+
+
+@pytest.mark.row(1)
+@given(user=NAMES, server=st.none() | NAMES)
+@settings(derandomize=True, database=None, deadline=None, max_examples=500)
+def test_rules_hold_only_our_own_matchers_whatever_hypothesis_calls_users_and_servers(
+    user: str, server: str | None
+) -> None:
+    assert OURS_ALONE.fullmatch(rule(routespec(user, server)))
+
+
+def routespec(user: str, server: str | None) -> str:
+    """As JupyterHub makes it: jupyterhub.user.User.proxy_spec, and of a named server below it."""
+    names = filter(None, (user, server))
+    return str(url_path_join("/user", *map(url_escape_path, names), "/"))
 
 
 # --- the file
@@ -215,11 +246,12 @@ def backend(name: str) -> Iterator[str]:
 class Traefik:
     """The real thing, with our static configuration, reading `rules`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, trusted_proxies: Sequence[str] = ()) -> None:
         self.port, self.api_port = free_port(), free_port()
         self.rules = RulesFile(directory / "dynamic" / "rules.toml")
         self.rules.path.parent.mkdir()
         self.rules.atomic_dump({})
+        (self.rules.path.parent / "ready.toml").write_text(to_toml(ready_config()))
         self.static = directory / "traefik.toml"
         self.static.write_text(
             to_toml(
@@ -227,6 +259,7 @@ class Traefik:
                     public=f"127.0.0.1:{self.port}",
                     api=f"127.0.0.1:{self.api_port}",
                     dynamic_config=self.rules.path.parent,
+                    trusted_proxies=trusted_proxies,
                 )
             )
         )
@@ -263,12 +296,17 @@ def free_port() -> int:
 def traefik(tmp_path: Path) -> Iterator[Traefik]:
     if TRAEFIK is None:
         missing("no traefik on PATH")
-    running = Traefik(tmp_path)
+    with running(Traefik(tmp_path)) as traefik:
+        yield traefik
+
+
+@contextlib.contextmanager
+def running(traefik: Traefik) -> Iterator[Traefik]:
     try:
-        yield running
+        yield traefik
     finally:
-        running.process.terminate()
-        running.process.wait(10)
+        traefik.process.terminate()
+        traefik.process.wait(10)
 
 
 def route(routes: dict[str, str]) -> dict[str, Any]:
@@ -339,6 +377,65 @@ def test_every_name_is_routed_to_its_own_server_and_the_rest_to_the_hub(traefik:
     assert "ERR" not in traefik.log.read_text()
 
 
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
+    if TRAEFIK is None:
+        missing("no traefik on PATH")
+    with contextlib.ExitStack() as stack:
+        traefik = stack.enter_context(running(Traefik(tmp_path_factory.mktemp("crowd"))))
+        names = ["hub", *(f"server {number}" for number in range(MOST))]
+        yield Crowd(traefik, {name: stack.enter_context(backend(name)) for name in names})
+
+
+MOST = 6
+"""How many servers there are at once."""
+
+
+class Crowd:
+    """The hub and some user servers behind a traefik."""
+
+    def __init__(self, traefik: Traefik, backends: dict[str, str]) -> None:
+        self.traefik, self.backends = traefik, backends
+        self._turns = 0
+
+    def move(self, specs: list[str]) -> None:
+        """Have these routes, and no others, to servers 0, 1, …; return when traefik has."""
+        self._turns += 1
+        turn = f"/turn/{self._turns}/"
+        targets = {"/": self.backends["hub"], turn: self.backends["server 0"]}
+        for number, spec in enumerate(specs):
+            targets[spec] = self.backends[f"server {number}"]
+        self.traefik.rules.atomic_dump(route(targets))
+        eventually(
+            lambda: self.traefik.get(turn) == (200, "server 0"), 20, "the routes", interval_s=0.02
+        )
+
+
+@pytest.mark.row(1)
+@given(servers=st.lists(st.tuples(NAMES, st.none() | NAMES), max_size=MOST, unique=True))
+@settings(
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_whatever_hypothesis_calls_them_everybody_reaches_his_own_server_and_the_hub(
+    crowd: Crowd, servers: list[tuple[str, str | None]]
+) -> None:
+    specs = list(dict.fromkeys(routespec(*server) for server in servers))
+    crowd.move(specs)
+    for path in ("/", "/hub/login", "/hub/user/a/", "/user/-nobody-/", "/user/"):
+        assert crowd.traefik.get(path) == (200, "hub"), path
+    for number, spec in enumerate(specs):
+        # Browsers resolve . and .. themselves, and traefik lets nobody ask for NUL: such servers
+        # cannot be reached, which is all that their owners achieve.
+        if {".", ".."} & set(spec.split("/")) or "%00" in spec:
+            continue
+        for path in (f"{spec}-lab-/tree", spec, spec.rstrip("/")):
+            assert crowd.traefik.get(path) == (200, f"server {number}"), (path, specs)
+
+
 def test_a_rotated_api_password_replaces_the_old_one(traefik: Traefik) -> None:
     traefik.rules.atomic_dump(credentials("first", traefik.api_port))
     eventually(lambda: traefik.ask_api("first") == 200, 20, "the first password to be known")
@@ -347,22 +444,85 @@ def test_a_rotated_api_password_replaces_the_old_one(traefik: Traefik) -> None:
     assert traefik.ask_api("first") == 401
 
 
-@pytest.mark.row(8)
-def test_aliases_of_headers_do_not_reach_the_servers(traefik: Traefik) -> None:
-    seen: list[str] = []
+# Every header in which hub and servers read where a request comes from, and whether by HTTPS.
+FORGED = {
+    "X-Forwarded-For": "10.66.6.6",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Host": "evil.example.org",
+    "X-Forwarded-Port": "666",
+    "X-Real-Ip": "10.66.6.6",
+    "X-Scheme": "https",
+    "Forwarded": "for=10.66.6.6;proto=https",
+}
+
+
+@contextlib.contextmanager
+def spy() -> Iterator[tuple[str, dict[str, str]]]:
+    """URL of a server, and the headers of the last request there."""
+    seen: dict[str, str] = {}
 
     class Spy(Backend):
         name = "spy"
 
         def do_GET(self) -> None:
-            seen.extend(self.headers.keys())
+            seen.clear()
+            seen.update(self.headers.items())
             super().do_GET()
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Spy) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        traefik.rules.atomic_dump(route({"/": f"http://127.0.0.1:{server.server_port}"}))
-        eventually(lambda: traefik.get("/")[0] == 200, 20, "the route")
-        traefik.get("/", {"X_Forwarded_For": "10.0.0.1", "X-Mine": "kept"})
+        yield f"http://127.0.0.1:{server.server_port}", seen
         server.shutdown()
-    assert "X-Mine" in seen
-    assert not [name for name in seen if "_" in name]
+
+
+@pytest.mark.row(8)
+@pytest.mark.parametrize("spelling", ["-", "_"])
+def test_what_a_visitor_says_of_where_he_comes_from_reaches_no_server(
+    traefik: Traefik, spelling: str
+) -> None:
+    with spy() as (url, seen):
+        traefik.rules.atomic_dump(route({"/": url}))
+        eventually(lambda: traefik.get("/")[0] == 200, 20, "the route")
+        forged = {name.replace("-", spelling): value for name, value in FORGED.items()}
+        traefik.get("/", {**forged, "X-Mine": "kept"})
+        assert seen["X-Mine"] == "kept"
+        assert not [name for name in seen if "_" in name]
+        assert not [value for value in seen.values() if "66" in value or "https" in value], seen
+        assert seen["X-Forwarded-For"] == "127.0.0.1"
+        assert seen["X-Forwarded-Proto"] == "http"
+
+
+@pytest.mark.row(8)
+@pytest.mark.parametrize(("trusted", "is_believed"), [("127.0.0.0/8", True), ("10.0.0.1", False)])
+def test_a_proxy_in_front_is_believed_where_a_fragment_says_so_and_nowhere_else(
+    tmp_path: Path, trusted: str, is_believed: bool
+) -> None:
+    if TRAEFIK is None:
+        missing("no traefik on PATH")
+    with running(Traefik(tmp_path, [trusted])) as traefik, spy() as (url, seen):
+        traefik.rules.atomic_dump(route({"/": url}))
+        eventually(lambda: traefik.get("/")[0] == 200, 20, "the route")
+        traefik.get("/", FORGED)
+        assert seen["X-Forwarded-Proto"] == ("https" if is_believed else "http")
+        believed = "10.66.6.6, 127.0.0.1" if is_believed else "127.0.0.1"
+        assert seen["X-Forwarded-For"] == believed
+        assert not {"Forwarded", "X-Real-Ip", "X-Scheme"} & set(seen)
+
+
+def test_who_is_skipped_to_find_a_visitor_is_each_address_of_small_networks() -> None:
+    config = Config()
+    config.HubProxy.trusted_proxies = ["127.0.0.1", "::1", "10.0.0.0/30", "172.17.0.0/16"]
+    proxy = HubProxy(config=config, should_start=True)
+    assert proxy.trusted_addresses == [
+        "127.0.0.1",
+        "::1",
+        *(f"10.0.0.{number}" for number in range(4)),
+    ]
+
+
+@pytest.mark.parametrize("wrong", ["localhost", "10.0.0.1/8", "", "0.0.0.0/33"])
+def test_a_trusted_proxy_is_an_address_or_a_network(wrong: str) -> None:
+    config = Config()
+    config.HubProxy.trusted_proxies = [wrong]
+    with pytest.raises(TraitError, match="expected IP addresses or networks"):
+        HubProxy(config=config, should_start=True)

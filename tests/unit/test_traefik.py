@@ -23,6 +23,7 @@ from littlest_hub.traefik import (
     Generation,
     Pair,
     StartError,
+    _others_listening,
     addresses,
     generations,
     pairs,
@@ -313,3 +314,11 @@ def test_without_its_sockets_it_says_so_and_ends(tmp_path: Path) -> None:
         _, ended = os.waitpid(proxy.pid, 0)
         assert os.waitstatus_to_exitcode(ended) == 1
         assert f"port {proxy.port} is taken by" in proxy.log.read_text()
+
+
+def test_a_program_that_shares_an_address_with_us_is_seen() -> None:
+    with listening() as (ours, theirs), listening():
+        (other,) = _others_listening(frozenset({os.fstat(ours.fileno()).st_ino}))
+        assert other.port == theirs.getsockname()[1]
+        assert other.inode == os.fstat(theirs.fileno()).st_ino
+        assert other.uid == os.geteuid()
