@@ -685,6 +685,16 @@ def what_only_root_can_do(settings: Settings) -> Iterator[Problem]:
     if not layout.hub_user:
         return
     who = f"this hub is {layout.hub_user}, not root"
+    authenticator = settings.chosen["Authenticator"]
+    if _is_a(authenticator, "AskingAuthenticator"):
+        for key in ("service", "check_account", "open_sessions", "encoding"):
+            yield from settings.get("Authenticator", key).error(
+                f"{who}, and its helper asks PAM in one way; expected no such line"
+            )
+    elif _is_a(authenticator, "PAMAuthenticator"):
+        yield from settings.get("JupyterHub", "authenticator_class").error(
+            f"{who}, and PAM tells it nothing; expected no authenticator_class, for the helper"
+        )
     if not _is_unit_spawner(settings):
         return
     if not _is_a(settings.chosen["Spawner"], "TemplateSpawner"):
@@ -697,11 +707,6 @@ def what_only_root_can_do(settings: Settings) -> Iterator[Problem]:
         yield from settings.get("Spawner", key).error(
             f"{who}, and has no say in this; expected {instead or 'no such line'}"
         )
-    if _is_a(settings.chosen["Authenticator"], "PAMAuthenticator"):
-        for key in ("service", "check_account", "open_sessions", "encoding"):
-            yield from settings.get("Authenticator", key).error(
-                f"{who}, and its helper asks PAM in one way; expected no such line"
-            )
 
 
 # What root's unit of a server decides, and the directive that does it there.

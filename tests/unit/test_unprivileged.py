@@ -136,6 +136,7 @@ def test_the_privileged_part_fits_on_one_page(layout: Layout) -> None:
         ("c.SystemdSpawner.dynamic_users = True", "no such line"),
         ("c.JupyterHub.spawner_class = 'systemdspawner.SystemdSpawner'", "no spawner_class"),
         ("c.PAMAuthenticator.service = 'other'", "helper"),
+        ("c.JupyterHub.authenticator_class = 'pam'", "PAM tells it nothing"),
     ],
 )
 def test_a_fragment_that_would_need_root_is_refused(
