@@ -126,7 +126,7 @@ def hand_over(layout: Layout, user: str, undo: Undo) -> None:
     os.chown(proxy, 0, gid)
     proxy.chmod(0o1775)
     # Mounted for the proxy, and given to its user, by systemd.
-    (proxy / "acme").mkdir(mode=0o700, exist_ok=True)
+    layout.on_disk(layout.acme).mkdir(mode=0o700, exist_ok=True)
     own = layout.on_disk(layout.own_state)
     if not own.exists():
         # By rename: whose it is decides who the hub runs as.

@@ -198,7 +198,7 @@ def _collect(layout: Layout, contents: Contents, *, secrets: bool) -> None:
     if layout.hub_user:
         # The rest of state/ is root's: what it remembers of releases. In the archive as with root.
         tops.append((STATE, layout.proxy_state, "proxy/"))
-        contents.left_out += [path for path in (layout.proxy_state / "acme",) if path.is_dir()]
+        contents.left_out += [layout.acme]
     for top, directory, inside in tops:
         for file in _files_below(directory, contents.left_out):
             if top == STATE and not _is_lasting(layout, file):
@@ -245,6 +245,10 @@ def made_anew(layout: Layout) -> tuple[Path, ...]:
         layout.rules,
         layout.static_config,
         layout.ready_config,
+        layout.https_marker,
+        layout.https_config,
+        layout.redirect_config,
+        layout.acme_ca,
         layout.switch_record,
         journal(layout),
     )
@@ -252,7 +256,7 @@ def made_anew(layout: Layout) -> tuple[Path, ...]:
 
 def is_secret(layout: Layout, file: Path) -> bool:
     """Whether a file is a secret as a whole: the cookie secret, a private key, credentials."""
-    if file == layout.cookie_secret or _SECRET_NAME.search(file.name):
+    if file in (layout.cookie_secret, layout.acme_storage) or _SECRET_NAME.search(file.name):
         return True
     with file.open("rb") as opened:
         return _PRIVATE_KEY.search(opened.read(1 << 20)) is not None

@@ -18,7 +18,7 @@ from littlest_hub.authenticator import SystemAuthenticator
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout, release_of_this_interpreter
 from littlest_hub.proxy import HubProxy
-from littlest_hub.services.hub import PROXY_API, PUBLIC_PORT
+from littlest_hub.services.hub import HTTPS_PORT, PROXY_API, PUBLIC_PORT
 from littlest_hub.services.ports import Ports
 from littlest_hub.spawner import UnitSpawner
 
@@ -45,6 +45,8 @@ class Surroundings:
     """Where the hub listens: the socket that systemd hands over."""
     public_host: str = ""
     """The one address that the proxy listens at, as in a URL; "": every one."""
+    https_port: int | None = Ports.https
+    """None: no HTTPS here."""
 
     @classmethod
     def of_unit(
@@ -57,6 +59,7 @@ class Surroundings:
             public_port=int(port),
             proxy_api=environ.get(PROXY_API, cls.proxy_api),
             hub=hub or cls.hub,
+            https_port=int(environ.get(HTTPS_PORT, Ports.https)),
         )
 
 

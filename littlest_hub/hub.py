@@ -25,6 +25,7 @@ from jupyterhub import orm
 from jupyterhub.app import JupyterHub
 from jupyterhub.log import CoroutineLogFormatter
 from sqlalchemy.orm import configure_mappers
+from tornado.ioloop import PeriodicCallback
 from tornado.web import Application, RequestHandler
 from traitlets import Any as AnyTrait
 from traitlets.config import Config
@@ -33,7 +34,7 @@ from littlest_hub import database
 from littlest_hub.config import Surroundings, load
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.proxy import HubProxy, apply_static_config
+from littlest_hub.proxy import FRONT_LOOKED_AT_MS, Front, HubProxy, apply_static_config
 from littlest_hub.supervisor import Control, describe, kept_fragments
 from littlest_hub.systemd import inherited_sockets
 
@@ -155,6 +156,8 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     _latest = math.inf
     """Until when servers may start or stop, once we are to end; CLOCK_MONOTONIC, in seconds."""
 
+    _front: Front | None = None
+
     def load_config_file(self, *args: Any, **kwargs: Any) -> None:
         config: Config = self.loaded
         self.update_config(config)
@@ -189,7 +192,8 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
                 the proxy of before is better than none.
         """
         try:
-            if apply_static_config(self.layout, self.config, Surroundings.of_unit()):
+            self._front = apply_static_config(self.layout, self.config, Surroundings.of_unit())
+            if self._front and self._front.is_changed:
                 self.log.info("The proxy has another static configuration")
         except LittlestHubError as error:
             if self.control.is_beside:
@@ -225,6 +229,8 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
             self.http_server.conn_params.no_keep_alive = True
             asyncio.get_running_loop().add_reader(self.control, self._told)
             self.control.say("ready", f"JupyterHub answers at {self.hub.bind_url}")
+            if self._front:
+                PeriodicCallback(self._front.look_after, FRONT_LOOKED_AT_MS).start()
             _end_orphaned_services()
         if self.on_ready:
             self.on_ready()

@@ -198,6 +198,35 @@ class Layout:
         """The part of the dynamic configuration that the hub writes: who is where."""
         return self.dynamic_config / "rules.toml"
 
+    @property
+    def https_marker(self) -> Path:
+        """There while fragments ask for HTTPS: what the condition of its socket unit looks at."""
+        return self.proxy_state / "https"
+
+    @property
+    def https_config(self) -> Path:
+        """The part of the dynamic configuration with certificate, key and TLS options."""
+        return self.dynamic_config / "https.toml"
+
+    @property
+    def redirect_config(self) -> Path:
+        """The part of the dynamic configuration that leads from http to https."""
+        return self.dynamic_config / "redirect.toml"
+
+    @property
+    def acme(self) -> Path:
+        """The one directory that the proxy writes to: account and certificates of ACME."""
+        return self.proxy_state / "acme"
+
+    @property
+    def acme_storage(self) -> Path:
+        return self.acme / "acme.json"
+
+    @property
+    def acme_ca(self) -> Path:
+        """A copy of c.HubProxy.acme_ca_file where the proxy sees it."""
+        return self.proxy_state / "acme-ca.pem"
+
     # --- the machine around it
 
     @property
@@ -221,12 +250,17 @@ class Layout:
         return f"{self.instance}-proxy-api.socket"
 
     @property
+    def proxy_https_socket(self) -> str:
+        return f"{self.instance}-proxy-https.socket"
+
+    @property
     def units(self) -> tuple[str, ...]:
         """Every unit of ours that is started, sockets first: the order in which to do so."""
         return (
             self.hub_socket,
             self.proxy_socket,
             self.proxy_api_socket,
+            self.proxy_https_socket,
             self.proxy_service,
             self.hub_service,
         )
@@ -409,7 +443,7 @@ class Layout:
                 f" not {self.name!r}",
                 f"Choose another, such as {DEFAULT_BASE} or /srv/physics",
             )
-        if self.instance.endswith(("-proxy", "-proxy-api", "-password")):
+        if self.instance.endswith(("-proxy", "-proxy-api", "-proxy-https", "-password")):
             raise LittlestHubError(
                 f"base directory {self.base}: {self.instance!r} is how units beside a hub are"
                 " named",

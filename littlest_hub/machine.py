@@ -184,6 +184,8 @@ class Machine:
             on_disk.mkdir(exist_ok=True)
             if on_disk.stat().st_uid == os.geteuid():
                 permit(on_disk, 0o755)
+        # The proxy's own from its first start on.
+        layout.on_disk(layout.acme).mkdir(mode=0o700, exist_ok=True)
         write(layout.on_disk(layout.ready_config), proxy.to_toml(proxy.ready_config()))
         # From now on the hub's: it knows what fragments add.
         static = layout.on_disk(layout.static_config)
@@ -222,13 +224,17 @@ class Machine:
             units = (layout.password_socket, *units)
         # Not the slice: to restart it is to stop all user servers, and it needs no restart.
         sockets = [name for name in units if name in changed - {*services}]
+        if not self._is_active(layout.proxy_https_socket):
+            # It listens on demand, and the proxy starts it.
+            sockets = [name for name in sockets if name != layout.proxy_https_socket]
         if sockets:
             # A socket cannot be changed under the service that uses it.
             self._systemd("systemctl", "stop", *services)
             self._start_unit("restart", *sockets)
         was_active = {unit for unit in services if self._is_active(unit)}
         for unit in units:
-            self._start_unit("start", unit)
+            if unit != layout.proxy_https_socket:
+                self._start_unit("start", unit)
         for unit in services:
             if unit in was_active & changed:
                 self._start_unit("restart", unit)
@@ -408,6 +414,7 @@ def units(layout: Layout, ports: Ports) -> list[Unit]:
         hub.socket(layout, ports),
         proxy.public_socket(layout, ports),
         proxy.api_socket(layout, ports),
+        proxy.https_socket(layout, ports),
         proxy.service(layout),
         hub.service(layout, ports),
     ]

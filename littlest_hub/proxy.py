@@ -9,6 +9,7 @@ traefik that runs as somebody else, for names that are hostile, and for an API t
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import ipaddress
@@ -23,14 +24,18 @@ from jupyterhub.utils import exponential_backoff
 from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
 from tornado.httpclient import HTTPClientError
 from tornado.ioloop import PeriodicCallback
-from traitlets import List, TraitError, Unicode, default, observe, validate
+from traitlets import Enum, Int, List, TraitError, Unicode, default, observe, validate
 from traitlets.config import Config
+from traitlets.log import get_logger
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.files import write
+from littlest_hub.https import CHALLENGES, Https, Pair, state_of, wanted
 from littlest_hub.layout import Layout
+from littlest_hub.services.listener import who_listens
 from littlest_hub.services.proxy import (
     API_ENTRY_POINT,
+    HTTPS_ENTRY_POINT,
     PUBLIC_ENTRY_POINT,
     READY_ENTRY_POINT,
     static_config,
@@ -53,6 +58,8 @@ _RESERVED = frozenset(b":/?#[]@!$&'()*+,;=%")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 RULES_LOOKED_AT_MS = 2000
 """How often the hub makes sure that the proxy's rules are those that it wrote."""
+FRONT_LOOKED_AT_MS = 2000
+"""How often the hub looks whether a certificate was replaced, or is there at last."""
 _SMALL = 256
 """How many addresses a network may have for tornado to be told each of them."""
 _HOST = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:\d+)?")
@@ -60,6 +67,7 @@ _HOST = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:\d+)?")
 _OURS = (
     ("api", "basePath"),
     ("entryPoints", PUBLIC_ENTRY_POINT, "address"),
+    ("entryPoints", HTTPS_ENTRY_POINT, "address"),
     ("entryPoints", API_ENTRY_POINT),
     ("entryPoints", READY_ENTRY_POINT),
     ("providers", "file"),
@@ -147,6 +155,9 @@ class RulesFile:
         except (ValueError, KeyError, TypeError, AttributeError):
             # Not ours, or cut off by a full disk: the hub knows all routes and writes them again.
             raise FileNotFoundError(self.path) from None
+        for router in kept["routers"].values():
+            # Of a release before HTTPS, which knew one entry point.
+            router.pop("entryPoints", None)
         return {"http": kept, "jupyterhub": hub}
 
     def atomic_dump(self, data: dict[str, Any]) -> None:
@@ -170,6 +181,44 @@ class RulesFile:
 
 class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
     """A traefik that systemd starts and that reads what we write."""
+
+    domains = List(
+        Unicode(),
+        config=True,
+        help="Host names of this hub to obtain a certificate for, and to renew it (ACME). The first"
+        " one names the certificate.",
+    )
+    acme_email = Unicode(config=True, help="Where the authority writes if something is wrong.")
+    acme_challenge = Enum(
+        CHALLENGES,
+        CHALLENGES[0],
+        config=True,
+        help="How the authority sees that a domain is ours: it asks port 80 (http-01) or port 443"
+        " (tls-alpn-01) of this machine, or the domain's name server (dns-01).",
+    )
+    acme_dns_provider = Unicode(
+        config=True,
+        help="For dns-01: one of https://doc.traefik.io/traefik/reference/install-configuration/"
+        "tls/certificate-resolvers/acme/#providers. Its credentials go into the environment of the"
+        " proxy's unit.",
+    )
+    acme_directory = Unicode(
+        "https://acme-v02.api.letsencrypt.org/directory",
+        config=True,
+        help="URL of the authority's directory.",
+    )
+    acme_ca_file = Unicode(
+        config=True, help="Certificate of who signed that of the directory, if it is not public."
+    )
+    acme_eab_key_id = Unicode(
+        config=True, help="An account that the authority has given us: its identifier."
+    )
+    acme_eab_key = Unicode(config=True, help="The same: its key, base64url.")
+    hsts_max_age = Int(
+        30 * 24 * 3600,
+        config=True,
+        help="For how many seconds browsers insist on HTTPS once they have seen it (HSTS).",
+    )
 
     trusted_proxies = List(
         Unicode(),
@@ -228,7 +277,20 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
         traefik, hub = super()._dynamic_config_for_route(routespec, target, data)
         for router in traefik["http"]["routers"].values():
             router["rule"] = rule(routespec)
+            # At every entry point that is for visitors, whichever there are (asDefault).
+            router.pop("entryPoints", None)
         return traefik, hub
+
+    async def _check_for_traefik_service(self, routespec: str, kind: str) -> bool:
+        # With HTTPS traefik makes two routers of one, with other names. Router and service are
+        # loaded together, so the service is enough.
+        found: bool = await super()._check_for_traefik_service(routespec, "service")
+        return found
+
+    async def _setup_traefik_dynamic_config(self) -> None:
+        # The certificate is `apply`'s business: traefik may not read the administrator's file.
+        self.ssl_cert = self.ssl_key = ""
+        await super()._setup_traefik_dynamic_config()
 
     async def _wait_for_static_config(self) -> None:
         # Until traefik has read the rules with our password's hash it refuses us; that is no error.
@@ -266,10 +328,146 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
         return True
 
 
-# --- static configuration
+# --- static configuration and HTTPS
 
 
-def apply_static_config(layout: Layout, c: Config, surroundings: Surroundings) -> bool:
+class Front:
+    """What visitors meet before any route: entry points, certificate, the way from http to https.
+
+    Args:
+        layout: whose proxy.
+        https: what fragments ask for; None: no HTTPS.
+    """
+
+    def __init__(self, layout: Layout, https: Https | None) -> None:
+        self.layout = layout
+        self.https = https
+        self.is_changed = False
+        """Whether the proxy ran with something else before."""
+        self._seen = self._used = self._state()
+        self._is_waiting = bool(https and https.acme)
+
+    # --- when the configuration changes
+
+    def apply(self, static: str) -> bool:
+        """Have the proxy run with this, or go on as it is.
+
+        Args:
+            static: text of the static configuration.
+
+        Returns:
+            Whether it ran with another one before.
+
+        Raises:
+            LittlestHubError: why it goes on as it is.
+        """
+        files = (self.layout.https_config, self.layout.redirect_config)
+        before = {file: file.read_text() if file.exists() else None for file in files}
+        was_on = self.layout.https_marker.exists()
+        dynamic = self._dynamic()
+        try:
+            if dynamic:
+                write(self.layout.https_config, dynamic)
+            if self.https and not was_on:
+                self._listen(self.https)
+            if not self.https:
+                self._redirect(False)
+            changed = _apply_static_config(self.layout, static)
+        except LittlestHubError:
+            if not was_on:
+                self._close()
+            for file, text in before.items():
+                file.unlink(missing_ok=True) if text is None else write(file, text)
+            raise
+        if not self.https:
+            if was_on:
+                self._close()
+            self.layout.https_config.unlink(missing_ok=True)
+        is_there = bool(self.https and (self.https.files or self.https.is_served()))
+        self._redirect(is_there)
+        self._is_waiting = not is_there
+        return changed
+
+    def _dynamic(self) -> str:
+        https = self.https
+        if not https:
+            return ""
+        try:
+            pair = Pair.read(*https.files) if https.files else None
+            if https.acme and https.acme.ca_file:
+                write(self.layout.acme_ca, Path(https.acme.ca_file).read_text())
+        except ValueError as error:
+            raise LittlestHubError(f"HTTPS: {error}") from error
+        except OSError as error:
+            raise LittlestHubError(f"HTTPS: {error.filename}: {error.strerror}") from error
+        return to_toml(https.dynamic(pair))
+
+    def _listen(self, https: Https) -> None:
+        """Have systemd listen at the port, and the proxy's supervisor get the sockets."""
+        layout = self.layout
+        if not _is_active(layout.proxy_https_socket) and (who := who_listens(https.port)):
+            raise LittlestHubError(
+                f"HTTPS: port {https.port} is taken by {who}",
+                f"See: ss -ltnp 'sport = :{https.port}'",
+            )
+        write(layout.https_marker, "")
+        if not _is_active(layout.proxy_service):
+            return
+        # systemd starts no socket under a service that runs. traefik runs on meanwhile.
+        _systemctl("restart", layout.proxy_service)
+        if not _is_active(layout.proxy_https_socket):
+            raise LittlestHubError(
+                f"HTTPS: {layout.proxy_https_socket} does not listen",
+                f"See: systemctl status {layout.proxy_https_socket}",
+            )
+
+    def _close(self) -> None:
+        layout = self.layout
+        layout.https_marker.unlink(missing_ok=True)
+        if _is_active(layout.proxy_https_socket):
+            _systemctl("stop", layout.proxy_https_socket)
+            if _is_active(layout.proxy_service):
+                _systemctl("restart", layout.proxy_service)
+
+    def _redirect(self, is_wanted: bool) -> None:
+        file = self.layout.redirect_config
+        if self.https and is_wanted:
+            write(file, to_toml(self.https.redirection()))
+        else:
+            file.unlink(missing_ok=True)
+
+    # --- from now on
+
+    def _state(self) -> tuple[object, ...]:
+        return state_of(self.https.files) if self.https and self.https.files else ()
+
+    async def look_after(self) -> None:
+        """Take up files that were replaced, and lead to HTTPS as soon as there is a certificate."""
+        if not self.https:
+            return
+        log = get_logger()
+        if self._is_waiting and self.layout.https_marker.exists():
+            loop = asyncio.get_running_loop()
+            if await loop.run_in_executor(None, self.https.is_served):
+                self._is_waiting = False
+                self._redirect(True)
+                log.info("HTTPS: there is a certificate; http leads to https from now on")
+        state = self._state()
+        # As last time: whoever replaces them has written both.
+        is_settled, self._seen = state == self._seen, state
+        if not is_settled or state == self._used:
+            return
+        self._used = state
+        try:
+            if write(self.layout.https_config, self._dynamic()):
+                log.info("HTTPS: a certificate was replaced")
+        except LittlestHubError as error:
+            log.error("%s; the one before it goes on", error.message)
+        except OSError as error:
+            log.error("HTTPS: %s: %s", error.filename, error.strerror)
+
+
+def apply_static_config(layout: Layout, c: Config, surroundings: Surroundings) -> Front | None:
     """Have the proxy run with our static configuration and what the fragments add to it.
 
     Args:
@@ -278,23 +476,33 @@ def apply_static_config(layout: Layout, c: Config, surroundings: Surroundings) -
         surroundings: where the proxy listens.
 
     Returns:
-        Whether it ran with another one before.
+        What is to be looked after from now on; None: the proxy is not ours.
 
     Raises:
         LittlestHubError: the fragments change what is ours, or traefik refuses it; it then goes on
             with what it had.
     """
     if not _is_ours(c.JupyterHub.get("proxy_class")):
-        return False
+        return None
     # As if it were to start traefik: otherwise it would look for one at once.
     proxy = HubProxy(config=c, should_start=True)
+    https = wanted(c.JupyterHub, proxy, surroundings.https_port, host=surroundings.public_host)
     ours = static_config(
         public=f"{surroundings.public_host}:{surroundings.public_port}",
         api=surroundings.proxy_api,
         dynamic_config=layout.dynamic_config,
+        https=https.entry_point() if https else None,
         trusted_proxies=proxy.trusted_proxies,
     )
-    text = to_toml(merged(ours, proxy.extra_static_config))
+    if https and https.acme:
+        ours["certificatesResolvers"] = https.acme.static(layout)
+    front = Front(layout, https)
+    front.is_changed = front.apply(to_toml(merged(ours, proxy.extra_static_config)))
+    return front
+
+
+def _apply_static_config(layout: Layout, text: str) -> bool:
+    """Returns whether the proxy ran with another one before."""
     file = layout.static_config
     candidate = file.with_name(CANDIDATE)
     # Of a hub that was killed while it tried one.
@@ -302,7 +510,7 @@ def apply_static_config(layout: Layout, c: Config, surroundings: Surroundings) -
     if file.is_file() and file.read_text() == text:
         return False
     try:
-        if _systemctl("is-active", layout.proxy_service).returncode == 0:
+        if _is_active(layout.proxy_service):
             write(candidate, text)
             _reload_proxy(layout)
         # Otherwise it starts with it when it starts.
@@ -321,7 +529,9 @@ def merged(ours: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = _merged(ours, extra, ())
     # Not in `extra` alone: a table may be replaced by something that is none.
     for path in _OURS:
-        if _at(result, path) != _at(ours, path):
+        # Without HTTPS of ours, an entry point of that name is anybody's.
+        is_free = path[:2] == ("entryPoints", HTTPS_ENTRY_POINT) and not _at(ours, path)
+        if _at(result, path) != _at(ours, path) and not is_free:
             raise LittlestHubError(
                 f"c.HubProxy.extra_static_config: {'.'.join(path)} is not for fragments to change",
                 "Addresses: change ListenStream= of the socket unit",
@@ -364,6 +574,10 @@ def _reload_proxy(layout: Layout) -> None:
             f"The proxy goes on as it was: {reason or reload.stderr.strip()}",
             f"See c.HubProxy.extra_static_config, and: journalctl -u {layout.proxy_service}",
         )
+
+
+def _is_active(unit: str) -> bool:
+    return _systemctl("is-active", "--quiet", unit).returncode == 0
 
 
 def _systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:

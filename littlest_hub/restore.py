@@ -521,7 +521,7 @@ def _lay_out(layout: Layout, steps: Sequence[Step], plan: Plan) -> None:
         if os.geteuid() == 0:
             os.chown(step.new, 0, target.parent.stat().st_gid)
         mode = modes[target] & 0o777
-        if target.is_relative_to(layout.proxy_state):
+        if target.is_relative_to(layout.proxy_state) and target != layout.acme_storage:
             # The proxy is another user; nobody else gets as far as here.
             mode |= (mode & 0o400) >> 3 | (mode & 0o400) >> 6
         step.new.chmod(mode)

@@ -65,8 +65,10 @@ def run(layout: Layout, port: int | None, say: Callable[[str], None]) -> None:
     api = f"{LOOPBACK}:{first_free(hub_port + 1)}"
     user, password = getpass.getuser(), secrets.token_urlsafe(12)
 
-    surroundings = config.Surroundings(port, api, (LOOPBACK, hub_port))
+    surroundings = config.Surroundings(port, api, (LOOPBACK, hub_port), https_port=None)
     c = config.load(layout, surroundings, _foreground(layout, port, user, password))
+    # For whoever sits in front of it.
+    c.JupyterHub.ssl_cert = c.JupyterHub.ssl_key = ""
     url = f"http://{LOOPBACK}:{port}"
     LittlestHub.instance(
         loaded=c,

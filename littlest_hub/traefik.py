@@ -41,6 +41,8 @@ else:
 
 ENTRY_POINTS = ("http", "auth_api")
 """Those without which nobody can be served."""
+HTTPS = "https"
+"""The same if the static configuration has it."""
 READY = "ready"
 """The entry point at which a generation answers as soon as it has loaded its routes."""
 CANDIDATE = "traefik.next.toml"
@@ -66,6 +68,8 @@ MOST_DRAINING = 3
 """How many generations may have connections left; each weighs some 50 MB."""
 LAST_WORDS_S = 3
 """How long traefik may take to say why it fails."""
+RELEASE_S = 1
+"""How long the kernel may take to close the sockets of a process that was killed."""
 POLL_S = 3
 """How often certificates are looked at."""
 
@@ -97,6 +101,11 @@ class Address(NamedTuple):
     def of(self, slot: int) -> Inherited:
         """The socket of a generation; with one socket only, all generations share it."""
         return self.sockets[slot % len(self.sockets)]
+
+    @property
+    def port(self) -> int:
+        with self.sockets[0].duplicate() as listening:
+            return int(listening.getsockname()[1])
 
     def steer(self, slot: int) -> None:
         """Have the kernel give new connections to this slot's socket."""
@@ -323,9 +332,10 @@ class Supervisor:
             StartError: an address is missing, or somebody else has it too.
         """
         present = {address.name for address in self.addresses}
-        for name in ENTRY_POINTS:
-            if name not in present:
-                where = str(self._configuration()["entryPoints"][name]["address"])
+        entry_points = self._configuration()["entryPoints"]
+        for name in (*ENTRY_POINTS, HTTPS):
+            if name not in present and name in entry_points:
+                where = str(entry_points[name]["address"])
                 port = int(where.rpartition(":")[2])
                 who = who_listens(port)
                 raise StartError(
@@ -333,14 +343,20 @@ class Supervisor:
                     if who
                     else f"the socket unit of {name}, port {port}, does not listen"
                 )
-        strangers = [g for g in generations(self._directory) if g.sockets != self._own]
-        for leftover in strangers:
-            # The sockets were replaced under it: it may accept from what is nobody's any more.
-            os.kill(leftover.pid, signal.SIGKILL)
-        if strangers:
-            for address in self.addresses:
+        shared = {each.port for each in _others_listening(self._own)}
+        for each in generations(self._directory):
+            # HTTPS that is new, or no more, is no reason.
+            is_ours = each.sockets <= self._own or self._own <= each.sockets
+            if each.accepts and not is_ours:
+                # The sockets were replaced under it: it may accept from what is nobody's any more.
+                os.kill(each.pid, signal.SIGKILL)
+        deadline = time.monotonic() + RELEASE_S
+        while (others := _others_listening(self._own)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for address in self.addresses:
+            if address.port in shared:
                 address.relisten()
-        for other in _others_listening(self._own):
+        for other in others:
             raise StartError(
                 f"port {other.port} is taken, beside us, by a program of user {other.uid};"
                 f" {_how_to_see(other.port)}"
@@ -358,8 +374,10 @@ class Supervisor:
         self._finish_handover()
         self.serving = before = self._elect()
         slot = 1 - before.slot if before else max((0, 1), key=self._queued)
-        # Whatever the one that decided last was about to do.
-        self._steer(before.slot if before else slot)
+        for address in self.addresses:
+            # Whatever the one that decided last was about to do; what is new is for the next one.
+            knows = before and _inode(address.of(before.slot).fd) in before.sockets
+            address.steer(before.slot if before and knows else slot)
         found = self._certificates.look()
         problem = _problem(found)
         # Better without a certificate than without a proxy.
@@ -450,14 +468,22 @@ class Supervisor:
             return spawn(
                 [str(self.traefik), f"--configFile={static_config}"],
                 [*sockets, Inherited(READY, ready.fileno())],
-                # Not NOTIFY_SOCKET: what systemd hears is ours to say.
-                environ={"PATH": os.environ.get("PATH", os.defpath)},
+                environ=self._environment(),
                 keep=kept,
                 output=output,
             )
         finally:
             for fd in kept:
                 os.close(fd)
+
+    def _environment(self) -> dict[str, str]:
+        """What drop-ins give it: traefik's DNS providers take their credentials from there."""
+        # Not NOTIFY_SOCKET: what systemd hears is ours to say.
+        ours = ("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", _REPLY)
+        environ = {key: value for key, value in os.environ.items() if key not in ours}
+        # A small machine has no certificate authorities; Go reads /etc/ssl/certs as well.
+        known = self.traefik.parent.parent / "ssl" / "cacert.pem"
+        return {"SSL_CERT_FILE": str(known), **environ} if known.exists() else environ
 
     def _last_words(self, static_config: Path) -> str:
         """What traefik prints when it fails, by letting it fail again, without visitors.

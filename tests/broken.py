@@ -104,6 +104,26 @@ BROKEN = (
         "no address of this machine",
     ),
     Broken(
+        "domain",
+        "c.HubProxy.domains = ['hub.example.org']\nc.HubProxy.domains.append('https://x.org')\n",
+        2,
+        "is no host name; expected one such as hub.example.org",
+    ),
+    Broken("ip-address", "\nc.HubProxy.domains = ['192.0.2.1']\n", 2, "192.0.2.1 is an address"),
+    Broken("wildcard", "\nc.HubProxy.domains = ['*.a.org']\n", 2, "acme_challenge = 'dns-01'"),
+    Broken(
+        "provider",
+        "c.HubProxy.domains = ['a.org']\nc.HubProxy.acme_challenge = 'dns-01'\n",
+        2,
+        "expected the name of a provider in HubProxy.acme_dns_provider",
+    ),
+    Broken("challenge", "\nc.HubProxy.acme_challenge = 'http'\n", 2, "any of ['http-01',"),
+    Broken(
+        "directory", "\nc.HubProxy.acme_directory = 'http://ca.org/'\n", 2, "expected an https://"
+    ),
+    Broken("authority", "\nc.HubProxy.acme_ca_file = '/no/ca'\n", 2, "cannot read /no/ca"),
+    Broken("account", "\nc.HubProxy.acme_eab_key = 'x'\n", 2, "without HubProxy.acme_eab_key_id"),
+    Broken(
         "base-url",
         "\nc.JupyterHub.base_url = 'https://example.org/jupyter/'\n",
         2,

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+import threading
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +21,8 @@ from littlest_hub.layout import Layout
 from littlest_hub.privileges import as_hub
 from littlest_hub.services.listener import holders, listeners
 
+LOOKUP_S = 3
+"""How long name servers may take."""
 _LISTENS_AT = re.compile(r"([^\s=]*):(\d+) \(")
 
 
@@ -82,12 +86,13 @@ def examine(layout: Layout, copies: Mapping[Path, Path] | None = None) -> Report
     copies = copies or {}
     files = sorted({*layout.fragment_files(), *copies})
     shown = {str(copies.get(file, file)): str(file) for file in files}
+    ours = addresses()
     request = {
         "base": str(layout.base),
         "fragments": str(layout.fragments),
         "files": list(shown),
         "is_service": sandbox.is_service(layout),
-        "addresses": sorted(_addresses()),
+        "addresses": sorted(ours),
         "listeners": _other_programs(layout),
         "public": _public(layout),
         "writable": sandbox.writable(layout),
@@ -99,6 +104,7 @@ def examine(layout: Layout, copies: Mapping[Path, Path] | None = None) -> Report
         if not as_hub(layout, partial(os.access, fragment, os.R_OK)):
             text = f"the hub, which is {layout.hub_user}, may not read this; chmod a+r {fragment}"
             found.add(Problem(str(fragment), 0, text))
+    found.update(_led_astray(outcome.domains, ours))
     if outcome.ended:
         file, line = outcome.where or (str(layout.fragments), 0)
         found.add(Problem(file, line, outcome.ended))
@@ -118,7 +124,55 @@ def _of_fragments(problems: set[Problem], shown: Mapping[str, str]) -> Iterator[
 # --- what cannot be seen from inside the sandbox
 
 
-def _addresses() -> set[str]:
+def _led_astray(
+    domains: Sequence[tuple[str, str, int]], ours: Collection[str]
+) -> Iterator[Problem]:
+    """Names that do not lead here."""
+    answers = look_up({name for name, _, _ in domains})
+    for name, file, line in domains:
+        if why := astray(name, answers[name], ours):
+            yield Problem(file, line, f"HubProxy.domains: {why}", is_warning=True)
+
+
+def look_up(names: Collection[str]) -> dict[str, set[str] | str]:
+    """The addresses of host names, or why there are none; all at once, a wildcard has none."""
+    import socket
+
+    answers: dict[str, set[str] | str] = {
+        name: set() if name.startswith("*.") else f"no answer within {LOOKUP_S} s" for name in names
+    }
+
+    def ask(name: str) -> None:
+        try:
+            answers[name] = {str(found[4][0]) for found in socket.getaddrinfo(name, None)}
+        except (OSError, UnicodeError) as error:
+            answers[name] = str(getattr(error, "strerror", None) or error)
+
+    asked = [name for name, answer in answers.items() if answer]
+    # Daemons: the C library waits for a name server that is away for as long as it likes.
+    threads = [threading.Thread(target=ask, args=(name,), daemon=True) for name in asked]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + LOOKUP_S
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return dict(answers)
+
+
+def astray(name: str, answer: set[str] | str, ours: Collection[str]) -> str:
+    """Why nobody who asks for a name gets here, if so."""
+    if isinstance(answer, str):
+        return f"{name} cannot be found ({answer}); expected an entry for it in the DNS"
+    if answer and ours and not answer & set(ours):
+        where = ", ".join(sorted(answer))
+        return (
+            f"{name} leads to {where}, which is no address of this machine; expected that something"
+            " there passes visitors on"
+        )
+    return ""
+
+
+def addresses() -> set[str]:
     """IP addresses of this machine; 127.0.0.0/8 by its first."""
     table = _read(Path("/proc/net/fib_trie"))
     found = set(re.findall(r"\|-- (\S+)\n +/32 host LOCAL", table))
@@ -164,6 +218,10 @@ def _is_ours(layout: Layout, pid: int) -> bool:
 def _held_by_systemd(layout: Layout) -> set[int]:
     """Ports of our socket units, as they are or as they are going to be."""
     sockets = [unit for unit in layout.units if unit.endswith(".socket")]
+    is_active = ["systemctl", "is-active", "--quiet", layout.proxy_https_socket]
+    if sandbox.is_service(layout) and subprocess.run(is_active).returncode:
+        # It is not going to be ours unless somebody asks for HTTPS.
+        sockets.remove(layout.proxy_https_socket)
     return {port for _, port in _listen_streams(layout, *sockets)}
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from littlest_hub.check import Problem
+from littlest_hub.check import Problem, https
 from littlest_hub.check.settings import Setting, Settings, did_you_mean
 from littlest_hub.layout import Layout
 
@@ -846,4 +846,5 @@ RULES: tuple[Rule, ...] = (
     commands_as_other_users,
     page_without_a_slash,
     directory_with_a_tilde,
+    *https.RULES,
 )

@@ -86,6 +86,8 @@ class Outcome(NamedTuple):
     """File and line that were being run then."""
     note: str = ""
     """What the sandbox lacked."""
+    domains: tuple[tuple[str, str, int], ...] = ()
+    """Names that are to lead to this machine; file and line that say so."""
 
 
 def is_service(layout: Layout) -> bool:
@@ -312,6 +314,7 @@ def _understand(report: str, printed: str, code: int) -> Outcome:
     reported: list[dict[str, Any]] = []
     running: tuple[str, int] | None = None
     note, is_done, is_stuck = "", False, False
+    domains: list[tuple[str, str, int]] = []
     for line in report.splitlines():
         if not line.startswith("{"):
             frame = _FRAME.match(line)
@@ -324,11 +327,13 @@ def _understand(report: str, printed: str, code: int) -> Outcome:
             reported.append(message["problem"])
         elif "running" in message:
             running = (message["running"], 1) if message["running"] else None
+        elif "domain" in message:
+            domains.append(tuple(message["domain"]))
         elif "note" in message:
             note = f"fragments were run without a sandbox ({message['note']})"
         is_done = is_done or "done" in message
     if is_done:
-        return Outcome(reported, printed, note=note)
+        return Outcome(reported, printed, note=note, domains=tuple(domains))
     ended = "takes too long and cannot be interrupted" if is_stuck else _end(code)
     return Outcome(reported, printed, ended, running, note)
 

@@ -135,7 +135,18 @@ def run(request: Mapping[str, Any], report: int) -> None:
         # What is wrong makes other things look odd that are not; first things first.
         if not (failed and problem.is_warning and not problem.line):
             tell(problem)
+    for name, place in _domains(config):
+        say(domain=(name, *place))
     say(done=True)
+
+
+def _domains(config: RecordingConfig) -> Iterator[tuple[str, Place]]:
+    """Names that somebody with a network should look up."""
+    names = config.HubProxy.get("domains")
+    for name in names if isinstance(names, list) else ():
+        place = config.HubProxy.place("domains", name)
+        if place and isinstance(name, str):
+            yield name, place
 
 
 class _TooLong(BaseException):

@@ -30,6 +30,7 @@ from urllib.parse import urlsplit
 
 from littlest_hub import __version__
 from littlest_hub.backup import UNFINISHED, journal
+from littlest_hub.check import addresses, astray, look_up
 from littlest_hub.doctor.spawns import Entry, failures, parse_journal, started_since
 from littlest_hub.layout import Layout
 from littlest_hub.services.listener import holders, listeners
@@ -170,9 +171,14 @@ class Machine:
             found.setdefault(listener.port, set()).add(listener.inode)
         return found
 
-    def public_address(self) -> tuple[str, int] | None:
-        """Where the proxy listens, for us."""
-        listen = self.units.get(self.layout.proxy_socket, {}).get("Listen", "")
+    @cached_property
+    def static(self) -> dict[str, Any]:
+        """The proxy's static configuration."""
+        return tomllib.loads(self.layout.static_config.read_text())
+
+    def address_of(self, unit: str) -> tuple[str, int] | None:
+        """Where a socket unit listens, for us."""
+        listen = self.units.get(unit, {}).get("Listen", "")
         found = re.search(r"(\S+):(\d+) \(Stream\)", listen)
         if not found:
             return None
@@ -272,7 +278,9 @@ def _unit_state(machine: Machine, name: str, shown: Mapping[str, str]) -> Iterat
         if drop_in.endswith(f"/{UNFINISHED}"):
             continue
         yield Finding(OK, name, f"drop-in {drop_in}", f"systemctl cat {name}")
-    if active == "active":
+    if name == machine.layout.proxy_https_socket and not machine.layout.https_marker.exists():
+        yield Finding(OK, name, "listens when a fragment asks for HTTPS")
+    elif active == "active":
         if restarts:
             text = f"runs, after {restarts} restarts by itself: {machine.reason(name)}"
             look = f"journalctl -u {name} -p warning"
@@ -306,7 +314,7 @@ def _unit_state(machine: Machine, name: str, shown: Mapping[str, str]) -> Iterat
 
 
 def _service_of(unit: str) -> str:
-    return unit.replace("-api.socket", ".service").replace(".socket", ".service")
+    return re.sub(r"(-api|-https)?\.socket$", ".service", unit)
 
 
 def _is_active(machine: Machine, unit: str) -> bool:
@@ -418,7 +426,7 @@ def _holders(inodes: set[int]) -> Iterator[tuple[str, str, str]]:
 
 def login_page(machine: Machine) -> Iterator[Finding]:
     """What a visitor gets."""
-    address = machine.public_address()
+    address = machine.address_of(machine.layout.proxy_socket)
     if address is None:
         return
     began = time.monotonic()
@@ -487,9 +495,58 @@ def _own_name() -> str:
 
 
 def certificates(machine: Machine) -> Iterator[Finding]:
-    """Where there is HTTPS: how long the certificate lasts, and whether its names lead here."""
-    for file in _certificate_files(machine.layout.dynamic_config):
+    """Where there is HTTPS: what visitors get, how long it lasts, whether its names lead here."""
+    layout = machine.layout
+    for file in _certificate_files(layout.dynamic_config):
         yield from _certificate(file)
+    entry_point = machine.static.get("entryPoints", {}).get("https")
+    if not entry_point:
+        return
+    address = machine.address_of(layout.proxy_https_socket)
+    again = f"systemctl restart {layout.proxy_service}"
+    if address is None or not _is_active(machine, layout.proxy_https_socket):
+        yield Finding(PROBLEM, "HTTPS", "is configured, but nobody listens for it", again)
+        return
+    tls = entry_point.get("http", {}).get("tls", {})
+    obtained = [n for d in tls.get("domains", ()) for n in (d["main"], *d.get("sans", ()))]
+    for name in obtained or [""]:
+        yield from _served(machine, address, name)
+    answers = look_up(obtained)
+    for name, answer in answers.items():
+        if why := astray(name, answer, addresses()):
+            yield Finding(WARNING, name, why, f"getent ahosts {name}")
+        elif answer:
+            yield Finding(OK, name, f"leads to {', '.join(sorted(answer))}")
+
+
+def _served(machine: Machine, address: tuple[str, int], name: str) -> Iterator[Finding]:
+    """What a visitor of `name` gets; "": of any name."""
+    from littlest_hub.https import covers, names_of, presented
+
+    host, port = address
+    subject = f"HTTPS {name}".rstrip()
+    found = presented(port, name.replace("*", "x") or "hub.invalid", host)
+    log = f"journalctl -u {machine.layout.proxy_service} -g 'acme|certificate' -n 20"
+    if found is None:
+        yield Finding(PROBLEM, subject, f"port {port} gives no certificate", log)
+    elif name and not covers(found, name):
+        said = machine.run("journalctl", f"--unit={machine.layout.proxy_service}", "--lines=200",
+                           "--no-pager", "--output=cat").splitlines()  # fmt: skip
+        errors = [line for line in said if " ERR " in line and "acme" in line.lower()]
+        why = f": {errors[-1].partition(' ERR ')[2]}" if errors else ""
+        yield Finding(PROBLEM, subject, f"there is no certificate yet{why}", log)
+    else:
+        left = (found.not_valid_after_utc.timestamp() - time.time()) / 86400
+        # Of those that last six days only, a quarter.
+        whole = found.not_valid_after_utc - found.not_valid_before_utc
+        enough = min(CERTIFICATE_DAYS, whole.total_seconds() / 86400 / 4)
+        names = ", ".join(names_of(found)) or "no name"
+        severity = PROBLEM if left < 0 else WARNING if left < enough else OK
+        lasts = (
+            f"expired {-left:.0f} days ago" if left < 0 else f"is valid for {left:.0f} more days"
+        )
+        text = f"the certificate (for {names}) {lasts}"
+        yield Finding(severity, subject, text, "" if severity == OK else log)
 
 
 def _certificate_files(directory: Path) -> Iterator[Path]:
@@ -502,7 +559,9 @@ def _certificate_files(directory: Path) -> Iterator[Path]:
                 *tls.get("certificates", []),
                 *(s.get("defaultCertificate", {}) for s in stores),
             ]
-            seen.update(Path(each["certFile"]) for each in named if each.get("certFile"))
+            files = (str(each.get("certFile", "")) for each in named)
+            # Not the text itself, which may stand there instead.
+            seen.update(Path(name) for name in files if name.startswith("/"))
     yield from sorted(seen)
 
 
@@ -535,12 +594,11 @@ def _certificate(file: Path) -> Iterator[Finding]:
 
 
 def _resolved(name: str) -> Iterator[Finding]:
-    try:
-        found = {str(info[4][0]) for info in socket.getaddrinfo(name, None)}
-    except OSError as error:
-        yield Finding(WARNING, name, f"DNS: {error.strerror}", f"getent hosts {name}")
+    answer = look_up([name])[name]
+    if isinstance(answer, str):
+        yield Finding(WARNING, name, f"DNS: {answer}", f"getent hosts {name}")
         return
-    yield Finding(OK, name, f"leads to {', '.join(sorted(found))}")
+    yield Finding(OK, name, f"leads to {', '.join(sorted(answer))}")
 
 
 # --- servers

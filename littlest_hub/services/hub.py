@@ -13,6 +13,7 @@ from littlest_hub.services.unit import SANDBOX, Setting, Unit, while_there
 # How the hub learns its surroundings; nothing of this is secret.
 PUBLIC_PORT = "LITTLEST_HUB_PUBLIC_PORT"
 PROXY_API = "LITTLEST_HUB_PROXY_API"
+HTTPS_PORT = "LITTLEST_HUB_HTTPS_PORT"
 
 
 def socket(layout: Layout, ports: Ports) -> Unit:
@@ -85,6 +86,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 Setting("OOMPolicy", "continue", "the supervisor sees to it"),
                 Setting("Environment", f"{PUBLIC_PORT}={ports.listen(ports.public)}"),
                 Setting("Environment", f"{PROXY_API}={ports.api_address}"),
+                Setting("Environment", f"{HTTPS_PORT}={ports.https}"),
                 Setting(
                     "Environment",
                     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

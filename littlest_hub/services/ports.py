@@ -1,4 +1,4 @@
-"""The three ports of an installation, and how free ones are found."""
+"""The ports of an installation, and how free ones are found."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from littlest_hub.layout import Layout
 
 FIRST_PUBLIC = 80
 FIRST_OTHER_PUBLIC = 8000
+FIRST_HTTPS = 443
+FIRST_OTHER_HTTPS = 8443
 FIRST_INTERNAL = 15001
 
 _LISTEN = re.compile(r"^ListenStream=(?:(\S*):)?(\d+)$", re.MULTILINE)
@@ -47,6 +49,9 @@ class Ports:
         """Whether other machines reach the proxy."""
         return not (self.host and ipaddress.ip_address(self.host.strip("[]")).is_loopback)
 
+    https: int = FIRST_HTTPS
+    """Of the proxy, on every address, once fragments ask for HTTPS."""
+
     @property
     def hub_address(self) -> str:
         return f"127.0.0.1:{self.hub}"
@@ -67,10 +72,7 @@ def choose(layout: Layout, requested: str | None) -> Ports:
     Raises:
         LittlestHubError: the requested port is no port, or is in use.
     """
-    own = {
-        unit: port_of(layout, unit)
-        for unit in (layout.proxy_socket, layout.hub_socket, layout.proxy_api_socket)
-    }
+    own = {unit: port_of(layout, unit) for unit in layout.units if unit.endswith(".socket")}
     taken = set(_configured(layout)) - set(own.values())
     internal = (
         port
@@ -82,6 +84,7 @@ def choose(layout: Layout, requested: str | None) -> Ports:
         public=public,
         hub=own[layout.hub_socket] or next(internal),
         api=own[layout.proxy_api_socket] or next(internal),
+        https=own[layout.proxy_https_socket] or _https(layout, host, public, taken),
         host=host,
     )
 
@@ -168,6 +171,14 @@ def _is_ours(address: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def _https(layout: Layout, host: str, public: int, taken: set[int]) -> int:
+    if public == FIRST_PUBLIC:
+        # The one that visitors ask. Should somebody have it, `check` says who when it is wanted.
+        return FIRST_HTTPS
+    others = (port for port in range(FIRST_OTHER_HTTPS, 65536) if port != public)
+    return next(port for port in others if _is_usable(layout, port, taken, host.strip("[]")))
 
 
 def _is_usable(layout: Layout, port: int, taken: set[int], address: str = "") -> bool:

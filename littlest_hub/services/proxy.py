@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from littlest_hub.services.unit import SANDBOX, Setting, Unit, while_there
 # the socket's FileDescriptorName=; jupyterhub-traefik-proxy expects "http" and "auth_api".
 PUBLIC_ENTRY_POINT = "http"
 API_ENTRY_POINT = "auth_api"
+# There when fragments ask for HTTPS.
+HTTPS_ENTRY_POINT = "https"
 # Middleware of visitors' entry points, see `ready_config`.
 _FORWARDED = "littlest-hub-forwarded"
 # `littlest_hub.traefik` asks there whether a traefik has loaded its routes, and passes the socket.
@@ -36,6 +38,7 @@ def static_config(
     public: str,
     api: str,
     dynamic_config: Path,
+    https: Mapping[str, Any] | None = None,
     supervised: bool = True,
     trusted_proxies: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -45,6 +48,8 @@ def static_config(
         public: address ("host:port", ":port") of the public entry point.
         api: the same of the entry point that the hub asks.
         dynamic_config: directory of the dynamic configuration.
+        https: what the entry point for HTTPS has beyond the one for HTTP, and its address; None:
+            there is none.
         supervised: whether `littlest_hub.traefik` starts it, and another one beside it one day.
         trusted_proxies: addresses and networks whose word on X-Forwarded-* counts.
 
@@ -67,9 +72,11 @@ def static_config(
     # Without these addresses traefik writes X-Forwarded-* anew, whatever a visitor says.
     forwarded = {"trustedIPs": list(trusted_proxies)} if trusted_proxies else {}
     life_cycle = {"graceTimeOut": GRACE if supervised else "0s"}
-    entry_points = {
+    entry_points: dict[str, Any] = {
         PUBLIC_ENTRY_POINT: {
             "address": public,
+            # Where the hub's routes are served: they name no entry point.
+            "asDefault": True,
             "http": {**http, "middlewares": [f"{_FORWARDED}@file"]} if supervised else http,
             **({"forwardedHeaders": forwarded} if forwarded else {}),
             "transport": {
@@ -80,6 +87,11 @@ def static_config(
         },
         API_ENTRY_POINT: {"address": api, "http": http, "transport": {"lifeCycle": life_cycle}},
     }
+    if https:
+        plain = entry_points[PUBLIC_ENTRY_POINT]
+        middlewares = [*plain["http"].get("middlewares", ()), *https["http"]["middlewares"]]
+        secure = {**http, **https["http"], "middlewares": middlewares}
+        entry_points[HTTPS_ENTRY_POINT] = {**plain, **https, "http": secure}
     if supervised:
         entry_points[READY_ENTRY_POINT] = {
             "address": "127.0.0.1:0",
@@ -190,23 +202,50 @@ def api_socket(layout: Layout, ports: Ports) -> Unit:
     )
 
 
+def https_socket(layout: Layout, ports: Ports) -> Unit:
+    return Unit(
+        layout.proxy_https_socket,
+        f"The port for HTTPS of the hub at {layout.base}; it listens only while a fragment asks for"
+        "\nHTTPS (20-https.py). Another address: as for the public port.",
+        {
+            "Unit": [
+                Setting("Description", f"Littlest Hub at {layout.base}: HTTPS port"),
+                Setting(
+                    "ConditionPathExists",
+                    str(layout.https_marker),
+                    "written by the hub when its configuration has HTTPS",
+                ),
+            ],
+            "Socket": [
+                Setting("ListenStream", ports.listen(ports.https)),
+                Setting("ListenStream", ports.listen(ports.https)),
+                Setting("FileDescriptorName", HTTPS_ENTRY_POINT),
+                Setting("Service", layout.proxy_service),
+                *_SOCKET,
+            ],
+            "Install": [Setting("WantedBy", "sockets.target")],
+        },
+    )
+
+
 def service(layout: Layout) -> Unit:
     condition, exec_condition = while_there(layout.base)
     # -I: neither the caller's PYTHON* variables nor somebody's ~/.local decide what we run.
     command = f"{layout.hub}/bin/python3 -I -m littlest_hub.traefik"
+    sockets = f"{layout.proxy_socket} {layout.proxy_api_socket} {layout.proxy_https_socket}"
+    runtime_directory = layout.proxy_control.parent
     return Unit(
         layout.proxy_service,
         f"traefik in front of the hub at {layout.base} and of everybody's servers."
         f"\nReload and restart lose no request: the next traefik takes over when it is ready, and"
         f"\nthe one before it keeps its connections for {GRACE}."
-        f"\nIts sockets start it again: `systemctl stop {layout.proxy_socket}"
-        f" {layout.proxy_api_socket}"
+        f"\nIts sockets start it again: `systemctl stop {sockets}"
         f"\n{layout.proxy_service}` stops it for good, connections included.",
         {
             "Unit": [
                 Setting("Description", f"Littlest Hub at {layout.base}: proxy"),
-                Setting("Wants", f"{layout.proxy_socket} {layout.proxy_api_socket}"),
-                Setting("After", f"network.target {layout.proxy_socket} {layout.proxy_api_socket}"),
+                Setting("Wants", sockets),
+                Setting("After", f"network.target {sockets}"),
                 Setting("RequiresMountsFor", str(layout.base)),
                 condition,
                 Setting("StartLimitIntervalSec", "0", "never give up: heal when the cause goes"),
@@ -214,6 +253,11 @@ def service(layout: Layout) -> Unit:
             "Service": [
                 Setting("Type", "notify", "started means: serves with all routes"),
                 exec_condition,
+                Setting(
+                    "ExecStartPre",
+                    f"+/bin/chown -R --reference={runtime_directory} {layout.acme}",
+                    "its user may be another one than last time",
+                ),
                 Setting(
                     "ExecStart",
                     f"{command} supervise {layout.static_config} {layout.proxy_control}",
@@ -243,7 +287,7 @@ def service(layout: Layout) -> Unit:
                 Setting("OOMPolicy", "continue", "the supervisor sees to it"),
                 Setting("DynamicUser", "yes", "a user that exists as long as the service runs"),
                 Setting("User", layout.proxy_user),
-                Setting("RuntimeDirectory", layout.proxy_control.parent.name),
+                Setting("RuntimeDirectory", runtime_directory.name),
                 Setting("RuntimeDirectoryMode", "0700"),
                 Setting(
                     "RuntimeDirectoryPreserve", "restart", "which traefiks run stands in there"
@@ -255,12 +299,13 @@ def service(layout: Layout) -> Unit:
                     "of state/ (database, secrets) it sees its own configuration and nothing else",
                 ),
                 Setting("BindReadOnlyPaths", str(layout.proxy_state)),
+                Setting("BindPaths", str(layout.acme), "certificates that it obtains itself"),
                 Setting(
                     "CapabilityBoundingSet", "", "its ports are inherited: it needs no privilege"
                 ),
                 Setting("AmbientCapabilities", ""),
                 Setting("PrivateUsers", "yes"),
-                Setting("ProtectSystem", "strict", "it writes no file"),
+                Setting("ProtectSystem", "strict", "it writes no other file"),
                 Setting("PrivateMounts", "yes"),
                 Setting("ProtectProc", "invisible", "it sees no process but its own"),
                 Setting("ProcSubset", "pid"),

@@ -127,7 +127,6 @@ def units(layout: Layout) -> list[Unit]:
 def polkit_rule(layout: Layout) -> str:
     """All that the hub's user may ask of a program that is root (polkit(8))."""
     template = layout.user_template.removesuffix("@.service").replace(".", r"\.")
-    https_socket = f"{layout.instance}-proxy-https.socket"
     return f"""\
 // Written by `littlest-hub install`: the hub at {layout.base} runs as {layout.hub_user}, and this
 // is all that {layout.hub_user} may ask of systemd, and of any other program that asks polkit.
@@ -139,7 +138,7 @@ polkit.addRule(function (action, subject) {{
     var unit = action.lookup("unit"), verb = action.lookup("verb");
     var verbs = /^{template}@{USER_NAME}\\.service$/.test(unit) ? ["start", "stop", "reset-failed"]
         : unit === "{layout.proxy_service}" ? ["reload", "restart"]
-        : unit === "{https_socket}" ? ["stop"] : [];
+        : unit === "{layout.proxy_https_socket}" ? ["stop"] : [];
     return verbs.indexOf(verb) >= 0 ? polkit.Result.YES : polkit.Result.NO;
 }});
 """

@@ -21,7 +21,13 @@ def hub(installer: Path) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Chrome]:
+def arguments() -> list[str]:
+    """What a module's tests need of the browser beyond the usual."""
+    return []
+
+
+@pytest.fixture
+def browser(tmp_path: Path, arguments: list[str]) -> Iterator[Chrome]:
     """A browser that nobody has used before, and that talks to nobody but the hub."""
     options = ChromeOptions()
     options.binary_location = str(CHROMIUM)
@@ -37,9 +43,10 @@ def browser(tmp_path: Path) -> Iterator[Chrome]:
         "--disable-sync",
         "--window-size=1400,1000",
         f"--user-data-dir={tmp_path}",
+        *arguments,
     ):
         options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     chrome = Chrome(options=options, service=ChromeService(str(CHROMEDRIVER)))
     try:
         yield chrome

@@ -4,7 +4,6 @@ import contextlib
 import re
 import socket
 import ssl
-import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificates import make
 from tests.client import Kernel
 from tests.eventually import eventually
 from tests.hub import Hub
@@ -189,7 +189,7 @@ def test_a_renewed_certificate_is_served_without_a_command_and_a_wrong_one_is_no
     machine.put(drop_in, "[Unit]\nWants=test-https.socket\nAfter=test-https.socket\n")
     certificates = f"{layout.proxy_state}/certificates"
     dynamic = f"{layout.dynamic_config}/tls.toml"
-    first, second, third = (certificate(tmp_path, name) for name in ("first", "second", "third"))
+    first, second, third = (make(tmp_path, name) for name in ("first", "second", "third"))
     install(hub, certificates, first[0], first[1])
     machine.put(
         dynamic,
@@ -226,19 +226,6 @@ def test_a_renewed_certificate_is_served_without_a_command_and_a_wrong_one_is_no
         machine.systemctl("daemon-reload")
         machine.systemctl("start", layout.proxy_service)
         eventually(hub.answers, 30, "the hub")
-
-
-def certificate(directory: Path, name: str) -> tuple[Path, Path]:
-    """A certificate for `name`, signed by itself, and its key."""
-    files = directory / f"{name}.crt", directory / f"{name}.key"
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    output = ["-out", str(files[0]), "-keyout", str(files[1])]
-    subprocess.run(
-        ["openssl", "req", "-x509", *curve, "-days", "2", "-subj", f"/CN={name}", *output],
-        check=True,
-        capture_output=True,
-    )
-    return files
 
 
 def install(hub: Hub, directory: str, certificate: Path, key: Path) -> None:

@@ -197,7 +197,7 @@ def test_settings_of_other_spawners_and_authenticators_are_known_once_chosen(
 
 @pytest.mark.parametrize("name", sorted(path.name for path in CATALOGUE.glob("*.py")))
 def test_every_fragment_of_the_catalogue_is_correct_as_it_is(layout: Layout, name: str) -> None:
-    write(layout, name, (CATALOGUE / name).read_text().replace("CHANGE-ME", "of our own"))
+    write(layout, name, (CATALOGUE / name).read_text().replace("CHANGE-ME", "of-our-own"))
     assert check(layout) == []
 
 

@@ -57,7 +57,7 @@ def test_units_are_read_whichever_systemd_prints_them(version: str) -> None:
     assert units["littlest-hub.user-crash.service"]["Result"] == "exit-code"
     machine = Machine(layout)
     machine.__dict__.update(units=units, is_foreground=False, is_booted=True)
-    assert machine.public_address() == ("127.0.0.1", 80)
+    assert machine.address_of(machine.layout.proxy_socket) == ("127.0.0.1", 80)
     findings = list(doctor.unit_states(machine))
     assert {finding.severity for finding in findings} == {OK}
 

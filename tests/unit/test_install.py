@@ -82,7 +82,7 @@ def test_an_installation_has_its_layout_units_and_links(tmp_path: Path) -> None:
         "littlest-hub-proxy.service",
         "littlest-hub.service",
     ]
-    assert len(list((etc / "sockets.target.wants").iterdir())) == 3
+    assert len(list((etc / "sockets.target.wants").iterdir())) == 4
     assert (tmp_path / "usr/local/bin/littlest-hub").readlink() == layout.hub / "bin/littlest-hub"
     assert "next boot" in said
     assert 'c.Authenticator.allowed_users = {"alice"}' in said

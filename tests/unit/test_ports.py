@@ -41,7 +41,7 @@ def test_another_base_directory_gets_the_first_port_from_8000(image: Path) -> No
 
 def test_what_another_installation_uses_is_not_taken_though_it_does_not_run(image: Path) -> None:
     configure(DEFAULT_BASE, image, Ports(8000, 15001, 15002))
-    assert choose(Layout(PHYSICS, image), None) == Ports(8001, 15003, 15004)
+    assert choose(Layout(PHYSICS, image), None) == Ports(8001, 15003, 15004, https=8443)
 
 
 def test_an_installation_keeps_its_ports(image: Path) -> None:

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -193,6 +193,7 @@ class Proxy:
         self.write_static({})
         (self.dynamic / "ready.toml").write_text(to_toml(ready_config()))
         self.write_rules(1)
+        self.environ: Mapping[str, str] = os.environ
         self.pid = 0
 
     def write_static(self, more: dict[str, object]) -> None:
@@ -209,7 +210,7 @@ class Proxy:
     def start(self) -> None:
         words = [self._python, "-c", SUPERVISOR, "supervise", str(self.static), str(self.control)]
         with self.log.open("ab") as log:
-            self.pid = spawn(words, self._inherited, output=log.fileno())
+            self.pid = spawn(words, self._inherited, environ=self.environ, output=log.fileno())
 
     def wait(self) -> None:
         eventually(self.control.exists, 30, "the supervisor")
@@ -279,6 +280,35 @@ def test_what_a_killed_supervisor_has_left_serves_until_the_next_one_takes_over(
     assert proxy.status("/user/0/") == 418
     assert before in proxy.accepting
     eventually(lambda: before not in proxy.accepting, 60, "the one before to be told to end")
+
+
+def test_a_port_that_comes_or_goes_ends_nobody(proxy: Proxy) -> None:
+    proxy.start()
+    proxy.wait()
+    with listening() as https_sockets:
+        for more in (passed("https", https_sockets), []):
+            (before, *_) = proxy.accepting[::-1]
+            proxy.kill()
+            proxy._inherited = [each for each in proxy._inherited if each.name != "https"] + more
+            proxy.start()
+            proxy.wait()
+            assert proxy.status("/user/0/") == 418
+            assert before in proxy.accepting
+    assert "taken" not in proxy.log.read_text()
+
+
+def test_it_has_what_the_unit_gives_it_and_knows_authorities(proxy: Proxy, tmp_path: Path) -> None:
+    (tmp_path / "ssl").mkdir()
+    (tmp_path / "ssl/cacert.pem").touch()
+    others = {key: value for key, value in os.environ.items() if key != "SSL_CERT_FILE"}
+    proxy.environ = {**others, "EXEC_PATH": "/x", "NOTIFY_SOCKET": "@nobody"}
+    proxy.start()
+    proxy.wait()
+    (traefik,) = proxy.accepting
+    has = Path(f"/proc/{traefik}/environ").read_text().split("\0")
+    assert "EXEC_PATH=/x" in has
+    assert f"SSL_CERT_FILE={tmp_path}/ssl/cacert.pem" in has
+    assert not any(each.startswith("NOTIFY_SOCKET=") for each in has)
 
 
 def test_who_had_waited_at_either_socket_is_served(proxy: Proxy) -> None:

@@ -60,7 +60,7 @@ def test_systemd_has_nothing_to_say_about_the_units(written: dict[str, Path]) ->
 
 @pytest.mark.row(16)
 @needs_systemd
-@pytest.mark.parametrize(("number", "exposure"), [(3, 1.1), (4, 1.9)], ids=["proxy", "hub"])
+@pytest.mark.parametrize(("number", "exposure"), [(4, 1.1), (5, 1.9)], ids=["proxy", "hub"])
 def test_services_expose_little(written: dict[str, Path], number: int, exposure: float) -> None:
     service = list(written.values())[number]
     security = subprocess.run(
@@ -90,11 +90,15 @@ def test_no_directive_is_newer_than_the_oldest_systemd_we_serve() -> None:
 
 
 def test_ports_stand_in_the_sockets_and_reach_the_hub_through_its_environment() -> None:
-    text = {unit.name: unit.text() for unit in units(LAYOUTS[0], Ports(8000, 15003, 15004))}
+    text = {
+        unit.name: unit.text() for unit in units(LAYOUTS[0], Ports(8000, 15003, 15004, https=8443))
+    }
     assert "ListenStream=8000\n" in text["littlest-hub-proxy.socket"]
     assert "ListenStream=127.0.0.1:15004\n" in text["littlest-hub-proxy-api.socket"]
     assert "ListenStream=127.0.0.1:15003\n" in text["littlest-hub.socket"]
+    assert "ListenStream=8443\n" in text["littlest-hub-proxy-https.socket"]
     assert "LITTLEST_HUB_PROXY_API=127.0.0.1:15004\n" in text["littlest-hub.service"]
+    assert "LITTLEST_HUB_HTTPS_PORT=8443\n" in text["littlest-hub.service"]
 
 
 def test_a_unit_says_how_to_change_it_and_why_a_setting_is_there() -> None:

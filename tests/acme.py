@@ -1,0 +1,88 @@
+"""A hub beside Pebble, Let's Encrypt's own test server, which certifies what is really there."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from littlest_hub.https import names_of, presented
+from tests.certificates import make
+from tests.eventually import eventually
+from tests.hub import Hub
+from tests.machine import Machine
+
+CONFIGURATION = {
+    "listenAddress": "127.0.0.1:14000",
+    "managementListenAddress": "127.0.0.1:15000",
+    "certificate": "/etc/pebble/127.0.0.1.crt",
+    "privateKey": "/etc/pebble/127.0.0.1.key",
+    "httpPort": 80,
+    "tlsPort": 443,
+    "ocspResponderURL": "",
+    "externalAccountBindingRequired": False,
+    # Seconds: they are due as soon as they are there, and traefik looks whenever it starts.
+    "certificateValidityPeriod": 900,
+}
+FRAGMENT = """
+c.HubProxy.domains = {domains!r}
+c.HubProxy.acme_email = "admin@example.org"
+c.HubProxy.acme_challenge = {challenge!r}
+c.HubProxy.acme_dns_provider = {provider!r}
+c.HubProxy.acme_directory = "https://127.0.0.1:14000/dir"
+c.HubProxy.acme_ca_file = "/etc/pebble/127.0.0.1.crt"
+resolver = {{"certificatesDuration": 1}}
+if {provider!r}:
+    # Nobody delegates example.org to this name server.
+    resolver["dnsChallenge"] = {{"propagation": {{"disableChecks": True}}}}
+c.HubProxy.extra_static_config = {{"certificatesResolvers": {{"acme": {{"acme": resolver}}}}}}
+"""
+
+
+@contextlib.contextmanager
+def hub_with_authority(installer: Path, directory: Path) -> Iterator[Hub]:
+    """A hub on a machine of its own, where the authority is, and a name server that leads there.
+
+    Args:
+        installer: of the hub.
+        directory: for files.
+    """
+    with Machine("bookworm", packages=["pebble"]) as machine:
+        hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
+        hub.write_fragment("11-everybody.py", "c.Authenticator.allow_all = True\n")
+        hub.reload()
+        for file in make(directory, "127.0.0.1"):
+            machine.put(f"/etc/pebble/{file.name}", file.read_text())
+        machine.put("/etc/pebble/config.json", json.dumps({"pebble": CONFIGURATION}))
+        machine.put("/etc/resolv.conf", "nameserver 127.0.0.1\n")
+        off = [f"-{each}=" for each in ("http01", "https01", "tlsalpn01", "defaultIPv6")]
+        names = ["pebble-challtestsrv", *off, "-dns01=127.0.0.1:53", "-management=127.0.0.1:8055"]
+        names.append(f"-defaultIPv4={machine.address}")
+        ask = ["pebble", "-config=/etc/pebble/config.json", "-dnsserver=127.0.0.1:53", "-strict"]
+        settings = ["--setenv=PEBBLE_VA_NOSLEEP=1", "--setenv=PEBBLE_WFE_NONCEREJECT=0"]
+        for command in (names, [*settings, *ask]):
+            machine.run(["systemd-run", "--quiet", *command])
+        yield hub
+
+
+def obtain(hub: Hub, challenge: str, *domains: str, provider: str = "") -> None:
+    """Have the hub obtain a certificate; returns when visitors get it."""
+    text = FRAGMENT.format(domains=list(domains), challenge=challenge, provider=provider)
+    hub.write_fragment("20-https.py", text)
+    hub.reload()
+    name = domains[0].replace("*", "any")
+    eventually(lambda: domains[0] in names(hub, name), 60, f"a certificate for {domains[0]}")
+
+
+def names(hub: Hub, name: str) -> list[str]:
+    """What the certificate that a visitor of `name` gets is for."""
+    found = presented(443, name, hub.machine.address)
+    return names_of(found) if found else []
+
+
+def authority(hub: Hub) -> str:
+    """Who signs: another one each time that Pebble starts."""
+    script = (
+        "import ssl, urllib.request as u; c = ssl._create_unverified_context();"
+        "print(u.urlopen('https://127.0.0.1:15000/roots/0', context=c).read().decode())"
+    )
+    return hub.machine.run([hub.path("hub/bin/python3"), "-c", script]).stdout

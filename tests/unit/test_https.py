@@ -1,0 +1,240 @@
+"""What fragments say of HTTPS, what traefik is told, and which certificate fits."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from traitlets.config import Config
+
+from littlest_hub.check import astray, check, examine
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.https import (
+    Acme,
+    Https,
+    Pair,
+    covers,
+    is_domain,
+    names_of,
+    state_of,
+    validity,
+    wanted,
+)
+from littlest_hub.layout import DEFAULT_BASE, Layout
+from littlest_hub.proxy import HubProxy, merged
+from littlest_hub.services.proxy import static_config, to_toml
+from tests.certificates import make
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import toml as tomllib
+
+pytestmark = pytest.mark.unit
+
+DIRECTORY = "https://ca.example.org/directory"
+LAYOUT = Layout(DEFAULT_BASE)
+
+
+def configured(**settings: Any) -> HubProxy:
+    return HubProxy(config=Config({"HubProxy": settings}), should_start=True)
+
+
+def asked(hub: dict[str, str], port: int | None = 443, **settings: Any) -> Https | None:
+    return wanted(hub, configured(**settings), port)
+
+
+# --- what is asked for
+
+
+def test_without_a_word_of_it_there_is_no_https() -> None:
+    assert asked({}) is None
+    assert asked({}, acme_email="a@example.org") is None
+
+
+def test_there_is_none_where_there_is_no_port_for_it() -> None:
+    assert asked({"ssl_cert": "/a", "ssl_key": "/b"}, port=None) is None
+
+
+def test_files_are_one_way_and_domains_the_other() -> None:
+    files = {"ssl_cert": "/a", "ssl_key": "/b"}
+    https = asked(files)
+    assert https
+    assert (https.files, https.acme) == ((Path("/a"), Path("/b")), None)
+    https = asked({}, domains=["hub.example.org"])
+    assert https
+    assert https.files is None
+    assert https.acme
+    assert https.acme.directory == "https://acme-v02.api.letsencrypt.org/directory"
+    with pytest.raises(LittlestHubError, match="one of the two"):
+        asked(files, domains=["hub.example.org"])
+    with pytest.raises(LittlestHubError, match="both"):
+        asked({"ssl_cert": "/a"})
+
+
+# --- what traefik is told
+
+
+@pytest.mark.parametrize(
+    ("challenge", "provider", "key", "value"),
+    [
+        ("http-01", "", "httpChallenge", {"entryPoint": "http", "delay": "2s"}),
+        ("tls-alpn-01", "", "tlsChallenge", {"delay": "2s"}),
+        ("dns-01", "rfc2136", "dnsChallenge", {"provider": "rfc2136"}),
+    ],
+)
+def test_each_challenge_is_traefiks(challenge: str, provider: str, key: str, value: Any) -> None:
+    acme = Acme(("a.org",), DIRECTORY, challenge=challenge, dns_provider=provider)
+    told = acme.static(LAYOUT)["acme"]["acme"]
+    assert told[key] == value
+    assert told["storage"] == "/opt/littlest-hub/state/proxy/acme/acme.json"
+    assert sum(each.endswith("Challenge") for each in told) == 1
+
+
+def test_an_account_of_the_authority_stands_in_no_representation() -> None:
+    acme = Acme(("a.org",), DIRECTORY, eab=("id", "s3cr3t"))
+    assert acme.static(LAYOUT)["acme"]["acme"]["eab"] == {"kid": "id", "hmacEncoded": "s3cr3t"}
+    assert "s3cr3t" not in repr(acme)
+
+
+def test_the_entry_point_is_that_of_http_and_more() -> None:
+    https = Https(8443, None, Acme(("a.org", "b.org"), DIRECTORY), 60)
+    told = static_config(
+        public=":80",
+        api="127.0.0.1:15002",
+        dynamic_config=LAYOUT.dynamic_config,
+        https=https.entry_point(),
+    )
+    http, secure = (told["entryPoints"][name] for name in ("http", "https"))
+    assert secure["address"] == ":8443"
+    assert secure["http"]["tls"]["domains"] == [{"main": "a.org", "sans": ["b.org"]}]
+    assert secure["transport"] == http["transport"]
+    assert secure["http"]["encodedCharacters"] == http["http"]["encodedCharacters"]
+    assert "tls" not in http["http"]
+
+
+def test_only_without_ours_an_entry_point_called_https_is_for_fragments() -> None:
+    extra = {"entryPoints": {"https": {"address": ":444"}}}
+    assert merged({"entryPoints": {}}, extra)["entryPoints"]["https"]["address"] == ":444"
+    ours = {"entryPoints": {"https": {"address": ":443"}}}
+    with pytest.raises(LittlestHubError, match=r"entryPoints\.https\.address is not for fragments"):
+        merged(ours, extra)
+
+
+def test_certificate_and_key_are_in_one_file_and_read_back(tmp_path: Path) -> None:
+    pair = Pair.read(*make(tmp_path, "hub.example.org"))
+    told = tomllib.loads(to_toml(Https(443, None, None, 60).dynamic(pair)))["tls"]
+    default = told["stores"]["default"]["defaultCertificate"]
+    assert (default["certFile"], default["keyFile"]) == (pair.certificate, pair.key)
+    assert told["options"]["default"]["minVersion"] == "VersionTLS12"
+    assert "PRIVATE KEY" not in repr(pair)
+
+
+# --- certificates
+
+
+def test_a_pair_that_does_not_belong_together_says_so(tmp_path: Path) -> None:
+    one, other = make(tmp_path, "one"), make(tmp_path, "other")
+    for files, reason in (
+        ((one[0], other[1]), "is not the key of"),
+        ((one[0], one[0]), "holds no private key"),
+        ((one[1], one[1]), "holds no certificate"),
+        ((one[0], tmp_path / "none"), "No such file"),
+        ((one[0], make(tmp_path, "locked", password=b"x")[1]), "passphrase"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            Pair.read(*files)
+
+
+def test_a_certificate_covers_its_names_and_one_level_of_a_wildcard(tmp_path: Path) -> None:
+    file, _ = make(tmp_path, "hub.example.org", "*.example.net", "192.0.2.1")
+    leaf = Pair(file.read_text(), "").leaf
+    assert names_of(leaf) == ["hub.example.org", "*.example.net", "192.0.2.1"]
+    assert covers(leaf, "HUB.example.org")
+    assert covers(leaf, "a.example.net")
+    assert covers(leaf, "*.example.net")
+    assert not covers(leaf, "b.a.example.net")
+    assert not covers(leaf, "example.net")
+    assert not covers(None, "hub.example.org")
+
+
+def test_a_certificate_has_its_time(tmp_path: Path) -> None:
+    leaf = Pair(make(tmp_path, "hub.example.org", days=(-1, 1))[0].read_text(), "").leaf
+    now = datetime.datetime.now(datetime.timezone.utc)
+    assert validity(leaf) == ""
+    assert "expired on" in validity(leaf, now + datetime.timedelta(2))
+    assert "not valid before" in validity(leaf, now - datetime.timedelta(2))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("hub.example.org", True),
+        ("*.example.org", True),
+        ("xn--bcher-kva.example", True),
+        ("hub", False),
+        ("hub.example.org.", False),
+        ("-a.org", False),
+        ("a_b.org", False),
+        ("hub.*.org", False),
+        ("10.0.0.1", False),
+        ("https://hub.example.org", False),
+        ("a" * 64 + ".org", False),
+        ("a." * 126 + "org", False),
+        ("hub.example.org\n", False),
+    ],
+)
+def test_what_an_authority_may_certify(name: str, expected: bool) -> None:
+    assert is_domain(name) == expected
+
+
+def test_a_replaced_file_is_seen(tmp_path: Path) -> None:
+    files = make(tmp_path, "hub")
+    before = state_of(files)
+    assert state_of(files) == before
+    files[0].write_text("x")
+    assert state_of(files) != before
+    files[0].unlink()
+    assert state_of(files) != before
+
+
+# --- what is wrong
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(tmp_path / "hub")
+    layout.fragments.mkdir(parents=True)
+    layout.state.mkdir()
+    return layout
+
+
+def problems(layout: Layout, text: str) -> list[str]:
+    (layout.fragments / "20-https.py").write_text(text)
+    return [f"{problem.line}: {problem.message}" for problem in check(layout)]
+
+
+def test_an_expired_certificate_is_refused_with_its_line(layout: Layout, tmp_path: Path) -> None:
+    for days, reason in (((-2, -1), "expired on"), ((1, 2), "clock")):
+        certificate, key = make(tmp_path, "hub.example.org", days=days)
+        text = f"c.JupyterHub.ssl_key = '{key}'\nc.JupyterHub.ssl_cert = '{certificate}'\n"
+        (problem,) = problems(layout, text)
+        assert problem.startswith(f"2: JupyterHub.ssl_cert: {certificate} ")
+        assert reason in problem
+
+
+def test_a_name_that_leads_elsewhere_or_nowhere_is_a_warning() -> None:
+    ours = {"192.0.2.1", "127.0.0.1"}
+    assert astray("a.org", {"192.0.2.1", "2001:db8::1"}, ours) == ""
+    assert "leads to 192.0.2.9" in astray("a.org", {"192.0.2.9"}, ours)
+    assert "cannot be found (no such name)" in astray("a.org", "no such name", ours)
+
+
+def test_a_hub_that_nobody_can_look_up_is_told_by_the_check(layout: Layout) -> None:
+    text = "c.HubProxy.domains = [\n    'hub.invalid',\n]\n"
+    (layout.fragments / "20-https.py").write_text(text)
+    (warning,) = (p for p in examine(layout).warnings if "hub.invalid" in p.message)
+    assert "hub.invalid cannot be found" in warning.message
