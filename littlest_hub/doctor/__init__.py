@@ -736,11 +736,12 @@ def secrets(machine: Machine) -> Iterator[Finding]:
     """Who may read what is nobody's business."""
     layout = machine.layout
     owner = 0 if not machine.is_foreground else layout.base.stat().st_uid
-    for path, mode in (
-        (layout.fragments, 0o700),
-        (layout.state, 0o700),
-        (layout.database, 0o600),
-        (layout.cookie_secret, 0o600),
+    own = pwd.getpwnam(layout.hub_user).pw_uid if layout.hub_user else owner
+    for path, mode, owner_of_it in (
+        (layout.fragments, 0o750 if layout.hub_user else 0o700, owner),
+        (layout.state, 0o710 if layout.hub_user else 0o700, owner),
+        (layout.database, 0o600, own),
+        (layout.cookie_secret, 0o600, own),
     ):
         try:
             status = path.stat()
@@ -757,9 +758,9 @@ def secrets(machine: Machine) -> Iterator[Finding]:
         if machine.is_foreground and path == layout.database:
             # Made by whoever runs the hub, with their umask, where nobody else gets to.
             actual &= 0o700
-        if status.st_uid != owner:
+        if status.st_uid != owner_of_it:
             name = _user_name(status.st_uid)
-            chown = f"chown {_user_name(owner)}: {path}"
+            chown = f"chown {_user_name(owner_of_it)}: {path}"
             yield Finding(PROBLEM, str(path), f"belongs to {name}", chown)
         if actual & ~mode:
             text = f"may be read by others (mode {actual:04o}, expected {mode:04o})"
@@ -809,7 +810,7 @@ def database(machine: Machine) -> Iterator[Finding]:
 
 def last_backup(machine: Machine) -> Iterator[Finding]:
     """When it was."""
-    if not os.access(machine.layout.state, os.X_OK | os.R_OK):
+    if not os.access(machine.layout.hub_state, os.X_OK | os.R_OK):
         yield Finding(UNSEEN, "backup", "cannot be looked at", _AS_ROOT)
         return
     newest = _newest_backup(machine.layout)
@@ -902,7 +903,8 @@ def memory(machine: Machine) -> Iterator[Finding]:
     swap = found.get("SwapTotal", 0)
     text = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB available, {swap / 1e9:.1f} GB swap"
     if total and free / total < 0.05:
-        yield Finding(PROBLEM, "memory", text, "systemctl status --no-pager -- '*.user-*'; free -h")
+        repair = "systemctl status --no-pager -- '*.user[-@]*'; free -h"
+        yield Finding(PROBLEM, "memory", text, repair)
     else:
         yield Finding(OK, "memory", text)
     killed = [
