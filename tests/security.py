@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -47,7 +48,8 @@ class Checklist:
         rows = dict(report.user_properties).get("rows", ())
         if report.when == "call" or report.outcome != "passed":
             for row in rows if isinstance(rows, (list, tuple)) else ():
-                tried = report.nodeid.rpartition("::")[2].removeprefix("test_").replace("_", " ")
+                name = report.nodeid.partition("::")[2].partition("[")[0].removeprefix("test_")
+                tried = name.replace("_", " ")
                 self.outcomes.setdefault(row, []).append((tried, report.outcome))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -62,9 +64,15 @@ class Checklist:
         yield "| # | against | tried | result |"
         yield "|---|---|---|---|"
         for row, against in ROWS.items():
-            # Workers report in any order.
-            for tried, outcome in sorted(self.outcomes.get(row, [("nothing", "not tried")])):
-                yield f"| {row} | {against} | {tried} | {outcome} |"
+            tried = self.outcomes.get(row, [("nothing", "not tried")])
+            # Workers report in any order; the same with other values is one line.
+            for what in sorted({what for what, _ in tried}):
+                counts = Counter(outcome for name, outcome in tried if name == what)
+                result = ", ".join(
+                    f"{outcome} ({number})" if number > 1 else outcome
+                    for outcome, number in sorted(counts.items())
+                )
+                yield f"| {row} | {against} | {what} | {result} |"
 
 
 def check_rows(item: pytest.Item) -> None:
