@@ -34,6 +34,7 @@ CATALOGUE = "jupyterhub_config.d"
 VARIABLES = {
     "LITTLEST_HUB_BASE": "base directory; /opt/littlest-hub if not given",
     "LITTLEST_HUB_ADMIN": "login name of the first administrator",
+    "LITTLEST_HUB_USER": "account for the hub, which is made; root if not given",
     "LITTLEST_HUB_PORT": "public port, or address:port; 80, or the first free one from 8000",
 }
 """What the installer's help says of the variables that the product's installation honours."""

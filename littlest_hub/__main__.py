@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         " start them. Again: repair. Where another release serves: switch to this one, and back"
         " if it does not do well. LITTLEST_HUB_PORT=8000 chooses the public port,"
         " 127.0.0.1:8000 the same for this machine alone, LITTLEST_HUB_ADMIN=alice writes the first"
-        " fragment.",
+        " fragment, LITTLEST_HUB_USER=lhub has the hub run as a user that is made for it.",
     )
     install.add_argument(
         "--prefix",
@@ -366,8 +366,10 @@ def _enable_or_disable(verb: str, options: argparse.Namespace) -> int:
 
 def _backup(options: argparse.Namespace) -> None:
     from littlest_hub.backup import backup, summary
+    from littlest_hub.privileges import again_as_hub
 
     layout = Layout.of_this_release()
+    again_as_hub(layout)
     written = backup(layout, options.file, secrets=options.secrets, say=tell)
     to_stdout = written.file is None
     print(
@@ -377,8 +379,17 @@ def _backup(options: argparse.Namespace) -> None:
 
 
 def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    from littlest_hub.privileges import again_as_hub
     from littlest_hub.restore import contents, finish, restore
 
+    layout = Layout.of_this_release()
+    if options.list:
+        again_as_hub(layout)
+    elif (user := layout.hub_user) and not options.finish:
+        raise LittlestHubError(
+            f"this hub runs as {user}, and restoring would have root write where {user} may",
+            "By hand: docs/how-to/run-without-root.md",
+        )
     if options.finish:
         finish(Layout.of_this_release())
         return
@@ -402,8 +413,10 @@ def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> No
 def _doctor(options: argparse.Namespace) -> int:
     from littlest_hub.doctor import Machine, examine, is_well, report, to_json
     from littlest_hub.doctor.bundle import write_bundle
+    from littlest_hub.privileges import again_as_hub
 
     layout = Layout.of_this_release()
+    again_as_hub(layout)
     findings = examine(layout)
     if options.bundle:
         write_bundle(layout, to_json(layout, findings), options.bundle, Machine.run)

@@ -18,7 +18,7 @@ import stat
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TextIO
@@ -123,7 +123,7 @@ def write_backup(
         damaged: take a database that sqlite cannot read as the bytes that it is.
     """
     elsewhere = database_elsewhere(layout, say)
-    with tempfile.TemporaryDirectory(prefix=".backup-", dir=layout.state) as scratch:
+    with tempfile.TemporaryDirectory(prefix=".backup-", dir=layout.hub_state) as scratch:
         contents = Contents(elsewhere=elsewhere)
         revision = None
         if not elsewhere and layout.database.exists():
@@ -194,15 +194,20 @@ _TOPS = {
 
 
 def _collect(layout: Layout, contents: Contents, *, secrets: bool) -> None:
-    for top, directory in ((FRAGMENTS, layout.fragments), (STATE, layout.state)):
-        for file in _files_below(directory):
+    tops = [(FRAGMENTS, layout.fragments, ""), (STATE, layout.hub_state, "")]
+    if layout.hub_user:
+        # The rest of state/ is root's: what it remembers of releases. In the archive as with root.
+        tops.append((STATE, layout.proxy_state, "proxy/"))
+        contents.left_out += [layout.acme]
+    for top, directory, inside in tops:
+        for file in _files_below(directory, contents.left_out):
             if top == STATE and not _is_lasting(layout, file):
                 continue
             is_fragment = top == FRAGMENTS and file.suffix == ".py"
             if not secrets and not is_fragment and is_secret(layout, file):
                 contents.left_out.append(file)
                 continue
-            contents.members.append(Member(f"{top}/{file.relative_to(directory)}", file))
+            contents.members.append(Member(f"{top}/{inside}{file.relative_to(directory)}", file))
     for directory in drop_in_directories(layout):
         canonical = directory.name.replace(layout.instance, PRODUCT, 1)
         for file in sorted(directory.glob("*.conf")):
@@ -210,25 +215,25 @@ def _collect(layout: Layout, contents: Contents, *, secrets: bool) -> None:
                 contents.members.append(Member(f"{DROP_INS}/{canonical}/{file.name}", file))
 
 
-def _files_below(directory: Path) -> Iterator[Path]:
+def _files_below(directory: Path, without: Sequence[Path] = ()) -> Iterator[Path]:
     """Every file, also one that a link leads to; no hidden directory (.git, what is being made)."""
-    if not directory.is_dir():
+    if not directory.is_dir() or directory in without:
         return
     for entry in sorted(directory.iterdir()):
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
             if entry.name != "__pycache__" and not entry.is_symlink():
-                yield from _files_below(entry)
+                yield from _files_below(entry, without)
         elif entry.is_file():
             yield entry
 
 
 def _is_lasting(layout: Layout, file: Path) -> bool:
     """Whether a file of state/ is one that nobody makes anew."""
-    name = file.relative_to(layout.state).as_posix()
     return not (
-        name.startswith((layout.database.name, "backups/"))
+        file.is_relative_to(layout.backups)
+        or file.as_posix().startswith(str(layout.database))
         or file.suffix in {".lock", ".pid", ".sock"}
         or file in made_anew(layout)
     )
@@ -259,9 +264,10 @@ def is_secret(layout: Layout, file: Path) -> bool:
 
 def drop_in_directories(layout: Layout) -> list[Path]:
     """Directories of the administrator's drop-ins of our units, user servers' included."""
-    prefixes = (*(f"{unit}.d" for unit in layout.unit_names), f"{layout.instance}.user-")
+    prefixes = (*(f"{unit}.d" for unit in layout.unit_names), f"{layout.instance}.user")
     directory = layout.on_disk(layout.system_units)
-    if not layout.is_live or not directory.is_dir() or os.geteuid() != 0:
+    is_ours = os.geteuid() == 0 or layout.hub_user
+    if not layout.is_live or not directory.is_dir() or not is_ours:
         return []
     return sorted(d for d in directory.glob("*.d") if d.is_dir() and d.name.startswith(prefixes))
 
@@ -408,7 +414,7 @@ def new_file(file: Path) -> Iterator[IO[bytes]]:
 
 def journal(layout: Layout) -> Path:
     """What a restore has decided to do; there only while it does."""
-    return layout.state / "restore.json"
+    return layout.hub_state / "restore.json"
 
 
 @contextlib.contextmanager
@@ -428,13 +434,13 @@ def locked(layout: Layout) -> Iterator[TextIO]:
     with held:
         # Of one that was killed.
         for pattern in (".backup-*", ".restore-*"):
-            for scratch in layout.state.glob(pattern):
+            for scratch in layout.hub_state.glob(pattern):
                 shutil.rmtree(scratch)
         yield held
 
 
 def lock_file(layout: Layout) -> Path:
-    return layout.state / "backup.lock"
+    return layout.hub_state / "backup.lock"
 
 
 def _human(size: int) -> str:

@@ -94,6 +94,9 @@ def defaults(layout: Layout, surroundings: Surroundings) -> Config:
     # Names end up in units, paths and routes. \Z: "$" would let a newline through.
     c.Authenticator.username_pattern = r"^[a-z0-9_][a-z0-9_.@-]{0,62}\Z"
 
+    if layout.hub_user:
+        _without_root(layout, c)
+
     c.JupyterHub.services = [
         {
             "name": CULLER,
@@ -105,6 +108,16 @@ def defaults(layout: Layout, surroundings: Surroundings) -> Config:
     # The journal has the time and the unit already.
     c.JupyterHub.log_format = "%(name)s %(module)s:%(lineno)d] %(message)s"
     return c
+
+
+def _without_root(layout: Layout, c: Config) -> None:
+    from littlest_hub.services.unprivileged import USER_NAME
+    from littlest_hub.unprivileged import AskingAuthenticator, TemplateSpawner
+
+    c.JupyterHub.spawner_class = TemplateSpawner
+    c.JupyterHub.authenticator_class = AskingAuthenticator
+    c.AskingAuthenticator.address = str(layout.password_address)
+    c.Authenticator.username_pattern = rf"^{USER_NAME}\Z"
 
 
 def load(

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from littlest_hub import release, upgrade
+from littlest_hub import account, release, upgrade
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.files import hold, link, write
 from littlest_hub.interruption import Undo, undone_on_failure
@@ -38,7 +38,8 @@ def install(
     Args:
         layout: of the base directory that the prefix belongs to.
         prefix: the release, as the machine sees it.
-        options: LITTLEST_HUB_PORT and LITTLEST_HUB_ADMIN, usually the environment.
+        options: LITTLEST_HUB_PORT, LITTLEST_HUB_ADMIN and LITTLEST_HUB_USER, usually the
+            environment.
         say: prints a line when something begins that takes a while.
 
     Returns:
@@ -59,8 +60,13 @@ def install(
     if machine.has_systemd:
         layout.check_for_systemd()
         machine.check_names()
+    wanted = options.get("LITTLEST_HUB_USER", "").strip()
+    user = account.choose(layout, wanted, is_possible=machine.has_systemd and machine.is_running)
     with undone_on_failure() as undo:
         _make_directories(layout, undo)
+        if user:
+            account.create(layout, user, undo)
+            account.hand_over(layout, user, undo)
         with alone(layout), _no_foreground_hub(layout):
             return _install(machine, prefix, admin, options, say)
 
@@ -103,7 +109,8 @@ def _install(
         if is_stock:
             machine.await_login_page(ports)
     said = upgrade.remove_unused(layout)
-    return _how_to_use(layout, ports) + "".join(f"{line}\n" for line in said)
+    told = _how_to_use(layout, ports) + _who_may_have_a_server(layout)
+    return told + "".join(f"{line}\n" for line in said)
 
 
 def _upgrade(machine: Machine, ports: Ports, before: Serving, to: Serving, say: Say) -> str:
@@ -194,11 +201,13 @@ def _uninstall(layout: Layout, purge: bool) -> str:
     if is_served:
         machine.remove()
     drop_ins, homes = machine.left() if is_served else ([], [])
+    user = layout.hub_user
     layout.on_disk(layout.hub).unlink(missing_ok=True)
     owned = [layout.fragments, layout.state, *drop_ins]
     if purge:
         for path in owned:
             shutil.rmtree(layout.on_disk(path), ignore_errors=True)
+        account.remove(layout, user)
         if machine.is_running and drop_ins:
             machine.forget()
     # Last: we run from there.
@@ -215,6 +224,8 @@ def _uninstall(layout: Layout, purge: bool) -> str:
         base = [layout.base] if len(whole) < len(left) else []
         words = " ".join(shlex.quote(str(path)) for path in (*base, *whole))
         lines.append(f"To remove that as well: rm -rf {words}")
+    if user and account.is_ours(layout, user):
+        lines.append(f"And the hub's account: userdel {user}; groupdel {layout.users_group}")
     return "\n".join(lines)
 
 
@@ -324,6 +335,15 @@ def _who_may_log_in(layout: Layout) -> str:
 Nobody may log in yet. For alice to be the administrator, write into {layout.fragments}/10-users.py:
   c.Authenticator.admin_users = {{"alice"}}
   c.Authenticator.allowed_users = {{"alice"}}
+"""
+
+
+def _who_may_have_a_server(layout: Layout) -> str:
+    if layout.hub_user is None:
+        return ""
+    return f"""
+The hub runs as {layout.hub_user}. It may let in, and start servers for, members of one group only:
+  gpasswd --add alice {layout.users_group}
 """
 
 

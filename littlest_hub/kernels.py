@@ -6,8 +6,8 @@ Part of every user server that is started from a release, as `notice`.
   them. At TCP ports, Jupyter's default, everybody on the machine can read along (JupyterHub's
   "Security overview" recommends this setting).
 - When a limit is reached Linux ends what takes most memory. That may be the server while the memory
-  is taken by many small processes, such as a pool of workers; so kernels volunteer, and what they
-  start with them. Terminals do so in labextension/littlest-hub.json.
+  is taken by many small processes, such as a pool of workers; so kernels and terminals volunteer,
+  and what they start with them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,13 @@ from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvision
 from traitlets.config import Config
 
 OOM_SCORE = 300
-"""How much earlier than the server kernels go: as if they took 30 % of the limit more (proc(5))."""
+"""How much earlier than the server they go: as if they took 30 % of the limit more (proc(5))."""
+
+TERMINAL = (
+    *("/bin/sh", "-c"),
+    f'echo {OOM_SCORE} 2>/dev/null >/proc/self/oom_score_adj; exec "${{SHELL:-/bin/sh}}" -l',
+)
+"""A login shell, as jupyter_server_terminals starts it, and a volunteer."""
 
 NAME = "littlest-hub"
 # The longest that jupyter_client appends to the directory: kernel-UUID-ipc-NUMBER.
@@ -61,6 +67,11 @@ def takes_sockets(directory: Path) -> bool:
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
     return [{"module": __name__}]
+
+
+def _link_jupyter_server_extension(server: Any) -> None:
+    # Before any extension is loaded: that of terminals reads this when it is.
+    server.terminado_settings = {"shell_command": [*TERMINAL], **server.terminado_settings}
 
 
 def _load_jupyter_server_extension(server: Any) -> None:

@@ -115,16 +115,38 @@ class Layout:
 
     @property
     def state(self) -> Path:
-        """What the hub remembers; nobody but root enters (0700)."""
+        """What the hub remembers; nobody but root enters (0700), or the hub's user (0710)."""
         return self.base / "state"
 
     @property
+    def own_state(self) -> Path:
+        """The part of `state` that belongs to the hub's user, where that is not root."""
+        return self.state / "hub"
+
+    @property
+    def hub_user(self) -> str | None:
+        """Who the hub runs as, if not as root: whoever `own_state` belongs to.
+
+        Only root makes anything in `state`, so only root decides this.
+        """
+        try:
+            owner = self.on_disk(self.own_state).owner()
+        except (OSError, KeyError):
+            return None
+        return None if owner == "root" else owner
+
+    @property
+    def hub_state(self) -> Path:
+        """Where the hub writes: database, cookie secret, copies."""
+        return self.own_state if self.on_disk(self.own_state).is_dir() else self.state
+
+    @property
     def database(self) -> Path:
-        return self.state / "jupyterhub.sqlite"
+        return self.hub_state / "jupyterhub.sqlite"
 
     @property
     def cookie_secret(self) -> Path:
-        return self.state / "jupyterhub_cookie_secret"
+        return self.hub_state / "jupyterhub_cookie_secret"
 
     @property
     def run_lock(self) -> Path:
@@ -149,7 +171,7 @@ class Layout:
     @property
     def backups(self) -> Path:
         """Copies of the database, and what `littlest-hub backup` writes."""
-        return self.state / "backups"
+        return self.hub_state / "backups"
 
     @property
     def proxy_state(self) -> Path:
@@ -249,7 +271,7 @@ class Layout:
 
         A "." ends the instance's name, which has none: no two hubs' users share a name.
         """
-        return f"{self.instance}.user-{{USERNAME}}"
+        return f"{self.instance}.user{'@' if self.hub_user else '-'}{{USERNAME}}"
 
     def user_unit(self, user: str, server: str = "") -> str:
         """Name of the unit of a user server, without its suffix."""
@@ -258,12 +280,47 @@ class Layout:
     @property
     def user_units(self) -> str:
         """Pattern of the names of all user servers' units, for systemctl and journalctl."""
-        return f"{self.user_unit_template.format(USERNAME='*')}.service"
+        return f"{self.instance}.user[-@]*.service"
 
     @property
     def proxy_user(self) -> str:
         """Name that the proxy's user has while it runs: lhub-proxy, lhub-physics-proxy."""
         return f"{self.instance.replace(PRODUCT, 'lhub', 1)}-proxy"
+
+    # What a hub that is not root has besides: services/unprivileged.py.
+
+    @property
+    def user_template(self) -> str:
+        """Unit of user servers: root's, so that the hub decides no more than who and when."""
+        return f"{self.instance}.user@.service"
+
+    @property
+    def password_socket(self) -> str:
+        return f"{self.instance}-password.socket"
+
+    @property
+    def password_service(self) -> str:
+        return f"{self.instance}-password@.service"
+
+    @property
+    def password_address(self) -> Path:
+        """Where the hub asks whether a password is right."""
+        return Path("/run") / f"{self.instance}-password"
+
+    @property
+    def unprivileged_units(self) -> tuple[str, ...]:
+        """Units that only a hub that is not root has."""
+        return (self.password_socket, self.password_service, self.user_template)
+
+    @property
+    def users_group(self) -> str:
+        """Whose members a hub that is not root may let in and start servers for."""
+        return f"{self.instance.replace(PRODUCT, 'lhub', 1)}-users"
+
+    @property
+    def polkit_rule(self) -> Path:
+        """What that hub may ask of systemd."""
+        return Path("/etc/polkit-1/rules.d") / f"50-{self.instance}.rules"
 
     @property
     def users_slice(self) -> str:
@@ -272,8 +329,8 @@ class Layout:
 
     @property
     def unit_names(self) -> tuple[str, ...]:
-        """Every unit that has a file of ours."""
-        return (*self.units, self.users_slice)
+        """Every unit that has a file of ours, or may have."""
+        return (*self.units, self.users_slice, *self.unprivileged_units)
 
     @property
     def system_units(self) -> Path:
@@ -386,9 +443,9 @@ class Layout:
                 f" not {self.name!r}",
                 f"Choose another, such as {DEFAULT_BASE} or /srv/physics",
             )
-        if self.instance.endswith(("-proxy", "-proxy-api", "-proxy-https")):
+        if self.instance.endswith(("-proxy", "-proxy-api", "-proxy-https", "-password")):
             raise LittlestHubError(
-                f"base directory {self.base}: {self.instance!r} is how the units of a proxy are"
+                f"base directory {self.base}: {self.instance!r} is how units beside a hub are"
                 " named",
                 "Choose another last part",
             )

@@ -16,7 +16,8 @@ from typing import TypedDict
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.files import link, permit, write
 from littlest_hub.layout import Layout
-from littlest_hub.services import hub, proxy, server
+from littlest_hub.privileges import as_hub
+from littlest_hub.services import hub, proxy, server, unprivileged
 from littlest_hub.services.ports import Ports
 from littlest_hub.services.unit import Unit, directives
 
@@ -112,7 +113,7 @@ class Machine:
         static = self.layout.on_disk(self.layout.static_config)
         return {
             "units": {name: file.read_text() for name, file in files.items() if file.is_file()},
-            "static": static.read_text() if static.is_file() else None,
+            "static": as_hub(self.layout, lambda: static.read_text() if static.is_file() else None),
         }
 
     def restore(self, was: Described) -> set[str]:
@@ -127,8 +128,8 @@ class Machine:
                 if file.is_file() or file.is_symlink():
                     file.unlink()
         static = self.layout.on_disk(self.layout.static_config)
-        if was["static"] is not None:
-            write(static, was["static"])
+        if (text := was["static"]) is not None:
+            as_hub(self.layout, lambda: write(static, text))
         return changed
 
     def describe(self, ports: Ports) -> set[str]:
@@ -137,11 +138,15 @@ class Machine:
         Returns:
             Names of the units that are different now.
         """
-        self._write_proxy_configuration(ports)
-        described = [*units(self.layout, ports), server.users_slice(self.layout)]
+        layout = self.layout
+        as_hub(layout, lambda: self._write_proxy_configuration(ports))
+        described = [*units(layout, ports), server.users_slice(layout)]
+        if layout.hub_user:
+            described += unprivileged.units(layout)
+            write(layout.on_disk(layout.polkit_rule), unprivileged.polkit_rule(layout))
         changed = self._write_units({unit.name: unit.text() for unit in described})
-        if self.layout.is_default:
-            link(self._command_link, self.layout.hub / "bin" / "littlest-hub", keep_others=True)
+        if layout.is_default:
+            link(self._command_link, layout.hub / "bin" / "littlest-hub", keep_others=True)
         return changed
 
     def _write_units(self, texts: Mapping[str, str]) -> set[str]:
@@ -177,7 +182,8 @@ class Machine:
         for directory in (layout.proxy_state, layout.dynamic_config):
             on_disk = layout.on_disk(directory)
             on_disk.mkdir(exist_ok=True)
-            permit(on_disk, 0o755)
+            if on_disk.stat().st_uid == os.geteuid():
+                permit(on_disk, 0o755)
         # The proxy's own from its first start on.
         layout.on_disk(layout.acme).mkdir(mode=0o700, exist_ok=True)
         write(layout.on_disk(layout.ready_config), proxy.to_toml(proxy.ready_config()))
@@ -213,8 +219,11 @@ class Machine:
         # The hub first: if it fails, no connection was touched.
         services = (layout.hub_service, layout.proxy_service)
         self._systemd("systemctl", "daemon-reload")
+        units = layout.units
+        if layout.hub_user:
+            units = (layout.password_socket, *units)
         # Not the slice: to restart it is to stop all user servers, and it needs no restart.
-        sockets = [name for name in layout.units if name in changed - {*services}]
+        sockets = [name for name in units if name in changed - {*services}]
         if not self._is_active(layout.proxy_https_socket):
             # It listens on demand, and the proxy starts it.
             sockets = [name for name in sockets if name != layout.proxy_https_socket]
@@ -223,7 +232,7 @@ class Machine:
             self._systemd("systemctl", "stop", *services)
             self._start_unit("restart", *sockets)
         was_active = {unit for unit in services if self._is_active(unit)}
-        for unit in layout.units:
+        for unit in units:
             if unit != layout.proxy_https_socket:
                 self._start_unit("start", unit)
         for unit in services:
@@ -322,7 +331,9 @@ class Machine:
         servers = self.user_servers() if user_servers else []
         if self.is_running and (present or servers):
             # Those that are gone already are no reason to fail.
-            stopped = [unit for unit in present if unit != layout.users_slice or user_servers]
+            kept = () if user_servers else (layout.users_slice,)
+            # Templates are nothing that runs.
+            stopped = [unit for unit in present if unit not in kept and "@." not in unit]
             subprocess.run(["systemctl", "stop", *stopped, *servers], capture_output=True)
             # Stopped between two attempts to start it, a service takes no leave of what it left.
             kill = ["systemctl", "kill", "--signal=KILL", layout.proxy_service]
@@ -335,6 +346,7 @@ class Machine:
             for name in present:
                 (self.units / name).unlink(missing_ok=True)
             _remove_tree(layout.on_disk(layout.unit_files))
+            layout.on_disk(layout.polkit_rule).unlink(missing_ok=True)
         if self.is_running and (present or servers):
             self._systemd("systemctl", "daemon-reload")
             forget = ["systemctl", "reset-failed", *present, *servers]

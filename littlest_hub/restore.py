@@ -141,7 +141,7 @@ def restore(layout: Layout, file: Path, *, say: Say, confirm: Callable[[], bool]
     """
     with locked(layout), alone(layout), refuse_foreground_hub(layout) or contextlib.nullcontext():
         complete(layout)
-        with tempfile.TemporaryDirectory(prefix=".restore-", dir=layout.state) as scratch:
+        with tempfile.TemporaryDirectory(prefix=".restore-", dir=layout.hub_state) as scratch:
             staging = Path(scratch)
             say(f"Verifying {file}")
             manifest = unpack(file, staging)
@@ -634,7 +634,7 @@ def _undecided(layout: Layout, error: Exception) -> list[Step]:
 @contextlib.contextmanager
 def _switching(layout: Layout) -> Iterator[None]:
     """While files change places; a hub that starts waits here."""
-    lock = layout.state / "restore.lock"
+    lock = layout.hub_state / "restore.lock"
     held = hold(lock)
     while held is None:
         time.sleep(0.05)
@@ -720,7 +720,8 @@ def _closing(layout: Layout, kept: Path, plan: Plan) -> Iterator[str]:
         return
     unknown = sorted(set(running_servers(layout)) - known_servers(layout.database))
     if unknown:
-        yield "User servers that the restored database does not know, and that go on:"
+        yield "User servers that the restored database does not know; they go on, and their users'"
+        yield "next start takes them over:"
         yield from (f"  {unit}" for unit in unknown)
         yield f"To end them: systemctl stop {' '.join(unknown)}"
 

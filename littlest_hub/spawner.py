@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
 import pwd
 import re
 import shlex
@@ -297,6 +298,9 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
             chosen["User"] = self.layout.dynamic_user(self.user.name)
             chosen["StateDirectory"] = str(self._home.relative_to("/var/lib"))
             chosen["WorkingDirectory"] = str(self._home)
+            # systemd 247 makes the directories above the home with this mask, so that nobody gets
+            # there; the home itself is closed by its own mode.
+            chosen["UMask"] = "0022"
         else:
             chosen["User"], chosen["Group"] = str(account.uid), str(account.gid)
             chosen["WorkingDirectory"] = self._expand_user_vars(
@@ -513,6 +517,7 @@ async def _run(*argv: str, is_long: bool = False) -> _Answer:
     timeout_s = None if is_long else SYSTEMD_TIMEOUT_S
     process = await asyncio.create_subprocess_exec(
         *argv,
+        env={**os.environ, "SYSTEMD_COLORS": "0"},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -17,6 +17,7 @@ from littlest_hub.files import link, write
 from littlest_hub.interruption import uninterrupted
 from littlest_hub.layout import Layout
 from littlest_hub.machine import Described, Machine, is_answer, visit
+from littlest_hub.privileges import as_hub
 from littlest_hub.services.ports import Ports, choose
 from littlest_hub.systemd import journal
 
@@ -90,7 +91,7 @@ def rehearse(layout: Layout, say: Say) -> None:
         )
         return
     say("Copying the database ...")
-    if database.rehearse(layout):
+    if as_hub(layout, lambda: database.rehearse(layout)):
         say(f"Its schema is going to change to {database.head()}; a trial on a copy went well")
 
 
@@ -233,7 +234,7 @@ def _check_database(layout: Layout, target: Serving, python: list[str], say: Say
         return
     ask = "from littlest_hub.database import head; print(head())"
     answer = subprocess.run([*python, "-c", ask], capture_output=True, text=True)
-    head, found = answer.stdout.strip(), database.revision(file)
+    head, found = answer.stdout.strip(), as_hub(layout, lambda: database.revision(file))
     if answer.returncode or found in (None, head):
         return
     copy = database.backup_of(layout, head)
@@ -265,14 +266,16 @@ def listing(layout: Layout) -> str:
         roles = ["active"] if prefix == current else []
         if switch and layout.base / switch["from"]["release"] == prefix != current:
             roles.append("rollback leads here")
-        servers = sorted(u for u in users.get(prefix.name, ()) if ".user-" in u)
+        servers = sorted(u for u in users.get(prefix.name, ()) if ".user-" in u or ".user@" in u)
         roles += [f"{len(servers)} user servers"] if servers else []
         lines.append(f"{prefix.name:12} {', '.join(roles) or 'unused'}")
     return "\n".join(lines)
 
 
 def _write(layout: Layout, switch: Switch) -> None:
-    write(layout.on_disk(layout.switch_record), json.dumps(switch, indent=1) + "\n", 0o600)
+    # The hub reads it, whoever that is.
+    mode = 0o644 if layout.hub_user else 0o600
+    write(layout.on_disk(layout.switch_record), json.dumps(switch, indent=1) + "\n", mode)
 
 
 def _log(layout: Layout, switch: Switch, outcome: str, priority: int = _NOTICE) -> None:

@@ -4,15 +4,18 @@ Does what JupyterHub's and JupyterLab's pages do: cookies, hidden XSRF fields, O
 kernel over a websocket.
 """
 
+import contextlib
 import html
 import json
+import queue
 import re
 import ssl
+import threading
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -216,12 +219,20 @@ class Person:
         return None
 
 
-@dataclass(frozen=True)
 class Kernel:
-    """One websocket to one kernel. Leaving the `with` block closes it; the kernel lives on."""
+    """One websocket to one kernel. Leaving the `with` block closes it; the kernel lives on.
 
-    id: str
-    channels: websocket.WebSocket
+    It is read all the time, as browsers do: a server closes one that does not answer its pings.
+    """
+
+    def __init__(self, id: str, channels: websocket.WebSocket) -> None:
+        self.id = id
+        self._channels = channels
+        self._channels.settimeout(1)  # how often to look whether that is all
+        self._over = threading.Event()
+        self._received: queue.Queue[str | Exception] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def __enter__(self) -> "Kernel":
         return self
@@ -232,12 +243,51 @@ class Kernel:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.channels.close()
+        self._over.set()
+        with contextlib.suppress(OSError, websocket.WebSocketException):
+            self._channels.send_close()
+        self._reader.join()
+        self._channels.shutdown()
+
+    def _read(self) -> None:
+        while not self._over.is_set():
+            try:
+                message = self._channels.recv()
+            except websocket.WebSocketTimeoutException:
+                continue
+            except (OSError, websocket.WebSocketException) as error:
+                self._received.put(error)
+                break
+            if not message:
+                closed = websocket.WebSocketConnectionClosedException("the server closed it")
+                self._received.put(closed)
+                break
+            self._received.put(message)
+
+    def tell(self, message: dict[str, object]) -> None:
+        """Send one message of Jupyter's protocol."""
+        self._channels.send(json.dumps(message))
+
+    def receive(self, *, timeout_s: float = 60) -> dict[str, Any]:
+        """The next message.
+
+        Raises:
+            websocket.WebSocketException: the connection broke, or nothing came for `timeout_s`.
+        """
+        try:
+            message = self._received.get(timeout=timeout_s)
+        except queue.Empty:
+            raise websocket.WebSocketTimeoutException(f"nothing for {timeout_s:g} s") from None
+        if isinstance(message, Exception):
+            self._received.put(message)  # it stays broken
+            raise message
+        found: dict[str, Any] = json.loads(message)
+        return found
 
     def send(self, code: str) -> str:
         """Have a cell executed without waiting for it; returns the id of the request."""
         request_id = uuid.uuid4().hex
-        self.channels.send(json.dumps(execute_request(request_id, code)))
+        self.tell(execute_request(request_id, code))
         return request_id
 
     def run(self, code: str, *, timeout_s: float = 60) -> str:
@@ -247,13 +297,12 @@ class Kernel:
             CellError: the code raised.
             websocket.WebSocketException: the connection broke, or nothing came for `timeout_s`.
         """
-        self.channels.settimeout(timeout_s)
         request_id = self.send(code)
         output: list[str] = []
         # The answer on the shell channel and the output on the iopub channel come in any order.
         replied = idle = False
         while not (replied and idle):
-            message = json.loads(self.channels.recv())
+            message = self.receive(timeout_s=timeout_s)
             if message.get("parent_header", {}).get("msg_id") != request_id:
                 continue
             kind, content = message["header"]["msg_type"], message["content"]

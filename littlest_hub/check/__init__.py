@@ -5,17 +5,20 @@ They are run in a sandbox, by `littlest_hub.check.trial`; nothing of JupyterHub 
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from littlest_hub.check import sandbox
 from littlest_hub.layout import Layout
+from littlest_hub.privileges import as_hub
 from littlest_hub.services.listener import holders, listeners
 
 LOOKUP_S = 3
@@ -97,6 +100,10 @@ def examine(layout: Layout, copies: Mapping[Path, Path] | None = None) -> Report
     }
     outcome = sandbox.run(layout, request)
     found = {Problem(**problem) for problem in outcome.reported}
+    for fragment in files if layout.hub_user and not copies else ():
+        if not as_hub(layout, partial(os.access, fragment, os.R_OK)):
+            text = f"the hub, which is {layout.hub_user}, may not read this; chmod a+r {fragment}"
+            found.add(Problem(str(fragment), 0, text))
     found.update(_led_astray(outcome.domains, ours))
     if outcome.ended:
         file, line = outcome.where or (str(layout.fragments), 0)

@@ -120,6 +120,15 @@ def pam_service_that_does_not_exist(settings: Settings) -> Iterator[Problem]:
         yield from setting.error(f"there is no PAM service {setting.value!r} in /etc/pam.d")
 
 
+def names_that_pam_is_asked_for_as_typed(settings: Settings) -> Iterator[Problem]:
+    """JupyterHub's own PAM authenticator in place of ours, see `littlest_hub.authenticator`."""
+    if settings.chosen["Authenticator"].__name__ == "PAMAuthenticator":
+        yield from settings.get("JupyterHub", "authenticator_class").warning(
+            "asks PAM for the name as it is typed and lets in the lower-case one, which may be"
+            " another account; expected no authenticator_class: PAM is what we ask by default"
+        )
+
+
 def auth_state_without_a_key(settings: Settings) -> Iterator[Problem]:
     """The hub refuses to start without a key to encrypt with."""
     setting = settings.get("Authenticator", "enable_auth_state")
@@ -425,11 +434,11 @@ def _unwritable(settings: Settings, setting: Setting, file: Path) -> Iterator[Pr
         return
     layout = Layout(Path(settings.facts["base"]))
     if settings.facts["is_service"]:
-        writable = [layout.state, Path("/run"), *map(Path, settings.facts["writable"])]
+        writable = [layout.hub_state, Path("/run"), *map(Path, settings.facts["writable"])]
         real = directory.resolve()
         if not any(real.is_relative_to(path) for path in writable):
             yield from setting.error(
-                f"the hub's unit may not write in {directory}; expected {layout.state}, or a"
+                f"the hub's unit may not write in {directory}; expected {layout.hub_state}, or a"
                 f" drop-in with ReadWritePaths={directory} (systemctl edit {layout.hub_service})"
             )
     elif directory.stat().st_uid != os.geteuid() and not directory.stat().st_mode & stat.S_IWOTH:
@@ -438,7 +447,7 @@ def _unwritable(settings: Settings, setting: Setting, file: Path) -> Iterator[Pr
 
 def _in_state(settings: Settings, path: str) -> Path:
     """A path as the hub finds it, whose working directory is the state directory."""
-    return Layout(Path(settings.facts["base"])).state / path
+    return Layout(Path(settings.facts["base"])).hub_state / path
 
 
 def _is_readable(path: str) -> bool:
@@ -679,10 +688,58 @@ def _no_program(setting: Setting, program: str) -> Iterator[Problem]:
         )
 
 
+def what_only_root_can_do(settings: Settings) -> Iterator[Problem]:
+    """Settings that a hub that is not root cannot carry out."""
+    layout = Layout(Path(settings.facts["base"]))
+    if not layout.hub_user:
+        return
+    who = f"this hub is {layout.hub_user}, not root"
+    authenticator = settings.chosen["Authenticator"]
+    if _is_a(authenticator, "AskingAuthenticator"):
+        for key in ("service", "check_account", "open_sessions", "encoding"):
+            yield from settings.get("Authenticator", key).error(
+                f"{who}, and its helper asks PAM in one way; expected no such line"
+            )
+    elif _is_a(authenticator, "PAMAuthenticator"):
+        yield from settings.get("JupyterHub", "authenticator_class").error(
+            f"{who}, and PAM tells it nothing; expected no authenticator_class, for the helper"
+        )
+    if not _is_unit_spawner(settings):
+        return
+    if not _is_a(settings.chosen["Spawner"], "TemplateSpawner"):
+        yield from settings.get("JupyterHub", "spawner_class").error(
+            f"{who}, and systemd does not start any unit for it; expected no spawner_class"
+        )
+        return
+    for key, directive in _OF_THE_UNIT.items():
+        instead = f"systemctl edit {layout.user_template}, with {directive}" if directive else ""
+        yield from settings.get("Spawner", key).error(
+            f"{who}, and has no say in this; expected {instead or 'no such line'}"
+        )
+
+
+# What root's unit of a server decides, and the directive that does it there.
+_OF_THE_UNIT = {
+    "mem_limit": "MemoryMax=",
+    "cpu_limit": "CPUQuota=",
+    "isolate_tmp": "PrivateTmp=",
+    "isolate_devices": "PrivateDevices=",
+    "disable_user_sudo": "NoNewPrivileges=",
+    "readonly_paths": "ReadOnlyPaths=",
+    "readwrite_paths": "ReadWritePaths=",
+    "slice": "Slice=",
+    "unit_extra_properties": "these properties",
+    "unit_name_template": "",
+    "username_template": "",
+    "dynamic_users": "",
+}
+
+
 def commands_as_other_users(settings: Settings) -> Iterator[Problem]:
     """What batchspawner runs as the user, for which the hub's unit has to have the right."""
     has, setting = settings.facts["capabilities"], settings.get("Spawner", "exec_prefix")
-    if has is None or not isinstance(setting.value, str) or "cap_setuid" in has:
+    is_root = Layout(Path(settings.facts["base"])).hub_user is None
+    if not isinstance(setting.value, str) or (is_root and (has is None or "cap_setuid" in has)):
         return
     program = Path((setting.value.split() or [""])[0]).name
     if program in _BECOME_OTHERS:
@@ -770,6 +827,7 @@ RULES: tuple[Rule, ...] = (
     users_without_an_account,
     groups_that_do_not_exist,
     pam_service_that_does_not_exist,
+    names_that_pam_is_asked_for_as_typed,
     auth_state_without_a_key,
     groups_from_two_sources,
     ports_out_of_range,
@@ -794,6 +852,7 @@ RULES: tuple[Rule, ...] = (
     guarantees_above_limits,
     limits_too_small_to_start,
     programs_that_do_not_exist,
+    what_only_root_can_do,
     commands_as_other_users,
     page_without_a_slash,
     directory_with_a_tilde,

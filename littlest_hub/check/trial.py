@@ -118,7 +118,7 @@ def run(request: Mapping[str, Any], report: int) -> None:
     for section, values in defaults(layout, Surroundings.of_unit()).items():
         config[section].update(values)
     with contextlib.suppress(OSError):
-        os.chdir(layout.state)  # where the hub is
+        os.chdir(layout.hub_state)  # where the hub is
     _limit()
     failed = False
     for name in request["files"]:

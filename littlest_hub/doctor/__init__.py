@@ -34,6 +34,7 @@ from littlest_hub.check import addresses, astray, look_up
 from littlest_hub.doctor.spawns import Entry, failures, parse_journal, started_since
 from littlest_hub.layout import Layout
 from littlest_hub.services.listener import holders, listeners
+from littlest_hub.services.server import METADATA
 from littlest_hub.supervisor import kept_fragments
 
 if sys.version_info >= (3, 11):
@@ -735,11 +736,12 @@ def secrets(machine: Machine) -> Iterator[Finding]:
     """Who may read what is nobody's business."""
     layout = machine.layout
     owner = 0 if not machine.is_foreground else layout.base.stat().st_uid
-    for path, mode in (
-        (layout.fragments, 0o700),
-        (layout.state, 0o700),
-        (layout.database, 0o600),
-        (layout.cookie_secret, 0o600),
+    own = pwd.getpwnam(layout.hub_user).pw_uid if layout.hub_user else owner
+    for path, mode, owner_of_it in (
+        (layout.fragments, 0o750 if layout.hub_user else 0o700, owner),
+        (layout.state, 0o710 if layout.hub_user else 0o700, owner),
+        (layout.database, 0o600, own),
+        (layout.cookie_secret, 0o600, own),
     ):
         try:
             status = path.stat()
@@ -756,9 +758,9 @@ def secrets(machine: Machine) -> Iterator[Finding]:
         if machine.is_foreground and path == layout.database:
             # Made by whoever runs the hub, with their umask, where nobody else gets to.
             actual &= 0o700
-        if status.st_uid != owner:
+        if status.st_uid != owner_of_it:
             name = _user_name(status.st_uid)
-            chown = f"chown {_user_name(owner)}: {path}"
+            chown = f"chown {_user_name(owner_of_it)}: {path}"
             yield Finding(PROBLEM, str(path), f"belongs to {name}", chown)
         if actual & ~mode:
             text = f"may be read by others (mode {actual:04o}, expected {mode:04o})"
@@ -808,7 +810,7 @@ def database(machine: Machine) -> Iterator[Finding]:
 
 def last_backup(machine: Machine) -> Iterator[Finding]:
     """When it was."""
-    if not os.access(machine.layout.state, os.X_OK | os.R_OK):
+    if not os.access(machine.layout.hub_state, os.X_OK | os.R_OK):
         yield Finding(UNSEEN, "backup", "cannot be looked at", _AS_ROOT)
         return
     newest = _newest_backup(machine.layout)
@@ -825,6 +827,29 @@ def last_backup(machine: Machine) -> Iterator[Finding]:
 def _newest_backup(layout: Layout) -> Path | None:
     made = [f for f in layout.backups.glob("*.tar.gz") if not f.name.startswith("before-restore")]
     return max(made, key=_mtime, default=None)
+
+
+def resolver(machine: Machine) -> Iterator[Finding]:
+    """Whether user servers can ask for names: on some clouds, whom they would is denied to them."""
+    with contextlib.suppress(FileNotFoundError):
+        yield from resolved_by(Path("/etc/resolv.conf").read_text())
+
+
+def resolved_by(resolv_conf: str) -> Iterator[Finding]:
+    """What resolv.conf(5) says about user servers."""
+    denied = [
+        server
+        for server in METADATA
+        if re.search(rf"^nameserver\s+{re.escape(server)}\s*$", resolv_conf, re.MULTILINE)
+    ]
+    for server in denied:
+        yield Finding(
+            WARNING,
+            "names",
+            f"{server} is this machine's name server and also hands out its credentials, so it is"
+            " denied to user servers (IPAddressDeny=), which cannot resolve names",
+            "apt-get install systemd-resolved   # asks it in their place",
+        )
 
 
 # --- machine
@@ -878,7 +903,8 @@ def memory(machine: Machine) -> Iterator[Finding]:
     swap = found.get("SwapTotal", 0)
     text = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB available, {swap / 1e9:.1f} GB swap"
     if total and free / total < 0.05:
-        yield Finding(PROBLEM, "memory", text, "systemctl status --no-pager -- '*.user-*'; free -h")
+        repair = "systemctl status --no-pager -- '*.user[-@]*'; free -h"
+        yield Finding(PROBLEM, "memory", text, repair)
     else:
         yield Finding(OK, "memory", text)
     killed = [
@@ -971,6 +997,7 @@ PROBES: tuple[tuple[str, Probe], ...] = (
     ("User servers", failed_spawns),
     ("User servers", routes),
     ("User servers", user_units),
+    ("User servers", resolver),
     ("Configuration", fragments),
     ("Configuration", secrets),
     ("Data", database),

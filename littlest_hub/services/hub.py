@@ -1,4 +1,8 @@
-"""The hub: JupyterHub, as root because it starts servers as other users, and little more."""
+"""The hub: JupyterHub, as root because it starts servers as other users, and little more.
+
+Or as a user of its own (`layout.hub_user`), which has root's help in two things: see
+`services.unprivileged`.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +54,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 Setting("Description", f"Littlest Hub at {layout.base}: hub"),
                 Setting(
                     "Wants",
-                    f"{layout.hub_socket} {layout.proxy_service}",
+                    " ".join([layout.hub_socket, layout.proxy_service, *_helpers(layout)]),
                     "not Requires: without its port it says who has it, and tries again",
                 ),
                 Setting(
@@ -87,7 +91,8 @@ def service(layout: Layout, ports: Ports) -> Unit:
                     "Environment",
                     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 ),
-                Setting("WorkingDirectory", f"-{layout.state}"),
+                Setting("WorkingDirectory", f"-{layout.hub_state}"),
+                *_identity(layout),
                 Setting("RuntimeDirectory", f"{layout.instance} {layout.server_environments.name}"),
                 Setting("RuntimeDirectoryMode", "0700"),
                 Setting(
@@ -96,19 +101,8 @@ def service(layout: Layout, ports: Ports) -> Unit:
                     "why the last attempt failed, and the environments of servers that go on",
                 ),
                 Setting("UMask", "0077", "the database is made world-readable otherwise"),
-                Setting(
-                    "CapabilityBoundingSet",
-                    "CAP_DAC_READ_SEARCH",
-                    "PAM's shadow file, where root itself may not read it",
-                ),
-                Setting(
-                    "PrivateUsers",
-                    "yes",
-                    "that capability counts for root's own files, and nobody else can be become;"
-                    " what has to has a drop-in: see 50-slurm.conf of the catalogue",
-                ),
+                *_rights(layout),
                 Setting("ProtectSystem", "strict"),
-                Setting("ReadWritePaths", str(layout.state)),
                 Setting("PrivateMounts", "yes"),
                 Setting("ProtectProc", "invisible"),
                 Setting(
@@ -118,7 +112,46 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 ),
                 *SANDBOX,
                 Setting("SystemCallFilter", "@system-service"),
+                *_no_more_calls(layout),
             ],
             "Install": [Setting("WantedBy", "multi-user.target")],
         },
     )
+
+
+def _helpers(layout: Layout) -> list[str]:
+    return [] if layout.hub_user is None else [layout.password_socket]
+
+
+def _identity(layout: Layout) -> list[Setting]:
+    return [] if layout.hub_user is None else [Setting("User", layout.hub_user)]
+
+
+def _rights(layout: Layout) -> list[Setting]:
+    if layout.hub_user is None:
+        return [
+            Setting(
+                "CapabilityBoundingSet",
+                "CAP_DAC_READ_SEARCH",
+                "PAM's shadow file, where root itself may not read it",
+            ),
+            Setting(
+                "PrivateUsers",
+                "yes",
+                "that capability counts for root's own files, and nobody else can be become;"
+                " what has to has a drop-in: see 50-slurm.conf of the catalogue",
+            ),
+            Setting("ReadWritePaths", str(layout.state)),
+        ]
+    return [
+        Setting("CapabilityBoundingSet", ""),
+        Setting("AmbientCapabilities", ""),
+        Setting("ReadWritePaths", f"{layout.own_state} {layout.proxy_state}"),
+    ]
+
+
+def _no_more_calls(layout: Layout) -> list[Setting]:
+    if layout.hub_user is None:
+        return []
+    # No PrivateUsers=: it lets one other user read a file, by that user's number.
+    return [Setting("SystemCallFilter", "~@privileged"), Setting("RemoveIPC", "yes")]

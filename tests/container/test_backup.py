@@ -145,7 +145,8 @@ def test_a_hub_moves_to_another_machine_and_another_base_directory(
         assert left.stdout == ""
 
 
-def test_a_restore_leaves_running_servers_alone_and_names_those_it_forgets(first: Hub) -> None:
+@pytest.mark.row(19)
+def test_a_restore_names_the_servers_it_forgets_and_their_users_get_them_back(first: Hub) -> None:
     command(first, "backup", "/root/before.tar.gz")
     with Person(first.url, "alice", "alice-password") as alice:
         alice.log_in()
@@ -156,6 +157,13 @@ def test_a_restore_leaves_running_servers_alone_and_names_those_it_forgets(first
             unit = f"{first.layout.instance}.user-alice.service"
             assert f"systemctl stop {unit}" in printed
             assert kernel.run("x + 1") == "42"
+            pid = first.main_pid(unit)
+            alice.log_in()
+            assert not alice.has_server()
+            alice.start_server()
+            assert first.main_pid(unit) == pid
+            assert kernel.run("x + 1") == "42"
+            assert alice.run_cell("6 * 7") == "42"
         first.machine.systemctl("stop", unit)
 
 

@@ -34,7 +34,8 @@ def test_it_installs_without_network_and_serves_a_notebook(suite: str, installer
             wrong = pytest.raises(RefusedError, match="Invalid username or password")
             with Person(hub.url, "alice", "not hers") as mallory, wrong:
                 mallory.log_in()
-            alice.log_in()
+            with Person(hub.url, "alice", alice.password) as alice_elsewhere:
+                alice_elsewhere.log_in()
         assert machine.systemctl("--failed", "--plain", "--no-legend").stdout == ""
 
 

@@ -179,31 +179,6 @@ def test_no_server_is_dead_because_systemd_does_not_answer_or_starts_anew(hub: H
             assert alice.run_cell("6 * 7") == "42"
 
 
-@pytest.mark.row(19)
-def test_a_server_that_the_hub_has_forgotten_is_taken_over(hub: Hub) -> None:
-    # As after a backup of before was restored.
-    forget = (
-        "import sqlite3, sys\nwith sqlite3.connect(sys.argv[1]) as database:\n"
-        "    database.execute('UPDATE spawners SET server_id = NULL, state = NULL')\n"
-        "    database.execute('DELETE FROM servers')\n"
-        "    database.execute(\"DELETE FROM api_tokens WHERE note LIKE 'Server at %'\")\n"
-    )
-    python = hub.path("hub/bin/python3")
-    with hub.person() as alice:
-        alice.start_server()
-        with alice.open_kernel() as kernel:
-            kernel.run("x = 41")
-            hub.machine.systemctl("stop", hub.layout.hub_service, hub.layout.hub_socket)
-            try:
-                hub.machine.run([python, "-c", forget, str(hub.layout.database)])
-            finally:
-                hub.machine.systemctl("start", hub.layout.hub_socket, hub.layout.hub_service)
-            assert not alice.has_server()
-            alice.start_server()
-            assert kernel.run("x + 1") == "42"
-            assert alice.run_cell("6 * 7") == "42"
-
-
 @pytest.mark.row(5)
 def test_whoever_is_first_at_a_port_does_not_pose_as_the_server_of_another(hub: Hub) -> None:
     # Instead of any free one: the one that somebody has guessed.

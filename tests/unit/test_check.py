@@ -302,6 +302,7 @@ def test_a_cookie_secret_is_for_the_hub_alone(layout: Layout, tmp_path: Path) ->
         ("c.JupyterHub.db_url = 'sqlite://'", "forgets everybody"),
         ("c.JupyterHub.template_paths = ['/no/templates']", "no directory /no/templates"),
         ("c.PAMAuthenticator.admin_groups = {'no-such-group'}", "no group 'no-such-group'"),
+        ("c.JupyterHub.authenticator_class = 'pam'", "expected no authenticator_class"),
         ("c.HubProxy.trusted_proxies = ['0.0.0.0/0']", "'0.0.0.0/0' is everybody"),
         ("c.ConfigurableHTTPProxy.debug = True", "proxy_class is HubProxy"),
     ],

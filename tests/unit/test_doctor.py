@@ -166,6 +166,15 @@ def test_a_disk_that_fills_is_seen_before_it_is_full(
     assert [finding.severity for finding in doctor.disk("/srv", _disk(**changes))] == severities
 
 
+@pytest.mark.row(15)
+def test_a_name_server_that_user_servers_are_denied_is_told() -> None:
+    cloud = "# by cloud-init\nsearch c.example.internal\nnameserver 169.254.169.254\n"
+    (finding,) = doctor.resolved_by(cloud)
+    assert finding.severity == "warning"
+    assert "systemd-resolved" in finding.command
+    assert not list(doctor.resolved_by("nameserver 127.0.0.53\nnameserver 169.254.169.253\n"))
+
+
 @pytest.mark.parametrize(
     ("shown", "severity"),
     [

@@ -64,7 +64,7 @@ def test_no_two_servers_share_an_oauth_client(tmp_path: Path) -> None:
     def client(name: str, server: str) -> str:
         account = orm.User.find(database, name) or orm.User(name=name)
         database.add(account)
-        account.orm_spawners.setdefault(server, orm.Spawner(name=server, user=account))
+        database.add(orm.Spawner(name=server, user=account))
         database.commit()
         user = User(account, {"spawner_class": SimpleLocalProcessSpawner}, db=database)
         return str(user.spawners[server].oauth_client_id)

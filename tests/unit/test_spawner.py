@@ -169,6 +169,8 @@ def test_a_lent_user_is_the_same_one_for_all_of_somebodys_servers() -> None:
         assert each.properties["DynamicUser"] == "yes"
         assert each.properties["StateDirectory"] == "littlest-hub-homes/ada"
         assert each.environment["HOME"] == "/var/lib/littlest-hub-homes/ada"
+        # Or systemd 247 closes the directories above it.
+        assert each.properties["UMask"] == "0022"
     assert one.properties["User"] == other.properties["User"] != "ada"
     assert re.fullmatch(r"[a-z][a-z0-9-]{1,30}", str(one.properties["User"]))
     assert prepared(make(config, name="bob")).properties["User"] != one.properties["User"]

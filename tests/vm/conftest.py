@@ -12,8 +12,8 @@ from tests.virtual import EMULATED_S, Vm
 FRAGMENT = f"""\
 c.Authenticator.allow_all = True
 c.Spawner.start_timeout = c.Spawner.http_timeout = {EMULATED_S}
-c.SystemdSpawner.mem_limit = "400M"
-c.SystemdSpawner.unit_extra_properties = {{"TasksMax": "100"}}
+c.SystemdSpawner.mem_limit = "600M"
+c.SystemdSpawner.unit_extra_properties = {{"TasksMax": "200"}}
 """
 
 

@@ -14,22 +14,25 @@ from tests.bench.outage.sides import Side
 from tests.server import MachineError
 
 RATE = 20
-"""Requests per second to the hub, and as many to the user server."""
+"""What the published figures are measured with."""
 RECOVERY_S = 60
 """How long after the event everything may take to answer again before we give up on it."""
 QUIET = "(quiet)"
 """The event that is none: what the figures are when nothing happens."""
 
 
-def measure(side: Side, event: str, quiet_s: float) -> Outcome:
+def measure(side: Side, event: str, quiet_s: float, rate: float = RATE) -> Outcome:
     """Make the event happen on this side, under load, and add up.
 
     Args:
         event: one of the side's, or `QUIET`.
         quiet_s: seconds of load before and after it.
+        rate: requests per second to the hub, and as many to the user server.
     """
     with side.kernel.watch() as watch:
-        load, took_s, error, client_cpu = asyncio.run(_under_load(side, event, quiet_s, watch))
+        load, took_s, error, client_cpu = asyncio.run(
+            _under_load(side, event, quiet_s, rate, watch)
+        )
     samples = {
         target: [sample for sample in load.samples if sample.target == target]
         for target in side.pages
@@ -51,12 +54,12 @@ def measure(side: Side, event: str, quiet_s: float) -> Outcome:
 
 
 async def _under_load(
-    side: Side, event: str, quiet_s: float, watch: Watch
+    side: Side, event: str, quiet_s: float, rate: float, watch: Watch
 ) -> tuple[Load, float, str, float]:
     address = urlsplit(side.url)
     assert address.hostname
     before_s, cpu_s, error = time.monotonic(), _cpu_s(), ""
-    async with Load(address.hostname, address.port or 80, side.pages, RATE) as load:
+    async with Load(address.hostname, address.port or 80, side.pages, rate) as load:
         await asyncio.sleep(quiet_s)
         start_s = time.monotonic()
         if event != QUIET:

@@ -1,0 +1,94 @@
+"""Putting root's rights down before touching what a hub that is not root can write to."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+
+T = TypeVar("T")
+
+# What of root's environment is passed on, which the hub's user could read.
+_HARMLESS = ("PATH", "LANG", "LC_ALL", "TERM", "NO_COLOR", "TZ")
+
+
+def again_as_hub(layout: Layout) -> None:
+    """Have this command run once more, with the rights of the hub's user, and end with it.
+
+    Returns at once if the hub runs as root, or if we are not root.
+
+    Args:
+        layout: whose hub.
+    """
+    user = layout.hub_user
+    if user is None or os.geteuid() != 0:
+        return
+    account = pwd.getpwnam(user)
+    done = subprocess.run(
+        [sys.executable, *sys.orig_argv[1:]],
+        cwd="/",
+        env={
+            **{name: os.environ[name] for name in _HARMLESS if name in os.environ},
+            **{"HOME": account.pw_dir, "USER": user, "LOGNAME": user},
+        },
+        user=account.pw_uid,
+        group=account.pw_gid,
+        extra_groups=os.getgrouplist(user, account.pw_gid),
+        # Without a terminal of its own, into which it could type (TIOCSTI).
+        start_new_session=True,
+    )
+    sys.exit(done.returncode)
+
+
+def as_hub(layout: Layout, do: Callable[[], T]) -> T:
+    """Do something with the rights of the hub's user: in its state, no link leads root astray.
+
+    Args:
+        layout: whose hub; if it runs as root, and if we are not root, this is just a call.
+        do: runs in a child then; what it returns comes back as JSON.
+
+    Raises:
+        LittlestHubError: `do` did, or it failed otherwise.
+    """
+    user = layout.hub_user
+    if user is None or os.geteuid() != 0:
+        return do()
+    account = pwd.getpwnam(user)
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            os.setgroups(os.getgrouplist(user, account.pw_gid))
+            os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
+            os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
+            with open(writing, "w") as out:
+                json.dump(_answer(do), out)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading) as said:
+        text = said.read()
+    os.waitpid(pid, 0)
+    answer = json.loads(text or '{"failed": "a child of ours ended early"}')
+    if "failed" in answer:
+        raise LittlestHubError(str(answer["failed"]), answer.get("hint"))
+    return answer["done"]  # type: ignore[no-any-return]
+
+
+def _answer(do: Callable[[], object]) -> dict[str, object]:
+    try:
+        return {"done": do()}
+    except LittlestHubError as error:
+        return {"failed": error.message, "hint": error.hint}
+    except OSError as error:
+        return {"failed": f"{error.filename}: {error.strerror}" if error.filename else str(error)}
+    except Exception as error:
+        return {"failed": f"{type(error).__name__}: {error}"}

@@ -1,0 +1,301 @@
+"""A hub that is not root: it works, and whoever takes it over gets no further."""
+
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import releases
+from tests.client import Person, RefusedError
+from tests.container.conftest import EVERYBODY
+from tests.container.test_uninstalling import everything
+from tests.eventually import eventually
+from tests.hub import Hub
+from tests.machine import Machine
+
+USER, GROUP = "lhub", "lhub-users"
+OPTIONS = {"LITTLEST_HUB_USER": USER, "LITTLEST_HUB_ADMIN": "boss"}
+UNIT = "littlest-hub.user@{}.service"
+SECRET = "of-roots-own-e8b1"
+ROOTS = "/etc/roots-secret"
+"""A file with it, that nobody but root may read."""
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    with Machine("bookworm", packages=["polkitd"]) as machine:
+        machine.put(ROOTS, SECRET, mode=0o600)
+        # Whom the hub has nothing to do with.
+        machine.add_user("mallory", "a password")
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def unprivileged(machine: Machine, installer: Path) -> Hub:
+    """A hub that runs as USER, and alice, who may have a server."""
+    hub = Hub.install(machine, installer, env=OPTIONS)
+    machine.add_user("alice", "alice's password")
+    machine.run(["gpasswd", "--add", "alice", GROUP])
+    hub.write_fragment("20-everybody.py", EVERYBODY)
+    hub.reload()
+    return hub
+
+
+def as_hub(hub: Hub, *argv: str) -> subprocess.CompletedProcess[str]:
+    """What somebody does who has taken over the hub, and has even left its sandbox."""
+    return hub.machine.run(["runuser", "-u", USER, "--", *argv], check=False)
+
+
+def active(hub: Hub, unit: str) -> bool:
+    return hub.machine.systemctl("is-active", unit, check=False).stdout.strip() == "active"
+
+
+def test_people_log_in_and_work_and_nothing_of_the_hub_is_root(unprivileged: Hub) -> None:
+    hub, machine = unprivileged, unprivileged.machine
+    with Person(hub.url, "alice", "alice's password") as alice:
+        alice.log_in()
+        alice.start_server()
+        whoami = "import getpass, os\nprint(getpass.getuser(), os.getcwd())"
+        with alice.open_kernel() as kernel:
+            assert kernel.run(whoami) == "alice /home/alice\n"
+            hub.reload()
+            assert kernel.run(whoami) == "alice /home/alice\n", "the websocket broke"
+        status = machine.run(["sh", "-c", f"cat /proc/{hub.serving_pid()}/status"]).stdout
+        uid = machine.run(["id", "-u", USER]).stdout.strip()
+        assert re.search(rf"^Uid:(\t{uid}){{4}}$", status, re.MULTILINE)
+        assert re.search(r"^CapBnd:\t0+$", status, re.MULTILINE)
+        assert active(hub, UNIT.format("alice"))
+        environment = machine.read(f"{hub.layout.server_environments}/littlest-hub.user@alice.env")
+        (token,) = re.findall(r"JUPYTERHUB_API_TOKEN=(\S+)", environment)
+        assert token not in machine.systemctl("show", UNIT.format("alice")).stdout
+        read = f"cat {hub.layout.server_environments}/*.env"
+        assert machine.run(["sh", "-c", read], user="mallory", check=False).stdout == ""
+        alice.stop_server()
+    eventually(lambda: not active(hub, UNIT.format("alice")), 20, "alice's server to be gone")
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [("alice", "not hers"), ("mallory", "a password"), ("root", "root's password")],
+)
+def test_a_wrong_password_and_who_is_no_member_are_refused(
+    unprivileged: Hub, name: str, password: str
+) -> None:
+    unprivileged.machine.run(["chpasswd"], input="root:root's password\n")
+    with Person(unprivileged.url, name, password) as person, pytest.raises(RefusedError):
+        person.log_in()
+
+
+def test_a_broken_fragment_is_refused_and_the_hub_goes_on(unprivileged: Hub) -> None:
+    path = unprivileged.write_fragment("30-broken.py", "c.Spawner.mem_limit = '1G'\n")
+    try:
+        assert unprivileged.reload(check=False).returncode != 0
+        assert "MemoryMax=" in unprivileged.status()
+        assert unprivileged.answers()
+    finally:
+        unprivileged.machine.run(["rm", path])
+    unprivileged.reload()
+
+
+@pytest.mark.row(11)
+@pytest.mark.parametrize("who", ["root", "mallory", "nobody", "www-data", USER])
+def test_a_hijacked_hub_starts_nobody_elses_server(unprivileged: Hub, who: str) -> None:
+    unit = UNIT.format(who)
+    as_hub(unprivileged, "systemctl", "--no-ask-password", "start", unit)
+    assert not active(unprivileged, unit)
+    show = ["show", "--property=ExecMainPID", "--value", unit]
+    assert unprivileged.machine.systemctl(*show).stdout.strip() == "0"
+
+
+ATTEMPTS = [
+    "systemd-run --no-ask-password --wait touch /root/owned",
+    "systemd-run --no-ask-password --uid=0 --unit=littlest-hub.user@alice touch /root/owned",
+    "systemctl --no-ask-password stop dbus.service",
+    "systemctl --no-ask-password start debug-shell.service",
+    "systemctl --no-ask-password stop littlest-hub-proxy.service",
+    "systemctl --no-ask-password restart littlest-hub.service",
+    f"systemctl --no-ask-password restart {UNIT.format('alice')}",
+    f"systemctl --no-ask-password set-property {UNIT.format('alice')} MemoryMax=infinity",
+    f"systemctl --no-ask-password kill {UNIT.format('alice')}",
+    f"systemctl --no-ask-password start {UNIT.format('alice')} --job-mode=isolate",
+    "systemctl --no-ask-password daemon-reload",
+    "systemctl --no-ask-password set-environment LD_PRELOAD=/tmp/x.so",
+    "systemctl --no-ask-password link /tmp/x.service",
+    "systemctl --no-ask-password mask ssh.service",
+    "systemctl --no-ask-password reboot",
+    "loginctl --no-ask-password enable-linger",
+    "busctl --allow-interactive-authorization=no call org.freedesktop.systemd1"
+    " /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager StartTransientUnit"
+    " 'ssa(sv)a(sa(sv))' x.service replace 0 0",
+    "touch /etc/systemd/system/x.service",
+    "touch /run/systemd/system/x.service",
+    "touch /opt/littlest-hub/units/x.service",
+    "touch /opt/littlest-hub/releases/x",
+    "touch /opt/littlest-hub/jupyterhub_config.d/x.py",
+    "ln -sfn /tmp /opt/littlest-hub/hub",
+    "touch /opt/littlest-hub/state/switch.json",
+    "mv /opt/littlest-hub/state/proxy /opt/littlest-hub/state/elsewhere",
+    "mv /opt/littlest-hub/state/hub /opt/littlest-hub/state/elsewhere",
+    "mv /opt/littlest-hub/state/proxy/acme /opt/littlest-hub/state/proxy/elsewhere",
+    "rmdir /opt/littlest-hub/state/proxy/acme",
+    "cat /etc/shadow",
+]
+
+
+@pytest.mark.row(11)
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+def test_a_hijacked_hub_is_refused(unprivileged: Hub, attempt: str) -> None:
+    done = as_hub(unprivileged, *shlex.split(attempt))
+    assert done.returncode != 0, f"{done.stdout}{done.stderr}"
+    assert unprivileged.machine.run(["ls", "/root/owned"], check=False).returncode != 0
+
+
+@pytest.mark.row(11)
+def test_the_helper_says_nothing_about_roots_password(unprivileged: Hub) -> None:
+    machine = unprivileged.machine
+    machine.run(["chpasswd"], input="root:root's password\n")
+    ask = (
+        "from littlest_hub.unprivileged import ask; import sys;"
+        " print(ask(sys.argv[1], sys.argv[2], [sys.argv[3]]))"
+    )
+    python = [unprivileged.path("hub/bin/python3"), "-I", "-c", ask]
+    address = str(unprivileged.layout.password_address)
+    said = {
+        name: as_hub(unprivileged, *python, address, name, password).stdout.strip()
+        for name, password in (
+            ("root", "root's password"),
+            ("mallory", "a password"),
+            ("alice", "alice's password"),
+        )
+    }
+    refused = f"not a member of the group {GROUP}"
+    assert said == {"root": refused, "mallory": refused, "alice": "yes"}
+    others = machine.run([*python, address, "alice", "alice's password"], user="mallory")
+    assert "Permission denied" in others.stdout
+
+
+@pytest.mark.row(11)
+def test_what_a_hijacked_hub_orders_is_only_ever_seen_by_the_servers_own_user(
+    unprivileged: Hub,
+) -> None:
+    """The dynamic linker reports each process that has its variables, in a file of its owner."""
+    machine, unit = unprivileged.machine, UNIT.format("alice")
+    command = ["/bin/sh", "-c", "exec sleep 300"]
+    order = (
+        "import sys; from pathlib import Path; from littlest_hub.launch import leave, order;"
+        " from littlest_hub.spawner import environment_file as text;"
+        f" leave(Path(sys.argv[1]), text(dict(LD_DEBUG='libs', LD_DEBUG_OUTPUT='/var/tmp/ld',"
+        f" LD_PRELOAD='/tmp/x.so', PATH='/tmp', **order({command!r}, ''))), int(sys.argv[2]))"
+    )
+    environment = f"{unprivileged.layout.server_environments}/littlest-hub.user@alice.env"
+    uid = machine.run(["id", "-u", "alice"]).stdout.strip()
+    python = [unprivileged.path("hub/bin/python3"), "-I", "-c", order]
+    machine.put(f"/etc/systemd/system/{unit}.d/x.conf", "[Service]\nPrivateTmp=no\n")
+    machine.systemctl("daemon-reload")
+    try:
+        left = as_hub(unprivileged, *python, environment, uid)
+        assert left.returncode == 0, left.stderr
+        started = as_hub(unprivileged, "systemctl", "--no-ask-password", "start", unit)
+        assert started.returncode == 0, started.stderr
+        owners = ["sh", "-c", "stat -c %U /var/tmp/ld.*"]
+        eventually(lambda: machine.run(owners, check=False).stdout, 20, "a process with them")
+        assert set(machine.run(owners).stdout.split()) == {"alice"}
+    finally:
+        as_hub(unprivileged, "systemctl", "--no-ask-password", "stop", unit)
+        machine.run(["rm", "-r", f"/etc/systemd/system/{unit}.d"])
+        machine.systemctl("daemon-reload")
+
+
+@pytest.mark.row(11)
+def test_a_link_in_place_of_an_order_shows_nobody_what_root_can_read(unprivileged: Hub) -> None:
+    machine, unit = unprivileged.machine, UNIT.format("alice")
+    environment = f"{unprivileged.layout.server_environments}/littlest-hub.user@alice.env"
+    as_hub(unprivileged, "ln", "-sf", ROOTS, environment)
+    as_hub(unprivileged, "systemctl", "--no-ask-password", "start", unit)
+    eventually(lambda: "Permission denied" in machine.journal(unit), 20, "a refusal")
+    assert SECRET not in machine.journal()
+    assert not active(unprivileged, unit)
+    as_hub(unprivileged, "rm", environment)
+
+
+@pytest.mark.row(11)
+def test_links_in_its_state_lead_no_command_of_roots_astray(
+    unprivileged: Hub, installer: Path
+) -> None:
+    hub, machine = unprivileged, unprivileged.machine
+    command = hub.path("hub/bin/littlest-hub")
+    own, proxy = hub.layout.own_state, hub.layout.proxy_state
+    before = machine.run(["sha256sum", ROOTS, "/etc/shadow"]).stdout
+    said = []
+    for links in (
+        # Names that are written to on the way to others.
+        (own / "backup.lock", proxy / ".traefik.toml.new", proxy / "dynamic" / ".ready.toml.new"),
+        (own / "restore.lock", proxy / "traefik.toml", proxy / "dynamic" / "rules.toml"),
+        (own / "jupyterhub.sqlite", own / "jupyterhub_cookie_secret"),
+    ):
+        for link in map(str, links):
+            as_hub(hub, "mv", link, f"{link}.kept")
+            assert as_hub(hub, "ln", "-s", ROOTS, link).returncode == 0, link
+        for argv in (["backup", "--secrets"], ["install"]):
+            done = machine.run([command, *argv], check=False)
+            said.append(f"{done.stdout}{done.stderr}")
+        for link in map(str, links):
+            as_hub(hub, "rm", link)
+            as_hub(hub, "mv", f"{link}.kept", link)
+    said.append(machine.run([command, "doctor"], check=False).stdout)
+    switch = machine.run(["sh", "-c", f"cat {hub.path('state')}/*.json"], check=False).stdout
+    archives = machine.run(["sh", "-c", f"zcat {own}/backups/*.gz"], check=False).stdout
+    assert SECRET not in "".join([*said, switch, archives])
+    assert machine.run(["sha256sum", ROOTS, "/etc/shadow"]).stdout == before
+    assert machine.run(["stat", "-c", "%U %a", ROOTS]).stdout == "root 600\n"
+    machine.run([command, "install"])
+    hub.reload()
+    assert hub.answers()
+
+
+def test_backup_doctor_and_restore_say_what_they_can_do(unprivileged: Hub) -> None:
+    machine = unprivileged.machine
+    command = unprivileged.path("hub/bin/littlest-hub")
+    listing = ["sh", "-c", f"{command} backup - | tar tz"]
+    assert "database/jupyterhub.sqlite" in machine.run(listing).stdout
+    said = machine.run([command, "doctor", "--json"], check=False).stdout
+    problems = [f for f in json.loads(said)["findings"] if f["severity"] == "problem"]
+    assert problems == []
+    refused = machine.run([command, "restore", "/tmp/x.tar.gz"], check=False)
+    assert refused.returncode == 1
+    assert f"this hub runs as {USER}" in refused.stderr
+
+
+def test_an_upgrade_and_a_rollback_work_as_ever(unprivileged: Hub) -> None:
+    hub, machine = unprivileged, unprivileged.machine
+    with Person(hub.url, "alice", "alice's password") as alice:
+        alice.log_in()
+        alice.start_server()
+        with alice.open_kernel() as kernel:
+            kernel.run("x = 41")
+            machine.install(releases.build("2026.12.0"))
+            assert hub.layout.hub_user is None  # of this side, not of the machine
+            assert kernel.run("x + 1") == "42"
+            machine.run([hub.path("hub/bin/littlest-hub"), "rollback"])
+            assert kernel.run("x + 1") == "42"
+        alice.stop_server()
+    pid = hub.serving_pid()
+    assert machine.run(["stat", "-c", "%U", f"/proc/{pid}"]).stdout == f"{USER}\n"
+
+
+@pytest.mark.row(23)
+def test_a_purge_leaves_no_account_and_no_rule(installer: Path) -> None:
+    with Machine("bookworm", packages=["polkitd"]) as machine:
+        before = everything(machine)
+        hub = Hub.install(machine, installer, env=OPTIONS)
+        kept = machine.run([hub.path("hub/bin/littlest-hub"), "uninstall"])
+        assert f"userdel {USER}; groupdel {GROUP}" in kept.stdout
+        hub = Hub.install(machine, installer)
+        pid = hub.serving_pid()
+        assert machine.run(["stat", "-c", "%U", f"/proc/{pid}"]).stdout == f"{USER}\n"
+        machine.run([hub.path("hub/bin/littlest-hub"), "uninstall", "--purge", "--yes"])
+        assert everything(machine) == before
