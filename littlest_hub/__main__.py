@@ -411,7 +411,7 @@ def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> No
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from littlest_hub.doctor import Machine, examine, is_well, report, to_json
+    from littlest_hub.doctor import Observed, examine, is_well, report, to_json
     from littlest_hub.doctor.bundle import write_bundle
     from littlest_hub.privileges import again_as_hub
 
@@ -419,7 +419,7 @@ def _doctor(options: argparse.Namespace) -> int:
     again_as_hub(layout)
     findings = examine(layout)
     if options.bundle:
-        write_bundle(layout, to_json(layout, findings), options.bundle, Machine.run)
+        write_bundle(layout, to_json(layout, findings), options.bundle, Observed.run)
         tell(f"{options.bundle}: secrets were taken out; read it before you send it.")
     if options.json:
         print(to_json(layout, findings))

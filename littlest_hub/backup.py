@@ -250,7 +250,7 @@ def made_anew(layout: Layout) -> tuple[Path, ...]:
         layout.redirect_config,
         layout.acme_ca,
         layout.switch_record,
-        journal(layout),
+        restore_record(layout),
     )
 
 
@@ -412,7 +412,7 @@ def new_file(file: Path) -> Iterator[IO[bytes]]:
 # --- shared with restoring
 
 
-def journal(layout: Layout) -> Path:
+def restore_record(layout: Layout) -> Path:
     """What a restore has decided to do; there only while it does."""
     return layout.hub_state / "restore.json"
 

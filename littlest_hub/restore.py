@@ -1,6 +1,6 @@
 """Putting a backup in the place of what is there: all of it or nothing, whatever interrupts it.
 
-What is to be is verified and laid beside what is; a journal, written in one step, is the decision;
+What is to be is verified and laid beside what is; a record, written in one step, is the decision;
 from then on there are only renames, which whoever comes next can complete. Who comes next is the
 hub itself: while a restore is under way, a drop-in makes each start of the hub wait for it, and
 complete it if its process is gone. So requests wait, and no hub ever sees a half of each.
@@ -38,10 +38,10 @@ from littlest_hub.backup import (
     UNFINISHED,
     Say,
     drop_in_directories,
-    journal,
     locked,
     made_anew,
     new_name,
+    restore_record,
     write_backup,
 )
 from littlest_hub.errors import LittlestHubError
@@ -178,7 +178,7 @@ def finish(layout: Layout) -> None:
 def complete(layout: Layout) -> None:
     """`finish` for whoever holds the lock."""
     with _switching(layout):
-        if journal(layout).exists():
+        if restore_record(layout).exists():
             _tidy(layout, _complete(layout))
 
 
@@ -542,7 +542,7 @@ def _keep(layout: Layout, say: Say) -> Path:
 
 
 def _decide(layout: Layout, direction: str, steps: Sequence[Step]) -> None:
-    write(journal(layout), json.dumps({"direction": direction, "steps": steps}), 0o600)
+    write(restore_record(layout), json.dumps({"direction": direction, "steps": steps}), 0o600)
 
 
 def _apply(direction: str, steps: Sequence[Step]) -> None:
@@ -571,7 +571,7 @@ def _tidy(layout: Layout, steps: Sequence[Step]) -> None:
     for step in steps:
         _remove(step.old)
         _remove(step.new)
-    journal(layout).unlink(missing_ok=True)
+    restore_record(layout).unlink(missing_ok=True)
     guard = _guard_file(layout)
     if guard.exists():
         guard.unlink()
@@ -584,7 +584,7 @@ def _undo(layout: Layout, steps: Sequence[Step], is_served: bool) -> None:
     with _switching(layout):
         if is_served:
             _systemctl("stop", layout.hub_service, check=False)
-        if journal(layout).exists():
+        if restore_record(layout).exists():
             _decide(layout, "back", steps)
             _apply("back", steps)
             _decide(layout, "done", steps)
@@ -599,7 +599,7 @@ def _complete(layout: Layout) -> list[Step]:
     Raises:
         LittlestHubError: nobody can tell what it has decided.
     """
-    file = journal(layout)
+    file = restore_record(layout)
     if not file.exists():
         return []
     try:
@@ -615,17 +615,17 @@ def _complete(layout: Layout) -> list[Step]:
 
 
 def _undecided(layout: Layout, error: Exception) -> list[Step]:
-    """What to tidy when the journal is damaged: all that is laid out, if nothing was replaced."""
+    """What to tidy when the record is damaged: all that is laid out, if nothing was replaced."""
     directories = (layout.fragments, layout.state, *drop_in_directories(layout))
     hidden = [path for directory in directories for path in sorted(directory.rglob(".*"))]
     replaced = [path for path in hidden if path.name.endswith(".replaced")]
     if replaced:
         raise LittlestHubError(
-            f"{journal(layout)} is damaged ({error}), and a restore was killed:"
+            f"{restore_record(layout)} is damaged ({error}), and a restore was killed:"
             " each .NAME.replaced is what was in the place of NAME:\n"
             + "\n".join(f"  {path}" for path in replaced),
             "Move all of these back to NAME, or remove all of them if every NAME is the restored"
-            f" one; then: rm {journal(layout)}",
+            f" one; then: rm {restore_record(layout)}",
         )
     new = (path for path in hidden if path.name.endswith(".restored"))
     return [Step(str(p.with_name(p.name[1:].removesuffix(".restored"))), True, True) for p in new]

@@ -1,6 +1,6 @@
 """What an experienced administrator would look at, and the command that mends what they found.
 
-Each probe is a small function of `Machine`, which only reads; it stands alone, may fail or hang
+Each probe is a small function of `Observed`, which only reads; it stands alone, may fail or hang
 alone, and all of them together are done within seconds: this is run when things are broken.
 """
 
@@ -29,7 +29,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from littlest_hub import __version__
-from littlest_hub.backup import UNFINISHED, journal
+from littlest_hub.backup import UNFINISHED, restore_record
 from littlest_hub.check import addresses, astray, look_up
 from littlest_hub.doctor.spawns import Entry, failures, parse_journal, started_since
 from littlest_hub.layout import Layout
@@ -63,10 +63,10 @@ class Finding:
     section: str = ""
 
 
-Probe = Callable[["Machine"], Iterator[Finding]]
+Probe = Callable[["Observed"], Iterator[Finding]]
 
 
-class Machine:
+class Observed:
     """What probes look at: read only, and bounded."""
 
     def __init__(self, layout: Layout) -> None:
@@ -245,7 +245,7 @@ def systemd_version(text: str) -> int | None:
 # --- services
 
 
-def unit_states(machine: Machine) -> Iterator[Finding]:
+def unit_states(machine: Observed) -> Iterator[Finding]:
     """Every unit loaded, enabled, running, and not in a loop."""
     if machine.is_foreground or not machine.is_booted:
         yield Finding(OK, "units", "none: installed for `littlest-hub run`, without systemd")
@@ -254,7 +254,7 @@ def unit_states(machine: Machine) -> Iterator[Finding]:
         yield from _unit_state(machine, name, machine.units.get(name, {}))
 
 
-def _unit_state(machine: Machine, name: str, shown: Mapping[str, str]) -> Iterator[Finding]:
+def _unit_state(machine: Observed, name: str, shown: Mapping[str, str]) -> Iterator[Finding]:
     loaded, active = shown.get("LoadState", ""), shown.get("ActiveState", "")
     if not loaded:
         yield Finding(UNSEEN, name, "systemctl says nothing about it")
@@ -318,19 +318,19 @@ def _service_of(unit: str) -> str:
     return re.sub(r"(-api|-https)?\.socket$", ".service", unit)
 
 
-def _is_active(machine: Machine, unit: str) -> bool:
+def _is_active(machine: Observed, unit: str) -> bool:
     return machine.units.get(unit, {}).get("ActiveState") == "active"
 
 
-def unfinished_restore(machine: Machine) -> Iterator[Finding]:
+def unfinished_restore(machine: Observed) -> Iterator[Finding]:
     """A restore that was killed."""
-    if not journal(machine.layout).exists():
+    if not restore_record(machine.layout).exists():
         return
     text = "a restore is under way, or was killed; the next start of the hub completes it"
     yield Finding(PROBLEM, "restore", text, f"systemctl restart {machine.layout.hub_service}")
 
 
-def releases(machine: Machine) -> Iterator[Finding]:
+def releases(machine: Observed) -> Iterator[Finding]:
     """What runs from which release."""
     layout = machine.layout
     if not layout.hub.is_symlink() or not (layout.hub / "bin" / "python3").exists():
@@ -383,7 +383,7 @@ def _release_of(pid: str, releases: Path) -> str | None:
 # --- network
 
 
-def ports(machine: Machine) -> Iterator[Finding]:
+def ports(machine: Observed) -> Iterator[Finding]:
     """Who listens where ours should."""
     for name in machine.layout.units:
         shown = machine.units.get(name, {})
@@ -402,7 +402,7 @@ def ports(machine: Machine) -> Iterator[Finding]:
                 yield _taken(machine, number, inodes, name)
 
 
-def _taken(machine: Machine, port: int, inodes: set[int], unit: str) -> Finding:
+def _taken(machine: Observed, port: int, inodes: set[int], unit: str) -> Finding:
     start = f"systemctl start {unit} {_service_of(unit)}"
     if not machine.is_root:
         return Finding(PROBLEM, f"port {port}", f"taken by another program; {unit} cannot start")
@@ -425,7 +425,7 @@ def _holders(inodes: set[int]) -> Iterator[tuple[str, str, str]]:
             yield str(pid), name, unit[-1] if unit else ""
 
 
-def login_page(machine: Machine) -> Iterator[Finding]:
+def login_page(machine: Observed) -> Iterator[Finding]:
     """What a visitor gets."""
     address = machine.address_of(machine.layout.proxy_socket)
     if address is None:
@@ -495,7 +495,7 @@ def _own_name() -> str:
     return socket.gethostname()
 
 
-def certificates(machine: Machine) -> Iterator[Finding]:
+def certificates(machine: Observed) -> Iterator[Finding]:
     """Where there is HTTPS: what visitors get, how long it lasts, whether its names lead here."""
     layout = machine.layout
     for file in _certificate_files(layout.dynamic_config):
@@ -520,7 +520,7 @@ def certificates(machine: Machine) -> Iterator[Finding]:
             yield Finding(OK, name, f"leads to {', '.join(sorted(answer))}")
 
 
-def _served(machine: Machine, address: tuple[str, int], name: str) -> Iterator[Finding]:
+def _served(machine: Observed, address: tuple[str, int], name: str) -> Iterator[Finding]:
     """What a visitor of `name` gets; "": of any name."""
     from littlest_hub.https import covers, names_of, presented
 
@@ -605,7 +605,7 @@ def _resolved(name: str) -> Iterator[Finding]:
 # --- servers
 
 
-def routes(machine: Machine) -> Iterator[Finding]:
+def routes(machine: Observed) -> Iterator[Finding]:
     """Database, proxy and systemd agree on who runs."""
     layout = machine.layout
     if not layout.database.exists():
@@ -647,7 +647,7 @@ def disagreements(
     yield Finding(OK, "user servers", f"{len(servers)} run")
 
 
-def failed_spawns(machine: Machine) -> Iterator[Finding]:
+def failed_spawns(machine: Observed) -> Iterator[Finding]:
     """Servers that did not start, with the reason that is in the journal alone."""
     layout = machine.layout
     if machine.is_foreground:
@@ -676,7 +676,7 @@ def _last_fragment(layout: Layout) -> str:
         return "20-mine.py"
 
 
-def user_units(machine: Machine) -> Iterator[Finding]:
+def user_units(machine: Observed) -> Iterator[Finding]:
     """User servers that restart again and again, or were killed for memory."""
     for name, shown in machine.user_units.items():
         if int(shown.get("NRestarts") or 0) > 0:
@@ -690,7 +690,7 @@ def user_units(machine: Machine) -> Iterator[Finding]:
 # --- configuration
 
 
-def fragments(machine: Machine) -> Iterator[Finding]:
+def fragments(machine: Observed) -> Iterator[Finding]:
     """What `check` says, and what is not applied yet."""
     layout = machine.layout
     try:
@@ -732,7 +732,7 @@ def _changed_since_start(layout: Layout, files: Sequence[Path]) -> list[str]:
     return sorted(name for name in {*started_with, *now} if started_with.get(name) != now.get(name))
 
 
-def secrets(machine: Machine) -> Iterator[Finding]:
+def secrets(machine: Observed) -> Iterator[Finding]:
     """Who may read what is nobody's business."""
     layout = machine.layout
     owner = 0 if not machine.is_foreground else layout.base.stat().st_uid
@@ -779,7 +779,7 @@ def secrets(machine: Machine) -> Iterator[Finding]:
 # --- data
 
 
-def database(machine: Machine) -> Iterator[Finding]:
+def database(machine: Observed) -> Iterator[Finding]:
     """Whether sqlite finds it whole."""
     file = machine.layout.database
     if not file.parent.is_dir() or not os.access(file.parent, os.X_OK):
@@ -808,7 +808,7 @@ def database(machine: Machine) -> Iterator[Finding]:
         yield Finding(PROBLEM, "database", text, mend)
 
 
-def last_backup(machine: Machine) -> Iterator[Finding]:
+def last_backup(machine: Observed) -> Iterator[Finding]:
     """When it was."""
     if not os.access(machine.layout.hub_state, os.X_OK | os.R_OK):
         yield Finding(UNSEEN, "backup", "cannot be looked at", _AS_ROOT)
@@ -829,7 +829,7 @@ def _newest_backup(layout: Layout) -> Path | None:
     return max(made, key=_mtime, default=None)
 
 
-def resolver(machine: Machine) -> Iterator[Finding]:
+def resolver(machine: Observed) -> Iterator[Finding]:
     """Whether user servers can ask for names: on some clouds, whom they would is denied to them."""
     with contextlib.suppress(FileNotFoundError):
         yield from resolved_by(Path("/etc/resolv.conf").read_text())
@@ -855,7 +855,7 @@ def resolved_by(resolv_conf: str) -> Iterator[Finding]:
 # --- machine
 
 
-def disks(machine: Machine) -> Iterator[Finding]:
+def disks(machine: Observed) -> Iterator[Finding]:
     """Space and inodes where we and users write."""
     seen: set[int] = set()
     for name in (str(machine.layout.base), "/home", "/run", "/tmp", "/var/log"):
@@ -896,7 +896,7 @@ def disk(name: str, status: os.statvfs_result) -> Iterator[Finding]:
         yield Finding(PROBLEM, f"disk {name}", text, count)
 
 
-def memory(machine: Machine) -> Iterator[Finding]:
+def memory(machine: Observed) -> Iterator[Finding]:
     """How much is left, and who was killed for want of it."""
     found = parse_meminfo(Path("/proc/meminfo").read_text())
     total, free = found.get("MemTotal", 0), found.get("MemAvailable", 0)
@@ -919,7 +919,7 @@ def memory(machine: Machine) -> Iterator[Finding]:
         yield Finding(WARNING, "memory", text, "journalctl --dmesg -g 'Killed process'")
 
 
-def limits(machine: Machine) -> Iterator[Finding]:
+def limits(machine: Observed) -> Iterator[Finding]:
     """Whether limits of memory and CPU can be enforced."""
     controllers = Path("/sys/fs/cgroup/cgroup.controllers")
     if not controllers.exists():
@@ -937,7 +937,7 @@ def limits(machine: Machine) -> Iterator[Finding]:
         yield Finding(OK, "limits", "cgroup v2, enforced")
 
 
-def clock(machine: Machine) -> Iterator[Finding]:
+def clock(machine: Observed) -> Iterator[Finding]:
     """Tokens and certificates depend on it."""
     shown = parse_properties(machine.run("timedatectl", "show"))
     yield from synchronised(shown)
@@ -967,7 +967,7 @@ def synchronised(shown: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(WARNING, "clock", "is not synchronised yet: no time server answers", look)
 
 
-def system(machine: Machine) -> Iterator[Finding]:
+def system(machine: Observed) -> Iterator[Finding]:
     """Versions, and what else decides whether a login or a server works."""
     version = systemd_version(machine.run("systemctl", "--version"))
     if version is not None and version < 247:
@@ -1014,7 +1014,7 @@ _AS_ROOT = "sudo littlest-hub doctor"
 
 def examine(layout: Layout, timeout_s: float = PROBE_TIMEOUT_S) -> list[Finding]:
     """Every finding of every probe, in order; what fails or hangs is a finding too."""
-    machine = Machine(layout)
+    machine = Observed(layout)
     # Before the probes share them.
     with contextlib.suppress(Exception):
         machine.units, machine.user_units, machine.journal  # noqa: B018

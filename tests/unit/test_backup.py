@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from littlest_hub import backup as backup_module
-from littlest_hub.backup import backup, database_elsewhere, journal, locked, summary
+from littlest_hub.backup import backup, database_elsewhere, locked, restore_record, summary
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.restore import Step, _apply, _decide, finish, restore, unpack
@@ -398,14 +398,14 @@ def test_a_damaged_journal_fails_no_start_unless_something_was_replaced(
     fragment = layout.fragments / "10-users.py"
     laid_out = fragment.with_name(".10-users.py.restored")
     laid_out.write_text("# new\n")
-    journal(layout).write_text(text)
+    restore_record(layout).write_text(text)
     finish(layout)
-    assert not journal(layout).exists()
+    assert not restore_record(layout).exists()
     assert not laid_out.exists()
     assert fragment.exists()
 
     replaced = fragment.rename(fragment.with_name(".10-users.py.replaced"))
-    journal(layout).write_text(text)
+    restore_record(layout).write_text(text)
     for attempt in (finish, lambda of: backup(of, None, secrets=False, say=_say)):
         with pytest.raises(LittlestHubError, match="Move all of these back") as raised:
             attempt(layout)
@@ -425,7 +425,7 @@ def test_a_backup_completes_a_restore_that_was_killed(layout: Layout) -> None:
     fragment = _killed(layout, "forward")
     backup(layout, None, secrets=False, say=_say)
     assert fragment.read_text() == "# new\n"
-    assert not journal(layout).exists()
+    assert not restore_record(layout).exists()
 
 
 @pytest.mark.parametrize("direction", ["prepare", "forward", "done"])
@@ -434,8 +434,8 @@ def test_a_backup_keeps_no_start_from_completing_a_restore(layout: Layout, direc
     with locked(layout):
         finish(layout)
         # Who holds the lock may be a restore that goes on; that tidies for itself.
-        assert journal(layout).exists()
+        assert restore_record(layout).exists()
     assert (fragment.read_text() == "# new\n") == (direction == "forward")
     finish(layout)
-    assert not journal(layout).exists()
+    assert not restore_record(layout).exists()
     assert not [p for p in layout.fragments.iterdir() if p.name.startswith(".")]

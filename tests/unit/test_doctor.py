@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from littlest_hub import doctor
-from littlest_hub.doctor import OK, PROBLEM, UNSEEN, WARNING, Finding, Machine
+from littlest_hub.doctor import OK, PROBLEM, UNSEEN, WARNING, Finding, Observed
 from littlest_hub.doctor.spawns import failures, parse_journal, started_since
 from littlest_hub.layout import Layout
 from littlest_hub.services import listener
@@ -55,7 +55,7 @@ def test_units_are_read_whichever_systemd_prints_them(version: str) -> None:
     assert set(layout.units) <= set(units)
     assert units[layout.hub_service]["ActiveState"] == "active"
     assert units["littlest-hub.user-crash.service"]["Result"] == "exit-code"
-    machine = Machine(layout)
+    machine = Observed(layout)
     machine.__dict__.update(units=units, is_foreground=False, is_booted=True)
     assert machine.address_of(machine.layout.proxy_socket) == ("127.0.0.1", 80)
     findings = list(doctor.unit_states(machine))
@@ -71,7 +71,7 @@ def test_version_clock_and_ports_are_read(version: str) -> None:
 
 
 def _of_unit(**shown: str) -> list[Finding]:
-    machine = Machine(Layout(Path("/opt/littlest-hub")))
+    machine = Observed(Layout(Path("/opt/littlest-hub")))
     machine.__dict__.update(units={}, is_foreground=False, is_booted=True)
     shown = {"LoadState": "loaded", "ActiveState": "active", **shown}
     return list(doctor._unit_state(machine, "x.service", shown))
@@ -104,7 +104,7 @@ def test_what_is_wrong_with_a_unit_has_its_command(
 
 
 def test_the_cause_of_a_crash_loop_is_what_the_service_told_systemd() -> None:
-    machine = Machine(Layout(Path("/opt/littlest-hub")))
+    machine = Observed(Layout(Path("/opt/littlest-hub")))
     machine.__dict__.update(units={"x.service": {"StatusText": "10-users.py:3: SyntaxError"}})
     shown = {"LoadState": "loaded", "ActiveState": "activating", "SubState": "auto-restart"}
     (finding,) = doctor._unit_state(machine, "x.service", shown)
@@ -194,14 +194,14 @@ def test_a_probe_that_fails_or_hangs_takes_no_other_with_it(
 ) -> None:
     import threading
 
-    def failing(_: Machine) -> object:
+    def failing(_: Observed) -> object:
         raise RuntimeError("broken")
 
-    def hanging(_: Machine) -> object:
+    def hanging(_: Observed) -> object:
         threading.Event().wait(30)
         return None
 
-    def fine(_: Machine) -> object:
+    def fine(_: Observed) -> object:
         yield Finding(OK, "fine", "is fine")
 
     probes = (("Services", failing), ("Network", hanging), ("Machine", fine))
