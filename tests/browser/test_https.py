@@ -33,8 +33,13 @@ def hub(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[H
 @pytest.fixture
 def arguments(hub: Hub) -> list[str]:
     """The browser finds the hub by its name, and takes what its authority has signed."""
-    root = x509.load_pem_x509_certificate(authority(hub).encode()).public_key()
-    key = root.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    # Of what the server presents, which is not the root.
+    pem = authority(hub, "intermediates").encode()
+    key = (
+        x509.load_pem_x509_certificate(pem)
+        .public_key()
+        .public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    )
     fingerprint = base64.b64encode(hashlib.sha256(key).digest()).decode()
     return [
         f"--host-resolver-rules=MAP {NAME} {hub.machine.address}",
