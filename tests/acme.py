@@ -79,10 +79,10 @@ def names(hub: Hub, name: str) -> list[str]:
     return names_of(found) if found else []
 
 
-def authority(hub: Hub) -> str:
-    """Who signs: another one each time that Pebble starts."""
+def authority(hub: Hub, what: str = "roots") -> str:
+    """Who signs, or signs for them ("intermediates"): others each time that Pebble starts."""
     script = (
         "import ssl, urllib.request as u; c = ssl._create_unverified_context();"
-        "print(u.urlopen('https://127.0.0.1:15000/roots/0', context=c).read().decode())"
+        f"print(u.urlopen('https://127.0.0.1:15000/{what}/0', context=c).read().decode())"
     )
     return hub.machine.run([hub.path("hub/bin/python3"), "-c", script]).stdout
