@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from selenium.common.exceptions import WebDriverException
-from selenium.webdriver import Chrome
+from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
@@ -23,6 +23,35 @@ def shown(browser: Chrome, selector: str, *, timeout_s: float = 30) -> WebElemen
     element = eventually(find, timeout_s, f"{selector} on the page")
     assert element is not None
     return element
+
+
+def answer_to(browser: Chrome, cell: str) -> str:
+    """What the empty notebook that is opening says to its first cell."""
+    shown(browser, ".jp-Notebook .cm-content").click()
+    eventually(lambda: _kernel_is_idle(browser), 60, "a kernel")
+    typed = ActionChains(browser).send_keys(cell)
+    typed.key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+    answer = shown(browser, ".jp-OutputArea-output", timeout_s=60)
+    return eventually(lambda: answer.text.strip(), 30, "an answer")
+
+
+def _kernel_is_idle(browser: Chrome) -> bool:
+    """Whether the notebook's kernel waits for work, and is the one that it will keep.
+
+    Over HTTP/2 JupyterLab may start one, end it and start another before it has settled.
+    """
+    status = "return document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status"
+    if browser.execute_script(status) != "idle":
+        return False
+    sessions = browser.execute_async_script(
+        "const done = arguments[arguments.length - 1];"
+        "const page = JSON.parse(document.getElementById('jupyter-config-data').textContent);"
+        "const token = document.cookie.match(/(?:^|; )_xsrf=([^;]*)/)[1];"
+        "fetch(page.baseUrl + 'api/sessions', {headers: {'X-XSRFToken': token}})"
+        ".then(response => response.json()).then(done);"
+    )
+    kernels = [session["kernel"] for session in sessions]
+    return len(kernels) == 1 and kernels[0]["connections"] > 0
 
 
 def errors(browser: Chrome) -> list[str]:

@@ -14,8 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from selenium.webdriver import Chrome, Keys
 
 from tests.acme import authority, hub_with_authority, obtain
-from tests.browser.pages import shown
-from tests.eventually import eventually
+from tests.browser.pages import answer_to, shown
 from tests.hub import Hub
 
 NAME = "hub.example.org"
@@ -62,10 +61,10 @@ def test_a_person_is_led_to_a_page_that_the_browser_calls_secure(hub: Hub, brows
     assert page["protocol"] == "h2"
 
     shown(browser, "#password_input").send_keys(password, Keys.ENTER)
-    # JupyterLab opens a websocket as soon as it is there.
-    shown(browser, ".jp-LauncherCard[data-category='Notebook']", timeout_s=90)
+    shown(browser, ".jp-LauncherCard[data-category='Notebook']", timeout_s=90).click()
+    assert answer_to(browser, "6 * 7") == "42"
     met = "Network.webSocketHandshakeResponseReceived"
-    eventually(lambda: responses(browser, met), 30, "a websocket")
+    assert responses(browser, met)
 
 
 def answers(browser: Chrome) -> list[dict[str, Any]]:
