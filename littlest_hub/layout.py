@@ -138,7 +138,11 @@ class Layout:
     @property
     def hub_state(self) -> Path:
         """Where the hub writes: database, cookie secret, copies."""
-        return self.own_state if self.on_disk(self.own_state).is_dir() else self.state
+        try:
+            is_own = self.on_disk(self.own_state).is_dir()
+        except PermissionError:  # of one who may not see either
+            is_own = False
+        return self.own_state if is_own else self.state
 
     @property
     def database(self) -> Path:
