@@ -97,7 +97,15 @@ def environment(properties: Properties) -> dict[str, str]:
     """What a server with these properties is told about them."""
     mounted = _words(properties.get("TemporaryFileSystem", ()))
     there = any(mount.partition(":")[0] == str(RUNTIME) for mount in mounted)
-    return {"JUPYTER_RUNTIME_DIR": str(RUNTIME)} if there else {}
+    if not there:
+        return {}
+    return {
+        "JUPYTER_RUNTIME_DIR": str(RUNTIME),
+        # Python takes the first that can be written to, and without one a kernel runs no cell: who
+        # has filled the disk must be able to tidy up.
+        "TMPDIR": "/tmp",
+        "TEMP": str(RUNTIME),
+    }
 
 
 def users_slice(layout: Layout) -> Unit:

@@ -99,7 +99,11 @@ def test_whoever_may_use_sudo_is_given_nothing_that_keeps_it_from_working() -> N
 
 def test_jupyter_keeps_its_sockets_where_there_is_a_place_for_them() -> None:
     found = server.properties(LAYOUT, account("/home/alice"))
-    assert server.environment(found) == {"JUPYTER_RUNTIME_DIR": "/run/jupyter"}
+    assert server.environment(found) == {
+        "JUPYTER_RUNTIME_DIR": "/run/jupyter",
+        "TMPDIR": "/tmp",
+        "TEMP": "/run/jupyter",
+    }
     assert server.environment({**found, "TemporaryFileSystem": ["/home:ro"]}) == {}
     assert server.environment({**found, "TemporaryFileSystem": ""}) == {}
 
