@@ -402,6 +402,20 @@ class Layout:
             return self.on_disk(file.readlink())
         return file
 
+    def drop_in_directories(self) -> list[Path]:
+        """Directories of the administrator's drop-ins of our units, user servers' included."""
+        exact = {f"{unit}.d" for unit in self.unit_names}
+        servers = (f"{self.instance}.user-", f"{self.instance}.user@")
+        return sorted(
+            self.system_units / found.name
+            for found in self.on_disk(self.system_units).glob("*.d")
+            if found.is_dir()
+            and (
+                found.name in exact
+                or (found.name.startswith(servers) and found.name.endswith(".service.d"))
+            )
+        )
+
     def fragment_files(self) -> list[Path]:
         """The administrator's fragments on disk, in the order in which they count.
 

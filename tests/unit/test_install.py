@@ -188,12 +188,39 @@ def test_uninstalling_a_base_directory_of_the_same_name_leaves_the_services_alon
 def test_uninstalling_names_drop_ins_and_homes_that_are_left(tmp_path: Path) -> None:
     layout, prefix = image(tmp_path)
     install(layout, prefix, {})
-    left = ["/etc/systemd/system/littlest-hub.service.d", "/var/lib/private/littlest-hub-homes"]
-    for directory in left:
+    units = "/etc/systemd/system"
+    drop_ins = [
+        f"{units}/{name}.d"
+        for name in (
+            "littlest-hub-users.slice",
+            "littlest-hub.service",
+            "littlest-hub.user-.service",
+            "littlest-hub.user@alice.service",
+        )
+    ]
+    left = [*drop_ins, "/var/lib/private/littlest-hub-homes"]
+    others = [f"{units}/littlest-hub-2.service.d", f"{units}/littlest-hub-2.user-.service.d"]
+    for directory in (*left, *others):
         layout.on_disk(Path(directory)).mkdir(parents=True)
     said = uninstall(layout)
-    assert all(directory in said for directory in left)
-    assert f"rm -rf /opt/littlest-hub {' '.join(left)}" in said
+    assert f"rm -rf /opt/littlest-hub {' '.join(left)}\n" in f"{said}\n"
+
+
+@needs_root
+def test_a_purge_removes_the_drop_ins_of_this_hub_alone(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    install(layout, prefix, {})
+    units = layout.on_disk(layout.system_units)
+    ours = [
+        "littlest-hub.service.d",
+        "littlest-hub.user-.service.d",
+        "littlest-hub.user@a.service.d",
+    ]
+    others = ["littlest-hub-2.service.d", "littlest-hub-2.user-.service.d", "littlest-hub.users.d"]
+    for name in (*ours, *others):
+        (units / name).mkdir()
+    uninstall(layout, purge=True)
+    assert sorted(path.name for path in units.glob("*.d")) == others
 
 
 @needs_root
