@@ -167,6 +167,7 @@ def _add_drop_in(layout: Layout, file: str) -> bool:
     if not drop_in.exists():
         drop_in.parent.mkdir(mode=0o755, exist_ok=True)
         write(drop_in, shipped.read_text())
+        _remember(layout, drop_in.name, _digest(shipped))
         Machine(layout).forget()
         print(f"{drop_in} gives the hub's unit the rights that this needs; see there.")
     return True
@@ -181,6 +182,7 @@ def _remove_drop_in(layout: Layout, file: str) -> bool:
         print(f"{drop_in} stays: it is not the stock one.")
         return False
     drop_in.unlink()
+    _remember(layout, drop_in.name, None)
     with contextlib.suppress(OSError):
         drop_in.parent.rmdir()  # not empty
     Machine(layout).forget()

@@ -260,6 +260,16 @@ def test_a_fragment_of_the_catalogue_is_enabled_and_disabled(hub: Hub) -> None:
     assert f"{drop_in} is removed" in run("disable", "slurm")
     assert "cap_setuid" not in hub.machine.systemctl(*show).stdout
     assert state("50-slurm.py") == "available"
+    # As an upgrade to a release that brings another one leaves it.
+    run("enable", "slurm")
+    stock = str(hub.layout.catalogue / "50-slurm.conf")
+    hub.machine.run(["cp", "--preserve", stock, "/tmp/stock.conf"])
+    try:
+        hub.machine.run(["sh", "-c", f"echo '# of the next release' >>{stock}"])
+        assert f"{drop_in} is removed" in run("disable", "slurm")
+        assert "cap_setuid" not in hub.machine.systemctl(*show).stdout
+    finally:
+        hub.machine.run(["mv", "/tmp/stock.conf", stock])
     run("enable", "50-slurm")
     hub.machine.run(["sh", "-c", f"echo '# mine' >>{hub.layout.fragments}/50-slurm.py"])
     assert state("50-slurm.py") == "changed"
