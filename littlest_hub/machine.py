@@ -103,8 +103,9 @@ class Machine:
         return layout.drop_in_directories(), here
 
     def forget(self) -> None:
-        """Have systemd notice that files of ours are gone."""
-        self._systemd("systemctl", "daemon-reload")
+        """Have systemd notice that files have come or gone, if it runs here."""
+        if self.is_running:
+            self._systemd("systemctl", "daemon-reload")
 
     def described(self) -> Described:
         """What `describe` may replace, for `restore`."""

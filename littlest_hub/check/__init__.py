@@ -86,7 +86,7 @@ def examine(layout: Layout, copies: Mapping[Path, Path] | None = None) -> Report
     copies = copies or {}
     files = sorted({*layout.fragment_files(), *copies})
     shown = {str(copies.get(file, file)): str(file) for file in files}
-    ours = addresses()
+    ours, rights = addresses(), sandbox.rights(layout)
     request = {
         "base": str(layout.base),
         "fragments": str(layout.fragments),
@@ -96,7 +96,7 @@ def examine(layout: Layout, copies: Mapping[Path, Path] | None = None) -> Report
         "listeners": _other_programs(layout),
         "public": _public(layout),
         "writable": sandbox.writable(layout),
-        "capabilities": sandbox.capabilities(layout),
+        "becomes_others": rights.becomes_others,
     }
     outcome = sandbox.run(layout, request)
     found = {Problem(**problem) for problem in outcome.reported}
