@@ -232,6 +232,24 @@ def test_without_a_terminal_what_is_good_is_saved_and_nothing_is_asked(hub: Hub)
         )
 
 
+def test_a_fragment_that_the_hub_may_not_read_is_refused_with_the_command_that_mends_it(
+    hub: Hub,
+) -> None:
+    with hub.fragment("70-theirs.py", "c.JupyterHub.concurrent_spawn_limit = 3\n"):
+        file = f"{hub.layout.fragments}/70-theirs.py"
+        hub.machine.run(["chown", "games:games", file])
+        hub.machine.run(["chmod", "0600", file])
+        refused = hub.machine.run([hub.path(COMMAND), "check"], check=False)
+        assert refused.returncode == 1
+        assert f"{file}: the hub may not read this" in refused.stdout
+        assert hub.machine.systemctl("reload", "littlest-hub", check=False).returncode != 0
+        assert hub.answers()
+        mend = f"chown root:root {file}"
+        assert mend in refused.stdout
+        hub.machine.run(["sh", "-c", mend])
+        hub.machine.systemctl("reload", "littlest-hub")
+
+
 # --- the catalogue
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 # Not used here: the children that check fragments find JupyterHub imported already.
-from littlest_hub.check import Problem, check, examine, sandbox, trial
+from littlest_hub.check import Problem, check, examine, is_closed_to_hub, sandbox, trial
 from littlest_hub.check.recording import RecordingConfig
 from littlest_hub.config import Surroundings, complete, defaults, execute
 from littlest_hub.layout import DEFAULT_BASE, Layout
@@ -231,6 +231,28 @@ def test_the_hubs_rights_are_what_its_unit_and_drop_ins_say(
 ) -> None:
     unit = hub.service(Layout(DEFAULT_BASE), Ports()).text()
     assert sandbox.rights_of([unit, *drop_ins]) == (becomes_others, has_others)
+
+
+@pytest.mark.parametrize(
+    ("mode", "uid", "gid", "is_closed"),
+    [
+        (0o100000, 0, 0, False),
+        (0o100600, 0, 1000, False),
+        (0o100040, 0, 1000, True),
+        (0o100600, 1000, 1000, True),
+        (0o100660, 1000, 1000, True),
+        (0o100640, 1000, 0, False),
+        (0o100600, 1000, 0, True),
+        (0o100604, 1000, 1000, False),
+        (0o040700, 1000, 1000, True),
+        (0o040704, 1000, 1000, True),
+        (0o040755, 1000, 1000, False),
+    ],
+)
+def test_a_root_that_knows_nobody_else_reads_what_it_may_as_anybody(
+    mode: int, uid: int, gid: int, is_closed: bool
+) -> None:
+    assert is_closed_to_hub(mode, uid, gid) is is_closed
 
 
 # --- contradictions that take more than a fragment
