@@ -41,6 +41,12 @@ def choose(layout: Layout, wanted: str, *, is_possible: bool) -> str | None:
         return current
     if not _NAME.fullmatch(wanted):
         raise LittlestHubError(f"LITTLEST_HUB_USER={wanted!r} is no name for an account")
+    if wanted in (layout.users_group, layout.proxy_user):
+        raise LittlestHubError(
+            f"LITTLEST_HUB_USER={wanted}: that is what this hub calls the group of its people, or"
+            " the proxy's user",
+            "Choose another name; the account is made for you",
+        )
     if not is_possible:
         raise LittlestHubError(
             f"LITTLEST_HUB_USER={wanted}: that takes root and a running systemd",
@@ -75,8 +81,9 @@ def create(layout: Layout, user: str, undo: Undo) -> None:
     group = layout.users_group
     try:
         account = pwd.getpwnam(user)
-        is_ours = account.pw_gecos == _about(layout)
-        if account.pw_uid >= FIRST_UID or not (is_ours or account.pw_gecos == ""):
+        # One that was made anew by hand, as `choose` says: the hub's files are that user's.
+        is_anew = account.pw_gecos == "" and layout.hub_user == user
+        if account.pw_uid >= FIRST_UID or not (is_ours(layout, user) or is_anew):
             raise LittlestHubError(
                 f"LITTLEST_HUB_USER={user}: there is such an account, and it is not this hub's:"
                 f" {account.pw_gecos or account.pw_uid!r}",

@@ -264,12 +264,8 @@ def is_secret(layout: Layout, file: Path) -> bool:
 
 def drop_in_directories(layout: Layout) -> list[Path]:
     """Directories of the administrator's drop-ins of our units, user servers' included."""
-    prefixes = (*(f"{unit}.d" for unit in layout.unit_names), f"{layout.instance}.user")
-    directory = layout.on_disk(layout.system_units)
     is_ours = os.geteuid() == 0 or layout.hub_user
-    if not layout.is_live or not directory.is_dir() or not is_ours:
-        return []
-    return sorted(d for d in directory.glob("*.d") if d.is_dir() and d.name.startswith(prefixes))
+    return layout.drop_in_directories() if layout.is_live and is_ours else []
 
 
 def _other_directories(layout: Layout) -> list[Path]:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from littlest_hub.check import examine
@@ -15,6 +16,7 @@ from littlest_hub.check.sandbox import is_service
 from littlest_hub.edit import show
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.files import write
+from littlest_hub.interruption import Undo
 from littlest_hub.layout import Layout
 from littlest_hub.machine import Machine
 
@@ -165,9 +167,7 @@ def _add_drop_in(layout: Layout, file: str) -> bool:
     if not shipped.exists() or not is_service(layout):
         return False
     if not drop_in.exists():
-        drop_in.parent.mkdir(mode=0o755, exist_ok=True)
-        write(drop_in, shipped.read_text())
-        Machine(layout).forget()
+        _copy_drop_in(layout, shipped, drop_in)
         print(f"{drop_in} gives the hub's unit the rights that this needs; see there.")
     return True
 
@@ -180,12 +180,48 @@ def _remove_drop_in(layout: Layout, file: str) -> bool:
     if _state(layout, drop_in, shipped) == "changed":
         print(f"{drop_in} stays: it is not the stock one.")
         return False
-    drop_in.unlink()
+    _withdraw_drop_in(layout, drop_in)
+    print(f"{drop_in} is removed.")
+    return True
+
+
+def add_new_drop_ins(layout: Layout, prefix: Path, undo: Undo) -> list[Path]:
+    """Add those that enabled fragments need with a release that is to serve, and did not before.
+
+    What the release before brought along too is left as the administrator has it.
+
+    Args:
+        layout: whose fragments; what serves is the release before, if any.
+        prefix: the release that is to serve.
+        undo: gets how to take them back.
+
+    Returns:
+        Where they are.
+    """
+    added = []
+    for fragment in layout.fragment_files():
+        before, drop_in = (layout.on_disk(path) for path in _drop_in(layout, fragment.name))
+        shipped = layout.on_disk(prefix / layout.catalogue.relative_to(layout.hub) / before.name)
+        if shipped.exists() and not before.exists() and not drop_in.exists():
+            undo.append(partial(_withdraw_drop_in, layout, drop_in))
+            _copy_drop_in(layout, shipped, drop_in)
+            added.append(layout.hub_drop_ins / drop_in.name)
+    return added
+
+
+def _copy_drop_in(layout: Layout, shipped: Path, drop_in: Path) -> None:
+    drop_in.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    write(drop_in, shipped.read_text())
+    _remember(layout, drop_in.name, _digest(shipped))
+    Machine(layout).forget()
+
+
+def _withdraw_drop_in(layout: Layout, drop_in: Path) -> None:
+    drop_in.unlink(missing_ok=True)
+    _remember(layout, drop_in.name, None)
     with contextlib.suppress(OSError):
         drop_in.parent.rmdir()  # not empty
     Machine(layout).forget()
-    print(f"{drop_in} is removed.")
-    return True
 
 
 def _drop_in(layout: Layout, file: str) -> tuple[Path, Path]:
@@ -225,7 +261,7 @@ def _digest(file: Path) -> str:
 
 def _remembered(layout: Layout) -> dict[str, str]:
     try:
-        found = json.loads(layout.enabled.read_text())
+        found = json.loads(layout.on_disk(layout.enabled).read_text())
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -236,4 +272,4 @@ def _remember(layout: Layout, name: str, digest: str | None) -> None:
     known.pop(name, None)
     if digest:
         known[name] = digest
-    write(layout.enabled, json.dumps(known, indent=1, sort_keys=True) + "\n", 0o600)
+    write(layout.on_disk(layout.enabled), json.dumps(known, indent=1, sort_keys=True) + "\n", 0o600)

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from littlest_hub import account, release, upgrade
+from littlest_hub import account, catalogue, release, upgrade
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.files import hold, link, write
 from littlest_hub.interruption import Undo, undone_on_failure
@@ -68,6 +68,9 @@ def install(
             account.create(layout, user, undo)
             account.hand_over(layout, user, undo)
         with alone(layout), _no_foreground_hub(layout):
+            if machine.has_systemd and not layout.hub_user:
+                for drop_in in catalogue.add_new_drop_ins(layout, prefix, undo):
+                    say(f"{drop_in} gives the hub's unit rights that a fragment needs")
             return _install(machine, prefix, admin, options, say)
 
 

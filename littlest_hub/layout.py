@@ -24,6 +24,8 @@ _ESCAPED = re.compile(r"^\.|_(?=x)|[^A-Za-z0-9_.-]")
 LONGEST_PART = 75
 # Directories that ProtectHome= and PrivateTmp= hide from our own services.
 _HIDDEN = ("/home", "/root", "/run", "/tmp", "/var/tmp", "/dev", "/proc", "/sys")
+# What follows a hub's name in those of its other units and of its directories in /run.
+_BESIDE_A_HUB = ("-proxy", "-proxy-api", "-proxy-https", "-password", "-servers")
 
 
 @dataclass(frozen=True)
@@ -404,6 +406,20 @@ class Layout:
             return self.on_disk(file.readlink())
         return file
 
+    def drop_in_directories(self) -> list[Path]:
+        """Directories of the administrator's drop-ins of our units, user servers' included."""
+        exact = {f"{unit}.d" for unit in self.unit_names}
+        servers = (f"{self.instance}.user-", f"{self.instance}.user@")
+        return sorted(
+            self.system_units / found.name
+            for found in self.on_disk(self.system_units).glob("*.d")
+            if found.is_dir()
+            and (
+                found.name in exact
+                or (found.name.startswith(servers) and found.name.endswith(".service.d"))
+            )
+        )
+
     def fragment_files(self) -> list[Path]:
         """The administrator's fragments on disk, in the order in which they count.
 
@@ -447,10 +463,12 @@ class Layout:
                 f" not {self.name!r}",
                 f"Choose another, such as {DEFAULT_BASE} or /srv/physics",
             )
-        if self.instance.endswith(("-proxy", "-proxy-api", "-proxy-https", "-password")):
+        # Users: a part of slices' names, and those of "a-users-b" are inside "a-users".
+        is_taken = self.instance.endswith(_BESIDE_A_HUB) or "-users-" in f"{self.instance}-"
+        if is_taken:
             raise LittlestHubError(
-                f"base directory {self.base}: {self.instance!r} is how units beside a hub are"
-                " named",
+                f"base directory {self.base}: {self.instance!r} is how what belongs to a"
+                " hub is named",
                 "Choose another last part",
             )
         for hidden in _HIDDEN:

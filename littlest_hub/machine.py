@@ -98,14 +98,14 @@ class Machine:
     def left(self) -> tuple[list[Path], list[Path]]:
         """What `remove` leaves: drop-ins of the administrator, homes of people."""
         layout = self.layout
-        drop_ins = [layout.system_units / f"{name}.d" for name in layout.unit_names]
-        here = [path for path in drop_ins if layout.on_disk(path).exists()]
         homes = (*layout.dynamic_homes, layout.former_homes)
-        return here, [path for path in homes if layout.on_disk(path).exists()]
+        here = [path for path in homes if layout.on_disk(path).exists()]
+        return layout.drop_in_directories(), here
 
     def forget(self) -> None:
-        """Have systemd notice that files of ours are gone."""
-        self._systemd("systemctl", "daemon-reload")
+        """Have systemd notice that files have come or gone, if it runs here."""
+        if self.is_running:
+            self._systemd("systemctl", "daemon-reload")
 
     def described(self) -> Described:
         """What `describe` may replace, for `restore`."""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import stat
 import subprocess
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -86,7 +88,7 @@ def examine(layout: Layout, copies: Mapping[Path, Path] | None = None) -> Report
     copies = copies or {}
     files = sorted({*layout.fragment_files(), *copies})
     shown = {str(copies.get(file, file)): str(file) for file in files}
-    ours = addresses()
+    ours, rights = addresses(), sandbox.rights(layout)
     request = {
         "base": str(layout.base),
         "fragments": str(layout.fragments),
@@ -96,7 +98,7 @@ def examine(layout: Layout, copies: Mapping[Path, Path] | None = None) -> Report
         "listeners": _other_programs(layout),
         "public": _public(layout),
         "writable": sandbox.writable(layout),
-        "capabilities": sandbox.capabilities(layout),
+        "becomes_others": rights.becomes_others,
     }
     outcome = sandbox.run(layout, request)
     found = {Problem(**problem) for problem in outcome.reported}
@@ -104,11 +106,40 @@ def examine(layout: Layout, copies: Mapping[Path, Path] | None = None) -> Report
         if not as_hub(layout, partial(os.access, fragment, os.R_OK)):
             text = f"the hub, which is {layout.hub_user}, may not read this; chmod a+r {fragment}"
             found.add(Problem(str(fragment), 0, text))
+    if not (layout.hub_user or rights.has_others or copies):
+        found.update(_out_of_reach([layout.fragments, *files]))
     found.update(_led_astray(outcome.domains, ours))
     if outcome.ended:
         file, line = outcome.where or (str(layout.fragments), 0)
         found.add(Problem(file, line, outcome.ended))
     return Report(sorted(_of_fragments(found, shown)), outcome.printed, outcome.note)
+
+
+def _out_of_reach(paths: Iterable[Path]) -> Iterator[Problem]:
+    """What root can read and the hub cannot: root in a sandbox in which nobody else has rights."""
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError:
+            continue  # which running it tells
+        if is_closed_to_hub(status.st_mode, status.st_uid, status.st_gid):
+            text = (
+                "the hub may not read this, for it is root with no rights over what belongs to"
+                f" others; expected it to be root's; chown root:root {shlex.quote(str(path))}"
+            )
+            yield Problem(str(path), 0, text)
+
+
+def is_closed_to_hub(mode: int, uid: int, gid: int) -> bool:
+    """Whether a root that knows nobody else (PrivateUsers=) may not read, user_namespaces(7).
+
+    CAP_DAC_READ_SEARCH counts for what has an owner and a group that it knows.
+    """
+    if uid == gid == 0:
+        return False
+    shift = 6 if uid == 0 else 3 if gid == 0 else 0
+    wanted = 0o5 if stat.S_ISDIR(mode) else 0o4
+    return mode >> shift & wanted != wanted
 
 
 def _of_fragments(problems: set[Problem], shown: Mapping[str, str]) -> Iterator[Problem]:

@@ -737,9 +737,9 @@ _OF_THE_UNIT = {
 
 def commands_as_other_users(settings: Settings) -> Iterator[Problem]:
     """What batchspawner runs as the user, for which the hub's unit has to have the right."""
-    has, setting = settings.facts["capabilities"], settings.get("Spawner", "exec_prefix")
+    setting = settings.get("Spawner", "exec_prefix")
     is_root = Layout(Path(settings.facts["base"])).hub_user is None
-    if not isinstance(setting.value, str) or (is_root and (has is None or "cap_setuid" in has)):
+    if not isinstance(setting.value, str) or (is_root and settings.facts["becomes_others"]):
         return
     program = Path((setting.value.split() or [""])[0]).name
     if program in _BECOME_OTHERS:
@@ -747,7 +747,8 @@ def commands_as_other_users(settings: Settings) -> Iterator[Problem]:
         to_blame = setting if setting.place else settings.get("JupyterHub", "spawner_class")
         yield from to_blame.error(
             f"{program} runs commands as other users, which the hub's unit may not; expected a"
-            " drop-in that allows it, as `littlest-hub enable slurm` brings along"
+            " drop-in that allows it (CapabilityBoundingSet=CAP_SETUID CAP_SETGID and"
+            " PrivateUsers=no), as `littlest-hub enable slurm` brings along"
         )
 
 

@@ -21,13 +21,15 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout, release_of_this_interpreter
-from littlest_hub.services.unit import SANDBOX
+from littlest_hub.services import hub
+from littlest_hub.services.ports import Ports
+from littlest_hub.services.unit import SANDBOX, directives
 
 LIMIT_S = 60
 """How long all fragments together may take."""
@@ -110,12 +112,47 @@ def writable(layout: Layout) -> list[str]:
     return [path.lstrip("-+") for path in answer.split()]
 
 
-def capabilities(layout: Layout) -> list[str] | None:
-    """What the hub's unit leaves to its processes, drop-ins included; None: it is no unit."""
+class Rights(NamedTuple):
+    """What the hub's unit leaves to its processes."""
+
+    becomes_others: bool
+    """Whether they may run commands as other users (runuser, sudo)."""
+    has_others: bool
+    """Whether other users exist for them, so that root's rights count for their files too."""
+
+
+def rights(layout: Layout) -> Rights:
+    """What this release's unit of the hub and the drop-ins that are there leave to it.
+
+    Not what is loaded: that may be the unit of the release before.
+    """
     if not is_service(layout):
-        return None
-    show = ["systemctl", "show", "--property=CapabilityBoundingSet", "--value", layout.hub_service]
-    return subprocess.run(show, capture_output=True, text=True).stdout.split()
+        return Rights(becomes_others=True, has_others=True)
+    show = ["systemctl", "show", "--property=DropInPaths", "--value", layout.hub_service]
+    drop_ins = subprocess.run(show, capture_output=True, text=True).stdout.split()
+    texts = [hub.service(layout, Ports()).text()]
+    for file in drop_ins:
+        with contextlib.suppress(OSError):
+            texts.append(Path(file).read_text(errors="replace"))
+    return rights_of(texts)
+
+
+def rights_of(texts: Iterable[str]) -> Rights:
+    """What a unit file and its drop-ins leave to the unit's processes, systemd.exec(5)."""
+    lines = [line for text in texts for line in directives(text.replace("\\\n", " "))]
+    capabilities = {"CAP_SETUID": False, "CAP_SETGID": False}
+    has_others = True
+    for line in lines:
+        key, _, value = (part.strip() for part in line.partition("="))
+        if key == "PrivateUsers":
+            has_others = value.lower() in ("", "no", "n", "false", "f", "off", "0")
+        elif key == "CapabilityBoundingSet":
+            is_inverted, named = value.startswith("~"), value.lstrip("~").upper().split()
+            # One without a name says it of all of them.
+            for name in named or [*capabilities]:
+                capabilities[name] = is_inverted != bool(named)
+    becomes_others = capabilities["CAP_SETUID"] and capabilities["CAP_SETGID"]
+    return Rights(has_others and becomes_others, has_others)
 
 
 def run(layout: Layout, request: Mapping[str, Any]) -> Outcome:

@@ -232,6 +232,24 @@ def test_without_a_terminal_what_is_good_is_saved_and_nothing_is_asked(hub: Hub)
         )
 
 
+def test_a_fragment_that_the_hub_may_not_read_is_refused_with_the_command_that_mends_it(
+    hub: Hub,
+) -> None:
+    with hub.fragment("70-theirs.py", "c.JupyterHub.concurrent_spawn_limit = 3\n"):
+        file = f"{hub.layout.fragments}/70-theirs.py"
+        hub.machine.run(["chown", "games:games", file])
+        hub.machine.run(["chmod", "0600", file])
+        refused = hub.machine.run([hub.path(COMMAND), "check"], check=False)
+        assert refused.returncode == 1
+        assert f"{file}: the hub may not read this" in refused.stdout
+        assert hub.machine.systemctl("reload", "littlest-hub", check=False).returncode != 0
+        assert hub.answers()
+        mend = f"chown root:root {file}"
+        assert mend in refused.stdout
+        hub.machine.run(["sh", "-c", mend])
+        hub.machine.systemctl("reload", "littlest-hub")
+
+
 # --- the catalogue
 
 
@@ -260,6 +278,16 @@ def test_a_fragment_of_the_catalogue_is_enabled_and_disabled(hub: Hub) -> None:
     assert f"{drop_in} is removed" in run("disable", "slurm")
     assert "cap_setuid" not in hub.machine.systemctl(*show).stdout
     assert state("50-slurm.py") == "available"
+    # As an upgrade to a release that brings another one leaves it.
+    run("enable", "slurm")
+    stock = str(hub.layout.catalogue / "50-slurm.conf")
+    hub.machine.run(["cp", "--preserve", stock, "/tmp/stock.conf"])
+    try:
+        hub.machine.run(["sh", "-c", f"echo '# of the next release' >>{stock}"])
+        assert f"{drop_in} is removed" in run("disable", "slurm")
+        assert "cap_setuid" not in hub.machine.systemctl(*show).stdout
+    finally:
+        hub.machine.run(["mv", "/tmp/stock.conf", stock])
     run("enable", "50-slurm")
     hub.machine.run(["sh", "-c", f"echo '# mine' >>{hub.layout.fragments}/50-slurm.py"])
     assert state("50-slurm.py") == "changed"

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 # Not used here: the children that check fragments find JupyterHub imported already.
-from littlest_hub.check import Problem, check, examine, sandbox, trial
+from littlest_hub.check import Problem, check, examine, is_closed_to_hub, sandbox, trial
 from littlest_hub.check.recording import RecordingConfig
 from littlest_hub.config import Surroundings, complete, defaults, execute
-from littlest_hub.layout import Layout
+from littlest_hub.layout import DEFAULT_BASE, Layout
+from littlest_hub.services import hub
+from littlest_hub.services.ports import Ports
 from tests.broken import BROKEN, Broken
 
 pytestmark = pytest.mark.unit
@@ -205,6 +207,52 @@ def test_the_check_gets_what_drop_ins_give_to_the_hub(
         "LoadCredential=pin:/etc/pin",
         "LoadCredential=db:/etc/db",
     ]
+
+
+SLURM = (Path(__file__).parents[2] / "jupyterhub_config.d/50-slurm.conf").read_text()
+
+
+@pytest.mark.parametrize(
+    ("drop_ins", "becomes_others", "has_others"),
+    [
+        ([], False, False),
+        ([SLURM], True, True),
+        (["CapabilityBoundingSet=CAP_SETUID CAP_SETGID"], False, False),
+        (["PrivateUsers=no"], False, True),
+        ([SLURM, "PrivateUsers=yes"], False, False),
+        ([SLURM, "CapabilityBoundingSet=~CAP_SETUID"], False, True),
+        ([SLURM, "CapabilityBoundingSet="], False, True),
+        (["PrivateUsers=no\nCapabilityBoundingSet=~"], True, True),
+        (["PrivateUsers = off\nCapabilityBoundingSet = cap_setgid \\\n cap_setuid\n"], True, True),
+    ],
+)
+def test_the_hubs_rights_are_what_its_unit_and_drop_ins_say(
+    drop_ins: list[str], becomes_others: bool, has_others: bool
+) -> None:
+    unit = hub.service(Layout(DEFAULT_BASE), Ports()).text()
+    assert sandbox.rights_of([unit, *drop_ins]) == (becomes_others, has_others)
+
+
+@pytest.mark.parametrize(
+    ("mode", "uid", "gid", "is_closed"),
+    [
+        (0o100000, 0, 0, False),
+        (0o100600, 0, 1000, False),
+        (0o100040, 0, 1000, True),
+        (0o100600, 1000, 1000, True),
+        (0o100660, 1000, 1000, True),
+        (0o100640, 1000, 0, False),
+        (0o100600, 1000, 0, True),
+        (0o100604, 1000, 1000, False),
+        (0o040700, 1000, 1000, True),
+        (0o040704, 1000, 1000, True),
+        (0o040755, 1000, 1000, False),
+    ],
+)
+def test_a_root_that_knows_nobody_else_reads_what_it_may_as_anybody(
+    mode: int, uid: int, gid: int, is_closed: bool
+) -> None:
+    assert is_closed_to_hub(mode, uid, gid) is is_closed
 
 
 # --- contradictions that take more than a fragment

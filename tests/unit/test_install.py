@@ -188,12 +188,90 @@ def test_uninstalling_a_base_directory_of_the_same_name_leaves_the_services_alon
 def test_uninstalling_names_drop_ins_and_homes_that_are_left(tmp_path: Path) -> None:
     layout, prefix = image(tmp_path)
     install(layout, prefix, {})
-    left = ["/etc/systemd/system/littlest-hub.service.d", "/var/lib/private/littlest-hub-homes"]
-    for directory in left:
+    units = "/etc/systemd/system"
+    drop_ins = [
+        f"{units}/{name}.d"
+        for name in (
+            "littlest-hub-users.slice",
+            "littlest-hub.service",
+            "littlest-hub.user-.service",
+            "littlest-hub.user@alice.service",
+        )
+    ]
+    left = [*drop_ins, "/var/lib/private/littlest-hub-homes"]
+    others = [f"{units}/littlest-hub-2.service.d", f"{units}/littlest-hub-2.user-.service.d"]
+    for directory in (*left, *others):
         layout.on_disk(Path(directory)).mkdir(parents=True)
     said = uninstall(layout)
-    assert all(directory in said for directory in left)
-    assert f"rm -rf /opt/littlest-hub {' '.join(left)}" in said
+    assert f"rm -rf /opt/littlest-hub {' '.join(left)}\n" in f"{said}\n"
+
+
+@needs_root
+def test_a_purge_removes_the_drop_ins_of_this_hub_alone(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    install(layout, prefix, {})
+    units = layout.on_disk(layout.system_units)
+    ours = [
+        "littlest-hub.service.d",
+        "littlest-hub.user-.service.d",
+        "littlest-hub.user@a.service.d",
+    ]
+    others = ["littlest-hub-2.service.d", "littlest-hub-2.user-.service.d", "littlest-hub.users.d"]
+    for name in (*ours, *others):
+        (units / name).mkdir()
+    uninstall(layout, purge=True)
+    assert sorted(path.name for path in units.glob("*.d")) == others
+
+
+def ship(layout: Layout, prefix: Path) -> None:
+    """Have a release bring along a fragment with a drop-in."""
+    catalogue = layout.on_disk(prefix / "share/littlest-hub/jupyterhub_config.d")
+    catalogue.mkdir(parents=True)
+    (catalogue / "50-slurm.py").write_text("# Jobs.\n")
+    (catalogue / "50-slurm.conf").write_text("[Service]\nPrivateUsers=no\n")
+
+
+@needs_root
+def test_an_upgrade_adds_the_drop_in_that_an_enabled_fragment_begins_to_need(
+    tmp_path: Path,
+) -> None:
+    layout, prefix = image(tmp_path)
+    install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice"})
+    (layout.on_disk(layout.fragments) / "50-slurm.py").write_text("# Jobs of before.\n")
+    said: list[str] = []
+    drop_in = layout.on_disk(layout.hub_drop_ins) / "50-slurm.conf"
+    _, following = image(tmp_path, release="releases/2026.11.1")
+    ship(layout, following)
+    install(layout, following, {}, said.append)
+    assert drop_in.read_text() == "[Service]\nPrivateUsers=no\n"
+    assert any(str(layout.hub_drop_ins / "50-slurm.conf") in line for line in said)
+    # From now on it is the administrator's to take away.
+    drop_in.unlink()
+    _, last = image(tmp_path, release="releases/2026.11.2")
+    ship(layout, last)
+    install(layout, last, {})
+    assert not drop_in.exists()
+
+
+@needs_root
+def test_an_installation_that_fails_takes_its_drop_in_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout, prefix = image(tmp_path)
+    ship(layout, prefix)
+    fragments = layout.on_disk(layout.fragments)
+    fragments.mkdir(parents=True)
+    (fragments / "50-slurm.py").write_text("# Jobs.\n")
+    drop_in = layout.on_disk(layout.hub_drop_ins) / "50-slurm.conf"
+
+    def fail(*_: object) -> None:
+        assert drop_in.exists()
+        raise LittlestHubError("no port is free")
+
+    monkeypatch.setattr("littlest_hub.install.choose", fail)
+    with pytest.raises(LittlestHubError, match="no port"):
+        install(layout, prefix, {})
+    assert not drop_in.parent.exists()
 
 
 @needs_root

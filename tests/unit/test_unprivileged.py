@@ -171,6 +171,28 @@ def test_no_account_is_called_so(tmp_path: Path, name: str) -> None:
         account.choose(Layout(tmp_path), name, is_possible=True)
 
 
+@pytest.mark.parametrize("name", ["lhub-physics-users", "lhub-physics-proxy"])
+def test_no_account_has_a_name_that_the_hub_gives_to_somebody_else(name: str) -> None:
+    with pytest.raises(LittlestHubError, match=f"{name}: that is what this hub calls"):
+        account.choose(Layout(Path("/srv/physics")), name, is_possible=True)
+
+
+def test_an_account_that_nobody_describes_is_taken_only_if_the_hub_was_that_one(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = pwd.getpwnam(SOMEBODY)
+    nobody_says = pwd.struct_passwd((*found[:4], "", *found[5:]))
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: nobody_says)
+    made: list[tuple[str, ...]] = []
+    monkeypatch.setattr(account, "_run", lambda *command: made.append(command))
+    account.create(layout, SOMEBODY, [])
+    assert made
+    os.chown(layout.own_state, 0, 0)
+    with pytest.raises(LittlestHubError, match="it is not this hub's"):
+        account.create(layout, SOMEBODY, [])
+    assert len(made) == 1
+
+
 def test_who_a_hub_runs_as_does_not_change(layout: Layout, tmp_path: Path) -> None:
     for other in ("root", "other"):
         with pytest.raises(LittlestHubError, match=f"runs as {SOMEBODY} already"):
