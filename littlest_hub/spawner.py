@@ -103,7 +103,7 @@ class UnitState(NamedTuple):
     status: int
     """Of its main process: exit code, or number of the signal."""
     uid: int | None
-    """Who it runs as; None: systemd does not know."""
+    """Who it runs as; None: systemd does not know, or nobody else than root."""
 
     @property
     def is_alive(self) -> bool:
@@ -382,9 +382,13 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
 
     async def _check_listener(self, listening: set[int]) -> None:
         """Let nobody pose as somebody else's server by being first at a port."""
-        own = (await unit_state(self._unit)).uid
+        state = await unit_state(self._unit)
+        # With nothing of it left, whoever listens is somebody else.
+        if not state.is_alive:
+            raise self._ended(state)
+        own = state.uid or 0
         # Root: a container's port, say.
-        if own is None or listening <= {own, 0}:
+        if listening <= {own, 0}:
             return
         # In a sandbox with users of its own (PrivateUsers=) others have no number.
         unit = unit_at(self.port)
