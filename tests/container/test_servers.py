@@ -195,6 +195,26 @@ def test_whoever_is_first_at_a_port_does_not_pose_as_the_server_of_another(hub: 
         alice.start_server()
 
 
+@pytest.mark.row(5)
+def test_a_unit_of_ones_own_that_is_called_like_the_server_of_another_is_not_that(hub: Hub) -> None:
+    guessed = "from littlest_hub import spawner\nspawner.random_port = lambda: 45678\n"
+    with hub.person() as alice, hub.person() as mallory, hub.fragment("70-guess.py", guessed):
+        uid = hub.machine.run(["id", "--user", mallory.name]).stdout.strip()
+        own = f"user@{uid}.service"
+        listen = ["-m", "http.server", "--bind=127.0.0.1", "45678"]
+        run = ["systemd-run", "--user", f"--unit={unit(hub, alice)}"]
+        environment = ["env", f"XDG_RUNTIME_DIR=/run/user/{uid}"]
+        hub.machine.systemctl("start", own)
+        try:
+            python = hub.path("hub/bin/python3")
+            hub.machine.run([*environment, *run, python, *listen], user=mallory.name)
+            with pytest.raises(RefusedError, match="another user's program has taken port 45678"):
+                alice.start_server()
+        finally:
+            hub.machine.systemctl("stop", own)
+        alice.start_server()
+
+
 # --- people who leave
 
 
