@@ -154,6 +154,25 @@ def test_a_server_outlives_a_hub_that_is_killed_while_it_starts_it(hub: Hub) -> 
 
 
 @pytest.mark.row(19)
+def test_a_server_of_a_release_that_named_its_client_otherwise_is_not_cut_off(hub: Hub) -> None:
+    before = "import jupyterhub.user, urllib.parse\njupyterhub.user.quote = urllib.parse.quote\n"
+    with hub.person("ann-marie") as ann:
+        with hub.fragment("70-before.py", before):
+            ann.start_server()
+            pid = hub.main_pid(unit(hub, ann))
+        with Person(hub.url, ann.name, ann.password) as again:
+            again.log_in()
+            # In a browser that has nothing of the server's yet.
+            again.await_server()
+            assert again.run_cell("6 * 7") == "42"
+        assert hub.main_pid(unit(hub, ann)) == pid
+        ann.stop_server()
+        eventually(lambda: not is_active(hub, unit(hub, ann)), 30, "its end")
+        ann.start_server()
+        assert ann.run_cell("6 * 7") == "42"
+
+
+@pytest.mark.row(19)
 def test_no_server_is_dead_because_systemd_does_not_answer_or_starts_anew(hub: Hub) -> None:
     anew = "for i in $(seq 5); do systemctl daemon-reload; systemctl daemon-reexec; done"
     with hub.person() as alice:
