@@ -301,4 +301,15 @@ def test_who_comes_under_the_name_of_one_who_left_finds_nothing_of_theirs(
     modes = hub.machine.run(["stat", "--format=%U %a", former, str(Path(found[0]).parent)]).stdout
     assert modes.split("\n")[:2] == ["root 700", "root 700"]
     assert hub.machine.run(["ls", former], user="nobody", check=False).returncode != 0
+
+    # Somebody else, it turns out, only according to the database: docs/how-to/user-servers.md.
+    home = str(hub.layout.dynamic_homes[1] / "ada")
+    hub.machine.run(["mv", "-T", home, f"{former}/ada-meanwhile"])
+    hub.machine.run(["mv", "-T", str(Path(found[0]).parent), home])
+    with Person(hub.url, "ada", password) as ada:
+        ada.log_in()
+        ada.start_server()
+        assert ada.run_cell(look) == "['diary']"
+        ada.run_cell(keep)
+        ada.stop_server()
     hub.machine.run(["rm", "-r", former])
