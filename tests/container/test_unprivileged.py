@@ -299,3 +299,16 @@ def test_a_purge_leaves_no_account_and_no_rule(installer: Path) -> None:
         assert machine.run(["stat", "-c", "%U", f"/proc/{pid}"]).stdout == f"{USER}\n"
         machine.run([hub.path("hub/bin/littlest-hub"), "uninstall", "--purge", "--yes"])
         assert everything(machine) == before
+    # Where the administrator is, the hub's user may not even be.
+    own, base = unprivileged.layout.own_state, unprivileged.layout.base
+    there = f"cd {base} && hub/bin/littlest-hub"
+    file = f"{own.relative_to(base)}/by-hand.tar.gz"
+    machine.run(["sh", "-c", f"{there} backup --secrets {file}"])
+    listed = machine.run(["sh", "-c", f"{there} restore --list {file}"]).stdout
+    assert "database/jupyterhub.sqlite" in listed
+    machine.run(["sh", "-c", f"{there} doctor --bundle={own.relative_to(base)}/bundle.tar.gz"])
+    machine.run(["rm", f"{base}/{file}", f"{own}/bundle.tar.gz"])
+    refused = machine.run(["sh", "-c", f"cd /root && {command} backup x.tar.gz"], check=False)
+    assert refused.returncode == 1
+    assert f"/root/x.tar.gz: {USER}, as whom this runs, may not write there" in refused.stderr
+    assert "littlest-hub backup - >FILE" in refused.stderr
