@@ -369,7 +369,14 @@ def _backup(options: argparse.Namespace) -> None:
     from littlest_hub.privileges import again_as_hub
 
     layout = Layout.of_this_release()
-    again_as_hub(layout)
+    again_as_hub(layout, "backup", options.secrets and "--secrets", options.file)
+    # A directory, or a file in one.
+    places = [] if options.file in (None, Path("-")) else [options.file, options.file.parent]
+    if layout.hub_user and places and not any(os.access(each, os.W_OK) for each in places):
+        raise LittlestHubError(
+            f"{options.file}: {layout.hub_user}, as whom this runs, may not write there",
+            "Have your shell do it: littlest-hub backup - >FILE",
+        )
     written = backup(layout, options.file, secrets=options.secrets, say=tell)
     to_stdout = written.file is None
     print(
@@ -384,7 +391,7 @@ def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> No
 
     layout = Layout.of_this_release()
     if options.list:
-        again_as_hub(layout)
+        again_as_hub(layout, "restore", "--list", options.file)
     elif (user := layout.hub_user) and not options.finish:
         raise LittlestHubError(
             f"this hub runs as {user}, and restoring would have root write where {user} may",
@@ -416,7 +423,14 @@ def _doctor(options: argparse.Namespace) -> int:
     from littlest_hub.privileges import again_as_hub
 
     layout = Layout.of_this_release()
-    again_as_hub(layout)
+    again_as_hub(
+        layout,
+        "doctor",
+        options.json and "--json",
+        options.all and "--all",
+        options.bundle and "--bundle",
+        options.bundle,
+    )
     findings = examine(layout)
     if options.bundle:
         write_bundle(layout, to_json(layout, findings), options.bundle, Observed.run)

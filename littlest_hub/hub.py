@@ -24,6 +24,7 @@ from jinja2.bccache import Bucket
 from jupyterhub import orm
 from jupyterhub.app import JupyterHub
 from jupyterhub.log import CoroutineLogFormatter
+from jupyterhub.spawner import Spawner
 from sqlalchemy.orm import configure_mappers
 from tornado.ioloop import PeriodicCallback
 from tornado.web import Application, RequestHandler
@@ -217,6 +218,12 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
                 with contextlib.suppress(TemplateError):
                     environment.get_template(page)
 
+    def cleanup_oauth_clients(self) -> None:
+        for user in self.users.values():
+            for spawner in user.spawners.values():
+                _keep_client(spawner)
+        super().cleanup_oauth_clients()
+
     def init_tornado_application(self) -> None:
         self.tornado_application = _Application(self.handlers, **self.tornado_settings)
 
@@ -330,6 +337,26 @@ def _without_hyphen(name: str) -> str:
 
 # It calls it so for nothing else.
 jupyterhub.user.quote = _without_hyphen
+
+
+def _keep_client(spawner: Spawner) -> None:
+    """Leave a running server the OAuth client that it was started with, until it is started anew.
+
+    An earlier release may have called it otherwise; without it nobody logs in to the server.
+    """
+    client = spawner.orm_spawner.oauth_client
+    name = spawner.oauth_client_id
+    if spawner.orm_spawner.server is None or client is None or client.identifier == name:
+        return
+    clear_state = spawner.clear_state
+
+    def clear() -> None:
+        # Called when a server has been stopped, and before one is started.
+        clear_state()
+        spawner.oauth_client_id = name
+
+    spawner.oauth_client_id = client.identifier
+    spawner.clear_state = clear
 
 
 def _end_orphaned_services() -> None:

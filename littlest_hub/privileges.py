@@ -8,6 +8,7 @@ import pwd
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from littlest_hub.errors import LittlestHubError
@@ -19,20 +20,23 @@ T = TypeVar("T")
 _HARMLESS = ("PATH", "LANG", "LC_ALL", "TERM", "NO_COLOR", "TZ")
 
 
-def again_as_hub(layout: Layout) -> None:
-    """Have this command run once more, with the rights of the hub's user, and end with it.
+def again_as_hub(layout: Layout, *arguments: str | Path | None) -> None:
+    """Have a command run with the rights of the hub's user, and end with it.
 
     Returns at once if the hub runs as root, or if we are not root.
 
     Args:
         layout: whose hub.
+        arguments: what we were told; None and False are left out. Paths are meant from where we
+            are, which may be a place of root's; so the command runs elsewhere.
     """
     user = layout.hub_user
     if user is None or os.geteuid() != 0:
         return
     account = pwd.getpwnam(user)
+    given = [each for each in arguments if each]
     done = subprocess.run(
-        [sys.executable, *sys.orig_argv[1:]],
+        [sys.executable, "-I", "-m", "littlest_hub", *(_word(each) for each in given)],
         cwd="/",
         env={
             **{name: os.environ[name] for name in _HARMLESS if name in os.environ},
@@ -45,6 +49,12 @@ def again_as_hub(layout: Layout) -> None:
         start_new_session=True,
     )
     sys.exit(done.returncode)
+
+
+def _word(argument: str | Path) -> str:
+    # "-" is standard output.
+    is_place = isinstance(argument, Path) and argument != Path("-")
+    return str(Path.cwd() / argument if is_place else argument)
 
 
 def as_hub(layout: Layout, do: Callable[[], T]) -> T:

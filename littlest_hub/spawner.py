@@ -35,13 +35,16 @@ from traitlets import Bool, default
 from littlest_hub.files import write
 from littlest_hub.layout import Layout, escaped, release_of_this_interpreter, server_unit
 from littlest_hub.services import server
-from littlest_hub.services.listener import listening_uids, unit_at
+from littlest_hub.services.listener import cgroups_at, cgroups_of, listening_uids
 from littlest_hub.services.server import Account
 
 SYSTEMD_TIMEOUT_S = 30
 """How long systemd may take to say something; it lets D-Bus wait while it reloads its units."""
 _PATIENCE_S = (0.2, 1, 3)
 """How long to wait before it is asked again: a daemon-reexec interrupts what it was to say."""
+
+# What is asked of a unit.
+_SHOWN = "ActiveState,Result,ExecMainStatus,UID,ControlGroup"
 
 _NOBODY = 65534
 """/proc/sys/kernel/overflowuid"""
@@ -103,7 +106,10 @@ class UnitState(NamedTuple):
     status: int
     """Of its main process: exit code, or number of the signal."""
     uid: int | None
-    """Who it runs as; None: systemd does not know."""
+    """Who it runs as; None: systemd does not know, or nobody else than root."""
+
+    cgroup: str = ""
+    """Its path below /sys/fs/cgroup; "": nothing of it runs."""
 
     @property
     def is_alive(self) -> bool:
@@ -372,24 +378,42 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         """
         while True:
             for _ in range(10):
-                if listening := listening_uids(self.port):
-                    await self._check_listener(listening)
+                listening = listening_uids(self.port)
+                if listening and await self._listens(listening):
                     return
                 await asyncio.sleep(0.1)
             state = await unit_state(self._unit)
             if not state.is_alive:
                 raise self._ended(state)
 
-    async def _check_listener(self, listening: set[int]) -> None:
-        """Let nobody pose as somebody else's server by being first at a port."""
-        own = (await unit_state(self._unit)).uid
+    async def _listens(self, uids: set[int]) -> bool:
+        """Whether it is the server that listens at its port.
+
+        Nobody is to pose as somebody else's server by being first there.
+
+        Args:
+            uids: whose programs listen there.
+
+        Returns:
+            False: nobody does any more.
+
+        Raises:
+            NotStartedError: somebody else does.
+        """
+        state = await unit_state(self._unit)
+        # With nothing of it left, whoever listens is somebody else.
+        if not state.is_alive:
+            raise self._ended(state)
+        own = state.uid or 0
         # Root: a container's port, say.
-        if own is None or listening <= {own, 0}:
-            return
-        # In a sandbox with users of its own (PrivateUsers=) others have no number.
-        unit = unit_at(self.port)
-        if unit == self._unit or (not unit and listening <= {own, 0, _NOBODY}):
-            return
+        if uids <= {own, 0}:
+            return True
+        # In a sandbox with users of its own (PrivateUsers=) others have no number. Not by its name:
+        # in their own systemd everybody may have a unit of that name.
+        found = cgroups_at(self.port)
+        is_unknown = found == {None} and uids <= {own, 0, _NOBODY}
+        if is_unknown or found <= cgroups_of(state.cgroup):
+            return bool(found)
         raise NotStartedError(f"another user's program has taken port {self.port}: try again")
 
     # --- homes of users that systemd lends
@@ -485,7 +509,7 @@ async def unit_state(unit: str) -> UnitState:
     Raises:
         SystemdSilentError: it does not say.
     """
-    show = ("systemctl", "show", "--property=ActiveState,Result,ExecMainStatus,UID", unit)
+    show = ("systemctl", "show", f"--property={_SHOWN}", unit)
     for patience_s in (*_PATIENCE_S, None):
         answer = await _run(*show)
         found = dict(line.split("=", 1) for line in answer.output.splitlines() if "=" in line)
@@ -496,6 +520,7 @@ async def unit_state(unit: str) -> UnitState:
                 found.get("Result", ""),
                 int(found.get("ExecMainStatus") or 0),
                 int(uid) if uid.isdecimal() else None,
+                found.get("ControlGroup", ""),
             )
         if patience_s is not None:
             await asyncio.sleep(patience_s)

@@ -21,6 +21,8 @@ _DONE, _ERROR = 3, 2
 _MESSAGE = struct.Struct("=IHHII")
 _ATTRIBUTES_AT = 72
 _CGROUP_ID = 21
+# Where version 2 is: everywhere, or beside version 1.
+_CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
 
 
 class Listener(NamedTuple):
@@ -104,42 +106,72 @@ def _program(inode: int) -> str:
 
 
 def unit_at(port: int) -> str:
-    """The systemd unit that a listening socket was made in, by the kernel's word for its cgroup.
+    """The name of a systemd unit that listens there, for people: one may be called as another is.
 
     Returns:
         "": the kernel has no word for it, before Linux 5.9, or a unit has no such cgroup.
     """
+    wanted = cgroups_at(port)
     with contextlib.suppress(OSError):
-        wanted = _cgroup_id(port)
-        for directory in map(Path, (found[0] for found in os.walk("/sys/fs/cgroup"))):
+        for directory in map(Path, (found[0] for found in os.walk(_CGROUPS[0]))):
             is_unit = directory.suffix in (".service", ".scope")
-            if is_unit and directory.stat().st_ino == wanted:
+            if is_unit and directory.stat().st_ino in wanted:
                 return directory.name
     return ""
 
 
-def _cgroup_id(port: int) -> int | None:
-    """The id of the cgroup of whoever listens there, which sock_diag(7) tells everybody."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as kernel:
-        kernel.settimeout(1)
-        for family in (socket.AF_INET, socket.AF_INET6):
-            # inet_diag_req_v2: everything that listens (state 10), whatever its address.
-            request = struct.pack("=BBBBI48x", family, socket.IPPROTO_TCP, 0, 0, 1 << 10)
-            size = _MESSAGE.size + len(request)
-            kernel.send(_MESSAGE.pack(size, _SOCK_DIAG_BY_FAMILY, _DUMP_REQUEST, 1, 0) + request)
-            found = [_attribute(m, _CGROUP_ID) for m in _dumped(kernel) if _port(m) == port]
-            if found:
-                return found[0]
-    return None
+def cgroups_of(unit: str) -> set[int]:
+    """The ids of a unit's cgroup and of those in it.
+
+    Args:
+        unit: its ControlGroup=, systemctl(1); "", if nothing of it runs, has none.
+    """
+    places = [f"{root}{unit}" for root in _CGROUPS if unit.strip("/")]
+    found = (Path(directory[0]) for place in places for directory in os.walk(place))
+    ids = set()
+    for directory in found:
+        with contextlib.suppress(OSError):  # gone meanwhile
+            ids.add(directory.stat().st_ino)
+    return ids
+
+
+def cgroups_at(port: int) -> set[int | None]:
+    """The ids of the cgroups in which sockets that listen at a TCP port were made.
+
+    sock_diag(7) tells everybody.
+
+    Returns:
+        None among them: the kernel does not say of one, as before Linux 5.9, or of any.
+    """
+    ids: set[int | None] = set()
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as kernel:
+            kernel.settimeout(1)
+            for family in (socket.AF_INET, socket.AF_INET6):
+                # inet_diag_req_v2: everything that listens (state 10), whatever its address.
+                request = struct.pack("=BBBBI48x", family, socket.IPPROTO_TCP, 0, 0, 1 << 10)
+                size = _MESSAGE.size + len(request)
+                head = _MESSAGE.pack(size, _SOCK_DIAG_BY_FAMILY, _DUMP_REQUEST, 1, 0)
+                kernel.send(head + request)
+                ids |= {_attribute(m, _CGROUP_ID) for m in _dumped(kernel) if _port(m) == port}
+    except OSError:
+        ids.add(None)
+    return ids
 
 
 def _dumped(kernel: socket.socket) -> Iterator[bytes]:
-    """The answers of one dump, without their headers."""
+    """The answers of one dump, without their headers.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
     while True:
         data = kernel.recv(1 << 16)
         while data:
             length, kind, *_ = _MESSAGE.unpack_from(data)
-            if kind in (_DONE, _ERROR):
+            if kind == _ERROR:
+                raise OSError("no sock_diag(7)")
+            if kind == _DONE:
                 return
             yield data[_MESSAGE.size : length]
             data = data[(length + 3) & ~3 :]

@@ -154,6 +154,25 @@ def test_a_server_outlives_a_hub_that_is_killed_while_it_starts_it(hub: Hub) -> 
 
 
 @pytest.mark.row(19)
+def test_a_server_of_a_release_that_named_its_client_otherwise_is_not_cut_off(hub: Hub) -> None:
+    before = "import jupyterhub.user, urllib.parse\njupyterhub.user.quote = urllib.parse.quote\n"
+    with hub.person("ann-marie") as ann:
+        with hub.fragment("70-before.py", before):
+            ann.start_server()
+            pid = hub.main_pid(unit(hub, ann))
+        with Person(hub.url, ann.name, ann.password) as again:
+            again.log_in()
+            # In a browser that has nothing of the server's yet.
+            again.await_server()
+            assert again.run_cell("6 * 7") == "42"
+        assert hub.main_pid(unit(hub, ann)) == pid
+        ann.stop_server()
+        eventually(lambda: not is_active(hub, unit(hub, ann)), 30, "its end")
+        ann.start_server()
+        assert ann.run_cell("6 * 7") == "42"
+
+
+@pytest.mark.row(19)
 def test_no_server_is_dead_because_systemd_does_not_answer_or_starts_anew(hub: Hub) -> None:
     anew = "for i in $(seq 5); do systemctl daemon-reload; systemctl daemon-reexec; done"
     with hub.person() as alice:
@@ -192,6 +211,26 @@ def test_whoever_is_first_at_a_port_does_not_pose_as_the_server_of_another(hub: 
                 alice.start_server()
         finally:
             hub.machine.systemctl("stop", "mallory.service")
+        alice.start_server()
+
+
+@pytest.mark.row(5)
+def test_a_unit_of_ones_own_that_is_called_like_the_server_of_another_is_not_that(hub: Hub) -> None:
+    guessed = "from littlest_hub import spawner\nspawner.random_port = lambda: 45678\n"
+    with hub.person() as alice, hub.person() as mallory, hub.fragment("70-guess.py", guessed):
+        uid = hub.machine.run(["id", "--user", mallory.name]).stdout.strip()
+        own = f"user@{uid}.service"
+        listen = ["-m", "http.server", "--bind=127.0.0.1", "45678"]
+        run = ["systemd-run", "--user", f"--unit={unit(hub, alice)}"]
+        environment = ["env", f"XDG_RUNTIME_DIR=/run/user/{uid}"]
+        hub.machine.systemctl("start", own)
+        try:
+            python = hub.path("hub/bin/python3")
+            hub.machine.run([*environment, *run, python, *listen], user=mallory.name)
+            with pytest.raises(RefusedError, match="another user's program has taken port 45678"):
+                alice.start_server()
+        finally:
+            hub.machine.systemctl("stop", own)
         alice.start_server()
 
 
@@ -262,4 +301,15 @@ def test_who_comes_under_the_name_of_one_who_left_finds_nothing_of_theirs(
     modes = hub.machine.run(["stat", "--format=%U %a", former, str(Path(found[0]).parent)]).stdout
     assert modes.split("\n")[:2] == ["root 700", "root 700"]
     assert hub.machine.run(["ls", former], user="nobody", check=False).returncode != 0
+
+    # Somebody else, it turns out, only according to the database: docs/how-to/user-servers.md.
+    home = str(hub.layout.dynamic_homes[1] / "ada")
+    hub.machine.run(["mv", "-T", home, f"{former}/ada-meanwhile"])
+    hub.machine.run(["mv", "-T", str(Path(found[0]).parent), home])
+    with Person(hub.url, "ada", password) as ada:
+        ada.log_in()
+        ada.start_server()
+        assert ada.run_cell(look) == "['diary']"
+        ada.run_cell(keep)
+        ada.stop_server()
     hub.machine.run(["rm", "-r", former])

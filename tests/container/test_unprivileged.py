@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,39 @@ def unprivileged(machine: Machine, installer: Path) -> Hub:
 def as_hub(hub: Hub, *argv: str) -> subprocess.CompletedProcess[str]:
     """What somebody does who has taken over the hub, and has even left its sandbox."""
     return hub.machine.run(["runuser", "-u", USER, "--", *argv], check=False)
+
+
+def leave_order(hub: Hub, who: str, command: str, **environment: str) -> None:
+    """What it leaves for somebody's server to run: a line of shell."""
+    code = (
+        "import json, pwd, sys; from pathlib import Path;"
+        " from littlest_hub.launch import leave, order;"
+        " from littlest_hub.spawner import environment_file as text;"
+        " file, who, command, environment = sys.argv[1:];"
+        " ordered = order(['/bin/sh', '-c', command], '');"
+        " leave(Path(file), text({**json.loads(environment), **ordered}), pwd.getpwnam(who).pw_uid)"
+    )
+    file = f"{hub.layout.server_environments}/littlest-hub.user@{who}.env"
+    python = [hub.path("hub/bin/python3"), "-I", "-c", code]
+    left = as_hub(hub, *python, file, who, command, json.dumps(environment))
+    assert left.returncode == 0, left.stderr
+
+
+def start(hub: Hub, who: str) -> subprocess.CompletedProcess[str]:
+    return as_hub(hub, "systemctl", "--no-ask-password", "start", UNIT.format(who))
+
+
+@contextmanager
+def one_tmp_for_all(hub: Hub) -> Iterator[None]:
+    """Have servers write where we see it."""
+    directory = "/etc/systemd/system/littlest-hub.user@.service.d"
+    hub.machine.put(f"{directory}/x.conf", "[Service]\nPrivateTmp=no\n")
+    hub.machine.systemctl("daemon-reload")
+    try:
+        yield
+    finally:
+        hub.machine.run(["rm", "-r", directory])
+        hub.machine.systemctl("daemon-reload")
 
 
 def active(hub: Hub, unit: str) -> bool:
@@ -104,11 +138,51 @@ def test_a_broken_fragment_is_refused_and_the_hub_goes_on(unprivileged: Hub) -> 
 @pytest.mark.row(11)
 @pytest.mark.parametrize("who", ["root", "mallory", "nobody", "www-data", USER])
 def test_a_hijacked_hub_starts_nobody_elses_server(unprivileged: Hub, who: str) -> None:
-    unit = UNIT.format(who)
-    as_hub(unprivileged, "systemctl", "--no-ask-password", "start", unit)
-    assert not active(unprivileged, unit)
-    show = ["show", "--property=ExecMainPID", "--value", unit]
+    trace = f"/var/tmp/was-{who}"
+    seen = ["ls", trace]
+    with one_tmp_for_all(unprivileged):
+        for ordered in (who, "alice"):
+            leave_order(unprivileged, ordered, f"touch /var/tmp/was-{ordered}")
+            start(unprivileged, ordered)
+            assert not active(unprivileged, UNIT.format(who))
+        # Who may: an order like that is carried out.
+        alices = ["rm", "/var/tmp/was-alice"]
+        eventually(
+            lambda: unprivileged.machine.run(alices, check=False).returncode == 0, 20, "her trace"
+        )
+    assert unprivileged.machine.run(seen, check=False).returncode != 0
+    show = ["show", "--property=ExecMainPID", "--value", UNIT.format(who)]
     assert unprivileged.machine.systemctl(*show).stdout.strip() == "0"
+
+
+@pytest.mark.row(11)
+def test_a_hijacked_hub_starts_and_stops_a_server_and_does_nothing_else_to_it(
+    unprivileged: Hub,
+) -> None:
+    unit = UNIT.format("alice")
+    leave_order(unprivileged, "alice", "exec sleep infinity")
+    assert start(unprivileged, "alice").returncode == 0
+    try:
+        pid = unprivileged.main_pid(unit)
+        assert pid
+        for attempt in ON_A_SERVER:
+            done = as_hub(unprivileged, *shlex.split(attempt))
+            assert done.returncode != 0, f"{attempt}: {done.stdout}{done.stderr}"
+            assert active(unprivileged, unit), attempt
+            assert unprivileged.main_pid(unit) == pid, attempt
+    finally:
+        stopped = as_hub(unprivileged, "systemctl", "--no-ask-password", "stop", unit)
+    assert stopped.returncode == 0, stopped.stderr
+    assert not active(unprivileged, unit)
+
+
+ON_A_SERVER = [
+    f"systemctl --no-ask-password restart {UNIT.format('alice')}",
+    f"systemctl --no-ask-password reload {UNIT.format('alice')}",
+    f"systemctl --no-ask-password kill {UNIT.format('alice')}",
+    f"systemctl --no-ask-password freeze {UNIT.format('alice')}",
+    f"systemctl --no-ask-password set-property {UNIT.format('alice')} MemoryMax=infinity",
+]
 
 
 ATTEMPTS = [
@@ -118,9 +192,6 @@ ATTEMPTS = [
     "systemctl --no-ask-password start debug-shell.service",
     "systemctl --no-ask-password stop littlest-hub-proxy.service",
     "systemctl --no-ask-password restart littlest-hub.service",
-    f"systemctl --no-ask-password restart {UNIT.format('alice')}",
-    f"systemctl --no-ask-password set-property {UNIT.format('alice')} MemoryMax=infinity",
-    f"systemctl --no-ask-password kill {UNIT.format('alice')}",
     f"systemctl --no-ask-password start {UNIT.format('alice')} --job-mode=isolate",
     "systemctl --no-ask-password daemon-reload",
     "systemctl --no-ask-password set-environment LD_PRELOAD=/tmp/x.so",
@@ -184,30 +255,17 @@ def test_what_a_hijacked_hub_orders_is_only_ever_seen_by_the_servers_own_user(
 ) -> None:
     """The dynamic linker reports each process that has its variables, in a file of its owner."""
     machine, unit = unprivileged.machine, UNIT.format("alice")
-    command = ["/bin/sh", "-c", "exec sleep 300"]
-    order = (
-        "import sys; from pathlib import Path; from littlest_hub.launch import leave, order;"
-        " from littlest_hub.spawner import environment_file as text;"
-        f" leave(Path(sys.argv[1]), text(dict(LD_DEBUG='libs', LD_DEBUG_OUTPUT='/var/tmp/ld',"
-        f" LD_PRELOAD='/tmp/x.so', PATH='/tmp', **order({command!r}, ''))), int(sys.argv[2]))"
-    )
-    environment = f"{unprivileged.layout.server_environments}/littlest-hub.user@alice.env"
-    uid = machine.run(["id", "-u", "alice"]).stdout.strip()
-    python = [unprivileged.path("hub/bin/python3"), "-I", "-c", order]
-    machine.put(f"/etc/systemd/system/{unit}.d/x.conf", "[Service]\nPrivateTmp=no\n")
-    machine.systemctl("daemon-reload")
-    try:
-        left = as_hub(unprivileged, *python, environment, uid)
-        assert left.returncode == 0, left.stderr
-        started = as_hub(unprivileged, "systemctl", "--no-ask-password", "start", unit)
-        assert started.returncode == 0, started.stderr
-        owners = ["sh", "-c", "stat -c %U /var/tmp/ld.*"]
-        eventually(lambda: machine.run(owners, check=False).stdout, 20, "a process with them")
-        assert set(machine.run(owners).stdout.split()) == {"alice"}
-    finally:
-        as_hub(unprivileged, "systemctl", "--no-ask-password", "stop", unit)
-        machine.run(["rm", "-r", f"/etc/systemd/system/{unit}.d"])
-        machine.systemctl("daemon-reload")
+    linker = {"LD_DEBUG": "libs", "LD_DEBUG_OUTPUT": "/var/tmp/ld", "LD_PRELOAD": "/tmp/x.so"}
+    with one_tmp_for_all(unprivileged):
+        try:
+            leave_order(unprivileged, "alice", "exec sleep 300", PATH="/tmp", **linker)
+            started = start(unprivileged, "alice")
+            assert started.returncode == 0, started.stderr
+            owners = ["sh", "-c", "stat -c %U /var/tmp/ld.*"]
+            eventually(lambda: machine.run(owners, check=False).stdout, 20, "a process with them")
+            assert set(machine.run(owners).stdout.split()) == {"alice"}
+        finally:
+            as_hub(unprivileged, "systemctl", "--no-ask-password", "stop", unit)
 
 
 @pytest.mark.row(11)
@@ -265,6 +323,19 @@ def test_backup_doctor_and_restore_say_what_they_can_do(unprivileged: Hub) -> No
     said = machine.run([command, "doctor", "--json"], check=False).stdout
     problems = [f for f in json.loads(said)["findings"] if f["severity"] == "problem"]
     assert problems == []
+    # Where the administrator is, the hub's user may not even be.
+    own, base = unprivileged.layout.own_state, unprivileged.layout.base
+    there = f"cd {base} && hub/bin/littlest-hub"
+    file = f"{own.relative_to(base)}/by-hand.tar.gz"
+    machine.run(["sh", "-c", f"{there} backup --secrets {file}"])
+    listed = machine.run(["sh", "-c", f"{there} restore --list {file}"]).stdout
+    assert "database/jupyterhub.sqlite" in listed
+    machine.run(["sh", "-c", f"{there} doctor --bundle={own.relative_to(base)}/bundle.tar.gz"])
+    machine.run(["rm", f"{base}/{file}", f"{own}/bundle.tar.gz"])
+    refused = machine.run(["sh", "-c", f"cd /root && {command} backup x.tar.gz"], check=False)
+    assert refused.returncode == 1
+    assert f"/root/x.tar.gz: {USER}, as whom this runs, may not write there" in refused.stderr
+    assert "littlest-hub backup - >FILE" in refused.stderr
     refused = machine.run([command, "restore", "/tmp/x.tar.gz"], check=False)
     assert refused.returncode == 1
     assert f"this hub runs as {USER}" in refused.stderr
@@ -278,8 +349,9 @@ def test_an_upgrade_and_a_rollback_work_as_ever(unprivileged: Hub) -> None:
         with alice.open_kernel() as kernel:
             kernel.run("x = 41")
             machine.install(releases.build("2026.12.0"))
-            assert hub.layout.hub_user is None  # of this side, not of the machine
             assert kernel.run("x + 1") == "42"
+            pid = hub.serving_pid()
+            assert machine.run(["stat", "-c", "%U", f"/proc/{pid}"]).stdout == f"{USER}\n"
             machine.run([hub.path("hub/bin/littlest-hub"), "rollback"])
             assert kernel.run("x + 1") == "42"
         alice.stop_server()

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from jupyterhub import orm
-from jupyterhub.spawner import SimpleLocalProcessSpawner
-from jupyterhub.user import User
+from jupyterhub.spawner import SimpleLocalProcessSpawner, Spawner
+from jupyterhub.user import User, UserDict
 from tornado.httpserver import HTTPServer
 
-from littlest_hub.hub import _taking_over
+from littlest_hub.hub import LittlestHub, _taking_over
 from littlest_hub.systemd import notify
 
 pytestmark = pytest.mark.unit
@@ -78,3 +78,32 @@ def test_no_two_servers_share_an_oauth_client(tmp_path: Path) -> None:
     assert len(set(clients)) == len(pairs)
     # It becomes the name of a cookie.
     assert all(re.fullmatch(r"[\w%.~-]+", each, re.ASCII) for each in clients)
+
+
+@pytest.mark.row(1, 17)
+def test_a_running_server_keeps_the_oauth_client_of_an_earlier_release(tmp_path: Path) -> None:
+    hub = LittlestHub()
+    hub.db = orm.new_session_factory(f"sqlite:///{tmp_path}/database")()
+    hub.users = UserDict(lambda: hub.db, {"spawner_class": SimpleLocalProcessSpawner})
+
+    def server(name: str, client: str, *, runs: bool) -> Spawner:
+        account = orm.User(name=name)
+        row = orm.Spawner(name="", user=account, server=orm.Server() if runs else None)
+        row.oauth_client = orm.OAuthClient(identifier=client)
+        hub.db.add_all([account, row])
+        hub.db.commit()
+        return hub.users[account].spawners[""]
+
+    kept = server("ann-marie", "jupyterhub-user-ann-marie", runs=True)
+    left = server("bo-peep", "jupyterhub-user-bo-peep", runs=False)
+    new = server("cy-twombly", "jupyterhub-user-cy%2Dtwombly", runs=True)
+    hub.cleanup_oauth_clients()
+    clients = {client.identifier for client in hub.db.query(orm.OAuthClient)}
+    assert clients == {"jupyterhub-user-ann-marie", "jupyterhub-user-cy%2Dtwombly"}
+    # Until it ends; what is started then is nobody else's.
+    assert kept.oauth_client_id == "jupyterhub-user-ann-marie"
+    for each in (kept, left, new):
+        each.clear_state()
+    assert kept.oauth_client_id == "jupyterhub-user-ann%2Dmarie"
+    assert left.oauth_client_id == "jupyterhub-user-bo%2Dpeep"
+    assert new.oauth_client_id == "jupyterhub-user-cy%2Dtwombly"

@@ -6,10 +6,19 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from littlest_hub.services.listener import holders, listeners, listening_uids, parse, who_listens
+from littlest_hub.services.listener import (
+    cgroups_at,
+    cgroups_of,
+    holders,
+    listeners,
+    listening_uids,
+    parse,
+    who_listens,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -77,3 +86,21 @@ def test_what_listens_here_has_its_address_owner_and_holder() -> None:
         assert (found.address, found.uid, found.inode) == ("127.0.0.1", os.geteuid(), inode)
         assert listening_uids(port) == {os.geteuid()}
         assert holders([inode, 1]) == {inode: os.getpid()}
+
+
+def test_every_listener_at_a_port_is_known_by_its_cgroup() -> None:
+    ours = Path("/proc/self/cgroup").read_text().rpartition("0::")[2].strip()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.2", one.getsockname()[1])),
+    ):
+        found = cgroups_at(one.getsockname()[1])
+    if None in found or not cgroups_of(ours):
+        pytest.skip("the kernel does not say, or has no cgroups of version 2 for us")
+    assert len(found) == 1
+    assert found <= cgroups_of(ours)
+    assert not found & cgroups_of(f"{ours}/elsewhere")
+
+
+def test_nobody_listens_in_the_cgroup_of_a_unit_that_has_none() -> None:
+    assert cgroups_of("") == cgroups_of("/") == set()

@@ -7,6 +7,7 @@ import os
 import pwd
 import re
 import shlex
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -289,3 +290,18 @@ def test_a_systemd_that_takes_too_long_is_not_a_server_that_is_dead(
     (tmp_path / "systemctl").write_text("#!/bin/sh\nexec sleep 60\n")
     monkeypatch.setattr(spawner, "SYSTEMD_TIMEOUT_S", 0.1)
     assert asyncio.run(poll_of(make())) is None
+
+
+@pytest.mark.row(5)
+@pytest.mark.parametrize("uid", ["[not set]", "0", "4711"])
+def test_whoever_listens_where_a_server_has_ended_is_not_that_server(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, uid: str
+) -> None:
+    """bind() alone makes it end; listen() may wait for that."""
+    says = f"ActiveState=failed\nResult=exit-code\nExecMainStatus=1\nUID={uid}"
+    answering(monkeypatch, tmp_path, says)
+    made = make()
+    with socket.create_server(("127.0.0.1", 0)) as foreign:
+        made.port = foreign.getsockname()[1]
+        with pytest.raises(NotStartedError, match=r"ended before it listened \(exit-code, 1\)"):
+            asyncio.run(made._until_it_listens())
