@@ -47,7 +47,7 @@ from littlest_hub.backup import (
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.files import hold, write
 from littlest_hub.install import alone, refuse_foreground_hub
-from littlest_hub.layout import PRODUCT, Layout
+from littlest_hub.layout import DEFAULT_BASE, PRODUCT, Layout
 
 MAX_MEMBERS = 100_000
 # More than the longest extended header, less than what hurts.
@@ -55,10 +55,9 @@ MAX_READ = 1 << 20
 START_TIMEOUT_S = 240
 
 _NAME = re.compile(rf"(?:{FRAGMENTS}|{STATE}|{DROP_INS})/.+|{DATABASE}|{DAMAGED}|{MANIFEST}")
-_DROP_IN = re.compile(
-    rf"{DROP_INS}/{PRODUCT}(?:-proxy|-proxy-api)?\.(?:service|socket)\.d/[^/]+\.conf"
-    rf"|{DROP_INS}/{PRODUCT}\.user-[^/]*\.d/[^/]+\.conf"
-)
+# As a backup names them, whatever the instance: `backup.drop_in_directories`.
+_UNITS = "|".join(map(re.escape, Layout(DEFAULT_BASE).unit_names))
+_DROP_IN = re.compile(rf"{DROP_INS}/(?:{_UNITS}|{PRODUCT}\.user[-@][^/]*)\.d/[^/]+\.conf")
 
 
 class Step(NamedTuple):
