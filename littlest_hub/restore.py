@@ -517,10 +517,15 @@ def _lay_out(layout: Layout, steps: Sequence[Step], plan: Plan) -> None:
         shutil.copyfile(plan.sources[target], step.new)
         with step.new.open("rb") as opened:
             os.fsync(opened.fileno())
-        if os.geteuid() == 0:
-            os.chown(step.new, 0, target.parent.stat().st_gid)
         mode = modes[target] & 0o777
-        if target.is_relative_to(layout.proxy_state) and target != layout.acme_storage:
+        is_proxys = target == layout.acme_storage
+        if os.geteuid() == 0:
+            directory = target.parent.stat()
+            os.chown(step.new, directory.st_uid if is_proxys else 0, directory.st_gid)
+        if is_proxys:
+            # traefik reads and writes it itself, and refuses one that others may read.
+            mode = 0o600
+        elif target.is_relative_to(layout.proxy_state):
             # The proxy is another user; nobody else gets as far as here.
             mode |= (mode & 0o400) >> 3 | (mode & 0o400) >> 6
         step.new.chmod(mode)
