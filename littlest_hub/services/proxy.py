@@ -223,6 +223,7 @@ def https_socket(layout: Layout, ports: Ports) -> Unit:
                 Setting("ListenStream", ports.listen(ports.https)),
                 Setting("FileDescriptorName", HTTPS_ENTRY_POINT),
                 Setting("Service", layout.proxy_service),
+                *(_EARLY if ports.host else ()),
                 *_SOCKET,
             ],
             "Install": [Setting("WantedBy", "sockets.target")],
