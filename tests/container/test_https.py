@@ -40,7 +40,7 @@ class Followers(Visitors):
         try:
             with socket.create_connection((self.host, 80), 30) as connection:
                 received = ask(connection)
-            if received[9:12] != b"301":
+            if received[9:12] != b"302":
                 return of(received)
             context = ssl._create_unverified_context()
             with (
@@ -152,7 +152,7 @@ def test_one_fragment_turns_https_on_and_taking_it_away_turns_it_off_without_los
             assert kernel.run("x + 1") == "42"
             assert serial(hub) == number(certified)
             led = httpx.get(f"{hub.url}/hub/login?next=a", trust_env=False)
-            assert led.status_code == 301
+            assert led.status_code == 302
             assert led.headers["Location"] == f"https://{machine.address}/hub/login?next=a"
             page = httpx.get(led.headers["Location"], verify=False, trust_env=False)
             assert page.status_code == 200
@@ -262,7 +262,7 @@ def test_certificates_are_obtained_and_renewed_under_traffic(certified: Hub) -> 
     command = hub.path("hub/bin/littlest-hub")
     with visited(Followers(hub.url)):
         obtain(hub, "http-01", NAME, "www.example.org")
-        eventually(lambda: of_http(hub) == "301", 30, "http to lead to https")
+        eventually(lambda: of_http(hub) == "302", 30, "http to lead to https")
     assert names(hub, NAME) == [NAME, "www.example.org"]
     kept = machine.run(["stat", "-c", "%a %U", layout.acme_storage]).stdout
     assert kept.startswith("600 ")
