@@ -30,7 +30,7 @@ from urllib.parse import urlsplit
 
 from littlest_hub import __version__
 from littlest_hub.backup import UNFINISHED, restore_record
-from littlest_hub.check import addresses, astray, look_up
+from littlest_hub.check import addresses, astray, look_up, of_everybody
 from littlest_hub.doctor.spawns import Entry, failures, parse_journal, started_since
 from littlest_hub.layout import Layout
 from littlest_hub.services.listener import holders, listeners
@@ -516,8 +516,8 @@ def certificates(machine: Observed) -> Iterator[Finding]:
     for name, answer in answers.items():
         if why := astray(name, answer, addresses()):
             yield Finding(WARNING, name, why, f"getent ahosts {name}")
-        elif answer:
-            yield Finding(OK, name, f"leads to {', '.join(sorted(answer))}")
+        elif known := of_everybody(answer):
+            yield Finding(OK, name, f"leads to {', '.join(sorted(known))}")
 
 
 def _served(machine: Observed, address: tuple[str, int], name: str) -> Iterator[Finding]:

@@ -385,6 +385,9 @@ def test_an_expired_certificate_is_refused_with_its_line(layout: Layout, tmp_pat
 def test_a_name_that_leads_elsewhere_or_nowhere_is_a_warning() -> None:
     ours = {"192.0.2.1", "127.0.0.1"}
     assert astray("a.org", {"192.0.2.1", "2001:db8::1"}, ours) == ""
+    # By /etc/hosts; where it leads others, nobody here knows.
+    assert astray("a.org", {"127.0.1.1", "::1"}, ours) == ""
+    assert "leads to 192.0.2.9, which" in astray("a.org", {"127.0.1.1", "192.0.2.9"}, ours)
     assert "leads to 192.0.2.9" in astray("a.org", {"192.0.2.9"}, ours)
     assert "cannot be found (no such name)" in astray("a.org", "no such name", ours)
 

@@ -306,7 +306,7 @@ def test_what_the_configuration_has_no_entry_point_for_is_not_kept_open(proxy: P
         # Whoever is there is nobody's visitor, and no reason to begin anew.
         with socket.create_connection(https_sockets[0].getsockname()):
             before = proxy.accepting
-            has = {os.readlink(each) for each in Path(f"/proc/{before[0]}/fd").iterdir()}
+            has = {str(each.readlink()) for each in Path(f"/proc/{before[0]}/fd").iterdir()}
             assert not own & has
             assert reload(proxy.control) == ""
             assert len(proxy.accepting) <= 2
