@@ -258,6 +258,11 @@ def service(layout: Layout) -> Unit:
                 exec_condition,
                 Setting(
                     "ExecStartPre",
+                    f"+/bin/mkdir -p -m 0700 {layout.acme}",
+                    "whoever wants certificates anew removes it",
+                ),
+                Setting(
+                    "ExecStartPre",
                     f"+/bin/chown -R --reference={runtime_directory} {layout.acme}",
                     "its user may be another one than last time",
                 ),
@@ -302,7 +307,7 @@ def service(layout: Layout) -> Unit:
                     "of state/ (database, secrets) it sees its own configuration and nothing else",
                 ),
                 Setting("BindReadOnlyPaths", str(layout.proxy_state)),
-                Setting("BindPaths", str(layout.acme), "certificates that it obtains itself"),
+                Setting("BindPaths", f"-{layout.acme}", "certificates that it obtains itself"),
                 Setting(
                     "CapabilityBoundingSet", "", "its ports are inherited: it needs no privilege"
                 ),
