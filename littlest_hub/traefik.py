@@ -380,11 +380,11 @@ class Supervisor:
                 )
         beside = _others_listening(self._own)
         shared = {each.port for each in beside}
-        others = {each.inode for each in beside}
+        foreign = {each.inode for each in beside}
         core = {_inode(s.fd) for a in self.addresses if a.name in ENTRY_POINTS for s in a.sockets}
         for each in generations(self._directory):
             # HTTPS that is new, elsewhere, or no more, is no reason.
-            is_ours = core <= each.sockets and not each.sockets & others
+            is_ours = core <= each.sockets and not each.sockets & foreign
             if each.accepts and not is_ours:
                 # The sockets were replaced under it: it may accept from what is nobody's any more.
                 os.kill(each.pid, signal.SIGKILL)
