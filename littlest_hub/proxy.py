@@ -376,6 +376,8 @@ class Front:
             dynamic = self._dynamic()
             self._used = seen
             if https:
+                # Whoever wants all certificates anew removes it; the proxy's when it starts.
+                layout.acme.mkdir(mode=0o700, parents=True, exist_ok=True)
                 write(layout.https_config, dynamic)
                 if not (was_on and self._is_heard(https)):
                     self._listen(https)

@@ -258,13 +258,8 @@ def service(layout: Layout) -> Unit:
                 exec_condition,
                 Setting(
                     "ExecStartPre",
-                    f"+/bin/mkdir -p -m 0700 {layout.acme}",
-                    "whoever wants certificates anew removes it",
-                ),
-                Setting(
-                    "ExecStartPre",
-                    f"+/bin/chown -R --reference={runtime_directory} {layout.acme}",
-                    "its user may be another one than last time",
+                    f"-+/bin/chown -R --reference={runtime_directory} {layout.acme}",
+                    "its user may be another one than last time; or somebody has removed it",
                 ),
                 Setting(
                     "ExecStart",
