@@ -7,6 +7,7 @@ import ipaddress
 import re
 import socket
 import ssl
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,11 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.services.proxy import PUBLIC_ENTRY_POINT
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import toml as tomllib
+
 RESOLVER = "acme"
 """traefik's name for what obtains certificates; they are kept under it."""
 CHALLENGES = ("http-01", "tls-alpn-01", "dns-01")
@@ -28,6 +34,17 @@ _CHALLENGE_DELAY = "2s"
 
 A traefik that has just started obtains what is missing at once, and visitors reach the one before
 it for a moment longer: so would the authority, which asks as a visitor does.
+"""
+_LED_ON = (
+    "HeaderRegexp(`Accept`, `text/html`)"
+    " || !(HeaderRegexp(`Origin`, `^http://`) || HeaderRegexp(`Referer`, `^http://`))"
+)
+"""Who is sent from http to https: everybody, but for what a page asks that came by http itself.
+
+Nobody opens such a page any more, but somebody may work in one, and their browser would not let it
+go where another origin is (https://fetch.spec.whatwg.org/#http-redirect-fetch): they could neither
+save nor reach their kernel. Browsers ask for every page with "text/html" among what they accept,
+and name in one of the two other headers the page on whose behalf they ask for something else.
 """
 # Mozilla's "intermediate" ciphers for TLS 1.2 (https://wiki.mozilla.org/Security/Server_Side_TLS);
 # those of TLS 1.3 are not for anybody to choose.
@@ -75,6 +92,16 @@ class Pair:
         if public != private.public_key():
             raise ValueError(f"{key} is not the key of {certificate}")
         return pair
+
+    @classmethod
+    def configured(cls, file: Path) -> Pair | None:
+        """What a file that `Https.dynamic` was written to gives everybody; None: nothing."""
+        try:
+            stores = tomllib.loads(file.read_text())["tls"]["stores"]
+            default = stores["default"]["defaultCertificate"]
+            return cls(default["certFile"], default["keyFile"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     @property
     def leaf(self) -> x509.Certificate:
@@ -160,9 +187,10 @@ class Https:
         traefik answers that one with the highest priority there is.
         """
         name = "littlest-hub-redirect"
-        scheme = {"scheme": "https", "port": str(self.port), "permanent": True}
+        # A browser keeps a permanent one for ever; what it is to remember is HSTS's business.
+        scheme = {"scheme": "https", "port": str(self.port), "permanent": False}
         router = {
-            "rule": "PathPrefix(`/`)",
+            "rule": _LED_ON,
             "entryPoints": [PUBLIC_ENTRY_POINT],
             "middlewares": [name],
             "service": "noop@internal",
@@ -173,13 +201,22 @@ class Https:
             "http": {"routers": {name: router}, "middlewares": {name: {"redirectScheme": scheme}}}
         }
 
-    def is_served(self) -> bool:
-        """Whether a visitor gets a certificate for each domain by now."""
-        names = self.acme.domains if self.acme else ()
+    def is_served(self, pair: Pair | None) -> bool:
+        """Whether visitors get by now what they should.
+
+        Args:
+            pair: that of the files; with ACME, what visitors get until something was obtained.
+        """
         host = self.host.strip("[]") or "127.0.0.1"
-        return all(
-            covers(presented(self.port, name.replace("*", "x"), host), name) for name in names
-        )
+        leaf = pair.leaf if pair else None
+        if not self.acme:
+            return leaf is not None and presented(self.port, ANY_NAME, host) == leaf
+        found = ((n, presented(self.port, n.replace("*", "x"), host)) for n in self.acme.domains)
+        return all(covers(each, name) and each != leaf for name, each in found)
+
+
+ANY_NAME = "hub.invalid"
+"""Whoever asks for it gets what everybody gets whose name is unknown."""
 
 
 def presented(port: int, name: str, host: str = "127.0.0.1") -> x509.Certificate | None:

@@ -35,7 +35,7 @@ from littlest_hub import database
 from littlest_hub.config import Surroundings, load
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.proxy import FRONT_LOOKED_AT_MS, Front, HubProxy, apply_static_config
+from littlest_hub.proxy import FRONT_LOOKED_AT_MS, Front, HubProxy, front_of
 from littlest_hub.supervisor import Control, describe, kept_fragments
 from littlest_hub.systemd import inherited_sockets
 
@@ -193,9 +193,11 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
                 the proxy of before is better than none.
         """
         try:
-            self._front = apply_static_config(self.layout, self.config, Surroundings.of_unit())
-            if self._front and self._front.is_changed:
-                self.log.info("The proxy has another static configuration")
+            self._front = front_of(self.layout, self.config, Surroundings.of_unit())
+            if self._front:
+                self._front.apply()
+                if self._front.is_changed:
+                    self.log.info("The proxy has another static configuration")
         except LittlestHubError as error:
             if self.control.is_beside:
                 raise

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import ipaddress
 import re
@@ -32,7 +33,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.files import write
 from littlest_hub.https import CHALLENGES, Https, Pair, state_of, wanted
 from littlest_hub.layout import Layout
-from littlest_hub.services.listener import who_listens
+from littlest_hub.services.listener import listeners, who_listens
 from littlest_hub.services.proxy import (
     API_ENTRY_POINT,
     HTTPS_ENTRY_POINT,
@@ -337,75 +338,100 @@ class Front:
     Args:
         layout: whose proxy.
         https: what fragments ask for; None: no HTTPS.
+        static: text of the static configuration.
     """
 
-    def __init__(self, layout: Layout, https: Https | None) -> None:
+    def __init__(self, layout: Layout, https: Https | None, static: str) -> None:
         self.layout = layout
         self.https = https
         self.is_changed = False
-        """Whether the proxy ran with something else before."""
-        self._seen = self._used = self._state()
-        self._is_waiting = bool(https and https.acme)
+        """Whether the proxy ran with another static configuration before."""
+        self._static = static
+        self._is_applied = False
+        self._pair: Pair | None = None
+        """What visitors get, or, with ACME, what they get until there is something better."""
+        self._is_waiting = https is not None
+        """Whether visitors do not get yet what they should."""
+        self._seen = self._state()
+        self._used: tuple[object, ...] | None = None
+        """The state of files that were read and fit."""
+        self._complaint = ""
 
     # --- when the configuration changes
 
-    def apply(self, static: str) -> bool:
+    def apply(self) -> None:
         """Have the proxy run with this, or go on as it is.
-
-        Args:
-            static: text of the static configuration.
-
-        Returns:
-            Whether it ran with another one before.
 
         Raises:
             LittlestHubError: why it goes on as it is.
         """
-        files = (self.layout.https_config, self.layout.redirect_config)
-        before = {file: file.read_text() if file.exists() else None for file in files}
-        was_on = self.layout.https_marker.exists()
-        dynamic = self._dynamic()
+        layout, https = self.layout, self.https
+        files = (layout.https_config, layout.redirect_config)
+        was_on = layout.https_marker.exists()
+        was_at = _https_address(layout)
+        before: dict[Path, str | None] = {}
         try:
-            if dynamic:
-                write(self.layout.https_config, dynamic)
-            if self.https and not was_on:
-                self._listen(self.https)
-            if not self.https:
+            before = {file: file.read_text() if file.exists() else None for file in files}
+            seen = self._state()
+            dynamic = self._dynamic()
+            self._used = seen
+            if https:
+                # Whoever wants all certificates anew removes it; the proxy's when it starts.
+                layout.acme.mkdir(mode=0o700, parents=True, exist_ok=True)
+                write(layout.https_config, dynamic)
+                if not (was_on and self._is_heard(https)):
+                    self._listen(https)
+            else:
                 self._redirect(False)
-            changed = _apply_static_config(self.layout, static)
-        except LittlestHubError:
-            if not was_on:
-                self._close()
-            for file, text in before.items():
-                file.unlink(missing_ok=True) if text is None else write(file, text)
-            raise
-        if not self.https:
+            self.is_changed = _apply_static_config(layout, self._static)
+            # Once people are led there, they are; a name that is new does not change this.
+            is_led = was_on and before[layout.redirect_config] is not None
+            self._redirect(bool(https) and is_led and was_at == _https_address(layout))
+        except (LittlestHubError, OSError) as error:
+            with contextlib.suppress(OSError):
+                if not was_on:
+                    self._close()
+                for file, text in before.items():
+                    file.unlink(missing_ok=True) if text is None else write(file, text)
+            self._complaint = _said_of(error)
+            if isinstance(error, LittlestHubError):
+                raise
+            raise LittlestHubError(self._complaint) from error
+        self._is_applied = True
+        if https:
+            with contextlib.suppress(OSError):  # `look_after` tries again and says why
+                self._lead()
+        else:
             if was_on:
                 self._close()
-            self.layout.https_config.unlink(missing_ok=True)
-        is_there = bool(self.https and (self.https.files or self.https.is_served()))
-        self._redirect(is_there)
-        self._is_waiting = not is_there
-        return changed
+            layout.https_config.unlink(missing_ok=True)
 
     def _dynamic(self) -> str:
         https = self.https
         if not https:
             return ""
         try:
-            pair = Pair.read(*https.files) if https.files else None
+            if https.files:
+                self._pair = Pair.read(*https.files)
+            else:
+                self._pair = Pair.configured(self.layout.https_config)
             if https.acme and https.acme.ca_file:
                 write(self.layout.acme_ca, Path(https.acme.ca_file).read_text())
         except ValueError as error:
             raise LittlestHubError(f"HTTPS: {error}") from error
-        except OSError as error:
-            raise LittlestHubError(f"HTTPS: {error.filename}: {error.strerror}") from error
-        return to_toml(https.dynamic(pair))
+        return to_toml(https.dynamic(self._pair))
+
+    def _is_heard(self, https: Https) -> bool:
+        """Whether systemd listens where it should: a drop-in may have moved the port."""
+        is_taken = any(listener.port == https.port for listener in listeners())
+        return is_taken and _is_active(self.layout.proxy_https_socket)
 
     def _listen(self, https: Https) -> None:
         """Have systemd listen at the port, and the proxy's supervisor get the sockets."""
         layout = self.layout
-        if not _is_active(layout.proxy_https_socket) and (who := who_listens(https.port)):
+        if _is_active(layout.proxy_https_socket):
+            _systemctl("stop", layout.proxy_https_socket)
+        if who := who_listens(https.port):
             raise LittlestHubError(
                 f"HTTPS: port {https.port} is taken by {who}",
                 f"See: ss -ltnp 'sport = :{https.port}'",
@@ -415,9 +441,9 @@ class Front:
             return
         # systemd starts no socket under a service that runs. traefik runs on meanwhile.
         _systemctl("restart", layout.proxy_service)
-        if not _is_active(layout.proxy_https_socket):
+        if not self._is_heard(https):
             raise LittlestHubError(
-                f"HTTPS: {layout.proxy_https_socket} does not listen",
+                f"HTTPS: {layout.proxy_https_socket} does not listen at port {https.port}",
                 f"See: systemctl status {layout.proxy_https_socket}",
             )
 
@@ -436,6 +462,19 @@ class Front:
         else:
             file.unlink(missing_ok=True)
 
+    def _lead(self) -> bool:
+        """Lead to HTTPS, if visitors get there what they should; returns whether."""
+        https = self.https
+        self._is_waiting = True
+        if not https or not https.is_served(self._pair):
+            return False
+        if https.acme:
+            write(self.layout.https_config, to_toml(https.dynamic(None)))
+            self._pair = None
+        self._redirect(True)
+        self._is_waiting = False
+        return True
+
     # --- from now on
 
     def _state(self) -> tuple[object, ...]:
@@ -443,32 +482,36 @@ class Front:
 
     async def look_after(self) -> None:
         """Take up files that were replaced, and lead to HTTPS as soon as there is a certificate."""
+        try:
+            await self._look()
+        except (LittlestHubError, OSError) as error:
+            said = _said_of(error)
+            if said != self._complaint:
+                get_logger().error("%s; what was there before goes on", said)
+            self._complaint = said
+
+    async def _look(self) -> None:
         if not self.https:
             return
-        log = get_logger()
-        if self._is_waiting and self.layout.https_marker.exists():
-            loop = asyncio.get_running_loop()
-            if await loop.run_in_executor(None, self.https.is_served):
-                self._is_waiting = False
-                self._redirect(True)
-                log.info("HTTPS: there is a certificate; http leads to https from now on")
+        log, loop = get_logger(), asyncio.get_running_loop()
+        if self._is_waiting and self._is_applied and await loop.run_in_executor(None, self._lead):
+            log.info("HTTPS: visitors get the certificate; http leads to https from now on")
         state = self._state()
         # As last time: whoever replaces them has written both.
         is_settled, self._seen = state == self._seen, state
         if not is_settled or state == self._used:
             return
-        self._used = state
-        try:
+        if self._is_applied:
             if write(self.layout.https_config, self._dynamic()):
                 log.info("HTTPS: a certificate was replaced")
-        except LittlestHubError as error:
-            log.error("%s; the one before it goes on", error.message)
-        except OSError as error:
-            log.error("HTTPS: %s: %s", error.filename, error.strerror)
+        else:
+            await loop.run_in_executor(None, self.apply)
+            log.info("HTTPS: the certificate can be used by now")
+        self._used, self._complaint = state, ""
 
 
-def apply_static_config(layout: Layout, c: Config, surroundings: Surroundings) -> Front | None:
-    """Have the proxy run with our static configuration and what the fragments add to it.
+def front_of(layout: Layout, c: Config, surroundings: Surroundings) -> Front | None:
+    """What the configuration says of the proxy: ours, and what the fragments add to it.
 
     Args:
         layout: whose proxy.
@@ -476,11 +519,10 @@ def apply_static_config(layout: Layout, c: Config, surroundings: Surroundings) -
         surroundings: where the proxy listens.
 
     Returns:
-        What is to be looked after from now on; None: the proxy is not ours.
+        What is to be applied, and looked after from then on; None: the proxy is not ours.
 
     Raises:
-        LittlestHubError: the fragments change what is ours, or traefik refuses it; it then goes on
-            with what it had.
+        LittlestHubError: the fragments change what is ours, or contradict themselves.
     """
     if not _is_ours(c.JupyterHub.get("proxy_class")):
         return None
@@ -496,9 +538,22 @@ def apply_static_config(layout: Layout, c: Config, surroundings: Surroundings) -
     )
     if https and https.acme:
         ours["certificatesResolvers"] = https.acme.static(layout)
-    front = Front(layout, https)
-    front.is_changed = front.apply(to_toml(merged(ours, proxy.extra_static_config)))
-    return front
+    return Front(layout, https, to_toml(merged(ours, proxy.extra_static_config)))
+
+
+def _said_of(error: LittlestHubError | OSError) -> str:
+    if isinstance(error, LittlestHubError):
+        return error.message
+    return f"HTTPS: {error.filename or 'the configuration of the proxy'}: {error.strerror}"
+
+
+def _https_address(layout: Layout) -> object:
+    """Where the static configuration on disk has HTTPS; None: nowhere."""
+    try:
+        configuration = tomllib.loads(layout.static_config.read_text())
+    except (OSError, ValueError):
+        return None
+    return _at(configuration, ("entryPoints", HTTPS_ENTRY_POINT, "address"))
 
 
 def _apply_static_config(layout: Layout, text: str) -> bool:

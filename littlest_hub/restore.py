@@ -47,7 +47,7 @@ from littlest_hub.backup import (
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.files import hold, write
 from littlest_hub.install import alone, refuse_foreground_hub
-from littlest_hub.layout import PRODUCT, Layout
+from littlest_hub.layout import DEFAULT_BASE, PRODUCT, Layout
 
 MAX_MEMBERS = 100_000
 # More than the longest extended header, less than what hurts.
@@ -55,10 +55,9 @@ MAX_READ = 1 << 20
 START_TIMEOUT_S = 240
 
 _NAME = re.compile(rf"(?:{FRAGMENTS}|{STATE}|{DROP_INS})/.+|{DATABASE}|{DAMAGED}|{MANIFEST}")
-_DROP_IN = re.compile(
-    rf"{DROP_INS}/{PRODUCT}(?:-proxy|-proxy-api)?\.(?:service|socket)\.d/[^/]+\.conf"
-    rf"|{DROP_INS}/{PRODUCT}\.user-[^/]*\.d/[^/]+\.conf"
-)
+# As a backup names them, whatever the instance: `backup.drop_in_directories`.
+_UNITS = "|".join(map(re.escape, Layout(DEFAULT_BASE).unit_names))
+_DROP_IN = re.compile(rf"{DROP_INS}/(?:{_UNITS}|{PRODUCT}\.user[-@][^/]*)\.d/[^/]+\.conf")
 
 
 class Step(NamedTuple):
@@ -518,10 +517,15 @@ def _lay_out(layout: Layout, steps: Sequence[Step], plan: Plan) -> None:
         shutil.copyfile(plan.sources[target], step.new)
         with step.new.open("rb") as opened:
             os.fsync(opened.fileno())
-        if os.geteuid() == 0:
-            os.chown(step.new, 0, target.parent.stat().st_gid)
         mode = modes[target] & 0o777
-        if target.is_relative_to(layout.proxy_state) and target != layout.acme_storage:
+        is_proxys = target == layout.acme_storage
+        if os.geteuid() == 0:
+            directory = target.parent.stat()
+            os.chown(step.new, directory.st_uid if is_proxys else 0, directory.st_gid)
+        if is_proxys:
+            # traefik reads and writes it itself, and refuses one that others may read.
+            mode = 0o600
+        elif target.is_relative_to(layout.proxy_state):
             # The proxy is another user; nobody else gets as far as here.
             mode |= (mode & 0o400) >> 3 | (mode & 0o400) >> 6
         step.new.chmod(mode)

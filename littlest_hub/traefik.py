@@ -184,7 +184,7 @@ class Generation:
     slot: int
     ready_port: int
     sockets: frozenset[int]
-    """Inodes of the sockets of all slots when it was started."""
+    """Inodes of the sockets of all slots of the addresses that it was given."""
 
     @property
     def accepts(self) -> bool:
@@ -367,7 +367,7 @@ class Supervisor:
             StartError: an address is missing, or somebody else has it too.
         """
         present = {address.name for address in self.addresses}
-        entry_points = self._configuration()["entryPoints"]
+        entry_points = self._configuration(self.static_config)["entryPoints"]
         for name in (*ENTRY_POINTS, HTTPS):
             if name not in present and name in entry_points:
                 where = str(entry_points[name]["address"])
@@ -378,10 +378,13 @@ class Supervisor:
                     if who
                     else f"the socket unit of {name}, port {port}, does not listen"
                 )
-        shared = {each.port for each in _others_listening(self._own)}
+        beside = _others_listening(self._own)
+        shared = {each.port for each in beside}
+        foreign = {each.inode for each in beside}
+        core = {_inode(s.fd) for a in self.addresses if a.name in ENTRY_POINTS for s in a.sockets}
         for each in generations(self._directory):
-            # HTTPS that is new, or no more, is no reason.
-            is_ours = each.sockets <= self._own or self._own <= each.sockets
+            # HTTPS that is new, elsewhere, or no more, is no reason.
+            is_ours = core <= each.sockets and not each.sockets & foreign
             if each.accepts and not is_ours:
                 # The sockets were replaced under it: it may accept from what is nobody's any more.
                 os.kill(each.pid, signal.SIGKILL)
@@ -464,7 +467,8 @@ class Supervisor:
         incomplete = file.with_suffix(".new")
         with incomplete.open("w") as record, socket.create_server(_LOOPBACK) as ready:
             fcntl.flock(record, fcntl.LOCK_EX)
-            given = [address.of(slot) for address in self.addresses]
+            served = self._served(static_config)
+            given = [address.of(slot) for address in served]
             for each in given:
                 # Go takes a socket that blocks and makes it one that does not. Given one that does
                 # not, it does the opposite, and a traefik that ends is stuck in accept(2) then,
@@ -472,9 +476,10 @@ class Supervisor:
                 os.set_blocking(each.fd, True)
             pid = self._spawn(static_config, given, ready, keep=record.fileno())
             port = ready.getsockname()[1]
-            record.write(" ".join(map(str, (pid, slot, port, *self._own))))
+            sockets = frozenset(_inode(each.fd) for a in served for each in a.sockets)
+            record.write(" ".join(map(str, (pid, slot, port, *sockets))))
         incomplete.rename(file)
-        new = Generation(file, pid, slot, port, self._own)
+        new = Generation(file, pid, slot, port, sockets)
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not new.is_ready:
             if os.waitpid(pid, os.WNOHANG)[0]:
@@ -492,6 +497,18 @@ class Supervisor:
         while name and not new.has_certificate(name) and time.monotonic() < deadline:
             time.sleep(0.01)
         return new
+
+    def _served(self, static_config: Path) -> list[Address]:
+        """Those of our addresses that a configuration has an entry point for.
+
+        traefik keeps the others open without ever accepting, so that visitors wait for nothing.
+        """
+        try:
+            entry_points = self._configuration(static_config)["entryPoints"]
+            names = {name.casefold() for name in entry_points}
+        except (StartError, KeyError, AttributeError):
+            return self.addresses  # traefik says what is wrong
+        return [address for address in self.addresses if address.name.casefold() in names]
 
     def _spawn(
         self,
@@ -552,7 +569,14 @@ class Supervisor:
             address.steer(slot)
 
     def _queued(self, slot: int) -> int:
-        return sum(address.queued(slot) for address in self.addresses)
+        return sum(address.queued(slot) for address in self._accepted())
+
+    def _accepted(self) -> list[Address]:
+        """Where the generation that serves accepts; nobody empties the other queues."""
+        serving = self.serving
+        if serving is None:
+            return self.addresses
+        return [a for a in self.addresses if _inode(a.of(serving.slot).fd) in serving.sockets]
 
     def _finish_handover(self) -> None:
         """Have the other socket free: the generation that left it accepts no more."""
@@ -645,7 +669,7 @@ class Supervisor:
 
     def _is_stranded(self, slot: int) -> bool:
         """Whether somebody waits where nobody accepts."""
-        return any(len(a.sockets) > 1 and a.queued(slot) for a in self.addresses)
+        return any(len(a.sockets) > 1 and a.queued(slot) for a in self._accepted())
 
     def _become_new(self, client: socket.socket) -> None:
         """A reload: the supervisor itself anew, of the release that is the active one by now.
@@ -672,11 +696,11 @@ class Supervisor:
         problems = "".join(f"; {each}" for each in (self._refused, self._unusable) if each)
         return f"Process {self.serving.pid} serves{rest}{problems}"
 
-    def _configuration(self) -> dict[str, Any]:
+    def _configuration(self, file: Path) -> dict[str, Any]:
         try:
-            return dict(tomllib.loads(self.static_config.read_text()))
+            return dict(tomllib.loads(file.read_text()))
         except (OSError, ValueError) as error:
-            raise StartError(f"{self.static_config}: {error}") from error
+            raise StartError(f"{file}: {error}") from error
 
 
 def _plain(line: str) -> str:

@@ -194,13 +194,25 @@ def astray(name: str, answer: set[str] | str, ours: Collection[str]) -> str:
     """Why nobody who asks for a name gets here, if so."""
     if isinstance(answer, str):
         return f"{name} cannot be found ({answer}); expected an entry for it in the DNS"
-    if answer and ours and not answer & set(ours):
-        where = ", ".join(sorted(answer))
+    known = of_everybody(answer)
+    if known and ours and not known & set(ours):
+        where = ", ".join(sorted(known))
         return (
             f"{name} leads to {where}, which is no address of this machine; expected that something"
             " there passes visitors on"
         )
     return ""
+
+
+def of_everybody(answer: Collection[str]) -> set[str]:
+    """Of the addresses of a name, those that others may get too.
+
+    Debian's /etc/hosts leads a machine's own name to 127.0.1.1, which says nothing of the DNS.
+    """
+    import ipaddress
+
+    # A link-local one has its interface after "%".
+    return {a for a in answer if not ipaddress.ip_address(a.partition("%")[0]).is_loopback}
 
 
 def addresses() -> set[str]:

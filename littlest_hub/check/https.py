@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from littlest_hub.check import Problem
-from littlest_hub.check.settings import Setting, Settings
+from littlest_hub.check.settings import Setting, Settings, is_a, overlap
 from littlest_hub.config import Surroundings
 from littlest_hub.https import Pair, is_address, is_domain, validity
 from littlest_hub.services.ports import FIRST_HTTPS, FIRST_PUBLIC
@@ -115,11 +115,13 @@ def https_port_of_another_program(settings: Settings) -> Iterator[Problem]:
     """The port is not ours to take."""
     certificate, (domains, names) = settings.get("JupyterHub", "ssl_cert"), _domains(settings)
     setting = certificate if certificate.value else domains
-    if not settings.facts["is_service"] or not (certificate.value or names):
+    is_ours = settings.facts["is_service"] and is_a(settings.chosen["Proxy"], "HubProxy")
+    if not is_ours or not (certificate.value or names):
         return
-    port = Surroundings.of_unit().https_port
+    surroundings = Surroundings.of_unit()
+    port, host = surroundings.https_port, surroundings.public_host.strip("[]")
     for other in settings.facts["listeners"]:
-        if other["port"] == port:
+        if other["port"] == port and overlap(host, other["address"]):
             yield from setting.error(
                 f"HTTPS is served at port {port}, which is in use by {other['whose']};"
                 " expected it to be free"

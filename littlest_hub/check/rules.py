@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from littlest_hub.check import Problem, https
-from littlest_hub.check.settings import Setting, Settings, did_you_mean
+from littlest_hub.check.settings import Setting, Settings, did_you_mean, is_a, overlap
 from littlest_hub.layout import Layout
 
 Rule = Callable[[Settings], Iterator[Problem]]
@@ -101,7 +101,7 @@ def users_without_an_account(settings: Settings) -> Iterator[Problem]:
 
 def groups_that_do_not_exist(settings: Settings) -> Iterator[Problem]:
     """System groups that let nobody in."""
-    if not _is_a(settings.chosen["Authenticator"], "LocalAuthenticator"):
+    if not is_a(settings.chosen["Authenticator"], "LocalAuthenticator"):
         return
     for key in ("allowed_groups", "admin_groups"):
         setting = settings.get("Authenticator", key)
@@ -113,7 +113,7 @@ def groups_that_do_not_exist(settings: Settings) -> Iterator[Problem]:
 def pam_service_that_does_not_exist(settings: Settings) -> Iterator[Problem]:
     """PAM then asks "other", which refuses everybody."""
     setting = settings.get("Authenticator", "service")
-    if not _is_a(settings.chosen["Authenticator"], "PAMAuthenticator"):
+    if not is_a(settings.chosen["Authenticator"], "PAMAuthenticator"):
         return
     places = [Path("/etc/pam.d"), Path("/usr/lib/pam.d"), Path("/usr/share/pam.d")]
     if isinstance(setting.value, str) and not any((d / setting.value).exists() for d in places):
@@ -182,7 +182,7 @@ def ports_of_other_programs(settings: Settings) -> Iterator[Problem]:
     """Ports that are taken, as far as this can be seen."""
     for setting, host, port in _listening(settings):
         for other in settings.facts["listeners"]:
-            if other["port"] == port and _overlap(host, other["address"]):
+            if other["port"] == port and overlap(host, other["address"]):
                 text = f"port {port} is in use by {other['whose']}; expected a free one"
                 yield from setting.error(text)
                 break
@@ -191,7 +191,7 @@ def ports_of_other_programs(settings: Settings) -> Iterator[Problem]:
 def addresses_that_the_socket_decides(settings: Settings) -> Iterator[Problem]:
     """The proxy listens where its socket unit says, whatever JupyterHub is told."""
     public: list[tuple[str, int]] = settings.facts["public"]
-    if not public or not _is_a(settings.chosen["Proxy"], "HubProxy"):
+    if not public or not is_a(settings.chosen["Proxy"], "HubProxy"):
         return
     layout = Layout(Path(settings.facts["base"]))
     everywhere = any(_is_everywhere(host) for host, _ in public)
@@ -320,13 +320,6 @@ def _split(url: str) -> SplitResult | None:
     except ValueError:
         return None
     return parts
-
-
-def _overlap(host: str, address: str) -> bool:
-    """Whether two programs cannot listen at these addresses on the same port."""
-    everywhere = ("", "*", "0.0.0.0", "::", "::ffff:0.0.0.0")
-    names = {"localhost": "127.0.0.1"}
-    return host in everywhere or address in everywhere or names.get(host, host) == address
 
 
 # --- files
@@ -669,7 +662,7 @@ def programs_that_do_not_exist(settings: Settings) -> Iterator[Problem]:
         shell = settings.get("Spawner", "default_shell")
         if shell.place and isinstance(shell.value, str):
             yield from _no_program(shell, shell.value)
-    if _is_a(settings.chosen["Proxy"], "ConfigurableHTTPProxy"):
+    if is_a(settings.chosen["Proxy"], "ConfigurableHTTPProxy"):
         program = settings.get("Proxy", "command").value or ["configurable-http-proxy"]
         if not shutil.which(program[0]):
             yield from settings.get("JupyterHub", "proxy_class").error(
@@ -695,18 +688,18 @@ def what_only_root_can_do(settings: Settings) -> Iterator[Problem]:
         return
     who = f"this hub is {layout.hub_user}, not root"
     authenticator = settings.chosen["Authenticator"]
-    if _is_a(authenticator, "AskingAuthenticator"):
+    if is_a(authenticator, "AskingAuthenticator"):
         for key in ("service", "check_account", "open_sessions", "encoding"):
             yield from settings.get("Authenticator", key).error(
                 f"{who}, and its helper asks PAM in one way; expected no such line"
             )
-    elif _is_a(authenticator, "PAMAuthenticator"):
+    elif is_a(authenticator, "PAMAuthenticator"):
         yield from settings.get("JupyterHub", "authenticator_class").error(
             f"{who}, and PAM tells it nothing; expected no authenticator_class, for the helper"
         )
     if not _is_unit_spawner(settings):
         return
-    if not _is_a(settings.chosen["Spawner"], "TemplateSpawner"):
+    if not is_a(settings.chosen["Spawner"], "TemplateSpawner"):
         yield from settings.get("JupyterHub", "spawner_class").error(
             f"{who}, and systemd does not start any unit for it; expected no spawner_class"
         )
@@ -780,17 +773,13 @@ def _named_users(settings: Settings) -> Iterator[tuple[Setting, Any]]:
 
 
 def _uses_system_users(settings: Settings) -> bool:
-    is_local = _is_a(settings.chosen["Authenticator"], "LocalAuthenticator")
+    is_local = is_a(settings.chosen["Authenticator"], "LocalAuthenticator")
     dynamic = settings.get("Spawner", "dynamic_users").value
     return settings.facts["is_service"] and is_local and _is_unit_spawner(settings) and not dynamic
 
 
 def _is_unit_spawner(settings: Settings) -> bool:
-    return _is_a(settings.chosen["Spawner"], "SystemdSpawner")
-
-
-def _is_a(cls: type[Any], name: str) -> bool:
-    return any(parent.__name__ == name for parent in cls.__mro__)
+    return is_a(settings.chosen["Spawner"], "SystemdSpawner")
 
 
 def _dicts(setting: Setting) -> Iterator[dict[str, Any]]:

@@ -89,6 +89,18 @@ class Settings:
         return None
 
 
+def is_a(cls: type[Any], name: str) -> bool:
+    """Whether it is, or comes from, the class of this name."""
+    return any(parent.__name__ == name for parent in cls.__mro__)
+
+
+def overlap(host: str, address: str) -> bool:
+    """Whether two programs cannot listen at these addresses on the same port."""
+    everywhere = ("", "*", "0.0.0.0", "::", "::ffff:0.0.0.0")
+    names = {"localhost": "127.0.0.1"}
+    return host in everywhere or address in everywhere or names.get(host, host) == address
+
+
 def did_you_mean(name: str, candidates: Iterable[str], cutoff: float = 0.6) -> str:
     """The end of a sentence about a name that there is not."""
     candidates = list(candidates)

@@ -30,7 +30,7 @@ from urllib.parse import urlsplit
 
 from littlest_hub import __version__
 from littlest_hub.backup import UNFINISHED, restore_record
-from littlest_hub.check import addresses, astray, look_up
+from littlest_hub.check import addresses, astray, look_up, of_everybody
 from littlest_hub.doctor.spawns import Entry, failures, parse_journal, started_since
 from littlest_hub.layout import Layout
 from littlest_hub.services.listener import holders, listeners
@@ -517,21 +517,27 @@ def certificates(machine: Observed) -> Iterator[Finding]:
     for name, answer in answers.items():
         if why := astray(name, answer, addresses()):
             yield Finding(WARNING, name, why, f"getent ahosts {name}")
-        elif answer:
-            yield Finding(OK, name, f"leads to {', '.join(sorted(answer))}")
+        elif known := of_everybody(answer):
+            yield Finding(OK, name, f"leads to {', '.join(sorted(known))}")
 
 
 def _served(machine: Observed, address: tuple[str, int], name: str) -> Iterator[Finding]:
     """What a visitor of `name` gets; "": of any name."""
-    from littlest_hub.https import covers, names_of, presented
+    from littlest_hub.https import ANY_NAME, Pair, covers, names_of, presented
 
     host, port = address
     subject = f"HTTPS {name}".rstrip()
-    found = presented(port, name.replace("*", "x") or "hub.invalid", host)
+    found = presented(port, name.replace("*", "x") or ANY_NAME, host)
+    kept = Pair.configured(machine.layout.https_config)
+    is_kept = kept is not None and found == kept.leaf
     log = f"journalctl -u {machine.layout.proxy_service} -g 'acme|certificate' -n 20"
     if found is None:
         yield Finding(PROBLEM, subject, f"port {port} gives no certificate", log)
-    elif name and not covers(found, name):
+    elif not name and kept and not is_kept:
+        names = ", ".join(names_of(found)) or "no name"
+        text = f"visitors get another certificate (for {names}) than c.JupyterHub.ssl_cert"
+        yield Finding(PROBLEM, subject, text, log)
+    elif name and (is_kept or not covers(found, name)):
         said = machine.run("journalctl", f"--unit={machine.layout.proxy_service}", "--lines=200",
                            "--no-pager", "--output=cat").splitlines()  # fmt: skip
         errors = [line for line in said if " ERR " in line and "acme" in line.lower()]

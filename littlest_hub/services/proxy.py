@@ -223,6 +223,7 @@ def https_socket(layout: Layout, ports: Ports) -> Unit:
                 Setting("ListenStream", ports.listen(ports.https)),
                 Setting("FileDescriptorName", HTTPS_ENTRY_POINT),
                 Setting("Service", layout.proxy_service),
+                *(_EARLY if ports.host else ()),
                 *_SOCKET,
             ],
             "Install": [Setting("WantedBy", "sockets.target")],
@@ -257,8 +258,8 @@ def service(layout: Layout) -> Unit:
                 exec_condition,
                 Setting(
                     "ExecStartPre",
-                    f"+/bin/chown -R --reference={runtime_directory} {layout.acme}",
-                    "its user may be another one than last time",
+                    f"-+/bin/chown -R --reference={runtime_directory} {layout.acme}",
+                    "its user may be another one than last time; or somebody has removed it",
                 ),
                 Setting(
                     "ExecStart",
@@ -301,7 +302,7 @@ def service(layout: Layout) -> Unit:
                     "of state/ (database, secrets) it sees its own configuration and nothing else",
                 ),
                 Setting("BindReadOnlyPaths", str(layout.proxy_state)),
-                Setting("BindPaths", str(layout.acme), "certificates that it obtains itself"),
+                Setting("BindPaths", f"-{layout.acme}", "certificates that it obtains itself"),
                 Setting(
                     "CapabilityBoundingSet", "", "its ports are inherited: it needs no privilege"
                 ),

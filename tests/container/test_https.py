@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 import secrets
 import socket
@@ -20,6 +21,7 @@ from littlest_hub.https import presented
 from tests.acme import authority, hub_with_authority, names, obtain
 from tests.certificates import make
 from tests.client import Kernel, Person
+from tests.container.test_edge import FORGED
 from tests.container.test_proxy import Visitors, install
 from tests.eventually import eventually
 from tests.hub import Hub
@@ -40,7 +42,7 @@ class Followers(Visitors):
         try:
             with socket.create_connection((self.host, 80), 30) as connection:
                 received = ask(connection)
-            if received[9:12] != b"301":
+            if received[9:12] != b"302":
                 return of(received)
             context = ssl._create_unverified_context()
             with (
@@ -83,13 +85,23 @@ def of(received: bytes) -> str:
 
 
 @contextlib.contextmanager
-def working(hub: Hub) -> Iterator[Kernel]:
+def open_tab(hub: Hub) -> Iterator[Kernel]:
+    """A kernel that is connected all the time."""
+    with hub.person() as alice:
+        alice.start_server()
+        with alice.open_kernel() as kernel:
+            kernel.run("x = 41")
+            yield kernel
+
+
+@contextlib.contextmanager
+def working(hub: Hub) -> Iterator[tuple[Person, Kernel]]:
     """Somebody whose kernel is connected all the time, while others come and go, all served."""
     with hub.person() as alice:
         alice.start_server()
         with alice.open_kernel() as kernel, visited(Followers(hub.url)):
             kernel.run("x = 41")
-            yield kernel
+            yield alice, kernel
             assert kernel.run("x + 1") == "42"
 
 
@@ -100,6 +112,22 @@ def visited(visitors: Visitors) -> Iterator[None]:
         yield
     assert visitors.failures == {}
     assert visitors.answers["200"] > 30
+
+
+def save(person: Person) -> int:
+    """What JupyterLab in an open tab does; the status that it gets."""
+    path = f"/user/{person.name}"
+    page = {"Referer": f"{person.url}{path}/lab", "Origin": person.url, "Accept": "*/*"}
+    cookies = {each.path: each.value for each in person.browser.cookies.jar if "_xsrf" in each.name}
+    token = {"X-XSRFToken": cookies[f"{path}/"] or ""}
+    text = {"type": "file", "format": "text", "content": "1"}
+    url = f"{path}/api/contents/a.txt"
+    saved = person.browser.put(url, json=text, headers=page | token, follow_redirects=False)
+    # For what it reads, a browser names the page alone.
+    del page["Origin"]
+    seen = person.browser.get(url, headers=page, follow_redirects=False)
+    assert (seen.status_code == 200) == (saved.status_code in {200, 201})
+    return saved.status_code
 
 
 def cookies_of_somebody(hub: Hub, trusted: Path) -> list[Cookie]:
@@ -147,12 +175,21 @@ def test_one_fragment_turns_https_on_and_taking_it_away_turns_it_off_without_los
     certified, key = make(tmp_path, NAME, machine.address)
     install(hub, CERTIFICATES, certified, key)
     machine.run(["chmod", "0600", f"{CERTIFICATES}/tls.key"])
-    with working(hub) as kernel:
+    with working(hub) as (alice, kernel):
         with hub.fragment("20-https.py", FILES):
             assert kernel.run("x + 1") == "42"
             assert serial(hub) == number(certified)
+            # Her tab came by http: she saves what she has, and connects anew.
+            assert save(alice) in {200, 201}
+            with alice.connect(kernel.id) as again:
+                assert again.run("x + 1") == "42"
+            for method, path in (("POST", "/hub/login"), ("GET", "/hub/api"), ("PUT", "/user/a/x")):
+                led = httpx.request(method, f"{hub.url}{path}", trust_env=False)
+                assert led.status_code == (302 if method == "GET" else 307)
+            came = {"Referer": f"{hub.url}/", "Accept": "text/html,*/*;q=0.8"}
+            assert httpx.get(f"{hub.url}/hub/login", headers=came, trust_env=False).is_redirect
             led = httpx.get(f"{hub.url}/hub/login?next=a", trust_env=False)
-            assert led.status_code == 301
+            assert led.status_code == 302
             assert led.headers["Location"] == f"https://{machine.address}/hub/login?next=a"
             page = httpx.get(led.headers["Location"], verify=False, trust_env=False)
             assert page.status_code == 200
@@ -163,11 +200,18 @@ def test_one_fragment_turns_https_on_and_taking_it_away_turns_it_off_without_los
                     negotiated(hub, version)
             assert negotiated(hub, ssl.TLSVersion.TLSv1_2) == ("TLSv1.2", "h2")
             assert negotiated(hub, ssl.TLSVersion.TLSv1_3) == ("TLSv1.3", "h2")
+            machine.run(["rm", "-r", layout.acme])
             machine.systemctl("restart", layout.proxy_service)
+            assert serial(hub) == number(certified)
+            hub.reload()
+            machine.systemctl("restart", layout.proxy_service)
+            made = machine.run(["stat", "-c", "%a %U", layout.acme]).stdout
+            assert made.startswith("700 ")
+            assert not made.endswith(" root\n")
             machine.systemctl("reload", layout.proxy_service)
             assert serial(hub) == number(certified)
         assert httpx.get(f"{hub.url}/hub/login", trust_env=False).status_code == 200
-        eventually(lambda: presented(443, NAME, machine.address) is None, 60, "HTTPS to end")
+        eventually(lambda: answer_of(machine, 443) == errno.ECONNREFUSED, 60, "HTTPS to end")
     left = machine.run(["find", layout.proxy_state, "-type", "f"]).stdout.split()
     assert sorted(Path(file).name for file in left) == ["ready.toml", "rules.toml", "traefik.toml"]
 
@@ -217,7 +261,7 @@ def test_a_port_of_somebody_else_is_named_and_http_goes_on(hub: Hub, tmp_path: P
                  "systemd-socket-activate", "--listen=443", "cat"], check=False)  # fmt: skip
     file = hub.write_fragment("20-https.py", FILES)
     try:
-        eventually(lambda: listens(machine, 443), 30, "the other one to listen")
+        eventually(lambda: answer_of(machine, 443) == 0, 30, "the other one to listen")
         assert hub.reload(check=False).returncode != 0
         assert f"{file}:1: JupyterHub.ssl_cert: HTTPS is served at port 443" in hub.status()
         assert "which is in use by" in hub.status()
@@ -228,9 +272,90 @@ def test_a_port_of_somebody_else_is_named_and_http_goes_on(hub: Hub, tmp_path: P
         hub.reload()
 
 
-def listens(machine: Server, port: int) -> bool:
+def answer_of(machine: Server, port: int) -> int:
+    """What connect(2) says; 0: somebody listens."""
     with socket.socket() as connection:
-        return connection.connect_ex((machine.address, port)) == 0
+        connection.settimeout(10)
+        return connection.connect_ex((machine.address, port))
+
+
+@pytest.mark.row(7)
+def test_a_hub_that_starts_with_a_broken_certificate_takes_up_the_mended_one(
+    hub: Hub, tmp_path: Path
+) -> None:
+    machine = hub.machine
+    first, second = make(tmp_path, "first"), make(tmp_path, "second")
+    install(hub, CERTIFICATES, *first)
+    with hub.fragment("20-https.py", FILES):
+        install(hub, CERTIFICATES, first[0], second[1])
+        machine.systemctl("restart", hub.layout.hub_service)
+        assert serial(hub) == number(first[0])
+        install(hub, CERTIFICATES, *second)
+        eventually(lambda: serial(hub) == number(second[0]), 60, "the mended one")
+        eventually(lambda: of_http(hub) == "302", 60, "http to lead to https")
+
+
+@pytest.mark.row(7)
+def test_https_moves_to_another_port_with_two_drop_ins_and_a_restart(
+    hub: Hub, tmp_path: Path
+) -> None:
+    machine, layout = hub.machine, hub.layout
+    certificate = make(tmp_path, NAME)
+    install(hub, CERTIFICATES, *certificate)
+    drop_ins = {
+        layout.proxy_https_socket: "[Socket]\nListenStream=\n" + "ListenStream=9443\n" * 2,
+        layout.hub_service: "[Service]\nEnvironment=LITTLEST_HUB_HTTPS_PORT=9443\n",
+    }
+    with open_tab(hub) as kernel, hub.fragment("20-https.py", FILES):
+        for unit, text in drop_ins.items():
+            machine.put(f"{layout.system_units}/{unit}.d/port.conf", text)
+        try:
+            machine.systemctl("daemon-reload")
+            machine.systemctl("restart", layout.hub_service)
+            eventually(lambda: presented(9443, NAME, machine.address) is not None, 60, "HTTPS")
+            eventually(lambda: answer_of(machine, 443) == errno.ECONNREFUSED, 60, "443 to end")
+            eventually(lambda: ":9443/" in where_http_leads(hub), 60, "http to lead there")
+            assert kernel.run("x + 1") == "42"
+        finally:
+            for unit in drop_ins:
+                machine.run(["rm", "-r", f"{layout.system_units}/{unit}.d"])
+            machine.systemctl("daemon-reload")
+            machine.systemctl("restart", layout.hub_service)
+        eventually(lambda: serial(hub) == number(certificate[0]), 60, "HTTPS at 443 again")
+        assert kernel.run("x + 1") == "42"
+
+
+def where_http_leads(hub: Hub) -> str:
+    answer = httpx.get(f"{hub.url}/hub/login", trust_env=False)
+    return str(answer.headers.get("Location", ""))
+
+
+@pytest.mark.row(8)
+@pytest.mark.parametrize("spelling", ["-", "_"])
+def test_where_a_visitor_by_https_comes_from_is_not_for_him_to_say(
+    hub: Hub, tmp_path: Path, spelling: str
+) -> None:
+    machine = hub.machine
+    certified, key = make(tmp_path, NAME, machine.address)
+    install(hub, CERTIFICATES, certified, key)
+    forged = {**FORGED, "X-Forwarded-Proto": "http", "Forwarded": "for=10.66.6.6;proto=http"}
+    forged["X-Scheme"] = "http"
+    headers = {name.replace("-", spelling): value for name, value in forged.items()}
+    name, password = f"forger{secrets.randbelow(1 << 32)}", secrets.token_urlsafe()
+    machine.add_user(name, password)
+    url = f"https://{machine.address}"
+    with (
+        hub.fragment("20-https.py", FILES),
+        Person(url, name, password, trusted=certified) as forger,
+    ):
+        forger.browser.headers.update(headers)
+        forger.log_in()
+        # The hub would not have marked the cookie as one for HTTPS, had it believed him.
+        assert [c.secure for c in forger.browser.cookies.jar if "login" in c.name] == [True]
+        query = secrets.token_hex(4)
+        forger.browser.get(f"/hub/home?{query}")
+        logged = f"/hub/home?{query} ({name}@{machine.address.rpartition('.')[0]}.1)"
+        eventually(lambda: logged in machine.journal(hub.layout.hub_service), 10, logged)
 
 
 # --- ACME
@@ -262,7 +387,7 @@ def test_certificates_are_obtained_and_renewed_under_traffic(certified: Hub) -> 
     command = hub.path("hub/bin/littlest-hub")
     with visited(Followers(hub.url)):
         obtain(hub, "http-01", NAME, "www.example.org")
-        eventually(lambda: of_http(hub) == "301", 30, "http to lead to https")
+        eventually(lambda: of_http(hub) == "302", 30, "http to lead to https")
     assert names(hub, NAME) == [NAME, "www.example.org"]
     kept = machine.run(["stat", "-c", "%a %U", layout.acme_storage]).stdout
     assert kept.startswith("600 ")

@@ -279,6 +279,55 @@ def test_a_file_that_claims_to_be_larger_than_the_disk_is_refused(
         restore(layout, file, say=_say, confirm=lambda: True)
 
 
+def test_drop_ins_of_every_unit_are_taken_along_and_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup_module, "database_elsewhere", lambda *_: "")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    units = tmp_path / "units"
+    monkeypatch.setattr(Layout, "system_units", units)
+    layout = _base(tmp_path / "physics")
+    servers = ("littlest-hub-physics.user-alice:lab.service", "littlest-hub-physics.user@a.service")
+    for name in (*layout.unit_names, *servers):
+        (units / f"{name}.d").mkdir(parents=True)
+        (units / f"{name}.d" / "limits.conf").touch()
+    made = backup(layout, None, secrets=False, say=_say)
+    assert made.file is not None
+    expected = {
+        f"drop-ins/{name.replace('-physics', '')}.d/limits.conf"
+        for name in (*layout.unit_names, *servers)
+    }
+    assert expected <= {*unpack(made.file, None)["members"]}
+
+
+def test_certificates_that_the_proxy_obtained_are_its_own_again(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout.acme.mkdir(parents=True)
+    layout.acme_storage.write_text("{}")
+    layout.acme_storage.chmod(0o644)
+    made = backup(layout, None, secrets=True, say=_say)
+    assert made.file is not None
+    layout.acme_storage.write_text('{"other": 1}')
+    owners: dict[str, int] = {}
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda file, uid, _: owners.update({file.name: uid}))
+    proxy, stat = 61234, Path.stat
+
+    def owned(path: Path, **options: bool) -> os.stat_result:
+        found = stat(path, **options)
+        is_acme = path == layout.acme
+        return os.stat_result((*found[:4], proxy, *found[5:])) if is_acme else found
+
+    monkeypatch.setattr(Path, "stat", owned)
+    restore(layout, made.file, say=_say, confirm=lambda: True)
+    monkeypatch.undo()
+    assert layout.acme_storage.read_text() == "{}"
+    assert layout.acme_storage.stat().st_mode & 0o777 == 0o600
+    assert {uid for name, uid in owners.items() if "acme.json" in name} == {proxy}
+    assert {uid for name, uid in owners.items() if "acme.json" not in name} <= {0}
+
+
 @pytest.mark.parametrize("state", ["state/backups/x", "state/proxy/traefik.toml", "state/x.lock"])
 def test_what_no_backup_holds_is_not_restored(layout: Layout, tmp_path: Path, state: str) -> None:
     file = tmp_path / "odd.tar.gz"

@@ -303,6 +303,40 @@ def test_an_address_that_the_socket_does_not_have_is_a_warning(
     assert where is None or f"where its socket does, at {where}; expected" in found[0].message
 
 
+@pytest.mark.parametrize(
+    ("host", "address", "proxy", "is_told"),
+    [
+        ("", "192.0.2.1", "", True),
+        ("192.0.2.1", "192.0.2.1", "", True),
+        ("[2001:db8::1]", "2001:db8::1", "", True),
+        ("192.0.2.1", "::", "", True),
+        ("192.0.2.1", "192.0.2.2", "", False),
+        ("", "192.0.2.1", "c.JupyterHub.proxy_class = 'configurable-http-proxy'", False),
+    ],
+)
+def test_the_port_of_https_is_taken_where_the_proxy_is_to_listen(
+    layout: Layout,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    address: str,
+    proxy: str,
+    is_told: bool,
+) -> None:
+    monkeypatch.setenv("LITTLEST_HUB_PUBLIC_PORT", f"{host}:80" if host else "80")
+    file = write(layout, "10-a.py", f"c.JupyterHub.ssl_cert = '/a'\n{proxy}\n")
+    config = RecordingConfig()
+    for section, values in defaults(layout, Surroundings()).items():
+        config[section].update(values)
+    execute(Path(file), config)
+    complete(config)
+    other = {"address": address, "port": 443, "whose": "nginx (process 7)"}
+    facts = {"base": str(layout.base), "fragments": str(layout.fragments), "is_service": True,
+             "addresses": [], "listeners": [other], "writable": [], "public": [],
+             "capabilities": []}  # fmt: skip
+    found = [p for p in trial.judge(config, facts) if "in use by nginx" in p.message]
+    assert [p.line for p in found] == ([1] if is_told else [])
+
+
 def certificate(directory: Path, name: str) -> tuple[Path, Path]:
     key, cert = directory / f"{name}.key", directory / f"{name}.crt"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x"]

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import datetime
+import os
+import shutil
+import socket
+import ssl
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from traitlets.config import Config
 
 from littlest_hub.check import astray, check, examine
@@ -24,7 +33,7 @@ from littlest_hub.https import (
     wanted,
 )
 from littlest_hub.layout import DEFAULT_BASE, Layout
-from littlest_hub.proxy import HubProxy, merged
+from littlest_hub.proxy import Front, HubProxy, merged
 from littlest_hub.services.proxy import static_config, to_toml
 from tests.certificates import make
 
@@ -109,11 +118,14 @@ def test_the_entry_point_is_that_of_http_and_more() -> None:
         https=https.entry_point(),
     )
     http, secure = (told["entryPoints"][name] for name in ("http", "https"))
-    assert secure["address"] == ":8443"
-    assert secure["http"]["tls"]["domains"] == [{"main": "a.org", "sans": ["b.org"]}]
-    assert secure["transport"] == http["transport"]
-    assert secure["http"]["encodedCharacters"] == http["http"]["encodedCharacters"]
+    assert secure.pop("address") == ":8443"
+    assert http.pop("address") == ":80"
     assert "tls" not in http["http"]
+    tls = secure["http"].pop("tls")
+    assert tls["domains"] == [{"main": "a.org", "sans": ["b.org"]}]
+    hsts = secure["http"]["middlewares"].pop()
+    assert hsts == "littlest-hub-hsts@file"
+    assert secure == http
 
 
 def test_only_without_ours_an_entry_point_called_https_is_for_fragments() -> None:
@@ -131,6 +143,150 @@ def test_certificate_and_key_are_in_one_file_and_read_back(tmp_path: Path) -> No
     assert (default["certFile"], default["keyFile"]) == (pair.certificate, pair.key)
     assert told["options"]["default"]["minVersion"] == "VersionTLS12"
     assert "PRIVATE KEY" not in repr(pair)
+
+
+def test_who_is_led_to_https_may_be_led_elsewhere_tomorrow() -> None:
+    (made,) = Https(8443, None, None, 60).redirection()["http"]["middlewares"].values()
+    assert made == {"redirectScheme": {"scheme": "https", "port": "8443", "permanent": False}}
+
+
+# --- what becomes of it on disk
+
+
+@pytest.fixture
+def nobody_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which no unit is active."""
+    systemctl = tmp_path / "bin" / "systemctl"
+    systemctl.parent.mkdir()
+    systemctl.write_text("#!/bin/sh\nexit 3\n")
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{systemctl.parent}:{os.environ['PATH']}")
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@contextlib.contextmanager
+def served_at(port: int, files: tuple[Path, Path]) -> Iterator[None]:
+    """Somebody there who presents this certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    with socket.create_server(("127.0.0.1", port)) as listening:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection = listening.accept()[0]
+                    with (
+                        contextlib.suppress(OSError),
+                        context.wrap_socket(connection, server_side=True) as visitor,
+                    ):
+                        visitor.recv(1)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def look(front: Front, times: int = 2) -> None:
+    for _ in range(times):
+        asyncio.run(front.look_after())
+
+
+def presents(layout: Layout) -> x509.Certificate | None:
+    """What everybody is to get whose name is unknown."""
+    pair = Pair.configured(layout.https_config)
+    return pair.leaf if pair else None
+
+
+@pytest.mark.usefixtures("nobody_runs")
+def test_a_certificate_that_was_unusable_at_the_start_is_taken_up_when_it_is_mended(
+    layout: Layout, tmp_path: Path
+) -> None:
+    first, second = make(tmp_path, "first"), make(tmp_path, "second")
+    files = (tmp_path / "tls.crt", tmp_path / "tls.key")
+    shutil.copy(first[0], files[0])
+    shutil.copy(second[1], files[1])
+    front = Front(layout, Https(free_port(), files, None, 60), "")
+    with pytest.raises(LittlestHubError, match="is not the key of"):
+        front.apply()
+    look(front)
+    assert not layout.https_marker.exists()
+    shutil.copy(first[1], files[1])
+    look(front)
+    assert layout.https_marker.exists()
+    assert presents(layout) == Pair.read(*first).leaf
+    # Once more, now that it is on.
+    shutil.copy(second[0], files[0])
+    look(front)
+    assert presents(layout) == Pair.read(*first).leaf
+    shutil.copy(second[1], files[1])
+    look(front)
+    assert presents(layout) == Pair.read(*second).leaf
+
+
+@pytest.mark.usefixtures("nobody_runs")
+def test_http_leads_to_https_when_visitors_get_the_certificate_and_no_other(
+    layout: Layout, tmp_path: Path
+) -> None:
+    ours, other = make(tmp_path, "hub.example.org"), make(tmp_path, "other", "hub.example.org")
+    port = free_port()
+    front = Front(layout, Https(port, ours, None, 60), "")
+    front.apply()
+    with served_at(port, other):
+        look(front)
+        assert not layout.redirect_config.exists()
+    with served_at(port, ours):
+        look(front)
+        assert layout.redirect_config.exists()
+
+
+@pytest.mark.usefixtures("nobody_runs")
+def test_from_files_to_acme_the_old_pair_stays_until_there_is_a_new_one(
+    layout: Layout, tmp_path: Path
+) -> None:
+    old, new = make(tmp_path, "old", "a.org", "b.org"), make(tmp_path, "new", "a.org", "b.org")
+    port = free_port()
+    before = Https(port, old, None, 60)
+    static = to_toml({"entryPoints": {"https": {"address": f":{port}"}}})
+    front = Front(layout, before, static)
+    front.apply()
+    with served_at(port, old):
+        look(front)
+    after = Https(port, None, Acme(("a.org", "b.org"), DIRECTORY), 60)
+    for _ in range(2):  # a hub that is restarted meanwhile
+        front = Front(layout, after, static)
+        front.apply()
+        with served_at(port, old):
+            look(front)
+        assert presents(layout) == Pair.read(*old).leaf
+        assert layout.redirect_config.exists()
+    with served_at(port, new):
+        look(front)
+    assert presents(layout) is None
+    assert layout.redirect_config.exists()
+    # Another port: nobody is led there before it is known to work.
+    moved = to_toml({"entryPoints": {"https": {"address": ":1"}}})
+    Front(layout, Https(free_port(), None, after.acme, 60), moved).apply()
+    assert not layout.redirect_config.exists()
+
+
+@pytest.mark.usefixtures("nobody_runs")
+def test_what_cannot_be_written_changes_nothing_and_says_so(layout: Layout, tmp_path: Path) -> None:
+    ours = make(tmp_path, "hub.example.org")
+    layout.static_config.mkdir(parents=True)
+    front = Front(layout, Https(free_port(), ours, None, 60), "")
+    with pytest.raises(LittlestHubError, match="Is a directory"):
+        front.apply()
+    assert not layout.https_marker.exists()
+    assert not layout.https_config.exists()
 
 
 # --- certificates
@@ -229,6 +385,9 @@ def test_an_expired_certificate_is_refused_with_its_line(layout: Layout, tmp_pat
 def test_a_name_that_leads_elsewhere_or_nowhere_is_a_warning() -> None:
     ours = {"192.0.2.1", "127.0.0.1"}
     assert astray("a.org", {"192.0.2.1", "2001:db8::1"}, ours) == ""
+    # By /etc/hosts; where it leads others, nobody here knows.
+    assert astray("a.org", {"127.0.1.1", "::1"}, ours) == ""
+    assert "leads to 192.0.2.9, which" in astray("a.org", {"127.0.1.1", "192.0.2.9"}, ours)
     assert "leads to 192.0.2.9" in astray("a.org", {"192.0.2.9"}, ours)
     assert "cannot be found (no such name)" in astray("a.org", "no such name", ours)
 

@@ -297,6 +297,22 @@ def test_a_port_that_comes_or_goes_ends_nobody(proxy: Proxy) -> None:
     assert "taken" not in proxy.log.read_text()
 
 
+def test_what_the_configuration_has_no_entry_point_for_is_not_kept_open(proxy: Proxy) -> None:
+    with listening() as https_sockets:
+        own = {f"socket:[{os.fstat(each.fileno()).st_ino}]" for each in https_sockets}
+        proxy._inherited += passed("https", https_sockets)
+        proxy.start()
+        proxy.wait()
+        # Whoever is there is nobody's visitor, and no reason to begin anew.
+        with socket.create_connection(https_sockets[0].getsockname()):
+            before = proxy.accepting
+            has = {str(each.readlink()) for each in Path(f"/proc/{before[0]}/fd").iterdir()}
+            assert not own & has
+            assert reload(proxy.control) == ""
+            assert len(proxy.accepting) <= 2
+            assert proxy.status("/user/0/") == 418
+
+
 def test_it_has_what_the_unit_gives_it_and_knows_authorities(proxy: Proxy, tmp_path: Path) -> None:
     (tmp_path / "ssl").mkdir()
     (tmp_path / "ssl/cacert.pem").touch()

@@ -101,6 +101,14 @@ def test_ports_stand_in_the_sockets_and_reach_the_hub_through_its_environment() 
     assert "LITTLEST_HUB_HTTPS_PORT=8443\n" in text["littlest-hub.service"]
 
 
+def test_sockets_of_an_address_that_may_come_late_wait_for_it() -> None:
+    ports = Ports(host="192.0.2.1")
+    found = {unit.name: unit.text() for unit in units(Layout(DEFAULT_BASE), ports)}
+    for name, port in (("littlest-hub-proxy", ports.public), ("littlest-hub-proxy-https", 443)):
+        assert found[f"{name}.socket"].count(f"ListenStream=192.0.2.1:{port}\n") == 2
+        assert "FreeBind=yes\n" in found[f"{name}.socket"]
+
+
 def test_a_unit_says_how_to_change_it_and_why_a_setting_is_there() -> None:
     unit = Unit("x.service", "Does x.", {"Service": [Setting("User", "x", "its own")]})
     text = unit.text()
