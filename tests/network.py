@@ -1,7 +1,9 @@
 """A network of two: us, and the namespace that a machine lives in."""
 
 import contextlib
+import random
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,18 @@ ip link set lo up
 ip address add "$address" dev host0
 ip link set host0 up
 """
+
+
+def free_port() -> int:
+    """A port of ours that nobody gets by chance until it is used.
+
+    Below those that the kernel hands out (ip(7), ip_local_port_range), unlike what bind(2) to port
+    0 gives, which another test's server or connection may be given a moment later.
+    """
+    while True:
+        port = random.randrange(20000, 32000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @contextlib.contextmanager

@@ -36,6 +36,7 @@ from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.proxy import Front, HubProxy, merged
 from littlest_hub.services.proxy import static_config, to_toml
 from tests.certificates import make
+from tests.network import free_port
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -161,12 +162,6 @@ def nobody_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     systemctl.write_text("#!/bin/sh\nexit 3\n")
     systemctl.chmod(0o755)
     monkeypatch.setenv("PATH", f"{systemctl.parent}:{os.environ['PATH']}")
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @contextlib.contextmanager

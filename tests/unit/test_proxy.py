@@ -9,7 +9,6 @@ import http.client
 import random
 import re
 import shutil
-import socket
 import stat
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from littlest_hub.proxy import HubProxy, RulesFile, merged, rule
 from littlest_hub.services.proxy import ready_config, static_config, to_toml
 from tests.capabilities import PATH, missing
 from tests.eventually import eventually
+from tests.network import free_port
 
 pytestmark = pytest.mark.unit
 
@@ -285,11 +285,6 @@ def get(port: int, path: str, headers: dict[str, str] | None = None) -> tuple[in
         connection.request("GET", path, headers=headers or {})
         response = connection.getresponse()
         return response.status, response.read().decode()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @pytest.fixture
