@@ -257,8 +257,17 @@ def test_a_wrong_certificate_is_refused_with_its_line_and_a_replaced_one_is_take
 def test_a_port_of_somebody_else_is_named_and_http_goes_on(hub: Hub, tmp_path: Path) -> None:
     machine = hub.machine
     install(hub, CERTIFICATES, *make(tmp_path, NAME))
-    machine.run(["systemd-run", "--quiet", "--unit=other-web-server", "--property=Type=notify",
-                 "systemd-socket-activate", "--listen=443", "cat"], check=False)  # fmt: skip
+    python = hub.path("hub/bin/python3")
+    other = [
+        "systemd-run",
+        "--quiet",
+        "--unit=other-web-server",
+        python,
+        "-m",
+        "http.server",
+        "443",
+    ]
+    machine.run(other)
     file = hub.write_fragment("20-https.py", FILES)
     try:
         eventually(lambda: answer_of(machine, 443) == 0, 30, "the other one to listen")
@@ -267,7 +276,7 @@ def test_a_port_of_somebody_else_is_named_and_http_goes_on(hub: Hub, tmp_path: P
         assert "which is in use by" in hub.status()
         assert hub.answers()
     finally:
-        machine.systemctl("stop", "other-web-server", check=False)
+        machine.systemctl("stop", "other-web-server")
         machine.run(["rm", "-f", file])
         hub.reload()
 
