@@ -339,6 +339,8 @@ class Machine:
             kill = ["systemctl", "kill", "--signal=KILL", layout.proxy_service]
             subprocess.run(kill, capture_output=True)
             self._refuse_survivors(*stopped, *servers)
+            if user_servers:
+                self._stop_empty_slices()
         try:
             if present:
                 self._systemd("systemctl", "disable", "--quiet", *present)
@@ -360,6 +362,19 @@ class Machine:
             ours = self._command_link.readlink().is_relative_to(layout.base)
             if ours:
                 self._command_link.unlink()
+
+    def _stop_empty_slices(self) -> None:
+        """Those that the dashes in our slice's name made systemd have around it (systemd.slice(5)).
+
+        Up to the first that other hubs have slices in.
+        """
+        name = self.layout.users_slice.removesuffix(".slice")
+        while "-" in name:
+            name = name.rpartition("-")[0]
+            inside = ["systemctl", "list-units", "--plain", "--no-legend", f"{name}-*.slice"]
+            if subprocess.run(inside, capture_output=True, text=True).stdout.strip():
+                return
+            subprocess.run(["systemctl", "stop", f"{name}.slice"], capture_output=True)
 
     def _refuse_survivors(self, *stopped: str) -> None:
         for unit in stopped:
