@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -343,3 +344,38 @@ attempt("first in PATH", lambda: Path(os.environ["PATH"].split(":")[0], "ls").wr
 """)
     assert said.pop("writable below the base directory, PATH, /etc, /usr") == "[]"
     assert said.pop("first in PATH").startswith(("PermissionError", "OSError"))
+
+
+@pytest.mark.row(14)
+def test_whoever_has_filled_every_disk_can_tidy_up_with_a_new_kernel(hub: Hub) -> None:
+    places = ("/home", "/tmp", "/var/tmp")
+    with contextlib.ExitStack() as mounted:
+        for place in places:
+            tmpfs = ["mount", "--types=tmpfs", "--options=size=20M,mode=1777", "none", place]
+            hub.machine.run(tmpfs)
+            mounted.callback(hub.machine.run, ["umount", "--lazy", place])
+        with hub.person() as alice:
+            alice.start_server()
+            said = alice.run_cell(FILL)
+            print(said)
+            assert said.count("No space left on device") == len(places)
+            assert hub.answers()
+            assert alice.run_cell(TIDY_UP) == "42\n"
+
+
+FILL = """
+for place in ".", "/tmp", "/var/tmp":
+    try:
+        with open(f"{place}/all", "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(2**20))
+    except OSError as error:
+        print(error)
+"""
+
+TIDY_UP = """
+import os
+for place in ".", "/tmp", "/var/tmp":
+    os.remove(f"{place}/all")
+print(6 * 7)
+"""

@@ -82,25 +82,6 @@ def test_a_fork_bomb_meets_a_limit_and_nobody_else_notices(
     alice.start_server(timeout_s=EMULATED_S)
 
 
-@pytest.mark.row(14)
-def test_whoever_fills_the_disk_can_tidy_up_and_the_hub_serves_and_says_why(
-    hub: Hub, alice: Person, bob: Person
-) -> None:
-    said = alice.run_cell(FILL, timeout_s=EMULATED_S)
-    print(said)
-    assert "No space left on device" in said
-    try:
-        assert hub.answers()
-        assert bob.run_cell("6 * 7", timeout_s=EMULATED_S) == "42"
-        with hub.person(timeout_s=EMULATED_S):
-            pass  # somebody new logs in: that is written down
-        doctor = hub.machine.run([hub.path("hub/bin/littlest-hub"), "doctor"], check=False).stdout
-        assert "full" in doctor, doctor
-    finally:
-        # In a kernel of its own, for which there is still room.
-        alice.run_cell("import os\nos.remove('all')", timeout_s=EMULATED_S)
-
-
 COUNT_PROCESSES = """
 import os, signal
 children = []
@@ -147,18 +128,6 @@ if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
     print("one was ended by Linux")
 """
 
-FILL = """
-import os
-file = os.open("all", os.O_CREAT | os.O_WRONLY)
-size, step, last = 0, 2**30, None
-while step >= 4096:
-    try:
-        os.posix_fallocate(file, size, step)
-        size += step
-    except OSError as error:
-        step, last = step // 2, error
-print(f"after {size // 2**20} MiB: {last}")
-"""
 
 # $@ addresses for the loopback interface; netdevice(7), and struct in6_ifreq of linux/ipv6.h.
 ADD_ADDRESSES = """
