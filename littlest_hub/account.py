@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import grp
 import os
 import pwd
 import re
@@ -143,14 +142,6 @@ def hand_over(layout: Layout, user: str, undo: Undo) -> None:
         os.chown(half, uid, gid)
         undo.append(partial(shutil.rmtree, own, ignore_errors=True))
         half.rename(own)
-
-
-def group_exists(layout: Layout) -> bool:
-    try:
-        grp.getgrnam(layout.users_group)
-    except KeyError:
-        return False
-    return True
 
 
 def _about(layout: Layout) -> str:

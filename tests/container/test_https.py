@@ -22,7 +22,7 @@ from tests.acme import authority, hub_with_authority, names, obtain
 from tests.certificates import make
 from tests.client import Kernel, Person
 from tests.container.test_edge import FORGED
-from tests.container.test_proxy import Visitors, install
+from tests.container.test_proxy import Visitors, ask, install, of
 from tests.eventually import eventually
 from tests.hub import Hub
 from tests.server import Server
@@ -41,7 +41,7 @@ class Followers(Visitors):
     def _answer(self) -> str:
         try:
             with socket.create_connection((self.host, 80), 30) as connection:
-                received = ask(connection)
+                received = ask(connection, NAME)
             if received[9:12] != b"302":
                 return of(received)
             context = ssl._create_unverified_context()
@@ -49,7 +49,7 @@ class Followers(Visitors):
                 socket.create_connection((self.host, 443), 30) as connection,
                 context.wrap_socket(connection, server_hostname=NAME) as secured,
             ):
-                return of(ask(secured))
+                return of(ask(secured, NAME))
         except OSError as error:
             return repr(error)
 
@@ -67,21 +67,9 @@ class Loyals(Visitors):
                 socket.create_connection((self.host, 443), 30) as connection,
                 self.context.wrap_socket(connection, server_hostname=NAME) as secured,
             ):
-                return of(ask(secured))
+                return of(ask(secured, NAME))
         except OSError as error:
             return repr(error)
-
-
-def ask(connection: socket.socket) -> bytes:
-    connection.sendall(b"GET /hub/login HTTP/1.0\r\nHost: %s\r\n\r\n" % NAME.encode())
-    received = b""
-    while more := connection.recv(65536):
-        received += more
-    return received
-
-
-def of(received: bytes) -> str:
-    return received[9:12].decode() if b"</html>" in received else "cut short"
 
 
 @contextlib.contextmanager
@@ -464,4 +452,4 @@ def why_none(hub: Hub) -> str:
 
 def of_http(hub: Hub) -> str:
     with socket.create_connection((hub.machine.address, 80), 30) as connection:
-        return ask(connection)[9:12].decode()
+        return ask(connection, NAME)[9:12].decode()

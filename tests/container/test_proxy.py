@@ -52,13 +52,23 @@ class Visitors:
     def _answer(self) -> str:
         try:
             with socket.create_connection((self.host, 80), 30) as connection:
-                connection.sendall(b"GET /hub/login HTTP/1.0\r\nHost: x\r\n\r\n")
-                received = b""
-                while more := connection.recv(65536):
-                    received += more
+                return of(ask(connection, self.host))
         except OSError as error:
             return repr(error)
-        return received[9:12].decode() if b"</html>" in received else "cut short"
+
+
+def ask(connection: socket.socket, host: str) -> bytes:
+    """What the login page's answer is, to its last byte."""
+    connection.sendall(b"GET /hub/login HTTP/1.0\r\nHost: %s\r\n\r\n" % host.encode())
+    received = b""
+    while more := connection.recv(65536):
+        received += more
+    return received
+
+
+def of(received: bytes) -> str:
+    """The status of a page that came whole."""
+    return received[9:12].decode() if b"</html>" in received else "cut short"
 
 
 @contextlib.contextmanager
