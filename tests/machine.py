@@ -144,7 +144,10 @@ class Machine(Server):
         join = ["sh", "-c", 'echo 0 >"$0" && exec "$@"', str(cgroup)]
         namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]
         enter = ["nsenter", f"--target={self._leader}", *namespaces]
-        return [*join, *enter, *as_login(argv, user, env)]
+        # A session of its own: nsenter leads the one around it, ends at Ctrl-C, and takes the
+        # terminal along while the command may still have something to say.
+        session = ["setsid", "--ctty", "--wait"] if terminal else []
+        return [*join, *enter, *session, *as_login(argv, user, env)]
 
     def forward(self, port: int, to_port: int) -> str:
         """Make a port of the machine's loopback reachable from here; returns the new URL.
