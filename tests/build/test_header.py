@@ -800,7 +800,7 @@ def test_a_disk_that_fills_up_is_left_empty(
         member.size = 80 << 20
         tar.addfile(member, io.BytesIO(bytes(member.size)))
     larger = dataclasses.replace(
-        payload, frames=[zstandard.compress(archive.getvalue())], size_bytes=1
+        payload, parts=[[zstandard.compress(archive.getvalue())]], size_bytes=1
     )
     script = builder.write(larger, tmp_path / "larger.sh")
     done = run_where_mounted(script, machine, "size=70m")
@@ -867,9 +867,10 @@ def slow(payload: Payload, tmp_path_factory: pytest.TempPathFactory) -> Path:
         tar.addfile(member, io.BytesIO(bytes(member.size)))
         end = tar.offset
     # Everything of the small one comes behind it, and ends the archive.
-    frames = [zstandard.compress(archive.getvalue()[:end], 1), *payload.frames]
+    first, *others = payload.parts
+    parts = [[zstandard.compress(archive.getvalue()[:end], 1), *first], *others]
     larger = dataclasses.replace(
-        payload, frames=frames, size_bytes=payload.size_bytes + (100 << 20)
+        payload, parts=parts, size_bytes=payload.size_bytes + (100 << 20)
     )
     return builder.write(larger, tmp_path_factory.mktemp("slow") / "slow.sh")
 
@@ -1229,12 +1230,12 @@ def test_what_appears_at_the_prefix_during_unpacking_is_kept(
     message: str,
 ) -> None:
     tree = tmp_path / "tree.tar"
-    tree.write_bytes(
-        b"".join(map(zstandard.decompress, (f for f in payload.frames if isinstance(f, bytes))))
-    )
+    part = payload.parts[0]
+    tree.write_bytes(b"".join(zstandard.decompress(f) for f in part if isinstance(f, bytes)))
     unpack = f"cat >/dev/null; mkdir {prefix}; : >{prefix}/precious; cat {tree}"
     zstd = f'#!/bin/sh\nif [ "$1" = -d ]; then {unpack}; fi\n'.encode()
-    script = builder.write(dataclasses.replace(payload, zstd=zstd), tmp_path / "meanwhile.sh")
+    meanwhile = dataclasses.replace(payload, zstd=zstd, parts=[part])
+    script = builder.write(meanwhile, tmp_path / "meanwhile.sh")
     refused(run(script, *options, "-p", prefix), message)
     assert files_in(machine) == ["releases", "releases/1.0", "releases/1.0/precious"]
 
