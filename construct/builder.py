@@ -180,9 +180,7 @@ class Builder:
         # The dependencies of an extra are read from other wheels, so the lock counts as well.
         lock = self.lock if _asks_for_extras(wheel) else ""
         patterns = [f"{entry.paths} {entry.twin}" for entry in without]
-        key = key_of(
-            [converter, lock, notice if notice.exists() else "", wheel.path, *patterns]
-        )
+        key = key_of([converter, lock, notice if notice.exists() else "", wheel.path, *patterns])
         return Pending(name, key, wheel.path.stat().st_size, lay_out)
 
     def _own(self, found: dict[str, Wheel], converter: str, interpreter: Path) -> Pending:

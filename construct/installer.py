@@ -201,8 +201,9 @@ def _rendered(
     payload_sha256: str,
     header_size_bytes: int,
 ) -> bytes:
-    begins = accumulate(parts_size_bytes, initial=header_size_bytes + len(support))
-    parts = [f"{start // BLOCK_BYTES}:{size}" for start, size in zip(begins, parts_size_bytes)]
+    *begins, _ = accumulate(parts_size_bytes, initial=header_size_bytes + len(support))
+    sizes = zip(begins, parts_size_bytes, strict=True)
+    parts = [f"{begin // BLOCK_BYTES}:{size_bytes}" for begin, size_bytes in sizes]
     exports = [f"export {k}={shlex.quote(v)}" for k, v in payload.script_env_variables.items()]
     width = max(map(len, payload.variables), default=0) + 2
     variables = [f"{name:<{width}}{text}" for name, text in payload.variables.items()]

@@ -1,4 +1,4 @@
-"""What of upstream's wheels the hub environment leaves out: recipe/left-out.yaml, read and applied."""
+"""What of upstream's wheels the hub environment leaves out, by recipe/left-out.yaml."""
 
 from __future__ import annotations
 

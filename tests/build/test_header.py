@@ -869,9 +869,7 @@ def slow(payload: Payload, tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Everything of the small one comes behind it, and ends the archive.
     first, *others = payload.parts
     parts = [[zstandard.compress(archive.getvalue()[:end], 1), *first], *others]
-    larger = dataclasses.replace(
-        payload, parts=parts, size_bytes=payload.size_bytes + (100 << 20)
-    )
+    larger = dataclasses.replace(payload, parts=parts, size_bytes=payload.size_bytes + (100 << 20))
     return builder.write(larger, tmp_path_factory.mktemp("slow") / "slow.sh")
 
 
