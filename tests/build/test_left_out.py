@@ -97,7 +97,8 @@ print(json.dumps([
 """
     recipes = builder._recipes()
     python = Workshop(recipes, builder.cache, builder.jobs).build_all()["python"]
-    command = [python / "bin" / "python3.13", "-I", "-S", "-B", "-c", program]
+    interpreter = str(python / "bin" / "python3.13")
+    command = [interpreter, "-I", "-S", "-B", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     maps = json.loads(done.stdout)
     assert any("re" in each for each in maps), "those of the standard library"
