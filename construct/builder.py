@@ -16,7 +16,16 @@ from pathlib import Path
 import toml
 import zstandard
 
-from construct import channel, condapkg, definition, installer, native, prefix, wheels
+from construct import (
+    channel,
+    condapkg,
+    definition,
+    installer,
+    left_out,
+    native,
+    prefix,
+    wheels,
+)
 from construct.cache import Cache, key_of
 from construct.condapkg import Metadata, Package
 from construct.native import Recipe, Workshop
@@ -43,6 +52,9 @@ KINDS = ("native", "packages", "channel", "sources", "wheels")
 UNUSED_S = 30 * 24 * 3600
 DEVELOPMENT_LEVEL = 3
 RELEASE_LEVEL = 19
+RECORDS_LEVEL = 16
+"""Of conda's records, half of which are hashes: the installer has them once more than the packages
+have, and at 16 they are 0.1 MB smaller than at 3, and it no larger than its packages."""
 BUILD_WHEEL = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
 
 
@@ -66,6 +78,7 @@ class Builder:
         self.root = root
         self.definition = definition.read(root / "construct.yaml")
         self.lock = root / "construct" / "wheels.lock"
+        self.left_out = left_out.read(root / "recipe" / "left-out.yaml")
 
     def build(self, output: Path) -> Path:
         """Write the installer and what belongs beside it to ``output``; the installer's path."""
@@ -128,7 +141,7 @@ class Builder:
 
     def _converter(self, python_key: str) -> str:
         """What the bytes of a converted wheel depend on besides the wheel."""
-        code = [HERE / name for name in ("wheels.py", "condapkg.py", "elf.py")]
+        code = [HERE / name for name in ("wheels.py", "left_out.py", "condapkg.py", "elf.py")]
         return key_of([*code, python_key, zstandard.__version__, str(self.level)])
 
     def _native(self, recipe: Recipe, tree: Path, workshop: Workshop) -> Pending:
@@ -150,9 +163,10 @@ class Builder:
     ) -> Pending:
         name = wheels.conda_name(wheel.name)
         notice = self.root / "recipe" / name / "LICENSE"
+        without = [entry for entry in self.left_out if entry.package == name]
 
         def lay_out(target: Path) -> Metadata:
-            metadata = wheels.unpack(wheel, target)
+            metadata = wheels.unpack(wheel, target, without)
             condapkg.compile_python(target, interpreter)
             metadata = replace(metadata, depends=wheels.depends(wheel, found))
             if not notice.exists():
@@ -165,7 +179,8 @@ class Builder:
 
         # The dependencies of an extra are read from other wheels, so the lock counts as well.
         lock = self.lock if _asks_for_extras(wheel) else ""
-        key = key_of([converter, lock, notice if notice.exists() else "", wheel.path])
+        patterns = [f"{entry.paths} {entry.twin}" for entry in without]
+        key = key_of([converter, lock, notice if notice.exists() else "", wheel.path, *patterns])
         return Pending(name, key, wheel.path.stat().st_size, lay_out)
 
     def _own(self, found: dict[str, Wheel], converter: str, interpreter: Path) -> Pending:
@@ -239,13 +254,16 @@ class Builder:
 
     def _write_installer(self, packages: Sequence[Package], output: Path) -> Path:
         others = prefix.files(self.definition, packages)
-        frames = [package.frame() for package in packages]
-        frames.append(condapkg.text_frame(others, self.level, end=True))
+        parts = prefix.in_parts(packages)
+        frames = [[package.frame() for package in part] for part in parts]
+        frames[0].append(condapkg.text_frame(others, max(self.level, RECORDS_LEVEL), end=False))
+        end = condapkg.text_frame({}, self.level, end=True)
         payload = installer.Payload(
             name=self.definition.name,
             version=self.definition.version,
             platform=condapkg.SUBDIR,
-            frames=frames,
+            parts=[[*part, end] for part in frames],
+            directories=prefix.shared_directories(parts, others),
             zstd=self._decompressor(),
             size_bytes=prefix.size_bytes(packages, others),
             glibc_floor=condapkg.GLIBC_FLOOR,

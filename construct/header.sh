@@ -39,8 +39,8 @@ esac
 # Beyond a shell it needs coreutils, sed, tar and glibc's getconf or ldd; all else is optional.
 #
 # In this file: this header (padded to blocks of 512 bytes), an uncompressed tar of what the
-# installation needs (zstd, relocate.py, the license, scripts), and the environment, a tar in zstd
-# frames. An environment is unpacked and finished in STAGING, beside PREFIX, and then renamed; what
+# installation needs (zstd, relocate.py, the license, scripts), and the environment, in parts, each a
+# tar in zstd frames, padded likewise. An environment is unpacked and finished in STAGING, beside PREFIX, and then renamed; what
 # is in STAGING tells how far an installation came, so that it can be undone, also by the next run.
 
 NAME=@NAME@
@@ -54,6 +54,9 @@ HAS_POST_INSTALL=@HAS_POST_INSTALL@
 CONCLUSION=@CONCLUSION@
 HEADER_BLOCKS=@HEADER_BLOCKS@
 SUPPORT_BLOCKS=@SUPPORT_BLOCKS@
+SUPPORT_SHA256=@SUPPORT_SHA256@
+# FIRST_BLOCK:BYTES of each
+PARTS=@PARTS@
 PAYLOAD_SIZE=@PAYLOAD_SIZE@
 PAYLOAD_SHA256=@PAYLOAD_SHA256@
 UNPACKED_SIZE=@UNPACKED_SIZE@
@@ -67,6 +70,7 @@ OPTIONS=
 BATCH=0
 FORCE=0
 SKIP_SCRIPTS=0
+CHECKED=0
 CLAIMED=no
 
 usage() {
@@ -270,14 +274,26 @@ comparable() {
     echo $(($1 * 1000 + ${2%%.*}))
 }
 
+file_size() {
+    echo $(($(wc -c <"$INSTALLER")))
+}
+
+# Whether what is run before the sum of the payload is known is whole. A download that was cut off
+# shows here.
+looks_whole() {
+    [ "$(file_size)" -eq $((HEADER_BLOCKS * 512 + PAYLOAD_SIZE)) ] &&
+        [ "$(support_files | sha256sum | cut -c 1-64)" = "$SUPPORT_SHA256" ]
+}
+
 check_payload() {
     echo "Checking payload ($(megabytes "$PAYLOAD_SIZE") MB)..."
+    CHECKED=1
     found=$({
         dd bs=512 count="$HEADER_BLOCKS" of=/dev/null 2>/dev/null
         sha256sum
     } <"$INSTALLER" | cut -c 1-64)
     if [ "$found" = "$PAYLOAD_SHA256" ]; then return; fi
-    size=$(($(wc -c <"$INSTALLER")))
+    size=$(file_size)
     if [ "$size" -ne $((HEADER_BLOCKS * 512 + PAYLOAD_SIZE)) ]; then
         echo "The file has $size bytes and should have $((HEADER_BLOCKS * 512 + PAYLOAD_SIZE))." >&2
     fi
@@ -461,7 +477,7 @@ take_over() {
         rm -f "$STAGING/swapped"
     fi
     roll_back
-    rm -rf "$STAGING/prefix" "$STAGING/old" "$STAGING/empty" "$STAGING/decompressed"
+    rm -rf "$STAGING/prefix" "$STAGING/old" "$STAGING/empty" "$STAGING"/decompressed.*
 }
 
 support_files() {
@@ -475,22 +491,40 @@ finished() {
 }
 
 not_unpacked() {
+    cat "$STAGING"/unpack.*.log >&2 || :
     available=$(available_kb)
     fail "unpacking into '$STAGING' failed" "There are $((${available:-0} / 1024)) MB left on that disk"
 }
 
+# unpack_part FIRST_BLOCK BYTES
+unpack_part() {
+    {
+        dd bs=512 skip="$1" count=0 2>/dev/null
+        head -c "$2" | "$STAGING/zstd" -d -c -q && : >"$STAGING/decompressed.$1"
+    } <"$INSTALLER" | tar -xof - -C "$STAGING/prefix"
+}
+
+# The parts are unpacked beside each other, and the payload is checked meanwhile: nothing of it is
+# run before all of it is known to be whole, and if it is not, STAGING is thrown away.
 unpack() {
     support_files | tar -xof - -C "$STAGING" || not_unpacked
     "$STAGING/zstd" --version >/dev/null 2>&1 ||
         fail "programs cannot be run in '$PARENT'" 'Is it mounted with noexec?'
     echo "Unpacking payload ($(megabytes "$UNPACKED_SIZE") MB)..."
-    mkdir "$STAGING/prefix"
-    {
-        dd bs=512 count=$((HEADER_BLOCKS + SUPPORT_BLOCKS)) of=/dev/null 2>/dev/null
-        "$STAGING/zstd" -d -c -q && : >"$STAGING/decompressed"
-    } <"$INSTALLER" | tar -xof - -C "$STAGING/prefix" &
-    finished $! || not_unpacked
-    if [ ! -e "$STAGING/decompressed" ]; then not_unpacked; fi
+    unpacking=
+    for part in $PARTS; do
+        unpack_part "${part%:*}" "${part#*:}" 2>"$STAGING/unpack.${part%:*}.log" &
+        unpacking="$unpacking $!"
+    done
+    if [ "$CHECKED" = 0 ]; then
+        check_payload &
+        wait $! || exit 1
+    fi
+    for process in $unpacking; do wait "$process" || not_unpacked; done
+    wait
+    for part in $PARTS; do
+        if [ ! -e "$STAGING/decompressed.${part%:*}" ]; then not_unpacked; fi
+    done
     if [ "$(id -u)" -ne 0 ]; then : >"$STAGING/prefix/.nonadmin"; fi
 }
 
@@ -677,7 +711,8 @@ main() {
     read_options "$@"
     check_machine
     neutralise_environment
-    check_payload
+    # What is asked is asked of a whole file; otherwise most of it is checked while it is unpacked.
+    if [ "$BATCH" = 0 ] || ! looks_whole; then check_payload; fi
     if [ "$BATCH" = 0 ]; then ask_everything; fi
     check_prefix_name
     # What an interrupted installation has left decides what exists, and is seen to below.

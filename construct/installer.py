@@ -3,8 +3,9 @@
 The header is `header.sh`, a POSIX shell script; it keeps the contract of the installers that
 conda's `constructor` writes (options, messages, exit codes, `INSTALLER_*` variables). Behind it,
 from a multiple of 512 bytes on, come an uncompressed tar with what an installation needs before
-there is an environment, and the zstd frames of the environment itself. A sha256 in the header
-covers both, another one covers the header, so no damaged byte goes unnoticed.
+there is an environment, and the zstd frames of the environment itself, in parts that are unpacked
+beside each other. A sha256 in the header covers all of that, another one what is run before that
+sum is known, another one the header, so no damaged byte goes unnoticed.
 
 The same payload gives the same bytes.
 """
@@ -18,6 +19,7 @@ import shlex
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
@@ -44,8 +46,10 @@ _CHUNK_BYTES = 1 << 20
 class Payload:
     """All that an installer is made of.
 
-    `frames` are zstd frames that decompress, one after the other, to one tar of the environment
-    with paths relative to the prefix and a `conda-meta/relocate.json` (see `relocate.py`).
+    `parts` are of zstd frames that decompress, one after the other, to one complete tar per part;
+    together they are the environment, with paths relative to the prefix and a
+    `conda-meta/relocate.json` (see `relocate.py`). `directories` are those that several parts have
+    files below: they are made first, because tar takes one that appears meanwhile for an error.
     `zstd` is a static executable called as `zstd -d -c`; `python` the interpreter's path in the
     environment. `size_bytes` is what the unpacked environment takes on disk. `default_prefix` may
     contain parameter expansions. If it is just `${VARIABLE:-DIRECTORY}/REST`, as
@@ -56,7 +60,7 @@ class Payload:
     name: str
     version: str
     platform: str
-    frames: Sequence[Path | bytes]
+    parts: Sequence[Sequence[Path | bytes]]
     zstd: bytes
     size_bytes: int
     glibc_floor: tuple[int, int]
@@ -67,6 +71,7 @@ class Payload:
     variables: Mapping[str, str] = field(default_factory=dict)
     conclusion: str = "installation finished."
     python: str = "bin/python3.13"
+    directories: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Raises `LittlestHubError` for values that the header cannot carry."""
@@ -103,19 +108,27 @@ def write(payload: Payload, script: Path) -> Path:
     support = support_archive(payload)
     partial = script.with_name(f".{script.name}.partial")
     digest = hashlib.sha256()
-    size_bytes = 0
-    start = len(render_header(payload, len(support), payload_size_bytes=10**12))
+    sizes_bytes: list[int] = []
+    unknown = [10**12] * len(payload.parts)
+    start = len(render_header(payload, support, parts_size_bytes=unknown))
     try:
         with partial.open("wb") as stream:
             stream.seek(start)
-            for chunk in _chunks([support, *payload.frames]):
-                digest.update(chunk)
-                size_bytes += len(chunk)
-                stream.write(chunk)
+            digest.update(support)
+            stream.write(support)
+            for part in payload.parts:
+                begin = stream.tell()
+                for chunk in _chunks(part):
+                    digest.update(chunk)
+                    stream.write(chunk)
+                padding = skippable_frame(stream.tell() - begin)
+                digest.update(padding)
+                stream.write(padding)
+                sizes_bytes.append(stream.tell() - begin)
             header = render_header(
                 payload,
-                len(support),
-                payload_size_bytes=size_bytes,
+                support,
+                parts_size_bytes=sizes_bytes,
                 payload_sha256=digest.hexdigest(),
                 header_size_bytes=start,
             )
@@ -125,6 +138,12 @@ def write(payload: Payload, script: Path) -> Path:
         return partial.replace(script)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def skippable_frame(size_bytes: int) -> bytes:
+    """What decompresses to nothing and fills a part of that size up to whole blocks (RFC 8878)."""
+    zeros = -(size_bytes + 8) % BLOCK_BYTES
+    return b"\x50\x2a\x4d\x18" + zeros.to_bytes(4, "little") + bytes(zeros)
 
 
 def support_archive(payload: Payload) -> bytes:
@@ -146,23 +165,27 @@ def support_archive(payload: Payload) -> bytes:
             member = tarfile.TarInfo(name)
             member.mode, member.size, member.mtime = mode, len(content), SUPPORT_MTIME
             tar.addfile(member, io.BytesIO(content))
+        for name in sorted({"prefix", *(f"prefix/{path}" for path in payload.directories)}):
+            member = tarfile.TarInfo(name)
+            member.type, member.mode, member.mtime = tarfile.DIRTYPE, 0o755, SUPPORT_MTIME
+            tar.addfile(member)
     return archive.getvalue()
 
 
 def render_header(
     payload: Payload,
-    support_size_bytes: int,
+    support: bytes,
     *,
-    payload_size_bytes: int,
+    parts_size_bytes: Sequence[int],
     payload_sha256: str = "",
     header_size_bytes: int = 0,
 ) -> bytes:
     """The header, padded with empty lines to whole blocks, and to `header_size_bytes` if given.
 
-    `payload_size_bytes` and `payload_sha256` are of everything that follows the header.
+    `payload_sha256` is of everything that follows the header: the `support` archive and the parts.
     """
     size_bytes = header_size_bytes or 10**6 * BLOCK_BYTES
-    text = _rendered(payload, support_size_bytes, payload_size_bytes, payload_sha256, size_bytes)
+    text = _rendered(payload, support, parts_size_bytes, payload_sha256, size_bytes)
     padding = (header_size_bytes - len(text)) if header_size_bytes else -len(text) % BLOCK_BYTES
     header = text + b"\n" * padding
     # The line with the sum is the only one that the sum is not of.
@@ -173,11 +196,14 @@ def render_header(
 
 def _rendered(
     payload: Payload,
-    support_size_bytes: int,
-    payload_size_bytes: int,
+    support: bytes,
+    parts_size_bytes: Sequence[int],
     payload_sha256: str,
     header_size_bytes: int,
 ) -> bytes:
+    *begins, _ = accumulate(parts_size_bytes, initial=header_size_bytes + len(support))
+    sizes = zip(begins, parts_size_bytes, strict=True)
+    parts = [f"{begin // BLOCK_BYTES}:{size_bytes}" for begin, size_bytes in sizes]
     exports = [f"export {k}={shlex.quote(v)}" for k, v in payload.script_env_variables.items()]
     width = max(map(len, payload.variables), default=0) + 2
     variables = [f"{name:<{width}}{text}" for name, text in payload.variables.items()]
@@ -194,8 +220,10 @@ def _rendered(
         "CONCLUSION": shlex.quote(payload.conclusion),
         "HEADER_SHA256": "0" * 64,
         "HEADER_BLOCKS": str(header_size_bytes // BLOCK_BYTES),
-        "SUPPORT_BLOCKS": str(support_size_bytes // BLOCK_BYTES),
-        "PAYLOAD_SIZE": str(payload_size_bytes),
+        "SUPPORT_BLOCKS": str(len(support) // BLOCK_BYTES),
+        "SUPPORT_SHA256": hashlib.sha256(support).hexdigest(),
+        "PARTS": shlex.quote(" ".join(parts)),
+        "PAYLOAD_SIZE": str(len(support) + sum(parts_size_bytes)),
         "PAYLOAD_SHA256": payload_sha256 or "0" * 64,
         "UNPACKED_SIZE": str(payload.size_bytes),
         "PREFIX_LIMIT": str(SHEBANG_LIMIT_BYTES - len(f"#!/{payload.python}")),

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from construct import channel
 from construct.condapkg import EPOCH_S, PLACEHOLDER, SUBDIR, Package
 from construct.definition import Definition
 from littlest_hub.errors import LittlestHubError
+
+PARTS = 2
+"""Of the environment in the installer, unpacked beside each other."""
+FILE_COST_BYTES = 16384
+"""Creating a file takes about as long as writing this much."""
 
 
 def explicit(packages: Sequence[Package]) -> str:
@@ -90,6 +96,38 @@ def files(definition: Definition, packages: Sequence[Package]) -> dict[str, byte
     manifest = {"placeholder": PLACEHOLDER, "files": relocated}
     found["conda-meta/relocate.json"] = _json(manifest)
     return {path: text.encode() for path, text in found.items()}
+
+
+def in_parts(packages: Sequence[Package]) -> list[list[Package]]:
+    """The packages divided so that unpacking each part takes as long as unpacking another."""
+    parts: list[list[Package]] = [[] for _ in range(PARTS)]
+    costs = [0] * PARTS
+    for package in sorted(packages, key=_cost, reverse=True):
+        number = costs.index(min(costs))
+        parts[number].append(package)
+        costs[number] += _cost(package)
+    return parts
+
+
+def _cost(package: Package) -> int:
+    return sum(entry["size_in_bytes"] + FILE_COST_BYTES for entry in package.paths)
+
+
+def shared_directories(parts: Sequence[Sequence[Package]], others: Iterable[str]) -> list[str]:
+    """The directories below the prefix that files of several parts are in.
+
+    ``others`` are the paths of what is of no package, in the first part.
+    """
+    seen: set[str] = set()
+    shared: set[str] = set()
+    for number, part in enumerate(parts):
+        paths = [entry["_path"] for package in part for entry in package.paths]
+        if number == 0:
+            paths += others
+        found = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
+        shared |= seen & found
+        seen |= found
+    return sorted(shared - {"."})
 
 
 def size_bytes(packages: Sequence[Package], others: dict[str, bytes]) -> int:

@@ -34,6 +34,7 @@ from construct.condapkg import (
     SITE_PACKAGES,
     Metadata,
 )
+from construct.left_out import LeftOut, Sieve
 from construct.progress import Progress, megabytes
 from littlest_hub.errors import LittlestHubError
 
@@ -59,10 +60,6 @@ CONDA_NAMES = {
 PYTHON_NAMES = {conda: python for python, conda in CONDA_NAMES.items()}
 FOREIGN = frozenset({".dll", ".dylib", ".exe", ".pdb", ".pyd"})
 """What other systems run; a wheel for any system may carry it, the hub environment does not."""
-LEFT_OUT = frozenset(
-    # Attaches a debugger to a process that was started without; needs glibc 2.34.
-    {"debugpy/_vendored/pydevd/pydevd_attach_to_process/attach_linux_amd64.so"}
-)
 RUN = (f"python >={PYTHON_VERSION},<3.14.0a0", f"python_abi {PYTHON_VERSION}.* *_cp313")
 SCRIPT = """\
 #!{prefix}/bin/python
@@ -176,12 +173,14 @@ def depends(wheel: Wheel, wheels: Mapping[str, Wheel]) -> tuple[str, ...]:
     return tuple(sorted(spec for spec in found if spec.split(" ")[0] != own))
 
 
-def unpack(wheel: Wheel, tree: Path) -> Metadata:
+def unpack(wheel: Wheel, tree: Path, left_out: Iterable[LeftOut] = ()) -> Metadata:
     """Lay a wheel out below the prefix ``tree`` and say what the package is, without depends.
 
-    Raises LittlestHubError when a file does not match the wheel's RECORD.
+    Raises LittlestHubError when a file does not match the wheel's RECORD, or a file that is to be
+    left out is not there.
     """
     site = tree / SITE_PACKAGES
+    sieve = Sieve(left_out)
     places = {
         "purelib": site,
         "platlib": site,
@@ -197,7 +196,7 @@ def unpack(wheel: Wheel, tree: Path) -> Metadata:
         }
         for entry in archive.infolist():
             path = Path(entry.filename)
-            if entry.is_dir() or path.suffix in FOREIGN or entry.filename in LEFT_OUT:
+            if entry.is_dir() or path.suffix in FOREIGN:
                 continue
             data = archive.read(entry)
             expected = hashes.get(entry.filename, "")
@@ -213,10 +212,14 @@ def unpack(wheel: Wheel, tree: Path) -> Metadata:
                     data = re.sub(rb"^#!python[w]?", f"#!{PLACEHOLDER}/bin/python".encode(), data)
             if not target.resolve().is_relative_to(tree.resolve()):
                 raise LittlestHubError(f"{wheel.path.name}: {entry.filename} leaves the prefix")
+            below = site if target.is_relative_to(site) else tree
+            if sieve.leaves_out(target.relative_to(below).as_posix(), data):
+                continue
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
             if executable:
                 target.chmod(0o755)
+    sieve.finish(tree, site)
     _write_scripts(wheel, tree)
     (site / wheel.dist_info / "INSTALLER").write_text("conda\n")
     _write_record(wheel, tree)

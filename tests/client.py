@@ -290,6 +290,17 @@ class Kernel:
         self.tell(execute_request(request_id, code))
         return request_id
 
+    def complete(self, code: str, *, timeout_s: float = 60) -> list[str]:
+        """What a person is offered who presses Tab at the end of a cell."""
+        message = request("complete_request", {"code": code, "cursor_pos": len(code)})
+        self.tell(message)
+        while True:
+            answer = self.receive(timeout_s=timeout_s)
+            if answer.get("parent_header", {}).get("msg_id") != message["header"]["msg_id"]:
+                continue
+            if answer["header"]["msg_type"] == "complete_reply":
+                return list(answer["content"]["matches"])
+
     def run(self, code: str, *, timeout_s: float = 60) -> str:
         """Execute a cell and return what a person would see below it.
 
@@ -317,13 +328,20 @@ class Kernel:
         return "".join(output)
 
 
-def execute_request(request_id: str, code: str) -> dict[str, object]:
+def execute_request(request_id: str, code: str) -> dict[str, Any]:
+    """Of a cell, by an id that the caller chooses."""
+    content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
+    return request("execute_request", content, request_id)
+
+
+def request(kind: str, content: dict[str, object], request_id: str = "") -> dict[str, Any]:
     """The message, after jupyter_client's "Messaging in Jupyter", protocol 5.3."""
+    request_id = request_id or uuid.uuid4().hex
     return {
         "channel": "shell",
         "header": {
             "msg_id": request_id,
-            "msg_type": "execute_request",
+            "msg_type": kind,
             "session": request_id,
             "username": "",
             "date": "",
@@ -331,7 +349,7 @@ def execute_request(request_id: str, code: str) -> dict[str, object]:
         },
         "parent_header": {},
         "metadata": {},
-        "content": {"code": code, "silent": False, "store_history": True, "allow_stdin": False},
+        "content": content,
         "buffers": [],
     }
 

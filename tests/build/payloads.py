@@ -66,8 +66,11 @@ def contents() -> dict[str, tuple[int, bytes]]:
     return files
 
 
-def environment(byte_code: bytes) -> tuple[bytes, int]:
-    """The tar of the environment, linked at the placeholder, and the bytes it unpacks to."""
+def environment(byte_code: bytes) -> tuple[list[bytes], int]:
+    """The tars of the environment, linked at the placeholder, and the bytes they unpack to.
+
+    The second has only files that nothing needs, in a directory that is in the first as well.
+    """
     files = contents() | {BYTE_CODE: (0o644, byte_code)}
     record = {
         "name": "demo",
@@ -98,19 +101,25 @@ def environment(byte_code: bytes) -> tuple[bytes, int]:
         "conda-meta/relocate.json": (0o644, json.dumps(manifest).encode()),
         ".installer.info": (0o644, b'{"name": "demo"}'),
     }
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        for name, (mode, content) in sorted(files.items()):
-            member = tarfile.TarInfo(name)
-            member.mode, member.size, member.mtime = mode, len(content), MTIME
-            # As in a tar made by somebody who is not root: an installer that is root must not care.
-            member.uid = member.gid = 1234
-            tar.addfile(member, io.BytesIO(content))
-        interpreter = tarfile.TarInfo("bin/python3")
-        interpreter.type, interpreter.mtime = tarfile.SYMTYPE, MTIME
-        interpreter.linkname = str(Path(sys.executable).resolve())
-        tar.addfile(interpreter)
-    return archive.getvalue(), sum(len(content) for _, content in files.values())
+    second = {name for name in files if name.startswith("share/many/1")}
+    archives = [io.BytesIO(), io.BytesIO()]
+    for number, archive in enumerate(archives):
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            for name, (mode, content) in sorted(files.items()):
+                if (name in second) != bool(number):
+                    continue
+                member = tarfile.TarInfo(name)
+                member.mode, member.size, member.mtime = mode, len(content), MTIME
+                # As of somebody who is not root: an installer that is root must not care.
+                member.uid = member.gid = 1234
+                tar.addfile(member, io.BytesIO(content))
+            if number == 0:
+                interpreter = tarfile.TarInfo("bin/python3")
+                interpreter.type, interpreter.mtime = tarfile.SYMTYPE, MTIME
+                interpreter.linkname = str(Path(sys.executable).resolve())
+                tar.addfile(interpreter)
+    size_bytes = sum(len(content) for _, content in files.values())
+    return [archive.getvalue() for archive in archives], size_bytes
 
 
 def _record_of(name: str, mode: int, content: bytes) -> Mapping[str, object]:
@@ -143,14 +152,15 @@ def small(scratch: Path) -> Payload:
         dfile=f"{PLACEHOLDER}/lib/demo/settings.py",
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
-    tree, size_bytes = environment((scratch / "settings.pyc").read_bytes())
+    (tree, rest), size_bytes = environment((scratch / "settings.pyc").read_bytes())
     # Cut where no file ends, to have frames that only make sense one after the other.
     frames = [zstandard.compress(part, 1) for part in (tree[:100_000], tree[100_000:])]
     return Payload(
         name="demo",
         version="1.0",
         platform="linux-64",
-        frames=frames,
+        parts=[frames, [zstandard.compress(rest, 1)]],
+        directories=["share", "share/many"],
         zstd=decompressor(),
         size_bytes=size_bytes,
         glibc_floor=(2, 28),

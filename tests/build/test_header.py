@@ -490,6 +490,64 @@ def test_a_refusal_of_a_damaged_payload_names_both_sums(
     assert files_in(machine) == ["copy.sh"]
 
 
+def damaged(script: Path, copy: Path, content: bytes) -> Path:
+    """The installer with another byte in the middle of what it has just once."""
+    data = bytearray(script.read_bytes())
+    assert data.count(content) == 1
+    data[data.index(content) + len(content) // 2] ^= 1
+    copy.write_bytes(data)
+    return copy
+
+
+def test_nothing_of_a_damaged_payload_is_run(
+    payload: Payload, machine: Path, prefix: Path, tmp_path: Path
+) -> None:
+    """Not even when it unpacks without a complaint."""
+    ran = tmp_path / "ran"
+    content = random.Random(3).randbytes(300)
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, mode, data in (
+            ("bin/says", 0o755, f"#!/bin/sh\n: >{ran}\n".encode()),
+            ("share/data", 0o644, content),
+        ):
+            member = tarfile.TarInfo(name)
+            member.mode, member.size = mode, len(data)
+            tar.addfile(member, io.BytesIO(data))
+    parts = [[zstandard.compress(archive.getvalue())]]
+    script = builder.write(
+        dataclasses.replace(payload, parts=parts, python="bin/says", post_install=None),
+        tmp_path / "says.sh",
+    )
+    refused(run(damaged(script, tmp_path / "copy.sh", content), "-b", "-p", prefix), DAMAGED)
+    assert not ran.exists()
+    assert files_in(machine) == []
+    assert run(script, "-b", "-p", prefix).returncode == 0
+    assert ran.exists(), "the test would have noticed"
+
+
+def test_a_damaged_decompressor_is_not_run(
+    payload: Payload, demo: Path, machine: Path, prefix: Path, tmp_path: Path
+) -> None:
+    copy = damaged(demo, tmp_path / "copy.sh", payload.zstd)
+    done = run(copy, "-b", "-p", prefix)
+    refused(done, DAMAGED)
+    assert "Unpacking" not in done.stdout
+    assert files_in(machine) == []
+
+
+def test_nobody_is_asked_anything_by_a_damaged_file(
+    demo: Path, shell: list[str], tmp_path: Path
+) -> None:
+    data = bytearray(demo.read_bytes())
+    data[-1000] ^= 1
+    copy = tmp_path / "copy.sh"
+    copy.write_bytes(data)
+    done = run(copy, shell=shell, stdin="\n")
+    refused(done, DAMAGED)
+    assert ">>>" not in done.stdout
+
+
 @pytest.mark.parametrize("part", [0.001, 0.5, 0.999])
 def test_a_truncated_download_is_refused(
     script: Path, machine: Path, prefix: Path, part: float
@@ -800,7 +858,7 @@ def test_a_disk_that_fills_up_is_left_empty(
         member.size = 80 << 20
         tar.addfile(member, io.BytesIO(bytes(member.size)))
     larger = dataclasses.replace(
-        payload, frames=[zstandard.compress(archive.getvalue())], size_bytes=1
+        payload, parts=[[zstandard.compress(archive.getvalue())]], size_bytes=1
     )
     script = builder.write(larger, tmp_path / "larger.sh")
     done = run_where_mounted(script, machine, "size=70m")
@@ -867,10 +925,9 @@ def slow(payload: Payload, tmp_path_factory: pytest.TempPathFactory) -> Path:
         tar.addfile(member, io.BytesIO(bytes(member.size)))
         end = tar.offset
     # Everything of the small one comes behind it, and ends the archive.
-    frames = [zstandard.compress(archive.getvalue()[:end], 1), *payload.frames]
-    larger = dataclasses.replace(
-        payload, frames=frames, size_bytes=payload.size_bytes + (100 << 20)
-    )
+    first, *others = payload.parts
+    parts = [[zstandard.compress(archive.getvalue()[:end], 1), *first], *others]
+    larger = dataclasses.replace(payload, parts=parts, size_bytes=payload.size_bytes + (100 << 20))
     return builder.write(larger, tmp_path_factory.mktemp("slow") / "slow.sh")
 
 
@@ -1229,12 +1286,12 @@ def test_what_appears_at_the_prefix_during_unpacking_is_kept(
     message: str,
 ) -> None:
     tree = tmp_path / "tree.tar"
-    tree.write_bytes(
-        b"".join(map(zstandard.decompress, (f for f in payload.frames if isinstance(f, bytes))))
-    )
+    part = payload.parts[0]
+    tree.write_bytes(b"".join(zstandard.decompress(f) for f in part if isinstance(f, bytes)))
     unpack = f"cat >/dev/null; mkdir {prefix}; : >{prefix}/precious; cat {tree}"
     zstd = f'#!/bin/sh\nif [ "$1" = -d ]; then {unpack}; fi\n'.encode()
-    script = builder.write(dataclasses.replace(payload, zstd=zstd), tmp_path / "meanwhile.sh")
+    meanwhile = dataclasses.replace(payload, zstd=zstd, parts=[part])
+    script = builder.write(meanwhile, tmp_path / "meanwhile.sh")
     refused(run(script, *options, "-p", prefix), message)
     assert files_in(machine) == ["releases", "releases/1.0", "releases/1.0/precious"]
 

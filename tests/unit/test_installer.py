@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from construct import installer
 from construct.installer import Payload
@@ -23,7 +24,7 @@ def payload() -> Payload:
         name="demo",
         version="1.0",
         platform="linux-64",
-        frames=[b"first frame", b"second frame"],
+        parts=[[b"first frame", b"second frame"]],
         zstd=b"an executable",
         size_bytes=123_456_789,
         glibc_floor=(2, 28),
@@ -38,22 +39,39 @@ def variables(script: Path) -> dict[str, str]:
     return {name: value.strip("'") for name, _, value in pairs}
 
 
-def test_header_support_files_and_frames_follow_each_other_at_the_offsets_the_header_names(
+def test_header_support_files_and_parts_follow_each_other_at_the_offsets_the_header_names(
     payload: Payload, tmp_path: Path
 ) -> None:
     frame = tmp_path / "frame"
     frame.write_bytes(b"frame in a file")
-    payload = dataclasses.replace(payload, frames=[*payload.frames, frame], license="Terms.\n")
+    payload = dataclasses.replace(
+        payload, parts=[*payload.parts, [frame]], license="Terms.\n", directories=["lib", "lib/x"]
+    )
     script = installer.write(payload, tmp_path / "demo.sh")
     data, header = script.read_bytes(), variables(script)
     start = int(header["HEADER_BLOCKS"]) * 512
-    support = int(header["SUPPORT_BLOCKS"]) * 512
-    assert data[start + support :] == b"first framesecond frameframe in a file"
+    support = data[start : start + int(header["SUPPORT_BLOCKS"]) * 512]
+    assert hashlib.sha256(support).hexdigest() == header["SUPPORT_SHA256"]
+    parts = [tuple(map(int, part.split(":"))) for part in header["PARTS"].split()]
+    found = [data[block * 512 :][:size_bytes] for block, size_bytes in parts]
+    assert [part[:15] for part in found] == [b"first framesecond frame"[:15], b"frame in a file"]
+    assert found[0].startswith(b"first framesecond frame\x50\x2a\x4d\x18")
+    assert data[start:] == support + b"".join(found)
     assert len(data) - start == int(header["PAYLOAD_SIZE"])
     assert hashlib.sha256(data[start:]).hexdigest() == header["PAYLOAD_SHA256"]
-    with tarfile.open(fileobj=io.BytesIO(data[start : start + support])) as archive:
-        assert archive.getnames() == ["LICENSE.txt", "relocate.py", "zstd"]
+    with tarfile.open(fileobj=io.BytesIO(support)) as archive:
+        files = ["LICENSE.txt", "relocate.py", "zstd"]
+        assert archive.getnames() == [*files, "prefix", "prefix/lib", "prefix/lib/x"]
         assert archive.getmember("zstd").mode == 0o755
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 503, 504, 505, 511, 512, 100_000])
+def test_padding_fills_whole_blocks_and_decompresses_to_nothing(size_bytes: int) -> None:
+    padding = installer.skippable_frame(size_bytes)
+    assert (size_bytes + len(padding)) % 512 == 0
+    data = zstandard.compress(b"content") + padding
+    with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as stream:
+        assert stream.read() == b"content"
 
 
 def test_the_sum_of_the_header_covers_every_line_but_its_own(
@@ -79,7 +97,7 @@ def test_a_failing_write_leaves_the_older_file_and_nothing_else(
 ) -> None:
     script = installer.write(payload, tmp_path / "demo.sh")
     before = script.read_bytes()
-    broken = dataclasses.replace(payload, frames=[b"frame", tmp_path / "missing"])
+    broken = dataclasses.replace(payload, parts=[[b"frame", tmp_path / "missing"]])
     with pytest.raises(FileNotFoundError):
         installer.write(broken, script)
     assert script.read_bytes() == before
@@ -91,7 +109,7 @@ def test_values_reach_the_shell_as_they_are(payload: Payload, tmp_path: Path) ->
     payload = dataclasses.replace(
         payload, conclusion=text, post_install="exit 0\n", script_env_variables={"TEXT": text}
     )
-    header = installer.render_header(payload, 512, payload_size_bytes=1).decode()
+    header = installer.render_header(payload, bytes(512), parts_size_bytes=[512]).decode()
     conclusion = header[header.index("CONCLUSION=") : header.index("HEADER_BLOCKS=")]
     exports = header[header.index("export TEXT=") : header.index('exec "$STAGING/post_install.sh"')]
     for code, name in ((conclusion, "CONCLUSION"), (exports, "TEXT")):
@@ -166,6 +184,6 @@ def test_a_name_the_header_would_not_run_under_is_refused(payload: Payload, tmp_
 def test_a_rendered_header_has_no_findings_of_shellcheck(payload: Payload, tmp_path: Path) -> None:
     payload = dataclasses.replace(payload, script_env_variables={"A": "it's", "B": "two words"})
     header = tmp_path / "header.sh"
-    header.write_bytes(installer.render_header(payload, 512, payload_size_bytes=1))
+    header.write_bytes(installer.render_header(payload, bytes(512), parts_size_bytes=[512]))
     done = subprocess.run(["shellcheck", header], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")

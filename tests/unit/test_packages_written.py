@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from construct import condapkg
+from construct import condapkg, prefix
 from construct.condapkg import EPOCH_S, PLACEHOLDER, Metadata, Package
 from construct.elf import Elf, glibc
 from littlest_hub.errors import LittlestHubError
@@ -124,3 +124,28 @@ def test_libraries_and_versions_are_read_from_an_executable() -> None:
     assert any(library.startswith("libc.so") for library in elf.libraries)
     versions = [version for item in elf.requirements if (version := glibc(item)) is not None]
     assert max(versions) >= (2, 2, 5)
+
+
+def package_of(folder: Path, sizes_bytes: dict[str, int]) -> Package:
+    """A package as far as its list of files."""
+    folder.mkdir()
+    paths = [{"_path": path, "size_in_bytes": size} for path, size in sizes_bytes.items()]
+    (folder / "paths.json").write_text(json.dumps(paths))
+    return Package(folder)
+
+
+def test_parts_take_equally_long_to_unpack_and_have_every_package_once(tmp_path: Path) -> None:
+    large = package_of(tmp_path / "large", {"bin/large": 100 * prefix.FILE_COST_BYTES})
+    many = package_of(tmp_path / "many", {f"share/many/{number}": 1 for number in range(90)})
+    small = package_of(tmp_path / "small", {"share/small": 1})
+    nothing = package_of(tmp_path / "nothing", {})
+    first, second = prefix.in_parts([small, many, nothing, large])
+    assert first == [large]
+    assert second == [many, small, nothing]
+
+
+def test_directories_of_several_parts_are_known_with_all_above_them(tmp_path: Path) -> None:
+    one = package_of(tmp_path / "one", {"lib/site/one/a.py": 1, "bin/one": 1})
+    two = package_of(tmp_path / "two", {"lib/site/two/b.py": 1, "meta/two": 1})
+    shared = prefix.shared_directories([[one], [two]], ["meta/history"])
+    assert shared == ["lib", "lib/site", "meta"]
