@@ -248,7 +248,13 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         if place.is_waiting:
             self.orm_spawner.state = admission.waiting_state(self.get_state(), place)
             self.user.db.commit()
-            await place.turn.wait()
+            try:
+                await place.turn.wait()
+            except asyncio.CancelledError:
+                # With a server on record and nothing pending JupyterHub would call it ready.
+                self.server = None
+                self.user.db.commit()
+                raise
         await maybe_future(super().run_pre_spawn_hook())
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
