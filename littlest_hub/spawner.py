@@ -121,6 +121,7 @@ class UnitState(NamedTuple):
 class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
     """SystemdSpawner with our defaults; configured as c.SystemdSpawner or c.Spawner."""
 
+    server: Any
     layout = AnyTrait(help="whose user servers")
 
     # None: as services/server.py has it.
