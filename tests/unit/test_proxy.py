@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -403,14 +404,21 @@ def test_a_route_is_there_when_it_was_added_and_gone_when_it_was_deleted(traefik
     assert "ERR" not in traefik.log.read_text()
 
 
-def test_many_routes_at_once_are_two_changes_and_the_next_hub_knows_them(traefik: Traefik) -> None:
+def test_many_routes_at_once_are_two_changes_and_the_next_hub_knows_them(
+    traefik: Traefik, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = [f"/user/person{number}/" for number in range(200)]
 
     async def scenario(target: str) -> None:
         async with hub_of(traefik) as proxy:
-            written: list[int] = []
-            dump = proxy.dynamic_config_handler.atomic_dump
-            proxy.dynamic_config_handler.atomic_dump = lambda data: written.append(dump(data))
+            written: list[float] = []
+            dump = RulesFile.atomic_dump
+
+            def recorded(rules: RulesFile, data: dict[str, Any]) -> None:
+                written.append(time.monotonic())
+                dump(rules, data)
+
+            monkeypatch.setattr(RulesFile, "atomic_dump", recorded)
             first = asyncio.ensure_future(proxy.add_route("/", target, {}))
             await asyncio.sleep(0)
             await asyncio.gather(first, *(proxy.add_route(n, target, {"user": n}) for n in names))
@@ -428,18 +436,21 @@ def test_many_routes_at_once_are_two_changes_and_the_next_hub_knows_them(traefik
 
 
 def test_writing_the_rules_is_one_event_in_the_directory_that_traefik_watches(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watched = tmp_path / "dynamic"
-    rules = RulesFile(watched / "rules.toml")
+    rules = RulesFile(tmp_path / "dynamic" / "rules.toml")
     rules.atomic_dump(a_route("x"))
-    with pytest.MonkeyPatch.context() as patch:
-        moved: list[Path] = []
-        replace = Path.replace
-        patch.setattr(Path, "replace", lambda self, to: (moved.append(self), replace(self, to)))
-        rules.atomic_dump(a_route("y"))
+    moved: list[Path] = []
+    replace = Path.replace
+
+    def recorded(self: Path, target: Path) -> Path:
+        moved.append(self)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", recorded)
+    rules.atomic_dump(a_route("y"))
     assert [each.parent for each in moved] == [tmp_path]
-    assert list(watched.iterdir()) == [rules.path]
+    assert list(rules.path.parent.iterdir()) == [rules.path]
 
 
 def test_our_makeshift_certificate_is_known_as_traefiks_own() -> None:
