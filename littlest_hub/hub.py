@@ -27,6 +27,8 @@ from jupyterhub.app import JupyterHub
 from jupyterhub.handlers import BaseHandler
 from jupyterhub.log import CoroutineLogFormatter
 from jupyterhub.spawner import Spawner
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import configure_mappers
 from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import PeriodicCallback
@@ -37,6 +39,7 @@ from traitlets.config import Config
 from littlest_hub import admission, database
 from littlest_hub.config import Surroundings, load
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.imports import alembic_for
 from littlest_hub.layout import Layout
 from littlest_hub.proxy import FRONT_LOOKED_AT_MS, Front, HubProxy, front_of
 from littlest_hub.supervisor import Control, describe, kept_fragments
@@ -373,6 +376,22 @@ def _without_hyphen(name: str) -> str:
 
 # It calls it so for nothing else.
 jupyterhub.user.quote = _without_hyphen
+
+_check_db_revision = orm.check_db_revision
+
+
+def _check_revision(engine: Engine) -> None:
+    """As JupyterHub does, which needs alembic even to see that there is nothing to do."""
+    # A database that is new has no such table.
+    with contextlib.suppress(SQLAlchemyError), engine.connect() as connection:
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        if found == database.head():
+            return
+    alembic_for(orm)
+    _check_db_revision(engine)
+
+
+orm.check_db_revision = _check_revision
 
 
 def _keep_client(spawner: Spawner) -> None:
