@@ -27,9 +27,9 @@ from jupyterhub.app import JupyterHub
 from jupyterhub.handlers import BaseHandler
 from jupyterhub.log import CoroutineLogFormatter
 from jupyterhub.spawner import Spawner
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import configure_mappers
+from sqlalchemy.orm import Session, configure_mappers
 from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import PeriodicCallback
 from tornado.web import Application, RequestHandler
@@ -219,7 +219,10 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         """Do what the first requests would wait for, while another hub still serves."""
         configure_mappers()
         database.head()
-        orm.new_session_factory("sqlite:///:memory:")().query(orm.User).all()
+        # One table alone: JupyterHub's own way asks alembic for all of them, 0.15 s.
+        engine = create_engine("sqlite://")
+        orm.User.__table__.create(engine)
+        Session(engine).query(orm.User).all()
         options: dict[str, Any] = self.jinja_environment_options
         options.setdefault("bytecode_cache", _CompiledTemplates())
         loader = FileSystemLoader([*self.template_paths, *self._template_paths_default()])
