@@ -51,6 +51,9 @@ STOPPING_PENDING_TIMEOUT_S = 10
 """How long it does so when it is to end at once; much less than TimeoutStopSec= of the unit."""
 SLOW_TIMEOUT_S = 5
 """How long it then goes on answering others until no request takes long: a wrong password."""
+QUEUED_TIMEOUT_S = 11
+"""The same while servers wait for their turn: after 10 s JupyterHub says that it takes longer. Not
+when the hub is to end at once."""
 REQUESTS_TIMEOUT_S = 2
 """How long, when it takes no more requests, it waits for those that are being answered."""
 SLOW_S = 0.1
@@ -332,7 +335,8 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         # While we still answer: each takes its time to end.
         managed = [service for service in self._service_map.values() if service.managed]
         await asyncio.gather(*(service.stop() for service in managed), return_exceptions=True)
-        await self._settle(self._is_slow, SLOW_TIMEOUT_S)
+        is_crowded = bool(admission.QUEUE.waiting) and pending_s > QUEUED_TIMEOUT_S
+        await self._settle(self._is_slow, QUEUED_TIMEOUT_S if is_crowded else SLOW_TIMEOUT_S)
         await self._settle(self._is_spawning)
         self.http_server.stop()
         # What was accepted a moment ago has yet to be read.
