@@ -14,6 +14,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -23,15 +24,19 @@ from jinja2 import BytecodeCache, Environment, FileSystemLoader, TemplateError
 from jinja2.bccache import Bucket
 from jupyterhub import orm
 from jupyterhub.app import JupyterHub
+from jupyterhub.handlers import BaseHandler
 from jupyterhub.log import CoroutineLogFormatter
 from jupyterhub.spawner import Spawner
-from sqlalchemy.orm import configure_mappers
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, configure_mappers
+from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import PeriodicCallback
 from tornado.web import Application, RequestHandler
 from traitlets import Any as AnyTrait
 from traitlets.config import Config
 
-from littlest_hub import database
+from littlest_hub import admission, database
 from littlest_hub.config import Surroundings, load
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
@@ -45,6 +50,9 @@ STOPPING_PENDING_TIMEOUT_S = 10
 """How long it does so when it is to end at once; much less than TimeoutStopSec= of the unit."""
 SLOW_TIMEOUT_S = 5
 """How long it then goes on answering others until no request takes long: a wrong password."""
+QUEUED_TIMEOUT_S = 11
+"""The same while servers wait for their turn: after 10 s JupyterHub says that it takes longer. Not
+when the hub is to end at once."""
 REQUESTS_TIMEOUT_S = 2
 """How long, when it takes no more requests, it waits for those that are being answered."""
 SLOW_S = 0.1
@@ -158,6 +166,12 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     """Until when servers may start or stop, once we are to end; CLOCK_MONOTONIC, in seconds."""
 
     _front: Front | None = None
+    _left: Sequence[admission.Left] = ()
+    """Whose servers waited for their turn when the hub before ended."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._spawning: set[asyncio.Future[None]] = set()
 
     def load_config_file(self, *args: Any, **kwargs: Any) -> None:
         config: Config = self.loaded
@@ -207,7 +221,10 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         """Do what the first requests would wait for, while another hub still serves."""
         configure_mappers()
         database.head()
-        orm.new_session_factory("sqlite:///:memory:")().query(orm.User).all()
+        # One table alone: JupyterHub's own way asks alembic for all of them, 0.15 s.
+        engine = create_engine("sqlite://")
+        orm.User.__table__.create(engine)
+        Session(engine).query(orm.User).all()
         options: dict[str, Any] = self.jinja_environment_options
         options.setdefault("bytecode_cache", _CompiledTemplates())
         loader = FileSystemLoader([*self.template_paths, *self._template_paths_default()])
@@ -229,10 +246,21 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     def init_tornado_application(self) -> None:
         self.tornado_application = _Application(self.handlers, **self.tornado_settings)
 
+    async def init_spawners(self) -> int:
+        self._left = admission.take_left(self.db)
+        found: int = await super().init_spawners()
+        return found
+
     async def start(self) -> None:
+        # Before anybody asks: a page that waits for its server is not to hear that none starts.
+        admission.QUEUE.hold()
+        for left in self._left:
+            admission.QUEUE.expect(left)
+            self._spawning.add(asyncio.ensure_future(self._spawn(left.user, left.server)))
         with _taking_over(self.inherited) as rest:
             await super().start()
         self.http_server.add_sockets(rest)
+        admission.QUEUE.go_on()
         if self.control:
             # A connection that is kept may bring a request in the moment in which we close it.
             self.http_server.conn_params.no_keep_alive = True
@@ -257,6 +285,17 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
             await self._make_room(STOPPING_PENDING_TIMEOUT_S)
         else:
             await super().shutdown_cancel_tasks(sig)
+
+    async def _spawn(self, user: str, server: str) -> None:
+        """Start a server as if its user had asked for it; JupyterHub has no other way than that."""
+        request = HTTPServerRequest("POST", self.hub.base_url)
+        request.connection = SimpleNamespace(set_close_callback=lambda _: None)
+        handler = BaseHandler(self.tornado_application, request)
+        try:
+            await handler.spawn_single_user(self.users[user], server)
+        except Exception as error:
+            # The page shows it.
+            self.log.error("%s: %s", user, describe(error))
 
     def exit(self, exit_status: int | str = 0) -> None:
         super().exit(self._complaint.text if exit_status == 1 else exit_status)
@@ -289,12 +328,14 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         # By a signal and by hanging up, or to end in the middle of a reload.
         if is_told_again:
             return
+        admission.QUEUE.end()
         # A starting server asks the hub, so keep on answering until none does.
         await self._settle(self._is_spawning)
         # While we still answer: each takes its time to end.
         managed = [service for service in self._service_map.values() if service.managed]
         await asyncio.gather(*(service.stop() for service in managed), return_exceptions=True)
-        await self._settle(self._is_slow, SLOW_TIMEOUT_S)
+        is_crowded = bool(admission.QUEUE.waiting) and pending_s > QUEUED_TIMEOUT_S
+        await self._settle(self._is_slow, QUEUED_TIMEOUT_S if is_crowded else SLOW_TIMEOUT_S)
         await self._settle(self._is_spawning)
         self.http_server.stop()
         # What was accepted a moment ago has yet to be read.
@@ -318,7 +359,9 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
             await asyncio.sleep(0.01)
 
     def _is_spawning(self) -> bool:
-        return any(s.pending for user in self.users.values() for s in user.spawners.values())
+        spawners = (s for user in self.users.values() for s in user.spawners.values())
+        # What waits for its turn, the next hub starts.
+        return any(s.pending and not getattr(s, "is_waiting", False) for s in spawners)
 
     def _is_answering(self) -> bool:
         return len(self.tornado_application.answering) > 0
@@ -339,6 +382,21 @@ def _without_hyphen(name: str) -> str:
 
 # It calls it so for nothing else.
 jupyterhub.user.quote = _without_hyphen
+
+_check_db_revision = orm.check_db_revision
+
+
+def _check_revision(engine: Engine) -> None:
+    """As JupyterHub does, which needs alembic even to see that there is nothing to do."""
+    # A database that is new has no such table.
+    with contextlib.suppress(SQLAlchemyError), engine.connect() as connection:
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        if found == database.head():
+            return
+    _check_db_revision(engine)
+
+
+orm.check_db_revision = _check_revision
 
 
 def _keep_client(spawner: Spawner) -> None:
