@@ -1,11 +1,14 @@
-"""Modules that a program imports and does not need, or not yet."""
+"""Modules that a program imports and does not need, or not yet.
+
+Python has `lazy import` from 3.15 on (PEP 810); this is what it takes until then, from outside.
+"""
 
 from __future__ import annotations
 
 import importlib
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -54,6 +57,11 @@ def late(name: str, **known: Any) -> ModuleType:
 
     module.__dict__["__getattr__"] = find
     return module
+
+
+def later(module: str, name: str) -> Callable[..., Any]:
+    """A function of a module, which is imported when it is called."""
+    return lambda *args, **kwargs: getattr(importlib.import_module(module), name)(*args, **kwargs)
 
 
 def names_only(name: str, *names: str) -> ModuleType:
@@ -116,5 +124,5 @@ class _Postponed(ModuleType):
                     spec.loader.exec_module(self)
                 finally:
                     spec.loader_state = None
-                self.__class__ = ModuleType
+                self.__class__ = ModuleType  # type: ignore[assignment]
         return getattr(self, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import importlib.metadata
 import os
 import sys
@@ -16,29 +17,29 @@ from littlest_hub.singleuser.postponed import names_only, standing_in
 
 
 def entry_points_once() -> None:
-    """What is installed is looked at once, and again when it has changed: seven times 112 files."""
+    """What is installed is looked at once, a hundred files each time, until something changes."""
     look = importlib.metadata.entry_points
 
     @functools.lru_cache(maxsize=1)
-    def found(_state: tuple[tuple[str, int], ...]) -> importlib.metadata.EntryPoints:
+    def found(_state: tuple[tuple[str, int], ...]) -> Any:
         return look()
 
-    def entry_points(**wanted: str) -> importlib.metadata.EntryPoints:
-        return found(tuple(_state())).select(**wanted)
+    def entry_points(**wanted: str) -> Any:
+        return found(tuple(_state_of_sys_path())).select(**wanted)
 
-    importlib.metadata.entry_points = entry_points
+    importlib.metadata.entry_points = entry_points  # type: ignore[assignment]
 
 
-def _state() -> Iterator[tuple[str, int]]:
+def _state_of_sys_path() -> Iterator[tuple[str, int]]:
     for path in sys.path:
         with contextlib.suppress(OSError):
-            yield path, os.stat(path or ".").st_mtime_ns
+            yield path, Path(path).stat().st_mtime_ns
 
 
-def pypi_when_asked() -> None:
+def extension_manager_when_asked() -> None:
     """JupyterLab's manager of extensions is made when somebody opens it.
 
-    It has an HTTP client that reads all certificates of the machine.
+    With it comes an HTTP client, which reads all the certificates that there are.
     """
     with standing_in({"jupyterlab.extensions.pypi": names_only("", "PyPIExtensionManager")}):
         import jupyterlab.extensions as extensions
@@ -62,7 +63,7 @@ def pypi_when_asked() -> None:
 
 
 def no_ipython() -> None:
-    """Where it keeps kernels, and kept extensions of the notebook's, is known without importing it."""
+    """Where it keeps kernels, and kept extensions of notebooks, is known without importing it."""
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_core.paths import jupyter_path
     from notebook_shim.traits import NotebookAppTraits
@@ -117,7 +118,7 @@ def version_while_serving() -> None:
     JupyterHubSingleUser.check_hub_version = begin
 
 
-def yarn_is_for_builders() -> None:
+def no_yarn() -> None:
     """What yarn is configured to is asked of node, if it is there, for the version's sake alone."""
     from jupyterlab import commands
 
@@ -127,3 +128,17 @@ def yarn_is_for_builders() -> None:
         import jupyterlab.labapp  # noqa: F401
     finally:
         commands._yarn_config = ask
+
+
+def garbage_while_serving() -> None:
+    """Garbage is looked for from when the server serves, in what it makes from then on."""
+    from jupyter_server.serverapp import ServerApp
+
+    serve = ServerApp.start_ioloop
+
+    def start_ioloop(self: Any) -> None:
+        gc.freeze()
+        gc.enable()
+        serve(self)
+
+    ServerApp.start_ioloop = start_ioloop
