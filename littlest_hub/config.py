@@ -25,6 +25,8 @@ from littlest_hub.spawner import UnitSpawner
 CULLER = "idle-culler"
 IDLE_S = 3600
 """After how many seconds without activity a user server is stopped."""
+MOST_STARTS = 64
+"""How many servers may start at once with a spawner that has no queue."""
 
 
 class FragmentError(LittlestHubError):
@@ -78,7 +80,6 @@ def defaults(layout: Layout, surroundings: Surroundings) -> Config:
     c.JupyterHub.cookie_secret_file = str(layout.cookie_secret)
     # A restart of the hub is nobody else's business.
     c.JupyterHub.cleanup_servers = False
-    c.JupyterHub.concurrent_spawn_limit = 64
     # How many seconds a hub that starts lets everybody wait until it has seen each server answer;
     # what is left is looked at while it serves.
     c.JupyterHub.init_spawners_timeout = 1
@@ -160,6 +161,7 @@ def complete(c: Config) -> None:
     """What follows from the fragments."""
     _complete_base_url(c)
     _complete_culler(c)
+    _complete_limit(c)
 
 
 def _complete_base_url(c: Config) -> None:
@@ -189,6 +191,14 @@ def _complete_culler(c: Config) -> None:
     culled = any(isinstance(s, dict) and s.get("name") == CULLER for s in services)
     if culled and not any(CULLER in role.get("services", ()) for role in roles):
         c.JupyterHub.load_roles = [*roles, _culler_role()]
+
+
+def _complete_limit(c: Config) -> None:
+    """Where servers wait for their turn, nobody is turned away."""
+    if "concurrent_spawn_limit" not in c.JupyterHub:
+        spawner = c.JupyterHub.spawner_class
+        has_queue = isinstance(spawner, type) and issubclass(spawner, UnitSpawner)
+        c.JupyterHub.concurrent_spawn_limit = 0 if has_queue else MOST_STARTS
 
 
 def failing_line(error: BaseException, file: Path) -> int:

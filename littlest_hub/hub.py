@@ -14,6 +14,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -23,15 +24,17 @@ from jinja2 import BytecodeCache, Environment, FileSystemLoader, TemplateError
 from jinja2.bccache import Bucket
 from jupyterhub import orm
 from jupyterhub.app import JupyterHub
+from jupyterhub.handlers import BaseHandler
 from jupyterhub.log import CoroutineLogFormatter
 from jupyterhub.spawner import Spawner
 from sqlalchemy.orm import configure_mappers
+from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import PeriodicCallback
 from tornado.web import Application, RequestHandler
 from traitlets import Any as AnyTrait
 from traitlets.config import Config
 
-from littlest_hub import database
+from littlest_hub import admission, database
 from littlest_hub.config import Surroundings, load
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
@@ -158,6 +161,12 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     """Until when servers may start or stop, once we are to end; CLOCK_MONOTONIC, in seconds."""
 
     _front: Front | None = None
+    _left: Sequence[admission.Left] = ()
+    """Whose servers waited for their turn when the hub before ended."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._spawning: set[asyncio.Future[None]] = set()
 
     def load_config_file(self, *args: Any, **kwargs: Any) -> None:
         config: Config = self.loaded
@@ -229,10 +238,21 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     def init_tornado_application(self) -> None:
         self.tornado_application = _Application(self.handlers, **self.tornado_settings)
 
+    async def init_spawners(self) -> int:
+        self._left = admission.take_left(self.db)
+        found: int = await super().init_spawners()
+        return found
+
     async def start(self) -> None:
+        # Before anybody asks: a page that waits for its server is not to hear that none starts.
+        admission.QUEUE.hold()
+        for left in self._left:
+            admission.QUEUE.expect(left)
+            self._spawning.add(asyncio.ensure_future(self._spawn(left.user, left.server)))
         with _taking_over(self.inherited) as rest:
             await super().start()
         self.http_server.add_sockets(rest)
+        admission.QUEUE.go_on()
         if self.control:
             # A connection that is kept may bring a request in the moment in which we close it.
             self.http_server.conn_params.no_keep_alive = True
@@ -257,6 +277,17 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
             await self._make_room(STOPPING_PENDING_TIMEOUT_S)
         else:
             await super().shutdown_cancel_tasks(sig)
+
+    async def _spawn(self, user: str, server: str) -> None:
+        """Start a server as if its user had asked for it; JupyterHub has no other way than that."""
+        request = HTTPServerRequest("POST", self.hub.base_url)
+        request.connection = SimpleNamespace(set_close_callback=lambda _: None)
+        handler = BaseHandler(self.tornado_application, request)
+        try:
+            await handler.spawn_single_user(self.users[user], server)
+        except Exception as error:
+            # The page shows it.
+            self.log.error("%s: %s", user, describe(error))
 
     def exit(self, exit_status: int | str = 0) -> None:
         super().exit(self._complaint.text if exit_status == 1 else exit_status)
@@ -289,6 +320,7 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         # By a signal and by hanging up, or to end in the middle of a reload.
         if is_told_again:
             return
+        admission.QUEUE.end()
         # A starting server asks the hub, so keep on answering until none does.
         await self._settle(self._is_spawning)
         # While we still answer: each takes its time to end.
@@ -318,7 +350,9 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
             await asyncio.sleep(0.01)
 
     def _is_spawning(self) -> bool:
-        return any(s.pending for user in self.users.values() for s in user.spawners.values())
+        spawners = (s for user in self.users.values() for s in user.spawners.values())
+        # What waits for its turn, the next hub starts.
+        return any(s.pending and not getattr(s, "is_waiting", False) for s in spawners)
 
     def _is_answering(self) -> bool:
         return len(self.tornado_application.answering) > 0

@@ -18,20 +18,21 @@ import pwd
 import re
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from jupyterhub.utils import random_port
+from jupyterhub.utils import maybe_future, random_port
 from systemdspawner import SystemdSpawner
 from systemdspawner.systemd import get_systemd_version
-from tornado.web import HTTPError
+from tornado.web import Finish, HTTPError
 from traitlets import Any as AnyTrait
-from traitlets import Bool, default
+from traitlets import Bool, Int, default
 
+from littlest_hub import admission
 from littlest_hub.files import write
 from littlest_hub.layout import Layout, escaped, release_of_this_interpreter, server_unit
 from littlest_hub.services import server
@@ -131,6 +132,15 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         config=True
     )
 
+    concurrent_starts = Int(
+        min=0,
+        config=True,
+        help="How many servers may start at the same time; the others wait for their turn, and"
+        " whoever waits sees how many are before them. 0: as many as want to. By default"
+        f" {admission.STARTS_PER_PROCESSOR} for each processor.",
+    )
+    _place: admission.Place | None = None
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.unit_name = self._own_name()
@@ -146,6 +156,10 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
     @default("cmd")
     def _of_this_release(self) -> list[str]:
         return server_command()
+
+    @default("concurrent_starts")
+    def _bearable(self) -> int:
+        return admission.bearable()
 
     @default("default_url")
     def _jupyterlab(self) -> str:
@@ -217,6 +231,43 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         # With one of them active JupyterHub keeps the user.
         if not self.name and not any(each.active for each in others):
             await self._set_home_aside()
+
+    # --- waiting for one's turn
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is others' turn to start."""
+        return self._place is not None and self._place.is_waiting
+
+    async def run_pre_spawn_hook(self) -> None:
+        """Wait for our turn, then run the hook: start_timeout counts from there."""
+        place = admission.QUEUE.join(self.user.name, self.name, self.concurrent_starts)
+        self._place = place
+        # Started, failed or cancelled: the proxy knows it, or nobody wants it any more.
+        self._spawn_future.add_done_callback(lambda _: place.leave())
+        if place.is_waiting:
+            self.orm_spawner.state = admission.waiting_state(self.get_state(), place)
+            self.user.db.commit()
+            try:
+                await place.turn.wait()
+            except asyncio.CancelledError:
+                # With a server on record and nothing pending JupyterHub would call it ready.
+                self.server = None
+                self.user.db.commit()
+                raise
+        await maybe_future(super().run_pre_spawn_hook())
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        # Asked before it has a place?
+        while self._place is None:
+            await asyncio.sleep(0.1)
+        async for ahead in self._place.ahead():
+            yield {"progress": 0, "message": admission.told(ahead)}
+        if self._place.is_waiting:
+            # It is for the next hub: the page asks again, and hears it from that one.
+            raise Finish
+        async for event in super().progress():
+            yield event
 
     # --- how it is done
 

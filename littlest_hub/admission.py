@@ -1,0 +1,171 @@
+"""Who may start when many want to: as many at once as the machine can bear, the others in order.
+
+Starting a server is a second of the processor. Thirty that start together take half a minute, every
+one of them, and then some are given up on; thirty that start in turn take as long in all, but the
+first is there after a second, nobody is given up on, and who waits can be told how long the queue
+is. Whoever waits is in the database, so that the next hub goes on where this one ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, NamedTuple
+
+from jupyterhub import orm
+
+STARTS_PER_PROCESSOR = 2
+"""A server that starts also waits: for systemd, for the disk, for the hub."""
+LONGEST_S = 10
+"""How long a server that starts keeps others waiting; what takes longer waits for something else
+than the processor."""
+TOLD_S = 1
+"""How often somebody who waits is told how many are before them."""
+FORGOTTEN_S = 3600
+"""After how long the next hub does not start any more what waited when this one ended: that of
+somebody who has gone long ago."""
+
+_SINCE = "waiting_since"
+
+
+def bearable() -> int:
+    """How many servers may start at once on this machine."""
+    return STARTS_PER_PROCESSOR * len(os.sched_getaffinity(0))
+
+
+class Place:
+    """One server's place: in the queue, then among those that start."""
+
+    def __init__(self, queue: Queue, since: float, limit: int) -> None:
+        self.since = since
+        """When it joined, in seconds since the epoch; in the queue of another hub, maybe."""
+        self.limit = limit
+        """How many may start at once as far as this one knows; 0: as many as want to."""
+        self.turn = asyncio.Event()
+        self._queue = queue
+
+    @property
+    def is_waiting(self) -> bool:
+        return self in self._queue.waiting
+
+    def leave(self) -> None:
+        """Keep nobody waiting any more: started, failed, or given up."""
+        self._queue.forget(self)
+
+    async def ahead(self) -> AsyncIterator[int]:
+        """How many wait before this one, whenever that has changed, until it is its turn."""
+        told = None
+        while self.is_waiting and not self._queue.is_over:
+            ahead = self._queue.waiting.index(self)
+            if ahead != told:
+                yield ahead
+            told = ahead
+            # Not with every change: a crowd would keep the hub busy with telling each other.
+            turn = asyncio.ensure_future(self.turn.wait())
+            try:
+                await asyncio.wait([turn], timeout=TOLD_S)
+            finally:
+                turn.cancel()
+
+
+class Queue:
+    """Servers that start, and servers that wait for their turn."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Place] = []
+        self.is_over = False
+        """Whether the rest is for the next hub to start."""
+        self._starting: set[Place] = set()
+        self._is_held = False
+        self._since: dict[tuple[str, str], float] = {}
+
+    def join(self, user: str, server: str, limit: int) -> Place:
+        """Take a place; that of an earlier hub, if it had one there."""
+        place = Place(self, self._since.pop((user, server), time.time()), limit)
+        bisect.insort(self.waiting, place, key=lambda each: each.since)
+        self._call()
+        return place
+
+    def forget(self, place: Place) -> None:
+        if place in self.waiting:
+            self.waiting.remove(place)
+        self._starting.discard(place)
+        self._call()
+
+    def hold(self) -> None:
+        """Let nobody start until `go_on`."""
+        self._is_held = True
+
+    def go_on(self) -> None:
+        self._is_held = False
+        self._call()
+
+    def end(self) -> None:
+        """Let nobody start any more, and have everybody ask the next hub."""
+        self.is_over = True
+
+    def expect(self, left: Left) -> None:
+        """Keep the place of a server that waited when another hub ended."""
+        self._since[left.user, left.server] = left.since
+
+    def _call(self) -> None:
+        while self.waiting and not (self._is_held or self.is_over):
+            first = self.waiting[0]
+            if first.limit and len(self._starting) >= first.limit:
+                return
+            self.waiting.remove(first)
+            self._starting.add(first)
+            first.turn.set()
+            asyncio.get_running_loop().call_later(LONGEST_S, first.leave)
+
+
+QUEUE = Queue()
+"""That of this hub."""
+
+
+# --- from one hub to the next
+
+
+class Left(NamedTuple):
+    """A server that waited when its hub ended."""
+
+    since: float
+    user: str
+    server: str
+
+
+def waiting_state(state: dict[str, Any], place: Place) -> dict[str, Any]:
+    """The state of a spawner whose server waits."""
+    return {**state, _SINCE: place.since}
+
+
+def take_left(db: Any) -> list[Left]:
+    """Who waited when the last hub ended, in order; the database knows nothing of it any more."""
+    found = list(_take_left(db))
+    db.commit()
+    return sorted(left for left in found if left.since > time.time() - FORGOTTEN_S)
+
+
+def _take_left(db: Any) -> Iterator[Left]:
+    # As JupyterHub looks for those that run, which it would take these for.
+    for spawner in db.query(orm.Spawner).filter(orm.Spawner.server != None).all():  # noqa: E711
+        state = spawner.state or {}
+        if _SINCE not in state:
+            continue
+        token = orm.APIToken.find(db, state.get("api_token") or "")
+        if token:
+            db.delete(token)
+        spawner.server = spawner.started = None
+        spawner.state = {}
+        yield Left(state[_SINCE], spawner.user.name, spawner.name or "")
+
+
+def told(ahead: int) -> str:
+    """What somebody who waits is told."""
+    if not ahead:
+        return "Many servers start at the moment: yours is next"
+    people = "1 person" if ahead == 1 else f"{ahead} people"
+    return f"Many servers start at the moment: {people} before you"
