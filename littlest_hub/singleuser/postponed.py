@@ -34,8 +34,8 @@ def postponed(names: Iterable[str]) -> Iterator[None]:
 @contextmanager
 def standing_in(modules: Mapping[str, ModuleType]) -> Iterator[None]:
     """While the block runs, what imports one of these modules gets the one that is given; whoever
-    imports it afterwards gets the real one."""
-    added = {name: module for name, module in modules.items() if name not in sys.modules}
+    imports it afterwards gets the real one. What has been imported stays."""
+    added = {name: module for name, module in modules.items() if not sys.modules.get(name)}
     sys.modules.update(added)
     try:
         yield
