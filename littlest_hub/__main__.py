@@ -456,6 +456,7 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _serve_hub(options: argparse.Namespace) -> None:
+    from littlest_hub.imports import light
     from littlest_hub.supervisor import Control
 
     # It is the supervisor who is told to reload; this is for whoever signals the whole unit. Not
@@ -463,7 +464,8 @@ def _serve_hub(options: argparse.Namespace) -> None:
     signal.signal(signal.SIGHUP, lambda *_: None)
     control = Control.of_this_process()
     with control.telling_failure():
-        from littlest_hub.hub import serve
+        with light():
+            from littlest_hub.hub import serve
 
         serve(Layout.of_this_release(), control, options.fragments)
 

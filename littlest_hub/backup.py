@@ -247,6 +247,7 @@ def made_anew(layout: Layout) -> tuple[Path, ...]:
         layout.ready_config,
         layout.https_marker,
         layout.https_config,
+        layout.makeshift_config,
         layout.redirect_config,
         layout.acme_ca,
         layout.switch_record,

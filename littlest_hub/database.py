@@ -30,6 +30,8 @@ MARGIN_BYTES = 50_000_000
 
 # alembic's own table; what is in it is decided by whoever migrates.
 _SCHEMA_TABLE = "alembic_version"
+# https://alembic.sqlalchemy.org/en/latest/tutorial.html#create-a-migration-script
+_REVISION = re.compile(r"^(revision|down_revision)\s*=\s*[\"'](\w+)", re.MULTILINE)
 _DB_URL = re.compile(r"^[^#\n]*JupyterHub\.db_url\b", re.MULTILINE)
 
 
@@ -91,13 +93,20 @@ def head() -> str:
 @functools.cache
 def _history() -> list[str]:
     """Every revision that this release knows, its own first."""
-    from alembic.script import ScriptDirectory
-
+    # Read, not imported: alembic is a tenth of what a hub that starts imports.
     hub = find_spec("jupyterhub")
     if hub is None or hub.origin is None:
         raise LittlestHubError(f"{sys.prefix} holds no JupyterHub")
-    scripts = ScriptDirectory(str(Path(hub.origin).parent / "alembic"))
-    return [script.revision for script in scripts.walk_revisions()]
+    scripts = (Path(hub.origin).parent / "alembic" / "versions").glob("*.py")
+    before: dict[str, str | None] = {}
+    for script in scripts:
+        named = dict(_REVISION.findall(script.read_text()))
+        before[named["revision"]] = named.get("down_revision")
+    (latest,) = before.keys() - before.values()
+    history = [latest]
+    while earlier := before[history[-1]]:
+        history.append(earlier)
+    return history
 
 
 def backup_of(layout: Layout, schema: str) -> Path:

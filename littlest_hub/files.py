@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import TextIO
 
 
-def write(file: Path, text: str, mode: int = 0o644, *, is_lasting: bool = True) -> bool:
+def write(
+    file: Path,
+    text: str,
+    mode: int = 0o644,
+    *,
+    is_lasting: bool = True,
+    through: Path | None = None,
+) -> bool:
     """Have `text` in `file`, by rename, so that a reader finds the old or the new.
 
     Args:
@@ -19,6 +26,7 @@ def write(file: Path, text: str, mode: int = 0o644, *, is_lasting: bool = True) 
         text: its content.
         mode: its permissions, whatever the umask and whatever they were.
         is_lasting: whether it has to survive a power failure that follows at once.
+        through: directory on the same file system to make it in; None: where it is to be.
 
     Returns:
         Whether anything changed.
@@ -27,7 +35,7 @@ def write(file: Path, text: str, mode: int = 0o644, *, is_lasting: bool = True) 
     if file.is_file() and not file.is_symlink() and file.read_bytes() == text.encode():
         return permit(file, mode)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as temporary:
+    with replacing(file, through) as temporary:
         temporary.touch(mode=0o600)
         temporary.write_text(text)
         permit(temporary, mode)
@@ -90,10 +98,14 @@ def hold(file: Path) -> TextIO | None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A name to make something at, which then replaces `path` in one step."""
+def replacing(path: Path, through: Path | None = None) -> Iterator[Path]:
+    """A name to make something at, which then replaces `path` in one step.
+
+    Args:
+        through: directory of that name; None: that of `path`.
+    """
     # Its end is no suffix that anybody loads: traefik reads every .toml, systemd every .service.
-    temporary = path.with_name(f".{path.name}.new")
+    temporary = (through or path.parent) / f".{path.name}.new"
     temporary.unlink(missing_ok=True)
     try:
         yield temporary

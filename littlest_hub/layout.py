@@ -215,6 +215,14 @@ class Layout:
         return self.dynamic_config / "https.toml"
 
     @property
+    def makeshift_config(self) -> Path:
+        """The part of the dynamic configuration with a certificate for who would get none.
+
+        Last in the alphabet: of two default certificates, traefik takes that of the first file.
+        """
+        return self.dynamic_config / "zz-makeshift.toml"
+
+    @property
     def redirect_config(self) -> Path:
         """The part of the dynamic configuration that leads from http to https."""
         return self.dynamic_config / "redirect.toml"

@@ -1,7 +1,10 @@
 """traefik, told where everybody is.
 
 jupyterhub-traefik-proxy writes traefik's dynamic configuration; what follows is what it takes for a
-traefik that runs as somebody else, for names that are hostile, and for an API that is asked often.
+traefik that runs as somebody else, for names that are hostile, and for a thousand routes.
+
+traefik builds all of its routes anew with every change, which takes it 6 ms with ten of them and
+0.1 s with a thousand. So many changes at once are one change.
 """
 
 # traitlets' @default carries no types.
@@ -12,17 +15,21 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import copy
+import datetime
 import hashlib
 import ipaddress
+import json
 import re
 import secrets
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jupyterhub.utils import exponential_backoff
 from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
+from jupyterhub_traefik_proxy.traefik_utils import deep_merge, generate_alias
 from tornado.httpclient import HTTPClientError
 from tornado.ioloop import PeriodicCallback
 from traitlets import Enum, Int, List, TraitError, Unicode, default, observe, validate
@@ -42,7 +49,7 @@ from littlest_hub.services.proxy import (
     static_config,
     to_toml,
 )
-from littlest_hub.traefik import CANDIDATE
+from littlest_hub.traefik import CANDIDATE, MAKESHIFT, RULES_HEADER
 
 if TYPE_CHECKING:
     from littlest_hub.config import Surroundings
@@ -57,6 +64,10 @@ else:
 # never becomes a separator.
 _RESERVED = frozenset(b":/?#[]@!$&'()*+,;=%")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+ASKED_FIRST_S, ASKED_LAST_S, ASKED_MORE = 0.004, 0.2, 1.3
+"""How long until traefik is asked again whether it knows a route: first, at most, each time."""
+_REVISION = "littlest-hub-revision"
+_MAKESHIFT_YEARS = 20
 RULES_LOOKED_AT_MS = 2000
 """How often the hub makes sure that the proxy's rules are those that it wrote."""
 FRONT_LOOKED_AT_MS = 2000
@@ -124,16 +135,34 @@ def _quote(text: str) -> str:
     ) + '"'  # fmt: skip
 
 
+class _Route(NamedTuple):
+    known: dict[str, Any]
+    """What the hub knows of it, as jupyterhub-traefik-proxy does."""
+    router: dict[str, Any]
+    service: dict[str, Any]
+
+    def text(self) -> str:
+        """As it is in the file."""
+        # traefik takes "{{" for the beginning of a Go template, even in a comment.
+        comment = json.dumps(self).replace("{{", r"{\u007b").replace("\x7f", r"\u007f")
+        name, service = self.known["router"], self.known["service"]
+        tables = {"http": {"routers": {name: self.router}, "services": {service: self.service}}}
+        return f"# {comment}\n{to_toml(tables)}"
+
+
 class RulesFile:
     """The dynamic configuration on disk, readable by whoever gets at its directory: the proxy.
 
     Replaces jupyterhub_traefik_proxy.traefik_utils.TraefikConfigFileHandler, which leaves it
-    readable by the hub alone.
+    readable by the hub alone. What the hub has to know of a route is a comment before it: to read
+    and write a thousand as TOML takes Python 0.1 s, and traefik a quarter of what it does with each
+    change.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._written: tuple[int, ...] | None = None
+        self._texts: dict[str, tuple[_Route, str]] = {}
 
     def load(self) -> dict[str, Any]:
         """The routes that were written last, and nothing else.
@@ -145,27 +174,49 @@ class RulesFile:
             FileNotFoundError: there are none.
         """
         try:
-            data: dict[str, Any] = tomllib.loads(self.path.read_text())
-            hub = data.get("jupyterhub", {})
-            routes = hub.get("routes", {}).values()
-            http = data.get("http", {})
-            kept = {
-                kind: {route[key]: http[kind][route[key]] for route in routes}
-                for kind, key in (("routers", "router"), ("services", "service"))
+            text = self.path.read_text()
+            if not text.startswith(RULES_HEADER):
+                raise ValueError(f"{self.path} is not ours")
+            lines = text.split("\n")
+            known = [_Route(*json.loads(line[2:])) for line in lines if line.startswith("# [")]
+            return {
+                "http": {
+                    "routers": {each.known["router"]: each.router for each in known},
+                    "services": {each.known["service"]: each.service for each in known},
+                },
+                "jupyterhub": {"routes": {each.known["router"]: each.known for each in known}},
             }
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError):
             # Not ours, or cut off by a full disk: the hub knows all routes and writes them again.
             raise FileNotFoundError(self.path) from None
-        for router in kept["routers"].values():
-            # Of a release before HTTPS, which knew one entry point.
-            router.pop("entryPoints", None)
-        return {"http": kept, "jupyterhub": hub}
 
     def atomic_dump(self, data: dict[str, Any]) -> None:
         """Replace the file, so that traefik reads either what was or what is."""
-        # After a power failure the hub writes it anew; each spawn waits for this.
-        write(self.path, to_toml(data), is_lasting=False)
+        # After a power failure the hub writes it anew; each spawn waits for this. Through another
+        # directory: traefik reads all of this one for each name that comes or goes in it.
+        outside = self.path.parent.parent
+        write(self.path, self._text(data), is_lasting=False, through=outside)
         self._written = self._state()
+
+    def _text(self, data: dict[str, Any]) -> str:
+        hub = data.get("jupyterhub", {})
+        http = data.get("http", {})
+        routers, services = dict(http.get("routers", {})), dict(http.get("services", {}))
+        texts = {}
+        for name, known in hub.get("routes", {}).items():
+            route = _Route(known, routers.pop(name), services.pop(known["service"]))
+            written, text = self._texts.get(name, (None, ""))
+            if written != route:
+                route = copy.deepcopy(route)
+                text = route.text()
+            texts[name] = route, text
+        self._texts = texts
+        rest = {key: value for key, value in data.items() if key not in ("http", "jupyterhub")}
+        left = {**http, "routers": routers, "services": services}
+        # traefik does not take empty tables.
+        if left := {kind: entries for kind, entries in left.items() if entries}:
+            rest["http"] = left
+        return "".join([RULES_HEADER, to_toml(rest), *(text for _, text in texts.values())])
 
     @property
     def is_as_written(self) -> bool:
@@ -246,6 +297,14 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
         small = (network for network in networks if network.num_addresses <= _SMALL)
         return [str(address) for network in small for address in network]
 
+    dynamic_config: Any
+
+    _current: asyncio.Future[None] | None = None
+    """traefik is being told, and asked whether it has heard."""
+    _next: asyncio.Future[None] | None = None
+    """The same for whoever has come since."""
+    _revision = ""
+
     @default("dynamic_config_handler")
     def _our_handler(self) -> RulesFile:
         return RulesFile(Path(self.dynamic_config_file))
@@ -280,13 +339,89 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
             router["rule"] = rule(routespec)
             # At every entry point that is for visitors, whichever there are (asDefault).
             router.pop("entryPoints", None)
+        for service in traefik["http"]["services"].values():
+            # As it is anyway; a thousand times.
+            service["loadBalancer"].pop("passHostHeader", None)
         return traefik, hub
 
-    async def _check_for_traefik_service(self, routespec: str, kind: str) -> bool:
-        # With HTTPS traefik makes two routers of one, with other names. Router and service are
-        # loaded together, so the service is enough.
-        found: bool = await super()._check_for_traefik_service(routespec, "service")
-        return found
+    async def add_route(self, routespec: str, target: str, data: dict[str, Any]) -> None:
+        """Have traefik know a route; returns when it does.
+
+        Raises:
+            TimeoutError: it does not.
+        """
+        await self._is_started()
+        routespec = self.validate_routespec(routespec)
+        traefik, hub = self._dynamic_config_for_route(routespec, target, data)
+        self.dynamic_config = deep_merge(self.dynamic_config, {**traefik, "jupyterhub": hub})
+        try:
+            await self._take_effect()
+        except TimeoutError:
+            self.log.error("traefik never knew the route %s", routespec)
+            raise
+
+    async def delete_route(self, routespec: str) -> None:
+        """Have traefik forget a route, if it knows it; returns when it does."""
+        await self._is_started()
+        name = generate_alias(self.validate_routespec(routespec), "router")
+        known = self.dynamic_config["jupyterhub"]["routes"].pop(name, None)
+        if known is None:
+            return
+        self.dynamic_config["http"]["routers"].pop(known["router"], None)
+        self.dynamic_config["http"]["services"].pop(known["service"], None)
+        try:
+            await self._take_effect()
+        except TimeoutError:
+            # No reason to leave the server running.
+            self.log.error("traefik does not answer: it may still know the route %s", routespec)
+
+    async def _is_started(self) -> None:
+        if self._start_future and not self._start_future.done():
+            await self._start_future
+
+    async def _take_effect(self) -> None:
+        """Return when traefik goes by what `dynamic_config` holds now.
+
+        Whoever asks while it is being told of earlier changes waits for the next time, with all
+        others who do: 990 routes at once take a second instead of 160.
+        """
+        if self._next is None:
+            self._next = asyncio.ensure_future(self._tell(after=self._current))
+        await asyncio.shield(self._next)
+
+    async def _tell(self, after: asyncio.Future[None] | None) -> None:
+        if after:
+            await asyncio.wait([after])
+        self._current, self._next = self._next, None
+        async with self.mutex:
+            self._persist_dynamic_config()
+        loop, pause_s = asyncio.get_running_loop(), ASKED_FIRST_S
+        latest = loop.time() + self.check_route_timeout
+        while not await self._is_told():
+            if loop.time() > latest:
+                raise TimeoutError("traefik does not take up its routes")
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * ASKED_MORE, ASKED_LAST_S)
+
+    def _persist_dynamic_config(self) -> None:
+        # A route that says which text it is: traefik is asked for this one instead of for each.
+        self._revision = f"/revision/{secrets.token_hex(8)}"
+        self.dynamic_config["http"]["routers"][_REVISION] = {
+            "rule": f"Path(`{self._revision}`)",
+            "entryPoints": [self.traefik_api_entrypoint],
+            "service": "noop@internal",
+        }
+        super()._persist_dynamic_config()
+
+    async def _is_told(self) -> bool:
+        """Whether traefik goes by what was written last."""
+        try:
+            await self._traefik_api_request(self._revision)
+        except HTTPClientError as error:
+            return bool(error.code == 418)  # what noop@internal answers
+        except OSError:
+            pass
+        return False
 
     async def _setup_traefik_dynamic_config(self) -> None:
         # The certificate is `apply`'s business: traefik may not read the administrator's file.
@@ -375,6 +510,7 @@ class Front:
             seen = self._state()
             dynamic = self._dynamic()
             self._used = seen
+            self._provide_makeshift()
             if https:
                 # Whoever wants all certificates anew removes it; the proxy's when it starts.
                 layout.acme.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -405,6 +541,20 @@ class Front:
             if was_on:
                 self._close()
             layout.https_config.unlink(missing_ok=True)
+
+    def _provide_makeshift(self) -> None:
+        """Have a certificate for whoever gets no other, unless there is another for them.
+
+        traefik would make one (RSA, 2048 bits) with every change of routes: nine tenths of its work
+        with ten of them, 50 ms.
+        """
+        makeshift = self.layout.makeshift_config
+        others = [file for file in makeshift.parent.glob("*.toml") if file != makeshift]
+        # The first of two counts, and traefik warns of the second at every change.
+        if self._pair or any(_has_default_certificate(file) for file in others):
+            makeshift.unlink(missing_ok=True)
+        elif not makeshift.exists():
+            write(makeshift, to_toml(makeshift_certificate()))
 
     def _dynamic(self) -> str:
         https = self.https
@@ -508,6 +658,46 @@ class Front:
             await loop.run_in_executor(None, self.apply)
             log.info("HTTPS: the certificate can be used by now")
         self._used, self._complaint = state, ""
+
+
+def makeshift_certificate() -> dict[str, Any]:
+    """The dynamic configuration with a certificate like the one that traefik makes itself."""
+    # Not when the hub starts: it takes 50 ms to import.
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    # By its name the supervisor knows it, and traefik too.
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, MAKESHIFT)])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=365 * _MAKESHIFT_YEARS))
+        .sign(key, hashes.SHA256())
+    )
+    pair = {
+        "certFile": certificate.public_bytes(Encoding.PEM).decode(),
+        "keyFile": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+    }
+    return {"tls": {"stores": {"default": {"defaultCertificate": pair}}}}
+
+
+def _has_default_certificate(file: Path) -> bool:
+    try:
+        text = file.read_text()
+        if "defaultCertificate" not in text:
+            return False
+        stores = tomllib.loads(text)["tls"]["stores"]
+        return "defaultCertificate" in stores.get("default", {})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def front_of(layout: Layout, c: Config, surroundings: Surroundings) -> Front | None:

@@ -23,13 +23,14 @@ from traitlets.config import Config
 
 from littlest_hub import config
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.files import write
 from littlest_hub.hub import LittlestHub
 from littlest_hub.install import refuse_foreground_hub
 from littlest_hub.layout import Layout, release_of_this_interpreter
 from littlest_hub.machine import Machine
-from littlest_hub.proxy import HubProxy, RulesFile
+from littlest_hub.proxy import HubProxy
 from littlest_hub.services.ports import FIRST_INTERNAL, FIRST_OTHER_PUBLIC, first_free, is_free
-from littlest_hub.services.proxy import static_config
+from littlest_hub.services.proxy import static_config, to_toml
 from littlest_hub.spawner import server_command, server_environment
 
 LOOPBACK = "127.0.0.1"
@@ -188,7 +189,7 @@ class OwnProxy(HubProxy):
             dynamic_config=Path(self.dynamic_config_file).parent,
             supervised=False,
         )
-        RulesFile(Path(self.static_config_file)).atomic_dump(self.static_config)
+        write(Path(self.static_config_file), to_toml(self.static_config), is_lasting=False)
 
     def _start_traefik(self) -> None:
         traefik = release_of_this_interpreter() / "bin" / "traefik"

@@ -152,6 +152,7 @@ class UnitState(NamedTuple):
 class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
     """SystemdSpawner with our defaults; configured as c.SystemdSpawner or c.Spawner."""
 
+    server: Any
     layout = AnyTrait(help="whose user servers")
 
     # None: as services/server.py has it.
@@ -276,7 +277,8 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         place = admission.QUEUE.join(self.user.name, self.name, self.concurrent_starts)
         self._place = place
         # Started, failed or cancelled: the proxy knows it, or nobody wants it any more.
-        self._spawn_future.add_done_callback(lambda _: place.leave())
+        if self._spawn_future:
+            self._spawn_future.add_done_callback(lambda _: place.leave())
         if place.is_waiting:
             self.orm_spawner.state = admission.waiting_state(self.get_state(), place)
             self.user.db.commit()

@@ -12,7 +12,7 @@ import re
 import ssl
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -121,6 +121,41 @@ class Person:
         page = self.browser.get(f"{self._server_path(server)}/lab")
         if page.status_code != 200:
             raise RefusedError(f"{page.status_code} {page.url}: {_visible_text(page)}")
+
+    def ask_for_server(self) -> None:
+        """Press "Start My Server", and have the page that says how it goes."""
+        page = self.browser.get(f"/hub/spawn/{self.name}")
+        if page.status_code != 200:
+            raise RefusedError(f"{page.status_code} {page.url}: {_visible_text(page)}")
+
+    def progress(self, heard: list[dict[str, Any]], *, timeout_s: float = 90) -> None:
+        """Put what that page hears into a list as it comes, until the server is ready or failed.
+
+        As browsers do, it connects again when the stream ends before (EventSource,
+        https://html.spec.whatwg.org/#server-sent-events).
+
+        Raises:
+            ValueError: the hub answers something else, after which a browser gives up.
+            NotInTimeError: neither has happened.
+        """
+
+        def is_over() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                for event in self._events():
+                    heard.append(event)
+            return bool(heard) and ("ready" in heard[-1] or "failed" in heard[-1])
+
+        eventually(is_over, timeout_s, f"the end of the progress of {self.name}'s server")
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        path = f"/hub/api/users/{self.name}/server/progress"
+        xsrf = {"_xsrf": self._xsrf_token("/hub/")}
+        with self.browser.stream("GET", path, params=xsrf) as answer:
+            if answer.status_code != 200:
+                raise ValueError(f"{answer.status_code} {path}: a browser gives up")
+            for line in answer.iter_lines():
+                if line.startswith("data:"):
+                    yield json.loads(line.removeprefix("data:"))
 
     def sees(self, path: str) -> bool:
         """Whether the browser gets this page now; a broken connection is a no."""

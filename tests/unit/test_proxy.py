@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import hashlib
@@ -9,11 +10,13 @@ import http.client
 import random
 import re
 import shutil
+import ssl
 import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,8 +30,9 @@ from traitlets import TraitError
 from traitlets.config import Config
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.proxy import HubProxy, RulesFile, merged, rule
+from littlest_hub.proxy import HubProxy, RulesFile, makeshift_certificate, merged, rule
 from littlest_hub.services.proxy import ready_config, static_config, to_toml
+from littlest_hub.traefik import MAKESHIFT
 from tests.capabilities import PATH, missing
 from tests.eventually import eventually
 from tests.network import free_port
@@ -153,7 +157,7 @@ def test_failed_write_leaves_the_old_rules(rules: RulesFile) -> None:
 def test_rules_that_somebody_else_has_changed_are_noticed_and_written_again(
     rules: RulesFile, damage: bytes | None
 ) -> None:
-    data: dict[str, object] = {"http": {"routers": {}}}
+    data = a_route("x")
     rules.atomic_dump(data)
     assert rules.is_as_written
     if damage is None:
@@ -163,7 +167,7 @@ def test_rules_that_somebody_else_has_changed_are_noticed_and_written_again(
     assert not rules.is_as_written
     rules.atomic_dump(data)
     assert rules.is_as_written
-    assert rules.path.read_text() == to_toml(data)
+    assert rules.load() == data
 
 
 def test_nothing_but_routes_is_taken_over_from_disk(rules: RulesFile) -> None:
@@ -370,6 +374,89 @@ def test_every_name_is_routed_to_its_own_server_and_the_rest_to_the_hub(traefik:
         for path in ("/", "/hub/login", "/user/nobody/", "/user/alicex/", "/hub/user/alice/"):
             assert traefik.get(path) == (200, "hub"), path
     assert "ERR" not in traefik.log.read_text()
+
+
+@contextlib.asynccontextmanager
+async def hub_of(traefik: Traefik) -> AsyncIterator[HubProxy]:
+    """What a hub has of a proxy, when the two have found each other."""
+    proxy = HubProxy(
+        should_start=False,
+        traefik_api_url=f"http://127.0.0.1:{traefik.api_port}",
+        dynamic_config_file=str(traefik.rules.path),
+        public_url=f"http://127.0.0.1:{traefik.port}",
+    )
+    await proxy.get_all_routes()
+    yield proxy
+
+
+def test_a_route_is_there_when_it_was_added_and_gone_when_it_was_deleted(traefik: Traefik) -> None:
+    async def scenario(target: str) -> None:
+        async with hub_of(traefik) as proxy:
+            for _ in range(3):
+                await proxy.add_route("/user/alice/", target, {"user": "{{ alice \x7f"})
+                assert traefik.get("/user/alice/") == (200, "alice")
+                await proxy.delete_route("/user/alice/")
+                assert traefik.get("/user/alice/")[0] == 404
+            await proxy.delete_route("/user/alice/")  # of somebody who had none
+
+    with backend("alice") as target:
+        asyncio.run(asyncio.wait_for(scenario(target), 60))
+    assert "ERR" not in traefik.log.read_text()
+
+
+def test_many_routes_at_once_are_two_changes_and_the_next_hub_knows_them(
+    traefik: Traefik, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"/user/person{number}/" for number in range(200)]
+
+    async def scenario(target: str) -> None:
+        async with hub_of(traefik) as proxy:
+            written: list[float] = []
+            dump = RulesFile.atomic_dump
+
+            def recorded(rules: RulesFile, data: dict[str, Any]) -> None:
+                written.append(time.monotonic())
+                dump(rules, data)
+
+            monkeypatch.setattr(RulesFile, "atomic_dump", recorded)
+            first = asyncio.ensure_future(proxy.add_route("/", target, {}))
+            await asyncio.sleep(0)
+            await asyncio.gather(first, *(proxy.add_route(n, target, {"user": n}) for n in names))
+            assert len(written) == 2
+            await asyncio.gather(*map(proxy.delete_route, names[:100]))
+            assert len(written) == 3
+            assert traefik.get(names[150]) == (200, "everybody")
+        async with hub_of(traefik) as proxy:
+            routes = await proxy.get_all_routes()
+            assert set(routes) == {"/", *names[100:]}
+            assert routes[names[150]]["data"] == {"user": names[150]}
+
+    with backend("everybody") as target:
+        asyncio.run(asyncio.wait_for(scenario(target), 60))
+
+
+def test_writing_the_rules_is_one_event_in_the_directory_that_traefik_watches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = RulesFile(tmp_path / "dynamic" / "rules.toml")
+    rules.atomic_dump(a_route("x"))
+    moved: list[Path] = []
+    replace = Path.replace
+
+    def recorded(self: Path, target: Path) -> Path:
+        moved.append(self)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", recorded)
+    rules.atomic_dump(a_route("y"))
+    assert [each.parent for each in moved] == [tmp_path]
+    assert list(rules.path.parent.iterdir()) == [rules.path]
+
+
+def test_our_makeshift_certificate_is_known_as_traefiks_own() -> None:
+    store = makeshift_certificate()["tls"]["stores"]["default"]["defaultCertificate"]
+    assert MAKESHIFT.encode() in ssl.PEM_cert_to_DER_cert(store["certFile"])
+    assert "PRIVATE KEY" in store["keyFile"]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,106 @@
+"""Many people who start their servers at once: who waits, what they see, and who leaves."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tests.client import Person
+from tests.eventually import eventually
+from tests.hub import Hub
+
+Heard = list[dict[str, Any]]
+
+CROWD, AT_ONCE = 12, 2
+# Whoever's turn it is starts when this file is there.
+HELD = """
+import asyncio, os
+from littlest_hub import admission
+
+async def held(spawner):
+    while not os.path.exists("{go}"):
+        await asyncio.sleep(0.05)
+
+admission.LONGEST_S = 60
+c.UnitSpawner.concurrent_starts = {limit}
+c.Spawner.pre_spawn_hook = held
+"""
+
+
+@contextlib.contextmanager
+def crowd(hub: Hub, number: int, limit: int) -> Iterator[tuple[list[Person], str]]:
+    """People who are logged in to a hub that starts so many servers at once, and lets none go on
+    before the file that is named exists."""
+    go = f"{hub.layout.run_directory}/go"
+    with contextlib.ExitStack() as stack:
+        stack.callback(hub.machine.run, ["rm", "-f", go])
+        stack.enter_context(hub.fragment("70-held.py", HELD.format(go=go, limit=limit)))
+        yield [stack.enter_context(hub.person(timeout_s=90)) for _ in range(number)], go
+
+
+def places(heard: Heard) -> list[int]:
+    """How many were before somebody, each time their page was told."""
+    said = (re.search(r": (yours is next|\d+)", event["message"]) for event in heard)
+    return [int(each[1]) if each[1].isdecimal() else 0 for each in said if each]
+
+
+def test_in_a_crowd_everybody_sees_their_place_until_it_is_their_turn_and_may_leave(
+    hub: Hub,
+) -> None:
+    with (
+        crowd(hub, CROWD, AT_ONCE) as (people, go),
+        ThreadPoolExecutor(2 * CROWD) as background,
+    ):
+        list(background.map(Person.ask_for_server, people))
+        pages: dict[Person, Heard] = {person: [] for person in people}
+        for person, heard in pages.items():
+            background.submit(person.progress, heard)
+
+        def waiting() -> list[tuple[int, Person]]:
+            told = ((places(heard)[-1:], person) for person, heard in pages.items())
+            return sorted(((place[0], person) for place, person in told if place), key=first)
+
+        def are_in_order(number: int) -> bool:
+            return [place for place, _ in waiting()] == list(range(number))
+
+        try:
+            eventually(lambda: are_in_order(CROWD - AT_ONCE), 30, "everybody's place")
+            leaver = waiting()[4][1]
+            leaver.stop_server()
+            eventually(lambda: "failed" in pages[leaver][-1], 30, "their page to say so")
+            assert "cancelled" in pages.pop(leaver)[-1]["message"]
+            eventually(lambda: are_in_order(CROWD - AT_ONCE - 1), 30, "those behind to move up")
+        finally:
+            hub.machine.put(go, "")
+        eventually(lambda: all("ready" in h[-1] for h in pages.values()), 90, "all servers")
+        for heard in pages.values():
+            assert places(heard) == sorted(set(places(heard)), reverse=True)
+        assert not leaver.has_server()
+        people = list(pages)
+        people[-1].await_server()
+        assert people[-1].run_cell("6 * 7") == "42"
+
+
+def test_who_waits_loses_nothing_by_a_reload_and_by_a_hub_that_is_killed(hub: Hub) -> None:
+    with crowd(hub, 5, 1) as (people, go), ThreadPoolExecutor(len(people)) as background:
+        list(background.map(Person.ask_for_server, people))
+        pages: dict[Person, Heard] = {person: [] for person in people}
+        for person, heard in pages.items():
+            background.submit(person.progress, heard)
+        try:
+            eventually(lambda: sum(bool(places(h)) for h in pages.values()) == 4, 30, "a queue")
+            reloaded = background.submit(hub.reload)
+            # Whoever was to start is waited for; it is a hub without a queue that goes.
+            hub.machine.put(go, "")
+            reloaded.result(timeout=90)
+            hub.machine.run(["sh", "-c", f"kill -KILL {hub.serving_pid()}"])
+            eventually(hub.answers, 60, "the next hub")
+        finally:
+            hub.machine.put(go, "")
+        for person in people:
+            person.await_server()
+
+
+def first(pair: tuple[int, Person]) -> int:
+    return pair[0]

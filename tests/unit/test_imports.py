@@ -1,0 +1,65 @@
+"""What a hub imports, and what it does without."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import jupyterhub
+import pytest
+from alembic.script import ScriptDirectory
+
+from littlest_hub import database
+from littlest_hub.imports import ALEMBIC, OPTIONAL
+
+pytestmark = pytest.mark.unit
+
+
+def run(code: str) -> str:
+    """In a Python of its own, where nothing is imported yet."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+LIGHT = """
+import gc, sys
+from littlest_hub.imports import ALEMBIC, OPTIONAL, light
+with light():
+    import littlest_hub.hub
+"""
+
+
+def test_a_hub_is_imported_without_what_it_does_not_need_and_gets_it_later() -> None:
+    heavy = "{'alembic.runtime', 'pycares', 'pygments.lexer', 'arrow'}"
+    assert run(f"{LIGHT}print({heavy} & set(sys.modules))") == "set()"
+    after = "[name for name in (*OPTIONAL, *ALEMBIC) if name in sys.modules]"
+    assert run(f"{LIGHT}import alembic.command, pygments; print({after}, gc.isenabled())")
+    assert run(f"{LIGHT}print({after}, gc.isenabled())") == "[] True"
+
+
+def test_all_of_it_is_there_to_be_left_out() -> None:
+    for name in (*OPTIONAL, *ALEMBIC):
+        importlib.import_module(name)
+
+
+def test_a_database_that_is_new_or_old_is_what_alembic_is_for(tmp_path: Path) -> None:
+    session = f"orm.new_session_factory('sqlite:///{tmp_path}/hub.sqlite')()"
+    asked = "print('alembic.runtime' in sys.modules)"
+    code = f"{LIGHT}from jupyterhub import orm\n{session}\n{asked}"
+    assert run(code) == "True"  # it is stamped
+    assert run(code) == "False"
+    older = database._history()[1]
+    run(
+        f"import sqlite3; c = sqlite3.connect('{tmp_path}/hub.sqlite');"
+        f" c.execute('UPDATE alembic_version SET version_num = ?', ['{older}']); c.commit()"
+    )
+    refused = "try:\n    " + session + "\nexcept orm.DatabaseSchemaMismatch: print('refused')"
+    assert run(f"{LIGHT}from jupyterhub import orm\n{refused}") == "refused"
+
+
+def test_the_history_of_the_schema_is_that_which_alembic_finds() -> None:
+    scripts = ScriptDirectory(str(Path(jupyterhub.__file__).parent / "alembic"))
+    assert database._history() == [script.revision for script in scripts.walk_revisions()]
