@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import functools
 import hashlib
 import os
 import pwd
 import re
 import shlex
 import shutil
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -26,8 +29,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from jupyterhub.utils import maybe_future, random_port
-from systemdspawner import SystemdSpawner
-from systemdspawner.systemd import get_systemd_version
+from systemdspawner import SystemdSpawner, systemd
 from tornado.web import Finish, HTTPError
 from traitlets import Any as AnyTrait
 from traitlets import Bool, Int, default
@@ -43,6 +45,9 @@ SYSTEMD_TIMEOUT_S = 30
 """How long systemd may take to say something; it lets D-Bus wait while it reloads its units."""
 _PATIENCE_S = (0.2, 1, 3)
 """How long to wait before it is asked again: a daemon-reexec interrupts what it was to say."""
+
+_LOOKS_PER_S = 40
+"""How often it is looked whether a server listens: of 0.7 s each look late is a loss."""
 
 # What is asked of a unit.
 _SHOWN = "ActiveState,Result,ExecMainStatus,UID,ControlGroup"
@@ -66,6 +71,32 @@ _STEPS = {
     217: "its user does not exist",
     226: "a directory that one of its properties names does not exist",
 }
+
+
+_ask_version = systemd.get_systemd_version
+
+
+@functools.cache
+def _version_told() -> int:
+    version = _ask_version()
+    if version is None:
+        raise SystemdSilentError("systemctl --version says nothing")
+    return int(version)
+
+
+def systemd_version() -> int | None:
+    """The version of systemd, asked once: SystemdSpawner asks, and waits, for each server's object.
+
+    Returns:
+        None: nobody said.
+    """
+    try:
+        return _version_told()
+    except SystemdSilentError:
+        return None
+
+
+systemd.get_systemd_version = systemd_version
 
 
 class NotStartedError(HTTPError):  # type: ignore[misc]
@@ -193,8 +224,9 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         account = self._account()
         if account is None:
             await self._claim_home()
-        if not await self._take_over():
-            await self._clear_away()
+        found = await unit_state(self._unit)
+        if not self._take_over(found):
+            await self._clear_away(found)
             self.port = random_port()
             launch = self._prepared(account)
             self._remember()
@@ -328,7 +360,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
                 self.layout,
                 account,
                 may_become_root=self.disable_user_sudo is False,
-                systemd=get_systemd_version(),
+                systemd=systemd_version(),
             ),
             **self._chosen(account),
             **{name: self._value(value) for name, value in self.unit_extra_properties.items()},
@@ -391,29 +423,33 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
             return [self._expand_user_vars(str(each)) for each in value]
         return str(self._expand_user_vars(str(value)))
 
-    async def _take_over(self) -> bool:
+    def _take_over(self, found: UnitState) -> bool:
         """Go on with a server that runs without the hub's knowledge, if it can be.
 
         From before a backup was restored, say: there may be work in it.
         """
-        if (await unit_state(self._unit)).active != "active":
+        if found.active != "active":
             return False
         try:
-            found = parse_environment(self._environment.read_text())
+            its = parse_environment(self._environment.read_text())
         except (OSError, ValueError):
             return False
         wanted = self.get_env()
-        port = urlsplit(found.get("JUPYTERHUB_SERVICE_URL", "")).port
-        token = found.get("JUPYTERHUB_API_TOKEN")
-        if not (port and token and all(found.get(name) == wanted.get(name) for name in _SAME)):
+        port = urlsplit(its.get("JUPYTERHUB_SERVICE_URL", "")).port
+        token = its.get("JUPYTERHUB_API_TOKEN")
+        if not (port and token and all(its.get(name) == wanted.get(name) for name in _SAME)):
             return False
         self.log.warning("%s runs already: taking it over", self._unit)
         self.port, self.api_token = port, token
         return True
 
-    async def _clear_away(self) -> None:
-        """Have systemd know nothing of the unit, and its environment forgotten."""
-        state = await unit_state(self._unit)
+    async def _clear_away(self, state: UnitState | None = None) -> None:
+        """Have systemd know nothing of the unit, and its environment forgotten.
+
+        Args:
+            state: what systemd knows of it; None: to be asked.
+        """
+        state = state or await unit_state(self._unit)
         if state.is_alive:
             stopped = await _run("systemctl", "stop", self._unit, is_long=True)
             state = await unit_state(self._unit)
@@ -430,14 +466,25 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
             NotStartedError: it has ended, or somebody else listens where it was to.
         """
         while True:
-            for _ in range(10):
-                listening = listening_uids(self.port)
-                if listening and await self._listens(listening):
-                    return
-                await asyncio.sleep(0.1)
+            for wait in range(_LOOKS_PER_S):
+                # The second costs ten times as much, and knows of sockets at other addresses too.
+                if self._is_open() or not wait:
+                    listening = listening_uids(self.port)
+                    if listening and await self._listens(listening):
+                        return
+                await asyncio.sleep(1 / _LOOKS_PER_S)
             state = await unit_state(self._unit)
             if not state.is_alive:
                 raise self._ended(state)
+
+    def _is_open(self) -> bool:
+        """Whether somebody may listen at our port; a machine's own ports say so at once."""
+        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+            try:
+                return probe.connect_ex(self._address) != errno.ECONNREFUSED
+            except OSError:  # c.Spawner.ip is a name, and nobody knows it
+                return True
 
     async def _listens(self, uids: set[int]) -> bool:
         """Whether it is the server that listens at its port.
@@ -633,7 +680,7 @@ def server_command() -> list[str]:
     the link moves on. -I: nothing in the home directory or in ~/.local can stop it from starting.
     """
     python = release_of_this_interpreter() / "bin" / "python3"
-    return [str(python), "-I", "-m", "jupyterhub.singleuser"]
+    return [str(python), "-I", "-m", "littlest_hub.singleuser"]
 
 
 def server_environment(name: str) -> dict[str, str]:

@@ -114,7 +114,7 @@ def test_the_environment_of_a_server_is_for_root_and_the_server_alone(hub: Hub) 
             assert token not in told.stdout
         processes = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'"
         told = hub.machine.run(["sh", "-c", processes], user=bob.name, check=False)
-        assert "jupyterhub.singleuser" in told.stdout
+        assert "littlest_hub.singleuser" in told.stdout
         assert token not in told.stdout
 
 

@@ -1,0 +1,79 @@
+"""JupyterHub's single-user server at a quarter of its cost.
+
+`python -I -m littlest_hub.singleuser` is `python -I -m jupyterhub.singleuser`: the same program
+with the same arguments, environment, configuration files and extensions, from the same release.
+What it imports and never uses, or not before somebody asks for something, does not run before that.
+Who wants another program of JupyterHub's by its variables gets that as it is.
+
+docs/explanation/user-servers.md has what each piece is worth.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from types import ModuleType
+
+from littlest_hub.singleuser.postponed import late, later, names_only, postponed, standing_in
+
+_OTHERS = ("JUPYTERHUB_SINGLEUSER_APP", "JUPYTERHUB_SINGLEUSER_EXTENSION")
+"""Variables that choose another server than JupyterLab's."""
+
+_WHEN_USED = (
+    # The hub's own half of JupyterHub, which comes with the other: a third of all memory.
+    "jupyterhub.orm",
+    "jupyterhub.roles",
+    "sqlalchemy",
+    # Clients for other servers than the hub, and names of languages.
+    "aiohttp",
+    "babel",
+    "requests",
+    "websocket",
+    # Of jsonschema's formats.
+    "webcolors",
+)
+
+
+def main() -> None:
+    """Run a user server until it is told to stop."""
+    if not any(os.environ.get(name) for name in _OTHERS):
+        # A sixth of the time goes into looking for garbage that is not there.
+        gc.disable()
+        prepare()
+    from jupyterhub.singleuser import main as run
+
+    run()
+
+
+def prepare() -> None:
+    """Import JupyterHub's single-user server, JupyterLab's, without what they can do without."""
+    from littlest_hub.singleuser import shortcuts
+
+    shortcuts.entry_points_once()
+    with postponed(_WHEN_USED), standing_in(_stand_ins()):
+        # First those that decide what JupyterLab imports.
+        shortcuts.extension_manager_when_asked()
+        shortcuts.no_yarn()
+        shortcuts.no_ipython()
+        shortcuts.language_servers_when_asked()
+        shortcuts.version_while_serving()
+        shortcuts.garbage_while_serving()
+
+
+def _stand_ins() -> dict[str, ModuleType]:
+    from littlest_hub.singleuser import hubclient
+
+    return {
+        # Of jsonschema's formats: a grammar that takes as long as all the rest, a large regular
+        # expression, another calendar.
+        "rfc3987_syntax": late(
+            "rfc3987_syntax", is_valid_syntax=later("rfc3987_syntax", "is_valid_syntax")
+        ),
+        "isoduration": late("isoduration", DurationParsingException=ValueError),
+        # Of the hub's half.
+        "jupyterhub.handlers.pages": names_only("jupyterhub.handlers.pages", "HealthCheckHandler"),
+        "sqlalchemy.exc": names_only("sqlalchemy.exc", "SQLAlchemyError"),
+        "jupyterhub.httpclient": hubclient,
+        # JupyterHub uses one function of it, once in a session.
+        "unittest": late("unittest", mock=late("unittest.mock")),
+    }

@@ -1,0 +1,144 @@
+"""What a server that starts does without, or once: each function is one such thing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import gc
+import importlib.metadata
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from littlest_hub.singleuser.postponed import names_only, standing_in
+
+
+def entry_points_once() -> None:
+    """What is installed is looked at once, a hundred files each time, until something changes."""
+    look = importlib.metadata.entry_points
+
+    @functools.lru_cache(maxsize=1)
+    def found(_state: tuple[tuple[str, int], ...]) -> Any:
+        return look()
+
+    def entry_points(**wanted: str) -> Any:
+        return found(tuple(_state_of_sys_path())).select(**wanted)
+
+    importlib.metadata.entry_points = entry_points  # type: ignore[assignment]
+
+
+def _state_of_sys_path() -> Iterator[tuple[str, int]]:
+    for path in sys.path:
+        with contextlib.suppress(OSError):
+            yield path, Path(path).stat().st_mtime_ns
+
+
+def extension_manager_when_asked() -> None:
+    """JupyterLab's manager of extensions is made when somebody opens it.
+
+    With it comes an HTTP client, which reads all the certificates that there are.
+    """
+    with standing_in({"jupyterlab.extensions.pypi": names_only("", "PyPIExtensionManager")}):
+        import jupyterlab.extensions as extensions
+
+    class Later:
+        metadata = extensions.manager.ExtensionManagerMetadata("PyPI", True, sys.prefix)
+
+        def __init__(self, *args: Any) -> None:
+            self._arguments = args
+
+        @functools.cached_property
+        def _made(self) -> Any:
+            from jupyterlab.extensions.pypi import PyPIExtensionManager
+
+            return PyPIExtensionManager(*self._arguments)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._made, name)
+
+    extensions.PyPIExtensionManager = Later
+
+
+def no_ipython() -> None:
+    """Where it keeps kernels, and kept extensions of notebooks, is known without importing it."""
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_core.paths import jupyter_path
+    from notebook_shim.traits import NotebookAppTraits
+
+    def kernels(self: Any) -> list[str]:
+        return [*jupyter_path("kernels"), str(ipython_directory() / "kernels")]
+
+    def extensions(self: Any) -> list[str]:
+        own = [*self.extra_nbextensions_path, *jupyter_path("nbextensions")]
+        return [*own, str(ipython_directory() / "nbextensions")]
+
+    KernelSpecManager._kernel_dirs_default = kernels
+    NotebookAppTraits.nbextensions_path = property(extensions)
+
+
+def ipython_directory() -> Path:
+    """As IPython.paths.get_ipython_dir has it."""
+    return Path(os.environ.get("IPYTHONDIR") or "~/.ipython").expanduser()
+
+
+def language_servers_when_asked() -> None:
+    """Language servers are looked for when somebody opens JupyterLab: that starts npm, if it is
+    there, and looks into many directories."""
+    from jupyter_lsp import serverextension
+
+    search = serverextension.initialize
+
+    def prepare(app: Any, *args: Any) -> None:
+        manager = app.language_server_manager
+        found: asyncio.Future[None] | None = None
+
+        async def ready() -> bool:
+            nonlocal found
+            found = found or asyncio.ensure_future(search(app, *args))
+            await found
+            return True
+
+        manager.ready = ready
+
+    serverextension.initialize = prepare
+
+
+def version_while_serving() -> None:
+    """The hub is asked for its version by a server that listens already."""
+    from jupyterhub.singleuser.extension import JupyterHubSingleUser
+
+    check = JupyterHubSingleUser.check_hub_version
+
+    async def begin(self: Any) -> None:
+        self._version_check = asyncio.ensure_future(check(self))
+
+    JupyterHubSingleUser.check_hub_version = begin
+
+
+def no_yarn() -> None:
+    """What yarn is configured to is asked of node, if it is there, for the version's sake alone."""
+    from jupyterlab import commands
+
+    ask = commands._yarn_config
+    commands._yarn_config = lambda _: {"yarn config": {}, "npm config": {}}
+    try:
+        import jupyterlab.labapp  # noqa: F401
+    finally:
+        commands._yarn_config = ask
+
+
+def garbage_while_serving() -> None:
+    """Garbage is looked for from when the server serves, in what it makes from then on."""
+    from jupyter_server.serverapp import ServerApp
+
+    serve = ServerApp.start_ioloop
+
+    def start_ioloop(self: Any) -> None:
+        gc.freeze()
+        gc.enable()
+        serve(self)
+
+    ServerApp.start_ioloop = start_ioloop

@@ -1,0 +1,139 @@
+"""User servers do without much until it is asked for; then it is there."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.client import Person
+from tests.hub import Hub
+
+# In the home directory, where everybody may configure their own server.
+CONFIG = """
+import os, sys
+sys.path.append(os.path.expanduser("~/extensions"))
+c.ServerApp.jpserver_extensions = {"mine": True}
+"""
+# Before anything is used, what has run of the libraries; then each of them is used.
+EXTENSION = """
+import importlib, json, sys
+import aiohttp, requests, sqlalchemy
+from unittest import mock
+from jupyter_server.base.handlers import APIHandler
+from tornado.web import authenticated
+
+def run():
+    return [name for name in ("sqlalchemy.orm", "aiohttp.client", "IPython", "httpx", "lark")
+            if name in sys.modules]
+
+BEFORE = run()
+
+class Handler(APIHandler):
+    @authenticated
+    def get(self):
+        import jsonschema
+        with sqlalchemy.create_engine("sqlite://").connect() as connection:
+            answer = connection.execute(sqlalchemy.text("select 42")).scalar()
+        conforms = jsonschema.FormatChecker().conforms
+        self.finish(json.dumps({
+            "before": BEFORE,
+            "answer": answer,
+            "clients": [requests.Session.__name__, aiohttp.ClientSession.__name__],
+            "mock": mock.Mock(return_value=7)(),
+            "formats": [conforms(text, format) for text, format in (
+                ("https://münchen.example/ä", "iri"), (":", "iri"),
+                ("P1D", "duration"), ("1D", "duration"), ("#ff0", "color"))],
+            "orm": importlib.import_module("jupyterhub.orm").User.__tablename__,
+            "now": run(),
+        }))
+
+def _load_jupyter_server_extension(app):
+    app.web_app.add_handlers(".*", [(app.base_url + "mine", Handler)])
+"""
+KERNEL = '{"argv": ["false"], "display_name": "Mine", "language": "none"}'
+
+
+@pytest.fixture(scope="module")
+def alice(hub: Hub) -> Iterator[Person]:
+    """Somebody with an extension and a kernel of their own."""
+    with hub.person() as alice:
+        own = {
+            ".jupyter/jupyter_server_config.py": CONFIG,
+            "extensions/mine.py": EXTENSION,
+            ".ipython/kernels/mine/kernel.json": KERNEL,
+        }
+        for name, text in own.items():
+            path = f"/home/{alice.name}/{name}"
+            hub.machine.run(["install", "-D", "/dev/null", path])
+            hub.machine.put(path, text)
+        hub.machine.run(["chown", "-R", alice.name, f"/home/{alice.name}"])
+        alice.start_server()
+        yield alice
+
+
+def get(person: Person, path: str) -> dict[str, object]:
+    answer = person.browser.get(f"/user/{person.name}/{path}")
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert isinstance(found, dict)
+    return found
+
+
+def test_an_extension_of_ones_own_has_every_library_that_the_server_does_without(
+    alice: Person,
+) -> None:
+    assert get(alice, "mine") == {
+        "before": [],
+        "now": ["sqlalchemy.orm", "aiohttp.client", "lark"],
+        "answer": 42,
+        "clients": ["Session", "ClientSession"],
+        "mock": 7,
+        "formats": [True, False, True, False, True],
+        "orm": "users",
+    }
+
+
+def test_what_jupyterlab_asks_for_when_it_is_opened_is_there(alice: Person) -> None:
+    specs = get(alice, "api/kernelspecs")["kernelspecs"]
+    assert isinstance(specs, dict)
+    assert set(specs) == {"python3", "mine"}
+    # Language servers: none is installed, and the search for them has ended.
+    assert get(alice, "lsp/status")["sessions"] == {}
+    page = alice.browser.get(f"/user/{alice.name}/lab").text
+    config = json.loads(page.partition('type="application/json">')[2].partition("</script>")[0])
+    assert config["extensionManager"]["name"] == "PyPI"
+    assert config["hubUser"] == alice.name
+    # Without network it has nothing to offer; but it is there.
+    alice.browser.get(f"/user/{alice.name}/lab/api/extensions?query=theme")
+    now = get(alice, "mine")["now"]
+    assert isinstance(now, list)
+    assert "httpx" in now
+    assert "IPython" not in now
+
+
+def test_what_a_fragment_says_of_servers_holds(hub: Hub) -> None:
+    text = (
+        "c.Spawner.args = ['--ServerApp.terminals_enabled=False']\n"
+        "c.Spawner.notebook_dir = '~/work'\n"
+        "c.Spawner.default_url = '/lab/tree/here.txt'\n"
+        "c.Spawner.environment = {'MINE': '7'}\n"
+    )
+    with hub.fragment("70-servers.py", text), hub.person() as bob:
+        hub.machine.run(
+            ["install", "-D", "-o", bob.name, "/dev/null", f"/home/{bob.name}/work/here.txt"]
+        )
+        bob.start_server()
+        found = bob.browser.get(f"/user/{bob.name}/", follow_redirects=False)
+        assert found.headers["location"] == f"/user/{bob.name}/lab/tree/here.txt?"
+        content = get(bob, "api/contents")["content"]
+        assert isinstance(content, list)
+        assert [each["name"] for each in content] == ["here.txt"]
+        assert bob.browser.get(f"/user/{bob.name}/api/terminals").status_code == 404
+        assert bob.run_cell("import os; print(os.environ['MINE'])").strip() == "7"
+
+
+def test_whoever_wants_jupyterhubs_other_server_gets_it(hub: Hub) -> None:
+    text = "c.Spawner.environment = {'JUPYTERHUB_SINGLEUSER_EXTENSION': '0'}\n"
+    with hub.fragment("70-servers.py", text), hub.person() as bob:
+        bob.start_server()
+        assert bob.run_cell("print(6 * 7)").strip() == "42"

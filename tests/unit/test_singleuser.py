@@ -1,0 +1,205 @@
+"""What a user server does without, until it is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import importlib.metadata
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from tornado.httpclient import HTTPError
+
+from littlest_hub.singleuser import hubclient, shortcuts
+from littlest_hub.singleuser.postponed import late, later, names_only, postponed, standing_in
+
+pytestmark = pytest.mark.unit
+
+RUNS: list[str] = []
+"""Modules of these tests that have run."""
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where modules can be put that are importable while the test runs."""
+    RUNS.clear()
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def write_module(directory: Path, name: str, text: str = "") -> None:
+    file = directory / f"{name}.py"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"import {__name__}\n{__name__}.RUNS.append(__name__)\n{text}\n")
+    importlib.invalidate_caches()
+
+
+def test_a_postponed_module_runs_once_when_it_is_first_used(modules: Path) -> None:
+    write_module(modules, "slow", "answer = 42")
+    with postponed(["slow"]):
+        slow = importlib.import_module("slow")
+        assert importlib.import_module("slow") is slow
+    assert importlib.import_module("slow") is slow
+    assert RUNS == []
+    assert slow.answer == 42
+    assert slow.__name__ == "slow"
+    assert type(slow) is ModuleType
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = slow.nothing
+    assert RUNS == ["slow"]
+
+
+def test_what_is_imported_of_a_postponed_package_runs_after_the_package(modules: Path) -> None:
+    write_module(modules, "slow/__init__", "from slow.one import ONE")
+    write_module(modules, "slow/one", "ONE = 1")
+    write_module(modules, "slow/two", "from slow import ONE\nTWO = ONE + 1")
+    with postponed(["slow"]):
+        importlib.import_module("slow")
+    assert RUNS == []
+    assert importlib.import_module("slow.two").TWO == 2
+    assert RUNS == ["slow", "slow.one", "slow.two"]
+
+
+def test_a_postponed_module_of_a_package_is_the_packages(modules: Path) -> None:
+    write_module(modules, "pack/__init__")
+    write_module(modules, "pack/slow", "answer = 42")
+    write_module(modules, "pack/user", "from . import slow")
+    with postponed(["pack.slow"]):
+        user = importlib.import_module("pack.user")
+    assert RUNS == ["pack", "pack.user"]
+    assert user.slow.answer == 42
+
+
+def test_a_postponed_module_that_fails_says_so_to_whoever_uses_it(modules: Path) -> None:
+    write_module(modules, "broken", "raise ImportError('no such library')")
+    with postponed(["broken", "missing"]):
+        broken = importlib.import_module("broken")
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module("missing")
+    for _ in range(2):
+        with pytest.raises(ImportError, match="no such library"):
+            _ = broken.anything
+
+
+def test_threads_that_use_a_postponed_module_at_once_wait_for_each_other(modules: Path) -> None:
+    write_module(modules, "slow", f"import {__name__} as t\nt.GATE.wait(5)\nanswer = 42")
+    with postponed(["slow"]):
+        slow = importlib.import_module("slow")
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(lambda: slow.answer) for _ in range(2)]
+        GATE.set()
+        assert [answer.result(10) for answer in answers] == [42, 42]
+    assert RUNS == ["slow"]
+
+
+GATE = threading.Event()
+
+
+def test_a_stand_in_is_gone_when_others_import(modules: Path) -> None:
+    write_module(modules, "real", "class Error(Exception): ...\ndef double(n): return 2 * n")
+    with standing_in({"real": late("real", Error=ValueError, double=later("real", "double"))}):
+        stand_in = importlib.import_module("real")
+        with pytest.raises(AttributeError):
+            _ = stand_in.other
+    assert RUNS == []
+    assert stand_in.Error is ValueError
+    assert stand_in.double(21) == 42
+    assert importlib.import_module("real") is not stand_in
+    assert RUNS == ["real"]
+
+
+def test_what_has_been_imported_has_no_stand_in(modules: Path) -> None:
+    write_module(modules, "real")
+    real = importlib.import_module("real")
+    with standing_in({"real": names_only("real", "Error")}):
+        assert importlib.import_module("real") is real
+    assert sys.modules["real"] is real
+
+
+def test_nothing_is_an_instance_of_a_name() -> None:
+    stand_in = names_only("orm", "OrmError")
+    assert not isinstance(ValueError(), stand_in.OrmError)
+    with pytest.raises(ValueError, match="kept"), contextlib.suppress(stand_in.OrmError):
+        raise ValueError("kept")
+
+
+def test_entry_points_that_are_installed_later_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "entry_points", importlib.metadata.entry_points)
+    monkeypatch.syspath_prepend(tmp_path)
+    shortcuts.entry_points_once()
+
+    def found() -> list[str]:
+        return [point.name for point in importlib.metadata.entry_points(group="kernels.of.mine")]
+
+    assert found() == []
+    info = tmp_path / "mine-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[kernels.of.mine]\nfast = mine:fast\n")
+    assert found() == ["fast"]
+
+
+# --- how the hub is asked
+
+
+class _Hub(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self._answer(404 if self.path == "/missing" else 200, self.path)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self._answer(201, f"{self.headers['Authorization']} {body}")
+
+    def _answer(self, status: int, text: str) -> None:
+        self.send_response(status)
+        self.send_header("X-JupyterHub-Version", "6.1.1")
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@contextlib.contextmanager
+def hub() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), _Hub) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_the_hub_is_asked_as_jupyterhub_asks_it() -> None:
+    async def ask(url: str) -> None:
+        answer = await hubclient.fetch(f"{url}/hub/api")
+        assert (answer.status, await answer.text()) == (200, "/hub/api")
+        assert answer.headers.get("x-jupyterhub-version") == "6.1.1"
+        answer = await hubclient.fetch(
+            f"{url}/activity", method="POST", headers={"Authorization": "token x"}, data='{"a": 1}'
+        )
+        assert (answer.status, await answer.text()) == (201, 'token x {"a": 1}')
+        answer = await hubclient.fetch(f"{url}/missing", raise_for_status=False)
+        assert answer.status == 404
+        with pytest.raises(HTTPError):
+            await hubclient.fetch(f"{url}/missing")
+
+    with hub() as url:
+        asyncio.run(ask(url))
+    for is_picky in (True, False):
+        with pytest.raises(OSError, match="refused"):
+            asyncio.run(hubclient.fetch(f"{url}/hub/api", raise_for_status=is_picky))
