@@ -192,6 +192,7 @@ def _more_routes(side: HubSide) -> Figures:
             more = min(level - there, 50)
             side.add_routes(there, there + more)
             there += more
+        side.add_routes(there, there := there + 1)  # of a proxy that has taken up all those before
         one_by_one = [side.add_routes(number, number + 1) for number in range(there, there + 5)]
         there += len(one_by_one)
         rate = wrk(side.machine, f"{side.backend}/small", connections=50, seconds=2)

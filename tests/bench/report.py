@@ -169,12 +169,12 @@ def plot(results: Results, file: Path) -> None:
             label=side,
         )
     axes.axvline(1, color="black", linewidth=0.8)
-    axes.set_xscale("log")
+    axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda value, _: f"{number(value)}x")
     axes.set_yticks(range(len(rows)), [figures[name].title for name in rows])
     axes.set_xlabel("how many times less time or memory, or more throughput, than …")
     axes.grid(axis="x", alpha=0.3)
-    axes.legend()
+    image.legend(loc="outside upper right", ncols=len(others))
     image.savefig(file, metadata={"Date": None})
     pyplot.close(image)
 
