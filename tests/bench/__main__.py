@@ -53,6 +53,7 @@ def main() -> int:
     names = options.only or (QUICK if options.quick else [measure.name for measure in MEASURES])
     measures = [measure for measure in MEASURES if measure.name in names]
     rounds = options.rounds or (1 if options.quick else 3)
+    found = _circumstances()
     readings = [_size(installer)] if OURS in options.sides else []
     try:
         with contextlib.ExitStack() as cleanup:
@@ -63,10 +64,10 @@ def main() -> int:
             gc.freeze()  # what the clients do in the meantime is little; long pauses would count
             for reading in _rounds(sides, measures, rounds):
                 readings.append(reading)
-                _write(options.json, readings)
+                _write(options.json, found, readings)
     except KeyboardInterrupt:  # what was measured until somebody had enough
         _say("interrupted")
-    _write(options.json, readings)
+    _write(options.json, found, readings)
     print(summary(readings))
     _say(f"the figures: {options.json}")
     return 0
@@ -107,8 +108,8 @@ def _size(installer: Path) -> Reading:
     return Reading("size", OURS, 0, figures, time.monotonic() - begun_s, os.getloadavg()[0])
 
 
-def _write(file: Path, readings: Sequence[Reading]) -> None:
-    found = {**_circumstances(), "readings": [reading.as_json() for reading in readings]}
+def _write(file: Path, found: Mapping[str, Any], readings: Sequence[Reading]) -> None:
+    found = {**found, "readings": [reading.as_json() for reading in readings]}
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 

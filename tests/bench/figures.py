@@ -113,6 +113,7 @@ FIGURES = (
         for name, title, what, unit, targets in (
             ("start_s", "hub start", "users", "s", ()),
             ("start_cpu_s", "hub start: processor time", "users", "s", ()),
+            ("idle_pss_mib", "hub and proxy, idle", "users", "MiB", ()),
             ("route_s", "adding a route", "routes", "s", (Target(0.05),)),
             ("pages_p99_ms", "pages: p99", "routes", "ms", ()),
             ("small_per_s", "proxied requests", "routes", "1/s", ()),

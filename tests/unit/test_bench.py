@@ -152,7 +152,7 @@ def test_the_hubs_progress_says_when_a_server_is_ready_and_why_it_is_not(
 
 def both(**figures: Mapping[str, float]) -> list[Reading]:
     return [
-        reading(side, **{name: by_side[side] for name, by_side in figures.items()})
+        Reading("start", side, 0, {name: each[side] for name, each in figures.items()}, 1.0, 0.5)
         for side in ("ours", "stock")
     ]
 
