@@ -151,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, metavar="N", help="how often, at most (3); slow ones less often")
     add("--quick", action="store_true", help=f"one round of {', '.join(QUICK)}")
     add("--installer", type=Path, metavar="PATH", help="the .sh to measure (default: build it)")
-    add("--json", type=Path, default=Path("build/bench.json"), help="where the figures go")
+    add("--json", type=Path, default=Path("build/bench.json"), help="(build/bench.json)")
     return parser
 
 
