@@ -12,10 +12,14 @@ TEST_PACKAGES := $(MACHINE_PACKAGES) $(VM_PACKAGES) busybox chromium chromium-dr
 WORKERS ?= 2
 PYTEST := $(BIN)/pytest -n $(WORKERS) $(if $(INSTALLER),--installer=$(INSTALLER))
 
+# Where `make bench` puts what it finds, and options of it: make bench BENCH="--only start --rounds 9"
+BENCH_JSON ?= build/bench.json
+BENCH ?=
+
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security advisories lint bench-install bench-outage clean
+.PHONY: help deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security advisories lint bench bench-report bench-install bench-outage clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +45,10 @@ build: deps venv ## dist/littlest-hub-VERSION-Linux-x86_64.sh, compressed quickl
 
 release: deps venv ## the same, compressed as small as it gets
 	$(BIN)/python -m construct --release
+
+$(BIN)/.bench-ready: $(BIN)/.ready
+	$(BIN)/pip install -qq --editable '.[bench]'
+	touch $@
 
 demo: demo-deps venv ## build, install in a throw-away machine, run a notebook cell (ONCE=1: then stop)
 	$(BIN)/python -m tests.demo $(if $(ONCE),--once)
@@ -74,6 +82,12 @@ lint: venv ## ruff, mypy --strict, shellcheck
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	shellcheck construct/*.sh recipe/*/*.sh tests/*.sh .ci/run
+
+bench: deps venv $(BIN)/.bench-ready ## the scoreboard: beside stock JupyterHub and TLJH, some 25 minutes (BENCH=--quick: 4)
+	$(BIN)/python -m tests.bench --json $(BENCH_JSON) $(BENCH)
+
+bench-report: venv $(BIN)/.bench-ready ## docs/reference/performance.md from what it found
+	$(BIN)/python -m tests.bench.report $(BENCH_JSON)
 
 bench-install: deps venv ## install time beside plain tar, size beside the sum of the packages
 	$(BIN)/python -m tests.bench.install

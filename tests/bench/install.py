@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def timed(action: Callable[[], None]) -> float:
+def timed(action: Callable[[], object]) -> float:
     """Wall seconds ``action`` takes, starting with no dirty pages."""
     os.sync()
     start = time.perf_counter()

@@ -9,12 +9,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from tests.bench.outage.kernel import CountingKernel
 from tests.bench.outage.load import Page
+from tests.bench.upstream import (
+    CONFIG,
+    HUB_CONFIG,
+    HUB_UNIT,
+    PREFIX,
+    TRAEFIK,
+    TRAEFIK_PROXY,
+    TRAEFIK_UNIT,
+    hub_unit,
+    set_up,
+    unpack_python,
+)
 from tests.client import Person
-from tests.eventually import eventually
 from tests.hub import Hub
 from tests.machine import Machine
 
@@ -47,7 +56,7 @@ def ours(installer: Path, next_installer: Path | None) -> Iterator[Side]:
             rollback = [hub.path("hub/bin/littlest-hub"), "rollback"]
             events["upgrade"] = lambda: machine.install(next_installer)
             events["rollback"] = lambda: machine.run(rollback, timeout_s=300)
-        with _somebody(machine, hub.url) as person:
+        with somebody(machine, hub.url) as person:
             yield at_work("ours", person, events)
 
 
@@ -82,7 +91,8 @@ def at_work(name: str, person: Person, events: Events) -> Side:
 
 
 @contextmanager
-def _somebody(machine: Machine, url: str) -> Iterator[Person]:
+def somebody(machine: Machine, url: str) -> Iterator[Person]:
+    """Alice, with an account on the machine and logged in."""
     password = secrets.token_urlsafe()
     machine.add_user(NAME, password)
     with Person(url, NAME, password) as person:
@@ -90,100 +100,29 @@ def _somebody(machine: Machine, url: str) -> Iterator[Person]:
         yield person
 
 
-STOCK = "/opt/jupyterhub"
-STOCK_PORT = 8000
-
-# jupyterhub-traefik-proxy, "Using TraefikFileProviderProxy", "Example setup", in files that
-# survive; cleanup_servers=False as JupyterHub's documentation has it for a proxy of its own.
-STOCK_CONFIG = f"""\
-c.JupyterHub.bind_url = "http://:{STOCK_PORT}"
-c.JupyterHub.cleanup_servers = False
-c.JupyterHub.proxy_class = "traefik_file"
-c.TraefikFileProviderProxy.should_start = False
-c.TraefikFileProviderProxy.traefik_api_username = "api_admin"
-c.TraefikFileProviderProxy.traefik_api_password = "admin"
-c.TraefikFileProviderProxy.dynamic_config_file = "/var/lib/traefik/rules.toml"
-c.JupyterHub.spawner_class = "systemd"
-c.Spawner.cmd = ["{STOCK}/bin/jupyterhub-singleuser"]
-c.Spawner.default_url = "/lab"
-c.Authenticator.allow_all = True
-"""
-
-STOCK_TRAEFIK = f"""\
-[api]
-
-[entryPoints.http]
-address = ":{STOCK_PORT}"
-
-[entryPoints.auth_api]
-address = "localhost:8099"
-
-[providers.file]
-directory = "/var/lib/traefik"
-watch = true
-"""
-
-# Restart=always is more than JupyterHub's documentation says, and what traefik's own unit has.
-STOCK_UNITS = {
-    "traefik": f"""\
-[Unit]
-Description=traefik
-After=network.target
-
-[Service]
-Type=notify
-ExecStart={STOCK}/bin/traefik --configFile=/etc/traefik/traefik.toml
-Restart=always
-
-[Install]
-WantedBy=multi-user.target
-""",
-    "jupyterhub": f"""\
-[Unit]
-Description=JupyterHub
-After=network.target traefik.service
-
-[Service]
-User=root
-Type=simple
-Environment=PATH={STOCK}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-WorkingDirectory=/var/lib/jupyterhub
-ExecStart={STOCK}/bin/jupyterhub -f /etc/jupyterhub/jupyterhub_config.py
-Restart=always
-
-[Install]
-WantedBy=multi-user.target
-""",
-}
-
-
 @contextmanager
 def stock(installer: Path, next_installer: Path | None) -> Iterator[Side]:
     """JupyterHub and jupyterhub-traefik-proxy as they come, of the same packages."""
     with Machine("bookworm") as machine:
-        _unpack(machine, installer, f"{STOCK}-1")
-        machine.run(["ln", "-s", f"{STOCK}-1", STOCK])
-        machine.run(["mkdir", "-p", "/var/lib/jupyterhub", "/var/lib/traefik"])
-        machine.put("/etc/jupyterhub/jupyterhub_config.py", STOCK_CONFIG)
-        machine.put("/etc/traefik/traefik.toml", STOCK_TRAEFIK)
-        for name, text in STOCK_UNITS.items():
-            machine.put(f"/etc/systemd/system/{name}.service", text)
-        machine.systemctl("daemon-reload")
-        machine.systemctl("enable", "--now", *STOCK_UNITS)
+        unpack_python(machine, installer, f"{PREFIX}-1")
+        machine.run(["ln", "-s", f"{PREFIX}-1", PREFIX])
+        url = set_up(
+            machine,
+            {HUB_CONFIG: CONFIG + TRAEFIK_PROXY, "/etc/traefik/traefik.toml": TRAEFIK},
+            {"traefik.service": TRAEFIK_UNIT, HUB_UNIT: hub_unit("traefik.service")},
+        )
         events = _stock_events(machine)
         if next_installer:
             machine.copy(next_installer, f"/var/tmp/{next_installer.name}")
 
             def upgrade() -> None:
-                machine.run(["rm", "--recursive", "--force", f"{STOCK}-2"])
-                _unpack(machine, next_installer, f"{STOCK}-2")
-                _switch(machine, f"{STOCK}-2")
+                machine.run(["rm", "--recursive", "--force", f"{PREFIX}-2"])
+                unpack_python(machine, next_installer, f"{PREFIX}-2")
+                _switch(machine, f"{PREFIX}-2")
 
             events["upgrade"] = upgrade
-            events["rollback"] = lambda: _switch(machine, f"{STOCK}-1")
-        url = f"http://{machine.address}:{STOCK_PORT}"
-        eventually(lambda: _answers(url), 60, f"a login page at {url}")
-        with _somebody(machine, url) as person:
+            events["rollback"] = lambda: _switch(machine, f"{PREFIX}-1")
+        with somebody(machine, url) as person:
             yield at_work("stock", person, events)
 
 
@@ -200,24 +139,12 @@ def _stock_events(machine: Machine) -> dict[str, Callable[[], object]]:
     }
 
 
-def _unpack(machine: Machine, installer: Path, prefix: str) -> None:
-    """The packages of the installer without its scripts, so that nothing of ours is set up."""
-    machine.install(installer, ["-b", "-s", "-p", prefix])
-
-
 def _switch(machine: Machine, release: str) -> None:
     """To other packages, as JupyterHub's documentation has it: "Upgrading JupyterHub"."""
     machine.systemctl("stop", "jupyterhub")
-    machine.run(["ln", "--symbolic", "--no-dereference", "--force", release, STOCK])
-    config = ["-f", "/etc/jupyterhub/jupyterhub_config.py"]
-    upgrade = [f"{STOCK}/bin/jupyterhub", "upgrade-db", *config]
+    machine.run(["ln", "--symbolic", "--no-dereference", "--force", release, PREFIX])
+    config = ["-f", HUB_CONFIG]
+    upgrade = [f"{PREFIX}/bin/jupyterhub", "upgrade-db", *config]
     machine.run(["env", "--chdir=/var/lib/jupyterhub", *upgrade])
     machine.systemctl("start", "jupyterhub")
     machine.systemctl("restart", "traefik")
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/hub/login", timeout=30, trust_env=False).status_code == 200
-    except httpx.TransportError as error:
-        raise AssertionError(str(error)) from error

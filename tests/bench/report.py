@@ -1,0 +1,183 @@
+"""The figures of `make bench` as tables and a plot, written into docs/reference/performance.md.
+
+Only what stands between the markers is written; the rest of the page is somebody's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.bench.figures import FIGURES, OURS, Figure, Reading, Results, Spread, number
+
+PAGE = Path(__file__).parents[2] / "docs/reference/performance.md"
+BEGIN, END = "<!-- make bench-report: begin -->", "<!-- make bench-report: end -->"
+PLOTTED = (
+    *("install_s", "start_s", "start_cpu_s", "idle_pss_mib", "reload_worst_s", "spawn1_s"),
+    *("spawn10_s", "spawn30_s", "spawn50_s", "spawn10_cpu_s", "spawn10_pss_mib", "pages_p99_ms"),
+    *("small_per_s", "large_mb_per_s", "route_s@10", "route_s@100", "route_s@1000"),
+)
+
+
+def main() -> int:
+    """Write the page's tables and the plot beside it."""
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.bench.report")
+    parser.add_argument("json", type=Path, help="what `make bench` wrote")
+    parser.add_argument("--page", type=Path, default=PAGE, help=f"({PAGE.name})")
+    options = parser.parse_args()
+    found = json.loads(options.json.read_text())
+    readings = readings_of(found)
+    image = options.page.with_suffix(".svg")
+    plot(Results(readings), image)
+    text = f"{conditions(found)}\n\n![ours beside the others]({image.name})\n\n{tables(readings)}"
+    options.page.write_text(between_markers(options.page.read_text(), text))
+    return 0
+
+
+def readings_of(found: dict[str, Any]) -> list[Reading]:
+    """Of the JSON file."""
+    return [Reading(**reading) for reading in found["readings"]]
+
+
+def between_markers(page: str, text: str) -> str:
+    """The page with this text in place of what was generated before.
+
+    Raises:
+        ValueError: it has no markers.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"the page has no {BEGIN} and {END}")
+    return f"{before}{begin}\n{text}\n{end}{after}"
+
+
+def conditions(found: dict[str, Any]) -> str:
+    """Machine, versions and what else ran: one paragraph."""
+    machine, readings = found["machine"], readings_of(found)
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    rounds = 1 + max((reading.round for reading in readings), default=0)
+    loads = [reading.load for reading in readings]
+    return (
+        f"Measured {found['date']} at {found['commit']} in {rounds}"
+        f" {'round' if rounds == 1 else 'rounds'} at most, on {machine['processors']} processors"
+        f" ({machine['processor']}), {machine['memory_gib']} GiB, Linux {machine['kernel']}."
+        f" {versions}. Load before a measurement: {min(loads):.1f} to {max(loads):.1f}."
+        "\nFigures are medians, with least and most of all rounds; ratios are taken round by round."
+    )
+
+
+def tables(readings: Sequence[Reading]) -> str:
+    """All figures that somebody measured, and what could not be measured."""
+    results = Results(readings)
+    return "\n\n".join(filter(None, [_table(results), failures(readings)]))
+
+
+def _table(results: Results) -> str:
+    others = [side for side in results.sides if side != OURS]
+    beside = [side for side in ("stock", "limit") if side in others]
+    titles = ["measure", "target", "", *results.sides, *(f"ours / {side}" for side in beside)]
+    lines = [titles, ["---"] * len(titles)]
+    for figure in FIGURES:
+        if any(results.spread(side, figure.name) for side in results.sides):
+            lines.append(
+                [
+                    f"{figure.title}, {figure.unit}" if figure.unit else figure.title,
+                    "; ".join(map(str, figure.targets)),
+                    verdict(results, figure),
+                    *(_cell(results.spread(side, figure.name)) for side in results.sides),
+                    *(_cell(results.ratio(figure.name, side)) for side in beside),
+                ]
+            )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def verdict(results: Results, figure: Figure) -> str:
+    """Whether we reach all that was to be reached; "" where nothing was, or nobody knows."""
+    met = [results.is_met(figure.name, target) for target in figure.targets]
+    known = [each for each in met if each is not None]
+    if not known:
+        return ""
+    return "met" if all(known) else "**missed**"
+
+
+def failures(readings: Sequence[Reading]) -> str:
+    """What has no figures, and why."""
+    return "\n".join(
+        f"- {reading.measure}, {reading.side}: no figures ({reading.error})"
+        for reading in readings
+        if reading.error
+    )
+
+
+def summary(readings: Sequence[Reading]) -> str:
+    """The table for a terminal, with columns."""
+    lines = [line.strip("| ").split(" | ") for line in _table(Results(readings)).splitlines()]
+    lines = [[cell.strip(" |") for cell in line] for line in lines if "---" not in line[0]]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=False)]
+    rows = (
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)).rstrip()
+        for line in lines
+    )
+    return "\n".join(filter(None, [*rows, failures(readings)]))
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def times_better(results: Results, name: str, side: str) -> Spread | None:
+    """How many times better ours is, whether more is better or less."""
+    if name.partition("@")[0].endswith("per_s"):
+        return results.ratio(name, side)
+    return results.ratio(name, OURS, side)
+
+
+def plot(results: Results, file: Path) -> None:
+    """How many times better ours is than each other side, as an SVG that is the same each time."""
+    # Of the extra `bench`, which nothing else needs.
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "littlest-hub"
+    from matplotlib import pyplot
+
+    figures = {figure.name: figure for figure in FIGURES}
+    others = [side for side in results.sides if side != OURS]
+    rows = [name for name in reversed(PLOTTED) if any(results.ratio(name, side) for side in others)]
+    image, axes = pyplot.subplots(figsize=(8, 1.2 + 0.36 * len(rows)), layout="constrained")
+    for index, side in enumerate(others):
+        shift = 0.2 * (index - (len(others) - 1) / 2)
+        points = [
+            (row + shift, better)
+            for row, name in enumerate(rows)
+            if (better := times_better(results, name, side))
+        ]
+        axes.errorbar(
+            [better.median for _, better in points],
+            [height for height, _ in points],
+            xerr=[
+                [better.median - better.least for _, better in points],
+                [better.most - better.median for _, better in points],
+            ],
+            fmt="o",
+            markersize=5,
+            label=side,
+        )
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{number(value)}x")
+    axes.set_yticks(range(len(rows)), [figures[name].title for name in rows])
+    axes.set_xlabel("how many times less time or memory, or more throughput, than …")
+    axes.grid(axis="x", alpha=0.3)
+    image.legend(loc="outside upper right", ncols=len(others))
+    image.savefig(file, metadata={"Date": None})
+    pyplot.close(image)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""What units of a machine take: processor time and memory."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from tests.eventually import NotInTimeError, eventually
+from tests.server import Server
+
+# Memory as PSS: what several processes share counts once, divided among them (proc_pid_smaps(5)).
+_PSS = """
+for group; do
+    find "/sys/fs/cgroup$group" -name cgroup.procs -exec cat {} + |
+        sed 's|.*|/proc/&/smaps_rollup|' | xargs --no-run-if-empty cat 2>/dev/null |
+        awk '/^Pss:/ { sum += $2 } END { print sum + 0 }'
+done
+"""
+_IDLE = 0.02
+"""Share of one processor below which units are idle."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Of one unit, with everything that it started."""
+
+    cpu_s: float
+    """Since it started."""
+    pss_mib: float
+
+
+def usage(machine: Server, *patterns: str) -> dict[str, Usage]:
+    """By name of the unit, of all that run."""
+    units = _shown(machine, "Id,ControlGroup,CPUUsageNSec", *patterns)
+    units = [unit for unit in units if unit.get("ControlGroup")]
+    groups = [unit["ControlGroup"] for unit in units]
+    sums = machine.run(["sh", "-c", _PSS, "sh", *groups]).stdout.split()
+    return {
+        unit["Id"]: Usage(int(unit["CPUUsageNSec"]) / 1e9, int(kib) / 1024)
+        for unit, kib in zip(units, sums, strict=True)
+    }
+
+
+def cpu_s(machine: Server, *patterns: str) -> float:
+    """Seconds of all of them together, since each started."""
+    shown = _shown(machine, "CPUUsageNSec", *patterns)
+    return sum(int(unit["CPUUsageNSec"]) for unit in shown if unit["CPUUsageNSec"].isdigit()) / 1e9
+
+
+def settle(machine: Server, *patterns: str, timeout_s: float = 20) -> None:
+    """Wait until they are idle, or for so many seconds."""
+    last_s = cpu_s(machine, *patterns)
+
+    def is_idle() -> bool:
+        nonlocal last_s
+        before_s, last_s = last_s, cpu_s(machine, *patterns)
+        return last_s - before_s < _IDLE
+
+    with contextlib.suppress(NotInTimeError):
+        eventually(is_idle, timeout_s, "idle units", interval_s=1)
+
+
+def _shown(machine: Server, properties: str, *patterns: str) -> list[dict[str, str]]:
+    show = machine.systemctl("show", f"--property={properties}", *patterns).stdout
+    return parse_properties(show)
+
+
+def parse_properties(shown: str) -> list[dict[str, str]]:
+    """What `systemctl show` prints of several units."""
+    blocks = (block for block in shown.split("\n\n") if block.strip())
+    return [dict(line.split("=", 1) for line in block.split("\n") if line) for block in blocks]
