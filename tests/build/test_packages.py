@@ -353,3 +353,10 @@ def test_nothing_combines_checksums_with_zlib(solved: list[Package]) -> None:
         if content.startswith(MAGIC) and b"crc32_combine" in content
     ]
     assert callers == []
+
+
+def test_the_installer_is_no_larger_than_its_packages(
+    solved: list[Package], builder: Builder, tmp_path: Path
+) -> None:
+    packages_bytes = sum(package.record["size"] for package in solved)
+    assert builder.build(tmp_path).stat().st_size <= packages_bytes

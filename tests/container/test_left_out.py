@@ -35,15 +35,9 @@ def test_tab_offers_what_jedi_knows_of_code_that_was_not_run(
     assert any(offered in each for each in kernel.complete(cell))
 
 
-def test_a_debugger_listens_and_its_compiled_modules_are_in_use(kernel: Kernel) -> None:
-    cell = """
-import debugpy, sys
-print(debugpy.listen(("127.0.0.1", 0))[0])
-print(sorted(name for name in sys.modules if name.endswith("_cython")))
-"""
-    address, modules = kernel.run(cell).splitlines()
-    assert address == "127.0.0.1"
-    assert "_cython" in modules
+def test_a_debugger_listens(kernel: Kernel) -> None:
+    cell = 'import debugpy\nprint(debugpy.listen(("127.0.0.1", 0))[0])'
+    assert kernel.run(cell).strip() == "127.0.0.1"
 
 
 def test_jupyterlab_in_core_mode_has_its_page_its_settings_and_its_themes(kernel: Kernel) -> None:
