@@ -371,9 +371,9 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
         self.dynamic_config["http"]["services"].pop(known["service"], None)
         try:
             await self._take_effect()
-        except TimeoutError:
-            # No reason to leave the server running.
-            self.log.error("traefik does not answer: it may still know the route %s", routespec)
+        except OSError as error:
+            # It does not answer, or the disk is full: no reason to leave the server running.
+            self.log.error("traefik may still know the route %s: %s", routespec, error)
 
     async def _is_started(self) -> None:
         if self._start_future and not self._start_future.done():
