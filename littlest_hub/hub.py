@@ -39,7 +39,6 @@ from traitlets.config import Config
 from littlest_hub import admission, database
 from littlest_hub.config import Surroundings, load
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.imports import alembic_for
 from littlest_hub.layout import Layout
 from littlest_hub.proxy import FRONT_LOOKED_AT_MS, Front, HubProxy, front_of
 from littlest_hub.supervisor import Control, describe, kept_fragments
@@ -394,7 +393,6 @@ def _check_revision(engine: Engine) -> None:
         found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
         if found == database.head():
             return
-    alembic_for(orm)
     _check_db_revision(engine)
 
 

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import sys
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 OPTIONAL = (
     # aiohttp's other way to look up names; a hub has nothing but addresses to look up.
@@ -62,19 +64,20 @@ def light() -> Iterator[None]:
 
 
 class _Later(ModuleType):
-    """A module that is imported when it is needed, by `alembic_for`."""
+    """In the place of a module: what is imported from it is the real thing once it is used."""
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> _Used:
         if name.startswith("__"):
             raise AttributeError(name)
-        return None
+        return _Used(self.__name__, name)
 
 
-def alembic_for(module: ModuleType) -> None:
-    """Give a module that was imported in `light` what it imports of alembic."""
-    import alembic.command
-    import alembic.config
-    from alembic.script import ScriptDirectory
+class _Used:
+    def __init__(self, module: str, name: str) -> None:
+        self._module, self._name = module, name
 
-    module.alembic = alembic  # type: ignore[attr-defined]
-    module.ScriptDirectory = ScriptDirectory  # type: ignore[attr-defined]
+    def __getattr__(self, name: str) -> Any:
+        found = importlib.import_module(self._module)
+        with contextlib.suppress(ImportError):
+            importlib.import_module(f"{self._module}.{self._name}")
+        return getattr(getattr(found, self._name), name)

@@ -371,9 +371,9 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
         self.dynamic_config["http"]["services"].pop(known["service"], None)
         try:
             await self._take_effect()
-        except TimeoutError:
-            # No reason to leave the server running.
-            self.log.error("traefik does not answer: it may still know the route %s", routespec)
+        except OSError as error:
+            # It does not answer, or the disk is full: no reason to leave the server running.
+            self.log.error("traefik may still know the route %s: %s", routespec, error)
 
     async def _is_started(self) -> None:
         if self._start_future and not self._start_future.done():
@@ -394,6 +394,7 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
             await asyncio.wait([after])
         self._current, self._next = self._next, None
         async with self.mutex:
+            self._revise()
             self._persist_dynamic_config()
         loop, pause_s = asyncio.get_running_loop(), ASKED_FIRST_S
         latest = loop.time() + self.check_route_timeout
@@ -403,15 +404,14 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * ASKED_MORE, ASKED_LAST_S)
 
-    def _persist_dynamic_config(self) -> None:
-        # A route that says which text it is: traefik is asked for this one instead of for each.
+    def _revise(self) -> None:
+        """Have a route that tells one text from another: traefik is asked for it, not for each."""
         self._revision = f"/revision/{secrets.token_hex(8)}"
         self.dynamic_config["http"]["routers"][_REVISION] = {
             "rule": f"Path(`{self._revision}`)",
             "entryPoints": [self.traefik_api_entrypoint],
             "service": "noop@internal",
         }
-        super()._persist_dynamic_config()
 
     async def _is_told(self) -> bool:
         """Whether traefik goes by what was written last."""
@@ -510,7 +510,8 @@ class Front:
             seen = self._state()
             dynamic = self._dynamic()
             self._used = seen
-            self._provide_makeshift()
+            if self._pair:
+                layout.makeshift_config.unlink(missing_ok=True)
             if https:
                 # Whoever wants all certificates anew removes it; the proxy's when it starts.
                 layout.acme.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -541,6 +542,8 @@ class Front:
             if was_on:
                 self._close()
             layout.https_config.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a full disk; traefik then makes its own
+            self._provide_makeshift()
 
     def _provide_makeshift(self) -> None:
         """Have a certificate for whoever gets no other, unless there is another for them.
@@ -551,7 +554,7 @@ class Front:
         makeshift = self.layout.makeshift_config
         others = [file for file in makeshift.parent.glob("*.toml") if file != makeshift]
         # The first of two counts, and traefik warns of the second at every change.
-        if self._pair or any(_has_default_certificate(file) for file in others):
+        if any(_has_default_certificate(file) for file in others):
             makeshift.unlink(missing_ok=True)
         elif not makeshift.exists():
             write(makeshift, to_toml(makeshift_certificate()))
@@ -621,6 +624,7 @@ class Front:
         if https.acme:
             write(self.layout.https_config, to_toml(https.dynamic(None)))
             self._pair = None
+            self._provide_makeshift()
         self._redirect(True)
         self._is_waiting = False
         return True

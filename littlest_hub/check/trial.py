@@ -22,10 +22,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from jupyterhub.app import JupyterHub
-from jupyterhub.auth import Authenticator
-from jupyterhub.proxy import Proxy
-from jupyterhub.spawner import Spawner
 from traitlets import TraitError
 from traitlets.config import Configurable
 from traitlets.config.loader import LazyConfigValue
@@ -39,8 +35,17 @@ from littlest_hub.check.recording import (
     place_of_frame,
 )
 from littlest_hub.check.settings import Settings, did_you_mean
-from littlest_hub.config import FragmentError, Surroundings, complete, defaults, execute
+from littlest_hub.imports import light
 from littlest_hub.layout import Layout
+
+# A quarter of what a check takes.
+with light():
+    from jupyterhub.app import JupyterHub
+    from jupyterhub.auth import Authenticator
+    from jupyterhub.proxy import Proxy
+    from jupyterhub.spawner import Spawner
+
+    from littlest_hub.config import FragmentError, Surroundings, complete, defaults, execute
 
 FRAGMENT_S = 10
 """How long one fragment may take."""

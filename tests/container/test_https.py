@@ -201,7 +201,12 @@ def test_one_fragment_turns_https_on_and_taking_it_away_turns_it_off_without_los
         assert httpx.get(f"{hub.url}/hub/login", trust_env=False).status_code == 200
         eventually(lambda: answer_of(machine, 443) == errno.ECONNREFUSED, 60, "HTTPS to end")
     left = machine.run(["find", layout.proxy_state, "-type", "f"]).stdout.split()
-    assert sorted(Path(file).name for file in left) == ["ready.toml", "rules.toml", "traefik.toml"]
+    assert sorted(Path(file).name for file in left) == [
+        "ready.toml",
+        "rules.toml",
+        "traefik.toml",
+        "zz-makeshift.toml",
+    ]
 
 
 @pytest.mark.row(7)

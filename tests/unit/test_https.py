@@ -228,6 +228,26 @@ def test_a_certificate_that_was_unusable_at_the_start_is_taken_up_when_it_is_men
 
 
 @pytest.mark.usefixtures("nobody_runs")
+def test_traefik_has_a_makeshift_certificate_as_long_as_it_has_no_other(
+    layout: Layout, tmp_path: Path
+) -> None:
+    makeshift = layout.makeshift_config
+    Front(layout, None, "").apply()
+    made = makeshift.read_text()
+    Front(layout, None, "").apply()
+    assert makeshift.read_text() == made  # once
+    Front(layout, Https(free_port(), make(tmp_path, "ours"), None, 60), "").apply()
+    assert not makeshift.exists()
+    Front(layout, None, "").apply()
+    assert makeshift.exists()
+    # Of two, traefik takes the first, and warns.
+    own = layout.dynamic_config / "own.toml"
+    own.write_text('[tls.stores.default.defaultCertificate]\ncertFile = "/a"\nkeyFile = "/b"\n')
+    Front(layout, None, "").apply()
+    assert not makeshift.exists()
+
+
+@pytest.mark.usefixtures("nobody_runs")
 def test_http_leads_to_https_when_visitors_get_the_certificate_and_no_other(
     layout: Layout, tmp_path: Path
 ) -> None:

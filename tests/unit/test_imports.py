@@ -60,6 +60,12 @@ def test_a_database_that_is_new_or_old_is_what_alembic_is_for(tmp_path: Path) ->
     assert run(f"{LIGHT}from jupyterhub import orm\n{refused}") == "refused"
 
 
+def test_whoever_is_not_a_hub_has_alembic_when_it_is_needed(tmp_path: Path) -> None:
+    check = "from littlest_hub.check import trial\nfrom jupyterhub import orm, dbutil\n"
+    session = f"orm.new_session_factory('sqlite:///{tmp_path}/hub.sqlite')()"
+    assert run(f"{check}{session}\nprint(orm.ScriptDirectory.__name__)") == "ScriptDirectory"
+
+
 def test_the_history_of_the_schema_is_that_which_alembic_finds() -> None:
     scripts = ScriptDirectory(str(Path(jupyterhub.__file__).parent / "alembic"))
     assert database._history() == [script.revision for script in scripts.walk_revisions()]
