@@ -106,18 +106,6 @@ def language_servers_when_asked() -> None:
     serverextension.initialize = prepare
 
 
-def version_while_serving() -> None:
-    """The hub is asked for its version by a server that listens already."""
-    from jupyterhub.singleuser.extension import JupyterHubSingleUser
-
-    check = JupyterHubSingleUser.check_hub_version
-
-    async def begin(self: Any) -> None:
-        self._version_check = asyncio.ensure_future(check(self))
-
-    JupyterHubSingleUser.check_hub_version = begin
-
-
 def no_yarn() -> None:
     """What yarn is configured to is asked of node, if it is there, for the version's sake alone."""
     from jupyterlab import commands
