@@ -179,7 +179,7 @@ def test_what_failed_is_said_below_the_table() -> None:
 
 
 def test_the_table_in_a_terminal_has_columns_of_one_width() -> None:
-    readings = both(start_s={"ours": 0.8, "stock": 3.2}, size_ratio={"ours": 1, "stock": 2})
+    readings = both(start_s={"ours": 0.8, "stock": 3.2}, size_mb={"ours": 1, "stock": 2})
     header, *rows = summary(readings).splitlines()
     assert header.split()[0] == "measure"
     column = header.index("ours")
