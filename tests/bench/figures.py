@@ -79,14 +79,14 @@ class Figure:
 
 FIGURES = (
     Figure("size_mb", "installer", "MB"),
-    Figure("size_ratio", "installer beside the sum of its packages", "", (Target(1.0),)),
+    Figure("size_more_mb", "installer less the sum of its packages", "MB", (Target(0),)),
     Figure("install_s", "installing, to disk", "s", (Target(1.2, "limit"),)),
     Figure("start_s", "hub start: until its first page", "s", (Target(0.9),)),
     Figure("start_cpu_s", "hub start: processor time", "s", (Target(0.9),)),
     Figure("idle_pss_mib", "hub and proxy, idle", "MiB", (Target(150),)),
     Figure("hub_pss_mib", "of these the hub", "MiB"),
     Figure("proxy_pss_mib", "of these the proxy", "MiB"),
-    Figure("reload_worst_s", "reload: slowest answer", "s"),
+    Figure("reload_worst_s", "reload: longest without an answer", "s"),
     Figure("reload_failed", "reload: failed requests"),
     Figure("spawn1_s", "1 server: until it is ready", "s", (Target(0.7),)),
     Figure("spawn10_s", "10 at once: the last", "s", (Target(4),)),

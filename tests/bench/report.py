@@ -26,16 +26,27 @@ PLOTTED = (
 def main() -> int:
     """Write the page's tables and the plot beside it."""
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.bench.report")
-    parser.add_argument("json", type=Path, help="what `make bench` wrote")
+    parser.add_argument(
+        "json", type=Path, nargs="+", help="what `make bench` wrote, in one run or in several"
+    )
     parser.add_argument("--page", type=Path, default=PAGE, help=f"({PAGE.name})")
     options = parser.parse_args()
-    found = json.loads(options.json.read_text())
+    found = joined([json.loads(file.read_text()) for file in options.json])
     readings = readings_of(found)
     image = options.page.with_suffix(".svg")
     plot(Results(readings), image)
     text = f"{conditions(found)}\n\n![ours beside the others]({image.name})\n\n{tables(readings)}"
     options.page.write_text(between_markers(options.page.read_text(), text))
     return 0
+
+
+def joined(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Several runs as one, with rounds of their own: a ratio is of one run."""
+    readings: list[dict[str, Any]] = []
+    for run in runs:
+        before = 1 + max((reading["round"] for reading in readings), default=-1)
+        readings += [{**each, "round": before + each["round"]} for each in run["readings"]]
+    return {**runs[0], "readings": readings}
 
 
 def readings_of(found: dict[str, Any]) -> list[Reading]:
@@ -73,18 +84,19 @@ def conditions(found: dict[str, Any]) -> str:
 
 def tables(readings: Sequence[Reading]) -> str:
     """All figures that somebody measured, and what could not be measured."""
-    results = Results(readings)
-    return "\n\n".join(filter(None, [_table(results), failures(readings)]))
+    titles, *rows = _rows(Results(readings))
+    table = [f"| {' | '.join(row)} |" for row in (titles, ["---"] * len(titles), *rows)]
+    return "\n\n".join(filter(None, ["\n".join(table), failures(readings)]))
 
 
-def _table(results: Results) -> str:
+def _rows(results: Results) -> list[list[str]]:
+    """Titles, and a row for each figure that any side has."""
     others = [side for side in results.sides if side != OURS]
     beside = [side for side in ("stock", "limit") if side in others]
-    titles = ["measure", "target", "", *results.sides, *(f"ours / {side}" for side in beside)]
-    lines = [titles, ["---"] * len(titles)]
+    rows = [["measure", "target", "", *results.sides, *(f"ours / {side}" for side in beside)]]
     for figure in FIGURES:
         if any(results.spread(side, figure.name) for side in results.sides):
-            lines.append(
+            rows.append(
                 [
                     f"{figure.title}, {figure.unit}" if figure.unit else figure.title,
                     "; ".join(map(str, figure.targets)),
@@ -93,7 +105,7 @@ def _table(results: Results) -> str:
                     *(_cell(results.ratio(figure.name, side)) for side in beside),
                 ]
             )
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return rows
 
 
 def verdict(results: Results, figure: Figure) -> str:
@@ -116,14 +128,13 @@ def failures(readings: Sequence[Reading]) -> str:
 
 def summary(readings: Sequence[Reading]) -> str:
     """The table for a terminal, with columns."""
-    lines = [line.strip("| ").split(" | ") for line in _table(Results(readings)).splitlines()]
-    lines = [[cell.strip(" |") for cell in line] for line in lines if "---" not in line[0]]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=False)]
-    rows = (
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)).rstrip()
-        for line in lines
+    rows = _rows(Results(readings))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
     )
-    return "\n".join(filter(None, [*rows, failures(readings)]))
+    return "\n".join(filter(None, [*lines, failures(readings)]))
 
 
 def _cell(value: object) -> str:

@@ -285,7 +285,7 @@ def ours(installer: Path, people: Sequence[str]) -> Iterator[Side]:
                 name="ours",
                 machine=machine,
                 servers=hub.layout.user_unit("bench*") + ".service",
-                backend=f"http://127.0.0.1{SERVICE}",
+                backend=f"http://127.0.0.1:80{SERVICE}",
                 disk=disk,
                 url=hub.url,
                 hub_unit=hub.layout.hub_service,

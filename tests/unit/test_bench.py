@@ -179,7 +179,7 @@ def test_what_failed_is_said_below_the_table() -> None:
 
 
 def test_the_table_in_a_terminal_has_columns_of_one_width() -> None:
-    readings = both(start_s={"ours": 0.8, "stock": 3.2}, size_ratio={"ours": 1, "stock": 2})
+    readings = both(start_s={"ours": 0.8, "stock": 3.2}, size_mb={"ours": 1, "stock": 2})
     header, *rows = summary(readings).splitlines()
     assert header.split()[0] == "measure"
     column = header.index("ours")
@@ -232,6 +232,22 @@ def test_every_server_that_is_waited_for_has_a_row() -> None:
 
 def test_a_verdict_needs_a_figure() -> None:
     assert report.verdict(Results([]), Figure("start_s", "start", "s", (Target(1),))) == ""
+
+
+def test_a_side_that_has_no_figure_has_an_empty_cell() -> None:
+    rows = tables([reading("ours", start_s=1), reading("limit", spawn1_s=2)]).splitlines()
+    assert rows[2].endswith("| 1 |  |  |")
+    assert rows[3].endswith("|  | 2 |  |")
+
+
+def test_rounds_of_several_runs_are_not_mixed() -> None:
+    runs = [
+        {"commit": "a", "readings": [each.as_json() for each in both(start_s=figures)]}
+        for figures in ({"ours": 1, "stock": 2}, {"ours": 2, "stock": 8})
+    ]
+    found = report.joined(runs)
+    assert found["commit"] == "a"
+    assert Results(report.readings_of(found)).ratio("start_s", "stock") == Spread(0.25, 0.375, 0.5)
 
 
 def test_readings_come_back_from_json_as_they_were(tmp_path: Path) -> None:
