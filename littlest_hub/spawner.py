@@ -169,7 +169,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         config=True,
         help="How many servers may start at the same time; the others wait for their turn, and"
         " whoever waits sees how many are before them. 0: as many as want to. By default"
-        f" {admission.STARTS_PER_PROCESSOR} for each processor.",
+        " one more than there are processors.",
     )
     _place: admission.Place | None = None
 
