@@ -74,7 +74,7 @@ def conditions(found: dict[str, Any]) -> str:
     rounds = 1 + max((reading.round for reading in readings), default=0)
     loads = [reading.load for reading in readings]
     return (
-        f"Measured {found['date']} at {found['commit']} in {rounds}"
+        f"Measured {found['date']} in {rounds}"
         f" {'round' if rounds == 1 else 'rounds'} at most, on {machine['processors']} processors"
         f" ({machine['processor']}), {machine['memory_gib']} GiB, Linux {machine['kernel']}."
         f" {versions}. Load before a measurement: {min(loads):.1f} to {max(loads):.1f}."
