@@ -74,8 +74,8 @@ def conditions(found: dict[str, Any]) -> str:
     rounds = 1 + max((reading.round for reading in readings), default=0)
     loads = [reading.load for reading in readings]
     return (
-        f"Measured {found['date']} at {found['commit']} in {rounds}"
-        f" {'round' if rounds == 1 else 'rounds'} at most, on {machine['processors']} processors"
+        f"Measured {found['date']}, {rounds} {'round' if rounds == 1 else 'rounds'} (fewer of what"
+        f" takes long), on {machine['processors']} processors"
         f" ({machine['processor']}), {machine['memory_gib']} GiB, Linux {machine['kernel']}."
         f" {versions}. Load before a measurement: {min(loads):.1f} to {max(loads):.1f}."
         "\nFigures are medians, with least and most of all rounds; ratios are taken round by round."

@@ -284,7 +284,7 @@ def ours(installer: Path, people: Sequence[str]) -> Iterator[Side]:
             side = HubSide(
                 name="ours",
                 machine=machine,
-                servers=hub.layout.user_unit("bench*") + ".service",
+                servers=hub.layout.user_unit("bench") + "*.service",
                 backend=f"http://127.0.0.1:80{SERVICE}",
                 disk=disk,
                 url=hub.url,

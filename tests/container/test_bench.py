@@ -25,7 +25,7 @@ def side(hub: Hub) -> Iterator[HubSide]:
         side = HubSide(
             name="ours",
             machine=hub.machine,
-            servers=hub.layout.user_unit("bench*") + ".service",
+            servers=hub.layout.user_unit("bench") + "*.service",
             backend="",
             disk=None,
             url=hub.url,
