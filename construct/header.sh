@@ -40,8 +40,9 @@ esac
 #
 # In this file: this header (padded to blocks of 512 bytes), an uncompressed tar of what the
 # installation needs (zstd, relocate.py, the license, scripts), and the environment, in parts, each a
-# tar in zstd frames, padded likewise. An environment is unpacked and finished in STAGING, beside PREFIX, and then renamed; what
-# is in STAGING tells how far an installation came, so that it can be undone, also by the next run.
+# tar in zstd frames, padded likewise. An environment is unpacked and finished in STAGING, beside
+# PREFIX, and then renamed; what is in STAGING tells how far an installation came, so that it can be
+# undone, also by the next run.
 
 NAME=@NAME@
 VERSION=@VERSION@
@@ -477,7 +478,7 @@ take_over() {
         rm -f "$STAGING/swapped"
     fi
     roll_back
-    rm -rf "$STAGING/prefix" "$STAGING/old" "$STAGING/empty" "$STAGING"/decompressed.*
+    rm -rf "$STAGING/prefix" "$STAGING/old" "$STAGING/empty" "$STAGING"/decompressed.* "$STAGING"/log.*
 }
 
 support_files() {
@@ -490,8 +491,11 @@ finished() {
     wait
 }
 
+# tar complains of every file that it cannot write; the first ones say why.
 not_unpacked() {
-    cat "$STAGING"/unpack.*.log >&2 || :
+    for log in "$STAGING"/log.*; do
+        if [ -e "$log" ]; then tr -d '\000' <"$log" | head -n 5 >&2; fi
+    done
     available=$(available_kb)
     fail "unpacking into '$STAGING' failed" "There are $((${available:-0} / 1024)) MB left on that disk"
 }
@@ -511,14 +515,17 @@ unpack() {
     "$STAGING/zstd" --version >/dev/null 2>&1 ||
         fail "programs cannot be run in '$PARENT'" 'Is it mounted with noexec?'
     echo "Unpacking payload ($(megabytes "$UNPACKED_SIZE") MB)..."
+    # What goes wrong is said below, as a damaged file comes first. Its place is taken in advance:
+    # on a full disk there would be none.
+    for part in $PARTS; do head -c 4096 /dev/zero >"$STAGING/log.${part%:*}" || not_unpacked; done
     unpacking=
     for part in $PARTS; do
-        unpack_part "${part%:*}" "${part#*:}" 2>"$STAGING/unpack.${part%:*}.log" &
+        unpack_part "${part%:*}" "${part#*:}" 2<>"$STAGING/log.${part%:*}" &
         unpacking="$unpacking $!"
     done
     if [ "$CHECKED" = 0 ]; then
         check_payload &
-        wait $! || exit 1
+        wait $! || exit $?
     fi
     for process in $unpacking; do wait "$process" || not_unpacked; done
     wait
@@ -548,7 +555,6 @@ swap() {
     mv "$STAGING/prefix" "$PREFIX" || fail "'$STAGING/prefix' cannot be renamed to '$PREFIX'"
 }
 
-#
 # A script that leaves PREFIX/.undo wants that to be run before PREFIX is removed. If it fails, what
 # is there may be in use: it stays, as unfinished, unless there is one to put back.
 roll_back() {

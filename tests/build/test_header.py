@@ -848,8 +848,9 @@ def test_too_small_a_disk_is_refused_and_left_empty(
     assert done.stdout.endswith("left: \n")
 
 
+@pytest.mark.parametrize("before", [0, 1], ids=["the only part", "the second part"])
 def test_a_disk_that_fills_up_is_left_empty(
-    payload: Payload, machine: Path, namespace: None, tmp_path: Path
+    payload: Payload, machine: Path, namespace: None, tmp_path: Path, before: int
 ) -> None:
     """As when something else is written to it at the same time: here the size given is wrong."""
     archive = io.BytesIO()
@@ -857,11 +858,12 @@ def test_a_disk_that_fills_up_is_left_empty(
         member = tarfile.TarInfo("large")
         member.size = 80 << 20
         tar.addfile(member, io.BytesIO(bytes(member.size)))
-    larger = dataclasses.replace(
-        payload, parts=[[zstandard.compress(archive.getvalue())]], size_bytes=1
-    )
+    parts = [*payload.parts[:before], [zstandard.compress(archive.getvalue())]]
+    larger = dataclasses.replace(payload, parts=parts, size_bytes=1)
     script = builder.write(larger, tmp_path / "larger.sh")
     done = run_where_mounted(script, machine, "size=70m")
+    # The reason as tar has it, although there was no room for it on that disk.
+    assert re.match("tar: large: (Cannot write|Wrote only)", done.stderr), done
     refused(done, "ERROR: unpacking into", "There are 0 MB left on that disk")
     assert done.stdout.endswith("left: \n")
 
@@ -871,6 +873,7 @@ def test_a_disk_without_inodes_is_left_empty(demo: Path, machine: Path, namespac
         done = run_where_mounted(demo, machine, f"size=100m,nr_inodes={inodes}")
         assert done.returncode == 1, done
         assert "ERROR: " in done.stderr
+        assert not re.search("^(cat|tr|head):", done.stderr, re.MULTILINE), done
         assert done.stdout.endswith("left: \n"), done
 
 
