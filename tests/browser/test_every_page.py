@@ -45,7 +45,10 @@ def test_every_page_has_all_its_files_and_runs_without_an_error(
     def open_page(path: str, selector: str) -> None:
         browser.get(hub.url + path)
         shown(browser, selector)
-        settled(browser, path)
+        loaded = settled(browser, path)
+        # JupyterLab and its kin bring their styles in scripts.
+        expected = {"Script"} if path.startswith("/user/") else {"Script", "Stylesheet"}
+        assert expected <= loaded, f"{path}: what it loads was not seen"
 
     open_page("/hub/login", "#username_input")
     open_page("/hub/no-such-page", ".error")
@@ -72,12 +75,17 @@ def test_every_page_has_all_its_files_and_runs_without_an_error(
     open_page("/hub/logout", "#login-main, .container")
 
 
-def settled(browser: Chrome, page: str) -> None:
-    """Assert that what was loaded since the last call is complete, once the page is idle."""
+def settled(browser: Chrome, page: str) -> set[str]:
+    """Assert that what was loaded since the last call is complete, once the page is idle.
+
+    Returns:
+        What types of files were loaded, as the browser calls them.
+    """
     state = "return document.readyState"
     eventually(lambda: browser.execute_script(state) == "complete", 30, f"{page} to be loaded")
     logs: Callable[[str], list[dict[str, str]]] = browser.get_log
     missing = []
+    seen: set[str] = set()
     for entry in logs("performance"):
         event = json.loads(entry["message"])["message"]
         parameters = event["params"]
@@ -85,6 +93,7 @@ def settled(browser: Chrome, page: str) -> None:
             continue  # a page may be one that says "not found"
         if event["method"] == "Network.responseReceived":
             response = parameters["response"]
+            seen.add(parameters["type"])
             if response["status"] >= 400:
                 missing.append(f"{response['status']} {response['url']}")
         if event["method"] == "Network.loadingFailed" and not parameters.get("canceled"):
@@ -96,3 +105,4 @@ def settled(browser: Chrome, page: str) -> None:
         if entry["level"] == "SEVERE" and entry["source"] != "network"
     ]
     assert severe == [], page
+    return seen
