@@ -16,7 +16,6 @@ import platform
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -54,8 +53,11 @@ def main() -> int:
     measures = [measure for measure in MEASURES if measure.name in names]
     rounds = options.rounds or (1 if options.quick else 3)
     found = _circumstances()
-    readings = [_size(installer)] if OURS in options.sides else []
+    readings: list[Reading] = []
+    code = 0
     try:
+        if OURS in options.sides:
+            readings.append(_size(installer))
         with contextlib.ExitStack() as cleanup:
             sides = []
             for name in options.sides:
@@ -67,10 +69,11 @@ def main() -> int:
                 _write(options.json, found, readings)
     except KeyboardInterrupt:  # what was measured until somebody had enough
         _say("interrupted")
+        code = 130
     _write(options.json, found, readings)
     print(summary(readings))
     _say(f"the figures: {options.json}")
-    return 0
+    return code
 
 
 def _rounds(sides: Sequence[Side], measures: Sequence[Measure], rounds: int) -> Iterator[Reading]:
@@ -102,8 +105,8 @@ def _measured(measure: Measure, side: Side, number: int) -> Reading:
 
 def _size(installer: Path) -> Reading:
     begun_s = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="littlest-hub-bench-", dir="/var/tmp") as scratch:
-        own, packages, _ = install.sizes(installer, Path(scratch))
+    with install.scratch_directory() as scratch:
+        own, packages, _ = install.sizes(installer, scratch)
     figures = {"size_mb": own / 1e6, "size_more_mb": (own - packages) / 1e6}
     return Reading("size", OURS, 0, figures, time.monotonic() - begun_s, os.getloadavg()[0])
 

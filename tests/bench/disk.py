@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,8 +38,8 @@ class Disk:
 @contextmanager
 def disk(prepare: Callable[[Path], Callable[[Path], object]]) -> Iterator[Disk]:
     """One with a scratch directory that is removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="littlest-hub-bench-", dir="/var/tmp") as scratch:
-        yield Disk(Path(scratch), prepare)
+    with install.scratch_directory() as scratch:
+        yield Disk(scratch, prepare)
 
 
 def installing(installer: Path, scratch: Path) -> Callable[[Path], object]:

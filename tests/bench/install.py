@@ -10,12 +10,14 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -28,13 +30,31 @@ def timed(action: Callable[[], object]) -> float:
 
 
 def install(installer: Path, prefix: Path) -> None:
-    """Everything the installer does except the scripts: check, unpack, relocate, rename."""
-    subprocess.run(
-        ["sh", str(installer), "-b", "-s", "-p", str(prefix)],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    """Everything the installer does except the scripts: check, unpack, relocate, rename.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
+    command = ["sh", str(installer), "-b", "-s", "-p", str(prefix)]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=quiet, stderr=quiet) as process:
+        try:
+            code = process.wait()
+        except BaseException:
+            process.terminate()  # unlike a killed one it removes what it has unpacked
+            process.wait()
+            raise
+    if code:
+        raise subprocess.CalledProcessError(code, command)
+
+
+@contextmanager
+def scratch_directory() -> Iterator[Path]:
+    """On a disk; removed at the end, as far as that is possible."""
+    with tempfile.TemporaryDirectory(
+        prefix="littlest-hub-bench-", dir="/var/tmp", ignore_cleanup_errors=True
+    ) as scratch:
+        yield Path(scratch)
 
 
 def untar(archive: Path, target: Path) -> None:
@@ -90,8 +110,9 @@ def main() -> int:
     if installer is None:
         subprocess.run([sys.executable, "-m", "construct"], check=True)
         installer = max(Path("dist").glob("*.sh"), key=lambda path: path.stat().st_mtime)
-    with tempfile.TemporaryDirectory(prefix="littlest-hub-bench-", dir="/var/tmp") as name:
-        scratch = Path(name)
+    # A terminated run removes its files as an interrupted one does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with scratch_directory() as scratch:
         file_bytes, package_bytes, count = sizes(installer, scratch)
         seconds = measure(installer, options.runs, scratch)
     ratios = [a / b for a, b in zip(seconds["install_s"], seconds["untar_s"], strict=True)]

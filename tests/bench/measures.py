@@ -18,7 +18,7 @@ import httpx
 from tests.bench.outage.account import Sample
 from tests.bench.outage.load import Load
 from tests.bench.outage.measure import measure as under_load
-from tests.bench.sides import HubSide, Side, add_accounts, add_people
+from tests.bench.sides import HubSide, Side, Started, add_accounts, add_people
 from tests.bench.usage import cpu_s, settle, usage
 from tests.bench.wrk import wrk
 from tests.eventually import eventually
@@ -74,10 +74,15 @@ def started(side: HubSide) -> Figures:
 def idle(side: HubSide) -> Figures:
     """Memory of hub and proxy when nobody asks."""
     units = (side.hub_unit, side.proxy_unit)
-    settle(side.machine, *units)
+    settled = settle(side.machine, *units)
     used = usage(side.machine, *units)
     hub, proxy = (used[unit].pss_mib for unit in units)
-    return {"idle_pss_mib": hub + proxy, "hub_pss_mib": hub, "proxy_pss_mib": proxy}
+    return {
+        "idle_settled": settled,
+        "idle_pss_mib": hub + proxy,
+        "hub_pss_mib": hub,
+        "proxy_pss_mib": proxy,
+    }
 
 
 def _first_page(url: str) -> float:
@@ -119,15 +124,22 @@ def at_once(side: Side, count: int, *, until_idle: bool = False) -> Figures:
         if hub and ready:
             figures[f"spawn{count}_hub_cpu_s"] = (cpu_s(machine, *hub) - before_s) / len(ready)
         if until_idle:
-            settle(machine, side.servers)
+            figures[f"spawn{count}_settled"] = settle(machine, side.servers)
             used = usage(machine, side.servers).values()
             figures[f"spawn{count}_cpu_s"] = statistics.mean(unit.cpu_s for unit in used)
             figures[f"spawn{count}_pss_mib"] = statistics.mean(unit.pss_mib for unit in used)
     finally:
         side.stop_servers(names)
-    figures[f"spawn{count}_failed"] = len(servers) - len(ready)
-    if ready:
-        figures[f"spawn{count}_s"] = max(ready)
+    return {**figures, **outcome(servers)}
+
+
+def outcome(servers: Sequence[Started]) -> Figures:
+    """How many failed, and when the last was ready: if none failed, as of some it is another."""
+    count = len(servers)
+    failed = sum(bool(server.failure) for server in servers)
+    figures: dict[str, float] = {f"spawn{count}_failed": failed}
+    if not failed:
+        figures[f"spawn{count}_s"] = max(server.seconds for server in servers)
     return figures
 
 
@@ -151,7 +163,13 @@ async def _pages(side: HubSide, seconds: float) -> Sequence[Sample]:
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """The value that so many percent of them do not exceed."""
+    """The value that so many percent of them do not exceed.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not values:
+        raise ValueError("a percentile of no values")
     ranked = sorted(values)
     return ranked[max(0, -(-len(ranked) * percent // 100) - 1)]
 

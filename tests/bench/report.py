@@ -41,7 +41,15 @@ def main() -> int:
 
 
 def joined(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Several runs as one, with rounds of their own: a ratio is of one run."""
+    """Several runs as one, with rounds of their own: a ratio is of one run.
+
+    Raises:
+        ValueError: they are of different states of this repository, machines or versions.
+    """
+    for same in ("commit", "machine", "versions"):
+        if any(run[same] != runs[0][same] for run in runs):
+            found = "; ".join(dict.fromkeys(json.dumps(run[same]) for run in runs))
+            raise ValueError(f"these runs are not of one {same}: {found}")
     readings: list[dict[str, Any]] = []
     for run in runs:
         before = 1 + max((reading["round"] for reading in readings), default=-1)
@@ -74,8 +82,9 @@ def conditions(found: dict[str, Any]) -> str:
     rounds = 1 + max((reading.round for reading in readings), default=0)
     loads = [reading.load for reading in readings]
     return (
-        f"Measured {found['date']}, {rounds} {'round' if rounds == 1 else 'rounds'} (fewer of what"
-        f" takes long), on {machine['processors']} processors"
+        f"Measured {found['date']} at commit {found['commit']},"
+        f" {rounds} {'round' if rounds == 1 else 'rounds'} (fewer of what takes long),"
+        f" on {machine['processors']} processors"
         f" ({machine['processor']}), {machine['memory_gib']} GiB, Linux {machine['kernel']}."
         f" {versions}. Load before a measurement: {min(loads):.1f} to {max(loads):.1f}."
         "\nFigures are medians, with least and most of all rounds; ratios are taken round by round."
@@ -92,7 +101,7 @@ def tables(readings: Sequence[Reading]) -> str:
 def _rows(results: Results) -> list[list[str]]:
     """Titles, and a row for each figure that any side has."""
     others = [side for side in results.sides if side != OURS]
-    beside = [side for side in ("stock", "limit") if side in others]
+    beside = [side for side in ("stock", "tljh", "limit") if side in others]
     rows = [["measure", "target", "", *results.sides, *(f"ours / {side}" for side in beside)]]
     for figure in FIGURES:
         if any(results.spread(side, figure.name) for side in results.sides):
@@ -111,19 +120,25 @@ def _rows(results: Results) -> list[list[str]]:
 def verdict(results: Results, figure: Figure) -> str:
     """Whether we reach all that was to be reached; "" where nothing was, or nobody knows."""
     met = [results.is_met(figure.name, target) for target in figure.targets]
-    known = [each for each in met if each is not None]
-    if not known:
-        return ""
-    return "met" if all(known) else "**missed**"
+    if False in met:
+        return "**missed**"
+    return "met" if met and None not in met else ""
 
 
 def failures(readings: Sequence[Reading]) -> str:
-    """What has no figures, and why."""
-    return "\n".join(
+    """What has no figures, and why; and what has figures of units that were not idle in time."""
+    lines = [
         f"- {reading.measure}, {reading.side}: no figures ({reading.error})"
         for reading in readings
         if reading.error
-    )
+    ]
+    lines += [
+        f"- {reading.measure}, {reading.side}: measured before all was idle ({name})"
+        for reading in readings
+        for name, value in reading.figures.items()
+        if name.partition("@")[0].endswith("_settled") and not value
+    ]
+    return "\n".join(lines)
 
 
 def summary(readings: Sequence[Reading]) -> str:

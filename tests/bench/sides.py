@@ -1,8 +1,8 @@
 """What is compared, each side on a machine of its own, all of the same image.
 
 `ours`; `stock`: JupyterHub with configurable-http-proxy, as upstream documents it; `tljh`: the same
-with traefik and the settings of The Littlest JupyterHub; `limit`: no hub at all, which is what
-nothing that has one can do better than.
+with traefik and the settings of The Littlest JupyterHub; `limit`: no hub at all, but JupyterLab as
+pip installs it.
 """
 
 from __future__ import annotations

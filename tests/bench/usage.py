@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 
 from tests.eventually import NotInTimeError, eventually
@@ -47,8 +46,8 @@ def cpu_s(machine: Server, *patterns: str) -> float:
     return sum(int(unit["CPUUsageNSec"]) for unit in shown if unit["CPUUsageNSec"].isdigit()) / 1e9
 
 
-def settle(machine: Server, *patterns: str, timeout_s: float = 20) -> None:
-    """Wait until they are idle, or for so many seconds."""
+def settle(machine: Server, *patterns: str, timeout_s: float = 20) -> bool:
+    """Wait until they are idle, or for so many seconds; whether they are."""
     last_s = cpu_s(machine, *patterns)
 
     def is_idle() -> bool:
@@ -56,8 +55,10 @@ def settle(machine: Server, *patterns: str, timeout_s: float = 20) -> None:
         before_s, last_s = last_s, cpu_s(machine, *patterns)
         return last_s - before_s < _IDLE
 
-    with contextlib.suppress(NotInTimeError):
-        eventually(is_idle, timeout_s, "idle units", interval_s=1)
+    try:
+        return eventually(is_idle, timeout_s, "idle units", interval_s=1)
+    except NotInTimeError:
+        return False
 
 
 def _shown(machine: Server, properties: str, *patterns: str) -> list[dict[str, str]]:

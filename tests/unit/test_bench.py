@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.bench import report, wrk
 from tests.bench.figures import FIGURES, Figure, Reading, Results, Spread, Target, number
-from tests.bench.measures import LEVELS, MEASURES, QUICK, percentile
+from tests.bench.measures import LEVELS, MEASURES, QUICK, outcome, percentile
 from tests.bench.report import BEGIN, END, PAGE, between_markers, summary, tables, times_better
-from tests.bench.sides import verdict
+from tests.bench.sides import Started, verdict
 from tests.bench.usage import parse_properties
+from tests.eventually import eventually
 
 WRK = """\
 Running 4s test @ http://127.0.0.1/services/bench/small
@@ -100,6 +105,11 @@ def test_a_percentile_is_a_value_that_was_measured(percent: int, found: int) -> 
     assert percentile(range(100, 0, -1), percent) == found
 
 
+def test_nothing_has_no_percentile() -> None:
+    with pytest.raises(ValueError, match="no values"):
+        percentile([], 99)
+
+
 def test_a_percentile_of_few_values_is_the_greatest() -> None:
     assert percentile([0.1, 0.3, 0.2], 99) == 0.3
 
@@ -149,6 +159,16 @@ def test_the_hubs_progress_says_when_a_server_is_ready_and_why_it_is_not(
     assert verdict(line) == found
 
 
+def test_when_the_last_server_was_ready_is_told_only_if_none_failed() -> None:
+    ready = [Started(1.0), Started(2.5)]
+    assert outcome(ready) == {"spawn2_failed": 0, "spawn2_s": 2.5}
+    assert outcome([*ready, Started(60.0, "timeout")]) == {"spawn3_failed": 1}
+
+
+def of_ours(number: int = 0, **figures: float) -> Reading:
+    return Reading("start", "ours", number, figures, 1.0, 0.5)
+
+
 def both(**figures: Mapping[str, float]) -> list[Reading]:
     return [
         Reading("start", side, 0, {name: each[side] for name, each in figures.items()}, 1.0, 0.5)
@@ -167,9 +187,44 @@ def test_the_table_has_what_was_measured_with_targets_and_ratios() -> None:
     assert lines[2:] == [
         "| hub start: until its first page, s | ≤ 0.9 | met | 0.8 | 3.2 | 0.25 |",
         "| 1 server: until it is ready, s | ≤ 0.7 | **missed** | 0.9 | 3.6 | 0.25 |",
-        "| proxied requests of 1 KiB, 50 connections, 1/s | ≥ 1.5 x stock; ≥ 0.95 x tljh | met"
-        " | 12000 | 7500 | 1.6 |",
+        "| proxied requests of 1 KiB, 50 connections, 1/s | ≥ 1.5 x stock; ≥ 0.95 x tljh |"
+        "  | 12000 | 7500 | 1.6 |",
     ]
+
+
+@pytest.mark.parametrize(("tljh", "verdict"), [(12500, "met"), (13000, "**missed**"), (None, "")])
+def test_a_verdict_needs_every_side_that_a_target_is_beside(
+    tljh: float | None, verdict: str
+) -> None:
+    readings = both(small_per_s={"ours": 12000, "stock": 7500})
+    if tljh:
+        readings.append(reading("tljh", small_per_s=tljh))
+        assert "ours / tljh" in tables(readings).splitlines()[0]
+    figure = next(figure for figure in FIGURES if figure.name == "small_per_s")
+    assert report.verdict(Results(readings), figure) == verdict
+
+
+def test_one_target_that_is_missed_is_enough_whatever_was_not_measured() -> None:
+    readings = both(small_per_s={"ours": 8000, "stock": 7500})
+    figure = next(figure for figure in FIGURES if figure.name == "small_per_s")
+    assert report.verdict(Results(readings), figure) == "**missed**"
+
+
+@pytest.mark.parametrize("count", [1, 10, 30, 50])
+def test_one_failure_in_all_rounds_is_a_target_missed(count: int) -> None:
+    name = f"spawn{count}_failed"
+    figure = next(figure for figure in FIGURES if figure.name == name)
+    rounds = [of_ours(number, **{name: 0.0}) for number in range(2)]
+    assert report.verdict(Results(rounds), figure) == "met"
+    rounds.append(of_ours(2, **{name: 1.0}))
+    assert report.verdict(Results(rounds), figure) == "**missed**"
+
+
+def test_what_was_measured_before_all_was_idle_is_said_below_the_table() -> None:
+    readings = [of_ours(start_s=1, idle_settled=False, **{"idle_settled@10": False})]
+    assert "- start, ours: measured before all was idle (idle_settled)" in tables(readings)
+    assert "(idle_settled@10)" in tables(readings)
+    assert "idle" not in tables([reading("ours", start_s=1, idle_settled=True)])
 
 
 def test_what_failed_is_said_below_the_table() -> None:
@@ -227,7 +282,7 @@ def test_every_server_that_is_waited_for_has_a_row() -> None:
     names = {figure.name for figure in FIGURES}
     for measure in MEASURES:
         if measure.name.startswith("spawn"):
-            assert f"{measure.name}_s" in names
+            assert {f"{measure.name}_s", f"{measure.name}_failed"} <= names
 
 
 def test_a_verdict_needs_a_figure() -> None:
@@ -240,9 +295,24 @@ def test_a_side_that_has_no_figure_has_an_empty_cell() -> None:
     assert rows[3].endswith("|  | 2 |  |")
 
 
+def run_of(readings: list[Reading], **changed: Any) -> dict[str, Any]:
+    circumstances = {"commit": "a", "machine": {"processors": 2}, "versions": {"jupyterhub": "6"}}
+    return {**circumstances, **changed, "readings": [each.as_json() for each in readings]}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"commit": "a-dirty"}, {"machine": {"processors": 4}}, {"versions": {"jupyterhub": "7"}}],
+)
+def test_runs_of_different_things_are_not_put_together(changed: dict[str, Any]) -> None:
+    readings = both(start_s={"ours": 1, "stock": 2})
+    with pytest.raises(ValueError, match=f"not of one {next(iter(changed))}"):
+        report.joined([run_of(readings), run_of(readings, **changed)])
+
+
 def test_rounds_of_several_runs_are_not_mixed() -> None:
     runs = [
-        {"commit": "a", "readings": [each.as_json() for each in both(start_s=figures)]}
+        run_of(both(start_s=figures))
         for figures in ({"ours": 1, "stock": 2}, {"ours": 2, "stock": 8})
     ]
     found = report.joined(runs)
@@ -253,3 +323,28 @@ def test_rounds_of_several_runs_are_not_mixed() -> None:
 def test_readings_come_back_from_json_as_they_were(tmp_path: Path) -> None:
     before = [*both(start_s={"ours": 1, "stock": 2}), reading("tljh", 1, "broken")]
     assert report.readings_of({"readings": [each.as_json() for each in before]}) == before
+
+
+INSTALLER = """\
+trap 'rm -r "$4"; exit 143' TERM
+mkdir "$4"
+while :; do sleep 0.1; done
+"""
+INSTALLING = """\
+import signal, sys
+from pathlib import Path
+from tests.bench import install
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+install.install(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def test_an_installer_may_undo_what_it_did_when_the_bench_is_terminated(tmp_path: Path) -> None:
+    installer, prefix = tmp_path / "installer.sh", tmp_path / "prefix"
+    installer.write_text(INSTALLER)
+    command = [sys.executable, "-c", INSTALLING, str(installer), str(prefix)]
+    with subprocess.Popen(command, cwd=PAGE.parents[2], stderr=subprocess.DEVNULL) as bench:
+        eventually(prefix.exists, 20, "the installer to be at work")
+        bench.terminate()
+        assert bench.wait(20) in (130, -signal.SIGINT)
+    assert not prefix.exists()
