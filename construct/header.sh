@@ -73,6 +73,7 @@ FORCE=0
 SKIP_SCRIPTS=0
 CHECKED=0
 CLAIMED=no
+INTERRUPTED=
 
 usage() {
     printf 'usage: %s [options]\n\nInstalls %s %s\n\n' "$INSTALLER" "$NAME" "$VERSION"
@@ -618,6 +619,7 @@ finish() {
 # shellcheck disable=SC2317 # called by traps, as all below are
 interrupted() {
     trap '' HUP INT QUIT PIPE TERM
+    INTERRUPTED=$1 # zsh may hand undo another code
     echo 'Interrupted: removing what was installed' >&2 || :
     exit "$1"
 }
@@ -638,7 +640,7 @@ undo() {
         PARENT=${PARENT%/*}
         PARENT=${PARENT:-/}
     done
-    exit "$1"
+    exit "${INTERRUPTED:-$1}"
 }
 
 # shellcheck disable=SC2317

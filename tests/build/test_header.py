@@ -1002,6 +1002,19 @@ def test_a_signal_at_any_moment_leaves_nothing_and_a_retry_succeeds(
     assert run(slow, "-b", "-p", prefix).returncode == 0
 
 
+@pytest.mark.parametrize("shell", ["dash", "bash", "zsh"])
+def test_a_hang_up_during_unpacking_has_its_own_code_in_every_shell(
+    slow: Path, machine: Path, prefix: Path, shell: str
+) -> None:
+    need(shell)
+    staging = prefix.with_name(".1.0.installing")
+    with started(slow, prefix, shell=shell) as process:
+        eventually((staging / "prefix/share").exists, 20, "unpacking", interval_s=0.001)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(60) == 128 + signal.SIGHUP
+        assert files_in(machine) == []
+
+
 def test_control_c_in_a_terminal_leaves_nothing(slow: Path, machine: Path, prefix: Path) -> None:
     """A terminal sends SIGINT to all processes in the foreground, not to the shell alone."""
     for moment in moments(slow, prefix, 4):
