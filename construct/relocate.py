@@ -72,8 +72,8 @@ def in_binary(data: bytes, placeholder: bytes, prefix: bytes) -> bytes:
 def relocate(tree: Path, prefix: str) -> int:
     """Move `tree` from its placeholder to `prefix`; returns how many files were rewritten.
 
-    The manifest is removed last: a second run finds nothing to do, and a run after one that ended
-    between two files completes it.
+    The manifest is removed last: a second run finds nothing to do, and a run after an interrupted
+    one completes it.
 
     Raises:
         RelocationError: a listed file, its record or the manifest is not there or not as said.
@@ -215,9 +215,7 @@ def _write(file: Path, data: bytes) -> None:
         with new.open("wb") as stream:
             os.fchmod(stream.fileno(), file.stat().st_mode & 0o7777)
             stream.write(data)
-        # What takes the place of a file is written out by ext4 at once (auto_da_alloc, ext4(5)).
-        file.unlink()
-        new.rename(file)
+        new.replace(file)
     except OSError:
         with contextlib.suppress(OSError):
             new.unlink()
