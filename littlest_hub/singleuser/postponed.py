@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
@@ -18,17 +17,21 @@ from typing import Any
 
 @contextmanager
 def postponed(names: Iterable[str]) -> Iterator[None]:
-    """While the block runs, what imports one of these modules gets it, but it runs on first use.
+    """While the block runs, what imports one of these modules gets something in its place that
+    imports it on first use; whoever imports it afterwards gets the real one.
 
     For `import module`, and `from package import module`: `from module import name` is a use.
     importlib.util.LazyLoader does not serve: to import its module once more is a use.
     """
-    finder = _Finder(frozenset(names))
+    finder = _Finder(names)
     sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
         sys.meta_path.remove(finder)
+        for name in finder.names:
+            if isinstance(sys.modules.get(name), _Postponed):
+                del sys.modules[name]
 
 
 @contextmanager
@@ -73,23 +76,42 @@ def names_only(name: str, *names: str) -> ModuleType:
 
 
 class _Finder(MetaPathFinder):
-    def __init__(self, names: frozenset[str]) -> None:
-        self._names = names
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = frozenset(names)
+        self._postponed: set[str] = set()
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name not in self._names:
+        if target is None and name.rpartition(".")[0] in self.names and name in sys.modules:
+            # Its package has imported it just now, when it was asked for its path. Python would
+            # run it once more: it has looked before.
+            return ModuleSpec(name, _There(sys.modules[name]))
+        if name not in self.names or name in self._postponed:
             return None
         spec = PathFinder.find_spec(name, path)
         if spec and spec.loader:
-            spec.loader = _Postponing(spec.loader)
+            spec.loader = _Postponing(spec.loader, self._postponed)
         return spec
 
 
+class _There(Loader):
+    """Of a module that has been imported."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """As usual."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        sys.modules[module.__name__] = self._module
+
+
 class _Postponing(Loader):
-    def __init__(self, loader: Loader) -> None:
+    def __init__(self, loader: Loader, postponed: set[str]) -> None:
         self._loader = loader
+        self._postponed = postponed
 
     def create_module(self, spec: ModuleSpec) -> None:
         """As usual."""
@@ -99,30 +121,33 @@ class _Postponing(Loader):
         assert spec is not None
         spec.loader = module.__loader__ = self._loader
         # To import a module of a package is a use of the package.
-        if spec.submodule_search_locations is not None:
-            del module.__path__
+        module.__dict__.pop("__path__", None)
+        self._postponed.add(spec.name)
         module.__class__ = _Postponed
 
 
 class _Postponed(ModuleType):
-    """A module that has not run yet."""
+    """In the place of a module: what is done to it is done to the real one.
 
-    _lock = threading.RLock()
+    It never becomes that itself: only import locks keep threads out of a module that runs, and
+    only what is not in `sys.modules` is imported before its submodules.
+    """
 
     def __getattr__(self, name: str) -> Any:
-        with self._lock:
-            spec = self.__spec__
-            assert spec is not None
-            assert spec.loader is not None
-            if type(self) is _Postponed:
-                if spec.loader_state:  # it runs, and has no such name so far
-                    raise AttributeError(f"module {spec.name!r} has no attribute {name!r}")
-                spec.loader_state = "running"
-                if spec.submodule_search_locations is not None:
-                    self.__path__ = spec.submodule_search_locations
-                try:
-                    spec.loader.exec_module(self)
-                finally:
-                    spec.loader_state = None
-                self.__class__ = ModuleType  # type: ignore[assignment]
-        return getattr(self, name)
+        return getattr(_real(self), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(_real(self), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(_real(self), name)
+
+    def __dir__(self) -> Iterable[str]:
+        return dir(_real(self))
+
+
+def _real(module: _Postponed) -> ModuleType:
+    name = module.__name__
+    if sys.modules.get(name) is module:  # while the block runs
+        sys.modules.pop(name, None)
+    return importlib.import_module(name)

@@ -14,19 +14,31 @@ import os, sys
 sys.path.append(os.path.expanduser("~/extensions"))
 c.ServerApp.jpserver_extensions = {"mine": True}
 """
-# Before anything is used, what has run of the libraries; then each of them is used.
+# Before anything is imported, what has run of the libraries; then each of them is used, some by
+# their modules first.
 EXTENSION = """
-import importlib, json, sys
+import json, sys
+
+def run():
+    return [name for name in (
+        "sqlalchemy.orm", "aiohttp.client", "babel.core", "requests.api", "websocket._core",
+        "webcolors", "IPython", "httpx", "lark") if name in sys.modules]
+
+BEFORE = run()
+
+from aiohttp.client_exceptions import ClientError
+from jupyterhub.orm import User
+from requests.exceptions import ConnectionError
 import aiohttp, requests, sqlalchemy
 from unittest import mock
 from jupyter_server.base.handlers import APIHandler
 from tornado.web import authenticated
 
-def run():
-    return [name for name in ("sqlalchemy.orm", "aiohttp.client", "IPython", "httpx", "lark")
-            if name in sys.modules]
-
-BEFORE = run()
+def is_caught():
+    try:
+        requests.get("http://127.0.0.1:9/")
+    except ConnectionError:
+        return True
 
 class Handler(APIHandler):
     @authenticated
@@ -39,11 +51,12 @@ class Handler(APIHandler):
             "before": BEFORE,
             "answer": answer,
             "clients": [requests.Session.__name__, aiohttp.ClientSession.__name__],
+            "caught": [is_caught(), aiohttp.ClientError is ClientError],
             "mock": mock.Mock(return_value=7)(),
             "formats": [conforms(text, format) for text, format in (
                 ("https://münchen.example/ä", "iri"), (":", "iri"),
                 ("P1D", "duration"), ("1D", "duration"), ("#ff0", "color"))],
-            "orm": importlib.import_module("jupyterhub.orm").User.__tablename__,
+            "orm": User.__tablename__,
             "now": run(),
         }))
 
@@ -84,9 +97,10 @@ def test_an_extension_of_ones_own_has_every_library_that_the_server_does_without
 ) -> None:
     assert get(alice, "mine") == {
         "before": [],
-        "now": ["sqlalchemy.orm", "aiohttp.client", "lark"],
+        "now": ["sqlalchemy.orm", "aiohttp.client", "requests.api", "webcolors", "lark"],
         "answer": 42,
         "clients": ["Session", "ClientSession"],
+        "caught": [True, True],
         "mock": 7,
         "formats": [True, False, True, False, True],
         "orm": "users",

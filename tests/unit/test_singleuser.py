@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 from tornado.httpclient import HTTPError
@@ -49,14 +50,84 @@ def test_a_postponed_module_runs_once_when_it_is_first_used(modules: Path) -> No
     with postponed(["slow"]):
         slow = importlib.import_module("slow")
         assert importlib.import_module("slow") is slow
-    assert importlib.import_module("slow") is slow
     assert RUNS == []
     assert slow.answer == 42
     assert slow.__name__ == "slow"
-    assert type(slow) is ModuleType
+    assert "answer" in dir(slow)
     with pytest.raises(AttributeError, match="nothing"):
         _ = slow.nothing
     assert RUNS == ["slow"]
+
+
+def test_whoever_imports_a_postponed_module_later_has_the_real_one(modules: Path) -> None:
+    write_module(modules, "slow", "answer = 42")
+    with postponed(["slow"]):
+        slow: Any = importlib.import_module("slow")
+    assert "slow" not in sys.modules
+    real: Any = importlib.import_module("slow")
+    assert type(real) is ModuleType
+    assert importlib.reload(real) is real
+    assert RUNS == ["slow", "slow"]
+    slow.answer = 43
+    assert real.answer == 43
+    del slow.answer
+    assert not hasattr(real, "answer")
+
+
+def test_a_postponed_module_that_is_used_at_once_runs_once(modules: Path) -> None:
+    write_module(modules, "slow", "answer = 42")
+    with postponed(["slow"]):
+        slow = importlib.import_module("slow")
+        assert slow.answer == 42
+        real = importlib.import_module("slow")
+        assert type(real) is ModuleType
+    assert importlib.import_module("slow") is real
+    assert RUNS == ["slow"]
+
+
+REQUESTS = {
+    "__init__": "from requested.api import get\nfrom requested.exceptions import Error",
+    "api": "from requested.exceptions import Error\ndef get(): raise Error",
+    "exceptions": "class Error(Exception): ...",
+}
+"""A package as `requests` is: what it raises is in a module that it imports."""
+CATCH = """
+from requested.exceptions import Error
+import requested
+try:
+    requested.get()
+except Error:
+    caught = requested.exceptions.Error is Error is requested.Error
+"""
+
+
+@pytest.mark.parametrize("is_at_once", [False, True])
+def test_a_module_of_a_postponed_package_that_is_imported_first_runs_once(
+    modules: Path, *, is_at_once: bool
+) -> None:
+    for name, text in REQUESTS.items():
+        write_module(modules, f"requested/{name}", text)
+    write_module(modules, "extension", CATCH)
+    with postponed(["requested"]):
+        importlib.import_module("requested")
+        if is_at_once:
+            importlib.import_module("extension")
+    assert importlib.import_module("extension").caught
+    assert RUNS == ["extension", "requested", "requested.api", "requested.exceptions"]
+
+
+def test_a_name_is_imported_of_a_postponed_module_of_a_package(modules: Path) -> None:
+    write_module(modules, "pack/__init__")
+    write_module(modules, "pack/orm", "class User: ...")
+    write_module(modules, "pack/handlers", "from . import orm")
+    with postponed(["pack.orm"]):
+        handlers = importlib.import_module("pack.handlers")
+    write_module(modules, "one", "from pack import orm\nUser = orm.User")
+    write_module(modules, "two", "from pack.orm import User")
+    write_module(modules, "three", "import pack.orm\nUser = pack.orm.User")
+    users = {importlib.import_module(name).User for name in ("one", "two", "three")}
+    assert users == {handlers.orm.User}
+    assert RUNS.count("pack.orm") == 1
 
 
 def test_what_is_imported_of_a_postponed_package_runs_after_the_package(modules: Path) -> None:
@@ -105,6 +176,32 @@ def test_threads_that_use_a_postponed_module_at_once_wait_for_each_other(modules
 GATE = threading.Event()
 
 
+def test_threads_of_which_each_imports_what_the_other_uses_end(modules: Path) -> None:
+    # Each is in a module's import when it wants the next: `mine`, which nobody has postponed, uses
+    # `slow`; `other`, which is used, imports `mine`.
+    meet = f"import {__name__} as t\nt.MEET.wait(10)\n"
+    write_module(modules, "mine", f"{meet}import uses\nanswer = uses.slow.answer")
+    write_module(modules, "other", f"{meet}import mine\nanswer = mine.answer")
+    write_module(modules, "slow", "answer = 42")
+    write_module(modules, "uses", "import slow, other")
+    with postponed(["slow", "other"]):
+        uses = importlib.import_module("uses")
+    answers: list[int] = []
+    work = [lambda: uses.other.answer, lambda: importlib.import_module("mine").answer]
+    threads = [
+        threading.Thread(target=lambda task=task: answers.append(task()), daemon=True)
+        for task in work
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert answers == [42, 42]
+
+
+MEET = threading.Barrier(2)
+
+
 def test_a_stand_in_is_gone_when_others_import(modules: Path) -> None:
     write_module(modules, "real", "class Error(Exception): ...\ndef double(n): return 2 * n")
     with standing_in({"real": late("real", Error=ValueError, double=later("real", "double"))}):
@@ -149,6 +246,97 @@ def test_entry_points_that_are_installed_later_are_found(
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[kernels.of.mine]\nfast = mine:fast\n")
     assert found() == ["fast"]
+
+
+def test_entry_points_of_a_package_that_is_being_installed_are_found_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "entry_points", importlib.metadata.entry_points)
+    monkeypatch.syspath_prepend(tmp_path)
+    shortcuts.entry_points_once()
+
+    def found() -> list[str]:
+        return [point.name for point in importlib.metadata.entry_points(group="kernels.of.mine")]
+
+    info = tmp_path / "mine-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    assert found() == []
+    (info / "entry_points.txt").write_text("[kernels.of.mine]\n")
+    assert found() == []
+    with (info / "entry_points.txt").open("a") as file:
+        file.write("fast = mine:fast\n")
+    assert found() == ["fast"]
+
+
+@pytest.fixture
+def search(monkeypatch: pytest.MonkeyPatch) -> Search:
+    """The search for language servers, which starts when it is asked for."""
+    search = Search()
+    module = ModuleType("jupyter_lsp.serverextension")
+    module.__dict__["initialize"] = search
+    package = ModuleType("jupyter_lsp")
+    package.__dict__["serverextension"] = module
+    monkeypatch.setitem(sys.modules, "jupyter_lsp", package)
+    monkeypatch.setitem(sys.modules, "jupyter_lsp.serverextension", module)
+    shortcuts.language_servers_when_asked()
+    module.__dict__["initialize"](search, "file:///")
+    return search
+
+
+class Search:
+    """In the place of jupyter_lsp's: fails as often as it is told to."""
+
+    def __init__(self) -> None:
+        self.language_server_manager = SimpleNamespace()
+        self.failures = 0
+        self.begun = 0
+        self.ended = 0
+
+    async def __call__(self, app: Search, uri: str) -> None:
+        self.begun += 1
+        await asyncio.sleep(0)
+        if self.begun <= self.failures:
+            raise OSError("no more processes")
+        self.ended += 1
+
+    async def ready(self) -> object:
+        return await self.language_server_manager.ready()
+
+
+def test_language_servers_are_looked_for_once_and_when_asked(search: Search) -> None:
+    async def ask() -> None:
+        assert search.begun == 0
+        await asyncio.gather(search.ready(), search.ready())
+        assert await search.ready()
+
+    asyncio.run(ask())
+    assert (search.begun, search.ended) == (1, 1)
+
+
+def test_language_servers_are_looked_for_again_after_a_failure(search: Search) -> None:
+    async def ask() -> None:
+        with pytest.raises(OSError, match="processes"):
+            await search.ready()
+        assert await search.ready()
+
+    search.failures = 1
+    asyncio.run(ask())
+    assert (search.begun, search.ended) == (2, 1)
+
+
+def test_whoever_stops_waiting_for_language_servers_stops_the_search_for_nobody(
+    search: Search,
+) -> None:
+    async def ask() -> None:
+        first, second = (asyncio.ensure_future(search.ready()) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert await second
+        assert first.cancelled()
+
+    asyncio.run(ask())
+    assert (search.begun, search.ended) == (1, 1)
 
 
 # --- how the hub is asked
