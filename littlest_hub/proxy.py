@@ -356,13 +356,15 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
         await self._is_started()
         routespec = self.validate_routespec(routespec)
         traefik, hub = self._dynamic_config_for_route(routespec, target, data)
+        is_new = not hub["routes"].keys() & self.dynamic_config["jupyterhub"]["routes"].keys()
         self.dynamic_config = deep_merge(self.dynamic_config, {**traefik, "jupyterhub": hub})
         try:
             await self._take_effect()
         except OSError:
             self.log.error("traefik never knew the route %s", routespec)
-            # JupyterHub ends the server: no route to it with a later change.
-            self._forget(routespec)
+            # JupyterHub ends the server: no route to it with a later change. The hub's own stays.
+            if is_new:
+                self._forget(routespec)
             raise
 
     async def delete_route(self, routespec: str) -> None:
