@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, NamedTuple
 
 from jupyterhub import orm
+from sqlalchemy import Text, literal_column
 
 MORE_STARTS = 1
 """How many more servers may start at once than there are processors: who starts also waits, for
@@ -83,10 +84,14 @@ class Queue:
         self._starting: set[Place] = set()
         self._is_held = False
         self._since: dict[tuple[str, str], float] = {}
+        self._latest = 0.0
+        """When the last one joined; a clock that is set back lets nobody overtake."""
 
     def join(self, user: str, server: str, limit: int) -> Place:
         """Take a place; that of an earlier hub, if it had one there."""
-        place = Place(self, self._since.pop((user, server), time.time()), limit)
+        now = max(time.time(), self._latest)
+        place = Place(self, self._since.pop((user, server), now), limit)
+        self._latest = max(place.since, self._latest)
         bisect.insort(self.waiting, place, key=lambda each: each.since)
         self._call()
         return place
@@ -112,6 +117,10 @@ class Queue:
     def expect(self, left: Left) -> None:
         """Keep the place of a server that waited when another hub ended."""
         self._since[left.user, left.server] = left.since
+
+    def expect_no_more(self, left: Left) -> bool:
+        """Keep its place no longer; whether that was still free."""
+        return self._since.pop((left.user, left.server), None) is not None
 
     def _call(self) -> None:
         while self.waiting and not (self._is_held or self.is_over):
@@ -145,24 +154,39 @@ def waiting_state(state: dict[str, Any], place: Place) -> dict[str, Any]:
 
 
 def take_left(db: Any) -> list[Left]:
-    """Who waited when the last hub ended, in order; the database knows nothing of it any more."""
-    found = list(_take_left(db))
+    """Who waited when the last hub ended, in order.
+
+    The database keeps that they wait, and nothing else of it: this hub may fail before it serves.
+    """
+    found = list(_take_left(db, time.time() - FORGOTTEN_S))
     db.commit()
-    return sorted(left for left in found if left.since > time.time() - FORGOTTEN_S)
+    return sorted(found)
 
 
-def _take_left(db: Any) -> Iterator[Left]:
-    # As JupyterHub looks for those that run, which it would take these for.
-    for spawner in db.query(orm.Spawner).filter(orm.Spawner.server != None).all():  # noqa: E711
+def _take_left(db: Any, earliest: float) -> Iterator[Left]:
+    is_marked = literal_column("spawners.state", Text).contains(_SINCE)
+    for spawner in db.query(orm.Spawner).filter(is_marked).all():
         state = spawner.state or {}
         if _SINCE not in state:
             continue
         token = orm.APIToken.find(db, state.get("api_token") or "")
         if token:
             db.delete(token)
+        # JupyterHub would take it for one that runs.
         spawner.server = spawner.started = None
+        since = state[_SINCE]
+        spawner.state = {_SINCE: since} if since > earliest else {}
+        if spawner.state:
+            yield Left(since, spawner.user.name, spawner.name or "")
+
+
+def forget_left(db: Any, left: Left) -> None:
+    """Have no other hub start it either."""
+    user = orm.User.find(db, left.user)
+    spawner = user and user.orm_spawners.get(left.server)
+    if spawner:
         spawner.state = {}
-        yield Left(state[_SINCE], spawner.user.name, spawner.name or "")
+        db.commit()
 
 
 def told(ahead: int) -> str:

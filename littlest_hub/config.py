@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
+from traitlets.utils.importstring import import_item
 
 from littlest_hub.authenticator import SystemAuthenticator
 from littlest_hub.errors import LittlestHubError
@@ -197,6 +198,9 @@ def _complete_limit(c: Config) -> None:
     """Where servers wait for their turn, nobody is turned away."""
     if "concurrent_spawn_limit" not in c.JupyterHub:
         spawner = c.JupyterHub.spawner_class
+        if isinstance(spawner, str) and "." in spawner:
+            with contextlib.suppress(Exception):  # refused by `check`, and by JupyterHub
+                spawner = import_item(spawner)
         has_queue = isinstance(spawner, type) and issubclass(spawner, UnitSpawner)
         c.JupyterHub.concurrent_spawn_limit = 0 if has_queue else MOST_STARTS
 

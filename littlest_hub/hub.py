@@ -27,10 +27,12 @@ from jupyterhub.app import JupyterHub
 from jupyterhub.handlers import BaseHandler
 from jupyterhub.log import CoroutineLogFormatter
 from jupyterhub.spawner import Spawner
+from jupyterhub.user import User
+from jupyterhub.utils import maybe_future
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, configure_mappers
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPServerRequest, RequestStartLine
 from tornado.ioloop import PeriodicCallback
 from tornado.web import Application, RequestHandler
 from traitlets import Any as AnyTrait
@@ -256,7 +258,7 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         admission.QUEUE.hold()
         for left in self._left:
             admission.QUEUE.expect(left)
-            self._spawning.add(asyncio.ensure_future(self._spawn(left.user, left.server)))
+            self._spawning.add(asyncio.ensure_future(self._spawn(left)))
         with _taking_over(self.inherited) as rest:
             await super().start()
         self.http_server.add_sockets(rest)
@@ -286,16 +288,34 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         else:
             await super().shutdown_cancel_tasks(sig)
 
-    async def _spawn(self, user: str, server: str) -> None:
+    async def _spawn(self, left: admission.Left) -> None:
         """Start a server as if its user had asked for it; JupyterHub has no other way than that."""
-        request = HTTPServerRequest("POST", self.hub.base_url)
-        request.connection = SimpleNamespace(set_close_callback=lambda _: None)
-        handler = BaseHandler(self.tornado_application, request)
         try:
-            await handler.spawn_single_user(self.users[user], server)
+            if not await self._may_log_in(left.user):
+                raise LittlestHubError("not allowed to use this hub any more")
+            user = self.users[left.user]
+            request = HTTPServerRequest(
+                # 1.1 would need a Host header.
+                start_line=RequestStartLine("POST", self.hub.base_url, "HTTP/1.0"),
+                connection=SimpleNamespace(set_close_callback=lambda _: None),
+            )
+            handler = BaseHandler(self.tornado_application, request)
+            # As `prepare` does, for whoever asks who asks.
+            handler._jupyterhub_user, handler._token_authenticated = user, False
+            await handler.spawn_single_user(user, left.server)
         except Exception as error:
             # The page shows it.
-            self.log.error("%s: %s", user, describe(error))
+            self.log.error("%s: %s", left.user, describe(error))
+            if admission.QUEUE.expect_no_more(left):
+                admission.forget_left(self.db, left)
+
+    async def _may_log_in(self, name: str) -> bool:
+        """As far as an authenticator can tell of somebody who does not log in."""
+        asked = self.authenticator
+        return bool(
+            await maybe_future(asked.check_blocked_users(name, None))
+            and (asked.allow_all or await maybe_future(asked.check_allowed(name, None)))
+        )
 
     def exit(self, exit_status: int | str = 0) -> None:
         super().exit(self._complaint.text if exit_status == 1 else exit_status)
@@ -382,6 +402,21 @@ def _without_hyphen(name: str) -> str:
 
 # It calls it so for nothing else.
 jupyterhub.user.quote = _without_hyphen
+
+_delete_spawners = User.delete_spawners
+
+
+async def _leave_and_delete_spawners(user: User) -> None:
+    """As JupyterHub does, which refuses to delete whoever waits, and lets their server start."""
+    waiting = [s._spawn_future for s in user.spawners.values() if getattr(s, "is_waiting", False)]
+    for start in waiting:
+        start.cancel()
+    if waiting:
+        await asyncio.wait(waiting)
+    await _delete_spawners(user)
+
+
+User.delete_spawners = _leave_and_delete_spawners
 
 _check_db_revision = orm.check_db_revision
 

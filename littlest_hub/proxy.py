@@ -192,6 +192,8 @@ class RulesFile:
 
     def atomic_dump(self, data: dict[str, Any]) -> None:
         """Replace the file, so that traefik reads either what was or what is."""
+        # Should this fail, the file is not as it should be, until it is written again.
+        self._written = ()
         # After a power failure the hub writes it anew; each spawn waits for this. Through another
         # directory: traefik reads all of this one for each name that comes or goes in it.
         outside = self.path.parent.parent
@@ -349,31 +351,41 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
 
         Raises:
             TimeoutError: it does not.
+            OSError: the disk is full, say.
         """
         await self._is_started()
         routespec = self.validate_routespec(routespec)
         traefik, hub = self._dynamic_config_for_route(routespec, target, data)
+        is_new = not hub["routes"].keys() & self.dynamic_config["jupyterhub"]["routes"].keys()
         self.dynamic_config = deep_merge(self.dynamic_config, {**traefik, "jupyterhub": hub})
         try:
             await self._take_effect()
-        except TimeoutError:
+        except OSError:
             self.log.error("traefik never knew the route %s", routespec)
+            # JupyterHub ends the server: no route to it with a later change. The hub's own stays.
+            if is_new:
+                self._forget(routespec)
             raise
 
     async def delete_route(self, routespec: str) -> None:
         """Have traefik forget a route, if it knows it; returns when it does."""
         await self._is_started()
-        name = generate_alias(self.validate_routespec(routespec), "router")
-        known = self.dynamic_config["jupyterhub"]["routes"].pop(name, None)
-        if known is None:
+        if not self._forget(self.validate_routespec(routespec)):
             return
-        self.dynamic_config["http"]["routers"].pop(known["router"], None)
-        self.dynamic_config["http"]["services"].pop(known["service"], None)
         try:
             await self._take_effect()
         except OSError as error:
             # It does not answer, or the disk is full: no reason to leave the server running.
             self.log.error("traefik may still know the route %s: %s", routespec, error)
+
+    def _forget(self, routespec: str) -> bool:
+        """Have a route in no later text; whether there was one."""
+        name = generate_alias(routespec, "router")
+        known = self.dynamic_config["jupyterhub"]["routes"].pop(name, None)
+        if known:
+            self.dynamic_config["http"]["routers"].pop(known["router"], None)
+            self.dynamic_config["http"]["services"].pop(known["service"], None)
+        return known is not None
 
     async def _is_started(self) -> None:
         if self._start_future and not self._start_future.done():

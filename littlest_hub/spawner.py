@@ -15,6 +15,7 @@ import contextlib
 import errno
 import functools
 import hashlib
+import ipaddress
 import os
 import pwd
 import re
@@ -205,6 +206,8 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         # What was saved may be a name that an earlier release chose.
         super().clear_state()
         self.unit_name = self._own_name()
+        # That of an earlier start.
+        self._place = None
 
     def _own_name(self) -> str:
         return server_unit(self.unit_name_template, self.user.name, self.name, self.user.id)
@@ -280,24 +283,24 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         if self._spawn_future:
             self._spawn_future.add_done_callback(lambda _: place.leave())
         if place.is_waiting:
-            self.orm_spawner.state = admission.waiting_state(self.get_state(), place)
-            self.user.db.commit()
+            self._save_state(admission.waiting_state(self.get_state(), place))
             try:
                 await place.turn.wait()
             except asyncio.CancelledError:
                 # With a server on record and nothing pending JupyterHub would call it ready.
                 self.server = None
-                self.user.db.commit()
+                self._save_state({})
                 raise
+        # It counts as one that waits until `_remember`: the hub may be killed before.
         await maybe_future(super().run_pre_spawn_hook())
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         # Asked before it has a place?
-        while self._place is None:
+        while (place := self._place) is None:
             await asyncio.sleep(0.1)
-        async for ahead in self._place.ahead():
+        async for ahead in place.ahead():
             yield {"progress": 0, "message": admission.told(ahead)}
-        if self._place.is_waiting:
+        if place.is_waiting:
             # It is for the next hub: the page asks again, and hears it from that one.
             raise Finish
         async for event in super().progress():
@@ -312,7 +315,10 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
     def _remember(self) -> None:
         """Have the next hub find the server if this one is killed while it waits for it."""
         self.server.ip, self.server.port = self._address
-        self.orm_spawner.state = self.get_state()
+        self._save_state(self.get_state())
+
+    def _save_state(self, state: dict[str, Any]) -> None:
+        self.orm_spawner.state = state
         self.user.db.commit()
 
     async def _launch(self, launch: Launch) -> None:
@@ -479,11 +485,16 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
 
     def _is_open(self) -> bool:
         """Whether somebody may listen at our port; a machine's own ports say so at once."""
-        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
+        try:
+            version = ipaddress.ip_address(self._address[0]).version
+        except ValueError:
+            # c.Spawner.ip is a name: to ask for its address may take long, and the hub with it.
+            return True
+        family = socket.AF_INET6 if version == 6 else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
             try:
                 return probe.connect_ex(self._address) != errno.ECONNREFUSED
-            except OSError:  # c.Spawner.ip is a name, and nobody knows it
+            except OSError:
                 return True
 
     async def _listens(self, uids: set[int]) -> bool:

@@ -88,14 +88,29 @@ def test_who_waits_loses_nothing_by_a_reload_and_by_a_hub_that_is_killed(hub: Hu
         pages: dict[Person, Heard] = {person: [] for person in people}
         for person, heard in pages.items():
             background.submit(person.progress, heard)
+
+        def told() -> dict[Person, int]:
+            return {person: len(heard) for person, heard in pages.items()}
+
+        def waiting(since: dict[Person, int]) -> int:
+            """How many have been told their place after that."""
+            return sum(bool(places(heard[since[person] :])) for person, heard in pages.items())
+
         try:
-            eventually(lambda: sum(bool(places(h)) for h in pages.values()) == 4, 30, "a queue")
+            eventually(lambda: waiting(dict.fromkeys(pages, 0)) == 4, 30, "a queue")
+            # The old hub tells nobody anything more: there, nobody's place changes.
+            before = told()
             reloaded = background.submit(hub.reload)
             # Whoever was to start is waited for; it is a hub without a queue that goes.
             hub.machine.put(go, "")
+            eventually(lambda: any("ready" in h[-1] for h in pages.values()), 60, "the first")
+            hub.machine.run(["rm", go])
             reloaded.result(timeout=90)
+            eventually(lambda: waiting(before) >= 2, 30, "the queue at the next hub")
+            before = told()
             hub.machine.run(["sh", "-c", f"kill -KILL {hub.serving_pid()}"])
             eventually(hub.answers, 60, "the next hub")
+            eventually(lambda: waiting(before) >= 2, 30, "the queue at that one")
         finally:
             hub.machine.put(go, "")
         for person in people:

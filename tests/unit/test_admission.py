@@ -12,7 +12,16 @@ from jupyterhub import orm
 from tornado.web import Finish
 
 from littlest_hub import admission
-from littlest_hub.admission import FORGOTTEN_S, LONGEST_S, Left, Place, Queue, take_left, told
+from littlest_hub.admission import (
+    FORGOTTEN_S,
+    LONGEST_S,
+    Left,
+    Place,
+    Queue,
+    forget_left,
+    take_left,
+    told,
+)
 from tests.unit.test_spawner import make
 
 pytestmark = pytest.mark.unit
@@ -118,6 +127,30 @@ def test_who_waited_at_the_hub_before_waits_before_those_who_came_since() -> Non
     in_a_loop(scenario())
 
 
+def test_a_clock_that_is_set_back_lets_nobody_overtake(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        queue = Queue()
+        queue.hold()
+        first = queue.join("first", "", 1)
+        monkeypatch.setattr(time, "time", lambda: first.since - 3600)
+        assert queue.waiting == [first, queue.join("second", "", 1)]
+
+    in_a_loop(scenario())
+
+
+def test_a_place_that_nobody_comes_for_is_kept_no_longer() -> None:
+    async def scenario() -> None:
+        queue, left = Queue(), Left(100.0, "alice", "")
+        queue.expect(left)
+        assert queue.expect_no_more(left)
+        assert queue.join("alice", "", 1).since > left.since
+        queue.expect(left)
+        queue.join("alice", "", 1)
+        assert not queue.expect_no_more(left)
+
+    in_a_loop(scenario())
+
+
 def test_a_page_hears_how_many_are_before_it_whenever_that_changes(queue: Queue) -> None:
     async def scenario() -> None:
         places = crowd(queue, 4, limit=1)
@@ -185,6 +218,7 @@ def test_who_gives_up_while_waiting_is_gone_from_the_queue(queue: Queue) -> None
             await spawn
         await asyncio.sleep(0)
         assert queue.waiting == []
+        assert take_left(made.user.db) == []
 
     in_a_loop(scenario())
 
@@ -200,6 +234,24 @@ def test_a_page_that_waits_is_sent_to_the_next_hub(queue: Queue) -> None:
         queue.end()
         with pytest.raises(Finish):
             await anext(events)
+        made._spawn_future.cancel()
+
+    in_a_loop(scenario())
+
+
+def test_a_page_waits_for_its_place_in_this_start_and_not_in_one_before(queue: Queue) -> None:
+    async def scenario() -> None:
+        made = make()
+        made.concurrent_starts = 1
+        await made.run_pre_spawn_hook()
+        made._place.leave()
+        queue.join("first", "", 1)
+        made.clear_state()  # as JupyterHub does before each start
+        made._spawn_pending = True
+        event = asyncio.ensure_future(anext(made.progress()))
+        await asyncio.sleep(0)
+        made._spawn_future = asyncio.ensure_future(made.run_pre_spawn_hook())
+        assert "yours is next" in (await event)["message"]
         made._spawn_future.cancel()
 
     in_a_loop(scenario())
@@ -227,9 +279,15 @@ def test_what_waited_is_taken_out_of_the_database_in_order() -> None:
     late.state = {**late.state, "api_token": token}
     early = server("early", {"waiting_since": now - 2, "api_token": "unknown"})
     gone = server("gone", {"waiting_since": now - FORGOTTEN_S})
-    assert take_left(db) == [Left(now - 2, "early", ""), Left(now - 1, "late", "")]
+    left = [Left(now - 2, "early", ""), Left(now - 1, "late", "")]
+    assert take_left(db) == left
     assert orm.APIToken.find(db, token) is None
     assert [each.server for each in (late, early, gone)] == [None] * 3
     assert runs.server is not None
     assert db.query(orm.Server).count() == 1
-    assert take_left(db) == []
+    # The hub that has taken them may fail before it serves.
+    assert take_left(db) == left
+    assert (gone.state, runs.state) == ({}, {"unit_name": "jupyter-runs"})
+    forget_left(db, left[0])
+    assert take_left(db) == left[1:]
+    forget_left(db, Left(now, "nobody", ""))

@@ -12,7 +12,7 @@ from littlest_hub.check import (
     check,
     trial,  # noqa: F401
 )
-from littlest_hub.config import CULLER, Surroundings, load
+from littlest_hub.config import CULLER, MOST_STARTS, Surroundings, load
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.proxy import HubProxy
@@ -179,6 +179,24 @@ def test_the_line_that_counts_is_the_one_that_sets_the_value(layout: Layout) -> 
     write(layout, "10-a.py", "c.JupyterHub.hub_port = 'x'\n")
     write(layout, "20-b.py", "c.JupyterHub.hub_port = 8081\n")
     assert check(layout) == []
+
+
+@pytest.mark.parametrize(
+    ("spawner", "limit"),
+    [
+        ("UnitSpawner", 0),
+        ("'littlest_hub.spawner.UnitSpawner'", 0),
+        ("'jupyterhub.spawner.SimpleLocalProcessSpawner'", MOST_STARTS),
+        ("'simple'", MOST_STARTS),
+        ("'no.such.Spawner'", MOST_STARTS),
+    ],
+)
+def test_nobody_is_turned_away_where_servers_wait_for_their_turn(
+    layout: Layout, spawner: str, limit: int
+) -> None:
+    text = f"from littlest_hub.spawner import UnitSpawner\nc.JupyterHub.spawner_class = {spawner}\n"
+    write(layout, "10-a.py", text)
+    assert load(layout, Surroundings()).JupyterHub.concurrent_spawn_limit == limit
 
 
 def test_settings_of_other_spawners_and_authenticators_are_known_once_chosen(

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
+import time
+import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jupyterhub import orm
+from jupyterhub.auth import DummyAuthenticator
+from jupyterhub.handlers import BaseHandler
+from jupyterhub.objects import Hub
 from jupyterhub.spawner import SimpleLocalProcessSpawner, Spawner
 from jupyterhub.user import User, UserDict
 from tornado.httpserver import HTTPServer
+from tornado.web import Application
 
+from littlest_hub import admission
+from littlest_hub.admission import Left, Queue
 from littlest_hub.hub import LittlestHub, _taking_over
+from littlest_hub.spawner import UnitSpawner
 from littlest_hub.systemd import notify
+from tests.unit.test_spawner import make
 
 pytestmark = pytest.mark.unit
 
@@ -107,3 +119,106 @@ def test_a_running_server_keeps_the_oauth_client_of_an_earlier_release(tmp_path:
     assert kept.oauth_client_id == "jupyterhub-user-ann%2Dmarie"
     assert left.oauth_client_id == "jupyterhub-user-bo%2Dpeep"
     assert new.oauth_client_id == "jupyterhub-user-cy%2Dtwombly"
+
+
+# --- servers that waited when the hub before ended
+
+
+class Stale(DummyAuthenticator):  # type: ignore[misc]
+    """Whose users have to log in again."""
+
+    async def refresh_user(self, *_: Any) -> bool:
+        return False
+
+
+@pytest.fixture
+def hub_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LittlestHub:
+    """A hub before which alice waited for her server."""
+    hub = LittlestHub()
+    hub.db = orm.new_session_factory(f"sqlite:///{tmp_path}/database")()
+    hub.users = UserDict(lambda: hub.db, {"spawner_class": SimpleLocalProcessSpawner})
+    hub.hub = Hub(base_url="/hub/")
+    hub.authenticator = Stale(allow_all=True)
+    settings = {"authenticator": hub.authenticator, "hub": hub.hub, "log": hub.log, "db": hub.db}
+    hub.tornado_application = Application(**settings)
+    account = orm.User(name="alice")
+    state = {"waiting_since": time.time()}
+    hub.db.add_all([account, orm.Spawner(name="", user=account, state=state)])
+    hub.db.commit()
+    monkeypatch.setattr(admission, "QUEUE", Queue())
+    return hub
+
+
+def spawn_left(hub: LittlestHub) -> list[Left]:
+    """Start whose servers waited; returns who would still be found to wait."""
+    for left in admission.take_left(hub.db):
+        admission.QUEUE.expect(left)
+        asyncio.run(asyncio.wait_for(hub._spawn(left), 30))
+    return admission.take_left(hub.db)
+
+
+def test_a_server_that_waited_is_started_as_if_its_user_asked(
+    hub_after: LittlestHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def spawned(handler: BaseHandler, user: User, server: str) -> None:
+        assert (user.name, server, handler.current_user) == ("alice", "", user)
+        refreshed.append(await handler.refresh_auth(user, force=True))
+
+    refreshed: list[User | None] = []
+    monkeypatch.setattr(BaseHandler, "spawn_single_user", spawned)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        assert [left.user for left in spawn_left(hub_after)] == ["alice"]
+    assert refreshed == [None]  # "login is required"
+
+
+def test_a_server_that_fails_before_it_has_a_place_is_not_started_by_the_next_hub_either(
+    hub_after: LittlestHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def spawned(*_: Any) -> None:
+        raise RuntimeError("no more servers")
+
+    monkeypatch.setattr(BaseHandler, "spawn_single_user", spawned)
+    assert spawn_left(hub_after) == []
+
+
+@pytest.mark.parametrize("refusal", [{"allow_all": False}, {"blocked_users": {"alice"}}])
+def test_who_may_not_log_in_any_more_gets_no_server_that_waited(
+    hub_after: LittlestHub, monkeypatch: pytest.MonkeyPatch, refusal: dict[str, Any]
+) -> None:
+    async def spawned(*_: Any) -> None:
+        started.append(True)
+
+    started: list[bool] = []
+    monkeypatch.setattr(BaseHandler, "spawn_single_user", spawned)
+    for name, value in refusal.items():
+        setattr(hub_after.authenticator, name, value)
+    assert spawn_left(hub_after) == []
+    assert started == []
+
+
+def test_whoever_is_deleted_while_they_wait_leaves_the_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def deleted(spawner: UnitSpawner) -> None:
+        gone.append(spawner)
+
+    async def scenario() -> None:
+        queue = Queue()
+        monkeypatch.setattr(admission, "QUEUE", queue)
+        monkeypatch.setattr(UnitSpawner, "delete_forever", deleted)
+        queue.join("first", "", 1)
+        made = make()
+        made.concurrent_starts = 1
+        made.user.spawners[""] = made
+        made._spawn_pending = True
+        made._spawn_future = spawn = asyncio.ensure_future(made.run_pre_spawn_hook())
+        # As JupyterHub's `_clear_spawn_future`.
+        spawn.add_done_callback(lambda _: setattr(made, "_spawn_pending", False))
+        while not made.is_waiting:
+            await asyncio.sleep(0)
+        await made.user.delete_spawners()
+        assert (spawn.cancelled(), gone, queue.waiting) == (True, [made], [])
+
+    gone: list[UnitSpawner] = []
+    asyncio.run(asyncio.wait_for(scenario(), 30))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import errno
 import hashlib
 import http.client
 import random
@@ -29,6 +30,7 @@ from jupyterhub.utils import url_escape_path, url_path_join
 from traitlets import TraitError
 from traitlets.config import Config
 
+from littlest_hub import proxy
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.proxy import HubProxy, RulesFile, makeshift_certificate, merged, rule
 from littlest_hub.services.proxy import ready_config, static_config, to_toml
@@ -151,6 +153,23 @@ def test_failed_write_leaves_the_old_rules(rules: RulesFile) -> None:
         rules.atomic_dump({"broken": "\udc80"})
     assert rules.load() == a_route("old")
     assert list(rules.path.parent.iterdir()) == [rules.path]
+
+
+def full(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_rules_that_a_full_disk_kept_from_being_written_are_not_as_they_should_be(
+    rules: RulesFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules.atomic_dump(a_route("old"))
+    with monkeypatch.context() as patch:
+        patch.setattr(proxy, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            rules.atomic_dump(a_route("new"))
+    assert not rules.is_as_written
+    rules.atomic_dump(a_route("new"))
+    assert rules.is_as_written
 
 
 @pytest.mark.parametrize("damage", [None, b"", b"[[\xff"], ids=["removed", "empty", "no text"])
@@ -402,6 +421,23 @@ def test_a_route_is_there_when_it_was_added_and_gone_when_it_was_deleted(traefik
     with backend("alice") as target:
         asyncio.run(asyncio.wait_for(scenario(target), 60))
     assert "ERR" not in traefik.log.read_text()
+
+
+def test_a_route_that_could_not_be_added_does_not_come_with_a_later_change(
+    traefik: Traefik, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(target: str) -> None:
+        async with hub_of(traefik) as hubs:
+            with monkeypatch.context() as patch:
+                patch.setattr(proxy, "write", full)
+                with pytest.raises(OSError, match="No space"):
+                    await hubs.add_route("/user/alice/", target, {})
+            await hubs.add_route("/user/bob/", target, {})
+            assert traefik.get("/user/bob/") == (200, "bob")
+            assert traefik.get("/user/alice/")[0] == 404
+
+    with backend("bob") as target:
+        asyncio.run(asyncio.wait_for(scenario(target), 60))
 
 
 def test_many_routes_at_once_are_two_changes_and_the_next_hub_knows_them(

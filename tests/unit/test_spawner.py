@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import pwd
 import re
@@ -305,3 +306,21 @@ def test_whoever_listens_where_a_server_has_ended_is_not_that_server(
         made.port = foreign.getsockname()[1]
         with pytest.raises(NotStartedError, match=r"ended before it listened \(exit-code, 1\)"):
             asyncio.run(made._until_it_listens())
+
+
+@pytest.mark.parametrize(
+    ("ip", "is_open"), [("127.0.0.1", False), ("::1", False), ("a.name", True)]
+)
+def test_nobody_is_asked_for_an_address_while_the_hub_waits_for_a_server(
+    monkeypatch: pytest.MonkeyPatch, ip: str, is_open: bool
+) -> None:
+    def connected(self: socket.socket, address: tuple[str, int]) -> int:
+        asked.append(address[0])
+        return errno.ECONNREFUSED
+
+    asked: list[str] = []
+    monkeypatch.setattr(spawner.socket.socket, "connect_ex", connected)
+    made = make()
+    made.ip = ip
+    assert made._is_open() == is_open
+    assert asked == ([] if is_open else [ip])
