@@ -244,6 +244,7 @@ def test_a_page_waits_for_its_place_in_this_start_and_not_in_one_before(queue: Q
         made = make()
         made.concurrent_starts = 1
         await made.run_pre_spawn_hook()
+        assert made._place is not None
         made._place.leave()
         queue.join("first", "", 1)
         made.clear_state()  # as JupyterHub does before each start

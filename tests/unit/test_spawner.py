@@ -319,7 +319,7 @@ def test_nobody_is_asked_for_an_address_while_the_hub_waits_for_a_server(
         return errno.ECONNREFUSED
 
     asked: list[str] = []
-    monkeypatch.setattr(spawner.socket.socket, "connect_ex", connected)
+    monkeypatch.setattr(socket.socket, "connect_ex", connected)
     made = make()
     made.ip = ip
     assert made._is_open() == is_open
