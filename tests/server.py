@@ -1,5 +1,6 @@
 """What tests do to a server, whatever boots it: commands, files, units, accounts."""
 
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -92,6 +93,9 @@ class Server:
             encoding="utf-8",
             timeout=timeout_s,
             dimensions=(40, 120),
+            # Whoever starts us in the background may have had it ignored (sh(1), "&"), which is
+            # inherited, and means that Ctrl-C does nothing.
+            preexec_fn=_heed_interrupts,
         )
 
     def install(
@@ -153,6 +157,10 @@ class Server:
         state = self.run(["systemctl", "is-system-running", "--wait"], check=False).stdout.strip()
         assert state in {"running", "degraded"}, state
         return True
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def as_login(argv: Sequence[str], user: str, env: Mapping[str, str] | None) -> list[str]:

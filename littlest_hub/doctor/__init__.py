@@ -33,6 +33,7 @@ from littlest_hub.backup import UNFINISHED, restore_record
 from littlest_hub.check import addresses, astray, look_up, of_everybody
 from littlest_hub.doctor.spawns import Entry, failures, parse_journal, started_since
 from littlest_hub.layout import Layout
+from littlest_hub.routes import RulesFile
 from littlest_hub.services.listener import holders, listeners
 from littlest_hub.services.server import METADATA
 from littlest_hub.supervisor import kept_fragments
@@ -129,14 +130,19 @@ class Observed:
         return list(parse_journal(self.run("journalctl", *options, *only).splitlines()))
 
     @cached_property
-    def rules(self) -> dict[str, Any]:
-        return tomllib.loads(self.layout.rules.read_text())
+    def routes(self) -> list[dict[str, Any]]:
+        """What the hub has written of the proxy's routes.
+
+        Raises:
+            FileNotFoundError: nothing, or nothing that can be read.
+        """
+        return list(RulesFile(self.layout.rules).load()["jupyterhub"]["routes"].values())
 
     @property
     def base_url(self) -> str:
         """Path that everything is below, by the route to the hub."""
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            for route in self.rules["jupyterhub"]["routes"].values():
+            for route in self.routes:
                 spec = str(route["routespec"])
                 if route.get("data", {}).get("hub") and spec.startswith("/"):
                     return spec
@@ -619,10 +625,7 @@ def routes(machine: Observed) -> Iterator[Finding]:
         return
     yield from disagreements(
         machine.servers,
-        [
-            str(r["routespec"])
-            for r in machine.rules.get("jupyterhub", {}).get("routes", {}).values()
-        ],
+        [str(route["routespec"]) for route in machine.routes],
         [name for name, unit in machine.user_units.items() if unit.get("ActiveState") == "active"],
         hub_unit=layout.hub_service,
     )

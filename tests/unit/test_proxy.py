@@ -30,9 +30,9 @@ from jupyterhub.utils import url_escape_path, url_path_join
 from traitlets import TraitError
 from traitlets.config import Config
 
-from littlest_hub import proxy
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.proxy import HubProxy, RulesFile, makeshift_certificate, merged, rule
+from littlest_hub.proxy import HubProxy, makeshift_certificate, merged, rule
+from littlest_hub.routes import RulesFile
 from littlest_hub.services.proxy import ready_config, static_config, to_toml
 from littlest_hub.traefik import MAKESHIFT
 from tests.capabilities import PATH, missing
@@ -164,7 +164,7 @@ def test_rules_that_a_full_disk_kept_from_being_written_are_not_as_they_should_b
 ) -> None:
     rules.atomic_dump(a_route("old"))
     with monkeypatch.context() as patch:
-        patch.setattr(proxy, "write", full)
+        patch.setattr("littlest_hub.routes.write", full)
         with pytest.raises(OSError, match="No space"):
             rules.atomic_dump(a_route("new"))
     assert not rules.is_as_written
@@ -429,7 +429,7 @@ def test_a_route_that_could_not_be_added_does_not_come_with_a_later_change(
     async def scenario(target: str) -> None:
         async with hub_of(traefik) as hubs:
             with monkeypatch.context() as patch:
-                patch.setattr(proxy, "write", full)
+                patch.setattr("littlest_hub.routes.write", full)
                 with pytest.raises(OSError, match="No space"):
                     await hubs.add_route("/user/alice/", target, {})
             await hubs.add_route("/user/bob/", target, {})

@@ -79,4 +79,4 @@ def serves_and_is_whole(hub: Hub) -> None:
     python, database = hub.path("hub/bin/python3"), str(hub.layout.database)
     assert hub.machine.run([python, "-c", INTEGRITY, database]).stdout == "ok\n"
     rules = toml.loads(hub.machine.read(str(hub.layout.rules)))
-    assert rules["http"]["routers"], "the rules are not whole"
+    assert "PathPrefix" in str(rules["http"]["routers"]), "the rules are not whole"
