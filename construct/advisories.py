@@ -15,6 +15,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from construct import definition, native, wheels
+from construct.definition import check_entry
 from littlest_hub.errors import LittlestHubError
 
 LIST = Path(__file__).with_name("advisories.yaml")
@@ -87,14 +88,7 @@ def read(path: Path | None = None) -> list[Advisory]:
 
 def _entry(file: str, entry: Mapping[str, Any]) -> Advisory:
     where = f"{file}: {entry.get('id', entry)}"
-    kinds = {**_REQUIRED, **_OPTIONAL}
-    for key, found in entry.items():
-        if key not in kinds:
-            raise LittlestHubError(f"{where}: unknown key {key!r}", f"known: {', '.join(kinds)}")
-        if not isinstance(found, kinds[key]):
-            raise LittlestHubError(f"{where}: {key} is {found!r}, not a {kinds[key].__name__}")
-    if missing := [key for key in _REQUIRED if not entry.get(key)]:
-        raise LittlestHubError(f"{where}: {missing[0]} is missing")
+    check_entry(where, entry, _REQUIRED, _OPTIONAL)
     try:
         for each in entry["affected"]:
             SpecifierSet(each)

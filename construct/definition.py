@@ -173,3 +173,24 @@ def read_specs(path: Path) -> tuple[str, ...]:
                 "constructor installs a pip section here and ships nothing of it; name packages",
             )
     return tuple(specs)
+
+
+def check_entry(
+    where: str,
+    entry: Mapping[str, Any],
+    required: Mapping[str, type],
+    optional: Mapping[str, type],
+) -> None:
+    """Look at an entry of one of our lists.
+
+    Raises:
+        LittlestHubError: a key that is unknown or missing, or has a value of another type.
+    """
+    kinds = {**required, **optional}
+    for key, found in entry.items():
+        if key not in kinds:
+            raise LittlestHubError(f"{where}: unknown key {key!r}", f"known: {', '.join(kinds)}")
+        if not isinstance(found, kinds[key]):
+            raise LittlestHubError(f"{where}: {key} is {found!r}, not a {kinds[key].__name__}")
+    if missing := [key for key in required if not entry.get(key)]:
+        raise LittlestHubError(f"{where}: {missing[0]} is missing")

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from construct.definition import check_entry
 from littlest_hub.errors import LittlestHubError
 
 _REQUIRED = {"package": str, "paths": list, "why": str, "proof": str}
@@ -44,14 +45,7 @@ def read(path: Path) -> list[LeftOut]:
 
 def _entry(file: str, entry: Mapping[str, Any]) -> LeftOut:
     where = f"{file}: {entry.get('package', entry)}"
-    kinds = {**_REQUIRED, **_OPTIONAL}
-    for key, found in entry.items():
-        if key not in kinds:
-            raise LittlestHubError(f"{where}: unknown key {key!r}", f"known: {', '.join(kinds)}")
-        if not isinstance(found, kinds[key]):
-            raise LittlestHubError(f"{where}: {key} is {found!r}, not a {kinds[key].__name__}")
-    if missing := [key for key in _REQUIRED if not entry.get(key)]:
-        raise LittlestHubError(f"{where}: {missing[0]} is missing")
+    check_entry(where, entry, _REQUIRED, _OPTIONAL)
     if entry.get("twin") and not (len(entry["paths"]) == 1 and entry["paths"][0].endswith("/*")):
         raise LittlestHubError(f"{where}: a twin is of one folder: `paths: [FOLDER/*]`")
     return LeftOut(**{**entry, "paths": tuple(entry["paths"])})
