@@ -17,10 +17,11 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
-import sys
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
+
+from littlest_hub.postponed import standing_in
 
 OPTIONAL = (
     # aiohttp's other way to look up names; a hub has nothing but addresses to look up.
@@ -47,17 +48,11 @@ def light() -> Iterator[None]:
 
     Whoever wants one of the others later gets it, a fragment for example.
     """
-    absent = [name for name in (*OPTIONAL, *ALEMBIC) if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]
-    for name in ALEMBIC:
-        if name in absent:
-            sys.modules[name] = _Later(name)
     gc.disable()
     try:
-        yield
+        with standing_in({**dict.fromkeys(OPTIONAL), **{name: _Later(name) for name in ALEMBIC}}):
+            yield
     finally:
-        for name in absent:
-            del sys.modules[name]
         # What is there by now stays: no reason to look at it again and again.
         gc.freeze()
         gc.enable()

@@ -74,29 +74,8 @@ _STEPS = {
 }
 
 
-_ask_version = systemd.get_systemd_version
-
-
-@functools.cache
-def _version_told() -> int:
-    version = _ask_version()
-    if version is None:
-        raise SystemdSilentError("systemctl --version says nothing")
-    return int(version)
-
-
-def systemd_version() -> int | None:
-    """The version of systemd, asked once: SystemdSpawner asks, and waits, for each server's object.
-
-    Returns:
-        None: nobody said.
-    """
-    try:
-        return _version_told()
-    except SystemdSilentError:
-        return None
-
-
+# SystemdSpawner asks, and has the hub wait for it, for each server's object.
+systemd_version = functools.cache(systemd.get_systemd_version)
 systemd.get_systemd_version = systemd_version
 
 

@@ -14,7 +14,7 @@ import gc
 import os
 from types import ModuleType
 
-from littlest_hub.singleuser.postponed import late, later, names_only, postponed, standing_in
+from littlest_hub.postponed import late, later, names_only, postponed, standing_in
 
 _OTHERS = ("JUPYTERHUB_SINGLEUSER_APP", "JUPYTERHUB_SINGLEUSER_EXTENSION")
 """Variables that choose another server than JupyterLab's."""

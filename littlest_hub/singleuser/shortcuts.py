@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from littlest_hub.singleuser.postponed import names_only, standing_in
+from littlest_hub.postponed import names_only, standing_in
 
 
 def entry_points_once() -> None:

@@ -27,6 +27,7 @@ from tests.bench.disk import disk as on_disk
 from tests.bench.outage.sides import NAME, at_work, our_events, somebody
 from tests.bench.outage.sides import Side as AtWork
 from tests.bench.upstream import HUB_CONFIG, HUB_UNIT, PORT, PREFIX
+from tests.client import Person
 from tests.eventually import eventually
 from tests.hub import Hub
 from tests.machine import Machine
@@ -281,20 +282,34 @@ def ours(installer: Path, people: Sequence[str]) -> Iterator[Side]:
         hub.write_fragment("90-bench.py", BENCH_CONFIG.format(port=BACKEND_PORT, token=token))
         hub.reload()
         with somebody(machine, hub.url) as alice:
-            side = HubSide(
-                name="ours",
-                machine=machine,
-                servers=hub.layout.user_unit("bench") + "*.service",
-                backend=f"http://127.0.0.1:80{SERVICE}",
-                disk=disk,
-                url=hub.url,
-                hub_unit=hub.layout.hub_service,
-                proxy_unit=hub.layout.proxy_service,
-                at_work=at_work("ours", alice, our_events(hub)),
-                token=token,
-            )
+            backend = f"http://127.0.0.1:80{SERVICE}"
+            side = of_hub(hub, machine, alice, token, backend=backend, disk=disk)
             add_people(side, people)
             yield side
+
+
+def of_hub(
+    hub: Hub,
+    machine: Machine,
+    alice: Person,
+    token: str,
+    *,
+    backend: str = "",
+    disk: Disk | None = None,
+) -> HubSide:
+    """A hub of ours as a side; `BENCH_CONFIG` is among its fragments."""
+    return HubSide(
+        name="ours",
+        machine=machine,
+        servers=hub.layout.user_unit("bench") + "*.service",
+        backend=backend,
+        disk=disk,
+        url=hub.url,
+        hub_unit=hub.layout.hub_service,
+        proxy_unit=hub.layout.proxy_service,
+        at_work=at_work("ours", alice, our_events(hub)),
+        token=token,
+    )
 
 
 @contextmanager

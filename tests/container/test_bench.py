@@ -7,8 +7,7 @@ import httpx
 import pytest
 
 from tests.bench import measures
-from tests.bench.outage.sides import at_work, our_events
-from tests.bench.sides import BACKEND_PORT, BENCH_CONFIG, HubSide, add_accounts, add_people
+from tests.bench.sides import BACKEND_PORT, BENCH_CONFIG, HubSide, add_accounts, add_people, of_hub
 from tests.bench.usage import cpu_s, usage
 from tests.hub import Hub
 from tests.machine import Machine
@@ -23,18 +22,7 @@ def side(hub: Hub) -> Iterator[HubSide]:
     assert isinstance(hub.machine, Machine)
     config = BENCH_CONFIG.format(port=BACKEND_PORT, token=TOKEN)
     with hub.fragment("90-bench.py", config), hub.person() as person:
-        side = HubSide(
-            name="ours",
-            machine=hub.machine,
-            servers=hub.layout.user_unit("bench") + "*.service",
-            backend="",
-            disk=None,
-            url=hub.url,
-            hub_unit=hub.layout.hub_service,
-            proxy_unit=hub.layout.proxy_service,
-            at_work=at_work("ours", person, our_events(hub)),
-            token=TOKEN,
-        )
+        side = of_hub(hub, hub.machine, person, TOKEN)
         add_accounts(hub.machine, PEOPLE)
         add_people(side, PEOPLE)
         yield side

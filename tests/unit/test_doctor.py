@@ -10,6 +10,7 @@ from littlest_hub import doctor
 from littlest_hub.doctor import OK, PROBLEM, UNSEEN, WARNING, Finding, Observed
 from littlest_hub.doctor.spawns import failures, parse_journal, started_since
 from littlest_hub.layout import Layout
+from littlest_hub.routes import RulesFile
 from littlest_hub.services import listener
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -68,6 +69,16 @@ def test_version_clock_and_ports_are_read(version: str) -> None:
     shown = doctor.parse_properties(recorded(version, "timedatectl"))
     assert shown["NTPSynchronized"] == "no"
     assert {15001, 15002, 80} <= {found.port for found in listener.parse(recorded(version, "tcp"))}
+
+
+def test_routes_are_read_as_the_hub_writes_them(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.rules.parent.mkdir(parents=True)
+    known = {"routespec": "/j/", "router": "r", "service": "s", "data": {"hub": True}}
+    tables = {"routers": {"r": {"rule": "x"}}, "services": {"s": {"loadBalancer": {}}}}
+    RulesFile(layout.rules).atomic_dump({"http": tables, "jupyterhub": {"routes": {"r": known}}})
+    assert Observed(layout).routes == [known]
+    assert Observed(layout).base_url == "/j/"
 
 
 def _of_unit(**shown: str) -> list[Finding]:

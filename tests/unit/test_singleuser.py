@@ -8,7 +8,7 @@ import importlib
 import importlib.metadata
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from tornado.httpclient import HTTPError
 
+from littlest_hub.postponed import late, later, names_only, postponed, standing_in
 from littlest_hub.singleuser import hubclient, shortcuts
-from littlest_hub.singleuser.postponed import late, later, names_only, postponed, standing_in
 
 pytestmark = pytest.mark.unit
 
@@ -230,16 +230,18 @@ def test_nothing_is_an_instance_of_a_name() -> None:
         raise ValueError("kept")
 
 
-def test_entry_points_that_are_installed_later_are_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """The names of entry points of one group, as a server finds them that has looked before."""
     monkeypatch.setattr(importlib.metadata, "entry_points", importlib.metadata.entry_points)
     monkeypatch.syspath_prepend(tmp_path)
     shortcuts.entry_points_once()
+    return lambda: [each.name for each in importlib.metadata.entry_points(group="kernels.of.mine")]
 
-    def found() -> list[str]:
-        return [point.name for point in importlib.metadata.entry_points(group="kernels.of.mine")]
 
+def test_entry_points_that_are_installed_later_are_found(
+    tmp_path: Path, found: Callable[[], list[str]]
+) -> None:
     assert found() == []
     info = tmp_path / "mine-1.0.dist-info"
     info.mkdir()
@@ -249,15 +251,8 @@ def test_entry_points_that_are_installed_later_are_found(
 
 
 def test_entry_points_of_a_package_that_is_being_installed_are_found_in_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, found: Callable[[], list[str]]
 ) -> None:
-    monkeypatch.setattr(importlib.metadata, "entry_points", importlib.metadata.entry_points)
-    monkeypatch.syspath_prepend(tmp_path)
-    shortcuts.entry_points_once()
-
-    def found() -> list[str]:
-        return [point.name for point in importlib.metadata.entry_points(group="kernels.of.mine")]
-
     info = tmp_path / "mine-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")

@@ -35,11 +35,12 @@ def postponed(names: Iterable[str]) -> Iterator[None]:
 
 
 @contextmanager
-def standing_in(modules: Mapping[str, ModuleType]) -> Iterator[None]:
-    """While the block runs, what imports one of these modules gets the one that is given; whoever
-    imports it afterwards gets the real one. What has been imported stays."""
+def standing_in(modules: Mapping[str, ModuleType | None]) -> Iterator[None]:
+    """While the block runs, what imports one of these modules gets the one that is given, or None:
+    learns that there is none; whoever imports it afterwards gets the real one. What has been
+    imported stays."""
     added = {name: module for name, module in modules.items() if not sys.modules.get(name)}
-    sys.modules.update(added)
+    sys.modules.update(added)  # type: ignore[arg-type]
     try:
         yield
     finally:
