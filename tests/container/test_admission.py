@@ -82,12 +82,18 @@ def test_in_a_crowd_everybody_sees_their_place_until_it_is_their_turn_and_may_le
         assert people[-1].run_cell("6 * 7") == "42"
 
 
-def test_who_waits_loses_nothing_by_a_reload_and_by_a_hub_that_is_killed(hub: Hub) -> None:
-    with crowd(hub, 5, 1) as (people, go), ThreadPoolExecutor(len(people)) as background:
+def test_who_waits_loses_nothing_by_a_reload_a_restart_and_a_hub_that_is_killed(hub: Hub) -> None:
+    with (
+        crowd(hub, 5, 1) as (people, go),
+        # A page that listens keeps its thread; the reload needs another.
+        ThreadPoolExecutor(len(people) + 1) as background,
+    ):
         list(background.map(Person.ask_for_server, people))
         pages: dict[Person, Heard] = {person: [] for person in people}
-        for person, heard in pages.items():
-            background.submit(person.progress, heard)
+        listening = [
+            background.submit(person.progress, heard, timeout_s=240)
+            for person, heard in pages.items()
+        ]
 
         def told() -> dict[Person, int]:
             return {person: len(heard) for person, heard in pages.items()}
@@ -96,23 +102,32 @@ def test_who_waits_loses_nothing_by_a_reload_and_by_a_hub_that_is_killed(hub: Hu
             """How many have been told their place after that."""
             return sum(bool(places(heard[since[person] :])) for person, heard in pages.items())
 
+        def asked_again(since: dict[Person, int]) -> int:
+            return sum(now > since[person] for person, now in told().items())
+
         try:
             eventually(lambda: waiting(dict.fromkeys(pages, 0)) == 4, 30, "a queue")
             # The old hub tells nobody anything more: there, nobody's place changes.
             before = told()
             reloaded = background.submit(hub.reload)
-            # Whoever was to start is waited for; it is a hub without a queue that goes.
+            eventually(lambda: asked_again(before) == 4, 30, "a hub whose queue has ended")
+            # Whoever was to start is waited for.
             hub.machine.put(go, "")
             eventually(lambda: any("ready" in h[-1] for h in pages.values()), 60, "the first")
             hub.machine.run(["rm", go])
             reloaded.result(timeout=90)
             eventually(lambda: waiting(before) >= 2, 30, "the queue at the next hub")
             before = told()
+            hub.machine.systemctl("restart", hub.layout.hub_service)
+            eventually(lambda: waiting(before) >= 2, 30, "the queue at the restarted one")
+            before = told()
             hub.machine.run(["sh", "-c", f"kill -KILL {hub.serving_pid()}"])
             eventually(hub.answers, 60, "the next hub")
             eventually(lambda: waiting(before) >= 2, 30, "the queue at that one")
         finally:
             hub.machine.put(go, "")
+        for page in listening:
+            page.result(timeout=90)
         for person in people:
             person.await_server()
 
