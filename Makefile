@@ -19,7 +19,7 @@ BENCH ?=
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security advisories lint bench bench-report bench-install bench-outage clean
+.PHONY: help deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security advisories lint bench bench-report bench-outage clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,9 +88,6 @@ bench: deps venv $(BIN)/.bench-ready ## the scoreboard: beside stock JupyterHub 
 
 bench-report: venv $(BIN)/.bench-ready ## docs/reference/performance.md from what it found
 	$(BIN)/python -m tests.bench.report $(BENCH_JSON)
-
-bench-install: deps venv ## install time beside plain tar, size beside the sum of the packages
-	$(BIN)/python -m tests.bench.install
 
 bench-outage: deps venv ## what people notice of reloads, restarts, crashes and upgrades, beside stock JupyterHub
 	$(BIN)/python -m tests.bench.outage

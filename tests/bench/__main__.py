@@ -80,7 +80,7 @@ def _rounds(sides: Sequence[Side], measures: Sequence[Measure], rounds: int) -> 
     for number in range(rounds):
         turn = number % len(sides) if sides else 0
         for measure in measures:
-            if number < rounds - measure.rounds:
+            if measure.rounds and number < rounds - measure.rounds:
                 continue
             for side in [*sides[turn:], *sides[:turn]]:
                 if isinstance(side, measure.of):
@@ -106,7 +106,7 @@ def _measured(measure: Measure, side: Side, number: int) -> Reading:
 def _size(installer: Path) -> Reading:
     begun_s = time.monotonic()
     with install.scratch_directory() as scratch:
-        own, packages, _ = install.sizes(installer, scratch)
+        own, packages = install.sizes(installer, scratch)
     figures = {"size_mb": own / 1e6, "size_more_mb": (own - packages) / 1e6}
     return Reading("size", OURS, 0, figures, time.monotonic() - begun_s, os.getloadavg()[0])
 
@@ -151,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     every = [measure.name for measure in MEASURES]
     add("--only", type=_some_of(every), metavar="MEASURE,…", help=f"of {','.join(every)}")
     add("--sides", type=_some_of([*SIDES]), default=[*SIDES], metavar="SIDE,…", help="which (all)")
-    add("--rounds", type=int, metavar="N", help="how often, at most (3); slow ones less often")
+    add("--rounds", type=int, metavar="N", help="how often (3); slow ones less often")
     add("--quick", action="store_true", help=f"one round of {', '.join(QUICK)}")
     add("--installer", type=Path, metavar="PATH", help="the .sh to measure (default: build it)")
     add("--json", type=Path, default=Path("build/bench.json"), help="(build/bench.json)")

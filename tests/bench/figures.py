@@ -92,6 +92,7 @@ FIGURES = (
     Figure("idle_pss_mib", "hub and proxy, idle", "MiB", (Target(150),)),
     Figure("hub_pss_mib", "of these the hub", "MiB"),
     Figure("proxy_pss_mib", "of these the proxy", "MiB"),
+    Figure("idle_anonymous_mib", "of these no pages of files", "MiB"),
     Figure("reload_worst_s", "reload: longest without an answer", "s"),
     Figure("reload_failed", "reload: failed requests"),
     Figure("spawn1_s", "1 server: until it is ready", "s", (Target(0.7),)),

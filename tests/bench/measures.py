@@ -38,7 +38,7 @@ class Measure:
     name: str
     run: Callable[..., Figures]
     of: type[Side] = HubSide
-    rounds: int = 3
+    rounds: int | None = None
     """At most, however many are asked for: those that take long need not be repeated as often."""
 
 
@@ -76,12 +76,13 @@ def idle(side: HubSide) -> Figures:
     units = (side.hub_unit, side.proxy_unit)
     settled = settle(side.machine, *units)
     used = usage(side.machine, *units)
-    hub, proxy = (used[unit].pss_mib for unit in units)
+    hub, proxy = (used[unit] for unit in units)
     return {
         "idle_settled": settled,
-        "idle_pss_mib": hub + proxy,
-        "hub_pss_mib": hub,
-        "proxy_pss_mib": proxy,
+        "idle_pss_mib": hub.pss_mib + proxy.pss_mib,
+        "hub_pss_mib": hub.pss_mib,
+        "proxy_pss_mib": proxy.pss_mib,
+        "idle_anonymous_mib": hub.anonymous_mib + proxy.anonymous_mib,
     }
 
 
@@ -229,7 +230,7 @@ def _more_routes(side: HubSide) -> Figures:
 
 
 MEASURES = (
-    Measure("install", put_on_disk, Side, rounds=2),
+    Measure("install", put_on_disk, Side),
     Measure("start", start),
     Measure("reload", reload, rounds=2),
     Measure("spawn1", partial(at_once, count=1), Side),

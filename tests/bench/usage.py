@@ -8,11 +8,11 @@ from tests.eventually import NotInTimeError, eventually
 from tests.server import Server
 
 # Memory as PSS: what several processes share counts once, divided among them (proc_pid_smaps(5)).
-_PSS = """
+_MEMORY = """
 for group; do
     find "/sys/fs/cgroup$group" -name cgroup.procs -exec cat {} + |
         sed 's|.*|/proc/&/smaps_rollup|' | xargs --no-run-if-empty cat 2>/dev/null |
-        awk '/^Pss:/ { sum += $2 } END { print sum + 0 }'
+        awk '/^Pss:/ { sum += $2 } /^Pss_Anon:/ { own += $2 } END { print sum + 0, own + 0 }'
 done
 """
 _IDLE = 0.02
@@ -26,6 +26,8 @@ class Usage:
     cpu_s: float
     """Since it started."""
     pss_mib: float
+    anonymous_mib: float
+    """Of these what is no page of a file: what a machine cannot take back when it is short."""
 
 
 def usage(machine: Server, *patterns: str) -> dict[str, Usage]:
@@ -33,10 +35,10 @@ def usage(machine: Server, *patterns: str) -> dict[str, Usage]:
     units = _shown(machine, "Id,ControlGroup,CPUUsageNSec", *patterns)
     units = [unit for unit in units if unit.get("ControlGroup")]
     groups = [unit["ControlGroup"] for unit in units]
-    sums = machine.run(["sh", "-c", _PSS, "sh", *groups]).stdout.split()
+    sums = machine.run(["sh", "-c", _MEMORY, "sh", *groups]).stdout.splitlines()
     return {
-        unit["Id"]: Usage(int(unit["CPUUsageNSec"]) / 1e9, int(kib) / 1024)
-        for unit, kib in zip(units, sums, strict=True)
+        unit["Id"]: Usage(int(unit["CPUUsageNSec"]) / 1e9, *(int(kib) / 1024 for kib in of.split()))
+        for unit, of in zip(units, sums, strict=True)
     }
 
 

@@ -51,6 +51,7 @@ def test_a_hub_that_starts_has_taken_time_and_what_is_idle_takes_memory(side: Hu
     assert figures["start_s"] > 0
     assert figures["hub_pss_mib"] > 10
     assert figures["proxy_pss_mib"] > 10
+    assert 10 < figures["idle_anonymous_mib"] < figures["idle_pss_mib"]
 
 
 def test_routes_are_there_when_adding_them_has_returned(side: HubSide) -> None:
