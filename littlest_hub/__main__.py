@@ -418,8 +418,9 @@ def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> No
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from littlest_hub.doctor import Observed, examine, is_well, report, to_json
+    from littlest_hub.doctor import examine, is_well, report, to_json
     from littlest_hub.doctor.bundle import write_bundle
+    from littlest_hub.doctor.observed import Observed
     from littlest_hub.privileges import again_as_hub
 
     layout = Layout.of_this_release()

@@ -7,7 +7,19 @@ from pathlib import Path
 import pytest
 
 from littlest_hub import doctor
-from littlest_hub.doctor import OK, PROBLEM, UNSEEN, WARNING, Finding, Observed
+from littlest_hub.doctor import host, services
+from littlest_hub.doctor.observed import (
+    OK,
+    PROBLEM,
+    UNSEEN,
+    WARNING,
+    Finding,
+    Observed,
+    parse_properties,
+    parse_show,
+    systemd_version,
+)
+from littlest_hub.doctor.servers import disagreements, resolved_by
 from littlest_hub.doctor.spawns import failures, parse_journal, started_since
 from littlest_hub.layout import Layout
 from littlest_hub.routes import RulesFile
@@ -51,7 +63,7 @@ def test_the_decisive_line_of_a_failed_server_is_found(version: str, user: str) 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_units_are_read_whichever_systemd_prints_them(version: str) -> None:
-    units = doctor.parse_show(recorded(version, "show"))
+    units = parse_show(recorded(version, "show"))
     layout = Layout(Path("/opt/littlest-hub"))
     assert set(layout.units) <= set(units)
     assert units[layout.hub_service]["ActiveState"] == "active"
@@ -59,14 +71,14 @@ def test_units_are_read_whichever_systemd_prints_them(version: str) -> None:
     machine = Observed(layout)
     machine.__dict__.update(units=units, is_foreground=False, is_booted=True)
     assert machine.address_of(machine.layout.proxy_socket) == ("127.0.0.1", 80)
-    findings = list(doctor.unit_states(machine))
+    findings = list(services.unit_states(machine))
     assert {finding.severity for finding in findings} == {OK}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_version_clock_and_ports_are_read(version: str) -> None:
-    assert doctor.systemd_version(recorded(version, "version")) == int(version)
-    shown = doctor.parse_properties(recorded(version, "timedatectl"))
+    assert systemd_version(recorded(version, "version")) == int(version)
+    shown = parse_properties(recorded(version, "timedatectl"))
     assert shown["NTPSynchronized"] == "no"
     assert {15001, 15002, 80} <= {found.port for found in listener.parse(recorded(version, "tcp"))}
 
@@ -85,7 +97,7 @@ def _of_unit(**shown: str) -> list[Finding]:
     machine = Observed(Layout(Path("/opt/littlest-hub")))
     machine.__dict__.update(units={}, is_foreground=False, is_booted=True)
     shown = {"LoadState": "loaded", "ActiveState": "active", **shown}
-    return list(doctor._unit_state(machine, "x.service", shown))
+    return list(services._unit_state(machine, "x.service", shown))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +130,7 @@ def test_the_cause_of_a_crash_loop_is_what_the_service_told_systemd() -> None:
     machine = Observed(Layout(Path("/opt/littlest-hub")))
     machine.__dict__.update(units={"x.service": {"StatusText": "10-users.py:3: SyntaxError"}})
     shown = {"LoadState": "loaded", "ActiveState": "activating", "SubState": "auto-restart"}
-    (finding,) = doctor._unit_state(machine, "x.service", shown)
+    (finding,) = services._unit_state(machine, "x.service", shown)
     assert "10-users.py:3: SyntaxError" in finding.text
 
 
@@ -146,7 +158,7 @@ def test_database_proxy_and_systemd_are_compared_both_ways(
     subject: str | None,
     severity: str,
 ) -> None:
-    found = list(doctor.disagreements(servers, routes, running, hub_unit="hub"))
+    found = list(disagreements(servers, routes, running, hub_unit="hub"))
     wrong = [finding for finding in found if finding.severity != OK]
     assert [(f.subject, f.severity) for f in wrong] == ([(subject, severity)] if subject else [])
     assert all(finding.command for finding in wrong)
@@ -174,16 +186,16 @@ def _disk(**changes: int) -> os.statvfs_result:
 def test_a_disk_that_fills_is_seen_before_it_is_full(
     changes: dict[str, int], severities: list[str]
 ) -> None:
-    assert [finding.severity for finding in doctor.disk("/srv", _disk(**changes))] == severities
+    assert [finding.severity for finding in host.disk("/srv", _disk(**changes))] == severities
 
 
 @pytest.mark.row(15)
 def test_a_name_server_that_user_servers_are_denied_is_told() -> None:
     cloud = "# by cloud-init\nsearch c.example.internal\nnameserver 169.254.169.254\n"
-    (finding,) = doctor.resolved_by(cloud)
+    (finding,) = resolved_by(cloud)
     assert finding.severity == "warning"
     assert "systemd-resolved" in finding.command
-    assert not list(doctor.resolved_by("nameserver 127.0.0.53\nnameserver 169.254.169.253\n"))
+    assert not list(resolved_by("nameserver 127.0.0.53\nnameserver 169.254.169.253\n"))
 
 
 @pytest.mark.parametrize(
@@ -197,7 +209,7 @@ def test_a_name_server_that_user_servers_are_denied_is_told() -> None:
     ],
 )
 def test_a_clock_that_nobody_sets_is_a_warning(shown: dict[str, str], severity: str) -> None:
-    assert [finding.severity for finding in doctor.synchronised(shown)] == [severity]
+    assert [finding.severity for finding in host.synchronised(shown)] == [severity]
 
 
 def test_a_probe_that_fails_or_hangs_takes_no_other_with_it(
