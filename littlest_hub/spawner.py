@@ -261,8 +261,10 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         # Started, failed or cancelled: the proxy knows it, or nobody wants it any more.
         if self._spawn_future:
             self._spawn_future.add_done_callback(lambda _: place.leave())
-        if place.is_waiting:
+        # A hook may take its time as well.
+        if place.is_waiting or self.pre_spawn_hook:
             self._save_state(admission.waiting_state(self.get_state(), place))
+        if place.is_waiting:
             try:
                 await place.turn.wait()
             except asyncio.CancelledError:

@@ -1,42 +1,17 @@
 """Many people who start their servers at once: who waits, what they see, and who leaves."""
 
-import contextlib
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tests.client import Person
+from tests.crowd import crowd
 from tests.eventually import eventually
 from tests.hub import Hub
 
 Heard = list[dict[str, Any]]
 
 CROWD, AT_ONCE = 12, 2
-# Whoever's turn it is starts when this file is there.
-HELD = """
-import asyncio, os
-from littlest_hub import admission
-
-async def held(spawner):
-    while not os.path.exists("{go}"):
-        await asyncio.sleep(0.05)
-
-admission.LONGEST_S = 60
-c.UnitSpawner.concurrent_starts = {limit}
-c.Spawner.pre_spawn_hook = held
-"""
-
-
-@contextlib.contextmanager
-def crowd(hub: Hub, number: int, limit: int) -> Iterator[tuple[list[Person], str]]:
-    """People who are logged in to a hub that starts so many servers at once, and lets none go on
-    before the file that is named exists."""
-    go = f"{hub.layout.run_directory}/go"
-    with contextlib.ExitStack() as stack:
-        stack.callback(hub.machine.run, ["rm", "-f", go])
-        stack.enter_context(hub.fragment("70-held.py", HELD.format(go=go, limit=limit)))
-        yield [stack.enter_context(hub.person(timeout_s=90)) for _ in range(number)], go
 
 
 def places(heard: Heard) -> list[int]:
