@@ -19,7 +19,7 @@ BENCH ?=
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security advisories lint bench bench-report bench-outage clean
+.PHONY: help deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security advisories lint bench bench-report bench-outage python-profile clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ bench-report: venv $(BIN)/.bench-ready ## docs/reference/performance.md from wha
 
 bench-outage: deps venv ## what people notice of reloads, restarts, crashes and upgrades, beside stock JupyterHub
 	$(BIN)/python -m tests.bench.outage
+
+python-profile: deps venv ## recipe/python/profile.xz anew: what CPython is compiled for (root)
+	$(BIN)/python -m tests.python_profile
 
 clean: ## remove what was built here (the cache stays)
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache

@@ -47,7 +47,7 @@ TOOLS = {
     "ar": '#!/bin/sh\nexec "$ZIG" ar "$@"\n',
     "ranlib": '#!/bin/sh\nexec "$ZIG" ranlib "$@"\n',
 }
-PROGRAMS = ("autoreconf", "libtoolize", "make", "patch", "perl", "tclsh")
+PROGRAMS = ("autoreconf", "libtoolize", "make", "patch", "perl", "tclsh", "xz")
 
 
 @dataclass(frozen=True)

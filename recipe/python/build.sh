@@ -13,7 +13,16 @@ export CFLAGS=-g0 CPPFLAGS="-I$DEPS/include" LDFLAGS="-L$DEPS/lib"
 ./configure --prefix="$PREFIX" --with-openssl="$DEPS" --with-openssl-rpath=no \
     --with-system-libmpdec=no --without-ensurepip --without-readline \
     --without-static-libpython --disable-test-modules
-make
+
+# Compiled for what it does here, as `make python-profile` has recorded it: 7 % less processor time
+# to start a hub or a server. Not in CFLAGS, which are for modules that `pip install` compiles too.
+if [ -e "$RECIPE_DIR/profile-runtime.a" ]; then
+    make CFLAGS_NODIST=-fprofile-generate \
+        LDFLAGS_NODIST="-Wl,-u,__llvm_profile_runtime $RECIPE_DIR/profile-runtime.a"
+else
+    xz -dc "$RECIPE_DIR/profile.xz" >profile
+    make CFLAGS_NODIST="-fprofile-use=$SRC_DIR/profile"
+fi
 # -h: leave compiling the library to the packager, which knows how to do it the same way twice.
 make install DESTDIR="$DESTDIR" COMPILEALL_OPTS=-h
 

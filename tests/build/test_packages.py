@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import io
 import json
@@ -114,6 +115,18 @@ def test_no_file_names_a_directory_of_the_machine_that_built_it(
         for member, data in files_of(package):
             for trace in traces:
                 assert trace + b"/" not in data, f"{package.file.name}: {member.name}"
+
+
+def test_what_pip_compiles_does_not_ask_for_the_profile_of_python_itself(
+    solved: list[Package],
+) -> None:
+    python = next(package for package in solved if package.record["name"] == "python")
+    # sysconfig's own file, from which setuptools and meson take the flags of extension modules.
+    name = "_sysconfigdata__linux_x86_64-linux-gnu.py"
+    data = next(data for member, data in files_of(python) if member.name.endswith(name))
+    flags = ast.literal_eval(data.decode().partition("build_time_vars = ")[2])
+    for variable in ("CC", "CFLAGS", "CCSHARED", "LDFLAGS", "LDSHARED", "OPT", "PY_CFLAGS"):
+        assert "profile" not in flags[variable]
 
 
 def test_modules_are_compiled_so_that_nothing_need_be_written_later(solved: list[Package]) -> None:
