@@ -47,6 +47,9 @@ _PATIENCE_S = (0.2, 1, 3)
 _LOOKS_PER_S = 40
 """How often it is looked whether a server listens: of 0.6 s each look late is a loss."""
 
+_TRANSIENT = Path("/run/systemd/transient")
+"""Where systemd has the text of each unit that it was told to make, until it forgets it."""
+
 # What is asked of a unit.
 _SHOWN = "ActiveState,Result,ExecMainStatus,UID,ControlGroup"
 
@@ -124,6 +127,10 @@ class UnitState(NamedTuple):
     def is_alive(self) -> bool:
         """Whether something of it may run; one that is being stopped still does."""
         return self.active not in ("inactive", "failed")
+
+
+_NOTHING = UnitState("inactive", "success", 0, None)
+"""What systemd says of a unit that there is not."""
 
 
 class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
@@ -205,7 +212,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         account = self._account()
         if account is None:
             await self._claim_home()
-        found = await unit_state(self._unit)
+        found = await self._found()
         self._cgroup = found.cgroup
         if not self._take_over(found):
             await self._clear_away(found)
@@ -287,6 +294,13 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
             yield event
 
     # --- how it is done
+
+    async def _found(self) -> UnitState:
+        """What systemd knows of the unit before the server starts: nothing, as a rule."""
+        # To ask systemd would be another tenth of what the hub does for a server.
+        if not (_TRANSIENT / self._unit).exists():
+            return _NOTHING
+        return await unit_state(self._unit)
 
     @property
     def _address(self) -> tuple[str, int]:
@@ -458,6 +472,9 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
                     await self._see_that_it_is(found)
                     return
                 await asyncio.sleep(1 / _LOOKS_PER_S)
+            # Something of it runs while that is there.
+            if cgroups_of(self._cgroup):
+                continue
             state = await unit_state(self._unit)
             if not state.is_alive:
                 raise self._ended(state)

@@ -327,6 +327,17 @@ def test_a_server_in_the_cgroup_of_its_unit_is_believed_without_asking_systemd(
         asyncio.run(made._see_that_it_is(found))
 
 
+def test_systemd_is_asked_what_it_knows_of_a_unit_if_it_has_its_text(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answering(monkeypatch, tmp_path, "ActiveState=active")
+    monkeypatch.setattr(spawner, "_TRANSIENT", tmp_path)
+    made = make()
+    assert not asyncio.run(made._found()).is_alive
+    (tmp_path / made._unit).touch()
+    assert asyncio.run(made._found()).is_alive
+
+
 @pytest.mark.parametrize(
     ("slice_", "cgroup"),
     [
