@@ -186,7 +186,9 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     def init_db(self) -> None:
         """Wait for our turn, then open the database: the first thing that two hubs cannot share."""
         if self.control:
-            self._warm_up()
+            # Otherwise they wait for us too: 0.05 s for pages that nobody has asked for.
+            if self.control.is_beside:
+                self._warm_up()
             self._prepare_proxy()
             self.control.say("prepared")
             if self.control.hear() != "go":

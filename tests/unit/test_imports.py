@@ -33,11 +33,31 @@ with light():
 
 
 def test_a_hub_is_imported_without_what_it_does_not_need_and_gets_it_later() -> None:
-    heavy = "{'alembic.runtime', 'pycares', 'pygments.lexer', 'arrow'}"
+    heavy = "{'alembic.runtime', 'pycares', 'pydantic', 'pygments.lexer', 'arrow'}"
     assert run(f"{LIGHT}print({heavy} & set(sys.modules))") == "set()"
     after = "[name for name in (*OPTIONAL, *ALEMBIC) if name in sys.modules]"
     assert run(f"{LIGHT}import alembic.command, pygments; print({after}, gc.isenabled())")
     assert run(f"{LIGHT}print({after}, gc.isenabled())") == "[] True"
+
+
+SHARE = """
+from jupyterhub.apihandlers import shares
+def share(**asked):
+    try:
+        return shares.ShareGrantRequest(**asked).user
+    except shares.ValidationError as error:
+        return error.errors()[0]["type"]
+print(share(user="bob"), share(user="bob", group="class"), share(other=1))
+print(shares.ShareCodeGrantRequest(expires_in=60).expires_in, len(shares.default_handlers))
+"""
+
+
+def test_whoever_shares_a_server_is_checked_as_ever() -> None:
+    as_ever = run(SHARE)
+    assert as_ever.startswith("bob value_error extra_forbidden\n60 ")
+    assert run(f"{LIGHT}{SHARE}") == as_ever
+    failing_first = SHARE.replace('share(user="bob"), ', "")
+    assert run(f"{LIGHT}{failing_first}") == as_ever.removeprefix("bob ")
 
 
 def test_all_of_it_is_there_to_be_left_out() -> None:
