@@ -7,10 +7,10 @@ A hub that starts is a hub that imports. Processor time of `import littlest_hub.
     without collecting garbage meanwhile       1.35 s
     and without what is optional               1.20 s    95 MB
     and without alembic                        1.05 s    89 MB
-    and without pydantic                       a tenth less, 5 MB
+    and without pydantic and aiohttp           a fifth less
 
-What remains: sqlalchemy a quarter, JupyterHub itself a fifth, aiohttp (its client) a tenth,
-what checks events against schemas (jsonschema, yaml) a fifteenth.
+What remains: sqlalchemy a third, JupyterHub itself a quarter, what checks events against schemas
+(jsonschema, yaml) a twelfth.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
+from littlest_hub import asking
 from littlest_hub.postponed import names_only, standing_in
 
 OPTIONAL = (
@@ -53,8 +54,10 @@ def light() -> Iterator[None]:
     gc.disable()
     try:
         others = {**{name: _Later(name) for name in ALEMBIC}, "pydantic": _pydantic()}
-        with standing_in({**dict.fromkeys(OPTIONAL), **others}):
+        clients = asking.stand_ins()
+        with standing_in({**dict.fromkeys(OPTIONAL), **others, **clients}):
             yield
+        asking.take_over(clients["aiohttp"])
     finally:
         # What is there by now stays: no reason to look at it again and again.
         gc.freeze()
