@@ -33,7 +33,7 @@ with light():
 
 
 def test_a_hub_is_imported_without_what_it_does_not_need_and_gets_it_later() -> None:
-    heavy = "{'aiohttp', 'alembic.runtime', 'pycares', 'pydantic', 'pygments.lexer', 'arrow'}"
+    heavy = {"aiohttp", "alembic.runtime", "arrow", "jsonschema", "pydantic", "pygments.lexer"}
     assert run(f"{LIGHT}print({heavy} & set(sys.modules))") == "set()"
     after = "[name for name in (*OPTIONAL, *ALEMBIC) if name in sys.modules]"
     assert run(f"{LIGHT}import alembic.command, pygments; print({after}, gc.isenabled())")
@@ -115,6 +115,31 @@ def test_servers_and_proxies_are_asked_as_ever(config: str) -> None:
     assert looks == "[(200, '6'), (302, '6'), 'nobody', 'nobody']"
     assert as_ever == "\n".join([looks, "503", "ClientConnectorError", "ok", looks])
     assert run(f"{LIGHT}{asked}") == as_ever
+
+
+EVENTS = """
+import io, json, logging
+from littlest_hub.hub import LittlestHub
+from traitlets.config import Config
+
+written = io.StringIO()
+handlers = [logging.StreamHandler(written)] if FROM_THE_START else []
+hub = LittlestHub(config=Config({"EventLogger": {"handlers": handlers}} if handlers else {}))
+hub.init_eventlog()
+event = {"schema_id": "https://schema.jupyter.org/jupyterhub/events/server-action",
+         "data": {"action": "start", "username": "alice", "servername": ""}}
+hub.eventlog.emit(**event)
+if not handlers:
+    print(written.getvalue(), 'jsonschema' in sys.modules, end=" ")
+    hub.eventlog.register_handler(logging.StreamHandler(written))
+    hub.eventlog.emit(**event)
+print(json.loads(written.getvalue())["username"])
+"""
+
+
+def test_events_are_logged_for_whoever_wants_them() -> None:
+    assert run(LIGHT + EVENTS.replace("FROM_THE_START", "True")) == "alice"
+    assert run(LIGHT + EVENTS.replace("FROM_THE_START", "False")) == "False alice"
 
 
 def test_all_of_it_is_there_to_be_left_out() -> None:
