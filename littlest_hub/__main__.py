@@ -1,43 +1,46 @@
-"""The `littlest-hub` command."""
+"""The `littlest-hub` command.
+
+What the hub's unit runs does without what it takes to read a command line: of the time until the
+first page of a hub that starts that was a tenth, for it is three processes.
+"""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
-from functools import partial
-from pathlib import Path
-from types import FrameType
 
-from littlest_hub import __version__
-from littlest_hub.errors import LittlestHubError
-from littlest_hub.interruption import ENDING_SIGNALS, tell
-from littlest_hub.layout import DEFAULT_BASE, Layout, release_of_this_interpreter
+from littlest_hub.interruption import ENDING_SIGNALS
 
-_ABOUT = """\
-A minimal JupyterHub distribution: one base directory, drop-in fragments, systemctl reload.
-
-Everyday use needs none of these commands:
-  $EDITOR {fragments}/10-users.py    plain JupyterHub configuration
-  systemctl reload {instance}    check it, apply it
-  journalctl -u {instance}    what happens
-
-Without root and systemd:
-  {command} run    hub and proxy in the foreground, for yourself
-"""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 done, 1 refused or failed, 2 wrong usage."""
-    options = _parser().parse_args(arguments)
+    command: Callable[[], int | None]
+    match words := list(sys.argv[1:] if arguments is None else arguments):
+        case ["serve"]:
+            _enter_release()
+            command = _serve
+        case ["serve-hub"] | ["serve-hub", "--fragments", _]:
+            command = lambda: _serve_hub(words[2:])  # noqa: E731
+        case _:
+            from littlest_hub import cli
+
+            command = cli.command(words)
+    return _done(command)
+
+
+def _done(command: Callable[[], int | None]) -> int:
+    from littlest_hub.errors import LittlestHubError
+
     _end_on_signals()
     try:
-        return int(options.command(options) or 0)
+        return int(command() or 0)
     except LittlestHubError as error:
         _complain(str(error))
     except OSError as error:
@@ -53,411 +56,29 @@ def _complain(text: str) -> None:
         print(f"littlest-hub: {text}", file=sys.stderr, flush=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="littlest-hub",
-        description=_about(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    parser.set_defaults(command=partial(_teach, parser))
-    commands = parser.add_subparsers(metavar="COMMAND")
-
-    install = commands.add_parser(
-        "install",
-        help="make this release serve: units, sockets (the installer calls it)",
-        description="Write the base directory, units and sockets of this release, enable and"
-        " start them. Again: repair. Where another release serves: switch to this one, and back"
-        " if it does not do well. LITTLEST_HUB_PORT=8000 chooses the public port,"
-        " 127.0.0.1:8000 the same for this machine alone, LITTLEST_HUB_ADMIN=alice writes the first"
-        " fragment, LITTLEST_HUB_USER=lhub has the hub run as a user that is made for it.",
-    )
-    install.add_argument(
-        "--prefix",
-        type=Path,
-        default=release_of_this_interpreter(),
-        help="the release, BASE/releases/VERSION (default: this one)",
-    )
-    _add_root(install)
-    install.add_argument("--undo", action="store_true", help=argparse.SUPPRESS)
-    install.set_defaults(command=_install)
-
-    uninstall = commands.add_parser(
-        "uninstall",
-        help="stop and remove everything but fragments and state",
-        description="Stop every server of this base directory, remove its units, sockets and"
-        " releases, and say what is left: fragments and state.",
-    )
-    uninstall.add_argument(
-        "--purge", action="store_true", help="remove fragments, state and drop-ins as well"
-    )
-    uninstall.add_argument("--yes", action="store_true", help="with --purge: do not ask")
-    _add_root(uninstall)
-    uninstall.set_defaults(command=_uninstall)
-
-    rollback = commands.add_parser(
-        "rollback",
-        help="return to the release before",
-        description="Have the release before the last upgrade serve again. Running servers go on."
-        " The database stays, unless that release has an older schema: then its copy is put back,"
-        " with the users and servers of now. Again: forward.",
-    )
-    rollback.add_argument("--to", metavar="VERSION", help="to be sure which it is")
-    rollback.add_argument("--list", action="store_true", help="list the releases that are here")
-    rollback.set_defaults(command=_rollback)
-
-    check = commands.add_parser(
-        "check",
-        help="list what is wrong with the fragments, without touching the hub",
-        description="Run all fragments in a sandbox and list every problem as file:line. Exit code"
-        " 1 if there is one that a reload would refuse; warnings are none.",
-    )
-    _add_json(check)
-    check.set_defaults(command=_check)
-
-    edit = commands.add_parser(
-        "edit",
-        help="change a fragment in your editor; it is checked before it takes effect",
-        description="Open a copy of a fragment, or a new one, in $SUDO_EDITOR, $VISUAL or $EDITOR;"
-        " check it together with the others, put it in place, and offer the reload.",
-    )
-    edit.add_argument("name", metavar="NAME", help="such as 30-limits or 30-limits.py")
-    edit.set_defaults(command=_edit)
-
-    listing = commands.add_parser(
-        "list",
-        help="the catalogue of ready fragments, and yours",
-        description="Show the ready fragments of this release, which of them are enabled and"
-        " changed, and the administrator's own.",
-    )
-    _add_json(listing)
-    listing.set_defaults(command=_list)
-
-    for name, purpose in (
-        ("enable", "copy a fragment of the catalogue for you to own"),
-        ("disable", "take a fragment out; one that you have changed is only set aside"),
-    ):
-        verb = commands.add_parser(name, help=purpose, description=f"{purpose.capitalize()}.")
-        verb.add_argument("name", metavar="NAME", help="such as slurm or 50-slurm.py")
-        verb.set_defaults(command=partial(_enable_or_disable, name))
-
-    backup = commands.add_parser(
-        "backup",
-        help="database, fragments, state and drop-ins in one file, while the hub runs",
-        description="Write one compressed tar (0600) with all that makes this hub this hub:"
-        " database, fragments, state/ and drop-ins of its units; no releases, no homes. An existing"
-        " file is never replaced.",
-    )
-    backup.add_argument(
-        "file",
-        type=Path,
-        nargs="?",
-        help="a new file, a directory, or - for standard output"
-        " (default: a new file in BASE/state/backups)",
-    )
-    backup.add_argument(
-        "--secrets",
-        action="store_true",
-        help="with cookie secret and private keys: restored elsewhere, everybody stays logged in;"
-        " and whoever has the file can be anybody",
-    )
-    backup.set_defaults(command=_backup)
-
-    restore = commands.add_parser(
-        "restore",
-        help="put a backup in the place of what is there",
-        description="Verify a backup, show what it would change, ask, and change all of it or"
-        " nothing. Requests wait while the hub restarts; user servers go on. What was there is kept"
-        " in BASE/state/backups/before-restore-*, itself a backup. To move a hub: install the same"
-        " or a later release on the new machine, under any base directory, and restore there.",
-    )
-    restore.add_argument("file", type=Path, nargs="?", help="what `littlest-hub backup` wrote")
-    restore.add_argument("--list", action="store_true", help="show what is in it, and end")
-    restore.add_argument("--yes", action="store_true", help="do not ask")
-    restore.add_argument("--finish", action="store_true", help=argparse.SUPPRESS)
-    restore.set_defaults(command=partial(_restore, restore))
-
-    doctor = commands.add_parser(
-        "doctor",
-        help="what is wrong on this machine, and the command that mends it",
-        description="Look at what an experienced administrator would look at: units, ports, routes,"
-        " certificates, disk, memory, clock, database, fragments, failed servers with the reason"
-        " from the journal. Changes nothing; works when the hub is down, and without root as far"
-        " as one may see. Exit code 1 if there is a problem.",
-    )
-    doctor.add_argument("--json", action="store_true", help="findings for a program")
-    doctor.add_argument("--all", action="store_true", help="also what is in order")
-    doctor.add_argument(
-        "--bundle",
-        type=Path,
-        metavar="FILE.tar.gz",
-        help="write findings, journal, units and fragments for somebody who helps; secrets are"
-        " taken out",
-    )
-    doctor.set_defaults(command=_doctor)
-
-    run = commands.add_parser(
-        "run",
-        help="hub and proxy in the foreground, for yourself, on this machine only",
-        description="Start hub and proxy on 127.0.0.1 until Ctrl-C, without root and without"
-        " systemd. It prints the address and a password, for you alone.",
-    )
-    run.add_argument("--port", type=int, help="where to listen (default: a free one from 8000)")
-    run.set_defaults(command=_run)
-
-    serve = commands.add_parser("serve", help="the hub and its supervisor (its unit runs this)")
-    serve.set_defaults(command=_serve)
-
-    serve_hub = commands.add_parser("serve-hub", help="one hub (the supervisor runs this)")
-    serve_hub.add_argument("--fragments", type=Path, help="a copy of the fragments to use")
-    serve_hub.set_defaults(command=_serve_hub)
-
-    reload = commands.add_parser("reload", help="check, then renew the hub (its unit runs this)")
-    reload.add_argument("pid", type=int, help="process id of the hub")
-    reload.set_defaults(command=_reload)
-    return parser
-
-
-def _teach(parser: argparse.ArgumentParser, _: argparse.Namespace) -> int:
-    parser.print_help()
-    return 2
-
-
-def _about() -> str:
-    try:
-        layout = Layout.of_this_release()
-    except LittlestHubError:  # a checkout
-        layout = Layout(DEFAULT_BASE)
-    command = f"{layout.hub}/bin/littlest-hub"
-    return _ABOUT.format(fragments=layout.fragments, instance=layout.instance, command=command)
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for a machine to read")
-
-
-def _add_root(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--root",
-        type=Path,
-        default=Path("/"),
-        help="the file system to work on, as for systemctl --root",
-    )
-
-
-# Each command imports what it needs: importing JupyterHub takes a second.
-
-
-def _install(options: argparse.Namespace) -> None:
-    from littlest_hub.install import install, undo_install
-
-    prefix: Path = options.prefix
-    if options.root == Path("/"):
-        # Without the links on the way there: what runs from it is known by where it really is.
-        prefix = prefix.resolve()
-    layout = Layout.of_prefix(prefix, options.root)
-    if options.undo:
-        undo_install(layout, prefix, tell)
-        return
-    environ = dict(os.environ)
-    is_interactive = environ.get("INSTALLER_UNATTENDED") == "0" and sys.stdin.isatty()
-    has_users = layout.on_disk(layout.fragments / "10-users.py").exists()
-    if is_interactive and not has_users and not environ.get("LITTLEST_HUB_ADMIN"):
-        environ["LITTLEST_HUB_ADMIN"] = _ask_for_admin()
-    print(install(layout, prefix, environ, tell), end="")
-
-
-def _ask_for_admin() -> str:
-    """A login name, or "" for none. On standard error: standard output is the report."""
-    from littlest_hub.install import is_login_name
-
-    while True:
-        question = "Login name of the hub's administrator [nobody for now]: "
-        print(question, end="", file=sys.stderr, flush=True)
-        answer = sys.stdin.readline().strip()
-        if not answer or is_login_name(answer):
-            return answer
-        print(f"{answer!r} is no login name.", file=sys.stderr)
-
-
-def _uninstall(options: argparse.Namespace) -> None:
-    from littlest_hub.install import uninstall
-
-    layout = Layout.of_this_release(options.root)
-    if options.purge and not options.yes:
-        _ask_for_purge(layout)
-    print(uninstall(layout, purge=options.purge))
-
-
-def _ask_for_purge(layout: Layout) -> None:
-    what = f"{layout.fragments} and {layout.state}, with all that the hub remembers"
-    if not sys.stdin.isatty():
-        raise LittlestHubError(f"--purge removes {what}", "To have that: uninstall --purge --yes")
-    print(f"Remove {what}? [yes|no] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip() != "yes":
-        raise LittlestHubError("nothing was removed")
-
-
-def _rollback(options: argparse.Namespace) -> None:
-    from littlest_hub.install import alone
-    from littlest_hub.upgrade import listing, rollback
-
-    layout = Layout.of_this_release()
-    if options.list:
-        print(listing(layout))
-        return
-    with alone(layout):
-        print(rollback(layout, options.to, tell))
-
-
-def _check(options: argparse.Namespace) -> int:
-    from littlest_hub.check import examine
-    from littlest_hub.edit import show
-
-    layout = Layout.of_this_release()
-    report = examine(layout)
-    ignored = layout.ignored_files()
-    if options.json:
-        found = {
-            "problems": [asdict(problem) for problem in report.problems],
-            "printed": report.printed,
-            "note": report.note,
-            "ignored": list(map(str, ignored)),
-        }
-        print(json.dumps(found, indent=2))
-    else:
-        for file in ignored:
-            print(f"{file} is ignored: its name does not end in .py", file=sys.stderr)
-        show(report)
-        if not report.problems:
-            print("No problems found.")
-    return 1 if report.errors else 0
-
-
-def _edit(options: argparse.Namespace) -> int:
-    from littlest_hub.edit import edit
-
-    return edit(Layout.of_this_release(), options.name)
-
-
-def _list(options: argparse.Namespace) -> None:
-    from littlest_hub.catalogue import entries
-
-    found = list(entries(Layout.of_this_release()))
-    if options.json:
-        print(json.dumps([asdict(entry) for entry in found], indent=2))
-        return
-    for kind, title in (
-        ("catalogue", "Ready fragments of this release:"),
-        ("own", "Your own:"),
-        ("ignored", "Ignored:"),
-    ):
-        lines = [str(entry) for entry in found if entry.kind == kind]
-        if lines:
-            print("\n".join([title, *lines]))
-
-
-def _enable_or_disable(verb: str, options: argparse.Namespace) -> int:
-    from littlest_hub import catalogue
-
-    do = catalogue.enable if verb == "enable" else catalogue.disable
-    return do(Layout.of_this_release(), options.name)
-
-
-def _backup(options: argparse.Namespace) -> None:
-    from littlest_hub.backup import backup, summary
-    from littlest_hub.privileges import again_as_hub
-
-    layout = Layout.of_this_release()
-    again_as_hub(layout, "backup", options.secrets and "--secrets", options.file)
-    # A directory, or a file in one.
-    places = [] if options.file in (None, Path("-")) else [options.file, options.file.parent]
-    if layout.hub_user and places and not any(os.access(each, os.W_OK) for each in places):
-        raise LittlestHubError(
-            f"{options.file}: {layout.hub_user}, as whom this runs, may not write there",
-            "Have your shell do it: littlest-hub backup - >FILE",
-        )
-    written = backup(layout, options.file, secrets=options.secrets, say=tell)
-    to_stdout = written.file is None
-    print(
-        summary(layout, written, secrets=options.secrets),
-        file=sys.stderr if to_stdout else sys.stdout,
-    )
-
-
-def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    from littlest_hub.privileges import again_as_hub
-    from littlest_hub.restore import contents, finish, restore
-
-    layout = Layout.of_this_release()
-    if options.list:
-        again_as_hub(layout, "restore", "--list", options.file)
-    elif (user := layout.hub_user) and not options.finish:
-        raise LittlestHubError(
-            f"this hub runs as {user}, and restoring would have root write where {user} may",
-            "By hand: docs/how-to/run-without-root.md",
-        )
-    if options.finish:
-        finish(Layout.of_this_release())
-        return
-    if options.file is None:
-        parser.error("which backup? They are in BASE/state/backups")
-    if options.list:
-        print(contents(options.file))
-        return
-
-    def confirm() -> bool:
-        if options.yes:
-            return True
-        if not sys.stdin.isatty():
-            raise LittlestHubError("Nothing was changed.", "Without a terminal, say so: --yes")
-        print("Replace these now? [y/N] ", end="", file=sys.stderr, flush=True)
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-    print(restore(Layout.of_this_release(), options.file, say=tell, confirm=confirm))
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from littlest_hub.doctor import examine, is_well, report, to_json
-    from littlest_hub.doctor.bundle import write_bundle
-    from littlest_hub.doctor.observed import Observed
-    from littlest_hub.privileges import again_as_hub
-
-    layout = Layout.of_this_release()
-    again_as_hub(
-        layout,
-        "doctor",
-        options.json and "--json",
-        options.all and "--all",
-        options.bundle and "--bundle",
-        options.bundle,
-    )
-    findings = examine(layout)
-    if options.bundle:
-        write_bundle(layout, to_json(layout, findings), options.bundle, Observed.run)
-        tell(f"{options.bundle}: secrets were taken out; read it before you send it.")
-    if options.json:
-        print(to_json(layout, findings))
-    else:
-        print(report(findings, everything=options.all, colour=sys.stdout.isatty()))
-    return 0 if is_well(findings) else 1
-
-
-def _run(options: argparse.Namespace) -> None:
-    from littlest_hub.run import run
-
-    run(Layout.of_this_release(), options.port, lambda text: print(text, flush=True))
-
-
-def _serve(options: argparse.Namespace) -> None:
-    _enter_release()
+def _enter_release() -> None:
+    """Run from the release itself, not through the `hub` link.
+
+    When the link moves on, what this process imports later has to be of the same release still.
+    """
+    release = os.path.realpath(sys.prefix)
+    if sys.prefix != release:
+        python = os.path.join(release, "bin", "python3")  # noqa: PTH118
+        os.execv(python, [python, *sys.orig_argv[1:]])
+
+
+def _serve() -> None:
+    from littlest_hub.layout import Layout
     from littlest_hub.supervisor import supervise
 
     supervise(Layout.of_this_release())
 
 
-def _serve_hub(options: argparse.Namespace) -> None:
+def _serve_hub(fragments: Sequence[str]) -> None:
+    from pathlib import Path
+
     from littlest_hub.imports import light
+    from littlest_hub.layout import Layout
     from littlest_hub.supervisor import Control
 
     # It is the supervisor who is told to reload; this is for whoever signals the whole unit. Not
@@ -468,36 +89,7 @@ def _serve_hub(options: argparse.Namespace) -> None:
         with light():
             from littlest_hub.hub import serve
 
-        serve(Layout.of_this_release(), control, options.fragments)
-
-
-def _enter_release() -> None:
-    """Run from the release itself, not through the `hub` link.
-
-    When the link moves on, what this process imports later has to be of the same release still.
-    """
-    release = release_of_this_interpreter()
-    if Path(sys.prefix) != release:
-        python = str(release / "bin" / "python3")
-        os.execv(python, [python, *sys.orig_argv[1:]])
-
-
-def _reload(options: argparse.Namespace) -> None:
-    # Whoever serves has the processor first.
-    os.nice(10)
-    from littlest_hub.check import check
-    from littlest_hub.supervisor import reload
-    from littlest_hub.systemd import notify
-
-    layout = Layout.of_this_release()
-    problems = check(layout)
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
-        notify(f"STATUS=Not reloaded: {problems[0]}{more}")
-        raise LittlestHubError(
-            "\n".join(map(str, problems)), "Not reloaded: the hub goes on as it was."
-        )
-    reload(layout, options.pid)
+        serve(Layout.of_this_release(), control, Path(fragments[0]) if fragments else None)
 
 
 def _end_on_signals() -> None:

@@ -46,6 +46,17 @@ def write(
     return True
 
 
+def remove(directory: Path) -> None:
+    """Have a directory gone with all that is in it, as far as that can be; shutil is a megabyte."""
+    for place, directories, files in os.walk(directory, topdown=False):
+        for name in (*directories, *files):
+            path = Path(place, name)
+            with contextlib.suppress(OSError):
+                (path.rmdir if path.is_dir() and not path.is_symlink() else path.unlink)()
+    with contextlib.suppress(OSError):
+        directory.rmdir()
+
+
 def permit(path: Path, mode: int) -> bool:
     """Have `mode` on a file or directory.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import math
 import os
@@ -18,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
+import jupyterhub.app
 import jupyterhub.user
 import tornado.tcpserver as tcpserver
 from jinja2 import BytecodeCache, Environment, FileSystemLoader, TemplateError
@@ -37,6 +39,7 @@ from tornado.ioloop import PeriodicCallback
 from tornado.web import Application, RequestHandler
 from traitlets import Any as AnyTrait
 from traitlets.config import Config
+from traitlets.utils.importstring import import_item
 
 from littlest_hub import admission, database
 from littlest_hub.config import Surroundings, load
@@ -147,6 +150,24 @@ class _LastComplaint(logging.Handler):
             self.text = message
 
 
+class _Events:
+    """JupyterHub's log of events until somebody wants one: with it come jsonschema and yaml."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    def emit(self, **event: Any) -> Any:
+        # One without handlers and listeners does nothing with it either.
+        return self._real.emit(**event) if "_real" in self.__dict__ else None
+
+    @functools.cached_property
+    def _real(self) -> Any:
+        return self._make()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
 class LittlestHub(JupyterHub):  # type: ignore[misc]
     """JupyterHub with our configuration, inherited sockets, and an end that loses nothing."""
 
@@ -183,10 +204,23 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         super().init_logging()
         self.log.addHandler(self._complaint)
 
+    def init_eventlog(self) -> None:
+        self.eventlog = _Events(self._event_logger)
+        if "EventLogger" in self.config:
+            self.eventlog = self.eventlog._real
+
+    def _event_logger(self) -> Any:
+        # In its place is what `imports.light` puts there.
+        jupyterhub.app.EventLogger = import_item("jupyter_events.logger.EventLogger")
+        super().init_eventlog()
+        return self.eventlog
+
     def init_db(self) -> None:
         """Wait for our turn, then open the database: the first thing that two hubs cannot share."""
         if self.control:
-            self._warm_up()
+            # Otherwise they wait for us too: 0.05 s for pages that nobody has asked for.
+            if self.control.is_beside:
+                self._warm_up()
             self._prepare_proxy()
             self.control.say("prepared")
             if self.control.hear() != "go":

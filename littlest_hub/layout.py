@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from littlest_hub import __version__
 from littlest_hub.errors import LittlestHubError
@@ -28,8 +27,7 @@ _HIDDEN = ("/home", "/root", "/run", "/tmp", "/var/tmp", "/dev", "/proc", "/sys"
 _BESIDE_A_HUB = ("-proxy", "-proxy-api", "-proxy-https", "-password", "-servers")
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """All names of one installation, derived from its base directory."""
 
     base: Path
@@ -387,6 +385,8 @@ class Layout:
 
     def dynamic_user(self, user: str) -> str:
         """Name of the system user that somebody is lent: one for all of their servers."""
+        import hashlib  # which is a megabyte, and not for supervisors
+
         digest = hashlib.sha256(f"{self.instance}/{user}".encode()).hexdigest()
         return f"lhub-{digest[:16]}"
 
@@ -516,5 +516,7 @@ def escaped(name: str) -> str:
     text = _ESCAPED.sub(lambda found: "".join(f"_x{b:02x}" for b in found[0].encode()), name)
     if len(text) <= LONGEST_PART:
         return text
+    import hashlib
+
     digest = hashlib.sha256(name.encode()).hexdigest()[:32]
     return f"{text[:40]}_xh{digest}"

