@@ -65,6 +65,7 @@ def prepare() -> None:
     shortcuts.entry_points_once()
     with postponed(_WHEN_USED), standing_in(_stand_ins()):
         # First those that decide what JupyterLab imports.
+        shortcuts.events_when_asked()
         shortcuts.extension_manager_when_asked()
         shortcuts.no_yarn()
         shortcuts.no_ipython()
