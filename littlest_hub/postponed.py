@@ -68,6 +68,20 @@ def later(module: str, name: str) -> Callable[..., Any]:
     return lambda *args, **kwargs: getattr(importlib.import_module(module), name)(*args, **kwargs)
 
 
+def class_later(module: str, name: str) -> type:
+    """A class of a module, which is imported when the class is called, or asked whether something
+    is an instance of it; nothing else can be done with it."""
+
+    class Later(type):
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+            return getattr(importlib.import_module(module), name)(*args, **kwargs)
+
+        def __instancecheck__(cls, instance: object) -> bool:
+            return isinstance(instance, getattr(importlib.import_module(module), name))
+
+    return Later(name, (), {})
+
+
 def names_only(name: str, *names: str) -> ModuleType:
     """A stand-in for a module of which only `isinstance` and `except` use anything: its names are
     classes that nothing is an instance of."""

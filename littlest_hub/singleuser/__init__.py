@@ -30,7 +30,20 @@ _WHEN_USED = (
     "requests",
     "websocket",
     # Of jsonschema's formats.
+    "uri_template",
     "webcolors",
+    # Notebooks of before 2015.
+    "nbformat.v1",
+    "nbformat.v2",
+    "nbformat.v3",
+    # What building JupyterLab, its news and its settings need; more processes than one.
+    "tarfile",
+    "xml.etree.ElementTree",
+    "json5",
+    "multiprocessing",
+    "tornado.process",
+    # Directories of other systems.
+    "platformdirs",
 )
 
 
@@ -52,6 +65,7 @@ def prepare() -> None:
     shortcuts.entry_points_once()
     with postponed(_WHEN_USED), standing_in(_stand_ins()):
         # First those that decide what JupyterLab imports.
+        shortcuts.events_when_asked()
         shortcuts.extension_manager_when_asked()
         shortcuts.no_yarn()
         shortcuts.no_ipython()
@@ -65,10 +79,19 @@ def _stand_ins() -> dict[str, ModuleType]:
 
     return {
         # Of jsonschema's formats: a grammar that takes twice as long as all the rest; a calendar.
-        "rfc3987_syntax": late(
-            "rfc3987_syntax", is_valid_syntax=later("rfc3987_syntax", "is_valid_syntax")
-        ),
+        "rfc3987_syntax": _functions("rfc3987_syntax", "is_valid_syntax"),
         "isoduration": late("isoduration", DurationParsingException=ValueError),
+        "idna": late("idna", IDNAError=UnicodeError),
+        "rfc3986_validator": _functions("rfc3986_validator", "validate_rfc3986"),
+        # Dates in messages of kernels, and with them all time zones.
+        "dateutil.parser": _functions("dateutil.parser", "isoparse"),
+        "dateutil.tz": _functions("dateutil.tz", "tzlocal"),
+        # Versions of JupyterLab's extensions.
+        "jupyter_builder.jupyterlab_semver": _functions(
+            "jupyter_builder.jupyterlab_semver", "Range", "gt", "gte", "lt", "lte", "make_semver"
+        ),
+        # Of events that somebody has logged.
+        "pythonjsonlogger.json": _functions("pythonjsonlogger.json", "JsonFormatter"),
         # Of the hub's half.
         "jupyterhub.handlers.pages": names_only("jupyterhub.handlers.pages", "HealthCheckHandler"),
         "sqlalchemy.exc": names_only("sqlalchemy.exc", "SQLAlchemyError"),
@@ -76,3 +99,8 @@ def _stand_ins() -> dict[str, ModuleType]:
         # JupyterHub uses one function of it, once in a session.
         "unittest": late("unittest", mock=late("unittest.mock")),
     }
+
+
+def _functions(name: str, *names: str) -> ModuleType:
+    """A stand-in for a module of which nothing is done with these names but to call them."""
+    return late(name, **{each: later(name, each) for each in names})

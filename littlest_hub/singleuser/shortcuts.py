@@ -11,9 +11,10 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from littlest_hub.postponed import names_only, standing_in
+from littlest_hub.postponed import class_later, late, names_only, standing_in
 
 
 def entry_points_once() -> None:
@@ -77,6 +78,70 @@ def extension_manager_when_asked() -> None:
             return getattr(self._made, name)
 
     extensions.PyPIExtensionManager = Later
+
+
+def events_when_asked() -> None:
+    """What the server's events look like is read when somebody logs or listens to one: JupyterLab
+    does when it is opened. With it comes YAML, and checking that a schema is one."""
+    schema, validators = "jupyter_events.schema", "jupyter_events.validators"
+    core = SimpleNamespace(validate=_check_core)
+    stand_ins = {
+        schema: late(schema, SchemaType=Any, EventSchema=class_later(schema, "EventSchema")),
+        validators: late(validators, JUPYTER_EVENTS_CORE_VALIDATOR=core),
+    }
+    with standing_in(stand_ins):
+        import jupyter_events
+    # Who imports it wants the real one.
+    vars(jupyter_events).pop("EventSchema")
+    vars(jupyter_events)["__getattr__"] = _of_jupyter_events
+
+    from jupyter_events.schema_registry import SchemaRegistry
+    from jupyter_server import DEFAULT_EVENTS_SCHEMA_PATH, serverapp
+    from traitlets import default
+
+    class EventLogger(jupyter_events.EventLogger):
+        """Registers the server's own schemas, which are good, when it is asked for any."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self._own: list[Path] = []
+            super().__init__(*args, **kwargs)
+
+        def register_event_schema(self, schema: Any) -> None:
+            is_own = isinstance(schema, Path) and DEFAULT_EVENTS_SCHEMA_PATH in schema.parents
+            if is_own and not self.trait_has_value("schemas"):
+                self._own.append(schema)
+            else:
+                super().register_event_schema(schema)
+
+        def _registered(self) -> SchemaRegistry:
+            registry = SchemaRegistry()
+            for schema in self._own:
+                registry.register(schema)  # type: ignore[arg-type]
+            return registry
+
+        def _by_schema(self) -> dict[str, set[Any]]:
+            return {each: set() for each in self.schemas.schema_ids}
+
+        _schemas = default("schemas")(_registered)
+        _of_modifiers = default("_modifiers")(_by_schema)
+        _of_modified = default("_modified_listeners")(_by_schema)
+        _of_unmodified = default("_unmodified_listeners")(_by_schema)
+
+    serverapp.EventLogger = EventLogger
+
+
+def _check_core(event: object) -> None:
+    from jupyter_events.validators import JUPYTER_EVENTS_CORE_VALIDATOR
+
+    JUPYTER_EVENTS_CORE_VALIDATOR.validate(event)
+
+
+def _of_jupyter_events(name: str) -> Any:
+    if name != "EventSchema":
+        raise AttributeError(f"module 'jupyter_events' has no attribute {name!r}")
+    from jupyter_events.schema import EventSchema
+
+    return EventSchema
 
 
 def no_ipython() -> None:

@@ -22,7 +22,8 @@ import json, sys
 def run():
     return [name for name in (
         "sqlalchemy.orm", "aiohttp.client", "babel.core", "requests.api", "websocket._core",
-        "webcolors", "IPython", "httpx", "lark") if name in sys.modules]
+        "webcolors", "IPython", "httpx", "lark", "yaml", "jupyter_events.schema",
+        "rfc3986_validator", "dateutil.parser", "nbformat.v3.nbbase") if name in sys.modules]
 
 BEFORE = run()
 
@@ -31,6 +32,7 @@ from jupyterhub.orm import User
 from requests.exceptions import ConnectionError
 import aiohttp, requests, sqlalchemy
 from unittest import mock
+from jupyter_events import EventLogger, EventSchema
 from jupyter_server.base.handlers import APIHandler
 from tornado.web import authenticated
 
@@ -40,15 +42,33 @@ def is_caught():
     except ConnectionError:
         return True
 
+SCHEMA = {"$id": "https://example.org/mine", "version": "1", "title": "Mine",
+    "description": "Mine", "personal-data": False, "type": "object",
+    "properties": {"n": {"title": "N", "type": "integer"}}, "required": ["n"]}
+
+async def events(logger):
+    heard = []
+    async def listen(logger, schema_id, data):
+        heard.append([schema_id.rpartition("/")[2], data.get("n")])
+    logger.register_event_schema(SCHEMA)
+    logger.add_listener(listener=listen)
+    logger.emit(schema_id=SCHEMA["$id"], data={"n": 7})
+    await logger.gather_listeners()
+    known = logger.schemas
+    return [heard, len(known.schema_ids), isinstance(known.get(SCHEMA["$id"]), EventSchema),
+        isinstance(logger, EventLogger)]
+
 class Handler(APIHandler):
     @authenticated
-    def get(self):
+    async def get(self):
         import jsonschema
+        heard = await events(self.event_logger) if "event" in self.request.query else None
         with sqlalchemy.create_engine("sqlite://").connect() as connection:
             answer = connection.execute(sqlalchemy.text("select 42")).scalar()
         conforms = jsonschema.FormatChecker().conforms
         self.finish(json.dumps({
             "before": BEFORE,
+            "heard": heard,
             "answer": answer,
             "clients": [requests.Session.__name__, aiohttp.ClientSession.__name__],
             "caught": [is_caught(), aiohttp.ClientError is ClientError],
@@ -95,9 +115,13 @@ def get(person: Person, path: str) -> dict[str, object]:
 def test_an_extension_of_ones_own_has_every_library_that_the_server_does_without(
     alice: Person,
 ) -> None:
-    assert get(alice, "mine") == {
+    assert get(alice, "mine?event") == {
         "before": [],
-        "now": ["sqlalchemy.orm", "aiohttp.client", "requests.api", "webcolors", "lark"],
+        "now": [
+            *("sqlalchemy.orm", "aiohttp.client", "requests.api", "webcolors", "lark"),
+            *("yaml", "jupyter_events.schema", "rfc3986_validator"),
+        ],
+        "heard": [[["mine", 7]], 4, True, True],
         "answer": 42,
         "clients": ["Session", "ClientSession"],
         "caught": [True, True],

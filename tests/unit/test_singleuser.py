@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from tornado.httpclient import HTTPError
 
-from littlest_hub.postponed import late, later, names_only, postponed, standing_in
+from littlest_hub.postponed import class_later, late, later, names_only, postponed, standing_in
 from littlest_hub.singleuser import hubclient, shortcuts
 
 pytestmark = pytest.mark.unit
@@ -228,6 +228,18 @@ def test_nothing_is_an_instance_of_a_name() -> None:
     assert not isinstance(ValueError(), stand_in.OrmError)
     with pytest.raises(ValueError, match="kept"), contextlib.suppress(stand_in.OrmError):
         raise ValueError("kept")
+
+
+def test_a_class_is_imported_when_it_is_called_or_asked_for_instances(modules: Path) -> None:
+    write_module(modules, "real", "class Schema:\n    def __init__(self, n): self.n = n")
+    stand_in: Any = class_later("real", "Schema")
+    assert RUNS == []
+    made = stand_in(7)
+    assert RUNS == ["real"]
+    assert made.n == 7
+    assert type(made) is importlib.import_module("real").Schema
+    assert isinstance(made, stand_in)
+    assert not isinstance(7, stand_in)
 
 
 @pytest.fixture
