@@ -44,8 +44,9 @@ from traitlets.utils.importstring import import_item
 from littlest_hub import admission, database
 from littlest_hub.config import Surroundings, load
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.front import FRONT_LOOKED_AT_MS, Front, front_of
 from littlest_hub.layout import Layout
-from littlest_hub.proxy import FRONT_LOOKED_AT_MS, Front, HubProxy, front_of
+from littlest_hub.proxy import HubProxy
 from littlest_hub.supervisor import Control, describe, kept_fragments
 from littlest_hub.systemd import inherited_sockets
 

@@ -21,6 +21,7 @@ from traitlets.config import Config
 
 from littlest_hub.check import astray, check, examine
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.front import Front, merged
 from littlest_hub.https import (
     Acme,
     Https,
@@ -33,7 +34,7 @@ from littlest_hub.https import (
     wanted,
 )
 from littlest_hub.layout import DEFAULT_BASE, Layout
-from littlest_hub.proxy import Front, HubProxy, merged
+from littlest_hub.proxy import HubProxy
 from littlest_hub.services.proxy import static_config, to_toml
 from tests.certificates import make
 from tests.network import free_port

@@ -31,7 +31,8 @@ from traitlets import TraitError
 from traitlets.config import Config
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.proxy import HubProxy, makeshift_certificate, merged, rule
+from littlest_hub.front import makeshift_certificate, merged
+from littlest_hub.proxy import HubProxy, rule
 from littlest_hub.routes import RulesFile
 from littlest_hub.services.proxy import ready_config, static_config, to_toml
 from littlest_hub.traefik import MAKESHIFT
