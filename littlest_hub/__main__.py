@@ -24,7 +24,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[], int | None]
     match words := list(sys.argv[1:] if arguments is None else arguments):
         case ["serve"]:
-            _enter_release()
             command = _serve
         case ["serve-hub"] | ["serve-hub", "--fragments", _]:
             command = lambda: _serve_hub(words[2:])  # noqa: E731
@@ -68,6 +67,7 @@ def _enter_release() -> None:
 
 
 def _serve() -> None:
+    _enter_release()
     from littlest_hub.layout import Layout
     from littlest_hub.supervisor import supervise
 

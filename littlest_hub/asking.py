@@ -13,8 +13,9 @@ from typing import Any
 
 from littlest_hub.postponed import names_only
 
-_TIMEOUT_S = 300
-"""As aiohttp has it."""
+_PATIENCE_S = 2
+"""For the whole of an answer, of which aiohttp takes the beginning: whoever answers without an end,
+or slowly, is asked by that."""
 _LOOK = {"raise_for_status": False, "allow_redirects": False}
 """How `jupyterhub.utils.wait_for_http_server` asks."""
 _SETTINGS = ("session_options", "connector_options", "_internal_connector_options")
@@ -46,14 +47,16 @@ async def _fetch(client: Any, url: str, **options: Any) -> Any:
     if not is_plain or options != _LOOK:
         return await _real().loop_instance().fetch(url, **options)
     from tornado.httpclient import HTTPRequest
-    from tornado.simple_httpclient import SimpleAsyncHTTPClient
+    from tornado.simple_httpclient import HTTPTimeoutError, SimpleAsyncHTTPClient
 
     request = HTTPRequest(
-        url, follow_redirects=False, connect_timeout=_TIMEOUT_S, request_timeout=_TIMEOUT_S
+        url, follow_redirects=False, connect_timeout=_PATIENCE_S, request_timeout=_PATIENCE_S
     )
     asking = SimpleAsyncHTTPClient(force_instance=True)
     try:
         return _Response(await asking.fetch(request, raise_error=False))
+    except HTTPTimeoutError:
+        return await _real().loop_instance().fetch(url, **options)
     finally:
         asking.close()
 
@@ -80,6 +83,8 @@ def _real() -> Any:
     for name in ("ClientConnectionError", "ClientResponseError"):
         sys.modules["jupyterhub.proxy"].__dict__[name] = getattr(aiohttp, name)
     real = module.__dict__["JupyterHubHTTPClient"]
+    # Which it closes at the end.
+    sys.modules["jupyterhub.app"].__dict__["JupyterHubHTTPClient"] = real
     real.instance(
         parent=settings.parent, _internal_connector_options=settings._internal_connector_options
     )

@@ -48,6 +48,8 @@ def write(
 
 def remove(directory: Path) -> None:
     """Have a directory gone with all that is in it, as far as that can be; shutil is a megabyte."""
+    if directory.is_symlink():
+        return directory.unlink()
     for place, directories, files in os.walk(directory, topdown=False):
         for name in (*directories, *files):
             path = Path(place, name)

@@ -47,6 +47,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.front import FRONT_LOOKED_AT_MS, Front, front_of
 from littlest_hub.layout import Layout
 from littlest_hub.proxy import HubProxy
+from littlest_hub.spawner import UnitSpawner
 from littlest_hub.supervisor import Control, describe, kept_fragments
 from littlest_hub.systemd import inherited_sockets
 
@@ -166,6 +167,8 @@ class _Events:
         return self._make()
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_real":
+            raise RuntimeError("the log of events cannot be made")
         return getattr(self._real, name)
 
 
@@ -396,6 +399,9 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         # What was accepted a moment ago has yet to be read.
         await asyncio.sleep(0.02)
         await self._settle(self._is_answering, REQUESTS_TIMEOUT_S)
+        for spawner in self._spawners():
+            if isinstance(spawner, UnitSpawner):
+                spawner.leave_to_next_hub()
         try:
             await self.cleanup()
         finally:
@@ -414,9 +420,11 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
             await asyncio.sleep(0.01)
 
     def _is_spawning(self) -> bool:
-        spawners = (s for user in self.users.values() for s in user.spawners.values())
         # What waits for its turn, the next hub starts.
-        return any(s.pending and not getattr(s, "is_waiting", False) for s in spawners)
+        return any(s.pending and not getattr(s, "is_waiting", False) for s in self._spawners())
+
+    def _spawners(self) -> Iterator[Any]:
+        return (spawner for user in self.users.values() for spawner in user.spawners.values())
 
     def _is_answering(self) -> bool:
         return len(self.tornado_application.answering) > 0

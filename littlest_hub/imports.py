@@ -1,4 +1,4 @@
-"""Importing JupyterHub for two thirds of what it costs.
+"""Importing JupyterHub for about half of what it costs.
 
 A hub that starts is a hub that imports. Processor time of `import littlest_hub.hub` and memory
 (PSS) afterwards, medians of 7 runs on two busy cores:

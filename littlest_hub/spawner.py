@@ -156,6 +156,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         " one more than there are processors.",
     )
     _place: admission.Place | None = None
+    _is_remembered = False
     _cgroup = ""
     """Where the unit's is, as far as anybody can know without asking systemd."""
 
@@ -270,9 +271,9 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         if self._spawn_future:
             self._spawn_future.add_done_callback(lambda _: place.leave())
         # A hook may take its time as well.
-        if place.is_waiting or self.pre_spawn_hook:
-            self._save_state(admission.waiting_state(self.get_state(), place))
+        self._is_remembered = False
         if place.is_waiting:
+            self._save_state(admission.waiting_state(self.get_state(), place))
             try:
                 await place.turn.wait()
             except asyncio.CancelledError:
@@ -282,6 +283,11 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
                 raise
         # It counts as one that waits until `_remember`: the hub may be killed before.
         await maybe_future(super().run_pre_spawn_hook())
+
+    def leave_to_next_hub(self) -> None:
+        """Have the next hub start it, if this one has not come to that."""
+        if self._place and self.pending == "spawn" and not self._is_remembered:
+            self._save_state(admission.waiting_state(self.get_state(), self._place))
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         # Asked before it has a place?
@@ -312,6 +318,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         """Have the next hub find the server if this one is killed while it waits for it."""
         self.server.ip, self.server.port = self._address
         self._save_state(self.get_state())
+        self._is_remembered = True
 
     def _save_state(self, state: dict[str, Any]) -> None:
         self.orm_spawner.state = state

@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import errno
 import faulthandler
+import importlib
 import json
 import logging
 import os
@@ -282,6 +283,8 @@ def judge(config: RecordingConfig, facts: Mapping[str, Any]) -> Iterator[Problem
             if place:
                 yield Problem(*place, f"JupyterHub.{name}: {error}")
             chosen[role.__name__] = role
+    if "EventLogger" in config:
+        importlib.import_module("jupyter_events.logger")
     known = {cls.__name__: cls for cls in subclasses(Configurable)}
     yield from _sections(config, config, (), known, chosen, unresolved)
     settings = Settings(config, chosen, facts)

@@ -19,6 +19,8 @@ _SOCK_DIAG_BY_FAMILY = 20
 _DUMP_REQUEST = 0x301
 _DONE, _ERROR = 3, 2
 _MESSAGE = struct.Struct("=IHHII")
+_PROTOCOL = socket.IPPROTO_TCP
+_ERRNO = struct.Struct("=i")
 _UID = struct.Struct("=64xI")
 _ATTRIBUTES_AT = 72
 _CGROUP_ID = 21
@@ -159,7 +161,7 @@ def _held_at(port: int) -> Iterator[Held]:
         for family in (socket.AF_INET, socket.AF_INET6):
             # inet_diag_req_v2: what listens (state 10) at a port, whatever its address.
             request = struct.pack(
-                "=BBBBI2s46x", family, socket.IPPROTO_TCP, 0, 0, 1 << 10, port.to_bytes(2, "big")
+                "=BBBBI2s46x", family, _PROTOCOL, 0, 0, 1 << 10, port.to_bytes(2, "big")
             )
             size = _MESSAGE.size + len(request)
             head = _MESSAGE.pack(size, _SOCK_DIAG_BY_FAMILY, _DUMP_REQUEST, 1, 0)
@@ -179,9 +181,10 @@ def _dumped(kernel: socket.socket) -> Iterator[bytes]:
         data = kernel.recv(1 << 16)
         while data:
             length, kind, *_ = _MESSAGE.unpack_from(data)
-            if kind == _ERROR:
-                raise OSError("no sock_diag(7)")
-            if kind == _DONE:
+            # The end of a dump says how it went, as an error does.
+            if kind in (_ERROR, _DONE):
+                if code := _ERRNO.unpack_from(data, _MESSAGE.size)[0]:
+                    raise OSError(-code, "no sock_diag(7)")
                 return
             yield data[_MESSAGE.size : length]
             data = data[(length + 3) & ~3 :]

@@ -95,7 +95,7 @@ def events_when_asked() -> None:
     vars(jupyter_events).pop("EventSchema")
     vars(jupyter_events)["__getattr__"] = _of_jupyter_events
 
-    from jupyter_events.schema_registry import SchemaRegistry
+    from jupyter_events.schema_registry import SchemaRegistry, SchemaRegistryException
     from jupyter_server import DEFAULT_EVENTS_SCHEMA_PATH, serverapp
     from traitlets import default
 
@@ -109,6 +109,9 @@ def events_when_asked() -> None:
         def register_event_schema(self, schema: Any) -> None:
             is_own = isinstance(schema, Path) and DEFAULT_EVENTS_SCHEMA_PATH in schema.parents
             if is_own and not self.trait_has_value("schemas"):
+                # Kernels try it again, to be sure.
+                if schema in self._own:
+                    raise SchemaRegistryException(f"{schema} is already registered")
                 self._own.append(schema)
             else:
                 super().register_event_schema(schema)

@@ -117,6 +117,29 @@ def test_servers_and_proxies_are_asked_as_ever(config: str) -> None:
     assert run(f"{LIGHT}{asked}") == as_ever
 
 
+ENDLESS = """
+import asyncio
+import littlest_hub.hub
+from jupyterhub import utils
+
+async def answer(reader, writer):
+    await reader.readuntil(b"\\r\\n\\r\\n")
+    writer.write(b"HTTP/1.1 200 OK\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n1\\r\\n.\\r\\n")
+
+async def ask():
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    looked = utils.wait_for_http_server(f"http://127.0.0.1:{port}", timeout=30)
+    print((await asyncio.wait_for(looked, 60)).status)
+
+asyncio.run(ask())
+"""
+
+
+def test_a_server_whose_first_answer_has_no_end_is_there() -> None:
+    assert run(LIGHT + ENDLESS) == "200"
+
+
 EVENTS = """
 import io, json, logging
 from littlest_hub.hub import LittlestHub
@@ -140,6 +163,17 @@ print(json.loads(written.getvalue())["username"])
 def test_events_are_logged_for_whoever_wants_them() -> None:
     assert run(LIGHT + EVENTS.replace("FROM_THE_START", "True")) == "alice"
     assert run(LIGHT + EVENTS.replace("FROM_THE_START", "False")) == "False alice"
+
+
+def test_a_fragment_that_has_events_logged_is_no_mistake(tmp_path: Path) -> None:
+    fragments = tmp_path / "jupyterhub_config.d"
+    fragments.mkdir()
+    (tmp_path / "state").mkdir()
+    text = "import logging\nc.EventLogger.handlers = [logging.StreamHandler()]\n"
+    (fragments / "50-events.py").write_text(text)
+    code = "from pathlib import Path; from littlest_hub.check import check;"
+    code += f" from littlest_hub.layout import Layout; print(check(Layout(Path('{tmp_path}'))))"
+    assert run(code) == "[]"
 
 
 def test_all_of_it_is_there_to_be_left_out() -> None:

@@ -111,10 +111,10 @@ def test_who_has_a_port_is_known_until_it_is_closed(
     with socket.create_server((host, 0), family=family) as held:
         port = held.getsockname()[1]
         (found,) = held_at(port)
-        monkeypatch.setattr(listener, "_NETLINK_SOCK_DIAG", 255)  # as without inet_diag
-        assert held_at(port) == {Held(found.uid, None)}
-    assert not held_at(port)
-    monkeypatch.undo()
+        for name, unknown in (("_NETLINK_SOCK_DIAG", 255), ("_PROTOCOL", socket.IPPROTO_SCTP)):
+            with monkeypatch.context() as without:  # inet_diag, tcp_diag
+                without.setattr(listener, name, unknown)
+                assert held_at(port) == {Held(found.uid, None)}
     assert not held_at(port)
 
 
