@@ -83,7 +83,7 @@ lint: venv ## ruff, mypy --strict, shellcheck
 	$(BIN)/mypy
 	shellcheck construct/*.sh recipe/*/*.sh tests/*.sh .ci/run
 
-bench: deps venv $(BIN)/.bench-ready ## the scoreboard: beside stock JupyterHub and TLJH, some 25 minutes (BENCH=--quick: 4)
+bench: deps venv $(BIN)/.bench-ready ## the scoreboard: beside stock JupyterHub and TLJH, some 30 minutes (BENCH=--quick: 4)
 	$(BIN)/python -m tests.bench --json $(BENCH_JSON) $(BENCH)
 
 bench-report: venv $(BIN)/.bench-ready ## docs/reference/performance.md from what it found

@@ -18,7 +18,8 @@ from typing import Any
 @contextmanager
 def postponed(names: Iterable[str]) -> Iterator[None]:
     """While the block runs, what imports one of these modules gets something in its place that
-    imports it on first use; whoever imports it afterwards gets the real one.
+    imports it on first use; whoever imports it afterwards gets the real one. (It stays an attribute
+    of its package: somebody may have it from there.)
 
     For `import module`, and `from package import module`: `from module import name` is a use.
     importlib.util.LazyLoader does not serve: to import its module once more is a use.

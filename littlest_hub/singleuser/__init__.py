@@ -14,7 +14,7 @@ import gc
 import os
 from types import ModuleType
 
-from littlest_hub.postponed import late, later, names_only, postponed, standing_in
+from littlest_hub.postponed import class_later, late, later, names_only, postponed, standing_in
 
 _OTHERS = ("JUPYTERHUB_SINGLEUSER_APP", "JUPYTERHUB_SINGLEUSER_EXTENSION")
 """Variables that choose another server than JupyterLab's."""
@@ -77,6 +77,7 @@ def prepare() -> None:
 def _stand_ins() -> dict[str, ModuleType]:
     from littlest_hub.singleuser import hubclient
 
+    semver, forms = "jupyter_builder.jupyterlab_semver", "pythonjsonlogger.json"
     return {
         # Of jsonschema's formats: a grammar that takes twice as long as all the rest; a calendar.
         "rfc3987_syntax": _functions("rfc3987_syntax", "is_valid_syntax"),
@@ -85,13 +86,13 @@ def _stand_ins() -> dict[str, ModuleType]:
         "rfc3986_validator": _functions("rfc3986_validator", "validate_rfc3986"),
         # Dates in messages of kernels, and with them all time zones.
         "dateutil.parser": _functions("dateutil.parser", "isoparse"),
-        "dateutil.tz": _functions("dateutil.tz", "tzlocal"),
+        "dateutil.tz": late("dateutil.tz", tzlocal=class_later("dateutil.tz", "tzlocal")),
         # Versions of JupyterLab's extensions.
-        "jupyter_builder.jupyterlab_semver": _functions(
-            "jupyter_builder.jupyterlab_semver", "Range", "gt", "gte", "lt", "lte", "make_semver"
+        semver: _functions(
+            semver, *("gt", "gte", "lt", "lte", "make_semver"), Range=class_later(semver, "Range")
         ),
         # Of events that somebody has logged.
-        "pythonjsonlogger.json": _functions("pythonjsonlogger.json", "JsonFormatter"),
+        forms: late(forms, JsonFormatter=class_later(forms, "JsonFormatter")),
         # Of the hub's half.
         "jupyterhub.handlers.pages": names_only("jupyterhub.handlers.pages", "HealthCheckHandler"),
         "sqlalchemy.exc": names_only("sqlalchemy.exc", "SQLAlchemyError"),
@@ -101,6 +102,6 @@ def _stand_ins() -> dict[str, ModuleType]:
     }
 
 
-def _functions(name: str, *names: str) -> ModuleType:
+def _functions(name: str, *names: str, **known: type) -> ModuleType:
     """A stand-in for a module of which nothing is done with these names but to call them."""
-    return late(name, **{each: later(name, each) for each in names})
+    return late(name, **{each: later(name, each) for each in names}, **known)

@@ -140,6 +140,8 @@ def _check_core(event: object) -> None:
 
 
 def _of_jupyter_events(name: str) -> Any:
+    if name in ("schema", "validators", "yaml"):
+        return importlib.import_module(f"jupyter_events.{name}")
     if name != "EventSchema":
         raise AttributeError(f"module 'jupyter_events' has no attribute {name!r}")
     from jupyter_events.schema import EventSchema

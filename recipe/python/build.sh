@@ -36,7 +36,7 @@ find "$lib" -name __pycache__ -prune -exec rm -r {} +
 
 # What extension modules are built with is read from here: name the prefix, not this build.
 grep -rlIF -e "$DEPS" -e "$SRC_DIR" -e "$DESTDIR" "$root" | while read -r file; do
-    sed -i -e "s|$DEPS|$PREFIX|g" -e "s|$SRC_DIR|.|g" -e "s|$DESTDIR||g" "$file"
+    sed -i -e "s| *-fprofile-use=$SRC_DIR/profile||g" -e "s|$DEPS|$PREFIX|g" -e "s|$SRC_DIR|.|g" -e "s|$DESTDIR||g" "$file"
 done
 
 for module in _bz2 _ctypes _decimal _hashlib _lzma _sqlite3 _ssl zlib; do

@@ -39,7 +39,8 @@ class Measure:
     run: Callable[..., Figures]
     of: type[Side] = HubSide
     rounds: int | None = None
-    """At most, however many are asked for: those that take long need not be repeated as often."""
+    """At most, however many are asked for: those that take long need not be repeated as often.
+    None: as often as is asked for."""
 
 
 def people(count: int) -> list[str]:

@@ -112,6 +112,13 @@ def get(person: Person, path: str) -> dict[str, object]:
     return found
 
 
+def test_a_kernel_may_be_the_first_thing_that_a_server_is_asked_for(hub: Hub) -> None:
+    with hub.person() as bob:
+        bob.start_server()
+        assert bob.run_cell("6 * 7") == "42"
+        assert get(bob, "api/contents")["type"] == "directory"
+
+
 def test_an_extension_of_ones_own_has_every_library_that_the_server_does_without(
     alice: Person,
 ) -> None:
