@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import hashlib
 import os
 import pwd
@@ -72,11 +71,6 @@ _STEPS = {
     217: "its user does not exist",
     226: "a directory that one of its properties names does not exist",
 }
-
-
-# SystemdSpawner asks, and has the hub wait for it, for each server's object.
-systemd_version = functools.cache(systemd.get_systemd_version)
-systemd.get_systemd_version = systemd_version
 
 
 class NotStartedError(HTTPError):  # type: ignore[misc]
@@ -270,7 +264,6 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         # Started, failed or cancelled: the proxy knows it, or nobody wants it any more.
         if self._spawn_future:
             self._spawn_future.add_done_callback(lambda _: place.leave())
-        # A hook may take its time as well.
         self._is_remembered = False
         if place.is_waiting:
             self._save_state(admission.waiting_state(self.get_state(), place))
@@ -369,7 +362,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
                 self.layout,
                 account,
                 may_become_root=self.disable_user_sudo is False,
-                systemd=systemd_version(),
+                systemd=systemd.get_systemd_version(),
             ),
             **self._chosen(account),
             **{name: self._value(value) for name, value in self.unit_extra_properties.items()},
