@@ -13,7 +13,7 @@
 import os
 import sys
 
-import littlest_hub.batch  # noqa: F401  (batchspawner, its API reduced to what jobs need)
+import littlest_hub.hub.batchspawner  # noqa: F401  (batchspawner, its API reduced to what jobs need)
 
 environment = os.path.realpath(sys.prefix)
 c.JupyterHub.spawner_class = "batchspawner.SlurmSpawner"

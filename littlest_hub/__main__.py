@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 
-from littlest_hub.interruption import ENDING_SIGNALS
+from littlest_hub.system.signals import ENDING_SIGNALS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def _enter_release() -> None:
 
 def _serve() -> None:
     _enter_release()
+    from littlest_hub.hub.supervisor import supervise
     from littlest_hub.layout import Layout
-    from littlest_hub.supervisor import supervise
 
     supervise(Layout.of_this_release())
 
@@ -77,9 +77,9 @@ def _serve() -> None:
 def _serve_hub(fragments: Sequence[str]) -> None:
     from pathlib import Path
 
-    from littlest_hub.imports import light
+    from littlest_hub.hub.light_imports import light
+    from littlest_hub.hub.supervisor import Control
     from littlest_hub.layout import Layout
-    from littlest_hub.supervisor import Control
 
     # It is the supervisor who is told to reload; this is for whoever signals the whole unit. Not
     # SIG_IGN, which what we start would inherit.
@@ -87,7 +87,7 @@ def _serve_hub(fragments: Sequence[str]) -> None:
     control = Control.of_this_process()
     with control.telling_failure():
         with light():
-            from littlest_hub.hub import serve
+            from littlest_hub.hub.app import serve
 
         serve(Layout.of_this_release(), control, Path(fragments[0]) if fragments else None)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from littlest_hub import __version__
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.interruption import tell
 from littlest_hub.layout import DEFAULT_BASE, Layout, release_of_this_interpreter
+from littlest_hub.system.signals import tell
 
 _ABOUT = """\
 A minimal JupyterHub distribution: one base directory, drop-in fragments, systemctl reload.
@@ -229,7 +229,7 @@ def _add_root(parser: argparse.ArgumentParser) -> None:
 
 
 def _install(options: argparse.Namespace) -> None:
-    from littlest_hub.install import install, undo_install
+    from littlest_hub.lifecycle.install import install, undo_install
 
     prefix: Path = options.prefix
     if options.root == Path("/"):
@@ -249,7 +249,7 @@ def _install(options: argparse.Namespace) -> None:
 
 def _ask_for_admin() -> str:
     """A login name, or "" for none. On standard error: standard output is the report."""
-    from littlest_hub.install import is_login_name
+    from littlest_hub.lifecycle.install import is_login_name
 
     while True:
         question = "Login name of the hub's administrator [nobody for now]: "
@@ -261,7 +261,7 @@ def _ask_for_admin() -> str:
 
 
 def _uninstall(options: argparse.Namespace) -> None:
-    from littlest_hub.install import uninstall
+    from littlest_hub.lifecycle.install import uninstall
 
     layout = Layout.of_this_release(options.root)
     if options.purge and not options.yes:
@@ -279,8 +279,8 @@ def _ask_for_purge(layout: Layout) -> None:
 
 
 def _rollback(options: argparse.Namespace) -> None:
-    from littlest_hub.install import alone
-    from littlest_hub.upgrade import listing, rollback
+    from littlest_hub.lifecycle.install import alone
+    from littlest_hub.lifecycle.upgrade import listing, rollback
 
     layout = Layout.of_this_release()
     if options.list:
@@ -292,7 +292,7 @@ def _rollback(options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     from littlest_hub.check import examine
-    from littlest_hub.edit import show
+    from littlest_hub.fragments.edit import show
 
     layout = Layout.of_this_release()
     report = examine(layout)
@@ -315,13 +315,13 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _edit(options: argparse.Namespace) -> int:
-    from littlest_hub.edit import edit
+    from littlest_hub.fragments.edit import edit
 
     return edit(Layout.of_this_release(), options.name)
 
 
 def _list(options: argparse.Namespace) -> None:
-    from littlest_hub.catalogue import entries
+    from littlest_hub.fragments.catalogue import entries
 
     found = list(entries(Layout.of_this_release()))
     if options.json:
@@ -338,15 +338,15 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _enable_or_disable(verb: str, options: argparse.Namespace) -> int:
-    from littlest_hub import catalogue
+    from littlest_hub.fragments import catalogue
 
     do = catalogue.enable if verb == "enable" else catalogue.disable
     return do(Layout.of_this_release(), options.name)
 
 
 def _backup(options: argparse.Namespace) -> None:
-    from littlest_hub.backup import backup, summary
-    from littlest_hub.privileges import again_as_hub
+    from littlest_hub.backup.archive import backup, summary
+    from littlest_hub.unprivileged.privileges import again_as_hub
 
     layout = Layout.of_this_release()
     again_as_hub(layout, "backup", options.secrets and "--secrets", options.file)
@@ -366,8 +366,8 @@ def _backup(options: argparse.Namespace) -> None:
 
 
 def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    from littlest_hub.privileges import again_as_hub
-    from littlest_hub.restore import contents, finish, restore
+    from littlest_hub.backup.restore import contents, finish, restore
+    from littlest_hub.unprivileged.privileges import again_as_hub
 
     layout = Layout.of_this_release()
     if options.list:
@@ -401,7 +401,7 @@ def _doctor(options: argparse.Namespace) -> int:
     from littlest_hub.doctor import examine, is_well, report, to_json
     from littlest_hub.doctor.bundle import write_bundle
     from littlest_hub.doctor.observed import Observed
-    from littlest_hub.privileges import again_as_hub
+    from littlest_hub.unprivileged.privileges import again_as_hub
 
     layout = Layout.of_this_release()
     again_as_hub(
@@ -424,7 +424,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from littlest_hub.run import run
+    from littlest_hub.lifecycle.foreground import run
 
     run(Layout.of_this_release(), options.port, lambda text: print(text, flush=True))
 
@@ -433,8 +433,8 @@ def _reload(options: argparse.Namespace) -> None:
     # Whoever serves has the processor first.
     os.nice(10)
     from littlest_hub.check import check
-    from littlest_hub.supervisor import reload
-    from littlest_hub.systemd import notify
+    from littlest_hub.hub.supervisor import reload
+    from littlest_hub.system.sd_daemon import notify
 
     layout = Layout.of_this_release()
     problems = check(layout)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from littlest_hub.https import names_of, presented
+from littlest_hub.proxy.https import names_of, presented
 from tests.certificates import make
 from tests.eventually import eventually
 from tests.hub import Hub

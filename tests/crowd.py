@@ -11,13 +11,13 @@ from tests.hub import Hub
 # Whoever's turn it is starts when this file is there.
 HELD = """
 import asyncio, os
-from littlest_hub import admission
+from littlest_hub.hub import spawn_queue
 
 async def held(spawner):
     while not os.path.exists("{go}"):
         await asyncio.sleep(0.05)
 
-admission.LONGEST_S = 60
+spawn_queue.LONGEST_S = 60
 c.UnitSpawner.concurrent_starts = {limit}
 c.Spawner.pre_spawn_hook = held
 c.Authenticator.allow_all = True

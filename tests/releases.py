@@ -11,7 +11,7 @@ from pathlib import Path
 from construct.builder import CATALOGUE, OWN_FILES
 from construct.cache import Cache, key_of
 from littlest_hub import __version__
-from littlest_hub.release import SERIES
+from littlest_hub.lifecycle.release import SERIES
 
 # Of each change to the sources there is another one, of 150 MB.
 UNUSED_S = 24 * 3600
@@ -70,10 +70,10 @@ def build(
             _replace(root / name, {__version__: version})
         own = version.rpartition(".")[0]
         names = series or (*SERIES, *([own] if own not in SERIES else []))
-        text = (root / "littlest_hub/release.py").read_text()
+        text = (root / "littlest_hub/lifecycle/release.py").read_text()
         tuple_text = "SERIES = (" + "".join(f'"{name}", ' for name in names) + ")"
         found = re.sub(r"^SERIES = \(.*?\)", tuple_text, text, count=1, flags=re.M | re.S)
-        (root / "littlest_hub/release.py").write_text(found)
+        (root / "littlest_hub/lifecycle/release.py").write_text(found)
         for name, changes in (patches or {}).items():
             _replace(root / name, changes)
         if migration:
@@ -98,7 +98,7 @@ def _replace(file: Path, changes: Mapping[str, str]) -> None:
 
 
 def _add_migration(root: Path, revision: str) -> None:
-    from littlest_hub.database import head
+    from littlest_hub.hub.database import head
 
     (root / "construct/migration.py").write_text(MIGRATION.format(revision=revision, before=head()))
     put = (

@@ -1,6 +1,6 @@
 """Finding what is wrong with the fragments without touching a hub.
 
-They are run in a sandbox, by `littlest_hub.check.trial`; nothing of JupyterHub is imported here.
+They run in a sandbox (`littlest_hub.check.evaluator`); nothing of JupyterHub is imported here.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import re
 import shlex
 import stat
 import subprocess
-import threading
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,10 +18,10 @@ from typing import Any, NamedTuple
 
 from littlest_hub.check import sandbox
 from littlest_hub.layout import Layout
-from littlest_hub.privileges import as_hub
-from littlest_hub.services.listener import holders, listeners
+from littlest_hub.system.addresses import local_addresses, resolve, without_loopback
+from littlest_hub.system.tcp import holders, listeners
+from littlest_hub.unprivileged.privileges import as_hub
 
-LOOKUP_S = 3
 """How long name servers may take."""
 _LISTENS_AT = re.compile(r"([^\s=]*):(\d+) \(")
 
@@ -88,7 +86,7 @@ def examine(layout: Layout, copies: Mapping[Path, Path] | None = None) -> Report
     copies = copies or {}
     files = sorted({*layout.fragment_files(), *copies})
     shown = {str(copies.get(file, file)): str(file) for file in files}
-    ours, rights = addresses(), sandbox.rights(layout)
+    ours, rights = local_addresses(), sandbox.rights(layout)
     request = {
         "base": str(layout.base),
         "fragments": str(layout.fragments),
@@ -159,42 +157,17 @@ def _led_astray(
     domains: Sequence[tuple[str, str, int]], ours: Collection[str]
 ) -> Iterator[Problem]:
     """Names that do not lead here."""
-    answers = look_up({name for name, _, _ in domains})
+    answers = resolve({name for name, _, _ in domains})
     for name, file, line in domains:
         if why := astray(name, answers[name], ours):
             yield Problem(file, line, f"HubProxy.domains: {why}", is_warning=True)
-
-
-def look_up(names: Collection[str]) -> dict[str, set[str] | str]:
-    """The addresses of host names, or why there are none; all at once, a wildcard has none."""
-    import socket
-
-    answers: dict[str, set[str] | str] = {
-        name: set() if name.startswith("*.") else f"no answer within {LOOKUP_S} s" for name in names
-    }
-
-    def ask(name: str) -> None:
-        try:
-            answers[name] = {str(found[4][0]) for found in socket.getaddrinfo(name, None)}
-        except (OSError, UnicodeError) as error:
-            answers[name] = str(getattr(error, "strerror", None) or error)
-
-    asked = [name for name, answer in answers.items() if answer]
-    # Daemons: the C library waits for a name server that is away for as long as it likes.
-    threads = [threading.Thread(target=ask, args=(name,), daemon=True) for name in asked]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + LOOKUP_S
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return dict(answers)
 
 
 def astray(name: str, answer: set[str] | str, ours: Collection[str]) -> str:
     """Why nobody who asks for a name gets here, if so."""
     if isinstance(answer, str):
         return f"{name} cannot be found ({answer}); expected an entry for it in the DNS"
-    known = of_everybody(answer)
+    known = without_loopback(answer)
     if known and ours and not known & set(ours):
         where = ", ".join(sorted(known))
         return (
@@ -202,32 +175,6 @@ def astray(name: str, answer: set[str] | str, ours: Collection[str]) -> str:
             " there passes visitors on"
         )
     return ""
-
-
-def of_everybody(answer: Collection[str]) -> set[str]:
-    """Of the addresses of a name, those that others may get too.
-
-    Debian's /etc/hosts leads a machine's own name to 127.0.1.1, which says nothing of the DNS.
-    """
-    import ipaddress
-
-    # A link-local one has its interface after "%".
-    return {a for a in answer if not ipaddress.ip_address(a.partition("%")[0]).is_loopback}
-
-
-def addresses() -> set[str]:
-    """IP addresses of this machine; 127.0.0.0/8 by its first."""
-    table = _read(Path("/proc/net/fib_trie"))
-    found = set(re.findall(r"\|-- (\S+)\n +/32 host LOCAL", table))
-    for line in _read(Path("/proc/net/if_inet6")).splitlines():
-        found.add(_ipv6(line.split()[0]))
-    return found
-
-
-def _ipv6(digits: str) -> str:
-    import ipaddress
-
-    return str(ipaddress.IPv6Address(int(digits, 16)))
 
 
 def _other_programs(layout: Layout) -> list[dict[str, Any]]:

@@ -27,9 +27,9 @@ from typing import IO, Any, NamedTuple
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout, release_of_this_interpreter
-from littlest_hub.services import hub
-from littlest_hub.services.ports import Ports
-from littlest_hub.services.unit import SANDBOX, directives
+from littlest_hub.units import hub
+from littlest_hub.units.ports import Ports
+from littlest_hub.units.unit import SANDBOX, directives
 
 LIMIT_S = 60
 """How long all fragments together may take."""
@@ -156,7 +156,7 @@ def rights_of(texts: Iterable[str]) -> Rights:
 
 
 def run(layout: Layout, request: Mapping[str, Any]) -> Outcome:
-    """Have `littlest_hub.check.trial` answer a request in the sandbox.
+    """Have `littlest_hub.check.evaluator` answer a request in the sandbox.
 
     Raises:
         LittlestHubError: systemd does not give us one.
@@ -177,7 +177,7 @@ def _in_unit(layout: Layout, request: Mapping[str, Any]) -> Outcome:
         f"--unit={layout.instance}-check-{secrets.token_hex(4)}",
         f"--description=Littlest Hub at {layout.base}: check of the fragments",
         *(f"--property={each}" for each in given),
-        *(str(python), "-I", "-m", "littlest_hub.check.trial"),
+        *(str(python), "-I", "-m", "littlest_hub.check.evaluator"),
     ]
     done = subprocess.run(
         command, input=json.dumps(request), capture_output=True, text=True, errors="replace"
@@ -253,9 +253,9 @@ def _become(request: Mapping[str, Any], report: IO[str], printed: IO[str]) -> No
             os.write(report.fileno(), f"{json.dumps({'note': why})}\n".encode())
         else:
             _fork_into_confinement()
-        from littlest_hub.check import trial
+        from littlest_hub.check import evaluator
 
-        trial.run(request, report.fileno())
+        evaluator.run(request, report.fileno())
         sys.stdout.flush()
         sys.stderr.flush()
         code = 0

@@ -12,7 +12,7 @@ from typing import Any
 from traitlets.config.loader import LazyConfigValue
 
 from littlest_hub.check import Problem
-from littlest_hub.check.recording import Place, RecordingConfig
+from littlest_hub.check.origins import Place, RecordingConfig
 
 
 @dataclass(frozen=True)

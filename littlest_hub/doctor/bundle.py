@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from littlest_hub.backup import drop_in_directories, is_secret, new_file
+from littlest_hub.backup.archive import drop_in_directories, is_secret, new_file
 from littlest_hub.layout import Layout
 
 REDACTED = "[redacted]"

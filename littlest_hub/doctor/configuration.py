@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from littlest_hub.doctor.observed import AS_ROOT, OK, PROBLEM, UNSEEN, WARNING, Finding, Observed
+from littlest_hub.hub.supervisor import kept_fragments
 from littlest_hub.layout import Layout
-from littlest_hub.supervisor import kept_fragments
 
 
 def fragments(machine: Observed) -> Iterator[Finding]:

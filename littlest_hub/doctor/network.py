@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from littlest_hub.check import addresses, astray, look_up, of_everybody
+from littlest_hub.check import astray
 from littlest_hub.doctor.observed import COMMAND_TIMEOUT_S, OK, PROBLEM, WARNING, Finding, Observed
 from littlest_hub.doctor.services import service_of
-from littlest_hub.services.listener import holders
+from littlest_hub.system.addresses import local_addresses, resolve, without_loopback
+from littlest_hub.system.tcp import holders
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -156,17 +157,17 @@ def certificates(machine: Observed) -> Iterator[Finding]:
     obtained = [n for d in tls.get("domains", ()) for n in (d["main"], *d.get("sans", ()))]
     for name in obtained or [""]:
         yield from _served(machine, address, name)
-    answers = look_up(obtained)
+    answers = resolve(obtained)
     for name, answer in answers.items():
-        if why := astray(name, answer, addresses()):
+        if why := astray(name, answer, local_addresses()):
             yield Finding(WARNING, name, why, f"getent ahosts {name}")
-        elif known := of_everybody(answer):
+        elif known := without_loopback(answer):
             yield Finding(OK, name, f"leads to {', '.join(sorted(known))}")
 
 
 def _served(machine: Observed, address: tuple[str, int], name: str) -> Iterator[Finding]:
     """What a visitor of `name` gets; "": of any name."""
-    from littlest_hub.https import ANY_NAME, Pair, covers, names_of, presented
+    from littlest_hub.proxy.https import ANY_NAME, Pair, covers, names_of, presented
 
     host, port = address
     subject = f"HTTPS {name}".rstrip()
@@ -245,7 +246,7 @@ def _certificate(file: Path) -> Iterator[Finding]:
 
 
 def _resolved(name: str) -> Iterator[Finding]:
-    answer = look_up([name])[name]
+    answer = resolve([name])[name]
     if isinstance(answer, str):
         yield Finding(WARNING, name, f"DNS: {answer}", f"getent hosts {name}")
         return

@@ -18,8 +18,8 @@ from typing import Any
 
 from littlest_hub.doctor.spawns import Entry, parse_journal
 from littlest_hub.layout import Layout
-from littlest_hub.routes import RulesFile
-from littlest_hub.services.listener import listeners
+from littlest_hub.proxy.routes import RulesFile
+from littlest_hub.system.tcp import listeners
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -12,7 +12,7 @@ from typing import Any
 from littlest_hub.doctor.observed import AS_ROOT, OK, PROBLEM, UNSEEN, WARNING, Finding, Observed
 from littlest_hub.doctor.spawns import failures, started_since
 from littlest_hub.layout import Layout
-from littlest_hub.services.server import METADATA
+from littlest_hub.units.server import METADATA
 
 
 def routes(machine: Observed) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from littlest_hub.backup import UNFINISHED, restore_record
+from littlest_hub.backup.archive import UNFINISHED, restore_record
 from littlest_hub.doctor.observed import (
     OK,
     PROBLEM,

@@ -14,7 +14,14 @@ import gc
 import os
 from types import ModuleType
 
-from littlest_hub.postponed import class_later, late, later, names_only, postponed, standing_in
+from littlest_hub.system.lazy_imports import (
+    class_later,
+    late,
+    later,
+    names_only,
+    postponed,
+    standing_in,
+)
 
 _OTHERS = ("JUPYTERHUB_SINGLEUSER_APP", "JUPYTERHUB_SINGLEUSER_EXTENSION")
 """Variables that choose another server than JupyterLab's."""
@@ -60,17 +67,17 @@ def main() -> None:
 
 def prepare() -> None:
     """Import JupyterHub's single-user server, JupyterLab's, without what they can do without."""
-    from littlest_hub.singleuser import shortcuts
+    from littlest_hub.singleuser import patches
 
-    shortcuts.entry_points_once()
+    patches.entry_points_once()
     with postponed(_WHEN_USED), standing_in(_stand_ins()):
         # First those that decide what JupyterLab imports.
-        shortcuts.events_when_asked()
-        shortcuts.extension_manager_when_asked()
-        shortcuts.no_yarn()
-        shortcuts.no_ipython()
-        shortcuts.language_servers_when_asked()
-        shortcuts.garbage_while_serving()
+        patches.events_when_asked()
+        patches.extension_manager_when_asked()
+        patches.no_yarn()
+        patches.no_ipython()
+        patches.language_servers_when_asked()
+        patches.garbage_while_serving()
         import jupyterhub.singleuser.extension  # noqa: F401
 
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from cryptography import x509
 
-from littlest_hub.https import presented
+from littlest_hub.proxy.https import presented
 from tests.acme import authority, hub_with_authority, names, obtain
 from tests.certificates import make
 from tests.client import Kernel, Person

@@ -55,8 +55,8 @@ def leave_order(hub: Hub, who: str, command: str, **environment: str) -> None:
     """What it leaves for somebody's server to run: a line of shell."""
     code = (
         "import json, pwd, sys; from pathlib import Path;"
-        " from littlest_hub.launch import leave, order;"
-        " from littlest_hub.spawner import environment_file as text;"
+        " from littlest_hub.unprivileged.launcher import leave, order;"
+        " from littlest_hub.hub.spawner import environment_file as text;"
         " file, who, command, environment = sys.argv[1:];"
         " ordered = order(['/bin/sh', '-c', command], '');"
         " leave(Path(file), text({**json.loads(environment), **ordered}), pwd.getpwnam(who).pw_uid)"
@@ -230,7 +230,7 @@ def test_the_helper_says_nothing_about_roots_password(unprivileged: Hub) -> None
     machine = unprivileged.machine
     machine.run(["chpasswd"], input="root:root's password\n")
     ask = (
-        "from littlest_hub.unprivileged import ask; import sys;"
+        "from littlest_hub.hub.unprivileged import ask; import sys;"
         " print(ask(sys.argv[1], sys.argv[2], [sys.argv[3]]))"
     )
     python = [unprivileged.path("hub/bin/python3"), "-I", "-c", ask]

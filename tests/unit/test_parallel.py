@@ -27,7 +27,7 @@ def test_only_tests_with_a_machine_each_are_spread(file: str) -> None:
 
 
 def test_two_workers_name_each_file_and_fill_one_checklist() -> None:
-    files = ["tests/unit/test_release.py", "tests/unit/test_backup.py"]
+    files = ["tests/unit/lifecycle/test_release.py", "tests/unit/backup/test_backup.py"]
     command = [sys.executable, "-m", "pytest", "-n2", "-k", "series or only_when_asked_for", *files]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr

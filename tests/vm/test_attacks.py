@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from littlest_hub.services.server import METADATA
+from littlest_hub.units.server import METADATA
 from tests.client import Person
 from tests.eventually import eventually
 from tests.hub import Hub

@@ -1,0 +1,281 @@
+"""The ready fragments that a release brings along: listing, enabling and disabling them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from littlest_hub.check import examine
+from littlest_hub.check.sandbox import is_service
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.fragments.edit import show
+from littlest_hub.layout import Layout
+from littlest_hub.system import systemctl
+from littlest_hub.system.files import write
+from littlest_hub.system.signals import Undo
+
+_NUMBER = re.compile(r"^\d+-")
+_DISABLED = ".disabled"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One fragment, of the catalogue, of the administrator, or of both."""
+
+    name: str
+    about: str
+    """Its first comment line."""
+    kind: str
+    """catalogue, own, or ignored."""
+    state: str
+    """available, enabled, changed, outdated (unchanged, but this release has another), disabled."""
+
+    def __str__(self) -> str:
+        return f"  {self.name:28} {self.state:10} {self.about}".rstrip()
+
+
+def entries(layout: Layout) -> Iterator[Entry]:
+    """The catalogue, then the administrator's own fragments, then what is ignored."""
+    shipped = _shipped(layout)
+    enabled = {file.name: file for file in layout.fragment_files()}
+    ignored = layout.ignored_files()
+    disabled = {file.name.removesuffix(_DISABLED) for file in ignored if file.suffix == _DISABLED}
+    for name, file in shipped.items():
+        if name in enabled:
+            state = _state(layout, enabled[name], file)
+        else:
+            state = "disabled" if name in disabled else "available"
+        yield Entry(name, _about(enabled.get(name, file)), "catalogue", state)
+    for name, file in enabled.items():
+        if name not in shipped:
+            yield Entry(name, _about(file), "own", "enabled")
+    for file in ignored:
+        yield Entry(file.name, "its name does not end in .py", "ignored", "ignored")
+
+
+def enable(layout: Layout, name: str) -> int:
+    """Copy a fragment of the catalogue for the administrator to own, or put a disabled one back.
+
+    Returns:
+        Exit code: 1 if something has to be mended before the hub takes it.
+
+    Raises:
+        LittlestHubError: there is no such fragment, or it is there and was changed.
+    """
+    file = _find(layout, name, [*_shipped(layout), *_disabled(layout), *_enabled(layout)])
+    fragment = layout.fragments / file
+    set_aside = fragment.with_name(file + _DISABLED)
+    shipped = _shipped(layout).get(file)
+    if fragment.exists():
+        if not shipped or fragment.read_bytes() != shipped.read_bytes():
+            hint = f"See it: {fragment}" + (f"\nStock: {shipped}" if shipped else "")
+            raise LittlestHubError(f"{file} is enabled already, and is not the stock one", hint)
+        print(f"{fragment} is there already, unchanged.")
+    elif set_aside.exists():
+        set_aside.rename(fragment)
+        print(f"{fragment} is back, as you had it.")
+    elif shipped:
+        write(fragment, shipped.read_text())
+        _remember(layout, file, _digest(shipped))
+        print(f"{fragment} is yours now.")
+    verb = "restart" if _add_drop_in(layout, file) else "reload"
+    report = examine(layout)
+    show(report)
+    if report.errors:
+        print(f"Before it can be applied: littlest-hub edit {file}")
+        return 1
+    print(f"To apply it: systemctl {verb} {layout.instance}")
+    return 0
+
+
+def disable(layout: Layout, name: str) -> int:
+    """Take a fragment out: removed if it is the stock one, otherwise set aside.
+
+    Raises:
+        LittlestHubError: there is no such fragment.
+    """
+    file = _find(layout, name, _enabled(layout))
+    fragment = layout.fragments / file
+    shipped = _shipped(layout).get(file)
+    if shipped and _state(layout, fragment, shipped) in ("enabled", "outdated"):
+        fragment.unlink()
+        print(f"{fragment} is removed; it was the stock one.")
+    else:
+        aside = fragment.with_name(file + _DISABLED)
+        if aside.exists():
+            raise LittlestHubError(f"{aside} is there already", "Move it away, then try again")
+        fragment.rename(aside)
+        print(f"{fragment} is now {aside.name}, which is ignored.")
+    _remember(layout, file, None)
+    verb = "restart" if _remove_drop_in(layout, file) else "reload"
+    show(examine(layout))
+    print(f"To apply it: systemctl {verb} {layout.instance}")
+    return 0
+
+
+def _shipped(layout: Layout) -> dict[str, Path]:
+    return {file.name: file for file in sorted(layout.catalogue.glob("*.py"))}
+
+
+def _enabled(layout: Layout) -> list[str]:
+    return [file.name for file in layout.fragment_files()]
+
+
+def _disabled(layout: Layout) -> list[str]:
+    suffix = f".py{_DISABLED}"
+    names = [file.name for file in layout.ignored_files()]
+    return [name.removesuffix(_DISABLED) for name in names if name.endswith(suffix)]
+
+
+def _find(layout: Layout, name: str, candidates: list[str]) -> str:
+    """The file that somebody means: by its name, without .py, or without number.
+
+    Raises:
+        LittlestHubError: none, or several.
+    """
+    names = list(dict.fromkeys(candidates))
+    wanted = name.removesuffix(".py")
+    exact = [each for each in names if each.removesuffix(".py") == wanted]
+    short = [each for each in names if _short(each) == wanted]
+    found = exact or short
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise LittlestHubError(
+            f"{name!r} could be any of {', '.join(found)}", "Give the whole name"
+        )
+    import difflib
+
+    known = {text: each for each in names for text in (_short(each), each.removesuffix(".py"))}
+    close = difflib.get_close_matches(wanted, known, n=1)
+    hint = f"Did you mean {known[close[0]]}?" if close else "See: littlest-hub list"
+    raise LittlestHubError(f"there is no fragment {name!r} here", hint)
+
+
+# --- what the hub's unit needs for some of them: a drop-in beside the fragment, of its name
+
+
+def _add_drop_in(layout: Layout, file: str) -> bool:
+    """Copy it for the administrator to own; whether there is one, which a restart applies."""
+    shipped, drop_in = _drop_in(layout, file)
+    if not shipped.exists() or not is_service(layout):
+        return False
+    if not drop_in.exists():
+        _copy_drop_in(layout, shipped, drop_in)
+        print(f"{drop_in} gives the hub's unit the rights that this needs; see there.")
+    return True
+
+
+def _remove_drop_in(layout: Layout, file: str) -> bool:
+    """Take the stock one back; whether it was there."""
+    shipped, drop_in = _drop_in(layout, file)
+    if not shipped.exists() or not drop_in.exists():
+        return False
+    if _state(layout, drop_in, shipped) == "changed":
+        print(f"{drop_in} stays: it is not the stock one.")
+        return False
+    _withdraw_drop_in(layout, drop_in)
+    print(f"{drop_in} is removed.")
+    return True
+
+
+def add_new_drop_ins(layout: Layout, prefix: Path, undo: Undo) -> list[Path]:
+    """Add those that enabled fragments need with a release that is to serve, and did not before.
+
+    What the release before brought along too is left as the administrator has it.
+
+    Args:
+        layout: whose fragments; what serves is the release before, if any.
+        prefix: the release that is to serve.
+        undo: gets how to take them back.
+
+    Returns:
+        Where they are.
+    """
+    added = []
+    for fragment in layout.fragment_files():
+        before, drop_in = (layout.on_disk(path) for path in _drop_in(layout, fragment.name))
+        shipped = layout.on_disk(prefix / layout.catalogue.relative_to(layout.hub) / before.name)
+        if shipped.exists() and not before.exists() and not drop_in.exists():
+            undo.append(partial(_withdraw_drop_in, layout, drop_in))
+            _copy_drop_in(layout, shipped, drop_in)
+            added.append(layout.hub_drop_ins / drop_in.name)
+    return added
+
+
+def _copy_drop_in(layout: Layout, shipped: Path, drop_in: Path) -> None:
+    drop_in.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    write(drop_in, shipped.read_text())
+    _remember(layout, drop_in.name, _digest(shipped))
+    _reread(layout)
+
+
+def _withdraw_drop_in(layout: Layout, drop_in: Path) -> None:
+    drop_in.unlink(missing_ok=True)
+    _remember(layout, drop_in.name, None)
+    with contextlib.suppress(OSError):
+        drop_in.parent.rmdir()  # not empty
+    _reread(layout)
+
+
+def _drop_in(layout: Layout, file: str) -> tuple[Path, Path]:
+    """As this release brings it along, and where systemd finds it."""
+    name = Path(file).with_suffix(".conf").name
+    return layout.catalogue / name, layout.hub_drop_ins / name
+
+
+def _short(file: str) -> str:
+    return _NUMBER.sub("", file.removesuffix(".py"))
+
+
+def _about(file: Path) -> str:
+    try:
+        lines = file.read_text(errors="replace").splitlines()
+    except OSError as error:
+        return f"({error.strerror})"
+    comment = next((line for line in lines if line.startswith("#") and line.strip("# ")), "")
+    return comment.strip("# ").partition(". ")[0].rstrip(".")
+
+
+# --- what was copied, so that a change of ours is told from one of the administrator's
+
+
+def _state(layout: Layout, fragment: Path, shipped: Path) -> str:
+    digest = _digest(fragment)
+    if digest == _digest(shipped):
+        return "enabled"
+    others = layout.releases.glob(f"*/{shipped.relative_to(layout.hub)}")
+    was_stock = digest == _remembered(layout).get(fragment.name)
+    return "outdated" if was_stock or digest in map(_digest, others) else "changed"
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _remembered(layout: Layout) -> dict[str, str]:
+    try:
+        found = json.loads(layout.on_disk(layout.enabled).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _remember(layout: Layout, name: str, digest: str | None) -> None:
+    known = _remembered(layout)
+    known.pop(name, None)
+    if digest:
+        known[name] = digest
+    write(layout.on_disk(layout.enabled), json.dumps(known, indent=1, sort_keys=True) + "\n", 0o600)
+
+
+def _reread(layout: Layout) -> None:
+    """Make systemd notice that a drop-in has come or gone."""
+    if layout.is_live:
+        systemctl.daemon_reload()

@@ -1,0 +1,243 @@
+"""The hub's configuration: our defaults, then the administrator's fragments."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from traitlets.config import Config
+from traitlets.config.loader import PyFileConfigLoader
+from traitlets.utils.importstring import import_item
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.hub.authenticator import SystemAuthenticator
+from littlest_hub.hub.proxy import HubProxy
+from littlest_hub.hub.spawner import UnitSpawner
+from littlest_hub.layout import Layout, release_of_this_interpreter
+from littlest_hub.units.hub import HTTPS_PORT, PROXY_API, PUBLIC_PORT
+from littlest_hub.units.ports import Ports
+
+CULLER = "idle-culler"
+IDLE_S = 3600
+"""After how many seconds without activity a user server is stopped."""
+MOST_STARTS = 64
+"""How many servers may start at once with a spawner that has no queue."""
+
+
+class FragmentError(LittlestHubError):
+    """A fragment that cannot be run: which, where and why."""
+
+    def __init__(self, file: str, line: int, reason: str) -> None:
+        super().__init__(f"{file}:{line}: {reason}")
+        self.file, self.line, self.reason = file, line, reason
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the units decide and the hub has to know."""
+
+    public_port: int = Ports.public
+    proxy_api: str = Ports().api_address
+    hub: tuple[str, int] = ("127.0.0.1", Ports.hub)
+    """Where the hub listens: the socket that systemd hands over."""
+    public_host: str = ""
+    """The one address that the proxy listens at, as in a URL; "": every one."""
+    https_port: int | None = Ports.https
+    """None: no HTTPS here."""
+
+    @classmethod
+    def of_unit(
+        cls, environ: Mapping[str, str] = os.environ, hub: tuple[str, int] | None = None
+    ) -> Surroundings:
+        """What stands in the unit's environment; outside of a unit, what usually does."""
+        host, _, port = environ.get(PUBLIC_PORT, str(cls.public_port)).rpartition(":")
+        return cls(
+            public_host=host,
+            public_port=int(port),
+            proxy_api=environ.get(PROXY_API, cls.proxy_api),
+            hub=hub or cls.hub,
+            https_port=int(environ.get(HTTPS_PORT, Ports.https)),
+        )
+
+
+def defaults(layout: Layout, surroundings: Surroundings) -> Config:
+    """A hub for system users on one machine; every line can be undone by a fragment.
+
+    What concerns one class of ours alone is that class's own default (`UnitSpawner`, `HubProxy`),
+    so that `c.Spawner...` in a fragment is enough to change it.
+    """
+    python = str(release_of_this_interpreter() / "bin" / "python3")
+    c = Config()
+
+    c.JupyterHub.bind_url = f"http://{surroundings.public_host}:{surroundings.public_port}"
+    c.JupyterHub.hub_ip, c.JupyterHub.hub_port = surroundings.hub
+    c.JupyterHub.db_url = f"sqlite:///{layout.database}"
+    c.JupyterHub.cookie_secret_file = str(layout.cookie_secret)
+    # A restart of the hub is nobody else's business.
+    c.JupyterHub.cleanup_servers = False
+    # How many seconds a hub that starts lets everybody wait until it has seen each server answer;
+    # what is left is looked at while it serves.
+    c.JupyterHub.init_spawners_timeout = 1
+
+    c.JupyterHub.proxy_class = HubProxy
+    c.HubProxy.should_start = False
+    c.HubProxy.traefik_api_url = f"http://{surroundings.proxy_api}"
+    c.HubProxy.dynamic_config_file = str(layout.rules)
+
+    c.JupyterHub.spawner_class = UnitSpawner
+
+    c.JupyterHub.authenticator_class = SystemAuthenticator
+    # Names end up in units, paths and routes. \Z: "$" would let a newline through.
+    c.Authenticator.username_pattern = r"^[a-z0-9_][a-z0-9_.@-]{0,62}\Z"
+
+    if layout.hub_user:
+        _without_root(layout, c)
+
+    c.JupyterHub.services = [
+        {
+            "name": CULLER,
+            "command": [python, "-I", "-m", "jupyterhub_idle_culler", f"--timeout={IDLE_S}"],
+        }
+    ]
+    c.JupyterHub.load_roles = [_culler_role()]
+
+    # The journal has the time and the unit already.
+    c.JupyterHub.log_format = "%(name)s %(module)s:%(lineno)d] %(message)s"
+    return c
+
+
+def _without_root(layout: Layout, c: Config) -> None:
+    from littlest_hub.hub.unprivileged import AskingAuthenticator, TemplateSpawner
+    from littlest_hub.units.unprivileged import USER_NAME
+
+    c.JupyterHub.spawner_class = TemplateSpawner
+    c.JupyterHub.authenticator_class = AskingAuthenticator
+    c.AskingAuthenticator.address = str(layout.password_address)
+    c.Authenticator.username_pattern = rf"^{USER_NAME}\Z"
+
+
+def load(
+    layout: Layout,
+    surroundings: Surroundings,
+    changes: Config | None = None,
+    fragments: Path | None = None,
+) -> Config:
+    """Defaults, changes to them, and fragments.
+
+    Args:
+        fragments: a copy of the layout's fragments to use instead.
+
+    Raises:
+        LittlestHubError: a fragment fails; `file:line` and why.
+    """
+    c = defaults(layout, surroundings)
+    c.merge(changes or Config())
+    for fragment in sorted(fragments.glob("[!.]*.py")) if fragments else layout.fragment_files():
+        execute(fragment, c)
+    complete(c)
+    return c
+
+
+def execute(fragment: Path, c: Config) -> None:
+    """Run one fragment on the configuration so far.
+
+    Raises:
+        FragmentError: it fails.
+    """
+    try:
+        _FragmentLoader(fragment, c).load_config()
+    except (Exception, SystemExit) as error:
+        line = failing_line(error, fragment)
+        reason = f"{type(error).__name__}: {_reason(error)}"
+        raise FragmentError(str(fragment), line, reason) from error
+
+
+def complete(c: Config) -> None:
+    """What follows from the fragments."""
+    _complete_base_url(c)
+    _complete_culler(c)
+    _complete_limit(c)
+
+
+def _complete_base_url(c: Config) -> None:
+    """Below another path, the proxy is where it was.
+
+    JupyterHub makes a new bind_url of base_url, ip and port, of which it takes its own defaults
+    (`JupyterHub._url_part_changed`): port 8000.
+    """
+    base_url, bind_url = c.JupyterHub.get("base_url"), c.JupyterHub.bind_url
+    if not isinstance(base_url, str) or not isinstance(bind_url, str):
+        return  # not set, or refused by `check` and by JupyterHub
+    parts = urlsplit(bind_url)
+    with contextlib.suppress(ValueError):
+        if "port" not in c.JupyterHub and parts.port:
+            c.JupyterHub.port = parts.port
+        if "ip" not in c.JupyterHub and parts.hostname:
+            c.JupyterHub.ip = parts.hostname
+        path = f"/{base_url.strip('/')}/".replace("//", "/")
+        c.JupyterHub.bind_url = parts._replace(path=path).geturl()
+
+
+def _complete_culler(c: Config) -> None:
+    """A culler that fragments keep keeps its rights too."""
+    services, roles = c.JupyterHub.services, c.JupyterHub.load_roles
+    if not all(isinstance(item, list) for item in (services, roles)):
+        return  # refused by `check`, and by JupyterHub
+    culled = any(isinstance(s, dict) and s.get("name") == CULLER for s in services)
+    if culled and not any(CULLER in role.get("services", ()) for role in roles):
+        c.JupyterHub.load_roles = [*roles, _culler_role()]
+
+
+def _complete_limit(c: Config) -> None:
+    """Where servers wait for their turn, nobody is turned away."""
+    if "concurrent_spawn_limit" not in c.JupyterHub:
+        spawner = c.JupyterHub.spawner_class
+        if isinstance(spawner, str) and "." in spawner:
+            with contextlib.suppress(Exception):  # refused by `check`, and by JupyterHub
+                spawner = import_item(spawner)
+        has_queue = isinstance(spawner, type) and issubclass(spawner, UnitSpawner)
+        c.JupyterHub.concurrent_spawn_limit = 0 if has_queue else MOST_STARTS
+
+
+def failing_line(error: BaseException, file: Path) -> int:
+    """The line of `file` at which an exception arose; 1 if it did not arise there."""
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        return error.lineno or 1
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((f.lineno or 1 for f in reversed(frames) if f.filename == str(file)), 1)
+
+
+def _reason(error: BaseException) -> str:
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return text or "no reason given"
+
+
+def _culler_role() -> dict[str, Any]:
+    """Just what it takes to see who is idle and to stop them."""
+    scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
+    return {"name": CULLER, "scopes": scopes, "services": [CULLER]}
+
+
+class _FragmentLoader(PyFileConfigLoader):  # type: ignore[misc]
+    """Runs a fragment on the configuration that all share.
+
+    traitlets' own load_subconfig gives each file an empty one, in which nothing can be appended
+    to what an earlier file has set.
+    """
+
+    def __init__(self, file: Path, c: Config) -> None:
+        self._c = c
+        super().__init__(str(file))
+
+    def clear(self) -> None:
+        self.config = self._c
+
+    def load_subconfig(self, fname: str, path: str | None = None) -> None:
+        directory = Path(path) if path else Path(self.full_filename).parent
+        _FragmentLoader(directory / fname, self._c).load_config()

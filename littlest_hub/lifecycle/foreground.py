@@ -1,0 +1,210 @@
+"""`littlest-hub run`: the whole hub in the foreground, for whoever starts it and nobody else."""
+
+# traitlets' @default carries no types.
+# mypy: disallow-untyped-decorators=False
+
+from __future__ import annotations
+
+import ctypes
+import getpass
+import os
+import secrets
+import signal
+import subprocess
+from collections.abc import Callable
+from hmac import compare_digest
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.auth import Authenticator
+from jupyterhub.spawner import SimpleLocalProcessSpawner
+from traitlets import Unicode, default
+from traitlets.config import Config
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.hub import config
+from littlest_hub.hub.app import LittlestHub
+from littlest_hub.hub.proxy import HubProxy
+from littlest_hub.hub.spawner import server_command, server_environment
+from littlest_hub.layout import Layout, release_of_this_interpreter
+from littlest_hub.lifecycle.install import refuse_foreground_hub
+from littlest_hub.lifecycle.machine import Machine
+from littlest_hub.system.files import write
+from littlest_hub.units.ports import FIRST_INTERNAL, FIRST_OTHER_PUBLIC, first_free, is_free
+from littlest_hub.units.proxy import static_config, to_toml
+
+LOOPBACK = "127.0.0.1"
+
+
+def run(layout: Layout, port: int | None, say: Callable[[str], None]) -> None:
+    """Run traefik and the hub on loopback until Ctrl-C; then everything they started is gone.
+
+    Args:
+        layout: the base directory; its fragments count here too.
+        port: where to listen; None: the first free one from 8000.
+        say: prints for the user: when the hub answers, and when all has ended.
+
+    Raises:
+        LittlestHubError: another process serves this base directory, the port is in use, the base
+            directory is not ours to write to, or a fragment fails.
+    """
+    if Machine(layout).knows_us:
+        raise LittlestHubError(
+            f"{layout.base} is served by {layout.hub_service} already; two hubs cannot share it",
+            f"See: systemctl status {layout.instance}",
+        )
+    if port is not None and not is_free(port, LOOPBACK):
+        why = "only root may" if _is_reserved(port) else "another program does already"
+        raise LittlestHubError(
+            f"cannot listen on port {port}: {why}", "Leave out --port to take a free one"
+        )
+    _make_state(layout)
+    # Named, for it is held as long as we run.
+    held = refuse_foreground_hub(layout)
+    port = port or first_free(FIRST_OTHER_PUBLIC)
+    hub_port = first_free(max(FIRST_INTERNAL, port + 1))
+    api = f"{LOOPBACK}:{first_free(hub_port + 1)}"
+    user, password = getpass.getuser(), secrets.token_urlsafe(12)
+
+    surroundings = config.Surroundings(port, api, (LOOPBACK, hub_port), https_port=None)
+    c = config.load(layout, surroundings, _foreground(layout, port, user, password))
+    # For whoever sits in front of it.
+    c.JupyterHub.ssl_cert = c.JupyterHub.ssl_key = ""
+    url = f"http://{LOOPBACK}:{port}"
+    LittlestHub.instance(
+        loaded=c,
+        layout=layout,
+        on_ready=lambda: say(
+            f"Littlest Hub answers at {url}\n  user:     {user}\n  password: {password}\n"
+            "Ctrl-C ends it and every server it has started."
+        ),
+    )
+    LittlestHub.launch_instance([])
+    say("Stopped.")
+    if held:
+        held.close()
+
+
+def _is_reserved(port: int) -> bool:
+    """Whether the kernel keeps a port for root (ip_unprivileged_port_start, ip(7))."""
+    start = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    return port < start and os.geteuid() != 0
+
+
+def _foreground(layout: Layout, port: int, user: str, password: str) -> Config:
+    c = Config()
+    c.JupyterHub.bind_url = f"http://{LOOPBACK}:{port}"
+    c.JupyterHub.cleanup_servers = True
+    # Nobody else to make room for; and a culler would outlive a hub that is killed.
+    c.JupyterHub.services = c.JupyterHub.load_roles = []
+    c.JupyterHub.log_level = "WARN"
+    c.JupyterHub.log_format = "[%(levelname)1.1s %(asctime)s %(name)s] %(message)s"
+    c.JupyterHub.proxy_class = OwnProxy
+    c.HubProxy.should_start = True
+    c.HubProxy.static_config_file = str(layout.static_config)
+    c.JupyterHub.spawner_class = OwnProcessSpawner
+    c.JupyterHub.authenticator_class = OwnerAuthenticator
+    c.OwnerAuthenticator.owner = user
+    c.OwnerAuthenticator.password = password
+    return c
+
+
+def _make_state(layout: Layout) -> None:
+    try:
+        for directory in (layout.state, layout.proxy_state, layout.dynamic_config):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        layout.run_lock.touch(mode=0o600)
+        os.chdir(layout.state)
+    except OSError as error:
+        raise LittlestHubError(
+            f"{layout.state}: {error.strerror}",
+            "Run as the user who installed this",
+        ) from error
+
+
+class OwnerAuthenticator(Authenticator):  # type: ignore[misc]
+    """Lets in whoever started the hub, with the password that was printed then."""
+
+    owner = Unicode(config=True, help="The only user")
+    password = Unicode(config=True, help="The only password")
+
+    async def authenticate(self, handler: Any, data: dict[str, str]) -> dict[str, Any] | None:
+        is_owner = compare_digest(data["username"].encode(), self.owner.encode())
+        is_right = compare_digest(data["password"].encode(), self.password.encode())
+        return {"name": self.owner, "admin": True} if is_owner and is_right else None
+
+    def normalize_username(self, username: str) -> str:
+        return username
+
+    def validate_username(self, username: str) -> bool:
+        return bool(username == self.owner)
+
+    def check_allowed(self, username: str, authentication: Any = None) -> bool:
+        return bool(username == self.owner)
+
+    def check_allow_config(self) -> None:
+        """The owner is allowed, whatever the fragments say about others."""
+
+
+class OwnProcessSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
+    """Starts servers as ourselves, in our own home directory."""
+
+    @default("cmd")
+    def _of_this_release(self) -> list[str]:
+        return server_command()
+
+    @default("default_url")
+    def _jupyterlab(self) -> str:
+        return "/lab"
+
+    @default("args")
+    def _quiet(self) -> list[str]:
+        return ["--log-level=WARN", *(["--allow-root"] if os.geteuid() == 0 else [])]
+
+    @default("home_dir")
+    def _own_home(self) -> str:
+        return str(Path.home())
+
+    def get_env(self) -> dict[str, str]:
+        env: dict[str, str] = super().get_env()
+        return {**server_environment(self.user.name), **env}
+
+    def make_preexec_fn(self, name: str) -> Callable[[], None]:
+        enter_home: Callable[[], None] = super().make_preexec_fn(name)
+
+        def prepare() -> None:
+            end_with_parent()
+            enter_home()
+
+        return prepare
+
+
+class OwnProxy(HubProxy):
+    """A traefik that is a child of the hub."""
+
+    async def _setup_traefik_static_config(self) -> None:
+        self.static_config = static_config(
+            public=self.public_url.partition("//")[2].strip("/"),
+            api=self.traefik_api_url.partition("//")[2].strip("/"),
+            dynamic_config=Path(self.dynamic_config_file).parent,
+            supervised=False,
+        )
+        write(Path(self.static_config_file), to_toml(self.static_config), is_lasting=False)
+
+    def _start_traefik(self) -> None:
+        traefik = release_of_this_interpreter() / "bin" / "traefik"
+        self.traefik_process = subprocess.Popen(
+            [str(traefik), f"--configFile={self.static_config_file}"],
+            preexec_fn=end_with_parent,
+            # Ctrl-C is for the hub, which stops the proxy in its turn.
+            start_new_session=True,
+        )
+
+
+_libc = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent() -> None:
+    """In a child: be told to end when the parent does, even if it is killed (prctl(2))."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,74 @@
+"""Addresses of this machine, and what names resolve to."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+import threading
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+LOOKUP_TIMEOUT_S = 3
+
+
+def local_addresses() -> set[str]:
+    """Return the IP addresses of this machine; 127.0.0.0/8 is represented by its first."""
+    found = set(re.findall(r"\|-- (\S+)\n +/32 host LOCAL", _read(Path("/proc/net/fib_trie"))))
+    for line in _read(Path("/proc/net/if_inet6")).splitlines():
+        found.add(str(ipaddress.IPv6Address(int(line.split()[0], 16))))
+    return found
+
+
+def resolve(names: Collection[str]) -> dict[str, set[str] | str]:
+    """Resolve host names, all at the same time.
+
+    Returns:
+        By name: its addresses, or the reason why there are none. A wildcard has none.
+    """
+    answers: dict[str, set[str] | str] = {
+        name: set() if name.startswith("*.") else f"no answer within {LOOKUP_TIMEOUT_S} s"
+        for name in names
+    }
+
+    def ask(name: str) -> None:
+        try:
+            answers[name] = {str(found[4][0]) for found in socket.getaddrinfo(name, None)}
+        except (OSError, UnicodeError) as error:
+            answers[name] = str(getattr(error, "strerror", None) or error)
+
+    asked = [name for name, answer in answers.items() if answer]
+    # Daemon threads: the C library waits for an unreachable name server without a limit.
+    threads = [threading.Thread(target=ask, args=(name,), daemon=True) for name in asked]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + LOOKUP_TIMEOUT_S
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return dict(answers)
+
+
+def without_loopback(addresses: Collection[str]) -> set[str]:
+    """Return the addresses that other machines may get for the same name.
+
+    Debian's /etc/hosts maps a machine's own name to 127.0.1.1, which says nothing about the DNS.
+    """
+    # A link-local address has its interface after "%".
+    return {a for a in addresses if not ipaddress.ip_address(a.partition("%")[0]).is_loopback}
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text is an IP address; IPv6 may be in brackets."""
+    try:
+        ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,61 @@
+"""Processes of this machine, as /proc tells (proc(5)): program, name, unit.
+
+A process may end at any moment, and others' may be closed to us: then there is nothing to tell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+_UNIT = re.compile(r"([^/\s]+\.(?:service|scope))")
+_PROC = Path("/proc")
+
+
+def process_ids() -> Iterator[int]:
+    """Yield the id of every process."""
+    return (int(entry.name) for entry in _PROC.iterdir() if entry.name.isdecimal())
+
+
+def name(pid: int) -> str:
+    """Return the short name of a process (comm); "" if it cannot be read."""
+    return _text(pid, "comm").strip()
+
+
+def program(pid: int) -> Path | None:
+    """Return the path of a process's program; None if it cannot be read.
+
+    The path of a program that was removed ends in " (deleted)".
+    """
+    try:
+        return (_PROC / str(pid) / "exe").readlink()
+    except OSError:
+        return None
+
+
+def runs_below(pid: int, directory: Path) -> str | None:
+    """Return the entry of `directory` that a process's program lies in; None: in none of them."""
+    found = program(pid)
+    if found is None or not found.is_relative_to(directory):
+        return None
+    return found.relative_to(directory).parts[0]
+
+
+def unit(pid: int) -> str:
+    """Return the innermost systemd service or scope that a process belongs to; "" if in none."""
+    units = _UNIT.findall(_text(pid, "cgroup"))
+    return units[-1] if units else ""
+
+
+def mapped(pid: int) -> str:
+    """Return the paths of a process's program and of the files it has mapped, one a line."""
+    found = program(pid)
+    return f"{found or ''}\n{_text(pid, 'maps')}"
+
+
+def _text(pid: int, file: str) -> str:
+    try:
+        return (_PROC / str(pid) / file).read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,332 @@
+"""The proxy: traefik as a user that systemd lends it, without a single capability."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import toml
+
+from littlest_hub.layout import Layout
+from littlest_hub.units.ports import Ports
+from littlest_hub.units.unit import SANDBOX, Setting, Unit, while_there
+
+# Names of traefik's entry points. traefik takes an inherited socket for the entry point that has
+# the socket's FileDescriptorName=; jupyterhub-traefik-proxy expects "http" and "auth_api".
+PUBLIC_ENTRY_POINT = "http"
+API_ENTRY_POINT = "auth_api"
+# There when fragments ask for HTTPS.
+HTTPS_ENTRY_POINT = "https"
+# Middleware of visitors' entry points, see `ready_config`.
+_FORWARDED = "littlest-hub-forwarded"
+# `littlest_hub.proxy.supervisor` asks there whether a traefik has loaded its routes.
+READY_ENTRY_POINT = "ready"
+
+GRACE = "30m"
+"""How long connections outlive the traefik that was replaced.
+
+A websocket lasts as long as a notebook is open; half an hour lets most of the cells that run now
+deliver their output undisturbed. JupyterLab connects again by itself afterwards. More would be
+memory: some 50 MB for each.
+"""
+
+
+def static_config(
+    *,
+    public: str,
+    api: str,
+    dynamic_config: Path,
+    https: Mapping[str, Any] | None = None,
+    supervised: bool = True,
+    trusted_proxies: Sequence[str] = (),
+) -> dict[str, Any]:
+    """traefik's static configuration.
+
+    Args:
+        public: address ("host:port", ":port") of the public entry point.
+        api: the same of the entry point that the hub asks.
+        dynamic_config: directory of the dynamic configuration.
+        https: what the entry point for HTTPS has beyond the one for HTTP, and its address; None:
+            there is none.
+        supervised: whether `littlest_hub.proxy.supervisor` starts it.
+        trusted_proxies: addresses and networks whose word on X-Forwarded-* counts.
+
+    Option names: https://doc.traefik.io/traefik/reference/install-configuration/
+    """
+    http = {
+        # X_Forwarded_For and the like, which some backends read as X-Forwarded-For, are dropped.
+        "aliasHeadersStrategy": "delete",
+        # File names have all of these in them; only NUL is in nobody's.
+        "encodedCharacters": {
+            "allowEncodedSlash": True,
+            "allowEncodedBackSlash": True,
+            "allowEncodedNullCharacter": False,
+            "allowEncodedSemicolon": True,
+            "allowEncodedPercent": True,
+            "allowEncodedQuestionMark": True,
+            "allowEncodedHash": True,
+        },
+    }
+    # Without these addresses traefik writes X-Forwarded-* anew, whatever a visitor says.
+    forwarded = {"trustedIPs": list(trusted_proxies)} if trusted_proxies else {}
+    life_cycle = {"graceTimeOut": GRACE if supervised else "0s"}
+    entry_points: dict[str, Any] = {
+        PUBLIC_ENTRY_POINT: {
+            "address": public,
+            # Where the hub's routes are served: they name no entry point.
+            "asDefault": True,
+            "http": {**http, "middlewares": [f"{_FORWARDED}@file"]} if supervised else http,
+            **({"forwardedHeaders": forwarded} if forwarded else {}),
+            "transport": {
+                # An upload may take longer than the minute that is the default.
+                "respondingTimeouts": {"readTimeout": "10m", "idleTimeout": "10m"},
+                "lifeCycle": life_cycle,
+            },
+        },
+        API_ENTRY_POINT: {"address": api, "http": http, "transport": {"lifeCycle": life_cycle}},
+    }
+    if https:
+        plain = entry_points[PUBLIC_ENTRY_POINT]
+        middlewares = [*plain["http"].get("middlewares", ()), *https["http"]["middlewares"]]
+        secure = {**http, **https["http"], "middlewares": middlewares}
+        entry_points[HTTPS_ENTRY_POINT] = {**plain, **https, "http": secure}
+    if supervised:
+        entry_points[READY_ENTRY_POINT] = {
+            "address": "127.0.0.1:0",
+            "http": {"aliasHeadersStrategy": "delete"},
+            "transport": {"lifeCycle": {"graceTimeOut": "0s"}},
+        }
+    return {
+        "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
+        "log": {"level": "WARN", "noColor": True},
+        # Failures only, and no header: cookies and tokens are in them.
+        "accessLog": {
+            "filters": {"statusCodes": ["500-599"]},
+            "fields": {"headers": {"defaultMode": "drop"}},
+        },
+        "api": {"dashboard": False},
+        "providers": {
+            "providersThrottleDuration": "0s",
+            "file": {"directory": str(dynamic_config), "watch": True},
+        },
+        "entryPoints": entry_points,
+    }
+
+
+def ready_config() -> dict[str, Any]:
+    """The dynamic configuration that makes a traefik answer at READY_ENTRY_POINT: with 418.
+
+    It lies beside the rules: traefik takes up all files of the directory at once.
+
+    With it comes what takes from visitors the headers that traefik passes on as they are, though
+    hub and servers read in them where a request comes from and whether by HTTPS (tornado's
+    xheaders, jupyterhub.utils.get_browser_protocol). X-Forwarded-For and X-Forwarded-Proto, which
+    traefik itself writes, say the same.
+    """
+    dropped = dict.fromkeys(("Forwarded", "X-Real-Ip", "X-Scheme"), "")
+    router = {
+        "rule": "Path(`/ready`)",
+        "entryPoints": [READY_ENTRY_POINT],
+        "service": "noop@internal",
+    }
+    # The same for whoever asks which certificate it would present.
+    secure = {**router, "tls": {}}
+    return {
+        "http": {
+            "routers": {"littlest-hub-ready": router, "littlest-hub-ready-tls": secure},
+            "middlewares": {_FORWARDED: {"headers": {"customRequestHeaders": dropped}}},
+        }
+    }
+
+
+class _Encoder(toml.TomlEncoder):  # type: ignore[type-arg]
+    """toml's own string quoting loses backslashes; JSON's is TOML's but for DEL."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dump_funcs[str] = lambda text: json.dumps(text, ensure_ascii=False).replace(
+            "\x7f", "\\u007f"
+        )
+
+
+def to_toml(data: dict[str, Any]) -> str:
+    """TOML text that reads back as the same data, whatever the strings in it."""
+    return str(toml.dumps(data, encoder=_Encoder()))
+
+
+def public_socket(layout: Layout, ports: Ports) -> Unit:
+    return Unit(
+        layout.proxy_socket,
+        f"The public port of the hub at {layout.base}. systemd holds it, so requests wait instead"
+        "\nof failing while the proxy restarts, and the proxy needs no right to low ports."
+        "\nAnother address: a drop-in with an empty ListenStream= and then the new one, twice: a"
+        "\nproxy that is replaced accepts at one while the next one prepares itself at the other."
+        "\n(Once will do as well; a visitor may then meet a 404 at the moment of replacement.)"
+        "\nOne more entry point: a socket unit of your own like this one, with Service= and, as"
+        "\nFileDescriptorName=, the entry point's name; and a drop-in for the service that has it"
+        "\nin Wants= and After=.",
+        {
+            "Unit": [Setting("Description", f"Littlest Hub at {layout.base}: public port")],
+            "Socket": [
+                Setting("ListenStream", ports.listen(ports.public)),
+                Setting("ListenStream", ports.listen(ports.public)),
+                Setting(
+                    "FileDescriptorName",
+                    PUBLIC_ENTRY_POINT,
+                    "traefik's entry point of the same name takes this socket",
+                ),
+                *(_EARLY if ports.host else ()),
+                *_SOCKET,
+            ],
+            "Install": [Setting("WantedBy", "sockets.target")],
+        },
+    )
+
+
+def api_socket(layout: Layout, ports: Ports) -> Unit:
+    return Unit(
+        layout.proxy_api_socket,
+        f"Where the hub at {layout.base} asks the proxy which routes it has loaded. Held by"
+        "\nsystemd, so that no other program can ever listen there and collect the password.",
+        {
+            "Unit": [Setting("Description", f"Littlest Hub at {layout.base}: proxy API")],
+            "Socket": [
+                Setting("ListenStream", ports.api_address),
+                Setting("ListenStream", ports.api_address),
+                Setting("FileDescriptorName", API_ENTRY_POINT),
+                Setting("Service", layout.proxy_service),
+                *_SOCKET,
+            ],
+            "Install": [Setting("WantedBy", "sockets.target")],
+        },
+    )
+
+
+def https_socket(layout: Layout, ports: Ports) -> Unit:
+    return Unit(
+        layout.proxy_https_socket,
+        f"The port for HTTPS of the hub at {layout.base}; it listens only while a fragment asks for"
+        "\nHTTPS (20-https.py). Another address: as for the public port.",
+        {
+            "Unit": [
+                Setting("Description", f"Littlest Hub at {layout.base}: HTTPS port"),
+                Setting(
+                    "ConditionPathExists",
+                    str(layout.https_marker),
+                    "written by the hub when its configuration has HTTPS",
+                ),
+            ],
+            "Socket": [
+                Setting("ListenStream", ports.listen(ports.https)),
+                Setting("ListenStream", ports.listen(ports.https)),
+                Setting("FileDescriptorName", HTTPS_ENTRY_POINT),
+                Setting("Service", layout.proxy_service),
+                *(_EARLY if ports.host else ()),
+                *_SOCKET,
+            ],
+            "Install": [Setting("WantedBy", "sockets.target")],
+        },
+    )
+
+
+def service(layout: Layout) -> Unit:
+    condition, exec_condition = while_there(layout.base)
+    # -I: neither the caller's PYTHON* variables nor somebody's ~/.local decide what we run.
+    command = f"{layout.hub}/bin/python3 -I -m littlest_hub.proxy.supervisor"
+    sockets = f"{layout.proxy_socket} {layout.proxy_api_socket} {layout.proxy_https_socket}"
+    runtime_directory = layout.proxy_control.parent
+    return Unit(
+        layout.proxy_service,
+        f"traefik in front of the hub at {layout.base} and of everybody's servers."
+        f"\nReload and restart lose no request: the next traefik takes over when it is ready, and"
+        f"\nthe one before it keeps its connections for {GRACE}."
+        f"\nIts sockets start it again: `systemctl stop {sockets}"
+        f"\n{layout.proxy_service}` stops it for good, connections included.",
+        {
+            "Unit": [
+                Setting("Description", f"Littlest Hub at {layout.base}: proxy"),
+                Setting("Wants", sockets),
+                Setting("After", f"network.target {sockets}"),
+                Setting("RequiresMountsFor", str(layout.base)),
+                condition,
+                Setting("StartLimitIntervalSec", "0", "never give up: heal when the cause goes"),
+            ],
+            "Service": [
+                Setting("Type", "notify", "started means: serves with all routes"),
+                exec_condition,
+                Setting(
+                    "ExecStartPre",
+                    f"-+/bin/chown -R --reference={runtime_directory} {layout.acme}",
+                    "its user may be another one than last time; or somebody has removed it",
+                ),
+                Setting(
+                    "ExecStart",
+                    f"{command} supervise {layout.static_config} {layout.proxy_control}",
+                ),
+                Setting(
+                    "ExecReload",
+                    f"{command} reload {layout.proxy_control}",
+                    "returns when another traefik serves; or fails, and the old one goes on",
+                ),
+                Setting(
+                    "KillMode",
+                    "process",
+                    "the traefik that serves outlives its supervisor, whose successor finds it",
+                ),
+                Setting(
+                    "ExecStopPost",
+                    f"-+/bin/sh -c 'systemctl list-jobs --no-legend {layout.proxy_service}"
+                    f' | grep -q " stop " && systemctl kill --signal=KILL {layout.proxy_service}\'',
+                    "unless it is to stop, which a restart or a crash is not",
+                ),
+                Setting("NonBlocking", "yes", "the sockets are in use while the supervisor starts"),
+                Setting("Restart", "always"),
+                Setting("RestartSec", "300ms", "visitors wait; a busy port is no busy loop"),
+                Setting("TimeoutStartSec", "60"),
+                Setting("TimeoutStopSec", "15"),
+                Setting("OOMScoreAdjust", "-500", "a user's kernel has to go first"),
+                Setting("OOMPolicy", "continue", "the supervisor sees to it"),
+                Setting("DynamicUser", "yes", "a user that exists as long as the service runs"),
+                Setting("User", layout.proxy_user),
+                Setting("RuntimeDirectory", runtime_directory.name),
+                Setting("RuntimeDirectoryMode", "0700"),
+                Setting(
+                    "RuntimeDirectoryPreserve", "restart", "which traefiks run stands in there"
+                ),
+                Setting("UMask", "0077"),
+                Setting(
+                    "TemporaryFileSystem",
+                    f"{layout.state}:ro",
+                    "of state/ (database, secrets) it sees its own configuration and nothing else",
+                ),
+                Setting("BindReadOnlyPaths", str(layout.proxy_state)),
+                Setting("BindPaths", f"-{layout.acme}", "certificates that it obtains itself"),
+                Setting(
+                    "CapabilityBoundingSet", "", "its ports are inherited: it needs no privilege"
+                ),
+                Setting("AmbientCapabilities", ""),
+                Setting("PrivateUsers", "yes"),
+                Setting("ProtectSystem", "strict", "it writes no other file"),
+                Setting("PrivateMounts", "yes"),
+                Setting("ProtectProc", "invisible", "it sees no process but its own"),
+                Setting("ProcSubset", "pid"),
+                Setting("MemoryDenyWriteExecute", "yes"),
+                Setting("RemoveIPC", "yes"),
+                Setting("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"),
+                *SANDBOX,
+                Setting("SystemCallFilter", "@system-service"),
+                Setting("SystemCallFilter", "~@privileged @resources"),
+            ],
+            "Install": [Setting("WantedBy", "multi-user.target")],
+        },
+    )
+
+
+_EARLY = (Setting("FreeBind", "yes", "at boot the address may come later than the socket"),)
+_SOCKET = (
+    Setting("ReusePort", "yes", "see above: two sockets for each address"),
+    Setting("Backlog", "4096", "how many requests may wait while nobody listens"),
+    Setting("NoDelay", "yes"),
+)

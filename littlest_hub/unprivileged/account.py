@@ -1,0 +1,154 @@
+"""The account of a hub that is not root, and what of the base directory is its own."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+from functools import partial
+from pathlib import Path
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.system.signals import Undo
+from littlest_hub.units.unprivileged import FIRST_UID
+
+_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
+
+
+def choose(layout: Layout, wanted: str, *, is_possible: bool) -> str | None:
+    """Who the hub is to run as; None: root, or whoever installs.
+
+    Args:
+        layout: whose hub.
+        wanted: LITTLEST_HUB_USER; "": what it is.
+        is_possible: whether systemd runs here, and we are root.
+
+    Raises:
+        LittlestHubError: it cannot, or it is somebody else already.
+    """
+    current = layout.hub_user
+    if current is None and layout.on_disk(layout.own_state).is_dir():
+        uid = layout.on_disk(layout.own_state).stat().st_uid
+        raise LittlestHubError(
+            f"{layout.own_state} belongs to user {uid}, who is gone: the hub ran as that user",
+            f"useradd --system --uid {uid} --user-group NAME, or remove the directory",
+        )
+    if wanted in ("", current or "root"):
+        return current
+    if not _NAME.fullmatch(wanted):
+        raise LittlestHubError(f"LITTLEST_HUB_USER={wanted!r} is no name for an account")
+    if wanted in (layout.users_group, layout.proxy_user):
+        raise LittlestHubError(
+            f"LITTLEST_HUB_USER={wanted}: that is what this hub calls the group of its people, or"
+            " the proxy's user",
+            "Choose another name; the account is made for you",
+        )
+    if not is_possible:
+        raise LittlestHubError(
+            f"LITTLEST_HUB_USER={wanted}: that takes root and a running systemd",
+            "Leave it out: without root the hub is yours alone and runs as you",
+        )
+    if current or layout.on_disk(layout.database).exists():
+        raise LittlestHubError(
+            f"LITTLEST_HUB_USER={wanted}: this hub runs as {current or 'root'} already, and its"
+            " files are that user's",
+            "Install another one beside it (LITTLEST_HUB_BASE=…), or see how-to/run-without-root",
+        )
+    _check_polkit(Path("/usr/share"))
+    return wanted
+
+
+def _check_polkit(share: Path) -> None:
+    service = share / "dbus-1/system-services/org.freedesktop.PolicyKit1.service"
+    # Old ones know no rules.
+    if not (service.exists() and (share / "polkit-1/rules.d").is_dir()):
+        raise LittlestHubError(
+            "LITTLEST_HUB_USER needs polkit, by which systemd tells what that user may start",
+            "apt install polkitd (Debian 12 or later), dnf install polkit",
+        )
+
+
+def create(layout: Layout, user: str, undo: Undo) -> None:
+    """Have the account and the group whose members it may start servers for.
+
+    Raises:
+        LittlestHubError: an account of that name is somebody else's.
+    """
+    group = layout.users_group
+    try:
+        account = pwd.getpwnam(user)
+        # One that was made anew by hand, as `choose` says: the hub's files are that user's.
+        is_anew = account.pw_gecos == "" and layout.hub_user == user
+        if account.pw_uid >= FIRST_UID or not (is_ours(layout, user) or is_anew):
+            raise LittlestHubError(
+                f"LITTLEST_HUB_USER={user}: there is such an account, and it is not this hub's:"
+                f" {account.pw_gecos or account.pw_uid!r}",
+                "Choose a name that nobody has; the account is made for you",
+            )
+    except KeyError:
+        undo.append(partial(remove, layout, user))
+    _run(
+        "systemd-sysusers",
+        "--inline",
+        f'u {user} - "{_about(layout)}" {layout.own_state}',
+        f"g {group} -",
+    )
+
+
+def remove(layout: Layout, user: str | None) -> None:
+    """Remove account and group, if we made them."""
+    if user is not None and is_ours(layout, user):
+        subprocess.run(["userdel", user], capture_output=True)
+        subprocess.run(["groupdel", layout.users_group], capture_output=True)
+
+
+def is_ours(layout: Layout, user: str) -> bool:
+    """Whether an account was made for this hub."""
+    try:
+        return pwd.getpwnam(user).pw_gecos == _about(layout)
+    except KeyError:
+        return False
+
+
+def hand_over(layout: Layout, user: str, undo: Undo) -> None:
+    """Make the directories that the hub's user may write to, and let it read the fragments.
+
+    `state` stays root's, so that nothing in it can be replaced but what lies in these two.
+    """
+    account = pwd.getpwnam(user)
+    uid, gid = account.pw_uid, account.pw_gid
+    fragments, state = layout.on_disk(layout.fragments), layout.on_disk(layout.state)
+    for directory, mode in ((fragments, 0o750), (state, 0o710)):
+        os.chown(directory, 0, gid)
+        directory.chmod(mode)
+    proxy = layout.on_disk(layout.proxy_state)
+    if not proxy.exists():
+        undo.append(partial(shutil.rmtree, proxy, ignore_errors=True))
+        proxy.mkdir()
+    # Sticky: what is root's or the proxy's in there stays.
+    os.chown(proxy, 0, gid)
+    proxy.chmod(0o1775)
+    # Mounted for the proxy, and given to its user, by systemd.
+    layout.on_disk(layout.acme).mkdir(mode=0o700, exist_ok=True)
+    own = layout.on_disk(layout.own_state)
+    if not own.exists():
+        # By rename: whose it is decides who the hub runs as.
+        half = own.with_name(".hub.new")
+        shutil.rmtree(half, ignore_errors=True)
+        half.mkdir(mode=0o700)
+        os.chown(half, uid, gid)
+        undo.append(partial(shutil.rmtree, own, ignore_errors=True))
+        half.rename(own)
+
+
+def _about(layout: Layout) -> str:
+    return f"Littlest Hub at {layout.base}"
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise LittlestHubError(f"{' '.join(command)} failed: {done.stderr.strip()}")

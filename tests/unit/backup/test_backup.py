@@ -1,0 +1,490 @@
+"""What a backup holds, and what a restore refuses."""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.backup import archive as backup_module
+from littlest_hub.backup.archive import backup, database_elsewhere, locked, restore_record, summary
+from littlest_hub.backup.restore import Step, _apply, _decide, finish, restore, unpack
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+
+
+@pytest.fixture
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    monkeypatch.setattr(backup_module, "database_elsewhere", lambda *_: "")
+    monkeypatch.setattr(backup_module, "drop_in_directories", lambda _: [])
+    monkeypatch.setattr("littlest_hub.backup.restore.drop_in_directories", lambda _: [])
+    monkeypatch.setattr("littlest_hub.backup.restore.serves", lambda _: False)
+    return _base(tmp_path / "hub")
+
+
+def _base(base: Path) -> Layout:
+    layout = Layout(base)
+    for directory in (layout.fragments, layout.dynamic_config, layout.releases):
+        directory.mkdir(parents=True)
+    with sqlite3.connect(layout.database) as database:
+        database.execute("CREATE TABLE users (name)")
+        database.execute("INSERT INTO users VALUES ('alice')")
+        database.execute("CREATE TABLE spawners (state, server_id)")
+    (layout.fragments / "10-users.py").write_text("c.Authenticator.allow_all = True\n")
+    layout.cookie_secret.write_text("deadbeef" * 8)
+    layout.rules.write_text("made anew")
+    (layout.dynamic_config / "tls.toml").write_text("[tls]\n")
+    (layout.dynamic_config / "tls.pem").touch(mode=0o600)
+    (layout.dynamic_config / "tls.pem").write_text("-----BEGIN PRIVATE KEY-----\nx\n")
+    (layout.state / "stack").mkdir()
+    (layout.state / "stack" / "data").write_text("x")
+    return layout
+
+
+def _say(_: str) -> None:
+    pass
+
+
+def _names(file: Path) -> set[str]:
+    with tarfile.open(file) as tar:
+        return set(tar.getnames())
+
+
+def _users(layout: Layout) -> list[str]:
+    with sqlite3.connect(layout.database) as database:
+        return [row[0] for row in database.execute("SELECT name FROM users")]
+
+
+@pytest.mark.row(25)
+def test_secrets_are_in_a_backup_only_when_asked_for(layout: Layout) -> None:
+    plain = backup(layout, None, secrets=False, say=_say)
+    assert plain.file is not None
+    assert plain.file.parent == layout.state / "backups"
+    assert plain.file.stat().st_mode & 0o777 == 0o600
+    expected = {
+        "database/jupyterhub.sqlite",
+        "jupyterhub_config.d/10-users.py",
+        "state/proxy/dynamic/tls.toml",
+        "state/stack/data",
+        "manifest.json",
+    }
+    assert _names(plain.file) == expected
+    full = backup(layout, layout.base / "full.tar.gz", secrets=True, say=_say)
+    assert full.file is not None
+    assert _names(full.file) == expected | {
+        "state/jupyterhub_cookie_secret",
+        "state/proxy/dynamic/tls.pem",
+    }
+
+
+def test_what_a_fragment_prints_is_not_in_a_backup_on_standard_output(layout: Layout) -> None:
+    (layout.fragments / "20-loud.py").write_text(
+        "import os, sys\nprint('loud')\nos.system('echo louder')\nsys.stdout.flush()\n"
+    )
+    script = (
+        "import sys; from pathlib import Path; from littlest_hub.backup import archive;"
+        "from littlest_hub.layout import Layout;"
+        "layout = Layout(Path(sys.argv[1])); print('before', file=sys.stderr);"
+        "archive.backup(layout, Path('-'), secrets=False, say=lambda _: None); print('after')"
+    )
+    command = [sys.executable, "-c", script, str(layout.base)]
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert {b"loud", b"louder", b"after"} <= set(done.stderr.split())
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
+        assert tar.getnames()[-1] == "manifest.json"
+    gzip.decompress(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ['"postgresql://jh:" + os.environ["NOT_HERE"] + "@db/x"', '"postgresql://jh:p/w@99@db/x"'],
+)
+def test_a_database_elsewhere_is_not_taken_to_be_ours(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    fragment = layout.fragments / "20-db.py"
+    fragment.write_text(f"import os\nc.JupyterHub.db_url = {url}\n")
+    monkeypatch.setattr(backup_module, "database_elsewhere", database_elsewhere)
+    made = backup(layout, None, secrets=False, say=_say)
+    assert made.file is not None
+    assert "database/jupyterhub.sqlite" not in _names(made.file)
+    where = str(fragment) if "NOT_HERE" in url else "postgresql://jh:…@db/x"
+    assert where in made.elsewhere
+    assert "NOT IN IT: the database" in summary(layout, made, secrets=False)
+
+
+def test_a_fragment_that_fails_and_names_no_database_leaves_ours_in(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (layout.fragments / "20-x.py").write_text("# c.JupyterHub.db_url = ''\n1 / 0\n")
+    monkeypatch.setattr(backup_module, "database_elsewhere", database_elsewhere)
+    assert not backup(layout, None, secrets=False, say=_say).elsewhere
+
+
+def test_a_backup_replaces_no_file(layout: Layout, tmp_path: Path) -> None:
+    file = tmp_path / "mine"
+    file.write_text("mine")
+    with pytest.raises(LittlestHubError, match="exists"):
+        backup(layout, file, secrets=False, say=_say)
+    assert file.read_text() == "mine"
+    assert not list(tmp_path.glob(".mine*"))
+
+
+def test_a_backup_is_restored_and_what_was_there_is_kept(layout: Layout) -> None:
+    made = backup(layout, None, secrets=True, say=_say)
+    assert made.file is not None
+    with sqlite3.connect(layout.database) as database:
+        database.execute("INSERT INTO users VALUES ('mallory')")
+    (layout.fragments / "10-users.py").write_text("# later\n")
+    (layout.fragments / "90-new.py").write_text("# later\n")
+    (layout.dynamic_config / "tls.pem").unlink()
+    (layout.state / "jupyterhub.sqlite-journal").write_text("")
+
+    restore(layout, made.file, say=_say, confirm=lambda: True)
+
+    assert _users(layout) == ["alice"]
+    assert [file.name for file in layout.fragment_files()] == ["10-users.py"]
+    assert "allow_all" in (layout.fragments / "10-users.py").read_text()
+    # The proxy, another user, can read it; it was written for nobody else.
+    assert (layout.dynamic_config / "tls.pem").stat().st_mode & 0o777 == 0o644
+    assert layout.rules.read_text() == "made anew"
+    (kept,) = (layout.state / "backups").glob("before-restore-*")
+    restore(layout, kept, say=_say, confirm=lambda: True)
+    assert _users(layout) == ["alice", "mallory"]
+
+
+def test_a_directory_that_was_a_file_then_is_replaced(layout: Layout) -> None:
+    made = backup(layout, None, secrets=False, say=_say)
+    assert made.file is not None
+    data = layout.state / "stack" / "data"
+    data.unlink()
+    data.mkdir()
+    (data / "inner").write_text("later")
+    restore(layout, made.file, say=_say, confirm=lambda: True)
+    assert data.read_text() == "x"
+    assert not list(data.parent.glob(".*"))
+
+
+def test_nothing_changes_without_consent(layout: Layout) -> None:
+    made = backup(layout, None, secrets=False, say=_say)
+    assert made.file is not None
+    (layout.fragments / "10-users.py").write_text("# changed\n")
+    with pytest.raises(LittlestHubError, match="Nothing was changed"):
+        restore(layout, made.file, say=_say, confirm=lambda: False)
+    assert (layout.fragments / "10-users.py").read_text() == "# changed\n"
+    assert not [p for p in layout.base.rglob(".*") if p.is_file()]
+
+
+def test_a_database_of_a_later_release_is_refused(layout: Layout) -> None:
+    with sqlite3.connect(layout.database) as database:
+        database.execute("CREATE TABLE alembic_version (version_num)")
+        database.execute("INSERT INTO alembic_version VALUES ('fedcba987654')")
+    made = backup(layout, None, secrets=False, say=_say)
+    assert made.file is not None
+    with pytest.raises(LittlestHubError, match="later release"):
+        restore(layout, made.file, say=_say, confirm=lambda: True)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.01, 0.5, 0.9, 0.99])
+def test_a_truncated_backup_is_refused(layout: Layout, tmp_path: Path, keep: float) -> None:
+    made = backup(layout, None, secrets=False, say=_say)
+    assert made.file is not None
+    data = made.file.read_bytes()
+    cut = tmp_path / "cut.tar.gz"
+    cut.write_bytes(data[: int(len(data) * keep)])
+    with pytest.raises(LittlestHubError):
+        restore(layout, cut, say=_say, confirm=lambda: True)
+
+
+def test_every_changed_byte_is_noticed(layout: Layout, tmp_path: Path) -> None:
+    made = backup(layout, None, secrets=False, say=_say)
+    assert made.file is not None
+    data = gzip.decompress(made.file.read_bytes())
+    for index in range(600, len(data) - 20_000, len(data) // 40):
+        changed = bytearray(data)
+        changed[index] ^= 0x40
+        file = tmp_path / "changed.tar.gz"
+        file.write_bytes(gzip.compress(bytes(changed), 1))
+        if bytes(changed[index - 1 : index + 1]).strip(b"\0") or data[index]:
+            with pytest.raises(LittlestHubError):
+                unpack(file, None)
+
+
+def _info(name: str, **fields: object) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    for key, value in fields.items():
+        setattr(info, key, value)
+    return info
+
+
+def _add(tar: tarfile.TarFile, *names: str) -> None:
+    for name in names:
+        tar.addfile(_info(name))
+
+
+HOSTILE: dict[str, Callable[[tarfile.TarFile], None]] = {
+    "absolute": lambda tar: tar.addfile(_info("/etc/passwd")),
+    "dots": lambda tar: tar.addfile(_info("state/../../../etc/cron.d/x")),
+    "dot": lambda tar: tar.addfile(_info("state/./x")),
+    "link": lambda tar: tar.addfile(_info("state/x", type=tarfile.SYMTYPE, linkname="/etc")),
+    "hard link": lambda tar: tar.addfile(_info("state/x", type=tarfile.LNKTYPE, linkname="/etc/x")),
+    "device": lambda tar: tar.addfile(_info("state/x", type=tarfile.CHRTYPE)),
+    "pipe": lambda tar: tar.addfile(_info("state/x", type=tarfile.FIFOTYPE)),
+    "directory": lambda tar: tar.addfile(_info("state", type=tarfile.DIRTYPE)),
+    "elsewhere": lambda tar: tar.addfile(_info("releases/x")),
+    "a unit": lambda tar: tar.addfile(_info("drop-ins/sshd.service.d/x.conf")),
+    "a drop-in's neighbour": lambda tar: tar.addfile(_info("drop-ins/littlest-hub.service.d/a/b")),
+    "hidden": lambda tar: tar.addfile(_info("jupyterhub_config.d/.10-users.py.restored")),
+    "line break": lambda tar: tar.addfile(_info("state/a\nb")),
+    "twice": lambda tar: _add(tar, "state/x", "state/x"),
+    "below a file": lambda tar: _add(tar, "state/x", "state/x/y"),
+    "no manifest": lambda tar: tar.addfile(_info("state/x")),
+    "long header": lambda tar: tar.addfile(_info("state/x", pax_headers={"a": "x" * (3 << 20)})),
+    "long name": lambda tar: tar.addfile(_info("state/" + "x" * (2 << 20))),
+    "other manifest": lambda tar: tar.addfile(_info("manifest.json", size=2), io.BytesIO(b"{}")),
+    "no JSON": lambda tar: tar.addfile(_info("manifest.json", size=2), io.BytesIO(b"[[")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_archive_is_refused_and_touches_nothing(
+    layout: Layout, tmp_path: Path, what: str
+) -> None:
+    file = tmp_path / "hostile.tar.gz"
+    with tarfile.open(file, "w:gz") as tar:
+        HOSTILE[what](tar)
+    before = {p: p.stat().st_mtime_ns for p in layout.base.rglob("*") if p.is_file()}
+    with pytest.raises(LittlestHubError):
+        restore(layout, file, say=_say, confirm=lambda: True)
+    after = {p: p.stat().st_mtime_ns for p in layout.base.rglob("*") if p.is_file()}
+    assert {p for p in after if p.suffix != ".lock"} == set(before)
+
+
+def test_a_file_that_claims_to_be_larger_than_the_disk_is_refused(
+    layout: Layout, tmp_path: Path
+) -> None:
+    file = tmp_path / "huge.tar.gz"
+    with gzip.open(file, "wb") as out:
+        out.write(_info("state/huge", size=1 << 60).tobuf(tarfile.GNU_FORMAT))
+        out.write(b"\0" * 4096)
+    with pytest.raises(LittlestHubError, match="do not fit"):
+        restore(layout, file, say=_say, confirm=lambda: True)
+
+
+def test_drop_ins_of_every_unit_are_taken_along_and_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup_module, "database_elsewhere", lambda *_: "")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    units = tmp_path / "units"
+    monkeypatch.setattr(Layout, "system_units", units)
+    layout = _base(tmp_path / "physics")
+    servers = ("littlest-hub-physics.user-alice:lab.service", "littlest-hub-physics.user@a.service")
+    for name in (*layout.unit_names, *servers):
+        (units / f"{name}.d").mkdir(parents=True)
+        (units / f"{name}.d" / "limits.conf").touch()
+    made = backup(layout, None, secrets=False, say=_say)
+    assert made.file is not None
+    expected = {
+        f"drop-ins/{name.replace('-physics', '')}.d/limits.conf"
+        for name in (*layout.unit_names, *servers)
+    }
+    assert expected <= {*unpack(made.file, None)["members"]}
+
+
+def test_certificates_that_the_proxy_obtained_are_its_own_again(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout.acme.mkdir(parents=True)
+    layout.acme_storage.write_text("{}")
+    layout.acme_storage.chmod(0o644)
+    made = backup(layout, None, secrets=True, say=_say)
+    assert made.file is not None
+    layout.acme_storage.write_text('{"other": 1}')
+    owners: dict[str, int] = {}
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda file, uid, _: owners.update({file.name: uid}))
+    proxy, stat = 61234, Path.stat
+
+    def owned(path: Path, **options: bool) -> os.stat_result:
+        found = stat(path, **options)
+        is_acme = path == layout.acme
+        return os.stat_result((*found[:4], proxy, *found[5:])) if is_acme else found
+
+    monkeypatch.setattr(Path, "stat", owned)
+    restore(layout, made.file, say=_say, confirm=lambda: True)
+    monkeypatch.undo()
+    assert layout.acme_storage.read_text() == "{}"
+    assert layout.acme_storage.stat().st_mode & 0o777 == 0o600
+    assert {uid for name, uid in owners.items() if "acme.json" in name} == {proxy}
+    assert {uid for name, uid in owners.items() if "acme.json" not in name} <= {0}
+
+
+@pytest.mark.parametrize("state", ["state/backups/x", "state/proxy/traefik.toml", "state/x.lock"])
+def test_what_no_backup_holds_is_not_restored(layout: Layout, tmp_path: Path, state: str) -> None:
+    file = tmp_path / "odd.tar.gz"
+    manifest = {
+        "format": 1, "product": "littlest-hub", "version": "1", "base": "/b", "host": "h",
+        "time": "t", "database": None, "secrets": False, "left_out": [],
+        "members": {state: {"sha256": hashlib.sha256(b"").hexdigest(), "size": 0, "mode": "600"}},
+    }  # fmt: skip
+    text = json.dumps(manifest).encode()
+    with tarfile.open(file, "w:gz") as tar:
+        tar.addfile(_info(state))
+        tar.addfile(_info("manifest.json", size=len(text)), io.BytesIO(text))
+    with pytest.raises(LittlestHubError, match="no name that a backup has"):
+        restore(layout, file, say=_say, confirm=lambda: True)
+
+
+@pytest.mark.parametrize("done", range(9))
+def test_renames_can_be_completed_or_undone_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: int
+) -> None:
+    """The process ends before the rename number `done`, whichever that is."""
+
+    class Killed(BaseException):
+        pass
+
+    rename = Path.rename
+    left = done
+
+    def dying(self: Path, target: Path) -> Path:
+        nonlocal left
+        if left == 0:
+            raise Killed
+        left -= 1
+        return rename(self, target)
+
+    for direction, expected in (("forward", "new"), ("back", "old")):
+        directory = tmp_path / direction
+        directory.mkdir()
+        steps = []
+        for name, has_new, had_old in (("a", 1, 1), ("b", 1, 0), ("c", 0, 1), ("d", 1, 1)):
+            step = Step(str(directory / name), bool(has_new), bool(had_old))
+            if has_new:
+                step.new.write_text("new")
+            if had_old:
+                (directory / name).write_text("old")
+            steps.append(step)
+        left = done
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "rename", dying)
+            try:
+                _apply("forward", steps)
+            except Killed:
+                pass
+            else:
+                assert done >= 6
+        _apply(direction, steps)
+        _apply(direction, steps)
+        present = {name: p.read_text() for name in "abcd" if (p := directory / name).exists()}
+        wanted = {"a": 1, "b": 1, "d": 1} if expected == "new" else {"a": 1, "c": 1, "d": 1}
+        assert present == dict.fromkeys(wanted, expected)
+
+
+def test_a_failed_switch_is_undone(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = backup(layout, None, secrets=False, say=_say)
+    assert made.file is not None
+    (layout.fragments / "10-users.py").write_text("# changed\n")
+    (layout.fragments / "90-new.py").write_text("# new\n")
+    rename = Path.rename
+    count = 0
+
+    def failing(self: Path, target: Path) -> Path:
+        nonlocal count
+        if self.name.endswith(".restored") and (count := count + 1) == 2:
+            raise OSError(28, os.strerror(28), str(self))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="No space"):
+        restore(layout, made.file, say=_say, confirm=lambda: True)
+    assert (layout.fragments / "10-users.py").read_text() == "# changed\n"
+    assert (layout.fragments / "90-new.py").exists()
+    assert _users(layout) == ["alice"]
+    assert not [p for p in layout.base.rglob(".*") if p.is_file()]
+
+
+@pytest.mark.parametrize("had_journal", [True, False])
+def test_what_the_new_database_left_goes_before_the_old_one_returns(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, had_journal: bool
+) -> None:
+    made = backup(layout, None, secrets=False, say=_say)
+    assert made.file is not None
+    beside = layout.database.with_name(f"{layout.database.name}-wal")
+    calls = []
+
+    def systemctl(*arguments: str, check: bool = True) -> str:
+        calls.append(arguments[0])
+        if arguments[0] == "start" and calls.count("start") == 1:
+            beside.write_text("of the new one")
+            raise LittlestHubError("does not start")
+        return ""
+
+    monkeypatch.setattr("littlest_hub.backup.restore.serves", lambda _: True)
+    monkeypatch.setattr("littlest_hub.backup.restore._guard", lambda _: None)
+    monkeypatch.setattr("littlest_hub.backup.restore._systemctl", systemctl)
+    monkeypatch.setattr("littlest_hub.backup.restore._keep", lambda *_: beside)
+    if had_journal:
+        beside.write_text("of the old one")
+    with pytest.raises(LittlestHubError, match="Everything is as it was"):
+        restore(layout, made.file, say=_say, confirm=lambda: True)
+    assert (beside.read_text() == "of the old one") if had_journal else not beside.exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"direction": "forward"}', "\0" * 99])
+def test_a_damaged_journal_fails_no_start_unless_something_was_replaced(
+    layout: Layout, text: str
+) -> None:
+    fragment = layout.fragments / "10-users.py"
+    laid_out = fragment.with_name(".10-users.py.restored")
+    laid_out.write_text("# new\n")
+    restore_record(layout).write_text(text)
+    finish(layout)
+    assert not restore_record(layout).exists()
+    assert not laid_out.exists()
+    assert fragment.exists()
+
+    replaced = fragment.rename(fragment.with_name(".10-users.py.replaced"))
+    restore_record(layout).write_text(text)
+    for attempt in (finish, lambda of: backup(of, None, secrets=False, say=_say)):
+        with pytest.raises(LittlestHubError, match="Move all of these back") as raised:
+            attempt(layout)
+        assert str(replaced) in str(raised.value)
+    assert replaced.exists()
+
+
+def _killed(layout: Layout, direction: str) -> Path:
+    fragment = layout.fragments / "10-users.py"
+    step = Step(str(fragment), True, True)
+    step.new.write_text("# new\n")
+    _decide(layout, direction, [step])
+    return fragment
+
+
+def test_a_backup_completes_a_restore_that_was_killed(layout: Layout) -> None:
+    fragment = _killed(layout, "forward")
+    backup(layout, None, secrets=False, say=_say)
+    assert fragment.read_text() == "# new\n"
+    assert not restore_record(layout).exists()
+
+
+@pytest.mark.parametrize("direction", ["prepare", "forward", "done"])
+def test_a_backup_keeps_no_start_from_completing_a_restore(layout: Layout, direction: str) -> None:
+    fragment = _killed(layout, direction)
+    with locked(layout):
+        finish(layout)
+        # Who holds the lock may be a restore that goes on; that tidies for itself.
+        assert restore_record(layout).exists()
+    assert (fragment.read_text() == "# new\n") == (direction == "forward")
+    finish(layout)
+    assert not restore_record(layout).exists()
+    assert not [p for p in layout.fragments.iterdir() if p.name.startswith(".")]

@@ -1,0 +1,257 @@
+"""What the doctor makes of what systemd, the journal and the kernel say; all of it recorded."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from littlest_hub import doctor
+from littlest_hub.doctor import host, services
+from littlest_hub.doctor.observed import (
+    OK,
+    PROBLEM,
+    UNSEEN,
+    WARNING,
+    Finding,
+    Observed,
+    parse_properties,
+    parse_show,
+    systemd_version,
+)
+from littlest_hub.doctor.servers import disagreements, resolved_by
+from littlest_hub.doctor.spawns import failures, parse_journal, started_since
+from littlest_hub.layout import Layout
+from littlest_hub.proxy.routes import RulesFile
+from littlest_hub.system import tcp
+
+RECORDED = Path(__file__).parent / "recorded"
+VERSIONS = sorted(directory.name for directory in RECORDED.iterdir())
+
+# Who failed how on those machines: the decisive line, and what it means.
+EXPECTED = {
+    "homeless": ("working directory failed: No such file", "home directory is missing"),
+    "relcommand": ("nosuchcommand not found on", "c.Spawner.cmd"),
+    "nocommand": ("Failed to find executable /no/such/command", "c.Spawner.cmd"),
+    "silent": ("never showed up", "does not answer in time"),
+    "namespace": ("/nowhere/at/all: No such file", "does not exist"),
+    "crash": ("the decisive line", "printed last"),
+    "hook": ("the hook says no", "hook of a fragment"),
+    "badprop": ("Unknown assignment: NoSuchProperty=yes", "refuses a property"),
+    "nologin": ("name not found: 'nologin'", "no such system account"),
+}
+
+
+def recorded(version: str, name: str) -> str:
+    return (RECORDED / version / name).read_text()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("user", EXPECTED)
+def test_the_decisive_line_of_a_failed_server_is_found(version: str, user: str) -> None:
+    entries = list(parse_journal(recorded(version, "journal.json").splitlines()))
+    layout = Layout(Path("/opt/littlest-hub"))
+    hub = layout.hub_service
+    found = {f.user: f for f in failures(entries, layout, "edit x")}
+    assert set(found) == set(EXPECTED)
+    line, why = EXPECTED[user]
+    assert line in found[user].line
+    assert why in found[user].why
+    assert found[user].command
+    assert not started_since(entries, hub, found[user])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_units_are_read_whichever_systemd_prints_them(version: str) -> None:
+    units = parse_show(recorded(version, "show"))
+    layout = Layout(Path("/opt/littlest-hub"))
+    assert set(layout.units) <= set(units)
+    assert units[layout.hub_service]["ActiveState"] == "active"
+    assert units["littlest-hub.user-crash.service"]["Result"] == "exit-code"
+    machine = Observed(layout)
+    machine.__dict__.update(units=units, is_foreground=False, is_booted=True)
+    assert machine.address_of(machine.layout.proxy_socket) == ("127.0.0.1", 80)
+    findings = list(services.unit_states(machine))
+    assert {finding.severity for finding in findings} == {OK}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_version_clock_and_ports_are_read(version: str) -> None:
+    assert systemd_version(recorded(version, "version")) == int(version)
+    shown = parse_properties(recorded(version, "timedatectl"))
+    assert shown["NTPSynchronized"] == "no"
+    assert {15001, 15002, 80} <= {found.port for found in tcp.parse(recorded(version, "tcp"))}
+
+
+def test_routes_are_read_as_the_hub_writes_them(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.rules.parent.mkdir(parents=True)
+    known = {"routespec": "/j/", "router": "r", "service": "s", "data": {"hub": True}}
+    tables = {"routers": {"r": {"rule": "x"}}, "services": {"s": {"loadBalancer": {}}}}
+    RulesFile(layout.rules).atomic_dump({"http": tables, "jupyterhub": {"routes": {"r": known}}})
+    assert Observed(layout).routes == [known]
+    assert Observed(layout).base_url == "/j/"
+
+
+def _of_unit(**shown: str) -> list[Finding]:
+    machine = Observed(Layout(Path("/opt/littlest-hub")))
+    machine.__dict__.update(units={}, is_foreground=False, is_booted=True)
+    shown = {"LoadState": "loaded", "ActiveState": "active", **shown}
+    return list(services._unit_state(machine, "x.service", shown))
+
+
+@pytest.mark.parametrize(
+    ("shown", "severity", "command"),
+    [
+        ({}, OK, ""),
+        ({"ActiveState": "inactive"}, PROBLEM, "systemctl start x.service"),
+        ({"ActiveState": "failed", "Result": "exit-code"}, PROBLEM, "systemctl start x.service"),
+        ({"LoadState": "masked"}, PROBLEM, "systemctl unmask x.service"),
+        ({"LoadState": "not-found"}, PROBLEM, "littlest-hub install"),
+        ({"NeedDaemonReload": "yes"}, WARNING, "systemctl daemon-reload"),
+        ({"UnitFileState": "disabled"}, WARNING, "systemctl enable x.service"),
+        ({"NRestarts": "3"}, WARNING, "journalctl -u x.service"),
+        (
+            {"ActiveState": "activating", "SubState": "auto-restart", "NRestarts": "9"},
+            PROBLEM,
+            "journalctl -u x.service",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_unit_has_its_command(
+    shown: dict[str, str], severity: str, command: str
+) -> None:
+    first = _of_unit(**shown)[0]
+    assert first.severity == severity
+    assert command in first.command
+
+
+def test_the_cause_of_a_crash_loop_is_what_the_service_told_systemd() -> None:
+    machine = Observed(Layout(Path("/opt/littlest-hub")))
+    machine.__dict__.update(units={"x.service": {"StatusText": "10-users.py:3: SyntaxError"}})
+    shown = {"LoadState": "loaded", "ActiveState": "activating", "SubState": "auto-restart"}
+    (finding,) = services._unit_state(machine, "x.service", shown)
+    assert "10-users.py:3: SyntaxError" in finding.text
+
+
+SERVER = {"base_url": "/user/alice/", "state": {"unit_name": "littlest-hub.user-alice"}}
+UNIT = "littlest-hub.user-alice.service"
+
+
+@pytest.mark.parametrize(
+    ("servers", "routes", "running", "subject", "severity"),
+    [
+        ([SERVER], ["/", "/user/alice/"], [UNIT], None, OK),
+        ([SERVER], ["/", "host.example/user/alice/"], [UNIT], None, OK),
+        ([SERVER], ["/"], [UNIT], "/user/alice/", PROBLEM),
+        ([], ["/", "/user/alice/"], [], "/user/alice/", WARNING),
+        ([], ["/"], [UNIT], UNIT, WARNING),
+        ([SERVER], ["/user/alice/"], [], UNIT, WARNING),
+        # Another spawner has no unit.
+        ([{**SERVER, "state": {"pid": 3}}], ["/user/alice/"], [], None, OK),
+    ],
+)
+def test_database_proxy_and_systemd_are_compared_both_ways(
+    servers: list[dict[str, object]],
+    routes: list[str],
+    running: list[str],
+    subject: str | None,
+    severity: str,
+) -> None:
+    found = list(disagreements(servers, routes, running, hub_unit="hub"))
+    wrong = [finding for finding in found if finding.severity != OK]
+    assert [(f.subject, f.severity) for f in wrong] == ([(subject, severity)] if subject else [])
+    assert all(finding.command for finding in wrong)
+
+
+def _disk(**changes: int) -> os.statvfs_result:
+    values = {"f_bsize": 4096, "f_frsize": 4096, "f_blocks": 10**7, "f_bfree": 5 * 10**6,
+              "f_bavail": 5 * 10**6, "f_files": 10**6, "f_ffree": 10**5, "f_favail": 10**5,
+              "f_flag": 0, "f_namemax": 255, **changes}  # fmt: skip
+    return os.statvfs_result(tuple(values.values()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "severities"),
+    [
+        ({}, [OK]),
+        ({"f_bavail": 3 * 10**5}, [WARNING]),
+        ({"f_bavail": 10}, [PROBLEM]),
+        ({"f_favail": 5}, [OK, PROBLEM]),
+        ({"f_flag": os.ST_RDONLY}, [PROBLEM, OK]),
+        # btrfs counts no inodes.
+        ({"f_files": 0, "f_favail": 0}, [OK]),
+    ],
+)
+def test_a_disk_that_fills_is_seen_before_it_is_full(
+    changes: dict[str, int], severities: list[str]
+) -> None:
+    assert [finding.severity for finding in host.disk("/srv", _disk(**changes))] == severities
+
+
+@pytest.mark.row(15)
+def test_a_name_server_that_user_servers_are_denied_is_told() -> None:
+    cloud = "# by cloud-init\nsearch c.example.internal\nnameserver 169.254.169.254\n"
+    (finding,) = resolved_by(cloud)
+    assert finding.severity == "warning"
+    assert "systemd-resolved" in finding.command
+    assert not list(resolved_by("nameserver 127.0.0.53\nnameserver 169.254.169.253\n"))
+
+
+@pytest.mark.parametrize(
+    ("shown", "severity"),
+    [
+        ({"NTPSynchronized": "yes"}, OK),
+        ({"NTPSynchronized": "no", "CanNTP": "no"}, OK),
+        ({"NTPSynchronized": "no", "CanNTP": "yes", "NTP": "no"}, WARNING),
+        ({"NTPSynchronized": "no", "CanNTP": "yes", "NTP": "yes"}, WARNING),
+        ({}, UNSEEN),
+    ],
+)
+def test_a_clock_that_nobody_sets_is_a_warning(shown: dict[str, str], severity: str) -> None:
+    assert [finding.severity for finding in host.synchronised(shown)] == [severity]
+
+
+def test_a_probe_that_fails_or_hangs_takes_no_other_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import threading
+
+    def failing(_: Observed) -> object:
+        raise RuntimeError("broken")
+
+    def hanging(_: Observed) -> object:
+        threading.Event().wait(30)
+        return None
+
+    def fine(_: Observed) -> object:
+        yield Finding(OK, "fine", "is fine")
+
+    probes = (("Services", failing), ("Network", hanging), ("Machine", fine))
+    monkeypatch.setattr(doctor, "PROBES", probes)
+    found = doctor.examine(Layout(tmp_path), timeout_s=0.5)
+    assert [f.severity for f in found] == [UNSEEN, UNSEEN, OK]
+    assert "RuntimeError: broken" in found[0].text
+    assert "0.5 s" in found[1].text
+
+
+def test_only_a_problem_makes_the_exit_code_and_what_is_well_stays_short() -> None:
+    well = [
+        Finding(OK, "a", "fine", section="Machine"),
+        Finding(WARNING, "b", "so so", "do b", "Data"),
+    ]
+    assert doctor.is_well(well)
+    text = doctor.report(well, everything=False, colour=False)
+    assert "fine" not in text
+    assert "$ do b" in text
+    assert "\033" not in text
+    assert "\033[" in doctor.report(well, everything=True, colour=True)
+    ill = [*well, Finding(PROBLEM, "c", "broken", "mend c", "Services")]
+    assert not doctor.is_well(ill)
+    data = json.loads(doctor.to_json(Layout(Path("/opt/littlest-hub")), ill))
+    assert data["well"] is False
+    assert data["counts"] == {"ok": 1, "warning": 1, "problem": 1, "unseen": 0}
+    assert data["findings"][2] == {
+        "severity": "problem", "subject": "c", "text": "broken", "command": "mend c",
+        "section": "Services",
+    }  # fmt: skip

@@ -1,0 +1,224 @@
+"""What of the hub can be tried without one: its sockets and what it tells systemd."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyterhub import orm
+from jupyterhub.auth import DummyAuthenticator
+from jupyterhub.handlers import BaseHandler
+from jupyterhub.objects import Hub
+from jupyterhub.spawner import SimpleLocalProcessSpawner, Spawner
+from jupyterhub.user import User, UserDict
+from tornado.httpserver import HTTPServer
+from tornado.web import Application
+
+from littlest_hub.hub import spawn_queue
+from littlest_hub.hub.app import LittlestHub, _taking_over
+from littlest_hub.hub.spawn_queue import Left, Queue
+from littlest_hub.hub.spawner import UnitSpawner
+from littlest_hub.system.sd_daemon import notify
+from tests.unit.hub.test_spawner import make
+
+pytestmark = pytest.mark.unit
+
+
+def server_at(port: int) -> HTTPServer:
+    server = HTTPServer(lambda request: None)
+    server.listen(port, address="127.0.0.1")
+    return server
+
+
+def test_an_inherited_socket_is_used_for_its_address_instead_of_binding_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        inherited = socket.socket(fileno=held.detach())
+        with _taking_over([inherited]) as rest:
+            server_at(port).stop()  # would fail with "address in use"
+            assert rest == []
+
+
+def test_another_address_is_bound_and_the_inherited_socket_is_left_to_be_served_too() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held, _taking_over([held]) as rest:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        server = server_at(port)
+        assert rest == [held]
+        socket.create_connection(("127.0.0.1", port)).close()
+        server.stop()
+
+
+def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        notify("READY=1")
+        assert systemd.recv(100) == b"READY=1"
+
+
+def test_outside_of_systemd_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    notify("READY=1")
+
+
+@pytest.mark.row(1, 17)
+def test_no_two_servers_share_an_oauth_client(tmp_path: Path) -> None:
+    """CVE-2026-108752: with the client, one would have the other's logins and revoke its tokens."""
+    database = orm.new_session_factory(f"sqlite:///{tmp_path}/database")()
+
+    def client(name: str, server: str) -> str:
+        account = orm.User.find(database, name) or orm.User(name=name)
+        database.add(account)
+        database.add(orm.Spawner(name=server, user=account))
+        database.commit()
+        user = User(account, {"spawner_class": SimpleLocalProcessSpawner}, db=database)
+        return str(user.spawners[server].oauth_client_id)
+
+    pairs = [
+        *[("alice-prod", ""), ("alice", "prod")],
+        *[("a-b", "c"), ("a", "b-c"), ("a-b-c", "")],
+        *[("a%2Db", ""), ("a-", "b"), ("a", "-b"), ("a", ""), ("b@c", "d/e")],
+    ]
+    clients = [client(*pair) for pair in pairs]
+    assert len(set(clients)) == len(pairs)
+    # It becomes the name of a cookie.
+    assert all(re.fullmatch(r"[\w%.~-]+", each, re.ASCII) for each in clients)
+
+
+@pytest.mark.row(1, 17)
+def test_a_running_server_keeps_the_oauth_client_of_an_earlier_release(tmp_path: Path) -> None:
+    hub = LittlestHub()
+    hub.db = orm.new_session_factory(f"sqlite:///{tmp_path}/database")()
+    hub.users = UserDict(lambda: hub.db, {"spawner_class": SimpleLocalProcessSpawner})
+
+    def server(name: str, client: str, *, runs: bool) -> Spawner:
+        account = orm.User(name=name)
+        row = orm.Spawner(name="", user=account, server=orm.Server() if runs else None)
+        row.oauth_client = orm.OAuthClient(identifier=client)
+        hub.db.add_all([account, row])
+        hub.db.commit()
+        return hub.users[account].spawners[""]
+
+    kept = server("ann-marie", "jupyterhub-user-ann-marie", runs=True)
+    left = server("bo-peep", "jupyterhub-user-bo-peep", runs=False)
+    new = server("cy-twombly", "jupyterhub-user-cy%2Dtwombly", runs=True)
+    hub.cleanup_oauth_clients()
+    clients = {client.identifier for client in hub.db.query(orm.OAuthClient)}
+    assert clients == {"jupyterhub-user-ann-marie", "jupyterhub-user-cy%2Dtwombly"}
+    # Until it ends; what is started then is nobody else's.
+    assert kept.oauth_client_id == "jupyterhub-user-ann-marie"
+    for each in (kept, left, new):
+        each.clear_state()
+    assert kept.oauth_client_id == "jupyterhub-user-ann%2Dmarie"
+    assert left.oauth_client_id == "jupyterhub-user-bo%2Dpeep"
+    assert new.oauth_client_id == "jupyterhub-user-cy%2Dtwombly"
+
+
+# --- servers that waited when the hub before ended
+
+
+class Stale(DummyAuthenticator):  # type: ignore[misc]
+    """Whose users have to log in again."""
+
+    async def refresh_user(self, *_: Any) -> bool:
+        return False
+
+
+@pytest.fixture
+def hub_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LittlestHub:
+    """A hub before which alice waited for her server."""
+    hub = LittlestHub()
+    hub.db = orm.new_session_factory(f"sqlite:///{tmp_path}/database")()
+    hub.users = UserDict(lambda: hub.db, {"spawner_class": SimpleLocalProcessSpawner})
+    hub.hub = Hub(base_url="/hub/")
+    hub.authenticator = Stale(allow_all=True)
+    settings = {"authenticator": hub.authenticator, "hub": hub.hub, "log": hub.log, "db": hub.db}
+    hub.tornado_application = Application(**settings)
+    account = orm.User(name="alice")
+    state = {"waiting_since": time.time()}
+    hub.db.add_all([account, orm.Spawner(name="", user=account, state=state)])
+    hub.db.commit()
+    monkeypatch.setattr(spawn_queue, "QUEUE", Queue())
+    return hub
+
+
+def spawn_left(hub: LittlestHub) -> list[Left]:
+    """Start whose servers waited; returns who would still be found to wait."""
+    for left in spawn_queue.take_left(hub.db):
+        spawn_queue.QUEUE.expect(left)
+        asyncio.run(asyncio.wait_for(hub._spawn(left), 30))
+    return spawn_queue.take_left(hub.db)
+
+
+def test_a_server_that_waited_is_started_as_if_its_user_asked(
+    hub_after: LittlestHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def spawned(handler: BaseHandler, user: User, server: str) -> None:
+        assert (user.name, server, handler.current_user) == ("alice", "", user)
+        refreshed.append(await handler.refresh_auth(user, force=True))
+
+    refreshed: list[User | None] = []
+    monkeypatch.setattr(BaseHandler, "spawn_single_user", spawned)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        assert [left.user for left in spawn_left(hub_after)] == ["alice"]
+    assert refreshed == [None]  # "login is required"
+
+
+def test_a_server_that_fails_before_it_has_a_place_is_not_started_by_the_next_hub_either(
+    hub_after: LittlestHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def spawned(*_: Any) -> None:
+        raise RuntimeError("no more servers")
+
+    monkeypatch.setattr(BaseHandler, "spawn_single_user", spawned)
+    assert spawn_left(hub_after) == []
+
+
+@pytest.mark.parametrize("refusal", [{"allow_all": False}, {"blocked_users": {"alice"}}])
+def test_who_may_not_log_in_any_more_gets_no_server_that_waited(
+    hub_after: LittlestHub, monkeypatch: pytest.MonkeyPatch, refusal: dict[str, Any]
+) -> None:
+    async def spawned(*_: Any) -> None:
+        started.append(True)
+
+    started: list[bool] = []
+    monkeypatch.setattr(BaseHandler, "spawn_single_user", spawned)
+    for name, value in refusal.items():
+        setattr(hub_after.authenticator, name, value)
+    assert spawn_left(hub_after) == []
+    assert started == []
+
+
+def test_whoever_is_deleted_while_they_wait_leaves_the_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def deleted(spawner: UnitSpawner) -> None:
+        gone.append(spawner)
+
+    async def scenario() -> None:
+        queue = Queue()
+        monkeypatch.setattr(spawn_queue, "QUEUE", queue)
+        monkeypatch.setattr(UnitSpawner, "delete_forever", deleted)
+        queue.join("first", "", 1)
+        made = make()
+        made.concurrent_starts = 1
+        made.user.spawners[""] = made
+        made._spawn_pending = True
+        made._spawn_future = spawn = asyncio.ensure_future(made.run_pre_spawn_hook())
+        # As JupyterHub's `_clear_spawn_future`.
+        spawn.add_done_callback(lambda _: setattr(made, "_spawn_pending", False))
+        while not made.is_waiting:
+            await asyncio.sleep(0)
+        await made.user.delete_spawners()
+        assert (spawn.cancelled(), gone, queue.waiting) == (True, [made], [])
+
+    gone: list[UnitSpawner] = []
+    asyncio.run(asyncio.wait_for(scenario(), 30))

@@ -1,0 +1,96 @@
+"""What a batch job may tell the hub about itself."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from batchspawner.api import BatchSpawnerAPIHandler
+from jupyterhub.apihandlers import default_handlers
+from tornado.web import HTTPError
+
+from littlest_hub.hub.batchspawner import PortHandler
+
+pytestmark = pytest.mark.unit
+
+
+class Report(PortHandler):
+    """A handler that has received `body` from whoever holds `token`."""
+
+    def __init__(self, user: Any, token: str, body: object) -> None:
+        self.user, self.token, self.body = user, token, body
+
+    @property
+    def current_user(self) -> Any:
+        return self.user
+
+    def get_auth_token(self) -> str:
+        return self.token
+
+    def get_json_body(self) -> object:
+        return self.body
+
+    def set_status(self, status: int) -> None:
+        self.status = status
+
+    def finish(self, body: str) -> None:
+        pass
+
+
+@pytest.fixture
+def spawner() -> SimpleNamespace:
+    return SimpleNamespace(api_token="own", pending="spawn", port=0, anything="as it was")
+
+
+@pytest.fixture
+def user(spawner: SimpleNamespace) -> SimpleNamespace:
+    return SimpleNamespace(spawners={"": spawner})
+
+
+def test_a_starting_job_reports_its_port(user: Any, spawner: SimpleNamespace) -> None:
+    report = Report(user, "own", {"port": 1234})
+    report.post()
+    assert (report.status, spawner.port) == (201, 1234)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"anything": "changed"},
+        {"port": 1234, "anything": "changed"},
+        {"port": "1234"},
+        {"port": True},
+        {"port": 0},
+        {"port": 65536},
+        {},
+        None,
+        [1234],
+    ],
+)
+def test_nothing_but_a_port_gets_through(user: Any, spawner: SimpleNamespace, body: object) -> None:
+    with pytest.raises(HTTPError) as refused:
+        Report(user, "own", body).post()
+    assert refused.value.status_code == 400
+    assert (spawner.port, spawner.anything) == (0, "as it was")
+
+
+@pytest.mark.parametrize("token", ["", "another's"])
+def test_only_the_server_itself_may_report(user: Any, spawner: SimpleNamespace, token: str) -> None:
+    with pytest.raises(HTTPError) as refused:
+        Report(user, token, {"port": 1234}).post()
+    assert refused.value.status_code == 403
+    assert spawner.port == 0
+
+
+def test_a_server_that_runs_already_reports_nothing(user: Any, spawner: SimpleNamespace) -> None:
+    spawner.pending = None
+    with pytest.raises(HTTPError) as refused:
+        Report(user, "own", {"port": 1234}).post()
+    assert refused.value.status_code == 403
+
+
+def test_the_stock_handler_is_gone() -> None:
+    handlers = [handler for _, handler in default_handlers]
+    assert PortHandler in handlers
+    assert BatchSpawnerAPIHandler not in handlers

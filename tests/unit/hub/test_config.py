@@ -1,0 +1,229 @@
+"""Defaults and fragments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from jupyterhub.app import JupyterHub
+
+# Not used here: the children that check fragments find JupyterHub imported already.
+from littlest_hub.check import (
+    check,
+    evaluator,  # noqa: F401
+)
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.hub.config import CULLER, MOST_STARTS, Surroundings, load
+from littlest_hub.hub.proxy import HubProxy
+from littlest_hub.hub.spawner import UnitSpawner
+from littlest_hub.layout import Layout
+
+pytestmark = pytest.mark.unit
+
+CATALOGUE = Path(__file__).parents[3] / "jupyterhub_config.d"
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(tmp_path / "hub")
+    layout.fragments.mkdir(parents=True)
+    return layout
+
+
+def write(layout: Layout, name: str, text: str) -> str:
+    (layout.fragments / name).write_text(text)
+    return str(layout.fragments / name)
+
+
+def test_defaults_are_a_hub_for_system_users(layout: Layout) -> None:
+    c = load(layout, Surroundings(8000, "127.0.0.1:15004", ("127.0.0.1", 15003)))
+    assert c.JupyterHub.proxy_class is HubProxy
+    assert c.JupyterHub.spawner_class is UnitSpawner
+    assert c.JupyterHub.bind_url == "http://:8000"
+    assert (c.JupyterHub.hub_ip, c.JupyterHub.hub_port) == ("127.0.0.1", 15003)
+    assert c.HubProxy.traefik_api_url == "http://127.0.0.1:15004"
+    assert c.JupyterHub.cleanup_servers is False
+
+
+def test_surroundings_come_from_the_unit() -> None:
+    environ = {
+        "LITTLEST_HUB_PUBLIC_PORT": "8000",
+        "LITTLEST_HUB_PROXY_API": "127.0.0.1:15004",
+    }
+    assert Surroundings.of_unit(environ) == Surroundings(8000, "127.0.0.1:15004")
+    environ["LITTLEST_HUB_PUBLIC_PORT"] = "[::1]:8000"
+    assert Surroundings.of_unit(environ).public_host == "[::1]"
+    assert Surroundings.of_unit({}, ("127.0.0.1", 1)) == Surroundings(hub=("127.0.0.1", 1))
+
+
+@pytest.mark.parametrize("host", ["", "127.0.0.1", "[::1]"])
+@pytest.mark.parametrize("base_url", ["/jupyter/", "jupyter"])
+def test_below_a_base_url_the_hub_is_where_it_was(
+    layout: Layout, host: str, base_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(layout, "10-a.py", f"c.JupyterHub.base_url = {base_url!r}")
+    app = JupyterHub()
+    app.update_config(load(layout, Surroundings(8001, public_host=host)))
+    assert app.bind_url == f"http://{host}:8001/jupyter/"
+    assert app.base_url == "/jupyter/"
+    assert app.hub_prefix == "/jupyter/hub/"
+    assert "please use just one" not in caplog.text
+
+
+def test_a_base_url_and_an_address_of_a_fragment_go_together(layout: Layout) -> None:
+    text = "c.JupyterHub.base_url = '/x'\nc.JupyterHub.bind_url = 'http://127.0.0.1:8123'"
+    write(layout, "10-a.py", text)
+    app = JupyterHub()
+    app.update_config(load(layout, Surroundings()))
+    assert app.bind_url == "http://127.0.0.1:8123/x/"
+
+
+def test_fragments_count_in_lexicographic_order_and_only_python_files_do(layout: Layout) -> None:
+    write(layout, "20-b.py", "c.JupyterHub.admin_access = 'b'")
+    write(layout, "10-a.py", "c.JupyterHub.admin_access = 'a'")
+    write(layout, "30-c.py.off", "raise SystemExit")
+    # What Emacs locks a file with.
+    (layout.fragments / ".#20-b.py").symlink_to("root@machine.4711:1700000000")
+    assert [f.name for f in layout.fragment_files()] == ["10-a.py", "20-b.py"]
+    assert [f.name for f in layout.ignored_files()] == ["30-c.py.off"]
+    assert load(layout, Surroundings()).JupyterHub.admin_access == "b"
+
+
+def test_a_fragment_appends_to_what_is_there_and_loads_files_beside_it(layout: Layout) -> None:
+    write(layout, "10-a.py", "c.JupyterHub.services.append({'name': 'x'})\nload_subconfig('b.cfg')")
+    write(
+        layout, "b.cfg", "c.JupyterHub.services += [{'name': 'y'}]\nassert __file__.endswith('cfg')"
+    )
+    services = load(layout, Surroundings()).JupyterHub.services
+    assert [service["name"] for service in services] == [CULLER, "x", "y"]
+
+
+def test_a_fragment_that_sets_roles_of_its_own_leaves_the_culler_its_rights(layout: Layout) -> None:
+    write(layout, "10-a.py", "c.JupyterHub.load_roles = [{'name': 'x', 'scopes': ['self']}]")
+    roles = load(layout, Surroundings()).JupyterHub.load_roles
+    assert [role["name"] for role in roles] == ["x", CULLER]
+
+
+def test_a_fragment_without_services_ends_the_culler(layout: Layout) -> None:
+    write(layout, "10-a.py", "c.JupyterHub.services = c.JupyterHub.load_roles = []")
+    assert load(layout, Surroundings()).JupyterHub.load_roles == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("x = 1\nc.JupyterHub.port =\n", 2, "SyntaxError"),
+        ("import no_such_module\n", 1, "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("\n\ndef f():\n    return 1 / 0\nf()\n", 4, "ZeroDivisionError"),
+        ("raise SystemExit\n", 1, "SystemExit"),
+        ("x = 1\n\tc.JupyterHub.port = 1\n", 2, "IndentationError"),
+    ],
+)
+def test_a_fragment_that_fails_is_named_with_its_line(
+    layout: Layout, text: str, line: int, message: str
+) -> None:
+    file = write(layout, "50-broken.py", text)
+    with pytest.raises(LittlestHubError) as failed:
+        load(layout, Surroundings())
+    assert failed.value.message.startswith(f"{file}:{line}: {message}")
+    assert [(p.file, p.line) for p in check(layout)] == [(file, line)]
+
+
+# --- check
+
+
+def test_no_fragments_have_no_problems(layout: Layout) -> None:
+    assert check(layout) == []
+
+
+def test_a_colon_in_the_name_of_a_fragment_does_not_confuse_the_check(layout: Layout) -> None:
+    file = write(layout, "20:a.py", "\n1 / 0\n")
+    (problem,) = check(layout)
+    assert (problem.file, problem.line) == (file, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("c.JupyterHub.spwner_class = 'x'", "no such setting; did you mean 'spawner_class'?"),
+        ("c.Authenticator.alowed_users = {'a'}", "did you mean 'allowed_users'?"),
+        ("c.SystemdSpwner.slice = 'x'", "no class 'SystemdSpwner'; did you mean 'SystemdSpawner'"),
+        ("c.JupyterHub.hub_port = 'x'", "expected an int, not the str 'x'"),
+        ("c.Spawner.mem_limit = '1Q'", "1Q is not a valid memory specification"),
+        ("c.SystemdSpawner.dynamic_users = 'yes'", "expected a boolean"),
+        ("c.JupyterHub.spawner_class = 'no.such.Spawner'", "no.such.Spawner"),
+        ("c.DockerSpawner.image = 'x'", "there is no class 'DockerSpawner'"),
+        ("c.JupyterHub.services = 7", "JupyterHub.services"),
+        ("c.Authenticator.alowed_users.add('x')", "did you mean 'allowed_users'?"),
+        ("c.HubProxy.traefik_api_url = 'ftp://x'", "must be of the form"),
+    ],
+)
+def test_what_traitlets_would_ignore_or_meet_too_late_is_a_problem(
+    layout: Layout, text: str, message: str
+) -> None:
+    file = write(layout, "10-a.py", f"# comment\n{text}\n")
+    (problem, *more) = check(layout)
+    assert str(problem).startswith(f"{file}:2: ")
+    assert message in problem.message
+    assert not more
+
+
+def test_all_problems_are_listed_at_once_and_in_order(layout: Layout) -> None:
+    second = write(layout, "20-b.py", "c.JupyterHub.prot = 1\nimport no_such_module\n")
+    first = write(layout, "10-a.py", "c.Spawner.mem_limit = '1Q'\nc.JupyterHub.prot = 1\n")
+    found = [(problem.file, problem.line) for problem in check(layout)]
+    assert found == [(first, 1), (second, 1), (second, 2)]
+
+
+def test_the_line_that_counts_is_the_one_that_sets_the_value(layout: Layout) -> None:
+    write(layout, "10-a.py", "c.JupyterHub.hub_port = 'x'\n")
+    write(layout, "20-b.py", "c.JupyterHub.hub_port = 8081\n")
+    assert check(layout) == []
+
+
+@pytest.mark.parametrize(
+    ("spawner", "limit"),
+    [
+        ("UnitSpawner", 0),
+        ("'littlest_hub.hub.spawner.UnitSpawner'", 0),
+        ("'jupyterhub.spawner.SimpleLocalProcessSpawner'", MOST_STARTS),
+        ("'simple'", MOST_STARTS),
+        ("'no.such.Spawner'", MOST_STARTS),
+    ],
+)
+def test_nobody_is_turned_away_where_servers_wait_for_their_turn(
+    layout: Layout, spawner: str, limit: int
+) -> None:
+    text = (
+        "from littlest_hub.hub.spawner import UnitSpawner\n"
+        f"c.JupyterHub.spawner_class = {spawner}\n"
+    )
+    write(layout, "10-a.py", text)
+    assert load(layout, Surroundings()).JupyterHub.concurrent_spawn_limit == limit
+
+
+def test_settings_of_other_spawners_and_authenticators_are_known_once_chosen(
+    layout: Layout,
+) -> None:
+    write(
+        layout,
+        "10-a.py",
+        "c.JupyterHub.spawner_class = 'simple'\n"
+        "c.SimpleLocalProcessSpawner.home_dir_template = '/tmp/{username}'\n"
+        "c.JupyterHub.authenticator_class = 'shared-password'\n"
+        "c.SharedPasswordAuthenticator.user_password = 'long enough'\n",
+    )
+    assert check(layout) == []
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CATALOGUE.glob("*.py")))
+def test_every_fragment_of_the_catalogue_is_correct_as_it_is(layout: Layout, name: str) -> None:
+    write(layout, name, (CATALOGUE / name).read_text().replace("CHANGE-ME", "of-our-own"))
+    assert check(layout) == []
+
+
+def test_the_password_of_the_catalogue_is_refused_until_it_is_changed(layout: Layout) -> None:
+    name = "40-no-system-users.py"
+    write(layout, name, (CATALOGUE / name).read_text())
+    (problem,) = check(layout)
+    assert "choose a password of your own" in problem.message

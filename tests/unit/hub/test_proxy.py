@@ -1,0 +1,648 @@
+"""Rules, rules file and static configuration, and the real traefik reading all three."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import errno
+import hashlib
+import http.client
+import random
+import re
+import shutil
+import ssl
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jupyterhub.utils import url_escape_path, url_path_join
+from traitlets import TraitError
+from traitlets.config import Config
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.hub.entry_points import makeshift_certificate, merged
+from littlest_hub.hub.proxy import HubProxy, rule
+from littlest_hub.proxy.routes import RulesFile
+from littlest_hub.proxy.supervisor import MAKESHIFT
+from littlest_hub.units.proxy import ready_config, static_config, to_toml
+from tests.capabilities import PATH, missing
+from tests.eventually import eventually
+from tests.network import free_port
+
+pytestmark = pytest.mark.unit
+
+TRAEFIK = shutil.which("traefik", path=PATH)
+NASTY = "ab\\\"'`|&(){}[]#=.,:;?!%+ \x00\x01\t\n\x7fé😀\u200b"
+
+
+def nasty_names(number: int, seed: int) -> Iterator[str]:
+    chance = random.Random(seed)
+    for _ in range(number):
+        yield "".join(chance.choice(NASTY) for _ in range(chance.randint(1, 12)))
+
+
+# --- rules
+
+
+def test_rule_of_a_user_matches_the_path_below_and_without_its_slash() -> None:
+    assert rule("/user/alice/") == 'PathPrefix("/user/alice/") || Path("/user/alice")'
+
+
+def test_rule_of_the_hub_matches_everything() -> None:
+    assert rule("/") == 'PathPrefix("/")'
+
+
+def test_rule_of_a_host_is_for_that_host_without_its_port() -> None:
+    assert rule("alice.example.org:8000/") == 'Host("alice.example.org") && (PathPrefix("/"))'
+
+
+@pytest.mark.parametrize("host", ["a`b", 'a"b', "a b", "a..b", "a||b"])
+def test_what_is_no_host_name_is_refused_as_one(host: str) -> None:
+    with pytest.raises(ValueError, match="is not a host name"):
+        rule(f"{host}/user/")
+
+
+def test_rule_keeps_reserved_characters_encoded_and_decodes_the_rest() -> None:
+    assert rule("/user/a%3ab%20c%2Fd%25/").startswith(r'PathPrefix("/user/a%3Ab\x20c%2Fd%25/")')
+
+
+@pytest.mark.row(1)
+def test_rules_hold_only_our_own_matchers_whatever_the_name() -> None:
+    for name in nasty_names(2000, seed=1):
+        for encoded in (quote(name, safe="@~"), name.replace("/", "")):
+            assert OURS_ALONE.fullmatch(rule(f"/user/{encoded}/")), repr(name)
+
+
+LITERAL = r'"(?:[A-Za-z0-9/._~:@%+,;=&!$\'()*\[\]-]|\\x[0-9a-f]{2})*"'
+OURS_ALONE = re.compile(rf"PathPrefix\({LITERAL}\) \|\| Path\({LITERAL}\)")
+# Anything, and more often what means something to a rule, a URL or a shell.
+NAMES = st.text(
+    st.characters(exclude_categories=["Cs"]) | st.sampled_from(NASTY + "%/.~"), min_size=1
+) | st.lists(
+    st.sampled_from(
+        ["`", '"', ") || ", "PathPrefix(", "Host(", "`/`", '"/"', "%2f", "%2e", "..", "\n", "a"]
+    ),
+    min_size=1,
+).map("".join)
+
+
+@pytest.mark.row(1)
+@given(user=NAMES, server=st.none() | NAMES)
+@settings(derandomize=True, database=None, deadline=None, max_examples=500)
+def test_rules_hold_only_our_own_matchers_whatever_hypothesis_calls_users_and_servers(
+    user: str, server: str | None
+) -> None:
+    assert OURS_ALONE.fullmatch(rule(routespec(user, server)))
+
+
+def routespec(user: str, server: str | None) -> str:
+    """As JupyterHub makes it: jupyterhub.user.User.proxy_spec, and of a named server below it."""
+    names = filter(None, (user, server))
+    return str(url_path_join("/user", *map(url_escape_path, names), "/"))
+
+
+# --- the file
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> RulesFile:
+    return RulesFile(tmp_path / "rules.toml")
+
+
+def a_route(name: str) -> dict[str, Any]:
+    """As jupyterhub-traefik-proxy writes it."""
+    routes = {"router_x": {"router": "router_x", "service": "service_x", "data": {"user": name}}}
+    return {
+        "http": {
+            "routers": {"router_x": {"rule": name, "service": "service_x"}},
+            "services": {"service_x": {"loadBalancer": {"servers": [{"url": name}]}}},
+        },
+        "jupyterhub": {"routes": routes},
+    }
+
+
+def test_rules_file_reads_back_whatever_the_names_in_it(rules: RulesFile) -> None:
+    for name in nasty_names(300, seed=2):
+        data = a_route(name)
+        rules.atomic_dump(data)
+        if sys.version_info >= (3, 11):  # before, there is no reader that gets these right
+            assert rules.load() == data, repr(name)
+
+
+def test_rules_file_is_readable_to_the_proxy_and_nothing_is_left_beside_it(
+    rules: RulesFile,
+) -> None:
+    rules.atomic_dump({"http": {}})
+    assert stat.S_IMODE(rules.path.stat().st_mode) == 0o644
+    assert list(rules.path.parent.iterdir()) == [rules.path]
+
+
+def test_failed_write_leaves_the_old_rules(rules: RulesFile) -> None:
+    rules.atomic_dump(a_route("old"))
+    with pytest.raises(UnicodeEncodeError):
+        rules.atomic_dump({"broken": "\udc80"})
+    assert rules.load() == a_route("old")
+    assert list(rules.path.parent.iterdir()) == [rules.path]
+
+
+def full(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_rules_that_a_full_disk_kept_from_being_written_are_not_as_they_should_be(
+    rules: RulesFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules.atomic_dump(a_route("old"))
+    with monkeypatch.context() as patch:
+        patch.setattr("littlest_hub.proxy.routes.write", full)
+        with pytest.raises(OSError, match="No space"):
+            rules.atomic_dump(a_route("new"))
+    assert not rules.is_as_written
+    rules.atomic_dump(a_route("new"))
+    assert rules.is_as_written
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"[[\xff"], ids=["removed", "empty", "no text"])
+def test_rules_that_somebody_else_has_changed_are_noticed_and_written_again(
+    rules: RulesFile, damage: bytes | None
+) -> None:
+    data = a_route("x")
+    rules.atomic_dump(data)
+    assert rules.is_as_written
+    if damage is None:
+        rules.path.unlink()
+    else:
+        rules.path.write_bytes(damage)
+    assert not rules.is_as_written
+    rules.atomic_dump(data)
+    assert rules.is_as_written
+    assert rules.load() == data
+
+
+def test_nothing_but_routes_is_taken_over_from_disk(rules: RulesFile) -> None:
+    """Neither the password of the hub before, nor what a fragment no longer says."""
+    before = a_route("x")
+    before["http"]["routers"]["route_api"] = {"rule": "old"}
+    before["http"]["middlewares"] = {"auth_api": {"basicAuth": {"users": ["hub:old"]}}}
+    before["tls"] = {"certificates": [{"certFile": "/old.crt", "keyFile": "/old.key"}]}
+    rules.atomic_dump(before)
+    assert rules.load() == a_route("x")
+
+
+def test_unreadable_rules_count_as_none(rules: RulesFile) -> None:
+    rules.path.write_text("[http\n")
+    with pytest.raises(FileNotFoundError):
+        rules.load()
+
+
+# --- static configuration
+
+
+OURS = static_config(public=":80", api="127.0.0.1:15002", dynamic_config=Path("/dynamic"))
+
+
+def test_a_fragment_adds_to_the_static_configuration_in_any_spelling() -> None:
+    merge = merged(OURS, {"entrypoints": {"HTTP": {"transport": {"keepAliveMaxTime": "1h"}}}})
+    transport = merge["entryPoints"]["http"]["transport"]
+    assert transport["keepAliveMaxTime"] == "1h"
+    assert transport["lifeCycle"] == {"graceTimeOut": "30m"}
+    assert set(merge) == set(OURS)
+    assert "keepAliveMaxTime" not in OURS["entryPoints"]["http"]["transport"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "named"),
+    [
+        ({"entryPoints": {"http": {"address": ":81"}}}, "entryPoints.http.address"),
+        ({"entrypoints": {"AUTH_API": {"http": {}, "address": ""}}}, "entryPoints.auth_api"),
+        ({"entryPoints": {"ready": {"address": ":82"}}}, "entryPoints.ready"),
+        ({"providers": {"file": {"watch": False}}}, "providers.file"),
+        ({"api": {"basePath": "/x"}}, "api.basePath"),
+        ({"entryPoints": None}, "entryPoints: expected a dict"),
+        ("log", "expected a dict"),
+    ],
+)
+def test_what_hub_and_supervisor_rely_on_is_not_for_fragments(extra: Any, named: str) -> None:
+    with pytest.raises(LittlestHubError, match=re.escape(named)):
+        merged(OURS, extra)
+
+
+# --- with the real traefik
+
+
+class Backend(BaseHTTPRequestHandler):
+    """Says who it is and what it was asked."""
+
+    protocol_version = "HTTP/1.1"
+    name: ClassVar[str]
+
+    def do_GET(self) -> None:
+        body = self.name.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def backend(name: str) -> Iterator[str]:
+    handler = type("NamedBackend", (Backend,), {"name": name})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class Traefik:
+    """The real thing, with our static configuration, reading `rules`."""
+
+    def __init__(self, directory: Path, trusted_proxies: Sequence[str] = ()) -> None:
+        self.port, self.api_port = free_port(), free_port()
+        self.rules = RulesFile(directory / "dynamic" / "rules.toml")
+        self.rules.path.parent.mkdir()
+        self.rules.atomic_dump({})
+        (self.rules.path.parent / "ready.toml").write_text(to_toml(ready_config()))
+        self.static = directory / "traefik.toml"
+        self.static.write_text(
+            to_toml(
+                static_config(
+                    public=f"127.0.0.1:{self.port}",
+                    api=f"127.0.0.1:{self.api_port}",
+                    dynamic_config=self.rules.path.parent,
+                    trusted_proxies=trusted_proxies,
+                )
+            )
+        )
+        self.log = directory / "log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [TRAEFIK or "traefik", f"--configFile={self.static}"],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def get(self, path: str, headers: dict[str, str] | None = None) -> tuple[int, str]:
+        return get(self.port, path, headers)
+
+    def ask_api(self, password: str) -> int:
+        credentials = base64.b64encode(f"hub:{password}".encode()).decode()
+        return get(self.api_port, "/api/overview", {"Authorization": f"Basic {credentials}"})[0]
+
+
+def get(port: int, path: str, headers: dict[str, str] | None = None) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers=headers or {})
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+
+
+@pytest.fixture
+def traefik(tmp_path: Path) -> Iterator[Traefik]:
+    if TRAEFIK is None:
+        missing("no traefik on PATH")
+    with running(Traefik(tmp_path)) as traefik:
+        yield traefik
+
+
+@contextlib.contextmanager
+def running(traefik: Traefik) -> Iterator[Traefik]:
+    try:
+        yield traefik
+    finally:
+        traefik.process.terminate()
+        traefik.process.wait(10)
+
+
+def route(routes: dict[str, str]) -> dict[str, Any]:
+    """What the hub writes for these routespecs and targets."""
+    proxy = HubProxy.__new__(HubProxy)
+    merged: dict[str, Any] = {"http": {"routers": {}, "services": {}}}
+    for routespec, target in routes.items():
+        dynamic, _ = proxy._dynamic_config_for_route(routespec, target, {})
+        for kind, entries in dynamic["http"].items():
+            merged["http"][kind].update(entries)
+    return merged
+
+
+def credentials(password: str, api_port: int) -> dict[str, Any]:
+    digest = base64.b64encode(hashlib.sha1(password.encode()).digest()).decode()
+    return {
+        "http": {
+            "routers": {
+                "route_api": {
+                    "rule": "Host(`127.0.0.1`) && PathPrefix(`/api`)",
+                    "entryPoints": ["auth_api"],
+                    "service": "api@internal",
+                    "middlewares": ["auth_api"],
+                }
+            },
+            "middlewares": {"auth_api": {"basicAuth": {"users": [f"hub:{{SHA}}{digest}"]}}},
+        }
+    }
+
+
+def test_traefik_says_nothing_about_our_static_configuration(traefik: Traefik) -> None:
+    eventually(lambda: traefik.get("/")[0] == 404, 20, "traefik to listen")
+    assert traefik.log.read_text() == ""
+
+
+@pytest.mark.row(1)
+def test_every_name_is_routed_to_its_own_server_and_the_rest_to_the_hub(traefik: Traefik) -> None:
+    names = [
+        "alice",
+        "al",
+        "a.b@c~d",
+        "a b",
+        "a:b",
+        "a+b&c",
+        "été",
+        "%",
+        "a`b",
+        'a"b',
+        "a\\b",
+        "a'b",
+    ]
+    names += ["x`) || PathPrefix(`/", 'x") || PathPrefix("/', *nasty_names(60, seed=3)]
+    names = [n for n in dict.fromkeys(names) if "\x00" not in n and "/" not in n]
+    with contextlib.ExitStack() as stack:
+        targets = {"/": stack.enter_context(backend("hub"))}
+        for number, name in enumerate(names):
+            targets[f"/user/{quote(name, safe='@~')}/"] = stack.enter_context(
+                backend(f"server {number}")
+            )
+        traefik.rules.atomic_dump(route(targets))
+        eventually(lambda: traefik.get("/hub/login") == (200, "hub"), 20, "the route to the hub")
+        for number, name in enumerate(names):
+            own = f"/user/{quote(name, safe='@~')}"
+            for path in (own, f"{own}/", f"{own}/lab/tree/a%2Fb%20c%23?x=1"):
+                assert traefik.get(path) == (200, f"server {number}"), (name, path)
+        for path in ("/", "/hub/login", "/user/nobody/", "/user/alicex/", "/hub/user/alice/"):
+            assert traefik.get(path) == (200, "hub"), path
+    assert "ERR" not in traefik.log.read_text()
+
+
+@contextlib.asynccontextmanager
+async def hub_of(traefik: Traefik) -> AsyncIterator[HubProxy]:
+    """What a hub has of a proxy, when the two have found each other."""
+    proxy = HubProxy(
+        should_start=False,
+        traefik_api_url=f"http://127.0.0.1:{traefik.api_port}",
+        dynamic_config_file=str(traefik.rules.path),
+        public_url=f"http://127.0.0.1:{traefik.port}",
+    )
+    await proxy.get_all_routes()
+    yield proxy
+
+
+def test_a_route_is_there_when_it_was_added_and_gone_when_it_was_deleted(traefik: Traefik) -> None:
+    async def scenario(target: str) -> None:
+        async with hub_of(traefik) as proxy:
+            for _ in range(3):
+                await proxy.add_route("/user/alice/", target, {"user": "{{ alice \x7f"})
+                assert traefik.get("/user/alice/") == (200, "alice")
+                await proxy.delete_route("/user/alice/")
+                assert traefik.get("/user/alice/")[0] == 404
+            await proxy.delete_route("/user/alice/")  # of somebody who had none
+
+    with backend("alice") as target:
+        asyncio.run(asyncio.wait_for(scenario(target), 60))
+    assert "ERR" not in traefik.log.read_text()
+
+
+def test_a_route_that_could_not_be_added_does_not_come_with_a_later_change(
+    traefik: Traefik, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(target: str) -> None:
+        async with hub_of(traefik) as hubs:
+            with monkeypatch.context() as patch:
+                patch.setattr("littlest_hub.proxy.routes.write", full)
+                with pytest.raises(OSError, match="No space"):
+                    await hubs.add_route("/user/alice/", target, {})
+            await hubs.add_route("/user/bob/", target, {})
+            assert traefik.get("/user/bob/") == (200, "bob")
+            assert traefik.get("/user/alice/")[0] == 404
+
+    with backend("bob") as target:
+        asyncio.run(asyncio.wait_for(scenario(target), 60))
+
+
+def test_many_routes_at_once_are_two_changes_and_the_next_hub_knows_them(
+    traefik: Traefik, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"/user/person{number}/" for number in range(200)]
+
+    async def scenario(target: str) -> None:
+        async with hub_of(traefik) as proxy:
+            written: list[float] = []
+            dump = RulesFile.atomic_dump
+
+            def recorded(rules: RulesFile, data: dict[str, Any]) -> None:
+                written.append(time.monotonic())
+                dump(rules, data)
+
+            monkeypatch.setattr(RulesFile, "atomic_dump", recorded)
+            first = asyncio.ensure_future(proxy.add_route("/", target, {}))
+            await asyncio.sleep(0)
+            await asyncio.gather(first, *(proxy.add_route(n, target, {"user": n}) for n in names))
+            assert len(written) == 2
+            await asyncio.gather(*map(proxy.delete_route, names[:100]))
+            assert len(written) == 3
+            assert traefik.get(names[150]) == (200, "everybody")
+        async with hub_of(traefik) as proxy:
+            routes = await proxy.get_all_routes()
+            assert set(routes) == {"/", *names[100:]}
+            assert routes[names[150]]["data"] == {"user": names[150]}
+
+    with backend("everybody") as target:
+        asyncio.run(asyncio.wait_for(scenario(target), 60))
+
+
+def test_writing_the_rules_is_one_event_in_the_directory_that_traefik_watches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = RulesFile(tmp_path / "dynamic" / "rules.toml")
+    rules.atomic_dump(a_route("x"))
+    moved: list[Path] = []
+    replace = Path.replace
+
+    def recorded(self: Path, target: Path) -> Path:
+        moved.append(self)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", recorded)
+    rules.atomic_dump(a_route("y"))
+    assert [each.parent for each in moved] == [tmp_path]
+    assert list(rules.path.parent.iterdir()) == [rules.path]
+
+
+def test_our_makeshift_certificate_is_known_as_traefiks_own() -> None:
+    store = makeshift_certificate()["tls"]["stores"]["default"]["defaultCertificate"]
+    assert MAKESHIFT.encode() in ssl.PEM_cert_to_DER_cert(store["certFile"])
+    assert "PRIVATE KEY" in store["keyFile"]
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
+    if TRAEFIK is None:
+        missing("no traefik on PATH")
+    with contextlib.ExitStack() as stack:
+        traefik = stack.enter_context(running(Traefik(tmp_path_factory.mktemp("crowd"))))
+        names = ["hub", *(f"server {number}" for number in range(MOST))]
+        yield Crowd(traefik, {name: stack.enter_context(backend(name)) for name in names})
+
+
+MOST = 6
+"""How many servers there are at once."""
+
+
+class Crowd:
+    """The hub and some user servers behind a traefik."""
+
+    def __init__(self, traefik: Traefik, backends: dict[str, str]) -> None:
+        self.traefik, self.backends = traefik, backends
+        self._turns = 0
+
+    def move(self, specs: list[str]) -> None:
+        """Have these routes, and no others, to servers 0, 1, …; return when traefik has."""
+        self._turns += 1
+        turn = f"/turn/{self._turns}/"
+        targets = {"/": self.backends["hub"], turn: self.backends["server 0"]}
+        for number, spec in enumerate(specs):
+            targets[spec] = self.backends[f"server {number}"]
+        self.traefik.rules.atomic_dump(route(targets))
+        eventually(
+            lambda: self.traefik.get(turn) == (200, "server 0"), 20, "the routes", interval_s=0.02
+        )
+
+
+@pytest.mark.row(1)
+@given(servers=st.lists(st.tuples(NAMES, st.none() | NAMES), max_size=MOST, unique=True))
+@settings(
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_whatever_hypothesis_calls_them_everybody_reaches_his_own_server_and_the_hub(
+    crowd: Crowd, servers: list[tuple[str, str | None]]
+) -> None:
+    specs = list(dict.fromkeys(routespec(*server) for server in servers))
+    crowd.move(specs)
+    for path in ("/", "/hub/login", "/hub/user/a/", "/user/-nobody-/", "/user/"):
+        assert crowd.traefik.get(path) == (200, "hub"), path
+    for number, spec in enumerate(specs):
+        # Browsers resolve . and .. themselves, and traefik lets nobody ask for NUL: such servers
+        # cannot be reached, which is all that their owners achieve.
+        if {".", ".."} & set(spec.split("/")) or "%00" in spec:
+            continue
+        for path in (f"{spec}-lab-/tree", spec, spec.rstrip("/")):
+            assert crowd.traefik.get(path) == (200, f"server {number}"), (path, specs)
+
+
+def test_a_rotated_api_password_replaces_the_old_one(traefik: Traefik) -> None:
+    traefik.rules.atomic_dump(credentials("first", traefik.api_port))
+    eventually(lambda: traefik.ask_api("first") == 200, 20, "the first password to be known")
+    traefik.rules.atomic_dump(credentials("second", traefik.api_port))
+    eventually(lambda: traefik.ask_api("second") == 200, 20, "the second password to be known")
+    assert traefik.ask_api("first") == 401
+
+
+# Every header in which hub and servers read where a request comes from, and whether by HTTPS.
+FORGED = {
+    "X-Forwarded-For": "10.66.6.6",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Host": "evil.example.org",
+    "X-Forwarded-Port": "666",
+    "X-Real-Ip": "10.66.6.6",
+    "X-Scheme": "https",
+    "Forwarded": "for=10.66.6.6;proto=https",
+}
+
+
+@contextlib.contextmanager
+def spy() -> Iterator[tuple[str, dict[str, str]]]:
+    """URL of a server, and the headers of the last request there."""
+    seen: dict[str, str] = {}
+
+    class Spy(Backend):
+        name = "spy"
+
+        def do_GET(self) -> None:
+            seen.clear()
+            seen.update(self.headers.items())
+            super().do_GET()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Spy) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", seen
+        server.shutdown()
+
+
+@pytest.mark.row(8)
+@pytest.mark.parametrize("spelling", ["-", "_"])
+def test_what_a_visitor_says_of_where_he_comes_from_reaches_no_server(
+    traefik: Traefik, spelling: str
+) -> None:
+    with spy() as (url, seen):
+        traefik.rules.atomic_dump(route({"/": url}))
+        eventually(lambda: traefik.get("/")[0] == 200, 20, "the route")
+        forged = {name.replace("-", spelling): value for name, value in FORGED.items()}
+        traefik.get("/", {**forged, "X-Mine": "kept"})
+        assert seen["X-Mine"] == "kept"
+        assert not [name for name in seen if "_" in name]
+        told = ("66.6", "https")
+        assert not [v for v in seen.values() if v == "666" or any(t in v for t in told)], seen
+        assert seen["X-Forwarded-For"] == "127.0.0.1"
+        assert seen["X-Forwarded-Proto"] == "http"
+
+
+@pytest.mark.row(8)
+@pytest.mark.parametrize(("trusted", "is_believed"), [("127.0.0.0/8", True), ("10.0.0.1", False)])
+def test_a_proxy_in_front_is_believed_where_a_fragment_says_so_and_nowhere_else(
+    tmp_path: Path, trusted: str, is_believed: bool
+) -> None:
+    if TRAEFIK is None:
+        missing("no traefik on PATH")
+    with running(Traefik(tmp_path, [trusted])) as traefik, spy() as (url, seen):
+        traefik.rules.atomic_dump(route({"/": url}))
+        eventually(lambda: traefik.get("/")[0] == 200, 20, "the route")
+        traefik.get("/", FORGED)
+        assert seen["X-Forwarded-Proto"] == ("https" if is_believed else "http")
+        believed = "10.66.6.6, 127.0.0.1" if is_believed else "127.0.0.1"
+        assert seen["X-Forwarded-For"] == believed
+        assert not {"Forwarded", "X-Real-Ip", "X-Scheme"} & set(seen)
+
+
+def test_who_is_skipped_to_find_a_visitor_is_each_address_of_small_networks() -> None:
+    config = Config()
+    config.HubProxy.trusted_proxies = ["127.0.0.1", "::1", "10.0.0.0/30", "172.17.0.0/16"]
+    proxy = HubProxy(config=config, should_start=True)
+    assert proxy.trusted_addresses == [
+        "127.0.0.1",
+        "::1",
+        *(f"10.0.0.{number}" for number in range(4)),
+    ]
+
+
+@pytest.mark.parametrize("wrong", ["localhost", "10.0.0.1/8", "", "0.0.0.0/33"])
+def test_a_trusted_proxy_is_an_address_or_a_network(wrong: str) -> None:
+    config = Config()
+    config.HubProxy.trusted_proxies = [wrong]
+    with pytest.raises(TraitError, match="expected IP addresses or networks"):
+        HubProxy(config=config, should_start=True)

@@ -1,0 +1,350 @@
+"""How a user server's unit is named, described and asked about."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import re
+import shlex
+import socket
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from jupyterhub import orm
+from jupyterhub.objects import Hub
+from jupyterhub.user import User
+from traitlets.config import Config
+
+from littlest_hub.hub import spawner
+from littlest_hub.hub.spawner import (
+    Launch,
+    NotStartedError,
+    UnitSpawner,
+    cgroup_of,
+    environment_file,
+    parse_environment,
+    systemd_run,
+)
+from littlest_hub.layout import DEFAULT_BASE, Layout, escaped, server_unit
+from littlest_hub.system import tcp
+from littlest_hub.system.tcp import Held
+from littlest_hub.units.server import Account
+
+LAYOUT = Layout(DEFAULT_BASE)
+ME = pwd.getpwuid(os.getuid())
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300)
+
+
+def make(config: Config | None = None, *, name: str = ME.pw_name, server: str = "") -> UnitSpawner:
+    """A spawner as JupyterHub makes it."""
+    db = orm.new_session_factory("sqlite:///:memory:")()
+    orm_user = orm.User(name=name)
+    db.add_all([orm_user, orm.Spawner(name=server, user=orm_user)])
+    db.commit()
+    user = User(orm_user, {"config": config or Config()})
+    made = user._new_spawner(server, spawner_class=UnitSpawner, hub=Hub(), layout=LAYOUT)
+    made.port, made.api_token = 1234, "a-secret"
+    assert isinstance(made, UnitSpawner)
+    return made
+
+
+def prepared(made: UnitSpawner) -> Launch:
+    return made._prepared(made._account())
+
+
+# --- names
+
+
+@pytest.mark.parametrize(
+    ("user", "server", "unit"),
+    [
+        ("alice", "", "littlest-hub.user-alice"),
+        ("a_b.c-d", "", "littlest-hub.user-a_b.c-d"),
+        ("alice", "lab", "littlest-hub.user-alice:lab"),
+        ("alice@uni", "", "littlest-hub.user-alice_x40uni"),
+        ("..", "", "littlest-hub.user-_x2e."),
+        ("a_x40b", "", "littlest-hub.user-a_x5fx40b"),
+        ("alice", "..", "littlest-hub.user-alice:_x2e."),
+    ],
+)
+def test_a_server_has_a_unit_of_its_own_with_a_name_that_tells_whose(
+    user: str, server: str, unit: str
+) -> None:
+    assert LAYOUT.user_unit(user, server) == unit
+    assert make(name=user, server=server).unit_name == unit
+
+
+@pytest.mark.row(2)
+@given(NAMES, NAMES)
+@example("a@b", "a_x40b")
+@example("a" * 300, "a" * 299 + "b")
+@example("a" * 300, escaped("a" * 300))
+@example("é" * 40, escaped("é" * 40))
+def test_names_of_different_people_are_never_the_same_and_always_harmless(
+    one: str, other: str
+) -> None:
+    for name in (one, other):
+        assert re.fullmatch(r"(?!\.)[A-Za-z0-9_.-]{1,75}", escaped(name))
+    assert (escaped(one) == escaped(other)) == (one == other)
+
+
+@pytest.mark.row(2)
+@given(NAMES, st.text(st.characters(exclude_categories=["Cs"]), max_size=300))
+def test_a_unit_is_named_as_systemd_allows_and_its_environment_stays_in_its_directory(
+    user: str, server: str
+) -> None:
+    unit = Layout(Path("/srv") / ("x" * 20)).user_unit(user, server)
+    # systemd.unit(5), with neither the "@" of a template nor a backslash.
+    assert re.fullmatch(r"[a-zA-Z0-9:_.-]+", unit)
+    assert unit.count(":") == (1 if server else 0)
+    assert len(f"{unit}.service") <= 255
+    file = LAYOUT.server_environments / f"{unit}.env"
+    assert file.parent == LAYOUT.server_environments
+
+
+def test_a_template_of_the_administrators_holds_for_named_servers_too() -> None:
+    config = Config()
+    config.Spawner.unit_name_template = "jupyter-{USERNAME}-singleuser"
+    assert make(config, name="a b").unit_name == "jupyter-a_x20b-singleuser"
+    assert make(config, name="alice", server="lab").unit_name == "jupyter-alice-singleuser:lab"
+    assert server_unit("jupyter-{USERID}", "alice", "lab", 7) == "jupyter-7:lab"
+
+
+def test_a_server_of_an_earlier_release_keeps_its_name_until_it_is_stopped() -> None:
+    made = make(name="alice@uni")
+    made.load_state({"unit_name": "littlest-hub.user-alice@uni"})
+    assert made.get_state()["unit_name"] == "littlest-hub.user-alice@uni"
+    made.clear_state()
+    assert made.get_state()["unit_name"] == "littlest-hub.user-alice_x40uni"
+
+
+# --- what is started
+
+
+def test_a_server_is_started_as_its_user_with_everything_in_properties() -> None:
+    launch = prepared(make())
+    assert launch.unit == f"littlest-hub.user-{ME.pw_name}.service"
+    assert launch.account == Account(ME.pw_name, Path(ME.pw_dir), ME.pw_uid, ME.pw_gid)
+    assert launch.properties["User"] == str(ME.pw_uid)
+    assert launch.properties["WorkingDirectory"] == ME.pw_dir
+    assert launch.properties["NoNewPrivileges"] == "yes"
+    assert Path(launch.command[0]).is_absolute()
+    assert launch.environment["JUPYTERHUB_SERVICE_URL"].startswith("http://127.0.0.1:1234/")
+    assert launch.environment["JUPYTERHUB_API_TOKEN"] not in repr(launch)
+
+
+def test_what_a_fragment_says_beats_the_defaults_and_properties_beat_settings() -> None:
+    config = Config()
+    config.Spawner.mem_limit = "1G"
+    config.Spawner.cpu_limit = 1.5
+    config.SystemdSpawner.isolate_tmp = True
+    config.SystemdSpawner.disable_user_sudo = False
+    config.SystemdSpawner.readonly_paths = ["/srv/{USERNAME}", "/data"]
+    config.SystemdSpawner.slice = "people.slice"
+    config.SystemdSpawner.unit_extra_properties = {
+        "UMask": "0077",
+        "MemoryMax": "infinity",
+        "TasksMax": 100,
+        "Environment": ["A={USERNAME}", "B=2"],
+    }
+    properties = prepared(make(config)).properties
+    assert properties["MemoryMax"] == "infinity"
+    assert properties["CPUQuota"] == "150%"
+    assert properties["PrivateTmp"] == "yes"
+    assert properties["NoNewPrivileges"] == "no"
+    assert properties["ReadOnlyPaths"] == [f"/srv/{ME.pw_name}", "/data"]
+    assert properties["Slice"] == "people.slice"
+    assert properties["UMask"] == "0077"
+    assert properties["TasksMax"] == "100"
+    assert properties["Environment"] == [f"A={ME.pw_name}", "B=2"]
+
+
+def test_a_lent_user_is_the_same_one_for_all_of_somebodys_servers() -> None:
+    config = Config()
+    config.SystemdSpawner.dynamic_users = True
+    one, other = (prepared(make(config, name="ada", server=name)) for name in ("", "lab"))
+    assert one.account is None
+    assert one.unit != other.unit
+    for each in (one, other):
+        assert each.properties["DynamicUser"] == "yes"
+        assert each.properties["StateDirectory"] == "littlest-hub-homes/ada"
+        assert each.environment["HOME"] == "/var/lib/littlest-hub-homes/ada"
+        # Or systemd 247 closes the directories above it.
+        assert each.properties["UMask"] == "0022"
+    assert one.properties["User"] == other.properties["User"] != "ada"
+    assert re.fullmatch(r"[a-z][a-z0-9-]{1,30}", str(one.properties["User"]))
+    assert prepared(make(config, name="bob")).properties["User"] != one.properties["User"]
+
+
+@pytest.mark.row(2)
+def test_a_home_that_is_lent_stays_among_the_homes_whatever_the_name() -> None:
+    config = Config()
+    config.SystemdSpawner.dynamic_users = True
+    for name in ("..", "a b", "a:b", "%h", "a\nb", "$(x)"):
+        directory = str(prepared(make(config, name=name)).properties["StateDirectory"])
+        assert re.fullmatch(r"littlest-hub-homes/(?!\.)[\w.-]+", directory)
+    kept = prepared(make(config, name="ada@uni.example")).properties["StateDirectory"]
+    assert kept == "littlest-hub-homes/ada@uni.example"
+
+
+def test_systemd_run_is_given_lists_as_repeated_properties_and_no_secret() -> None:
+    launch = Launch(
+        unit="hub.user-a.service",
+        account=None,
+        command=["/bin/x", "--y"],
+        environment={"TOKEN": "secret"},
+        properties={"UMask": "0027", "Environment": ["A=1", "B=2"]},
+    )
+    assert systemd_run(launch, Path("/run/e.env")) == [
+        "systemd-run",
+        "--unit=hub.user-a.service",
+        "--property=UMask=0027",
+        "--property=Environment=A=1",
+        "--property=Environment=B=2",
+        "--property=EnvironmentFile=/run/e.env",
+        "--",
+        "/bin/x",
+        "--y",
+    ]
+
+
+def test_who_has_no_system_account_is_told() -> None:
+    with pytest.raises(NotStartedError, match="No user named nobody-of-that-name") as refused:
+        make(name="nobody-of-that-name")._account()
+    assert (
+        refused.value.jupyterhub_message == "No user named nobody-of-that-name found in the system"
+    )
+
+
+def test_a_command_is_looked_for_in_the_path_of_the_server() -> None:
+    config = Config()
+    config.Spawner.cmd = ["sh", "-c", "true"]
+    assert prepared(make(config)).command[0].endswith("/bin/sh")
+    config.Spawner.cmd = ["nosuchcommand"]
+    with pytest.raises(NotStartedError, match="nosuchcommand not found on /"):
+        prepared(make(config))
+
+
+# --- its environment
+
+
+@given(st.dictionaries(st.from_regex(r"[A-Z_][A-Z0-9_]{0,9}", fullmatch=True), NAMES))
+@example({"A": 'it\'s "quoted" $HOME \\ `x`\nB=2'})
+def test_an_environment_is_read_as_it_was_written(environment: dict[str, str]) -> None:
+    clean = {name: value.replace("\0", "") for name, value in environment.items()}
+    assert parse_environment(environment_file(clean)) == clean
+
+
+@pytest.mark.parametrize("name", ["A B", "A\nLD_PRELOAD", "1A", "", "Ä", "A="])
+def test_a_variable_with_an_impossible_name_is_refused(name: str) -> None:
+    with pytest.raises(NotStartedError, match=re.escape(repr(name))):
+        environment_file({name: "x"})
+
+
+# --- what systemd says
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, directory: Path, says: str, code: int = 0) -> None:
+    """Have this be what systemctl says."""
+    program = directory / "systemctl"
+    program.write_text(f"#!/bin/sh\necho {shlex.quote(says)}\nexit {code}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
+    monkeypatch.setattr(spawner, "_PATIENCE_S", (0,))
+
+
+@pytest.mark.row(19)
+@pytest.mark.parametrize(
+    ("says", "code", "polled"),
+    [
+        ("ActiveState=active\nResult=success\nExecMainStatus=0", 0, None),
+        ("ActiveState=activating\nResult=success\nExecMainStatus=1", 0, None),
+        ("ActiveState=deactivating\nResult=success\nExecMainStatus=0", 0, None),
+        ("ActiveState=reloading\nResult=success\nExecMainStatus=0", 0, None),
+        ("ActiveState=maintenance\nResult=success\nExecMainStatus=0", 0, None),
+        ("ActiveState=inactive\nResult=success\nExecMainStatus=0", 0, 0),
+        ("ActiveState=failed\nResult=exit-code\nExecMainStatus=3", 0, 3),
+        ("Failed to connect to bus: No such file or directory", 1, None),
+        ("", 1, None),
+        ("", 0, None),
+        ("ActiveState=inactive", 1, None),
+    ],
+)
+def test_a_server_is_dead_only_if_systemd_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, says: str, code: int, polled: int | None
+) -> None:
+    answering(monkeypatch, tmp_path, says, code)
+    assert asyncio.run(poll_of(make())) == polled
+
+
+async def poll_of(made: UnitSpawner) -> Any:
+    return await made.poll()
+
+
+@pytest.mark.row(19)
+def test_a_systemd_that_takes_too_long_is_not_a_server_that_is_dead(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answering(monkeypatch, tmp_path, "", 0)
+    (tmp_path / "systemctl").write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(spawner, "SYSTEMD_TIMEOUT_S", 0.1)
+    assert asyncio.run(poll_of(make())) is None
+
+
+@pytest.mark.row(5)
+@pytest.mark.parametrize("uid", ["[not set]", "0", "4711"])
+def test_whoever_listens_where_a_server_has_ended_is_not_that_server(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, uid: str
+) -> None:
+    """bind() alone makes it end; listen() may wait for that."""
+    says = f"ActiveState=failed\nResult=exit-code\nExecMainStatus=1\nUID={uid}"
+    answering(monkeypatch, tmp_path, says)
+    made = make()
+    with socket.create_server(("127.0.0.1", 0)) as foreign:
+        made.port = foreign.getsockname()[1]
+        with pytest.raises(NotStartedError, match=r"ended before it listened \(exit-code, 1\)"):
+            asyncio.run(made._until_it_listens())
+
+
+@pytest.mark.row(5)
+@pytest.mark.parametrize("is_own", [True, False])
+def test_a_server_in_the_cgroup_of_its_unit_is_believed_without_asking_systemd(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_own: bool
+) -> None:
+    answering(monkeypatch, tmp_path, "ActiveState=failed\nResult=signal\nExecMainStatus=9")
+    monkeypatch.setattr(tcp, "_CGROUPS", (str(tmp_path),))
+    made = make()
+    made._cgroup = cgroup_of("a.service", "users.slice")
+    unit = tmp_path / "users.slice" / "a.service"
+    unit.mkdir(parents=True)
+    found = {Held(4711, unit.stat().st_ino if is_own else tmp_path.stat().st_ino)}
+    with nullcontext() if is_own else pytest.raises(NotStartedError, match="ended before"):
+        asyncio.run(made._see_that_it_is(found))
+
+
+def test_systemd_is_asked_what_it_knows_of_a_unit_if_it_has_its_text(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answering(monkeypatch, tmp_path, "ActiveState=active")
+    monkeypatch.setattr(spawner, "_TRANSIENT", tmp_path)
+    made = make()
+    assert not asyncio.run(made._found()).is_alive
+    (tmp_path / made._unit).touch()
+    assert asyncio.run(made._found()).is_alive
+
+
+@pytest.mark.parametrize(
+    ("slice_", "cgroup"),
+    [
+        ("littlest-hub-users.slice", "/littlest.slice/littlest-hub.slice/littlest-hub-users.slice"),
+        ("class.slice", "/class.slice"),
+        ("-.slice", ""),
+    ],
+)
+def test_a_unit_is_in_the_cgroups_of_its_slice(slice_: str, cgroup: str) -> None:
+    assert cgroup_of("a.service", slice_) == f"{cgroup}/a.service"

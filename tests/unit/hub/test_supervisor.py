@@ -1,0 +1,306 @@
+"""The supervisor, with hubs that speak its protocol and are no JupyterHub."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.system.sd_daemon import Inherited, spawn
+from tests.eventually import eventually
+
+pytestmark = pytest.mark.unit
+
+REPOSITORY = Path(__file__).parents[3]
+
+# A release's bin/python3: its hub does what the file "hub.py" among the fragments says, and its
+# supervisor is ours.
+PYTHON = """#!{python}
+import os, pathlib, shutil, socket, sys
+
+base = pathlib.Path({base!r})
+verb, *options = sys.argv[4:]
+if verb != "serve-hub":
+    os.execv({python!r}, [{python!r}, str(base / "command.py"), verb, *options])
+channel = socket.socket(fileno=int(os.environ["LITTLEST_HUB_CONTROL"]))
+fragments = pathlib.Path(options[1]) if options else base / "jupyterhub_config.d"
+shutil.copytree(fragments, base / "run" / f"fragments-{{os.getpid()}}")
+exec((fragments / "hub.py").read_text())
+"""
+COMMAND = """
+import os, sys
+sys.path.insert(0, {repository!r})
+from pathlib import Path
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.hub.supervisor import reload, supervise
+
+class Here(Layout):
+    run_directory = property(lambda self: self.base / "run")
+
+try:
+    if sys.argv[1] == "serve":
+        supervise(Here(Path({base!r})))
+    else:
+        reload(Here(Path({base!r})), int(sys.argv[2]))
+except LittlestHubError as error:
+    sys.exit(str(error))
+"""
+# Answers every connection with its name and the process id of its supervisor.
+GOOD = """
+import select
+channel.send(b"prepared")
+assert channel.recv(100) == b"go"
+channel.send(b"ready answers as {name}")
+listener = socket.socket(fileno=3)
+while channel not in (ready := select.select([listener, channel], [], [])[0]):
+    with listener.accept()[0] as client:
+        client.send(f"{name} {{os.getppid()}} {{os.getpid()}} {{sys.argv[0]}}".encode())
+word = channel.recv(100)
+(base / "ended").open("a").write(f"{name} {{word.decode()}}\\n")
+"""
+REFUSES = 'channel.send(b"failed 80-x.py:3: no such thing")\n'
+FAILS_LATE = 'channel.send(b"prepared"); channel.recv(9); channel.send(b"failed no such role")\n'
+DIES_EARLY = "sys.exit(5)\n"
+DIES_LATE = 'channel.send(b"prepared"); channel.recv(9); os.kill(os.getpid(), 9)\n'
+
+
+class Service:
+    """A supervisor as systemd starts it: with a socket and somebody to notify."""
+
+    def __init__(self, base: Path, listener: socket.socket, systemd: socket.socket) -> None:
+        self.base = base
+        self.listener = listener
+        self._systemd = systemd
+        self.told: list[str] = []
+        for directory in ("jupyterhub_config.d", "run"):
+            (base / directory).mkdir()
+        values = {"python": sys.executable, "base": str(base), "repository": str(REPOSITORY)}
+        (base / "command.py").write_text(COMMAND.format(**values))
+        self.add_release("1")
+        self.configure(GOOD.format(name="first"))
+        self.pid = 0
+
+    def add_release(self, version: str) -> None:
+        """Install a release and have the link lead to it."""
+        python = self.base / "releases" / version / "bin" / "python3"
+        python.parent.mkdir(parents=True)
+        python.write_text(PYTHON.format(python=sys.executable, base=str(self.base)))
+        python.chmod(0o755)
+        (self.base / "hub").unlink(missing_ok=True)
+        (self.base / "hub").symlink_to(f"releases/{version}")
+
+    def configure(self, hub: str) -> None:
+        (self.base / "jupyterhub_config.d" / "hub.py").write_text(hub)
+
+    def start(self) -> None:
+        environ = {"NOTIFY_SOCKET": str(self.base / "notify"), "PATH": os.environ["PATH"]}
+        command = [sys.executable, str(self.base / "command.py"), "serve"]
+        inherited = [Inherited("hub", self.listener.fileno())]
+        self.pid = spawn(command, inherited, environ=environ)
+
+    def await_ready(self) -> None:
+        eventually(lambda: "READY=1" in self.hear(), 20, "READY=1")
+
+    def hear(self) -> list[str]:
+        """Everything that systemd has been told."""
+        while True:
+            try:
+                self.told += self._systemd.recv(4096).decode().splitlines()
+            except BlockingIOError:
+                return self.told
+
+    def status(self) -> str:
+        said = [line for line in self.hear() if line.startswith("STATUS=")]
+        return said[-1].partition("=")[2]
+
+    def begin_reload(self) -> subprocess.Popen[str]:
+        command = [sys.executable, str(self.base / "command.py"), "reload", str(self.pid)]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def reload(self) -> str:
+        """What `reload` says; empty when it worked."""
+        with self.begin_reload() as process:
+            _, said = process.communicate(timeout=30)
+        assert (process.returncode == 0) == (said == "")
+        return said
+
+    def ask(self) -> list[str]:
+        """Name, supervisor's id, own id and program of the hub that answers."""
+        with socket.create_connection(self.listener.getsockname(), timeout=20) as connection:
+            return connection.recv(1000).decode().split()
+
+    def end(self) -> int:
+        """Stop it as systemd does; its exit code."""
+        os.kill(self.pid, signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        pid, self.pid = self.pid, 0
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
+    ):
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        service = Service(tmp_path, listener, systemd)
+        service.start()
+        service.await_ready()
+        yield service
+        if service.pid:
+            assert service.end() == 0
+
+
+def test_a_reload_switches_to_a_new_hub_under_the_same_supervisor(service: Service) -> None:
+    name, supervisor, hub, _ = service.ask()
+    assert (name, int(supervisor)) == ("first", service.pid)
+    service.configure(GOOD.format(name="second"))
+    assert service.reload() == ""
+    name, supervisor, another, _ = service.ask()
+    assert (name, int(supervisor)) == ("second", service.pid)
+    assert hub != another
+    assert (service.base / "ended").read_text() == "first retire\n"
+    assert service.status() == "answers as second"
+
+
+@pytest.mark.parametrize(
+    ("hub", "reason"),
+    [
+        (REFUSES, "80-x.py:3: no such thing"),
+        (DIES_EARLY, "a new hub exited with 5 before it was prepared"),
+    ],
+)
+def test_a_hub_that_cannot_be_prepared_leaves_the_old_one_alone(
+    service: Service, hub: str, reason: str
+) -> None:
+    before = service.ask()
+    service.configure(hub)
+    assert f"Not reloaded: {reason}" in service.reload()
+    assert service.ask() == before
+    assert service.status() == f"Not reloaded: {reason}"
+    service.configure(GOOD.format(name="second"))
+    assert service.reload() == ""
+    assert service.status() == "answers as second"
+
+
+@pytest.mark.parametrize(
+    ("hub", "reason"),
+    [
+        (FAILS_LATE, "no such role"),
+        (DIES_LATE, "a new hub was ended by SIGKILL before it was ready"),
+    ],
+)
+def test_after_a_hub_that_fails_late_the_configuration_of_before_is_served(
+    service: Service, hub: str, reason: str
+) -> None:
+    service.configure(hub)
+    for _ in range(2):
+        assert f"Not reloaded: {reason}" in service.reload()
+        assert service.ask()[0] == "first"
+        assert service.status() == f"Not reloaded: {reason}"
+    assert len(list((service.base / "run").glob("fragments-*"))) == 1
+
+
+def test_a_release_that_fails_late_gives_way_to_the_one_before(service: Service) -> None:
+    service.add_release("2")
+    service.configure(FAILS_LATE)
+    assert "no such role" in service.reload()
+    name, _, _, program = service.ask()
+    assert name == "first"
+    assert "/releases/1/" in program
+
+
+def test_the_next_release_comes_with_its_own_supervisor_in_the_same_process(
+    service: Service,
+) -> None:
+    service.add_release("2")
+    assert service.reload() == ""
+    _, supervisor, _, program = service.ask()
+    assert int(supervisor) == service.pid
+    assert "/releases/2/" in program
+    # It still has all it needs: the hub's line, the socket, and what was before.
+    service.configure(REFUSES)
+    assert "no such thing" in service.reload()
+    assert service.ask()[3] == program
+
+
+def test_a_hub_that_dies_is_replaced_and_nobody_is_turned_away(service: Service) -> None:
+    for _ in range(2):
+        _, supervisor, hub, _ = service.ask()
+        os.kill(int(hub), signal.SIGKILL)
+        _, same, another, _ = service.ask()
+        assert supervisor == same
+        assert hub != another
+
+
+def test_a_hub_that_dies_is_replaced_by_its_like_when_the_fragments_are_broken_now(
+    service: Service,
+) -> None:
+    service.configure(REFUSES)
+    os.kill(int(service.ask()[2]), signal.SIGKILL)
+    assert service.ask()[0] == "first"
+    eventually(lambda: "80-x.py:3" in service.status(), 20, "the reason in the status")
+
+
+def test_reloads_that_come_together_all_get_what_they_asked_for(service: Service) -> None:
+    service.configure(GOOD.format(name="second"))
+    reloads = [service.begin_reload() for _ in range(3)]
+    for process in reloads:
+        _, said = process.communicate(timeout=30)
+        assert (process.returncode, said) == (0, "")
+    assert service.ask()[0] == "second"
+
+
+def test_a_reload_that_comes_during_another_answers_for_its_own_configuration(
+    service: Service,
+) -> None:
+    service.configure(f"(base / 'begun').touch(); import time; time.sleep(0.5)\n{REFUSES}")
+    with service.begin_reload() as early:
+        eventually((service.base / "begun").exists, 20, "the first reload's hub")
+        service.configure(GOOD.format(name="second"))
+        assert service.reload() == ""
+        assert "no such thing" in early.communicate(timeout=30)[1]
+    assert service.ask()[0] == "second"
+
+
+def test_told_to_end_it_ends_its_hub_and_that_is_no_failure(service: Service) -> None:
+    hub = int(service.ask()[2])
+    assert service.end() == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(hub, 0)
+
+
+def test_a_supervisor_that_is_killed_takes_its_hub_along(service: Service) -> None:
+    os.kill(service.pid, signal.SIGKILL)
+    service.wait()
+    # A word that is empty: nobody is there to say one.
+    said = service.base / "ended"
+    eventually(lambda: said.read_text() == "first \n", 20, "the hub's end")
+
+
+def test_what_cannot_start_says_why_and_says_it_again_when_it_tries_anew(service: Service) -> None:
+    service.configure(REFUSES)
+    service.end()
+    for _ in range(2):
+        service.start()
+        assert service.wait() == 1
+        assert service.status() == "Does not start: 80-x.py:3: no such thing"
+    assert "STATUS=Starting; last attempt: 80-x.py:3: no such thing" in service.hear()
+    service.configure(GOOD.format(name="second"))
+    service.start()
+    eventually(lambda: service.status() == "answers as second", 20, "a hub")
+    service.end()
+    service.start()
+    expected = ["STATUS=Starting", "READY=1", "STATUS=answers as second"]
+    eventually(lambda: service.hear()[-3:] == expected, 20, "a start like any other")

@@ -1,0 +1,455 @@
+"""Whole installations into a directory, with systemd's own tools."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import DEFAULT_BASE, Layout
+from littlest_hub.lifecycle.install import first_fragment, install, uninstall
+from littlest_hub.system.files import link, write
+
+pytestmark = pytest.mark.unit
+
+# What installs system users and units.
+needs_root = pytest.mark.needs("root", "systemctl")
+RELEASE = "releases/2026.11.0"
+
+
+def image(root: Path, base: Path = DEFAULT_BASE, release: str = RELEASE) -> tuple[Layout, Path]:
+    """A machine's file system with a release that has just been unpacked."""
+    layout = Layout(base, root)
+    prefix = base / release
+    python = layout.on_disk(prefix / "bin/python3")
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    (root / "etc").mkdir(exist_ok=True)
+    return layout, prefix
+
+
+def snapshot(root: Path) -> dict[str, tuple[object, ...]]:
+    """Every path with its type, mode, owner, content and time."""
+    found: dict[str, tuple[object, ...]] = {}
+    for path in sorted(root.rglob("*")):
+        status = path.lstat()
+        if path.is_symlink():
+            content: object = path.readlink()
+        else:
+            content = path.read_bytes() if path.is_file() else None
+        if path.name in ("change.lock", "upgrades.log"):
+            continue  # what happened, not how it is
+        at = (status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, content)
+        found[str(path.relative_to(root))] = at
+    return found
+
+
+def names(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*")}
+
+
+@pytest.fixture
+def systemless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither systemctl nor anything else is on PATH."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+
+
+@needs_root
+def test_an_installation_has_its_layout_units_and_links(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    said = install(layout, prefix, {})
+
+    base = tmp_path / "opt/littlest-hub"
+    assert (base / "hub").readlink() == Path(RELEASE)
+    assert oct((base / "state").stat().st_mode)[-4:] == "0700"
+    assert oct((base / "jupyterhub_config.d").stat().st_mode)[-4:] == "0700"
+    # Nobody gets there but through state/, which is root's, or the proxy's own mount.
+    assert oct((base / "state/proxy/dynamic").stat().st_mode)[-4:] == "0755"
+    for file in ("traefik.toml", "dynamic/rules.toml"):
+        assert oct((base / "state/proxy" / file).stat().st_mode)[-4:] == "0644", file
+    etc = tmp_path / "etc/systemd/system"
+    for unit in layout.units:
+        assert (etc / unit).readlink() == layout.unit_files / unit
+        assert layout.on_disk(layout.unit_files / unit).is_file()
+    assert not (tmp_path / "etc/passwd").exists()
+    assert sorted(p.name for p in (etc / "multi-user.target.wants").iterdir()) == [
+        "littlest-hub-proxy.service",
+        "littlest-hub.service",
+    ]
+    assert len(list((etc / "sockets.target.wants").iterdir())) == 4
+    assert (tmp_path / "usr/local/bin/littlest-hub").readlink() == layout.hub / "bin/littlest-hub"
+    assert "next boot" in said
+    assert 'c.Authenticator.allowed_users = {"alice"}' in said
+
+
+@needs_root
+def test_a_second_run_changes_no_byte(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice"})
+    before = snapshot(tmp_path)
+    install(layout, prefix, {"LITTLEST_HUB_ADMIN": "bob"})
+    assert snapshot(tmp_path) == before
+
+
+@needs_root
+def test_uninstalling_leaves_what_the_administrator_owns(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    before = names(tmp_path / "etc")
+    install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice"})
+    said = uninstall(layout)
+    left = names(tmp_path)
+    assert not [name for name in left if "littlest-hub" in name and name.startswith("etc/")]
+    assert "usr/local/bin/littlest-hub" not in left
+    assert {"hub", "releases", "units"} & {
+        p.name for p in (tmp_path / "opt/littlest-hub").iterdir()
+    } == set()
+    assert "opt/littlest-hub/jupyterhub_config.d/10-users.py" in left
+    assert "rm -rf /opt/littlest-hub" in said
+    assert before <= names(tmp_path / "etc")
+
+
+@needs_root
+def test_purging_leaves_nothing_at_all(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    before = names(tmp_path / "etc") | {"opt"}
+    install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice"})
+    layout.on_disk(layout.system_units / f"{layout.hub_service}.d").mkdir()
+    assert uninstall(layout, purge=True) == "Removed."
+    left = names(tmp_path) - {f"etc/{name}" for name in before}
+    assert {name for name in left if "." in name or "hub" in name} == set()
+
+
+@needs_root
+def test_half_an_installation_can_be_uninstalled(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice"})
+    layout.on_disk(layout.hub).unlink()
+    shutil.rmtree(layout.on_disk(layout.unit_files))
+    shutil.rmtree(layout.on_disk(layout.state))
+    uninstall(layout)
+    assert not [name for name in names(tmp_path / "etc") if "littlest-hub" in name]
+
+
+@needs_root
+def test_units_of_a_base_directory_that_was_removed_are_in_nobodys_way(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path, Path("/srv/physics"))
+    install(layout, prefix, {})
+    shutil.rmtree(layout.on_disk(layout.base))
+    install(*image(tmp_path, Path("/opt/physics")), {})
+    unit = layout.on_disk(layout.system_units) / layout.hub_service
+    assert unit.readlink() == Path("/opt/physics/units") / layout.hub_service
+
+
+@needs_root
+def test_another_base_directory_lives_beside_the_first(tmp_path: Path) -> None:
+    install(*image(tmp_path), {})
+    physics, prefix = image(tmp_path, Path("/srv/physics"))
+    install(physics, prefix, {"LITTLEST_HUB_ADMIN": "alice"})
+    fragment = physics.on_disk(physics.fragments) / "10-users.py"
+    assert "systemctl reload littlest-hub-physics\n" in fragment.read_text()
+    first = tmp_path / "opt/littlest-hub/units/littlest-hub-proxy.socket"
+    assert "ListenStream=80\n" in first.read_text()
+    second = physics.on_disk(physics.unit_files) / "littlest-hub-physics-proxy.socket"
+    assert "ListenStream=8000\n" in second.read_text()
+    assert (tmp_path / "usr/local/bin/littlest-hub").readlink().is_relative_to(DEFAULT_BASE)
+
+
+@needs_root
+def test_a_base_directory_of_the_same_name_elsewhere_is_refused(tmp_path: Path) -> None:
+    install(*image(tmp_path, Path("/srv/physics")), {})
+    layout, prefix = image(tmp_path, Path("/opt/physics"))
+    before = snapshot(tmp_path)
+    with pytest.raises(LittlestHubError, match="belong to /srv/physics already"):
+        install(layout, prefix, {})
+    assert snapshot(tmp_path) == before
+
+
+@needs_root
+def test_uninstalling_a_base_directory_of_the_same_name_leaves_the_services_alone(
+    tmp_path: Path,
+) -> None:
+    served, prefix = image(tmp_path)
+    install(served, prefix, {})
+    before = snapshot(tmp_path / "etc"), snapshot(tmp_path / "usr")
+    own, prefix = image(tmp_path, Path("/home/bob/littlest-hub"))
+    own.on_disk(own.hub).symlink_to(RELEASE)
+    uninstall(own)
+    assert (snapshot(tmp_path / "etc"), snapshot(tmp_path / "usr")) == before
+    assert not own.on_disk(own.releases).exists()
+
+
+@needs_root
+def test_uninstalling_names_drop_ins_and_homes_that_are_left(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    install(layout, prefix, {})
+    units = "/etc/systemd/system"
+    drop_ins = [
+        f"{units}/{name}.d"
+        for name in (
+            "littlest-hub-users.slice",
+            "littlest-hub.service",
+            "littlest-hub.user-.service",
+            "littlest-hub.user@alice.service",
+        )
+    ]
+    left = [*drop_ins, "/var/lib/private/littlest-hub-homes"]
+    others = [f"{units}/littlest-hub-2.service.d", f"{units}/littlest-hub-2.user-.service.d"]
+    for directory in (*left, *others):
+        layout.on_disk(Path(directory)).mkdir(parents=True)
+    said = uninstall(layout)
+    assert f"rm -rf /opt/littlest-hub {' '.join(left)}\n" in f"{said}\n"
+
+
+@needs_root
+def test_a_purge_removes_the_drop_ins_of_this_hub_alone(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    install(layout, prefix, {})
+    units = layout.on_disk(layout.system_units)
+    ours = [
+        "littlest-hub.service.d",
+        "littlest-hub.user-.service.d",
+        "littlest-hub.user@a.service.d",
+    ]
+    others = ["littlest-hub-2.service.d", "littlest-hub-2.user-.service.d", "littlest-hub.users.d"]
+    for name in (*ours, *others):
+        (units / name).mkdir()
+    uninstall(layout, purge=True)
+    assert sorted(path.name for path in units.glob("*.d")) == others
+
+
+def ship(layout: Layout, prefix: Path) -> None:
+    """Have a release bring along a fragment with a drop-in."""
+    catalogue = layout.on_disk(prefix / "share/littlest-hub/jupyterhub_config.d")
+    catalogue.mkdir(parents=True)
+    (catalogue / "50-slurm.py").write_text("# Jobs.\n")
+    (catalogue / "50-slurm.conf").write_text("[Service]\nPrivateUsers=no\n")
+
+
+@needs_root
+def test_an_upgrade_adds_the_drop_in_that_an_enabled_fragment_begins_to_need(
+    tmp_path: Path,
+) -> None:
+    layout, prefix = image(tmp_path)
+    install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice"})
+    (layout.on_disk(layout.fragments) / "50-slurm.py").write_text("# Jobs of before.\n")
+    said: list[str] = []
+    drop_in = layout.on_disk(layout.hub_drop_ins) / "50-slurm.conf"
+    _, following = image(tmp_path, release="releases/2026.11.1")
+    ship(layout, following)
+    install(layout, following, {}, said.append)
+    assert drop_in.read_text() == "[Service]\nPrivateUsers=no\n"
+    assert any(str(layout.hub_drop_ins / "50-slurm.conf") in line for line in said)
+    # From now on it is the administrator's to take away.
+    drop_in.unlink()
+    _, last = image(tmp_path, release="releases/2026.11.2")
+    ship(layout, last)
+    install(layout, last, {})
+    assert not drop_in.exists()
+
+
+@needs_root
+def test_an_installation_that_fails_takes_its_drop_in_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout, prefix = image(tmp_path)
+    ship(layout, prefix)
+    fragments = layout.on_disk(layout.fragments)
+    fragments.mkdir(parents=True)
+    (fragments / "50-slurm.py").write_text("# Jobs.\n")
+    drop_in = layout.on_disk(layout.hub_drop_ins) / "50-slurm.conf"
+
+    def fail(*_: object) -> None:
+        assert drop_in.exists()
+        raise LittlestHubError("no port is free")
+
+    monkeypatch.setattr("littlest_hub.lifecycle.install.choose", fail)
+    with pytest.raises(LittlestHubError, match="no port"):
+        install(layout, prefix, {})
+    assert not drop_in.parent.exists()
+
+
+@needs_root
+def test_the_mode_of_the_proxys_files_is_repaired(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    install(layout, prefix, {})
+    before = snapshot(tmp_path)
+    for file in (layout.static_config, layout.rules):
+        layout.on_disk(file).chmod(0o600)
+    install(layout, prefix, {})
+    assert snapshot(tmp_path) == before
+
+
+@needs_root
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_undoes_an_installation_though_nobody_hears_what_goes_wrong(
+    tmp_path: Path, ending: signal.Signals
+) -> None:
+    root, tools = tmp_path / "root", tmp_path / "bin"
+    root.mkdir()
+    layout, prefix = image(root)
+    before = names(layout.on_disk(layout.base))
+    started = tmp_path / "started"
+    os.mkfifo(started)
+    tools.mkdir()
+    # Takes for ever to enable, and fails to disable when that is to be undone.
+    (tools / "systemctl").write_text(
+        f'#!/bin/sh\ncase "$*" in *enable*) echo >{started}; exec sleep 600 ;; esac\nexit 1\n'
+    )
+    (tools / "systemctl").chmod(0o755)
+    # A pipe that nobody reads is what a terminal is that hung up.
+    reader, writer = os.pipe()
+    os.close(reader)
+    # Whoever ignores hang-ups (nohup) hands that down: the tests may have been started so.
+    command = ["env", "--default-signal", sys.executable, "-m", "littlest_hub", "install"]
+    installing = subprocess.Popen(
+        [*command, "--root", str(root), "--prefix", str(prefix)],
+        env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"},
+        stderr=writer,
+        stdout=subprocess.DEVNULL,
+    )
+    os.close(writer)
+    started.read_text()
+    installing.send_signal(ending)
+    assert installing.wait(timeout=30) == 1
+    assert names(layout.on_disk(layout.base)) == before
+
+
+@needs_root
+def test_a_file_that_appears_during_a_failing_installation_is_kept(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    tool = tmp_path / "bin/systemctl"
+    tool.parent.mkdir()
+    mine = layout.on_disk(layout.fragments / "20-mine.py")
+    tool.write_text(f"#!/bin/sh\necho mine >{mine}\nexit 1\n")
+    tool.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+        with pytest.raises(LittlestHubError, match="systemctl"):
+            install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice"})
+    assert names(layout.on_disk(layout.fragments)) == {"20-mine.py"}
+
+
+@needs_root
+def test_a_failing_installation_leaves_nothing_and_a_retry_works(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    in_the_way = tmp_path / "etc/systemd/system/littlest-hub-proxy.service/x"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.touch()
+    before = names(tmp_path / "opt") | names(tmp_path / "etc")
+    with pytest.raises(OSError, match=r"littlest-hub-proxy\.service"):
+        install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice"})
+    left = (names(tmp_path / "opt") | names(tmp_path / "etc")) - before
+    assert left == set()
+
+    shutil.rmtree(in_the_way.parent)
+    install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice"})
+    assert (tmp_path / "etc/systemd/system/littlest-hub.service").is_symlink()
+
+
+@needs_root
+def test_a_newer_release_is_switched_to_and_back_with_its_units_if_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout, prefix = image(tmp_path)
+    install(layout, prefix, {})
+    _, newer = image(tmp_path, release="releases/2026.11.1")
+    units = layout.on_disk(layout.unit_files)
+    socket = units / layout.hub_socket
+    socket.write_text(f"# As an older release wrote it.\n{socket.read_text()}")
+    tool = tmp_path.parent / f"{tmp_path.name}-bin/systemctl"
+    tool.parent.mkdir()
+    real = shutil.which("systemctl")
+    # Fails once, when the newer release has written its units.
+    tool.write_text(
+        f'#!/bin/sh\n[ -e "$0.did" ] || {{ touch "$0.did"; exit 1; }}\nexec {real} "$@"\n'
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    before = {path: at[:3] + at[4:] for path, at in snapshot(tmp_path).items()}
+    with pytest.raises(LittlestHubError, match="systemctl"):
+        install(layout, newer, {})
+    assert {path: at[:3] + at[4:] for path, at in snapshot(tmp_path).items()} == before
+
+    install(layout, newer, {})
+    assert layout.on_disk(layout.hub).readlink() == Path("releases/2026.11.1")
+    assert "# As an older" not in socket.read_text()
+
+
+@pytest.mark.usefixtures("systemless")
+def test_without_systemd_there_is_only_the_base_directory(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path, Path("/home/alice/My Hub"))
+    said = install(layout, prefix, {})
+    assert "/home/alice/My Hub/hub/bin/littlest-hub run" in said
+    assert names(tmp_path / "etc") == set()
+    assert {p.name for p in (tmp_path / "home/alice/My Hub").iterdir()} == {
+        "hub",
+        "jupyterhub_config.d",
+        "releases",
+        "state",
+    }
+
+
+@pytest.mark.usefixtures("systemless")
+def test_the_first_fragment_is_written_once_and_lets_the_administrator_in(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    fragment = layout.on_disk(layout.fragments / "10-users.py")
+    install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice\n"})
+    assert fragment.read_text() == first_fragment(layout, "alice")
+    install(layout, prefix, {"LITTLEST_HUB_ADMIN": "bob"})
+    assert fragment.read_text() == first_fragment(layout, "alice")
+
+
+@pytest.mark.parametrize("admin", ["Alice", "a b", "a'", 'a"}', "-a", "a/b", "é", "a\nb"])
+def test_what_is_no_login_name_does_not_become_an_administrator(tmp_path: Path, admin: str) -> None:
+    layout, prefix = image(tmp_path)
+    before = snapshot(tmp_path)
+    with pytest.raises(LittlestHubError, match="is no login name"):
+        install(layout, prefix, {"LITTLEST_HUB_ADMIN": admin})
+    assert snapshot(tmp_path) == before
+
+
+def test_a_prefix_without_an_environment_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LittlestHubError, match=r"bin/python3 is missing"):
+        install(Layout(DEFAULT_BASE, tmp_path), DEFAULT_BASE / RELEASE, {})
+
+
+def test_written_files_have_their_mode_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        assert write(tmp_path / "a/b", "text")
+    finally:
+        os.umask(before)
+    assert oct((tmp_path / "a/b").stat().st_mode)[-4:] == "0644"
+    assert not write(tmp_path / "a/b", "text")
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["b"]
+
+
+def test_a_link_replaces_a_link_but_not_what_others_put_there(tmp_path: Path) -> None:
+    name = tmp_path / "name"
+    assert link(name, Path("a"))
+    assert link(name, Path("b"))
+    assert not link(name, Path("b"))
+    assert not link(name, Path("c"), keep_others=True)
+    assert name.readlink() == Path("b")
+
+
+def test_the_command_refuses_with_1_and_teaches_with_2(tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "littlest_hub", *arguments]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    refused = run("install", "--prefix", str(tmp_path))
+    assert refused.returncode == 1
+    assert "Install with: -p" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert run("no-such-command").returncode == 2
+    assert run().returncode == 2
+    taught = run("--help")
+    assert taught.returncode == 0
+    assert "systemctl reload littlest-hub" in taught.stdout

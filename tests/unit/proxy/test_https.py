@@ -1,0 +1,415 @@
+"""What fragments say of HTTPS, what traefik is told, and which certificate fits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import os
+import shutil
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from traitlets.config import Config
+
+from littlest_hub.check import astray, check, examine
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.hub.entry_points import Front, merged
+from littlest_hub.hub.proxy import HubProxy
+from littlest_hub.layout import DEFAULT_BASE, Layout
+from littlest_hub.proxy.https import (
+    Acme,
+    Https,
+    Pair,
+    covers,
+    is_domain,
+    names_of,
+    state_of,
+    validity,
+    wanted,
+)
+from littlest_hub.units.proxy import static_config, to_toml
+from tests.certificates import make
+from tests.network import free_port
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import toml as tomllib
+
+pytestmark = pytest.mark.unit
+
+DIRECTORY = "https://ca.example.org/directory"
+LAYOUT = Layout(DEFAULT_BASE)
+
+
+def configured(**settings: Any) -> HubProxy:
+    return HubProxy(config=Config({"HubProxy": settings}), should_start=True)
+
+
+def asked(hub: dict[str, str], port: int | None = 443, **settings: Any) -> Https | None:
+    return wanted(hub, configured(**settings), port)
+
+
+# --- what is asked for
+
+
+def test_without_a_word_of_it_there_is_no_https() -> None:
+    assert asked({}) is None
+    assert asked({}, acme_email="a@example.org") is None
+
+
+def test_there_is_none_where_there_is_no_port_for_it() -> None:
+    assert asked({"ssl_cert": "/a", "ssl_key": "/b"}, port=None) is None
+
+
+def test_files_are_one_way_and_domains_the_other() -> None:
+    files = {"ssl_cert": "/a", "ssl_key": "/b"}
+    https = asked(files)
+    assert https
+    assert (https.files, https.acme) == ((Path("/a"), Path("/b")), None)
+    https = asked({}, domains=["hub.example.org"])
+    assert https
+    assert https.files is None
+    assert https.acme
+    assert https.acme.directory == "https://acme-v02.api.letsencrypt.org/directory"
+    with pytest.raises(LittlestHubError, match="one of the two"):
+        asked(files, domains=["hub.example.org"])
+    with pytest.raises(LittlestHubError, match="both"):
+        asked({"ssl_cert": "/a"})
+
+
+# --- what traefik is told
+
+
+@pytest.mark.parametrize(
+    ("challenge", "provider", "key", "value"),
+    [
+        ("http-01", "", "httpChallenge", {"entryPoint": "http", "delay": "2s"}),
+        ("tls-alpn-01", "", "tlsChallenge", {"delay": "2s"}),
+        ("dns-01", "rfc2136", "dnsChallenge", {"provider": "rfc2136"}),
+    ],
+)
+def test_each_challenge_is_traefiks(challenge: str, provider: str, key: str, value: Any) -> None:
+    acme = Acme(("a.org",), DIRECTORY, challenge=challenge, dns_provider=provider)
+    told = acme.static(LAYOUT)["acme"]["acme"]
+    assert told[key] == value
+    assert told["storage"] == "/opt/littlest-hub/state/proxy/acme/acme.json"
+    assert sum(each.endswith("Challenge") for each in told) == 1
+
+
+def test_an_account_of_the_authority_stands_in_no_representation() -> None:
+    acme = Acme(("a.org",), DIRECTORY, eab=("id", "s3cr3t"))
+    assert acme.static(LAYOUT)["acme"]["acme"]["eab"] == {"kid": "id", "hmacEncoded": "s3cr3t"}
+    assert "s3cr3t" not in repr(acme)
+
+
+def test_the_entry_point_is_that_of_http_and_more() -> None:
+    https = Https(8443, None, Acme(("a.org", "b.org"), DIRECTORY), 60)
+    told = static_config(
+        public=":80",
+        api="127.0.0.1:15002",
+        dynamic_config=LAYOUT.dynamic_config,
+        https=https.entry_point(),
+    )
+    http, secure = (told["entryPoints"][name] for name in ("http", "https"))
+    assert secure.pop("address") == ":8443"
+    assert http.pop("address") == ":80"
+    assert "tls" not in http["http"]
+    tls = secure["http"].pop("tls")
+    assert tls["domains"] == [{"main": "a.org", "sans": ["b.org"]}]
+    hsts = secure["http"]["middlewares"].pop()
+    assert hsts == "littlest-hub-hsts@file"
+    assert secure == http
+
+
+def test_only_without_ours_an_entry_point_called_https_is_for_fragments() -> None:
+    extra = {"entryPoints": {"https": {"address": ":444"}}}
+    assert merged({"entryPoints": {}}, extra)["entryPoints"]["https"]["address"] == ":444"
+    ours = {"entryPoints": {"https": {"address": ":443"}}}
+    with pytest.raises(LittlestHubError, match=r"entryPoints\.https\.address is not for fragments"):
+        merged(ours, extra)
+
+
+def test_certificate_and_key_are_in_one_file_and_read_back(tmp_path: Path) -> None:
+    pair = Pair.read(*make(tmp_path, "hub.example.org"))
+    told = tomllib.loads(to_toml(Https(443, None, None, 60).dynamic(pair)))["tls"]
+    default = told["stores"]["default"]["defaultCertificate"]
+    assert (default["certFile"], default["keyFile"]) == (pair.certificate, pair.key)
+    assert told["options"]["default"]["minVersion"] == "VersionTLS12"
+    assert "PRIVATE KEY" not in repr(pair)
+
+
+def test_who_is_led_to_https_may_be_led_elsewhere_tomorrow() -> None:
+    (made,) = Https(8443, None, None, 60).redirection()["http"]["middlewares"].values()
+    assert made == {"redirectScheme": {"scheme": "https", "port": "8443", "permanent": False}}
+
+
+# --- what becomes of it on disk
+
+
+@pytest.fixture
+def nobody_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which no unit is active."""
+    systemctl = tmp_path / "bin" / "systemctl"
+    systemctl.parent.mkdir()
+    systemctl.write_text("#!/bin/sh\nexit 3\n")
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{systemctl.parent}:{os.environ['PATH']}")
+
+
+@contextlib.contextmanager
+def served_at(port: int, files: tuple[Path, Path]) -> Iterator[None]:
+    """Somebody there who presents this certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    with socket.create_server(("127.0.0.1", port)) as listening:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection = listening.accept()[0]
+                    with (
+                        contextlib.suppress(OSError),
+                        context.wrap_socket(connection, server_side=True) as visitor,
+                    ):
+                        visitor.recv(1)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def look(front: Front, times: int = 2) -> None:
+    for _ in range(times):
+        asyncio.run(front.look_after())
+
+
+def presents(layout: Layout) -> x509.Certificate | None:
+    """What everybody is to get whose name is unknown."""
+    pair = Pair.configured(layout.https_config)
+    return pair.leaf if pair else None
+
+
+@pytest.mark.usefixtures("nobody_runs")
+def test_a_certificate_that_was_unusable_at_the_start_is_taken_up_when_it_is_mended(
+    layout: Layout, tmp_path: Path
+) -> None:
+    first, second = make(tmp_path, "first"), make(tmp_path, "second")
+    files = (tmp_path / "tls.crt", tmp_path / "tls.key")
+    shutil.copy(first[0], files[0])
+    shutil.copy(second[1], files[1])
+    front = Front(layout, Https(free_port(), files, None, 60), "")
+    with pytest.raises(LittlestHubError, match="is not the key of"):
+        front.apply()
+    look(front)
+    assert not layout.https_marker.exists()
+    shutil.copy(first[1], files[1])
+    look(front)
+    assert layout.https_marker.exists()
+    assert presents(layout) == Pair.read(*first).leaf
+    # Once more, now that it is on.
+    shutil.copy(second[0], files[0])
+    look(front)
+    assert presents(layout) == Pair.read(*first).leaf
+    shutil.copy(second[1], files[1])
+    look(front)
+    assert presents(layout) == Pair.read(*second).leaf
+
+
+@pytest.mark.usefixtures("nobody_runs")
+def test_traefik_has_a_makeshift_certificate_as_long_as_it_has_no_other(
+    layout: Layout, tmp_path: Path
+) -> None:
+    makeshift = layout.makeshift_config
+    Front(layout, None, "").apply()
+    made = makeshift.read_text()
+    Front(layout, None, "").apply()
+    assert makeshift.read_text() == made  # once
+    Front(layout, Https(free_port(), make(tmp_path, "ours"), None, 60), "").apply()
+    assert not makeshift.exists()
+    Front(layout, None, "").apply()
+    assert makeshift.exists()
+    # Of two, traefik takes the first, and warns.
+    own = layout.dynamic_config / "own.toml"
+    own.write_text('[tls.stores.default.defaultCertificate]\ncertFile = "/a"\nkeyFile = "/b"\n')
+    Front(layout, None, "").apply()
+    assert not makeshift.exists()
+
+
+@pytest.mark.usefixtures("nobody_runs")
+def test_http_leads_to_https_when_visitors_get_the_certificate_and_no_other(
+    layout: Layout, tmp_path: Path
+) -> None:
+    ours, other = make(tmp_path, "hub.example.org"), make(tmp_path, "other", "hub.example.org")
+    port = free_port()
+    front = Front(layout, Https(port, ours, None, 60), "")
+    front.apply()
+    with served_at(port, other):
+        look(front)
+        assert not layout.redirect_config.exists()
+    with served_at(port, ours):
+        look(front)
+        assert layout.redirect_config.exists()
+
+
+@pytest.mark.usefixtures("nobody_runs")
+def test_from_files_to_acme_the_old_pair_stays_until_there_is_a_new_one(
+    layout: Layout, tmp_path: Path
+) -> None:
+    old, new = make(tmp_path, "old", "a.org", "b.org"), make(tmp_path, "new", "a.org", "b.org")
+    port = free_port()
+    before = Https(port, old, None, 60)
+    static = to_toml({"entryPoints": {"https": {"address": f":{port}"}}})
+    front = Front(layout, before, static)
+    front.apply()
+    with served_at(port, old):
+        look(front)
+    after = Https(port, None, Acme(("a.org", "b.org"), DIRECTORY), 60)
+    for _ in range(2):  # a hub that is restarted meanwhile
+        front = Front(layout, after, static)
+        front.apply()
+        with served_at(port, old):
+            look(front)
+        assert presents(layout) == Pair.read(*old).leaf
+        assert layout.redirect_config.exists()
+    with served_at(port, new):
+        look(front)
+    assert presents(layout) is None
+    assert layout.redirect_config.exists()
+    # Another port: nobody is led there before it is known to work.
+    moved = to_toml({"entryPoints": {"https": {"address": ":1"}}})
+    Front(layout, Https(free_port(), None, after.acme, 60), moved).apply()
+    assert not layout.redirect_config.exists()
+
+
+@pytest.mark.usefixtures("nobody_runs")
+def test_what_cannot_be_written_changes_nothing_and_says_so(layout: Layout, tmp_path: Path) -> None:
+    ours = make(tmp_path, "hub.example.org")
+    layout.static_config.mkdir(parents=True)
+    front = Front(layout, Https(free_port(), ours, None, 60), "")
+    with pytest.raises(LittlestHubError, match="Is a directory"):
+        front.apply()
+    assert not layout.https_marker.exists()
+    assert not layout.https_config.exists()
+
+
+# --- certificates
+
+
+def test_a_pair_that_does_not_belong_together_says_so(tmp_path: Path) -> None:
+    one, other = make(tmp_path, "one"), make(tmp_path, "other")
+    for files, reason in (
+        ((one[0], other[1]), "is not the key of"),
+        ((one[0], one[0]), "holds no private key"),
+        ((one[1], one[1]), "holds no certificate"),
+        ((one[0], tmp_path / "none"), "No such file"),
+        ((one[0], make(tmp_path, "locked", password=b"x")[1]), "passphrase"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            Pair.read(*files)
+
+
+def test_a_certificate_covers_its_names_and_one_level_of_a_wildcard(tmp_path: Path) -> None:
+    file, _ = make(tmp_path, "hub.example.org", "*.example.net", "192.0.2.1")
+    leaf = Pair(file.read_text(), "").leaf
+    assert names_of(leaf) == ["hub.example.org", "*.example.net", "192.0.2.1"]
+    assert covers(leaf, "HUB.example.org")
+    assert covers(leaf, "a.example.net")
+    assert covers(leaf, "*.example.net")
+    assert not covers(leaf, "b.a.example.net")
+    assert not covers(leaf, "example.net")
+    assert not covers(None, "hub.example.org")
+
+
+def test_a_certificate_has_its_time(tmp_path: Path) -> None:
+    leaf = Pair(make(tmp_path, "hub.example.org", days=(-1, 1))[0].read_text(), "").leaf
+    now = datetime.datetime.now(datetime.timezone.utc)
+    assert validity(leaf) == ""
+    assert "expired on" in validity(leaf, now + datetime.timedelta(2))
+    assert "not valid before" in validity(leaf, now - datetime.timedelta(2))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("hub.example.org", True),
+        ("*.example.org", True),
+        ("xn--bcher-kva.example", True),
+        ("hub", False),
+        ("hub.example.org.", False),
+        ("-a.org", False),
+        ("a_b.org", False),
+        ("hub.*.org", False),
+        ("10.0.0.1", False),
+        ("https://hub.example.org", False),
+        ("a" * 64 + ".org", False),
+        ("a." * 126 + "org", False),
+        ("hub.example.org\n", False),
+    ],
+)
+def test_what_an_authority_may_certify(name: str, expected: bool) -> None:
+    assert is_domain(name) == expected
+
+
+def test_a_replaced_file_is_seen(tmp_path: Path) -> None:
+    files = make(tmp_path, "hub")
+    before = state_of(files)
+    assert state_of(files) == before
+    files[0].write_text("x")
+    assert state_of(files) != before
+    files[0].unlink()
+    assert state_of(files) != before
+
+
+# --- what is wrong
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(tmp_path / "hub")
+    layout.fragments.mkdir(parents=True)
+    layout.state.mkdir()
+    return layout
+
+
+def problems(layout: Layout, text: str) -> list[str]:
+    (layout.fragments / "20-https.py").write_text(text)
+    return [f"{problem.line}: {problem.message}" for problem in check(layout)]
+
+
+def test_an_expired_certificate_is_refused_with_its_line(layout: Layout, tmp_path: Path) -> None:
+    for days, reason in (((-2, -1), "expired on"), ((1, 2), "clock")):
+        certificate, key = make(tmp_path, "hub.example.org", days=days)
+        text = f"c.JupyterHub.ssl_key = '{key}'\nc.JupyterHub.ssl_cert = '{certificate}'\n"
+        (problem,) = problems(layout, text)
+        assert problem.startswith(f"2: JupyterHub.ssl_cert: {certificate} ")
+        assert reason in problem
+
+
+def test_a_name_that_leads_elsewhere_or_nowhere_is_a_warning() -> None:
+    ours = {"192.0.2.1", "127.0.0.1"}
+    assert astray("a.org", {"192.0.2.1", "2001:db8::1"}, ours) == ""
+    # By /etc/hosts; where it leads others, nobody here knows.
+    assert astray("a.org", {"127.0.1.1", "::1"}, ours) == ""
+    assert "leads to 192.0.2.9, which" in astray("a.org", {"127.0.1.1", "192.0.2.9"}, ours)
+    assert "leads to 192.0.2.9" in astray("a.org", {"192.0.2.9"}, ours)
+    assert "cannot be found (no such name)" in astray("a.org", "no such name", ours)
+
+
+def test_a_hub_that_nobody_can_look_up_is_told_by_the_check(layout: Layout) -> None:
+    text = "c.HubProxy.domains = [\n    'hub.invalid',\n]\n"
+    (layout.fragments / "20-https.py").write_text(text)
+    (warning,) = (p for p in examine(layout).warnings if "hub.invalid" in p.message)
+    assert "hub.invalid cannot be found" in warning.message

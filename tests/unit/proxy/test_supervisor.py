@@ -1,0 +1,370 @@
+"""The proxy's supervisor: how it divides visitors between two generations, and what it refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.proxy.supervisor import (
+    Address,
+    Certificates,
+    Generation,
+    Pair,
+    StartError,
+    _others_listening,
+    addresses,
+    generations,
+    pairs,
+    reload,
+)
+from littlest_hub.system.sd_daemon import Inherited, spawn
+from littlest_hub.units.proxy import ready_config, static_config, to_toml
+from tests.capabilities import PATH, missing
+from tests.eventually import eventually
+
+pytestmark = pytest.mark.unit
+
+TRAEFIK = shutil.which("traefik", path=PATH)
+REPOSITORY = Path(__file__).parents[3]
+# Not -m: littlest_hub is not installed where the tests run. A reload repeats these words too.
+SUPERVISOR = f"""
+import sys
+sys.path.insert(0, {str(REPOSITORY)!r})
+from littlest_hub.proxy.supervisor import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@contextlib.contextmanager
+def listening(host: str = "127.0.0.1", number: int = 2) -> Iterator[list[socket.socket]]:
+    """Sockets that share an address, as systemd makes them."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with contextlib.ExitStack() as stack:
+        made: list[socket.socket] = []
+        for _ in range(number):
+            one = stack.enter_context(socket.socket(family))
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            one.bind((host, made[0].getsockname()[1] if made else 0))
+            one.listen(4096)
+            made.append(one)
+        yield made
+
+
+def passed(name: str, sockets: list[socket.socket]) -> list[Inherited]:
+    return [Inherited(name, each.fileno()) for each in sockets]
+
+
+def port_of(sockets: list[socket.socket]) -> int:
+    return int(sockets[0].getsockname()[1])
+
+
+# --- steering
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::"])
+def test_new_connections_go_where_they_are_steered(host: str) -> None:
+    with listening(host) as sockets, contextlib.ExitStack() as visitors:
+        (address,) = addresses(passed("http", sockets))
+        for slot, queued in ((0, (9, 0)), (1, (9, 9)), (0, (18, 9))):
+            address.steer(slot)
+            for _ in range(9):
+                at = ("127.0.0.1", port_of(sockets))
+                visitors.enter_context(socket.create_connection(at))
+            assert (address.queued(0), address.queued(1)) == queued
+
+
+def test_sockets_are_numbered_anew_when_others_of_their_address_have_gone() -> None:
+    with listening(number=2) as old, contextlib.ExitStack() as stack:
+        new = []
+        for _ in range(2):
+            one = stack.enter_context(socket.socket())
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            one.bind(old[0].getsockname())
+            one.listen()
+            new.append(one)
+        address = Address("http", tuple(passed("http", new)))
+        for each in old:
+            each.close()
+        address.relisten()
+        for slot in (1, 0):
+            address.steer(slot)
+            with socket.create_connection(new[0].getsockname()):
+                assert address.queued(slot) == 1
+                new[slot].accept()[0].close()
+
+
+def test_an_address_with_one_socket_is_shared() -> None:
+    with listening(number=1) as sockets:
+        (address,) = addresses(passed("http", sockets))
+        address.steer(1)
+        assert address.of(0) == address.of(1)
+
+
+def test_an_entry_point_has_one_address_and_the_rest_is_reported(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with listening() as first, listening() as second, listening() as api:
+        found = addresses(
+            [*passed("http", first), *passed("http", second), *passed("auth_api", api)]
+        )
+        assert [(a.name, len(a.sockets)) for a in found] == [("http", 2), ("auth_api", 2)]
+        assert str(port_of(second)) in capfd.readouterr().err
+
+
+# --- records
+
+
+def test_a_generation_is_there_as_long_as_somebody_holds_its_record(tmp_path: Path) -> None:
+    record = tmp_path / "1.accepting"
+    hold = (
+        "import fcntl,sys,time; f=open(sys.argv[1]); fcntl.flock(f,2); print(flush=True); input()"
+    )
+    record.write_text("123 1 4567 89 90")
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(record)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        expected = Generation(record, 123, 1, 4567, frozenset({89, 90}))
+        assert generations(tmp_path) == [expected]
+        assert expected.accepts
+        holder.kill()
+    assert generations(tmp_path) == []
+    assert not record.exists()
+
+
+# --- certificates
+
+
+def test_certificates_are_found_wherever_the_dynamic_configuration_names_them(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "tls.toml"
+    file.write_text(
+        '[[tls.certificates]]\ncertFile = "/a.crt"\nkeyFile = "/a.key"\n'
+        '[[tls.certificates]]\ncertFile = "-----BEGIN"\nkeyFile = "-----BEGIN"\n'
+        '[tls.stores.default.defaultCertificate]\ncertFile = "/b.crt"\nkeyFile = "/b.key"\n'
+        "[tls.stores.other]\n"
+    )
+    assert pairs(file) == [Pair("/a.crt", "/a.key"), Pair("/b.crt", "/b.key")]
+
+
+def test_a_file_that_traefik_could_not_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tls.toml").write_text("[tls\n")
+    with pytest.raises(StartError, match=r"tls\.toml: .*line 1"):
+        Certificates(tmp_path).look()
+
+
+def test_a_missing_certificate_is_a_problem_that_names_it() -> None:
+    assert "/nowhere.crt" in (Pair("/nowhere.crt", "/nowhere.key").problem or "")
+
+
+# --- the whole
+
+
+class Proxy:
+    """A supervisor with the real traefik, outside systemd, which serves nothing but 404s."""
+
+    def __init__(self, directory: Path, http: list[socket.socket], api: list[socket.socket]):
+        self.static = directory / "traefik.toml"
+        self.dynamic = directory / "dynamic"
+        self.run = directory / "run"
+        self.control = self.run / "control"
+        self.log = directory / "log"
+        self.port = port_of(http)
+        self._inherited = [*passed("http", http), *passed("auth_api", api)]
+        for made in (self.dynamic, self.run, directory / "bin"):
+            made.mkdir()
+        (directory / "bin/traefik").symlink_to(TRAEFIK or "traefik")
+        (directory / "bin/python3").symlink_to(sys.executable)
+        self._python = str(directory / "bin/python3")
+        self.write_static({})
+        (self.dynamic / "ready.toml").write_text(to_toml(ready_config()))
+        self.write_rules(1)
+        self.environ: Mapping[str, str] = os.environ
+        self.pid = 0
+
+    def write_static(self, more: dict[str, object]) -> None:
+        ours = static_config(
+            public=f"127.0.0.1:{self.port}", api="127.0.0.1:1", dynamic_config=self.dynamic
+        )
+        self.static.write_text(to_toml({**ours, **more}))
+
+    def write_rules(self, number: int) -> None:
+        router = {"entryPoints": ["http"], "service": "noop@internal"}
+        rules = {f"r{n}": {"rule": f"PathPrefix(`/user/{n}/`)", **router} for n in range(number)}
+        (self.dynamic / "rules.toml").write_text(to_toml({"http": {"routers": rules}}))
+
+    def start(self) -> None:
+        words = [self._python, "-c", SUPERVISOR, "supervise", str(self.static), str(self.control)]
+        with self.log.open("ab") as log:
+            self.pid = spawn(words, self._inherited, environ=self.environ, output=log.fileno())
+
+    def wait(self) -> None:
+        eventually(self.control.exists, 30, "the supervisor")
+
+    def kill(self) -> None:
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+        self.control.unlink(missing_ok=True)
+
+    def status(self, path: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            return connection.getresponse().status
+
+    @property
+    def accepting(self) -> list[int]:
+        return [each.pid for each in generations(self.run) if each.accepts]
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[Proxy]:
+    if TRAEFIK is None:
+        missing("no traefik on PATH")
+    with listening() as http_sockets, listening() as api_sockets:
+        proxy = Proxy(tmp_path, http_sockets, api_sockets)
+        try:
+            yield proxy
+        finally:
+            proxy.kill()
+            for each in generations(proxy.run):
+                os.kill(each.pid, signal.SIGKILL)
+
+
+def test_a_generation_that_is_ready_has_all_its_routes(proxy: Proxy) -> None:
+    proxy.write_rules(500)
+    proxy.start()
+    proxy.wait()
+    for _ in range(2):
+        assert [n for n in range(500) if proxy.status(f"/user/{n}/") != 418] == []
+        assert reload(proxy.control) == ""
+
+
+def test_a_reload_keeps_the_process_and_serves_by_another_traefik(proxy: Proxy) -> None:
+    proxy.start()
+    proxy.wait()
+    (before,) = proxy.accepting
+    assert reload(proxy.control) == ""
+    assert os.waitpid(proxy.pid, os.WNOHANG) == (0, 0)
+    assert before in proxy.accepting
+    assert len(proxy.accepting) == 2
+    eventually(lambda: before not in proxy.accepting, 60, "the one before to be told to end")
+
+
+def test_what_a_killed_supervisor_has_left_serves_until_the_next_one_takes_over(
+    proxy: Proxy,
+) -> None:
+    proxy.start()
+    proxy.wait()
+    (before,) = proxy.accepting
+    proxy.kill()
+    assert proxy.status("/user/0/") == 418
+    proxy.start()
+    proxy.wait()
+    assert proxy.status("/user/0/") == 418
+    assert before in proxy.accepting
+    eventually(lambda: before not in proxy.accepting, 60, "the one before to be told to end")
+
+
+def test_a_port_that_comes_or_goes_ends_nobody(proxy: Proxy) -> None:
+    proxy.start()
+    proxy.wait()
+    with listening() as https_sockets:
+        for more in (passed("https", https_sockets), []):
+            (before, *_) = proxy.accepting[::-1]
+            proxy.kill()
+            proxy._inherited = [each for each in proxy._inherited if each.name != "https"] + more
+            proxy.start()
+            proxy.wait()
+            assert proxy.status("/user/0/") == 418
+            assert before in proxy.accepting
+    assert "taken" not in proxy.log.read_text()
+
+
+def test_what_the_configuration_has_no_entry_point_for_is_not_kept_open(proxy: Proxy) -> None:
+    with listening() as https_sockets:
+        own = {f"socket:[{os.fstat(each.fileno()).st_ino}]" for each in https_sockets}
+        proxy._inherited += passed("https", https_sockets)
+        proxy.start()
+        proxy.wait()
+        # Whoever is there is nobody's visitor, and no reason to begin anew.
+        with socket.create_connection(https_sockets[0].getsockname()):
+            before = proxy.accepting
+            has = {str(each.readlink()) for each in Path(f"/proc/{before[0]}/fd").iterdir()}
+            assert not own & has
+            assert reload(proxy.control) == ""
+            assert len(proxy.accepting) <= 2
+            assert proxy.status("/user/0/") == 418
+
+
+def test_it_has_what_the_unit_gives_it_and_knows_authorities(proxy: Proxy, tmp_path: Path) -> None:
+    (tmp_path / "ssl").mkdir()
+    (tmp_path / "ssl/cacert.pem").touch()
+    others = {key: value for key, value in os.environ.items() if key != "SSL_CERT_FILE"}
+    proxy.environ = {**others, "EXEC_PATH": "/x", "NOTIFY_SOCKET": "@nobody"}
+    proxy.start()
+    proxy.wait()
+    (traefik,) = proxy.accepting
+    has = Path(f"/proc/{traefik}/environ").read_text().split("\0")
+    assert "EXEC_PATH=/x" in has
+    assert f"SSL_CERT_FILE={tmp_path}/ssl/cacert.pem" in has
+    assert not any(each.startswith("NOTIFY_SOCKET=") for each in has)
+
+
+def test_who_had_waited_at_either_socket_is_served(proxy: Proxy) -> None:
+    with contextlib.ExitStack() as stack:
+        waiting = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", proxy.port)))
+            for _ in range(50)
+        ]
+        for visitor in waiting:
+            visitor.settimeout(60)
+            visitor.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        proxy.start()
+        assert all(visitor.recv(12).startswith(b"HTTP/1.") for visitor in waiting)
+
+
+def test_a_static_configuration_that_traefik_refuses_is_refused_in_its_words(proxy: Proxy) -> None:
+    proxy.start()
+    proxy.wait()
+    before = proxy.accepting
+    proxy.write_static({"log": {"levle": "DEBUG"}})
+    assert "levle" in reload(proxy.control)
+    assert proxy.accepting == before
+    assert proxy.status("/user/0/") == 418
+
+
+def test_without_its_sockets_it_says_so_and_ends(tmp_path: Path) -> None:
+    if TRAEFIK is None:
+        missing("no traefik on PATH")
+    with listening() as sockets:
+        proxy = Proxy(tmp_path, sockets, sockets)
+        proxy._inherited = []
+        proxy.start()
+        _, ended = os.waitpid(proxy.pid, 0)
+        assert os.waitstatus_to_exitcode(ended) == 1
+        assert f"port {proxy.port} is taken by" in proxy.log.read_text()
+
+
+def test_a_program_that_shares_an_address_with_us_is_seen() -> None:
+    with listening() as (ours, theirs), listening():
+        (other,) = _others_listening(frozenset({os.fstat(ours.fileno()).st_ino}))
+        assert other.port == theirs.getsockname()[1]
+        assert other.inode == os.fstat(theirs.fileno()).st_ino
+        assert other.uid == os.geteuid()

@@ -1,0 +1,128 @@
+"""The structure of `littlest_hub`: which package may import which, and how large things may get."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import littlest_hub
+
+PACKAGE = Path(littlest_hub.__file__).parent
+
+# From the ground up: a package imports only packages that stand above it in this list. What each
+# one holds, and who runs it:
+LAYERS = {
+    "errors": "the one exception that people read",
+    "layout": "paths and names of an installation; no input or output",
+    "system": "Linux, systemd and Python, each outside thing wrapped once; nothing of ours",
+    "units": "systemd units as data: text, ports, names of entry points and variables",
+    "proxy": "the proxy's unit: traefik, its supervisor and the files that it reads",
+    "unprivileged": "what root does for a hub that is not root",
+    "singleuser": "the user server: runs as the user",
+    "hub": "the hub's unit: the supervisor, JupyterHub and our classes for it",
+    "check": "fragments judged",
+    "fragments": "fragments changed",
+    "lifecycle": "a release installed, started, upgraded, removed",
+    "backup": "a hub in one file, and back",
+    "doctor": "an installation examined; reads only",
+    "stacks": "opinions on top; each found by its manifest",
+    "cli": "the command line",
+    "__main__": "what `python -m littlest_hub` runs",
+}
+# Runs as the user, from wherever the server is: the little that it takes from elsewhere.
+MAY_IMPORT = {
+    "system": {"errors"},
+    "units": {"errors", "layout", "system"},
+    "singleuser": {"errors", "layout", "system"},
+}
+# By nobody but those named: what runs as somebody else is started, not imported.
+IMPORTED_BY = {
+    "singleuser": set[str](),
+    "stacks": set[str](),
+    "cli": {"__main__"},
+    "__main__": set[str](),
+}
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    for file in sorted(PACKAGE.rglob("*.py")):
+        parts = file.relative_to(PACKAGE).with_suffix("").parts
+        yield ".".join(part for part in parts if part != "__init__"), file
+
+
+MODULES = dict(_modules())
+
+
+def _imports(module: str, tree: ast.AST) -> Iterator[str]:
+    """Yield modules of ours that a module imports anywhere in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative imports hide where things are from"
+            name = node.module or ""
+            if name.partition(".")[0] == "littlest_hub":
+                base = name.removeprefix("littlest_hub").lstrip(".")
+                for alias in node.names:
+                    inner = f"{base}.{alias.name}".lstrip(".")
+                    yield inner if inner in MODULES else base
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.startswith("littlest_hub."):
+                    yield alias.name.removeprefix("littlest_hub.")
+
+
+def _layer(module: str) -> str:
+    return module.partition(".")[0]
+
+
+IMPORTS = {
+    module: {
+        imported
+        for imported in _imports(module, ast.parse(file.read_text()))
+        if imported and imported != module
+    }
+    for module, file in MODULES.items()
+    if module
+}
+
+
+def test_each_part_has_a_place_in_the_layers() -> None:
+    assert {_layer(module) for module in IMPORTS} <= set(LAYERS)
+
+
+@pytest.mark.parametrize("module", IMPORTS)
+def test_a_module_imports_only_what_its_layer_may(module: str) -> None:
+    layer = _layer(module)
+    order = list(LAYERS)
+    below = MAY_IMPORT.get(layer, set(order[: order.index(layer)]))
+    for imported in IMPORTS[module]:
+        other = _layer(imported)
+        if other == layer:
+            continue
+        assert other in below, f"{module} imports {imported}: {other} is no layer below {layer}"
+        allowed = IMPORTED_BY.get(other)
+        assert allowed is None or layer in allowed, f"{module} imports {imported}"
+
+
+def test_a_stack_imports_no_other_stack() -> None:
+    for module, imported in IMPORTS.items():
+        if _layer(module) == "stacks":
+            own = module.split(".")[:2]
+            others = [m for m in imported if _layer(m) == "stacks" and m.split(".")[:2] != own]
+            assert not others, f"{module} imports {others}"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join((*path[path.index(module) :], module))
+        if module not in done:
+            for imported in sorted(IMPORTS.get(module, ())):
+                visit(imported, (*path, module))
+            done.add(module)
+
+    for module in IMPORTS:
+        visit(module, ())

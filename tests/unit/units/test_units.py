@@ -1,0 +1,117 @@
+"""The unit files: what systemd itself says about them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.layout import DEFAULT_BASE, Layout
+from littlest_hub.lifecycle.machine import units
+from littlest_hub.units.ports import Ports
+from littlest_hub.units.unit import Setting, Unit
+
+pytestmark = pytest.mark.unit
+
+LAYOUTS = [Layout(DEFAULT_BASE), Layout(Path("/srv/physics"))]
+# Directives that came after systemd 247, which would warn about them (NEWS of systemd).
+TOO_NEW = {
+    "ExecPaths",
+    "NoExecPaths",
+    "PrivateIPC",
+    "SocketBindDeny",
+    "RestrictFileSystems",
+    "MemoryPressureWatch",
+    "RestartSteps",
+    "RestartMaxDelaySec",
+    "PropagatesStopTo",
+    "Upholds",
+    "ExtensionDirectories",
+    "CPUQuotaPeriodSec",
+}
+
+needs_systemd = pytest.mark.needs("systemd-analyze")
+
+
+@pytest.fixture(params=LAYOUTS, ids=lambda layout: layout.instance)
+def written(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Path]:
+    """All units of a layout as files, by name; their commands exist."""
+    files = {}
+    for unit in units(request.param, Ports()):
+        text = re.sub(r"^(Exec\w+=)/\S+", r"\1/bin/true", unit.text(), flags=re.MULTILINE)
+        files[unit.name] = tmp_path / unit.name
+        files[unit.name].write_text(text)
+    return files
+
+
+@needs_systemd
+def test_systemd_has_nothing_to_say_about_the_units(written: dict[str, Path]) -> None:
+    verify = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *written.values()],
+        capture_output=True,
+        text=True,
+    )
+    # Its exit code is 0 for a misspelled directive too.
+    assert verify.stderr == ""
+    assert verify.returncode == 0
+
+
+@pytest.mark.row(16)
+@needs_systemd
+@pytest.mark.parametrize(("number", "exposure"), [(4, 1.1), (5, 1.9)], ids=["proxy", "hub"])
+def test_services_expose_little(written: dict[str, Path], number: int, exposure: float) -> None:
+    service = list(written.values())[number]
+    security = subprocess.run(
+        [
+            "systemd-analyze",
+            "security",
+            "--offline=yes",
+            f"--threshold={exposure * 10:.0f}",
+            service,
+        ],
+        capture_output=True,
+        text=True,
+        env={"SYSTEMD_COLORS": "0", "COLUMNS": "120", "PATH": "/usr/bin:/bin"},
+    )
+    assert security.returncode == 0, security.stdout
+
+
+def test_units_come_in_the_order_in_which_they_start() -> None:
+    for layout in LAYOUTS:
+        assert tuple(unit.name for unit in units(layout, Ports())) == layout.units
+
+
+def test_no_directive_is_newer_than_the_oldest_systemd_we_serve() -> None:
+    for unit in units(LAYOUTS[0], Ports()):
+        used = {setting.key for settings in unit.sections.values() for setting in settings}
+        assert not used & TOO_NEW
+
+
+def test_ports_stand_in_the_sockets_and_reach_the_hub_through_its_environment() -> None:
+    text = {
+        unit.name: unit.text() for unit in units(LAYOUTS[0], Ports(8000, 15003, 15004, https=8443))
+    }
+    assert "ListenStream=8000\n" in text["littlest-hub-proxy.socket"]
+    assert "ListenStream=127.0.0.1:15004\n" in text["littlest-hub-proxy-api.socket"]
+    assert "ListenStream=127.0.0.1:15003\n" in text["littlest-hub.socket"]
+    assert "ListenStream=8443\n" in text["littlest-hub-proxy-https.socket"]
+    assert "LITTLEST_HUB_PROXY_API=127.0.0.1:15004\n" in text["littlest-hub.service"]
+    assert "LITTLEST_HUB_HTTPS_PORT=8443\n" in text["littlest-hub.service"]
+
+
+def test_sockets_of_an_address_that_may_come_late_wait_for_it() -> None:
+    ports = Ports(host="192.0.2.1")
+    found = {unit.name: unit.text() for unit in units(Layout(DEFAULT_BASE), ports)}
+    for name, port in (("littlest-hub-proxy", ports.public), ("littlest-hub-proxy-https", 443)):
+        assert found[f"{name}.socket"].count(f"ListenStream=192.0.2.1:{port}\n") == 2
+        assert "FreeBind=yes\n" in found[f"{name}.socket"]
+
+
+def test_a_unit_says_how_to_change_it_and_why_a_setting_is_there() -> None:
+    unit = Unit("x.service", "Does x.", {"Service": [Setting("User", "x", "its own")]})
+    text = unit.text()
+    assert text.startswith("# Does x.\n")
+    assert "systemctl edit x.service" in text
+    assert text.endswith("[Service]\n# its own\nUser=x\n")

@@ -1,0 +1,266 @@
+"""A hub that is not root: what root does for it, and what it may not configure."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.check import check, evaluator  # noqa: F401
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.hub.config import Surroundings, load
+from littlest_hub.hub.spawner import environment_file
+from littlest_hub.hub.unprivileged import AskingAuthenticator, TemplateSpawner
+from littlest_hub.layout import DEFAULT_BASE, Layout
+from littlest_hub.units import hub, unprivileged
+from littlest_hub.units.ports import Ports
+from littlest_hub.unprivileged import account, launcher, pam_helper
+
+pytestmark = [
+    pytest.mark.unit,
+    pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user"),
+]
+
+SOMEBODY = "games"
+"""Any system account."""
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """A hub that runs as SOMEBODY."""
+    layout = Layout(tmp_path / "hub")
+    layout.fragments.mkdir(parents=True)
+    layout.own_state.mkdir(parents=True)
+    os.chown(layout.own_state, pwd.getpwnam(SOMEBODY).pw_uid, -1)
+    let_in(layout.base)
+    return layout
+
+
+def let_in(directory: Path) -> None:
+    """Let others reach a directory of pytest's."""
+    for each in (directory, *directory.parents):
+        if each.owner() == "root" and not each.stat().st_mode & 0o001:
+            each.chmod(0o711)
+
+
+def test_whoever_the_hubs_part_of_state_belongs_to_is_who_it_runs_as(layout: Layout) -> None:
+    assert layout.hub_user == SOMEBODY
+    assert layout.database.parent == layout.cookie_secret.parent == layout.own_state
+    os.chown(layout.own_state, 0, 0)
+    assert layout.hub_user is None
+    assert Layout(DEFAULT_BASE).database.parent == Layout(DEFAULT_BASE).state
+
+
+def test_such_a_hub_has_no_capability_and_writes_in_two_directories(layout: Layout) -> None:
+    text = hub.service(layout, Ports()).text()
+    assert f"\nUser={SOMEBODY}\n" in text
+    assert "\nCapabilityBoundingSet=\n" in text
+    assert f"\nReadWritePaths={layout.own_state} {layout.proxy_state}\n" in text
+    assert "User=" not in hub.service(Layout(DEFAULT_BASE), Ports()).text()
+
+
+@pytest.mark.needs("systemd-analyze")
+def test_systemd_has_nothing_to_say_about_its_units(layout: Layout, tmp_path: Path) -> None:
+    files = []
+    for unit in (hub.service(layout, Ports()), *unprivileged.units(layout)):
+        text = re.sub(r"^(Exec\w+=)/\S+", r"\1/bin/true", unit.text(), flags=re.MULTILINE)
+        files.append(tmp_path / unit.name)
+        files[-1].write_text(text)
+    verify = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *files],
+        capture_output=True,
+        text=True,
+    )
+    assert verify.stderr == ""
+
+
+@pytest.mark.row(16)
+@pytest.mark.needs("systemd-analyze")
+@pytest.mark.parametrize(("index", "exposure"), [(0, 1.4), (1, 2.2)], ids=["hub", "helper"])
+def test_hub_and_helper_expose_little(
+    layout: Layout, tmp_path: Path, index: int, exposure: float
+) -> None:
+    unit = (hub.service(layout, Ports()), unprivileged.password_service(layout))[index]
+    file = tmp_path / unit.name.replace("@.", "@1.")
+    file.write_text(unit.text())
+    limit = f"--threshold={exposure * 10:.0f}"
+    security = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", limit, file],
+        capture_output=True,
+        text=True,
+        env={"SYSTEMD_COLORS": "0", "COLUMNS": "120", "PATH": "/usr/bin:/bin"},
+    )
+    assert security.returncode == 0, security.stdout
+
+
+def test_polkit_is_told_of_its_own_units_and_no_others(layout: Layout) -> None:
+    rule = unprivileged.polkit_rule(layout)
+    assert f'subject.user !== "{SOMEBODY}"' in rule
+    (pattern,) = re.findall(r"/(\^.*\$)/\.test", rule)
+    own = f"{layout.instance}.user@"
+    assert re.match(pattern, f"{own}alice.service")
+    for other in (
+        f"{own}.service",
+        f"{own}alice.socket",
+        f"{own}1000.service",
+        f"{own}a@b.service",
+        f"x{own}alice.service",
+        f"{own.replace('.', 'x')}alice.service",
+        f"{own}alice.service.service\nssh.service",
+        layout.hub_service,
+        "ssh.service",
+    ):
+        assert not re.fullmatch(pattern, other), other
+
+
+def test_the_privileged_part_fits_on_one_page(layout: Layout) -> None:
+    """What docs/how-to/run-without-root.md says is to be read."""
+    texts = [unit.text() for unit in unprivileged.units(layout)]
+    texts += [unprivileged.polkit_rule(layout), Path(pam_helper.__file__).read_text()]
+    lines = [line for text in texts for line in text.splitlines()]
+    code = [line for line in lines if line.strip() and not line.startswith(("#", "//"))]
+    assert len(code) <= 160, len(code)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("c.Spawner.mem_limit = '1G'", "MemoryMax="),
+        ("c.SystemdSpawner.unit_extra_properties = {'User': 'root'}", "these properties"),
+        ("c.SystemdSpawner.dynamic_users = True", "no such line"),
+        ("c.JupyterHub.spawner_class = 'systemdspawner.SystemdSpawner'", "no spawner_class"),
+        ("c.PAMAuthenticator.service = 'other'", "helper"),
+        ("c.JupyterHub.authenticator_class = 'pam'", "PAM tells it nothing"),
+    ],
+)
+def test_a_fragment_that_would_need_root_is_refused(
+    layout: Layout, line: str, message: str
+) -> None:
+    fragment = layout.fragments / "30-mine.py"
+    fragment.write_text(f"{line}\n")
+    fragment.chmod(0o644)
+    (problem,) = check(layout)
+    assert (problem.file, problem.line) == (str(fragment), 1)
+    assert message in problem.message
+
+
+def test_a_fragment_that_it_may_not_read_is_refused(layout: Layout) -> None:
+    fragment = layout.fragments / "30-mine.py"
+    fragment.write_text("c.JupyterHub.concurrent_spawn_limit = 3\n")
+    fragment.chmod(0o600)
+    (problem,) = check(layout)
+    assert "chmod a+r" in problem.message
+
+
+def test_its_defaults_ask_and_start_templates(layout: Layout) -> None:
+    c = load(layout, Surroundings())
+    assert c.JupyterHub.spawner_class is TemplateSpawner
+    assert c.JupyterHub.authenticator_class is AskingAuthenticator
+    assert layout.user_unit("alice") == f"{layout.instance}.user@alice"
+
+
+@pytest.mark.parametrize("name", ["Lhub", "a b", "-x", "x" * 40, "../x"])
+def test_no_account_is_called_so(tmp_path: Path, name: str) -> None:
+    with pytest.raises(LittlestHubError, match="no name for an account"):
+        account.choose(Layout(tmp_path), name, is_possible=True)
+
+
+@pytest.mark.parametrize("name", ["lhub-physics-users", "lhub-physics-proxy"])
+def test_no_account_has_a_name_that_the_hub_gives_to_somebody_else(name: str) -> None:
+    with pytest.raises(LittlestHubError, match=f"{name}: that is what this hub calls"):
+        account.choose(Layout(Path("/srv/physics")), name, is_possible=True)
+
+
+def test_an_account_that_nobody_describes_is_taken_only_if_the_hub_was_that_one(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = pwd.getpwnam(SOMEBODY)
+    nobody_says = pwd.struct_passwd((*found[:4], "", *found[5:]))
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: nobody_says)
+    made: list[tuple[str, ...]] = []
+    monkeypatch.setattr(account, "_run", lambda *command: made.append(command))
+    account.create(layout, SOMEBODY, [])
+    assert made
+    os.chown(layout.own_state, 0, 0)
+    with pytest.raises(LittlestHubError, match="it is not this hub's"):
+        account.create(layout, SOMEBODY, [])
+    assert len(made) == 1
+
+
+def test_who_a_hub_runs_as_does_not_change(layout: Layout, tmp_path: Path) -> None:
+    for other in ("root", "other"):
+        with pytest.raises(LittlestHubError, match=f"runs as {SOMEBODY} already"):
+            account.choose(layout, other, is_possible=True)
+    assert account.choose(layout, "", is_possible=True) == SOMEBODY
+    roots = Layout(tmp_path / "roots")
+    roots.state.mkdir(parents=True)
+    roots.database.touch()
+    with pytest.raises(LittlestHubError, match="runs as root already"):
+        account.choose(roots, "lhub", is_possible=True)
+
+
+def test_an_account_that_is_gone_is_no_reason_to_become_root(layout: Layout) -> None:
+    os.chown(layout.own_state, 54321, -1)
+    with pytest.raises(LittlestHubError, match="user 54321, who is gone"):
+        account.choose(layout, "", is_possible=True)
+
+
+def test_what_is_left_for_a_user_only_that_user_and_the_hub_may_read(tmp_path: Path) -> None:
+    let_in(tmp_path)
+    file = tmp_path / "run" / "alice.env"
+    file.parent.mkdir()
+    launcher.leave(file, "TOKEN=secret\n", pwd.getpwnam(SOMEBODY).pw_uid)
+
+    def read(user: str) -> str:
+        command = ["cat", str(file)]
+        done = subprocess.run(command, user=user, extra_groups=[], capture_output=True, text=True)
+        return done.stdout
+
+    assert read(SOMEBODY) == "TOKEN=secret\n"
+    assert read("nobody") == ""
+    assert file.parent.stat().st_mode & 0o777 == 0o711
+
+
+def test_the_launcher_becomes_what_was_ordered(tmp_path: Path) -> None:
+    program = "import os, json; print(json.dumps([os.getcwd(), os.environ.get('TOKEN')]))"
+    order = launcher.order([sys.executable, "-c", program], str(tmp_path))
+    file = tmp_path / "order"
+    file.write_text(environment_file({"TOKEN": 'it\'s\n"secret"', **order}))
+    done = subprocess.run(
+        [sys.executable, "-m", "littlest_hub.unprivileged.launcher", file],
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(done.stdout) == [str(tmp_path), 'it\'s\n"secret"'], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        (b"root\0secret", "not a member of the group nogroup"),
+        (b"nobody-of-this-name\0secret", "no such user"),
+        (b"root", "no password"),
+        (b"root\0", "no password"),
+        (b"\xff\0secret", "no such user"),
+        (b"root\0" + b"x" * 5000, "no password"),
+        (b"", "no such user"),
+    ],
+)
+def test_the_helper_asks_pam_about_members_only(question: bytes, said: str) -> None:
+    assert pam_helper.answer(question, "nogroup") == said
+
+
+def test_without_polkit_that_knows_rules_nothing_is_installed(tmp_path: Path) -> None:
+    services = tmp_path / "dbus-1" / "system-services"
+    services.mkdir(parents=True)
+    (services / "org.freedesktop.PolicyKit1.service").touch()
+    with pytest.raises(LittlestHubError, match="needs polkit"):
+        account._check_polkit(tmp_path)
+    (tmp_path / "polkit-1" / "rules.d").mkdir(parents=True)
+    account._check_polkit(tmp_path)
