@@ -8,12 +8,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import toml
 import zstandard
 
 from construct import (
@@ -121,7 +121,7 @@ class Builder:
 
     def update_lock(self) -> Path:
         """Resolve environment.yml anew into construct/wheels.lock; its path."""
-        project = toml.loads((self.root / "pyproject.toml").read_text())
+        project = tomllib.loads((self.root / "pyproject.toml").read_text())
         recipes = self._recipes()
         wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
         for spec in self.definition.specs:

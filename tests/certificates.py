@@ -32,7 +32,7 @@ def make(
     """
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     key = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     since, until = (now + datetime.timedelta(each) for each in days)
     serial = x509.random_serial_number()
     certificate = (

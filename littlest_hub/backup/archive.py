@@ -302,7 +302,7 @@ def database_elsewhere(layout: Layout, say: Say) -> str:
 def _manifest(
     layout: Layout, contents: Contents, revision: str | None, *, secrets: bool
 ) -> dict[str, Any]:
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     return {
         "format": FORMAT,
         "product": PRODUCT,

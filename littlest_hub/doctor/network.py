@@ -7,8 +7,8 @@ import http.client
 import re
 import socket
 import ssl
-import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,6 @@ from littlest_hub.doctor.observed import COMMAND_TIMEOUT_S, OK, PROBLEM, WARNING
 from littlest_hub.doctor.services import service_of
 from littlest_hub.system.addresses import local_addresses, resolve, without_loopback
 from littlest_hub.system.tcp import holders
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import toml as tomllib
 
 CERTIFICATE_DAYS = 14
 

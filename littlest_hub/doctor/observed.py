@@ -8,7 +8,6 @@ import os
 import re
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,11 +19,7 @@ from littlest_hub.doctor.spawns import Entry, parse_journal
 from littlest_hub.layout import Layout
 from littlest_hub.proxy.routes import RulesFile
 from littlest_hub.system.tcp import listeners
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import toml as tomllib
+from littlest_hub.system.toml import read_toml
 
 OK, WARNING, PROBLEM, UNSEEN = "ok", "warning", "problem", "unseen"
 COMMAND_TIMEOUT_S = 5
@@ -161,7 +156,7 @@ class Observed:
     @cached_property
     def static(self) -> dict[str, Any]:
         """The proxy's static configuration."""
-        return tomllib.loads(self.layout.static_config.read_text())
+        return read_toml(self.layout.static_config)
 
     def is_active(self, unit: str) -> bool:
         return self.units.get(unit, {}).get("ActiveState") == "active"

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import datetime
 import subprocess
-import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,22 +20,17 @@ from littlest_hub.proxy.https import Https, Pair, state_of, wanted
 from littlest_hub.proxy.supervisor import CANDIDATE, MAKESHIFT
 from littlest_hub.system.files import write
 from littlest_hub.system.tcp import listeners, who_listens
+from littlest_hub.system.toml import read_toml, to_toml
 from littlest_hub.units.proxy import (
     API_ENTRY_POINT,
     HTTPS_ENTRY_POINT,
     PUBLIC_ENTRY_POINT,
     READY_ENTRY_POINT,
     static_config,
-    to_toml,
 )
 
 if TYPE_CHECKING:
     from littlest_hub.hub.config import Surroundings
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import toml as tomllib
 
 _MAKESHIFT_YEARS = 20
 FRONT_LOOKED_AT_MS = 2000
@@ -259,7 +254,7 @@ def makeshift_certificate() -> dict[str, Any]:
     key = ec.generate_private_key(ec.SECP256R1())
     # By its name the supervisor knows it, and traefik too.
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, MAKESHIFT)])
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -328,7 +323,7 @@ def _said_of(error: LittlestHubError | OSError) -> str:
 def _https_address(layout: Layout) -> object:
     """Where the static configuration on disk has HTTPS; None: nowhere."""
     try:
-        configuration = tomllib.loads(layout.static_config.read_text())
+        configuration = read_toml(layout.static_config)
     except (OSError, ValueError):
         return None
     return _at(configuration, ("entryPoints", HTTPS_ENTRY_POINT, "address"))

@@ -20,7 +20,7 @@ import shlex
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -552,7 +552,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         # Not for us to see, then not for us to move.
         with contextlib.suppress(PermissionError):
             if home.exists():
-                aside = former / f"{home.name}-{datetime.now(timezone.utc):%Y-%m-%dT%H%M%SZ}"
+                aside = former / f"{home.name}-{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}"
                 # All of these names are harmless; the hub's sandbox ends where they begin.
                 script = (
                     f"mkdir -p -m 0700 {former} && mv -T {home} {aside} &&"
@@ -654,7 +654,7 @@ async def _run(*argv: str, is_long: bool = False) -> _Answer:
     )
     try:
         output, complaint = await asyncio.wait_for(process.communicate(), timeout_s)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         raise SystemdSilentError(f"{argv[0]} took more than {timeout_s:g} s") from None
     finally:
         if process.returncode is None:

@@ -16,6 +16,7 @@ from typing import TypedDict
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.system.files import link, permit, write
+from littlest_hub.system.toml import to_toml
 from littlest_hub.units import hub, proxy, server, unprivileged
 from littlest_hub.units.ports import Ports
 from littlest_hub.units.unit import Unit, directives
@@ -186,7 +187,7 @@ class Machine:
                 permit(on_disk, 0o755)
         # The proxy's own from its first start on.
         layout.on_disk(layout.acme).mkdir(mode=0o700, exist_ok=True)
-        write(layout.on_disk(layout.ready_config), proxy.to_toml(proxy.ready_config()))
+        write(layout.on_disk(layout.ready_config), to_toml(proxy.ready_config()))
         # From now on the hub's: it knows what fragments add.
         static = layout.on_disk(layout.static_config)
         if static.exists():
@@ -197,7 +198,7 @@ class Machine:
                 api=ports.api_address,
                 dynamic_config=layout.dynamic_config,
             )
-            write(static, proxy.to_toml(first))
+            write(static, to_toml(first))
         rules = layout.on_disk(layout.rules)
         # traefik reports a missing file once and never looks again.
         if rules.exists():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-import sys
+import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +17,6 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.system.tls import presented_certificate
 from littlest_hub.units.proxy import PUBLIC_ENTRY_POINT
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import toml as tomllib
 
 RESOLVER = "acme"
 """traefik's name for what obtains certificates; they are kept under it."""
@@ -247,7 +242,7 @@ def is_domain(name: str) -> bool:
 
 def validity(certificate: x509.Certificate, now: datetime.datetime | None = None) -> str:
     """Why a certificate is not valid at the moment; "": it is."""
-    now = now or datetime.datetime.now(datetime.timezone.utc)
+    now = now or datetime.datetime.now(datetime.UTC)
     if now > certificate.not_valid_after_utc:
         return f"expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
     if now < certificate.not_valid_before_utc:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from littlest_hub.proxy.supervisor import RULES_HEADER
 from littlest_hub.system.files import write
-from littlest_hub.units.proxy import to_toml
+from littlest_hub.system.toml import to_toml
 
 
 class _Route(NamedTuple):

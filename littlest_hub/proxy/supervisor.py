@@ -26,6 +26,7 @@ import ssl
 import struct
 import sys
 import time
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +35,6 @@ from typing import Any, NamedTuple, NoReturn
 from littlest_hub.system.sd_daemon import Inherited, inherited_sockets, notify, spawn
 from littlest_hub.system.tcp import Listener, listeners, who_listens
 from littlest_hub.system.tls import presented_certificate
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import toml as tomllib
 
 ENTRY_POINTS = ("http", "auth_api")
 """Those without which nobody can be served."""

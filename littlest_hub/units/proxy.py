@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import toml
 
 from littlest_hub.layout import Layout
 from littlest_hub.units.ports import Ports
@@ -139,21 +136,6 @@ def ready_config() -> dict[str, Any]:
             "middlewares": {_FORWARDED: {"headers": {"customRequestHeaders": dropped}}},
         }
     }
-
-
-class _Encoder(toml.TomlEncoder):  # type: ignore[type-arg]
-    """toml's own string quoting loses backslashes; JSON's is TOML's but for DEL."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.dump_funcs[str] = lambda text: json.dumps(text, ensure_ascii=False).replace(
-            "\x7f", "\\u007f"
-        )
-
-
-def to_toml(data: dict[str, Any]) -> str:
-    """TOML text that reads back as the same data, whatever the strings in it."""
-    return str(toml.dumps(data, encoder=_Encoder()))
 
 
 def public_socket(layout: Layout, ports: Ports) -> Unit:

@@ -6,11 +6,11 @@ LITTLEST_HUB_KILLS=30 is how many random moments each; LITTLEST_HUB_SEED=… rep
 import os
 import random
 import time
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import toml
 
 from littlest_hub import __version__
 from tests import releases
@@ -70,7 +70,7 @@ def serves(hub: Hub, kernel: Kernel, versions: set[str]) -> None:
     """One of the releases serves, whole, with what was running."""
     assert active(hub) in versions
     assert hub.answers()
-    toml.loads(hub.machine.read(str(hub.layout.rules)))
+    tomllib.loads(hub.machine.read(str(hub.layout.rules)))
     assert kernel.run("x + 1") == "42"
 
 

@@ -2,9 +2,9 @@
 
 import json
 import re
+import tomllib
 
 import pytest
-import toml
 
 from tests.eventually import eventually
 from tests.hub import Hub
@@ -116,7 +116,7 @@ def test_the_hub_reads_files_of_roots_and_becomes_nobody_else(hub: Hub) -> None:
 
 def test_the_proxy_is_told_to_ask_nobody_for_news_and_to_report_nothing(hub: Hub) -> None:
     # What it does without these settings shows on a machine with a way out only.
-    static = toml.loads(hub.machine.read(str(hub.layout.static_config)))
+    static = tomllib.loads(hub.machine.read(str(hub.layout.static_config)))
     assert static["global"] == {"checkNewVersion": False, "sendAnonymousUsage": False}
 
 

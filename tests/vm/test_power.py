@@ -1,8 +1,7 @@
 """A machine that is rebooted, or that loses its power at the worst moment."""
 
 import subprocess
-
-import toml
+import tomllib
 
 from tests.client import Person
 from tests.eventually import eventually
@@ -78,5 +77,5 @@ def serves_and_is_whole(hub: Hub) -> None:
         pass  # somebody new logs in
     python, database = hub.path("hub/bin/python3"), str(hub.layout.database)
     assert hub.machine.run([python, "-c", INTEGRITY, database]).stdout == "ok\n"
-    rules = toml.loads(hub.machine.read(str(hub.layout.rules)))
+    rules = tomllib.loads(hub.machine.read(str(hub.layout.rules)))
     assert "PathPrefix" in str(rules["http"]["routers"]), "the rules are not whole"

@@ -166,7 +166,7 @@ class Load:
                 failure = f"{status}"
         except BrokenError as error:
             failure = str(error)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             failure = f"no answer in {TIMEOUT_S} s"
         self.samples.append(Sample(page.target, due_s, sent_s, now(), failure, retried))
 

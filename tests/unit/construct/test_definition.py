@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
-import toml
 import yaml
 from packaging.requirements import Requirement
 
@@ -14,7 +14,7 @@ from construct import conda_forge, definition, wheels
 from littlest_hub.errors import LittlestHubError
 
 ROOT = Path(definition.__file__).parent.parent
-PROJECT = toml.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def read(folder: Path, text: str) -> definition.Definition:

@@ -14,7 +14,6 @@ import shutil
 import ssl
 import stat
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -35,7 +34,8 @@ from littlest_hub.hub.entry_points import makeshift_certificate, merged
 from littlest_hub.hub.proxy import HubProxy, rule
 from littlest_hub.proxy.routes import RulesFile
 from littlest_hub.proxy.supervisor import MAKESHIFT
-from littlest_hub.units.proxy import ready_config, static_config, to_toml
+from littlest_hub.system.toml import to_toml
+from littlest_hub.units.proxy import ready_config, static_config
 from tests.capabilities import PATH, missing
 from tests.eventually import eventually
 from tests.network import free_port
@@ -136,8 +136,7 @@ def test_rules_file_reads_back_whatever_the_names_in_it(rules: RulesFile) -> Non
     for name in nasty_names(300, seed=2):
         data = a_route(name)
         rules.atomic_dump(data)
-        if sys.version_info >= (3, 11):  # before, there is no reader that gets these right
-            assert rules.load() == data, repr(name)
+        assert rules.load() == data, repr(name)
 
 
 def test_rules_file_is_readable_to_the_proxy_and_nothing_is_left_beside_it(

@@ -9,8 +9,8 @@ import os
 import shutil
 import socket
 import ssl
-import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,10 @@ from littlest_hub.proxy.https import (
     validity,
     wanted,
 )
-from littlest_hub.units.proxy import static_config, to_toml
+from littlest_hub.system.toml import to_toml
+from littlest_hub.units.proxy import static_config
 from tests.certificates import make
 from tests.network import free_port
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import toml as tomllib
 
 pytestmark = pytest.mark.unit
 
@@ -335,7 +331,7 @@ def test_a_certificate_covers_its_names_and_one_level_of_a_wildcard(tmp_path: Pa
 
 def test_a_certificate_has_its_time(tmp_path: Path) -> None:
     leaf = Pair(make(tmp_path, "hub.example.org", days=(-1, 1))[0].read_text(), "").leaf
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     assert validity(leaf) == ""
     assert "expired on" in validity(leaf, now + datetime.timedelta(2))
     assert "not valid before" in validity(leaf, now - datetime.timedelta(2))

@@ -28,7 +28,8 @@ from littlest_hub.proxy.supervisor import (
     reload,
 )
 from littlest_hub.system.sd_daemon import Inherited, spawn
-from littlest_hub.units.proxy import ready_config, static_config, to_toml
+from littlest_hub.system.toml import to_toml
+from littlest_hub.units.proxy import ready_config, static_config
 from tests.capabilities import PATH, missing
 from tests.eventually import eventually
 
