@@ -68,18 +68,18 @@ def _enter_release() -> None:
 
 def _serve() -> None:
     _enter_release()
+    from littlest_hub import installation
     from littlest_hub.hub.supervisor import supervise
-    from littlest_hub.layout import Layout
 
-    supervise(Layout.of_this_release())
+    supervise(installation.of_this_release())
 
 
 def _serve_hub(fragments: Sequence[str]) -> None:
     from pathlib import Path
 
+    from littlest_hub import installation
     from littlest_hub.hub.light_imports import light
     from littlest_hub.hub.supervisor import Control
-    from littlest_hub.layout import Layout
 
     # It is the supervisor who is told to reload; this is for whoever signals the whole unit. Not
     # SIG_IGN, which what we start would inherit.
@@ -89,7 +89,7 @@ def _serve_hub(fragments: Sequence[str]) -> None:
         with light():
             from littlest_hub.hub.app import serve
 
-        serve(Layout.of_this_release(), control, Path(fragments[0]) if fragments else None)
+        serve(installation.of_this_release(), control, Path(fragments[0]) if fragments else None)
 
 
 def _end_on_signals() -> None:

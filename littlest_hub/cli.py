@@ -11,9 +11,10 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from littlest_hub import __version__
+from littlest_hub import __version__, installation
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.layout import DEFAULT_BASE, Layout, release_of_this_interpreter
+from littlest_hub.installation import ignored_files, release_of_this_interpreter
+from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.system.signals import tell
 
 _ABOUT = """\
@@ -205,7 +206,7 @@ def _teach(parser: argparse.ArgumentParser, _: argparse.Namespace) -> int:
 
 def _about() -> str:
     try:
-        layout = Layout.of_this_release()
+        layout = installation.of_this_release()
     except LittlestHubError:  # a checkout
         layout = Layout(DEFAULT_BASE)
     command = f"{layout.hub}/bin/littlest-hub"
@@ -235,7 +236,7 @@ def _install(options: argparse.Namespace) -> None:
     if options.root == Path("/"):
         # Without the links on the way there: what runs from it is known by where it really is.
         prefix = prefix.resolve()
-    layout = Layout.of_prefix(prefix, options.root)
+    layout = installation.of_prefix(prefix, options.root)
     if options.undo:
         undo_install(layout, prefix, tell)
         return
@@ -263,7 +264,7 @@ def _ask_for_admin() -> str:
 def _uninstall(options: argparse.Namespace) -> None:
     from littlest_hub.lifecycle.install import uninstall
 
-    layout = Layout.of_this_release(options.root)
+    layout = installation.of_this_release(options.root)
     if options.purge and not options.yes:
         _ask_for_purge(layout)
     print(uninstall(layout, purge=options.purge))
@@ -282,7 +283,7 @@ def _rollback(options: argparse.Namespace) -> None:
     from littlest_hub.lifecycle.install import alone
     from littlest_hub.lifecycle.upgrade import listing, rollback
 
-    layout = Layout.of_this_release()
+    layout = installation.of_this_release()
     if options.list:
         print(listing(layout))
         return
@@ -294,9 +295,9 @@ def _check(options: argparse.Namespace) -> int:
     from littlest_hub.check import examine
     from littlest_hub.fragments.edit import show
 
-    layout = Layout.of_this_release()
+    layout = installation.of_this_release()
     report = examine(layout)
-    ignored = layout.ignored_files()
+    ignored = ignored_files(layout)
     if options.json:
         found = {
             "problems": [asdict(problem) for problem in report.problems],
@@ -317,13 +318,13 @@ def _check(options: argparse.Namespace) -> int:
 def _edit(options: argparse.Namespace) -> int:
     from littlest_hub.fragments.edit import edit
 
-    return edit(Layout.of_this_release(), options.name)
+    return edit(installation.of_this_release(), options.name)
 
 
 def _list(options: argparse.Namespace) -> None:
     from littlest_hub.fragments.catalogue import entries
 
-    found = list(entries(Layout.of_this_release()))
+    found = list(entries(installation.of_this_release()))
     if options.json:
         print(json.dumps([asdict(entry) for entry in found], indent=2))
         return
@@ -341,14 +342,14 @@ def _enable_or_disable(verb: str, options: argparse.Namespace) -> int:
     from littlest_hub.fragments import catalogue
 
     do = catalogue.enable if verb == "enable" else catalogue.disable
-    return do(Layout.of_this_release(), options.name)
+    return do(installation.of_this_release(), options.name)
 
 
 def _backup(options: argparse.Namespace) -> None:
     from littlest_hub.backup.archive import backup, summary
     from littlest_hub.unprivileged.privileges import again_as_hub
 
-    layout = Layout.of_this_release()
+    layout = installation.of_this_release()
     again_as_hub(layout, "backup", options.secrets and "--secrets", options.file)
     # A directory, or a file in one.
     places = [] if options.file in (None, Path("-")) else [options.file, options.file.parent]
@@ -369,7 +370,7 @@ def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> No
     from littlest_hub.backup.restore import contents, finish, restore
     from littlest_hub.unprivileged.privileges import again_as_hub
 
-    layout = Layout.of_this_release()
+    layout = installation.of_this_release()
     if options.list:
         again_as_hub(layout, "restore", "--list", options.file)
     elif (user := layout.hub_user) and not options.finish:
@@ -378,7 +379,7 @@ def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> No
             "By hand: docs/how-to/run-without-root.md",
         )
     if options.finish:
-        finish(Layout.of_this_release())
+        finish(installation.of_this_release())
         return
     if options.file is None:
         parser.error("which backup? They are in BASE/state/backups")
@@ -394,7 +395,7 @@ def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> No
         print("Replace these now? [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
-    print(restore(Layout.of_this_release(), options.file, say=tell, confirm=confirm))
+    print(restore(installation.of_this_release(), options.file, say=tell, confirm=confirm))
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -403,7 +404,7 @@ def _doctor(options: argparse.Namespace) -> int:
     from littlest_hub.doctor.observed import Observed
     from littlest_hub.unprivileged.privileges import again_as_hub
 
-    layout = Layout.of_this_release()
+    layout = installation.of_this_release()
     again_as_hub(
         layout,
         "doctor",
@@ -426,7 +427,7 @@ def _doctor(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> None:
     from littlest_hub.lifecycle.foreground import run
 
-    run(Layout.of_this_release(), options.port, lambda text: print(text, flush=True))
+    run(installation.of_this_release(), options.port, lambda text: print(text, flush=True))
 
 
 def _reload(options: argparse.Namespace) -> None:
@@ -436,7 +437,7 @@ def _reload(options: argparse.Namespace) -> None:
     from littlest_hub.hub.supervisor import reload
     from littlest_hub.system.sd_daemon import notify
 
-    layout = Layout.of_this_release()
+    layout = installation.of_this_release()
     problems = check(layout)
     if problems:
         more = f" (and {len(problems) - 1} more)" if problems[1:] else ""

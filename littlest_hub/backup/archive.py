@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TextIO
 
-from littlest_hub import __version__
+from littlest_hub import __version__, installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import database
 from littlest_hub.layout import PRODUCT, Layout
@@ -248,7 +248,7 @@ def made_anew(layout: Layout) -> tuple[Path, ...]:
         layout.ready_config,
         layout.https_marker,
         layout.https_config,
-        layout.makeshift_config,
+        layout.default_certificate_config,
         layout.redirect_config,
         layout.acme_ca,
         layout.switch_record,
@@ -267,7 +267,7 @@ def is_secret(layout: Layout, file: Path) -> bool:
 def drop_in_directories(layout: Layout) -> list[Path]:
     """Directories of the administrator's drop-ins of our units, user servers' included."""
     is_ours = os.geteuid() == 0 or layout.hub_user
-    return layout.drop_in_directories() if layout.is_live and is_ours else []
+    return installation.drop_in_directories(layout) if layout.is_live and is_ours else []
 
 
 def _other_directories(layout: Layout) -> list[Path]:

@@ -46,6 +46,7 @@ from littlest_hub.backup.archive import (
 )
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import database
+from littlest_hub.installation import fragment_files
 from littlest_hub.layout import DEFAULT_BASE, PRODUCT, Layout
 from littlest_hub.lifecycle.install import alone, refuse_foreground_hub
 from littlest_hub.system.files import write
@@ -374,7 +375,7 @@ def _superfluous(layout: Layout, plan: Plan) -> Iterator[Path]:
     """Configuration that was not there then."""
     if DATABASE not in plan.manifest["members"] and not plan.sources:
         return
-    for fragment in layout.fragment_files():
+    for fragment in fragment_files(layout):
         if fragment not in plan.sources:
             yield fragment
     for directory in drop_in_directories(layout):
@@ -424,7 +425,7 @@ def _check(layout: Layout, staging: Path, plan: Plan) -> None:
     # Those that are to go count as empty.
     empty = staging / "empty.py"
     empty.touch()
-    copies = dict.fromkeys(layout.fragment_files(), empty)
+    copies = dict.fromkeys(fragment_files(layout), empty)
     for target, source in plan.sources.items():
         if target.parent == layout.fragments and target.suffix == ".py":
             copies[target] = source

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from littlest_hub.check import sandbox
+from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout
 from littlest_hub.system.addresses import local_addresses, resolve, without_loopback
 from littlest_hub.system.tcp import holders, listeners
@@ -84,7 +85,7 @@ def examine(layout: Layout, copies: Mapping[Path, Path] | None = None) -> Report
         PermissionError: the fragments are not ours to read.
     """
     copies = copies or {}
-    files = sorted({*layout.fragment_files(), *copies})
+    files = sorted({*fragment_files(layout), *copies})
     shown = {str(copies.get(file, file)): str(file) for file in files}
     ours, rights = local_addresses(), sandbox.rights(layout)
     request = {

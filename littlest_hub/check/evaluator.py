@@ -27,11 +27,11 @@ from traitlets import TraitError
 from traitlets.config import Configurable
 from traitlets.config.loader import LazyConfigValue
 
+from littlest_hub import installation
 from littlest_hub.check import Problem, rules
 from littlest_hub.check.origins import Place, RecordingConfig, is_section, place_of, place_of_frame
 from littlest_hub.check.settings import Settings, did_you_mean
 from littlest_hub.hub.light_imports import light
-from littlest_hub.layout import Layout
 
 # A quarter of what a check takes.
 with light():
@@ -113,7 +113,7 @@ def run(request: Mapping[str, Any], report: int) -> None:
         text = _USER_INFO.sub("…@", problem.message)
         say(problem=asdict(replace(problem, message=text)))
 
-    layout = Layout(Path(request["base"]))
+    layout = installation.of_base(Path(request["base"]))
     config = RecordingConfig()
     for section, values in defaults(layout, Surroundings.of_unit()).items():
         config[section].update(values)

@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.layout import Layout, release_of_this_interpreter
+from littlest_hub.installation import release_of_this_interpreter
+from littlest_hub.layout import Layout
 from littlest_hub.units import hub
 from littlest_hub.units.ports import Ports
 from littlest_hub.units.unit import SANDBOX, directives

@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from littlest_hub.backup.archive import drop_in_directories, is_secret, new_file
+from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout
 
 REDACTED = "[redacted]"
@@ -434,7 +435,7 @@ def _is_token(name: str) -> bool:
 
 def _readable(layout: Layout) -> Iterator[str]:
     with contextlib.suppress(OSError):
-        for file in layout.fragment_files():
+        for file in fragment_files(layout):
             with contextlib.suppress(OSError):
                 yield file.read_text(errors="replace")
 
@@ -497,7 +498,7 @@ def _contents(layout: Layout, findings: str, run: Callable[..., str]) -> Iterato
         for file in sorted(directory.glob("*.conf")):
             yield from _file(f"units/{directory.name}/{file.name}", file)
     with contextlib.suppress(OSError):
-        for file in layout.fragment_files():
+        for file in fragment_files(layout):
             yield from _file(f"jupyterhub_config.d/{file.name}", file)
     with contextlib.suppress(OSError):
         for file in sorted(layout.proxy_state.rglob("*.toml")):

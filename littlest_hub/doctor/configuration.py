@@ -11,6 +11,7 @@ from pathlib import Path
 
 from littlest_hub.doctor.observed import AS_ROOT, OK, PROBLEM, UNSEEN, WARNING, Finding, Observed
 from littlest_hub.hub.supervisor import kept_fragments
+from littlest_hub.installation import fragment_files, ignored_files
 from littlest_hub.layout import Layout
 
 
@@ -18,7 +19,7 @@ def fragments(machine: Observed) -> Iterator[Finding]:
     """What `check` says, and what is not applied yet."""
     layout = machine.layout
     try:
-        files, ignored = layout.fragment_files(), layout.ignored_files()
+        files, ignored = fragment_files(layout), ignored_files(layout)
     except PermissionError:
         yield Finding(UNSEEN, "fragments", f"{layout.fragments} cannot be read", AS_ROOT)
         return
@@ -60,7 +61,7 @@ def secrets(machine: Observed) -> Iterator[Finding]:
     """Who may read what is nobody's business."""
     layout = machine.layout
     owner = 0 if not machine.is_foreground else layout.base.stat().st_uid
-    own = pwd.getpwnam(layout.hub_user).pw_uid if layout.hub_user else owner
+    own = layout.own_state.stat().st_uid if layout.hub_user else owner
     for path, mode, owner_of_it in (
         (layout.fragments, 0o750 if layout.hub_user else 0o700, owner),
         (layout.state, 0o710 if layout.hub_user else 0o700, owner),

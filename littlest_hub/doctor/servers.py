@@ -11,6 +11,7 @@ from typing import Any
 
 from littlest_hub.doctor.observed import AS_ROOT, OK, PROBLEM, UNSEEN, WARNING, Finding, Observed
 from littlest_hub.doctor.spawns import failures, started_since
+from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout
 from littlest_hub.units.server import METADATA
 
@@ -78,7 +79,7 @@ def failed_spawns(machine: Observed) -> Iterator[Finding]:
 
 def _last_fragment(layout: Layout) -> str:
     try:
-        return next(reversed([file.name for file in layout.fragment_files()]), "20-mine.py")
+        return next(reversed([file.name for file in fragment_files(layout)]), "20-mine.py")
     except OSError:
         return "20-mine.py"
 

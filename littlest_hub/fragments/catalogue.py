@@ -15,6 +15,7 @@ from littlest_hub.check import examine
 from littlest_hub.check.sandbox import is_service
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.fragments.edit import show
+from littlest_hub.installation import fragment_files, ignored_files
 from littlest_hub.layout import Layout
 from littlest_hub.system import systemctl
 from littlest_hub.system.files import write
@@ -43,8 +44,8 @@ class Entry:
 def entries(layout: Layout) -> Iterator[Entry]:
     """The catalogue, then the administrator's own fragments, then what is ignored."""
     shipped = _shipped(layout)
-    enabled = {file.name: file for file in layout.fragment_files()}
-    ignored = layout.ignored_files()
+    enabled = {file.name: file for file in fragment_files(layout)}
+    ignored = ignored_files(layout)
     disabled = {file.name.removesuffix(_DISABLED) for file in ignored if file.suffix == _DISABLED}
     for name, file in shipped.items():
         if name in enabled:
@@ -124,12 +125,12 @@ def _shipped(layout: Layout) -> dict[str, Path]:
 
 
 def _enabled(layout: Layout) -> list[str]:
-    return [file.name for file in layout.fragment_files()]
+    return [file.name for file in fragment_files(layout)]
 
 
 def _disabled(layout: Layout) -> list[str]:
     suffix = f".py{_DISABLED}"
-    names = [file.name for file in layout.ignored_files()]
+    names = [file.name for file in ignored_files(layout)]
     return [name.removesuffix(_DISABLED) for name in names if name.endswith(suffix)]
 
 
@@ -199,7 +200,7 @@ def add_new_drop_ins(layout: Layout, prefix: Path, undo: Undo) -> list[Path]:
         Where they are.
     """
     added = []
-    for fragment in layout.fragment_files():
+    for fragment in fragment_files(layout):
         before, drop_in = (layout.on_disk(path) for path in _drop_in(layout, fragment.name))
         shipped = layout.on_disk(prefix / layout.catalogue.relative_to(layout.hub) / before.name)
         if shipped.exists() and not before.exists() and not drop_in.exists():

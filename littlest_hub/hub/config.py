@@ -19,7 +19,8 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.authenticator import SystemAuthenticator
 from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.hub.spawner import UnitSpawner
-from littlest_hub.layout import Layout, release_of_this_interpreter
+from littlest_hub.installation import fragment_files, release_of_this_interpreter
+from littlest_hub.layout import Layout
 from littlest_hub.units.hub import HTTPS_PORT, PROXY_API, PUBLIC_PORT
 from littlest_hub.units.ports import Ports
 
@@ -138,7 +139,7 @@ def load(
     """
     c = defaults(layout, surroundings)
     c.merge(changes or Config())
-    for fragment in sorted(fragments.glob("[!.]*.py")) if fragments else layout.fragment_files():
+    for fragment in sorted(fragments.glob("[!.]*.py")) if fragments else fragment_files(layout):
         execute(fragment, c)
     complete(c)
     return c

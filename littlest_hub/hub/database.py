@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from littlest_hub import __version__
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout
 from littlest_hub.system.files import replacing
 
@@ -37,7 +38,7 @@ _DB_URL = re.compile(r"^[^#\n]*JupyterHub\.db_url\b", re.MULTILINE)
 
 def place_of_another(layout: Layout) -> str | None:
     """FILE:LINE of the fragment that names a database which is not ours; read, not run."""
-    for fragment in layout.fragment_files():
+    for fragment in fragment_files(layout):
         text = fragment.read_text(errors="replace")
         if found := _DB_URL.search(text):
             line = text.count("\n", 0, found.end()) + 1

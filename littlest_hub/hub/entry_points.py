@@ -90,7 +90,7 @@ class Front:
             dynamic = self._dynamic()
             self._used = seen
             if self._pair:
-                layout.makeshift_config.unlink(missing_ok=True)
+                layout.default_certificate_config.unlink(missing_ok=True)
             if https:
                 # Whoever wants all certificates anew removes it; the proxy's when it starts.
                 layout.acme.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -130,7 +130,7 @@ class Front:
         traefik would make one (RSA, 2048 bits) with every change of routes: nine tenths of its work
         with ten of them, 50 ms.
         """
-        makeshift = self.layout.makeshift_config
+        makeshift = self.layout.default_certificate_config
         others = [file for file in makeshift.parent.glob("*.toml") if file != makeshift]
         # The first of two counts, and traefik warns of the second at every change.
         if any(_has_default_certificate(file) for file in others):

@@ -31,8 +31,10 @@ from tornado.web import Finish, HTTPError
 from traitlets import Any as AnyTrait
 from traitlets import Bool, Int, default
 
+from littlest_hub import installation
 from littlest_hub.hub import spawn_queue
-from littlest_hub.layout import Layout, escaped, release_of_this_interpreter, server_unit
+from littlest_hub.installation import release_of_this_interpreter
+from littlest_hub.layout import Layout, escaped, server_unit
 from littlest_hub.system.files import write
 from littlest_hub.system.tcp import Held, cgroups_of, held_at
 from littlest_hub.units import server
@@ -160,7 +162,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
 
     @default("layout")
     def _of_this_hub(self) -> Layout:
-        return Layout.of_this_release()
+        return installation.of_this_release()
 
     @default("unit_name_template")
     def _of_this_instance(self) -> str:

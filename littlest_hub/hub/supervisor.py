@@ -37,7 +37,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.layout import Layout, release_of_this_interpreter
+from littlest_hub.installation import release_of_this_interpreter
+from littlest_hub.layout import Layout
 from littlest_hub.system.files import remove, write
 from littlest_hub.system.sd_daemon import Inherited, inherited_sockets, notify, spawn
 

@@ -26,7 +26,8 @@ from littlest_hub.hub import config
 from littlest_hub.hub.app import LittlestHub
 from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.hub.spawner import server_command, server_environment
-from littlest_hub.layout import Layout, release_of_this_interpreter
+from littlest_hub.installation import release_of_this_interpreter
+from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.install import refuse_foreground_hub
 from littlest_hub.lifecycle.machine import Machine
 from littlest_hub.system.files import write

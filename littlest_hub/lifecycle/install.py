@@ -14,6 +14,7 @@ from typing import TextIO
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.fragments import catalogue
+from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle import release, upgrade
 from littlest_hub.lifecycle.machine import Described, Machine, is_answer, visit
@@ -70,6 +71,8 @@ def install(
         if user:
             account.create(layout, user, undo)
             account.hand_over(layout, user, undo)
+            layout = layout._replace(hub_user=user)
+            machine = Machine(layout)
         with alone(layout), _no_foreground_hub(layout):
             if machine.has_systemd and not layout.hub_user:
                 for drop_in in catalogue.add_new_drop_ins(layout, prefix, undo):
@@ -94,14 +97,14 @@ def _install(
         # Of a base directory that was removed while they ran: they hold its ports.
         machine.remove(user_servers=False)
     ports = choose(layout, options.get("LITTLEST_HUB_PORT")) if machine.has_systemd else Ports()
-    if layout.is_live and layout.fragment_files():
+    if layout.is_live and fragment_files(layout):
         _check_fragments(layout, to["version"])
     if before and layout.is_live:
         upgrade.rehearse(layout, say)
     if before:
         return _upgrade(machine, ports, before, to, say)
     with undone_on_failure() as undo:
-        is_stock = is_first and not layout.fragment_files()
+        is_stock = is_first and not fragment_files(layout)
         _write_first_fragment(layout, admin, undo)
         _activate(layout, prefix, undo)
         if not machine.has_systemd:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.installation import drop_in_directories, installed_unit
 from littlest_hub.layout import Layout
 from littlest_hub.system.files import link, permit, write
 from littlest_hub.system.toml import to_toml
@@ -79,7 +80,7 @@ class Machine:
     def _owner(self) -> str | None:
         """Base directory that the units of these names are of; None if there are none."""
         for name in self._present():
-            file = self.layout.installed_unit(name)
+            file = installed_unit(self.layout, name)
             if file.is_relative_to(self.layout.on_disk(self.layout.unit_files)):
                 return str(self.layout.base)
             found = _OWNER.search(file.read_text(errors="replace"))
@@ -89,7 +90,7 @@ class Machine:
     def _present(self) -> list[str]:
         """Names of ours that systemd knows, sockets first; a link to nothing may be anybody's."""
         ours = self.layout.on_disk(self.layout.unit_files)
-        files = {name: self.layout.installed_unit(name) for name in self.layout.unit_names}
+        files = {name: installed_unit(self.layout, name) for name in self.layout.unit_names}
         return [
             name
             for name, file in files.items()
@@ -101,7 +102,7 @@ class Machine:
         layout = self.layout
         homes = (*layout.dynamic_homes, layout.former_homes)
         here = [path for path in homes if layout.on_disk(path).exists()]
-        return layout.drop_in_directories(), here
+        return drop_in_directories(layout), here
 
     def forget(self) -> None:
         """Have systemd notice that files have come or gone, if it runs here."""
@@ -110,7 +111,7 @@ class Machine:
 
     def described(self) -> Described:
         """What `describe` may replace, for `restore`."""
-        files = {name: self.layout.installed_unit(name) for name in self.layout.unit_names}
+        files = {name: installed_unit(self.layout, name) for name in self.layout.unit_names}
         static = self.layout.on_disk(self.layout.static_config)
         return {
             "units": {name: file.read_text() for name, file in files.items() if file.is_file()},
@@ -125,7 +126,7 @@ class Machine:
         """
         changed = self._write_units(was["units"])
         for name in set(self.layout.unit_names) - set(was["units"]):
-            for file in (self.layout.installed_unit(name), self.units / name):
+            for file in (installed_unit(self.layout, name), self.units / name):
                 if file.is_file() or file.is_symlink():
                     file.unlink()
         static = self.layout.on_disk(self.layout.static_config)
@@ -159,7 +160,7 @@ class Machine:
         layout, changed = self.layout, set()
         is_linked = self._is_on_root_file_system()
         for name, text in texts.items():
-            known = layout.installed_unit(name)
+            known = installed_unit(layout, name)
             before = known.read_text() if known.is_file() else ""
             if is_linked:
                 write(layout.on_disk(layout.unit_files) / name, text)

@@ -13,6 +13,7 @@ from typing import Optional, TypedDict
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import database
+from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle import release
 from littlest_hub.lifecycle.machine import Described, Machine, is_answer, visit
@@ -250,7 +251,7 @@ def _check_database(layout: Layout, target: Serving, python: list[str], say: Say
 
 def remove_unused(layout: Layout) -> list[str]:
     """Remove releases that nobody needs any more, as `release.remove_unused` says."""
-    if any(_ELSEWHERE.search(f.read_text(errors="replace")) for f in layout.fragment_files()):
+    if any(_ELSEWHERE.search(f.read_text(errors="replace")) for f in fragment_files(layout)):
         return [f"Old releases in {layout.releases} stay: servers on other machines may use them"]
     switch, current = last(layout), release.active(layout)
     keep = {current} if current else set()

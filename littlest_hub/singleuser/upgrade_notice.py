@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.layout import Layout, release_of_this_interpreter
+from littlest_hub.installation import release_of_this_interpreter
+from littlest_hub.layout import Layout
 
 PATH = "littlest-hub/release"
 """Where it answers, below the server's own URL."""

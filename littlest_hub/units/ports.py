@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.installation import installed_unit
 from littlest_hub.layout import Layout
 
 FIRST_PUBLIC = 80
@@ -189,7 +190,7 @@ def _is_usable(layout: Layout, port: int, taken: set[int], address: str = "") ->
 def _configured(layout: Layout) -> Iterator[int]:
     """Ports of every socket unit that administrators and we have put on this machine."""
     for unit in sorted(layout.on_disk(layout.system_units).glob("*.socket")):
-        file = layout.installed_unit(unit.name)
+        file = installed_unit(layout, unit.name)
         for _, port in _LISTEN.findall(file.read_text(errors="replace")) if file.is_file() else ():
             yield int(port)
 
@@ -202,6 +203,6 @@ def port_of(layout: Layout, unit: str) -> int | None:
 
 def address_of(layout: Layout, unit: str) -> tuple[str, int] | None:
     """The same, with the address before it, as in a URL; "": every one."""
-    file = layout.installed_unit(unit)
+    file = installed_unit(layout, unit)
     found = _LISTEN.search(file.read_text()) if file.is_file() else None
     return (found[1] or "", int(found[2])) if found else None

@@ -14,6 +14,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.system.signals import Undo
 from littlest_hub.units.unprivileged import FIRST_UID
+from littlest_hub.unprivileged.privileges import hub_account
 
 _NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 
@@ -30,12 +31,8 @@ def choose(layout: Layout, wanted: str, *, is_possible: bool) -> str | None:
         LittlestHubError: it cannot, or it is somebody else already.
     """
     current = layout.hub_user
-    if current is None and layout.on_disk(layout.own_state).is_dir():
-        uid = layout.on_disk(layout.own_state).stat().st_uid
-        raise LittlestHubError(
-            f"{layout.own_state} belongs to user {uid}, who is gone: the hub ran as that user",
-            f"useradd --system --uid {uid} --user-group NAME, or remove the directory",
-        )
+    if current is not None:
+        hub_account(layout)
     if wanted in ("", current or "root"):
         return current
     if not _NAME.fullmatch(wanted):

@@ -20,6 +20,22 @@ T = TypeVar("T")
 _HARMLESS = ("PATH", "LANG", "LC_ALL", "TERM", "NO_COLOR", "TZ")
 
 
+def hub_account(layout: Layout) -> pwd.struct_passwd:
+    """Return the account of a hub that is not root.
+
+    Raises:
+        LittlestHubError: it was removed.
+    """
+    try:
+        return pwd.getpwnam(str(layout.hub_user))
+    except KeyError:
+        raise LittlestHubError(
+            f"{layout.own_state} belongs to user {layout.hub_user}, who is gone: the hub ran as"
+            " that user",
+            f"useradd --system --uid {layout.hub_user} --user-group NAME, or remove the directory",
+        ) from None
+
+
 def again_as_hub(layout: Layout, *arguments: str | Path | None) -> None:
     """Have a command run with the rights of the hub's user, and end with it.
 
@@ -30,10 +46,10 @@ def again_as_hub(layout: Layout, *arguments: str | Path | None) -> None:
         arguments: what we were told; None and False are left out. Paths are meant from where we
             are, which may be a place of root's; so the command runs elsewhere.
     """
-    user = layout.hub_user
-    if user is None or os.geteuid() != 0:
+    if layout.hub_user is None or os.geteuid() != 0:
         return
-    account = pwd.getpwnam(user)
+    account = hub_account(layout)
+    user = account.pw_name
     given = [each for each in arguments if each]
     done = subprocess.run(
         [sys.executable, "-I", "-m", "littlest_hub", *(_word(each) for each in given)],
@@ -67,16 +83,15 @@ def as_hub(layout: Layout, do: Callable[[], T]) -> T:
     Raises:
         LittlestHubError: `do` did, or it failed otherwise.
     """
-    user = layout.hub_user
-    if user is None or os.geteuid() != 0:
+    if layout.hub_user is None or os.geteuid() != 0:
         return do()
-    account = pwd.getpwnam(user)
+    account = hub_account(layout)
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             os.setsid()
-            os.setgroups(os.getgrouplist(user, account.pw_gid))
+            os.setgroups(os.getgrouplist(account.pw_name, account.pw_gid))
             os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
             os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
             with open(writing, "w") as out:

@@ -17,6 +17,7 @@ PACKAGE = Path(littlest_hub.__file__).parent
 LAYERS = {
     "errors": "the one exception that people read",
     "layout": "paths and names of an installation; no input or output",
+    "installation": "an installation's layout and its variable files, read from disk",
     "system": "Linux, systemd and Python, each outside thing wrapped once; nothing of ours",
     "units": "systemd units as data: text, ports, names of entry points and variables",
     "proxy": "the proxy's unit: traefik, its supervisor and the files that it reads",
@@ -35,8 +36,8 @@ LAYERS = {
 # Runs as the user, from wherever the server is: the little that it takes from elsewhere.
 MAY_IMPORT = {
     "system": {"errors"},
-    "units": {"errors", "layout", "system"},
-    "singleuser": {"errors", "layout", "system"},
+    "units": {"errors", "layout", "installation", "system"},
+    "singleuser": {"errors", "layout", "installation", "system"},
 }
 # By nobody but those named: what runs as somebody else is started, not imported.
 IMPORTED_BY = {

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from littlest_hub import installation
 from littlest_hub.check import Problem
 from littlest_hub.check.rules import https
 from littlest_hub.check.settings import Setting, Settings, did_you_mean, is_a, overlap
-from littlest_hub.layout import Layout
 
 Rule = Callable[[Settings], Iterator[Problem]]
 
@@ -194,7 +194,7 @@ def addresses_that_the_socket_decides(settings: Settings) -> Iterator[Problem]:
     public: list[tuple[str, int]] = settings.facts["public"]
     if not public or not is_a(settings.chosen["Proxy"], "HubProxy"):
         return
-    layout = Layout(Path(settings.facts["base"]))
+    layout = installation.of_base(Path(settings.facts["base"]))
     everywhere = any(_is_everywhere(host) for host, _ in public)
     where = " and ".join(f"port {port} of {_named(host)}" for host, port in public)
     for setting, host, port in _listening(settings):
@@ -426,7 +426,7 @@ def _unwritable(settings: Settings, setting: Setting, file: Path) -> Iterator[Pr
     if not directory.is_dir():
         yield from setting.error(f"there is no directory {directory} for {file.name}")
         return
-    layout = Layout(Path(settings.facts["base"]))
+    layout = installation.of_base(Path(settings.facts["base"]))
     if settings.facts["is_service"]:
         writable = [layout.hub_state, Path("/run"), *map(Path, settings.facts["writable"])]
         real = directory.resolve()
@@ -441,7 +441,7 @@ def _unwritable(settings: Settings, setting: Setting, file: Path) -> Iterator[Pr
 
 def _in_state(settings: Settings, path: str) -> Path:
     """A path as the hub finds it, whose working directory is the state directory."""
-    return Layout(Path(settings.facts["base"])).hub_state / path
+    return installation.of_base(Path(settings.facts["base"])).hub_state / path
 
 
 def _is_readable(path: str) -> bool:
@@ -684,7 +684,7 @@ def _no_program(setting: Setting, program: str) -> Iterator[Problem]:
 
 def what_only_root_can_do(settings: Settings) -> Iterator[Problem]:
     """Settings that a hub that is not root cannot carry out."""
-    layout = Layout(Path(settings.facts["base"]))
+    layout = installation.of_base(Path(settings.facts["base"]))
     if not layout.hub_user:
         return
     who = f"this hub is {layout.hub_user}, not root"
@@ -732,7 +732,7 @@ _OF_THE_UNIT = {
 def commands_as_other_users(settings: Settings) -> Iterator[Problem]:
     """What batchspawner runs as the user, for which the hub's unit has to have the right."""
     setting = settings.get("Spawner", "exec_prefix")
-    is_root = Layout(Path(settings.facts["base"])).hub_user is None
+    is_root = installation.of_base(Path(settings.facts["base"])).hub_user is None
     if not isinstance(setting.value, str) or (is_root and settings.facts["becomes_others"]):
         return
     program = Path((setting.value.split() or [""])[0]).name

@@ -18,6 +18,7 @@ from littlest_hub.backup import archive as backup_module
 from littlest_hub.backup.archive import backup, database_elsewhere, locked, restore_record, summary
 from littlest_hub.backup.restore import Step, _apply, _decide, finish, restore, unpack
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout
 
 
@@ -151,7 +152,7 @@ def test_a_backup_is_restored_and_what_was_there_is_kept(layout: Layout) -> None
     restore(layout, made.file, say=_say, confirm=lambda: True)
 
     assert _users(layout) == ["alice"]
-    assert [file.name for file in layout.fragment_files()] == ["10-users.py"]
+    assert [file.name for file in fragment_files(layout)] == ["10-users.py"]
     assert "allow_all" in (layout.fragments / "10-users.py").read_text()
     # The proxy, another user, can read it; it was written for nobody else.
     assert (layout.dynamic_config / "tls.pem").stat().st_mode & 0o777 == 0o644

@@ -16,6 +16,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.config import CULLER, MOST_STARTS, Surroundings, load
 from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.hub.spawner import UnitSpawner
+from littlest_hub.installation import fragment_files, ignored_files
 from littlest_hub.layout import Layout
 
 pytestmark = pytest.mark.unit
@@ -84,8 +85,8 @@ def test_fragments_count_in_lexicographic_order_and_only_python_files_do(layout:
     write(layout, "30-c.py.off", "raise SystemExit")
     # What Emacs locks a file with.
     (layout.fragments / ".#20-b.py").symlink_to("root@machine.4711:1700000000")
-    assert [f.name for f in layout.fragment_files()] == ["10-a.py", "20-b.py"]
-    assert [f.name for f in layout.ignored_files()] == ["30-c.py.off"]
+    assert [f.name for f in fragment_files(layout)] == ["10-a.py", "20-b.py"]
+    assert [f.name for f in ignored_files(layout)] == ["30-c.py.off"]
     assert load(layout, Surroundings()).JupyterHub.admin_access == "b"
 
 

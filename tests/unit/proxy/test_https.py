@@ -228,7 +228,7 @@ def test_a_certificate_that_was_unusable_at_the_start_is_taken_up_when_it_is_men
 def test_traefik_has_a_makeshift_certificate_as_long_as_it_has_no_other(
     layout: Layout, tmp_path: Path
 ) -> None:
-    makeshift = layout.makeshift_config
+    makeshift = layout.default_certificate_config
     Front(layout, None, "").apply()
     made = makeshift.read_text()
     Front(layout, None, "").apply()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.installation import installed_unit
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.lifecycle.machine import units
 from littlest_hub.units.ports import Ports, choose, is_free
@@ -71,7 +72,7 @@ def test_the_proxy_listens_at_the_address_that_was_asked_for_and_keeps_it(
     ports = choose(layout, requested)
     assert (ports.host, ports.public, ports.is_public) == (host, 8000, is_public)
     configure(DEFAULT_BASE, image, ports)
-    text = layout.installed_unit(layout.proxy_socket).read_text()
+    text = installed_unit(layout, layout.proxy_socket).read_text()
     assert text.count(f"ListenStream={listen}\n") == 2
     assert choose(layout, None) == ports
     assert choose(layout, "8001") == Ports(8001, https=8443)

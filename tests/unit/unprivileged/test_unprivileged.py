@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from littlest_hub import installation
 from littlest_hub.check import check, evaluator  # noqa: F401
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.config import Surroundings, load
@@ -39,7 +40,7 @@ def layout(tmp_path: Path) -> Layout:
     layout.own_state.mkdir(parents=True)
     os.chown(layout.own_state, pwd.getpwnam(SOMEBODY).pw_uid, -1)
     let_in(layout.base)
-    return layout
+    return installation.of_base(layout.base)
 
 
 def let_in(directory: Path) -> None:
@@ -53,7 +54,7 @@ def test_whoever_the_hubs_part_of_state_belongs_to_is_who_it_runs_as(layout: Lay
     assert layout.hub_user == SOMEBODY
     assert layout.database.parent == layout.cookie_secret.parent == layout.own_state
     os.chown(layout.own_state, 0, 0)
-    assert layout.hub_user is None
+    assert installation.of_base(layout.base).hub_user is None
     assert Layout(DEFAULT_BASE).database.parent == Layout(DEFAULT_BASE).state
 
 
@@ -187,9 +188,8 @@ def test_an_account_that_nobody_describes_is_taken_only_if_the_hub_was_that_one(
     monkeypatch.setattr(account, "_run", lambda *command: made.append(command))
     account.create(layout, SOMEBODY, [])
     assert made
-    os.chown(layout.own_state, 0, 0)
     with pytest.raises(LittlestHubError, match="it is not this hub's"):
-        account.create(layout, SOMEBODY, [])
+        account.create(Layout(layout.base), SOMEBODY, [])
     assert len(made) == 1
 
 
@@ -208,7 +208,7 @@ def test_who_a_hub_runs_as_does_not_change(layout: Layout, tmp_path: Path) -> No
 def test_an_account_that_is_gone_is_no_reason_to_become_root(layout: Layout) -> None:
     os.chown(layout.own_state, 54321, -1)
     with pytest.raises(LittlestHubError, match="user 54321, who is gone"):
-        account.choose(layout, "", is_possible=True)
+        account.choose(installation.of_base(layout.base), "", is_possible=True)
 
 
 def test_what_is_left_for_a_user_only_that_user_and_the_hub_may_read(tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""An installation as it is on disk: its layout, and the files that are not always there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from littlest_hub.layout import Layout
+
+
+def release_of_this_interpreter() -> Path:
+    """Return the conda prefix we run from, not the `hub` link, which may change meanwhile."""
+    return Path(sys.prefix).resolve()
+
+
+def of_this_release(root: Path = Path("/")) -> Layout:
+    """Return the layout of the installation that this interpreter belongs to.
+
+    Raises:
+        LittlestHubError: this interpreter is not that of an installed release.
+    """
+    return of_prefix(release_of_this_interpreter(), root)
+
+
+def of_prefix(prefix: Path, root: Path = Path("/")) -> Layout:
+    """Return the layout of the installation that a release belongs to.
+
+    Raises:
+        LittlestHubError: the prefix is not BASE/releases/VERSION; the hint is the right command.
+    """
+    return of_base(Layout.of_prefix(prefix, root).base, root)
+
+
+def of_base(base: Path, root: Path = Path("/")) -> Layout:
+    """Return the layout of the installation at a base directory."""
+    layout = Layout(base, root)
+    return layout._replace(hub_user=_hub_user(layout))
+
+
+def _hub_user(layout: Layout) -> str | None:
+    """Return the owner of `own_state` (its uid if it has no account); None: root.
+
+    Only root can create anything in `state`, so only root decides this.
+    """
+    path = layout.on_disk(layout.own_state)
+    try:
+        uid = path.stat().st_uid
+    except OSError:  # none, or an ordinary user may not see it
+        return None
+    if uid == 0:
+        return None
+    try:
+        return path.owner()
+    except KeyError:
+        return str(uid)
+
+
+def installed_unit(layout: Layout, name: str) -> Path:
+    """Return a unit file on disk, behind its link if systemd has a link to it."""
+    file = layout.on_disk(layout.system_units) / name
+    if file.is_symlink() and file.readlink().is_absolute():
+        # An absolute link in an image means a place in that image.
+        return layout.on_disk(file.readlink())
+    return file
+
+
+def drop_in_directories(layout: Layout) -> list[Path]:
+    """Return the directories with drop-ins of our units, those of user servers included."""
+    exact = {f"{unit}.d" for unit in layout.unit_names}
+    servers = (f"{layout.instance}.user-", f"{layout.instance}.user@")
+    return sorted(
+        layout.system_units / found.name
+        for found in layout.on_disk(layout.system_units).glob("*.d")
+        if found.is_dir()
+        and (
+            found.name in exact
+            or (found.name.startswith(servers) and found.name.endswith(".service.d"))
+        )
+    )
+
+
+def fragment_files(layout: Layout) -> list[Path]:
+    """Return the administrator's fragments on disk, in the order in which they are loaded.
+
+    Raises:
+        PermissionError: we may not read them; they may contain secrets.
+    """
+    return [file for file in _visible_files(layout) if file.suffix == ".py"]
+
+
+def ignored_files(layout: Layout) -> list[Path]:
+    """Return the files beside the fragments that are no fragments.
+
+    Raises:
+        PermissionError: as `fragment_files`.
+    """
+    return [file for file in _visible_files(layout) if file.suffix != ".py"]
+
+
+def _visible_files(layout: Layout) -> list[Path]:
+    try:
+        present = list(layout.on_disk(layout.fragments).iterdir())
+    except FileNotFoundError:
+        return []
+    # A leading dot hides a file, such as an editor's lock.
+    return sorted(file for file in present if not file.name.startswith("."))
