@@ -1,12 +1,12 @@
-# Who may log in, and who administers the hub. JupyterHub lets nobody in by default.
+# Who may log in, and who administers the hub. By default, JupyterHub lets no one in.
 #
-# These are system accounts of this machine, and their passwords (PAM). Everybody who has one:
+# These are system accounts of this machine, with their passwords (PAM). To allow every account:
 #   c.Authenticator.allow_all = True
-# Members of a system group:
+# To allow the members of a system group:
 #   c.LocalAuthenticator.allowed_groups = {"students"}
 #   c.PAMAuthenticator.admin_groups = {"teachers"}
 #
-# Whoever has logged in once stays allowed until deleted at /hub/admin.
+# Users who have logged in once stay allowed until you delete them at /hub/admin.
 #
 # alice and bob are examples: replace them.
 c.Authenticator.admin_users = {"alice"}

@@ -1,33 +1,34 @@
-# HTTPS at port 443; http leads there. Without this file: http alone, as before.
+# HTTPS on port 443, to which http redirects. Without this file: only http.
 #
-# Certificates of Let's Encrypt, obtained and renewed by the proxy. The names have to lead to this
-# machine, and Let's Encrypt has to reach its port 80 from the internet. Your e-mail address, if you
-# give one, is where they write when something is wrong.
+# The proxy obtains certificates from Let's Encrypt and renews them. The names must resolve to this
+# machine, and Let's Encrypt must be able to reach its port 80 from the internet. If you give an
+# e-mail address, Let's Encrypt writes to it when something is wrong.
 c.HubProxy.domains = ["hub.CHANGE-ME.org"]
 c.HubProxy.acme_email = ""
 if "CHANGE" in c.HubProxy.domains[0]:
     raise ValueError("put in the name of your hub, two lines above")
 #
-# To try first, with certificates that no browser trusts, and without Let's Encrypt's limits:
+# To try it first, with certificates that no browser trusts, but without Let's Encrypt's limits:
 #   c.HubProxy.acme_directory = "https://acme-staging-v02.api.letsencrypt.org/directory"
 # If only port 443 can be reached from the internet:
 #   c.HubProxy.acme_challenge = "tls-alpn-01"
-# If neither can, or for "*.example.org": by way of your name server. Its credentials go into
-# the proxy's environment: systemctl edit littlest-hub-proxy  ([Service] EnvironmentFile=/etc/…)
+# If neither port can, or for "*.example.org": prove ownership through your name server. Put its
+# credentials into the proxy's environment:
+# systemctl edit littlest-hub-proxy  ([Service] EnvironmentFile=/etc/…)
 #   c.HubProxy.acme_challenge = "dns-01"
 #   c.HubProxy.acme_dns_provider = "rfc2136"
-# Another authority; the second line if its own certificate is not a public one, the others if it
-# has given you an account:
+# Another authority. Add the second line if its own certificate is not publicly trusted, and the
+# others if it has given you an account:
 #   c.HubProxy.acme_directory = "https://ca.example.org/acme/directory"
 #   c.HubProxy.acme_ca_file = "/etc/ssl/certs/example-ca.pem"
 #   c.HubProxy.acme_eab_key_id = "…"
 #   c.HubProxy.acme_eab_key = "…"
 #
-# Certificates that you have, instead of all of the above: PEM, the issuers' after your own. Replace
-# the files whenever you like, they are taken up within seconds.
+# To use certificates that you have, instead of all of the above: PEM, your own certificate first,
+# then its issuers'. You can replace the files at any time; new ones are in use within seconds.
 #   c.JupyterHub.ssl_cert = "/etc/ssl/private/hub.crt"
 #   c.JupyterHub.ssl_key = "/etc/ssl/private/hub.key"
 #
-# Browsers that have been here insist on HTTPS for 30 days. Longer, when all is well; or 0, some
-# time before this file is to go:
+# Browsers that have visited insist on HTTPS for 30 days. Choose more when all is well, or 0 some
+# time before you remove this file:
 #   c.HubProxy.hsts_max_age = 31536000

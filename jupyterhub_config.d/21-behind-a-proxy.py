@@ -1,13 +1,13 @@
-# Behind nginx, Apache or another proxy that people's browsers talk to.
+# For a hub behind nginx, Apache or another proxy that browsers connect to.
 #
-# To let nobody past it, have the hub listen for this machine alone:
+# To keep visitors from bypassing that proxy, make the hub listen on the loopback interface only:
 #   LITTLEST_HUB_PORT=127.0.0.1:8000 littlest-hub install     (or before the installer's command)
-# What the proxy in front has to say, for nginx and Apache, is in docs/how-to/behind-nginx.md.
+# docs/how-to/behind-nginx.md shows what to configure in nginx and Apache.
 #
-# Whose word counts on where a request comes from and whether by HTTPS (X-Forwarded-For and
-# X-Forwarded-Proto): addresses or networks of the proxy in front, as seen from here.
+# Addresses or networks of the proxy in front, as seen from here. Its X-Forwarded-For and
+# X-Forwarded-Proto headers are trusted: they say where a request comes from, and whether by HTTPS.
 c.HubProxy.trusted_proxies = ["127.0.0.1", "::1"]
-# The hub below a path of a web site; the proxy in front has to leave the path as it is:
+# For a hub below a path of a web site; the proxy in front must pass the path on unchanged:
 #   c.JupyterHub.base_url = "/jupyter/"
-# The address that people use, where links have to be right outside of their browsers:
+# The address that people use, for links that must work outside their browsers:
 #   c.JupyterHub.public_url = "https://www.example.org/jupyter/"

@@ -1,9 +1,9 @@
-# For a workshop: people without an account on this machine. Any name, one password for all.
+# For a workshop: users without an account on this machine. Any name, one password for everyone.
 #
-# While somebody's server runs, systemd lends it a system user of its own (DynamicUser= in
-# systemd.exec(5)); their files stay in /var/lib/private/littlest-hub-homes/NAME,
-# until they are deleted on /hub/admin: then in littlest-hub-former-homes beside it, for root alone.
-# Anybody who knows the password can log in as anybody else. Whoever is in admin_users needs
+# While a user's server runs, systemd allocates a system user for it (DynamicUser= in
+# systemd.exec(5)). The user's files stay in /var/lib/private/littlest-hub-homes/NAME until the user
+# is deleted on /hub/admin, and then in littlest-hub-former-homes beside it, for root only.
+# Everyone who knows the password can log in under any name. Users in admin_users need
 # c.SharedPasswordAuthenticator.admin_password, of 32 characters or more.
 c.JupyterHub.authenticator_class = "shared-password"
 c.SharedPasswordAuthenticator.user_password = "CHANGE-ME"

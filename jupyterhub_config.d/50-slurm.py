@@ -1,14 +1,14 @@
-# Servers as Slurm jobs of the person who logs in. This machine must be able to submit (sbatch).
+# Servers as Slurm jobs of the user who logs in. This machine must be able to submit jobs (sbatch).
 #
-# The hub submits them as that person (runuser), which its unit has no right to by itself:
-# 50-slurm.conf is the drop-in that gives it, and `littlest-hub enable slurm` installs both.
+# The hub submits them as that user (runuser), which its unit does not allow by default.
+# 50-slurm.conf is the drop-in that allows it; `littlest-hub enable slurm` installs both files.
 #
-# With compute nodes other than this machine:
-# - they have to reach the hub. Let it listen on the cluster's network as well, in
-#   `systemctl edit littlest-hub.socket`: ListenStream=10.1.0.1:15001, and tell them:
+# If the compute nodes are other machines:
+# - They must be able to reach the hub. Make it listen on the cluster's network as well, with
+#   `systemctl edit littlest-hub.socket`: ListenStream=10.1.0.1:15001, and set its address:
 #   c.JupyterHub.hub_connect_url = "http://head.cluster:15001"
-# - `environment` has to be one that they see (NFS, module), with jupyterhub of the same major
-#   version as here, jupyterlab and batchspawner.
+# - `environment` must be a directory that they can see (NFS, module), with JupyterHub of the same
+#   major version as here, JupyterLab and batchspawner.
 # Partition, time, memory: c.SlurmSpawner.req_partition, .req_runtime, .req_memory
 import os
 import sys
@@ -21,5 +21,5 @@ c.SlurmSpawner.exec_prefix = "runuser -u {username} --"
 c.SlurmSpawner.batchspawner_singleuser_cmd = f"{environment}/bin/batchspawner-singleuser"
 c.SlurmSpawner.cmd = [f"{environment}/bin/jupyterhub-singleuser"]
 c.SlurmSpawner.default_url = "/lab"
-# A job that Slurm starts anew elsewhere is one that the hub cannot find.
+# The hub cannot find a job that Slurm requeues on another node.
 c.SlurmSpawner.req_options = "--no-requeue"
