@@ -15,7 +15,7 @@ from littlest_hub import __version__, installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import ignored_files, release_of_this_interpreter
 from littlest_hub.layout import DEFAULT_BASE, Layout
-from littlest_hub.system.signals import tell
+from littlest_hub.system import progress
 
 _ABOUT = """\
 A minimal JupyterHub distribution: one base directory, drop-in fragments, systemctl reload.
@@ -238,14 +238,14 @@ def _install(options: argparse.Namespace) -> None:
         prefix = prefix.resolve()
     layout = installation.of_prefix(prefix, options.root)
     if options.undo:
-        undo_install(layout, prefix, tell)
+        undo_install(layout, prefix, progress.to_stderr)
         return
     environ = dict(os.environ)
     is_interactive = environ.get("INSTALLER_UNATTENDED") == "0" and sys.stdin.isatty()
     has_users = layout.on_disk(layout.fragments / "10-users.py").exists()
     if is_interactive and not has_users and not environ.get("LITTLEST_HUB_ADMIN"):
         environ["LITTLEST_HUB_ADMIN"] = _ask_for_admin()
-    print(install(layout, prefix, environ, tell), end="")
+    print(install(layout, prefix, environ, progress.to_stderr), end="")
 
 
 def _ask_for_admin() -> str:
@@ -280,15 +280,15 @@ def _ask_for_purge(layout: Layout) -> None:
 
 
 def _rollback(options: argparse.Namespace) -> None:
-    from littlest_hub.lifecycle.install import alone
+    from littlest_hub.lifecycle.locks import changing
     from littlest_hub.lifecycle.upgrade import listing, rollback
 
     layout = installation.of_this_release()
     if options.list:
         print(listing(layout))
         return
-    with alone(layout):
-        print(rollback(layout, options.to, tell))
+    with changing(layout):
+        print(rollback(layout, options.to, progress.to_stderr))
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -358,7 +358,7 @@ def _backup(options: argparse.Namespace) -> None:
             f"{options.file}: {layout.hub_user}, as whom this runs, may not write there",
             "Have your shell do it: littlest-hub backup - >FILE",
         )
-    written = backup(layout, options.file, secrets=options.secrets, say=tell)
+    written = backup(layout, options.file, secrets=options.secrets, say=progress.to_stderr)
     to_stdout = written.file is None
     print(
         summary(layout, written, secrets=options.secrets),
@@ -395,7 +395,11 @@ def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> No
         print("Replace these now? [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
-    print(restore(installation.of_this_release(), options.file, say=tell, confirm=confirm))
+    print(
+        restore(
+            installation.of_this_release(), options.file, say=progress.to_stderr, confirm=confirm
+        )
+    )
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -416,7 +420,7 @@ def _doctor(options: argparse.Namespace) -> int:
     findings = examine(layout)
     if options.bundle:
         write_bundle(layout, to_json(layout, findings), options.bundle, Observed.run)
-        tell(f"{options.bundle}: secrets were taken out; read it before you send it.")
+        progress.to_stderr(f"{options.bundle}: secrets were taken out; read it before you send it.")
     if options.json:
         print(to_json(layout, findings))
     else:

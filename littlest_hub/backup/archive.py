@@ -18,7 +18,7 @@ import stat
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TextIO
@@ -28,6 +28,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import database
 from littlest_hub.layout import PRODUCT, Layout
 from littlest_hub.system.locks import hold
+from littlest_hub.system.progress import Progress
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -41,8 +42,6 @@ UNFINISHED = "unfinished-restore.conf"
 
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _SECRET_NAME = re.compile(r"\.key$|^acme.*\.json$|secret|passw|token|credential|\.env$", re.I)
-
-Say = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Written:
     elsewhere: str
 
 
-def backup(layout: Layout, target: Path | None, *, secrets: bool, say: Say) -> Written:
+def backup(layout: Layout, target: Path | None, *, secrets: bool, say: Progress) -> Written:
     """Write a backup while the hub runs.
 
     Args:
@@ -113,7 +112,7 @@ def write_backup(
     target: Path | None,
     *,
     secrets: bool,
-    say: Say,
+    say: Progress,
     out: IO[bytes] | None = None,
     damaged: bool = False,
 ) -> Written:
@@ -278,7 +277,7 @@ def _other_directories(layout: Layout) -> list[Path]:
 # --- the database
 
 
-def database_elsewhere(layout: Layout, say: Say) -> str:
+def database_elsewhere(layout: Layout, say: Progress) -> str:
     """Where a fragment says that the database is, without the password; "" if it is ours."""
     from littlest_hub.hub.config import Surroundings, load
 

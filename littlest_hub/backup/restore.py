@@ -36,7 +36,6 @@ from littlest_hub.backup.archive import (
     MANIFEST,
     STATE,
     UNFINISHED,
-    Say,
     drop_in_directories,
     locked,
     made_anew,
@@ -48,9 +47,10 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import database
 from littlest_hub.installation import fragment_files
 from littlest_hub.layout import DEFAULT_BASE, PRODUCT, Layout
-from littlest_hub.lifecycle.install import alone, refuse_foreground_hub
+from littlest_hub.lifecycle.locks import changing, no_foreground_hub
 from littlest_hub.system.files import write
 from littlest_hub.system.locks import hold
+from littlest_hub.system.progress import Progress
 
 MAX_MEMBERS = 100_000
 # More than the longest extended header, less than what hurts.
@@ -126,7 +126,7 @@ def contents(file: Path) -> str:
     return "\n".join([describe(manifest), *lines, *out])
 
 
-def restore(layout: Layout, file: Path, *, say: Say, confirm: Callable[[], bool]) -> str:
+def restore(layout: Layout, file: Path, *, say: Progress, confirm: Callable[[], bool]) -> str:
     """Have what is in a backup instead of what is there.
 
     Args:
@@ -141,7 +141,7 @@ def restore(layout: Layout, file: Path, *, say: Say, confirm: Callable[[], bool]
     Raises:
         LittlestHubError: why not; everything is as it was.
     """
-    with locked(layout), alone(layout), refuse_foreground_hub(layout) or contextlib.nullcontext():
+    with locked(layout), changing(layout), no_foreground_hub(layout):
         complete(layout)
         with tempfile.TemporaryDirectory(prefix=".restore-", dir=layout.hub_state) as scratch:
             staging = Path(scratch)
@@ -460,7 +460,7 @@ def _revisions() -> list[str]:
 # --- the switch
 
 
-def _switch(layout: Layout, plan: Plan, say: Say) -> Path:
+def _switch(layout: Layout, plan: Plan, say: Progress) -> Path:
     """Put the new in the place of the old; returns the backup of the old.
 
     Raises:
@@ -541,7 +541,7 @@ def _make_directory(directory: Path) -> None:
         directory.chmod(directory.parent.stat().st_mode & 0o7777)
 
 
-def _keep(layout: Layout, say: Say) -> Path:
+def _keep(layout: Layout, say: Progress) -> Path:
     file = new_name(layout, "before-restore")
     say(f"Keeping what is there as {file}")
     write_backup(layout, file, secrets=True, say=lambda _: None, damaged=True)

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from littlest_hub.check import examine
@@ -19,7 +18,6 @@ from littlest_hub.installation import fragment_files, ignored_files
 from littlest_hub.layout import Layout
 from littlest_hub.system import systemctl
 from littlest_hub.system.files import write
-from littlest_hub.system.signals import Undo
 
 _NUMBER = re.compile(r"^\d+-")
 _DISABLED = ".disabled"
@@ -186,7 +184,7 @@ def _remove_drop_in(layout: Layout, file: str) -> bool:
     return True
 
 
-def add_new_drop_ins(layout: Layout, prefix: Path, undo: Undo) -> list[Path]:
+def add_new_drop_ins(layout: Layout, prefix: Path, undo: contextlib.ExitStack) -> list[Path]:
     """Add those that enabled fragments need with a release that is to serve, and did not before.
 
     What the release before brought along too is left as the administrator has it.
@@ -204,7 +202,7 @@ def add_new_drop_ins(layout: Layout, prefix: Path, undo: Undo) -> list[Path]:
         before, drop_in = (layout.on_disk(path) for path in _drop_in(layout, fragment.name))
         shipped = layout.on_disk(prefix / layout.catalogue.relative_to(layout.hub) / before.name)
         if shipped.exists() and not before.exists() and not drop_in.exists():
-            undo.append(partial(_withdraw_drop_in, layout, drop_in))
+            undo.callback(_withdraw_drop_in, layout, drop_in)
             _copy_drop_in(layout, shipped, drop_in)
             added.append(layout.hub_drop_ins / drop_in.name)
     return added

@@ -28,7 +28,7 @@ from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.hub.spawner import server_command, server_environment
 from littlest_hub.installation import release_of_this_interpreter
 from littlest_hub.layout import Layout
-from littlest_hub.lifecycle.install import refuse_foreground_hub
+from littlest_hub.lifecycle.locks import hold_run_lock
 from littlest_hub.lifecycle.machine import Machine
 from littlest_hub.system.files import write
 from littlest_hub.system.toml import to_toml
@@ -62,7 +62,7 @@ def run(layout: Layout, port: int | None, say: Callable[[str], None]) -> None:
         )
     _make_state(layout)
     # Named, for it is held as long as we run.
-    held = refuse_foreground_hub(layout)
+    held = hold_run_lock(layout)
     port = port or first_free(FIRST_OTHER_PUBLIC)
     hub_port = first_free(max(FIRST_INTERNAL, port + 1))
     api = f"{LOOPBACK}:{first_free(hub_port + 1)}"

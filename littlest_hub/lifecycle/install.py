@@ -7,21 +7,20 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.fragments import catalogue
 from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle import release, upgrade
+from littlest_hub.lifecycle.locks import changing, no_foreground_hub
 from littlest_hub.lifecycle.machine import Described, Machine, is_answer, visit
-from littlest_hub.lifecycle.upgrade import Say, Serving
+from littlest_hub.lifecycle.upgrade import Serving
 from littlest_hub.system.files import link, write
-from littlest_hub.system.locks import hold
-from littlest_hub.system.signals import Undo, undone_on_failure
+from littlest_hub.system.progress import Progress
+from littlest_hub.system.signals import undone_on_failure
 from littlest_hub.system.tcp import who_listens
 from littlest_hub.units.ports import FIRST_PUBLIC, Ports, choose
 from littlest_hub.unprivileged import account
@@ -33,7 +32,7 @@ _LOGIN_NAME = re.compile(r"[a-z_][a-z0-9_.@-]{0,62}")
 
 
 def install(
-    layout: Layout, prefix: Path, options: Mapping[str, str], say: Say = lambda line: None
+    layout: Layout, prefix: Path, options: Mapping[str, str], say: Progress = lambda line: None
 ) -> str:
     """Make the release in `prefix` the one that serves; running it twice changes nothing more.
 
@@ -73,7 +72,7 @@ def install(
             account.hand_over(layout, user, undo)
             layout = layout._replace(hub_user=user)
             machine = Machine(layout)
-        with alone(layout), _no_foreground_hub(layout):
+        with changing(layout), no_foreground_hub(layout):
             if machine.has_systemd and not layout.hub_user:
                 for drop_in in catalogue.add_new_drop_ins(layout, prefix, undo):
                     say(f"{drop_in} gives the hub's unit rights that a fragment needs")
@@ -81,7 +80,7 @@ def install(
 
 
 def _install(
-    machine: Machine, prefix: Path, admin: str, options: Mapping[str, str], say: Say
+    machine: Machine, prefix: Path, admin: str, options: Mapping[str, str], say: Progress
 ) -> str:
     layout = machine.layout
     before = upgrade.before(layout, prefix)
@@ -109,7 +108,10 @@ def _install(
         _activate(layout, prefix, undo)
         if not machine.has_systemd:
             return _how_to_run(layout)
-        undo.append(machine.remove if is_first else partial(_restore, machine, machine.described()))
+        if is_first:
+            undo.callback(machine.remove)
+        else:
+            undo.callback(_restore, machine, machine.described())
         changed = machine.describe(ports)
         if not machine.is_running:
             return _how_to_boot(layout, ports)
@@ -122,7 +124,7 @@ def _install(
     return told + "".join(f"{line}\n" for line in said)
 
 
-def _upgrade(machine: Machine, ports: Ports, before: Serving, to: Serving, say: Say) -> str:
+def _upgrade(machine: Machine, ports: Ports, before: Serving, to: Serving, say: Progress) -> str:
     layout = machine.layout
     is_public = machine.is_running and is_answer(visit(ports.public_address, "/hub/login"))
     with upgrade.switching(layout, before, to, "upgrade", say):
@@ -145,7 +147,7 @@ def _upgrade(machine: Machine, ports: Ports, before: Serving, to: Serving, say: 
     return "\n".join(said) + "\n"
 
 
-def undo_install(layout: Layout, prefix: Path, say: Say) -> None:
+def undo_install(layout: Layout, prefix: Path, say: Progress) -> None:
     """Undo what an installation of `prefix` did that was killed: the prefix is to be removed.
 
     Raises:
@@ -164,25 +166,6 @@ def undo_install(layout: Layout, prefix: Path, say: Say) -> None:
         layout.on_disk(layout.hub).unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def alone(layout: Layout) -> Iterator[None]:
-    """Nobody else changes this installation meanwhile.
-
-    Raises:
-        LittlestHubError: somebody does; their process id.
-    """
-    lock = layout.on_disk(layout.change_lock)
-    held = hold(lock)
-    if held is None:
-        pid = lock.read_text().strip()
-        raise LittlestHubError(
-            f"process {pid} is changing {layout.base}: an installation, an upgrade or the like",
-            f"Wait for it, then try again: ps -p {pid}",
-        )
-    with held:
-        yield
-
-
 def uninstall(layout: Layout, *, purge: bool = False) -> str:
     """Stop everything, user servers too, and remove it; what the admin owns stays.
 
@@ -198,8 +181,8 @@ def uninstall(layout: Layout, *, purge: bool = False) -> str:
     """
     with contextlib.ExitStack() as locks:
         if layout.on_disk(layout.state).is_dir():
-            locks.enter_context(alone(layout))
-        locks.enter_context(_no_foreground_hub(layout))
+            locks.enter_context(changing(layout))
+        locks.enter_context(no_foreground_hub(layout))
         return _uninstall(layout, purge)
 
 
@@ -238,31 +221,6 @@ def _uninstall(layout: Layout, purge: bool) -> str:
     return "\n".join(lines)
 
 
-@contextlib.contextmanager
-def _no_foreground_hub(layout: Layout) -> Iterator[None]:
-    with refuse_foreground_hub(layout) or contextlib.nullcontext():
-        yield
-
-
-def refuse_foreground_hub(layout: Layout) -> TextIO | None:
-    """Make sure that no hub runs in the foreground, as long as the result stays open.
-
-    Raises:
-        LittlestHubError: one does; its process id.
-    """
-    lock = layout.on_disk(layout.run_lock)
-    if not lock.is_file():
-        return None
-    held = hold(lock)
-    if held is None:
-        pid = lock.read_text().strip()
-        raise LittlestHubError(
-            f"`littlest-hub run` serves {layout.base} already, as process {pid}",
-            f"End it first: Ctrl-C in its terminal, or kill -INT {pid}",
-        )
-    return held
-
-
 def is_login_name(text: str) -> bool:
     """Whether somebody may be called so here."""
     return _LOGIN_NAME.fullmatch(text) is not None
@@ -278,32 +236,35 @@ c.Authenticator.allowed_users = {{{admin!r}}}
 """
 
 
-def _make_directories(layout: Layout, undo: Undo) -> None:
+def _make_directories(layout: Layout, undo: contextlib.ExitStack) -> None:
     for directory, remove in (
         (layout.on_disk(layout.fragments), _remove_if_empty),
         (layout.on_disk(layout.state), _remove_tree),
     ):
         if not directory.is_dir():
-            undo.append(partial(remove, directory))
+            undo.callback(remove, directory)
             directory.mkdir(parents=True)
             directory.chmod(0o700)
 
 
-def _write_first_fragment(layout: Layout, admin: str, undo: Undo) -> None:
+def _write_first_fragment(layout: Layout, admin: str, undo: contextlib.ExitStack) -> None:
     fragment = layout.on_disk(layout.fragments) / FIRST_FRAGMENT
     if admin and not fragment.exists():
-        undo.append(partial(fragment.unlink, missing_ok=True))
+        undo.callback(fragment.unlink, missing_ok=True)
         write(fragment, first_fragment(layout, admin))
 
 
-def _activate(layout: Layout, prefix: Path, undo: Undo) -> None:
+def _activate(layout: Layout, prefix: Path, undo: contextlib.ExitStack) -> None:
     active = layout.on_disk(layout.hub)
     before = active.readlink() if active.is_symlink() else None
     if active.exists() and before is None:
         raise LittlestHubError(
             f"{layout.hub} is not a link to a release", "Move it away, then install again"
         )
-    undo.append(partial(link, active, before) if before else partial(active.unlink, True))
+    if before:
+        undo.callback(link, active, before)
+    else:
+        undo.callback(active.unlink, missing_ok=True)
     link(active, prefix.relative_to(layout.base))
 
 

@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional, TypedDict
 
@@ -18,13 +18,11 @@ from littlest_hub.layout import Layout
 from littlest_hub.lifecycle import release
 from littlest_hub.lifecycle.machine import Described, Machine, is_answer, visit
 from littlest_hub.system.files import link, write
+from littlest_hub.system.progress import Progress
 from littlest_hub.system.sd_daemon import journal
 from littlest_hub.system.signals import uninterrupted
 from littlest_hub.units.ports import Ports, choose
 from littlest_hub.unprivileged.privileges import as_hub
-
-Say = Callable[[str], None]
-"""Prints a line for somebody who waits."""
 
 # Servers that may run where we cannot look, from a release that other machines see too.
 _ELSEWHERE = re.compile(r"^[^#\n]*batchspawner", re.MULTILINE)
@@ -80,7 +78,7 @@ def before(layout: Layout, prefix: Path) -> Serving | None:
     return None if current in (None, prefix) else serving(layout, current)
 
 
-def rehearse(layout: Layout, say: Say) -> None:
+def rehearse(layout: Layout, say: Progress) -> None:
     """Copy the database, and try on a copy of it what this release will do to it.
 
     Raises:
@@ -98,7 +96,9 @@ def rehearse(layout: Layout, say: Say) -> None:
 
 
 @contextlib.contextmanager
-def switching(layout: Layout, was: Serving, to: Serving, verb: str, say: Say) -> Iterator[None]:
+def switching(
+    layout: Layout, was: Serving, to: Serving, verb: str, say: Progress
+) -> Iterator[None]:
     """Switch from one release to another inside; what fails or is interrupted is switched back.
 
     SIGKILL leaves a record by which `undo` does the same.
@@ -127,7 +127,7 @@ def switching(layout: Layout, was: Serving, to: Serving, verb: str, say: Say) ->
     _log(layout, switch, "done")
 
 
-def undo(layout: Layout, prefix: Path, say: Say) -> bool:
+def undo(layout: Layout, prefix: Path, say: Progress) -> bool:
     """Finish what was killed: switch back from `prefix`, if it did not get to its end.
 
     Returns:
@@ -142,7 +142,7 @@ def undo(layout: Layout, prefix: Path, say: Say) -> bool:
     return prefix.name not in release.users_of(layout)
 
 
-def _back(layout: Layout, switch: Switch, say: Say) -> None:
+def _back(layout: Layout, switch: Switch, say: Progress) -> None:
     """Have the release before serve again."""
     was, machine = switch["from"], Machine(layout)
     say(f"Switching back to {was['version']} ...")
@@ -161,7 +161,7 @@ def _back(layout: Layout, switch: Switch, say: Say) -> None:
         layout.on_disk(layout.switch_record).unlink(missing_ok=True)
 
 
-def rollback(layout: Layout, wanted: str | None, say: Say) -> str:
+def rollback(layout: Layout, wanted: str | None, say: Progress) -> str:
     """Return to the release before, and to its database if the schema differs.
 
     Args:
@@ -230,7 +230,7 @@ def _target(layout: Layout, wanted: str | None) -> Serving:
     return target
 
 
-def _check_database(layout: Layout, target: Serving, python: list[str], say: Say) -> None:
+def _check_database(layout: Layout, target: Serving, python: list[str], say: Progress) -> None:
     file = layout.on_disk(layout.database)
     if not file.exists():
         return

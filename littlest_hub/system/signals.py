@@ -1,48 +1,39 @@
-"""Ending early, and not being ended while something is put back."""
+"""Signals that end a command early, and steps that they must not interrupt."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+
+from littlest_hub.system import progress
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What ends a command early: Ctrl-C, a shutdown, a connection that is lost."""
-
-Undo = list[Callable[[], object]]
-"""How to undo what is done, in that order; in here before the deed, which may be interrupted."""
+"""Signals that end a command early: Ctrl-C, a shutdown, a lost connection."""
 
 
 @contextlib.contextmanager
-def undone_on_failure() -> Iterator[Undo]:
-    """Undoes what was collected, last first, if all ends in an error."""
-    undo: Undo = []
+def undone_on_failure() -> Iterator[contextlib.ExitStack]:
+    """Yield a stack of undo callbacks; run them, last one first, only if the block fails.
+
+    Push a callback before its step, since the step may be interrupted. Signals do not interrupt
+    the callbacks; a callback that fails does not stop the others.
+    """
+    undo = contextlib.ExitStack()
     try:
         yield undo
     except BaseException:
         with uninterrupted():
-            for step in reversed(undo):
-                _attempt(step)
+            try:
+                undo.close()
+            except Exception as error:
+                progress.to_stderr(f"Could not undo everything: {error}")
         raise
-
-
-def _attempt(step: Callable[[], object]) -> None:
-    try:
-        step()
-    except Exception as error:
-        tell(f"Could not undo everything: {error}")
-
-
-def tell(text: str) -> None:
-    """A line on standard error, for whoever waits; there may be nobody left: a lost terminal."""
-    with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Neither we nor the commands we call can be ended early."""
+    """Ignore ENDING_SIGNALS, as do the commands that are run meanwhile."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING_SIGNALS}
     try:
         yield

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
 import shutil
 import subprocess
-from functools import partial
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.system.signals import Undo
 from littlest_hub.units.unprivileged import FIRST_UID
 from littlest_hub.unprivileged.privileges import hub_account
 
@@ -68,7 +67,7 @@ def _check_polkit(share: Path) -> None:
         )
 
 
-def create(layout: Layout, user: str, undo: Undo) -> None:
+def create(layout: Layout, user: str, undo: contextlib.ExitStack) -> None:
     """Have the account and the group whose members it may start servers for.
 
     Raises:
@@ -86,7 +85,7 @@ def create(layout: Layout, user: str, undo: Undo) -> None:
                 "Choose a name that nobody has; the account is made for you",
             )
     except KeyError:
-        undo.append(partial(remove, layout, user))
+        undo.callback(remove, layout, user)
     _run(
         "systemd-sysusers",
         "--inline",
@@ -110,7 +109,7 @@ def is_ours(layout: Layout, user: str) -> bool:
         return False
 
 
-def hand_over(layout: Layout, user: str, undo: Undo) -> None:
+def hand_over(layout: Layout, user: str, undo: contextlib.ExitStack) -> None:
     """Make the directories that the hub's user may write to, and let it read the fragments.
 
     `state` stays root's, so that nothing in it can be replaced but what lies in these two.
@@ -123,7 +122,7 @@ def hand_over(layout: Layout, user: str, undo: Undo) -> None:
         directory.chmod(mode)
     proxy = layout.on_disk(layout.proxy_state)
     if not proxy.exists():
-        undo.append(partial(shutil.rmtree, proxy, ignore_errors=True))
+        undo.callback(shutil.rmtree, proxy, ignore_errors=True)
         proxy.mkdir()
     # Sticky: what is root's or the proxy's in there stays.
     os.chown(proxy, 0, gid)
@@ -137,7 +136,7 @@ def hand_over(layout: Layout, user: str, undo: Undo) -> None:
         shutil.rmtree(half, ignore_errors=True)
         half.mkdir(mode=0o700)
         os.chown(half, uid, gid)
-        undo.append(partial(shutil.rmtree, own, ignore_errors=True))
+        undo.callback(shutil.rmtree, own, ignore_errors=True)
         half.rename(own)
 
 

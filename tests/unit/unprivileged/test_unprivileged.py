@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -186,10 +187,10 @@ def test_an_account_that_nobody_describes_is_taken_only_if_the_hub_was_that_one(
     monkeypatch.setattr(pwd, "getpwnam", lambda name: nobody_says)
     made: list[tuple[str, ...]] = []
     monkeypatch.setattr(account, "_run", lambda *command: made.append(command))
-    account.create(layout, SOMEBODY, [])
+    account.create(layout, SOMEBODY, contextlib.ExitStack())
     assert made
     with pytest.raises(LittlestHubError, match="it is not this hub's"):
-        account.create(Layout(layout.base), SOMEBODY, [])
+        account.create(Layout(layout.base), SOMEBODY, contextlib.ExitStack())
     assert len(made) == 1
 
 

@@ -1,0 +1,60 @@
+"""Locks of an installation: one process changes it, or one hub runs in the foreground."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TextIO
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.system.locks import hold, holder
+
+
+@contextlib.contextmanager
+def changing(layout: Layout) -> Iterator[None]:
+    """Hold the lock of changes to an installation.
+
+    Raises:
+        LittlestHubError: another process holds it; its process id.
+    """
+    lock = layout.on_disk(layout.change_lock)
+    held = hold(lock)
+    if held is None:
+        pid = holder(lock)
+        raise LittlestHubError(
+            f"process {pid} is changing {layout.base}: an installation, an upgrade or the like",
+            f"Wait for it, then try again: ps -p {pid}",
+        )
+    with held:
+        yield
+
+
+@contextlib.contextmanager
+def no_foreground_hub(layout: Layout) -> Iterator[None]:
+    """Keep a hub from starting in the foreground.
+
+    Raises:
+        LittlestHubError: one runs; its process id.
+    """
+    with hold_run_lock(layout) or contextlib.nullcontext():
+        yield
+
+
+def hold_run_lock(layout: Layout) -> TextIO | None:
+    """Return the open lock file of hubs in the foreground; None: there never was one.
+
+    Raises:
+        LittlestHubError: a hub runs in the foreground; its process id.
+    """
+    lock = layout.on_disk(layout.run_lock)
+    if not lock.is_file():
+        return None
+    held = hold(lock)
+    if held is None:
+        pid = holder(lock)
+        raise LittlestHubError(
+            f"`littlest-hub run` serves {layout.base} already, as process {pid}",
+            f"End it first: Ctrl-C in its terminal, or kill -INT {pid}",
+        )
+    return held
