@@ -360,14 +360,12 @@ def _backup(options: argparse.Namespace) -> None:
         )
     written = backup(layout, options.file, secrets=options.secrets, say=progress.to_stderr)
     to_stdout = written.file is None
-    print(
-        summary(layout, written, secrets=options.secrets),
-        file=sys.stderr if to_stdout else sys.stdout,
-    )
+    print(summary(layout, written), file=sys.stderr if to_stdout else sys.stdout)
 
 
 def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    from littlest_hub.backup.restore import contents, finish, restore
+    from littlest_hub.backup.exchange import finish
+    from littlest_hub.backup.restore import listing, restore
     from littlest_hub.unprivileged.privileges import again_as_hub
 
     layout = installation.of_this_release()
@@ -384,7 +382,7 @@ def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> No
     if options.file is None:
         parser.error("which backup? They are in BASE/state/backups")
     if options.list:
-        print(contents(options.file))
+        print(listing(options.file))
         return
 
     def confirm() -> bool:

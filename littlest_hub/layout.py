@@ -275,6 +275,21 @@ class Layout(Names):
         return self.state / "switch.json"
 
     @property
+    def backup_lock(self) -> Path:
+        """Held by `littlest-hub backup` and `restore`."""
+        return self.hub_state / "backup.lock"
+
+    @property
+    def restore_record(self) -> Path:
+        """The exchange of files that a restore has decided on; removed at its end (JSON)."""
+        return self.hub_state / "restore.json"
+
+    @property
+    def restore_lock(self) -> Path:
+        """Held while a restore renames files; a hub that starts waits for it."""
+        return self.hub_state / "restore.lock"
+
+    @property
     def upgrade_log(self) -> Path:
         """One line for each beginning and end of a switch."""
         return self.state / "upgrades.log"
@@ -358,6 +373,11 @@ class Layout(Names):
     def hub_drop_ins(self) -> Path:
         """Directory of the administrator's drop-ins of the hub's unit."""
         return self.system_units / f"{self.hub_service}.d"
+
+    @property
+    def restore_guard(self) -> Path:
+        """Our drop-in that makes the hub wait for a restore; removed at its end."""
+        return self.hub_drop_ins / "unfinished-restore.conf"
 
     @property
     def command_link(self) -> Path:

@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from littlest_hub.backup.archive import drop_in_directories, is_secret, new_file
+from littlest_hub.backup.archive import new_file
+from littlest_hub.backup.contents import drop_ins, is_secret
 from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout
 
@@ -494,9 +495,8 @@ def _contents(layout: Layout, findings: str, run: Callable[..., str]) -> Iterato
     yield "units/show.txt", run("systemctl", "show", *layout.units)
     yield "units/status.txt", run("systemctl", "--no-pager", "status", *layout.units, pattern)
     yield "units/cat.txt", run("systemctl", "cat", *layout.units)
-    for directory in drop_in_directories(layout):
-        for file in sorted(directory.glob("*.conf")):
-            yield from _file(f"units/{directory.name}/{file.name}", file)
+    for file in drop_ins(layout):
+        yield from _file(f"units/{file.parent.name}/{file.name}", file)
     with contextlib.suppress(OSError):
         for file in fragment_files(layout):
             yield from _file(f"jupyterhub_config.d/{file.name}", file)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from littlest_hub.backup.archive import UNFINISHED, restore_record
 from littlest_hub.doctor.observed import (
     OK,
     PROBLEM,
@@ -49,7 +48,7 @@ def _unit_state(machine: Observed, name: str, shown: Mapping[str, str]) -> Itera
         enable = f"systemctl enable {linked if linked.exists() else name}"
         yield Finding(WARNING, name, "does not start at the next boot", enable)
     for drop_in in shown.get("DropInPaths", "").split():
-        if drop_in.endswith(f"/{UNFINISHED}"):
+        if drop_in == str(machine.layout.restore_guard):
             continue
         yield Finding(OK, name, f"drop-in {drop_in}", f"systemctl cat {name}")
     if name == machine.layout.proxy_https_socket and active == "inactive":
@@ -94,7 +93,7 @@ def service_of(unit: str) -> str:
 
 def unfinished_restore(machine: Observed) -> Iterator[Finding]:
     """A restore that was killed."""
-    if not restore_record(machine.layout).exists():
+    if not machine.layout.restore_record.exists():
         return
     text = "a restore is under way, or was killed; the next start of the hub completes it"
     yield Finding(PROBLEM, "restore", text, f"systemctl restart {machine.layout.hub_service}")

@@ -81,7 +81,7 @@ def test_a_hub_moves_to_another_machine_and_another_base_directory(
         alice.start_server()
         token = boss._api("POST", "users/boss/tokens", json={"note": "script"}).json()["token"]
         printed = command(first, "backup", "/root/all.tar.gz", "--secrets")
-        assert "Whoever has this file" in printed
+        assert "Anyone with this file" in printed
         printed = command(first, "backup", "/root/plain.tar.gz")
         assert layout.cookie_secret.name in printed
         assert "tls.key" in printed

@@ -1,4 +1,4 @@
-"""What a backup holds, and what a restore refuses."""
+"""The contents of a backup, what a restore refuses, and what survives its interruption."""
 
 import gzip
 import hashlib
@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from littlest_hub.backup import archive as backup_module
-from littlest_hub.backup.archive import backup, database_elsewhere, locked, restore_record, summary
-from littlest_hub.backup.restore import Step, _apply, _decide, finish, restore, unpack
+from littlest_hub.backup.archive import backup, database_elsewhere, summary
+from littlest_hub.backup.exchange import FORWARD, TIDY, Exchange, Replacement, exclusive, finish
+from littlest_hub.backup.restore import restore
+from littlest_hub.backup.unpacking import unpack
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout
@@ -25,8 +27,9 @@ from littlest_hub.layout import Layout
 @pytest.fixture
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     monkeypatch.setattr(backup_module, "database_elsewhere", lambda *_: "")
-    monkeypatch.setattr(backup_module, "drop_in_directories", lambda _: [])
-    monkeypatch.setattr("littlest_hub.backup.restore.drop_in_directories", lambda _: [])
+    for module in ("contents", "exchange"):
+        name = f"littlest_hub.backup.{module}.drop_in_directories"
+        monkeypatch.setattr(name, lambda _: [])
     monkeypatch.setattr("littlest_hub.backup.restore.serves", lambda _: False)
     return _base(tmp_path / "hub")
 
@@ -118,8 +121,8 @@ def test_a_database_elsewhere_is_not_taken_to_be_ours(
     assert made.file is not None
     assert "database/jupyterhub.sqlite" not in _names(made.file)
     where = str(fragment) if "NOT_HERE" in url else "postgresql://jh:…@db/x"
-    assert where in made.elsewhere
-    assert "NOT IN IT: the database" in summary(layout, made, secrets=False)
+    assert where in made.database_elsewhere
+    assert "NOT IN IT: the database" in summary(layout, made)
 
 
 def test_a_fragment_that_fails_and_names_no_database_leaves_ours_in(
@@ -127,7 +130,7 @@ def test_a_fragment_that_fails_and_names_no_database_leaves_ours_in(
 ) -> None:
     (layout.fragments / "20-x.py").write_text("# c.JupyterHub.db_url = ''\n1 / 0\n")
     monkeypatch.setattr(backup_module, "database_elsewhere", database_elsewhere)
-    assert not backup(layout, None, secrets=False, say=_say).elsewhere
+    assert not backup(layout, None, secrets=False, say=_say).database_elsewhere
 
 
 def test_a_backup_replaces_no_file(layout: Layout, tmp_path: Path) -> None:
@@ -298,7 +301,7 @@ def test_drop_ins_of_every_unit_are_taken_along_and_taken_back(
         f"drop-ins/{name.replace('-physics', '')}.d/limits.conf"
         for name in (*layout.unit_names, *servers)
     }
-    assert expected <= {*unpack(made.file, None)["members"]}
+    assert expected <= {*unpack(made.file, None).members}
 
 
 def test_certificates_that_the_proxy_obtained_are_its_own_again(
@@ -364,31 +367,34 @@ def test_renames_can_be_completed_or_undone_from_anywhere(
         left -= 1
         return rename(self, target)
 
-    for direction, expected in (("forward", "new"), ("back", "old")):
-        directory = tmp_path / direction
-        directory.mkdir()
-        steps = []
-        for name, has_new, had_old in (("a", 1, 1), ("b", 1, 0), ("c", 0, 1), ("d", 1, 1)):
-            step = Step(str(directory / name), bool(has_new), bool(had_old))
+    for is_undone in (False, True):
+        layout = Layout(tmp_path / str(is_undone))
+        layout.state.mkdir(parents=True)
+        replacements = []
+        for name, has_new, has_old in (("a", 1, 1), ("b", 1, 0), ("c", 0, 1), ("d", 1, 1)):
+            replacement = Replacement(layout.base / name, bool(has_new), not has_old)
             if has_new:
-                step.new.write_text("new")
-            if had_old:
-                (directory / name).write_text("old")
-            steps.append(step)
+                replacement.new.write_text("new")
+            if has_old:
+                replacement.target.write_text("old")
+            replacements.append(replacement)
+        exchange = Exchange(TIDY, tuple(replacements)).forward()
         left = done
         with monkeypatch.context() as patched:
             patched.setattr(Path, "rename", dying)
             try:
-                _apply("forward", steps)
+                exchange.carry_out(layout)
             except Killed:
                 pass
             else:
                 assert done >= 6
-        _apply(direction, steps)
-        _apply(direction, steps)
-        present = {name: p.read_text() for name in "abcd" if (p := directory / name).exists()}
-        wanted = {"a": 1, "b": 1, "d": 1} if expected == "new" else {"a": 1, "c": 1, "d": 1}
-        assert present == dict.fromkeys(wanted, expected)
+        decided = Exchange.from_json(json.loads(layout.restore_record.read_text()))
+        assert decided.replacements == exchange.replacements
+        for _ in range(2):
+            (exchange.back() if is_undone else exchange).carry_out(layout)
+        present = {n: p.read_text() for n in "abcd" if (p := layout.base / n).exists()}
+        wanted = "acd" if is_undone else "abd"
+        assert present == dict.fromkeys(wanted, "old" if is_undone else "new")
 
 
 def test_a_failed_switch_is_undone(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -423,7 +429,7 @@ def test_what_the_new_database_left_goes_before_the_old_one_returns(
     beside = layout.database.with_name(f"{layout.database.name}-wal")
     calls = []
 
-    def systemctl(*arguments: str, check: bool = True) -> str:
+    def systemctl(*arguments: str, **_: object) -> str:
         calls.append(arguments[0])
         if arguments[0] == "start" and calls.count("start") == 1:
             beside.write_text("of the new one")
@@ -431,8 +437,8 @@ def test_what_the_new_database_left_goes_before_the_old_one_returns(
         return ""
 
     monkeypatch.setattr("littlest_hub.backup.restore.serves", lambda _: True)
-    monkeypatch.setattr("littlest_hub.backup.restore._guard", lambda _: None)
-    monkeypatch.setattr("littlest_hub.backup.restore._systemctl", systemctl)
+    monkeypatch.setattr("littlest_hub.backup.restore.guard", lambda _: None)
+    monkeypatch.setattr("littlest_hub.backup.restore.systemctl", systemctl)
     monkeypatch.setattr("littlest_hub.backup.restore._keep", lambda *_: beside)
     if had_journal:
         beside.write_text("of the old one")
@@ -448,14 +454,14 @@ def test_a_damaged_journal_fails_no_start_unless_something_was_replaced(
     fragment = layout.fragments / "10-users.py"
     laid_out = fragment.with_name(".10-users.py.restored")
     laid_out.write_text("# new\n")
-    restore_record(layout).write_text(text)
+    layout.restore_record.write_text(text)
     finish(layout)
-    assert not restore_record(layout).exists()
+    assert not layout.restore_record.exists()
     assert not laid_out.exists()
     assert fragment.exists()
 
     replaced = fragment.rename(fragment.with_name(".10-users.py.replaced"))
-    restore_record(layout).write_text(text)
+    layout.restore_record.write_text(text)
     for attempt in (finish, lambda of: backup(of, None, secrets=False, say=_say)):
         with pytest.raises(LittlestHubError, match="Move all of these back") as raised:
             attempt(layout)
@@ -465,27 +471,27 @@ def test_a_damaged_journal_fails_no_start_unless_something_was_replaced(
 
 def _killed(layout: Layout, direction: str) -> Path:
     fragment = layout.fragments / "10-users.py"
-    step = Step(str(fragment), True, True)
-    step.new.write_text("# new\n")
-    _decide(layout, direction, [step])
+    replacement = Replacement(fragment, True, True)
+    replacement.new.write_text("# new\n")
+    Exchange(direction, (replacement,)).record(layout)
     return fragment
 
 
 def test_a_backup_completes_a_restore_that_was_killed(layout: Layout) -> None:
-    fragment = _killed(layout, "forward")
+    fragment = _killed(layout, FORWARD)
     backup(layout, None, secrets=False, say=_say)
     assert fragment.read_text() == "# new\n"
-    assert not restore_record(layout).exists()
+    assert not layout.restore_record.exists()
 
 
-@pytest.mark.parametrize("direction", ["prepare", "forward", "done"])
+@pytest.mark.parametrize("direction", [FORWARD, TIDY])
 def test_a_backup_keeps_no_start_from_completing_a_restore(layout: Layout, direction: str) -> None:
     fragment = _killed(layout, direction)
-    with locked(layout):
+    with exclusive(layout):
         finish(layout)
-        # Who holds the lock may be a restore that goes on; that tidies for itself.
-        assert restore_record(layout).exists()
-    assert (fragment.read_text() == "# new\n") == (direction == "forward")
+        # The holder of the lock may be a restore in progress, which tidies for itself.
+        assert layout.restore_record.exists()
+    assert (fragment.read_text() == "# new\n") == (direction == FORWARD)
     finish(layout)
-    assert not restore_record(layout).exists()
+    assert not layout.restore_record.exists()
     assert not [p for p in layout.fragments.iterdir() if p.name.startswith(".")]

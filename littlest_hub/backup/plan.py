@@ -1,0 +1,150 @@
+"""The plan of a restore: what it would change here, and whether the hub would accept it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from littlest_hub import __version__
+from littlest_hub.backup.contents import DAMAGED, Manifest, drop_ins, target_of
+from littlest_hub.backup.exchange import TIDY, Exchange, Replacement
+from littlest_hub.check import examine
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.hub import database
+from littlest_hub.installation import fragment_files
+from littlest_hub.layout import Layout
+
+
+@dataclass(frozen=True)
+class Change:
+    """A file that the backup covers, and what becomes of it."""
+
+    target: Path
+    source: Path | None
+    """Its unpacked new content; None: it is removed."""
+    sign: str
+    """"+" created, "~" replaced, "-" removed, "=" stays as it is."""
+    mode: int = 0
+    """Its permissions in the backup."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a backup would change here."""
+
+    manifest: Manifest
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        signs = [f"  {each.sign} {each.target}" for each in self.changes if each.sign != "="]
+        same = sum(each.sign == "=" for each in self.changes)
+        return "\n".join(
+            [
+                str(self.manifest),
+                *signs,
+                *([f"  = {same} unchanged"] if same else []),
+                *(f"Mind: {warning}" for warning in self.warnings),
+            ]
+        )
+
+    def exchange(self, layout: Layout) -> Exchange:
+        """Return the replacements that this plan comes down to."""
+        changed = [each for each in self.changes if each.sign != "="]
+        targets = {each.target: each.source is not None for each in changed}
+        if targets.get(layout.database):
+            for suffix in ("-wal", "-shm", "-journal"):
+                # SQLite would apply the old database's journal to the new one.
+                targets[layout.database.with_name(f"{layout.database.name}{suffix}")] = False
+        found = (Replacement(target, has_new, True) for target, has_new in targets.items())
+        return Exchange(TIDY, tuple(found))
+
+
+def make_plan(layout: Layout, scratch: Path, manifest: Manifest) -> Plan:
+    """Compare an unpacked backup with what is here."""
+    changes = []
+    for name, member in manifest.members.items():
+        target = None if name == DAMAGED else target_of(layout, name)
+        if target:
+            source = scratch / name
+            sign = "~" if target.exists() else "+"
+            if sign == "~" and target != layout.database and _is_same(target, source):
+                sign = "="
+            changes.append(Change(target, source, sign, int(member.mode, 8)))
+    if changes:
+        # Configuration that did not exist then.
+        covered = {each.target for each in changes}
+        present = [*fragment_files(layout), *drop_ins(layout)]
+        changes += [Change(path, None, "-") for path in present if path not in covered]
+    plan = Plan(manifest, tuple(changes), ())
+    return Plan(manifest, plan.changes, tuple(_warnings(layout, plan)))
+
+
+def check_plan(layout: Layout, scratch: Path, plan: Plan) -> None:
+    """Refuse what the hub would refuse.
+
+    Raises:
+        LittlestHubError: a database of a later release, or fragments that do not work here.
+    """
+    sources = {each.target: each.source for each in plan.changes}
+    restored = sources.get(layout.database)
+    revision = database.revision(restored) if restored else None
+    if revision is not None and revision not in _known_revisions():
+        raise LittlestHubError(
+            f"the database in it is of a later release (schema {revision}) than {__version__}",
+            "Nothing was changed. Install that release first.",
+        )
+    # Fragments that would be removed count as empty.
+    empty = scratch / "empty.py"
+    empty.touch()
+    copies = dict.fromkeys(fragment_files(layout), empty)
+    for target, source in sources.items():
+        if source and target.parent == layout.fragments and target.suffix == ".py":
+            copies[target] = source
+    problems = examine(layout, copies).errors
+    if problems:
+        text = "\n".join(map(str, problems))
+        raise LittlestHubError(
+            f"{text}\nThese fragments of the backup do not work here.",
+            "Nothing was changed. Provide what they need, or extract them with tar.",
+        )
+
+
+def _warnings(layout: Layout, plan: Plan) -> Iterator[str]:
+    manifest = plan.manifest
+    sources = {each.target: each.source for each in plan.changes if each.source}
+    if layout.database in sources:
+        if manifest.database != database.head():
+            yield "the database is of an earlier release; the hub upgrades it when it starts"
+    elif DAMAGED in manifest.members:
+        yield f"the database in this backup was damaged already; it is in it as {DAMAGED}"
+    else:
+        yield "this backup has no database; that of this machine stays"
+    if layout.cookie_secret not in sources and not manifest.secrets:
+        yield "without secrets: on another machine than the first, everyone logs in again"
+    if manifest.base != str(layout.base):
+        yield from _mentions(manifest.base, sources, without=layout.database)
+
+
+def _mentions(base: str, sources: Mapping[Path, Path], without: Path) -> Iterator[str]:
+    mention = re.compile(rf"{re.escape(base)}(?![\w.-])")
+    for target, source in sources.items():
+        if target != without:
+            lines = source.read_bytes().decode(errors="replace").split("\n")
+            for number, line in enumerate(lines, 1):
+                if mention.search(line):
+                    yield f"{target}:{number}: names {base}, which is not this hub"
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.is_file() and one.read_bytes() == other.read_bytes()
+
+
+def _known_revisions() -> list[str]:
+    """Return the database schemas that this release knows, newest first."""
+    from alembic.script import ScriptDirectory
+    from jupyterhub.dbutil import ALEMBIC_DIR
+
+    return [script.revision for script in ScriptDirectory(ALEMBIC_DIR).walk_revisions()]

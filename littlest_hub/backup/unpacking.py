@@ -1,0 +1,160 @@
+"""Reading a backup that anyone may have made: verify it and unpack it into a scratch directory."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import json
+import os
+import re
+import shutil
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from littlest_hub.backup.contents import (
+    DAMAGED,
+    DATABASE,
+    DROP_INS,
+    FRAGMENTS,
+    MANIFEST,
+    STATE,
+    Manifest,
+)
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import DEFAULT_BASE, PRODUCT, Layout
+
+MAX_MEMBERS = 100_000
+# More than the longest extended header, little enough to be kept in memory.
+MAX_READ_BYTES = 1 << 20
+
+_NAME = re.compile(rf"(?:{FRAGMENTS}|{STATE}|{DROP_INS})/.+|{DATABASE}|{DAMAGED}|{MANIFEST}")
+# In a backup, units have the names of the default base directory: see `contents.collect`.
+_UNITS = "|".join(map(re.escape, Layout(DEFAULT_BASE).unit_names))
+_DROP_IN = re.compile(rf"{DROP_INS}/(?:{_UNITS}|{PRODUCT}\.user[-@][^/]*)\.d/[^/]+\.conf")
+
+
+class _BoundedReader:
+    """Small reads only: tarfile reads an extended header whole, however long it claims to be."""
+
+    def __init__(self, opened: gzip.GzipFile) -> None:
+        self._opened = opened
+        self.seek = opened.seek
+        self.tell = opened.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= MAX_READ_BYTES:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return self._opened.read(size)
+
+
+def unpack(file: Path, into: Path | None) -> Manifest:
+    """Verify a backup, unpack it and return its manifest.
+
+    Args:
+        file: the backup.
+        into: an empty directory; None: verify only.
+
+    Raises:
+        LittlestHubError: it is damaged, incomplete, hostile, or not of this product.
+    """
+    try:
+        with file.open("rb") as raw, gzip.open(raw) as opened:
+            bounded: Any = _BoundedReader(opened)
+            with tarfile.open(fileobj=bounded, mode="r:") as tar:
+                manifest = _read(tar, into)
+            # To its end, for gzip's own checksum.
+            if opened.read(MAX_READ_BYTES).strip(b"\0"):
+                raise LittlestHubError("data follows its end")
+            return manifest
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeError) as error:
+        raise LittlestHubError(
+            f"{file} is not a backup, or was cut off or damaged: {error}",
+            "Nothing was changed. Take another backup.",
+        ) from error
+    except LittlestHubError as error:
+        raise LittlestHubError(f"{file}: {error.message}", "Nothing was changed.") from error
+
+
+def _read(tar: tarfile.TarFile, into: Path | None) -> Manifest:
+    found: dict[str, tuple[str, int]] = {}
+    free_bytes = shutil.disk_usage(into).free if into else None
+    manifest: Manifest | None = None
+    for info in tar:
+        if manifest is not None:
+            raise LittlestHubError(f"{info.name!r} follows the manifest, which is the last")
+        _refuse_hostile(info, found)
+        if free_bytes is not None:
+            # Twice: here, and beside the file that it replaces.
+            free_bytes -= 2 * info.size
+            if free_bytes < 0:
+                raise LittlestHubError(
+                    f"{info.name}: {info.size} bytes do not fit on the disk of {into}"
+                )
+        content = tar.extractfile(info)
+        assert content is not None
+        if info.name == MANIFEST:
+            manifest = _parse(info, content)
+            continue
+        digest = hashlib.sha256()
+        with _new_file(into, info.name) as out:
+            while chunk := content.read(1 << 16):
+                digest.update(chunk)
+                if out:
+                    out.write(chunk)
+        found[info.name] = (digest.hexdigest(), info.size)
+    if manifest is None:
+        raise LittlestHubError("it is incomplete: there is no manifest at its end")
+    listed = {name: (each.sha256, each.size) for name, each in manifest.members.items()}
+    differing = sorted(name for name in {*listed, *found} if listed.get(name) != found.get(name))
+    if differing:
+        raise LittlestHubError(f"not as in the manifest: {', '.join(differing[:5])}")
+    return manifest
+
+
+def _refuse_hostile(info: tarfile.TarInfo, found: dict[str, tuple[str, int]]) -> None:
+    parts = info.name.split("/")
+    is_plain = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not info.issparse()
+    if not is_plain:
+        why = "is not an ordinary file"
+    elif info.name in found:
+        why = "is in it twice"
+    elif len(found) >= MAX_MEMBERS:
+        why = f"is one more than {MAX_MEMBERS} files"
+    elif (
+        not _NAME.fullmatch(info.name)
+        or any(part.startswith(".") or not part for part in parts)
+        or not info.name.isprintable()
+        or (parts[0] == DROP_INS and not _DROP_IN.fullmatch(info.name))
+        or any(len(part.encode()) > 200 for part in parts)
+    ):
+        why = "is no name that a backup has"
+    elif any(str(parent) in found for parent in PurePosixPath(info.name).parents):
+        why = "is below a file"
+    else:
+        return
+    raise LittlestHubError(f"{info.name!r} {why}")
+
+
+def _parse(info: tarfile.TarInfo, content: IO[bytes]) -> Manifest:
+    if info.size > 64 * MAX_READ_BYTES:
+        raise LittlestHubError(f"a manifest of {info.size} bytes")
+    try:
+        found = json.loads(b"".join(iter(lambda: content.read(1 << 16), b"")))
+    except (ValueError, RecursionError) as error:
+        raise LittlestHubError(f"its manifest cannot be read: {error!r}") from error
+    return Manifest.from_json(found)
+
+
+@contextlib.contextmanager
+def _new_file(into: Path | None, name: str) -> Iterator[IO[bytes] | None]:
+    if into is None:
+        yield None
+        return
+    file = into / name
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+        yield out
