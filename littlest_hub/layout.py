@@ -342,7 +342,7 @@ class Layout(Names):
 
         Last in the alphabet: of two default certificates, traefik takes that of the first file.
         """
-        return self.dynamic_config / "zz-makeshift.toml"
+        return self.dynamic_config / "zz-default-certificate.toml"
 
     @property
     def redirect_config(self) -> Path:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from littlest_hub.proxy.https import names_of, presented
+from littlest_hub.proxy.https import certified_names, fetch_certificate
 from tests.certificates import make
 from tests.eventually import eventually
 from tests.hub import Hub
@@ -75,8 +75,8 @@ def obtain(hub: Hub, challenge: str, *domains: str, provider: str = "") -> None:
 
 def names(hub: Hub, name: str) -> list[str]:
     """What the certificate that a visitor of `name` gets is for."""
-    found = presented(443, name, hub.machine.address)
-    return names_of(found) if found else []
+    found = fetch_certificate(443, name, hub.machine.address)
+    return certified_names(found) if found else []
 
 
 def authority(hub: Hub, what: str = "roots") -> str:

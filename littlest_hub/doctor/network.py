@@ -8,7 +8,6 @@ import re
 import socket
 import ssl
 import time
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 from littlest_hub.check import astray
 from littlest_hub.doctor.observed import COMMAND_TIMEOUT_S, OK, PROBLEM, WARNING, Finding, Observed
 from littlest_hub.doctor.services import service_of
+from littlest_hub.proxy.certificates import certificate_files
 from littlest_hub.system.addresses import local_addresses, resolve, without_loopback
 from littlest_hub.system.tcp import holders
 
@@ -162,21 +162,27 @@ def certificates(machine: Observed) -> Iterator[Finding]:
 
 def _served(machine: Observed, address: tuple[str, int], name: str) -> Iterator[Finding]:
     """What a visitor of `name` gets; "": of any name."""
-    from littlest_hub.proxy.https import ANY_NAME, Pair, covers, names_of, presented
+    from littlest_hub.proxy.https import (
+        UNKNOWN_NAME,
+        CertificatePair,
+        certified_names,
+        fetch_certificate,
+        is_valid_for,
+    )
 
     host, port = address
     subject = f"HTTPS {name}".rstrip()
-    found = presented(port, name.replace("*", "x") or ANY_NAME, host)
-    kept = Pair.configured(machine.layout.https_config)
+    found = fetch_certificate(port, name.replace("*", "x") or UNKNOWN_NAME, host)
+    kept = CertificatePair.from_config(machine.layout.https_config)
     is_kept = kept is not None and found == kept.leaf
     log = f"journalctl -u {machine.layout.proxy_service} -g 'acme|certificate' -n 20"
     if found is None:
         yield Finding(PROBLEM, subject, f"port {port} gives no certificate", log)
     elif not name and kept and not is_kept:
-        names = ", ".join(names_of(found)) or "no name"
+        names = ", ".join(certified_names(found)) or "no name"
         text = f"visitors get another certificate (for {names}) than c.JupyterHub.ssl_cert"
         yield Finding(PROBLEM, subject, text, log)
-    elif name and (is_kept or not covers(found, name)):
+    elif name and (is_kept or not is_valid_for(found, name)):
         said = machine.run("journalctl", f"--unit={machine.layout.proxy_service}", "--lines=200",
                            "--no-pager", "--output=cat").splitlines()  # fmt: skip
         errors = [line for line in said if " ERR " in line and "acme" in line.lower()]
@@ -187,7 +193,7 @@ def _served(machine: Observed, address: tuple[str, int], name: str) -> Iterator[
         # Of those that last six days only, a quarter.
         whole = found.not_valid_after_utc - found.not_valid_before_utc
         enough = min(CERTIFICATE_DAYS, whole.total_seconds() / 86400 / 4)
-        names = ", ".join(names_of(found)) or "no name"
+        names = ", ".join(certified_names(found)) or "no name"
         severity = PROBLEM if left < 0 else WARNING if left < enough else OK
         lasts = (
             f"expired {-left:.0f} days ago" if left < 0 else f"is valid for {left:.0f} more days"
@@ -196,20 +202,12 @@ def _served(machine: Observed, address: tuple[str, int], name: str) -> Iterator[
         yield Finding(severity, subject, text, "" if severity == OK else log)
 
 
-def _certificate_files(directory: Path) -> Iterator[Path]:
-    seen: set[Path] = set()
-    for file in sorted(directory.glob("*.toml")):
+def _certificate_files(directory: Path) -> list[Path]:
+    found: set[Path] = set()
+    for config in directory.glob("*.toml"):
         with contextlib.suppress(ValueError):
-            tls = tomllib.loads(file.read_text()).get("tls", {})
-            stores = tls.get("stores", {}).values()
-            named = [
-                *tls.get("certificates", []),
-                *(s.get("defaultCertificate", {}) for s in stores),
-            ]
-            files = (str(each.get("certFile", "")) for each in named)
-            # Not the text itself, which may stand there instead.
-            seen.update(Path(name) for name in files if name.startswith("/"))
-    yield from sorted(seen)
+            found.update(Path(files.certificate) for files in certificate_files(config))
+    return sorted(found)
 
 
 def _certificate(file: Path) -> Iterator[Finding]:

@@ -44,8 +44,12 @@ from traitlets.utils.importstring import import_item
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import database, spawn_queue
 from littlest_hub.hub.config import Surroundings, load
-from littlest_hub.hub.entry_points import FRONT_LOOKED_AT_MS, Front, front_of
 from littlest_hub.hub.proxy import HubProxy
+from littlest_hub.hub.proxy_configuration import (
+    UPDATE_INTERVAL_MS,
+    ProxyConfiguration,
+    proxy_configuration,
+)
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.hub.supervisor import Control, describe, kept_fragments
 from littlest_hub.layout import Layout
@@ -192,7 +196,7 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     _latest = math.inf
     """Until when servers may start or stop, once we are to end; CLOCK_MONOTONIC, in seconds."""
 
-    _front: Front | None = None
+    _proxy_configuration: ProxyConfiguration | None = None
     _left: Sequence[spawn_queue.Left] = ()
     """Whose servers waited for their turn when the hub before ended."""
 
@@ -247,10 +251,12 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
                 the proxy of before is better than none.
         """
         try:
-            self._front = front_of(self.layout, self.config, Surroundings.of_unit())
-            if self._front:
-                self._front.apply()
-                if self._front.is_changed:
+            surroundings = Surroundings.of_unit()
+            configuration = proxy_configuration(self.layout, self.config, surroundings)
+            self._proxy_configuration = configuration
+            if configuration:
+                configuration.apply()
+                if configuration.is_changed:
                     self.log.info("The proxy has another static configuration")
         except LittlestHubError as error:
             if self.control.is_beside:
@@ -306,8 +312,8 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
             self.http_server.conn_params.no_keep_alive = True
             asyncio.get_running_loop().add_reader(self.control, self._told)
             self.control.say("ready", f"JupyterHub answers at {self.hub.bind_url}")
-            if self._front:
-                PeriodicCallback(self._front.look_after, FRONT_LOOKED_AT_MS).start()
+            if self._proxy_configuration:
+                PeriodicCallback(self._proxy_configuration.update, UPDATE_INTERVAL_MS).start()
             _end_orphaned_services()
         if self.on_ready:
             self.on_ready()

@@ -30,10 +30,10 @@ from littlest_hub.installation import release_of_this_interpreter
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.locks import hold_run_lock
 from littlest_hub.lifecycle.machine import Machine
+from littlest_hub.proxy.configuration import static_config
 from littlest_hub.system.files import write
 from littlest_hub.system.toml import to_toml
 from littlest_hub.units.ports import FIRST_INTERNAL, FIRST_OTHER_PUBLIC, first_free, is_free
-from littlest_hub.units.proxy import static_config
 
 LOOPBACK = "127.0.0.1"
 

@@ -16,6 +16,7 @@ from typing import TypedDict
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import drop_in_directories, installed_unit
 from littlest_hub.layout import Layout
+from littlest_hub.proxy.configuration import ready_config, static_config
 from littlest_hub.system.files import link, permit, write
 from littlest_hub.system.toml import to_toml
 from littlest_hub.units import hub, proxy, server, unprivileged
@@ -188,13 +189,13 @@ class Machine:
                 permit(on_disk, 0o755)
         # The proxy's own from its first start on.
         layout.on_disk(layout.acme).mkdir(mode=0o700, exist_ok=True)
-        write(layout.on_disk(layout.ready_config), to_toml(proxy.ready_config()))
+        write(layout.on_disk(layout.ready_config), to_toml(ready_config()))
         # From now on the hub's: it knows what fragments add.
         static = layout.on_disk(layout.static_config)
         if static.exists():
             permit(static, 0o644)
         else:
-            first = proxy.static_config(
+            first = static_config(
                 public=f"{ports.host}:{ports.public}",
                 api=ports.api_address,
                 dynamic_config=layout.dynamic_config,

@@ -1,11 +1,9 @@
-"""HTTPS: what fragments ask for, and what traefik is told of it."""
+"""HTTPS: how fragments configure it, its part of traefik's configuration, and certificates."""
 
 from __future__ import annotations
 
 import datetime
 import re
-import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,52 +13,56 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
+from littlest_hub.proxy.certificates import DEFAULT_CERTIFICATE_NAME, default_certificate
 from littlest_hub.system.tls import presented_certificate
-from littlest_hub.units.proxy import PUBLIC_ENTRY_POINT
+from littlest_hub.units.entry_points import PUBLIC_ENTRY_POINT
 
 RESOLVER = "acme"
-"""traefik's name for what obtains certificates; they are kept under it."""
+"""traefik's name for what obtains certificates; they are stored under it."""
 CHALLENGES = ("http-01", "tls-alpn-01", "dns-01")
+UNKNOWN_NAME = "hub.invalid"
+"""A name that no certificate is for: a visitor of it gets the default certificate."""
 _HSTS = "littlest-hub-hsts"
 _CHALLENGE_DELAY = "2s"
-"""How long the authority has to wait with its question.
+"""How long the authority has to wait before it validates a domain.
 
-A traefik that has just started obtains what is missing at once, and visitors reach the one before
-it for a moment longer: so would the authority, which asks as a visitor does.
+A traefik that has just started obtains missing certificates at once, while visitors still reach the
+one before it for a moment; so would the authority, which connects as visitors do.
 """
-_LED_ON = (
+_REDIRECTED = (
     "HeaderRegexp(`Accept`, `text/html`)"
     " || !(HeaderRegexp(`Origin`, `^http://`) || HeaderRegexp(`Referer`, `^http://`))"
 )
-"""Who is sent from http to https: everybody, but for what a page asks that came by http itself.
+"""Requests that are redirected from http to https: all but those of pages that came by http.
 
-Nobody opens such a page any more, but somebody may work in one, and their browser would not let it
-go where another origin is (https://fetch.spec.whatwg.org/#http-redirect-fetch): they could neither
-save nor reach their kernel. Browsers ask for every page with "text/html" among what they accept,
-and name in one of the two other headers the page on whose behalf they ask for something else.
+No one can open such a page any more, but users may still work in one, and their browser does not
+follow a redirect to another origin (https://fetch.spec.whatwg.org/#http-redirect-fetch): they could
+neither save nor reach their kernel. Browsers send "text/html" in Accept with every request for a
+page, and name in one of the two other headers the page that makes any other request.
 """
 # Mozilla's "intermediate" ciphers for TLS 1.2 (https://wiki.mozilla.org/Security/Server_Side_TLS);
-# those of TLS 1.3 are not for anybody to choose.
+# those of TLS 1.3 cannot be configured.
 _CIPHERS = [
     f"TLS_ECDHE_{key}_WITH_{cipher}"
     for cipher in ("AES_128_GCM_SHA256", "AES_256_GCM_SHA384", "CHACHA20_POLY1305_SHA256")
     for key in ("ECDSA", "RSA")
 ]
-# RFC 1035 2.3.1, RFC 5890 2.3.1; at least two labels, for no authority certifies less.
+_DEFAULT_CERTIFICATE_YEARS = 20
+# RFC 1035 2.3.1, RFC 5890 2.3.1; at least two labels, because no authority certifies fewer.
 _LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
 _NAME = re.compile(rf"(?:\*\.)?(?:{_LABEL}\.)+(?!\d+\Z){_LABEL}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A certificate, those of its issuers after it, and its key: PEM."""
+class CertificatePair:
+    """A certificate, followed by those of its issuers, and its key: PEM."""
 
     certificate: str
     key: str = field(repr=False)
 
     @classmethod
-    def read(cls, certificate: Path, key: Path) -> Pair:
-        """What two files hold, if they belong together.
+    def read(cls, certificate: Path, key: Path) -> CertificatePair:
+        """Read a certificate and its key from two files.
 
         Raises:
             ValueError: they cannot be read, are something else, or do not belong together.
@@ -87,19 +89,20 @@ class Pair:
         return pair
 
     @classmethod
-    def configured(cls, file: Path) -> Pair | None:
-        """What a file that `Https.dynamic` was written to gives everybody; None: nothing."""
-        try:
-            stores = tomllib.loads(file.read_text())["tls"]["stores"]
-            default = stores["default"]["defaultCertificate"]
-            return cls(default["certFile"], default["keyFile"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+    def from_config(cls, config: Path) -> CertificatePair | None:
+        """Return the default certificate in a file that `Https.dynamic_config` was written to."""
+        texts = default_certificate(config)
+        return cls(*texts) if texts and all(texts) else None
 
     @property
     def leaf(self) -> x509.Certificate:
-        """The certificate itself."""
+        """The certificate itself, without those of its issuers."""
         return x509.load_pem_x509_certificates(self.certificate.encode())[0]
+
+    def dynamic_config(self) -> dict[str, Any]:
+        """Return the dynamic configuration that makes it traefik's default certificate."""
+        files = {"certFile": self.certificate, "keyFile": self.key}
+        return {"tls": {"stores": {"default": {"defaultCertificate": files}}}}
 
 
 @dataclass(frozen=True)
@@ -113,10 +116,13 @@ class Acme:
     dns_provider: str = ""
     ca_file: str = ""
     eab: tuple[str, str] | None = field(default=None, repr=False)
-    """Key identifier and key of an account elsewhere."""
+    """Key identifier and key of an external account."""
 
-    def static(self, layout: Layout) -> dict[str, Any]:
-        """https://doc.traefik.io/traefik/reference/install-configuration/tls/certificate-resolvers/acme/"""
+    def resolvers(self, layout: Layout) -> dict[str, Any]:
+        """Return traefik's certificatesResolvers.
+
+        https://doc.traefik.io/traefik/reference/install-configuration/tls/certificate-resolvers/acme/
+        """
         acme: dict[str, Any] = {
             "storage": str(layout.acme_storage),
             "caServer": self.directory,
@@ -139,19 +145,19 @@ class Acme:
 
 @dataclass(frozen=True)
 class Https:
-    """What fragments ask for."""
+    """HTTPS as fragments configure it."""
 
     port: int
     files: tuple[Path, Path] | None
     """Certificate and key."""
     acme: Acme | None
     hsts_s: int
-    """How long a browser is to insist on HTTPS; 0: it is told to forget."""
+    """How long browsers insist on HTTPS; 0: they stop at once."""
     host: str = ""
     """The one address that the proxy listens at, as in a URL; "": every one."""
 
     def entry_point(self) -> dict[str, Any]:
-        """What traefik's entry point for it has beyond that for HTTP."""
+        """Return what traefik's entry point for HTTPS has beyond that for HTTP."""
         tls: dict[str, Any] = {}
         if self.acme:
             main, *others = self.acme.domains
@@ -161,65 +167,60 @@ class Https:
             "http": {"tls": tls, "middlewares": [f"{_HSTS}@file"]},
         }
 
-    def dynamic(self, pair: Pair | None) -> dict[str, Any]:
-        """Certificate and TLS options, in one file: traefik has both of a pair or none."""
-        tls: dict[str, Any] = {
-            "options": {"default": {"minVersion": "VersionTLS12", "cipherSuites": _CIPHERS}}
-        }
-        if pair:
-            default = {"certFile": pair.certificate, "keyFile": pair.key}
-            tls["stores"] = {"default": {"defaultCertificate": default}}
-        # A browser forgets what it is not told, a maximum of 0 apart (RFC 6797 6.1.1).
+    def dynamic_config(self, pair: CertificatePair | None) -> dict[str, Any]:
+        """Return certificate, TLS options and HSTS, for one file: traefik loads all or nothing."""
+        tls: dict[str, Any] = pair.dynamic_config()["tls"] if pair else {}
+        tls["options"] = {"default": {"minVersion": "VersionTLS12", "cipherSuites": _CIPHERS}}
+        # Browsers keep what they know until it expires, unless the maximum is 0 (RFC 6797 6.1.1).
         header = {"Strict-Transport-Security": f"max-age={self.hsts_s}"}
         hsts = {"headers": {"customResponseHeaders": header}}
         return {"tls": tls, "http": {"middlewares": {_HSTS: hsts}}}
 
-    def redirection(self) -> dict[str, Any]:
-        """The dynamic configuration that sends visitors of http on; the authority's question not.
+    def redirect_config(self) -> dict[str, Any]:
+        """Return the dynamic configuration that redirects from http to https.
 
-        traefik answers that one with the highest priority there is.
+        The authority's challenge is not redirected: traefik answers it with the highest priority.
         """
         name = "littlest-hub-redirect"
-        # A browser keeps a permanent one for ever; what it is to remember is HSTS's business.
+        # Browsers keep a permanent redirect for ever; how long they remember is for HSTS to say.
         scheme = {"scheme": "https", "port": str(self.port), "permanent": False}
         router = {
-            "rule": _LED_ON,
+            "rule": _REDIRECTED,
             "entryPoints": [PUBLIC_ENTRY_POINT],
             "middlewares": [name],
             "service": "noop@internal",
-            # Before every route: that of a user has the length of its rule.
+            # Before every route: the priority of a user's is the length of its rule.
             "priority": 1_000_000,
         }
         return {
             "http": {"routers": {name: router}, "middlewares": {name: {"redirectScheme": scheme}}}
         }
 
-    def is_served(self, pair: Pair | None) -> bool:
-        """Whether visitors get by now what they should.
+    def is_served(self, pair: CertificatePair | None) -> bool:
+        """Return whether visitors get the certificate that they should.
 
         Args:
-            pair: that of the files; with ACME, what visitors get until something was obtained.
+            pair: that of the files; with ACME, what visitors get until one has been obtained.
         """
         host = self.host.strip("[]") or "127.0.0.1"
         leaf = pair.leaf if pair else None
         if not self.acme:
-            return leaf is not None and presented(self.port, ANY_NAME, host) == leaf
-        found = ((n, presented(self.port, n.replace("*", "x"), host)) for n in self.acme.domains)
-        return all(covers(each, name) and each != leaf for name, each in found)
+            return leaf is not None and fetch_certificate(self.port, UNKNOWN_NAME, host) == leaf
+        for name in self.acme.domains:
+            found = fetch_certificate(self.port, name.replace("*", "x"), host)
+            if found is None or found == leaf or not is_valid_for(found, name):
+                return False
+        return True
 
 
-ANY_NAME = "hub.invalid"
-"""Whoever asks for it gets what everybody gets whose name is unknown."""
-
-
-def presented(port: int, name: str, host: str = "127.0.0.1") -> x509.Certificate | None:
-    """The certificate that a visitor of `name` gets; None: they get none."""
+def fetch_certificate(port: int, name: str, host: str = "127.0.0.1") -> x509.Certificate | None:
+    """Connect as a visitor of `name` and return the certificate; None: there is none."""
     der = presented_certificate((host, port), name)
     return x509.load_der_x509_certificate(der) if der else None
 
 
-def names_of(certificate: x509.Certificate) -> list[str]:
-    """Host names and addresses that a certificate is for."""
+def certified_names(certificate: x509.Certificate) -> list[str]:
+    """Return the host names and addresses that a certificate is for."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
@@ -228,20 +229,20 @@ def names_of(certificate: x509.Certificate) -> list[str]:
     return [*found.value.get_values_for_type(x509.DNSName), *map(str, addresses)]
 
 
-def covers(certificate: x509.Certificate | None, name: str) -> bool:
-    """Whether a browser takes a certificate for this host name (RFC 6125 6.4.3)."""
-    names = {each.lower() for each in names_of(certificate)} if certificate else set()
+def is_valid_for(certificate: x509.Certificate, name: str) -> bool:
+    """Return whether browsers accept a certificate for this host name (RFC 6125 6.4.3)."""
+    names = {each.lower() for each in certified_names(certificate)}
     parent = name.lower().partition(".")[2]
     return name.lower() in names or f"*.{parent}" in names
 
 
 def is_domain(name: str) -> bool:
-    """Whether an authority might certify it: a host name of two parts or more, or "*." before."""
+    """Return whether an authority might certify it: a host name of two or more labels, or "*."."""
     return len(name) <= 253 and _NAME.fullmatch(name) is not None
 
 
-def validity(certificate: x509.Certificate, now: datetime.datetime | None = None) -> str:
-    """Why a certificate is not valid at the moment; "": it is."""
+def validity_problem(certificate: x509.Certificate, now: datetime.datetime | None = None) -> str:
+    """Return why a certificate is not valid at the moment; "": it is."""
     now = now or datetime.datetime.now(datetime.UTC)
     if now > certificate.not_valid_after_utc:
         return f"expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
@@ -250,17 +251,17 @@ def validity(certificate: x509.Certificate, now: datetime.datetime | None = None
     return ""
 
 
-def wanted(hub: Any, proxy: Any, port: int | None, host: str = "") -> Https | None:
-    """What the configuration asks for.
+def https_from(hub: Any, proxy: Any, port: int | None, host: str = "") -> Https | None:
+    """Return HTTPS as the configuration has it; None: it has none.
 
     Args:
         hub: c.JupyterHub.
         proxy: a HubProxy that is configured.
-        port: where HTTPS is served here; None: nowhere.
+        port: where HTTPS is served on this machine; None: nowhere.
         host: at which address; "": at every one.
 
     Raises:
-        LittlestHubError: it contradicts itself.
+        LittlestHubError: the configuration contradicts itself.
     """
     certificate, key = str(hub.get("ssl_cert") or ""), str(hub.get("ssl_key") or "")
     domains = tuple(proxy.domains)
@@ -289,13 +290,28 @@ def wanted(hub: Any, proxy: Any, port: int | None, host: str = "") -> Https | No
     return Https(port, files, acme, proxy.hsts_max_age, host)
 
 
-def state_of(files: Iterable[Path]) -> tuple[object, ...]:
-    """What differs when one of the files is replaced."""
-    found: list[object] = []
-    for file in files:
-        try:
-            status = file.stat()
-            found.append((status.st_ino, status.st_size, status.st_mtime_ns))
-        except OSError as error:
-            found.append(error.errno)
-    return tuple(found)
+def make_default_certificate() -> CertificatePair:
+    """Make a self-signed certificate like the one that traefik makes itself."""
+    # Not when the hub starts: they take 50 ms to import.
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    # Supervisor and traefik recognize it by its name.
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, DEFAULT_CERTIFICATE_NAME)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=365 * _DEFAULT_CERTIFICATE_YEARS))
+        .sign(key, hashes.SHA256())
+    )
+    return CertificatePair(
+        certificate.public_bytes(Encoding.PEM).decode(),
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+    )

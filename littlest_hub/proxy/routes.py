@@ -1,4 +1,4 @@
-"""The proxy's routes on disk: written by the hub, read by traefik, and by whoever examines both."""
+"""The proxy's routes on disk: written by the hub, read by traefik and by `littlest-hub doctor`."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from littlest_hub.proxy.supervisor import RULES_HEADER
-from littlest_hub.system.files import write
+from littlest_hub.proxy.certificates import RULES_HEADER
+from littlest_hub.system.files import fingerprint, write
 from littlest_hub.system.toml import to_toml
 
 
 class _Route(NamedTuple):
     known: dict[str, Any]
-    """What the hub knows of it, as jupyterhub-traefik-proxy does."""
+    """The hub's own record of it, as jupyterhub-traefik-proxy makes it."""
     router: dict[str, Any]
     service: dict[str, Any]
 
     def text(self) -> str:
-        """As it is in the file."""
+        """Return the route as it is in the file."""
         # traefik takes "{{" for the beginning of a Go template, even in a comment.
         comment = json.dumps(self).replace("{{", r"{\u007b").replace("\x7f", r"\u007f")
         name, service = self.known["router"], self.known["service"]
@@ -28,24 +28,23 @@ class _Route(NamedTuple):
 
 
 class RulesFile:
-    """The dynamic configuration on disk, readable by whoever gets at its directory: the proxy.
+    """The hub's part of the dynamic configuration on disk, readable by the proxy.
 
-    Replaces jupyterhub_traefik_proxy.traefik_utils.TraefikConfigFileHandler, which leaves it
-    readable by the hub alone. What the hub has to know of a route is a comment before it: to read
-    and write a thousand as TOML takes Python 0.1 s, and traefik a quarter of what it does with each
-    change.
+    It replaces jupyterhub_traefik_proxy.traefik_utils.TraefikConfigFileHandler, whose file only the
+    hub can read. The hub's own record of a route is a comment before it: as TOML, a thousand would
+    take Python 0.1 s, and traefik a quarter of its work with each change.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._written: tuple[int, ...] | None = None
+        self._written: object = None
         self._texts: dict[str, tuple[_Route, str]] = {}
 
     def load(self) -> dict[str, Any]:
-        """The routes that were written last, and nothing else.
+        """Return the routes that were written last, and nothing else.
 
-        The API's credentials are each hub's own, and c.HubProxy.extra_dynamic_config is what it is
-        now, not what it was.
+        Each hub has its own credentials for the API, and c.HubProxy.extra_dynamic_config may have
+        changed.
 
         Raises:
             FileNotFoundError: there are none.
@@ -53,7 +52,7 @@ class RulesFile:
         try:
             text = self.path.read_text()
             if not text.startswith(RULES_HEADER):
-                raise ValueError(f"{self.path} is not ours")
+                raise ValueError(f"{self.path} has no header")
             lines = text.split("\n")
             known = [_Route(*json.loads(line[2:])) for line in lines if line.startswith("# [")]
             return {
@@ -64,18 +63,18 @@ class RulesFile:
                 "jupyterhub": {"routes": {each.known["router"]: each.known for each in known}},
             }
         except (ValueError, KeyError, TypeError):
-            # Not ours, or cut off by a full disk: the hub knows all routes and writes them again.
+            # Changed, or cut off by a full disk: the hub knows all routes and writes them again.
             raise FileNotFoundError(self.path) from None
 
     def atomic_dump(self, data: dict[str, Any]) -> None:
-        """Replace the file, so that traefik reads either what was or what is."""
-        # Should this fail, the file is not as it should be, until it is written again.
+        """Replace the file in one step, so that traefik reads the old or the new one."""
+        # If this fails, the file counts as changed until it is written again.
         self._written = ()
-        # After a power failure the hub writes it anew; each spawn waits for this. Through another
-        # directory: traefik reads all of this one for each name that comes or goes in it.
+        # Not flushed: each spawn waits for this, and after a power failure the hub writes it anew.
+        # Through another directory: traefik reads all of this one for each name that comes or goes.
         outside = self.path.parent.parent
         write(self.path, self._text(data), is_lasting=False, through=outside)
-        self._written = self._state()
+        self._written = fingerprint(self.path)
 
     def _text(self, data: dict[str, Any]) -> str:
         hub = data.get("jupyterhub", {})
@@ -99,12 +98,5 @@ class RulesFile:
 
     @property
     def is_as_written(self) -> bool:
-        """Whether nobody has changed or removed what `atomic_dump` wrote last."""
-        return self._written == self._state()
-
-    def _state(self) -> tuple[int, ...] | None:
-        try:
-            status = self.path.stat()
-        except FileNotFoundError:
-            return None
-        return status.st_ino, status.st_size, status.st_mtime_ns
+        """Whether the file is as `atomic_dump` wrote it last."""
+        return self._written == fingerprint(self.path)

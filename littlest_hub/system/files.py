@@ -114,3 +114,12 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def fingerprint(file: Path) -> object:
+    """Return something that differs once a file is replaced, changed, made or removed."""
+    try:
+        status = file.stat()
+    except OSError as error:
+        return error.errno
+    return status.st_ino, status.st_size, status.st_mtime_ns

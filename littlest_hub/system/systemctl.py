@@ -93,8 +93,8 @@ def listen_streams(sockets: Iterable[str]) -> set[tuple[str, int]]:
 
 
 def is_active(unit: str) -> bool:
-    """Return whether a unit is active."""
-    return show(unit, "ActiveState") == "active"
+    """Return whether a unit is active, as `systemctl is-active` defines it."""
+    return show(unit, "ActiveState") in ("active", "reloading")
 
 
 def list_units(pattern: str, *, states: Iterable[str] = ()) -> list[str]:

@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
 from littlest_hub.layout import Layout
+from littlest_hub.units.entry_points import API_ENTRY_POINT, HTTPS_ENTRY_POINT, PUBLIC_ENTRY_POINT
 from littlest_hub.units.ports import Ports
 from littlest_hub.units.unit import SANDBOX, Setting, Unit, while_there
-
-# Names of traefik's entry points. traefik takes an inherited socket for the entry point that has
-# the socket's FileDescriptorName=; jupyterhub-traefik-proxy expects "http" and "auth_api".
-PUBLIC_ENTRY_POINT = "http"
-API_ENTRY_POINT = "auth_api"
-# There when fragments ask for HTTPS.
-HTTPS_ENTRY_POINT = "https"
-# Middleware of visitors' entry points, see `ready_config`.
-_FORWARDED = "littlest-hub-forwarded"
-# `littlest_hub.proxy.supervisor` asks there whether a traefik has loaded its routes.
-READY_ENTRY_POINT = "ready"
 
 GRACE = "30m"
 """How long connections outlive the traefik that was replaced.
@@ -28,114 +14,6 @@ A websocket lasts as long as a notebook is open; half an hour lets most of the c
 deliver their output undisturbed. JupyterLab connects again by itself afterwards. More would be
 memory: some 50 MB for each.
 """
-
-
-def static_config(
-    *,
-    public: str,
-    api: str,
-    dynamic_config: Path,
-    https: Mapping[str, Any] | None = None,
-    supervised: bool = True,
-    trusted_proxies: Sequence[str] = (),
-) -> dict[str, Any]:
-    """traefik's static configuration.
-
-    Args:
-        public: address ("host:port", ":port") of the public entry point.
-        api: the same of the entry point that the hub asks.
-        dynamic_config: directory of the dynamic configuration.
-        https: what the entry point for HTTPS has beyond the one for HTTP, and its address; None:
-            there is none.
-        supervised: whether `littlest_hub.proxy.supervisor` starts it.
-        trusted_proxies: addresses and networks whose word on X-Forwarded-* counts.
-
-    Option names: https://doc.traefik.io/traefik/reference/install-configuration/
-    """
-    http = {
-        # X_Forwarded_For and the like, which some backends read as X-Forwarded-For, are dropped.
-        "aliasHeadersStrategy": "delete",
-        # File names have all of these in them; only NUL is in nobody's.
-        "encodedCharacters": {
-            "allowEncodedSlash": True,
-            "allowEncodedBackSlash": True,
-            "allowEncodedNullCharacter": False,
-            "allowEncodedSemicolon": True,
-            "allowEncodedPercent": True,
-            "allowEncodedQuestionMark": True,
-            "allowEncodedHash": True,
-        },
-    }
-    # Without these addresses traefik writes X-Forwarded-* anew, whatever a visitor says.
-    forwarded = {"trustedIPs": list(trusted_proxies)} if trusted_proxies else {}
-    life_cycle = {"graceTimeOut": GRACE if supervised else "0s"}
-    entry_points: dict[str, Any] = {
-        PUBLIC_ENTRY_POINT: {
-            "address": public,
-            # Where the hub's routes are served: they name no entry point.
-            "asDefault": True,
-            "http": {**http, "middlewares": [f"{_FORWARDED}@file"]} if supervised else http,
-            **({"forwardedHeaders": forwarded} if forwarded else {}),
-            "transport": {
-                # An upload may take longer than the minute that is the default.
-                "respondingTimeouts": {"readTimeout": "10m", "idleTimeout": "10m"},
-                "lifeCycle": life_cycle,
-            },
-        },
-        API_ENTRY_POINT: {"address": api, "http": http, "transport": {"lifeCycle": life_cycle}},
-    }
-    if https:
-        plain = entry_points[PUBLIC_ENTRY_POINT]
-        middlewares = [*plain["http"].get("middlewares", ()), *https["http"]["middlewares"]]
-        secure = {**http, **https["http"], "middlewares": middlewares}
-        entry_points[HTTPS_ENTRY_POINT] = {**plain, **https, "http": secure}
-    if supervised:
-        entry_points[READY_ENTRY_POINT] = {
-            "address": "127.0.0.1:0",
-            "http": {"aliasHeadersStrategy": "delete"},
-            "transport": {"lifeCycle": {"graceTimeOut": "0s"}},
-        }
-    return {
-        "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
-        "log": {"level": "WARN", "noColor": True},
-        # Failures only, and no header: cookies and tokens are in them.
-        "accessLog": {
-            "filters": {"statusCodes": ["500-599"]},
-            "fields": {"headers": {"defaultMode": "drop"}},
-        },
-        "api": {"dashboard": False},
-        "providers": {
-            "providersThrottleDuration": "0s",
-            "file": {"directory": str(dynamic_config), "watch": True},
-        },
-        "entryPoints": entry_points,
-    }
-
-
-def ready_config() -> dict[str, Any]:
-    """The dynamic configuration that makes a traefik answer at READY_ENTRY_POINT: with 418.
-
-    It lies beside the rules: traefik takes up all files of the directory at once.
-
-    With it comes what takes from visitors the headers that traefik passes on as they are, though
-    hub and servers read in them where a request comes from and whether by HTTPS (tornado's
-    xheaders, jupyterhub.utils.get_browser_protocol). X-Forwarded-For and X-Forwarded-Proto, which
-    traefik itself writes, say the same.
-    """
-    dropped = dict.fromkeys(("Forwarded", "X-Real-Ip", "X-Scheme"), "")
-    router = {
-        "rule": "Path(`/ready`)",
-        "entryPoints": [READY_ENTRY_POINT],
-        "service": "noop@internal",
-    }
-    # The same for whoever asks which certificate it would present.
-    secure = {**router, "tls": {}}
-    return {
-        "http": {
-            "routers": {"littlest-hub-ready": router, "littlest-hub-ready-tls": secure},
-            "middlewares": {_FORWARDED: {"headers": {"customRequestHeaders": dropped}}},
-        }
-    }
 
 
 def public_socket(layout: Layout, ports: Ports) -> Unit:

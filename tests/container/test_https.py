@@ -17,7 +17,7 @@ import httpx
 import pytest
 from cryptography import x509
 
-from littlest_hub.proxy.https import presented
+from littlest_hub.proxy.https import fetch_certificate
 from tests.acme import authority, hub_with_authority, names, obtain
 from tests.certificates import make
 from tests.client import Kernel, Person
@@ -131,7 +131,7 @@ def cookies_of_somebody(hub: Hub, trusted: Path) -> list[Cookie]:
 
 
 def serial(hub: Hub, name: str = NAME) -> int:
-    found = presented(443, name, hub.machine.address)
+    found = fetch_certificate(443, name, hub.machine.address)
     assert found, "no certificate"
     return found.serial_number
 
@@ -205,7 +205,7 @@ def test_one_fragment_turns_https_on_and_taking_it_away_turns_it_off_without_los
         "ready.toml",
         "rules.toml",
         "traefik.toml",
-        "zz-makeshift.toml",
+        "zz-default-certificate.toml",
     ]
 
 
@@ -314,7 +314,7 @@ def test_https_moves_to_another_port_with_two_drop_ins_and_a_restart(
         try:
             machine.systemctl("daemon-reload")
             machine.systemctl("restart", layout.hub_service)
-            eventually(lambda: presented(9443, NAME, machine.address) is not None, 60, "HTTPS")
+            eventually(lambda: fetch_certificate(9443, NAME, machine.address), 60, "HTTPS")
             eventually(lambda: answer_of(machine, 443) == errno.ECONNREFUSED, 60, "443 to end")
             eventually(lambda: ":9443/" in where_http_leads(hub), 60, "http to lead there")
             assert kernel.run("x + 1") == "42"

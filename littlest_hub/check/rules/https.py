@@ -9,7 +9,7 @@ from typing import Any
 from littlest_hub.check import Problem
 from littlest_hub.check.settings import Setting, Settings, is_a, overlap
 from littlest_hub.hub.config import Surroundings
-from littlest_hub.proxy.https import Pair, is_domain, validity
+from littlest_hub.proxy.https import CertificatePair, is_domain, validity_problem
 from littlest_hub.system.addresses import is_address
 from littlest_hub.units.ports import FIRST_HTTPS, FIRST_PUBLIC
 
@@ -103,10 +103,10 @@ def certificates_out_of_date(settings: Settings) -> Iterator[Problem]:
     if not (certificate.value and key.value):
         return
     try:
-        pair = Pair.read(Path(certificate.value), Path(key.value))
+        pair = CertificatePair.read(Path(certificate.value), Path(key.value))
     except ValueError:
         return  # said already
-    if reason := validity(pair.leaf):
+    if reason := validity_problem(pair.leaf):
         clock = "; or is this machine's clock wrong? (date)" if "before" in reason else ""
         text = f"{certificate.value} {reason}; expected one that is valid{clock}"
         yield from certificate.error(text)

@@ -30,12 +30,12 @@ from traitlets import TraitError
 from traitlets.config import Config
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.hub.entry_points import makeshift_certificate, merged
 from littlest_hub.hub.proxy import HubProxy, rule
+from littlest_hub.proxy.certificates import DEFAULT_CERTIFICATE_NAME
+from littlest_hub.proxy.configuration import merge_static_config, ready_config, static_config
+from littlest_hub.proxy.https import make_default_certificate
 from littlest_hub.proxy.routes import RulesFile
-from littlest_hub.proxy.supervisor import MAKESHIFT
 from littlest_hub.system.toml import to_toml
-from littlest_hub.units.proxy import ready_config, static_config
 from tests.capabilities import PATH, missing
 from tests.eventually import eventually
 from tests.network import free_port
@@ -212,7 +212,9 @@ OURS = static_config(public=":80", api="127.0.0.1:15002", dynamic_config=Path("/
 
 
 def test_a_fragment_adds_to_the_static_configuration_in_any_spelling() -> None:
-    merge = merged(OURS, {"entrypoints": {"HTTP": {"transport": {"keepAliveMaxTime": "1h"}}}})
+    merge = merge_static_config(
+        OURS, {"entrypoints": {"HTTP": {"transport": {"keepAliveMaxTime": "1h"}}}}
+    )
     transport = merge["entryPoints"]["http"]["transport"]
     assert transport["keepAliveMaxTime"] == "1h"
     assert transport["lifeCycle"] == {"graceTimeOut": "30m"}
@@ -234,7 +236,7 @@ def test_a_fragment_adds_to_the_static_configuration_in_any_spelling() -> None:
 )
 def test_what_hub_and_supervisor_rely_on_is_not_for_fragments(extra: Any, named: str) -> None:
     with pytest.raises(LittlestHubError, match=re.escape(named)):
-        merged(OURS, extra)
+        merge_static_config(OURS, extra)
 
 
 # --- with the real traefik
@@ -489,10 +491,11 @@ def test_writing_the_rules_is_one_event_in_the_directory_that_traefik_watches(
     assert list(rules.path.parent.iterdir()) == [rules.path]
 
 
-def test_our_makeshift_certificate_is_known_as_traefiks_own() -> None:
-    store = makeshift_certificate()["tls"]["stores"]["default"]["defaultCertificate"]
-    assert MAKESHIFT.encode() in ssl.PEM_cert_to_DER_cert(store["certFile"])
-    assert "PRIVATE KEY" in store["keyFile"]
+def test_our_default_certificate_is_recognized_as_traefiks_own() -> None:
+    store = make_default_certificate().dynamic_config()["tls"]["stores"]["default"]
+    files = store["defaultCertificate"]
+    assert DEFAULT_CERTIFICATE_NAME.encode() in ssl.PEM_cert_to_DER_cert(files["certFile"])
+    assert "PRIVATE KEY" in files["keyFile"]
 
 
 @pytest.fixture(scope="module")

@@ -21,22 +21,22 @@ from traitlets.config import Config
 
 from littlest_hub.check import astray, check, examine
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.hub.entry_points import Front, merged
 from littlest_hub.hub.proxy import HubProxy
+from littlest_hub.hub.proxy_configuration import ProxyConfiguration
 from littlest_hub.layout import DEFAULT_BASE, Layout
+from littlest_hub.proxy.configuration import merge_static_config, static_config
 from littlest_hub.proxy.https import (
     Acme,
+    CertificatePair,
     Https,
-    Pair,
-    covers,
+    certified_names,
+    https_from,
     is_domain,
-    names_of,
-    state_of,
-    validity,
-    wanted,
+    is_valid_for,
+    validity_problem,
 )
+from littlest_hub.system.files import fingerprint
 from littlest_hub.system.toml import to_toml
-from littlest_hub.units.proxy import static_config
 from tests.certificates import make
 from tests.network import free_port
 
@@ -51,7 +51,7 @@ def configured(**settings: Any) -> HubProxy:
 
 
 def asked(hub: dict[str, str], port: int | None = 443, **settings: Any) -> Https | None:
-    return wanted(hub, configured(**settings), port)
+    return https_from(hub, configured(**settings), port)
 
 
 # --- what is asked for
@@ -95,7 +95,7 @@ def test_files_are_one_way_and_domains_the_other() -> None:
 )
 def test_each_challenge_is_traefiks(challenge: str, provider: str, key: str, value: Any) -> None:
     acme = Acme(("a.org",), DIRECTORY, challenge=challenge, dns_provider=provider)
-    told = acme.static(LAYOUT)["acme"]["acme"]
+    told = acme.resolvers(LAYOUT)["acme"]["acme"]
     assert told[key] == value
     assert told["storage"] == "/opt/littlest-hub/state/proxy/acme/acme.json"
     assert sum(each.endswith("Challenge") for each in told) == 1
@@ -103,7 +103,7 @@ def test_each_challenge_is_traefiks(challenge: str, provider: str, key: str, val
 
 def test_an_account_of_the_authority_stands_in_no_representation() -> None:
     acme = Acme(("a.org",), DIRECTORY, eab=("id", "s3cr3t"))
-    assert acme.static(LAYOUT)["acme"]["acme"]["eab"] == {"kid": "id", "hmacEncoded": "s3cr3t"}
+    assert acme.resolvers(LAYOUT)["acme"]["acme"]["eab"] == {"kid": "id", "hmacEncoded": "s3cr3t"}
     assert "s3cr3t" not in repr(acme)
 
 
@@ -128,15 +128,17 @@ def test_the_entry_point_is_that_of_http_and_more() -> None:
 
 def test_only_without_ours_an_entry_point_called_https_is_for_fragments() -> None:
     extra = {"entryPoints": {"https": {"address": ":444"}}}
-    assert merged({"entryPoints": {}}, extra)["entryPoints"]["https"]["address"] == ":444"
+    assert (
+        merge_static_config({"entryPoints": {}}, extra)["entryPoints"]["https"]["address"] == ":444"
+    )
     ours = {"entryPoints": {"https": {"address": ":443"}}}
     with pytest.raises(LittlestHubError, match=r"entryPoints\.https\.address is not for fragments"):
-        merged(ours, extra)
+        merge_static_config(ours, extra)
 
 
 def test_certificate_and_key_are_in_one_file_and_read_back(tmp_path: Path) -> None:
-    pair = Pair.read(*make(tmp_path, "hub.example.org"))
-    told = tomllib.loads(to_toml(Https(443, None, None, 60).dynamic(pair)))["tls"]
+    pair = CertificatePair.read(*make(tmp_path, "hub.example.org"))
+    told = tomllib.loads(to_toml(Https(443, None, None, 60).dynamic_config(pair)))["tls"]
     default = told["stores"]["default"]["defaultCertificate"]
     assert (default["certFile"], default["keyFile"]) == (pair.certificate, pair.key)
     assert told["options"]["default"]["minVersion"] == "VersionTLS12"
@@ -144,7 +146,7 @@ def test_certificate_and_key_are_in_one_file_and_read_back(tmp_path: Path) -> No
 
 
 def test_who_is_led_to_https_may_be_led_elsewhere_tomorrow() -> None:
-    (made,) = Https(8443, None, None, 60).redirection()["http"]["middlewares"].values()
+    (made,) = Https(8443, None, None, 60).redirect_config()["http"]["middlewares"].values()
     assert made == {"redirectScheme": {"scheme": "https", "port": "8443", "permanent": False}}
 
 
@@ -187,14 +189,14 @@ def served_at(port: int, files: tuple[Path, Path]) -> Iterator[None]:
             thread.join()
 
 
-def look(front: Front, times: int = 2) -> None:
+def look(configuration: ProxyConfiguration, times: int = 2) -> None:
     for _ in range(times):
-        asyncio.run(front.look_after())
+        asyncio.run(configuration.update())
 
 
 def presents(layout: Layout) -> x509.Certificate | None:
     """What everybody is to get whose name is unknown."""
-    pair = Pair.configured(layout.https_config)
+    pair = CertificatePair.from_config(layout.https_config)
     return pair.leaf if pair else None
 
 
@@ -206,42 +208,42 @@ def test_a_certificate_that_was_unusable_at_the_start_is_taken_up_when_it_is_men
     files = (tmp_path / "tls.crt", tmp_path / "tls.key")
     shutil.copy(first[0], files[0])
     shutil.copy(second[1], files[1])
-    front = Front(layout, Https(free_port(), files, None, 60), "")
+    configuration = ProxyConfiguration(layout, Https(free_port(), files, None, 60), "")
     with pytest.raises(LittlestHubError, match="is not the key of"):
-        front.apply()
-    look(front)
+        configuration.apply()
+    look(configuration)
     assert not layout.https_marker.exists()
     shutil.copy(first[1], files[1])
-    look(front)
+    look(configuration)
     assert layout.https_marker.exists()
-    assert presents(layout) == Pair.read(*first).leaf
+    assert presents(layout) == CertificatePair.read(*first).leaf
     # Once more, now that it is on.
     shutil.copy(second[0], files[0])
-    look(front)
-    assert presents(layout) == Pair.read(*first).leaf
+    look(configuration)
+    assert presents(layout) == CertificatePair.read(*first).leaf
     shutil.copy(second[1], files[1])
-    look(front)
-    assert presents(layout) == Pair.read(*second).leaf
+    look(configuration)
+    assert presents(layout) == CertificatePair.read(*second).leaf
 
 
 @pytest.mark.usefixtures("nobody_runs")
-def test_traefik_has_a_makeshift_certificate_as_long_as_it_has_no_other(
+def test_traefik_has_our_default_certificate_as_long_as_it_has_no_other(
     layout: Layout, tmp_path: Path
 ) -> None:
-    makeshift = layout.default_certificate_config
-    Front(layout, None, "").apply()
-    made = makeshift.read_text()
-    Front(layout, None, "").apply()
-    assert makeshift.read_text() == made  # once
-    Front(layout, Https(free_port(), make(tmp_path, "ours"), None, 60), "").apply()
-    assert not makeshift.exists()
-    Front(layout, None, "").apply()
-    assert makeshift.exists()
+    default = layout.default_certificate_config
+    ProxyConfiguration(layout, None, "").apply()
+    made = default.read_text()
+    ProxyConfiguration(layout, None, "").apply()
+    assert default.read_text() == made  # once
+    ProxyConfiguration(layout, Https(free_port(), make(tmp_path, "ours"), None, 60), "").apply()
+    assert not default.exists()
+    ProxyConfiguration(layout, None, "").apply()
+    assert default.exists()
     # Of two, traefik takes the first, and warns.
     own = layout.dynamic_config / "own.toml"
     own.write_text('[tls.stores.default.defaultCertificate]\ncertFile = "/a"\nkeyFile = "/b"\n')
-    Front(layout, None, "").apply()
-    assert not makeshift.exists()
+    ProxyConfiguration(layout, None, "").apply()
+    assert not default.exists()
 
 
 @pytest.mark.usefixtures("nobody_runs")
@@ -250,13 +252,13 @@ def test_http_leads_to_https_when_visitors_get_the_certificate_and_no_other(
 ) -> None:
     ours, other = make(tmp_path, "hub.example.org"), make(tmp_path, "other", "hub.example.org")
     port = free_port()
-    front = Front(layout, Https(port, ours, None, 60), "")
-    front.apply()
+    configuration = ProxyConfiguration(layout, Https(port, ours, None, 60), "")
+    configuration.apply()
     with served_at(port, other):
-        look(front)
+        look(configuration)
         assert not layout.redirect_config.exists()
     with served_at(port, ours):
-        look(front)
+        look(configuration)
         assert layout.redirect_config.exists()
 
 
@@ -268,25 +270,25 @@ def test_from_files_to_acme_the_old_pair_stays_until_there_is_a_new_one(
     port = free_port()
     before = Https(port, old, None, 60)
     static = to_toml({"entryPoints": {"https": {"address": f":{port}"}}})
-    front = Front(layout, before, static)
-    front.apply()
+    configuration = ProxyConfiguration(layout, before, static)
+    configuration.apply()
     with served_at(port, old):
-        look(front)
+        look(configuration)
     after = Https(port, None, Acme(("a.org", "b.org"), DIRECTORY), 60)
     for _ in range(2):  # a hub that is restarted meanwhile
-        front = Front(layout, after, static)
-        front.apply()
+        configuration = ProxyConfiguration(layout, after, static)
+        configuration.apply()
         with served_at(port, old):
-            look(front)
-        assert presents(layout) == Pair.read(*old).leaf
+            look(configuration)
+        assert presents(layout) == CertificatePair.read(*old).leaf
         assert layout.redirect_config.exists()
     with served_at(port, new):
-        look(front)
+        look(configuration)
     assert presents(layout) is None
     assert layout.redirect_config.exists()
     # Another port: nobody is led there before it is known to work.
     moved = to_toml({"entryPoints": {"https": {"address": ":1"}}})
-    Front(layout, Https(free_port(), None, after.acme, 60), moved).apply()
+    ProxyConfiguration(layout, Https(free_port(), None, after.acme, 60), moved).apply()
     assert not layout.redirect_config.exists()
 
 
@@ -294,9 +296,9 @@ def test_from_files_to_acme_the_old_pair_stays_until_there_is_a_new_one(
 def test_what_cannot_be_written_changes_nothing_and_says_so(layout: Layout, tmp_path: Path) -> None:
     ours = make(tmp_path, "hub.example.org")
     layout.static_config.mkdir(parents=True)
-    front = Front(layout, Https(free_port(), ours, None, 60), "")
+    configuration = ProxyConfiguration(layout, Https(free_port(), ours, None, 60), "")
     with pytest.raises(LittlestHubError, match="Is a directory"):
-        front.apply()
+        configuration.apply()
     assert not layout.https_marker.exists()
     assert not layout.https_config.exists()
 
@@ -314,27 +316,30 @@ def test_a_pair_that_does_not_belong_together_says_so(tmp_path: Path) -> None:
         ((one[0], make(tmp_path, "locked", password=b"x")[1]), "passphrase"),
     ):
         with pytest.raises(ValueError, match=reason):
-            Pair.read(*files)
+            CertificatePair.read(*files)
 
 
 def test_a_certificate_covers_its_names_and_one_level_of_a_wildcard(tmp_path: Path) -> None:
     file, _ = make(tmp_path, "hub.example.org", "*.example.net", "192.0.2.1")
-    leaf = Pair(file.read_text(), "").leaf
-    assert names_of(leaf) == ["hub.example.org", "*.example.net", "192.0.2.1"]
-    assert covers(leaf, "HUB.example.org")
-    assert covers(leaf, "a.example.net")
-    assert covers(leaf, "*.example.net")
-    assert not covers(leaf, "b.a.example.net")
-    assert not covers(leaf, "example.net")
-    assert not covers(None, "hub.example.org")
+    leaf = CertificatePair(file.read_text(), "").leaf
+    assert certified_names(leaf) == ["hub.example.org", "*.example.net", "192.0.2.1"]
+    assert is_valid_for(leaf, "HUB.example.org")
+    assert is_valid_for(leaf, "a.example.net")
+    assert is_valid_for(leaf, "*.example.net")
+    assert not is_valid_for(leaf, "b.a.example.net")
+    assert not is_valid_for(leaf, "example.net")
+
+
+def test_a_port_without_a_certificate_does_not_count_as_served() -> None:
+    assert not Https(free_port(), None, Acme(("a.org",), DIRECTORY), 60).is_served(None)
 
 
 def test_a_certificate_has_its_time(tmp_path: Path) -> None:
-    leaf = Pair(make(tmp_path, "hub.example.org", days=(-1, 1))[0].read_text(), "").leaf
+    leaf = CertificatePair(make(tmp_path, "hub.example.org", days=(-1, 1))[0].read_text(), "").leaf
     now = datetime.datetime.now(datetime.UTC)
-    assert validity(leaf) == ""
-    assert "expired on" in validity(leaf, now + datetime.timedelta(2))
-    assert "not valid before" in validity(leaf, now - datetime.timedelta(2))
+    assert validity_problem(leaf) == ""
+    assert "expired on" in validity_problem(leaf, now + datetime.timedelta(2))
+    assert "not valid before" in validity_problem(leaf, now - datetime.timedelta(2))
 
 
 @pytest.mark.parametrize(
@@ -361,12 +366,13 @@ def test_what_an_authority_may_certify(name: str, expected: bool) -> None:
 
 def test_a_replaced_file_is_seen(tmp_path: Path) -> None:
     files = make(tmp_path, "hub")
-    before = state_of(files)
-    assert state_of(files) == before
+    seen = [fingerprint(files[0])]
+    assert fingerprint(files[0]) == seen[0]
     files[0].write_text("x")
-    assert state_of(files) != before
+    seen.append(fingerprint(files[0]))
     files[0].unlink()
-    assert state_of(files) != before
+    seen.append(fingerprint(files[0]))
+    assert len(set(seen)) == 3
 
 
 # --- what is wrong

@@ -15,21 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from littlest_hub.proxy.supervisor import (
-    Address,
-    Certificates,
-    Generation,
-    Pair,
-    StartError,
-    _others_listening,
-    addresses,
-    generations,
-    pairs,
-    reload,
+from littlest_hub.proxy.certificates import (
+    CertificateFiles,
+    ConfiguredCertificates,
+    certificate_files,
 )
+from littlest_hub.proxy.configuration import ready_config, static_config
+from littlest_hub.proxy.generation import Generation, generations
+from littlest_hub.proxy.listening import Address, group_by_address, other_listeners
+from littlest_hub.proxy.supervisor import reload
 from littlest_hub.system.sd_daemon import Inherited, spawn
 from littlest_hub.system.toml import to_toml
-from littlest_hub.units.proxy import ready_config, static_config
 from tests.capabilities import PATH, missing
 from tests.eventually import eventually
 
@@ -77,7 +73,7 @@ def port_of(sockets: list[socket.socket]) -> int:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::"])
 def test_new_connections_go_where_they_are_steered(host: str) -> None:
     with listening(host) as sockets, contextlib.ExitStack() as visitors:
-        (address,) = addresses(passed("http", sockets))
+        (address,) = group_by_address(passed("http", sockets))
         for slot, queued in ((0, (9, 0)), (1, (9, 9)), (0, (18, 9))):
             address.steer(slot)
             for _ in range(9):
@@ -98,7 +94,7 @@ def test_sockets_are_numbered_anew_when_others_of_their_address_have_gone() -> N
         address = Address("http", tuple(passed("http", new)))
         for each in old:
             each.close()
-        address.relisten()
+        address.listen_again()
         for slot in (1, 0):
             address.steer(slot)
             with socket.create_connection(new[0].getsockname()):
@@ -108,16 +104,16 @@ def test_sockets_are_numbered_anew_when_others_of_their_address_have_gone() -> N
 
 def test_an_address_with_one_socket_is_shared() -> None:
     with listening(number=1) as sockets:
-        (address,) = addresses(passed("http", sockets))
+        (address,) = group_by_address(passed("http", sockets))
         address.steer(1)
-        assert address.of(0) == address.of(1)
+        assert address.socket_of(0) == address.socket_of(1)
 
 
 def test_an_entry_point_has_one_address_and_the_rest_is_reported(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     with listening() as first, listening() as second, listening() as api:
-        found = addresses(
+        found = group_by_address(
             [*passed("http", first), *passed("http", second), *passed("auth_api", api)]
         )
         assert [(a.name, len(a.sockets)) for a in found] == [("http", 2), ("auth_api", 2)]
@@ -140,7 +136,7 @@ def test_a_generation_is_there_as_long_as_somebody_holds_its_record(tmp_path: Pa
         holder.stdout.readline()
         expected = Generation(record, 123, 1, 4567, frozenset({89, 90}))
         assert generations(tmp_path) == [expected]
-        assert expected.accepts
+        assert expected.is_accepting
         holder.kill()
     assert generations(tmp_path) == []
     assert not record.exists()
@@ -159,17 +155,20 @@ def test_certificates_are_found_wherever_the_dynamic_configuration_names_them(
         '[tls.stores.default.defaultCertificate]\ncertFile = "/b.crt"\nkeyFile = "/b.key"\n'
         "[tls.stores.other]\n"
     )
-    assert pairs(file) == [Pair("/a.crt", "/a.key"), Pair("/b.crt", "/b.key")]
+    assert certificate_files(file) == [
+        CertificateFiles("/a.crt", "/a.key"),
+        CertificateFiles("/b.crt", "/b.key"),
+    ]
 
 
 def test_a_file_that_traefik_could_not_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "tls.toml").write_text("[tls\n")
-    with pytest.raises(StartError, match=r"tls\.toml: .*line 1"):
-        Certificates(tmp_path).look()
+    with pytest.raises(ValueError, match=r"tls\.toml: .*line 1"):
+        ConfiguredCertificates(tmp_path).read()
 
 
 def test_a_missing_certificate_is_a_problem_that_names_it() -> None:
-    assert "/nowhere.crt" in (Pair("/nowhere.crt", "/nowhere.key").problem or "")
+    assert "/nowhere.crt" in (CertificateFiles("/nowhere.crt", "/nowhere.key").problem or "")
 
 
 # --- the whole
@@ -231,7 +230,7 @@ class Proxy:
 
     @property
     def accepting(self) -> list[int]:
-        return [each.pid for each in generations(self.run) if each.accepts]
+        return [each.pid for each in generations(self.run) if each.is_accepting]
 
 
 @pytest.fixture
@@ -365,7 +364,7 @@ def test_without_its_sockets_it_says_so_and_ends(tmp_path: Path) -> None:
 
 def test_a_program_that_shares_an_address_with_us_is_seen() -> None:
     with listening() as (ours, theirs), listening():
-        (other,) = _others_listening(frozenset({os.fstat(ours.fileno()).st_ino}))
+        (other,) = other_listeners(frozenset({os.fstat(ours.fileno()).st_ino}))
         assert other.port == theirs.getsockname()[1]
         assert other.inode == os.fstat(theirs.fileno()).st_ino
         assert other.uid == os.geteuid()

@@ -1,0 +1,13 @@
+"""Names of traefik's entry points, which units, supervisor and hub share.
+
+traefik takes an inherited socket for the entry point that has the socket's FileDescriptorName=;
+jupyterhub-traefik-proxy expects "http" and "auth_api".
+"""
+
+PUBLIC_ENTRY_POINT = "http"
+HTTPS_ENTRY_POINT = "https"
+"""It exists while fragments configure HTTPS."""
+API_ENTRY_POINT = "auth_api"
+"""Where the hub reads which routes are loaded."""
+READY_ENTRY_POINT = "ready"
+"""Where a traefik answers as soon as it has loaded its routes."""
