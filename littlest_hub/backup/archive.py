@@ -37,9 +37,10 @@ from littlest_hub.backup.contents import (
 from littlest_hub.backup.exchange import complete, exclusive
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import database
-from littlest_hub.hub.config import Surroundings, load
+from littlest_hub.hub.config import load
 from littlest_hub.layout import Layout
 from littlest_hub.system.progress import Progress
+from littlest_hub.units.environment import UnitEnvironment
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ _TOPS = {
 def database_elsewhere(layout: Layout, say: Progress) -> str:
     """Return the database's address in a fragment, without password; "" if it is in state/."""
     try:
-        url = str(load(layout, Surroundings.of_unit()).JupyterHub.db_url)
+        url = str(load(layout, UnitEnvironment.from_environ()).JupyterHub.db_url)
     except LittlestHubError as error:
         # For example, variables of the unit's environment are missing here.
         if place := database.place_of_another(layout):

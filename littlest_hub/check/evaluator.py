@@ -32,6 +32,7 @@ from littlest_hub.check import Problem, rules
 from littlest_hub.check.origins import Place, RecordingConfig, is_section, place_of, place_of_frame
 from littlest_hub.check.settings import Settings, did_you_mean
 from littlest_hub.hub.light_imports import light
+from littlest_hub.units.environment import UnitEnvironment
 
 # A quarter of what a check takes.
 with light():
@@ -40,7 +41,7 @@ with light():
     from jupyterhub.proxy import Proxy
     from jupyterhub.spawner import Spawner
 
-    from littlest_hub.hub.config import FragmentError, Surroundings, complete, defaults, execute
+    from littlest_hub.hub.config import FragmentError, complete, defaults, execute
 
 FRAGMENT_S = 10
 """How long one fragment may take."""
@@ -115,7 +116,7 @@ def run(request: Mapping[str, Any], report: int) -> None:
 
     layout = installation.of_base(Path(request["base"]))
     config = RecordingConfig()
-    for section, values in defaults(layout, Surroundings.of_unit()).items():
+    for section, values in defaults(layout, UnitEnvironment.from_environ()).items():
         config[section].update(values)
     with contextlib.suppress(OSError):
         os.chdir(layout.hub_state)  # where the hub is

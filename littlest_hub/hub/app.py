@@ -43,7 +43,7 @@ from traitlets.utils.importstring import import_item
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import database, spawn_queue
-from littlest_hub.hub.config import Surroundings, load
+from littlest_hub.hub.config import load
 from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.hub.proxy_configuration import (
     UPDATE_INTERVAL_MS,
@@ -54,6 +54,7 @@ from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.hub.supervisor import Control, describe, kept_fragments
 from littlest_hub.layout import Layout
 from littlest_hub.system.sd_daemon import inherited_sockets
+from littlest_hub.units.environment import UnitEnvironment
 
 PENDING_TIMEOUT_S = 60
 """How long a hub that is to be replaced waits for servers that are starting or stopping."""
@@ -85,7 +86,7 @@ def serve(layout: Layout, control: Control, fragments: Path | None = None) -> No
     inherited = [each.duplicate() for each in inherited_sockets()]
     address = inherited[0].getsockname()[:2] if inherited else None
     _keep(fragments or layout.fragments, kept_fragments(layout, os.getpid()))
-    config = load(layout, Surroundings.of_unit(hub=address), fragments=fragments)
+    config = load(layout, UnitEnvironment.from_environ(hub_address=address), fragments=fragments)
     LittlestHub.instance(loaded=config, inherited=inherited, layout=layout, control=control)
     LittlestHub.launch_instance([])
 
@@ -251,8 +252,8 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
                 the proxy of before is better than none.
         """
         try:
-            surroundings = Surroundings.of_unit()
-            configuration = proxy_configuration(self.layout, self.config, surroundings)
+            unit = UnitEnvironment.from_environ()
+            configuration = proxy_configuration(self.layout, self.config, unit)
             self._proxy_configuration = configuration
             if configuration:
                 configuration.apply()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,8 +18,7 @@ from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.installation import fragment_files, release_of_this_interpreter
 from littlest_hub.layout import Layout
-from littlest_hub.units.hub import HTTPS_PORT, PROXY_API, PUBLIC_PORT
-from littlest_hub.units.ports import Ports
+from littlest_hub.units.environment import UnitEnvironment
 
 CULLER = "idle-culler"
 IDLE_S = 3600
@@ -39,35 +35,7 @@ class FragmentError(LittlestHubError):
         self.file, self.line, self.reason = file, line, reason
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What the units decide and the hub has to know."""
-
-    public_port: int = Ports.public
-    proxy_api: str = Ports().api_address
-    hub: tuple[str, int] = ("127.0.0.1", Ports.hub)
-    """Where the hub listens: the socket that systemd hands over."""
-    public_host: str = ""
-    """The one address that the proxy listens at, as in a URL; "": every one."""
-    https_port: int | None = Ports.https
-    """None: no HTTPS here."""
-
-    @classmethod
-    def of_unit(
-        cls, environ: Mapping[str, str] = os.environ, hub: tuple[str, int] | None = None
-    ) -> Surroundings:
-        """What stands in the unit's environment; outside of a unit, what usually does."""
-        host, _, port = environ.get(PUBLIC_PORT, str(cls.public_port)).rpartition(":")
-        return cls(
-            public_host=host,
-            public_port=int(port),
-            proxy_api=environ.get(PROXY_API, cls.proxy_api),
-            hub=hub or cls.hub,
-            https_port=int(environ.get(HTTPS_PORT, Ports.https)),
-        )
-
-
-def defaults(layout: Layout, surroundings: Surroundings) -> Config:
+def defaults(layout: Layout, unit: UnitEnvironment) -> Config:
     """A hub for system users on one machine; every line can be undone by a fragment.
 
     What concerns one class of ours alone is that class's own default (`UnitSpawner`, `HubProxy`),
@@ -76,8 +44,8 @@ def defaults(layout: Layout, surroundings: Surroundings) -> Config:
     python = str(release_of_this_interpreter() / "bin" / "python3")
     c = Config()
 
-    c.JupyterHub.bind_url = f"http://{surroundings.public_host}:{surroundings.public_port}"
-    c.JupyterHub.hub_ip, c.JupyterHub.hub_port = surroundings.hub
+    c.JupyterHub.bind_url = f"http://{unit.public_host}:{unit.public_port}"
+    c.JupyterHub.hub_ip, c.JupyterHub.hub_port = unit.hub_address
     c.JupyterHub.db_url = f"sqlite:///{layout.database}"
     c.JupyterHub.cookie_secret_file = str(layout.cookie_secret)
     # A restart of the hub is nobody else's business.
@@ -88,7 +56,7 @@ def defaults(layout: Layout, surroundings: Surroundings) -> Config:
 
     c.JupyterHub.proxy_class = HubProxy
     c.HubProxy.should_start = False
-    c.HubProxy.traefik_api_url = f"http://{surroundings.proxy_api}"
+    c.HubProxy.traefik_api_url = f"http://{unit.proxy_api}"
     c.HubProxy.dynamic_config_file = str(layout.rules)
 
     c.JupyterHub.spawner_class = UnitSpawner
@@ -125,7 +93,7 @@ def _without_root(layout: Layout, c: Config) -> None:
 
 def load(
     layout: Layout,
-    surroundings: Surroundings,
+    unit: UnitEnvironment,
     changes: Config | None = None,
     fragments: Path | None = None,
 ) -> Config:
@@ -137,7 +105,7 @@ def load(
     Raises:
         LittlestHubError: a fragment fails; `file:line` and why.
     """
-    c = defaults(layout, surroundings)
+    c = defaults(layout, unit)
     c.merge(changes or Config())
     for fragment in sorted(fragments.glob("[!.]*.py")) if fragments else fragment_files(layout):
         execute(fragment, c)

@@ -24,7 +24,7 @@ from littlest_hub.system.toml import read_toml, to_toml
 from littlest_hub.units.entry_points import HTTPS_ENTRY_POINT
 
 if TYPE_CHECKING:
-    from littlest_hub.hub.config import Surroundings
+    from littlest_hub.units.environment import UnitEnvironment
 
 UPDATE_INTERVAL_MS = 2000
 """How often the hub checks whether a certificate was replaced, or has been obtained."""
@@ -235,14 +235,14 @@ class ProxyConfiguration:
 
 
 def proxy_configuration(
-    layout: Layout, c: Config, surroundings: Surroundings
+    layout: Layout, c: Config, unit: UnitEnvironment
 ) -> ProxyConfiguration | None:
     """Return our configuration of the proxy with the additions of the fragments.
 
     Args:
         layout: whose proxy.
         c: the configuration, fragments included.
-        surroundings: where the proxy listens.
+        unit: where the proxy listens.
 
     Returns:
         None: another proxy class is configured.
@@ -255,10 +255,10 @@ def proxy_configuration(
         return None
     # As if it were to start traefik: otherwise it would look for a running one at once.
     proxy = HubProxy(config=c, should_start=True)
-    https = https_from(c.JupyterHub, proxy, surroundings.https_port, host=surroundings.public_host)
+    https = https_from(c.JupyterHub, proxy, unit.https_port, host=unit.public_host)
     ours = static_config(
-        public=f"{surroundings.public_host}:{surroundings.public_port}",
-        api=surroundings.proxy_api,
+        public=f"{unit.public_host}:{unit.public_port}",
+        api=unit.proxy_api,
         dynamic_config=layout.dynamic_config,
         https=https.entry_point() if https else None,
         trusted_proxies=proxy.trusted_proxies,

@@ -33,6 +33,7 @@ from littlest_hub.lifecycle.machine import Machine
 from littlest_hub.proxy.configuration import static_config
 from littlest_hub.system.files import write
 from littlest_hub.system.toml import to_toml
+from littlest_hub.units.environment import UnitEnvironment
 from littlest_hub.units.ports import FIRST_INTERNAL, FIRST_OTHER_PUBLIC, first_free, is_free
 
 LOOPBACK = "127.0.0.1"
@@ -68,8 +69,8 @@ def run(layout: Layout, port: int | None, say: Callable[[str], None]) -> None:
     api = f"{LOOPBACK}:{first_free(hub_port + 1)}"
     user, password = getpass.getuser(), secrets.token_urlsafe(12)
 
-    surroundings = config.Surroundings(port, api, (LOOPBACK, hub_port), https_port=None)
-    c = config.load(layout, surroundings, _foreground(layout, port, user, password))
+    unit = UnitEnvironment(port, api, (LOOPBACK, hub_port), https_port=None)
+    c = config.load(layout, unit, _foreground(layout, port, user, password))
     # For whoever sits in front of it.
     c.JupyterHub.ssl_cert = c.JupyterHub.ssl_key = ""
     url = f"http://{LOOPBACK}:{port}"

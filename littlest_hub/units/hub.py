@@ -7,13 +7,9 @@ Or as a user of its own (`layout.hub_user`), which has root's help in two things
 from __future__ import annotations
 
 from littlest_hub.layout import Layout
+from littlest_hub.units.environment import HTTPS_PORT, PROXY_API, PUBLIC_PORT
 from littlest_hub.units.ports import Ports
 from littlest_hub.units.unit import SANDBOX, Setting, Unit, while_there
-
-# How the hub learns its surroundings; nothing of this is secret.
-PUBLIC_PORT = "LITTLEST_HUB_PUBLIC_PORT"
-PROXY_API = "LITTLEST_HUB_PROXY_API"
-HTTPS_PORT = "LITTLEST_HUB_HTTPS_PORT"
 
 
 def socket(layout: Layout, ports: Ports) -> Unit:

@@ -8,9 +8,9 @@ from typing import Any
 
 from littlest_hub.check import Problem
 from littlest_hub.check.settings import Setting, Settings, is_a, overlap
-from littlest_hub.hub.config import Surroundings
 from littlest_hub.proxy.https import CertificatePair, is_domain, validity_problem
 from littlest_hub.system.addresses import is_address
+from littlest_hub.units.environment import UnitEnvironment
 from littlest_hub.units.ports import FIRST_HTTPS, FIRST_PUBLIC
 
 
@@ -60,8 +60,8 @@ def challenges_that_cannot_be_met(settings: Settings) -> Iterator[Problem]:
         return
     if challenge.value == "dns-01" and not provider.value:
         yield from challenge.error("expected the name of a provider in HubProxy.acme_dns_provider")
-    surroundings = Surroundings.of_unit()
-    ours = {"http-01": surroundings.public_port, "tls-alpn-01": surroundings.https_port}
+    unit = UnitEnvironment.from_environ()
+    ours = {"http-01": unit.public_port, "tls-alpn-01": unit.https_port}
     asked = {"http-01": FIRST_PUBLIC, "tls-alpn-01": FIRST_HTTPS}
     port = asked.get(challenge.value)
     if port and ours[challenge.value] != port:
@@ -119,8 +119,8 @@ def https_port_of_another_program(settings: Settings) -> Iterator[Problem]:
     is_ours = settings.facts["is_service"] and is_a(settings.chosen["Proxy"], "HubProxy")
     if not is_ours or not (certificate.value or names):
         return
-    surroundings = Surroundings.of_unit()
-    port, host = surroundings.https_port, surroundings.public_host.strip("[]")
+    unit = UnitEnvironment.from_environ()
+    port, host = unit.https_port, unit.public_host.strip("[]")
     for other in settings.facts["listeners"]:
         if other["port"] == port and overlap(host, other["address"]):
             yield from setting.error(

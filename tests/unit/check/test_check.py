@@ -12,9 +12,10 @@ import pytest
 # Not used here: the children that check fragments find JupyterHub imported already.
 from littlest_hub.check import Problem, check, evaluator, examine, is_closed_to_hub, sandbox
 from littlest_hub.check.origins import RecordingConfig
-from littlest_hub.hub.config import Surroundings, complete, defaults, execute
+from littlest_hub.hub.config import complete, defaults, execute
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.units import hub
+from littlest_hub.units.environment import UnitEnvironment
 from littlest_hub.units.ports import Ports
 from tests.broken import BROKEN, Broken
 
@@ -292,7 +293,7 @@ def test_an_address_that_the_socket_does_not_have_is_a_warning(
 ) -> None:
     file = write(layout, "10-a.py", f"\nc.JupyterHub.{text}\n")
     config = RecordingConfig()
-    for section, values in defaults(layout, Surroundings()).items():
+    for section, values in defaults(layout, UnitEnvironment()).items():
         config[section].update(values)
     execute(Path(file), config)
     complete(config)
@@ -327,7 +328,7 @@ def test_the_port_of_https_is_taken_where_the_proxy_is_to_listen(
     monkeypatch.setenv("LITTLEST_HUB_PUBLIC_PORT", f"{host}:80" if host else "80")
     file = write(layout, "10-a.py", f"c.JupyterHub.ssl_cert = '/a'\n{proxy}\n")
     config = RecordingConfig()
-    for section, values in defaults(layout, Surroundings()).items():
+    for section, values in defaults(layout, UnitEnvironment()).items():
         config[section].update(values)
     execute(Path(file), config)
     complete(config)

@@ -13,11 +13,12 @@ from littlest_hub.check import (
     evaluator,  # noqa: F401
 )
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.hub.config import CULLER, MOST_STARTS, Surroundings, load
+from littlest_hub.hub.config import CULLER, MOST_STARTS, load
 from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.installation import fragment_files, ignored_files
 from littlest_hub.layout import Layout
+from littlest_hub.units.environment import UnitEnvironment
 
 pytestmark = pytest.mark.unit
 
@@ -37,7 +38,7 @@ def write(layout: Layout, name: str, text: str) -> str:
 
 
 def test_defaults_are_a_hub_for_system_users(layout: Layout) -> None:
-    c = load(layout, Surroundings(8000, "127.0.0.1:15004", ("127.0.0.1", 15003)))
+    c = load(layout, UnitEnvironment(8000, "127.0.0.1:15004", ("127.0.0.1", 15003)))
     assert c.JupyterHub.proxy_class is HubProxy
     assert c.JupyterHub.spawner_class is UnitSpawner
     assert c.JupyterHub.bind_url == "http://:8000"
@@ -46,15 +47,17 @@ def test_defaults_are_a_hub_for_system_users(layout: Layout) -> None:
     assert c.JupyterHub.cleanup_servers is False
 
 
-def test_surroundings_come_from_the_unit() -> None:
+def test_the_units_environment_tells_the_addresses() -> None:
     environ = {
         "LITTLEST_HUB_PUBLIC_PORT": "8000",
         "LITTLEST_HUB_PROXY_API": "127.0.0.1:15004",
     }
-    assert Surroundings.of_unit(environ) == Surroundings(8000, "127.0.0.1:15004")
+    assert UnitEnvironment.from_environ(environ) == UnitEnvironment(8000, "127.0.0.1:15004")
     environ["LITTLEST_HUB_PUBLIC_PORT"] = "[::1]:8000"
-    assert Surroundings.of_unit(environ).public_host == "[::1]"
-    assert Surroundings.of_unit({}, ("127.0.0.1", 1)) == Surroundings(hub=("127.0.0.1", 1))
+    assert UnitEnvironment.from_environ(environ).public_host == "[::1]"
+    assert UnitEnvironment.from_environ({}, ("127.0.0.1", 1)) == UnitEnvironment(
+        hub_address=("127.0.0.1", 1)
+    )
 
 
 @pytest.mark.parametrize("host", ["", "127.0.0.1", "[::1]"])
@@ -64,7 +67,7 @@ def test_below_a_base_url_the_hub_is_where_it_was(
 ) -> None:
     write(layout, "10-a.py", f"c.JupyterHub.base_url = {base_url!r}")
     app = JupyterHub()
-    app.update_config(load(layout, Surroundings(8001, public_host=host)))
+    app.update_config(load(layout, UnitEnvironment(8001, public_host=host)))
     assert app.bind_url == f"http://{host}:8001/jupyter/"
     assert app.base_url == "/jupyter/"
     assert app.hub_prefix == "/jupyter/hub/"
@@ -75,7 +78,7 @@ def test_a_base_url_and_an_address_of_a_fragment_go_together(layout: Layout) -> 
     text = "c.JupyterHub.base_url = '/x'\nc.JupyterHub.bind_url = 'http://127.0.0.1:8123'"
     write(layout, "10-a.py", text)
     app = JupyterHub()
-    app.update_config(load(layout, Surroundings()))
+    app.update_config(load(layout, UnitEnvironment()))
     assert app.bind_url == "http://127.0.0.1:8123/x/"
 
 
@@ -87,7 +90,7 @@ def test_fragments_count_in_lexicographic_order_and_only_python_files_do(layout:
     (layout.fragments / ".#20-b.py").symlink_to("root@machine.4711:1700000000")
     assert [f.name for f in fragment_files(layout)] == ["10-a.py", "20-b.py"]
     assert [f.name for f in ignored_files(layout)] == ["30-c.py.off"]
-    assert load(layout, Surroundings()).JupyterHub.admin_access == "b"
+    assert load(layout, UnitEnvironment()).JupyterHub.admin_access == "b"
 
 
 def test_a_fragment_appends_to_what_is_there_and_loads_files_beside_it(layout: Layout) -> None:
@@ -95,19 +98,19 @@ def test_a_fragment_appends_to_what_is_there_and_loads_files_beside_it(layout: L
     write(
         layout, "b.cfg", "c.JupyterHub.services += [{'name': 'y'}]\nassert __file__.endswith('cfg')"
     )
-    services = load(layout, Surroundings()).JupyterHub.services
+    services = load(layout, UnitEnvironment()).JupyterHub.services
     assert [service["name"] for service in services] == [CULLER, "x", "y"]
 
 
 def test_a_fragment_that_sets_roles_of_its_own_leaves_the_culler_its_rights(layout: Layout) -> None:
     write(layout, "10-a.py", "c.JupyterHub.load_roles = [{'name': 'x', 'scopes': ['self']}]")
-    roles = load(layout, Surroundings()).JupyterHub.load_roles
+    roles = load(layout, UnitEnvironment()).JupyterHub.load_roles
     assert [role["name"] for role in roles] == ["x", CULLER]
 
 
 def test_a_fragment_without_services_ends_the_culler(layout: Layout) -> None:
     write(layout, "10-a.py", "c.JupyterHub.services = c.JupyterHub.load_roles = []")
-    assert load(layout, Surroundings()).JupyterHub.load_roles == []
+    assert load(layout, UnitEnvironment()).JupyterHub.load_roles == []
 
 
 @pytest.mark.parametrize(
@@ -125,7 +128,7 @@ def test_a_fragment_that_fails_is_named_with_its_line(
 ) -> None:
     file = write(layout, "50-broken.py", text)
     with pytest.raises(LittlestHubError) as failed:
-        load(layout, Surroundings())
+        load(layout, UnitEnvironment())
     assert failed.value.message.startswith(f"{file}:{line}: {message}")
     assert [(p.file, p.line) for p in check(layout)] == [(file, line)]
 
@@ -200,7 +203,7 @@ def test_nobody_is_turned_away_where_servers_wait_for_their_turn(
         f"c.JupyterHub.spawner_class = {spawner}\n"
     )
     write(layout, "10-a.py", text)
-    assert load(layout, Surroundings()).JupyterHub.concurrent_spawn_limit == limit
+    assert load(layout, UnitEnvironment()).JupyterHub.concurrent_spawn_limit == limit
 
 
 def test_settings_of_other_spawners_and_authenticators_are_known_once_chosen(
