@@ -2,37 +2,61 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# What a Debian-like machine must have to build and test; `make deps` installs what is missing.
+# `make quick` has an environment of its own, without JupyterHub, compilers and browsers.
+QUICK := .venv-quick/bin
+SHELL_SCRIPTS := construct/*.sh recipe/*/*.sh tests/*.sh .ci/run
+# The packages that a Debian-like machine needs to build and test; `make deps` installs them.
 BUILD_PACKAGES := autoconf automake binutils ca-certificates gcc libc6-dev libltdl-dev libtool make patch perl python3-venv tcl xz-utils
 MACHINE_PACKAGES := iproute2 mmdebstrap mount systemd-container
 VM_PACKAGES := e2fsprogs openssh-client qemu-system-x86
 TEST_PACKAGES := $(MACHINE_PACKAGES) $(VM_PACKAGES) busybox chromium chromium-driver dbus gettext-base libpam0g shellcheck systemd zsh
-# INSTALLER=PATH tests that .sh, whichever way it was built, instead of building one. WORKERS=0 runs
-# one test after the other in one process.
+# INSTALLER=PATH tests that .sh, however it was built, instead of building one. WORKERS=0 runs one
+# test after the other in one process.
 WORKERS ?= 2
 PYTEST := $(BIN)/pytest -n $(WORKERS) $(if $(INSTALLER),--installer=$(INSTALLER))
 
-# Where `make bench` puts what it finds, and options of it: make bench BENCH="--only start --rounds 9"
+# The file that `make bench` writes, and its options: make bench BENCH="--only start --rounds 9"
 BENCH_JSON ?= build/bench.json
 BENCH ?=
 
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security advisories lint bench bench-report bench-outage python-profile clean
+.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security advisories lint bench bench-report bench-outage python-profile clean
 
-help: ## this list
+help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-deps: ## install what building and testing need from Debian's packages (root)
+quick: lint-quick ## linters and the unit tests that need no JupyterHub and no compiler, in seconds
+	CI= $(QUICK)/pytest -q --quick tests/unit
+
+# Also what .pre-commit-config.yaml runs. mypy knows fewer libraries here than in `lint`.
+lint-quick: $(QUICK)/.ready mypy-quick
+	$(QUICK)/ruff check .
+	$(QUICK)/ruff format --check .
+	if command -v shellcheck >/dev/null; then shellcheck $(SHELL_SCRIPTS); fi
+
+mypy-quick: $(QUICK)/.ready
+	$(QUICK)/mypy --cache-dir=.mypy_cache/quick --ignore-missing-imports --allow-subclassing-any \
+		--no-warn-return-any --no-warn-unused-ignores
+
+$(QUICK)/.ready: pyproject.toml
+	@echo "making .venv-quick with $(PYTHON) …" >&2
+	$(PYTHON) -m venv .venv-quick
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["quick"], sep="\n")' \
+		> .venv-quick/requirements.txt
+	$(QUICK)/pip install -qq --requirement .venv-quick/requirements.txt
+	touch $@
+
+deps: ## install the Debian packages that building and testing need (root)
 	@sh tests/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
-# Without root the demo does without a machine, and so without these.
+# Without root the demo uses no machine, and does not need these.
 demo-deps:
 	@sh tests/deps.sh $(BUILD_PACKAGES)
 	@sh tests/deps.sh --optional $(MACHINE_PACKAGES)
 
-venv: $(BIN)/.ready ## the Python environment of the builder and the tests
+venv: $(BIN)/.ready ## make the Python environment of the builder and the tests
 
 $(BIN)/.ready: pyproject.toml
 	@echo "making $(VENV) with $(PYTHON) …" >&2
@@ -40,20 +64,20 @@ $(BIN)/.ready: pyproject.toml
 	$(BIN)/pip install -qq --editable '.[build,test]'
 	touch $@
 
-build: deps venv ## dist/littlest-hub-VERSION-Linux-x86_64.sh, compressed quickly
+build: deps venv ## build dist/littlest-hub-VERSION-Linux-x86_64.sh with fast compression
 	$(BIN)/python -m construct
 
-release: deps venv ## the same, compressed as small as it gets
+release: deps venv ## the same, as small as possible
 	$(BIN)/python -m construct --release
 
 $(BIN)/.bench-ready: $(BIN)/.ready
 	$(BIN)/pip install -qq --editable '.[bench]'
 	touch $@
 
-demo: demo-deps venv ## build, install in a throw-away machine, run a notebook cell (ONCE=1: then stop)
+demo: demo-deps venv ## build, install on a throw-away machine, run a notebook cell (ONCE=1: then stop)
 	$(BIN)/python -m tests.demo $(if $(ONCE),--once)
 
-test: deps venv lint ## every test: unit, build, container, vm and browser tiers
+test: deps venv lint ## linters and every test: unit, build, container, vm and browser tiers
 	$(PYTEST)
 
 test-unit: venv ## pure logic; no root, no network
@@ -65,35 +89,35 @@ test-build: deps venv ## the installer file and its contract
 test-container: deps venv ## everything on booted systemd machines (root)
 	$(PYTEST) -m container
 
-test-vm: deps venv ## reboots, power cuts, memory limits, on an emulated machine (root)
+test-vm: deps venv ## reboots, power cuts and memory limits on an emulated machine (root)
 	$(PYTEST) -m vm
 
-test-browser: deps venv ## what people see, in a real Chromium (root)
+test-browser: deps venv ## what users see, in a real Chromium (root)
 	$(PYTEST) -m browser
 
-test-security: deps venv ## the security checklist, on real machines, and its table (root)
+test-security: deps venv ## the security checklist on real machines, with its table (root)
 	$(PYTEST) -m row
 
-advisories: venv ## known vulnerabilities of what is pinned (construct/advisories.yaml)
+advisories: venv ## list known vulnerabilities of pinned versions (construct/advisories.yaml)
 	$(BIN)/python -m construct.advisories
 
 lint: venv ## ruff, mypy --strict, shellcheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	shellcheck construct/*.sh recipe/*/*.sh tests/*.sh .ci/run
+	shellcheck $(SHELL_SCRIPTS)
 
-bench: deps venv $(BIN)/.bench-ready ## the scoreboard: beside stock JupyterHub and TLJH, some 30 minutes (BENCH=--quick: 4)
+bench: deps venv $(BIN)/.bench-ready ## compare with stock JupyterHub and TLJH, about 30 minutes (BENCH=--quick: 4)
 	$(BIN)/python -m tests.bench --json $(BENCH_JSON) $(BENCH)
 
-bench-report: venv $(BIN)/.bench-ready ## docs/reference/performance.md from what it found
+bench-report: venv $(BIN)/.bench-ready ## write the results into docs/reference/performance.md
 	$(BIN)/python -m tests.bench.report $(BENCH_JSON)
 
-bench-outage: deps venv ## what people notice of reloads, restarts, crashes and upgrades, beside stock JupyterHub
+bench-outage: deps venv ## what users notice of reloads, crashes and upgrades, compared with stock JupyterHub
 	$(BIN)/python -m tests.bench.outage
 
-python-profile: deps venv ## recipe/python/profile.xz anew: what CPython is compiled for (root)
+python-profile: deps venv ## record recipe/python/profile.xz again, with which CPython is compiled (root)
 	$(BIN)/python -m tests.python_profile
 
-clean: ## remove what was built here (the cache stays)
+clean: ## remove everything built here (the cache stays)
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache

@@ -10,6 +10,7 @@ from tests import parallel
 from tests.capabilities import missing, need
 from tests.hub import build_installer
 from tests.machine import why_no_machines
+from tests.quick import is_quick
 from tests.security import Checklist, check_rows
 from tests.server import Server
 from tests.virtual import why_no_vms
@@ -28,12 +29,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="written --installer=PATH: test this .sh, whichever way it was built, instead of"
         " building one",
     )
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="only the unit tests whose imports the environment of `make quick` has",
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what `make quick` does not run; None leaves the decision to others."""
+    if not config.getoption("--quick") or collection_path.suffix != ".py":
+        return None
+    return None if is_quick(collection_path) else True
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*capabilities): see tests/capabilities.py")
     config.addinivalue_line("markers", "row(*numbers): of the checklist in tests/security.py")
-    config.pluginmanager.register(Checklist())
+    if not config.getoption("--quick"):
+        config.pluginmanager.register(Checklist())
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -352,7 +352,9 @@ def test_our_own_recipe_builds_against_the_channel(built: channel.Channel, tmp_p
         path = entry["_path"].removeprefix(site)
         if path.startswith(("littlest_hub/", "share/", "etc/")) and not path.endswith(".pyc"):
             assert path in theirs
-    assert "share/jupyter/labextensions/littlest-hub/package.json" in theirs
+    for file in ("littlest_hub/py.typed", "share/jupyter/labextensions/littlest-hub/package.json"):
+        assert file in theirs
+        assert any(entry["_path"].endswith(file) for entry in ours.paths)
 
 
 @pytest.mark.row(17)
