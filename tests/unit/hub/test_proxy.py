@@ -30,11 +30,12 @@ from traitlets import TraitError
 from traitlets.config import Config
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.hub.proxy import HubProxy, rule
+from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.proxy.certificates import DEFAULT_CERTIFICATE_NAME
 from littlest_hub.proxy.configuration import merge_static_config, ready_config, static_config
 from littlest_hub.proxy.https import make_default_certificate
 from littlest_hub.proxy.routes import RulesFile
+from littlest_hub.proxy.rules import rule
 from littlest_hub.system.toml import to_toml
 from tests.capabilities import PATH, missing
 from tests.eventually import eventually
