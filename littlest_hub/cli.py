@@ -292,11 +292,11 @@ def _rollback(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from littlest_hub.check import examine
+    from littlest_hub.check import check_fragments
     from littlest_hub.fragments.edit import show
 
     layout = installation.of_this_release()
-    report = examine(layout)
+    report = check_fragments(layout)
     ignored = ignored_files(layout)
     if options.json:
         found = {
@@ -435,12 +435,12 @@ def _run(options: argparse.Namespace) -> None:
 def _reload(options: argparse.Namespace) -> None:
     # Whoever serves has the processor first.
     os.nice(10)
-    from littlest_hub.check import check
+    from littlest_hub.check import check_fragments
     from littlest_hub.hub.supervisor import reload
     from littlest_hub.system.sd_daemon import notify
 
     layout = installation.of_this_release()
-    problems = check(layout)
+    problems = check_fragments(layout).errors
     if problems:
         more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
         notify(f"STATUS=Not reloaded: {problems[0]}{more}")

@@ -1,10 +1,10 @@
-"""Fragments that must not be applied, each with the line and a piece of the message."""
+"""Fragments that a check must refuse, each with its line and part of the message."""
 
 from typing import NamedTuple
 
 
 class Broken(NamedTuple):
-    """One of them."""
+    """A fragment with one mistake."""
 
     what: str
     text: str | bytes
@@ -13,7 +13,7 @@ class Broken(NamedTuple):
 
 
 # Each value that is wrong stands where a person would write it; line 1 is mostly a comment.
-BROKEN = (
+BROKEN_WITHOUT_SANDBOX = (
     # --- it cannot be run
     Broken("syntax", "# port\nc.JupyterHub.port =\n", 2, "SyntaxError"),
     Broken("bracket", "c.Spawner.args = [\n  '--debug',\n", 1, "was never closed"),
@@ -27,8 +27,8 @@ BROKEN = (
     Broken("encoding", b"x = 1\ny = 'caf\xe9'\n", 2, "utf-8"),
     Broken("crlf", b"x = 1\r\n\r\nc.JupyterHub.prot = 1\r\n", 3, "did you mean 'port'?"),
     Broken("bom", b"\xef\xbb\xbf# text\nc.JupyterHub.prot = 1\n", 2, "did you mean 'port'?"),
-    Broken("lazy", "\nc.Spawner.args += ['--debug']\n", 2, "nothing has set it so far"),
-    Broken("lazy-item", "\nc.Spawner.environment['A'] = 'b'\n", 2, "nothing has set it so far"),
+    Broken("lazy", "\nc.Spawner.args += ['--debug']\n", 2, "no fragment has set it before"),
+    Broken("lazy-item", "\nc.Spawner.environment['A'] = 'b'\n", 2, "no fragment has set it before"),
     Broken("unreadable", "\nopen('/nonexistent/users.txt')\n", 2, "/nonexistent/users.txt"),
     Broken("subconfig", "\n\nload_subconfig('nowhere.py')\n", 3, "nowhere.py"),
     # --- names
@@ -36,7 +36,7 @@ BROKEN = (
     Broken("class", "\nc.SystemdSpwner.slice = 'x'\n", 2, "did you mean 'SystemdSpawner'?"),
     Broken("case", "\nc.jupyterhub.port = 1\n", 2, "did you mean 'JupyterHub'?"),
     Broken("moved", "\nc.JupyterHub.mem_limit = '1G'\n", 2, "did you mean 'c.Spawner.mem_limit'?"),
-    Broken("server", "\nc.ServerApp.port = 1\n", 2, "a class of the users' servers"),
+    Broken("server", "\nc.ServerApp.port = 1\n", 2, "a class of the user servers"),
     Broken(
         "appended", "\nc.Authenticator.alowed_users.add('x')\n", 2, "did you mean 'allowed_users'"
     ),
@@ -90,7 +90,10 @@ BROKEN = (
     # --- contradictions
     Broken("letters", "\nc.Authenticator.allowed_users = set('alice')\n", 2, "sets of letters"),
     Broken(
-        "user-name", "\nc.Authenticator.allowed_users = {'Alice Smith'}\n", 2, "is no user name"
+        "user-name",
+        "\nc.Authenticator.allowed_users = {'Alice Smith'}\n",
+        2,
+        "is not a valid user name",
     ),
     Broken("port-range", "\nc.JupyterHub.bind_url = 'http://:80000'\n", 2, "up to 65535"),
     Broken(
@@ -101,15 +104,15 @@ BROKEN = (
         "address",
         "\nc.JupyterHub.bind_url = 'http://192.0.2.7:80'\n",
         2,
-        "no address of this machine",
+        "not an address of this machine",
     ),
     Broken(
         "domain",
         "c.HubProxy.domains = ['hub.example.org']\nc.HubProxy.domains.append('https://x.org')\n",
         2,
-        "is no host name; expected one such as hub.example.org",
+        "is not a host name; expected one such as hub.example.org",
     ),
-    Broken("ip-address", "\nc.HubProxy.domains = ['192.0.2.1']\n", 2, "192.0.2.1 is an address"),
+    Broken("ip-address", "\nc.HubProxy.domains = ['192.0.2.1']\n", 2, "192.0.2.1 is an IP address"),
     Broken("wildcard", "\nc.HubProxy.domains = ['*.a.org']\n", 2, "acme_challenge = 'dns-01'"),
     Broken(
         "provider",
@@ -168,7 +171,7 @@ BROKEN = (
         "one = {'name': 'a'}\nc.JupyterHub.services.append(one)\n"
         "c.JupyterHub.services.append({'name': 'idle-culler'})\n",
         3,
-        "is there 2 times",
+        "is defined 2 times",
     ),
     Broken(
         "scope",
@@ -189,11 +192,14 @@ BROKEN = (
         2,
         "did you mean 'users'?",
     ),
-    Broken("crypt", "\nc.Authenticator.enable_auth_state = True\n", 2, "needs a key to encrypt"),
+    Broken("crypt", "\nc.Authenticator.enable_auth_state = True\n", 2, "needs an encryption key"),
     Broken(
         "guarantee", "c.Spawner.mem_limit = '1G'\nc.Spawner.mem_guarantee = '2G'\n", 2, "more than"
     ),
-    # --- what the sandbox does not let happen
+    Broken("memory-hog", "\nx = bytearray(3 << 30)\n", 2, "MemoryError"),
+)
+"""Fragments that are refused wherever they are checked."""
+BROKEN_IN_SANDBOX = (
     Broken("write", "import pathlib\npathlib.Path('/etc/x').write_text('x')\n", 2, "may not write"),
     Broken(
         "network",
@@ -202,8 +208,9 @@ BROKEN = (
         "checked without network",
     ),
     Broken(
-        "command", "import subprocess\nsubprocess.run(['false'], check=True)\n", 2, "without rights"
+        "command", "import subprocess\nsubprocess.run(['false'], check=True)\n", 2, "no privileges"
     ),
-    Broken("memory-hog", "\nx = bytearray(3 << 30)\n", 2, "MemoryError"),
 )
+"""Fragments that do something while they are loaded that the sandbox of a service prevents."""
+BROKEN = (*BROKEN_WITHOUT_SANDBOX, *BROKEN_IN_SANDBOX)
 """At least forty, as promised."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from littlest_hub import __version__
 from littlest_hub.backup.contents import DAMAGED, Manifest, drop_ins, target_of
 from littlest_hub.backup.exchange import TIDY, Exchange, Replacement
-from littlest_hub.check import examine
+from littlest_hub.check import check_fragments
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import database
 from littlest_hub.installation import fragment_files
@@ -103,7 +103,7 @@ def check_plan(layout: Layout, scratch: Path, plan: Plan) -> None:
     for target, source in sources.items():
         if source and target.parent == layout.fragments and target.suffix == ".py":
             copies[target] = source
-    problems = examine(layout, copies).errors
+    problems = check_fragments(layout, copies).errors
     if problems:
         text = "\n".join(map(str, problems))
         raise LittlestHubError(

@@ -1,4 +1,4 @@
-"""A configuration that remembers which line of which fragment decided each value."""
+"""A configuration that records which line of which fragment set each value."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from traitlets.config import Config
 from traitlets.config.loader import LazyConfigValue
 
 
-class Place(NamedTuple):
+class Origin(NamedTuple):
     """The first line of a statement in a fragment, or in a file that a fragment loads."""
 
     file: str
     line: int
 
 
-class _Touch(NamedTuple):
-    """When a fragment set a value, or took a container in hand that it may have changed then."""
+class _Access(NamedTuple):
+    """An assignment to a setting, or a reading of a container that may have changed it."""
 
-    place: Place
+    origin: Origin
     before: list[str] | None
-    """What was in the container; None: it was set."""
+    """The container's elements before; None: an assignment."""
 
 
 class RecordingConfig(Config):  # type: ignore[misc]
-    """Remembers at which line of which fragment each value got to be what it is."""
+    """A configuration that records the origin of each value."""
 
     def __init__(self, *args: Any, **kwds: Any) -> None:
-        object.__setattr__(self, "_touches", {})
+        object.__setattr__(self, "_accesses", {})
         super().__init__(*args, **kwds)
 
     def __getitem__(self, key: str) -> Any:
@@ -42,9 +42,9 @@ class RecordingConfig(Config):  # type: ignore[misc]
                 dict.__setitem__(self, key, RecordingConfig())
             return super().__getitem__(key)
         value = super().__getitem__(key)
-        place = _place_now() if isinstance(value, (list, dict, set, LazyConfigValue)) else None
-        if place:
-            self._touches.setdefault(key, []).append(_Touch(place, _elements(value)))
+        is_container = isinstance(value, (list, dict, set, LazyConfigValue))
+        if is_container and (origin := _current_origin()):
+            self._accesses.setdefault(key, []).append(_Access(origin, _elements(value)))
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -52,15 +52,15 @@ class RecordingConfig(Config):  # type: ignore[misc]
             dict.__setitem__(self, key, RecordingConfig())
             self[key].update(value)
             return
-        # c.A.b |= … sets what it has changed in place: the change is what counts.
-        is_same = key in self and dict.__getitem__(self, key) is value and key in self._touches
+        # c.A.b |= … assigns the object that it has changed in place: the change counts.
+        is_same = key in self and dict.__getitem__(self, key) is value and key in self._accesses
         super().__setitem__(key, value)
         if is_same and isinstance(value, (list, dict, set)):
             return
-        place = _place_now()
-        # What we complete ourselves is still the fragment's.
-        if place:
-            self._touches[key] = [_Touch(place, None)]
+        origin = _current_origin()
+        # Values that our own code completes keep the fragment as their origin.
+        if origin:
+            self._accesses[key] = [_Access(origin, None)]
 
     def update(self, *args: Any, **kwds: Any) -> None:
         for key, value in dict(*args, **kwds).items():
@@ -76,49 +76,49 @@ class RecordingConfig(Config):  # type: ignore[misc]
             self[key] = default
         return self[key]
 
-    def first_place(self, key: str) -> Place | None:
-        """Where a fragment first mentioned a key."""
-        return next((touch.place for touch in self._touches.get(key, ())), None)
+    def first_origin(self, key: str) -> Origin | None:
+        """Return the first line that mentions a key; None: no fragment does."""
+        return next((access.origin for access in self._accesses.get(key, ())), None)
 
-    def place(self, key: str, element: Any = None) -> Place | None:
-        """Where a value, or an element of it, comes from; None: not from a fragment.
+    def origin(self, key: str, element: Any = None) -> Origin | None:
+        """Return the line that set a value, or added an element to it; None: no fragment did.
 
         Args:
             key: the setting.
             element: an element of a list or set, an item of a dict; None: the value as a whole.
         """
-        touches = self._touches.get(key)
-        if not touches:
+        accesses = self._accesses.get(key)
+        if not accesses:
             return None
-        states = [touch.before for touch in touches[1:]] + [_elements(self.get(key))]
+        states = [access.before for access in accesses[1:]] + [_elements(self.get(key))]
         found = None
-        for touch, after in zip(touches, states, strict=True):
-            before = touch.before
+        for access, after in zip(accesses, states, strict=True):
+            before = access.before
             if element is None:
                 is_decisive = before is None or before != after
             else:
                 text = repr(element)
                 is_decisive = text in (after or ()) and text not in (before or ())
-            found = touch.place if is_decisive else found
+            found = access.origin if is_decisive else found
         if found is None and element is not None:
-            return self.place(key)
+            return self.origin(key)
         return found
 
 
 def is_section(key: str) -> bool:
-    """Whether traitlets takes a key for the name of a class."""
+    """Return whether traitlets treats a key as the name of a class."""
     return bool(key) and key[0].upper() == key[0] and not key.startswith("_")
 
 
-def place_of(error: BaseException, fragment: Path) -> Place:
-    """Where an exception arose: the innermost statement of a fragment or of what it loads."""
+def origin_of_error(error: BaseException, fragment: Path) -> Origin:
+    """Return the innermost statement, in a fragment or a file it loads, that raised an error."""
     if isinstance(error, SyntaxError) and error.filename:
-        return Place(error.filename, error.lineno or _unreadable_line(Path(error.filename)))
-    found = Place(str(fragment), 1)
+        return Origin(error.filename, error.lineno or _unreadable_line(Path(error.filename)))
+    found = Origin(str(fragment), 1)
     for frame, line in _frames(error.__traceback__):
-        found = _place(frame, line) or found
-    if isinstance(error, (SyntaxError, ValueError)) and found == Place(str(fragment), 1):
-        return Place(str(fragment), _unreadable_line(fragment))
+        found = _origin(frame, line) or found
+    if isinstance(error, (SyntaxError, ValueError)) and found == Origin(str(fragment), 1):
+        return Origin(str(fragment), _unreadable_line(fragment))
     return found
 
 
@@ -128,39 +128,39 @@ def _frames(traceback: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
         traceback = traceback.tb_next
 
 
-def place_of_frame(frame: FrameType | None) -> Place | None:
-    """Where a fragment is, seen from something that it has called; None: no fragment has."""
+def origin_of_frame(frame: FrameType | None) -> Origin | None:
+    """Return the statement of a fragment that led to this frame; None: none did."""
     while frame:
-        place = _place(frame, frame.f_lineno)
-        if place:
-            return place
+        origin = _origin(frame, frame.f_lineno)
+        if origin:
+            return origin
         frame = frame.f_back
     return None
 
 
-def _place_now() -> Place | None:
-    return place_of_frame(sys._getframe(2))
+def _current_origin() -> Origin | None:
+    return origin_of_frame(sys._getframe(2))
 
 
-def _place(frame: FrameType, line: int) -> Place | None:
-    # What traitlets puts into the namespace of a configuration file, and of no other.
+def _origin(frame: FrameType, line: int) -> Origin | None:
+    # traitlets defines this name in configuration files only.
     if "load_subconfig" not in frame.f_globals:
         return None
     file = frame.f_code.co_filename
     if file != frame.f_globals.get("__file__"):
         return None
-    return Place(file, _statements(file).get(line, line))
+    return Origin(file, _statements(file).get(line, line))
 
 
 @functools.cache
 def _statements(file: str) -> dict[int, int]:
-    """The first line of the statement at each line."""
+    """Return the first line of the statement that covers each line."""
     found: dict[int, int] = {}
     try:
         tree = ast.parse(Path(file).read_bytes())
     except (SyntaxError, ValueError, OSError, RecursionError):
         return found
-    # Breadth first: what is inside a block comes after the block.
+    # Breadth first: a statement inside a block comes after the block.
     for node in ast.walk(tree):
         if isinstance(node, ast.stmt):
             for line in range(node.lineno, (node.end_lineno or node.lineno) + 1):
@@ -169,7 +169,7 @@ def _statements(file: str) -> dict[int, int]:
 
 
 def _unreadable_line(file: Path) -> int:
-    """The first line that is not text in the file's encoding; 1 if there is none."""
+    """Return the first line that cannot be decoded or has a null byte; 1 if there is none."""
     import io
     import tokenize
 
@@ -189,7 +189,7 @@ def _unreadable_line(file: Path) -> int:
 
 
 def _elements(value: Any) -> list[str]:
-    """What is in a container, comparable later when its elements have changed too."""
+    """Return the elements of a container as text, to compare after they have changed."""
     if isinstance(value, LazyConfigValue):
         update = value._update or ()
         inserted = [element for _, element in value._inserts]

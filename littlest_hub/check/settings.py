@@ -1,114 +1,114 @@
-"""What the hub is going to use for each setting, and where that was decided."""
+"""The settings as the hub will see them, each with the line that decided it."""
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from traitlets.config.loader import LazyConfigValue
 
-from littlest_hub.check import Problem
-from littlest_hub.check.origins import Place, RecordingConfig
+from littlest_hub.check.facts import Facts
+from littlest_hub.check.origins import Origin, RecordingConfig
+from littlest_hub.check.report import Problem
+from littlest_hub.layout import Layout
 
 
 @dataclass(frozen=True)
-class Setting:
+class EffectiveSetting:
     """One setting as the chosen class will see it."""
 
     name: str
-    """As a fragment names it, such as Authenticator.allowed_users."""
+    """As a fragment spells it: "Authenticator.allowed_users"."""
     value: Any
     section: RecordingConfig | None
-    """The part of the configuration it comes from; None: it is a default."""
+    """The section of the configuration that sets it; None: it has its default."""
 
     @property
-    def place(self) -> Place | None:
-        """Where a fragment decided it; None: none did."""
-        return self.place_of(None)
+    def key(self) -> str:
+        """The name without the class."""
+        return self.name.rpartition(".")[2]
 
-    def place_of(self, element: Any) -> Place | None:
-        """The same of an element of its value."""
-        key = self.name.rpartition(".")[2]
-        return self.section.place(key, element) if self.section is not None else None
+    @property
+    def origin(self) -> Origin | None:
+        """The line of a fragment that decided the value; None: no fragment did."""
+        return self.origin_of(None)
+
+    def origin_of(self, element: Any) -> Origin | None:
+        """Return the line that added an element of the value."""
+        return self.section.origin(self.key, element) if self.section is not None else None
 
     def error(self, message: str, element: Any = None) -> list[Problem]:
-        """The problem, if a fragment is to blame."""
-        place = self.place_of(element)
-        return [Problem(*place, f"{self.name}: {message}")] if place else []
+        """Return the error at the line that set this; nothing if no fragment did."""
+        origin = self.origin_of(element)
+        return [Problem(*origin, f"{self.name}: {message}")] if origin else []
 
     def warning(self, message: str, element: Any = None) -> list[Problem]:
-        """The warning, if a fragment is to blame."""
-        place = self.place_of(element)
-        return [Problem(*place, f"{self.name}: {message}", is_warning=True)] if place else []
+        """Return the warning at the line that set this; nothing if no fragment did."""
+        origin = self.origin_of(element)
+        return [Problem(*origin, f"{self.name}: {message}", is_warning=True)] if origin else []
+
+    def dicts(self) -> list[dict[str, Any]]:
+        """Return the elements that are dictionaries, if the value is a list."""
+        elements = self.value if isinstance(self.value, list) else []
+        return [element for element in elements if isinstance(element, dict)]
 
 
 class Settings:
-    """All of them, by the role of the class they are for."""
+    """All settings, by the role of the class that they configure."""
 
     def __init__(
         self,
         config: RecordingConfig,
         chosen: Mapping[str, type[Any]],
-        facts: Mapping[str, Any],
+        layout: Layout,
+        facts: Facts,
     ) -> None:
         self.config = config
         self.chosen = chosen
+        """The class in each role: JupyterHub, Authenticator, Spawner, Proxy."""
+        self.layout = layout
         self.facts = facts
 
-    def get(self, role: str, key: str) -> Setting:
-        """A setting of JupyterHub, or of the chosen Authenticator, Spawner or Proxy.
+    def get(self, role: str, key: str) -> EffectiveSetting:
+        """Return a setting of JupyterHub, or of the chosen Authenticator, Spawner or Proxy.
 
-        A class that has no such setting has None there.
+        Its value is None if the class has no such setting.
         """
         cls = self.chosen[role]
-        default = self._default(cls, key)
-        # The most specific section counts.
+        default = trait_default(cls, key)
+        # The section of the most specific class counts.
         for name in (parent.__name__ for parent in cls.__mro__):
             section = self.config.get(name)
             if isinstance(section, RecordingConfig) and key in section:
                 value: Any = dict.__getitem__(section, key)
                 if isinstance(value, LazyConfigValue):
                     value = value.get_value(default)
-                return Setting(f"{name}.{key}", value, section)
-        return Setting(f"{role}.{key}", default, None)
+                return EffectiveSetting(f"{name}.{key}", value, section)
+        return EffectiveSetting(f"{role}.{key}", default, None)
 
-    def get_class(self, section: str, key: str) -> Any:
-        """What stands in the configuration of a class that has no role; None: nothing."""
+    def section_value(self, section: str, key: str) -> Any:
+        """Return a configured value of a class that has no role; None: it is not configured."""
         found = self.config.get(section)
         return found.get(key) if isinstance(found, RecordingConfig) else None
 
-    @staticmethod
-    def _default(cls: Any, key: str) -> Any:
-        with contextlib.suppress(Exception), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return getattr(cls.__new__(cls), key)
-        return None
+    def uses(self, role: str, class_name: str) -> bool:
+        """Return whether the class in a role is, or derives from, the class of this name."""
+        return any(parent.__name__ == class_name for parent in self.chosen[role].__mro__)
 
 
-def is_a(cls: type[Any], name: str) -> bool:
-    """Whether it is, or comes from, the class of this name."""
-    return any(parent.__name__ == name for parent in cls.__mro__)
+def trait_default(cls: Any, key: str) -> Any:
+    """Return a setting's default; None if that requires an initialized object of the class."""
+    with contextlib.suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return getattr(cls.__new__(cls), key)
+    return None
 
 
-def overlap(host: str, address: str) -> bool:
-    """Whether two programs cannot listen at these addresses on the same port."""
-    everywhere = ("", "*", "0.0.0.0", "::", "::ffff:0.0.0.0")
-    names = {"localhost": "127.0.0.1"}
-    return host in everywhere or address in everywhere or names.get(host, host) == address
-
-
-def did_you_mean(name: str, candidates: Iterable[str], cutoff: float = 0.6) -> str:
-    """The end of a sentence about a name that there is not."""
-    candidates = list(candidates)
-    close = difflib.get_close_matches(name, candidates, n=1, cutoff=cutoff)
-    if not close:
-        lower = {candidate.lower(): candidate for candidate in candidates}
-        close = [
-            lower[each]
-            for each in difflib.get_close_matches(name.lower(), list(lower), n=1, cutoff=cutoff)
-        ]
-    return f"; did you mean {close[0]!r}?" if close else ""
+def strings(value: object) -> Iterator[str]:
+    """Yield the strings in a value, if it is a list, a set or a tuple."""
+    for element in value if isinstance(value, (list, set, tuple)) else ():
+        if isinstance(element, str):
+            yield element

@@ -31,9 +31,9 @@ def fragments(machine: Observed) -> Iterator[Finding]:
     if changed:
         text = f"changed since the hub last started: {', '.join(changed)}"
         yield Finding(WARNING, "fragments", text, f"systemctl reload {layout.hub_service}")
-    from littlest_hub.check import examine as check
+    from littlest_hub.check import check_fragments
 
-    problems = check(layout).problems
+    problems = check_fragments(layout).problems
     for problem in problems:
         severity = WARNING if problem.is_warning else PROBLEM
         edit = f"{machine.command} edit {Path(problem.file).name}"

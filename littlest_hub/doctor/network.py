@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from littlest_hub.check import astray
 from littlest_hub.doctor.observed import COMMAND_TIMEOUT_S, OK, PROBLEM, WARNING, Finding, Observed
 from littlest_hub.doctor.services import service_of
 from littlest_hub.proxy.certificates import certificate_files
-from littlest_hub.system.addresses import local_addresses, resolve, without_loopback
+from littlest_hub.system.addresses import dns_problem, local_addresses, resolve, without_loopback
 from littlest_hub.system.tcp import holders
 
 CERTIFICATE_DAYS = 14
@@ -154,7 +153,7 @@ def certificates(machine: Observed) -> Iterator[Finding]:
         yield from _served(machine, address, name)
     answers = resolve(obtained)
     for name, answer in answers.items():
-        if why := astray(name, answer, local_addresses()):
+        if why := dns_problem(name, answer, local_addresses()):
             yield Finding(WARNING, name, why, f"getent ahosts {name}")
         elif known := without_loopback(answer):
             yield Finding(OK, name, f"leads to {', '.join(sorted(known))}")

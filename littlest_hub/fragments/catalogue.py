@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from littlest_hub.check import examine
-from littlest_hub.check.sandbox import is_service
+from littlest_hub.check import check_fragments, is_service
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.fragments.edit import show
 from littlest_hub.installation import fragment_files, ignored_files
@@ -84,7 +83,7 @@ def enable(layout: Layout, name: str) -> int:
         _remember(layout, file, _digest(shipped))
         print(f"{fragment} is yours now.")
     verb = "restart" if _add_drop_in(layout, file) else "reload"
-    report = examine(layout)
+    report = check_fragments(layout)
     show(report)
     if report.errors:
         print(f"Before it can be applied: littlest-hub edit {file}")
@@ -113,7 +112,7 @@ def disable(layout: Layout, name: str) -> int:
         print(f"{fragment} is now {aside.name}, which is ignored.")
     _remember(layout, file, None)
     verb = "restart" if _remove_drop_in(layout, file) else "reload"
-    show(examine(layout))
+    show(check_fragments(layout))
     print(f"To apply it: systemctl {verb} {layout.instance}")
     return 0
 

@@ -18,8 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from littlest_hub.check import Report, examine
-from littlest_hub.check.sandbox import is_service
+from littlest_hub.check import Report, check_fragments, is_service
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 
@@ -104,7 +103,7 @@ class _Editing:
                 print(f"{self.fragment} is unchanged.")
                 self.copy.unlink()
                 return 0
-            report = examine(self.layout, {self.fragment: self.copy})
+            report = check_fragments(self.layout, {self.fragment: self.copy})
             show(report)
             if not report.errors:
                 self._save()

@@ -269,9 +269,9 @@ def _activate(layout: Layout, prefix: Path, undo: contextlib.ExitStack) -> None:
 
 
 def _check_fragments(layout: Layout, version: str) -> None:
-    from littlest_hub.check import check
+    from littlest_hub.check import check_fragments
 
-    problems = check(layout)
+    problems = check_fragments(layout).errors
     if problems:
         raise LittlestHubError(
             "\n".join(map(str, problems)),

@@ -49,6 +49,25 @@ def resolve(names: Collection[str]) -> dict[str, set[str] | str]:
     return dict(answers)
 
 
+def dns_problem(name: str, answer: set[str] | str, own_addresses: Collection[str]) -> str:
+    """Return why a name does not lead visitors to this machine; "": it does, as far as we know.
+
+    Args:
+        name: the host name.
+        answer: its addresses, or the reason why there are none, of `resolve`.
+        own_addresses: the addresses of this machine; none if they are unknown.
+    """
+    if isinstance(answer, str):
+        return f"{name} cannot be found ({answer}); expected an entry for it in the DNS"
+    public = without_loopback(answer)
+    if public and own_addresses and not public & set(own_addresses):
+        return (
+            f"{name} leads to {', '.join(sorted(public))}, which is not an address of this machine;"
+            " expected this machine's address, or one that forwards visitors to it"
+        )
+    return ""
+
+
 def without_loopback(addresses: Collection[str]) -> set[str]:
     """Return the addresses that other machines may get for the same name.
 

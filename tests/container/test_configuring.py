@@ -62,7 +62,7 @@ def check(hub: Hub, text: str) -> tuple[int, str]:
          "access to systemd"),
         ("import socket\ns = socket.socket(socket.AF_UNIX)\ns.connect('/run/systemd/private')\n", 3,
          "FileNotFoundError"),
-        ("import os\nos.kill(1, 9)\n", 2, "may read, and nothing else"),
+        ("import os\nos.kill(1, 9)\n", 2, "may read files and nothing else"),
         ("import time\nwhile True:\n    time.sleep(1)\n", 3, "still at this line after"),
         ("x = []\nwhile True:\n    x.append(bytearray(1 << 24))\n", 3, "MemoryError"),
         ("import os\nwhile True: os.fork()\n", 2, "BlockingIOError"),

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from jupyterhub.app import JupyterHub
 
-# Not used here: the children that check fragments find JupyterHub imported already.
+# Imported for the child processes that check fragments: they need not import it again.
 from littlest_hub.check import (
-    check,
+    check_fragments,
     evaluator,  # noqa: F401
 )
 from littlest_hub.errors import LittlestHubError
@@ -130,26 +130,29 @@ def test_a_fragment_that_fails_is_named_with_its_line(
     with pytest.raises(LittlestHubError) as failed:
         load(layout, UnitEnvironment())
     assert failed.value.message.startswith(f"{file}:{line}: {message}")
-    assert [(p.file, p.line) for p in check(layout)] == [(file, line)]
+    assert [(p.file, p.line) for p in check_fragments(layout).errors] == [(file, line)]
 
 
 # --- check
 
 
 def test_no_fragments_have_no_problems(layout: Layout) -> None:
-    assert check(layout) == []
+    assert check_fragments(layout).errors == []
 
 
 def test_a_colon_in_the_name_of_a_fragment_does_not_confuse_the_check(layout: Layout) -> None:
     file = write(layout, "20:a.py", "\n1 / 0\n")
-    (problem,) = check(layout)
+    (problem,) = check_fragments(layout).errors
     assert (problem.file, problem.line) == (file, 2)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("c.JupyterHub.spwner_class = 'x'", "no such setting; did you mean 'spawner_class'?"),
+        (
+            "c.JupyterHub.spwner_class = 'x'",
+            "no setting 'spwner_class'; did you mean 'spawner_class'?",
+        ),
         ("c.Authenticator.alowed_users = {'a'}", "did you mean 'allowed_users'?"),
         ("c.SystemdSpwner.slice = 'x'", "no class 'SystemdSpwner'; did you mean 'SystemdSpawner'"),
         ("c.JupyterHub.hub_port = 'x'", "expected an int, not the str 'x'"),
@@ -166,7 +169,7 @@ def test_what_traitlets_would_ignore_or_meet_too_late_is_a_problem(
     layout: Layout, text: str, message: str
 ) -> None:
     file = write(layout, "10-a.py", f"# comment\n{text}\n")
-    (problem, *more) = check(layout)
+    (problem, *more) = check_fragments(layout).errors
     assert str(problem).startswith(f"{file}:2: ")
     assert message in problem.message
     assert not more
@@ -175,14 +178,14 @@ def test_what_traitlets_would_ignore_or_meet_too_late_is_a_problem(
 def test_all_problems_are_listed_at_once_and_in_order(layout: Layout) -> None:
     second = write(layout, "20-b.py", "c.JupyterHub.prot = 1\nimport no_such_module\n")
     first = write(layout, "10-a.py", "c.Spawner.mem_limit = '1Q'\nc.JupyterHub.prot = 1\n")
-    found = [(problem.file, problem.line) for problem in check(layout)]
+    found = [(problem.file, problem.line) for problem in check_fragments(layout).errors]
     assert found == [(first, 1), (second, 1), (second, 2)]
 
 
 def test_the_line_that_counts_is_the_one_that_sets_the_value(layout: Layout) -> None:
     write(layout, "10-a.py", "c.JupyterHub.hub_port = 'x'\n")
     write(layout, "20-b.py", "c.JupyterHub.hub_port = 8081\n")
-    assert check(layout) == []
+    assert check_fragments(layout).errors == []
 
 
 @pytest.mark.parametrize(
@@ -217,17 +220,17 @@ def test_settings_of_other_spawners_and_authenticators_are_known_once_chosen(
         "c.JupyterHub.authenticator_class = 'shared-password'\n"
         "c.SharedPasswordAuthenticator.user_password = 'long enough'\n",
     )
-    assert check(layout) == []
+    assert check_fragments(layout).errors == []
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in CATALOGUE.glob("*.py")))
 def test_every_fragment_of_the_catalogue_is_correct_as_it_is(layout: Layout, name: str) -> None:
     write(layout, name, (CATALOGUE / name).read_text().replace("CHANGE-ME", "of-our-own"))
-    assert check(layout) == []
+    assert check_fragments(layout).errors == []
 
 
 def test_the_password_of_the_catalogue_is_refused_until_it_is_changed(layout: Layout) -> None:
     name = "40-no-system-users.py"
     write(layout, name, (CATALOGUE / name).read_text())
-    (problem,) = check(layout)
+    (problem,) = check_fragments(layout).errors
     assert "choose a password of your own" in problem.message

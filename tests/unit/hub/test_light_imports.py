@@ -171,8 +171,9 @@ def test_a_fragment_that_has_events_logged_is_no_mistake(tmp_path: Path) -> None
     (tmp_path / "state").mkdir()
     text = "import logging\nc.EventLogger.handlers = [logging.StreamHandler()]\n"
     (fragments / "50-events.py").write_text(text)
-    code = "from pathlib import Path; from littlest_hub.check import check;"
-    code += f" from littlest_hub.layout import Layout; print(check(Layout(Path('{tmp_path}'))))"
+    code = "from pathlib import Path; from littlest_hub.check import check_fragments;"
+    code += " from littlest_hub.layout import Layout;"
+    code += f" print(check_fragments(Layout(Path('{tmp_path}'))).errors)"
     assert run(code) == "[]"
 
 

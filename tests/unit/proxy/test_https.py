@@ -19,7 +19,7 @@ import pytest
 from cryptography import x509
 from traitlets.config import Config
 
-from littlest_hub.check import astray, check, examine
+from littlest_hub.check import check_fragments
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.hub.proxy_configuration import ProxyConfiguration
@@ -388,7 +388,7 @@ def layout(tmp_path: Path) -> Layout:
 
 def problems(layout: Layout, text: str) -> list[str]:
     (layout.fragments / "20-https.py").write_text(text)
-    return [f"{problem.line}: {problem.message}" for problem in check(layout)]
+    return [f"{problem.line}: {problem.message}" for problem in check_fragments(layout).errors]
 
 
 def test_an_expired_certificate_is_refused_with_its_line(layout: Layout, tmp_path: Path) -> None:
@@ -400,18 +400,8 @@ def test_an_expired_certificate_is_refused_with_its_line(layout: Layout, tmp_pat
         assert reason in problem
 
 
-def test_a_name_that_leads_elsewhere_or_nowhere_is_a_warning() -> None:
-    ours = {"192.0.2.1", "127.0.0.1"}
-    assert astray("a.org", {"192.0.2.1", "2001:db8::1"}, ours) == ""
-    # By /etc/hosts; where it leads others, nobody here knows.
-    assert astray("a.org", {"127.0.1.1", "::1"}, ours) == ""
-    assert "leads to 192.0.2.9, which" in astray("a.org", {"127.0.1.1", "192.0.2.9"}, ours)
-    assert "leads to 192.0.2.9" in astray("a.org", {"192.0.2.9"}, ours)
-    assert "cannot be found (no such name)" in astray("a.org", "no such name", ours)
-
-
 def test_a_hub_that_nobody_can_look_up_is_told_by_the_check(layout: Layout) -> None:
     text = "c.HubProxy.domains = [\n    'hub.invalid',\n]\n"
     (layout.fragments / "20-https.py").write_text(text)
-    (warning,) = (p for p in examine(layout).warnings if "hub.invalid" in p.message)
+    (warning,) = (p for p in check_fragments(layout).warnings if "hub.invalid" in p.message)
     assert "hub.invalid cannot be found" in warning.message

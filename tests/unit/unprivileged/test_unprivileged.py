@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from littlest_hub import installation
-from littlest_hub.check import check, evaluator  # noqa: F401
+from littlest_hub.check import check_fragments, evaluator  # noqa: F401
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.config import load
 from littlest_hub.hub.spawner import environment_file
@@ -139,7 +139,7 @@ def test_the_privileged_part_fits_on_one_page(layout: Layout) -> None:
         ("c.SystemdSpawner.dynamic_users = True", "no such line"),
         ("c.JupyterHub.spawner_class = 'systemdspawner.SystemdSpawner'", "no spawner_class"),
         ("c.PAMAuthenticator.service = 'other'", "helper"),
-        ("c.JupyterHub.authenticator_class = 'pam'", "PAM tells it nothing"),
+        ("c.JupyterHub.authenticator_class = 'pam'", "may not use PAM"),
     ],
 )
 def test_a_fragment_that_would_need_root_is_refused(
@@ -148,7 +148,7 @@ def test_a_fragment_that_would_need_root_is_refused(
     fragment = layout.fragments / "30-mine.py"
     fragment.write_text(f"{line}\n")
     fragment.chmod(0o644)
-    (problem,) = check(layout)
+    (problem,) = check_fragments(layout).errors
     assert (problem.file, problem.line) == (str(fragment), 1)
     assert message in problem.message
 
@@ -157,7 +157,7 @@ def test_a_fragment_that_it_may_not_read_is_refused(layout: Layout) -> None:
     fragment = layout.fragments / "30-mine.py"
     fragment.write_text("c.JupyterHub.concurrent_spawn_limit = 3\n")
     fragment.chmod(0o600)
-    (problem,) = check(layout)
+    (problem,) = check_fragments(layout).errors
     assert "chmod a+r" in problem.message
 
 

@@ -1,0 +1,63 @@
+"""A check from start to end: gather facts, run the fragments in the sandbox, report."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from littlest_hub.check import facts, sandbox
+from littlest_hub.check.access import unreadable_fragments
+from littlest_hub.check.messages import Domain, Request
+from littlest_hub.check.report import Problem, Report
+from littlest_hub.installation import fragment_files
+from littlest_hub.layout import Layout
+from littlest_hub.system.addresses import dns_problem, resolve
+
+
+def check_fragments(layout: Layout, copies: Mapping[Path, Path] | None = None) -> Report:
+    """Check the fragments of an installation.
+
+    Args:
+        layout: the installation.
+        copies: files to read in place of fragments, by fragment; the fragment need not exist.
+            Problems are reported as problems of the fragment.
+
+    Raises:
+        LittlestHubError: the check itself failed.
+        PermissionError: the caller may not read the fragments.
+    """
+    copies = copies or {}
+    files = sorted({*fragment_files(layout), *copies})
+    fragment_by_file = {str(copies.get(file, file)): str(file) for file in files}
+    known = facts.gather(layout)
+    request = Request(str(layout.base), layout.hub_user, tuple(fragment_by_file), known)
+    outcome = sandbox.run(layout, request)
+    problems = {*outcome.problems, *_misdirected_domains(outcome.domains, known.addresses)}
+    if not copies:
+        problems.update(unreadable_fragments(layout, files, known.rights))
+    named = sorted(_with_fragment_names(problems, fragment_by_file))
+    return Report(named, outcome.printed, outcome.note)
+
+
+def _misdirected_domains(
+    domains: Collection[Domain], own_addresses: Collection[str]
+) -> Iterator[Problem]:
+    """Yield a warning for each host name that does not lead visitors to this machine."""
+    answers = resolve({domain.name for domain in domains})
+    for domain in domains:
+        if reason := dns_problem(domain.name, answers[domain.name], own_addresses):
+            text = f"HubProxy.domains: {reason}"
+            yield Problem(domain.file, domain.line, text, is_warning=True)
+
+
+def _with_fragment_names(
+    problems: Iterable[Problem], fragment_by_file: Mapping[str, str]
+) -> Iterator[Problem]:
+    """Yield the problems with names of fragments in place of those of their copies."""
+    for problem in problems:
+        message = problem.message
+        for file, fragment in fragment_by_file.items():
+            message = message.replace(file, fragment)
+        file = fragment_by_file.get(problem.file, problem.file)
+        yield replace(problem, file=file, message=message)

@@ -1,0 +1,90 @@
+"""Explanations of errors whose text does not say what to do in a fragment."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+_UNREACHABLE = {
+    errno.ENETUNREACH,
+    errno.EHOSTUNREACH,
+    errno.ENETDOWN,
+    errno.EADDRNOTAVAIL,
+    errno.ECONNREFUSED,
+    errno.EAFNOSUPPORT,
+}
+
+
+def explanation(error: BaseException, is_sandboxed: bool) -> str:
+    """Return the end of a sentence about an error of a fragment; "" if its text is enough.
+
+    Args:
+        error: what the fragment raised.
+        is_sandboxed: whether the sandbox may be its cause.
+    """
+    chain = _chain(error)
+    if any(map(_is_missing_credential, chain)):
+        return (
+            "; the check has the credentials of LoadCredential=, but not those of SetCredential= or"
+            " ImportCredential=: store it in a file and name that file in LoadCredential="
+        )
+    return (is_sandboxed and _refusal_of_sandbox(chain)) or _advice(error)
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return an error and its causes."""
+    chain: list[BaseException] = []
+    current: BaseException | None = error
+    while current and current not in chain:
+        chain.append(current)
+        reason = getattr(current, "reason", None)  # of a urllib.error.URLError
+        cause = reason if isinstance(reason, BaseException) else None
+        current = cause or current.__cause__ or current.__context__
+    return chain
+
+
+def _refusal_of_sandbox(chain: list[BaseException]) -> str:
+    numbers = {each.errno for each in chain if isinstance(each, OSError)}
+    if errno.EROFS in numbers:
+        return (
+            "; fragments may not write files, because each check and each reload runs them: write"
+            " the file beforehand, or in a hook that the hub calls (c.Spawner.pre_spawn_hook)"
+        )
+    if numbers & _UNREACHABLE or any(isinstance(each, socket.gaierror) for each in chain):
+        return (
+            "; fragments are checked without network: save the data to a file beforehand, or fetch"
+            " it in a hook that the hub calls (c.Authenticator.post_auth_hook,"
+            " c.Spawner.pre_spawn_hook)"
+        )
+    if any(isinstance(each, subprocess.CalledProcessError) for each in chain):
+        return (
+            "; during a check, the commands that a fragment runs have no privileges, no network and"
+            " no access to systemd"
+        )
+    if numbers & {errno.EACCES, errno.EPERM}:
+        return "; during a check, fragments may read files and nothing else"
+    return ""
+
+
+def _advice(error: BaseException) -> str:
+    text = str(error)
+    if "LazyConfigValue" in text:
+        return (
+            "; no fragment has set it before: assign the whole value, or use .append() or .extend()"
+            " (lists), .update() (dicts, sets) or .add() (sets)"
+        )
+    if isinstance(error, NameError) and ("'true'" in text or "'false'" in text):
+        return "; Python spells them True and False"
+    if isinstance(error, ImportError):
+        return "; it is not installed in the hub environment"
+    return ""
+
+
+def _is_missing_credential(error: BaseException) -> bool:
+    if isinstance(error, FileNotFoundError):
+        directory = os.environ.get("CREDENTIALS_DIRECTORY", "/run/credentials")
+        return Path(str(error.filename)).is_relative_to(directory)
+    return isinstance(error, KeyError) and error.args == ("CREDENTIALS_DIRECTORY",)

@@ -1,0 +1,157 @@
+"""Facts about this machine that fragments are judged by.
+
+They are gathered outside the sandbox, which has no network and no access to systemd.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from littlest_hub.layout import Layout
+from littlest_hub.system import processes, systemctl, tcp
+from littlest_hub.system.addresses import local_addresses
+from littlest_hub.units import hub
+from littlest_hub.units.ports import Ports
+from littlest_hub.units.unit import directives
+
+
+@dataclass(frozen=True)
+class OtherListener:
+    """A TCP port that a program other than hub and proxy listens on."""
+
+    address: str
+    port: int
+    program: str
+    """For messages: "nginx (process 7)"."""
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What the hub's unit permits its processes, systemd.exec(5)."""
+
+    can_become_others: bool = True
+    """They may run commands as other users (runuser, sudo)."""
+    knows_other_users: bool = True
+    """Other users exist in the unit, so root's rights extend to their files (no PrivateUsers=)."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known about the machine before the fragments are run."""
+
+    is_service: bool = False
+    """See `is_service`; the fragments run in the systemd sandbox then."""
+    addresses: tuple[str, ...] = ()
+    """IP addresses of this machine."""
+    listeners: tuple[OtherListener, ...] = ()
+    public_sockets: tuple[tuple[str, int], ...] = ()
+    """Addresses, as in a URL, and ports of the proxy's socket; empty without systemd."""
+    writable_paths: tuple[str, ...] = ()
+    """Directories that drop-ins let the hub write to, besides its state."""
+    rights: Rights = Rights()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Facts:
+        """Return the facts that `to_json` made the JSON object of."""
+        return cls(
+            is_service=record["is_service"],
+            addresses=tuple(record["addresses"]),
+            listeners=tuple(OtherListener(**each) for each in record["listeners"]),
+            public_sockets=tuple((host, port) for host, port in record["public_sockets"]),
+            writable_paths=tuple(record["writable_paths"]),
+            rights=Rights(**record["rights"]),
+        )
+
+
+def gather(layout: Layout) -> Facts:
+    """Gather the facts about this machine and the units of an installation."""
+    if not is_service(layout):
+        return Facts(
+            addresses=tuple(sorted(local_addresses())),
+            listeners=tuple(_other_listeners(layout, set())),
+        )
+    paths = systemctl.show(layout.hub_service, "ReadWritePaths").split()
+    return Facts(
+        is_service=True,
+        addresses=tuple(sorted(local_addresses())),
+        listeners=tuple(_other_listeners(layout, _ports_of_socket_units(layout))),
+        public_sockets=tuple(sorted(systemctl.listen_streams([layout.proxy_socket]))),
+        writable_paths=tuple(path.lstrip("-+") for path in paths),
+        rights=_rights(layout),
+    )
+
+
+def is_service(layout: Layout) -> bool:
+    """Return whether this machine's systemd runs, or would run, the hub, and we are root."""
+    return (
+        os.geteuid() == 0
+        and layout.is_live
+        and systemctl.is_booted()
+        and shutil.which("systemd-run") is not None
+        and (layout.system_units / layout.hub_service).exists()
+    )
+
+
+def rights_of(texts: Iterable[str]) -> Rights:
+    """Return the rights that a unit file and its drop-ins give, systemd.exec(5)."""
+    lines = [line for text in texts for line in directives(text.replace("\\\n", " "))]
+    capabilities = {"CAP_SETUID": False, "CAP_SETGID": False}
+    knows_other_users = True
+    for line in lines:
+        key, _, value = (part.strip() for part in line.partition("="))
+        if key == "PrivateUsers":
+            knows_other_users = value.lower() in ("", "no", "n", "false", "f", "off", "0")
+        elif key == "CapabilityBoundingSet":
+            is_inverted, names = value.startswith("~"), value.lstrip("~").upper().split()
+            # Without a name, the assignment concerns all capabilities.
+            for name in names or [*capabilities]:
+                capabilities[name] = is_inverted != bool(names)
+    can_become_others = capabilities["CAP_SETUID"] and capabilities["CAP_SETGID"]
+    return Rights(knows_other_users and can_become_others, knows_other_users)
+
+
+def _rights(layout: Layout) -> Rights:
+    # From this release's unit: the one that systemd has loaded may be the previous release's.
+    texts = [hub.service(layout, Ports()).text()]
+    for file in systemctl.show(layout.hub_service, "DropInPaths").split():
+        with contextlib.suppress(OSError):
+            texts.append(Path(file).read_text(errors="replace"))
+    return rights_of(texts)
+
+
+def _other_listeners(layout: Layout, own_ports: set[int]) -> Iterator[OtherListener]:
+    listeners = [each for each in tcp.listeners() if each.port not in own_ports]
+    owners = tcp.holders([each.inode for each in listeners])
+    for listener in listeners:
+        pid = owners.get(listener.inode)
+        if pid is not None and _is_part_of(layout, pid):
+            continue
+        name = processes.name(pid) if pid is not None else ""
+        program = f"{name} (process {pid})" if name else "another program"
+        yield OtherListener(listener.address, listener.port, program)
+
+
+def _is_part_of(layout: Layout, pid: int) -> bool:
+    """Return whether a process runs from a release, or in a unit, of this installation."""
+    return processes.runs_below(pid, layout.releases) is not None or processes.unit(pid) in (
+        layout.hub_service,
+        layout.proxy_service,
+    )
+
+
+def _ports_of_socket_units(layout: Layout) -> set[int]:
+    sockets = [unit for unit in layout.units if unit.endswith(".socket")]
+    # The HTTPS port is taken only once a fragment configures HTTPS.
+    if not systemctl.is_active(layout.proxy_https_socket):
+        sockets.remove(layout.proxy_https_socket)
+    return {port for _, port in systemctl.listen_streams(sockets)}

@@ -1,0 +1,71 @@
+"""Records that cross the sandbox as JSON: a request in, messages out, one per line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+from littlest_hub.check.facts import Facts
+from littlest_hub.check.report import Problem
+
+
+@dataclass(frozen=True)
+class Request:
+    """The fragments to run and what they are judged by."""
+
+    base: str
+    """The base directory of the installation."""
+    hub_user: str | None
+    """The user that the hub runs as; None: root."""
+    files: tuple[str, ...]
+    """The fragments in order, or the copies to run in their place."""
+    facts: Facts
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the request as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Request:
+        """Return the request that `to_json` made the JSON object of."""
+        facts = Facts.from_json(record["facts"])
+        files = tuple(record["files"])
+        return cls(record["base"], record["hub_user"], files, facts)
+
+
+@dataclass(frozen=True)
+class Running:
+    """The evaluator is about to run this fragment; "": it has run all of them."""
+
+    file: str
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A host name that a fragment gives the hub, to be looked up outside the sandbox."""
+
+    name: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """The evaluator has finished."""
+
+
+Message: TypeAlias = Problem | Running | Domain | Done
+_TYPES: dict[str, type[Message]] = {cls.__name__: cls for cls in (Problem, Running, Domain, Done)}
+
+
+def encode(message: Message) -> str:
+    """Return a message as one line of JSON."""
+    return json.dumps({"type": type(message).__name__, **asdict(message)})
+
+
+def decode(line: str) -> Message:
+    """Return the message that `encode` made a line of."""
+    fields = json.loads(line)
+    return _TYPES[fields.pop("type")](**fields)

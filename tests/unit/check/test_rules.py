@@ -1,0 +1,135 @@
+"""Rules that need more than a fragment: a machine, files, a certificate."""
+
+import socket
+import ssl
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.check.facts import Facts, OtherListener, Rights
+from littlest_hub.check.jupyterhub_api import complete, defaults, execute
+from littlest_hub.check.origins import RecordingConfig
+from littlest_hub.check.rules import RULES
+from littlest_hub.check.validation import validate
+from littlest_hub.layout import Layout
+from littlest_hub.units.environment import UnitEnvironment
+from tests.unit.check.fragments import errors, only, write
+
+pytestmark = pytest.mark.unit
+
+
+def loaded(layout: Layout, file: str) -> RecordingConfig:
+    """Return the configuration of the defaults and one fragment."""
+    config = RecordingConfig()
+    for section, values in defaults(layout, UnitEnvironment()).items():
+        config[section].update(values)
+    execute(Path(file), config)
+    complete(config)
+    return config
+
+
+def test_every_rule_is_registered_once_and_documented() -> None:
+    assert len(set(RULES)) == len(RULES)
+    assert all(rule.__doc__ for rule in RULES)
+
+
+def test_a_port_of_another_program_is_refused(layout: Layout) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        file = write(layout, "10-a.py", f"\nc.JupyterHub.bind_url = 'http://127.0.0.1:{port}/x'\n")
+        problem = only(errors(layout))
+    assert (problem.file, problem.line) == (file, 2)
+    assert f"port {port} is in use by" in problem.message
+    assert errors(layout) == []
+
+
+EVERYWHERE, LOOPBACK = ("[::]", 80), ("127.0.0.1", 8000)
+
+
+@pytest.mark.parametrize(
+    ("public", "text", "where"),
+    [
+        (EVERYWHERE, "bind_url = 'http://:80/x'", None),
+        (EVERYWHERE, "base_url = '/x'", None),
+        (EVERYWHERE, "bind_url = 'http://0.0.0.0:80'", None),
+        (EVERYWHERE, "bind_url = 'https://:443'", None),
+        (EVERYWHERE, "bind_url = 'http://:8000'", "port 80 of every address"),
+        (EVERYWHERE, "port = 8000", "port 80 of every address"),
+        (EVERYWHERE, "ip = '127.0.0.1'", "port 80 of every address"),
+        (EVERYWHERE, "bind_url = 'http://127.0.0.1:80'", "port 80 of every address"),
+        (LOOPBACK, "bind_url = 'http://:8000/x'", None),
+        (LOOPBACK, "bind_url = 'http://localhost:8000'", None),
+        (LOOPBACK, "bind_url = 'http://0.0.0.0:8000'", "port 8000 of 127.0.0.1"),
+    ],
+)
+def test_an_address_that_the_socket_does_not_have_is_a_warning(
+    layout: Layout, public: tuple[str, int], text: str, where: str | None
+) -> None:
+    file = write(layout, "10-a.py", f"\nc.JupyterHub.{text}\n")
+    config = loaded(layout, file)
+    facts = Facts(public_sockets=(public,))
+    found = [p for p in validate(config, layout, facts) if "no effect" in p.message]
+    assert [(p.file, p.line, p.is_warning) for p in found] == ([(file, 2, True)] if where else [])
+    assert where is None or f"where its socket does, at {where}; expected" in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "proxy", "is_refused"),
+    [
+        ("", "192.0.2.1", "", True),
+        ("192.0.2.1", "192.0.2.1", "", True),
+        ("[2001:db8::1]", "2001:db8::1", "", True),
+        ("192.0.2.1", "::", "", True),
+        ("192.0.2.1", "192.0.2.2", "", False),
+        ("", "192.0.2.1", "c.JupyterHub.proxy_class = 'configurable-http-proxy'", False),
+    ],
+)
+def test_the_port_of_https_is_taken_where_the_proxy_is_to_listen(
+    layout: Layout,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    address: str,
+    proxy: str,
+    is_refused: bool,
+) -> None:
+    monkeypatch.setenv("LITTLEST_HUB_PUBLIC_PORT", f"{host}:80" if host else "80")
+    file = write(layout, "10-a.py", f"c.JupyterHub.ssl_cert = '/a'\n{proxy}\n")
+    config = loaded(layout, file)
+    other = OtherListener(address, 443, "nginx (process 7)")
+    facts = Facts(is_service=True, listeners=(other,), rights=Rights(False, False))
+    found = [p for p in validate(config, layout, facts) if "in use by nginx" in p.message]
+    assert [p.line for p in found] == ([1] if is_refused else [])
+
+
+def certificate(directory: Path, name: str) -> tuple[Path, Path]:
+    key, cert = directory / f"{name}.key", directory / f"{name}.crt"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x"]
+    files = ["-keyout", str(key), "-out", str(cert)]
+    subprocess.run([*command, *files], check=True, capture_output=True)
+    return key, cert
+
+
+@pytest.mark.needs("openssl")
+def test_a_key_has_to_be_that_of_the_certificate(layout: Layout, tmp_path: Path) -> None:
+    key, cert = certificate(tmp_path, "a")
+    other, _ = certificate(tmp_path, "b")
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+    text = "c.JupyterHub.ssl_key = {!r}\nc.JupyterHub.ssl_cert = {!r}\n"
+    file = write(layout, "10-a.py", text.format(str(other), str(cert)))
+    problem = only(errors(layout))
+    assert (problem.file, problem.line) == (file, 2)
+    assert "is not the key of" in problem.message
+    write(layout, "10-a.py", text.format(str(key), str(cert)))
+    assert errors(layout) == []
+
+
+def test_a_cookie_secret_is_for_the_hub_alone(layout: Layout, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("ab" * 32)
+    secret.chmod(0o644)
+    write(layout, "10-a.py", f"c.JupyterHub.cookie_secret_file = {str(secret)!r}\n")
+    assert "has mode 0644; expected 0600" in only(errors(layout)).message
+    secret.chmod(0o600)
+    assert errors(layout) == []

@@ -1,0 +1,131 @@
+"""Fragments that do not end, end the check, print, or need what only the hub has."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.check import check_fragments, sandbox
+from littlest_hub.layout import Layout
+from tests.eventually import eventually
+from tests.unit.check.fragments import errors, evaluator, only, write
+
+pytestmark = pytest.mark.unit
+
+
+def test_a_fragment_that_never_ends_is_refused_with_its_line(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluator, "FRAGMENT_S", 1)
+    file = write(layout, "10-a.py", "import time\nwhile True:\n    time.sleep(9)\n")
+    second = write(layout, "20-b.py", "c.JupyterHub.prot = 1\n")
+    assert [(p.file, p.line) for p in errors(layout)] == [(file, 3), (second, 1)]
+
+
+def test_a_fragment_that_cannot_be_interrupted_is_refused_with_its_line(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluator, "FRAGMENT_S", 1)
+    catching = "try:\n        time.sleep(9)\n    except BaseException:\n        pass\n"
+    text = f"import time\nwhile True:\n    {catching}"
+    file = write(layout, "10-a.py", text)
+    problem = only(errors(layout))
+    assert (problem.file, problem.line) == (file, 4)
+    assert "takes too long" in problem.message
+
+
+def test_a_fragment_that_ends_the_process_is_named(layout: Layout) -> None:
+    file = write(layout, "10-a.py", "import os\nos._exit(0)\n")
+    problem = only(errors(layout))
+    assert (problem.file, problem.message) == (file, "ended the check (exit code 0)")
+
+
+def test_a_fragment_that_is_killed_is_named(layout: Layout) -> None:
+    file = write(layout, "10-a.py", "import os\nos.kill(os.getpid(), 9)\n")
+    problem = only(errors(layout))
+    assert (problem.file, problem.line) == (file, 1)
+    assert "was killed during the check" in problem.message
+
+
+def test_fragments_that_exceed_the_limit_together_are_killed(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "LIMIT_S", 1)
+    write(layout, "10-a.py", "x = 1\n")
+    second = write(layout, "20-b.py", "import time\ntime.sleep(9)\n")
+    problem = only(errors(layout))
+    assert problem.file == second
+    assert "took more than 1 s" in problem.message
+
+
+def test_a_fragment_that_eats_memory_is_refused_with_its_line(layout: Layout) -> None:
+    text = "x = []\nwhile True:\n    x.append(bytearray(1 << 24))\n"
+    file = write(layout, "10-a.py", text)
+    problem = only(errors(layout))
+    assert (problem.file, problem.line) == (file, 3)
+    assert "MemoryError" in problem.message
+
+
+def test_a_program_that_a_fragment_starts_ends_with_the_check(layout: Layout) -> None:
+    started = layout.base / "pid"
+    text = "import subprocess\nchild = subprocess.Popen(['sleep', '60'])\n"
+    write(layout, "10-a.py", f"{text}open({str(started)!r}, 'w').write(str(child.pid))\n")
+    assert errors(layout) == []
+    status = Path("/proc", started.read_text(), "status")
+    eventually(
+        lambda: not status.exists() or "State:\tZ" in status.read_text(), 5, "the end of the child"
+    )
+
+
+def test_a_check_without_systemd_says_what_it_does_not_prevent(layout: Layout) -> None:
+    write(layout, "10-a.py", "x = 1\n")
+    assert "from writing files and using the network" in check_fragments(layout).note
+
+
+def test_what_fragments_print_is_kept_apart(layout: Layout) -> None:
+    text = "import os, sys\nprint('hello')\nos.write(1, b'{')\nprint('oops', file=sys.stderr)\n"
+    write(layout, "10-a.py", text)
+    report = check_fragments(layout)
+    assert report.errors == []
+    assert "hello" in report.printed
+    assert "oops" in report.printed
+
+
+def test_a_free_port_can_be_looked_for(layout: Layout) -> None:
+    write(layout, "10-a.py", "from jupyterhub.utils import random_port\nrandom_port()\n")
+    assert errors(layout) == []
+
+
+@pytest.mark.parametrize(
+    "where", ["os.environ['CREDENTIALS_DIRECTORY'] + '/pin'", "'/run/credentials/hub.service/pin'"]
+)
+def test_a_credential_that_the_check_does_not_have_is_explained(layout: Layout, where: str) -> None:
+    file = write(layout, "10-a.py", f"import os\n\nopen({where})\n")
+    problem = only(errors(layout))
+    assert (problem.file, problem.line) == (file, 3)
+    assert "name that file in LoadCredential=" in problem.message
+
+
+def test_the_check_gets_what_drop_ins_give_to_the_hub(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {
+        "systemctl": "LoadState=loaded\nPassEnvironment=LANG TZ\nBindReadOnlyPaths=/a:/b:rbind\n"
+        "EnvironmentFiles=/etc/hub (ignore_errors=yes)\nProtectHome=\n",
+        "LoadCredential": '{"type":"a(ss)","data":[["pin","/etc/pin"],["db","/etc/db"]]}\n',
+    }
+
+    def answer(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        said = answers.get(command[0]) or answers.get(command[-1], "")
+        return subprocess.CompletedProcess(command, 0, said, "")
+
+    monkeypatch.setattr(subprocess, "run", answer)
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    assert list(sandbox._properties_of_hub(layout)) == [
+        "PassEnvironment=LANG TZ",
+        "BindReadOnlyPaths=/a:/b:rbind",
+        "EnvironmentFile=-/etc/hub",
+        "LoadCredential=pin:/etc/pin",
+        "LoadCredential=db:/etc/db",
+    ]
