@@ -1,4 +1,4 @@
-"""The proxy: traefik as a user that systemd lends it, without a single capability."""
+"""The proxy's units: traefik as a dynamic user without a single capability, and its sockets."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from littlest_hub.units.ports import Ports
 from littlest_hub.units.unit import SANDBOX, Setting, Unit, while_there
 
 GRACE = "30m"
-"""How long connections outlive the traefik that was replaced.
+"""How long a traefik that was replaced keeps its connections.
 
-A websocket lasts as long as a notebook is open; half an hour lets most of the cells that run now
-deliver their output undisturbed. JupyterLab connects again by itself afterwards. More would be
-memory: some 50 MB for each.
+A websocket lasts as long as a notebook is open. Half an hour lets most running cells deliver their
+output undisturbed; afterwards JupyterLab reconnects by itself. A longer time would cost memory: 50
+MB for each traefik.
 """
 
 
@@ -21,11 +21,11 @@ def public_socket(layout: Layout, ports: Ports) -> Unit:
         layout.proxy_socket,
         f"The public port of the hub at {layout.base}. systemd holds it, so requests wait instead"
         "\nof failing while the proxy restarts, and the proxy needs no right to low ports."
-        "\nAnother address: a drop-in with an empty ListenStream= and then the new one, twice: a"
-        "\nproxy that is replaced accepts at one while the next one prepares itself at the other."
-        "\n(Once will do as well; a visitor may then meet a 404 at the moment of replacement.)"
-        "\nOne more entry point: a socket unit of your own like this one, with Service= and, as"
-        "\nFileDescriptorName=, the entry point's name; and a drop-in for the service that has it"
+        "\nTo change the address, write a drop-in with an empty ListenStream= and then the new"
+        "\none, twice: the proxy accepts at one while the next one gets ready at the other."
+        "\n(Once works too, but visitors may get a 404 at the moment of replacement.)"
+        "\nTo add an entry point, write a socket unit like this one, with Service= and with the"
+        "\nentry point's name as FileDescriptorName=, and a drop-in for the service that names it"
         "\nin Wants= and After=.",
         {
             "Unit": [Setting("Description", f"Littlest Hub at {layout.base}: public port")],
@@ -37,7 +37,7 @@ def public_socket(layout: Layout, ports: Ports) -> Unit:
                     PUBLIC_ENTRY_POINT,
                     "traefik's entry point of the same name takes this socket",
                 ),
-                *(_EARLY if ports.host else ()),
+                *(_FREE_BIND if ports.host else ()),
                 *_SOCKET,
             ],
             "Install": [Setting("WantedBy", "sockets.target")],
@@ -48,8 +48,8 @@ def public_socket(layout: Layout, ports: Ports) -> Unit:
 def api_socket(layout: Layout, ports: Ports) -> Unit:
     return Unit(
         layout.proxy_api_socket,
-        f"Where the hub at {layout.base} asks the proxy which routes it has loaded. Held by"
-        "\nsystemd, so that no other program can ever listen there and collect the password.",
+        f"Where the hub at {layout.base} reads which routes the proxy has loaded. systemd holds"
+        "\nit, so that no other program can listen there and collect the password.",
         {
             "Unit": [Setting("Description", f"Littlest Hub at {layout.base}: proxy API")],
             "Socket": [
@@ -67,8 +67,8 @@ def api_socket(layout: Layout, ports: Ports) -> Unit:
 def https_socket(layout: Layout, ports: Ports) -> Unit:
     return Unit(
         layout.proxy_https_socket,
-        f"The port for HTTPS of the hub at {layout.base}; it listens only while a fragment asks for"
-        "\nHTTPS (20-https.py). Another address: as for the public port.",
+        f"The HTTPS port of the hub at {layout.base}; it listens only while a fragment configures"
+        "\nHTTPS (20-https.py). Change its address in the same way as that of the public port.",
         {
             "Unit": [
                 Setting("Description", f"Littlest Hub at {layout.base}: HTTPS port"),
@@ -83,7 +83,7 @@ def https_socket(layout: Layout, ports: Ports) -> Unit:
                 Setting("ListenStream", ports.listen(ports.https)),
                 Setting("FileDescriptorName", HTTPS_ENTRY_POINT),
                 Setting("Service", layout.proxy_service),
-                *(_EARLY if ports.host else ()),
+                *(_FREE_BIND if ports.host else ()),
                 *_SOCKET,
             ],
             "Install": [Setting("WantedBy", "sockets.target")],
@@ -93,17 +93,18 @@ def https_socket(layout: Layout, ports: Ports) -> Unit:
 
 def service(layout: Layout) -> Unit:
     condition, exec_condition = while_there(layout.base)
-    # -I: neither the caller's PYTHON* variables nor somebody's ~/.local decide what we run.
+    # -I: no PYTHON* variables and no ~/.local change what we run.
     command = f"{layout.hub}/bin/python3 -I -m littlest_hub.proxy.supervisor"
     sockets = f"{layout.proxy_socket} {layout.proxy_api_socket} {layout.proxy_https_socket}"
     runtime_directory = layout.proxy_control.parent
     return Unit(
         layout.proxy_service,
-        f"traefik in front of the hub at {layout.base} and of everybody's servers."
+        f"traefik in front of the hub at {layout.base} and of all user servers."
         f"\nReload and restart lose no request: the next traefik takes over when it is ready, and"
         f"\nthe one before it keeps its connections for {GRACE}."
-        f"\nIts sockets start it again: `systemctl stop {sockets}"
-        f"\n{layout.proxy_service}` stops it for good, connections included.",
+        f"\nIts sockets start it again. To stop it for good, connections included:"
+        f"\n`systemctl stop {sockets}"
+        f"\n{layout.proxy_service}`.",
         {
             "Unit": [
                 Setting("Description", f"Littlest Hub at {layout.base}: proxy"),
@@ -111,15 +112,17 @@ def service(layout: Layout) -> Unit:
                 Setting("After", f"network.target {sockets}"),
                 Setting("RequiresMountsFor", str(layout.base)),
                 condition,
-                Setting("StartLimitIntervalSec", "0", "never give up: heal when the cause goes"),
+                Setting(
+                    "StartLimitIntervalSec", "0", "never give up: recover when the cause is gone"
+                ),
             ],
             "Service": [
-                Setting("Type", "notify", "started means: serves with all routes"),
+                Setting("Type", "notify", "active means that it serves with all routes"),
                 exec_condition,
                 Setting(
                     "ExecStartPre",
                     f"-+/bin/chown -R --reference={runtime_directory} {layout.acme}",
-                    "its user may be another one than last time; or somebody has removed it",
+                    "its user may have another uid than last time; it may have been removed",
                 ),
                 Setting(
                     "ExecStart",
@@ -128,41 +131,41 @@ def service(layout: Layout) -> Unit:
                 Setting(
                     "ExecReload",
                     f"{command} reload {layout.proxy_control}",
-                    "returns when another traefik serves; or fails, and the old one goes on",
+                    "returns when another traefik serves, or fails and the old one goes on",
                 ),
                 Setting(
                     "KillMode",
                     "process",
-                    "the traefik that serves outlives its supervisor, whose successor finds it",
+                    "the traefik that serves outlives its supervisor; the next one finds it",
                 ),
                 Setting(
                     "ExecStopPost",
                     f"-+/bin/sh -c 'systemctl list-jobs --no-legend {layout.proxy_service}"
                     f' | grep -q " stop " && systemctl kill --signal=KILL {layout.proxy_service}\'',
-                    "unless it is to stop, which a restart or a crash is not",
+                    "end all processes on `stop`, but not on a restart or after a crash",
                 ),
                 Setting("NonBlocking", "yes", "the sockets are in use while the supervisor starts"),
                 Setting("Restart", "always"),
-                Setting("RestartSec", "300ms", "visitors wait; a busy port is no busy loop"),
+                Setting(
+                    "RestartSec", "300ms", "visitors wait; a taken port must not cause a busy loop"
+                ),
                 Setting("TimeoutStartSec", "60"),
                 Setting("TimeoutStopSec", "15"),
-                Setting("OOMScoreAdjust", "-500", "a user's kernel has to go first"),
-                Setting("OOMPolicy", "continue", "the supervisor sees to it"),
+                Setting("OOMScoreAdjust", "-500", "users' kernels are killed first"),
+                Setting("OOMPolicy", "continue", "the supervisor starts another traefik"),
                 Setting("DynamicUser", "yes", "a user that exists as long as the service runs"),
                 Setting("User", layout.proxy_user),
                 Setting("RuntimeDirectory", runtime_directory.name),
                 Setting("RuntimeDirectoryMode", "0700"),
-                Setting(
-                    "RuntimeDirectoryPreserve", "restart", "which traefiks run stands in there"
-                ),
+                Setting("RuntimeDirectoryPreserve", "restart", "it records which traefiks run"),
                 Setting("UMask", "0077"),
                 Setting(
                     "TemporaryFileSystem",
                     f"{layout.state}:ro",
-                    "of state/ (database, secrets) it sees its own configuration and nothing else",
+                    "of state/ (database, secrets) it sees only its own configuration",
                 ),
                 Setting("BindReadOnlyPaths", str(layout.proxy_state)),
-                Setting("BindPaths", f"-{layout.acme}", "certificates that it obtains itself"),
+                Setting("BindPaths", f"-{layout.acme}", "certificates that it obtains by ACME"),
                 Setting(
                     "CapabilityBoundingSet", "", "its ports are inherited: it needs no privilege"
                 ),
@@ -170,7 +173,7 @@ def service(layout: Layout) -> Unit:
                 Setting("PrivateUsers", "yes"),
                 Setting("ProtectSystem", "strict", "it writes no other file"),
                 Setting("PrivateMounts", "yes"),
-                Setting("ProtectProc", "invisible", "it sees no process but its own"),
+                Setting("ProtectProc", "invisible", "it sees only its own processes"),
                 Setting("ProcSubset", "pid"),
                 Setting("MemoryDenyWriteExecute", "yes"),
                 Setting("RemoveIPC", "yes"),
@@ -184,9 +187,9 @@ def service(layout: Layout) -> Unit:
     )
 
 
-_EARLY = (Setting("FreeBind", "yes", "at boot the address may come later than the socket"),)
+_FREE_BIND = (Setting("FreeBind", "yes", "at boot the address may come later than the socket"),)
 _SOCKET = (
     Setting("ReusePort", "yes", "see above: two sockets for each address"),
-    Setting("Backlog", "4096", "how many requests may wait while nobody listens"),
+    Setting("Backlog", "4096", "how many requests may wait while the proxy restarts"),
     Setting("NoDelay", "yes"),
 )
