@@ -1,4 +1,4 @@
-"""A hub beside Pebble, Let's Encrypt's own test server, which certifies what is really there."""
+"""A hub beside Pebble, Let's Encrypt's own test server, which validates challenges for real."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ c.HubProxy.acme_directory = "https://127.0.0.1:14000/dir"
 c.HubProxy.acme_ca_file = "/etc/pebble/127.0.0.1.crt"
 resolver = {{"certificatesDuration": 1}}
 if {provider!r}:
-    # Nobody delegates example.org to this name server.
+    # example.org is not delegated to this name server.
     resolver["dnsChallenge"] = {{"propagation": {{"disableChecks": True}}}}
 c.HubProxy.extra_static_config = {{"certificatesResolvers": {{"acme": {{"acme": resolver}}}}}}
 """
@@ -40,7 +40,7 @@ c.HubProxy.extra_static_config = {{"certificatesResolvers": {{"acme": {{"acme": 
 
 @contextlib.contextmanager
 def hub_with_authority(installer: Path, directory: Path) -> Iterator[Hub]:
-    """A hub on a machine of its own, where the authority is, and a name server that leads there.
+    """Run a hub on a machine of its own, with an authority and a name server that resolves to it.
 
     Args:
         installer: of the hub.
@@ -65,7 +65,7 @@ def hub_with_authority(installer: Path, directory: Path) -> Iterator[Hub]:
 
 
 def obtain(hub: Hub, challenge: str, *domains: str, provider: str = "") -> None:
-    """Have the hub obtain a certificate; returns when visitors get it."""
+    """Make the hub obtain a certificate; return when visitors get it."""
     text = FRAGMENT.format(domains=list(domains), challenge=challenge, provider=provider)
     hub.write_fragment("20-https.py", text)
     hub.reload()
@@ -74,13 +74,13 @@ def obtain(hub: Hub, challenge: str, *domains: str, provider: str = "") -> None:
 
 
 def names(hub: Hub, name: str) -> list[str]:
-    """What the certificate that a visitor of `name` gets is for."""
+    """Return the names in the certificate that a visitor of `name` gets."""
     found = fetch_certificate(443, name, hub.machine.address)
     return certified_names(found) if found else []
 
 
 def authority(hub: Hub, what: str = "roots") -> str:
-    """Who signs, or signs for them ("intermediates"): others each time that Pebble starts."""
+    """Return the authority's certificates; Pebble makes new ones at each start."""
     script = (
         "import ssl, urllib.request as u; c = ssl._create_unverified_context();"
         f"print(u.urlopen('https://127.0.0.1:15000/{what}/0', context=c).read().decode())"

@@ -27,7 +27,7 @@ BELOW = 'c.JupyterHub.base_url = "/jupyter/"\n'
 
 
 def snippet(language: str) -> str:
-    """The block of this language in the how-to."""
+    """Return the block of this language in the how-to."""
     found = re.search(rf"```{language}\n(.*?)```", HOW_TO.read_text(), re.DOTALL)
     assert found, language
     return found[1]
@@ -39,17 +39,17 @@ class Front:
 
     hub: Hub
     certificate: Path
-    said: dict[str, str]
-    """What was printed when it was installed, and when it was moved."""
+    printed: dict[str, str]
+    """Output of the installation, and of the move to loopback."""
 
     @property
     def visitor(self) -> str:
-        """Where we come from, as the machine sees it."""
+        """Our address, as the machine sees it."""
         return f"{self.hub.machine.address.rpartition('.')[0]}.1"
 
     @contextmanager
     def person(self, url: str, headers: Mapping[str, str] | None = None) -> Iterator[Person]:
-        """Somebody logged in at this URL, whose browser sends these headers too."""
+        """Log a user in at this URL, with these additional headers."""
         name, password = f"person{secrets.token_hex(3)}", secrets.token_urlsafe()
         self.hub.machine.add_user(name, password)
         with Person(url, name, password, trusted=self.certificate) as person:
@@ -58,7 +58,7 @@ class Front:
             yield person
             person.stop_server()
 
-    def log_says(self, text: str) -> None:
+    def wait_for_log(self, text: str) -> None:
         eventually(lambda: text in self.hub.machine.journal(self.hub.layout.hub_service), 10, text)
 
 
@@ -91,7 +91,7 @@ def front(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def certify(machine: Machine, directory: Path) -> Path:
-    """Give nginx a certificate for the machine's address, signed by itself; a copy of it here."""
+    """Give nginx a self-signed certificate for the machine's address; return a copy of it."""
     certificate, key = directory / "hub.crt", directory / "hub.key"
     new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
     name = ["-subj", "/CN=hub", "-addext", f"subjectAltName=IP:{machine.address}"]
@@ -104,32 +104,32 @@ def certify(machine: Machine, directory: Path) -> Path:
     return certificate
 
 
-def test_a_hub_that_finds_port_80_taken_says_by_whom_and_what_to_do(front: Front) -> None:
-    said = front.said["installed"]
-    assert re.search(r"answers at http://\S+:8000/\n\(port 80 is taken by nginx", said), said
-    assert "littlest-hub enable behind-a-proxy" in said
-    assert "answers at http://127.0.0.1:8000/, to this machine alone" in front.said["moved"]
+def test_an_install_that_finds_port_80_taken_names_the_program_and_the_remedy(front: Front) -> None:
+    printed = front.printed["installed"]
+    assert re.search(r"answers at http://\S+:8000/\n\(port 80 is taken by nginx", printed), printed
+    assert "littlest-hub enable behind-a-proxy" in printed
+    assert "answers at http://127.0.0.1:8000/, to this machine alone" in front.printed["moved"]
 
 
 @pytest.mark.row(6)
-def test_nobody_gets_past_the_proxy_in_front(front: Front) -> None:
+def test_the_network_cannot_bypass_the_proxy_in_front(front: Front) -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((front.hub.machine.address, 8000), 10)
 
 
-def test_people_work_through_nginx_with_https(front: Front) -> None:
+def test_users_work_through_nginx_with_https(front: Front) -> None:
     with front.person(front.hub.url) as alice:
         assert are_secure(alice)
         alice.start_server()
         with alice.open_kernel() as kernel:
             kernel.run("x = 6 * 7")
-            # A reload behind it is not noticed either.
+            # Nor does a reload of the hub interrupt the kernel.
             front.hub.reload()
             assert kernel.run("x") == "42"
-        front.log_says(f"({alice.name}@{front.visitor})")
+        front.wait_for_log(f"({alice.name}@{front.visitor})")
 
 
-def test_people_work_through_apache_below_a_path(front: Front) -> None:
+def test_users_work_through_apache_below_a_path(front: Front) -> None:
     hub = front.hub
     url = f"http://{hub.machine.address}:8080/jupyter"
     with hub.fragment("22-below.py", BELOW):
@@ -140,19 +140,19 @@ def test_people_work_through_apache_below_a_path(front: Front) -> None:
             path = f"/user/{alice.name}/files/{quote(name)}"
             alice.run_cell(f"import os\nos.mkdir('a')\nopen({name!r}, 'w').write('here')")
             assert alice.browser.get(path).text == "here"
-            front.log_says(f"({alice.name}@{front.visitor})")
+            front.wait_for_log(f"({alice.name}@{front.visitor})")
         doctor = hub.machine.run([hub.path("hub/bin/littlest-hub"), "doctor"], check=False).stdout
-        # Otherwise it would complain of a login page or of routes that are not there.
+        # Otherwise it would report that the login page or routes are missing.
         assert "All is well" in doctor
     assert httpx.get(f"{hub.url}/hub/login", verify=False, trust_env=False).status_code == 200
 
 
 @pytest.mark.row(8)
-def test_what_a_visitor_says_of_himself_is_not_believed_through_nginx(front: Front) -> None:
+def test_forwarded_headers_of_visitors_through_nginx_are_ignored(front: Front) -> None:
     with front.person(front.hub.url, FORGED) as alice:
         assert are_secure(alice)
         alice.browser.get("/hub/home?forged")
-        front.log_says(f"/hub/home?forged ({alice.name}@{front.visitor})")
+        front.wait_for_log(f"/hub/home?forged ({alice.name}@{front.visitor})")
     assert "10.66.6.6" not in front.hub.machine.journal(front.hub.layout.hub_service)
 
 
@@ -166,6 +166,6 @@ FORGED = {
 
 
 def are_secure(person: Person) -> bool:
-    """Whether the cookies that stand for the person are for HTTPS alone."""
+    """Return whether the cookies that identify the user are for HTTPS alone."""
     jar = {cookie.name: cookie.secure for cookie in person.browser.cookies.jar}
     return {jar["jupyterhub-session-id"], jar["jupyterhub-hub-login"]} == {True}

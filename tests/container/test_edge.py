@@ -1,4 +1,4 @@
-"""What anybody on the network can try at a hub as it is installed."""
+"""Attacks from the network on a freshly installed hub."""
 
 import secrets
 import socket
@@ -23,7 +23,7 @@ FORGED = {
 
 
 def listeners(hub: Hub) -> set[tuple[str, int]]:
-    """Protocol and port of every socket that the network reaches (proc_net_tcp(5))."""
+    """Return protocol and port of every socket that the network reaches (proc_net_tcp(5))."""
     found = set()
     for protocol, state in (("tcp", "0A"), ("udp", "07")):
         for table in (protocol, f"{protocol}6"):
@@ -42,7 +42,7 @@ def is_loopback(digits: str) -> bool:
 
 @pytest.fixture(scope="module")
 def alice(hub: Hub) -> Iterator[Person]:
-    """Somebody at work: their server runs."""
+    """A user whose server runs."""
     with hub.person() as alice:
         alice.start_server()
         yield alice
@@ -57,15 +57,13 @@ def test_the_network_reaches_the_public_port_and_no_other(hub: Hub, alice: Perso
 
 @pytest.mark.row(8)
 @pytest.mark.parametrize("spelling", ["-", "_"])
-def test_where_a_visitor_comes_from_is_not_for_him_to_say(
-    hub: Hub, alice: Person, spelling: str
-) -> None:
+def test_forwarded_headers_of_visitors_are_ignored(hub: Hub, alice: Person, spelling: str) -> None:
     with Person(hub.url, alice.name, alice.password) as forger:
         forger.browser.headers.update(
             {name.replace("-", spelling): value for name, value in FORGED.items()}
         )
         forger.log_in()
-        # The hub believed in HTTPS if it marked the cookie as one for HTTPS.
+        # If the hub trusted the headers, the cookie would be marked as one for HTTPS.
         assert [c.secure for c in forger.browser.cookies.jar if "login" in c.name] == [False]
         query = secrets.token_hex(4)
         forger.browser.get(f"/hub/home?{query}")
@@ -75,8 +73,8 @@ def test_where_a_visitor_comes_from_is_not_for_him_to_say(
 
 
 @pytest.mark.row(9)
-def test_an_administrator_is_nobody_without_a_password_of_the_machine(hub: Hub) -> None:
-    # "boss" administers the hub and has no account yet: whoever comes first does not become him.
+def test_an_administrator_without_a_system_password_cannot_log_in(hub: Hub) -> None:
+    # "boss" administers the hub and has no system account yet: no visitor can claim the name.
     for password in ("", "boss"):
         with pytest.raises(RefusedError), Person(hub.url, "boss", password) as boss:
             boss.log_in()
@@ -84,7 +82,7 @@ def test_an_administrator_is_nobody_without_a_password_of_the_machine(hub: Hub) 
 
 
 @pytest.mark.row(10)
-def test_another_spelling_of_a_name_is_the_same_person_with_the_same_password(
+def test_a_name_in_capitals_is_the_same_user_with_the_same_password(
     hub: Hub, alice: Person
 ) -> None:
     with Person(hub.url, alice.name.upper(), alice.password) as shouting:
@@ -94,7 +92,9 @@ def test_another_spelling_of_a_name_is_the_same_person_with_the_same_password(
 
 
 @pytest.mark.row(10)
-def test_an_account_in_capitals_does_not_open_the_one_without(hub: Hub, alice: Person) -> None:
+def test_a_system_account_in_capitals_cannot_log_in_as_the_one_in_small_letters(
+    hub: Hub, alice: Person
+) -> None:
     name, password = alice.name.capitalize(), secrets.token_urlsafe()
     hub.machine.run(["useradd", "--badname", "--create-home", name])
     try:
@@ -105,7 +105,7 @@ def test_an_account_in_capitals_does_not_open_the_one_without(hub: Hub, alice: P
         hub.machine.run(["userdel", "--remove", name])
 
 
-def test_a_hostile_name_is_refused_and_neither_echoed_nor_logged_as_it_is(hub: Hub) -> None:
+def test_a_hostile_name_is_refused_and_is_neither_echoed_nor_logged_unescaped(hub: Hub) -> None:
     name = '"><script>alert(1)</script>`) || PathPrefix(`/\nforged line'
     with Person(hub.url, name, "x") as nobody:
         page = nobody.try_to_log_in()
@@ -117,7 +117,7 @@ def test_a_hostile_name_is_refused_and_neither_echoed_nor_logged_as_it_is(hub: H
 
 
 @pytest.mark.row(1)
-def test_a_server_cannot_be_given_a_hostile_name(hub: Hub) -> None:
+def test_a_server_with_a_hostile_name_is_refused(hub: Hub) -> None:
     names = ("a`b", "a%60%29%20%7C%7C%20PathPrefix%28%60%2F", "..%2F..", "a%0Ab", "x" * 300)
     named = "c.JupyterHub.allow_named_servers = True\n"
     with hub.fragment("60-named.py", named), hub.person() as bob:
@@ -128,7 +128,7 @@ def test_a_server_cannot_be_given_a_hostile_name(hub: Hub) -> None:
 
 
 @pytest.mark.row(13)
-def test_a_form_of_another_site_does_nothing(hub: Hub, alice: Person) -> None:
+def test_a_form_of_another_site_is_refused(hub: Hub, alice: Person) -> None:
     form = {"username": alice.name, "password": alice.password}
     answer = httpx.post(f"{hub.url}/hub/login", data=form, trust_env=False)
     assert answer.status_code == 403
@@ -146,7 +146,7 @@ def test_no_page_of_hub_or_server_can_be_framed(alice: Person) -> None:
 
 
 @pytest.mark.row(13)
-def test_a_token_in_an_address_opens_nothing(hub: Hub, alice: Person) -> None:
+def test_a_token_in_a_url_gives_no_access(hub: Hub, alice: Person) -> None:
     token = alice.token()
     for path in ("/hub/api/user", f"/user/{alice.name}/api/contents"):
         url = f"{hub.url}{path}"
@@ -173,9 +173,7 @@ def test_a_page_of_another_site_cannot_open_a_kernel(hub: Hub, alice: Person) ->
 
 
 @pytest.mark.row(20)
-def test_a_proxy_that_restarts_without_a_hub_serves_every_route_it_had(
-    hub: Hub, alice: Person
-) -> None:
+def test_a_proxy_that_restarts_without_a_hub_serves_all_its_routes(hub: Hub, alice: Person) -> None:
     units = (hub.layout.hub_socket, hub.layout.hub_service)
     with alice.open_kernel() as kernel:
         kernel.run("x = 42")
@@ -191,7 +189,7 @@ def test_a_proxy_that_restarts_without_a_hub_serves_every_route_it_had(
 
 @pytest.mark.row(20)
 @pytest.mark.parametrize("damage", ['rm "$1"', ': >"$1"', 'printf "[[\\377" >"$1"'])
-def test_rules_that_are_lost_come_back_by_themselves(hub: Hub, alice: Person, damage: str) -> None:
+def test_lost_rules_are_written_again(hub: Hub, alice: Person, damage: str) -> None:
     rules = str(hub.layout.rules)
     before = hub.machine.read(rules)
     hub.machine.run(["sh", "-c", damage, "sh", rules])

@@ -1,4 +1,4 @@
-"""HTTPS as an administrator has it: files of their own, or a real ACME server; and who visits."""
+"""HTTPS with certificate files and with a real ACME server, under traffic."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.acme import authority, hub_with_authority, names, obtain
 from tests.certificates import make
 from tests.client import Kernel, Person
 from tests.container.test_edge import FORGED
-from tests.container.test_proxy import Visitors, ask, install, of
+from tests.container.test_proxy import Visitors, get_login_page, install, status_of
 from tests.eventually import eventually
 from tests.hub import Hub
 from tests.server import Server
@@ -36,26 +36,26 @@ NAME = "hub.example.org"
 
 
 class Followers(Visitors):
-    """People who type the address without https, and go where they are led."""
+    """Visitors who come by http and follow a redirect to https."""
 
     def _answer(self) -> str:
         try:
             with socket.create_connection((self.host, 80), 30) as connection:
-                received = ask(connection, NAME)
+                received = get_login_page(connection, NAME)
             if received[9:12] != b"302":
-                return of(received)
+                return status_of(received)
             context = ssl._create_unverified_context()
             with (
                 socket.create_connection((self.host, 443), 30) as connection,
                 context.wrap_socket(connection, server_hostname=NAME) as secured,
             ):
-                return of(ask(secured, NAME))
+                return status_of(get_login_page(secured, NAME))
         except OSError as error:
             return repr(error)
 
 
 class Loyals(Visitors):
-    """People who come by https alone, and take no certificate but one of this authority."""
+    """Visitors who come by https and accept only certificates of this authority."""
 
     def __init__(self, url: str, authority: str) -> None:
         self.context = ssl.create_default_context(cadata=authority)
@@ -67,14 +67,14 @@ class Loyals(Visitors):
                 socket.create_connection((self.host, 443), 30) as connection,
                 self.context.wrap_socket(connection, server_hostname=NAME) as secured,
             ):
-                return of(ask(secured, NAME))
+                return status_of(get_login_page(secured, NAME))
         except OSError as error:
             return repr(error)
 
 
 @contextlib.contextmanager
 def open_tab(hub: Hub) -> Iterator[Kernel]:
-    """A kernel that is connected all the time."""
+    """Keep a user's kernel connected."""
     with hub.person() as alice:
         alice.start_server()
         with alice.open_kernel() as kernel:
@@ -84,7 +84,7 @@ def open_tab(hub: Hub) -> Iterator[Kernel]:
 
 @contextlib.contextmanager
 def working(hub: Hub) -> Iterator[tuple[Person, Kernel]]:
-    """Somebody whose kernel is connected all the time, while others come and go, all served."""
+    """Keep a user's kernel connected while visitors come and go; none of them may fail."""
     with hub.person() as alice:
         alice.start_server()
         with alice.open_kernel() as kernel, visited(Followers(hub.url)):
@@ -95,15 +95,15 @@ def working(hub: Hub) -> Iterator[tuple[Person, Kernel]]:
 
 @contextlib.contextmanager
 def visited(visitors: Visitors) -> Iterator[None]:
-    """They come and go, and all are served."""
+    """Run visitors and check that all were served."""
     with visitors:
         yield
     assert visitors.failures == {}
     assert visitors.answers["200"] > 30
 
 
-def save(person: Person) -> int:
-    """What JupyterLab in an open tab does; the status that it gets."""
+def save_file(person: Person) -> int:
+    """Save a file as JupyterLab in an open tab does; return the status."""
     path = f"/user/{person.name}"
     page = {"Referer": f"{person.url}{path}/lab", "Origin": person.url, "Accept": "*/*"}
     cookies = {each.path: each.value for each in person.browser.cookies.jar if "_xsrf" in each.name}
@@ -111,15 +111,15 @@ def save(person: Person) -> int:
     text = {"type": "file", "format": "text", "content": "1"}
     url = f"{path}/api/contents/a.txt"
     saved = person.browser.put(url, json=text, headers=page | token, follow_redirects=False)
-    # For what it reads, a browser names the page alone.
+    # A browser sends no Origin when it reads.
     del page["Origin"]
     seen = person.browser.get(url, headers=page, follow_redirects=False)
     assert (seen.status_code == 200) == (saved.status_code in {200, 201})
     return saved.status_code
 
 
-def cookies_of_somebody(hub: Hub, trusted: Path) -> list[Cookie]:
-    """What identifies a person who has logged in by https."""
+def login_cookies(hub: Hub, trusted: Path) -> list[Cookie]:
+    """Log a user in by https and return the cookies that identify the user."""
     password = secrets.token_urlsafe()
     name = f"secure{secrets.randbelow(1 << 32)}"
     hub.machine.add_user(name, password)
@@ -141,7 +141,7 @@ def number(file: Path) -> int:
 
 
 def negotiated(hub: Hub, version: ssl.TLSVersion) -> tuple[str | None, str | None]:
-    """TLS version and application protocol that a visitor of this version gets."""
+    """Connect with one TLS version; return the version and application protocol negotiated."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     # OpenSSL itself refuses old versions otherwise.
@@ -156,7 +156,7 @@ def negotiated(hub: Hub, version: ssl.TLSVersion) -> tuple[str | None, str | Non
 
 
 @pytest.mark.row(7)
-def test_one_fragment_turns_https_on_and_taking_it_away_turns_it_off_without_loss(
+def test_one_fragment_turns_https_on_and_its_removal_turns_it_off_and_no_request_fails(
     hub: Hub, tmp_path: Path
 ) -> None:
     machine, layout = hub.machine, hub.layout
@@ -167,22 +167,22 @@ def test_one_fragment_turns_https_on_and_taking_it_away_turns_it_off_without_los
         with hub.fragment("20-https.py", FILES):
             assert kernel.run("x + 1") == "42"
             assert serial(hub) == number(certified)
-            # Her tab came by http: she saves what she has, and connects anew.
-            assert save(alice) in {200, 201}
+            # Her tab was opened by http: she can still save_file and reconnect.
+            assert save_file(alice) in {200, 201}
             with alice.connect(kernel.id) as again:
                 assert again.run("x + 1") == "42"
             for method, path in (("POST", "/hub/login"), ("GET", "/hub/api"), ("PUT", "/user/a/x")):
-                led = httpx.request(method, f"{hub.url}{path}", trust_env=False)
-                assert led.status_code == (302 if method == "GET" else 307)
+                answer = httpx.request(method, f"{hub.url}{path}", trust_env=False)
+                assert answer.status_code == (302 if method == "GET" else 307)
             came = {"Referer": f"{hub.url}/", "Accept": "text/html,*/*;q=0.8"}
             assert httpx.get(f"{hub.url}/hub/login", headers=came, trust_env=False).is_redirect
-            led = httpx.get(f"{hub.url}/hub/login?next=a", trust_env=False)
-            assert led.status_code == 302
-            assert led.headers["Location"] == f"https://{machine.address}/hub/login?next=a"
-            page = httpx.get(led.headers["Location"], verify=False, trust_env=False)
+            answer = httpx.get(f"{hub.url}/hub/login?next=a", trust_env=False)
+            assert answer.status_code == 302
+            assert answer.headers["Location"] == f"https://{machine.address}/hub/login?next=a"
+            page = httpx.get(answer.headers["Location"], verify=False, trust_env=False)
             assert page.status_code == 200
             assert page.headers["Strict-Transport-Security"] == "max-age=2592000"
-            assert all(cookie.secure for cookie in cookies_of_somebody(hub, certified))
+            assert all(cookie.secure for cookie in login_cookies(hub, certified))
             for version in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1):
                 with pytest.raises(OSError, match=r"PROTOCOL_VERSION|protocol version|alert"):
                     negotiated(hub, version)
@@ -199,7 +199,7 @@ def test_one_fragment_turns_https_on_and_taking_it_away_turns_it_off_without_los
             machine.systemctl("reload", layout.proxy_service)
             assert serial(hub) == number(certified)
         assert httpx.get(f"{hub.url}/hub/login", trust_env=False).status_code == 200
-        eventually(lambda: answer_of(machine, 443) == errno.ECONNREFUSED, 60, "HTTPS to end")
+        eventually(lambda: connect_error(machine, 443) == errno.ECONNREFUSED, 60, "HTTPS to end")
     left = machine.run(["find", layout.proxy_state, "-type", "f"]).stdout.split()
     assert sorted(Path(file).name for file in left) == [
         "ready.toml",
@@ -210,7 +210,7 @@ def test_one_fragment_turns_https_on_and_taking_it_away_turns_it_off_without_los
 
 
 @pytest.mark.row(7)
-def test_a_wrong_certificate_is_refused_with_its_line_and_a_replaced_one_is_taken_up(
+def test_a_wrong_certificate_is_refused_with_its_line_and_a_replaced_one_is_loaded(
     hub: Hub, tmp_path: Path
 ) -> None:
     machine = hub.machine
@@ -247,7 +247,9 @@ def test_a_wrong_certificate_is_refused_with_its_line_and_a_replaced_one_is_take
     machine.run(["rm", "-rf", "/etc/ssl/past", "/etc/ssl/mixed", CERTIFICATES])
 
 
-def test_a_port_of_somebody_else_is_named_and_http_goes_on(hub: Hub, tmp_path: Path) -> None:
+def test_if_the_https_port_is_taken_the_reload_names_it_and_http_goes_on(
+    hub: Hub, tmp_path: Path
+) -> None:
     machine = hub.machine
     install(hub, CERTIFICATES, *make(tmp_path, NAME))
     python = hub.path("hub/bin/python3")
@@ -263,7 +265,7 @@ def test_a_port_of_somebody_else_is_named_and_http_goes_on(hub: Hub, tmp_path: P
     machine.run(other)
     file = hub.write_fragment("20-https.py", FILES)
     try:
-        eventually(lambda: answer_of(machine, 443) == 0, 30, "the other one to listen")
+        eventually(lambda: connect_error(machine, 443) == 0, 30, "the other one to listen")
         assert hub.reload(check=False).returncode != 0
         assert f"{file}:1: JupyterHub.ssl_cert: HTTPS is served at port 443" in hub.status()
         assert "which is in use by" in hub.status()
@@ -274,15 +276,15 @@ def test_a_port_of_somebody_else_is_named_and_http_goes_on(hub: Hub, tmp_path: P
         hub.reload()
 
 
-def answer_of(machine: Server, port: int) -> int:
-    """What connect(2) says; 0: somebody listens."""
+def connect_error(machine: Server, port: int) -> int:
+    """Return the error of connect(2); 0: a program listens."""
     with socket.socket() as connection:
         connection.settimeout(10)
         return connection.connect_ex((machine.address, port))
 
 
 @pytest.mark.row(7)
-def test_a_hub_that_starts_with_a_broken_certificate_takes_up_the_mended_one(
+def test_a_hub_that_starts_with_a_broken_certificate_loads_the_repaired_one(
     hub: Hub, tmp_path: Path
 ) -> None:
     machine = hub.machine
@@ -294,7 +296,7 @@ def test_a_hub_that_starts_with_a_broken_certificate_takes_up_the_mended_one(
         assert serial(hub) == number(first[0])
         install(hub, CERTIFICATES, *second)
         eventually(lambda: serial(hub) == number(second[0]), 60, "the mended one")
-        eventually(lambda: of_http(hub) == "302", 60, "http to lead to https")
+        eventually(lambda: http_status(hub) == "302", 60, "http to lead to https")
 
 
 @pytest.mark.row(7)
@@ -315,8 +317,8 @@ def test_https_moves_to_another_port_with_two_drop_ins_and_a_restart(
             machine.systemctl("daemon-reload")
             machine.systemctl("restart", layout.hub_service)
             eventually(lambda: fetch_certificate(9443, NAME, machine.address), 60, "HTTPS")
-            eventually(lambda: answer_of(machine, 443) == errno.ECONNREFUSED, 60, "443 to end")
-            eventually(lambda: ":9443/" in where_http_leads(hub), 60, "http to lead there")
+            eventually(lambda: connect_error(machine, 443) == errno.ECONNREFUSED, 60, "443 to end")
+            eventually(lambda: ":9443/" in http_location(hub), 60, "http to lead there")
             assert kernel.run("x + 1") == "42"
         finally:
             for unit in drop_ins:
@@ -327,14 +329,14 @@ def test_https_moves_to_another_port_with_two_drop_ins_and_a_restart(
         assert kernel.run("x + 1") == "42"
 
 
-def where_http_leads(hub: Hub) -> str:
+def http_location(hub: Hub) -> str:
     answer = httpx.get(f"{hub.url}/hub/login", trust_env=False)
     return str(answer.headers.get("Location", ""))
 
 
 @pytest.mark.row(8)
 @pytest.mark.parametrize("spelling", ["-", "_"])
-def test_where_a_visitor_by_https_comes_from_is_not_for_him_to_say(
+def test_forwarded_headers_of_visitors_by_https_are_ignored(
     hub: Hub, tmp_path: Path, spelling: str
 ) -> None:
     machine = hub.machine
@@ -352,7 +354,7 @@ def test_where_a_visitor_by_https_comes_from_is_not_for_him_to_say(
     ):
         forger.browser.headers.update(headers)
         forger.log_in()
-        # The hub would not have marked the cookie as one for HTTPS, had it believed him.
+        # If the hub trusted the headers, the cookie would not be marked as one for HTTPS.
         assert [c.secure for c in forger.browser.cookies.jar if "login" in c.name] == [True]
         query = secrets.token_hex(4)
         forger.browser.get(f"/hub/home?{query}")
@@ -389,7 +391,7 @@ def test_certificates_are_obtained_and_renewed_under_traffic(certified: Hub) -> 
     command = hub.path("hub/bin/littlest-hub")
     with visited(Followers(hub.url)):
         obtain(hub, "http-01", NAME, "www.example.org")
-        eventually(lambda: of_http(hub) == "302", 30, "http to lead to https")
+        eventually(lambda: http_status(hub) == "302", 30, "http to lead to https")
     assert names(hub, NAME) == [NAME, "www.example.org"]
     kept = machine.run(["stat", "-c", "%a %U", layout.acme_storage]).stdout
     assert kept.startswith("600 ")
@@ -422,7 +424,7 @@ def test_certificates_are_obtained_and_renewed_under_traffic(certified: Hub) -> 
     obtain(hub, "dns-01", "*.example.net", provider="exec")
 
 
-def test_an_authority_that_does_not_answer_leaves_http_as_it_is_and_doctor_says_why(
+def test_if_the_authority_does_not_answer_http_goes_on_and_doctor_says_why(
     certified: Hub,
 ) -> None:
     hub, machine = certified, certified.machine
@@ -433,8 +435,8 @@ def test_an_authority_that_does_not_answer_leaves_http_as_it_is_and_doctor_says_
     )
     hub.reload()
     assert hub.answers()
-    told = eventually(lambda: why_none(hub), 60, "doctor to say why")
-    assert "127.0.0.1:14009" in told
+    reason = eventually(lambda: reason_for_no_certificate(hub), 60, "doctor to say why")
+    assert "127.0.0.1:14009" in reason
     machine.run(["rm", file])
     hub.reload()
     # A name that leads elsewhere is a warning, with its line.
@@ -445,16 +447,18 @@ def test_an_authority_that_does_not_answer_leaves_http_as_it_is_and_doctor_says_
     machine.put(file, 'c.HubProxy.domains = [\n  "elsewhere.example.org",\n]\n')
     checked = machine.run([hub.path("hub/bin/littlest-hub"), "check"], check=False)
     assert checked.returncode == 0
-    said = checked.stdout + checked.stderr
-    assert f"{file}:1: warning: HubProxy.domains: elsewhere.example.org leads to 192.0.2.1" in said
+    printed = checked.stdout + checked.stderr
+    assert (
+        f"{file}:1: warning: HubProxy.domains: elsewhere.example.org leads to 192.0.2.1" in printed
+    )
 
 
-def why_none(hub: Hub) -> str:
+def reason_for_no_certificate(hub: Hub) -> str:
     examined = hub.machine.run([hub.path("hub/bin/littlest-hub"), "doctor"], check=False).stdout
     lines = [line for line in examined.splitlines() if "there is no certificate yet" in line]
     return next((line for line in lines if "14009" in line), "")
 
 
-def of_http(hub: Hub) -> str:
+def http_status(hub: Hub) -> str:
     with socket.create_connection((hub.machine.address, 80), 30) as connection:
-        return ask(connection, NAME)[9:12].decode()
+        return get_login_page(connection, NAME)[9:12].decode()

@@ -1,4 +1,4 @@
-"""Replacing the proxy, on purpose or not, while people work."""
+"""The proxy is replaced, on purpose or not, while users work."""
 
 import contextlib
 import re
@@ -23,7 +23,7 @@ OURS = 'c.HubProxy.extra_static_config = {"entrypoints": {"HTTP": {"address": ":
 
 
 class Visitors:
-    """People who come in by a new connection each, as fast as they are served."""
+    """Visitors who request the login page, each by a new connection, as fast as they are served."""
 
     def __init__(self, url: str) -> None:
         self.host = url.partition("//")[2].partition(":")[0].rstrip("/")
@@ -52,13 +52,13 @@ class Visitors:
     def _answer(self) -> str:
         try:
             with socket.create_connection((self.host, 80), 30) as connection:
-                return of(ask(connection, self.host))
+                return status_of(get_login_page(connection, self.host))
         except OSError as error:
             return repr(error)
 
 
-def ask(connection: socket.socket, host: str) -> bytes:
-    """What the login page's answer is, to its last byte."""
+def get_login_page(connection: socket.socket, host: str) -> bytes:
+    """Request the login page and return the whole answer."""
     connection.sendall(b"GET /hub/login HTTP/1.0\r\nHost: %s\r\n\r\n" % host.encode())
     received = b""
     while more := connection.recv(65536):
@@ -66,14 +66,14 @@ def ask(connection: socket.socket, host: str) -> bytes:
     return received
 
 
-def of(received: bytes) -> str:
-    """The status of a page that came whole."""
+def status_of(received: bytes) -> str:
+    """Return the status of an answer; "cut short" if the page is incomplete."""
     return received[9:12].decode() if b"</html>" in received else "cut short"
 
 
 @contextlib.contextmanager
 def working(hub: Hub) -> Iterator[Kernel]:
-    """Somebody whose kernel is connected all the time, while others come and go, all served."""
+    """Keep a user's kernel connected while visitors come and go; none of them may fail."""
     with hub.person() as alice:
         alice.start_server()
         with alice.open_kernel() as kernel:
@@ -118,7 +118,9 @@ def test_reloading_and_restarting_the_proxy_loses_no_request_and_no_websocket(hu
             before.add(serving(hub))
 
 
-def test_a_killed_supervisor_is_not_missed_and_the_next_one_finds_what_it_left(hub: Hub) -> None:
+def test_a_killed_supervisor_interrupts_no_user_and_the_next_one_finds_its_traefik(
+    hub: Hub,
+) -> None:
     with working(hub):
         supervisor, traefik = main_pid(hub), serving(hub)
         kill(hub, supervisor)
@@ -128,7 +130,7 @@ def test_a_killed_supervisor_is_not_missed_and_the_next_one_finds_what_it_left(h
 
 
 @pytest.mark.row(20)
-def test_a_killed_traefik_is_replaced_at_once_and_knows_every_route(hub: Hub) -> None:
+def test_a_killed_traefik_is_replaced_at_once_with_all_routes(hub: Hub) -> None:
     with hub.person() as alice:
         alice.start_server()
         supervisor, traefik = main_pid(hub), serving(hub)
@@ -152,7 +154,7 @@ def test_stopping_the_proxy_ends_every_traefik(hub: Hub) -> None:
     eventually(hub.answers, 30, "the hub")
 
 
-def test_a_fragment_changes_the_running_proxy_without_loss(hub: Hub) -> None:
+def test_a_fragment_changes_the_running_proxy_and_no_request_fails(hub: Hub) -> None:
     static = str(hub.layout.static_config)
     with working(hub):
         before = serving(hub)
@@ -167,7 +169,7 @@ def test_a_fragment_changes_the_running_proxy_without_loss(hub: Hub) -> None:
     [(WRONG, "levle"), (OURS, "entryPoints.http.address is not for fragments to change")],
     ids=["traefik refuses it", "it is ours"],
 )
-def test_a_static_configuration_that_cannot_be_is_refused_with_the_reason(
+def test_a_wrong_static_configuration_is_refused_with_the_reason(
     hub: Hub, text: str, reason: str
 ) -> None:
     static = hub.machine.read(str(hub.layout.static_config))
@@ -185,7 +187,7 @@ def test_a_static_configuration_that_cannot_be_is_refused_with_the_reason(
             hub.reload()
 
 
-def test_a_renewed_certificate_is_served_without_a_command_and_a_wrong_one_is_not(
+def test_a_renewed_certificate_is_served_without_a_command_but_a_wrong_one_is_not(
     hub: Hub, tmp_path: Path
 ) -> None:
     machine, layout = hub.machine, hub.layout
@@ -254,12 +256,12 @@ def other_machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
         yield machine
 
 
-def test_it_is_the_same_with_older_and_newer_systemd(
+def test_replacement_works_with_older_and_newer_systemd(
     other_machine: Machine, installer: Path
 ) -> None:
     hub = Hub.install(other_machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
     hub.write_fragment("20-everybody.py", "c.Authenticator.allow_all = True\n")
     hub.reload()
     test_reloading_and_restarting_the_proxy_loses_no_request_and_no_websocket(hub)
-    test_a_killed_supervisor_is_not_missed_and_the_next_one_finds_what_it_left(hub)
+    test_a_killed_supervisor_interrupts_no_user_and_the_next_one_finds_its_traefik(hub)
     test_stopping_the_proxy_ends_every_traefik(hub)

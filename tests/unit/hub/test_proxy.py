@@ -44,13 +44,13 @@ from tests.network import free_port
 pytestmark = pytest.mark.unit
 
 TRAEFIK = shutil.which("traefik", path=PATH)
-NASTY = "ab\\\"'`|&(){}[]#=.,:;?!%+ \x00\x01\t\n\x7fé😀\u200b"
+HOSTILE = "ab\\\"'`|&(){}[]#=.,:;?!%+ \x00\x01\t\n\x7fé😀\u200b"
 
 
-def nasty_names(number: int, seed: int) -> Iterator[str]:
+def hostile_names(number: int, seed: int) -> Iterator[str]:
     chance = random.Random(seed)
     for _ in range(number):
-        yield "".join(chance.choice(NASTY) for _ in range(chance.randint(1, 12)))
+        yield "".join(chance.choice(HOSTILE) for _ in range(chance.randint(1, 12)))
 
 
 # --- rules
@@ -69,7 +69,7 @@ def test_rule_of_a_host_is_for_that_host_without_its_port() -> None:
 
 
 @pytest.mark.parametrize("host", ["a`b", 'a"b', "a b", "a..b", "a||b"])
-def test_what_is_no_host_name_is_refused_as_one(host: str) -> None:
+def test_a_host_that_is_no_host_name_is_refused(host: str) -> None:
     with pytest.raises(ValueError, match="is not a host name"):
         rule(f"{host}/user/")
 
@@ -79,17 +79,17 @@ def test_rule_keeps_reserved_characters_encoded_and_decodes_the_rest() -> None:
 
 
 @pytest.mark.row(1)
-def test_rules_hold_only_our_own_matchers_whatever_the_name() -> None:
-    for name in nasty_names(2000, seed=1):
+def test_rules_contain_only_our_own_matchers_for_any_name() -> None:
+    for name in hostile_names(2000, seed=1):
         for encoded in (quote(name, safe="@~"), name.replace("/", "")):
             assert OURS_ALONE.fullmatch(rule(f"/user/{encoded}/")), repr(name)
 
 
 LITERAL = r'"(?:[A-Za-z0-9/._~:@%+,;=&!$\'()*\[\]-]|\\x[0-9a-f]{2})*"'
 OURS_ALONE = re.compile(rf"PathPrefix\({LITERAL}\) \|\| Path\({LITERAL}\)")
-# Anything, and more often what means something to a rule, a URL or a shell.
+# Any text, and more often characters that are special in a rule, a URL or a shell.
 NAMES = st.text(
-    st.characters(exclude_categories=["Cs"]) | st.sampled_from(NASTY + "%/.~"), min_size=1
+    st.characters(exclude_categories=["Cs"]) | st.sampled_from(HOSTILE + "%/.~"), min_size=1
 ) | st.lists(
     st.sampled_from(
         ["`", '"', ") || ", "PathPrefix(", "Host(", "`/`", '"/"', "%2f", "%2e", "..", "\n", "a"]
@@ -101,14 +101,14 @@ NAMES = st.text(
 @pytest.mark.row(1)
 @given(user=NAMES, server=st.none() | NAMES)
 @settings(derandomize=True, database=None, deadline=None, max_examples=500)
-def test_rules_hold_only_our_own_matchers_whatever_hypothesis_calls_users_and_servers(
+def test_rules_contain_only_our_own_matchers_for_any_name_from_hypothesis(
     user: str, server: str | None
 ) -> None:
     assert OURS_ALONE.fullmatch(rule(routespec(user, server)))
 
 
 def routespec(user: str, server: str | None) -> str:
-    """As JupyterHub makes it: jupyterhub.user.User.proxy_spec, and of a named server below it."""
+    """Return it as JupyterHub does: jupyterhub.user.User.proxy_spec, with a named server below."""
     names = filter(None, (user, server))
     return str(url_path_join("/user", *map(url_escape_path, names), "/"))
 
@@ -122,7 +122,7 @@ def rules(tmp_path: Path) -> RulesFile:
 
 
 def a_route(name: str) -> dict[str, Any]:
-    """As jupyterhub-traefik-proxy writes it."""
+    """Return a route as jupyterhub-traefik-proxy makes it."""
     routes = {"router_x": {"router": "router_x", "service": "service_x", "data": {"user": name}}}
     return {
         "http": {
@@ -133,14 +133,14 @@ def a_route(name: str) -> dict[str, Any]:
     }
 
 
-def test_rules_file_reads_back_whatever_the_names_in_it(rules: RulesFile) -> None:
-    for name in nasty_names(300, seed=2):
+def test_the_rules_file_reads_back_with_any_names(rules: RulesFile) -> None:
+    for name in hostile_names(300, seed=2):
         data = a_route(name)
         rules.atomic_dump(data)
         assert rules.load() == data, repr(name)
 
 
-def test_rules_file_is_readable_to_the_proxy_and_nothing_is_left_beside_it(
+def test_the_rules_file_is_readable_by_the_proxy_and_no_temporary_file_stays(
     rules: RulesFile,
 ) -> None:
     rules.atomic_dump({"http": {}})
@@ -148,7 +148,7 @@ def test_rules_file_is_readable_to_the_proxy_and_nothing_is_left_beside_it(
     assert list(rules.path.parent.iterdir()) == [rules.path]
 
 
-def test_failed_write_leaves_the_old_rules(rules: RulesFile) -> None:
+def test_a_failed_write_leaves_the_old_rules(rules: RulesFile) -> None:
     rules.atomic_dump(a_route("old"))
     with pytest.raises(UnicodeEncodeError):
         rules.atomic_dump({"broken": "\udc80"})
@@ -160,7 +160,7 @@ def full(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_rules_that_a_full_disk_kept_from_being_written_are_not_as_they_should_be(
+def test_rules_that_a_full_disk_kept_from_being_written_count_as_changed(
     rules: RulesFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rules.atomic_dump(a_route("old"))
@@ -174,7 +174,7 @@ def test_rules_that_a_full_disk_kept_from_being_written_are_not_as_they_should_b
 
 
 @pytest.mark.parametrize("damage", [None, b"", b"[[\xff"], ids=["removed", "empty", "no text"])
-def test_rules_that_somebody_else_has_changed_are_noticed_and_written_again(
+def test_rules_that_another_program_changed_are_noticed_and_written_again(
     rules: RulesFile, damage: bytes | None
 ) -> None:
     data = a_route("x")
@@ -190,8 +190,8 @@ def test_rules_that_somebody_else_has_changed_are_noticed_and_written_again(
     assert rules.load() == data
 
 
-def test_nothing_but_routes_is_taken_over_from_disk(rules: RulesFile) -> None:
-    """Neither the password of the hub before, nor what a fragment no longer says."""
+def test_only_routes_are_read_back_from_disk(rules: RulesFile) -> None:
+    """Neither the last hub's password nor settings that have left the fragments are read."""
     before = a_route("x")
     before["http"]["routers"]["route_api"] = {"rule": "old"}
     before["http"]["middlewares"] = {"auth_api": {"basicAuth": {"users": ["hub:old"]}}}
@@ -212,7 +212,7 @@ def test_unreadable_rules_count_as_none(rules: RulesFile) -> None:
 OURS = static_config(public=":80", api="127.0.0.1:15002", dynamic_config=Path("/dynamic"))
 
 
-def test_a_fragment_adds_to_the_static_configuration_in_any_spelling() -> None:
+def test_a_fragment_may_add_to_the_static_configuration_in_any_case() -> None:
     merge = merge_static_config(
         OURS, {"entrypoints": {"HTTP": {"transport": {"keepAliveMaxTime": "1h"}}}}
     )
@@ -235,7 +235,7 @@ def test_a_fragment_adds_to_the_static_configuration_in_any_spelling() -> None:
         ("log", "expected a dict"),
     ],
 )
-def test_what_hub_and_supervisor_rely_on_is_not_for_fragments(extra: Any, named: str) -> None:
+def test_fragments_may_not_change_what_hub_and_supervisor_rely_on(extra: Any, named: str) -> None:
     with pytest.raises(LittlestHubError, match=re.escape(named)):
         merge_static_config(OURS, extra)
 
@@ -244,7 +244,7 @@ def test_what_hub_and_supervisor_rely_on_is_not_for_fragments(extra: Any, named:
 
 
 class Backend(BaseHTTPRequestHandler):
-    """Says who it is and what it was asked."""
+    """A server that answers with its name."""
 
     protocol_version = "HTTP/1.1"
     name: ClassVar[str]
@@ -270,7 +270,7 @@ def backend(name: str) -> Iterator[str]:
 
 
 class Traefik:
-    """The real thing, with our static configuration, reading `rules`."""
+    """The real traefik with our static configuration and `rules`."""
 
     def __init__(self, directory: Path, trusted_proxies: Sequence[str] = ()) -> None:
         self.port, self.api_port = free_port(), free_port()
@@ -331,7 +331,7 @@ def running(traefik: Traefik) -> Iterator[Traefik]:
 
 
 def route(routes: dict[str, str]) -> dict[str, Any]:
-    """What the hub writes for these routespecs and targets."""
+    """Return what the hub writes for these routespecs and targets."""
     proxy = HubProxy.__new__(HubProxy)
     merged: dict[str, Any] = {"http": {"routers": {}, "services": {}}}
     for routespec, target in routes.items():
@@ -358,7 +358,7 @@ def credentials(password: str, api_port: int) -> dict[str, Any]:
     }
 
 
-def test_traefik_says_nothing_about_our_static_configuration(traefik: Traefik) -> None:
+def test_traefik_logs_nothing_about_our_static_configuration(traefik: Traefik) -> None:
     eventually(lambda: traefik.get("/")[0] == 404, 20, "traefik to listen")
     assert traefik.log.read_text() == ""
 
@@ -379,7 +379,7 @@ def test_every_name_is_routed_to_its_own_server_and_the_rest_to_the_hub(traefik:
         "a\\b",
         "a'b",
     ]
-    names += ["x`) || PathPrefix(`/", 'x") || PathPrefix("/', *nasty_names(60, seed=3)]
+    names += ["x`) || PathPrefix(`/", 'x") || PathPrefix("/', *hostile_names(60, seed=3)]
     names = [n for n in dict.fromkeys(names) if "\x00" not in n and "/" not in n]
     with contextlib.ExitStack() as stack:
         targets = {"/": stack.enter_context(backend("hub"))}
@@ -400,7 +400,7 @@ def test_every_name_is_routed_to_its_own_server_and_the_rest_to_the_hub(traefik:
 
 @contextlib.asynccontextmanager
 async def hub_of(traefik: Traefik) -> AsyncIterator[HubProxy]:
-    """What a hub has of a proxy, when the two have found each other."""
+    """Return a hub's proxy object, connected to this traefik."""
     proxy = HubProxy(
         should_start=False,
         traefik_api_url=f"http://127.0.0.1:{traefik.api_port}",
@@ -411,7 +411,7 @@ async def hub_of(traefik: Traefik) -> AsyncIterator[HubProxy]:
     yield proxy
 
 
-def test_a_route_is_there_when_it_was_added_and_gone_when_it_was_deleted(traefik: Traefik) -> None:
+def test_adding_and_deleting_a_route_return_when_traefik_has_done_so(traefik: Traefik) -> None:
     async def scenario(target: str) -> None:
         async with hub_of(traefik) as proxy:
             for _ in range(3):
@@ -419,14 +419,14 @@ def test_a_route_is_there_when_it_was_added_and_gone_when_it_was_deleted(traefik
                 assert traefik.get("/user/alice/") == (200, "alice")
                 await proxy.delete_route("/user/alice/")
                 assert traefik.get("/user/alice/")[0] == 404
-            await proxy.delete_route("/user/alice/")  # of somebody who had none
+            await proxy.delete_route("/user/alice/")  # when there was none
 
     with backend("alice") as target:
         asyncio.run(asyncio.wait_for(scenario(target), 60))
     assert "ERR" not in traefik.log.read_text()
 
 
-def test_a_route_that_could_not_be_added_does_not_come_with_a_later_change(
+def test_a_route_that_could_not_be_added_is_not_in_a_later_write(
     traefik: Traefik, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario(target: str) -> None:
@@ -443,7 +443,7 @@ def test_a_route_that_could_not_be_added_does_not_come_with_a_later_change(
         asyncio.run(asyncio.wait_for(scenario(target), 60))
 
 
-def test_many_routes_at_once_are_two_changes_and_the_next_hub_knows_them(
+def test_many_routes_at_once_are_two_writes_and_the_next_hub_reads_them(
     traefik: Traefik, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [f"/user/person{number}/" for number in range(200)]
@@ -510,7 +510,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
 
 
 MOST = 6
-"""How many servers there are at once."""
+"""The number of servers at a time."""
 
 
 class Crowd:
@@ -521,7 +521,7 @@ class Crowd:
         self._turns = 0
 
     def move(self, specs: list[str]) -> None:
-        """Have these routes, and no others, to servers 0, 1, …; return when traefik has."""
+        """Replace the routes by these, to servers 0, 1, …; return when traefik has loaded them."""
         self._turns += 1
         turn = f"/turn/{self._turns}/"
         targets = {"/": self.backends["hub"], turn: self.backends["server 0"]}
@@ -542,7 +542,7 @@ class Crowd:
     max_examples=25,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-def test_whatever_hypothesis_calls_them_everybody_reaches_his_own_server_and_the_hub(
+def test_with_any_names_from_hypothesis_all_users_reach_their_own_server_and_the_hub(
     crowd: Crowd, servers: list[tuple[str, str | None]]
 ) -> None:
     specs = list(dict.fromkeys(routespec(*server) for server in servers))
@@ -550,8 +550,8 @@ def test_whatever_hypothesis_calls_them_everybody_reaches_his_own_server_and_the
     for path in ("/", "/hub/login", "/hub/user/a/", "/user/-nobody-/", "/user/"):
         assert crowd.traefik.get(path) == (200, "hub"), path
     for number, spec in enumerate(specs):
-        # Browsers resolve . and .. themselves, and traefik lets nobody ask for NUL: such servers
-        # cannot be reached, which is all that their owners achieve.
+        # Browsers resolve . and .. themselves, and traefik refuses NUL: such servers cannot be
+        # reached, which harms only their owners.
         if {".", ".."} & set(spec.split("/")) or "%00" in spec:
             continue
         for path in (f"{spec}-lab-/tree", spec, spec.rstrip("/")):
@@ -580,7 +580,7 @@ FORGED = {
 
 @contextlib.contextmanager
 def spy() -> Iterator[tuple[str, dict[str, str]]]:
-    """URL of a server, and the headers of the last request there."""
+    """Run a server; its URL, and the headers of the last request."""
     seen: dict[str, str] = {}
 
     class Spy(Backend):
@@ -599,9 +599,7 @@ def spy() -> Iterator[tuple[str, dict[str, str]]]:
 
 @pytest.mark.row(8)
 @pytest.mark.parametrize("spelling", ["-", "_"])
-def test_what_a_visitor_says_of_where_he_comes_from_reaches_no_server(
-    traefik: Traefik, spelling: str
-) -> None:
+def test_forwarded_headers_of_visitors_reach_no_server(traefik: Traefik, spelling: str) -> None:
     with spy() as (url, seen):
         traefik.rules.atomic_dump(route({"/": url}))
         eventually(lambda: traefik.get("/")[0] == 200, 20, "the route")
@@ -609,16 +607,18 @@ def test_what_a_visitor_says_of_where_he_comes_from_reaches_no_server(
         traefik.get("/", {**forged, "X-Mine": "kept"})
         assert seen["X-Mine"] == "kept"
         assert not [name for name in seen if "_" in name]
-        told = ("66.6", "https")
-        assert not [v for v in seen.values() if v == "666" or any(t in v for t in told)], seen
+        forged_values = ("66.6", "https")
+        assert not [v for v in seen.values() if v == "666" or any(t in v for t in forged_values)], (
+            seen
+        )
         assert seen["X-Forwarded-For"] == "127.0.0.1"
         assert seen["X-Forwarded-Proto"] == "http"
 
 
 @pytest.mark.row(8)
-@pytest.mark.parametrize(("trusted", "is_believed"), [("127.0.0.0/8", True), ("10.0.0.1", False)])
-def test_a_proxy_in_front_is_believed_where_a_fragment_says_so_and_nowhere_else(
-    tmp_path: Path, trusted: str, is_believed: bool
+@pytest.mark.parametrize(("trusted", "is_trusted"), [("127.0.0.0/8", True), ("10.0.0.1", False)])
+def test_forwarded_headers_of_a_proxy_in_front_count_only_if_it_is_trusted(
+    tmp_path: Path, trusted: str, is_trusted: bool
 ) -> None:
     if TRAEFIK is None:
         missing("no traefik on PATH")
@@ -626,13 +626,13 @@ def test_a_proxy_in_front_is_believed_where_a_fragment_says_so_and_nowhere_else(
         traefik.rules.atomic_dump(route({"/": url}))
         eventually(lambda: traefik.get("/")[0] == 200, 20, "the route")
         traefik.get("/", FORGED)
-        assert seen["X-Forwarded-Proto"] == ("https" if is_believed else "http")
-        believed = "10.66.6.6, 127.0.0.1" if is_believed else "127.0.0.1"
-        assert seen["X-Forwarded-For"] == believed
+        assert seen["X-Forwarded-Proto"] == ("https" if is_trusted else "http")
+        expected = "10.66.6.6, 127.0.0.1" if is_trusted else "127.0.0.1"
+        assert seen["X-Forwarded-For"] == expected
         assert not {"Forwarded", "X-Real-Ip", "X-Scheme"} & set(seen)
 
 
-def test_who_is_skipped_to_find_a_visitor_is_each_address_of_small_networks() -> None:
+def test_trusted_addresses_are_those_of_small_networks_one_by_one() -> None:
     config = Config()
     config.HubProxy.trusted_proxies = ["127.0.0.1", "::1", "10.0.0.0/30", "172.17.0.0/16"]
     proxy = HubProxy(config=config, should_start=True)

@@ -1,4 +1,4 @@
-"""What fragments say of HTTPS, what traefik is told, and which certificate fits."""
+"""HTTPS: its settings in fragments, traefik's configuration for it, and its certificates."""
 
 from __future__ import annotations
 
@@ -50,39 +50,39 @@ def configured(**settings: Any) -> HubProxy:
     return HubProxy(config=Config({"HubProxy": settings}), should_start=True)
 
 
-def asked(hub: dict[str, str], port: int | None = 443, **settings: Any) -> Https | None:
+def https_of(hub: dict[str, str], port: int | None = 443, **settings: Any) -> Https | None:
     return https_from(hub, configured(**settings), port)
 
 
-# --- what is asked for
+# --- settings
 
 
-def test_without_a_word_of_it_there_is_no_https() -> None:
-    assert asked({}) is None
-    assert asked({}, acme_email="a@example.org") is None
+def test_https_is_off_unless_fragments_configure_it() -> None:
+    assert https_of({}) is None
+    assert https_of({}, acme_email="a@example.org") is None
 
 
-def test_there_is_none_where_there_is_no_port_for_it() -> None:
-    assert asked({"ssl_cert": "/a", "ssl_key": "/b"}, port=None) is None
+def test_https_is_off_where_there_is_no_port_for_it() -> None:
+    assert https_of({"ssl_cert": "/a", "ssl_key": "/b"}, port=None) is None
 
 
-def test_files_are_one_way_and_domains_the_other() -> None:
+def test_a_certificate_comes_from_files_or_from_an_authority_but_not_both() -> None:
     files = {"ssl_cert": "/a", "ssl_key": "/b"}
-    https = asked(files)
+    https = https_of(files)
     assert https
     assert (https.files, https.acme) == ((Path("/a"), Path("/b")), None)
-    https = asked({}, domains=["hub.example.org"])
+    https = https_of({}, domains=["hub.example.org"])
     assert https
     assert https.files is None
     assert https.acme
     assert https.acme.directory == "https://acme-v02.api.letsencrypt.org/directory"
     with pytest.raises(LittlestHubError, match="one of the two"):
-        asked(files, domains=["hub.example.org"])
+        https_of(files, domains=["hub.example.org"])
     with pytest.raises(LittlestHubError, match="both"):
-        asked({"ssl_cert": "/a"})
+        https_of({"ssl_cert": "/a"})
 
 
-# --- what traefik is told
+# --- traefik's configuration
 
 
 @pytest.mark.parametrize(
@@ -93,29 +93,31 @@ def test_files_are_one_way_and_domains_the_other() -> None:
         ("dns-01", "rfc2136", "dnsChallenge", {"provider": "rfc2136"}),
     ],
 )
-def test_each_challenge_is_traefiks(challenge: str, provider: str, key: str, value: Any) -> None:
+def test_each_challenge_becomes_the_matching_one_of_traefik(
+    challenge: str, provider: str, key: str, value: Any
+) -> None:
     acme = Acme(("a.org",), DIRECTORY, challenge=challenge, dns_provider=provider)
-    told = acme.resolvers(LAYOUT)["acme"]["acme"]
-    assert told[key] == value
-    assert told["storage"] == "/opt/littlest-hub/state/proxy/acme/acme.json"
-    assert sum(each.endswith("Challenge") for each in told) == 1
+    written = acme.resolvers(LAYOUT)["acme"]["acme"]
+    assert written[key] == value
+    assert written["storage"] == "/opt/littlest-hub/state/proxy/acme/acme.json"
+    assert sum(each.endswith("Challenge") for each in written) == 1
 
 
-def test_an_account_of_the_authority_stands_in_no_representation() -> None:
+def test_the_key_of_an_external_account_is_in_no_representation() -> None:
     acme = Acme(("a.org",), DIRECTORY, eab=("id", "s3cr3t"))
     assert acme.resolvers(LAYOUT)["acme"]["acme"]["eab"] == {"kid": "id", "hmacEncoded": "s3cr3t"}
     assert "s3cr3t" not in repr(acme)
 
 
-def test_the_entry_point_is_that_of_http_and_more() -> None:
+def test_the_https_entry_point_has_the_settings_of_http_plus_tls() -> None:
     https = Https(8443, None, Acme(("a.org", "b.org"), DIRECTORY), 60)
-    told = static_config(
+    written = static_config(
         public=":80",
         api="127.0.0.1:15002",
         dynamic_config=LAYOUT.dynamic_config,
         https=https.entry_point(),
     )
-    http, secure = (told["entryPoints"][name] for name in ("http", "https"))
+    http, secure = (written["entryPoints"][name] for name in ("http", "https"))
     assert secure.pop("address") == ":8443"
     assert http.pop("address") == ":80"
     assert "tls" not in http["http"]
@@ -126,7 +128,7 @@ def test_the_entry_point_is_that_of_http_and_more() -> None:
     assert secure == http
 
 
-def test_only_without_ours_an_entry_point_called_https_is_for_fragments() -> None:
+def test_fragments_may_define_the_https_entry_point_only_while_https_is_off() -> None:
     extra = {"entryPoints": {"https": {"address": ":444"}}}
     assert (
         merge_static_config({"entryPoints": {}}, extra)["entryPoints"]["https"]["address"] == ":444"
@@ -136,26 +138,26 @@ def test_only_without_ours_an_entry_point_called_https_is_for_fragments() -> Non
         merge_static_config(ours, extra)
 
 
-def test_certificate_and_key_are_in_one_file_and_read_back(tmp_path: Path) -> None:
+def test_certificate_and_key_are_written_into_one_file_and_read_back(tmp_path: Path) -> None:
     pair = CertificatePair.read(*make(tmp_path, "hub.example.org"))
-    told = tomllib.loads(to_toml(Https(443, None, None, 60).dynamic_config(pair)))["tls"]
-    default = told["stores"]["default"]["defaultCertificate"]
+    written = tomllib.loads(to_toml(Https(443, None, None, 60).dynamic_config(pair)))["tls"]
+    default = written["stores"]["default"]["defaultCertificate"]
     assert (default["certFile"], default["keyFile"]) == (pair.certificate, pair.key)
-    assert told["options"]["default"]["minVersion"] == "VersionTLS12"
+    assert written["options"]["default"]["minVersion"] == "VersionTLS12"
     assert "PRIVATE KEY" not in repr(pair)
 
 
-def test_who_is_led_to_https_may_be_led_elsewhere_tomorrow() -> None:
+def test_the_redirect_to_https_is_not_permanent() -> None:
     (made,) = Https(8443, None, None, 60).redirect_config()["http"]["middlewares"].values()
     assert made == {"redirectScheme": {"scheme": "https", "port": "8443", "permanent": False}}
 
 
-# --- what becomes of it on disk
+# --- applied
 
 
 @pytest.fixture
-def nobody_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine on which no unit is active."""
+def no_active_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace systemctl by one for which no unit is active."""
     systemctl = tmp_path / "bin" / "systemctl"
     systemctl.parent.mkdir()
     systemctl.write_text("#!/bin/sh\nexit 3\n")
@@ -165,7 +167,7 @@ def nobody_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextlib.contextmanager
 def served_at(port: int, files: tuple[Path, Path]) -> Iterator[None]:
-    """Somebody there who presents this certificate."""
+    """Run a server that configured_leaf this certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*files)
     with socket.create_server(("127.0.0.1", port)) as listening:
@@ -189,19 +191,19 @@ def served_at(port: int, files: tuple[Path, Path]) -> Iterator[None]:
             thread.join()
 
 
-def look(configuration: ProxyConfiguration, times: int = 2) -> None:
+def update(configuration: ProxyConfiguration, times: int = 2) -> None:
     for _ in range(times):
         asyncio.run(configuration.update())
 
 
-def presents(layout: Layout) -> x509.Certificate | None:
-    """What everybody is to get whose name is unknown."""
+def configured_leaf(layout: Layout) -> x509.Certificate | None:
+    """Return the default certificate in the dynamic configuration."""
     pair = CertificatePair.from_config(layout.https_config)
     return pair.leaf if pair else None
 
 
-@pytest.mark.usefixtures("nobody_runs")
-def test_a_certificate_that_was_unusable_at_the_start_is_taken_up_when_it_is_mended(
+@pytest.mark.usefixtures("no_active_unit")
+def test_a_certificate_that_was_unusable_at_the_start_is_loaded_once_it_is_repaired(
     layout: Layout, tmp_path: Path
 ) -> None:
     first, second = make(tmp_path, "first"), make(tmp_path, "second")
@@ -211,22 +213,22 @@ def test_a_certificate_that_was_unusable_at_the_start_is_taken_up_when_it_is_men
     configuration = ProxyConfiguration(layout, Https(free_port(), files, None, 60), "")
     with pytest.raises(LittlestHubError, match="is not the key of"):
         configuration.apply()
-    look(configuration)
+    update(configuration)
     assert not layout.https_marker.exists()
     shutil.copy(first[1], files[1])
-    look(configuration)
+    update(configuration)
     assert layout.https_marker.exists()
-    assert presents(layout) == CertificatePair.read(*first).leaf
+    assert configured_leaf(layout) == CertificatePair.read(*first).leaf
     # Once more, now that it is on.
     shutil.copy(second[0], files[0])
-    look(configuration)
-    assert presents(layout) == CertificatePair.read(*first).leaf
+    update(configuration)
+    assert configured_leaf(layout) == CertificatePair.read(*first).leaf
     shutil.copy(second[1], files[1])
-    look(configuration)
-    assert presents(layout) == CertificatePair.read(*second).leaf
+    update(configuration)
+    assert configured_leaf(layout) == CertificatePair.read(*second).leaf
 
 
-@pytest.mark.usefixtures("nobody_runs")
+@pytest.mark.usefixtures("no_active_unit")
 def test_traefik_has_our_default_certificate_as_long_as_it_has_no_other(
     layout: Layout, tmp_path: Path
 ) -> None:
@@ -246,8 +248,8 @@ def test_traefik_has_our_default_certificate_as_long_as_it_has_no_other(
     assert not default.exists()
 
 
-@pytest.mark.usefixtures("nobody_runs")
-def test_http_leads_to_https_when_visitors_get_the_certificate_and_no_other(
+@pytest.mark.usefixtures("no_active_unit")
+def test_http_redirects_to_https_only_once_visitors_get_the_right_certificate(
     layout: Layout, tmp_path: Path
 ) -> None:
     ours, other = make(tmp_path, "hub.example.org"), make(tmp_path, "other", "hub.example.org")
@@ -255,15 +257,15 @@ def test_http_leads_to_https_when_visitors_get_the_certificate_and_no_other(
     configuration = ProxyConfiguration(layout, Https(port, ours, None, 60), "")
     configuration.apply()
     with served_at(port, other):
-        look(configuration)
+        update(configuration)
         assert not layout.redirect_config.exists()
     with served_at(port, ours):
-        look(configuration)
+        update(configuration)
         assert layout.redirect_config.exists()
 
 
-@pytest.mark.usefixtures("nobody_runs")
-def test_from_files_to_acme_the_old_pair_stays_until_there_is_a_new_one(
+@pytest.mark.usefixtures("no_active_unit")
+def test_after_a_switch_from_files_to_acme_the_old_certificate_stays_until_one_is_obtained(
     layout: Layout, tmp_path: Path
 ) -> None:
     old, new = make(tmp_path, "old", "a.org", "b.org"), make(tmp_path, "new", "a.org", "b.org")
@@ -273,18 +275,18 @@ def test_from_files_to_acme_the_old_pair_stays_until_there_is_a_new_one(
     configuration = ProxyConfiguration(layout, before, static)
     configuration.apply()
     with served_at(port, old):
-        look(configuration)
+        update(configuration)
     after = Https(port, None, Acme(("a.org", "b.org"), DIRECTORY), 60)
     for _ in range(2):  # a hub that is restarted meanwhile
         configuration = ProxyConfiguration(layout, after, static)
         configuration.apply()
         with served_at(port, old):
-            look(configuration)
-        assert presents(layout) == CertificatePair.read(*old).leaf
+            update(configuration)
+        assert configured_leaf(layout) == CertificatePair.read(*old).leaf
         assert layout.redirect_config.exists()
     with served_at(port, new):
-        look(configuration)
-    assert presents(layout) is None
+        update(configuration)
+    assert configured_leaf(layout) is None
     assert layout.redirect_config.exists()
     # Another port: nobody is led there before it is known to work.
     moved = to_toml({"entryPoints": {"https": {"address": ":1"}}})
@@ -292,8 +294,10 @@ def test_from_files_to_acme_the_old_pair_stays_until_there_is_a_new_one(
     assert not layout.redirect_config.exists()
 
 
-@pytest.mark.usefixtures("nobody_runs")
-def test_what_cannot_be_written_changes_nothing_and_says_so(layout: Layout, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_active_unit")
+def test_a_configuration_that_cannot_be_written_changes_nothing_and_is_reported(
+    layout: Layout, tmp_path: Path
+) -> None:
     ours = make(tmp_path, "hub.example.org")
     layout.static_config.mkdir(parents=True)
     configuration = ProxyConfiguration(layout, Https(free_port(), ours, None, 60), "")
@@ -306,7 +310,9 @@ def test_what_cannot_be_written_changes_nothing_and_says_so(layout: Layout, tmp_
 # --- certificates
 
 
-def test_a_pair_that_does_not_belong_together_says_so(tmp_path: Path) -> None:
+def test_a_certificate_and_key_that_do_not_match_are_refused_with_the_reason(
+    tmp_path: Path,
+) -> None:
     one, other = make(tmp_path, "one"), make(tmp_path, "other")
     for files, reason in (
         ((one[0], other[1]), "is not the key of"),
@@ -319,7 +325,7 @@ def test_a_pair_that_does_not_belong_together_says_so(tmp_path: Path) -> None:
             CertificatePair.read(*files)
 
 
-def test_a_certificate_covers_its_names_and_one_level_of_a_wildcard(tmp_path: Path) -> None:
+def test_a_certificate_is_valid_for_its_names_and_one_level_of_a_wildcard(tmp_path: Path) -> None:
     file, _ = make(tmp_path, "hub.example.org", "*.example.net", "192.0.2.1")
     leaf = CertificatePair(file.read_text(), "").leaf
     assert certified_names(leaf) == ["hub.example.org", "*.example.net", "192.0.2.1"]
@@ -334,7 +340,7 @@ def test_a_port_without_a_certificate_does_not_count_as_served() -> None:
     assert not Https(free_port(), None, Acme(("a.org",), DIRECTORY), 60).is_served(None)
 
 
-def test_a_certificate_has_its_time(tmp_path: Path) -> None:
+def test_an_expired_or_future_certificate_is_a_problem(tmp_path: Path) -> None:
     leaf = CertificatePair(make(tmp_path, "hub.example.org", days=(-1, 1))[0].read_text(), "").leaf
     now = datetime.datetime.now(datetime.UTC)
     assert validity_problem(leaf) == ""
@@ -360,11 +366,11 @@ def test_a_certificate_has_its_time(tmp_path: Path) -> None:
         ("hub.example.org\n", False),
     ],
 )
-def test_what_an_authority_may_certify(name: str, expected: bool) -> None:
+def test_a_domain_is_a_name_that_an_authority_may_certify(name: str, expected: bool) -> None:
     assert is_domain(name) == expected
 
 
-def test_a_replaced_file_is_seen(tmp_path: Path) -> None:
+def test_a_file_that_is_replaced_or_removed_has_another_fingerprint(tmp_path: Path) -> None:
     files = make(tmp_path, "hub")
     seen = [fingerprint(files[0])]
     assert fingerprint(files[0]) == seen[0]
@@ -375,7 +381,7 @@ def test_a_replaced_file_is_seen(tmp_path: Path) -> None:
     assert len(set(seen)) == 3
 
 
-# --- what is wrong
+# --- check
 
 
 @pytest.fixture
@@ -400,7 +406,7 @@ def test_an_expired_certificate_is_refused_with_its_line(layout: Layout, tmp_pat
         assert reason in problem
 
 
-def test_a_hub_that_nobody_can_look_up_is_told_by_the_check(layout: Layout) -> None:
+def test_check_warns_of_a_domain_that_does_not_resolve(layout: Layout) -> None:
     text = "c.HubProxy.domains = [\n    'hub.invalid',\n]\n"
     (layout.fragments / "20-https.py").write_text(text)
     (warning,) = (p for p in check_fragments(layout).warnings if "hub.invalid" in p.message)

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.unit
 
 TRAEFIK = shutil.which("traefik", path=PATH)
 REPOSITORY = Path(__file__).parents[3]
-# Not -m: littlest_hub is not installed where the tests run. A reload repeats these words too.
+# Not -m: littlest_hub is not installed where the tests run. A reload executes this again.
 SUPERVISOR = f"""
 import sys
 sys.path.insert(0, {str(REPOSITORY)!r})
@@ -44,7 +44,7 @@ sys.exit(main(sys.argv[1:]))
 
 @contextlib.contextmanager
 def listening(host: str = "127.0.0.1", number: int = 2) -> Iterator[list[socket.socket]]:
-    """Sockets that share an address, as systemd makes them."""
+    """Make sockets that share an address, as systemd does."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with contextlib.ExitStack() as stack:
         made: list[socket.socket] = []
@@ -82,7 +82,7 @@ def test_new_connections_go_where_they_are_steered(host: str) -> None:
             assert (address.queued(0), address.queued(1)) == queued
 
 
-def test_sockets_are_numbered_anew_when_others_of_their_address_have_gone() -> None:
+def test_sockets_are_renumbered_after_others_of_their_address_were_closed() -> None:
     with listening(number=2) as old, contextlib.ExitStack() as stack:
         new = []
         for _ in range(2):
@@ -123,7 +123,7 @@ def test_an_entry_point_has_one_address_and_the_rest_is_reported(
 # --- records
 
 
-def test_a_generation_is_there_as_long_as_somebody_holds_its_record(tmp_path: Path) -> None:
+def test_a_generation_exists_as_long_as_its_record_is_locked(tmp_path: Path) -> None:
     record = tmp_path / "1.accepting"
     hold = (
         "import fcntl,sys,time; f=open(sys.argv[1]); fcntl.flock(f,2); print(flush=True); input()"
@@ -161,7 +161,7 @@ def test_certificates_are_found_wherever_the_dynamic_configuration_names_them(
     ]
 
 
-def test_a_file_that_traefik_could_not_read_is_named(tmp_path: Path) -> None:
+def test_a_file_that_traefik_could_not_parse_is_named(tmp_path: Path) -> None:
     (tmp_path / "tls.toml").write_text("[tls\n")
     with pytest.raises(ValueError, match=r"tls\.toml: .*line 1"):
         ConfiguredCertificates(tmp_path).read()
@@ -256,7 +256,7 @@ def test_a_generation_that_is_ready_has_all_its_routes(proxy: Proxy) -> None:
         assert reload(proxy.control) == ""
 
 
-def test_a_reload_keeps_the_process_and_serves_by_another_traefik(proxy: Proxy) -> None:
+def test_a_reload_keeps_the_process_and_starts_another_traefik(proxy: Proxy) -> None:
     proxy.start()
     proxy.wait()
     (before,) = proxy.accepting
@@ -267,7 +267,7 @@ def test_a_reload_keeps_the_process_and_serves_by_another_traefik(proxy: Proxy) 
     eventually(lambda: before not in proxy.accepting, 60, "the one before to be told to end")
 
 
-def test_what_a_killed_supervisor_has_left_serves_until_the_next_one_takes_over(
+def test_the_traefik_of_a_killed_supervisor_serves_until_the_next_one_takes_over(
     proxy: Proxy,
 ) -> None:
     proxy.start()
@@ -282,7 +282,7 @@ def test_what_a_killed_supervisor_has_left_serves_until_the_next_one_takes_over(
     eventually(lambda: before not in proxy.accepting, 60, "the one before to be told to end")
 
 
-def test_a_port_that_comes_or_goes_ends_nobody(proxy: Proxy) -> None:
+def test_a_port_that_is_added_or_removed_ends_no_traefik(proxy: Proxy) -> None:
     proxy.start()
     proxy.wait()
     with listening() as https_sockets:
@@ -297,13 +297,13 @@ def test_a_port_that_comes_or_goes_ends_nobody(proxy: Proxy) -> None:
     assert "taken" not in proxy.log.read_text()
 
 
-def test_what_the_configuration_has_no_entry_point_for_is_not_kept_open(proxy: Proxy) -> None:
+def test_a_socket_without_an_entry_point_is_not_passed_to_traefik(proxy: Proxy) -> None:
     with listening() as https_sockets:
         own = {f"socket:[{os.fstat(each.fileno()).st_ino}]" for each in https_sockets}
         proxy._inherited += passed("https", https_sockets)
         proxy.start()
         proxy.wait()
-        # Whoever is there is nobody's visitor, and no reason to begin anew.
+        # A connection there is no reason to replace traefik.
         with socket.create_connection(https_sockets[0].getsockname()):
             before = proxy.accepting
             has = {str(each.readlink()) for each in Path(f"/proc/{before[0]}/fd").iterdir()}
@@ -313,11 +313,13 @@ def test_what_the_configuration_has_no_entry_point_for_is_not_kept_open(proxy: P
             assert proxy.status("/user/0/") == 418
 
 
-def test_it_has_what_the_unit_gives_it_and_knows_authorities(proxy: Proxy, tmp_path: Path) -> None:
+def test_traefik_gets_the_units_environment_and_our_certificate_authorities(
+    proxy: Proxy, tmp_path: Path
+) -> None:
     (tmp_path / "ssl").mkdir()
     (tmp_path / "ssl/cacert.pem").touch()
     others = {key: value for key, value in os.environ.items() if key != "SSL_CERT_FILE"}
-    proxy.environ = {**others, "EXEC_PATH": "/x", "NOTIFY_SOCKET": "@nobody"}
+    proxy.environ = {**others, "EXEC_PATH": "/x", "NOTIFY_SOCKET": "@none"}
     proxy.start()
     proxy.wait()
     (traefik,) = proxy.accepting
@@ -327,7 +329,7 @@ def test_it_has_what_the_unit_gives_it_and_knows_authorities(proxy: Proxy, tmp_p
     assert not any(each.startswith("NOTIFY_SOCKET=") for each in has)
 
 
-def test_who_had_waited_at_either_socket_is_served(proxy: Proxy) -> None:
+def test_visitors_who_waited_at_either_socket_are_served(proxy: Proxy) -> None:
     with contextlib.ExitStack() as stack:
         waiting = [
             stack.enter_context(socket.create_connection(("127.0.0.1", proxy.port)))
@@ -340,7 +342,9 @@ def test_who_had_waited_at_either_socket_is_served(proxy: Proxy) -> None:
         assert all(visitor.recv(12).startswith(b"HTTP/1.") for visitor in waiting)
 
 
-def test_a_static_configuration_that_traefik_refuses_is_refused_in_its_words(proxy: Proxy) -> None:
+def test_a_static_configuration_that_traefik_refuses_is_refused_with_its_message(
+    proxy: Proxy,
+) -> None:
     proxy.start()
     proxy.wait()
     before = proxy.accepting
@@ -350,7 +354,7 @@ def test_a_static_configuration_that_traefik_refuses_is_refused_in_its_words(pro
     assert proxy.status("/user/0/") == 418
 
 
-def test_without_its_sockets_it_says_so_and_ends(tmp_path: Path) -> None:
+def test_without_its_sockets_the_supervisor_says_so_and_ends(tmp_path: Path) -> None:
     if TRAEFIK is None:
         missing("no traefik on PATH")
     with listening() as sockets:
@@ -362,7 +366,7 @@ def test_without_its_sockets_it_says_so_and_ends(tmp_path: Path) -> None:
         assert f"port {proxy.port} is taken by" in proxy.log.read_text()
 
 
-def test_a_program_that_shares_an_address_with_us_is_seen() -> None:
+def test_a_program_that_shares_our_address_is_found() -> None:
     with listening() as (ours, theirs), listening():
         (other,) = other_listeners(frozenset({os.fstat(ours.fileno()).st_ino}))
         assert other.port == theirs.getsockname()[1]
