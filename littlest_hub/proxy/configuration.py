@@ -29,6 +29,16 @@ _FIXED = (
     ("entryPoints", READY_ENTRY_POINT),
     ("providers", "file"),
 )
+_ALWAYS: dict[str, Any] = {
+    "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
+    "log": {"level": "WARN", "noColor": True},
+    # Failures only, and no headers: they contain cookies and tokens.
+    "accessLog": {
+        "filters": {"statusCodes": ["500-599"]},
+        "fields": {"headers": {"defaultMode": "drop"}},
+    },
+    "api": {"dashboard": False},
+}
 _HTTP = {
     # X_Forwarded_For and the like, which some backends read as X-Forwarded-For, are dropped.
     "aliasHeadersStrategy": "delete",
@@ -96,14 +106,7 @@ def static_config(
             "transport": {"lifeCycle": {"graceTimeOut": "0s"}},
         }
     return {
-        "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
-        "log": {"level": "WARN", "noColor": True},
-        # Failures only, and no headers: they contain cookies and tokens.
-        "accessLog": {
-            "filters": {"statusCodes": ["500-599"]},
-            "fields": {"headers": {"defaultMode": "drop"}},
-        },
-        "api": {"dashboard": False},
+        **_ALWAYS,
         "providers": {
             "providersThrottleDuration": "0s",
             "file": {"directory": str(dynamic_config), "watch": True},
