@@ -43,13 +43,13 @@ class ProxyConfiguration:
         self.layout = layout
         self.https = https
         self.is_changed = False
-        """Whether the proxy ran with another static configuration before."""
+        """True if the proxy ran with another static configuration before."""
         self._static = static
         self._is_applied = False
         self._pair: CertificatePair | None = None
         """The default certificate; with ACME, until one has been obtained."""
         self._is_waiting = https is not None
-        """Whether visitors do not get the right certificate yet."""
+        """True while visitors do not get the right certificate yet."""
         self._seen = self._fingerprints()
         self._used: tuple[object, ...] | None = None
         """Fingerprints of the files that are in use."""

@@ -57,12 +57,12 @@ class Generation:
 
     @property
     def is_accepting(self) -> bool:
-        """Whether it has not been ended yet."""
+        """True until `end`."""
         return self.file.suffix == ACCEPTING
 
     @property
     def is_ready(self) -> bool:
-        """Whether it has loaded the dynamic configuration: all of it, which traefik does at once.
+        """True once it has loaded the dynamic configuration: all of it, which traefik does at once.
 
         Until then it answers with 404.
         """

@@ -98,5 +98,5 @@ class RulesFile:
 
     @property
     def is_as_written(self) -> bool:
-        """Whether the file is as `atomic_dump` wrote it last."""
+        """True while the file is as `atomic_dump` wrote it last."""
         return self._written == fingerprint(self.path)

@@ -107,8 +107,8 @@ def test_a_system_account_in_capitals_cannot_log_in_as_the_one_in_small_letters(
 
 def test_a_hostile_name_is_refused_and_is_neither_echoed_nor_logged_unescaped(hub: Hub) -> None:
     name = '"><script>alert(1)</script>`) || PathPrefix(`/\nforged line'
-    with Person(hub.url, name, "x") as nobody:
-        page = nobody.try_to_log_in()
+    with Person(hub.url, name, "x") as attacker:
+        page = attacker.try_to_log_in()
     assert page.status_code == 403
     assert "<script>alert" not in page.text
     journal = hub.machine.journal(hub.layout.hub_service)

@@ -464,13 +464,13 @@ def test_many_routes_at_once_are_two_writes_and_the_next_hub_reads_them(
             assert len(written) == 2
             await asyncio.gather(*map(proxy.delete_route, names[:100]))
             assert len(written) == 3
-            assert traefik.get(names[150]) == (200, "everybody")
+            assert traefik.get(names[150]) == (200, "all")
         async with hub_of(traefik) as proxy:
             routes = await proxy.get_all_routes()
             assert set(routes) == {"/", *names[100:]}
             assert routes[names[150]]["data"] == {"user": names[150]}
 
-    with backend("everybody") as target:
+    with backend("all") as target:
         asyncio.run(asyncio.wait_for(scenario(target), 60))
 
 

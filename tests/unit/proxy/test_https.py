@@ -288,7 +288,7 @@ def test_after_a_switch_from_files_to_acme_the_old_certificate_stays_until_one_i
         update(configuration)
     assert configured_leaf(layout) is None
     assert layout.redirect_config.exists()
-    # Another port: nobody is led there before it is known to work.
+    # Another port: no redirect before it is known to work.
     moved = to_toml({"entryPoints": {"https": {"address": ":1"}}})
     ProxyConfiguration(layout, Https(free_port(), None, after.acme, 60), moved).apply()
     assert not layout.redirect_config.exists()
