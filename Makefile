@@ -22,7 +22,7 @@ BENCH ?=
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security advisories lint bench bench-report bench-outage python-profile clean
+.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security advisories lint bench bench-report bench-outage python-profile pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -118,6 +118,9 @@ bench-outage: deps venv ## what users notice of reloads, crashes and upgrades, c
 
 python-profile: deps venv ## record recipe/python/profile.xz again, with which CPython is compiled (root)
 	$(BIN)/python -m tests.python_profile
+
+pictures: ## draw docs/pictures/*.svg from their sources
+	$(PYTHON) docs/pictures/draw.py
 
 clean: ## remove everything built here (the cache stays)
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache

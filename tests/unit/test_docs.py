@@ -1,0 +1,48 @@
+"""The documentation: its links, and its pictures."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.pictures.draw import PICTURES, draw
+
+pytestmark = pytest.mark.unit
+
+ROOT = PICTURES.parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        linked = (page.parent / file).resolve() if file else page
+        assert linked.exists(), target
+        assert not anchor or anchor in _anchors(linked), target
+
+
+def test_each_page_is_linked_from_another() -> None:
+    linked = {
+        (page.parent / target.partition("#")[0]).resolve()
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    }
+    # README links the directory of how-tos and that of references.
+    reachable = linked | {page for page in PAGES if page.parent in linked}
+    assert {page for page in PAGES if page not in reachable} <= {ROOT / "README.md"}
+
+
+@pytest.mark.parametrize("source", sorted(PICTURES.glob("*.toml")), ids=lambda file: file.stem)
+def test_each_picture_is_drawn_from_its_source(source: Path) -> None:
+    assert source.with_suffix(".svg").read_text() == draw(source), "run `make pictures`"
