@@ -403,7 +403,6 @@ def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> No
 def _doctor(options: argparse.Namespace) -> int:
     from littlest_hub.doctor import examine, is_well, report, to_json
     from littlest_hub.doctor.bundle import write_bundle
-    from littlest_hub.doctor.observed import Observed
     from littlest_hub.unprivileged.privileges import again_as_hub
 
     layout = installation.of_this_release()
@@ -417,8 +416,8 @@ def _doctor(options: argparse.Namespace) -> int:
     )
     findings = examine(layout)
     if options.bundle:
-        write_bundle(layout, to_json(layout, findings), options.bundle, Observed.run)
-        progress.to_stderr(f"{options.bundle}: secrets were taken out; read it before you send it.")
+        write_bundle(layout, to_json(layout, findings), options.bundle)
+        progress.to_stderr(f"{options.bundle}: secrets were removed; read it before you send it.")
     if options.json:
         print(to_json(layout, findings))
     else:

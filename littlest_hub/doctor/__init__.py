@@ -1,7 +1,7 @@
-"""What an experienced administrator would look at, and the command that mends what they found.
+"""`littlest-hub doctor`: the examination of an installation, with a command for each finding.
 
-Each probe is a small function of `Observed`, which only reads; it stands alone, may fail or hang
-alone, and all of them together are done within seconds: this is run when things are broken.
+Each probe is a small function of `Snapshot`, which only reads. If a probe fails or hangs, the
+others still report, and all end within seconds: this is run when things are broken.
 """
 
 from __future__ import annotations
@@ -14,26 +14,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from littlest_hub import __version__
+from littlest_hub.doctor.certificates import certificates
 from littlest_hub.doctor.configuration import fragments, secrets
 from littlest_hub.doctor.data import database, last_backup
+from littlest_hub.doctor.findings import AS_ROOT, OK, PROBLEM, UNSEEN, WARNING, Finding, Probe
 from littlest_hub.doctor.host import clock, disks, limits, memory, system
-from littlest_hub.doctor.network import certificates, login_page, ports
-from littlest_hub.doctor.observed import (
-    AS_ROOT,
-    OK,
-    PROBLEM,
-    UNSEEN,
-    WARNING,
-    Finding,
-    Observed,
-    Probe,
-)
-from littlest_hub.doctor.servers import failed_spawns, resolver, routes, user_units
+from littlest_hub.doctor.network import login_page, ports
+from littlest_hub.doctor.servers import failed_starts, resolver, routes, user_units
 from littlest_hub.doctor.services import releases, unfinished_restore, unit_states
+from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.layout import Layout
 
 PROBE_TIMEOUT_S = 20
-"""How long all probes together may take."""
+"""Time limit of all probes together."""
 
 PROBES: tuple[tuple[str, Probe], ...] = (
     ("Services", unit_states),
@@ -42,7 +35,7 @@ PROBES: tuple[tuple[str, Probe], ...] = (
     ("Network", ports),
     ("Network", login_page),
     ("Network", certificates),
-    ("User servers", failed_spawns),
+    ("User servers", failed_starts),
     ("User servers", routes),
     ("User servers", user_units),
     ("User servers", resolver),
@@ -59,29 +52,29 @@ PROBES: tuple[tuple[str, Probe], ...] = (
 
 
 def examine(layout: Layout, timeout_s: float = PROBE_TIMEOUT_S) -> list[Finding]:
-    """Every finding of every probe, in order; what fails or hangs is a finding too."""
-    machine = Observed(layout)
-    # Before the probes share them.
+    """Run all probes at the same time; a probe that fails or hangs is a finding too."""
+    snapshot = Snapshot(layout)
+    # cached_property is not locked: read these before several threads do.
     with contextlib.suppress(Exception):
-        machine.units, machine.user_units, machine.journal  # noqa: B018
+        snapshot.units, snapshot.user_units, snapshot.journal  # noqa: B018
     found: list[list[Finding] | None] = [None] * len(PROBES)
 
-    def look(index: int, section: str, probe: Probe) -> None:
+    def run(index: int, section: str, probe: Probe) -> None:
         findings: list[Finding] = []
         try:
-            for finding in probe(machine):
+            for finding in probe(snapshot):
                 findings.append(replace(finding, section=section))
         except PermissionError as error:
             text = f"{error.filename}: permission denied"
             findings.append(Finding(UNSEEN, _name(probe), text, AS_ROOT, section))
         except Exception as error:
-            text = f"could not be looked at: {type(error).__name__}: {error}"
+            text = f"could not be examined: {type(error).__name__}: {error}"
             findings.append(Finding(UNSEEN, _name(probe), text, section=section))
         found[index] = findings
 
-    # Daemons: a disk that hangs must not keep us.
+    # Daemon threads: a disk that hangs must not keep this process.
     threads = [
-        threading.Thread(target=look, args=(index, *each), daemon=True)
+        threading.Thread(target=run, args=(index, *each), daemon=True)
         for index, each in enumerate(PROBES)
     ]
     for thread in threads:
@@ -92,19 +85,19 @@ def examine(layout: Layout, timeout_s: float = PROBE_TIMEOUT_S) -> list[Finding]
     everything: list[Finding] = []
     for (section, probe), findings in zip(PROBES, found, strict=True):
         if findings is None:
-            text = f"gave no answer within {timeout_s:g} s"
+            text = f"did not end within {timeout_s:g} s"
             findings = [Finding(UNSEEN, _name(probe), text, section=section)]
         everything += findings
     return everything
 
 
 def is_well(findings: Sequence[Finding]) -> bool:
-    """Whether there is no problem; a warning is none."""
+    """Return whether there is no problem; warnings do not count."""
     return not any(finding.severity == PROBLEM for finding in findings)
 
 
 def to_json(layout: Layout, findings: Sequence[Finding]) -> str:
-    """Findings for a program; "format" changes when a field does."""
+    """Return findings for a program; "format" changes when a field does."""
     severities = [finding.severity for finding in findings]
     return json.dumps(
         {
@@ -123,7 +116,7 @@ _COLOURS = {PROBLEM: "1;31", WARNING: "33", UNSEEN: "2", OK: "32"}
 
 
 def report(findings: Sequence[Finding], *, everything: bool, colour: bool) -> str:
-    """Findings for a person: what is not in order, by section, and how much is."""
+    """Return findings for a person, by section, and their number."""
 
     def painted(severity: str) -> str:
         text = f"{severity:8}"

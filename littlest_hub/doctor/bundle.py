@@ -12,6 +12,7 @@ from pathlib import Path
 from littlest_hub.backup.archive import new_file
 from littlest_hub.backup.contents import drop_ins, is_secret
 from littlest_hub.doctor.redaction import SECRET_WORD, SHORTEST, Redactor
+from littlest_hub.doctor.snapshot import output_of
 from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout
 
@@ -21,7 +22,7 @@ Run = Callable[..., str]
 """Run a command and return its standard output."""
 
 
-def write_bundle(layout: Layout, findings: str, file: Path, run: Run) -> None:
+def write_bundle(layout: Layout, findings: str, file: Path, run: Run = output_of) -> None:
     """Write a support archive.
 
     Args:

@@ -1,4 +1,4 @@
-"""The machine below: disks, memory, clock, kernel."""
+"""The machine: disks, memory, limits, clock, system."""
 
 from __future__ import annotations
 
@@ -9,31 +9,21 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from littlest_hub.doctor.observed import (
-    OK,
-    PROBLEM,
-    UNSEEN,
-    WARNING,
-    Finding,
-    Observed,
-    modified_at,
-    parse_meminfo,
-    parse_properties,
-    systemd_version,
-)
+from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
+from littlest_hub.doctor.snapshot import Snapshot, output_of
 
 
-def disks(machine: Observed) -> Iterator[Finding]:
-    """Space and inodes where we and users write."""
+def disks(snapshot: Snapshot) -> Iterator[Finding]:
+    """Check free space and inodes where hub and users write."""
     seen: set[int] = set()
-    for name in (str(machine.layout.base), "/home", "/run", "/tmp", "/var/log"):
+    for name in (str(snapshot.layout.base), "/home", "/run", "/tmp", "/var/log"):
         with contextlib.suppress(OSError):
             device = Path(name).stat().st_dev
             if device in seen:
                 continue
             seen.add(device)
             yield from disk(name, os.statvfs(name))
-    used = re.search(r"take up ([\d.]+)([KMGT])", machine.run("journalctl", "--disk-usage"))
+    used = re.search(r"take up ([\d.]+)([KMGT])", output_of("journalctl", "--disk-usage"))
     if used:
         gigabytes = float(used[1]) * {"K": 1e-6, "M": 1e-3, "G": 1, "T": 1e3}[used[2]]
         shrink = "journalctl --vacuum-size=500M" if gigabytes > 4 else ""
@@ -42,7 +32,7 @@ def disks(machine: Observed) -> Iterator[Finding]:
 
 
 def disk(name: str, status: os.statvfs_result) -> Iterator[Finding]:
-    """What statvfs(3) says about one file system."""
+    """Examine one file system, by statvfs(3)."""
     look = f"du -xh --max-depth=2 {name} | sort -h | tail -n 20"
     if status.f_flag & os.ST_RDONLY:
         remount = f"mount -o remount,rw {name}"
@@ -64,8 +54,8 @@ def disk(name: str, status: os.statvfs_result) -> Iterator[Finding]:
         yield Finding(PROBLEM, f"disk {name}", text, count)
 
 
-def memory(machine: Observed) -> Iterator[Finding]:
-    """How much is left, and who was killed for want of it."""
+def memory(snapshot: Snapshot) -> Iterator[Finding]:
+    """Check free memory, and whether the kernel killed processes for lack of it."""
     found = parse_meminfo(Path("/proc/meminfo").read_text())
     total, free = found.get("MemTotal", 0), found.get("MemAvailable", 0)
     swap = found.get("SwapTotal", 0)
@@ -77,7 +67,7 @@ def memory(machine: Observed) -> Iterator[Finding]:
         yield Finding(OK, "memory", text)
     killed = [
         line
-        for line in machine.run(
+        for line in output_of(
             "journalctl", "--dmesg", "--since=-24h", "--no-pager", "--output=cat", "--lines=20000"
         ).splitlines()
         if re.search(r"Out of memory: Killed process|Memory cgroup out of memory: Killed", line)
@@ -87,17 +77,17 @@ def memory(machine: Observed) -> Iterator[Finding]:
         yield Finding(WARNING, "memory", text, "journalctl --dmesg -g 'Killed process'")
 
 
-def limits(machine: Observed) -> Iterator[Finding]:
-    """Whether limits of memory and CPU can be enforced."""
+def limits(snapshot: Snapshot) -> Iterator[Finding]:
+    """Check whether limits of memory and CPU can be enforced."""
     controllers = Path("/sys/fs/cgroup/cgroup.controllers")
     if not controllers.exists():
-        text = "cgroup v1: limits of memory are enforced in part; this systemd or kernel is old"
+        text = "cgroup v1: memory limits are enforced only in part; systemd or kernel is old"
         kernel = "add systemd.unified_cgroup_hierarchy=1 to the kernel's command line"
         yield Finding(WARNING, "limits", text, f"cat /proc/cmdline   # {kernel}")
         return
     missing = {"memory", "cpu", "pids"} - set(controllers.read_text().split())
     if missing:
-        text = f"not enforced, controllers missing: {', '.join(sorted(missing))}"
+        text = f"not enforced: missing controllers {', '.join(sorted(missing))}"
         yield Finding(
             WARNING, "limits", text, "cat /sys/fs/cgroup/cgroup.controllers /proc/cmdline"
         )
@@ -105,51 +95,69 @@ def limits(machine: Observed) -> Iterator[Finding]:
         yield Finding(OK, "limits", "cgroup v2, enforced")
 
 
-def clock(machine: Observed) -> Iterator[Finding]:
-    """Tokens and certificates depend on it."""
-    shown = parse_properties(machine.run("timedatectl", "show"))
-    yield from synchronised(shown)
+def clock(snapshot: Snapshot) -> Iterator[Finding]:
+    """Check the clock, which tokens and certificates depend on."""
+    shown = parse_properties(output_of("timedatectl", "show"))
+    yield from synchronization(shown)
     with contextlib.suppress(OSError):
-        ahead = modified_at(machine.layout.hub.resolve()) - time.time()
-        if machine.layout.database.exists():
-            ahead = max(ahead, modified_at(machine.layout.database) - time.time())
-        if ahead > 60:
-            text = f"is wrong: files of ours are from {ahead / 3600:.1f} hours in the future"
+        ahead_s = snapshot.layout.hub.resolve().stat().st_mtime - time.time()
+        if snapshot.layout.database.exists():
+            ahead_s = max(ahead_s, snapshot.layout.database.stat().st_mtime - time.time())
+        if ahead_s > 60:
+            text = f"is wrong: files of the hub are {ahead_s / 3600:.1f} hours in the future"
             yield Finding(PROBLEM, "clock", text, "timedatectl set-ntp true")
 
 
-def synchronised(shown: Mapping[str, str]) -> Iterator[Finding]:
-    """What `timedatectl show` means."""
+def synchronization(shown: Mapping[str, str]) -> Iterator[Finding]:
+    """Interpret `timedatectl show`."""
     if not shown:
-        yield Finding(UNSEEN, "clock", "timedatectl gives no answer")
+        yield Finding(UNSEEN, "clock", "timedatectl does not answer")
     elif shown.get("NTPSynchronized") == "yes":
-        yield Finding(OK, "clock", "synchronised")
+        yield Finding(OK, "clock", "synchronized")
     elif shown.get("CanNTP") == "no":
         # A container has its host's clock.
-        text = "nothing synchronises it here, unless the host of this container or machine does"
+        text = "not synchronized by this system, perhaps by the host of this container or machine"
         yield Finding(OK, "clock", text, "apt-get install systemd-timesyncd || dnf install chrony")
     elif shown.get("NTP") == "no":
-        yield Finding(WARNING, "clock", "is not synchronised", "timedatectl set-ntp true")
+        yield Finding(WARNING, "clock", "is not synchronized", "timedatectl set-ntp true")
     else:
         look = "timedatectl timesync-status || chronyc tracking"
-        yield Finding(WARNING, "clock", "is not synchronised yet: no time server answers", look)
+        yield Finding(WARNING, "clock", "is not synchronized yet: no time server answers", look)
 
 
-def system(machine: Observed) -> Iterator[Finding]:
-    """Versions, and what else decides whether a login or a server works."""
-    version = systemd_version(machine.run("systemctl", "--version"))
+def system(snapshot: Snapshot) -> Iterator[Finding]:
+    """Check versions, and what else logins and servers depend on."""
+    version = systemd_version(output_of("systemctl", "--version"))
     if version is not None and version < 247:
-        yield Finding(PROBLEM, "systemd", f"{version}; 247 is the oldest we know to work")
+        yield Finding(PROBLEM, "systemd", f"{version}; the oldest that was tested is 247")
     os_release = Path("/etc/os-release")
     name = parse_properties(os_release.read_text()) if os_release.exists() else {}
     text = f"{name.get('PRETTY_NAME', 'unknown')}, kernel {os.uname().release}, systemd {version}"
     yield Finding(OK, "system", text)
-    if not machine.is_foreground and not Path("/etc/pam.d/login").exists():
-        text = "/etc/pam.d/login is missing: nobody can log in with a system account's password"
+    if not snapshot.is_foreground and not Path("/etc/pam.d/login").exists():
+        text = "/etc/pam.d/login is missing: logins with a system account's password fail"
         install = "apt-get install --reinstall login || dnf reinstall util-linux"
         yield Finding(WARNING, "PAM", text, install)
     enforce = Path("/sys/fs/selinux/enforce")
     if enforce.exists() and enforce.read_text().strip() == "1":
         look = "ausearch -m avc -ts today"
         yield Finding(OK, "SELinux", "enforcing; what it denies is in the audit log", look)
-    yield Finding(OK, "firewall", "cannot be known from here: try the address from outside")
+    yield Finding(OK, "firewall", "unknown: try to reach the hub from another machine")
+
+
+def parse_meminfo(text: str) -> dict[str, int]:
+    """Parse /proc/meminfo: bytes by name."""
+    found = re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)
+    return {name: int(number) * 1024 for name, number in found}
+
+
+def parse_properties(text: str) -> dict[str, str]:
+    """Parse NAME=value lines, as in os-release(5) and `timedatectl show`."""
+    pairs = (line.partition("=") for line in text.splitlines())
+    return {key: value.strip("\"'") for key, separator, value in pairs if separator}
+
+
+def systemd_version(text: str) -> int | None:
+    """Return the number in the first line of `systemctl --version`."""
+    found = re.match(r"systemd (\d+)", text)
+    return int(found[1]) if found else None

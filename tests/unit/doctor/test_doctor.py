@@ -1,4 +1,4 @@
-"""What the doctor makes of what systemd, the journal and the kernel say; all of it recorded."""
+"""The doctor's conclusions from recorded output of systemd, the journal and the kernel."""
 
 import json
 import os
@@ -8,34 +8,27 @@ import pytest
 
 from littlest_hub import doctor
 from littlest_hub.doctor import host, services
-from littlest_hub.doctor.observed import (
-    OK,
-    PROBLEM,
-    UNSEEN,
-    WARNING,
-    Finding,
-    Observed,
-    parse_properties,
-    parse_show,
-    systemd_version,
-)
-from littlest_hub.doctor.servers import disagreements, resolved_by
-from littlest_hub.doctor.spawns import failures, parse_journal, started_since
+from littlest_hub.doctor.failed_spawns import failed_spawns, parse_journal, started_since
+from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
+from littlest_hub.doctor.host import parse_properties, systemd_version
+from littlest_hub.doctor.servers import denied_name_servers, disagreements
+from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.layout import Layout
 from littlest_hub.proxy.routes import RulesFile
 from littlest_hub.system import tcp
+from littlest_hub.system.systemctl import parse_show
 
 RECORDED = Path(__file__).parent / "recorded"
 VERSIONS = sorted(directory.name for directory in RECORDED.iterdir())
 
-# Who failed how on those machines: the decisive line, and what it means.
+# Failed starts on the recorded machines, by user: the decisive line, and its meaning.
 EXPECTED = {
     "homeless": ("working directory failed: No such file", "home directory is missing"),
     "relcommand": ("nosuchcommand not found on", "c.Spawner.cmd"),
     "nocommand": ("Failed to find executable /no/such/command", "c.Spawner.cmd"),
     "silent": ("never showed up", "does not answer in time"),
     "namespace": ("/nowhere/at/all: No such file", "does not exist"),
-    "crash": ("the decisive line", "printed last"),
+    "crash": ("the decisive line", "the server printed"),
     "hook": ("the hook says no", "hook of a fragment"),
     "badprop": ("Unknown assignment: NoSuchProperty=yes", "refuses a property"),
     "nologin": ("name not found: 'nologin'", "no such system account"),
@@ -52,31 +45,31 @@ def test_the_decisive_line_of_a_failed_server_is_found(version: str, user: str) 
     entries = list(parse_journal(recorded(version, "journal.json").splitlines()))
     layout = Layout(Path("/opt/littlest-hub"))
     hub = layout.hub_service
-    found = {f.user: f for f in failures(entries, layout, "edit x")}
+    found = {f.user: f for f in failed_spawns(entries, layout, "edit x")}
     assert set(found) == set(EXPECTED)
     line, why = EXPECTED[user]
     assert line in found[user].line
-    assert why in found[user].why
+    assert why in found[user].meaning
     assert found[user].command
     assert not started_since(entries, hub, found[user])
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_units_are_read_whichever_systemd_prints_them(version: str) -> None:
+def test_units_of_every_recorded_systemd_are_parsed(version: str) -> None:
     units = parse_show(recorded(version, "show"))
     layout = Layout(Path("/opt/littlest-hub"))
     assert set(layout.units) <= set(units)
     assert units[layout.hub_service]["ActiveState"] == "active"
     assert units["littlest-hub.user-crash.service"]["Result"] == "exit-code"
-    machine = Observed(layout)
-    machine.__dict__.update(units=units, is_foreground=False, is_booted=True)
-    assert machine.address_of(machine.layout.proxy_socket) == ("127.0.0.1", 80)
-    findings = list(services.unit_states(machine))
+    snapshot = Snapshot(layout)
+    snapshot.__dict__.update(units=units, is_foreground=False, is_booted=True)
+    assert snapshot.address_of(snapshot.layout.proxy_socket) == ("127.0.0.1", 80)
+    findings = list(services.unit_states(snapshot))
     assert {finding.severity for finding in findings} == {OK}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_version_clock_and_ports_are_read(version: str) -> None:
+def test_version_clock_and_ports_are_parsed(version: str) -> None:
     assert systemd_version(recorded(version, "version")) == int(version)
     shown = parse_properties(recorded(version, "timedatectl"))
     assert shown["NTPSynchronized"] == "no"
@@ -89,15 +82,15 @@ def test_routes_are_read_as_the_hub_writes_them(tmp_path: Path) -> None:
     known = {"routespec": "/j/", "router": "r", "service": "s", "data": {"hub": True}}
     tables = {"routers": {"r": {"rule": "x"}}, "services": {"s": {"loadBalancer": {}}}}
     RulesFile(layout.rules).atomic_dump({"http": tables, "jupyterhub": {"routes": {"r": known}}})
-    assert Observed(layout).routes == [known]
-    assert Observed(layout).base_url == "/j/"
+    assert Snapshot(layout).routes == [known]
+    assert Snapshot(layout).base_url == "/j/"
 
 
 def _of_unit(**shown: str) -> list[Finding]:
-    machine = Observed(Layout(Path("/opt/littlest-hub")))
-    machine.__dict__.update(units={}, is_foreground=False, is_booted=True)
+    snapshot = Snapshot(Layout(Path("/opt/littlest-hub")))
+    snapshot.__dict__.update(units={}, is_foreground=False, is_booted=True)
     shown = {"LoadState": "loaded", "ActiveState": "active", **shown}
-    return list(services._unit_state(machine, "x.service", shown))
+    return list(services._unit_state(snapshot, "x.service", shown))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +111,7 @@ def _of_unit(**shown: str) -> list[Finding]:
         ),
     ],
 )
-def test_what_is_wrong_with_a_unit_has_its_command(
+def test_a_finding_about_a_unit_has_its_command(
     shown: dict[str, str], severity: str, command: str
 ) -> None:
     first = _of_unit(**shown)[0]
@@ -126,11 +119,11 @@ def test_what_is_wrong_with_a_unit_has_its_command(
     assert command in first.command
 
 
-def test_the_cause_of_a_crash_loop_is_what_the_service_told_systemd() -> None:
-    machine = Observed(Layout(Path("/opt/littlest-hub")))
-    machine.__dict__.update(units={"x.service": {"StatusText": "10-users.py:3: SyntaxError"}})
+def test_the_cause_of_a_crash_loop_is_the_status_of_the_service() -> None:
+    snapshot = Snapshot(Layout(Path("/opt/littlest-hub")))
+    snapshot.__dict__.update(units={"x.service": {"StatusText": "10-users.py:3: SyntaxError"}})
     shown = {"LoadState": "loaded", "ActiveState": "activating", "SubState": "auto-restart"}
-    (finding,) = services._unit_state(machine, "x.service", shown)
+    (finding,) = services._unit_state(snapshot, "x.service", shown)
     assert "10-users.py:3: SyntaxError" in finding.text
 
 
@@ -190,12 +183,12 @@ def test_a_disk_that_fills_is_seen_before_it_is_full(
 
 
 @pytest.mark.row(15)
-def test_a_name_server_that_user_servers_are_denied_is_told() -> None:
+def test_a_name_server_that_is_denied_to_user_servers_is_reported() -> None:
     cloud = "# by cloud-init\nsearch c.example.internal\nnameserver 169.254.169.254\n"
-    (finding,) = resolved_by(cloud)
+    (finding,) = denied_name_servers(cloud)
     assert finding.severity == "warning"
     assert "systemd-resolved" in finding.command
-    assert not list(resolved_by("nameserver 127.0.0.53\nnameserver 169.254.169.253\n"))
+    assert not list(denied_name_servers("nameserver 127.0.0.53\nnameserver 169.254.169.253\n"))
 
 
 @pytest.mark.parametrize(
@@ -208,23 +201,23 @@ def test_a_name_server_that_user_servers_are_denied_is_told() -> None:
         ({}, UNSEEN),
     ],
 )
-def test_a_clock_that_nobody_sets_is_a_warning(shown: dict[str, str], severity: str) -> None:
-    assert [finding.severity for finding in host.synchronised(shown)] == [severity]
+def test_an_unsynchronized_clock_is_a_warning(shown: dict[str, str], severity: str) -> None:
+    assert [finding.severity for finding in host.synchronization(shown)] == [severity]
 
 
-def test_a_probe_that_fails_or_hangs_takes_no_other_with_it(
+def test_a_probe_that_fails_or_hangs_does_not_affect_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import threading
 
-    def failing(_: Observed) -> object:
+    def failing(_: Snapshot) -> object:
         raise RuntimeError("broken")
 
-    def hanging(_: Observed) -> object:
+    def hanging(_: Snapshot) -> object:
         threading.Event().wait(30)
         return None
 
-    def fine(_: Observed) -> object:
+    def fine(_: Snapshot) -> object:
         yield Finding(OK, "fine", "is fine")
 
     probes = (("Services", failing), ("Network", hanging), ("Machine", fine))
@@ -235,7 +228,7 @@ def test_a_probe_that_fails_or_hangs_takes_no_other_with_it(
     assert "0.5 s" in found[1].text
 
 
-def test_only_a_problem_makes_the_exit_code_and_what_is_well_stays_short() -> None:
+def test_only_a_problem_changes_the_exit_code_and_the_report_omits_what_is_in_order() -> None:
     well = [
         Finding(OK, "a", "fine", section="Machine"),
         Finding(WARNING, "b", "so so", "do b", "Data"),

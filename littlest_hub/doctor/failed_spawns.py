@@ -1,4 +1,4 @@
-"""Why servers did not start, read from the journal of the hub and of the servers' own units."""
+"""Failed starts of user servers, with the reason from the journal of the hub and the servers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from littlest_hub.layout import Layout
 
-# What JupyterHub 6.1 logs when a spawn fails (jupyterhub/user.py).
+# Messages of JupyterHub 6.1 about a failed spawn (jupyterhub/user.py).
 _FAILED = re.compile(
     r"(?P<late>(\S+)'s server failed to start in \d+ seconds)"
     r"|(?P<silent>(\S+)'s server never showed up at \S+ after [\d.]+ seconds)"
@@ -18,12 +18,12 @@ _FAILED = re.compile(
     r"|(?P<error>(?:Unhandled error|Error) starting (\S+)'s server: .*)"
     r"|(?P<not>Not starting (\S+)'s server .*)"
 )
-# What our spawner says when the journal of the server's unit has the reason.
+# Messages of our spawner; the journal of the server's unit has the reason.
 _OURS = re.compile(r"systemd does not start \S+:|ended before it listened")
 _PREFIX = re.compile(r"^\S+ \w+:\d+\] ")
 _SYSTEMD_RUN = re.compile(r"Failed to |Unknown assignment|Cannot |Unit \S+ (?:already|was)")
-# What systemd says around any end; there is always a better line.
-_USELESS = re.compile(
+# Messages of systemd about any end; there is always a better line.
+_ROUTINE = re.compile(
     r"Main process exited|Failed with result 'exit-code'|^Start|^Stopp|Consumed |Succeeded\."
     r"|Deactivated|Skipping XSRF|^\[[ID] |Scheduled restart"
 )
@@ -32,8 +32,8 @@ _WINDOW_US = 120_000_000
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A line of the journal."""
+class JournalEntry:
+    """A message in the journal."""
 
     time_us: int
     unit: str
@@ -43,20 +43,18 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A server that did not start."""
+class FailedSpawn:
+    """A user server that failed to start."""
 
     user: str
     time_us: int
-    symptom: str
-    """What the hub says."""
     line: str
-    """What decides."""
-    why: str = ""
+    """The decisive line of the journal."""
+    meaning: str = ""
     command: str = ""
 
 
-# Decisive line, what it means, and what mends it. {user}, {home} and groups of the pattern.
+# Pattern of the decisive line, its meaning, and the command that fixes it or shows more.
 _EXPLANATIONS = (
     (
         r"step CHDIR|working directory failed: No such file|chdir.*No such file",
@@ -65,21 +63,21 @@ _EXPLANATIONS = (
     ),
     (
         r"working directory failed: Permission denied",
-        "the home directory does not let its owner in",
+        "the owner of the home directory may not enter it",
         "chown {user}: ~{user} && chmod u+rwx ~{user}",
     ),
     (
         r"oom-kill|killed by the OOM killer|Out of memory|MemoryError|Cannot allocate memory",
-        "the memory limit is too low to start JupyterLab (about 150 MB), or the machine has none",
+        "the memory limit is too low to start JupyterLab (about 150 MB), or no memory is free",
         "{edit}   # raise c.Spawner.mem_limit",
     ),
     (
-        r"Failed to find executable (?P<what>\S+?):|step EXEC|(?P<which>\S+) not found on /",
+        r"Failed to find executable \S+?:|step EXEC|\S+ not found on /",
         "the command that starts the server, c.Spawner.cmd, is not on this machine",
         "{edit}   # c.Spawner.cmd",
     ),
     (
-        r"mount namespacing: (?P<path>\S+?): No such|step NAMESPACE",
+        r"mount namespacing: \S+?: No such|step NAMESPACE",
         "a directory that c.SystemdSpawner.unit_extra_properties or a read-only/-write path names"
         " does not exist",
         "{edit}   # or create the directory",
@@ -111,31 +109,31 @@ _EXPLANATIONS = (
     ),
     (
         r"Address already in use",
-        "another program took the port in between",
+        "another program has taken the port meanwhile",
         "systemctl reset-failed",
     ),
     (
-        r"step (?P<step>[A-Z_]+)",
+        r"step [A-Z_]+",
         "systemd could not set up the server's unit at that step (systemd.exec(5))",
         "systemctl status '{unit}'",
     ),
     (
         r"never showed up|failed to start in",
-        "the server runs, and does not answer in time: slow disk, or not a Jupyter server",
+        "the server runs, but does not answer in time: slow disk, or not a Jupyter server",
         "{edit}   # raise c.Spawner.start_timeout and c.Spawner.http_timeout",
     ),
 )
 
 
-def parse_journal(lines: Iterable[str]) -> Iterator[Entry]:
-    """Entries of `journalctl --output=json`; what is no text is left out."""
+def parse_journal(lines: Iterable[str]) -> Iterator[JournalEntry]:
+    """Parse `journalctl --output=json`; skip entries without text."""
     for line in lines:
         try:
             fields: dict[str, Any] = json.loads(line)
             message = fields["MESSAGE"]
-            if isinstance(message, list):  # bytes that are no UTF-8
+            if isinstance(message, list):  # bytes that are not UTF-8
                 message = bytes(message).decode(errors="replace")
-            yield Entry(
+            yield JournalEntry(
                 int(fields["__REALTIME_TIMESTAMP"]),
                 str(fields.get("UNIT") or fields.get("_SYSTEMD_UNIT") or ""),
                 str(fields.get("_COMM", "")),
@@ -146,17 +144,17 @@ def parse_journal(lines: Iterable[str]) -> Iterator[Entry]:
             continue
 
 
-def failures(entries: Iterable[Entry], layout: Layout, edit: str) -> list[Failure]:
-    """The last failed start of each user, the latest first.
+def failed_spawns(entries: Iterable[JournalEntry], layout: Layout, edit: str) -> list[FailedSpawn]:
+    """Return the last failed start of each user, latest first.
 
     Args:
-        entries: of the hub's unit and of user servers', in the order of time.
-        layout: whose hub.
-        edit: command that changes the configuration.
+        entries: of the hub's unit and of user servers' units, in the order of time.
+        layout: of the hub.
+        edit: the command that opens a fragment in an editor.
     """
     seen = list(entries)
     hub_unit = layout.hub_service
-    found: dict[str, Failure] = {}
+    found: dict[str, FailedSpawn] = {}
     for index, entry in enumerate(seen):
         match = _FAILED.search(entry.message) if entry.unit == hub_unit else None
         if not match:
@@ -166,17 +164,18 @@ def failures(entries: Iterable[Entry], layout: Layout, edit: str) -> list[Failur
         unit = f"{layout.user_unit(user)}.service"
         since = max(entry.time_us - _WINDOW_US, found[user].time_us if user in found else 0)
         recent = [e for e in seen[:index] if e.time_us > since]
-        # What the hub was told by an exception; but of our own ones the unit knows more.
-        is_told = bool(match["error"] or match["not"]) and not _OURS.search(entry.message)
-        line = _decisive(recent, layout.user_unit(user), hub_unit, is_told=is_told)
-        line = line or symptom
-        why, command = explain(line, symptom, user=user, unit=unit, edit=edit, hub_unit=hub_unit)
-        found[user] = Failure(user, entry.time_us, symptom, line, why, command)
+        # The text of an exception is decisive; but of our spawner's, the unit's journal is.
+        is_exception = bool(match["error"] or match["not"]) and not _OURS.search(entry.message)
+        decisive = "" if is_exception else _decisive(recent, layout.user_unit(user), hub_unit)
+        line = decisive or symptom
+        meaning, command = _explain(line, symptom, unit, hub_unit)
+        command = command.format(user=user, unit=unit, edit=edit)
+        found[user] = FailedSpawn(user, entry.time_us, line, meaning, command)
     return sorted(found.values(), key=lambda failure: -failure.time_us)
 
 
-def started_since(entries: Iterable[Entry], hub_unit: str, failure: Failure) -> bool:
-    """Whether a later start of the same user's server went well."""
+def started_since(entries: Iterable[JournalEntry], hub_unit: str, failure: FailedSpawn) -> bool:
+    """Return whether a later start of the same user's server succeeded."""
     starts = re.compile(
         rf"User {re.escape(failure.user)}(?::\S+)? took [\d.]+ seconds to start|"
         rf"\b201 POST /\S*/users/{re.escape(failure.user)}/server"
@@ -187,22 +186,20 @@ def started_since(entries: Iterable[Entry], hub_unit: str, failure: Failure) -> 
     )
 
 
-def _decisive(recent: list[Entry], unit: str, hub_unit: str, *, is_told: bool) -> str:
-    """The one line that says why, of those before the hub gave up."""
-    if is_told:
-        return ""
-    # Whichever of the user's servers it was: named ones have their name behind a ":".
+def _decisive(recent: list[JournalEntry], unit: str, hub_unit: str) -> str:
+    """Return the line that gives the reason, of those before the hub gave up; "": none does."""
+    # Any of the user's servers: a named server's unit has the name after a ":".
     own = [e for e in recent if e.unit.startswith((f"{unit}.service", f"{unit}:"))]
     strong = [e for e in own if re.search(r"Failed at step|oom-kill|OOM killer", e.message)]
     # The line before "Failed at step" names the file.
     named = [e for e in own if re.search(r"failed: |mount namespacing: ", e.message)]
-    told = [e for e in own if not _USELESS.search(e.message) and e.message.strip()]
-    for candidates in (named, strong, [e for e in told if e.priority <= 3], told):
+    others = [e for e in own if not _ROUTINE.search(e.message) and e.message.strip()]
+    for candidates in (named, strong, [e for e in others if e.priority <= 3], others):
         if candidates:
             return candidates[-1].message.strip().splitlines()[-1]
     if own:
         return ""
-    # systemd did not even take the unit.
+    # systemd refused the unit.
     run = [
         e
         for e in recent
@@ -211,17 +208,12 @@ def _decisive(recent: list[Entry], unit: str, hub_unit: str, *, is_told: bool) -
     return run[-1].message.strip() if run else ""
 
 
-def explain(
-    line: str, symptom: str, *, user: str, unit: str, edit: str, hub_unit: str
-) -> tuple[str, str]:
-    """What a decisive line means and the command that mends it."""
-    for pattern, why, command in _EXPLANATIONS:
-        match = re.search(pattern, line)
-        if match:
-            return why, command.format(user=user, unit=unit, edit=edit)
+def _explain(line: str, symptom: str, unit: str, hub_unit: str) -> tuple[str, str]:
+    """Return the meaning of a decisive line, and the command that fixes it or shows more."""
+    for pattern, meaning, command in _EXPLANATIONS:
+        if re.search(pattern, line):
+            return meaning, command
     if "never showed up" in symptom or "failed to start in" in symptom:
-        return "what the server printed last", f"journalctl -u '{unit}'"
-    return (
-        "an exception in the spawner or in a hook of a fragment",
-        f"journalctl -u {hub_unit} -p err",
-    )
+        return "the last line that the server printed", f"journalctl -u '{unit}'"
+    meaning = "an exception in the spawner or in a hook of a fragment"
+    return meaning, f"journalctl -u {hub_unit} -p err"

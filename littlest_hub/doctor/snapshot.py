@@ -1,0 +1,170 @@
+"""The state of an installation and its machine, which the probes share and only read."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import time
+from functools import cached_property
+from typing import Any
+
+from littlest_hub.doctor.failed_spawns import JournalEntry, parse_journal
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.proxy.routes import RulesFile
+from littlest_hub.system.systemctl import is_booted, parse_show, parse_streams, systemctl
+from littlest_hub.system.tcp import listeners
+from littlest_hub.system.toml import read_toml
+
+COMMAND_TIMEOUT_S = 5
+# What systemd logs around every end of a unit.
+_ROUTINE = re.compile(
+    r"process exited|Failed with result|^Start|^Stopp|^Fail.*to start|Consumed|Scheduled restart"
+    r"|Deactivated|Succeeded\.|^See: |^Closed |^Listening "
+)
+
+
+def output_of(*command: str, timeout_s: float = COMMAND_TIMEOUT_S) -> str:
+    """Return a command's standard output; "" if it does not exist, fails or takes too long."""
+    try:
+        return subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            env={**os.environ, "LC_ALL": "C", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""},
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+class Snapshot:
+    """Everything that more than one probe reads, read once."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+
+    @property
+    def is_root(self) -> bool:
+        return os.geteuid() == 0
+
+    @cached_property
+    def is_booted(self) -> bool:
+        return is_booted()
+
+    @cached_property
+    def is_foreground(self) -> bool:
+        """Installed by an ordinary user, for `littlest-hub run`."""
+        return self.layout.base.stat().st_uid != 0
+
+    @cached_property
+    def command(self) -> str:
+        return "littlest-hub" if self.layout.is_default else f"{self.layout.hub}/bin/littlest-hub"
+
+    @cached_property
+    def units(self) -> dict[str, dict[str, str]]:
+        """Properties of the hub's and proxy's units."""
+        return self._show(*self.layout.units)
+
+    @cached_property
+    def user_units(self) -> dict[str, dict[str, str]]:
+        """Properties of user servers' units."""
+        return self._show(self.layout.user_units)
+
+    def _show(self, *units: str) -> dict[str, dict[str, str]]:
+        if self.is_booted:
+            with contextlib.suppress(LittlestHubError):  # it took too long
+                shown = systemctl("show", *units, is_checked=False, timeout_s=COMMAND_TIMEOUT_S)
+                return parse_show(shown)
+        return {}
+
+    @cached_property
+    def journal(self) -> list[JournalEntry]:
+        """The last messages of hub and user servers."""
+        units = (f"--unit={self.layout.hub_service}", f"--unit={self.layout.user_units}")
+        options = ("--output=json", "--no-pager", "--since=-7d", "--lines=20000")
+        return list(parse_journal(output_of("journalctl", *options, *units).splitlines()))
+
+    @cached_property
+    def routes(self) -> list[dict[str, Any]]:
+        """The proxy's routes, as the hub has written them.
+
+        Raises:
+            FileNotFoundError: there are none, or none that can be read.
+        """
+        return list(RulesFile(self.layout.rules).load()["jupyterhub"]["routes"].values())
+
+    @property
+    def base_url(self) -> str:
+        """The path of the route to the hub."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            for route in self.routes:
+                spec = str(route["routespec"])
+                if route.get("data", {}).get("hub") and spec.startswith("/"):
+                    return spec
+        return "/"
+
+    def query(self, sql: str) -> list[Any]:
+        """Return rows of the hub's database, which is opened read-only."""
+        database = f"{self.layout.database.as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(database, uri=True, timeout=2)) as opened:
+            deadline = time.monotonic() + COMMAND_TIMEOUT_S
+            opened.set_progress_handler(lambda: int(time.monotonic() > deadline), 10_000)
+            return opened.execute(sql).fetchall()
+
+    @cached_property
+    def servers(self) -> list[dict[str, Any]]:
+        """User servers that run according to the database."""
+        rows = self.query(
+            "SELECT users.name, spawners.name, spawners.state, servers.base_url, servers.port"
+            " FROM spawners JOIN users ON users.id = spawners.user_id"
+            " JOIN servers ON servers.id = spawners.server_id"
+        )
+        keys = ("user", "name", "state", "base_url", "port")
+        found = [dict(zip(keys, row, strict=True)) for row in rows]
+        for server in found:
+            server["state"] = json.loads(server["state"] or "{}") or {}
+        return found
+
+    @cached_property
+    def listening(self) -> dict[int, set[int]]:
+        """Inode numbers of listening sockets, by TCP port."""
+        found: dict[int, set[int]] = {}
+        for listener in listeners():
+            found.setdefault(listener.port, set()).add(listener.inode)
+        return found
+
+    @cached_property
+    def static_config(self) -> dict[str, Any]:
+        """The proxy's static configuration."""
+        return read_toml(self.layout.static_config)
+
+    def is_active(self, unit: str) -> bool:
+        return self.units.get(unit, {}).get("ActiveState") == "active"
+
+    def address_of(self, unit: str) -> tuple[str, int] | None:
+        """Return host and port to connect to a socket unit."""
+        streams = parse_streams(self.units.get(unit, {}).get("Listen", ""))
+        if not streams:
+            return None
+        host = streams[0][0].strip("[]")
+        return ("127.0.0.1" if host in ("::", "0.0.0.0") else host), streams[0][1]
+
+    def reason(self, unit: str) -> str:
+        """Return a unit's last status or complaint."""
+        shown = self.units.get(unit, {})
+        # The status of a service that runs describes the present, not the last failure.
+        if shown.get("ActiveState") != "active" and (status := shown.get("StatusText")):
+            return status
+        options = ("--lines=30", "--no-pager", "--output=json")
+        lines = output_of("journalctl", f"--unit={unit}", *options).splitlines()
+        messages = [entry.message.strip() for entry in parse_journal(lines)]
+        complaints = [each for each in messages if each and not _ROUTINE.search(each)]
+        return complaints[-1].splitlines()[-1] if complaints else shown.get("Result", "")
