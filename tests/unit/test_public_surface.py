@@ -11,7 +11,7 @@ import pytest
 
 from littlest_hub import cli
 from littlest_hub.check import Problem
-from littlest_hub.doctor.observed import Finding
+from littlest_hub.doctor.findings import Finding
 from littlest_hub.fragments.catalogue import Entry
 from littlest_hub.hub.authenticator import SystemAuthenticator
 from littlest_hub.hub.proxy import HubProxy
