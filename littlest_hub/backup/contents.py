@@ -81,11 +81,12 @@ class Manifest:
                 for name, each in found["members"].items()
             }
             values = {each.name: found[each.name] for each in fields(cls)}
+            values |= {"members": members, "left_out": [str(path) for path in found["left_out"]]}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise LittlestHubError(f"its manifest cannot be read: {error!r}") from error
         if not is_ours:
             raise LittlestHubError("it is not a backup of a Littlest Hub")
-        return cls(**{**values, "members": members})
+        return cls(**values)
 
 
 @dataclass
@@ -98,7 +99,7 @@ class Contents:
 
 
 def collect(layout: Layout, *, secrets: bool) -> Contents:
-    """Find everything that belongs into a backup, except the database."""
+    """Find everything that belongs in a backup, except the database."""
     contents = Contents()
     tops = [(FRAGMENTS, layout.fragments, ""), (STATE, layout.hub_state, "")]
     if layout.hub_user:

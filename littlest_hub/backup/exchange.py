@@ -145,20 +145,16 @@ def finish(layout: Layout) -> None:
     with renaming(layout):
         # A live restore holds this lock from its decision to its last rename.
         exchange = _complete(layout)
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(exclusive(layout))
-            except LittlestHubError:
-                # A live restore waits for the hub's start and tidies afterwards; or a backup.
-                return
-            exchange.tidy(layout)
+        # The other lock is held by a live restore, which tidies after the hub's start; or a backup.
+        if held := hold(layout.backup_lock):
+            with held:
+                exchange.tidy(layout)
 
 
 def complete(layout: Layout) -> None:
     """Complete a restore that was killed; the caller holds `exclusive`."""
     with renaming(layout):
-        if layout.restore_record.exists():
-            _complete(layout).tidy(layout)
+        _complete(layout).tidy(layout)
 
 
 @contextlib.contextmanager

@@ -89,7 +89,7 @@ def test_secrets_are_in_a_backup_only_when_asked_for(layout: Layout) -> None:
     }
 
 
-def test_what_a_fragment_prints_is_not_in_a_backup_on_standard_output(layout: Layout) -> None:
+def test_output_of_fragments_does_not_mix_with_a_backup_on_standard_output(layout: Layout) -> None:
     (layout.fragments / "20-loud.py").write_text(
         "import os, sys\nprint('loud')\nos.system('echo louder')\nsys.stdout.flush()\n"
     )
@@ -111,7 +111,7 @@ def test_what_a_fragment_prints_is_not_in_a_backup_on_standard_output(layout: La
     "url",
     ['"postgresql://jh:" + os.environ["NOT_HERE"] + "@db/x"', '"postgresql://jh:p/w@99@db/x"'],
 )
-def test_a_database_elsewhere_is_not_taken_to_be_ours(
+def test_a_database_on_another_server_is_reported_as_not_included(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     fragment = layout.fragments / "20-db.py"
@@ -125,7 +125,7 @@ def test_a_database_elsewhere_is_not_taken_to_be_ours(
     assert "NOT IN IT: the database" in summary(layout, made)
 
 
-def test_a_fragment_that_fails_and_names_no_database_leaves_ours_in(
+def test_the_hubs_database_is_included_if_a_fragment_fails_without_naming_another(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (layout.fragments / "20-x.py").write_text("# c.JupyterHub.db_url = ''\n1 / 0\n")
@@ -165,7 +165,7 @@ def test_a_backup_is_restored_and_what_was_there_is_kept(layout: Layout) -> None
     assert _users(layout) == ["alice", "mallory"]
 
 
-def test_a_directory_that_was_a_file_then_is_replaced(layout: Layout) -> None:
+def test_a_directory_in_the_place_of_a_restored_file_is_replaced(layout: Layout) -> None:
     made = backup(layout, None, secrets=False, say=_say)
     assert made.file is not None
     data = layout.state / "stack" / "data"
@@ -208,7 +208,7 @@ def test_a_truncated_backup_is_refused(layout: Layout, tmp_path: Path, keep: flo
         restore(layout, cut, say=_say, confirm=lambda: True)
 
 
-def test_every_changed_byte_is_noticed(layout: Layout, tmp_path: Path) -> None:
+def test_every_changed_byte_is_detected(layout: Layout, tmp_path: Path) -> None:
     made = backup(layout, None, secrets=False, say=_say)
     assert made.file is not None
     data = gzip.decompress(made.file.read_bytes())
@@ -283,7 +283,7 @@ def test_a_file_that_claims_to_be_larger_than_the_disk_is_refused(
         restore(layout, file, say=_say, confirm=lambda: True)
 
 
-def test_drop_ins_of_every_unit_are_taken_along_and_taken_back(
+def test_drop_ins_of_every_unit_are_in_a_backup(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backup_module, "database_elsewhere", lambda *_: "")
@@ -304,7 +304,7 @@ def test_drop_ins_of_every_unit_are_taken_along_and_taken_back(
     assert expected <= {*unpack(made.file, None).members}
 
 
-def test_certificates_that_the_proxy_obtained_are_its_own_again(
+def test_restored_acme_certificates_belong_to_the_proxy(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout.acme.mkdir(parents=True)
@@ -333,7 +333,7 @@ def test_certificates_that_the_proxy_obtained_are_its_own_again(
 
 
 @pytest.mark.parametrize("state", ["state/backups/x", "state/proxy/traefik.toml", "state/x.lock"])
-def test_what_no_backup_holds_is_not_restored(layout: Layout, tmp_path: Path, state: str) -> None:
+def test_files_that_no_backup_has_are_refused(layout: Layout, tmp_path: Path, state: str) -> None:
     file = tmp_path / "odd.tar.gz"
     manifest = {
         "format": 1, "product": "littlest-hub", "version": "1", "base": "/b", "host": "h",
@@ -421,7 +421,7 @@ def test_a_failed_switch_is_undone(layout: Layout, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("had_journal", [True, False])
-def test_what_the_new_database_left_goes_before_the_old_one_returns(
+def test_journals_of_the_new_database_are_gone_before_the_old_one_returns(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, had_journal: bool
 ) -> None:
     made = backup(layout, None, secrets=False, say=_say)
@@ -448,7 +448,7 @@ def test_what_the_new_database_left_goes_before_the_old_one_returns(
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"direction": "forward"}', "\0" * 99])
-def test_a_damaged_journal_fails_no_start_unless_something_was_replaced(
+def test_a_damaged_record_prevents_a_start_only_if_files_were_replaced(
     layout: Layout, text: str
 ) -> None:
     fragment = layout.fragments / "10-users.py"
@@ -485,7 +485,9 @@ def test_a_backup_completes_a_restore_that_was_killed(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize("direction", [FORWARD, TIDY])
-def test_a_backup_keeps_no_start_from_completing_a_restore(layout: Layout, direction: str) -> None:
+def test_a_start_completes_a_restore_while_a_backup_is_in_progress(
+    layout: Layout, direction: str
+) -> None:
     fragment = _killed(layout, direction)
     with exclusive(layout):
         finish(layout)

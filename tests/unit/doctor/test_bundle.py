@@ -13,7 +13,7 @@ from littlest_hub.doctor.redaction import REDACTED, Redactor
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 
-# Each secret begins so, and what does not is there to be kept.
+# The beginning of every secret; other words are there to be kept.
 S = "s3cr3t"
 
 FRAGMENT = f'''\
@@ -96,7 +96,7 @@ digest 0123456789abcdef0123456789abcdef01234567
 """
 
 
-def test_no_secret_of_a_fragment_is_left_and_every_line_stays_where_it_was() -> None:
+def test_a_fragment_loses_its_secrets_and_keeps_its_lines() -> None:
     clean = Redactor().python(FRAGMENT)
     assert S not in clean, clean
     assert "5ec1" not in clean
@@ -167,7 +167,7 @@ def test_nothing_is_left_of_a_fragment_from_where_its_strings_do_not_end() -> No
         assert clean.count("\n") == 3
 
 
-def test_a_fragment_that_is_no_python_loses_its_secrets_too() -> None:
+def test_secrets_are_removed_from_a_fragment_with_a_syntax_error() -> None:
     clean = Redactor().python(f'c.X.client_secret = "{S}-a b"\nif if\ntoken = "{S}"\n# kept\n')
     assert S not in clean
     assert "if if" in clean
@@ -200,11 +200,11 @@ def test_no_secret_of_a_journal_or_a_unit_is_left() -> None:
         "littlest-hub restore -p x",
     ],
 )
-def test_what_explains_a_failure_is_kept(line: str) -> None:
+def test_messages_that_explain_a_failure_are_kept(line: str) -> None:
     assert Redactor().text(line) == line
 
 
-def test_a_known_secret_is_found_wherever_and_however_it_appears() -> None:
+def test_a_known_secret_is_masked_in_every_place_and_encoding() -> None:
     value = "correct horse battery"
     redactor = Redactor([value])
     for text in (
@@ -222,13 +222,13 @@ def test_a_known_secret_is_found_wherever_and_however_it_appears() -> None:
         assert base64.b64encode(b"horse batte").decode()[2:-2] not in clean
 
 
-def test_what_one_fragment_calls_a_secret_is_one_in_every_other_file() -> None:
+def test_a_secret_of_one_fragment_is_masked_in_every_file() -> None:
     redactor = Redactor()
     redactor.learn_python(f'password = "{S}-plain word"')
     assert S not in redactor.text(f"refused: {S}-plain word for alice")
 
 
-def test_a_bundle_has_what_helps_and_no_known_secret(tmp_path: Path) -> None:
+def test_a_bundle_contains_helpful_files_and_no_known_secret(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "hub")
     for directory in (layout.fragments, layout.dynamic_config, layout.hub / "conda-meta"):
         directory.mkdir(parents=True)
