@@ -262,7 +262,7 @@ def _ask_for_admin() -> str:
 
 
 def _uninstall(options: argparse.Namespace) -> None:
-    from littlest_hub.lifecycle.install import uninstall
+    from littlest_hub.lifecycle.uninstall import uninstall
 
     layout = installation.of_this_release(options.root)
     if options.purge and not options.yes:

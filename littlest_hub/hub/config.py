@@ -19,6 +19,7 @@ from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.installation import fragment_files, release_of_this_interpreter
 from littlest_hub.layout import Layout
 from littlest_hub.units.environment import UnitEnvironment
+from littlest_hub.units.names import LOGIN_NAME, UNIT_USER_NAME
 
 CULLER = "idle-culler"
 IDLE_S = 3600
@@ -63,7 +64,7 @@ def defaults(layout: Layout, unit: UnitEnvironment) -> Config:
 
     c.JupyterHub.authenticator_class = SystemAuthenticator
     # Names end up in units, paths and routes. \Z: "$" would let a newline through.
-    c.Authenticator.username_pattern = r"^[a-z0-9_][a-z0-9_.@-]{0,62}\Z"
+    c.Authenticator.username_pattern = rf"^{LOGIN_NAME}\Z"
 
     if layout.hub_user:
         _without_root(layout, c)
@@ -83,12 +84,11 @@ def defaults(layout: Layout, unit: UnitEnvironment) -> Config:
 
 def _without_root(layout: Layout, c: Config) -> None:
     from littlest_hub.hub.unprivileged import AskingAuthenticator, TemplateSpawner
-    from littlest_hub.units.unprivileged import USER_NAME
 
     c.JupyterHub.spawner_class = TemplateSpawner
     c.JupyterHub.authenticator_class = AskingAuthenticator
     c.AskingAuthenticator.address = str(layout.password_address)
-    c.Authenticator.username_pattern = rf"^{USER_NAME}\Z"
+    c.Authenticator.username_pattern = rf"^{UNIT_USER_NAME}\Z"
 
 
 def load(

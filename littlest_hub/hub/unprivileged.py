@@ -26,8 +26,8 @@ from littlest_hub.hub.spawner import (
     unit_state,
 )
 from littlest_hub.layout import escaped
+from littlest_hub.units.names import UNIT_USER_NAME
 from littlest_hub.units.server import Account
-from littlest_hub.units.unprivileged import USER_NAME
 from littlest_hub.unprivileged.launcher import leave, order
 
 ANSWER_TIMEOUT_S = 60
@@ -80,8 +80,10 @@ class TemplateSpawner(UnitSpawner):
         name, group = self.user.name, self.layout.users_group
         if self.name:
             raise NotStartedError("This hub is not root: it has one server for each person")
-        if not re.fullmatch(USER_NAME, name) or escaped(name) != name:
-            raise NotStartedError(f"This hub is not root: names are like {USER_NAME}, not {name!r}")
+        if not re.fullmatch(UNIT_USER_NAME, name) or escaped(name) != name:
+            raise NotStartedError(
+                f"This hub is not root: names are like {UNIT_USER_NAME}, not {name!r}"
+            )
         try:
             found = pwd.getpwnam(name)
             members = grp.getgrnam(group).gr_gid

@@ -29,7 +29,7 @@ from littlest_hub.hub.spawner import server_command, server_environment
 from littlest_hub.installation import release_of_this_interpreter
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.locks import hold_run_lock
-from littlest_hub.lifecycle.machine import Machine
+from littlest_hub.lifecycle.unit_files import UnitFiles
 from littlest_hub.proxy.configuration import static_config
 from littlest_hub.system.files import write
 from littlest_hub.system.toml import to_toml
@@ -51,7 +51,7 @@ def run(layout: Layout, port: int | None, say: Callable[[str], None]) -> None:
         LittlestHubError: another process serves this base directory, the port is in use, the base
             directory is not ours to write to, or a fragment fails.
     """
-    if Machine(layout).knows_us:
+    if UnitFiles(layout).are_installed:
         raise LittlestHubError(
             f"{layout.base} is served by {layout.hub_service} already; two hubs cannot share it",
             f"See: systemctl status {layout.instance}",

@@ -1,11 +1,10 @@
-"""Installing into a machine, or an image of one, and removing from it again."""
+"""Installing a release on a machine or into an image of one: the first time, or as an upgrade."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
-import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,44 +13,48 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.fragments import catalogue
 from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout
-from littlest_hub.lifecycle import release, upgrade
+from littlest_hub.lifecycle import release, switch_record, upgrade
 from littlest_hub.lifecycle.locks import changing, no_foreground_hub
-from littlest_hub.lifecycle.machine import Described, Machine, is_answer, visit
-from littlest_hub.lifecycle.upgrade import Serving
+from littlest_hub.lifecycle.services import Services, http_status, is_answer
+from littlest_hub.lifecycle.switch_record import ServingRelease
+from littlest_hub.lifecycle.uninstall import remove_units
+from littlest_hub.lifecycle.unit_files import Snapshot, UnitFiles
 from littlest_hub.system.files import link, write
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.signals import undone_on_failure
 from littlest_hub.system.tcp import who_listens
+from littlest_hub.units.names import LOGIN_NAME
 from littlest_hub.units.ports import FIRST_PUBLIC, Ports, choose
 from littlest_hub.unprivileged import account
 
-FIRST_FRAGMENT = "10-users.py"
-
-# What login names may be here: a subset of useradd(8), LDAP's dots and domains included.
-_LOGIN_NAME = re.compile(r"[a-z_][a-z0-9_.@-]{0,62}")
+USERS_FRAGMENT = "10-users.py"
+"""The fragment that names the administrator."""
 
 
 def install(
-    layout: Layout, prefix: Path, options: Mapping[str, str], say: Progress = lambda line: None
+    layout: Layout,
+    prefix: Path,
+    options: Mapping[str, str],
+    progress: Progress = lambda line: None,
 ) -> str:
-    """Make the release in `prefix` the one that serves; running it twice changes nothing more.
+    """Make the release in `prefix` the one that serves; a second run changes nothing more.
 
-    If another one serves, this is an upgrade: it is switched to, watched, and switched back from.
+    If another release serves, this is an upgrade: switch, watch, and switch back on failure.
 
     Args:
-        layout: of the base directory that the prefix belongs to.
+        layout: the installation that the prefix belongs to.
         prefix: the release, as the machine sees it.
         options: LITTLEST_HUB_PORT, LITTLEST_HUB_ADMIN and LITTLEST_HUB_USER, usually the
             environment.
-        say: prints a line when something begins that takes a while.
+        progress: shows a line when something begins that takes a while.
 
     Returns:
-        What the administrator should know now.
+        A message for the administrator.
 
     Raises:
-        LittlestHubError: why it is not possible; whatever was made on the way is removed.
+        LittlestHubError: the reason why it failed; everything made on the way was removed.
     """
-    if not layout.on_disk(prefix / "bin" / "python3").exists():
+    if not release.is_present(layout, prefix):
         raise LittlestHubError(f"{prefix} holds no hub environment: bin/python3 is missing")
     admin = options.get("LITTLEST_HUB_ADMIN", "").strip()
     if admin and not is_login_name(admin):
@@ -59,175 +62,135 @@ def install(
             f"LITTLEST_HUB_ADMIN={admin!r} is no login name",
             "Give one such as alice: lower-case letters, digits and _ . @ -",
         )
-    machine = Machine(layout)
-    if machine.has_systemd:
+    services = Services(layout)
+    if services.has_systemd:
         layout.check_for_systemd()
-        machine.check_names()
-    wanted = options.get("LITTLEST_HUB_USER", "").strip()
-    user = account.choose(layout, wanted, is_possible=machine.has_systemd and machine.is_running)
+        UnitFiles(layout).check_owner()
+    requested = options.get("LITTLEST_HUB_USER", "").strip()
+    is_possible = services.has_systemd and services.can_start
+    user = account.choose(layout, requested, is_possible=is_possible)
     with undone_on_failure() as undo:
         _make_directories(layout, undo)
         if user:
             account.create(layout, user, undo)
-            account.hand_over(layout, user, undo)
+            account.grant_directories(layout, user, undo)
             layout = layout._replace(hub_user=user)
-            machine = Machine(layout)
         with changing(layout), no_foreground_hub(layout):
-            if machine.has_systemd and not layout.hub_user:
+            if services.has_systemd and not user:
                 for drop_in in catalogue.add_new_drop_ins(layout, prefix, undo):
-                    say(f"{drop_in} gives the hub's unit rights that a fragment needs")
-            return _install(machine, prefix, admin, options, say)
+                    progress(f"{drop_in} gives the hub's unit rights that a fragment needs")
+            return _Installation(layout, prefix, progress).install(
+                admin, options.get("LITTLEST_HUB_PORT")
+            )
 
 
-def _install(
-    machine: Machine, prefix: Path, admin: str, options: Mapping[str, str], say: Progress
-) -> str:
-    layout = machine.layout
-    before = upgrade.before(layout, prefix)
-    to: Serving = {
-        "release": str(prefix.relative_to(layout.base)),
-        "version": release.version_of(layout, prefix),
-        "described": None,
-    }
-    if before:
-        release.check_step(before["version"], to["version"])
-    is_first = before is None and release.active(layout) is None
-    if is_first and machine.has_systemd and machine.knows_us:
-        # Of a base directory that was removed while they ran: they hold its ports.
-        machine.remove(user_servers=False)
-    ports = choose(layout, options.get("LITTLEST_HUB_PORT")) if machine.has_systemd else Ports()
-    if layout.is_live and fragment_files(layout):
-        _check_fragments(layout, to["version"])
-    if before and layout.is_live:
-        upgrade.rehearse(layout, say)
-    if before:
-        return _upgrade(machine, ports, before, to, say)
-    with undone_on_failure() as undo:
-        is_stock = is_first and not fragment_files(layout)
-        _write_first_fragment(layout, admin, undo)
-        _activate(layout, prefix, undo)
-        if not machine.has_systemd:
-            return _how_to_run(layout)
-        if is_first:
-            undo.callback(machine.remove)
-        else:
-            undo.callback(_restore, machine, machine.described())
-        changed = machine.describe(ports)
-        if not machine.is_running:
-            return _how_to_boot(layout, ports)
-        machine.start(changed)
-        # Fragments and drop-ins may have moved it: to HTTPS, to another address or path.
-        if is_stock:
-            machine.await_login_page(ports)
-    said = upgrade.remove_unused(layout)
-    told = _how_to_use(layout, ports) + _who_may_have_a_server(layout)
-    return told + "".join(f"{line}\n" for line in said)
+class _Installation:
+    """One run of `install`, once directories and accounts are there."""
+
+    def __init__(self, layout: Layout, prefix: Path, progress: Progress) -> None:
+        self.layout = layout
+        self.prefix = prefix
+        self.progress = progress
+        self.services = Services(layout)
+        self.unit_files = UnitFiles(layout)
+        self.source = upgrade.serving_before(layout, prefix)
+        self.target = ServingRelease.of(layout, prefix)
+
+    def install(self, admin: str, port: str | None) -> str:
+        layout, has_systemd = self.layout, self.services.has_systemd
+        if self.source:
+            release.check_step(self.source.version, self.target.version)
+        is_first = self.source is None and release.active(layout) is None
+        if is_first and has_systemd and self.unit_files.are_installed:
+            # Left by a base directory that was removed while they ran; they hold its ports.
+            remove_units(layout, with_user_servers=False)
+        ports = choose(layout, port) if has_systemd else Ports()
+        if layout.is_live and fragment_files(layout):
+            _check_fragments(layout, self.target.version)
+        if self.source and layout.is_live:
+            upgrade.rehearse(layout, self.progress)
+        if self.source:
+            return self._upgrade(self.source, ports)
+        return self._install(admin, ports, is_first)
+
+    def _install(self, admin: str, ports: Ports, is_first: bool) -> str:
+        layout = self.layout
+        with undone_on_failure() as undo:
+            is_stock = is_first and not fragment_files(layout)
+            _write_users_fragment(layout, admin, undo)
+            _activate(layout, self.prefix, undo)
+            if not self.services.has_systemd:
+                return _run_message(layout)
+            if is_first:
+                undo.callback(remove_units, layout)
+            else:
+                undo.callback(self._restore, self.unit_files.snapshot())
+            changed = self.unit_files.install(ports)
+            if not self.services.can_start:
+                return _boot_message(layout, ports)
+            self.services.start(changed)
+            # Fragments and drop-ins may have moved it: to HTTPS, to another address or path.
+            if is_stock:
+                self.services.await_login_page(ports)
+        removed = [f"{line}\n" for line in upgrade.remove_unused(layout)]
+        return "".join([_ready_message(layout, ports), _users_group_message(layout), *removed])
+
+    def _upgrade(self, source: ServingRelease, ports: Ports) -> str:
+        layout, services, target = self.layout, self.services, self.target
+        is_public = services.can_start and is_answer(
+            http_status(ports.public_address, "/hub/login")
+        )
+        with upgrade.switching(layout, source, target, "upgrade", self.progress):
+            self.progress(f"Switching from {source.version} to {target.version} ...")
+            link(layout.on_disk(layout.hub), Path(target.path))
+            if not services.has_systemd:
+                return _run_message(layout)
+            changed = self.unit_files.install(ports)
+            if not services.can_start:
+                return _boot_message(layout, ports)
+            services.start(changed, is_switched=True)
+            self.progress("Watching it ...")
+            services.watch(ports, is_public=is_public)
+        lines = [
+            f"{target.version} serves now. Servers that were running go on with the release they"
+            " were started with.",
+            "To return to the one before: littlest-hub rollback",
+            *upgrade.remove_unused(layout),
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        changed = self.unit_files.restore(snapshot)
+        if self.services.can_start:
+            self.services.start(changed, is_forced=True)
 
 
-def _upgrade(machine: Machine, ports: Ports, before: Serving, to: Serving, say: Progress) -> str:
-    layout = machine.layout
-    is_public = machine.is_running and is_answer(visit(ports.public_address, "/hub/login"))
-    with upgrade.switching(layout, before, to, "upgrade", say):
-        say(f"Switching from {before['version']} to {to['version']} ...")
-        link(layout.on_disk(layout.hub), Path(to["release"]))
-        if not machine.has_systemd:
-            return _how_to_run(layout)
-        changed = machine.describe(ports)
-        if not machine.is_running:
-            return _how_to_boot(layout, ports)
-        machine.start(changed, is_switched=True)
-        say("Watching it ...")
-        machine.watch(ports, public=is_public)
-    said = [
-        f"{to['version']} serves now. Servers that were running go on with the release they were"
-        " started with.",
-        "To return to the one before: littlest-hub rollback",
-        *upgrade.remove_unused(layout),
-    ]
-    return "\n".join(said) + "\n"
-
-
-def undo_install(layout: Layout, prefix: Path, say: Progress) -> None:
-    """Undo what an installation of `prefix` did that was killed: the prefix is to be removed.
+def undo_install(layout: Layout, prefix: Path, progress: Progress) -> None:
+    """Undo an installation of `prefix` that was killed, so that the prefix can be removed.
 
     Raises:
         LittlestHubError: something uses it.
     """
-    machine = Machine(layout)
-    if not upgrade.undo(layout, prefix, say):
-        is_only = upgrade.last(layout) is None and release.active(layout) == prefix
-        if not is_only or layout.on_disk(layout.database).exists():
-            raise LittlestHubError(
-                f"{prefix} is in use and stays", "Run the installer again to repair it"
-            )
-        # A first installation that has never served.
-        if machine.has_systemd and machine.knows_us:
-            machine.remove(user_servers=False)
-        layout.on_disk(layout.hub).unlink(missing_ok=True)
-
-
-def uninstall(layout: Layout, *, purge: bool = False) -> str:
-    """Stop everything, user servers too, and remove it; what the admin owns stays.
-
-    Args:
-        layout: of the base directory, of which half may be gone.
-        purge: remove what the admin owns as well, but for people's homes.
-
-    Returns:
-        What is left, and how to remove that.
-
-    Raises:
-        LittlestHubError: something could not be stopped or removed.
-    """
-    with contextlib.ExitStack() as locks:
-        if layout.on_disk(layout.state).is_dir():
-            locks.enter_context(changing(layout))
-        locks.enter_context(no_foreground_hub(layout))
-        return _uninstall(layout, purge)
-
-
-def _uninstall(layout: Layout, purge: bool) -> str:
-    machine = Machine(layout)
-    is_served = machine.has_systemd and machine.knows_us
-    servers = machine.user_servers() if is_served else []
-    if is_served:
-        machine.remove()
-    drop_ins, homes = machine.left() if is_served else ([], [])
-    user = layout.hub_user
+    if upgrade.undo(layout, prefix, progress):
+        return
+    is_only = switch_record.read(layout) is None and release.active(layout) == prefix
+    if not is_only or layout.on_disk(layout.database).exists():
+        raise LittlestHubError(
+            f"{prefix} is in use and stays", "Run the installer again to repair it"
+        )
+    # A first installation that has never served.
+    if Services(layout).has_systemd and UnitFiles(layout).are_installed:
+        remove_units(layout, with_user_servers=False)
     layout.on_disk(layout.hub).unlink(missing_ok=True)
-    owned = [layout.fragments, layout.state, *drop_ins]
-    if purge:
-        for path in owned:
-            shutil.rmtree(layout.on_disk(path), ignore_errors=True)
-        account.remove(layout, user)
-        if machine.is_running and drop_ins:
-            machine.forget()
-    # Last: we run from there.
-    shutil.rmtree(layout.on_disk(layout.releases), ignore_errors=True)
-    with contextlib.suppress(OSError):
-        layout.on_disk(layout.base).rmdir()
-    left = [path for path in (*owned, *homes) if layout.on_disk(path).exists()]
-    lines = ["Removed."]
-    if servers:
-        lines.append(f"Stopped with it: {', '.join(servers)}")
-    if left:
-        lines += ["What you own stays:", *(f"  {path}" for path in left)]
-        whole = [path for path in left if not path.is_relative_to(layout.base)]
-        base = [layout.base] if len(whole) < len(left) else []
-        words = " ".join(shlex.quote(str(path)) for path in (*base, *whole))
-        lines.append(f"To remove that as well: rm -rf {words}")
-    if user and account.is_ours(layout, user):
-        lines.append(f"And the hub's account: userdel {user}; groupdel {layout.users_group}")
-    return "\n".join(lines)
 
 
 def is_login_name(text: str) -> bool:
-    """Whether somebody may be called so here."""
-    return _LOGIN_NAME.fullmatch(text) is not None
+    """Return whether a user of the hub may have this name."""
+    return re.fullmatch(LOGIN_NAME, text) is not None
 
 
-def first_fragment(layout: Layout, admin: str) -> str:
-    """The fragment that lets the first person in, as administrator."""
+def users_fragment(layout: Layout, admin: str) -> str:
+    """Return the fragment that makes one user the administrator."""
     return f"""\
 # Who may log in. JupyterHub lets nobody in by default. This file is yours: the installer wrote it
 # once and will not touch it again. After a change: systemctl reload {layout.instance}
@@ -247,14 +210,25 @@ def _make_directories(layout: Layout, undo: contextlib.ExitStack) -> None:
             directory.chmod(0o700)
 
 
-def _write_first_fragment(layout: Layout, admin: str, undo: contextlib.ExitStack) -> None:
-    fragment = layout.on_disk(layout.fragments) / FIRST_FRAGMENT
+def _remove_if_empty(directory: Path) -> None:
+    if directory.is_dir() and not any(directory.iterdir()):
+        directory.rmdir()
+
+
+def _remove_tree(directory: Path) -> None:
+    if directory.is_dir():
+        shutil.rmtree(directory)
+
+
+def _write_users_fragment(layout: Layout, admin: str, undo: contextlib.ExitStack) -> None:
+    fragment = layout.on_disk(layout.fragments) / USERS_FRAGMENT
     if admin and not fragment.exists():
         undo.callback(fragment.unlink, missing_ok=True)
-        write(fragment, first_fragment(layout, admin))
+        write(fragment, users_fragment(layout, admin))
 
 
 def _activate(layout: Layout, prefix: Path, undo: contextlib.ExitStack) -> None:
+    """Point the `hub` link at a release."""
     active = layout.on_disk(layout.hub)
     before = active.readlink() if active.is_symlink() else None
     if active.exists() and before is None:
@@ -279,27 +253,11 @@ def _check_fragments(layout: Layout, version: str) -> None:
         )
 
 
-def _restore(machine: Machine, was: Described) -> None:
-    changed = machine.restore(was)
-    if machine.is_running:
-        machine.start(changed, is_forced=True)
+# --- messages for the administrator
 
 
-def _remove_if_empty(directory: Path) -> None:
-    if directory.is_dir() and not any(directory.iterdir()):
-        directory.rmdir()
-
-
-def _remove_tree(directory: Path) -> None:
-    if directory.is_dir():
-        shutil.rmtree(directory)
-
-
-# --- what the administrator is told
-
-
-def _who_may_log_in(layout: Layout) -> str:
-    if layout.on_disk(layout.fragments / FIRST_FRAGMENT).exists():
+def _no_users_message(layout: Layout) -> str:
+    if layout.on_disk(layout.fragments / USERS_FRAGMENT).exists():
         return ""
     return f"""
 Nobody may log in yet. For alice to be the administrator, write into {layout.fragments}/10-users.py:
@@ -308,7 +266,7 @@ Nobody may log in yet. For alice to be the administrator, write into {layout.fra
 """
 
 
-def _who_may_have_a_server(layout: Layout) -> str:
+def _users_group_message(layout: Layout) -> str:
     if layout.hub_user is None:
         return ""
     return f"""
@@ -317,34 +275,34 @@ The hub runs as {layout.hub_user}. It may let in, and start servers for, members
 """
 
 
-def _how_to_use(layout: Layout, ports: Ports) -> str:
+def _ready_message(layout: Layout, ports: Ports) -> str:
     port = "" if ports.public == 80 else f":{ports.public}"
     url = f"http://{ports.host or os.uname().nodename}{port}/"
     if not ports.is_public:
         url += """, to this machine alone.
 nginx, Apache or another proxy in front of it: littlest-hub enable behind-a-proxy"""
-    elif port and layout.is_default and (who := who_listens(FIRST_PUBLIC)):
+    elif port and layout.is_default and (listener := who_listens(FIRST_PUBLIC)):
         url += f"""
-(port {FIRST_PUBLIC} is taken by {who}; to be behind it: littlest-hub enable behind-a-proxy)"""
+(port {FIRST_PUBLIC} is taken by {listener}; to be behind it: littlest-hub enable behind-a-proxy)"""
     return f"""\
 The hub answers at {url}
-{_who_may_log_in(layout)}
+{_no_users_message(layout)}
 Its configuration is what you put into {layout.fragments}/*.py;
 after a change: systemctl reload {layout.instance}
 """
 
 
-def _how_to_boot(layout: Layout, ports: Ports) -> str:
-    where = ports.listen(ports.public)
+def _boot_message(layout: Layout, ports: Ports) -> str:
+    address = ports.listen(ports.public)
     return f"""\
 systemd does not run here: everything is in place and enabled, and starts at the next boot,
-on {where if ports.host else f"port {where}"}.
-{_who_may_log_in(layout)}
+on {address if ports.host else f"port {address}"}.
+{_no_users_message(layout)}
 Its configuration is what you put into {layout.fragments}/*.py
 """
 
 
-def _how_to_run(layout: Layout) -> str:
+def _run_message(layout: Layout) -> str:
     return f"""\
 Installed for you alone (system services need root and systemd). To start the hub in the foreground:
   {layout.hub}/bin/littlest-hub run

@@ -1,26 +1,27 @@
-"""Releases: their versions, which of them follows which, and which are still in use."""
+"""Releases: their versions, the order of upgrades, and which of them are in use."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import PRODUCT, Layout
+from littlest_hub.system import processes
 
 SERIES = ("2026.11",)
-"""Every minor series so far, in order: a release can take over from its own and from the one
-before. To be extended with the first release of a series; its last is the one of this checkout."""
+"""All minor series in order; a release upgrades from its own series and from the one before.
+
+Extend it with the first release of a series; the last one is that of this checkout."""
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _REMOVED = ".removing"
 
 
 def version_of(layout: Layout, prefix: Path) -> str:
-    """Version of the release in a prefix, which may be called something else."""
+    """Return the version of the release in a prefix, whose directory may have another name."""
     records = layout.on_disk(prefix / "conda-meta").glob(f"{PRODUCT}-*.json")
     names = [record.name.removeprefix(f"{PRODUCT}-") for record in records]
     found = [name.rpartition("-")[0] for name in names if name[:1].isdigit()]
@@ -28,23 +29,28 @@ def version_of(layout: Layout, prefix: Path) -> str:
 
 
 def active(layout: Layout) -> Path | None:
-    """The prefix that serves; None: there is none, or it is gone."""
+    """Return the prefix that the `hub` link leads to; None: there is none, or it is gone."""
     link = layout.on_disk(layout.hub)
     if not link.is_symlink():
         return None
     prefix = layout.base / link.readlink()
-    return prefix if layout.on_disk(prefix / "bin" / "python3").exists() else None
+    return prefix if is_present(layout, prefix) else None
+
+
+def is_present(layout: Layout, prefix: Path) -> bool:
+    """Return whether a prefix has a hub environment."""
+    return layout.on_disk(prefix / "bin" / "python3").exists()
 
 
 def check_step(before: str, after: str) -> None:
-    """Refuse to go back, and to skip a series.
+    """Refuse an upgrade to an older release or across a whole series.
 
     Raises:
-        LittlestHubError: with the way that leads there.
+        LittlestHubError: with the steps that lead there.
     """
     old, new = _VERSION.match(before), _VERSION.match(after)
     if not old or not new:
-        return  # somebody's own build; its fragments and database are checked all the same
+        return  # not our version scheme: a custom build; fragments and database are checked anyway
     if tuple(map(int, new.groups())) < tuple(map(int, old.groups())):
         raise LittlestHubError(
             f"{after} is older than {before}, which serves now",
@@ -69,7 +75,7 @@ def _series(version: str) -> str:
 
 
 def installed(layout: Layout) -> list[Path]:
-    """Every release of ours in the base directory, whole and in order."""
+    """Return the complete releases in the base directory, oldest first."""
     releases = layout.on_disk(layout.releases)
     found = [
         layout.releases / directory.name
@@ -81,69 +87,51 @@ def installed(layout: Layout) -> list[Path]:
 
 
 def users_of(layout: Layout) -> dict[str, set[str]]:
-    """By a release's directory name: the units, or else the processes, that run from it.
+    """Return, by release directory name, the units or else processes that run from it.
 
-    Whoever asks does not count.
+    This process does not count.
     """
     inside = re.compile(re.escape(f"{layout.releases}/") + r"([^/\s]+)/")
-    found: dict[str, set[str]] = {}
-    for process in _processes():
-        if process.name == str(os.getpid()):
+    users: dict[str, set[str]] = {}
+    for pid in processes.process_ids():
+        if pid == os.getpid():
             continue
-        for name in set(inside.findall(_mapped(process))):
-            found.setdefault(name, set()).add(_unit_of(process))
-    return found
+        for name in set(inside.findall(processes.mapped(pid))):
+            users.setdefault(name, set()).add(_unit_or_process(pid))
+    return users
 
 
-def _processes() -> Iterator[Path]:
-    return (entry for entry in Path("/proc").iterdir() if entry.name.isdecimal())
-
-
-def _mapped(process: Path) -> str:
-    """Paths of a process's program and of what it has loaded."""
-    text = ""
-    try:
-        text = f"{(process / 'exe').readlink()}/\n"
-        text += (process / "maps").read_text(errors="replace")
-    except OSError:
-        pass  # gone, a kernel thread, or somebody else's
-    return text
-
-
-def _unit_of(process: Path) -> str:
-    try:
-        units = re.findall(r"[^/\s]+\.service", (process / "cgroup").read_text())
-    except OSError:
-        units = []
-    return units[-1] if units else f"process {process.name}"
+def _unit_or_process(pid: int) -> str:
+    unit = processes.unit(pid)
+    return unit if unit.endswith(".service") else f"process {pid}"
 
 
 def remove_unused(layout: Layout, keep: set[Path]) -> list[str]:
-    """Remove every release that nothing runs from, but for those to keep.
+    """Remove every release that nothing runs from, except those to keep.
 
     Returns:
-        One line for each that went or that stays because of somebody.
+        A line for each that was removed, and for each that stays because it is in use.
     """
     releases = layout.on_disk(layout.releases)
-    for half in releases.glob(f".*{_REMOVED}"):
-        shutil.rmtree(half, ignore_errors=True)
+    for partial in releases.glob(f".*{_REMOVED}"):
+        shutil.rmtree(partial, ignore_errors=True)
     others = [prefix for prefix in installed(layout) if prefix not in keep]
     if not others:
         return []
     users = users_of(layout) if layout.is_live else {}
-    said = []
+    lines = []
     for prefix in others:
         if prefix.name in users:
-            said.append(f"{prefix} stays while it is in use: {_some(users[prefix.name])}")
+            lines.append(f"{prefix} stays while it is in use: {_listed(users[prefix.name])}")
             continue
-        # No half release may look like a whole one.
+        # Renamed first: a release that is half removed must not look complete.
         doomed = releases / f".{prefix.name}{_REMOVED}"
         (releases / prefix.name).rename(doomed)
         shutil.rmtree(doomed)
-        said.append(f"{prefix} was removed: nothing runs from it any more")
-    return said
+        lines.append(f"{prefix} was removed: nothing runs from it any more")
+    return lines
 
 
-def _some(names: set[str]) -> str:
+def _listed(names: set[str]) -> str:
     shown = sorted(names)[:5]
     return ", ".join(shown) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -94,7 +94,7 @@ def listen_streams(sockets: Iterable[str]) -> set[tuple[str, int]]:
 
 def is_active(unit: str) -> bool:
     """Return whether a unit is active, as `systemctl is-active` defines it."""
-    return show(unit, "ActiveState") in ("active", "reloading")
+    return show(unit, "ActiveState") in ("active", "reloading", "refreshing")
 
 
 def list_units(pattern: str, *, states: Iterable[str] = ()) -> list[str]:

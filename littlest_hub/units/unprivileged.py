@@ -10,12 +10,8 @@ from __future__ import annotations
 
 from littlest_hub.layout import Layout
 from littlest_hub.units import server
+from littlest_hub.units.names import FIRST_UID, UNIT_USER_NAME
 from littlest_hub.units.unit import SANDBOX, Setting, Unit, while_there
-
-USER_NAME = "[a-z_][a-z0-9_.-]{0,30}"
-"""Whose servers can be started: names that a unit's name holds as they are."""
-FIRST_UID = 1000
-"""Below are the machine's own accounts, login.defs(5)."""
 
 
 def user_template(layout: Layout) -> Unit:
@@ -126,6 +122,7 @@ def units(layout: Layout) -> list[Unit]:
 
 def polkit_rule(layout: Layout) -> str:
     """All that the hub's user may ask of a program that is root (polkit(8))."""
+    user = UNIT_USER_NAME
     template = layout.user_template.removesuffix("@.service").replace(".", r"\.")
     return f"""\
 // Written by `littlest-hub install`: the hub at {layout.base} runs as {layout.hub_user}, and this
@@ -136,7 +133,7 @@ polkit.addRule(function (action, subject) {{
     if (action.id !== "org.freedesktop.systemd1.manage-units")
         return polkit.Result.NO;
     var unit = action.lookup("unit"), verb = action.lookup("verb");
-    var verbs = /^{template}@{USER_NAME}\\.service$/.test(unit) ? ["start", "stop", "reset-failed"]
+    var verbs = /^{template}@{user}\\.service$/.test(unit) ? ["start", "stop", "reset-failed"]
         : unit === "{layout.proxy_service}" ? ["reload", "restart"]
         : unit === "{layout.proxy_https_socket}" ? ["stop"] : [];
     return verbs.indexOf(verb) >= 0 ? polkit.Result.YES : polkit.Result.NO;

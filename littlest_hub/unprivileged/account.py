@@ -12,10 +12,8 @@ from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.units.unprivileged import FIRST_UID
+from littlest_hub.units.names import FIRST_UID, SYSTEM_ACCOUNT_NAME
 from littlest_hub.unprivileged.privileges import hub_account
-
-_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 
 
 def choose(layout: Layout, wanted: str, *, is_possible: bool) -> str | None:
@@ -34,7 +32,7 @@ def choose(layout: Layout, wanted: str, *, is_possible: bool) -> str | None:
         hub_account(layout)
     if wanted in ("", current or "root"):
         return current
-    if not _NAME.fullmatch(wanted):
+    if not re.fullmatch(SYSTEM_ACCOUNT_NAME, wanted):
         raise LittlestHubError(f"LITTLEST_HUB_USER={wanted!r} is no name for an account")
     if wanted in (layout.users_group, layout.proxy_user):
         raise LittlestHubError(
@@ -109,7 +107,7 @@ def is_ours(layout: Layout, user: str) -> bool:
         return False
 
 
-def hand_over(layout: Layout, user: str, undo: contextlib.ExitStack) -> None:
+def grant_directories(layout: Layout, user: str, undo: contextlib.ExitStack) -> None:
     """Make the directories that the hub's user may write to, and let it read the fragments.
 
     `state` stays root's, so that nothing in it can be replaced but what lies in these two.

@@ -14,11 +14,12 @@ import os
 import pwd
 import sys
 
+from littlest_hub.units.names import FIRST_UID
+
 LIMIT = 4096
 """Bytes of a question."""
 SERVICE = "login"
 """Of PAM."""
-_FIRST_UID = 1000
 
 
 def main() -> None:
@@ -36,7 +37,7 @@ def answer(question: bytes, group: str) -> str:
         return "no such user"
     if len(question) > LIMIT or not words or not all(words):
         return "no password"
-    if account.pw_uid < _FIRST_UID or members not in os.getgrouplist(name, account.pw_gid):
+    if account.pw_uid < FIRST_UID or members not in os.getgrouplist(name, account.pw_gid):
         return f"not a member of the group {group}"
     import pamela
 

@@ -13,7 +13,8 @@ import pytest
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import DEFAULT_BASE, Layout
-from littlest_hub.lifecycle.install import first_fragment, install, uninstall
+from littlest_hub.lifecycle.install import install, users_fragment
+from littlest_hub.lifecycle.uninstall import uninstall
 from littlest_hub.system.files import link, write
 
 pytestmark = pytest.mark.unit
@@ -400,9 +401,9 @@ def test_the_first_fragment_is_written_once_and_lets_the_administrator_in(tmp_pa
     layout, prefix = image(tmp_path)
     fragment = layout.on_disk(layout.fragments / "10-users.py")
     install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice\n"})
-    assert fragment.read_text() == first_fragment(layout, "alice")
+    assert fragment.read_text() == users_fragment(layout, "alice")
     install(layout, prefix, {"LITTLEST_HUB_ADMIN": "bob"})
-    assert fragment.read_text() == first_fragment(layout, "alice")
+    assert fragment.read_text() == users_fragment(layout, "alice")
 
 
 @pytest.mark.parametrize("admin", ["Alice", "a b", "a'", 'a"}', "-a", "a/b", "é", "a\nb"])

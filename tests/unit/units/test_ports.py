@@ -11,7 +11,7 @@ import pytest
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import installed_unit
 from littlest_hub.layout import DEFAULT_BASE, Layout
-from littlest_hub.lifecycle.machine import units
+from littlest_hub.lifecycle.unit_files import started_units
 from littlest_hub.units.ports import Ports, choose, is_free
 
 pytestmark = pytest.mark.unit
@@ -28,7 +28,7 @@ def image(tmp_path: Path) -> Path:
 
 def configure(base: Path, image: Path, ports: Ports) -> None:
     layout = Layout(base, image)
-    for unit in units(layout, ports):
+    for unit in started_units(layout, ports):
         (layout.on_disk(layout.system_units) / unit.name).write_text(unit.text())
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from littlest_hub.layout import DEFAULT_BASE, Layout
-from littlest_hub.lifecycle.machine import units
+from littlest_hub.lifecycle.unit_files import started_units
 from littlest_hub.units.ports import Ports
 from littlest_hub.units.unit import Setting, Unit
 
@@ -39,7 +39,7 @@ needs_systemd = pytest.mark.needs("systemd-analyze")
 def written(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Path]:
     """All units of a layout as files, by name; their commands exist."""
     files = {}
-    for unit in units(request.param, Ports()):
+    for unit in started_units(request.param, Ports()):
         text = re.sub(r"^(Exec\w+=)/\S+", r"\1/bin/true", unit.text(), flags=re.MULTILINE)
         files[unit.name] = tmp_path / unit.name
         files[unit.name].write_text(text)
@@ -80,18 +80,19 @@ def test_services_expose_little(written: dict[str, Path], number: int, exposure:
 
 def test_units_come_in_the_order_in_which_they_start() -> None:
     for layout in LAYOUTS:
-        assert tuple(unit.name for unit in units(layout, Ports())) == layout.units
+        assert tuple(unit.name for unit in started_units(layout, Ports())) == layout.units
 
 
 def test_no_directive_is_newer_than_the_oldest_systemd_we_serve() -> None:
-    for unit in units(LAYOUTS[0], Ports()):
+    for unit in started_units(LAYOUTS[0], Ports()):
         used = {setting.key for settings in unit.sections.values() for setting in settings}
         assert not used & TOO_NEW
 
 
 def test_ports_stand_in_the_sockets_and_reach_the_hub_through_its_environment() -> None:
     text = {
-        unit.name: unit.text() for unit in units(LAYOUTS[0], Ports(8000, 15003, 15004, https=8443))
+        unit.name: unit.text()
+        for unit in started_units(LAYOUTS[0], Ports(8000, 15003, 15004, https=8443))
     }
     assert "ListenStream=8000\n" in text["littlest-hub-proxy.socket"]
     assert "ListenStream=127.0.0.1:15004\n" in text["littlest-hub-proxy-api.socket"]
@@ -103,7 +104,7 @@ def test_ports_stand_in_the_sockets_and_reach_the_hub_through_its_environment() 
 
 def test_sockets_of_an_address_that_may_come_late_wait_for_it() -> None:
     ports = Ports(host="192.0.2.1")
-    found = {unit.name: unit.text() for unit in units(Layout(DEFAULT_BASE), ports)}
+    found = {unit.name: unit.text() for unit in started_units(Layout(DEFAULT_BASE), ports)}
     for name, port in (("littlest-hub-proxy", ports.public), ("littlest-hub-proxy-https", 443)):
         assert found[f"{name}.socket"].count(f"ListenStream=192.0.2.1:{port}\n") == 2
         assert "FreeBind=yes\n" in found[f"{name}.socket"]

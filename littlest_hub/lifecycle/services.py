@@ -1,0 +1,242 @@
+"""The running units of an installation: started, reloaded, watched, stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import shutil
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.system import processes
+from littlest_hub.system.systemctl import (
+    daemon_reload,
+    is_active,
+    is_booted,
+    journal_lines,
+    list_units,
+    show,
+    systemctl,
+)
+from littlest_hub.units.ports import Ports
+
+LOGIN_PAGE_TIMEOUT_S = 60
+WATCH_S = 3
+"""How long hub and proxy have to stay healthy before a release is trusted."""
+_LOADED_STATES = ("active", "activating", "reloading", "deactivating", "failed")
+
+
+class Services:
+    """Hub, proxy, their sockets and the user servers, as systemd runs them."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self._services = (layout.hub_service, layout.proxy_service)
+
+    @property
+    def has_systemd(self) -> bool:
+        """True if units can be installed: there is a systemctl, and we are root."""
+        return os.geteuid() == 0 and shutil.which("systemctl") is not None
+
+    @property
+    def can_start(self) -> bool:
+        """True if systemd runs here, and this is no image of another machine."""
+        return self.layout.is_live and is_booted()
+
+    # --- starting
+
+    def start(
+        self, changed: Collection[str], *, is_switched: bool = False, is_forced: bool = False
+    ) -> None:
+        """Start, restart or reload whatever is needed; return when hub and proxy answer.
+
+        Args:
+            changed: names of units whose directives differ from what runs.
+            is_switched: another release is the active one now.
+            is_forced: restart a service that refuses to reload.
+        """
+        layout = self.layout
+        daemon_reload()
+        units = layout.units
+        if layout.hub_user:
+            units = (layout.password_socket, *units)
+        self._restart_sockets([unit for unit in units if unit in changed])
+        # The hub first: if it fails, no connection was touched.
+        was_active = [unit for unit in self._services if is_active(unit)]
+        for unit in units:
+            # The proxy starts that one when it is needed.
+            if unit != layout.proxy_https_socket:
+                self._start("start", unit)
+        for unit in self._services:
+            if unit in was_active and unit in changed:
+                self._start("restart", unit)
+            elif unit in was_active and is_switched:
+                self._reload(unit, is_forced)
+            if self._is_of_another_release(unit):
+                # Its files may have been replaced under it (the installer's -u).
+                self._start("restart", unit)
+
+    def _restart_sockets(self, changed: Collection[str]) -> None:
+        # Not the slice: restarting it would stop all user servers, and changes nothing.
+        sockets = [unit for unit in changed if unit not in self._services]
+        https = self.layout.proxy_https_socket
+        if https in sockets and not is_active(https):
+            sockets.remove(https)
+        if sockets:
+            # A socket cannot be changed under the service that uses it.
+            systemctl("stop", *self._services)
+            self._start("restart", *sockets)
+
+    def _reload(self, service: str, is_forced: bool) -> None:
+        try:
+            self._start("reload-or-restart", service)
+        except LittlestHubError:
+            if not is_forced:
+                raise
+            self._start("restart", service)
+
+    def _start(self, verb: str, *units: str) -> None:
+        started_at = time.time()
+        try:
+            systemctl(verb, *units)
+        except LittlestHubError as error:
+            # A service's own message is more precise than systemctl's.
+            statuses = [f"{unit}: {text}" for unit in units if (text := show(unit, "StatusText"))]
+            message = "\n".join(statuses) or error.message
+            raise _with_journal(message, *units, since=started_at) from error
+
+    def _is_of_another_release(self, service: str) -> bool:
+        """Return whether a service runs a program that is not the active release's, as on disk."""
+        program = processes.program(main_pid(service))
+        if program is None:
+            return False  # it does not run
+        return not (program.exists() and program.is_relative_to(self.layout.hub.resolve()))
+
+    # --- watching
+
+    def watch(self, ports: Ports, *, is_public: bool) -> None:
+        """Return when hub and proxy have been healthy for WATCH_S.
+
+        Args:
+            ports: their ports.
+            is_public: whether the login page has to be at the public port; a fragment or a drop-in
+                may have moved it.
+
+        Raises:
+            LittlestHubError: they are not; with the last lines of the journal.
+        """
+        pids = {service: main_pid(service) for service in self._services}
+        pages = {"the hub": (("127.0.0.1", ports.hub), "/hub/api")}
+        if is_public:
+            pages["the login page"] = (ports.public_address, "/hub/login")
+        started = time.monotonic()
+        is_healthy = False
+        while not is_healthy or time.monotonic() < started + WATCH_S:
+            for service, pid in pids.items():
+                if pid == 0 or main_pid(service) != pid:
+                    raise _with_journal(f"{service} does not stay up", service)
+            results = {name: http_status(*page) for name, page in pages.items()}
+            failures = [f"{n} does not work: {s}" for n, s in results.items() if not is_answer(s)]
+            is_healthy = not failures
+            if failures and time.monotonic() > started + LOGIN_PAGE_TIMEOUT_S:
+                raise _with_journal(failures[0], *self._services)
+            time.sleep(0.5)
+
+    def await_login_page(self, ports: Ports) -> None:
+        """Return when the hub's login page is served, or if a drop-in has moved it elsewhere.
+
+        Raises:
+            LittlestHubError: not within LOGIN_PAGE_TIMEOUT_S; with the last lines of the journal.
+        """
+        if show(self.layout.proxy_socket, "DropInPaths"):
+            return
+        deadline = time.monotonic() + LOGIN_PAGE_TIMEOUT_S
+        while (status := http_status(ports.public_address, "/hub/login")) != 200:
+            if time.monotonic() > deadline:
+                url = f"http://{ports.host or '127.0.0.1'}:{ports.public}/hub/login"
+                raise _with_journal(f"{url} does not work: {status}", *self._services)
+            time.sleep(0.1)
+
+    # --- stopping
+
+    def user_servers(self) -> list[str]:
+        """Return the units of user servers that are running or failed."""
+        return list_units(self.layout.user_units) if self.can_start else []
+
+    def stop(self, units: Collection[str], servers: Collection[str]) -> None:
+        """Stop units of ours and user servers.
+
+        Raises:
+            LittlestHubError: one goes on running.
+        """
+        # Templates cannot be stopped, their instances are in `servers`.
+        stopped = [*(unit for unit in units if "@." not in unit), *servers]
+        systemctl("stop", *stopped, is_checked=False)
+        # A service that is stopped while it waits for its next restart leaves processes behind.
+        systemctl("kill", "--signal=KILL", self.layout.proxy_service, is_checked=False)
+        for unit in stopped:
+            if is_active(unit):
+                raise LittlestHubError(f"{unit} cannot be stopped", f"See: systemctl status {unit}")
+
+    def stop_empty_slices(self) -> None:
+        """Stop the parents of our slice that no other hub uses.
+
+        systemd makes one for each dash in the slice's name (systemd.slice(5)).
+        """
+        name = self.layout.users_slice.removesuffix(".slice")
+        while "-" in name:
+            name = name.rpartition("-")[0]
+            if list_units(f"{name}-*.slice", states=_LOADED_STATES):
+                return
+            systemctl("stop", f"{name}.slice", is_checked=False)
+
+    def clean_up(self, units: Collection[str]) -> None:
+        """Make systemd forget units whose files are gone, and remove their runtime directories."""
+        layout = self.layout
+        daemon_reload()
+        systemctl("reset-failed", *units, is_checked=False)
+        # systemd leaves those of a service that it gave up.
+        for directory in (
+            layout.run_directory,
+            layout.server_environments,
+            layout.proxy_control.parent,
+        ):
+            for path in (directory, Path("/run/private") / directory.name):
+                if path.is_symlink():
+                    path.unlink()
+                elif path.is_dir():
+                    shutil.rmtree(path)
+
+
+def main_pid(service: str) -> int:
+    """Return the process id of a service's main process; 0: it does not run."""
+    return int(show(service, "MainPID") or 0)
+
+
+def http_status(address: tuple[str, int], path: str) -> int | str:
+    """Return the HTTP status of a page at a host and port, or the reason why there is none."""
+    connection = http.client.HTTPConnection(*address, timeout=10)
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException) as error:
+            return str(error) or type(error).__name__
+
+
+def is_answer(status: int | str) -> bool:
+    """Return whether a status shows that the page is served; redirects and refusals count."""
+    return isinstance(status, int) and status < 500 and status != 404
+
+
+def _with_journal(message: str, *units: str, since: float = 0) -> LittlestHubError:
+    """Return an error with the last lines of the journal of some units."""
+    lines = journal_lines(units, since=since)
+    return LittlestHubError(
+        f"{message}\nThe journal's last lines:\n{lines}",
+        "More: journalctl -u " + " -u ".join(units),
+    )

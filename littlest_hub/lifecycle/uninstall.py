@@ -1,0 +1,96 @@
+"""Removing an installation; what the administrator owns stays."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import shutil
+from pathlib import Path
+
+from littlest_hub.layout import Layout
+from littlest_hub.lifecycle.locks import changing, no_foreground_hub
+from littlest_hub.lifecycle.services import Services
+from littlest_hub.lifecycle.unit_files import UnitFiles
+from littlest_hub.system import systemctl
+from littlest_hub.unprivileged import account
+
+
+def uninstall(layout: Layout, *, purge: bool = False) -> str:
+    """Stop everything, user servers included, and remove it.
+
+    Args:
+        layout: the installation, of which half may be gone.
+        purge: remove fragments, state and drop-ins as well; homes always stay.
+
+    Returns:
+        A message about what is left, and how to remove that.
+
+    Raises:
+        LittlestHubError: something could not be stopped or removed.
+    """
+    with contextlib.ExitStack() as locks:
+        if layout.on_disk(layout.state).is_dir():
+            locks.enter_context(changing(layout))
+        locks.enter_context(no_foreground_hub(layout))
+        return _uninstall(layout, purge)
+
+
+def _uninstall(layout: Layout, purge: bool) -> str:
+    services, unit_files = Services(layout), UnitFiles(layout)
+    servers: list[str] = []
+    drop_ins: list[Path] = []
+    homes: list[Path] = []
+    if services.has_systemd and unit_files.are_installed:
+        servers = services.user_servers()
+        remove_units(layout)
+        drop_ins, homes = unit_files.left_by_remove()
+    layout.on_disk(layout.hub).unlink(missing_ok=True)
+    owned = [layout.fragments, layout.state, *drop_ins]
+    if purge:
+        for path in owned:
+            shutil.rmtree(layout.on_disk(path), ignore_errors=True)
+        account.remove(layout, layout.hub_user)
+        if services.can_start and drop_ins:
+            systemctl.daemon_reload()
+    # Last: this process runs from there.
+    shutil.rmtree(layout.on_disk(layout.releases), ignore_errors=True)
+    with contextlib.suppress(OSError):
+        layout.on_disk(layout.base).rmdir()
+    left = [path for path in (*owned, *homes) if layout.on_disk(path).exists()]
+    return _summary(layout, servers, left)
+
+
+def _summary(layout: Layout, servers: list[str], left: list[Path]) -> str:
+    lines = ["Removed."]
+    if servers:
+        lines.append(f"Stopped with it: {', '.join(servers)}")
+    if left:
+        outside = [path for path in left if not path.is_relative_to(layout.base)]
+        base = [layout.base] if len(outside) < len(left) else []
+        words = " ".join(shlex.quote(str(path)) for path in (*base, *outside))
+        lines += ["What you own stays:", *(f"  {path}" for path in left)]
+        lines.append(f"To remove that as well: rm -rf {words}")
+    user = layout.hub_user
+    if user and account.is_ours(layout, user):
+        lines.append(f"And the hub's account: userdel {user}; groupdel {layout.users_group}")
+    return "\n".join(lines)
+
+
+def remove_units(layout: Layout, *, with_user_servers: bool = True) -> None:
+    """Stop what runs, remove the unit files, and make systemd forget them.
+
+    Raises:
+        LittlestHubError: a unit cannot be stopped.
+    """
+    services, unit_files = Services(layout), UnitFiles(layout)
+    present = unit_files.present()
+    servers = services.user_servers() if with_user_servers else []
+    is_running = services.can_start and bool(present or servers)
+    if is_running:
+        kept = () if with_user_servers else (layout.users_slice,)
+        services.stop([unit for unit in present if unit not in kept], servers)
+        if with_user_servers:
+            services.stop_empty_slices()
+    unit_files.remove()
+    if is_running:
+        services.clean_up([*present, *servers])
