@@ -1,4 +1,4 @@
-"""A hub beside Pebble, Let's Encrypt's own test server, which validates challenges for real."""
+"""A hub with Pebble, Let's Encrypt's test server, which validates challenges for real."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ CONFIGURATION = {
     "tlsPort": 443,
     "ocspResponderURL": "",
     "externalAccountBindingRequired": False,
-    # Seconds: they are due as soon as they are there, and traefik looks whenever it starts.
+    # In seconds: so short that they are due for renewal at once. traefik checks when it starts.
     "certificateValidityPeriod": 900,
 }
 FRAGMENT = """

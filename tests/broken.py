@@ -12,7 +12,7 @@ class Broken(NamedTuple):
     message: str
 
 
-# Each value that is wrong stands where a person would write it; line 1 is mostly a comment.
+# Each mistake stands where a person would make it; line 1 is mostly a comment.
 BROKEN_WITHOUT_SANDBOX = (
     # --- it cannot be run
     Broken("syntax", "# port\nc.JupyterHub.port =\n", 2, "SyntaxError"),
@@ -211,6 +211,6 @@ BROKEN_IN_SANDBOX = (
         "command", "import subprocess\nsubprocess.run(['false'], check=True)\n", 2, "no privileges"
     ),
 )
-"""Fragments that do something while they are loaded that the sandbox of a service prevents."""
+"""Fragments whose mistake only the sandbox of a transient unit finds."""
 BROKEN = (*BROKEN_WITHOUT_SANDBOX, *BROKEN_IN_SANDBOX)
-"""At least forty, as promised."""
+"""All of them, more than forty."""

@@ -1,4 +1,4 @@
-"""What a test needs of the machine it runs on, and what happens where that is not there."""
+"""Programs and rights that tests need; without them, a test is skipped or fails."""
 
 import os
 import shutil
@@ -9,20 +9,20 @@ from typing import NoReturn
 import pytest
 
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-"""Where tools are looked for: those of this Python environment come first."""
+"""The search path for tools, with this Python environment first."""
 
 
 def missing(what: str) -> NoReturn:
-    """Skip on a laptop for want of a capability; fail in continuous integration, which has all."""
+    """Skip the test on a laptop that lacks something; fail in continuous integration."""
     if os.environ.get("CI"):
         pytest.fail(what, pytrace=False)
     pytest.skip(what)
 
 
 def need(*capabilities: str) -> None:
-    """Skip or fail, see `missing`, without these: names of tools, or `root` for being root.
+    """Call `missing` unless these are here: names of tools, or "root" for being root.
 
-    Tests say it as `@pytest.mark.needs("zsh")`.
+    Tests use it as `@pytest.mark.needs("zsh")`.
     """
     for capability in capabilities:
         if capability == "root":

@@ -1,4 +1,4 @@
-"""Certificates of every kind, signed by themselves."""
+"""Self-signed certificates of every kind."""
 
 import datetime
 import ipaddress
@@ -22,13 +22,13 @@ def make(
     days: tuple[float, float] = (-1, 2),
     password: bytes | None = None,
 ) -> tuple[Path, Path]:
-    """A certificate and its key, as files.
+    """Write a certificate and its key, and return the files.
 
     Args:
-        directory: where to make them.
-        names: host names and addresses that it is for; the first one names the files.
-        days: from when to when it is valid, from now.
-        password: protects the key.
+        directory: the directory to write them to.
+        names: host names and addresses in the certificate; the first one names the files.
+        days: the start and the end of its validity, in days from now.
+        password: the key's passphrase.
     """
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     key = ec.generate_private_key(ec.SECP256R1())

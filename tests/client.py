@@ -1,6 +1,6 @@
-"""A person with a browser, without the browser: logs in, starts their server, runs cells.
+"""A simulated user: logs in, starts a server, runs cells, all without a browser.
 
-Does what JupyterHub's and JupyterLab's pages do: cookies, hidden XSRF fields, OAuth redirects, a
+It does what JupyterHub's and JupyterLab's pages do: cookies, hidden XSRF fields, OAuth redirects, a
 kernel over a websocket.
 """
 
@@ -25,7 +25,7 @@ from tests.eventually import eventually
 
 
 class RefusedError(AssertionError):
-    """The hub did not let the person do what they asked; the message has its answer."""
+    """The hub refused a request; the message contains its answer."""
 
 
 class CellError(AssertionError):
@@ -33,12 +33,12 @@ class CellError(AssertionError):
 
 
 class Person:
-    """`with Person("http://10.1.2.3", "alice", password) as alice:` one browser session.
+    """One browser session: `with Person("http://10.1.2.3", "alice", password) as alice:`.
 
     Args:
         url: the hub's public URL, as typed into the address bar.
         timeout_s: of each single request.
-        trusted: certificate to believe, where the URL is one of HTTPS.
+        trusted: a certificate to trust, for HTTPS.
     """
 
     def __init__(
@@ -75,17 +75,17 @@ class Person:
         self.browser.close()
 
     def log_in(self) -> None:
-        """Fill in the login form, on the way to the hub's own page, where no server is started.
+        """Fill in the login form and go on to the hub's home page, where no server starts.
 
         Raises:
-            RefusedError: wrong password, or a person who may not use this hub.
+            RefusedError: the password is wrong, or the user may not use this hub.
         """
         answer = self.try_to_log_in()
         if answer.status_code != 200 or answer.url.path.startswith(f"{self._base_path}/hub/login"):
             raise RefusedError(f"{answer.status_code} {answer.url}: {_visible_text(answer)}")
 
     def try_to_log_in(self) -> httpx.Response:
-        """The same; returns the page that this leads to."""
+        """Fill in the login form, and return the page that it leads to."""
         login = f"/hub/login?next={quote(f'{self._base_path}/hub/home', safe='')}"
         form = self.browser.get(login)
         fields = {"username": self.name, "password": self.password, **_hidden_fields(form)}
@@ -95,13 +95,13 @@ class Person:
         """Start the user server, wait until it is ready, and log in to it as the browser does.
 
         Args:
-            timeout_s: until it is ready.
+            timeout_s: the longest time until it is ready.
             server: name of a named server.
-            options: the spawner's form, where it has one.
+            options: fields of the spawner's form, if it has one.
 
         Raises:
             RefusedError: the hub refused, or the spawn failed.
-            NotInTimeError: it is not ready yet.
+            NotInTimeError: it did not become ready in time.
         """
         path = f"users/{self.name}/servers/{server}" if server else f"users/{self.name}/server"
         answer = self._api("POST", path, json=options)
@@ -110,33 +110,33 @@ class Person:
         self.await_server(timeout_s=timeout_s, server=server)
 
     def await_server(self, *, timeout_s: float = 60, server: str = "") -> None:
-        """Wait until their server, which is starting already, is ready, and log in to it.
+        """Wait until a server that is already starting is ready, and log in to it.
 
         Raises:
             RefusedError: the server refused.
-            NotInTimeError: it is not ready yet.
+            NotInTimeError: it did not become ready in time.
         """
         eventually(lambda: self._is_ready(server), timeout_s, f"{self.name}'s server")
-        # Answers a chain of redirects to the hub and back that leaves the server's own cookies.
+        # Follows redirects to the hub and back, which set the server's own cookies.
         page = self.browser.get(f"{self._server_path(server)}/lab")
         if page.status_code != 200:
             raise RefusedError(f"{page.status_code} {page.url}: {_visible_text(page)}")
 
     def ask_for_server(self) -> None:
-        """Press "Start My Server", and have the page that says how it goes."""
+        """Press "Start My Server", and load the page that shows the progress."""
         page = self.browser.get(f"/hub/spawn/{self.name}")
         if page.status_code != 200:
             raise RefusedError(f"{page.status_code} {page.url}: {_visible_text(page)}")
 
     def progress(self, heard: list[dict[str, Any]], *, timeout_s: float = 90) -> None:
-        """Put what that page hears into a list as it comes, until the server is ready or failed.
+        """Append the progress events of that page to `heard`, until the server is ready or failed.
 
-        As browsers do, it connects again when the stream ends before (EventSource,
+        Like a browser, connect again when the stream ends early (EventSource,
         https://html.spec.whatwg.org/#server-sent-events).
 
         Raises:
-            ValueError: the hub answers something else, after which a browser gives up.
-            NotInTimeError: neither has happened.
+            ValueError: the hub answers with another status, at which a browser gives up.
+            NotInTimeError: neither happened in time.
         """
 
         def is_over() -> bool:
@@ -158,38 +158,38 @@ class Person:
                     yield json.loads(line.removeprefix("data:"))
 
     def sees(self, path: str) -> bool:
-        """Whether the browser gets this page now; a broken connection is a no."""
+        """Return whether the browser gets this page now; False for a broken connection."""
         try:
             return self.browser.get(path).status_code == 200
         except httpx.TransportError:
             return False
 
     def has_server(self) -> bool:
-        """Whether their own page offers to stop their server."""
+        """Return whether the user's home page offers to stop the server."""
         return 'id="stop"' in self.browser.get("/hub/home").text
 
     def stop_server(self, *, server: str = "") -> None:
-        """Stop the user server; returns when the hub has accepted, which may be earlier."""
+        """Ask the hub to stop the user server; it may still run when this returns."""
         path = f"users/{self.name}/servers/{server}" if server else f"users/{self.name}/server"
         answer = self._api("DELETE", path)
         if answer.status_code not in {202, 204}:
             raise RefusedError(f"{answer.status_code}: {answer.text}")
 
     def delete_user(self, name: str) -> None:
-        """Have somebody deleted, as an administrator does on the hub's admin page."""
+        """Delete a user, as an administrator does on the admin page."""
         answer = self._api("DELETE", f"users/{name}")
         if answer.status_code != 204:
             raise RefusedError(f"{answer.status_code}: {answer.text}")
 
     def token(self) -> str:
-        """A new API token with all of the person's rights."""
+        """Return a new API token with all of the user's rights."""
         answer = self._api("POST", f"users/{self.name}/tokens", json={})
         if answer.status_code != 201:
             raise RefusedError(f"{answer.status_code}: {answer.text}")
         return str(answer.json()["token"])
 
     def cookies(self, path: str) -> str:
-        """The Cookie header of a request for `path`, longest path first as browsers send it."""
+        """Return the Cookie header of a request for `path`, in the order of browsers."""
         path = f"{self._base_path}{path}"
         sent = [c for c in self.browser.cookies.jar if path.startswith(c.path)]
         sent.sort(key=lambda cookie: len(cookie.path), reverse=True)
@@ -207,7 +207,7 @@ class Person:
         return self.connect(answer.json()["id"], server=server)
 
     def connect(self, kernel_id: str, *, server: str = "") -> "Kernel":
-        """Open the websocket of a kernel that runs already."""
+        """Open the websocket of a running kernel."""
         session = uuid.uuid4().hex
         path = f"{self._server_path(server)}/api/kernels/{kernel_id}/channels"
         address = urlsplit(self.url)
@@ -222,7 +222,7 @@ class Person:
         return Kernel(kernel_id, channels)
 
     def run_cell(self, code: str, *, timeout_s: float = 60) -> str:
-        """Run one cell in a kernel of its own, as `Kernel.run`."""
+        """Run one cell in a new kernel, and return its output as `Kernel.run` does."""
         with self.open_kernel() as kernel:
             return kernel.run(code, timeout_s=timeout_s)
 
@@ -247,7 +247,7 @@ class Person:
         return self._cookie("_xsrf", path) or ""
 
     def _cookie(self, name: str, path: str) -> str | None:
-        """The cookie of exactly this path: the hub and each server have one of the same name."""
+        """Return the cookie of exactly this path: hub and servers have one of the same name."""
         for cookie in self.browser.cookies.jar:
             if cookie.name == name and cookie.path == f"{self._base_path}{path}":
                 return cookie.value
@@ -255,15 +255,16 @@ class Person:
 
 
 class Kernel:
-    """One websocket to one kernel. Leaving the `with` block closes it; the kernel lives on.
+    """One websocket to one kernel. Leaving the `with` block closes it; the kernel keeps running.
 
-    It is read all the time, as browsers do: a server closes one that does not answer its pings.
+    A thread reads it all the time, as browsers do: servers close a websocket that does not answer
+    pings.
     """
 
     def __init__(self, id: str, channels: websocket.WebSocket) -> None:
         self.id = id
         self._channels = channels
-        self._channels.settimeout(1)  # how often to look whether that is all
+        self._channels.settimeout(1)  # how often the thread checks whether to end
         self._over = threading.Event()
         self._received: queue.Queue[str | Exception] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -304,29 +305,29 @@ class Kernel:
         self._channels.send(json.dumps(message))
 
     def receive(self, *, timeout_s: float = 60) -> dict[str, Any]:
-        """The next message.
+        """Return the next message.
 
         Raises:
-            websocket.WebSocketException: the connection broke, or nothing came for `timeout_s`.
+            websocket.WebSocketException: the connection broke, or no message came in time.
         """
         try:
             message = self._received.get(timeout=timeout_s)
         except queue.Empty:
             raise websocket.WebSocketTimeoutException(f"nothing for {timeout_s:g} s") from None
         if isinstance(message, Exception):
-            self._received.put(message)  # it stays broken
+            self._received.put(message)  # the connection stays broken
             raise message
         found: dict[str, Any] = json.loads(message)
         return found
 
     def send(self, code: str) -> str:
-        """Have a cell executed without waiting for it; returns the id of the request."""
+        """Send a cell without waiting for its result, and return the id of the request."""
         request_id = uuid.uuid4().hex
         self.tell(execute_request(request_id, code))
         return request_id
 
     def complete(self, code: str, *, timeout_s: float = 60) -> list[str]:
-        """What a person is offered who presses Tab at the end of a cell."""
+        """Return the completions that pressing Tab at the end of a cell offers."""
         message = request("complete_request", {"code": code, "cursor_pos": len(code)})
         self.tell(message)
         while True:
@@ -337,11 +338,11 @@ class Kernel:
                 return list(answer["content"]["matches"])
 
     def run(self, code: str, *, timeout_s: float = 60) -> str:
-        """Execute a cell and return what a person would see below it.
+        """Execute a cell and return the output that a user would see below it.
 
         Raises:
             CellError: the code raised.
-            websocket.WebSocketException: the connection broke, or nothing came for `timeout_s`.
+            websocket.WebSocketException: the connection broke, or no message came in time.
         """
         request_id = self.send(code)
         output: list[str] = []
@@ -364,13 +365,13 @@ class Kernel:
 
 
 def execute_request(request_id: str, code: str) -> dict[str, Any]:
-    """Of a cell, by an id that the caller chooses."""
+    """Return the request to execute a cell, with an id that the caller chooses."""
     content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
     return request("execute_request", content, request_id)
 
 
 def request(kind: str, content: dict[str, object], request_id: str = "") -> dict[str, Any]:
-    """The message, after jupyter_client's "Messaging in Jupyter", protocol 5.3."""
+    """Return a message of Jupyter's protocol 5.3 (jupyter_client, "Messaging in Jupyter")."""
     request_id = request_id or uuid.uuid4().hex
     return {
         "channel": "shell",
@@ -400,7 +401,7 @@ def _hidden_fields(page: httpx.Response) -> dict[str, str]:
 
 
 def _visible_text(page: httpx.Response) -> str:
-    """A page's words, for an error message."""
+    """Return the words of a page, for an error message."""
     unseen = r"<(script|noscript|style|head)\b.*?</\1>|<[^>]+>"
     words = html.unescape(re.sub(unseen, " ", page.text, flags=re.DOTALL)).split()
     return " ".join(words)[:300]

@@ -1,4 +1,4 @@
-"""What every tier shares: the installer under test, machines or the reason for none, journals."""
+"""Fixtures and hooks of every tier: the installer under test, skips, journals in reports."""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.server import Server
 from tests.virtual import why_no_vms
 
 TESTS = Path(__file__).parent
-# In the order they run: what is cheap and explains most comes first.
+# In the order in which they run: the cheapest and most specific tests first.
 TIERS = ("unit", "build", "container", "vm", "browser")
 WHY_NOT = {"container": why_no_machines, "vm": why_no_vms, "browser": why_no_machines}
 
@@ -26,8 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--installer",
         type=Path,
         metavar="PATH",
-        help="written --installer=PATH: test this .sh, whichever way it was built, instead of"
-        " building one",
+        help="--installer=PATH: test this .sh, however it was built, instead of building one",
     )
     parser.addoption(
         "--quick",
@@ -76,7 +75,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Without what a test needs a laptop skips it; continuous integration must have all of it."""
+    """Skip a test that this machine cannot run; in continuous integration, fail it."""
     why_not = WHY_NOT.get(_tier(item))
     if why_not and (reason := why_not()):
         missing(reason)
@@ -88,7 +87,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the end of each running machine's journal to the report of a failure."""
+    """Add the last lines of each running machine's journal to the report of a failure."""
     report = yield
     if report.failed:
         for machine in Server.running:
@@ -99,7 +98,7 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session")
 def installer(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The .sh under test: `--installer`, or built now from this checkout, once for all workers."""
+    """The .sh under test: `--installer`, or one built from this checkout for all workers."""
     given: Path | None = pytestconfig.getoption("--installer")
     if given is not None:
         assert given.is_file(), f"--installer {given}: no such file"

@@ -1,4 +1,4 @@
-"""People who want to start their servers at a hub that starts few at once."""
+"""Many users at a hub that starts only a few servers at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tests.client import Person
 from tests.hub import Hub
 
-# Whoever's turn it is starts when this file is there.
+# A server whose turn has come starts only when this file exists.
 HELD = """
 import asyncio, os
 from littlest_hub.hub import spawn_queue
@@ -26,8 +26,11 @@ c.Authenticator.allow_all = True
 
 @contextlib.contextmanager
 def crowd(hub: Hub, number: int, limit: int) -> Iterator[tuple[list[Person], str]]:
-    """People who are logged in to a hub that starts so many servers at once, and lets none go on
-    before the file that is named exists."""
+    """Log users in to a hub that starts at most `limit` servers at once.
+
+    Yields:
+        The users, and the path of a file; no server starts before that file exists.
+    """
     go = f"{hub.layout.run_directory}/go"
     with contextlib.ExitStack() as stack:
         stack.callback(hub.machine.run, ["rm", "-f", go])

@@ -1,4 +1,4 @@
-"""`make demo`: from this checkout to an executed notebook cell, on a throw-away machine."""
+"""Run `make demo`: build, install on a throw-away machine, execute a notebook cell."""
 
 import argparse
 import contextlib
@@ -25,10 +25,10 @@ f"{getpass.getuser()} on {platform.freedesktop_os_release()['PRETTY_NAME']}: {su
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Build, install, log in, run a cell, show it; then stay until Ctrl-C unless `--once`."""
+    """Build, install, log in, run a cell, and show it; without `--once`, wait for Ctrl-C."""
     options = _parser().parse_args(arguments)
     started_s = time.monotonic()
-    # A terminated demo cleans up as an interrupted one does.
+    # SIGTERM cleans up as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as cleanup:
         installer: Path = options.installer or _build()
@@ -74,7 +74,7 @@ def _build() -> Path:
 
 @contextlib.contextmanager
 def _on_a_machine(installer: Path) -> Iterator[Person]:
-    """Somebody with an account on a machine with a hub, not logged in yet."""
+    """Yield a user of a hub on a machine, not logged in yet."""
     name, password = "alice", secrets.token_urlsafe(9)
     with contextlib.ExitStack() as cleanup:
         with _step("boot a Debian 12 without network"):
@@ -87,15 +87,15 @@ def _on_a_machine(installer: Path) -> Iterator[Person]:
 
 @contextlib.contextmanager
 def _at_home(installer: Path) -> Iterator[Person]:
-    """Whoever `littlest-hub run` serves, from a base directory that is removed at the end."""
+    """Yield the user of `littlest-hub run` in a base directory that is removed at the end."""
     with tempfile.TemporaryDirectory(prefix="littlest-hub-demo-") as directory:
         home = Path(directory)
-        # Not as root, who would install units: as root this is somebody who owns nothing else.
+        # As root, the installer would install units, so use an account that owns nothing else.
         user = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
         ids = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
         become = ["setpriv", *ids] if os.geteuid() == 0 else []
         os.chown(home, user.pw_uid, user.pw_gid)
-        # The checkout may lie where that user cannot go.
+        # That account may not be able to read the checkout.
         script = shutil.copy(installer, home)
         env = {
             "PATH": os.defpath,
@@ -114,7 +114,7 @@ def _at_home(installer: Path) -> Iterator[Person]:
                 cwd=home,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C is for us; we pass it on when we are done.
+                # Ctrl-C ends this process, which passes it on at the end.
                 start_new_session=True,
             )
         try:

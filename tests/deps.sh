@@ -1,7 +1,6 @@
 #!/bin/sh
 # usage: deps.sh [--optional] PACKAGE...
-# Install the Debian packages that are missing; without root say which they are, and fail unless
-# they are optional.
+# Install missing Debian packages. Without root, list them, and fail unless they are optional.
 set -eu
 
 optional=
@@ -10,7 +9,7 @@ if [ "$1" = --optional ]; then
     shift
 fi
 if ! command -v dpkg-query >/dev/null; then
-    echo "not a Debian-like machine: install the likes of $*" >&2
+    echo "not a Debian-like machine: install the equivalents of $*" >&2
     exit 0
 fi
 
@@ -19,7 +18,7 @@ for package in "$@"; do
     dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed ||
         missing="$missing $package"
 done
-# Builder and tests ask apt for its archive, which it tells only once it has fetched an index.
+# Builder and tests read apt's archive from its index, which has to be fetched first.
 if [ -z "$missing" ] && [ -n "$(apt-get indextargets)" ]; then
     exit 0
 fi

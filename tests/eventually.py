@@ -1,4 +1,4 @@
-"""Waiting for something to become true: the only place in the tests that sleeps."""
+"""Wait for a condition; no other part of the tests sleeps."""
 
 import time
 from collections.abc import Callable
@@ -8,19 +8,19 @@ Value = TypeVar("Value")
 
 
 class NotInTimeError(AssertionError):
-    """What was waited for did not become true; says what, how long, and the last thing seen."""
+    """A condition did not become true; the message has the time and the last value seen."""
 
 
 def eventually(
     predicate: Callable[[], Value | None], timeout_s: float, what: str, *, interval_s: float = 0.1
 ) -> Value:
-    """Call `predicate` until it returns something true, and return that.
+    """Call `predicate` until it returns a true value, and return that value.
 
-    An `AssertionError` or `OSError` counts as "not yet" (a port that refuses, a file that is
-    missing); anything else is a mistake and is raised. `what` ends the sentence "waited for …".
+    An `AssertionError` or `OSError` counts as "not yet" (a closed port, a missing file); any other
+    exception is raised. `what` completes the sentence "waited for …".
 
     Raises:
-        NotInTimeError: `timeout_s` seconds went by.
+        NotInTimeError: it did not return a true value within `timeout_s` seconds.
     """
     deadline = time.monotonic() + timeout_s
     while True:

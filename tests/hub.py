@@ -1,4 +1,4 @@
-"""A hub installed on a machine, and the people who use it."""
+"""A hub installed on a machine, and its users."""
 
 import itertools
 import re
@@ -24,10 +24,10 @@ _people = itertools.count(1)
 
 
 def build_installer() -> Path:
-    """The installer of this checkout, built now; what has not changed comes from the cache.
+    """Build the installer of this checkout; unchanged parts come from the cache.
 
     Raises:
-        subprocess.CalledProcessError: the build failed, and said why on standard error.
+        subprocess.CalledProcessError: the build failed; the reason is on standard error.
     """
     output = REPOSITORY / "dist"
     command = [sys.executable, "-m", "construct", "--output", str(output)]
@@ -57,7 +57,7 @@ class Hub:
 
         Raises:
             MachineError: the installer failed.
-            NotInTimeError: no login page.
+            NotInTimeError: no login page appeared.
         """
         environment = {"LITTLEST_HUB_BASE": str(base), **(env or {})}
         machine.install(installer, env=environment, umask=umask)
@@ -65,18 +65,18 @@ class Hub:
 
     @classmethod
     def found_on(cls, machine: Server, base: Path = DEFAULT_BASE) -> "Hub":
-        """The hub that is installed there already."""
+        """Return the hub that is already installed on a machine."""
         layout = Layout(base)
         listen = machine.systemctl("show", "--property=Listen", "--value", layout.proxy_socket)
         port = re.findall(r":(\d+) ", listen.stdout)
         assert port, f"{layout.proxy_socket} listens nowhere: {listen.stdout!r}"
-        # As a browser's address bar has it: without the port that needs no saying.
+        # httpx.URL removes the default port, as a browser's address bar does.
         hub = cls(machine, layout, str(httpx.URL(f"http://{machine.address}:{port[0]}")))
         eventually(hub.answers, machine.patience_s, f"a login page at {hub.url}")
         return hub
 
     def answers(self) -> bool:
-        """Whether the login page is there."""
+        """Return whether the login page is there."""
         try:
             page = httpx.get(f"{self.url}/hub/login", timeout=30, trust_env=False)
         except httpx.TransportError as error:
@@ -85,11 +85,11 @@ class Hub:
 
     @contextmanager
     def person(self, name: str | None = None, *, timeout_s: float = 30) -> Iterator[Person]:
-        """Somebody new with a system account, logged in; their server is stopped at the end.
+        """Yield a new user with a system account, logged in; stop their server at the end.
 
         Args:
-            name: of the account; None: any.
-            timeout_s: of each single request of theirs.
+            name: of the account; None: any name.
+            timeout_s: for each single request of the user.
         """
         name = name or f"person{next(_people)}"
         password = secrets.token_urlsafe()
@@ -102,22 +102,22 @@ class Hub:
                 person.stop_server()
 
     def path(self, inside: str) -> str:
-        """A path in the base directory."""
+        """Return a path in the base directory."""
         return str(self.layout.base / inside)
 
     def write_fragment(self, name: str, text: str) -> str:
-        """Put a fragment where the administrator does; returns its path."""
+        """Write a fragment, and return its path."""
         path = str(self.layout.fragments / name)
         self.machine.put(path, text)
         return path
 
     def reload(self, *, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """`systemctl reload littlest-hub`."""
+        """Run `systemctl reload littlest-hub`."""
         return self.machine.systemctl("reload", self.layout.hub_service, check=check)
 
     @contextmanager
     def fragment(self, name: str, text: str) -> Iterator[str]:
-        """A fragment that is loaded while the block runs."""
+        """Load a fragment for the time of the block."""
         path = self.write_fragment(name, text)
         try:
             self.reload()
@@ -127,25 +127,25 @@ class Hub:
             self.reload()
 
     def main_pid(self, unit: str | None = None) -> int:
-        """Main process of the hub's unit, or of another; 0 if it does not run."""
+        """Return the main process of the hub's unit, or of another; 0 if it does not run."""
         unit = unit or self.layout.hub_service
         return int(self.machine.systemctl("show", "--property=MainPID", "--value", unit).stdout)
 
     def status(self, unit: str | None = None) -> str:
-        """What the hub's unit, or another, says about itself in `systemctl status`."""
+        """Return the status text of the hub's unit, or of another, in `systemctl status`."""
         show = ["show", "--property=StatusText", "--value", unit or self.layout.hub_service]
         return self.machine.systemctl(*show).stdout.strip()
 
     def serving_pid(self) -> int:
-        """The hub itself, which its unit's main process has started."""
+        """Return the process of the hub itself, a child of its unit's main process."""
         pid = self.main_pid()
         return int(self.machine.read(f"/proc/{pid}/task/{pid}/children").split()[0])
 
     def snapshot(self) -> dict[str, str]:
-        """What an installation wrote, as path -> owner, mode, time and content's sha256.
+        """Return owner, mode, time and content's sha256 of each path that an installation wrote.
 
-        Everything in /etc and the base directory, but for the releases, the database (which touches
-        its directory as it works) and locks.
+        These are all paths in /etc and the base directory except the releases, locks, and the
+        database, which modifies its directory while it works.
         """
         script = (
             f"find /etc /usr/local {shlex.quote(str(self.layout.base))}"
@@ -166,7 +166,7 @@ class Hub:
 
 @dataclass(frozen=True)
 class Greeting:
-    """What `littlest-hub run` prints once it answers."""
+    """The text that `littlest-hub run` prints once it answers."""
 
     url: str
     user: str
@@ -174,6 +174,6 @@ class Greeting:
 
     @classmethod
     def find(cls, printed: str) -> "Greeting | None":
-        """The greeting in what was printed so far."""
+        """Return the greeting in the text printed so far, if it is there."""
         found = re.search(r"at (http://\S+)\s+user: +(\S+)\s+password: +(\S+)", printed)
         return cls(*found.groups()) if found else None

@@ -1,4 +1,4 @@
-"""Root directories of plain Debian servers, made by mmdebstrap, cached by their ingredients."""
+"""Root directories of plain Debian servers, made by mmdebstrap and cached by their contents."""
 
 import os
 import shlex
@@ -12,11 +12,11 @@ from pathlib import Path
 
 from construct.cache import Cache, key_of
 
-# What a freshly installed server has and a minimal bootstrap lacks. No Python, so that none leaks
-# into the hub, and no compiler.
+# Packages of a freshly installed server that a minimal bootstrap lacks. No Python and no compiler,
+# so that the hub cannot use them.
 SERVER_PACKAGES = ("dbus", "libpam-systemd", "login", "passwd", "systemd-sysv", "udev")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-# How long an image that nobody boots is kept.
+# How long an image is kept after its last use.
 UNUSED_S = 30 * 24 * 3600
 BOOTSTRAP = [
     "--quiet",
@@ -28,7 +28,7 @@ BOOTSTRAP = [
 
 
 class ImageError(RuntimeError):
-    """An image could not be made on this machine; the message says why."""
+    """An image could not be made on this machine; the message has the reason."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Image:
     packages: tuple[str, ...] = ()
 
     def root(self) -> Path:
-        """The image's directory, made first if the cache does not have it yet.
+        """Return the image's directory, which is made first if it is not cached.
 
-        Nobody may write to it: a machine lays its own changes over it.
+        It must not be written to: a machine puts an overlay over it.
 
         Raises:
-            ImageError: the machine's apt sources or mmdebstrap cannot give it.
+            ImageError: the machine's apt sources or mmdebstrap cannot make it.
         """
         sources = apt_sources(self.suite)
         packages = sorted({*SERVER_PACKAGES, *self.packages})
@@ -56,11 +56,11 @@ class Image:
 
 
 def apt_sources(suite: str) -> list[str]:
-    """The machine's own Debian archive as one-line sources of another release.
+    """Return one-line sources of a release in the Debian archive that this machine uses.
 
-    Only the release itself, without updates and security: the same everywhere, and still there
-    when a release's updates have moved to the archive. apt itself is asked, so every way of
-    writing sources is understood (apt-get(8), `indextargets`).
+    They contain only the release itself, without updates and security: it is the same everywhere,
+    and stays when a release's updates have moved to the archive. apt lists its own sources, so
+    every format of them works (apt-get(8), `indextargets`).
 
     Raises:
         ImageError: apt is missing or has no Debian archive among its sources.
@@ -103,7 +103,7 @@ def _bootstrap(options: Sequence[str], sources: Sequence[str], root: Path) -> No
 
 
 def _apt_proxy() -> dict[str, str]:
-    """The proxy of the machine's apt configuration, which mmdebstrap does not read by itself."""
+    """Return the proxy of the machine's apt configuration, which mmdebstrap does not read."""
     proxy = subprocess.run(
         ["apt-config", "dump", "--format", "%v", "Acquire::http::Proxy"],
         check=True,

@@ -1,10 +1,9 @@
 """Throw-away machines with a booted systemd and no network, as context managers.
 
-Everything a machine is made of lives in namespaces of one process, the launcher: its mounts (an
-overlay in memory over a cached image), its network (one veth to this side, no route beyond it) and
-its processes. When the launcher ends, and it ends with us whatever happens, the kernel takes all of
-it away; nothing of the host is changed but one network interface and one cgroup of the machine's
-own name.
+A machine consists of the namespaces of one process, the launcher: its mounts (an overlay in memory
+over a cached image), its network (one veth to the host and no route beyond it) and its processes.
+The launcher ends with this process, whatever happens, and then the kernel removes all of it. On the
+host, a machine changes nothing but one network interface and one cgroup of its own name.
 """
 
 import contextlib
@@ -27,8 +26,8 @@ TOOLS = ("ip", "nsenter", "systemd-nspawn", "unshare")
 NAMESPACES = ("--mount", "--net", "--pid", "--fork", "--mount-proc")
 
 # $1 cgroup of the machine, $2 image, $3 an empty directory, $4 the machine's name, then nspawn's
-# arguments. The machine sees nothing but cgroup v2, whatever mixture the host has: systemd 256 and
-# later refuse anything else. The network arrives while we wait for its address on standard input.
+# arguments. The machine sees only cgroup v2, even if the host has both versions: systemd 256 and
+# later refuse anything else. The script waits on standard input for the address of its network.
 LAUNCHER = f"""
 set -eu
 cgroup=$1 image=$2 directory=$3 name=$4
@@ -50,12 +49,12 @@ exec systemd-nspawn --quiet --directory=root --machine="$name" --register=no --k
 
 
 class Machine(Server):
-    """`with Machine("bookworm") as m:` a server of that Debian release, offline, ours alone.
+    """A server of one Debian release, without network: `with Machine("bookworm") as machine:`.
 
     Args:
         suite: Debian release.
         packages: Debian packages beyond those of a plain server.
-        booted: False for what a chroot or an image build is: the same files, no systemd running.
+        booted: False for a machine like a chroot or an image build: no systemd runs.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class Machine(Server):
         """Boot, and return once systemd has started everything.
 
         Raises:
-            MachineError: it did not come up; with the console's last lines.
+            MachineError: it did not boot; the message has the console's last lines.
             ImageError: the image could not be made.
         """
         with contextlib.ExitStack() as cleanup:
@@ -100,7 +99,7 @@ class Machine(Server):
         cgroup.mkdir()
         cleanup.callback(_remove_cgroup, cgroup)
 
-        # pdeathsig: the machine ends with us even when we are killed.
+        # pdeathsig: the machine ends with this process, even if that is killed.
         unshare = ["setpriv", "--pdeathsig", "KILL", "unshare", *NAMESPACES, "--kill-child"]
         arguments = [str(cgroup), str(image), str(directory), name]
         init = ["--boot"] if self.booted else ["--as-pid2", "sleep", "infinity"]
@@ -135,24 +134,24 @@ class Machine(Server):
         env: Mapping[str, str] | None = None,
         terminal: bool = False,
     ) -> list[str]:
-        """The command as seen from here: into the machine's cgroup, then into its namespaces.
+        """Return the command that enters the machine's cgroup and namespaces and runs `argv`.
 
-        A process outside the machine's cgroups would confuse logind and outlive its stop.
+        A process outside the machine's cgroups would confuse logind and outlive the machine.
         """
         cgroup_path = Path(f"/proc/{self._leader}/cgroup").read_text().split("0::/", 1)[1].strip()
         cgroup = _cgroup_mount() / cgroup_path / "cgroup.procs"
         join = ["sh", "-c", 'echo 0 >"$0" && exec "$@"', str(cgroup)]
         namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]
         enter = ["nsenter", f"--target={self._leader}", *namespaces]
-        # A session of its own: nsenter leads the one around it, ends at Ctrl-C, and takes the
-        # terminal along while the command may still have something to say.
+        # A session of its own: otherwise nsenter leads it, ends at Ctrl-C, and closes the
+        # terminal while the command may still print something.
         session = ["setsid", "--ctty", "--wait"] if terminal else []
         return [*join, *enter, *session, *as_login(argv, user, env)]
 
     def forward(self, port: int, to_port: int) -> str:
-        """Make a port of the machine's loopback reachable from here; returns the new URL.
+        """Make a port of the machine's loopback interface reachable, and return its URL.
 
-        systemd-socket-proxyd(8), which every machine with systemd has.
+        This uses systemd-socket-proxyd(8), which every machine with systemd has.
         """
         listen = ["systemd-socket-activate", f"--listen=0.0.0.0:{port}"]
         proxy = ["/lib/systemd/systemd-socket-proxyd", f"127.0.0.1:{to_port}"]
@@ -162,7 +161,7 @@ class Machine(Server):
 
 @functools.cache
 def why_no_machines() -> str | None:
-    """Why this host cannot boot machines; None when it can."""
+    """Return why this host cannot boot machines; None if it can."""
     if os.geteuid() != 0:
         return "booting a machine needs root"
     if missing := [tool for tool in TOOLS if not shutil.which(tool, path=PATH)]:
@@ -195,9 +194,9 @@ def _remove_cgroup(cgroup: Path) -> None:
 
 
 def _descendant(launcher: subprocess.Popen[str], name: str) -> int:
-    """The process called `name` that the launcher started, however indirectly; 0 if there is none.
+    """Return the descendant of the launcher that is called `name`; 0 if there is none.
 
-    nspawn has several children that come and go; init is the one that carries its own name.
+    nspawn has several short-lived children; init is the one with its own name.
     """
     if launcher.poll() is not None:
         raise MachineError(f"the launcher ended with {launcher.returncode}")

@@ -1,4 +1,4 @@
-"""A network of two: us, and the namespace that a machine lives in."""
+"""A network of two: this process, and the namespace of a machine."""
 
 import contextlib
 import random
@@ -12,7 +12,7 @@ from typing import IO
 from tests.eventually import eventually
 from tests.server import PATH, MachineError
 
-# For the launcher, in its namespace; it gets its address on standard input.
+# The launcher runs this in its namespace; it reads its address from standard input.
 CONFIGURE = """
 read -r address
 ip link set lo up
@@ -22,10 +22,10 @@ ip link set host0 up
 
 
 def free_port() -> int:
-    """A port of ours that nobody gets by chance until it is used.
+    """Return a free port that no other process gets by chance.
 
-    Below those that the kernel hands out (ip(7), ip_local_port_range), unlike what bind(2) to port
-    0 gives, which another test's server or connection may be given a moment later.
+    It is below those that the kernel assigns (ip(7), ip_local_port_range). A port from bind(2) with
+    port 0 could be assigned to another test's server or connection a moment later.
     """
     while True:
         port = random.randrange(20000, 32000)
@@ -35,16 +35,16 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def network(launcher: subprocess.Popen[str]) -> Iterator[str]:
-    """A veth between us and the launcher's namespace; yields the machine's address.
+    """Connect the launcher's namespace by a veth, and yield the machine's address.
 
-    The interface's name carries the number of the subnet, so the kernel keeps two machines, of
-    whichever test processes, from taking the same one.
+    The interface's name contains the number of the subnet, so the kernel prevents two machines of
+    any test processes from using the same one.
 
     Args:
-        launcher: is about to have a network namespace of its own, and runs CONFIGURE there.
+        launcher: a process that creates its own network namespace and runs CONFIGURE there.
 
     Raises:
-        MachineError, NotInTimeError: there is none to be had.
+        MachineError, NotInTimeError: the network cannot be created.
     """
     eventually(lambda: _has_own_network(launcher.pid), 10, "the network namespace")
     interface, subnet = _add_veth(launcher.pid)

@@ -1,7 +1,7 @@
-"""Several workers (pytest-xdist): what stays together, what begins first, what a person reads.
+"""Several workers (pytest-xdist): groups of tests, their order, and one line of output per file.
 
-Each worker is a process with machines, networks and a session `hub` of its own, so nothing that
-tests share is shared between workers; what is made once for all of them is made in a `Cache`.
+Each worker is a process with its own machines, networks and session fixture `hub`, so tests in
+different workers share nothing; things that are made once for all workers are made in a `Cache`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-# What takes longest, however fast the processor, begins at once, beside everything else.
+# These tests take longest on any processor, so they start first, beside everything else.
 FIRST = "tests/vm/"
-# Minutes in one file, whose tests bring a machine of their own each: any worker will do.
+# Files that take minutes, and whose tests each boot their own machine: any worker may run them.
 APART = tuple(
     f"tests/container/test_{what}.py"
     for what in ("installing", "killing", "uninstalling", "upgrading")
@@ -24,12 +24,12 @@ APART = tuple(
 
 
 def is_worker(config: pytest.Config) -> bool:
-    """Whether this process is one of several that run tests, and reports to another."""
+    """Return whether this process is a worker that reports to another process."""
     return hasattr(config, "workerinput")
 
 
 def together(nodeid: str) -> str:
-    """The group of a test: one worker runs all of it, in order."""
+    """Return the group of a test; one worker runs all tests of a group, in order."""
     file = nodeid.partition("::")[0]
     if file.startswith(FIRST):
         return FIRST
@@ -37,7 +37,7 @@ def together(nodeid: str) -> str:
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives groups to workers in the order of the collection: whoever has time takes the next."""
+    """Scheduling in the order of collection: a free worker takes the next group."""
 
     def __init__(self, config: pytest.Config, log: object) -> None:
         config.option.loadscopereorder = False
@@ -48,9 +48,9 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
 
 
 class Progress:
-    """A pytest plugin, in the process that workers report to: a line where pytest has dots.
+    """A pytest plugin for the main process: a line for each file, instead of pytest's dots.
 
-    The dots of several workers would not tell which test they are of.
+    With several workers, a dot would not show which test it belongs to.
     """
 
     def __init__(self, reporter: pytest.TerminalReporter) -> None:
@@ -101,6 +101,6 @@ def _file(nodeid: str) -> str:
 
 
 def _reason(report: pytest.TestReport) -> str:
-    """In one line; what there is to say comes at the end of the run."""
+    """Return the reason of a failure in one line; details follow at the end of the run."""
     crash = getattr(report.longrepr, "reprcrash", None)
     return " ".join((crash.message if crash else report.longreprtext).split())[:200]

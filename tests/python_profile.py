@@ -1,9 +1,9 @@
-"""`make python-profile`: what CPython does here, for its compiler: recipe/python/profile.xz.
+"""Run `make python-profile`: record recipe/python/profile.xz, with which CPython is compiled.
 
-CPython is compiled with counters, then runs what this project is for (a hub and its pages, servers,
-a kernel in each) and, for what notebooks do besides, those of CPython's tests that are meant for
-this (`python -m test --pgo`). To be made anew for another CPython or another LLVM in ziglang: a
-function that has changed since is compiled as if there were no profile.
+CPython is compiled with counters. Then it runs a hub with its pages, servers, and a kernel in each,
+and, as a stand-in for other work in notebooks, CPython's own tests for this purpose
+(`python -m test --pgo`). Record it again for another CPython or another LLVM in ziglang: a function
+that has changed since is compiled as if there were no profile.
 """
 
 import argparse
@@ -27,11 +27,11 @@ from tests.image import Image
 
 RECIPE = REPOSITORY / "recipe" / "python"
 LLVM = "22"
-"""What `zig cc --version` says. Its parts for profiles are not in ziglang, but in Debian."""
+"""The version that `zig cc --version` prints; Debian has the profiling parts that ziglang lacks."""
 IMAGE = Image("trixie", (f"libclang-rt-{LLVM}-dev", f"llvm-{LLVM}"))
 RUNTIME = f"usr/lib/llvm-{LLVM}/lib/clang/{LLVM}/lib/linux/libclang_rt.profile-x86_64.a"
 OURS_WEIGHT = 20
-"""How often our work counts beside CPython's tests, which do seven times as much."""
+"""The weight of our work relative to CPython's tests, which run seven times as much code."""
 SERVERS = 3
 CELL = """\
 import collections, json, math, random, re, statistics
@@ -54,7 +54,7 @@ statistics.mean(math.sqrt(random.random()) for _ in range(5_000)), fibonacci(20)
 
 
 def main() -> int:
-    """Write the profile; 0."""
+    """Write the profile."""
     argparse.ArgumentParser(prog="make python-profile", description=main.__doc__).parse_args()
     image = IMAGE.root()
     cache = Cache()
@@ -71,7 +71,7 @@ def main() -> int:
         _serve(build_installer(), counting, work / "hub", ours)
         source = work / "source"
         sources.unpack(sources.fetch(recipes["python"].sources[0], RECIPE, cache), source)
-        # Some fail in such a place; what they did counts all the same.
+        # Some tests fail in this environment; their counts are still useful.
         _run([f"{counting}/bin/python3", "-m", "test", "--pgo"], source / "Lib", general)
 
         merged = work / "profile"
@@ -84,7 +84,7 @@ def main() -> int:
 
 
 def _serve(installer: Path, counting: Path, base: Path, profile: Path) -> None:
-    """A hub, its pages, servers and a kernel in each, with the interpreter that counts."""
+    """Run a hub, its pages, servers and a kernel in each, with the counting interpreter."""
     release = base / "releases" / "counting"
     install = ["bash", str(installer), "-b", "-s", "-p", str(release)]
     subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
@@ -127,12 +127,12 @@ def _run(command: Sequence[str], directory: Path, profile: Path) -> None:
 
 
 def _environment(profile: Path) -> dict[str, str]:
-    """%m: one file per program and module, into which each process adds its counts."""
+    """Return the variable that names the output; %m: one file per program and module."""
     return {"LLVM_PROFILE_FILE": f"{profile}/%m.profraw"}
 
 
 def _profdata(image: Path, arguments: Sequence[str]) -> None:
-    """LLVM's tool, with the C library of its image: ours may be older."""
+    """Run llvm-profdata with the C library of its image: this machine's may be older."""
     libraries = f"{image}/usr/lib/x86_64-linux-gnu:{image}/usr/lib/llvm-{LLVM}/lib"
     loader = [f"{image}/lib64/ld-linux-x86-64.so.2", "--library-path", libraries]
     program = f"{image}/usr/lib/llvm-{LLVM}/bin/llvm-profdata"

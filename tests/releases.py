@@ -1,4 +1,4 @@
-"""Further releases of this checkout, as real as the first: built from a copy of it."""
+"""Later releases of this checkout, built from a modified copy of it."""
 
 import re
 import shutil
@@ -13,11 +13,11 @@ from construct.cache import Cache, key_of
 from littlest_hub import __version__
 from littlest_hub.lifecycle.release import SERIES
 
-# Of each change to the sources there is another one, of 150 MB.
+# Each change to the sources makes another installer of 150 MB.
 UNUSED_S = 24 * 3600
 REPOSITORY = Path(__file__).parents[1]
 SOURCES = (*OWN_FILES, CATALOGUE, "construct", "construct.yaml", "environment.yml", "recipe")
-# Where a release's version stands.
+# Files that contain the release's version.
 VERSIONED = (
     "construct.yaml",
     "environment.yml",
@@ -26,7 +26,7 @@ VERSIONED = (
     "recipe/littlest-hub/recipe.yaml",
 )
 
-# What the builder of our own package ends with; a migration goes into JupyterHub's directory.
+# The end of the builder's function for our own package; a migration is inserted before it.
 _PACKED = "            condapkg.compile_python(target, interpreter)\n            return replace("
 MIGRATION = '''
 """a column that older releases do not know"""
@@ -48,13 +48,13 @@ def build(
     patches: Mapping[str, Mapping[str, str]] | None = None,
     migration: str = "",
 ) -> Path:
-    """The installer of a later release.
+    """Build and return the installer of a later release.
 
     Args:
         version: its version.
-        series: the minor series that it knows; of itself and of this checkout if not given.
-        patches: by file, what is replaced by what; must be there.
-        migration: a revision of the database's schema that comes after JupyterHub's own.
+        series: the minor series that it knows (default: its own and those of this checkout).
+        patches: for each file, text to replace and its replacement; the text must be there.
+        migration: a revision of the database's schema to add after JupyterHub's own.
     """
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "checkout"

@@ -1,4 +1,4 @@
-"""The rows of the security checklist, and the table that a run of their tests ends with."""
+"""The rows of the security checklist, and the table at the end of a run of their tests."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import pytest
 ROWS = {
     1: "routes taken over by names",
     2: "names in units and files",
-    3: "reading what is another's",
+    3: "reading other users' data",
     4: "tokens and other secrets",
     5: "users at internal ports",
     6: "ports open to the network",
     7: "HTTPS",
     8: "forged forwarding headers",
-    9: "who comes first is administrator",
+    9: "becoming administrator by being first",
     10: "the same name in another spelling",
     11: "more rights than given",
     12: "a hostile server configuration",
-    13: "requests forged, framed, with a token in the address",
+    13: "forged or framed requests, tokens in URLs",
     14: "taking all of a resource",
     15: "credentials of the cloud",
     16: "services with more rights than needed",
-    17: "what the installer is made of",
+    17: "the installer's contents",
     18: "killed in the middle",
-    19: "a hub that comes back and looks around",
-    20: "a proxy that lost what it knew",
-    21: "failing again and again",
-    22: "people who leave",
-    23: "what uninstalling leaves",
+    19: "a hub that was down",
+    20: "a proxy that lost its routes",
+    21: "repeated failures",
+    22: "users who leave",
+    23: "leftovers of uninstalling",
     24: "unusual umasks and mounts",
     25: "secrets in backups",
 }
@@ -39,10 +39,10 @@ ROWS = {
 
 @dataclass(eq=False)
 class Checklist:
-    """A pytest plugin: collects what came of the tests with @pytest.mark.row."""
+    """A pytest plugin that collects the results of tests with @pytest.mark.row."""
 
     outcomes: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
-    """For each row: what was tried, and passed, failed or skipped."""
+    """For each row: the names of its tests, with "passed", "failed" or "skipped"."""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         rows = dict(report.user_properties).get("rows", ())
@@ -60,12 +60,12 @@ class Checklist:
             terminalreporter.write_line(line)
 
     def table(self) -> Iterable[str]:
-        """A Markdown table: row, what was tried, result."""
+        """Yield the lines of a Markdown table: row, test, result."""
         yield "| # | against | tried | result |"
         yield "|---|---|---|---|"
         for row, against in ROWS.items():
             tried = self.outcomes.get(row, [("nothing", "not tried")])
-            # Workers report in any order; the same with other values is one line.
+            # Workers report in any order; a test with several parameters is one line.
             for what in sorted({what for what, _ in tried}):
                 counts = Counter(outcome for name, outcome in tried if name == what)
                 result = ", ".join(
@@ -76,10 +76,10 @@ class Checklist:
 
 
 def check_rows(item: pytest.Item) -> None:
-    """Note the rows that a test is for, where its report and other processes find them."""
+    """Attach the rows of a test to it, for its report and for other processes."""
     rows = [row for marker in item.iter_markers("row") for row in marker.args]
     unknown = [row for row in rows if row not in ROWS]
     if unknown:
-        raise pytest.UsageError(f"{item.nodeid}: there is no row {unknown} in tests/security.py")
+        raise pytest.UsageError(f"{item.nodeid}: tests/security.py has no row {unknown}")
     if rows:
         item.user_properties.append(("rows", rows))

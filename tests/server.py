@@ -1,4 +1,4 @@
-"""What tests do to a server, whatever boots it: commands, files, units, accounts."""
+"""A booted server as tests use it: commands, files, units, accounts."""
 
 import signal
 import subprocess
@@ -11,20 +11,20 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class MachineError(RuntimeError):
-    """A server did not boot, or a command on it failed; the message has what it printed."""
+    """A server did not boot, or a command on it failed; the message has its output."""
 
 
 class Server:
-    """A booted Debian server, offline, ours alone; subclasses know how to boot and to enter it."""
+    """A booted Debian server without network; subclasses boot and enter it."""
 
     running: list["Server"] = []
 
     title: str
-    """What it is, for a person who reads the report of a failure."""
+    """Its description in the report of a failure."""
     address: str
-    """IPv4 address at which its ports are reached from here."""
+    """The IPv4 address at which its ports are reachable from the host."""
     patience_s: float = 120
-    """How long anything may take there, unless somebody knows better."""
+    """How long a command may take by default."""
 
     def __init__(self) -> None:
         self._copied: dict[Path, str] = {}
@@ -37,13 +37,13 @@ class Server:
         env: Mapping[str, str] | None = None,
         terminal: bool = False,
     ) -> list[str]:
-        """What to run here to have `argv` run on the server, with a login's environment.
+        """Return a command for the host that runs `argv` on the server, as after a login.
 
         Args:
             argv: the command.
-            user: whose login.
-            env: what is added to the environment.
-            terminal: whether the terminal that it is run in here is to be one there.
+            user: the account to run it as.
+            env: additional environment variables.
+            terminal: whether to pass the host's terminal on to it.
         """
         raise NotImplementedError
 
@@ -57,11 +57,11 @@ class Server:
         user: str = "root",
         timeout_s: float | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command on the server, with a login's environment and what `env` adds to it.
+        """Run a command on the server, with a login's environment plus `env`.
 
         Raises:
-            MachineError: `check`, and it did not exit with 0; or `timeout_s` seconds went by (None:
-                `patience_s`).
+            MachineError: it took more than `timeout_s` (default: `patience_s`), or, with `check`,
+                it did not exit with 0.
         """
         timeout_s = timeout_s or self.patience_s
         argv = [str(word) for word in command]
@@ -85,7 +85,7 @@ class Server:
         return done
 
     def terminal(self, argv: Sequence[str], *, timeout_s: float = 120) -> "pexpect.spawn[str]":
-        """Start a command as root in a terminal of its own; whoever called types the answers."""
+        """Start a command as root in a new terminal, into which the caller types."""
         command, *arguments = self.enter(argv, env={"TERM": "xterm"}, terminal=True)
         return pexpect.spawn(
             command,
@@ -93,8 +93,8 @@ class Server:
             encoding="utf-8",
             timeout=timeout_s,
             dimensions=(40, 120),
-            # Whoever starts us in the background may have had it ignored (sh(1), "&"), which is
-            # inherited, and means that Ctrl-C does nothing.
+            # A shell that starts this process in the background ignores SIGINT (sh(1), "&"), which
+            # is inherited: Ctrl-C would do nothing.
             preexec_fn=_heed_interrupts,
         )
 
@@ -108,7 +108,7 @@ class Server:
         user: str = "root",
         umask: int = 0o022,
     ) -> subprocess.CompletedProcess[str]:
-        """Copy the installer over and run it as an administrator would: `bash installer -b`."""
+        """Copy the installer to the server and run it: `bash installer -b`."""
         script = self.copy(sh, f"/var/tmp/{sh.name}")
         under_umask = 'umask "$1"; shift; exec bash "$@"'
         return self.run(
@@ -120,7 +120,7 @@ class Server:
         )
 
     def copy(self, source: Path, path: str) -> str:
-        """Copy a file of this side to the server, once, readable by all; returns `path`."""
+        """Copy a file of the host to the server, once, readable by all, and return `path`."""
         if self._copied.get(source) != path:
             with source.open("rb") as content:
                 write = ["sh", "-c", 'cat >"$1" && chmod 0644 "$1"', "sh", path]
@@ -129,31 +129,31 @@ class Server:
         return path
 
     def put(self, path: str, text: str, *, mode: int = 0o644) -> None:
-        """Write a text file as root, and the directories above it."""
+        """Write a text file as root, with its directories."""
         script = 'mkdir -p "${1%/*}" && cat >"$1" && chmod "$2" "$1"'
         self.run(["sh", "-c", script, "sh", path, f"{mode:o}"], input=text)
 
     def read(self, path: str) -> str:
-        """A text file of the server."""
+        """Return the text of a file on the server."""
         return self.run(["cat", path]).stdout
 
     def systemctl(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """`systemctl ARGS`."""
+        """Run `systemctl ARGS`."""
         return self.run(["systemctl", *args], check=check)
 
     def journal(self, unit: str | None = None, *, lines: int | None = None) -> str:
-        """The journal since boot, of one unit (a pattern will do) or of everything."""
+        """Return the journal since boot, of all units or of those that match a pattern."""
         only = [f"--unit={unit}"] if unit else []
         tail = [f"--lines={lines}"] if lines else []
         return self.run(["journalctl", "--boot", "--no-pager", *only, *tail], check=False).stdout
 
     def add_user(self, name: str, password: str) -> None:
-        """A person's system account."""
+        """Create a system account."""
         self.run(["useradd", "--create-home", "--shell", "/bin/bash", name])
         self.run(["chpasswd"], input=f"{name}:{password}\n")
 
     def is_up(self) -> bool:
-        """Whether systemd has started everything; waits for that."""
+        """Wait until systemd has started everything, and return True."""
         state = self.run(["systemctl", "is-system-running", "--wait"], check=False).stdout.strip()
         assert state in {"running", "degraded"}, state
         return True
@@ -164,7 +164,7 @@ def _heed_interrupts() -> None:
 
 
 def as_login(argv: Sequence[str], user: str, env: Mapping[str, str] | None) -> list[str]:
-    """The command, for root to run on the server, as somebody who has just logged in."""
+    """Return the command for root on the server that runs `argv` as after a login."""
     become = [] if user == "root" else ["runuser", "-u", user, "--"]
     home = "/root" if user == "root" else f"/home/{user}"
     variables = {"PATH": PATH, "HOME": home, "USER": user, "LANG": "C.UTF-8", **(env or {})}

@@ -1,12 +1,12 @@
-"""A Slurm of one node, from Debian's packages."""
+"""A Slurm cluster of one node, from Debian's packages."""
 
 from tests.eventually import eventually
 from tests.machine import Machine
 
 PACKAGES = ("munge", "slurm-client", "slurmctld", "slurmd", "sudo")
 
-# Without cgroup controllers, which a machine may not have here, so limits are planned with but not
-# enforced; config_overrides lets the node have more CPUs than the machine (slurm.conf(5)).
+# A machine may lack cgroup controllers here, so limits are used for planning but not enforced;
+# config_overrides lets the node have more CPUs than the machine (slurm.conf(5)).
 CONFIGURATION = """
 ClusterName=littlest
 SlurmctldHost={host}
@@ -28,11 +28,11 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=60 State=UP
 
 
 def start(machine: Machine) -> None:
-    """Configure and start Slurm on a machine that has `PACKAGES`; returns when it takes jobs."""
+    """Configure and start Slurm on a machine with `PACKAGES`, and wait until it accepts jobs."""
     host = machine.run(["hostname"]).stdout.strip()
     machine.put("/etc/slurm/slurm.conf", CONFIGURATION.format(host=host))
-    # No plugin above uses cgroups, but slurmd looks at them and does not know what a host has that
-    # mixes both versions.
+    # No plugin above uses cgroups, but slurmd detects their version, and fails on a host that has
+    # both.
     machine.put("/etc/slurm/cgroup.conf", "CgroupPlugin=cgroup/v1\n")
     machine.systemctl("start", "munge", "slurmctld", "slurmd")
     eventually(

@@ -1,8 +1,8 @@
-"""Throw-away virtual machines: with a kernel and a power switch of their own.
+"""Throw-away virtual machines, with a kernel and a power switch of their own.
 
-The same Debian images as those of tests/machine.py, with a kernel, on a disk that is made anew each
-time, booted by qemu without an accelerator. Nothing in the disk knows of us: name, network and the
-key for our ssh(1) are on the kernel's command line.
+They use the same Debian images as tests/machine.py, plus a kernel, on a new disk each time, and
+are booted by qemu without an accelerator. The disk contains nothing specific to the tests: name,
+network and ssh(1) key are on the kernel's command line.
 """
 
 import contextlib
@@ -24,20 +24,20 @@ from tests.server import PATH, MachineError, Server, as_login
 
 PACKAGES = ("linux-image-cloud-amd64", "openssh-server")
 TOOLS = ("ip", "mke2fs", "nsenter", "qemu-system-x86_64", "ssh", "ssh-keygen", "unshare")
-DISK_SIZE = "6G"  # of which only what is written takes space
+DISK_SIZE = "6G"  # sparse
 MEMORY = "2G"
 EMULATED_S = 300
-"""How long anything may take there: ten times what a processor needs, on a busy machine."""
-# Which of its ports are to be had, at the same numbers.
+"""How long a command may take: emulation is ten times slower, and the machine may be busy."""
+# Ports of the guest that are forwarded, with the same numbers.
 SSH_PORT = 22
 HUB_PORT = 80
 
-# What qemu does for the guest: an address of its own, and no way out of there.
+# qemu's network for the guest: an address of its own, and no way out.
 GUEST_ADDRESS, GUEST_GATEWAY = "10.0.2.15", "10.0.2.2"
 
 
 class Vm(Server):
-    """`with Vm("bookworm") as vm:` a server of that Debian release, offline, ours alone.
+    """A virtual server of one Debian release, without network: `with Vm("bookworm") as vm:`.
 
     Args:
         suite: Debian release.
@@ -55,12 +55,12 @@ class Vm(Server):
         """Boot, and return once systemd has started everything.
 
         Raises:
-            MachineError: it did not come up; with the console's last lines.
+            MachineError: it did not boot; the message has the console's last lines.
             ImageError: the image could not be made.
         """
         with contextlib.ExitStack() as cleanup:
             self._make(cleanup)
-            # Reads self._qemu when it is called: that changes with each boot.
+            # A method, because self._qemu changes with each boot.
             cleanup.callback(self.cut_power)
             self.power_on()
             self._cleanup = cleanup.pop_all()
@@ -80,7 +80,7 @@ class Vm(Server):
         """Boot from the disk as it is, and return once systemd has started everything.
 
         Raises:
-            MachineError: it did not come up; with the console's last lines.
+            MachineError: it did not boot; the message has the console's last lines.
         """
         with self._console.open("w") as console:
             self._qemu = subprocess.Popen(
@@ -89,16 +89,16 @@ class Vm(Server):
         self._await_boot()
 
     def cut_power(self) -> None:
-        """End it at once: what was not on the disk yet is lost."""
+        """End it at once; data not yet on the disk is lost."""
         self._qemu.kill()
         self._qemu.wait()
         self._hang_up()
 
     def reboot(self) -> None:
-        """As an administrator does; returns once systemd has started everything again.
+        """Reboot as an administrator does, and return once systemd has started everything.
 
         Raises:
-            MachineError: it did not come up; with the console's last lines.
+            MachineError: it did not boot; the message has the console's last lines.
         """
         before = self._boot_id()
         self.run(["systemctl", "reboot"], check=False)
@@ -123,8 +123,8 @@ class Vm(Server):
             return f"{error}\nIts console's last lines:\n{self._console_tail()}"
 
     def _make(self, cleanup: contextlib.ExitStack) -> None:
-        """A network, a disk and a key."""
-        # Not where many have a file system in memory.
+        """Create a network, a disk and a key."""
+        # Not in /tmp, which is often a file system in memory.
         directory = Path(cleanup.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp")))
         self._console = directory / "console"
         self._disk = directory / "disk"
@@ -134,7 +134,7 @@ class Vm(Server):
         _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(key))
         self._public_key = key.with_suffix(".pub").read_text().strip()
 
-        # pdeathsig: it ends with us even when we are killed.
+        # pdeathsig: it ends with this process, even if that is killed.
         unshare = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net"]
         self._launcher = subprocess.Popen(
             [*unshare, "sh", "-c", f"set -eu\n{CONFIGURE}\nexec sleep infinity"],
@@ -181,7 +181,7 @@ class Vm(Server):
             *("-smp", "2", "-m", MEMORY, "-display", "none", "-monitor", "none"),
             *("-serial", "stdio", "-kernel", str(kernel), "-initrd", str(initrd)),
             *("-append", " ".join(append)),
-            # unsafe: a power cut there is none here, so what it has written need not be flushed.
+            # unsafe: a power cut of the guest is none of the host, so nothing has to be flushed.
             *("-drive", f"file={self._disk},format=raw,if=virtio,cache=unsafe"),
             *("-netdev", f"user,id=net,restrict=on{forwarded}"),
             *("-device", "virtio-net-pci,netdev=net", "-device", "virtio-rng-pci"),
@@ -202,14 +202,14 @@ class Vm(Server):
             raise MachineError(message) from error
 
     def _boot_id(self) -> str:
-        """ "" while nobody answers."""
+        """Return the boot's id; "" if the machine does not answer."""
         read = self.enter(["cat", "/proc/sys/kernel/random/boot_id"])
         return subprocess.run(read, capture_output=True, text=True, timeout=60).stdout.strip()
 
     def _hang_up(self) -> None:
-        """Close the connection, which does not notice that the other side is gone."""
+        """Close the connection, which does not notice that the machine is gone."""
         subprocess.run([*self._ssh, "-O", "exit"], capture_output=True)
-        # It may have written what is lost now.
+        # Copied files may be lost.
         self._copied.clear()
 
     def _console_tail(self) -> str:
@@ -218,7 +218,7 @@ class Vm(Server):
 
 @functools.cache
 def why_no_vms() -> str | None:
-    """Why this host cannot run virtual machines; None when it can."""
+    """Return why this host cannot run virtual machines; None if it can."""
     if os.geteuid() != 0:
         return "a virtual machine's image and network need root"
     if missing := [tool for tool in TOOLS if not shutil.which(tool, path=PATH)]:
