@@ -1,1 +1,1 @@
-"""Measurements: ratios of things measured side by side in one run, never asserted on."""
+"""Measurements: ratios of values measured side by side in one run. No test asserts on them."""

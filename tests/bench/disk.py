@@ -1,4 +1,4 @@
-"""Putting products' files on a disk: the disk of this side, which all ways to do it share."""
+"""Time to put products' files on a disk: the host's disk, which all ways share."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Disk:
 
     scratch: Path
     prepare: Callable[[Path], Callable[[Path], object]]
-    """Makes in the scratch directory what it takes; returns what puts the files into another."""
+    """Prepare it in the scratch directory, and return a function that fills another directory."""
 
     @cached_property
     def _put(self) -> Callable[[Path], object]:
         return self.prepare(self.scratch)
 
     def seconds(self) -> float:
-        """How long it takes, once more."""
+        """Return the seconds of one more run."""
         put, target = self._put, self.scratch / "measured/releases/measured"
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -37,18 +37,18 @@ class Disk:
 
 @contextmanager
 def disk(prepare: Callable[[Path], Callable[[Path], object]]) -> Iterator[Disk]:
-    """One with a scratch directory that is removed at the end."""
+    """Yield one with a scratch directory that is removed at the end."""
     with install.scratch_directory() as scratch:
         yield Disk(scratch, prepare)
 
 
 def installing(installer: Path, scratch: Path) -> Callable[[Path], object]:
-    """Our installer."""
+    """Return the way of our installer."""
     return partial(install.install, installer)
 
 
 def untarring(installer: Path, scratch: Path) -> Callable[[Path], object]:
-    """Plain tar of the tree that our installer leaves: the least that its files can cost."""
+    """Return the way of plain tar, with our installer's tree: the lower bound for its files."""
     tree, archive = scratch / "tree/releases/packed", scratch / "tree.tar"
     install.install(installer, tree)
     subprocess.run(["tar", "-cf", str(archive), "-C", str(tree), "."], check=True)
@@ -57,7 +57,7 @@ def untarring(installer: Path, scratch: Path) -> Callable[[Path], object]:
 
 
 def pip_installing(installer: Path, scratch: Path) -> Callable[[Path], object]:
-    """pip and the same packages in a local directory, into a virtual environment."""
+    """Return the way of pip, with local wheels of the same packages and a virtual environment."""
     release = scratch / "python/releases/python"
     install.install(installer, release)
     python, wheels = f"{release}/bin/python3", upstream.wheels()

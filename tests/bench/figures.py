@@ -1,4 +1,4 @@
-"""What the figures are called, what they are to be, and what several rounds of them say."""
+"""Names and targets of the figures, and statistics over several rounds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OURS = "ours"
 
 @dataclass(frozen=True)
 class Reading:
-    """What one measurement of one side found in one round."""
+    """The result of one measurement of one side in one round."""
 
     measure: str
     side: str
@@ -20,7 +20,7 @@ class Reading:
     figures: Mapping[str, float]
     took_s: float
     load: float
-    """Of the machine, averaged over the minute before."""
+    """The machine's load average over the minute before."""
     error: str = ""
     """Why there are no figures."""
 
@@ -38,7 +38,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread | None:
-        """None: there are no values."""
+        """Return the spread of some values; None: there are none."""
         found = list(values)
         return cls(min(found), statistics.median(found), max(found)) if found else None
 
@@ -51,17 +51,17 @@ class Spread:
 
 @dataclass(frozen=True)
 class Target:
-    """What a figure of ours is to be, by itself or beside another side's."""
+    """The target of a figure of ours, absolute or relative to another side."""
 
     bound: float
     beside: str = ""
     more: bool = False
-    """Whether it is to be at least that; otherwise at most."""
+    """Whether the bound is a minimum; otherwise a maximum."""
     always: bool = False
-    """Whether in every round; otherwise as a rule, which is the median."""
+    """Whether every round has to meet it; otherwise the median."""
 
     def is_met(self, spread: Spread) -> bool:
-        """Of the figure itself, or of the ratio."""
+        """Return whether a figure, or a ratio, meets the target."""
         if self.always:
             return spread.least >= self.bound if self.more else spread.most <= self.bound
         return spread.median >= self.bound if self.more else spread.median <= self.bound
@@ -82,7 +82,7 @@ class Figure:
 
 
 NONE = (Target(0, always=True),)
-"""Of what must not happen at all."""
+"""The target of failures."""
 FIGURES = (
     Figure("size_mb", "installer", "MB"),
     Figure("size_more_mb", "installer less the sum of its packages", "MB", (Target(0),)),
@@ -144,27 +144,27 @@ class Results:
         self.sides = tuple(dict.fromkeys(reading.side for reading in readings))
 
     def spread(self, side: str, name: str) -> Spread | None:
-        """Of one figure of one side; None: it was not measured."""
+        """Return the spread of one figure of one side; None: it was not measured."""
         return Spread.of(self._values.get((side, name), {}).values())
 
     def ratio(self, name: str, beside: str, side: str = OURS) -> Spread | None:
-        """Of one side's figure and another's, round by round: what a drifting machine leaves true.
+        """Return the ratio of two sides' figures, round by round: no drift of the machine distorts it.
 
         Returns:
-            None: there is no round with both, or nothing to divide by.
+            None: no round has both, or the divisor is 0.
         """
         ours = self._values.get((side, name), {})
         theirs = self._values.get((beside, name), {})
         return Spread.of(ours[n] / theirs[n] for n in ours if theirs.get(n))
 
     def is_met(self, name: str, target: Target) -> bool | None:
-        """None: it was not measured."""
+        """Return whether a target is met; None: it was not measured."""
         found = self.ratio(name, target.beside) if target.beside else self.spread(OURS, name)
         return None if found is None else target.is_met(found)
 
 
 def number(value: float) -> str:
-    """With three digits that count."""
+    """Format a number with three significant digits."""
     if value == 0 or abs(value) >= 100:
         return f"{value:.0f}"
     return f"{value:.2g}" if abs(value) < 0.1 else f"{value:.3g}"

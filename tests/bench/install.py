@@ -1,4 +1,4 @@
-"""Putting a tree of files on a disk, and how big the file is that brings it."""
+"""Time to put a tree of files on a disk, and the size of the installer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def timed(action: Callable[[], object]) -> float:
-    """Wall seconds ``action`` takes, starting with no dirty pages."""
+    """Return the wall time in seconds of ``action``, starting with no dirty pages."""
     os.sync()
     start = time.perf_counter()
     action()
@@ -22,7 +22,7 @@ def timed(action: Callable[[], object]) -> float:
 
 
 def install(installer: Path, prefix: Path) -> None:
-    """Everything the installer does except the scripts: check, unpack, relocate, rename.
+    """Run everything that the installer does except its scripts: check, unpack, relocate, rename.
 
     Raises:
         subprocess.CalledProcessError: it failed.
@@ -33,7 +33,7 @@ def install(installer: Path, prefix: Path) -> None:
         try:
             code = process.wait()
         except BaseException:
-            process.terminate()  # unlike a killed one it removes what it has unpacked
+            process.terminate()  # with SIGTERM, unlike SIGKILL, it removes what it has unpacked
             process.wait()
             raise
     if code:
@@ -42,7 +42,7 @@ def install(installer: Path, prefix: Path) -> None:
 
 @contextmanager
 def scratch_directory() -> Iterator[Path]:
-    """On a disk; removed at the end, as far as that is possible."""
+    """Yield a directory on a disk; it is removed at the end, as far as possible."""
     with tempfile.TemporaryDirectory(
         prefix="littlest-hub-bench-", dir="/var/tmp", ignore_cleanup_errors=True
     ) as scratch:
@@ -50,13 +50,13 @@ def scratch_directory() -> Iterator[Path]:
 
 
 def untar(archive: Path, target: Path) -> None:
-    """Plain tar, the least that putting the same files on disk can cost."""
+    """Run plain tar, the lower bound for the same files."""
     target.mkdir(parents=True)
     subprocess.run(["tar", "-xf", str(archive), "-C", str(target)], check=True)
 
 
 def sizes(installer: Path, scratch: Path) -> tuple[int, int]:
-    """Bytes of the installer, and of its packages added up."""
+    """Return the bytes of the installer, and the sum of its packages."""
     prefix = scratch / "sizes" / "releases" / "measured"
     install(installer, prefix)
     records = [json.loads(path.read_text()) for path in (prefix / "conda-meta").glob("*.json")]

@@ -1,6 +1,6 @@
-"""What is measured: a function of a side each, which returns figures by name.
+"""The measurements: functions of a side that return figures by name.
 
-The names are those of `figures.FIGURES`. Nothing here is compared or judged.
+The names are those of `figures.FIGURES`. Nothing is compared or judged here.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ from tests.eventually import eventually
 Figures = Mapping[str, float]
 PAGES_PER_S = 100
 LEVELS = (10, 100, 1000)
-"""How many users and routes there are when growth is measured."""
+"""Numbers of users and of routes when growth is measured."""
 ROUTES_S = 120
-"""How long all those routes may take to be there; who takes longer is not measured with more."""
+"""The time limit to add all those routes; a slower side is not measured with more."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One measurement, and on which sides it makes sense."""
+    """One measurement, and the sides that it applies to."""
 
     name: str
     run: Callable[..., Figures]
     of: type[Side] = HubSide
     rounds: int | None = None
-    """At most, however many are asked for: those that take long need not be repeated as often.
-    None: as often as is asked for."""
+    """The largest number of rounds, since slow measurements need fewer; None: as many as are
+    requested."""
 
 
 def people(count: int) -> list[str]:
-    """Names of those whose servers are started."""
+    """Names of the users whose servers are started."""
     return [f"bench{number:02}" for number in range(count)]
 
 
 def put_on_disk(side: Side) -> Figures:
-    """Unpacking, with all that makes it runnable, on the disk of this side."""
+    """Measure unpacking, until the files are runnable, on the host's disk."""
     return {"install_s": side.disk.seconds()} if side.disk else {}
 
 
 def start(side: HubSide) -> Figures:
-    """The hub from its first process to its first page, and what hub and proxy hold when idle."""
+    """Measure a hub start up to its first page, and the idle memory of hub and proxy."""
     machine = side.machine
     machine.systemctl("stop", side.hub_unit)
     machine.systemctl("restart", side.proxy_unit)
@@ -62,18 +62,18 @@ def start(side: HubSide) -> Figures:
 
 
 def started(side: HubSide) -> Figures:
-    """Start the hub, which does not run."""
+    """Start a stopped hub."""
     machine = side.machine
     machine.systemctl("start", "--no-block", side.hub_unit)
     first_s = _first_page(side.url)
     show = ["show", "--property=ExecMainStartTimestampMonotonic", "--value", side.hub_unit]
-    # The machine's monotonic clock is ours.
+    # The machine's monotonic clock is the host's.
     begun_s = int(machine.systemctl(*show).stdout) / 1e6
     return {"start_s": first_s - begun_s, "start_cpu_s": cpu_s(machine, side.hub_unit)}
 
 
 def idle(side: HubSide) -> Figures:
-    """Memory of hub and proxy when nobody asks."""
+    """Measure the memory of hub and proxy without requests."""
     units = (side.hub_unit, side.proxy_unit)
     settled = settle(side.machine, *units)
     used = usage(side.machine, *units)
@@ -88,7 +88,7 @@ def idle(side: HubSide) -> Figures:
 
 
 def _first_page(url: str) -> float:
-    """When the login page was there, of `time.monotonic`."""
+    """Return when the login page was there, on the clock of `time.monotonic`."""
     with httpx.Client(timeout=60, trust_env=False) as browser:
 
         def answers() -> float:
@@ -102,7 +102,7 @@ def _first_page(url: str) -> float:
 
 
 def reload(side: HubSide) -> Figures:
-    """What people notice of a reload; of a restart, where there is no reload."""
+    """Measure what users notice of a reload, or of a restart where there is no reload."""
     outcome = under_load(side.at_work, "reload", quiet_s=1)
     return {
         "reload_worst_s": max(max(r.worst_s, r.away_s) for r in (outcome.hub, outcome.user)),
@@ -111,10 +111,10 @@ def reload(side: HubSide) -> Figures:
 
 
 def at_once(side: Side, count: int, *, until_idle: bool = False) -> Figures:
-    """So many people ask for their servers at the same moment.
+    """Measure that many users who request their servers at the same moment.
 
     Args:
-        until_idle: also wait until the servers have nothing to do any more, and what each took.
+        until_idle: also wait until the servers are idle, and measure what each used.
     """
     machine, names = side.machine, people(count)
     hub = (side.hub_unit, side.proxy_unit) if isinstance(side, HubSide) else ()
@@ -136,7 +136,7 @@ def at_once(side: Side, count: int, *, until_idle: bool = False) -> Figures:
 
 
 def outcome(servers: Sequence[Started]) -> Figures:
-    """How many failed, and when the last was ready: if none failed, as of some it is another."""
+    """Return the number of failures, and, if there are none, when the last server was ready."""
     count = len(servers)
     failed = sum(bool(server.failure) for server in servers)
     figures: dict[str, float] = {f"spawn{count}_failed": failed}
@@ -146,7 +146,7 @@ def outcome(servers: Sequence[Started]) -> Figures:
 
 
 def pages(side: HubSide, seconds: float = 8) -> Figures:
-    """The hub's pages at 100 requests per second, sent on time whatever happens."""
+    """Measure the hub's pages at 100 requests per second, sent on time whatever happens."""
     samples = asyncio.run(_pages(side, seconds))
     return {
         "pages_p50_ms": percentile([s.done_s - s.due_s for s in samples], 50) * 1e3,
@@ -165,10 +165,10 @@ async def _pages(side: HubSide, seconds: float) -> Sequence[Sample]:
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """The value that so many percent of them do not exceed.
+    """Return the value that so many percent of the values do not exceed.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no values.
     """
     if not values:
         raise ValueError("a percentile of no values")
@@ -177,7 +177,7 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 
 def proxied(side: Side, seconds: int = 4) -> Figures:
-    """As many requests to the backend as get through: of 1 KiB, and of 1 MiB."""
+    """Measure the throughput of requests to the backend, of 1 KiB and of 1 MiB."""
     small = wrk(side.machine, f"{side.backend}/small", connections=50, seconds=seconds)
     large = wrk(side.machine, f"{side.backend}/large", connections=10, seconds=seconds)
     return {
@@ -188,7 +188,7 @@ def proxied(side: Side, seconds: int = 4) -> Figures:
 
 
 def growth(side: HubSide) -> Figures:
-    """How it goes on with more and more users, then routes. They stay: this is measured last."""
+    """Measure growth with more users, then with more routes. They stay, so this comes last."""
     return {**_more_users(side), **_more_routes(side)}
 
 
@@ -217,7 +217,7 @@ def _more_routes(side: HubSide) -> Figures:
             more = min(level - there, 50)
             side.add_routes(there, there + more)
             there += more
-        side.add_routes(there, there := there + 1)  # of a proxy that has taken up all those before
+        side.add_routes(there, there := there + 1)  # with all earlier routes applied
         one_by_one = [side.add_routes(number, number + 1) for number in range(there, there + 5)]
         there += len(one_by_one)
         rate = wrk(side.machine, f"{side.backend}/small", connections=50, seconds=2)
@@ -242,6 +242,6 @@ MEASURES = (
     Measure("proxied", proxied, Side),
     Measure("growth", growth, rounds=1),
 )
-"""In the order in which a round goes through them."""
+"""All measurements, in the order of a round."""
 QUICK = ("start", "spawn1", "spawn10", "proxied")
-"""Those that give a look in a few minutes."""
+"""Measurements for a first impression in a few minutes."""

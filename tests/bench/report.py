@@ -1,6 +1,6 @@
-"""The figures of `make bench` as tables and a plot, written into docs/reference/performance.md.
+"""Write the figures of `make bench` as tables and a plot into docs/reference/performance.md.
 
-Only what stands between the markers is written; the rest of the page is somebody's.
+Only the text between the markers is replaced; the rest of the page is written by hand.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def main() -> int:
 
 
 def joined(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Several runs as one, with rounds of their own: a ratio is of one run.
+    """Join several runs into one, with separate rounds, since a ratio belongs to one run.
 
     Raises:
-        ValueError: they are of different states of this repository, machines or versions.
+        ValueError: they differ in commit, machine or versions.
     """
     for same in ("commit", "machine", "versions"):
         if any(run[same] != runs[0][same] for run in runs):
@@ -58,12 +58,12 @@ def joined(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def readings_of(found: dict[str, Any]) -> list[Reading]:
-    """Of the JSON file."""
+    """Return the readings in the JSON file."""
     return [Reading(**reading) for reading in found["readings"]]
 
 
 def between_markers(page: str, text: str) -> str:
-    """The page with this text in place of what was generated before.
+    """Return the page with this text between its markers.
 
     Raises:
         ValueError: it has no markers.
@@ -76,7 +76,7 @@ def between_markers(page: str, text: str) -> str:
 
 
 def conditions(found: dict[str, Any]) -> str:
-    """Machine, versions and what else ran: one paragraph."""
+    """Return a paragraph about the machine, the versions, and the load."""
     machine, readings = found["machine"], readings_of(found)
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     rounds = 1 + max((reading.round for reading in readings), default=0)
@@ -92,14 +92,14 @@ def conditions(found: dict[str, Any]) -> str:
 
 
 def tables(readings: Sequence[Reading]) -> str:
-    """All figures that somebody measured, and what could not be measured."""
+    """Return the table of all figures, and a list of those that could not be measured."""
     titles, *rows = _rows(Results(readings))
     table = [f"| {' | '.join(row)} |" for row in (titles, ["---"] * len(titles), *rows)]
     return "\n\n".join(filter(None, ["\n".join(table), failures(readings)]))
 
 
 def _rows(results: Results) -> list[list[str]]:
-    """Titles, and a row for each figure that any side has."""
+    """Return titles, and a row for each figure that a side has."""
     others = [side for side in results.sides if side != OURS]
     beside = [side for side in ("stock", "tljh", "limit") if side in others]
     rows = [["measure", "target", "", *results.sides, *(f"ours / {side}" for side in beside)]]
@@ -118,7 +118,7 @@ def _rows(results: Results) -> list[list[str]]:
 
 
 def verdict(results: Results, figure: Figure) -> str:
-    """Whether we reach all that was to be reached; "" where nothing was, or nobody knows."""
+    """Return whether all targets are met; "" if there are none, or if it is unknown."""
     met = [results.is_met(figure.name, target) for target in figure.targets]
     if False in met:
         return "**missed**"
@@ -126,7 +126,7 @@ def verdict(results: Results, figure: Figure) -> str:
 
 
 def failures(readings: Sequence[Reading]) -> str:
-    """What has no figures, and why; and what has figures of units that were not idle in time."""
+    """Return the missing figures with reasons, and figures of units that were not idle in time."""
     lines = [
         f"- {reading.measure}, {reading.side}: no figures ({reading.error})"
         for reading in readings
@@ -142,7 +142,7 @@ def failures(readings: Sequence[Reading]) -> str:
 
 
 def summary(readings: Sequence[Reading]) -> str:
-    """The table for a terminal, with columns."""
+    """Return the table for a terminal, in aligned columns."""
     rows = _rows(Results(readings))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
@@ -157,15 +157,15 @@ def _cell(value: object) -> str:
 
 
 def times_better(results: Results, name: str, side: str) -> Spread | None:
-    """How many times better ours is, whether more is better or less."""
+    """Return how many times better ours is, whether more is better or less."""
     if name.partition("@")[0].endswith("per_s"):
         return results.ratio(name, side)
     return results.ratio(name, OURS, side)
 
 
 def plot(results: Results, file: Path) -> None:
-    """How many times better ours is than each other side, as an SVG that is the same each time."""
-    # Of the extra `bench`, which nothing else needs.
+    """Plot how many times better ours is than each other side, as a reproducible SVG."""
+    # Of the extra `bench`; nothing else needs it.
     import matplotlib
 
     matplotlib.use("svg")

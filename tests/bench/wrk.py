@@ -1,4 +1,4 @@
-"""wrk(1), which asks for one page as fast as it is answered."""
+"""wrk(1), which requests one page as fast as it is answered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60}
 
 @dataclass(frozen=True)
 class Rate:
-    """What it found."""
+    """Its results."""
 
     requests_per_s: float
     bytes_per_s: float
@@ -21,10 +21,10 @@ class Rate:
 
 
 def wrk(machine: Server, url: str, *, connections: int, seconds: int) -> Rate:
-    """Run it on the machine, so that no network lies between.
+    """Run it on the machine itself, without a network in between.
 
     Raises:
-        ValueError: something else than this page was answered.
+        ValueError: the answer was not this page.
     """
     load = [
         "--threads=2",
@@ -36,10 +36,10 @@ def wrk(machine: Server, url: str, *, connections: int, seconds: int) -> Rate:
 
 
 def parse(printed: str) -> Rate:
-    """Of what wrk prints.
+    """Parse the output of wrk.
 
     Raises:
-        ValueError: it says that requests failed, or nothing.
+        ValueError: it reports failed requests, or nothing.
     """
     if failed := re.search(r"(Non-2xx or 3xx responses|Socket errors): .*", printed):
         raise ValueError(failed[0])

@@ -1,4 +1,4 @@
-"""What people notice of each change to a hub: ours beside stock JupyterHub with traefik.
+"""What users notice of each change to a hub: ours and stock JupyterHub with traefik.
 
-`sides` is what is measured, `load` the requests, `kernel` the websocket, `account` the sums.
+`sides` has the hubs, `load` the requests, `kernel` the websocket, `account` the sums.
 """

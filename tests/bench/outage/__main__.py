@@ -1,8 +1,8 @@
-"""What people notice of each change to a hub, ours beside stock JupyterHub with traefik.
+"""Measure what users notice of each change to a hub, ours and stock JupyterHub with traefik.
 
-Somebody's kernel counts, 20 requests per second go to the hub and as many to the user server, and
-then the hub is reloaded, restarted, killed, its proxy too, upgraded and rolled back. Both sides
-take turns on machines of the same kind and of the same packages, on the same two processors.
+A user's kernel counts, and 20 requests per second go to the hub and to the user server each. Then
+the hub is reloaded, restarted and killed, its proxy too, upgraded and rolled back. Both sides take
+turns on machines of the same kind, with the same packages, on the same two processors.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ EVENTS = (
 def main() -> int:
     """Measure and print; ``--json FILE`` keeps the figures."""
     options = _parser().parse_args()
-    # A terminated run takes its machines down as an interrupted one does.
+    # SIGTERM removes the machines as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     installer = (options.installer or build_installer()).resolve()
     following = options.next_installer
@@ -48,12 +48,12 @@ def main() -> int:
         sides = [cleanup.enter_context(ours(installer, following))]
         if not options.no_stock:
             sides.append(cleanup.enter_context(stock(installer, following)))
-        gc.freeze()  # what the clients do in the meantime is little; long pauses would count
+        gc.freeze()  # clients allocate little; pauses would distort figures
         try:
             for _ in range(options.rounds):
                 for event in options.events:
                     outcomes += _take_turns(sides, event, options.quiet)
-        finally:  # what was measured until somebody had enough
+        finally:  # the figures measured before Ctrl-C are kept
             _report(outcomes, [side.name for side in sides])
             if options.json:
                 figures = [outcome.as_json() for outcome in outcomes]

@@ -1,4 +1,4 @@
-"""What became of the requests and of the count, added up. No input or output here."""
+"""Sums over the requests and the count; no input or output."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Sample:
     due_s: float
     """When it had to be sent."""
     sent_s: float
-    """When the client got round to it."""
+    """When the client sent it."""
     done_s: float
-    """When the last byte of the answer was there, or it had failed."""
+    """When the last byte of the answer arrived, or it had failed."""
     failure: str = ""
-    """Why it failed; empty if the answer was as it has to be."""
+    """Why it failed; empty if the answer was correct."""
     retried: bool = False
-    """Whether a reused connection had been closed under it, so that it was sent once more."""
+    """Whether it was sent once more because its reused connection had been closed."""
 
 
 @dataclass
@@ -34,15 +34,15 @@ class Count:
     """When watching began, or the last number arrived."""
     next: int = 0
     missing: int = 0
-    """Numbers that were jumped over."""
+    """The number of missing numbers."""
     repeated: int = 0
-    """Numbers that came again, which is what a replay after a reconnection may do."""
+    """The number of repeated numbers; a replay after a reconnection may repeat some."""
     gap_s: float = 0.0
     """The longest silence so far."""
     _rest: str = ""
 
     def arrived(self, text: str, at_s: float) -> None:
-        """Take what the kernel printed, cut anywhere, at the time it came."""
+        """Add output of the kernel, cut anywhere, at the time of its arrival."""
         *lines, self._rest = (self._rest + text).split("\n")
         for number in map(int, lines):
             if number < self.next:
@@ -54,7 +54,7 @@ class Count:
         self.since_s = at_s
 
     def silent_until(self, at_s: float) -> None:
-        """Nothing came until now; what never comes again is a silence too."""
+        """End the count now: a number that never arrives is a silence too."""
         self.gap_s = max(self.gap_s, at_s - self.since_s)
 
 
@@ -66,20 +66,20 @@ class Requests:
     failed: int = 0
     retried: int = 0
     worst_s: float = 0.0
-    """Longest latency of an answer that was good."""
+    """Longest latency of a correct answer."""
     away_s: float = 0.0
-    """From the first request that failed until the last one was due."""
+    """Time from the first failed request until the last one was due."""
     reasons: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> Requests:
-        """Add them up."""
+        """Add requests up."""
         failed = [sample for sample in samples if sample.failure]
         return cls(
             sent=len(samples),
             failed=len(failed),
             retried=sum(sample.retried for sample in samples),
-            # From when it was due: a request that had to wait for its turn has waited.
+            # From the time when it was due: a late request has waited.
             worst_s=max((s.done_s - s.due_s for s in samples if not s.failure), default=0.0),
             away_s=max((s.due_s for s in failed), default=0.0)
             - min((s.due_s for s in failed), default=0.0),
@@ -94,27 +94,27 @@ class Outcome:
     event: str
     side: str
     took_s: float
-    """Until the command returned."""
+    """Time until the command returned."""
     hub: Requests
     user: Requests
     gap_s: float
     reconnects: int
     missing: int
     late_s: float
-    """How late the client itself was at worst: what is below that is not the server's doing."""
+    """The longest delay of the client itself; shorter latencies say nothing about the server."""
     client_cpu: float
-    """Share of one CPU that the client took."""
+    """Share of one CPU that the client used."""
     load: float = 0.0
-    """Of the machine that all of this ran on, averaged over a minute."""
+    """Load of the machine that ran all of this, averaged over a minute."""
     error: str = ""
-    """What the command said when it failed, or that nothing came back."""
+    """The output of a failed command, or that nothing answered again."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def lateness_s(samples: Sequence[Sample]) -> float:
-    """How late the client sent the request that it sent latest."""
+    """Return the longest delay of a request by the client."""
     return max((sample.sent_s - sample.due_s for sample in samples), default=0.0)
 
 
@@ -134,7 +134,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Outcome], str]], ...] = (
 
 
 def table(outcomes: Sequence[Outcome], sides: Sequence[str]) -> str:
-    """One line for each event and round, the sides beside each other in each column."""
+    """Return one line for each event and round, with both sides in each column."""
     rows: dict[tuple[str, int], dict[str, Outcome]] = {}
     for outcome in outcomes:
         turn = 0

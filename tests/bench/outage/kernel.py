@@ -1,4 +1,4 @@
-"""One kernel that counts, and the websocket through which somebody watches it."""
+"""A kernel that counts, and the websocket through which a user watches it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ for number in itertools.count():
     time.sleep(0.05)
 """
 AGAIN_S = 0.1
-"""How soon a connection that could not be made is tried again. JupyterLab takes seconds, at random;
-this measures the servers, not its patience."""
+"""Delay before a failed connection is tried again. JupyterLab waits for seconds, at random; this
+measures the servers and not that delay."""
 
 
 class CountingKernel:
@@ -34,7 +34,7 @@ class CountingKernel:
     Args:
         server: URL of the user server.
         token: of its owner.
-        clock: whose seconds the count is kept in.
+        clock: the clock for the times of the count.
     """
 
     def __init__(self, server: str, token: str, clock: Callable[[], float]) -> None:
@@ -50,15 +50,15 @@ class CountingKernel:
         url = urlsplit(f"{self._server}/{path}")._replace(scheme="ws").geturl()
 
         def connect() -> websocket.WebSocket:
-            # The same session again is what makes the server replay what it had nobody to send to.
+            # With the same session, the server replays the messages that it could not send.
             channels = websocket.create_connection(url, header=self._headers, timeout=30)
-            channels.settimeout(1)  # how often to look whether that is all
+            channels.settimeout(1)  # how often the thread checks whether to end
             return channels
 
         return Watch(connect, self._clock, self._is_interrupted)
 
     def _is_interrupted(self) -> bool:
-        """Whether the cell has ended; interrupts it, again if Python has swallowed an interrupt."""
+        """Return whether the cell has ended; if not, interrupt it again."""
         if self._call("GET", f"api/kernels/{self._id}")["execution_state"] == "idle":
             return True
         self._call("POST", f"api/kernels/{self._id}/interrupt")
@@ -81,9 +81,9 @@ class CountingKernel:
 
 
 class Watch:
-    """What a notebook does: shows what comes, and connects again when the connection breaks.
+    """A watcher like a notebook: shows output, and reconnects when the connection breaks.
 
-    A thread of its own, so that neither waits for the requests nor they for it.
+    It is a thread of its own, so that it and the requests do not delay each other.
     """
 
     def __init__(
@@ -102,12 +102,12 @@ class Watch:
         self.reconnects = 0
 
     def __enter__(self) -> Watch:
-        """Returns when the first number is there."""
+        """Wait for the first number."""
         self._channels = self._connect()
         self._channels.send(json.dumps(execute_request(self._request_id, CELL)))
         self._thread.start()
         eventually(lambda: self.count.next > 0, 30, "the kernel to count")
-        self.count.gap_s = 0.0  # how long a kernel takes to start is nobody's interruption
+        self.count.gap_s = 0.0  # the start of a kernel is no interruption
         return self
 
     def __exit__(
@@ -123,7 +123,7 @@ class Watch:
         eventually(self._is_interrupted, 60, "the kernel to be interrupted", interval_s=0.3)
 
     def counts_since(self, at_s: float) -> bool:
-        """Whether a number has arrived later than that."""
+        """Return whether a number has arrived after that time."""
         return self.count.since_s > at_s
 
     def _run(self) -> None:

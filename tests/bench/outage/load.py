@@ -1,9 +1,9 @@
-"""Requests on a schedule that nothing delays, as little client as measuring them allows.
+"""Requests on a fixed schedule, with as little client as possible.
 
 Open loop: each request is sent when it is due, whether or not earlier ones were answered, and its
 latency counts from then. Every other one has a connection of its own; the rest keep theirs alive
-and do what browsers do: a request that never got a byte of an answer because the connection they
-reused had been closed meanwhile is sent once more (RFC 9110, 9.2.2), and counted.
+and behave like browsers: if a reused connection was closed before the first byte of an answer, the
+request is sent once more (RFC 9110, 9.2.2), and counted.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from dataclasses import dataclass
 from tests.bench.outage.account import Sample
 
 TIMEOUT_S = 30
-"""After which an unanswered request has failed: longer than anybody waits."""
+"""Time after which an unanswered request has failed: longer than a user waits."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """One GET request that is repeated, and has to be answered with 200."""
+    """One repeated GET request, whose answer must be 200."""
 
     target: str
     path: str
     headers: tuple[str, ...] = ()
 
     def request(self, host: str, *, keep: bool) -> bytes:
-        """Its bytes."""
+        """The request's bytes."""
         lines = [f"GET {self.path} HTTP/1.1", f"Host: {host}", *self.headers]
         lines.append(f"Connection: {'keep-alive' if keep else 'close'}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 class BrokenError(Exception):
-    """No complete answer."""
+    """The answer is incomplete."""
 
     def __init__(self, reason: str, *, silent: bool) -> None:
         super().__init__(reason)
         self.silent = silent
-        """Whether not even a byte of it came."""
+        """Whether not a single byte arrived."""
 
 
 class Connection:
@@ -62,11 +62,11 @@ class Connection:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the other side has said that nothing more will come."""
+        """Return whether the server has closed its side."""
         return self._reader.at_eof() or self._writer.is_closing()
 
     async def ask(self, request: bytes) -> int:
-        """Send a request and read its whole answer; returns the status.
+        """Send a request, read its whole answer, and return the status.
 
         Raises:
             BrokenError: the answer does not come, or ends early.
@@ -109,7 +109,7 @@ class Connection:
 
 
 class Load:
-    """`async with Load("10.1.2.3", 80, {"hub": pages, …}, 20) as load:` requests until the end."""
+    """Requests while `async with Load("10.1.2.3", 80, {"hub": pages, …}, 20) as load:` runs."""
 
     def __init__(
         self, host: str, port: int, pages: Mapping[str, Sequence[Page]], rate: float
@@ -131,7 +131,7 @@ class Load:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Send no more, and wait for what is still to be answered."""
+        """Stop sending, and wait for outstanding answers."""
         for clock in self._clocks:
             clock.cancel()
         if self._tasks:
@@ -140,7 +140,7 @@ class Load:
             connection.close()
 
     def all_well_since(self, at_s: float) -> bool:
-        """Whether each target has answered something that was due later than that."""
+        """Return whether each target has answered a request that was due after that time."""
         well = {s.target for s in self.samples if s.due_s > at_s and not s.failure}
         return well == set(self._pages)
 
@@ -150,7 +150,7 @@ class Load:
             due_s = start_s + number / self._rate
             if (wait_s := due_s - now()) > 0:
                 await asyncio.sleep(wait_s)
-            # Each page both ways in turn, however many there are.
+            # Each page alternates between new and kept connections, for any number of pages.
             page = pages[number // 2 % len(pages)]
             task = asyncio.create_task(self._one(page, due_s, keep=number % 2 == 1))
             self._tasks.add(task)
@@ -171,7 +171,7 @@ class Load:
         self.samples.append(Sample(page.target, due_s, sent_s, now(), failure, retried))
 
     async def _ask(self, page: Page, keep: bool) -> tuple[int, bool]:
-        """The status, and whether it took a second request."""
+        """Return the status, and whether it took a second request."""
         request = page.request(self._host, keep=keep)
         connection = self._take_idle() if keep else None
         if connection:

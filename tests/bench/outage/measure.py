@@ -1,4 +1,4 @@
-"""One event on one side: quiet, the event, quiet again, and what became of everything."""
+"""One event on one side: quiet, the event, quiet again, and the sums."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.bench.outage.sides import Side
 from tests.server import MachineError
 
 RATE = 20
-"""What the published figures are measured with."""
+"""The parameters of the published figures."""
 RECOVERY_S = 60
-"""How long after the event everything may take to answer again before we give up on it."""
+"""Time limit after the event until everything answers again."""
 QUIET = "(quiet)"
-"""The event that is none: what the figures are when nothing happens."""
+"""The event that is none: the figures when nothing happens."""
 
 
 def measure(side: Side, event: str, quiet_s: float, rate: float = RATE) -> Outcome:
@@ -79,6 +79,6 @@ async def _under_load(
 
 
 def _cpu_s() -> float:
-    """Of this process, without the commands that it runs."""
+    """Return the CPU time of this process, without the commands that it runs."""
     times = os.times()
     return times.user + times.system

@@ -1,4 +1,4 @@
-"""The two hubs that are compared, each on a machine of its own, and what is done to them."""
+"""The two hubs that are compared, each on a machine of its own, and the events."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ NAME = "alice"
 
 
 Events = Mapping[str, Callable[[], object]]
-"""What can happen to a hub, and how its administrator makes it happen."""
+"""An event, and how an administrator causes it."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """A hub with somebody who works on it."""
+    """A hub with a user who is working."""
 
     name: str
     url: str
@@ -47,7 +47,7 @@ class Side:
 
 @contextmanager
 def ours(installer: Path, next_installer: Path | None) -> Iterator[Side]:
-    """Littlest Hub, as it is installed."""
+    """Littlest Hub, as installed."""
     with Machine("bookworm") as machine:
         hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": NAME})
         events = our_events(hub)
@@ -61,7 +61,7 @@ def ours(installer: Path, next_installer: Path | None) -> Iterator[Side]:
 
 
 def our_events(hub: Hub) -> dict[str, Callable[[], object]]:
-    """All but an upgrade and a rollback, for which it takes another installer."""
+    """All events except an upgrade and a rollback, which need another installer."""
     systemctl, layout = hub.machine.systemctl, hub.layout
     return {
         "reload": lambda: systemctl("reload", layout.hub_service),
@@ -74,7 +74,7 @@ def our_events(hub: Hub) -> dict[str, Callable[[], object]]:
 
 
 def at_work(name: str, person: Person, events: Events) -> Side:
-    """Somebody who has logged in starts their server and a kernel, and looks at their pages."""
+    """Yield a logged-in user who has started a server and a kernel and opens pages."""
     person.start_server()
     token = person.token()
     authorization = f"Authorization: token {token}"
@@ -92,7 +92,7 @@ def at_work(name: str, person: Person, events: Events) -> Side:
 
 @contextmanager
 def somebody(machine: Machine, url: str) -> Iterator[Person]:
-    """Alice, with an account on the machine and logged in."""
+    """Yield Alice, with an account on the machine, logged in."""
     password = secrets.token_urlsafe()
     machine.add_user(NAME, password)
     with Person(url, NAME, password) as person:
@@ -102,7 +102,7 @@ def somebody(machine: Machine, url: str) -> Iterator[Person]:
 
 @contextmanager
 def stock(installer: Path, next_installer: Path | None) -> Iterator[Side]:
-    """JupyterHub and jupyterhub-traefik-proxy as they come, of the same packages."""
+    """JupyterHub and jupyterhub-traefik-proxy unchanged, from the same packages."""
     with Machine("bookworm") as machine:
         unpack_python(machine, installer, f"{PREFIX}-1")
         machine.run(["ln", "-s", f"{PREFIX}-1", PREFIX])
@@ -129,7 +129,7 @@ def stock(installer: Path, next_installer: Path | None) -> Iterator[Side]:
 def _stock_events(machine: Machine) -> dict[str, Callable[[], object]]:
     systemctl = machine.systemctl
     return {
-        # There is no reload of either: what has changed takes a restart.
+        # Neither has a reload: a change needs a restart.
         "reload": lambda: systemctl("restart", "jupyterhub"),
         "hub-restart": lambda: systemctl("restart", "jupyterhub"),
         "hub-kill": lambda: systemctl("kill", "--signal=KILL", "jupyterhub"),
@@ -140,7 +140,7 @@ def _stock_events(machine: Machine) -> dict[str, Callable[[], object]]:
 
 
 def _switch(machine: Machine, release: str) -> None:
-    """To other packages, as JupyterHub's documentation has it: "Upgrading JupyterHub"."""
+    """Switch to other packages, as in JupyterHub's documentation, "Upgrading JupyterHub"."""
     machine.systemctl("stop", "jupyterhub")
     machine.run(["ln", "--symbolic", "--no-dereference", "--force", release, PREFIX])
     config = ["-f", HUB_CONFIG]
