@@ -347,10 +347,10 @@ def _enable_or_disable(verb: str, options: argparse.Namespace) -> int:
 
 def _backup(options: argparse.Namespace) -> None:
     from littlest_hub.backup.archive import backup, summary
-    from littlest_hub.unprivileged.privileges import again_as_hub
+    from littlest_hub.unprivileged.privileges import rerun_as_hub_user
 
     layout = installation.of_this_release()
-    again_as_hub(layout, "backup", options.secrets and "--secrets", options.file)
+    rerun_as_hub_user(layout, "backup", options.secrets and "--secrets", options.file)
     # A directory, or a file in one.
     places = [] if options.file in (None, Path("-")) else [options.file, options.file.parent]
     if layout.hub_user and places and not any(os.access(each, os.W_OK) for each in places):
@@ -366,11 +366,11 @@ def _backup(options: argparse.Namespace) -> None:
 def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     from littlest_hub.backup.exchange import finish
     from littlest_hub.backup.restore import listing, restore
-    from littlest_hub.unprivileged.privileges import again_as_hub
+    from littlest_hub.unprivileged.privileges import rerun_as_hub_user
 
     layout = installation.of_this_release()
     if options.list:
-        again_as_hub(layout, "restore", "--list", options.file)
+        rerun_as_hub_user(layout, "restore", "--list", options.file)
     elif (user := layout.hub_user) and not options.finish:
         raise LittlestHubError(
             f"this hub runs as {user}, and restoring would have root write where {user} may",
@@ -403,10 +403,10 @@ def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> No
 def _doctor(options: argparse.Namespace) -> int:
     from littlest_hub.doctor import examine, is_well, report, to_json
     from littlest_hub.doctor.bundle import write_bundle
-    from littlest_hub.unprivileged.privileges import again_as_hub
+    from littlest_hub.unprivileged.privileges import rerun_as_hub_user
 
     layout = installation.of_this_release()
-    again_as_hub(
+    rerun_as_hub_user(
         layout,
         "doctor",
         options.json and "--json",

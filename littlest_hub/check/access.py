@@ -12,7 +12,7 @@ from pathlib import Path
 from littlest_hub.check.facts import Rights
 from littlest_hub.check.report import Problem
 from littlest_hub.layout import Layout
-from littlest_hub.unprivileged.privileges import as_hub
+from littlest_hub.unprivileged.privileges import run_as_hub_user
 
 
 def unreadable_fragments(
@@ -21,7 +21,7 @@ def unreadable_fragments(
     """Yield a problem for each fragment that the hub's user, or its confined root, may not read."""
     if layout.hub_user:
         for file in files:
-            if not as_hub(layout, partial(os.access, file, os.R_OK)):
+            if not run_as_hub_user(layout, partial(os.access, file, os.R_OK)):
                 text = (
                     f"the hub runs as {layout.hub_user}, who may not read this file;"
                     f" chmod a+r {shlex.quote(str(file))}"

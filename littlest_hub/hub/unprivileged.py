@@ -28,7 +28,7 @@ from littlest_hub.hub.spawner import (
 from littlest_hub.layout import escaped
 from littlest_hub.units.names import UNIT_USER_NAME
 from littlest_hub.units.server import Account
-from littlest_hub.unprivileged.launcher import leave, order
+from littlest_hub.unprivileged.launcher import launch_variables, write_for_user
 
 ANSWER_TIMEOUT_S = 60
 """As RuntimeMaxSec= of the helper's unit."""
@@ -99,8 +99,8 @@ class TemplateSpawner(UnitSpawner):
     async def _launch(self, launch: Launch) -> None:
         assert launch.account is not None
         directory = self._expand_user_vars(self.user_workingdir or "")
-        environment = {**launch.environment, **order(launch.command, directory)}
-        leave(self._environment, environment_file(environment), launch.account.uid)
+        environment = {**launch.environment, **launch_variables(launch.command, directory)}
+        write_for_user(self._environment, environment_file(environment), launch.account.uid)
         started = await _run("systemctl", "--no-ask-password", "start", self._unit, is_long=True)
         if started.code:
             why = started.complaint or f"exit code {started.code}"

@@ -24,7 +24,7 @@ from littlest_hub.system.progress import Progress
 from littlest_hub.system.signals import undone_on_failure
 from littlest_hub.system.tcp import who_listens
 from littlest_hub.units.names import LOGIN_NAME
-from littlest_hub.units.ports import FIRST_PUBLIC, Ports, choose
+from littlest_hub.units.ports import FIRST_PUBLIC, Ports, choose_ports
 from littlest_hub.unprivileged import account
 
 USERS_FRAGMENT = "10-users.py"
@@ -68,7 +68,7 @@ def install(
         UnitFiles(layout).check_owner()
     requested = options.get("LITTLEST_HUB_USER", "").strip()
     is_possible = services.has_systemd and services.can_start
-    user = account.choose(layout, requested, is_possible=is_possible)
+    user = account.choose_user(layout, requested, is_possible=is_possible)
     with undone_on_failure() as undo:
         _make_directories(layout, undo)
         if user:
@@ -104,7 +104,7 @@ class _Installation:
         if is_first and has_systemd and self.unit_files.are_installed:
             # Left by a base directory that was removed while they ran; they hold its ports.
             remove_units(layout, with_user_servers=False)
-        ports = choose(layout, port) if has_systemd else Ports()
+        ports = choose_ports(layout, port) if has_systemd else Ports()
         if layout.is_live and fragment_files(layout):
             _check_fragments(layout, self.target.version)
         if self.source and layout.is_live:

@@ -20,7 +20,7 @@ from littlest_hub.system.toml import to_toml
 from littlest_hub.units import hub, proxy, server, unprivileged
 from littlest_hub.units.ports import Ports
 from littlest_hub.units.unit import Unit, directives
-from littlest_hub.unprivileged.privileges import as_hub
+from littlest_hub.unprivileged.privileges import run_as_hub_user
 
 # The first words of the services' Description=.
 _OWNER = re.compile(r"^Description=Littlest Hub at (.*): ", re.MULTILINE)
@@ -99,7 +99,7 @@ class UnitFiles:
         static = self.layout.on_disk(self.layout.static_config)
         return Snapshot(
             {name: file.read_text() for name, file in files.items() if file.is_file()},
-            as_hub(self.layout, lambda: static.read_text() if static.is_file() else None),
+            run_as_hub_user(self.layout, lambda: static.read_text() if static.is_file() else None),
         )
 
     def restore(self, snapshot: Snapshot) -> set[str]:
@@ -115,7 +115,7 @@ class UnitFiles:
                     file.unlink()
         static = self.layout.on_disk(self.layout.static_config)
         if (text := snapshot.static_config) is not None:
-            as_hub(self.layout, lambda: write(static, text))
+            run_as_hub_user(self.layout, lambda: write(static, text))
         return changed
 
     def install(self, ports: Ports) -> set[str]:
@@ -125,7 +125,7 @@ class UnitFiles:
             Names of the units whose directives differ from before.
         """
         layout = self.layout
-        as_hub(layout, lambda: _write_proxy_state(layout, ports))
+        run_as_hub_user(layout, lambda: _write_proxy_state(layout, ports))
         units = [*started_units(layout, ports), server.users_slice(layout)]
         if layout.hub_user:
             units += unprivileged.units(layout)

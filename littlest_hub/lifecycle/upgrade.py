@@ -20,8 +20,8 @@ from littlest_hub.lifecycle.unit_files import UnitFiles
 from littlest_hub.system.files import link
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.signals import uninterrupted
-from littlest_hub.units.ports import Ports, choose
-from littlest_hub.unprivileged.privileges import as_hub
+from littlest_hub.units.ports import Ports, choose_ports
+from littlest_hub.unprivileged.privileges import run_as_hub_user
 
 # A fragment that may start servers on other machines, from a release that those see too.
 _SERVERS_ELSEWHERE = re.compile(r"^[^#\n]*batchspawner", re.MULTILINE)
@@ -51,7 +51,7 @@ def rehearse(layout: Layout, progress: Progress) -> None:
         )
         return
     progress("Copying the database ...")
-    if as_hub(layout, lambda: database.rehearse(layout)):
+    if run_as_hub_user(layout, lambda: database.rehearse(layout)):
         progress(f"Its schema is going to change to {database.head()}; a trial on a copy went well")
 
 
@@ -137,7 +137,7 @@ def rollback(layout: Layout, wanted: str | None, progress: Progress) -> str:
         raise LittlestHubError(f"{target.version} serves already")
     _check_with(layout, target, progress)
     services = Services(layout)
-    ports = choose(layout, None) if services.has_systemd else Ports()
+    ports = choose_ports(layout, None) if services.has_systemd else Ports()
     is_public = is_answer(http_status(ports.public_address, "/hub/login"))
     source = ServingRelease.with_snapshot(layout, current)
     with switching(layout, source, target, "rollback", progress):
@@ -197,7 +197,7 @@ def _check_with(layout: Layout, target: ServingRelease, progress: Progress) -> N
         return
     print_head = "from littlest_hub.hub.database import head; print(head())"
     printed = subprocess.run([*python, "-c", print_head], capture_output=True, text=True)
-    head, found = printed.stdout.strip(), as_hub(layout, lambda: database.revision(file))
+    head, found = printed.stdout.strip(), run_as_hub_user(layout, lambda: database.revision(file))
     if printed.returncode or found in (None, head):
         return
     copy = database.backup_of(layout, head)

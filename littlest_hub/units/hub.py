@@ -9,7 +9,7 @@ from __future__ import annotations
 from littlest_hub.layout import Layout
 from littlest_hub.units.environment import HTTPS_PORT, PROXY_API, PUBLIC_PORT
 from littlest_hub.units.ports import Ports
-from littlest_hub.units.unit import SANDBOX, Setting, Unit, while_there
+from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_conditions
 
 
 def socket(layout: Layout, ports: Ports) -> Unit:
@@ -21,15 +21,15 @@ def socket(layout: Layout, ports: Ports) -> Unit:
         "\naddress, and c.JupyterHub.hub_connect_url in a fragment.",
         {
             "Unit": [
-                Setting("Description", f"Littlest Hub at {layout.base}: hub port"),
-                Setting("StartLimitIntervalSec", "0", "never give up: heal when the cause goes"),
+                Directive("Description", f"Littlest Hub at {layout.base}: hub port"),
+                Directive("StartLimitIntervalSec", "0", "never give up: heal when the cause goes"),
             ],
             "Socket": [
-                Setting("ListenStream", ports.hub_address),
-                Setting("Backlog", "4096", "how many requests may wait while nobody listens"),
-                Setting("NoDelay", "yes"),
+                Directive("ListenStream", ports.hub_address),
+                Directive("Backlog", "4096", "how many requests may wait while nobody listens"),
+                Directive("NoDelay", "yes"),
             ],
-            "Install": [Setting("WantedBy", "sockets.target")],
+            "Install": [Directive("WantedBy", "sockets.target")],
         },
     )
 
@@ -37,7 +37,7 @@ def socket(layout: Layout, ports: Ports) -> Unit:
 def service(layout: Layout, ports: Ports) -> Unit:
     # -I: neither the caller's PYTHON* variables nor somebody's ~/.local decide what we run.
     command = f"{layout.hub}/bin/python3 -I -m littlest_hub"
-    condition, exec_condition = while_there(layout.base)
+    condition, exec_condition = base_directory_conditions(layout.base)
     return Unit(
         layout.hub_service,
         f"JupyterHub of {layout.base}, configured by {layout.fragments}/*.py."
@@ -47,70 +47,74 @@ def service(layout: Layout, ports: Ports) -> Unit:
         "\nthat forks them from the hub itself needs a drop-in that takes some of it back.",
         {
             "Unit": [
-                Setting("Description", f"Littlest Hub at {layout.base}: hub"),
-                Setting(
+                Directive("Description", f"Littlest Hub at {layout.base}: hub"),
+                Directive(
                     "Wants",
                     " ".join([layout.hub_socket, layout.proxy_service, *_helpers(layout)]),
                     "not Requires: without its port it says who has it, and tries again",
                 ),
-                Setting(
+                Directive(
                     "After",
                     f"network.target nss-user-lookup.target {layout.hub_socket}"
                     f" {layout.proxy_service}",
                 ),
-                Setting("RequiresMountsFor", str(layout.base)),
+                Directive("RequiresMountsFor", str(layout.base)),
                 condition,
-                Setting("StartLimitIntervalSec", "0", "never give up: heal when the cause goes"),
+                Directive("StartLimitIntervalSec", "0", "never give up: heal when the cause goes"),
             ],
             "Service": [
-                Setting("Type", "notify", "started means: answers requests"),
+                Directive("Type", "notify", "started means: answers requests"),
                 exec_condition,
-                Setting("NotifyAccess", "exec", "ExecReload= too says in the status what is wrong"),
-                Setting("ExecStart", f"{command} serve"),
-                Setting(
+                Directive(
+                    "NotifyAccess", "exec", "ExecReload= too says in the status what is wrong"
+                ),
+                Directive("ExecStart", f"{command} serve"),
+                Directive(
                     "ExecReload",
                     f"{command} reload $MAINPID",
                     "checks all fragments; refuses, or returns when the new hub answers",
                 ),
-                Setting("Restart", "always"),
-                Setting("RestartSec", "1"),
-                Setting("TimeoutStartSec", "240"),
-                Setting("TimeoutStopSec", "30"),
-                Setting("KillMode", "mixed", "the supervisor ends the hub, the hub its services"),
-                Setting("LimitNICE", "+0", "the next hub prepares at low priority, then rises"),
-                Setting("OOMScoreAdjust", "-500", "a user's kernel has to go first"),
-                Setting("OOMPolicy", "continue", "the supervisor sees to it"),
-                Setting("Environment", f"{PUBLIC_PORT}={ports.listen(ports.public)}"),
-                Setting("Environment", f"{PROXY_API}={ports.api_address}"),
-                Setting("Environment", f"{HTTPS_PORT}={ports.https}"),
-                Setting(
+                Directive("Restart", "always"),
+                Directive("RestartSec", "1"),
+                Directive("TimeoutStartSec", "240"),
+                Directive("TimeoutStopSec", "30"),
+                Directive("KillMode", "mixed", "the supervisor ends the hub, the hub its services"),
+                Directive("LimitNICE", "+0", "the next hub prepares at low priority, then rises"),
+                Directive("OOMScoreAdjust", "-500", "a user's kernel has to go first"),
+                Directive("OOMPolicy", "continue", "the supervisor sees to it"),
+                Directive("Environment", f"{PUBLIC_PORT}={ports.listen(ports.public)}"),
+                Directive("Environment", f"{PROXY_API}={ports.api_address}"),
+                Directive("Environment", f"{HTTPS_PORT}={ports.https}"),
+                Directive(
                     "Environment",
                     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 ),
-                Setting("WorkingDirectory", f"-{layout.hub_state}"),
+                Directive("WorkingDirectory", f"-{layout.hub_state}"),
                 *_identity(layout),
-                Setting("RuntimeDirectory", f"{layout.instance} {layout.server_environments.name}"),
-                Setting("RuntimeDirectoryMode", "0700"),
-                Setting(
+                Directive(
+                    "RuntimeDirectory", f"{layout.instance} {layout.server_environments.name}"
+                ),
+                Directive("RuntimeDirectoryMode", "0700"),
+                Directive(
                     "RuntimeDirectoryPreserve",
                     "yes",
                     "why the last attempt failed, and the environments of servers that go on",
                 ),
-                Setting("UMask", "0077", "the database is made world-readable otherwise"),
+                Directive("UMask", "0077", "the database is made world-readable otherwise"),
                 *_rights(layout),
-                Setting("ProtectSystem", "strict"),
-                Setting("PrivateMounts", "yes"),
-                Setting("ProtectProc", "invisible"),
-                Setting(
+                Directive("ProtectSystem", "strict"),
+                Directive("PrivateMounts", "yes"),
+                Directive("ProtectProc", "invisible"),
+                Directive(
                     "RestrictAddressFamilies",
                     "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
                     "netlink: how the C library lists addresses",
                 ),
                 *SANDBOX,
-                Setting("SystemCallFilter", "@system-service"),
+                Directive("SystemCallFilter", "@system-service"),
                 *_no_more_calls(layout),
             ],
-            "Install": [Setting("WantedBy", "multi-user.target")],
+            "Install": [Directive("WantedBy", "multi-user.target")],
         },
     )
 
@@ -119,35 +123,35 @@ def _helpers(layout: Layout) -> list[str]:
     return [] if layout.hub_user is None else [layout.password_socket]
 
 
-def _identity(layout: Layout) -> list[Setting]:
-    return [] if layout.hub_user is None else [Setting("User", layout.hub_user)]
+def _identity(layout: Layout) -> list[Directive]:
+    return [] if layout.hub_user is None else [Directive("User", layout.hub_user)]
 
 
-def _rights(layout: Layout) -> list[Setting]:
+def _rights(layout: Layout) -> list[Directive]:
     if layout.hub_user is None:
         return [
-            Setting(
+            Directive(
                 "CapabilityBoundingSet",
                 "CAP_DAC_READ_SEARCH",
                 "PAM's shadow file, where root itself may not read it",
             ),
-            Setting(
+            Directive(
                 "PrivateUsers",
                 "yes",
                 "that capability counts for root's own files, and nobody else can be become;"
                 " what has to has a drop-in: see 50-slurm.conf of the catalogue",
             ),
-            Setting("ReadWritePaths", str(layout.state)),
+            Directive("ReadWritePaths", str(layout.state)),
         ]
     return [
-        Setting("CapabilityBoundingSet", ""),
-        Setting("AmbientCapabilities", ""),
-        Setting("ReadWritePaths", f"{layout.own_state} {layout.proxy_state}"),
+        Directive("CapabilityBoundingSet", ""),
+        Directive("AmbientCapabilities", ""),
+        Directive("ReadWritePaths", f"{layout.own_state} {layout.proxy_state}"),
     ]
 
 
-def _no_more_calls(layout: Layout) -> list[Setting]:
+def _no_more_calls(layout: Layout) -> list[Directive]:
     if layout.hub_user is None:
         return []
     # No PrivateUsers=: it lets one other user read a file, by that user's number.
-    return [Setting("SystemCallFilter", "~@privileged"), Setting("RemoveIPC", "yes")]
+    return [Directive("SystemCallFilter", "~@privileged"), Directive("RemoveIPC", "yes")]

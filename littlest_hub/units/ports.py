@@ -1,4 +1,4 @@
-"""The ports of an installation, and how free ones are found."""
+"""The TCP ports of an installation: kept, requested or the first free ones."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ FIRST_HTTPS = 443
 FIRST_OTHER_HTTPS = 8443
 FIRST_INTERNAL = 15001
 
+# A unit file's line, which is not what `systemctl show` prints.
 _LISTEN = re.compile(r"^ListenStream=(?:(\S*):)?(\d+)$", re.MULTILINE)
 
 
@@ -28,30 +29,29 @@ class Ports:
     """TCP ports of one installation."""
 
     public: int = FIRST_PUBLIC
-    """Of the proxy."""
+    """The proxy's port for http."""
     hub: int = FIRST_INTERNAL
-    """Of the hub, on loopback."""
+    """The hub's port, on loopback."""
     api: int = FIRST_INTERNAL + 1
-    """Of the proxy's own interface, on loopback."""
+    """The port of the proxy's API, on loopback."""
     host: str = ""
-    """The one address that the proxy listens at, as in a URL; "": every one."""
+    """The only address that the proxy listens on, as in a URL; "": all addresses."""
+    https: int = FIRST_HTTPS
+    """The proxy's port for https, while fragments enable it."""
 
     def listen(self, port: int) -> str:
-        """ListenStream= of a port that visitors come to."""
+        """Return ListenStream= of a public port."""
         return f"{self.host}:{port}" if self.host else str(port)
 
     @property
     def public_address(self) -> tuple[str, int]:
-        """Where a program of this machine reaches the proxy."""
+        """Host and port at which programs of this machine reach the proxy."""
         return self.host.strip("[]") or "127.0.0.1", self.public
 
     @property
     def is_public(self) -> bool:
-        """Whether other machines reach the proxy."""
+        """True unless the proxy listens on loopback only."""
         return not (self.host and ipaddress.ip_address(self.host.strip("[]")).is_loopback)
-
-    https: int = FIRST_HTTPS
-    """Of the proxy, on every address, once fragments ask for HTTPS."""
 
     @property
     def hub_address(self) -> str:
@@ -62,16 +62,16 @@ class Ports:
         return f"127.0.0.1:{self.api}"
 
 
-def choose(layout: Layout, requested: str | None) -> Ports:
-    """The ports of this installation: those it has, or free ones.
+def choose_ports(layout: Layout, requested: str | None) -> Ports:
+    """Return the ports that an installation has, or free ones.
 
     Args:
-        layout: whose ports.
-        requested: LITTLEST_HUB_PORT, the public port somebody wants, or address and port; None: 80
-            for the default base directory, if it is free, otherwise the first free one from 8000.
+        layout: the installation.
+        requested: LITTLEST_HUB_PORT: the public port, or address and port; None: the present one,
+            or 80 for the default base directory, or the first free one from 8000.
 
     Raises:
-        LittlestHubError: the requested port is no port, or is in use.
+        LittlestHubError: the requested port is not a port, or it is in use.
     """
     own = {unit: port_of(layout, unit) for unit in layout.units if unit.endswith(".socket")}
     taken = set(_configured(layout)) - set(own.values())
@@ -91,8 +91,8 @@ def choose(layout: Layout, requested: str | None) -> Ports:
 
 
 def is_free(port: int, address: str = "") -> bool:
-    """Whether nobody on this machine listens there ("" is every address)."""
-    # Same as what systemd does: IPv6 with IPv4 inside it where the kernel has IPv6.
+    """Return whether we could listen on a port of this machine ("": on all addresses)."""
+    # As systemd does it: an IPv6 socket that takes IPv4 too, if the kernel has IPv6.
     is_dual = not address and socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if is_dual or ":" in address else socket.AF_INET
     with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
@@ -103,7 +103,7 @@ def is_free(port: int, address: str = "") -> bool:
             probe.bind((address, port))
             probe.listen(1)
         except OSError as error:
-            # EACCES: a low port, asked for by somebody who is not root.
+            # EACCES: a low port, and we are not root.
             if error.errno in (errno.EADDRINUSE, errno.EACCES):
                 return False
             raise
@@ -111,16 +111,16 @@ def is_free(port: int, address: str = "") -> bool:
 
 
 def first_free(start: int) -> int:
-    """The first port from `start` on that nobody listens at, on any address."""
+    """Return the first port from `start` on that is free on all addresses."""
     return next(port for port in range(start, 65536) if is_free(port))
 
 
 def _public(layout: Layout, requested: str | None, taken: set[int]) -> tuple[str, int]:
-    """Host, as in a URL, and port of the proxy."""
+    """Return host, as in a URL, and port of the proxy."""
     current = address_of(layout, layout.proxy_socket)
     if requested:
-        host, port = _requested(requested)
-        if host and layout.is_live and not _is_ours(host.strip("[]")):
+        host, port = _parse_requested(requested)
+        if host and layout.is_live and not _is_local(host.strip("[]")):
             raise LittlestHubError(
                 f"LITTLEST_HUB_PORT={requested}: {host} is no address of this machine",
                 "See which are: ip -brief address",
@@ -140,8 +140,8 @@ def _public(layout: Layout, requested: str | None, taken: set[int]) -> tuple[str
     return "", next(p for p in range(FIRST_OTHER_PUBLIC, 65536) if _is_usable(layout, p, taken))
 
 
-def _requested(text: str) -> tuple[str, int]:
-    """The same of 8000, 127.0.0.1:8000, [::1]:8000."""
+def _parse_requested(text: str) -> tuple[str, int]:
+    """Parse 8000, 127.0.0.1:8000 or [::1]:8000 to a host, as in a URL, and a port."""
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or not port.isascii() or not 0 < int(port) < 65536:
         raise LittlestHubError(
@@ -163,8 +163,8 @@ def _requested(text: str) -> tuple[str, int]:
     return (f"[{address}]" if address.version == 6 else str(address)), int(port)
 
 
-def _is_ours(address: str) -> bool:
-    """Whether an IP address is one of this machine."""
+def _is_local(address: str) -> bool:
+    """Return whether an IP address is one of this machine."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
         try:
@@ -176,19 +176,19 @@ def _is_ours(address: str) -> bool:
 
 def _https(layout: Layout, host: str, public: int, taken: set[int]) -> int:
     if public == FIRST_PUBLIC:
-        # The one that visitors ask. Should somebody have it, `check` says who when it is wanted.
+        # The port of https://. If a program has it, `check` reports that once HTTPS is enabled.
         return FIRST_HTTPS
     others = (port for port in range(FIRST_OTHER_HTTPS, 65536) if port != public)
     return next(port for port in others if _is_usable(layout, port, taken, host.strip("[]")))
 
 
 def _is_usable(layout: Layout, port: int, taken: set[int], address: str = "") -> bool:
-    # What listens here says nothing about the machine that an image is made for.
+    # Listeners on this machine do not matter to an image of another one.
     return port not in taken and (not layout.is_live or is_free(port, address))
 
 
 def _configured(layout: Layout) -> Iterator[int]:
-    """Ports of every socket unit that administrators and we have put on this machine."""
+    """Yield the ports of all socket units in /etc/systemd/system."""
     for unit in sorted(layout.on_disk(layout.system_units).glob("*.socket")):
         file = installed_unit(layout, unit.name)
         for _, port in _LISTEN.findall(file.read_text(errors="replace")) if file.is_file() else ():
@@ -196,13 +196,13 @@ def _configured(layout: Layout) -> Iterator[int]:
 
 
 def port_of(layout: Layout, unit: str) -> int | None:
-    """The TCP port that a socket unit of ours is written for, drop-ins aside."""
+    """Return the TCP port in a socket unit's file, without drop-ins; None: there is none."""
     found = address_of(layout, unit)
     return found[1] if found else None
 
 
 def address_of(layout: Layout, unit: str) -> tuple[str, int] | None:
-    """The same, with the address before it, as in a URL; "": every one."""
+    """Return host, as in a URL ("": all addresses), and port in a socket unit's file."""
     file = installed_unit(layout, unit)
     found = _LISTEN.search(file.read_text()) if file.is_file() else None
     return (found[1] or "", int(found[2])) if found else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from littlest_hub.layout import Layout
 from littlest_hub.units.entry_points import API_ENTRY_POINT, HTTPS_ENTRY_POINT, PUBLIC_ENTRY_POINT
 from littlest_hub.units.ports import Ports
-from littlest_hub.units.unit import SANDBOX, Setting, Unit, while_there
+from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_conditions
 
 GRACE = "30m"
 """How long a traefik that was replaced keeps its connections.
@@ -28,11 +28,11 @@ def public_socket(layout: Layout, ports: Ports) -> Unit:
         "\nentry point's name as FileDescriptorName=, and a drop-in for the service that names it"
         "\nin Wants= and After=.",
         {
-            "Unit": [Setting("Description", f"Littlest Hub at {layout.base}: public port")],
+            "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: public port")],
             "Socket": [
-                Setting("ListenStream", ports.listen(ports.public)),
-                Setting("ListenStream", ports.listen(ports.public)),
-                Setting(
+                Directive("ListenStream", ports.listen(ports.public)),
+                Directive("ListenStream", ports.listen(ports.public)),
+                Directive(
                     "FileDescriptorName",
                     PUBLIC_ENTRY_POINT,
                     "traefik's entry point of the same name takes this socket",
@@ -40,7 +40,7 @@ def public_socket(layout: Layout, ports: Ports) -> Unit:
                 *(_FREE_BIND if ports.host else ()),
                 *_SOCKET,
             ],
-            "Install": [Setting("WantedBy", "sockets.target")],
+            "Install": [Directive("WantedBy", "sockets.target")],
         },
     )
 
@@ -51,15 +51,15 @@ def api_socket(layout: Layout, ports: Ports) -> Unit:
         f"Where the hub at {layout.base} reads which routes the proxy has loaded. systemd holds"
         "\nit, so that no other program can listen there and collect the password.",
         {
-            "Unit": [Setting("Description", f"Littlest Hub at {layout.base}: proxy API")],
+            "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: proxy API")],
             "Socket": [
-                Setting("ListenStream", ports.api_address),
-                Setting("ListenStream", ports.api_address),
-                Setting("FileDescriptorName", API_ENTRY_POINT),
-                Setting("Service", layout.proxy_service),
+                Directive("ListenStream", ports.api_address),
+                Directive("ListenStream", ports.api_address),
+                Directive("FileDescriptorName", API_ENTRY_POINT),
+                Directive("Service", layout.proxy_service),
                 *_SOCKET,
             ],
-            "Install": [Setting("WantedBy", "sockets.target")],
+            "Install": [Directive("WantedBy", "sockets.target")],
         },
     )
 
@@ -71,28 +71,28 @@ def https_socket(layout: Layout, ports: Ports) -> Unit:
         "\nHTTPS (20-https.py). Change its address in the same way as that of the public port.",
         {
             "Unit": [
-                Setting("Description", f"Littlest Hub at {layout.base}: HTTPS port"),
-                Setting(
+                Directive("Description", f"Littlest Hub at {layout.base}: HTTPS port"),
+                Directive(
                     "ConditionPathExists",
                     str(layout.https_marker),
                     "written by the hub when its configuration has HTTPS",
                 ),
             ],
             "Socket": [
-                Setting("ListenStream", ports.listen(ports.https)),
-                Setting("ListenStream", ports.listen(ports.https)),
-                Setting("FileDescriptorName", HTTPS_ENTRY_POINT),
-                Setting("Service", layout.proxy_service),
+                Directive("ListenStream", ports.listen(ports.https)),
+                Directive("ListenStream", ports.listen(ports.https)),
+                Directive("FileDescriptorName", HTTPS_ENTRY_POINT),
+                Directive("Service", layout.proxy_service),
                 *(_FREE_BIND if ports.host else ()),
                 *_SOCKET,
             ],
-            "Install": [Setting("WantedBy", "sockets.target")],
+            "Install": [Directive("WantedBy", "sockets.target")],
         },
     )
 
 
 def service(layout: Layout) -> Unit:
-    condition, exec_condition = while_there(layout.base)
+    condition, exec_condition = base_directory_conditions(layout.base)
     # -I: no PYTHON* variables and no ~/.local change what we run.
     command = f"{layout.hub}/bin/python3 -I -m littlest_hub.proxy.supervisor"
     sockets = f"{layout.proxy_socket} {layout.proxy_api_socket} {layout.proxy_https_socket}"
@@ -107,89 +107,91 @@ def service(layout: Layout) -> Unit:
         f"\n{layout.proxy_service}`.",
         {
             "Unit": [
-                Setting("Description", f"Littlest Hub at {layout.base}: proxy"),
-                Setting("Wants", sockets),
-                Setting("After", f"network.target {sockets}"),
-                Setting("RequiresMountsFor", str(layout.base)),
+                Directive("Description", f"Littlest Hub at {layout.base}: proxy"),
+                Directive("Wants", sockets),
+                Directive("After", f"network.target {sockets}"),
+                Directive("RequiresMountsFor", str(layout.base)),
                 condition,
-                Setting(
+                Directive(
                     "StartLimitIntervalSec", "0", "never give up: recover when the cause is gone"
                 ),
             ],
             "Service": [
-                Setting("Type", "notify", "active means that it serves with all routes"),
+                Directive("Type", "notify", "active means that it serves with all routes"),
                 exec_condition,
-                Setting(
+                Directive(
                     "ExecStartPre",
                     f"-+/bin/chown -R --reference={runtime_directory} {layout.acme}",
                     "its user may have another uid than last time; it may have been removed",
                 ),
-                Setting(
+                Directive(
                     "ExecStart",
                     f"{command} supervise {layout.static_config} {layout.proxy_control}",
                 ),
-                Setting(
+                Directive(
                     "ExecReload",
                     f"{command} reload {layout.proxy_control}",
                     "returns when another traefik serves, or fails and the old one goes on",
                 ),
-                Setting(
+                Directive(
                     "KillMode",
                     "process",
                     "the traefik that serves outlives its supervisor; the next one finds it",
                 ),
-                Setting(
+                Directive(
                     "ExecStopPost",
                     f"-+/bin/sh -c 'systemctl list-jobs --no-legend {layout.proxy_service}"
                     f' | grep -q " stop " && systemctl kill --signal=KILL {layout.proxy_service}\'',
                     "end all processes on `stop`, but not on a restart or after a crash",
                 ),
-                Setting("NonBlocking", "yes", "the sockets are in use while the supervisor starts"),
-                Setting("Restart", "always"),
-                Setting(
+                Directive(
+                    "NonBlocking", "yes", "the sockets are in use while the supervisor starts"
+                ),
+                Directive("Restart", "always"),
+                Directive(
                     "RestartSec", "300ms", "visitors wait; a taken port must not cause a busy loop"
                 ),
-                Setting("TimeoutStartSec", "60"),
-                Setting("TimeoutStopSec", "15"),
-                Setting("OOMScoreAdjust", "-500", "users' kernels are killed first"),
-                Setting("OOMPolicy", "continue", "the supervisor starts another traefik"),
-                Setting("DynamicUser", "yes", "a user that exists as long as the service runs"),
-                Setting("User", layout.proxy_user),
-                Setting("RuntimeDirectory", runtime_directory.name),
-                Setting("RuntimeDirectoryMode", "0700"),
-                Setting("RuntimeDirectoryPreserve", "restart", "it records which traefiks run"),
-                Setting("UMask", "0077"),
-                Setting(
+                Directive("TimeoutStartSec", "60"),
+                Directive("TimeoutStopSec", "15"),
+                Directive("OOMScoreAdjust", "-500", "users' kernels are killed first"),
+                Directive("OOMPolicy", "continue", "the supervisor starts another traefik"),
+                Directive("DynamicUser", "yes", "a user that exists as long as the service runs"),
+                Directive("User", layout.proxy_user),
+                Directive("RuntimeDirectory", runtime_directory.name),
+                Directive("RuntimeDirectoryMode", "0700"),
+                Directive("RuntimeDirectoryPreserve", "restart", "it records which traefiks run"),
+                Directive("UMask", "0077"),
+                Directive(
                     "TemporaryFileSystem",
                     f"{layout.state}:ro",
                     "of state/ (database, secrets) it sees only its own configuration",
                 ),
-                Setting("BindReadOnlyPaths", str(layout.proxy_state)),
-                Setting("BindPaths", f"-{layout.acme}", "certificates that it obtains by ACME"),
-                Setting(
+                Directive("BindReadOnlyPaths", str(layout.proxy_state)),
+                Directive("BindPaths", f"-{layout.acme}", "certificates that it obtains by ACME"),
+                Directive(
                     "CapabilityBoundingSet", "", "its ports are inherited: it needs no privilege"
                 ),
-                Setting("AmbientCapabilities", ""),
-                Setting("PrivateUsers", "yes"),
-                Setting("ProtectSystem", "strict", "it writes no other file"),
-                Setting("PrivateMounts", "yes"),
-                Setting("ProtectProc", "invisible", "it sees only its own processes"),
-                Setting("ProcSubset", "pid"),
-                Setting("MemoryDenyWriteExecute", "yes"),
-                Setting("RemoveIPC", "yes"),
-                Setting("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"),
+                Directive("AmbientCapabilities", ""),
+                Directive("PrivateUsers", "yes"),
+                Directive("ProtectSystem", "strict", "it writes no other file"),
+                Directive("PrivateMounts", "yes"),
+                Directive("ProtectProc", "invisible", "it sees only its own processes"),
+                Directive("ProcSubset", "pid"),
+                Directive("MemoryDenyWriteExecute", "yes"),
+                Directive("RemoveIPC", "yes"),
+                Directive("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"),
                 *SANDBOX,
-                Setting("SystemCallFilter", "@system-service"),
-                Setting("SystemCallFilter", "~@privileged @resources"),
+                Directive("SystemCallFilter", "@system-service"),
+                Directive("SystemCallFilter", "~@privileged @resources"),
             ],
-            "Install": [Setting("WantedBy", "multi-user.target")],
+            "Install": [Directive("WantedBy", "multi-user.target")],
         },
     )
 
 
-_FREE_BIND = (Setting("FreeBind", "yes", "at boot the address may come later than the socket"),)
+_FREE_BIND = (Directive("FreeBind", "yes", "at boot the address may come later than the socket"),)
 _SOCKET = (
-    Setting("ReusePort", "yes", "see above: two sockets for each address"),
-    Setting("Backlog", "4096", "how many requests may wait while the proxy restarts"),
-    Setting("NoDelay", "yes"),
+    Directive("ReusePort", "yes", "see above: two sockets for each address"),
+    Directive("Backlog", "4096", "how many requests may wait while the proxy restarts"),
+    Directive("NoDelay", "yes"),
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.units.unit import Setting, Unit
+from littlest_hub.units.unit import Directive, Unit
 
 Properties = Mapping[str, str | list[str]]
 """Of a unit: a list is for those that are given more than once."""
@@ -116,11 +116,11 @@ def users_slice(layout: Layout) -> Unit:
         "\nroom left: hub and proxy above all. CPU time is shared fairly anyway, with half of it"
         "\nfor the system's own services when they want it.",
         {
-            "Unit": [Setting("Description", f"Littlest Hub at {layout.base}: user servers")],
+            "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: user servers")],
             "Slice": [
-                Setting("MemoryMax", "85%", "of the machine's"),
-                Setting("MemorySwapMax", "50%", "nobody drives all the others out into swap"),
-                Setting(
+                Directive("MemoryMax", "85%", "of the machine's"),
+                Directive("MemorySwapMax", "50%", "nobody drives all the others out into swap"),
+                Directive(
                     "TasksMax", "60%", "of the processes and threads that the machine can have"
                 ),
             ],

@@ -1,4 +1,4 @@
-"""A systemd unit as data, and its text."""
+"""systemd units as data, and their text."""
 
 from __future__ import annotations
 
@@ -8,77 +8,78 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-class Setting(NamedTuple):
-    """One directive, and why it is there (a comment above it)."""
+class Directive(NamedTuple):
+    """One directive of a unit file, and a comment above it."""
 
     key: str
     value: str
-    why: str = ""
+    comment: str = ""
 
 
 SANDBOX = (
-    Setting("NoNewPrivileges", "yes"),
-    Setting("ProtectHome", "yes"),
-    Setting("PrivateTmp", "yes"),
-    Setting("PrivateDevices", "yes"),
-    Setting("ProtectClock", "yes", "the kernel's interfaces are not its business"),
-    Setting("ProtectControlGroups", "yes"),
-    Setting("ProtectHostname", "yes"),
-    Setting("ProtectKernelLogs", "yes"),
-    Setting("ProtectKernelModules", "yes"),
-    Setting("ProtectKernelTunables", "yes"),
-    Setting("LockPersonality", "yes"),
-    Setting("RestrictNamespaces", "yes"),
-    Setting("RestrictRealtime", "yes"),
-    Setting("RestrictSUIDSGID", "yes"),
-    Setting("SystemCallArchitectures", "native"),
-    Setting("SystemCallErrorNumber", "EPERM", "refused calls fail, they do not kill"),
+    Directive("NoNewPrivileges", "yes"),
+    Directive("ProtectHome", "yes"),
+    Directive("PrivateTmp", "yes"),
+    Directive("PrivateDevices", "yes"),
+    Directive("ProtectClock", "yes", "no access to the kernel's interfaces"),
+    Directive("ProtectControlGroups", "yes"),
+    Directive("ProtectHostname", "yes"),
+    Directive("ProtectKernelLogs", "yes"),
+    Directive("ProtectKernelModules", "yes"),
+    Directive("ProtectKernelTunables", "yes"),
+    Directive("LockPersonality", "yes"),
+    Directive("RestrictNamespaces", "yes"),
+    Directive("RestrictRealtime", "yes"),
+    Directive("RestrictSUIDSGID", "yes"),
+    Directive("SystemCallArchitectures", "native"),
+    Directive("SystemCallErrorNumber", "EPERM", "refused system calls fail, they do not kill"),
 )
-"""What neither of our services needs, systemd.exec(5)."""
+"""Restrictions that all our services have (systemd.exec(5))."""
 
 
-def while_there(base: Path) -> tuple[Setting, Setting]:
-    """When the base directory was removed under a service: [Unit], [Service].
+def base_directory_conditions(base: Path) -> tuple[Directive, Directive]:
+    """Return conditions that keep a service from restarting once its base directory is gone.
 
-    Both, for systemd 254 and later skip the first when they restart what has failed. What is asked
-    for lies below it: systemd makes the directories anew that a sandbox mounts something at.
+    For [Unit] and [Service]: systemd 254 and later skip the first when they restart a failed
+    service. Both test for releases/, since systemd recreates directories that it mounts things at.
     """
-    why = "a base directory that was removed is no reason to try again and again"
+    why = "do not start again and again once the base directory is removed"
     return (
-        Setting("ConditionPathExists", f"{base}/releases", why),
-        Setting("ExecCondition", f"+/usr/bin/test -d {base}/releases"),
+        Directive("ConditionPathExists", f"{base}/releases", why),
+        Directive("ExecCondition", f"+/usr/bin/test -d {base}/releases"),
     )
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit file of ours."""
+    """One unit file."""
 
     name: str
-    """With its suffix."""
+    """Name of the unit, with its suffix."""
 
     about: str
-    """What an administrator who opens the file wants to know first."""
+    """The comment at the top of the file."""
 
-    sections: Mapping[str, Sequence[Setting]]
+    sections: Mapping[str, Sequence[Directive]]
 
     def text(self) -> str:
+        """Return the content of the file."""
         lines = [f"# {line}".rstrip() for line in self.about.strip().splitlines()]
         lines += [
             "#",
             "# Written by `littlest-hub install`, which will write it again: change it with a",
             f"# drop-in, `systemctl edit {self.name}`, that holds only what is to differ.",
         ]
-        for section, settings in self.sections.items():
+        for section, directives in self.sections.items():
             lines += ["", f"[{section}]"]
-            for setting in settings:
-                if setting.why:
-                    lines.append(f"# {setting.why}")
-                lines.append(f"{setting.key}={setting.value}")
+            for directive in directives:
+                if directive.comment:
+                    lines.append(f"# {directive.comment}")
+                lines.append(f"{directive.key}={directive.value}")
         return "\n".join(lines) + "\n"
 
 
 def directives(text: str) -> list[str]:
-    """What a unit file says to systemd, without what it says to people."""
+    """Return the directives of a unit file, without comments and description."""
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith(("#", ";", "Description="))]

@@ -1,9 +1,9 @@
-"""A hub that is not root: what it may have done by root, which is all that stands here.
+"""Units of a hub that is not root: everything that root does for it.
 
-The hub's user may ask systemd to start and stop the servers of the members of one group, and a
-helper (`littlest_hub.unprivileged.pam_helper`) whether their passwords are right. Neither of them
-opens a file that the hub's user can write or replace: what a server is to be told, its own user's
-`littlest_hub.unprivileged.launcher` reads.
+The hub's user may have systemd start and stop the servers of one group's members, and may have
+`littlest_hub.unprivileged.pam_helper` check their passwords. Neither opens a file that the hub's
+user can write or replace; a server's environment is read by `littlest_hub.unprivileged.launcher`,
+as the server's user.
 """
 
 from __future__ import annotations
@@ -11,45 +11,45 @@ from __future__ import annotations
 from littlest_hub.layout import Layout
 from littlest_hub.units import server
 from littlest_hub.units.names import FIRST_UID, UNIT_USER_NAME
-from littlest_hub.units.unit import SANDBOX, Setting, Unit, while_there
+from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_conditions
 
 
 def user_template(layout: Layout) -> Unit:
-    """The unit of each user server; all that root does for a hub that asks for one."""
+    """Return the template unit of user servers."""
     command = f"{layout.hub}/bin/python3 -I -m littlest_hub.unprivileged.launcher"
     properties = server.properties(layout, server.Account("%i", None, -1, -1))
     limits = [
-        Setting(key, value)
+        Directive(key, value)
         for key, values in properties.items()
         for value in (values if isinstance(values, list) else [values])
     ]
     return Unit(
         layout.user_template,
-        f"The server of somebody who uses the hub at {layout.base}, which is not root: it starts"
-        "\nand stops this unit, and has no say in what stands here. So limits are not in fragments"
-        f"\nbut in drop-ins: for everybody as below, for alice with"
+        f"A user server of the hub at {layout.base}, which is not root: the hub starts and stops"
+        "\nthis unit, but cannot change it. So limits are not in fragments but in drop-ins: for all"
+        "\nusers as below, for alice with"
         f" `systemctl edit {layout.user_template.replace('@', '@alice')}`.",
         {
             "Unit": [
-                Setting("Description", f"Littlest Hub at {layout.base}: server of %i"),
-                Setting("CollectMode", "inactive-or-failed"),
+                Directive("Description", f"Littlest Hub at {layout.base}: server of %i"),
+                Directive("CollectMode", "inactive-or-failed"),
             ],
             "Service": [
-                Setting("Type", "exec"),
-                Setting("User", "%i"),
-                Setting(
+                Directive("Type", "exec"),
+                Directive("User", "%i"),
+                Directive(
                     "ExecCondition",
                     f"/bin/sh -c 'test $$(id -u) -ge {FIRST_UID} &&"
                     f' case " $$(id -Gn) " in *" {layout.users_group} "*) ;; *) exit 1 ;; esac\'',
-                    "people only, and only members of the group; asked as who it is about",
+                    "only people, and only members of the group; runs as that user",
                 ),
-                Setting(
+                Directive(
                     "ExecStart",
                     f"{command} {layout.server_environments}/%p@%i.env",
-                    "reads there, as this user, what the hub wants to be run as this user",
+                    "reads, as this user, the command that the hub has written there",
                 ),
-                Setting("WorkingDirectory", "-~"),
-                Setting("NoNewPrivileges", "yes"),
+                Directive("WorkingDirectory", "-~"),
+                Directive("NoNewPrivileges", "yes"),
                 *(each for each in limits if each.key != "NoNewPrivileges"),
             ],
         },
@@ -57,76 +57,78 @@ def user_template(layout: Layout) -> Unit:
 
 
 def password_socket(layout: Layout) -> Unit:
+    """Return the socket of the PAM helper."""
     return Unit(
         layout.password_socket,
-        f"Where the hub at {layout.base}, which is not root, asks whether a password is right.",
+        f"The hub at {layout.base}, which is not root, has passwords checked here.",
         {
-            "Unit": [Setting("Description", f"Littlest Hub at {layout.base}: passwords")],
+            "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: passwords")],
             "Socket": [
-                Setting("ListenStream", str(layout.password_address)),
-                Setting("SocketUser", str(layout.hub_user)),
-                Setting("SocketMode", "0600", "nobody else asks"),
-                Setting("Accept", "yes"),
-                Setting("MaxConnections", "16"),
-                Setting("RemoveOnStop", "yes"),
+                Directive("ListenStream", str(layout.password_address)),
+                Directive("SocketUser", str(layout.hub_user)),
+                Directive("SocketMode", "0600", "only the hub connects"),
+                Directive("Accept", "yes"),
+                Directive("MaxConnections", "16"),
+                Directive("RemoveOnStop", "yes"),
             ],
-            "Install": [Setting("WantedBy", "sockets.target")],
+            "Install": [Directive("WantedBy", "sockets.target")],
         },
     )
 
 
 def password_service(layout: Layout) -> Unit:
-    condition, _ = while_there(layout.base)
+    """Return the template unit of the PAM helper."""
+    condition, _ = base_directory_conditions(layout.base)
     command = f"{layout.hub}/bin/python3 -I -m littlest_hub.unprivileged.pam_helper"
     return Unit(
         layout.password_service,
-        "Answers one question, yes or no, with the machine's PAM service `login`; of members of"
-        f"\nthe group {layout.users_group} only.",
+        "Checks one password with the machine's PAM service `login`, for members of the group"
+        f"\n{layout.users_group} only.",
         {
             "Unit": [
-                Setting("Description", f"Littlest Hub at {layout.base}: a password"),
-                Setting("CollectMode", "inactive-or-failed"),
+                Directive("Description", f"Littlest Hub at {layout.base}: a password"),
+                Directive("CollectMode", "inactive-or-failed"),
                 condition,
             ],
             "Service": [
-                Setting("ExecStart", f"{command} {layout.users_group}"),
-                Setting("StandardInput", "socket"),
-                Setting("StandardOutput", "socket"),
-                Setting("StandardError", "journal"),
-                Setting("RuntimeMaxSec", "60"),
-                Setting("UMask", "0077"),
-                Setting(
+                Directive("ExecStart", f"{command} {layout.users_group}"),
+                Directive("StandardInput", "socket"),
+                Directive("StandardOutput", "socket"),
+                Directive("StandardError", "journal"),
+                Directive("RuntimeMaxSec", "60"),
+                Directive("UMask", "0077"),
+                Directive(
                     "CapabilityBoundingSet",
                     "CAP_DAC_READ_SEARCH CAP_AUDIT_WRITE",
-                    "PAM's shadow file, PAM's audit record",
+                    "PAM reads the shadow file and writes audit records",
                 ),
-                Setting("ProtectSystem", "strict"),
-                Setting("ReadWritePaths", "-/run/faillock -/var/lib/faillock -/var/log/faillog"),
-                Setting("InaccessiblePaths", f"-{layout.own_state} -{layout.run_directory}"),
-                Setting("PrivateMounts", "yes"),
-                Setting("ProtectProc", "invisible"),
-                Setting("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK"),
-                Setting("MemoryMax", "256M"),
-                Setting("TasksMax", "32"),
+                Directive("ProtectSystem", "strict"),
+                Directive("ReadWritePaths", "-/run/faillock -/var/lib/faillock -/var/log/faillog"),
+                Directive("InaccessiblePaths", f"-{layout.own_state} -{layout.run_directory}"),
+                Directive("PrivateMounts", "yes"),
+                Directive("ProtectProc", "invisible"),
+                Directive("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK"),
+                Directive("MemoryMax", "256M"),
+                Directive("TasksMax", "32"),
                 *SANDBOX,
-                Setting("SystemCallFilter", "@system-service"),
+                Directive("SystemCallFilter", "@system-service"),
             ],
         },
     )
 
 
 def units(layout: Layout) -> list[Unit]:
-    """In the order of `layout.unprivileged_units`."""
+    """Return these units, in the order of `layout.unprivileged_units`."""
     return [password_socket(layout), password_service(layout), user_template(layout)]
 
 
 def polkit_rule(layout: Layout) -> str:
-    """All that the hub's user may ask of a program that is root (polkit(8))."""
+    """Return the polkit rule with everything that the hub's user may do (polkit(8))."""
     user = UNIT_USER_NAME
     template = layout.user_template.removesuffix("@.service").replace(".", r"\.")
     return f"""\
 // Written by `littlest-hub install`: the hub at {layout.base} runs as {layout.hub_user}, and this
-// is all that {layout.hub_user} may ask of systemd, and of any other program that asks polkit.
+// is all that {layout.hub_user} may do through systemd or any other service that uses polkit.
 polkit.addRule(function (action, subject) {{
     if (subject.user !== "{layout.hub_user}")
         return polkit.Result.NOT_HANDLED;

@@ -1,4 +1,4 @@
-"""The account of a hub that is not root, and what of the base directory is its own."""
+"""The account of a hub that is not root, and the directories that it may write to."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from littlest_hub.units.names import FIRST_UID, SYSTEM_ACCOUNT_NAME
 from littlest_hub.unprivileged.privileges import hub_account
 
 
-def choose(layout: Layout, wanted: str, *, is_possible: bool) -> str | None:
-    """Who the hub is to run as; None: root, or whoever installs.
+def choose_user(layout: Layout, wanted: str, *, is_possible: bool) -> str | None:
+    """Return the user that the hub is going to run as; None: root, or the user who installs.
 
     Args:
-        layout: whose hub.
-        wanted: LITTLEST_HUB_USER; "": what it is.
+        layout: the installation.
+        wanted: LITTLEST_HUB_USER; "": the present user.
         is_possible: whether systemd runs here, and we are root.
 
     Raises:
-        LittlestHubError: it cannot, or it is somebody else already.
+        LittlestHubError: the hub cannot run as that user, or runs as another one already.
     """
     current = layout.hub_user
     if current is not None:
@@ -57,7 +57,7 @@ def choose(layout: Layout, wanted: str, *, is_possible: bool) -> str | None:
 
 def _check_polkit(share: Path) -> None:
     service = share / "dbus-1/system-services/org.freedesktop.PolicyKit1.service"
-    # Old ones know no rules.
+    # polkit before 0.106 knows no rules.
     if not (service.exists() and (share / "polkit-1/rules.d").is_dir()):
         raise LittlestHubError(
             "LITTLEST_HUB_USER needs polkit, by which systemd tells what that user may start",
@@ -66,17 +66,17 @@ def _check_polkit(share: Path) -> None:
 
 
 def create(layout: Layout, user: str, undo: contextlib.ExitStack) -> None:
-    """Have the account and the group whose members it may start servers for.
+    """Create the hub's account, and the group whose members may have servers.
 
     Raises:
-        LittlestHubError: an account of that name is somebody else's.
+        LittlestHubError: an account of that name exists and is not this hub's.
     """
     group = layout.users_group
     try:
         account = pwd.getpwnam(user)
-        # One that was made anew by hand, as `choose` says: the hub's files are that user's.
-        is_anew = account.pw_gecos == "" and layout.hub_user == user
-        if account.pw_uid >= FIRST_UID or not (is_ours(layout, user) or is_anew):
+        # Created again by hand, as the hint of `hub_account` says: the hub's files are that user's.
+        is_recreated = account.pw_gecos == "" and layout.hub_user == user
+        if account.pw_uid >= FIRST_UID or not (is_ours(layout, user) or is_recreated):
             raise LittlestHubError(
                 f"LITTLEST_HUB_USER={user}: there is such an account, and it is not this hub's:"
                 f" {account.pw_gecos or account.pw_uid!r}",
@@ -87,30 +87,30 @@ def create(layout: Layout, user: str, undo: contextlib.ExitStack) -> None:
     _run(
         "systemd-sysusers",
         "--inline",
-        f'u {user} - "{_about(layout)}" {layout.own_state}',
+        f'u {user} - "{_gecos(layout)}" {layout.own_state}',
         f"g {group} -",
     )
 
 
 def remove(layout: Layout, user: str | None) -> None:
-    """Remove account and group, if we made them."""
+    """Remove account and group, if we created them."""
     if user is not None and is_ours(layout, user):
         subprocess.run(["userdel", user], capture_output=True)
         subprocess.run(["groupdel", layout.users_group], capture_output=True)
 
 
 def is_ours(layout: Layout, user: str) -> bool:
-    """Whether an account was made for this hub."""
+    """Return whether an account was created for this hub."""
     try:
-        return pwd.getpwnam(user).pw_gecos == _about(layout)
+        return pwd.getpwnam(user).pw_gecos == _gecos(layout)
     except KeyError:
         return False
 
 
 def grant_directories(layout: Layout, user: str, undo: contextlib.ExitStack) -> None:
-    """Make the directories that the hub's user may write to, and let it read the fragments.
+    """Create the directories that the hub's user writes to, and let it read the fragments.
 
-    `state` stays root's, so that nothing in it can be replaced but what lies in these two.
+    `state` stays root's, so that the hub's user can replace nothing else in it.
     """
     account = pwd.getpwnam(user)
     uid, gid = account.pw_uid, account.pw_gid
@@ -122,23 +122,23 @@ def grant_directories(layout: Layout, user: str, undo: contextlib.ExitStack) -> 
     if not proxy.exists():
         undo.callback(shutil.rmtree, proxy, ignore_errors=True)
         proxy.mkdir()
-    # Sticky: what is root's or the proxy's in there stays.
+    # Sticky: the hub's user cannot remove files of root and of the proxy.
     os.chown(proxy, 0, gid)
     proxy.chmod(0o1775)
-    # Mounted for the proxy, and given to its user, by systemd.
+    # systemd mounts it for the proxy and gives it to the proxy's user.
     layout.on_disk(layout.acme).mkdir(mode=0o700, exist_ok=True)
     own = layout.on_disk(layout.own_state)
     if not own.exists():
-        # By rename: whose it is decides who the hub runs as.
-        half = own.with_name(".hub.new")
-        shutil.rmtree(half, ignore_errors=True)
-        half.mkdir(mode=0o700)
-        os.chown(half, uid, gid)
+        # By rename: its owner decides which user the hub runs as.
+        temporary = own.with_name(".hub.new")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(mode=0o700)
+        os.chown(temporary, uid, gid)
         undo.callback(shutil.rmtree, own, ignore_errors=True)
-        half.rename(own)
+        temporary.rename(own)
 
 
-def _about(layout: Layout) -> str:
+def _gecos(layout: Layout) -> str:
     return f"Littlest Hub at {layout.base}"
 
 

@@ -1,7 +1,7 @@
-"""Starts a user server as its user, for a hub that is not root and cannot do that itself.
+"""Launcher of user servers for a hub that is not root; the server's unit runs it as the user.
 
-The unit of the server runs it (services/unprivileged.py). What to run the hub has left in a file
-that this user may read and nobody else; no process of root's ever opens it.
+The hub writes command and environment to a file that only this user and the hub can read; root
+never opens it. The unit: `littlest_hub.units.unprivileged`.
 """
 
 from __future__ import annotations
@@ -14,42 +14,42 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-ORDER = "LITTLEST_HUB_LAUNCH"
-"""Variable of the environment that holds the rest, as JSON."""
+LAUNCH = "LITTLEST_HUB_LAUNCH"
+"""Environment variable with command and directory, as JSON."""
 
-# acl(5) as an extended attribute, the kernel's include/uapi/linux/posix_acl{,_xattr}.h: a version,
-# then tag, rights and id of each entry, in this order.
+# acl(5) as an extended attribute (the kernel's include/uapi/linux/posix_acl{,_xattr}.h): a version,
+# then tag, permissions and id of each entry, in this order.
 _ACL = "system.posix_acl_access"
-_VERSION, _NOBODY = 2, 0xFFFFFFFF
+_VERSION, _NO_ID = 2, 0xFFFFFFFF
 _OWNER, _USER, _GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x10, 0x20
 _READ, _WRITE = 4, 2
 
 
 def main() -> None:
-    """Become what the file that is our argument says."""
+    """Replace this process by the command in the file that is our argument."""
     words = shlex.split(Path(sys.argv[1]).read_text())
     environment = {**os.environ, **dict(word.split("=", 1) for word in words)}
-    order = json.loads(environment.pop(ORDER))
-    if order["directory"]:
-        os.chdir(order["directory"])
-    os.execve(order["command"][0], order["command"], environment)
+    launch = json.loads(environment.pop(LAUNCH))
+    if launch["directory"]:
+        os.chdir(launch["directory"])
+    os.execve(launch["command"][0], launch["command"], environment)
 
 
-def order(command: Sequence[str], directory: str) -> Mapping[str, str]:
-    """What is added to the environment for `main`.
+def launch_variables(command: Sequence[str], directory: str) -> Mapping[str, str]:
+    """Return the variables that `main` reads.
 
     Args:
-        command: program, as an absolute path, and arguments.
-        directory: where to run it; "": where systemd does, at home.
+        command: absolute path of the program, and arguments.
+        directory: its working directory; "": the one of the unit, the user's home.
     """
-    return {ORDER: json.dumps({"command": list(command), "directory": directory})}
+    return {LAUNCH: json.dumps({"command": list(command), "directory": directory})}
 
 
-def leave(file: Path, text: str, uid: int) -> None:
-    """Have a file that one other user may read, in a directory of ours that all may pass through.
+def write_for_user(file: Path, text: str, uid: int) -> None:
+    """Write a file that one other user can read, into a directory of ours that all can pass.
 
     Raises:
-        OSError: there is no room, or there are no access control lists.
+        OSError: the disk is full, or the file system has no access control lists.
     """
     file.parent.chmod(0o711)
     file.unlink(missing_ok=True)
@@ -60,11 +60,11 @@ def leave(file: Path, text: str, uid: int) -> None:
 
 def _readable_for(uid: int) -> bytes:
     entries = (
-        (_OWNER, _READ | _WRITE, _NOBODY),
+        (_OWNER, _READ | _WRITE, _NO_ID),
         (_USER, _READ, uid),
-        (_GROUP, 0, _NOBODY),
-        (_MASK, _READ, _NOBODY),
-        (_OTHER, 0, _NOBODY),
+        (_GROUP, 0, _NO_ID),
+        (_MASK, _READ, _NO_ID),
+        (_OTHER, 0, _NO_ID),
     )
     return struct.pack("<I", _VERSION) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
 

@@ -1,10 +1,9 @@
-"""Says whether a password is right: the one program of a hub that is not root which is.
+"""PAM helper: the only part of an unprivileged hub that runs as root.
 
-systemd starts it for each question, with the connection as standard input and output; only the
-hub's user can open one. It reads NAME, a NUL, PASSWORD, and further answers that PAM may ask for,
-each after a NUL, to the end. It writes "yes", or why not. It asks PAM only about people who are
-members of the group that is its argument, so that no hub can try passwords of root's or of
-services; PAM counts, delays and logs failures as ever.
+systemd starts one for each connection, which is its standard input and output; only the hub's user
+can connect. A request is NAME, a NUL, PASSWORD, and further answers for PAM, each after a NUL. The
+reply is "yes" or the reason why not. Only members of the group that is our argument are checked, so
+that a hub cannot try passwords of root or of services; PAM counts, delays and logs failures.
 """
 
 from __future__ import annotations
@@ -16,28 +15,28 @@ import sys
 
 from littlest_hub.units.names import FIRST_UID
 
-LIMIT = 4096
-"""Bytes of a question."""
+LIMIT_BYTES = 4096
+"""Longest request."""
 SERVICE = "login"
-"""Of PAM."""
+"""The PAM service."""
 
 
 def main() -> None:
-    """Answer the question on standard input."""
-    print(answer(sys.stdin.buffer.read(LIMIT + 1), sys.argv[1]), end="", flush=True)
+    """Answer the request on standard input."""
+    print(answer(sys.stdin.buffer.read(LIMIT_BYTES + 1), sys.argv[1]), end="", flush=True)
 
 
-def answer(question: bytes, group: str) -> str:
-    """ "yes", or why not."""
+def answer(request: bytes, group: str) -> str:
+    """Return "yes" or the reason why not."""
     try:
-        name, *words = question.decode().split("\0")
+        name, *words = request.decode().split("\0")
         account = pwd.getpwnam(name)
-        members = grp.getgrnam(group).gr_gid
+        group_id = grp.getgrnam(group).gr_gid
     except (UnicodeDecodeError, KeyError):
         return "no such user"
-    if len(question) > LIMIT or not words or not all(words):
+    if len(request) > LIMIT_BYTES or not words or not all(words):
         return "no password"
-    if account.pw_uid < FIRST_UID or members not in os.getgrouplist(name, account.pw_gid):
+    if account.pw_uid < FIRST_UID or group_id not in os.getgrouplist(name, account.pw_gid):
         return f"not a member of the group {group}"
     import pamela
 

@@ -1,4 +1,4 @@
-"""Putting root's rights down before touching what a hub that is not root can write to."""
+"""Dropping root's privileges before touching files that the hub's user can write to."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from littlest_hub.layout import Layout
 
 T = TypeVar("T")
 
-# What of root's environment is passed on, which the hub's user could read.
-_HARMLESS = ("PATH", "LANG", "LC_ALL", "TERM", "NO_COLOR", "TZ")
+# Variables that are passed on; the hub's user can read its processes' environment.
+_PASSED_VARIABLES = ("PATH", "LANG", "LC_ALL", "TERM", "NO_COLOR", "TZ")
 
 
 def hub_account(layout: Layout) -> pwd.struct_passwd:
@@ -36,15 +36,15 @@ def hub_account(layout: Layout) -> pwd.struct_passwd:
         ) from None
 
 
-def again_as_hub(layout: Layout, *arguments: str | Path | None) -> None:
-    """Have a command run with the rights of the hub's user, and end with it.
+def rerun_as_hub_user(layout: Layout, *arguments: str | Path | None) -> None:
+    """Run a `littlest-hub` command as the hub's user and exit with its code.
 
-    Returns at once if the hub runs as root, or if we are not root.
+    Return at once if the hub runs as root, or if we are not root.
 
     Args:
-        layout: whose hub.
-        arguments: what we were told; None and False are left out. Paths are meant from where we
-            are, which may be a place of root's; so the command runs elsewhere.
+        layout: the installation.
+        arguments: the command line; None and False are left out. Relative paths are made absolute,
+            since the command runs in /: the hub's user may not be able to enter our directory.
     """
     if layout.hub_user is None or os.geteuid() != 0:
         return
@@ -52,39 +52,39 @@ def again_as_hub(layout: Layout, *arguments: str | Path | None) -> None:
     user = account.pw_name
     given = [each for each in arguments if each]
     done = subprocess.run(
-        [sys.executable, "-I", "-m", "littlest_hub", *(_word(each) for each in given)],
+        [sys.executable, "-I", "-m", "littlest_hub", *(_absolute(each) for each in given)],
         cwd="/",
         env={
-            **{name: os.environ[name] for name in _HARMLESS if name in os.environ},
+            **{name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ},
             **{"HOME": account.pw_dir, "USER": user, "LOGNAME": user},
         },
         user=account.pw_uid,
         group=account.pw_gid,
         extra_groups=os.getgrouplist(user, account.pw_gid),
-        # Without a terminal of its own, into which it could type (TIOCSTI).
+        # Without our terminal, into which it could push input (TIOCSTI, ioctl_tty(2)).
         start_new_session=True,
     )
     sys.exit(done.returncode)
 
 
-def _word(argument: str | Path) -> str:
+def _absolute(argument: str | Path) -> str:
     # "-" is standard output.
-    is_place = isinstance(argument, Path) and argument != Path("-")
-    return str(Path.cwd() / argument if is_place else argument)
+    is_file = isinstance(argument, Path) and argument != Path("-")
+    return str(Path.cwd() / argument if is_file else argument)
 
 
-def as_hub(layout: Layout, do: Callable[[], T]) -> T:
-    """Do something with the rights of the hub's user: in its state, no link leads root astray.
+def run_as_hub_user(layout: Layout, function: Callable[[], T]) -> T:
+    """Call a function as the hub's user, who could place links in its state to mislead root.
 
     Args:
-        layout: whose hub; if it runs as root, and if we are not root, this is just a call.
-        do: runs in a child then; what it returns comes back as JSON.
+        layout: the installation; if its hub runs as root, or if we are not root, this is a call.
+        function: runs in a child otherwise; its result is passed on as JSON.
 
     Raises:
-        LittlestHubError: `do` did, or it failed otherwise.
+        LittlestHubError: the function failed.
     """
     if layout.hub_user is None or os.geteuid() != 0:
-        return do()
+        return function()
     account = hub_account(layout)
     reading, writing = os.pipe()
     pid = os.fork()
@@ -95,25 +95,25 @@ def as_hub(layout: Layout, do: Callable[[], T]) -> T:
             os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
             os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
             with open(writing, "w") as out:
-                json.dump(_answer(do), out)
+                json.dump(_outcome(function), out)
         finally:
             os._exit(0)
     os.close(writing)
-    with open(reading) as said:
-        text = said.read()
+    with open(reading) as child:
+        text = child.read()
     os.waitpid(pid, 0)
-    answer = json.loads(text or '{"failed": "a child of ours ended early"}')
-    if "failed" in answer:
-        raise LittlestHubError(str(answer["failed"]), answer.get("hint"))
-    return answer["done"]  # type: ignore[no-any-return]
+    outcome = json.loads(text or '{"error": "a child process ended early"}')
+    if "error" in outcome:
+        raise LittlestHubError(str(outcome["error"]), outcome.get("hint"))
+    return outcome["result"]  # type: ignore[no-any-return]
 
 
-def _answer(do: Callable[[], object]) -> dict[str, object]:
+def _outcome(function: Callable[[], object]) -> dict[str, object]:
     try:
-        return {"done": do()}
+        return {"result": function()}
     except LittlestHubError as error:
-        return {"failed": error.message, "hint": error.hint}
+        return {"error": error.message, "hint": error.hint}
     except OSError as error:
-        return {"failed": f"{error.filename}: {error.strerror}" if error.filename else str(error)}
+        return {"error": f"{error.filename}: {error.strerror}" if error.filename else str(error)}
     except Exception as error:
-        return {"failed": f"{type(error).__name__}: {error}"}
+        return {"error": f"{type(error).__name__}: {error}"}

@@ -51,20 +51,21 @@ def as_hub(hub: Hub, *argv: str) -> subprocess.CompletedProcess[str]:
     return hub.machine.run(["runuser", "-u", USER, "--", *argv], check=False)
 
 
-def leave_order(hub: Hub, who: str, command: str, **environment: str) -> None:
-    """What it leaves for somebody's server to run: a line of shell."""
+def write_launch(hub: Hub, who: str, command: str, **environment: str) -> None:
+    """Write, as the hub does, what a user's server is going to run: a line of shell."""
     code = (
         "import json, pwd, sys; from pathlib import Path;"
-        " from littlest_hub.unprivileged.launcher import leave, order;"
+        " from littlest_hub.unprivileged.launcher import launch_variables, write_for_user;"
         " from littlest_hub.hub.spawner import environment_file as text;"
         " file, who, command, environment = sys.argv[1:];"
-        " ordered = order(['/bin/sh', '-c', command], '');"
-        " leave(Path(file), text({**json.loads(environment), **ordered}), pwd.getpwnam(who).pw_uid)"
+        " variables = launch_variables(['/bin/sh', '-c', command], '');"
+        " variables = text({**json.loads(environment), **variables});"
+        " write_for_user(Path(file), variables, pwd.getpwnam(who).pw_uid)"
     )
     file = f"{hub.layout.server_environments}/littlest-hub.user@{who}.env"
     python = [hub.path("hub/bin/python3"), "-I", "-c", code]
-    left = as_hub(hub, *python, file, who, command, json.dumps(environment))
-    assert left.returncode == 0, left.stderr
+    written = as_hub(hub, *python, file, who, command, json.dumps(environment))
+    assert written.returncode == 0, written.stderr
 
 
 def start(hub: Hub, who: str) -> subprocess.CompletedProcess[str]:
@@ -142,7 +143,7 @@ def test_a_hijacked_hub_starts_nobody_elses_server(unprivileged: Hub, who: str) 
     seen = ["ls", trace]
     with one_tmp_for_all(unprivileged):
         for ordered in (who, "alice"):
-            leave_order(unprivileged, ordered, f"touch /var/tmp/was-{ordered}")
+            write_launch(unprivileged, ordered, f"touch /var/tmp/was-{ordered}")
             start(unprivileged, ordered)
             assert not active(unprivileged, UNIT.format(who))
         # Who may: an order like that is carried out.
@@ -160,7 +161,7 @@ def test_a_hijacked_hub_starts_and_stops_a_server_and_does_nothing_else_to_it(
     unprivileged: Hub,
 ) -> None:
     unit = UNIT.format("alice")
-    leave_order(unprivileged, "alice", "exec sleep infinity")
+    write_launch(unprivileged, "alice", "exec sleep infinity")
     assert start(unprivileged, "alice").returncode == 0
     try:
         pid = unprivileged.main_pid(unit)
@@ -258,7 +259,7 @@ def test_what_a_hijacked_hub_orders_is_only_ever_seen_by_the_servers_own_user(
     linker = {"LD_DEBUG": "libs", "LD_DEBUG_OUTPUT": "/var/tmp/ld", "LD_PRELOAD": "/tmp/x.so"}
     with one_tmp_for_all(unprivileged):
         try:
-            leave_order(unprivileged, "alice", "exec sleep 300", PATH="/tmp", **linker)
+            write_launch(unprivileged, "alice", "exec sleep 300", PATH="/tmp", **linker)
             started = start(unprivileged, "alice")
             assert started.returncode == 0, started.stderr
             owners = ["sh", "-c", "stat -c %U /var/tmp/ld.*"]

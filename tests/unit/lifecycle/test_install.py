@@ -269,7 +269,7 @@ def test_an_installation_that_fails_takes_its_drop_in_back(
         assert drop_in.exists()
         raise LittlestHubError("no port is free")
 
-    monkeypatch.setattr("littlest_hub.lifecycle.install.choose", fail)
+    monkeypatch.setattr("littlest_hub.lifecycle.install.choose_ports", fail)
     with pytest.raises(LittlestHubError, match="no port"):
         install(layout, prefix, {})
     assert not drop_in.parent.exists()

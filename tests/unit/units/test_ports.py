@@ -12,7 +12,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import installed_unit
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.lifecycle.unit_files import started_units
-from littlest_hub.units.ports import Ports, choose, is_free
+from littlest_hub.units.ports import Ports, choose_ports, is_free
 
 pytestmark = pytest.mark.unit
 
@@ -33,26 +33,26 @@ def configure(base: Path, image: Path, ports: Ports) -> None:
 
 
 def test_the_default_base_directory_gets_port_80(image: Path) -> None:
-    assert choose(Layout(DEFAULT_BASE, image), None) == Ports(80, 15001, 15002)
+    assert choose_ports(Layout(DEFAULT_BASE, image), None) == Ports(80, 15001, 15002)
 
 
 def test_another_base_directory_gets_the_first_port_from_8000(image: Path) -> None:
-    assert choose(Layout(PHYSICS, image), None).public == 8000
+    assert choose_ports(Layout(PHYSICS, image), None).public == 8000
 
 
 def test_what_another_installation_uses_is_not_taken_though_it_does_not_run(image: Path) -> None:
     configure(DEFAULT_BASE, image, Ports(8000, 15001, 15002))
-    assert choose(Layout(PHYSICS, image), None) == Ports(8001, 15003, 15004, https=8443)
+    assert choose_ports(Layout(PHYSICS, image), None) == Ports(8001, 15003, 15004, https=8443)
 
 
 def test_an_installation_keeps_its_ports(image: Path) -> None:
     configure(DEFAULT_BASE, image, Ports(8123, 15007, 15009))
-    assert choose(Layout(DEFAULT_BASE, image), None) == Ports(8123, 15007, 15009)
+    assert choose_ports(Layout(DEFAULT_BASE, image), None) == Ports(8123, 15007, 15009)
 
 
 def test_a_requested_port_replaces_the_one_there_was(image: Path) -> None:
     configure(DEFAULT_BASE, image, Ports(8123, 15007, 15009))
-    assert choose(Layout(DEFAULT_BASE, image), "8200") == Ports(8200, 15007, 15009)
+    assert choose_ports(Layout(DEFAULT_BASE, image), "8200") == Ports(8200, 15007, 15009)
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,13 @@ def test_the_proxy_listens_at_the_address_that_was_asked_for_and_keeps_it(
     image: Path, requested: str, host: str, listen: str, is_public: bool
 ) -> None:
     layout = Layout(DEFAULT_BASE, image)
-    ports = choose(layout, requested)
+    ports = choose_ports(layout, requested)
     assert (ports.host, ports.public, ports.is_public) == (host, 8000, is_public)
     configure(DEFAULT_BASE, image, ports)
     text = installed_unit(layout, layout.proxy_socket).read_text()
     assert text.count(f"ListenStream={listen}\n") == 2
-    assert choose(layout, None) == ports
-    assert choose(layout, "8001") == Ports(8001, https=8443)
+    assert choose_ports(layout, None) == ports
+    assert choose_ports(layout, "8001") == Ports(8001, https=8443)
 
 
 @pytest.mark.parametrize(
@@ -83,24 +83,24 @@ def test_the_proxy_listens_at_the_address_that_was_asked_for_and_keeps_it(
 )
 def test_what_is_no_address_and_port_is_refused(image: Path, requested: str) -> None:
     with pytest.raises(LittlestHubError, match=r"is no IP address|an address and a port"):
-        choose(Layout(DEFAULT_BASE, image), requested)
+        choose_ports(Layout(DEFAULT_BASE, image), requested)
 
 
 def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(LittlestHubError, match=r"192\.0\.2\.7 is no address of this machine"):
-        choose(Layout(Path("/srv/nowhere")), "192.0.2.7:8000")
+        choose_ports(Layout(Path("/srv/nowhere")), "192.0.2.7:8000")
 
 
 def test_a_requested_port_of_another_installation_is_refused(image: Path) -> None:
     configure(PHYSICS, image, Ports(8000))
     with pytest.raises(LittlestHubError, match="LITTLEST_HUB_PORT=8000: another program"):
-        choose(Layout(DEFAULT_BASE, image), "8000")
+        choose_ports(Layout(DEFAULT_BASE, image), "8000")
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http", "-1", "80 "])
 def test_what_is_no_port_is_refused(image: Path, port: str) -> None:
     with pytest.raises(LittlestHubError, match="between 1 and 65535"):
-        choose(Layout(DEFAULT_BASE, image), port)
+        choose_ports(Layout(DEFAULT_BASE, image), port)
 
 
 @pytest.fixture(params=["127.0.0.1", "0.0.0.0"])
@@ -113,4 +113,4 @@ def test_a_port_that_somebody_listens_at_is_not_free(busy: int) -> None:
     assert not is_free(busy)
     assert not is_free(busy, "127.0.0.1")
     with pytest.raises(LittlestHubError, match="ss -ltnp"):
-        choose(Layout(Path("/srv/nowhere")), str(busy))
+        choose_ports(Layout(Path("/srv/nowhere")), str(busy))

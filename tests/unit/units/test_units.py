@@ -11,7 +11,7 @@ import pytest
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.lifecycle.unit_files import started_units
 from littlest_hub.units.ports import Ports
-from littlest_hub.units.unit import Setting, Unit
+from littlest_hub.units.unit import Directive, Unit
 
 pytestmark = pytest.mark.unit
 
@@ -111,7 +111,7 @@ def test_sockets_of_an_address_that_may_come_late_wait_for_it() -> None:
 
 
 def test_a_unit_says_how_to_change_it_and_why_a_setting_is_there() -> None:
-    unit = Unit("x.service", "Does x.", {"Service": [Setting("User", "x", "its own")]})
+    unit = Unit("x.service", "Does x.", {"Service": [Directive("User", "x", "its own")]})
     text = unit.text()
     assert text.startswith("# Does x.\n")
     assert "systemctl edit x.service" in text

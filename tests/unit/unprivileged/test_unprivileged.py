@@ -171,13 +171,13 @@ def test_its_defaults_ask_and_start_templates(layout: Layout) -> None:
 @pytest.mark.parametrize("name", ["Lhub", "a b", "-x", "x" * 40, "../x"])
 def test_no_account_is_called_so(tmp_path: Path, name: str) -> None:
     with pytest.raises(LittlestHubError, match="no name for an account"):
-        account.choose(Layout(tmp_path), name, is_possible=True)
+        account.choose_user(Layout(tmp_path), name, is_possible=True)
 
 
 @pytest.mark.parametrize("name", ["lhub-physics-users", "lhub-physics-proxy"])
 def test_no_account_has_a_name_that_the_hub_gives_to_somebody_else(name: str) -> None:
     with pytest.raises(LittlestHubError, match=f"{name}: that is what this hub calls"):
-        account.choose(Layout(Path("/srv/physics")), name, is_possible=True)
+        account.choose_user(Layout(Path("/srv/physics")), name, is_possible=True)
 
 
 def test_an_account_that_nobody_describes_is_taken_only_if_the_hub_was_that_one(
@@ -198,26 +198,26 @@ def test_an_account_that_nobody_describes_is_taken_only_if_the_hub_was_that_one(
 def test_who_a_hub_runs_as_does_not_change(layout: Layout, tmp_path: Path) -> None:
     for other in ("root", "other"):
         with pytest.raises(LittlestHubError, match=f"runs as {SOMEBODY} already"):
-            account.choose(layout, other, is_possible=True)
-    assert account.choose(layout, "", is_possible=True) == SOMEBODY
+            account.choose_user(layout, other, is_possible=True)
+    assert account.choose_user(layout, "", is_possible=True) == SOMEBODY
     roots = Layout(tmp_path / "roots")
     roots.state.mkdir(parents=True)
     roots.database.touch()
     with pytest.raises(LittlestHubError, match="runs as root already"):
-        account.choose(roots, "lhub", is_possible=True)
+        account.choose_user(roots, "lhub", is_possible=True)
 
 
 def test_an_account_that_is_gone_is_no_reason_to_become_root(layout: Layout) -> None:
     os.chown(layout.own_state, 54321, -1)
     with pytest.raises(LittlestHubError, match="user 54321, who is gone"):
-        account.choose(installation.of_base(layout.base), "", is_possible=True)
+        account.choose_user(installation.of_base(layout.base), "", is_possible=True)
 
 
 def test_what_is_left_for_a_user_only_that_user_and_the_hub_may_read(tmp_path: Path) -> None:
     let_in(tmp_path)
     file = tmp_path / "run" / "alice.env"
     file.parent.mkdir()
-    launcher.leave(file, "TOKEN=secret\n", pwd.getpwnam(SOMEBODY).pw_uid)
+    launcher.write_for_user(file, "TOKEN=secret\n", pwd.getpwnam(SOMEBODY).pw_uid)
 
     def read(user: str) -> str:
         command = ["cat", str(file)]
@@ -231,9 +231,9 @@ def test_what_is_left_for_a_user_only_that_user_and_the_hub_may_read(tmp_path: P
 
 def test_the_launcher_becomes_what_was_ordered(tmp_path: Path) -> None:
     program = "import os, json; print(json.dumps([os.getcwd(), os.environ.get('TOKEN')]))"
-    order = launcher.order([sys.executable, "-c", program], str(tmp_path))
+    variables = launcher.launch_variables([sys.executable, "-c", program], str(tmp_path))
     file = tmp_path / "order"
-    file.write_text(environment_file({"TOKEN": 'it\'s\n"secret"', **order}))
+    file.write_text(environment_file({"TOKEN": 'it\'s\n"secret"', **variables}))
     done = subprocess.run(
         [sys.executable, "-m", "littlest_hub.unprivileged.launcher", file],
         capture_output=True,
