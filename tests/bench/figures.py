@@ -148,7 +148,7 @@ class Results:
         return Spread.of(self._values.get((side, name), {}).values())
 
     def ratio(self, name: str, beside: str, side: str = OURS) -> Spread | None:
-        """Return the ratio of two sides' figures, round by round: no drift of the machine distorts it.
+        """Return the ratio of two sides' figures, round by round, so that no drift distorts it.
 
         Returns:
             None: no round has both, or the divisor is 0.

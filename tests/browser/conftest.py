@@ -1,4 +1,4 @@
-"""A hub on a machine, and a real Chromium in front of it."""
+"""A hub on a machine, and a real Chromium."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,18 +22,18 @@ def hub(installer: Path) -> Iterator[Hub]:
 
 @pytest.fixture
 def arguments() -> list[str]:
-    """What a module's tests need of the browser beyond the usual."""
+    """Additional command line arguments that a module's tests need for the browser."""
     return []
 
 
 @pytest.fixture
 def browser(tmp_path: Path, arguments: list[str]) -> Iterator[Chrome]:
-    """A browser that nobody has used before, and that talks to nobody but the hub."""
+    """A new browser, which connects to nothing but the hub."""
     options = ChromeOptions()
     options.binary_location = str(CHROMIUM)
     for argument in (
         "--headless=new",
-        "--no-sandbox",  # the tests are root, which Chromium's sandbox refuses
+        "--no-sandbox",  # the tests run as root, which Chromium's sandbox refuses
         "--disable-gpu",
         "--disable-quic",
         "--no-first-run",

@@ -1,4 +1,4 @@
-"""Looking at a page."""
+"""Reading a page in a browser."""
 
 from collections.abc import Callable
 
@@ -11,13 +11,13 @@ from tests.eventually import eventually
 
 
 def shown(browser: Chrome, selector: str, *, timeout_s: float = 30) -> WebElement:
-    """The first visible element that matches a CSS selector, as soon as there is one."""
+    """Return the first visible element that matches a CSS selector, as soon as there is one."""
 
     def find() -> WebElement | None:
         try:
             elements = browser.find_elements(By.CSS_SELECTOR, selector)
             return next((element for element in elements if element.is_displayed()), None)
-        except WebDriverException as error:  # the page is being replaced by the next
+        except WebDriverException as error:  # the next page is replacing this one
             raise AssertionError(str(error)) from error
 
     element = eventually(find, timeout_s, f"{selector} on the page")
@@ -26,7 +26,7 @@ def shown(browser: Chrome, selector: str, *, timeout_s: float = 30) -> WebElemen
 
 
 def answer_to(browser: Chrome, cell: str) -> str:
-    """What the empty notebook that is opening says to its first cell."""
+    """Run the first cell of the empty notebook that is opening, and return its output."""
     shown(browser, ".jp-Notebook .cm-content").click()
     eventually(lambda: _kernel_is_idle(browser), 60, "a kernel")
     typed = ActionChains(browser).send_keys(cell)
@@ -36,9 +36,9 @@ def answer_to(browser: Chrome, cell: str) -> str:
 
 
 def _kernel_is_idle(browser: Chrome) -> bool:
-    """Whether the notebook's kernel waits for work, and is the one that it will keep.
+    """Return whether the notebook's kernel is idle, and is the one that stays.
 
-    Over HTTP/2 JupyterLab may start one, end it and start another before it has settled.
+    Over HTTP/2 JupyterLab may start one, end it and start another before it settles.
     """
     status = "return document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status"
     if browser.execute_script(status) != "idle":
@@ -55,6 +55,6 @@ def _kernel_is_idle(browser: Chrome) -> bool:
 
 
 def errors(browser: Chrome) -> list[str]:
-    """Files that the server did not have, and policies that pages violated."""
+    """Return files that the server did not have, and policies that pages violated."""
     entries: Callable[[str], list[dict[str, str]]] = browser.get_log
     return [e["message"] for e in entries("browser") if " 404 " in e["message"]]

@@ -1,4 +1,4 @@
-"""Every page has every file that it asks for, and no script of it stumbles."""
+"""Every page gets every file that it requests, and its scripts raise no error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.eventually import eventually
 from tests.hub import Hub
 
 ALL = frozenset({"Script", "Stylesheet"})
-"""What each page of the hub loads."""
+"""Types of files that each page of the hub loads."""
 FRAGMENT = """
 c.JupyterHub.allow_named_servers = True
 c.Spawner.options_form = '<label for="x">Size</label> <input id="x" name="x" value="small">'
@@ -34,7 +34,7 @@ AUTHORIZE = (
 
 @pytest.fixture
 def alice(hub: Hub, browser: Chrome) -> Iterator[str]:
-    """The password of an administrator; the hub asks questions before it starts a server."""
+    """The password of an administrator; the hub has a spawn form."""
     password = secrets.token_urlsafe()
     hub.machine.add_user("alice", password)
     with hub.fragment("50-questions.py", FRAGMENT):
@@ -76,10 +76,10 @@ def test_every_page_has_all_its_files_and_runs_without_an_error(
 
 
 def settled(browser: Chrome, page: str) -> set[str]:
-    """Assert that what was loaded since the last call is complete, once the page is idle.
+    """Assert that everything loaded since the last call is complete, once the page is idle.
 
     Returns:
-        What types of files were loaded, as the browser calls them.
+        The types of loaded files, as the browser calls them.
     """
     state = "return document.readyState"
     eventually(lambda: browser.execute_script(state) == "complete", 30, f"{page} to be loaded")

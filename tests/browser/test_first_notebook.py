@@ -1,4 +1,4 @@
-"""What a person sees between the login page and their first answer."""
+"""What a user sees between the login page and the first result."""
 
 import secrets
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a browser says of the certificate, and that notebooks work behind it."""
+"""The certificate as a browser sees it, and notebooks over HTTPS."""
 
 import base64
 import hashlib
@@ -22,7 +22,7 @@ NAME = "hub.example.org"
 
 @pytest.fixture(scope="module")
 def hub(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """A hub with a certificate of an authority that only the browser of these tests knows."""
+    """A hub with a certificate of an authority that only the browser of these tests trusts."""
     with hub_with_authority(installer, tmp_path_factory.mktemp("authority")) as hub:
         obtain(hub, "http-01", NAME)
         yield hub
@@ -30,8 +30,8 @@ def hub(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[H
 
 @pytest.fixture
 def arguments(hub: Hub) -> list[str]:
-    """The browser finds the hub by its name, and takes what its authority has signed."""
-    # Of what the server presents, which is not the root.
+    """Arguments that resolve the hub's name and trust its authority."""
+    # The key of the certificate that the server presents, which is not the root's.
     pem = authority(hub, "intermediates").encode()
     key = (
         x509.load_pem_x509_certificate(pem)
@@ -68,12 +68,12 @@ def test_a_person_is_led_to_a_page_that_the_browser_calls_secure(hub: Hub, brows
 
 
 def answers(browser: Chrome) -> list[dict[str, Any]]:
-    """What the network gave since the last call."""
+    """Return the network events since the last call."""
     return responses(browser, "Network.responseReceived")
 
 
 def responses(browser: Chrome, event: str) -> list[dict[str, Any]]:
-    """The same, of one event (https://chromedevtools.github.io/devtools-protocol/)."""
+    """Return events of one kind (https://chromedevtools.github.io/devtools-protocol/)."""
     entries: Callable[[str], list[dict[str, str]]] = browser.get_log
     messages = [json.loads(entry["message"])["message"] for entry in entries("performance")]
     return [each["params"]["response"] for each in messages if each["method"] == event]

@@ -1,4 +1,4 @@
-"""What people see in JupyterLab after an upgrade, which leaves their servers alone."""
+"""What users see in JupyterLab after an upgrade, which does not stop their servers."""
 
 import secrets
 
@@ -46,7 +46,7 @@ def test_a_person_is_told_of_another_release_and_restarts_when_it_suits_them(
 
 
 def move_on(hub: Hub, version: str) -> None:
-    """Another release that is the same but for its name; what an upgrade comes to."""
+    """Create another release that differs only in its name, as after an upgrade."""
     releases = hub.layout.releases
     script = 'cp --archive --link "$(readlink --canonicalize "$1")" "$2" && ln -sfnT "$2" "$1"'
     machine = hub.machine
@@ -55,7 +55,7 @@ def move_on(hub: Hub, version: str) -> None:
 
 
 def lab_is_there(browser: Chrome) -> None:
-    """JupyterLab has started, and our part of it has got its answer."""
+    """Return whether JupyterLab has started and our extension has its answer."""
     shown(browser, ".jp-LauncherCard[data-category='Notebook']", timeout_s=90)
     script = (
         "return performance.getEntriesByType('resource')"
@@ -65,7 +65,7 @@ def lab_is_there(browser: Chrome) -> None:
 
 
 def releases(browser: Chrome) -> dict[str, str]:
-    """What the user server answers to this page."""
+    """Return the user server's answer to this page."""
     script = """
         const base = JSON.parse(document.getElementById('jupyter-config-data').textContent).baseUrl;
         return fetch(base + 'littlest-hub/release').then(answer => answer.json());
@@ -75,7 +75,7 @@ def releases(browser: Chrome) -> dict[str, str]:
 
 
 def notices(browser: Chrome) -> list[str]:
-    """Ours among those that JupyterLab shows."""
+    """Return our notification among those that JupyterLab shows."""
     script = (
         "return [...document.querySelectorAll('.jp-toast-message')].map(e => e.textContent)"
         ".filter(text => text.includes('The hub was updated'))"

@@ -1,4 +1,4 @@
-"""What somebody sees whose server waits until others have started theirs."""
+"""What a user sees whose server waits until others have started."""
 
 import secrets
 
@@ -23,10 +23,10 @@ def test_a_page_shows_ones_place_in_the_queue_over_a_restart_until_jupyterlab_op
         shown(browser, "#password_input").send_keys(password, Keys.ENTER)
         eventually(lambda: "1 person before you" in message(browser), 30, "alice's place")
 
-        # The old hub tells nobody's place any more: there, none changes.
+        # The old hub no longer updates the position, so it does not change there.
         browser.execute_script("document.querySelector('#progress-message').textContent = 'gone'")
         hub.machine.systemctl("restart", hub.layout.hub_service)
-        # The page asks again by itself; nobody has lost their place, or their turn.
+        # The page reconnects by itself, and the order is kept.
         eventually(lambda: "1 person before you" in message(browser), 60, "it, of the next hub")
 
         hub.machine.put(go, "")

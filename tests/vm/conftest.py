@@ -8,7 +8,7 @@ import pytest
 from tests.hub import Hub
 from tests.virtual import EMULATED_S, Vm
 
-# Emulated, everything takes ten times as long; the defaults are made for real machines.
+# Under emulation everything takes ten times as long; the defaults are for real machines.
 FRAGMENT = f"""\
 c.Authenticator.allow_all = True
 c.Spawner.start_timeout = c.Spawner.http_timeout = {EMULATED_S}
@@ -25,6 +25,6 @@ def vm() -> Iterator[Vm]:
 
 @pytest.fixture(scope="package")
 def hub(vm: Vm, installer: Path) -> Hub:
-    """A hub that lets every system user in."""
+    """A hub that allows every system user."""
     vm.put("/opt/littlest-hub/jupyterhub_config.d/20-patient.py", FRAGMENT)
     return Hub.install(vm, installer)

@@ -1,4 +1,4 @@
-"""Alice's notebook takes all it can get: what needs a kernel of one's own to be stopped by."""
+"""Alice's notebook takes all it can get; only a kernel of the machine's own can stop it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_fork_bomb_meets_a_limit_and_nobody_else_notices(
         said = bomb.run(COUNT_PROCESSES, timeout_s=EMULATED_S)
         print(said)
         assert "Resource temporarily unavailable" in said
-        # As many as it may have, at full speed, for as long as it is let.
+        # As many threads as allowed, at full speed, until they are stopped.
         bomb.send(BOMB)
         eventually(
             lambda: "fork rejected by pids controller" in hub.machine.journal(),
@@ -73,10 +73,10 @@ def test_a_fork_bomb_meets_a_limit_and_nobody_else_notices(
             "the bomb",
         )
         assert hub.answers()
-        # A kernel that waits long for the processor says that too.
+        # A kernel that waits for the processor reports the same.
         assert kernel.run("x + 1", timeout_s=EMULATED_S).startswith("42")
         with hub.person(timeout_s=EMULATED_S):
-            pass  # somebody new logs in
+            pass  # a new user logs in
     alice.stop_server()
     eventually(lambda: not alice.has_server(), EMULATED_S, "the bomb to be cleared away")
     alice.start_server(timeout_s=EMULATED_S)
@@ -108,7 +108,7 @@ while True:
         pass
 """
 
-# 30 times 40 MB: no single one is larger than the server.
+# 30 times 40 MB: no single process is larger than the server.
 POOL = """
 import os, signal
 children = []
@@ -145,7 +145,7 @@ for number, address in enumerate(sys.argv[1:]):
         fcntl.ioctl(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), SET_ADDRESS, request)
 """
 
-# All at once: what is dropped on the way is waited for.
+# All at once, since dropped packets are waited for.
 KNOCK = """
 import socket
 from concurrent.futures import ThreadPoolExecutor

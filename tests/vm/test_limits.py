@@ -1,4 +1,4 @@
-"""What takes a kernel of one's own: memory limits that bite, a clock that may be set."""
+"""Memory limits and changes of the clock, which need a kernel of the machine's own."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_a_clock_that_jumps_by_a_day_takes_nobody_along(hub: Hub, vm: Vm) -> Non
                 assert kernel.run("x + 1", timeout_s=EMULATED_S) == "42"
                 assert alice.sees("/hub/home")
                 with hub.person(timeout_s=EMULATED_S):
-                    pass  # somebody new logs in
+                    pass  # a new user logs in
             hub.reload()
             assert kernel.run("x + 1", timeout_s=EMULATED_S) == "42"
         with alice.connect(kernel.id) as again:

@@ -1,4 +1,4 @@
-"""A machine that is rebooted, or that loses its power at the worst moment."""
+"""A machine that is rebooted, or that loses power at the worst moment."""
 
 import subprocess
 import tomllib
@@ -74,7 +74,7 @@ def active(hub: Hub) -> str:
 def serves_and_is_whole(hub: Hub) -> None:
     eventually(hub.answers, EMULATED_S, "the login page")
     with hub.person(timeout_s=EMULATED_S):
-        pass  # somebody new logs in
+        pass  # a new user logs in
     python, database = hub.path("hub/bin/python3"), str(hub.layout.database)
     assert hub.machine.run([python, "-c", INTEGRITY, database]).stdout == "ok\n"
     rules = tomllib.loads(hub.machine.read(str(hub.layout.rules)))
