@@ -78,15 +78,15 @@ def _serve_hub(fragments: Sequence[str]) -> None:
     from pathlib import Path
 
     from littlest_hub import installation
-    from littlest_hub.hub.light_imports import light
-    from littlest_hub.hub.supervisor import Control
+    from littlest_hub.hub.control import ControlChannel
+    from littlest_hub.hub.light_imports import light_imports
 
     # It is the supervisor who is told to reload; this is for whoever signals the whole unit. Not
     # SIG_IGN, which what we start would inherit.
     signal.signal(signal.SIGHUP, lambda *_: None)
-    control = Control.of_this_process()
-    with control.telling_failure():
-        with light():
+    control = ControlChannel.from_environ()
+    with control.reporting_failure():
+        with light_imports():
             from littlest_hub.hub.app import serve
 
         serve(installation.of_this_release(), control, Path(fragments[0]) if fragments else None)

@@ -394,9 +394,18 @@ class Layout(Names):
         return Path("/run") / self.instance
 
     @property
-    def readiness(self) -> Path:
-        """Rewritten when a new hub answers; the end of a reload."""
-        return self.run_directory / "ready"
+    def reload_outcome(self) -> Path:
+        """How the last reload ended."""
+        return self.run_directory / "reload"
+
+    @property
+    def last_failure(self) -> Path:
+        """Why the last attempt to start the hub failed."""
+        return self.run_directory / "failure"
+
+    def fragments_copy(self, pid: int | str) -> Path:
+        """Return where the hub with a process id keeps the fragments that it was started with."""
+        return self.run_directory / f"fragments-{pid}"
 
     @property
     def proxy_control(self) -> Path:

@@ -17,7 +17,7 @@ async def held(spawner):
     while not os.path.exists("{go}"):
         await asyncio.sleep(0.05)
 
-spawn_queue.LONGEST_S = 60
+spawn_queue.SLOT_TIMEOUT_S = 60
 c.UnitSpawner.concurrent_starts = {limit}
 c.Spawner.pre_spawn_hook = held
 c.Authenticator.allow_all = True

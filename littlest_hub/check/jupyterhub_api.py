@@ -6,9 +6,9 @@ does the quick way, provided that no other module was faster.
 
 from __future__ import annotations
 
-from littlest_hub.hub.light_imports import light
+from littlest_hub.hub.light_imports import light_imports
 
-with light():
+with light_imports():
     from jupyterhub.app import JupyterHub
     from jupyterhub.auth import Authenticator
     from jupyterhub.proxy import Proxy

@@ -12,7 +12,6 @@ from pathlib import Path
 from littlest_hub.check import check_fragments
 from littlest_hub.doctor.findings import AS_ROOT, OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.snapshot import Snapshot
-from littlest_hub.hub.supervisor import kept_fragments
 from littlest_hub.installation import fragment_files, ignored_files
 from littlest_hub.layout import Layout
 
@@ -46,7 +45,7 @@ def _changed_since_start(layout: Layout, files: Sequence[Path]) -> list[str]:
     """Return names of fragments that differ from those that the hub was started with."""
     kept = [
         directory
-        for directory in layout.run_directory.glob(kept_fragments(layout, "*").name)
+        for directory in layout.run_directory.glob(layout.fragments_copy("*").name)
         if Path("/proc", directory.name.rpartition("-")[2]).exists()
     ]
     if len(kept) != 1:

@@ -1,4 +1,4 @@
-"""System accounts, each by one name."""
+"""The default authenticator: system accounts, by PAM."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from jupyterhub.auth import PAMAuthenticator
 
 
 class SystemAuthenticator(PAMAuthenticator):  # type: ignore[misc]
-    """JupyterHub's PAM authenticator, which asks PAM for the name that it then lets in.
+    """JupyterHub's PAM authenticator, which checks the password of the name that it lets in.
 
-    JupyterHub makes names lower-case after PAM has said yes to them as they were typed: where there
-    are accounts "Alice" and "alice", one's password opens the other's.
+    JupyterHub converts a name to lower case after PAM has accepted it as typed: with accounts
+    "Alice" and "alice", the password of one would log in as the other.
     """
 
     def authenticate(self, handler: Any, data: Mapping[str, Any]) -> Any:

@@ -1,18 +1,15 @@
-"""For fragments that use batchspawner: its API, reduced to what a job has to report.
-
-batchspawner 1.3.0 lets whoever holds a user server's token set any attribute of the spawner, with
-the rights of the hub. Import this module in the fragment and only a port gets through.
-"""
+"""batchspawner's API for jobs, reduced to the port: to be imported by a fragment that uses it."""
 
 from __future__ import annotations
 
 from batchspawner.api import BatchSpawnerAPIHandler
-from jupyterhub.apihandlers import default_handlers
 from tornado.web import HTTPError
+
+from littlest_hub.hub import patches
 
 
 class PortHandler(BatchSpawnerAPIHandler):  # type: ignore[misc]
-    """Takes the port at which a job's server is going to listen; once, while the hub waits."""
+    """Receives the port that a job's server will listen at; once, while the server is starting."""
 
     def post(self) -> None:
         token = self.get_auth_token()
@@ -30,10 +27,4 @@ class PortHandler(BatchSpawnerAPIHandler):  # type: ignore[misc]
         self.finish("{}")
 
 
-def _replace_handler() -> None:
-    for index, (path, handler) in enumerate(default_handlers):
-        if handler is BatchSpawnerAPIHandler:
-            default_handlers[index] = (path, PortHandler)
-
-
-_replace_handler()
+patches.replace_batchspawner_handler(PortHandler)

@@ -83,11 +83,11 @@ def defaults(layout: Layout, unit: UnitEnvironment) -> Config:
 
 
 def _without_root(layout: Layout, c: Config) -> None:
-    from littlest_hub.hub.unprivileged import AskingAuthenticator, TemplateSpawner
+    from littlest_hub.hub.unprivileged import HelperAuthenticator, TemplateSpawner
 
     c.JupyterHub.spawner_class = TemplateSpawner
-    c.JupyterHub.authenticator_class = AskingAuthenticator
-    c.AskingAuthenticator.address = str(layout.password_address)
+    c.JupyterHub.authenticator_class = HelperAuthenticator
+    c.HelperAuthenticator.address = str(layout.password_address)
     c.Authenticator.username_pattern = rf"^{UNIT_USER_NAME}\Z"
 
 

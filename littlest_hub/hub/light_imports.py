@@ -1,15 +1,14 @@
-"""Importing JupyterHub for about half of what it costs.
+"""Importing JupyterHub without what a hub does not need, or not yet.
 
-A hub that starts is a hub that imports. Processor time of `import littlest_hub.hub.app` and memory
-(PSS) afterwards, medians of 7 runs on two busy cores:
+CPU time of `import littlest_hub.hub.app` and memory (PSS) afterwards, medians of 7 runs on two busy
+cores; each line includes those above it:
 
-    as it is                                   1.54 s   101 MB
-    without collecting garbage meanwhile       1.35 s
-    and without what is optional               1.20 s    95 MB
-    and without alembic                        1.05 s    89 MB
-    without pydantic, aiohttp, jsonschema      a quarter less
+    plainly                              TBD
+    without garbage collection           TBD
+    without optional modules             TBD
+    without alembic                      TBD
 
-What remains: sqlalchemy a third, JupyterHub itself a quarter.
+Of what remains, sqlalchemy is a third and JupyterHub itself a quarter.
 """
 
 from __future__ import annotations
@@ -17,18 +16,16 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from littlest_hub.hub import asking
-from littlest_hub.system.lazy_imports import names_only, standing_in
+from littlest_hub.system.lazy_imports import standing_in
 
 OPTIONAL = (
-    # aiohttp's other way to look up names; a hub has nothing but addresses to look up.
+    # aiohttp's other resolver; a hub connects to addresses only.
     "aiodns",
-    # jsonschema's checks of formats that no event of JupyterHub's has.
+    # jsonschema's checks of formats; no event of JupyterHub has one of these.
     "fqdn",
     "isoduration",
     "jsonpointer",
@@ -36,69 +33,46 @@ OPTIONAL = (
     "rfc3986_validator",
     "uri_template",
     "webcolors",
-    # mako's colours.
+    # mako's colors.
     "pygments",
 )
-"""What is imported by who does without if it is not there."""
+"""Modules whose importers work without them."""
 ALEMBIC = ("alembic", "alembic.command", "alembic.config", "alembic.script")
-"""What jupyterhub.orm imports of it, and uses for a database of another schema only."""
+"""Modules that jupyterhub.orm imports, and uses only for a database with another schema."""
 
 
 @contextlib.contextmanager
-def light() -> Iterator[None]:
-    """Import JupyterHub in this block, and nothing that has not to be imported.
+def light_imports() -> Iterator[None]:
+    """Import JupyterHub within the block, without optional modules; alembic on first use.
 
-    Whoever wants one of the others later gets it, a fragment for example.
+    A later import of any of them, in a fragment for example, works as usual.
     """
     gc.disable()
     try:
-        others = {**{name: _Later(name) for name in ALEMBIC}, "pydantic": _pydantic()}
-        others["jupyter_events.logger"] = names_only("", "EventLogger")
-        clients = asking.stand_ins()
-        with standing_in({**dict.fromkeys(OPTIONAL), **others, **clients}):
+        alembic = {name: _DeferredModule(name) for name in ALEMBIC}
+        with standing_in({**dict.fromkeys(OPTIONAL), **alembic}):
             yield
-        asking.take_over(clients["aiohttp"])
     finally:
-        # What is there by now stays: no reason to look at it again and again.
+        # Imported objects stay; the collector need not visit them again and again.
         gc.freeze()
         gc.enable()
 
 
-def _pydantic() -> ModuleType:
-    """Of which JupyterHub makes three classes, for those who ask to share a server."""
+class _DeferredModule(ModuleType):
+    """Stand-in for a module: its attributes import the module on first use."""
 
-    def unchanged(*_: object, **__: object) -> Callable[[Any], Any]:
-        return lambda decorated: decorated
-
-    module = names_only("pydantic", "ValidationError")
-    known = {"conint": lambda **_: int, "field_validator": unchanged, "model_validator": unchanged}
-    module.__dict__.update(known, BaseModel=_Model, ConfigDict=dict)
-    return module
-
-
-class _Model:
-    """In the place of a model until one is wanted: then its module runs once more, in earnest."""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        real = importlib.reload(sys.modules[cls.__module__])
-        return getattr(real, cls.__name__)(*args, **kwargs)
-
-
-class _Later(ModuleType):
-    """In the place of a module: what is imported from it is the real thing once it is used."""
-
-    def __getattr__(self, name: str) -> _Used:
+    def __getattr__(self, name: str) -> _DeferredAttribute:
         if name.startswith("__"):
             raise AttributeError(name)
-        return _Used(self.__name__, name)
+        return _DeferredAttribute(self.__name__, name)
 
 
-class _Used:
+class _DeferredAttribute:
     def __init__(self, module: str, name: str) -> None:
         self._module, self._name = module, name
 
     def __getattr__(self, name: str) -> Any:
-        found = importlib.import_module(self._module)
+        module = importlib.import_module(self._module)
         with contextlib.suppress(ImportError):
             importlib.import_module(f"{self._module}.{self._name}")
-        return getattr(getattr(found, self._name), name)
+        return getattr(getattr(module, self._name), name)

@@ -1,9 +1,9 @@
-"""Who may start when many want to: as many at once as the machine can bear, the others in order.
+"""The queue of servers that wait to start: as many start at once as the machine can bear.
 
-Starting a server is a second of the processor. Thirty that start together take half a minute, every
-one of them, and then some are given up on; thirty that start in turn take as long in all, but the
-first is there after a second, nobody is given up on, and who waits can be told how long the queue
-is. Whoever waits is in the database, so that the next hub goes on where this one ended.
+Starting a server takes a second of CPU time. Thirty that start together take half a minute each,
+and some exceed their timeout; thirty that start in turn take as long in all, but the first is ready
+after a second, none exceeds its timeout, and the pending page shows each user their position. The
+queue is also in the database, so that the next hub resumes it.
 """
 
 from __future__ import annotations
@@ -13,41 +13,43 @@ import bisect
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from jupyterhub import orm
 from sqlalchemy import Text, literal_column
 
-MORE_STARTS = 1
-"""How many more servers may start at once than there are processors: who starts also waits, for
+EXTRA_STARTS = 1
+"""How many more servers than processors may start at once: a starting server also waits, for
 systemd and for the hub. Thirty at once, two processors, last and median ready after: none more 16.3
 and 9.2 s, one 12.0 and 6.8 s, two 14.8 and 5.7 s."""
-LONGEST_S = 10
-"""How long a server that starts keeps others waiting; what takes longer waits for something else
-than the processor."""
-TOLD_S = 1
-"""How often somebody who waits is told how many are before them."""
-FORGOTTEN_S = 3600
-"""After how long the next hub does not start any more what waited when this one ended: that of
-somebody who has gone long ago."""
+SLOT_TIMEOUT_S = 10
+"""How long a starting server counts against the limit; a slower one waits for something other than
+the processor."""
+POSITION_INTERVAL_S = 1
+"""How often a pending page learns its position in the queue."""
+RESUMABLE_S = 3600
+"""How long after it joined the queue an interrupted spawn is still resumed by the next hub; after
+that the user has probably left."""
 
-_SINCE = "waiting_since"
-
-
-def bearable() -> int:
-    """How many servers may start at once on this machine."""
-    return len(os.sched_getaffinity(0)) + MORE_STARTS
+_WAITING_SINCE = "waiting_since"
 
 
-class Place:
-    """One server's place: in the queue, then among those that start."""
+def default_concurrent_starts() -> int:
+    """Return how many servers may start at once on this machine."""
+    return len(os.sched_getaffinity(0)) + EXTRA_STARTS
 
-    def __init__(self, queue: Queue, since: float, limit: int) -> None:
-        self.since = since
-        """When it joined, in seconds since the epoch; in the queue of another hub, maybe."""
+
+class QueueEntry:
+    """One server: waiting in the queue, then among those that start."""
+
+    def __init__(self, queue: SpawnQueue, waiting_since: float, limit: int) -> None:
+        self.waiting_since = waiting_since
+        """When it joined, in seconds since the epoch; perhaps the queue of an earlier hub."""
         self.limit = limit
-        """How many may start at once as far as this one knows; 0: as many as want to."""
+        """How many servers may start at once, by this server's configuration; 0: no limit."""
         self.turn = asyncio.Event()
+        """Set when the server may start."""
         self._queue = queue
 
     @property
@@ -55,142 +57,143 @@ class Place:
         return self in self._queue.waiting
 
     def leave(self) -> None:
-        """Keep nobody waiting any more: started, failed, or given up."""
-        self._queue.forget(self)
+        """Free the place in the queue: the server has started, failed or been canceled."""
+        self._queue.remove(self)
 
-    async def ahead(self) -> AsyncIterator[int]:
-        """How many wait before this one, whenever that has changed, until it is its turn."""
-        told = None
-        while self.is_waiting and not self._queue.is_over:
+    async def positions(self) -> AsyncIterator[int]:
+        """Yield how many entries are ahead of this one, at each change, until its turn comes."""
+        yielded = None
+        while self.is_waiting and not self._queue.is_closed:
             ahead = self._queue.waiting.index(self)
-            if ahead != told:
+            if ahead != yielded:
                 yield ahead
-            told = ahead
-            # Not with every change: a crowd would keep the hub busy with telling each other.
+            yielded = ahead
+            # Not at every change: in a crowd, the hub would be busy with notifications.
             turn = asyncio.ensure_future(self.turn.wait())
             try:
-                await asyncio.wait([turn], timeout=TOLD_S)
+                await asyncio.wait([turn], timeout=POSITION_INTERVAL_S)
             finally:
                 turn.cancel()
 
 
-class Queue:
+class SpawnQueue:
     """Servers that start, and servers that wait for their turn."""
 
     def __init__(self) -> None:
-        self.waiting: list[Place] = []
-        self.is_over = False
-        """Whether the rest is for the next hub to start."""
-        self._starting: set[Place] = set()
-        self._is_held = False
-        self._since: dict[tuple[str, str], float] = {}
-        self._latest = 0.0
-        """When the last one joined; a clock that is set back lets nobody overtake."""
+        self.waiting: list[QueueEntry] = []
+        self.is_closed = False
+        """Whether the remaining entries are for the next hub to start."""
+        self._starting: set[QueueEntry] = set()
+        self._is_paused = False
+        self._reserved: dict[tuple[str, str], float] = {}
+        self._last_joined = 0.0
+        """When the last entry joined; keeps the order if the clock is set back."""
 
-    def join(self, user: str, server: str, limit: int) -> Place:
-        """Take a place; that of an earlier hub, if it had one there."""
-        now = max(time.time(), self._latest)
-        place = Place(self, self._since.pop((user, server), now), limit)
-        self._latest = max(place.since, self._latest)
-        bisect.insort(self.waiting, place, key=lambda each: each.since)
-        self._call()
-        return place
+    def join(self, user: str, server: str, limit: int) -> QueueEntry:
+        """Add a server to the queue, at its reserved place if it has one."""
+        now = max(time.time(), self._last_joined)
+        entry = QueueEntry(self, self._reserved.pop((user, server), now), limit)
+        self._last_joined = max(entry.waiting_since, self._last_joined)
+        bisect.insort(self.waiting, entry, key=lambda each: each.waiting_since)
+        self._start_next()
+        return entry
 
-    def forget(self, place: Place) -> None:
-        if place in self.waiting:
-            self.waiting.remove(place)
-        self._starting.discard(place)
-        self._call()
+    def remove(self, entry: QueueEntry) -> None:
+        if entry in self.waiting:
+            self.waiting.remove(entry)
+        self._starting.discard(entry)
+        self._start_next()
 
-    def hold(self) -> None:
-        """Let nobody start until `go_on`."""
-        self._is_held = True
+    def pause(self) -> None:
+        """Start no server until `resume`."""
+        self._is_paused = True
 
-    def go_on(self) -> None:
-        self._is_held = False
-        self._call()
+    def resume(self) -> None:
+        self._is_paused = False
+        self._start_next()
 
-    def end(self) -> None:
-        """Let nobody start any more, and have everybody ask the next hub."""
-        self.is_over = True
+    def close(self) -> None:
+        """Start no more servers; pending pages reconnect, to the next hub."""
+        self.is_closed = True
 
-    def expect(self, left: Left) -> None:
-        """Keep the place of a server that waited when another hub ended."""
-        self._since[left.user, left.server] = left.since
+    def reserve(self, spawn: InterruptedSpawn) -> None:
+        """Reserve the place that a server had in the queue of another hub."""
+        self._reserved[spawn.user, spawn.server] = spawn.waiting_since
 
-    def expect_no_more(self, left: Left) -> bool:
-        """Keep its place no longer; whether that was still free."""
-        return self._since.pop((left.user, left.server), None) is not None
+    def cancel_reservation(self, spawn: InterruptedSpawn) -> bool:
+        """Cancel a reservation; return whether it was still unused."""
+        return self._reserved.pop((spawn.user, spawn.server), None) is not None
 
-    def _call(self) -> None:
-        while self.waiting and not (self._is_held or self.is_over):
+    def _start_next(self) -> None:
+        while self.waiting and not (self._is_paused or self.is_closed):
             first = self.waiting[0]
             if first.limit and len(self._starting) >= first.limit:
                 return
             self.waiting.remove(first)
             self._starting.add(first)
             first.turn.set()
-            asyncio.get_running_loop().call_later(LONGEST_S, first.leave)
+            asyncio.get_running_loop().call_later(SLOT_TIMEOUT_S, first.leave)
 
 
-QUEUE = Queue()
-"""That of this hub."""
+QUEUE = SpawnQueue()
+"""The queue of this hub."""
 
 
 # --- from one hub to the next
 
 
-class Left(NamedTuple):
-    """A server that waited when its hub ended."""
+@dataclass(frozen=True, order=True)
+class InterruptedSpawn:
+    """A server that was waiting when its hub ended."""
 
-    since: float
+    waiting_since: float
     user: str
     server: str
 
 
-def waiting_state(state: dict[str, Any], place: Place) -> dict[str, Any]:
-    """The state of a spawner whose server waits."""
-    return {**state, _SINCE: place.since}
+def waiting_state(state: dict[str, Any], entry: QueueEntry) -> dict[str, Any]:
+    """Return the state of a spawner whose server waits."""
+    return {**state, _WAITING_SINCE: entry.waiting_since}
 
 
-def take_left(db: Any) -> list[Left]:
-    """Who waited when the last hub ended, in order.
+def take_interrupted(db: Any) -> list[InterruptedSpawn]:
+    """Take the servers that were waiting when the last hub ended from the database, in order.
 
-    The database keeps that they wait, and nothing else of it: this hub may fail before it serves.
+    Their rows keep only the time since which they wait: this hub may fail before it serves.
     """
-    found = list(_take_left(db, time.time() - FORGOTTEN_S))
+    found = list(_take_interrupted(db, time.time() - RESUMABLE_S))
     db.commit()
     return sorted(found)
 
 
-def _take_left(db: Any, earliest: float) -> Iterator[Left]:
-    is_marked = literal_column("spawners.state", Text).contains(_SINCE)
+def _take_interrupted(db: Any, earliest: float) -> Iterator[InterruptedSpawn]:
+    is_marked = literal_column("spawners.state", Text).contains(_WAITING_SINCE)
     for spawner in db.query(orm.Spawner).filter(is_marked).all():
         state = spawner.state or {}
-        if _SINCE not in state:
+        if _WAITING_SINCE not in state:
             continue
         token = orm.APIToken.find(db, state.get("api_token") or "")
         if token:
             db.delete(token)
-        # JupyterHub would take it for one that runs.
+        # With these set, JupyterHub would consider the server running.
         spawner.server = spawner.started = None
-        since = state[_SINCE]
-        spawner.state = {_SINCE: since} if since > earliest else {}
+        since = state[_WAITING_SINCE]
+        spawner.state = {_WAITING_SINCE: since} if since > earliest else {}
         if spawner.state:
-            yield Left(since, spawner.user.name, spawner.name or "")
+            yield InterruptedSpawn(since, spawner.user.name, spawner.name or "")
 
 
-def forget_left(db: Any, left: Left) -> None:
-    """Have no other hub start it either."""
-    user = orm.User.find(db, left.user)
-    spawner = user and user.orm_spawners.get(left.server)
+def forget_interrupted(db: Any, spawn: InterruptedSpawn) -> None:
+    """Make sure that no later hub starts the server either."""
+    user = orm.User.find(db, spawn.user)
+    spawner = user and user.orm_spawners.get(spawn.server)
     if spawner:
         spawner.state = {}
         db.commit()
 
 
-def told(ahead: int) -> str:
-    """What somebody who waits is told."""
+def waiting_message(ahead: int) -> str:
+    """Return the message for a user whose server waits behind so many others."""
     if not ahead:
         return "Many servers start at the moment: yours is next"
     people = "1 person" if ahead == 1 else f"{ahead} people"

@@ -24,8 +24,8 @@ from traitlets.config import Config
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import config
 from littlest_hub.hub.app import LittlestHub
+from littlest_hub.hub.launch import server_command, server_environment
 from littlest_hub.hub.proxy import HubProxy
-from littlest_hub.hub.spawner import server_command, server_environment
 from littlest_hub.installation import release_of_this_interpreter
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.locks import hold_run_lock
@@ -75,7 +75,7 @@ def run(layout: Layout, port: int | None, say: Callable[[str], None]) -> None:
     c.JupyterHub.ssl_cert = c.JupyterHub.ssl_key = ""
     url = f"http://{LOOPBACK}:{port}"
     LittlestHub.instance(
-        loaded=c,
+        loaded_config=c,
         layout=layout,
         on_ready=lambda: say(
             f"Littlest Hub answers at {url}\n  user:     {user}\n  password: {password}\n"

@@ -1,6 +1,6 @@
 """systemctl(1) and journalctl(1): the one place that runs them and parses what they print.
 
-Callers that must not block use `littlest_hub.hub.spawner`, whose event loop runs them.
+Callers in an event loop use `littlest_hub.hub.systemd_units`.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def write_launch(hub: Hub, who: str, command: str, **environment: str) -> None:
     code = (
         "import json, pwd, sys; from pathlib import Path;"
         " from littlest_hub.unprivileged.launcher import launch_variables, write_for_user;"
-        " from littlest_hub.hub.spawner import environment_file as text;"
+        " from littlest_hub.hub.launch import environment_file as text;"
         " file, who, command, environment = sys.argv[1:];"
         " variables = launch_variables(['/bin/sh', '-c', command], '');"
         " variables = text({**json.loads(environment), **variables});"
@@ -231,8 +231,8 @@ def test_the_helper_says_nothing_about_roots_password(unprivileged: Hub) -> None
     machine = unprivileged.machine
     machine.run(["chpasswd"], input="root:root's password\n")
     ask = (
-        "from littlest_hub.hub.unprivileged import ask; import sys;"
-        " print(ask(sys.argv[1], sys.argv[2], [sys.argv[3]]))"
+        "from littlest_hub.hub.unprivileged import check_password; import sys;"
+        " print(check_password(sys.argv[1], sys.argv[2], [sys.argv[3]]))"
     )
     python = [unprivileged.path("hub/bin/python3"), "-I", "-c", ask]
     address = str(unprivileged.layout.password_address)

@@ -107,7 +107,7 @@ def settings_that_need_root(settings: Settings) -> Iterator[Problem]:
     if not layout.hub_user:
         return
     who = f"this hub runs as {layout.hub_user}, not as root"
-    if settings.uses("Authenticator", "AskingAuthenticator"):
+    if settings.uses("Authenticator", "HelperAuthenticator"):
         for key in ("service", "check_account", "open_sessions", "encoding"):
             yield from settings.get("Authenticator", key).error(
                 f"{who}, and its PAM helper ignores this setting; expected no such line"

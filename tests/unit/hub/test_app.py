@@ -1,8 +1,9 @@
-"""What of the hub can be tried without one: its sockets and what it tells systemd."""
+"""The hub without a running one: sockets, OAuth clients, spawns that an earlier hub left."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import socket
 import time
@@ -20,14 +21,19 @@ from jupyterhub.user import User, UserDict
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
-from littlest_hub.hub import spawn_queue
-from littlest_hub.hub.app import LittlestHub, _taking_over
-from littlest_hub.hub.spawn_queue import Left, Queue
+from littlest_hub.hub import patches, spawn_queue
+from littlest_hub.hub.app import LittlestHub
+from littlest_hub.hub.spawn_queue import InterruptedSpawn, SpawnQueue
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.system.sd_daemon import notify
 from tests.unit.hub.test_spawner import make
 
 pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(autouse=True)
+def patched() -> None:
+    patches.apply(logging.getLogger())
 
 
 def server_at(port: int) -> HTTPServer:
@@ -40,22 +46,25 @@ def test_an_inherited_socket_is_used_for_its_address_instead_of_binding_it() -> 
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
         inherited = socket.socket(fileno=held.detach())
-        with _taking_over([inherited]) as rest:
+        with patches.listening_on([inherited]) as unused:
             server_at(port).stop()  # would fail with "address in use"
-            assert rest == []
+            assert unused == []
 
 
-def test_another_address_is_bound_and_the_inherited_socket_is_left_to_be_served_too() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as held, _taking_over([held]) as rest:
+def test_another_address_is_bound_and_the_inherited_socket_is_still_served() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as held,
+        patches.listening_on([held]) as unused,
+    ):
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         server = server_at(port)
-        assert rest == [held]
+        assert unused == [held]
         socket.create_connection(("127.0.0.1", port)).close()
         server.stop()
 
 
-def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readiness_is_notified_to_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
@@ -63,7 +72,7 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert systemd.recv(100) == b"READY=1"
 
 
-def test_outside_of_systemd_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_of_systemd_a_notification_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     notify("READY=1")
 
@@ -121,11 +130,11 @@ def test_a_running_server_keeps_the_oauth_client_of_an_earlier_release(tmp_path:
     assert new.oauth_client_id == "jupyterhub-user-cy%2Dtwombly"
 
 
-# --- servers that waited when the hub before ended
+# --- servers that were waiting when the last hub ended
 
 
 class Stale(DummyAuthenticator):  # type: ignore[misc]
-    """Whose users have to log in again."""
+    """An authenticator whose users have to log in again."""
 
     async def refresh_user(self, *_: Any) -> bool:
         return False
@@ -133,7 +142,7 @@ class Stale(DummyAuthenticator):  # type: ignore[misc]
 
 @pytest.fixture
 def hub_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LittlestHub:
-    """A hub before which alice waited for her server."""
+    """A hub in whose database alice's server waits in the queue."""
     hub = LittlestHub()
     hub.db = orm.new_session_factory(f"sqlite:///{tmp_path}/database")()
     hub.users = UserDict(lambda: hub.db, {"spawner_class": SimpleLocalProcessSpawner})
@@ -145,19 +154,19 @@ def hub_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LittlestHub:
     state = {"waiting_since": time.time()}
     hub.db.add_all([account, orm.Spawner(name="", user=account, state=state)])
     hub.db.commit()
-    monkeypatch.setattr(spawn_queue, "QUEUE", Queue())
+    monkeypatch.setattr(spawn_queue, "QUEUE", SpawnQueue())
     return hub
 
 
-def spawn_left(hub: LittlestHub) -> list[Left]:
-    """Start whose servers waited; returns who would still be found to wait."""
-    for left in spawn_queue.take_left(hub.db):
-        spawn_queue.QUEUE.expect(left)
-        asyncio.run(asyncio.wait_for(hub._spawn(left), 30))
-    return spawn_queue.take_left(hub.db)
+def resume_spawns(hub: LittlestHub) -> list[InterruptedSpawn]:
+    """Resume interrupted spawns; return those that the next hub would find."""
+    for spawn in spawn_queue.take_interrupted(hub.db):
+        spawn_queue.QUEUE.reserve(spawn)
+        asyncio.run(asyncio.wait_for(hub._resume_spawn(spawn), 30))
+    return spawn_queue.take_interrupted(hub.db)
 
 
-def test_a_server_that_waited_is_started_as_if_its_user_asked(
+def test_a_waiting_server_is_started_as_if_its_user_requested_it(
     hub_after: LittlestHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def spawned(handler: BaseHandler, user: User, server: str) -> None:
@@ -168,22 +177,22 @@ def test_a_server_that_waited_is_started_as_if_its_user_asked(
     monkeypatch.setattr(BaseHandler, "spawn_single_user", spawned)
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)
-        assert [left.user for left in spawn_left(hub_after)] == ["alice"]
+        assert [spawn.user for spawn in resume_spawns(hub_after)] == ["alice"]
     assert refreshed == [None]  # "login is required"
 
 
-def test_a_server_that_fails_before_it_has_a_place_is_not_started_by_the_next_hub_either(
+def test_a_server_that_fails_before_it_joins_the_queue_is_not_resumed_again(
     hub_after: LittlestHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def spawned(*_: Any) -> None:
         raise RuntimeError("no more servers")
 
     monkeypatch.setattr(BaseHandler, "spawn_single_user", spawned)
-    assert spawn_left(hub_after) == []
+    assert resume_spawns(hub_after) == []
 
 
 @pytest.mark.parametrize("refusal", [{"allow_all": False}, {"blocked_users": {"alice"}}])
-def test_who_may_not_log_in_any_more_gets_no_server_that_waited(
+def test_a_user_who_may_not_log_in_any_more_gets_no_server(
     hub_after: LittlestHub, monkeypatch: pytest.MonkeyPatch, refusal: dict[str, Any]
 ) -> None:
     async def spawned(*_: Any) -> None:
@@ -193,18 +202,18 @@ def test_who_may_not_log_in_any_more_gets_no_server_that_waited(
     monkeypatch.setattr(BaseHandler, "spawn_single_user", spawned)
     for name, value in refusal.items():
         setattr(hub_after.authenticator, name, value)
-    assert spawn_left(hub_after) == []
+    assert resume_spawns(hub_after) == []
     assert started == []
 
 
-def test_whoever_is_deleted_while_they_wait_leaves_the_queue(
+def test_a_user_who_is_deleted_while_waiting_leaves_the_queue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def deleted(spawner: UnitSpawner) -> None:
         gone.append(spawner)
 
     async def scenario() -> None:
-        queue = Queue()
+        queue = SpawnQueue()
         monkeypatch.setattr(spawn_queue, "QUEUE", queue)
         monkeypatch.setattr(UnitSpawner, "delete_forever", deleted)
         queue.join("first", "", 1)

@@ -1,4 +1,4 @@
-"""Who starts when many want to, and what the others hear meanwhile."""
+"""The order in which servers start, and what pending pages show meanwhile."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from tornado.web import Finish
 
 from littlest_hub.hub import spawn_queue
 from littlest_hub.hub.spawn_queue import (
-    FORGOTTEN_S,
-    LONGEST_S,
-    Left,
-    Place,
-    Queue,
-    forget_left,
-    take_left,
-    told,
+    RESUMABLE_S,
+    SLOT_TIMEOUT_S,
+    InterruptedSpawn,
+    QueueEntry,
+    SpawnQueue,
+    forget_interrupted,
+    take_interrupted,
+    waiting_message,
 )
 from tests.unit.hub.test_spawner import make
 
 pytestmark = pytest.mark.unit
 
 
-def started(places: list[Place]) -> list[int]:
-    return [number for number, place in enumerate(places) if place.turn.is_set()]
+def started(entries: list[QueueEntry]) -> list[int]:
+    return [number for number, entry in enumerate(entries) if entry.turn.is_set()]
 
 
-def crowd(queue: Queue, number: int, limit: int) -> list[Place]:
+def crowd(queue: SpawnQueue, number: int, limit: int) -> list[QueueEntry]:
     return [queue.join(f"person{each}", "", limit) for each in range(number)]
 
 
@@ -40,130 +40,132 @@ def in_a_loop(what: Coroutine[Any, Any, None]) -> None:
 
 
 @pytest.fixture
-def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
-    queue = Queue()
+def queue(monkeypatch: pytest.MonkeyPatch) -> SpawnQueue:
+    queue = SpawnQueue()
     monkeypatch.setattr(spawn_queue, "QUEUE", queue)
-    monkeypatch.setattr(spawn_queue, "TOLD_S", 0.01)
+    monkeypatch.setattr(spawn_queue, "POSITION_INTERVAL_S", 0.01)
     return queue
 
 
-def test_as_many_start_as_may_and_the_others_follow_in_order() -> None:
+def test_servers_start_up_to_the_limit_and_the_others_follow_in_order() -> None:
     async def scenario() -> None:
-        places = crowd(Queue(), 5, limit=2)
-        assert started(places) == [0, 1]
-        places[1].leave()
-        assert started(places) == [0, 1, 2]
-        places[1].leave()  # again
-        assert started(places) == [0, 1, 2]
-        places[0].leave()
-        places[2].leave()
-        assert started(places) == [0, 1, 2, 3, 4]
+        entries = crowd(SpawnQueue(), 5, limit=2)
+        assert started(entries) == [0, 1]
+        entries[1].leave()
+        assert started(entries) == [0, 1, 2]
+        entries[1].leave()  # again
+        assert started(entries) == [0, 1, 2]
+        entries[0].leave()
+        entries[2].leave()
+        assert started(entries) == [0, 1, 2, 3, 4]
 
     in_a_loop(scenario())
 
 
-def test_without_a_limit_nobody_waits() -> None:
+def test_without_a_limit_no_server_waits() -> None:
     async def scenario() -> None:
-        assert started(crowd(Queue(), 50, limit=0)) == list(range(50))
+        assert started(crowd(SpawnQueue(), 50, limit=0)) == list(range(50))
 
     in_a_loop(scenario())
 
 
-def test_who_leaves_the_queue_lets_those_behind_move_up() -> None:
+def test_an_entry_that_leaves_the_queue_lets_those_behind_it_move_up() -> None:
     async def scenario() -> None:
-        queue = Queue()
-        places = crowd(queue, 4, limit=1)
-        places[1].leave()
-        assert not places[1].is_waiting
-        assert [queue.waiting.index(place) for place in places[2:]] == [0, 1]
-        places[0].leave()
-        assert started(places) == [0, 2]
+        queue = SpawnQueue()
+        entries = crowd(queue, 4, limit=1)
+        entries[1].leave()
+        assert not entries[1].is_waiting
+        assert [queue.waiting.index(entry) for entry in entries[2:]] == [0, 1]
+        entries[0].leave()
+        assert started(entries) == [0, 2]
 
     in_a_loop(scenario())
 
 
-def test_a_server_that_does_not_come_up_keeps_nobody_waiting_for_long(
+def test_a_server_that_does_not_come_up_blocks_the_queue_only_briefly(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert LONGEST_S < 60  # JupyterHub's start_timeout
-    monkeypatch.setattr(spawn_queue, "LONGEST_S", 0.01)
+    assert SLOT_TIMEOUT_S < 60  # JupyterHub's start_timeout
+    monkeypatch.setattr(spawn_queue, "SLOT_TIMEOUT_S", 0.01)
 
     async def scenario() -> None:
-        places = crowd(Queue(), 3, limit=1)
-        await places[2].turn.wait()
-        assert started(places) == [0, 1, 2]
+        entries = crowd(SpawnQueue(), 3, limit=1)
+        await entries[2].turn.wait()
+        assert started(entries) == [0, 1, 2]
 
     in_a_loop(scenario())
 
 
-def test_nobody_starts_while_the_hub_does_nor_when_it_is_to_end() -> None:
+def test_no_server_starts_while_the_queue_is_paused_or_closed() -> None:
     async def scenario() -> None:
-        queue = Queue()
-        queue.hold()
-        places = crowd(queue, 3, limit=1)
-        assert started(places) == []
-        queue.go_on()
-        assert started(places) == [0]
-        queue.end()
-        places[0].leave()
-        assert started(places) == [0]
-        assert [place.is_waiting for place in places] == [False, True, True]
+        queue = SpawnQueue()
+        queue.pause()
+        entries = crowd(queue, 3, limit=1)
+        assert started(entries) == []
+        queue.resume()
+        assert started(entries) == [0]
+        queue.close()
+        entries[0].leave()
+        assert started(entries) == [0]
+        assert [entry.is_waiting for entry in entries] == [False, True, True]
 
     in_a_loop(scenario())
 
 
-def test_who_waited_at_the_hub_before_waits_before_those_who_came_since() -> None:
+def test_a_server_that_waited_at_an_earlier_hub_is_ahead_of_later_ones() -> None:
     async def scenario() -> None:
-        queue = Queue()
-        queue.hold()
-        queue.expect(Left(200.0, "bob", ""))
-        queue.expect(Left(100.0, "alice", "lab"))
+        queue = SpawnQueue()
+        queue.pause()
+        queue.reserve(InterruptedSpawn(200.0, "bob", ""))
+        queue.reserve(InterruptedSpawn(100.0, "alice", "lab"))
         new, bob = queue.join("alice", "", 1), queue.join("bob", "", 1)
         alice = queue.join("alice", "lab", 1)
         assert queue.waiting == [alice, bob, new]
-        # Once: whoever stops it and starts it again queues again.
-        assert queue.join("bob", "", 1).since > new.since
+        # Once: a server that is stopped and started again joins at the end.
+        assert queue.join("bob", "", 1).waiting_since > new.waiting_since
 
     in_a_loop(scenario())
 
 
-def test_a_clock_that_is_set_back_lets_nobody_overtake(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_is_set_back_does_not_change_the_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def scenario() -> None:
-        queue = Queue()
-        queue.hold()
+        queue = SpawnQueue()
+        queue.pause()
         first = queue.join("first", "", 1)
-        monkeypatch.setattr(time, "time", lambda: first.since - 3600)
+        monkeypatch.setattr(time, "time", lambda: first.waiting_since - 3600)
         assert queue.waiting == [first, queue.join("second", "", 1)]
 
     in_a_loop(scenario())
 
 
-def test_a_place_that_nobody_comes_for_is_kept_no_longer() -> None:
+def test_an_entry_that_nobody_comes_for_is_kept_no_longer() -> None:
     async def scenario() -> None:
-        queue, left = Queue(), Left(100.0, "alice", "")
-        queue.expect(left)
-        assert queue.expect_no_more(left)
-        assert queue.join("alice", "", 1).since > left.since
-        queue.expect(left)
+        queue, left = SpawnQueue(), InterruptedSpawn(100.0, "alice", "")
+        queue.reserve(left)
+        assert queue.cancel_reservation(left)
+        assert queue.join("alice", "", 1).waiting_since > left.waiting_since
+        queue.reserve(left)
         queue.join("alice", "", 1)
-        assert not queue.expect_no_more(left)
+        assert not queue.cancel_reservation(left)
 
     in_a_loop(scenario())
 
 
-def test_a_page_hears_how_many_are_before_it_whenever_that_changes(queue: Queue) -> None:
+def test_a_page_gets_its_position_whenever_that_changes(queue: SpawnQueue) -> None:
     async def scenario() -> None:
-        places = crowd(queue, 4, limit=1)
+        entries = crowd(queue, 4, limit=1)
         heard: list[int] = []
 
         async def listen() -> None:
-            async for ahead in places[3].ahead():
+            async for ahead in entries[3].positions():
                 heard.append(ahead)
 
         listening = asyncio.ensure_future(listen())
-        for place in places[:3]:
+        for entry in entries[:3]:
             await asyncio.sleep(0.05)
-            place.leave()
+            entry.leave()
         await listening
         assert heard == [2, 1, 0]
 
@@ -173,14 +175,14 @@ def test_a_page_hears_how_many_are_before_it_whenever_that_changes(queue: Queue)
 @pytest.mark.parametrize(
     ("ahead", "words"), [(0, "yours is next"), (1, "1 person before"), (12, "12 people before")]
 )
-def test_the_page_says_it_in_words(ahead: int, words: str) -> None:
-    assert words in told(ahead)
+def test_the_page_shows_the_position_in_words(ahead: int, words: str) -> None:
+    assert words in waiting_message(ahead)
 
 
 # --- a spawner in the queue
 
 
-def test_the_hook_of_the_administrator_runs_when_it_is_ones_turn(queue: Queue) -> None:
+def test_the_pre_spawn_hook_runs_when_the_servers_turn_has_come(queue: SpawnQueue) -> None:
     async def scenario() -> None:
         first = queue.join("first", "", 1)
         made = make()
@@ -205,7 +207,7 @@ def test_the_hook_of_the_administrator_runs_when_it_is_ones_turn(queue: Queue) -
     in_a_loop(scenario())
 
 
-def test_who_gives_up_while_waiting_is_gone_from_the_queue(queue: Queue) -> None:
+def test_a_spawn_that_is_canceled_while_waiting_leaves_the_queue(queue: SpawnQueue) -> None:
     async def scenario() -> None:
         queue.join("first", "", 1)
         made = make()
@@ -218,12 +220,12 @@ def test_who_gives_up_while_waiting_is_gone_from_the_queue(queue: Queue) -> None
             await spawn
         await asyncio.sleep(0)
         assert queue.waiting == []
-        assert take_left(made.user.db) == []
+        assert take_interrupted(made.user.db) == []
 
     in_a_loop(scenario())
 
 
-def test_a_page_that_waits_is_sent_to_the_next_hub(queue: Queue) -> None:
+def test_a_pending_page_reconnects_to_the_next_hub(queue: SpawnQueue) -> None:
     async def scenario() -> None:
         queue.join("first", "", 1)
         made = make()
@@ -231,7 +233,7 @@ def test_a_page_that_waits_is_sent_to_the_next_hub(queue: Queue) -> None:
         made._spawn_future = asyncio.ensure_future(made.run_pre_spawn_hook())
         events = made.progress()
         await anext(events)
-        queue.end()
+        queue.close()
         with pytest.raises(Finish):
             await anext(events)
         made._spawn_future.cancel()
@@ -239,13 +241,13 @@ def test_a_page_that_waits_is_sent_to_the_next_hub(queue: Queue) -> None:
     in_a_loop(scenario())
 
 
-def test_a_page_waits_for_its_place_in_this_start_and_not_in_one_before(queue: Queue) -> None:
+def test_a_page_waits_for_its_entry_in_this_start_and_not_in_one_before(queue: SpawnQueue) -> None:
     async def scenario() -> None:
         made = make()
         made.concurrent_starts = 1
         await made.run_pre_spawn_hook()
-        assert made._place is not None
-        made._place.leave()
+        assert made._queue_entry is not None
+        made._queue_entry.leave()
         queue.join("first", "", 1)
         made.clear_state()  # as JupyterHub does before each start
         made._spawn_pending = True
@@ -264,7 +266,7 @@ def test_a_page_waits_for_its_place_in_this_start_and_not_in_one_before(queue: Q
 def test_what_waited_is_taken_out_of_the_database_in_order() -> None:
     now = time.time()
     db = orm.new_session_factory("sqlite:///:memory:")()
-    # Whose tokens those of the hub's own pages are.
+    # The client of the tokens of the hub's own pages.
     db.add(orm.OAuthClient(identifier="jupyterhub"))
 
     def server(name: str, state: dict[str, object]) -> orm.Spawner:
@@ -279,16 +281,16 @@ def test_what_waited_is_taken_out_of_the_database_in_order() -> None:
     token = late.user.new_api_token()
     late.state = {**late.state, "api_token": token}
     early = server("early", {"waiting_since": now - 2, "api_token": "unknown"})
-    gone = server("gone", {"waiting_since": now - FORGOTTEN_S})
-    left = [Left(now - 2, "early", ""), Left(now - 1, "late", "")]
-    assert take_left(db) == left
+    gone = server("gone", {"waiting_since": now - RESUMABLE_S})
+    left = [InterruptedSpawn(now - 2, "early", ""), InterruptedSpawn(now - 1, "late", "")]
+    assert take_interrupted(db) == left
     assert orm.APIToken.find(db, token) is None
     assert [each.server for each in (late, early, gone)] == [None] * 3
     assert runs.server is not None
     assert db.query(orm.Server).count() == 1
-    # The hub that has taken them may fail before it serves.
-    assert take_left(db) == left
+    # The hub that took them may fail before it serves.
+    assert take_interrupted(db) == left
     assert (gone.state, runs.state) == ({}, {"unit_name": "jupyter-runs"})
-    forget_left(db, left[0])
-    assert take_left(db) == left[1:]
-    forget_left(db, Left(now, "nobody", ""))
+    forget_interrupted(db, left[0])
+    assert take_interrupted(db) == left[1:]
+    forget_interrupted(db, InterruptedSpawn(now, "nobody", ""))

@@ -1,4 +1,4 @@
-"""How a user server's unit is named, described and asked about."""
+"""The unit of a user server: its name, its properties, and what systemd says about it."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ from jupyterhub.objects import Hub
 from jupyterhub.user import User
 from traitlets.config import Config
 
-from littlest_hub.hub import spawner
-from littlest_hub.hub.spawner import (
+from littlest_hub.hub import spawner, systemd_units
+from littlest_hub.hub.launch import (
     Launch,
     NotStartedError,
-    UnitSpawner,
-    cgroup_of,
     environment_file,
-    parse_environment,
-    systemd_run,
+    parse_environment_file,
 )
+from littlest_hub.hub.spawner import UnitSpawner
+from littlest_hub.hub.systemd_units import cgroup_path
 from littlest_hub.layout import DEFAULT_BASE, Layout, escaped, server_unit
 from littlest_hub.system import tcp
 from littlest_hub.system.tcp import Held
@@ -54,7 +53,7 @@ def make(config: Config | None = None, *, name: str = ME.pw_name, server: str = 
 
 
 def prepared(made: UnitSpawner) -> Launch:
-    return made._prepared(made._account())
+    return made._prepare(made._account())
 
 
 # --- names
@@ -72,9 +71,7 @@ def prepared(made: UnitSpawner) -> Launch:
         ("alice", "..", "littlest-hub.user-alice:_x2e."),
     ],
 )
-def test_a_server_has_a_unit_of_its_own_with_a_name_that_tells_whose(
-    user: str, server: str, unit: str
-) -> None:
+def test_a_server_has_its_own_unit_named_after_its_user(user: str, server: str, unit: str) -> None:
     assert LAYOUT.user_unit(user, server) == unit
     assert make(name=user, server=server).unit_name == unit
 
@@ -85,9 +82,7 @@ def test_a_server_has_a_unit_of_its_own_with_a_name_that_tells_whose(
 @example("a" * 300, "a" * 299 + "b")
 @example("a" * 300, escaped("a" * 300))
 @example("é" * 40, escaped("é" * 40))
-def test_names_of_different_people_are_never_the_same_and_always_harmless(
-    one: str, other: str
-) -> None:
+def test_escaped_names_of_different_users_differ_and_are_harmless(one: str, other: str) -> None:
     for name in (one, other):
         assert re.fullmatch(r"(?!\.)[A-Za-z0-9_.-]{1,75}", escaped(name))
     assert (escaped(one) == escaped(other)) == (one == other)
@@ -95,7 +90,7 @@ def test_names_of_different_people_are_never_the_same_and_always_harmless(
 
 @pytest.mark.row(2)
 @given(NAMES, st.text(st.characters(exclude_categories=["Cs"]), max_size=300))
-def test_a_unit_is_named_as_systemd_allows_and_its_environment_stays_in_its_directory(
+def test_the_name_of_a_unit_is_valid_and_its_environment_file_stays_in_its_directory(
     user: str, server: str
 ) -> None:
     unit = Layout(Path("/srv") / ("x" * 20)).user_unit(user, server)
@@ -107,7 +102,7 @@ def test_a_unit_is_named_as_systemd_allows_and_its_environment_stays_in_its_dire
     assert file.parent == LAYOUT.server_environments
 
 
-def test_a_template_of_the_administrators_holds_for_named_servers_too() -> None:
+def test_the_administrators_template_applies_to_named_servers_too() -> None:
     config = Config()
     config.Spawner.unit_name_template = "jupyter-{USERNAME}-singleuser"
     assert make(config, name="a b").unit_name == "jupyter-a_x20b-singleuser"
@@ -126,7 +121,7 @@ def test_a_server_of_an_earlier_release_keeps_its_name_until_it_is_stopped() -> 
 # --- what is started
 
 
-def test_a_server_is_started_as_its_user_with_everything_in_properties() -> None:
+def test_a_server_is_started_as_its_user_with_all_settings_as_properties() -> None:
     launch = prepared(make())
     assert launch.unit == f"littlest-hub.user-{ME.pw_name}.service"
     assert launch.account == Account(ME.pw_name, Path(ME.pw_dir), ME.pw_uid, ME.pw_gid)
@@ -138,7 +133,7 @@ def test_a_server_is_started_as_its_user_with_everything_in_properties() -> None
     assert launch.environment["JUPYTERHUB_API_TOKEN"] not in repr(launch)
 
 
-def test_what_a_fragment_says_beats_the_defaults_and_properties_beat_settings() -> None:
+def test_fragments_override_defaults_and_properties_override_settings() -> None:
     config = Config()
     config.Spawner.mem_limit = "1G"
     config.Spawner.cpu_limit = 1.5
@@ -164,7 +159,7 @@ def test_what_a_fragment_says_beats_the_defaults_and_properties_beat_settings() 
     assert properties["Environment"] == [f"A={ME.pw_name}", "B=2"]
 
 
-def test_a_lent_user_is_the_same_one_for_all_of_somebodys_servers() -> None:
+def test_all_servers_of_one_person_have_the_same_dynamic_user() -> None:
     config = Config()
     config.SystemdSpawner.dynamic_users = True
     one, other = (prepared(make(config, name="ada", server=name)) for name in ("", "lab"))
@@ -182,7 +177,7 @@ def test_a_lent_user_is_the_same_one_for_all_of_somebodys_servers() -> None:
 
 
 @pytest.mark.row(2)
-def test_a_home_that_is_lent_stays_among_the_homes_whatever_the_name() -> None:
+def test_a_dynamic_home_stays_among_the_homes_whatever_the_name() -> None:
     config = Config()
     config.SystemdSpawner.dynamic_users = True
     for name in ("..", "a b", "a:b", "%h", "a\nb", "$(x)"):
@@ -192,7 +187,7 @@ def test_a_home_that_is_lent_stays_among_the_homes_whatever_the_name() -> None:
     assert kept == "littlest-hub-homes/ada@uni.example"
 
 
-def test_systemd_run_is_given_lists_as_repeated_properties_and_no_secret() -> None:
+def test_systemd_run_gets_lists_as_repeated_properties_and_no_secret() -> None:
     launch = Launch(
         unit="hub.user-a.service",
         account=None,
@@ -200,7 +195,7 @@ def test_systemd_run_is_given_lists_as_repeated_properties_and_no_secret() -> No
         environment={"TOKEN": "secret"},
         properties={"UMask": "0027", "Environment": ["A=1", "B=2"]},
     )
-    assert systemd_run(launch, Path("/run/e.env")) == [
+    assert launch.systemd_run(Path("/run/e.env")) == [
         "systemd-run",
         "--unit=hub.user-a.service",
         "--property=UMask=0027",
@@ -213,7 +208,7 @@ def test_systemd_run_is_given_lists_as_repeated_properties_and_no_secret() -> No
     ]
 
 
-def test_who_has_no_system_account_is_told() -> None:
+def test_a_user_without_system_account_gets_the_reason() -> None:
     with pytest.raises(NotStartedError, match="No user named nobody-of-that-name") as refused:
         make(name="nobody-of-that-name")._account()
     assert (
@@ -221,7 +216,7 @@ def test_who_has_no_system_account_is_told() -> None:
     )
 
 
-def test_a_command_is_looked_for_in_the_path_of_the_server() -> None:
+def test_a_command_is_searched_in_the_path_of_the_server() -> None:
     config = Config()
     config.Spawner.cmd = ["sh", "-c", "true"]
     assert prepared(make(config)).command[0].endswith("/bin/sh")
@@ -237,7 +232,7 @@ def test_a_command_is_looked_for_in_the_path_of_the_server() -> None:
 @example({"A": 'it\'s "quoted" $HOME \\ `x`\nB=2'})
 def test_an_environment_is_read_as_it_was_written(environment: dict[str, str]) -> None:
     clean = {name: value.replace("\0", "") for name, value in environment.items()}
-    assert parse_environment(environment_file(clean)) == clean
+    assert parse_environment_file(environment_file(clean)) == clean
 
 
 @pytest.mark.parametrize("name", ["A B", "A\nLD_PRELOAD", "1A", "", "Ä", "A="])
@@ -250,12 +245,12 @@ def test_a_variable_with_an_impossible_name_is_refused(name: str) -> None:
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, directory: Path, says: str, code: int = 0) -> None:
-    """Have this be what systemctl says."""
+    """Replace systemctl with a program that prints this."""
     program = directory / "systemctl"
     program.write_text(f"#!/bin/sh\necho {shlex.quote(says)}\nexit {code}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
-    monkeypatch.setattr(spawner, "_PATIENCE_S", (0,))
+    monkeypatch.setattr(systemd_units, "RETRY_DELAYS_S", (0,))
 
 
 @pytest.mark.row(19)
@@ -287,18 +282,18 @@ async def poll_of(made: UnitSpawner) -> Any:
 
 
 @pytest.mark.row(19)
-def test_a_systemd_that_takes_too_long_is_not_a_server_that_is_dead(
+def test_a_server_is_not_dead_because_systemd_takes_too_long(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     answering(monkeypatch, tmp_path, "", 0)
     (tmp_path / "systemctl").write_text("#!/bin/sh\nexec sleep 60\n")
-    monkeypatch.setattr(spawner, "SYSTEMD_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(systemd_units, "SYSTEMD_TIMEOUT_S", 0.1)
     assert asyncio.run(poll_of(make())) is None
 
 
 @pytest.mark.row(5)
 @pytest.mark.parametrize("uid", ["[not set]", "0", "4711"])
-def test_whoever_listens_where_a_server_has_ended_is_not_that_server(
+def test_a_program_that_listens_at_the_port_of_an_ended_server_is_not_accepted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, uid: str
 ) -> None:
     """bind() alone makes it end; listen() may wait for that."""
@@ -308,34 +303,34 @@ def test_whoever_listens_where_a_server_has_ended_is_not_that_server(
     with socket.create_server(("127.0.0.1", 0)) as foreign:
         made.port = foreign.getsockname()[1]
         with pytest.raises(NotStartedError, match=r"ended before it listened \(exit-code, 1\)"):
-            asyncio.run(made._until_it_listens())
+            asyncio.run(made._wait_until_it_listens())
 
 
 @pytest.mark.row(5)
 @pytest.mark.parametrize("is_own", [True, False])
-def test_a_server_in_the_cgroup_of_its_unit_is_believed_without_asking_systemd(
+def test_a_listener_in_the_cgroup_of_the_unit_is_accepted_without_a_query(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_own: bool
 ) -> None:
     answering(monkeypatch, tmp_path, "ActiveState=failed\nResult=signal\nExecMainStatus=9")
     monkeypatch.setattr(tcp, "_CGROUPS", (str(tmp_path),))
     made = make()
-    made._cgroup = cgroup_of("a.service", "users.slice")
+    made._cgroup = cgroup_path("a.service", "users.slice")
     unit = tmp_path / "users.slice" / "a.service"
     unit.mkdir(parents=True)
     found = {Held(4711, unit.stat().st_ino if is_own else tmp_path.stat().st_ino)}
     with nullcontext() if is_own else pytest.raises(NotStartedError, match="ended before"):
-        asyncio.run(made._see_that_it_is(found))
+        asyncio.run(made._check_owner(found))
 
 
-def test_systemd_is_asked_what_it_knows_of_a_unit_if_it_has_its_text(
+def test_systemd_is_queried_about_a_unit_only_if_it_has_its_text(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     answering(monkeypatch, tmp_path, "ActiveState=active")
-    monkeypatch.setattr(spawner, "_TRANSIENT", tmp_path)
+    monkeypatch.setattr(spawner, "TRANSIENT_UNITS", tmp_path)
     made = make()
-    assert not asyncio.run(made._found()).is_alive
+    assert not asyncio.run(made._existing_state()).is_alive
     (tmp_path / made._unit).touch()
-    assert asyncio.run(made._found()).is_alive
+    assert asyncio.run(made._existing_state()).is_alive
 
 
 @pytest.mark.parametrize(
@@ -347,4 +342,4 @@ def test_systemd_is_asked_what_it_knows_of_a_unit_if_it_has_its_text(
     ],
 )
 def test_a_unit_is_in_the_cgroups_of_its_slice(slice_: str, cgroup: str) -> None:
-    assert cgroup_of("a.service", slice_) == f"{cgroup}/a.service"
+    assert cgroup_path("a.service", slice_) == f"{cgroup}/a.service"

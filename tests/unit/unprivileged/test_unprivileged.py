@@ -17,8 +17,8 @@ from littlest_hub import installation
 from littlest_hub.check import check_fragments, evaluator  # noqa: F401
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.config import load
-from littlest_hub.hub.spawner import environment_file
-from littlest_hub.hub.unprivileged import AskingAuthenticator, TemplateSpawner
+from littlest_hub.hub.launch import environment_file
+from littlest_hub.hub.unprivileged import HelperAuthenticator, TemplateSpawner
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.units import hub, unprivileged
 from littlest_hub.units.environment import UnitEnvironment
@@ -164,7 +164,7 @@ def test_a_fragment_that_it_may_not_read_is_refused(layout: Layout) -> None:
 def test_its_defaults_ask_and_start_templates(layout: Layout) -> None:
     c = load(layout, UnitEnvironment())
     assert c.JupyterHub.spawner_class is TemplateSpawner
-    assert c.JupyterHub.authenticator_class is AskingAuthenticator
+    assert c.JupyterHub.authenticator_class is HelperAuthenticator
     assert layout.user_unit("alice") == f"{layout.instance}.user@alice"
 
 

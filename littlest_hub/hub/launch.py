@@ -1,0 +1,118 @@
+"""A user server as it is launched: command, environment and properties of its unit."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tornado.web import HTTPError
+
+from littlest_hub.installation import release_of_this_interpreter
+from littlest_hub.units import server
+from littlest_hub.units.server import Account
+
+EXIT_REASONS = {
+    200: "its working directory, usually the home directory, cannot be entered",
+    203: "its command cannot be executed",
+    216: "its group does not exist",
+    217: "its user does not exist",
+    226: "a directory that one of its properties names does not exist",
+}
+"""Exit codes of systemd itself, before it executes a command: systemd.exec(5), "Process Exit
+Codes"."""
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class NotStartedError(HTTPError):  # type: ignore[misc]
+    """A server that does not start, with the reason; JupyterHub logs and shows it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(500, reason)
+        self.jupyterhub_message = reason
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A user server as it is to be launched."""
+
+    unit: str
+    """With its suffix."""
+    account: Account | None
+    """The system user that it runs as; None: a dynamic user."""
+    command: Sequence[str]
+    """Absolute path of its program, and arguments."""
+    environment: Mapping[str, str] = field(repr=False)
+    """Contains secrets."""
+    properties: server.Properties
+    """Everything else about the unit, user and working directory included."""
+
+    def systemd_run(self, environment_file: Path) -> list[str]:
+        """Return the systemd-run(1) command for it."""
+        # Without --quiet, which would suppress systemd's reasons too.
+        argv = ["systemd-run", f"--unit={self.unit}"]
+        for name, value in self.properties.items():
+            # An empty value resets what was set before, perhaps by a drop-in.
+            values = (value or [""]) if isinstance(value, list) else [value]
+            argv += [f"--property={name}={each}" for each in values]
+        return [*argv, f"--property=EnvironmentFile={environment_file}", "--", *self.command]
+
+
+def environment_file(environment: Mapping[str, str]) -> str:
+    """Return the text of an EnvironmentFile=, systemd.exec(5).
+
+    Raises:
+        NotStartedError: the name of a variable is invalid.
+    """
+    for name, value in environment.items():
+        if not _VARIABLE.fullmatch(name) or "\0" in value:
+            raise NotStartedError(f"{name!r} in c.Spawner.environment cannot be a variable")
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(environment.items()))
+
+
+def parse_environment_file(text: str) -> dict[str, str]:
+    """Parse what `environment_file` returned.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    return dict(line.split("=", 1) for line in shlex.split(text))
+
+
+def find_program(name: str, path: str) -> str:
+    """Return the absolute path of a program: systemd does not search the unit's own PATH.
+
+    Raises:
+        NotStartedError: it is not found.
+    """
+    if Path(name).is_absolute():
+        return name
+    found = shutil.which(name, path=path)
+    if not found:
+        raise NotStartedError(f"{name} not found on {path}")
+    return found
+
+
+def server_command() -> list[str]:
+    """Return the command of a user server.
+
+    From the release itself, not through the `hub` link: a running server keeps its release when
+    the link changes. -I: nothing in the home directory or in ~/.local can keep it from starting.
+    """
+    python = release_of_this_interpreter() / "bin" / "python3"
+    return [str(python), "-I", "-m", "littlest_hub.singleuser"]
+
+
+def server_environment(name: str) -> dict[str, str]:
+    """Return the environment of a user server, to which JupyterHub adds its own variables."""
+    system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    return {
+        # The release first, so that `pip` and `jupyter` in a terminal are the notebook's.
+        "PATH": f"{release_of_this_interpreter() / 'bin'}:{system}",
+        "LANG": "C.UTF-8",
+        "USER": name,
+        "LOGNAME": name,
+    }

@@ -1,0 +1,182 @@
+"""Every permanent patch of upstream code in the hub: why, for which version, and when it can go.
+
+JupyterHub 6.1.1 is the version that they were tested with. With another one, patches that fix no
+vulnerability are left out, and the log says so once. A fix of a vulnerability is applied to every
+version; if what it replaces is gone, the hub does not start: a person has to look first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import jupyterhub
+import jupyterhub.user
+import tornado.tcpserver as tcpserver
+from jupyterhub import orm
+from jupyterhub.apihandlers import default_handlers
+from jupyterhub.spawner import Spawner
+from jupyterhub.user import User
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.hub import database
+
+TESTED_JUPYTERHUB = "6.1.1"
+
+
+def apply(log: Any) -> None:
+    """Patch JupyterHub.
+
+    Raises:
+        LittlestHubError: the fix of a vulnerability does not fit this version of JupyterHub.
+    """
+    _separate_oauth_clients()
+    if jupyterhub.__version__ != TESTED_JUPYTERHUB:
+        log.warning(
+            "JupyterHub is %s; expected %s: deleting a user whose server waits to start fails,"
+            " and starting the hub takes longer",
+            jupyterhub.__version__,
+            TESTED_JUPYTERHUB,
+        )
+        return
+    User.delete_spawners = _cancel_waiting_and_delete_spawners
+    orm.check_db_revision = _check_db_revision
+
+
+# --- CVE-2026-108752: OAuth clients that two servers share
+#
+# "-" separates user and server in the identifier of a server's OAuth client, and JupyterHub 6.1.1
+# leaves it in the names as well: user "alice-prod" has the client of server "prod" of "alice".
+# Can go with the first JupyterHub that the advisory names as fixed; see construct/advisories.yaml.
+
+
+def _separate_oauth_clients() -> None:
+    # `jupyterhub.user` uses this function for these identifiers only.
+    if "quote" not in User._new_spawner.__code__.co_names or not hasattr(jupyterhub.user, "quote"):
+        raise LittlestHubError(
+            f"JupyterHub {jupyterhub.__version__} names OAuth clients in another way than"
+            f" {TESTED_JUPYTERHUB}: whether CVE-2026-108752 is fixed has to be seen first",
+            "Install a release of Littlest Hub that was made for it",
+        )
+    jupyterhub.user.quote = _quote_hyphens
+
+
+def _quote_hyphens(name: str) -> str:
+    """Return the name of a user or of a server as part of the identifier of an OAuth client."""
+    return quote(name, safe="").replace("-", "%2D")
+
+
+def keep_oauth_client(spawner: Spawner) -> None:
+    """Leave a running server the OAuth client that it was started with until it starts anew.
+
+    A hub with another JupyterHub or from before the patch above may have started it; without its
+    client, nobody can log in to the server. Can go when identifiers no longer differ by version.
+    """
+    client = spawner.orm_spawner.oauth_client
+    identifier = spawner.oauth_client_id
+    if spawner.orm_spawner.server is None or client is None or client.identifier == identifier:
+        return
+    clear_state = spawner.clear_state
+
+    def clear_state_and_client() -> None:
+        # JupyterHub calls this after a server has stopped and before it starts.
+        clear_state()
+        spawner.oauth_client_id = identifier
+
+    spawner.oauth_client_id = client.identifier
+    spawner.clear_state = clear_state_and_client
+
+
+# --- batchspawner's API sets any attribute of a spawner
+#
+# batchspawner 1.3.0 lets the token of a user server set any attribute of its spawner, with the
+# rights of the hub. Can go when batchspawner accepts only a port.
+
+
+def replace_batchspawner_handler(handler: type) -> None:
+    """Replace batchspawner's request handler.
+
+    Raises:
+        LittlestHubError: batchspawner has registered no such handler.
+    """
+    from batchspawner.api import BatchSpawnerAPIHandler
+
+    paths = [path for path, each in default_handlers if each is BatchSpawnerAPIHandler]
+    if not paths:
+        raise LittlestHubError("this version of batchspawner has its API in another place")
+    default_handlers[:] = [
+        (path, handler if each is BatchSpawnerAPIHandler else each)
+        for path, each in default_handlers
+    ]
+
+
+# --- a user who is deleted while their server waits to start
+#
+# JupyterHub has no queue of servers: it refuses to delete a user whose server is pending, and then
+# lets it start. Can go when JupyterHub cancels pending spawns of users that it deletes.
+
+_delete_spawners = User.delete_spawners
+
+
+async def _cancel_waiting_and_delete_spawners(user: User) -> None:
+    spawners = user.spawners.values()
+    waiting = [each._spawn_future for each in spawners if getattr(each, "is_waiting", False)]
+    for spawn in waiting:
+        spawn.cancel()
+    if waiting:
+        await asyncio.wait(waiting)
+    await _delete_spawners(user)
+
+
+# --- alembic is imported only to see that there is nothing to do
+#
+# 0.15 s and 6 MB of each hub. Can go when JupyterHub compares revisions without alembic.
+
+_upstream_check_db_revision = orm.check_db_revision
+
+
+def _check_db_revision(engine: Engine) -> None:
+    # A new database has no such table.
+    with contextlib.suppress(SQLAlchemyError), engine.connect() as connection:
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        if found == database.head():
+            return
+    _upstream_check_db_revision(engine)
+
+
+# --- JupyterHub 6.1 has no setting for a listening socket
+#
+# Can go when it accepts an inherited one. If it binds its address in another way, the hub fails to
+# start, since the address is in use.
+
+
+@contextlib.contextmanager
+def listening_on(
+    sockets: Sequence[socket.socket],
+) -> Iterator[list[socket.socket]]:
+    """Within the block, use an inherited socket where tornado would bind its address.
+
+    Yields:
+        The sockets that are not used so far.
+    """
+    unused = list(sockets)
+    bind_sockets = tcpserver.bind_sockets
+
+    def take_or_bind(port: int, address: str | None = None, **kwargs: Any) -> list[socket.socket]:
+        taken = [each for each in unused if each.getsockname()[:2] == (address, port)]
+        for each in taken:
+            each.setblocking(False)
+            unused.remove(each)
+        return taken or bind_sockets(port, address=address, **kwargs)
+
+    tcpserver.bind_sockets = take_or_bind
+    try:
+        yield unused
+    finally:
+        tcpserver.bind_sockets = bind_sockets

@@ -1,0 +1,113 @@
+"""Units of systemd, for the hub's event loop: commands that do not block, and their answers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+
+SYSTEMD_TIMEOUT_S = 30
+"""How long systemd may take to answer; it keeps D-Bus waiting while it reloads its units."""
+RETRY_DELAYS_S = (0.2, 1, 3)
+"""How long to wait before each further query: a daemon-reexec interrupts an answer."""
+
+_PROPERTIES = "ActiveState,Result,ExecMainStatus,UID,ControlGroup"
+
+
+class SystemdSilentError(Exception):
+    """systemd did not answer, so whether a server runs is unknown."""
+
+    jupyterhub_message = "systemd does not answer; try again in a moment"
+
+
+@dataclass(frozen=True)
+class UnitState:
+    """What systemd knows of a unit."""
+
+    active: str = "inactive"
+    """ActiveState=, systemctl(1)."""
+    result: str = "success"
+    status: int = 0
+    """Exit code of the main process, or the number of the signal that ended it."""
+    uid: int | None = None
+    """User id of the main process; None: systemd does not know it."""
+    cgroup: str = ""
+    """Path below /sys/fs/cgroup; "": the unit has no process."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether processes of the unit may run; those of one that is being stopped still do."""
+        return self.active not in ("inactive", "failed")
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A command that has ended."""
+
+    code: int
+    output: str
+    error: str
+
+
+async def unit_state(unit: str) -> UnitState:
+    """Return what systemd knows of a unit; one that does not exist is inactive.
+
+    Raises:
+        SystemdSilentError: systemd does not answer.
+    """
+    show = ("systemctl", "show", f"--property={_PROPERTIES}", unit)
+    for delay_s in (*RETRY_DELAYS_S, None):
+        answer = await run(*show)
+        found = dict(line.split("=", 1) for line in answer.output.splitlines() if "=" in line)
+        if not answer.code and "ActiveState" in found:
+            uid = found.get("UID", "")
+            return UnitState(
+                found["ActiveState"],
+                found.get("Result", ""),
+                int(found.get("ExecMainStatus") or 0),
+                int(uid) if uid.isdecimal() else None,
+                found.get("ControlGroup", ""),
+            )
+        if delay_s is not None:
+            await asyncio.sleep(delay_s)
+    raise SystemdSilentError(answer.error or f"systemctl show {unit} says nothing")
+
+
+async def run(*argv: str, is_long: bool = False) -> Completed:
+    """Run a command; cancellation ends it.
+
+    Args:
+        argv: program and arguments.
+        is_long: whether it may take longer than `SYSTEMD_TIMEOUT_S`.
+
+    Raises:
+        SystemdSilentError: it takes too long.
+    """
+    timeout_s = None if is_long else SYSTEMD_TIMEOUT_S
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        env={**os.environ, "SYSTEMD_COLORS": "0"},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        output, error = await asyncio.wait_for(process.communicate(), timeout_s)
+    except TimeoutError:
+        raise SystemdSilentError(f"{argv[0]} took more than {timeout_s:g} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    texts = (text.decode(errors="replace").strip() for text in (output, error))
+    return Completed(process.returncode or 0, *texts)
+
+
+def cgroup_path(unit: str, slice_: str) -> str:
+    """Return the cgroup of a unit in a slice (systemd.slice(5)), as its ControlGroup= would be.
+
+    In some containers it does not exist, because systemd is not at the root of what is mounted.
+    """
+    names = slice_.removesuffix(".slice").split("-")
+    slices = (f"/{'-'.join(names[: n + 1])}.slice" for n in range(len(names)) if names[n])
+    return f"{''.join(slices)}/{unit}"
