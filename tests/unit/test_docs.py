@@ -46,3 +46,20 @@ def test_each_page_is_linked_from_another() -> None:
 @pytest.mark.parametrize("source", sorted(PICTURES.glob("*.toml")), ids=lambda file: file.stem)
 def test_each_picture_is_drawn_from_its_source(source: Path) -> None:
     assert source.with_suffix(".svg").read_text() == draw(source), "run `make pictures`"
+
+
+def test_the_architecture_page_has_a_row_for_each_part_of_the_package() -> None:
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
+    for path in sorted((ROOT / "littlest_hub").iterdir()):
+        if path.suffix == ".py" and path.stem != "__init__":
+            assert f"`{path.stem}`" in page, path.name
+        elif (path / "__init__.py").exists():
+            assert re.search(rf"^\| `{path.name}/` \|", page, re.MULTILINE), path.name
+
+
+def test_the_pages_for_contributors_name_files_that_exist() -> None:
+    for page in (ROOT / "CONTRIBUTING.md", ROOT / "docs" / "explanation" / "architecture.md"):
+        for name in re.findall(r"`([\w./-]+\.(?:py|sh|yaml|toml))`", page.read_text()):
+            homes = (ROOT, ROOT / "littlest_hub", ROOT / "construct")
+            if "NN-" not in name and name not in {"utils.py", "patches.py", "rules.toml"}:
+                assert any((home / name).exists() for home in homes), f"{page.name}: {name}"
