@@ -183,7 +183,7 @@ def database_elsewhere(layout: Layout, say: Progress) -> str:
         url = str(load(layout, UnitEnvironment.from_environ()).JupyterHub.db_url)
     except LittlestHubError as error:
         # For example, variables of the unit's environment are missing here.
-        if place := database.place_of_another(layout):
+        if place := database.db_url_setting(layout):
             say(f"A fragment cannot be run here.\n{error.message}")
             return f"the address that {place} gives"
         say(f"A fragment cannot be run; assuming that the database is ours.\n{error.message}")

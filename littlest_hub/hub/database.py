@@ -1,4 +1,4 @@
-"""The hub's own database, sqlite in the state directory: its copies and its schema."""
+"""The hub's database, sqlite in the state directory: its copies and its schema."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from littlest_hub.layout import Layout
 from littlest_hub.system.files import replacing
 
 BUSY_S = 30
-"""How long somebody else may be writing to the database."""
+"""How long another process may be writing to the database."""
 LEFTOVERS = ("-journal", "-wal", "-shm")
-"""What sqlite puts beside a database; it must never meet another database of the same name."""
+"""Suffixes of sqlite's files beside a database; never valid for another database of that name."""
 MARGIN_BYTES = 50_000_000
 
-# alembic's own table; what is in it is decided by whoever migrates.
+# alembic's own table.
 _SCHEMA_TABLE = "alembic_version"
 # https://alembic.sqlalchemy.org/en/latest/tutorial.html#create-a-migration-script
 _REVISION = re.compile(r"^(revision|down_revision)\s*=\s*[\"'](\w+)", re.MULTILINE)
 _DB_URL = re.compile(r"^[^#\n]*JupyterHub\.db_url\b", re.MULTILINE)
 
 
-def place_of_another(layout: Layout) -> str | None:
-    """FILE:LINE of the fragment that names a database which is not ours; read, not run."""
+def db_url_setting(layout: Layout) -> str | None:
+    """Return FILE:LINE of the fragment that sets another database; fragments are not executed."""
     for fragment in fragment_files(layout):
         text = fragment.read_text(errors="replace")
         if found := _DB_URL.search(text):
@@ -47,11 +47,11 @@ def place_of_another(layout: Layout) -> str | None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a database that may be in use, by sqlite's own backup; nobody but root may read it.
+    """Copy a database that may be in use, by sqlite's backup API; only its owner may read the copy.
 
     Args:
         source: the database.
-        target: the copy; its directory is made, an earlier copy is replaced in one step.
+        target: the copy; its directory is created, an earlier copy is replaced atomically.
 
     Raises:
         LittlestHubError: it cannot be read, or there is no room for it.
@@ -66,17 +66,17 @@ def copy(source: Path, target: Path) -> None:
         )
     with replacing(target) as temporary:
         temporary.touch(mode=0o600)
-        with _explained(source), _opened(source) as original, _opened(temporary) as made:
+        with _with_hint(source), _connection(source) as original, _connection(temporary) as made:
             original.backup(made)
 
 
 def revision(database: Path) -> str | None:
-    """The revision of a database's schema; None: it has none yet.
+    """Return the revision of a database's schema; None: it has none yet.
 
     Raises:
         LittlestHubError: it is damaged.
     """
-    with _explained(database), _opened(database) as connection:
+    with _with_hint(database), _connection(database) as connection:
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise sqlite3.DatabaseError(found)
@@ -87,14 +87,14 @@ def revision(database: Path) -> str | None:
 
 
 def head() -> str:
-    """The revision that this release has."""
+    """Return the revision of this release's schema."""
     return _history()[0]
 
 
 @functools.cache
 def _history() -> list[str]:
-    """Every revision that this release knows, its own first."""
-    # Read, not imported: alembic is a tenth of what a hub that starts imports.
+    """Return every revision that this release knows, its own first."""
+    # Without alembic, which is a tenth of a starting hub's imports.
     hub = find_spec("jupyterhub")
     if hub is None or hub.origin is None:
         raise LittlestHubError(f"{sys.prefix} holds no JupyterHub")
@@ -111,20 +111,20 @@ def _history() -> list[str]:
 
 
 def backup_of(layout: Layout, schema: str) -> Path:
-    """Where the copy of a database with this schema is."""
+    """Return where the copy of a database with this schema is."""
     return layout.on_disk(layout.backups) / f"jupyterhub-{schema}.sqlite"
 
 
 def prepare(layout: Layout) -> str | None:
-    """Have the database in the schema of this release, keeping a copy of what it was.
+    """Convert the database to the schema of this release, and keep a copy.
 
-    To be called while no hub has it open.
+    No hub may have it open.
 
     Returns:
-        What was done; None: nothing had to be.
+        A message about the change; None: nothing had to be changed.
 
     Raises:
-        LittlestHubError: it is damaged, or of a later release and nobody asked for an earlier one.
+        LittlestHubError: it is damaged, or of a later release without a switch back to this one.
     """
     database = layout.on_disk(layout.database)
     if not database.exists():
@@ -133,26 +133,26 @@ def prepare(layout: Layout) -> str | None:
     if found is None or found == head():
         return None
     if found in _history():
-        return _bring_up(layout, database, found)
+        return _upgrade(layout, database, found)
     kept = backup_of(layout, head())
-    if not (kept.is_file() and _is_wanted(layout)):
+    if not (kept.is_file() and _is_switch_back(layout)):
         raise LittlestHubError(
             f"{layout.database} has the schema of a later release ({found}); this one,"
             f" {__version__}, knows {head()}",
             f"Start the later release again (its installer with -u), or put back a copy:"
             f" ls {layout.backups}",
         )
-    return _put_back(layout, database, found, kept)
+    return _downgrade(layout, database, found, kept)
 
 
 def rehearse(layout: Layout) -> bool:
-    """Keep a copy of the database, and try on another one what `prepare` will do.
+    """Keep a copy of the database, and try `prepare` on another copy.
 
     Returns:
         Whether the schema is going to change.
 
     Raises:
-        LittlestHubError: it would fail.
+        LittlestHubError: the change fails.
     """
     database = layout.on_disk(layout.database)
     if not database.exists():
@@ -171,10 +171,10 @@ def rehearse(layout: Layout) -> bool:
     return True
 
 
-def _bring_up(layout: Layout, database: Path, found: str) -> str:
+def _upgrade(layout: Layout, database: Path, found: str) -> str:
     kept = backup_of(layout, found)
     copy(database, kept)
-    with _replaced(database) as temporary:
+    with _replacing_database(database) as temporary:
         copy(kept, temporary)
         _migrate(temporary)
     return f"the database was migrated from {found} to {head()}; as it was: {kept}"
@@ -198,10 +198,10 @@ def _migrate(database: Path) -> None:
         )
 
 
-def _is_wanted(layout: Layout) -> bool:
-    """Whether this very release is being returned to: by the administrator, by a failing upgrade.
+def _is_switch_back(layout: Layout) -> bool:
+    """Return whether this release serves again: by a rollback, or because an upgrade failed.
 
-    While an upgrade is under way it may be started again at any moment.
+    During an upgrade, the release that serves may be started again at any moment.
     """
     try:
         switch = json.loads(layout.on_disk(layout.switch_record).read_text())
@@ -212,76 +212,49 @@ def _is_wanted(layout: Layout) -> bool:
     return __version__ in ends
 
 
-def _put_back(layout: Layout, database: Path, found: str, kept: Path) -> str:
+def _downgrade(layout: Layout, database: Path, found: str, kept: Path) -> str:
     newer = backup_of(layout, found)
     copy(database, newer)
-    with _replaced(database) as temporary:
+    with _replacing_database(database) as temporary:
         copy(kept, temporary)
         try:
-            tables = _carry_over(newer, temporary)
+            _copy_rows(newer, temporary)
             revision(temporary)
+            rows = f"with the rows of {found}"
         except (sqlite3.Error, LittlestHubError) as error:
             copy(kept, temporary)
-            tables = f"nothing, for: {error}"
-    return (
-        f"the database of {head()} is back; carried over from {found}: {tables}; as it was: {newer}"
-    )
+            rows = f"as it was before the upgrade, for the rows of {found} do not fit: {error}"
+    return f"the database of {head()} is back, {rows}; a copy of {found}: {newer}"
 
 
-def _carry_over(newer: Path, older: Path) -> str:
-    """Have in the older database what happened since, as far as its schema can hold it.
+def _copy_rows(newer: Path, older: Path) -> None:
+    """Replace all rows of the older database with those of the newer one.
 
-    Servers that were started meanwhile are in there, with the tokens they need.
+    Servers started meanwhile are among them, with their tokens. Columns that only the newer schema
+    has are dropped, those that only the older one has get their default values.
+
+    Raises:
+        sqlite3.Error: the rows do not fit into the older schema.
     """
-    changed: list[str] = []
-    with _opened(older) as connection:
+    with _connection(older) as connection:
+        connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys = OFF")
         connection.execute("ATTACH ? AS newer", (str(newer),))
-        connection.isolation_level = None
         connection.execute("BEGIN")
-        common = _tables(connection) & _tables(connection, "newer") - {_SCHEMA_TABLE}
-        for table in sorted(common):
-            connection.execute("SAVEPOINT whole_table")
-            try:
-                if _merge(connection, table):
-                    changed.append(table)
-            except sqlite3.Error:
-                # A column that the older schema needs and nobody fills: it stays as it was.
-                connection.execute("ROLLBACK TO whole_table")
-            connection.execute("RELEASE whole_table")
-        broken = connection.execute("PRAGMA foreign_key_check").fetchone()
-        if broken:
+        for table in (_tables(connection) & _tables(connection, "newer")) - {_SCHEMA_TABLE}:
+            common = _columns(connection, "newer", table) & _columns(connection, "main", table)
+            columns = ", ".join(f'"{column}"' for column in sorted(common))
+            connection.execute(f'DELETE FROM main."{table}"')
+            connection.execute(
+                f'INSERT INTO main."{table}" ({columns}) SELECT {columns} FROM newer."{table}"'
+            )
+        if broken := connection.execute("PRAGMA main.foreign_key_check").fetchone():
             raise sqlite3.IntegrityError(f"a row of {broken[0]} refers to one of {broken[2]}")
         connection.execute("COMMIT")
-    return ", ".join(changed) or "nothing"
 
 
-def _merge(connection: sqlite3.Connection, table: str) -> bool:
-    """Rows of `newer.table` in `table`: those that are new, gone or different."""
-    ours = {row[1]: row[5] for row in connection.execute(f'PRAGMA main.table_info("{table}")')}
-    theirs = {row[1] for row in connection.execute(f'PRAGMA newer.table_info("{table}")')}
-    both = [column for column in ours if column in theirs]
-    keys = [column for column in both if ours[column]] or both
-    same = " AND ".join(f'old."{key}" IS new."{key}"' for key in keys)
-    before = connection.total_changes
-    connection.execute(
-        f'DELETE FROM main."{table}" AS old WHERE NOT EXISTS'
-        f' (SELECT 1 FROM newer."{table}" AS new WHERE {same})'
-    )
-    values = [column for column in both if column not in keys]
-    if values:
-        assign = ", ".join(f'"{column}" = new."{column}"' for column in values)
-        differs = " OR ".join(f'old."{column}" IS NOT new."{column}"' for column in values)
-        connection.execute(
-            f'UPDATE main."{table}" AS old SET {assign} FROM newer."{table}" AS new'
-            f" WHERE {same} AND ({differs})"
-        )
-    columns = ", ".join(f'"{column}"' for column in both)
-    connection.execute(
-        f'INSERT INTO main."{table}" ({columns}) SELECT {columns} FROM newer."{table}" AS new'
-        f' WHERE NOT EXISTS (SELECT 1 FROM main."{table}" AS old WHERE {same})'
-    )
-    return connection.total_changes > before
+def _columns(connection: sqlite3.Connection, schema: str, table: str) -> set[str]:
+    return {row[1] for row in connection.execute(f'PRAGMA {schema}.table_info("{table}")')}
 
 
 def _tables(connection: sqlite3.Connection, schema: str = "main") -> set[str]:
@@ -292,8 +265,8 @@ def _tables(connection: sqlite3.Connection, schema: str = "main") -> set[str]:
 
 
 @contextlib.contextmanager
-def _replaced(database: Path) -> Iterator[Path]:
-    """A file to make a database in, which then takes the place of this one."""
+def _replacing_database(database: Path) -> Iterator[Path]:
+    """Yield a file for a new database, which replaces this one at the end of the block."""
     with replacing(database) as temporary:
         yield temporary
         for suffix in LEFTOVERS:
@@ -303,15 +276,15 @@ def _replaced(database: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _opened(database: Path) -> Iterator[sqlite3.Connection]:
-    # Not read-only: what a killed hub left half-written has to be taken back first.
+def _connection(database: Path) -> Iterator[sqlite3.Connection]:
+    # Not read-only: sqlite has to roll back what a killed hub left half-written.
     connection = sqlite3.connect(f"file:{quote(str(database))}?mode=rw", timeout=BUSY_S, uri=True)
     with contextlib.closing(connection):
         yield connection
 
 
 @contextlib.contextmanager
-def _explained(database: Path) -> Iterator[None]:
+def _with_hint(database: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:

@@ -44,7 +44,7 @@ def rehearse(layout: Layout, progress: Progress) -> None:
     Raises:
         LittlestHubError: the migration would fail; nothing was changed.
     """
-    if place := database.place_of_another(layout):
+    if place := database.db_url_setting(layout):
         progress(
             f"{place} has a database of its own: copies and migrations of it are yours; JupyterHub"
             " checks its schema when it starts"
