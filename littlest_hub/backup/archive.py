@@ -102,7 +102,7 @@ def write_backup(
         accept_damage: include a database that SQLite cannot read byte for byte.
     """
     elsewhere = database_elsewhere(layout, say)
-    contents = collect(layout, secrets=secrets)
+    collected, left_out = collect(layout, secrets=secrets)
     with tempfile.TemporaryDirectory(prefix=".backup-", dir=layout.hub_state) as scratch:
         files, revision = {}, None
         if not elsewhere and layout.database.exists():
@@ -116,7 +116,7 @@ def write_backup(
                 if not accept_damage:
                     raise
                 files[DAMAGED] = layout.database
-        files |= contents.files
+        files |= collected
         say(f"Writing {len(files)} files")
         manifest = Manifest(
             version=__version__,
@@ -125,7 +125,7 @@ def write_backup(
             time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             database=revision,
             secrets=secrets,
-            left_out=sorted(map(str, contents.left_out)),
+            left_out=sorted(map(str, left_out)),
             members={},
         )
         if out:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -89,36 +89,28 @@ class Manifest:
         return cls(**values)
 
 
-@dataclass
-class Contents:
-    """The files that a backup holds, by their names in it."""
-
-    files: dict[str, Path] = field(default_factory=dict)
-    left_out: list[Path] = field(default_factory=list)
-    """Files with secrets that are not in it."""
-
-
-def collect(layout: Layout, *, secrets: bool) -> Contents:
-    """Find everything that belongs in a backup, except the database."""
-    contents = Contents()
+def collect(layout: Layout, *, secrets: bool) -> tuple[dict[str, Path], list[Path]]:
+    """Return the files of a backup, except the database, by name; and secrets that are left out."""
+    files: dict[str, Path] = {}
+    left_out: list[Path] = []
     tops = [(FRAGMENTS, layout.fragments, ""), (STATE, layout.hub_state, "")]
     if layout.hub_user:
         # The rest of state/ is root's: records of releases. Names are the same as with root.
         tops.append((STATE, layout.proxy_state, "proxy/"))
-        contents.left_out.append(layout.acme)
+        left_out.append(layout.acme)
     for top, directory, inside in tops:
-        for file in _files_below(directory, contents.left_out):
+        for file in _files_below(directory, left_out):
             if top == STATE and not _is_covered(layout, file):
                 continue
             is_fragment = top == FRAGMENTS and file.suffix == ".py"
             if not secrets and not is_fragment and is_secret(layout, file):
-                contents.left_out.append(file)
+                left_out.append(file)
             else:
-                contents.files[f"{top}/{inside}{file.relative_to(directory)}"] = file
+                files[f"{top}/{inside}{file.relative_to(directory)}"] = file
     for file in drop_ins(layout):
         unit = file.parent.name.replace(layout.instance, PRODUCT, 1)
-        contents.files[f"{DROP_INS}/{unit}/{file.name}"] = file
-    return contents
+        files[f"{DROP_INS}/{unit}/{file.name}"] = file
+    return files, left_out
 
 
 def target_of(layout: Layout, name: str) -> Path | None:

@@ -70,7 +70,8 @@ def make_plan(layout: Layout, scratch: Path, manifest: Manifest) -> Plan:
         if target:
             source = scratch / name
             sign = "~" if target.exists() else "+"
-            if sign == "~" and target != layout.database and _is_same(target, source):
+            is_comparable = target.is_file() and target != layout.database
+            if is_comparable and target.read_bytes() == source.read_bytes():
                 sign = "="
             changes.append(Change(target, source, sign, int(member.mode, 8)))
     if changes:
@@ -136,10 +137,6 @@ def _mentions(base: str, sources: Mapping[Path, Path], without: Path) -> Iterato
             for number, line in enumerate(lines, 1):
                 if mention.search(line):
                     yield f"{target}:{number}: names {base}, which is not this hub"
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    return one.is_file() and one.read_bytes() == other.read_bytes()
 
 
 def _known_revisions() -> list[str]:

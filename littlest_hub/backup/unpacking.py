@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
 import json
@@ -11,7 +10,6 @@ import re
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -56,7 +54,7 @@ def unpack(file: Path, into: Path | None) -> Manifest:
 
     Args:
         file: the backup.
-        into: an empty directory; None: verify only.
+        into: an empty directory that only we may enter; None: verify only.
 
     Raises:
         LittlestHubError: it is damaged, incomplete, hostile, or not of this product.
@@ -100,11 +98,12 @@ def _read(tar: tarfile.TarFile, into: Path | None) -> Manifest:
             manifest = _parse(info, content)
             continue
         digest = hashlib.sha256()
-        with _new_file(into, info.name) as out:
+        file = into / info.name if into else Path(os.devnull)
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with file.open("wb") as out:
             while chunk := content.read(1 << 16):
                 digest.update(chunk)
-                if out:
-                    out.write(chunk)
+                out.write(chunk)
         found[info.name] = (digest.hexdigest(), info.size)
     if manifest is None:
         raise LittlestHubError("it is incomplete: there is no manifest at its end")
@@ -147,14 +146,3 @@ def _parse(info: tarfile.TarInfo, content: IO[bytes]) -> Manifest:
     except (ValueError, RecursionError) as error:
         raise LittlestHubError(f"its manifest cannot be read: {error!r}") from error
     return Manifest.from_json(found)
-
-
-@contextlib.contextmanager
-def _new_file(into: Path | None, name: str) -> Iterator[IO[bytes] | None]:
-    if into is None:
-        yield None
-        return
-    file = into / name
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-        yield out
