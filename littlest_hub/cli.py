@@ -1,4 +1,4 @@
-"""The commands of `littlest-hub`, and how they are to be read."""
+"""The commands of `littlest-hub`: their options, their help and what they print."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from littlest_hub import __version__, installation
 from littlest_hub.errors import LittlestHubError
@@ -30,8 +31,25 @@ Without root and systemd:
 """
 
 
+_Argument = tuple[str, dict[str, Any]]
+"""Name and options for `ArgumentParser.add_argument`."""
+
+
+class _Command(NamedTuple):
+    """One command of the table below."""
+
+    name: str
+    summary: str
+    """Its line in `littlest-hub --help`."""
+    about: str
+    """The text of its own --help."""
+    arguments: Sequence[_Argument]
+    function: Callable[[argparse.Namespace], int | None] | None = None
+    """None: `__main__` runs it."""
+
+
 def command(arguments: Sequence[str] | None) -> Callable[[], int | None]:
-    """What a command line asks for, to be called; wrong ones end the process."""
+    """Parse a command line and return the command to call; exit with 2 if it is wrong."""
     options = _parser().parse_args(arguments)
     return lambda: options.command(options)
 
@@ -43,163 +61,17 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
-    parser.set_defaults(command=partial(_teach, parser))
-    commands = parser.add_subparsers(metavar="COMMAND")
-
-    install = commands.add_parser(
-        "install",
-        help="make this release serve: units, sockets (the installer calls it)",
-        description="Write the base directory, units and sockets of this release, enable and"
-        " start them. Again: repair. Where another release serves: switch to this one, and back"
-        " if it does not do well. LITTLEST_HUB_PORT=8000 chooses the public port,"
-        " 127.0.0.1:8000 the same for this machine alone, LITTLEST_HUB_ADMIN=alice writes the first"
-        " fragment, LITTLEST_HUB_USER=lhub has the hub run as a user that is made for it.",
-    )
-    install.add_argument(
-        "--prefix",
-        type=Path,
-        default=release_of_this_interpreter(),
-        help="the release, BASE/releases/VERSION (default: this one)",
-    )
-    _add_root(install)
-    install.add_argument("--undo", action="store_true", help=argparse.SUPPRESS)
-    install.set_defaults(command=_install)
-
-    uninstall = commands.add_parser(
-        "uninstall",
-        help="stop and remove everything but fragments and state",
-        description="Stop every server of this base directory, remove its units, sockets and"
-        " releases, and say what is left: fragments and state.",
-    )
-    uninstall.add_argument(
-        "--purge", action="store_true", help="remove fragments, state and drop-ins as well"
-    )
-    uninstall.add_argument("--yes", action="store_true", help="with --purge: do not ask")
-    _add_root(uninstall)
-    uninstall.set_defaults(command=_uninstall)
-
-    rollback = commands.add_parser(
-        "rollback",
-        help="return to the release before",
-        description="Have the release before the last upgrade serve again. Running servers go on."
-        " The database stays, unless that release has an older schema: then its copy is put back,"
-        " with the users and servers of now. Again: forward.",
-    )
-    rollback.add_argument("--to", metavar="VERSION", help="to be sure which it is")
-    rollback.add_argument("--list", action="store_true", help="list the releases that are here")
-    rollback.set_defaults(command=_rollback)
-
-    check = commands.add_parser(
-        "check",
-        help="list what is wrong with the fragments, without touching the hub",
-        description="Run all fragments in a sandbox and list every problem as file:line. Exit code"
-        " 1 if there is one that a reload would refuse; warnings are none.",
-    )
-    _add_json(check)
-    check.set_defaults(command=_check)
-
-    edit = commands.add_parser(
-        "edit",
-        help="change a fragment in your editor; it is checked before it takes effect",
-        description="Open a copy of a fragment, or a new one, in $SUDO_EDITOR, $VISUAL or $EDITOR;"
-        " check it together with the others, put it in place, and offer the reload.",
-    )
-    edit.add_argument("name", metavar="NAME", help="such as 30-limits or 30-limits.py")
-    edit.set_defaults(command=_edit)
-
-    listing = commands.add_parser(
-        "list",
-        help="the catalogue of ready fragments, and yours",
-        description="Show the ready fragments of this release, which of them are enabled and"
-        " changed, and the administrator's own.",
-    )
-    _add_json(listing)
-    listing.set_defaults(command=_list)
-
-    for name, purpose in (
-        ("enable", "copy a fragment of the catalogue for you to own"),
-        ("disable", "take a fragment out; one that you have changed is only set aside"),
-    ):
-        verb = commands.add_parser(name, help=purpose, description=f"{purpose.capitalize()}.")
-        verb.add_argument("name", metavar="NAME", help="such as slurm or 50-slurm.py")
-        verb.set_defaults(command=partial(_enable_or_disable, name))
-
-    backup = commands.add_parser(
-        "backup",
-        help="database, fragments, state and drop-ins in one file, while the hub runs",
-        description="Write one compressed tar (0600) with all that makes this hub this hub:"
-        " database, fragments, state/ and drop-ins of its units; no releases, no homes. An existing"
-        " file is never replaced.",
-    )
-    backup.add_argument(
-        "file",
-        type=Path,
-        nargs="?",
-        help="a new file, a directory, or - for standard output"
-        " (default: a new file in BASE/state/backups)",
-    )
-    backup.add_argument(
-        "--secrets",
-        action="store_true",
-        help="with cookie secret and private keys: restored elsewhere, everybody stays logged in;"
-        " and whoever has the file can be anybody",
-    )
-    backup.set_defaults(command=_backup)
-
-    restore = commands.add_parser(
-        "restore",
-        help="put a backup in the place of what is there",
-        description="Verify a backup, show what it would change, ask, and change all of it or"
-        " nothing. Requests wait while the hub restarts; user servers go on. What was there is kept"
-        " in BASE/state/backups/before-restore-*, itself a backup. To move a hub: install the same"
-        " or a later release on the new machine, under any base directory, and restore there.",
-    )
-    restore.add_argument("file", type=Path, nargs="?", help="what `littlest-hub backup` wrote")
-    restore.add_argument("--list", action="store_true", help="show what is in it, and end")
-    restore.add_argument("--yes", action="store_true", help="do not ask")
-    restore.add_argument("--finish", action="store_true", help=argparse.SUPPRESS)
-    restore.set_defaults(command=partial(_restore, restore))
-
-    doctor = commands.add_parser(
-        "doctor",
-        help="what is wrong on this machine, and the command that mends it",
-        description="Look at what an experienced administrator would look at: units, ports, routes,"
-        " certificates, disk, memory, clock, database, fragments, failed servers with the reason"
-        " from the journal. Changes nothing; works when the hub is down, and without root as far"
-        " as one may see. Exit code 1 if there is a problem.",
-    )
-    doctor.add_argument("--json", action="store_true", help="findings for a program")
-    doctor.add_argument("--all", action="store_true", help="also what is in order")
-    doctor.add_argument(
-        "--bundle",
-        type=Path,
-        metavar="FILE.tar.gz",
-        help="write findings, journal, units and fragments for somebody who helps; secrets are"
-        " taken out",
-    )
-    doctor.set_defaults(command=_doctor)
-
-    run = commands.add_parser(
-        "run",
-        help="hub and proxy in the foreground, for yourself, on this machine only",
-        description="Start hub and proxy on 127.0.0.1 until Ctrl-C, without root and without"
-        " systemd. It prints the address and a password, for you alone.",
-    )
-    run.add_argument("--port", type=int, help="where to listen (default: a free one from 8000)")
-    run.set_defaults(command=_run)
-
-    # Those two `__main__` knows by itself.
-    commands.add_parser("serve", help="the hub and its supervisor (its unit runs this)")
-    serve_hub = commands.add_parser("serve-hub", help="one hub (the supervisor runs this)")
-    serve_hub.add_argument("--fragments", type=Path, help="a copy of the fragments to use")
-
-    reload = commands.add_parser("reload", help="check, then renew the hub (its unit runs this)")
-    reload.add_argument("pid", type=int, help="process id of the hub")
-    reload.set_defaults(command=_reload)
+    parser.set_defaults(command=partial(_print_help, parser))
+    subparsers = parser.add_subparsers(metavar="COMMAND")
+    for each in _commands():
+        subparser = subparsers.add_parser(each.name, help=each.summary, description=each.about)
+        for name, options in each.arguments:
+            subparser.add_argument(name, **options)
+        subparser.set_defaults(command=each.function, parser=subparser)
     return parser
 
 
-def _teach(parser: argparse.ArgumentParser, _: argparse.Namespace) -> int:
+def _print_help(parser: argparse.ArgumentParser, _: argparse.Namespace) -> int:
     parser.print_help()
     return 2
 
@@ -213,28 +85,15 @@ def _about() -> str:
     return _ABOUT.format(fragments=layout.fragments, instance=layout.instance, command=command)
 
 
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for a machine to read")
-
-
-def _add_root(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--root",
-        type=Path,
-        default=Path("/"),
-        help="the file system to work on, as for systemctl --root",
-    )
-
-
-# Each command imports what it needs: importing JupyterHub takes a second.
+# --- the commands; each imports what it needs, since importing JupyterHub takes a second
 
 
 def _install(options: argparse.Namespace) -> None:
-    from littlest_hub.lifecycle.install import install, undo_install
+    from littlest_hub.lifecycle.install import USERS_FRAGMENT, install, undo_install
 
     prefix: Path = options.prefix
     if options.root == Path("/"):
-        # Without the links on the way there: what runs from it is known by where it really is.
+        # /proc names programs by their real paths.
         prefix = prefix.resolve()
     layout = installation.of_prefix(prefix, options.root)
     if options.undo:
@@ -242,20 +101,24 @@ def _install(options: argparse.Namespace) -> None:
         return
     environ = dict(os.environ)
     is_interactive = environ.get("INSTALLER_UNATTENDED") == "0" and sys.stdin.isatty()
-    has_users = layout.on_disk(layout.fragments / "10-users.py").exists()
+    has_users = layout.on_disk(layout.fragments / USERS_FRAGMENT).exists()
     if is_interactive and not has_users and not environ.get("LITTLEST_HUB_ADMIN"):
-        environ["LITTLEST_HUB_ADMIN"] = _ask_for_admin()
+        environ["LITTLEST_HUB_ADMIN"] = _prompt_for_admin()
     print(install(layout, prefix, environ, progress.to_stderr), end="")
 
 
-def _ask_for_admin() -> str:
-    """A login name, or "" for none. On standard error: standard output is the report."""
+def _prompt(text: str) -> str:
+    """Return the user's answer. Prompt on stderr: the report goes to stdout."""
+    print(text, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip()
+
+
+def _prompt_for_admin() -> str:
+    """Return a login name, or "" for none."""
     from littlest_hub.lifecycle.install import is_login_name
 
     while True:
-        question = "Login name of the hub's administrator [nobody for now]: "
-        print(question, end="", file=sys.stderr, flush=True)
-        answer = sys.stdin.readline().strip()
+        answer = _prompt("Login name of the hub's administrator [nobody for now]: ")
         if not answer or is_login_name(answer):
             return answer
         print(f"{answer!r} is no login name.", file=sys.stderr)
@@ -266,26 +129,25 @@ def _uninstall(options: argparse.Namespace) -> None:
 
     layout = installation.of_this_release(options.root)
     if options.purge and not options.yes:
-        _ask_for_purge(layout)
+        _confirm_purge(layout)
     print(uninstall(layout, purge=options.purge))
 
 
-def _ask_for_purge(layout: Layout) -> None:
-    what = f"{layout.fragments} and {layout.state}, with all that the hub remembers"
+def _confirm_purge(layout: Layout) -> None:
+    paths = f"{layout.fragments} and {layout.state}, with the database and all other data"
     if not sys.stdin.isatty():
-        raise LittlestHubError(f"--purge removes {what}", "To have that: uninstall --purge --yes")
-    print(f"Remove {what}? [yes|no] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip() != "yes":
+        raise LittlestHubError(f"--purge removes {paths}", "To confirm: uninstall --purge --yes")
+    if _prompt(f"Remove {paths}? [yes|no] ") != "yes":
         raise LittlestHubError("nothing was removed")
 
 
 def _rollback(options: argparse.Namespace) -> None:
     from littlest_hub.lifecycle.locks import changing
-    from littlest_hub.lifecycle.upgrade import listing, rollback
+    from littlest_hub.lifecycle.upgrade import release_table, rollback
 
     layout = installation.of_this_release()
     if options.list:
-        print(listing(layout))
+        print(release_table(layout))
         return
     with changing(layout):
         print(rollback(layout, options.to, progress.to_stderr))
@@ -341,8 +203,8 @@ def _list(options: argparse.Namespace) -> None:
 def _enable_or_disable(verb: str, options: argparse.Namespace) -> int:
     from littlest_hub.fragments import catalogue
 
-    do = catalogue.enable if verb == "enable" else catalogue.disable
-    return do(installation.of_this_release(), options.name)
+    function = {"enable": catalogue.enable, "disable": catalogue.disable}[verb]
+    return function(installation.of_this_release(), options.name)
 
 
 def _backup(options: argparse.Namespace) -> None:
@@ -351,53 +213,49 @@ def _backup(options: argparse.Namespace) -> None:
 
     layout = installation.of_this_release()
     rerun_as_hub_user(layout, "backup", options.secrets and "--secrets", options.file)
-    # A directory, or a file in one.
+    # The file may be a directory, or a file in one.
     places = [] if options.file in (None, Path("-")) else [options.file, options.file.parent]
     if layout.hub_user and places and not any(os.access(each, os.W_OK) for each in places):
         raise LittlestHubError(
             f"{options.file}: {layout.hub_user}, as whom this runs, may not write there",
-            "Have your shell do it: littlest-hub backup - >FILE",
+            "Let your shell write it: littlest-hub backup - >FILE",
         )
     written = backup(layout, options.file, secrets=options.secrets, say=progress.to_stderr)
     to_stdout = written.file is None
     print(summary(layout, written), file=sys.stderr if to_stdout else sys.stdout)
 
 
-def _restore(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+def _restore(options: argparse.Namespace) -> None:
     from littlest_hub.backup.exchange import finish
     from littlest_hub.backup.restore import listing, restore
     from littlest_hub.unprivileged.privileges import rerun_as_hub_user
 
     layout = installation.of_this_release()
-    if options.list:
-        rerun_as_hub_user(layout, "restore", "--list", options.file)
-    elif (user := layout.hub_user) and not options.finish:
-        raise LittlestHubError(
-            f"this hub runs as {user}, and restoring would have root write where {user} may",
-            "By hand: docs/how-to/run-without-root.md",
-        )
     if options.finish:
-        finish(installation.of_this_release())
+        finish(layout)
         return
     if options.file is None:
-        parser.error("which backup? They are in BASE/state/backups")
+        options.parser.error("which backup? They are in BASE/state/backups")
     if options.list:
+        rerun_as_hub_user(layout, "restore", "--list", options.file)
         print(listing(options.file))
         return
-
-    def confirm() -> bool:
-        if options.yes:
-            return True
-        if not sys.stdin.isatty():
-            raise LittlestHubError("Nothing was changed.", "Without a terminal, say so: --yes")
-        print("Replace these now? [y/N] ", end="", file=sys.stderr, flush=True)
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-    print(
-        restore(
-            installation.of_this_release(), options.file, say=progress.to_stderr, confirm=confirm
+    if layout.hub_user:
+        raise LittlestHubError(
+            f"this hub runs as {layout.hub_user}, and restoring would make root write where"
+            f" {layout.hub_user} may write",
+            "By hand: docs/how-to/run-without-root.md",
         )
-    )
+    confirm = partial(_confirm_restore, options.yes)
+    print(restore(layout, options.file, say=progress.to_stderr, confirm=confirm))
+
+
+def _confirm_restore(is_confirmed: bool) -> bool:
+    if is_confirmed:
+        return True
+    if not sys.stdin.isatty():
+        raise LittlestHubError("Nothing was changed.", "Without a terminal, confirm with: --yes")
+    return _prompt("Replace these now? [y/N] ").lower() in ("y", "yes")
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -406,14 +264,8 @@ def _doctor(options: argparse.Namespace) -> int:
     from littlest_hub.unprivileged.privileges import rerun_as_hub_user
 
     layout = installation.of_this_release()
-    rerun_as_hub_user(
-        layout,
-        "doctor",
-        options.json and "--json",
-        options.all and "--all",
-        options.bundle and "--bundle",
-        options.bundle,
-    )
+    flags = (options.json and "--json", options.all and "--all", options.bundle and "--bundle")
+    rerun_as_hub_user(layout, "doctor", *flags, options.bundle)
     findings = examine(layout)
     if options.bundle:
         write_bundle(layout, to_json(layout, findings), options.bundle)
@@ -428,11 +280,11 @@ def _doctor(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> None:
     from littlest_hub.lifecycle.foreground import run
 
-    run(installation.of_this_release(), options.port, lambda text: print(text, flush=True))
+    run(installation.of_this_release(), options.port, partial(print, flush=True))
 
 
 def _reload(options: argparse.Namespace) -> None:
-    # Whoever serves has the processor first.
+    # The check must not slow down the running hub.
     os.nice(10)
     from littlest_hub.check import check_fragments
     from littlest_hub.hub.supervisor import reload
@@ -447,3 +299,204 @@ def _reload(options: argparse.Namespace) -> None:
             "\n".join(map(str, problems)), "Not reloaded: the hub goes on as it was."
         )
     reload(layout, options.pid)
+
+
+# --- the table
+
+
+def _argument(name: str, text: str, **options: Any) -> _Argument:
+    return name, {"help": text, **options}
+
+
+def _flag(name: str, text: str) -> _Argument:
+    return name, {"help": text, "action": "store_true"}
+
+
+_ROOT = _argument(
+    "--root",
+    "work on the file system in this directory, as `systemctl --root` does",
+    type=Path,
+    default=Path("/"),
+)
+_JSON = _flag("--json", "print JSON, for programs")
+_NAME = _argument("name", "a fragment: slurm or 50-slurm.py", metavar="NAME")
+
+
+def _commands() -> Sequence[_Command]:
+    return (
+        _Command(
+            "install",
+            "make this release serve (the installer runs this)",
+            "Make this release serve: write its units and sockets, enable them, start them. If"
+            " another release serves, switch to this one, and back if it does not work. Running it"
+            " again repairs an installation. It reads these variables: LITTLEST_HUB_PORT=8000"
+            " chooses the public port, and 127.0.0.1:8000 makes the hub reachable from this machine"
+            " only; LITTLEST_HUB_ADMIN=alice writes the first fragment; LITTLEST_HUB_USER=lhub"
+            " creates that user and runs the hub as it instead of as root.",
+            (
+                _argument(
+                    "--prefix",
+                    "the release, BASE/releases/VERSION (default: this one)",
+                    type=Path,
+                    default=release_of_this_interpreter(),
+                ),
+                _ROOT,
+                _flag("--undo", argparse.SUPPRESS),
+            ),
+            _install,
+        ),
+        _Command(
+            "uninstall",
+            "stop and remove everything except fragments and state",
+            "Stop the hub and all user servers, remove units, sockets and releases, and list what"
+            " is left: fragments, state, drop-ins and homes.",
+            (
+                _flag("--purge", "remove fragments, state and drop-ins too; homes always stay"),
+                _flag("--yes", "with --purge: do not ask for confirmation"),
+                _ROOT,
+            ),
+            _uninstall,
+        ),
+        _Command(
+            "rollback",
+            "return to the previous release",
+            "Make the release before the last upgrade serve again. Running servers go on. The"
+            " database stays, unless that release has an older schema: then its copy is restored,"
+            " with the present users and servers. A second rollback goes forward again.",
+            (
+                _argument("--to", "refuse if it is not this release", metavar="VERSION"),
+                _flag("--list", "list the installed releases, and change nothing"),
+            ),
+            _rollback,
+        ),
+        _Command(
+            "check",
+            "list the problems in the fragments, without touching the hub",
+            "Run all fragments in a sandbox and list every problem with file and line. The exit"
+            " code is 1 if there is a problem that a reload would refuse, and 0 if there are only"
+            " warnings.",
+            (_JSON,),
+            _check,
+        ),
+        _Command(
+            "edit",
+            "change a fragment in your editor; it is checked before it takes effect",
+            "Open a copy of a fragment, or a new one, in $SUDO_EDITOR, $VISUAL or $EDITOR. Check"
+            " it together with the other fragments, replace the original, and offer to reload the"
+            " hub.",
+            (_argument("name", "a fragment: 30-limits or 30-limits.py", metavar="NAME"),),
+            _edit,
+        ),
+        _Command(
+            "list",
+            "list the ready fragments, and your own",
+            "List the ready fragments of this release, which of them are enabled and which you have"
+            " changed, and then your own fragments.",
+            (_JSON,),
+            _list,
+        ),
+        _Command(
+            "enable",
+            "copy a ready fragment for you to own, or put a disabled one back",
+            "Copy a ready fragment to your fragments, where it is yours to change; or put back one"
+            " that you have disabled. To apply it, reload the hub.",
+            (_NAME,),
+            partial(_enable_or_disable, "enable"),
+        ),
+        _Command(
+            "disable",
+            "remove a fragment; if you have changed it, it is only renamed",
+            "Remove a fragment if it is unchanged; otherwise rename it to NAME.py.disabled, which"
+            " the hub ignores. To apply this, reload the hub.",
+            (_NAME,),
+            partial(_enable_or_disable, "disable"),
+        ),
+        _Command(
+            "backup",
+            "write database, fragments, state and drop-ins to one file, while the hub runs",
+            "Write one compressed tar archive (mode 0600) with everything that makes up this hub:"
+            " database, fragments, state/ and drop-ins of its units, but no releases and no homes."
+            " It never replaces an existing file.",
+            (
+                _argument(
+                    "file",
+                    "a new file, a directory, or - for standard output"
+                    " (default: a new file in BASE/state/backups)",
+                    type=Path,
+                    nargs="?",
+                ),
+                _flag(
+                    "--secrets",
+                    "include cookie secret and private keys: after restoring it elsewhere, users"
+                    " stay logged in; anyone who has the file can log in as any user",
+                ),
+            ),
+            _backup,
+        ),
+        _Command(
+            "restore",
+            "replace database, fragments and state with those of a backup",
+            "Verify a backup, show what it would change, ask, and then change all of it or nothing."
+            " Requests wait while the hub restarts; user servers go on. The replaced data is kept"
+            " as BASE/state/backups/before-restore-*, which is a backup too. To move a hub, install"
+            " the same or a later release on the new machine, under any base directory, and restore"
+            " there.",
+            (
+                _argument(
+                    "file", "a backup, such as one in BASE/state/backups", type=Path, nargs="?"
+                ),
+                _flag("--list", "list what is in it, and change nothing"),
+                _flag("--yes", "do not ask for confirmation"),
+                _flag("--finish", argparse.SUPPRESS),
+            ),
+            _restore,
+        ),
+        _Command(
+            "doctor",
+            "list the problems of this machine, each with the command that helps",
+            "Examine units, ports, routes, certificates, disk, memory, clock, database and"
+            " fragments, and find in the journal why servers failed. It changes nothing, and works"
+            " while the hub is down and, with fewer results, without root. The exit code is 1 if"
+            " there is a problem.",
+            (
+                _JSON,
+                _flag("--all", "list what is in order, too"),
+                _argument(
+                    "--bundle",
+                    "also write results, journal, units and fragments, without secrets, to a file"
+                    " for someone who helps you",
+                    type=Path,
+                    metavar="FILE.tar.gz",
+                ),
+            ),
+            _doctor,
+        ),
+        _Command(
+            "run",
+            "run hub and proxy in the foreground, for yourself, on this machine only",
+            "Run hub and proxy on 127.0.0.1 until Ctrl-C, without root and without systemd. It"
+            " prints the address and a password; only you can log in.",
+            (_argument("--port", "port to listen on (default: a free one from 8000)", type=int),),
+            _run,
+        ),
+        _Command(
+            "serve",
+            "run the hub and its supervisor (the hub's unit runs this)",
+            "Run the hub, and the supervisor that replaces it at a reload. The unit runs this.",
+            (),
+        ),
+        _Command(
+            "serve-hub",
+            "run one hub (the supervisor runs this)",
+            "Run one hub on the sockets that it inherits. The supervisor runs this.",
+            (_argument("--fragments", "directory with a copy of the fragments", type=Path),),
+        ),
+        _Command(
+            "reload",
+            "check the fragments, then replace the hub (the hub's unit runs this)",
+            "Check the fragments; if they are in order, replace the hub by a new one, and return"
+            " when that answers. `systemctl reload` runs this.",
+            (_argument("pid", "process id of the hub's supervisor", type=int),),
+            _reload,
+        ),
+    )

@@ -18,7 +18,7 @@ from littlest_hub.lifecycle.locks import changing, no_foreground_hub
 from littlest_hub.lifecycle.services import Services, http_status, is_answer
 from littlest_hub.lifecycle.switch_record import ServingRelease
 from littlest_hub.lifecycle.uninstall import remove_units
-from littlest_hub.lifecycle.unit_files import Snapshot, UnitFiles
+from littlest_hub.lifecycle.unit_files import GeneratedFiles, UnitFiles
 from littlest_hub.system.files import link, write
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.signals import undone_on_failure
@@ -124,7 +124,7 @@ class _Installation:
             if is_first:
                 undo.callback(remove_units, layout)
             else:
-                undo.callback(self._restore, self.unit_files.snapshot())
+                undo.callback(self._restore, self.unit_files.generated())
             changed = self.unit_files.install(ports)
             if not self.services.can_start:
                 return _boot_message(layout, ports)
@@ -159,8 +159,8 @@ class _Installation:
         ]
         return "\n".join(lines) + "\n"
 
-    def _restore(self, snapshot: Snapshot) -> None:
-        changed = self.unit_files.restore(snapshot)
+    def _restore(self, files: GeneratedFiles) -> None:
+        changed = self.unit_files.restore(files)
         if self.services.can_start:
             self.services.start(changed, is_forced=True)
 

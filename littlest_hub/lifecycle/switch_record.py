@@ -12,7 +12,7 @@ from typing import Any
 
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle import release
-from littlest_hub.lifecycle.unit_files import Snapshot, UnitFiles
+from littlest_hub.lifecycle.unit_files import GeneratedFiles, UnitFiles
 from littlest_hub.system.files import write
 from littlest_hub.system.sd_daemon import journal
 
@@ -27,8 +27,8 @@ class ServingRelease:
     path: str
     """Relative to the base directory, as the `hub` link has it: releases/VERSION."""
     version: str
-    snapshot: Snapshot | None = None
-    """None: it has written nothing yet."""
+    files: GeneratedFiles | None = None
+    """None: it has generated none yet."""
 
     def prefix(self, layout: Layout) -> Path:
         return layout.base / self.path
@@ -37,24 +37,24 @@ class ServingRelease:
         return release.is_present(layout, self.prefix(layout))
 
     def to_json(self) -> dict[str, Any]:
-        snapshot = self.snapshot and self.snapshot.to_json()
-        return {"release": self.path, "version": self.version, "snapshot": snapshot}
+        files = self.files and self.files.to_json()
+        return {"release": self.path, "version": self.version, "files": files}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ServingRelease:
-        snapshot = data["snapshot"]
-        return cls(data["release"], data["version"], snapshot and Snapshot.from_json(snapshot))
+        files = data["files"]
+        return cls(data["release"], data["version"], files and GeneratedFiles.from_json(files))
 
     @classmethod
     def of(cls, layout: Layout, prefix: Path) -> ServingRelease:
-        """Return the release in a prefix, which has written nothing yet."""
+        """Return the release in a prefix, which has generated no files yet."""
         return cls(str(prefix.relative_to(layout.base)), release.version_of(layout, prefix))
 
     @classmethod
-    def with_snapshot(cls, layout: Layout, prefix: Path) -> ServingRelease:
-        """Return the release that serves now, with what it has written."""
+    def with_files(cls, layout: Layout, prefix: Path) -> ServingRelease:
+        """Return the release that serves now, with the files that it has generated."""
         now = cls.of(layout, prefix)
-        return cls(now.path, now.version, UnitFiles(layout).snapshot())
+        return cls(now.path, now.version, UnitFiles(layout).generated())
 
 
 @dataclass(frozen=True)

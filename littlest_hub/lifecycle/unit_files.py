@@ -27,7 +27,7 @@ _OWNER = re.compile(r"^Description=Littlest Hub at (.*): ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class GeneratedFiles:
     """The texts that one release has generated, to be written again."""
 
     unit_texts: Mapping[str, str]
@@ -39,7 +39,7 @@ class Snapshot:
         return {"units": dict(self.unit_texts), "static": self.static_config}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Snapshot:
+    def from_json(cls, data: Mapping[str, Any]) -> GeneratedFiles:
         return cls(data["units"], data["static"])
 
 
@@ -93,28 +93,28 @@ class UnitFiles:
             or ((self._system_units / name).is_symlink() and file.is_relative_to(self._own_units))
         ]
 
-    def snapshot(self) -> Snapshot:
+    def generated(self) -> GeneratedFiles:
         """Return the texts that `install` may replace."""
         files = {name: installed_unit(self.layout, name) for name in self.layout.unit_names}
         static = self.layout.on_disk(self.layout.static_config)
-        return Snapshot(
+        return GeneratedFiles(
             {name: file.read_text() for name, file in files.items() if file.is_file()},
             run_as_hub_user(self.layout, lambda: static.read_text() if static.is_file() else None),
         )
 
-    def restore(self, snapshot: Snapshot) -> set[str]:
-        """Write the texts of a snapshot; start nothing.
+    def restore(self, files: GeneratedFiles) -> set[str]:
+        """Write the files that another release has generated; start nothing.
 
         Returns:
             As `install`.
         """
-        changed = self._write(snapshot.unit_texts)
-        for name in set(self.layout.unit_names) - set(snapshot.unit_texts):
+        changed = self._write(files.unit_texts)
+        for name in set(self.layout.unit_names) - set(files.unit_texts):
             for file in (installed_unit(self.layout, name), self._system_units / name):
                 if file.is_file() or file.is_symlink():
                     file.unlink()
         static = self.layout.on_disk(self.layout.static_config)
-        if (text := snapshot.static_config) is not None:
+        if (text := files.static_config) is not None:
             run_as_hub_user(self.layout, lambda: write(static, text))
         return changed
 

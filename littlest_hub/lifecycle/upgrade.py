@@ -35,7 +35,7 @@ def serving_before(layout: Layout, prefix: Path) -> ServingRelease | None:
         if source.is_present(layout) and interrupted.target.prefix(layout) == prefix:
             return source
     current = release.active(layout)
-    return None if current in (None, prefix) else ServingRelease.with_snapshot(layout, current)
+    return None if current in (None, prefix) else ServingRelease.with_files(layout, current)
 
 
 def rehearse(layout: Layout, progress: Progress) -> None:
@@ -109,8 +109,8 @@ def _switch_back(layout: Layout, switch: Switch, progress: Progress) -> None:
     switch_record.record(layout, back)
     link(layout.on_disk(layout.hub), Path(switch.source.path))
     services = Services(layout)
-    if switch.source.snapshot is not None and services.has_systemd:
-        changed = UnitFiles(layout).restore(switch.source.snapshot)
+    if switch.source.files is not None and services.has_systemd:
+        changed = UnitFiles(layout).restore(switch.source.files)
         if services.can_start:
             services.start(changed, is_switched=True, is_forced=True)
     switch_record.log(layout, back, "done")
@@ -139,12 +139,12 @@ def rollback(layout: Layout, wanted: str | None, progress: Progress) -> str:
     services = Services(layout)
     ports = choose_ports(layout, None) if services.has_systemd else Ports()
     is_public = is_answer(http_status(ports.public_address, "/hub/login"))
-    source = ServingRelease.with_snapshot(layout, current)
+    source = ServingRelease.with_files(layout, current)
     with switching(layout, source, target, "rollback", progress):
         progress(f"Switching to {target.version} ...")
         link(layout.on_disk(layout.hub), Path(target.path))
-        if services.has_systemd and target.snapshot is not None:
-            changed = UnitFiles(layout).restore(target.snapshot)
+        if services.has_systemd and target.files is not None:
+            changed = UnitFiles(layout).restore(target.files)
             if services.can_start:
                 services.start(changed, is_switched=True)
                 progress("Watching it ...")
@@ -226,7 +226,7 @@ def remove_unused(layout: Layout) -> list[str]:
     return release.remove_unused(layout, keep)
 
 
-def listing(layout: Layout) -> str:
+def release_table(layout: Layout) -> str:
     """Return a table of the releases and their roles."""
     switch, current = switch_record.read(layout), release.active(layout)
     users = release.users_of(layout)
