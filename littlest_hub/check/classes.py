@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from traitlets import TraitError
+
 from littlest_hub.check.jupyterhub_api import Authenticator, JupyterHub, Proxy, Spawner
 from littlest_hub.check.suggestions import did_you_mean
 from littlest_hub.check.values import complaint
@@ -65,8 +67,11 @@ def chosen_class(key: str, value: Any) -> type[Any]:
         if not isinstance(value, str):
             raise ValueError(complaint(key, value, error)) from error
         reason = _root_cause(error)
-        text = f"cannot use {value!r}: {complaint(key, value, reason)}"
-        raise ValueError(f"{text}{_import_hint(value, role, reason)}") from error
+        text = f"{type(reason).__name__}: {reason}"
+        if isinstance(reason, TraitError):
+            text = complaint(key, value, reason)
+        hint = _import_hint(value, role, reason)
+        raise ValueError(f"cannot use {value!r}: {text}{hint}") from error
     if not isinstance(cls, type):
         raise ValueError(f"expected a class, found {value!r}")
     return cls

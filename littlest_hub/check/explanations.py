@@ -78,6 +78,8 @@ def _advice(error: BaseException) -> str:
         )
     if isinstance(error, NameError) and ("'true'" in text or "'false'" in text):
         return "; Python spells them True and False"
+    if isinstance(error, SystemExit):
+        return "; a fragment must not exit"
     if isinstance(error, ImportError):
         return "; it is not installed in the hub environment"
     return ""

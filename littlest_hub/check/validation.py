@@ -155,7 +155,7 @@ class _Validator:
         traits = self.known[section].class_traits(config=True)
         if key in self.known[section].class_traits():
             return f"{key} of {section} cannot be configured"
-        text = f"{section} has no setting {key!r}"
+        text = "there is no such setting"
         if not difflib.get_close_matches(key, traits, n=1, cutoff=0.8):
             for cls in self.chosen.values():
                 if key in cls.class_traits(config=True):

@@ -14,6 +14,8 @@ from traitlets.config.loader import LazyConfigValue
 from littlest_hub.check.settings import trait_default
 
 _TRAIT = re.compile(r"^The '\w+' trait of an? .*? instance,? (?:must be|expected|contains) ?", re.S)
+# What traitlets says before the sentence about an element of a container.
+_ELEMENT = re.compile(r"^contains an? \w+ of an? \w+ which (?=expected)")
 _DEPRECATED = re.compile(r"deprecat", re.IGNORECASE)
 _SECRET = re.compile(
     r"passw|passphrase|secret|token|credential|keys?$|^(db_url|environment|services|consumers)$",
@@ -95,7 +97,8 @@ def complaint(key: str, value: Any, error: BaseException) -> str:
     found = _TRAIT.match(text)
     if found:
         verb = found[0].rstrip().rpartition(" ")[2]
-        text = f"{'expected' if verb in ('be', 'expected') else verb} {text[found.end() :]}"
+        verb = "expected" if verb in ("be", "expected") else verb
+        text = _ELEMENT.sub("", f"{verb} {text[found.end() :]}").rstrip(".")
     elif not isinstance(error, (TraitError, ValueError)):
         text = f"{type(error).__name__}: {text}"
     if _SECRET.search(key):

@@ -29,7 +29,9 @@ def conflicting_services(settings: Settings) -> Iterator[Problem]:
             continue
         what = f"service {name!r}"
         if names[name] > 1:
-            yield from setting.error(f"{what} is defined {names[name]} times", service)
+            yield from setting.error(
+                f"{what} is defined {names[name]} times; expected once", service
+            )
             names[name] = 0
         port = _port(service)
         if port and ports[port] > 1:
@@ -82,7 +84,7 @@ def conflicting_roles(settings: Settings) -> Iterator[Problem]:
             continue
         what = f"role {name!r}"
         if names[name] > 1:
-            yield from setting.error(f"{what} is defined {names[name]} times", role)
+            yield from setting.error(f"{what} is defined {names[name]} times; expected once", role)
             names[name] = 0
         for text in (*_invalid_role_name(role), *_invalid_role_fields(role)):
             yield from setting.error(f"{what}: {text}", role)

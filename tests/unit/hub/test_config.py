@@ -151,7 +151,7 @@ def test_a_colon_in_the_name_of_a_fragment_does_not_confuse_the_check(layout: La
     [
         (
             "c.JupyterHub.spwner_class = 'x'",
-            "no setting 'spwner_class'; did you mean 'spawner_class'?",
+            "no such setting; did you mean 'spawner_class'?",
         ),
         ("c.Authenticator.alowed_users = {'a'}", "did you mean 'allowed_users'?"),
         ("c.SystemdSpwner.slice = 'x'", "no class 'SystemdSpwner'; did you mean 'SystemdSpawner'"),
