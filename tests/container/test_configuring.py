@@ -16,7 +16,7 @@ COMMAND = "hub/bin/littlest-hub"
 
 @contextmanager
 def broken_fragment(hub: Hub, broken: Broken) -> Iterator[str]:
-    """One of them among the hub's fragments."""
+    """Add a broken fragment to the hub's fragments."""
     path = str(hub.layout.fragments / f"50-{broken.what}.py")
     content = broken.text if isinstance(broken.text, bytes) else broken.text.encode()
     encoded = base64.b64encode(content).decode()
@@ -94,7 +94,7 @@ def test_fragments_are_checked_in_the_environment_of_the_hub(hub: Hub) -> None:
     assert "good morning /opt/littlest-hub/state" in said
 
 
-def test_what_the_machine_knows_counts(hub: Hub) -> None:
+def test_facts_about_the_machine_are_considered(hub: Hub) -> None:
     listen = ["systemd-run", "--unit=taken", "systemd-socket-activate", "--listen=8123", "true"]
     hub.machine.run(listen)
     hub.machine.add_user("zoe", "x")

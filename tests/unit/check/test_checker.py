@@ -11,7 +11,7 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.mark.parametrize("broken", BROKEN_WITHOUT_SANDBOX, ids=lambda broken: broken.what)
-def test_a_broken_fragment_is_named_with_its_line_and_what_was_expected(
+def test_a_broken_fragment_is_reported_with_its_line_and_what_was_expected(
     layout: Layout, broken: Broken
 ) -> None:
     file = write(layout, f"50-{broken.what}.py", broken.text)
@@ -20,11 +20,11 @@ def test_a_broken_fragment_is_named_with_its_line_and_what_was_expected(
     assert broken.message in problems[0].message
 
 
-def test_there_are_at_least_forty_of_them() -> None:
+def test_there_are_at_least_forty_broken_fragments() -> None:
     assert len({broken.what for broken in BROKEN}) == len(BROKEN) >= 40
 
 
-def test_all_of_them_are_found_at_once(layout: Layout) -> None:
+def test_all_problems_are_reported_at_once(layout: Layout) -> None:
     # Some would be a contradiction of others, or overrule them.
     alone = [b for b in BROKEN if b.what in ("syntax", "name", "type", "class", "appended", "loop")]
     expected = [
@@ -51,7 +51,7 @@ def test_all_of_them_are_found_at_once(layout: Layout) -> None:
         ("c.ConfigurableHTTPProxy.debug = True", "proxy_class is HubProxy"),
     ],
 )
-def test_what_is_hardly_meant_so_is_a_warning_and_no_error(
+def test_a_probable_mistake_is_a_warning_and_not_an_error(
     layout: Layout, text: str, message: str
 ) -> None:
     file = write(layout, "10-a.py", f"\n{text}\n")
@@ -72,7 +72,7 @@ def test_a_copy_is_checked_in_place_of_the_fragment(layout: Layout) -> None:
     assert ".10-a" not in "".join(p.message for p in problems)
 
 
-def test_secrets_do_not_get_into_messages(layout: Layout) -> None:
+def test_secrets_are_masked_in_messages(layout: Layout) -> None:
     write(layout, "10-a.py", "c.JupyterHub.authenticator_class = 'shared-password'\n"
           "c.SharedPasswordAuthenticator.user_password = 4711471147\n")  # fmt: skip
     assert "4711471147" not in only(errors(layout)).message
@@ -94,7 +94,7 @@ def test_secrets_do_not_get_into_messages(layout: Layout) -> None:
         "open('https://jh:hunter2@example.org/users')",
     ],
 )
-def test_passwords_do_not_get_into_messages(layout: Layout, text: str) -> None:
+def test_passwords_are_masked_in_messages(layout: Layout, text: str) -> None:
     file = write(layout, "10-a.py", f"\n{text}\n")
     problems = errors(layout)
     assert {(p.file, p.line) for p in problems} == {(file, 2)}, problems

@@ -64,7 +64,7 @@ EVERYWHERE, LOOPBACK = ("[::]", 80), ("127.0.0.1", 8000)
         (LOOPBACK, "bind_url = 'http://0.0.0.0:8000'", "port 8000 of 127.0.0.1"),
     ],
 )
-def test_an_address_that_the_socket_does_not_have_is_a_warning(
+def test_an_address_that_the_socket_overrides_is_a_warning(
     layout: Layout, public: tuple[str, int], text: str, where: str | None
 ) -> None:
     file = write(layout, "10-a.py", f"\nc.JupyterHub.{text}\n")
@@ -86,7 +86,7 @@ def test_an_address_that_the_socket_does_not_have_is_a_warning(
         ("", "192.0.2.1", "c.JupyterHub.proxy_class = 'configurable-http-proxy'", False),
     ],
 )
-def test_the_port_of_https_is_taken_where_the_proxy_is_to_listen(
+def test_an_https_port_in_use_is_refused_only_at_the_proxys_address(
     layout: Layout,
     monkeypatch: pytest.MonkeyPatch,
     host: str,
@@ -112,7 +112,7 @@ def certificate(directory: Path, name: str) -> tuple[Path, Path]:
 
 
 @pytest.mark.needs("openssl")
-def test_a_key_has_to_be_that_of_the_certificate(layout: Layout, tmp_path: Path) -> None:
+def test_a_key_must_match_its_certificate(layout: Layout, tmp_path: Path) -> None:
     key, cert = certificate(tmp_path, "a")
     other, _ = certificate(tmp_path, "b")
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
@@ -125,7 +125,7 @@ def test_a_key_has_to_be_that_of_the_certificate(layout: Layout, tmp_path: Path)
     assert errors(layout) == []
 
 
-def test_a_cookie_secret_is_for_the_hub_alone(layout: Layout, tmp_path: Path) -> None:
+def test_only_the_hub_may_read_the_cookie_secret(layout: Layout, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("ab" * 32)
     secret.chmod(0o644)

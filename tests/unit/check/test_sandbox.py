@@ -83,7 +83,7 @@ def test_a_check_without_systemd_says_what_it_does_not_prevent(layout: Layout) -
     assert "from writing files and using the network" in check_fragments(layout).note
 
 
-def test_what_fragments_print_is_kept_apart(layout: Layout) -> None:
+def test_output_of_fragments_is_reported_separately(layout: Layout) -> None:
     text = "import os, sys\nprint('hello')\nos.write(1, b'{')\nprint('oops', file=sys.stderr)\n"
     write(layout, "10-a.py", text)
     report = check_fragments(layout)
@@ -92,7 +92,7 @@ def test_what_fragments_print_is_kept_apart(layout: Layout) -> None:
     assert "oops" in report.printed
 
 
-def test_a_free_port_can_be_looked_for(layout: Layout) -> None:
+def test_a_fragment_can_search_for_a_free_port(layout: Layout) -> None:
     write(layout, "10-a.py", "from jupyterhub.utils import random_port\nrandom_port()\n")
     assert errors(layout) == []
 
@@ -107,7 +107,7 @@ def test_a_credential_that_the_check_does_not_have_is_explained(layout: Layout, 
     assert "name that file in LoadCredential=" in problem.message
 
 
-def test_the_check_gets_what_drop_ins_give_to_the_hub(
+def test_the_sandbox_has_the_properties_that_drop_ins_give_the_hub(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = {
