@@ -8,14 +8,14 @@ from tests.unit.check.fragments import errors, only, write
 pytestmark = pytest.mark.unit
 
 
-def test_a_value_set_in_a_function_is_reported_at_the_statement_that_sets_it(layout: Layout) -> None:
+def test_a_value_set_in_a_function_is_reported_at_the_statement_there(layout: Layout) -> None:
     text = "def limit(text):\n    c.Spawner.mem_limit = (\n        text\n    )\n\n\nlimit('1Q')\n"
     file = write(layout, "10-a.py", text)
     problem = only(errors(layout))
     assert (problem.file, problem.line) == (file, 2)
 
 
-def test_a_value_set_in_a_file_that_a_fragment_loads_is_reported_in_that_file(layout: Layout) -> None:
+def test_a_value_set_in_a_file_that_a_fragment_loads_is_reported_there(layout: Layout) -> None:
     write(layout, "10-a.py", "\nload_subconfig('limits.inc')\n")
     inner = write(layout, "limits.inc", "\n\nc.Spawner.mem_limit = '1Q'\nimport no_such_module\n")
     assert [(p.file, p.line) for p in errors(layout)] == [(inner, 3), (inner, 4)]
