@@ -23,13 +23,13 @@ from littlest_hub.units.names import LOGIN_NAME, UNIT_USER_NAME
 
 CULLER = "idle-culler"
 IDLE_S = 3600
-"""After how many seconds without activity a user server is stopped."""
-MOST_STARTS = 64
+"""Time without activity after which a user server is stopped."""
+SPAWN_LIMIT = 64
 """How many servers may start at once with a spawner that has no queue."""
 
 
 class FragmentError(LittlestHubError):
-    """A fragment that cannot be run: which, where and why."""
+    """An exception in a fragment, with its file, line and reason."""
 
     def __init__(self, file: str, line: int, reason: str) -> None:
         super().__init__(f"{file}:{line}: {reason}")
@@ -37,10 +37,10 @@ class FragmentError(LittlestHubError):
 
 
 def defaults(layout: Layout, unit: UnitEnvironment) -> Config:
-    """A hub for system users on one machine; every line can be undone by a fragment.
+    """Return the configuration of a hub for system users on one machine, before the fragments.
 
-    What concerns one class of ours alone is that class's own default (`UnitSpawner`, `HubProxy`),
-    so that `c.Spawner...` in a fragment is enough to change it.
+    Settings of our own classes (`UnitSpawner`, `HubProxy`) are those classes' defaults, so that
+    `c.Spawner...` in a fragment is enough to change them.
     """
     python = str(release_of_this_interpreter() / "bin" / "python3")
     c = Config()
@@ -49,10 +49,10 @@ def defaults(layout: Layout, unit: UnitEnvironment) -> Config:
     c.JupyterHub.hub_ip, c.JupyterHub.hub_port = unit.hub_address
     c.JupyterHub.db_url = f"sqlite:///{layout.database}"
     c.JupyterHub.cookie_secret_file = str(layout.cookie_secret)
-    # A restart of the hub is nobody else's business.
+    # A restart of the hub must not stop user servers.
     c.JupyterHub.cleanup_servers = False
-    # How many seconds a hub that starts lets everybody wait until it has seen each server answer;
-    # what is left is looked at while it serves.
+    # How many seconds requests wait while a starting hub checks user servers; it checks the
+    # remaining ones while it serves.
     c.JupyterHub.init_spawners_timeout = 1
 
     c.JupyterHub.proxy_class = HubProxy
@@ -63,7 +63,7 @@ def defaults(layout: Layout, unit: UnitEnvironment) -> Config:
     c.JupyterHub.spawner_class = UnitSpawner
 
     c.JupyterHub.authenticator_class = SystemAuthenticator
-    # Names end up in units, paths and routes. \Z: "$" would let a newline through.
+    # Names become part of units, paths and routes. \Z: "$" would accept a newline at the end.
     c.Authenticator.username_pattern = rf"^{LOGIN_NAME}\Z"
 
     if layout.hub_user:
@@ -97,13 +97,16 @@ def load(
     changes: Config | None = None,
     fragments: Path | None = None,
 ) -> Config:
-    """Defaults, changes to them, and fragments.
+    """Return the complete configuration: defaults, changes to them, and fragments.
 
     Args:
+        layout: the installation.
+        unit: addresses that the units decide.
+        changes: changes to the defaults.
         fragments: a copy of the layout's fragments to use instead.
 
     Raises:
-        LittlestHubError: a fragment fails; `file:line` and why.
+        LittlestHubError: a fragment fails; with `file:line` and the reason.
     """
     c = defaults(layout, unit)
     c.merge(changes or Config())
@@ -114,7 +117,7 @@ def load(
 
 
 def execute(fragment: Path, c: Config) -> None:
-    """Run one fragment on the configuration so far.
+    """Execute one fragment on the configuration so far.
 
     Raises:
         FragmentError: it fails.
@@ -128,16 +131,16 @@ def execute(fragment: Path, c: Config) -> None:
 
 
 def complete(c: Config) -> None:
-    """What follows from the fragments."""
+    """Add the settings that follow from the fragments."""
     _complete_base_url(c)
     _complete_culler(c)
     _complete_limit(c)
 
 
 def _complete_base_url(c: Config) -> None:
-    """Below another path, the proxy is where it was.
+    """Keep the proxy's address if a fragment sets base_url.
 
-    JupyterHub makes a new bind_url of base_url, ip and port, of which it takes its own defaults
+    JupyterHub would compose a new bind_url from base_url and its own defaults of ip and port
     (`JupyterHub._url_part_changed`): port 8000.
     """
     base_url, bind_url = c.JupyterHub.get("base_url"), c.JupyterHub.bind_url
@@ -154,28 +157,28 @@ def _complete_base_url(c: Config) -> None:
 
 
 def _complete_culler(c: Config) -> None:
-    """A culler that fragments keep keeps its rights too."""
+    """Keep the culler's role if fragments set others but keep the culler."""
     services, roles = c.JupyterHub.services, c.JupyterHub.load_roles
     if not all(isinstance(item, list) for item in (services, roles)):
         return  # refused by `check`, and by JupyterHub
-    culled = any(isinstance(s, dict) and s.get("name") == CULLER for s in services)
-    if culled and not any(CULLER in role.get("services", ()) for role in roles):
+    has_culler = any(isinstance(s, dict) and s.get("name") == CULLER for s in services)
+    if has_culler and not any(CULLER in role.get("services", ()) for role in roles):
         c.JupyterHub.load_roles = [*roles, _culler_role()]
 
 
 def _complete_limit(c: Config) -> None:
-    """Where servers wait for their turn, nobody is turned away."""
+    """Disable JupyterHub's limit, which rejects users, for a spawner that has a queue."""
     if "concurrent_spawn_limit" not in c.JupyterHub:
         spawner = c.JupyterHub.spawner_class
         if isinstance(spawner, str) and "." in spawner:
             with contextlib.suppress(Exception):  # refused by `check`, and by JupyterHub
                 spawner = import_item(spawner)
         has_queue = isinstance(spawner, type) and issubclass(spawner, UnitSpawner)
-        c.JupyterHub.concurrent_spawn_limit = 0 if has_queue else MOST_STARTS
+        c.JupyterHub.concurrent_spawn_limit = 0 if has_queue else SPAWN_LIMIT
 
 
 def failing_line(error: BaseException, file: Path) -> int:
-    """The line of `file` at which an exception arose; 1 if it did not arise there."""
+    """Return the line of a file at which an exception was raised; 1 if it was not raised there."""
     if isinstance(error, SyntaxError) and error.filename == str(file):
         return error.lineno or 1
     frames = traceback.extract_tb(error.__traceback__)
@@ -188,16 +191,16 @@ def _reason(error: BaseException) -> str:
 
 
 def _culler_role() -> dict[str, Any]:
-    """Just what it takes to see who is idle and to stop them."""
+    """Return a role with the scopes that the culler needs to find and stop idle servers."""
     scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
     return {"name": CULLER, "scopes": scopes, "services": [CULLER]}
 
 
 class _FragmentLoader(PyFileConfigLoader):  # type: ignore[misc]
-    """Runs a fragment on the configuration that all share.
+    """Loader that executes a fragment on the configuration shared by all fragments.
 
-    traitlets' own load_subconfig gives each file an empty one, in which nothing can be appended
-    to what an earlier file has set.
+    traitlets' load_subconfig starts each file with an empty one, so that a file cannot append to
+    what an earlier file has set.
     """
 
     def __init__(self, file: Path, c: Config) -> None:

@@ -1,7 +1,7 @@
-"""The hub: JupyterHub, as root because it starts servers as other users, and little more.
+"""Units of the hub: its socket, and JupyterHub as root, because it starts servers as other users.
 
-Or as a user of its own (`layout.hub_user`), which has root's help in two things: see
-`services.unprivileged`.
+It may also run as a user of its own (`layout.hub_user`), with helpers that run as root: see
+`littlest_hub.units.unprivileged`.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_con
 def socket(layout: Layout, ports: Ports) -> Unit:
     return Unit(
         layout.hub_socket,
-        f"Where the hub at {layout.base} listens for the proxy and for user servers. systemd holds"
+        f"The socket of the hub at {layout.base}, for the proxy and for user servers. systemd holds"
         "\nit, so requests wait instead of failing while the hub restarts or reloads."
-        "\nServers on other machines: a drop-in with one more ListenStream= on the cluster's"
-        "\naddress, and c.JupyterHub.hub_connect_url in a fragment.",
+        "\nServers on other machines need one more ListenStream= in a drop-in, with an address that"
+        "\nthey can reach, and c.JupyterHub.hub_connect_url in a fragment.",
         {
             "Unit": [
                 Directive("Description", f"Littlest Hub at {layout.base}: hub port"),
-                Directive("StartLimitIntervalSec", "0", "never give up: heal when the cause goes"),
+                Directive(
+                    "StartLimitIntervalSec", "0", "never give up: recover when the cause is gone"
+                ),
             ],
             "Socket": [
                 Directive("ListenStream", ports.hub_address),
-                Directive("Backlog", "4096", "how many requests may wait while nobody listens"),
+                Directive("Backlog", "4096", "connections that wait until the hub accepts them"),
                 Directive("NoDelay", "yes"),
             ],
             "Install": [Directive("WantedBy", "sockets.target")],
@@ -35,7 +37,7 @@ def socket(layout: Layout, ports: Ports) -> Unit:
 
 
 def service(layout: Layout, ports: Ports) -> Unit:
-    # -I: neither the caller's PYTHON* variables nor somebody's ~/.local decide what we run.
+    # -I: PYTHON* variables and ~/.local have no influence.
     command = f"{layout.hub}/bin/python3 -I -m littlest_hub"
     condition, exec_condition = base_directory_conditions(layout.base)
     return Unit(
@@ -43,15 +45,15 @@ def service(layout: Layout, ports: Ports) -> Unit:
         f"JupyterHub of {layout.base}, configured by {layout.fragments}/*.py."
         f"\n`systemctl reload {layout.hub_service}` checks and applies a change there."
         f"\nIts socket starts it again: `systemctl stop {layout.hub_socket}` stops it for good."
-        "\nUser servers are units of their own and are not limited by what stands here; a spawner"
-        "\nthat forks them from the hub itself needs a drop-in that takes some of it back.",
+        "\nUser servers are units of their own, to which these restrictions do not apply; a spawner"
+        "\nthat forks them from the hub itself needs a drop-in that lifts some of them.",
         {
             "Unit": [
                 Directive("Description", f"Littlest Hub at {layout.base}: hub"),
                 Directive(
                     "Wants",
                     " ".join([layout.hub_socket, layout.proxy_service, *_helpers(layout)]),
-                    "not Requires: without its port it says who has it, and tries again",
+                    "not Requires: if its port is taken, the hub reports by whom and tries again",
                 ),
                 Directive(
                     "After",
@@ -60,28 +62,30 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 ),
                 Directive("RequiresMountsFor", str(layout.base)),
                 condition,
-                Directive("StartLimitIntervalSec", "0", "never give up: heal when the cause goes"),
+                Directive(
+                    "StartLimitIntervalSec", "0", "never give up: recover when the cause is gone"
+                ),
             ],
             "Service": [
-                Directive("Type", "notify", "started means: answers requests"),
+                Directive("Type", "notify", "started means that it answers requests"),
                 exec_condition,
-                Directive(
-                    "NotifyAccess", "exec", "ExecReload= too says in the status what is wrong"
-                ),
+                Directive("NotifyAccess", "exec", "ExecReload= reports in the status as well"),
                 Directive("ExecStart", f"{command} serve"),
                 Directive(
                     "ExecReload",
                     f"{command} reload $MAINPID",
-                    "checks all fragments; refuses, or returns when the new hub answers",
+                    "checks all fragments; fails, or returns when the new hub answers",
                 ),
                 Directive("Restart", "always"),
                 Directive("RestartSec", "1"),
                 Directive("TimeoutStartSec", "240"),
                 Directive("TimeoutStopSec", "30"),
-                Directive("KillMode", "mixed", "the supervisor ends the hub, the hub its services"),
+                Directive(
+                    "KillMode", "mixed", "the supervisor stops the hub, it stops its services"
+                ),
                 Directive("LimitNICE", "+0", "the next hub prepares at low priority, then rises"),
-                Directive("OOMScoreAdjust", "-500", "a user's kernel has to go first"),
-                Directive("OOMPolicy", "continue", "the supervisor sees to it"),
+                Directive("OOMScoreAdjust", "-500", "the kernel ends users' processes first"),
+                Directive("OOMPolicy", "continue", "the supervisor handles it"),
                 Directive("Environment", f"{PUBLIC_PORT}={ports.listen(ports.public)}"),
                 Directive("Environment", f"{PROXY_API}={ports.api_address}"),
                 Directive("Environment", f"{HTTPS_PORT}={ports.https}"),
@@ -98,9 +102,9 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 Directive(
                     "RuntimeDirectoryPreserve",
                     "yes",
-                    "why the last attempt failed, and the environments of servers that go on",
+                    "the reason of the last failure, and the environments of running servers",
                 ),
-                Directive("UMask", "0077", "the database is made world-readable otherwise"),
+                Directive("UMask", "0077", "JupyterHub would create the database world-readable"),
                 *_rights(layout),
                 Directive("ProtectSystem", "strict"),
                 Directive("PrivateMounts", "yes"),
@@ -108,7 +112,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 Directive(
                     "RestrictAddressFamilies",
                     "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
-                    "netlink: how the C library lists addresses",
+                    "netlink: the C library lists addresses with it",
                 ),
                 *SANDBOX,
                 Directive("SystemCallFilter", "@system-service"),
@@ -133,13 +137,13 @@ def _rights(layout: Layout) -> list[Directive]:
             Directive(
                 "CapabilityBoundingSet",
                 "CAP_DAC_READ_SEARCH",
-                "PAM's shadow file, where root itself may not read it",
+                "the shadow file, for PAM, where root without capabilities may not read it",
             ),
             Directive(
                 "PrivateUsers",
                 "yes",
-                "that capability counts for root's own files, and nobody else can be become;"
-                " what has to has a drop-in: see 50-slurm.conf of the catalogue",
+                "limits that capability to root's own files, and prevents changing the user;"
+                " a spawner that does needs a drop-in such as 50-slurm.conf of the catalogue",
             ),
             Directive("ReadWritePaths", str(layout.state)),
         ]
@@ -153,5 +157,5 @@ def _rights(layout: Layout) -> list[Directive]:
 def _no_more_calls(layout: Layout) -> list[Directive]:
     if layout.hub_user is None:
         return []
-    # No PrivateUsers=: it lets one other user read a file, by that user's number.
+    # No PrivateUsers=: the hub makes a file readable for one other user, by user id.
     return [Directive("SystemCallFilter", "~@privileged"), Directive("RemoveIPC", "yes")]

@@ -1,6 +1,6 @@
-"""The unit of a user server, as data: what keeps people apart, and how much each may take.
+"""The unit of a user server, as data: isolation of users from each other, and limits.
 
-Every property can be undone by a line in a fragment: docs/reference/isolation.md has them all.
+A fragment can override every property; docs/reference/isolation.md lists them.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from littlest_hub.layout import Layout
 from littlest_hub.units.unit import Directive, Unit
 
 Properties = Mapping[str, str | list[str]]
-"""Of a unit: a list is for those that are given more than once."""
+"""Properties of a unit; a list stands for one that is given several times."""
 
 RUNTIME = Path("/run/jupyter")
-"""Where Jupyter keeps connection files and sockets of kernels: each server has one of its own.
+"""Jupyter's directory for connection files and sockets of kernels; each server has its own.
 
-Not in the home directory: the address of a socket has 107 bytes at most (unix(7)), some network
-file systems have no sockets, and who has filled a home must be able to start a kernel and tidy up.
+Not in the home directory: the address of a socket has at most 107 bytes (unix(7)), some network
+file systems have no sockets, and a user whose home is full must be able to start a kernel to delete
+files.
 """
 
 METADATA = (
@@ -35,20 +36,21 @@ METADATA = (
     "fd00:42::42",  # Scaleway
     "fd00:c1::a9fe:a9fe",  # Oracle
 )
-"""Where clouds hand out the credentials of the machine, as their manuals have it (2026-11)."""
+"""Addresses at which clouds serve credentials of the machine, from their manuals (2026-11)."""
 
-# Below these are homes and nothing else; ProtectHome= of systemd.exec(5) means the same ones.
+# Directories that contain only homes: those of ProtectHome=, systemd.exec(5).
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
-# What else is in these is not for us to hide: there, other homes are as private as their modes.
+# Directories that contain more than homes, so that they stay visible; homes in them are protected
+# by their modes only.
 _SHARED = frozenset(
     map(Path, ("/", "/etc", "/opt", "/run", "/usr", "/usr/local", "/var", "/var/lib"))
 )
 _EMPTY = "ro,mode=0755,size=1M"
 
 _NEWER = {"PrivateIPC": 248}
-"""Properties that came after systemd 247, the oldest we serve, and with which version (its NEWS).
+"""Properties newer than systemd 247, the oldest version supported, and their version (its NEWS).
 
-systemd-run refuses a whole unit for one property that it does not know.
+systemd-run rejects a unit that has a property it does not know.
 """
 
 
@@ -58,7 +60,7 @@ class Account:
 
     name: str
     home: Path | None
-    """None: not known, so that homes cannot be hidden from their owners either."""
+    """None: unknown, so /home stays visible."""
     uid: int
     gid: int
 
@@ -70,23 +72,23 @@ def properties(
     may_become_root: bool = False,
     systemd: int | None = None,
 ) -> dict[str, str | list[str]]:
-    """What a user server's unit is given unless a fragment says otherwise.
+    """Return the properties of a user server's unit, before a fragment overrides them.
 
     Args:
-        layout: whose user server.
-        account: who it runs as; None: a user that systemd lends (DynamicUser=).
-        may_become_root: leave out all that keeps sudo from working.
-        systemd: its version; None: any that knows all of this.
+        layout: the installation.
+        account: the system user that it runs as; None: a dynamic user (DynamicUser=).
+        may_become_root: omit every property that prevents sudo.
+        systemd: version of systemd; None: one that knows all properties.
 
     Raises:
-        LittlestHubError: a home directory that cannot stand in a unit.
+        LittlestHubError: the path of the home directory cannot be written in a unit.
     """
     found = {
         "Slice": layout.users_slice,
-        **_views(layout, account),
+        **_visibility(layout, account),
         **_LIMITS,
         **({} if may_become_root else _RIGHTS),
-        # What one user writes is no other's business.
+        # Other users must not read new files.
         "UMask": "0027",
         "StateDirectoryMode": "0700",
     }
@@ -94,56 +96,53 @@ def properties(
 
 
 def environment(properties: Properties) -> dict[str, str]:
-    """What a server with these properties is told about them."""
-    mounted = _words(properties.get("TemporaryFileSystem", ()))
-    there = any(mount.partition(":")[0] == str(RUNTIME) for mount in mounted)
-    if not there:
+    """Return the environment variables that follow from the properties of a server."""
+    mounts = _words(properties.get("TemporaryFileSystem", ()))
+    if not any(mount.partition(":")[0] == str(RUNTIME) for mount in mounts):
         return {}
     return {
         "JUPYTER_RUNTIME_DIR": str(RUNTIME),
-        # Python takes the first that can be written to, and without one a kernel runs no cell: who
-        # has filled the disk must be able to tidy up.
+        # Python uses the first of these that is writable, and without one a kernel executes no
+        # cell: a user who has filled the disk must be able to delete files.
         "TMPDIR": "/tmp",
         "TEMP": str(RUNTIME),
     }
 
 
 def users_slice(layout: Layout) -> Unit:
-    """All user servers together."""
+    """Return the slice of all user servers."""
     return Unit(
         layout.users_slice,
-        f"All user servers of {layout.base} together. Whatever they do, the rest of the machine has"
-        "\nroom left: hub and proxy above all. CPU time is shared fairly anyway, with half of it"
-        "\nfor the system's own services when they want it.",
+        f"All user servers of {layout.base} together. These limits leave room for the rest of the"
+        "\nmachine, above all for hub and proxy. CPU time needs no limit: the kernel shares it"
+        "\nfairly, with half of it for the system's services when they need it.",
         {
             "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: user servers")],
             "Slice": [
-                Directive("MemoryMax", "85%", "of the machine's"),
-                Directive("MemorySwapMax", "50%", "nobody drives all the others out into swap"),
-                Directive(
-                    "TasksMax", "60%", "of the processes and threads that the machine can have"
-                ),
+                Directive("MemoryMax", "85%", "of the machine's memory"),
+                Directive("MemorySwapMax", "50%", "one server must not push all others into swap"),
+                Directive("TasksMax", "60%", "of the machine's maximum of processes and threads"),
             ],
         },
     )
 
 
 _LIMITS: Properties = {
-    # One person alone cannot take all that people may take together.
+    # One user must not use up the slice's limits.
     "MemoryMax": "50%",
     "TasksMax": "15%",
-    # Linux ends what takes most, a kernel; the server stays and says so.
+    # The OOM killer ends the largest process, a Jupyter kernel; the server goes on and reports it.
     "OOMPolicy": "continue",
-    # What a kernel prints past Jupyter goes to the journal.
+    # Output of kernels that bypasses Jupyter goes to the journal.
     "LogRateLimitIntervalSec": "30s",
     "LogRateLimitBurst": "1000",
 }
 
-# With User=, nearly each of these implies the first one.
+# With User=, nearly each of these implies NoNewPrivileges=.
 _RIGHTS: Properties = {
     "NoNewPrivileges": "yes",
     "CapabilityBoundingSet": "",
-    # Those of the kernel's interfaces that are there for programs of people.
+    # Interfaces of the kernel that users' programs need remain.
     "PrivateDevices": "yes",
     "ProtectControlGroups": "yes",
     "ProtectHostname": "yes",
@@ -154,26 +153,26 @@ _RIGHTS: Properties = {
     "RestrictNamespaces": "yes",
     "RestrictRealtime": "yes",
     "SystemCallArchitectures": "native",
-    # Refused, not allowed: programs of people may be newer than the lists of systemd.
+    # A deny list: users' programs may need calls that are newer than systemd's allow lists.
     "SystemCallFilter": "~@clock @cpu-emulation @module @obsolete @raw-io @reboot @swap bpf"
     " userfaultfd",
     "SystemCallErrorNumber": "EPERM",
 }
-# Not among them, for they would break what is ordinary: RestrictSUIDSGID= (`git init --shared`
-# in a directory of a group), LockPersonality= (lldb), MemoryDenyWriteExecute= (numba),
-# ProtectClock= (PrivateDevices=no would not be enough to let somebody use a GPU).
+# Omitted, since they break ordinary programs: RestrictSUIDSGID= (`git init --shared` in a directory
+# of a group), LockPersonality= (lldb), MemoryDenyWriteExecute= (numba), ProtectClock= (a GPU would
+# need more than PrivateDevices=no).
 
 
-def _views(layout: Layout, account: Account | None) -> dict[str, str | list[str]]:
-    """What there is to be seen of the machine and of others."""
-    homes, own, ours = _homes(layout, account)
+def _visibility(layout: Layout, account: Account | None) -> dict[str, str | list[str]]:
+    """Return the properties that hide parts of the machine and other users."""
+    hidden, own, ours = _homes(layout, account)
     found: dict[str, str | list[str]] = {
         "ProtectProc": "invisible",
         "ProtectSystem": "full",
         "PrivateTmp": "yes",
         "PrivateIPC": "yes",
         "TemporaryFileSystem": [
-            *(f"{_quoted(home)}:{_EMPTY}" for home in homes),
+            *(f"{_quoted(home)}:{_EMPTY}" for home in hidden),
             "/dev/shm:mode=1777,nosuid,nodev,size=50%",
             f"{RUNTIME}:mode=1777,nosuid,nodev,size=16M",
         ],
@@ -182,7 +181,7 @@ def _views(layout: Layout, account: Account | None) -> dict[str, str | list[str]
             for path in (
                 layout.state,
                 layout.fragments,
-                # Who is here, and how they are set up; the units of others.
+                # They reveal other users, and other users' units.
                 "/run/dbus/system_bus_socket",
                 "/run/systemd/transient",
             )
@@ -190,7 +189,7 @@ def _views(layout: Layout, account: Account | None) -> dict[str, str | list[str]
         "IPAddressDeny": " ".join(METADATA),
     }
     if own:
-        # A home that is missing is reported when it is entered, in words that say so.
+        # Optional: a missing home is reported when systemd enters it, with a clear message.
         found["BindPaths"] = [f"-{_quoted(home)}" for home in own]
     if ours:
         found["BindReadOnlyPaths"] = [str(path) for path in ours]
@@ -200,7 +199,7 @@ def _views(layout: Layout, account: Account | None) -> dict[str, str | list[str]
 def _homes(
     layout: Layout, account: Account | None
 ) -> tuple[Sequence[Path], Sequence[Path], Sequence[Path]]:
-    """Directories of homes to hide; the one to show; and what of ours was hidden with them."""
+    """Return directories of homes to hide, the home to show, and our directories to show again."""
     hidden = list(_HOMES)
     if account is None:
         return hidden, (), ()
@@ -218,7 +217,7 @@ def _is_below(path: Path, directories: Iterable[Path]) -> bool:
 
 
 def _quoted(path: Path) -> str:
-    """A path as systemd-run(1) and unit files take it.
+    """Return a path as it is written for systemd-run(1) and in unit files.
 
     Raises:
         LittlestHubError: it cannot be written there.
@@ -231,7 +230,7 @@ def _quoted(path: Path) -> str:
         or set(text) & set("\"'\\")
     ):
         raise LittlestHubError(
-            f"home directory {text!r}: cannot stand in a unit of systemd",
+            f"home directory {text!r}: cannot be written in a systemd unit",
             "Give the account a home with an absolute path and without quotes and backslashes",
         )
     return f'"{text}"' if set(text) & set(" :") else text

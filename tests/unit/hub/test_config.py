@@ -13,7 +13,7 @@ from littlest_hub.check import (
     evaluator,  # noqa: F401
 )
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.hub.config import CULLER, MOST_STARTS, load
+from littlest_hub.hub.config import CULLER, SPAWN_LIMIT, load
 from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.installation import fragment_files, ignored_files
@@ -193,9 +193,9 @@ def test_the_line_that_counts_is_the_one_that_sets_the_value(layout: Layout) -> 
     [
         ("UnitSpawner", 0),
         ("'littlest_hub.hub.spawner.UnitSpawner'", 0),
-        ("'jupyterhub.spawner.SimpleLocalProcessSpawner'", MOST_STARTS),
-        ("'simple'", MOST_STARTS),
-        ("'no.such.Spawner'", MOST_STARTS),
+        ("'jupyterhub.spawner.SimpleLocalProcessSpawner'", SPAWN_LIMIT),
+        ("'simple'", SPAWN_LIMIT),
+        ("'no.such.Spawner'", SPAWN_LIMIT),
     ],
 )
 def test_nobody_is_turned_away_where_servers_wait_for_their_turn(

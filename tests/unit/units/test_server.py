@@ -1,4 +1,4 @@
-"""The unit of a user server: what it is given, and that systemd understands it."""
+"""The unit of a user server: its properties, and that systemd understands them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def account(home: str | None) -> Account:
 
 
 def mounts(home: str | None, layout: Layout = LAYOUT) -> tuple[list[str], list[str], list[str]]:
-    """Hidden directories of homes, and what is shown of them, writable and not."""
+    """Return hidden directories of homes, and paths shown in them, writable and read-only."""
     found = server.properties(layout, account(home))
     hidden = [entry.rpartition(":")[0] for entry in found["TemporaryFileSystem"]]
     shown = [found.get(name, []) for name in ("BindPaths", "BindReadOnlyPaths")]
@@ -41,16 +41,16 @@ HOMES = ["/home", "/root", "/run/user"]
         ("/home/EXAMPLE/alice", HOMES, ["-/home/EXAMPLE/alice"]),
         ("/data/homes/alice", [*HOMES, "/data/homes"], ["-/data/homes/alice"]),
         ("/srv/alice", [*HOMES, "/srv"], ["-/srv/alice"]),
-        # There is more than homes in these, so only modes protect the others.
+        # These contain more than homes, so only modes protect other homes.
         ("/alice", HOMES, []),
         ("/var/lib/alice", HOMES, []),
         ("/", HOMES, []),
-        # How one home of many is written in a unit for all.
+        # In a template unit for all users.
         ("/home/%i", HOMES, ["-/home/%i"]),
         (None, ["/root", "/run/user"], []),
     ],
 )
-def test_other_homes_are_hidden_and_the_own_one_is_shown(
+def test_other_homes_are_hidden_and_the_users_own_is_shown(
     home: str | None, hidden: list[str], shown: list[str]
 ) -> None:
     assert mounts(home) == (hidden, shown, [])
@@ -65,31 +65,31 @@ def test_a_base_directory_beside_homes_stays_visible() -> None:
     assert mounts("/data/alice", Layout(Path("/srv/physics")))[2] == []
 
 
-def test_a_home_with_a_blank_or_a_colon_in_it_is_quoted() -> None:
+def test_a_home_with_a_space_or_a_colon_is_quoted() -> None:
     assert mounts("/home/first last")[1] == ['-"/home/first last"']
     assert mounts("/data:1/alice")[0][-1] == '"/data:1"'
 
 
 @pytest.mark.parametrize("home", ["home", '/home/"x', "/home/x\\", "/home/x\ny", "/home/../etc"])
-def test_a_home_that_cannot_stand_in_a_unit_is_refused(home: str) -> None:
+def test_a_home_that_cannot_be_written_in_a_unit_is_refused(home: str) -> None:
     with pytest.raises(LittlestHubError, match="home directory"):
         server.properties(LAYOUT, account(home))
 
 
-def test_whoever_is_lent_a_user_sees_no_home() -> None:
+def test_a_dynamic_user_sees_no_home() -> None:
     found = server.properties(LAYOUT, None)
     assert "BindPaths" not in found
     assert any(entry.startswith("/home:") for entry in found["TemporaryFileSystem"])
 
 
-def test_an_older_systemd_is_given_nothing_that_it_does_not_know() -> None:
+def test_an_older_systemd_gets_only_properties_that_it_knows() -> None:
     of_247 = server.properties(LAYOUT, account("/home/alice"), systemd=247)
     of_252 = server.properties(LAYOUT, account("/home/alice"), systemd=252)
     assert set(of_252) - set(of_247) == {"PrivateIPC"}
     assert of_252 == server.properties(LAYOUT, account("/home/alice"))
 
 
-def test_whoever_may_use_sudo_is_given_nothing_that_keeps_it_from_working() -> None:
+def test_a_server_that_may_use_sudo_has_no_property_that_prevents_it() -> None:
     found = server.properties(LAYOUT, account("/home/alice"), may_become_root=True)
     # Each of these implies NoNewPrivileges= for a unit with a user, systemd.exec(5).
     assert not [name for name in found if name.startswith(("Restrict", "ProtectK", "SystemCall"))]
@@ -97,7 +97,7 @@ def test_whoever_may_use_sudo_is_given_nothing_that_keeps_it_from_working() -> N
     assert {"TemporaryFileSystem", "PrivateTmp", "MemoryMax"} <= set(found)
 
 
-def test_jupyter_keeps_its_sockets_where_there_is_a_place_for_them() -> None:
+def test_jupyter_uses_the_runtime_directory_if_it_is_mounted() -> None:
     found = server.properties(LAYOUT, account("/home/alice"))
     assert server.environment(found) == {
         "JUPYTER_RUNTIME_DIR": "/run/jupyter",
@@ -110,7 +110,7 @@ def test_jupyter_keeps_its_sockets_where_there_is_a_place_for_them() -> None:
 
 @pytest.mark.needs("systemd-analyze")
 @pytest.mark.parametrize("home", ["/home/alice", "/srv/first last", None])
-def test_systemd_has_nothing_to_say_about_the_properties(tmp_path: Path, home: str | None) -> None:
+def test_systemd_accepts_the_properties_without_warnings(tmp_path: Path, home: str | None) -> None:
     lines = ["[Service]", "ExecStart=/bin/true", "User=1001"]
     for name, value in server.properties(LAYOUT, account(home)).items():
         lines += [f"{name}={each}" for each in ([value] if isinstance(value, str) else value)]
@@ -121,7 +121,7 @@ def test_systemd_has_nothing_to_say_about_the_properties(tmp_path: Path, home: s
     assert done.stderr == ""
 
 
-def test_the_slice_belongs_to_the_installation_and_is_none_of_what_is_stopped_with_it() -> None:
+def test_the_slice_belongs_to_the_installation_but_is_not_stopped_with_it() -> None:
     assert LAYOUT.users_slice == "littlest-hub-users.slice"
     assert Layout(Path("/srv/physics")).users_slice == "littlest-hub-physics-users.slice"
     assert LAYOUT.users_slice not in LAYOUT.units
