@@ -1,4 +1,4 @@
-"""The ready fragments that a release brings along: listing, enabling and disabling them."""
+"""The catalogue, the ready fragments of a release: listing, enabling and disabling them."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _DISABLED = ".disabled"
 
 @dataclass(frozen=True)
 class Entry:
-    """One fragment, of the catalogue, of the administrator, or of both."""
+    """One line of `littlest-hub list`."""
 
     name: str
     about: str
     """Its first comment line."""
     kind: str
-    """catalogue, own, or ignored."""
+    """catalogue, own or ignored."""
     state: str
-    """available, enabled, changed, outdated (unchanged, but this release has another), disabled."""
+    """available, enabled, changed, outdated (unchanged, but of another release) or disabled."""
 
     def __str__(self) -> str:
         return f"  {self.name:28} {self.state:10} {self.about}".rstrip()
 
 
 def entries(layout: Layout) -> Iterator[Entry]:
-    """The catalogue, then the administrator's own fragments, then what is ignored."""
+    """Yield the catalogue, then the administrator's own fragments, then ignored files."""
     shipped = _shipped(layout)
     enabled = {file.name: file for file in fragment_files(layout)}
     ignored = ignored_files(layout)
@@ -58,29 +58,29 @@ def entries(layout: Layout) -> Iterator[Entry]:
 
 
 def enable(layout: Layout, name: str) -> int:
-    """Copy a fragment of the catalogue for the administrator to own, or put a disabled one back.
+    """Copy a fragment of the catalogue to the administrator's, or put a disabled one back.
 
     Returns:
-        Exit code: 1 if something has to be mended before the hub takes it.
+        Exit code: 1 if the check finds problems.
 
     Raises:
-        LittlestHubError: there is no such fragment, or it is there and was changed.
+        LittlestHubError: there is no such fragment, or it is enabled and was changed.
     """
     file = _find(layout, name, [*_shipped(layout), *_disabled(layout), *_enabled(layout)])
     fragment = layout.fragments / file
-    set_aside = fragment.with_name(file + _DISABLED)
+    disabled = fragment.with_name(file + _DISABLED)
     shipped = _shipped(layout).get(file)
     if fragment.exists():
         if not shipped or fragment.read_bytes() != shipped.read_bytes():
             hint = f"See it: {fragment}" + (f"\nStock: {shipped}" if shipped else "")
             raise LittlestHubError(f"{file} is enabled already, and is not the stock one", hint)
         print(f"{fragment} is there already, unchanged.")
-    elif set_aside.exists():
-        set_aside.rename(fragment)
+    elif disabled.exists():
+        disabled.rename(fragment)
         print(f"{fragment} is back, as you had it.")
     elif shipped:
         write(fragment, shipped.read_text())
-        _remember(layout, file, _digest(shipped))
+        _record(layout, file, _digest(shipped))
         print(f"{fragment} is yours now.")
     verb = "restart" if _add_drop_in(layout, file) else "reload"
     report = check_fragments(layout)
@@ -93,7 +93,7 @@ def enable(layout: Layout, name: str) -> int:
 
 
 def disable(layout: Layout, name: str) -> int:
-    """Take a fragment out: removed if it is the stock one, otherwise set aside.
+    """Remove a fragment that is unchanged; rename one that is not, so that it is ignored.
 
     Raises:
         LittlestHubError: there is no such fragment.
@@ -105,12 +105,12 @@ def disable(layout: Layout, name: str) -> int:
         fragment.unlink()
         print(f"{fragment} is removed; it was the stock one.")
     else:
-        aside = fragment.with_name(file + _DISABLED)
-        if aside.exists():
-            raise LittlestHubError(f"{aside} is there already", "Move it away, then try again")
-        fragment.rename(aside)
-        print(f"{fragment} is now {aside.name}, which is ignored.")
-    _remember(layout, file, None)
+        disabled = fragment.with_name(file + _DISABLED)
+        if disabled.exists():
+            raise LittlestHubError(f"{disabled} is there already", "Move it away, then try again")
+        fragment.rename(disabled)
+        print(f"{fragment} is now {disabled.name}, which is ignored.")
+    _record(layout, file, None)
     verb = "restart" if _remove_drop_in(layout, file) else "reload"
     show(check_fragments(layout))
     print(f"To apply it: systemctl {verb} {layout.instance}")
@@ -132,10 +132,10 @@ def _disabled(layout: Layout) -> list[str]:
 
 
 def _find(layout: Layout, name: str, candidates: list[str]) -> str:
-    """The file that somebody means: by its name, without .py, or without number.
+    """Return the file name that a name stands for: with or without .py, or without number.
 
     Raises:
-        LittlestHubError: none, or several.
+        LittlestHubError: it stands for none, or for several.
     """
     names = list(dict.fromkeys(candidates))
     wanted = name.removesuffix(".py")
@@ -156,11 +156,11 @@ def _find(layout: Layout, name: str, candidates: list[str]) -> str:
     raise LittlestHubError(f"there is no fragment {name!r} here", hint)
 
 
-# --- what the hub's unit needs for some of them: a drop-in beside the fragment, of its name
+# --- drop-ins: a fragment may need one for the hub's unit, which has its name in the catalogue
 
 
 def _add_drop_in(layout: Layout, file: str) -> bool:
-    """Copy it for the administrator to own; whether there is one, which a restart applies."""
+    """Copy the drop-in of a fragment; return whether it has one, so that a restart is needed."""
     shipped, drop_in = _drop_in(layout, file)
     if not shipped.exists() or not is_service(layout):
         return False
@@ -171,37 +171,37 @@ def _add_drop_in(layout: Layout, file: str) -> bool:
 
 
 def _remove_drop_in(layout: Layout, file: str) -> bool:
-    """Take the stock one back; whether it was there."""
+    """Remove the drop-in of a fragment unless it was changed; return whether it was removed."""
     shipped, drop_in = _drop_in(layout, file)
     if not shipped.exists() or not drop_in.exists():
         return False
     if _state(layout, drop_in, shipped) == "changed":
         print(f"{drop_in} stays: it is not the stock one.")
         return False
-    _withdraw_drop_in(layout, drop_in)
+    _delete_drop_in(layout, drop_in)
     print(f"{drop_in} is removed.")
     return True
 
 
 def add_new_drop_ins(layout: Layout, prefix: Path, undo: contextlib.ExitStack) -> list[Path]:
-    """Add those that enabled fragments need with a release that is to serve, and did not before.
+    """Add drop-ins that enabled fragments need from the next release on.
 
-    What the release before brought along too is left as the administrator has it.
+    If the present release has the drop-in too, the administrator may have removed it on purpose.
 
     Args:
-        layout: whose fragments; what serves is the release before, if any.
-        prefix: the release that is to serve.
-        undo: gets how to take them back.
+        layout: the installation; its active release is the present one, if any.
+        prefix: the next release.
+        undo: takes the callbacks that remove them.
 
     Returns:
-        Where they are.
+        Paths of the new drop-ins.
     """
     added = []
     for fragment in fragment_files(layout):
         before, drop_in = (layout.on_disk(path) for path in _drop_in(layout, fragment.name))
         shipped = layout.on_disk(prefix / layout.catalogue.relative_to(layout.hub) / before.name)
         if shipped.exists() and not before.exists() and not drop_in.exists():
-            undo.callback(_withdraw_drop_in, layout, drop_in)
+            undo.callback(_delete_drop_in, layout, drop_in)
             _copy_drop_in(layout, shipped, drop_in)
             added.append(layout.hub_drop_ins / drop_in.name)
     return added
@@ -210,20 +210,20 @@ def add_new_drop_ins(layout: Layout, prefix: Path, undo: contextlib.ExitStack) -
 def _copy_drop_in(layout: Layout, shipped: Path, drop_in: Path) -> None:
     drop_in.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     write(drop_in, shipped.read_text())
-    _remember(layout, drop_in.name, _digest(shipped))
-    _reread(layout)
+    _record(layout, drop_in.name, _digest(shipped))
+    _reload_units(layout)
 
 
-def _withdraw_drop_in(layout: Layout, drop_in: Path) -> None:
+def _delete_drop_in(layout: Layout, drop_in: Path) -> None:
     drop_in.unlink(missing_ok=True)
-    _remember(layout, drop_in.name, None)
+    _record(layout, drop_in.name, None)
     with contextlib.suppress(OSError):
         drop_in.parent.rmdir()  # not empty
-    _reread(layout)
+    _reload_units(layout)
 
 
 def _drop_in(layout: Layout, file: str) -> tuple[Path, Path]:
-    """As this release brings it along, and where systemd finds it."""
+    """Return the drop-in of a fragment in this release, and its path for systemd."""
     name = Path(file).with_suffix(".conf").name
     return layout.catalogue / name, layout.hub_drop_ins / name
 
@@ -241,7 +241,7 @@ def _about(file: Path) -> str:
     return comment.strip("# ").partition(". ")[0].rstrip(".")
 
 
-# --- what was copied, so that a change of ours is told from one of the administrator's
+# --- the hashes of copied files, which tell the administrator's changes from those of a release
 
 
 def _state(layout: Layout, fragment: Path, shipped: Path) -> str:
@@ -249,7 +249,7 @@ def _state(layout: Layout, fragment: Path, shipped: Path) -> str:
     if digest == _digest(shipped):
         return "enabled"
     others = layout.releases.glob(f"*/{shipped.relative_to(layout.hub)}")
-    was_stock = digest == _remembered(layout).get(fragment.name)
+    was_stock = digest == _recorded(layout).get(fragment.name)
     return "outdated" if was_stock or digest in map(_digest, others) else "changed"
 
 
@@ -257,7 +257,7 @@ def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _remembered(layout: Layout) -> dict[str, str]:
+def _recorded(layout: Layout) -> dict[str, str]:
     try:
         found = json.loads(layout.on_disk(layout.enabled).read_text())
     except (OSError, ValueError):
@@ -265,15 +265,14 @@ def _remembered(layout: Layout) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-def _remember(layout: Layout, name: str, digest: str | None) -> None:
-    known = _remembered(layout)
+def _record(layout: Layout, name: str, digest: str | None) -> None:
+    known = _recorded(layout)
     known.pop(name, None)
     if digest:
         known[name] = digest
     write(layout.on_disk(layout.enabled), json.dumps(known, indent=1, sort_keys=True) + "\n", 0o600)
 
 
-def _reread(layout: Layout) -> None:
-    """Make systemd notice that a drop-in has come or gone."""
+def _reload_units(layout: Layout) -> None:
     if layout.is_live:
         systemctl.daemon_reload()

@@ -1,9 +1,8 @@
-"""`littlest-hub edit`: a fragment is changed in a copy, which takes its place when it is good."""
+"""`littlest-hub edit`: change a copy of a fragment, which replaces it once the check passes."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import getpass
 import os
 import shlex
@@ -21,6 +20,8 @@ from pathlib import Path
 from littlest_hub.check import Report, check_fragments, is_service
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
+from littlest_hub.system import systemctl
+from littlest_hub.system.locks import hold, holder
 
 _EDITORS = ("editor", "nano", "vi")
 _AGAIN, _QUIT, _SAVE = "eqs"
@@ -28,10 +29,10 @@ _AGAIN, _QUIT, _SAVE = "eqs"
 
 @dataclass(frozen=True)
 class _Version:
-    """A fragment as it was when we began."""
+    """The content and the attributes of a fragment at one moment."""
 
     content: bytes | None
-    """None: there was none."""
+    """None: it does not exist."""
     mode: int = 0o644
     owner: int = -1
     group: int = -1
@@ -47,10 +48,10 @@ class _Version:
 
 
 def fragment_path(layout: Layout, name: str) -> Path:
-    """The fragment that somebody calls so: "30-limits" or "30-limits.py".
+    """Return the path of a fragment by its name: "30-limits" or "30-limits.py".
 
     Raises:
-        LittlestHubError: no fragment can be called so.
+        LittlestHubError: no fragment can have this name.
     """
     file = name if name.endswith(".py") else f"{name}.py"
     if (
@@ -67,13 +68,13 @@ def fragment_path(layout: Layout, name: str) -> Path:
 
 
 def edit(layout: Layout, name: str) -> int:
-    """Have somebody change a fragment in their editor; it is replaced when the whole is in order.
+    """Let the user change a fragment in an editor; save it if all fragments pass the check.
 
     Returns:
-        Exit code: 0 it is saved, or nothing was changed.
+        Exit code: 0 if it was saved or not changed.
 
     Raises:
-        LittlestHubError: it is somebody else's turn, or the text could not be saved; where it is.
+        LittlestHubError: another user edits it, or the text could not be saved; where it is kept.
     """
     fragment = fragment_path(layout, name)
     if not layout.fragments.is_dir():
@@ -81,25 +82,25 @@ def edit(layout: Layout, name: str) -> int:
     if fragment.is_symlink():
         target = fragment.resolve()
         raise LittlestHubError(f"{fragment} is a link", f"Edit the file itself: {target}")
-    with _alone(fragment):
+    with _locked(fragment):
         before = _Version.of(fragment)
         with _copy(fragment, before) as copy:
             return _Editing(layout, fragment, before, copy).finish()
 
 
 class _Editing:
-    """One text in one editor."""
+    """One copy of a fragment in one editor."""
 
     def __init__(self, layout: Layout, fragment: Path, before: _Version, copy: Path) -> None:
         self.layout, self.fragment, self.before, self.copy = layout, fragment, before, copy
         self.is_interactive = sys.stdin.isatty()
-        self._stock = copy.read_bytes()
+        self._original = copy.read_bytes()
 
     def finish(self) -> int:
-        """Edit until the text is saved or given up."""
+        """Open the editor until the text is saved or abandoned; return the exit code."""
         while True:
             self._open_editor()
-            if self.copy.read_bytes() == self._stock:
+            if self.copy.read_bytes() == self._original:
                 print(f"{self.fragment} is unchanged.")
                 self.copy.unlink()
                 return 0
@@ -109,14 +110,14 @@ class _Editing:
                 self._save()
                 self._offer_reload()
                 return 0
-            answer = self._ask_what_now()
+            answer = self._choose_next_step()
             if answer == _QUIT:
                 print(f"{self.fragment} is as it was.")
                 self.copy.unlink()
                 return 1
             if answer == _SAVE:
                 self._save()
-                print("The hub will not reload, nor start anew, before this is mended.")
+                print("The hub will neither reload nor restart until this is fixed.")
                 return 1
 
     def _open_editor(self) -> None:
@@ -129,22 +130,24 @@ class _Editing:
                 "Name one: EDITOR=nano littlest-hub edit …",
             ) from error
         # Ctrl-C and Ctrl-\ are for the editor, which has the terminal now.
-        ours = {n: signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGQUIT)}
+        handlers = {n: signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGQUIT)}
         try:
             code = process.wait()
         finally:
-            for number, handler in ours.items():
+            for number, handler in handlers.items():
                 signal.signal(number, handler)
         if not self.copy.exists():
             raise LittlestHubError(f"the editor has removed {self.copy}", "Nothing was changed")
         if code:
             raise LittlestHubError(f"the editor {command[0]} failed ({_code(code)})")
 
-    def _ask_what_now(self) -> str:
+    def _choose_next_step(self) -> str:
         if not self.is_interactive:
-            raise LittlestHubError(f"{self.fragment} was not changed: the new text is not in order")
+            raise LittlestHubError(
+                f"{self.fragment} was not changed: the check found problems in the new text"
+            )
         while True:
-            answer = ask("What now? e)dit again, q)uit without saving, s)ave anyway [e]: ")
+            answer = _prompt("What now? e)dit again, q)uit without saving, s)ave anyway [e]: ")
             if answer is None:
                 raise LittlestHubError(f"{self.fragment} was not changed")
             if answer.lower()[:1] in (_AGAIN, _QUIT, _SAVE, ""):
@@ -153,7 +156,7 @@ class _Editing:
     def _save(self) -> None:
         if _Version.of(self.fragment) != self.before:
             raise LittlestHubError(
-                f"{self.fragment} was changed by somebody else meanwhile, and is left as it is"
+                f"{self.fragment} was changed by another program meanwhile, and is left as it is"
             )
         with self.copy.open("rb") as copy:
             os.fchmod(copy.fileno(), self.before.mode)
@@ -166,27 +169,26 @@ class _Editing:
     def _offer_reload(self) -> None:
         unit = self.layout.hub_service
         if not is_service(self.layout):
-            print("It counts when the hub is started the next time.")
+            print("It takes effect when the hub is started the next time.")
             return
         command = f"systemctl reload {self.layout.instance}"
         if not self.is_interactive:
             print(f"To apply it: {command}")
             return
-        answer = ask("Reload the hub now? Servers and people go on undisturbed. [Y/n]: ")
+        answer = _prompt("Reload the hub now? User servers are not disturbed. [Y/n]: ")
         if answer is None or answer.lower()[:1] == "n":
             print(f"To apply it: {command}")
         elif subprocess.run(["systemctl", "reload", unit]).returncode == 0:
             print("Reloaded.")
         else:
-            show_status = ["systemctl", "show", "--property=StatusText", "--value", unit]
-            status = subprocess.run(show_status, capture_output=True, text=True).stdout.strip()
+            status = systemctl.show(unit, "StatusText")
             raise LittlestHubError(
                 f"not reloaded: {status or 'no reason given'}", f"See: journalctl -u {unit} -n 20"
             )
 
 
 def editor() -> list[str]:
-    """The command of whoever calls, as sudoedit(8) finds it.
+    """Return the user's editor command, found as sudoedit(8) does.
 
     Raises:
         LittlestHubError: there is none.
@@ -205,7 +207,7 @@ def editor() -> list[str]:
 
 
 def show(report: Report) -> None:
-    """What a check has found, for whoever sits at the terminal."""
+    """Print the results of a check."""
     if report.printed:
         print(f"The fragments printed:\n{report.printed.rstrip()}", file=sys.stderr)
     if report.note:
@@ -214,9 +216,9 @@ def show(report: Report) -> None:
         print(problem)
 
 
-def ask(question: str) -> str | None:
-    """An answer from the terminal; None: there is nobody there any more."""
-    print(question, end="", flush=True)
+def _prompt(text: str) -> str | None:
+    """Return the user's answer; None: the terminal is gone."""
+    print(text, end="", flush=True)
     answer = sys.stdin.readline()
     if not answer:
         print()
@@ -224,37 +226,25 @@ def ask(question: str) -> str | None:
 
 
 @contextlib.contextmanager
-def _alone(fragment: Path) -> Iterator[None]:
-    """Keep a second person from editing the same fragment.
+def _locked(fragment: Path) -> Iterator[None]:
+    """Keep another user from editing the same fragment.
 
     Raises:
-        LittlestHubError: somebody does; who.
+        LittlestHubError: another user does; the name.
     """
     lock = fragment.with_name(f".{fragment.name}.lock")
-    while True:
-        held = lock.open("a+")
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            held.seek(0)
-            who = held.read().strip() or "somebody"
-            held.close()
-            raise LittlestHubError(f"{fragment} is being edited by {who}") from None
-        # Somebody may have finished, and removed it, between our two steps.
-        if lock.exists() and os.path.samestat(lock.stat(), os.fstat(held.fileno())):
-            break
-        held.close()
+    held = hold(lock, text=_this_editor())
+    if held is None:
+        raise LittlestHubError(f"{fragment} is being edited by {holder(lock) or 'another user'}")
     with held:
-        held.truncate(0)
-        held.write(_who_we_are())
-        held.flush()
         try:
             yield
         finally:
             lock.unlink(missing_ok=True)
 
 
-def _who_we_are() -> str:
+def _this_editor() -> str:
+    """Return who edits, where and since when, for another user."""
     name = os.environ.get("SUDO_USER", "")
     with contextlib.suppress(OSError, KeyError):
         name = name or getpass.getuser()
@@ -265,19 +255,19 @@ def _who_we_are() -> str:
 
 @contextlib.contextmanager
 def _copy(fragment: Path, before: _Version) -> Iterator[Path]:
-    """A copy to edit; what is in it when all ends early stays there."""
-    # A leading dot: no fragment. Its end: editors know what it is.
+    """Make a copy to edit; keep it if it was changed and the block fails."""
+    # A leading dot: not a fragment. The suffix: editors highlight Python.
     descriptor, name = tempfile.mkstemp(".py", f".{fragment.stem}.", fragment.parent)
     copy = Path(name)
-    begin = before.content
-    if begin is None:
-        begin = f"# {fragment.name}: what this is for, in a line that `list` shows\n".encode()
+    original = before.content
+    if original is None:
+        original = f"# {fragment.name}: what this is for, in a line that `list` shows\n".encode()
     with os.fdopen(descriptor, "wb") as file:
-        file.write(begin)
+        file.write(original)
     try:
         yield copy
     except BaseException as error:
-        if copy.exists() and copy.read_bytes() == begin:
+        if copy.exists() and copy.read_bytes() == original:
             copy.unlink()
             raise
         if not copy.exists():

@@ -1,4 +1,4 @@
-"""Lock files: flock(2), with the holder's process id as the first line of the file."""
+"""Lock files: flock(2), with the holder's process id in the file."""
 
 from __future__ import annotations
 
@@ -17,28 +17,34 @@ def try_lock(opened: IO[str]) -> bool:
     return True
 
 
-def hold(file: Path, *, is_patient: bool = False) -> TextIO | None:
-    """Hold a lock file for as long as the result stays open, and write our process id into it.
+def hold(file: Path, *, is_patient: bool = False, text: str = "") -> TextIO | None:
+    """Hold a lock file for as long as the result stays open.
 
     Args:
         file: the lock file; it is made if it does not exist.
-        is_patient: wait until nobody else holds it.
+        is_patient: wait until no other process holds it.
+        text: what to write into it; "": our process id.
 
     Returns:
         The open file; None: another process holds it, see `holder`.
     """
-    held = file.open("a+")
-    if is_patient:
-        fcntl.flock(held, fcntl.LOCK_EX)
-    elif not try_lock(held):
+    while True:
+        held = file.open("a+")
+        if is_patient:
+            fcntl.flock(held, fcntl.LOCK_EX)
+        elif not try_lock(held):
+            held.close()
+            return None
+        # Another process may have removed the file after we opened it.
+        if file.exists() and os.path.samestat(file.stat(), os.fstat(held.fileno())):
+            break
         held.close()
-        return None
     held.truncate(0)
-    held.write(f"{os.getpid()}\n")
+    held.write(text or f"{os.getpid()}\n")
     held.flush()
     return held
 
 
 def holder(file: Path) -> str:
-    """Return the process id that was last written into a lock file."""
+    """Return what the last holder has written into a lock file, such as its process id."""
     return file.read_text().strip()
