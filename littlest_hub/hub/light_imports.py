@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from littlest_hub.system.lazy_imports import standing_in
+from littlest_hub.system.lazy_imports import placeholders
 
 OPTIONAL = (
     # aiohttp's other resolver; a hub connects to addresses only.
@@ -50,7 +50,7 @@ def light_imports() -> Iterator[None]:
     gc.disable()
     try:
         alembic = {name: _DeferredModule(name) for name in ALEMBIC}
-        with standing_in({**dict.fromkeys(OPTIONAL), **alembic}):
+        with placeholders({**dict.fromkeys(OPTIONAL), **alembic}):
             yield
     finally:
         # Imported objects stay; the collector need not visit them again and again.

@@ -1,114 +1,85 @@
-"""JupyterHub's single-user server at a quarter of its cost.
+"""JupyterHub's single-user server, started in a quarter of its time and memory.
 
 `python -I -m littlest_hub.singleuser` is `python -I -m jupyterhub.singleuser`: the same program
-with the same arguments, environment, configuration files and extensions, from the same release.
-What it imports and never uses, or not before somebody asks for something, does not run before that.
-Who wants another program of JupyterHub's by its variables gets that as it is.
+with the same arguments, environment, configuration files, and extensions, from the same release.
+The difference is what it imports, and when: `patches` lists each change. With other versions than
+the tested ones, or if the preparation fails, upstream's program runs instead.
 
-docs/explanation/user-servers.md has what each piece is worth.
+docs/explanation/user-servers.md shows what each change saves.
 """
 
 from __future__ import annotations
 
 import gc
+import importlib.metadata
 import os
-from types import ModuleType
+import sys
+from typing import NoReturn
 
-from littlest_hub.system.lazy_imports import (
-    class_later,
-    late,
-    later,
-    names_only,
-    postponed,
-    standing_in,
-)
+TESTED_VERSIONS = {"jupyterhub": "6.1.1", "jupyterlab": "4.6.6", "jupyter_server": "2.21.1"}
+"""The versions that `patches` was tested with. Before a change, run `make test-upstream`."""
 
-_OTHERS = ("JUPYTERHUB_SINGLEUSER_APP", "JUPYTERHUB_SINGLEUSER_EXTENSION")
-"""Variables that choose another server than JupyterLab's."""
+_OTHER_SERVERS = ("JUPYTERHUB_SINGLEUSER_APP", "JUPYTERHUB_SINGLEUSER_EXTENSION")
+"""Variables that make JupyterHub start another server than JupyterLab's."""
 
-_WHEN_USED = (
-    # The hub's own half of JupyterHub, which comes with the other: a third of all memory.
-    "jupyterhub.orm",
-    "jupyterhub.roles",
-    "sqlalchemy",
-    # Clients for other servers than the hub, and names of languages.
-    "aiohttp",
-    "babel",
-    "requests",
-    "websocket",
-    # Of jsonschema's formats.
-    "uri_template",
-    "webcolors",
-    # Notebooks of before 2015.
-    "nbformat.v1",
-    "nbformat.v2",
-    "nbformat.v3",
-    # What building JupyterLab, its news and its settings need; more processes than one.
-    "tarfile",
-    "xml.etree.ElementTree",
-    "json5",
-    "multiprocessing",
-    "tornado.process",
-    # Directories of other systems.
-    "platformdirs",
-)
+
+class UntestedVersionError(Exception):
+    """A package has another version than the tested one."""
 
 
 def main() -> None:
-    """Run a user server until it is told to stop."""
-    if not any(os.environ.get(name) for name in _OTHERS):
-        # A tenth of the time goes into looking for garbage that is not there yet.
-        gc.disable()
+    """Run a user server until it is stopped."""
+    if any(os.environ.get(name) for name in _OTHER_SERVERS):
+        run_upstream()
+    # The search for garbage would take a tenth of the time for importing, and find none.
+    gc.disable()
+    try:
+        check_versions()
         prepare()
+    except Exception as error:
+        warn(error)
+        run_upstream()
     from jupyterhub.singleuser import main as run
 
     run()
 
 
+def check_versions() -> None:
+    """Check that the patched packages have the tested versions.
+
+    Raises:
+        UntestedVersionError: one has another version.
+    """
+    for name, tested in TESTED_VERSIONS.items():
+        # importlib.metadata reads whole files for a version, which takes 0.01 s.
+        directory = next((each for each in sys.path if os.path.isdir(f"{each}/{name}")), "")  # noqa: PTH112
+        if os.path.isdir(f"{directory}/{name}-{tested}.dist-info"):  # noqa: PTH112
+            continue
+        found = importlib.metadata.version(name)
+        if found != tested:
+            raise UntestedVersionError(f"{name} {found} instead of {tested}")
+
+
 def prepare() -> None:
-    """Import JupyterHub's single-user server, JupyterLab's, without what they can do without."""
+    """Import JupyterHub's single-user server and JupyterLab, patched."""
     from littlest_hub.singleuser import patches
 
-    patches.entry_points_once()
-    with postponed(_WHEN_USED), standing_in(_stand_ins()):
-        # First those that decide what JupyterLab imports.
-        patches.events_when_asked()
-        patches.extension_manager_when_asked()
-        patches.no_yarn()
-        patches.no_ipython()
-        patches.language_servers_when_asked()
-        patches.garbage_while_serving()
-        import jupyterhub.singleuser.extension  # noqa: F401
+    patches.import_server()
 
 
-def _stand_ins() -> dict[str, ModuleType]:
-    from littlest_hub.singleuser import hubclient
-
-    semver, forms = "jupyter_builder.jupyterlab_semver", "pythonjsonlogger.json"
-    return {
-        # Of jsonschema's formats: a grammar that takes twice as long as all the rest; a calendar.
-        "rfc3987_syntax": _functions("rfc3987_syntax", "is_valid_syntax"),
-        "isoduration": late("isoduration", DurationParsingException=ValueError),
-        "idna": late("idna", IDNAError=UnicodeError),
-        "rfc3986_validator": _functions("rfc3986_validator", "validate_rfc3986"),
-        # Dates in messages of kernels, and with them all time zones.
-        "dateutil.parser": _functions("dateutil.parser", "isoparse"),
-        "dateutil.tz": late("dateutil.tz", tzlocal=class_later("dateutil.tz", "tzlocal")),
-        # Versions of JupyterLab's extensions.
-        semver: _functions(
-            semver, *("gt", "gte", "lt", "lte", "make_semver"), Range=class_later(semver, "Range")
-        ),
-        # Of events that somebody has logged.
-        forms: late(forms, JsonFormatter=class_later(forms, "JsonFormatter")),
-        # Of the hub's half.
-        "jupyterhub.handlers.pages": names_only("jupyterhub.handlers.pages", "HealthCheckHandler"),
-        "sqlalchemy.exc": names_only("sqlalchemy.exc", "SQLAlchemyError"),
-        "jupyterhub.httpclient": hubclient,
-        # JupyterHub uses one function of it, once in a session.
-        "unittest": late("unittest", mock=late("unittest.mock")),
-    }
+def warn(error: Exception) -> None:
+    """Write one line to the journal: upstream's program runs, and why."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    # sd-daemon(3): 4 is a warning.
+    print(
+        f"<4>The user server runs without Littlest Hub's patches, slower and larger: {reason}",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
-def _functions(name: str, *names: str, **known: type) -> ModuleType:
-    """A stand-in for a module of which nothing is done with these names but to call them."""
-    return late(name, **{each: later(name, each) for each in names}, **known)
+def run_upstream() -> NoReturn:
+    """Replace this process by upstream's program, in which nothing is patched."""
+    options = ["-I"] if sys.flags.isolated else []
+    command = [sys.executable, *options, "-m", "jupyterhub.singleuser", *sys.argv[1:]]
+    os.execv(sys.executable, command)

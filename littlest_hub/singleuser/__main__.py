@@ -1,4 +1,4 @@
-"""`python -m littlest_hub.singleuser`: see the package."""
+"""`python -m littlest_hub.singleuser`: see `littlest_hub.singleuser`."""
 
 from littlest_hub.singleuser import main
 

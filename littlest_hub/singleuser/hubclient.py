@@ -1,7 +1,4 @@
-"""How a user server asks the hub, in the place of jupyterhub.httpclient: without aiohttp.
-
-The server has an HTTP client already: tornado's.
-"""
+"""The user server's client for the hub: tornado's instead of aiohttp, for jupyterhub.httpclient."""
 
 from __future__ import annotations
 
@@ -12,11 +9,11 @@ from tornado.httpclient import HTTPRequest, HTTPResponse
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 _TIMEOUT_S = 300
-"""As aiohttp has it."""
+"""aiohttp's default."""
 
 
 class Response:
-    """As much of aiohttp's as jupyterhub.services.auth and jupyterhub.singleuser look at."""
+    """The part of aiohttp's response that jupyterhub.services.auth and .singleuser use."""
 
     def __init__(self, response: HTTPResponse) -> None:
         self.status = int(response.code)
@@ -37,16 +34,17 @@ async def fetch(
     ssl: Any = None,
     **others: Any,
 ) -> Any:
-    """As jupyterhub.httpclient.fetch, to which it leaves what it is not made for.
+    """Do what jupyterhub.httpclient.fetch does, which still handles unusual arguments.
 
     Raises:
-        tornado.httpclient.HTTPError, OSError: nobody answers, or if asked for, with an error.
+        tornado.httpclient.HTTPError: with `raise_for_status`, the response is an error.
+        OSError: there is no response.
     """
     if others or not url.startswith(("http://", "https://")):
-        from jupyterhub.httpclient import fetch as any_fetch
+        from jupyterhub.httpclient import fetch as upstream_fetch
 
         others |= {"headers": headers, "data": data, "ssl": True if ssl is None else ssl}
-        return await any_fetch(url, method=method, raise_for_status=raise_for_status, **others)
+        return await upstream_fetch(url, method=method, raise_for_status=raise_for_status, **others)
     request = HTTPRequest(
         url,
         method=method,

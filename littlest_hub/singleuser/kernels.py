@@ -1,13 +1,13 @@
-"""Kernels of a user server: reached by their owner alone, and the first to go when memory ends.
+"""Kernels of a user server: private sockets, and ended before the server when memory runs out.
 
-Part of every user server that is started from a release, as `notice`.
+A Jupyter server extension in every user server that is started from a release.
 
-- Kernels listen at sockets in the file system, where the modes of the directory decide who gets to
-  them. At TCP ports, Jupyter's default, everybody on the machine can read along (JupyterHub's
-  "Security overview" recommends this setting).
-- When a limit is reached Linux ends what takes most memory. That may be the server while the memory
-  is taken by many small processes, such as a pool of workers; so kernels and terminals volunteer,
-  and what they start with them.
+- Kernels listen on Unix sockets, which the mode of their directory protects. On TCP ports,
+  Jupyter's default, every user of the machine can read the traffic (JupyterHub's "Security
+  overview" recommends this setting).
+- At a memory limit, Linux ends the largest process. That may be the server, if many small processes
+  such as a pool of workers use the memory. So kernels, terminals, and all their child processes
+  have a higher oom_score_adj.
 """
 
 from __future__ import annotations
@@ -24,42 +24,45 @@ from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvision
 from traitlets.config import Config
 
 OOM_SCORE = 300
-"""How much earlier than the server they go: as if they took 30 % of the limit more (proc(5))."""
+"""oom_score_adj of kernels and terminals: counts as 30 % of the limit (proc(5))."""
 
-TERMINAL = (
+TERMINAL_COMMAND = (
     *("/bin/sh", "-c"),
     f'echo {OOM_SCORE} 2>/dev/null >/proc/self/oom_score_adj; exec "${{SHELL:-/bin/sh}}" -l',
 )
-"""A login shell, as jupyter_server_terminals starts it, and a volunteer."""
+"""The login shell that jupyter_server_terminals starts, with OOM_SCORE."""
 
-NAME = "littlest-hub"
-# The longest that jupyter_client appends to the directory: kernel-UUID-ipc-NUMBER.
-_LONGEST = "kernel-01234567-89ab-cdef-0123-456789abcdef-ipc-999"
-_TRANSPORT_OF = ("KernelManager", "ConnectionFileMixin")
+PROVISIONER = "littlest-hub"
+"""The name of our kernel provisioner, for kernel specs."""
+# The longest file name that jupyter_client uses: kernel-UUID-ipc-NUMBER.
+_LONGEST_NAME = "kernel-01234567-89ab-cdef-0123-456789abcdef-ipc-999"
+_TRANSPORT_SECTIONS = ("KernelManager", "ConnectionFileMixin")
 
 
-class VolunteeringProvisioner(LocalProvisioner):  # type: ignore[misc]
-    """Starts kernels as usual, and has Linux know that they are to go first."""
+class OomScoreProvisioner(LocalProvisioner):  # type: ignore[misc]
+    """Jupyter's local provisioner, which also sets the kernel's oom_score_adj."""
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
         connection = await super().launch_kernel(cmd, **kwargs)
-        # It may have ended already.
+        # The kernel may have ended already.
         with contextlib.suppress(OSError):
             Path(f"/proc/{self.pid}/oom_score_adj").write_text(str(OOM_SCORE))
         return connection
 
 
-def takes_sockets(directory: Path) -> bool:
-    """Whether kernels can listen in a directory: some file systems have no sockets, and the
-    address of one has 107 bytes at most (unix(7))."""
-    if len(os.fsencode(directory / _LONGEST)) > 107:
+def supports_sockets(directory: Path) -> bool:
+    """Return whether kernels can listen on Unix sockets in a directory.
+
+    Some file systems have no sockets, and an address has at most 107 bytes (unix(7)).
+    """
+    if len(os.fsencode(directory / _LONGEST_NAME)) > 107:
         return False
     try:
         with (
-            tempfile.TemporaryDirectory(prefix="socket-", dir=directory) as mine,
+            tempfile.TemporaryDirectory(prefix="socket-", dir=directory) as temporary,
             socket.socket(socket.AF_UNIX) as probe,
         ):
-            probe.bind(f"{mine}/0")
+            probe.bind(f"{temporary}/0")
     except OSError:
         return False
     return True
@@ -70,24 +73,24 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _link_jupyter_server_extension(server: Any) -> None:
-    # Before any extension is loaded: that of terminals reads this when it is.
-    server.terminado_settings = {"shell_command": [*TERMINAL], **server.terminado_settings}
+    # The terminals' extension reads this when it is loaded; extensions are linked before that.
+    server.terminado_settings = {"shell_command": [*TERMINAL_COMMAND], **server.terminado_settings}
 
 
 def _load_jupyter_server_extension(server: Any) -> None:
     factory = KernelProvisionerFactory.instance(parent=server)
-    factory.provisioners[NAME] = EntryPoint(
-        NAME, f"{__name__}:{VolunteeringProvisioner.__name__}", factory.GROUP_NAME
+    factory.provisioners[PROVISIONER] = EntryPoint(
+        PROVISIONER, f"{__name__}:{OomScoreProvisioner.__name__}", factory.GROUP_NAME
     )
     if factory.default_provisioner_name == "local-provisioner":
-        factory.default_provisioner_name = NAME
+        factory.default_provisioner_name = PROVISIONER
 
-    # Whoever has chosen has chosen.
-    if any("transport" in server.config.get(name, {}) for name in _TRANSPORT_OF):
+    # An explicit configuration wins.
+    if any("transport" in server.config.get(name, {}) for name in _TRANSPORT_SECTIONS):
         return
-    if takes_sockets(Path(server.runtime_dir)):
+    if supports_sockets(Path(server.runtime_dir)):
         server.kernel_manager.update_config(Config({"KernelManager": {"transport": "ipc"}}))
     else:
         server.log.warning(
-            "Kernels listen at TCP ports, for %s takes no sockets", server.runtime_dir
+            "Kernels listen on TCP ports: %s does not support Unix sockets", server.runtime_dir
         )

@@ -1,8 +1,9 @@
-"""Tells whoever works in JupyterLab that the hub has moved on to another release.
+"""A notice in JupyterLab that the hub runs another release than the user server.
 
-A user server goes on running from the release that it was started from. This part of it answers
-which one that is and which one the hub runs now; `labextension/` asks in the browser and says so.
-Both are on in every user server that is started from a release, and nothing depends on them.
+A user server keeps running from the release that it was started from. This Jupyter server extension
+reports that release and the hub's; `labextension/` reads the report in the browser and shows the
+notice. Both are enabled in every user server that is started from a release, and nothing depends on
+them.
 """
 
 from __future__ import annotations
@@ -16,29 +17,29 @@ from littlest_hub.installation import release_of_this_interpreter
 from littlest_hub.layout import Layout
 
 PATH = "littlest-hub/release"
-"""Where it answers, below the server's own URL."""
+"""The path of the report, below the server's own URL."""
 
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,31}")
 
 
 def releases(release: Path | None = None) -> dict[str, str | None]:
-    """The version that this server runs and the one that is active now, by the name of each.
+    """Return the versions of the release that runs this server and of the active one.
 
-    None for what cannot be told: no release of ours, or a link that leads nowhere.
+    None is an unknown version: the interpreter is in no release, or the link is dangling.
 
     Args:
-        release: another one than that of this interpreter.
+        release: the running release, by default that of this interpreter.
     """
     release = release or release_of_this_interpreter()
     running = active = None
     try:
         layout = Layout.of_prefix(release)
         running = _version(release)
-        # Read anew each time: it is what an upgrade changes.
+        # Read each time, since an upgrade changes it.
         link = layout.hub.resolve(strict=True)
         if link.parent == layout.releases.resolve() and link.is_dir():
             active = _version(link)
-    except (LittlestHubError, OSError, RuntimeError):  # RuntimeError: links in a circle
+    except (LittlestHubError, OSError, RuntimeError):  # RuntimeError: a loop of links
         pass
     return {"running": running, "active": active}
 
@@ -52,15 +53,15 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _load_jupyter_server_extension(server: Any) -> None:
-    # Here, so that whoever only asks for `releases` needs no server.
+    # Imported here, so that `releases` alone needs no Jupyter server.
     from jupyter_server.base.handlers import APIHandler
     from jupyter_server.utils import url_path_join
     from tornado.web import authenticated
 
     class ReleaseHandler(APIHandler):  # type: ignore[misc]
-        """GET: see `releases`."""
+        """The report of `releases` as JSON."""
 
-        # A page that is merely open does not keep an idle server alive.
+        # The culler must not count an open page as activity.
         _track_activity = False
 
         @authenticated  # type: ignore[untyped-decorator]

@@ -1,9 +1,9 @@
-// JupyterLab's half of littlest_hub/singleuser/upgrade_notice.py: asks now and then which release the hub runs, and
-// says once for each that the server may be restarted.
+// The browser's half of littlest_hub/singleuser/upgrade_notice.py: reads at intervals which release the
+// hub runs, and suggests a restart of the server once for each new release.
 //
-// A prebuilt extension written by hand: what a bundler would make of it is the last statement, a
-// module federation container. It shares no module with JupyterLab and so fits all of its versions;
-// what it cannot do there it leaves, silently.
+// A prebuilt extension written by hand. The last statement is what a bundler would generate, a module
+// federation container. It shares no module with JupyterLab, so it works with all versions; if one
+// lacks something, the notice is missing and nothing else happens.
 (() => {
   "use strict";
 
@@ -17,8 +17,8 @@
     if (!hubPrefix) {
       return; // a server without a hub
     }
-    const told = new Set();
-    let askedMs = -Infinity;
+    const shown = new Set();
+    let checkedMs = -Infinity;
 
     app.commands.addCommand(RESTART, {
       label: "Restart on the hub's page",
@@ -26,35 +26,35 @@
         if (app.commands.hasCommand("docmanager:save-all")) {
           await app.commands.execute("docmanager:save-all").catch(() => {});
         }
-        // In this tab, which is useless once its server has stopped; the browser asks first if
-        // something could not be saved.
+        // In this tab, which is useless once its server has stopped. The browser asks for
+        // confirmation if a document could not be saved.
         window.location.assign(`${hubHost || ""}${hubPrefix.replace(/\/$/, "")}/home`);
       },
     });
     app.commands.addCommand(LATER, {
       label: "Restart later",
-      execute: ({ version }) => remember(version),
+      execute: ({ version }) => dismiss(version),
     });
 
-    const ask = async () => {
-      if (document.hidden || performance.now() - askedMs < EVERY_MS) {
+    const check = async () => {
+      if (document.hidden || performance.now() - checkedMs < EVERY_MS) {
         return;
       }
-      askedMs = performance.now();
-      const answer = await fetch(`${base}littlest-hub/release`, {
+      checkedMs = performance.now();
+      const response = await fetch(`${base}littlest-hub/release`, {
         headers: { "X-XSRFToken": xsrfToken() },
         cache: "no-store",
       });
-      if (!answer.ok) {
+      if (!response.ok) {
         return;
       }
-      const { running, active } = await answer.json();
-      if (!running || !active || running === active || told.has(active) || remembers(active)) {
+      const { running, active } = await response.json();
+      if (!running || !active || running === active || shown.has(active) || isDismissed(active)) {
         return;
       }
       await app.restored;
-      told.add(active);
-      // JupyterLab cuts off what is longer than 140 characters.
+      shown.add(active);
+      // JupyterLab truncates a message after 140 characters.
       const message =
         `The hub was updated (${active}). Your work is safe. ` +
         "Save it and restart your server when it suits you.";
@@ -83,21 +83,21 @@
       });
     };
 
-    const askQuietly = () => ask().catch(() => {}); // the next time will do
-    document.addEventListener("visibilitychange", askQuietly);
-    setInterval(askQuietly, EVERY_MS / 5);
-    askQuietly();
+    const checkQuietly = () => check().catch(() => {}); // repeated anyway
+    document.addEventListener("visibilitychange", checkQuietly);
+    setInterval(checkQuietly, EVERY_MS / 5);
+    checkQuietly();
   };
 
   const xsrfToken = () => document.cookie.match(/(?:^|; *)_xsrf=([^;]*)/)?.[1] ?? "";
 
-  // "Later" counts in all tabs of this browser, where it lets us keep it.
-  const remember = (version) => {
+  // "Later" applies to all tabs of this browser, if it allows local storage.
+  const dismiss = (version) => {
     try {
       localStorage.setItem(LATER, version);
     } catch {}
   };
-  const remembers = (version) => {
+  const isDismissed = (version) => {
     try {
       return localStorage.getItem(LATER) === version;
     } catch {
@@ -107,13 +107,13 @@
 
   const plugin = {
     id: `${NAME}:notice`,
-    description: "Says when the hub has moved on to another release.",
+    description: "Shows a notice when the hub runs another release than the server.",
     autoStart: true,
     activate: (app) => {
       try {
         activate(app);
       } catch {
-        // A JupyterLab that is built otherwise: it starts, without the notice.
+        // Another version of JupyterLab starts without the notice.
       }
     },
   };
