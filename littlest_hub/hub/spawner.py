@@ -36,6 +36,7 @@ from littlest_hub.hub.launch import (
     server_command,
     server_environment,
 )
+from littlest_hub.hub.server_port import ServerPort, ended
 from littlest_hub.hub.systemd_units import (
     SystemdSilentError,
     UnitState,
@@ -45,16 +46,11 @@ from littlest_hub.hub.systemd_units import (
 )
 from littlest_hub.layout import Layout, server_unit
 from littlest_hub.system.files import write
-from littlest_hub.system.tcp import Held, cgroups_of, held_at
 from littlest_hub.units import server
 from littlest_hub.units.server import Account
 
-PORT_POLLS_PER_S = 40
-"""Port polls per second; startup takes 0.6 s, so slow polling would show."""
 TRANSIENT_UNITS = Path("/run/systemd/transient")
 """Where systemd keeps the text of each transient unit until it unloads the unit."""
-_OVERFLOW_UID = 65534
-"""/proc/sys/kernel/overflowuid"""
 _IDENTITY = (
     "JUPYTERHUB_USER",
     "JUPYTERHUB_SERVER_NAME",
@@ -90,8 +86,6 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
     _queue_entry: spawn_queue.QueueEntry | None = None
     _is_saved = False
     """Whether the next hub would find the server if this one is killed."""
-    _cgroup = ""
-    """Path of the unit's cgroup, as far as it is known without a query to systemd."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -160,15 +154,15 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         if account is None:
             await self._claim_home()
         state = await self._existing_state()
-        self._cgroup = state.cgroup
+        cgroup = state.cgroup
         if not self._adopt(state):
             await self._stop_unit(state)
             self.port = random_port()
             launch = self._prepare(account)
-            self._cgroup = cgroup_path(launch.unit, str(launch.properties["Slice"]))
+            cgroup = cgroup_path(launch.unit, str(launch.properties["Slice"]))
             self._save()
             await self._launch(launch)
-        await self._wait_until_it_listens()
+        await ServerPort(self._unit, self.port, cgroup).wait()
         return self._address
 
     async def poll(self) -> int | None:
@@ -300,19 +294,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         return True
 
     def _prepare(self, account: Account | None) -> Launch:
-        properties: dict[str, str | list[str]] = {
-            # Started means that the program runs, so that an obstacle is found at once.
-            "Type": "exec",
-            **server.properties(
-                self.layout,
-                account,
-                may_become_root=self.disable_user_sudo is False,
-                systemd=systemd.get_systemd_version(),
-            ),
-            **_user_properties(self, account, self._home.path),
-            **_configured_properties(self),
-            **{name: _expand(self, value) for name, value in self.unit_extra_properties.items()},
-        }
+        properties = _properties(self, account)
         environment = {**server.environment(properties), **self.get_env()}
         if self.extra_paths:
             paths = [self._expand_user_vars(path) for path in self.extra_paths]
@@ -352,62 +334,9 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
             state = await unit_state(launch.unit)
             reason = EXIT_REASONS.get(state.status)
             if state.active == "failed" and not reason:
-                raise self._ended(state)
+                raise ended(launch.unit, state)
             reason = reason or started.error or f"exit code {started.code}"
             raise NotStartedError(f"systemd does not start {launch.unit}: {reason}")
-
-    async def _wait_until_it_listens(self) -> None:
-        """Return when the server listens; JupyterHub cancels this after start_timeout.
-
-        Raises:
-            NotStartedError: it has ended, or another user's program listens at its port.
-        """
-        while True:
-            for _ in range(PORT_POLLS_PER_S):
-                found = held_at(self.port)
-                if found:
-                    await self._check_owner(found)
-                    return
-                await asyncio.sleep(1 / PORT_POLLS_PER_S)
-            # The cgroup exists while processes of the unit run.
-            if cgroups_of(self._cgroup):
-                continue
-            state = await unit_state(self._unit)
-            if not state.is_alive:
-                raise self._ended(state)
-
-    async def _check_owner(self, found: set[Held]) -> None:
-        """Check that the server owns the sockets that listen at its port.
-
-        Another user's program could otherwise pose as the server by binding the port first.
-
-        Raises:
-            NotStartedError: it does not.
-        """
-        cgroups, uids = {held.cgroup for held in found}, {held.uid for held in found}
-        # Only systemd can create a cgroup of that name there; a query to systemd would be a tenth
-        # of the hub's work for a server.
-        if cgroups <= cgroups_of(self._cgroup):
-            return
-        state = await unit_state(self._unit)
-        # The server has ended, so the sockets are another program's.
-        if not state.is_alive:
-            raise self._ended(state)
-        own = state.uid or 0
-        # Root: the port of a container, for example.
-        if uids <= {own, 0}:
-            return
-        # In a sandbox with its own users (PrivateUsers=), other users' ids are unknown. Names of
-        # units prove nothing: any user may have a unit of that name in their own systemd.
-        is_unknown = cgroups == {None} and uids <= {own, 0, _OVERFLOW_UID}
-        if not (is_unknown or cgroups <= cgroups_of(state.cgroup)):
-            raise NotStartedError(f"another user's program has taken port {self.port}: try again")
-
-    def _ended(self, state: UnitState) -> NotStartedError:
-        return NotStartedError(
-            f"{self._unit} ended before it listened ({state.result}, {state.status});"
-            f" its last words: journalctl -u '{self._unit}'"
-        )
 
     # --- stop
 
@@ -431,17 +360,26 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
 # --- properties of the unit, from SystemdSpawner's settings
 
 
-def _user_properties(
-    spawner: UnitSpawner, account: Account | None, home: Path
-) -> dict[str, str | list[str]]:
-    """Return the user that the server runs as, and its working directory.
+def _properties(spawner: UnitSpawner, account: Account | None) -> dict[str, str | list[str]]:
+    return {
+        # Started means that the program runs, so that an obstacle is found at once.
+        "Type": "exec",
+        **server.properties(
+            spawner.layout,
+            account,
+            may_become_root=spawner.disable_user_sudo is False,
+            systemd=systemd.get_systemd_version(),
+        ),
+        **_user_properties(spawner, account),
+        **_configured_properties(spawner),
+        **{name: _expand(spawner, value) for name, value in spawner.unit_extra_properties.items()},
+    }
 
-    Args:
-        spawner: the server's.
-        account: None: a dynamic user.
-        home: the home directory of a dynamic user.
-    """
+
+def _user_properties(spawner: UnitSpawner, account: Account | None) -> dict[str, str | list[str]]:
+    """Return the user that the server runs as, and its working directory."""
     if account is None:
+        home = spawner._home.path
         return {
             "DynamicUser": "yes",
             "User": spawner.layout.dynamic_user(spawner.user.name),

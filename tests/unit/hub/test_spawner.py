@@ -27,6 +27,7 @@ from littlest_hub.hub.launch import (
     environment_file,
     parse_environment_file,
 )
+from littlest_hub.hub.server_port import ServerPort
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.hub.systemd_units import cgroup_path
 from littlest_hub.layout import DEFAULT_BASE, Layout, escaped, server_unit
@@ -303,7 +304,7 @@ def test_a_program_that_listens_at_the_port_of_an_ended_server_is_not_accepted(
     with socket.create_server(("127.0.0.1", 0)) as foreign:
         made.port = foreign.getsockname()[1]
         with pytest.raises(NotStartedError, match=r"ended before it listened \(exit-code, 1\)"):
-            asyncio.run(made._wait_until_it_listens())
+            asyncio.run(ServerPort(made._unit, made.port, "").wait())
 
 
 @pytest.mark.row(5)
@@ -313,13 +314,12 @@ def test_a_listener_in_the_cgroup_of_the_unit_is_accepted_without_a_query(
 ) -> None:
     answering(monkeypatch, tmp_path, "ActiveState=failed\nResult=signal\nExecMainStatus=9")
     monkeypatch.setattr(tcp, "_CGROUPS", (str(tmp_path),))
-    made = make()
-    made._cgroup = cgroup_path("a.service", "users.slice")
+    port = ServerPort("a.service", 1, cgroup_path("a.service", "users.slice"))
     unit = tmp_path / "users.slice" / "a.service"
     unit.mkdir(parents=True)
     found = {Held(4711, unit.stat().st_ino if is_own else tmp_path.stat().st_ino)}
     with nullcontext() if is_own else pytest.raises(NotStartedError, match="ended before"):
-        asyncio.run(made._check_owner(found))
+        asyncio.run(port.check_owner(found))
 
 
 def test_systemd_is_queried_about_a_unit_only_if_it_has_its_text(
