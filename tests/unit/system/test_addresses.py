@@ -1,8 +1,18 @@
 """Addresses of this machine and answers of the DNS."""
 
+import socket
+import time
+
 import pytest
 
-from littlest_hub.system.addresses import dns_problem
+from littlest_hub.system import addresses
+from littlest_hub.system.addresses import (
+    dns_problem,
+    is_address,
+    local_addresses,
+    resolve,
+    without_loopback,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -15,3 +25,48 @@ def test_a_name_that_leads_to_another_machine_or_nowhere_is_a_problem() -> None:
     assert "leads to 192.0.2.9, which" in dns_problem("a.org", {"127.0.1.1", "192.0.2.9"}, own)
     assert "leads to 192.0.2.9" in dns_problem("a.org", {"192.0.2.9"}, own)
     assert "cannot be found (no such name)" in dns_problem("a.org", "no such name", own)
+
+
+def test_the_addresses_of_this_machine_can_be_bound() -> None:
+    found = local_addresses()
+    assert "127.0.0.1" in found
+    for address in found:
+        # A link-local address would need its interface.
+        if not address.startswith("fe80"):
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            with socket.socket(family) as probe:
+                probe.bind((address, 0))
+
+
+def test_names_are_resolved_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def getaddrinfo(name: str, port: None) -> list[tuple[object, ...]]:
+        time.sleep(0.2)
+        if name == "missing":
+            raise OSError(1, "no such name")
+        return [(0, 0, 0, "", ("192.0.2.1", 0)), (0, 0, 0, "", ("2001:db8::1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    started = time.monotonic()
+    answers = resolve(["a", "b", "c", "d", "e", "missing", "*.wild"])
+    assert time.monotonic() < started + 0.9
+    assert answers["a"] == answers["e"] == {"192.0.2.1", "2001:db8::1"}
+    assert answers["missing"] == "no such name"
+    assert answers["*.wild"] == set()
+
+
+def test_a_name_server_that_does_not_answer_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(addresses, "LOOKUP_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: time.sleep(2))
+    assert resolve(["slow"]) == {"slow": "no answer within 0.1 s"}
+
+
+def test_loopback_addresses_say_nothing_about_the_dns() -> None:
+    found = {"127.0.1.1", "::1", "192.0.2.1", "fe80::1%eth0"}
+    assert without_loopback(found) == {"192.0.2.1", "fe80::1%eth0"}
+
+
+def test_an_ip_address_may_be_in_brackets() -> None:
+    assert all(map(is_address, ["127.0.0.1", "::1", "[::1]", "192.0.2.1"]))
+    assert not any(map(is_address, ["example.org", "", "1.2.3", "[]", "localhost"]))

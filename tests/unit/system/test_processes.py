@@ -1,0 +1,80 @@
+"""Processes in the real /proc."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.system import processes
+
+pytestmark = pytest.mark.unit
+
+NO_PROCESS = 2**22 + 1
+"""Above the highest process id, PID_MAX_LIMIT of proc(5)."""
+
+
+def test_a_running_program_is_found_by_its_process_id() -> None:
+    with subprocess.Popen([shutil.which("sleep") or "sleep", "60"]) as sleeping:
+        assert sleeping.pid in processes.process_ids()
+        program = processes.program(sleeping.pid)
+        name = processes.name(sleeping.pid)
+        mapped = processes.mapped(sleeping.pid)
+        sleeping.kill()
+    assert program is not None
+    assert program.name in ("sleep", "coreutils", "busybox")
+    assert name == "sleep"
+    assert str(program) in mapped.splitlines()[0]
+
+
+def test_a_program_below_a_directory_is_named_by_its_entry(tmp_path: Path) -> None:
+    program = tmp_path / "2026.11.0" / "bin" / "sleep"
+    program.parent.mkdir(parents=True)
+    shutil.copy(Path(shutil.which("sleep") or "").resolve(), program)
+    with subprocess.Popen([program, "60"]) as sleeping:
+        assert processes.runs_below(sleeping.pid, tmp_path) == "2026.11.0"
+        assert processes.runs_below(sleeping.pid, tmp_path / "elsewhere") is None
+        program.unlink()
+        assert str(processes.program(sleeping.pid)) == f"{program} (deleted)"
+        sleeping.kill()
+
+
+def test_a_process_that_has_ended_has_no_properties() -> None:
+    assert processes.program(NO_PROCESS) is None
+    assert processes.name(NO_PROCESS) == ""
+    assert processes.unit(NO_PROCESS) == ""
+    assert processes.mapped(NO_PROCESS) == "\n"
+    assert processes.runs_below(NO_PROCESS, Path("/")) is None
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "unit"),
+    [
+        ("0::/system.slice/littlest-hub.service\n", "littlest-hub.service"),
+        ("0::/littlest.slice/littlest-hub.user-a.service/kernels\n", "littlest-hub.user-a.service"),
+        (
+            "0::/user.slice/user-1000.slice/user@1000.service/app.slice/dbus.service\n",
+            "dbus.service",
+        ),
+        ("0::/user.slice/user-0.slice/session-3.scope\n", "session-3.scope"),
+        (
+            "12:pids:/system.slice/cron.service\n1:name=systemd:/system.slice/cron.service\n",
+            "cron.service",
+        ),
+        ("0::/\n", ""),
+    ],
+)
+def test_the_unit_is_the_innermost_service_or_scope(
+    cgroup: str, unit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "cgroup").write_text(cgroup)
+    monkeypatch.setattr(processes, "_PROC", tmp_path)
+    assert processes.unit(1) == unit
+
+
+def test_this_process_is_listed() -> None:
+    assert os.getpid() in processes.process_ids()
