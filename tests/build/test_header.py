@@ -536,9 +536,7 @@ def test_a_damaged_decompressor_is_not_run(
     assert files_in(machine) == []
 
 
-def test_nobody_is_asked_anything_by_a_damaged_file(
-    demo: Path, shell: list[str], tmp_path: Path
-) -> None:
+def test_a_damaged_file_asks_no_question(demo: Path, shell: list[str], tmp_path: Path) -> None:
     data = bytearray(demo.read_bytes())
     data[-1000] ^= 1
     copy = tmp_path / "copy.sh"
@@ -1193,7 +1191,7 @@ def test_without_flock_the_number_of_a_running_process_is_respected(
     assert names_in(prefix.parent) == ["1.0"]
 
 
-def test_a_staging_directory_of_somebody_else_is_not_touched(
+def test_a_staging_directory_of_another_user_is_not_touched(
     demo: Path, machine: Path, prefix: Path
 ) -> None:
     need("root")

@@ -1,4 +1,4 @@
-"""One machine with one hub for all tests that leave it as they found it."""
+"""One machine with one hub for all tests that leave it unchanged."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,13 +8,13 @@ import pytest
 from tests.hub import Hub
 from tests.machine import Machine
 
-# PAM decides alone: every account of the machine may log in.
+# PAM alone decides: every account of the machine may log in.
 EVERYBODY = "c.Authenticator.allow_all = True\n"
 
 
 @pytest.fixture(scope="session")
 def hub(installer: Path) -> Iterator[Hub]:
-    """A hub on Debian 12 that lets every system user in; its administrator is `boss`."""
+    """A hub on Debian 12 that allows every system user; its administrator is `boss`."""
     with Machine("bookworm") as machine:
         hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
         hub.write_fragment("20-everybody.py", EVERYBODY)

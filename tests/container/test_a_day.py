@@ -11,11 +11,11 @@ import pytest
 from tests.client import Person, RefusedError
 from tests.hub import Hub
 
-# The one is for forms of this browser only, the other names its session and opens nothing.
+# The first is for forms of this browser only; the second names its session and opens nothing.
 NO_SECRETS = ("_xsrf", "jupyterhub-session-id")
 NAMED = "c.JupyterHub.allow_named_servers = True\n"
-# What a person may read who has an account and nothing else: every file system but the kernel's own
-# and the release, which holds what was built before there was any secret.
+# Everything that a user with only an account may read: every file system except the kernel's own
+# and the release, which was built before there was any secret.
 READABLE = (
     "umask 077; cat >/tmp/sought;"
     " find / \\( -path /proc -o -path /sys -o -path '*/releases/*' -o -path /usr"
@@ -27,7 +27,7 @@ PROCESSES = "cat /proc/[0-9]*/{file} 2>/dev/null | tr '\\0' '\\n'"
 
 @pytest.fixture
 def day(hub: Hub) -> Iterator[dict[str, str]]:
-    """Everybody's day is over, servers still run; the secrets of that day, by what they are."""
+    """Return the secrets of a day by kind; servers still run."""
     machine, command = hub.machine, hub.path("hub/bin/littlest-hub")
     bundle, backup = "/var/tmp/hub-bundle.tar.gz", "/var/tmp/hub-backup.tar.gz"
     known: dict[str, str] = {}
@@ -41,7 +41,7 @@ def day(hub: Hub) -> Iterator[dict[str, str]]:
             )
         )["key"]
         known["API token that alice asked for"] = alice.token()
-        # As scripts do that do not know better.
+        # As careless scripts do.
         headers = {"Authorization": f"token {known['API token that alice asked for']}"}
         assert alice.browser.get("/hub/api/user", headers=headers).status_code == 200
         for path in ("/hub/api/user", f"/user/{alice.name}/api/status"):
@@ -71,7 +71,7 @@ def day(hub: Hub) -> Iterator[dict[str, str]]:
 
 
 def _found_by_root(hub: Hub) -> dict[str, str]:
-    """What the hub keeps, and what it gave to the processes that it started."""
+    """Return the secrets that the hub stores and that it passed to the processes it started."""
     machine = hub.machine
     found = {
         "cookie secret": machine.read(str(hub.layout.cookie_secret)).strip(),
@@ -116,11 +116,11 @@ def test_in_the_evening_no_secret_is_anywhere_that_it_should_not_be(
         if secret in text
     ]
     assert leaks == [], "\n".join(leaks)
-    # Names of files come back, not what is in them.
+    # The search returns names of files, not their contents.
     patterns = "".join(f"{secret}\n" for secret in day.values())
     files = machine.run(["sh", "-c", READABLE], user=eve, input=patterns, check=False).stdout
     assert files == ""
-    # The same search finds what is there to be found.
+    # The same search finds a secret where one is.
     machine.put("/var/tmp/planted", f"x{day['cookie secret']}x\n")
     try:
         planted = machine.run(["sh", "-c", READABLE], user=eve, input=patterns, check=False).stdout

@@ -1,6 +1,6 @@
-"""What Alice's notebook gets of Bob and of the machine: each attempt is a cell in her real kernel.
+"""Attempts of Alice's notebook on Bob and the machine; each is a cell in her real kernel.
 
-`pytest -rP tests/container/test_attacks.py` prints what each cell answered.
+`pytest -rP tests/container/test_attacks.py` prints the answer of each cell.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.hub import Hub
 SECRET = "the-secret-of-bob"
 NO_JOURNAL = "exit code 1: No journal files were opened due to insufficient permissions."
 
-# What every attempt starts with. Only what an ordinary account has is used.
+# The start of every attempt. It uses only what an ordinary account has.
 TOOLS = '''
 import ctypes, glob, json, os, shutil, signal, socket, stat, subprocess, sys, urllib.request
 from pathlib import Path
@@ -55,7 +55,7 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 
 @dataclass(frozen=True)
 class Victim:
-    """Bob at work: his server runs, his home lets everybody read, his files lie in /tmp."""
+    """Bob at work: his server runs, everyone may read his home directory, his files are in /tmp."""
 
     person: Person
     kernel: Kernel
@@ -72,7 +72,7 @@ class Attacker:
     kernel: Kernel
 
     def tries(self, cell: str) -> dict[str, str]:
-        """What she reads below the cell, by what each line is about."""
+        """Run a cell, and return the lines of its output by their labels."""
         output = self.kernel.run(cell)
         print(output)
         assert SECRET not in output
@@ -114,7 +114,7 @@ def test_a_home_of_another_is_not_there_whatever_its_mode(
     hub: Hub, alice: Attacker, bob: Victim
 ) -> None:
     path = f"/home/{bob.person.name}/notes.txt"
-    # Outside of a user server, the modes that Bob chose count.
+    # Outside a user server, Bob's file modes decide.
     assert hub.machine.run(["cat", path], user=alice.person.name).stdout == SECRET
     said = alice.tries(f"""
 attempt("homes", lambda: os.listdir("/home"))
@@ -256,7 +256,7 @@ def test_she_hears_nothing_of_his_kernel(hub: Hub, alice: Attacker, bob: Victim)
     connection = f"/run/jupyter/kernel-{bob.kernel.id}.json"
     assert '"transport": "ipc"' in bob.kernel.run(f"print(open('{connection}').read())")
     uid = hub.machine.run(["id", "--user", bob.person.name]).stdout.strip()
-    # One more port than the server's: where children of the kernel hand in what they print.
+    # One more port than the server's: the kernel's children send their output to it.
     said = alice.tries(f"""
 import zmq
 ports = set()
@@ -331,7 +331,7 @@ for line in open("/proc/self/status"):
 
 
 @pytest.mark.row(11)
-def test_she_cannot_write_what_others_or_the_hub_run(hub: Hub, alice: Attacker) -> None:
+def test_she_cannot_write_files_that_others_or_the_hub_run(hub: Hub, alice: Attacker) -> None:
     said = alice.tries(f"""
 writable = []
 for top in "{hub.layout.base}", *os.environ["PATH"].split(":"), "/etc", "/usr":
@@ -347,7 +347,7 @@ attempt("first in PATH", lambda: Path(os.environ["PATH"].split(":")[0], "ls").wr
 
 
 @pytest.mark.row(14)
-def test_whoever_has_filled_every_disk_can_tidy_up_with_a_new_kernel(hub: Hub) -> None:
+def test_a_user_who_has_filled_every_disk_can_clean_up_with_a_new_kernel(hub: Hub) -> None:
     places = ("/home", "/tmp", "/var/tmp")
     with contextlib.ExitStack() as mounted:
         for place in places:

@@ -1,4 +1,4 @@
-"""That `make bench` measures what it says, on a hub: nothing here is about how fast it is."""
+"""`make bench` measures what it claims, on a hub; speed does not matter here."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +18,7 @@ PEOPLE = measures.people(2)
 
 @pytest.fixture(scope="module")
 def side(hub: Hub) -> Iterator[HubSide]:
-    """The hub as a side of the bench; there is no backend."""
+    """The hub as a side of the benchmark; there is no backend."""
     assert isinstance(hub.machine, Machine)
     config = BENCH_CONFIG.format(port=BACKEND_PORT, token=TOKEN)
     with hub.fragment("90-bench.py", config), hub.person() as person:
@@ -59,7 +59,7 @@ def test_routes_are_there_when_adding_them_has_returned(side: HubSide) -> None:
     with httpx.Client(trust_env=False) as browser:
         assert browser.get(asked).status_code != 502
         side.add_routes(0, 3)
-        # The proxy's, as nothing listens behind them; the hub has pages of its own.
+        # Errors of the proxy, since nothing listens behind it; the hub has its own pages.
         assert browser.get(asked).status_code == 502
 
 

@@ -1,4 +1,4 @@
-"""`make demo ONCE=1`, both ways."""
+"""`make demo ONCE=1`, with a machine and without."""
 
 import subprocess
 import sys

@@ -80,7 +80,7 @@ def test_it_serves_when_the_installer_ran_under_umask_077(installer: Path) -> No
 
 
 @pytest.mark.row(9)
-def test_nobody_may_log_in_until_a_fragment_says_who(installer: Path) -> None:
+def test_no_one_may_log_in_until_a_fragment_says_who(installer: Path) -> None:
     with Machine() as machine:
         said = machine.install(installer).stdout
         hub = Hub.found_on(machine)
@@ -109,7 +109,7 @@ def test_a_port_in_use_is_refused_leaves_nothing_and_the_next_port_works(install
 
 def test_services_that_do_not_start_leave_nothing_and_a_retry_works(installer: Path) -> None:
     with Machine() as machine:
-        # A drop-in for units that do not exist yet: whatever the cause, the hub cannot start.
+        # A drop-in for units that do not exist yet makes the hub fail to start, as any cause would.
         drop_in = f"/etc/systemd/system/{Layout(DEFAULT_BASE).hub_service}.d/broken.conf"
         machine.put(drop_in, "[Service]\nExecStartPre=/bin/false\n")
         before = _everything(machine)
@@ -220,7 +220,7 @@ def test_a_repair_finds_a_hub_that_listens_where_its_drop_in_says(installer: Pat
         assert moved.url.endswith(":8080")
         machine.install(installer, ["-b", "-u"])
         assert moved.answers()
-        # The drop-in is the administrator's and is still there when we come again.
+        # The drop-in belongs to the administrator and survives a reinstallation.
         machine.run([hub.path("hub/bin/littlest-hub"), "uninstall"])
         machine.install(installer)
         assert moved.answers()
@@ -244,7 +244,7 @@ def test_a_replaced_release_is_what_runs_afterwards(installer: Path) -> None:
         machine.install(installer, ["-b", "-u"])
         assert not {hub.main_pid(service) for service in services} & {0, *before}
         gone = ["sh", "-c", "ls -l /proc/[0-9]*/exe 2>/dev/null | grep 'releases.*(deleted)'"]
-        # The proxy of before finishes with its visitors first.
+        # The previous proxy first finishes with its visitors.
         eventually(lambda: not machine.run(gone, check=False).stdout, 60, "the old to be gone")
 
 
@@ -268,7 +268,7 @@ def test_a_release_that_does_not_start_gives_way_to_the_one_before(installer: Pa
 
 
 def _but_for_times(snapshot: dict[str, str]) -> dict[str, str]:
-    """A snapshot without times, what the hub writes each time it starts, and what was tried."""
+    """Return a snapshot without times and without files that each start or test writes."""
     return {
         path: re.sub(r" \d+\.\d+ ", " ", seen)
         for path, seen in snapshot.items()
@@ -277,7 +277,7 @@ def _but_for_times(snapshot: dict[str, str]) -> dict[str, str]:
 
 
 def _everything(machine: Machine, *, but: str = "nothing") -> str:
-    """Every file an installation could leave, every account, unit and process of ours."""
+    """Return every file, account, unit and process of ours that an installation could leave."""
     script = r"""
         find /etc /opt /srv /usr/local -printf '%p %m %u %g %l\n' >/tmp/found
         find /run /var/lib -ignore_readdir_race -maxdepth 2 -name '*littlest*' >>/tmp/found

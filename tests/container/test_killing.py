@@ -1,6 +1,6 @@
 """SIGKILL at any moment of an installation, upgrade, rollback or reload: the old or the new serves.
 
-LITTLEST_HUB_KILLS=30 is how many random moments each; LITTLEST_HUB_SEED=… repeats a run.
+LITTLEST_HUB_KILLS=30 sets the number of random moments; LITTLEST_HUB_SEED=… repeats a run.
 """
 
 import os
@@ -24,8 +24,8 @@ from tests.server import Server
 KILLS = int(os.environ.get("LITTLEST_HUB_KILLS", "3"))
 SEED = int(os.environ.get("LITTLEST_HUB_SEED", time.time_ns()))
 
-# $1: how long after its start, in seconds, or the name of a step: a line that it prints. $2: whom,
-# "all" or a part of a command line. Then the command. What it starts is of the same session.
+# $1: when, in seconds after its start, or as a line that it prints. $2: which processes, "all" or a
+# part of a command line. Then the command; its processes are of the same session.
 KILLER = r"""
 when=$1 whom=$2
 shift 2
@@ -53,21 +53,21 @@ WHOM = ("all", "littlest_hub install", "-Linux-x86_64.sh")
 
 
 def kill(machine: Server, when: str, whom: str, command: Sequence[str]) -> str:
-    """Run a command and kill it; what it had printed, when all that it started has ended."""
+    """Run a command and kill it; return its output once all of its processes have ended."""
     machine.put("/tmp/killer", KILLER)
     machine.run(["sh", "/tmp/killer", when, whom, *command], check=False, timeout_s=300)
     return machine.read("/tmp/said")
 
 
 def moments(steps: Sequence[str], whole_s: float, seed: int) -> list[str]:
-    """Each named step, and random moments up to when it would have been done."""
+    """Return each named step, and random moments up to its usual end."""
     chosen = random.Random(seed)
     print(f"LITTLEST_HUB_SEED={SEED}, {KILLS} kills within {whole_s:.1f} s")
     return [*steps, *(f"{chosen.uniform(0, whole_s):.3f}" for _ in range(KILLS))]
 
 
 def serves(hub: Hub, kernel: Kernel, versions: set[str]) -> None:
-    """One of the releases serves, whole, with what was running."""
+    """Assert that one of the releases serves, complete, with everything that was running."""
     assert active(hub) in versions
     assert hub.answers()
     tomllib.loads(hub.machine.read(str(hub.layout.rules)))
@@ -94,7 +94,7 @@ def test_a_killed_installation_is_made_good_by_the_next_one(installer: Path) -> 
             present_now = machine.run(["ls", "-A", "/opt"]).stdout
             again = machine.run(["bash", script, "-b"], check=False, timeout_s=300)
             if again.returncode:
-                # It had been finished before it was killed.
+                # It had finished before it was killed.
                 assert "already exists" in again.stderr, (when, whom, said, again.stderr)
             assert hub.answers(), (when, whom, present_now)
 

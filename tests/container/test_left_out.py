@@ -1,4 +1,4 @@
-"""What a person does works without the files that recipe/left-out.yaml leaves out."""
+"""Users' work succeeds without the files that recipe/left-out.yaml leaves out."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_debugger_listens(kernel: Kernel) -> None:
 
 
 def test_jupyterlab_in_core_mode_has_its_page_its_settings_and_its_themes(kernel: Kernel) -> None:
-    """It is served from the folders that are links to their twins."""
+    """JupyterLab is served from the folders that are links to their twins."""
     cell = """
 import json, os, re, subprocess, sys, urllib.parse, urllib.request
 outside = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTERHUB")}

@@ -1,4 +1,4 @@
-"""What people do in notebooks and terminals works in the sandbox, and each wall has its door."""
+"""Ordinary work succeeds in the sandbox, and each restriction can be lifted."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ print(attached, os.WIFSTOPPED(os.waitpid(child.pid, 0)[1]))
 child.kill()
 print(ctypes.CDLL(None).personality(0x0040000))
 """
-    # The last one: lldb starts nothing that it cannot start without address randomisation.
+    # The last one: lldb starts nothing that it cannot start without address randomization.
     assert kernel.run(cell) == "0 True\n0\n"
 
 
@@ -111,11 +111,11 @@ def test_the_debugger_of_jupyterlab_starts(kernel: Kernel) -> None:
 
 def test_a_terminal_is_a_login_shell_in_the_home_directory(hub: Hub, alice: Person) -> None:
     said = in_terminal(alice, "shopt -q login_shell && echo $PWD:$(cat /proc/$$/oom_score_adj)")
-    # Like kernels it goes before the server does.
+    # Like kernels, it is killed before the server is.
     assert f"/home/{alice.name}:300" in said
 
 
-def test_what_a_full_home_does_not_take_a_kernel_does_not_need(alice: Person) -> None:
+def test_a_kernel_starts_although_the_home_directory_is_full(alice: Person) -> None:
     said = alice.run_cell("import os, jupyter_core.paths as p\nprint(p.jupyter_runtime_dir())")
     assert said == "/run/jupyter\n"
 
@@ -203,7 +203,7 @@ def test_a_hostile_home_does_not_change_a_server_that_shuts_it_out(hub: Hub) -> 
 
 
 def in_terminal(person: Person, command: str) -> str:
-    """What a command prints in a terminal of JupyterLab."""
+    """Return the output of a command in a terminal of JupyterLab."""
     path = f"/user/{person.name}"
     token = person._xsrf_token(f"{path}/")
     made = person.browser.post(f"{path}/api/terminals", headers={"X-XSRFToken": token})
@@ -214,7 +214,7 @@ def in_terminal(person: Person, command: str) -> str:
         origin=person.url,
         timeout=30,
     )
-    # The second half is not in what the terminal echoes.
+    # The terminal's echo does not contain the second half.
     terminal.send(json.dumps(["stdin", f"{command}; echo the e''nd\r"]))
     said, deadline = "", time.monotonic() + 30
     while "the end" not in said and time.monotonic() < deadline:

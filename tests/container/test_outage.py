@@ -1,4 +1,4 @@
-"""What people notice of a change: nothing. The bench of the same name has the figures."""
+"""Users notice nothing of a change. The benchmark of the same name has the figures."""
 
 import pytest
 
@@ -6,8 +6,8 @@ from tests.bench.outage.measure import measure
 from tests.bench.outage.sides import at_work, our_events
 from tests.hub import Hub
 
-# Few enough for a hub that has a tenth of a processor: what is late because other tests run beside
-# this one is nobody's fault, and requests that are sent on time whatever happens would pile up.
+# Few enough for a hub that gets a tenth of a processor while other tests run: requests are sent on
+# time whatever happens, and more of them would pile up.
 RATE = 4
 
 

@@ -13,7 +13,7 @@ def test_a_user_installs_at_home_and_serves_a_notebook(installer: Path) -> None:
     with Machine() as machine:
         machine.add_user("alice", secrets.token_urlsafe())
         machine.install(installer, user="alice", env={"LITTLEST_HUB_BASE": "/home/alice/hub"})
-        # A unit only so that something reads its output and can stop it: Ctrl-C is SIGINT.
+        # It is a unit only so that its output can be read and it can be stopped: Ctrl-C is SIGINT.
         unit = ["systemd-run", "--unit=foreground", "--uid=alice", "--setenv=HOME=/home/alice"]
         ending = ["--property=KillSignal=SIGINT", "--property=KillMode=process"]
         machine.run([*unit, *ending, "/home/alice/hub/hub/bin/littlest-hub", "run"])
@@ -30,7 +30,7 @@ def test_a_user_installs_at_home_and_serves_a_notebook(installer: Path) -> None:
             alice.log_in()
             alice.start_server()
             assert alice.run_cell("import getpass\nprint(getpass.getuser(), 6 * 7)") == "alice 42\n"
-            # Whoever starts it twice, or removes it meanwhile, harms nobody.
+            # Starting it twice, or removing it while it runs, does no harm.
             command = "/home/alice/hub/hub/bin/littlest-hub"
             for verb in ("run", "uninstall"):
                 refused = machine.run([command, verb], user="alice", check=False)

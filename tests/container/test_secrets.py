@@ -1,4 +1,4 @@
-"""Who may read and do what on a machine that serves."""
+"""File permissions and rights of processes on a machine that serves."""
 
 import json
 import re
@@ -19,13 +19,13 @@ def test_the_proxy_reads_its_rules_and_no_other_user_does(hub: Hub) -> None:
     assert _mode(hub, layout.rules) == "root:root 644"
     with hub.person() as alice:
         alice.start_server()
-        # The way there is barred: the proxy's own mount is its only one.
+        # The directories above are closed: the proxy's own mount is its only way there.
         read = ["cat", str(layout.rules)]
         assert hub.machine.run(read, user=alice.name, check=False).returncode != 0
         assert f"/user/{alice.name}/" in hub.machine.read(str(layout.rules))
 
 
-def test_nobody_but_root_enters_the_state(hub: Hub) -> None:
+def test_only_root_enters_the_state_directory(hub: Hub) -> None:
     layout = hub.layout
     assert _mode(hub, layout.state) == "root:root 700"
     assert _mode(hub, layout.database) == "root:root 600"
@@ -87,7 +87,7 @@ def test_the_proxy_has_a_user_of_its_own_and_no_capability(hub: Hub) -> None:
     status = hub.machine.read(f"/proc/{hub.main_pid(hub.layout.proxy_service)}/status")
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     (proxy_uid,) = set(fields["Uid"].split())
-    # The range that systemd lends from (DynamicUser= of systemd.exec(5)).
+    # The range of dynamic users (DynamicUser= of systemd.exec(5)).
     assert 61184 <= int(proxy_uid) <= 65519
     for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
         assert int(fields[name], 16) == 0, name
@@ -95,13 +95,13 @@ def test_the_proxy_has_a_user_of_its_own_and_no_capability(hub: Hub) -> None:
 
 
 @pytest.mark.row(16)
-def test_the_hub_reads_files_of_roots_and_becomes_nobody_else(hub: Hub) -> None:
+def test_the_hub_reads_roots_files_and_cannot_become_another_user(hub: Hub) -> None:
     status = hub.machine.read(f"/proc/{hub.serving_pid()}/status")
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert int(fields["CapBnd"], 16) == 1 << 2  # CAP_DAC_READ_SEARCH of linux/capability.h
     assert fields["NoNewPrivs"] == "1"
     assert hub.machine.read(f"/proc/{hub.serving_pid()}/uid_map").split() == ["0", "0", "1"]
-    # In a process with its unit's sandbox: what it would do to run something as somebody else.
+    # In a process with its unit's sandbox: how it would run something as another user.
     attempt = "import os\nfor become in (os.setuid, os.setgid):\n  try: become(65534)\n"
     attempt += "  except OSError: print('no')\n  else: print(os.getuid(), os.getgid())"
     properties = ["CapabilityBoundingSet", "NoNewPrivileges", "PrivateUsers"]
@@ -114,8 +114,8 @@ def test_the_hub_reads_files_of_roots_and_becomes_nobody_else(hub: Hub) -> None:
     assert hub.machine.run(run).stdout == "no\nno\n"
 
 
-def test_the_proxy_is_told_to_ask_nobody_for_news_and_to_report_nothing(hub: Hub) -> None:
-    # What it does without these settings shows on a machine with a way out only.
+def test_the_proxy_neither_checks_for_updates_nor_reports_anything(hub: Hub) -> None:
+    # Without these settings, the effect would show only on a machine with internet access.
     static = tomllib.loads(hub.machine.read(str(hub.layout.static_config)))
     assert static["global"] == {"checkNewVersion": False, "sendAnonymousUsage": False}
 

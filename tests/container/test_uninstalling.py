@@ -1,4 +1,4 @@
-"""Gone without a trace, in every order in which people remove things."""
+"""Removal without a trace, in every order of steps."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.eventually import eventually
 from tests.hub import Hub
 from tests.machine import Machine
 
-# Every file an installation could leave, every account, unit, listener and process of ours.
+# Every file that an installation could leave; every account, unit, listener and process of ours.
 LISTING = r"""
     find /etc /opt /srv /usr /home -printf '%p %m %u %g %l\n' | LC_ALL=C sort
     find /run /var/lib /tmp /var/tmp -ignore_readdir_race -maxdepth 3 | grep -e littlest -e lhub \
@@ -68,7 +68,7 @@ def test_disabling_and_removing_in_either_order_leaves_nothing(suite: str, insta
                 # Neither HTTPS nor a user server: nothing to stop.
                 failed = [line for line in done.stderr.splitlines() if line.startswith("Failed")]
                 assert all(line.endswith(IDLE) for line in failed), done
-            # What cannot be told from the unit's file once that is gone; /run goes with the boot.
+            # Facts that are gone with the unit's file; /run is empty after a reboot.
             left = "/usr/local/bin/littlest-hub /run/littlest-hub* /run/private/littlest-hub*"
             machine.run(["sh", "-c", f"rm -r {left}"], check=False)
             assert everything(machine) == before, commands
@@ -88,7 +88,7 @@ def test_a_base_directory_that_was_removed_under_its_services_is_left_in_peace(
             20,
             "nothing to be tried any more",
         )
-        # A visitor does not wake it up again for more than a moment.
+        # A visitor starts it again for no more than a moment.
         knock = "for i in 1 2 3; do exec 3<>/dev/tcp/127.0.0.1/80 || break; done"
         machine.run(["bash", "-c", knock], check=False)
         eventually(

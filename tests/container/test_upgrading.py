@@ -1,4 +1,4 @@
-"""From one release to the next and back, while people work."""
+"""From one release to the next and back, while users work."""
 
 import re
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ FAILS = {
 
 @contextmanager
 def working(hub: Hub) -> Iterator[tuple[Person, Kernel]]:
-    """Alice, in the middle of something."""
+    """Yield Alice, in the middle of her work."""
     with hub.person("alice") as alice:
         alice.start_server()
         with alice.open_kernel() as kernel:
@@ -51,7 +51,7 @@ def installed(installer: Path, suite: str = "bookworm") -> Iterator[Hub]:
         yield hub
 
 
-def test_an_upgrade_and_a_rollback_are_nobodys_business_but_the_administrators(
+def test_only_the_administrator_notices_an_upgrade_and_a_rollback(
     installer: Path,
 ) -> None:
     with installed(installer) as hub, working(hub) as (alice, kernel):
@@ -71,7 +71,7 @@ def test_an_upgrade_and_a_rollback_are_nobodys_business_but_the_administrators(
             assert kernel.run("x + 1") == "42", "the websocket broke"
             assert bob.run_cell(OF_WHICH_RELEASE) == f"{NEXT}\n"
 
-            # Bob's release stays as long as he uses it, and goes when he does not.
+            # Bob's release stays as long as he uses it, and is removed afterwards.
             said = hub.machine.install(releases.build("2026.12.1"))
             assert present(hub) == {__version__, NEXT, "2026.12.1"}
             assert re.search(rf"{NEXT} stays while it is in use: .*bob|person", said.stdout)
@@ -83,7 +83,7 @@ def test_an_upgrade_and_a_rollback_are_nobodys_business_but_the_administrators(
         assert present(hub) == {__version__, "2026.12.1"}
 
 
-def test_what_cannot_be_upgraded_to_is_refused_and_nothing_was_changed(installer: Path) -> None:
+def test_an_impossible_upgrade_is_refused_and_changes_nothing(installer: Path) -> None:
     later = ["2026.11", "2026.12", "2027.1"]
     too_far = releases.build("2027.1.0", series=later)
     with installed(installer) as hub:
@@ -145,7 +145,7 @@ def test_a_database_of_an_older_schema_is_migrated_and_put_back_with_what_happen
             bob.start_server()
             hub.machine.run([hub.path("hub/bin/littlest-hub"), "rollback"])
             assert active(hub) == __version__
-            # Bob came after the copy was made: his server, session and account live on.
+            # Bob joined after the copy was made: his server, session and account survive.
             assert bob.run_cell("6 * 7") == "42"
             assert alice.run_cell("6 * 7") == "42"
             assert kernel.run("x + 1") == "42", "the websocket broke"
@@ -170,7 +170,7 @@ def test_two_at_once_are_refused_by_name(installer: Path) -> None:
 
 
 @pytest.mark.parametrize("old_serves", [True, False])
-def test_a_repair_that_fails_leaves_what_was_there_running(
+def test_a_repair_that_fails_leaves_the_old_release_running(
     installer: Path, old_serves: bool
 ) -> None:
     with installed(installer) as hub:

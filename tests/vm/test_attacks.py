@@ -57,7 +57,7 @@ def test_many_processes_that_take_all_memory_are_ended_and_the_server_is_not(
 
 
 @pytest.mark.row(14)
-def test_a_fork_bomb_meets_a_limit_and_nobody_else_notices(
+def test_a_fork_bomb_meets_a_limit_and_other_users_notice_nothing(
     hub: Hub, alice: Person, bob: Person
 ) -> None:
     with bob.open_kernel() as kernel, alice.open_kernel() as bomb:

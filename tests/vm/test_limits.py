@@ -35,7 +35,7 @@ def test_a_cell_that_takes_all_memory_ends_its_kernel_alone_which_starts_again(h
             assert anew.run("6 * 7", timeout_s=EMULATED_S) == "42"
 
 
-def test_a_clock_that_jumps_by_a_day_takes_nobody_along(hub: Hub, vm: Vm) -> None:
+def test_a_clock_that_jumps_by_a_day_stops_no_server(hub: Hub, vm: Vm) -> None:
     with hub.person(timeout_s=EMULATED_S) as alice:
         alice.start_server(timeout_s=EMULATED_S)
         with alice.open_kernel() as kernel:
