@@ -79,7 +79,7 @@ def test_outside_of_systemd_a_notification_does_nothing(monkeypatch: pytest.Monk
 
 @pytest.mark.row(1, 17)
 def test_no_two_servers_share_an_oauth_client(tmp_path: Path) -> None:
-    """CVE-2026-108752: with the client, one would have the other's logins and revoke its tokens."""
+    """CVE-2026-108752: with a shared client, one server receives logins for the other."""
     database = orm.new_session_factory(f"sqlite:///{tmp_path}/database")()
 
     def client(name: str, server: str) -> str:
@@ -97,7 +97,7 @@ def test_no_two_servers_share_an_oauth_client(tmp_path: Path) -> None:
     ]
     clients = [client(*pair) for pair in pairs]
     assert len(set(clients)) == len(pairs)
-    # It becomes the name of a cookie.
+    # It becomes part of the name of a cookie.
     assert all(re.fullmatch(r"[\w%.~-]+", each, re.ASCII) for each in clients)
 
 
@@ -121,7 +121,7 @@ def test_a_running_server_keeps_the_oauth_client_of_an_earlier_release(tmp_path:
     hub.cleanup_oauth_clients()
     clients = {client.identifier for client in hub.db.query(orm.OAuthClient)}
     assert clients == {"jupyterhub-user-ann-marie", "jupyterhub-user-cy%2Dtwombly"}
-    # Until it ends; what is started then is nobody else's.
+    # Until the server ends; the next one has the new identifier.
     assert kept.oauth_client_id == "jupyterhub-user-ann-marie"
     for each in (kept, left, new):
         each.clear_state()
@@ -178,7 +178,7 @@ def test_a_waiting_server_is_started_as_if_its_user_requested_it(
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)
         assert [spawn.user for spawn in resume_spawns(hub_after)] == ["alice"]
-    assert refreshed == [None]  # "login is required"
+    assert refreshed == [None]  # a login is required
 
 
 def test_a_server_that_fails_before_it_joins_the_queue_is_not_resumed_again(
@@ -222,7 +222,7 @@ def test_a_user_who_is_deleted_while_waiting_leaves_the_queue(
         made.user.spawners[""] = made
         made._spawn_pending = True
         made._spawn_future = spawn = asyncio.ensure_future(made.run_pre_spawn_hook())
-        # As JupyterHub's `_clear_spawn_future`.
+        # As `_clear_spawn_future` of JupyterHub does.
         spawn.add_done_callback(lambda _: setattr(made, "_spawn_pending", False))
         while not made.is_waiting:
             await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""What a batch job may tell the hub about itself."""
+"""The API that batch jobs report to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.unit
 
 
 class Report(PortHandler):
-    """A handler that has received `body` from whoever holds `token`."""
+    """A handler of a request with a token and a body."""
 
     def __init__(self, user: Any, token: str, body: object) -> None:
         self.user, self.token, self.body = user, token, body
@@ -68,7 +68,7 @@ def test_a_starting_job_reports_its_port(user: Any, spawner: SimpleNamespace) ->
         [1234],
     ],
 )
-def test_nothing_but_a_port_gets_through(user: Any, spawner: SimpleNamespace, body: object) -> None:
+def test_anything_but_a_port_is_refused(user: Any, spawner: SimpleNamespace, body: object) -> None:
     with pytest.raises(HTTPError) as refused:
         Report(user, "own", body).post()
     assert refused.value.status_code == 400
@@ -76,21 +76,23 @@ def test_nothing_but_a_port_gets_through(user: Any, spawner: SimpleNamespace, bo
 
 
 @pytest.mark.parametrize("token", ["", "another's"])
-def test_only_the_server_itself_may_report(user: Any, spawner: SimpleNamespace, token: str) -> None:
+def test_only_the_servers_own_token_may_report(
+    user: Any, spawner: SimpleNamespace, token: str
+) -> None:
     with pytest.raises(HTTPError) as refused:
         Report(user, token, {"port": 1234}).post()
     assert refused.value.status_code == 403
     assert spawner.port == 0
 
 
-def test_a_server_that_runs_already_reports_nothing(user: Any, spawner: SimpleNamespace) -> None:
+def test_a_report_of_a_running_server_is_refused(user: Any, spawner: SimpleNamespace) -> None:
     spawner.pending = None
     with pytest.raises(HTTPError) as refused:
         Report(user, "own", {"port": 1234}).post()
     assert refused.value.status_code == 403
 
 
-def test_the_stock_handler_is_gone() -> None:
+def test_batchspawners_own_handler_is_replaced() -> None:
     handlers = [handler for _, handler in default_handlers]
     assert PortHandler in handlers
     assert BatchSpawnerAPIHandler not in handlers

@@ -47,7 +47,7 @@ def test_defaults_are_a_hub_for_system_users(layout: Layout) -> None:
     assert c.JupyterHub.cleanup_servers is False
 
 
-def test_the_units_environment_tells_the_addresses() -> None:
+def test_addresses_are_read_from_the_units_environment() -> None:
     environ = {
         "LITTLEST_HUB_PUBLIC_PORT": "8000",
         "LITTLEST_HUB_PROXY_API": "127.0.0.1:15004",
@@ -62,7 +62,7 @@ def test_the_units_environment_tells_the_addresses() -> None:
 
 @pytest.mark.parametrize("host", ["", "127.0.0.1", "[::1]"])
 @pytest.mark.parametrize("base_url", ["/jupyter/", "jupyter"])
-def test_below_a_base_url_the_hub_is_where_it_was(
+def test_a_base_url_does_not_change_the_address(
     layout: Layout, host: str, base_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(layout, "10-a.py", f"c.JupyterHub.base_url = {base_url!r}")
@@ -74,7 +74,7 @@ def test_below_a_base_url_the_hub_is_where_it_was(
     assert "please use just one" not in caplog.text
 
 
-def test_a_base_url_and_an_address_of_a_fragment_go_together(layout: Layout) -> None:
+def test_a_fragment_may_set_base_url_and_address_together(layout: Layout) -> None:
     text = "c.JupyterHub.base_url = '/x'\nc.JupyterHub.bind_url = 'http://127.0.0.1:8123'"
     write(layout, "10-a.py", text)
     app = JupyterHub()
@@ -82,7 +82,9 @@ def test_a_base_url_and_an_address_of_a_fragment_go_together(layout: Layout) -> 
     assert app.bind_url == "http://127.0.0.1:8123/x/"
 
 
-def test_fragments_count_in_lexicographic_order_and_only_python_files_do(layout: Layout) -> None:
+def test_only_python_files_are_fragments_and_they_apply_in_lexicographic_order(
+    layout: Layout,
+) -> None:
     write(layout, "20-b.py", "c.JupyterHub.admin_access = 'b'")
     write(layout, "10-a.py", "c.JupyterHub.admin_access = 'a'")
     write(layout, "30-c.py.off", "raise SystemExit")
@@ -93,7 +95,7 @@ def test_fragments_count_in_lexicographic_order_and_only_python_files_do(layout:
     assert load(layout, UnitEnvironment()).JupyterHub.admin_access == "b"
 
 
-def test_a_fragment_appends_to_what_is_there_and_loads_files_beside_it(layout: Layout) -> None:
+def test_a_fragment_can_append_to_settings_and_load_files_beside_it(layout: Layout) -> None:
     write(layout, "10-a.py", "c.JupyterHub.services.append({'name': 'x'})\nload_subconfig('b.cfg')")
     write(
         layout, "b.cfg", "c.JupyterHub.services += [{'name': 'y'}]\nassert __file__.endswith('cfg')"
@@ -102,13 +104,13 @@ def test_a_fragment_appends_to_what_is_there_and_loads_files_beside_it(layout: L
     assert [service["name"] for service in services] == [CULLER, "x", "y"]
 
 
-def test_a_fragment_that_sets_roles_of_its_own_leaves_the_culler_its_rights(layout: Layout) -> None:
+def test_the_culler_keeps_its_role_if_a_fragment_sets_roles(layout: Layout) -> None:
     write(layout, "10-a.py", "c.JupyterHub.load_roles = [{'name': 'x', 'scopes': ['self']}]")
     roles = load(layout, UnitEnvironment()).JupyterHub.load_roles
     assert [role["name"] for role in roles] == ["x", CULLER]
 
 
-def test_a_fragment_without_services_ends_the_culler(layout: Layout) -> None:
+def test_a_fragment_that_removes_all_services_removes_the_culler(layout: Layout) -> None:
     write(layout, "10-a.py", "c.JupyterHub.services = c.JupyterHub.load_roles = []")
     assert load(layout, UnitEnvironment()).JupyterHub.load_roles == []
 
@@ -123,7 +125,7 @@ def test_a_fragment_without_services_ends_the_culler(layout: Layout) -> None:
         ("x = 1\n\tc.JupyterHub.port = 1\n", 2, "IndentationError"),
     ],
 )
-def test_a_fragment_that_fails_is_named_with_its_line(
+def test_the_error_of_a_fragment_has_its_file_and_line(
     layout: Layout, text: str, line: int, message: str
 ) -> None:
     file = write(layout, "50-broken.py", text)
@@ -198,7 +200,7 @@ def test_the_line_that_counts_is_the_one_that_sets_the_value(layout: Layout) -> 
         ("'no.such.Spawner'", SPAWN_LIMIT),
     ],
 )
-def test_nobody_is_turned_away_where_servers_wait_for_their_turn(
+def test_jupyterhubs_spawn_limit_is_off_if_the_spawner_has_a_queue(
     layout: Layout, spawner: str, limit: int
 ) -> None:
     text = (

@@ -1,4 +1,4 @@
-"""What a hub imports."""
+"""The imports of a hub."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ with light_imports():
 """
 
 
-def test_a_hub_imports_nothing_optional_until_it_is_used() -> None:
+def test_optional_modules_are_imported_only_on_use() -> None:
     heavy = {"aiodns", "alembic.runtime", "arrow", "pygments.lexer"}
     assert run(f"{LIGHT}print({heavy} & set(sys.modules))") == "set()"
     after = "[name for name in (*OPTIONAL, *ALEMBIC) if name in sys.modules]"
@@ -84,7 +84,7 @@ def test_alembic_is_used_for_new_and_old_databases_only(tmp_path: Path) -> None:
     )
     patched += "patches.apply(logging.getLogger())\n"
     code = f"{patched}{session}\n{asked}"
-    assert run(code) == "True"  # it is stamped
+    assert run(code) == "True"  # to stamp a new database
     assert run(code) == "False"
     older = database._history()[1]
     run(

@@ -1,4 +1,4 @@
-"""The supervisor, with hubs that speak its protocol and are no JupyterHub."""
+"""The supervisor, with small programs in place of hubs that speak its protocol."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.unit
 
 REPOSITORY = Path(__file__).parents[3]
 
-# A release's bin/python3: its hub does what the file "hub.py" among the fragments says, and its
-# supervisor is ours.
+# The bin/python3 of a release: its hub executes the fragment "hub.py", its supervisor is the one
+# under test.
 PYTHON = """#!{python}
 import os, pathlib, shutil, socket, sys
 
@@ -52,7 +52,7 @@ try:
 except LittlestHubError as error:
     sys.exit(str(error))
 """
-# Answers every connection with its name and the process id of its supervisor.
+# Answers every connection with its name, its supervisor's process id, its own, and its program.
 GOOD = """
 import select
 channel.send(b"prepared")
@@ -72,13 +72,13 @@ DIES_LATE = 'channel.send(b"prepared"); channel.recv(9); os.kill(os.getpid(), 9)
 
 
 class Service:
-    """A supervisor as systemd starts it: with a socket and somebody to notify."""
+    """A supervisor as systemd starts it: with a listening socket and a notification socket."""
 
     def __init__(self, base: Path, listener: socket.socket, systemd: socket.socket) -> None:
         self.base = base
         self.listener = listener
         self._systemd = systemd
-        self.told: list[str] = []
+        self.notified: list[str] = []
         for directory in ("jupyterhub_config.d", "run"):
             (base / directory).mkdir()
         values = {"python": sys.executable, "base": str(base), "repository": str(REPOSITORY)}
@@ -88,7 +88,7 @@ class Service:
         self.pid = 0
 
     def add_release(self, version: str) -> None:
-        """Install a release and have the link lead to it."""
+        """Install a release and point the `hub` link to it."""
         python = self.base / "releases" / version / "bin" / "python3"
         python.parent.mkdir(parents=True)
         python.write_text(PYTHON.format(python=sys.executable, base=str(self.base)))
@@ -106,38 +106,38 @@ class Service:
         self.pid = spawn(command, inherited, environ=environ)
 
     def await_ready(self) -> None:
-        eventually(lambda: "READY=1" in self.hear(), 20, "READY=1")
+        eventually(lambda: "READY=1" in self.notifications(), 20, "READY=1")
 
-    def hear(self) -> list[str]:
-        """Everything that systemd has been told."""
+    def notifications(self) -> list[str]:
+        """Return every notification to systemd so far."""
         while True:
             try:
-                self.told += self._systemd.recv(4096).decode().splitlines()
+                self.notified += self._systemd.recv(4096).decode().splitlines()
             except BlockingIOError:
-                return self.told
+                return self.notified
 
     def status(self) -> str:
-        said = [line for line in self.hear() if line.startswith("STATUS=")]
-        return said[-1].partition("=")[2]
+        statuses = [line for line in self.notifications() if line.startswith("STATUS=")]
+        return statuses[-1].partition("=")[2]
 
     def begin_reload(self) -> subprocess.Popen[str]:
         command = [sys.executable, str(self.base / "command.py"), "reload", str(self.pid)]
         return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
     def reload(self) -> str:
-        """What `reload` says; empty when it worked."""
+        """Reload; return the error message, "" if it succeeded."""
         with self.begin_reload() as process:
-            _, said = process.communicate(timeout=30)
-        assert (process.returncode == 0) == (said == "")
-        return said
+            _, message = process.communicate(timeout=30)
+        assert (process.returncode == 0) == (message == "")
+        return message
 
-    def ask(self) -> list[str]:
-        """Name, supervisor's id, own id and program of the hub that answers."""
+    def query(self) -> list[str]:
+        """Return name, supervisor's id, own id and program of the hub that answers."""
         with socket.create_connection(self.listener.getsockname(), timeout=20) as connection:
             return connection.recv(1000).decode().split()
 
     def end(self) -> int:
-        """Stop it as systemd does; its exit code."""
+        """Stop it as systemd does; return its exit code."""
         os.kill(self.pid, signal.SIGTERM)
         return self.wait()
 
@@ -163,11 +163,11 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 
 def test_a_reload_switches_to_a_new_hub_under_the_same_supervisor(service: Service) -> None:
-    name, supervisor, hub, _ = service.ask()
+    name, supervisor, hub, _ = service.query()
     assert (name, int(supervisor)) == ("first", service.pid)
     service.configure(GOOD.format(name="second"))
     assert service.reload() == ""
-    name, supervisor, another, _ = service.ask()
+    name, supervisor, another, _ = service.query()
     assert (name, int(supervisor)) == ("second", service.pid)
     assert hub != another
     assert (service.base / "ended").read_text() == "first retire\n"
@@ -181,13 +181,13 @@ def test_a_reload_switches_to_a_new_hub_under_the_same_supervisor(service: Servi
         (DIES_EARLY, "a new hub exited with 5 before it was prepared"),
     ],
 )
-def test_a_hub_that_cannot_be_prepared_leaves_the_old_one_alone(
+def test_a_hub_that_cannot_be_prepared_does_not_affect_the_old_one(
     service: Service, hub: str, reason: str
 ) -> None:
-    before = service.ask()
+    before = service.query()
     service.configure(hub)
     assert f"Not reloaded: {reason}" in service.reload()
-    assert service.ask() == before
+    assert service.query() == before
     assert service.status() == f"Not reloaded: {reason}"
     service.configure(GOOD.format(name="second"))
     assert service.reload() == ""
@@ -201,68 +201,68 @@ def test_a_hub_that_cannot_be_prepared_leaves_the_old_one_alone(
         (DIES_LATE, "a new hub was ended by SIGKILL before it was ready"),
     ],
 )
-def test_after_a_hub_that_fails_late_the_configuration_of_before_is_served(
+def test_after_a_hub_that_fails_late_one_with_the_former_fragments_serves(
     service: Service, hub: str, reason: str
 ) -> None:
     service.configure(hub)
     for _ in range(2):
         assert f"Not reloaded: {reason}" in service.reload()
-        assert service.ask()[0] == "first"
+        assert service.query()[0] == "first"
         assert service.status() == f"Not reloaded: {reason}"
     assert len(list((service.base / "run").glob("fragments-*"))) == 1
 
 
-def test_a_release_that_fails_late_gives_way_to_the_one_before(service: Service) -> None:
+def test_after_a_release_that_fails_late_the_former_release_serves(service: Service) -> None:
     service.add_release("2")
     service.configure(FAILS_LATE)
     assert "no such role" in service.reload()
-    name, _, _, program = service.ask()
+    name, _, _, program = service.query()
     assert name == "first"
     assert "/releases/1/" in program
 
 
-def test_the_next_release_comes_with_its_own_supervisor_in_the_same_process(
+def test_the_supervisor_becomes_that_of_the_next_release_in_the_same_process(
     service: Service,
 ) -> None:
     service.add_release("2")
     assert service.reload() == ""
-    _, supervisor, _, program = service.ask()
+    _, supervisor, _, program = service.query()
     assert int(supervisor) == service.pid
     assert "/releases/2/" in program
-    # It still has all it needs: the hub's line, the socket, and what was before.
+    # It still has the hub's channel, the socket, and the fragments of the serving hub.
     service.configure(REFUSES)
     assert "no such thing" in service.reload()
-    assert service.ask()[3] == program
+    assert service.query()[3] == program
 
 
-def test_a_hub_that_dies_is_replaced_and_nobody_is_turned_away(service: Service) -> None:
+def test_a_hub_that_dies_is_replaced_without_a_failed_request(service: Service) -> None:
     for _ in range(2):
-        _, supervisor, hub, _ = service.ask()
+        _, supervisor, hub, _ = service.query()
         os.kill(int(hub), signal.SIGKILL)
-        _, same, another, _ = service.ask()
+        _, same, another, _ = service.query()
         assert supervisor == same
         assert hub != another
 
 
-def test_a_hub_that_dies_is_replaced_by_its_like_when_the_fragments_are_broken_now(
+def test_a_hub_that_dies_is_replaced_by_one_with_its_fragments_if_the_new_ones_are_broken(
     service: Service,
 ) -> None:
     service.configure(REFUSES)
-    os.kill(int(service.ask()[2]), signal.SIGKILL)
-    assert service.ask()[0] == "first"
+    os.kill(int(service.query()[2]), signal.SIGKILL)
+    assert service.query()[0] == "first"
     eventually(lambda: "80-x.py:3" in service.status(), 20, "the reason in the status")
 
 
-def test_reloads_that_come_together_all_get_what_they_asked_for(service: Service) -> None:
+def test_simultaneous_reloads_all_apply_the_new_fragments(service: Service) -> None:
     service.configure(GOOD.format(name="second"))
     reloads = [service.begin_reload() for _ in range(3)]
     for process in reloads:
-        _, said = process.communicate(timeout=30)
-        assert (process.returncode, said) == (0, "")
-    assert service.ask()[0] == "second"
+        _, message = process.communicate(timeout=30)
+        assert (process.returncode, message) == (0, "")
+    assert service.query()[0] == "second"
 
 
-def test_a_reload_that_comes_during_another_answers_for_its_own_configuration(
+def test_a_reload_during_another_reports_on_its_own_fragments(
     service: Service,
 ) -> None:
     service.configure(f"(base / 'begun').touch(); import time; time.sleep(0.5)\n{REFUSES}")
@@ -271,36 +271,38 @@ def test_a_reload_that_comes_during_another_answers_for_its_own_configuration(
         service.configure(GOOD.format(name="second"))
         assert service.reload() == ""
         assert "no such thing" in early.communicate(timeout=30)[1]
-    assert service.ask()[0] == "second"
+    assert service.query()[0] == "second"
 
 
-def test_told_to_end_it_ends_its_hub_and_that_is_no_failure(service: Service) -> None:
-    hub = int(service.ask()[2])
+def test_a_supervisor_that_is_stopped_stops_its_hub_and_exits_with_0(service: Service) -> None:
+    hub = int(service.query()[2])
     assert service.end() == 0
     with pytest.raises(ProcessLookupError):
         os.kill(hub, 0)
 
 
-def test_a_supervisor_that_is_killed_takes_its_hub_along(service: Service) -> None:
+def test_the_hub_of_a_supervisor_that_is_killed_ends(service: Service) -> None:
     os.kill(service.pid, signal.SIGKILL)
     service.wait()
-    # A word that is empty: nobody is there to say one.
-    said = service.base / "ended"
-    eventually(lambda: said.read_text() == "first \n", 20, "the hub's end")
+    # The hub received an empty message: the other end is closed.
+    ended = service.base / "ended"
+    eventually(lambda: ended.read_text() == "first \n", 20, "the hub's end")
 
 
-def test_what_cannot_start_says_why_and_says_it_again_when_it_tries_anew(service: Service) -> None:
+def test_a_failed_start_has_its_reason_in_the_status_during_the_next_attempt_too(
+    service: Service,
+) -> None:
     service.configure(REFUSES)
     service.end()
     for _ in range(2):
         service.start()
         assert service.wait() == 1
         assert service.status() == "Does not start: 80-x.py:3: no such thing"
-    assert "STATUS=Starting; last attempt: 80-x.py:3: no such thing" in service.hear()
+    assert "STATUS=Starting; last attempt: 80-x.py:3: no such thing" in service.notifications()
     service.configure(GOOD.format(name="second"))
     service.start()
     eventually(lambda: service.status() == "answers as second", 20, "a hub")
     service.end()
     service.start()
     expected = ["STATUS=Starting", "READY=1", "STATUS=answers as second"]
-    eventually(lambda: service.hear()[-3:] == expected, 20, "a start like any other")
+    eventually(lambda: service.notifications()[-3:] == expected, 20, "a start like any other")
