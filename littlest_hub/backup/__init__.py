@@ -1,0 +1,1 @@
+"""A hub in one file: backup and restore."""

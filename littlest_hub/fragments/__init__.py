@@ -1,0 +1,1 @@
+"""Changes of fragments: edit, list, enable and disable."""

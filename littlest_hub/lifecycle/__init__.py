@@ -1,0 +1,1 @@
+"""Releases: installed, upgraded, rolled back, run in the foreground, removed."""

@@ -1,0 +1,1 @@
+"""The proxy's unit: traefik, its supervisor and the files that it reads."""

@@ -1,0 +1,1 @@
+"""Linux, systemd and Python, each outside thing wrapped once."""

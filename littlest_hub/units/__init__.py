@@ -1,1 +1,1 @@
-"""What runs on the machine: the units of hub and proxy."""
+"""systemd units as data: hub, proxy and user servers."""

@@ -1,0 +1,1 @@
+"""Root's part of a hub that does not run as root."""
