@@ -131,7 +131,7 @@ def _rights(layout: Layout) -> Rights:
 
 def _other_listeners(layout: Layout, own_ports: set[int]) -> Iterator[OtherListener]:
     listeners = [each for each in tcp.listeners() if each.port not in own_ports]
-    owners = tcp.holders([each.inode for each in listeners])
+    owners = tcp.processes_of([each.inode for each in listeners])
     for listener in listeners:
         pid = owners.get(listener.inode)
         if pid is not None and _is_part_of(layout, pid):

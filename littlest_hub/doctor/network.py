@@ -15,7 +15,7 @@ from littlest_hub.doctor.services import service_of
 from littlest_hub.doctor.snapshot import COMMAND_TIMEOUT_S, Snapshot
 from littlest_hub.system import processes
 from littlest_hub.system.systemctl import parse_streams
-from littlest_hub.system.tcp import holders
+from littlest_hub.system.tcp import processes_of
 
 SLOW_S = 2
 """A login page that takes longer gets a warning."""
@@ -43,7 +43,7 @@ def _taken(snapshot: Snapshot, port: int, inodes: set[int], unit: str) -> Findin
     subject, start = f"port {port}", f"systemctl start {unit} {service_of(unit)}"
     if not snapshot.is_root:
         return Finding(PROBLEM, subject, f"taken by another program; {unit} cannot start")
-    for pid in holders(inodes).values():
+    for pid in processes_of(inodes).values():
         other = processes.unit(pid)
         stop = f"systemctl disable --now {other}" if other.endswith(".service") else f"kill {pid}"
         program = f"{processes.name(pid)} (process {pid}, {other or 'no unit'})"

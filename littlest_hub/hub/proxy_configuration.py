@@ -19,7 +19,7 @@ from littlest_hub.proxy.https import CertificatePair, Https, https_from, make_de
 from littlest_hub.proxy.supervisor import CANDIDATE
 from littlest_hub.system.files import fingerprint, write
 from littlest_hub.system.systemctl import is_active, show, systemctl
-from littlest_hub.system.tcp import listeners, who_listens
+from littlest_hub.system.tcp import describe_listener, listeners
 from littlest_hub.system.toml import read_toml, to_toml
 from littlest_hub.units.entry_points import HTTPS_ENTRY_POINT
 
@@ -153,7 +153,7 @@ class ProxyConfiguration:
         layout = self.layout
         if is_active(layout.proxy_https_socket):
             systemctl("stop", layout.proxy_https_socket, is_checked=False)
-        if who := who_listens(https.port):
+        if who := describe_listener(https.port):
             raise LittlestHubError(
                 f"HTTPS: port {https.port} is taken by {who}",
                 f"See: ss -ltnp 'sport = :{https.port}'",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from littlest_hub.hub.launch import NotStartedError
 from littlest_hub.hub.systemd_units import UnitState, unit_state
-from littlest_hub.system.tcp import Held, cgroups_of, held_at
+from littlest_hub.system.tcp import SocketOwner, cgroups_of, owners_at
 
 POLLS_PER_S = 40
 """Port polls per second; startup takes 0.6 s, so slow polling would show."""
@@ -32,7 +32,7 @@ class ServerPort:
         """
         while True:
             for _ in range(POLLS_PER_S):
-                found = held_at(self.port)
+                found = owners_at(self.port)
                 if found:
                     await self.check_owner(found)
                     return
@@ -44,7 +44,7 @@ class ServerPort:
             if not state.is_alive:
                 raise ended(self.unit, state)
 
-    async def check_owner(self, found: set[Held]) -> None:
+    async def check_owner(self, found: set[SocketOwner]) -> None:
         """Check that the server owns the sockets that listen at its port.
 
         Another user's program could otherwise pose as the server by binding the port first.

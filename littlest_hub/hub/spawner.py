@@ -328,7 +328,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
             NotStartedError: systemd refuses, or the program cannot be executed.
         """
         text = environment_file(launch.environment)
-        write(self._environment_file, text, 0o600, is_lasting=False)
+        write(self._environment_file, text, 0o600, is_durable=False)
         started = await run(*launch.systemd_run(self._environment_file), is_long=True)
         if started.code:
             state = await unit_state(launch.unit)

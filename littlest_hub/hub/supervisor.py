@@ -32,7 +32,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import control
 from littlest_hub.installation import release_of_this_interpreter
 from littlest_hub.layout import Layout
-from littlest_hub.system.files import remove, write
+from littlest_hub.system.files import remove_tree, write
 from littlest_hub.system.sd_daemon import Inherited, inherited_sockets, notify, spawn
 
 PREPARE_TIMEOUT_S = 60
@@ -194,7 +194,7 @@ class _Supervisor:
 
     def _start_first(self) -> _Hub:
         for copy in self._layout.run_directory.glob(self._layout.fragments_copy("*").name):
-            remove(copy)
+            remove_tree(copy)
         last = _read(self._layout.last_failure)
         notify(f"STATUS=Starting; last attempt: {last}" if last else "STATUS=Starting")
         return self._start()
@@ -345,7 +345,7 @@ class _Supervisor:
                 os.waitpid(hub.pid, 0)
 
     def _remove_fragments_copy(self, hub: _Hub) -> None:
-        remove(self._layout.fragments_copy(hub.pid))
+        remove_tree(self._layout.fragments_copy(hub.pid))
 
     # --- messages and signals
 
@@ -443,11 +443,11 @@ class _Supervisor:
 
 
 def _missing_socket_reason(layout: Layout) -> str:
-    from littlest_hub.system.tcp import who_listens
+    from littlest_hub.system.tcp import describe_listener
     from littlest_hub.units.ports import port_of
 
     port = port_of(layout, layout.hub_socket)
-    listener = who_listens(port) if port else ""
+    listener = describe_listener(port) if port else ""
     if listener:
         return f"port {port} is taken by {listener}"
     return f"{layout.hub_socket} is not listening; see: systemctl status {layout.hub_socket}"

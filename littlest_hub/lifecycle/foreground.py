@@ -192,7 +192,7 @@ class OwnProxy(HubProxy):
             dynamic_config=Path(self.dynamic_config_file).parent,
             supervised=False,
         )
-        write(Path(self.static_config_file), to_toml(self.static_config), is_lasting=False)
+        write(Path(self.static_config_file), to_toml(self.static_config), is_durable=False)
 
     def _start_traefik(self) -> None:
         traefik = release_of_this_interpreter() / "bin" / "traefik"

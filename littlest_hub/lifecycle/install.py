@@ -22,7 +22,7 @@ from littlest_hub.lifecycle.unit_files import GeneratedFiles, UnitFiles
 from littlest_hub.system.files import link, write
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.signals import undone_on_failure
-from littlest_hub.system.tcp import who_listens
+from littlest_hub.system.tcp import describe_listener
 from littlest_hub.units.names import LOGIN_NAME
 from littlest_hub.units.ports import FIRST_PUBLIC, Ports, choose_ports
 from littlest_hub.unprivileged import account
@@ -281,7 +281,7 @@ def _ready_message(layout: Layout, ports: Ports) -> str:
     if not ports.is_public:
         url += """, to this machine alone.
 nginx, Apache or another proxy in front of it: littlest-hub enable behind-a-proxy"""
-    elif port and layout.is_default and (listener := who_listens(FIRST_PUBLIC)):
+    elif port and layout.is_default and (listener := describe_listener(FIRST_PUBLIC)):
         url += f"""
 (port {FIRST_PUBLIC} is taken by {listener}; to be behind it: littlest-hub enable behind-a-proxy)"""
     return f"""\

@@ -14,7 +14,7 @@ from littlest_hub.layout import Layout
 from littlest_hub.lifecycle import release
 from littlest_hub.lifecycle.unit_files import GeneratedFiles, UnitFiles
 from littlest_hub.system.files import write
-from littlest_hub.system.sd_daemon import journal
+from littlest_hub.system.sd_daemon import log_to_journal
 
 ERROR, NOTICE = 3, 5
 """Priorities of syslog(3)."""
@@ -117,4 +117,4 @@ def log(layout: Layout, switch: Switch, outcome: str, priority: int = NOTICE) ->
         file.write(f"{now} {switch.verb} {versions} {first_line}\n")
     if layout.is_live:
         message = f"{switch.verb} of {layout.base}, {versions}: {outcome}"
-        journal(message, layout.hub_service, priority)
+        log_to_journal(message, layout.hub_service, priority)

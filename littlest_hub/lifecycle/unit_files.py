@@ -14,7 +14,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import drop_in_directories, installed_unit
 from littlest_hub.layout import Layout
 from littlest_hub.proxy.configuration import ready_config, static_config
-from littlest_hub.system.files import link, permit, write
+from littlest_hub.system.files import link, set_mode, write
 from littlest_hub.system.systemctl import systemctl
 from littlest_hub.system.toml import to_toml
 from littlest_hub.units import hub, proxy, server, unprivileged
@@ -206,14 +206,14 @@ def _write_proxy_state(layout: Layout, ports: Ports) -> None:
         on_disk = layout.on_disk(directory)
         on_disk.mkdir(exist_ok=True)
         if on_disk.stat().st_uid == os.geteuid():
-            permit(on_disk, 0o755)
+            set_mode(on_disk, 0o755)
     # Owned by the proxy from its first start on.
     layout.on_disk(layout.acme).mkdir(mode=0o700, exist_ok=True)
     write(layout.on_disk(layout.ready_config), to_toml(ready_config()))
     # Once written, the hub's: it adds what fragments configure.
     static = layout.on_disk(layout.static_config)
     if static.exists():
-        permit(static, 0o644)
+        set_mode(static, 0o644)
     else:
         first = static_config(
             public=f"{ports.host}:{ports.public}",
@@ -224,6 +224,6 @@ def _write_proxy_state(layout: Layout, ports: Ports) -> None:
     rules = layout.on_disk(layout.rules)
     # traefik reports a missing file once and never looks again.
     if rules.exists():
-        permit(rules, 0o644)
+        set_mode(rules, 0o644)
     else:
         write(rules, "")

@@ -73,7 +73,7 @@ class RulesFile:
         # Not flushed: each spawn waits for this, and after a power failure the hub writes it anew.
         # Through another directory: traefik reads all of this one for each name that comes or goes.
         outside = self.path.parent.parent
-        write(self.path, self._text(data), is_lasting=False, through=outside)
+        write(self.path, self._text(data), is_durable=False, scratch=outside)
         self._written = fingerprint(self.path)
 
     def _text(self, data: dict[str, Any]) -> str:

@@ -29,7 +29,7 @@ from littlest_hub.proxy.certificates import CertificateFiles, ConfiguredCertific
 from littlest_hub.proxy.generation import REPLY, Generation, StartError, Traefik, generations
 from littlest_hub.proxy.listening import Address, group_by_address, other_listeners
 from littlest_hub.system.sd_daemon import Inherited, inherited_sockets, notify
-from littlest_hub.system.tcp import who_listens
+from littlest_hub.system.tcp import describe_listener
 from littlest_hub.system.toml import read_toml
 from littlest_hub.units.entry_points import API_ENTRY_POINT, HTTPS_ENTRY_POINT, PUBLIC_ENTRY_POINT
 
@@ -128,7 +128,7 @@ class Supervisor:
             if name in present or name not in entry_points:
                 continue
             port = int(str(entry_points[name]["address"]).rpartition(":")[2])
-            who = who_listens(port)
+            who = describe_listener(port)
             raise StartError(
                 f"port {port} is taken by {who}; {_how_to_see(port)}"
                 if who

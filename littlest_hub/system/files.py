@@ -1,4 +1,4 @@
-"""Files and links that are the old or the new at any moment, never something between."""
+"""Files and links that are replaced in one step: a reader finds the old one or the new one."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ def write(
     text: str,
     mode: int = 0o644,
     *,
-    is_lasting: bool = True,
-    through: Path | None = None,
+    is_durable: bool = True,
+    scratch: Path | None = None,
 ) -> bool:
-    """Have `text` in `file`, by rename, so that a reader finds the old or the new.
+    """Write a file, by rename, unless it has this content already.
 
     Args:
-        file: what to write; directories above it are made.
+        file: the file; directories above it are made.
         text: its content.
-        mode: its permissions, whatever the umask and whatever they were.
-        is_lasting: whether it has to survive a power failure that follows at once.
-        through: directory on the same file system to make it in; None: where it is to be.
+        mode: its permissions, regardless of the umask.
+        is_durable: whether it has to survive a power failure right afterwards.
+        scratch: directory on the same file system to write it in first; None: that of the file.
 
     Returns:
         Whether anything changed.
     """
-    # Bytes: what is there may be no text at all.
+    # Bytes: the present content may not be text.
     if file.is_file() and not file.is_symlink() and file.read_bytes() == text.encode():
-        return permit(file, mode)
+        return set_mode(file, mode)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file, through) as temporary:
+    with replacing(file, scratch) as temporary:
         temporary.touch(mode=0o600)
         temporary.write_text(text)
-        permit(temporary, mode)
-        if is_lasting:
+        set_mode(temporary, mode)
+        if is_durable:
             _flush(temporary)
-    if is_lasting:
+    if is_durable:
         _flush(file.parent)
     return True
 
 
-def remove(directory: Path) -> None:
-    """Have a directory gone with all that is in it, as far as that can be; shutil is a megabyte."""
+def remove_tree(directory: Path) -> None:
+    """Remove a directory and everything in it, as far as possible; importing shutil costs 1 MB."""
     if directory.is_symlink():
         return directory.unlink()
     for place, directories, files in os.walk(directory, topdown=False):
@@ -57,8 +57,8 @@ def remove(directory: Path) -> None:
         directory.rmdir()
 
 
-def permit(path: Path, mode: int) -> bool:
-    """Have `mode` on a file or directory.
+def set_mode(path: Path, mode: int) -> bool:
+    """Set the permissions of a file or directory.
 
     Returns:
         Whether anything changed.
@@ -70,12 +70,12 @@ def permit(path: Path, mode: int) -> bool:
 
 
 def link(name: Path, target: Path, *, keep_others: bool = False) -> bool:
-    """Have a symlink, replaced in one step.
+    """Make a symlink, or replace one.
 
     Args:
         name: the link.
-        target: what it is to hold.
-        keep_others: leave alone what stands there and leads elsewhere.
+        target: its content.
+        keep_others: leave alone a file, or a link with another content.
 
     Returns:
         Whether anything changed.
@@ -91,14 +91,15 @@ def link(name: Path, target: Path, *, keep_others: bool = False) -> bool:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, through: Path | None = None) -> Iterator[Path]:
-    """A name to make something at, which then replaces `path` in one step.
+def replacing(path: Path, scratch: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary path; what the block makes there then replaces `path` in one step.
 
     Args:
-        through: directory of that name; None: that of `path`.
+        path: what to replace.
+        scratch: directory of the temporary path; None: that of `path`.
     """
-    # Its end is no suffix that anybody loads: traefik reads every .toml, systemd every .service.
-    temporary = (through or path.parent) / f".{path.name}.new"
+    # Not a suffix that is loaded: traefik reads every .toml, systemd every .service.
+    temporary = (scratch or path.parent) / f".{path.name}.new"
     temporary.unlink(missing_ok=True)
     try:
         yield temporary
@@ -108,7 +109,7 @@ def replacing(path: Path, through: Path | None = None) -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
-    """Have a file or a directory on the disk: some file systems rename first and write later."""
+    """Flush a file or directory to disk: some file systems rename first and write later."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -117,7 +118,7 @@ def _flush(path: Path) -> None:
 
 
 def fingerprint(file: Path) -> object:
-    """Return something that differs once a file is replaced, changed, made or removed."""
+    """Return a value that changes when a file is replaced, changed, made or removed."""
     try:
         status = file.stat()
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Processes of this machine, as /proc tells (proc(5)): program, name, unit.
+"""Processes of this machine in /proc (proc(5)): program, name, unit.
 
-A process may end at any moment, and others' may be closed to us: then there is nothing to tell.
+A process may end at any moment, and those of other users may be hidden; the result is empty then.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a service and systemd tell each other: sockets, readiness, status.
+"""The interface between a service and systemd: inherited sockets, readiness, status, journal.
 
-The standard library only: a supervisor has to be there at once and weigh next to nothing.
+The standard library only: a supervisor has to start fast and stay small.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ FIRST_INHERITED = 3
 
 
 class Inherited(NamedTuple):
-    """A listening socket that systemd holds and has passed to us."""
+    """A listening socket that systemd holds and has passed to this process."""
 
     name: str
     """FileDescriptorName= of its unit."""
     fd: int
 
     def duplicate(self) -> socket.socket:
-        """The socket, which may be closed: the original stays open for the next process."""
+        """Return a socket that may be closed: the original stays open for the next process."""
         return socket.socket(fileno=os.dup(self.fd))
 
 
 def inherited_sockets(environ: Mapping[str, str] = os.environ) -> list[Inherited]:
-    """The listening sockets that were passed to this process (sd_listen_fds(3)).
+    """Return the listening sockets that were passed to this process (sd_listen_fds(3)).
 
-    As with that function, no child inherits them from now on; `spawn` passes those it is given.
+    As with that function, children do not inherit them from now on, except through `spawn`.
     """
     if environ.get("LISTEN_PID") != str(os.getpid()):
         return []
@@ -53,13 +53,13 @@ def spawn(
     keep: Sequence[int] = (),
     output: int | None = None,
 ) -> int:
-    """Start a child that inherits sockets as if systemd had started it; returns its process id.
+    """Start a child that inherits sockets as if systemd had started it; return its process id.
 
     Args:
         command: absolute path and arguments.
-        sockets: what it listens at, in the order in which it finds them.
+        sockets: its sockets, in this order.
         environ: its environment, to which the variables of sd_listen_fds(3) are added.
-        keep: further descriptors that stay open in it, under their own numbers; none below
+        keep: further descriptors that it inherits under their own numbers, which must not be below
             FIRST_INHERITED + len(sockets).
         output: descriptor that becomes its standard output and error; None: ours.
     """
@@ -80,7 +80,7 @@ def _become(
         if output is not None:
             os.dup2(output, 1)
             os.dup2(output, 2)
-        # Out of the way first: a target number may be another socket's number.
+        # Move them out of the way first: a target number may be another socket's number.
         high = [os.dup(each.fd) for each in sockets]
         first_free = FIRST_INHERITED + len(sockets)
         while any(fd < first_free for fd in high):
@@ -101,11 +101,11 @@ def _become(
 
 
 def notify(*state: str) -> None:
-    """Tell systemd, if it is listening (sd_notify(3)).
+    """Notify systemd, if it listens (sd_notify(3)).
 
     Args:
-        state: assignments such as "READY=1"; a line break in one becomes a space, and what is too
-            long for systemd is cut off.
+        state: assignments such as "READY=1"; line breaks become spaces, and text that is too long
+            for systemd is cut.
     """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
@@ -114,18 +114,18 @@ def notify(*state: str) -> None:
         address = "\0" + address[1:]
     lines = (" ".join(line.split("\n"))[:_STATE_LENGTH] for line in state)
     kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
-    # Whoever cannot be told will see by what we do.
+    # A notification that is lost must not end the service.
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, kind) as channel:
         channel.connect(address)
         channel.sendall("\n".join(lines).encode(errors="replace"))
 
 
-def journal(message: str, unit: str, priority: int) -> None:
-    """Write to the journal what `journalctl -u UNIT` shows as well; silent without a journal.
+def log_to_journal(message: str, unit: str, priority: int) -> None:
+    """Write a message to the journal; `journalctl -u UNIT` shows it. Do nothing without a journal.
 
     Args:
         message: any text.
-        unit: whom it concerns.
+        unit: the unit that the message is about.
         priority: as in syslog(3).
     """
     fields = {

@@ -34,7 +34,7 @@ def systemctl(
         arguments: the verb, its options and the units.
         root: the file system to work on, as for `systemctl --root`.
         is_checked: whether an exit code other than 0 is an error.
-        timeout_s: how long it may take; None: as long as it likes.
+        timeout_s: how long it may take; None: without limit.
 
     Raises:
         LittlestHubError: it failed or took too long; with what it printed.

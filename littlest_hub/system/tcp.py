@@ -1,4 +1,4 @@
-"""Who listens at the TCP ports of this machine."""
+"""Listening TCP sockets of this machine, and the users, units and programs that they belong to."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import struct
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from littlest_hub.system import processes
 
 _LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp
 
@@ -24,60 +26,60 @@ _ERRNO = struct.Struct("=i")
 _UID = struct.Struct("=64xI")
 _ATTRIBUTES_AT = 72
 _CGROUP_ID = 21
-# Where version 2 is: everywhere, or beside version 1.
+# Where cgroup version 2 is mounted: alone, or beside version 1.
 _CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
 
 
 class Listener(NamedTuple):
-    """A TCP socket that listens, as proc_net_tcp(5) has it."""
+    """A listening TCP socket in /proc/net/tcp (proc_net_tcp(5))."""
 
     local: str
-    """Address and port, in the kernel's own writing."""
+    """Address and port in the kernel's notation."""
     port: int
     uid: int
-    """The user whose it is."""
+    """Its user."""
     inode: int
 
     @property
     def address(self) -> str:
-        """The IP address; "0.0.0.0" and "::" are all of the machine's."""
+        """The IP address; "0.0.0.0" and "::" stand for all addresses."""
         import ipaddress
 
         digits = self.local.partition(":")[0]
-        # Four bytes each in the machine's order.
+        # Groups of four bytes, each in the machine's byte order.
         words = [bytes.fromhex(digits[i : i + 8])[::-1] for i in range(0, len(digits), 8)]
         return str(ipaddress.ip_address(b"".join(words)))
 
 
-class Held(NamedTuple):
-    """Who has a TCP socket that listens."""
+class SocketOwner(NamedTuple):
+    """User and cgroup of a listening TCP socket."""
 
     uid: int
     cgroup: int | None
-    """The id of that in which it was made; None: the kernel does not say, as before Linux 5.9."""
+    """Id of the cgroup in which it was made; None: unknown, as before Linux 5.9."""
 
 
 def listeners() -> Iterator[Listener]:
-    """Everything that listens in our network namespace.
+    """Yield the listening sockets of our network namespace.
 
-    To read it takes the kernel 3 ms with 24 GiB of memory: it goes through all there may be.
+    The kernel takes 3 ms for it with 24 GiB of memory: it walks through its whole hash table.
     """
     for table in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
-            # Not /proc/net: ProcSubset=pid hides that one.
+            # Not /proc/net, which ProcSubset=pid hides.
             yield from parse(Path(f"/proc/self/net/{table}").read_text())
 
 
 def parse(table: str) -> Iterator[Listener]:
-    """What listens, of the text of /proc/net/tcp or tcp6."""
+    """Yield the listening sockets in the text of /proc/net/tcp or tcp6."""
     for line in table.splitlines()[1:]:
         _, local, _, state, _, _, _, uid, _, inode, *_ = line.split()
         if state == _LISTENING:
             yield Listener(local, int(local.rpartition(":")[2], 16), int(uid), int(inode))
 
 
-def holders(inodes: Collection[int]) -> dict[int, int]:
-    """The process that has each socket open, as far as we may see; init only if nobody else has."""
+def processes_of(inodes: Collection[int]) -> dict[int, int]:
+    """Return the process that has each socket open, as far as we may see; init comes last."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
     found: dict[int, int] = {}
     for process in sorted(Path("/proc").glob("[0-9]*"), key=lambda p: -int(p.name)):
@@ -91,15 +93,14 @@ def holders(inodes: Collection[int]) -> dict[int, int]:
     return found
 
 
-def who_listens(port: int) -> str:
-    """Who listens at a TCP port of this machine, for "port 80 is taken by ...".
+def describe_listener(port: int) -> str:
+    """Describe the program that listens at a TCP port, for "port 80 is taken by ...".
 
-    As much as the caller may know: root in no sandbox sees the program, our services see the
-    unit it runs in, and everybody the user.
+    Root outside a sandbox sees the program, our services see its unit, and anyone sees its user.
 
     Returns:
-        "nginx (process 123)", "nginx.service", "a program of user www-data", or, if nobody
-        listens any more, "".
+        "nginx (process 123)", "nginx.service", "a program of user www-data", or "" if nothing
+        listens there any more.
     """
     found = next((listener for listener in listeners() if listener.port == port), None)
     if found is None:
@@ -108,19 +109,21 @@ def who_listens(port: int) -> str:
 
 
 def _program(inode: int) -> str:
-    with contextlib.suppress(KeyError, OSError):
-        pid = holders([inode])[inode]
-        return f"{Path(f'/proc/{pid}/comm').read_text().strip()} (process {pid})"
+    with contextlib.suppress(KeyError):
+        pid = processes_of([inode])[inode]
+        return f"{processes.name(pid)} (process {pid})"
     return ""
 
 
 def unit_at(port: int) -> str:
-    """The name of a systemd unit that listens there, for people: one may be called as another is.
+    """Return the name of the systemd unit that listens at a port, for a message.
+
+    Names of units are not unique: users have units of their own.
 
     Returns:
-        "": the kernel has no word for it, before Linux 5.9, or a unit has no such cgroup.
+        "": no unit has the socket's cgroup, or the kernel does not tell it (before Linux 5.9).
     """
-    wanted = {held.cgroup for held in held_at(port)}
+    wanted = {held.cgroup for held in owners_at(port)}
     with contextlib.suppress(OSError):
         for directory in map(Path, (found[0] for found in os.walk(_CGROUPS[0]))):
             is_unit = directory.suffix in (".service", ".scope")
@@ -130,36 +133,38 @@ def unit_at(port: int) -> str:
 
 
 def cgroups_of(unit: str) -> set[int]:
-    """The ids of a unit's cgroup and of those in it.
+    """Return the ids of a unit's cgroup and of all cgroups in it.
 
     Args:
-        unit: its ControlGroup=, systemctl(1); "", if nothing of it runs, has none.
+        unit: its ControlGroup= (systemctl(1)); "", for a unit that does not run, has none.
     """
     places = [f"{root}{unit}" for root in _CGROUPS if unit.strip("/")]
     found = (Path(directory[0]) for place in places for directory in os.walk(place))
     ids = set()
     for directory in found:
-        with contextlib.suppress(OSError):  # gone meanwhile
+        with contextlib.suppress(OSError):  # removed meanwhile
             ids.add(directory.stat().st_ino)
     return ids
 
 
-def held_at(port: int) -> set[Held]:
-    """Who listens at a TCP port of this machine, at whichever of its addresses.
+def owners_at(port: int) -> set[SocketOwner]:
+    """Return the owners of the sockets that listen at a TCP port, at any address.
 
-    sock_diag(7) tells everybody, in 0.04 ms, where the kernel has it.
+    sock_diag(7) takes 0.04 ms and needs no privilege, but not every kernel has it.
     """
     try:
-        return set(_held_at(port))
+        return set(_owners_at(port))
     except OSError:
-        return {Held(listener.uid, None) for listener in listeners() if listener.port == port}
+        return {
+            SocketOwner(listener.uid, None) for listener in listeners() if listener.port == port
+        }
 
 
-def _held_at(port: int) -> Iterator[Held]:
+def _owners_at(port: int) -> Iterator[SocketOwner]:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as kernel:
         kernel.settimeout(1)
         for family in (socket.AF_INET, socket.AF_INET6):
-            # inet_diag_req_v2: what listens (state 10) at a port, whatever its address.
+            # inet_diag_req_v2: sockets that listen (state 10) at a port, at any address.
             request = struct.pack(
                 "=BBBBI2s46x", family, _PROTOCOL, 0, 0, 1 << 10, port.to_bytes(2, "big")
             )
@@ -168,11 +173,11 @@ def _held_at(port: int) -> Iterator[Held]:
             kernel.send(head + request)
             for message in _dumped(kernel):
                 if _port(message) == port:
-                    yield Held(_UID.unpack_from(message)[0], _attribute(message, _CGROUP_ID))
+                    yield SocketOwner(_UID.unpack_from(message)[0], _attribute(message, _CGROUP_ID))
 
 
 def _dumped(kernel: socket.socket) -> Iterator[bytes]:
-    """The answers of one dump, without their headers.
+    """Yield the messages of one dump, without their headers.
 
     Raises:
         OSError: the kernel refuses.
@@ -181,7 +186,7 @@ def _dumped(kernel: socket.socket) -> Iterator[bytes]:
         data = kernel.recv(1 << 16)
         while data:
             length, kind, *_ = _MESSAGE.unpack_from(data)
-            # The end of a dump says how it went, as an error does.
+            # The end of a dump has an error code, as an error message has.
             if kind in (_ERROR, _DONE):
                 if code := _ERRNO.unpack_from(data, _MESSAGE.size)[0]:
                     raise OSError(-code, "no sock_diag(7)")

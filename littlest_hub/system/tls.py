@@ -9,11 +9,11 @@ import ssl
 def presented_certificate(
     address: tuple[str, int], server_name: str, timeout_s: float = 2
 ) -> bytes | None:
-    """Return the certificate that a visitor of `server_name` gets, whoever signed it.
+    """Return the certificate that a visitor of `server_name` gets, without verifying it.
 
     Args:
         address: host and TCP port to connect to.
-        server_name: the name that the visitor asks for (SNI, RFC 6066).
+        server_name: the name in the address that is visited (SNI, RFC 6066).
         timeout_s: how long the connection may take.
 
     Returns:

@@ -32,7 +32,7 @@ from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.hub.systemd_units import cgroup_path
 from littlest_hub.layout import DEFAULT_BASE, Layout, escaped, server_unit
 from littlest_hub.system import tcp
-from littlest_hub.system.tcp import Held
+from littlest_hub.system.tcp import SocketOwner
 from littlest_hub.units.server import Account
 
 LAYOUT = Layout(DEFAULT_BASE)
@@ -317,7 +317,7 @@ def test_a_listener_in_the_cgroup_of_the_unit_is_accepted_without_a_query(
     port = ServerPort("a.service", 1, cgroup_path("a.service", "users.slice"))
     unit = tmp_path / "users.slice" / "a.service"
     unit.mkdir(parents=True)
-    found = {Held(4711, unit.stat().st_ino if is_own else tmp_path.stat().st_ino)}
+    found = {SocketOwner(4711, unit.stat().st_ino if is_own else tmp_path.stat().st_ino)}
     with nullcontext() if is_own else pytest.raises(NotStartedError, match="ended before"):
         asyncio.run(port.check_owner(found))
 

@@ -1,4 +1,4 @@
-"""Who has a port."""
+"""Listening sockets and their owners."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 
 from littlest_hub.system import tcp
 from littlest_hub.system.tcp import (
-    Held,
+    SocketOwner,
     cgroups_of,
-    held_at,
-    holders,
+    describe_listener,
     listeners,
+    owners_at,
     parse,
-    who_listens,
+    processes_of,
 )
 
 pytestmark = pytest.mark.unit
@@ -31,7 +31,7 @@ with socket.create_server(("127.0.0.1", 0)) as s:
 """
 
 
-def test_the_program_that_listens_is_named() -> None:
+def test_the_program_that_listens_at_a_port_is_named() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", LISTEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -39,23 +39,23 @@ def test_the_program_that_listens_is_named() -> None:
         assert process.stdout
         port = int(process.stdout.readline())
         try:
-            assert f"(process {process.pid})" in who_listens(port)
+            assert f"(process {process.pid})" in describe_listener(port)
         finally:
             process.stdin.write("\n")
             process.stdin.flush()
-    assert who_listens(port) == ""
+    assert describe_listener(port) == ""
 
 
-def test_without_permission_to_see_programs_it_is_at_least_known_whose_it_is() -> None:
+def test_without_permission_to_see_programs_the_unit_or_user_is_named() -> None:
     if os.geteuid() != 0:
-        pytest.skip("only root can become somebody who may not see")
+        pytest.skip("only root can become a user who may not see programs")
     with socket.create_server(("127.0.0.1", 0)) as held:
-        ask = (
-            "import os; from littlest_hub.system.tcp import who_listens;"
+        code = (
+            "import os; from littlest_hub.system.tcp import describe_listener;"
             "os.setgroups([]); os.setuid(65534);"
-            f"print(who_listens({held.getsockname()[1]}))"
+            f"print(describe_listener({held.getsockname()[1]}))"
         )
-        seen = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
+        seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     answer = seen.stdout.strip()
     assert answer.endswith((".service", ".scope", "user root")), (seen.stdout, seen.stderr)
 
@@ -79,23 +79,23 @@ def test_the_kernels_tables_are_read_in_ipv4_and_ipv6() -> None:
     assert found == [("::", 80, 33, 19), ("fe80::5054:ff:fe1d:adb6", 443, 0, 20)]
 
 
-def test_what_listens_here_has_its_address_owner_and_holder() -> None:
+def test_a_listening_socket_has_address_owner_and_process() -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
         (found,) = (one for one in listeners() if one.port == port)
         inode = os.fstat(held.fileno()).st_ino
         assert (found.address, found.uid, found.inode) == ("127.0.0.1", os.geteuid(), inode)
-        assert {held.uid for held in held_at(port)} == {os.geteuid()}
-        assert holders([inode, 1]) == {inode: os.getpid()}
+        assert {held.uid for held in owners_at(port)} == {os.geteuid()}
+        assert processes_of([inode, 1]) == {inode: os.getpid()}
 
 
-def test_every_listener_at_a_port_is_known_by_its_cgroup() -> None:
+def test_each_socket_at_a_port_has_the_cgroup_of_its_unit() -> None:
     ours = Path("/proc/self/cgroup").read_text().rpartition("0::")[2].strip()
     with (
         socket.create_server(("127.0.0.1", 0)) as one,
         socket.create_server(("127.0.0.2", one.getsockname()[1])),
     ):
-        found = {held.cgroup for held in held_at(one.getsockname()[1])}
+        found = {held.cgroup for held in owners_at(one.getsockname()[1])}
     if None in found or not cgroups_of(ours):
         pytest.skip("the kernel does not say, or has no cgroups of version 2 for us")
     assert len(found) == 1
@@ -104,19 +104,19 @@ def test_every_listener_at_a_port_is_known_by_its_cgroup() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_who_has_a_port_is_known_until_it_is_closed(
+def test_the_owner_of_a_port_is_known_until_it_is_closed(
     monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=family) as held:
         port = held.getsockname()[1]
-        (found,) = held_at(port)
+        (found,) = owners_at(port)
         for name, unknown in (("_NETLINK_SOCK_DIAG", 255), ("_PROTOCOL", socket.IPPROTO_SCTP)):
             with monkeypatch.context() as without:  # inet_diag, tcp_diag
                 without.setattr(tcp, name, unknown)
-                assert held_at(port) == {Held(found.uid, None)}
-    assert not held_at(port)
+                assert owners_at(port) == {SocketOwner(found.uid, None)}
+    assert not owners_at(port)
 
 
-def test_nobody_listens_in_the_cgroup_of_a_unit_that_has_none() -> None:
+def test_a_unit_that_does_not_run_has_no_cgroup() -> None:
     assert cgroups_of("") == cgroups_of("/") == set()
