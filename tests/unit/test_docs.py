@@ -58,7 +58,7 @@ def test_the_architecture_page_has_a_row_for_each_part_of_the_package() -> None:
 
 
 def test_the_pages_for_contributors_name_files_that_exist() -> None:
-    homes = (ROOT, ROOT / "littlest_hub", ROOT / "construct")
+    homes = (ROOT, *(ROOT / name for name in ("littlest_hub", "construct", "jupyterhub_config.d")))
     for page in (ROOT / "CONTRIBUTING.md", ROOT / "docs" / "explanation" / "architecture.md"):
         for name in re.findall(r"`([\w./-]+\.(?:py|sh|toml))`", page.read_text()):
             # On the machine that serves, or a name in general.
