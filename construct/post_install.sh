@@ -1,13 +1,13 @@
 #!/bin/sh
-# Runs on the target machine once the hub environment is in place: makes it the release that serves.
-# A failure here makes the installer remove the release again; what this made is gone by then.
+# Runs on the target machine after the hub environment is unpacked: makes it the release that serves.
+# If this fails, it undoes its changes, and the installer removes the release.
 set -eu
-# If it is killed, the installer asks this to undo what it did, and keeps the release if that fails.
+# If this is killed, the installer runs .undo, and keeps the release if that fails.
 cat >"$PREFIX/.undo" <<END
 #!/bin/sh
 exec "$PREFIX/bin/python3" -I -m littlest_hub install --undo --prefix "$PREFIX"
 END
 chmod 0755 "$PREFIX/.undo"
-# What is printed is shown when the installer ends. -I: nothing of the caller's Python.
+# The installer shows the output at its end. -I: ignore PYTHON* variables and user packages.
 "$PREFIX/bin/python3" -I -m littlest_hub install --prefix "$PREFIX" >>"$PREFIX/.messages.txt"
 rm -f "$PREFIX/.undo"

@@ -1,7 +1,7 @@
 """The `littlest-hub` command.
 
-What the hub's unit runs does without what it takes to read a command line: of the time until the
-first page of a hub that starts that was a tenth, for it is three processes.
+The commands of the hub's unit do not import argparse and `cli`: in its three processes, that took
+a tenth of the time until the first page.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0 done, 1 refused or failed, 2 wrong usage."""
+    """Run one command; return 0 if done, 1 if refused or failed, 2 for wrong usage."""
     command: Callable[[], int | None]
     match words := list(sys.argv[1:] if arguments is None else arguments):
         case ["serve"]:
@@ -31,34 +31,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from littlest_hub import cli
 
             command = cli.command(words)
-    return _done(command)
+    return _run(command)
 
 
-def _done(command: Callable[[], int | None]) -> int:
+def _run(command: Callable[[], int | None]) -> int:
     from littlest_hub.errors import LittlestHubError
 
-    _end_on_signals()
+    _raise_on_ending_signals()
     try:
         return int(command() or 0)
     except LittlestHubError as error:
-        _complain(str(error))
+        _print_error(str(error))
     except OSError as error:
-        _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        _print_error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
-        _complain("interrupted")
+        _print_error("interrupted")
     return 1
 
 
-def _complain(text: str) -> None:
-    # A terminal that hung up does not hear it.
+def _print_error(text: str) -> None:
+    # The terminal may be gone.
     with contextlib.suppress(OSError):
         print(f"littlest-hub: {text}", file=sys.stderr, flush=True)
 
 
 def _enter_release() -> None:
-    """Run from the release itself, not through the `hub` link.
+    """Restart this process with the real path of the release instead of the `hub` link.
 
-    When the link moves on, what this process imports later has to be of the same release still.
+    An upgrade changes the link; later imports have to come from the same release.
     """
     release = os.path.realpath(sys.prefix)
     if sys.prefix != release:
@@ -81,8 +81,8 @@ def _serve_hub(fragments: Sequence[str]) -> None:
     from littlest_hub.hub.control import ControlChannel
     from littlest_hub.hub.light_imports import light_imports
 
-    # It is the supervisor who is told to reload; this is for whoever signals the whole unit. Not
-    # SIG_IGN, which what we start would inherit.
+    # Ignore SIGHUP, which is for the supervisor but may be sent to the whole unit. Not by SIG_IGN,
+    # which children would inherit.
     signal.signal(signal.SIGHUP, lambda *_: None)
     control = ControlChannel.from_environ()
     with control.reporting_failure():
@@ -92,16 +92,16 @@ def _serve_hub(fragments: Sequence[str]) -> None:
         serve(installation.of_this_release(), control, Path(fragments[0]) if fragments else None)
 
 
-def _end_on_signals() -> None:
-    """Ctrl-C, a shutdown and a lost connection end a command in the same way."""
+def _raise_on_ending_signals() -> None:
+    """Make Ctrl-C, a shutdown and a lost connection raise KeyboardInterrupt."""
     for number in ENDING_SIGNALS:
-        # nohup(1) and shells ignore some on our behalf.
+        # A signal that is ignored (nohup(1), shells) stays ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    # Once only: what undoes an installation must not be interrupted in its turn.
+    # Only once: undoing an installation must not be interrupted.
     for ending in ENDING_SIGNALS:
         signal.signal(ending, signal.SIG_IGN)
     raise KeyboardInterrupt

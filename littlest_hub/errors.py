@@ -1,14 +1,14 @@
-"""The one exception an administrator ever sees, already explained."""
+"""The exception that administrators see as a message, never as a traceback."""
 
 from __future__ import annotations
 
 
 class LittlestHubError(Exception):
-    """Something an administrator can understand and mend.
+    """A failure that an administrator can understand and fix.
 
-    ``message`` says what is wrong: the value found, the value expected, and ``file:line`` where
-    there is one. ``hint`` is the next step, a command where one exists. Only ``__main__`` modules
-    turn it into text and an exit code.
+    ``message`` says what is wrong: the value found, the value expected, and ``file:line`` if there
+    is one. ``hint`` is the next step, a command if possible. Only ``__main__`` modules print it and
+    choose the exit code.
     """
 
     def __init__(self, message: str, hint: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""`littlest-hub run`: the whole hub in the foreground, for whoever starts it and nobody else."""
+"""`littlest-hub run`: hub and proxy in the foreground, only for the user who starts them."""
 
 # traitlets' @default carries no types.
 # mypy: disallow-untyped-decorators=False
@@ -32,6 +32,7 @@ from littlest_hub.lifecycle.locks import hold_run_lock
 from littlest_hub.lifecycle.unit_files import UnitFiles
 from littlest_hub.proxy.configuration import static_config
 from littlest_hub.system.files import write
+from littlest_hub.system.progress import Progress
 from littlest_hub.system.toml import to_toml
 from littlest_hub.units.environment import UnitEnvironment
 from littlest_hub.units.ports import FIRST_INTERNAL, FIRST_OTHER_PUBLIC, first_free, is_free
@@ -39,17 +40,17 @@ from littlest_hub.units.ports import FIRST_INTERNAL, FIRST_OTHER_PUBLIC, first_f
 LOOPBACK = "127.0.0.1"
 
 
-def run(layout: Layout, port: int | None, say: Callable[[str], None]) -> None:
-    """Run traefik and the hub on loopback until Ctrl-C; then everything they started is gone.
+def run(layout: Layout, port: int | None, progress: Progress) -> None:
+    """Run hub and proxy on loopback until Ctrl-C, which ends everything that they have started.
 
     Args:
-        layout: the base directory; its fragments count here too.
-        port: where to listen; None: the first free one from 8000.
-        say: prints for the user: when the hub answers, and when all has ended.
+        layout: the installation; its fragments apply here too.
+        port: the port to listen on; None: the first free one from 8000.
+        progress: shows when the hub answers, and when everything has ended.
 
     Raises:
         LittlestHubError: another process serves this base directory, the port is in use, the base
-            directory is not ours to write to, or a fragment fails.
+            directory is not writable, or a fragment fails.
     """
     if UnitFiles(layout).are_installed:
         raise LittlestHubError(
@@ -62,8 +63,8 @@ def run(layout: Layout, port: int | None, say: Callable[[str], None]) -> None:
             f"cannot listen on port {port}: {why}", "Leave out --port to take a free one"
         )
     _make_state(layout)
-    # Named, for it is held as long as we run.
-    held = hold_run_lock(layout)
+    # The lock is held as long as the file is open.
+    lock = hold_run_lock(layout)
     port = port or first_free(FIRST_OTHER_PUBLIC)
     hub_port = first_free(max(FIRST_INTERNAL, port + 1))
     api = f"{LOOPBACK}:{first_free(hub_port + 1)}"
@@ -71,25 +72,25 @@ def run(layout: Layout, port: int | None, say: Callable[[str], None]) -> None:
 
     unit = UnitEnvironment(port, api, (LOOPBACK, hub_port), https_port=None)
     c = config.load(layout, unit, _foreground(layout, port, user, password))
-    # For whoever sits in front of it.
+    # Fragments may enable HTTPS, which this proxy does not have.
     c.JupyterHub.ssl_cert = c.JupyterHub.ssl_key = ""
     url = f"http://{LOOPBACK}:{port}"
     LittlestHub.instance(
         loaded_config=c,
         layout=layout,
-        on_ready=lambda: say(
+        on_ready=lambda: progress(
             f"Littlest Hub answers at {url}\n  user:     {user}\n  password: {password}\n"
             "Ctrl-C ends it and every server it has started."
         ),
     )
     LittlestHub.launch_instance([])
-    say("Stopped.")
-    if held:
-        held.close()
+    progress("Stopped.")
+    if lock:
+        lock.close()
 
 
 def _is_reserved(port: int) -> bool:
-    """Whether the kernel keeps a port for root (ip_unprivileged_port_start, ip(7))."""
+    """Return whether only root may use a port (ip_unprivileged_port_start, ip(7))."""
     start = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
     return port < start and os.geteuid() != 0
 
@@ -98,14 +99,14 @@ def _foreground(layout: Layout, port: int, user: str, password: str) -> Config:
     c = Config()
     c.JupyterHub.bind_url = f"http://{LOOPBACK}:{port}"
     c.JupyterHub.cleanup_servers = True
-    # Nobody else to make room for; and a culler would outlive a hub that is killed.
+    # No culler: there is one user, and it would outlive a hub that is killed.
     c.JupyterHub.services = c.JupyterHub.load_roles = []
     c.JupyterHub.log_level = "WARN"
     c.JupyterHub.log_format = "[%(levelname)1.1s %(asctime)s %(name)s] %(message)s"
-    c.JupyterHub.proxy_class = OwnProxy
+    c.JupyterHub.proxy_class = ChildProxy
     c.HubProxy.should_start = True
     c.HubProxy.static_config_file = str(layout.static_config)
-    c.JupyterHub.spawner_class = OwnProcessSpawner
+    c.JupyterHub.spawner_class = ChildSpawner
     c.JupyterHub.authenticator_class = OwnerAuthenticator
     c.OwnerAuthenticator.owner = user
     c.OwnerAuthenticator.password = password
@@ -126,7 +127,7 @@ def _make_state(layout: Layout) -> None:
 
 
 class OwnerAuthenticator(Authenticator):  # type: ignore[misc]
-    """Lets in whoever started the hub, with the password that was printed then."""
+    """Authenticator of the user who started the hub, with the password that was printed."""
 
     owner = Unicode(config=True, help="The only user")
     password = Unicode(config=True, help="The only password")
@@ -146,11 +147,11 @@ class OwnerAuthenticator(Authenticator):  # type: ignore[misc]
         return bool(username == self.owner)
 
     def check_allow_config(self) -> None:
-        """The owner is allowed, whatever the fragments say about others."""
+        """Skip the check: the owner is allowed regardless of the fragments."""
 
 
-class OwnProcessSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
-    """Starts servers as ourselves, in our own home directory."""
+class ChildSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
+    """Spawner of servers as the user who runs the hub, in their home directory."""
 
     @default("cmd")
     def _of_this_release(self) -> list[str]:
@@ -182,8 +183,8 @@ class OwnProcessSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
         return prepare
 
 
-class OwnProxy(HubProxy):
-    """A traefik that is a child of the hub."""
+class ChildProxy(HubProxy):
+    """Proxy whose traefik is a child of the hub."""
 
     async def _setup_traefik_static_config(self) -> None:
         self.static_config = static_config(
@@ -199,7 +200,7 @@ class OwnProxy(HubProxy):
         self.traefik_process = subprocess.Popen(
             [str(traefik), f"--configFile={self.static_config_file}"],
             preexec_fn=end_with_parent,
-            # Ctrl-C is for the hub, which stops the proxy in its turn.
+            # Ctrl-C is for the hub, which then stops the proxy.
             start_new_session=True,
         )
 
@@ -209,5 +210,5 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent() -> None:
-    """In a child: be told to end when the parent does, even if it is killed (prctl(2))."""
+    """In a child process: request SIGTERM for when the parent ends, even if killed (prctl(2))."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
