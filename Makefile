@@ -18,11 +18,13 @@ PYTEST := $(BIN)/pytest -n $(WORKERS) $(if $(INSTALLER),--installer=$(INSTALLER)
 # The file that `make bench` writes, and its options: make bench BENCH="--only start --rounds 9"
 BENCH_JSON ?= build/bench.json
 BENCH ?=
+# The suites that `make test-upstream` runs; all of them if empty.
+UPSTREAM ?=
 
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security advisories lint bench bench-report bench-outage python-profile pictures clean
+.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-upstream advisories lint bench bench-report bench-outage python-profile pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +99,9 @@ test-browser: deps venv ## what users see, in a real Chromium (root)
 
 test-security: deps venv ## the security checklist on real machines, with its table (root)
 	$(PYTEST) -m row
+
+test-upstream: deps venv ## upstream's own test suites against our code, beside upstream's (UPSTREAM="jupyterlab")
+	$(BIN)/python -m tests.upstream $(UPSTREAM)
 
 advisories: venv ## list known vulnerabilities of pinned versions (construct/advisories.yaml)
 	$(BIN)/python -m construct.advisories

@@ -1,6 +1,7 @@
-"""User servers do without much until it is asked for; then it is there."""
+"""Libraries that user servers load on first use, and upstream's program in the place of ours."""
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -8,24 +9,23 @@ import pytest
 from tests.client import Person
 from tests.hub import Hub
 
-# In the home directory, where everybody may configure their own server.
+# In the home directory, where users configure their own servers.
 CONFIG = """
 import os, sys
 sys.path.append(os.path.expanduser("~/extensions"))
 c.ServerApp.jpserver_extensions = {"mine": True}
 """
-# Before anything is imported, what has run of the libraries; then each of them is used, some by
-# their modules first.
+# Before its own imports it lists which libraries are loaded; then it uses each of them, some by a
+# submodule first.
 EXTENSION = """
 import json, sys
 
-def run():
+def loaded():
     return [name for name in (
-        "sqlalchemy.orm", "aiohttp.client", "babel.core", "requests.api", "websocket._core",
-        "webcolors", "IPython", "httpx", "lark", "yaml", "jupyter_events.schema",
-        "rfc3986_validator", "dateutil.parser", "nbformat.v3.nbbase") if name in sys.modules]
+        "sqlalchemy.orm", "aiohttp.client", "requests.api", "websocket._core", "IPython", "httpx",
+        "lark", "yaml", "jupyter_events.schema", "dateutil.parser") if name in sys.modules]
 
-BEFORE = run()
+BEFORE = loaded()
 
 from aiohttp.client_exceptions import ClientError
 from jupyterhub.orm import User
@@ -77,7 +77,7 @@ class Handler(APIHandler):
                 ("https://münchen.example/ä", "iri"), (":", "iri"),
                 ("P1D", "duration"), ("1D", "duration"), ("#ff0", "color"))],
             "orm": User.__tablename__,
-            "now": run(),
+            "now": loaded(),
         }))
 
 def _load_jupyter_server_extension(app):
@@ -88,7 +88,7 @@ KERNEL = '{"argv": ["false"], "display_name": "Mine", "language": "none"}'
 
 @pytest.fixture(scope="module")
 def alice(hub: Hub) -> Iterator[Person]:
-    """Somebody with an extension and a kernel of their own."""
+    """A user with an extension and a kernel of their own."""
     with hub.person() as alice:
         own = {
             ".jupyter/jupyter_server_config.py": CONFIG,
@@ -112,21 +112,21 @@ def get(person: Person, path: str) -> dict[str, object]:
     return found
 
 
-def test_a_kernel_may_be_the_first_thing_that_a_server_is_asked_for(hub: Hub) -> None:
+def test_the_first_request_to_a_server_may_be_for_a_kernel(hub: Hub) -> None:
     with hub.person() as bob:
         bob.start_server()
         assert bob.run_cell("6 * 7") == "42"
         assert get(bob, "api/contents")["type"] == "directory"
 
 
-def test_an_extension_of_ones_own_has_every_library_that_the_server_does_without(
+def test_a_users_extension_has_every_library_that_is_loaded_on_first_use(
     alice: Person,
 ) -> None:
     assert get(alice, "mine?event") == {
         "before": [],
         "now": [
-            *("sqlalchemy.orm", "aiohttp.client", "requests.api", "webcolors", "lark"),
-            *("yaml", "jupyter_events.schema", "rfc3986_validator"),
+            *("sqlalchemy.orm", "aiohttp.client", "requests.api", "lark"),
+            *("yaml", "jupyter_events.schema"),
         ],
         "heard": [[["mine", 7]], 4, True, True],
         "answer": 42,
@@ -138,7 +138,7 @@ def test_an_extension_of_ones_own_has_every_library_that_the_server_does_without
     }
 
 
-def test_what_jupyterlab_asks_for_when_it_is_opened_is_there(alice: Person) -> None:
+def test_jupyterlab_gets_what_it_requests_when_it_is_opened(alice: Person) -> None:
     specs = get(alice, "api/kernelspecs")["kernelspecs"]
     assert isinstance(specs, dict)
     assert set(specs) == {"python3", "mine"}
@@ -148,7 +148,7 @@ def test_what_jupyterlab_asks_for_when_it_is_opened_is_there(alice: Person) -> N
     config = json.loads(page.partition('type="application/json">')[2].partition("</script>")[0])
     assert config["extensionManager"]["name"] == "PyPI"
     assert config["hubUser"] == alice.name
-    # Without network it has nothing to offer; but it is there.
+    # Without a network the list of extensions is empty, but there is one.
     alice.browser.get(f"/user/{alice.name}/lab/api/extensions?query=theme")
     now = get(alice, "mine")["now"]
     assert isinstance(now, list)
@@ -156,7 +156,7 @@ def test_what_jupyterlab_asks_for_when_it_is_opened_is_there(alice: Person) -> N
     assert "IPython" not in now
 
 
-def test_what_a_fragment_says_of_servers_holds(hub: Hub) -> None:
+def test_settings_of_servers_in_a_fragment_apply(hub: Hub) -> None:
     text = (
         "c.Spawner.args = ['--ServerApp.terminals_enabled=False']\n"
         "c.Spawner.notebook_dir = '~/work'\n"
@@ -177,8 +177,37 @@ def test_what_a_fragment_says_of_servers_holds(hub: Hub) -> None:
         assert bob.run_cell("import os; print(os.environ['MINE'])").strip() == "7"
 
 
-def test_whoever_wants_jupyterhubs_other_server_gets_it(hub: Hub) -> None:
+def test_a_fragment_can_choose_jupyterhubs_other_server(hub: Hub) -> None:
     text = "c.Spawner.environment = {'JUPYTERHUB_SINGLEUSER_EXTENSION': '0'}\n"
     with hub.fragment("70-servers.py", text), hub.person() as bob:
         bob.start_server()
         assert bob.run_cell("print(6 * 7)").strip() == "42"
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (
+            "s.TESTED_VERSIONS['jupyterlab'] = '0'",
+            "UntestedVersionError: jupyterlab [0-9.]+ instead",
+        ),
+        ("from littlest_hub.singleuser import patches; patches.no_ipython = lambda: 1/0", "Zero"),
+    ],
+)
+def test_upstreams_program_runs_and_the_journal_says_why(
+    hub: Hub, broken: str, reason: str
+) -> None:
+    program = f"import littlest_hub.singleuser as s; {broken}; s.main()"
+    command = [f"{hub.layout.hub}/bin/python3", "-I", "-c", program]
+    with hub.fragment("70-servers.py", f"c.Spawner.cmd = {command}\n"), hub.person() as bob:
+        bob.start_server()
+        assert bob.run_cell("6 * 7") == "42"
+        assert "PyPI" in bob.browser.get(f"/user/{bob.name}/lab").text
+        unit = hub.layout.user_unit(bob.name)
+        pid = hub.machine.run(["systemctl", "show", "--value", "-p", "MainPID", unit]).stdout
+        running = hub.machine.read(f"/proc/{pid.strip()}/cmdline")
+        assert running.split("\0")[1:4] == ["-I", "-m", "jupyterhub.singleuser"]
+        look = ["journalctl", "--unit", unit, "--priority", "4..4", "--output", "cat"]
+        said = hub.machine.run(look).stdout
+        assert re.findall(f"without Littlest Hub's patches, slower and larger: {reason}", said)
+        assert said.count("Littlest Hub's patches") == 1

