@@ -221,8 +221,7 @@ def _backup(options: argparse.Namespace) -> None:
             "Let your shell write it: littlest-hub backup - >FILE",
         )
     written = backup(layout, options.file, secrets=options.secrets, say=progress.to_stderr)
-    to_stdout = written.file is None
-    print(summary(layout, written), file=sys.stderr if to_stdout else sys.stdout)
+    print(summary(layout, written), file=sys.stdout if written.file else sys.stderr)
 
 
 def _restore(options: argparse.Namespace) -> None:
@@ -313,10 +312,7 @@ def _flag(name: str, text: str) -> _Argument:
 
 
 _ROOT = _argument(
-    "--root",
-    "work on the file system in this directory, as `systemctl --root` does",
-    type=Path,
-    default=Path("/"),
+    "--root", "work on an image of a machine in this directory", type=Path, default=Path("/")
 )
 _JSON = _flag("--json", "print JSON, for programs")
 _NAME = _argument("name", "a fragment: slurm or 50-slurm.py", metavar="NAME")

@@ -296,7 +296,7 @@ class Layout(Names):
 
     @property
     def home_owners(self) -> Path:
-        """The hub user that each dynamic home belongs to; a user created anew gets a new home."""
+        """The hub user that owns each dynamic home; a user created again gets a new one."""
         return self.state / "homes"
 
     # --- the proxy's state
@@ -385,7 +385,7 @@ class Layout(Names):
 
     @property
     def polkit_rule(self) -> Path:
-        """What a hub that is not root may do through systemd."""
+        """The polkit rule of a hub that is not root."""
         return Path("/etc/polkit-1/rules.d") / f"50-{self.instance}.rules"
 
     @property
@@ -433,38 +433,39 @@ class Layout(Names):
         """Dynamic homes of deleted hub users; only root may enter."""
         return Path("/var/lib/private") / f"{self.instance}-former-homes"
 
-    def check_for_systemd(self) -> None:
-        """Refuse a base directory that cannot appear in units.
 
-        Raises:
-            LittlestHubError: its name or its place.
-        """
-        if not _PATH.fullmatch(str(self.base)) or ".." in self.base.parts:
+def check_base_directory(layout: Layout) -> None:
+    """Refuse a base directory that cannot be in units, or that our services cannot see.
+
+    Raises:
+        LittlestHubError: its name or its place.
+    """
+    if not _PATH.fullmatch(str(layout.base)) or ".." in layout.base.parts:
+        raise LittlestHubError(
+            f"base directory {str(layout.base)!r}: only letters, digits and . _ + - / may be in"
+            " the path, for it stands in systemd units",
+            f"Choose another, such as {DEFAULT_BASE}",
+        )
+    if not _NAME.fullmatch(layout.name):
+        raise LittlestHubError(
+            f"base directory {layout.base}: its last part names the units and a system user, so"
+            " it has to be 1 to 20 lower-case letters, digits and inner dashes,"
+            f" not {layout.name!r}",
+            f"Choose another, such as {DEFAULT_BASE} or /srv/physics",
+        )
+    # "-users-": dashes nest slices, so that those of "a-users-b" would be inside "a-users".
+    if layout.instance.endswith(_RESERVED_SUFFIXES) or "-users-" in f"{layout.instance}-":
+        raise LittlestHubError(
+            f"base directory {layout.base}: {layout.instance!r} is reserved for the units that"
+            " belong to another hub",
+            "Choose another last part",
+        )
+    for hidden in _HIDDEN:
+        if layout.base.is_relative_to(hidden):
             raise LittlestHubError(
-                f"base directory {str(self.base)!r}: only letters, digits and . _ + - / may be in"
-                " the path, for it stands in systemd units",
-                f"Choose another, such as {DEFAULT_BASE}",
+                f"base directory {layout.base}: the sandbox of the services hides {hidden}",
+                f"Choose another, such as {DEFAULT_BASE}; or install as an ordinary user",
             )
-        if not _NAME.fullmatch(self.name):
-            raise LittlestHubError(
-                f"base directory {self.base}: its last part names the units and a system user, so"
-                " it has to be 1 to 20 lower-case letters, digits and inner dashes,"
-                f" not {self.name!r}",
-                f"Choose another, such as {DEFAULT_BASE} or /srv/physics",
-            )
-        # "-users-": dashes nest slices, so that those of "a-users-b" would be inside "a-users".
-        if self.instance.endswith(_RESERVED_SUFFIXES) or "-users-" in f"{self.instance}-":
-            raise LittlestHubError(
-                f"base directory {self.base}: {self.instance!r} is reserved for the units that"
-                " belong to another hub",
-                "Choose another last part",
-            )
-        for hidden in _HIDDEN:
-            if self.base.is_relative_to(hidden):
-                raise LittlestHubError(
-                    f"base directory {self.base}: the sandbox of the services hides {hidden}",
-                    f"Choose another, such as {DEFAULT_BASE}; or install as an ordinary user",
-                )
 
 
 def server_unit(template: str, user: str, server: str = "", user_id: int = 0) -> str:

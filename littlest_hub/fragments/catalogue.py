@@ -241,7 +241,7 @@ def _about(file: Path) -> str:
     return comment.strip("# ").partition(". ")[0].rstrip(".")
 
 
-# --- the hashes of copied files, which tell the administrator's changes from those of a release
+# --- hashes of copied files, which distinguish the administrator's changes from a new release's
 
 
 def _state(layout: Layout, fragment: Path, shipped: Path) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.fragments import catalogue
 from littlest_hub.installation import fragment_files
-from littlest_hub.layout import Layout
+from littlest_hub.layout import Layout, check_base_directory
 from littlest_hub.lifecycle import release, switch_record, upgrade
 from littlest_hub.lifecycle.locks import changing, no_foreground_hub
 from littlest_hub.lifecycle.services import Services, http_status, is_answer
@@ -64,7 +64,7 @@ def install(
         )
     services = Services(layout)
     if services.has_systemd:
-        layout.check_for_systemd()
+        check_base_directory(layout)
         UnitFiles(layout).check_owner()
     requested = options.get("LITTLEST_HUB_USER", "").strip()
     is_possible = services.has_systemd and services.can_start

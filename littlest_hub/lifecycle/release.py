@@ -29,7 +29,7 @@ def version_of(layout: Layout, prefix: Path) -> str:
 
 
 def active(layout: Layout) -> Path | None:
-    """Return the prefix that the `hub` link leads to; None: there is none, or it is gone."""
+    """Return the prefix that the `hub` link leads to; None: there is no such prefix."""
     link = layout.on_disk(layout.hub)
     if not link.is_symlink():
         return None
@@ -87,7 +87,7 @@ def installed(layout: Layout) -> list[Path]:
 
 
 def users_of(layout: Layout) -> dict[str, set[str]]:
-    """Return, by release directory name, the units or else processes that run from it.
+    """Return the units, or else processes, that run from each release, by its directory name.
 
     This process does not count.
     """
@@ -125,9 +125,9 @@ def remove_unused(layout: Layout, keep: set[Path]) -> list[str]:
             lines.append(f"{prefix} stays while it is in use: {_listed(users[prefix.name])}")
             continue
         # Renamed first: a release that is half removed must not look complete.
-        doomed = releases / f".{prefix.name}{_REMOVED}"
-        (releases / prefix.name).rename(doomed)
-        shutil.rmtree(doomed)
+        renamed = releases / f".{prefix.name}{_REMOVED}"
+        (releases / prefix.name).rename(renamed)
+        shutil.rmtree(renamed)
         lines.append(f"{prefix} was removed: nothing runs from it any more")
     return lines
 

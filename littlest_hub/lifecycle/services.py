@@ -52,7 +52,7 @@ class Services:
     def start(
         self, changed: Collection[str], *, is_switched: bool = False, is_forced: bool = False
     ) -> None:
-        """Start, restart or reload whatever is needed; return when hub and proxy answer.
+        """Start, restart or reload what needs it; return when hub and proxy answer.
 
         Args:
             changed: names of units whose directives differ from what runs.
@@ -168,10 +168,10 @@ class Services:
         return list_units(self.layout.user_units) if self.can_start else []
 
     def stop(self, units: Collection[str], servers: Collection[str]) -> None:
-        """Stop units of ours and user servers.
+        """Stop units of this installation, and user servers.
 
         Raises:
-            LittlestHubError: one goes on running.
+            LittlestHubError: one keeps running.
         """
         # Templates cannot be stopped, their instances are in `servers`.
         stopped = [*(unit for unit in units if "@." not in unit), *servers]
@@ -195,7 +195,7 @@ class Services:
             systemctl("stop", f"{name}.slice", is_checked=False)
 
     def clean_up(self, units: Collection[str]) -> None:
-        """Make systemd forget units whose files are gone, and remove their runtime directories."""
+        """Make systemd forget removed units, and remove their runtime directories."""
         layout = self.layout
         daemon_reload()
         systemctl("reset-failed", *units, is_checked=False)

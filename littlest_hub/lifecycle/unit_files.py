@@ -81,7 +81,7 @@ class UnitFiles:
         return None
 
     def present(self) -> list[str]:
-        """Return those of our unit names that systemd knows, sockets first.
+        """Return the names of our units that systemd has files of, sockets first.
 
         A dangling link counts only if it leads into our base directory.
         """

@@ -18,7 +18,7 @@ def read_toml(file: Path) -> dict[str, Any]:
 
 
 def to_toml(data: dict[str, Any]) -> str:
-    """Return TOML text that reads back as the same data; keys whose value is None are left out."""
+    """Return TOML text that reads back as the same data; keys whose value is None are omitted."""
     import tomli_w  # only here: supervisors read TOML and write none
 
     return tomli_w.dumps(_without_none(data))

@@ -156,7 +156,7 @@ def _parse_requested(text: str) -> tuple[str, int]:
     if ":" in text and (address is None or is_bracketed != (address.version == 6)):
         raise LittlestHubError(
             f"LITTLEST_HUB_PORT={text!r}: {host!r} is no IP address",
-            "Give one such as 127.0.0.1:8000 or [::1]:8000, or a port alone for all addresses",
+            "Give one such as 127.0.0.1:8000 or [::1]:8000, or only a port for all addresses",
         )
     if address is None or address.is_unspecified:
         return "", int(port)

@@ -36,14 +36,14 @@ def choose_user(layout: Layout, wanted: str, *, is_possible: bool) -> str | None
         raise LittlestHubError(f"LITTLEST_HUB_USER={wanted!r} is no name for an account")
     if wanted in (layout.users_group, layout.proxy_user):
         raise LittlestHubError(
-            f"LITTLEST_HUB_USER={wanted}: that is what this hub calls the group of its people, or"
-            " the proxy's user",
-            "Choose another name; the account is made for you",
+            f"LITTLEST_HUB_USER={wanted}: this hub needs that name for the group of its users, or"
+            " for the proxy's user",
+            "Choose another name; the installer creates the account",
         )
     if not is_possible:
         raise LittlestHubError(
             f"LITTLEST_HUB_USER={wanted}: that takes root and a running systemd",
-            "Leave it out: without root the hub is yours alone and runs as you",
+            "Leave it out: without root the hub is only for you and runs as you",
         )
     if current or layout.on_disk(layout.database).exists():
         raise LittlestHubError(
@@ -57,10 +57,10 @@ def choose_user(layout: Layout, wanted: str, *, is_possible: bool) -> str | None
 
 def _check_polkit(share: Path) -> None:
     service = share / "dbus-1/system-services/org.freedesktop.PolicyKit1.service"
-    # polkit before 0.106 knows no rules.
+    # polkit before 0.106 has no rules.
     if not (service.exists() and (share / "polkit-1/rules.d").is_dir()):
         raise LittlestHubError(
-            "LITTLEST_HUB_USER needs polkit, by which systemd tells what that user may start",
+            "LITTLEST_HUB_USER needs polkit, which decides what that user may start",
             "apt install polkitd (Debian 12 or later), dnf install polkit",
         )
 
@@ -80,7 +80,7 @@ def create(layout: Layout, user: str, undo: contextlib.ExitStack) -> None:
             raise LittlestHubError(
                 f"LITTLEST_HUB_USER={user}: there is such an account, and it is not this hub's:"
                 f" {account.pw_gecos or account.pw_uid!r}",
-                "Choose a name that nobody has; the account is made for you",
+                "Choose an unused name; the installer creates the account",
             )
     except KeyError:
         undo.callback(remove, layout, user)

@@ -46,7 +46,7 @@ def launch_variables(command: Sequence[str], directory: str) -> Mapping[str, str
 
 
 def write_for_user(file: Path, text: str, uid: int) -> None:
-    """Write a file that one other user can read, into a directory of ours that all can pass.
+    """Write a file that one other user can read; make its directory, ours, passable for all.
 
     Raises:
         OSError: the disk is full, or the file system has no access control lists.

@@ -176,7 +176,7 @@ def test_no_account_is_called_so(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["lhub-physics-users", "lhub-physics-proxy"])
 def test_no_account_has_a_name_that_the_hub_gives_to_somebody_else(name: str) -> None:
-    with pytest.raises(LittlestHubError, match=f"{name}: that is what this hub calls"):
+    with pytest.raises(LittlestHubError, match=f"{name}: this hub needs that name"):
         account.choose_user(Layout(Path("/srv/physics")), name, is_possible=True)
 
 
