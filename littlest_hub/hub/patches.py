@@ -1,8 +1,8 @@
 """Every permanent patch of upstream code in the hub: why, for which version, and when it can go.
 
-JupyterHub 6.1.1 is the version that they were tested with. With another one, patches that fix no
-vulnerability are left out, and the log says so once. A fix of a vulnerability is applied to every
-version; if what it replaces is gone, the hub does not start: a person has to look first.
+With another JupyterHub than `TESTED_JUPYTERHUB`, patches that fix no vulnerability are left out and
+the log says so once. A fix of a vulnerability is applied to every version; if what it replaces is
+gone, the hub does not start, since whether it is vulnerable has to be examined first.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.hub import database
-
-TESTED_JUPYTERHUB = "6.1.1"
+from littlest_hub.hub import TESTED_JUPYTERHUB, database
 
 
 def apply(log: Any) -> None:

@@ -12,6 +12,7 @@ RUN/fragments-PID, and `serve-hub --fragments RUN/fragments-PID` starts another 
 today's fragments fail, yesterday's serve again.
 
 Uses little of the standard library: this process has to start at once and use little memory.
+`dataclasses`, for example, would take 1 MiB, so records are named tuples.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import control
@@ -56,8 +57,7 @@ class _StoppedError(Exception):
     """A signal that stops the supervisor has arrived."""
 
 
-@dataclass(frozen=True)
-class ReloadOutcome:
+class ReloadOutcome(NamedTuple):
     """How a reload ended, as written to `layout.reload_outcome`."""
 
     began_ns: int = 0
@@ -66,15 +66,14 @@ class ReloadOutcome:
     """Why it failed; "": it succeeded."""
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        return json.dumps(self._asdict())
 
     @classmethod
     def from_json(cls, text: str) -> ReloadOutcome:
         return cls(**json.loads(text))
 
 
-@dataclass(frozen=True)
-class Handover:
+class Handover(NamedTuple):
     """What a supervisor passes to the one of the next release, which the same process becomes."""
 
     pid: int
@@ -86,7 +85,7 @@ class Handover:
     is_reload_pending: bool
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        return json.dumps(self._asdict())
 
     @classmethod
     def from_json(cls, text: str) -> Handover:
@@ -144,8 +143,7 @@ def _await_outcome(layout: Layout, requested_ns: int, pid: int) -> ReloadOutcome
     return None
 
 
-@dataclass(frozen=True)
-class _Hub:
+class _Hub(NamedTuple):
     """A hub, started by this process."""
 
     pid: int

@@ -71,6 +71,11 @@ def test_check_accepts_a_fragment_that_configures_events(tmp_path: Path) -> None
     assert run(code) == "[]"
 
 
+def test_another_jupyterhub_imports_alembic_itself() -> None:
+    other = "import jupyterhub\njupyterhub.__version__ = '6.2.0'\n"
+    assert run(f"{other}{LIGHT}print('alembic.runtime' in sys.modules)") == "True"
+
+
 def test_every_deferred_module_is_installed() -> None:
     for name in (*OPTIONAL, *ALEMBIC):
         importlib.import_module(name)

@@ -13,7 +13,7 @@ from jupyterhub.apihandlers import default_handlers
 from jupyterhub.user import User
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.hub import patches
+from littlest_hub.hub import TESTED_JUPYTERHUB, patches
 
 pytestmark = pytest.mark.unit
 
@@ -23,7 +23,7 @@ LOG = logging.getLogger(__name__)
 def test_patches_were_tested_with_the_jupyterhub_that_is_shipped() -> None:
     environment = (Path(__file__).parents[3] / "environment.yml").read_text()
     (version,) = re.findall(r"- jupyterhub ==([\d.]+)$", environment, re.MULTILINE)
-    assert version == patches.TESTED_JUPYTERHUB == jupyterhub.__version__
+    assert version == TESTED_JUPYTERHUB == jupyterhub.__version__
 
 
 def test_another_jupyterhub_gets_only_the_fixes_of_vulnerabilities(
