@@ -44,6 +44,7 @@ from littlest_hub.hub.proxy_configuration import (
 from littlest_hub.hub.spawn_queue import InterruptedSpawn
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.layout import Layout
+from littlest_hub.system import processes
 from littlest_hub.system.sd_daemon import inherited_sockets
 from littlest_hub.units.environment import UnitEnvironment
 
@@ -419,14 +420,9 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
 
 def _end_orphaned_services() -> None:
     """End the services of a hub that was killed, but not user servers that it forked."""
-    cgroup = Path("/proc/self/cgroup").read_bytes()
-    for process in Path("/proc").glob("[0-9]*"):
-        # It may end at any moment, or be closed to us.
-        with contextlib.suppress(OSError):
-            parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
-            if (
-                parent == "1"
-                and (process / "cgroup").read_bytes() == cgroup
-                and b"\0JUPYTERHUB_SERVICE_NAME=" in b"\0" + (process / "environ").read_bytes()
-            ):
-                os.kill(int(process.name), signal.SIGTERM)
+    own_cgroup = processes.cgroup(os.getpid())
+    for pid in processes.process_ids():
+        is_orphan = processes.parent(pid) == 1 and processes.cgroup(pid) == own_cgroup
+        if is_orphan and "JUPYTERHUB_SERVICE_NAME" in processes.variables(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)

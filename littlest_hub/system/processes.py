@@ -44,8 +44,24 @@ def runs_below(pid: int, directory: Path) -> str | None:
 
 def unit(pid: int) -> str:
     """Return the innermost systemd service or scope that a process belongs to; "" if in none."""
-    units = _UNIT.findall(_text(pid, "cgroup"))
+    units = _UNIT.findall(cgroup(pid))
     return units[-1] if units else ""
+
+
+def parent(pid: int) -> int:
+    """Return the id of a process's parent; 0 if it cannot be read."""
+    fields = _text(pid, "stat").rpartition(")")[2].split()
+    return int(fields[1]) if fields else 0
+
+
+def cgroup(pid: int) -> str:
+    """Return the cgroups of a process, as in /proc/PID/cgroup; "" if they cannot be read."""
+    return _text(pid, "cgroup")
+
+
+def variables(pid: int) -> set[str]:
+    """Return the names of a process's environment variables; empty if they cannot be read."""
+    return {entry.partition("=")[0] for entry in _text(pid, "environ").split("\0")}
 
 
 def mapped(pid: int) -> str:
