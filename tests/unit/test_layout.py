@@ -62,7 +62,7 @@ def test_the_longest_name_makes_a_user_name_that_systemd_takes() -> None:
         "/tmp/hub",
     ],
 )
-def test_a_base_directory_that_units_cannot_have_is_refused(base: str) -> None:
+def test_a_base_directory_that_cannot_be_in_units_is_refused(base: str) -> None:
     with pytest.raises(LittlestHubError) as refused:
         check_base_directory(Layout(Path(base)))
     assert base in refused.value.message
@@ -81,7 +81,7 @@ def test_the_base_directory_follows_from_the_prefix() -> None:
         ("releases/1", f"-p {DEFAULT_BASE}/releases/"),
     ],
 )
-def test_another_prefix_is_refused_with_the_command_that_is_right(prefix: str, right: str) -> None:
+def test_another_prefix_is_refused_with_the_right_command(prefix: str, right: str) -> None:
     with pytest.raises(LittlestHubError) as refused:
         Layout.of_prefix(Path(prefix))
     assert right in (refused.value.hint or "")
@@ -93,6 +93,6 @@ def test_paths_are_found_below_the_root() -> None:
     assert layout.state == Path("/opt/littlest-hub/state")
 
 
-def test_no_two_hubs_share_a_unit_of_a_user() -> None:
+def test_no_two_hubs_share_a_user_servers_unit() -> None:
     names = [Layout(Path(base)).user_unit_template for base in ("/srv/a", "/srv/a-user-b")]
     assert names[0].format(USERNAME="b") != names[1].format(USERNAME="")

@@ -16,6 +16,7 @@ from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.lifecycle.install import install, users_fragment
 from littlest_hub.lifecycle.uninstall import uninstall
 from littlest_hub.system.files import link, write
+from tests.eventually import eventually
 
 pytestmark = pytest.mark.unit
 
@@ -25,7 +26,7 @@ RELEASE = "releases/2026.11.0"
 
 
 def image(root: Path, base: Path = DEFAULT_BASE, release: str = RELEASE) -> tuple[Layout, Path]:
-    """A machine's file system with a release that has just been unpacked."""
+    """Make a machine's file system with a release that has just been unpacked."""
     layout = Layout(base, root)
     prefix = base / release
     python = layout.on_disk(prefix / "bin/python3")
@@ -36,7 +37,7 @@ def image(root: Path, base: Path = DEFAULT_BASE, release: str = RELEASE) -> tupl
 
 
 def snapshot(root: Path) -> dict[str, tuple[object, ...]]:
-    """Every path with its type, mode, owner, content and time."""
+    """Return every path with its type, mode, owner, content and time."""
     found: dict[str, tuple[object, ...]] = {}
     for path in sorted(root.rglob("*")):
         status = path.lstat()
@@ -45,7 +46,7 @@ def snapshot(root: Path) -> dict[str, tuple[object, ...]]:
         else:
             content = path.read_bytes() if path.is_file() else None
         if path.name in ("change.lock", "upgrades.log"):
-            continue  # what happened, not how it is
+            continue  # they record events
         at = (status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, content)
         found[str(path.relative_to(root))] = at
     return found
@@ -57,7 +58,7 @@ def names(root: Path) -> set[str]:
 
 @pytest.fixture
 def systemless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither systemctl nor anything else is on PATH."""
+    """Leave nothing on PATH, so that there is no systemctl."""
     monkeypatch.setenv("PATH", "/nonexistent")
 
 
@@ -70,7 +71,7 @@ def test_an_installation_has_its_layout_units_and_links(tmp_path: Path) -> None:
     assert (base / "hub").readlink() == Path(RELEASE)
     assert oct((base / "state").stat().st_mode)[-4:] == "0700"
     assert oct((base / "jupyterhub_config.d").stat().st_mode)[-4:] == "0700"
-    # Nobody gets there but through state/, which is root's, or the proxy's own mount.
+    # Reachable only through state/, which is root's, or through the proxy's own mount.
     assert oct((base / "state/proxy/dynamic").stat().st_mode)[-4:] == "0755"
     for file in ("traefik.toml", "dynamic/rules.toml"):
         assert oct((base / "state/proxy" / file).stat().st_mode)[-4:] == "0644", file
@@ -138,7 +139,7 @@ def test_half_an_installation_can_be_uninstalled(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_units_of_a_base_directory_that_was_removed_are_in_nobodys_way(tmp_path: Path) -> None:
+def test_units_of_a_removed_base_directory_do_not_block_another_one(tmp_path: Path) -> None:
     layout, prefix = image(tmp_path, Path("/srv/physics"))
     install(layout, prefix, {})
     shutil.rmtree(layout.on_disk(layout.base))
@@ -186,7 +187,7 @@ def test_uninstalling_a_base_directory_of_the_same_name_leaves_the_services_alon
 
 
 @needs_root
-def test_uninstalling_names_drop_ins_and_homes_that_are_left(tmp_path: Path) -> None:
+def test_uninstalling_lists_drop_ins_and_homes_that_are_left(tmp_path: Path) -> None:
     layout, prefix = image(tmp_path)
     install(layout, prefix, {})
     units = "/etc/systemd/system"
@@ -225,7 +226,7 @@ def test_a_purge_removes_the_drop_ins_of_this_hub_alone(tmp_path: Path) -> None:
 
 
 def ship(layout: Layout, prefix: Path) -> None:
-    """Have a release bring along a fragment with a drop-in."""
+    """Add a ready fragment with a drop-in to a release."""
     catalogue = layout.on_disk(prefix / "share/littlest-hub/jupyterhub_config.d")
     catalogue.mkdir(parents=True)
     (catalogue / "50-slurm.py").write_text("# Jobs.\n")
@@ -246,7 +247,7 @@ def test_an_upgrade_adds_the_drop_in_that_an_enabled_fragment_begins_to_need(
     install(layout, following, {}, said.append)
     assert drop_in.read_text() == "[Service]\nPrivateUsers=no\n"
     assert any(str(layout.hub_drop_ins / "50-slurm.conf") in line for line in said)
-    # From now on it is the administrator's to take away.
+    # From now on the administrator may remove it.
     drop_in.unlink()
     _, last = image(tmp_path, release="releases/2026.11.2")
     ship(layout, last)
@@ -255,7 +256,7 @@ def test_an_upgrade_adds_the_drop_in_that_an_enabled_fragment_begins_to_need(
 
 
 @needs_root
-def test_an_installation_that_fails_takes_its_drop_in_back(
+def test_an_installation_that_fails_removes_its_drop_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout, prefix = image(tmp_path)
@@ -288,7 +289,7 @@ def test_the_mode_of_the_proxys_files_is_repaired(tmp_path: Path) -> None:
 
 @needs_root
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_undoes_an_installation_though_nobody_hears_what_goes_wrong(
+def test_a_signal_undoes_an_installation_even_if_the_terminal_is_gone(
     tmp_path: Path, ending: signal.Signals
 ) -> None:
     root, tools = tmp_path / "root", tmp_path / "bin"
@@ -296,17 +297,16 @@ def test_a_signal_undoes_an_installation_though_nobody_hears_what_goes_wrong(
     layout, prefix = image(root)
     before = names(layout.on_disk(layout.base))
     started = tmp_path / "started"
-    os.mkfifo(started)
     tools.mkdir()
-    # Takes for ever to enable, and fails to disable when that is to be undone.
+    # `enable` takes forever, and `disable`, which undoes it, fails.
     (tools / "systemctl").write_text(
-        f'#!/bin/sh\ncase "$*" in *enable*) echo >{started}; exec sleep 600 ;; esac\nexit 1\n'
+        f'#!/bin/sh\ncase "$*" in *enable*) touch {started}; exec sleep 600 ;; esac\nexit 1\n'
     )
     (tools / "systemctl").chmod(0o755)
-    # A pipe that nobody reads is what a terminal is that hung up.
+    # A pipe without a reader behaves like a terminal that hung up.
     reader, writer = os.pipe()
     os.close(reader)
-    # Whoever ignores hang-ups (nohup) hands that down: the tests may have been started so.
+    # The tests may run under nohup, whose ignored SIGHUP would be inherited.
     command = ["env", "--default-signal", sys.executable, "-m", "littlest_hub", "install"]
     installing = subprocess.Popen(
         [*command, "--root", str(root), "--prefix", str(prefix)],
@@ -315,7 +315,7 @@ def test_a_signal_undoes_an_installation_though_nobody_hears_what_goes_wrong(
         stdout=subprocess.DEVNULL,
     )
     os.close(writer)
-    started.read_text()
+    eventually(started.exists, 30, "`systemctl enable`")
     installing.send_signal(ending)
     assert installing.wait(timeout=30) == 1
     assert names(layout.on_disk(layout.base)) == before
@@ -407,7 +407,7 @@ def test_the_first_fragment_is_written_once_and_lets_the_administrator_in(tmp_pa
 
 
 @pytest.mark.parametrize("admin", ["Alice", "a b", "a'", 'a"}', "-a", "a/b", "é", "a\nb"])
-def test_what_is_no_login_name_does_not_become_an_administrator(tmp_path: Path, admin: str) -> None:
+def test_an_invalid_login_name_does_not_become_an_administrator(tmp_path: Path, admin: str) -> None:
     layout, prefix = image(tmp_path)
     before = snapshot(tmp_path)
     with pytest.raises(LittlestHubError, match="is no login name"):
@@ -420,7 +420,7 @@ def test_a_prefix_without_an_environment_is_refused(tmp_path: Path) -> None:
         install(Layout(DEFAULT_BASE, tmp_path), DEFAULT_BASE / RELEASE, {})
 
 
-def test_written_files_have_their_mode_whatever_the_umask(tmp_path: Path) -> None:
+def test_written_files_have_their_mode_regardless_of_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         assert write(tmp_path / "a/b", "text")
@@ -431,7 +431,7 @@ def test_written_files_have_their_mode_whatever_the_umask(tmp_path: Path) -> Non
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["b"]
 
 
-def test_a_link_replaces_a_link_but_not_what_others_put_there(tmp_path: Path) -> None:
+def test_a_link_replaces_a_link_but_not_a_foreign_one_if_it_is_to_be_kept(tmp_path: Path) -> None:
     name = tmp_path / "name"
     assert link(name, Path("a"))
     assert link(name, Path("b"))
@@ -440,7 +440,7 @@ def test_a_link_replaces_a_link_but_not_what_others_put_there(tmp_path: Path) ->
     assert name.readlink() == Path("b")
 
 
-def test_the_command_refuses_with_1_and_teaches_with_2(tmp_path: Path) -> None:
+def test_the_command_exits_with_1_if_it_refuses_and_2_for_wrong_usage(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "littlest_hub", *arguments]
         return subprocess.run(command, capture_output=True, text=True)

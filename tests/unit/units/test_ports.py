@@ -1,4 +1,4 @@
-"""Which ports an installation gets."""
+"""The ports that an installation gets."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_another_base_directory_gets_the_first_port_from_8000(image: Path) -> No
     assert choose_ports(Layout(PHYSICS, image), None).public == 8000
 
 
-def test_what_another_installation_uses_is_not_taken_though_it_does_not_run(image: Path) -> None:
+def test_ports_of_another_installation_are_not_taken_even_if_it_does_not_run(image: Path) -> None:
     configure(DEFAULT_BASE, image, Ports(8000, 15001, 15002))
     assert choose_ports(Layout(PHYSICS, image), None) == Ports(8001, 15003, 15004, https=8443)
 
@@ -50,7 +50,7 @@ def test_an_installation_keeps_its_ports(image: Path) -> None:
     assert choose_ports(Layout(DEFAULT_BASE, image), None) == Ports(8123, 15007, 15009)
 
 
-def test_a_requested_port_replaces_the_one_there_was(image: Path) -> None:
+def test_a_requested_port_replaces_the_present_one(image: Path) -> None:
     configure(DEFAULT_BASE, image, Ports(8123, 15007, 15009))
     assert choose_ports(Layout(DEFAULT_BASE, image), "8200") == Ports(8200, 15007, 15009)
 
@@ -65,7 +65,7 @@ def test_a_requested_port_replaces_the_one_there_was(image: Path) -> None:
         ("0.0.0.0:8000", "", "8000", True),
     ],
 )
-def test_the_proxy_listens_at_the_address_that_was_asked_for_and_keeps_it(
+def test_the_proxy_listens_at_the_requested_address_and_keeps_it(
     image: Path, requested: str, host: str, listen: str, is_public: bool
 ) -> None:
     layout = Layout(DEFAULT_BASE, image)
@@ -81,7 +81,7 @@ def test_the_proxy_listens_at_the_address_that_was_asked_for_and_keeps_it(
 @pytest.mark.parametrize(
     "requested", ["localhost:8000", "::1:8000", "[127.0.0.1]:80", ":8000", "[::1]", "1.2.3:80"]
 )
-def test_what_is_no_address_and_port_is_refused(image: Path, requested: str) -> None:
+def test_an_invalid_address_is_refused(image: Path, requested: str) -> None:
     with pytest.raises(LittlestHubError, match=r"is no IP address|an address and a port"):
         choose_ports(Layout(DEFAULT_BASE, image), requested)
 
@@ -98,7 +98,7 @@ def test_a_requested_port_of_another_installation_is_refused(image: Path) -> Non
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http", "-1", "80 "])
-def test_what_is_no_port_is_refused(image: Path, port: str) -> None:
+def test_an_invalid_port_is_refused(image: Path, port: str) -> None:
     with pytest.raises(LittlestHubError, match="between 1 and 65535"):
         choose_ports(Layout(DEFAULT_BASE, image), port)
 
@@ -109,7 +109,7 @@ def busy(request: pytest.FixtureRequest) -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_a_port_that_somebody_listens_at_is_not_free(busy: int) -> None:
+def test_a_port_with_a_listener_is_not_free(busy: int) -> None:
     assert not is_free(busy)
     assert not is_free(busy, "127.0.0.1")
     with pytest.raises(LittlestHubError, match="ss -ltnp"):

@@ -1,4 +1,4 @@
-"""The unit files: what systemd itself says about them."""
+"""Unit files, verified by systemd itself."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def written(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Path]:
 
 
 @needs_systemd
-def test_systemd_has_nothing_to_say_about_the_units(written: dict[str, Path]) -> None:
+def test_systemd_verifies_the_units_without_a_warning(written: dict[str, Path]) -> None:
     verify = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *written.values()],
         capture_output=True,
@@ -78,18 +78,18 @@ def test_services_expose_little(written: dict[str, Path], number: int, exposure:
     assert security.returncode == 0, security.stdout
 
 
-def test_units_come_in_the_order_in_which_they_start() -> None:
+def test_units_are_in_the_order_in_which_they_start() -> None:
     for layout in LAYOUTS:
         assert tuple(unit.name for unit in started_units(layout, Ports())) == layout.units
 
 
-def test_no_directive_is_newer_than_the_oldest_systemd_we_serve() -> None:
+def test_no_directive_is_newer_than_the_oldest_supported_systemd() -> None:
     for unit in started_units(LAYOUTS[0], Ports()):
         used = {setting.key for settings in unit.sections.values() for setting in settings}
         assert not used & TOO_NEW
 
 
-def test_ports_stand_in_the_sockets_and_reach_the_hub_through_its_environment() -> None:
+def test_ports_are_in_the_sockets_and_in_the_hubs_environment() -> None:
     text = {
         unit.name: unit.text()
         for unit in started_units(LAYOUTS[0], Ports(8000, 15003, 15004, https=8443))
@@ -102,7 +102,7 @@ def test_ports_stand_in_the_sockets_and_reach_the_hub_through_its_environment() 
     assert "LITTLEST_HUB_HTTPS_PORT=8443\n" in text["littlest-hub.service"]
 
 
-def test_sockets_of_an_address_that_may_come_late_wait_for_it() -> None:
+def test_sockets_bind_an_address_that_appears_later() -> None:
     ports = Ports(host="192.0.2.1")
     found = {unit.name: unit.text() for unit in started_units(Layout(DEFAULT_BASE), ports)}
     for name, port in (("littlest-hub-proxy", ports.public), ("littlest-hub-proxy-https", 443)):
@@ -110,7 +110,7 @@ def test_sockets_of_an_address_that_may_come_late_wait_for_it() -> None:
         assert "FreeBind=yes\n" in found[f"{name}.socket"]
 
 
-def test_a_unit_says_how_to_change_it_and_why_a_setting_is_there() -> None:
+def test_a_unit_explains_how_to_change_it_and_why_a_directive_is_set() -> None:
     unit = Unit("x.service", "Does x.", {"Service": [Directive("User", "x", "its own")]})
     text = unit.text()
     assert text.startswith("# Does x.\n")

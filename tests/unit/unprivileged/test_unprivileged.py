@@ -1,4 +1,4 @@
-"""A hub that is not root: what root does for it, and what it may not configure."""
+"""A hub that is not root: what root does for it, and which configuration is refused."""
 
 from __future__ import annotations
 
@@ -30,46 +30,48 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user"),
 ]
 
-SOMEBODY = "games"
+HUB_USER = "games"
 """Any system account."""
 
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    """A hub that runs as SOMEBODY."""
+    """A hub that runs as HUB_USER."""
     layout = Layout(tmp_path / "hub")
     layout.fragments.mkdir(parents=True)
     layout.own_state.mkdir(parents=True)
-    os.chown(layout.own_state, pwd.getpwnam(SOMEBODY).pw_uid, -1)
+    os.chown(layout.own_state, pwd.getpwnam(HUB_USER).pw_uid, -1)
     let_in(layout.base)
     return installation.of_base(layout.base)
 
 
 def let_in(directory: Path) -> None:
-    """Let others reach a directory of pytest's."""
+    """Make a directory of pytest's accessible to other users."""
     for each in (directory, *directory.parents):
         if each.owner() == "root" and not each.stat().st_mode & 0o001:
             each.chmod(0o711)
 
 
-def test_whoever_the_hubs_part_of_state_belongs_to_is_who_it_runs_as(layout: Layout) -> None:
-    assert layout.hub_user == SOMEBODY
+def test_the_hub_runs_as_the_owner_of_its_part_of_state(layout: Layout) -> None:
+    assert layout.hub_user == HUB_USER
     assert layout.database.parent == layout.cookie_secret.parent == layout.own_state
     os.chown(layout.own_state, 0, 0)
     assert installation.of_base(layout.base).hub_user is None
     assert Layout(DEFAULT_BASE).database.parent == Layout(DEFAULT_BASE).state
 
 
-def test_such_a_hub_has_no_capability_and_writes_in_two_directories(layout: Layout) -> None:
+def test_an_unprivileged_hub_has_no_capability_and_two_writable_directories(
+    layout: Layout,
+) -> None:
     text = hub.service(layout, Ports()).text()
-    assert f"\nUser={SOMEBODY}\n" in text
+    assert f"\nUser={HUB_USER}\n" in text
     assert "\nCapabilityBoundingSet=\n" in text
     assert f"\nReadWritePaths={layout.own_state} {layout.proxy_state}\n" in text
     assert "User=" not in hub.service(Layout(DEFAULT_BASE), Ports()).text()
 
 
 @pytest.mark.needs("systemd-analyze")
-def test_systemd_has_nothing_to_say_about_its_units(layout: Layout, tmp_path: Path) -> None:
+def test_systemd_verifies_its_units_without_a_warning(layout: Layout, tmp_path: Path) -> None:
     files = []
     for unit in (hub.service(layout, Ports()), *unprivileged.units(layout)):
         text = re.sub(r"^(Exec\w+=)/\S+", r"\1/bin/true", unit.text(), flags=re.MULTILINE)
@@ -102,9 +104,9 @@ def test_hub_and_helper_expose_little(
     assert security.returncode == 0, security.stdout
 
 
-def test_polkit_is_told_of_its_own_units_and_no_others(layout: Layout) -> None:
+def test_polkit_allows_its_own_units_and_no_others(layout: Layout) -> None:
     rule = unprivileged.polkit_rule(layout)
-    assert f'subject.user !== "{SOMEBODY}"' in rule
+    assert f'subject.user !== "{HUB_USER}"' in rule
     (pattern,) = re.findall(r"/(\^.*\$)/\.test", rule)
     own = f"{layout.instance}.user@"
     assert re.match(pattern, f"{own}alice.service")
@@ -123,7 +125,7 @@ def test_polkit_is_told_of_its_own_units_and_no_others(layout: Layout) -> None:
 
 
 def test_the_privileged_part_fits_on_one_page(layout: Layout) -> None:
-    """What docs/how-to/run-without-root.md says is to be read."""
+    """Count the lines that docs/how-to/run-without-root.md recommends to read."""
     texts = [unit.text() for unit in unprivileged.units(layout)]
     texts += [unprivileged.polkit_rule(layout), Path(pam_helper.__file__).read_text()]
     lines = [line for text in texts for line in text.splitlines()]
@@ -153,7 +155,7 @@ def test_a_fragment_that_would_need_root_is_refused(
     assert message in problem.message
 
 
-def test_a_fragment_that_it_may_not_read_is_refused(layout: Layout) -> None:
+def test_a_fragment_that_the_hub_cannot_read_is_refused(layout: Layout) -> None:
     fragment = layout.fragments / "30-mine.py"
     fragment.write_text("c.JupyterHub.concurrent_spawn_limit = 3\n")
     fragment.chmod(0o600)
@@ -161,7 +163,9 @@ def test_a_fragment_that_it_may_not_read_is_refused(layout: Layout) -> None:
     assert "chmod a+r" in problem.message
 
 
-def test_its_defaults_ask_and_start_templates(layout: Layout) -> None:
+def test_it_checks_passwords_by_the_helper_and_starts_template_units(
+    layout: Layout,
+) -> None:
     c = load(layout, UnitEnvironment())
     assert c.JupyterHub.spawner_class is TemplateSpawner
     assert c.JupyterHub.authenticator_class is HelperAuthenticator
@@ -169,37 +173,37 @@ def test_its_defaults_ask_and_start_templates(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize("name", ["Lhub", "a b", "-x", "x" * 40, "../x"])
-def test_no_account_is_called_so(tmp_path: Path, name: str) -> None:
+def test_an_invalid_account_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(LittlestHubError, match="no name for an account"):
         account.choose_user(Layout(tmp_path), name, is_possible=True)
 
 
 @pytest.mark.parametrize("name", ["lhub-physics-users", "lhub-physics-proxy"])
-def test_no_account_has_a_name_that_the_hub_gives_to_somebody_else(name: str) -> None:
+def test_an_account_name_that_the_hub_uses_otherwise_is_refused(name: str) -> None:
     with pytest.raises(LittlestHubError, match=f"{name}: this hub needs that name"):
         account.choose_user(Layout(Path("/srv/physics")), name, is_possible=True)
 
 
-def test_an_account_that_nobody_describes_is_taken_only_if_the_hub_was_that_one(
+def test_an_account_without_a_description_is_taken_only_if_the_hub_ran_as_it(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = pwd.getpwnam(SOMEBODY)
+    found = pwd.getpwnam(HUB_USER)
     nobody_says = pwd.struct_passwd((*found[:4], "", *found[5:]))
     monkeypatch.setattr(pwd, "getpwnam", lambda name: nobody_says)
     made: list[tuple[str, ...]] = []
     monkeypatch.setattr(account, "_run", lambda *command: made.append(command))
-    account.create(layout, SOMEBODY, contextlib.ExitStack())
+    account.create(layout, HUB_USER, contextlib.ExitStack())
     assert made
     with pytest.raises(LittlestHubError, match="it is not this hub's"):
-        account.create(Layout(layout.base), SOMEBODY, contextlib.ExitStack())
+        account.create(Layout(layout.base), HUB_USER, contextlib.ExitStack())
     assert len(made) == 1
 
 
-def test_who_a_hub_runs_as_does_not_change(layout: Layout, tmp_path: Path) -> None:
+def test_a_hub_keeps_its_user(layout: Layout, tmp_path: Path) -> None:
     for other in ("root", "other"):
-        with pytest.raises(LittlestHubError, match=f"runs as {SOMEBODY} already"):
+        with pytest.raises(LittlestHubError, match=f"runs as {HUB_USER} already"):
             account.choose_user(layout, other, is_possible=True)
-    assert account.choose_user(layout, "", is_possible=True) == SOMEBODY
+    assert account.choose_user(layout, "", is_possible=True) == HUB_USER
     roots = Layout(tmp_path / "roots")
     roots.state.mkdir(parents=True)
     roots.database.touch()
@@ -207,29 +211,29 @@ def test_who_a_hub_runs_as_does_not_change(layout: Layout, tmp_path: Path) -> No
         account.choose_user(roots, "lhub", is_possible=True)
 
 
-def test_an_account_that_is_gone_is_no_reason_to_become_root(layout: Layout) -> None:
+def test_a_hub_whose_account_was_removed_does_not_become_root(layout: Layout) -> None:
     os.chown(layout.own_state, 54321, -1)
     with pytest.raises(LittlestHubError, match="user 54321, who is gone"):
         account.choose_user(installation.of_base(layout.base), "", is_possible=True)
 
 
-def test_what_is_left_for_a_user_only_that_user_and_the_hub_may_read(tmp_path: Path) -> None:
+def test_a_file_for_one_user_is_readable_only_by_that_user_and_the_hub(tmp_path: Path) -> None:
     let_in(tmp_path)
     file = tmp_path / "run" / "alice.env"
     file.parent.mkdir()
-    launcher.write_for_user(file, "TOKEN=secret\n", pwd.getpwnam(SOMEBODY).pw_uid)
+    launcher.write_for_user(file, "TOKEN=secret\n", pwd.getpwnam(HUB_USER).pw_uid)
 
     def read(user: str) -> str:
         command = ["cat", str(file)]
         done = subprocess.run(command, user=user, extra_groups=[], capture_output=True, text=True)
         return done.stdout
 
-    assert read(SOMEBODY) == "TOKEN=secret\n"
+    assert read(HUB_USER) == "TOKEN=secret\n"
     assert read("nobody") == ""
     assert file.parent.stat().st_mode & 0o777 == 0o711
 
 
-def test_the_launcher_becomes_what_was_ordered(tmp_path: Path) -> None:
+def test_the_launcher_runs_the_command_with_its_environment(tmp_path: Path) -> None:
     program = "import os, json; print(json.dumps([os.getcwd(), os.environ.get('TOKEN')]))"
     variables = launcher.launch_variables([sys.executable, "-c", program], str(tmp_path))
     file = tmp_path / "order"
@@ -254,11 +258,11 @@ def test_the_launcher_becomes_what_was_ordered(tmp_path: Path) -> None:
         (b"", "no such user"),
     ],
 )
-def test_the_helper_asks_pam_about_members_only(question: bytes, said: str) -> None:
+def test_the_helper_checks_passwords_of_members_only(question: bytes, said: str) -> None:
     assert pam_helper.answer(question, "nogroup") == said
 
 
-def test_without_polkit_that_knows_rules_nothing_is_installed(tmp_path: Path) -> None:
+def test_a_polkit_without_rules_is_refused(tmp_path: Path) -> None:
     services = tmp_path / "dbus-1" / "system-services"
     services.mkdir(parents=True)
     (services / "org.freedesktop.PolicyKit1.service").touch()
