@@ -42,6 +42,26 @@ class _Fields(NamedTuple):
     """The user that the hub runs as; None: root."""
 
 
+class _Name:
+    """A name in a format string of other names: "{self.instance}.service"."""
+
+    def __init__(self, template: str) -> None:
+        self.template = template
+
+    def __get__(self, names: _Fields, _: type) -> str:
+        return self.template.format(self=names)
+
+
+class _Path:
+    """A path in a format string of other paths: "{self.base}/releases"."""
+
+    def __init__(self, template: str) -> None:
+        self.template = template
+
+    def __get__(self, layout: _Fields, _: type) -> Path:
+        return Path(self.template.format(self=layout))
+
+
 class Names(_Fields):
     """Names of an installation's units, users and groups."""
 
@@ -59,29 +79,14 @@ class Names(_Fields):
             return self.name
         return f"{PRODUCT}-{self.name}"
 
-    @property
-    def hub_service(self) -> str:
-        return f"{self.instance}.service"
-
-    @property
-    def hub_socket(self) -> str:
-        return f"{self.instance}.socket"
-
-    @property
-    def proxy_service(self) -> str:
-        return f"{self.instance}-proxy.service"
-
-    @property
-    def proxy_socket(self) -> str:
-        return f"{self.instance}-proxy.socket"
-
-    @property
-    def proxy_api_socket(self) -> str:
-        return f"{self.instance}-proxy-api.socket"
-
-    @property
-    def proxy_https_socket(self) -> str:
-        return f"{self.instance}-proxy-https.socket"
+    hub_service = _Name("{self.instance}.service")
+    hub_socket = _Name("{self.instance}.socket")
+    proxy_service = _Name("{self.instance}-proxy.service")
+    proxy_socket = _Name("{self.instance}-proxy.socket")
+    proxy_api_socket = _Name("{self.instance}-proxy-api.socket")
+    proxy_https_socket = _Name("{self.instance}-proxy-https.socket")
+    users_slice = _Name("{self.instance}-users.slice")
+    """The slice of all user servers. Not in `units`: stopping it stops all of them."""
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -99,11 +104,6 @@ class Names(_Fields):
     def unit_names(self) -> tuple[str, ...]:
         """Every unit that an installation may have a file for."""
         return (*self.units, self.users_slice, *self.unprivileged_units)
-
-    @property
-    def users_slice(self) -> str:
-        """The slice of all user servers. Not in `units`: stopping it stops all of them."""
-        return f"{self.instance}-users.slice"
 
     @property
     def proxy_user(self) -> str:
@@ -124,10 +124,8 @@ class Names(_Fields):
         """Return the name of the unit of a user server, without its suffix."""
         return server_unit(self.user_unit_template, user, server)
 
-    @property
-    def user_units(self) -> str:
-        """Pattern of the names of all user servers' units, for systemctl and journalctl."""
-        return f"{self.instance}.user[-@]*.service"
+    user_units = _Name("{self.instance}.user[-@]*.service")
+    """Pattern of the names of all user servers' units, for systemctl and journalctl."""
 
     def dynamic_user(self, user: str) -> str:
         """Return the name of a hub user's dynamic system user, shared by all of their servers."""
@@ -138,18 +136,10 @@ class Names(_Fields):
 
     # --- a hub that is not root (units/unprivileged.py)
 
-    @property
-    def user_template(self) -> str:
-        """Template unit of user servers; root's, so that the hub decides only who and when."""
-        return f"{self.instance}.user@.service"
-
-    @property
-    def password_socket(self) -> str:
-        return f"{self.instance}-password.socket"
-
-    @property
-    def password_service(self) -> str:
-        return f"{self.instance}-password@.service"
+    user_template = _Name("{self.instance}.user@.service")
+    """Template unit of user servers; root's, so that the hub decides only who and when."""
+    password_socket = _Name("{self.instance}-password.socket")
+    password_service = _Name("{self.instance}-password@.service")
 
     @property
     def unprivileged_units(self) -> tuple[str, ...]:
@@ -200,227 +190,107 @@ class Layout(Names):
 
     # --- the base directory
 
-    @property
-    def hub(self) -> Path:
-        """The active release, a relative symlink."""
-        return self.base / "hub"
-
-    @property
-    def releases(self) -> Path:
-        return self.base / "releases"
-
-    @property
-    def unit_files(self) -> Path:
-        """Our unit files; systemd's directory has links to them."""
-        return self.base / "units"
-
-    @property
-    def fragments(self) -> Path:
-        """The administrator's configuration."""
-        return self.base / "jupyterhub_config.d"
-
-    @property
-    def catalogue(self) -> Path:
-        """Ready fragments of the active release."""
-        return self.hub / "share" / PRODUCT / "jupyterhub_config.d"
+    hub = _Path("{self.base}/hub")
+    """The active release, a relative symlink."""
+    releases = _Path("{self.base}/releases")
+    unit_files = _Path("{self.base}/units")
+    """Our unit files; systemd's directory has links to them."""
+    fragments = _Path("{self.base}/jupyterhub_config.d")
+    """The administrator's configuration."""
+    catalogue = _Path("{self.hub}/share/littlest-hub/jupyterhub_config.d")
+    """Ready fragments of the active release."""
 
     # --- state
 
-    @property
-    def state(self) -> Path:
-        """Data that outlives a release; only root may enter (0700), or the hub's user (0710)."""
-        return self.base / "state"
-
-    @property
-    def own_state(self) -> Path:
-        """The part of `state` that belongs to the hub's user, unless that is root."""
-        return self.state / "hub"
+    state = _Path("{self.base}/state")
+    """Data that outlives a release; only root may enter (0700), or the hub's user (0710)."""
+    own_state = _Path("{self.state}/hub")
+    """The part of `state` that belongs to the hub's user, unless that is root."""
 
     @property
     def hub_state(self) -> Path:
         """The directory that the hub writes to: database, cookie secret, copies."""
         return self.own_state if self.hub_user else self.state
 
-    @property
-    def database(self) -> Path:
-        return self.hub_state / "jupyterhub.sqlite"
-
-    @property
-    def cookie_secret(self) -> Path:
-        return self.hub_state / "jupyterhub_cookie_secret"
-
-    @property
-    def backups(self) -> Path:
-        """Copies of the database, and the files that `littlest-hub backup` writes."""
-        return self.hub_state / "backups"
-
-    @property
-    def enabled(self) -> Path:
-        """sha256 of each fragment as copied from the catalogue, to recognize later changes."""
-        return self.state / "enabled.json"
-
-    @property
-    def run_lock(self) -> Path:
-        """Lock of a hub in the foreground (`littlest-hub run`), with its process id."""
-        return self.state / "run.lock"
-
-    @property
-    def change_lock(self) -> Path:
-        """Lock of a process that changes the installation, with its process id."""
-        return self.state / "change.lock"
-
-    @property
-    def switch_record(self) -> Path:
-        """The last switch between releases, and whether it is done (JSON)."""
-        return self.state / "switch.json"
-
-    @property
-    def backup_lock(self) -> Path:
-        """Held by `littlest-hub backup` and `restore`."""
-        return self.hub_state / "backup.lock"
-
-    @property
-    def restore_record(self) -> Path:
-        """The exchange of files that a restore has decided on; removed at its end (JSON)."""
-        return self.hub_state / "restore.json"
-
-    @property
-    def restore_lock(self) -> Path:
-        """Held while a restore renames files; a hub that starts waits for it."""
-        return self.hub_state / "restore.lock"
-
-    @property
-    def upgrade_log(self) -> Path:
-        """One line for each beginning and end of a switch."""
-        return self.state / "upgrades.log"
-
-    @property
-    def home_owners(self) -> Path:
-        """The hub user that owns each dynamic home; a user created again gets a new one."""
-        return self.state / "homes"
+    database = _Path("{self.hub_state}/jupyterhub.sqlite")
+    cookie_secret = _Path("{self.hub_state}/jupyterhub_cookie_secret")
+    backups = _Path("{self.hub_state}/backups")
+    """Copies of the database, and the files that `littlest-hub backup` writes."""
+    enabled = _Path("{self.state}/enabled.json")
+    """sha256 of each fragment as copied from the catalogue, to recognize later changes."""
+    run_lock = _Path("{self.state}/run.lock")
+    """Lock of a hub in the foreground (`littlest-hub run`), with its process id."""
+    change_lock = _Path("{self.state}/change.lock")
+    """Lock of a process that changes the installation, with its process id."""
+    switch_record = _Path("{self.state}/switch.json")
+    """The last switch between releases, and whether it is done (JSON)."""
+    backup_lock = _Path("{self.hub_state}/backup.lock")
+    """Held by `littlest-hub backup` and `restore`."""
+    restore_record = _Path("{self.hub_state}/restore.json")
+    """The exchange of files that a restore has decided on; removed at its end (JSON)."""
+    restore_lock = _Path("{self.hub_state}/restore.lock")
+    """Held while a restore renames files; a hub that starts waits for it."""
+    upgrade_log = _Path("{self.state}/upgrades.log")
+    """One line for each beginning and end of a switch."""
+    home_owners = _Path("{self.state}/homes")
+    """The hub user that owns each dynamic home; a user created again gets a new one."""
 
     # --- the proxy's state
 
-    @property
-    def proxy_state(self) -> Path:
-        """The only part of `state` that the proxy sees."""
-        return self.state / "proxy"
+    proxy_state = _Path("{self.state}/proxy")
+    """The only part of `state` that the proxy sees."""
+    static_config = _Path("{self.proxy_state}/traefik.toml")
+    """The proxy's static configuration: ports, logs, time limits."""
+    dynamic_config = _Path("{self.proxy_state}/dynamic")
+    """Directory of the proxy's dynamic configuration, which it watches."""
+    ready_config = _Path("{self.dynamic_config}/ready.toml")
+    """A route that shows the proxy's supervisor that this directory is loaded."""
+    rules = _Path("{self.dynamic_config}/rules.toml")
+    """The routes that the hub writes."""
+    https_marker = _Path("{self.proxy_state}/https")
+    """Exists while the fragments enable HTTPS: the condition of the HTTPS socket unit."""
+    https_config = _Path("{self.dynamic_config}/https.toml")
+    """Certificate, key and TLS options."""
+    default_certificate_config = _Path("{self.dynamic_config}/zz-default-certificate.toml")
+    """A self-signed certificate for visitors that no other certificate fits.
 
-    @property
-    def static_config(self) -> Path:
-        """The proxy's static configuration: ports, logs, time limits."""
-        return self.proxy_state / "traefik.toml"
-
-    @property
-    def dynamic_config(self) -> Path:
-        """Directory of the proxy's dynamic configuration, which it watches."""
-        return self.proxy_state / "dynamic"
-
-    @property
-    def ready_config(self) -> Path:
-        """A route that shows the proxy's supervisor that this directory is loaded."""
-        return self.dynamic_config / "ready.toml"
-
-    @property
-    def rules(self) -> Path:
-        """The routes that the hub writes."""
-        return self.dynamic_config / "rules.toml"
-
-    @property
-    def https_marker(self) -> Path:
-        """Exists while the fragments enable HTTPS: the condition of the HTTPS socket unit."""
-        return self.proxy_state / "https"
-
-    @property
-    def https_config(self) -> Path:
-        """Certificate, key and TLS options."""
-        return self.dynamic_config / "https.toml"
-
-    @property
-    def default_certificate_config(self) -> Path:
-        """A self-signed certificate for visitors that no other certificate fits.
-
-        Last in the alphabet: of two default certificates, traefik takes that of the first file.
-        """
-        return self.dynamic_config / "zz-default-certificate.toml"
-
-    @property
-    def redirect_config(self) -> Path:
-        """The redirect from http to https."""
-        return self.dynamic_config / "redirect.toml"
-
-    @property
-    def acme(self) -> Path:
-        """The only directory that the proxy writes to: account and certificates of ACME."""
-        return self.proxy_state / "acme"
-
-    @property
-    def acme_storage(self) -> Path:
-        return self.acme / "acme.json"
-
-    @property
-    def acme_ca(self) -> Path:
-        """A copy of c.HubProxy.acme_ca_file in a place that the proxy sees."""
-        return self.proxy_state / "acme-ca.pem"
+    Last in the alphabet: of two default certificates, traefik takes that of the first file.
+    """
+    redirect_config = _Path("{self.dynamic_config}/redirect.toml")
+    """The redirect from http to https."""
+    acme = _Path("{self.proxy_state}/acme")
+    """The only directory that the proxy writes to: account and certificates of ACME."""
+    acme_storage = _Path("{self.acme}/acme.json")
+    acme_ca = _Path("{self.proxy_state}/acme-ca.pem")
+    """A copy of c.HubProxy.acme_ca_file in a place that the proxy sees."""
 
     # --- outside the base directory
 
-    @property
-    def system_units(self) -> Path:
-        return Path("/etc/systemd/system")
-
-    @property
-    def hub_drop_ins(self) -> Path:
-        """Directory of the administrator's drop-ins of the hub's unit."""
-        return self.system_units / f"{self.hub_service}.d"
-
-    @property
-    def restore_guard(self) -> Path:
-        """Our drop-in that makes the hub wait for a restore; removed at its end."""
-        return self.hub_drop_ins / "unfinished-restore.conf"
-
-    @property
-    def command_link(self) -> Path:
-        return Path("/usr/local/bin") / PRODUCT
-
-    @property
-    def polkit_rule(self) -> Path:
-        """The polkit rule of a hub that is not root."""
-        return Path("/etc/polkit-1/rules.d") / f"50-{self.instance}.rules"
-
-    @property
-    def run_directory(self) -> Path:
-        """RuntimeDirectory= of the hub."""
-        return Path("/run") / self.instance
-
-    @property
-    def reload_outcome(self) -> Path:
-        """How the last reload ended."""
-        return self.run_directory / "reload"
-
-    @property
-    def last_failure(self) -> Path:
-        """Why the last attempt to start the hub failed."""
-        return self.run_directory / "failure"
+    system_units = _Path("/etc/systemd/system")
+    hub_drop_ins = _Path("{self.system_units}/{self.hub_service}.d")
+    """Directory of the administrator's drop-ins of the hub's unit."""
+    restore_guard = _Path("{self.hub_drop_ins}/unfinished-restore.conf")
+    """Our drop-in that makes the hub wait for a restore; removed at its end."""
+    command_link = _Path("/usr/local/bin/littlest-hub")
+    polkit_rule = _Path("/etc/polkit-1/rules.d/50-{self.instance}.rules")
+    """The polkit rule of a hub that is not root."""
+    run_directory = _Path("/run/{self.instance}")
+    """RuntimeDirectory= of the hub."""
+    reload_outcome = _Path("{self.run_directory}/reload")
+    """How the last reload ended."""
+    last_failure = _Path("{self.run_directory}/failure")
+    """Why the last attempt to start the hub failed."""
 
     def fragments_copy(self, pid: int | str) -> Path:
         """Return where the hub with a process id keeps the fragments that it was started with."""
         return self.run_directory / f"fragments-{pid}"
 
-    @property
-    def proxy_control(self) -> Path:
-        """Control socket of the proxy's supervisor, for reloads."""
-        return Path("/run") / f"{self.instance}-proxy" / "control"
-
-    @property
-    def password_address(self) -> Path:
-        """Socket of the PAM helper."""
-        return Path("/run") / f"{self.instance}-password"
-
-    @property
-    def server_environments(self) -> Path:
-        """Environments of user servers, with tokens: UNIT.env; only root may enter."""
-        return Path("/run") / f"{self.instance}-servers"
+    proxy_control = _Path("/run/{self.instance}-proxy/control")
+    """Control socket of the proxy's supervisor, for reloads."""
+    password_address = _Path("/run/{self.instance}-password")
+    """Socket of the PAM helper."""
+    server_environments = _Path("/run/{self.instance}-servers")
+    """Environments of user servers, with tokens: UNIT.env; only root may enter."""
 
     @property
     def dynamic_homes(self) -> tuple[Path, Path]:
@@ -428,10 +298,8 @@ class Layout(Names):
         name = f"{self.instance}-homes"
         return Path("/var/lib") / name, Path("/var/lib/private") / name
 
-    @property
-    def former_homes(self) -> Path:
-        """Dynamic homes of deleted hub users; only root may enter."""
-        return Path("/var/lib/private") / f"{self.instance}-former-homes"
+    former_homes = _Path("/var/lib/private/{self.instance}-former-homes")
+    """Dynamic homes of deleted hub users; only root may enter."""
 
 
 def check_base_directory(layout: Layout) -> None:
