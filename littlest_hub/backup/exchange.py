@@ -64,7 +64,7 @@ class Replacement:
 
 @dataclass(frozen=True)
 class Exchange:
-    """What a restore has decided, as its record holds it."""
+    """The decision of a restore, as its record holds it."""
 
     direction: str
     """FORWARD, BACK, or TIDY: nothing is left to rename, or nothing is decided yet."""

@@ -32,7 +32,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a backup would change here."""
+    """The changes that a restore would make here."""
 
     manifest: Manifest
     changes: tuple[Change, ...]
@@ -140,7 +140,7 @@ def _mentions(base: str, sources: Mapping[Path, Path], without: Path) -> Iterato
 
 
 def _known_revisions() -> list[str]:
-    """Return the database schemas that this release knows, newest first."""
+    """Return the database schemas that this release can upgrade, newest first."""
     from alembic.script import ScriptDirectory
     from jupyterhub.dbutil import ALEMBIC_DIR
 

@@ -81,7 +81,7 @@ def restore(layout: Layout, file: Path, *, say: Progress, confirm: Callable[[], 
             if not confirm():
                 raise LittlestHubError("Nothing was changed.")
             kept = _switch(layout, plan, say)
-    return "\n".join([f"Restored. What was there: {kept}", *_unknown_servers(layout)])
+    return "\n".join([f"Restored. The previous files: {kept}", *_unknown_servers(layout)])
 
 
 def _switch(layout: Layout, plan: Plan, say: Progress) -> Path:
@@ -161,7 +161,7 @@ def _make_directory(directory: Path) -> None:
 
 def _keep(layout: Layout, say: Progress) -> Path:
     file = new_name(layout, "before-restore")
-    say(f"Keeping what is there as {file}")
+    say(f"Keeping the previous files as {file}")
     write_backup(layout, file, secrets=True, say=lambda _: None, accept_damage=True)
     return file
 

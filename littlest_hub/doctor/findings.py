@@ -1,4 +1,4 @@
-"""What probes report: findings, and how severe each is."""
+"""Findings, which probes report, and their severities."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 In a fragment, every string is masked unless it is on a short list of harmless values. In other
 text three nets follow each other: what a name says is secret, what has the shape of a secret, and
-every secret value that this machine knows.
+every secret value that was found on this machine.
 """
 
 from __future__ import annotations

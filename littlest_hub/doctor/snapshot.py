@@ -21,7 +21,7 @@ from littlest_hub.system.tcp import listeners
 from littlest_hub.system.toml import read_toml
 
 COMMAND_TIMEOUT_S = 5
-# What systemd logs around every end of a unit.
+# Messages of systemd around every end of a unit.
 _ROUTINE = re.compile(
     r"process exited|Failed with result|^Start|^Stopp|^Fail.*to start|Consumed|Scheduled restart"
     r"|Deactivated|Succeeded\.|^See: |^Closed |^Listening "

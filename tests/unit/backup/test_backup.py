@@ -157,7 +157,7 @@ def test_a_backup_is_restored_and_what_was_there_is_kept(layout: Layout) -> None
     assert _users(layout) == ["alice"]
     assert [file.name for file in fragment_files(layout)] == ["10-users.py"]
     assert "allow_all" in (layout.fragments / "10-users.py").read_text()
-    # The proxy, another user, can read it; it was written for nobody else.
+    # The proxy, another user, can read it, although the file was private.
     assert (layout.dynamic_config / "tls.pem").stat().st_mode & 0o777 == 0o644
     assert layout.rules.read_text() == "made anew"
     (kept,) = (layout.state / "backups").glob("before-restore-*")

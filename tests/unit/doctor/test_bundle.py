@@ -1,4 +1,4 @@
-"""What a support archive contains, and what is removed from it."""
+"""A support archive: its files, and the secrets that are removed from them."""
 
 import ast
 import base64

@@ -239,12 +239,12 @@ def test_only_a_problem_changes_the_exit_code_and_the_report_omits_what_is_in_or
     assert "$ do b" in text
     assert "\033" not in text
     assert "\033[" in doctor.report(well, everything=True, colour=True)
-    ill = [*well, Finding(PROBLEM, "c", "broken", "mend c", "Services")]
+    ill = [*well, Finding(PROBLEM, "c", "broken", "repair c", "Services")]
     assert not doctor.is_well(ill)
     data = json.loads(doctor.to_json(Layout(Path("/opt/littlest-hub")), ill))
     assert data["well"] is False
     assert data["counts"] == {"ok": 1, "warning": 1, "problem": 1, "unseen": 0}
     assert data["findings"][2] == {
-        "severity": "problem", "subject": "c", "text": "broken", "command": "mend c",
+        "severity": "problem", "subject": "c", "text": "broken", "command": "repair c",
         "section": "Services",
     }  # fmt: skip
