@@ -155,7 +155,7 @@ def _rollback(options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     from littlest_hub.check import check_fragments
-    from littlest_hub.fragments.edit import show
+    from littlest_hub.fragments.edit import print_report
 
     layout = installation.of_this_release()
     report = check_fragments(layout)
@@ -171,7 +171,7 @@ def _check(options: argparse.Namespace) -> int:
     else:
         for file in ignored:
             print(f"{file} is ignored: its name does not end in .py", file=sys.stderr)
-        show(report)
+        print_report(report)
         if not report.problems:
             print("No problems found.")
     return 1 if report.errors else 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from littlest_hub.check import check_fragments, is_service
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.fragments.edit import show
+from littlest_hub.fragments.edit import print_report
 from littlest_hub.installation import fragment_files, ignored_files
 from littlest_hub.layout import Layout
 from littlest_hub.system import systemctl
@@ -84,7 +84,7 @@ def enable(layout: Layout, name: str) -> int:
         print(f"{fragment} is yours now.")
     verb = "restart" if _add_drop_in(layout, file) else "reload"
     report = check_fragments(layout)
-    show(report)
+    print_report(report)
     if report.errors:
         print(f"Before it can be applied: littlest-hub edit {file}")
         return 1
@@ -112,7 +112,7 @@ def disable(layout: Layout, name: str) -> int:
         print(f"{fragment} is now {disabled.name}, which is ignored.")
     _record(layout, file, None)
     verb = "restart" if _remove_drop_in(layout, file) else "reload"
-    show(check_fragments(layout))
+    print_report(check_fragments(layout))
     print(f"To apply it: systemctl {verb} {layout.instance}")
     return 0
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from littlest_hub.check import Report, check_fragments, is_service
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.system import systemctl
 from littlest_hub.system.locks import hold, holder
+from littlest_hub.system.systemctl import show, systemctl
 
 _EDITORS = ("editor", "nano", "vi")
 _AGAIN, _QUIT, _SAVE = "eqs"
@@ -105,7 +105,7 @@ class _Editing:
                 self.copy.unlink()
                 return 0
             report = check_fragments(self.layout, {self.fragment: self.copy})
-            show(report)
+            print_report(report)
             if not report.errors:
                 self._save()
                 self._offer_reload()
@@ -178,13 +178,15 @@ class _Editing:
         answer = _prompt("Reload the hub now? User servers are not disturbed. [Y/n]: ")
         if answer is None or answer.lower()[:1] == "n":
             print(f"To apply it: {command}")
-        elif subprocess.run(["systemctl", "reload", unit]).returncode == 0:
-            print("Reloaded.")
-        else:
-            status = systemctl.show(unit, "StatusText")
+            return
+        try:
+            systemctl("reload", unit)
+        except LittlestHubError as error:
             raise LittlestHubError(
-                f"not reloaded: {status or 'no reason given'}", f"See: journalctl -u {unit} -n 20"
-            )
+                f"not reloaded: {show(unit, 'StatusText') or 'no reason given'}",
+                f"See: journalctl -u {unit} -n 20",
+            ) from error
+        print("Reloaded.")
 
 
 def editor() -> list[str]:
@@ -206,7 +208,7 @@ def editor() -> list[str]:
     raise LittlestHubError("no editor found", "Name one: EDITOR=/usr/bin/joe littlest-hub edit …")
 
 
-def show(report: Report) -> None:
+def print_report(report: Report) -> None:
     """Print the results of a check."""
     if report.printed:
         print(f"The fragments printed:\n{report.printed.rstrip()}", file=sys.stderr)

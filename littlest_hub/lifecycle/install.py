@@ -79,13 +79,13 @@ def install(
             if services.has_systemd and not user:
                 for drop_in in catalogue.add_new_drop_ins(layout, prefix, undo):
                     progress(f"{drop_in} gives the hub's unit rights that a fragment needs")
-            return _Installation(layout, prefix, progress).install(
+            return _ReleaseInstall(layout, prefix, progress).install(
                 admin, options.get("LITTLEST_HUB_PORT")
             )
 
 
-class _Installation:
-    """One run of `install`, once directories and accounts are there."""
+class _ReleaseInstall:
+    """The steps of `install` once directories and accounts exist."""
 
     def __init__(self, layout: Layout, prefix: Path, progress: Progress) -> None:
         self.layout = layout
