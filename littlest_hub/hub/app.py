@@ -48,6 +48,9 @@ from littlest_hub.system import processes
 from littlest_hub.system.sd_daemon import inherited_sockets
 from littlest_hub.units.environment import UnitEnvironment
 
+# Before any fragment is executed: fragments may change what is patched here.
+patches.apply(logging.getLogger(__name__))
+
 # A hub that ends:
 PENDING_TIMEOUT_S = 60
 """How long it waits for servers that start or stop, if another hub replaces it."""
@@ -189,7 +192,6 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     def init_logging(self) -> None:
         super().init_logging()
         self.log.addHandler(self._last_error)
-        patches.apply(self.log)
 
     def init_db(self) -> None:
         """Wait until no other hub has the database open, then open it."""

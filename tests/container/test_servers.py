@@ -201,7 +201,7 @@ def test_no_server_is_dead_because_systemd_does_not_answer_or_starts_anew(hub: H
 @pytest.mark.row(5)
 def test_whoever_is_first_at_a_port_does_not_pose_as_the_server_of_another(hub: Hub) -> None:
     # Instead of any free one: the one that somebody has guessed.
-    guessed = "from littlest_hub import spawner\nspawner.random_port = lambda: 45678\n"
+    guessed = "from littlest_hub.hub import spawner\nspawner.random_port = lambda: 45678\n"
     listen = ["-m", "http.server", "--bind=127.0.0.1", "45678"]
     with hub.person() as alice, hub.person() as mallory, hub.fragment("70-guess.py", guessed):
         run = ["systemd-run", "--unit=mallory", f"--uid={mallory.name}", "--working-directory=/"]
@@ -216,7 +216,7 @@ def test_whoever_is_first_at_a_port_does_not_pose_as_the_server_of_another(hub: 
 
 @pytest.mark.row(5)
 def test_a_unit_of_ones_own_that_is_called_like_the_server_of_another_is_not_that(hub: Hub) -> None:
-    guessed = "from littlest_hub import spawner\nspawner.random_port = lambda: 45678\n"
+    guessed = "from littlest_hub.hub import spawner\nspawner.random_port = lambda: 45678\n"
     with hub.person() as alice, hub.person() as mallory, hub.fragment("70-guess.py", guessed):
         uid = hub.machine.run(["id", "--user", mallory.name]).stdout.strip()
         own = f"user@{uid}.service"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import socket
 import time
@@ -29,11 +28,6 @@ from littlest_hub.system.sd_daemon import notify
 from tests.unit.hub.test_spawner import make
 
 pytestmark = pytest.mark.unit
-
-
-@pytest.fixture(autouse=True)
-def patched() -> None:
-    patches.apply(logging.getLogger())
 
 
 def server_at(port: int) -> HTTPServer:
