@@ -41,7 +41,7 @@ def evaluate(request: Request, report: int) -> None:
     """Run all fragments and write messages to a file descriptor, one per line.
 
     Args:
-        request: the fragments and what they are judged by.
+        request: the fragments and the facts about the machine.
         report: a descriptor that nothing else writes to.
     """
 
@@ -86,7 +86,7 @@ def _domains(config: RecordingConfig) -> Iterator[Domain]:
 
 
 class _TimeLimitExceeded(BaseException):
-    """A fragment exceeded its time limit; no Exception, since fragments catch those."""
+    """Time limit of a fragment exceeded; not an Exception, because fragments catch those."""
 
     def __init__(self, origin: Origin | None) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ def _description(error: BaseException, failure: FragmentError) -> str:
 def main() -> None:
     """Evaluate a request: JSON from standard input, messages to standard output."""
     request = Request.from_json(json.loads(sys.stdin.read()))
-    # What fragments print goes to standard error instead.
+    # Output of the fragments goes to standard error instead.
     report = os.dup(1)
     os.dup2(2, 1)
     evaluate(request, report)

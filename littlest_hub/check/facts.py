@@ -1,4 +1,4 @@
-"""Facts about this machine that fragments are judged by.
+"""Facts about this machine that decide whether a fragment will work on it.
 
 They are gathered outside the sandbox, which has no network and no access to systemd.
 """
@@ -33,7 +33,7 @@ class OtherListener:
 
 @dataclass(frozen=True)
 class Rights:
-    """What the hub's unit permits its processes, systemd.exec(5)."""
+    """Rights that the hub's unit gives its processes, systemd.exec(5)."""
 
     can_become_others: bool = True
     """They may run commands as other users (runuser, sudo)."""
@@ -43,10 +43,10 @@ class Rights:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known about the machine before the fragments are run."""
+    """Facts about the machine and the hub's units."""
 
     is_service: bool = False
-    """See `is_service`; the fragments run in the systemd sandbox then."""
+    """Whether systemd runs the hub; the fragments are then checked in a transient unit."""
     addresses: tuple[str, ...] = ()
     """IP addresses of this machine."""
     listeners: tuple[OtherListener, ...] = ()

@@ -13,7 +13,7 @@ from littlest_hub.check.report import Problem
 
 @dataclass(frozen=True)
 class Request:
-    """The fragments to run and what they are judged by."""
+    """The fragments to check and the facts about the machine."""
 
     base: str
     """The base directory of the installation."""

@@ -28,9 +28,9 @@ class Report:
     problems: list[Problem]
     """Errors and warnings, in order of files and lines."""
     printed: str
-    """What the fragments wrote to standard output and standard error."""
+    """Text that the fragments wrote to standard output and standard error."""
     note: str
-    """What the fragments could do although they were only checked; usually empty."""
+    """Restrictions that the check could not apply; usually empty."""
 
     @property
     def errors(self) -> list[Problem]:

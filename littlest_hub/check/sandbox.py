@@ -89,9 +89,9 @@ class Outcome:
     problems: tuple[Problem, ...]
     domains: tuple[Domain, ...]
     printed: str
-    """What the fragments wrote to standard output and standard error."""
+    """Text that the fragments wrote to standard output and standard error."""
     note: str = ""
-    """What the sandbox does not prevent; usually empty."""
+    """Restrictions that the sandbox could not apply; usually empty."""
 
 
 def run(layout: Layout, request: Request) -> Outcome:

@@ -21,7 +21,7 @@ class EffectiveSetting:
     """One setting as the chosen class will see it."""
 
     name: str
-    """As a fragment spells it: "Authenticator.allowed_users"."""
+    """The name in fragments, without "c.": "Authenticator.allowed_users"."""
     value: Any
     section: RecordingConfig | None
     """The section of the configuration that sets it; None: it has its default."""

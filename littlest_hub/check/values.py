@@ -14,7 +14,7 @@ from traitlets.config.loader import LazyConfigValue
 from littlest_hub.check.settings import trait_default
 
 _TRAIT = re.compile(r"^The '\w+' trait of an? .*? instance,? (?:must be|expected|contains) ?", re.S)
-# What traitlets says before the sentence about an element of a container.
+# Words of traitlets before the sentence about an element of a container.
 _ELEMENT = re.compile(r"^contains an? \w+ of an? \w+ which (?=expected)")
 _DEPRECATED = re.compile(r"deprecat", re.IGNORECASE)
 _SECRET = re.compile(
@@ -77,11 +77,11 @@ def merge_with_default(cls: type[Any], key: str, lazy: Any) -> Any:
     unknown = vars(lazy).keys() - vars(LazyConfigValue()).keys()
     wrong = [each for each, use in used.items() if use and each is not kind]
     if wrong and (kind or default is not None):
-        found = f"a {kind.__name__}; expected {methods[kind]}" if kind else f"{default!r}; expected"
-        raise ValueError(
-            f"{methods[wrong[0]]} called, but the default is {found}"
-            f"{' or' if kind else ''} a whole value"
-        )
+        called = methods[wrong[0]]
+        if kind is None:
+            raise ValueError(f"{called} called on {default!r}; expected a whole value")
+        expected = f"{methods[kind]} or a whole value"
+        raise ValueError(f"{called} called on a {kind.__name__}; expected {expected}")
     if unknown:
         raise ValueError(f"has no .{sorted(unknown)[0]}; expected a whole value")
     if not any(used.values()):

@@ -111,10 +111,10 @@ def test_facts_about_the_machine_are_considered(hub: Hub) -> None:
         )
         assert "60-checked.py:3: warning: Authenticator.allowed_users: this machine has no" in said
         assert "'zoe'" not in said
-        _, ours = check(
+        _, own_ports = check(
             hub, "c.JupyterHub.bind_url = 'http://:80/x'\nc.JupyterHub.hub_port = 15001\n"
         )
-        assert "60-checked.py" not in ours
+        assert "60-checked.py" not in own_ports
     finally:
         hub.machine.systemctl("stop", "taken")
 

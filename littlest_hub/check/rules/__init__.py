@@ -1,9 +1,9 @@
 """The rules: problems that show only when settings are seen together, or beside the machine.
 
-A rule is a function that gets all settings and yields problems. It is named after the problem in
-plain words; if it fails itself, a warning spells its name. To add a rule, write it into the module
-of its topic and its name into RULES below: there is no other place to register it. Add a fragment
-that it refuses to tests/broken.py.
+A rule is a function that takes all settings and yields problems. Its name states the problem in
+plain words; if the rule raises an exception, a warning contains that name. To add a rule, write it
+in the module of its topic and list it in RULES below, the only place where rules are registered. Add
+a fragment that it refuses to tests/broken.py.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from littlest_hub.check.report import Problem
 from littlest_hub.check.settings import EffectiveSetting, Settings
 from littlest_hub.check.suggestions import did_you_mean
 
-# What SQLAlchemy imports for a database URL that names no driver.
+# Modules that SQLAlchemy imports for a database URL without a driver.
 _DRIVERS = {"postgresql": "psycopg2", "mysql": "MySQLdb"}
 
 

@@ -62,13 +62,13 @@ def challenge_that_cannot_succeed(settings: Settings) -> Iterator[Problem]:
     if challenge.value == "dns-01" and not provider.value:
         yield from challenge.error("expected the name of a provider in HubProxy.acme_dns_provider")
     unit = UnitEnvironment.from_environ()
-    ours = {"http-01": unit.public_port, "tls-alpn-01": unit.https_port}
+    own = {"http-01": unit.public_port, "tls-alpn-01": unit.https_port}
     authority = {"http-01": FIRST_PUBLIC, "tls-alpn-01": FIRST_HTTPS}
     port = authority.get(challenge.value)
-    if port and ours[challenge.value] != port:
+    if port and own[challenge.value] != port:
         yield from setting.warning(
             f"for {challenge.value} the authority connects to port {port}, but this hub listens on"
-            f" {ours[challenge.value]}; expected something in front of it that forwards the port"
+            f" {own[challenge.value]}; expected something in front of it that forwards the port"
         )
 
 
@@ -117,8 +117,8 @@ def https_port_of_another_program(settings: Settings) -> Iterator[Problem]:
     """Refuse HTTPS whose port another program listens on."""
     certificate, (domains, names) = settings.get("JupyterHub", "ssl_cert"), _domains(settings)
     setting = certificate if certificate.value else domains
-    is_ours = settings.facts.is_service and settings.uses("Proxy", "HubProxy")
-    if not is_ours or not (certificate.value or names):
+    is_served = settings.facts.is_service and settings.uses("Proxy", "HubProxy")
+    if not is_served or not (certificate.value or names):
         return
     unit = UnitEnvironment.from_environ()
     port, host = unit.https_port, unit.public_host.strip("[]")
