@@ -138,6 +138,10 @@ class Environment:
         self._pip("install", "--no-deps", "-r", pinned)
         self._pip("install", "-c", pinned, *TEST_PACKAGES)
         self._pip("install", "--target", self.old_pytest, *OLD_PYTEST_PACKAGES)
+        # The suites start servers, which refuse to run as root otherwise.
+        config = self.directory / "etc/jupyter/jupyter_server_config.json"
+        config.parent.mkdir(parents=True, exist_ok=True)
+        config.write_text(json.dumps({"ServerApp": {"allow_root": True}}))
         npm = [self._node / "bin/node", self._node / "lib/node_modules/npm/bin/npm-cli.js"]
         package = f"configurable-http-proxy@{CHP_VERSION}"
         run([*npm, "install", "--no-audit", "--no-fund", "--prefix", self.chp, package])
@@ -214,7 +218,13 @@ class Runner:
         name = f"{suite.name}-{side}" + ("" if only is None else "-again")
         work = BUILD / "work" / name
         shutil.rmtree(work, ignore_errors=True)
-        shutil.copytree(self._environment.sdist(suite.project), work)
+        sdist = self._environment.sdist(suite.project)
+        if suite.tests:
+            shutil.copytree(sdist, work)
+        else:
+            # Without the package of the sdist, which Python would import.
+            work.mkdir(parents=True)
+            shutil.copy(sdist / "pytest.ini", work)
         results, log = work / "results.json", BUILD / f"{name}.log"
         # A copy, without our package `tests`: some suites have one of that name.
         ours = BUILD / "work" / f"{name}-path"
