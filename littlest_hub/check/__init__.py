@@ -1,9 +1,9 @@
 """Checks of the fragments that do not touch a running hub.
 
-`checker` gathers `facts` about the machine, has `evaluator` run the fragments in a `sandbox` and
-returns a `report`. In the sandbox, `origins` records which line set each value, `validation` judges
-each value alone, and `rules` judge them together. Nothing here imports JupyterHub outside of the
-sandbox.
+`checker` gathers `facts` about the machine, runs `evaluator` in a `sandbox`, and returns a
+`report`. The evaluator executes the fragments; `origins` records which line sets each value. Then
+`validation` checks each value alone, and `rules` check them together. JupyterHub is imported only
+in the sandbox.
 """
 
 from littlest_hub.check.checker import check_fragments

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -55,8 +54,6 @@ def validate(config: RecordingConfig, layout: Layout, facts: Facts) -> Iterator[
             origin: Origin | None = config.JupyterHub.origin(key)
             if origin:
                 yield Problem(*origin, f"JupyterHub.{key}: {error}")
-    if "EventLogger" in config:
-        importlib.import_module("jupyter_events.logger")
     yield from _Validator(chosen, unresolved).sections(config, ())
     settings = Settings(config, chosen, layout, facts)
     for rule in rules.RULES:
