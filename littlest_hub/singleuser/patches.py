@@ -113,11 +113,30 @@ def lazy_event_schemas() -> None:
         ("schema", "validators", "yaml"),
     )
 
+    from jupyter_server import serverapp
+
+    lazy_event_logger = _lazy_event_logger()
+    upstream = serverapp.ServerApp.init_event_logger
+
+    def init_event_logger(self: Any) -> None:
+        public = serverapp.EventLogger
+        if public is jupyter_events.EventLogger:
+            serverapp.EventLogger = lazy_event_logger
+        try:
+            upstream(self)
+        finally:
+            serverapp.EventLogger = public
+
+    serverapp.ServerApp.init_event_logger = init_event_logger
+
+
+def _lazy_event_logger() -> type:
+    from jupyter_events import EventLogger
     from jupyter_events.schema_registry import SchemaRegistry, SchemaRegistryException
-    from jupyter_server import DEFAULT_EVENTS_SCHEMA_PATH, serverapp
+    from jupyter_server import DEFAULT_EVENTS_SCHEMA_PATH
     from traitlets import default
 
-    class LazyEventLogger(jupyter_events.EventLogger):
+    class LazyEventLogger(EventLogger):
         """An event logger that registers the server's own schemas when a schema is needed."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -148,18 +167,7 @@ def lazy_event_schemas() -> None:
         _default_modified_listeners = default("_modified_listeners")(_empty_by_schema)
         _default_unmodified_listeners = default("_unmodified_listeners")(_empty_by_schema)
 
-    upstream = serverapp.ServerApp.init_event_logger
-
-    def init_event_logger(self: Any) -> None:
-        public = serverapp.EventLogger
-        if public is jupyter_events.EventLogger:
-            serverapp.EventLogger = LazyEventLogger
-        try:
-            upstream(self)
-        finally:
-            serverapp.EventLogger = public
-
-    serverapp.ServerApp.init_event_logger = init_event_logger
+    return LazyEventLogger
 
 
 def _validate_core(event: object) -> None:

@@ -47,6 +47,10 @@ IMPORTED_BY = {
     "__main__": set[str](),
 }
 
+MODULE_LINES, CLASS_LINES, FUNCTION_LINES = 500, 300, 60
+# Longer functions, which are tables: of commands, of a unit's settings.
+DATA = {"cli._commands", "units.hub.service", "units.proxy.service"}
+
 
 def _modules() -> Iterator[tuple[str, Path]]:
     for file in sorted(PACKAGE.rglob("*.py")):
@@ -127,3 +131,15 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
     for module in IMPORTS:
         visit(module, ())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_a_class_and_a_function_are_small(module: str) -> None:
+    text = MODULES[module].read_text()
+    assert len(text.splitlines()) <= MODULE_LINES
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        limit = CLASS_LINES if isinstance(node, ast.ClassDef) else FUNCTION_LINES
+        lines = (node.end_lineno or 0) - node.lineno + 1
+        assert lines <= limit or f"{module}.{node.name}" in DATA, f"{node.name}: {lines} lines"
