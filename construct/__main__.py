@@ -16,36 +16,36 @@ from littlest_hub.errors import LittlestHubError
 DESCRIPTION = """\
 Build the self-extracting installer of the hub environment.
 
-What goes in is said in two files: environment.yml lists the packages and their versions,
-construct.yaml says how they are installed. From there
+Two files define it: environment.yml lists the packages and their versions, construct.yaml says
+how they are installed. The steps:
 
   1. CPython and its libraries are compiled from Debian's source packages (recipe/),
-     by zig against glibc 2.28, so the result runs on that and everything newer;
+     by zig against glibc 2.28, so the result runs with that version and newer ones;
   2. the wheels of construct/wheels.lock are downloaded and repackaged for conda;
-  3. all packages together are a local conda channel, solved for environment.yml;
-  4. the solved environment becomes one file that needs no network to install.
+  3. all packages form a local conda channel, which is solved for environment.yml;
+  4. the solved environment becomes one file, which installs without a network.
 """
 EPILOG = """\
 examples:
-  python -m construct                 while developing: compressed quickly
-  python -m construct --release       what is published: compressed as small as it gets
+  python -m construct                 for development: compressed quickly
+  python -m construct --release       for publication: compressed as small as possible
   python -m construct --update-locks  after a change of versions in environment.yml
 
-Every step is kept in the cache by the content of what went into it ($LITTLEST_HUB_CACHE, now
-{cache}); removing it costs time only. Downloads use this machine's apt and
-pip configuration. The same checkout gives the same bytes.
+The cache ($LITTLEST_HUB_CACHE, now {cache}) keeps the result of every step
+by the content of its inputs. It may be deleted: the next build then takes longer. Downloads use
+this machine's apt and pip configuration. The same checkout gives the same bytes.
 """
 
 
 def positive(text: str) -> int:
-    """A number from one on; ValueError becomes argparse's message."""
+    """Parse a number of at least one. argparse reports a ValueError."""
     if int(text) < 1:
         raise ValueError
     return int(text)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     result = argparse.ArgumentParser(
         prog="python -m construct",
         description=DESCRIPTION,
@@ -66,12 +66,12 @@ def parser() -> argparse.ArgumentParser:
         type=positive,
         default=os.cpu_count() or 1,
         metavar="N",
-        help="compilers and packagers at a time (default: %(default)s, the number of processors)",
+        help="number of parallel jobs (default: %(default)s, the number of processors)",
     )
     result.add_argument(
         "--update-locks",
         action="store_true",
-        help="resolve construct/wheels.lock anew from environment.yml and pyproject.toml, and stop",
+        help="only resolve construct/wheels.lock again, from environment.yml and pyproject.toml",
     )
     result.add_argument(
         "--with-constructor",
@@ -82,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> Path:
-    """Do what the command line asks; the path of the file that was made."""
+    """Build what the command line requests. Return the path of the file."""
     level = RELEASE_LEVEL if arguments.release else DEVELOPMENT_LEVEL
     if arguments.release:
         print(advisories.refuse_affected(ROOT), file=sys.stderr)
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> Path:
 
 
 def main() -> int:
-    """0 done, 1 failed; argparse itself exits with 2 for wrong usage."""
+    """Return 0 if done, 1 if failed. argparse exits with 2 for wrong usage."""
     arguments = parser().parse_args()
     started_s = time.monotonic()
     try:
@@ -104,7 +104,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; what was finished is in the cache", file=sys.stderr)
+        print("interrupted; finished steps are in the cache", file=sys.stderr)
         return 1
     elapsed_s = time.monotonic() - started_s
     print(f"{made.stat().st_size / 1e6:.1f} MB in {elapsed_s:.0f} s", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Known advisories against what we ship: advisories.yaml, compared with every pinned version."""
+"""Security advisories (advisories.yaml), compared with every pinned version."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import yaml
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from construct import definition, native, wheels
+from construct import definition, wheels
 from construct.definition import check_entry
+from construct.recipe import read_recipe
 from littlest_hub.errors import LittlestHubError
 
 LIST = Path(__file__).with_name("advisories.yaml")
@@ -26,13 +27,13 @@ _OPTIONAL = {"fixed": str, "answer": str}
 
 @dataclass(frozen=True)
 class Pin:
-    """A version that this checkout ships."""
+    """A package version that this checkout pins."""
 
     package: str
-    """As conda calls it."""
+    """Its name in conda."""
     version: str
     where: str
-    """The files, relative to the checkout."""
+    """The files that pin it, relative to the checkout."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,16 @@ class Advisory:
     id: str
     package: str
     affected: tuple[str, ...]
-    """Version specifiers (packaging's); a version is affected that satisfies any of them."""
+    """Version specifiers (packaging's). A version that satisfies any of them is affected."""
     date: date
-    """When it was published or, where the source does not say, first seen."""
+    """The day of publication, or the day we first saw it if the source has none."""
     source: str
-    """Address of the statement that `affected` and `fixed` are taken from."""
+    """Address of the statement that gives `affected` and `fixed`."""
     about: str
     fixed: str = ""
-    """The first version of the newest series without it; empty: there is none."""
+    """The first fixed version of the newest series. Empty if there is none."""
     answer: str = ""
-    """Why a version that is affected may be released all the same, and what proves it."""
+    """The reason why an affected version may be released, and the test that proves it."""
 
     def affects(self, version: str) -> bool:
         return any(
@@ -62,7 +63,7 @@ class Advisory:
 
 @dataclass(frozen=True)
 class Finding:
-    """A pinned version that an advisory is about."""
+    """A pinned version that an advisory affects."""
 
     pin: Pin
     advisory: Advisory
@@ -77,10 +78,10 @@ class Finding:
 
 
 def read(path: Path | None = None) -> list[Advisory]:
-    """The list.
+    """Return the advisories in the list.
 
     Raises:
-        LittlestHubError: an entry that cannot be compared with versions; which, and why.
+        LittlestHubError: an entry is invalid.
     """
     path = path or LIST
     return [_entry(path.name, entry) for entry in yaml.safe_load(path.read_text())]
@@ -99,7 +100,7 @@ def _entry(file: str, entry: Mapping[str, Any]) -> Advisory:
 
 
 def pins(root: Path) -> list[Pin]:
-    """Every version that is pinned: environment.yml, the locked wheels, the native recipes."""
+    """Return every pinned version: of environment.yml, the locked wheels and native recipes."""
     found: dict[tuple[str, str], list[str]] = {}
 
     def add(package: str, version: str, file: Path) -> None:
@@ -113,13 +114,13 @@ def pins(root: Path) -> list[Pin]:
     for wheel in wheels.read_lock(lock.read_text()):
         add(wheels.conda_name(wheel.name), wheel.version, lock)
     for script in sorted((root / "recipe").glob("*/build.sh")):
-        recipe = native.read_recipe(script.parent)
+        recipe = read_recipe(script.parent)
         add(recipe.name, recipe.version, script.with_name("recipe.yaml"))
     return [Pin(*what, ", ".join(files)) for what, files in found.items()]
 
 
 def compare(root: Path, advisories: Sequence[Advisory]) -> list[Finding]:
-    """Which pinned versions are affected by what."""
+    """Return the pinned versions that an advisory affects."""
     return [
         Finding(pin, advisory)
         for pin in pins(root)
@@ -129,10 +130,10 @@ def compare(root: Path, advisories: Sequence[Advisory]) -> list[Finding]:
 
 
 def refuse_affected(root: Path, path: Path | None = None) -> str:
-    """Pass if every advisory against a pinned version has an answer; what to tell about it.
+    """Return a summary if every advisory that affects a pinned version has an answer.
 
     Raises:
-        LittlestHubError: package, pinned version, fixed version and source of each that has none.
+        LittlestHubError: an advisory has none; with package, both versions and source.
     """
     advisories = read(path)
     found = compare(root, advisories)

@@ -1,4 +1,4 @@
-"""The embedded builder: everything from recipes and wheels to the installer, step by step."""
+"""The embedded builder: every step from recipes and wheels to the installer."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from construct import (
     channel,
     condapkg,
     definition,
+    exclusions,
     installer,
-    left_out,
-    native,
     prefix,
     wheels,
 )
 from construct.cache import Cache, key_of
 from construct.condapkg import Metadata, Package
-from construct.native import Recipe, Workshop
+from construct.native import NativeBuilder
 from construct.progress import Progress, megabytes
+from construct.recipe import Recipe, read_recipe
 from construct.wheels import Wheel
 from littlest_hub.errors import LittlestHubError
 
@@ -46,21 +46,21 @@ VARIABLES = {
     "LITTLEST_HUB_USER": "account for the hub, which is made; root if not given",
     "LITTLEST_HUB_PORT": "public port, or address:port; 80, or the first free one from 8000",
 }
-"""What the installer's help says of the variables that the product's installation honours."""
+"""Environment variables of the installation, as the installer's help lists them."""
 KINDS = ("native", "packages", "channel", "sources", "wheels")
-"""What is kept in the cache here; machine images of the tests lie beside it."""
+"""Kinds of cache entries that builds create; the tests keep machine images beside them."""
 UNUSED_S = 30 * 24 * 3600
 DEVELOPMENT_LEVEL = 3
 RELEASE_LEVEL = 19
 RECORDS_LEVEL = 16
-"""Of conda's records, half of which are hashes: the installer has them once more than the packages
-have, and at 16 they are 0.1 MB smaller than at 3, and it no larger than its packages."""
+"""For conda's records, half of which are hashes and which only the installer contains. They are
+0.1 MB smaller than with level 3, so the installer is no larger than its packages."""
 BUILD_WHEEL = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
 
 
 @dataclass(frozen=True)
 class Pending:
-    """A package that can be made: what it depends on, and how its tree is laid out."""
+    """A package that is not made yet: its cache key, and a function that lays out its tree."""
 
     name: str
     key: str
@@ -69,7 +69,7 @@ class Pending:
 
 
 class Builder:
-    """Builds the installer of one checkout."""
+    """The builder of one checkout's installer."""
 
     def __init__(self, cache: Cache, *, level: int, jobs: int, root: Path = ROOT) -> None:
         self.cache = cache
@@ -78,10 +78,10 @@ class Builder:
         self.root = root
         self.definition = definition.read(root / "construct.yaml")
         self.lock = root / "construct" / "wheels.lock"
-        self.left_out = left_out.read(root / "recipe" / "left-out.yaml")
+        self.exclusions = exclusions.read(root / "recipe" / "exclusions.yaml")
 
     def build(self, output: Path) -> Path:
-        """Write the installer and what belongs beside it to ``output``; the installer's path."""
+        """Write the installer and its companion files to ``output``. Return its path."""
         made = self.channel()
         packages = channel.solve(made, self.definition.specs)
         names = {package.record["name"] for package in packages}
@@ -94,35 +94,35 @@ class Builder:
         return script
 
     def channel(self) -> channel.Channel:
-        """The channel with every package, made as far as it is not in the cache."""
+        """Return the channel of all packages. Make those that are not in the cache."""
         packages = self.make(self.pending())
         key = key_of([HERE / "channel.py", *(package.folder.name for package in packages)])
         folder = self.cache.get("channel", OWN, key, lambda target: channel.write(packages, target))
         return channel.Channel(folder, {package.file.name: package for package in packages})
 
     def pending(self) -> list[Pending]:
-        """Every package of the channel, its native code compiled, its wheel downloaded."""
+        """Compile native code and download wheels. Return all packages of the channel."""
         with ThreadPoolExecutor(1) as background:
             download = background.submit(wheels.download, self.lock.read_text(), self.cache)
-            recipes = self._recipes()
-            workshop = Workshop(recipes, self.cache, self.jobs)
-            trees = workshop.build_all()
+            recipes = self.recipes()
+            native = NativeBuilder(recipes, self.cache, self.jobs)
+            trees = native.build_all()
             found = download.result()
         pending = [
-            self._native(recipes[name], trees[name], workshop)
+            self._native(recipes[name], trees[name], native)
             for name in recipes
             if name != DECOMPRESSOR
         ]
-        converter = self._converter(workshop.key(recipes["python"]))
+        converter = self._converter_key(native.key(recipes["python"]))
         interpreter = trees["python"] / "bin" / "python3.13"
         pending += [self._wheel(wheel, found, converter, interpreter) for wheel in found.values()]
         pending.append(self._own(found, converter, interpreter))
         return pending
 
     def update_lock(self) -> Path:
-        """Resolve environment.yml anew into construct/wheels.lock; its path."""
+        """Resolve environment.yml into construct/wheels.lock. Return the lock's path."""
         project = tomllib.loads((self.root / "pyproject.toml").read_text())
-        recipes = self._recipes()
+        recipes = self.recipes()
         wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
         for spec in self.definition.specs:
             name, _, version = spec.partition(" ")
@@ -134,17 +134,18 @@ class Builder:
             self.lock.write_text(wheels.resolve(wanted, self.cache))
         return self.lock
 
-    def _recipes(self) -> dict[str, Recipe]:
+    def recipes(self) -> dict[str, Recipe]:
+        """Return the recipes of all native packages by name."""
         folders = sorted(path.parent for path in (self.root / "recipe").glob("*/recipe.yaml"))
-        found = [native.read_recipe(folder) for folder in folders if folder.name != OWN]
+        found = [read_recipe(folder) for folder in folders if folder.name != OWN]
         return {recipe.name: recipe for recipe in found}
 
-    def _converter(self, python_key: str) -> str:
-        """What the bytes of a converted wheel depend on besides the wheel."""
-        code = [HERE / name for name in ("wheels.py", "left_out.py", "condapkg.py", "elf.py")]
+    def _converter_key(self, python_key: str) -> str:
+        """Return the key of all that a package's bytes depend on besides its own files."""
+        code = [HERE / name for name in ("wheels.py", "exclusions.py", "condapkg.py", "elf.py")]
         return key_of([*code, python_key, zstandard.__version__, str(self.level)])
 
-    def _native(self, recipe: Recipe, tree: Path, workshop: Workshop) -> Pending:
+    def _native(self, recipe: Recipe, tree: Path, native: NativeBuilder) -> Pending:
         interpreter = tree / "bin" / "python3.13"
 
         def lay_out(target: Path) -> Metadata:
@@ -155,32 +156,34 @@ class Builder:
             site = {"python_site_packages_path": condapkg.SITE_PACKAGES}
             return replace(recipe.metadata, index=site)
 
-        key = key_of([self._converter(workshop.key(recipe)), recipe.folder])
+        key = key_of([self._converter_key(native.key(recipe)), recipe.folder])
         return Pending(recipe.name, key, sum(_sizes(tree)), lay_out)
 
     def _wheel(
         self, wheel: Wheel, found: dict[str, Wheel], converter: str, interpreter: Path
     ) -> Pending:
         name = wheels.conda_name(wheel.name)
-        notice = self.root / "recipe" / name / "LICENSE"
-        without = [entry for entry in self.left_out if entry.package == name]
+        license_file = self.root / "recipe" / name / "LICENSE"
+        excluded = [entry for entry in self.exclusions if entry.package == name]
 
         def lay_out(target: Path) -> Metadata:
-            metadata = wheels.unpack(wheel, target, without)
+            metadata = wheels.unpack(wheel, target, excluded)
             condapkg.compile_python(target, interpreter)
             metadata = replace(metadata, depends=wheels.depends(wheel, found))
-            if not notice.exists():
+            if not license_file.exists():
                 return metadata
-            kept = target / "share" / "licenses" / name / notice.name
+            kept = target / "share" / "licenses" / name / license_file.name
             kept.parent.mkdir(parents=True)
-            shutil.copyfile(notice, kept)
+            shutil.copyfile(license_file, kept)
             licenses = (*metadata.licenses, str(kept.relative_to(target)))
             return replace(metadata, licenses=licenses)
 
         # The dependencies of an extra are read from other wheels, so the lock counts as well.
-        lock = self.lock if _asks_for_extras(wheel) else ""
-        patterns = [f"{entry.paths} {entry.twin}" for entry in without]
-        key = key_of([converter, lock, notice if notice.exists() else "", wheel.path, *patterns])
+        lock = self.lock if _requires_extras(wheel) else ""
+        patterns = [f"{entry.paths} {entry.twin}" for entry in excluded]
+        key = key_of(
+            [converter, lock, license_file if license_file.exists() else "", wheel.path, *patterns]
+        )
         return Pending(name, key, wheel.path.stat().st_size, lay_out)
 
     def _own(self, found: dict[str, Wheel], converter: str, interpreter: Path) -> Pending:
@@ -203,7 +206,7 @@ class Builder:
         return Pending(OWN, key_of([converter, *parts]), 0, lay_out)
 
     def _own_wheel(self, setuptools: Wheel, workspace: Path) -> Wheel:
-        """Our own wheel, made by the locked setuptools from a copy of the sources."""
+        """Build our own wheel from a copy of the sources with the locked setuptools."""
         tools = workspace / "tools"
         wheels.unpack(setuptools, tools)
         source = workspace / "source"
@@ -228,13 +231,13 @@ class Builder:
         return Wheel(next(workspace.glob("*.whl")))
 
     def make(self, pending: Sequence[Pending]) -> list[Package]:
-        """The packages, largest first, as far as they are not in the cache."""
+        """Return the packages. Make those that are not in the cache, the largest first."""
         found = {item.name: self.cache.find("packages", item.name, item.key) for item in pending}
         missing = [item for item in pending if found[item.name] is None]
         progress = Progress("package", len(missing))
 
         def make(item: Pending) -> Path:
-            with progress.step(item.name) as said, self.cache.workspace() as workspace:
+            with progress.step(item.name) as details, self.cache.workspace() as workspace:
                 tree = workspace / "tree"
                 tree.mkdir()
                 metadata = item.lay_out(tree)
@@ -244,7 +247,7 @@ class Builder:
                     item.key,
                     lambda target: condapkg.write(tree, metadata, target, self.level),
                 )
-                said.append(megabytes(Package(folder).file.stat().st_size))
+                details.append(megabytes(Package(folder).file.stat().st_size))
             return folder
 
         largest_first = sorted(missing, key=lambda item: -item.size_bytes)
@@ -278,8 +281,8 @@ class Builder:
         return installer.write(payload, output / name)
 
     def _decompressor(self) -> bytes:
-        recipes = self._recipes()
-        tree = Workshop(recipes, self.cache, self.jobs).build_all()[DECOMPRESSOR]
+        recipes = self.recipes()
+        tree = NativeBuilder(recipes, self.cache, self.jobs).build_all()[DECOMPRESSOR]
         return (tree / "bin" / "zstd-decompress").read_bytes()
 
     def _write_outputs(self, packages: Sequence[Package], script: Path) -> None:
@@ -310,5 +313,5 @@ def _sizes(tree: Path) -> list[int]:
     return [path.lstat().st_size for path in tree.rglob("*")]
 
 
-def _asks_for_extras(wheel: Wheel) -> bool:
+def _requires_extras(wheel: Wheel) -> bool:
     return any(requirement.extras for requirement in wheel.requirements())

@@ -1,4 +1,4 @@
-"""Results of slow steps, kept by the content of what went into them."""
+"""A cache of build results, keyed by the content of their inputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WORKSPACES = "tmp"
 
 
 def default_root() -> Path:
-    """``$LITTLEST_HUB_CACHE``, or ``littlest-hub`` in the user's cache directory."""
+    """Return ``$LITTLEST_HUB_CACHE``, or ``littlest-hub`` in the user's cache directory."""
     if chosen := os.environ.get("LITTLEST_HUB_CACHE"):
         return Path(chosen).expanduser().absolute()
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -24,7 +24,7 @@ def default_root() -> Path:
 
 
 def sha256_file(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's content."""
+    """Return the hexadecimal SHA-256 of a file's content."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):
@@ -33,9 +33,9 @@ def sha256_file(path: Path) -> str:
 
 
 def key_of(parts: Iterable[str | bytes | Path]) -> str:
-    """A key for everything a result depends on: texts, bytes, and files or folders by content.
+    """Return a key for all inputs of a result: texts, bytes, and files or folders by content.
 
-    Folders count by the relative name and content of each file, without Python's own caches.
+    A folder counts by the relative name and content of each file, without Python's bytecode caches.
     """
     digest = hashlib.sha256()
     for part in parts:
@@ -59,20 +59,20 @@ def _pieces(part: str | bytes | Path) -> Iterator[bytes]:
 
 
 class Cache:
-    """A directory of results, each complete or absent: made under another name, then renamed."""
+    """A directory of results. Each is made under another name and renamed when it is complete."""
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or default_root()
 
     def get(self, kind: str, name: str, key: str, make: Callable[[Path], object]) -> Path:
-        """The file or folder ``kind/name-key``; if it is missing, ``make(path)`` creates it.
+        """Return the file or folder ``kind/name-key``. If it is missing, ``make(path)`` creates it.
 
-        Of several processes that ask at once, one makes it and the others wait.
+        If several processes need it at once, one of them creates it and the others wait.
         """
         if found := self.find(kind, name, key):
             return found
         result = self.root / kind / f"{name}-{key}"
-        with self._alone(f"{kind}-{result.name}"), self.workspace() as workspace:
+        with self._lock(f"{kind}-{result.name}"), self.workspace() as workspace:
             if found := self.find(kind, name, key):
                 return found
             made = workspace / "made"
@@ -82,7 +82,7 @@ class Cache:
         return result
 
     def find(self, kind: str, name: str, key: str) -> Path | None:
-        """The result if it is there; being asked for keeps it from being pruned."""
+        """Return the result if it exists, and mark it as used, for ``prune``."""
         result = self.root / kind / f"{name}-{key}"
         if not result.exists():
             return None
@@ -90,7 +90,7 @@ class Cache:
         return result
 
     def prune(self, kinds: Sequence[str], unused_s: float) -> None:
-        """Remove results of these kinds, and left-over workspaces, unused for so many seconds."""
+        """Remove results of these kinds, and stale workspaces, unused for ``unused_s`` seconds."""
         for kind in (*kinds, WORKSPACES):
             folder = self.root / kind
             for path in folder.iterdir() if folder.is_dir() else ():
@@ -102,15 +102,15 @@ class Cache:
                     path.unlink(missing_ok=True)
 
     @contextmanager
-    def _alone(self, name: str) -> Iterator[None]:
-        """Nobody else is in the block of that name meanwhile."""
+    def _lock(self, name: str) -> Iterator[None]:
+        """Hold the lock of that name, which excludes other threads and processes."""
         path = self.root / WORKSPACES / f"{name}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             with path.open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if not _is_open(path, lock.fileno()):
-                    continue  # whoever we waited for has removed it
+                    continue  # the previous holder has removed it
                 try:
                     yield
                 finally:
@@ -119,7 +119,7 @@ class Cache:
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:
-        """A directory on the cache's file system, removed afterwards."""
+        """Create a directory on the cache's file system, and remove it at the end."""
         parent = self.root / WORKSPACES
         parent.mkdir(parents=True, exist_ok=True)
         path = Path(tempfile.mkdtemp(dir=parent))
@@ -130,7 +130,7 @@ class Cache:
 
 
 def _is_open(path: Path, fd: int) -> bool:
-    """Whether it is still this file that has the name."""
+    """Return whether ``path`` is still the name of the open file."""
     try:
         return os.path.samestat(path.stat(), os.fstat(fd))
     except FileNotFoundError:

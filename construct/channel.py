@@ -1,4 +1,4 @@
-"""A local conda channel, and the environment its packages make: indexed and solved."""
+"""A local conda channel of our packages, and the environment solved from it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from littlest_hub.errors import LittlestHubError
 SOLVER = Path(__file__).with_name("solve.py")
 NAME = "littlest-hub"
 URL = f"file:///{NAME}/{SUBDIR}"
-"""Address of the channel in records and lock files: they tell where a package is from, not where
-the machine that built it kept it."""
+"""Address of the channel in records and lock files, independent of the build machine's paths."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Channel:
 
 
 def write(packages: Iterable[Package], folder: Path) -> Channel:
-    """Make a channel of packages in ``folder``: its index, and links to the files."""
+    """Write a channel of packages to ``folder``: its index, and links to the files."""
     named = {}
     entries = {}
     for package in packages:
@@ -55,16 +54,16 @@ def write(packages: Iterable[Package], folder: Path) -> Channel:
 
 
 def solve(channel: Channel, specs: Sequence[str]) -> list[Package]:
-    """The packages that satisfy the specs on the oldest target, dependencies first.
+    """Return the packages that satisfy the specs on the oldest target, dependencies first.
 
-    Raises LittlestHubError with the solver's explanation when there is no answer.
+    Raise LittlestHubError with the solver's explanation if there is no solution.
     """
     glibc = "{}.{}".format(*GLIBC_FLOOR)
     machine = {"__glibc": glibc, "__linux": "3.10", "__unix": "0", "__archspec": "1"}
-    asked = {"folder": str(channel.folder), "specs": list(specs), "machine": machine}
+    request = {"folder": str(channel.folder), "specs": list(specs), "machine": machine}
     done = subprocess.run(
         [sys.executable, SOLVER],
-        input=json.dumps(asked),
+        input=json.dumps(request),
         capture_output=True,
         text=True,
         check=False,

@@ -1,7 +1,7 @@
-"""The conda-forge way to the same installer: upstream's constructor reads the same two files.
+"""The same installer from conda-forge: upstream's constructor reads the same two files.
 
-Our own package is not on conda-forge yet, so it is built first, by rattler-build from
-``recipe/littlest-hub``, into a channel that is searched besides conda-forge.
+Our own package is not on conda-forge yet. rattler-build therefore builds it first, from
+``recipe/littlest-hub``, into a channel that is used in addition to conda-forge.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PROGRAMS = ("rattler-build", "constructor")
 
 
 def commands(root: Path, channel: Path, output: Path) -> list[list[str]]:
-    """What is run, in order."""
+    """Return the commands, in order."""
     recipe = root / "recipe" / "littlest-hub" / "recipe.yaml"
     return [
         [
@@ -30,18 +30,18 @@ def commands(root: Path, channel: Path, output: Path) -> list[list[str]]:
 
 
 def environment(channel: Path, caller: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables they run with.
+    """Return the environment variables of the commands.
 
-    Constructor has conda create the environment of environment.yml; conda searches the channels
-    named there and then those of ``CONDA_CHANNELS`` (conda/env/installers/conda.py).
+    Constructor runs conda to create the environment of environment.yml. conda searches the channels
+    named there, and then those of ``CONDA_CHANNELS`` (conda/env/installers/conda.py).
     """
     return {**caller, "CONDA_CHANNELS": channel.as_uri()}
 
 
 def build(root: Path, output: Path) -> Path:
-    """Build with upstream's constructor; the installer's path. Needs conda-forge.
+    """Build with upstream's constructor, which needs conda-forge. Return the installer's path.
 
-    Raises LittlestHubError when a program is missing or fails.
+    Raise LittlestHubError if a program is missing or fails.
     """
     if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
         raise LittlestHubError(

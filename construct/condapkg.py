@@ -1,7 +1,7 @@
-"""conda packages: a tree of files becomes a ``.conda`` file whose bytes depend on nothing else.
+"""conda packages: ``.conda`` files whose bytes depend only on the tree of files in them.
 
-The inner ``pkg-*.tar.zst`` is one zstd frame without tar's end-of-archive blocks, so that frames
-of several packages, one after the other, are again one tar file: the installer's payload.
+The inner ``pkg-*.tar.zst`` is one zstd frame without tar's end-of-archive blocks. The frames of
+several packages, concatenated, are therefore one tar file: the installer's payload.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from littlest_hub.errors import LittlestHubError
 
 SUBDIR = "linux-64"
 EPOCH_S = 1_793_491_200
-"""Time of every file in every package: 2026-11-01, the month of the version."""
+"""Modification time of every file in every package: 2026-11-01, the month of the version."""
 GLIBC_FLOOR = (2, 28)
-"""The oldest glibc the environment runs with; no file may need a newer one."""
+"""The oldest glibc that the environment runs with. No file may need a newer one."""
 PLACEHOLDER = ("/opt/littlest-hub/releases/" + "placehold_" * 23)[:255]
-"""The prefix in packages, replaced at installation; 255 characters as in conda-build."""
+"""The prefix in packages, replaced at installation. 255 characters, as in conda-build."""
 SITE_PACKAGES = "lib/python3.13/site-packages"
 PYTHON_VERSION = "3.13"
 BLOCK_BYTES = 512
@@ -44,13 +44,13 @@ for source, compiled, name in json.load(sys.stdin):
             invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
         )
     except (py_compile.PyCompileError, SyntaxError):
-        pass  # a template, or a test of the parser; python would not compile it either
+        pass  # a template, or a test of the parser: python cannot compile it either
 """
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a package says about itself."""
+    """The metadata of a package."""
 
     name: str
     version: str
@@ -61,16 +61,16 @@ class Metadata:
     constrains: tuple[str, ...] = ()
     build_number: int = 0
     build_string: str = "h${{ hash }}_${{ build_number }}"
-    """As in a recipe; the hash is of the content."""
+    """As in a recipe. The hash covers the content."""
     licenses: tuple[str, ...] = ()
-    """Files of the tree that are its licence."""
+    """License files in the tree."""
     index: dict[str, Any] = field(default_factory=dict)
     """More entries of ``info/index.json``."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """A finished package in the cache: one folder with the file and what is known about it."""
+    """A finished package in the cache: a folder with the file and its metadata."""
 
     folder: Path
 
@@ -88,7 +88,7 @@ class Package:
 
     @property
     def about(self) -> dict[str, Any]:
-        """Licence, its files with their text, summary and homepage."""
+        """License, license files with their text, summary and homepage."""
         result: dict[str, Any] = json.loads((self.folder / "about.json").read_text())
         return result
 
@@ -98,7 +98,7 @@ class Package:
         return next(self.folder.glob("*.conda"))
 
     def frame(self) -> bytes:
-        """The zstd frame of its files; nothing for a package without files."""
+        """Return the zstd frame of its files, or nothing for a package without files."""
         if not self.paths:
             return b""
         with zipfile.ZipFile(self.file) as archive:
@@ -108,7 +108,7 @@ class Package:
 def compile_python(tree: Path, interpreter: Path) -> None:
     """Add ``__pycache__`` for each module below ``lib/`` of a tree.
 
-    A module that names the placeholder gets none: a compiled file cannot be relocated.
+    Skip modules that contain the placeholder: a compiled file cannot be relocated.
     """
     work = []
     for source in sorted(tree.glob("lib/python*/**/*.py")):
@@ -117,7 +117,7 @@ def compile_python(tree: Path, interpreter: Path) -> None:
         compiled = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
         compiled.parent.mkdir(exist_ok=True)
         work.append([str(source), str(compiled), str(source.relative_to(tree))])
-    # A set's order, and so its constant in the file, depends on the hash seed.
+    # The order of a set, and so of its constant in the compiled file, depends on the hash seed.
     subprocess.run(
         [interpreter, "-S", "-s", "-B", "-X", "utf8", "-c", COMPILE],
         input=json.dumps(work),
@@ -131,7 +131,7 @@ def compile_python(tree: Path, interpreter: Path) -> None:
 
 
 def check_compiled(data: bytes, name: str, floor: tuple[int, int] = GLIBC_FLOOR) -> None:
-    """Raise LittlestHubError when an ELF file cannot run on the oldest machine we promise."""
+    """Raise LittlestHubError if an ELF file cannot run on the oldest supported machine."""
     try:
         elf = Elf(data)
     except ValueError as error:
@@ -150,9 +150,9 @@ def check_compiled(data: bytes, name: str, floor: tuple[int, int] = GLIBC_FLOOR)
 
 
 def write(tree: Path, metadata: Metadata, folder: Path, level: int) -> Package:
-    """Make the package of a tree in ``folder``. ``level`` is zstd's, 1 to 19.
+    """Write the package of a tree to ``folder``. ``level`` is zstd's, 1 to 19.
 
-    Raises LittlestHubError for a compiled file that needs too new a glibc.
+    Raise LittlestHubError if a compiled file needs a newer glibc than the floor.
     """
     folder.mkdir(parents=True)
     files = sorted(path for path in tree.rglob("*") if path.is_symlink() or path.is_file())
@@ -253,7 +253,7 @@ def _header(member: tarfile.TarInfo) -> bytes:
 def write_frame(output: IO[bytes], files: Sequence[tuple[Path, str]], level: int) -> None:
     """Write files and symbolic links, under the given names, as one frame without end blocks.
 
-    Only of no files at all it has them: an empty file is no tar to conda's tools.
+    Without any files the frame consists of end blocks, as conda's tools reject an empty tar file.
     """
     compressor = zstandard.ZstdCompressor(level=level)
     with compressor.stream_writer(output, closefd=False) as stream:
@@ -276,7 +276,7 @@ def write_frame(output: IO[bytes], files: Sequence[tuple[Path, str]], level: int
 
 
 def text_frame(files: dict[str, bytes], level: int, *, end: bool) -> bytes:
-    """A frame of files given by content; with ``end`` it closes the tar file."""
+    """Return a frame of files given by content. With ``end`` it closes the tar file."""
     buffer = io.BytesIO()
     for name, data in sorted(files.items()):
         member = _member(name)

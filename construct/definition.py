@@ -1,7 +1,7 @@
-"""The product's definition: construct.yaml and environment.yml, as upstream's tools read them.
+"""The product's definition: construct.yaml and environment.yml, in the format of upstream's tools.
 
-construct.yaml stays valid for conda's `constructor`; only the keys it uses are known here, and any
-other is refused by name rather than ignored.
+construct.yaml stays valid for conda's `constructor`. Only the keys that it uses are supported here;
+any other is an error.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ KEYS = {
     "menu_packages": list,
     "build_outputs": list,
 }
-"""Keys of construct.yaml the embedded builder honours, and their type."""
-ONLY = {
+"""Keys of construct.yaml that the embedded builder supports, and their types."""
+FIXED_VALUES = {
     "installer_type": "sh",
     "virtual_specs": ["__glibc >={}.{}".format(*GLIBC_FLOOR)],
     "register_envs": False,
     "menu_packages": [],
 }
-"""The one value of a key that the embedded builder has an answer to."""
+"""Keys for which the embedded builder supports only one value."""
 OUTPUT_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "hash": {"algorithm": "sha256"},
     "lockfile": {},
     "pkgs_list": {},
     "licenses": {},
 }
-"""The entries of build_outputs the embedded builder writes, with their only options."""
+"""Entries of build_outputs that the embedded builder supports, with the only options of each."""
 ENVIRONMENT = re.compile(r"""\{\{\s*environ\.get\(["'](\w+)["'],\s*["']([^"']*)["']\)\s*\}\}""")
 
 
 @dataclass(frozen=True)
 class Definition:
-    """What is to be built."""
+    """The contents of construct.yaml and environment.yml."""
 
     root: Path
     """The folder of construct.yaml."""
@@ -64,7 +64,7 @@ class Definition:
     channels: tuple[str, ...]
     environment_file: Path
     specs: tuple[str, ...]
-    """conda's match specs, the dependencies of environment.yml."""
+    """The dependencies of environment.yml, as conda's match specs."""
     default_prefix: str
     license: str | None
     post_install: str | None
@@ -76,7 +76,7 @@ class Definition:
 def read(path: Path, environ: Mapping[str, str] = os.environ) -> Definition:
     """Read construct.yaml and the environment file it names.
 
-    Raises LittlestHubError for a key or value the embedded builder would not honour.
+    Raise LittlestHubError for a key or value that the embedded builder does not support.
     """
     document = _construct(path, environ)
     environment_file = path.parent / document["environment_file"]
@@ -101,7 +101,7 @@ def _construct(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
         return environ.get(match[1], match[2])
 
     text = ENVIRONMENT.sub(value, path.read_text())
-    # Upstream takes a line that ends in [something] for a condition, comment or not.
+    # Upstream parses a line that ends in [text] as a condition, with or without a comment sign.
     for number, line in enumerate(text.splitlines(), 1):
         if re.search(r"\[[^\[\]]+\][^()]*$", line) and not line.lstrip().startswith("#"):
             raise LittlestHubError(
@@ -124,9 +124,9 @@ def _construct(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
             raise LittlestHubError(f"{path.name}: {key} is {found!r}, not a {KEYS[key].__name__}")
     if missing := [key for key in REQUIRED if key not in document]:
         raise LittlestHubError(f"{path.name}: the key {missing[0]!r} is missing")
-    for key, expected in ONLY.items():
+    for key, expected in FIXED_VALUES.items():
         if (found := document.get(key, expected)) != expected:
-            raise _only(f"{path.name}: {key}", found, expected)
+            raise _unsupported(f"{path.name}: {key}", found, expected)
     result: dict[str, Any] = document
     return result
 
@@ -149,12 +149,12 @@ def _build_output(entry: Any) -> str:
         raise LittlestHubError(f"construct.yaml: build_outputs: {name!r} is not known")
     if (options or {}) != OUTPUT_OPTIONS[name]:
         where = f"construct.yaml: build_outputs: {name}"
-        raise _only(where, options or {}, OUTPUT_OPTIONS[name])
+        raise _unsupported(where, options or {}, OUTPUT_OPTIONS[name])
     result: str = name
     return result
 
 
-def _only(what: str, found: object, expected: object) -> LittlestHubError:
+def _unsupported(what: str, found: object, expected: object) -> LittlestHubError:
     return LittlestHubError(
         f"{what} is {found!r}, not {expected!r}",
         "the embedded builder does nothing else; upstream's constructor may: "
@@ -163,7 +163,7 @@ def _only(what: str, found: object, expected: object) -> LittlestHubError:
 
 
 def read_specs(path: Path) -> tuple[str, ...]:
-    """The dependencies of an environment.yml."""
+    """Return the dependencies in an environment.yml."""
     document = yaml.safe_load(path.read_text())
     specs = document["dependencies"]
     for spec in specs:
@@ -181,10 +181,10 @@ def check_entry(
     required: Mapping[str, type],
     optional: Mapping[str, type],
 ) -> None:
-    """Look at an entry of one of our lists.
+    """Check an entry of one of our lists.
 
     Raises:
-        LittlestHubError: a key that is unknown or missing, or has a value of another type.
+        LittlestHubError: a key is unknown or missing, or its value has the wrong type.
     """
     kinds = {**required, **optional}
     for key, found in entry.items():

@@ -1,4 +1,4 @@
-"""Which glibc a compiled file needs, and which libraries: ELF read by hand (elf(5))."""
+"""The glibc version and the libraries that a compiled file needs, from its ELF data (elf(5))."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ Version = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Requirement:
-    """A versioned symbol a file takes from a library."""
+    """A symbol version that a file needs from a library."""
 
     library: str
     version: str
     """As written in the file, such as ``GLIBC_2.28``."""
     index: int
-    """What marks its symbols in the version table."""
+    """The number of this version in the file's version table."""
 
 
 class Elf:
-    """The dynamic section of one 64-bit little-endian ELF file."""
+    """The dynamic section of a 64-bit little-endian ELF file."""
 
     def __init__(self, data: bytes) -> None:
-        """Raises ValueError when ``data`` is no such file."""
+        """Raise ValueError if ``data`` is not such a file."""
         if data[:4] != MAGIC or data[4:6] != b"\x02\x01":
             raise ValueError("not a 64-bit little-endian ELF file")
         self.data = data
@@ -67,12 +67,12 @@ class Elf:
 
     @property
     def libraries(self) -> list[str]:
-        """File names of the libraries it asks the dynamic linker for (DT_NEEDED)."""
+        """File names of the libraries that it is linked with (DT_NEEDED)."""
         return [self._string(offset) for offset in self._dynamic.get(NEEDED, ())]
 
     @property
     def requirements(self) -> list[Requirement]:
-        """The versions it asks of other libraries' symbols (DT_VERNEED)."""
+        """The symbol versions that it needs from other libraries (DT_VERNEED)."""
         found: list[Requirement] = []
         if VERNEED not in self._dynamic:
             return found
@@ -88,7 +88,7 @@ class Elf:
         return found
 
     def symbols(self, requirement: Requirement) -> list[str]:
-        """Names of the symbols taken at that version."""
+        """Return the names of the symbols with that version."""
         found = []
         versions = self._offset(self._dynamic[VERSYM][0])
         table = self._offset(self._dynamic[SYMTAB][0])
@@ -111,7 +111,7 @@ class Elf:
 
 
 def glibc(requirement: Requirement) -> Version | None:
-    """The glibc version of a requirement, ``None`` when it is of another library."""
+    """Return the glibc version of a requirement, or ``None`` if it is for another library."""
     prefix, _, version = requirement.version.partition("_")
     if prefix != "GLIBC" or not version[:1].isdigit():
         return None

@@ -28,21 +28,21 @@ case "$FOUND" in
     "$HEADER_SHA256") ;;
     *)
         damaged header "$FOUND" "$HEADER_SHA256"
-        # As "exit 1", but there is no byte of it whose damage would make it a success.
+        # Like "exit 1", but no single damaged byte can turn it into a success.
         exec false
         ;;
 esac
 
-# The shell reads a script piece by piece. What is above has verified every byte of what is below
-# before it is parsed, and main verifies what is above; so any damaged byte is a refusal.
+# The shell reads a script piece by piece. The lines above have verified every byte of those below
+# before these are parsed, and main verifies the lines above: any damaged byte ends the installation.
 #
-# Beyond a shell it needs coreutils, sed, tar and glibc's getconf or ldd; all else is optional.
+# Requirements: a shell, coreutils, sed, tar, and glibc's getconf or ldd. All else is optional.
 #
-# In this file: this header (padded to blocks of 512 bytes), an uncompressed tar of what the
-# installation needs (zstd, relocate.py, the license, scripts), and the environment, in parts, each a
-# tar in zstd frames, padded likewise. An environment is unpacked and finished in STAGING, beside
-# PREFIX, and then renamed; what is in STAGING tells how far an installation came, so that it can be
-# undone, also by the next run.
+# This file consists of this header (padded to blocks of 512 bytes), an uncompressed tar of the
+# support files (zstd, relocate.py, the license, scripts), and the environment in parts, each a tar in
+# zstd frames, also padded. The environment is unpacked and relocated in STAGING, beside PREFIX, and
+# then renamed. The files in STAGING record how far an installation has come, so that this run or the
+# next one can undo it.
 
 NAME=@NAME@
 VERSION=@VERSION@
@@ -56,13 +56,13 @@ CONCLUSION=@CONCLUSION@
 HEADER_BLOCKS=@HEADER_BLOCKS@
 SUPPORT_BLOCKS=@SUPPORT_BLOCKS@
 SUPPORT_SHA256=@SUPPORT_SHA256@
-# FIRST_BLOCK:BYTES of each
+# FIRST_BLOCK:BYTES of each part
 PARTS=@PARTS@
 PAYLOAD_SIZE=@PAYLOAD_SIZE@
 PAYLOAD_SHA256=@PAYLOAD_SHA256@
 UNPACKED_SIZE=@UNPACKED_SIZE@
 PREFIX_LIMIT=@PREFIX_LIMIT@
-# The default prefix is $BASE_VARIABLE/$REST, if it has that form; both are empty if not.
+# The default prefix is $BASE_VARIABLE/$REST. Both are empty if it has another form.
 BASE_VARIABLE=@BASE_VARIABLE@
 REST=@REST@
 VARIABLES=@VARIABLES@
@@ -102,7 +102,7 @@ megabytes() {
     echo $((($1 + 999999) / 1000000))
 }
 
-# --- what was asked for -------------------------------------------------------------------------
+# --- options and questions ----------------------------------------------------------------------
 
 read_options() {
     while getopts :bfhikp:su-: option; do
@@ -133,13 +133,13 @@ read_options() {
     esac
 }
 
-# base_of DIRECTORY: itself, or of a release in it the base directory
+# base_of DIRECTORY: print it or, if it is a release, its base directory
 base_of() {
     base=${1%/"${REST%/*}"/*}
     echo "${base:-/}"
 }
 
-# command_for DIRECTORY [OPTION...]: how to install there
+# command_for DIRECTORY [OPTION...]: print the command that installs there
 command_for() {
     if [ -z "$REST" ]; then
         echo "-p $1"
@@ -150,7 +150,7 @@ command_for() {
     echo "$BASE_VARIABLE=$base sh $INSTALLER$OPTIONS${*:+ $*}"
 }
 
-# Whether a script is run, and only in a prefix that ends in /REST.
+# True if a script will run, and only in a prefix that ends in /REST.
 wants_rest() {
     [ -n "$REST" ] && [ "$HAS_POST_INSTALL" = 1 ] && [ "$SKIP_SCRIPTS" = 0 ]
 }
@@ -162,7 +162,7 @@ lacks_rest() {
     esac
 }
 
-# ask QUESTION; the answer is in ANSWER
+# ask QUESTION: read the answer into ANSWER
 ask() {
     printf '%s' "$1"
     if ! IFS= read -r ANSWER && [ -z "$ANSWER" ]; then
@@ -171,7 +171,7 @@ ask() {
     fi
 }
 
-# ask_yes_no QUESTION; the lower case answer, possibly neither, is in ANSWER
+# ask_yes_no QUESTION: read the answer, in lower case, into ANSWER; it may be another word
 ask_yes_no() {
     ask "$1"
     ANSWER=$(printf '%s' "$ANSWER" | tr '[:upper:]' '[:lower:]')
@@ -215,7 +215,7 @@ Do you accept the license terms? [yes|no]
     fi
 }
 
-# Shows standard input page by page. Newer versions of more stop at the end, unless told not to.
+# Show standard input page by page. Newer versions of more wait at the end unless they have -e.
 page() {
     for pager in 'more -e' more cat; do
         # shellcheck disable=SC2086 # a command and its option
@@ -226,7 +226,7 @@ page() {
     done
 }
 
-# expanded ANSWER: what the shell would make of a path typed on its command line
+# expanded ANSWER: print a path as the shell expands it on its command line
 expanded() {
     case "$1/" in
         [~]/*) printf '%s' "${HOME-}${1#?}" ;;
@@ -269,7 +269,7 @@ glibc_version() {
     echo "$version"
 }
 
-# 2.28 as one number
+# comparable VERSION: print a version such as 2.28 as one number
 comparable() {
     set -- "$(echo "$1.0" | sed -e 's/^0*\([0-9]\)/\1/' -e 's/\.0*\([0-9]\)/.\1/g')"
     set -- "${1%%.*}" "${1#*.}"
@@ -280,8 +280,8 @@ file_size() {
     echo $(($(wc -c <"$INSTALLER")))
 }
 
-# Whether what is run before the sum of the payload is known is whole. A download that was cut off
-# shows here.
+# True if the file has its full size and the support files, which run before the sum of the payload
+# is known, are undamaged. This detects an incomplete download.
 looks_whole() {
     [ "$(file_size)" -eq $((HEADER_BLOCKS * 512 + PAYLOAD_SIZE)) ] &&
         [ "$(support_files | sha256sum | cut -c 1-64)" = "$SUPPORT_SHA256" ]
@@ -303,7 +303,7 @@ check_payload() {
     exit 1
 }
 
-# Makes PREFIX absolute and normal, as cd does, and refuses what "#!" lines and units cannot hold.
+# Make PREFIX absolute and normal, as cd does. Refuse one that "#!" lines or units cannot contain.
 check_prefix_name() {
     case "$PREFIX" in
         '') fail 'the prefix is empty' ;;
@@ -386,7 +386,7 @@ is_empty() {
     [ -d "$1" ] && [ ! -h "$1" ] && [ -z "$(ls -A "$1")" ]
 }
 
-# Whether PREFIX has the record of our own package: nobody else's installation is replaced.
+# True if PREFIX has the record of our own package. No other installation is replaced.
 is_installation() {
     for record in "$PREFIX/conda-meta/$NAME"-*.json; do
         if [ -e "$record" ]; then return 0; fi
@@ -394,8 +394,8 @@ is_installation() {
     return 1
 }
 
-# Whether PREFIX is from an installation that was killed after renaming it into place, and before
-# its script had ended.
+# True if the installation of PREFIX was killed after it was renamed into place and before its
+# script ended.
 is_unfinished() {
     [ -e "$STAGING/unfinished" ] || { [ -e "$STAGING/swapped" ] && [ ! -e "$STAGING/prefix" ]; }
 }
@@ -412,7 +412,7 @@ check_space() {
     fi
 }
 
-# --- the environment the installation runs in ---------------------------------------------------
+# --- environment variables and standard input ---------------------------------------------------
 
 neutralise_environment() {
     umask 022
@@ -428,14 +428,14 @@ neutralise_environment() {
         /*) ;;
         *) INSTALLER=$(pwd)/$INSTALLER ;;
     esac
-    # A daemon may have closed its standard input; the script gets the caller's as it is.
+    # A daemon may have closed its standard input. The script gets the caller's, unchanged.
     { true 3<&0; } 2>/dev/null || exec </dev/null
     exec 3<&0
 }
 
-# --- the installation, and the way back ---------------------------------------------------------
+# --- installation and roll-back -----------------------------------------------------------------
 
-# Makes STAGING this process's own. Its lock is held until this process and all it started end.
+# Lock STAGING. The lock is held until this process and all that it has started end.
 claim() {
     trap 'undo $?' EXIT
     trap 'interrupted 129' HUP
@@ -471,8 +471,8 @@ busy() {
         "If it is not, remove '$STAGING' and try again"
 }
 
-# An unfinished environment is kept until another can take its place: its script may have ended
-# well without anybody there to note it, and then it is in use.
+# Keep an unfinished environment until another one can replace it: its script may have succeeded
+# after the installer was killed, and then the environment is in use.
 take_over() {
     if is_unfinished && [ ! -e "$STAGING/old" ]; then
         : >"$STAGING/unfinished"
@@ -486,13 +486,13 @@ support_files() {
     dd if="$INSTALLER" bs=512 skip="$HEADER_BLOCKS" count="$SUPPORT_BLOCKS" 2>/dev/null
 }
 
-# finished PROCESS: waits for what runs beside this shell, which therefore answers signals
+# finished PROCESS: wait for a background process. Meanwhile the shell can handle signals.
 finished() {
     wait "$1" || return
     wait
 }
 
-# tar complains of every file that it cannot write; the first ones say why.
+# tar reports every file that it cannot write. The first reports show the reason.
 not_unpacked() {
     for log in "$STAGING"/log.*; do
         if [ -e "$log" ]; then tr -d '\000' <"$log" | head -n 5 >&2; fi
@@ -509,15 +509,15 @@ unpack_part() {
     } <"$INSTALLER" | tar -xof - -C "$STAGING/prefix"
 }
 
-# The parts are unpacked beside each other, and the payload is checked meanwhile: nothing of it is
-# run before all of it is known to be whole, and if it is not, STAGING is thrown away.
+# Unpack the parts in parallel, and check the payload meanwhile. Nothing of it runs before the check
+# has succeeded. If the check fails, STAGING is removed.
 unpack() {
     support_files | tar -xof - -C "$STAGING" || not_unpacked
     "$STAGING/zstd" --version >/dev/null 2>&1 ||
         fail "programs cannot be run in '$PARENT'" 'Is it mounted with noexec?'
     echo "Unpacking payload ($(megabytes "$UNPACKED_SIZE") MB)..."
-    # What goes wrong is said below, as a damaged file comes first. Its place is taken in advance:
-    # on a full disk there would be none.
+    # Errors are reported below, after the check. The logs get their blocks now, as a full disk would
+    # leave none.
     for part in $PARTS; do head -c 4096 /dev/zero >"$STAGING/log.${part%:*}" || not_unpacked; done
     unpacking=
     for part in $PARTS; do
@@ -542,8 +542,8 @@ relocate() {
     finished $! || fail "setting paths in '$STAGING/prefix' failed"
 }
 
-# What appeared at PREFIX while all was unpacked is checked as what was there before. After that,
-# every state between these lines is one that roll_back knows.
+# Check PREFIX again, as it may have appeared since the first check. roll_back can undo every state
+# between the lines that follow.
 swap() {
     check_existing
     if is_empty "$PREFIX"; then : >"$STAGING/empty"; fi
@@ -556,8 +556,8 @@ swap() {
     mv "$STAGING/prefix" "$PREFIX" || fail "'$STAGING/prefix' cannot be renamed to '$PREFIX'"
 }
 
-# A script that leaves PREFIX/.undo wants that to be run before PREFIX is removed. If it fails, what
-# is there may be in use: it stays, as unfinished, unless there is one to put back.
+# If the script has left PREFIX/.undo, run that before PREFIX is removed. If it fails, PREFIX may be
+# in use: keep it, as unfinished, unless there is an older one to put back.
 roll_back() {
     if [ ! -e "$STAGING/swapped" ]; then return; fi
     again=no
@@ -574,7 +574,7 @@ roll_back() {
     fi
     if [ -e "$STAGING/old" ]; then
         mv "$STAGING/old" "$PREFIX"
-        # What the script started has to run from what is back now.
+        # Services that the script has started must run from the restored environment.
         if [ "$again" = yes ]; then run_script || :; fi
         rm -f "$PREFIX/.messages.txt"
     fi
@@ -619,12 +619,12 @@ finish() {
 # shellcheck disable=SC2317 # called by traps, as all below are
 interrupted() {
     trap '' HUP INT QUIT PIPE TERM
-    INTERRUPTED=$1 # zsh may hand undo another code
+    INTERRUPTED=$1 # zsh may pass another code to undo
     echo 'Interrupted: removing what was installed' >&2 || :
     exit "$1"
 }
 
-# undo CODE: on every way out of an installation that is not complete
+# undo CODE: run at every exit before the installation is complete
 # shellcheck disable=SC2317
 undo() {
     trap '' HUP INT QUIT PIPE TERM
@@ -653,8 +653,8 @@ remove_staging() {
     fi
 }
 
-# Ends all that this shell has started, by force if that takes more than 90 s: the script undoes
-# what it did, and stopping a service that does not end by itself takes 30 s of that.
+# Terminate all processes that this shell has started, and kill them after 90 s: the script undoes
+# its changes, which includes up to 30 s to stop a service.
 # shellcheck disable=SC2086,SC2317 # lists of numbers
 stop_children() {
     find_children
@@ -669,8 +669,8 @@ stop_children() {
     wait
 }
 
-# The numbers of the processes this shell has started, and they have, and so on, in CHILDREN. It
-# starts none itself; without /proc only the last one is known.
+# Set CHILDREN to the process IDs of all descendants of this shell. This function starts no process.
+# Without /proc it finds only the last background process.
 # shellcheck disable=SC2086,SC2317
 find_children() {
     if [ ! -r /proc/self/stat ]; then
@@ -682,7 +682,7 @@ find_children() {
     while [ "$family" != "$known" ]; do
         known=$family
         for stat in /proc/[0-9]*/stat; do
-            # "PID (COMMAND) STATE PPID ...", proc_pid_stat(5); the process may be gone by now
+            # "PID (COMMAND) STATE PPID ...", proc_pid_stat(5). The process may have ended.
             { IFS= read -r line <"$stat"; } 2>/dev/null || continue
             set -- "${line%% *}" ${line##*) }
             case "$family" in
@@ -694,7 +694,7 @@ find_children() {
     CHILDREN=${family#" $$ "}
 }
 
-# A zombie has ended, even if nobody has asked for its exit code yet.
+# True if one of the processes has not ended. A zombie has ended.
 # shellcheck disable=SC2317
 any_alive() {
     for process in "$@"; do
@@ -719,11 +719,11 @@ main() {
     read_options "$@"
     check_machine
     neutralise_environment
-    # What is asked is asked of a whole file; otherwise most of it is checked while it is unpacked.
+    # Check all of the file before any question. In batch mode most of it is checked during unpacking.
     if [ "$BATCH" = 0 ] || ! looks_whole; then check_payload; fi
     if [ "$BATCH" = 0 ]; then ask_everything; fi
     check_prefix_name
-    # What an interrupted installation has left decides what exists, and is seen to below.
+    # After an interrupted installation this is checked below, once its remains are handled.
     if [ ! -e "$STAGING" ]; then check_existing; fi
     check_parent
     echo "PREFIX=$PREFIX"

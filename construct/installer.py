@@ -1,11 +1,12 @@
-"""The self-extracting installer: one file of header, support files and environment.
+"""The self-extracting installer: one file with a header, support files and the environment.
 
-The header is `header.sh`, a POSIX shell script; it keeps the contract of the installers that
-conda's `constructor` writes (options, messages, exit codes, `INSTALLER_*` variables). Behind it,
-from a multiple of 512 bytes on, come an uncompressed tar with what an installation needs before
-there is an environment, and the zstd frames of the environment itself, in parts that are unpacked
-beside each other. A sha256 in the header covers all of that, another one what is run before that
-sum is known, another one the header, so no damaged byte goes unnoticed.
+The header is `header.sh`, a POSIX shell script. It keeps the contract of the installers that
+conda's `constructor` writes (options, messages, exit codes, `INSTALLER_*` variables). After it, at
+a multiple of 512 bytes, follow an uncompressed tar of the support files, which the installation
+needs before the environment exists, and the zstd frames of the environment, in parts that are
+unpacked in parallel. One sha256 in the header covers all that follows, a second one the support
+files, which run before the first sum is known, and a third one the header: every damaged byte is
+detected.
 
 The same payload gives the same bytes.
 """
@@ -29,7 +30,7 @@ RELOCATE = Path(__file__).with_name("relocate.py")
 
 BLOCK_BYTES = 512  # of tar, and of every offset in the header
 SHEBANG_LIMIT_BYTES = 127  # Linux before 5.1, execve(2)
-SUPPORT_MTIME = 1577836800  # 2020-01-01: GNU tar warns of times before 1970, conda of later ones
+SUPPORT_MTIME = 1577836800  # 2020-01-01: GNU tar warns about times before 1970 and in the future
 ARCHITECTURES = {"linux-64": "x86_64", "linux-aarch64": "aarch64"}
 
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
@@ -44,17 +45,18 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Payload:
-    """All that an installer is made of.
+    """The contents of an installer.
 
-    `parts` are of zstd frames that decompress, one after the other, to one complete tar per part;
-    together they are the environment, with paths relative to the prefix and a
-    `conda-meta/relocate.json` (see `relocate.py`). `directories` are those that several parts have
-    files below: they are made first, because tar takes one that appears meanwhile for an error.
-    `zstd` is a static executable called as `zstd -d -c`; `python` the interpreter's path in the
-    environment. `size_bytes` is what the unpacked environment takes on disk. `default_prefix` may
-    contain parameter expansions. If it is just `${VARIABLE:-DIRECTORY}/REST`, as
-    `${LITTLEST_HUB_BASE:-/opt/littlest-hub}/releases/1.0`, then every prefix that `post_install`
-    is run in has to end in `/REST`. `variables` are those that the help lists, with a line each.
+    Each of the `parts` consists of zstd frames, which decompress to one complete tar. Together they
+    are the environment, with paths relative to the prefix and a `conda-meta/relocate.json` (see
+    `relocate.py`). `directories` are those with files from several parts. They are created first,
+    because tar fails if one appears while it runs. `zstd` is a static executable, called as
+    `zstd -d -c`; `python` is the interpreter's path in the environment. `size_bytes` is the size of
+    the unpacked environment on disk. `default_prefix` may contain parameter expansions. If it has
+    the form `${VARIABLE:-DIRECTORY}/REST`, such as
+    `${LITTLEST_HUB_BASE:-/opt/littlest-hub}/releases/1.0`, `post_install` runs only in a prefix
+    that ends in `/REST`. `variables` are listed in the help,
+    with one line each.
     """
 
     name: str
@@ -74,7 +76,7 @@ class Payload:
     directories: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        """Raises `LittlestHubError` for values that the header cannot carry."""
+        """Raise `LittlestHubError` for values that the header cannot contain."""
         for what, value in (("name", self.name), ("version", self.version)):
             if not _NAME.fullmatch(value):
                 raise LittlestHubError(
@@ -96,10 +98,10 @@ class Payload:
 def write(payload: Payload, script: Path) -> Path:
     """Write the installer to `script`, executable, and return that path.
 
-    The file appears under its name when it is complete, in the place of an older one.
+    Replace an older file when the new one is complete.
 
     Raises:
-        LittlestHubError: the name does not end in `.sh`; the header would refuse to run.
+        LittlestHubError: the name does not end in `.sh`, with which the header refuses to run.
     """
     if script.suffix != ".sh":
         raise LittlestHubError(
@@ -141,13 +143,13 @@ def write(payload: Payload, script: Path) -> Path:
 
 
 def skippable_frame(size_bytes: int) -> bytes:
-    """What decompresses to nothing and fills a part of that size up to whole blocks (RFC 8878)."""
+    """Return a frame without content that pads a part of that size to whole blocks (RFC 8878)."""
     zeros = -(size_bytes + 8) % BLOCK_BYTES
     return b"\x50\x2a\x4d\x18" + zeros.to_bytes(4, "little") + bytes(zeros)
 
 
 def support_archive(payload: Payload) -> bytes:
-    """The tar of what the header unpacks first."""
+    """Return the tar of the support files, which the header unpacks first."""
     members: dict[str, tuple[int, bytes]] = {
         "relocate.py": (0o644, RELOCATE.read_bytes()),
         "zstd": (0o755, payload.zstd),
@@ -180,15 +182,15 @@ def render_header(
     payload_sha256: str = "",
     header_size_bytes: int = 0,
 ) -> bytes:
-    """The header, padded with empty lines to whole blocks, and to `header_size_bytes` if given.
+    """Return the header, padded with empty lines to whole blocks, or to `header_size_bytes`.
 
-    `payload_sha256` is of everything that follows the header: the `support` archive and the parts.
+    `payload_sha256` covers everything that follows the header: the `support` archive and the parts.
     """
     size_bytes = header_size_bytes or 10**6 * BLOCK_BYTES
     text = _rendered(payload, support, parts_size_bytes, payload_sha256, size_bytes)
     padding = (header_size_bytes - len(text)) if header_size_bytes else -len(text) % BLOCK_BYTES
     header = text + b"\n" * padding
-    # The line with the sum is the only one that the sum is not of.
+    # The sum covers every line except its own.
     first, second, rest = header.split(b"\n", 2)
     digest = hashlib.sha256(first + b"\n" + rest).hexdigest()
     return b"\n".join((first, second.replace(b"0" * 64, digest.encode()), rest))
@@ -207,7 +209,7 @@ def _rendered(
     exports = [f"export {k}={shlex.quote(v)}" for k, v in payload.script_env_variables.items()]
     width = max(map(len, payload.variables), default=0) + 2
     variables = [f"{name:<{width}}{text}" for name, text in payload.variables.items()]
-    based = _BASED_PREFIX.fullmatch(payload.default_prefix)
+    base_form = _BASED_PREFIX.fullmatch(payload.default_prefix)
     values = {
         "NAME": shlex.quote(payload.name),
         "VERSION": shlex.quote(payload.version),
@@ -227,8 +229,8 @@ def _rendered(
         "PAYLOAD_SHA256": payload_sha256 or "0" * 64,
         "UNPACKED_SIZE": str(payload.size_bytes),
         "PREFIX_LIMIT": str(SHEBANG_LIMIT_BYTES - len(f"#!/{payload.python}")),
-        "BASE_VARIABLE": based["variable"] if based else "",
-        "REST": shlex.quote(based["rest"]) if based else "",
+        "BASE_VARIABLE": base_form["variable"] if base_form else "",
+        "REST": shlex.quote(base_form["rest"]) if base_form else "",
         "VARIABLES": shlex.quote("\n".join(variables)),
         "DEFAULT_PREFIX": payload.default_prefix,
         "SCRIPT_ENV_VARIABLES": "\n".join(exports) or ":",

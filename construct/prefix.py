@@ -1,4 +1,4 @@
-"""What conda keeps in an installed prefix: records, history, and what is still to be relocated."""
+"""conda's metadata of a prefix: records, history and the files that need relocation."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from construct.definition import Definition
 from littlest_hub.errors import LittlestHubError
 
 PARTS = 2
-"""Of the environment in the installer, unpacked beside each other."""
+"""Number of parts of the environment in the installer, which are unpacked in parallel."""
 FILE_COST_BYTES = 16384
-"""Creating a file takes about as long as writing this much."""
+"""Creating a file takes about as long as writing this many bytes."""
 
 
 def explicit(packages: Sequence[Package]) -> str:
-    """The packages as an explicit spec file (conda's ``@EXPLICIT``), in installation order."""
+    """Return the packages as a spec file (conda's ``@EXPLICIT``), in installation order."""
     records = [package.record for package in packages]
     lines = [f"{channel.URL}/{record['fn']}#{record['md5']}" for record in records]
     return "\n".join(["@EXPLICIT", *lines]) + "\n"
 
 
 def prefix_record(package: Package, requested: str | None) -> dict[str, Any]:
-    """The entry of ``conda-meta`` for a package that is linked but not yet relocated.
+    """Return the ``conda-meta`` record of a package that is linked but not yet relocated.
 
-    ``sha256_in_prefix`` is there for every file that relocation leaves as it is.
+    It has ``sha256_in_prefix`` for every file that relocation does not change.
     """
     record = package.record
     paths = []
@@ -51,7 +51,7 @@ def prefix_record(package: Package, requested: str | None) -> dict[str, Any]:
 
 
 def history(definition: Definition, packages: Sequence[Package]) -> str:
-    """conda's log of what was asked of a prefix, so that later changes keep to it."""
+    """Return conda's log of the specs requested for a prefix, which later changes respect."""
     lines = [
         time.strftime("==> %Y-%m-%d %H:%M:%S <==", time.gmtime(EPOCH_S)),
         f"# cmd: construct {definition.name} {definition.version}",
@@ -63,9 +63,9 @@ def history(definition: Definition, packages: Sequence[Package]) -> str:
 
 
 def files(definition: Definition, packages: Sequence[Package]) -> dict[str, bytes]:
-    """Everything in the prefix that is of no package, by path.
+    """Return all files of the prefix that belong to no package, by path.
 
-    Raises LittlestHubError when two packages have a file of the same name.
+    Raise LittlestHubError if two packages contain the same file.
     """
     requested = {spec.split(" ")[0].split("=")[0]: spec for spec in definition.specs}
     owner: dict[str, str] = {}
@@ -99,7 +99,7 @@ def files(definition: Definition, packages: Sequence[Package]) -> dict[str, byte
 
 
 def in_parts(packages: Sequence[Package]) -> list[list[Package]]:
-    """The packages divided so that unpacking each part takes as long as unpacking another."""
+    """Divide the packages into parts that take equally long to unpack."""
     parts: list[list[Package]] = [[] for _ in range(PARTS)]
     costs = [0] * PARTS
     for package in sorted(packages, key=_cost, reverse=True):
@@ -114,9 +114,9 @@ def _cost(package: Package) -> int:
 
 
 def shared_directories(parts: Sequence[Sequence[Package]], others: Iterable[str]) -> list[str]:
-    """The directories below the prefix that files of several parts are in.
+    """Return the directories below the prefix that contain files of several parts.
 
-    ``others`` are the paths of what is of no package, in the first part.
+    ``others`` are the paths of files that belong to no package. They are in the first part.
     """
     seen: set[str] = set()
     shared: set[str] = set()
@@ -131,7 +131,7 @@ def shared_directories(parts: Sequence[Sequence[Package]], others: Iterable[str]
 
 
 def size_bytes(packages: Sequence[Package], others: dict[str, bytes]) -> int:
-    """Room the unpacked prefix takes on a file system with blocks of 4096 bytes."""
+    """Return the size of the unpacked prefix on a file system with blocks of 4096 bytes."""
     sizes = [entry["size_in_bytes"] for package in packages for entry in package.paths]
     sizes += [len(data) for data in others.values()]
     return sum(-(-size // 4096) * 4096 for size in sizes)

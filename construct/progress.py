@@ -1,4 +1,4 @@
-"""What a long build says while it runs: one line on stderr when a step is done, with its time."""
+"""Progress of a long build: one line on stderr for each step, with its time."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TextIO
 
 
 class Progress:
-    """Numbered steps of one stage; safe to use from several threads.
+    """The numbered steps of one stage. Several threads may use it.
 
     ``with progress.step("openssl 3.5.7"): …`` prints ``[compile 3/9] openssl 3.5.7: 121.4 s`` when
-    the block ends. A step that starts anything slow is also announced when it begins.
+    the block ends. A slow step is also announced when it begins.
     """
 
     def __init__(self, stage: str, total: int, stream: TextIO | None = None) -> None:
@@ -26,31 +26,31 @@ class Progress:
 
     @contextmanager
     def step(self, what: str, *, announce: bool = False) -> Iterator[list[str]]:
-        """Time a block and report it as one more step done.
+        """Time a block and report it as one more finished step.
 
-        The block may append to what it is given, to say how much it did.
+        The block may append details, such as a size, to the list that it receives.
         """
         if announce:
-            self._say(f"[{self.stage}] {what} …")
+            self._print(f"[{self.stage}] {what} …")
         started_s = time.monotonic()
-        amounts: list[str] = []
-        yield amounts
+        details: list[str] = []
+        yield details
         elapsed_s = time.monotonic() - started_s
-        said = ", ".join([*amounts, f"{elapsed_s:.1f} s"])
+        text = ", ".join([*details, f"{elapsed_s:.1f} s"])
         with self._lock:
             self._done += 1
             done = self._done
-        self._say(f"[{self.stage} {done}/{self.total}] {what}: {said}")
+        self._print(f"[{self.stage} {done}/{self.total}] {what}: {text}")
 
     def note(self, text: str) -> None:
-        """One line that is no step."""
-        self._say(f"[{self.stage}] {text}")
+        """Print a line that is not a step."""
+        self._print(f"[{self.stage}] {text}")
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         with self._lock:
             print(line, file=self._stream, flush=True)
 
 
 def megabytes(size_bytes: int) -> str:
-    """A size as people read it."""
+    """Format a size for people."""
     return f"{size_bytes / 1e6:.1f} MB"

@@ -1,13 +1,13 @@
 """Write the final prefix into a freshly unpacked hub environment.
 
-Packages are linked at a placeholder prefix when the installer is built; `conda-meta/relocate.json`
-lists the few files that carry it. The installer runs this file with the interpreter it has just
-unpacked (`python -I -S -B relocate.py TREE PREFIX`), so it uses the standard library only. TREE is
-where the files are now, PREFIX where they will be.
+Packages are linked at a placeholder prefix when the installer is built. `conda-meta/relocate.json`
+lists the few files that contain it. The installer runs this file with the interpreter that it has
+just unpacked (`python -I -S -B relocate.py TREE PREFIX`), so it uses only the standard library.
+TREE is the present directory of the files, PREFIX the final one.
 
-What conda does at install time is followed: text is replaced as it is, C strings in binaries keep
-their length with NULs, and every record in `conda-meta` gets the `sha256_in_prefix` of the file
-that is really there. Byte code cannot be edited in place, so it is compiled again from its source.
+This follows conda's installation: text is simply replaced, C strings in binaries are padded with
+NULs to their length, and every record in `conda-meta` gets the `sha256_in_prefix` of the file as
+installed. Byte code cannot be edited in place, so it is compiled again from its source.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class RelocationError(Exception):
 
 
 class Relocation(NamedTuple):
-    """A file that carries the placeholder: a path below the tree, and the record listing it."""
+    """A file that contains the placeholder: its path below the tree, and the record listing it."""
 
     path: str
     mode: str
@@ -40,15 +40,15 @@ class Relocation(NamedTuple):
 
 
 def in_text(data: bytes, placeholder: bytes, prefix: bytes) -> bytes:
-    """`data` with the prefix in the place of every placeholder; the length may change."""
+    """Return `data` with every placeholder replaced by the prefix. The length may change."""
     return data.replace(placeholder, prefix)
 
 
 def in_binary(data: bytes, placeholder: bytes, prefix: bytes) -> bytes:
-    """`data` with the prefix in its NUL-terminated strings; the length stays.
+    """Return `data` with the prefix in its NUL-terminated strings, and of the same length.
 
-    What follows the placeholder in a string moves up to the prefix, and NULs fill the end, so that
-    nothing behind the string moves.
+    The rest of a string follows the prefix directly, and NULs pad its end, so that the data after
+    the string does not move.
 
     Raises:
         RelocationError: the prefix is longer than the placeholder, or a string has no end.
@@ -70,13 +70,13 @@ def in_binary(data: bytes, placeholder: bytes, prefix: bytes) -> bytes:
 
 
 def relocate(tree: Path, prefix: str) -> int:
-    """Move `tree` from its placeholder to `prefix`; returns how many files were rewritten.
+    """Replace the placeholder by `prefix` in `tree`. Return the number of files rewritten.
 
-    The manifest is removed last: a second run finds nothing to do, and a run after an interrupted
-    one completes it.
+    The manifest is removed last: a second run does nothing, and a run after an interrupted one
+    completes it.
 
     Raises:
-        RelocationError: a listed file, its record or the manifest is not there or not as said.
+        RelocationError: a listed file, its record or the manifest is missing or not as expected.
     """
     manifest = tree / MANIFEST
     if not manifest.exists():
@@ -115,7 +115,7 @@ def _read_manifest(manifest: Path) -> tuple[str, list[Relocation]]:
 
 
 def _relocate_file(tree: Path, relocation: Relocation, placeholder: str, prefix: str) -> list[str]:
-    """Rewrite one listed file and the byte code made from it; returns the paths that now differ."""
+    """Rewrite a listed file and the byte code made from it. Return the changed paths."""
     file = tree / relocation.path
     if file.suffix == ".pyc":
         return _compile(tree, _source_of(relocation.path), prefix)
@@ -134,13 +134,13 @@ def _relocate_file(tree: Path, relocation: Relocation, placeholder: str, prefix:
 
 
 def _source_of(byte_code: str) -> str:
-    """`a/b.py` for `a/__pycache__/b.cpython-313.pyc` (PEP 3147)."""
+    """Return `a/b.py` for `a/__pycache__/b.cpython-313.pyc` (PEP 3147)."""
     path = PurePosixPath(byte_code)
     return str(path.parent.parent / (path.name.partition(".")[0] + ".py"))
 
 
 def _compile(tree: Path, source: str, prefix: str) -> list[str]:
-    """Compile the byte code of `source` again, if any is shipped; returns its path."""
+    """Compile the byte code of `source` again if the package contains it. Return its path."""
     path = PurePosixPath(source)
     target = path.parent / "__pycache__" / f"{path.stem}.{sys.implementation.cache_tag}.pyc"
     if not (tree / target).exists():
@@ -161,7 +161,7 @@ def _compile(tree: Path, source: str, prefix: str) -> list[str]:
 def _update_records(
     tree: Path, digests: dict[str, dict[str, str]], placeholder: str, prefix: str
 ) -> None:
-    """Put digests and the prefix into `conda-meta`, whose files are otherwise left as they are."""
+    """Write digests and the prefix into the files of `conda-meta`."""
     missing = sorted(record for record in digests if not (tree / record).is_file())
     if missing:
         raise RelocationError(f"{missing[0]}: named in {MANIFEST}, but not there")
@@ -195,7 +195,7 @@ def _updated_record(
 
 
 def _with_prefix(value: Any, placeholder: str, prefix: str) -> Any:
-    """A JSON value with the prefix in every string, except the records of the placeholder."""
+    """Return a JSON value with the prefix in every string, except in `prefix_placeholder`."""
     if isinstance(value, str):
         return value.replace(placeholder, prefix)
     if isinstance(value, list):
@@ -209,7 +209,7 @@ def _with_prefix(value: Any, placeholder: str, prefix: str) -> Any:
 
 
 def _write(file: Path, data: bytes) -> None:
-    """Replace a file, keeping its mode; not in place, it may be the interpreter that runs this."""
+    """Replace a file, and keep its mode. Not in place: it may be the running interpreter."""
     new = file.with_name(f".{file.name}.relocated")
     try:
         with new.open("wb") as stream:
@@ -227,7 +227,7 @@ def _sha256(file: Path) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """`relocate.py TREE PREFIX`: 0 done, 1 not possible, 2 wrong usage."""
+    """Run `relocate.py TREE PREFIX`. Return 0 if done, 1 if not possible, 2 for wrong usage."""
     if len(arguments) != 2 or not Path(arguments[1]).is_absolute():
         print("usage: relocate.py TREE PREFIX (an absolute path)", file=sys.stderr)
         return 2

@@ -1,7 +1,7 @@
-"""Solve specs against one channel folder: a program of its own, given and answering JSON.
+"""Solve specs against one channel folder: a separate program that reads and writes JSON.
 
-py-rattler's threads may still run while the interpreter ends, and abort it with the answer
-complete; so this process ends without the interpreter's farewell, and the builder's never loads it.
+py-rattler's threads may abort the interpreter during its shutdown, after the solution is complete.
+This process therefore ends without that shutdown, and the builder does not import py-rattler.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SUBDIR = "linux-64"
 
 
 async def solve(folder: Path, specs: list[str], machine: dict[str, str]) -> list[str]:
-    """File names of the packages, dependencies first; ``machine`` are its virtual packages."""
+    """Return file names of packages, dependencies first. ``machine`` are its virtual packages."""
     source = rattler.SparseRepoData(
         rattler.Channel(folder.as_uri()), SUBDIR, folder / SUBDIR / "repodata.json"
     )
@@ -36,13 +36,14 @@ async def solve(folder: Path, specs: list[str], machine: dict[str, str]) -> list
 
 
 def main() -> None:
-    asked: dict[str, Any] = json.load(sys.stdin)
+    """Solve the request on standard input."""
+    request: dict[str, Any] = json.load(sys.stdin)
     try:
-        answer = asyncio.run(solve(Path(asked["folder"]), asked["specs"], asked["machine"]))
-    except Exception as error:  # rattler has no common class for what a solver can say
+        solution = asyncio.run(solve(Path(request["folder"]), request["specs"], request["machine"]))
+    except Exception as error:  # rattler has no common class for a solver's errors
         print(str(error), file=sys.stderr, flush=True)
         os._exit(1)
-    print(json.dumps(answer), flush=True)
+    print(json.dumps(solution), flush=True)
     os._exit(0)
 
 

@@ -1,11 +1,10 @@
-"""Upstream's sources as Debian keeps them: fetched by the machine's apt, checked, unpacked."""
+"""Upstream's sources from Debian's archive: fetched through apt, checked and unpacked."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,7 @@ class Source:
     """``debian:///main/z/zlib/FILE``: the path below ``pool/`` of Debian's archive."""
     sha256: str
     target_directory: str = "."
-    """Where in the build directory it is unpacked."""
+    """The directory, below the build directory, to unpack it in."""
 
     @property
     def name(self) -> str:
@@ -32,10 +31,10 @@ class Source:
 
 
 def archives() -> list[str]:
-    """Base addresses of Debian's archive, most preferred first, each ending in a slash.
+    """Return base addresses of Debian's archive, the preferred one first, each with a final slash.
 
-    ``$LITTLEST_HUB_DEBIAN_ARCHIVE`` if set, otherwise what this machine's apt is configured with
-    (apt-get(8), ``indextargets``).
+    ``$LITTLEST_HUB_DEBIAN_ARCHIVE`` if set, otherwise those in the configuration of this machine's
+    apt (apt-get(8), ``indextargets``).
     """
     if chosen := os.environ.get("LITTLEST_HUB_DEBIAN_ARCHIVE"):
         return [chosen.rstrip("/") + "/"]
@@ -47,32 +46,32 @@ def archives() -> list[str]:
     found = [line.partition(" ")[2] for line in listing.splitlines() if line.startswith("Debian ")]
     if not found:
         raise LittlestHubError(
-            "apt on this machine knows no Debian archive, where the sources come from",
+            "the apt of this machine is configured without a Debian archive, where the sources are",
             "run `apt-get update`, or set LITTLEST_HUB_DEBIAN_ARCHIVE to the address of a mirror",
         )
     return list(dict.fromkeys(found))
 
 
 def fetch(source: Source, recipe: Path, cache: Cache) -> Path:
-    """The archive as a file in the cache, its SHA-256 checked.
+    """Return the path of the archive in the cache, with its SHA-256 checked.
 
-    Raises LittlestHubError, naming file and recipe, when it is gone or not what it was.
+    Raise LittlestHubError with the file and the recipe if the archive is gone or altered.
     """
     if not source.url.startswith(SCHEME):
         raise LittlestHubError(f"{recipe}: source {source.url!r} does not start with {SCHEME}")
 
     def download(target: Path) -> None:
-        said = []
+        output = []
         for base in archives():
             url = f"{base}pool/{source.url.removeprefix(SCHEME)}"
             command = [APT_HELPER, "download-file", url, str(target), f"SHA256:{source.sha256}"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode == 0 and sha256_file(target) == source.sha256:
                 return
-            said += [line for line in done.stderr.splitlines() if line.startswith(("E:", "  "))]
+            output += [line for line in done.stderr.splitlines() if line.startswith(("E:", "  "))]
         raise LittlestHubError(
             f"cannot get the source {source.name} with sha256 {source.sha256}:\n"
-            + "\n".join(said or ["apt-helper gave no reason"]),
+            + "\n".join(output or ["apt-helper gave no reason"]),
             f"if it was replaced in Debian, put the new file's url and sha256 into {recipe}; "
             f"a copy you trust can be saved as {cache.root}/sources/{source.name}-{source.sha256}",
         )
@@ -87,16 +86,11 @@ def fetch(source: Source, recipe: Path, cache: Cache) -> Path:
 
 def unpack(archive: Path, target: Path) -> None:
     """Unpack a tar file, without its single top directory, as rattler-build does."""
-    target.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(archive) as tar:
-        names = {name.split("/", 1)[0] for name in tar.getnames()}
-        if hasattr(tarfile, "data_filter"):
-            tar.extractall(target, filter="tar")
-        else:
-            tar.extractall(target)
-    if len(names) != 1 or not (top := target / names.pop()).is_dir():
-        return
-    aside = top.rename(target / ".unpacked")
-    for path in aside.iterdir():
+    aside = target / ".unpacked"
+    aside.mkdir(parents=True)
+    subprocess.run(["tar", "-x", "--no-same-owner", "-f", archive, "-C", aside], check=True)
+    entries = list(aside.iterdir())
+    top = entries[0] if len(entries) == 1 and entries[0].is_dir() else aside
+    for path in list(top.iterdir()):
         path.rename(target / path.name)
     shutil.rmtree(aside)

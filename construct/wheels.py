@@ -1,7 +1,7 @@
-"""Wheels: locked with hashes for the target, downloaded by pip, unpacked as conda packages.
+"""Wheels: locked with hashes, downloaded by pip and unpacked as conda packages.
 
-A wheel becomes files below a prefix (binary distribution format, packaging.python.org) plus the
-metadata conda's solver needs: markers are evaluated for the target, extras are expanded.
+A wheel becomes files below a prefix (binary distribution format, packaging.python.org) and the
+metadata that conda's solver needs: markers are evaluated for the target, extras are expanded.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from construct.condapkg import (
     SITE_PACKAGES,
     Metadata,
 )
-from construct.left_out import LeftOut, Sieve
+from construct.exclusions import Exclusion, ExclusionFilter
 from construct.progress import Progress, megabytes
 from littlest_hub.errors import LittlestHubError
 
@@ -56,11 +56,14 @@ CONDA_NAMES = {
     "tzdata": "python-tzdata",
     "uri-template": "uri_template",
 }
-"""Names conda-forge writes differently, by their normalised name on the Python side."""
+"""Names that differ on conda-forge, by normalized Python name."""
 PYTHON_NAMES = {conda: python for python, conda in CONDA_NAMES.items()}
-FOREIGN = frozenset({".dll", ".dylib", ".exe", ".pdb", ".pyd"})
-"""What other systems run; a wheel for any system may carry it, the hub environment does not."""
-RUN = (f"python >={PYTHON_VERSION},<3.14.0a0", f"python_abi {PYTHON_VERSION}.* *_cp313")
+FOREIGN_SUFFIXES = frozenset({".dll", ".dylib", ".exe", ".pdb", ".pyd"})
+"""Programs and libraries of other systems, which the hub environment does not contain."""
+PYTHON_SPECS = (
+    f"python >={PYTHON_VERSION},<3.14.0a0",
+    f"python_abi {PYTHON_VERSION}.* *_cp313",
+)
 SCRIPT = """\
 #!{prefix}/bin/python
 import sys
@@ -87,7 +90,7 @@ TARGET_MARKERS = {
 
 @dataclass(frozen=True)
 class Locked:
-    """One line of the lock: a wheel, exactly."""
+    """An entry of the lock: exactly one wheel."""
 
     name: str
     version: str
@@ -95,13 +98,13 @@ class Locked:
 
 
 def conda_name(name: str) -> str:
-    """What conda-forge calls a Python distribution."""
+    """Return the name of a Python distribution on conda-forge."""
     normal = canonicalize_name(name)
     return CONDA_NAMES.get(normal, normal)
 
 
 def conda_version(specifiers: SpecifierSet) -> str:
-    """A version specifier in conda's grammar, ``""`` for any version."""
+    """Return a version specifier in conda's grammar, ``""`` for any version."""
     parts = []
     for specifier in sorted(specifiers, key=str):
         operator, version = specifier.operator, specifier.version
@@ -138,7 +141,7 @@ class Wheel:
         raise LittlestHubError(f"{self.path.name} has no .dist-info/METADATA")
 
     def requirements(self, extras: Iterable[str] = ()) -> Iterator[Requirement]:
-        """What it requires on the target, with the given extras."""
+        """Yield its requirements on the target, with the given extras."""
         for text in self.metadata.get_all("Requires-Dist", ()):
             requirement = Requirement(text)
             marker = requirement.marker
@@ -149,11 +152,11 @@ class Wheel:
 
 
 def depends(wheel: Wheel, wheels: Mapping[str, Wheel]) -> tuple[str, ...]:
-    """conda dependencies of a wheel; those of the extras it asks for stand in for the extras.
+    """Return the conda dependencies of a wheel. The dependencies of an extra replace it.
 
-    ``wheels`` are all wheels of the lock by normalised name.
+    ``wheels`` are all wheels of the lock by normalized name.
     """
-    found: dict[str, None] = dict.fromkeys(RUN)
+    found: dict[str, None] = dict.fromkeys(PYTHON_SPECS)
 
     def add(requirements: Iterable[Requirement]) -> None:
         for requirement in requirements:
@@ -173,15 +176,14 @@ def depends(wheel: Wheel, wheels: Mapping[str, Wheel]) -> tuple[str, ...]:
     return tuple(sorted(spec for spec in found if spec.split(" ")[0] != own))
 
 
-def unpack(wheel: Wheel, tree: Path, left_out: Iterable[LeftOut] = ()) -> Metadata:
-    """Lay a wheel out below the prefix ``tree`` and say what the package is, without depends.
+def unpack(wheel: Wheel, tree: Path, exclusions: Iterable[Exclusion] = ()) -> Metadata:
+    """Unpack a wheel below the prefix ``tree``. Return its metadata, without dependencies.
 
-    Raises LittlestHubError when a file does not match the wheel's RECORD, or a file that is to be
-    left out is not there.
+    Raise LittlestHubError if a file does not match the wheel's RECORD, or an exclusion no file.
     """
     site = tree / SITE_PACKAGES
-    sieve = Sieve(left_out)
-    places = {
+    excluded = ExclusionFilter(exclusions)
+    directories = {
         "purelib": site,
         "platlib": site,
         "scripts": tree / "bin",
@@ -196,7 +198,7 @@ def unpack(wheel: Wheel, tree: Path, left_out: Iterable[LeftOut] = ()) -> Metada
         }
         for entry in archive.infolist():
             path = Path(entry.filename)
-            if entry.is_dir() or path.suffix in FOREIGN:
+            if entry.is_dir() or path.suffix in FOREIGN_SUFFIXES:
                 continue
             data = archive.read(entry)
             expected = hashes.get(entry.filename, "")
@@ -205,25 +207,25 @@ def unpack(wheel: Wheel, tree: Path, left_out: Iterable[LeftOut] = ()) -> Metada
             executable = bool(entry.external_attr >> 16 & 0o100)
             target = site / path
             if path.parts[0] == wheel.dist_info.replace(".dist-info", ".data"):
-                place = path.parts[1]
-                target = places[place].joinpath(*path.parts[2:])
-                if place == "scripts":
+                kind = path.parts[1]
+                target = directories[kind].joinpath(*path.parts[2:])
+                if kind == "scripts":
                     executable = True
                     data = re.sub(rb"^#!python[w]?", f"#!{PLACEHOLDER}/bin/python".encode(), data)
             if not target.resolve().is_relative_to(tree.resolve()):
                 raise LittlestHubError(f"{wheel.path.name}: {entry.filename} leaves the prefix")
             below = site if target.is_relative_to(site) else tree
-            if sieve.leaves_out(target.relative_to(below).as_posix(), data):
+            if excluded.matches(target.relative_to(below).as_posix(), data):
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
             if executable:
                 target.chmod(0o755)
-    sieve.finish(tree, site)
+    excluded.finish(tree, site)
     _write_scripts(wheel, tree)
     (site / wheel.dist_info / "INSTALLER").write_text("conda\n")
     _write_record(wheel, tree)
-    return _describe(wheel, tree)
+    return _metadata(wheel, tree)
 
 
 def _record_hash(data: bytes) -> str:
@@ -267,7 +269,7 @@ def _write_record(wheel: Wheel, tree: Path) -> None:
         csv.writer(stream, lineterminator="\n").writerows(rows)
 
 
-def _describe(wheel: Wheel, tree: Path) -> Metadata:
+def _metadata(wheel: Wheel, tree: Path) -> Metadata:
     info = tree / SITE_PACKAGES / wheel.dist_info
     pattern = re.compile(r"(licen[cs]e|copying|notice|authors)", re.IGNORECASE)
     licenses = sorted(
@@ -304,7 +306,7 @@ def _license(metadata: email.message.Message) -> str:
 
 
 def read_lock(text: str) -> list[Locked]:
-    """The wheels of a lock file (pip's requirements format, one sha256 each)."""
+    """Return the wheels of a lock file (pip's requirements format, one sha256 each)."""
     pattern = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>\S+) --hash=sha256:(?P<hash>\w{64})$")
     found = []
     for number, line in enumerate(re.sub(r"\\\n\s*", "", text).splitlines(), 1):
@@ -314,14 +316,14 @@ def read_lock(text: str) -> list[Locked]:
         if match is None:
             raise LittlestHubError(
                 f"wheels.lock: entry {number} is not `NAME==VERSION --hash=sha256:…`: {line!r}",
-                "make the lock anew: python -m construct --update-locks",
+                "make the lock again: python -m construct --update-locks",
             )
         found.append(Locked(canonicalize_name(match["name"]), match["version"], match["hash"]))
     return found
 
 
 def format_lock(entries: Iterable[Locked]) -> str:
-    """The text of a lock file."""
+    """Return the text of a lock file."""
     lines = [
         "# The wheels of the hub environment, made from environment.yml and pyproject.toml by",
         "# `python -m construct --update-locks`; one hash each, of the file for the target.",
@@ -332,7 +334,7 @@ def format_lock(entries: Iterable[Locked]) -> str:
 
 
 def platform_options() -> list[str]:
-    """pip's options that select wheels for the target, whatever Python runs pip."""
+    """Return pip's options that select wheels for the target, whichever Python runs pip."""
     tags = [f"manylinux_2_{minor}_x86_64" for minor in range(GLIBC_FLOOR[1], 4, -1)]
     tags += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64", "linux_x86_64"]
     options = ["--only-binary=:all:", f"--python-version={PYTHON_VERSION}", "--implementation=cp"]
@@ -341,17 +343,17 @@ def platform_options() -> list[str]:
 
 
 def download(lock: str, cache: Cache) -> dict[str, Wheel]:
-    """The wheels of a lock by normalised name, from the cache or through pip.
+    """Return the wheels of a lock by normalized name, from the cache or through pip.
 
-    Raises LittlestHubError naming the wheel that is gone or not what it was.
+    Raise LittlestHubError with the name of a wheel that is gone or altered.
     """
     entries = read_lock(lock)
 
     def run_pip(folder: Path) -> None:
         progress = Progress("fetch wheels", 1)
-        with progress.step(f"{len(entries)} wheels", announce=True) as said:
+        with progress.step(f"{len(entries)} wheels", announce=True) as details:
             _pip_download(lock, folder, cache)
-            said.append(megabytes(sum(path.stat().st_size for path in folder.iterdir())))
+            details.append(megabytes(sum(path.stat().st_size for path in folder.iterdir())))
 
     folder = cache.get("wheels", "lock", key_of([lock]), run_pip)
     wheels = {wheel.name: wheel for wheel in map(Wheel, sorted(folder.glob("*.whl")))}
@@ -384,15 +386,15 @@ def _pip_download(lock: str, folder: Path, cache: Cache) -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = [line for line in done.stderr.splitlines() if not line.startswith("WARNING")]
+        output = [line for line in done.stderr.splitlines() if not line.startswith("WARNING")]
         raise LittlestHubError(
-            "pip cannot get the wheels of construct/wheels.lock:\n" + "\n".join(said[-12:]),
+            "pip cannot get the wheels of construct/wheels.lock:\n" + "\n".join(output[-12:]),
             "if a wheel was withdrawn or replaced: python -m construct --update-locks",
         )
 
 
 def resolve(requirements: Sequence[str], cache: Cache) -> str:
-    """The text of a new lock: uv resolves for the target, pip's choice of file is hashed."""
+    """Return the text of a new lock, resolved by uv, with the hashes of pip's choices."""
     with cache.workspace() as workspace:
         wanted = workspace / "requirements.in"
         wanted.write_text("\n".join(requirements) + "\n")

@@ -17,9 +17,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from construct import native, sources
+from construct import sources
 from construct.builder import DEVELOPMENT_LEVEL, Builder
 from construct.cache import Cache
+from construct.native import NativeBuilder
+from construct.recipe import read_recipe
 from tests.client import Person
 from tests.eventually import eventually
 from tests.hub import REPOSITORY, Greeting, build_installer
@@ -64,8 +66,8 @@ def main() -> int:
         shutil.copytree(RECIPE, recipe)
         shutil.copy(image / RUNTIME, recipe / "profile-runtime.a")
         builder = Builder(cache, level=DEVELOPMENT_LEVEL, jobs=os.cpu_count() or 1)
-        recipes = {**builder._recipes(), "python": native.read_recipe(recipe)}
-        counting = native.Workshop(recipes, cache, builder.jobs).build_all()["python"]
+        recipes = {**builder.recipes(), "python": read_recipe(recipe)}
+        counting = NativeBuilder(recipes, cache, builder.jobs).build_all()["python"]
 
         ours, general = work / "ours", work / "general"
         _serve(build_installer(), counting, work / "hub", ours)

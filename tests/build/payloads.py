@@ -22,7 +22,8 @@ import zstandard
 
 from construct.cache import Cache
 from construct.installer import Payload
-from construct.native import Workshop, read_recipe
+from construct.native import NativeBuilder
+from construct.recipe import read_recipe
 
 ROOT = Path(__file__).parents[2]
 PLACEHOLDER = "/" + "placeholder_" * 21 + "pl"
@@ -138,7 +139,7 @@ def _record_of(name: str, mode: int, content: bytes) -> Mapping[str, object]:
 def decompressor() -> bytes:
     """The static zstd that real installers carry (built once, then from the cache)."""
     recipe = read_recipe(ROOT / "recipe" / "zstd")
-    tree = Workshop({"zstd": recipe}, Cache(), jobs=2).build_all()["zstd"]
+    tree = NativeBuilder({"zstd": recipe}, Cache(), jobs=2).build_all()["zstd"]
     return (tree / "bin" / "zstd-decompress").read_bytes()
 
 

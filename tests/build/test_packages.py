@@ -26,7 +26,7 @@ from construct.builder import DEVELOPMENT_LEVEL, ROOT, Builder
 from construct.cache import Cache
 from construct.condapkg import GLIBC_FLOOR, PLACEHOLDER, Package
 from construct.elf import MAGIC, Elf, glibc
-from construct.native import Workshop
+from construct.native import NativeBuilder
 from construct.sources import Source
 from littlest_hub.errors import LittlestHubError
 
@@ -270,11 +270,11 @@ def test_a_package_made_again_has_the_same_bytes(
 def test_a_library_compiled_again_elsewhere_has_the_same_bytes(
     builder: Builder, built: channel.Channel, tmp_path: Path
 ) -> None:
-    recipes = {name: recipe for name, recipe in builder._recipes().items() if name == "libzlib"}
+    recipes = {name: recipe for name, recipe in builder.recipes().items() if name == "libzlib"}
     fresh = Cache(tmp_path / "a-longer-path-than-the-first")
     (fresh.root / "sources").parent.mkdir(parents=True)
     (fresh.root / "sources").symlink_to(builder.cache.root / "sources")
-    tree = Workshop(recipes, fresh, 1).build_all()["libzlib"]
+    tree = NativeBuilder(recipes, fresh, 1).build_all()["libzlib"]
     package = condapkg.write(
         tree, recipes["libzlib"].metadata, tmp_path / "package", DEVELOPMENT_LEVEL
     )

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from construct import native, sources
+from construct import sources
 from construct.cache import Cache
 from construct.native import JobServer
 from construct.progress import Progress
+from construct.recipe import Recipe, read_recipe
 from construct.sources import Source
 from littlest_hub.errors import LittlestHubError
 
-RECIPES = Path(native.__file__).parent.parent / "recipe"
+RECIPES = Path(sources.__file__).parent.parent / "recipe"
 RECIPE = """\
 context:
   version: "1.2"
@@ -36,9 +37,9 @@ about:
 """
 
 
-def read(folder: Path, text: str) -> native.Recipe:
+def read(folder: Path, text: str) -> Recipe:
     (folder / "recipe.yaml").write_text(text)
-    return native.read_recipe(folder)
+    return read_recipe(folder)
 
 
 def test_a_recipe_is_read_with_its_context(tmp_path: Path) -> None:
@@ -61,7 +62,7 @@ def test_an_undefined_name_in_a_recipe_is_named(tmp_path: Path) -> None:
 @pytest.mark.row(17)
 def test_every_native_recipe_names_its_licence_and_hashes_its_sources() -> None:
     folders = [path.parent for path in RECIPES.glob("*/recipe.yaml")]
-    recipes = [native.read_recipe(path) for path in folders if path.name != "littlest-hub"]
+    recipes = [read_recipe(path) for path in folders if path.name != "littlest-hub"]
     assert {"python", "openssl", "zstd"} <= {recipe.name for recipe in recipes}
     for recipe in recipes:
         assert recipe.folder.name == recipe.name

@@ -80,7 +80,9 @@ def test_markers_are_evaluated_for_the_target_and_not_for_this_python(tmp_path: 
             'pytest; extra == "test"',
         ),
     )
-    assert wheels.depends(wheel, {}) == tuple(sorted([*wheels.RUN, "backport", "pamela >=1.1"]))
+    assert wheels.depends(wheel, {}) == tuple(
+        sorted([*wheels.PYTHON_SPECS, "backport", "pamela >=1.1"])
+    )
 
 
 def test_the_requirements_of_an_extra_stand_in_for_the_extra(tmp_path: Path) -> None:
@@ -92,7 +94,7 @@ def test_the_requirements_of_an_extra_stand_in_for_the_extra(tmp_path: Path) -> 
     )
     user = make_wheel(tmp_path, "user", {}, ("jsonschema[format]>=4",))
     found = wheels.depends(user, {"jsonschema": schema})
-    assert [spec for spec in found if spec not in wheels.RUN] == ["fqdn", "jsonschema >=4"]
+    assert [spec for spec in found if spec not in wheels.PYTHON_SPECS] == ["fqdn", "jsonschema >=4"]
     # An extra that names its own distribution must not make it depend on itself.
     everything = make_wheel(tmp_path, "everything", {}, ("jsonschema[all]",))
     assert "jsonschema" in wheels.depends(everything, {"jsonschema": schema})

@@ -16,7 +16,7 @@ import pytest
 from construct import wheels
 from construct.builder import DEVELOPMENT_LEVEL, Builder
 from construct.cache import Cache
-from construct.native import Workshop
+from construct.native import NativeBuilder
 from construct.wheels import Wheel
 
 
@@ -34,7 +34,7 @@ def found(builder: Builder) -> dict[str, Wheel]:
 def test_nothing_that_stays_imports_what_was_left_out(
     builder: Builder, found: dict[str, Wheel]
 ) -> None:
-    patterns = [pattern for each in builder.left_out for pattern in each.paths]
+    patterns = [pattern for each in builder.exclusions for pattern in each.paths]
     # The last part of what is gone: a module in which it is not written does not import it.
     words = {PurePosixPath(pattern).parent.name for pattern in patterns}
     staying: dict[str, str] = {}
@@ -97,8 +97,8 @@ print(json.dumps([
     for folder in typeshed._get_typeshed_directories((3, 13))
 ]))
 """
-    recipes = builder._recipes()
-    python = Workshop(recipes, builder.cache, builder.jobs).build_all()["python"]
+    recipes = builder.recipes()
+    python = NativeBuilder(recipes, builder.cache, builder.jobs).build_all()["python"]
     interpreter = str(python / "bin" / "python3.13")
     command = [interpreter, "-I", "-S", "-B", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

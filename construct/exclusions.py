@@ -1,4 +1,4 @@
-"""What of upstream's wheels the hub environment leaves out, by recipe/left-out.yaml."""
+"""Files of upstream's wheels that the hub environment does not contain (recipe/exclusions.yaml)."""
 
 from __future__ import annotations
 
@@ -19,48 +19,48 @@ _OPTIONAL = {"twin": str}
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class Exclusion:
     """One entry of the list."""
 
     package: str
-    """As conda calls it."""
+    """Its name in conda."""
     paths: tuple[str, ...]
-    """Patterns (fnmatch) against paths below site-packages, or below the prefix."""
+    """Patterns (fnmatch) for paths below site-packages, or below the prefix."""
     why: str
     proof: str
-    """The tests that would notice if something needed the files."""
+    """The tests that would fail if something needed the files."""
     twin: str = ""
-    """Folder below the prefix with the same files: a link to it takes the place of the folder that
-    the one pattern names."""
+    """Folder below the prefix with the same files. A link to it replaces the folder that the only
+    pattern names."""
 
 
-def read(path: Path) -> list[LeftOut]:
-    """The list.
+def read(path: Path) -> list[Exclusion]:
+    """Return the entries of the list.
 
     Raises:
-        LittlestHubError: an entry that cannot be applied; which, and why.
+        LittlestHubError: an entry is invalid.
     """
     return [_entry(path.name, entry) for entry in yaml.safe_load(path.read_text())]
 
 
-def _entry(file: str, entry: Mapping[str, Any]) -> LeftOut:
+def _entry(file: str, entry: Mapping[str, Any]) -> Exclusion:
     where = f"{file}: {entry.get('package', entry)}"
     check_entry(where, entry, _REQUIRED, _OPTIONAL)
     if entry.get("twin") and not (len(entry["paths"]) == 1 and entry["paths"][0].endswith("/*")):
         raise LittlestHubError(f"{where}: a twin is of one folder: `paths: [FOLDER/*]`")
-    return LeftOut(**{**entry, "paths": tuple(entry["paths"])})
+    return Exclusion(**{**entry, "paths": tuple(entry["paths"])})
 
 
-class Sieve:
-    """Decides about the files of one wheel, and remembers what it was for."""
+class ExclusionFilter:
+    """A filter for the files of one wheel, which records the patterns that have matched."""
 
-    def __init__(self, entries: Iterable[LeftOut]) -> None:
+    def __init__(self, entries: Iterable[Exclusion]) -> None:
         self.entries = tuple(entries)
         self._matched: set[str] = set()
         self._twins: dict[str, list[tuple[str, bytes]]] = {}
 
-    def leaves_out(self, name: str, data: bytes) -> bool:
-        """Whether a file is left out, by its path below site-packages or below the prefix."""
+    def matches(self, name: str, data: bytes) -> bool:
+        """Return whether to exclude a file, by its path below site-packages or below the prefix."""
         for entry in self.entries:
             for pattern in entry.paths:
                 if fnmatchcase(name, pattern):
@@ -71,23 +71,23 @@ class Sieve:
         return False
 
     def finish(self, tree: Path, site: Path) -> None:
-        """Put the links to twins into the laid out wheel; ``site`` is its site-packages.
+        """Link to twins in the unpacked wheel, whose site-packages is ``site``.
 
         Raises:
-            LittlestHubError: a pattern that no file matched; a twin that is not one.
+            LittlestHubError: a pattern has matched no file; a twin has other files.
         """
         for entry in self.entries:
             for pattern in entry.paths:
                 if pattern not in self._matched:
                     raise LittlestHubError(
                         f"no file of {entry.package} matches {pattern}",
-                        "upstream has changed: look again what may be left out, and amend"
-                        " recipe/left-out.yaml",
+                        "upstream has changed: check again which files can be left out, and amend"
+                        " recipe/exclusions.yaml",
                     )
             if entry.twin:
                 self._link(entry, tree, site)
 
-    def _link(self, entry: LeftOut, tree: Path, site: Path) -> None:
+    def _link(self, entry: Exclusion, tree: Path, site: Path) -> None:
         folder = PurePosixPath(entry.paths[0]).parent
         twin = tree / entry.twin
         found = {str(path.relative_to(twin)) for path in twin.rglob("*") if path.is_file()}
@@ -99,7 +99,7 @@ class Sieve:
             if name not in found or (twin / name).read_bytes() != data:
                 raise LittlestHubError(
                     f"{folder}/{name} of {entry.package} is not as in {entry.twin}",
-                    "it can no longer be left out: amend recipe/left-out.yaml",
+                    "it can no longer be left out: amend recipe/exclusions.yaml",
                 )
         link = site / folder
         link.symlink_to(os.path.relpath(twin, link.parent))

@@ -1,4 +1,4 @@
-"""Users' work succeeds without the files that recipe/left-out.yaml leaves out."""
+"""Users' work succeeds without the files that recipe/exclusions.yaml leaves out."""
 
 from __future__ import annotations
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from construct import left_out, wheels
+from construct import exclusions, wheels
 from construct.condapkg import SITE_PACKAGES
-from construct.left_out import LeftOut
+from construct.exclusions import Exclusion
 from littlest_hub.errors import LittlestHubError
 from tests.unit.construct.test_wheels import make_wheel
 
 ROOT = Path(__file__).parents[3]
-LIST = ROOT / "recipe" / "left-out.yaml"
+LIST = ROOT / "recipe" / "exclusions.yaml"
 FILES = {
     "thing/__init__.py": b"",
     "thing/tests/__init__.py": b"",
@@ -30,8 +30,8 @@ FILES = {
 }
 
 
-def entry(*paths: str, twin: str = "") -> LeftOut:
-    return LeftOut("thing", paths, "why", "proof", twin)
+def entry(*paths: str, twin: str = "") -> Exclusion:
+    return Exclusion("thing", paths, "why", "proof", twin)
 
 
 def files_below(folder: Path) -> set[str]:
@@ -41,7 +41,7 @@ def files_below(folder: Path) -> set[str]:
 def test_each_entry_is_of_a_pinned_wheel_and_names_tests_that_exist() -> None:
     lock = wheels.read_lock((ROOT / "construct" / "wheels.lock").read_text())
     pinned = {wheels.conda_name(each.name) for each in lock}
-    entries = left_out.read(LIST)
+    entries = exclusions.read(LIST)
     assert entries
     for each in entries:
         assert each.package in pinned
@@ -65,12 +65,12 @@ def test_an_entry_that_cannot_be_applied_is_refused(
     tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     whole = {"package": "thing", "paths": ["thing/tests/*"], "why": "tests", "proof": "a test"}
-    path = tmp_path / "left-out.yaml"
+    path = tmp_path / "exclusions.yaml"
     path.write_text(yaml.safe_dump([whole]))
-    assert left_out.read(path)[0].paths == ("thing/tests/*",)
+    assert exclusions.read(path)[0].paths == ("thing/tests/*",)
     path.write_text(yaml.safe_dump([{**whole, **change}]))
     with pytest.raises(LittlestHubError, match=message):
-        left_out.read(path)
+        exclusions.read(path)
 
 
 def test_what_is_left_out_is_in_no_folder_and_in_no_record(tmp_path: Path) -> None:
