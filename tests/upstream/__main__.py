@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -293,6 +294,8 @@ def main() -> None:
     wanted = parser.parse_args().suites or names
     if unknown := set(wanted) - set(names):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    # Ignored in the background of a shell, and then in all child processes; the suites use it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     environment = Environment(BUILD / "venv")
     environment.prepare()
     runner = Runner(environment)
