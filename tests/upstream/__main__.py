@@ -95,6 +95,8 @@ SUITES = (
         "plugin_user_server",
         "modules imported by singleuser.prepare()",
         ("tests",),
+        # pytest-jupyter runs asynchronous tests.
+        ("-p", "no:asyncio"),
     ),
     Suite(
         "jupyterlab",
@@ -193,6 +195,10 @@ class Environment:
         }
 
 
+class DidNotRunError(Exception):
+    """pytest ended before it ran tests."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Results of one run of a suite."""
@@ -247,7 +253,7 @@ class Runner:
             # Some suites use fixed ports.
             run([*alone(), *command], cwd=work, env=variables, stdout=output, check=False)
         if not results.exists():
-            raise SystemExit(f"{name} did not run: see {log}")
+            raise DidNotRunError(f"{name} did not run: see {log}")
         return Outcome(json.loads(results.read_text()))
 
     def _tests(self, suite: Suite, work: Path) -> list[str | Path]:
@@ -299,23 +305,27 @@ def main() -> None:
     environment = Environment(BUILD / "venv")
     environment.prepare()
     runner = Runner(environment)
-    rows, is_good = [], True
+    is_good = True
+    table = [
+        "| suite | ours instead of upstream's | upstream passed/failed | ours | newly failing |",
+        "|---|---|---|---|---|",
+    ]
     for suite in SUITES:
-        if suite.name in wanted:
-            upstream = runner.run(suite, "upstream")
-            ours = runner.run(suite, "ours")
-            failing = newly_failing(runner, suite, upstream, ours)
-            is_good = is_good and not failing
-            rows.append((suite, upstream, ours, failing))
-    print("| suite | ours instead of upstream's | upstream passed/failed | ours | newly failing |")
-    print("|---|---|---|---|---|")
-    for suite, upstream, ours, failing in rows:
-        counts = [f"{each.count('passed')}/{each.count('failed')}" for each in (upstream, ours)]
+        if suite.name not in wanted:
+            continue
         name = f"{suite.name} {environment.versions[suite.project]}"
-        print(f"| {name} | {suite.substitutes} | {' | '.join(counts)} | {len(failing)} |")
-    for suite, _, _, failing in rows:
-        for test in sorted(failing):
-            print(f"{suite.name}: {test}")
+        try:
+            upstream, ours = runner.run(suite, "upstream"), runner.run(suite, "ours")
+            failing = newly_failing(runner, suite, upstream, ours)
+        except DidNotRunError as error:
+            table.append(f"| {name} | {suite.substitutes} | {error} | | |")
+            is_good = False
+            continue
+        counts = (f"{each.count('passed')}/{each.count('failed')}" for each in (upstream, ours))
+        newly = "<br>".join(sorted(failing)) or "none"
+        table.append(f"| {name} | {suite.substitutes} | {' | '.join(counts)} | {newly} |")
+        is_good = is_good and not failing
+    print("\n".join(table))
     raise SystemExit(0 if is_good else 1)
 
 
