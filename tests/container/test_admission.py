@@ -1,4 +1,4 @@
-"""Many people who start their servers at once: who waits, what they see, and who leaves."""
+"""Many users who start their servers at once: the queue, its page, and users who leave it."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ CROWD, AT_ONCE = 12, 2
 
 
 def places(heard: Heard) -> list[int]:
-    """How many were before somebody, each time their page was told."""
+    """Return the number of users ahead, each time a user's page received it."""
     said = (re.search(r": (yours is next|\d+)", event["message"]) for event in heard)
     return [int(each[1]) if each[1].isdecimal() else 0 for each in said if each]
 
@@ -57,10 +57,10 @@ def test_in_a_crowd_everybody_sees_their_place_until_it_is_their_turn_and_may_le
         assert people[-1].run_cell("6 * 7") == "42"
 
 
-def test_who_waits_loses_nothing_by_a_reload_a_restart_and_a_hub_that_is_killed(hub: Hub) -> None:
+def test_a_reload_a_restart_and_a_killed_hub_keep_the_queue(hub: Hub) -> None:
     with (
         crowd(hub, 5, 1) as (people, go),
-        # A page that listens keeps its thread; the reload needs another.
+        # A page that receives events keeps its thread; the reload needs another.
         ThreadPoolExecutor(len(people) + 1) as background,
     ):
         list(background.map(Person.ask_for_server, people))
@@ -74,7 +74,7 @@ def test_who_waits_loses_nothing_by_a_reload_a_restart_and_a_hub_that_is_killed(
             return {person: len(heard) for person, heard in pages.items()}
 
         def waiting(since: dict[Person, int]) -> int:
-            """How many have been told their place after that."""
+            """Return how many users have received their position after that."""
             return sum(bool(places(heard[since[person] :])) for person, heard in pages.items())
 
         def asked_again(since: dict[Person, int]) -> int:
@@ -82,11 +82,11 @@ def test_who_waits_loses_nothing_by_a_reload_a_restart_and_a_hub_that_is_killed(
 
         try:
             eventually(lambda: waiting(dict.fromkeys(pages, 0)) == 4, 30, "a queue")
-            # The old hub tells nobody anything more: there, nobody's place changes.
+            # The old hub no longer updates positions, so they do not change there.
             before = told()
             reloaded = background.submit(hub.reload)
             eventually(lambda: asked_again(before) == 4, 30, "a hub whose queue has ended")
-            # Whoever was to start is waited for.
+            # It waits for servers whose turn had come.
             hub.machine.put(go, "")
             eventually(lambda: any("ready" in h[-1] for h in pages.values()), 60, "the first")
             hub.machine.run(["rm", go])

@@ -19,7 +19,7 @@ EVERYBODY = "c.Authenticator.allow_all = True\n"
 
 
 def command(hub: Hub, *arguments: str, check: bool = True, timeout_s: float = 120) -> str:
-    """What `littlest-hub …` prints, on both streams."""
+    """Run `littlest-hub …`, and return its output on both streams."""
     argv = [hub.path("hub/bin/littlest-hub"), *arguments]
     done = hub.machine.run(argv, check=check, timeout_s=timeout_s)
     return done.stdout + done.stderr
@@ -95,7 +95,7 @@ def test_a_hub_moves_to_another_machine_and_another_base_directory(
             content = b"".join(f.read() for i in tar if (f := tar.extractfile(i)))
             assert secret.encode() not in content
             assert b"not really" not in content
-        # It still runs: a backup disturbs nobody.
+        # The server still runs: a backup disturbs no user.
         assert alice.run_cell("6 * 7") == "42"
         alice.stop_server()
 
@@ -158,7 +158,7 @@ def test_a_restore_names_the_servers_it_forgets_and_their_users_get_them_back(fi
             assert f"systemctl stop {unit}" in printed
             assert kernel.run("x + 1") == "42"
             pid = first.main_pid(unit)
-            # The restored hub may know the session of before, or not.
+            # The restored hub may know the earlier session, or not.
             alice.browser.cookies.clear()
             alice.log_in()
             assert not alice.has_server()
@@ -182,7 +182,7 @@ def test_a_hub_that_does_not_start_with_the_backup_is_put_back(first: Hub) -> No
     assert first.answers()
     after = first.snapshot()
     changed = {path for path in {*before, *after} if before.get(path) != after.get(path)}
-    # Directories have a new time; a backup of what was there may stay.
+    # Directories have a new time; a backup of the previous files may stay.
     assert not {path for path in changed if path.endswith((".py", ".conf", "secret"))}, changed
     assert drop_in not in after
 
@@ -224,7 +224,7 @@ def test_a_full_disk_leaves_no_half_a_backup(first: Hub) -> None:
     assert "No space left" in done.stderr
 
 
-# What it had said, and how many seconds later.
+# The output so far, and the seconds since the start.
 KILLED_WHEN = (
     ("Verifying", 0),
     ("Verifying", 0.5),
@@ -235,7 +235,7 @@ KILLED_WHEN = (
 
 
 def test_a_killed_restore_leaves_the_old_or_the_new(first: Hub) -> None:
-    """SIGKILL at points all over its course; then the next request starts a whole hub."""
+    """SIGKILL at points all over its course; then the next request starts a complete hub."""
     layout = first.layout
     first.machine.run(["rm", "-f", "/root/a.tar.gz", "/root/b.tar.gz"])
     marks = {"a": {"only-in-a"}, "b": {"only-in-b"}}

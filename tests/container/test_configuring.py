@@ -42,7 +42,7 @@ def test_every_broken_fragment_is_refused_with_its_line_and_the_hub_goes_on(hub:
 
 
 def check(hub: Hub, text: str) -> tuple[int, str]:
-    """Exit code and output of `littlest-hub check` with one more fragment."""
+    """Return exit code and output of `littlest-hub check` with one more fragment."""
     path = hub.write_fragment("60-checked.py", text)
     try:
         done = hub.machine.run([hub.path(COMMAND), "check"], check=False)
@@ -123,13 +123,13 @@ def test_facts_about_the_machine_are_considered(hub: Hub) -> None:
 
 ADD = '#!/bin/sh\necho \'c.JupyterHub.template_vars = {"announcement": "edited"}\' >>"$1"\n'
 BREAK = "#!/bin/sh\necho 'c.JupyterHub.prot = 1' >>\"$1\"\n"
-# Asks for a line and appends it, as ed(1) would.
+# It reads a line and appends it, as ed(1) would.
 TYPE = "#!/bin/sh\nprintf 'line: '; read -r line; printf '%s\\n' \"$line\" >>\"$1\"\n"
 
 
 @contextmanager
 def editing(hub: Hub, name: str, script: str) -> Iterator["pexpect.spawn[str]"]:
-    """`littlest-hub edit NAME` in a terminal, with an editor that is a script."""
+    """Run `littlest-hub edit NAME` in a terminal, with an editor that is a script."""
     hub.machine.put("/usr/local/bin/editor-for-test", script, mode=0o755)
     command = ["env", "EDITOR=editor-for-test", hub.path(COMMAND), "edit", name]
     terminal = hub.machine.terminal(command)
@@ -278,7 +278,7 @@ def test_a_fragment_of_the_catalogue_is_enabled_and_disabled(hub: Hub) -> None:
     assert f"{drop_in} is removed" in run("disable", "slurm")
     assert "cap_setuid" not in hub.machine.systemctl(*show).stdout
     assert state("50-slurm.py") == "available"
-    # As an upgrade to a release that brings another one leaves it.
+    # As after an upgrade to a release with another version.
     run("enable", "slurm")
     stock = str(hub.layout.catalogue / "50-slurm.conf")
     hub.machine.run(["cp", "--preserve", stock, "/tmp/stock.conf"])

@@ -1,6 +1,6 @@
-"""What breaks a hub says so in `systemctl status`, and mends itself once the cause is gone.
+"""`systemctl status` names what breaks a hub, and the hub recovers once the cause is gone.
 
-No test here mends anything with systemctl: that is the point.
+No test here repairs anything with systemctl: that is the point.
 """
 
 import re
@@ -19,15 +19,15 @@ from tests.eventually import eventually
 from tests.hub import Hub
 from tests.machine import Machine
 
-# Of state/, so that it can be full: the database and what the proxy reads are far smaller.
+# Size of state/, so that it can be filled: the database and the proxy's files are far smaller.
 STATE_MIB = 16
-# A hub that waits for something gives up after half a minute, and says so when it tries again.
+# A hub that waits for something gives up after half a minute, and reports it when it tries again.
 SHOWN_S = HEALED_S = 60
 
 
 @dataclass(frozen=True)
 class Work:
-    """What somebody has open all the time and must not lose: a variable in a kernel."""
+    """A user's running work that must not be lost: a variable in a kernel."""
 
     person: Person
     kernel_id: str
@@ -39,7 +39,7 @@ class Work:
             yield kernel
 
     def goes_on(self) -> bool:
-        """Whether the work is there for a browser that comes anew, by way of the proxy."""
+        """Return whether a new browser reaches the work through the proxy."""
         if not self.person.sees(f"/user/{self.person.name}/api/kernels/{self.kernel_id}"):
             return False
         with self.open():
@@ -48,7 +48,7 @@ class Work:
 
 @pytest.fixture(scope="module")
 def hub(installer: Path) -> Iterator[Hub]:
-    """A hub of these tests' own, whose state has a small file system to itself."""
+    """A hub of these tests' own, whose state is a small file system."""
     with Machine("bookworm") as machine:
         state = "/opt/littlest-hub/state"
         machine.run(["mkdir", "--parents", state])
@@ -70,12 +70,12 @@ def work(hub: Hub) -> Iterator[Work]:
 
 
 def stop(hub: Hub) -> None:
-    """As before the machine has started them."""
+    """Stop all units, as before a boot."""
     hub.machine.systemctl("stop", *hub.layout.units)
 
 
 def boot(hub: Hub) -> None:
-    """Start everything as booting does: once, and without waiting for what comes of it."""
+    """Start all units as a boot does: once, without waiting for the result."""
     hub.machine.systemctl("start", "--no-block", *hub.layout.units)
 
 
@@ -84,12 +84,12 @@ def kill(hub: Hub, *units: str, signal: str = "KILL", whom: str = "all") -> None
 
 
 def status(hub: Hub, unit: str) -> str:
-    """What an administrator reads first, without the lines of the journal below it."""
+    """Return `systemctl status` without the journal's lines."""
     return hub.machine.systemctl("status", "--full", "--lines=0", unit, check=False).stdout
 
 
 def shows(hub: Hub, unit: str, cause: str) -> None:
-    """Wait until the status of a unit has the cause, a regular expression, in its Status: line."""
+    """Wait until the Status: line of a unit matches the cause, a regular expression."""
     line = re.compile(rf"^ *Status: .*{cause}", re.MULTILINE)
 
     def is_shown() -> bool:
@@ -101,7 +101,7 @@ def shows(hub: Hub, unit: str, cause: str) -> None:
 
 
 def heals(hub: Hub, work: Work) -> None:
-    """Wait until everybody is served again, the work of before and somebody new."""
+    """Wait until the earlier work and a new user are served."""
     eventually(hub.answers, HEALED_S, "the login page")
     eventually(work.goes_on, HEALED_S, "the user server, by way of the proxy")
     for unit in (hub.layout.hub_service, hub.layout.proxy_service):
@@ -117,7 +117,7 @@ def _is_well(hub: Hub, unit: str) -> bool:
 
 @contextmanager
 def damaged(hub: Hub, file: Path, damage: str) -> Iterator[None]:
-    """A file to which a line of shell has done something; $1 is its path."""
+    """Return a file that a line of shell has changed; $1 is its path."""
     whole = f"{file}.whole"
     hub.machine.run(["cp", "--preserve", str(file), whole])
     try:
@@ -141,7 +141,7 @@ def full_disk(hub: Hub) -> Iterator[None]:
 
 @contextmanager
 def squatter(hub: Hub, address: str) -> Iterator[None]:
-    """Another program that listens there."""
+    """Run another program that listens on a port."""
     listen = ["systemd-socket-activate", f"--listen={address}", "cat"]
     hub.machine.run(["systemd-run", "--quiet", "--collect", "--unit=squatter", *listen])
     port = f"{int(address.rpartition(':')[2]):04X}"
@@ -156,7 +156,7 @@ def squatter(hub: Hub, address: str) -> Iterator[None]:
         kill(hub, "squatter.service")
 
 
-# --- what is broken when the hub starts
+# --- faults when the hub starts
 
 
 @pytest.mark.row(21)
@@ -221,7 +221,7 @@ def test_a_hub_that_starts_on_a_full_disk_serves_or_says_so(hub: Hub, work: Work
 
 
 @pytest.mark.row(14)
-def test_a_disk_that_fills_up_takes_the_login_page_from_nobody(hub: Hub, work: Work) -> None:
+def test_a_full_disk_does_not_stop_the_login_page(hub: Hub, work: Work) -> None:
     with work.open() as kernel:
         with full_disk(hub):
             assert hub.answers()
@@ -233,7 +233,7 @@ def test_a_disk_that_fills_up_takes_the_login_page_from_nobody(hub: Hub, work: W
         assert kernel.run("x + 1") == "42"
 
 
-# --- what the proxy needs
+# --- faults that concern the proxy
 
 
 @pytest.mark.row(20)
@@ -273,7 +273,7 @@ def test_a_port_that_another_program_has_is_named(
     heals(hub, work)
 
 
-# --- being killed, frozen, stopped
+# --- processes that are killed, frozen, stopped
 
 
 @pytest.mark.row(18)
@@ -322,7 +322,7 @@ def test_hub_and_proxy_come_back_in_either_order(hub: Hub, work: Work, first: st
     heals(hub, work)
 
 
-# --- the machine around them
+# --- faults of the machine
 
 
 @pytest.mark.row(19)
@@ -339,7 +339,7 @@ def test_a_new_systemd_keeps_hub_proxy_and_work(hub: Hub, work: Work) -> None:
         heals(hub, work)
 
 
-def test_a_killed_journal_takes_nobody_along(hub: Hub, work: Work) -> None:
+def test_a_killed_journal_stops_no_server(hub: Hub, work: Work) -> None:
     services = (hub.layout.hub_service, hub.layout.proxy_service)
     with work.open() as kernel:
         pids = [hub.main_pid(unit) for unit in services]

@@ -1,4 +1,4 @@
-"""What is broken for real is named, and the command that the doctor gives mends it."""
+"""Real faults are named, and the commands that the doctor gives repair them."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ Finding = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def sick(installer: Path) -> Iterator[Hub]:
-    """A hub of its own: nothing that others use is broken here."""
+    """A hub for these tests only, since they break it."""
     with Machine("bookworm") as machine:
         machine.add_user("boss", "boss-password")
         hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
@@ -34,7 +34,7 @@ def sick(installer: Path) -> Iterator[Hub]:
 
 
 def examine(hub: Hub, *, user: str = "root") -> list[Finding]:
-    """What the doctor finds that is not in order."""
+    """Return the doctor's findings that are not ok."""
     argv = [hub.path("hub/bin/littlest-hub"), "doctor", "--json"]
     done = hub.machine.run(argv, check=False, user=user)
     assert done.stdout, done.stderr
@@ -51,7 +51,7 @@ def about(found: list[Finding], subject: str, severity: str = "problem") -> Find
 
 
 def mend(hub: Hub, finding: Finding) -> None:
-    """What an administrator does with the command: paste it."""
+    """Run a command as an administrator who pastes it."""
     hub.machine.run(["sh", "-c", finding["command"]], check=False)
 
 
@@ -111,7 +111,7 @@ def test_a_port_that_another_program_took(sick: Hub) -> None:
     sick.machine.systemctl("stop", sick.layout.proxy_service, *sockets)
     listen = "import socket, time; s = socket.create_server(('', 80)); time.sleep(600)"
     python = sick.path("hub/bin/python3")
-    # Survives `disable --now` no more than any other service.
+    # Like any service, it does not survive `disable --now`.
     sick.machine.run(["systemd-run", "--unit=intruder", python, "-I", "-c", listen])
     eventually(lambda: sick.machine.systemctl("is-active", "intruder").stdout, 10, "the intruder")
     found = eventually(
@@ -177,7 +177,7 @@ def test_a_missing_home_directory_is_why_a_server_does_not_start(sick: Hub) -> N
     sick.machine.run(["rm", "-rf", "/home/homeless"])
     with Person(sick.url, "homeless", "homeless-password") as person:
         person.log_in()
-        # Refused at once, or after the hub has said that it tries.
+        # Refused at once, or after the hub has reported an attempt.
         with pytest.raises(AssertionError):
             person.start_server(timeout_s=60)
         finding = about(examine(sick), "homeless's server")
@@ -227,7 +227,7 @@ def test_a_hub_that_crashes_again_and_again_shows_why(sick: Hub) -> None:
     eventually(sick.answers, 30, "the login page")
 
 
-def test_somebody_without_root_is_told_what_they_cannot_see(sick: Hub) -> None:
+def test_without_root_it_says_what_it_cannot_see(sick: Hub) -> None:
     found = examine(sick, user="boss")
     unseen = {f["subject"] for f in found if f["severity"] == "unseen"}
     assert {"fragments", "database", "backup"} <= unseen
@@ -273,7 +273,7 @@ PLANTED = {
 
 def test_no_planted_secret_leaves_in_a_bundle(sick: Hub) -> None:
     machine, layout = sick.machine, sick.layout
-    # No digits in it: words, that nothing but its place makes a secret.
+    # Without digits: words, which only their place marks as a secret.
     words = {name: f"plant{chr(97 + i)}wort{chr(122 - i)}geheim" for i, name in enumerate(PLANTED)}
     lines = {name: text.format(words[name]) for name, text in PLANTED.items()}
     fragment = "import os\nif False:\n" + "".join(
@@ -292,7 +292,7 @@ def test_no_planted_secret_leaves_in_a_bundle(sick: Hub) -> None:
     told = "\n".join(
         [
             *(text for name, text in lines.items() if name.startswith("journal")),
-            # Known secrets, where nothing around them says so.
+            # Known secrets, where nothing around them marks them.
             f"the file says {words['state secret']} and {words['state key']}",
             f"and {words['environment file']} and {words['fragment variable']}",
         ]
@@ -323,7 +323,7 @@ def test_no_planted_secret_leaves_in_a_bundle(sick: Hub) -> None:
         for offset in range(3):
             encoded = base64.b64encode(b"x" * offset + word.encode()).decode()
             assert encoded[4 if offset else 0 : -4] not in content, name
-    # What helps is there.
+    # The useful facts are there.
     bundled = files["bundle/jupyterhub_config.d/80-plant.py"]
     assert "c.GitHubOAuthenticator.client_secret" in bundled
     assert "cannot reach ldap://" in files["bundle/journal/user-servers.txt"]

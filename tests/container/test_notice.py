@@ -1,4 +1,4 @@
-"""What a user server answers about releases. What people see of it: tests/browser."""
+"""A user server's answer about releases; tests/browser has what users see."""
 
 import re
 
@@ -7,7 +7,7 @@ import httpx
 from tests.hub import Hub
 
 
-def test_a_user_server_tells_its_owner_and_nobody_else_which_release_it_runs(hub: Hub) -> None:
+def test_a_user_server_tells_only_its_owner_which_release_it_runs(hub: Hub) -> None:
     with hub.person() as alice:
         alice.start_server()
         url = f"{hub.url}/user/{alice.name}/littlest-hub/release"

@@ -1,4 +1,4 @@
-"""The base is not married to its default spawner."""
+"""Other spawners work as fragments; the core does not depend on its default one."""
 
 import secrets
 from collections.abc import Iterator

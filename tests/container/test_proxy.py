@@ -146,7 +146,7 @@ def test_stopping_the_proxy_ends_every_traefik(hub: Hub) -> None:
     machine.systemctl("restart", layout.proxy_service)
     machine.systemctl("stop", *units)
     try:
-        # systemd 247 does not wait until those that it has killed are gone.
+        # systemd 247 does not wait until killed processes are gone.
         eventually(lambda: "traefik" not in commands(hub), 10, "every traefik to end")
         assert not hub.machine.run(["ls", "/run/private"], check=False).stdout.strip()
     finally:

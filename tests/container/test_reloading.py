@@ -1,4 +1,4 @@
-"""Changing the configuration and losing the hub, while people work."""
+"""Changing the configuration, and losing the hub, while users work."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +58,7 @@ def test_a_configuration_that_fails_only_when_it_serves_gives_way_to_the_one_bef
 ) -> None:
     with hub.person() as alice, hub.fragment("70-good.py", ANNOUNCEMENT % "The old one"):
         pid = hub.main_pid()
-        # The database decides what a scope may be: no check finds this before it is opened.
+        # Only the database knows valid scopes: no check finds this before it is opened.
         role = '{"name": "late", "scopes": ["no:such:scope"]}'
         late = hub.write_fragment("80-late.py", f"c.JupyterHub.load_roles += [{role}]\n")
         try:
@@ -104,7 +104,7 @@ def test_reloads_at_once_all_return_when_the_last_configuration_answers(hub: Hub
 
 
 def test_a_wrong_password_is_refused_during_a_reload_as_ever(hub: Hub) -> None:
-    # PAM takes its time to say no; the reload lets it finish while others are answered.
+    # PAM delays its refusal; the reload lets it finish while other users are served.
     with (
         hub.person() as alice,
         Person(hub.url, alice.name, "wrong") as mallory,

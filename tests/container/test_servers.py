@@ -1,4 +1,4 @@
-"""User servers as units: named ones, what systemd says of them, and people who leave."""
+"""User servers as units: named servers, systemd's answers, and users who leave."""
 
 import re
 import secrets
@@ -15,7 +15,7 @@ from tests.eventually import eventually
 from tests.hub import Hub
 
 NAMED = "c.JupyterHub.allow_named_servers = True\n"
-# Where root and where everybody else asks systemd.
+# The socket of root, and the one of everyone else, for requests to systemd.
 ASKED = ("/run/systemd/private", "/run/dbus/system_bus_socket")
 
 
@@ -33,7 +33,7 @@ def kill(hub: Hub) -> None:
 
 
 @contextmanager
-def nobody_answers_for_systemd(hub: Hub) -> Iterator[None]:
+def systemd_does_not_answer(hub: Hub) -> Iterator[None]:
     for socket in ASKED:
         hub.machine.run(["sh", "-c", f"if [ -e {socket} ]; then mv {socket} {socket}.away; fi"])
     try:
@@ -76,7 +76,7 @@ def test_named_servers_run_side_by_side_each_in_a_unit_of_its_own_and_are_culled
 @pytest.mark.row(2)
 def test_a_name_of_anything_has_a_server_of_its_own(hub: Hub) -> None:
     password = secrets.token_urlsafe()
-    # A directory, a template, several words, quotes, an escape of systemd's, the suffix of a unit.
+    # A directory, a template, several words, quotes, an escape of systemd's, a unit's suffix.
     name = '..a@b "c" é\\x2e.service'
     anything = (
         'c.JupyterHub.authenticator_class = "shared-password"\n'
@@ -118,10 +118,10 @@ def test_the_environment_of_a_server_is_for_root_and_the_server_alone(hub: Hub) 
         assert token not in told.stdout
 
 
-# --- what systemd says
+# --- answers of systemd
 
 
-def test_whoever_waits_for_a_server_that_ends_is_told_at_once_how(hub: Hub) -> None:
+def test_a_waiting_user_sees_at_once_how_the_server_ended(hub: Hub) -> None:
     ends = "c.Spawner.cmd = ['/bin/sh', '-c', 'exit 3']\n"
     lost = "c.SystemdSpawner.user_workingdir = '/nowhere'\n"
     with hub.person() as alice:
@@ -142,7 +142,7 @@ def test_whoever_waits_for_a_server_that_ends_is_told_at_once_how(hub: Hub) -> N
 def test_a_server_outlives_a_hub_that_is_killed_while_it_starts_it(hub: Hub) -> None:
     with hub.person() as alice:
         with ThreadPoolExecutor() as background:
-            # Its request breaks off.
+            # The request breaks off.
             background.submit(alice.start_server)
             eventually(lambda: is_active(hub, unit(hub, alice)), 30, "the server's unit")
             pid = hub.main_pid(unit(hub, alice))
@@ -162,7 +162,7 @@ def test_a_server_of_a_release_that_named_its_client_otherwise_is_not_cut_off(hu
             pid = hub.main_pid(unit(hub, ann))
         with Person(hub.url, ann.name, ann.password) as again:
             again.log_in()
-            # In a browser that has nothing of the server's yet.
+            # In a browser without the server's cookies.
             again.await_server()
             assert again.run_cell("6 * 7") == "42"
         assert hub.main_pid(unit(hub, ann)) == pid
@@ -180,7 +180,7 @@ def test_no_server_is_dead_because_systemd_does_not_answer_or_starts_anew(hub: H
         with alice.open_kernel() as kernel, ThreadPoolExecutor() as background:
             kernel.run("x = 41")
             pid = hub.serving_pid()
-            with nobody_answers_for_systemd(hub):
+            with systemd_does_not_answer(hub):
                 hub.machine.run(["sh", "-c", f"kill -KILL {pid}"])
                 eventually(hub.answers, 60, "the next hub")
                 warned = f"{unit(hub, alice)} is taken to be running"
@@ -199,8 +199,8 @@ def test_no_server_is_dead_because_systemd_does_not_answer_or_starts_anew(hub: H
 
 
 @pytest.mark.row(5)
-def test_whoever_is_first_at_a_port_does_not_pose_as_the_server_of_another(hub: Hub) -> None:
-    # Instead of any free one: the one that somebody has guessed.
+def test_a_program_at_a_guessed_port_does_not_pose_as_another_users_server(hub: Hub) -> None:
+    # A fixed port instead of a free one: an attacker may guess it.
     guessed = "from littlest_hub.hub import spawner\nspawner.random_port = lambda: 45678\n"
     listen = ["-m", "http.server", "--bind=127.0.0.1", "45678"]
     with hub.person() as alice, hub.person() as mallory, hub.fragment("70-guess.py", guessed):
@@ -234,12 +234,12 @@ def test_a_unit_of_ones_own_that_is_called_like_the_server_of_another_is_not_tha
         alice.start_server()
 
 
-# --- people who leave
+# --- users who leave
 
 
 @pytest.fixture
 def lent(hub: Hub) -> Iterator[tuple[str, str]]:
-    """A hub that lends users; passwords of everybody and of its administrator, "chief"."""
+    """A hub for users without system accounts; the passwords of users and of its administrator."""
     catalogue = Path(__file__).parents[2] / "jupyterhub_config.d"
     password, admin_password = secrets.token_urlsafe(), secrets.token_urlsafe(32)
     fragment = (catalogue / "40-no-system-users.py").read_text().replace("CHANGE-ME", password)
@@ -252,7 +252,7 @@ def lent(hub: Hub) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.row(22)
-def test_who_comes_under_the_name_of_one_who_left_finds_nothing_of_theirs(
+def test_a_new_user_with_a_former_users_name_finds_no_file_of_theirs(
     hub: Hub, lent: tuple[str, str]
 ) -> None:
     password, admin_password = lent
@@ -268,7 +268,7 @@ def test_who_comes_under_the_name_of_one_who_left_finds_nothing_of_theirs(
         ada.start_server()
         ada.run_cell(keep)
         assert ada.run_cell(look) == "['diary']"
-        # Stopped and started: still theirs.
+        # Stopped and started: still the same home directory.
         ada.stop_server()
         eventually(lambda: not is_active(hub, unit(hub, ada)), 30, "its end")
         ada.start_server()
@@ -289,7 +289,7 @@ def test_who_comes_under_the_name_of_one_who_left_finds_nothing_of_theirs(
         ada.run_cell(keep)
         ada.stop_server()
         eventually(lambda: not is_active(hub, unit(hub, ada)), 30, "its end")
-        # Deleted past the hub's API: somebody else's according to the database.
+        # Deleted in the database, not through the hub's API: the next one is a new user.
         hub.machine.put(owner, "another", mode=0o600)
         ada.start_server()
         assert ada.run_cell(look) == "[]"
@@ -302,7 +302,7 @@ def test_who_comes_under_the_name_of_one_who_left_finds_nothing_of_theirs(
     assert modes.split("\n")[:2] == ["root 700", "root 700"]
     assert hub.machine.run(["ls", former], user="nobody", check=False).returncode != 0
 
-    # Somebody else, it turns out, only according to the database: docs/how-to/user-servers.md.
+    # A new user only according to the database: docs/how-to/user-servers.md.
     home = str(hub.layout.dynamic_homes[1] / "ada")
     hub.machine.run(["mv", "-T", home, f"{former}/ada-meanwhile"])
     hub.machine.run(["mv", "-T", str(Path(found[0]).parent), home])

@@ -1,4 +1,4 @@
-"""The structure of `littlest_hub`: which package may import which, and how large things may get."""
+"""The structure of `littlest_hub`: which package may import which, and limits of size."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import littlest_hub
 
 PACKAGE = Path(littlest_hub.__file__).parent
 
-# From the ground up: a package imports only packages that stand above it in this list. What each
-# one holds, and who runs it:
+# From the ground up: a package imports only packages above it in this list. Each has its contents,
+# and who runs it:
 LAYERS = {
     "errors": "the one exception that people read",
     "layout": "paths and names of an installation; no input or output",
@@ -33,13 +33,13 @@ LAYERS = {
     "cli": "the command line",
     "__main__": "what `python -m littlest_hub` runs",
 }
-# Runs as the user, from wherever the server is: the little that it takes from elsewhere.
+# These import less than the order allows: a user server may run on another machine.
 MAY_IMPORT = {
     "system": {"errors"},
     "units": {"errors", "layout", "installation", "system"},
     "singleuser": {"errors", "layout", "installation", "system"},
 }
-# By nobody but those named: what runs as somebody else is started, not imported.
+# Only the named ones may import these: code that runs as another user is started, not imported.
 IMPORTED_BY = {
     "singleuser": set[str](),
     "stacks": set[str](),

@@ -1,4 +1,4 @@
-"""What runs beside what, and what is read of it."""
+"""The grouping of tests among workers, and the lines that are printed."""
 
 from __future__ import annotations
 

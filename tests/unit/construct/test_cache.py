@@ -75,7 +75,7 @@ def test_who_waited_for_one_that_failed_makes_it(tmp_path: Path) -> None:
     assert ask(3) == "made"
 
 
-def test_what_nobody_asks_for_is_pruned_and_what_is_used_stays(tmp_path: Path) -> None:
+def test_unused_entries_are_pruned_and_used_ones_stay(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     used = cache.get("kind", "used", "key", lambda path: path.mkdir())
     unused = cache.get("kind", "unused", "key", lambda path: path.write_text(""))

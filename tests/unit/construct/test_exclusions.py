@@ -1,4 +1,4 @@
-"""What is left out of wheels: the list, and what keeps it honest."""
+"""Files left out of wheels: the list, and the checks that keep it true."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `construct/installer.py` writes."""
+"""The header that `construct/installer.py` writes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def payload() -> Payload:
 
 
 def variables(script: Path) -> dict[str, str]:
-    """The assignments at the start of the header, unquoted."""
+    """Return the assignments at the start of the header, unquoted."""
     lines = script.read_bytes().split(b"\nBATCH=0\n")[0].decode().splitlines()
     pairs = (line.partition("=") for line in lines if line[:1].isupper())
     return {name: value.strip("'") for name, _, value in pairs}

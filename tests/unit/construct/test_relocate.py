@@ -1,4 +1,4 @@
-"""What `construct/relocate.py` does to an unpacked environment."""
+"""The changes of `construct/relocate.py` to an unpacked environment."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def test_a_clock_that_is_set_back_does_not_change_the_order(
     in_a_loop(scenario())
 
 
-def test_an_entry_that_nobody_comes_for_is_kept_no_longer() -> None:
+def test_an_abandoned_entry_is_removed() -> None:
     async def scenario() -> None:
         queue, left = SpawnQueue(), InterruptedSpawn(100.0, "alice", "")
         queue.reserve(left)
