@@ -75,10 +75,10 @@ class Hub:
         eventually(hub.answers, machine.patience_s, f"a login page at {hub.url}")
         return hub
 
-    def answers(self) -> bool:
+    def answers(self, timeout_s: float = 30) -> bool:
         """Return whether the login page is there."""
         try:
-            page = httpx.get(f"{self.url}/hub/login", timeout=30, trust_env=False)
+            page = httpx.get(f"{self.url}/hub/login", timeout=timeout_s, trust_env=False)
         except httpx.TransportError as error:
             raise AssertionError(str(error)) from error
         return page.status_code == 200
