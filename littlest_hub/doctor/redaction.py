@@ -96,7 +96,7 @@ _HARMLESS_STRING = re.compile(
     r"|command|services|users|groups|roles|scopes|api_token|environment|oauth_client_id"
     r"|DEBUG|INFO|WARNING|ERROR|..?|"
 )
-_CLASS = re.compile(r"([a-z_]\w*)(?:\.[a-z_]\w*)*\.[A-Z][A-Za-z]+")
+_CLASS = re.compile(r"([a-z]\w*)(?:\.[a-z_]\w*)*\.[A-Z][A-Za-z]+")
 _STRING = re.compile(r"""([a-zA-Z]*)('{3}|"{3}|'|")(.*)\2""", re.S)
 
 

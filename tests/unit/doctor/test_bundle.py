@@ -151,7 +151,14 @@ def test_code_and_harmless_strings_of_a_fragment_are_kept() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["horse.battery.Staple", "/srv/physics-2/x", "/srv/physics/../../x y", "https://x", "admin"],
+    [
+        "horse.battery.Staple",
+        "/srv/physics-2/x",
+        "/srv/physics/../../x y",
+        "https://x",
+        "admin",
+        "__main__.X",
+    ],
 )
 def test_every_other_string_of_a_fragment_is_masked(value: str) -> None:
     source = f"x = {value!r}\ny = b{value!r}\n"
