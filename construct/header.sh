@@ -446,7 +446,7 @@ claim() {
     mkdir -p "$PARENT" 2>/dev/null || fail "Could not create directory: '$PREFIX'."
     mkdir -p "$STAGING" 2>/dev/null || fail "Could not create directory: '$STAGING'."
     if [ -h "$STAGING" ] || [ "$(stat -c %u "$STAGING")" != "$(id -u)" ]; then
-        fail "'$STAGING' belongs to somebody else and is in the way"
+        fail "'$STAGING' belongs to another user and is in the way"
     fi
     CLAIMED=directory
     if command -v flock >/dev/null; then

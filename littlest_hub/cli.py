@@ -118,7 +118,7 @@ def _prompt_for_admin() -> str:
     from littlest_hub.lifecycle.install import is_login_name
 
     while True:
-        answer = _prompt("Login name of the hub's administrator [nobody for now]: ")
+        answer = _prompt("Login name of the hub's administrator [none for now]: ")
         if not answer or is_login_name(answer):
             return answer
         print(f"{answer!r} is no login name.", file=sys.stderr)

@@ -71,10 +71,10 @@ def _quote_hyphens(name: str) -> str:
 
 
 def keep_oauth_client(spawner: Spawner) -> None:
-    """Leave a running server the OAuth client that it was started with until it starts anew.
+    """Leave a running server the OAuth client that it was started with until it starts again.
 
     A hub with another JupyterHub or from before the patch above may have started it; without its
-    client, nobody can log in to the server. Can go when identifiers no longer differ by version.
+    client, no one can log in to the server. Can go when identifiers no longer differ by version.
     """
     client = spawner.orm_spawner.oauth_client
     identifier = spawner.oauth_client_id

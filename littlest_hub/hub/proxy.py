@@ -3,7 +3,7 @@
 jupyterhub-traefik-proxy writes traefik's dynamic configuration; this subclass adds what hostile
 names, a thousand routes and a traefik of another user need.
 
-traefik builds all of its routes anew with every change, which takes it 6 ms with ten of them and
+traefik rebuilds all of its routes with every change, which takes it 6 ms with ten of them and
 0.1 s with a thousand. So changes that come together are written as one.
 """
 

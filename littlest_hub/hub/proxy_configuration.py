@@ -102,7 +102,7 @@ class ProxyConfiguration:
         if self._pair:
             layout.default_certificate_config.unlink(missing_ok=True)
         if https:
-            # An administrator may remove it to obtain all certificates anew; the proxy's unit
+            # An administrator may remove it to obtain all certificates again; the proxy's unit
             # makes it the proxy's.
             layout.acme.mkdir(mode=0o700, parents=True, exist_ok=True)
             write(layout.https_config, dynamic)

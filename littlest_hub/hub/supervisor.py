@@ -225,7 +225,7 @@ class _Supervisor:
     def _replace(self, dead: _Hub) -> _Hub:
         """Start another hub after one has ended by itself."""
         _log(f"The hub {self._reap(dead)}; starting another")
-        notify("STATUS=Starting anew: the hub ended by itself")
+        notify("STATUS=Starting again: the hub ended by itself")
         try:
             hub = self._start()
         except HubFailedError as error:

@@ -192,7 +192,7 @@ def is_login_name(text: str) -> bool:
 def users_fragment(layout: Layout, admin: str) -> str:
     """Return the fragment that makes one user the administrator."""
     return f"""\
-# Who may log in. JupyterHub lets nobody in by default. This file is yours: the installer wrote it
+# Who may log in. JupyterHub lets no one in by default. This file is yours: the installer wrote it
 # once and will not touch it again. After a change: systemctl reload {layout.instance}
 c.Authenticator.admin_users = {{{admin!r}}}
 c.Authenticator.allowed_users = {{{admin!r}}}
@@ -249,7 +249,7 @@ def _check_fragments(layout: Layout, version: str) -> None:
     if problems:
         raise LittlestHubError(
             "\n".join(map(str, problems)),
-            f"{version} cannot use these fragments. Mend them, then try again; nothing was changed",
+            f"{version} cannot use these fragments. Fix them, then try again; nothing was changed",
         )
 
 
@@ -260,7 +260,7 @@ def _no_users_message(layout: Layout) -> str:
     if layout.on_disk(layout.fragments / USERS_FRAGMENT).exists():
         return ""
     return f"""
-Nobody may log in yet. For alice to be the administrator, write into {layout.fragments}/10-users.py:
+No one may log in yet. For alice to be the administrator, write into {layout.fragments}/10-users.py:
   c.Authenticator.admin_users = {{"alice"}}
   c.Authenticator.allowed_users = {{"alice"}}
 """

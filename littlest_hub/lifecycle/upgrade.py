@@ -190,7 +190,7 @@ def _check_with(layout: Layout, target: ServingRelease, progress: Progress) -> N
     if checked.returncode:
         raise LittlestHubError(
             f"{target.version} refuses the fragments:\n{checked.stdout}{checked.stderr}",
-            "Mend them, then try again; nothing was changed",
+            "Fix them, then try again; nothing was changed",
         )
     file = layout.on_disk(layout.database)
     if not file.exists():

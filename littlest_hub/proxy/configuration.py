@@ -75,7 +75,7 @@ def static_config(
         supervised: whether `littlest_hub.proxy.supervisor` starts it.
         trusted_proxies: addresses and networks whose X-Forwarded-* headers are kept.
     """
-    # Without these addresses traefik writes X-Forwarded-* anew, whatever a visitor sends.
+    # Without these addresses traefik rewrites X-Forwarded-*, whatever a visitor sends.
     forwarded = {"forwardedHeaders": {"trustedIPs": list(trusted_proxies)}}
     life_cycle = {"graceTimeOut": GRACE if supervised else "0s"}
     middlewares = {"middlewares": [f"{_FORWARDED}@file"]} if supervised else {}

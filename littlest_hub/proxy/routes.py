@@ -70,7 +70,7 @@ class RulesFile:
         """Replace the file in one step, so that traefik reads the old or the new one."""
         # If this fails, the file counts as changed until it is written again.
         self._written = ()
-        # Not flushed: each spawn waits for this, and after a power failure the hub writes it anew.
+        # Not flushed: each spawn waits for this, and after a power failure the hub writes it again.
         # Through another directory: traefik reads all of this one for each name that comes or goes.
         outside = self.path.parent.parent
         write(self.path, self._text(data), is_durable=False, scratch=outside)

@@ -111,7 +111,7 @@ def environment(byte_code: bytes) -> tuple[list[bytes], int]:
                     continue
                 member = tarfile.TarInfo(name)
                 member.mode, member.size, member.mtime = mode, len(content), MTIME
-                # As of somebody who is not root: an installer that is root must not care.
+                # As a user other than root: an installer that runs as root must not care.
                 member.uid = member.gid = 1234
                 tar.addfile(member, io.BytesIO(content))
             if number == 0:

@@ -941,7 +941,7 @@ def started(
     shell: str = "sh",
 ) -> Iterator[subprocess.Popen[str]]:
     """An installer that runs, in a process group of its own, and is gone afterwards."""
-    # Whoever ignores hang-ups (nohup) hands that down: the tests may have been started so.
+    # A process that ignores hang-ups (nohup) passes that on, and may have started the tests.
     process = subprocess.Popen(
         ["env", "--default-signal", shell, script, "-b", *options, "-p", prefix],
         env=os.environ | (env or {}),
@@ -1199,7 +1199,7 @@ def test_a_staging_directory_of_another_user_is_not_touched(
     staging.mkdir(parents=True)
     (staging / "theirs").touch()
     os.chown(staging, 65534, 65534)
-    refused(run(demo, "-b", "-p", prefix), "belongs to somebody else")
+    refused(run(demo, "-b", "-p", prefix), "belongs to another user")
     assert (staging / "theirs").exists()
     assert not prefix.exists()
 
