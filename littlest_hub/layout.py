@@ -311,7 +311,7 @@ def check_base_directory(layout: Layout) -> None:
     if not _PATH.fullmatch(str(layout.base)) or ".." in layout.base.parts:
         raise LittlestHubError(
             f"base directory {str(layout.base)!r}: only letters, digits and . _ + - / may be in"
-            " the path, for it stands in systemd units",
+            " the path, since it stands in systemd units",
             f"Choose another, such as {DEFAULT_BASE}",
         )
     if not _NAME.fullmatch(layout.name):

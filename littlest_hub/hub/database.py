@@ -223,7 +223,7 @@ def _downgrade(layout: Layout, database: Path, found: str, kept: Path) -> str:
             rows = f"with the rows of {found}"
         except (sqlite3.Error, LittlestHubError) as error:
             copy(kept, temporary)
-            rows = f"as it was before the upgrade, for the rows of {found} do not fit: {error}"
+            rows = f"as it was before the upgrade, since the rows of {found} do not fit: {error}"
     return f"the database of {head()} is back, {rows}; a copy of {found}: {newer}"
 
 

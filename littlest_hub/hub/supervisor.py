@@ -231,7 +231,7 @@ class _Supervisor:
         except HubFailedError as error:
             _log(f"It fails: {error.message}. Starting one like that of before")
             hub = self._start_again(dead)
-            notify(f"STATUS=Runs as before its crash, for a new hub fails: {error.message}")
+            notify(f"STATUS=Runs as before its crash, since a new hub fails: {error.message}")
             return hub
         self._remove_fragments_copy(dead)
         return hub
