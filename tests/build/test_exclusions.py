@@ -1,4 +1,4 @@
-"""Nothing that stays in the environment misses what was left out of it."""
+"""Nothing in the environment needs the excluded files."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def builder() -> Builder:
 
 @pytest.fixture(scope="module")
 def found(builder: Builder) -> dict[str, Wheel]:
-    """The wheels as upstream has them."""
+    """Return upstream's wheels."""
     return wheels.download(builder.lock.read_text(), builder.cache)
 
 
-def test_nothing_that_stays_imports_what_was_left_out(
+def test_no_remaining_module_imports_an_excluded_one(
     builder: Builder, found: dict[str, Wheel]
 ) -> None:
     patterns = [pattern for each in builder.exclusions for pattern in each.paths]
@@ -66,7 +66,7 @@ def _module(file: str) -> str:
 
 
 def _imported(text: str, file: PurePosixPath) -> Iterator[str]:
-    """Every name that may be a module's in the import statements of a module, absolute."""
+    """Return every name in a module's import statements that may be a module, absolute."""
     try:
         module = ast.parse(text)
     except SyntaxError:
@@ -81,10 +81,10 @@ def _imported(text: str, file: PurePosixPath) -> Iterator[str]:
             yield from (".".join([*source, alias.name]) for alias in statement.names)
 
 
-def test_jedi_finds_none_of_the_stubs_that_were_left_out(
+def test_jedi_finds_none_of_the_excluded_stubs(
     builder: Builder, found: dict[str, Wheel], tmp_path: Path
 ) -> None:
-    """Asked of the whole wheel, so that it is noticed when a later jedi finds them."""
+    """This checks the whole wheel, to notice if a later jedi finds them."""
     for name in ("jedi", "parso"):
         with zipfile.ZipFile(found[name].path) as archive:
             archive.extractall(tmp_path)

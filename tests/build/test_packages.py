@@ -34,7 +34,7 @@ EVERYWHERE = {
     *("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1"),
     *("libresolv.so.2", "ld-linux-x86-64.so.2", "libgcc_s.so.1", "libstdc++.so.6"),
 }
-"""glibc's own libraries and the compiler's, which a minimal machine has and manylinux allows."""
+"""Libraries of glibc and the compiler, which every minimal machine has and manylinux allows."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def solved(builder: Builder, built: channel.Channel) -> list[Package]:
 
 
 def files_of(package: Package) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    """Each member of a package's frame with its content."""
+    """Yield each member of a package's frame with its content."""
     if not package.paths:
         return
     reader = zstandard.ZstdDecompressor().stream_reader(package.frame())
@@ -66,7 +66,7 @@ def files_of(package: Package) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
 
 
 def in_new_process(code: str, *arguments: str) -> Any:
-    """What a program that uses rattler prints as JSON; it may not survive its own end."""
+    """Return the JSON that a program with rattler prints. rattler may crash at shutdown."""
     program = textwrap.dedent(code) + "\nsys.stdout.flush(); os._exit(0)\n"
     command = [sys.executable, "-c", "import json, os, sys\n" + program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
@@ -88,7 +88,7 @@ def test_every_package_holds_exactly_the_files_it_lists(solved: list[Package]) -
         assert found.keys() == listed.keys(), package.file.name
 
 
-def test_no_compiled_file_needs_a_newer_glibc_or_a_library_that_is_not_there(
+def test_no_compiled_file_needs_a_newer_glibc_or_a_missing_library(
     solved: list[Package],
 ) -> None:
     have = {Path(entry["_path"]).name for package in solved for entry in package.paths}
@@ -105,19 +105,19 @@ def test_no_compiled_file_needs_a_newer_glibc_or_a_library_that_is_not_there(
     assert (2, 17) <= floor <= GLIBC_FLOOR
 
 
-def test_no_file_names_a_directory_of_the_machine_that_built_it(
+def test_no_file_contains_a_path_of_the_build_machine(
     solved: list[Package], builder: Builder
 ) -> None:
     traces = [os.fsencode(path) for path in (builder.cache.root, ROOT)]
     for package in solved:
         if package.record["name"] == "traefik":
-            continue  # built elsewhere, and large
+            continue  # large, and not built here
         for member, data in files_of(package):
             for trace in traces:
                 assert trace + b"/" not in data, f"{package.file.name}: {member.name}"
 
 
-def test_what_pip_compiles_does_not_ask_for_the_profile_of_python_itself(
+def test_extension_modules_are_not_compiled_with_the_profile_of_python(
     solved: list[Package],
 ) -> None:
     python = next(package for package in solved if package.record["name"] == "python")
@@ -129,7 +129,7 @@ def test_what_pip_compiles_does_not_ask_for_the_profile_of_python_itself(
     assert not [name for name, value in flags.items() if "profile-use" in str(value)]
 
 
-def test_modules_are_compiled_so_that_nothing_need_be_written_later(solved: list[Package]) -> None:
+def test_all_modules_have_byte_code(solved: list[Package]) -> None:
     for package in solved:
         paths = {entry["_path"]: entry for entry in package.paths}
         compiled = {path for path in paths if path.endswith(".pyc")}
@@ -151,14 +151,12 @@ def test_modules_are_compiled_so_that_nothing_need_be_written_later(solved: list
         assert len(without) <= 0.03 * len(modules), f"{package.file.name}: {without[:5]}"
 
 
-def test_every_package_in_the_environment_has_its_licence(solved: list[Package]) -> None:
+def test_every_package_in_the_environment_has_its_license(solved: list[Package]) -> None:
     without = [package.record["name"] for package in solved if not package.about["licenses"]]
     assert without == ["python_abi"], "only the package without files needs none"
 
 
-def test_the_environment_is_what_environment_yml_asks_for(
-    solved: list[Package], builder: Builder
-) -> None:
+def test_the_environment_satisfies_environment_yml(solved: list[Package], builder: Builder) -> None:
     versions = {package.record["name"]: package.record["version"] for package in solved}
     for spec in builder.definition.specs:
         name, _, version = spec.partition(" ==")
@@ -168,7 +166,7 @@ def test_the_environment_is_what_environment_yml_asks_for(
     assert "setuptools" not in versions, "what only builds our package stays out"
 
 
-def test_dependencies_come_before_what_needs_them(solved: list[Package]) -> None:
+def test_dependencies_precede_their_dependents(solved: list[Package]) -> None:
     seen: set[str] = set()
     names = {package.record["name"] for package in solved}
     for package in solved:
@@ -177,7 +175,7 @@ def test_dependencies_come_before_what_needs_them(solved: list[Package]) -> None
         seen.add(package.record["name"])
 
 
-def test_specs_that_cannot_be_met_are_an_error_that_says_why(built: channel.Channel) -> None:
+def test_unsatisfiable_specs_are_an_error_with_the_reason(built: channel.Channel) -> None:
     with pytest.raises(LittlestHubError, match=r"jupyterhub ==0\.1[\s\S]*--update-locks"):
         channel.solve(built, ["jupyterhub ==0.1"])
 
@@ -185,7 +183,7 @@ def test_specs_that_cannot_be_met_are_an_error_that_says_why(built: channel.Chan
 def test_rattler_installs_the_packages_and_finds_every_file(
     built: channel.Channel, tmp_path: Path
 ) -> None:
-    """Frames without tar's end blocks are what conda's tools expect of a package."""
+    """conda's tools accept frames without tar's end blocks in a package."""
     found = in_new_process(
         """
         import asyncio, pathlib, rattler
@@ -254,7 +252,7 @@ def test_rattler_reads_the_records_of_the_prefix(
 def test_a_package_made_again_has_the_same_bytes(
     builder: Builder, built: channel.Channel, tmp_path: Path
 ) -> None:
-    """From the same compiled trees and wheels: laid out, compiled, packed, compressed."""
+    """Packages are laid out, compiled, packed and compressed from the same trees and wheels."""
     for shared in ("native", "wheels", "sources"):
         (tmp_path / shared).symlink_to(builder.cache.root / shared)
     again = Builder(Cache(tmp_path), level=DEVELOPMENT_LEVEL, jobs=1)
@@ -282,7 +280,7 @@ def test_a_library_compiled_again_elsewhere_has_the_same_bytes(
 
 
 class Archive(BaseHTTPRequestHandler):
-    """A Debian mirror with one file, and not the right one."""
+    """A Debian mirror with one file, which has the wrong content."""
 
     def do_GET(self) -> None:
         known = self.path.endswith("/altered.tar.gz")
@@ -293,7 +291,7 @@ class Archive(BaseHTTPRequestHandler):
             self.wfile.write(b"evil")
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -321,14 +319,14 @@ def test_a_source_that_vanished_or_was_altered_is_named(name: str, tmp_path: Pat
     assert not (tmp_path / "sources").exists()
 
 
-def test_a_wheel_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+def test_a_wheel_that_is_unavailable_is_named(tmp_path: Path) -> None:
     lock = wheels.format_lock([wheels.Locked("traitlets", "5.16.1", "0" * 64)])
     with pytest.raises(LittlestHubError, match=r"traitlets[\s\S]*--update-locks"):
         wheels.download(lock, Cache(tmp_path))
 
 
 def test_our_own_recipe_builds_against_the_channel(built: channel.Channel, tmp_path: Path) -> None:
-    """The way to conda-forge, as far as it can be gone without conda-forge."""
+    """The build for conda-forge, as far as possible without conda-forge."""
     found = in_new_process(
         """
         from rattler_build import Stage0Recipe
@@ -358,8 +356,8 @@ def test_our_own_recipe_builds_against_the_channel(built: channel.Channel, tmp_p
 
 
 @pytest.mark.row(17)
-def test_nothing_combines_checksums_with_zlib(solved: list[Package]) -> None:
-    """The answer to CVE-2026-27171 in construct/advisories.yaml."""
+def test_no_program_combines_checksums_with_zlib(solved: list[Package]) -> None:
+    """This proves the answer to CVE-2026-27171 in construct/advisories.yaml."""
     callers = [
         member.name
         for package in solved

@@ -46,7 +46,7 @@ def test_every_advisory_against_a_pinned_version_has_an_answer() -> None:
 
 
 @pytest.mark.row(17)
-def test_a_pin_is_refused_with_its_version_the_fixed_one_and_the_source(tmp_path: Path) -> None:
+def test_an_affected_pin_is_refused_with_both_versions_and_the_source(tmp_path: Path) -> None:
     with pytest.raises(LittlestHubError) as refused:
         advisories.refuse_affected(ROOT, listed(tmp_path))
     pinned = next(pin for pin in advisories.pins(ROOT) if pin.package == "jupyterhub")
@@ -94,7 +94,7 @@ def test_versions_are_compared_as_packaging_does(
     assert entry.affects(version) == is_affected
 
 
-def test_an_answer_lets_an_affected_version_pass_and_is_told(tmp_path: Path) -> None:
+def test_an_affected_version_with_an_answer_passes_and_the_answer_is_shown(tmp_path: Path) -> None:
     told = advisories.refuse_affected(ROOT, listed(tmp_path, more="  answer: nobody uses it\n"))
     assert "answer: nobody uses it" in told
 
@@ -116,7 +116,7 @@ def test_an_entry_that_cannot_be_compared_is_named(
         advisories.read(listed(tmp_path, **mistake))
 
 
-def test_no_entry_stands_twice_and_every_fixed_version_is_free_of_it() -> None:
+def test_entries_are_unique_and_no_fixed_version_is_affected() -> None:
     entries = advisories.read()
     assert len({entry.id for entry in entries}) == len(entries)
     assert not [entry.id for entry in entries if entry.fixed and entry.affects(entry.fixed)]

@@ -26,7 +26,7 @@ def test_a_result_is_made_once(tmp_path: Path) -> None:
     assert len(calls) == 1
 
 
-def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     def make(path: Path) -> None:
         path.mkdir()
         (path / "half").write_text("")
@@ -37,7 +37,7 @@ def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_of_several_that_ask_at_once_one_makes_it_and_all_get_it(tmp_path: Path) -> None:
+def test_only_one_of_several_concurrent_callers_makes_the_result(tmp_path: Path) -> None:
     begun, calls = threading.Event(), []
 
     def make(path: Path) -> None:
@@ -56,7 +56,7 @@ def test_of_several_that_ask_at_once_one_makes_it_and_all_get_it(tmp_path: Path)
     assert not list((tmp_path / "tmp").iterdir())
 
 
-def test_who_waited_for_one_that_failed_makes_it(tmp_path: Path) -> None:
+def test_a_waiting_caller_makes_the_result_after_a_failure(tmp_path: Path) -> None:
     calls = []
 
     def make(path: Path) -> None:
@@ -89,7 +89,7 @@ def test_unused_entries_are_pruned_and_used_ones_stay(tmp_path: Path) -> None:
     assert other.exists()
 
 
-def test_keys_tell_content_and_not_time(tmp_path: Path) -> None:
+def test_keys_depend_on_content_and_not_on_time(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     file = tmp_path / "a" / "x"
     file.write_text("1")
@@ -103,7 +103,7 @@ def test_keys_tell_content_and_not_time(tmp_path: Path) -> None:
     assert key_of(["ab", "c"]) != key_of(["a", "bc"])
 
 
-def test_the_cache_is_where_the_variable_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variable_sets_the_location_of_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LITTLEST_HUB_CACHE", "/somewhere")
     assert default_root() == Path("/somewhere")
     monkeypatch.delenv("LITTLEST_HUB_CACHE")

@@ -31,7 +31,7 @@ default_prefix: /opt/hub
 """
 
 
-def test_the_products_definition_is_understood() -> None:
+def test_the_products_definition_is_read() -> None:
     found = definition.read(ROOT / "construct.yaml", {})
     assert found.name == PROJECT["name"]
     assert found.version == PROJECT["version"]
@@ -59,14 +59,14 @@ def test_both_ways_to_build_read_the_same_specs() -> None:
     assert constructor[:2] == ["constructor", str(ROOT)], "it reads the construct.yaml there"
 
 
-def test_upstream_finds_our_package_in_the_channel_made_for_it(tmp_path: Path) -> None:
+def test_upstream_finds_our_package_in_its_channel(tmp_path: Path) -> None:
     variables = conda_forge.environment(tmp_path, {"PATH": "/bin"})
     assert variables == {"PATH": "/bin", "CONDA_CHANNELS": tmp_path.as_uri()}
     built = conda_forge.commands(ROOT, tmp_path, ROOT / "dist")[0]
     assert built[built.index("--output-dir") + 1] == str(tmp_path)
 
 
-def test_a_missing_constructor_is_an_error_that_says_how_to_get_it(
+def test_a_missing_constructor_is_an_error_with_the_command_that_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -93,7 +93,7 @@ def _sorted_spec(spec: str) -> str:
     return f"{name} {','.join(sorted(versions.split(',')))}".strip()
 
 
-def test_the_lock_has_what_environment_yml_asks_for() -> None:
+def test_the_lock_satisfies_environment_yml() -> None:
     locked = {
         wheels.conda_name(entry.name): entry.version
         for entry in wheels.read_lock((ROOT / "construct" / "wheels.lock").read_text())
@@ -104,7 +104,7 @@ def test_the_lock_has_what_environment_yml_asks_for() -> None:
             assert f"=={locked[name]}" == version
 
 
-def test_a_key_the_embedded_builder_does_not_honour_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_key_that_the_embedded_builder_does_not_support_is_named(tmp_path: Path) -> None:
     with pytest.raises(LittlestHubError, match=r"'initialize_conda'.*\n.*--with-constructor"):
         read(tmp_path, MINIMAL + "initialize_conda: false\n")
 
@@ -139,7 +139,7 @@ def test_a_value_of_the_wrong_type_is_refused(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_value_the_embedded_builder_would_ignore_is_refused(
+def test_a_value_that_the_embedded_builder_does_not_support_is_refused(
     tmp_path: Path, lines: str, message: str
 ) -> None:
     with pytest.raises(LittlestHubError, match=re.escape(message)) as refusal:

@@ -38,7 +38,7 @@ def files_below(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_each_entry_is_of_a_pinned_wheel_and_names_tests_that_exist() -> None:
+def test_each_entry_names_a_pinned_wheel_and_existing_tests() -> None:
     lock = wheels.read_lock((ROOT / "construct" / "wheels.lock").read_text())
     pinned = {wheels.conda_name(each.name) for each in lock}
     entries = exclusions.read(LIST)
@@ -61,9 +61,7 @@ def test_each_entry_is_of_a_pinned_wheel_and_names_tests_that_exist() -> None:
         ({"paths": ["a/*.js"], "twin": "share/a"}, "thing: a twin is of one folder"),
     ],
 )
-def test_an_entry_that_cannot_be_applied_is_refused(
-    tmp_path: Path, change: dict[str, Any], message: str
-) -> None:
+def test_an_invalid_entry_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     whole = {"package": "thing", "paths": ["thing/tests/*"], "why": "tests", "proof": "a test"}
     path = tmp_path / "exclusions.yaml"
     path.write_text(yaml.safe_dump([whole]))
@@ -73,7 +71,7 @@ def test_an_entry_that_cannot_be_applied_is_refused(
         exclusions.read(path)
 
 
-def test_what_is_left_out_is_in_no_folder_and_in_no_record(tmp_path: Path) -> None:
+def test_excluded_files_are_in_no_folder_and_in_no_record(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     wheel = make_wheel(tmp_path, "thing", FILES)
     wheels.unpack(wheel, tree, [entry("thing/tests/*"), entry("share/thing/sources/*")])
@@ -91,13 +89,13 @@ def test_what_is_left_out_is_in_no_folder_and_in_no_record(tmp_path: Path) -> No
     assert recorded == {path.resolve() for path in tree.rglob("*") if path.is_file()}
 
 
-def test_a_pattern_that_matches_nothing_ends_the_build_and_is_named(tmp_path: Path) -> None:
+def test_a_pattern_without_a_match_fails_the_build_and_is_named(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "thing", FILES)
     with pytest.raises(LittlestHubError, match=r"no file of thing matches thing/benchmarks/\*"):
         wheels.unpack(wheel, tmp_path / "tree", [entry("thing/tests/*", "thing/benchmarks/*")])
 
 
-def test_a_folder_that_is_there_twice_becomes_a_link_to_its_twin(tmp_path: Path) -> None:
+def test_a_duplicate_folder_becomes_a_link_to_its_twin(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     wheel = make_wheel(tmp_path, "thing", FILES)
     wheels.unpack(wheel, tree, [entry("thing/page/*", twin="share/thing/page")])
@@ -106,7 +104,7 @@ def test_a_folder_that_is_there_twice_becomes_a_link_to_its_twin(tmp_path: Path)
     assert (link / "more" / "b.js").read_bytes() == b"let b;\n"
 
 
-def test_a_twin_that_is_not_the_same_ends_the_build(tmp_path: Path) -> None:
+def test_a_twin_with_other_content_fails_the_build(tmp_path: Path) -> None:
     changed = {**FILES, "thing/page/more/b.js": b"let another;\n"}
     wheel = make_wheel(tmp_path, "thing", changed)
     with pytest.raises(LittlestHubError, match=r"thing/page/more/b\.js of thing is not as in"):

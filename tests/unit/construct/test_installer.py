@@ -92,9 +92,7 @@ def test_the_same_payload_gives_the_same_bytes(payload: Payload, tmp_path: Path)
     assert first.stat().st_mode & 0o777 == 0o755
 
 
-def test_a_failing_write_leaves_the_older_file_and_nothing_else(
-    payload: Payload, tmp_path: Path
-) -> None:
+def test_a_failing_write_keeps_only_the_older_file(payload: Payload, tmp_path: Path) -> None:
     script = installer.write(payload, tmp_path / "demo.sh")
     before = script.read_bytes()
     broken = dataclasses.replace(payload, parts=[[b"frame", tmp_path / "missing"]])
@@ -104,7 +102,7 @@ def test_a_failing_write_leaves_the_older_file_and_nothing_else(
     assert list(tmp_path.iterdir()) == [script]
 
 
-def test_values_reach_the_shell_as_they_are(payload: Payload, tmp_path: Path) -> None:
+def test_values_reach_the_shell_unchanged(payload: Payload, tmp_path: Path) -> None:
     text = 'it\'s "$HOME" `date`\nand a second line @NAME@'
     payload = dataclasses.replace(
         payload, conclusion=text, post_install="exit 0\n", script_env_variables={"TEXT": text}
@@ -150,7 +148,7 @@ def test_scripts_without_an_interpreter_get_the_shell(payload: Payload) -> None:
         ("${BASE:-/opt}/${NAME:-hub}", "", ""),
     ],
 )
-def test_what_a_prefix_ends_in_is_read_from_the_default_prefix(
+def test_the_required_end_of_a_prefix_comes_from_the_default_prefix(
     payload: Payload, tmp_path: Path, default_prefix: str, variable: str, rest: str
 ) -> None:
     payload = dataclasses.replace(payload, default_prefix=default_prefix)
@@ -170,12 +168,12 @@ def test_what_a_prefix_ends_in_is_read_from_the_default_prefix(
         {"variables": {"not a name": "x"}},
     ],
 )
-def test_values_the_header_cannot_carry_are_refused(payload: Payload, values: Any) -> None:
+def test_values_that_the_header_cannot_contain_are_refused(payload: Payload, values: Any) -> None:
     with pytest.raises(LittlestHubError):
         dataclasses.replace(payload, **values)
 
 
-def test_a_name_the_header_would_not_run_under_is_refused(payload: Payload, tmp_path: Path) -> None:
+def test_a_name_that_the_header_refuses_is_refused(payload: Payload, tmp_path: Path) -> None:
     with pytest.raises(LittlestHubError, match=r"demo\.run"):
         installer.write(payload, tmp_path / "demo.run")
 

@@ -1,4 +1,4 @@
-"""conda packages: same tree, same bytes; frames that add up to one tar; what a file needs."""
+"""conda packages: reproducible bytes, frames that form one tar, and the needs of compiled files."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_frames_of_packages_and_a_last_one_are_one_tar(tree: Path, tmp_path: Pat
     assert {(member.uid, member.gid, member.uname) for member in members.values()} == {(0, 0, "")}
 
 
-def test_the_package_says_of_itself_what_the_channel_says(tree: Path, tmp_path: Path) -> None:
+def test_the_package_and_the_channel_have_the_same_metadata(tree: Path, tmp_path: Path) -> None:
     package = condapkg.write(tree, METADATA, tmp_path / "package", 3)
     with zipfile.ZipFile(package.file) as archive:
         info = archive.read(f"info-{package.file.stem}.tar.zst")
@@ -109,7 +109,7 @@ def test_a_file_that_needs_too_new_a_glibc_is_refused_by_name_and_symbol() -> No
     condapkg.check_compiled(data, "bin/x", floor=(9, 9))
 
 
-def test_what_is_compiled_for_another_machine_is_refused() -> None:
+def test_a_file_for_another_architecture_is_refused() -> None:
     data = bytearray(EXECUTABLE.read_bytes()[:4096])
     data[18:20] = (183).to_bytes(2, "little")
     with pytest.raises(LittlestHubError, match="machine 183, expected 62"):
@@ -127,14 +127,14 @@ def test_libraries_and_versions_are_read_from_an_executable() -> None:
 
 
 def package_of(folder: Path, sizes_bytes: dict[str, int]) -> Package:
-    """A package as far as its list of files."""
+    """A package that consists only of its list of files."""
     folder.mkdir()
     paths = [{"_path": path, "size_in_bytes": size} for path, size in sizes_bytes.items()]
     (folder / "paths.json").write_text(json.dumps(paths))
     return Package(folder)
 
 
-def test_parts_take_equally_long_to_unpack_and_have_every_package_once(tmp_path: Path) -> None:
+def test_parts_take_equally_long_to_unpack_and_contain_every_package_once(tmp_path: Path) -> None:
     large = package_of(tmp_path / "large", {"bin/large": 100 * prefix.FILE_COST_BYTES})
     many = package_of(tmp_path / "many", {f"share/many/{number}": 1 for number in range(90)})
     small = package_of(tmp_path / "small", {"share/small": 1})
@@ -144,7 +144,7 @@ def test_parts_take_equally_long_to_unpack_and_have_every_package_once(tmp_path:
     assert second == [many, small, nothing]
 
 
-def test_directories_of_several_parts_are_known_with_all_above_them(tmp_path: Path) -> None:
+def test_directories_of_several_parts_are_listed_with_their_parents(tmp_path: Path) -> None:
     one = package_of(tmp_path / "one", {"lib/site/one/a.py": 1, "bin/one": 1})
     two = package_of(tmp_path / "two", {"lib/site/two/b.py": 1, "meta/two": 1})
     shared = prefix.shared_directories([[one], [two]], ["meta/history"])

@@ -1,4 +1,4 @@
-"""Recipes and the sources they name: read strictly, unpacked like rattler-build, never altered."""
+"""Recipes are read strictly; their sources are verified, and unpacked like rattler-build does."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_an_undefined_name_in_a_recipe_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.row(17)
-def test_every_native_recipe_names_its_licence_and_hashes_its_sources() -> None:
+def test_every_native_recipe_has_a_license_and_hashes_of_its_sources() -> None:
     folders = [path.parent for path in RECIPES.glob("*/recipe.yaml")]
     recipes = [read_recipe(path) for path in folders if path.name != "littlest-hub"]
     assert {"python", "openssl", "zstd"} <= {recipe.name for recipe in recipes}
@@ -81,14 +81,14 @@ def make_tar(path: Path, names: list[str]) -> Path:
     return path
 
 
-def test_a_single_top_folder_is_left_out_when_unpacking(tmp_path: Path) -> None:
+def test_unpacking_strips_a_single_top_folder(tmp_path: Path) -> None:
     archive = make_tar(tmp_path / "a.tar", ["thing-1.2/configure", "thing-1.2/thing-1.2/x"])
     sources.unpack(archive, tmp_path / "out")
     assert (tmp_path / "out" / "configure").is_file()
     assert (tmp_path / "out" / "thing-1.2" / "x").is_file()
 
 
-def test_several_top_folders_stay_when_unpacking(tmp_path: Path) -> None:
+def test_unpacking_keeps_several_top_folders(tmp_path: Path) -> None:
     archive = make_tar(tmp_path / "a.tar", ["a/x", "b/x"])
     sources.unpack(archive, tmp_path / "out")
     assert (tmp_path / "out" / "a" / "x").is_file()
@@ -135,7 +135,7 @@ def test_no_more_recipes_run_than_there_are_tokens() -> None:
     assert most == 2
 
 
-def test_progress_says_what_how_much_and_how_long() -> None:
+def test_progress_shows_the_step_its_details_and_its_time() -> None:
     stream = io.StringIO()
     progress = Progress("fetch", 2, stream)
     with progress.step("a.tar") as said:

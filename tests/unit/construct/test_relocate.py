@@ -69,13 +69,13 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_text_gets_the_prefix_wherever_the_placeholder_is() -> None:
+def test_every_placeholder_in_a_text_becomes_the_prefix() -> None:
     text = f"#!{PLACEHOLDER}/bin/python\nA = '{PLACEHOLDER}:{PLACEHOLDER}/x'\n".encode()
     moved = relocate.in_text(text, PLACEHOLDER.encode(), b"/opt/hub")
     assert moved == b"#!/opt/hub/bin/python\nA = '/opt/hub:/opt/hub/x'\n"
 
 
-def test_strings_in_binaries_keep_their_length_and_what_is_behind_them_its_place() -> None:
+def test_strings_in_binaries_keep_their_length() -> None:
     data = f"\x7fELF\0{PLACEHOLDER}/lib:{PLACEHOLDER}/etc\0next\0".encode()
     moved = relocate.in_binary(data, PLACEHOLDER.encode(), b"/opt/hub")
     assert len(moved) == len(data)
@@ -204,7 +204,7 @@ def test_a_run_after_an_interrupted_one_completes_it(tree: Tree) -> None:
         ),
     ],
 )
-def test_what_is_not_as_the_manifest_says_is_an_error_in_one_line(
+def test_a_mismatch_with_the_manifest_is_an_error_in_one_line(
     tree: Tree, break_it: Any, message: str
 ) -> None:
     tree.add("bin/tool", PLACEHOLDER.encode(), "text")
@@ -218,7 +218,7 @@ def test_what_is_not_as_the_manifest_says_is_an_error_in_one_line(
     assert (root / relocate.MANIFEST).exists()
 
 
-def test_it_runs_without_site_packages_and_answers_wrong_usage_with_2(tree: Tree) -> None:
+def test_it_runs_without_site_packages_and_returns_2_for_wrong_usage(tree: Tree) -> None:
     tool = tree.add("bin/tool", PLACEHOLDER.encode(), "text")
     root = tree.close()
     assert run(root).returncode == 2

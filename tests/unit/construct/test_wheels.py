@@ -1,4 +1,4 @@
-"""Wheels become conda packages: names, versions, dependencies, files; and the lock's format."""
+"""Conversion of wheels to conda packages: names, versions, dependencies, files and the lock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from littlest_hub.errors import LittlestHubError
 def make_wheel(
     folder: Path, name: str, files: dict[str, bytes], requires: tuple[str, ...] = ()
 ) -> Wheel:
-    """A small wheel with a correct RECORD."""
+    """Write a small wheel with a correct RECORD."""
     info = f"{name}-1.0.dist-info"
     metadata = ["Metadata-Version: 2.1", f"Name: {name}", "Version: 1.0", "Summary: naïve"]
     metadata += [f"Requires-Dist: {requirement}" for requirement in requires]
@@ -47,7 +47,7 @@ def make_wheel(
         ("SQLAlchemy", "sqlalchemy"),
     ],
 )
-def test_distributions_get_the_names_conda_forge_gives_them(python: str, conda: str) -> None:
+def test_distributions_have_their_names_on_conda_forge(python: str, conda: str) -> None:
     assert wheels.conda_name(python) == conda
 
 
@@ -85,7 +85,7 @@ def test_markers_are_evaluated_for_the_target_and_not_for_this_python(tmp_path: 
     )
 
 
-def test_the_requirements_of_an_extra_stand_in_for_the_extra(tmp_path: Path) -> None:
+def test_the_requirements_of_an_extra_replace_it(tmp_path: Path) -> None:
     schema = make_wheel(
         tmp_path,
         "jsonschema",
@@ -100,7 +100,7 @@ def test_the_requirements_of_an_extra_stand_in_for_the_extra(tmp_path: Path) -> 
     assert "jsonschema" in wheels.depends(everything, {"jsonschema": schema})
 
 
-def test_every_part_of_a_wheel_comes_to_its_place(tmp_path: Path) -> None:
+def test_every_part_of_a_wheel_is_in_its_directory(tmp_path: Path) -> None:
     wheel = make_wheel(
         tmp_path,
         "thing",
@@ -132,7 +132,7 @@ def test_every_part_of_a_wheel_comes_to_its_place(tmp_path: Path) -> None:
     assert any(line.startswith("../../../share/thing/x.html,sha256=") for line in record)
 
 
-def test_a_file_that_is_not_as_in_record_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_differs_from_record_is_refused(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "thing", {"thing.py": b"good\n"})
     broken = tmp_path / "broken" / wheel.path.name
     broken.parent.mkdir()
@@ -149,7 +149,7 @@ def test_a_file_that_leaves_the_prefix_is_refused(tmp_path: Path) -> None:
         wheels.unpack(wheel, tmp_path / "tree")
 
 
-def test_a_lock_is_read_as_it_was_written() -> None:
+def test_a_written_lock_can_be_read() -> None:
     entries = [Locked("a", "1.0", "0" * 64), Locked("b-c", "2!3.post1", "f" * 64)]
     assert wheels.read_lock(wheels.format_lock(reversed(entries))) == entries
 
