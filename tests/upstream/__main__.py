@@ -69,6 +69,7 @@ class Suite:
     """Files and directories of the sdist; empty: those of the installed package."""
     options: Sequence[str] = ()
     needs_old_pytest: bool = False
+    has_fixed_ports: bool = False
 
 
 SUITES = (
@@ -88,6 +89,7 @@ SUITES = (
         ("tests",),
         ("-o", "addopts=", "-p", "no:jupyter_server", "-k", "file", "--slow-last"),
         needs_old_pytest=True,
+        has_fixed_ports=True,
     ),
     Suite(
         "jupyter_server",
@@ -250,8 +252,8 @@ class Runner:
         ]
         say(f"{name}: {log}")
         with log.open("w") as output:
-            # Some suites use fixed ports.
-            run([*alone(), *command], cwd=work, env=variables, stdout=output, check=False)
+            network = own_network() if suite.has_fixed_ports else []
+            run([*network, *command], cwd=work, env=variables, stdout=output, check=False)
         if not results.exists():
             raise DidNotRunError(f"{name} did not run: see {log}")
         return Outcome(json.loads(results.read_text()))
@@ -264,7 +266,7 @@ class Runner:
         return ["-c", work / "pytest.ini", "--rootdir", tests, tests]
 
 
-def alone() -> list[str]:
+def own_network() -> list[str]:
     """Return the beginning of a command that runs in a network of its own, if that is possible."""
     if os.geteuid() != 0 or not shutil.which("unshare"):
         return []
