@@ -50,7 +50,7 @@ class Payload:
     Each of the `parts` consists of zstd frames, which decompress to one complete tar. Together they
     are the environment, with paths relative to the prefix and a `conda-meta/relocate.json` (see
     `relocate.py`). `directories` are those with files from several parts. They are created first,
-    because tar fails if one appears while it runs. `zstd` is a static executable, called as
+    because tar fails if one appears while it runs. `zstd` is an executable, called as
     `zstd -d -c`; `python` is the interpreter's path in the environment. `size_bytes` is the size of
     the unpacked environment on disk. `default_prefix` may contain parameter expansions. If it has
     the form `${VARIABLE:-DIRECTORY}/REST`, such as

@@ -74,6 +74,7 @@ class NativeBuilder:
                 str(EPOCH_S),
                 *(source.sha256 for source in recipe.sources),
                 *toolchain.TOOLS.values(),
+                toolchain.CONFIG_SITE,
                 importlib.metadata.version("ziglang"),
                 *(self.key(self.recipes[name]) for name in recipe.host),
             ]

@@ -137,7 +137,7 @@ def _record_of(name: str, mode: int, content: bytes) -> Mapping[str, object]:
 
 
 def decompressor() -> bytes:
-    """The static zstd that real installers carry (built once, then from the cache)."""
+    """The zstd that real installers carry (built once, then from the cache)."""
     recipe = read_recipe(ROOT / "recipe" / "zstd")
     tree = NativeBuilder({"zstd": recipe}, Cache(), jobs=2).build_all()["zstd"]
     return (tree / "bin" / "zstd-decompress").read_bytes()

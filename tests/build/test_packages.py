@@ -129,6 +129,15 @@ def test_extension_modules_are_not_compiled_with_the_profile_of_python(
     assert not [name for name, value in flags.items() if "profile-use" in str(value)]
 
 
+def test_python_hashes_text_with_a_keyed_function(builder: Builder) -> None:
+    """Without it a request could slow a hub down by names that collide (PEP 456)."""
+    python = NativeBuilder(builder.recipes(), builder.cache, builder.jobs).build_all()["python"]
+    program = "import sys; print(sys.hash_info.algorithm)"
+    command = [str(python / "bin" / "python3.13"), "-I", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "siphash13\n"
+
+
 def test_all_modules_have_byte_code(solved: list[Package]) -> None:
     for package in solved:
         paths = {entry["_path"]: entry for entry in package.paths}

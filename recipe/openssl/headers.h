@@ -1,0 +1,22 @@
+/* Headers that most files of the libraries include. None of them depends on macros of such a file. */
+#include "internal/cryptlib.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+#include <openssl/asn1t.h>
+#include <openssl/core_names.h>
+#include <openssl/core_dispatch.h>
+#include <openssl/params.h>
+#include <openssl/rand.h>
+#include <openssl/proverr.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+#include <openssl/conf.h>
+#include "internal/provider.h"
+#include "crypto/evp.h"
+#include "crypto/asn1.h"
+#include "crypto/x509.h"
