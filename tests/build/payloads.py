@@ -1,4 +1,4 @@
-"""A small environment that is installed as the real one is, for the tests of the installer.
+"""A small environment that is installed like the real one, for the tests of the installer.
 
 It has all that the installer handles: text, a binary and byte code with the prefix in them, a
 record in `conda-meta`, the manifest of what to relocate, an interpreter (this machine's), and a
@@ -49,7 +49,7 @@ esac
 
 
 def contents() -> dict[str, tuple[int, bytes]]:
-    """Mode and content of each file of the environment, without `conda-meta`."""
+    """Return mode and content of each file of the environment, without `conda-meta`."""
     pseudo_random = random.Random(1)
     source = f'PREFIX = "{PLACEHOLDER}"\n'.encode()
     files = {
@@ -68,9 +68,9 @@ def contents() -> dict[str, tuple[int, bytes]]:
 
 
 def environment(byte_code: bytes) -> tuple[list[bytes], int]:
-    """The tars of the environment, linked at the placeholder, and the bytes they unpack to.
+    """Return the tars of the environment, linked at the placeholder, and their unpacked size.
 
-    The second has only files that nothing needs, in a directory that is in the first as well.
+    The second contains only files that nothing needs, in a directory that the first contains too.
     """
     files = contents() | {BYTE_CODE: (0o644, byte_code)}
     record = {
@@ -137,14 +137,14 @@ def _record_of(name: str, mode: int, content: bytes) -> Mapping[str, object]:
 
 
 def decompressor() -> bytes:
-    """The zstd that real installers carry (built once, then from the cache)."""
+    """Return the zstd of real installers (built once, then from the cache)."""
     recipe = read_recipe(ROOT / "recipe" / "zstd")
     tree = NativeBuilder({"zstd": recipe}, Cache(), jobs=2).build_all()["zstd"]
     return (tree / "bin" / "zstd-decompress").read_bytes()
 
 
 def small(scratch: Path) -> Payload:
-    """The payload of a small installer for this machine; `scratch` is for byte code."""
+    """Return the payload of a small installer for this machine. `scratch` is for byte code."""
     source = scratch / "settings.py"
     source.write_bytes(contents()["lib/demo/settings.py"][1])
     py_compile.compile(
@@ -173,5 +173,5 @@ def small(scratch: Path) -> Payload:
 
 
 def licensed(payload: Payload) -> Payload:
-    """The same with license terms."""
+    """Return the same payload with license terms."""
     return dataclasses.replace(payload, license="You may do as you like.\n")

@@ -63,7 +63,7 @@ def demo(payload: Payload, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def anywhere(payload: Payload, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small installer with a default prefix that says nothing about others."""
+    """The small installer with a default prefix that does not restrict others."""
     free = dataclasses.replace(payload, default_prefix="/opt/demo")
     return builder.write(free, tmp_path_factory.mktemp("anywhere") / "anywhere.sh")
 
@@ -91,20 +91,20 @@ def shell(request: pytest.FixtureRequest) -> list[str]:
 
 @pytest.fixture
 def namespace() -> None:
-    """A test that mounts: it needs root and a mount namespace of its own."""
+    """A mount namespace for a test that mounts, which needs root."""
     if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
         missing("mounting needs root")
 
 
 @pytest.fixture
 def prefix(tmp_path: Path) -> Path:
-    """Where to install: two levels deep in a directory that is otherwise empty."""
+    """The prefix: two levels below a directory that is otherwise empty."""
     return tmp_path / "machine" / "releases" / "1.0"
 
 
 @pytest.fixture
 def machine(prefix: Path) -> Path:
-    """The directory that everything happens in."""
+    """The directory that contains everything the test creates."""
     prefix.parent.parent.mkdir()
     return prefix.parent.parent
 
@@ -133,7 +133,7 @@ def run(
 
 
 def run_where_mounted(script: Path, where: Path, options: str, then: str = "") -> Done:
-    """Install below a file system of its own, mounted at `where` with mount's `options`.
+    """Install into a separate file system, mounted at `where` with mount's `options`.
 
     What is left there is listed at the end of the output, after the output of the commands `then`.
     """
@@ -163,7 +163,7 @@ def names_in(directory: Path) -> list[str]:
 
 
 def contents_of(directory: Path) -> dict[str, bytes]:
-    """Every regular file with its content, except what the script of the small installer wrote."""
+    """Return every regular file with its content, except those that its script wrote."""
     return {
         str(path.relative_to(directory)): path.read_bytes()
         for path in directory.rglob("*")
@@ -172,7 +172,7 @@ def contents_of(directory: Path) -> dict[str, bytes]:
 
 
 def rest_of(script: Path) -> str:
-    """What a prefix of this installer ends in: `releases/VERSION`."""
+    """Return the end that a prefix of this installer must have: `releases/VERSION`."""
     found = re.search("/base/([^ ]+) if not", run(script, "-h", env=based_in("/base")).stdout)
     assert found is not None
     return found[1]
@@ -190,7 +190,7 @@ def refused(done: Done, *messages: str, code: int = 1) -> None:
 
 
 def checked_records(prefix: Path) -> int:
-    """Assert that every file in the records is there, with its hash; how many there are."""
+    """Assert that every recorded file exists and has its hash. Return their number."""
     count = 0
     for file in (prefix / "conda-meta").glob("*.json"):
         for entry in json.loads(file.read_bytes())["paths_data"]["paths"]:
@@ -274,14 +274,14 @@ def test_an_option_without_its_value_is_refused(script: Path, shell: list[str]) 
         (["-b", "LITTLEST_HUB_BASE=/srv"], "Variables come first: LITTLEST_HUB_BASE=/srv sh "),
     ],
 )
-def test_a_positional_argument_is_refused_with_what_was_probably_meant(
+def test_a_positional_argument_is_refused_with_the_likely_intended_command(
     script: Path, arguments: list[str], hint: str
 ) -> None:
     refused(run(script, *arguments), "ERROR: ", "argument", hint.format(script))
 
 
 @pytest.mark.parametrize(("argument", "meant"), [("/srv/hub", "/srv/hub"), ("hub", "DIRECTORY")])
-def test_a_positional_argument_was_meant_as_the_prefix_where_any_will_do(
+def test_a_positional_argument_is_suggested_as_the_prefix_if_any_prefix_is_allowed(
     anywhere: Path, argument: str, meant: str
 ) -> None:
     refused(run(anywhere, "-b", argument), f"Did you mean -p {meant} ?")
@@ -334,7 +334,7 @@ def test_batch_mode_installs_without_a_question(
             assert file.read_bytes() == content
 
 
-def test_no_placeholder_is_left_but_in_the_records_of_it(
+def test_the_placeholder_remains_only_in_its_records(
     demo: Path, machine: Path, prefix: Path
 ) -> None:
     assert run(demo, "-b", "-p", prefix).returncode == 0
@@ -432,7 +432,7 @@ def test_a_user_who_is_not_root_can_install_and_it_is_noted(installer: Path) -> 
 
 
 @pytest.mark.row(17)
-def test_twenty_random_flipped_bytes_are_twenty_refusals(
+def test_twenty_random_flipped_bytes_are_all_refused(
     script: Path, machine: Path, prefix: Path
 ) -> None:
     chance = random.Random(20)
@@ -458,7 +458,7 @@ def test_twenty_random_flipped_bytes_are_twenty_refusals(
     assert done.returncode == 0, "the copy is whole again, and is to be accepted"
 
 
-def test_no_damaged_byte_of_a_refusal_makes_it_a_success(
+def test_no_damaged_byte_turns_a_refusal_into_a_success(
     demo: Path, machine: Path, prefix: Path
 ) -> None:
     data = demo.read_bytes()
@@ -491,7 +491,7 @@ def test_a_refusal_of_a_damaged_payload_names_both_sums(
 
 
 def damaged(script: Path, copy: Path, content: bytes) -> Path:
-    """The installer with another byte in the middle of what it has just once."""
+    """Return the installer with one byte changed, in the middle of a text that it contains once."""
     data = bytearray(script.read_bytes())
     assert data.count(content) == 1
     data[data.index(content) + len(content) // 2] ^= 1
@@ -499,10 +499,10 @@ def damaged(script: Path, copy: Path, content: bytes) -> Path:
     return copy
 
 
-def test_nothing_of_a_damaged_payload_is_run(
+def test_no_part_of_a_damaged_payload_is_run(
     payload: Payload, machine: Path, prefix: Path, tmp_path: Path
 ) -> None:
-    """Not even when it unpacks without a complaint."""
+    """It does not run even if it unpacks without an error."""
     ran = tmp_path / "ran"
     content = random.Random(3).randbytes(300)
     archive = io.BytesIO()
@@ -594,10 +594,10 @@ def test_another_architecture_is_refused_in_batch_mode_and_asked_about_otherwise
     assert files_in(machine) == []
 
 
-def test_a_minimal_machine_is_enough(
+def test_a_minimal_machine_is_sufficient(
     licensed: Path, machine: Path, prefix: Path, tmp_path: Path, namespace: None
 ) -> None:
-    """A shell, coreutils, sed, tar and getconf: neither find nor flock, more, envsubst and ldd."""
+    """It has a shell, coreutils, sed, tar and getconf: no find, flock, more, envsubst or ldd."""
     tools = tmp_path / "tools"
     tools.mkdir()
     for name in MINIMAL:
@@ -699,7 +699,7 @@ def test_temporary_files_on_a_noexec_file_system_do_not_matter(
     assert checked_records(prefix) > 100
 
 
-def test_the_surroundings_of_a_service_are_no_obstacle(
+def test_the_environment_of_a_service_is_no_obstacle(
     demo: Path, machine: Path, prefix: Path
 ) -> None:
     command: list[str | Path] = ["sh", "-c", 'sh "$1" -b -p "$2" <&-', "sh", demo, prefix]
@@ -729,7 +729,7 @@ def test_a_prefix_that_would_break_scripts_or_units_is_refused(
     assert files_in(machine) == []
 
 
-def test_letters_of_all_languages_may_be_in_a_prefix(anywhere: Path, machine: Path) -> None:
+def test_a_prefix_may_contain_letters_of_all_languages(anywhere: Path, machine: Path) -> None:
     prefix = machine / "jürgen-Ωmega@x86_64+1,2=3"
     assert run(anywhere, "-b", "-p", prefix, env={"LC_ALL": "C"}).returncode == 0
     assert (
@@ -774,13 +774,13 @@ def test_a_prefix_that_the_script_cannot_use_is_refused_before_anything_is_unpac
     )
 
 
-def test_without_the_script_every_prefix_will_do(demo: Path, machine: Path) -> None:
+def test_without_the_script_every_prefix_is_allowed(demo: Path, machine: Path) -> None:
     assert run(demo, "-b", "-s", "-p", machine / "hub").returncode == 0
     assert run(demo, "-s", stdin=f"{machine}/typed\n").returncode == 0
     assert names_in(machine) == ["hub", "typed"]
 
 
-def test_an_installer_without_a_script_takes_every_prefix(
+def test_an_installer_without_a_script_allows_every_prefix(
     payload: Payload, machine: Path, tmp_path: Path
 ) -> None:
     plain = builder.write(dataclasses.replace(payload, post_install=None), tmp_path / "plain.sh")
@@ -788,7 +788,9 @@ def test_an_installer_without_a_script_takes_every_prefix(
     assert names_in(machine) == ["hub"]
 
 
-def test_a_user_who_cannot_write_to_the_default_prefix_is_told_of_another(script: Path) -> None:
+def test_a_user_without_access_to_the_default_prefix_gets_a_command_for_another(
+    script: Path,
+) -> None:
     need("root")
     with tempfile.TemporaryDirectory(prefix="installer-") as scratch:
         Path(scratch).chmod(0o755)
@@ -850,7 +852,7 @@ def test_too_small_a_disk_is_refused_and_left_empty(
 def test_a_disk_that_fills_up_is_left_empty(
     payload: Payload, machine: Path, namespace: None, tmp_path: Path, before: int
 ) -> None:
-    """As when something else is written to it at the same time: here the size given is wrong."""
+    """Another process may write to the disk at the same time. Here the recorded size is wrong."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         member = tarfile.TarInfo("large")
@@ -887,7 +889,7 @@ def test_a_failing_script_leaves_nothing_and_a_retry_succeeds(
     assert run(demo, "-b", "-p", prefix).returncode == 0
 
 
-def test_a_failing_script_gives_an_empty_directory_back(
+def test_a_failing_script_restores_an_empty_directory(
     demo: Path, machine: Path, prefix: Path
 ) -> None:
     prefix.mkdir(parents=True)
@@ -907,7 +909,7 @@ def test_a_payload_that_does_not_relocate_leaves_nothing(
 def test_a_decompressor_that_fails_is_noticed(
     payload: Payload, machine: Path, prefix: Path, tmp_path: Path
 ) -> None:
-    """Even when tar is content with what it got: the status of both ends of the pipe counts."""
+    """It is noticed even if tar succeeds: the exit code of both ends of the pipe counts."""
     zstd = b'#!/bin/sh\n[ "$1" = --version ] || { head -c 10240 /dev/zero; exit 1; }\n'
     script = builder.write(dataclasses.replace(payload, zstd=zstd), tmp_path / "broken.sh")
     refused(run(script, "-b", "-p", prefix), "ERROR: unpacking into")
@@ -916,7 +918,7 @@ def test_a_decompressor_that_fails_is_noticed(
 
 @pytest.fixture(scope="session")
 def slow(payload: Payload, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An installer that takes a while in each of its phases, to be interrupted in."""
+    """An installer with slow phases, so that each can be interrupted."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for number in range(3000):
@@ -940,7 +942,7 @@ def started(
     env: Mapping[str, str] | None = None,
     shell: str = "sh",
 ) -> Iterator[subprocess.Popen[str]]:
-    """An installer that runs, in a process group of its own, and is gone afterwards."""
+    """Run an installer in a new process group, and kill it at the end."""
     # A process that ignores hang-ups (nohup) passes that on, and may have started the tests.
     process = subprocess.Popen(
         ["env", "--default-signal", shell, script, "-b", *options, "-p", prefix],
@@ -968,7 +970,7 @@ def ends_within(process: subprocess.Popen[str], seconds: float) -> bool:
 
 
 def moments(script: Path, prefix: Path, count: int) -> list[float]:
-    """`count` points in time, in seconds, spread over one installation, which is removed again."""
+    """Return `count` times in seconds, spread over one installation, which is then removed."""
     start = os.times().elapsed
     assert run(script, "-b", "-s", "-p", prefix).returncode == 0
     duration = os.times().elapsed - start
@@ -1014,7 +1016,7 @@ def test_a_hang_up_during_unpacking_has_its_own_code_in_every_shell(
 
 
 def test_control_c_in_a_terminal_leaves_nothing(slow: Path, machine: Path, prefix: Path) -> None:
-    """A terminal sends SIGINT to all processes in the foreground, not to the shell alone."""
+    """A terminal sends SIGINT to all foreground processes, not only to the shell."""
     for moment in moments(slow, prefix, 4):
         with started(slow, prefix) as process:
             if not ends_within(process, moment):
@@ -1036,10 +1038,10 @@ def test_a_signal_during_the_script_ends_it_and_leaves_nothing(
     assert files_in(machine) == []
 
 
-def test_the_script_has_90_s_to_undo_what_it_did(
+def test_the_script_has_90_s_to_undo_its_changes(
     payload: Payload, machine: Path, prefix: Path, tmp_path: Path
 ) -> None:
-    """Time is counted by the installer's calls of sleep, here a function that takes none.
+    """The installer counts time by its calls of sleep, here a function that returns at once.
 
     The 850th call, at 85 s, returns when the script has undone everything.
     """
@@ -1072,7 +1074,7 @@ def test_the_script_has_90_s_to_undo_what_it_did(
     assert not prefix.exists()
 
 
-def test_a_reader_that_goes_away_leaves_nothing_or_all(
+def test_a_reader_that_exits_leaves_nothing_or_a_complete_installation(
     demo: Path, machine: Path, prefix: Path
 ) -> None:
     command: list[str | Path] = [
@@ -1092,7 +1094,7 @@ def kill_group(process: subprocess.Popen[str]) -> None:
     os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_what_sigkill_leaves_is_removed_by_the_next_run(
+def test_the_next_run_removes_the_remains_after_sigkill(
     slow: Path, machine: Path, prefix: Path
 ) -> None:
     left = set()
@@ -1114,7 +1116,7 @@ def test_what_sigkill_leaves_is_removed_by_the_next_run(
     assert ".1.0.installing" in left
 
 
-def test_a_shell_killed_alone_holds_its_place_until_what_it_started_has_ended(
+def test_a_killed_shell_keeps_its_lock_until_its_children_have_ended(
     slow: Path, machine: Path, prefix: Path
 ) -> None:
     staging = prefix.with_name(".1.0.installing")
@@ -1170,7 +1172,7 @@ def test_another_running_installer_is_left_alone(demo: Path, machine: Path, pref
     assert names_in(prefix.parent) == ["1.0"]
 
 
-def test_without_flock_the_number_of_a_running_process_is_respected(
+def test_without_flock_the_id_of_a_running_process_is_respected(
     demo: Path, machine: Path, prefix: Path, namespace: None
 ) -> None:
     staging = prefix.with_name(".1.0.installing")
@@ -1208,7 +1210,7 @@ def test_a_staging_directory_of_another_user_is_not_touched(
 
 
 @pytest.mark.parametrize("option", ["-u", "-f"])
-def test_an_update_replaces_all_of_an_installation(
+def test_an_update_replaces_an_installation_completely(
     demo: Path, machine: Path, prefix: Path, option: str
 ) -> None:
     assert run(demo, "-b", option, "-p", prefix).returncode == 0
@@ -1258,7 +1260,7 @@ def test_the_next_run_restores_the_old_installation_after_a_killed_update(
     assert names_in(prefix.parent) == ["1.0"]
 
 
-def test_an_update_touches_nothing_that_is_no_installation(
+def test_an_update_refuses_a_directory_that_is_not_an_installation(
     anywhere: Path, machine: Path, prefix: Path
 ) -> None:
     (machine / "precious").write_text("mine")
@@ -1291,7 +1293,7 @@ def test_an_update_replaces_no_other_conda_installation(
         (["-b", "-u"], "is not an installation of demo, and is not replaced"),
     ],
 )
-def test_what_appears_at_the_prefix_during_unpacking_is_kept(
+def test_a_directory_that_appears_at_the_prefix_during_unpacking_is_kept(
     payload: Payload,
     machine: Path,
     prefix: Path,
@@ -1325,7 +1327,7 @@ def test_interactive_mode_asks_for_the_location_and_passes_answers_on(
     assert "INSTALLER_UNATTENDED=0" in (prefix / "post_install.env").read_text().splitlines()
 
 
-def test_a_location_that_is_typed_is_a_base_directory_or_ends_as_the_default_does(
+def test_a_typed_location_is_a_base_directory_or_ends_like_the_default(
     demo: Path, machine: Path
 ) -> None:
     prefix = machine / "releases/1.0"
@@ -1340,21 +1342,21 @@ def test_a_location_that_is_typed_is_a_base_directory_or_ends_as_the_default_doe
         shutil.rmtree(prefix.parent)
 
 
-def test_a_location_that_comes_to_nothing_is_refused(demo: Path) -> None:
+def test_a_location_that_expands_to_nothing_is_refused(demo: Path) -> None:
     need("envsubst")
     refused(run(demo, stdin="$NOT_SET_ANYWHERE\nx\n"), "ERROR: the prefix is empty")
 
 
-def test_a_location_is_used_as_it_is_typed_where_any_will_do(anywhere: Path, machine: Path) -> None:
+def test_a_typed_location_is_used_unchanged_if_any_prefix_is_allowed(
+    anywhere: Path, machine: Path
+) -> None:
     done = run(anywhere, stdin=f"{machine}/hub\nx\n")
     assert done.returncode == 0, done
     assert "  - or type another location\n" in done.stdout
     assert names_in(machine) == ["hub"]
 
 
-def test_enter_confirms_the_location_that_was_given(
-    demo: Path, machine: Path, prefix: Path
-) -> None:
+def test_enter_confirms_the_given_location(demo: Path, machine: Path, prefix: Path) -> None:
     assert run(demo, "-p", prefix, stdin="\nx\n").returncode == 0
     assert (prefix / "bin/tool").exists()
 
@@ -1389,7 +1391,7 @@ def test_a_license_that_is_not_accepted_ends_with_2(
 
 
 @pytest.mark.parametrize("stdin", ["", "\n", "\nyes\n"])
-def test_an_end_of_input_in_the_questions_is_refused(
+def test_an_end_of_input_during_the_questions_is_refused(
     licensed: Path, machine: Path, prefix: Path, stdin: str
 ) -> None:
     done = run(licensed, "-p", prefix, stdin=stdin)

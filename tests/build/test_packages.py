@@ -133,7 +133,7 @@ def test_python_hashes_text_with_a_keyed_function(builder: Builder) -> None:
     """Without it a request could slow a hub down by names that collide (PEP 456)."""
     python = NativeBuilder(builder.recipes(), builder.cache, builder.jobs).build_all()["python"]
     program = "import sys; print(sys.hash_info.algorithm)"
-    command = [str(python / "bin" / "python3.13"), "-I", "-c", program]
+    command = [str(python / "bin" / "python3.13"), "-IB", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "siphash13\n"
 
