@@ -267,7 +267,7 @@ def test_if_the_https_port_is_taken_the_reload_names_it_and_http_goes_on(
     try:
         eventually(lambda: connect_error(machine, 443) == 0, 30, "the other one to listen")
         assert hub.reload(check=False).returncode != 0
-        assert f"{file}:1: JupyterHub.ssl_cert: HTTPS is served at port 443" in hub.status()
+        assert f"{file}:1: JupyterHub.ssl_cert: HTTPS needs port 443" in hub.status()
         assert "which is in use by" in hub.status()
         assert hub.answers()
     finally:
