@@ -28,7 +28,7 @@ def of_prefix(prefix: Path, root: Path = Path("/")) -> Layout:
     Raises:
         LittlestHubError: the prefix is not BASE/releases/VERSION; the hint is the right command.
     """
-    return of_base(Layout.of_prefix(prefix, root).base, root)
+    return of_base(Layout.from_path(prefix, root).base, root)
 
 
 def of_base(base: Path, root: Path = Path("/")) -> Layout:
@@ -38,11 +38,11 @@ def of_base(base: Path, root: Path = Path("/")) -> Layout:
 
 
 def _hub_user(layout: Layout) -> str | None:
-    """Return the owner of `own_state` (its uid if it has no account); None: root.
+    """Return the owner of `hub_user_state` (its uid if it has no account); None: root.
 
-    Only root can create anything in `state`, so only root decides this.
+    Its owner can be trusted: only root can create it.
     """
-    path = layout.on_disk(layout.own_state)
+    path = layout.on_disk(layout.hub_user_state)
     try:
         uid = path.stat().st_uid
     except OSError:  # none, or an ordinary user may not see it
@@ -66,7 +66,7 @@ def installed_unit(layout: Layout, name: str) -> Path:
 
 def drop_in_directories(layout: Layout) -> list[Path]:
     """Return the directories with drop-ins of our units, those of user servers included."""
-    exact = {f"{unit}.d" for unit in layout.unit_names}
+    exact = {f"{unit}.d" for unit in layout.all_unit_names}
     servers = (f"{layout.instance}.user-", f"{layout.instance}.user@")
     return sorted(
         layout.system_units / found.name

@@ -53,7 +53,7 @@ class _Name:
 
 
 class _Path:
-    """A path in a format string of other paths: "{self.base}/releases"."""
+    """The same as `_Name`, returning a Path: "{self.base}/releases"."""
 
     def __init__(self, template: str) -> None:
         self.template = template
@@ -86,11 +86,11 @@ class Names(_Fields):
     proxy_api_socket = _Name("{self.instance}-proxy-api.socket")
     proxy_https_socket = _Name("{self.instance}-proxy-https.socket")
     users_slice = _Name("{self.instance}-users.slice")
-    """The slice of all user servers. Not in `units`: stopping it stops all of them."""
+    """The slice of all user servers, not in `started_unit_names`: stopping it stops all of them."""
 
     @property
-    def units(self) -> tuple[str, ...]:
-        """The units to start, in this order: sockets first."""
+    def started_unit_names(self) -> tuple[str, ...]:
+        """Names of the units to start, in this order: sockets first."""
         return (
             self.hub_socket,
             self.proxy_socket,
@@ -101,9 +101,9 @@ class Names(_Fields):
         )
 
     @property
-    def unit_names(self) -> tuple[str, ...]:
-        """Every unit that an installation may have a file for."""
-        return (*self.units, self.users_slice, *self.unprivileged_units)
+    def all_unit_names(self) -> tuple[str, ...]:
+        """Names of all units that an installation may have a file for."""
+        return (*self.started_unit_names, self.users_slice, *self.unprivileged_units)
 
     @property
     def proxy_user(self) -> str:
@@ -113,7 +113,7 @@ class Names(_Fields):
     # --- user servers
 
     @property
-    def user_unit_template(self) -> str:
+    def user_unit_format(self) -> str:
         """Format string of the names of user servers' units, for `server_unit`.
 
         The "." ends the instance's name, which contains none, so no two hubs share a name.
@@ -122,9 +122,9 @@ class Names(_Fields):
 
     def user_unit(self, user: str, server: str = "") -> str:
         """Return the name of the unit of a user server, without its suffix."""
-        return server_unit(self.user_unit_template, user, server)
+        return server_unit(self.user_unit_format, user, server)
 
-    user_units = _Name("{self.instance}.user[-@]*.service")
+    user_unit_pattern = _Name("{self.instance}.user[-@]*.service")
     """Pattern of the names of all user servers' units, for systemctl and journalctl."""
 
     def dynamic_user(self, user: str) -> str:
@@ -136,7 +136,7 @@ class Names(_Fields):
 
     # --- a hub that is not root (units/unprivileged.py)
 
-    user_template = _Name("{self.instance}.user@.service")
+    user_template_unit = _Name("{self.instance}.user@.service")
     """Template unit of user servers; root's, so that the hub decides only who and when."""
     password_socket = _Name("{self.instance}-password.socket")
     password_service = _Name("{self.instance}-password@.service")
@@ -144,7 +144,7 @@ class Names(_Fields):
     @property
     def unprivileged_units(self) -> tuple[str, ...]:
         """Units that only a hub that is not root has."""
-        return (self.password_socket, self.password_service, self.user_template)
+        return (self.password_socket, self.password_service, self.user_template_unit)
 
     @property
     def users_group(self) -> str:
@@ -158,10 +158,11 @@ class Layout(Names):
     __slots__ = ()
 
     @classmethod
-    def of_prefix(cls, prefix: Path, root: Path = Path("/")) -> Layout:
+    def from_path(cls, prefix: Path, root: Path = Path("/")) -> Layout:
         """Return the layout that a conda prefix BASE/releases/VERSION belongs to.
 
-        `hub_user` is unknown here and left at None: see `installation.of_prefix`.
+        The path does not tell `hub_user`, which stays None; `installation.of_prefix` reads it from
+        the disk.
 
         Raises:
             LittlestHubError: the prefix lies elsewhere; the hint is the correct command.
@@ -193,8 +194,8 @@ class Layout(Names):
     hub = _Path("{self.base}/hub")
     """The active release, a relative symlink."""
     releases = _Path("{self.base}/releases")
-    unit_files = _Path("{self.base}/units")
-    """Our unit files; systemd's directory has links to them."""
+    unit_directory = _Path("{self.base}/units")
+    """Directory of our unit files; systemd's directory has links to them."""
     fragments = _Path("{self.base}/jupyterhub_config.d")
     """The administrator's configuration."""
     catalogue = _Path("{self.hub}/share/littlest-hub/jupyterhub_config.d")
@@ -204,13 +205,16 @@ class Layout(Names):
 
     state = _Path("{self.base}/state")
     """Data that outlives a release; only root may enter (0700), or the hub's user (0710)."""
-    own_state = _Path("{self.state}/hub")
-    """The part of `state` that belongs to the hub's user, unless that is root."""
+    hub_user_state = _Path("{self.state}/hub")
+    """The part of `state` that belongs to `hub_user`; unused if that is root."""
 
     @property
     def hub_state(self) -> Path:
-        """The directory that the hub writes to: database, cookie secret, copies."""
-        return self.own_state if self.hub_user else self.state
+        """The directory that the hub writes to: `hub_user_state` or, if it is root, `state`.
+
+        It contains the database, the cookie secret and copies.
+        """
+        return self.hub_user_state if self.hub_user else self.state
 
     database = _Path("{self.hub_state}/jupyterhub.sqlite")
     cookie_secret = _Path("{self.hub_state}/jupyterhub_cookie_secret")
@@ -245,7 +249,7 @@ class Layout(Names):
     """Directory of the proxy's dynamic configuration, which it watches."""
     ready_config = _Path("{self.dynamic_config}/ready.toml")
     """A route that shows the proxy's supervisor that this directory is loaded."""
-    rules = _Path("{self.dynamic_config}/rules.toml")
+    routes = _Path("{self.dynamic_config}/rules.toml")
     """The routes that the hub writes."""
     https_marker = _Path("{self.proxy_state}/https")
     """Exists while the fragments enable HTTPS: the condition of the HTTPS socket unit."""
@@ -321,7 +325,8 @@ def check_base_directory(layout: Layout) -> None:
             f" not {layout.name!r}",
             f"Choose another, such as {DEFAULT_BASE} or /srv/physics",
         )
-    # "-users-": dashes nest slices, so that those of "a-users-b" would be inside "a-users".
+    # systemd.slice(5): systemd puts a-users-b.slice inside a-users.slice, so a hub named a-users-b
+    # would have its servers in the slice of hub a.
     if layout.instance.endswith(_RESERVED_SUFFIXES) or "-users-" in f"{layout.instance}-":
         raise LittlestHubError(
             f"base directory {layout.base}: {layout.instance!r} is reserved for the units that"
@@ -352,9 +357,9 @@ def server_unit(template: str, user: str, server: str = "", user_id: int = 0) ->
 def escaped(name: str) -> str:
     """Return a name as part of the names of units and files: letters, digits and . _ - alone.
 
-    Any other byte becomes "_x" and its two hexadecimal digits, as do a leading "." and the "_" of
-    an "_x" in the name, so that different names stay different. A long name is cut, and ends in
-    "_xh" and a digest, which no other name can contain.
+    Any other byte becomes "_x" and its two hexadecimal digits. So do a leading "." and any "_"
+    before an "x", so that no two names give the same result. A long name is cut, and ends in "_xh"
+    and a digest, which no other result can contain.
     """
     text = _ESCAPED.sub(lambda found: "".join(f"_x{b:02x}" for b in found[0].encode()), name)
     if len(text) <= LONGEST_PART:

@@ -153,7 +153,7 @@ def is_secret(layout: Layout, file: Path) -> bool:
 def _is_covered(layout: Layout, file: Path) -> bool:
     """Return whether a backup covers a file of state/: not what hub and proxy generate."""
     generated = (
-        layout.rules,
+        layout.routes,
         layout.static_config,
         layout.ready_config,
         layout.https_marker,

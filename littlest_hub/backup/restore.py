@@ -185,7 +185,11 @@ def _start(layout: Layout, exchange: Exchange) -> None:
     }
     if changed:
         daemon_reload()
-        sockets = [unit for unit in layout.units if unit in changed and unit.endswith(".socket")]
+        sockets = [
+            unit
+            for unit in layout.started_unit_names
+            if unit in changed and unit.endswith(".socket")
+        ]
         if layout.proxy_service in changed or {*sockets} - {layout.hub_socket}:
             _systemctl("stop", layout.proxy_service)
         for socket in sockets:
@@ -207,7 +211,7 @@ def _unknown_servers(layout: Layout) -> Iterator[str]:
     """Yield lines about user servers that the restored database does not know."""
     if not serves(layout):
         return
-    running = list_units(layout.user_units, states=("active", "activating"))
+    running = list_units(layout.user_unit_pattern, states=("active", "activating"))
     unknown = sorted({*running} - _known_servers(layout.database))
     if unknown:
         yield "These user servers are not in the restored database. They keep running, and the hub"

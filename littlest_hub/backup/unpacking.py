@@ -31,7 +31,7 @@ MAX_READ_BYTES = 1 << 20
 
 _NAME = re.compile(rf"(?:{FRAGMENTS}|{STATE}|{DROP_INS})/.+|{DATABASE}|{DAMAGED}|{MANIFEST}")
 # In a backup, units have the names of the default base directory: see `contents.collect`.
-_UNITS = "|".join(map(re.escape, Layout(DEFAULT_BASE).unit_names))
+_UNITS = "|".join(map(re.escape, Layout(DEFAULT_BASE).all_unit_names))
 _DROP_IN = re.compile(rf"{DROP_INS}/(?:{_UNITS}|{PRODUCT}\.user[-@][^/]*)\.d/[^/]+\.conf")
 
 

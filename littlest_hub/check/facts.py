@@ -150,7 +150,7 @@ def _is_part_of(layout: Layout, pid: int) -> bool:
 
 
 def _ports_of_socket_units(layout: Layout) -> set[int]:
-    sockets = [unit for unit in layout.units if unit.endswith(".socket")]
+    sockets = [unit for unit in layout.started_unit_names if unit.endswith(".socket")]
     # The HTTPS port is taken only once a fragment configures HTTPS.
     if not systemctl.is_active(layout.proxy_https_socket):
         sockets.remove(layout.proxy_https_socket)

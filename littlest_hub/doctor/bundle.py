@@ -49,7 +49,7 @@ def write_bundle(layout: Layout, findings: str, file: Path, run: Run = output_of
 
 def known_secrets(layout: Layout, run: Run) -> Iterator[str]:
     """Yield every secret value of this installation that can be read."""
-    shown = run("systemctl", "cat", *layout.units)
+    shown = run("systemctl", "cat", *layout.started_unit_names)
     files = re.findall(r"^(?:EnvironmentFile|LoadCredential)=-?(?:\w+:)?(/\S+)", shown, re.M)
     yield from re.findall(rf"^Environment=.*?{SECRET_WORD}\w*=\"?([^\"\s]+)", shown, re.M | re.I)
     # c.X.client_secret_file = "/etc/keys/oauth"
@@ -64,7 +64,7 @@ def known_secrets(layout: Layout, run: Run) -> Iterator[str]:
                     files.append(str(file))
     for each in files:
         yield from _values(_read(Path(each)))
-    yield from re.findall(r"\{SHA\}[\w+/=]+", _read(layout.rules))
+    yield from re.findall(r"\{SHA\}[\w+/=]+", _read(layout.routes))
     # Tokens of user servers that run.
     for file in sorted(layout.server_environments.glob("*.env")):
         for variable, value in re.findall(r"^(\w+)=(.*)$", _read(file), re.M):
@@ -87,16 +87,22 @@ def _contents(layout: Layout, findings: str, run: Run) -> Iterator[tuple[str, st
     """Yield path and text of every file of the archive."""
     yield "doctor.json", findings
     journal = ("journalctl", "--no-pager", f"--lines={JOURNAL_LINES}")
-    for unit in layout.units:
+    for unit in layout.started_unit_names:
         if text := run(*journal, f"--unit={unit}"):
             yield f"journal/{unit}.txt", text
-    yield "journal/user-servers.txt", run(*journal, f"--unit={layout.user_units}")
-    status = ("systemctl", "--no-pager", "status", *layout.units, layout.user_units)
+    yield "journal/user-servers.txt", run(*journal, f"--unit={layout.user_unit_pattern}")
+    status = (
+        "systemctl",
+        "--no-pager",
+        "status",
+        *layout.started_unit_names,
+        layout.user_unit_pattern,
+    )
     directories = map(str, (layout.base, layout.releases, layout.fragments))
     for path, command in (
-        ("units/show", ("systemctl", "show", *layout.units)),
+        ("units/show", ("systemctl", "show", *layout.started_unit_names)),
         ("units/status", status),
-        ("units/cat", ("systemctl", "cat", *layout.units)),
+        ("units/cat", ("systemctl", "cat", *layout.started_unit_names)),
         ("machine/uname", ("uname", "-a")),
         ("machine/systemd", ("systemctl", "--version")),
         ("machine/disks", ("df", "-hT")),

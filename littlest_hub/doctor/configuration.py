@@ -59,7 +59,7 @@ def secrets(snapshot: Snapshot) -> Iterator[Finding]:
     """Check owner and permissions of everything that holds secrets, or runs as root."""
     layout = snapshot.layout
     owner = layout.base.stat().st_uid if snapshot.is_foreground else 0
-    hub_owner = layout.own_state.stat().st_uid if layout.hub_user else owner
+    hub_owner = layout.hub_user_state.stat().st_uid if layout.hub_user else owner
     for path, mode, expected_owner in (
         (layout.fragments, 0o750 if layout.hub_user else 0o700, owner),
         (layout.state, 0o710 if layout.hub_user else 0o700, owner),

@@ -23,7 +23,7 @@ SLOW_S = 2
 
 def ports(snapshot: Snapshot) -> Iterator[Finding]:
     """Check which process listens on each port of our socket units."""
-    for name in snapshot.layout.units:
+    for name in snapshot.layout.started_unit_names:
         shown = snapshot.units.get(name, {})
         if not name.endswith(".socket") or shown.get("LoadState") != "loaded":
             continue

@@ -15,7 +15,7 @@ def unit_states(snapshot: Snapshot) -> Iterator[Finding]:
     if snapshot.is_foreground or not snapshot.is_booted:
         yield Finding(OK, "units", "none: installed for `littlest-hub run`, without systemd")
         return
-    for name in snapshot.layout.units:
+    for name in snapshot.layout.started_unit_names:
         yield from _unit_state(snapshot, name, snapshot.units.get(name, {}))
 
 
@@ -39,7 +39,7 @@ def _unit_files(snapshot: Snapshot, name: str, shown: Mapping[str, str]) -> Iter
         reload = "systemctl daemon-reload"
         yield Finding(WARNING, name, "has changed on disk since systemd read it", reload)
     if shown.get("UnitFileState") in ("disabled", "linked"):
-        linked = snapshot.layout.unit_files / name
+        linked = snapshot.layout.unit_directory / name
         enable = f"systemctl enable {linked if linked.exists() else name}"
         yield Finding(WARNING, name, "does not start at the next boot", enable)
     for drop_in in shown.get("DropInPaths", "").split():
@@ -69,7 +69,11 @@ def _active_state(snapshot: Snapshot, name: str, shown: Mapping[str, str]) -> Fi
     service = service_of(name)
     if name != service and snapshot.is_active(service):
         # systemd does not start a socket whose service runs already.
-        sockets = [u for u in snapshot.layout.units if u != service and service_of(u) == service]
+        sockets = [
+            u
+            for u in snapshot.layout.started_unit_names
+            if u != service and service_of(u) == service
+        ]
         start = f"systemctl stop {service}; systemctl start {' '.join(sockets)} {service}"
         text = f"is {active}: {service} keeps its open sockets, but loses requests if it restarts"
         return Finding(PROBLEM, name, text, start)

@@ -15,7 +15,7 @@ from typing import Any
 from littlest_hub.doctor.failed_spawns import JournalEntry, parse_journal
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.proxy.routes import RulesFile
+from littlest_hub.proxy.routes import RoutesFile
 from littlest_hub.system.systemctl import is_booted, parse_show, parse_streams, systemctl
 from littlest_hub.system.tcp import listeners
 from littlest_hub.system.toml import read_toml
@@ -71,12 +71,12 @@ class Snapshot:
     @cached_property
     def units(self) -> dict[str, dict[str, str]]:
         """Properties of the hub's and proxy's units."""
-        return self._show(*self.layout.units)
+        return self._show(*self.layout.started_unit_names)
 
     @cached_property
     def user_units(self) -> dict[str, dict[str, str]]:
         """Properties of user servers' units."""
-        return self._show(self.layout.user_units)
+        return self._show(self.layout.user_unit_pattern)
 
     def _show(self, *units: str) -> dict[str, dict[str, str]]:
         if self.is_booted:
@@ -88,7 +88,7 @@ class Snapshot:
     @cached_property
     def journal(self) -> list[JournalEntry]:
         """The last messages of hub and user servers."""
-        units = (f"--unit={self.layout.hub_service}", f"--unit={self.layout.user_units}")
+        units = (f"--unit={self.layout.hub_service}", f"--unit={self.layout.user_unit_pattern}")
         options = ("--output=json", "--no-pager", "--since=-7d", "--lines=20000")
         return list(parse_journal(output_of("journalctl", *options, *units).splitlines()))
 
@@ -99,7 +99,7 @@ class Snapshot:
         Raises:
             FileNotFoundError: there are none, or none that can be read.
         """
-        return list(RulesFile(self.layout.rules).load()["jupyterhub"]["routes"].values())
+        return list(RoutesFile(self.layout.routes).load()["jupyterhub"]["routes"].values())
 
     @property
     def base_url(self) -> str:

@@ -58,7 +58,7 @@ def defaults(layout: Layout, unit: UnitEnvironment) -> Config:
     c.JupyterHub.proxy_class = HubProxy
     c.HubProxy.should_start = False
     c.HubProxy.traefik_api_url = f"http://{unit.proxy_api}"
-    c.HubProxy.dynamic_config_file = str(layout.rules)
+    c.HubProxy.dynamic_config_file = str(layout.routes)
 
     c.JupyterHub.spawner_class = UnitSpawner
 

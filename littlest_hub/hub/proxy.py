@@ -28,14 +28,14 @@ from tornado.ioloop import PeriodicCallback
 from traitlets import Enum, Int, List, TraitError, Unicode, default, observe, validate
 
 from littlest_hub.proxy.https import CHALLENGES
-from littlest_hub.proxy.routes import RulesFile
-from littlest_hub.proxy.rules import rule
+from littlest_hub.proxy.matcher import rule
+from littlest_hub.proxy.routes import RoutesFile
 
 FIRST_POLL_S, MAX_POLL_S, POLL_FACTOR = 0.004, 0.2, 1.3
 """The pause between two polls whether traefik has loaded its routes: first, longest, growth."""
 _REVISION = "littlest-hub-revision"
-RULES_CHECK_INTERVAL_MS = 2000
-"""How often the hub checks that the rules on disk are those that it wrote."""
+ROUTES_CHECK_INTERVAL_MS = 2000
+"""How often the hub checks that the routes on disk are those that it wrote."""
 _MAX_ADDRESSES = 256
 """The size of a network up to which tornado gets its addresses one by one."""
 
@@ -117,13 +117,13 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
     _revision = ""
 
     @default("dynamic_config_handler")
-    def _default_handler(self) -> RulesFile:
-        return RulesFile(Path(self.dynamic_config_file))
+    def _default_handler(self) -> RoutesFile:
+        return RoutesFile(Path(self.dynamic_config_file))
 
     # It has the name of the stock observer, which would set the stock handler.
     @observe("dynamic_config_file")
     def _set_dynamic_config_file(self, change: Any) -> None:
-        self.dynamic_config_handler = RulesFile(Path(change.new))
+        self.dynamic_config_handler = RoutesFile(Path(change.new))
 
     @default("traefik_api_username")
     def _default_username(self) -> str:
@@ -131,7 +131,7 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
 
     @default("traefik_api_password")
     def _default_password(self) -> str:
-        # New in each process, stored nowhere: traefik gets its hash with the rules.
+        # New in each process, stored nowhere: traefik gets its hash with the routes.
         return secrets.token_hex(32)
 
     @default("traefik_api_hashed_password")
@@ -259,10 +259,10 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
             timeout=self.check_route_timeout,
         )
         await super()._wait_for_static_config()
-        PeriodicCallback(self._repair_rules, RULES_CHECK_INTERVAL_MS).start()
+        PeriodicCallback(self._repair_routes, ROUTES_CHECK_INTERVAL_MS).start()
 
-    async def _repair_rules(self) -> None:
-        """Write the rules again if they were changed, or cut off by a full disk."""
+    async def _repair_routes(self) -> None:
+        """Write the routes again if they were changed, or cut off by a full disk."""
         async with self.mutex:
             if self.dynamic_config_handler.is_as_written:
                 return

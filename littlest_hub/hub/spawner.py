@@ -97,7 +97,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
 
     @default("unit_name_template")
     def _default_unit_name_template(self) -> str:
-        return self.layout.user_unit_template  # type: ignore[no-any-return]
+        return self.layout.user_unit_format  # type: ignore[no-any-return]
 
     @default("cmd")
     def _default_cmd(self) -> list[str]:

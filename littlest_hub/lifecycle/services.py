@@ -61,7 +61,7 @@ class Services:
         """
         layout = self.layout
         daemon_reload()
-        units = layout.units
+        units = layout.started_unit_names
         if layout.hub_user:
             units = (layout.password_socket, *units)
         self._restart_sockets([unit for unit in units if unit in changed])
@@ -165,7 +165,7 @@ class Services:
 
     def user_servers(self) -> list[str]:
         """Return the units of user servers that are running or failed."""
-        return list_units(self.layout.user_units) if self.can_start else []
+        return list_units(self.layout.user_unit_pattern) if self.can_start else []
 
     def stop(self, units: Collection[str], servers: Collection[str]) -> None:
         """Stop units of this installation, and user servers.

@@ -49,7 +49,7 @@ class UnitFiles:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self._system_units = layout.on_disk(layout.system_units)
-        self._own_units = layout.on_disk(layout.unit_files)
+        self._own_units = layout.on_disk(layout.unit_directory)
 
     @property
     def are_installed(self) -> bool:
@@ -85,7 +85,7 @@ class UnitFiles:
 
         A dangling link counts only if it leads into our base directory.
         """
-        files = {name: installed_unit(self.layout, name) for name in self.layout.unit_names}
+        files = {name: installed_unit(self.layout, name) for name in self.layout.all_unit_names}
         return [
             name
             for name, file in files.items()
@@ -95,7 +95,7 @@ class UnitFiles:
 
     def generated(self) -> GeneratedFiles:
         """Return the texts that `install` may replace."""
-        files = {name: installed_unit(self.layout, name) for name in self.layout.unit_names}
+        files = {name: installed_unit(self.layout, name) for name in self.layout.all_unit_names}
         static = self.layout.on_disk(self.layout.static_config)
         return GeneratedFiles(
             {name: file.read_text() for name, file in files.items() if file.is_file()},
@@ -109,7 +109,7 @@ class UnitFiles:
             As `install`.
         """
         changed = self._write(files.unit_texts)
-        for name in set(self.layout.unit_names) - set(files.unit_texts):
+        for name in set(self.layout.all_unit_names) - set(files.unit_texts):
             for file in (installed_unit(self.layout, name), self._system_units / name):
                 if file.is_file() or file.is_symlink():
                     file.unlink()
@@ -149,7 +149,7 @@ class UnitFiles:
             before = known.read_text() if known.is_file() else ""
             if is_linked:
                 write(self._own_units / name, text)
-                link(self._system_units / name, layout.unit_files / name)
+                link(self._system_units / name, layout.unit_directory / name)
             else:
                 write(self._system_units / name, text)
             if directives(before) != directives(text):
@@ -188,7 +188,7 @@ class UnitFiles:
 
 
 def started_units(layout: Layout, ports: Ports) -> list[Unit]:
-    """Return the units that are started, in the order of `layout.units`."""
+    """Return the units that are started, in the order of `layout.started_unit_names`."""
     return [
         hub.socket(layout, ports),
         proxy.public_socket(layout, ports),
@@ -221,9 +221,9 @@ def _write_proxy_state(layout: Layout, ports: Ports) -> None:
             dynamic_config=layout.dynamic_config,
         )
         write(static, to_toml(first))
-    rules = layout.on_disk(layout.rules)
+    routes = layout.on_disk(layout.routes)
     # traefik reports a missing file once and never looks again.
-    if rules.exists():
-        set_mode(rules, 0o644)
+    if routes.exists():
+        set_mode(routes, 0o644)
     else:
-        write(rules, "")
+        write(routes, "")

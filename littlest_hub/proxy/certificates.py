@@ -15,7 +15,7 @@ from littlest_hub.system.files import fingerprint
 from littlest_hub.system.toml import read_toml
 from littlest_hub.units.entry_points import HTTPS_ENTRY_POINT
 
-RULES_HEADER = "# The hub's rules\n"
+ROUTES_HEADER = "# The hub's rules\n"
 """The first line of the file that the hub writes with every change of routes."""
 DEFAULT_CERTIFICATE_NAME = "TRAEFIK DEFAULT CERT"
 """In the subject of what traefik presents when it has nothing else (its pkg/tls/generate)."""
@@ -76,8 +76,8 @@ def default_certificate(config: Path) -> tuple[str, str] | None:
 
 def _tls(config: Path) -> dict[str, Any]:
     text = config.read_text()
-    # To parse the rules of a thousand users takes half a second of CPU, at every server's start.
-    if text.startswith(RULES_HEADER) and "tls" not in text:
+    # Parsing the routes of a thousand users takes half a second of CPU, at every server's start.
+    if text.startswith(ROUTES_HEADER) and "tls" not in text:
         return {}
     tls = tomllib.loads(text).get("tls", {})
     if not isinstance(tls, dict):

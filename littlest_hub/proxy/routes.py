@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from littlest_hub.proxy.certificates import RULES_HEADER
+from littlest_hub.proxy.certificates import ROUTES_HEADER
 from littlest_hub.system.files import fingerprint, write
 from littlest_hub.system.toml import to_toml
 
@@ -20,6 +20,7 @@ class _Route(NamedTuple):
 
     def text(self) -> str:
         """Return the route as it is in the file."""
+        # json dumps a named tuple as a list.
         # traefik takes "{{" for the beginning of a Go template, even in a comment.
         comment = json.dumps(self).replace("{{", r"{\u007b").replace("\x7f", r"\u007f")
         name, service = self.known["router"], self.known["service"]
@@ -27,12 +28,14 @@ class _Route(NamedTuple):
         return f"# {comment}\n{to_toml(tables)}"
 
 
-class RulesFile:
+class RoutesFile:
     """The hub's part of the dynamic configuration on disk, readable by the proxy.
 
     It replaces jupyterhub_traefik_proxy.traefik_utils.TraefikConfigFileHandler, whose file only the
-    hub can read. The hub's own record of a route is a comment before it: as TOML, a thousand would
-    take Python 0.1 s, and traefik a quarter of its work with each change.
+    hub can read. Before each route is a comment, "# [...]", with the route as JSON, a list of the
+    fields of `_Route`. `load` reads only these comments: parsing a thousand routes as TOML would
+    take Python 0.1 s. And the hub's own record is in no table, since that would cost traefik a
+    quarter of its work at each change.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,15 +46,15 @@ class RulesFile:
     def load(self) -> dict[str, Any]:
         """Return the routes that were written last, and nothing else.
 
-        Each hub has its own credentials for the API, and c.HubProxy.extra_dynamic_config may have
-        changed.
+        Each hub writes the rest of the file anew: its own credentials for the API, and
+        c.HubProxy.extra_dynamic_config, which may have changed.
 
         Raises:
             FileNotFoundError: there are none.
         """
         try:
             text = self.path.read_text()
-            if not text.startswith(RULES_HEADER):
+            if not text.startswith(ROUTES_HEADER):
                 raise ValueError(f"{self.path} has no header")
             lines = text.split("\n")
             known = [_Route(*json.loads(line[2:])) for line in lines if line.startswith("# [")]
@@ -94,7 +97,7 @@ class RulesFile:
         # traefik does not take empty tables.
         if left := {kind: entries for kind, entries in left.items() if entries}:
             rest["http"] = left
-        return "".join([RULES_HEADER, to_toml(rest), *(text for _, text in texts.values())])
+        return "".join([ROUTES_HEADER, to_toml(rest), *(text for _, text in texts.values())])
 
     @property
     def is_as_written(self) -> bool:

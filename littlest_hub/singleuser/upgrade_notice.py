@@ -33,7 +33,7 @@ def releases(release: Path | None = None) -> dict[str, str | None]:
     release = release or release_of_this_interpreter()
     running = active = None
     try:
-        layout = Layout.of_prefix(release)
+        layout = Layout.from_path(release)
         running = _version(release)
         # Read each time, since an upgrade changes it.
         link = layout.hub.resolve(strict=True)

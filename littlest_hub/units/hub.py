@@ -150,7 +150,7 @@ def _rights(layout: Layout) -> list[Directive]:
     return [
         Directive("CapabilityBoundingSet", ""),
         Directive("AmbientCapabilities", ""),
-        Directive("ReadWritePaths", f"{layout.own_state} {layout.proxy_state}"),
+        Directive("ReadWritePaths", f"{layout.hub_user_state} {layout.proxy_state}"),
     ]
 
 

@@ -73,7 +73,11 @@ def choose_ports(layout: Layout, requested: str | None) -> Ports:
     Raises:
         LittlestHubError: the requested port is not a port, or it is in use.
     """
-    own = {unit: port_of(layout, unit) for unit in layout.units if unit.endswith(".socket")}
+    own = {
+        unit: port_of(layout, unit)
+        for unit in layout.started_unit_names
+        if unit.endswith(".socket")
+    }
     taken = set(_configured(layout)) - set(own.values())
     internal = (
         port

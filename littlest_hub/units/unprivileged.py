@@ -24,11 +24,11 @@ def user_template(layout: Layout) -> Unit:
         for value in (values if isinstance(values, list) else [values])
     ]
     return Unit(
-        layout.user_template,
+        layout.user_template_unit,
         f"A user server of the hub at {layout.base}, which is not root: the hub starts and stops"
         "\nthis unit, but cannot change it. So limits are not in fragments but in drop-ins: for all"
         "\nusers as below, for alice with"
-        f" `systemctl edit {layout.user_template.replace('@', '@alice')}`.",
+        f" `systemctl edit {layout.user_template_unit.replace('@', '@alice')}`.",
         {
             "Unit": [
                 Directive("Description", f"Littlest Hub at {layout.base}: server of %i"),
@@ -104,7 +104,7 @@ def password_service(layout: Layout) -> Unit:
                 ),
                 Directive("ProtectSystem", "strict"),
                 Directive("ReadWritePaths", "-/run/faillock -/var/lib/faillock -/var/log/faillog"),
-                Directive("InaccessiblePaths", f"-{layout.own_state} -{layout.run_directory}"),
+                Directive("InaccessiblePaths", f"-{layout.hub_user_state} -{layout.run_directory}"),
                 Directive("PrivateMounts", "yes"),
                 Directive("ProtectProc", "invisible"),
                 Directive("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK"),
@@ -125,7 +125,7 @@ def units(layout: Layout) -> list[Unit]:
 def polkit_rule(layout: Layout) -> str:
     """Return the polkit rule with everything that the hub's user may do (polkit(8))."""
     user = UNIT_USER_NAME
-    template = layout.user_template.removesuffix("@.service").replace(".", r"\.")
+    template = layout.user_template_unit.removesuffix("@.service").replace(".", r"\.")
     return f"""\
 // Written by `littlest-hub install`: the hub at {layout.base} runs as {layout.hub_user}, and this
 // is all that {layout.hub_user} may do through systemd or any other service that uses polkit.

@@ -87,7 +87,7 @@ def create(layout: Layout, user: str, undo: contextlib.ExitStack) -> None:
     _run(
         "systemd-sysusers",
         "--inline",
-        f'u {user} - "{_gecos(layout)}" {layout.own_state}',
+        f'u {user} - "{_gecos(layout)}" {layout.hub_user_state}',
         f"g {group} -",
     )
 
@@ -127,7 +127,7 @@ def grant_directories(layout: Layout, user: str, undo: contextlib.ExitStack) -> 
     proxy.chmod(0o1775)
     # systemd mounts it for the proxy and gives it to the proxy's user.
     layout.on_disk(layout.acme).mkdir(mode=0o700, exist_ok=True)
-    own = layout.on_disk(layout.own_state)
+    own = layout.on_disk(layout.hub_user_state)
     if not own.exists():
         # By rename: its owner decides which user the hub runs as.
         temporary = own.with_name(".hub.new")

@@ -30,8 +30,8 @@ def hub_account(layout: Layout) -> pwd.struct_passwd:
         return pwd.getpwnam(str(layout.hub_user))
     except KeyError:
         raise LittlestHubError(
-            f"{layout.own_state} belongs to user {layout.hub_user}, who is gone: the hub ran as"
-            " that user",
+            f"{layout.hub_user_state} belongs to user {layout.hub_user}, who is gone: the hub ran"
+            " as that user",
             f"useradd --system --uid {layout.hub_user} --user-group NAME, or remove the directory",
         ) from None
 

@@ -75,7 +75,7 @@ def _found_by_root(hub: Hub) -> dict[str, str]:
     machine = hub.machine
     found = {
         "cookie secret": machine.read(str(hub.layout.cookie_secret)).strip(),
-        "hash of the proxy's password": machine.read(str(hub.layout.rules)).partition("{SHA}")[2][
+        "hash of the proxy's password": machine.read(str(hub.layout.routes)).partition("{SHA}")[2][
             :28
         ],
     }

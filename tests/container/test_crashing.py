@@ -71,12 +71,12 @@ def work(hub: Hub) -> Iterator[Work]:
 
 def stop(hub: Hub) -> None:
     """Stop all units, as before a boot."""
-    hub.machine.systemctl("stop", *hub.layout.units)
+    hub.machine.systemctl("stop", *hub.layout.started_unit_names)
 
 
 def boot(hub: Hub) -> None:
     """Start all units as a boot does: once, without waiting for the result."""
-    hub.machine.systemctl("start", "--no-block", *hub.layout.units)
+    hub.machine.systemctl("start", "--no-block", *hub.layout.started_unit_names)
 
 
 def kill(hub: Hub, *units: str, signal: str = "KILL", whom: str = "all") -> None:
@@ -253,7 +253,7 @@ def test_a_missing_proxy_is_named_and_the_routes_come_back_with_it(hub: Hub, wor
 )
 @pytest.mark.parametrize("killed", ["hub_service", "proxy_service"])
 def test_damaged_rules_are_written_again(hub: Hub, work: Work, damage: str, killed: str) -> None:
-    hub.machine.run(["sh", "-c", damage, "sh", str(hub.layout.rules)])
+    hub.machine.run(["sh", "-c", damage, "sh", str(hub.layout.routes)])
     kill(hub, getattr(hub.layout, killed))
     heals(hub, work)
 

@@ -124,7 +124,7 @@ def test_a_server_with_a_hostile_name_is_refused(hub: Hub) -> None:
         for name in names:
             with pytest.raises(RefusedError, match=r"^40[04]: "):
                 bob.start_server(server=name)
-        assert hub.machine.read(str(hub.layout.rules)).count(f"/user/{bob.name}/") == 0
+        assert hub.machine.read(str(hub.layout.routes)).count(f"/user/{bob.name}/") == 0
 
 
 @pytest.mark.row(13)
@@ -190,7 +190,7 @@ def test_a_proxy_that_restarts_without_a_hub_serves_all_its_routes(hub: Hub, ali
 @pytest.mark.row(20)
 @pytest.mark.parametrize("damage", ['rm "$1"', ': >"$1"', 'printf "[[\\377" >"$1"'])
 def test_lost_rules_are_written_again(hub: Hub, alice: Person, damage: str) -> None:
-    rules = str(hub.layout.rules)
+    rules = str(hub.layout.routes)
     before = hub.machine.read(rules)
     hub.machine.run(["sh", "-c", damage, "sh", rules])
     again = hub.machine.run

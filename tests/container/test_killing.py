@@ -70,7 +70,7 @@ def serves(hub: Hub, kernel: Kernel, versions: set[str]) -> None:
     """Assert that one of the releases serves, complete, with everything that was running."""
     assert active(hub) in versions
     assert hub.answers()
-    tomllib.loads(hub.machine.read(str(hub.layout.rules)))
+    tomllib.loads(hub.machine.read(str(hub.layout.routes)))
     assert kernel.run("x + 1") == "42"
 
 

@@ -16,13 +16,13 @@ def _mode(hub: Hub, path: object) -> str:
 
 def test_the_proxy_reads_its_rules_and_no_other_user_does(hub: Hub) -> None:
     layout = hub.layout
-    assert _mode(hub, layout.rules) == "root:root 644"
+    assert _mode(hub, layout.routes) == "root:root 644"
     with hub.person() as alice:
         alice.start_server()
         # The directories above are closed: the proxy's own mount is its only way there.
-        read = ["cat", str(layout.rules)]
+        read = ["cat", str(layout.routes)]
         assert hub.machine.run(read, user=alice.name, check=False).returncode != 0
-        assert f"/user/{alice.name}/" in hub.machine.read(str(layout.rules))
+        assert f"/user/{alice.name}/" in hub.machine.read(str(layout.routes))
 
 
 def test_only_root_enters_the_state_directory(hub: Hub) -> None:
@@ -43,7 +43,7 @@ def test_no_command_line_and_no_journal_shows_a_secret(hub: Hub) -> None:
     with hub.person() as alice:
         alice.start_server()
         alice.run_cell("1")
-        rules = hub.machine.read(str(hub.layout.rules))
+        rules = hub.machine.read(str(hub.layout.routes))
         environment = hub.machine.run(["cat", f"/proc/{hub.main_pid()}/environ"]).stdout
         secrets = {
             "cookie secret": hub.machine.read(str(hub.layout.cookie_secret)).strip(),
@@ -71,7 +71,7 @@ def test_a_user_sees_no_secret_of_another_in_the_processes(hub: Hub) -> None:
 
 def test_each_hub_process_brings_a_new_password_for_the_proxy(hub: Hub) -> None:
     def password_hash() -> str:
-        return hub.machine.read(str(hub.layout.rules)).partition("{SHA}")[2][:28]
+        return hub.machine.read(str(hub.layout.routes)).partition("{SHA}")[2][:28]
 
     before = password_hash()
     hub.machine.systemctl("restart", hub.layout.hub_service)

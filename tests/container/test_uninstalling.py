@@ -23,7 +23,7 @@ LISTING = r"""
     :
 """
 LAYOUT = Layout(DEFAULT_BASE)
-NAMES = " ".join([*LAYOUT.units, LAYOUT.users_slice])
+NAMES = " ".join([*LAYOUT.started_unit_names, LAYOUT.users_slice])
 DISABLE = f"systemctl disable --now {NAMES}"
 REMOVE = f"rm -rf {DEFAULT_BASE}"
 IDLE = tuple(f"{name} not loaded." for name in (LAYOUT.proxy_https_socket, LAYOUT.users_slice))

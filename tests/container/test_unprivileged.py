@@ -287,7 +287,7 @@ def test_links_in_its_state_lead_no_command_of_roots_astray(
 ) -> None:
     hub, machine = unprivileged, unprivileged.machine
     command = hub.path("hub/bin/littlest-hub")
-    own, proxy = hub.layout.own_state, hub.layout.proxy_state
+    own, proxy = hub.layout.hub_user_state, hub.layout.proxy_state
     before = machine.run(["sha256sum", ROOTS, "/etc/shadow"]).stdout
     said = []
     for links in (
@@ -325,7 +325,7 @@ def test_backup_doctor_and_restore_say_what_they_can_do(unprivileged: Hub) -> No
     problems = [f for f in json.loads(said)["findings"] if f["severity"] == "problem"]
     assert problems == []
     # Where the administrator is, the hub's user may not even be.
-    own, base = unprivileged.layout.own_state, unprivileged.layout.base
+    own, base = unprivileged.layout.hub_user_state, unprivileged.layout.base
     there = f"cd {base} && hub/bin/littlest-hub"
     file = f"{own.relative_to(base)}/by-hand.tar.gz"
     machine.run(["sh", "-c", f"{there} backup --secrets {file}"])

@@ -175,7 +175,7 @@ def test_a_repair_that_fails_leaves_the_old_release_running(
 ) -> None:
     with installed(installer) as hub:
         if not old_serves:
-            hub.machine.systemctl("stop", *hub.layout.units)
+            hub.machine.systemctl("stop", *hub.layout.started_unit_names)
         same = releases.build(__version__, patches=FAILS)
         failed = hub.machine.install(same, ["-b", "-u"], check=False)
         assert failed.returncode == 1

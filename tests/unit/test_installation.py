@@ -33,12 +33,12 @@ def test_a_hub_without_a_directory_of_its_own_runs_as_root(layout: Layout) -> No
 def test_the_owner_of_its_directory_is_the_user_that_the_hub_runs_as(
     layout: Layout, uid: int, user: str | None
 ) -> None:
-    own = layout.on_disk(layout.own_state)
+    own = layout.on_disk(layout.hub_user_state)
     own.mkdir(parents=True)
     os.chown(own, uid, -1)
     found = installation.of_base(layout.base, layout.root)
     assert found.hub_user == user
-    assert found.hub_state == (layout.own_state if user else layout.state)
+    assert found.hub_state == (layout.hub_user_state if user else layout.state)
 
 
 def test_a_checkout_is_no_installation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,9 +61,9 @@ def test_the_release_is_that_of_the_interpreter_not_of_the_hub_link(
 def test_the_links_of_an_image_lead_into_the_image(layout: Layout) -> None:
     units = layout.on_disk(layout.system_units)
     units.mkdir(parents=True)
-    (units / "a.service").symlink_to(layout.unit_files / "a.service")
+    (units / "a.service").symlink_to(layout.unit_directory / "a.service")
     (units / "b.service").touch()
-    linked = layout.on_disk(layout.unit_files) / "a.service"
+    linked = layout.on_disk(layout.unit_directory) / "a.service"
     assert installation.installed_unit(layout, "a.service") == linked
     assert installation.installed_unit(layout, "b.service") == units / "b.service"
 

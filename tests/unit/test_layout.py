@@ -70,7 +70,7 @@ def test_a_base_directory_that_cannot_be_in_units_is_refused(base: str) -> None:
 
 
 def test_the_base_directory_follows_from_the_prefix() -> None:
-    assert Layout.of_prefix(Path("/srv/physics/releases/2026.11.0")).base == Path("/srv/physics")
+    assert Layout.from_path(Path("/srv/physics/releases/2026.11.0")).base == Path("/srv/physics")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_the_base_directory_follows_from_the_prefix() -> None:
 )
 def test_another_prefix_is_refused_with_the_right_command(prefix: str, right: str) -> None:
     with pytest.raises(LittlestHubError) as refused:
-        Layout.of_prefix(Path(prefix))
+        Layout.from_path(Path(prefix))
     assert right in (refused.value.hint or "")
 
 
@@ -94,5 +94,5 @@ def test_paths_are_found_below_the_root() -> None:
 
 
 def test_no_two_hubs_share_a_user_servers_unit() -> None:
-    names = [Layout(Path(base)).user_unit_template for base in ("/srv/a", "/srv/a-user-b")]
+    names = [Layout(Path(base)).user_unit_format for base in ("/srv/a", "/srv/a-user-b")]
     assert names[0].format(USERNAME="b") != names[1].format(USERNAME="")

@@ -75,7 +75,7 @@ def test_it_names_each_unit() -> None:
     listed = _first_column(_section("Units and drop-ins"))
     layout = Layout(DEFAULT_BASE)
     servers = {f"{layout.user_unit('NAME', server)}.service" for server in ("", "SERVER")}
-    assert listed == {*layout.unit_names, *servers}
+    assert listed == {*layout.all_unit_names, *servers}
 
 
 def test_it_names_the_fields_of_what_is_printed_as_json() -> None:

@@ -77,5 +77,5 @@ def serves_and_is_whole(hub: Hub) -> None:
         pass  # a new user logs in
     python, database = hub.path("hub/bin/python3"), str(hub.layout.database)
     assert hub.machine.run([python, "-c", INTEGRITY, database]).stdout == "ok\n"
-    rules = tomllib.loads(hub.machine.read(str(hub.layout.rules)))
+    rules = tomllib.loads(hub.machine.read(str(hub.layout.routes)))
     assert "PathPrefix" in str(rules["http"]["routers"]), "the rules are not whole"

@@ -124,7 +124,9 @@ def settings_that_need_root(settings: Settings) -> Iterator[Problem]:
         )
         return
     for key, directive in _DIRECTIVES.items():
-        instead = f"systemctl edit {layout.user_template}, with {directive}" if directive else ""
+        instead = (
+            f"systemctl edit {layout.user_template_unit}, with {directive}" if directive else ""
+        )
         yield from settings.get("Spawner", key).error(
             f"{who}, and cannot apply this; expected {instead or 'no such line'}"
         )

@@ -44,7 +44,7 @@ def _base(base: Path) -> Layout:
         database.execute("CREATE TABLE spawners (state, server_id)")
     (layout.fragments / "10-users.py").write_text("c.Authenticator.allow_all = True\n")
     layout.cookie_secret.write_text("deadbeef" * 8)
-    layout.rules.write_text("made anew")
+    layout.routes.write_text("made anew")
     (layout.dynamic_config / "tls.toml").write_text("[tls]\n")
     (layout.dynamic_config / "tls.pem").touch(mode=0o600)
     (layout.dynamic_config / "tls.pem").write_text("-----BEGIN PRIVATE KEY-----\nx\n")
@@ -159,7 +159,7 @@ def test_a_backup_is_restored_and_what_was_there_is_kept(layout: Layout) -> None
     assert "allow_all" in (layout.fragments / "10-users.py").read_text()
     # The proxy, another user, can read it, although the file was private.
     assert (layout.dynamic_config / "tls.pem").stat().st_mode & 0o777 == 0o644
-    assert layout.rules.read_text() == "made anew"
+    assert layout.routes.read_text() == "made anew"
     (kept,) = (layout.state / "backups").glob("before-restore-*")
     restore(layout, kept, say=_say, confirm=lambda: True)
     assert _users(layout) == ["alice", "mallory"]
@@ -292,14 +292,14 @@ def test_drop_ins_of_every_unit_are_in_a_backup(
     monkeypatch.setattr(Layout, "system_units", units)
     layout = _base(tmp_path / "physics")
     servers = ("littlest-hub-physics.user-alice:lab.service", "littlest-hub-physics.user@a.service")
-    for name in (*layout.unit_names, *servers):
+    for name in (*layout.all_unit_names, *servers):
         (units / f"{name}.d").mkdir(parents=True)
         (units / f"{name}.d" / "limits.conf").touch()
     made = backup(layout, None, secrets=False, say=_say)
     assert made.file is not None
     expected = {
         f"drop-ins/{name.replace('-physics', '')}.d/limits.conf"
-        for name in (*layout.unit_names, *servers)
+        for name in (*layout.all_unit_names, *servers)
     }
     assert expected <= {*unpack(made.file, None).members}
 

@@ -242,7 +242,7 @@ def test_a_bundle_contains_helpful_files_and_no_known_secret(tmp_path: Path) -> 
     (layout.fragments / "10-secret.py").write_text(FRAGMENT)
     layout.cookie_secret.write_text("c00kie" * 8 + "\n")
     (layout.state / "oauth.token").write_text("plainwordtoken\n")
-    layout.rules.write_text(f'users = [ "hub:{{SHA}}{S}=",]\n')
+    layout.routes.write_text(f'users = [ "hub:{{SHA}}{S}=",]\n')
     (layout.hub / "conda-meta" / "jupyterhub-6.1.1-py.json").write_text("{}")
 
     def run(*command: str) -> str:

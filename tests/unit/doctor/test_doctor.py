@@ -14,7 +14,7 @@ from littlest_hub.doctor.host import parse_properties, systemd_version
 from littlest_hub.doctor.servers import denied_name_servers, disagreements
 from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.layout import Layout
-from littlest_hub.proxy.routes import RulesFile
+from littlest_hub.proxy.routes import RoutesFile
 from littlest_hub.system import tcp
 from littlest_hub.system.systemctl import parse_show
 
@@ -58,7 +58,7 @@ def test_the_decisive_line_of_a_failed_server_is_found(version: str, user: str) 
 def test_units_of_every_recorded_systemd_are_parsed(version: str) -> None:
     units = parse_show(recorded(version, "show"))
     layout = Layout(Path("/opt/littlest-hub"))
-    assert set(layout.units) <= set(units)
+    assert set(layout.started_unit_names) <= set(units)
     assert units[layout.hub_service]["ActiveState"] == "active"
     assert units["littlest-hub.user-crash.service"]["Result"] == "exit-code"
     snapshot = Snapshot(layout)
@@ -78,10 +78,10 @@ def test_version_clock_and_ports_are_parsed(version: str) -> None:
 
 def test_routes_are_read_as_the_hub_writes_them(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    layout.rules.parent.mkdir(parents=True)
+    layout.routes.parent.mkdir(parents=True)
     known = {"routespec": "/j/", "router": "r", "service": "s", "data": {"hub": True}}
     tables = {"routers": {"r": {"rule": "x"}}, "services": {"s": {"loadBalancer": {}}}}
-    RulesFile(layout.rules).atomic_dump({"http": tables, "jupyterhub": {"routes": {"r": known}}})
+    RoutesFile(layout.routes).atomic_dump({"http": tables, "jupyterhub": {"routes": {"r": known}}})
     assert Snapshot(layout).routes == [known]
     assert Snapshot(layout).base_url == "/j/"
 

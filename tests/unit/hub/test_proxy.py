@@ -1,4 +1,4 @@
-"""Rules, rules file and static configuration, and the real traefik reading all three."""
+"""Rules, routes file and static configuration, and the real traefik reading all three."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.proxy.certificates import DEFAULT_CERTIFICATE_NAME
 from littlest_hub.proxy.configuration import merge_static_config, ready_config, static_config
 from littlest_hub.proxy.https import make_default_certificate
-from littlest_hub.proxy.routes import RulesFile
-from littlest_hub.proxy.rules import rule
+from littlest_hub.proxy.matcher import rule
+from littlest_hub.proxy.routes import RoutesFile
 from littlest_hub.system.toml import to_toml
 from tests.capabilities import PATH, missing
 from tests.eventually import eventually
@@ -117,8 +117,8 @@ def routespec(user: str, server: str | None) -> str:
 
 
 @pytest.fixture
-def rules(tmp_path: Path) -> RulesFile:
-    return RulesFile(tmp_path / "rules.toml")
+def routes(tmp_path: Path) -> RoutesFile:
+    return RoutesFile(tmp_path / "rules.toml")
 
 
 def a_route(name: str) -> dict[str, Any]:
@@ -133,77 +133,77 @@ def a_route(name: str) -> dict[str, Any]:
     }
 
 
-def test_the_rules_file_reads_back_with_any_names(rules: RulesFile) -> None:
+def test_the_routes_file_reads_back_with_any_names(routes: RoutesFile) -> None:
     for name in hostile_names(300, seed=2):
         data = a_route(name)
-        rules.atomic_dump(data)
-        assert rules.load() == data, repr(name)
+        routes.atomic_dump(data)
+        assert routes.load() == data, repr(name)
 
 
-def test_the_rules_file_is_readable_by_the_proxy_and_no_temporary_file_stays(
-    rules: RulesFile,
+def test_the_routes_file_is_readable_by_the_proxy_and_no_temporary_file_stays(
+    routes: RoutesFile,
 ) -> None:
-    rules.atomic_dump({"http": {}})
-    assert stat.S_IMODE(rules.path.stat().st_mode) == 0o644
-    assert list(rules.path.parent.iterdir()) == [rules.path]
+    routes.atomic_dump({"http": {}})
+    assert stat.S_IMODE(routes.path.stat().st_mode) == 0o644
+    assert list(routes.path.parent.iterdir()) == [routes.path]
 
 
-def test_a_failed_write_leaves_the_old_rules(rules: RulesFile) -> None:
-    rules.atomic_dump(a_route("old"))
+def test_a_failed_write_leaves_the_old_routes(routes: RoutesFile) -> None:
+    routes.atomic_dump(a_route("old"))
     with pytest.raises(UnicodeEncodeError):
-        rules.atomic_dump({"broken": "\udc80"})
-    assert rules.load() == a_route("old")
-    assert list(rules.path.parent.iterdir()) == [rules.path]
+        routes.atomic_dump({"broken": "\udc80"})
+    assert routes.load() == a_route("old")
+    assert list(routes.path.parent.iterdir()) == [routes.path]
 
 
 def full(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_rules_that_a_full_disk_kept_from_being_written_count_as_changed(
-    rules: RulesFile, monkeypatch: pytest.MonkeyPatch
+def test_routes_that_a_full_disk_kept_from_being_written_count_as_changed(
+    routes: RoutesFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rules.atomic_dump(a_route("old"))
+    routes.atomic_dump(a_route("old"))
     with monkeypatch.context() as patch:
         patch.setattr("littlest_hub.proxy.routes.write", full)
         with pytest.raises(OSError, match="No space"):
-            rules.atomic_dump(a_route("new"))
-    assert not rules.is_as_written
-    rules.atomic_dump(a_route("new"))
-    assert rules.is_as_written
+            routes.atomic_dump(a_route("new"))
+    assert not routes.is_as_written
+    routes.atomic_dump(a_route("new"))
+    assert routes.is_as_written
 
 
 @pytest.mark.parametrize("damage", [None, b"", b"[[\xff"], ids=["removed", "empty", "no text"])
-def test_rules_that_another_program_changed_are_noticed_and_written_again(
-    rules: RulesFile, damage: bytes | None
+def test_routes_that_another_program_changed_are_noticed_and_written_again(
+    routes: RoutesFile, damage: bytes | None
 ) -> None:
     data = a_route("x")
-    rules.atomic_dump(data)
-    assert rules.is_as_written
+    routes.atomic_dump(data)
+    assert routes.is_as_written
     if damage is None:
-        rules.path.unlink()
+        routes.path.unlink()
     else:
-        rules.path.write_bytes(damage)
-    assert not rules.is_as_written
-    rules.atomic_dump(data)
-    assert rules.is_as_written
-    assert rules.load() == data
+        routes.path.write_bytes(damage)
+    assert not routes.is_as_written
+    routes.atomic_dump(data)
+    assert routes.is_as_written
+    assert routes.load() == data
 
 
-def test_only_routes_are_read_back_from_disk(rules: RulesFile) -> None:
+def test_only_routes_are_read_back_from_disk(routes: RoutesFile) -> None:
     """Neither the last hub's password nor settings that have left the fragments are read."""
     before = a_route("x")
     before["http"]["routers"]["route_api"] = {"rule": "old"}
     before["http"]["middlewares"] = {"auth_api": {"basicAuth": {"users": ["hub:old"]}}}
     before["tls"] = {"certificates": [{"certFile": "/old.crt", "keyFile": "/old.key"}]}
-    rules.atomic_dump(before)
-    assert rules.load() == a_route("x")
+    routes.atomic_dump(before)
+    assert routes.load() == a_route("x")
 
 
-def test_unreadable_rules_count_as_none(rules: RulesFile) -> None:
-    rules.path.write_text("[http\n")
+def test_unreadable_routes_count_as_none(routes: RoutesFile) -> None:
+    routes.path.write_text("[http\n")
     with pytest.raises(FileNotFoundError):
-        rules.load()
+        routes.load()
 
 
 # --- static configuration
@@ -270,21 +270,21 @@ def backend(name: str) -> Iterator[str]:
 
 
 class Traefik:
-    """The real traefik with our static configuration and `rules`."""
+    """The real traefik with our static configuration and `routes`."""
 
     def __init__(self, directory: Path, trusted_proxies: Sequence[str] = ()) -> None:
         self.port, self.api_port = free_port(), free_port()
-        self.rules = RulesFile(directory / "dynamic" / "rules.toml")
-        self.rules.path.parent.mkdir()
-        self.rules.atomic_dump({})
-        (self.rules.path.parent / "ready.toml").write_text(to_toml(ready_config()))
+        self.routes = RoutesFile(directory / "dynamic" / "rules.toml")
+        self.routes.path.parent.mkdir()
+        self.routes.atomic_dump({})
+        (self.routes.path.parent / "ready.toml").write_text(to_toml(ready_config()))
         self.static = directory / "traefik.toml"
         self.static.write_text(
             to_toml(
                 static_config(
                     public=f"127.0.0.1:{self.port}",
                     api=f"127.0.0.1:{self.api_port}",
-                    dynamic_config=self.rules.path.parent,
+                    dynamic_config=self.routes.path.parent,
                     trusted_proxies=trusted_proxies,
                 )
             )
@@ -387,7 +387,7 @@ def test_every_name_is_routed_to_its_own_server_and_the_rest_to_the_hub(traefik:
             targets[f"/user/{quote(name, safe='@~')}/"] = stack.enter_context(
                 backend(f"server {number}")
             )
-        traefik.rules.atomic_dump(route(targets))
+        traefik.routes.atomic_dump(route(targets))
         eventually(lambda: traefik.get("/hub/login") == (200, "hub"), 20, "the route to the hub")
         for number, name in enumerate(names):
             own = f"/user/{quote(name, safe='@~')}"
@@ -404,7 +404,7 @@ async def hub_of(traefik: Traefik) -> AsyncIterator[HubProxy]:
     proxy = HubProxy(
         should_start=False,
         traefik_api_url=f"http://127.0.0.1:{traefik.api_port}",
-        dynamic_config_file=str(traefik.rules.path),
+        dynamic_config_file=str(traefik.routes.path),
         public_url=f"http://127.0.0.1:{traefik.port}",
     )
     await proxy.get_all_routes()
@@ -451,13 +451,13 @@ def test_many_routes_at_once_are_two_writes_and_the_next_hub_reads_them(
     async def scenario(target: str) -> None:
         async with hub_of(traefik) as proxy:
             written: list[float] = []
-            dump = RulesFile.atomic_dump
+            dump = RoutesFile.atomic_dump
 
-            def recorded(rules: RulesFile, data: dict[str, Any]) -> None:
+            def recorded(routes: RoutesFile, data: dict[str, Any]) -> None:
                 written.append(time.monotonic())
-                dump(rules, data)
+                dump(routes, data)
 
-            monkeypatch.setattr(RulesFile, "atomic_dump", recorded)
+            monkeypatch.setattr(RoutesFile, "atomic_dump", recorded)
             first = asyncio.ensure_future(proxy.add_route("/", target, {}))
             await asyncio.sleep(0)
             await asyncio.gather(first, *(proxy.add_route(n, target, {"user": n}) for n in names))
@@ -474,11 +474,11 @@ def test_many_routes_at_once_are_two_writes_and_the_next_hub_reads_them(
         asyncio.run(asyncio.wait_for(scenario(target), 60))
 
 
-def test_writing_the_rules_is_one_event_in_the_directory_that_traefik_watches(
+def test_writing_the_routes_is_one_event_in_the_directory_that_traefik_watches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rules = RulesFile(tmp_path / "dynamic" / "rules.toml")
-    rules.atomic_dump(a_route("x"))
+    routes = RoutesFile(tmp_path / "dynamic" / "rules.toml")
+    routes.atomic_dump(a_route("x"))
     moved: list[Path] = []
     replace = Path.replace
 
@@ -487,9 +487,9 @@ def test_writing_the_rules_is_one_event_in_the_directory_that_traefik_watches(
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", recorded)
-    rules.atomic_dump(a_route("y"))
+    routes.atomic_dump(a_route("y"))
     assert [each.parent for each in moved] == [tmp_path]
-    assert list(rules.path.parent.iterdir()) == [rules.path]
+    assert list(routes.path.parent.iterdir()) == [routes.path]
 
 
 def test_our_default_certificate_is_recognized_as_traefiks_own() -> None:
@@ -527,7 +527,7 @@ class Crowd:
         targets = {"/": self.backends["hub"], turn: self.backends["server 0"]}
         for number, spec in enumerate(specs):
             targets[spec] = self.backends[f"server {number}"]
-        self.traefik.rules.atomic_dump(route(targets))
+        self.traefik.routes.atomic_dump(route(targets))
         eventually(
             lambda: self.traefik.get(turn) == (200, "server 0"), 20, "the routes", interval_s=0.02
         )
@@ -559,9 +559,9 @@ def test_with_any_names_from_hypothesis_all_users_reach_their_own_server_and_the
 
 
 def test_a_rotated_api_password_replaces_the_old_one(traefik: Traefik) -> None:
-    traefik.rules.atomic_dump(credentials("first", traefik.api_port))
+    traefik.routes.atomic_dump(credentials("first", traefik.api_port))
     eventually(lambda: traefik.ask_api("first") == 200, 20, "the first password to be known")
-    traefik.rules.atomic_dump(credentials("second", traefik.api_port))
+    traefik.routes.atomic_dump(credentials("second", traefik.api_port))
     eventually(lambda: traefik.ask_api("second") == 200, 20, "the second password to be known")
     assert traefik.ask_api("first") == 401
 
@@ -601,7 +601,7 @@ def spy() -> Iterator[tuple[str, dict[str, str]]]:
 @pytest.mark.parametrize("spelling", ["-", "_"])
 def test_forwarded_headers_of_visitors_reach_no_server(traefik: Traefik, spelling: str) -> None:
     with spy() as (url, seen):
-        traefik.rules.atomic_dump(route({"/": url}))
+        traefik.routes.atomic_dump(route({"/": url}))
         eventually(lambda: traefik.get("/")[0] == 200, 20, "the route")
         forged = {name.replace("-", spelling): value for name, value in FORGED.items()}
         traefik.get("/", {**forged, "X-Mine": "kept"})
@@ -623,7 +623,7 @@ def test_forwarded_headers_of_a_proxy_in_front_count_only_if_it_is_trusted(
     if TRAEFIK is None:
         missing("no traefik on PATH")
     with running(Traefik(tmp_path, [trusted])) as traefik, spy() as (url, seen):
-        traefik.rules.atomic_dump(route({"/": url}))
+        traefik.routes.atomic_dump(route({"/": url}))
         eventually(lambda: traefik.get("/")[0] == 200, 20, "the route")
         traefik.get("/", FORGED)
         assert seen["X-Forwarded-Proto"] == ("https" if is_trusted else "http")

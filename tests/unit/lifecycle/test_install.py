@@ -76,9 +76,9 @@ def test_an_installation_has_its_layout_units_and_links(tmp_path: Path) -> None:
     for file in ("traefik.toml", "dynamic/rules.toml"):
         assert oct((base / "state/proxy" / file).stat().st_mode)[-4:] == "0644", file
     etc = tmp_path / "etc/systemd/system"
-    for unit in layout.units:
-        assert (etc / unit).readlink() == layout.unit_files / unit
-        assert layout.on_disk(layout.unit_files / unit).is_file()
+    for unit in layout.started_unit_names:
+        assert (etc / unit).readlink() == layout.unit_directory / unit
+        assert layout.on_disk(layout.unit_directory / unit).is_file()
     assert not (tmp_path / "etc/passwd").exists()
     assert sorted(p.name for p in (etc / "multi-user.target.wants").iterdir()) == [
         "littlest-hub-proxy.service",
@@ -132,7 +132,7 @@ def test_half_an_installation_can_be_uninstalled(tmp_path: Path) -> None:
     layout, prefix = image(tmp_path)
     install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice"})
     layout.on_disk(layout.hub).unlink()
-    shutil.rmtree(layout.on_disk(layout.unit_files))
+    shutil.rmtree(layout.on_disk(layout.unit_directory))
     shutil.rmtree(layout.on_disk(layout.state))
     uninstall(layout)
     assert not [name for name in names(tmp_path / "etc") if "littlest-hub" in name]
@@ -157,7 +157,7 @@ def test_another_base_directory_lives_beside_the_first(tmp_path: Path) -> None:
     assert "systemctl reload littlest-hub-physics\n" in fragment.read_text()
     first = tmp_path / "opt/littlest-hub/units/littlest-hub-proxy.socket"
     assert "ListenStream=80\n" in first.read_text()
-    second = physics.on_disk(physics.unit_files) / "littlest-hub-physics-proxy.socket"
+    second = physics.on_disk(physics.unit_directory) / "littlest-hub-physics-proxy.socket"
     assert "ListenStream=8000\n" in second.read_text()
     assert (tmp_path / "usr/local/bin/littlest-hub").readlink().is_relative_to(DEFAULT_BASE)
 
@@ -281,7 +281,7 @@ def test_the_mode_of_the_proxys_files_is_repaired(tmp_path: Path) -> None:
     layout, prefix = image(tmp_path)
     install(layout, prefix, {})
     before = snapshot(tmp_path)
-    for file in (layout.static_config, layout.rules):
+    for file in (layout.static_config, layout.routes):
         layout.on_disk(file).chmod(0o600)
     install(layout, prefix, {})
     assert snapshot(tmp_path) == before
@@ -360,7 +360,7 @@ def test_a_newer_release_is_switched_to_and_back_with_its_units_if_it_fails(
     layout, prefix = image(tmp_path)
     install(layout, prefix, {})
     _, newer = image(tmp_path, release="releases/2026.11.1")
-    units = layout.on_disk(layout.unit_files)
+    units = layout.on_disk(layout.unit_directory)
     socket = units / layout.hub_socket
     socket.write_text(f"# As an older release wrote it.\n{socket.read_text()}")
     tool = tmp_path.parent / f"{tmp_path.name}-bin/systemctl"

@@ -124,6 +124,6 @@ def test_systemd_accepts_the_properties_without_warnings(tmp_path: Path, home: s
 def test_the_slice_belongs_to_the_installation_but_is_not_stopped_with_it() -> None:
     assert LAYOUT.users_slice == "littlest-hub-users.slice"
     assert Layout(Path("/srv/physics")).users_slice == "littlest-hub-physics-users.slice"
-    assert LAYOUT.users_slice not in LAYOUT.units
-    assert LAYOUT.users_slice in LAYOUT.unit_names
+    assert LAYOUT.users_slice not in LAYOUT.started_unit_names
+    assert LAYOUT.users_slice in LAYOUT.all_unit_names
     assert server.properties(LAYOUT, None)["Slice"] == LAYOUT.users_slice

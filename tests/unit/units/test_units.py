@@ -80,7 +80,9 @@ def test_services_expose_little(written: dict[str, Path], number: int, exposure:
 
 def test_units_are_in_the_order_in_which_they_start() -> None:
     for layout in LAYOUTS:
-        assert tuple(unit.name for unit in started_units(layout, Ports())) == layout.units
+        assert (
+            tuple(unit.name for unit in started_units(layout, Ports())) == layout.started_unit_names
+        )
 
 
 def test_no_directive_is_newer_than_the_oldest_supported_systemd() -> None:

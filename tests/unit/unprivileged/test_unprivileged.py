@@ -39,8 +39,8 @@ def layout(tmp_path: Path) -> Layout:
     """A hub that runs as HUB_USER."""
     layout = Layout(tmp_path / "hub")
     layout.fragments.mkdir(parents=True)
-    layout.own_state.mkdir(parents=True)
-    os.chown(layout.own_state, pwd.getpwnam(HUB_USER).pw_uid, -1)
+    layout.hub_user_state.mkdir(parents=True)
+    os.chown(layout.hub_user_state, pwd.getpwnam(HUB_USER).pw_uid, -1)
     let_in(layout.base)
     return installation.of_base(layout.base)
 
@@ -54,8 +54,8 @@ def let_in(directory: Path) -> None:
 
 def test_the_hub_runs_as_the_owner_of_its_part_of_state(layout: Layout) -> None:
     assert layout.hub_user == HUB_USER
-    assert layout.database.parent == layout.cookie_secret.parent == layout.own_state
-    os.chown(layout.own_state, 0, 0)
+    assert layout.database.parent == layout.cookie_secret.parent == layout.hub_user_state
+    os.chown(layout.hub_user_state, 0, 0)
     assert installation.of_base(layout.base).hub_user is None
     assert Layout(DEFAULT_BASE).database.parent == Layout(DEFAULT_BASE).state
 
@@ -66,7 +66,7 @@ def test_an_unprivileged_hub_has_no_capability_and_two_writable_directories(
     text = hub.service(layout, Ports()).text()
     assert f"\nUser={HUB_USER}\n" in text
     assert "\nCapabilityBoundingSet=\n" in text
-    assert f"\nReadWritePaths={layout.own_state} {layout.proxy_state}\n" in text
+    assert f"\nReadWritePaths={layout.hub_user_state} {layout.proxy_state}\n" in text
     assert "User=" not in hub.service(Layout(DEFAULT_BASE), Ports()).text()
 
 
@@ -212,7 +212,7 @@ def test_a_hub_keeps_its_user(layout: Layout, tmp_path: Path) -> None:
 
 
 def test_a_hub_whose_account_was_removed_does_not_become_root(layout: Layout) -> None:
-    os.chown(layout.own_state, 54321, -1)
+    os.chown(layout.hub_user_state, 54321, -1)
     with pytest.raises(LittlestHubError, match="user 54321, who is gone"):
         account.choose_user(installation.of_base(layout.base), "", is_possible=True)
 

@@ -1,4 +1,7 @@
-"""traefik's rule for a JupyterHub routespec, whatever characters names have."""
+"""traefik's matchers (Path, PathPrefix, Host) for a JupyterHub routespec.
+
+The value of `rule` in a router of the routes file.
+"""
 
 from __future__ import annotations
 
