@@ -45,13 +45,15 @@ class _Command(NamedTuple):
     """The text of its own --help."""
     arguments: Sequence[_Argument]
     function: Callable[[argparse.Namespace], int | None] | None = None
-    """None: `__main__` runs it."""
+    """None: `__main__` runs it, and only command lines that it does not accept get here."""
 
 
 def command(arguments: Sequence[str] | None) -> Callable[[], int | None]:
     """Parse a command line and return the command to call; exit with 2 if it is wrong."""
     options = _parser().parse_args(arguments)
-    return lambda: options.command(options)
+    if options.function is None:
+        options.parser.error("expected `serve-hub` or `serve-hub --fragments FRAGMENTS`")
+    return lambda: options.function(options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,13 +63,13 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
-    parser.set_defaults(command=partial(_print_help, parser))
+    parser.set_defaults(function=partial(_print_help, parser))
     subparsers = parser.add_subparsers(metavar="COMMAND")
     for each in _commands():
         subparser = subparsers.add_parser(each.name, help=each.summary, description=each.about)
         for name, options in each.arguments:
             subparser.add_argument(name, **options)
-        subparser.set_defaults(command=each.function, parser=subparser)
+        subparser.set_defaults(function=each.function, parser=subparser)
     return parser
 
 
@@ -276,7 +278,7 @@ def _doctor(options: argparse.Namespace) -> int:
     return 0 if is_well(findings) else 1
 
 
-def _run(options: argparse.Namespace) -> None:
+def _foreground(options: argparse.Namespace) -> None:
     from littlest_hub.lifecycle.foreground import run
 
     run(installation.of_this_release(), options.port, partial(print, flush=True))
@@ -473,7 +475,7 @@ def _commands() -> Sequence[_Command]:
             "Run hub and proxy on 127.0.0.1 until Ctrl-C, without root and without systemd. It"
             " prints the address and a password; only you can log in.",
             (_argument("--port", "port to listen on (default: a free one from 8000)", type=int),),
-            _run,
+            _foreground,
         ),
         _Command(
             "serve",

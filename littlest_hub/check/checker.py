@@ -34,6 +34,7 @@ def check_fragments(layout: Layout, copies: Mapping[Path, Path] | None = None) -
     request = Request(str(layout.base), layout.hub_user, tuple(fragment_by_file), known)
     outcome = sandbox.run(layout, request)
     problems = {*outcome.problems, *_misdirected_domains(outcome.domains, known.addresses)}
+    # Owner and mode of a copy are temporary; the next check sees those of the fragment.
     if not copies:
         problems.update(unreadable_fragments(layout, files, known.rights))
     named = sorted(_with_fragment_names(problems, fragment_by_file))

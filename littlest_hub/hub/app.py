@@ -214,7 +214,9 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
             self.trusted_downstream_ips = self.proxy.trusted_addresses
 
     def _prepare_proxy(self) -> None:
-        """Apply what the fragments say about the proxy.
+        """Apply what the fragments say about the proxy, before the hub counts as prepared.
+
+        If the proxy refuses it, the reload fails while the other hub still serves.
 
         Raises:
             LittlestHubError: it cannot be applied, and another hub is serving. Without another one,

@@ -157,7 +157,10 @@ def _complete_base_url(c: Config) -> None:
 
 
 def _complete_culler(c: Config) -> None:
-    """Keep the culler's role if fragments set others but keep the culler."""
+    """Add the culler's role again if it was lost.
+
+    That is, if a fragment replaced `load_roles` but left the culler in `services`.
+    """
     services, roles = c.JupyterHub.services, c.JupyterHub.load_roles
     if not all(isinstance(item, list) for item in (services, roles)):
         return  # refused by `check`, and by JupyterHub

@@ -2,7 +2,8 @@
 
 A hub finds the number of its descriptor in LITTLEST_HUB_CONTROL. Messages are a word and a text:
 
-    hub         "prepared"      configuration loaded; no database, port or proxy touched
+    hub         "prepared"      configuration loaded, and its part for the proxy applied to the
+                                proxy; neither the database nor the hub's port touched
     supervisor  "go"            no other hub has the database open
     hub         "ready STATUS"  answers requests; STATUS is for `systemctl status`
     hub         "failed REASON" instead of either; the hub exits

@@ -169,7 +169,7 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
         self.dynamic_config = deep_merge(self.dynamic_config, {**traefik, "jupyterhub": hub})
         try:
             await self._write_and_wait()
-        except OSError:
+        except OSError:  # TimeoutError is one
             self.log.error("traefik did not load the route %s", routespec)
             # JupyterHub stops the server, so no later write may hold its route. An earlier route,
             # such as the hub's own, stays.
@@ -185,7 +185,8 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
         try:
             await self._write_and_wait()
         except OSError as error:
-            # It does not answer, or the disk is full: no reason to leave the server running.
+            # It does not answer (TimeoutError is an OSError), or the disk is full: no reason to
+            # leave the server running.
             self.log.error("traefik may still have the route %s: %s", routespec, error)
 
     def _remove(self, routespec: str) -> bool:
@@ -214,6 +215,7 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
     async def _write_after(self, earlier: asyncio.Future[None] | None) -> None:
         if earlier:
             await asyncio.wait([earlier])
+        # This task was `_next`. From here on, changes come too late for it and start another.
         self._current, self._next = self._next, None
         async with self.mutex:
             self._set_revision()

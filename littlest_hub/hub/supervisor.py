@@ -1,10 +1,10 @@
 """The main process of the hub's unit: starts hubs, and replaces one with the next.
 
 JupyterHub takes seconds to import, and only one hub may have the database open. So the next hub is
-started beside the serving one, imports and checks everything that can be checked, and waits. Only
-when it is prepared is the old one retired; no hub accepts requests while the new one opens the
-database. Meanwhile requests wait in the backlog of sockets that systemd holds, that hubs inherit,
-and that are never closed.
+started beside the serving one, imports and checks everything that can be checked, applies the
+proxy's configuration, and waits. Only when it is prepared is the old one retired; no hub accepts
+requests while the new one opens the database. Meanwhile requests wait in the backlog of sockets
+that systemd holds, that hubs inherit, and that are never closed.
 
 Hub and supervisor exchange the messages of `littlest_hub.hub.control`. SIGTERM, or the end of the
 supervisor, ends a hub at once. Each hub copies the fragments that it was started with to
@@ -157,9 +157,21 @@ class _Hub(NamedTuple):
 
     def set_niceness(self, niceness: int) -> None:
         """Set the share of a busy processor, if it can be raised again (LimitNICE= of the unit)."""
+        # getrlimit(2): RLIMIT_NICE is 20 - nice, so 20 is nice 0.
         if resource.getrlimit(resource.RLIMIT_NICE)[1] >= 20:
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, self.pid, niceness)
+
+
+class _Message(NamedTuple):
+    """An event that a supervisor waits for: a hub's message, or `_RELOAD_REQUEST`."""
+
+    word: str
+    text: str = ""
+
+
+_RELOAD_REQUEST = _Message("")
+"""In place of a hub's message: SIGHUP has arrived."""
 
 
 class _Supervisor:
@@ -181,7 +193,9 @@ class _Supervisor:
             while True:
                 if self._is_reload_pending:
                     hub = self._reload(hub)
-                elif not self._receive(hub):
+                elif self._receive(hub) is None:
+                    # It has ended. Its messages, after the "ready" of its start, need no answer,
+                    # and a reload request is handled by the next turn.
                     hub = self._replace(hub)
         except _StoppedError:
             pass
@@ -312,7 +326,7 @@ class _Supervisor:
         """Let a hub finish its work; kill it if that takes too long."""
         control.send(hub.channel, "retire")
         deadline = time.monotonic() + RETIRE_TIMEOUT_S
-        while self._receive(hub, deadline):
+        while self._receive(hub, deadline) is not None:
             pass
         self._reap(hub)
 
@@ -356,9 +370,9 @@ class _Supervisor:
         deadline = time.monotonic() + timeout_s
         reason = ""
         while not reason and (message := self._receive(hub, deadline)):
-            if message[0] == word:
-                return message[1]
-            reason = message[1] if message[0] == "failed" else ""
+            if message.word == word:
+                return message.text
+            reason = message.text if message.word == "failed" else ""
         is_late = time.monotonic() >= deadline
         end = self._reap(hub)
         self._remove_fragments_copy(hub)
@@ -366,15 +380,15 @@ class _Supervisor:
         early = f"a new hub {end} before it was {word}"
         raise HubFailedError(reason or (late if is_late else early))
 
-    def _receive(self, hub: _Hub, deadline: float | None = None) -> tuple[str, str] | None:
+    def _receive(self, hub: _Hub, deadline: float | None = None) -> _Message | None:
         """Return a hub's next message.
 
         Args:
             deadline: CLOCK_MONOTONIC; None: wait for a message or for a reload request.
 
         Returns:
-            Word and text; None: the hub is gone, or the deadline has passed. Two empty strings: a
-            reload was requested.
+            The message; or `_RELOAD_REQUEST`, only without a deadline; None: the hub is gone, or
+            the deadline has passed.
 
         Raises:
             _StoppedError: a signal stops the supervisor.
@@ -388,10 +402,10 @@ class _Supervisor:
             if self._wakeup in events:
                 self._read_signals()
             if hub.channel.fileno() in events:
-                word, text = control.receive(hub.channel)
-                return (word, text) if word else None
+                message = _Message(*control.receive(hub.channel))
+                return message if message.word else None
             if deadline is None and self._is_reload_pending:
-                return "", ""
+                return _RELOAD_REQUEST
             if deadline is not None and time.monotonic() >= deadline:
                 return None
 

@@ -53,7 +53,8 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 Directive(
                     "Wants",
                     " ".join([layout.hub_socket, layout.proxy_service, *_helpers(layout)]),
-                    "not Requires: if its port is taken, the hub reports by whom and tries again",
+                    "not Requires=: without its socket the hub still starts, reports who has the"
+                    " port, and tries again",
                 ),
                 Directive(
                     "After",
@@ -81,7 +82,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 Directive("TimeoutStartSec", "240"),
                 Directive("TimeoutStopSec", "30"),
                 Directive(
-                    "KillMode", "mixed", "the supervisor stops the hub, it stops its services"
+                    "KillMode", "mixed", "the supervisor stops the hub, which stops its services"
                 ),
                 Directive("LimitNICE", "+0", "the next hub prepares at low priority, then rises"),
                 Directive("OOMScoreAdjust", "-500", "the kernel ends users' processes first"),
@@ -147,6 +148,7 @@ def _rights(layout: Layout) -> list[Directive]:
             ),
             Directive("ReadWritePaths", str(layout.state)),
         ]
+    # No PrivateUsers=: the hub makes a file readable for one other user, by user id.
     return [
         Directive("CapabilityBoundingSet", ""),
         Directive("AmbientCapabilities", ""),
@@ -157,5 +159,4 @@ def _rights(layout: Layout) -> list[Directive]:
 def _no_more_calls(layout: Layout) -> list[Directive]:
     if layout.hub_user is None:
         return []
-    # No PrivateUsers=: the hub makes a file readable for one other user, by user id.
     return [Directive("SystemCallFilter", "~@privileged"), Directive("RemoveIPC", "yes")]

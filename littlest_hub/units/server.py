@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
@@ -138,7 +139,8 @@ _LIMITS: Properties = {
     "LogRateLimitBurst": "1000",
 }
 
-# With User=, nearly each of these implies NoNewPrivileges=.
+# Nearly each of these sets NoNewPrivileges= for a unit with User=, which prevents sudo; so
+# `may_become_root` omits them all.
 _RIGHTS: Properties = {
     "NoNewPrivileges": "yes",
     "CapabilityBoundingSet": "",
@@ -165,14 +167,14 @@ _RIGHTS: Properties = {
 
 def _visibility(layout: Layout, account: Account | None) -> dict[str, str | list[str]]:
     """Return the properties that hide parts of the machine and other users."""
-    hidden, own, ours = _homes(layout, account)
+    homes = _homes(layout, account)
     found: dict[str, str | list[str]] = {
         "ProtectProc": "invisible",
         "ProtectSystem": "full",
         "PrivateTmp": "yes",
         "PrivateIPC": "yes",
         "TemporaryFileSystem": [
-            *(f"{_quoted(home)}:{_EMPTY}" for home in hidden),
+            *(f"{_quoted(home)}:{_EMPTY}" for home in homes.hidden),
             "/dev/shm:mode=1777,nosuid,nodev,size=50%",
             f"{RUNTIME}:mode=1777,nosuid,nodev,size=16M",
         ],
@@ -188,28 +190,35 @@ def _visibility(layout: Layout, account: Account | None) -> dict[str, str | list
         ],
         "IPAddressDeny": " ".join(METADATA),
     }
-    if own:
+    if homes.own:
         # Optional: a missing home is reported when systemd enters it, with a clear message.
-        found["BindPaths"] = [f"-{_quoted(home)}" for home in own]
-    if ours:
-        found["BindReadOnlyPaths"] = [str(path) for path in ours]
+        found["BindPaths"] = [f"-{_quoted(home)}" for home in homes.own]
+    if homes.ours:
+        found["BindReadOnlyPaths"] = [str(path) for path in homes.ours]
     return found
 
 
-def _homes(
-    layout: Layout, account: Account | None
-) -> tuple[Sequence[Path], Sequence[Path], Sequence[Path]]:
-    """Return directories of homes to hide, the home to show, and our directories to show again."""
+class _Homes(NamedTuple):
+    """The directories of homes that a server does not see, and the exceptions below them."""
+
+    hidden: Sequence[Path]
+    own: Sequence[Path] = ()
+    """The user's own home, if it is below a hidden directory."""
+    ours: Sequence[Path] = ()
+    """The base directory, if it is below a hidden directory."""
+
+
+def _homes(layout: Layout, account: Account | None) -> _Homes:
     hidden = list(_HOMES)
     if account is None:
-        return hidden, (), ()
+        return _Homes(hidden)
     home = account.home
     if home is None:
-        return hidden[1:], (), ()
+        return _Homes(hidden[1:])
     if home.parent not in _SHARED and not _is_below(home, _HOMES):
         hidden.append(home.parent)
     own = (home,) if _is_below(home, hidden) else ()
-    return hidden, own, (layout.base,) if _is_below(layout.base, hidden) else ()
+    return _Homes(hidden, own, (layout.base,) if _is_below(layout.base, hidden) else ())
 
 
 def _is_below(path: Path, directories: Iterable[Path]) -> bool:

@@ -40,8 +40,9 @@ SANDBOX = (
 def base_directory_conditions(base: Path) -> tuple[Directive, Directive]:
     """Return conditions that keep a service from restarting once its base directory is gone.
 
-    For [Unit] and [Service]: systemd 254 and later skip the first when they restart a failed
-    service. Both test for releases/, since systemd recreates directories that it mounts things at.
+    Two, for [Unit] and [Service], because systemd 254 and later ignore that of [Unit] on automatic
+    restarts. They test releases/, not the base directory, because systemd recreates mount points
+    such as BASE/state.
     """
     why = "do not start again and again once the base directory is removed"
     return (

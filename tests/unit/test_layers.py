@@ -12,8 +12,8 @@ import littlest_hub
 
 PACKAGE = Path(littlest_hub.__file__).parent
 
-# From the ground up: a package imports only packages above it in this list. Each has its contents,
-# and who runs it:
+# From the ground up: a package imports only packages that are earlier in this list. Each has its
+# contents, and who runs it:
 LAYERS = {
     "errors": "the one exception that people read",
     "layout": "paths and names of an installation; no input or output",
@@ -33,10 +33,11 @@ LAYERS = {
     "cli": "the command line",
     "__main__": "what `python -m littlest_hub` runs",
 }
-# These import less than the order allows: a user server may run on another machine.
+# These import less than the order allows.
 MAY_IMPORT = {
+    # It wraps Linux, systemd and Python, whatever product uses it.
     "system": {"errors"},
-    "units": {"errors", "layout", "installation", "system"},
+    # A user server may run on another machine, without units and proxy.
     "singleuser": {"errors", "layout", "installation", "system"},
 }
 # Only the named ones may import these: code that runs as another user is started, not imported.
@@ -101,14 +102,14 @@ def test_each_part_has_a_place_in_the_layers() -> None:
 def test_a_module_imports_only_what_its_layer_may(module: str) -> None:
     layer = _layer(module)
     order = list(LAYERS)
-    below = MAY_IMPORT.get(layer, set(order[: order.index(layer)]))
+    allowed = MAY_IMPORT.get(layer, set(order[: order.index(layer)]))
     for imported in IMPORTS[module]:
         other = _layer(imported)
         if other == layer:
             continue
-        assert other in below, f"{module} imports {imported}: {other} is no layer below {layer}"
-        allowed = IMPORTED_BY.get(other)
-        assert allowed is None or layer in allowed, f"{module} imports {imported}"
+        assert other in allowed, f"{module} imports {imported}: {layer} may not import {other}"
+        importers = IMPORTED_BY.get(other)
+        assert importers is None or layer in importers, f"{module} imports {imported}"
 
 
 def test_a_stack_imports_no_other_stack() -> None:
