@@ -9,5 +9,5 @@
 c.HubProxy.trusted_proxies = ["127.0.0.1", "::1"]
 # For a hub below a path of a web site; the proxy in front must pass the path on unchanged:
 #   c.JupyterHub.base_url = "/jupyter/"
-# The address that people use, for links that must work outside their browsers:
+# The full address that people use, for links outside of the hub's own pages:
 #   c.JupyterHub.public_url = "https://www.example.org/jupyter/"

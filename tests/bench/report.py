@@ -83,11 +83,11 @@ def conditions(found: dict[str, Any]) -> str:
     loads = [reading.load for reading in readings]
     return (
         f"Measured {found['date']} at commit {found['commit']},"
-        f" {rounds} {'round' if rounds == 1 else 'rounds'} (fewer of what takes long),"
+        f" {rounds} {'round' if rounds == 1 else 'rounds'} (fewer of slow measurements),"
         f" on {machine['processors']} processors"
         f" ({machine['processor']}), {machine['memory_gib']} GiB, Linux {machine['kernel']}."
         f" {versions}. Load before a measurement: {min(loads):.1f} to {max(loads):.1f}."
-        "\nFigures are medians, with least and most of all rounds; ratios are taken round by round."
+        "\nFigures are medians, with the range over all rounds; ratios are taken round by round."
     )
 
 
