@@ -32,8 +32,9 @@ examples:
   python -m construct --update-locks  after a change of versions in environment.yml
 
 The cache ($LITTLEST_HUB_CACHE, now {cache}) keeps the result of every step
-by the content of its inputs. It may be deleted: the next build then takes longer. Downloads use
-this machine's apt and pip configuration. The same checkout gives the same bytes.
+and reuses it while the step's inputs are the same. It may be deleted: the next build then
+takes longer. Downloads use this machine's apt and pip configuration. The same checkout gives
+the same bytes.
 """
 
 

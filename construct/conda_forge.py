@@ -1,4 +1,4 @@
-"""The same installer from conda-forge: upstream's constructor reads the same two files.
+"""The installer built from conda-forge: upstream's constructor reads the same definition.
 
 Our own package is not on conda-forge yet. rattler-build therefore builds it first, from
 ``recipe/littlest-hub``, into a channel that is used in addition to conda-forge.

@@ -1,12 +1,14 @@
 """The self-extracting installer: one file with a header, support files and the environment.
 
 The header is `header.sh`, a POSIX shell script. It keeps the contract of the installers that
-conda's `constructor` writes (options, messages, exit codes, `INSTALLER_*` variables). After it, at
-a multiple of 512 bytes, follow an uncompressed tar of the support files, which the installation
-needs before the environment exists, and the zstd frames of the environment, in parts that are
-unpacked in parallel. One sha256 in the header covers all that follows, a second one the support
-files, which run before the first sum is known, and a third one the header: every damaged byte is
-detected.
+conda's `constructor` writes (options, messages, exit codes, `INSTALLER_*` variables). The
+header is followed, at a multiple of 512 bytes, by an uncompressed tar of the support files, which
+the installation needs before the environment exists. Then come the zstd frames of the environment,
+in parts that are unpacked in parallel.
+
+The header contains three sha256 sums, which detect every damaged byte: the sum of all that follows
+the header, the sum of the support files, which run before the first one has been computed, and the
+sum of the header itself.
 
 The same payload gives the same bytes.
 """

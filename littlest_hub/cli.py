@@ -330,7 +330,7 @@ def _commands() -> Sequence[_Command]:
             " again repairs an installation. It reads these variables: LITTLEST_HUB_PORT=8000"
             " chooses the public port, and 127.0.0.1:8000 makes the hub reachable from this machine"
             " only; LITTLEST_HUB_ADMIN=alice writes the first fragment; LITTLEST_HUB_USER=lhub"
-            " creates that user and runs the hub as it instead of as root.",
+            " creates that user and runs the hub as that user instead of root.",
             (
                 _argument(
                     "--prefix",
@@ -358,11 +358,12 @@ def _commands() -> Sequence[_Command]:
         _Command(
             "rollback",
             "return to the previous release",
-            "Make the release before the last upgrade serve again. Running servers go on. The"
-            " database stays, unless that release has an older schema: then its copy is restored,"
-            " with the present users and servers. A second rollback goes forward again.",
+            "Switch back to the release that was active before the last upgrade. Running servers go"
+            " on. The database stays, unless the two releases have different schemas: then the copy"
+            " from before the upgrade is restored, with the present users and servers. A second"
+            " rollback goes forward again.",
             (
-                _argument("--to", "refuse if it is not this release", metavar="VERSION"),
+                _argument("--to", "refuse unless this is the previous release", metavar="VERSION"),
                 _flag("--list", "list the installed releases, and change nothing"),
             ),
             _rollback,
@@ -425,8 +426,8 @@ def _commands() -> Sequence[_Command]:
                 ),
                 _flag(
                     "--secrets",
-                    "include cookie secret and private keys: after restoring it elsewhere, users"
-                    " stay logged in; anyone who has the file can log in as any user",
+                    "include cookie secret and private keys: users stay logged in after a restore"
+                    " elsewhere, but anyone who has the file can log in as any user",
                 ),
             ),
             _backup,
@@ -492,8 +493,8 @@ def _commands() -> Sequence[_Command]:
         _Command(
             "reload",
             "check the fragments, then replace the hub (the hub's unit runs this)",
-            "Check the fragments; if they are in order, replace the hub by a new one, and return"
-            " when that answers. `systemctl reload` runs this.",
+            "Check the fragments; if they are in order, replace the hub with a new one, and return"
+            " when the new one answers. `systemctl reload` runs this.",
             (_argument("pid", "process id of the hub's supervisor", type=int),),
             _reload,
         ),

@@ -1,12 +1,13 @@
 """The exchange of old files for restored ones: all of them or none, whatever interrupts it.
 
-Restored files are laid out beside those they replace. Then a record, written in one step, is the
-decision, and from there on there are only renames, which any later process can complete. The next
-start of the hub does so: while a restore goes on, a drop-in makes it wait for `restore --finish`.
+Restored files are laid out beside those they replace. Then a record is written in one step. Once it
+exists, the restore takes effect, and only renames remain, which any later process can complete.
+The next start of the hub does so: while a restore goes on, a drop-in makes it wait for
+`restore --finish`.
 
-A journal of files rather than an exchange of directories: traefik watches proxy/dynamic, which is
+Files are exchanged one by one, and not whole directories: traefik watches proxy/dynamic, which is
 bind-mounted into its unit; drop-ins are on another file system; logs, locks and backups in state/
-stay. No single rename could decide it, so the record has to.
+stay. No single rename could replace all of them, so a record is needed.
 """
 
 from __future__ import annotations

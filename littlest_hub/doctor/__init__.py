@@ -1,7 +1,7 @@
 """`littlest-hub doctor`: the examination of an installation, with a command for each finding.
 
-Each probe is a small function of `Snapshot`, which only reads. If a probe fails or hangs, the
-others still report, and all end within seconds: this is run when things are broken.
+Each probe is a small function that takes a `Snapshot` and changes nothing. If a probe fails or
+hangs, the others still report, and all end within seconds: this is run when things are broken.
 """
 
 from __future__ import annotations

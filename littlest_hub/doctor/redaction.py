@@ -1,8 +1,8 @@
 """Secrets removed from text: from fragments, journals, unit files and configuration.
 
-In a fragment, every string is masked unless it is on a short list of harmless values. In other
-text three nets follow each other: what a name says is secret, what has the shape of a secret, and
-every secret value that was found on this machine.
+In a fragment, every string is masked unless it is on a short list of harmless values. Other text
+is searched in three steps: for values whose names suggest a secret, for values that have the form
+of one, and for every secret value that was found on this machine.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`littlest-hub edit`: change a copy of a fragment, which replaces it once the check passes."""
+"""`littlest-hub edit`: edit a copy of a fragment, and replace the original if the check passes."""
 
 from __future__ import annotations
 

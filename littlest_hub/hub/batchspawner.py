@@ -1,4 +1,4 @@
-"""batchspawner's API for jobs, reduced to the port: to be imported by a fragment that uses it."""
+"""batchspawner's API for jobs, reduced to the port. Fragments that use batchspawner import this."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Every permanent patch of upstream code in the hub: why, for which version, and when it can go.
 
 With another JupyterHub than `TESTED_JUPYTERHUB`, patches that fix no vulnerability are left out and
-the log says so once. A fix of a vulnerability is applied to every version; if what it replaces is
-gone, the hub does not start, since whether it is vulnerable has to be examined first.
+the log says so once. A fix of a vulnerability is applied to every version. If the code that the fix
+replaces is gone, the hub does not start: someone has to find out first whether it is vulnerable.
 """
 
 from __future__ import annotations

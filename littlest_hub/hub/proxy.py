@@ -1,7 +1,7 @@
 """HubProxy: JupyterHub's routes, written for a traefik that runs as another user.
 
-jupyterhub-traefik-proxy writes traefik's dynamic configuration; this subclass adds what hostile
-names, a thousand routes and a traefik of another user need.
+jupyterhub-traefik-proxy writes traefik's dynamic configuration. This subclass makes that work with
+hostile names, with a thousand routes, and with a traefik that runs as another user.
 
 traefik rebuilds all of its routes with every change, which takes it 6 ms with ten of them and
 0.1 s with a thousand. So changes that come together are written as one.

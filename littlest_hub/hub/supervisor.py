@@ -8,10 +8,10 @@ that systemd holds, that hubs inherit, and that are never closed.
 
 Hub and supervisor exchange the messages of `littlest_hub.hub.control`. SIGTERM, or the end of the
 supervisor, ends a hub at once. Each hub copies the fragments that it was started with to
-RUN/fragments-PID, and `serve-hub --fragments RUN/fragments-PID` starts another with the copy: if
-today's fragments fail, yesterday's serve again.
+RUN/fragments-PID, and `serve-hub --fragments RUN/fragments-PID` starts another hub with the copy.
+So if the present fragments fail, a hub with the previous ones can serve again.
 
-Uses little of the standard library: this process has to start at once and use little memory.
+This module uses little of the standard library: its process has to start at once and stay small.
 `dataclasses`, for example, would take 1 MiB, so records are named tuples.
 """
 

@@ -1,4 +1,4 @@
-"""Locks of an installation: one process changes it, or one hub runs in the foreground."""
+"""Locks of an installation: for the process that changes it, and for a hub in the foreground."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Certificates that traefik's configuration names: where they are, and what is wrong with them.
 
-The standard library only: see `sd_daemon`.
+This module uses no third-party libraries; `sd_daemon` says why.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Generations of traefik: the processes that serve, one after the other, and how one is started.
 
-The standard library only: see `sd_daemon`.
+This module uses no third-party libraries; `sd_daemon` says why.
 """
 
 from __future__ import annotations

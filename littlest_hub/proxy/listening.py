@@ -1,6 +1,6 @@
 """The proxy's listening sockets: two share each address, and one of them gets new connections.
 
-The standard library only: see `sd_daemon`.
+This module uses no third-party libraries; `sd_daemon` says why.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ The only record of the generations is in the unit's runtime directory. So the su
 be replaced, restarted or killed: it leaves them running, and the next supervisor finds them. They
 end with `systemctl stop`, which kills what is left in the unit.
 
-The standard library only: see `sd_daemon`.
+This module uses no third-party libraries; `sd_daemon` says why.
 """
 
 from __future__ import annotations

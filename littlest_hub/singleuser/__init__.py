@@ -1,4 +1,4 @@
-"""JupyterHub's single-user server, started in a quarter of its time and memory.
+"""JupyterHub's single-user server, started with a quarter of the usual time and memory.
 
 `python -I -m littlest_hub.singleuser` is `python -I -m jupyterhub.singleuser`: the same program
 with the same arguments, environment, configuration files, and extensions, from the same release.

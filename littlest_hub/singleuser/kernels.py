@@ -1,4 +1,4 @@
-"""Kernels of a user server: private sockets, and ended before the server when memory runs out.
+"""Kernels of a user server: they have private sockets, and end first when memory runs out.
 
 A Jupyter server extension in every user server that is started from a release.
 

@@ -1,1 +1,1 @@
-"""Linux, systemd and Python, each outside thing wrapped once."""
+"""Linux, systemd and Python: each outside program or interface is wrapped once."""

@@ -1,6 +1,6 @@
 """The interface between a service and systemd: inherited sockets, readiness, status, journal.
 
-The standard library only: a supervisor has to start fast and stay small.
+This module uses no third-party libraries: a supervisor has to start fast and stay small.
 """
 
 from __future__ import annotations

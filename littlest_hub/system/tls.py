@@ -1,4 +1,7 @@
-"""The certificate that a server presents. The standard library only: a supervisor uses it too."""
+"""The certificate that a server presents.
+
+This module uses no third-party libraries, because a supervisor uses it too.
+"""
 
 from __future__ import annotations
 

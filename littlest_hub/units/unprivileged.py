@@ -1,7 +1,7 @@
 """Units of a hub that is not root: everything that root does for it.
 
-The hub's user may have systemd start and stop the servers of one group's members, and may have
-`littlest_hub.unprivileged.pam_helper` check their passwords. Neither opens a file that the hub's
+The hub's user may ask systemd to start and stop the servers of one group's members, and may ask
+`littlest_hub.unprivileged.pam_helper` to check their passwords. Neither opens a file that the hub's
 user can write or replace; a server's environment is read by `littlest_hub.unprivileged.launcher`,
 as the server's user.
 """

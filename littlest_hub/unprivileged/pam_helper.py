@@ -2,8 +2,9 @@
 
 systemd starts one for each connection, which is its standard input and output; only the hub's user
 can connect. A request is NAME, a NUL, PASSWORD, and further answers for PAM, each after a NUL. The
-reply is "yes" or the reason why not. Only members of the group that is our argument are checked, so
-that a hub cannot try passwords of root or of services; PAM counts, delays and logs failures.
+reply is "yes" or the reason why not. Only members of the group named on the command line are
+checked, so that a hub cannot try passwords of root or of services; PAM counts, delays and logs
+failures.
 """
 
 from __future__ import annotations

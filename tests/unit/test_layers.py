@@ -18,7 +18,7 @@ LAYERS = {
     "errors": "the one exception that people read",
     "layout": "paths and names of an installation; no input or output",
     "installation": "an installation's layout and its variable files, read from disk",
-    "system": "Linux, systemd and Python, each outside thing wrapped once; nothing of ours",
+    "system": "Linux, systemd and Python, each program or interface wrapped once; nothing of ours",
     "units": "systemd units as data: text, ports, names of entry points and variables",
     "proxy": "the proxy's unit: traefik, its supervisor and the files that it reads",
     "unprivileged": "what root does for a hub that is not root",

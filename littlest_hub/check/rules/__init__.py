@@ -1,4 +1,4 @@
-"""The rules: problems that show only when settings are seen together, or beside the machine.
+"""The rules: problems that show only when settings are compared with each other or the machine.
 
 A rule is a function that takes all settings and yields problems. Its name states the problem in
 plain words; if the rule raises an exception, a warning contains that name. To add a rule, write it
