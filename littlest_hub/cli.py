@@ -358,10 +358,9 @@ def _commands() -> Sequence[_Command]:
         _Command(
             "rollback",
             "return to the previous release",
-            "Switch back to the release that was active before the last upgrade. Running servers go"
-            " on. The database stays, unless the two releases have different schemas: then the copy"
-            " from before the upgrade is restored, with the present users and servers. A second"
-            " rollback goes forward again.",
+            "Switch back to the previous release. Running servers go on. The database stays, unless"
+            " the two releases have different schemas: then the copy from before the upgrade is"
+            " restored, with the present users and servers. A second rollback goes forward again.",
             (
                 _argument("--to", "refuse unless this is the previous release", metavar="VERSION"),
                 _flag("--list", "list the installed releases, and change nothing"),
