@@ -222,7 +222,7 @@ def _backup(options: argparse.Namespace) -> None:
             f"{options.file}: {layout.hub_user}, as whom this runs, may not write there",
             "Let your shell write it: littlest-hub backup - >FILE",
         )
-    written = backup(layout, options.file, secrets=options.secrets, say=progress.to_stderr)
+    written = backup(layout, options.file, secrets=options.secrets, progress=progress.to_stderr)
     print(summary(layout, written), file=sys.stdout if written.file else sys.stderr)
 
 
@@ -248,7 +248,7 @@ def _restore(options: argparse.Namespace) -> None:
             "By hand: docs/how-to/run-without-root.md",
         )
     confirm = partial(_confirm_restore, options.yes)
-    print(restore(layout, options.file, say=progress.to_stderr, confirm=confirm))
+    print(restore(layout, options.file, progress=progress.to_stderr, confirm=confirm))
 
 
 def _confirm_restore(is_confirmed: bool) -> bool:
@@ -288,7 +288,7 @@ def _reload(options: argparse.Namespace) -> None:
     # The check must not slow down the running hub.
     os.nice(10)
     from littlest_hub.check import check_fragments
-    from littlest_hub.hub.supervisor import reload
+    from littlest_hub.hub.supervisor import request_reload
     from littlest_hub.system.sd_daemon import notify
 
     layout = installation.of_this_release()
@@ -299,7 +299,7 @@ def _reload(options: argparse.Namespace) -> None:
         raise LittlestHubError(
             "\n".join(map(str, problems)), "Not reloaded: the hub goes on as it was."
         )
-    reload(layout, options.pid)
+    request_reload(layout, options.pid)
 
 
 # --- the table

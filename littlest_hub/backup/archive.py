@@ -39,6 +39,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import database
 from littlest_hub.hub.config import load
 from littlest_hub.layout import Layout
+from littlest_hub.system.files import new_file
 from littlest_hub.system.progress import Progress
 from littlest_hub.units.environment import UnitEnvironment
 
@@ -55,7 +56,7 @@ class Written:
     """Address of a database that is not in the backup; "": it is, or there is none."""
 
 
-def backup(layout: Layout, target: Path | None, *, secrets: bool, say: Progress) -> Written:
+def backup(layout: Layout, target: Path | None, *, secrets: bool, progress: Progress) -> Written:
     """Write a backup while the hub runs.
 
     Args:
@@ -63,7 +64,7 @@ def backup(layout: Layout, target: Path | None, *, secrets: bool, say: Progress)
         target: a file that does not exist, a directory, or "-" for standard output; None: a new
             file in state/backups.
         secrets: whether to include the cookie secret and private keys.
-        say: prints a line about progress.
+        progress: shows a line about what is being done.
 
     Raises:
         LittlestHubError: why there is no backup; nothing is left of it.
@@ -71,7 +72,7 @@ def backup(layout: Layout, target: Path | None, *, secrets: bool, say: Progress)
     with _standard_output(target) as out, exclusive(layout):
         # Otherwise the backup would have half of a restore that was killed.
         complete(layout)
-        return write_backup(layout, target, secrets=secrets, say=say, out=out)
+        return write_backup(layout, target, secrets=secrets, progress=progress, out=out)
 
 
 @contextlib.contextmanager
@@ -91,7 +92,7 @@ def write_backup(
     target: Path | None,
     *,
     secrets: bool,
-    say: Progress,
+    progress: Progress,
     out: IO[bytes] | None = None,
     accept_damage: bool = False,
 ) -> Written:
@@ -101,12 +102,12 @@ def write_backup(
         out: an open file to write to, instead of the target.
         accept_damage: include a database that SQLite cannot read byte for byte.
     """
-    elsewhere = database_elsewhere(layout, say)
+    elsewhere = database_elsewhere(layout, progress)
     collected, left_out = collect(layout, secrets=secrets)
     with tempfile.TemporaryDirectory(prefix=".backup-", dir=layout.hub_state) as scratch:
         files, revision = {}, None
         if not elsewhere and layout.database.exists():
-            say("Copying the database")
+            progress("Copying the database")
             copied = Path(scratch) / "jupyterhub.sqlite"
             try:
                 database.copy(layout.database, copied)
@@ -117,7 +118,7 @@ def write_backup(
                     raise
                 files[DAMAGED] = layout.database
         files |= collected
-        say(f"Writing {len(files)} files")
+        progress(f"Writing {len(files)} files")
         manifest = Manifest(
             version=__version__,
             base=str(layout.base),
@@ -177,16 +178,16 @@ _TOPS = {
 }
 
 
-def database_elsewhere(layout: Layout, say: Progress) -> str:
+def database_elsewhere(layout: Layout, progress: Progress) -> str:
     """Return the database's address in a fragment, without password; "" if it is in state/."""
     try:
         url = str(load(layout, UnitEnvironment.from_environ()).JupyterHub.db_url)
     except LittlestHubError as error:
         # For example, variables of the unit's environment are missing here.
         if place := database.db_url_setting(layout):
-            say(f"A fragment cannot be run here.\n{error.message}")
+            progress(f"A fragment cannot be run here.\n{error.message}")
             return f"the address that {place} gives"
-        say(f"A fragment cannot be run; assuming that the database is ours.\n{error.message}")
+        progress(f"A fragment cannot be run; assuming that the database is ours.\n{error.message}")
         return ""
     if url in (f"sqlite:///{layout.database}", "sqlite:///jupyterhub.sqlite"):
         return ""
@@ -248,38 +249,6 @@ def _dated(directory: Path, prefix: str) -> Path:
     now = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
     names = (f"{prefix}-{now}{suffix}.tar.gz" for suffix in ("", *(f"-{n}" for n in range(2, 99))))
     return next(file for name in names if not (file := directory / name).exists())
-
-
-@contextlib.contextmanager
-def new_file(file: Path) -> Iterator[IO[bytes]]:
-    """Open a file that appears under its name when it is complete, and never replaces one.
-
-    Raises:
-        LittlestHubError: a file of that name exists, or no space is left.
-    """
-    if file.exists() or file.is_symlink():
-        raise LittlestHubError(f"{file} exists", "Give another name, or none to get one by date")
-    temporary = file.with_name(f".{file.name}.new")
-    temporary.unlink(missing_ok=True)
-    try:
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "wb") as opened:
-            os.fchmod(descriptor, 0o600)
-            yield opened
-            opened.flush()
-            os.fsync(descriptor)
-        try:
-            # Fails if the file exists; rename would replace it.
-            file.hardlink_to(temporary)
-        except FileExistsError:
-            raise LittlestHubError(f"{file} exists by now", "Give another name") from None
-        except OSError:  # a file system without links
-            temporary.rename(file)
-    except OSError as error:
-        where = error.filename or temporary
-        raise LittlestHubError(f"{where}: {error.strerror}; no backup was made") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _human(size_bytes: int) -> str:

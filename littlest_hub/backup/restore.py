@@ -53,13 +53,13 @@ def listing(file: Path) -> str:
     return "\n".join([str(manifest), *lines, *out])
 
 
-def restore(layout: Layout, file: Path, *, say: Progress, confirm: Callable[[], bool]) -> str:
+def restore(layout: Layout, file: Path, *, progress: Progress, confirm: Callable[[], bool]) -> str:
     """Replace what is here with what is in a backup.
 
     Args:
         layout: where; the backup may be of any base directory.
         file: the backup.
-        say: prints a line about progress.
+        progress: shows a line about what is being done.
         confirm: called when all is verified and before anything changes.
 
     Returns:
@@ -72,19 +72,19 @@ def restore(layout: Layout, file: Path, *, say: Progress, confirm: Callable[[], 
         complete(layout)
         with tempfile.TemporaryDirectory(prefix=".restore-", dir=layout.hub_state) as directory:
             scratch = Path(directory)
-            say(f"Verifying {file}")
+            progress(f"Verifying {file}")
             plan = make_plan(layout, scratch, unpack(file, scratch))
             check_plan(layout, scratch, plan)
-            say(str(plan))
+            progress(str(plan))
             if all(each.sign == "=" for each in plan.changes):
                 return "Everything is as in this backup already."
             if not confirm():
                 raise LittlestHubError("Nothing was changed.")
-            kept = _switch(layout, plan, say)
+            kept = _switch(layout, plan, progress)
     return "\n".join([f"Restored. The previous files: {kept}", *_unknown_servers(layout)])
 
 
-def _switch(layout: Layout, plan: Plan, say: Progress) -> Path:
+def _switch(layout: Layout, plan: Plan, progress: Progress) -> Path:
     """Exchange the files and start the hub with them; return the backup of the old ones.
 
     Raises:
@@ -101,16 +101,16 @@ def _switch(layout: Layout, plan: Plan, say: Progress) -> Path:
             guard(layout)
         with renaming(layout):
             if is_served:
-                say("Stopping the hub; requests wait, user servers keep running")
+                progress("Stopping the hub; requests wait, user servers keep running")
                 _systemctl("stop", layout.hub_service)
-            kept = _keep(layout, say)
+            kept = _keep(layout, progress)
             exchange = exchange.forward()
             exchange.carry_out(layout)
         if is_served:
-            say("Starting the hub")
+            progress("Starting the hub")
             _start(layout, exchange)
     except BaseException as error:
-        say("Undoing everything")
+        progress("Undoing everything")
         _undo(layout, exchange, is_served)
         if isinstance(error, LittlestHubError):
             raise LittlestHubError(error.message, "Everything is as it was.") from error
@@ -159,10 +159,10 @@ def _make_directory(directory: Path) -> None:
         directory.chmod(directory.parent.stat().st_mode & 0o7777)
 
 
-def _keep(layout: Layout, say: Progress) -> Path:
+def _keep(layout: Layout, progress: Progress) -> Path:
     file = new_name(layout, "before-restore")
-    say(f"Keeping the previous files as {file}")
-    write_backup(layout, file, secrets=True, say=lambda _: None, accept_damage=True)
+    progress(f"Keeping the previous files as {file}")
+    write_backup(layout, file, secrets=True, progress=lambda _: None, accept_damage=True)
     return file
 
 

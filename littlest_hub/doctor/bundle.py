@@ -9,12 +9,12 @@ import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from littlest_hub.backup.archive import new_file
 from littlest_hub.backup.contents import drop_ins, is_secret
 from littlest_hub.doctor.redaction import SECRET_WORD, SHORTEST, Redactor
 from littlest_hub.doctor.snapshot import output_of
 from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout
+from littlest_hub.system.files import new_file
 
 JOURNAL_LINES = 3000
 

@@ -39,8 +39,8 @@ class FragmentError(LittlestHubError):
 def defaults(layout: Layout, unit: UnitEnvironment) -> Config:
     """Return the configuration of a hub for system users on one machine, before the fragments.
 
-    Settings of our own classes (`UnitSpawner`, `HubProxy`) are those classes' defaults, so that
-    `c.Spawner...` in a fragment is enough to change them.
+    Do not set c.UnitSpawner here: it would take precedence over a fragment's c.Spawner, so its
+    settings are the class's defaults. Values that only the layout knows are set for HubProxy.
     """
     python = str(release_of_this_interpreter() / "bin" / "python3")
     c = Config()

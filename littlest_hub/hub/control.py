@@ -2,11 +2,13 @@
 
 A hub finds the number of its descriptor in LITTLEST_HUB_CONTROL. Messages are a word and a text:
 
+    sender      message         meaning
     hub         "prepared"      configuration loaded, and its part for the proxy applied to the
                                 proxy; neither the database nor the hub's port touched
     supervisor  "go"            no other hub has the database open
     hub         "ready STATUS"  answers requests; STATUS is for `systemctl status`
-    hub         "failed REASON" instead of either; the hub exits
+    hub         "failed REASON" instead of "prepared", or after it instead of "ready"; the hub then
+                                exits
     supervisor  "retire"        finish pending servers, then accept no more requests, then exit
 
 A hub and a supervisor may be of different releases: messages may be added, never changed.

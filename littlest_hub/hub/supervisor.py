@@ -41,7 +41,10 @@ RETIRE_TIMEOUT_S = 80
 """More than a hub waits for pending servers, for its services, and for requests."""
 START_TIMEOUT_S = 75
 RELOAD_TIMEOUT_S = 230
-"""All of the above; less than TimeoutStartSec= of the unit, which limits ExecReload= too."""
+"""Preparing, retiring and starting, plus a margin; starting again after a late failure is extra.
+
+Less than TimeoutStartSec= of the unit, which limits ExecReload= too.
+"""
 
 _HANDOVER = "LITTLEST_HUB_HANDOVER"
 _PREPARING, _SERVING = 10, 0
@@ -110,8 +113,10 @@ def supervise(layout: Layout) -> None:
         raise
 
 
-def reload(layout: Layout, pid: int) -> None:
-    """Make the supervisor `pid` replace its hub; return when the new one answers.
+def request_reload(layout: Layout, pid: int) -> None:
+    """Send SIGHUP to the supervisor `pid`, and wait until a new hub answers.
+
+    Run by `littlest-hub reload`, not by the supervisor.
 
     Raises:
         LittlestHubError: the reload failed; the hub that served before continues.
@@ -261,7 +266,8 @@ class _Supervisor:
         """Start a hub of the release and with the fragments of an earlier one.
 
         Raises:
-            HubFailedError: even that one fails now.
+            HubFailedError: even that one fails now. Then the unit exits, and systemd starts it
+                again with the fragments on disk.
         """
         copy = self._layout.fragments_copy(old.pid)
         hub = self._start(old.release, copy if copy.is_dir() else None)
@@ -277,6 +283,11 @@ class _Supervisor:
         return self._activate(self._prepare(release, fragments))
 
     def _prepare(self, release: Path | None = None, fragments: Path | None = None) -> _Hub:
+        """Start a hub process; return it when it is prepared to serve.
+
+        Raises:
+            HubFailedError: it cannot be started, or it failed before it was prepared.
+        """
         # Resolved now, not while it starts: all of a hub is of one release.
         release = release or self._layout.hub.resolve()
         command = [str(release / "bin" / "python3"), "-I", "-m", "littlest_hub", "serve-hub"]
@@ -313,7 +324,7 @@ class _Supervisor:
         """Let a prepared hub serve; return it when it answers.
 
         Raises:
-            HubFailedError: it does not answer.
+            HubFailedError: it does not answer; it has been killed.
         """
         hub.set_niceness(_SERVING)
         control.send(hub.channel, "go")
@@ -323,7 +334,7 @@ class _Supervisor:
         return hub
 
     def _retire(self, hub: _Hub) -> None:
-        """Let a hub finish its work; kill it if that takes too long."""
+        """Let a hub finish its work and exit; after RETIRE_TIMEOUT_S, `_reap` kills it."""
         control.send(hub.channel, "retire")
         deadline = time.monotonic() + RETIRE_TIMEOUT_S
         while self._receive(hub, deadline) is not None:
@@ -331,7 +342,7 @@ class _Supervisor:
         self._reap(hub)
 
     def _reap(self, hub: _Hub) -> str:
-        """Wait for a hub that has closed its channel, kill it after 2 s; return how it ended."""
+        """Wait 2 s for the exit of a hub, then kill it with SIGKILL; return how it ended."""
         deadline = time.monotonic() + 2
         status = None
         while status is None:
@@ -364,8 +375,10 @@ class _Supervisor:
     def _await_message(self, hub: _Hub, word: str, timeout_s: float) -> str:
         """Return the text of a hub's next message with this word.
 
+        On any failure, kill the hub, remove its fragments copy, and raise.
+
         Raises:
-            HubFailedError: it reported a failure, ended, or took too long; the hub is gone.
+            HubFailedError: the hub reported a failure, ended, or took too long.
         """
         deadline = time.monotonic() + timeout_s
         reason = ""
@@ -376,9 +389,11 @@ class _Supervisor:
         is_late = time.monotonic() >= deadline
         end = self._reap(hub)
         self._remove_fragments_copy(hub)
-        late = f"a new hub was not {word} within {timeout_s} s"
-        early = f"a new hub {end} before it was {word}"
-        raise HubFailedError(reason or (late if is_late else early))
+        if reason:
+            raise HubFailedError(reason)
+        if is_late:
+            raise HubFailedError(f"a new hub was not {word} within {timeout_s} s")
+        raise HubFailedError(f"a new hub {end} before it was {word}")
 
     def _receive(self, hub: _Hub, deadline: float | None = None) -> _Message | None:
         """Return a hub's next message.

@@ -7,6 +7,9 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
+
+from littlest_hub.errors import LittlestHubError
 
 
 def write(
@@ -104,6 +107,38 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_file(file: Path) -> Iterator[IO[bytes]]:
+    """Open a file that appears under its name when it is complete, and never replaces one.
+
+    Raises:
+        LittlestHubError: a file of that name exists, or no space is left.
+    """
+    if file.exists() or file.is_symlink():
+        raise LittlestHubError(f"{file} exists", "Give another name, or none to get one by date")
+    temporary = file.with_name(f".{file.name}.new")
+    temporary.unlink(missing_ok=True)
+    try:
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "wb") as opened:
+            os.fchmod(descriptor, 0o600)
+            yield opened
+            opened.flush()
+            os.fsync(descriptor)
+        try:
+            # Fails if the file exists; rename would replace it.
+            file.hardlink_to(temporary)
+        except FileExistsError:
+            raise LittlestHubError(f"{file} exists by now", "Give another name") from None
+        except OSError:  # a file system without links
+            temporary.rename(file)
+    except OSError as error:
+        where = error.filename or temporary
+        raise LittlestHubError(f"{where}: {error.strerror}; {file} was not written") from error
     finally:
         temporary.unlink(missing_ok=True)
 

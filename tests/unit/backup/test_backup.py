@@ -53,7 +53,7 @@ def _base(base: Path) -> Layout:
     return layout
 
 
-def _say(_: str) -> None:
+def _progress(_: str) -> None:
     pass
 
 
@@ -69,7 +69,7 @@ def _users(layout: Layout) -> list[str]:
 
 @pytest.mark.row(25)
 def test_secrets_are_in_a_backup_only_when_asked_for(layout: Layout) -> None:
-    plain = backup(layout, None, secrets=False, say=_say)
+    plain = backup(layout, None, secrets=False, progress=_progress)
     assert plain.file is not None
     assert plain.file.parent == layout.state / "backups"
     assert plain.file.stat().st_mode & 0o777 == 0o600
@@ -81,7 +81,7 @@ def test_secrets_are_in_a_backup_only_when_asked_for(layout: Layout) -> None:
         "manifest.json",
     }
     assert _names(plain.file) == expected
-    full = backup(layout, layout.base / "full.tar.gz", secrets=True, say=_say)
+    full = backup(layout, layout.base / "full.tar.gz", secrets=True, progress=_progress)
     assert full.file is not None
     assert _names(full.file) == expected | {
         "state/jupyterhub_cookie_secret",
@@ -97,7 +97,7 @@ def test_output_of_fragments_does_not_mix_with_a_backup_on_standard_output(layou
         "import sys; from pathlib import Path; from littlest_hub.backup import archive;"
         "from littlest_hub.layout import Layout;"
         "layout = Layout(Path(sys.argv[1])); print('before', file=sys.stderr);"
-        "archive.backup(layout, Path('-'), secrets=False, say=lambda _: None); print('after')"
+        "archive.backup(layout, Path('-'), secrets=False, progress=lambda _: None); print('after')"
     )
     command = [sys.executable, "-c", script, str(layout.base)]
     done = subprocess.run(command, capture_output=True, check=True)
@@ -117,7 +117,7 @@ def test_a_database_on_another_server_is_reported_as_not_included(
     fragment = layout.fragments / "20-db.py"
     fragment.write_text(f"import os\nc.JupyterHub.db_url = {url}\n")
     monkeypatch.setattr(backup_module, "database_elsewhere", database_elsewhere)
-    made = backup(layout, None, secrets=False, say=_say)
+    made = backup(layout, None, secrets=False, progress=_progress)
     assert made.file is not None
     assert "database/jupyterhub.sqlite" not in _names(made.file)
     where = str(fragment) if "NOT_HERE" in url else "postgresql://jh:…@db/x"
@@ -130,20 +130,20 @@ def test_the_hubs_database_is_included_if_a_fragment_fails_without_naming_anothe
 ) -> None:
     (layout.fragments / "20-x.py").write_text("# c.JupyterHub.db_url = ''\n1 / 0\n")
     monkeypatch.setattr(backup_module, "database_elsewhere", database_elsewhere)
-    assert not backup(layout, None, secrets=False, say=_say).database_elsewhere
+    assert not backup(layout, None, secrets=False, progress=_progress).database_elsewhere
 
 
 def test_a_backup_replaces_no_file(layout: Layout, tmp_path: Path) -> None:
     file = tmp_path / "mine"
     file.write_text("mine")
     with pytest.raises(LittlestHubError, match="exists"):
-        backup(layout, file, secrets=False, say=_say)
+        backup(layout, file, secrets=False, progress=_progress)
     assert file.read_text() == "mine"
     assert not list(tmp_path.glob(".mine*"))
 
 
 def test_a_backup_is_restored_and_what_was_there_is_kept(layout: Layout) -> None:
-    made = backup(layout, None, secrets=True, say=_say)
+    made = backup(layout, None, secrets=True, progress=_progress)
     assert made.file is not None
     with sqlite3.connect(layout.database) as database:
         database.execute("INSERT INTO users VALUES ('mallory')")
@@ -152,7 +152,7 @@ def test_a_backup_is_restored_and_what_was_there_is_kept(layout: Layout) -> None
     (layout.dynamic_config / "tls.pem").unlink()
     (layout.state / "jupyterhub.sqlite-journal").write_text("")
 
-    restore(layout, made.file, say=_say, confirm=lambda: True)
+    restore(layout, made.file, progress=_progress, confirm=lambda: True)
 
     assert _users(layout) == ["alice"]
     assert [file.name for file in fragment_files(layout)] == ["10-users.py"]
@@ -161,28 +161,28 @@ def test_a_backup_is_restored_and_what_was_there_is_kept(layout: Layout) -> None
     assert (layout.dynamic_config / "tls.pem").stat().st_mode & 0o777 == 0o644
     assert layout.routes.read_text() == "made anew"
     (kept,) = (layout.state / "backups").glob("before-restore-*")
-    restore(layout, kept, say=_say, confirm=lambda: True)
+    restore(layout, kept, progress=_progress, confirm=lambda: True)
     assert _users(layout) == ["alice", "mallory"]
 
 
 def test_a_directory_in_the_place_of_a_restored_file_is_replaced(layout: Layout) -> None:
-    made = backup(layout, None, secrets=False, say=_say)
+    made = backup(layout, None, secrets=False, progress=_progress)
     assert made.file is not None
     data = layout.state / "stack" / "data"
     data.unlink()
     data.mkdir()
     (data / "inner").write_text("later")
-    restore(layout, made.file, say=_say, confirm=lambda: True)
+    restore(layout, made.file, progress=_progress, confirm=lambda: True)
     assert data.read_text() == "x"
     assert not list(data.parent.glob(".*"))
 
 
 def test_nothing_changes_without_consent(layout: Layout) -> None:
-    made = backup(layout, None, secrets=False, say=_say)
+    made = backup(layout, None, secrets=False, progress=_progress)
     assert made.file is not None
     (layout.fragments / "10-users.py").write_text("# changed\n")
     with pytest.raises(LittlestHubError, match="Nothing was changed"):
-        restore(layout, made.file, say=_say, confirm=lambda: False)
+        restore(layout, made.file, progress=_progress, confirm=lambda: False)
     assert (layout.fragments / "10-users.py").read_text() == "# changed\n"
     assert not [p for p in layout.base.rglob(".*") if p.is_file()]
 
@@ -191,25 +191,25 @@ def test_a_database_of_a_later_release_is_refused(layout: Layout) -> None:
     with sqlite3.connect(layout.database) as database:
         database.execute("CREATE TABLE alembic_version (version_num)")
         database.execute("INSERT INTO alembic_version VALUES ('fedcba987654')")
-    made = backup(layout, None, secrets=False, say=_say)
+    made = backup(layout, None, secrets=False, progress=_progress)
     assert made.file is not None
     with pytest.raises(LittlestHubError, match="later release"):
-        restore(layout, made.file, say=_say, confirm=lambda: True)
+        restore(layout, made.file, progress=_progress, confirm=lambda: True)
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.01, 0.5, 0.9, 0.99])
 def test_a_truncated_backup_is_refused(layout: Layout, tmp_path: Path, keep: float) -> None:
-    made = backup(layout, None, secrets=False, say=_say)
+    made = backup(layout, None, secrets=False, progress=_progress)
     assert made.file is not None
     data = made.file.read_bytes()
     cut = tmp_path / "cut.tar.gz"
     cut.write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(LittlestHubError):
-        restore(layout, cut, say=_say, confirm=lambda: True)
+        restore(layout, cut, progress=_progress, confirm=lambda: True)
 
 
 def test_every_changed_byte_is_detected(layout: Layout, tmp_path: Path) -> None:
-    made = backup(layout, None, secrets=False, say=_say)
+    made = backup(layout, None, secrets=False, progress=_progress)
     assert made.file is not None
     data = gzip.decompress(made.file.read_bytes())
     for index in range(600, len(data) - 20_000, len(data) // 40):
@@ -267,7 +267,7 @@ def test_a_hostile_archive_is_refused_and_touches_nothing(
         HOSTILE[what](tar)
     before = {p: p.stat().st_mtime_ns for p in layout.base.rglob("*") if p.is_file()}
     with pytest.raises(LittlestHubError):
-        restore(layout, file, say=_say, confirm=lambda: True)
+        restore(layout, file, progress=_progress, confirm=lambda: True)
     after = {p: p.stat().st_mtime_ns for p in layout.base.rglob("*") if p.is_file()}
     assert {p for p in after if p.suffix != ".lock"} == set(before)
 
@@ -280,7 +280,7 @@ def test_a_file_that_claims_to_be_larger_than_the_disk_is_refused(
         out.write(_info("state/huge", size=1 << 60).tobuf(tarfile.GNU_FORMAT))
         out.write(b"\0" * 4096)
     with pytest.raises(LittlestHubError, match="do not fit"):
-        restore(layout, file, say=_say, confirm=lambda: True)
+        restore(layout, file, progress=_progress, confirm=lambda: True)
 
 
 def test_drop_ins_of_every_unit_are_in_a_backup(
@@ -295,7 +295,7 @@ def test_drop_ins_of_every_unit_are_in_a_backup(
     for name in (*layout.all_unit_names, *servers):
         (units / f"{name}.d").mkdir(parents=True)
         (units / f"{name}.d" / "limits.conf").touch()
-    made = backup(layout, None, secrets=False, say=_say)
+    made = backup(layout, None, secrets=False, progress=_progress)
     assert made.file is not None
     expected = {
         f"drop-ins/{name.replace('-physics', '')}.d/limits.conf"
@@ -310,7 +310,7 @@ def test_restored_acme_certificates_belong_to_the_proxy(
     layout.acme.mkdir(parents=True)
     layout.acme_storage.write_text("{}")
     layout.acme_storage.chmod(0o644)
-    made = backup(layout, None, secrets=True, say=_say)
+    made = backup(layout, None, secrets=True, progress=_progress)
     assert made.file is not None
     layout.acme_storage.write_text('{"other": 1}')
     owners: dict[str, int] = {}
@@ -324,7 +324,7 @@ def test_restored_acme_certificates_belong_to_the_proxy(
         return os.stat_result((*found[:4], proxy, *found[5:])) if is_acme else found
 
     monkeypatch.setattr(Path, "stat", owned)
-    restore(layout, made.file, say=_say, confirm=lambda: True)
+    restore(layout, made.file, progress=_progress, confirm=lambda: True)
     monkeypatch.undo()
     assert layout.acme_storage.read_text() == "{}"
     assert layout.acme_storage.stat().st_mode & 0o777 == 0o600
@@ -345,7 +345,7 @@ def test_files_that_no_backup_has_are_refused(layout: Layout, tmp_path: Path, st
         tar.addfile(_info(state))
         tar.addfile(_info("manifest.json", size=len(text)), io.BytesIO(text))
     with pytest.raises(LittlestHubError, match="no name that a backup has"):
-        restore(layout, file, say=_say, confirm=lambda: True)
+        restore(layout, file, progress=_progress, confirm=lambda: True)
 
 
 @pytest.mark.parametrize("done", range(9))
@@ -398,7 +398,7 @@ def test_renames_can_be_completed_or_undone_from_anywhere(
 
 
 def test_a_failed_switch_is_undone(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = backup(layout, None, secrets=False, say=_say)
+    made = backup(layout, None, secrets=False, progress=_progress)
     assert made.file is not None
     (layout.fragments / "10-users.py").write_text("# changed\n")
     (layout.fragments / "90-new.py").write_text("# new\n")
@@ -413,7 +413,7 @@ def test_a_failed_switch_is_undone(layout: Layout, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Path, "rename", failing)
     with pytest.raises(OSError, match="No space"):
-        restore(layout, made.file, say=_say, confirm=lambda: True)
+        restore(layout, made.file, progress=_progress, confirm=lambda: True)
     assert (layout.fragments / "10-users.py").read_text() == "# changed\n"
     assert (layout.fragments / "90-new.py").exists()
     assert _users(layout) == ["alice"]
@@ -424,7 +424,7 @@ def test_a_failed_switch_is_undone(layout: Layout, monkeypatch: pytest.MonkeyPat
 def test_journals_of_the_new_database_are_gone_before_the_old_one_returns(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, had_journal: bool
 ) -> None:
-    made = backup(layout, None, secrets=False, say=_say)
+    made = backup(layout, None, secrets=False, progress=_progress)
     assert made.file is not None
     beside = layout.database.with_name(f"{layout.database.name}-wal")
     calls = []
@@ -443,7 +443,7 @@ def test_journals_of_the_new_database_are_gone_before_the_old_one_returns(
     if had_journal:
         beside.write_text("of the old one")
     with pytest.raises(LittlestHubError, match="Everything is as it was"):
-        restore(layout, made.file, say=_say, confirm=lambda: True)
+        restore(layout, made.file, progress=_progress, confirm=lambda: True)
     assert (beside.read_text() == "of the old one") if had_journal else not beside.exists()
 
 
@@ -462,7 +462,7 @@ def test_a_damaged_record_prevents_a_start_only_if_files_were_replaced(
 
     replaced = fragment.rename(fragment.with_name(".10-users.py.replaced"))
     layout.restore_record.write_text(text)
-    for attempt in (finish, lambda of: backup(of, None, secrets=False, say=_say)):
+    for attempt in (finish, lambda of: backup(of, None, secrets=False, progress=_progress)):
         with pytest.raises(LittlestHubError, match="Move all of these back") as raised:
             attempt(layout)
         assert str(replaced) in str(raised.value)
@@ -479,7 +479,7 @@ def _killed(layout: Layout, direction: str) -> Path:
 
 def test_a_backup_completes_a_restore_that_was_killed(layout: Layout) -> None:
     fragment = _killed(layout, FORWARD)
-    backup(layout, None, secrets=False, say=_say)
+    backup(layout, None, secrets=False, progress=_progress)
     assert fragment.read_text() == "# new\n"
     assert not layout.restore_record.exists()
 

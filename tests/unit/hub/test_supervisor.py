@@ -39,7 +39,7 @@ sys.path.insert(0, {repository!r})
 from pathlib import Path
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.hub.supervisor import reload, supervise
+from littlest_hub.hub.supervisor import request_reload, supervise
 
 class Here(Layout):
     run_directory = property(lambda self: self.base / "run")
@@ -48,7 +48,7 @@ try:
     if sys.argv[1] == "serve":
         supervise(Here(Path({base!r})))
     else:
-        reload(Here(Path({base!r})), int(sys.argv[2]))
+        request_reload(Here(Path({base!r})), int(sys.argv[2]))
 except LittlestHubError as error:
     sys.exit(str(error))
 """
