@@ -364,7 +364,7 @@ def _properties(spawner: UnitSpawner, account: Account | None) -> dict[str, str 
     return {
         # Started means that the program runs, so that an obstacle is found at once.
         "Type": "exec",
-        **server.properties(
+        **server.server_properties(
             spawner.layout,
             account,
             may_become_root=spawner.disable_user_sudo is False,

@@ -66,7 +66,7 @@ class Account:
     gid: int
 
 
-def properties(
+def server_properties(
     layout: Layout,
     account: Account | None,
     *,
@@ -88,7 +88,7 @@ def properties(
         "Slice": layout.users_slice,
         **_visibility(layout, account),
         **_LIMITS,
-        **({} if may_become_root else _RIGHTS),
+        **({} if may_become_root else _RESTRICTIONS),
         # Other users must not read new files.
         "UMask": "0027",
         "StateDirectoryMode": "0700",
@@ -129,7 +129,8 @@ def users_slice(layout: Layout) -> Unit:
 
 
 _LIMITS: Properties = {
-    # One user must not use up the slice's limits.
+    # Of the machine's memory and processes, for each server: one user must not use up the slice's
+    # limits. c.Spawner.mem_limit overrides MemoryMax= (hub/spawner.py).
     "MemoryMax": "50%",
     "TasksMax": "15%",
     # The OOM killer ends the largest process, a Jupyter kernel; the server goes on and reports it.
@@ -141,7 +142,7 @@ _LIMITS: Properties = {
 
 # Nearly each of these sets NoNewPrivileges= for a unit with User=, which prevents sudo; so
 # `may_become_root` omits them all.
-_RIGHTS: Properties = {
+_RESTRICTIONS: Properties = {
     "NoNewPrivileges": "yes",
     "CapabilityBoundingSet": "",
     # Interfaces of the kernel that users' programs need remain.

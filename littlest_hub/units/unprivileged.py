@@ -17,7 +17,7 @@ from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_con
 def user_template(layout: Layout) -> Unit:
     """Return the template unit of user servers."""
     command = f"{layout.hub}/bin/python3 -I -m littlest_hub.unprivileged.launcher"
-    properties = server.properties(layout, server.Account("%i", None, -1, -1))
+    properties = server.server_properties(layout, server.Account("%i", None, -1, -1))
     limits = [
         Directive(key, value)
         for key, values in properties.items()

@@ -23,7 +23,7 @@ def account(home: str | None) -> Account:
 
 def mounts(home: str | None, layout: Layout = LAYOUT) -> tuple[list[str], list[str], list[str]]:
     """Return hidden directories of homes, and paths shown in them, writable and read-only."""
-    found = server.properties(layout, account(home))
+    found = server.server_properties(layout, account(home))
     hidden = [entry.rpartition(":")[0] for entry in found["TemporaryFileSystem"]]
     shown = [found.get(name, []) for name in ("BindPaths", "BindReadOnlyPaths")]
     assert all(isinstance(each, list) for each in shown)
@@ -73,24 +73,24 @@ def test_a_home_with_a_space_or_a_colon_is_quoted() -> None:
 @pytest.mark.parametrize("home", ["home", '/home/"x', "/home/x\\", "/home/x\ny", "/home/../etc"])
 def test_a_home_that_cannot_be_written_in_a_unit_is_refused(home: str) -> None:
     with pytest.raises(LittlestHubError, match="home directory"):
-        server.properties(LAYOUT, account(home))
+        server.server_properties(LAYOUT, account(home))
 
 
 def test_a_dynamic_user_sees_no_home() -> None:
-    found = server.properties(LAYOUT, None)
+    found = server.server_properties(LAYOUT, None)
     assert "BindPaths" not in found
     assert any(entry.startswith("/home:") for entry in found["TemporaryFileSystem"])
 
 
 def test_an_older_systemd_gets_only_properties_that_it_knows() -> None:
-    of_247 = server.properties(LAYOUT, account("/home/alice"), systemd=247)
-    of_252 = server.properties(LAYOUT, account("/home/alice"), systemd=252)
+    of_247 = server.server_properties(LAYOUT, account("/home/alice"), systemd=247)
+    of_252 = server.server_properties(LAYOUT, account("/home/alice"), systemd=252)
     assert set(of_252) - set(of_247) == {"PrivateIPC"}
-    assert of_252 == server.properties(LAYOUT, account("/home/alice"))
+    assert of_252 == server.server_properties(LAYOUT, account("/home/alice"))
 
 
 def test_a_server_that_may_use_sudo_has_no_property_that_prevents_it() -> None:
-    found = server.properties(LAYOUT, account("/home/alice"), may_become_root=True)
+    found = server.server_properties(LAYOUT, account("/home/alice"), may_become_root=True)
     # Each of these implies NoNewPrivileges= for a unit with a user, systemd.exec(5).
     assert not [name for name in found if name.startswith(("Restrict", "ProtectK", "SystemCall"))]
     assert not {"NoNewPrivileges", "CapabilityBoundingSet", "PrivateDevices"} & set(found)
@@ -98,7 +98,7 @@ def test_a_server_that_may_use_sudo_has_no_property_that_prevents_it() -> None:
 
 
 def test_jupyter_uses_the_runtime_directory_if_it_is_mounted() -> None:
-    found = server.properties(LAYOUT, account("/home/alice"))
+    found = server.server_properties(LAYOUT, account("/home/alice"))
     assert server.environment(found) == {
         "JUPYTER_RUNTIME_DIR": "/run/jupyter",
         "TMPDIR": "/tmp",
@@ -112,7 +112,7 @@ def test_jupyter_uses_the_runtime_directory_if_it_is_mounted() -> None:
 @pytest.mark.parametrize("home", ["/home/alice", "/srv/first last", None])
 def test_systemd_accepts_the_properties_without_warnings(tmp_path: Path, home: str | None) -> None:
     lines = ["[Service]", "ExecStart=/bin/true", "User=1001"]
-    for name, value in server.properties(LAYOUT, account(home)).items():
+    for name, value in server.server_properties(LAYOUT, account(home)).items():
         lines += [f"{name}={each}" for each in ([value] if isinstance(value, str) else value)]
     (service := tmp_path / "server.service").write_text("\n".join(lines) + "\n")
     (slice_ := tmp_path / LAYOUT.users_slice).write_text(server.users_slice(LAYOUT).text())
@@ -126,4 +126,4 @@ def test_the_slice_belongs_to_the_installation_but_is_not_stopped_with_it() -> N
     assert Layout(Path("/srv/physics")).users_slice == "littlest-hub-physics-users.slice"
     assert LAYOUT.users_slice not in LAYOUT.started_unit_names
     assert LAYOUT.users_slice in LAYOUT.all_unit_names
-    assert server.properties(LAYOUT, None)["Slice"] == LAYOUT.users_slice
+    assert server.server_properties(LAYOUT, None)["Slice"] == LAYOUT.users_slice
