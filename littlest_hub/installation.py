@@ -38,14 +38,15 @@ def of_base(base: Path, root: Path = Path("/")) -> Layout:
 
 
 def _hub_user(layout: Layout) -> str | None:
-    """Return the owner of `hub_user_state` (its uid if it has no account); None: root.
+    """Return the owner of `hub_user_state`, or its uid if it has no account; None: root.
 
-    Its owner can be trusted: only root can create it.
+    The owner can be trusted: only root can create that directory. For an ordinary user, None is
+    root or unknown, since `state` cannot be read; names are then those of a hub that is root.
     """
     path = layout.on_disk(layout.hub_user_state)
     try:
         uid = path.stat().st_uid
-    except OSError:  # none, or an ordinary user may not see it
+    except OSError:
         return None
     if uid == 0:
         return None

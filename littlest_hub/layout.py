@@ -43,7 +43,10 @@ class _Fields(NamedTuple):
 
 
 class _Name:
-    """A name in a format string of other names: "{self.instance}.service"."""
+    """A name composed of other names: "{self.instance}.service".
+
+    In the format string, `self` is the layout.
+    """
 
     def __init__(self, template: str) -> None:
         self.template = template

@@ -1,4 +1,8 @@
-"""A check from start to end: gather facts, run the fragments in the sandbox, report."""
+"""A check from start to end: gather facts, run the fragments in the sandbox, report.
+
+Fragments, validation and rules run in the sandbox (`littlest_hub.check.evaluator`). Only DNS, which
+needs a network, and the rights to read fragments are checked here.
+"""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
         await self._wait_until_started()
         routespec = self.validate_routespec(routespec)
         traefik, hub = self._dynamic_config_for_route(routespec, target, data)
-        is_new = not hub["routes"].keys() & self.dynamic_config["jupyterhub"]["routes"].keys()
+        is_new = hub["routes"].keys().isdisjoint(self.dynamic_config["jupyterhub"]["routes"])
         self.dynamic_config = deep_merge(self.dynamic_config, {**traefik, "jupyterhub": hub})
         try:
             await self._write_and_wait()

@@ -13,7 +13,9 @@ from littlest_hub.system.toml import to_toml
 
 
 class _Route(NamedTuple):
-    known: dict[str, Any]
+    """A route, in the order of the list in its comment."""
+
+    record: dict[str, Any]
     """The hub's own record of it, as jupyterhub-traefik-proxy makes it."""
     router: dict[str, Any]
     service: dict[str, Any]
@@ -23,7 +25,7 @@ class _Route(NamedTuple):
         # json dumps a named tuple as a list.
         # traefik takes "{{" for the beginning of a Go template, even in a comment.
         comment = json.dumps(self).replace("{{", r"{\u007b").replace("\x7f", r"\u007f")
-        name, service = self.known["router"], self.known["service"]
+        name, service = self.record["router"], self.record["service"]
         tables = {"http": {"routers": {name: self.router}, "services": {service: self.service}}}
         return f"# {comment}\n{to_toml(tables)}"
 
@@ -41,7 +43,9 @@ class RoutesFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._written: object = None
+        """Fingerprint of the file as written last; None: not written yet, or writing failed."""
         self._texts: dict[str, tuple[_Route, str]] = {}
+        """Each route's text, by the name of its router: most routes are as in the last file."""
 
     def load(self) -> dict[str, Any]:
         """Return the routes that were written last, and nothing else.
@@ -50,20 +54,21 @@ class RoutesFile:
         c.HubProxy.extra_dynamic_config, which may have changed.
 
         Raises:
-            FileNotFoundError: there are none.
+            FileNotFoundError: there are none, or the file is damaged: upstream takes this error for
+                "no routes yet".
         """
         try:
             text = self.path.read_text()
             if not text.startswith(ROUTES_HEADER):
                 raise ValueError(f"{self.path} has no header")
             lines = text.split("\n")
-            known = [_Route(*json.loads(line[2:])) for line in lines if line.startswith("# [")]
+            routes = [_Route(*json.loads(line[2:])) for line in lines if line.startswith("# [")]
             return {
                 "http": {
-                    "routers": {each.known["router"]: each.router for each in known},
-                    "services": {each.known["service"]: each.service for each in known},
+                    "routers": {each.record["router"]: each.router for each in routes},
+                    "services": {each.record["service"]: each.service for each in routes},
                 },
-                "jupyterhub": {"routes": {each.known["router"]: each.known for each in known}},
+                "jupyterhub": {"routes": {each.record["router"]: each.record for each in routes}},
             }
         except (ValueError, KeyError, TypeError):
             # Changed, or cut off by a full disk: the hub knows all routes and writes them again.
@@ -72,7 +77,7 @@ class RoutesFile:
     def atomic_dump(self, data: dict[str, Any]) -> None:
         """Replace the file in one step, so that traefik reads the old or the new one."""
         # If this fails, the file counts as changed until it is written again.
-        self._written = ()
+        self._written = None
         # Not flushed: each spawn waits for this, and after a power failure the hub writes it again.
         # Through another directory: traefik reads all of this one for each name that comes or goes.
         outside = self.path.parent.parent
@@ -84,10 +89,11 @@ class RoutesFile:
         http = data.get("http", {})
         routers, services = dict(http.get("routers", {})), dict(http.get("services", {}))
         texts = {}
-        for name, known in hub.get("routes", {}).items():
-            route = _Route(known, routers.pop(name), services.pop(known["service"]))
+        for name, record in hub.get("routes", {}).items():
+            route = _Route(record, routers.pop(name), services.pop(record["service"]))
             written, text = self._texts.get(name, (None, ""))
             if written != route:
+                # A copy, since the caller changes these dictionaries in place.
                 route = copy.deepcopy(route)
                 text = route.text()
             texts[name] = route, text
