@@ -18,7 +18,7 @@ _FAILED = re.compile(
     r"|(?P<error>(?:Unhandled error|Error) starting (\S+)'s server: .*)"
     r"|(?P<not>Not starting (\S+)'s server .*)"
 )
-# Messages of our spawner; the journal of the server's unit has the reason.
+# Messages of our spawner (hub/launch.py); the journal of the server's unit has the reason.
 _OURS = re.compile(r"systemd does not start \S+:|ended before it listened")
 _PREFIX = re.compile(r"^\S+ \w+:\d+\] ")
 _SYSTEMD_RUN = re.compile(r"Failed to |Unknown assignment|Cannot |Unit \S+ (?:already|was)")

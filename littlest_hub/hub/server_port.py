@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from littlest_hub.hub.launch import NotStartedError
-from littlest_hub.hub.systemd_units import UnitState, unit_state
+from littlest_hub.hub.launch import NotStartedError, ended
+from littlest_hub.hub.systemd_units import unit_state
 from littlest_hub.system.tcp import SocketOwner, cgroups_of, owners_at
 
 POLLS_PER_S = 40
@@ -70,11 +70,3 @@ class ServerPort:
         is_unknown = cgroups == {None} and uids <= {own, 0, _OVERFLOW_UID}
         if not (is_unknown or cgroups <= cgroups_of(state.cgroup)):
             raise NotStartedError(f"another user's program has taken port {self.port}: try again")
-
-
-def ended(unit: str, state: UnitState) -> NotStartedError:
-    """Return the error of a server that has ended before it listened."""
-    return NotStartedError(
-        f"{unit} ended before it listened ({state.result}, {state.status});"
-        f" its last words: journalctl -u '{unit}'"
-    )

@@ -29,14 +29,16 @@ from littlest_hub.hub.homes import DynamicHome
 from littlest_hub.hub.launch import (
     EXIT_REASONS,
     Launch,
-    NotStartedError,
+    ended,
     environment_file,
     find_program,
+    no_account,
     parse_environment_file,
+    refused,
     server_command,
     server_environment,
 )
-from littlest_hub.hub.server_port import ServerPort, ended
+from littlest_hub.hub.server_port import ServerPort
 from littlest_hub.hub.systemd_units import (
     SystemdSilentError,
     UnitState,
@@ -248,7 +250,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
         try:
             found = pwd.getpwnam(name)
         except KeyError:
-            raise NotStartedError(f"No user named {name} found in the system") from None
+            raise no_account(name) from None
         return Account(found.pw_name, Path(found.pw_dir), found.pw_uid, found.pw_gid)
 
     async def _claim_home(self) -> None:
@@ -336,7 +338,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
             if state.active == "failed" and not reason:
                 raise ended(launch.unit, state)
             reason = reason or started.error or f"exit code {started.code}"
-            raise NotStartedError(f"systemd does not start {launch.unit}: {reason}")
+            raise refused(launch.unit, reason)
 
     # --- stop
 

@@ -19,7 +19,7 @@ from jupyterhub.auth import PAMAuthenticator
 from tornado.concurrent import run_on_executor
 from traitlets import Unicode
 
-from littlest_hub.hub.launch import Launch, NotStartedError, environment_file
+from littlest_hub.hub.launch import Launch, NotStartedError, environment_file, no_account, refused
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.hub.systemd_units import UnitState, run, unit_state
 from littlest_hub.layout import escaped
@@ -85,7 +85,7 @@ class TemplateSpawner(UnitSpawner):
             found = pwd.getpwnam(name)
             members = grp.getgrnam(group).gr_gid
         except KeyError:
-            raise NotStartedError(f"No user named {name} found in the system") from None
+            raise no_account(name) from None
         if members not in os.getgrouplist(name, found.pw_gid):
             raise NotStartedError(f"{name} is not in the group: gpasswd --add {name} {group}")
         return Account(name, Path(found.pw_dir), found.pw_uid, found.pw_gid)
@@ -101,4 +101,4 @@ class TemplateSpawner(UnitSpawner):
         started = await run("systemctl", "--no-ask-password", "start", self._unit, is_long=True)
         if started.code:
             reason = started.error or f"exit code {started.code}"
-            raise NotStartedError(f"systemd does not start {self._unit}: {reason}")
+            raise refused(self._unit, reason)

@@ -8,11 +8,19 @@ import pytest
 
 from littlest_hub import doctor
 from littlest_hub.doctor import host, services
-from littlest_hub.doctor.failed_spawns import failed_spawns, parse_journal, started_since
+from littlest_hub.doctor.failed_spawns import (
+    FailedSpawn,
+    JournalEntry,
+    failed_spawns,
+    parse_journal,
+    started_since,
+)
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.host import parse_properties, systemd_version
 from littlest_hub.doctor.servers import denied_name_servers, disagreements
 from littlest_hub.doctor.snapshot import Snapshot
+from littlest_hub.hub.launch import NotStartedError, ended, find_program, no_account, refused
+from littlest_hub.hub.systemd_units import UnitState
 from littlest_hub.layout import Layout
 from littlest_hub.proxy.routes import RoutesFile
 from littlest_hub.system import tcp
@@ -52,6 +60,43 @@ def test_the_decisive_line_of_a_failed_server_is_found(version: str, user: str) 
     assert why in found[user].meaning
     assert found[user].command
     assert not started_since(entries, hub, found[user])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        refused("littlest-hub.user-alice.service", "exit code 1"),
+        ended("littlest-hub.user-alice.service", UnitState(result="exit-code", status=1)),
+    ],
+)
+def test_messages_of_our_spawner_lead_to_the_journal_of_the_unit(message: NotStartedError) -> None:
+    reason = "littlest-hub.user-alice.service: Failed at step NAMESPACE spawning python3"
+    failure = _failure(
+        JournalEntry(1, "littlest-hub.user-alice.service", "systemd", reason, 3), message
+    )
+    assert failure.line == reason
+
+
+def test_messages_of_our_spawner_are_explained() -> None:
+    assert "no such system account" in _failure(no_account("alice")).meaning
+    with pytest.raises(NotStartedError) as raised:
+        find_program("no-such-program", "/bin")
+    assert "c.Spawner.cmd" in _failure(raised.value).meaning
+
+
+def _failure(*events: JournalEntry | NotStartedError) -> FailedSpawn:
+    """Return what the doctor reads from a journal; errors are logged as JupyterHub does."""
+    layout = Layout(Path("/opt/littlest-hub"))
+    entries = [
+        JournalEntry(
+            2, layout.hub_service, "python3", f"Unhandled error starting alice's server: {event}", 3
+        )
+        if isinstance(event, NotStartedError)
+        else event
+        for event in events
+    ]
+    (failure,) = failed_spawns(entries, layout, "edit x")
+    return failure
 
 
 @pytest.mark.parametrize("version", VERSIONS)
