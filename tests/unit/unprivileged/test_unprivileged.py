@@ -20,7 +20,7 @@ from littlest_hub.hub.config import load
 from littlest_hub.hub.launch import environment_file
 from littlest_hub.hub.unprivileged import HelperAuthenticator, TemplateSpawner
 from littlest_hub.layout import DEFAULT_BASE, Layout
-from littlest_hub.units import hub, unprivileged
+from littlest_hub.units import hub, names, unprivileged
 from littlest_hub.units.environment import UnitEnvironment
 from littlest_hub.units.ports import Ports
 from littlest_hub.unprivileged import account, launcher, pam_helper
@@ -127,7 +127,8 @@ def test_polkit_allows_its_own_units_and_no_others(layout: Layout) -> None:
 def test_the_privileged_part_fits_on_one_page(layout: Layout) -> None:
     """Count the lines that docs/how-to/run-without-root.md recommends to read."""
     texts = [unit.text() for unit in unprivileged.units(layout)]
-    texts += [unprivileged.polkit_rule(layout), Path(pam_helper.__file__).read_text()]
+    texts += [unprivileged.polkit_rule(layout)]
+    texts += [Path(str(module.__file__)).read_text() for module in (pam_helper, names)]
     lines = [line for text in texts for line in text.splitlines()]
     code = [line for line in lines if line.strip() and not line.startswith(("#", "//"))]
     assert len(code) <= 160, len(code)
