@@ -203,7 +203,7 @@ def test_nothing_that_was_typed_is_lost(hub: Hub) -> None:
             terminal.expect("line: ")
             hub.write_fragment("70-edited.py", "# of another\n")
             terminal.sendline("# and mine")
-            terminal.expect("was changed by somebody else meanwhile")
+            terminal.expect("was changed by another program meanwhile")
             terminal.expect("Your text is kept in")
         assert hub.machine.read(path) == "# of another\n"
     finally:
