@@ -324,7 +324,7 @@ class _Supervisor:
         """Let a prepared hub serve; return it when it answers.
 
         Raises:
-            HubFailedError: it does not answer; it has been killed.
+            HubFailedError: it does not answer; its process has ended.
         """
         hub.set_niceness(_SERVING)
         control.send(hub.channel, "go")
