@@ -1,6 +1,6 @@
 """Paths and names of an installation, derived from its base directory; no input or output.
 
-`littlest_hub.installation` reads what they depend on from the disk.
+`littlest_hub.installation` reads from the disk the one fact that they depend on: the hub's user.
 """
 
 from __future__ import annotations

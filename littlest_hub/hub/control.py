@@ -13,7 +13,8 @@ A hub finds the number of its descriptor in LITTLEST_HUB_CONTROL. Messages are a
 
 A hub and a supervisor may be of different releases: messages may be added, never changed.
 
-Uses little of the standard library: the supervisor has to start at once and use little memory.
+This module imports little of the standard library: the supervisor has to start at once and
+use little memory.
 """
 
 from __future__ import annotations

@@ -30,7 +30,8 @@ LAYERS = {
     "backup": "a hub in one file, and back",
     "doctor": "an installation examined; reads only",
     "stacks": "opinions on top; each found by its manifest",
-    "cli": "the command line",
+    "commands": "what each command prints, asks and returns",
+    "cli": "the command line: options and help",
     "__main__": "what `python -m littlest_hub` runs",
 }
 # These import less than the order allows.
@@ -44,6 +45,7 @@ MAY_IMPORT = {
 IMPORTED_BY = {
     "singleuser": set[str](),
     "stacks": set[str](),
+    "commands": {"cli"},
     "cli": {"__main__"},
     "__main__": set[str](),
 }

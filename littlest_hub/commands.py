@@ -1,0 +1,233 @@
+"""The functions of the `littlest-hub` commands: what they print, ask and return.
+
+Each gets the parsed options and returns the exit code, or None for 0. Each imports what it needs,
+since importing JupyterHub takes a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from littlest_hub import installation
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.installation import ignored_files
+from littlest_hub.layout import Layout
+from littlest_hub.system import progress
+
+
+def run_install(options: argparse.Namespace) -> None:
+    from littlest_hub.lifecycle.install import USERS_FRAGMENT, install, undo_install
+
+    prefix: Path = options.prefix
+    if options.root == Path("/"):
+        # /proc names programs by their real paths.
+        prefix = prefix.resolve()
+    layout = installation.of_prefix(prefix, options.root)
+    if options.undo:
+        undo_install(layout, prefix, progress.to_stderr)
+        return
+    environ = dict(os.environ)
+    is_interactive = environ.get("INSTALLER_UNATTENDED") == "0" and sys.stdin.isatty()
+    has_users = layout.on_disk(layout.fragments / USERS_FRAGMENT).exists()
+    if is_interactive and not has_users and not environ.get("LITTLEST_HUB_ADMIN"):
+        environ["LITTLEST_HUB_ADMIN"] = _prompt_for_admin()
+    print(install(layout, prefix, environ, progress.to_stderr), end="")
+
+
+def _prompt(text: str) -> str:
+    """Return the user's answer. Prompt on stderr: the report goes to stdout."""
+    print(text, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip()
+
+
+def _prompt_for_admin() -> str:
+    """Return a login name, or "" for none."""
+    from littlest_hub.lifecycle.install import is_login_name
+
+    while True:
+        answer = _prompt("Login name of the hub's administrator [none for now]: ")
+        if not answer or is_login_name(answer):
+            return answer
+        print(f"{answer!r} is no login name.", file=sys.stderr)
+
+
+def run_uninstall(options: argparse.Namespace) -> None:
+    from littlest_hub.lifecycle.uninstall import uninstall
+
+    layout = installation.of_this_release(options.root)
+    if options.purge and not options.yes:
+        _confirm_purge(layout)
+    print(uninstall(layout, purge=options.purge))
+
+
+def _confirm_purge(layout: Layout) -> None:
+    paths = f"{layout.fragments} and {layout.state}, with the database and all other data"
+    if not sys.stdin.isatty():
+        raise LittlestHubError(f"--purge removes {paths}", "To confirm: uninstall --purge --yes")
+    if _prompt(f"Remove {paths}? [yes|no] ") != "yes":
+        raise LittlestHubError("nothing was removed")
+
+
+def run_rollback(options: argparse.Namespace) -> None:
+    from littlest_hub.lifecycle.locks import changing
+    from littlest_hub.lifecycle.upgrade import release_table, rollback
+
+    layout = installation.of_this_release()
+    if options.list:
+        print(release_table(layout))
+        return
+    with changing(layout):
+        print(rollback(layout, options.to, progress.to_stderr))
+
+
+def run_check(options: argparse.Namespace) -> int:
+    from littlest_hub.check import check_fragments
+    from littlest_hub.fragments.edit import print_report
+
+    layout = installation.of_this_release()
+    report = check_fragments(layout)
+    ignored = ignored_files(layout)
+    if options.json:
+        found = {
+            "problems": [asdict(problem) for problem in report.problems],
+            "printed": report.printed,
+            "note": report.note,
+            "ignored": list(map(str, ignored)),
+        }
+        print(json.dumps(found, indent=2))
+    else:
+        for file in ignored:
+            print(f"{file} is ignored: its name does not end in .py", file=sys.stderr)
+        print_report(report)
+        if not report.problems:
+            print("No problems found.")
+    return 1 if report.errors else 0
+
+
+def run_edit(options: argparse.Namespace) -> int:
+    from littlest_hub.fragments.edit import edit
+
+    return edit(installation.of_this_release(), options.name)
+
+
+def run_list(options: argparse.Namespace) -> None:
+    from littlest_hub.fragments.catalogue import entries
+
+    found = list(entries(installation.of_this_release()))
+    if options.json:
+        print(json.dumps([asdict(entry) for entry in found], indent=2))
+        return
+    for kind, title in (
+        ("catalogue", "Ready fragments of this release:"),
+        ("own", "Your own:"),
+        ("ignored", "Ignored:"),
+    ):
+        lines = [str(entry) for entry in found if entry.kind == kind]
+        if lines:
+            print("\n".join([title, *lines]))
+
+
+def run_enable_or_disable(verb: str, options: argparse.Namespace) -> int:
+    from littlest_hub.fragments import catalogue
+
+    function = {"enable": catalogue.enable, "disable": catalogue.disable}[verb]
+    return function(installation.of_this_release(), options.name)
+
+
+def run_backup(options: argparse.Namespace) -> None:
+    from littlest_hub.backup.archive import backup, summary
+    from littlest_hub.unprivileged.privileges import rerun_as_hub_user
+
+    layout = installation.of_this_release()
+    rerun_as_hub_user(layout, "backup", options.secrets and "--secrets", options.file)
+    # The file may be a directory, or a file in one.
+    places = [] if options.file in (None, Path("-")) else [options.file, options.file.parent]
+    if layout.hub_user and places and not any(os.access(each, os.W_OK) for each in places):
+        raise LittlestHubError(
+            f"{options.file}: {layout.hub_user}, as whom this runs, may not write there",
+            "Let your shell write it: littlest-hub backup - >FILE",
+        )
+    written = backup(layout, options.file, secrets=options.secrets, progress=progress.to_stderr)
+    print(summary(layout, written), file=sys.stdout if written.file else sys.stderr)
+
+
+def run_restore(options: argparse.Namespace) -> None:
+    from littlest_hub.backup.exchange import finish
+    from littlest_hub.backup.restore import listing, restore
+    from littlest_hub.unprivileged.privileges import rerun_as_hub_user
+
+    layout = installation.of_this_release()
+    if options.finish:
+        finish(layout)
+        return
+    if options.file is None:
+        options.parser.error("which backup? They are in BASE/state/backups")
+    if options.list:
+        rerun_as_hub_user(layout, "restore", "--list", options.file)
+        print(listing(options.file))
+        return
+    if layout.hub_user:
+        raise LittlestHubError(
+            f"this hub runs as {layout.hub_user}, and restoring would make root write where"
+            f" {layout.hub_user} may write",
+            "By hand: docs/how-to/run-without-root.md",
+        )
+    confirm = partial(_confirm_restore, options.yes)
+    print(restore(layout, options.file, progress=progress.to_stderr, confirm=confirm))
+
+
+def _confirm_restore(is_confirmed: bool) -> bool:
+    if is_confirmed:
+        return True
+    if not sys.stdin.isatty():
+        raise LittlestHubError("Nothing was changed.", "Without a terminal, confirm with: --yes")
+    return _prompt("Replace these now? [y/N] ").lower() in ("y", "yes")
+
+
+def run_doctor(options: argparse.Namespace) -> int:
+    from littlest_hub.doctor import examine, is_well, report, to_json
+    from littlest_hub.doctor.bundle import write_bundle
+    from littlest_hub.unprivileged.privileges import rerun_as_hub_user
+
+    layout = installation.of_this_release()
+    flags = (options.json and "--json", options.all and "--all", options.bundle and "--bundle")
+    rerun_as_hub_user(layout, "doctor", *flags, options.bundle)
+    findings = examine(layout)
+    if options.bundle:
+        write_bundle(layout, to_json(layout, findings), options.bundle)
+        progress.to_stderr(f"{options.bundle}: secrets were removed; read it before you send it.")
+    if options.json:
+        print(to_json(layout, findings))
+    else:
+        print(report(findings, everything=options.all, colour=sys.stdout.isatty()))
+    return 0 if is_well(findings) else 1
+
+
+def run_foreground(options: argparse.Namespace) -> None:
+    from littlest_hub.lifecycle.foreground import run
+
+    run(installation.of_this_release(), options.port, partial(print, flush=True))
+
+
+def run_reload(options: argparse.Namespace) -> None:
+    # The check must not slow down the running hub.
+    os.nice(10)
+    from littlest_hub.check import check_fragments
+    from littlest_hub.hub.supervisor import request_reload
+    from littlest_hub.system.sd_daemon import notify
+
+    layout = installation.of_this_release()
+    problems = check_fragments(layout).errors
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
+        notify(f"STATUS=Not reloaded: {problems[0]}{more}")
+        raise LittlestHubError(
+            "\n".join(map(str, problems)), "Not reloaded: the hub goes on as it was."
+        )
+    request_reload(layout, options.pid)
