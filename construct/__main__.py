@@ -22,7 +22,7 @@ how they are installed. The steps:
   1. CPython and its libraries are compiled from Debian's source packages (recipe/),
      by zig against glibc 2.28, so the result runs with that version and newer ones;
   2. the wheels of construct/wheels.lock are downloaded and repackaged for conda;
-  3. all packages form a local conda channel, which is solved for environment.yml;
+  3. all packages form a local conda channel, from which environment.yml is solved;
   4. the solved environment becomes one file, which installs without a network.
 """
 EPILOG = """\

@@ -1,7 +1,7 @@
 """The `littlest-hub` command.
 
-`serve` and `serve-hub` import neither argparse nor `cli`, which took a tenth of the time until the
-first page; `reload` does.
+`serve` and `serve-hub` import neither argparse nor `cli`: importing them took a tenth of the time
+until the first page. `reload` imports both.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The exchange of old files for restored ones: all of them or none, whatever interrupts it.
 
 Restored files are laid out beside those they replace. Then a record is written in one step. Once it
-exists, the restore takes effect, and only renames remain, which any later process can complete.
-The next start of the hub does so: while a restore goes on, a drop-in makes it wait for
-`restore --finish`.
+exists, the restore takes effect, and only renames remain, which any later process can complete. The
+next start of the hub completes them: while a restore goes on, a drop-in makes the hub's start wait
+for `restore --finish`.
 
 Files are exchanged one by one, and not whole directories: traefik watches proxy/dynamic, which is
 bind-mounted into its unit; drop-ins are on another file system; logs, locks and backups in state/

@@ -1,4 +1,4 @@
-"""Checks of the fragments that do not touch a running hub.
+"""Checks of the fragments. They do not touch a running hub.
 
 `checker` gathers `facts` about the machine, runs `evaluator` in a `sandbox`, and returns a
 `report`. The evaluator executes the fragments; `origins` records which line sets each value. Then

@@ -1,4 +1,4 @@
-"""Fragments that the hub may not read although the check may."""
+"""Fragments that the hub is not allowed to read, although the check is."""
 
 from __future__ import annotations
 

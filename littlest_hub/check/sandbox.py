@@ -1,8 +1,8 @@
 """The sandbox that fragments are run in to be checked.
 
 As root with systemd it is a transient unit, which reads what the hub reads and changes nothing.
-Otherwise it is a child process with limits of time and memory only: it has the rights of the user
-who runs the check, and who would run the hub with the same fragments and the same rights.
+Otherwise it is a child process with limits of time and memory only. It has the rights of the user
+who runs the check; a hub that this user starts runs the same fragments with the same rights.
 """
 
 from __future__ import annotations

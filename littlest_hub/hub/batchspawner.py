@@ -1,4 +1,7 @@
-"""batchspawner's API for jobs, reduced to the port. Fragments that use batchspawner import this."""
+"""batchspawner's API for jobs, reduced to one request.
+
+A job reports its port. Fragments that use batchspawner import this.
+"""
 
 from __future__ import annotations
 

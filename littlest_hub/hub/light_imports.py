@@ -1,4 +1,4 @@
-"""Importing JupyterHub without what a hub does not need, or not yet.
+"""Imports of JupyterHub without the modules that a hub needs later or never.
 
 CPU time of `import littlest_hub.hub.app` and memory (PSS) afterwards, medians of 5 runs on two busy
 cores; each line includes those above it:

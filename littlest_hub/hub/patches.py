@@ -1,4 +1,4 @@
-"""Every permanent patch of upstream code in the hub: why, for which version, and when it can go.
+"""Patches of upstream code that hold as long as a hub runs: why, and when each can be deleted.
 
 With another JupyterHub than `TESTED_JUPYTERHUB`, patches that fix no vulnerability are left out and
 the log says so once. A fix of a vulnerability is applied to every version. If the code that the fix

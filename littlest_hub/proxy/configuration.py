@@ -1,4 +1,4 @@
-"""traefik's configuration as data: the static one, and the part of the dynamic one we never change.
+"""traefik's configuration as data: the static one, and the constant part of the dynamic one.
 
 Option names: https://doc.traefik.io/traefik/reference/install-configuration/
 """

@@ -2,7 +2,7 @@
 
 Each is documented with its reason (Why), what one started server saves (Gain; processor time and
 memory as PSS, measured with all other changes in place), and when it can be deleted (Until).
-A change replaces code that creates an object, or a module. Public classes stay as they are.
+A change replaces either a module or code that creates an object. Public classes stay as they are.
 """
 
 from __future__ import annotations

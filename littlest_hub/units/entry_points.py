@@ -1,7 +1,7 @@
-"""Names of traefik's entry points, which units, supervisor and hub share.
+"""Names of traefik's entry points, shared by units, supervisor and hub.
 
-traefik takes an inherited socket for the entry point that has the socket's FileDescriptorName=;
-jupyterhub-traefik-proxy expects "http" and "auth_api".
+traefik uses an inherited socket for the entry point whose name is the FileDescriptorName= of the
+socket; jupyterhub-traefik-proxy expects "http" and "auth_api".
 """
 
 PUBLIC_ENTRY_POINT = "http"

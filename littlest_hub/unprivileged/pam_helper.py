@@ -1,10 +1,10 @@
 """PAM helper: the only part of an unprivileged hub that runs as root.
 
-systemd starts one for each connection, which is its standard input and output; only the hub's user
-can connect. A request is NAME, a NUL, PASSWORD, and further answers for PAM, each after a NUL. The
-reply is "yes" or the reason why not. Only members of the group named on the command line are
-checked, so that a hub cannot try passwords of root or of services; PAM counts, delays and logs
-failures.
+systemd starts a helper for each connection; the connection is the helper's standard input and
+output. Only the hub's user can connect. A request is NAME, a NUL, PASSWORD, and further answers for
+PAM, each after a NUL. The reply is "yes" or the reason why not. Only members of the group named on
+the command line are checked, so that a hub cannot try passwords of root or of services; PAM counts,
+delays and logs failures.
 """
 
 from __future__ import annotations
