@@ -79,13 +79,15 @@ def _serve_hub(fragments: Sequence[str]) -> None:
 
     from littlest_hub import installation
     from littlest_hub.hub.control import ControlChannel
-    from littlest_hub.hub.light_imports import light_imports
 
     # Ignore SIGHUP, which is for the supervisor but may be sent to the whole unit. Not by SIG_IGN,
     # which children would inherit.
     signal.signal(signal.SIGHUP, lambda *_: None)
     control = ControlChannel.from_environ()
     with control.reporting_failure():
+        # Here, since it imports JupyterHub.
+        from littlest_hub.hub.light_imports import light_imports
+
         with light_imports():
             from littlest_hub.hub.app import serve
 

@@ -428,5 +428,5 @@ def _end_orphaned_services() -> None:
     for pid in processes.process_ids():
         is_orphan = processes.parent(pid) == 1 and processes.cgroup(pid) == own_cgroup
         if is_orphan and "JUPYTERHUB_SERVICE_NAME" in processes.variables(pid):
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGTERM)

@@ -265,7 +265,10 @@ def proxy_configuration(
     )
     if https and https.acme:
         ours["certificatesResolvers"] = https.acme.resolvers(layout)
-    static = to_toml(merge_static_config(ours, proxy.extra_static_config))
+    try:
+        static = to_toml(merge_static_config(ours, proxy.extra_static_config))
+    except TypeError as error:
+        raise LittlestHubError(f"c.HubProxy.extra_static_config: {error}") from error
     return ProxyConfiguration(layout, https, static)
 
 

@@ -18,7 +18,6 @@ This module uses little of the standard library: its process has to start at onc
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import resource
 import select
@@ -31,6 +30,7 @@ from typing import NamedTuple
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import control
+from littlest_hub.hub.records import Handover, ReloadOutcome
 from littlest_hub.installation import release_of_this_interpreter
 from littlest_hub.layout import Layout
 from littlest_hub.system.files import remove_tree, write
@@ -58,41 +58,6 @@ class HubFailedError(LittlestHubError):
 
 class _StoppedError(Exception):
     """A signal that stops the supervisor has arrived."""
-
-
-class ReloadOutcome(NamedTuple):
-    """How a reload ended, as written to `layout.reload_outcome`."""
-
-    began_ns: int = 0
-    """CLOCK_MONOTONIC."""
-    reason: str = ""
-    """Why it failed; "": it succeeded."""
-
-    def to_json(self) -> str:
-        return json.dumps(self._asdict())
-
-    @classmethod
-    def from_json(cls, text: str) -> ReloadOutcome:
-        return cls(**json.loads(text))
-
-
-class Handover(NamedTuple):
-    """What a supervisor passes to the one of the next release, which the same process becomes."""
-
-    pid: int
-    """Process id of the serving hub."""
-    channel: int
-    """Descriptor of the channel to it."""
-    release: str
-    """Its release directory."""
-    is_reload_pending: bool
-
-    def to_json(self) -> str:
-        return json.dumps(self._asdict())
-
-    @classmethod
-    def from_json(cls, text: str) -> Handover:
-        return cls(**json.loads(text))
 
 
 def supervise(layout: Layout) -> None:

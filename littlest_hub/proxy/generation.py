@@ -215,7 +215,7 @@ def _served(static_config: Path, addresses: Sequence[Address]) -> list[Address]:
     """
     try:
         names = {name.casefold() for name in read_toml(static_config)["entryPoints"]}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return list(addresses)  # traefik reports what is wrong
     return [address for address in addresses if address.name.casefold() in names]
 

@@ -111,7 +111,8 @@ def describe_listener(port: int) -> str:
 def _program(inode: int) -> str:
     with contextlib.suppress(KeyError):
         pid = processes_of([inode])[inode]
-        return f"{processes.name(pid)} (process {pid})"
+        if name := processes.name(pid):
+            return f"{name} (process {pid})"
     return ""
 
 

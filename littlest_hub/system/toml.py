@@ -18,7 +18,11 @@ def read_toml(file: Path) -> dict[str, Any]:
 
 
 def to_toml(data: dict[str, Any]) -> str:
-    """Return TOML text that reads back as the same data; keys whose value is None are omitted."""
+    """Return TOML text that reads back as the same data, without keys and elements that are None.
+
+    Raises:
+        TypeError: something in it has no equivalent in TOML.
+    """
     import tomli_w  # only here: supervisors read TOML and write none
 
     return tomli_w.dumps(_without_none(data))
@@ -27,4 +31,8 @@ def to_toml(data: dict[str, Any]) -> str:
 def _without_none(data: Any) -> Any:
     if isinstance(data, dict):
         return {str(key): _without_none(value) for key, value in data.items() if value is not None}
-    return [_without_none(each) for each in data] if isinstance(data, list | tuple) else data
+    if isinstance(data, set | frozenset):
+        data = sorted(data, key=str)
+    if isinstance(data, list | tuple):
+        return [_without_none(each) for each in data if each is not None]
+    return data

@@ -30,6 +30,11 @@ def choose_user(layout: Layout, wanted: str, *, is_possible: bool) -> str | None
     current = layout.hub_user
     if current is not None:
         hub_account(layout)
+    elif layout.on_disk(layout.hub_user_state).is_dir():
+        raise LittlestHubError(
+            f"{layout.hub_user_state} belongs to root; expected the user that the hub runs as",
+            f"chown -R USER: {layout.hub_user_state}, or move the directory away",
+        )
     if wanted in ("", current or "root"):
         return current
     if not re.fullmatch(SYSTEM_ACCOUNT_NAME, wanted):

@@ -218,6 +218,12 @@ def test_a_hub_whose_account_was_removed_does_not_become_root(layout: Layout) ->
         account.choose_user(installation.of_base(layout.base), "", is_possible=True)
 
 
+def test_a_hub_whose_files_were_given_to_root_does_not_become_root(layout: Layout) -> None:
+    os.chown(layout.hub_user_state, 0, 0)
+    with pytest.raises(LittlestHubError, match="belongs to root; expected the user"):
+        account.choose_user(installation.of_base(layout.base), "", is_possible=True)
+
+
 def test_a_file_for_one_user_is_readable_only_by_that_user_and_the_hub(tmp_path: Path) -> None:
     let_in(tmp_path)
     file = tmp_path / "run" / "alice.env"
