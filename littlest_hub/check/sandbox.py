@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
 import re
 import secrets
+import select
 import shutil
 import signal
 import subprocess
@@ -158,46 +158,59 @@ def _credentials(unit: str) -> Iterator[str]:
 
 def _run_in_child(layout: Layout, request: Request) -> Outcome:
     with tempfile.TemporaryFile("w+") as report, tempfile.TemporaryFile("w+") as printed:
-        # Forked: a caller that has imported JupyterHub already saves a second.
-        child = multiprocessing.get_context("fork").Process(
-            target=_evaluate, args=(request, report.fileno(), printed.fileno())
-        )
-        child.start()
-        child.join(LIMIT_S)
-        child.kill()
-        child.join()
-        # The programs that the fragments started.
-        if child.pid is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(child.pid, signal.SIGKILL)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Forked: a caller that has imported JupyterHub already saves a second. Not by
+        # multiprocessing, which waits for the child when this process ends.
+        pid = os.fork()
+        if pid == 0:
+            _evaluate(request, report.fileno(), printed.fileno())
+        code = _wait(pid)
         report.seek(0)
         printed.seek(0)
-        outcome = _parse(layout, report.read(), printed.read(), child.exitcode or 0)
+        outcome = _parse(layout, report.read(), printed.read(), code)
     return replace(outcome, note=_NOT_CONFINED)
+
+
+def _wait(pid: int) -> int:
+    """Return a child's exit code, or minus the signal that ended it; kill it after LIMIT_S."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        if not select.select([descriptor], [], [], LIMIT_S)[0]:
+            os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+    finally:
+        os.close(descriptor)
+        # The programs that the fragments started; if this process is interrupted, the child too.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(status)
 
 
 def _evaluate(request: Request, report: int, printed: int) -> NoReturn:
     """Run the evaluator in this process, which is a child of the check, then end the process."""
-    os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
-    os.dup2(printed, 1)
-    os.dup2(printed, 2)
-    sys.stdout = os.fdopen(1, "w", closefd=False)
-    sys.stderr = os.fdopen(2, "w", closefd=False)
     code = 1
     try:
+        os.setsid()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+        os.dup2(printed, 1)
+        os.dup2(printed, 2)
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", closefd=False)
         from littlest_hub.check import evaluator
 
         evaluator.evaluate(request, report)
         code = 0
     except BaseException:
         traceback.print_exc()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Do not wait for threads that the fragments started.
-    os._exit(code)
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        # Do not wait for threads that the fragments started, and never return into the caller.
+        os._exit(code)
 
 
 def _parse(layout: Layout, report: str, printed: str, code: int) -> Outcome:

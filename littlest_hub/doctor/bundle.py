@@ -121,8 +121,9 @@ def _contents(layout: Layout, findings: str, run: Run) -> Iterator[tuple[str, st
         yield f"{path}.txt", run(*command)
     files = {f"units/{file.parent.name}/{file.name}": file for file in drop_ins(layout)}
     files |= {f"jupyterhub_config.d/{file.name}": file for file in _fragments(layout)}
-    for file in sorted(layout.proxy_state.rglob("*.toml")):
-        files[f"proxy/{file.relative_to(layout.proxy_state)}"] = file
+    with contextlib.suppress(OSError):  # without root
+        for file in sorted(layout.proxy_state.rglob("*.toml")):
+            files[f"proxy/{file.relative_to(layout.proxy_state)}"] = file
     for name in ("/etc/os-release", "/proc/meminfo", "/proc/mounts", "/proc/pressure/memory"):
         files[f"machine/{name[1:].replace('/', '-')}"] = Path(name)
     for path, file in files.items():

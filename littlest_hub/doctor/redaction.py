@@ -204,7 +204,7 @@ def _tokens(source: str) -> Iterator[tuple[str, int, int]]:
             elif not depth and kind in ("NAME", "STRING", "COMMENT"):
                 yield kind, begin, end
             done = done if depth else min(end, len(source))
-    except (tokenize.TokenError, SyntaxError, ValueError):
+    except (tokenize.TokenError, SyntaxError, ValueError, SystemError):
         yield "STRING", done, len(source)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -36,8 +37,9 @@ def hold(file: Path, *, is_patient: bool = False, text: str = "") -> TextIO | No
             held.close()
             return None
         # Another process may have removed the file after we opened it.
-        if file.exists() and os.path.samestat(file.stat(), os.fstat(held.fileno())):
-            break
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(file.stat(), os.fstat(held.fileno())):
+                break
         held.close()
     held.truncate(0)
     held.write(text or f"{os.getpid()}\n")
@@ -47,4 +49,7 @@ def hold(file: Path, *, is_patient: bool = False, text: str = "") -> TextIO | No
 
 def holder(file: Path) -> str:
     """Return what the last holder has written into a lock file, such as its process id."""
-    return file.read_text().strip()
+    try:
+        return file.read_text().strip()
+    except FileNotFoundError:  # it was released meanwhile
+        return ""

@@ -1,17 +1,21 @@
 """Fragments that do not end, end the check, print, or need what only the hub has."""
 
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from littlest_hub.check import check_fragments, sandbox
 from littlest_hub.layout import Layout
+from littlest_hub.system import processes
 from tests.eventually import eventually
 from tests.unit.check.fragments import errors, evaluator, only, write
 
 pytestmark = pytest.mark.unit
+REPOSITORY = Path(__file__).parents[3]
 
 
 def test_a_fragment_that_never_ends_is_refused_with_its_line(
@@ -33,6 +37,26 @@ def test_a_fragment_that_cannot_be_interrupted_is_refused_with_its_line(
     problem = only(errors(layout))
     assert (problem.file, problem.line) == (file, 4)
     assert "takes too long" in problem.message
+
+
+def test_a_check_that_is_interrupted_ends_with_the_fragment_that_it_runs(
+    layout: Layout, tmp_path: Path
+) -> None:
+    started = tmp_path / "started"
+    text = (
+        f"import os, time\nopen({str(started)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
+    )
+    write(layout, "10-a.py", text)
+    check = (
+        "import sys; from pathlib import Path; from littlest_hub.layout import Layout;"
+        "from littlest_hub.check import check_fragments; check_fragments(Layout(Path(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", check, str(layout.base)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL) as process:
+        fragment = int(eventually(started.read_text, 30, "the fragment to run"))
+        process.send_signal(signal.SIGINT)
+        eventually(lambda: process.poll() is not None, 5, "the check to end")
+    eventually(lambda: processes.program(fragment) is None, 5, "the fragment to end")
 
 
 def test_a_fragment_that_ends_the_process_is_named(layout: Layout) -> None:
