@@ -8,12 +8,14 @@ A change replaces either a module or code that creates an object. Public classes
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import gc
 import importlib
+import importlib.metadata
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -54,6 +56,7 @@ def import_server() -> None:
     """Import JupyterHub's single-user server and JupyterLab with all changes."""
     with lazy_modules(LAZY_MODULES), placeholders(_placeholders()):
         # First those that decide what JupyterLab imports.
+        cache_entry_points()
         lazy_event_schemas()
         lazy_extension_manager()
         no_yarn()
@@ -90,6 +93,52 @@ def _placeholders() -> dict[str, ModuleType]:
         # JupyterHub calls mock.patch.dict once for each login. Gain: 1.1 MiB.
         "unittest": placeholder("unittest", mock=placeholder("unittest.mock")),
     }
+
+
+def cache_entry_points() -> None:
+    """Read the entry points of installed packages once, and again only after something changed.
+
+    Why: jupyter_server, jupyter_client and nbconvert ask several times while a server starts, and
+    each time Python reads a hundred files.
+    Gain: 0.05 s of a whole start; importing alone does not show it.
+    Until: importlib.metadata caches them.
+    """
+    read = importlib.metadata.entry_points
+
+    @functools.lru_cache(maxsize=1)
+    def read_once(_state: tuple[_FileState, ...]) -> Any:
+        return read()
+
+    def entry_points(**selection: str) -> Any:
+        return read_once(tuple(_state_of_sys_path())).select(**selection)
+
+    importlib.metadata.entry_points = entry_points  # type: ignore[assignment]
+
+
+_FileState = tuple[str, int, int]
+"""A path, its time of modification in nanoseconds, and its size in bytes."""
+
+
+def _state_of_sys_path() -> Iterator[_FileState]:
+    """Yield the state of each directory on sys.path and of each list of entry points in it.
+
+    While a package is being installed, its directory exists before its list. pathlib would take
+    four times as long.
+    """
+    for path in sys.path:
+        yield from _state_of(path)
+        with contextlib.suppress(OSError):
+            for name in os.listdir(path):  # noqa: PTH208
+                if name.endswith("-info"):
+                    yield from _state_of(f"{path}/{name}/entry_points.txt")
+
+
+def _state_of(path: str) -> Iterator[_FileState]:
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return
+    yield path, found.st_mtime_ns, found.st_size
 
 
 def lazy_event_schemas() -> None:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import importlib.metadata
 import inspect
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -191,3 +194,54 @@ def test_a_configured_extension_manager_is_created_at_once(
 ) -> None:
     manager = extensions.get_pypi_manager({}, options, SimpleNamespace(config=config))
     assert type(manager) is extensions.PyPIExtensionManager
+
+
+@pytest.fixture
+def entry_point_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """The names of entry points of one group, as a server finds them that has looked before."""
+    monkeypatch.setattr(importlib.metadata, "entry_points", importlib.metadata.entry_points)
+    monkeypatch.syspath_prepend(tmp_path)
+    patches.cache_entry_points()
+    return lambda: [each.name for each in importlib.metadata.entry_points(group="kernels.of.mine")]
+
+
+def test_entry_points_that_are_installed_later_are_found(
+    tmp_path: Path, entry_point_names: Callable[[], list[str]]
+) -> None:
+    assert entry_point_names() == []
+    info = tmp_path / "mine-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[kernels.of.mine]\nfast = mine:fast\n")
+    assert entry_point_names() == ["fast"]
+
+
+def test_entry_points_of_a_package_that_is_being_installed_are_found_in_the_end(
+    tmp_path: Path, entry_point_names: Callable[[], list[str]]
+) -> None:
+    info = tmp_path / "mine-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    assert entry_point_names() == []
+    (info / "entry_points.txt").write_text("[kernels.of.mine]\n")
+    assert entry_point_names() == []
+    with (info / "entry_points.txt").open("a") as file:
+        file.write("fast = mine:fast\n")
+    assert entry_point_names() == ["fast"]
+
+
+def test_entry_points_are_read_once_while_nothing_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads = []
+    read = importlib.metadata.entry_points
+
+    def counted() -> object:
+        reads.append(1)
+        return read()
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", counted)
+    patches.cache_entry_points()
+    for group in ("console_scripts", "jupyter_client.kernel_provisioners", "console_scripts"):
+        importlib.metadata.entry_points(group=group)
+    assert len(reads) == 1
