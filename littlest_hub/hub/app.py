@@ -314,7 +314,7 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
                 connection=SimpleNamespace(set_close_callback=lambda _: None),
             )
             handler = BaseHandler(self.tornado_application, request)
-            # As `prepare` of the handler sets them, for `current_user`.
+            # `current_user` reads these; the handler's `prepare` would set them.
             handler._jupyterhub_user, handler._token_authenticated = user, False
             await handler.spawn_single_user(user, spawn.server)
         except Exception as error:

@@ -28,7 +28,7 @@ class ReloadOutcome(NamedTuple):
 
 
 class Handover(NamedTuple):
-    """What a supervisor passes to the one of the next release, which the same process becomes."""
+    """The state that a supervisor passes on when its process becomes the next release's."""
 
     pid: int
     """Process id of the serving hub."""

@@ -22,7 +22,7 @@ class SystemdSilentError(Exception):
 
 @dataclass(frozen=True)
 class UnitState:
-    """What systemd knows of a unit."""
+    """The state of a unit, as systemd reports it."""
 
     active: str = "inactive"
     """ActiveState=, systemctl(1)."""

@@ -122,7 +122,7 @@ class Traefik:
         file = self._directory / f"{time.monotonic_ns():020}{ACCEPTING}"
         incomplete = file.with_suffix(".new")
         with incomplete.open("w") as record, socket.create_server(_LOOPBACK) as ready:
-            fcntl.flock(record, fcntl.LOCK_EX)
+            try_lock(record)  # new, so no other process holds it
             given = [address.socket_of(slot) for address in served]
             for each in given:
                 # Go takes a socket that blocks and makes it one that does not. Given one that does

@@ -1,4 +1,4 @@
-"""What the hub's unit passes to the hub: variables of its environment; none of it is secret."""
+"""The variables that the hub's unit passes to the hub; none of them is secret."""
 
 from __future__ import annotations
 

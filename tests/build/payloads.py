@@ -111,7 +111,7 @@ def environment(byte_code: bytes) -> tuple[list[bytes], int]:
                     continue
                 member = tarfile.TarInfo(name)
                 member.mode, member.size, member.mtime = mode, len(content), MTIME
-                # As a user other than root: an installer that runs as root must not care.
+                # Owned by another user, which must not matter to an installer that is root.
                 member.uid = member.gid = 1234
                 tar.addfile(member, io.BytesIO(content))
             if number == 0:

@@ -41,7 +41,7 @@ def day(hub: Hub) -> Iterator[dict[str, str]]:
             )
         )["key"]
         known["API token that alice asked for"] = alice.token()
-        # As careless scripts do.
+        # Careless scripts do this.
         headers = {"Authorization": f"token {known['API token that alice asked for']}"}
         assert alice.browser.get("/hub/api/user", headers=headers).status_code == 200
         for path in ("/hub/api/user", f"/user/{alice.name}/api/status"):

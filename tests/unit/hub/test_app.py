@@ -216,7 +216,7 @@ def test_a_user_who_is_deleted_while_waiting_leaves_the_queue(
         made.user.spawners[""] = made
         made._spawn_pending = True
         made._spawn_future = spawn = asyncio.ensure_future(made.run_pre_spawn_hook())
-        # As `_clear_spawn_future` of JupyterHub does.
+        # JupyterHub's `_clear_spawn_future` does this.
         spawn.add_done_callback(lambda _: setattr(made, "_spawn_pending", False))
         while not made.is_waiting:
             await asyncio.sleep(0)
