@@ -1,7 +1,7 @@
 """Units of a hub that is not root: everything that root does for it.
 
 The hub's user may ask systemd to start and stop the servers of one group's members, and may ask
-`littlest_hub.unprivileged.pam_helper` to check their passwords. Neither opens a file that the hub's
+`littlest_hub.helpers.pam` to check their passwords. Neither opens a file that the hub's
 user can write or replace; a server's environment is read by `littlest_hub.unprivileged.launcher`,
 as the server's user.
 """
@@ -79,7 +79,7 @@ def password_socket(layout: Layout) -> Unit:
 def password_service(layout: Layout) -> Unit:
     """Return the template unit of the PAM helper."""
     condition, _ = base_directory_conditions(layout.base)
-    command = f"{layout.hub}/bin/python3 -I -m littlest_hub.unprivileged.pam_helper"
+    command = f"{layout.hub}/bin/python3 -I -m littlest_hub.helpers.pam"
     return Unit(
         layout.password_service,
         "Checks one password with the machine's PAM service `login`, for members of the group"

@@ -16,6 +16,7 @@ import pytest
 from littlest_hub import installation
 from littlest_hub.check import check_fragments, evaluator  # noqa: F401
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.helpers import pam
 from littlest_hub.hub.config import load
 from littlest_hub.hub.launch import environment_file
 from littlest_hub.hub.unprivileged import HelperAuthenticator, TemplateSpawner
@@ -23,7 +24,7 @@ from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.units import hub, names, unprivileged
 from littlest_hub.units.environment import UnitEnvironment
 from littlest_hub.units.ports import Ports
-from littlest_hub.unprivileged import account, launcher, pam_helper
+from littlest_hub.unprivileged import account, launcher
 
 pytestmark = [
     pytest.mark.unit,
@@ -128,7 +129,7 @@ def test_the_privileged_part_fits_on_one_page(layout: Layout) -> None:
     """Count the lines that docs/how-to/run-without-root.md recommends to read."""
     texts = [unit.text() for unit in unprivileged.units(layout)]
     texts += [unprivileged.polkit_rule(layout)]
-    texts += [Path(str(module.__file__)).read_text() for module in (pam_helper, names)]
+    texts += [Path(str(module.__file__)).read_text() for module in (pam, names)]
     lines = [line for text in texts for line in text.splitlines()]
     code = [line for line in lines if line.strip() and not line.startswith(("#", "//"))]
     assert len(code) <= 160, len(code)
@@ -266,7 +267,7 @@ def test_the_launcher_runs_the_command_with_its_environment(tmp_path: Path) -> N
     ],
 )
 def test_the_helper_checks_passwords_of_members_only(question: bytes, said: str) -> None:
-    assert pam_helper.answer(question, "nogroup") == said
+    assert pam.answer(question, "nogroup") == said
 
 
 def test_a_polkit_without_rules_is_refused(tmp_path: Path) -> None:
