@@ -34,6 +34,9 @@ ROWS = {
     23: "leftovers of uninstalling",
     24: "unusual umasks and mounts",
     25: "secrets in backups",
+    29: "descriptors used up from outside",
+    30: "bodies kept in memory or in the database",
+    36: "turns of one user at the expense of others",
 }
 
 

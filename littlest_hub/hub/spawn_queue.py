@@ -4,12 +4,14 @@ Starting a server takes a second of CPU time. Thirty that start together take ha
 and some exceed their timeout; thirty that start in turn take as long in all, but the first is ready
 after a second, none exceeds its timeout, and the pending page shows each user their position. The
 queue is also in the database, so that the next hub resumes it.
+
+Users take turns: a user's second waiting server belongs to the round after that of their first one.
+So forty named servers of one user delay everyone else by one server, not by forty.
 """
 
 from __future__ import annotations
 
 import asyncio
-import bisect
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -43,7 +45,10 @@ def default_concurrent_starts() -> int:
 class QueueEntry:
     """One server: waiting in the queue, then among those that start."""
 
-    def __init__(self, queue: SpawnQueue, waiting_since: float, limit: int) -> None:
+    def __init__(self, queue: SpawnQueue, user: str, waiting_since: float, limit: int) -> None:
+        self.user = user
+        self.round = 0
+        """The number of the round of turns that it belongs to."""
         self.waiting_since = waiting_since
         """When it joined, in seconds since the epoch; perhaps the queue of an earlier hub."""
         self.limit = limit
@@ -81,9 +86,14 @@ class SpawnQueue:
 
     def __init__(self) -> None:
         self.waiting: list[QueueEntry] = []
+        """In the order in which they start."""
         self.is_closed = False
         """Whether the remaining entries are for the next hub to start."""
         self._starting: set[QueueEntry] = set()
+        self._round = 0
+        """The round of the entry that started last."""
+        self._next_rounds: dict[str, int] = {}
+        """For each user whose turn has come: the first round in which they may have another."""
         self._is_paused = False
         self._reserved: dict[tuple[str, str], float] = {}
         self._last_joined = 0.0
@@ -92,15 +102,17 @@ class SpawnQueue:
     def join(self, user: str, server: str, limit: int) -> QueueEntry:
         """Add a server to the queue, at its reserved place if it has one."""
         now = max(time.time(), self._last_joined)
-        entry = QueueEntry(self, self._reserved.pop((user, server), now), limit)
+        entry = QueueEntry(self, user, self._reserved.pop((user, server), now), limit)
         self._last_joined = max(entry.waiting_since, self._last_joined)
-        bisect.insort(self.waiting, entry, key=lambda each: each.waiting_since)
+        self.waiting.append(entry)
+        self._assign_rounds(user)
         self._start_next()
         return entry
 
     def remove(self, entry: QueueEntry) -> None:
         if entry in self.waiting:
             self.waiting.remove(entry)
+            self._assign_rounds(entry.user)
         self._starting.discard(entry)
         self._start_next()
 
@@ -124,6 +136,14 @@ class SpawnQueue:
         """Cancel a reservation; return whether it was still unused."""
         return self._reserved.pop((spawn.user, spawn.server), None) is not None
 
+    def _assign_rounds(self, user: str) -> None:
+        """Give each waiting server of a user a round of its own, and sort the queue by rounds."""
+        own = (each for each in self.waiting if each.user == user)
+        first = max(self._round, self._next_rounds.get(user, 0))
+        for number, entry in enumerate(sorted(own, key=lambda each: each.waiting_since), first):
+            entry.round = number
+        self.waiting.sort(key=lambda each: (each.round, each.waiting_since))
+
     def _start_next(self) -> None:
         while self.waiting and not (self._is_paused or self.is_closed):
             first = self.waiting[0]
@@ -131,8 +151,13 @@ class SpawnQueue:
                 return
             self.waiting.remove(first)
             self._starting.add(first)
+            self._round = first.round
+            self._next_rounds[first.user] = first.round + 1
             first.turn.set()
             asyncio.get_running_loop().call_later(SLOT_TIMEOUT_S, first.leave)
+        if not self.waiting and not self._starting:
+            self._round = 0
+            self._next_rounds.clear()
 
 
 QUEUE = SpawnQueue()
@@ -196,5 +221,6 @@ def waiting_message(ahead: int) -> str:
     """Return the message for a user whose server waits behind so many others."""
     if not ahead:
         return "Many servers start at the moment: yours is next"
-    people = "1 person" if ahead == 1 else f"{ahead} people"
-    return f"Many servers start at the moment: {people} before you"
+    # Not people: a user may have several servers.
+    servers = "1 server" if ahead == 1 else f"{ahead} servers"
+    return f"Many servers start at the moment: {servers} before yours"

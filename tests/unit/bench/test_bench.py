@@ -148,7 +148,7 @@ def test_what_systemctl_shows_of_several_units_is_kept_apart() -> None:
     [
         ("", None),
         (": keep-alive", None),
-        ('data: {"progress": 50, "message": "3 people before you"}', None),
+        ('data: {"progress": 50, "message": "3 servers before yours"}', None),
         ('data: {"progress": 100, "ready": true, "url": "/user/a/"}', ""),
         ('data: {"progress": 100, "failed": true, "message": "Spawn failed"}', "Spawn failed"),
     ],

@@ -127,6 +127,51 @@ def test_a_server_that_waited_at_an_earlier_hub_is_ahead_of_later_ones() -> None
     in_a_loop(scenario())
 
 
+@pytest.mark.row(36)
+def test_forty_servers_of_one_user_delay_each_other_user_by_one() -> None:
+    async def scenario() -> None:
+        queue = SpawnQueue()
+        greedy = [queue.join("greedy", f"{number}", 2) for number in range(40)]
+        assert started(greedy) == [0, 1]
+        others = crowd(queue, 3, limit=2)
+        # The place that a page shows is the place in which the server starts.
+        assert queue.waiting[:4] == [*others, greedy[2]]
+        assert queue.waiting[4:] == greedy[3:]
+        order = []
+        running = greedy[:2]
+        while queue.waiting:
+            expected = queue.waiting[0]
+            running.pop(0).leave()
+            assert expected.turn.is_set()
+            order.append(expected)
+            running.append(expected)
+            # A user who comes now is behind those who came before, and ahead of all but one.
+            if expected is greedy[2]:
+                late = queue.join("late", "", 2)
+                assert queue.waiting.index(late) <= 1
+        assert set(order) == {*others, late, *greedy[2:]}
+
+    in_a_loop(scenario())
+
+
+@pytest.mark.row(36)
+def test_servers_of_one_user_start_in_their_order_at_the_next_hub_too() -> None:
+    async def scenario() -> None:
+        queue = SpawnQueue()
+        queue.pause()
+        for number in range(5):
+            queue.reserve(InterruptedSpawn(100.0 + number, "greedy", f"{number}"))
+        queue.reserve(InterruptedSpawn(200.0, "alice", ""))
+        joined = {name: queue.join("greedy", name, 1) for name in "31420"}
+        alice = queue.join("alice", "", 1)
+        in_order = [joined[name] for name in "01234"]
+        assert queue.waiting == [in_order[0], alice, *in_order[1:]]
+        in_order[0].leave()
+        assert queue.waiting == [in_order[1], alice, *in_order[2:]]
+
+    in_a_loop(scenario())
+
+
 def test_a_clock_that_is_set_back_does_not_change_the_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -173,7 +218,7 @@ def test_a_page_gets_its_position_whenever_that_changes(queue: SpawnQueue) -> No
 
 
 @pytest.mark.parametrize(
-    ("ahead", "words"), [(0, "yours is next"), (1, "1 person before"), (12, "12 people before")]
+    ("ahead", "words"), [(0, "yours is next"), (1, "1 server before"), (12, "12 servers before")]
 )
 def test_the_page_shows_the_position_in_words(ahead: int, words: str) -> None:
     assert words in waiting_message(ahead)
