@@ -378,6 +378,53 @@ Use sudo, or a directory of your own: $(command_for "\$HOME/$NAME")"
     fi
 }
 
+# For root, refuse a prefix below a directory that another user can change: that user could replace
+# what root runs. Follow links. Nobody can rename another user's files in a sticky directory.
+check_owners() {
+    if [ "$(id -u)" -ne 0 ]; then return; fi
+    check_owner /
+    current=
+    left=$ANCESTOR/
+    links=0
+    while [ -n "$left" ]; do
+        step=${left%%/*}
+        left=${left#*/}
+        case "$step" in
+            '' | .) continue ;;
+            ..)
+                current=${current%/*}
+                continue
+                ;;
+        esac
+        step=$current/$step
+        check_owner "$step"
+        if [ ! -h "$step" ]; then
+            current=$step
+            continue
+        fi
+        links=$((links + 1))
+        if [ "$links" -gt 40 ]; then fail "'$step' is one of too many links"; fi
+        target=$(readlink "$step")
+        case "$target" in /*) current= ;; esac
+        left=$target/$left
+    done
+}
+
+# check_owner STEP: refuse a directory or link that others than root can change
+check_owner() {
+    found=$(stat -c '%u %g %A' "$1")
+    case "$found" in
+        '0 '*' l'* | '0 '*[tT]) return ;;
+        '0 '*' '????????w*) ;;
+        '0 0 '*) return ;;
+        '0 '*' '?????w*) ;;
+        '0 '*) return ;;
+    esac
+    fail "'$1' belongs to $(stat -c %U "$1") and has mode $(stat -c %a "$1"), so other users can replace what is below it" \
+        "Root installs only where every directory belongs to root, and nobody else may write to it:
+chown root: $1 && chmod go-w $1"
+}
+
 exists() {
     [ -e "$1" ] || [ -h "$1" ]
 }
@@ -450,7 +497,8 @@ claim() {
     fi
     CLAIMED=directory
     if command -v flock >/dev/null; then
-        (: >>"$STAGING/lock") 2>/dev/null || fail "Could not write to directory: '$STAGING'"
+        # Anyone who may read it could hold it.
+        (umask 077 && : >>"$STAGING/lock") 2>/dev/null || fail "Could not write to directory: '$STAGING'"
         exec 9>>"$STAGING/lock"
         flock -n 9 || busy
     else
@@ -726,6 +774,7 @@ main() {
     # After an interrupted installation this is checked below, once its remains are handled.
     if [ ! -e "$STAGING" ]; then check_existing; fi
     check_parent
+    check_owners
     echo "PREFIX=$PREFIX"
     claim
     check_existing

@@ -36,7 +36,12 @@ ROWS = {
     25: "secrets in backups",
     29: "descriptors used up from outside",
     30: "bodies kept in memory or in the database",
+    31: "a kernel's open ports",
+    32: "the machine's own sockets",
+    33: "shared resources of the kernel",
+    34: "directories that others can replace",
     36: "turns of one user at the expense of others",
+    37: "locks that others can hold",
 }
 
 

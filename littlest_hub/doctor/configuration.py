@@ -14,6 +14,7 @@ from littlest_hub.doctor.findings import AS_ROOT, OK, PROBLEM, UNSEEN, WARNING, 
 from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.installation import fragment_files, ignored_files
 from littlest_hub.layout import Layout
+from littlest_hub.system.ownership import loose_step
 
 
 def fragments(snapshot: Snapshot) -> Iterator[Finding]:
@@ -85,12 +86,13 @@ def secrets(snapshot: Snapshot) -> Iterator[Finding]:
             if reason := _wrong_mode(actual, mode):
                 text = f"{reason} (mode {actual:04o}, expected {mode:04o})"
                 yield Finding(PROBLEM, str(path), text, f"chmod {mode:04o} {path}")
-    for path in (layout.base, layout.hub.resolve()):
-        status = path.stat()
-        if status.st_uid != owner or status.st_mode & 0o022:
-            text = "may be changed by other users than root, although the hub runs from it as root"
-            repair = f"chown root: {path} && chmod go-w {path}"
-            yield Finding(PROBLEM, str(path), text, repair)
+    if snapshot.is_foreground:
+        return
+    # Two paths may share the step that others can change.
+    loose = {loose_step(path) for path in (layout.hub, layout.fragments, layout.unit_directory)}
+    for step in filter(None, loose):
+        text = f"{step.reason}: other users can replace what the hub runs as root"
+        yield Finding(PROBLEM, str(step.path), text, step.repair)
 
 
 def _wrong_mode(actual: int, expected: int) -> str:

@@ -62,7 +62,8 @@ class Snapshot:
     @cached_property
     def is_foreground(self) -> bool:
         """Installed by an ordinary user, for `littlest-hub run`."""
-        return self.layout.base.stat().st_uid != 0
+        has_unit = (self.layout.system_units / self.layout.hub_service).exists()
+        return self.layout.base.stat().st_uid != 0 and not has_unit
 
     @cached_property
     def command(self) -> str:

@@ -17,6 +17,7 @@ from littlest_hub.installation import fragment_files, ignored_files
 from littlest_hub.layout import Layout
 from littlest_hub.system import systemctl
 from littlest_hub.system.files import write
+from littlest_hub.system.ownership import check_owners
 
 _NUMBER = re.compile(r"^\d+-")
 _DISABLED = ".disabled"
@@ -66,6 +67,7 @@ def enable(layout: Layout, name: str) -> int:
     Raises:
         LittlestHubError: there is no such fragment, or it is enabled and was changed.
     """
+    check_owners(layout.fragments)
     file = _find(layout, name, [*_shipped(layout), *_disabled(layout), *_enabled(layout)])
     fragment = layout.fragments / file
     disabled = fragment.with_name(file + _DISABLED)
@@ -98,6 +100,7 @@ def disable(layout: Layout, name: str) -> int:
     Raises:
         LittlestHubError: there is no such fragment.
     """
+    check_owners(layout.fragments)
     file = _find(layout, name, _enabled(layout))
     fragment = layout.fragments / file
     shipped = _shipped(layout).get(file)

@@ -21,6 +21,7 @@ from littlest_hub.check import Report, check_fragments, is_service
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.system.locks import hold, holder
+from littlest_hub.system.ownership import check_owners
 from littlest_hub.system.systemctl import show, systemctl
 
 _EDITORS = ("editor", "nano", "vi")
@@ -79,6 +80,7 @@ def edit(layout: Layout, name: str) -> int:
     fragment = fragment_path(layout, name)
     if not layout.fragments.is_dir():
         raise LittlestHubError(f"{layout.fragments} does not exist", "Install first")
+    check_owners(layout.fragments)
     if fragment.is_symlink():
         target = fragment.resolve()
         raise LittlestHubError(f"{fragment} is a link", f"Edit the file itself: {target}")

@@ -20,6 +20,7 @@ from littlest_hub.lifecycle.switch_record import ServingRelease
 from littlest_hub.lifecycle.uninstall import remove_units
 from littlest_hub.lifecycle.unit_files import GeneratedFiles, UnitFiles
 from littlest_hub.system.files import link, write
+from littlest_hub.system.ownership import check_owners
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.signals import undone_on_failure
 from littlest_hub.system.tcp import describe_listener
@@ -62,6 +63,8 @@ def install(
             f"LITTLEST_HUB_ADMIN={admin!r} is no login name",
             "Give one such as alice: lower-case letters, digits and _ . @ -",
         )
+    for path in (prefix, layout.fragments, layout.state):
+        check_owners(path, layout.root)
     services = Services(layout)
     if services.has_systemd:
         check_base_directory(layout)

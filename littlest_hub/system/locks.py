@@ -8,6 +8,9 @@ import os
 from pathlib import Path
 from typing import IO, TextIO
 
+_MODE = 0o600
+"""Whoever can open a file can lock it, even one opened for reading (flock(2))."""
+
 
 def try_lock(opened: IO[str]) -> bool:
     """Lock an open file for this process; return whether no other process holds it."""
@@ -30,7 +33,12 @@ def hold(file: Path, *, is_patient: bool = False, text: str = "") -> TextIO | No
         The open file; None: another process holds it, see `holder`.
     """
     while True:
-        held = file.open("a+")
+        held = os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, _MODE), "a+")
+        if os.fstat(held.fileno()).st_mode & 0o077:
+            # Made by an earlier release: another user may hold it.
+            held.close()
+            file.unlink(missing_ok=True)
+            continue
         if is_patient:
             fcntl.flock(held, fcntl.LOCK_EX)
         elif not try_lock(held):

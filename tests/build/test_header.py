@@ -43,7 +43,7 @@ SHELLS = {
 # Of coreutils, what a minimal image has besides these is not needed either.
 MINIMAL = (
     *("sh", "sed", "tar", "getconf", "cat", "cut", "dd", "df", "env", "head", "id", "ls", "mkdir"),
-    *("mv", "rm", "rmdir", "sha256sum", "sleep", "stat", "tr", "uname", "wc"),
+    *("mv", "readlink", "rm", "rmdir", "sha256sum", "sleep", "stat", "tr", "uname", "wc"),
 )
 DAMAGED = "ERROR: this file is damaged, nothing was changed. Please download it again"
 
@@ -711,6 +711,36 @@ def test_the_environment_of_a_service_is_no_obstacle(
 
 
 # --- the prefix ---------------------------------------------------------------------------------
+
+
+@pytest.mark.row(34)
+@pytest.mark.needs("root")
+@pytest.mark.parametrize(
+    ("uid", "gid", "mode", "is_accepted"),
+    [
+        (1000, 0, 0o755, False),
+        (0, 50, 0o775, False),
+        (0, 0, 0o757, False),
+        (0, 0, 0o775, True),
+        (0, 50, 0o1777, True),
+    ],
+)
+def test_root_installs_only_where_nobody_else_can_replace_the_prefix(
+    demo: Path, shell: list[str], tmp_path: Path, uid: int, gid: int, mode: int, is_accepted: bool
+) -> None:
+    # A link to a link, through a directory that is relative to it.
+    real = tmp_path / "disk/class"
+    (real / "hub").mkdir(parents=True)
+    (tmp_path / "srv").symlink_to("./disk/../disk")
+    (tmp_path / "machine").symlink_to(tmp_path / "srv/class")
+    os.chown(real, uid, gid)
+    real.chmod(mode)
+    done = run(demo, "-b", "-p", tmp_path / "machine/hub/releases/1.0", shell=shell)
+    if is_accepted:
+        assert done.returncode == 0, done.stderr
+    else:
+        refused(done, f"'{real}' belongs to ", f"has mode {mode:o}", f"chmod go-w {real}")
+        assert names_in(real / "hub") == []
 
 
 def test_a_prefix_with_spaces_is_refused(script: Path, machine: Path) -> None:

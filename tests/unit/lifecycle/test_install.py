@@ -91,6 +91,25 @@ def test_an_installation_has_its_layout_units_and_links(tmp_path: Path) -> None:
 
 
 @needs_root
+@pytest.mark.row(34)
+@pytest.mark.parametrize(
+    "inside", ["opt", "opt/littlest-hub", "opt/littlest-hub/jupyterhub_config.d"]
+)
+def test_a_directory_that_a_user_may_rename_is_refused_and_nothing_is_written(
+    tmp_path: Path, inside: str
+) -> None:
+    layout, prefix = image(tmp_path)
+    (tmp_path / inside).mkdir(exist_ok=True)
+    os.chown(tmp_path / inside, 1000, 0)
+    before = snapshot(tmp_path)
+    with pytest.raises(LittlestHubError, match=f"/{inside} belongs to .* mode 0755, so other"):
+        install(layout, prefix, {})
+    assert snapshot(tmp_path) == before
+    os.chown(tmp_path / inside, 0, 0)
+    install(layout, prefix, {})
+
+
+@needs_root
 def test_a_second_run_changes_no_byte(tmp_path: Path) -> None:
     layout, prefix = image(tmp_path)
     install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice"})

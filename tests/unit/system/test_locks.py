@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -47,6 +48,29 @@ def test_a_lock_ends_with_its_process_even_if_that_is_killed(tmp_path: Path) -> 
         assert other.stdout.readline() == "True\n"
         other.kill()
     assert hold(file)
+
+
+@pytest.mark.row(37)
+@pytest.mark.needs("root")
+def test_nobody_else_can_open_a_lock_or_hold_one_that_an_earlier_release_made() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o711)  # as state/ is for an unprivileged hub
+        _let_another_user_lock(Path(directory) / "change.lock")
+
+
+def _let_another_user_lock(file: Path) -> None:
+    file.touch()
+    file.chmod(0o644)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    reader = ["flock", str(file), "sh", "-c", "echo locked; cat"]
+    with subprocess.Popen(reader, user=1000, text=True, **pipes) as other:  # type: ignore[call-overload]
+        assert other.stdout.readline() == "locked\n"
+        with hold(file) or pytest.fail("another user holds it"):
+            assert file.stat().st_mode & 0o777 == 0o600
+            assert hold(file) is None
+            denied = subprocess.run(["flock", "-n", file, "true"], user=1000, capture_output=True)
+            assert b"Permission denied" in denied.stderr
+        other.communicate()
 
 
 def test_a_patient_caller_gets_the_lock_when_it_is_released(tmp_path: Path) -> None:
