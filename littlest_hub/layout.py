@@ -23,6 +23,7 @@ _PATH = re.compile(r"/[A-Za-z0-9._+/-]*")
 # The characters that `escaped` escapes, and the longest result (a unit's name has at most 255).
 _ESCAPED = re.compile(r"^\.|_(?=x)|[^A-Za-z0-9_.-]")
 LONGEST_PART = 75
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
 # Directories that ProtectHome= and PrivateTmp= hide from our own services.
 _HIDDEN = ("/home", "/root", "/run", "/tmp", "/var/tmp", "/dev", "/proc", "/sys")
 # Suffixes that a hub's other units and its directories in /run have.
@@ -348,13 +349,18 @@ def server_unit(template: str, user: str, server: str = "", user_id: int = 0) ->
     """Return the name of a user server's unit, without its suffix; no two servers share one.
 
     Args:
-        template: a format string with {USERNAME} or {USERID}.
+        template: text with {USERNAME} or {USERID}.
         user: the hub's name for the user.
         server: name of a named server; "": the default server.
         user_id: the hub's number for the user.
     """
-    name = template.format(USERNAME=escaped(user), USERID=user_id)
+    name = expanded(template, USERNAME=escaped(user), USERID=user_id)
     return f"{name}:{escaped(server)}" if server else name
+
+
+def expanded(text: str, **values: object) -> str:
+    """Return a text in which {NAME} is the value of that name; every other brace stays."""
+    return _PLACEHOLDER.sub(lambda found: str(values.get(found[1], found[0])), text)
 
 
 def escaped(name: str) -> str:

@@ -34,6 +34,8 @@ ROWS = {
     23: "leftovers of uninstalling",
     24: "unusual umasks and mounts",
     25: "secrets in backups",
+    28: "requests that another site causes, undeclared options",
+    39: "text of fragments that is rewritten, accounts that share a number",
     29: "descriptors used up from outside",
     30: "bodies kept in memory or in the database",
     31: "a kernel's open ports",

@@ -15,12 +15,14 @@ with light_imports():
     from jupyterhub.spawner import Spawner
 
     from littlest_hub.hub.config import FragmentError, complete, defaults, execute
+    from littlest_hub.hub.spawn_options import RequestPolicy
 
 __all__ = [
     "Authenticator",
     "FragmentError",
     "JupyterHub",
     "Proxy",
+    "RequestPolicy",
     "Spawner",
     "complete",
     "defaults",

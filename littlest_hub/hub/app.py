@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import math
 import os
 import shutil
 import signal
+import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +43,7 @@ from littlest_hub.hub.proxy_configuration import (
     ProxyConfiguration,
     proxy_configuration,
 )
+from littlest_hub.hub.spawn_options import FormOptions, RequestPolicy
 from littlest_hub.hub.spawn_queue import InterruptedSpawn
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.layout import Layout
@@ -260,6 +263,15 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
             patches.keep_oauth_client(spawner)
         super().cleanup_oauth_clients()
 
+    def init_handlers(self) -> None:
+        if "batchspawner" in sys.modules:
+            importlib.import_module("littlest_hub.hub.batchspawner")
+        super().init_handlers()
+
+    def init_tornado_settings(self) -> None:
+        super().init_tornado_settings()
+        self.tornado_settings["request_policy"] = RequestPolicy(parent=self)
+
     def init_tornado_application(self) -> None:
         self.tornado_application = _Application(self.handlers, **self.tornado_settings)
 
@@ -316,7 +328,9 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
             handler = BaseHandler(self.tornado_application, request)
             # `current_user` reads these; the handler's `prepare` would set them.
             handler._jupyterhub_user, handler._token_authenticated = user, False
-            await handler.spawn_single_user(user, spawn.server)
+            chosen = spawn.form_options
+            options = None if chosen is None else FormOptions(chosen)
+            await handler.spawn_single_user(user, spawn.server, options=options)
         except Exception as error:
             # The pending page shows it.
             self.log.error("%s: %s", spawn.user, one_line(error))

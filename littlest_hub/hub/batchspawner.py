@@ -1,9 +1,13 @@
-"""batchspawner's API for jobs, reduced to one request.
+"""batchspawner, with its API for jobs reduced to one request and with quoted options.
 
-A job reports its port. Fragments that use batchspawner import this.
+A job reports its port. Fragments that use batchspawner import this; the hub does if they do not.
 """
 
 from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
 
 from batchspawner.api import BatchSpawnerAPIHandler
 from tornado.web import HTTPError
@@ -30,4 +34,21 @@ class PortHandler(BatchSpawnerAPIHandler):  # type: ignore[misc]
         self.finish("{}")
 
 
+def quoted(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return options as words of a shell, for the text of a job script.
+
+    Raises:
+        HTTPError: a value has more than one line.
+    """
+    words = {}
+    for name, value in options.items():
+        # Without an `options_from_form` of the fragment's, each field of a form is a list.
+        text = str(value[0] if isinstance(value, list) and len(value) == 1 else value)
+        if text and not text.isprintable():
+            raise HTTPError(400, f"{name}: expected printable characters in one line")
+        words[name] = shlex.quote(text) if text else ""
+    return words
+
+
 patches.replace_batchspawner_handler(PortHandler)
+patches.quote_batchspawner_options(quoted)

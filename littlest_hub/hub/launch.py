@@ -80,7 +80,27 @@ class Launch:
             # An empty value resets what was set before, perhaps by a drop-in.
             values = (value or [""]) if isinstance(value, list) else [value]
             argv += [f"--property={name}={each}" for each in values]
-        return [*argv, f"--property=EnvironmentFile={environment_file}", "--", *self.command]
+        # systemd expands variables in arguments: systemd.service(5), "Command lines".
+        arguments = [word.replace("$", "$$") for word in self.command[1:]]
+        program = self.command[0]
+        return [
+            *argv,
+            f"--property=EnvironmentFile={environment_file}",
+            "--",
+            program,
+            *arguments,
+        ]
+
+
+def assignment(text: str) -> str:
+    """Return the value of Environment= for a text in systemd's syntax, or for one with braces.
+
+    systemd removes the quotes of JSON, and splits it: MARK={"a": 1} becomes MARK={a: and 1}.
+    """
+    if "{" not in text or text.startswith(('"', "'")):
+        return text
+    # Backslashes begin an escape even within quotes.
+    return shlex.quote(text.replace("\\", "\\\\"))
 
 
 def environment_file(environment: Mapping[str, str]) -> str:

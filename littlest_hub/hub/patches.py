@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -25,7 +25,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.hub import TESTED_JUPYTERHUB, database
+from littlest_hub.hub import TESTED_JUPYTERHUB, database, handlers
 
 
 def apply(log: Any) -> None:
@@ -35,6 +35,7 @@ def apply(log: Any) -> None:
         LittlestHubError: the fix of a vulnerability does not fit this version of JupyterHub.
     """
     _separate_oauth_clients()
+    _guard_handlers()
     if jupyterhub.__version__ != TESTED_JUPYTERHUB:
         log.warning(
             "JupyterHub is %s; expected %s: deleting a user whose server waits to start fails,"
@@ -91,6 +92,25 @@ def keep_oauth_client(spawner: Spawner) -> None:
     spawner.clear_state = clear_state_and_client
 
 
+# --- links of other sites, and options that no one declared
+#
+# JupyterHub 6.1.1 starts servers and logs out in answer to GET, which a link or an image of any
+# site causes, and hands all options of a link or an API request to the spawner. Can go when
+# JupyterHub does so only in answer to its own forms, and accepts only declared options.
+
+
+def _guard_handlers() -> None:
+    for cls, name, guard in handlers.GUARDS:
+        upstream = getattr(cls, name, None)
+        if upstream is None:
+            raise LittlestHubError(
+                f"JupyterHub {jupyterhub.__version__} has no {cls.__name__}.{name}, which"
+                f" {TESTED_JUPYTERHUB} has: requests of other sites would not be recognized",
+                "Install a release of Littlest Hub that was made for it",
+            )
+        setattr(cls, name, guard(upstream))
+
+
 # --- batchspawner's API sets any attribute of a spawner
 #
 # batchspawner 1.3.0 lets the token of a user server set any attribute of its spawner, with the
@@ -112,6 +132,24 @@ def replace_batchspawner_handler(handler: type) -> None:
         (path, handler if each is BatchSpawnerAPIHandler else each)
         for path, each in default_handlers
     ]
+
+
+def quote_batchspawner_options(quoted: Callable[[Mapping[str, Any]], Mapping[str, str]]) -> None:
+    """Make batchspawner 1.3.0 quote `user_options`, which it writes into job scripts as they are.
+
+    Raises:
+        LittlestHubError: this version writes them in another way.
+    """
+    from batchspawner.batchspawner import BatchSpawnerBase
+
+    get_batch_script = getattr(BatchSpawnerBase, "_get_batch_script", None)
+    if get_batch_script is None:
+        raise LittlestHubError("this version of batchspawner writes job scripts in another way")
+
+    async def get_quoted_batch_script(self: Any, **variables: Any) -> Any:
+        return await get_batch_script(self, **{**variables, **quoted(self.user_options)})
+
+    BatchSpawnerBase._get_batch_script = get_quoted_batch_script
 
 
 # --- a user who is deleted while their server waits to start

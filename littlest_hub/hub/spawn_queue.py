@@ -15,7 +15,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jupyterhub import orm
@@ -35,6 +35,7 @@ RESUMABLE_S = 3600
 that the user has probably left."""
 
 _WAITING_SINCE = "waiting_since"
+_OPTIONS = "waiting_with_options"
 
 
 def default_concurrent_starts() -> int:
@@ -174,11 +175,15 @@ class InterruptedSpawn:
     waiting_since: float
     user: str
     server: str
+    form_options: dict[str, Any] | None = field(default=None, compare=False)
+    """What its user chose in the administrator's form; None: there was no form."""
 
 
-def waiting_state(state: dict[str, Any], entry: QueueEntry) -> dict[str, Any]:
+def waiting_state(
+    state: dict[str, Any], entry: QueueEntry, form_options: dict[str, Any] | None
+) -> dict[str, Any]:
     """Return the state of a spawner whose server waits."""
-    return {**state, _WAITING_SINCE: entry.waiting_since}
+    return {**state, _WAITING_SINCE: entry.waiting_since, _OPTIONS: form_options}
 
 
 def take_interrupted(db: Any) -> list[InterruptedSpawn]:
@@ -203,9 +208,11 @@ def _take_interrupted(db: Any, earliest: float) -> Iterator[InterruptedSpawn]:
         # With these set, JupyterHub would consider the server running.
         spawner.server = spawner.started = None
         since = state[_WAITING_SINCE]
-        spawner.state = {_WAITING_SINCE: since} if since > earliest else {}
+        options = state.get(_OPTIONS)
+        kept = {_WAITING_SINCE: since, _OPTIONS: options}
+        spawner.state = kept if since > earliest else {}
         if spawner.state:
-            yield InterruptedSpawn(since, spawner.user.name, spawner.name or "")
+            yield InterruptedSpawn(since, spawner.user.name, spawner.name or "", options)
 
 
 def forget_interrupted(db: Any, spawn: InterruptedSpawn) -> None:

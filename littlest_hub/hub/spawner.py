@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import pwd
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,13 @@ from traitlets import Any as AnyTrait
 from traitlets import Bool, Int, default
 
 from littlest_hub import installation
-from littlest_hub.hub import spawn_queue
+from littlest_hub.hub import spawn_options, spawn_queue
 from littlest_hub.hub.homes import DynamicHome
 from littlest_hub.hub.launch import (
     EXIT_REASONS,
     Launch,
+    NotStartedError,
+    assignment,
     ended,
     environment_file,
     find_program,
@@ -38,6 +41,7 @@ from littlest_hub.hub.launch import (
     server_command,
     server_environment,
 )
+from littlest_hub.hub.placeholders import Placeholders
 from littlest_hub.hub.server_port import ServerPort
 from littlest_hub.hub.systemd_units import (
     SystemdSilentError,
@@ -63,7 +67,7 @@ _IDENTITY = (
 """Variables that are the same in a running server and in the one that the hub would start."""
 
 
-class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
+class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
     """SystemdSpawner with our defaults; configured as c.SystemdSpawner or c.Spawner."""
 
     server: Any
@@ -213,7 +217,7 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
             self._spawn_future.add_done_callback(lambda _: entry.leave())
         self._is_saved = False
         if entry.is_waiting:
-            self._save_state(spawn_queue.waiting_state(self.get_state(), entry))
+            self._save_state(self._waiting_state(entry))
             try:
                 await entry.turn.wait()
             except asyncio.CancelledError:
@@ -227,7 +231,11 @@ class UnitSpawner(SystemdSpawner):  # type: ignore[misc]
     def leave_to_next_hub(self) -> None:
         """Make the next hub start the server, unless this one has begun to."""
         if self._queue_entry and self.pending == "spawn" and not self._is_saved:
-            self._save_state(spawn_queue.waiting_state(self.get_state(), self._queue_entry))
+            self._save_state(self._waiting_state(self._queue_entry))
+
+    def _waiting_state(self, entry: spawn_queue.QueueEntry) -> dict[str, Any]:
+        options = spawn_options.storable(self.user_options)
+        return spawn_queue.waiting_state(self.get_state(), entry, options)
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         # The page may request it before the server has joined the queue.
@@ -374,7 +382,12 @@ def _properties(spawner: UnitSpawner, account: Account | None) -> dict[str, str 
         ),
         **_user_properties(spawner, account),
         **_configured_properties(spawner),
-        **{name: _expand(spawner, value) for name, value in spawner.unit_extra_properties.items()},
+        **{
+            name: _assignments(_expand(spawner, value))
+            if name == "Environment"
+            else _expand(spawner, value)
+            for name, value in spawner.unit_extra_properties.items()
+        },
     }
 
 
@@ -393,10 +406,28 @@ def _user_properties(spawner: UnitSpawner, account: Account | None) -> dict[str,
         }
     directory = spawner._expand_user_vars(spawner.user_workingdir or str(account.home))
     return {
-        "User": str(account.uid),
+        "User": _user(account),
         "Group": str(account.gid),
         "WorkingDirectory": directory,
     }
+
+
+def _user(account: Account) -> str:
+    """Return the user of a unit: its number, or its name if two accounts share the number.
+
+    Raises:
+        NotStartedError: systemd would start the server as the other account.
+    """
+    other = pwd.getpwuid(account.uid).pw_name
+    if other == account.name:
+        # systemd accepts fewer names than the system has: systemd.io/USER_NAMES.
+        return str(account.uid)
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.@$-]*", account.name):
+        raise NotStartedError(
+            f"The accounts {account.name} and {other} share the number {account.uid}, and systemd"
+            f" accepts no account named {account.name}"
+        )
+    return account.name
 
 
 def _configured_properties(spawner: UnitSpawner) -> dict[str, str | list[str]]:
@@ -422,6 +453,10 @@ def _configured_properties(spawner: UnitSpawner) -> dict[str, str | list[str]]:
     if spawner.slice:
         properties["Slice"] = spawner.slice
     return properties
+
+
+def _assignments(value: str | list[str]) -> str | list[str]:
+    return [assignment(each) for each in value] if isinstance(value, list) else assignment(value)
 
 
 def _expand(spawner: UnitSpawner, value: Any) -> str | list[str]:

@@ -163,7 +163,8 @@ def resume_spawns(hub: LittlestHub) -> list[InterruptedSpawn]:
 def test_a_waiting_server_is_started_as_if_its_user_requested_it(
     hub_after: LittlestHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def spawned(handler: BaseHandler, user: User, server: str) -> None:
+    async def spawned(handler: BaseHandler, user: User, server: str, *, options: Any) -> None:
+        assert options is None
         assert (user.name, server, handler.current_user) == ("alice", "", user)
         refreshed.append(await handler.refresh_auth(user, force=True))
 

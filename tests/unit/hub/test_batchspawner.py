@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from batchspawner import SlurmSpawner
 from batchspawner.api import BatchSpawnerAPIHandler
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from jupyterhub.apihandlers import default_handlers
 from tornado.web import HTTPError
 
-from littlest_hub.hub.batchspawner import PortHandler
+from littlest_hub.hub.batchspawner import PortHandler, quoted
 
 pytestmark = pytest.mark.unit
 
@@ -96,3 +101,31 @@ def test_batchspawners_own_handler_is_replaced() -> None:
     handlers = [handler for _, handler in default_handlers]
     assert PortHandler in handlers
     assert BatchSpawnerAPIHandler not in handlers
+
+
+@pytest.mark.row(28)
+@given(st.dictionaries(st.from_regex(r"opt_[a-z]{1,8}", fullmatch=True), st.text(), min_size=1))
+@example({"opt_a": "$(touch x) `id` 'a' \"b\" \\ ; | & {{cmd}} {cmd} #"})
+@settings(max_examples=20, deadline=None)
+def test_options_reach_a_job_script_as_words_of_its_shell(options: dict[str, str]) -> None:
+    clean = {name: "".join(filter(str.isprintable, text)) for name, text in options.items()}
+    template = "".join(f"printf '%s\\n' {{{{{name}}}}}\n" for name in clean)
+    job = SlurmSpawner.__new__(SlurmSpawner)
+    job.user_options = clean
+    # batchspawner adds the options itself.
+    job.batch_script = template
+    script = asyncio.run(job._get_batch_script(**clean))
+    printed = subprocess.run(["sh"], input=script, capture_output=True, text=True).stdout
+    assert printed.split("\n")[:-1] == list(clean.values())
+
+
+@pytest.mark.row(28)
+def test_an_option_of_several_lines_is_refused() -> None:
+    with pytest.raises(HTTPError, match="partition: expected printable"):
+        quoted({"partition": "main\n#SBATCH --comment=x"})
+
+
+def test_ordinary_options_are_written_as_they_are() -> None:
+    options = {"partition": ["main"], "gres": "gpu:a100:2", "nprocs": 4, "runtime": "", "x": "2G"}
+    written = {"partition": "main", "gres": "gpu:a100:2", "nprocs": "4", "runtime": "", "x": "2G"}
+    assert quoted(options) == written

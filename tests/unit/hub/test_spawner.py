@@ -192,7 +192,7 @@ def test_systemd_run_gets_lists_as_repeated_properties_and_no_secret() -> None:
     launch = Launch(
         unit="hub.user-a.service",
         account=None,
-        command=["/bin/x", "--y"],
+        command=["/bin/x", "--y=$HOME $$"],
         environment={"TOKEN": "secret"},
         properties={"UMask": "0027", "Environment": ["A=1", "B=2"]},
     )
@@ -205,8 +205,53 @@ def test_systemd_run_gets_lists_as_repeated_properties_and_no_secret() -> None:
         "--property=EnvironmentFile=/run/e.env",
         "--",
         "/bin/x",
-        "--y",
+        "--y=$$HOME $$$$",
     ]
+
+
+JSON = """--ServerApp.tornado_settings={'headers': {'X-A': 'b'}}"""
+
+
+@pytest.mark.row(39)
+@pytest.mark.parametrize(
+    "text", [JSON, "{USER}", "{}", "{0}", "{", "}}", "{{ x }}", "{a[b]}", "%h"]
+)
+def test_braces_in_fragments_stay_as_they_are(text: str) -> None:
+    config = Config()
+    config.Spawner.args = [text, f"{text}{{USERNAME}}"]
+    config.Spawner.environment = {"A": text}
+    config.Spawner.default_url = f"/lab?x={text}&y={{username}}"
+    config.SystemdSpawner.user_workingdir = f"/srv/{text}/{{USERID}}"
+    config.SystemdSpawner.extra_paths = [f"/opt/{text}"]
+    config.SystemdSpawner.unit_extra_properties = {"Description": text}
+    made = make(config)
+    launch = prepared(made)
+    assert list(launch.command[-2:]) == [text, f"{text}{ME.pw_name}"]
+    assert launch.environment["A"] == text
+    assert launch.environment["JUPYTERHUB_DEFAULT_URL"] == f"/lab?x={text}&y={ME.pw_name}"
+    assert launch.environment["PATH"].startswith(f"/opt/{text}:")
+    assert launch.properties["WorkingDirectory"] == f"/srv/{text}/{made.user.id}"
+    assert launch.properties["Description"] == text
+
+
+def test_a_variable_in_json_keeps_its_quotes_and_systemds_own_syntax_stays() -> None:
+    config = Config()
+    own = ["A=1 B=2", '"C=x y"', 'D="x y"']
+    config.SystemdSpawner.unit_extra_properties = {
+        "Environment": ['MARK={"a": "\\n"}', "U={USERNAME}", *own]
+    }
+    found = prepared(make(config)).properties["Environment"]
+    assert found == [r"""'MARK={"a": "\\n"}'""", f"U={ME.pw_name}", *own]
+
+
+@pytest.mark.row(39)
+def test_an_account_that_shares_its_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = pwd.struct_passwd((*("first", "x"), ME.pw_uid, ME.pw_gid, "", "/home/first", "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: other)
+    assert prepared(make()).properties["User"] == ME.pw_name
+    odd = Account("4711", Path("/home/4711"), ME.pw_uid, ME.pw_gid)
+    with pytest.raises(NotStartedError, match="accounts 4711 and first share the number"):
+        make()._prepare(odd)
 
 
 def test_a_user_without_system_account_gets_the_reason() -> None:

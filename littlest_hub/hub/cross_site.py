@@ -1,0 +1,135 @@
+"""Requests that another site caused: what such a request may do, and how it is recognized.
+
+A link or form on any page of the web makes a browser send a request with the user's cookies.
+JupyterHub's XSRF tokens protect POST; this module protects what JupyterHub does in answer to GET
+(start a server, log out), and logins. The rules: docs/reference/security.md.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection, Mapping
+from enum import Enum
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+from tornado.escape import xhtml_escape
+
+SITE_COOKIE = "littlest-hub-site"
+"""Cookie with SameSite=Strict: a browser sends it only with requests that this site caused, or the
+user. Over plain HTTP, browsers send no Sec-Fetch-Site."""
+LOGIN_COOKIE = "littlest-hub-login"
+"""Cookie of a browser that this hub has sent to an identity provider, until it is back."""
+LOGIN_TIMEOUT_S = 900
+"""How long a login at an identity provider may take to count as begun by this hub."""
+
+
+class Site(Enum):
+    """The site that caused a request."""
+
+    OWN = "this hub, or the user: typed, a bookmark, another program"
+    OTHER = "another site"
+    UNKNOWN = "nothing in the request tells"
+
+
+def site_of(
+    headers: Mapping[str, str],
+    hosts: Collection[str],
+    *,
+    trusted: Collection[str] = (),
+    has_site_cookie: bool = False,
+) -> Site:
+    """Return the site that caused a request.
+
+    Args:
+        headers: of the request.
+        hosts: the hub's own addresses, as in the Host header.
+        trusted: origins of other sites whose requests count as the hub's own.
+        has_site_cookie: whether `SITE_COOKIE` came with the request.
+    """
+    source = headers.get("Origin") or headers.get("Referer") or ""
+    parts = urlsplit(source)
+    if source and f"{parts.scheme}://{parts.netloc}".lower() in trusted:
+        return Site.OWN
+    # It covers every address of a chain of redirects: Fetch Metadata Request Headers (W3C), 2.3.
+    if declared := headers.get("Sec-Fetch-Site"):
+        return Site.OWN if declared in ("same-origin", "none") else Site.OTHER
+    if source:
+        return Site.OWN if parts.netloc.lower() in hosts else Site.OTHER
+    return Site.OWN if has_site_cookie else Site.UNKNOWN
+
+
+def without_options(url: str, hub_path: str) -> str:
+    """Return a URL; if it is one that starts a server of this hub, then without options.
+
+    Args:
+        url: any URL.
+        hub_path: the path of the hub's pages: "/hub/".
+    """
+    parts = urlsplit(url)
+    # As a browser resolves it, which knows "%2e" as a dot (URL Standard, 4.4).
+    path = "/" + posixpath.normpath(unquote(parts.path)).lstrip("/")
+    if not f"{path}/".startswith(f"{hub_path}spawn/"):
+        return url
+    kept = [item for item in parse_qsl(parts.query) if item[0] in ("next", "display_name")]
+    return parts._replace(query=urlencode(kept)).geturl()
+
+
+# --- of a request handler of JupyterHub
+
+
+def site(handler: Any) -> Site:
+    """Return the site that caused the request of a handler."""
+    # Set by proxies only: a page cannot make a browser send it without asking this hub before.
+    forwarded = handler.request.headers.get("X-Forwarded-Host", "").partition(",")[0]
+    hosts = {handler.request.host.lower(), forwarded.strip().lower()} - {""}
+    if public := handler.settings.get("public_url"):
+        hosts.add(public.netloc.lower())
+    return site_of(
+        handler.request.headers,
+        hosts,
+        trusted=handler.settings["request_policy"].trusted_origins,
+        has_site_cookie=bool(handler.get_cookie(SITE_COOKIE)),
+    )
+
+
+def is_own(handler: Any) -> bool:
+    """Return whether this hub or its user certainly caused the request."""
+    return site(handler) is Site.OWN
+
+
+def set_site_cookie(handler: Any) -> None:
+    """Make the browser tell this hub's requests from those of other sites."""
+    if not handler.get_cookie(SITE_COOKIE):
+        path = handler.hub.base_url
+        handler._set_cookie(SITE_COOKIE, "1", encrypted=False, path=path, samesite="Strict")
+
+
+def login_begins(handler: Any) -> None:
+    """Remember whether this hub itself sends the browser to an identity provider."""
+    path = handler.hub.base_url
+    if is_own(handler):
+        options = {"path": path, "samesite": "Lax", "max_age": LOGIN_TIMEOUT_S}
+        handler._set_cookie(LOGIN_COOKIE, "1", encrypted=False, **options)
+    elif handler.get_cookie(LOGIN_COOKIE):
+        handler.clear_cookie(LOGIN_COOKIE, path=path)
+
+
+def has_begun_login(handler: Any) -> bool:
+    """Return whether the browser is back from an identity provider that this hub sent it to."""
+    return bool(handler.get_cookie(LOGIN_COOKIE))
+
+
+def continue_here(handler: Any, url: str) -> None:
+    """Answer a completed login with a page of this hub that goes on to a URL.
+
+    A redirect would count as caused by the identity provider.
+    """
+    handler.clear_cookie(LOGIN_COOKIE, path=handler.hub.base_url)
+    address = xhtml_escape(url)
+    handler.set_header("Content-Type", "text/html; charset=utf-8")
+    handler.finish(
+        '<!doctype html><html lang="en"><title>JupyterHub</title>'
+        f'<meta http-equiv="refresh" content="0; url={address}">'
+        f'<p>You are logged in. <a href="{address}">Continue</a></p></html>'
+    )

@@ -1,0 +1,259 @@
+"""JupyterHub's request handlers, guarded against other sites and against undeclared options.
+
+`patches` puts each function here around the method of JupyterHub that its docstring names, so that
+subclasses of authenticators are guarded too.
+"""
+
+# Handlers are JupyterHub's, which has no types.
+# mypy: disable-error-code="untyped-decorator"
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any
+from urllib.parse import urlsplit
+
+from jupyterhub.handlers.base import BaseHandler, UserUrlHandler
+from jupyterhub.handlers.login import LoginHandler, LogoutHandler
+from jupyterhub.handlers.pages import SpawnHandler
+from jupyterhub.scopes import needs_scope
+from jupyterhub.spawner import Spawner
+from jupyterhub.utils import maybe_future
+from tornado.web import HTTPError
+
+from littlest_hub.hub import cross_site
+from littlest_hub.hub.cross_site import Site
+from littlest_hub.hub.spawn_options import FormOptions
+
+Method = Callable[..., Any]
+
+_LOGOUT_PAGE = """\
+{% extends "page.html" %}
+{% block main %}
+  <div class="container text-center">
+    <p>Another site asks to log you out. Do you want to?</p>
+    <a id="confirm-logout" role="button" class="btn btn-lg btn-jupyter" href="{{ logout_url }}">
+      Log out
+    </a>
+  </div>
+{% endblock main %}
+"""
+
+
+# --- starting a server
+
+
+def spawn_page(upstream: Method) -> Method:
+    """Guard `SpawnHandler._get`: show a button to other sites, and drop undeclared options."""
+
+    @needs_scope("servers")
+    async def show_button(
+        self: Any, user_name: str, server_name: str = "", display_name: str = ""
+    ) -> None:
+        user = self.find_user(user_name)
+        cross_site.set_site_cookie(self)
+        html = await self.render_template(
+            "not_running.html",
+            user=user,
+            auth_state=await user.get_auth_state(),
+            server_name=server_name,
+            spawn_url=cross_site.without_options(self.request.uri, self.hub.base_url),
+        )
+        self.finish(html)
+
+    @wraps(upstream)
+    async def get(self: Any, user_name: str, server_name: str, display_name: str) -> None:
+        shown = {
+            "user_name": user_name,
+            "server_name": server_name,
+            "display_name": display_name,
+        }
+        user = self.find_user(user_name)
+        if user and not cross_site.is_own(self) and not _is_active(user, server_name):
+            await show_button(self, **shown)
+            return
+        self.request.query_arguments = _declared_arguments(self)
+        await upstream(self, **shown)
+
+    return get
+
+
+def _declared_arguments(self: Any) -> dict[str, list[bytes]]:
+    """Return the arguments of a request without undeclared options.
+
+    Raises:
+        HTTPError: the value of an option does not have its declared type.
+    """
+    policy = self.settings["request_policy"]
+    found = {}
+    for name, values in self.request.query_arguments.items():
+        option = name.removeprefix("opt-")
+        if option in policy.user_options:
+            policy.accepted({option: [value.decode() for value in values]})
+            found[f"opt-{option}"] = values
+        elif name in ("next", "display_name"):
+            found[name] = values
+    return found
+
+
+def _is_active(user: Any, server_name: str) -> bool:
+    return server_name in user.orm_spawners and user.spawners[server_name].active
+
+
+def form_options(upstream: Method) -> Method:
+    """Guard `Spawner.run_options_from_form`: mark what a fragment's form has led to."""
+
+    @wraps(upstream)
+    async def run(self: Any, form_data: dict[str, Any]) -> Any:
+        options = await maybe_future(upstream(self, form_data))
+        is_declared = bool(await self.get_options_form())
+        return FormOptions(options) if is_declared and isinstance(options, dict) else options
+
+    return run
+
+
+def spawn(upstream: Method) -> Method:
+    """Guard `BaseHandler.spawn_single_user`: only accepted options, new or stored ones."""
+
+    @wraps(upstream)
+    async def spawn_single_user(
+        self: Any,
+        user: Any,
+        server_name: str = "",
+        display_name: str = "",
+        options: dict[str, Any] | None = None,
+    ) -> Any:
+        policy = self.settings["request_policy"]
+        if options is None:
+            row = user.orm_spawners.get(server_name)
+            options = policy.still_accepted((row.user_options if row else None) or {})
+        return await upstream(self, user, server_name, display_name, policy.accepted(options))
+
+    return spawn_single_user
+
+
+def page_of_a_stopped_server(upstream: Method) -> Method:
+    """Guard `UserUrlHandler.render_template`: it may contain a script that starts the server."""
+
+    @wraps(upstream)
+    def render_template(self: Any, name: str, *args: Any, **values: Any) -> Any:
+        if not cross_site.is_own(self):
+            values.pop("implicit_spawn_seconds", None)
+        return upstream(self, name, *args, **values)
+
+    return render_template
+
+
+# --- logging in and out
+
+
+def logout_page(upstream: Method) -> Method:
+    """Guard `LogoutHandler.get`: show a button to other sites."""
+
+    @wraps(upstream)
+    async def get(self: Any) -> None:
+        if cross_site.is_own(self):
+            await upstream(self)
+            return
+        template = self.settings["jinja2_env"].from_string(_LOGOUT_PAGE)
+        page = await template.render_async(
+            **{**self.template_namespace, "xsrf_token": self.xsrf_token.decode("ascii")}
+        )
+        self.finish(page)
+
+    return get
+
+
+def login_form(upstream: Method) -> Method:
+    """Guard `LoginHandler.post`.
+
+    The token of a browser without cookies is predictable for those who share its address.
+    """
+
+    @wraps(upstream)
+    async def post(self: Any) -> None:
+        if cross_site.site(self) is Site.OTHER:
+            source = self.request.headers.get("Origin", "another site")
+            raise HTTPError(403, f"Login form of {source}, not of {self.request.host}. Try again.")
+        await upstream(self)
+
+    return post
+
+
+def login(upstream: Callable[..., Awaitable[Any]]) -> Method:
+    """Guard `BaseHandler.login_user`: let `redirect` know that the browser has just logged in."""
+
+    @wraps(upstream)
+    async def login_user(self: Any, data: Any = None) -> Any:
+        user = await upstream(self, data)
+        self.has_logged_in = user is not None
+        return user
+
+    return login_user
+
+
+def login_cookie(upstream: Method) -> Method:
+    """Guard `BaseHandler.set_login_cookie`: another site cannot exchange the account."""
+
+    @wraps(upstream)
+    def set_login_cookie(self: Any, user: Any) -> None:
+        current = self.get_current_user_cookie()
+        is_exchange = current is not None and current.name != user.name
+        if is_exchange and not (cross_site.is_own(self) or cross_site.has_begun_login(self)):
+            raise HTTPError(
+                403,
+                f"Another site asks to log you in as {user.name}, but you are logged in as"
+                f" {current.name}. Log out first, then try again.",
+            )
+        upstream(self, user)
+        cross_site.set_site_cookie(self)
+
+    return set_login_cookie
+
+
+# --- going on to another page
+
+
+def redirect(upstream: Method) -> Method:
+    """Guard `BaseHandler.redirect`: no options; a login that this hub began counts as its own."""
+
+    @wraps(upstream)
+    def redirect(self: Any, url: str, *args: Any, **options: Any) -> None:
+        url = cross_site.without_options(url, self.hub.base_url)
+        # A POST is the launch of a learning platform: the authenticator has verified its signature.
+        counts_as_own = self.request.method == "POST" or cross_site.has_begun_login(self)
+        is_back = getattr(self, "has_logged_in", False) and not cross_site.is_own(self)
+        if urlsplit(url).netloc not in ("", self.request.host):
+            cross_site.login_begins(self)
+        elif is_back and counts_as_own:
+            cross_site.continue_here(self, url)
+            return
+        upstream(self, url, *args, **options)
+
+    return redirect
+
+
+def next_url(upstream: Method) -> Method:
+    """Guard `BaseHandler._validate_next_url`, from which pages make links: no options."""
+
+    @wraps(upstream)
+    def validate(self: Any, url: str) -> str:
+        return cross_site.without_options(upstream(self, url), self.hub.base_url)
+
+    return validate
+
+
+GUARDS: tuple[tuple[type, str, Callable[[Method], Method]], ...] = (
+    (SpawnHandler, "_get", spawn_page),
+    (Spawner, "run_options_from_form", form_options),
+    (BaseHandler, "spawn_single_user", spawn),
+    (UserUrlHandler, "render_template", page_of_a_stopped_server),
+    (LogoutHandler, "get", logout_page),
+    (LoginHandler, "post", login_form),
+    (BaseHandler, "login_user", login),
+    (BaseHandler, "set_login_cookie", login_cookie),
+    (BaseHandler, "redirect", redirect),
+    (BaseHandler, "_validate_next_url", next_url),
+)
+"""Class, method, and the function that guards it."""
