@@ -35,7 +35,6 @@ ROWS = {
     24: "unusual umasks and mounts",
     25: "secrets in backups",
     28: "requests that another site causes, undeclared options",
-    39: "text of fragments that is rewritten, accounts that share a number",
     29: "descriptors used up from outside",
     30: "bodies kept in memory or in the database",
     31: "a kernel's open ports",
@@ -44,6 +43,7 @@ ROWS = {
     34: "directories that others can replace",
     36: "turns of one user at the expense of others",
     37: "locks that others can hold",
+    39: "text of fragments that is rewritten, accounts that share a number",
 }
 
 
