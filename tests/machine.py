@@ -148,6 +148,10 @@ class Machine(Server):
         session = ["setsid", "--ctty", "--wait"] if terminal else []
         return [*join, *enter, *session, *as_login(argv, user, env)]
 
+    def in_network(self, argv: Sequence[str]) -> list[str]:
+        """Return the command that runs a program of the host in the machine's network."""
+        return ["nsenter", f"--target={self._leader}", "--net", *argv]
+
     def forward(self, port: int, to_port: int) -> str:
         """Make a port of the machine's loopback interface reachable, and return its URL.
 

@@ -1,5 +1,6 @@
 """A hub on a machine, and a real Chromium."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,10 +28,19 @@ def arguments() -> list[str]:
 
 
 @pytest.fixture
-def browser(tmp_path: Path, arguments: list[str]) -> Iterator[Chrome]:
-    """A new browser, which connects to nothing but the hub."""
+def browser(hub: Hub, tmp_path: Path, arguments: list[str]) -> Iterator[Chrome]:
+    """A new browser, which connects to nothing but the hub.
+
+    It runs in the network of the hub's machine. In the host's network Chromium would cancel
+    requests (ERR_NETWORK_CHANGED) whenever another test boots or removes a machine.
+    """
+    machine = hub.machine
+    assert isinstance(machine, Machine)
+    program = tmp_path / "chromium"
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(machine.in_network([str(CHROMIUM)]))} "$@"\n')
+    program.chmod(0o755)
     options = ChromeOptions()
-    options.binary_location = str(CHROMIUM)
+    options.binary_location = str(program)
     for argument in (
         "--headless=new",
         "--no-sandbox",  # the tests run as root, which Chromium's sandbox refuses
@@ -42,7 +52,8 @@ def browser(tmp_path: Path, arguments: list[str]) -> Iterator[Chrome]:
         "--disable-component-update",
         "--disable-sync",
         "--window-size=1400,1000",
-        f"--user-data-dir={tmp_path}",
+        "--remote-debugging-pipe",  # chromedriver is in another network
+        f"--user-data-dir={tmp_path / 'profile'}",
         *arguments,
     ):
         options.add_argument(argument)

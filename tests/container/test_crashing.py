@@ -142,8 +142,11 @@ def full_disk(hub: Hub) -> Iterator[None]:
 @contextmanager
 def squatter(hub: Hub, address: str) -> Iterator[None]:
     """Run another program that listens on a port."""
-    listen = ["systemd-socket-activate", f"--listen={address}", "cat"]
-    hub.machine.run(["systemd-run", "--quiet", "--collect", "--unit=squatter", *listen])
+    # It executes the program at the first connection, with the socket.
+    listen = ["systemd-socket-activate", f"--listen={address}", "sleep", "infinity"]
+    # One time in ten the port of a socket unit is in use for a moment after the unit has stopped.
+    again = ["--property=Restart=on-failure", "--property=RestartSec=100ms"]
+    hub.machine.run(["systemd-run", "--quiet", "--collect", "--unit=squatter", *again, *listen])
     port = f"{int(address.rpartition(':')[2]):04X}"
     listening = rf"^ *\d+: [0-9A-F]+:{port} [0-9A-F]+:0000 0A"
     table = "/proc/net/tcp"
@@ -153,7 +156,7 @@ def squatter(hub: Hub, address: str) -> Iterator[None]:
     try:
         yield
     finally:
-        kill(hub, "squatter.service")
+        hub.machine.systemctl("stop", "squatter.service")
 
 
 # --- faults when the hub starts
