@@ -196,6 +196,42 @@ BROKEN_WITHOUT_SANDBOX = (
     Broken(
         "guarantee", "c.Spawner.mem_limit = '1G'\nc.Spawner.mem_guarantee = '2G'\n", 2, "more than"
     ),
+    Broken(
+        "control-character",
+        "\nc.Spawner.environment = {'A': 'b\\r'}\n",
+        2,
+        "expected no control characters",
+    ),
+    Broken(
+        "placeholder",
+        "\nc.SystemdSpawner.user_workingdir = '/home/{USER}'\n",
+        2,
+        "there is no placeholder {USER}; expected {USERNAME} or {USERID}",
+    ),
+    Broken(
+        "placeholder-in-arguments",
+        "c.Spawner.args = ['--a={}']\nc.Spawner.args.append('--b={username}')\n",
+        2,
+        "there is no placeholder {username}",
+    ),
+    Broken(
+        "placeholder-in-properties",
+        "\nc.SystemdSpawner.unit_extra_properties = {'BindPaths': ['/srv/{uid}']}\n",
+        2,
+        "there is no placeholder {uid}",
+    ),
+    Broken(
+        "braces-of-another-spawner",
+        "c.JupyterHub.spawner_class = 'simple'\nc.Spawner.default_url = '/lab?x={\"a\": 1}'\n",
+        2,
+        "expected {base_url}, {username}, and {{ for a brace",
+    ),
+    Broken(
+        "option-without-type",
+        "\nc.RequestPolicy.user_options = {'size': str}\n",
+        2,
+        "expected one of traitlets' Bool()",
+    ),
     Broken("memory-hog", "\nx = bytearray(3 << 30)\n", 2, "MemoryError"),
 )
 """Fragments that are refused wherever they are checked."""

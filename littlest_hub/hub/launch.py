@@ -25,6 +25,9 @@ EXIT_REASONS = {
 }
 """Exit codes of systemd itself, before it executes a command: systemd.exec(5), "Process Exit
 Codes"."""
+CONTROL_CHARACTER = re.compile(r"[\0-\x08\x0b-\x1f\x7f]")
+"""A character at which systemd leaves a variable out without a word: `env_value_is_valid` in its
+src/basic/env-util.c."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -110,8 +113,13 @@ def environment_file(environment: Mapping[str, str]) -> str:
         NotStartedError: the name of a variable is invalid.
     """
     for name, value in environment.items():
-        if not _VARIABLE.fullmatch(name) or "\0" in value:
+        if not _VARIABLE.fullmatch(name):
             raise NotStartedError(f"{name!r} in c.Spawner.environment cannot be a variable")
+        if found := CONTROL_CHARACTER.search(value):
+            raise NotStartedError(
+                f"{name} in c.Spawner.environment contains {found[0]!r}, and systemd passes on no"
+                " control characters but tabs and ends of lines"
+            )
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(environment.items()))
 
 

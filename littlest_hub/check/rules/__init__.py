@@ -12,7 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from littlest_hub.check.report import Problem
-from littlest_hub.check.rules import addresses, files, https, people, services, spawners
+from littlest_hub.check.rules import (
+    addresses,
+    files,
+    https,
+    people,
+    placeholders,
+    services,
+    spawners,
+)
 from littlest_hub.check.settings import Settings
 
 Rule = Callable[[Settings], Iterator[Problem]]
@@ -53,6 +61,8 @@ RULES: tuple[Rule, ...] = (
     spawners.commands_as_other_users,
     spawners.default_url_without_a_slash,
     spawners.working_directory_with_a_tilde,
+    placeholders.misspelled_placeholders,
+    placeholders.unknown_placeholders,
     https.two_sources_of_certificates,
     https.domains_that_cannot_be_certified,
     https.challenge_that_cannot_succeed,

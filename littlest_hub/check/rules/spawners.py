@@ -10,6 +10,7 @@ from typing import Any
 
 from littlest_hub.check.report import Problem
 from littlest_hub.check.settings import EffectiveSetting, Settings
+from littlest_hub.hub.launch import CONTROL_CHARACTER
 
 _SMALLEST_SERVER_BYTES = 128 << 20
 _RUN_AS_OTHERS = ("runuser", "sudo", "su", "setpriv", "doas")
@@ -38,6 +39,9 @@ def environment_values_that_are_not_text(settings: Settings) -> Iterator[Problem
         if not isinstance(value, str) and not callable(value):
             kind = type(value).__name__
             yield from setting.error(f"{name}: expected text or a function, found {kind}", item)
+        elif isinstance(value, str) and (found := CONTROL_CHARACTER.search(value)):
+            text = f"{name}: contains {found[0]!r}; expected no control characters"
+            yield from setting.error(text, item)
 
 
 def guarantees_above_limits(settings: Settings) -> Iterator[Problem]:

@@ -133,3 +133,49 @@ def test_only_the_hub_may_read_the_cookie_secret(layout: Layout, tmp_path: Path)
     assert "has mode 0644; expected 0600" in only(errors(layout)).message
     secret.chmod(0o600)
     assert errors(layout) == []
+
+
+def test_braces_that_are_no_placeholder_are_accepted(layout: Layout) -> None:
+    write(
+        layout,
+        "10-a.py",
+        """
+c.Spawner.args = ["--ServerApp.tornado_settings={'headers': {'X-A': 'b'}}", "--x={port}"]
+c.Spawner.default_url = "/lab?x={}&y={username}"
+c.SystemdSpawner.unit_extra_properties = {"Environment": 'MARK={"a":1}'}
+c.SystemdSpawner.user_workingdir = "/home/{USERNAME}"
+c.SystemdSpawner.unit_name_template = "jupyter-{USERID}"
+""",
+    )
+    assert errors(layout) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("#!/bin/sh\\n{cmd} ${SLURM_JOB_ID}", "there is no placeholder {SLURM_JOB_ID}"),
+        ("{cmd} {queue} {", "Single '{' encountered"),
+        ("{cmd} {queue} {homedir} {size}", None),
+        ("{{cmd}} ${SLURM_JOB_ID}", None),
+    ],
+)
+def test_a_job_script_that_batchspawner_cannot_fill_in_is_refused(
+    layout: Layout, script: str, message: str | None
+) -> None:
+    write(
+        layout,
+        "10-a.py",
+        f"""import batchspawner
+from traitlets import Enum
+c.JupyterHub.spawner_class = "batchspawner.TorqueSpawner"
+c.TorqueSpawner.exec_prefix = ""
+c.RequestPolicy.user_options = {{"size": Enum(["a", "b"])}}
+c.TorqueSpawner.batch_script = "{script}"
+""",
+    )
+    found = errors(layout)
+    if message is None:
+        assert found == []
+    else:
+        assert only(found).line == 6
+        assert message in only(found).message

@@ -22,6 +22,7 @@ from traitlets.config import Config
 
 from littlest_hub.hub import spawner, systemd_units
 from littlest_hub.hub.launch import (
+    CONTROL_CHARACTER,
     Launch,
     NotStartedError,
     environment_file,
@@ -277,7 +278,7 @@ def test_a_command_is_searched_in_the_path_of_the_server() -> None:
 @given(st.dictionaries(st.from_regex(r"[A-Z_][A-Z0-9_]{0,9}", fullmatch=True), NAMES))
 @example({"A": 'it\'s "quoted" $HOME \\ `x`\nB=2'})
 def test_an_environment_is_read_as_it_was_written(environment: dict[str, str]) -> None:
-    clean = {name: value.replace("\0", "") for name, value in environment.items()}
+    clean = {name: CONTROL_CHARACTER.sub("", value) for name, value in environment.items()}
     assert parse_environment_file(environment_file(clean)) == clean
 
 
@@ -388,3 +389,10 @@ def test_systemd_is_queried_about_a_unit_only_if_it_has_its_text(
 )
 def test_a_unit_is_in_the_cgroups_of_its_slice(slice_: str, cgroup: str) -> None:
     assert cgroup_path("a.service", slice_) == f"{cgroup}/a.service"
+
+
+@pytest.mark.row(39)
+@pytest.mark.parametrize("value", ["a\0b", "\x1b[1m", "end\r", "\x7f"])
+def test_a_variable_that_systemd_would_leave_out_is_refused(value: str) -> None:
+    with pytest.raises(NotStartedError, match=r"A in c.Spawner.environment contains"):
+        environment_file({"A": value})
