@@ -80,6 +80,15 @@ def drop_in_directories(layout: Layout) -> list[Path]:
     )
 
 
+def journal_directories(layout: Layout) -> list[Path]:
+    """Return the directories of the user servers' journal, one for each machine id."""
+    return sorted(
+        parent / found.name
+        for parent in (Path("/var/log/journal"), Path("/run/log/journal"))
+        for found in layout.on_disk(parent).glob(f"*.{layout.log_namespace}")
+    )
+
+
 def fragment_files(layout: Layout) -> list[Path]:
     """Return the administrator's fragments on disk, in the order in which they are loaded.
 

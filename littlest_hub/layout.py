@@ -128,6 +128,9 @@ class Names(_Fields):
         """Return the name of the unit of a user server, without its suffix."""
         return server_unit(self.user_unit_format, user, server)
 
+    log_namespace = _Name("{self.instance}-users")
+    """The journal of all user servers (systemd-journald.service(8), "Journal Namespaces")."""
+
     user_unit_pattern = _Name("{self.instance}.user[-@]*.service")
     """Pattern of the names of all user servers' units, for systemctl and journalctl."""
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pexpect
 
+from littlest_hub.system.systemctl import ALL_JOURNALS
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -145,7 +147,8 @@ class Server:
         """Return the journal since boot, of all units or of those that match a pattern."""
         only = [f"--unit={unit}"] if unit else []
         tail = [f"--lines={lines}"] if lines else []
-        return self.run(["journalctl", "--boot", "--no-pager", *only, *tail], check=False).stdout
+        options = [ALL_JOURNALS, "--boot", "--no-pager", *only, *tail]
+        return self.run(["journalctl", *options], check=False).stdout
 
     def add_user(self, name: str, password: str) -> None:
         """Create a system account."""

@@ -15,6 +15,7 @@ from littlest_hub.doctor.snapshot import output_of
 from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout
 from littlest_hub.system.files import new_file
+from littlest_hub.system.systemctl import ALL_JOURNALS
 
 JOURNAL_LINES = 3000
 
@@ -90,7 +91,8 @@ def _contents(layout: Layout, findings: str, run: Run) -> Iterator[tuple[str, st
     for unit in layout.started_unit_names:
         if text := run(*journal, f"--unit={unit}"):
             yield f"journal/{unit}.txt", text
-    yield "journal/user-servers.txt", run(*journal, f"--unit={layout.user_unit_pattern}")
+    servers = f"--unit={layout.user_unit_pattern}"
+    yield "journal/user-servers.txt", run(*journal, ALL_JOURNALS, servers)
     status = (
         "systemctl",
         "--no-pager",

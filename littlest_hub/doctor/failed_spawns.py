@@ -214,6 +214,6 @@ def _explain(line: str, symptom: str, unit: str, hub_unit: str) -> tuple[str, st
         if re.search(pattern, line):
             return meaning, command
     if "never showed up" in symptom or "failed to start in" in symptom:
-        return "the last line that the server printed", f"journalctl -u '{unit}'"
+        return "the last line that the server printed", f"journalctl --namespace='*' -u '{unit}'"
     meaning = "an exception in the spawner or in a hook of a fragment"
     return meaning, f"journalctl -u {hub_unit} -p err"

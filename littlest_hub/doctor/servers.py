@@ -90,7 +90,7 @@ def user_units(snapshot: Snapshot) -> Iterator[Finding]:
     for name, shown in snapshot.user_units.items():
         if int(shown.get("NRestarts") or 0) > 0:
             text = f"restarted {shown['NRestarts']} times"
-            yield Finding(WARNING, name, text, f"journalctl -u '{name}' -n 50")
+            yield Finding(WARNING, name, text, f"journalctl --namespace='*' -u '{name}' -n 50")
         if shown.get("Result") == "oom-kill":
             text = "was killed: it needed more memory than its limit, or than was free"
             yield Finding(WARNING, name, text, f"systemctl show -p MemoryMax '{name}'")

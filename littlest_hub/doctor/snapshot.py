@@ -16,7 +16,13 @@ from littlest_hub.doctor.failed_spawns import JournalEntry, parse_journal
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.proxy.routes import RoutesFile
-from littlest_hub.system.systemctl import is_booted, parse_show, parse_streams, systemctl
+from littlest_hub.system.systemctl import (
+    ALL_JOURNALS,
+    is_booted,
+    parse_show,
+    parse_streams,
+    systemctl,
+)
 from littlest_hub.system.tcp import listeners
 from littlest_hub.system.toml import read_toml
 
@@ -90,7 +96,7 @@ class Snapshot:
     def journal(self) -> list[JournalEntry]:
         """The last messages of hub and user servers."""
         units = (f"--unit={self.layout.hub_service}", f"--unit={self.layout.user_unit_pattern}")
-        options = ("--output=json", "--no-pager", "--since=-7d", "--lines=20000")
+        options = (ALL_JOURNALS, "--output=json", "--no-pager", "--since=-7d", "--lines=20000")
         return list(parse_journal(output_of("journalctl", *options, *units).splitlines()))
 
     @cached_property

@@ -56,7 +56,7 @@ def ended(unit: str, state: UnitState) -> NotStartedError:
     """Return the error of a server that has ended before it listened."""
     return NotStartedError(
         f"{unit} ended before it listened ({state.result}, {state.status});"
-        f" its last words: journalctl -u '{unit}'"
+        f" its last words: journalctl --namespace='*' -u '{unit}'"
     )
 
 

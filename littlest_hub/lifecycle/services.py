@@ -194,6 +194,14 @@ class Services:
                 return
             systemctl("stop", f"{name}.slice", is_checked=False)
 
+    def stop_journal(self) -> None:
+        """Stop the journal of the user servers; those that still run would end with its sockets."""
+        name = self.layout.log_namespace
+        units = (f"systemd-journald{kind}@{name}.socket" for kind in ("", "-varlink"))
+        systemctl("stop", f"systemd-journald@{name}.service", *units, is_checked=False)
+        # systemd keeps this one (RuntimeDirectoryPreserve=).
+        shutil.rmtree(f"/run/systemd/journal.{name}", ignore_errors=True)
+
     def clean_up(self, units: Collection[str]) -> None:
         """Make systemd forget removed units, and remove their runtime directories."""
         layout = self.layout

@@ -7,6 +7,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+from littlest_hub.installation import journal_directories
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.locks import changing, no_foreground_hub
 from littlest_hub.lifecycle.services import Services
@@ -39,13 +40,15 @@ def _uninstall(layout: Layout, purge: bool) -> str:
     services, unit_files = Services(layout), UnitFiles(layout)
     servers: list[str] = []
     drop_ins: list[Path] = []
+    journals: list[Path] = []
     homes: list[Path] = []
     if services.has_systemd and unit_files.are_installed:
         servers = services.user_servers()
         remove_units(layout)
         drop_ins, homes = unit_files.left_by_remove()
+        journals = journal_directories(layout)
     layout.on_disk(layout.hub).unlink(missing_ok=True)
-    owned = [layout.fragments, layout.state, *drop_ins]
+    owned = [layout.fragments, layout.state, *drop_ins, *journals]
     if purge:
         for path in owned:
             shutil.rmtree(layout.on_disk(path), ignore_errors=True)
@@ -91,6 +94,7 @@ def remove_units(layout: Layout, *, with_user_servers: bool = True) -> None:
         services.stop([unit for unit in present if unit not in kept], servers)
         if with_user_servers:
             services.stop_empty_slices()
+            services.stop_journal()
     unit_files.remove()
     if is_running:
         services.clean_up([*present, *servers])

@@ -115,6 +115,10 @@ def daemon_reload() -> None:
         systemctl("daemon-reload")
 
 
+ALL_JOURNALS = "--namespace=*"
+"""Option of journalctl that adds the journals of units with LogNamespace=, such as user servers."""
+
+
 def journal_lines(units: Iterable[str], *, since: float = 0, lines: int = 20) -> str:
     """Return the last messages of some units since this boot, one a line.
 

@@ -48,6 +48,14 @@ _SHARED = frozenset(
 )
 _EMPTY = "ro,mode=0755,size=1M"
 
+# The sockets of systemd and its services reach everybody: a user who fills their queues delays or
+# prevents the start of others' servers. These two have to be there: names of hosts, and names of
+# dynamic and systemd-homed users.
+_SYSTEMD = Path("/run/systemd")
+_NEEDED_OF_SYSTEMD = ("resolve", "userdb")
+# LogNamespace= mounts these; the server's output needs none, it is an open descriptor.
+_JOURNAL_SOCKETS = ("socket", "stdout", "dev-log")
+
 _NEWER = {"PrivateIPC": 248}
 """Properties newer than systemd 247, the oldest version supported, and their version (its NEWS).
 
@@ -86,7 +94,10 @@ def server_properties(
     """
     found = {
         "Slice": layout.users_slice,
-        **_visibility(layout, account),
+        # Rates of messages say little, since one may have megabytes: what users write must not
+        # replace what the machine's services have logged.
+        "LogNamespace": layout.log_namespace,
+        **_visibility(layout, account, is_logged=may_become_root),
         **_LIMITS,
         **({} if may_become_root else _RESTRICTIONS),
         # Other users must not read new files.
@@ -166,8 +177,16 @@ _RESTRICTIONS: Properties = {
 # need more than PrivateDevices=no).
 
 
-def _visibility(layout: Layout, account: Account | None) -> dict[str, str | list[str]]:
-    """Return the properties that hide parts of the machine and other users."""
+def _visibility(
+    layout: Layout, account: Account | None, *, is_logged: bool
+) -> dict[str, str | list[str]]:
+    """Return the properties that hide parts of the machine and other users.
+
+    Args:
+        layout: the installation.
+        account: as in `server_properties`.
+        is_logged: show the sockets of the journal, for what sudo records.
+    """
     homes = _homes(layout, account)
     found: dict[str, str | list[str]] = {
         "ProtectProc": "invisible",
@@ -176,6 +195,9 @@ def _visibility(layout: Layout, account: Account | None) -> dict[str, str | list
         "PrivateIPC": "yes",
         "TemporaryFileSystem": [
             *(f"{_quoted(home)}:{_EMPTY}" for home in homes.hidden),
+            f"{_SYSTEMD}:{_EMPTY}",
+            # Everybody may write to the machine's.
+            "/run/lock:mode=1777,nosuid,nodev,size=1M",
             "/dev/shm:mode=1777,nosuid,nodev,size=50%",
             f"{RUNTIME}:mode=1777,nosuid,nodev,size=16M",
         ],
@@ -186,16 +208,19 @@ def _visibility(layout: Layout, account: Account | None) -> dict[str, str | list
                 layout.fragments,
                 # They reveal other users, and other users' units.
                 "/run/dbus/system_bus_socket",
-                "/run/systemd/transient",
+                "/run/utmp",
+                *(_SYSTEMD / "journal" / name for name in _JOURNAL_SOCKETS if not is_logged),
             )
+        ],
+        "BindReadOnlyPaths": [
+            *(f"-{_SYSTEMD / name}" for name in _NEEDED_OF_SYSTEMD),
+            *map(str, homes.ours),
         ],
         "IPAddressDeny": " ".join(METADATA),
     }
     if homes.own:
         # Optional: a missing home is reported when systemd enters it, with a clear message.
         found["BindPaths"] = [f"-{_quoted(home)}" for home in homes.own]
-    if homes.ours:
-        found["BindReadOnlyPaths"] = [str(path) for path in homes.ours]
     return found
 
 

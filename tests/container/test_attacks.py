@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
+from littlest_hub.system.systemctl import ALL_JOURNALS
 from tests.client import Kernel, Person
 from tests.hub import Hub
 
@@ -193,8 +194,6 @@ def test_units_environment_files_and_journals_of_another_cannot_be_read(
     said = alice.tries(f"""
 attempt("environment file", lambda: open("{environment}").read())
 attempt("their directory", lambda: os.listdir("{environment.parent}"))
-attempt("unit", lambda: open("/run/systemd/transient/{unit}.service").read())
-attempt("units", lambda: os.listdir("/run/systemd/transient"))
 attempt("systemctl show", lambda: run("systemctl", "show", "{unit}.service"))
 attempt("bus", lambda: socket.socket(socket.AF_UNIX).connect("/run/dbus/system_bus_socket"))
 attempt("journal", lambda: run("journalctl", "--quiet", "--unit={unit}.service"))
@@ -203,9 +202,86 @@ attempt("database", lambda: open("{layout.database}", "rb").read(1))
 attempt("cookie secret", lambda: open("{layout.cookie_secret}").read())
 attempt("fragments", lambda: os.listdir("{layout.fragments}"))
 """)
-    assert said.pop("systemctl show").startswith("exit code 1: Failed to connect")
+    assert "Failed to connect" in said.pop("systemctl show")
     assert said.pop("journal") in ("exit code 0: ", NO_JOURNAL)
     assert all(answer.startswith("PermissionError") for answer in said.values()), said
+
+
+@pytest.mark.row(32)
+def test_nothing_of_the_machine_is_reachable_but_what_is_on_these_lists(
+    hub: Hub, alice: Attacker, bob: Victim
+) -> None:
+    said = alice.tries(MACHINE.replace("HIS_NAME", bob.person.name))
+    found = {label: set(json.loads(answer)) for label, answer in said.items()}
+    # Names of hosts and of dynamic users. What is not installed here may be in neither list.
+    assert found["systemd"] <= {"incoming", "journal", "resolve", "userdb"}
+    assert found["sockets"] == {"/run/systemd/userdb/io.systemd.DynamicUser"}
+    # systemd's own connections to the bus, none of them a listener.
+    assert found["abstract sockets"] == set()
+    assert found["writable"] == {"/dev/mqueue", "/dev/shm", "/run/jupyter", "/run/lock"}
+    assert found["not her own"] == set()
+    assert found["settings"] == set()
+    assert found["devices"] <= {
+        *("full", "null", "ptmx", "random", "tty", "urandom", "zero", "pts/0", "pts/ptmx"),
+    }
+    assert found["his name"] == set()
+    # What users write is in a journal of its own; systemd's messages about units are not theirs.
+    unit = f"--unit={hub.layout.user_unit(alice.person.name)}"
+    written = ["journalctl", "--quiet", "--output=cat", unit, "_TRANSPORT=stdout"]
+    assert hub.machine.run(written).stdout == ""
+    assert "ServerApp" in hub.machine.run([*written, ALL_JOURNALS]).stdout
+
+
+# Lists of what she can reach: sockets and pipes; directories and files that she may write to;
+# files of others among those; devices; settings of the kernel; names.
+MACHINE = """
+own = (os.environ["HOME"], "/proc", "/sys", "/tmp", "/var/tmp", "/run/jupyter")
+
+def walk(top):
+    for directory, names, files in os.walk(top):
+        names[:] = [name for name in names if os.path.join(directory, name) not in own]
+        for name in names + files:
+            path = os.path.join(directory, name)
+            try:
+                yield path, os.lstat(path)
+            except OSError:
+                pass
+
+def connects(path):
+    for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET:
+        with socket.socket(socket.AF_UNIX, kind) as probe:
+            try:
+                probe.connect(path)
+                return True
+            except OSError:
+                pass
+
+everything = list(walk("/"))
+shared = [path for path in ("/dev/shm", "/dev/mqueue", "/run/lock", "/run/jupyter", "/tmp",
+          "/var/tmp") for name in os.listdir(path)
+          if os.lstat(os.path.join(path, name)).st_uid != os.getuid()]
+lists = {
+    "systemd": os.listdir("/run/systemd"),
+    "sockets": [path for path, status in everything if stat.S_ISSOCK(status.st_mode)
+                and connects(path) or stat.S_ISFIFO(status.st_mode) and os.access(path, os.W_OK)],
+    "abstract sockets": [name for name in (line.split()[7:] for line in open("/proc/net/unix"))
+                         if name and name[0].startswith("@") and connects(chr(0) + name[0][1:])],
+    "writable": ["/run/jupyter"] + [path for path, status in everything
+                 if stat.S_ISDIR(status.st_mode) and os.access(path, os.W_OK)
+                 or stat.S_ISREG(status.st_mode) and os.access(path, os.W_OK)],
+    "not her own": shared,
+    "settings": [path for top in ("/proc/sys", "/sys") for path, status in
+                 ((os.path.join(d, f), None) for d, _, fs in os.walk(top) for f in fs)
+                 if os.access(path, os.W_OK)],
+    "devices": [os.path.relpath(path, "/dev") for path, status in everything
+                if path.startswith("/dev/")
+                and (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode))],
+    "his name": [path for path, status in everything
+                 if path.startswith("/run/") and "HIS_NAME" in path],
+}
+for label, found in lists.items():
+    print(f"{label}: {json.dumps(sorted(set(found)))}")
+"""
 
 
 @pytest.mark.row(5)

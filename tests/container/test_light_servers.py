@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from littlest_hub.system.systemctl import ALL_JOURNALS
 from tests.client import Person
 from tests.hub import Hub
 
@@ -207,7 +208,7 @@ def test_upstreams_program_runs_and_the_journal_says_why(
         pid = hub.machine.run(["systemctl", "show", "--value", "-p", "MainPID", unit]).stdout
         running = hub.machine.read(f"/proc/{pid.strip()}/cmdline")
         assert running.split("\0")[1:4] == ["-I", "-m", "jupyterhub.singleuser"]
-        look = ["journalctl", "--unit", unit, "--priority", "4..4", "--output", "cat"]
+        look = ["journalctl", ALL_JOURNALS, "--unit", unit, "--priority", "4..4", "--output", "cat"]
         said = hub.machine.run(look).stdout
         assert re.findall(f"without Littlest Hub's patches, slower and larger: {reason}", said)
         assert said.count("Littlest Hub's patches") == 1

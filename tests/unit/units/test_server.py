@@ -27,10 +27,11 @@ def mounts(home: str | None, layout: Layout = LAYOUT) -> tuple[list[str], list[s
     hidden = [entry.rpartition(":")[0] for entry in found["TemporaryFileSystem"]]
     shown = [found.get(name, []) for name in ("BindPaths", "BindReadOnlyPaths")]
     assert all(isinstance(each, list) for each in shown)
-    own = [path for path in hidden if path not in ("/dev/shm", "/run/jupyter")]
-    return own, [*shown[0]], [*shown[1]]
+    own = [path for path in hidden if path not in _OTHER_MOUNTS]
+    return own, [*shown[0]], [path for path in shown[1] if not path.startswith("-/run/systemd/")]
 
 
+_OTHER_MOUNTS = ("/dev/shm", "/run/jupyter", "/run/lock", "/run/systemd")
 HOMES = ["/home", "/root", "/run/user"]
 
 
@@ -95,6 +96,8 @@ def test_a_server_that_may_use_sudo_has_no_property_that_prevents_it() -> None:
     assert not [name for name in found if name.startswith(("Restrict", "ProtectK", "SystemCall"))]
     assert not {"NoNewPrivileges", "CapabilityBoundingSet", "PrivateDevices"} & set(found)
     assert {"TemporaryFileSystem", "PrivateTmp", "MemoryMax"} <= set(found)
+    # sudo records there who ran what.
+    assert not [path for path in found["InaccessiblePaths"] if "/journal/" in path]
 
 
 def test_jupyter_uses_the_runtime_directory_if_it_is_mounted() -> None:
