@@ -222,11 +222,12 @@ def redirect(upstream: Method) -> Method:
     def redirect(self: Any, url: str, *args: Any, **options: Any) -> None:
         url = cross_site.without_options(url, self.hub.base_url)
         # A POST is the launch of a learning platform: the authenticator has verified its signature.
-        counts_as_own = self.request.method == "POST" or cross_site.has_begun_login(self)
-        is_back = getattr(self, "has_logged_in", False) and not cross_site.is_own(self)
+        # Every browser says which site has sent a POST; a program that is none does not.
+        is_launch = self.request.method == "POST" and cross_site.site(self) is Site.OTHER
+        is_back = cross_site.has_begun_login(self) and not cross_site.is_own(self)
         if urlsplit(url).netloc not in ("", self.request.host):
             cross_site.login_begins(self)
-        elif is_back and counts_as_own:
+        elif getattr(self, "has_logged_in", False) and (is_launch or is_back):
             cross_site.continue_here(self, url)
             return
         upstream(self, url, *args, **options)

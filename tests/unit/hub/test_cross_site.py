@@ -412,6 +412,14 @@ def test_a_login_does_not_carry_options_on(hub: SmallHub) -> None:
     assert hub.started_with(browser.name) == {}
 
 
+def test_a_program_that_logs_in_without_naming_a_site_is_redirected(hub: SmallHub) -> None:
+    program = Browser(hub)
+    program.follow_redirects = False
+    login = "/hub/login?next=/hub/home"
+    fields = {"username": program.name, "_xsrf": program._xsrf(program.get(login))}
+    assert program.post(login, data=fields).headers["location"] == "/hub/home"
+
+
 @pytest.mark.row(28)
 def test_a_login_at_a_provider_counts_as_the_hubs_if_the_hub_began_it(hub: SmallHub) -> None:
     back = "/hub/callback?code=NAME&next=%2Fhub%2Fspawn%3Fopt-size%3Dlarge"
