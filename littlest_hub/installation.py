@@ -104,7 +104,8 @@ def ignored_files(layout: Layout) -> list[Path]:
     Raises:
         PermissionError: as `fragment_files`.
     """
-    return [file for file in _visible_files(layout) if file.suffix != ".py"]
+    hooks = layout.on_disk(layout.root_hooks)
+    return [file for file in _visible_files(layout) if file.suffix != ".py" and file != hooks]
 
 
 def _visible_files(layout: Layout) -> list[Path]:

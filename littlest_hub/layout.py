@@ -27,7 +27,7 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
 # Directories that ProtectHome= and PrivateTmp= hide from our own services.
 _HIDDEN = ("/home", "/root", "/run", "/tmp", "/var/tmp", "/dev", "/proc", "/sys")
 # Suffixes that a hub's other units and its directories in /run have.
-_RESERVED_SUFFIXES = ("-proxy", "-proxy-api", "-proxy-https", "-password", "-servers")
+_RESERVED_SUFFIXES = ("-proxy", "-proxy-api", "-proxy-https", "-password", "-hook", "-servers")
 
 
 class _Fields(NamedTuple):
@@ -107,7 +107,12 @@ class Names(_Fields):
     @property
     def all_unit_names(self) -> tuple[str, ...]:
         """Names of all units that an installation may have a file for."""
-        return (*self.started_unit_names, self.users_slice, *self.unprivileged_units)
+        return (
+            *self.started_unit_names,
+            self.users_slice,
+            *self.helper_units,
+            self.user_template_unit,
+        )
 
     @property
     def proxy_user(self) -> str:
@@ -141,17 +146,33 @@ class Names(_Fields):
         digest = hashlib.sha256(f"{self.instance}/{user}".encode()).hexdigest()
         return f"lhub-{digest[:16]}"
 
+    # --- root's helpers (units/helpers.py)
+
+    password_socket = _Name("{self.instance}-password.socket")
+    password_service = _Name("{self.instance}-password@.service")
+
+    hook_socket = _Name("{self.instance}-hook.socket")
+    hook_service = _Name("{self.instance}-hook@.service")
+
+    @property
+    def helper_sockets(self) -> tuple[str, ...]:
+        """Sockets that systemd starts a helper for at each connection."""
+        return (self.password_socket, self.hook_socket)
+
+    @property
+    def helper_units(self) -> tuple[str, ...]:
+        """Units of the helpers that run as root."""
+        return (
+            self.password_socket,
+            self.password_service,
+            self.hook_socket,
+            self.hook_service,
+        )
+
     # --- a hub that is not root (units/unprivileged.py)
 
     user_template_unit = _Name("{self.instance}.user@.service")
     """Template unit of user servers; root's, so that the hub decides only who and when."""
-    password_socket = _Name("{self.instance}-password.socket")
-    password_service = _Name("{self.instance}-password@.service")
-
-    @property
-    def unprivileged_units(self) -> tuple[str, ...]:
-        """Units that only a hub that is not root has."""
-        return (self.password_socket, self.password_service, self.user_template_unit)
 
     @property
     def users_group(self) -> str:
@@ -205,6 +226,8 @@ class Layout(Names):
     """Directory of our unit files; systemd's directory has links to them."""
     fragments = _Path("{self.base}/jupyterhub_config.d")
     """The administrator's configuration."""
+    root_hooks = _Path("{self.fragments}/root-hooks")
+    """The administrator's programs that root runs for the hub (helpers/hooks.py)."""
     catalogue = _Path("{self.hub}/share/littlest-hub/jupyterhub_config.d")
     """Ready fragments of the active release."""
 
@@ -300,6 +323,8 @@ class Layout(Names):
     """Control socket of the proxy's supervisor, for reloads."""
     password_address = _Path("/run/{self.instance}-password")
     """Socket of the PAM helper."""
+    hook_address = _Path("/run/{self.instance}-hook")
+    """Socket of the helper for root's hooks."""
     server_environments = _Path("/run/{self.instance}-servers")
     """Environments of user servers, with tokens: UNIT.env; only root may enter."""
 

@@ -232,6 +232,13 @@ BROKEN_WITHOUT_SANDBOX = (
         2,
         "expected one of traitlets' Bool()",
     ),
+    Broken(
+        "root-hook",
+        "from littlest_hub.hub.root_hooks import RootHook\n"
+        "c.Spawner.pre_spawn_hook = RootHook('make-hom')\n",
+        2,
+        "built in: add-user, make-home",
+    ),
     Broken("memory-hog", "\nx = bytearray(3 << 30)\n", 2, "MemoryError"),
 )
 """Fragments that are refused wherever they are checked."""
@@ -242,6 +249,13 @@ BROKEN_IN_SANDBOX = (
         "import socket\nsocket.create_connection(('127.0.0.1', 15001), 5)\n",
         2,
         "checked without network",
+    ),
+    Broken(
+        "add-user",
+        "c.LocalAuthenticator.create_system_users = True\n"
+        "c.LocalAuthenticator.add_user_cmd = ['adduser']\n",
+        2,
+        "root-hooks/add-user",
     ),
     Broken(
         "command", "import subprocess\nsubprocess.run(['false'], check=True)\n", 2, "no privileges"

@@ -41,8 +41,10 @@ ROWS = {
     32: "the machine's own sockets",
     33: "shared resources of the kernel",
     34: "directories that others can replace",
+    35: "logins that others delay",
     36: "turns of one user at the expense of others",
     37: "locks that others can hold",
+    38: "accounts that PAM locks, and what root does for the hub",
     39: "text of fragments that is rewritten, accounts that share a number",
 }
 

@@ -57,6 +57,17 @@ class FailedSpawn:
 # Pattern of the decisive line, its meaning, and the command that fixes it or shows more.
 _EXPLANATIONS = (
     (
+        r"c\.Spawner\.pre_spawn_hook: .* a RootHook",
+        "a hook of a fragment does what the hub's sandbox forbids; root's hooks may:"
+        " docs/how-to/homes.md",
+        '{edit}   # c.Spawner.pre_spawn_hook = RootHook("make-home")',
+    ),
+    (
+        r"Root's hook ",
+        "a hook that runs as root has failed",
+        "journalctl -u '{hooks}'",
+    ),
+    (
         r"step CHDIR|working directory failed: No such file|chdir.*No such file",
         "the home directory is missing",
         "mkhomedir_helper {user}",
@@ -169,7 +180,8 @@ def failed_spawns(entries: Iterable[JournalEntry], layout: Layout, edit: str) ->
         decisive = "" if is_exception else _decisive(recent, layout.user_unit(user), hub_unit)
         line = decisive or symptom
         meaning, command = _explain(line, symptom, unit, hub_unit)
-        command = command.format(user=user, unit=unit, edit=edit)
+        hooks = layout.hook_service.replace("@", "@*")
+        command = command.format(user=user, unit=unit, edit=edit, hooks=hooks)
         found[user] = FailedSpawn(user, entry.time_us, line, meaning, command)
     return sorted(found.values(), key=lambda failure: -failure.time_us)
 

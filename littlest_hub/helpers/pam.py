@@ -1,52 +1,77 @@
-"""PAM helper: the only part of an unprivileged hub that runs as root.
+"""PAM for the hub, which has no right to use it: PAM's modules need those of sshd(8) and login(1).
 
-systemd starts a helper for each connection; the connection is the helper's standard input and
-output. Only the hub's user can connect. A request is NAME, a NUL, PASSWORD, and further answers for
-PAM, each after a NUL. The reply is "yes" or the reason why not. Only members of the group named on
-the command line are checked, so that a hub cannot try passwords of root or of services; PAM counts,
-delays and logs failures.
+systemd starts an instance for each connection; the connection is its standard input and output.
+Only the hub can connect. A request is VERB, SERVICE, NAME, and answers to PAM's prompts, with a NUL
+between each; the reply is an `Outcome` in JSON. PAM counts and logs failures.
+
+If a group is named on the command line, the hub is not root. Then only members of the group are
+asked about, so that a hub that was taken over cannot try passwords of root or of services.
 """
 
 from __future__ import annotations
 
 import grp
+import json
 import os
 import pwd
+import re
 import sys
 
+from littlest_hub.system.pam import Outcome, transact
 from littlest_hub.units.names import FIRST_UID
 
 LIMIT_BYTES = 4096
 """Longest request."""
-SERVICE = "login"
-"""The PAM service."""
+VERBS = {
+    "login": ("authenticate", "acct_mgmt", "setcred"),
+    "authenticate": ("authenticate", "setcred"),
+    "check_account": ("acct_mgmt",),
+    "open_session": ("open_session",),
+    "close_session": ("close_session",),
+}
+"""What the hub can request, and the steps of PAM."""
+DEFAULT_SERVICE = "login"
+"""The only PAM service for a hub that is not root."""
 
 
 def main() -> None:
     """Answer the request on standard input."""
-    print(answer(sys.stdin.buffer.read(LIMIT_BYTES + 1), sys.argv[1]), end="", flush=True)
+    group = sys.argv[1] if len(sys.argv) > 1 else None
+    outcome = answer(sys.stdin.buffer.read(LIMIT_BYTES + 1), group)
+    print(json.dumps(outcome), end="", flush=True)
 
 
-def answer(request: bytes, group: str) -> str:
-    """Return "yes" or the reason why not."""
+def answer(request: bytes, group: str | None) -> Outcome:
+    """Return PAM's outcome, or the reason why PAM was not asked."""
+    verb, _, rest = request.partition(b"\0")
+    service, _, rest = rest.partition(b"\0")
+    name, *answers = rest.split(b"\0")
+    steps = VERBS.get(verb.decode(errors="replace"))
+    if steps is None or len(request) > LIMIT_BYTES:
+        return Outcome("no such request", [])
+    # Debian's `nullok` lets in accounts without a password.
+    if "authenticate" in steps and not (answers and answers[0]):
+        return Outcome("no password", [])
+    if not re.fullmatch(rb"[A-Za-z0-9_.@-]+", service):
+        return Outcome("no such PAM service", [])
+    if group is not None and (refusal := _refusal(name, service, group)):
+        return Outcome(refusal, [])
+    return transact(service.decode(), name, answers, steps)
+
+
+def _refusal(name: bytes, service: bytes, group: str) -> str:
+    """Return why a hub that is not root may not ask; "": it may."""
     try:
-        name, *words = request.decode().split("\0")
-        account = pwd.getpwnam(name)
+        account = pwd.getpwnam(name.decode())
         group_id = grp.getgrnam(group).gr_gid
     except (UnicodeDecodeError, KeyError):
         return "no such user"
-    if len(request) > LIMIT_BYTES or not words or not all(words):
-        return "no password"
-    if account.pw_uid < FIRST_UID or group_id not in os.getgrouplist(name, account.pw_gid):
+    if service.decode() != DEFAULT_SERVICE:
+        return f"this hub may use the PAM service {DEFAULT_SERVICE} only"
+    groups = os.getgrouplist(account.pw_name, account.pw_gid)
+    if account.pw_uid < FIRST_UID or group_id not in groups:
         return f"not a member of the group {group}"
-    import pamela
-
-    try:
-        pamela.authenticate(name, words[0] if len(words) == 1 else tuple(words), service=SERVICE)
-        pamela.check_account(name, service=SERVICE)
-    except pamela.PAMError as error:
-        return str(error)
-    return "yes"
+    return ""
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import database, patches, spawn_queue
 from littlest_hub.hub.config import load
 from littlest_hub.hub.control import ControlChannel, one_line
+from littlest_hub.hub.login_guard import guarded
+from littlest_hub.hub.login_limits import LoginLimits
 from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.hub.proxy_configuration import (
     UPDATE_INTERVAL_MS,
@@ -86,6 +88,7 @@ def serve(layout: Layout, control: ControlChannel, fragments: Path | None = None
     sockets = [each.duplicate() for each in inherited_sockets()]
     address = sockets[0].getsockname()[:2] if sockets else None
     _copy_fragments(fragments or layout.fragments, layout.fragments_copy(os.getpid()))
+    patches.use_helpers(str(layout.password_address))
     config = load(layout, UnitEnvironment.from_environ(hub_address=address), fragments=fragments)
     LittlestHub.instance(loaded_config=config, sockets=sockets, layout=layout, control=control)
     LittlestHub.launch_instance([])
@@ -273,6 +276,10 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         self.tornado_settings["request_policy"] = RequestPolicy(parent=self)
 
     def init_tornado_application(self) -> None:
+        authenticator: Any = self.authenticator
+        authenticator.get_authenticated_user = guarded(
+            authenticator.get_authenticated_user, LoginLimits(parent=self)
+        )
         self.tornado_application = _Application(self.handlers, **self.tornado_settings)
 
     async def init_spawners(self) -> int:

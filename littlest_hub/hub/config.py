@@ -14,6 +14,7 @@ from traitlets.utils.importstring import import_item
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.authenticator import SystemAuthenticator
+from littlest_hub.hub.login_limits import LoginLimits  # noqa: F401  # fragments configure it
 from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.installation import fragment_files, release_of_this_interpreter
@@ -63,6 +64,7 @@ def defaults(layout: Layout, unit: UnitEnvironment) -> Config:
     c.JupyterHub.spawner_class = UnitSpawner
 
     c.JupyterHub.authenticator_class = SystemAuthenticator
+    c.SystemAuthenticator.address = str(layout.password_address)
     # Names become part of units, paths and routes. \Z: "$" would accept a newline at the end.
     c.Authenticator.username_pattern = rf"^{LOGIN_NAME}\Z"
 
@@ -83,11 +85,9 @@ def defaults(layout: Layout, unit: UnitEnvironment) -> Config:
 
 
 def _without_root(layout: Layout, c: Config) -> None:
-    from littlest_hub.hub.unprivileged import HelperAuthenticator, TemplateSpawner
+    from littlest_hub.hub.unprivileged import TemplateSpawner
 
     c.JupyterHub.spawner_class = TemplateSpawner
-    c.JupyterHub.authenticator_class = HelperAuthenticator
-    c.HelperAuthenticator.address = str(layout.password_address)
     c.Authenticator.username_pattern = rf"^{UNIT_USER_NAME}\Z"
 
 

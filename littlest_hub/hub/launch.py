@@ -47,6 +47,14 @@ def no_account(name: str) -> NotStartedError:
     return NotStartedError(f"No user named {name} found in the system")
 
 
+def hook_failed(error: Exception) -> NotStartedError:
+    """Return the error of a hook that has failed in the hub's sandbox."""
+    return NotStartedError(
+        f"c.Spawner.pre_spawn_hook: {error}. The hub's sandbox hides home directories and makes"
+        " others read-only; what needs root's rights is a RootHook (how-to/homes)"
+    )
+
+
 def refused(unit: str, reason: str) -> NotStartedError:
     """Return the error of a server that systemd refuses to start."""
     return NotStartedError(f"systemd does not start {unit}: {reason}")

@@ -15,10 +15,12 @@ from typing import Any
 from urllib.parse import quote
 
 import jupyterhub
+import jupyterhub.auth
 import jupyterhub.user
 import tornado.tcpserver as tcpserver
 from jupyterhub import orm
 from jupyterhub.apihandlers import default_handlers
+from jupyterhub.auth import LocalAuthenticator
 from jupyterhub.spawner import Spawner
 from jupyterhub.user import User
 from sqlalchemy import Engine, text
@@ -26,6 +28,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import TESTED_JUPYTERHUB, database, handlers
+from littlest_hub.hub.helper_client import HelperPamela
+from littlest_hub.hub.root_hooks import add_system_user
 
 
 def apply(log: Any) -> None:
@@ -109,6 +113,29 @@ def _guard_handlers() -> None:
                 "Install a release of Littlest Hub that was made for it",
             )
         setattr(cls, name, guard(upstream))
+
+
+# --- PAM and new accounts in the hub's sandbox
+#
+# A module of PAM that lacks a right there may let in a locked account (pam_faillock), or refuse
+# everyone. No account can be created.
+# Can go when JupyterHub lets an authenticator choose how PAM and useradd are called.
+
+
+def use_helpers(address: str) -> None:
+    """Let root's helpers call PAM, and create accounts, for every authenticator.
+
+    Args:
+        address: socket of the PAM helper.
+
+    Raises:
+        LittlestHubError: this JupyterHub calls PAM in another way.
+    """
+    LocalAuthenticator.add_system_user = add_system_user
+    if not hasattr(jupyterhub.auth, "pamela"):
+        raise LittlestHubError(f"JupyterHub {jupyterhub.__version__} calls PAM in another way")
+    if jupyterhub.auth.pamela is not None:
+        jupyterhub.auth.pamela = HelperPamela(address)
 
 
 # --- batchspawner's API sets any attribute of a spawner

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from jupyterhub.utils import maybe_future, random_port
+from jupyterhub.utils import random_port
 from systemdspawner import SystemdSpawner, systemd
 from tornado.web import Finish
 from traitlets import Any as AnyTrait
@@ -42,6 +42,7 @@ from littlest_hub.hub.launch import (
     server_environment,
 )
 from littlest_hub.hub.placeholders import Placeholders
+from littlest_hub.hub.root_hooks import RootHook, run_in_sandbox
 from littlest_hub.hub.server_port import ServerPort
 from littlest_hub.hub.systemd_units import (
     SystemdSilentError,
@@ -226,7 +227,7 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
                 self._save_state({})
                 raise
         # The database has it as waiting until `_save`: the hub may be killed before.
-        await maybe_future(super().run_pre_spawn_hook())
+        await run_in_sandbox(super().run_pre_spawn_hook)
 
     def leave_to_next_hub(self) -> None:
         """Make the next hub start the server, unless this one has begun to."""
@@ -246,6 +247,8 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
         if entry.is_waiting:
             # The queue is closed: the page reconnects, to the next hub.
             raise Finish
+        if isinstance(self.pre_spawn_hook, RootHook):
+            yield {"progress": 0, "message": f"Root's hook {self.pre_spawn_hook.name} runs"}
         async for event in super().progress():
             yield event
 

@@ -108,6 +108,8 @@ def _foreground(layout: Layout, port: int, user: str, password: str) -> Config:
     c.HubProxy.static_config_file = str(layout.static_config)
     c.JupyterHub.spawner_class = ChildSpawner
     c.JupyterHub.authenticator_class = OwnerAuthenticator
+    # There is no helper.
+    c.SystemAuthenticator.address = ""
     c.OwnerAuthenticator.owner = user
     c.OwnerAuthenticator.password = password
     return c

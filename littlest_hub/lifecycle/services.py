@@ -62,8 +62,7 @@ class Services:
         layout = self.layout
         daemon_reload()
         units = layout.started_unit_names
-        if layout.hub_user:
-            units = (layout.password_socket, *units)
+        self._start_helpers(changed)
         self._restart_sockets([unit for unit in units if unit in changed])
         # The hub first: if it fails, no connection was touched.
         was_active = [unit for unit in self._services if is_active(unit)]
@@ -79,6 +78,15 @@ class Services:
             if self._is_of_another_release(unit):
                 # Its files may have been replaced under it (the installer's -u).
                 self._start("restart", unit)
+
+    def _start_helpers(self, changed: Collection[str]) -> None:
+        """Start the sockets of root's helpers; stop those that a release before them left."""
+        for socket in self.layout.helper_sockets:
+            if show(socket, "LoadState") != "loaded":
+                systemctl("stop", socket, is_checked=False)
+            else:
+                # No service holds it: each connection has a helper of its own.
+                self._start("restart" if socket in changed else "start", socket)
 
     def _restart_sockets(self, changed: Collection[str]) -> None:
         # Not the slice: restarting it would stop all user servers, and changes nothing.

@@ -17,7 +17,7 @@ from littlest_hub.proxy.configuration import ready_config, static_config
 from littlest_hub.system.files import link, set_mode, write
 from littlest_hub.system.systemctl import systemctl
 from littlest_hub.system.toml import to_toml
-from littlest_hub.units import hub, proxy, server, unprivileged
+from littlest_hub.units import helpers, hub, proxy, server, unprivileged
 from littlest_hub.units.ports import Ports
 from littlest_hub.units.unit import Unit, directives
 from littlest_hub.unprivileged.privileges import run_as_hub_user
@@ -126,9 +126,9 @@ class UnitFiles:
         """
         layout = self.layout
         run_as_hub_user(layout, lambda: _write_proxy_state(layout, ports))
-        units = [*started_units(layout, ports), server.users_slice(layout)]
+        units = [*started_units(layout, ports), server.users_slice(layout), *helpers.units(layout)]
         if layout.hub_user:
-            units += unprivileged.units(layout)
+            units.append(unprivileged.user_template(layout))
             write(layout.on_disk(layout.polkit_rule), unprivileged.polkit_rule(layout))
         changed = self._write({unit.name: unit.text() for unit in units})
         if layout.is_default:

@@ -1,7 +1,7 @@
 """Units of the hub: its socket, and JupyterHub as root, because it starts servers as other users.
 
-It may also run as a user of its own (`layout.hub_user`), with helpers that run as root: see
-`littlest_hub.units.unprivileged`.
+It may also run as a user of its own (`layout.hub_user`): see `littlest_hub.units.unprivileged`.
+Helpers that run as root (`littlest_hub.units.helpers`) do what the hub's sandbox forbids.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 Directive("Description", f"Littlest Hub at {layout.base}: hub"),
                 Directive(
                     "Wants",
-                    " ".join([layout.hub_socket, layout.proxy_service, *_helpers(layout)]),
+                    " ".join([layout.hub_socket, layout.proxy_service, *layout.helper_sockets]),
                     "not Requires=: without its socket the hub still starts, reports who has the"
                     " port, and tries again",
                 ),
                 Directive(
                     "After",
                     f"network.target nss-user-lookup.target {layout.hub_socket}"
-                    f" {layout.proxy_service}",
+                    f" {layout.proxy_service} {' '.join(layout.helper_sockets)}",
                 ),
                 Directive("RequiresMountsFor", str(layout.base)),
                 condition,
@@ -124,10 +124,6 @@ def service(layout: Layout, ports: Ports) -> Unit:
     )
 
 
-def _helpers(layout: Layout) -> list[str]:
-    return [] if layout.hub_user is None else [layout.password_socket]
-
-
 def _identity(layout: Layout) -> list[Directive]:
     return [] if layout.hub_user is None else [Directive("User", layout.hub_user)]
 
@@ -136,15 +132,13 @@ def _rights(layout: Layout) -> list[Directive]:
     if layout.hub_user is None:
         return [
             Directive(
-                "CapabilityBoundingSet",
-                "CAP_DAC_READ_SEARCH",
-                "the shadow file, for PAM, where root without capabilities may not read it",
+                "CapabilityBoundingSet", "CAP_DAC_READ_SEARCH", "root's own files, of any mode"
             ),
             Directive(
                 "PrivateUsers",
                 "yes",
-                "limits that capability to root's own files, and prevents changing the user;"
-                " a spawner that does needs a drop-in such as 50-slurm.conf of the catalogue",
+                "prevents changing the user; a spawner that does needs a drop-in such as"
+                " 50-slurm.conf of the catalogue",
             ),
             Directive("ReadWritePaths", str(layout.state)),
         ]

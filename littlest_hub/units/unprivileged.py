@@ -1,9 +1,9 @@
-"""Units of a hub that is not root: everything that root does for it.
+"""The unit and the rule of a hub that is not root.
 
-The hub's user may ask systemd to start and stop the servers of one group's members, and may ask
-`littlest_hub.helpers.pam` to check their passwords. Neither opens a file that the hub's
-user can write or replace; a server's environment is read by `littlest_hub.unprivileged.launcher`,
-as the server's user.
+The hub's user may ask systemd to start and stop the servers of one group's members, and may send
+requests about them to root's helpers (`littlest_hub.units.helpers`). None of these opens a file
+that the hub's user can write or replace; a server's environment is read by
+`littlest_hub.unprivileged.launcher`, as the server's user.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from littlest_hub.layout import Layout
 from littlest_hub.units import server
 from littlest_hub.units.names import FIRST_UID, UNIT_USER_NAME
-from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_conditions
+from littlest_hub.units.unit import Directive, Unit
 
 
 def user_template(layout: Layout) -> Unit:
@@ -54,72 +54,6 @@ def user_template(layout: Layout) -> Unit:
             ],
         },
     )
-
-
-def password_socket(layout: Layout) -> Unit:
-    """Return the socket of the PAM helper."""
-    return Unit(
-        layout.password_socket,
-        f"The hub at {layout.base}, which is not root, has passwords checked here.",
-        {
-            "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: passwords")],
-            "Socket": [
-                Directive("ListenStream", str(layout.password_address)),
-                Directive("SocketUser", str(layout.hub_user)),
-                Directive("SocketMode", "0600", "only the hub connects"),
-                Directive("Accept", "yes"),
-                Directive("MaxConnections", "16"),
-                Directive("RemoveOnStop", "yes"),
-            ],
-            "Install": [Directive("WantedBy", "sockets.target")],
-        },
-    )
-
-
-def password_service(layout: Layout) -> Unit:
-    """Return the template unit of the PAM helper."""
-    condition, _ = base_directory_conditions(layout.base)
-    command = f"{layout.hub}/bin/python3 -I -m littlest_hub.helpers.pam"
-    return Unit(
-        layout.password_service,
-        "Checks one password with the machine's PAM service `login`, for members of the group"
-        f"\n{layout.users_group} only.",
-        {
-            "Unit": [
-                Directive("Description", f"Littlest Hub at {layout.base}: a password"),
-                Directive("CollectMode", "inactive-or-failed"),
-                condition,
-            ],
-            "Service": [
-                Directive("ExecStart", f"{command} {layout.users_group}"),
-                Directive("StandardInput", "socket"),
-                Directive("StandardOutput", "socket"),
-                Directive("StandardError", "journal"),
-                Directive("RuntimeMaxSec", "60"),
-                Directive("UMask", "0077"),
-                Directive(
-                    "CapabilityBoundingSet",
-                    "CAP_DAC_READ_SEARCH CAP_AUDIT_WRITE",
-                    "PAM reads the shadow file and writes audit records",
-                ),
-                Directive("ProtectSystem", "strict"),
-                Directive("ReadWritePaths", "-/run/faillock -/var/lib/faillock -/var/log/faillog"),
-                Directive("InaccessiblePaths", f"-{layout.hub_user_state} -{layout.run_directory}"),
-                Directive("PrivateMounts", "yes"),
-                Directive("ProtectProc", "invisible"),
-                Directive("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK"),
-                Directive("MemoryMax", "256M"),
-                Directive("TasksMax", "32"),
-                *SANDBOX,
-                Directive("SystemCallFilter", "@system-service"),
-            ],
-        },
-    )
-
-
-def units(layout: Layout) -> list[Unit]:
-    """Return these units, in the order of `layout.unprivileged_units`."""
-    return [password_socket(layout), password_service(layout), user_template(layout)]
 
 
 def polkit_rule(layout: Layout) -> str:

@@ -23,8 +23,10 @@ LISTING = r"""
     :
 """
 LAYOUT = Layout(DEFAULT_BASE)
-NAMES = " ".join([*LAYOUT.started_unit_names, LAYOUT.users_slice])
-DISABLE = f"systemctl disable --now {NAMES}"
+NAMES = " ".join([*LAYOUT.started_unit_names, *LAYOUT.helper_sockets, LAYOUT.users_slice])
+# systemctl stops no template.
+TEMPLATES = f"{LAYOUT.password_service} {LAYOUT.hook_service}"
+DISABLE = f"systemctl disable --now {NAMES}; systemctl disable {TEMPLATES}"
 REMOVE = f"rm -rf {DEFAULT_BASE}"
 IDLE = tuple(f"{name} not loaded." for name in (LAYOUT.proxy_https_socket, LAYOUT.users_slice))
 

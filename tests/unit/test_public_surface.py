@@ -14,6 +14,7 @@ from littlest_hub.check import Problem
 from littlest_hub.doctor.findings import Finding
 from littlest_hub.fragments.catalogue import Entry
 from littlest_hub.hub.authenticator import SystemAuthenticator
+from littlest_hub.hub.login_limits import LoginLimits
 from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.hub.spawn_options import RequestPolicy
 from littlest_hub.hub.spawner import UnitSpawner
@@ -58,7 +59,9 @@ def test_it_names_each_option_that_a_command_has(capsys: pytest.CaptureFixture[s
             assert option in known, f"{command} {option}"
 
 
-@pytest.mark.parametrize("kind", [HubProxy, UnitSpawner, SystemAuthenticator, RequestPolicy])
+@pytest.mark.parametrize(
+    "kind", [HubProxy, UnitSpawner, SystemAuthenticator, RequestPolicy, LoginLimits]
+)
 def test_it_names_each_setting_of_our_classes(kind: Any) -> None:
     (row,) = re.findall(rf"^\| `{kind.__name__}` \| (.*) \|$", _section("Settings"), re.MULTILINE)
     parent, settings = (cell.strip(" `") for cell in row.split("|"))

@@ -11,7 +11,9 @@ from typing import Any
 
 from littlest_hub.check.report import Problem
 from littlest_hub.check.settings import EffectiveSetting, Settings
+from littlest_hub.helpers.hooks import ADD_USER, BUILT_IN
 
+CREATE = "create_system_users"
 _PAM_DIRECTORIES = (Path("/etc/pam.d"), Path("/usr/lib/pam.d"), Path("/usr/share/pam.d"))
 
 
@@ -70,7 +72,7 @@ def users_without_a_system_account(settings: Settings) -> Iterator[Problem]:
     """Warn of names that PAM cannot authenticate and no server can run as."""
     if not _uses_system_users(settings):
         return
-    if settings.get("Authenticator", "create_system_users").value:
+    if settings.get("Authenticator", CREATE).value:
         return
     for setting, name in _named_users(settings):
         if isinstance(name, str) and not _exists(pwd.getpwnam, name):
@@ -105,6 +107,19 @@ def pam_without_normalized_names(settings: Settings) -> Iterator[Problem]:
         yield from settings.get("JupyterHub", "authenticator_class").warning(
             "checks the name with PAM as it was typed, but logs in the lower-case name, which may"
             " be another account; expected no authenticator_class: the default uses PAM safely"
+        )
+
+
+def accounts_created_by_a_command(settings: Settings) -> Iterator[Problem]:
+    """Refuse commands that create accounts: the hub's sandbox does not permit any."""
+    if not settings.facts.is_service or not settings.get("Authenticator", CREATE).value:
+        return
+    program = settings.layout.root_hooks / ADD_USER
+    for key in ("add_user_cmd", "uids"):
+        yield from settings.get("Authenticator", key).error(
+            "the hub's sandbox permits no such command, and root takes none from the hub;"
+            f" expected the program {program}, which gets the user's name, or no such line, for"
+            f" `{' '.join(BUILT_IN[ADD_USER])} NAME`"
         )
 
 

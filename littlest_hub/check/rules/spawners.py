@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 
 from littlest_hub.check.report import Problem
 from littlest_hub.check.settings import EffectiveSetting, Settings
+from littlest_hub.helpers.hooks import BUILT_IN, HOOK_NAME, unsafe
 from littlest_hub.hub.launch import CONTROL_CHARACTER
+from littlest_hub.hub.root_hooks import RootHook
 
 _SMALLEST_SERVER_BYTES = 128 << 20
 _RUN_AS_OTHERS = ("runuser", "sudo", "su", "setpriv", "doas")
@@ -111,14 +114,9 @@ def settings_that_need_root(settings: Settings) -> Iterator[Problem]:
     if not layout.hub_user:
         return
     who = f"this hub runs as {layout.hub_user}, not as root"
-    if settings.uses("Authenticator", "HelperAuthenticator"):
-        for key in ("service", "check_account", "open_sessions", "encoding"):
-            yield from settings.get("Authenticator", key).error(
-                f"{who}, and its PAM helper ignores this setting; expected no such line"
-            )
-    elif settings.uses("Authenticator", "PAMAuthenticator"):
-        yield from settings.get("JupyterHub", "authenticator_class").error(
-            f"{who}, and may not use PAM; expected no authenticator_class, for the PAM helper"
+    if settings.uses("Authenticator", "PAMAuthenticator"):
+        yield from settings.get("Authenticator", "service").error(
+            f"{who}, and its PAM helper uses the service `login` only; expected no such line"
         )
     if not settings.uses("Spawner", "SystemdSpawner"):
         return
@@ -134,6 +132,26 @@ def settings_that_need_root(settings: Settings) -> Iterator[Problem]:
         yield from settings.get("Spawner", key).error(
             f"{who}, and cannot apply this; expected {instead or 'no such line'}"
         )
+
+
+def unusable_root_hooks(settings: Settings) -> Iterator[Problem]:
+    """Refuse root's hooks whose program is missing, or not only root's."""
+    for key in ("pre_spawn_hook", "post_stop_hook"):
+        setting = settings.get("Spawner", key)
+        if not isinstance(setting.value, RootHook):
+            continue
+        name = str(setting.value.name)
+        program = settings.layout.root_hooks / name
+        if not re.fullmatch(HOOK_NAME, name):
+            yield from setting.error(f"expected the name of a hook ({HOOK_NAME}), found {name!r}")
+        elif program.exists():
+            if refusal := unsafe(program):
+                yield from setting.error(f"{program}: {refusal}")
+        elif name not in BUILT_IN:
+            yield from setting.error(
+                f"there is no program {program}, and no built-in hook of that name;"
+                f" built in: {', '.join(sorted(BUILT_IN))}"
+            )
 
 
 def commands_as_other_users(settings: Settings) -> Iterator[Problem]:

@@ -76,7 +76,7 @@ def test_an_installation_has_its_layout_units_and_links(tmp_path: Path) -> None:
     for file in ("traefik.toml", "dynamic/rules.toml"):
         assert oct((base / "state/proxy" / file).stat().st_mode)[-4:] == "0644", file
     etc = tmp_path / "etc/systemd/system"
-    for unit in layout.started_unit_names:
+    for unit in (*layout.started_unit_names, *layout.helper_units):
         assert (etc / unit).readlink() == layout.unit_directory / unit
         assert layout.on_disk(layout.unit_directory / unit).is_file()
     assert not (tmp_path / "etc/passwd").exists()
@@ -84,7 +84,7 @@ def test_an_installation_has_its_layout_units_and_links(tmp_path: Path) -> None:
         "littlest-hub-proxy.service",
         "littlest-hub.service",
     ]
-    assert len(list((etc / "sockets.target.wants").iterdir())) == 4
+    assert len(list((etc / "sockets.target.wants").iterdir())) == 6
     assert (tmp_path / "usr/local/bin/littlest-hub").readlink() == layout.hub / "bin/littlest-hub"
     assert "next boot" in said
     assert 'c.Authenticator.allowed_users = {"alice"}' in said

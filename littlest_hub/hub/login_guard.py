@@ -1,0 +1,78 @@
+"""The limits of logins in JupyterHub: around the authenticator, whatever its class."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from tornado.web import HTTPError
+
+from littlest_hub.hub.authenticator import RefusedLoginError
+from littlest_hub.hub.login_limits import LoginLimits, TooManyLoginsError
+
+FAILURE_S = 2
+"""How long the answer to a wrong password takes longer: the delay that PAM's modules ask for."""
+COOKIE = "littlest-hub-browser"
+"""Signed cookie of a browser in which a user has logged in: its identifier, and the user's name."""
+
+Authenticate = Callable[[Any, Any], Awaitable[Any]]
+
+
+def guarded(authenticate: Authenticate, limits: LoginLimits) -> Authenticate:
+    """Return `Authenticator.get_authenticated_user` with limits."""
+
+    async def authenticate_with_limits(handler: Any, data: Any) -> Any:
+        if handler is None or not isinstance(data, Mapping) or "password" not in data:
+            return await authenticate(handler, data)
+        name = str(data.get("username", "")).lower()
+        browser = _browser(handler, name)
+        try:
+            attempt = limits.begin(handler.request.remote_ip, name, browser)
+        except TooManyLoginsError as error:
+            raise _refused(error) from None
+        try:
+            await asyncio.sleep(attempt.delay_s)
+            lane, all_lanes = attempt.turns
+            failure = None
+            async with lane, all_lanes:
+                try:
+                    user = await authenticate(handler, data)
+                except HTTPError as error:
+                    # Refused, with a message for the user.
+                    if error.status_code != 403:
+                        raise
+                    user, failure = None, error
+            if user:
+                limits.succeed(attempt)
+                _remember(handler, name, browser)
+                return user
+            limits.fail(attempt)
+            await asyncio.sleep(FAILURE_S)
+            if failure:
+                raise failure
+            return None
+        finally:
+            limits.end(attempt)
+
+    return authenticate_with_limits
+
+
+def _browser(handler: Any, name: str) -> str | None:
+    """Return the identifier of a browser in which the user has logged in; None: unknown."""
+    value = handler.get_secure_cookie(COOKIE)
+    identifier, _, user = (value or b"").decode(errors="replace").partition(":")
+    return identifier if identifier and user == name else None
+
+
+def _remember(handler: Any, name: str, browser: str | None) -> None:
+    identifier = browser or secrets.token_urlsafe(12)
+    handler._set_cookie(COOKIE, f"{identifier}:{name}", path=handler.hub.base_url)
+
+
+def _refused(error: TooManyLoginsError) -> RefusedLoginError:
+    seconds = "second" if error.wait_s == 1 else "seconds"
+    refused = RefusedLoginError(f"{error}. Try again in {error.wait_s} {seconds}.", 429)
+    refused.headers = {"Retry-After": str(error.wait_s)}
+    return refused
