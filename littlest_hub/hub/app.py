@@ -21,6 +21,7 @@ from typing import Any
 from jinja2 import BytecodeCache, Environment, FileSystemLoader, TemplateError
 from jinja2.bccache import Bucket
 from jupyterhub import orm
+from jupyterhub.apihandlers.users import SpawnProgressAPIHandler
 from jupyterhub.app import JupyterHub
 from jupyterhub.handlers import BaseHandler
 from jupyterhub.log import CoroutineLogFormatter
@@ -44,6 +45,12 @@ from littlest_hub.hub.proxy_configuration import (
     UPDATE_INTERVAL_MS,
     ProxyConfiguration,
     proxy_configuration,
+)
+from littlest_hub.hub.request_limits import (
+    HubServer,
+    ProgressHandler,
+    RequestLimits,
+    limit_stored_values,
 )
 from littlest_hub.hub.spawn_options import FormOptions, RequestPolicy
 from littlest_hub.hub.spawn_queue import InterruptedSpawn
@@ -107,10 +114,11 @@ def _copy_fragments(fragments: Path, copy: Path) -> None:
 
 
 class _Application(Application):  # type: ignore[misc]
-    """A tornado application that knows its open requests."""
+    """A tornado application that knows its open requests, and their limits."""
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+    def __init__(self, handlers: Any, limits: RequestLimits, **settings: Any) -> None:
+        super().__init__(handlers, **settings)
+        self.limits = limits
         self.open_requests: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
         """When each one began; CLOCK_MONOTONIC, in seconds."""
 
@@ -171,6 +179,7 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     control = AnyTrait(help="channel to the supervisor; None in the foreground")
     on_ready = AnyTrait(help="function to call when this hub answers requests")
 
+    handlers: list[Any]
     trusted_downstream_ips: list[str]  # a trait of JupyterHub
 
     _log_formatter_cls = (
@@ -270,6 +279,10 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         if "batchspawner" in sys.modules:
             importlib.import_module("littlest_hub.hub.batchspawner")
         super().init_handlers()
+        self.handlers = [
+            (path, ProgressHandler if kind is SpawnProgressAPIHandler else kind, *rest)
+            for path, kind, *rest in self.handlers
+        ]
 
     def init_tornado_settings(self) -> None:
         super().init_tornado_settings()
@@ -280,7 +293,9 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         authenticator.get_authenticated_user = guarded(
             authenticator.get_authenticated_user, LoginLimits(parent=self)
         )
-        self.tornado_application = _Application(self.handlers, **self.tornado_settings)
+        limits = RequestLimits(parent=self)
+        limit_stored_values()
+        self.tornado_application = _Application(self.handlers, limits, **self.tornado_settings)
 
     async def init_spawners(self) -> int:
         self._interrupted = spawn_queue.take_interrupted(self.db)
@@ -293,7 +308,7 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         for spawn in self._interrupted:
             spawn_queue.QUEUE.reserve(spawn)
             self._resumed.add(asyncio.ensure_future(self._resume_spawn(spawn)))
-        with patches.listening_on(self.sockets) as unused:
+        with patches.listening_on(self.sockets, HubServer) as unused:
             await super().start()
         self.http_server.add_sockets(unused)
         spawn_queue.QUEUE.resume()

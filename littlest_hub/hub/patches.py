@@ -17,6 +17,7 @@ from urllib.parse import quote
 import jupyterhub
 import jupyterhub.auth
 import jupyterhub.user
+import tornado.httpserver as httpserver
 import tornado.tcpserver as tcpserver
 from jupyterhub import orm
 from jupyterhub.apihandlers import default_handlers
@@ -25,6 +26,7 @@ from jupyterhub.spawner import Spawner
 from jupyterhub.user import User
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
+from tornado.httpserver import HTTPServer
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import TESTED_JUPYTERHUB, database, handlers
@@ -213,17 +215,21 @@ def _check_db_revision(engine: Engine) -> None:
     _upstream_check_db_revision(engine)
 
 
-# --- JupyterHub 6.1 has no setting for a listening socket
+# --- JupyterHub 6.1 has no setting for a listening socket, and none for its HTTP server
 #
-# Can go when it accepts an inherited one. If it binds its address in another way, the hub fails to
-# start, since the address is in use.
+# Can go when it accepts an inherited one, and another server. If it binds its address in another
+# way, the hub fails to start, since the address is in use, or because there is no server.
 
 
 @contextlib.contextmanager
 def listening_on(
-    sockets: Sequence[socket.socket],
+    sockets: Sequence[socket.socket], server: type[HTTPServer] = HTTPServer
 ) -> Iterator[list[socket.socket]]:
     """Within the block, use an inherited socket where tornado would bind its address.
+
+    Args:
+        sockets: the inherited ones.
+        server: the class to use for tornado's HTTP server.
 
     Yields:
         The sockets that are not used so far.
@@ -238,8 +244,8 @@ def listening_on(
             unused.remove(each)
         return taken or bind_sockets(port, address=address, **kwargs)
 
-    tcpserver.bind_sockets = take_or_bind
+    tcpserver.bind_sockets, httpserver.HTTPServer = take_or_bind, server
     try:
         yield unused
     finally:
-        tcpserver.bind_sockets = bind_sockets
+        tcpserver.bind_sockets, httpserver.HTTPServer = bind_sockets, HTTPServer

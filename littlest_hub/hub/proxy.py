@@ -29,7 +29,7 @@ from traitlets import Enum, Int, List, TraitError, Unicode, default, observe, va
 
 from littlest_hub.proxy.https import CHALLENGES
 from littlest_hub.proxy.matcher import rule
-from littlest_hub.proxy.routes import RoutesFile
+from littlest_hub.proxy.routes import HUB_LIMIT, RoutesFile, hub_limit
 
 FIRST_POLL_S, MAX_POLL_S, POLL_FACTOR = 0.004, 0.2, 1.3
 """The pause between two polls whether traefik has loaded its routes: first, longest, growth."""
@@ -250,6 +250,8 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
     async def _setup_traefik_dynamic_config(self) -> None:
         # `ProxyConfiguration` writes certificates: traefik may not read the administrator's files.
         self.ssl_cert = self.ssl_key = ""
+        limit = {"http": {"middlewares": {HUB_LIMIT: hub_limit(self.trusted_proxies)}}}
+        self.dynamic_config = deep_merge(self.dynamic_config, limit)
         await super()._setup_traefik_dynamic_config()
 
     async def _wait_for_static_config(self) -> None:

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from littlest_hub.proxy.certificates import ROUTES_HEADER
 from littlest_hub.system.files import fingerprint, write
 from littlest_hub.system.toml import to_toml
+
+HUB_LIMIT = "littlest-hub-limit"
+"""The middleware of the hub's route, if the file has it."""
+REQUESTS_PER_SOURCE = 2048
+"""How many requests of one address may be at the hub: far more than a class behind one address has.
+Also more than the unfinished ones that the hub keeps (`system.http_server.BoundedServer`), so that
+these alone never shut out everyone else at that address."""
+
+
+def hub_limit(trusted_proxies: Sequence[str]) -> dict[str, Any]:
+    """Return the middleware that limits the requests of one address."""
+    # Behind other proxies: the address before the last of them. One IPv6 network is one source.
+    strategy: dict[str, Any] = {"ipv6Subnet": 64}
+    if trusted_proxies:
+        strategy["excludedIPs"] = list(trusted_proxies)
+    criterion = {"ipStrategy": strategy}
+    return {"inFlightReq": {"amount": REQUESTS_PER_SOURCE, "sourceCriterion": criterion}}
 
 
 class _Route(NamedTuple):
@@ -20,13 +38,19 @@ class _Route(NamedTuple):
     router: dict[str, Any]
     service: dict[str, Any]
 
-    def text(self) -> str:
-        """Return the route as it is in the file."""
+    def text(self, *, has_limit: bool) -> str:
+        """Return the route as it is in the file.
+
+        The limit is not in the comment: an earlier release has no middleware of that name.
+        """
         # json dumps a named tuple as a list.
         # traefik takes "{{" for the beginning of a Go template, even in a comment.
         comment = json.dumps(self).replace("{{", r"{\u007b").replace("\x7f", r"\u007f")
         name, service = self.record["router"], self.record["service"]
-        tables = {"http": {"routers": {name: self.router}, "services": {service: self.service}}}
+        router = self.router
+        if has_limit and self.record["data"].get("hub"):
+            router = {**router, "middlewares": [HUB_LIMIT]}
+        tables = {"http": {"routers": {name: router}, "services": {service: self.service}}}
         return f"# {comment}\n{to_toml(tables)}"
 
 
@@ -44,8 +68,9 @@ class RoutesFile:
         self.path = path
         self._written: object = None
         """Fingerprint of the file as written last; None: not written yet, or writing failed."""
-        self._texts: dict[str, tuple[_Route, str]] = {}
-        """Each route's text, by the name of its router: most routes are as in the last file."""
+        self._texts: dict[tuple[str, bool], tuple[_Route, str]] = {}
+        """Each route's text, by the name of its router and whether the file has a limit: most
+        routes are as in the last file."""
 
     def load(self) -> dict[str, Any]:
         """Return the routes that were written last, and nothing else.
@@ -88,15 +113,16 @@ class RoutesFile:
         hub = data.get("jupyterhub", {})
         http = data.get("http", {})
         routers, services = dict(http.get("routers", {})), dict(http.get("services", {}))
+        has_limit = HUB_LIMIT in http.get("middlewares", {})
         texts = {}
         for name, record in hub.get("routes", {}).items():
             route = _Route(record, routers.pop(name), services.pop(record["service"]))
-            written, text = self._texts.get(name, (None, ""))
+            written, text = self._texts.get((name, has_limit), (None, ""))
             if written != route:
                 # A copy, since the caller changes these dictionaries in place.
                 route = copy.deepcopy(route)
-                text = route.text()
-            texts[name] = route, text
+                text = route.text(has_limit=has_limit)
+            texts[name, has_limit] = route, text
         self._texts = texts
         rest = {key: value for key, value in data.items() if key not in ("http", "jupyterhub")}
         left = {**http, "routers": routers, "services": services}

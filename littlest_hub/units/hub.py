@@ -84,6 +84,17 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 Directive(
                     "KillMode", "mixed", "the supervisor stops the hub, which stops its services"
                 ),
+                Directive(
+                    "LimitNOFILE",
+                    "65536",
+                    "it accepts connections until half of them are in use, at most 8192",
+                ),
+                Directive(
+                    "MemoryMax",
+                    "60%",
+                    "a hub that needs more is replaced, which loses nothing; servers that a spawner"
+                    " forks from the hub itself count as well and need a drop-in with more",
+                ),
                 Directive("LimitNICE", "+0", "the next hub prepares at low priority, then rises"),
                 Directive("OOMScoreAdjust", "-500", "the kernel ends users' processes first"),
                 Directive("OOMPolicy", "continue", "the supervisor handles it"),

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import hashlib
 import http.client
+import json
 import random
 import re
 import shutil
@@ -17,6 +18,7 @@ import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,6 +33,7 @@ from traitlets.config import Config
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.proxy import HubProxy
+from littlest_hub.proxy import routes as routes_module
 from littlest_hub.proxy.certificates import DEFAULT_CERTIFICATE_NAME
 from littlest_hub.proxy.configuration import merge_static_config, ready_config, static_config
 from littlest_hub.proxy.https import make_default_certificate
@@ -441,6 +444,72 @@ def test_a_route_that_could_not_be_added_is_not_in_a_later_write(
 
     with backend("bob") as target:
         asyncio.run(asyncio.wait_for(scenario(target), 60))
+
+
+class Held(Backend):
+    """A backend whose answers have to be awaited."""
+
+    go: ClassVar[threading.Event]
+    held: ClassVar[threading.Semaphore]
+
+    def do_GET(self) -> None:
+        if self.path.endswith("/held"):
+            self.held.release()
+            self.go.wait(30)
+        super().do_GET()
+
+
+@pytest.mark.row(29)
+@pytest.mark.parametrize("is_behind_a_proxy", [False, True])
+def test_one_address_cannot_use_up_the_hub_nor_its_users_servers(
+    is_behind_a_proxy: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if TRAEFIK is None:
+        missing("no traefik on PATH")
+    monkeypatch.setattr(routes_module, "REQUESTS_PER_SOURCE", 5)
+    trusted = ["127.0.0.0/8"] if is_behind_a_proxy else []
+    held, go = threading.Semaphore(0), threading.Event()
+
+    def ask(path: str, source: int) -> int:
+        # Clients differ in their address, or in the one that the proxy in front reports.
+        sender = (f"127.0.0.{source}", 0)
+        headers = {"X-Forwarded-For": f"192.0.2.{source}"} if is_behind_a_proxy else {}
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", edge.port, timeout=20, source_address=sender
+        )
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers=headers)
+            return connection.getresponse().status
+
+    async def scenario(traefik: Traefik, target: str) -> None:
+        async with hub_of(traefik) as proxy:
+            proxy.trusted_proxies = trusted
+            await proxy._setup_traefik_dynamic_config()
+            await proxy.add_route("/", target, {"hub": True})
+            await proxy.add_route("/user/alice/", target, {"user": "alice"})
+
+    handler = type("HeldBackend", (Held,), {"name": "all", "held": held, "go": go})
+    with (
+        running(Traefik(tmp_path, trusted)) as edge,
+        ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
+        ThreadPoolExecutor(20) as flood,
+    ):
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        target = f"http://127.0.0.1:{server.server_port}"
+        asyncio.run(asyncio.wait_for(scenario(edge, target), 60))
+        try:
+            waiting = [flood.submit(ask, "/hub/held", 2) for _ in range(5)]
+            assert all(held.acquire(timeout=20) for _ in waiting)
+            assert ask("/hub/login", 2) == 429
+            assert ask("/hub/login", 3) == 200
+            assert ask("/user/alice/", 2) == 200
+        finally:
+            go.set()
+        assert [each.result() for each in waiting] == [200] * 5
+        assert ask("/hub/login", 2) == 200
+        server.shutdown()
+    # An earlier release, after a rollback, finds its own routes.
+    assert "middlewares" not in json.dumps(edge.routes.load())
 
 
 def test_many_routes_at_once_are_two_writes_and_the_next_hub_reads_them(

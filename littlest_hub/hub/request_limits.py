@@ -1,0 +1,114 @@
+"""Limits of what the hub accepts: sizes of requests and of stored values, numbers of streams."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from jupyterhub import orm
+from jupyterhub.apihandlers.users import SpawnProgressAPIHandler
+from jupyterhub.handlers import BaseHandler
+from sqlalchemy import Unicode, event
+from tornado.httputil import HTTPServerRequest
+from tornado.web import HTTPError
+from traitlets import Int
+from traitlets.config import Configurable
+
+from littlest_hub.hub.spawn_options import LIMIT_BYTES
+from littlest_hub.system.http_server import BoundedServer
+
+
+class RequestLimits(Configurable):  # type: ignore[misc]
+    """Limits that fragments may change, as c.RequestLimits."""
+
+    max_body_bytes = Int(
+        2**20,
+        min=BoundedServer.stranger_body_bytes,
+        config=True,
+        help="The largest request that someone who is logged in may send to the hub, in bytes: a"
+        " spawn form with files, for example. Others may send 64 KiB.",
+    )
+    max_progress_streams = Int(
+        64,
+        min=1,
+        config=True,
+        help="How many pages of one user may follow the start of servers at the same time.",
+    )
+
+
+class HubServer(BoundedServer):
+    """The hub's HTTP server."""
+
+    unread_timeout_s = 60
+    large_body_timeout_s = 600
+    large_bodies_bytes = 64 * 2**20
+
+    async def body_limit(self, request: HTTPServerRequest) -> int:
+        application: Any = self.request_callback
+        handler = BaseHandler(application, request)
+        if handler.get_current_user_token() or handler.get_current_user_cookie():
+            return int(application.limits.max_body_bytes)
+        return self.stranger_body_bytes
+
+
+class ProgressHandler(SpawnProgressAPIHandler):  # type: ignore[misc]
+    """The event stream of a starting server; a limited number for each user.
+
+    Each one keeps a connection open as long as the server takes to start.
+    """
+
+    _open: Counter[str] = Counter()
+    _requester = ""
+
+    async def get(self, user_name: str, server_name: str = "") -> None:
+        if self.current_user:
+            requester = f"{self.current_user.kind} {self.current_user.name}"
+            if self._open[requester] >= self.application.limits.max_progress_streams:
+                raise HTTPError(429, "Too many pages of yours follow the start of servers")
+            self._requester = requester
+            self._open[requester] += 1
+        await super().get(user_name, server_name)
+
+    def on_finish(self) -> None:
+        self._close()
+        super().on_finish()
+
+    def on_connection_close(self) -> None:
+        # `get` notices it only when the server has something to report.
+        self._close()
+        super().on_connection_close()
+
+    def _close(self) -> None:
+        if self._requester:
+            self._open[self._requester] -= 1
+            self._requester = ""
+
+
+def limit_stored_values() -> None:
+    """Refuse values that are too long for their column.
+
+    SQLite stores any length in a column of Unicode(255). Most of these values come from users:
+    names of servers, notes of tokens, identifiers of sessions.
+    """
+    for mapper in orm.Base.registry.mappers:
+        for name, column in mapper.columns.items():
+            if isinstance(column.type, Unicode) and column.type.length:
+                attribute = mapper.class_manager[name]
+                what = f"{mapper.class_.__name__}.{name}"
+                event.listen(attribute, "set", _limit(what, column.type.length))
+    as_stored = orm.JSONDict()
+
+    def check_options(_: Any, options: Any, *__: Any) -> None:
+        size = len(as_stored.process_bind_param(options, None) or "")
+        if size > LIMIT_BYTES:
+            raise HTTPError(400, f"options of {size} bytes; at most {LIMIT_BYTES} are stored")
+
+    event.listen(orm.Spawner.user_options, "set", check_options)
+
+
+def _limit(what: str, length: int) -> Any:
+    def check(_: Any, value: Any, *__: Any) -> None:
+        if isinstance(value, str) and len(value) > length:
+            raise HTTPError(400, f"{what}: {len(value)} characters; at most {length} are stored")
+
+    return check
