@@ -34,25 +34,31 @@ def arguments(request: pytest.FixtureRequest, hub: Hub) -> list[str]:
 
 
 @pytest.fixture
-def evil(hub: Hub) -> Iterator[str]:
+def mia() -> str:
+    """The name of a new user."""
+    return f"mia{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def evil(hub: Hub, mia: str) -> Iterator[str]:
     """The URL of a page of another site, full of links, images and forms for the hub."""
     url = hub.url.rstrip("/")
     option = "opt-size=large&size=large&prologue=touch"
     page = f"""<!doctype html><title>evil</title>
 <a id="options" href="{url}/hub/spawn?{option}">x</a>
 <a id="hidden" rel="noreferrer" href="{url}/hub/spawn?{option}">x</a>
-<a id="implicit" href="{url}/user/mia/lab">x</a>
+<a id="implicit" href="{url}/user/{mia}/lab">x</a>
 <a id="logout" href="{url}/hub/logout">x</a>
 <a id="quiet-logout" rel="noreferrer" href="{url}/hub/logout">x</a>
 <a id="course" href="{url}/hub/user-redirect/lab/tree?x=1">x</a>
-<form id="start" method="post" action="{url}/hub/spawn/mia?{option}"><input name="size"></form>
+<form id="start" method="post" action="{url}/hub/spawn/{mia}?{option}"><input name="size"></form>
 <form id="exchange" method="post" action="{url}/hub/login">
   <input name="username" value="mallory"><input name="password" value="x"><input name="_xsrf">
 </form>
 <img src="{url}/hub/logout"><img referrerpolicy="no-referrer" src="{url}/hub/logout">
 <img src="{url}/hub/spawn?{option}"><iframe src="{url}/hub/spawn?{option}"></iframe>
 <script>
-fetch("{url}/hub/api/users/mia/server", {{method: "POST", mode: "no-cors", credentials: "include",
+fetch("{url}/hub/api/users/{mia}/server", {{method: "POST", mode: "no-cors", credentials: "include",
   headers: {{"Content-Type": "text/plain"}}, body: "{{}}"}});
 fetch("{url}/hub/logout", {{mode: "no-cors", credentials: "include"}});
 </script>""".encode()
@@ -75,11 +81,11 @@ fetch("{url}/hub/logout", {{mode: "no-cors", credentials: "include"}});
 
 @pytest.mark.row(28)
 def test_a_page_of_another_site_starts_stops_and_logs_out_nothing(
-    hub: Hub, browser: Chrome, evil: str
+    hub: Hub, browser: Chrome, evil: str, mia: str
 ) -> None:
     password = secrets.token_urlsafe()
-    hub.machine.add_user("mia", password)
-    unit = f"{hub.layout.user_unit('mia')}.service"
+    hub.machine.add_user(mia, password)
+    unit = f"{hub.layout.user_unit(mia)}.service"
 
     def follow(link: str) -> None:
         browser.get(evil)  # returns when its images are loaded
@@ -89,7 +95,7 @@ def test_a_page_of_another_site_starts_stops_and_logs_out_nothing(
         return hub.machine.systemctl("is-active", unit, check=False).stdout.strip() == "active"
 
     def log_in() -> None:
-        shown(browser, "#username_input").send_keys("mia")
+        shown(browser, "#username_input").send_keys(mia)
         shown(browser, "#password_input").send_keys(password, Keys.ENTER)
 
     with hub.fragment("60-links.py", FRAGMENT):
@@ -118,16 +124,16 @@ def test_a_page_of_another_site_starts_stops_and_logs_out_nothing(
         browser.execute_script("document.getElementById('exchange').submit()")
         shown(browser, "body")
         browser.get(f"{hub.url}/hub/home")
-        assert "mia" in shown(browser, "#login_widget").text
+        assert mia in shown(browser, "#login_widget").text
         assert is_running()
 
         # A course page's link works in one click, and after a login too.
         follow("course")
-        eventually(lambda: "/user/mia/lab/tree" in browser.current_url, 30, "the link's target")
+        eventually(lambda: f"/user/{mia}/lab/tree" in browser.current_url, 30, "the link's target")
         follow("logout")
         shown(browser, "#confirm-logout").click()
         shown(browser, "#username_input")
         eventually(lambda: not is_running(), 30, "the server to stop, as configured")
         follow("course")
         log_in()
-        eventually(lambda: "/user/mia/lab/tree" in browser.current_url, 90, "the link's target")
+        eventually(lambda: f"/user/{mia}/lab/tree" in browser.current_url, 90, "the link's target")
