@@ -4,7 +4,7 @@ A Jupyter server extension in every user server that is started from a release.
 
 - Kernels listen on Unix sockets, which the mode of their directory protects. On TCP ports,
   Jupyter's default, every user of the machine can read the traffic (JupyterHub's "Security
-  overview" recommends this setting).
+  overview" recommends this setting). IPython kernels get `kernel_patches` for one more socket.
 - At a memory limit, Linux ends the largest process. That may be the server, if many small processes
   such as a pool of workers use the memory. So kernels, terminals, and all their child processes
   have a higher oom_score_adj.
@@ -34,20 +34,31 @@ TERMINAL_COMMAND = (
 
 PROVISIONER = "littlest-hub"
 """The name of our kernel provisioner, for kernel specs."""
-# The longest file name that jupyter_client uses: kernel-UUID-ipc-NUMBER.
-_LONGEST_NAME = "kernel-01234567-89ab-cdef-0123-456789abcdef-ipc-999"
+# The longest name of a socket: jupyter_client's kernel-UUID-ipc-NUMBER, with our suffix.
+_LONGEST_NAME = "kernel-01234567-89ab-cdef-0123-456789abcdef-ipc-999-pipe"
+_PATCHES = Path(__file__).with_name("kernel_patches.py")
 _TRANSPORT_SECTIONS = ("KernelManager", "ConnectionFileMixin")
 
 
-class OomScoreProvisioner(LocalProvisioner):  # type: ignore[misc]
-    """Jupyter's local provisioner, which also sets the kernel's oom_score_adj."""
+class PrivateProvisioner(LocalProvisioner):  # type: ignore[misc]
+    """Jupyter's local provisioner, with our patches and the kernel's oom_score_adj."""
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
-        connection = await super().launch_kernel(cmd, **kwargs)
+        connection = await super().launch_kernel(with_patches(cmd), **kwargs)
         # The kernel may have ended already.
         with contextlib.suppress(OSError):
             Path(f"/proc/{self.pid}/oom_score_adj").write_text(str(OOM_SCORE))
         return connection
+
+
+def with_patches(command: list[str]) -> list[str]:
+    """Return the command of a kernel with `kernel_patches`, if it is one of IPython's.
+
+    Others that are built on ipykernel do not always understand its options.
+    """
+    is_ipython = not {"ipykernel", "ipykernel_launcher"}.isdisjoint(command)
+    has_config = any(word.startswith("--config") for word in command)
+    return [*command, f"--config={_PATCHES}"] if is_ipython and not has_config else command
 
 
 def supports_sockets(directory: Path) -> bool:
@@ -80,7 +91,7 @@ def _link_jupyter_server_extension(server: Any) -> None:
 def _load_jupyter_server_extension(server: Any) -> None:
     factory = KernelProvisionerFactory.instance(parent=server)
     factory.provisioners[PROVISIONER] = EntryPoint(
-        PROVISIONER, f"{__name__}:{OomScoreProvisioner.__name__}", factory.GROUP_NAME
+        PROVISIONER, f"{__name__}:{PrivateProvisioner.__name__}", factory.GROUP_NAME
     )
     if factory.default_provisioner_name == "local-provisioner":
         factory.default_provisioner_name = PROVISIONER

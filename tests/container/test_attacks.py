@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from littlest_hub.system.systemctl import ALL_JOURNALS
+from littlest_hub.units.server import TERMINALS
 from tests.client import Kernel, Person
 from tests.hub import Hub
 
@@ -327,12 +328,13 @@ attempt("the proxy's configuration", lambda: get("http://{api}/debug/vars"))
     assert {answer[:3] for answer in said.values()} <= {"302", "401", "403", "404"}, said
 
 
-@pytest.mark.row(5)
+@pytest.mark.row(5, 31)
 def test_she_hears_nothing_of_his_kernel(hub: Hub, alice: Attacker, bob: Victim) -> None:
     connection = f"/run/jupyter/kernel-{bob.kernel.id}.json"
     assert '"transport": "ipc"' in bob.kernel.run(f"print(open('{connection}').read())")
     uid = hub.machine.run(["id", "--user", bob.person.name]).stdout.strip()
-    # One more port than the server's: the kernel's children send their output to it.
+    # The kernel's forked children, too, send it their output without a port.
+    assert bob.kernel.run(FORKED) == "of a child\n"
     said = alice.tries(f"""
 import zmq
 ports = set()
@@ -342,14 +344,14 @@ for line in open("/proc/net/tcp").readlines()[1:]:
         ports.add(int(local.rpartition(":")[2], 16))
 context = zmq.Context()
 ears = []
+attempt("ports", lambda: sorted(ports))
 for port in ports:
     ear = context.socket(zmq.SUB)
     ear.subscribe("")
     ear.connect(f"tcp://127.0.0.1:{{port}}")
     ears.append(ear)
-attempt("ports", lambda: len(ports))
 """)
-    assert int(said["ports"]) <= 2
+    assert said["ports"] == f"[{bob.port}]", "his server's alone"
     bob.kernel.run(f"print({SECRET!r})")
     said = alice.tries("""
 attempt("what she heard", lambda: [ear.recv() for ear in ears if ear.poll(500)])
@@ -357,6 +359,14 @@ attempt("his sockets", lambda: [name for name in os.listdir("/run/jupyter")
                                 if os.stat(f"/run/jupyter/{name}").st_uid != os.getuid()])
 """)
     assert set(said.values()) == {"[]"}, said
+
+
+FORKED = """
+import multiprocessing
+child = multiprocessing.get_context("fork").Process(target=print, args=("of a child",))
+child.start()
+child.join()
+"""
 
 
 @pytest.mark.row(11)
@@ -420,6 +430,78 @@ attempt("first in PATH", lambda: Path(os.environ["PATH"].split(":")[0], "ls").wr
 """)
     assert said.pop("writable below the base directory, PATH, /etc, /usr") == "[]"
     assert said.pop("first in PATH").startswith(("PermissionError", "OSError"))
+
+
+@pytest.mark.row(33)
+def test_she_takes_all_that_the_kernel_gives_and_others_still_get_theirs(
+    hub: Hub, alice: Attacker, bob: Victim
+) -> None:
+    terminal = ["script", "--quiet", "--return", "--command", "tty", "/dev/null"]
+    try:
+        said = alice.tries(KERNEL_RESOURCES + TAKE_ALL)
+        assert said["terminals"] == f"{TERMINALS}, then out of pty devices"
+        assert said["events"] == "0, then Operation not permitted"
+        assert all(", then " in answer for answer in said.values()), said
+        assert hub.machine.run(terminal).stdout.startswith("/dev/pts/")
+        his = bob.kernel.run(KERNEL_RESOURCES + TAKE_ONE)
+        print(his)
+        assert his == "['terminals', 'watchers', 'shared memory', 'message queues']\n"
+    finally:
+        alice.kernel.run(GIVE_BACK)
+
+
+KERNEL_RESOURCES = """
+import ctypes, os, pty, resource
+libc = ctypes.CDLL(None, use_errno=True)
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+descriptors, segments, queues = [], [], []
+
+def called(function, *arguments):
+    result = function(*arguments)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+KINDS = {
+    "terminals": lambda: descriptors.extend(pty.openpty()),
+    "watchers": lambda: descriptors.append(called(libc.inotify_init1, 0)),
+    "events": lambda: called(libc.syscall, 206, 65536, ctypes.byref(ctypes.c_ulong())),
+    "shared memory": lambda: segments.append(called(libc.shmget, 0, 1, 0o600)),
+    "message queues": lambda: queues.append(called(libc.msgget, 0, 0o600)),
+}
+"""
+
+TAKE_ALL = """
+for kind, take in KINDS.items():
+    try:
+        for number in range(40000):
+            take()
+    except OSError as error:
+        print(f"{kind}: {number}, then {error.strerror or error}")
+    else:
+        print(f"{kind}: all of them")
+"""
+
+TAKE_ONE = """
+def gets_one(take):
+    try:
+        take()
+        return True
+    except OSError:
+        return False
+
+print([kind for kind, take in KINDS.items() if gets_one(take)])
+"""
+
+GIVE_BACK = """
+for descriptor in descriptors:
+    os.close(descriptor)
+for segment in segments:
+    libc.shmctl(segment, 0, None)
+for queue in queues:
+    libc.msgctl(queue, 0, None)
+"""
 
 
 @pytest.mark.row(14)
