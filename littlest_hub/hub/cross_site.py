@@ -22,6 +22,7 @@ LOGIN_COOKIE = "littlest-hub-login"
 """Cookie of a browser that this hub has sent to an identity provider, until it is back."""
 LOGIN_TIMEOUT_S = 900
 """How long a login at an identity provider may take to count as begun by this hub."""
+_TICKET, _TICKET_AGE_DAYS = "ticket", 60 / 86400
 
 
 class Site(Enum):
@@ -120,16 +121,37 @@ def has_begun_login(handler: Any) -> bool:
     return bool(handler.get_cookie(LOGIN_COOKIE))
 
 
-def continue_here(handler: Any, url: str) -> None:
+def continue_here(handler: Any, url: str, *, ticket_for: str | None = None) -> None:
     """Answer a completed login with a page of this hub that goes on to a URL.
 
-    A redirect would count as caused by the identity provider.
+    A redirect would count as caused by the other site.
+
+    Args:
+        handler: of the request.
+        url: where the user wants to go.
+        ticket_for: the user who is to be logged in on the way, because this request came without
+            the cookie of whoever is logged in.
     """
     handler.clear_cookie(LOGIN_COOKIE, path=handler.hub.base_url)
+    set_site_cookie(handler)
+    if ticket_for is not None:
+        ticket = handler.create_signed_value(_TICKET, ticket_for).decode()
+        query = urlencode({_TICKET: ticket, "next": url})
+        url = f"{handler.hub.base_url}login?{query}"
     address = xhtml_escape(url)
     handler.set_header("Content-Type", "text/html; charset=utf-8")
+    handler.set_header("Cache-Control", "no-store")
     handler.finish(
         '<!doctype html><html lang="en"><title>JupyterHub</title>'
         f'<meta http-equiv="refresh" content="0; url={address}">'
         f'<p>You are logged in. <a href="{address}">Continue</a></p></html>'
     )
+
+
+def name_on_ticket(handler: Any) -> str | None:
+    """Return the user whom a page of `continue_here` logs in; None: it is another request."""
+    ticket = handler.get_argument(_TICKET, None)
+    if not ticket or not is_own(handler):
+        return None
+    name = handler.get_secure_cookie(_TICKET, ticket, max_age_days=_TICKET_AGE_DAYS)
+    return name.decode() if name else None

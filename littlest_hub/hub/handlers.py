@@ -198,18 +198,43 @@ def login_cookie(upstream: Method) -> Method:
 
     @wraps(upstream)
     def set_login_cookie(self: Any, user: Any) -> None:
-        current = self.get_current_user_cookie()
-        is_exchange = current is not None and current.name != user.name
-        if is_exchange and not (cross_site.is_own(self) or cross_site.has_begun_login(self)):
-            raise HTTPError(
-                403,
-                f"Another site asks to log you in as {user.name}, but you are logged in as"
-                f" {current.name}. Log out first, then try again.",
-            )
+        if self.request.method == "POST" and cross_site.site(self) is Site.OTHER:
+            # Browsers send no cookies with it: `redirect` goes on to `login_page`, which sees them.
+            self.ticket_for = user.name
+            return
+        if not (cross_site.is_own(self) or cross_site.has_begun_login(self)):
+            _refuse_exchange(self, user)
         upstream(self, user)
         cross_site.set_site_cookie(self)
 
     return set_login_cookie
+
+
+def login_page(upstream: Method) -> Method:
+    """Guard `LoginHandler.get`: it also completes a login that another site's form began."""
+
+    @wraps(upstream)
+    async def get(self: Any) -> None:
+        name = cross_site.name_on_ticket(self)
+        user = self.find_user(name) if name else None
+        if user is None:
+            await upstream(self)
+            return
+        _refuse_exchange(self, user)
+        self.set_login_cookie(user)
+        self.redirect(self.get_next_url(user))
+
+    return get
+
+
+def _refuse_exchange(self: Any, user: Any) -> None:
+    current = self.get_current_user_cookie()
+    if current is not None and current.name != user.name:
+        raise HTTPError(
+            403,
+            f"Another site asks to log you in as {user.name}, but you are logged in as"
+            f" {current.name}. Log out first, then try again.",
+        )
 
 
 # --- going on to another page
@@ -223,16 +248,22 @@ def redirect(upstream: Method) -> Method:
         url = cross_site.without_options(url, self.hub.base_url)
         # A POST is the launch of a learning platform: the authenticator has verified its signature.
         # Every browser says which site has sent a POST; a program that is none does not.
-        is_launch = self.request.method == "POST" and cross_site.site(self) is Site.OTHER
+        ticket_for = getattr(self, "ticket_for", None)
         is_back = cross_site.has_begun_login(self) and not cross_site.is_own(self)
-        if urlsplit(url).netloc not in ("", self.request.host):
+        if _is_elsewhere(self, url):
             cross_site.login_begins(self)
-        elif getattr(self, "has_logged_in", False) and (is_launch or is_back):
-            cross_site.continue_here(self, url)
+        elif getattr(self, "has_logged_in", False) and (ticket_for or is_back):
+            cross_site.continue_here(self, url, ticket_for=ticket_for)
             return
         upstream(self, url, *args, **options)
 
     return redirect
+
+
+def _is_elsewhere(self: Any, url: str) -> bool:
+    host = urlsplit(url).netloc
+    is_subdomain = self.subdomain_host and f".{host}".endswith(f".{self.domain}")
+    return host not in ("", self.request.host) and not is_subdomain
 
 
 def next_url(upstream: Method) -> Method:
@@ -251,6 +282,7 @@ GUARDS: tuple[tuple[type, str, Callable[[Method], Method]], ...] = (
     (BaseHandler, "spawn_single_user", spawn),
     (UserUrlHandler, "render_template", page_of_a_stopped_server),
     (LogoutHandler, "get", logout_page),
+    (LoginHandler, "get", login_page),
     (LoginHandler, "post", login_form),
     (BaseHandler, "login_user", login),
     (BaseHandler, "set_login_cookie", login_cookie),

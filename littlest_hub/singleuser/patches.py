@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 from littlest_hub.system.lazy_imports import (
     lazy_class,
@@ -65,6 +66,8 @@ def import_server() -> None:
         garbage_collection_while_serving()
         bounded_requests()
         import jupyterhub.singleuser.extension  # noqa: F401
+
+        no_logout_by_other_sites()
 
 
 def _placeholders() -> dict[str, ModuleType]:
@@ -402,3 +405,33 @@ def bounded_requests() -> None:
 
     name = "tornado.httpserver"
     serverapp.httpserver = placeholder(name, HTTPServer=UserServer)
+
+
+def no_logout_by_other_sites() -> None:
+    """Keep the server's cookie if another site caused the logout; the hub asks the user then.
+
+    Why: an image of another site, or a link, would cut open notebooks off from their server.
+    Gain: none.
+    Until: JupyterHub's server logs out only in answer to POST.
+    """
+    from jupyterhub.singleuser.extension import JupyterHubLogoutHandler
+
+    log_out = JupyterHubLogoutHandler.get
+
+    @functools.wraps(log_out)
+    def get(self: Any) -> None:
+        if _is_own_request(self.request):
+            log_out(self)
+        else:
+            hub = self.identity_provider.hub_auth
+            self.redirect(f"{hub.hub_host}{hub.hub_prefix}logout")
+
+    JupyterHubLogoutHandler.get = get
+
+
+def _is_own_request(request: Any) -> bool:
+    site = request.headers.get("Sec-Fetch-Site")
+    if site:
+        return site in ("same-origin", "none")
+    # Over plain HTTP, browsers send only this.
+    return bool(urlsplit(request.headers.get("Referer", "")).netloc == request.host)

@@ -169,6 +169,20 @@ def test_a_page_of_another_site_cannot_open_a_kernel(hub: Hub, alice: Person) ->
             )
 
 
+@pytest.mark.row(28)
+def test_a_link_of_another_site_to_a_servers_logout_leaves_its_cookie(alice: Person) -> None:
+    path = f"/user/{alice.name}/logout"
+    for headers in (
+        {"Referer": "http://evil.example.org/"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {},
+    ):
+        answer = alice.browser.get(path, headers=headers, follow_redirects=False)
+        assert answer.headers["location"].endswith("/hub/logout")
+        assert f"jupyterhub-user-{alice.name}" not in answer.headers.get("set-cookie", "")
+
+
 # --- the proxy on its own
 
 

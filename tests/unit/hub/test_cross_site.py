@@ -440,20 +440,43 @@ def test_a_login_at_a_provider_counts_as_the_hubs_if_the_hub_began_it(hub: Small
 @pytest.mark.row(28)
 def test_a_launch_of_a_learning_platform_counts_as_the_hubs(hub: SmallHub) -> None:
     browser = Browser(hub)
+    browser.follow_redirects = False
     target = "/hub/user-redirect/git-pull?repo=r&branch=%22%3Cb"
-    fields = {"code": browser.name, "next": target}
-    page = browser.post("/hub/callback", data=fields, headers=OTHERS[0])
-    assert f'content="0; url={html.escape(target)}"' in page.text
+    page = launch(browser, browser.name, target)
+    done = browser.get(continuation(page), headers=OWN)
+    assert done.headers["location"] == target
     assert browser.is_logged_in()
 
 
 @pytest.mark.row(28)
 def test_another_site_cannot_exchange_the_account(hub: SmallHub) -> None:
     browser = Browser(hub).log_in()
+    # A browser sends its cookies with the first, but not with a POST of another site.
+    page = launch(Browser(hub), "mallory", "/hub/home")
     for answer in (
         browser.get("/hub/callback?code=mallory", headers=OTHERS[0]),
-        browser.post("/hub/callback", data={"code": "mallory"}, headers=OTHERS[0]),
+        browser.get(continuation(page), headers=OWN),
     ):
         assert answer.status_code == 403
         assert f"you are logged in as {browser.name}. Log out first" in html.unescape(answer.text)
     assert browser.is_logged_in()
+    # Nor can it hand on its own ticket.
+    for headers in OTHERS:
+        other = Browser(hub)
+        other.from_another_site(continuation(page), headers)
+        assert other.from_another_site("/hub/home", OWN).url.path == "/hub/login"
+
+
+def launch(browser: Browser, name: str, target: str) -> httpx.Response:
+    """Return the hub's answer to a form that a learning platform's page has sent."""
+    fields = {"code": name, "next": target}
+    answer = browser.post("/hub/callback", data=fields, headers=OTHERS[0])
+    assert "jupyterhub-hub-login" not in answer.cookies
+    return answer
+
+
+def continuation(page: httpx.Response) -> str:
+    """Return the address that a page goes on to by itself."""
+    found = re.search(r'content="0; url=([^"]*)"', page.text)
+    assert found, page.text
+    return html.unescape(found[1])
