@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import Any
 
 from jupyterhub import orm
 from jupyterhub.apihandlers.users import SpawnProgressAPIHandler
 from jupyterhub.handlers import BaseHandler
+from jupyterhub.user import User
 from sqlalchemy import Unicode, event
 from tornado.httputil import HTTPServerRequest
-from tornado.web import HTTPError
+from tornado.web import Finish, HTTPError
 from traitlets import Int
 from traitlets.config import Configurable
 
@@ -58,30 +60,28 @@ class ProgressHandler(SpawnProgressAPIHandler):  # type: ignore[misc]
     """
 
     _open: Counter[str] = Counter()
-    _requester = ""
+    _answer: asyncio.Task[Any] | None = None
 
     async def get(self, user_name: str, server_name: str = "") -> None:
-        if self.current_user:
-            requester = f"{self.current_user.kind} {self.current_user.name}"
-            if self._open[requester] >= self.application.limits.max_progress_streams:
-                raise HTTPError(429, "Too many pages of yours follow the start of servers")
-            self._requester = requester
-            self._open[requester] += 1
-        await super().get(user_name, server_name)
-
-    def on_finish(self) -> None:
-        self._close()
-        super().on_finish()
+        # A service, such as a portal, follows the servers of all users.
+        user = self.current_user if isinstance(self.current_user, User) else None
+        name = user.name if user else ""
+        if user and self._open[name] >= self.application.limits.max_progress_streams:
+            raise HTTPError(429, "Too many pages of yours follow the start of servers")
+        self._answer = asyncio.current_task()
+        self._open[name] += 1
+        try:
+            await super().get(user_name, server_name)
+        except asyncio.CancelledError:
+            raise Finish from None
+        finally:
+            self._open[name] -= 1
 
     def on_connection_close(self) -> None:
-        # `get` notices it only when the server has something to report.
-        self._close()
         super().on_connection_close()
-
-    def _close(self) -> None:
-        if self._requester:
-            self._open[self._requester] -= 1
-            self._requester = ""
+        # Otherwise it would notice only when the server has something to report.
+        if self._answer:
+            self._answer.cancel()
 
 
 def limit_stored_values() -> None:

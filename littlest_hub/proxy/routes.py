@@ -14,10 +14,10 @@ from littlest_hub.system.toml import to_toml
 
 HUB_LIMIT = "littlest-hub-limit"
 """The middleware of the hub's route, if the file has it."""
-REQUESTS_PER_SOURCE = 2048
-"""How many requests of one address may be at the hub: far more than a class behind one address has.
-Also more than the unfinished ones that the hub keeps (`system.http_server.BoundedServer`), so that
-these alone never shut out everyone else at that address."""
+REQUESTS_PER_SOURCE = 4096
+"""How many requests of one address may be at the hub: half of the connections that it accepts, and
+far more than a class behind one address has. Also more than the unfinished ones that the hub keeps
+(`system.http_server.BoundedServer`), so that these alone do not shut out others at that address."""
 
 
 def hub_limit(trusted_proxies: Sequence[str]) -> dict[str, Any]:

@@ -65,6 +65,8 @@ class BoundedServer(HTTPServer):  # type: ignore[misc]
         super().initialize(*args, idle_connection_timeout=self.idle_timeout_s, **kwargs)
         # The other half is for files, the database, programs.
         self.max_connections = min(8192, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        # Less than all of them: otherwise unfinished requests would make others wait.
+        self.max_unfinished = min(self.max_unfinished, self.max_connections // 2)
         self._unfinished: dict[Any, None] = {}
         """Connections that wait for a request or its rest; the first one has waited longest."""
         self._large: dict[Any, float] = {}

@@ -122,6 +122,24 @@ def test_unfinished_requests_give_way_to_later_ones(beginning: bytes) -> None:
 
 
 @pytest.mark.row(29)
+def test_unfinished_requests_leave_room_for_others_where_few_descriptors_are_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (60, hard))
+
+    async def scenario() -> None:
+        server = page()
+        async with serving(server) as connect:
+            for _ in range(100):
+                await connect()
+            await until(lambda: len(server._connections) == server.max_connections // 2)
+            assert "hello" in await answer(connect, "GET / HTTP/1.1")
+
+    in_a_loop(scenario())
+
+
+@pytest.mark.row(29)
 def test_a_request_that_takes_too_long_is_dropped() -> None:
     async def scenario() -> None:
         server = page(body_timeout_s=0.2)
