@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -164,7 +165,9 @@ def replace_batchspawner_handler(handler: type) -> None:
 
 
 def quote_batchspawner_options(quoted: Callable[[Mapping[str, Any]], Mapping[str, str]]) -> None:
-    """Make batchspawner 1.3.0 quote `user_options`, which it writes into job scripts as they are.
+    """Make batchspawner 1.3.0 quote `user_options` and names of users.
+
+    It writes options into job scripts, and names into commands, as they are.
 
     Raises:
         LittlestHubError: this version writes them in another way.
@@ -172,12 +175,19 @@ def quote_batchspawner_options(quoted: Callable[[Mapping[str, Any]], Mapping[str
     from batchspawner.batchspawner import BatchSpawnerBase
 
     get_batch_script = getattr(BatchSpawnerBase, "_get_batch_script", None)
-    if get_batch_script is None:
+    get_req_subvars = getattr(BatchSpawnerBase, "get_req_subvars", None)
+    if get_batch_script is None or get_req_subvars is None:
         raise LittlestHubError("this version of batchspawner writes job scripts in another way")
+
+    def get_quoted_req_subvars(self: Any) -> dict[str, Any]:
+        # Part of commands that the hub itself runs in a shell.
+        found: dict[str, Any] = get_req_subvars(self)
+        return {**found, "username": shlex.quote(found["username"])}
 
     async def get_quoted_batch_script(self: Any, **variables: Any) -> Any:
         return await get_batch_script(self, **{**variables, **quoted(self.user_options)})
 
+    BatchSpawnerBase.get_req_subvars = get_quoted_req_subvars
     BatchSpawnerBase._get_batch_script = get_quoted_batch_script
 
 

@@ -120,6 +120,16 @@ def test_options_reach_a_job_script_as_words_of_its_shell(options: dict[str, str
 
 
 @pytest.mark.row(28)
+def test_the_name_of_a_user_is_one_word_of_a_command() -> None:
+    """As an administrator's `username_pattern` may allow it."""
+    job = SlurmSpawner.__new__(SlurmSpawner)
+    job.req_username, job.req_homedir, job.req_keepvars = "a b;touch x", "/home/a", "PATH"
+    assert job.get_req_subvars()["username"] == "'a b;touch x'"
+    job.req_username = "alice.b-c_d@uni"
+    assert job.get_req_subvars()["username"] == "alice.b-c_d@uni"
+
+
+@pytest.mark.row(28)
 def test_an_option_of_several_lines_is_refused() -> None:
     with pytest.raises(HTTPError, match="partition: expected printable"):
         quoted({"partition": "main\n#SBATCH --comment=x"})
