@@ -14,6 +14,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import drop_in_directories, installed_unit
 from littlest_hub.layout import Layout
 from littlest_hub.proxy.configuration import ready_config, static_config
+from littlest_hub.system.addresses import is_ipv6_separate
 from littlest_hub.system.files import link, set_mode, write
 from littlest_hub.system.systemctl import systemctl
 from littlest_hub.system.toml import to_toml
@@ -152,7 +153,7 @@ class UnitFiles:
                 link(self._system_units / name, layout.unit_directory / name)
             else:
                 write(self._system_units / name, text)
-            if directives(before) != directives(text):
+            if _effective(before) != _effective(text):
                 changed.add(name)
         if not is_linked:
             shutil.rmtree(self._own_units, ignore_errors=True)
@@ -185,6 +186,15 @@ class UnitFiles:
         layout = self.layout
         homes = (*layout.dynamic_homes, layout.former_homes)
         return drop_in_directories(layout), [h for h in homes if layout.on_disk(h).exists()]
+
+
+def _effective(text: str) -> list[str]:
+    """Return the directives of a unit file, without one that changes nothing on this machine.
+
+    A socket whose directives have changed is opened again, at which connections are lost.
+    """
+    default = [] if is_ipv6_separate() else ["BindIPv6Only=both"]
+    return [line for line in directives(text) if line not in default]
 
 
 def started_units(layout: Layout, ports: Ports) -> list[Unit]:

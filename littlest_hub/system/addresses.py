@@ -21,6 +21,11 @@ def local_addresses() -> set[str]:
     return found
 
 
+def is_ipv6_separate() -> bool:
+    """Return whether an IPv6 socket takes no IPv4 connections by default (ip(7), ipv6(7))."""
+    return _read(Path("/proc/sys/net/ipv6/bindv6only")).strip() == "1"
+
+
 def resolve(names: Collection[str]) -> dict[str, set[str] | str]:
     """Resolve host names, all at the same time.
 

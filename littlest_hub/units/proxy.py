@@ -37,7 +37,7 @@ def public_socket(layout: Layout, ports: Ports) -> Unit:
                     PUBLIC_ENTRY_POINT,
                     "traefik's entry point of the same name takes this socket",
                 ),
-                *(_FREE_BIND if ports.host else ()),
+                *(_FREE_BIND if ports.host else _BOTH_VERSIONS),
                 *_SOCKET,
             ],
             "Install": [Directive("WantedBy", "sockets.target")],
@@ -83,7 +83,7 @@ def https_socket(layout: Layout, ports: Ports) -> Unit:
                 Directive("ListenStream", ports.listen(ports.https)),
                 Directive("FileDescriptorName", HTTPS_ENTRY_POINT),
                 Directive("Service", layout.proxy_service),
-                *(_FREE_BIND if ports.host else ()),
+                *(_FREE_BIND if ports.host else _BOTH_VERSIONS),
                 *_SOCKET,
             ],
             "Install": [Directive("WantedBy", "sockets.target")],
@@ -191,6 +191,9 @@ def service(layout: Layout) -> Unit:
 
 
 _FREE_BIND = (Directive("FreeBind", "yes", "at boot the address may come later than the socket"),)
+_BOTH_VERSIONS = (
+    Directive("BindIPv6Only", "both", "IPv4 as well, even if net.ipv6.bindv6only is 1"),
+)
 _SOCKET = (
     Directive("ReusePort", "yes", "see above: two sockets for each address"),
     Directive("Backlog", "4096", "how many requests may wait while the proxy restarts"),

@@ -156,6 +156,20 @@ def test_secrets_that_others_may_read(sick: Hub, inside: str, mode: str) -> None
     assert sick.machine.run(["stat", "-c%a", path]).stdout.strip() in ("700", "600")
 
 
+@pytest.mark.row(34)
+def test_a_directory_above_the_hub_that_others_may_replace(sick: Hub) -> None:
+    above = str(sick.layout.base.parent)
+    sick.machine.run(["chmod", "0777", above])
+    finding = about(examine(sick), above)
+    assert "belongs to root and has mode 0777: other users can replace" in finding["text"]
+    for verb in ("edit", "enable"):
+        command = [sick.path("hub/bin/littlest-hub"), verb, "slurm"]
+        refused = sick.machine.run(command, check=False)
+        assert refused.returncode == 1
+        assert f"chown root: {above} && chmod go-w {above}" in refused.stderr
+    healed(sick, finding)
+
+
 def test_a_fragment_with_a_mistake_and_one_that_is_not_applied(sick: Hub) -> None:
     path = sick.write_fragment("70-bad.py", "c.Spawner.mem_limits = '1G'\n")
     found = examine(sick)

@@ -71,12 +71,20 @@ def test_installing_a_second_time_changes_no_byte(hub: Hub) -> None:
 
 
 @pytest.mark.row(24)
-def test_it_serves_when_the_installer_ran_under_umask_077(installer: Path) -> None:
+def test_it_serves_under_umask_077_and_where_ipv6_sockets_take_no_ipv4_by_default(
+    installer: Path,
+) -> None:
     with Machine() as machine:
+        machine.run(["mount", "-o", "remount,rw", "/proc/sys"])
+        machine.run(["sh", "-c", "echo 1 >/proc/sys/net/ipv6/bindv6only"])
         hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "alice"}, umask=0o077)
         with hub.person("alice") as alice:
             alice.start_server()
             assert alice.run_cell(WHO_AM_I) == "alice 45\n"
+        # Hub.install has visited it by IPv4.
+        python = hub.path("hub/bin/python3")
+        visit = "import urllib.request as u; print(u.urlopen('http://[::1]/hub/login').status)"
+        assert machine.run([python, "-c", visit]).stdout == "200\n"
 
 
 @pytest.mark.row(9)

@@ -15,7 +15,10 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.lifecycle.install import install, users_fragment
 from littlest_hub.lifecycle.uninstall import uninstall
+from littlest_hub.lifecycle.unit_files import UnitFiles
+from littlest_hub.system.addresses import is_ipv6_separate
 from littlest_hub.system.files import link, write
+from littlest_hub.units.ports import Ports
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.unit
@@ -88,6 +91,22 @@ def test_an_installation_has_its_layout_units_and_links(tmp_path: Path) -> None:
     assert (tmp_path / "usr/local/bin/littlest-hub").readlink() == layout.hub / "bin/littlest-hub"
     assert "next boot" in said
     assert 'c.Authenticator.allowed_users = {"alice"}' in said
+
+
+@needs_root
+@pytest.mark.skipif(is_ipv6_separate(), reason="IPv6 sockets take no IPv4 here")
+def test_an_upgrade_opens_no_socket_again_for_the_address_family_that_it_has(
+    tmp_path: Path,
+) -> None:
+    layout, prefix = image(tmp_path)
+    install(layout, prefix, {})
+    files = UnitFiles(layout)
+    unit = layout.on_disk(layout.unit_directory / layout.proxy_socket)
+    before = unit.read_text().replace("BindIPv6Only=both\n", "")
+    unit.write_text(before)
+    assert files.install(Ports()) == set()
+    assert unit.read_text() != before
+    assert files.install(Ports(public=81)) == {layout.proxy_socket, layout.hub_service}
 
 
 @needs_root
