@@ -156,6 +156,7 @@ def logout_page(upstream: Method) -> Method:
         if cross_site.is_own(self):
             await upstream(self)
             return
+        cross_site.set_site_cookie(self)
         template = self.settings["jinja2_env"].from_string(_LOGOUT_PAGE)
         page = await template.render_async(
             **{**self.template_namespace, "xsrf_token": self.xsrf_token.decode("ascii")}

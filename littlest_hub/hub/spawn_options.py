@@ -47,7 +47,8 @@ class RequestPolicy(Configurable):  # type: ignore[misc]
         config=True,
         help="Options of a server that links, forms and the API may set, each with its type: Bool,"
         " Int(min=1, max=8), Float(min=0, max=1), Enum(['small', 'large']) or Unicode of traitlets."
-        f" Text has at most {LONGEST_TEXT} printable characters. Other options are discarded,"
+        f" Text has at most {LONGEST_TEXT} printable characters. A function instead of a type takes"
+        " the value, and returns the one to use or raises ValueError. Other options are discarded,"
         " except those that c.Spawner.options_from_form returns if there is a"
         " c.Spawner.options_form.",
     )
@@ -61,9 +62,12 @@ class RequestPolicy(Configurable):  # type: ignore[misc]
     @validate("user_options")
     def _check_types(self, proposal: Any) -> Any:
         for name, kind in proposal.value.items():
-            if not isinstance(kind, TYPES):
+            is_function = callable(kind) and not isinstance(kind, type)
+            if not is_function and not isinstance(kind, TYPES):
                 names = ", ".join(f"{each.__name__}()" for each in TYPES)
-                raise TraitError(f"{name}: expected one of traitlets' {names}, found {kind!r}")
+                raise TraitError(
+                    f"{name}: expected one of traitlets' {names}, or a function, found {kind!r}"
+                )
         return proposal.value
 
     @validate("trusted_origins")
@@ -102,12 +106,14 @@ class RequestPolicy(Configurable):  # type: ignore[misc]
         return found
 
 
-def converted(value: Any, kind: TraitType) -> Any:
+def converted(value: Any, kind: Any) -> Any:
     """Return a value as its type has it; forms and queries have lists of text.
 
     Raises:
         ValueError: it is none of that type; the message says what is expected.
     """
+    if not isinstance(kind, TraitType):
+        return _by_function(value, kind)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     try:
@@ -121,6 +127,16 @@ def converted(value: Any, kind: TraitType) -> Any:
     if isinstance(value, str) and (len(value) > LONGEST_TEXT or not value.isprintable()):
         raise ValueError(f"expected {_description(kind)}")
     return value
+
+
+def _by_function(value: Any, function: Any) -> Any:
+    try:
+        return function(value)
+    except ValueError:
+        raise
+    except Exception as error:
+        # The function did not expect a value of this kind.
+        raise ValueError(f"not accepted ({type(error).__name__})") from error
 
 
 def _description(kind: TraitType) -> str:

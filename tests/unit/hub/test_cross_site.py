@@ -169,6 +169,23 @@ def test_a_declaration_without_meaning_is_refused(
         RequestPolicy(config=Config(RequestPolicy=Config({setting: value})))
 
 
+def test_a_function_may_decide_what_an_option_is() -> None:
+    from tornado.web import HTTPError
+
+    def mounts(value: Any) -> list[str]:
+        if not isinstance(value, list) or not set(value) <= {"data", "home"}:
+            raise ValueError("expected data, home, or both")
+        return value
+
+    policy = RequestPolicy(config=Config(RequestPolicy=Config(user_options={"mounts": mounts})))
+    assert policy.accepted({"mounts": ["data"], "x": 1}) == {"mounts": ["data"]}
+    with pytest.raises(HTTPError, match=r"mounts: not accepted \(TypeError\)"):
+        policy.accepted({"mounts": [{}]})
+    with pytest.raises(HTTPError, match="mounts: expected data, home, or both"):
+        policy.accepted({"mounts": ["/etc"]})
+    assert policy.still_accepted({"mounts": ["/etc"]}) == {}
+
+
 def test_options_of_a_form_are_bounded() -> None:
     from tornado.web import HTTPError
 
