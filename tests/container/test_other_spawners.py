@@ -27,6 +27,7 @@ def cluster_hub(installer: Path) -> Iterator[Hub]:
         yield Hub.install(machine, installer)
 
 
+@pytest.mark.row(28)
 def test_a_fragment_makes_slurm_run_the_server_as_a_job(cluster_hub: Hub) -> None:
     machine, command = cluster_hub.machine, cluster_hub.path("hub/bin/littlest-hub")
     cluster_hub.write_fragment("20-everybody.py", EVERYBODY)
@@ -34,7 +35,9 @@ def test_a_fragment_makes_slurm_run_the_server_as_a_job(cluster_hub: Hub) -> Non
     assert told.endswith("To apply it: systemctl restart littlest-hub\n")
     machine.systemctl("restart", "littlest-hub")
     with cluster_hub.person("alice") as alice:
-        alice.start_server(timeout_s=90)
+        # No fragment declares this option, which batchspawner would write into the job script.
+        alice.start_server(timeout_s=90, prologue="touch ~/by-an-option")
+        assert machine.run(["test", "-e", "/home/alice/by-an-option"], check=False).returncode == 1
         who = "import getpass, os\nprint(getpass.getuser(), os.environ['SLURM_JOB_ID'])"
         user, job = alice.run_cell(who).split()
         assert user == "alice"

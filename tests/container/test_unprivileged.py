@@ -91,9 +91,16 @@ def active(hub: Hub, unit: str) -> bool:
 
 def test_people_log_in_and_work_and_nothing_of_the_hub_is_root(unprivileged: Hub) -> None:
     hub, machine = unprivileged, unprivileged.machine
-    with Person(hub.url, "alice", "alice's password") as alice:
+    # The text of fragments arrives as it is.
+    arguments = ["--ServerApp.tornado_settings={'headers': {'X-A': 'b'}}", "--x={y} $HOME $$ %h"]
+    with (
+        hub.fragment("70-text.py", f"c.Spawner.args = {arguments!r}\n"),
+        Person(hub.url, "alice", "alice's password") as alice,
+    ):
         alice.log_in()
         alice.start_server()
+        server = hub.main_pid(UNIT.format("alice"))
+        assert machine.read(f"/proc/{server}/cmdline").split("\0")[-3:-1] == arguments
         whoami = "import getpass, os\nprint(getpass.getuser(), os.getcwd())"
         with alice.open_kernel() as kernel:
             assert kernel.run(whoami) == "alice /home/alice\n"
