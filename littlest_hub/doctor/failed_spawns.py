@@ -99,6 +99,16 @@ _EXPLANATIONS = (
         "useradd --create-home --shell /bin/bash {user}",
     ),
     (
+        r"share the number \d+, and systemd",
+        "another account has the same number, and systemd cannot start the server by name",
+        "usermod --uid NUMBER {user}   # an unused one",
+    ),
+    (
+        r"in c\.Spawner\.environment (?:contains|cannot)",
+        "systemd would not pass on a variable of c.Spawner.environment",
+        "{edit}   # c.Spawner.environment",
+    ),
+    (
         r"Unknown assignment|Failed to parse|Invalid argument",
         "systemd refuses a property in c.SystemdSpawner.unit_extra_properties",
         "{edit}   # c.SystemdSpawner.unit_extra_properties",

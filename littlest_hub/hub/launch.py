@@ -55,6 +55,14 @@ def hook_failed(error: Exception) -> NotStartedError:
     )
 
 
+def shared_number(name: str, other: str, uid: int) -> NotStartedError:
+    """Return the error of a server that systemd would start as another account."""
+    return NotStartedError(
+        f"The accounts {name} and {other} share the number {uid}, and systemd accepts no account"
+        f" named {name}"
+    )
+
+
 def refused(unit: str, reason: str) -> NotStartedError:
     """Return the error of a server that systemd refuses to start."""
     return NotStartedError(f"systemd does not start {unit}: {reason}")

@@ -30,7 +30,6 @@ from littlest_hub.hub.homes import DynamicHome
 from littlest_hub.hub.launch import (
     EXIT_REASONS,
     Launch,
-    NotStartedError,
     assignment,
     ended,
     environment_file,
@@ -40,6 +39,7 @@ from littlest_hub.hub.launch import (
     refused,
     server_command,
     server_environment,
+    shared_number,
 )
 from littlest_hub.hub.placeholders import Placeholders
 from littlest_hub.hub.root_hooks import RootHook, run_in_sandbox
@@ -426,10 +426,7 @@ def _user(account: Account) -> str:
         # systemd accepts fewer names than the system has: systemd.io/USER_NAMES.
         return str(account.uid)
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.@$-]*", account.name):
-        raise NotStartedError(
-            f"The accounts {account.name} and {other} share the number {account.uid}, and systemd"
-            f" accepts no account named {account.name}"
-        )
+        raise shared_number(account.name, other, account.uid)
     return account.name
 
 

@@ -19,7 +19,15 @@ from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.host import parse_properties, systemd_version
 from littlest_hub.doctor.servers import denied_name_servers, disagreements
 from littlest_hub.doctor.snapshot import Snapshot
-from littlest_hub.hub.launch import NotStartedError, ended, find_program, no_account, refused
+from littlest_hub.hub.launch import (
+    NotStartedError,
+    ended,
+    environment_file,
+    find_program,
+    no_account,
+    refused,
+    shared_number,
+)
 from littlest_hub.hub.systemd_units import UnitState
 from littlest_hub.layout import Layout
 from littlest_hub.proxy.routes import RoutesFile
@@ -82,6 +90,12 @@ def test_messages_of_our_spawner_are_explained() -> None:
     with pytest.raises(NotStartedError) as raised:
         find_program("no-such-program", "/bin")
     assert "c.Spawner.cmd" in _failure(raised.value).meaning
+    for environment in ({"A": "\x1b"}, {"A B": "x"}):
+        with pytest.raises(NotStartedError) as raised:
+            environment_file(environment)
+        assert "c.Spawner.environment" in _failure(raised.value).meaning
+    shared = shared_number("4711", "alice", 1000)
+    assert "same number" in _failure(shared).meaning
 
 
 def _failure(*events: JournalEntry | NotStartedError) -> FailedSpawn:
