@@ -182,9 +182,10 @@ _RESTRICTIONS: Properties = {
     "RestrictRealtime": "yes",
     "SystemCallArchitectures": "native",
     # A deny list: users' programs may need calls that are newer than systemd's allow lists.
-    # io_setup: the kernel counts its events per machine (fs.aio-max-nr).
+    # io_setup: the kernel counts its events per machine (fs.aio-max-nr). io_uring_setup: it makes
+    # system calls that no filter sees, such as sockets of any family.
     "SystemCallFilter": "~@clock @cpu-emulation @module @obsolete @raw-io @reboot @swap bpf"
-    " io_setup userfaultfd",
+    " io_setup io_uring_setup userfaultfd",
     "SystemCallErrorNumber": "EPERM",
 }
 # Omitted, since they break ordinary programs: RestrictSUIDSGID= (`git init --shared` in a directory
