@@ -13,8 +13,8 @@ from tests.machine import Machine
 # Every file that an installation could leave; every account, unit, listener and process of ours.
 LISTING = r"""
     find /etc /opt /srv /usr /home -printf '%p %m %u %g %l\n' | LC_ALL=C sort
-    find /run /var/lib /var/log /tmp /var/tmp -ignore_readdir_race -maxdepth 3 | grep -e littlest -e lhub \
-        | grep -v -e '\.sh$' | LC_ALL=C sort
+    find /run /var/lib /var/log /tmp /var/tmp -ignore_readdir_race -maxdepth 3 \
+        | grep -e littlest -e lhub | grep -v -e '\.sh$' | LC_ALL=C sort
     LC_ALL=C sort /etc/passwd /etc/group
     systemctl list-units --all --plain --no-legend | grep -e littlest | cut -d ' ' -f 1
     systemctl list-unit-files --plain --no-legend | grep -e littlest
