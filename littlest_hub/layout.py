@@ -27,7 +27,9 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
 # Directories that ProtectHome= and PrivateTmp= hide from our own services.
 _HIDDEN = ("/home", "/root", "/run", "/tmp", "/var/tmp", "/dev", "/proc", "/sys")
 # Suffixes that a hub's other units and its directories in /run have.
-_RESERVED_SUFFIXES = ("-proxy", "-proxy-api", "-proxy-https", "-password", "-hook", "-servers")
+_RESERVED_SUFFIXES = (
+    *("-proxy", "-proxy-api", "-proxy-https", "-password", "-hook", "-guard", "-servers"),
+)
 
 
 class _Fields(NamedTuple):
@@ -89,6 +91,8 @@ class Names(_Fields):
     proxy_socket = _Name("{self.instance}-proxy.socket")
     proxy_api_socket = _Name("{self.instance}-proxy-api.socket")
     proxy_https_socket = _Name("{self.instance}-proxy-https.socket")
+    guard_socket = _Name("{self.instance}-guard.socket")
+    guard_service = _Name("{self.instance}-guard.service")
     users_slice = _Name("{self.instance}-users.slice")
     """The slice of all user servers, not in `started_unit_names`: stopping it stops all of them."""
 
@@ -100,6 +104,8 @@ class Names(_Fields):
             self.proxy_socket,
             self.proxy_api_socket,
             self.proxy_https_socket,
+            self.guard_socket,
+            self.guard_service,
             self.proxy_service,
             self.hub_service,
         )
@@ -321,6 +327,10 @@ class Layout(Names):
 
     proxy_control = _Path("/run/{self.instance}-proxy/control")
     """Control socket of the proxy's supervisor, for reloads."""
+    guard_control = _Path("/run/{self.instance}-guard/control")
+    """Control socket of the guard, for the hub."""
+    held_ports = _Path("/run/{self.instance}-guard/ports.json")
+    """The ports that the guard holds (JSON)."""
     password_address = _Path("/run/{self.instance}-password")
     """Socket of the PAM helper."""
     hook_address = _Path("/run/{self.instance}-hook")

@@ -25,6 +25,7 @@ from tests.server import PATH, MachineError, Server, as_login
 TOOLS = ("ip", "nsenter", "systemd-nspawn", "unshare")
 NAMESPACES = ("--mount", "--net", "--pid", "--fork", "--mount-proc")
 
+# pidfd_getfd: a machine that is no container allows it, nspawn does not.
 # $1 cgroup of the machine, $2 image, $3 an empty directory, $4 the machine's name, then nspawn's
 # arguments. The machine sees only cgroup v2, even if the host has both versions: systemd 256 and
 # later refuse anything else. The script waits on standard input for the address of its network.
@@ -44,7 +45,7 @@ echo "$name" >root/etc/hostname
 printf '127.0.0.1 localhost\\n%s %s\\n' "${{address%/*}}" "$name" >root/etc/hosts
 exec systemd-nspawn --quiet --directory=root --machine="$name" --register=no --keep-unit \
     --capability=all --kill-signal=SIGRTMIN+3 --resolv-conf=off --timezone=off --link-journal=no \
-    --console=pipe "$@" </dev/null
+    --system-call-filter=pidfd_getfd --console=pipe "$@" </dev/null
 """
 
 

@@ -34,6 +34,8 @@ ROWS = {
     23: "leftovers of uninstalling",
     24: "unusual umasks and mounts",
     25: "secrets in backups",
+    26: "the port of a server that has ended",
+    27: "using up ports",
     28: "requests that another site causes, undeclared options",
     29: "descriptors used up from outside",
     30: "bodies kept in memory or in the database",

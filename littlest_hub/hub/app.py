@@ -38,6 +38,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import database, patches, spawn_queue
 from littlest_hub.hub.config import load
 from littlest_hub.hub.control import ControlChannel, one_line
+from littlest_hub.hub.guard import GUARD
 from littlest_hub.hub.login_guard import guarded
 from littlest_hub.hub.login_limits import LoginLimits
 from littlest_hub.hub.proxy import HubProxy
@@ -298,6 +299,8 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         self.tornado_application = _Application(self.handlers, limits, **self.tornado_settings)
 
     async def init_spawners(self) -> int:
+        if self.control:
+            GUARD.address = self.layout.guard_control
         self._interrupted = spawn_queue.take_interrupted(self.db)
         found: int = await super().init_spawners()
         return found
@@ -311,6 +314,8 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         with patches.listening_on(self.sockets, HubServer) as unused:
             await super().start()
         self.http_server.add_sockets(unused)
+        if isinstance(self.proxy, HubProxy):
+            await self.proxy.hold_ports()
         spawn_queue.QUEUE.resume()
         if self.control:
             # A kept connection might bring a request at the moment in which it is closed.

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tornado.web import HTTPError
 
@@ -28,6 +29,14 @@ Codes"."""
 CONTROL_CHARACTER = re.compile(r"[\0-\x08\x0b-\x1f\x7f]")
 """A character at which systemd leaves a variable out without a word: `env_value_is_valid` in its
 src/basic/env-util.c."""
+_IDENTITY = (
+    "JUPYTERHUB_USER",
+    "JUPYTERHUB_SERVER_NAME",
+    "JUPYTERHUB_SERVICE_PREFIX",
+    "JUPYTERHUB_CLIENT_ID",
+    "JUPYTERHUB_API_URL",
+)
+"""Variables that are the same in a running server and in the one that the hub would start."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -146,6 +155,23 @@ def parse_environment_file(text: str) -> dict[str, str]:
         ValueError: it is something else.
     """
     return dict(line.split("=", 1) for line in shlex.split(text))
+
+
+def port_and_token(environment: Path, own: Mapping[str, str]) -> tuple[int, str] | None:
+    """Return port and token of a running server; None: it is another server.
+
+    Args:
+        environment: file with the environment of the server that runs.
+        own: the environment that the hub would start it with.
+    """
+    try:
+        found = parse_environment_file(environment.read_text())
+    except (OSError, ValueError):
+        return None
+    port = urlsplit(found.get("JUPYTERHUB_SERVICE_URL", "")).port
+    token = found.get("JUPYTERHUB_API_TOKEN")
+    is_own = all(found.get(name) == own.get(name) for name in _IDENTITY)
+    return (port, token) if port and token and is_own else None
 
 
 def find_program(name: str, path: str) -> str:

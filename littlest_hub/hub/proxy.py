@@ -17,6 +17,7 @@ import base64
 import hashlib
 import ipaddress
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from tornado.httpclient import HTTPClientError
 from tornado.ioloop import PeriodicCallback
 from traitlets import Enum, Int, List, TraitError, Unicode, default, observe, validate
 
+from littlest_hub.hub.guard import GUARD
 from littlest_hub.proxy.https import CHALLENGES
 from littlest_hub.proxy.matcher import rule
 from littlest_hub.proxy.routes import HUB_LIMIT, RoutesFile, hub_limit
@@ -36,6 +38,8 @@ FIRST_POLL_S, MAX_POLL_S, POLL_FACTOR = 0.004, 0.2, 1.3
 _REVISION = "littlest-hub-revision"
 ROUTES_CHECK_INTERVAL_MS = 2000
 """How often the hub checks that the routes on disk are those that it wrote."""
+PORTS_CHECK_INTERVAL_MS = 5000
+"""How often the hub tells the guard about all ports."""
 _MAX_ADDRESSES = 256
 """The size of a network up to which tornado gets its addresses one by one."""
 
@@ -164,6 +168,9 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
         """
         await self._wait_until_started()
         routespec = self.validate_routespec(routespec)
+        if "user" in data and (refused := await GUARD.hold_route(routespec, target)):
+            self.log.error("No route %s to %s: %s", routespec, target, refused.detail)
+            return
         traefik, hub = self._dynamic_config_for_route(routespec, target, data)
         is_new = hub["routes"].keys().isdisjoint(self.dynamic_config["jupyterhub"]["routes"])
         self.dynamic_config = deep_merge(self.dynamic_config, {**traefik, "jupyterhub": hub})
@@ -180,7 +187,8 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
     async def delete_route(self, routespec: str) -> None:
         """Delete a route if there is one, and return when traefik has dropped it."""
         await self._wait_until_started()
-        if not self._remove(self.validate_routespec(routespec)):
+        routespec = self.validate_routespec(routespec)
+        if not self._remove(routespec):
             return
         try:
             await self._write_and_wait()
@@ -188,6 +196,20 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
             # It does not answer (TimeoutError is an OSError), or the disk is full: no reason to
             # leave the server running.
             self.log.error("traefik may still have the route %s: %s", routespec, error)
+        else:
+            await GUARD.release_route(routespec)
+
+    async def hold_ports(self) -> None:
+        """Have the ports of all routes to user servers held, now and from time to time."""
+        routes = (await self.get_all_routes()).values()
+        users = [(r["routespec"], r["target"]) for r in routes if "user" in r["data"]]
+        await self._keep_ports(users)
+        PeriodicCallback(self._keep_ports, PORTS_CHECK_INTERVAL_MS).start()
+
+    async def _keep_ports(self, routes: Iterable[tuple[str, str]] = ()) -> None:
+        for routespec, refused in await GUARD.keep(routes):
+            self.log.error("The route %s is lost: %s", routespec, refused.detail)
+            await self.delete_route(routespec)
 
     def _remove(self, routespec: str) -> bool:
         """Remove a route from `dynamic_config`; return whether there was one."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from littlest_hub.helpers.held_ports import IMPOSSIBLE, Target
+from littlest_hub.hub.guard import GUARD
 from littlest_hub.hub.launch import NotStartedError, ended
 from littlest_hub.hub.systemd_units import unit_state
-from littlest_hub.system.tcp import SocketOwner, cgroups_of, owners_at
+from littlest_hub.system import cgroups
+from littlest_hub.system.tcp import SocketOwner, listener_at
+from littlest_hub.units.ports import is_free
 
 POLLS_PER_S = 40
 """Port polls per second; startup takes 0.6 s, so slow polling would show."""
@@ -15,58 +19,80 @@ _OVERFLOW_UID = 65534
 """/proc/sys/kernel/overflowuid"""
 
 
+class PortTakenError(NotStartedError):
+    """Another user's program has taken the port between its choice and the server's start."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(f"another user's program has taken port {port}: try again")
+
+
 @dataclass(frozen=True)
 class ServerPort:
     """The port at which the server of a unit is going to listen."""
 
     unit: str
+    address: str
     port: int
     cgroup: str
     """Path of the unit's cgroup, as far as it is known without a query to systemd."""
+    is_held: bool = True
+    """False: systemd restarts the server (Restart=), which then binds the port again."""
 
-    async def wait(self) -> None:
-        """Return when the server listens; JupyterHub cancels this after start_timeout.
+    async def hold(self) -> None:
+        """Wait until the server listens, then have its port held.
+
+        JupyterHub cancels this after start_timeout.
 
         Raises:
-            NotStartedError: the server has ended, or another user's program listens there.
+            NotStartedError: the server has ended.
+            PortTakenError: another user's program has the port.
         """
         while True:
             for _ in range(POLLS_PER_S):
-                found = owners_at(self.port)
-                if found:
-                    await self.check_owner(found)
+                owner = listener_at(self.address, self.port)
+                if owner:
+                    await self.hold_of(owner)
                     return
                 await asyncio.sleep(1 / POLLS_PER_S)
             # The cgroup exists while processes of the unit run.
-            if cgroups_of(self.cgroup):
+            if cgroups.ids(self.cgroup):
                 continue
             state = await unit_state(self.unit)
             if not state.is_alive:
+                # Bound by a program that does not listen.
+                if not is_free(self.port, self.address):
+                    raise PortTakenError(self.port)
                 raise ended(self.unit, state)
 
-    async def check_owner(self, found: set[SocketOwner]) -> None:
-        """Check that the server owns the sockets that listen at its port.
+    async def hold_of(self, owner: SocketOwner) -> None:
+        """Have the port held if the server owns the socket that listens there.
 
         Another user's program could otherwise pose as the server by binding the port first.
 
         Raises:
-            NotStartedError: it does not.
+            PortTakenError: it does not own it.
         """
-        cgroups, uids = {held.cgroup for held in found}, {held.uid for held in found}
+        cgroup, is_own = self.cgroup, True
         # Only systemd can create a cgroup of that name there; a query to systemd would be a tenth
         # of the hub's work for a server.
-        if cgroups <= cgroups_of(self.cgroup):
+        if owner.cgroup not in cgroups.ids(cgroup):
+            state = await unit_state(self.unit)
+            # If the server has ended, the socket is another program's.
+            if not state.is_alive:
+                raise PortTakenError(self.port)
+            # Root: the port of a container, for example.
+            is_user = owner.uid in (state.uid or 0, 0)
+            # In a sandbox with its own users (PrivateUsers=), other users' ids are unknown. Names
+            # of units prove nothing: any user may have a unit of that name in their own systemd.
+            is_unknown = owner.cgroup is None and owner.uid == _OVERFLOW_UID
+            is_own = is_user or is_unknown or owner.cgroup in cgroups.ids(state.cgroup)
+            cgroup = "" if is_user else state.cgroup
+        if not self.is_held:
+            GUARD.expect((self.address, self.port), None)
+        elif refused := await GUARD.hold(Target(self.address, self.port, cgroup, owner.inode)):
+            # Without the guard, which knows better.
+            is_own = is_own and refused.reason == IMPOSSIBLE
+        else:
             return
-        state = await unit_state(self.unit)
-        # The server has ended, so the sockets are another program's.
-        if not state.is_alive:
-            raise ended(self.unit, state)
-        own = state.uid or 0
-        # Root: the port of a container, for example.
-        if uids <= {own, 0}:
-            return
-        # In a sandbox with its own users (PrivateUsers=), other users' ids are unknown. Names of
-        # units prove nothing: any user may have a unit of that name in their own systemd.
-        is_unknown = cgroups == {None} and uids <= {own, 0, _OVERFLOW_UID}
-        if not (is_unknown or cgroups <= cgroups_of(state.cgroup)):
-            raise NotStartedError(f"another user's program has taken port {self.port}: try again")
+        if not is_own:
+            raise PortTakenError(self.port)

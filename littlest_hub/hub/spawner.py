@@ -16,7 +16,6 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from jupyterhub.utils import random_port
 from systemdspawner import SystemdSpawner, systemd
@@ -26,6 +25,7 @@ from traitlets import Bool, Int, default
 
 from littlest_hub import installation
 from littlest_hub.hub import spawn_options, spawn_queue
+from littlest_hub.hub.guard import GUARD, literal
 from littlest_hub.hub.homes import DynamicHome
 from littlest_hub.hub.launch import (
     EXIT_REASONS,
@@ -35,7 +35,7 @@ from littlest_hub.hub.launch import (
     environment_file,
     find_program,
     no_account,
-    parse_environment_file,
+    port_and_token,
     refused,
     server_command,
     server_environment,
@@ -43,7 +43,7 @@ from littlest_hub.hub.launch import (
 )
 from littlest_hub.hub.placeholders import Placeholders
 from littlest_hub.hub.root_hooks import RootHook, run_in_sandbox
-from littlest_hub.hub.server_port import ServerPort
+from littlest_hub.hub.server_port import PortTakenError, ServerPort
 from littlest_hub.hub.systemd_units import (
     SystemdSilentError,
     UnitState,
@@ -58,14 +58,9 @@ from littlest_hub.units.server import Account
 
 TRANSIENT_UNITS = Path("/run/systemd/transient")
 """Where systemd keeps the text of each transient unit until it unloads the unit."""
-_IDENTITY = (
-    "JUPYTERHUB_USER",
-    "JUPYTERHUB_SERVER_NAME",
-    "JUPYTERHUB_SERVICE_PREFIX",
-    "JUPYTERHUB_CLIENT_ID",
-    "JUPYTERHUB_API_URL",
-)
-"""Variables that are the same in a running server and in the one that the hub would start."""
+PORTS_TRIED = 5
+"""How many ports a start tries, since another program may take one before the server does."""
+FREE_PORT_TIMEOUT_S = 10
 
 
 class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
@@ -138,7 +133,7 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
 
     @property
     def _address(self) -> tuple[str, int]:
-        return self.ip or "127.0.0.1", self.port
+        return literal(self.ip or "127.0.0.1"), self.port
 
     @property
     def _environment_file(self) -> Path:
@@ -161,15 +156,11 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
         if account is None:
             await self._claim_home()
         state = await self._existing_state()
-        cgroup = state.cgroup
-        if not self._adopt(state):
-            await self._stop_unit(state)
-            self.port = random_port()
-            launch = self._prepare(account)
-            cgroup = cgroup_path(launch.unit, str(launch.properties["Slice"]))
-            self._save()
-            await self._launch(launch)
-        await ServerPort(self._unit, self.port, cgroup).wait()
+        if self._adopt(state):
+            await ServerPort(self._unit, *self._address, state.cgroup, _is_held(self)).hold()
+            return self._address
+        await self._stop_unit(state)
+        await _start_at_free_port(self, account)
         return self._address
 
     async def poll(self) -> int | None:
@@ -180,6 +171,7 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
             self.log.warning("%s is taken to be running: %s", self._unit, error)
             return None
         if state.is_alive:
+            GUARD.expect(self._address, state.cgroup if _is_held(self) else None)
             return None
         self._environment_file.unlink(missing_ok=True)
         return state.status
@@ -286,24 +278,17 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
         return await unit_state(self._unit)
 
     def _adopt(self, state: UnitState) -> bool:
-        """Adopt a server that runs without the hub's knowledge; return whether that is possible.
+        """Adopt a server that runs unknown to the hub, if possible: after a restore, for example.
 
-        The hub does not know it after a backup was restored, for example; its user may have work
-        in it.
+        Its user may have work in it.
         """
         if state.active != "active":
             return False
-        try:
-            found = parse_environment_file(self._environment_file.read_text())
-        except (OSError, ValueError):
-            return False
-        own = self.get_env()
-        port = urlsplit(found.get("JUPYTERHUB_SERVICE_URL", "")).port
-        token = found.get("JUPYTERHUB_API_TOKEN")
-        if not (port and token and all(found.get(name) == own.get(name) for name in _IDENTITY)):
+        found = port_and_token(self._environment_file, self.get_env())
+        if found is None:
             return False
         self.log.warning("%s runs already: taking it over", self._unit)
-        self.port, self.api_token = port, token
+        self.port, self.api_token = found
         return True
 
     def _prepare(self, account: Account | None) -> Launch:
@@ -368,6 +353,41 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
         if state.active == "failed":
             await run("systemctl", "reset-failed", self._unit)
         self._environment_file.unlink(missing_ok=True)
+        await GUARD.release(self._address)
+
+
+def _is_held(spawner: UnitSpawner) -> bool:
+    """Return whether the guard holds the port: a server that systemd restarts binds it again."""
+    return str(spawner.unit_extra_properties.get("Restart", "no")) == "no"
+
+
+async def _start_at_free_port(spawner: UnitSpawner, account: Account | None) -> None:
+    """Start a server; if another program takes its port first, start it again at another one."""
+    for tries_left in reversed(range(PORTS_TRIED)):
+        spawner.port = await _free_port()
+        launch = spawner._prepare(account)
+        spawner._save()
+        await spawner._launch(launch)
+        cgroup = cgroup_path(launch.unit, str(launch.properties["Slice"]))
+        try:
+            port = ServerPort(launch.unit, *spawner._address, cgroup, _is_held(spawner))
+            return await port.hold()
+        except PortTakenError as error:
+            if not tries_left:
+                raise
+            spawner.log.warning("%s: %s", launch.unit, error.jupyterhub_message)
+            await spawner._stop_unit()
+
+
+async def _free_port() -> int:
+    """Return a free port; wait a little if there is none."""
+    for _ in range(FREE_PORT_TIMEOUT_S):
+        try:
+            return int(random_port())
+        except OSError:
+            # The guard ends the programs that use them up.
+            await asyncio.sleep(1)
+    return int(random_port())
 
 
 # --- properties of the unit, from SystemdSpawner's settings

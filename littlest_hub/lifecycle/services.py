@@ -11,6 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.installation import installed_unit
 from littlest_hub.layout import Layout
 from littlest_hub.system import processes
 from littlest_hub.system.systemctl import (
@@ -61,16 +62,17 @@ class Services:
         """
         layout = self.layout
         daemon_reload()
-        units = layout.started_unit_names
+        units = self._stop_removed(layout.started_unit_names)
         self._start_helpers(changed)
         self._restart_sockets([unit for unit in units if unit in changed])
+        services = (*self._services, layout.guard_service)
         # The hub first: if it fails, no connection was touched.
-        was_active = [unit for unit in self._services if is_active(unit)]
+        was_active = [unit for unit in services if is_active(unit)]
         for unit in units:
             # The proxy starts that one when it is needed.
             if unit != layout.proxy_https_socket:
                 self._start("start", unit)
-        for unit in self._services:
+        for unit in services:
             if unit in was_active and unit in changed:
                 self._start("restart", unit)
             elif unit in was_active and is_switched:
@@ -88,9 +90,20 @@ class Services:
                 # No service holds it: each connection has a helper of its own.
                 self._start("restart" if socket in changed else "start", socket)
 
+    def _stop_removed(self, units: Collection[str]) -> list[str]:
+        """Stop units that the active release does not have, and return those that it has."""
+        removed = [unit for unit in units if not installed_unit(self.layout, unit).is_file()]
+        if removed:
+            systemctl("stop", *removed, is_checked=False)
+        return [unit for unit in units if unit not in removed]
+
     def _restart_sockets(self, changed: Collection[str]) -> None:
         # Not the slice: restarting it would stop all user servers, and changes nothing.
-        sockets = [unit for unit in changed if unit not in self._services]
+        sockets = [unit for unit in changed if unit.endswith(".socket")]
+        if self.layout.guard_socket in sockets:
+            # The guard keeps what it holds only while it is not stopped.
+            sockets.remove(self.layout.guard_socket)
+            self._start("restart", self.layout.guard_socket)
         https = self.layout.proxy_https_socket
         if https in sockets and not is_active(https):
             sockets.remove(https)
@@ -220,6 +233,7 @@ class Services:
             layout.run_directory,
             layout.server_environments,
             layout.proxy_control.parent,
+            layout.guard_control.parent,
         ):
             for path in (directory, Path("/run/private") / directory.name):
                 if path.is_symlink():

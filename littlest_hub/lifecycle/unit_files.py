@@ -18,7 +18,7 @@ from littlest_hub.system.addresses import is_ipv6_separate
 from littlest_hub.system.files import link, set_mode, write
 from littlest_hub.system.systemctl import systemctl
 from littlest_hub.system.toml import to_toml
-from littlest_hub.units import helpers, hub, proxy, server, unprivileged
+from littlest_hub.units import guard, helpers, hub, proxy, server, unprivileged
 from littlest_hub.units.ports import Ports
 from littlest_hub.units.unit import Unit, directives
 from littlest_hub.unprivileged.privileges import run_as_hub_user
@@ -204,6 +204,8 @@ def started_units(layout: Layout, ports: Ports) -> list[Unit]:
         proxy.public_socket(layout, ports),
         proxy.api_socket(layout, ports),
         proxy.https_socket(layout, ports),
+        guard.socket(layout),
+        guard.service(layout),
         proxy.service(layout),
         hub.service(layout, ports),
     ]

@@ -5,11 +5,14 @@ A process may end at any moment, and those of other users may be hidden; the res
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 _UNIT = re.compile(r"([^/\s]+\.(?:service|scope))")
+# Version 2, or systemd's own hierarchy of version 1.
+_SYSTEMD_CGROUP = re.compile(r"^(?:0:|\d+:name=systemd):(.*)$", re.MULTILINE)
 _PROC = Path("/proc")
 
 
@@ -57,6 +60,20 @@ def parent(pid: int) -> int:
 def cgroup(pid: int) -> str:
     """Return the cgroups of a process, as in /proc/PID/cgroup; "" if they cannot be read."""
     return _text(pid, "cgroup")
+
+
+def cgroup_path(pid: int) -> str:
+    """Return the cgroup that systemd has put a process into, as ControlGroup= (systemctl(1))."""
+    found = _SYSTEMD_CGROUP.findall(cgroup(pid))
+    return found[-1] if found else ""
+
+
+def descriptors(pid: int) -> Iterator[tuple[Path, str]]:
+    """Yield each open file of a process: its place in /proc, and what it is ("socket:[123]")."""
+    with contextlib.suppress(OSError):
+        for entry in (_PROC / str(pid) / "fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                yield entry, str(entry.readlink())
 
 
 def variables(pid: int) -> set[str]:

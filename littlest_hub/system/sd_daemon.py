@@ -100,12 +100,13 @@ def _become(
     os._exit(127)
 
 
-def notify(*state: str) -> None:
+def notify(*state: str, descriptors: Sequence[int] = ()) -> None:
     """Notify systemd, if it listens (sd_notify(3)).
 
     Args:
         state: assignments such as "READY=1"; line breaks become spaces, and text that is too long
             for systemd is cut.
+        descriptors: files that the notification is about.
     """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
@@ -113,11 +114,28 @@ def notify(*state: str) -> None:
     if address.startswith("@"):
         address = "\0" + address[1:]
     lines = (" ".join(line.split("\n"))[:_STATE_LENGTH] for line in state)
+    text = "\n".join(lines).encode(errors="replace")
     kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
     # A notification that is lost must not end the service.
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, kind) as channel:
         channel.connect(address)
-        channel.sendall("\n".join(lines).encode(errors="replace"))
+        socket.send_fds(channel, [text], descriptors)
+
+
+def store(descriptor: int, name: str) -> None:
+    """Let systemd keep a file descriptor for the next process of this service.
+
+    Args:
+        descriptor: a copy of it is kept until `forget`, or until the service is stopped.
+        name: under which `inherited_sockets` will return it.
+    """
+    # Without FDPOLL=0, systemd drops sockets that have an error or were shut down.
+    notify("FDSTORE=1", f"FDNAME={name}", "FDPOLL=0", descriptors=[descriptor])
+
+
+def forget(name: str) -> None:
+    """Let systemd close a file descriptor that it keeps."""
+    notify("FDSTOREREMOVE=1", f"FDNAME={name}")
 
 
 def log_to_journal(message: str, unit: str, priority: int) -> None:

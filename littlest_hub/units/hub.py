@@ -52,14 +52,21 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 Directive("Description", f"Littlest Hub at {layout.base}: hub"),
                 Directive(
                     "Wants",
-                    " ".join([layout.hub_socket, layout.proxy_service, *layout.helper_sockets]),
+                    " ".join(
+                        [
+                            *(layout.hub_socket, layout.proxy_service),
+                            *(layout.guard_socket, layout.guard_service),
+                            *layout.helper_sockets,
+                        ]
+                    ),
                     "not Requires=: without its socket the hub still starts, reports who has the"
                     " port, and tries again",
                 ),
                 Directive(
                     "After",
                     f"network.target nss-user-lookup.target {layout.hub_socket}"
-                    f" {layout.proxy_service} {' '.join(layout.helper_sockets)}",
+                    f" {layout.proxy_service} {layout.guard_socket}"
+                    f" {' '.join(layout.helper_sockets)}",
                 ),
                 Directive("RequiresMountsFor", str(layout.base)),
                 condition,

@@ -28,11 +28,11 @@ from littlest_hub.hub.launch import (
     environment_file,
     parse_environment_file,
 )
-from littlest_hub.hub.server_port import ServerPort
+from littlest_hub.hub.server_port import PortTakenError, ServerPort
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.hub.systemd_units import cgroup_path
 from littlest_hub.layout import DEFAULT_BASE, Layout, escaped, server_unit
-from littlest_hub.system import tcp
+from littlest_hub.system import cgroups
 from littlest_hub.system.tcp import SocketOwner
 from littlest_hub.units.server import Account
 
@@ -343,14 +343,29 @@ def test_a_server_is_not_dead_because_systemd_takes_too_long(
 def test_a_program_that_listens_at_the_port_of_an_ended_server_is_not_accepted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, uid: str
 ) -> None:
-    """bind() alone makes it end; listen() may wait for that."""
     says = f"ActiveState=failed\nResult=exit-code\nExecMainStatus=1\nUID={uid}"
     answering(monkeypatch, tmp_path, says)
     made = make()
     with socket.create_server(("127.0.0.1", 0)) as foreign:
         made.port = foreign.getsockname()[1]
-        with pytest.raises(NotStartedError, match=r"ended before it listened \(exit-code, 1\)"):
-            asyncio.run(ServerPort(made._unit, made.port, "").wait())
+        with pytest.raises(PortTakenError, match="another user's program has taken port"):
+            asyncio.run(ServerPort(made._unit, *made._address, "").hold())
+
+
+@pytest.mark.row(5)
+def test_a_program_that_only_binds_the_port_of_a_server_is_the_reason_of_its_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    says = "ActiveState=failed\nResult=exit-code\nExecMainStatus=1\nUID=4711"
+    answering(monkeypatch, tmp_path, says)
+    made = make()
+    with socket.socket() as foreign:
+        foreign.bind(("127.0.0.1", 0))
+        made.port = foreign.getsockname()[1]
+        with pytest.raises(PortTakenError):
+            asyncio.run(ServerPort(made._unit, *made._address, "").hold())
+    with pytest.raises(NotStartedError, match=r"ended before it listened \(exit-code, 1\)"):
+        asyncio.run(ServerPort(made._unit, *made._address, "").hold())
 
 
 @pytest.mark.row(5)
@@ -359,13 +374,13 @@ def test_a_listener_in_the_cgroup_of_the_unit_is_accepted_without_a_query(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_own: bool
 ) -> None:
     answering(monkeypatch, tmp_path, "ActiveState=failed\nResult=signal\nExecMainStatus=9")
-    monkeypatch.setattr(tcp, "_CGROUPS", (str(tmp_path),))
-    port = ServerPort("a.service", 1, cgroup_path("a.service", "users.slice"))
+    monkeypatch.setattr(cgroups, "_VERSION_2", (str(tmp_path),))
+    port = ServerPort("a.service", "127.0.0.1", 1, cgroup_path("a.service", "users.slice"))
     unit = tmp_path / "users.slice" / "a.service"
     unit.mkdir(parents=True)
-    found = {SocketOwner(4711, unit.stat().st_ino if is_own else tmp_path.stat().st_ino)}
-    with nullcontext() if is_own else pytest.raises(NotStartedError, match="ended before"):
-        asyncio.run(port.check_owner(found))
+    found = SocketOwner(4711, unit.stat().st_ino if is_own else tmp_path.stat().st_ino, 1)
+    with nullcontext() if is_own else pytest.raises(PortTakenError):
+        asyncio.run(port.hold_of(found))
 
 
 def test_systemd_is_queried_about_a_unit_only_if_it_has_its_text(

@@ -84,10 +84,11 @@ def test_an_installation_has_its_layout_units_and_links(tmp_path: Path) -> None:
         assert layout.on_disk(layout.unit_directory / unit).is_file()
     assert not (tmp_path / "etc/passwd").exists()
     assert sorted(p.name for p in (etc / "multi-user.target.wants").iterdir()) == [
+        "littlest-hub-guard.service",
         "littlest-hub-proxy.service",
         "littlest-hub.service",
     ]
-    assert len(list((etc / "sockets.target.wants").iterdir())) == 6
+    assert len(list((etc / "sockets.target.wants").iterdir())) == 7
     assert (tmp_path / "usr/local/bin/littlest-hub").readlink() == layout.hub / "bin/littlest-hub"
     assert "next boot" in said
     assert 'c.Authenticator.allowed_users = {"alice"}' in said

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from littlest_hub.system import tcp
+from littlest_hub.system import cgroups, tcp
 from littlest_hub.system.tcp import (
     SocketOwner,
-    cgroups_of,
     describe_listener,
+    listener_at,
     listeners,
-    owners_at,
     parse,
     processes_of,
 )
@@ -85,22 +84,57 @@ def test_a_listening_socket_has_address_owner_and_process() -> None:
         (found,) = (one for one in listeners() if one.port == port)
         inode = os.fstat(held.fileno()).st_ino
         assert (found.address, found.uid, found.inode) == ("127.0.0.1", os.geteuid(), inode)
-        assert {held.uid for held in owners_at(port)} == {os.geteuid()}
+        owner = listener_at("127.0.0.1", port)
+        assert owner
+        assert (owner.uid, owner.inode) == (os.geteuid(), inode)
         assert processes_of([inode, 1]) == {inode: os.getpid()}
 
 
 def test_each_socket_at_a_port_has_the_cgroup_of_its_unit() -> None:
     ours = Path("/proc/self/cgroup").read_text().rpartition("0::")[2].strip()
-    with (
-        socket.create_server(("127.0.0.1", 0)) as one,
-        socket.create_server(("127.0.0.2", one.getsockname()[1])),
-    ):
-        found = {held.cgroup for held in owners_at(one.getsockname()[1])}
-    if None in found or not cgroups_of(ours):
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        found = listener_at("127.0.0.1", one.getsockname()[1])
+    assert found
+    if found.cgroup is None or not cgroups.ids(ours):
         pytest.skip("the kernel does not say, or has no cgroups of version 2 for us")
-    assert len(found) == 1
-    assert found <= cgroups_of(ours)
-    assert not found & cgroups_of(f"{ours}/elsewhere")
+    assert found.cgroup in cgroups.ids(ours)
+    assert found.cgroup not in cgroups.ids(f"{ours}/elsewhere")
+
+
+@pytest.mark.row(27)
+@pytest.mark.parametrize("diagnosed", [True, False])
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [
+        ("127.0.0.1", {"127.0.0.1"}),
+        ("127.0.0.2", {"127.0.0.2"}),
+        ("::1", {"::1"}),
+        ("0.0.0.0", {"127.0.0.1", "127.0.0.2"}),
+        ("::", {"127.0.0.1", "127.0.0.2", "::1"}),
+    ],
+)
+def test_a_listener_counts_only_at_the_addresses_that_it_gets_connections_of(
+    monkeypatch: pytest.MonkeyPatch, host: str, reached: set[str], diagnosed: bool
+) -> None:
+    if not diagnosed:
+        monkeypatch.setattr(tcp, "_PROTOCOL", socket.IPPROTO_SCTP)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family, dualstack_ipv6=host == "::") as held:
+        port, inode = held.getsockname()[1], os.fstat(held.fileno()).st_ino
+        found = {each: listener_at(each, port) for each in ("127.0.0.1", "127.0.0.2", "::1")}
+    assert {address for address, owner in found.items() if owner} == reached
+    assert {owner.inode for owner in found.values() if owner} == {inode}
+
+
+@pytest.mark.row(27)
+def test_of_two_listeners_the_one_that_gets_the_connections_counts() -> None:
+    with (
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as other,
+        socket.create_server(("127.0.0.1", other.getsockname()[1])) as held,
+    ):
+        found = listener_at("127.0.0.1", held.getsockname()[1])
+        assert found
+        assert found.inode == os.fstat(held.fileno()).st_ino
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -109,14 +143,15 @@ def test_the_owner_of_a_port_is_known_until_it_is_closed(
 ) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=family) as held:
-        port = held.getsockname()[1]
-        (found,) = owners_at(port)
+        port, inode = held.getsockname()[1], os.fstat(held.fileno()).st_ino
+        found = listener_at(host, port)
+        assert found
         for name, unknown in (("_NETLINK_SOCK_DIAG", 255), ("_PROTOCOL", socket.IPPROTO_SCTP)):
             with monkeypatch.context() as without:  # inet_diag, tcp_diag
                 without.setattr(tcp, name, unknown)
-                assert owners_at(port) == {SocketOwner(found.uid, None)}
-    assert not owners_at(port)
+                assert listener_at(host, port) == SocketOwner(found.uid, None, inode)
+    assert listener_at(host, port) is None
 
 
 def test_a_unit_that_does_not_run_has_no_cgroup() -> None:
-    assert cgroups_of("") == cgroups_of("/") == set()
+    assert cgroups.ids("") == cgroups.ids("/") == set()

@@ -60,9 +60,14 @@ def test_systemd_verifies_the_units_without_a_warning(written: dict[str, Path]) 
 
 @pytest.mark.row(16)
 @needs_systemd
-@pytest.mark.parametrize(("number", "exposure"), [(4, 1.1), (5, 1.9)], ids=["proxy", "hub"])
-def test_services_expose_little(written: dict[str, Path], number: int, exposure: float) -> None:
-    service = list(written.values())[number]
+@pytest.mark.parametrize(("name", "exposure"), [("proxy", 1.1), ("hub", 1.9), ("guard", 2.2)])
+def test_services_expose_little(written: dict[str, Path], name: str, exposure: float) -> None:
+    by_role = {"hub": "service", "proxy": "proxy.service", "guard": "guard.service"}
+    (service,) = (
+        path
+        for unit, path in written.items()
+        if re.fullmatch(rf"littlest-hub(-physics)?[.-]{re.escape(by_role[name])}", unit)
+    )
     security = subprocess.run(
         [
             "systemd-analyze",

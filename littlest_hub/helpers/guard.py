@@ -1,0 +1,74 @@
+"""The guard: it holds the ports of user servers, and keeps shared resources available.
+
+It runs as root, with three capabilities and without access to the network; only the hub can connect
+to it. A request is one line of JSON, and so is the answer. The sockets that it holds survive it:
+systemd keeps a copy of each ("FDSTORE" in sd_notify(3)).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import selectors
+import socket
+import time
+
+from littlest_hub import installation
+from littlest_hub.helpers.held_ports import HeldPorts, Target
+from littlest_hub.helpers.shared_resources import RESOURCES, relieve
+from littlest_hub.system import sd_daemon
+from littlest_hub.units.guard import CONTROL
+
+LIMIT_BYTES = 1 << 22
+"""Longest request: some 40,000 ports."""
+_REQUEST_TIMEOUT_S = 2
+_WATCH_INTERVAL_S = 1
+
+
+def main() -> None:
+    """Serve until systemd ends this process."""
+    layout = installation.of_this_release()
+    selector = selectors.DefaultSelector()
+    servers = _pattern(rf"{re.escape(layout.instance)}\.user[-@][^/]*\.service")
+    hub = _pattern(re.escape(layout.hub_service))
+    # A hub that is not root must not keep other services from listening.
+    of_this_hub = [servers, hub] if layout.hub_user else [re.compile("")]
+    ports = HeldPorts(selector, layout.held_ports, of_this_hub)
+    inherited = sd_daemon.inherited_sockets()
+    control = next(each.duplicate() for each in inherited if each.name == CONTROL)
+    ports.restore(each.fd for each in inherited if each.name != CONTROL)
+    selector.register(control, selectors.EVENT_READ, lambda: _serve(control, ports))
+    sd_daemon.notify("READY=1")
+    next_watch = 0.0
+    while True:
+        for key, _ in selector.select(max(0, next_watch - time.monotonic())):
+            key.data()
+        if time.monotonic() >= next_watch:
+            relieve(RESOURCES, servers)
+            next_watch = time.monotonic() + _WATCH_INTERVAL_S
+
+
+def _pattern(unit: str) -> re.Pattern[str]:
+    """Return a pattern of the cgroups in a unit of the system."""
+    # Users have units too, of their own systemd, with any names.
+    return re.compile(rf"(?!.*/user@).*/{unit}(/|$)")
+
+
+def _serve(control: socket.socket, ports: HeldPorts) -> None:
+    connection, _ = control.accept()
+    connection.settimeout(_REQUEST_TIMEOUT_S)
+    with connection, connection.makefile("rwb") as stream:
+        try:
+            request = json.loads(stream.readline(LIMIT_BYTES))
+            refused = ports.update(
+                [Target(*each) for each in request["hold"]],
+                [(address, port) for address, port in request["release"]],
+                is_all=request["is_all"],
+            )
+            stream.write(json.dumps(refused).encode() + b"\n")
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            print(f"<4>A request that cannot be served: {error}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Resources of the kernel that all users share and that it limits for no single user.
+
+When one gets scarce, the guard ends the processes that have most of it, as the kernel's OOM killer
+does for memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from littlest_hub.system import processes, sd_daemon
+
+_NET = Path("/proc/self/net")
+_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_IN_FLIGHT = re.compile(r"^scm_fds:\s*(\d+)", re.MULTILINE)
+
+LIMITS = ((1 / 2, 1 / 8), (3 / 4, 1 / 64))
+"""How much of a resource has to be in use, and how much of it one user may then have at most."""
+_END_TIMEOUT_S = 1
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource that all users of the machine share."""
+
+    name: str
+    in_use: Callable[[], int]
+    capacity: Callable[[], int]
+    held_by: Callable[[int], int]
+    """How much of it a process has."""
+
+    @property
+    def most_for_one(self) -> float | None:
+        """How much of it one user may have at the moment; None: it is not scarce."""
+        capacity, in_use = self.capacity(), self.in_use()
+        shares = [share for threshold, share in LIMITS if in_use > threshold * capacity]
+        return min(shares) * capacity if shares else None
+
+
+def relieve(resources: Sequence[Resource], units: re.Pattern[str]) -> None:
+    """End the processes that have too much of a scarce resource.
+
+    Args:
+        resources: what to look at.
+        units: the cgroups whose processes may be ended.
+    """
+    for resource in resources:
+        if (most := resource.most_for_one) is not None:
+            _relieve(resource, most, units)
+
+
+def _relieve(resource: Resource, most: float, units: re.Pattern[str]) -> None:
+    users: dict[int, Counter[int]] = {}
+    for pid in _processes_in(units):
+        with contextlib.suppress(OSError):
+            uid = Path(f"/proc/{pid}").stat().st_uid
+            users.setdefault(uid, Counter())[pid] = resource.held_by(pid)
+    for counts in sorted(users.values(), key=lambda each: -each.total()):
+        # The largest first: usually it is the only one that has to end.
+        for pid, count in counts.most_common():
+            if counts.total() <= most or resource.most_for_one is None:
+                break
+            _end(pid, resource, count, round(most))
+            counts[pid] = 0
+
+
+def _processes_in(units: re.Pattern[str]) -> Iterator[int]:
+    return (pid for pid in processes.process_ids() if units.match(processes.cgroup_path(pid)))
+
+
+def _end(pid: int, resource: Resource, count: int, most: int) -> None:
+    unit, name = processes.unit(pid), processes.name(pid)
+    try:
+        opened = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(opened, signal.SIGKILL)
+        # Its resources are free once it has ended.
+        select.select([opened], [], [], _END_TIMEOUT_S)
+    except OSError:
+        return
+    finally:
+        os.close(opened)
+    message = (
+        f"ended process {pid} ({name}) of {unit}, which had {count} {resource.name}: few are left"
+        f" on this machine, and one user may then have {most}"
+    )
+    sd_daemon.log_to_journal(message, unit, 4)
+
+
+# --- ports
+
+
+def _sockets(*protocols: bytes) -> Callable[[int], int]:
+    """Return a function that counts the sockets of a process."""
+
+    def count(pid: int) -> int:
+        found = 0
+        for file, what in processes.descriptors(pid):
+            if not what.startswith("socket:"):
+                continue
+            with contextlib.suppress(OSError):
+                protocol = os.getxattr(file, "system.sockprotoname").rstrip(b"\0")
+                if protocol in protocols:
+                    found += 1
+                elif protocol.startswith(b"UNIX"):
+                    # Descriptors that were sent and not received yet: unix(7). Linux 5.6.
+                    info = Path(f"/proc/{pid}/fdinfo/{file.name}").read_text()
+                    found += sum(map(int, _IN_FLIGHT.findall(info)))
+        return found
+
+    return count
+
+
+def _counters(file: str) -> dict[str, int]:
+    """Return the numbers in /proc/net/sockstat or sockstat6: "TCP.alloc"."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for line in (_NET / file).read_text().splitlines():
+            protocol, *words = line.split()
+            for name, number in zip(words[::2], words[1::2], strict=False):
+                found[f"{protocol.rstrip(':')}.{name}"] = int(number)
+    return found
+
+
+def _tcp_in_use() -> int:
+    return _counters("sockstat").get("TCP.alloc", 0)
+
+
+def _udp_in_use() -> int:
+    inuse = _counters("sockstat").get("UDP.inuse", 0)
+    return inuse + _counters("sockstat6").get("UDP6.inuse", 0)
+
+
+def _ephemeral_ports() -> int:
+    first, last = map(int, _PORT_RANGE.read_text().split())
+    return last - first + 1
+
+
+RESOURCES = (
+    Resource("TCP sockets", _tcp_in_use, _ephemeral_ports, _sockets(b"TCP", b"TCPv6")),
+    Resource("UDP sockets", _udp_in_use, _ephemeral_ports, _sockets(b"UDP", b"UDPv6")),
+)

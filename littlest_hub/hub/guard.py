@@ -1,0 +1,209 @@
+"""The hub's side of the guard: which ports it has to hold, and for which routes.
+
+The guard (`littlest_hub.helpers.guard`) is told of each port before a route leads there, and again
+after the route is gone. From time to time it gets the whole list, so that hub and guard may each be
+killed at any moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tornado.log import app_log
+
+from littlest_hub.helpers.held_ports import FOREIGN, FREE, IMPOSSIBLE, Refusal, Target
+
+_ANSWER_TIMEOUT_S = 10
+_ANSWER_BYTES = 1 << 22
+
+Place = tuple[str, int]
+"""Address and port."""
+
+
+class Guard:
+    """The guard, as the hub knows it."""
+
+    def __init__(self) -> None:
+        self.address: Path | None = None
+        """Its control socket; None: there is none, as for a hub in the foreground."""
+        self._wanted: dict[Place, Target] = {}
+        self._cgroups: dict[Place, str | None] = {}
+        """Cgroups of servers that an earlier hub has started; None: not to be held."""
+        self._routed: dict[str, Place] = {}
+        self._lock = asyncio.Lock()
+        self._log = app_log
+        self._warned: set[str] = set()
+
+    async def hold(self, target: Target) -> Refusal | None:
+        """Have a port held; return why it is not."""
+        if self.address is None:
+            return Refusal(*target.place, IMPOSSIBLE)
+        self._cgroups.pop(target.place, None)
+        self._wanted[target.place] = target
+        refused = await self._request([target])
+        if refused and refused[0].reason != IMPOSSIBLE:
+            self._wanted.pop(target.place, None)
+        return refused[0] if refused else None
+
+    async def release(self, place: Place) -> None:
+        """Give up a port, unless a route leads there."""
+        if self.address is None or place in self._routed.values():
+            return
+        self._cgroups.pop(place, None)
+        if self._wanted.pop(place, None):
+            await self._request(release=[place])
+
+    def expect(self, place: Place, cgroup: str | None) -> None:
+        """Remember the cgroup of a server that is running.
+
+        Args:
+            place: its address and port.
+            cgroup: as ControlGroup= (systemctl(1)); None: do not hold its port.
+        """
+        if place not in self._wanted:
+            self._cgroups[place] = cgroup
+
+    # --- routes
+
+    async def hold_route(self, spec: str, url: str) -> Refusal | None:
+        """Have the port held that a new route leads to; return why there must not be a route."""
+        place = await local_place(url) if self.address else None
+        if place is None:
+            return None
+        self._routed[spec] = place
+        cgroup = self._cgroups.get(place, "")
+        if place in self._wanted or cgroup is None:
+            return None
+        refused = await self.hold(Target(*place, cgroup))
+        if refused is None or not _is_lost(refused, is_ours=bool(cgroup)):
+            return None
+        self._routed.pop(spec, None)
+        return refused
+
+    async def release_route(self, spec: str) -> None:
+        """Give up the port of a route that is gone."""
+        place = self._routed.pop(spec, None)
+        if place:
+            await self.release(place)
+
+    async def keep(self, routes: Iterable[tuple[str, str]] = ()) -> list[tuple[str, Refusal]]:
+        """Tell the guard about all ports, and return the routes that have to go.
+
+        Args:
+            routes: names and targets of routes that an earlier hub has made.
+        """
+        if self.address is None:
+            return []
+        for spec, url in routes:
+            if place := await local_place(url):
+                self._routed[spec] = place
+                if (cgroup := self._cgroups.get(place, "")) is not None:
+                    self._wanted.setdefault(place, Target(*place, cgroup))
+        lost = {}
+        for each in await self._request(is_all=True):
+            place = (each.address, each.port)
+            target = self._wanted.get(place)
+            if target and _is_lost(each, is_ours=bool(target.cgroup)):
+                lost[place] = each
+            if each.reason != IMPOSSIBLE:
+                # Not whatever program listens there later.
+                self._wanted.pop(place, None)
+        return [(spec, lost[place]) for spec, place in self._routed.items() if place in lost]
+
+    # --- requests
+
+    async def _request(
+        self,
+        targets: Iterable[Target] = (),
+        *,
+        release: Iterable[Place] = (),
+        is_all: bool = False,
+    ) -> list[Refusal]:
+        async with self._lock:
+            hold = list(self._wanted.values()) if is_all else list(targets)
+            request = {"hold": hold, "release": list(release), "is_all": is_all}
+            try:
+                answer = await asyncio.wait_for(self._answer(request), _ANSWER_TIMEOUT_S)
+                refused = [Refusal(*each) for each in json.loads(answer)]
+            except (OSError, ValueError) as error:  # TimeoutError is an OSError
+                reason = f"{self.address}: {error or type(error).__name__}"
+                refused = [Refusal(*each.place, IMPOSSIBLE, reason) for each in hold]
+        for detail in {each.detail for each in refused if each.reason == IMPOSSIBLE}:
+            if detail not in self._warned:
+                self._warned.add(detail)
+                self._log.warning(
+                    "Ports of user servers are not held (%s): if a server ends unnoticed, another"
+                    " user's program can take its port",
+                    detail,
+                )
+        return refused
+
+    async def _answer(self, request: object) -> bytes:
+        reading, writing = await asyncio.open_unix_connection(self.address, limit=_ANSWER_BYTES)
+        try:
+            writing.write(json.dumps(request).encode() + b"\n")
+            return await reading.readline()
+        finally:
+            writing.close()
+
+
+def _is_lost(refused: Refusal, *, is_ours: bool) -> bool:
+    """Return whether no route may lead to a port.
+
+    A port that no program has may be that of a container, to which the kernel passes packets on.
+    """
+    return refused.reason == FOREIGN or (refused.reason == FREE and is_ours)
+
+
+async def local_place(url: str) -> Place | None:
+    """Return address and port of a URL, if the address is one of this machine; None otherwise."""
+    split = urlsplit(url)
+    host = split.hostname or ""
+    try:
+        address = literal(host) if _is_literal(host) else await _resolved(host)
+    except OSError:
+        return None
+    return (address, split.port) if split.port and _is_local(address) else None
+
+
+def literal(host: str) -> str:
+    """Return the address of a host: itself, or one that its name stands for."""
+    return host if _is_literal(host) else socket.gethostbyname(host)
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+async def _resolved(host: str) -> str:
+    loop = asyncio.get_running_loop()
+    (*_, (address, *_)), *_ = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return str(address)
+
+
+def _is_local(address: str) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            # Takes no port: IP_BIND_ADDRESS_NO_PORT, ip(7).
+            probe.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+_IP_BIND_ADDRESS_NO_PORT = 24
+
+GUARD = Guard()
+"""The guard of this installation."""

@@ -1,0 +1,50 @@
+"""Control groups of systemd's units, in all their versions (cgroups(7))."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+# Where version 2 is mounted, alone or beside version 1; and systemd's own hierarchy of version 1.
+_VERSION_2 = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
+_VERSION_1 = ("/sys/fs/cgroup/systemd",)
+
+
+def ids(path: str) -> set[int]:
+    """Return the ids of a unit's cgroup and of all cgroups in it.
+
+    Args:
+        path: ControlGroup= of the unit (systemctl(1)); "", for a unit that does not run, has none.
+    """
+    found = set()
+    for directory in _directories(path, _VERSION_2):
+        with contextlib.suppress(OSError):  # removed meanwhile
+            found.add(directory.stat().st_ino)
+    return found
+
+
+def process_ids(path: str) -> set[int]:
+    """Return the processes in a unit's cgroup and in all cgroups in it."""
+    found: set[int] = set()
+    for directory in _directories(path, _VERSION_2 + _VERSION_1):
+        # Removed meanwhile; or a cgroup of threads, which has no list of processes.
+        with contextlib.suppress(OSError):
+            found.update(map(int, (directory / "cgroup.procs").read_text().split()))
+    return found
+
+
+def unit_of(wanted: set[int]) -> str:
+    """Return the name of a unit that has one of these cgroup ids; "": none has."""
+    with contextlib.suppress(OSError):
+        for directory in map(Path, (found[0] for found in os.walk(_VERSION_2[0]))):
+            is_unit = directory.suffix in (".service", ".scope")
+            if is_unit and directory.stat().st_ino in wanted:
+                return directory.name
+    return ""
+
+
+def _directories(path: str, roots: tuple[str, ...]) -> Iterator[Path]:
+    places = [f"{root}{path}" for root in roots if path.strip("/")]
+    return (Path(found[0]) for place in places for found in os.walk(place))

@@ -1,0 +1,85 @@
+"""Units of the guard: root's helper that holds ports and keeps shared resources available."""
+
+from __future__ import annotations
+
+from littlest_hub.layout import Layout
+from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_conditions
+
+CONTROL = "control"
+"""FileDescriptorName= of the socket at which the hub connects."""
+
+
+def socket(layout: Layout) -> Unit:
+    """Return the control socket of the guard."""
+    owner = [Directive("SocketUser", layout.hub_user)] if layout.hub_user else []
+    return Unit(
+        layout.guard_socket,
+        f"The hub at {layout.base} asks the guard here to hold ports of user servers.",
+        {
+            "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: guard's socket")],
+            "Socket": [
+                Directive("ListenStream", str(layout.guard_control)),
+                Directive("FileDescriptorName", CONTROL),
+                *owner,
+                Directive("SocketMode", "0600", "only the hub connects"),
+            ],
+            "Install": [Directive("WantedBy", "sockets.target")],
+        },
+    )
+
+
+def service(layout: Layout) -> Unit:
+    """Return the service of the guard."""
+    condition, exec_condition = base_directory_conditions(layout.base)
+    directory = layout.guard_control.parent.name
+    return Unit(
+        layout.guard_service,
+        "Holds the ports of user servers, so that no other program can take the port of a server"
+        "\nthat has ended; and ends programs that use up what all users share, such as ports.",
+        {
+            "Unit": [
+                Directive("Description", f"Littlest Hub at {layout.base}: guard"),
+                Directive("Requires", layout.guard_socket),
+                Directive("After", layout.guard_socket),
+                Directive("RequiresMountsFor", str(layout.base)),
+                condition,
+                Directive("StartLimitIntervalSec", "0"),
+            ],
+            "Service": [
+                Directive("Type", "notify"),
+                exec_condition,
+                Directive(
+                    "ExecStart", f"{layout.hub}/bin/python3 -I -m littlest_hub.helpers.guard"
+                ),
+                Directive("Restart", "always"),
+                Directive("RestartSec", "100ms"),
+                Directive(
+                    "FileDescriptorStoreMax", "16384", "systemd keeps the ports while it restarts"
+                ),
+                Directive("LimitNOFILE", "65536"),
+                Directive("OOMScoreAdjust", "-500", "the kernel ends users' processes first"),
+                Directive("RuntimeDirectory", directory),
+                Directive("RuntimeDirectoryMode", "0711"),
+                Directive("RuntimeDirectoryPreserve", "yes", "what it holds, for the next one"),
+                Directive("UMask", "0077"),
+                Directive(
+                    "CapabilityBoundingSet",
+                    "CAP_SYS_PTRACE CAP_DAC_READ_SEARCH CAP_KILL",
+                    "to duplicate sockets of user servers, and to end users' processes",
+                ),
+                Directive("ProtectSystem", "strict"),
+                Directive("PrivateMounts", "yes"),
+                Directive("InaccessiblePaths", f"-{layout.state} -{layout.fragments}"),
+                Directive("MemoryDenyWriteExecute", "yes"),
+                Directive(
+                    "RestrictAddressFamilies",
+                    "AF_UNIX AF_NETLINK",
+                    "no access to the network; netlink: who listens at a port",
+                ),
+                *SANDBOX,
+                Directive("SystemCallFilter", "@system-service pidfd_getfd"),
+                Directive("SystemCallFilter", "~@privileged @resources"),
+            ],
+            "Install": [Directive("WantedBy", "multi-user.target")],
+        },
+    )

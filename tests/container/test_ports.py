@@ -1,0 +1,150 @@
+"""Ports of user servers: who gets them, and who uses them up."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from tests.client import Person
+from tests.eventually import eventually
+from tests.hub import Hub
+
+# Binds the port in every way, again and again; when it has it, it serves a page.
+TAKE = """
+import itertools, socket, sys
+port, options = int(sys.argv[1]), (socket.SO_REUSEADDR, socket.SO_REUSEPORT)
+subsets = ((), options[:1], options[1:], options)
+for address, subset in itertools.cycle(itertools.product(("127.0.0.1", "0.0.0.0", "::"), subsets)):
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as listener:
+        try:
+            for option in subset:
+                listener.setsockopt(socket.SOL_SOCKET, option, 1)
+            listener.bind((address, port))
+            listener.listen()
+        except OSError:
+            continue
+        while True:
+            with listener.accept()[0] as connection:
+                connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 6\\r\\n\\r\\nstolen")
+"""
+
+# Binds all ports that the kernel chooses from. Several processes: one may have too few files.
+FLOOD = """
+import os, resource, socket, sys, time
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+first, last = map(int, open("/proc/sys/net/ipv4/ip_local_port_range").read().split())
+part = next((n for n in range(1, 8) if os.fork() == 0), 0)
+held = []
+for port in range(first + part, last + 1, 8):
+    held.append(socket.socket(*SOCKET))
+    try:
+        held[-1].bind((ADDRESS, port))
+    except OSError:
+        held.pop().close()
+time.sleep(1000)
+"""
+FLOODS = {
+    "TCP": ("(socket.AF_INET,)", "127.0.0.1"),
+    "TCP-IPv6": ("(socket.AF_INET6,)", "::1"),
+    "UDP": ("(socket.AF_INET, socket.SOCK_DGRAM)", "127.0.0.1"),
+}
+
+
+def held_ports(hub: Hub) -> dict[str, int]:
+    """Return the port that the guard holds for each unit."""
+    held = json.loads(hub.machine.read(str(hub.layout.held_ports)))
+    return {cgroup.rpartition("/")[2]: port for _, port, cgroup, _ in held}
+
+
+@contextmanager
+def taking(hub: Hub, person: Person, port: int) -> Iterator[None]:
+    """Let somebody try to take a port all the time."""
+    hub.machine.put("/var/tmp/take.py", TAKE)
+    command = [hub.path("hub/bin/python3"), "/var/tmp/take.py", str(port)]
+    hub.machine.run(["systemd-run", "--unit=take", f"--uid={person.name}", *command])
+    try:
+        yield
+    finally:
+        hub.machine.systemctl("stop", "take.service")
+
+
+@pytest.mark.row(26)
+def test_no_one_gets_the_port_of_a_server_that_was_killed_while_a_route_leads_there(
+    hub: Hub,
+) -> None:
+    machine, layout = hub.machine, hub.layout
+    hub_units = (layout.hub_socket, layout.hub_service)
+    seen: set[tuple[int, bool]] = set()
+
+    def visit() -> None:
+        page = httpx.get(f"{hub.url}/user/{alice.name}/api", trust_env=False)
+        seen.add((page.status_code, page.text == "stolen"))
+
+    with hub.person() as alice, hub.person() as mallory:
+        alice.start_server()
+        server = f"{layout.user_unit(alice.name)}.service"
+        port = held_ports(hub)[server]
+        with taking(hub, mallory, port):
+            visit()
+            # The guard loses nothing when it is killed or restarted, and finds the server again
+            # when it was stopped.
+            machine.run(["sh", "-c", f"kill -KILL {hub.main_pid(layout.guard_service)}"])
+            machine.systemctl("restart", layout.guard_service)
+            machine.systemctl("stop", layout.guard_service)
+            machine.systemctl("start", layout.guard_service)
+            assert held_ports(hub)[server] == port
+            machine.systemctl("stop", *hub_units)
+            machine.systemctl("kill", "--signal=KILL", server)
+            eventually(lambda: hub.main_pid(server) == 0, 30, "the server's end")
+            visit()
+            machine.run(["sh", "-c", f"kill -KILL {hub.main_pid(layout.guard_service)}"])
+            visit()
+            machine.systemctl("restart", layout.guard_service)
+            visit()
+            assert seen == {(200, False), (502, False)}
+            machine.systemctl("start", *hub_units)
+            # Once the route is gone, the port is free.
+            url = f"http://127.0.0.1:{port}"
+            fetch = f"import urllib.request as r; print(r.urlopen({url!r}).read())"
+            direct = [hub.path("hub/bin/python3"), "-c", fetch]
+            eventually(lambda: "stolen" in machine.run(direct, check=False).stdout, 60, "the port")
+            visit()
+            assert not any(is_stolen for _, is_stolen in seen)
+        alice.start_server()
+        assert held_ports(hub)[server] != port
+
+
+@pytest.mark.row(26)
+def test_a_port_is_given_up_when_its_server_stops(hub: Hub) -> None:
+    with hub.person() as alice:
+        alice.start_server()
+        server = f"{hub.layout.user_unit(alice.name)}.service"
+        assert server in held_ports(hub)
+        hub.reload()
+        assert server in held_ports(hub)
+        assert alice.run_cell("6 * 7") == "42"
+        alice.stop_server()
+        eventually(lambda: server not in held_ports(hub), 30, "the port to be given up")
+
+
+@pytest.mark.row(27)
+@pytest.mark.parametrize("flood", FLOODS)
+def test_a_user_who_takes_all_ports_does_not_keep_others_from_working(hub: Hub, flood: str) -> None:
+    kind, address = FLOODS[flood]
+    code = FLOOD.replace("SOCKET", kind).replace("ADDRESS", repr(address))
+    start = f"import subprocess, sys\n_ = subprocess.Popen([sys.executable, '-c', {code!r}])"
+    with hub.person() as alice, hub.person() as mallory:
+        mallory.start_server()
+        with mallory.open_kernel() as kernel:
+            kernel.run(start)
+            server = f"{hub.layout.user_unit(mallory.name)}.service"
+            ended = rf"ended process .* of {re.escape(server)}, which had \d+ {flood[:3]} sockets"
+            eventually(lambda: re.search(ended, hub.machine.journal(server)), 30, "its end")
+            alice.start_server()
+            assert alice.run_cell("6 * 7") == "42"
+            # It ends what has most of them, not the server and not the kernel.
+            assert kernel.run("6 * 7") == "42"
