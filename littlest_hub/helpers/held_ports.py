@@ -189,8 +189,6 @@ class HeldPorts:
         print(f"<6>The server at {place} has ended: holding its port for the hub", flush=True)
         listener = held.listener
         listener.setblocking(False)
-        # Its user's other programs cannot join it either.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
         if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             # The server called shutdown(2) first.
             with contextlib.suppress(OSError):
@@ -220,8 +218,8 @@ class HeldPorts:
 
 
 def _candidates(cgroup: str) -> Iterable[int]:
-    """Return the processes in a cgroup; "": all processes."""
-    if not cgroup:
+    """Return the processes in a cgroup; "" and "/": all processes."""
+    if not cgroup.strip("/"):
         return processes.process_ids()
     # In some containers, the mounted cgroups have other paths than systemd's.
     return cgroups.process_ids(cgroup) or (
@@ -233,6 +231,8 @@ def _candidates(cgroup: str) -> Iterable[int]:
 
 def _descriptor(pid: int, inode: int) -> int | None:
     """Return the descriptor of a socket in a process; None: the process does not have it."""
+    if pid == os.getpid():
+        return None  # our duplicate
     wanted = f"socket:[{inode}]"
     return next((int(f.name) for f, what in processes.descriptors(pid) if what == wanted), None)
 

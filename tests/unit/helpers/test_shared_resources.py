@@ -1,0 +1,47 @@
+"""Shared resources: what counts, and how much one user may have."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from littlest_hub.helpers.shared_resources import RESOURCES, Resource
+
+pytestmark = [pytest.mark.unit, pytest.mark.row(27)]
+
+TCP, UDP = RESOURCES[:2]
+
+
+@pytest.mark.parametrize(
+    ("in_use", "most"), [(0, None), (500, None), (501, 125), (750, 125), (751, 15.625)]
+)
+def test_the_scarcer_a_resource_the_less_one_user_may_have(in_use: int, most: float | None) -> None:
+    resource = Resource("things", lambda: in_use, lambda: 1000, lambda pid: 0)
+    assert resource.most_for_one == most
+
+
+def test_the_sockets_of_a_process_are_counted_by_protocol() -> None:
+    tcp, udp = TCP.held_by(os.getpid()), UDP.held_by(os.getpid())
+    with (
+        socket.socket() as bound,
+        socket.socket(socket.AF_INET6),
+        socket.socket(type=socket.SOCK_DGRAM) as other,
+    ):
+        bound.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        assert (TCP.held_by(os.getpid()), UDP.held_by(os.getpid())) == (tcp + 2, udp + 1)
+        # Other programs of this machine have sockets too.
+        assert TCP.in_use() >= 2
+        assert UDP.in_use() >= 1
+    assert TCP.capacity() > 1000
+
+
+def test_sockets_that_were_sent_and_not_received_count() -> None:
+    before = TCP.held_by(os.getpid())
+    sender, receiver = socket.socketpair()
+    with sender, receiver:
+        with socket.socket() as sent:
+            socket.send_fds(sender, [b"x"], [sent.fileno()] * 3)
+        assert TCP.held_by(os.getpid()) == before + 3
