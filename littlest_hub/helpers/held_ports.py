@@ -8,6 +8,7 @@ them, so that visitors get an error page at once.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -142,14 +143,17 @@ class HeldPorts:
             raise NotHeldError(FREE, "no program listens there")
         if target.inode not in (0, owner.inode):
             raise NotHeldError(FOREIGN, "another program listens there")
-        for pid in _candidates(target.cgroup):
+        # Twice: a process may have passed it on to a child and ended meanwhile.
+        for pid in (pid for _ in range(2) for pid in _candidates(target.cgroup)):
             descriptor = _descriptor(pid, owner.inode)
+            cgroup = processes.cgroup_path(pid)
             if descriptor is None:
                 continue
-            cgroup = processes.cgroup_path(pid)
             if not any(pattern.match(cgroup) for pattern in self._allowed):
                 raise NotHeldError(FOREIGN, f"{cgroup} is not a server of this hub")
             listener = _take(pid, descriptor, owner.inode)
+            if listener is None:
+                continue
             if held:
                 self._release(target.place)
             self._add(Target(*target.place, target.cgroup or cgroup, owner.inode), listener)
@@ -237,7 +241,12 @@ def _descriptor(pid: int, inode: int) -> int | None:
     return next((int(f.name) for f, what in processes.descriptors(pid) if what == wanted), None)
 
 
-def _take(pid: int, descriptor: int, inode: int) -> socket.socket:
+def _take(pid: int, descriptor: int, inode: int) -> socket.socket | None:
+    """Return a duplicate of a process's socket; None: the process has ended or closed it.
+
+    Raises:
+        NotHeldError: the kernel does not permit it.
+    """
     try:
         opened = os.pidfd_open(pid)
         try:
@@ -245,10 +254,12 @@ def _take(pid: int, descriptor: int, inode: int) -> socket.socket:
         finally:
             os.close(opened)
     except OSError as error:
+        if error.errno in (errno.ESRCH, errno.EBADF):
+            return None
         raise NotHeldError(IMPOSSIBLE, f"{error.strerror}") from None
     if os.fstat(copy).st_ino != inode:
         os.close(copy)
-        raise NotHeldError(FREE, "the program has closed its socket")
+        return None
     return socket.socket(fileno=copy)
 
 

@@ -105,7 +105,7 @@ def test_a_port_stays_taken_after_its_server_has_ended(server: Server, tmp_path:
 
 def test_a_server_that_runs_keeps_its_visitors(server: Server, tmp_path: Path) -> None:
     ports = holding(tmp_path / "ports.json")
-    ports.hold([Target("127.0.0.1", server.port)])
+    assert ports.hold([Target("127.0.0.1", server.port)]) == []
     with socket.create_connection(("127.0.0.1", server.port), 5):
         assert ports._selector.select(0) == []
 
@@ -113,7 +113,7 @@ def test_a_server_that_runs_keeps_its_visitors(server: Server, tmp_path: Path) -
 def test_a_server_whose_first_process_ends_is_not_taken_for_dead(tmp_path: Path) -> None:
     server = Server("fork")
     ports = holding(tmp_path / "ports.json")
-    ports.hold([Target("127.0.0.1", server.port)])
+    assert ports.hold([Target("127.0.0.1", server.port)]) == []
     server.process.wait()
     for key, _ in ports._selector.select(0):
         key.data()
