@@ -17,7 +17,7 @@ from traitlets import Int
 from traitlets.config import Configurable
 
 from littlest_hub.hub.spawn_options import LIMIT_BYTES
-from littlest_hub.system.http_server import BoundedServer
+from littlest_hub.system.http_server import BoundedServer, Sender
 
 
 class RequestLimits(Configurable):  # type: ignore[misc]
@@ -43,14 +43,15 @@ class HubServer(BoundedServer):
 
     unread_timeout_s = 60
     large_body_timeout_s = 600
-    large_bodies_bytes = 64 * 2**20
+    large_bodies_bytes = 16 * 2**20
 
-    async def body_limit(self, request: HTTPServerRequest) -> int:
+    async def identify(self, request: HTTPServerRequest) -> Sender | None:
         application: Any = self.request_callback
         handler = BaseHandler(application, request)
-        if handler.get_current_user_token() or handler.get_current_user_cookie():
-            return int(application.limits.max_body_bytes)
-        return self.stranger_body_bytes
+        found = handler.get_current_user_token() or handler.get_current_user_cookie()
+        if found is None:
+            return None
+        return Sender(f"{found.kind} {found.name}", application.limits.max_body_bytes)
 
 
 class ProgressHandler(SpawnProgressAPIHandler):  # type: ignore[misc]

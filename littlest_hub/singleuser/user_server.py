@@ -9,10 +9,10 @@ from jupyter_server.base.handlers import JupyterHandler
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError
 
-from littlest_hub.system.http_server import BoundedServer
+from littlest_hub.system.http_server import BoundedServer, Sender
 
 
-class _Sender(JupyterHandler):  # type: ignore[misc]
+class _RequestHandler(JupyterHandler):  # type: ignore[misc]
     """The sender of a request, identified by cookie or token before the body is read."""
 
     def check_xsrf_cookie(self) -> None:
@@ -27,13 +27,15 @@ class UserServer(BoundedServer):
     max_unfinished = 512
     body_timeout_s = 60
 
-    async def body_limit(self, request: HTTPServerRequest) -> int:
+    async def identify(self, request: HTTPServerRequest) -> Sender | None:
         application: Any = self.request_callback
         try:
-            user = application.settings["identity_provider"].get_user(_Sender(application, request))
+            user = application.settings["identity_provider"].get_user(
+                _RequestHandler(application, request)
+            )
             if inspect.isawaitable(user):
                 user = await user
         except Exception as error:
             # The hub, which knows tokens, does not answer, for example.
-            raise HTTPError(503, f"it is unknown who sends this: {error}") from error
-        return int(self.conn_params.max_body_size) if user else self.stranger_body_bytes
+            raise HTTPError(503, f"It is unknown who sends this: {error}") from error
+        return Sender(user.username, self.conn_params.max_body_size) if user else None

@@ -13,7 +13,7 @@ import resource
 import socket
 from collections.abc import Awaitable, Iterable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
@@ -34,6 +34,14 @@ ACCEPTED_AT_ONCE = 128
 PAUSE_S = 0.2
 """How long no connection is accepted if there are too many, or no descriptor is free."""
 LOG_INTERVAL_S = 60
+
+
+class Sender(NamedTuple):
+    """The identified sender of a request."""
+
+    name: str
+    max_body_bytes: int
+    """The largest body of a request of theirs."""
 
 
 class BoundedServer(HTTPServer):  # type: ignore[misc]
@@ -57,7 +65,7 @@ class BoundedServer(HTTPServer):  # type: ignore[misc]
     large_body_timeout_s: float | None = None
     """How long a larger body may take."""
     large_bodies_bytes: float = float("inf")
-    """How much all larger bodies may take together."""
+    """How much all larger bodies of one sender may take together."""
     unread_timeout_s: float = 0
     """How long a client may leave an answer unread; 0: for any time."""
 
@@ -69,20 +77,19 @@ class BoundedServer(HTTPServer):  # type: ignore[misc]
         self.max_unfinished = min(self.max_unfinished, self.max_connections // 2)
         self._unfinished: dict[Any, None] = {}
         """Connections that wait for a request or its rest; the first one has waited longest."""
-        self._large: dict[Any, float] = {}
-        """For each connection with a large body: the size that it may have."""
+        self._large: dict[Any, tuple[str, int]] = {}
+        """For each connection with a large body: its sender, and the size that it may have."""
         self._paused_at = float("-inf")
 
-    async def body_limit(self, request: HTTPServerRequest) -> int:
-        """Return the largest body that this request may have.
+    async def identify(self, request: HTTPServerRequest) -> Sender | None:
+        """Return the sender of a request, whose body is not there yet; None: a stranger.
 
-        It is asked about requests with a body that is larger than `stranger_body_bytes`, or of
-        unknown size. The body is not there yet.
+        It is called for bodies that are larger than `stranger_body_bytes`, or of unknown size.
 
         Raises:
             HTTPError: the sender cannot be identified now.
         """
-        return self.stranger_body_bytes
+        return None
 
     # --- connections
 
@@ -157,14 +164,18 @@ class BoundedServer(HTTPServer):  # type: ignore[misc]
         Raises:
             HTTPError: no such body is accepted.
         """
-        limit = await self.body_limit(request)
+        sender = await self.identify(request)
+        limit = sender.max_body_bytes if sender else self.stranger_body_bytes
         if (size or 0) > limit:
-            raise HTTPError(413, f"a body of {size} bytes; at most {limit} are accepted")
-        needed = limit if size is None else size
-        if needed > self.stranger_body_bytes:
-            if self._large and sum(self._large.values()) + needed > self.large_bodies_bytes:
-                raise HTTPError(503, "other requests with large bodies have to end first")
-            self._large[server_conn] = needed
+            # As a handler would refuse a stranger, if it saw the request.
+            status, who = (413, "") if sender else (403, " from someone who is not logged in")
+            raise HTTPError(status, f"A body of {size} bytes; at most {limit} are accepted{who}")
+        if sender:
+            needed = limit if size is None else size
+            others = [bytes_ for name, bytes_ in self._large.values() if name == sender.name]
+            if others and sum(others) + needed > self.large_bodies_bytes:
+                raise HTTPError(429, "Your other requests with large bodies have to end first")
+            self._large[server_conn] = sender.name, needed
             # A known sender may take their time, while strangers drop each other's requests.
             self.finished(server_conn)
         return limit

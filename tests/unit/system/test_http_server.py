@@ -15,7 +15,7 @@ import pytest
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, HTTPError, RequestHandler
 
-from littlest_hub.system.http_server import BoundedServer
+from littlest_hub.system.http_server import BoundedServer, Sender
 
 pytestmark = pytest.mark.unit
 
@@ -41,10 +41,11 @@ class Limited(BoundedServer):
     stranger_body_bytes = 1000
     large_bodies_bytes = 2_000_000
 
-    async def body_limit(self, request: HTTPServerRequest) -> int:
+    async def identify(self, request: HTTPServerRequest) -> Sender | None:
         if "Fails" in request.headers:
             raise HTTPError(503, "no answer")
-        return 1_500_000 if "Known" in request.headers else self.stranger_body_bytes
+        name = request.headers.get("Known")
+        return Sender(name, 1_500_000) if name else None
 
 
 Connect = Callable[[], Coroutine[Any, Any, tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
@@ -246,10 +247,10 @@ def test_without_a_free_descriptor_it_waits_instead_of_spinning(
     ("head", "sent", "status"),
     [
         ("Content-Length: 1000", b"x" * 1000, "200"),
-        ("Content-Length: 1001", b"", "413"),
-        ("Content-Length: 500000000", b"x" * 5000, "413"),
-        ("Content-Length: 2000", b"x" * 2000, "413"),
-        ("Content-Length: 500000000\r\nExpect: 100-continue", b"", "413"),
+        ("Content-Length: 1001", b"", "403"),
+        ("Content-Length: 500000000", b"x" * 5000, "403"),
+        ("Content-Length: 2000", b"x" * 2000, "403"),
+        ("Content-Length: 500000000\r\nExpect: 100-continue", b"", "403"),
         ("Known: yes\r\nContent-Length: 1500000", b"x" * 1500000, "200"),
         ("Known: yes\r\nContent-Length: 1500001", b"", "413"),
         ("Fails: yes\r\nContent-Length: 1001", b"", "503"),
@@ -274,7 +275,7 @@ def test_a_stranger_may_send_a_small_body_and_a_known_sender_a_large_one(
 
 
 @pytest.mark.row(30)
-def test_large_bodies_share_a_budget_and_outlive_a_flood() -> None:
+def test_large_bodies_of_one_sender_share_a_budget_and_outlive_a_flood() -> None:
     async def scenario() -> None:
         server = page()
         async with serving(server) as connect:
@@ -283,7 +284,9 @@ def test_large_bodies_share_a_budget_and_outlive_a_flood() -> None:
             writer.write(head.encode())
             await until(lambda: bool(server._large))
             second = f"POST / HTTP/1.1\r\nKnown: yes\r\nContent-Length: {10**6}"
-            assert "503" in await answer(connect, second)
+            assert "429" in await answer(connect, second)
+            other = second.replace("yes", "other")
+            assert "200" in await answer(connect, other, b"x" * 10**6)
             for _ in range(100):
                 await connect()
             writer.write(b"x" * 1_200_000)
