@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pwd
 import re
 import shlex
@@ -88,10 +89,12 @@ def secrets(snapshot: Snapshot) -> Iterator[Finding]:
                 yield Finding(PROBLEM, str(path), text, f"chmod {mode:04o} {path}")
     if snapshot.is_foreground:
         return
-    # Two paths may share the step that others can change.
+    # Several paths may share the step that others can change.
     loose = {loose_step(path) for path in (layout.hub, layout.fragments, layout.unit_directory)}
+    with contextlib.suppress(PermissionError):
+        loose |= {loose_step(file) for file in fragment_files(layout)}
     for step in filter(None, loose):
-        text = f"{step.reason}: other users can replace what the hub runs as root"
+        text = f"{step.reason}: other users can change what the hub runs"
         yield Finding(PROBLEM, str(step.path), text, step.repair)
 
 

@@ -16,7 +16,7 @@ _MOST_LINKS = 40  # the kernel's limit, path_resolution(7)
 
 
 class LooseStep(NamedTuple):
-    """A directory or link that others than root can change, and with it everything below."""
+    """A directory, link, or file that others than root can change, and everything below it."""
 
     path: Path
     """As the machine sees it."""
@@ -52,7 +52,7 @@ def check_owners(path: Path, root: Path = Path("/")) -> None:
 
 
 def loose_step(path: Path, root: Path = Path("/")) -> LooseStep | None:
-    """Return the first step on the way to a path that others than root can change, if any.
+    """Return the first step on the way to a path, itself included, that others can change, if any.
 
     In a sticky directory such as /tmp, only the owner of an entry can rename it.
 
@@ -65,7 +65,8 @@ def loose_step(path: Path, root: Path = Path("/")) -> LooseStep | None:
         mode = stat.S_IMODE(status.st_mode)
         # On some distributions, group root may write to directories of root.
         is_writable = mode & stat.S_IWOTH or (mode & stat.S_IWGRP and status.st_gid != 0)
-        is_open = is_writable and not mode & stat.S_ISVTX and stat.S_ISDIR(status.st_mode)
+        is_sticky = stat.S_ISDIR(status.st_mode) and mode & stat.S_ISVTX
+        is_open = is_writable and not is_sticky and not stat.S_ISLNK(status.st_mode)
         if status.st_uid != 0 or is_open:
             return LooseStep(Path("/") / step.relative_to(root), status.st_uid, mode)
     return None

@@ -161,13 +161,19 @@ def test_a_directory_above_the_hub_that_others_may_replace(sick: Hub) -> None:
     above = str(sick.layout.base.parent)
     sick.machine.run(["chmod", "0777", above])
     finding = about(examine(sick), above)
-    assert "belongs to root and has mode 0777: other users can replace" in finding["text"]
+    assert "belongs to root and has mode 0777: other users can change" in finding["text"]
     for verb in ("edit", "enable"):
         command = [sick.path("hub/bin/littlest-hub"), verb, "slurm"]
         refused = sick.machine.run(command, check=False)
         assert refused.returncode == 1
         assert f"chown root: {above} && chmod go-w {above}" in refused.stderr
     healed(sick, finding)
+    fragment = sick.write_fragment("70-theirs.py", "c.Spawner.mem_limit = '2G'\n")
+    sick.machine.run(["chmod", "0666", fragment])
+    finding = about(examine(sick), fragment)
+    assert "other users can change what the hub runs" in finding["text"]
+    healed(sick, finding)
+    sick.machine.run(["rm", fragment])
 
 
 def test_a_fragment_with_a_mistake_and_one_that_is_not_applied(sick: Hub) -> None:

@@ -65,6 +65,16 @@ def test_links_are_followed_at_each_step(tmp_path: Path) -> None:
     assert loose_step(tmp_path / "endless/hub") is None
 
 
+def test_a_file_that_others_may_write_to_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "10-users.py"
+    file.touch()
+    assert loose_step(file) is None
+    file.chmod(0o1666)
+    found = loose_step(file)
+    assert found
+    assert found.path == file
+
+
 def test_links_in_an_image_stay_in_it(tmp_path: Path) -> None:
     os.chown(tmp_path, ALICE, ALICE)  # where an image lies is not the image's
     make(tmp_path / "disk/hub")
