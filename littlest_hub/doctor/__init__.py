@@ -20,7 +20,7 @@ from littlest_hub.doctor.data import database, last_backup
 from littlest_hub.doctor.findings import AS_ROOT, OK, PROBLEM, UNSEEN, WARNING, Finding, Probe
 from littlest_hub.doctor.host import clock, disks, limits, memory, system
 from littlest_hub.doctor.network import login_page, ports
-from littlest_hub.doctor.servers import failed_starts, resolver, routes, user_units
+from littlest_hub.doctor.servers import failed_starts, held_ports, resolver, routes, user_units
 from littlest_hub.doctor.services import releases, unfinished_restore, unit_states
 from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.layout import Layout
@@ -38,6 +38,7 @@ PROBES: tuple[tuple[str, Probe], ...] = (
     ("User servers", failed_starts),
     ("User servers", routes),
     ("User servers", user_units),
+    ("User servers", held_ports),
     ("User servers", resolver),
     ("Configuration", fragments),
     ("Configuration", secrets),

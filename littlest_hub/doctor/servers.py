@@ -12,6 +12,7 @@ from typing import Any
 from littlest_hub.doctor.failed_spawns import failed_spawns, started_since
 from littlest_hub.doctor.findings import AS_ROOT, OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.snapshot import Snapshot
+from littlest_hub.helpers.held_ports import CANNOT_HOLD
 from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout
 from littlest_hub.units.server import METADATA
@@ -54,6 +55,16 @@ def disagreements(
     for spec in sorted(spec for spec in specs if spec[spec.index("/") :] not in expected):
         yield Finding(WARNING, spec, "has a route, but no server runs there", restart)
     yield Finding(OK, "user servers", f"{len(servers)} run")
+
+
+def held_ports(snapshot: Snapshot) -> Iterator[Finding]:
+    """Report that the guard cannot hold the ports of user servers."""
+    status = snapshot.units.get(snapshot.layout.guard_service, {}).get("StatusText", "")
+    _, is_refused, reason = status.partition(CANNOT_HOLD)
+    if is_refused:
+        text = f"are not held ({reason}): another user can take the port of a server that has ended"
+        see = "sysctl kernel.yama.ptrace_scope; uname -r; systemd-detect-virt"
+        yield Finding(WARNING, "ports", text, f"{see}   # 3, Linux before 5.6, or a container")
 
 
 def failed_starts(snapshot: Snapshot) -> Iterator[Finding]:

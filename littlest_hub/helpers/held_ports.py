@@ -25,6 +25,8 @@ from littlest_hub.system.tcp import listener_at
 
 FREE, FOREIGN, IMPOSSIBLE = "free", "foreign", "impossible"
 """Reasons of a `Refusal`: no one listens there; it is another program's; the kernel refuses."""
+CANNOT_HOLD = "cannot hold others: "
+"""Part of the status text, before the reason."""
 _CLOSED_AT_ONCE = 64
 """Connections to ended servers that are closed before the guard does something else."""
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close without TIME_WAIT
@@ -92,6 +94,8 @@ class HeldPorts:
         self._record = record
         self._allowed = allowed
         self._held: dict[tuple[str, int], _HeldPort] = {}
+        self._obstacle = ""
+        """Why the kernel does not permit to hold a port."""
 
     def restore(self, stored: Iterable[int]) -> None:
         """Hold the ports that the last guard has held.
@@ -131,6 +135,8 @@ class HeldPorts:
                 self._hold(target)
             except NotHeldError as error:
                 refused.append(Refusal(*target.place, *error.args))
+                if error.args[0] == IMPOSSIBLE:
+                    self._obstacle = error.args[1]
         self._write_record()
         return refused
 
@@ -218,7 +224,8 @@ class HeldPorts:
     def _write_record(self) -> None:
         targets = [held.target for held in self._held.values()]
         write(self._record, json.dumps(targets), 0o600, is_durable=False)
-        sd_daemon.notify(f"STATUS=holds {len(targets)} ports of user servers")
+        obstacle = f"; {CANNOT_HOLD}{self._obstacle}" if self._obstacle else ""
+        sd_daemon.notify(f"STATUS=holds {len(targets)} ports of user servers{obstacle}")
 
 
 def _candidates(cgroup: str) -> Iterable[int]:

@@ -131,6 +131,25 @@ def test_a_port_is_given_up_when_its_server_stops(hub: Hub) -> None:
         eventually(lambda: server not in held_ports(hub), 30, "the port to be given up")
 
 
+@pytest.mark.row(26)
+def test_where_the_kernel_lets_no_port_be_held_servers_start_and_doctor_says_so(hub: Hub) -> None:
+    guard = hub.layout.guard_service
+    drop_in = f"{hub.layout.system_units}/{guard}.d/refused.conf"
+    hub.machine.put(drop_in, "[Service]\nSystemCallFilter=~pidfd_getfd\n")
+    hub.machine.systemctl("daemon-reload")
+    hub.machine.systemctl("restart", guard)
+    try:
+        with hub.person() as alice:
+            alice.start_server()
+            assert alice.run_cell("6 * 7") == "42"
+            examined = hub.machine.run([hub.path("hub/bin/littlest-hub"), "doctor"], check=False)
+            assert "are not held (pidfd_getfd: Operation not permitted)" in examined.stdout
+    finally:
+        hub.machine.run(["rm", "-r", f"{hub.layout.system_units}/{guard}.d"])
+        hub.machine.systemctl("daemon-reload")
+        hub.machine.systemctl("restart", guard)
+
+
 @pytest.mark.row(27)
 @pytest.mark.parametrize("flood", FLOODS)
 def test_a_user_who_takes_all_ports_does_not_keep_others_from_working(hub: Hub, flood: str) -> None:

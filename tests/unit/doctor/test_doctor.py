@@ -17,7 +17,7 @@ from littlest_hub.doctor.failed_spawns import (
 )
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.host import parse_properties, systemd_version
-from littlest_hub.doctor.servers import denied_name_servers, disagreements
+from littlest_hub.doctor.servers import denied_name_servers, disagreements, held_ports
 from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.hub.launch import (
     NotStartedError,
@@ -239,6 +239,15 @@ def test_a_disk_that_fills_is_seen_before_it_is_full(
     changes: dict[str, int], severities: list[str]
 ) -> None:
     assert [finding.severity for finding in host.disk("/srv", _disk(**changes))] == severities
+
+
+@pytest.mark.row(26)
+@pytest.mark.parametrize("status", ["holds 3 ports", "holds 0 ports; cannot hold others: no"])
+def test_a_kernel_that_does_not_let_ports_be_held_is_reported(status: str) -> None:
+    snapshot = Snapshot(Layout(Path("/opt/littlest-hub")))
+    snapshot.__dict__.update(units={snapshot.layout.guard_service: {"StatusText": status}})
+    texts = [finding.text for finding in held_ports(snapshot)]
+    assert ["are not held (no)" in text for text in texts] == [True] * ("cannot" in status)
 
 
 @pytest.mark.row(15)
