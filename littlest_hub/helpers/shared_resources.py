@@ -20,6 +20,8 @@ from littlest_hub.system import processes, sd_daemon
 
 _NET = Path("/proc/self/net")
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_TERMINALS = Path("/proc/sys/kernel/pty")
+_TERMINAL = re.compile(r"^tty-index:\s*(\d+)", re.MULTILINE)
 _IN_FLIGHT = re.compile(r"^scm_fds:\s*(\d+)", re.MULTILINE)
 
 LIMITS = ((1 / 2, 1 / 8), (3 / 4, 1 / 64))
@@ -113,12 +115,16 @@ def _sockets(*protocols: bytes) -> Callable[[int], int]:
                 if protocol in protocols:
                     found += 1
                 elif protocol.startswith(b"UNIX"):
-                    # Descriptors that were sent and not received yet: unix(7). Linux 5.6.
-                    info = Path(f"/proc/{pid}/fdinfo/{file.name}").read_text()
-                    found += sum(map(int, _IN_FLIGHT.findall(info)))
+                    found += _in_flight(pid, file)
         return found
 
     return count
+
+
+def _in_flight(pid: int, socket: Path) -> int:
+    """Return how many descriptors were sent to a Unix socket and not received yet (Linux 5.6)."""
+    info = Path(f"/proc/{pid}/fdinfo/{socket.name}").read_text()
+    return sum(map(int, _IN_FLIGHT.findall(info)))
 
 
 def _counters(file: str) -> dict[str, int]:
@@ -146,7 +152,36 @@ def _ephemeral_ports() -> int:
     return last - first + 1
 
 
+# --- pseudo-terminals
+
+
+def _terminals(pid: int) -> int:
+    """Return how many pseudo-terminals a process has; each end keeps one in use."""
+    found: set[str] = set()
+    in_flight = 0
+    for file, what in processes.descriptors(pid):
+        with contextlib.suppress(OSError):
+            if what.startswith("socket:"):
+                in_flight += _in_flight(pid, file)
+            elif what.endswith("/ptmx"):
+                found |= set(_TERMINAL.findall(Path(f"/proc/{pid}/fdinfo/{file.name}").read_text()))
+            elif what.startswith("/dev/pts/"):
+                found.add(what.removeprefix("/dev/pts/").partition(" ")[0])
+    return len(found) + in_flight
+
+
+def _terminals_in_use() -> int:
+    return int((_TERMINALS / "nr").read_text())
+
+
+def _most_terminals() -> int:
+    # The rest is reserved for those that the machine itself has mounted.
+    most, reserved = (int((_TERMINALS / name).read_text()) for name in ("max", "reserve"))
+    return most - reserved
+
+
 RESOURCES = (
     Resource("TCP sockets", _tcp_in_use, _ephemeral_ports, _sockets(b"TCP", b"TCPv6")),
     Resource("UDP sockets", _udp_in_use, _ephemeral_ports, _sockets(b"UDP", b"UDPv6")),
+    Resource("pseudo-terminals", _terminals_in_use, _most_terminals, _terminals),
 )

@@ -56,19 +56,6 @@ _NEEDED_OF_SYSTEMD = ("resolve", "userdb")
 # LogNamespace= mounts these; the server's output needs none, it is an open descriptor.
 _JOURNAL_SOCKETS = ("socket", "stdout", "dev-log")
 
-# The kernel counts pseudo-terminals per machine (kernel.pty.max); a file system of them may have a
-# limit of its own (max=), and all that are not mounted by the machine itself leave it
-# kernel.pty.reserve (the kernel's fs/devpts/inode.c). systemd has no setting for it, so root mounts
-# one once the server has its mount namespace and before it runs anything of the user's; it is gone
-# with the namespace. The test: never mount it for the machine.
-TERMINALS = 128
-"""How many pseudo-terminals a server may have."""
-_OWN_TERMINALS = (
-    "-+/bin/sh -c 'test /proc/$MAINPID/ns/mnt -ef /proc/1/ns/mnt ||"
-    " exec nsenter --target=$MAINPID --mount -- mount -t devpts -o"
-    f" newinstance,max={TERMINALS},ptmxmode=0666,mode=0620,gid=5,nosuid,noexec devpts /dev/pts'"
-)
-
 _NEWER = {"PrivateIPC": 248}
 """Properties newer than systemd 247, the oldest version supported, and their version (its NEWS).
 
@@ -115,7 +102,6 @@ def server_properties(
         **({} if may_become_root else _RESTRICTIONS),
         # Other users must not read new files.
         "UMask": "0027",
-        "ExecStartPost": _OWN_TERMINALS,
         "StateDirectoryMode": "0700",
     }
     return {key: value for key, value in found.items() if _NEWER.get(key, 0) <= (systemd or 9999)}

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from littlest_hub.system.systemctl import ALL_JOURNALS
-from littlest_hub.units.server import TERMINALS
 from tests.client import Kernel, Person
+from tests.eventually import eventually
 from tests.hub import Hub
 
 SECRET = "the-secret-of-bob"
@@ -437,25 +437,56 @@ attempt("first in PATH", lambda: Path(os.environ["PATH"].split(":")[0], "ls").wr
 def test_she_takes_all_that_the_kernel_gives_and_others_still_get_theirs(
     hub: Hub, alice: Attacker, bob: Victim
 ) -> None:
-    terminal = ["script", "--quiet", "--return", "--command", "tty", "/dev/null"]
     try:
         said = alice.tries(KERNEL_RESOURCES + TAKE_ALL)
-        assert said["terminals"] == f"{TERMINALS}, then out of pty devices"
         assert said["events"] == "0, then Operation not permitted"
         assert all(", then " in answer for answer in said.values()), said
-        assert hub.machine.run(terminal).stdout.startswith("/dev/pts/")
         his = bob.kernel.run(KERNEL_RESOURCES + TAKE_ONE)
         print(his)
-        assert his == "['terminals', 'watchers', 'shared memory', 'message queues']\n"
+        assert his == "['watchers', 'shared memory', 'message queues']\n"
     finally:
         alice.kernel.run(GIVE_BACK)
 
 
-KERNEL_RESOURCES = """
-import ctypes, os, pty, resource
-libc = ctypes.CDLL(None, use_errno=True)
+@pytest.mark.row(33)
+def test_a_program_that_takes_all_terminals_is_ended_and_others_get_theirs(
+    hub: Hub, alice: Attacker, bob: Victim
+) -> None:
+    terminal = ["script", "--quiet", "--return", "--command", "tty", "/dev/null"]
+    try:
+        assert int(alice.tries(TAKE_TERMINALS)["terminals"]) > 2000
+        eventually(
+            lambda: hub.machine.run(terminal, check=False).stdout.startswith("/dev/pts/"),
+            30,
+            "a terminal for root",
+        )
+        assert bob.kernel.run("import pty; print(len(pty.openpty()))") == "2\n"
+        assert alice.kernel.run("print(hog.wait(10))") == "-9\n"
+    finally:
+        alice.kernel.run("hog.kill()")
+    unit = f"{hub.layout.user_unit(alice.person.name)}.service"
+    assert "pseudo-terminals: few are left" in hub.machine.journal(unit)
+
+
+TAKE_TERMINALS = """
+hog = subprocess.Popen([sys.executable, "-c", '''
+import pty, resource, signal
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+held = []
+try:
+    while True:
+        held.append(pty.openpty())
+except OSError:
+    print("terminals:", len(held), flush=True)
+signal.pause()
+'''], stdout=subprocess.PIPE, text=True)
+print(hog.stdout.readline())
+"""
+
+KERNEL_RESOURCES = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
 descriptors, segments, queues = [], [], []
 
 def called(function, *arguments):
@@ -465,7 +496,6 @@ def called(function, *arguments):
     return result
 
 KINDS = {
-    "terminals": lambda: descriptors.extend(pty.openpty()),
     "watchers": lambda: descriptors.append(called(libc.inotify_init1, 0)),
     "events": lambda: called(libc.syscall, 206, 65536, ctypes.byref(ctypes.c_ulong())),
     "shared memory": lambda: segments.append(called(libc.shmget, 0, 1, 0o600)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import socket
 
 import pytest
@@ -11,7 +12,7 @@ from littlest_hub.helpers.shared_resources import RESOURCES, Resource
 
 pytestmark = [pytest.mark.unit, pytest.mark.row(27)]
 
-TCP, UDP = RESOURCES[:2]
+TCP, UDP, TERMINALS = RESOURCES
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,20 @@ def test_sockets_that_were_sent_and_not_received_count() -> None:
         with socket.socket() as sent:
             socket.send_fds(sender, [b"x"], [sent.fileno()] * 3)
         assert TCP.held_by(os.getpid()) == before + 3
+
+
+@pytest.mark.row(33)
+def test_a_terminal_counts_once_and_for_either_end_that_a_process_has() -> None:
+    before = TERMINALS.held_by(os.getpid())
+    in_use = TERMINALS.in_use()
+    master, slave = pty.openpty()
+    again = os.dup(slave)
+    assert TERMINALS.held_by(os.getpid()) == before + 1
+    # Other programs of this machine open and close some too.
+    assert 0 < TERMINALS.in_use() < in_use + 100
+    os.close(slave)
+    os.close(master)
+    assert TERMINALS.held_by(os.getpid()) == before + 1
+    os.close(again)
+    assert TERMINALS.held_by(os.getpid()) == before
+    assert TERMINALS.capacity() > 100
