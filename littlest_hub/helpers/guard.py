@@ -1,8 +1,9 @@
 """The guard: it holds the ports of user servers, and keeps shared resources available.
 
-It runs as root, with three capabilities and without access to the network; only the hub can connect
-to it. A request is one line of JSON, and so is the answer. The sockets that it holds survive it:
-systemd keeps a copy of each ("FDSTORE" in sd_notify(3)).
+It runs as root, with three capabilities, and makes and accepts no connection of the network; only
+the hub can connect to it. Its arguments are addresses to reserve. A request is one line of JSON,
+and so is the answer. The sockets that it holds survive it: systemd keeps a copy of each ("FDSTORE"
+in sd_notify(3)).
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import json
 import re
 import selectors
 import socket
+import sys
 import time
 
 from littlest_hub import installation
 from littlest_hub.helpers.held_ports import HeldPorts, Target
+from littlest_hub.helpers.reserved_ports import STORED, ReservedPorts
 from littlest_hub.helpers.shared_resources import RESOURCES, relieve
 from littlest_hub.system import sd_daemon
 from littlest_hub.units.guard import CONTROL
@@ -36,7 +39,10 @@ def main() -> None:
     ports = HeldPorts(selector, layout.held_ports, of_this_hub)
     inherited = sd_daemon.inherited_sockets()
     control = next(each.duplicate() for each in inherited if each.name == CONTROL)
-    ports.restore(each.fd for each in inherited if each.name != CONTROL)
+    stored = [each.fd for each in inherited if each.name == STORED]
+    reserved = ReservedPorts([_place(word) for word in sys.argv[1:]], stored)
+    reserved.reserve()
+    ports.restore(each.fd for each in inherited if each.name not in (CONTROL, STORED))
     selector.register(control, selectors.EVENT_READ, lambda: _serve(control, ports))
     sd_daemon.notify("READY=1")
     next_watch = 0.0
@@ -45,7 +51,13 @@ def main() -> None:
             key.data()
         if time.monotonic() >= next_watch:
             relieve(RESOURCES, servers)
+            reserved.reserve()
             next_watch = time.monotonic() + _WATCH_INTERVAL_S
+
+
+def _place(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host, int(port)
 
 
 def _pattern(unit: str) -> re.Pattern[str]:

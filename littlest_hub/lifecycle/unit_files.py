@@ -205,7 +205,7 @@ def started_units(layout: Layout, ports: Ports) -> list[Unit]:
         proxy.api_socket(layout, ports),
         proxy.https_socket(layout, ports),
         guard.socket(layout),
-        guard.service(layout),
+        guard.service(layout, ports),
         proxy.service(layout),
         hub.service(layout, ports),
     ]

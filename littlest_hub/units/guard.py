@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from littlest_hub.layout import Layout
+from littlest_hub.units.ports import Ports
 from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_conditions
 
 CONTROL = "control"
@@ -28,7 +29,7 @@ def socket(layout: Layout) -> Unit:
     )
 
 
-def service(layout: Layout) -> Unit:
+def service(layout: Layout, ports: Ports) -> Unit:
     """Return the service of the guard."""
     condition, exec_condition = base_directory_conditions(layout.base)
     directory = layout.guard_control.parent.name
@@ -49,7 +50,10 @@ def service(layout: Layout) -> Unit:
                 Directive("Type", "notify"),
                 exec_condition,
                 Directive(
-                    "ExecStart", f"{layout.hub}/bin/python3 -I -m littlest_hub.helpers.guard"
+                    "ExecStart",
+                    f"{layout.hub}/bin/python3 -I -m littlest_hub.helpers.guard"
+                    f" {ports.hub_address} {ports.api_address}",
+                    "reserves these addresses for the sockets of hub and proxy",
                 ),
                 Directive("Restart", "always"),
                 Directive("RestartSec", "100ms"),
@@ -73,8 +77,8 @@ def service(layout: Layout) -> Unit:
                 Directive("MemoryDenyWriteExecute", "yes"),
                 Directive(
                     "RestrictAddressFamilies",
-                    "AF_UNIX AF_NETLINK",
-                    "no access to the network; netlink: who listens at a port",
+                    "AF_UNIX AF_INET AF_NETLINK",
+                    "to reserve addresses, without connections; netlink: who listens at a port",
                 ),
                 *SANDBOX,
                 Directive("SystemCallFilter", "@system-service pidfd_getfd"),

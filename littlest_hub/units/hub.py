@@ -28,6 +28,7 @@ def socket(layout: Layout, ports: Ports) -> Unit:
             ],
             "Socket": [
                 Directive("ListenStream", ports.hub_address),
+                Directive("ReusePort", "yes", "beside the guard's reservation of the address"),
                 Directive("Backlog", "4096", "connections that wait until the hub accepts them"),
                 Directive("NoDelay", "yes"),
             ],

@@ -119,6 +119,24 @@ def test_no_one_gets_the_port_of_a_server_that_was_killed_while_a_route_leads_th
 
 
 @pytest.mark.row(26)
+def test_no_one_gets_the_port_of_a_hub_that_is_stopped(hub: Hub) -> None:
+    machine, layout = hub.machine, hub.layout
+    listen = machine.systemctl("show", "--property=Listen", "--value", layout.hub_socket).stdout
+    port = int(re.findall(r":(\d+) ", listen)[0])
+    units = (layout.hub_socket, layout.hub_service)
+    with hub.person() as mallory, taking(hub, mallory, port):
+        machine.systemctl("stop", *units)
+        try:
+            assert httpx.get(f"{hub.url}/hub/login", trust_env=False).status_code == 502
+            machine.run(["sh", "-c", f"kill -KILL {hub.main_pid(layout.guard_service)}"])
+            machine.systemctl("restart", layout.guard_service)
+            assert httpx.get(f"{hub.url}/hub/login", trust_env=False).status_code == 502
+        finally:
+            machine.systemctl("start", *units)
+        eventually(hub.answers, 30, "the hub")
+
+
+@pytest.mark.row(26)
 def test_a_port_is_given_up_when_its_server_stops(hub: Hub) -> None:
     with hub.person() as alice:
         alice.start_server()

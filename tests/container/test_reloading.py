@@ -202,7 +202,9 @@ def test_a_killed_proxy_comes_back_with_every_route(hub: Hub) -> None:
 def test_a_port_that_is_taken_is_named_with_its_taker_and_served_when_it_is_free(hub: Hub) -> None:
     listen = hub.machine.systemctl("show", "--property=Listen", "--value", hub.layout.hub_socket)
     port = re.findall(r":(\d+) ", listen.stdout)[0]
-    hub.machine.systemctl("stop", hub.layout.hub_socket, hub.layout.hub_service)
+    # The guard would reserve the port.
+    guard = (hub.layout.guard_socket, hub.layout.guard_service)
+    hub.machine.systemctl("stop", hub.layout.hub_socket, hub.layout.hub_service, *guard)
     take = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(600)"
     python = hub.path("hub/bin/python3")
     hub.machine.run(["systemd-run", "--quiet", "--unit=thief", python, "-c", take])
@@ -220,6 +222,7 @@ def test_a_port_that_is_taken_is_named_with_its_taker_and_served_when_it_is_free
         )
     finally:
         hub.machine.systemctl("stop", "thief")
+        hub.machine.systemctl("start", *guard)
     eventually(hub.answers, 60, "the hub")
     assert hub.status().startswith("JupyterHub answers")
 
