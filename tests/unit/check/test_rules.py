@@ -179,3 +179,22 @@ c.TorqueSpawner.batch_script = "{script}"
     else:
         assert only(found).line == 6
         assert message in only(found).message
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("max_body_bytes = 5", "65536"),
+        ("max_body_bytes = '1G'", "int"),
+        ("max_progress_streams = 0", "1"),
+        ("max_bodies = 5", "no such setting"),
+    ],
+)
+def test_limits_of_requests_are_validated(layout: Layout, setting: str, message: str) -> None:
+    write(layout, "10-a.py", f"c.RequestLimits.{setting}\n")
+    assert message in only(errors(layout)).message
+
+
+def test_limits_of_requests_may_be_raised(layout: Layout) -> None:
+    write(layout, "10-a.py", "c.RequestLimits.max_body_bytes = 50_000_000\n")
+    assert errors(layout) == []
