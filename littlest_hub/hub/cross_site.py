@@ -79,16 +79,21 @@ def without_options(url: str, hub_path: str) -> str:
 # --- of a request handler of JupyterHub
 
 
+def hosts(handler: Any) -> set[str]:
+    """Return the hub's own addresses, as in the Host header."""
+    request = handler.request
+    # Set by proxies only: a page cannot make a browser send it without asking this hub before.
+    forwarded = request.headers.get("X-Forwarded-Host", "").partition(",")[0]
+    public = handler.settings.get("public_url")
+    found = {request.host, forwarded.strip(), public.netloc if public else ""}
+    return {each.lower() for each in found if each}
+
+
 def site(handler: Any) -> Site:
     """Return the site that caused the request of a handler."""
-    # Set by proxies only: a page cannot make a browser send it without asking this hub before.
-    forwarded = handler.request.headers.get("X-Forwarded-Host", "").partition(",")[0]
-    hosts = {handler.request.host.lower(), forwarded.strip().lower()} - {""}
-    if public := handler.settings.get("public_url"):
-        hosts.add(public.netloc.lower())
     return site_of(
         handler.request.headers,
-        hosts,
+        hosts(handler),
         trusted=handler.settings["request_policy"].trusted_origins,
         has_site_cookie=bool(handler.get_cookie(SITE_COOKIE)),
     )

@@ -262,9 +262,9 @@ def redirect(upstream: Method) -> Method:
 
 
 def _is_elsewhere(self: Any, url: str) -> bool:
-    host = urlsplit(url).netloc
+    host = urlsplit(url).netloc.lower()
     is_subdomain = self.subdomain_host and f".{host}".endswith(f".{self.domain}")
-    return host not in ("", self.request.host) and not is_subdomain
+    return host not in {"", *cross_site.hosts(self)} and not is_subdomain
 
 
 def next_url(upstream: Method) -> Method:
