@@ -73,9 +73,11 @@ fetch("{url}/hub/logout", {{mode: "no-cors", credentials: "include"}});
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+    # The browser is in the machine's network, where this is the only other address.
+    here = f"{hub.machine.address.rpartition('.')[0]}.1"
+    with ThreadingHTTPServer((here, 0), Page) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
+        yield f"http://{here}:{server.server_port}/"
         server.shutdown()
 
 
