@@ -481,7 +481,7 @@ except OSError:
     print("terminals:", len(held), flush=True)
 signal.pause()
 '''], stdout=subprocess.PIPE, text=True)
-print(hog.stdout.readline())
+print(hog.stdout.readline(), end="")
 """
 
 KERNEL_RESOURCES = """
