@@ -97,7 +97,7 @@ def server_properties(
         # Rates of messages say little, since one may have megabytes: what users write must not
         # replace what the machine's services have logged.
         "LogNamespace": layout.log_namespace,
-        **_visibility(layout, account, is_logged=may_become_root),
+        **_visibility(layout, account, shows_systemd=may_become_root),
         **_LIMITS,
         **({} if may_become_root else _RESTRICTIONS),
         # Other users must not read new files.
@@ -180,14 +180,14 @@ _RESTRICTIONS: Properties = {
 
 
 def _visibility(
-    layout: Layout, account: Account | None, *, is_logged: bool
+    layout: Layout, account: Account | None, *, shows_systemd: bool
 ) -> dict[str, str | list[str]]:
     """Return the properties that hide parts of the machine and other users.
 
     Args:
         layout: the installation.
         account: as in `server_properties`.
-        is_logged: show the sockets of the journal, for what sudo records.
+        shows_systemd: show the sockets of systemd and of the journal, for what root does with sudo.
     """
     homes = _homes(layout, account)
     found: dict[str, str | list[str]] = {
@@ -197,7 +197,7 @@ def _visibility(
         "PrivateIPC": "yes",
         "TemporaryFileSystem": [
             *(f"{_quoted(home)}:{_EMPTY}" for home in homes.hidden),
-            f"{_SYSTEMD}:{_EMPTY}",
+            *([] if shows_systemd else [f"{_SYSTEMD}:{_EMPTY}"]),
             # Everybody may write to the machine's.
             "/run/lock:mode=1777,nosuid,nodev,size=1M",
             "/dev/shm:mode=1777,nosuid,nodev,size=50%",
@@ -211,11 +211,12 @@ def _visibility(
                 # They reveal other users, and other users' units.
                 "/run/dbus/system_bus_socket",
                 "/run/utmp",
-                *(_SYSTEMD / "journal" / name for name in _JOURNAL_SOCKETS if not is_logged),
+                "/run/systemd/transient",
+                *(_SYSTEMD / "journal" / name for name in _JOURNAL_SOCKETS if not shows_systemd),
             )
         ],
         "BindReadOnlyPaths": [
-            *(f"-{_SYSTEMD / name}" for name in _NEEDED_OF_SYSTEMD),
+            *(f"-{_SYSTEMD / name}" for name in _NEEDED_OF_SYSTEMD if not shows_systemd),
             *map(str, homes.ours),
         ],
         "IPAddressDeny": " ".join(METADATA),
