@@ -108,9 +108,10 @@ class Services:
         if https in sockets and not is_active(https):
             sockets.remove(https)
         if sockets:
-            # A socket cannot be changed under the service that uses it.
-            systemctl("stop", *self._services)
-            self._start("restart", *sockets)
+            # A socket cannot be changed under the service that uses it. All at once: a visitor at
+            # an open socket would start its service again.
+            systemctl("stop", *sockets, *self._services)
+            self._start("start", *sockets)
 
     def _reload(self, service: str, is_forced: bool) -> None:
         try:

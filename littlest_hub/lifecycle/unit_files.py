@@ -189,12 +189,15 @@ class UnitFiles:
 
 
 def _effective(text: str) -> list[str]:
-    """Return the directives of a unit file, without one that changes nothing on this machine.
+    """Return the directives of a unit file, without those that need no restart on this machine.
 
     A socket whose directives have changed is opened again, at which connections are lost.
     """
-    default = [] if is_ipv6_separate() else ["BindIPv6Only=both"]
-    return [line for line in directives(text) if line not in default]
+    # Only the guard's reservation of the hub's port depends on it; the next boot is soon enough.
+    ignored = ["ReusePort=yes"]
+    if not is_ipv6_separate():
+        ignored.append("BindIPv6Only=both")
+    return [line for line in directives(text) if line not in ignored]
 
 
 def started_units(layout: Layout, ports: Ports) -> list[Unit]:
