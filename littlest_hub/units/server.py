@@ -215,12 +215,11 @@ def _visibility(
                 *(_SYSTEMD / "journal" / name for name in _JOURNAL_SOCKETS if not shows_systemd),
             )
         ],
-        "BindReadOnlyPaths": [
-            *(f"-{_SYSTEMD / name}" for name in _NEEDED_OF_SYSTEMD if not shows_systemd),
-            *map(str, homes.ours),
-        ],
         "IPAddressDeny": " ".join(METADATA),
     }
+    shown = [] if shows_systemd else [f"-{_SYSTEMD / name}" for name in _NEEDED_OF_SYSTEMD]
+    if shown := [*shown, *map(str, homes.ours)]:
+        found["BindReadOnlyPaths"] = shown  # systemd-run(1) takes no empty list of them
     if homes.own:
         # Optional: a missing home is reported when systemd enters it, with a clear message.
         found["BindPaths"] = [f"-{_quoted(home)}" for home in homes.own]
