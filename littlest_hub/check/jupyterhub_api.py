@@ -15,6 +15,7 @@ with light_imports():
     from jupyterhub.spawner import Spawner
 
     from littlest_hub.hub.config import FragmentError, complete, defaults, execute
+    from littlest_hub.hub.login_limits import LoginLimits
     from littlest_hub.hub.request_limits import RequestLimits
     from littlest_hub.hub.spawn_options import RequestPolicy
 
@@ -22,6 +23,7 @@ __all__ = [
     "Authenticator",
     "FragmentError",
     "JupyterHub",
+    "LoginLimits",
     "Proxy",
     "RequestLimits",
     "RequestPolicy",

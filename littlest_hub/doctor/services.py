@@ -15,7 +15,8 @@ def unit_states(snapshot: Snapshot) -> Iterator[Finding]:
     if snapshot.is_foreground or not snapshot.is_booted:
         yield Finding(OK, "units", "none: installed for `littlest-hub run`, without systemd")
         return
-    for name in snapshot.layout.started_unit_names:
+    layout = snapshot.layout
+    for name in (*layout.started_unit_names, *layout.helper_sockets):
         yield from _unit_state(snapshot, name, snapshot.units.get(name, {}))
 
 

@@ -77,8 +77,8 @@ class Snapshot:
 
     @cached_property
     def units(self) -> dict[str, dict[str, str]]:
-        """Properties of the hub's and proxy's units."""
-        return self._show(*self.layout.started_unit_names)
+        """Properties of the units of hub and proxy, and of the sockets of root's helpers."""
+        return self._show(*self.layout.started_unit_names, *self.layout.helper_sockets)
 
     @cached_property
     def user_units(self) -> dict[str, dict[str, str]]:

@@ -27,8 +27,8 @@ LIMIT_BYTES = 256
 HOOK_NAME = "[a-z][a-z0-9-]{0,40}"
 ADD_USER = "add-user"
 BUILT_IN = {
-    ADD_USER: ("useradd", "--create-home", "--shell", "/bin/bash", "--key", "UMASK=0077"),
-    "make-home": ("mkhomedir_helper",),
+    ADD_USER: ("useradd", "--create-home", "--shell", "/bin/bash", "--key", "UMASK=0077", "NAME"),
+    "make-home": ("mkhomedir_helper", "NAME", "0077"),
 }
 """Hooks that need no program of the administrator's; one of that name is used instead."""
 DECLARATION = "create_system_users"
@@ -71,9 +71,10 @@ def answer(request: bytes, directory: Path, group: str | None) -> str:
         return _run(str(program), user)
     if hook not in BUILT_IN:
         return f"{program} does not exist"
-    # Members of the group may have servers.
-    groups = ["--groups", group] if group and hook == ADD_USER else []
-    return _run(*BUILT_IN[hook], *groups, user)
+    command = [user if word == "NAME" else word for word in BUILT_IN[hook]]
+    if group and hook == ADD_USER:
+        command += ["--groups", group]
+    return _run(*command)
 
 
 def unsafe(program: Path) -> str:

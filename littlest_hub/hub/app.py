@@ -292,11 +292,17 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     def init_tornado_application(self) -> None:
         authenticator: Any = self.authenticator
         authenticator.get_authenticated_user = guarded(
-            authenticator.get_authenticated_user, LoginLimits(parent=self)
+            authenticator.get_authenticated_user, LoginLimits(parent=self), self._network
         )
         limits = RequestLimits(parent=self)
         limit_stored_values()
         self.tornado_application = _Application(self.handlers, limits, **self.tornado_settings)
+
+    def _network(self, request: HTTPServerRequest) -> str:
+        """Return where a request comes from, for `LoginLimits`."""
+        if isinstance(self.proxy, HubProxy) and not self.proxy.has_sent(request):
+            return "this machine"
+        return str(request.remote_ip)
 
     async def init_spawners(self) -> int:
         if self.control:

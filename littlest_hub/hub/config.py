@@ -14,7 +14,6 @@ from traitlets.utils.importstring import import_item
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.authenticator import SystemAuthenticator
-from littlest_hub.hub.login_limits import LoginLimits  # noqa: F401  # fragments configure it
 from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.installation import fragment_files, release_of_this_interpreter

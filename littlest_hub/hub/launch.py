@@ -59,8 +59,9 @@ def no_account(name: str) -> NotStartedError:
 def hook_failed(error: Exception) -> NotStartedError:
     """Return the error of a hook that has failed in the hub's sandbox."""
     return NotStartedError(
-        f"c.Spawner.pre_spawn_hook: {error}. The hub's sandbox hides home directories and makes"
-        " others read-only; what needs root's rights is a RootHook (how-to/homes)"
+        f"c.Spawner.pre_spawn_hook: {str(error).rstrip('.')}. The hub's sandbox hides home"
+        " directories and makes others read-only; what needs root's rights is a RootHook"
+        " (how-to/homes)"
     )
 
 

@@ -20,8 +20,16 @@ COOKIE = "littlest-hub-browser"
 Authenticate = Callable[[Any, Any], Awaitable[Any]]
 
 
-def guarded(authenticate: Authenticate, limits: LoginLimits) -> Authenticate:
-    """Return `Authenticator.get_authenticated_user` with limits."""
+def guarded(
+    authenticate: Authenticate, limits: LoginLimits, address_of: Callable[[Any], str]
+) -> Authenticate:
+    """Return `Authenticator.get_authenticated_user` with limits.
+
+    Args:
+        authenticate: the method without.
+        limits: counts failures.
+        address_of: returns where a request comes from, or another name for it.
+    """
 
     async def authenticate_with_limits(handler: Any, data: Any) -> Any:
         if handler is None or not isinstance(data, Mapping) or "password" not in data:
@@ -29,7 +37,7 @@ def guarded(authenticate: Authenticate, limits: LoginLimits) -> Authenticate:
         name = str(data.get("username", "")).lower()
         browser = _browser(handler, name)
         try:
-            attempt = limits.begin(handler.request.remote_ip, name, browser)
+            attempt = limits.begin(address_of(handler.request), name, browser)
         except TooManyLoginsError as error:
             raise _refused(error) from None
         try:

@@ -18,6 +18,7 @@ import hashlib
 import ipaddress
 import secrets
 from collections.abc import Iterable
+from hmac import compare_digest
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,21 @@ from jupyterhub.utils import exponential_backoff
 from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
 from jupyterhub_traefik_proxy.traefik_utils import deep_merge, generate_alias
 from tornado.httpclient import HTTPClientError
+from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import PeriodicCallback
 from traitlets import Enum, Int, List, TraitError, Unicode, default, observe, validate
 
 from littlest_hub.hub.guard import GUARD
 from littlest_hub.proxy.https import CHALLENGES
 from littlest_hub.proxy.matcher import rule
-from littlest_hub.proxy.routes import HUB_LIMIT, RoutesFile, hub_limit
+from littlest_hub.proxy.routes import (
+    HUB_LIMIT,
+    HUB_MARK,
+    MARK_HEADER,
+    RoutesFile,
+    hub_limit,
+    hub_mark,
+)
 
 FIRST_POLL_S, MAX_POLL_S, POLL_FACTOR = 0.004, 0.2, 1.3
 """The pause between two polls whether traefik has loaded its routes: first, longest, growth."""
@@ -113,6 +122,18 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
         return [str(address) for network in small for address in network]
 
     dynamic_config: Any
+
+    _mark = Unicode()
+
+    @default("_mark")
+    def _default_mark(self) -> str:
+        # As the password below.
+        return secrets.token_hex(32)
+
+    def has_sent(self, request: HTTPServerRequest) -> bool:
+        """Return whether a request came through the proxy, so that its address can be relied on."""
+        mark = request.headers.get(MARK_HEADER, "")
+        return compare_digest(mark.encode(), self._mark.encode())
 
     _current: asyncio.Future[None] | None = None
     """The write that traefik is loading."""
@@ -272,8 +293,13 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
     async def _setup_traefik_dynamic_config(self) -> None:
         # `ProxyConfiguration` writes certificates: traefik may not read the administrator's files.
         self.ssl_cert = self.ssl_key = ""
-        limit = {"http": {"middlewares": {HUB_LIMIT: hub_limit(self.trusted_proxies)}}}
-        self.dynamic_config = deep_merge(self.dynamic_config, limit)
+        middlewares = {
+            HUB_LIMIT: hub_limit(self.trusted_proxies),
+            HUB_MARK: hub_mark(self._mark),
+        }
+        self.dynamic_config = deep_merge(
+            self.dynamic_config, {"http": {"middlewares": middlewares}}
+        )
         await super()._setup_traefik_dynamic_config()
 
     async def _wait_for_static_config(self) -> None:

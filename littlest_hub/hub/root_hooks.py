@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,8 @@ from littlest_hub.helpers.hooks import ADD_USER
 from littlest_hub.hub.helper_client import request
 from littlest_hub.hub.launch import hook_failed
 from littlest_hub.units.helpers import HOOK_TIMEOUT_S
+
+_SANDBOX_ERRORS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
 
 
 class RootHookError(HTTPError):  # type: ignore[misc]
@@ -51,7 +54,12 @@ async def run_in_sandbox(hook: Callable[[], Any]) -> None:
     """
     try:
         await maybe_future(hook())
-    except (OSError, subprocess.CalledProcessError) as error:
+    except subprocess.CalledProcessError as error:
+        raise hook_failed(error) from error
+    except OSError as error:
+        # Not others, such as those of a network.
+        if error.errno not in _SANDBOX_ERRORS:
+            raise
         raise hook_failed(error) from error
 
 

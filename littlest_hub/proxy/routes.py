@@ -12,8 +12,11 @@ from littlest_hub.proxy.certificates import ROUTES_HEADER
 from littlest_hub.system.files import fingerprint, write
 from littlest_hub.system.toml import to_toml
 
-HUB_LIMIT = "littlest-hub-limit"
-"""The middleware of the hub's route, if the file has it."""
+HUB_LIMIT, HUB_MARK = "littlest-hub-limit", "littlest-hub-mark"
+"""The middlewares of the hub's route, if the file has them."""
+MARK_HEADER = "X-Littlest-Hub-Mark"
+"""A header that only the proxy knows: requests with it came through the proxy, which has set their
+X-Forwarded-For. Everyone on this machine can send requests to the hub's own port."""
 REQUESTS_PER_SOURCE = 4096
 """How many requests of one address may be at the hub: half of the connections that it accepts, and
 far more than a class behind one address has. Also more than the unfinished ones that the hub keeps
@@ -30,6 +33,11 @@ def hub_limit(trusted_proxies: Sequence[str]) -> dict[str, Any]:
     return {"inFlightReq": {"amount": REQUESTS_PER_SOURCE, "sourceCriterion": criterion}}
 
 
+def hub_mark(secret: str) -> dict[str, Any]:
+    """Return the middleware that marks requests to the hub."""
+    return {"headers": {"customRequestHeaders": {MARK_HEADER: secret}}}
+
+
 class _Route(NamedTuple):
     """A route, in the order of the list in its comment."""
 
@@ -38,18 +46,18 @@ class _Route(NamedTuple):
     router: dict[str, Any]
     service: dict[str, Any]
 
-    def text(self, *, has_limit: bool) -> str:
+    def text(self, middlewares: Sequence[str]) -> str:
         """Return the route as it is in the file.
 
-        The limit is not in the comment: an earlier release has no middleware of that name.
+        The middlewares are not in the comment: an earlier release has none of these names.
         """
         # json dumps a named tuple as a list.
         # traefik takes "{{" for the beginning of a Go template, even in a comment.
         comment = json.dumps(self).replace("{{", r"{\u007b").replace("\x7f", r"\u007f")
         name, service = self.record["router"], self.record["service"]
         router = self.router
-        if has_limit and self.record["data"].get("hub"):
-            router = {**router, "middlewares": [HUB_LIMIT]}
+        if middlewares and self.record["data"].get("hub"):
+            router = {**router, "middlewares": list(middlewares)}
         tables = {"http": {"routers": {name: router}, "services": {service: self.service}}}
         return f"# {comment}\n{to_toml(tables)}"
 
@@ -68,9 +76,9 @@ class RoutesFile:
         self.path = path
         self._written: object = None
         """Fingerprint of the file as written last; None: not written yet, or writing failed."""
-        self._texts: dict[tuple[str, bool], tuple[_Route, str]] = {}
-        """Each route's text, by the name of its router and whether the file has a limit: most
-        routes are as in the last file."""
+        self._texts: dict[tuple[str, tuple[str, ...]], tuple[_Route, str]] = {}
+        """Each route's text, by the name of its router and the middlewares of the file: most routes
+        are as in the last file."""
 
     def load(self) -> dict[str, Any]:
         """Return the routes that were written last, and nothing else.
@@ -113,16 +121,17 @@ class RoutesFile:
         hub = data.get("jupyterhub", {})
         http = data.get("http", {})
         routers, services = dict(http.get("routers", {})), dict(http.get("services", {}))
-        has_limit = HUB_LIMIT in http.get("middlewares", {})
+        found = http.get("middlewares", {})
+        middlewares = tuple(name for name in (HUB_LIMIT, HUB_MARK) if name in found)
         texts = {}
         for name, record in hub.get("routes", {}).items():
             route = _Route(record, routers.pop(name), services.pop(record["service"]))
-            written, text = self._texts.get((name, has_limit), (None, ""))
+            written, text = self._texts.get((name, middlewares), (None, ""))
             if written != route:
                 # A copy, since the caller changes these dictionaries in place.
                 route = copy.deepcopy(route)
-                text = route.text(has_limit=has_limit)
-            texts[name, has_limit] = route, text
+                text = route.text(middlewares)
+            texts[name, middlewares] = route, text
         self._texts = texts
         rest = {key: value for key, value in data.items() if key not in ("http", "jupyterhub")}
         left = {**http, "routers": routers, "services": services}

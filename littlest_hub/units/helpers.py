@@ -96,7 +96,6 @@ def _service(layout: Layout, name: str, about: str, command: list[str], timeout_
                 Directive("StandardError", "journal"),
                 Directive("RuntimeMaxSec", str(timeout_s)),
                 Directive("TimeoutStopSec", "5"),
-                Directive("UMask", "0077"),
                 Directive("MemoryMax", "512M"),
                 Directive("TasksMax", "64"),
                 *_RESTRICTIONS,

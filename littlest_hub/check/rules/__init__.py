@@ -32,6 +32,7 @@ RULES: tuple[Rule, ...] = (
     people.users_without_a_system_account,
     people.unknown_system_groups,
     people.unknown_pam_service,
+    people.pam_modules_that_need_a_device,
     people.pam_without_normalized_names,
     people.accounts_created_by_a_command,
     people.auth_state_without_a_key,

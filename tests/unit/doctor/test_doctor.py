@@ -117,7 +117,7 @@ def _failure(*events: JournalEntry | NotStartedError) -> FailedSpawn:
 def test_units_of_every_recorded_systemd_are_parsed(version: str) -> None:
     units = parse_show(recorded(version, "show"))
     layout = Layout(Path("/opt/littlest-hub"))
-    assert set(layout.started_unit_names) <= set(units)
+    assert {*layout.started_unit_names, *layout.helper_sockets} <= set(units)
     assert units[layout.hub_service]["ActiveState"] == "active"
     assert units["littlest-hub.user-crash.service"]["Result"] == "exit-code"
     snapshot = Snapshot(layout)

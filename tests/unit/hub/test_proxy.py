@@ -28,6 +28,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jupyterhub.utils import url_escape_path, url_path_join
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from traitlets import TraitError
 from traitlets.config import Config
 
@@ -682,6 +683,31 @@ def test_forwarded_headers_of_visitors_reach_no_server(traefik: Traefik, spellin
         )
         assert seen["X-Forwarded-For"] == "127.0.0.1"
         assert seen["X-Forwarded-Proto"] == "http"
+
+
+@pytest.mark.row(35)
+def test_the_hub_recognizes_what_came_through_the_proxy_and_no_server_learns_how(
+    traefik: Traefik,
+) -> None:
+    async def scenario(target: str) -> HubProxy:
+        async with hub_of(traefik) as proxy:
+            await proxy._setup_traefik_dynamic_config()
+            await proxy.add_route("/", target, {"hub": True})
+            await proxy.add_route("/user/alice/", target, {"user": "alice"})
+            return proxy
+
+    def request(headers: dict[str, str]) -> HTTPServerRequest:
+        return HTTPServerRequest("GET", "/", headers=HTTPHeaders(headers))
+
+    forged = {"X-Forwarded-For": "192.0.2.1", routes_module.MARK_HEADER: "forged"}
+    with spy() as (url, seen):
+        proxy = asyncio.run(asyncio.wait_for(scenario(url), 60))
+        traefik.get("/hub/login", forged)
+        assert proxy.has_sent(request(seen))
+        traefik.get("/user/alice/", forged)
+        assert seen[routes_module.MARK_HEADER] == "forged"
+    for headers in ({}, forged, {**forged, routes_module.MARK_HEADER: "\xff"}):
+        assert not proxy.has_sent(request(headers))
 
 
 @pytest.mark.row(8)
