@@ -205,10 +205,13 @@ class Services:
                 raise LittlestHubError(f"{unit} cannot be stopped", f"See: systemctl status {unit}")
 
     def stop_empty_slices(self) -> None:
-        """Stop the parents of our slice that no other hub uses.
+        """Stop the slices that systemd has made for our units, unless another hub uses them.
 
-        systemd makes one for each dash in the slice's name (systemd.slice(5)).
+        One for each template, and one for each dash in the name of our slice (systemd.slice(5)).
         """
+        for template in (self.layout.password_service, self.layout.hook_service):
+            escaped = template.partition("@")[0].replace("-", r"\x2d")
+            systemctl("stop", f"system-{escaped}.slice", is_checked=False)
         name = self.layout.users_slice.removesuffix(".slice")
         while "-" in name:
             name = name.rpartition("-")[0]
