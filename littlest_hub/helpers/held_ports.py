@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from littlest_hub.helpers.shared_resources import MOST_EXAMINED
 from littlest_hub.system import cgroups, pidfd, processes, sd_daemon
 from littlest_hub.system.files import write
 from littlest_hub.system.tcp import listener_at
@@ -228,16 +230,25 @@ class HeldPorts:
         sd_daemon.notify(f"STATUS=holds {len(targets)} ports of user servers{obstacle}")
 
 
-def _candidates(cgroup: str) -> Iterable[int]:
-    """Return the processes in a cgroup; "" and "/": all processes."""
-    if not cgroup.strip("/"):
-        return processes.process_ids()
-    # In some containers, the mounted cgroups have other paths than systemd's.
-    return cgroups.process_ids(cgroup) or (
-        pid
-        for pid in processes.process_ids()
-        if f"{processes.cgroup_path(pid)}/".startswith(f"{cgroup}/")
-    )
+def _candidates(cgroup: str) -> list[int]:
+    """Return the processes in a cgroup, those with few open files first.
+
+    Args:
+        cgroup: "" and "/": all processes.
+    """
+    found: Iterable[int] = processes.process_ids()
+    if cgroup.strip("/"):
+        # In some containers, the mounted cgroups have other paths than systemd's.
+        found = cgroups.process_ids(cgroup) or (
+            pid for pid in found if f"{processes.cgroup_path(pid)}/".startswith(f"{cgroup}/")
+        )
+        most = MOST_EXAMINED
+    else:
+        most = 10 * MOST_EXAMINED
+    slots = sorted((processes.descriptor_slots(pid), pid) for pid in found)
+    # A user could open files without end, to keep the guard busy.
+    totals = itertools.accumulate(number for number, _ in slots)
+    return [pid for (_, pid), total in zip(slots, totals, strict=True) if total <= most]
 
 
 def _descriptor(pid: int, inode: int) -> int | None:

@@ -6,6 +6,7 @@ A process may end at any moment, and those of other users may be hidden; the res
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 _UNIT = re.compile(r"([^/\s]+\.(?:service|scope))")
 # Version 2, or systemd's own hierarchy of version 1.
 _SYSTEMD_CGROUP = re.compile(r"^(?:0:|\d+:name=systemd):(.*)$", re.MULTILINE)
+_SLOTS = re.compile(r"^FDSize:\s*(\d+)", re.MULTILINE)
 _PROC = Path("/proc")
 
 
@@ -68,10 +70,17 @@ def cgroup_path(pid: int) -> str:
     return found[-1] if found else ""
 
 
+def descriptor_slots(pid: int) -> int:
+    """Return how many open files a process has at most: FDSize in /proc/PID/status."""
+    found = _SLOTS.search(_text(pid, "status"))
+    return int(found[1]) if found else 0
+
+
 def descriptors(pid: int) -> Iterator[tuple[Path, str]]:
     """Yield each open file of a process: its place in /proc, and what it is ("socket:[123]")."""
     with contextlib.suppress(OSError):
-        for entry in (_PROC / str(pid) / "fd").iterdir():
+        # `iterdir` would make a list, of half a million entries if a user wishes.
+        for entry in map(Path, os.scandir(_PROC / str(pid) / "fd")):
             with contextlib.suppress(OSError):  # closed meanwhile
                 yield entry, str(entry.readlink())
 
