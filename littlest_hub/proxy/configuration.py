@@ -53,6 +53,14 @@ _HTTP = {
         "allowEncodedHash": True,
     },
 }
+# An address may contain another one: /v/https://x.org//y?a=1;b=2. A browser resolves dots itself,
+# and traefik compares with the rules what it passes on.
+_VISITORS = {
+    **_HTTP,
+    "sanitizePath": False,
+    # Otherwise ";" becomes "&". Servers read "%3B" as ";".
+    "encodeQuerySemicolons": True,
+}
 
 
 def static_config(
@@ -83,7 +91,7 @@ def static_config(
         "address": public,
         # The hub's routes are served there: they name no entry point.
         "asDefault": True,
-        "http": {**_HTTP, **middlewares},
+        "http": {**_VISITORS, **middlewares},
         **(forwarded if trusted_proxies else {}),
         "transport": {
             # An upload may take longer than the default of one minute.
@@ -97,7 +105,7 @@ def static_config(
     }
     if https:
         all_middlewares = [*middlewares.get("middlewares", ()), *https["http"]["middlewares"]]
-        http = {**_HTTP, **https["http"], "middlewares": all_middlewares}
+        http = {**_VISITORS, **https["http"], "middlewares": all_middlewares}
         entry_points[HTTPS_ENTRY_POINT] = {**plain, **https, "http": http}
     if supervised:
         entry_points[READY_ENTRY_POINT] = {

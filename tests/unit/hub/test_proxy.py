@@ -251,7 +251,7 @@ class Backend(BaseHTTPRequestHandler):
     """A server that answers with its name."""
 
     protocol_version = "HTTP/1.1"
-    name: ClassVar[str]
+    name: str
 
     def do_GET(self) -> None:
         body = self.name.encode()
@@ -262,6 +262,14 @@ class Backend(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
+
+
+class Echo(Backend):
+    """A server that answers with the address that it was asked for."""
+
+    def do_GET(self) -> None:
+        self.name = self.path
+        super().do_GET()
 
 
 @contextlib.contextmanager
@@ -400,6 +408,31 @@ def test_every_name_is_routed_to_its_own_server_and_the_rest_to_the_hub(traefik:
         for path in ("/", "/hub/login", "/user/nobody/", "/user/alicex/", "/hub/user/alice/"):
             assert traefik.get(path) == (200, "hub"), path
     assert "ERR" not in traefik.log.read_text()
+
+
+@pytest.mark.row(39)
+@pytest.mark.parametrize(
+    ("asked", "received"),
+    [
+        ("v/https://a.example//b?x=1;y=2", "v/https://a.example//b?x=1%3By=2"),
+        ("a/./b", "a/./b"),
+        ("a/%2e%2e/b", "a/../b"),
+        ("../bob/", "../bob/"),
+        ("a%2Fb%3Bc;d%5C%25?q=a%3Bb&d=+%20", "a%2Fb%3Bc;d%5C%25?q=a%3Bb&d=+%20"),
+    ],
+)
+def test_an_address_reaches_the_server_of_its_beginning_as_the_visitor_sent_it(
+    traefik: Traefik, asked: str, received: str
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server, backend("bob") as bob:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        echo = f"http://127.0.0.1:{server.server_port}"
+        targets = {"/": bob, "/services/echo/": echo, "/services/bob/": bob}
+        traefik.routes.atomic_dump(route(targets))
+        path = "/services/echo/"
+        eventually(lambda: traefik.get(path) == (200, path), 20, "the route")
+        assert traefik.get(path + asked) == (200, path + received)
+        server.shutdown()
 
 
 @contextlib.asynccontextmanager
