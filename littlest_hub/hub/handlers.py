@@ -18,8 +18,6 @@ from jupyterhub.handlers.base import BaseHandler, UserUrlHandler
 from jupyterhub.handlers.login import LoginHandler, LogoutHandler
 from jupyterhub.handlers.pages import SpawnHandler
 from jupyterhub.scopes import needs_scope
-from jupyterhub.spawner import Spawner
-from jupyterhub.utils import maybe_future
 from tornado.web import HTTPError
 
 from littlest_hub.hub import cross_site
@@ -102,15 +100,18 @@ def _is_active(user: Any, server_name: str) -> bool:
 
 
 def form_options(upstream: Method) -> Method:
-    """Guard `Spawner.run_options_from_form`: mark what a fragment's form has led to."""
+    """Guard `SpawnHandler._wrap_spawn_single_user`: mark what a fragment's form has led to."""
 
     @wraps(upstream)
-    async def run(self: Any, form_data: dict[str, Any]) -> Any:
-        options = await maybe_future(upstream(self, form_data))
-        is_declared = bool(await self.get_options_form())
-        return FormOptions(options) if is_declared and isinstance(options, dict) else options
+    async def wrap_spawn(self: Any, *arguments: Any) -> Any:
+        # user, server_name, display_name, spawner, pending_url, options
+        spawner, options = arguments[3], (*arguments, None)[5]
+        is_form = self.request.method == "POST" and isinstance(options, dict)
+        if is_form and await spawner.get_options_form():
+            arguments = (*arguments[:5], FormOptions(options))
+        return await upstream(self, *arguments)
 
-    return run
+    return wrap_spawn
 
 
 def spawn(upstream: Method) -> Method:
@@ -279,7 +280,7 @@ def next_url(upstream: Method) -> Method:
 
 GUARDS: tuple[tuple[type, str, Callable[[Method], Method]], ...] = (
     (SpawnHandler, "_get", spawn_page),
-    (Spawner, "run_options_from_form", form_options),
+    (SpawnHandler, "_wrap_spawn_single_user", form_options),
     (BaseHandler, "spawn_single_user", spawn),
     (UserUrlHandler, "render_template", page_of_a_stopped_server),
     (LogoutHandler, "get", logout_page),

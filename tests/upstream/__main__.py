@@ -100,6 +100,8 @@ SUITES = (
             ),
             **dict.fromkeys(
                 (
+                    "test_api.py::test_spawn",
+                    "test_api.py::test_user_options",
                     "test_pages.py::test_spawn_with_query_arguments",
                     "test_pages.py::test_spawn_with_query_arguments_error",
                     *(
@@ -107,7 +109,7 @@ SUITES = (
                         for each in QUERIES
                     ),
                 ),
-                "options of a link need a declaration",
+                "options of a link or an API request need a declaration",
             ),
             **dict.fromkeys(
                 (
