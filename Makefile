@@ -20,11 +20,16 @@ BENCH_JSON ?= build/bench.json
 BENCH ?=
 # The suites that `make test-upstream` runs; all of them if empty.
 UPSTREAM ?=
+# How many fragments `make test-check` generates; another SEED generates others. ONLY is a pattern of
+# their settings: hub_ip|services.
+TRIES ?= 500
+SEED ?= 0
+ONLY ?=
 
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-upstream advisories lint bench bench-report bench-outage python-profile pictures clean
+.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-check test-upstream advisories lint bench bench-report bench-outage python-profile pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +104,9 @@ test-browser: deps venv ## what users see, in a real Chromium (root)
 
 test-security: deps venv ## the security checklist on real machines, with its table (root)
 	$(PYTEST) -m row
+
+test-check: deps venv ## generated fragments: what `check` passes must reload and boot (TRIES=500 SEED=0; root)
+	$(BIN)/python -m tests.fuzz --tries $(TRIES) --seed $(SEED) --only '$(ONLY)' $(if $(INSTALLER),--installer $(INSTALLER))
 
 test-upstream: deps venv ## upstream's own test suites against our code, beside upstream's (UPSTREAM="jupyterlab")
 	$(BIN)/python -m tests.upstream $(UPSTREAM)

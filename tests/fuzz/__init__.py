@@ -1,0 +1,1 @@
+"""Generated fragments: what `check` passes, a reload and a boot have to accept."""

@@ -1,0 +1,309 @@
+"""Oracles over generated fragments, and the reduction of what fails to a few statements."""
+
+import ast
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import seed as with_seed
+from hypothesis import settings as with_settings
+
+from tests.eventually import NotInTimeError
+from tests.fuzz import scene
+from tests.fuzz.pieces import Piece, fragments
+from tests.fuzz.trial import Check, ServerProcess, Trial
+from tests.hub import Hub
+from tests.server import MachineError
+
+# Refusals by decision of what a hub would survive: each says why, and what to write instead.
+DECIDED = re.compile(
+    r"without network|may not write|no privileges|may read files and nothing else"
+    r"|access to systemd|not those of SetCredential"
+)
+# Stages with those that have to come before them.
+_BEFORE = {"page after boot": ("boot",), "files": ("second reload", "boot")}
+_NAMES_THE_SERVER = re.compile("c.Spawner|c.SystemdSpawner|c.JupyterHub|c.Authenticator")
+_CHANGES_THE_HOME = re.compile("username_template|dynamic_users|HOME|username_map|Environment")
+_PATH = re.compile(r"'(/[^']*new)'")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A broken promise, and the few statements that show it."""
+
+    stage: str
+    pieces: tuple[Piece, ...]
+    said: str
+    """What the stage said."""
+    checked: str
+    """What the check said before."""
+
+    def __str__(self) -> str:
+        about = ", ".join(piece.about for piece in self.pieces) or "without a fragment"
+        lines = [line for piece in self.pieces for line in str(piece).splitlines()]
+        return "\n".join(
+            [
+                f"### {self.stage}: {about}",
+                *(f"    {line}" for line in lines),
+                f"check: {_clipped(self.checked)}",
+                f"{self.stage}: {_clipped(self.said)}",
+            ]
+        )
+
+
+@dataclass
+class Judge:
+    """The judge of one fragment after another; whatever failed once is left out later."""
+
+    trial: Trial
+    say: Callable[[str], None] = print
+    findings: list[Finding] = field(default_factory=list)
+    refusals: Counter[str] = field(default_factory=Counter)
+    """How often the check refused what."""
+    known: Counter[str] = field(default_factory=Counter)
+    """How many findings there are about each setting."""
+    tries: int = 0
+    stages: Counter[str] = field(default_factory=Counter)
+    """How often each stage was reached."""
+    _accounts: tuple[str, ...] = tuple(scene.ACCOUNTS)
+    _failing_anyway: dict[str, bool] = field(default_factory=dict)
+    _after_reload: set[str] = field(default_factory=set)
+
+    def judge(self, pieces: Sequence[Piece]) -> None:
+        """Try a fragment; whatever fails is reduced, recorded, and left out of the next attempt."""
+        self.tries += 1
+        left = [piece for piece in pieces if not self._is_known(piece)]
+        while left:
+            failed = self._attempt(left)
+            if failed is None:
+                return
+            stage, said, check = failed
+            if stage == "refused":
+                left = self._without_refused(left, check)
+                continue
+            few = self._reduce(left, stage, said)
+            self._record(Finding(stage, tuple(few), said, check.said))
+            left = [piece for piece in left if piece not in few] if few else []
+            self.trial.forget()
+
+    def _is_known(self, piece: Piece) -> bool:
+        # Services fail in several ways.
+        return self.known[piece.about] >= (5 if piece.about.endswith("services") else 1)
+
+    def _record(self, finding: Finding) -> None:
+        self.findings.append(finding)
+        if len(finding.pieces) == 1:
+            self.known[finding.pieces[0].about] += 1
+        if not finding.pieces:
+            self._accounts = (scene.SOMEBODY,)
+        self.say(f"{finding}\n(try {self.tries})\n")
+
+    # --- an attempt
+
+    def _attempt(self, pieces: Sequence[Piece], only: str = "") -> tuple[str, str, Check] | None:
+        """Return the stage that failed, what it said, and the check; None: no stage failed.
+
+        Args:
+            pieces: the fragment.
+            only: the stage that matters, after the check and the reload; "": each one.
+        """
+        self.trial.write(pieces)
+        self.stages["check"] += 1
+        check = self.trial.check()
+        if check.code:
+            return "refused", check.said, check
+        wanted = ("reload", only, *_BEFORE.get(only, ()))
+        for stage, step in self._steps(pieces, check):
+            if only and stage not in wanted:
+                continue
+            self.stages[stage] += 1
+            if said := step():
+                return stage, said, check
+        return None
+
+    def _steps(
+        self, pieces: Sequence[Piece], check: Check
+    ) -> Iterator[tuple[str, Callable[[], str]]]:
+        trial = self.trial
+        text = "".join(piece.text for piece in pieces)
+        paths = sorted(set(_PATH.findall(text)))
+        yield "reload", trial.reload
+        yield "page after reload", lambda: trial.page(check.seen)
+        yield "login", trial.log_in
+        if "create_system_users = True" in text:
+            yield "new user", lambda: trial.add_user(f"new{self.tries}")
+        if not pieces or _NAMES_THE_SERVER.search(text):
+            yield "start", lambda: self._start(pieces, check)
+        if paths:
+            yield "second reload", lambda: self._reload_again(paths)
+        yield "boot", trial.boot
+        yield "page after boot", lambda: trial.page(check.seen)
+        if paths:
+            yield "files", lambda: self._lost_files(paths)
+
+    def _start(self, pieces: Sequence[Piece], check: Check) -> str:
+        account = self._accounts[self.tries % len(self._accounts)]
+        said, server = self.trial.start(account)
+        if not said:
+            return "; ".join(_differences(account, server, pieces)) if server else ""
+        # The message names the setting, or the check has warned of it.
+        explained = any(
+            piece.about in said or index in check.warned for index, piece in enumerate(pieces)
+        )
+        is_excused = bool(pieces) and (explained or self._fails_anyway(account, pieces))
+        return "" if is_excused else f"{account}: {said}"
+
+    def _fails_anyway(self, account: str, pieces: Sequence[Piece]) -> bool:
+        """Return whether an account's server does not start without the fragment either."""
+        if account not in self._failing_anyway:
+            self.trial.write([])
+            self.trial.reload()
+            self._failing_anyway[account] = bool(self.trial.start(account)[0])
+            self.trial.write(pieces)
+            self.trial.reload()
+        return self._failing_anyway[account]
+
+    def _reload_again(self, paths: Sequence[str]) -> str:
+        said = self.trial.reload()
+        self._after_reload = self.trial.existing(paths)
+        return said
+
+    def _lost_files(self, paths: Sequence[str]) -> str:
+        lost = self.trial.existing(paths) - self._after_reload
+        return f"after a boot there are {sorted(lost)}, after a reload not" if lost else ""
+
+    # --- refusals
+
+    def _without_refused(self, pieces: Sequence[Piece], check: Check) -> list[Piece]:
+        """Return the statements that are not refused, after a look at the others."""
+        refused = {
+            index: text for index, text in check.problems.items() if index in range(len(pieces))
+        }
+        if not refused:
+            self._record(Finding("refused without a line", tuple(pieces), check.said, check.said))
+            return []
+        for index, text in refused.items():
+            kind = f"{pieces[index].about}: {re.sub(r'[0-9]+', '0', text)}"
+            self.refusals[kind] += 1
+            if self.refusals[kind] == 1 and not DECIDED.search(text):
+                self._judge_refusal(pieces[index])
+        return [piece for index, piece in enumerate(pieces) if index not in refused]
+
+    def _judge_refusal(self, piece: Piece) -> None:
+        """Load a refused statement without a check: a hub that runs with it was wronged."""
+        self.trial.write([piece])
+        check = self.trial.check()
+        self.stages["unchecked reload"] += 1
+        if check.code and not self.trial.reload_unchecked():
+            self._record(Finding("refused", (piece,), "the hub runs with it", check.said))
+
+    # --- reduction
+
+    def _reduce(self, pieces: Sequence[Piece], stage: str, said: str) -> list[Piece]:
+        """Return few statements with which the same stage fails, after few attempts."""
+        if stage == "start" and self._fails([], stage):
+            return []
+        suspects = [piece for piece in pieces if any(word in said for word in _words(piece))]
+        for piece in suspects[:2] if len(pieces) > 1 else ():
+            if self._fails([piece], stage):
+                return [piece]
+        few, size = list(pieces), len(pieces)
+        while size > 1:
+            size = (size + 1) // 2
+            parts = [few[start : start + size] for start in range(0, len(few), size)]
+            for part in parts:
+                rest = [piece for piece in few if piece not in part]
+                if rest and self._fails(rest, stage):
+                    few, size = rest, min(size, len(rest))
+                    break
+        return few
+
+    def _fails(self, pieces: Sequence[Piece], stage: str) -> bool:
+        if self.trial.page([]).startswith("waited"):
+            self.trial.forget()
+        failed = self._attempt(pieces, stage)
+        return failed is not None and failed[0] == stage
+
+
+def judge(
+    hub: Hub,
+    tries: int,
+    *,
+    seed: int = 0,
+    only: str = "",
+    timeout_s: float | None = None,
+    say: Callable[[str], None] = print,
+) -> Judge:
+    """Generate fragments, the same ones for the same seed, and judge them on a hub.
+
+    Args:
+        hub: a hub that runs; it is left as it was.
+        tries: how many fragments.
+        seed: another number generates other fragments.
+        only: a pattern of the settings and kinds of code to generate; "": all of them.
+        timeout_s: the time after which no further fragment is tried.
+        say: called with each finding at once.
+    """
+    deadline = time.monotonic() + timeout_s if timeout_s else None
+    found = Judge(Trial(hub), say)
+
+    @with_seed(seed)
+    @with_settings(
+        max_examples=tries,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(fragments(only))
+    def each(pieces: list[Piece]) -> None:
+        if deadline and time.monotonic() > deadline:
+            return
+        try:
+            found.judge(pieces)
+        except (MachineError, NotInTimeError) as error:
+            found.findings.append(Finding("trial", tuple(pieces), str(error), ""))
+            say(f"{found.findings[-1]}")
+            found.trial.forget()
+
+    with scene.scene(hub):
+        found.trial.set_up()
+        try:
+            each()
+        finally:
+            found.trial.tear_down()
+    return found
+
+
+def _differences(account: str, server: ServerProcess, pieces: Sequence[Piece]) -> Iterator[str]:
+    """Yield what a server has otherwise than its account and the fragment say."""
+    text = "".join(piece.text for piece in pieces)
+    home = f"/home/{account}"
+    if not _CHANGES_THE_HOME.search(text) and server.variables.get("HOME") != home:
+        yield f"HOME is {server.variables.get('HOME')}, expected {home}"
+    for piece in pieces:
+        name, _, value = piece.text.partition(" = ")
+        if "{USER" in value or not value.startswith(("[", "{")):
+            continue
+        if name == "c.Spawner.args":
+            for word in ast.literal_eval(value):
+                if word not in server.words:
+                    yield f"{word!r} is not among the arguments {server.words}"
+        elif name == "c.Spawner.environment":
+            for variable, wanted in ast.literal_eval(value).items():
+                found = server.variables.get(variable)
+                if found != wanted:
+                    yield f"{variable} is {found!r}, expected {wanted!r}"
+
+
+def _words(piece: Piece) -> list[str]:
+    """Return what a message about a statement may contain: its setting, and its values."""
+    return [piece.about, *re.findall(r"'([^']{3,})'", piece.text)]
+
+
+def _clipped(text: str, limit: int = 1200) -> str:
+    text = text.strip()
+    return text if len(text) <= limit else f"{text[: limit // 2]} […] {text[-limit // 2 :]}"
