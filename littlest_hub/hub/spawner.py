@@ -171,7 +171,7 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
             self.log.warning("%s is taken to be running: %s", self._unit, error)
             return None
         if state.is_alive:
-            GUARD.expect(self._address, state.cgroup if _is_held(self) else None)
+            GUARD.expect(_place(self), state.cgroup if _is_held(self) else None)
             return None
         self._environment_file.unlink(missing_ok=True)
         return state.status
@@ -353,7 +353,15 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
         if state.active == "failed":
             await run("systemctl", "reset-failed", self._unit)
         self._environment_file.unlink(missing_ok=True)
-        await GUARD.release(self._address)
+        await GUARD.release(_place(self))
+
+
+def _place(spawner: UnitSpawner) -> tuple[str, int]:
+    """Return address and port of a server, which an earlier hub may have started."""
+    server = spawner.server
+    if not (server and server.port):
+        return spawner._address
+    return literal(server.ip or "127.0.0.1"), server.port
 
 
 def _is_held(spawner: UnitSpawner) -> bool:

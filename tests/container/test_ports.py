@@ -150,6 +150,25 @@ def test_a_port_is_given_up_when_its_server_stops(hub: Hub) -> None:
 
 
 @pytest.mark.row(26)
+def test_a_server_that_systemd_restarts_gets_its_port_again(hub: Hub) -> None:
+    restart = (
+        'c.SystemdSpawner.unit_extra_properties = {"Restart": "always", "RestartSec": "100ms"}\n'
+    )
+    with hub.fragment("70-restart.py", restart), hub.person() as alice:
+        alice.start_server()
+        server = f"{hub.layout.user_unit(alice.name)}.service"
+        hub.reload()
+        assert server not in held_ports(hub)
+        pid = hub.main_pid(server)
+        hub.machine.systemctl("kill", "--signal=KILL", server)
+        eventually(lambda: hub.main_pid(server) not in (0, pid), 30, "another process")
+        page = f"{hub.url}/user/{alice.name}/api"
+        eventually(
+            lambda: httpx.get(page, trust_env=False).status_code == 200, 30, "the server to answer"
+        )
+
+
+@pytest.mark.row(26)
 def test_where_the_kernel_lets_no_port_be_held_servers_start_and_doctor_says_so(hub: Hub) -> None:
     guard = hub.layout.guard_service
     drop_in = f"{hub.layout.system_units}/{guard}.d/refused.conf"
