@@ -30,7 +30,7 @@ _LOGOUT_PAGE = """\
 {% extends "page.html" %}
 {% block main %}
   <div class="container text-center">
-    <p>Another site asks to log you out. Do you want to?</p>
+    <p>Do you want to log out? A link outside of this hub may have led you here.</p>
     <a id="confirm-logout" role="button" class="btn btn-lg btn-jupyter" href="{{ logout_url }}">
       Log out
     </a>
