@@ -84,11 +84,16 @@ class Person:
         if answer.status_code != 200 or answer.url.path.startswith(f"{self._base_path}/hub/login"):
             raise RefusedError(f"{answer.status_code} {answer.url}: {_visible_text(answer)}")
 
-    def try_to_log_in(self) -> httpx.Response:
-        """Fill in the login form, and return the page that it leads to."""
+    def try_to_log_in(self, **more: str) -> httpx.Response:
+        """Fill in the login form, and return the page that it leads to.
+
+        Args:
+            more: other fields of the form.
+        """
         login = f"/hub/login?next={quote(f'{self._base_path}/hub/home', safe='')}"
         form = self.browser.get(login)
-        fields = {"username": self.name, "password": self.password, **_hidden_fields(form)}
+        fields = {"username": self.name, "password": self.password, **more}
+        fields |= _hidden_fields(form)
         return self.browser.post(login, data=fields)
 
     def start_server(self, *, timeout_s: float = 60, server: str = "", **options: str) -> None:

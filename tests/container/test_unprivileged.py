@@ -1,9 +1,13 @@
 """A hub that is not root: it works, and whoever takes it over gets no further."""
 
+import base64
+import hmac
 import json
 import re
 import shlex
+import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +32,7 @@ ROOTS = "/etc/roots-secret"
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
-    with Machine("bookworm", packages=["polkitd"]) as machine:
+    with Machine("bookworm", packages=["polkitd", "libpam-google-authenticator"]) as machine:
         machine.put(ROOTS, SECRET, mode=0o600)
         # Whom the hub has nothing to do with.
         machine.add_user("mallory", "a password")
@@ -238,8 +242,9 @@ def test_the_helper_says_nothing_about_roots_password(unprivileged: Hub) -> None
     machine = unprivileged.machine
     machine.run(["chpasswd"], input="root:root's password\n")
     ask = (
-        "from littlest_hub.hub.unprivileged import check_password; import sys;"
-        " print(check_password(sys.argv[1], sys.argv[2], [sys.argv[3]]))"
+        "import asyncio, sys; from littlest_hub.hub.helper_client import ask_pam;"
+        " address, *words = sys.argv[1:]; words = [word.encode() for word in words];"
+        " print(asyncio.run(ask_pam(address, 'login', 'login', *words)).refusal or 'yes')"
     )
     python = [unprivileged.path("hub/bin/python3"), "-I", "-c", ask]
     address = str(unprivileged.layout.password_address)
@@ -255,6 +260,59 @@ def test_the_helper_says_nothing_about_roots_password(unprivileged: Hub) -> None
     assert said == {"root": refused, "mallory": refused, "alice": "yes"}
     others = machine.run([*python, address, "alice", "alice's password"], user="mallory")
     assert "Permission denied" in others.stdout
+
+
+@pytest.mark.row(38)
+def test_modules_of_pam_work_for_a_hub_that_is_not_root(unprivileged: Hub) -> None:
+    machine, secret = unprivileged.machine, "JBSWY3DPEHPK3PXP"
+    file = "/home/alice/.google_authenticator"
+    machine.put(file, f'{secret}\n" DISALLOW_REUSE\n" TOTP_AUTH\n', mode=0o400)
+    machine.run(["chown", "alice:", file])
+    stack = machine.read("/etc/pam.d/login")
+    module = "auth required pam_google_authenticator.so\n"
+    with unprivileged.fragment("21-otp.py", "c.Authenticator.request_otp = True\n"):
+        machine.put(
+            "/etc/pam.d/login",
+            stack.replace("@include common-auth\n", f"@include common-auth\n{module}"),
+        )
+        try:
+            with Person(unprivileged.url, "alice", "alice's password") as alice:
+                assert alice.try_to_log_in(otp="000000").status_code == 403
+                assert alice.try_to_log_in(otp=one_time_password(secret)).status_code == 200
+        finally:
+            machine.put("/etc/pam.d/login", stack)
+            machine.run(["rm", file])
+
+
+def one_time_password(secret: str) -> str:
+    """Return what an authenticator app shows now (RFC 6238)."""
+    counter = struct.pack(">Q", int(time.time()) // 30)
+    digest = hmac.digest(base64.b32decode(secret), counter, "sha1")
+    offset = digest[-1] & 15
+    (number,) = struct.unpack(">I", digest[offset : offset + 4])
+    return f"{(number & 0x7FFFFFFF) % 10**6:06}"
+
+
+@pytest.mark.row(38)
+def test_root_creates_accounts_only_if_a_fragment_says_so(unprivileged: Hub) -> None:
+    machine = unprivileged.machine
+    ask = (
+        "import asyncio, sys; from littlest_hub.hub.root_hooks import run_root_hook;"
+        " asyncio.run(run_root_hook(*sys.argv[1:]))"
+    )
+    python = [unprivileged.path("hub/bin/python3"), "-I", "-c", ask]
+    declared = "c.LocalAuthenticator.create_system_users = True\n"
+    assert "no fragment" in as_hub(unprivileged, *python, "add-user", "newcomer").stderr
+    with unprivileged.fragment("30-accounts.py", declared):
+        as_hub(unprivileged, *python, "add-user", "newcomer")
+        assert machine.run(["id", "-nG", "newcomer"]).stdout == f"newcomer {GROUP}\n"
+        for words, reason in (
+            (("add-user", "root"), "has an account"),
+            (("make-home", "root"), "an account of the system"),
+            (("make-home", "mallory"), "not a member"),
+            (("../../hub/bin/python3", "alice"), "no such request"),
+        ):
+            assert reason in as_hub(unprivileged, *python, *words).stderr
 
 
 @pytest.mark.row(11)
