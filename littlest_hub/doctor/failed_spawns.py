@@ -67,6 +67,12 @@ _EXPLANATIONS = (
         "a hook that runs as root has failed",
         "journalctl -u '{hooks}'",
     ),
+    # systemd's own message about the last steps is missing: a server sees no socket of the journal.
+    (
+        r"status=\d+/CHDIR",
+        "the home directory is missing, or its owner may not enter it",
+        "ls -ld ~{user} || mkhomedir_helper {user}",
+    ),
     (
         r"step CHDIR|working directory failed: No such file|chdir.*No such file",
         "the home directory is missing",
@@ -83,7 +89,7 @@ _EXPLANATIONS = (
         "{edit}   # raise c.Spawner.mem_limit",
     ),
     (
-        r"Failed to find executable \S+?:|step EXEC|\S+ not found on /",
+        r"Failed to find executable \S+?:|(?:step |/)EXEC|\S+ not found on /",
         "the command that starts the server, c.Spawner.cmd, is not on this machine",
         "{edit}   # c.Spawner.cmd",
     ),
@@ -212,7 +218,12 @@ def _decisive(recent: list[JournalEntry], unit: str, hub_unit: str) -> str:
     """Return the line that gives the reason, of those before the hub gave up; "": none does."""
     # Any of the user's servers: a named server's unit has the name after a ":".
     own = [e for e in recent if e.unit.startswith((f"{unit}.service", f"{unit}:"))]
-    strong = [e for e in own if re.search(r"Failed at step|oom-kill|OOM killer", e.message)]
+    # systemd's own exit codes, systemd.exec(5).
+    strong = [
+        e
+        for e in own
+        if re.search(r"Failed at step|status=2\d\d/[A-Z]|oom-kill|OOM killer", e.message)
+    ]
     # The line before "Failed at step" names the file.
     named = [e for e in own if re.search(r"failed: |mount namespacing: ", e.message)]
     others = [e for e in own if not _ROUTINE.search(e.message) and e.message.strip()]

@@ -201,7 +201,7 @@ def test_a_missing_home_directory_is_why_a_server_does_not_start(sick: Hub) -> N
         with pytest.raises(AssertionError):
             person.start_server(timeout_s=60)
         finding = about(examine(sick), "homeless's server")
-        assert "working directory failed: No such file" in finding["text"]
+        assert "status=200/CHDIR" in finding["text"]
         assert "home directory is missing" in finding["text"]
         mend(sick, finding)
         person.start_server()
