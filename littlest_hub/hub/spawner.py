@@ -60,7 +60,6 @@ TRANSIENT_UNITS = Path("/run/systemd/transient")
 """Where systemd keeps the text of each transient unit until it unloads the unit."""
 PORTS_TRIED = 5
 """How many ports a start tries, since another program may take one before the server does."""
-FREE_PORT_TIMEOUT_S = 10
 
 
 class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
@@ -372,7 +371,7 @@ def _is_held(spawner: UnitSpawner) -> bool:
 async def _start_at_free_port(spawner: UnitSpawner, account: Account | None) -> None:
     """Start a server; if another program takes its port first, start it again at another one."""
     for tries_left in reversed(range(PORTS_TRIED)):
-        spawner.port = await _free_port()
+        spawner.port = random_port()
         launch = spawner._prepare(account)
         spawner._save()
         await spawner._launch(launch)
@@ -385,17 +384,6 @@ async def _start_at_free_port(spawner: UnitSpawner, account: Account | None) -> 
                 raise
             spawner.log.warning("%s: %s", launch.unit, error.jupyterhub_message)
             await spawner._stop_unit()
-
-
-async def _free_port() -> int:
-    """Return a free port; wait a little if there is none."""
-    for _ in range(FREE_PORT_TIMEOUT_S):
-        try:
-            return int(random_port())
-        except OSError:
-            # The guard ends the programs that use them up.
-            await asyncio.sleep(1)
-    return int(random_port())
 
 
 # --- properties of the unit, from SystemdSpawner's settings
