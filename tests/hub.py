@@ -1,6 +1,7 @@
 """A hub installed on a machine, and its users."""
 
 import itertools
+import json
 import re
 import secrets
 import shlex
@@ -140,6 +141,11 @@ class Hub:
         """Return the process of the hub itself, a child of its unit's main process."""
         pid = self.main_pid()
         return int(self.machine.read(f"/proc/{pid}/task/{pid}/children").split()[0])
+
+    def held_ports(self) -> dict[str, int]:
+        """Return the port that the guard holds for each unit."""
+        held = json.loads(self.machine.read(str(self.layout.held_ports)))
+        return {cgroup.rpartition("/")[2]: port for _, port, cgroup, _ in held}
 
     def snapshot(self) -> dict[str, str]:
         """Return owner, mode, time and content's sha256 of each path that an installation wrote.

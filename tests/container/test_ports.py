@@ -1,6 +1,5 @@
 """Ports of user servers: who gets them, and who uses them up."""
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,12 +53,6 @@ FLOODS = {
 }
 
 
-def held_ports(hub: Hub) -> dict[str, int]:
-    """Return the port that the guard holds for each unit."""
-    held = json.loads(hub.machine.read(str(hub.layout.held_ports)))
-    return {cgroup.rpartition("/")[2]: port for _, port, cgroup, _ in held}
-
-
 @contextmanager
 def taking(hub: Hub, person: Person, port: int) -> Iterator[None]:
     """Let somebody try to take a port all the time."""
@@ -87,7 +80,7 @@ def test_no_one_gets_the_port_of_a_server_that_was_killed_while_a_route_leads_th
     with hub.person() as alice, hub.person() as mallory:
         alice.start_server()
         server = f"{layout.user_unit(alice.name)}.service"
-        port = held_ports(hub)[server]
+        port = hub.held_ports()[server]
         with taking(hub, mallory, port):
             visit()
             # The guard loses nothing when it is killed or restarted, and finds the server again
@@ -96,7 +89,7 @@ def test_no_one_gets_the_port_of_a_server_that_was_killed_while_a_route_leads_th
             machine.systemctl("restart", layout.guard_service)
             machine.systemctl("stop", layout.guard_service)
             machine.systemctl("start", layout.guard_service)
-            assert held_ports(hub)[server] == port
+            assert hub.held_ports()[server] == port
             machine.systemctl("stop", *hub_units)
             machine.systemctl("kill", "--signal=KILL", server)
             eventually(lambda: hub.main_pid(server) == 0, 30, "the server's end")
@@ -115,7 +108,7 @@ def test_no_one_gets_the_port_of_a_server_that_was_killed_while_a_route_leads_th
             visit()
             assert not any(is_stolen for _, is_stolen in seen)
         alice.start_server()
-        assert held_ports(hub)[server] != port
+        assert hub.held_ports()[server] != port
 
 
 @pytest.mark.row(26)
@@ -141,12 +134,12 @@ def test_a_port_is_given_up_when_its_server_stops(hub: Hub) -> None:
     with hub.person() as alice:
         alice.start_server()
         server = f"{hub.layout.user_unit(alice.name)}.service"
-        assert server in held_ports(hub)
+        assert server in hub.held_ports()
         hub.reload()
-        assert server in held_ports(hub)
+        assert server in hub.held_ports()
         assert alice.run_cell("6 * 7") == "42"
         alice.stop_server()
-        eventually(lambda: server not in held_ports(hub), 30, "the port to be given up")
+        eventually(lambda: server not in hub.held_ports(), 30, "the port to be given up")
 
 
 @pytest.mark.row(26)
@@ -158,7 +151,7 @@ def test_a_server_that_systemd_restarts_gets_its_port_again(hub: Hub) -> None:
         alice.start_server()
         server = f"{hub.layout.user_unit(alice.name)}.service"
         hub.reload()
-        assert server not in held_ports(hub)
+        assert server not in hub.held_ports()
         pid = hub.main_pid(server)
         hub.machine.systemctl("kill", "--signal=KILL", server)
         eventually(lambda: hub.main_pid(server) not in (0, pid), 30, "another process")

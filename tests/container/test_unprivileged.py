@@ -103,6 +103,7 @@ def test_people_log_in_and_work_and_nothing_of_the_hub_is_root(unprivileged: Hub
     ):
         alice.log_in()
         alice.start_server()
+        assert UNIT.format("alice") in hub.held_ports()
         server = hub.main_pid(UNIT.format("alice"))
         assert machine.read(f"/proc/{server}/cmdline").split("\0")[-3:-1] == arguments
         whoami = "import getpass, os\nprint(getpass.getuser(), os.getcwd())"
@@ -235,6 +236,28 @@ def test_a_hijacked_hub_is_refused(unprivileged: Hub, attempt: str) -> None:
     done = as_hub(unprivileged, *shlex.split(attempt))
     assert done.returncode != 0, f"{done.stdout}{done.stderr}"
     assert unprivileged.machine.run(["ls", "/root/owned"], check=False).returncode != 0
+
+
+@pytest.mark.row(26)
+def test_a_hijacked_hub_cannot_keep_other_services_from_listening(unprivileged: Hub) -> None:
+    hub, machine = unprivileged, unprivileged.machine
+    python = hub.path("hub/bin/python3")
+    listen = [python, "-m", "http.server", "--bind=127.0.0.1", "45999"]
+    ask = (
+        "import json, socket; guard = socket.socket(socket.AF_UNIX);"
+        f" guard.connect({str(hub.layout.guard_control)!r}); order = guard.makefile('rw');"
+        " request = {'hold': [['127.0.0.1', 45999]], 'release': [], 'is_all': False};"
+        " print(json.dumps(request), file=order, flush=True);"
+        " print(order.readline())"
+    )
+    machine.run(["systemd-run", "--unit=other", *listen])
+    try:
+        eventually(lambda: "foreign" in as_hub(hub, python, "-c", ask).stdout, 20, "an answer")
+    finally:
+        machine.systemctl("stop", "other.service")
+    refused = machine.run([python, "-c", ask], user="alice", check=False)
+    assert "Permission denied" in refused.stderr
+    assert hub.held_ports() == {}
 
 
 @pytest.mark.row(11)

@@ -21,7 +21,7 @@ LAYERS = {
     "system": "Linux, systemd and Python, each program or interface wrapped once; nothing of ours",
     "units": "systemd units as data: text, ports, names of entry points and variables",
     "proxy": "the proxy's unit: traefik, its supervisor and the files that it reads",
-    "helpers": "programs that run as root, for single requests of the hub",
+    "helpers": "programs that run as root, for requests of the hub, and the guard's watch",
     "unprivileged": "what root does for a hub that is not root",
     "singleuser": "the user server: runs as the user",
     "hub": "the hub's unit: the supervisor, JupyterHub and our classes for it",
