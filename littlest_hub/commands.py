@@ -98,6 +98,7 @@ def run_check(options: argparse.Namespace) -> int:
             "problems": [asdict(problem) for problem in report.problems],
             "printed": report.printed,
             "note": report.note,
+            "pending": list(report.pending),
             "ignored": list(map(str, ignored)),
         }
         print(json.dumps(found, indent=2))
@@ -105,7 +106,7 @@ def run_check(options: argparse.Namespace) -> int:
         for file in ignored:
             print(f"{file} is ignored: its name does not end in .py", file=sys.stderr)
         print_report(report)
-        if not report.problems:
+        if not report.problems and not report.pending:
             print("No problems found.")
     return 1 if report.errors else 0
 
@@ -219,11 +220,12 @@ def run_reload(options: argparse.Namespace) -> None:
     # The check must not slow down the running hub.
     os.nice(10)
     from littlest_hub.check import check_fragments
-    from littlest_hub.hub.supervisor import request_reload
+    from littlest_hub.hub.reload import request_reload
     from littlest_hub.system.sd_daemon import notify
 
     layout = installation.of_this_release()
-    problems = check_fragments(layout).errors
+    report = check_fragments(layout)
+    problems: list[object] = [*report.errors, *report.pending]
     if problems:
         more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
         notify(f"STATUS=Not reloaded: {problems[0]}{more}")

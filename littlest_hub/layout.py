@@ -318,6 +318,10 @@ class Layout(Names):
     """RuntimeDirectory= of the hub."""
     reload_outcome = _Path("{self.run_directory}/reload")
     """How the last reload ended."""
+    reload_environment = _Path("{self.run_directory}/environment")
+    """Variables of the unit for the next hub; there only while it is reloaded."""
+    unit_record = _Path("{self.run_directory}/unit")
+    """What drop-ins gave the hub's unit when it started."""
     last_failure = _Path("{self.run_directory}/failure")
     """Why the last attempt to start the hub failed."""
 

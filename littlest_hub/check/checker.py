@@ -14,6 +14,7 @@ from littlest_hub.check import facts, sandbox
 from littlest_hub.check.access import unreadable_fragments
 from littlest_hub.check.messages import Domain, Request
 from littlest_hub.check.report import Problem, Report
+from littlest_hub.hub import unit_files
 from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout
 from littlest_hub.system.addresses import dns_problem, resolve
@@ -42,7 +43,8 @@ def check_fragments(layout: Layout, copies: Mapping[Path, Path] | None = None) -
     if not copies:
         problems.update(unreadable_fragments(layout, files, known.rights))
     named = sorted(_with_fragment_names(problems, fragment_by_file))
-    return Report(named, outcome.printed, outcome.note)
+    pending = tuple(unit_files.pending_changes(layout, outcome.credentials))
+    return Report(named, outcome.printed, outcome.note, pending)
 
 
 def _misdirected_domains(

@@ -15,9 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
+from littlest_hub.check import trial_hub
 from littlest_hub.check.explanations import explanation
 from littlest_hub.check.jupyterhub_api import FragmentError, complete, defaults, execute
-from littlest_hub.check.messages import Domain, Done, Message, Request, Running, encode
+from littlest_hub.check.messages import Credentials, Domain, Done, Message, Request, Running, encode
 from littlest_hub.check.origins import (
     Origin,
     RecordingConfig,
@@ -26,6 +27,7 @@ from littlest_hub.check.origins import (
 )
 from littlest_hub.check.report import Problem
 from littlest_hub.check.validation import validate
+from littlest_hub.hub.unit_files import credential_digests
 from littlest_hub.layout import Layout
 from littlest_hub.units.environment import UnitEnvironment
 
@@ -52,11 +54,15 @@ def evaluate(request: Request, report: int) -> None:
 
     layout = Layout(Path(request.base), hub_user=request.hub_user)
     config = RecordingConfig()
-    for section, values in defaults(layout, UnitEnvironment.from_environ()).items():
+    sockets = request.facts.hub_sockets
+    address = (sockets[0][0].strip("[]"), sockets[0][1]) if sockets else None
+    unit = UnitEnvironment.from_environ(hub_address=address)
+    for section, values in defaults(layout, unit).items():
         config[section].update(values)
     with contextlib.suppress(OSError):
         os.chdir(layout.hub_state)  # the hub's working directory
     _limit_memory()
+    send(Credentials(credential_digests(os.environ.get("CREDENTIALS_DIRECTORY"))))
     has_errors = False
     for name in request.files:
         send(Running(name))
@@ -67,6 +73,8 @@ def evaluate(request: Request, report: int) -> None:
     with contextlib.suppress(Exception):
         complete(config)
     problems = set(validate(config, layout, request.facts))
+    if not has_errors:
+        problems.update(trial_hub.failures(config, layout, problems))
     has_errors = has_errors or not all(problem.is_warning for problem in problems)
     for problem in sorted(problems):
         # An error may be the cause of a warning about the whole: report the error only.

@@ -3,19 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
-import socket
 import subprocess
-from pathlib import Path
-
-_UNREACHABLE = {
-    errno.ENETUNREACH,
-    errno.EHOSTUNREACH,
-    errno.ENETDOWN,
-    errno.EADDRNOTAVAIL,
-    errno.ECONNREFUSED,
-    errno.EAFNOSUPPORT,
-}
 
 
 def explanation(error: BaseException, is_sandboxed: bool) -> str:
@@ -26,11 +14,6 @@ def explanation(error: BaseException, is_sandboxed: bool) -> str:
         is_sandboxed: whether the sandbox may be its cause.
     """
     chain = _chain(error)
-    if any(map(_is_missing_credential, chain)):
-        return (
-            "; the check has the credentials of LoadCredential=, but not those of SetCredential= or"
-            " ImportCredential=: store it in a file and name that file in LoadCredential="
-        )
     return (is_sandboxed and _refusal_of_sandbox(chain)) or _advice(error)
 
 
@@ -53,19 +36,13 @@ def _refusal_of_sandbox(chain: list[BaseException]) -> str:
             "; fragments may not write files, because each check and each reload runs them: write"
             " the file beforehand, or in a hook that the hub calls (c.Spawner.pre_spawn_hook)"
         )
-    if numbers & _UNREACHABLE or any(isinstance(each, socket.gaierror) for each in chain):
-        return (
-            "; fragments are checked without network: save the data to a file beforehand, or fetch"
-            " it in a hook that the hub calls (c.Authenticator.post_auth_hook,"
-            " c.Spawner.pre_spawn_hook)"
-        )
     if any(isinstance(each, subprocess.CalledProcessError) for each in chain):
         return (
-            "; during a check, the commands that a fragment runs have no privileges, no network and"
-            " no access to systemd"
+            "; during a check, the commands that a fragment runs have the rights of the hub's unit,"
+            " but may not write and have no access to systemd"
         )
     if numbers & {errno.EACCES, errno.EPERM}:
-        return "; during a check, fragments may read files and nothing else"
+        return "; during a check, fragments may send no signals and give no orders to systemd"
     return ""
 
 
@@ -83,10 +60,3 @@ def _advice(error: BaseException) -> str:
     if isinstance(error, ImportError):
         return "; it is not installed in the hub environment"
     return ""
-
-
-def _is_missing_credential(error: BaseException) -> bool:
-    if isinstance(error, FileNotFoundError):
-        directory = os.environ.get("CREDENTIALS_DIRECTORY", "/run/credentials")
-        return Path(str(error.filename)).is_relative_to(directory)
-    return isinstance(error, KeyError) and error.args == ("CREDENTIALS_DIRECTORY",)

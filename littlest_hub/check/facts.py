@@ -1,24 +1,21 @@
 """Facts about this machine that decide whether a fragment will work on it.
 
-They are gathered outside the sandbox, which has no network and no access to systemd.
+They are gathered outside the sandbox, which has no access to systemd.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
+from littlest_hub.hub import unit_files
 from littlest_hub.layout import Layout
 from littlest_hub.system import processes, systemctl, tcp
 from littlest_hub.system.addresses import local_addresses
-from littlest_hub.units import hub
-from littlest_hub.units.ports import Ports
-from littlest_hub.units.unit import directives
+from littlest_hub.units.unit import service_directives
 
 
 @dataclass(frozen=True)
@@ -52,6 +49,8 @@ class Facts:
     listeners: tuple[OtherListener, ...] = ()
     public_sockets: tuple[tuple[str, int], ...] = ()
     """Addresses, as in a URL, and ports of the proxy's socket; empty without systemd."""
+    hub_sockets: tuple[tuple[str, int], ...] = ()
+    """The same of the hub's socket."""
     writable_paths: tuple[str, ...] = ()
     """Directories that drop-ins let the hub write to, besides its state."""
     rights: Rights = Rights()
@@ -68,6 +67,7 @@ class Facts:
             addresses=tuple(record["addresses"]),
             listeners=tuple(OtherListener(**each) for each in record["listeners"]),
             public_sockets=tuple((host, port) for host, port in record["public_sockets"]),
+            hub_sockets=tuple((host, port) for host, port in record["hub_sockets"]),
             writable_paths=tuple(record["writable_paths"]),
             rights=Rights(**record["rights"]),
         )
@@ -86,8 +86,9 @@ def gather(layout: Layout) -> Facts:
         addresses=tuple(sorted(local_addresses())),
         listeners=tuple(_other_listeners(layout, _ports_of_socket_units(layout))),
         public_sockets=tuple(sorted(systemctl.listen_streams([layout.proxy_socket]))),
+        hub_sockets=tuple(systemctl.parse_streams(systemctl.show(layout.hub_socket, "Listen"))),
         writable_paths=tuple(path.lstrip("-+") for path in paths),
-        rights=_rights(layout),
+        rights=rights_of(unit_files.texts(layout)),
     )
 
 
@@ -104,11 +105,9 @@ def is_service(layout: Layout) -> bool:
 
 def rights_of(texts: Iterable[str]) -> Rights:
     """Return the rights that a unit file and its drop-ins give, systemd.exec(5)."""
-    lines = [line for text in texts for line in directives(text.replace("\\\n", " "))]
     capabilities = {"CAP_SETUID": False, "CAP_SETGID": False}
     knows_other_users = True
-    for line in lines:
-        key, _, value = (part.strip() for part in line.partition("="))
+    for key, value in (each for text in texts for each in service_directives(text)):
         if key == "PrivateUsers":
             knows_other_users = value.lower() in ("", "no", "n", "false", "f", "off", "0")
         elif key == "CapabilityBoundingSet":
@@ -118,15 +117,6 @@ def rights_of(texts: Iterable[str]) -> Rights:
                 capabilities[name] = is_inverted != bool(names)
     can_become_others = capabilities["CAP_SETUID"] and capabilities["CAP_SETGID"]
     return Rights(knows_other_users and can_become_others, knows_other_users)
-
-
-def _rights(layout: Layout) -> Rights:
-    # From this release's unit: the one that systemd has loaded may be the previous release's.
-    texts = [hub.service(layout, Ports()).text()]
-    for file in systemctl.show(layout.hub_service, "DropInPaths").split():
-        with contextlib.suppress(OSError):
-            texts.append(Path(file).read_text(errors="replace"))
-    return rights_of(texts)
 
 
 def _other_listeners(layout: Layout, own_ports: set[int]) -> Iterator[OtherListener]:

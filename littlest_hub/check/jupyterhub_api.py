@@ -9,26 +9,38 @@ from __future__ import annotations
 from littlest_hub.hub.light_imports import light_imports
 
 with light_imports():
+    from jupyterhub import orm
     from jupyterhub.app import JupyterHub
     from jupyterhub.auth import Authenticator
     from jupyterhub.proxy import Proxy
     from jupyterhub.spawner import Spawner
 
+    from littlest_hub.hub import database
+    from littlest_hub.hub.app import LittlestHub
     from littlest_hub.hub.config import FragmentError, complete, defaults, execute
     from littlest_hub.hub.login_limits import LoginLimits
+    from littlest_hub.hub.proxy import HubProxy
+    from littlest_hub.hub.proxy_configuration import proxy_configuration
     from littlest_hub.hub.request_limits import RequestLimits
     from littlest_hub.hub.spawn_options import RequestPolicy
+    from littlest_hub.hub.spawner import UnitSpawner
 
 __all__ = [
     "Authenticator",
     "FragmentError",
+    "HubProxy",
     "JupyterHub",
+    "LittlestHub",
     "LoginLimits",
     "Proxy",
     "RequestLimits",
     "RequestPolicy",
     "Spawner",
+    "UnitSpawner",
     "complete",
+    "database",
     "defaults",
     "execute",
+    "orm",
+    "proxy_configuration",
 ]

@@ -52,12 +52,21 @@ class Domain:
 
 
 @dataclass(frozen=True)
+class Credentials:
+    """The credentials that the sandbox has from systemd."""
+
+    digests: dict[str, str]
+    """By name."""
+
+
+@dataclass(frozen=True)
 class Done:
     """The evaluator has finished."""
 
 
-Message: TypeAlias = Problem | Running | Domain | Done
-_TYPES: dict[str, type[Message]] = {cls.__name__: cls for cls in (Problem, Running, Domain, Done)}
+Message: TypeAlias = Problem | Running | Domain | Credentials | Done
+_CLASSES = (Problem, Running, Domain, Credentials, Done)
+_TYPES: dict[str, type[Message]] = {cls.__name__: cls for cls in _CLASSES}
 
 
 def encode(message: Message) -> str:

@@ -122,6 +122,14 @@ def origin_of_error(error: BaseException, fragment: Path) -> Origin:
     return found
 
 
+def origin_in_traceback(error: BaseException) -> Origin | None:
+    """Return the innermost statement of a fragment that led to an error; None: none did."""
+    found = None
+    for frame, line in _frames(error.__traceback__):
+        found = _origin(frame, line) or found
+    return found
+
+
 def _frames(traceback: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
     while traceback:
         yield traceback.tb_frame, traceback.tb_lineno

@@ -31,6 +31,8 @@ class Report:
     """Text that the fragments wrote to standard output and standard error."""
     note: str
     """Restrictions that the check could not apply; usually empty."""
+    pending: tuple[str, ...] = ()
+    """Changes of the hub's unit that need more than a reload; usually empty."""
 
     @property
     def errors(self) -> list[Problem]:

@@ -1,6 +1,7 @@
 """The sandbox that fragments are run in to be checked.
 
-As root with systemd it is a transient unit, which reads what the hub reads and changes nothing.
+As root with systemd it is a unit made of the hub's own unit file and drop-ins: it has the hub's
+user, rights, environment and credentials, and changes nothing.
 Otherwise it is a child process with limits of time and memory only. It has the rights of the user
 who runs the check; a hub that this user starts runs the same fragments with the same rights.
 """
@@ -13,72 +14,31 @@ import os
 import re
 import secrets
 import select
-import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NoReturn
 
-from littlest_hub.check.messages import Domain, Done, Request, Running, decode
+from littlest_hub.check.messages import Credentials, Domain, Done, Request, Running, decode
 from littlest_hub.check.report import Problem
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.hub import unit_files
 from littlest_hub.installation import release_of_this_interpreter
 from littlest_hub.layout import Layout
-from littlest_hub.system.systemctl import systemctl
-from littlest_hub.units.unit import SANDBOX
+from littlest_hub.system.files import write
+from littlest_hub.system.systemctl import show, systemctl
+from littlest_hub.units.trial import LIMIT_S, MEMORY, trial_unit
 
-LIMIT_S = 60
-"""Time limit of all fragments together."""
-MEMORY = "1536M"
-TASKS = 64
-
-# Sources of user, group and host names; none of these sockets accepts commands.
-_LOOKUPS = (
-    "-/run/nscd -/run/nslcd -/run/systemd/userdb -/run/systemd/resolve -/run/resolvconf"
-    " -/run/NetworkManager/resolv.conf -/run/secrets"
-)
-_PROPERTIES = {
-    "ProtectSystem": "strict",
-    "ProtectHome": "yes",
-    "ProtectProc": "invisible",
-    # The rest of /run holds sockets that accept commands: systemd's, D-Bus's, Docker's.
-    "TemporaryFileSystem": "/run:ro",
-    "BindReadOnlyPaths": _LOOKUPS,
-    "PrivateNetwork": "yes",
-    "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
-    # Reads what the hub reads. As root it could kill every other process of root.
-    "DynamicUser": "yes",
-    "CapabilityBoundingSet": "CAP_DAC_READ_SEARCH",
-    "AmbientCapabilities": "CAP_DAC_READ_SEARCH",
-    "UnsetEnvironment": "HOME LOGNAME USER SHELL",
-    "SystemCallFilter": "@system-service",
-    "RuntimeMaxSec": str(LIMIT_S),
-    "TimeoutStopSec": "2",
-    "MemoryMax": MEMORY,
-    "MemorySwapMax": "0",
-    "TasksMax": str(TASKS),
-    # The same limit where control groups do not count tasks.
-    "LimitNPROC": str(TASKS),
-    "OOMScoreAdjust": "1000",
-    "UMask": "0077",
-}
-# systemd-run accepts these as `systemctl show` prints them.
-_COPIED = ("Environment", "PassEnvironment", "ProtectHome", "BindReadOnlyPaths")
-# `systemctl show` does not print these; systemd before 250 does not know the second. Values in the
-# unit itself (SetCredential=) are left out: as arguments every user could read them.
-_CREDENTIALS = ("LoadCredential", "LoadCredentialEncrypted")
-_ENVIRONMENT_FILE = re.compile(r"(.*) \(ignore_errors=(yes|no)\)")
 # A line that faulthandler prints.
 _FRAME = re.compile(r'  File "(.*)", line (\d+) in ')
 
 
 _NOT_CONFINED = (
     "The fragments were run with your own rights: only as root, with systemd, does a check keep"
-    " them from writing files and using the network."
+    " them from writing files and giving orders to systemd."
 )
 
 
@@ -88,6 +48,8 @@ class Outcome:
 
     problems: tuple[Problem, ...]
     domains: tuple[Domain, ...]
+    credentials: dict[str, str] | None
+    """Digests of the credentials that the unit has; None: no unit ran them."""
     printed: str
     """Text that the fragments wrote to standard output and standard error."""
     note: str = ""
@@ -107,53 +69,50 @@ def run(layout: Layout, request: Request) -> Outcome:
 
 def _run_in_unit(layout: Layout, request: Request) -> Outcome:
     python = release_of_this_interpreter() / "bin" / "python3"
-    properties = {**{setting.key: setting.value for setting in SANDBOX}, **_PROPERTIES}
-    assignments = [f"{key}={value}" for key, value in properties.items()]
-    assignments += _properties_of_hub(layout)
-    command = [
-        *("systemd-run", "--quiet", "--pipe", "--wait", "--collect"),
-        f"--unit={layout.instance}-check-{secrets.token_hex(4)}",
-        f"--description=Littlest Hub at {layout.base}: check of the fragments",
-        *(f"--property={each}" for each in assignments),
-        *(str(python), "-I", "-m", "littlest_hub.check.evaluator"),
-    ]
-    done = subprocess.run(
-        command,
-        input=json.dumps(request.to_json()),
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
-    if not done.stdout:
-        reason = done.stderr.strip() or f"systemd-run ended with exit code {done.returncode}"
+    command = [str(python), "-I", "-m", "littlest_hub.check.evaluator"]
+    # The hub's unit, from which a reload checks, may write to its own directory in /run only.
+    parent = Path("/run") if layout.hub_user else layout.run_directory
+    parent.mkdir(mode=0o700, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="check-", dir=parent) as name:
+        directory = Path(name)
+        files = {each: directory / each for each in ("request", "report", "printed")}
+        files["request"].write_text(json.dumps(request.to_json()))
+        for file in (files["report"], files["printed"]):
+            file.touch(mode=0o600)
+        unit = directory / f"{layout.instance}-check-{secrets.token_hex(4)}.service"
+        # Readable, as systemd complains otherwise; the directory above it is root's own.
+        write(unit, trial_unit(layout, unit_files.texts(layout), command, **files))
+        code, reason = _start(unit)
+        report, printed = (
+            files[each].read_text(errors="replace") for each in ("report", "printed")
+        )
+    if not report:
+        reason = printed.strip() or reason
         raise LittlestHubError(
             f"the fragments could not be checked: {reason}", "See: journalctl -b -n 20"
         )
-    return _parse(layout, done.stdout, done.stderr, done.returncode)
+    return _parse(layout, report, printed, code)
 
 
-def _properties_of_hub(layout: Layout) -> Iterator[str]:
-    """Yield the properties of the hub's unit, drop-ins included, that fragments depend on."""
-    names = [f"--property={name}" for name in ("EnvironmentFiles", *_COPIED)]
-    for line in systemctl("show", *names, layout.hub_service, is_checked=False).splitlines():
-        name, _, value = line.partition("=")
-        file = _ENVIRONMENT_FILE.fullmatch(value)
-        if name == "EnvironmentFiles" and file:
-            yield f"EnvironmentFile={'-' if file[2] == 'yes' else ''}{file[1]}"
-        elif name in _COPIED and value:
-            yield line
-    yield from _credentials(layout.hub_service)
-
-
-def _credentials(unit: str) -> Iterator[str]:
-    """Yield the properties that name a unit's credential files, systemd.exec(5)."""
-    escaped = re.sub(r"[^A-Za-z0-9]|^[0-9]", lambda found: f"_{ord(found[0]):02x}", unit)
-    where = ("org.freedesktop.systemd1", f"/org/freedesktop/systemd1/unit/{escaped}")
-    ask = ["busctl", "--json=short", "get-property", *where, "org.freedesktop.systemd1.Service"]
-    for name in _CREDENTIALS if shutil.which("busctl") else ():
-        answer = subprocess.run([*ask, name], capture_output=True, text=True).stdout
-        for credential, source in json.loads(answer or "{}").get("data", ()):
-            yield f"{name}={credential}:{source}"
+def _start(unit: Path) -> tuple[int, str]:
+    """Let systemd run a oneshot unit; return how it ended, as `_parse` wants it, and why."""
+    # Linked by systemd, since the hub's unit may not write to systemd's directory. A new unit
+    # needs no daemon-reload, which would apply changes of other units as well.
+    systemctl("link", "--runtime", "--no-reload", "--quiet", str(unit))
+    try:
+        systemctl("start", unit.name)
+    except LittlestHubError as error:
+        names = ("Result", "ExecMainCode", "ExecMainStatus")
+        result, how, status = (show(unit.name, name) for name in names)
+        if result == "timeout":
+            return -signal.SIGKILL, error.message
+        # waitid(2): CLD_EXITED is 1.
+        return (int(status) if how == "1" else -int(status)), error.message
+    finally:
+        systemctl("stop", unit.name, is_checked=False)
+        systemctl("reset-failed", unit.name, is_checked=False)
+        systemctl("disable", "--runtime", "--no-reload", "--quiet", unit.name, is_checked=False)
+    return 0, ""
 
 
 def _run_in_child(layout: Layout, request: Request) -> Outcome:
@@ -169,7 +128,7 @@ def _run_in_child(layout: Layout, request: Request) -> Outcome:
         report.seek(0)
         printed.seek(0)
         outcome = _parse(layout, report.read(), printed.read(), code)
-    return replace(outcome, note=_NOT_CONFINED)
+    return replace(outcome, credentials=None, note=_NOT_CONFINED)
 
 
 def _wait(pid: int) -> int:
@@ -220,10 +179,11 @@ def _parse(layout: Layout, report: str, printed: str, code: int) -> Outcome:
         layout: the installation.
         report: lines of JSON, among them a traceback of faulthandler if a fragment was stuck.
         printed: what the fragments printed.
-        code: the exit code of the evaluator; negative or 128 + N if signal N ended it.
+        code: the exit code of the evaluator, or minus the signal that ended it.
     """
     problems: list[Problem] = []
     domains: list[Domain] = []
+    credentials: dict[str, str] | None = None
     file, line, is_stuck, is_done = str(layout.fragments), 0, False, False
     for text in report.splitlines():
         if not text.startswith("{"):
@@ -239,17 +199,18 @@ def _parse(layout: Layout, report: str, printed: str, code: int) -> Outcome:
                 file, line = (running, 1) if running else (str(layout.fragments), 0)
             case Domain() as domain:
                 domains.append(domain)
+            case Credentials(digests):
+                credentials = digests
             case Done():
                 is_done = True
     if not is_done:
         reason = "takes too long and cannot be interrupted" if is_stuck else _reason_of_end(code)
         problems.append(Problem(file, line, reason))
-    return Outcome(tuple(problems), tuple(domains), printed)
+    return Outcome(tuple(problems), tuple(domains), credentials, printed)
 
 
 def _reason_of_end(code: int) -> str:
-    # systemd-run exits with 128 + signal, or with 255 for reasons of its own.
-    number = -code if code < 0 else code - 128 if 128 < code < 192 else 0
+    number = max(0, -code)
     if number == signal.SIGKILL:
         return (
             f"was killed during the check: it used all of the memory ({MEMORY}) or took more than"

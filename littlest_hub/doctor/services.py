@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.snapshot import Snapshot
+from littlest_hub.hub.services import SERVICES_FAIL
 from littlest_hub.system.processes import runs_below
 
 
@@ -31,6 +32,10 @@ def _unit_state(snapshot: Snapshot, name: str, shown: Mapping[str, str]) -> Iter
         install = f"{snapshot.layout.hub}/bin/littlest-hub install"
         yield Finding(PROBLEM, name, f"is not installed ({loaded})", install)
     else:
+        _, is_without, services = shown.get("StatusText", "").partition(SERVICES_FAIL)
+        if is_without and shown.get("ActiveState") == "active":
+            text = f"serves {SERVICES_FAIL}{services}"
+            yield Finding(PROBLEM, name, text, f"journalctl -u {name} -n 50")
         yield from _unit_files(snapshot, name, shown)
         yield _active_state(snapshot, name, shown)
 

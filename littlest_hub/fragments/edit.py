@@ -218,6 +218,8 @@ def print_report(report: Report) -> None:
         print(report.note, file=sys.stderr)
     for problem in report.problems:
         print(problem)
+    for change in report.pending:
+        print(f"warning: {change}")
 
 
 def _prompt(text: str) -> str | None:

@@ -24,7 +24,6 @@ from jupyterhub import orm
 from jupyterhub.apihandlers.users import SpawnProgressAPIHandler
 from jupyterhub.app import JupyterHub
 from jupyterhub.handlers import BaseHandler
-from jupyterhub.log import CoroutineLogFormatter
 from jupyterhub.utils import maybe_future
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, configure_mappers
@@ -41,6 +40,7 @@ from littlest_hub.hub.control import ControlChannel, one_line
 from littlest_hub.hub.guard import GUARD
 from littlest_hub.hub.login_guard import guarded
 from littlest_hub.hub.login_limits import LoginLimits
+from littlest_hub.hub.logs import FORMATTER, LastError
 from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.hub.proxy_configuration import (
     UPDATE_INTERVAL_MS,
@@ -53,11 +53,12 @@ from littlest_hub.hub.request_limits import (
     RequestLimits,
     limit_stored_values,
 )
+from littlest_hub.hub.services import ServiceKeeper, end_orphaned_services
 from littlest_hub.hub.spawn_options import FormOptions, RequestPolicy
 from littlest_hub.hub.spawn_queue import InterruptedSpawn
 from littlest_hub.hub.spawner import UnitSpawner
+from littlest_hub.hub.unit_files import record_start
 from littlest_hub.layout import Layout
-from littlest_hub.system import processes
 from littlest_hub.system.sd_daemon import inherited_sockets
 from littlest_hub.units.environment import UnitEnvironment
 
@@ -123,6 +124,13 @@ class _Application(Application):  # type: ignore[misc]
         self.open_requests: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
         """When each one began; CLOCK_MONOTONIC, in seconds."""
 
+    def has_open_request(self) -> bool:
+        return len(self.open_requests) > 0
+
+    def has_slow_request(self) -> bool:
+        now = time.monotonic()
+        return any(now - began > SLOW_REQUEST_S for began in self.open_requests.values())
+
     def find_handler(self, request: Any, **kwargs: Any) -> Any:
         self.open_requests[request] = time.monotonic()
         return super().find_handler(request, **kwargs)
@@ -130,18 +138,6 @@ class _Application(Application):  # type: ignore[misc]
     def log_request(self, handler: RequestHandler) -> None:
         self.open_requests.pop(handler.request, None)
         super().log_request(handler)
-
-
-class _JournalFormatter(CoroutineLogFormatter):  # type: ignore[misc]
-    """Log lines prefixed with their priority, for `journalctl -p err` (sd-daemon(3))."""
-
-    _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4))
-
-    def format(self, record: logging.LogRecord) -> str:
-        level = record.levelno
-        priority = next((p for threshold, p in self._PRIORITIES if level >= threshold), 6)
-        text = str(super().format(record))
-        return "\n".join(f"<{priority}>{line}" for line in text.splitlines())
 
 
 class _TemplateCache(BytecodeCache):
@@ -159,17 +155,6 @@ class _TemplateCache(BytecodeCache):
         self._code[bucket.environment.is_async, bucket.key] = bucket.bytecode_to_string()
 
 
-class _LastError(logging.Handler):
-    """The last error that JupyterHub logged: it exits with nothing but an exit code."""
-
-    text = "the journal says why"
-
-    def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
-        if "\n" not in message:
-            self.text = message
-
-
 class LittlestHub(JupyterHub):  # type: ignore[misc]
     """JupyterHub with our configuration, inherited sockets, and an end that loses no request."""
 
@@ -183,14 +168,12 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     handlers: list[Any]
     trusted_downstream_ips: list[str]  # a trait of JupyterHub
 
-    _log_formatter_cls = (
-        _JournalFormatter if "JOURNAL_STREAM" in os.environ else CoroutineLogFormatter
-    )
-
-    _last_error = _LastError(logging.ERROR)
+    _log_formatter_cls = FORMATTER
+    _last_error = LastError(logging.ERROR)
     _pending_deadline = math.inf
     """Until when this hub, once it is to end, waits for pending servers; CLOCK_MONOTONIC."""
 
+    _sent_status = ""
     _proxy_configuration: ProxyConfiguration | None = None
     _interrupted: Sequence[InterruptedSpawn] = ()
     """Servers that were waiting in the queue when the last hub ended."""
@@ -198,6 +181,7 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._resumed: set[asyncio.Future[None]] = set()
+        self._services = ServiceKeeper(self.log, self._report_status)
 
     # --- start
 
@@ -209,16 +193,26 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         super().init_logging()
         self.log.addHandler(self._last_error)
 
+    def write_pid_file(self) -> None:
+        """Write it, unless a supervisor has other hubs: see `init_db`."""
+        if not self.control:
+            super().write_pid_file()
+
     def init_db(self) -> None:
         """Wait until no other hub has the database open, then open it."""
         if self.control:
             # Without another hub, requests wait for this one as well: 0.05 s.
             if self.control.is_beside:
-                self._warm_up()
+                _warm_up(self)
             self._prepare_proxy()
             self.control.send("prepared")
             if self.control.receive() != "go":
                 raise LittlestHubError("the supervisor is gone")
+            # Only now: the hub before this one has removed its own.
+            try:
+                super().write_pid_file()
+            except OSError as error:
+                self.log.error("%s: %s; the hub serves without it", self.pid_file, error.strerror)
         if change := database.prepare(self.layout):
             self.log.warning(change)
         super().init_db()
@@ -250,26 +244,6 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
             if self.control.is_beside:
                 raise
             self.log.error("%s", error)
-
-    def _warm_up(self) -> None:
-        """Do in advance what the first requests would wait for."""
-        configure_mappers()
-        database.head()
-        # One table only: JupyterHub's own way imports alembic, 0.15 s.
-        engine = create_engine("sqlite://")
-        orm.User.__table__.create(engine)
-        Session(engine).query(orm.User).all()
-        options: dict[str, Any] = self.jinja_environment_options
-        options.setdefault("bytecode_cache", _TemplateCache())
-        loader = FileSystemLoader([*self.template_paths, *self._template_paths_default()])
-        for is_async in (True, False):
-            environment = Environment(
-                loader=loader, enable_async=is_async, **{"autoescape": True, **options}
-            )
-            for page in _FIRST_PAGES:
-                # A broken template fails when its page is requested.
-                with contextlib.suppress(TemplateError):
-                    environment.get_template(page)
 
     def cleanup_oauth_clients(self) -> None:
         for spawner in self._spawners():
@@ -327,12 +301,36 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
             # A kept connection might bring a request at the moment in which it is closed.
             self.http_server.conn_params.no_keep_alive = True
             asyncio.get_running_loop().add_reader(self.control, self._on_message)
-            self.control.send("ready", f"JupyterHub answers at {self.hub.bind_url}")
+            self._sent_status = self._status()
+            self.control.send("ready", self._sent_status)
             if self._proxy_configuration:
-                PeriodicCallback(self._proxy_configuration.update, UPDATE_INTERVAL_MS).start()
-            _end_orphaned_services()
+                PeriodicCallback(self._update_proxy, UPDATE_INTERVAL_MS).start()
+            end_orphaned_services()
+            record_start(self.layout)
         if self.on_ready:
             self.on_ready()
+
+    async def start_service(self, name: str, service: Any, ssl_context: Any = None) -> bool:
+        """Start a service; the hub serves even if it fails."""
+        await self._services.start(service, ssl_context)
+        return True
+
+    def _status(self) -> str:
+        """Return one line for `systemctl status`."""
+        error = self._proxy_configuration.last_error if self._proxy_configuration else ""
+        text = f"JupyterHub answers at {self.hub.bind_url}"
+        return "; ".join(filter(None, (text, self._services.summary(), error)))
+
+    def _report_status(self) -> None:
+        # Before the hub is ready there is none yet.
+        if self._sent_status and self._sent_status != (status := self._status()):
+            self._sent_status = status
+            self.control.send("status", status)
+
+    async def _update_proxy(self) -> None:
+        if self._proxy_configuration:
+            await self._proxy_configuration.update()
+            self._report_status()
 
     async def launch_instance_async(self, argv: Any = None) -> None:
         try:
@@ -350,7 +348,7 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     async def _resume_spawn(self, spawn: InterruptedSpawn) -> None:
         """Start a server as if its user requested it; JupyterHub starts servers in no other way."""
         try:
-            if not await self._is_allowed(spawn.user):
+            if not await _is_allowed(self.authenticator, spawn.user):
                 raise LittlestHubError("not allowed to use this hub any more")
             user = self.users[spawn.user]
             request = HTTPServerRequest(
@@ -370,17 +368,6 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
             if spawn_queue.QUEUE.cancel_reservation(spawn):
                 spawn_queue.forget_interrupted(self.db, spawn)
 
-    async def _is_allowed(self, name: str) -> bool:
-        """Return whether a user may log in, as far as the authenticator knows without a login."""
-        authenticator = self.authenticator
-        return bool(
-            await maybe_future(authenticator.check_blocked_users(name, None))
-            and (
-                authenticator.allow_all
-                or await maybe_future(authenticator.check_allowed(name, None))
-            )
-        )
-
     # --- end
 
     def init_signal(self) -> None:
@@ -398,9 +385,15 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
             await super().shutdown_cancel_tasks(sig)
 
     def _on_message(self) -> None:
-        """Retire, as the supervisor demands or because it is gone."""
-        asyncio.get_running_loop().remove_reader(self.control)
-        is_replaced = self.control.receive() == "retire"
+        """Retire, as the supervisor demands or because it is gone, or restore the proxy."""
+        loop = asyncio.get_running_loop()
+        word = self.control.receive()
+        if word == "restore":
+            if self._proxy_configuration:
+                loop.run_in_executor(None, self._proxy_configuration.restore)
+            return
+        loop.remove_reader(self.control)
+        is_replaced = word == "retire"
         pending_timeout_s = PENDING_TIMEOUT_S if is_replaced else STOPPING_PENDING_TIMEOUT_S
         self._retirement = asyncio.ensure_future(self._retire(pending_timeout_s))
 
@@ -422,17 +415,17 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
         # A starting server sends requests to the hub, so answer until none is starting.
         await self._wait_while(self._is_spawning)
         # Still answering: each service takes its time to stop.
-        managed = [service for service in self._service_map.values() if service.managed]
-        await asyncio.gather(*(service.stop() for service in managed), return_exceptions=True)
+        await self._services.stop(self._service_map.values())
         is_crowded = bool(spawn_queue.QUEUE.waiting) and pending_timeout_s > QUEUED_TIMEOUT_S
         await self._wait_while(
-            self._has_slow_request, QUEUED_TIMEOUT_S if is_crowded else SLOW_TIMEOUT_S
+            self.tornado_application.has_slow_request,
+            QUEUED_TIMEOUT_S if is_crowded else SLOW_TIMEOUT_S,
         )
         await self._wait_while(self._is_spawning)
         self.http_server.stop()
         # Connections accepted a moment ago have yet to be read.
         await asyncio.sleep(0.02)
-        await self._wait_while(self._has_open_request, REQUESTS_TIMEOUT_S)
+        await self._wait_while(self.tornado_application.has_open_request, REQUESTS_TIMEOUT_S)
         for spawner in self._spawners():
             if isinstance(spawner, UnitSpawner):
                 spawner.leave_to_next_hub()
@@ -461,19 +454,31 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     def _spawners(self) -> Iterator[Any]:
         return (spawner for user in self.users.values() for spawner in user.spawners.values())
 
-    def _has_open_request(self) -> bool:
-        return len(self.tornado_application.open_requests) > 0
 
-    def _has_slow_request(self) -> bool:
-        began = self.tornado_application.open_requests.values()
-        return any(time.monotonic() - each > SLOW_REQUEST_S for each in began)
+async def _is_allowed(authenticator: Any, name: str) -> bool:
+    """Return whether a user may log in, as far as the authenticator knows without a login."""
+    return bool(
+        await maybe_future(authenticator.check_blocked_users(name, None))
+        and (authenticator.allow_all or await maybe_future(authenticator.check_allowed(name, None)))
+    )
 
 
-def _end_orphaned_services() -> None:
-    """End the services of a hub that was killed, but not user servers that it forked."""
-    own_cgroup = processes.cgroup(os.getpid())
-    for pid in processes.process_ids():
-        is_orphan = processes.parent(pid) == 1 and processes.cgroup(pid) == own_cgroup
-        if is_orphan and "JUPYTERHUB_SERVICE_NAME" in processes.variables(pid):
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGTERM)
+def _warm_up(hub: LittlestHub) -> None:
+    """Do in advance what the first requests would wait for."""
+    configure_mappers()
+    database.head()
+    # One table only: JupyterHub's own way imports alembic, 0.15 s.
+    engine = create_engine("sqlite://")
+    orm.User.__table__.create(engine)
+    Session(engine).query(orm.User).all()
+    options: dict[str, Any] = hub.jinja_environment_options
+    options.setdefault("bytecode_cache", _TemplateCache())
+    loader = FileSystemLoader([*hub.template_paths, *hub._template_paths_default()])
+    for is_async in (True, False):
+        environment = Environment(
+            loader=loader, enable_async=is_async, **{"autoescape": True, **options}
+        )
+        for page in _FIRST_PAGES:
+            # A broken template fails when its page is requested.
+            with contextlib.suppress(TemplateError):
+                environment.get_template(page)

@@ -7,8 +7,10 @@ A hub finds the number of its descriptor in LITTLEST_HUB_CONTROL. Messages are a
                                 proxy; neither the database nor the hub's port touched
     supervisor  "go"            no other hub has the database open
     hub         "ready STATUS"  answers requests; STATUS is for `systemctl status`
+    hub         "status STATUS" after "ready": STATUS is another now
     hub         "failed REASON" instead of "prepared", or after it instead of "ready"; the hub then
                                 exits
+    supervisor  "restore"       the next hub has failed: apply your configuration to the proxy again
     supervisor  "retire"        finish pending servers, then accept no more requests, then exit
 
 A hub and a supervisor may be of different releases: messages may be added, never changed.

@@ -231,6 +231,17 @@ def _check_db_revision(engine: Engine) -> None:
 # way, the hub fails to start, since the address is in use, or because there is no server.
 
 
+def _serves(inherited: socket.socket, address: str, port: int) -> bool:
+    """Return whether a socket is to be used instead of one that tornado would bind.
+
+    For every address too, even if it has only one: nothing else could be bound at its port.
+    """
+    host, number = inherited.getsockname()[:2]
+    wildcards = ("", "0.0.0.0", "::")
+    same = (address or "0.0.0.0", *(["127.0.0.1"] if address == "localhost" else []))
+    return number == port and (host in same or host in wildcards or address in wildcards)
+
+
 @contextlib.contextmanager
 def listening_on(
     sockets: Sequence[socket.socket], server: type[HTTPServer] = HTTPServer
@@ -248,7 +259,7 @@ def listening_on(
     bind_sockets = tcpserver.bind_sockets
 
     def take_or_bind(port: int, address: str | None = None, **kwargs: Any) -> list[socket.socket]:
-        taken = [each for each in unused if each.getsockname()[:2] == (address, port)]
+        taken = [each for each in unused if _serves(each, address or "", port)]
         for each in taken:
             each.setblocking(False)
             unused.remove(each)

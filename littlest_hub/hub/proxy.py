@@ -310,7 +310,8 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
             start_wait=0.02,
             timeout=self.check_route_timeout,
         )
-        await super()._wait_for_static_config()
+        # Without upstream's look for `traefik_entrypoint`: our routes name none, and HTTPS has its
+        # own only once the certificate can be used.
         PeriodicCallback(self._repair_routes, ROUTES_CHECK_INTERVAL_MS).start()
 
     async def _repair_routes(self) -> None:

@@ -53,7 +53,8 @@ class ProxyConfiguration:
         self._seen = self._fingerprints()
         self._used: tuple[object, ...] | None = None
         """Fingerprints of the files that are in use."""
-        self._last_error = ""
+        self.last_error = ""
+        """Why the proxy runs with another configuration, or with an earlier certificate."""
 
     # --- when the configuration changes
 
@@ -78,10 +79,10 @@ class ProxyConfiguration:
                     self._close_port()
                 for file, text in before.items():
                     file.unlink(missing_ok=True) if text is None else write(file, text)
-            self._last_error = _message(error)
+            self.last_error = _message(error)
             if isinstance(error, LittlestHubError):
                 raise
-            raise LittlestHubError(self._last_error) from error
+            raise LittlestHubError(self.last_error) from error
         self._is_applied = True
         if self.https:
             with contextlib.suppress(OSError):  # `update` tries again and reports why
@@ -92,6 +93,13 @@ class ProxyConfiguration:
             layout.https_config.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a full disk; traefik then makes its own
             self._provide_default_certificate()
+
+    def restore(self) -> None:
+        """Apply it again, after a hub that failed may have applied another one."""
+        try:
+            self.apply()
+        except LittlestHubError as error:
+            get_logger().error("%s", error)
 
     def _write(self, *, was_open: bool, was_redirecting: bool) -> None:
         layout, https = self.layout, self.https
@@ -132,16 +140,23 @@ class ProxyConfiguration:
         https = self.https
         if not https:
             return ""
+        self._pair = self.read_certificate()
+        if https.acme and https.acme.ca_file:
+            write(self.layout.acme_ca, Path(https.acme.ca_file).read_text())
+        return to_toml(https.dynamic_config(self._pair))
+
+    def read_certificate(self) -> CertificatePair | None:
+        """Return the certificate for HTTPS; None: there is none yet.
+
+        Raises:
+            LittlestHubError: it cannot be used.
+        """
         try:
-            if https.files:
-                self._pair = CertificatePair.read(*https.files)
-            else:
-                self._pair = CertificatePair.from_config(self.layout.https_config)
-            if https.acme and https.acme.ca_file:
-                write(self.layout.acme_ca, Path(https.acme.ca_file).read_text())
+            if self.https and self.https.files:
+                return CertificatePair.read(*self.https.files)
+            return CertificatePair.from_config(self.layout.https_config)
         except ValueError as error:
             raise LittlestHubError(f"HTTPS: {error}") from error
-        return to_toml(https.dynamic_config(self._pair))
 
     def _is_listening(self, https: Https) -> bool:
         """Return whether systemd listens at the right port, which a drop-in may have changed."""
@@ -209,9 +224,9 @@ class ProxyConfiguration:
             await self._update()
         except (LittlestHubError, OSError) as error:
             message = _message(error)
-            if message != self._last_error:
+            if message != self.last_error:
                 get_logger().error("%s; the configuration before it stays in use", message)
-            self._last_error = message
+            self.last_error = message
 
     async def _update(self) -> None:
         if not self.https:
@@ -231,7 +246,7 @@ class ProxyConfiguration:
         else:
             await loop.run_in_executor(None, self.apply)
             log.info("HTTPS: the certificate can be used by now")
-        self._used, self._last_error = fingerprints, ""
+        self._used, self.last_error = fingerprints, ""
 
 
 def proxy_configuration(

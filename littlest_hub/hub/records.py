@@ -6,9 +6,22 @@ little of the standard library, since the supervisor imports it.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
+
+from littlest_hub.system.files import write
+
+_OF_PROCESS = (
+    *("CREDENTIALS_DIRECTORY", "INVOCATION_ID", "JOURNAL_STREAM", "LISTEN_FDNAMES", "LISTEN_FDS"),
+    *("LISTEN_PID", "LISTEN_PIDFDID", "MAINPID", "MANAGERPID", "MANAGERPIDFDID"),
+    *("MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE", "NOTIFY_SOCKET", "SYSTEMD_EXEC_PID"),
+    *("WATCHDOG_PID", "WATCHDOG_USEC"),
+)
+"""Variables that systemd gives to each process of a unit for itself (systemd.exec(5))."""
 
 
 class ReloadOutcome(NamedTuple):
@@ -24,6 +37,53 @@ class ReloadOutcome(NamedTuple):
 
     @classmethod
     def from_json(cls, text: str) -> ReloadOutcome:
+        return cls(**_known_fields(cls._fields, text))
+
+
+class UnitRecord(NamedTuple):
+    """What drop-ins gave the hub's unit when it started, as written to `layout.unit_record`."""
+
+    invocation: str = ""
+    """systemd's id of that start."""
+    directives: tuple[str, ...] = ()
+    """Lines of the drop-ins."""
+    credentials: Mapping[str, str] = MappingProxyType({})
+    """Digests by name."""
+
+    def to_json(self) -> str:
+        return json.dumps({**self._asdict(), "credentials": {**self.credentials}})
+
+    @classmethod
+    def from_json(cls, text: str) -> UnitRecord:
+        found = _known_fields(cls._fields, text)
+        return cls(**{**found, "directives": tuple(found["directives"])})
+
+
+class ReloadEnvironment(NamedTuple):
+    """Variables for the next hub, as written to `layout.reload_environment`."""
+
+    invocation: str = ""
+    """systemd's id of the start of the unit that they belong to."""
+    variables: Mapping[str, str] = MappingProxyType({})
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> ReloadEnvironment:
+        """Return those of a process that systemd has started for the unit."""
+        variables = {key: text for key, text in environ.items() if key not in _OF_PROCESS}
+        return cls(environ.get("INVOCATION_ID", ""), variables)
+
+    def applied_to(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of another process of the unit, with these variables instead."""
+        if not self.invocation or self.invocation != environ.get("INVOCATION_ID"):
+            return dict(environ)
+        own = {key: text for key, text in environ.items() if key in _OF_PROCESS}
+        return {**self.variables, **own}
+
+    def to_json(self) -> str:
+        return json.dumps(self._asdict())
+
+    @classmethod
+    def from_json(cls, text: str) -> ReloadEnvironment:
         return cls(**_known_fields(cls._fields, text))
 
 
@@ -49,3 +109,17 @@ class Handover(NamedTuple):
 def _known_fields(names: Sequence[str], text: str) -> dict[str, Any]:
     found = json.loads(text)
     return {name: found[name] for name in names if name in found}
+
+
+def write_volatile(file: Path, text: str) -> None:
+    """Write a record in /run; without room for it, do nothing: a hub that serves must not end."""
+    with contextlib.suppress(OSError):
+        write(file, f"{text}\n", 0o600)
+
+
+def read(file: Path) -> str:
+    """Return the text of a record; "" without one."""
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""

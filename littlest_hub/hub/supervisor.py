@@ -30,23 +30,31 @@ from typing import NamedTuple
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import control
-from littlest_hub.hub.records import Handover, ReloadOutcome
+from littlest_hub.hub.records import (
+    Handover,
+    ReloadEnvironment,
+    ReloadOutcome,
+    read,
+    write_volatile,
+)
 from littlest_hub.installation import release_of_this_interpreter
 from littlest_hub.layout import Layout
-from littlest_hub.system.files import remove_tree, write
+from littlest_hub.system.files import remove_tree
 from littlest_hub.system.sd_daemon import Inherited, inherited_sockets, notify, spawn
 
 PREPARE_TIMEOUT_S = 60
 RETIRE_TIMEOUT_S = 80
 """More than a hub waits for pending servers, for its services, and for requests."""
 START_TIMEOUT_S = 75
-RELOAD_TIMEOUT_S = 230
-"""Preparing, retiring and starting, plus a margin; starting again after a late failure is extra.
+RELOAD_TIMEOUT_S = PREPARE_TIMEOUT_S + RETIRE_TIMEOUT_S + 2 * START_TIMEOUT_S + 80
+"""Preparing, retiring and starting, then preparing and starting once more after a late failure.
 
-Less than TimeoutStartSec= of the unit, which limits ExecReload= too.
+With the time of a check less than TimeoutStartSec= of the unit, which limits ExecReload= too.
 """
 
 _HANDOVER = "LITTLEST_HUB_HANDOVER"
+_KEPT = "kept"
+"""In place of a process id: the copy of fragments with which a hub served last."""
 _PREPARING, _SERVING = 10, 0
 """Niceness of hubs."""
 _SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
@@ -74,43 +82,8 @@ def supervise(layout: Layout) -> None:
     except LittlestHubError as error:
         reason = error.message.splitlines()[0]
         notify(f"STATUS=Does not start: {reason}")
-        _write(layout.last_failure, reason)
+        write_volatile(layout.last_failure, reason)
         raise
-
-
-def request_reload(layout: Layout, pid: int) -> None:
-    """Send SIGHUP to the supervisor `pid`, and wait until a new hub answers.
-
-    Run by `littlest-hub reload`, not by the supervisor.
-
-    Raises:
-        LittlestHubError: the reload failed; the hub that served before continues.
-    """
-    requested_ns = time.monotonic_ns()
-    journal = f"journalctl -u {layout.instance}"
-    try:
-        os.kill(pid, signal.SIGHUP)
-        outcome = _await_outcome(layout, requested_ns, pid)
-    except ProcessLookupError:
-        reason = _read(layout.last_failure) or "it ended"
-        raise LittlestHubError(f"Not reloaded: the hub does not run: {reason}", journal) from None
-    if outcome is None:
-        raise LittlestHubError(f"Not reloaded: no new hub within {RELOAD_TIMEOUT_S} s", journal)
-    if outcome.reason:
-        raise LittlestHubError(f"Not reloaded: {outcome.reason}", journal)
-
-
-def _await_outcome(layout: Layout, requested_ns: int, pid: int) -> ReloadOutcome | None:
-    deadline = time.monotonic() + RELOAD_TIMEOUT_S
-    while time.monotonic() < deadline:
-        text = _read(layout.reload_outcome)
-        outcome = ReloadOutcome.from_json(text) if text else ReloadOutcome()
-        # A reload that began earlier may have read the fragments before they changed.
-        if outcome.began_ns >= requested_ns:
-            return outcome
-        os.kill(pid, 0)
-        time.sleep(0.02)
-    return None
 
 
 class _Hub(NamedTuple):
@@ -132,6 +105,41 @@ class _Hub(NamedTuple):
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, self.pid, niceness)
 
+    def reap(self) -> str:
+        """Wait 2 s for its exit, then kill it with SIGKILL; return how it ended."""
+        deadline = time.monotonic() + 2
+        status = None
+        while status is None:
+            if time.monotonic() > deadline:
+                self.kill(signal.SIGKILL)
+            pid, code = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                status = code
+            else:
+                time.sleep(0.002)
+        self.channel.close()
+        code = os.waitstatus_to_exitcode(status)
+        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+
+
+def _spawn(
+    command: list[str], release: Path, sockets: list[Inherited], environ: dict[str, str]
+) -> _Hub:
+    """Start a hub's process.
+
+    Raises:
+        OSError: there is no process or descriptor left for it.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        environ = {**environ, control.DESCRIPTOR: str(theirs.fileno())}
+        try:
+            pid = spawn(command, sockets, environ=environ, keep=[theirs.fileno()])
+        except OSError:
+            ours.close()
+            raise
+    return _Hub(pid, ours, release)
+
 
 class _Message(NamedTuple):
     """An event that a supervisor waits for: a hub's message, or `_RELOAD_REQUEST`."""
@@ -150,6 +158,8 @@ class _Supervisor:
         self._sockets = sockets
         self._hubs: list[_Hub] = []
         self._is_reload_pending = False
+        self._environ = dict(os.environ)
+        """The environment of hubs."""
         self._wakeup, written = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(written, warn_on_full_buffer=False)
         for number in _SIGNALS:
@@ -163,10 +173,13 @@ class _Supervisor:
             while True:
                 if self._is_reload_pending:
                     hub = self._reload(hub)
-                elif self._receive(hub) is None:
-                    # It has ended. Its messages, after the "ready" of its start, need no answer,
-                    # and a reload request is handled by the next turn.
+                    continue
+                # A reload request is handled by the next turn.
+                message = self._receive(hub)
+                if message is None:
                     hub = self._replace(hub)
+                elif message.word == "status":
+                    notify(f"STATUS={message.text}")
         except _StoppedError:
             pass
         finally:
@@ -175,20 +188,37 @@ class _Supervisor:
     # --- events
 
     def _start_first(self) -> _Hub:
+        kept = self._layout.fragments_copy(_KEPT)
         for copy in self._layout.run_directory.glob(self._layout.fragments_copy("*").name):
-            remove_tree(copy)
-        last = _read(self._layout.last_failure)
+            if copy != kept:
+                remove_tree(copy)
+        last = read(self._layout.last_failure)
         notify(f"STATUS=Starting; last attempt: {last}" if last else "STATUS=Starting")
-        return self._start()
+        try:
+            hub = self._start()
+        except HubFailedError as error:
+            if not kept.is_dir():
+                raise
+            _log(f"A hub fails: {error.message}. Starting one like the last that served")
+            hub = self._start(fragments=kept)
+            notify(f"STATUS=Runs as before, since a new hub fails: {error.message}")
+        remove_tree(kept)
+        return hub
 
     def _reload(self, old: _Hub) -> _Hub:
         """Replace a hub; return the next one or, if that fails, one like the old one."""
         self._is_reload_pending = False
         began_ns = time.monotonic_ns()
         notify("STATUS=Reloading: preparing the next hub")
+        before = self._environ
+        self._environ = _next_environment(self._layout, before)
         try:
             new = self._prepare()
         except HubFailedError as error:
+            self._environ = before
+            # The proxy may have the next hub's configuration; an earlier release's hub would end.
+            if old.release == release_of_this_interpreter():
+                control.send(old.channel, "restore")
             self._report_failed_reload(began_ns, error.message)
             return old
         notify("STATUS=Reloading: waiting for servers that start or stop")
@@ -197,11 +227,12 @@ class _Supervisor:
             hub = self._activate(new)
         except HubFailedError as error:
             _log(f"The next hub failed: {error.message}. Starting one like that of before")
+            self._environ = before
             hub = self._start_again(old)
             self._report_failed_reload(began_ns, error.message)
             return hub
         self._remove_fragments_copy(old)
-        _write(self._layout.reload_outcome, ReloadOutcome(began_ns).to_json())
+        write_volatile(self._layout.reload_outcome, ReloadOutcome(began_ns).to_json())
         if hub.release != release_of_this_interpreter():
             self._hand_over(hub)
         return hub
@@ -223,7 +254,7 @@ class _Supervisor:
     def _report_failed_reload(self, began_ns: int, reason: str) -> None:
         _log(f"Not reloaded: {reason}")
         notify(f"STATUS=Not reloaded: {reason}")
-        _write(self._layout.reload_outcome, ReloadOutcome(began_ns, reason).to_json())
+        write_volatile(self._layout.reload_outcome, ReloadOutcome(began_ns, reason).to_json())
 
     # --- the life of a hub
 
@@ -232,10 +263,15 @@ class _Supervisor:
 
         Raises:
             HubFailedError: even that one fails now. Then the unit exits, and systemd starts it
-                again with the fragments on disk.
+                again with the fragments on disk; if these fail, with those that are kept.
         """
         copy = self._layout.fragments_copy(old.pid)
-        hub = self._start(old.release, copy if copy.is_dir() else None)
+        try:
+            hub = self._start(old.release, copy if copy.is_dir() else None)
+        except HubFailedError:
+            with contextlib.suppress(OSError):
+                copy.rename(self._layout.fragments_copy(_KEPT))
+            raise
         self._remove_fragments_copy(old)
         return hub
 
@@ -259,7 +295,7 @@ class _Supervisor:
         if fragments:
             command += ["--fragments", str(fragments)]
         try:
-            hub = self._spawn(command, release)
+            hub = _spawn(command, release, self._sockets, self._hub_environment())
         except OSError as error:
             # Out of processes or descriptors: the serving hub must not end for that.
             raise HubFailedError(f"no other hub can be started: {error.strerror}") from error
@@ -270,20 +306,11 @@ class _Supervisor:
         self._await_message(hub, "prepared", PREPARE_TIMEOUT_S)
         return hub
 
-    def _spawn(self, command: list[str], release: Path) -> _Hub:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            environ = {**os.environ, control.DESCRIPTOR: str(theirs.fileno())}
-            # Only the supervisor notifies systemd about the unit.
-            environ.pop("NOTIFY_SOCKET", None)
-            if self._hubs:
-                environ[control.BESIDE] = "1"
-            try:
-                pid = spawn(command, self._sockets, environ=environ, keep=[theirs.fileno()])
-            except OSError:
-                ours.close()
-                raise
-        return _Hub(pid, ours, release)
+    def _hub_environment(self) -> dict[str, str]:
+        environ = {**self._environ, **({control.BESIDE: "1"} if self._hubs else {})}
+        # Only the supervisor notifies systemd about the unit.
+        environ.pop("NOTIFY_SOCKET", None)
+        return environ
 
     def _activate(self, hub: _Hub) -> _Hub:
         """Let a prepared hub serve; return it when it answers.
@@ -307,21 +334,10 @@ class _Supervisor:
         self._reap(hub)
 
     def _reap(self, hub: _Hub) -> str:
-        """Wait 2 s for the exit of a hub, then kill it with SIGKILL; return how it ended."""
-        deadline = time.monotonic() + 2
-        status = None
-        while status is None:
-            if time.monotonic() > deadline:
-                hub.kill(signal.SIGKILL)
-            pid, code = os.waitpid(hub.pid, os.WNOHANG)
-            if pid:
-                status = code
-            else:
-                time.sleep(0.002)
+        """Wait 2 s for the exit of a hub, then kill it; return how it ended."""
+        end = hub.reap()
         self._hubs.remove(hub)
-        hub.channel.close()
-        code = os.waitstatus_to_exitcode(status)
-        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+        return end
 
     def _stop_all(self) -> None:
         """Stop every hub; TimeoutStopSec= of the unit limits how long that may take."""
@@ -411,18 +427,18 @@ class _Supervisor:
         self._read_signals()
         channel = hub.channel.fileno()
         handover = Handover(hub.pid, channel, str(hub.release), self._is_reload_pending)
-        os.environ[_HANDOVER] = handover.to_json()
+        environ = {**self._environ, _HANDOVER: handover.to_json()}
         for number in (channel, *(each.fd for each in self._sockets)):
             os.set_inheritable(number, True)
         try:
-            os.execv(python, [python, "-I", "-m", "littlest_hub", "serve"])
+            os.execve(python, [python, "-I", "-m", "littlest_hub", "serve"], environ)
         except OSError as error:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             _log(f"{python}: {error.strerror}; the supervisor stays that of {sys.prefix}")
 
     def _adopt_hub(self) -> _Hub | None:
         """Return the hub that this process supervised as another release; None: there was none."""
-        text = os.environ.pop(_HANDOVER, "")
+        text = self._environ.pop(_HANDOVER, "")
         if not text:
             return None
         handover = Handover.from_json(text)
@@ -434,6 +450,14 @@ class _Supervisor:
         return hub
 
 
+def _next_environment(layout: Layout, environ: dict[str, str]) -> dict[str, str]:
+    """Return an environment of the unit as `littlest-hub reload` has found it."""
+    text = read(layout.reload_environment)
+    layout.reload_environment.unlink(missing_ok=True)
+    record = ReloadEnvironment.from_json(text) if text else ReloadEnvironment()
+    return record.applied_to(environ)
+
+
 def _missing_socket_reason(layout: Layout) -> str:
     from littlest_hub.system.tcp import describe_listener
     from littlest_hub.units.ports import port_of
@@ -443,19 +467,6 @@ def _missing_socket_reason(layout: Layout) -> str:
     if listener:
         return f"port {port} is taken by {listener}"
     return f"{layout.hub_socket} is not listening; see: systemctl status {layout.hub_socket}"
-
-
-def _write(file: Path, text: str) -> None:
-    # A full /run must not end a hub that serves.
-    with contextlib.suppress(OSError):
-        write(file, f"{text}\n", 0o600)
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text().strip()
-    except OSError:
-        return ""
 
 
 def _log(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import stat
 from collections.abc import Iterator
@@ -10,6 +11,12 @@ from pathlib import Path
 from typing import IO
 
 from littlest_hub.errors import LittlestHubError
+
+
+def why_unwritable(path: Path) -> int:
+    """Return the errno of writing to a file or in a directory, access(2); 0: it may be done."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    return ctypes.get_errno() if libc.access(os.fsencode(path), os.W_OK) else 0
 
 
 def write(

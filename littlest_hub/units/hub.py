@@ -87,7 +87,9 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 ),
                 Directive("Restart", "always"),
                 Directive("RestartSec", "1"),
-                Directive("TimeoutStartSec", "240"),
+                Directive(
+                    "TimeoutStartSec", "480", "of a reload too: a check, and at worst two hubs"
+                ),
                 Directive("TimeoutStopSec", "30"),
                 Directive(
                     "KillMode", "mixed", "the supervisor stops the hub, which stops its services"

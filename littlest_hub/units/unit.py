@@ -84,3 +84,16 @@ def directives(text: str) -> list[str]:
     """Return the directives of a unit file, without comments and description."""
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith(("#", ";", "Description="))]
+
+
+def service_directives(text: str) -> list[tuple[str, str]]:
+    """Return keys and values in [Service] of a unit file or a drop-in (systemd.syntax(7))."""
+    lines = (line for line in text.splitlines() if not line.lstrip().startswith(("#", ";")))
+    section, found = "", []
+    for line in "\n".join(lines).replace("\\\n", " ").splitlines():
+        key, is_assignment, value = (part.strip() for part in line.partition("="))
+        if line.strip().startswith("["):
+            section = line.strip()
+        elif section == "[Service]" and is_assignment:
+            found.append((key, value))
+    return found

@@ -56,16 +56,14 @@ def check(hub: Hub, text: str) -> tuple[int, str]:
     [
         ("open('/etc/written', 'w')\n", 1, "may not write"),
         ("\nopen('/opt/littlest-hub/state/written', 'w')\n", 2, "may not write"),
-        ("import socket\nsocket.create_connection(('127.0.0.1', 15001))\n", 2, "without network"),
-        ("import urllib.request as r\nr.urlopen('http://10.231.0.1/')\n", 2, "without network"),
+        ("\nopen('/run/littlest-hub/written', 'w')\n", 2, "may not write"),
         ("import subprocess\nsubprocess.check_call(['systemctl', 'stop', 'littlest-hub'])\n", 2,
          "access to systemd"),
         ("import socket\ns = socket.socket(socket.AF_UNIX)\ns.connect('/run/systemd/private')\n", 3,
-         "FileNotFoundError"),
-        ("import os\nos.kill(1, 9)\n", 2, "may read files and nothing else"),
+         "no orders to systemd"),
+        ("import os\nos.kill(1, 9)\n", 2, "may send no signals"),
         ("import time\nwhile True:\n    time.sleep(1)\n", 3, "still at this line after"),
         ("x = []\nwhile True:\n    x.append(bytearray(1 << 24))\n", 3, "MemoryError"),
-        ("import os\nwhile True: os.fork()\n", 2, "BlockingIOError"),
     ],
 )  # fmt: skip
 def test_a_fragment_does_no_harm_while_it_is_checked(

@@ -13,10 +13,10 @@ ANNOUNCEMENT = 'c.JupyterHub.template_vars = {"announcement": "%s"}\n'
 FAILS_WHEN_IT_SERVES = """\
 from jupyterhub.app import JupyterHub
 
-async def fail(hub):
+def fail(hub):
     raise RuntimeError("too late for any check")
 
-JupyterHub.init_users = fail
+JupyterHub.init_signal = fail
 """
 
 
@@ -66,7 +66,7 @@ def test_a_configuration_that_fails_only_when_it_serves_gives_way_to_the_one_bef
 ) -> None:
     with hub.person() as alice, hub.fragment("70-good.py", ANNOUNCEMENT % "The old one"):
         pid = hub.main_pid()
-        # The check runs fragments, but no hub: it cannot see an error of a later step.
+        # The check's own hub does not serve: it cannot see an error of this step.
         late = hub.write_fragment("80-late.py", FAILS_WHEN_IT_SERVES)
         try:
             assert hub.reload(check=False).returncode != 0

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import ipaddress
+import os
 import re
+import socket
 from collections.abc import Iterator
+from socket import SOCK_STREAM
 from urllib.parse import SplitResult, urlsplit
 
 from littlest_hub.check.report import Problem
@@ -142,6 +147,122 @@ def addresses_of_other_machines(settings: Settings) -> Iterator[Problem]:
             continue
         text = f"{host} is not an address of this machine; expected one of {', '.join(own)}"
         yield from setting.error(text)
+
+
+def hub_address_that_cannot_be_had(settings: Settings) -> Iterator[Problem]:
+    """Refuse an address for the hub that its socket does not have and that it cannot have."""
+    sockets = settings.facts.hub_sockets
+    if not sockets or not settings.uses("Proxy", "HubProxy"):
+        return
+    setting, scheme, host, port = _hub_address(settings)
+    if scheme != "http":
+        yield from setting.error(
+            f"the proxy reaches the hub by http and TCP only; expected no such setting, found"
+            f" {setting.value!r}"
+        )
+        return
+    where = " and ".join(f"{each}:{number}" for each, number in sockets)
+    remedy = (
+        f"the socket of {settings.layout.hub_socket} listens at {where}; expected no such setting;"
+        " for servers on other machines: one more ListenStream= in a drop-in (systemctl edit"
+        f" {settings.layout.hub_socket}), and c.JupyterHub.hub_connect_url"
+    )
+    listening = list(sockets)
+    if not any(port == number and _is_same_host(host, each) for each, number in sockets):
+        listening.append((host, port))
+        reason = _why_not_bound(host, port)
+        if reason and any(port == number for _, number in sockets):
+            yield from setting.error(f"the hub cannot listen at {host or '*'}:{port}: {remedy}")
+            return
+        is_taken = reason == os.strerror(errno.EADDRINUSE)
+        # By another program, which another rule reports, or by the hub that serves now.
+        if reason and not is_taken:
+            yield from setting.error(f"the hub cannot listen at {host}:{port} ({reason}); {remedy}")
+            return
+    yield from _unreachable_hub(settings, setting, host, port, listening)
+
+
+def _hub_address(settings: Settings) -> tuple[EffectiveSetting, str, str, int]:
+    """Return the setting that decides where the hub listens, and its scheme, host and port."""
+    url, ip, number = (
+        settings.get("JupyterHub", key) for key in ("hub_bind_url", "hub_ip", "hub_port")
+    )
+    parts = split_url(url.value) if isinstance(url.value, str) and url.value else None
+    if parts:
+        default = 443 if parts.scheme == "https" else 80
+        return url, parts.scheme, parts.hostname or "", parts.port or default
+    host = ip.value if isinstance(ip.value, str) else ""
+    port = number.value if isinstance(number.value, int) else 0
+    return ip if ip.origin else number, "http", host.strip("[]"), port
+
+
+def _unreachable_hub(
+    settings: Settings,
+    bound: EffectiveSetting,
+    host: str,
+    port: int,
+    listening: list[tuple[str, int]],
+) -> Iterator[Problem]:
+    """Refuse an address to connect to at which the hub does not listen."""
+    url, ip = (settings.get("JupyterHub", key) for key in ("hub_connect_url", "hub_connect_ip"))
+    setting = next((each for each in (url, ip) if each.value and each.origin), bound)
+    if url.value and isinstance(url.value, str):
+        parts = split_url(url.value)
+        if not parts or parts.scheme != "http":
+            return
+        host, port = parts.hostname or "", parts.port or 80
+    elif ip.value and isinstance(ip.value, str):
+        host = ip.value
+    elif _is_every_address(host):
+        host = socket.gethostname()
+    try:
+        found = {str(each[4][0]) for each in socket.getaddrinfo(host, port, type=SOCK_STREAM)}
+    except (OSError, UnicodeError) as error:
+        yield from setting.error(f"the proxy would connect to the hub at {host!r}: {error}")
+        return
+    own = {address for address in found if _is_local(settings, address)}
+    is_heard = any(
+        number == port and _is_same_host(address, each)
+        for address in own
+        for each, number in listening
+    )
+    if own and not is_heard:
+        where = " and ".join(f"{each or '*'}:{number}" for each, number in listening)
+        yield from setting.error(
+            f"proxy and servers would connect to the hub at {host}:{port}, but it listens at"
+            f" {where}; expected one of these, or one more ListenStream= in a drop-in (systemctl"
+            f" edit {settings.layout.hub_socket})"
+        )
+
+
+def _is_local(settings: Settings, address: str) -> bool:
+    with contextlib.suppress(ValueError):
+        if ipaddress.ip_address(address).is_loopback:
+            return True
+    return address in settings.facts.addresses
+
+
+def _is_same_host(host: str, listening: str) -> bool:
+    """Return whether who connects to a host reaches a socket that listens."""
+    host, listening = (each.strip("[]") for each in (host, listening))
+    host = "127.0.0.1" if host == "localhost" else host
+    return host == listening or _is_every_address(listening)
+
+
+def _why_not_bound(host: str, port: int) -> str:
+    """Return why this program cannot listen at an address; "": it can."""
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host or None, port, type=SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+    except (OSError, UnicodeError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return ""
 
 
 def program_at(settings: Settings, host: str, port: int) -> str:

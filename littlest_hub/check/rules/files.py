@@ -6,6 +6,7 @@ import os
 import ssl
 import stat
 from collections.abc import Iterator
+from errno import EROFS
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote
@@ -13,6 +14,7 @@ from urllib.parse import unquote
 from littlest_hub.check.report import Problem
 from littlest_hub.check.settings import EffectiveSetting, Settings
 from littlest_hub.check.suggestions import did_you_mean
+from littlest_hub.system.files import why_unwritable
 
 # Modules that SQLAlchemy imports for a database URL without a driver.
 _DRIVERS = {"postgresql": "psycopg2", "mysql": "MySQLdb"}
@@ -126,6 +128,11 @@ def _unwritable(settings: Settings, setting: EffectiveSetting, file: Path) -> It
             yield from setting.error(
                 f"the hub's unit may not write in {directory}; expected {layout.hub_state}, or a"
                 f" drop-in with ReadWritePaths={directory} (systemctl edit {layout.hub_service})"
+            )
+        # Permissions come first: the sandbox alone refuses the rest (EROFS).
+        elif (reason := why_unwritable(file if file.exists() else directory)) not in (0, EROFS):
+            yield from setting.error(
+                f"the hub may not write {file} ({os.strerror(reason)}); expected {layout.hub_state}"
             )
     elif directory.stat().st_uid != os.geteuid() and not directory.stat().st_mode & stat.S_IWOTH:
         yield from setting.error(f"you may not write in {directory}; expected a directory of yours")

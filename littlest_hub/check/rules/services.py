@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from littlest_hub.check.report import Problem
-from littlest_hub.check.rules.addresses import split_url
+from littlest_hub.check.rules.addresses import program_at, split_url
 from littlest_hub.check.settings import EffectiveSetting, Settings, strings
 from littlest_hub.check.suggestions import did_you_mean
 
@@ -171,3 +174,69 @@ def _unknown_scopes(
             reason = str(error) if is_known else f"there is no scope {scope!r}"
             start = f"{what}: " if what else ""
             yield from setting.error(f"{start}{reason}{hint}", element)
+
+
+def services_that_cannot_start(settings: Settings) -> Iterator[Problem]:
+    """Warn of services whose user, directory, program or port the hub's unit cannot have."""
+    setting = settings.get("JupyterHub", "services")
+    for service in setting.dicts():
+        command = service.get("command")
+        words = command if isinstance(command, list) else [command]
+        reason = ""
+        if command and all(isinstance(word, str) for word in words):
+            reason = _why_not_started(service, str(words[0]))
+        port = _port(service)
+        if command and not reason and port:
+            host = urlsplit(service["url"]).hostname or ""
+            program = program_at(settings, host, port)
+            reason = f"port {port} is in use by {program}" if program else ""
+        if reason:
+            text = f"service {service.get('name')!r} cannot start: {reason}; the hub would serve"
+            yield from setting.warning(f"{text} without it", service)
+
+
+def _why_not_started(service: dict[str, Any], program: str) -> str:
+    """Try the steps of starting a service, in a child process; return why one fails."""
+    user, directory = service.get("user"), service.get("cwd")
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        reason = ""
+        try:
+            _enter(user, directory)
+            if not shutil.which(program):
+                reason = f"there is no program {program} that {user or 'the hub'} may execute"
+        except BaseException as error:
+            reason = str(error)
+        os.write(writing, reason.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as end:
+        reason = end.read().decode(errors="replace")
+    os.waitpid(pid, 0)
+    return reason
+
+
+def _enter(user: Any, directory: Any) -> None:
+    """Become a service's user in its directory, as JupyterHub does.
+
+    Raises:
+        RuntimeError: why that fails.
+    """
+    from jupyterhub.spawner import set_user_setuid
+
+    if directory:
+        try:
+            os.chdir(directory)
+        except OSError as error:
+            raise RuntimeError(f"the hub cannot enter {directory} ({error.strerror})") from error
+    if user:
+        try:
+            set_user_setuid(user, chdir=False)()
+        except KeyError as error:
+            raise RuntimeError(f"this machine has no user {user!r}") from error
+        except OSError as error:
+            raise RuntimeError(
+                f"the hub's unit may not become {user} ({error.strerror}); run the program in a"
+                " unit of its own, with User=, and leave only the service's url and api_token here"
+            ) from error

@@ -42,7 +42,7 @@ def test_all_problems_are_reported_at_once(layout: Layout) -> None:
         ("c.Spawner.mem_limit = 512", "too little for a server"),
         ("c.Spawner.default_url = 'lab'", "expected a path such as '/lab'"),
         ("c.Spawner.cmd = 'jupyter-labhub'", "expected an absolute path"),
-        ("c.JupyterHub.load_groups = {'class': ['alice']}", "deprecated since JupyterHub 3.2"),
+        ("c.JupyterHub.load_groups = {'class': ['root']}", "deprecated since JupyterHub 3.2"),
         ("c.JupyterHub.db_url = 'sqlite://'", "loses all users"),
         ("c.JupyterHub.template_paths = ['/no/templates']", "no directory /no/templates"),
         ("c.PAMAuthenticator.admin_groups = {'no-such-group'}", "no group 'no-such-group'"),

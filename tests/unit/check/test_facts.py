@@ -27,6 +27,7 @@ FACTS = Facts(
     addresses=("127.0.0.1", "::1"),
     listeners=(OtherListener("::", 443, "nginx (process 7)"),),
     public_sockets=(("[::]", 80),),
+    hub_sockets=(("127.0.0.1", 15001), ("[::1]", 15001)),
     writable_paths=("/srv/hub",),
     rights=Rights(can_become_others=False, knows_other_users=True),
 )
@@ -85,4 +86,5 @@ def test_the_hubs_rights_are_what_its_unit_and_drop_ins_say(
     drop_ins: list[str], can_become_others: bool, knows_other_users: bool
 ) -> None:
     unit = hub.service(Layout(DEFAULT_BASE), Ports()).text()
-    assert rights_of([unit, *drop_ins]) == Rights(can_become_others, knows_other_users)
+    texts = [each if "[Service]" in each else f"[Service]\n{each}" for each in drop_ins]
+    assert rights_of([unit, *texts]) == Rights(can_become_others, knows_other_users)

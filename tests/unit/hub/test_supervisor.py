@@ -39,7 +39,8 @@ sys.path.insert(0, {repository!r})
 from pathlib import Path
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.hub.supervisor import request_reload, supervise
+from littlest_hub.hub.reload import request_reload
+from littlest_hub.hub.supervisor import supervise
 
 class Here(Layout):
     run_directory = property(lambda self: self.base / "run")
@@ -99,8 +100,9 @@ class Service:
     def configure(self, hub: str) -> None:
         (self.base / "jupyterhub_config.d" / "hub.py").write_text(hub)
 
-    def start(self) -> None:
-        environ = {"NOTIFY_SOCKET": str(self.base / "notify"), "PATH": os.environ["PATH"]}
+    def start(self, **variables: str) -> None:
+        notify = str(self.base / "notify")
+        environ = {"NOTIFY_SOCKET": notify, "PATH": os.environ["PATH"], **variables}
         command = [sys.executable, str(self.base / "command.py"), "serve"]
         inherited = [Inherited("hub", self.listener.fileno())]
         self.pid = spawn(command, inherited, environ=environ)
@@ -306,3 +308,22 @@ def test_a_failed_start_has_its_reason_in_the_status_during_the_next_attempt_too
     service.start()
     expected = ["STATUS=Starting", "READY=1", "STATUS=answers as second"]
     eventually(lambda: service.notifications()[-3:] == expected, 20, "a start like any other")
+
+
+def test_a_reload_takes_up_the_environment_that_systemd_gives_the_unit_now(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVOCATION_ID", "one")
+    service.configure(GOOD.format(name="{os.environ.get('S')},{os.environ['INVOCATION_ID']}"))
+    service.end()
+    service.start(INVOCATION_ID="one")
+    eventually(lambda: service.query()[0] == "None,one", 20, "the hub")
+    monkeypatch.setenv("S", "two")
+    assert service.reload() == ""
+    assert service.query()[0] == "two,one"
+    # A command that systemd has not started for this unit says nothing about its environment.
+    monkeypatch.setenv("S", "three")
+    monkeypatch.setenv("INVOCATION_ID", "another")
+    assert service.reload() == ""
+    assert service.query()[0] == "two,one"
+    assert not (service.base / "run" / "environment").exists()

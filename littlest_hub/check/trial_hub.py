@@ -1,0 +1,221 @@
+"""A hub that takes every step of a start that can fail, and serves no one.
+
+It runs in the sandbox, in which nothing of the installation can be written: its database is a copy
+in a temporary directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import logging
+import secrets
+import sqlite3
+import tempfile
+import traceback
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, make_url
+from traitlets.config import Config
+
+from littlest_hub.check.jupyterhub_api import (
+    HubProxy,
+    JupyterHub,
+    LittlestHub,
+    UnitSpawner,
+    database,
+    orm,
+    proxy_configuration,
+)
+from littlest_hub.check.origins import Origin, RecordingConfig, origin_in_traceback
+from littlest_hub.check.report import Problem
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.hub.control import one_line
+from littlest_hub.layout import Layout
+from littlest_hub.units.environment import UnitEnvironment
+
+LIMIT_S = 20
+_COPIED_BYTES = 100_000_000
+"""Size of a database up to which the trial has a copy; a larger one is replaced by an empty one."""
+
+# Settings that decide whether a step of JupyterHub's start succeeds.
+_SETTINGS_OF_STEP = {
+    step: [f"JupyterHub.{name}" if "." not in name else name for name in names.split()]
+    for step, names in {
+        "init_secrets": "cookie_secret cookie_secret_file",
+        "init_db": "db_url db_kwargs",
+        "init_hub": "hub_bind_url hub_connect_url hub_ip hub_port public_url",
+        "init_proxy": "ssl_key ssl_cert HubProxy.domains HubProxy.extra_static_config proxy_class",
+        "init_role_creation": "load_roles custom_scopes",
+        "init_users": "admin_users Authenticator.admin_users Authenticator.allowed_users",
+        "init_groups": "load_groups Authenticator.manage_groups",
+        "init_services": "services load_roles subdomain_host",
+        "init_api_tokens": "api_tokens service_tokens services",
+        "init_role_assignment": "load_roles services",
+        "init_tornado_settings": "jinja_environment_options template_paths tornado_settings",
+        "init_handlers": "extra_handlers",
+        "init_tornado_application": "tornado_settings extra_handlers",
+    }.items()
+}
+
+
+class TrialHub(LittlestHub):
+    """A hub that initializes itself as any other does."""
+
+    # Traits of JupyterHub.
+    cookie_secret: bytes
+    db: Any
+    db_kwargs: dict[str, Any]
+    db_url: str
+    spawner_class: type
+    tornado_settings: dict[str, Any]
+    users: Any
+
+    def _configure_logging(self) -> None:
+        """Keep the last error, which JupyterHub logs before it exits, and write nothing."""
+        log = logging.getLogger(type(self).__name__)
+        log.handlers = [self._last_error]
+        log.propagate = False
+
+    def init_logging(self) -> None:
+        """Open no log file; a rule checks whether it can be written."""
+
+    def write_pid_file(self) -> None:
+        """Leave the pid file alone; a rule checks whether it can be written."""
+
+    def init_secrets(self) -> None:
+        file = self.layout.hub_state / self.cookie_secret_file
+        if not (self.cookie_secret or file.exists()):
+            self.cookie_secret = secrets.token_bytes(32)
+        super().init_secrets()
+
+    def init_internal_ssl(self) -> None:
+        """Write no certificates."""
+
+    def init_db(self) -> None:
+        """Work on a copy; connect to a database server, and leave it as it is."""
+        url = make_url(self.db_url)
+        is_file = url.get_backend_name() == "sqlite"
+        if not is_file:
+            with create_engine(url, **self.db_kwargs).connect():
+                pass
+        made = Path(tempfile.mkdtemp()) / "jupyterhub.sqlite"
+        if is_file and url.database and url.database != ":memory:":
+            _copy_database(self.layout.hub_state / url.database, made)
+        self.db_url = f"sqlite:///{made}"
+        self.db_kwargs = {}
+        # Without the steps of LittlestHub, which wait for the hub before it.
+        JupyterHub.init_db(self)
+
+    def init_proxy(self) -> None:
+        """Read what the fragments say about the proxy, without looking for a running one."""
+        configuration = proxy_configuration(
+            self.layout, self.config, UnitEnvironment.from_environ()
+        )
+        if configuration is None:
+            super().init_proxy()
+            return
+        configuration.read_certificate()
+        self.proxy = HubProxy(config=self.config, should_start=True, app=self, hub=self.hub)
+
+    async def init_spawners(self) -> int:
+        """Leave the servers that run alone."""
+        return 0
+
+    async def initialize(self, *args: Any, **kwargs: Any) -> None:
+        await super().initialize(*args, **kwargs)
+        # Its class may refuse settings that only together are wrong.
+        if issubclass(self.spawner_class, UnitSpawner):
+            members = {"layout": self.layout}
+            spawner = type(self.spawner_class.__name__, (self.spawner_class,), members)
+            self.tornado_settings["spawner_class"] = spawner
+        user = orm.User(name="trial")
+        self.db.add(user)
+        self.db.commit()
+        _ = self.users[user].spawners[""]
+
+
+def failures(config: RecordingConfig, layout: Layout, known: Collection[Problem]) -> list[Problem]:
+    """Initialize a hub with a configuration; return why it fails, unless the reason is known.
+
+    Args:
+        config: the configuration of defaults and fragments.
+        layout: the installation.
+        known: its problems that are known already.
+    """
+    TrialHub.clear_instance()
+    try:
+        app = TrialHub.instance(loaded_config=_plain(config), layout=layout)
+        asyncio.run(asyncio.wait_for(app.initialize([]), LIMIT_S))
+    except SystemExit as error:
+        # The text of JupyterHub's last error, or its own.
+        return _failure(config, layout, known, error, str(error.code))
+    except TimeoutError as error:
+        return _failure(config, layout, known, error, f"takes more than {LIMIT_S} s")
+    except LittlestHubError as error:
+        return _failure(config, layout, known, error, error.message)
+    except Exception as error:
+        return _failure(config, layout, known, error, one_line(error))
+    finally:
+        TrialHub.clear_instance()
+    return []
+
+
+def _failure(
+    config: RecordingConfig,
+    layout: Layout,
+    known: Collection[Problem],
+    error: BaseException,
+    reason: str,
+) -> list[Problem]:
+    settings = _settings_of_step(error)
+    errors = [problem for problem in known if not problem.is_warning]
+    if any(f"{problem.message.partition(':')[0]}" in settings for problem in errors):
+        return []
+    name, origin = "", origin_in_traceback(error)
+    for setting in [] if origin else settings:
+        section, _, key = setting.partition(".")
+        if section in config and (origin := config[section].origin(key)):
+            name = f"{setting}: "
+            break
+    if errors and (origin is None or any(origin == (p.file, p.line) for p in errors)):
+        return []
+    file, line = origin or Origin(str(layout.fragments), 0)
+    return [Problem(file, line, f"{name}the hub would not start: {reason}")]
+
+
+def _settings_of_step(error: BaseException) -> list[str]:
+    """Return the settings that decide about the step of JupyterHub's start that failed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [setting for frame in frames for setting in _SETTINGS_OF_STEP.get(frame.name, ())]
+
+
+def _plain(config: RecordingConfig) -> Config:
+    """Return a copy that the hub may change."""
+    plain = Config()
+    values: dict[str, Any] = dict(dict.items(config))
+    for key, value in values.items():
+        if isinstance(value, RecordingConfig):
+            plain[key] = _plain(value)
+        else:
+            dict.__setitem__(plain, key, copy.copy(value))
+    return plain
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    """Copy the hub's database if it has this release's schema; do nothing without one."""
+    try:
+        if source.stat().st_size > _COPIED_BYTES:
+            return
+        with (
+            contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as original,
+            contextlib.closing(sqlite3.connect(target)) as made,
+        ):
+            original.backup(made)
+        if database.revision(target) != database.head():
+            target.unlink()
+    except (OSError, sqlite3.Error, LittlestHubError):
+        target.unlink(missing_ok=True)

@@ -1,0 +1,35 @@
+"""How the hub logs: to the journal, and its last error to the supervisor."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from jupyterhub.log import CoroutineLogFormatter
+
+
+class JournalFormatter(CoroutineLogFormatter):  # type: ignore[misc]
+    """Log lines prefixed with their priority, for `journalctl -p err` (sd-daemon(3))."""
+
+    _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4))
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = record.levelno
+        priority = next((p for threshold, p in self._PRIORITIES if level >= threshold), 6)
+        text = str(super().format(record))
+        return "\n".join(f"<{priority}>{line}" for line in text.splitlines())
+
+
+FORMATTER = JournalFormatter if "JOURNAL_STREAM" in os.environ else CoroutineLogFormatter
+"""How lines begin: systemd reads the priority from those that go to the journal."""
+
+
+class LastError(logging.Handler):
+    """The last error that JupyterHub logged: it exits with nothing but an exit code."""
+
+    text = "the journal says why"
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if "\n" not in message:
+            self.text = message
