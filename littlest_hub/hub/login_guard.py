@@ -42,9 +42,10 @@ def guarded(
             raise _refused(error) from None
         try:
             await asyncio.sleep(attempt.delay_s)
-            lane, all_lanes = attempt.turns
             failure = None
-            async with lane, all_lanes:
+            of_user, of_lane, of_all = attempt.turns
+            async with of_user, of_lane, of_all:
+                limits.check(attempt)
                 try:
                     user = await authenticate(handler, data)
                 except HTTPError as error:
@@ -52,15 +53,16 @@ def guarded(
                     if error.status_code != 403:
                         raise
                     user, failure = None, error
+                (limits.succeed if user else limits.fail)(attempt)
             if user:
-                limits.succeed(attempt)
                 _remember(handler, name, browser)
                 return user
-            limits.fail(attempt)
             await asyncio.sleep(FAILURE_S)
             if failure:
                 raise failure
             return None
+        except TooManyLoginsError as error:
+            raise _refused(error) from None
         finally:
             limits.end(attempt)
 

@@ -13,7 +13,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from traitlets import Int
 from traitlets.config import Configurable
@@ -22,7 +22,8 @@ TABLE_ENTRIES = 10_000
 """How many lanes, and users of them, are remembered; the oldest failures are forgotten first."""
 FREE_FAILURES = 5
 """Failures of a user in a lane before each further one makes that user wait there."""
-LONGEST_WAIT_S = 30
+FIRST_WAIT_S, LONGEST_WAIT_S = 4, 30
+"""How long; it doubles with each further failure."""
 FORGET_ONE_S = 60
 """Time after which one failure of a user in a lane is forgotten."""
 FORGET_ONE_OF_SOURCE_S = 3
@@ -46,9 +47,11 @@ class TooManyLoginsError(Exception):
 
 
 @dataclass
-class _Lane:
+class _Turns:
+    """Logins of a lane, or of one user in it."""
+
+    free: asyncio.Semaphore
     pending: int = 0
-    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONCURRENT_IN_LANE))
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,9 @@ class Attempt:
     user: str
     delay_s: float
     """How long it waits first."""
-    turns: tuple[asyncio.Semaphore, asyncio.Semaphore]
-    """To be entered, in this order, while the password is checked."""
+    turns: tuple[asyncio.Semaphore, asyncio.Semaphore, asyncio.Semaphore]
+    """To be entered, in this order, while the password is checked: one at a time for each user, so
+    that many attempts for one user are no queue for others."""
 
 
 class LoginLimits(Configurable):  # type: ignore[misc]
@@ -83,7 +87,8 @@ class LoginLimits(Configurable):  # type: ignore[misc]
     def __init__(self, clock: Callable[[], float] = time.monotonic, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self._clock = clock
-        self._lanes: dict[str, _Lane] = {}
+        self._pending: dict[tuple[str, str], _Turns] = {}
+        """By lane and user; "" is any."""
         self._turns = asyncio.Semaphore(CONCURRENT)
         self._failures: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
         """Number and time of the last failures, by lane and user; "" is any."""
@@ -99,19 +104,30 @@ class LoginLimits(Configurable):  # type: ignore[misc]
         Raises:
             TooManyLoginsError: it may not.
         """
-        # A long name must not take memory.
-        user, key = user[:64], browser or network(address)
-        lane = self._lanes.get(key, _Lane())
-        if self.pending_per_network and lane.pending >= self.pending_per_network:
+        # A long name must not take memory, and "" is any.
+        user, key = user[:64] or "?", browser or network(address)
+        of_lane = self._turns_of(key, "", CONCURRENT_IN_LANE)
+        of_user = self._turns_of(key, user, 1)
+        if self.pending_per_network and of_lane.pending >= self.pending_per_network:
             raise TooManyLoginsError("Too many logins from your network at this moment", 1)
-        wait_s = self._wait_s(key, user)
-        if wait_s > 0:
-            raise TooManyLoginsError("Too many wrong passwords", wait_s)
-        lane.pending += 1
-        self._lanes[key] = lane
         is_attacked = self._count("", user, FORGET_ONE_OF_USER_S) >= FAILURES_OF_USER
         delay_s = USER_DELAY_S if is_attacked and not browser else 0
-        return Attempt(key, user, delay_s, (lane.turns, self._turns))
+        attempt = Attempt(key, user, delay_s, (of_user.free, of_lane.free, self._turns))
+        self.check(attempt)
+        self._pending |= {(key, ""): of_lane, (key, user): of_user}
+        of_lane.pending += 1
+        of_user.pending += 1
+        return attempt
+
+    def check(self, attempt: Attempt) -> None:
+        """Refuse a login if others have failed, perhaps while this one was waiting for its turn.
+
+        Raises:
+            TooManyLoginsError: it may not check its password now.
+        """
+        wait_s = self._wait_s(attempt.key, attempt.user)
+        if wait_s > 0:
+            raise TooManyLoginsError("Too many wrong passwords", wait_s)
 
     def fail(self, attempt: Attempt) -> None:
         """Count a wrong password."""
@@ -128,10 +144,13 @@ class LoginLimits(Configurable):  # type: ignore[misc]
 
     def end(self, attempt: Attempt) -> None:
         """Finish a login."""
-        lane = self._lanes[attempt.key]
-        lane.pending -= 1
-        if not lane.pending:
-            del self._lanes[attempt.key]
+        for key in ((attempt.key, ""), (attempt.key, attempt.user)):
+            self._pending[key].pending -= 1
+            if not self._pending[key].pending:
+                del self._pending[key]
+
+    def _turns_of(self, key: str, user: str, number: int) -> _Turns:
+        return self._pending.get((key, user)) or _Turns(asyncio.Semaphore(number))
 
     def _wait_s(self, key: str, user: str) -> float:
         """Return how long a user has to wait in a lane; 0 or less: not at all."""
@@ -141,7 +160,7 @@ class LoginLimits(Configurable):  # type: ignore[misc]
             wait_s = (excess + 1) * FORGET_ONE_OF_SOURCE_S
         count, last = self._failures.get((key, user), (0.0, 0.0))
         if count >= FREE_FAILURES:
-            pause_s = min(2 ** (count - FREE_FAILURES), LONGEST_WAIT_S)
+            pause_s = min(FIRST_WAIT_S * 2 ** (count - FREE_FAILURES), LONGEST_WAIT_S)
             wait_s = max(wait_s, last + pause_s - self._clock())
         return wait_s
 

@@ -72,7 +72,7 @@ def test_each_further_failure_of_a_user_in_a_network_doubles_the_wait(
         waits.append(refused.value.wait_s)
         clock.now_s += refused.value.wait_s
         log_in(limits, SCHOOL, "alice", is_right=False)
-    assert waits[:3] == [1, 2, 4]
+    assert waits[:2] == [4, 8]
     assert waits == sorted(waits)
     assert waits[-1] == LONGEST_WAIT_S
     assert log_in(limits, HOME, "alice", is_right=True) == 0
@@ -118,7 +118,30 @@ def test_logins_that_wait_for_an_answer_are_bounded_for_each_network(limits: Log
     for attempt in pending:
         limits.end(attempt)
     limits.end(limits.begin(SCHOOL, "alice"))
-    assert not limits._lanes
+    assert not limits._pending
+
+
+@pytest.mark.row(35)
+def test_attempts_for_one_user_are_one_after_the_other_and_stop_at_the_limit(
+    limits: LoginLimits,
+) -> None:
+    pending = [limits.begin(SCHOOL, "alice") for _ in range(40)]
+    other = limits.begin(SCHOOL, "bob")
+    assert len({attempt.turns[0] for attempt in pending}) == 1
+    assert pending[0].turns[0]._value == 1
+    assert other.turns[0] is not pending[0].turns[0]
+    assert other.turns[1:] == pending[0].turns[1:]
+    checked = 0
+    for attempt in pending:
+        try:
+            limits.check(attempt)
+            checked += 1
+            limits.fail(attempt)
+        except TooManyLoginsError:
+            pass
+        limits.end(attempt)
+    assert checked == FREE_FAILURES
+    limits.check(other)
 
 
 @pytest.mark.row(35)
