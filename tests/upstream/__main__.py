@@ -113,6 +113,7 @@ SUITES = (
             ),
             **dict.fromkeys(
                 (
+                    "test_services_auth.py::test_oauth_logout",
                     "test_pages.py::test_auto_login_logout",
                     "test_pages.py::test_logout",
                     "test_pages.py::test_shutdown_on_logout[True]",
