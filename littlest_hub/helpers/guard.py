@@ -43,7 +43,7 @@ def main() -> None:
     reserved = ReservedPorts([_place(word) for word in sys.argv[1:]], stored)
     reserved.reserve()
     ports.restore(each.fd for each in inherited if each.name not in (CONTROL, STORED))
-    selector.register(control, selectors.EVENT_READ, lambda: _serve(control, ports))
+    selector.register(control, selectors.EVENT_READ, lambda: serve(control, ports))
     sd_daemon.notify("READY=1")
     next_watch = 0.0
     while True:
@@ -66,7 +66,8 @@ def _pattern(unit: str) -> re.Pattern[str]:
     return re.compile(rf"(?!.*/user@).*/{unit}(/|$)")
 
 
-def _serve(control: socket.socket, ports: HeldPorts) -> None:
+def serve(control: socket.socket, ports: HeldPorts) -> None:
+    """Answer one request of the hub."""
     connection, _ = control.accept()
     connection.settimeout(_REQUEST_TIMEOUT_S)
     with connection, connection.makefile("rwb") as stream:

@@ -8,6 +8,7 @@ killed at any moment.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 import socket
@@ -125,15 +126,19 @@ class Guard:
         release: Iterable[Place] = (),
         is_all: bool = False,
     ) -> list[Refusal]:
-        async with self._lock:
-            hold = list(self._wanted.values()) if is_all else list(targets)
-            request = {"hold": hold, "release": list(release), "is_all": is_all}
-            try:
-                answer = await asyncio.wait_for(self._answer(request), _ANSWER_TIMEOUT_S)
-                refused = [Refusal(*each) for each in json.loads(answer)]
-            except (OSError, ValueError) as error:  # TimeoutError is an OSError
-                reason = f"{self.address}: {error or type(error).__name__}"
-                refused = [Refusal(*each.place, IMPOSSIBLE, reason) for each in hold]
+        hold = list(targets)
+        try:
+            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                # The guard answers in this order.
+                async with self._lock:
+                    hold = list(self._wanted.values()) if is_all else hold
+                    request = {"hold": hold, "release": list(release), "is_all": is_all}
+                    reading, writing = await self._send(request)
+                with contextlib.closing(writing):
+                    refused = [Refusal(*each) for each in json.loads(await reading.readline())]
+        except (OSError, ValueError) as error:  # TimeoutError is an OSError
+            reason = f"{self.address}: {error or type(error).__name__}"
+            refused = [Refusal(*each.place, IMPOSSIBLE, reason) for each in hold]
         for detail in {each.detail for each in refused if each.reason == IMPOSSIBLE}:
             if detail not in self._warned:
                 self._warned.add(detail)
@@ -144,13 +149,10 @@ class Guard:
                 )
         return refused
 
-    async def _answer(self, request: object) -> bytes:
+    async def _send(self, request: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reading, writing = await asyncio.open_unix_connection(self.address, limit=_ANSWER_BYTES)
-        try:
-            writing.write(json.dumps(request).encode() + b"\n")
-            return await reading.readline()
-        finally:
-            writing.close()
+        writing.write(json.dumps(request).encode() + b"\n")
+        return reading, writing
 
 
 def _is_lost(refused: Refusal, *, is_ours: bool) -> bool:

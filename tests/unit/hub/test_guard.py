@@ -1,0 +1,157 @@
+"""The hub's side of the guard, with the guard's own code at the other end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import selectors
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.helpers.guard import serve
+from littlest_hub.helpers.held_ports import FOREIGN, FREE, IMPOSSIBLE, HeldPorts, Target
+from littlest_hub.hub.guard import Guard, local_place
+
+pytestmark = [pytest.mark.unit, pytest.mark.row(26)]
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may duplicate sockets")
+
+
+class Helper:
+    """A guard in another thread."""
+
+    def __init__(self, directory: Path) -> None:
+        self.ports = HeldPorts(selectors.DefaultSelector(), directory / "ports", [re.compile("")])
+        self.control = socket.socket(socket.AF_UNIX)
+        self.control.bind(str(directory / "control"))
+        self.control.listen()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        while True:
+            serve(self.control, self.ports)
+
+
+@pytest.fixture
+def guard(tmp_path: Path) -> Guard:
+    made = Guard()
+    made.address = tmp_path / "control"
+    return made
+
+
+def test_without_a_guard_nothing_is_held_and_no_route_is_refused() -> None:
+    async def requests() -> None:
+        refused = await Guard().hold(Target("127.0.0.1", 1))
+        assert refused
+        assert refused.reason == IMPOSSIBLE
+        assert await Guard().hold_route("/user/a/", "http://127.0.0.1:1") is None
+        assert await Guard().keep([("/user/a/", "http://127.0.0.1:1")]) == []
+
+    asyncio.run(requests())
+
+
+def test_a_guard_that_does_not_answer_stops_no_server(guard: Guard) -> None:
+    async def requests() -> None:
+        refused = await guard.hold(Target("127.0.0.1", 1))
+        assert refused
+        assert refused.reason == IMPOSSIBLE
+        assert await guard.hold_route("/user/a/", "http://127.0.0.1:1") is None
+        assert await guard.keep() == []
+
+    asyncio.run(requests())
+
+
+LISTEN = """
+import socket, sys
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    print(listener.getsockname()[1], flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """The port of a program that runs."""
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", LISTEN]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as program:
+        assert program.stdout
+        yield int(program.stdout.readline())
+
+
+@needs_root
+def test_a_port_is_held_from_before_a_route_until_after_it(
+    guard: Guard, tmp_path: Path, port: int
+) -> None:
+    helper, place, url = Helper(tmp_path), ("127.0.0.1", port), f"http://127.0.0.1:{port}"
+
+    async def requests() -> None:
+        assert await guard.hold(Target(*place)) is None
+        assert await guard.hold_route("/user/a/", url) is None
+        # A route leads there.
+        await guard.release(place)
+        assert await guard.keep() == []
+        assert place in helper.ports._held
+        await guard.release_route("/user/a/")
+        assert place not in helper.ports._held
+
+    asyncio.run(requests())
+
+
+@needs_root
+def test_a_route_to_a_port_that_its_server_does_not_have_is_lost(
+    guard: Guard, tmp_path: Path, port: int
+) -> None:
+    Helper(tmp_path)
+    place, url = ("127.0.0.1", port), f"http://127.0.0.1:{port}"
+
+    async def requests() -> None:
+        guard.expect(place, "/users.slice/a.service")
+        ((spec, refused),) = await guard.keep([("/user/a/", url)])
+        assert (spec, refused.reason) == ("/user/a/", FOREIGN)
+        guard.expect(("::1", port), "/users.slice/b.service")
+        again = await guard.hold_route("/user/b/", f"http://[::1]:{port}")
+        assert again
+        assert again.reason == FREE
+        # Packets for it may go on to a container.
+        assert await guard.hold_route("/user/c/", f"http://127.0.0.2:{port}") is None
+
+    asyncio.run(requests())
+
+
+@needs_root
+def test_a_server_that_systemd_restarts_is_not_held(
+    guard: Guard, tmp_path: Path, port: int
+) -> None:
+    helper = Helper(tmp_path)
+
+    async def requests() -> None:
+        guard.expect(("127.0.0.1", port), None)
+        assert await guard.hold_route("/user/a/", f"http://127.0.0.1:{port}") is None
+        assert await guard.keep([("/user/a/", f"http://127.0.0.1:{port}")]) == []
+        assert not helper.ports._held
+
+    asyncio.run(requests())
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("http://127.0.0.1:8888", ("127.0.0.1", 8888)),
+        ("http://[::1]:8888", ("::1", 8888)),
+        ("http://localhost:8888", ("127.0.0.1", 8888)),
+        ("http://192.0.2.1:8888", None),
+        ("http://no.such.invalid:8888", None),
+        ("http+unix://%2Frun%2Fa", None),
+    ],
+)
+def test_only_addresses_of_this_machine_are_held(url: str, place: tuple[str, int] | None) -> None:
+    found = asyncio.run(local_place(url))
+    assert found == place or ("localhost" in url and found == ("::1", 8888))
