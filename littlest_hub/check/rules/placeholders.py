@@ -11,7 +11,8 @@ from littlest_hub.check.jupyterhub_api import Spawner
 from littlest_hub.check.report import Problem
 from littlest_hub.check.settings import EffectiveSetting, Settings
 
-_PLACEHOLDER = re.compile(r"\{\s*(\w+)\s*\}")
+# Not ${USER}, a shell's variable.
+_PLACEHOLDER = re.compile(r"(?<!\$)\{\s*(\w+)\s*\}")
 _UNIT = ("USERNAME", "USERID")
 # Nothing but a user's name makes sense in them.
 _NAMES = ("user_workingdir", "username_template", "unit_name_template")

@@ -140,7 +140,7 @@ def test_braces_that_are_no_placeholder_are_accepted(layout: Layout) -> None:
         layout,
         "10-a.py",
         """
-c.Spawner.args = ["--ServerApp.tornado_settings={'headers': {'X-A': 'b'}}", "--x={port}"]
+c.Spawner.args = ["--ServerApp.tornado_settings={'headers': {'X-A': 'b'}}", "--x={port} ${USER}"]
 c.Spawner.default_url = "/lab?x={}&y={username}"
 c.SystemdSpawner.unit_extra_properties = {"Environment": 'MARK={"a":1}'}
 c.SystemdSpawner.user_workingdir = "/home/{USERNAME}"
