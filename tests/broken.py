@@ -239,6 +239,24 @@ BROKEN_WITHOUT_SANDBOX = (
         2,
         "built in: add-user, make-home",
     ),
+    # --- a hub that would not start
+    Broken(
+        "group-user",
+        "\nc.JupyterHub.load_groups = {'class': {'users': ['nobody-else']}}\n",
+        2,
+        "User nobody-else does not exist",
+    ),
+    Broken("jinja", "\nc.JupyterHub.jinja_environment_options = {'x': 1}\n", 2, "argument 'x'"),
+    Broken("handler", "\nc.JupyterHub.extra_handlers = [('x',)]\n", 2, "would not start"),
+    Broken(
+        "hook-of-start",
+        "def name(user, domain, kind):\n    return 1 / 0\n\n\n"
+        "c.JupyterHub.subdomain_host = 'http://hub.example.org'\n"
+        "c.JupyterHub.subdomain_hook = name\n"
+        "c.JupyterHub.services.append({'name': 'a', 'url': 'http://127.0.0.1:9'})\n",
+        2,
+        "ZeroDivisionError",
+    ),
     Broken("memory-hog", "\nx = bytearray(3 << 30)\n", 2, "MemoryError"),
 )
 """Fragments that are refused wherever they are checked."""

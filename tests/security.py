@@ -48,6 +48,7 @@ ROWS = {
     37: "locks that others can hold",
     38: "accounts that PAM locks, and what root does for the hub",
     39: "text of fragments that is rewritten, accounts that share a number",
+    40: "a check that changes the machine",
 }
 
 

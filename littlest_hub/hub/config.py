@@ -156,9 +156,10 @@ def _complete_base_url(c: Config) -> None:
 
 
 def _complete_culler(c: Config) -> None:
-    """Add the culler's role again if it was lost.
+    """Keep the culler and its role together.
 
-    That is, if a fragment replaced `load_roles` but left the culler in `services`.
+    A fragment may have replaced `load_roles` and left the culler in `services`, or replaced
+    `services` and left the role, with which JupyterHub does not start.
     """
     services, roles = c.JupyterHub.services, c.JupyterHub.load_roles
     if not all(isinstance(item, list) for item in (services, roles)):
@@ -166,6 +167,8 @@ def _complete_culler(c: Config) -> None:
     has_culler = any(isinstance(s, dict) and s.get("name") == CULLER for s in services)
     if has_culler and not any(CULLER in role.get("services", ()) for role in roles):
         c.JupyterHub.load_roles = [*roles, _culler_role()]
+    elif not has_culler and _culler_role() in roles:
+        c.JupyterHub.load_roles = [role for role in roles if role != _culler_role()]
 
 
 def _complete_limit(c: Config) -> None:

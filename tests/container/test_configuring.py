@@ -51,6 +51,7 @@ def check(hub: Hub, text: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.row(40)
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [

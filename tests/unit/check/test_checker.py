@@ -47,6 +47,8 @@ def test_all_problems_are_reported_at_once(layout: Layout) -> None:
         ("c.JupyterHub.template_paths = ['/no/templates']", "no directory /no/templates"),
         ("c.PAMAuthenticator.admin_groups = {'no-such-group'}", "no group 'no-such-group'"),
         ("c.JupyterHub.authenticator_class = 'pam'", "expected no authenticator_class"),
+        ("c.JupyterHub.services = [{'name': 'a', 'command': ['/no/such']}]", "no program /no/such"),
+        ("c.JupyterHub.services = [{'name': 'a', 'command': ['true'], 'cwd': '/no'}]", "enter /no"),
         ("c.HubProxy.trusted_proxies = ['0.0.0.0/0']", "'0.0.0.0/0' contains every address"),
         ("c.ConfigurableHTTPProxy.debug = True", "proxy_class is HubProxy"),
     ],

@@ -327,3 +327,32 @@ def test_a_reload_takes_up_the_environment_that_systemd_gives_the_unit_now(
     assert service.reload() == ""
     assert service.query()[0] == "two,one"
     assert not (service.base / "run" / "environment").exists()
+
+
+# It ends if the file "broken" exists.
+FLAKY = """
+if (base / "broken").exists():
+    channel.send(b"failed it is broken")
+    sys.exit(1)
+"""
+
+
+def test_the_fragments_that_served_last_survive_two_failures(service: Service) -> None:
+    service.configure(FLAKY + GOOD.format(name="second"))
+    assert service.reload() == ""
+    (service.base / "broken").touch()
+    service.configure(FAILS_LATE)
+    with service.begin_reload() as reloading:
+        # Until it is waited for, the supervisor's process seems to be there.
+        assert service.wait() == 1
+        assert "the hub does not run" in reloading.communicate(timeout=30)[1]
+    for _ in range(2):
+        service.start()
+        assert service.wait() == 1
+    (service.base / "broken").unlink()
+    service.start()
+    eventually(lambda: "since a new hub fails: no such role" in service.status(), 20, "a hub")
+    assert service.query()[0] == "second"
+    service.configure(GOOD.format(name="third"))
+    assert service.reload() == ""
+    assert len(list((service.base / "run").glob("fragments-*"))) == 1
