@@ -176,7 +176,7 @@ class HeldPorts:
     def _follow(self, held: _HeldPort) -> None:
         """Wait for the end of the process that serves a port; if there is none, refuse visitors."""
         for pid in _candidates(held.target.cgroup):
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(OSError):  # it has ended
                 opened = os.pidfd_open(pid)
                 if _descriptor(pid, held.target.inode) is None:
                     os.close(opened)

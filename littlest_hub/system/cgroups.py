@@ -32,7 +32,8 @@ def process_ids(path: str) -> set[int]:
         # Removed meanwhile; or a cgroup of threads, which has no list of processes.
         with contextlib.suppress(OSError):
             found.update(map(int, (directory / "cgroup.procs").read_text().split()))
-    return found
+    # Processes outside of our PID namespace are 0.
+    return found - {0}
 
 
 def unit_of(wanted: set[int]) -> str:
