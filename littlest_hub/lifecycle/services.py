@@ -83,9 +83,13 @@ class Services:
 
     def _start_helpers(self, changed: Collection[str]) -> None:
         """Start the sockets of root's helpers; stop those that a release before them left."""
-        for socket in self.layout.helper_sockets:
+        layout = self.layout
+        addresses = (layout.password_address, layout.hook_address)
+        for socket, address in zip(layout.helper_sockets, addresses, strict=True):
             if show(socket, "LoadState") != "loaded":
                 systemctl("stop", socket, is_checked=False)
+                # Without its unit, systemd does not know RemoveOnStop=.
+                address.unlink(missing_ok=True)
             else:
                 # No service holds it: each connection has a helper of its own.
                 self._start("restart" if socket in changed else "start", socket)
