@@ -1,10 +1,13 @@
 """From one release to the next and back, while users work."""
 
 import re
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from littlest_hub import __version__
@@ -22,6 +25,30 @@ FAILS = {
         "        super().init_db()\n": "        raise LittlestHubError('no luck today')\n"
     }
 }
+
+OTHER_SOCKETS = {
+    "littlest_hub/units/hub.py": {'"Backlog", "4096"': '"Backlog", "4095"'},
+    "littlest_hub/units/proxy.py": {'"Backlog", "4096"': '"Backlog", "4095"'},
+}
+
+
+@contextmanager
+def visited(hub: Hub) -> Iterator[None]:
+    """Have the login page requested all the time, whether it is there or not."""
+    is_over = threading.Event()
+
+    def visit() -> None:
+        while not is_over.wait(0.02):
+            with suppress(httpx.TransportError):
+                httpx.get(f"{hub.url}/hub/login", timeout=5, trust_env=False)
+
+    with ThreadPoolExecutor(4) as visitors:
+        for _ in range(4):
+            visitors.submit(visit)
+        try:
+            yield
+        finally:
+            is_over.set()
 
 
 @contextmanager
@@ -109,7 +136,9 @@ def test_an_impossible_upgrade_is_refused_and_changes_nothing(installer: Path) -
         assert (active(hub), present(hub)) == (__version__, {__version__})
         assert hub.main_pid() == pid
 
-        hub.machine.install(releases.build(NEXT))
+        # Sockets that are opened again: a visitor must not start what is being stopped.
+        with visited(hub):
+            hub.machine.install(releases.build(NEXT, patches=OTHER_SOCKETS))
         older = hub.path(f"releases/{__version__}")
         command = [f"{older}/bin/python3", "-I", "-m", "littlest_hub", "install"]
         refused = hub.machine.run(command, check=False)
