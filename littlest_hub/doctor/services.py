@@ -119,7 +119,7 @@ def releases(snapshot: Snapshot) -> Iterator[Finding]:
     for release, names in sorted(running.items()):
         if release == active:
             continue
-        for name in (layout.hub_service, layout.proxy_service):
+        for name in (layout.hub_service, layout.proxy_service, layout.guard_service):
             if name in names:
                 text = f"still runs release {release}, the active one is {active}"
                 yield Finding(WARNING, name, text, f"systemctl reload-or-restart {name}")
