@@ -33,7 +33,10 @@ def fragments(snapshot: Snapshot) -> Iterator[Finding]:
     if changed := _changed_since_start(layout, files):
         text = f"changed since the hub last started: {', '.join(changed)}"
         yield Finding(WARNING, "fragments", text, f"systemctl reload {layout.hub_service}")
-    problems = check_fragments(layout).problems
+    report = check_fragments(layout)
+    problems = report.problems
+    for change in report.pending:
+        yield Finding(WARNING, layout.hub_service, change)
     for problem in problems:
         severity = WARNING if problem.is_warning else PROBLEM
         edit = f"{snapshot.command} edit {Path(problem.file).name}"

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.hub.unit_files import pending_changes
 from littlest_hub.installation import installed_unit
 from littlest_hub.layout import Layout
 from littlest_hub.system import processes
@@ -73,7 +74,9 @@ class Services:
             if unit != layout.proxy_https_socket:
                 self._start("start", unit)
         for unit in services:
-            if unit in was_active and unit in changed:
+            # A reload refuses if drop-ins have changed what only a restart applies.
+            is_stale = unit == layout.hub_service and any(pending_changes(layout, None))
+            if unit in was_active and (unit in changed or (is_switched and is_stale)):
                 self._start("restart", unit)
             elif unit in was_active and is_switched:
                 self._reload(unit, is_forced)

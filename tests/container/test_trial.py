@@ -194,7 +194,7 @@ def test_a_reload_takes_up_variables_of_drop_ins_as_check_sees_them(hub: Hub) ->
 def test_a_reload_names_what_only_a_restart_applies(hub: Hub) -> None:
     restart = f"systemctl restart {hub.layout.hub_service}"
     with present(hub, VARIABLES):
-        hub.machine.put("/etc/hub.pin", "1111\n", mode=0o600)
+        hub.machine.put("/etc/hub.pin", "elder-7391\n", mode=0o600)
         with drop_in(hub, "LoadCredential=pin:/etc/hub.pin\nReadWritePaths=/srv\n"):
             checked = hub.machine.run([hub.path(COMMAND), "check"]).stdout
             assert hub.reload(check=False).returncode != 0
@@ -203,12 +203,14 @@ def test_a_reload_names_what_only_a_restart_applies(hub: Hub) -> None:
                 assert restart in said
             assert "credential pin of" in hub.machine.run([hub.path(COMMAND), "check"]).stdout
             hub.machine.systemctl("restart", hub.layout.hub_service)
-            assert announcement(hub) == "1111"
+            assert announcement(hub) == "elder-7391"
             hub.reload()
-            hub.machine.put("/etc/hub.pin", "2222\n", mode=0o600)
+            hub.machine.put("/etc/hub.pin", "birch-4182\n", mode=0o600)
             assert hub.reload(check=False).returncode != 0
             assert "credential pin of littlest-hub.service has changed" in hub.status()
-            assert "2222" not in hub.machine.journal(hub.layout.hub_service)
+            doctor = hub.machine.run([hub.path(COMMAND), "doctor"], check=False).stdout
+            assert "credential pin of littlest-hub.service has changed" in doctor
+            assert "birch-4182" not in hub.machine.journal(hub.layout.hub_service)
         path = f"/etc/systemd/system/{hub.layout.hub_service}.d/61-unread.conf"
         hub.machine.put(path, "[Service]\nEnvironment=S=unread\n")
         try:
