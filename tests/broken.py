@@ -247,6 +247,18 @@ BROKEN_WITHOUT_SANDBOX = (
         "User nobody-else does not exist",
     ),
     Broken("jinja", "\nc.JupyterHub.jinja_environment_options = {'x': 1}\n", 2, "argument 'x'"),
+    Broken(
+        "traefik",
+        "\nc.TraefikProxy.extra_static_config = {'accessLog': {'no-such-key': 1}}\n",
+        2,
+        "the proxy refuses it",
+    ),
+    Broken(
+        "entry-point",
+        "\nc.HubProxy.extra_static_config = {'entryPoints': {'http': {'address': ':81'}}}\n",
+        2,
+        "is not for fragments to change",
+    ),
     Broken("handler", "\nc.JupyterHub.extra_handlers = [('x',)]\n", 2, "would not start"),
     Broken(
         "hook-of-start",

@@ -20,7 +20,7 @@ with light_imports():
     from littlest_hub.hub.config import FragmentError, complete, defaults, execute
     from littlest_hub.hub.login_limits import LoginLimits
     from littlest_hub.hub.proxy import HubProxy
-    from littlest_hub.hub.proxy_configuration import proxy_configuration
+    from littlest_hub.hub.proxy_configuration import ProxyConfiguration, proxy_configuration
     from littlest_hub.hub.request_limits import RequestLimits
     from littlest_hub.hub.spawn_options import RequestPolicy
     from littlest_hub.hub.spawner import UnitSpawner
@@ -33,6 +33,7 @@ __all__ = [
     "LittlestHub",
     "LoginLimits",
     "Proxy",
+    "ProxyConfiguration",
     "RequestLimits",
     "RequestPolicy",
     "Spawner",

@@ -25,6 +25,7 @@ from littlest_hub.check.jupyterhub_api import (
     HubProxy,
     JupyterHub,
     LittlestHub,
+    ProxyConfiguration,
     UnitSpawner,
     database,
     orm,
@@ -41,6 +42,9 @@ LIMIT_S = 20
 _COPIED_BYTES = 100_000_000
 """Size of a database up to which the trial has a copy; a larger one is replaced by an empty one."""
 
+_PROXIES = ("HubProxy", "TraefikFileProviderProxy", "TraefikProxy", "Proxy")
+"""Sections for the settings of HubProxy, the most specific first."""
+
 # Settings that decide whether a step of JupyterHub's start succeeds.
 _SETTINGS_OF_STEP = {
     step: [f"JupyterHub.{name}" if "." not in name else name for name in names.split()]
@@ -48,7 +52,9 @@ _SETTINGS_OF_STEP = {
         "init_secrets": "cookie_secret cookie_secret_file",
         "init_db": "db_url db_kwargs",
         "init_hub": "hub_bind_url hub_connect_url hub_ip hub_port public_url",
-        "init_proxy": "ssl_key ssl_cert HubProxy.domains HubProxy.extra_static_config proxy_class",
+        "init_proxy": "ssl_key ssl_cert HubProxy.domains HubProxy.extra_static_config"
+        " TraefikProxy.extra_static_config proxy_class",
+        "_try_static_config": " ".join(f"{name}.extra_static_config" for name in _PROXIES),
         "init_role_creation": "load_roles custom_scopes",
         "init_users": "admin_users Authenticator.admin_users Authenticator.allowed_users",
         "init_groups": "load_groups Authenticator.manage_groups",
@@ -119,7 +125,19 @@ class TrialHub(LittlestHub):
             super().init_proxy()
             return
         configuration.read_certificate()
+        if any("extra_static_config" in self.config[name] for name in _PROXIES):
+            self._try_static_config(configuration)
         self.proxy = HubProxy(config=self.config, should_start=True, app=self, hub=self.hub)
+
+    def _try_static_config(self, configuration: ProxyConfiguration) -> None:
+        """Start a traefik that serves no one.
+
+        Raises:
+            LittlestHubError: it does not start.
+        """
+        with tempfile.TemporaryDirectory() as directory:
+            if reason := configuration.refusal_of_static(Path(directory)):
+                raise LittlestHubError(f"the proxy refuses it: {reason}")
 
     async def init_spawners(self) -> int:
         """Leave the servers that run alone."""
@@ -190,7 +208,8 @@ def _failure(
 def _settings_of_step(error: BaseException) -> list[str]:
     """Return the settings that decide about the step of JupyterHub's start that failed."""
     frames = traceback.extract_tb(error.__traceback__)
-    return [setting for frame in frames for setting in _SETTINGS_OF_STEP.get(frame.name, ())]
+    steps = [frame.name for frame in reversed(frames)]
+    return [setting for step in steps for setting in _SETTINGS_OF_STEP.get(step, ())]
 
 
 def _plain(config: RecordingConfig) -> Config:

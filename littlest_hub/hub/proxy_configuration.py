@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,16 @@ from traitlets.log import get_logger
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.proxy import HubProxy
+from littlest_hub.installation import release_of_this_interpreter
 from littlest_hub.layout import Layout
 from littlest_hub.proxy.certificates import default_certificate
-from littlest_hub.proxy.configuration import merge_static_config, static_config, value_at
+from littlest_hub.proxy.configuration import (
+    merge_static_config,
+    ready_config,
+    static_config,
+    value_at,
+)
+from littlest_hub.proxy.generation import Traefik
 from littlest_hub.proxy.https import CertificatePair, Https, https_from, make_default_certificate
 from littlest_hub.proxy.supervisor import CANDIDATE
 from littlest_hub.system.files import fingerprint, write
@@ -157,6 +165,24 @@ class ProxyConfiguration:
             return CertificatePair.from_config(self.layout.https_config)
         except ValueError as error:
             raise LittlestHubError(f"HTTPS: {error}") from error
+
+    def refusal_of_static(self, directory: Path) -> str:
+        """Return why traefik does not start with the static configuration; "": it does.
+
+        Args:
+            directory: an empty one, for files of the attempt.
+        """
+        static = tomllib.loads(self._static)
+        # An attempt obtains no certificates.
+        static.pop("certificatesResolvers", None)
+        for entry_point in static["entryPoints"].values():
+            if "tls" in entry_point.get("http", {}):
+                entry_point["http"]["tls"] = {}
+        static["providers"]["file"]["directory"] = str(directory / "dynamic")
+        write(directory / "dynamic" / "ready.toml", to_toml(ready_config()))
+        write(directory / "traefik.toml", to_toml(static))
+        program = release_of_this_interpreter() / "bin" / "traefik"
+        return Traefik(program, directory).refusal(directory / "traefik.toml")
 
     def _is_listening(self, https: Https) -> bool:
         """Return whether systemd listens at the right port, which a drop-in may have changed."""
