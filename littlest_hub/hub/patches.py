@@ -33,6 +33,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import TESTED_JUPYTERHUB, database, handlers
 from littlest_hub.hub.helper_client import HelperPamela
 from littlest_hub.hub.root_hooks import add_system_user
+from littlest_hub.system.addresses import addresses_of
 
 
 def apply(log: Any) -> None:
@@ -237,9 +238,10 @@ def _serves(inherited: socket.socket, address: str, port: int) -> bool:
     For every address too, even if it has only one: nothing else could be bound at its port.
     """
     host, number = inherited.getsockname()[:2]
-    wildcards = ("", "0.0.0.0", "::")
-    same = (address or "0.0.0.0", *(["127.0.0.1"] if address == "localhost" else []))
-    return number == port and (host in same or host in wildcards or address in wildcards)
+    wildcards = {"", "0.0.0.0", "::"}
+    if number != port:
+        return False
+    return {host, address} & wildcards != set() or host in (address, *addresses_of(address))
 
 
 @contextlib.contextmanager

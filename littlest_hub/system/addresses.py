@@ -26,6 +26,14 @@ def is_ipv6_separate() -> bool:
     return _read(Path("/proc/sys/net/ipv6/bindv6only")).strip() == "1"
 
 
+def addresses_of(host: str) -> set[str]:
+    """Return the IP addresses of a host; none for a name that has none, or for ""."""
+    try:
+        return {str(found[4][0]) for found in socket.getaddrinfo(host, None)} if host else set()
+    except (OSError, UnicodeError):
+        return set()
+
+
 def resolve(names: Collection[str]) -> dict[str, set[str] | str]:
     """Resolve host names, all at the same time.
 

@@ -65,6 +65,9 @@ def announcement(hub: Hub) -> str:
         ("\nc.JupyterHub.hub_ip = '0.0.0.0'\n", 2, "one more ListenStream= in a drop-in"),
         ("c.JupyterHub.hub_ip = ''\n", 1, "the hub cannot listen at *:15001"),
         ("c.JupyterHub.hub_connect_ip = '{address}'\n", 1, "it listens at 127.0.0.1:15001"),
+        ("c.JupyterHub.hub_connect_ip = '192.0.2.7'\n", 1, "would listen at 192.0.2.7:15001 too"),
+        ("c.JupyterHub.hub_ip = '::'\n", 1, "the hub cannot listen at :::15001"),
+        ("c.JupyterHub.hub_bind_url = 'https://[::1]:15001'\n", 1, "http and TCP only"),
         ("c.JupyterHub.hub_bind_url = 'http://127.0.0.1:22'\n", 1, "Permission denied"),
         ("c.JupyterHub.hub_bind_url = 'http+unix://%2Frun%2Fhub'\n", 1, "http and TCP only"),
         ("c.JupyterHub.load_groups = {{'a': {{'users': ['nobody-else']}}}}\n", 1, "does not exist"),
@@ -84,6 +87,16 @@ def test_what_stops_a_hub_is_refused_with_its_line(
         assert hub.reload(check=False).returncode != 0
         assert f"{FILE}:{line}: " in hub.status()
         assert hub.answers()
+
+
+def test_a_name_of_the_hubs_address_is_as_good_as_the_address(hub: Hub) -> None:
+    text = "c.JupyterHub.hub_connect_ip = 'localhost'\n"
+    code, said = check(hub, text)
+    assert code == 0, said
+    with present(hub, text):
+        hub.reload()
+        assert hub.answers()
+        boot(hub)
 
 
 def test_addresses_files_in_run_and_names_are_those_of_the_hub(hub: Hub) -> None:

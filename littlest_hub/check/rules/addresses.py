@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from littlest_hub.check.report import Problem
 from littlest_hub.check.settings import EffectiveSetting, Settings, strings
+from littlest_hub.system.addresses import addresses_of
 
 _EVERY_ADDRESS = ("", "*", "0.0.0.0", "::", "::ffff:0.0.0.0")
 
@@ -171,7 +172,9 @@ def hub_address_that_cannot_be_had(settings: Settings) -> Iterator[Problem]:
     if not any(port == number and _is_same_host(host, each) for each, number in sockets):
         listening.append((host, port))
         reason = _why_not_bound(host, port)
-        if reason and any(port == number for _, number in sockets):
+        # Every address too: the hub gets the socket at its port, even if that has only one.
+        is_refused = reason or _is_every_address(host)
+        if is_refused and any(port == number for _, number in sockets):
             yield from setting.error(f"the hub cannot listen at {host or '*'}:{port}: {remedy}")
             return
         is_taken = reason == os.strerror(errno.EADDRINUSE)
@@ -221,6 +224,11 @@ def _unreachable_hub(
         yield from setting.error(f"the proxy would connect to the hub at {host!r}: {error}")
         return
     own = {address for address in found if _is_local(settings, address)}
+    if setting is ip and not own and (reason := _why_not_bound(host, port)):
+        yield from setting.error(
+            f"JupyterHub would listen at {host}:{port} too, which fails ({reason}); expected"
+            " c.JupyterHub.hub_connect_url"
+        )
     is_heard = any(
         number == port and _is_same_host(address, each)
         for address in own
@@ -245,8 +253,7 @@ def _is_local(settings: Settings, address: str) -> bool:
 def _is_same_host(host: str, listening: str) -> bool:
     """Return whether who connects to a host reaches a socket that listens."""
     host, listening = (each.strip("[]") for each in (host, listening))
-    host = "127.0.0.1" if host == "localhost" else host
-    return host == listening or _is_every_address(listening)
+    return listening in (host, *addresses_of(host)) or _is_every_address(listening)
 
 
 def _why_not_bound(host: str, port: int) -> str:
