@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
@@ -45,8 +46,12 @@ def record_start(layout: Layout) -> None:
 
 def credential_digests(directory: str | None) -> dict[str, str]:
     """Return a digest of each credential in a directory, by name."""
-    files = Path(directory).iterdir() if directory and Path(directory).is_dir() else ()
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    found: dict[str, str] = {}
+    # What cannot be read is missing for the hub too.
+    with contextlib.suppress(OSError):
+        for file in Path(directory).iterdir() if directory else ():
+            found[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return found
 
 
 def pending_changes(layout: Layout, credentials: Mapping[str, str] | None) -> Iterator[str]:
