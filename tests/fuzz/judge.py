@@ -18,11 +18,12 @@ from tests.fuzz.trial import Check, ServerProcess, Trial
 from tests.hub import Hub
 from tests.server import MachineError
 
-# Refusals by decision of what a hub would survive: each says why, and what to write instead.
-DECIDED = re.compile(
-    r"without network|may not write|no privileges|may read files and nothing else"
-    r"|access to systemd|not those of SetCredential"
-)
+# Refusals that say that something fails, which a hub can prove wrong. Others are decisions: a hub
+# that starts may still do something else than its administrator means.
+CLAIM = re.compile(r"Error\b|cannot|may not|in use by|would not|there is no (file|directory)")
+# Of those, what only a check forbids, with the reason and what to write instead.
+DECIDED = re.compile(r"may not write|send no signals|access to systemd|must not exit")
+NO_LINE = "refused without a line"
 # Stages with those that have to come before them.
 _BEFORE = {"page after boot": ("boot",), "files": ("second reload", "boot")}
 _NAMES_THE_SERVER = re.compile("c.Spawner|c.SystemdSpawner|c.JupyterHub|c.Authenticator")
@@ -114,7 +115,7 @@ class Judge:
         self.stages["check"] += 1
         check = self.trial.check()
         if check.code:
-            return "refused", check.said, check
+            return "refused" if check.problems else NO_LINE, check.said, check
         wanted = ("reload", only, *_BEFORE.get(only, ()))
         for stage, step in self._steps(pieces, check):
             if only and stage not in wanted:
@@ -179,16 +180,11 @@ class Judge:
 
     def _without_refused(self, pieces: Sequence[Piece], check: Check) -> list[Piece]:
         """Return the statements that are not refused, after a look at the others."""
-        refused = {
-            index: text for index, text in check.problems.items() if index in range(len(pieces))
-        }
-        if not refused:
-            self._record(Finding("refused without a line", tuple(pieces), check.said, check.said))
-            return []
+        refused = check.problems
         for index, text in refused.items():
             kind = f"{pieces[index].about}: {re.sub(r'[0-9]+', '0', text)}"
             self.refusals[kind] += 1
-            if self.refusals[kind] == 1 and not DECIDED.search(text):
+            if self.refusals[kind] == 1 and CLAIM.search(text) and not DECIDED.search(text):
                 self._judge_refusal(pieces[index])
         return [piece for index, piece in enumerate(pieces) if index not in refused]
 

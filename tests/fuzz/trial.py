@@ -128,16 +128,28 @@ class Trial:
         warned = set()
         for number, text in re.findall(rf"{FRAGMENT}:(\d+): (.*)", said):
             index = sum(first <= int(number) for first in self._first_lines) - 1
+            if index < 0:
+                continue
             if text.startswith("warning:"):
                 warned.add(index)
             else:
                 problems.setdefault(index, text)
-        text = "\n".join(line for line in said.splitlines() if FRAGMENT in line)
-        return Check(done.returncode, text or said, _seen(said), problems, frozenset(warned))
+        if done.returncode == 0 or problems:
+            said_of_it = "\n".join(line for line in said.splitlines() if FRAGMENT in line)
+        else:
+            said_of_it = said
+        return Check(done.returncode, said_of_it, _seen(said), problems, frozenset(warned))
 
     def reload(self) -> str:
-        done = self.hub.reload(check=False)
-        return "" if done.returncode == 0 else self._status()
+        """Reload the hub; restart it instead if the answer is that only this applies a change."""
+        if self.hub.reload(check=False).returncode == 0:
+            return ""
+        said = self._status()
+        restart = ("restart", self.hub.layout.hub_service)
+        if f"systemctl {' '.join(restart)}" not in said:
+            return said
+        is_restarted = self.machine.systemctl(*restart, check=False).returncode == 0
+        return "" if is_restarted else self._status()
 
     def reload_unchecked(self) -> str:
         """Make the hub's supervisor load a fragment that the check refuses."""
