@@ -1,7 +1,7 @@
 """A hub that takes every step of a start that can fail, and serves no one.
 
 It runs in the sandbox, in which nothing of the installation can be written: its database is a copy
-in a temporary directory.
+in memory.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import create_engine, make_url
+from sqlalchemy.pool import StaticPool
 from traitlets.config import Config
 
 from littlest_hub.check.jupyterhub_api import (
@@ -108,11 +109,10 @@ class TrialHub(LittlestHub):
         if not is_file:
             with create_engine(url, **self.db_kwargs).connect():
                 pass
-        made = Path(tempfile.mkdtemp()) / "jupyterhub.sqlite"
-        if is_file and url.database and url.database != ":memory:":
-            _copy_database(self.layout.hub_state / url.database, made)
-        self.db_url = f"sqlite:///{made}"
-        self.db_kwargs = {}
+        source = self.layout.hub_state / (url.database or "") if is_file else None
+        copy = _copy_of_database(source)
+        self.db_url = "sqlite://"
+        self.db_kwargs = {"creator": lambda: copy, "poolclass": StaticPool}
         # Without the steps of LittlestHub, which wait for the hub before it.
         JupyterHub.init_db(self)
 
@@ -224,17 +224,20 @@ def _plain(config: RecordingConfig) -> Config:
     return plain
 
 
-def _copy_database(source: Path, target: Path) -> None:
-    """Copy the hub's database if it has this release's schema; do nothing without one."""
+def _copy_of_database(source: Path | None) -> sqlite3.Connection:
+    """Return a copy in memory of the hub's database, or an empty one.
+
+    It is empty if there is no file, if that has another schema than this release, or is too large.
+    """
+    made = sqlite3.connect(":memory:", check_same_thread=False)
+    if source is None or not source.is_file() or source.stat().st_size > _COPIED_BYTES:
+        return made
     try:
-        if source.stat().st_size > _COPIED_BYTES:
-            return
-        with (
-            contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as original,
-            contextlib.closing(sqlite3.connect(target)) as made,
-        ):
+        with contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as original:
             original.backup(made)
-        if database.revision(target) != database.head():
-            target.unlink()
-    except (OSError, sqlite3.Error, LittlestHubError):
-        target.unlink(missing_ok=True)
+        if made.execute("SELECT version_num FROM alembic_version").fetchone() == (database.head(),):
+            return made
+    except sqlite3.Error:
+        pass
+    made.close()
+    return sqlite3.connect(":memory:", check_same_thread=False)

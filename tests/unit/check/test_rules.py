@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from jupyterhub import orm
 
 from littlest_hub.check.facts import Facts, OtherListener, Rights
 from littlest_hub.check.jupyterhub_api import complete, defaults, execute
@@ -198,3 +199,15 @@ def test_limits_of_requests_are_validated(layout: Layout, setting: str, message:
 def test_limits_of_requests_may_be_raised(layout: Layout) -> None:
     write(layout, "10-a.py", "c.RequestLimits.max_body_bytes = 50_000_000\n")
     assert errors(layout) == []
+
+
+def test_users_of_the_database_are_users_of_the_hub_that_a_check_builds(layout: Layout) -> None:
+    write(layout, "10-a.py", "c.JupyterHub.load_groups = {'a': {'users': ['former']}}\n")
+    assert "User former does not exist" in only(errors(layout)).message
+    session = orm.new_session_factory(f"sqlite:///{layout.database}")()
+    session.add(orm.User(name="former"))
+    session.commit()
+    # As a hub, which asks only for users that are new.
+    assert errors(layout) == []
+    assert [user.name for user in session.query(orm.User)] == ["former"]
+    assert session.query(orm.Group).all() == []
