@@ -20,7 +20,7 @@ from littlest_hub.helpers.held_ports import HeldPorts, Target
 from littlest_hub.helpers.reserved_ports import STORED, ReservedPorts
 from littlest_hub.helpers.shared_resources import RESOURCES, relieve
 from littlest_hub.system import sd_daemon
-from littlest_hub.units.guard import CONTROL
+from littlest_hub.units.guard import CONTROL, ONLY_OWN
 
 LIMIT_BYTES = 1 << 22
 """Longest request: some 40,000 ports."""
@@ -35,12 +35,14 @@ def main() -> None:
     servers = _pattern(rf"{re.escape(layout.instance)}\.user[-@][^/]*\.service")
     hub = _pattern(re.escape(layout.hub_service))
     # A hub that is not root must not keep other services from listening.
-    of_this_hub = [servers, hub] if layout.hub_user else [re.compile("")]
+    is_restricted = sys.argv[1:2] == [ONLY_OWN]
+    of_this_hub = [servers, hub] if is_restricted else [re.compile("")]
     ports = HeldPorts(selector, layout.held_ports, of_this_hub)
     inherited = sd_daemon.inherited_sockets()
     control = next(each.duplicate() for each in inherited if each.name == CONTROL)
     stored = [each.fd for each in inherited if each.name == STORED]
-    reserved = ReservedPorts([_place(word) for word in sys.argv[1:]], stored)
+    addresses = sys.argv[2:] if is_restricted else sys.argv[1:]
+    reserved = ReservedPorts([_place(word) for word in addresses], stored)
     reserved.reserve()
     ports.restore(each.fd for each in inherited if each.name not in (CONTROL, STORED))
     selector.register(control, selectors.EVENT_READ, lambda: serve(control, ports))

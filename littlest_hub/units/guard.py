@@ -9,6 +9,9 @@ from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_con
 CONTROL = "control"
 """FileDescriptorName= of the socket at which the hub connects."""
 
+ONLY_OWN = "--only-own"
+"""Argument of the guard: hold only ports of this hub and its user servers."""
+
 
 def socket(layout: Layout) -> Unit:
     """Return the control socket of the guard."""
@@ -33,6 +36,8 @@ def service(layout: Layout, ports: Ports) -> Unit:
     """Return the service of the guard."""
     condition, exec_condition = base_directory_conditions(layout.base)
     directory = layout.guard_control.parent.name
+    # The guard does not see state/, whose owner is the hub's user.
+    restriction = f" {ONLY_OWN}" if layout.hub_user else ""
     return Unit(
         layout.guard_service,
         "Holds the ports of user servers, so that no other program can take the port of a server"
@@ -51,7 +56,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 exec_condition,
                 Directive(
                     "ExecStart",
-                    f"{layout.hub}/bin/python3 -I -m littlest_hub.helpers.guard"
+                    f"{layout.hub}/bin/python3 -I -m littlest_hub.helpers.guard{restriction}"
                     f" {ports.hub_address} {ports.api_address}",
                     "reserves these addresses for the sockets of hub and proxy",
                 ),
