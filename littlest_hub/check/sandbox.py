@@ -87,9 +87,11 @@ def _run_in_unit(layout: Layout, request: Request) -> Outcome:
             files[each].read_text(errors="replace") for each in ("report", "printed")
         )
     if not report:
-        reason = printed.strip() or reason
+        reason = printed.strip() or reason or "systemd skipped the unit, as it would the hub's"
         raise LittlestHubError(
-            f"the fragments could not be checked: {reason}", "See: journalctl -b -n 20"
+            f"the fragments could not be checked: {reason}",
+            "See: journalctl -b -n 20. With systemd 247, a drop-in with LoadCredential= needs the"
+            " line ExecCondition= too",
         )
     return _parse(layout, report, printed, code)
 

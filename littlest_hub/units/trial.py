@@ -30,8 +30,9 @@ _COMMAND_SOCKETS = (
 )
 # A program of root's may end every other one of root's, even as root of a user namespace.
 _SIGNALS = "kill tkill tgkill pidfd_send_signal rt_sigqueueinfo rt_tgsigqueueinfo"
+# Not ExecCondition=: systemd 247 cannot start it in a unit with credentials, nor then the hub.
 _EMPTY = (
-    *("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost", "ExecReload", "ExecStop"),
+    *("ExecStartPre", "ExecStart", "ExecStartPost", "ExecReload", "ExecStop"),
     *("ExecStopPost", "PIDFile", "Sockets", "ReadWritePaths", *_DIRECTORIES),
 )
 _OVERRIDES = {
