@@ -104,7 +104,10 @@ def check_plan(layout: Layout, scratch: Path, plan: Plan) -> None:
     for target, source in sources.items():
         if source and target.parent == layout.fragments and target.suffix == ".py":
             copies[target] = source
-    problems = check_fragments(layout, copies).errors
+    # A problem of no fragment is one of the present state, which is about to be replaced.
+    problems = [
+        each for each in check_fragments(layout, copies).errors if Path(each.file) in copies
+    ]
     if problems:
         text = "\n".join(map(str, problems))
         raise LittlestHubError(
