@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import copy
 import logging
+import re
 import secrets
 import sqlite3
 import tempfile
@@ -196,13 +197,23 @@ def _failure(
     name, origin = "", origin_in_traceback(error)
     for setting in [] if origin else settings:
         section, _, key = setting.partition(".")
-        if section in config and (origin := config[section].origin(key)):
+        if section in config and (origin := _origin_of_named(config[section], key, reason)):
             name = f"{setting}: "
             break
     if errors and (origin is None or any(origin == (p.file, p.line) for p in errors)):
         return []
     file, line = origin or Origin(str(layout.fragments), 0)
     return [Problem(file, line, f"{name}the hub would not start: {reason}")]
+
+
+def _origin_of_named(section: RecordingConfig, key: str, reason: str) -> Origin | None:
+    """Return the line that added the service, or role, that a reason names, or else any of them."""
+    value = section.get(key)
+    for element in value if isinstance(value, list) else ():
+        name = element.get("name") if isinstance(element, dict) else None
+        if name and re.search(rf"\b{re.escape(str(name))}\b", reason):
+            return section.origin(key, element)
+    return section.origin(key)
 
 
 def _settings_of_step(error: BaseException) -> list[str]:

@@ -4,6 +4,7 @@ The strategies know kinds of values (addresses, paths, accounts, functions …) 
 particular: the kind of a setting's values follows from its trait and the words in its name.
 """
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -237,13 +238,18 @@ def _filled(templates: tuple[str, ...]) -> st.SearchStrategy[str]:
     )
 
 
+@functools.cache
+def _chosen(only: str) -> Sequence[tuple[str, str, Any]]:
+    return [setting for setting in SETTINGS if re.search(only, setting[0])]
+
+
 # --- statements
 
 
 @st.composite
-def settings(draw: st.DrawFn, chosen: Sequence[tuple[str, str, Any]] = SETTINGS) -> Piece:
-    """One of the chosen settings with a value."""
-    about, name, trait = draw(st.sampled_from(chosen))
+def settings(draw: st.DrawFn, only: str = "") -> Piece:
+    """One setting whose name contains a pattern, with a value."""
+    about, name, trait = draw(st.sampled_from(_chosen(only)))
     value = draw(values_of(name, trait))
     if value != FUNCTION:
         return Piece(about, f"{about} = {value}")
@@ -321,9 +327,8 @@ def fragments(only: str = "") -> st.SearchStrategy[list[Piece]]:
     def is_wanted(about: str) -> bool:
         return re.search(only, about) is not None
 
-    chosen = [setting for setting in SETTINGS if is_wanted(setting[0])]
     # In these proportions.
-    kinds = [settings(chosen)] * 9 if chosen else []
+    kinds = [settings(only)] * 9 if _chosen(only) else []
     kinds += [services()] * 2 if is_wanted("c.JupyterHub.services") else []
     kinds += [certificates()] if is_wanted("c.JupyterHub.ssl_key") else []
     if any(map(is_wanted, READINGS)):
@@ -331,5 +336,5 @@ def fragments(only: str = "") -> st.SearchStrategy[list[Piece]]:
     piece = st.integers(0, len(kinds) - 1).flatmap(kinds.__getitem__)
     # As many as there are kinds, but not so few that a try is wasted, and not so many that those
     # which fail hide the others.
-    least = min(5, len(chosen)) or 1
+    least = min(5, len(_chosen(only))) or 1
     return st.lists(piece, min_size=least, max_size=14, unique_by=lambda each: each.about)

@@ -75,12 +75,12 @@ def scene(hub: Hub) -> Iterator[None]:
     machine.put(CREDENTIAL, "")
     hosts = machine.read("/etc/hosts")
     machine.put("/etc/hosts", f"{hosts}127.0.0.1 {HOST_NAME}\n")
-    listen = ["systemd-socket-activate", f"--listen={TAKEN_PORT}", "sleep", "1"]
+    listen = ["systemd-socket-activate", "--accept", f"--listen={TAKEN_PORT}", "true"]
     machine.run(["systemd-run", "--quiet", "--collect", "--unit=fuzz-listener", *listen])
     try:
         yield
     finally:
-        machine.systemctl("stop", "fuzz-listener")
+        machine.systemctl("stop", "fuzz-listener", check=False)
         machine.put("/etc/hosts", hosts)
         paths = [*DIRECTORIES, *KEYS, *NOTES, CERTIFICATE, VARIABLES, CREDENTIAL]
         machine.run(["rm", "-rf", *paths])

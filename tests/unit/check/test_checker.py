@@ -101,3 +101,12 @@ def test_passwords_are_masked_in_messages(layout: Layout, text: str) -> None:
     problems = errors(layout)
     assert {(p.file, p.line) for p in problems} == {(file, 2)}, problems
     assert not any(s in str(p) for p in problems for s in ("hunter2", "47114711")), problems
+
+
+def test_a_failure_that_names_a_service_has_the_line_of_that_service(layout: Layout) -> None:
+    text = "\nc.JupyterHub.services.append({'name': 'first', 'oauth_no_confirm': True})\n"
+    file = write(layout, "50-first.py", text)
+    write(layout, "60-second.py", "c.JupyterHub.services.append({'name': 'second'})\n")
+    problem = only(errors(layout))
+    assert (problem.file, problem.line) == (file, 2)
+    assert "Service first has oauth configured" in problem.message
