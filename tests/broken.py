@@ -259,6 +259,14 @@ BROKEN_WITHOUT_SANDBOX = (
         2,
         "is not for fragments to change",
     ),
+    Broken(
+        "named-service",
+        "c.JupyterHub.services.append({'name': 'first'})\n"
+        "c.JupyterHub.services.append({'name': 'x', 'oauth_no_confirm': True})\n"
+        "c.JupyterHub.services.append({'name': 'last'})\n",
+        2,
+        "missing required oauth_redirect_uri",
+    ),
     Broken("handler", "\nc.JupyterHub.extra_handlers = [('x',)]\n", 2, "would not start"),
     Broken(
         "hook-of-start",
