@@ -24,6 +24,8 @@ CLAIM = re.compile(r"Error\b|cannot|may not|in use by|would not|there is no (fil
 # Of those, what only a check forbids, with the reason and what to write instead.
 DECIDED = re.compile(r"may not write|send no signals|access to systemd|must not exit")
 NO_LINE = "refused without a line"
+ELSEWHERE = "refused together with another fragment"
+"""No finding: the other fragment's line is named."""
 # Stages with those that have to come before them.
 _BEFORE = {"page after boot": ("boot",), "files": ("second reload", "boot")}
 _NAMES_THE_SERVER = re.compile("c.Spawner|c.SystemdSpawner|c.JupyterHub|c.Authenticator")
@@ -86,6 +88,10 @@ class Judge:
                 left = self._without_refused(left, check)
                 continue
             few = self._reduce(left, stage, said)
+            if stage == ELSEWHERE:
+                self.refusals[f"{', '.join(piece.about for piece in few)}: {stage}"] += 1
+                left = [piece for piece in left if piece not in few]
+                continue
             self._record(Finding(stage, tuple(few), said, check.said))
             left = [piece for piece in left if piece not in few] if few else []
             self.trial.forget()
@@ -115,7 +121,8 @@ class Judge:
         self.stages["check"] += 1
         check = self.trial.check()
         if check.code:
-            return "refused" if check.problems else NO_LINE, check.said, check
+            elsewhere = ELSEWHERE if check.is_elsewhere else NO_LINE
+            return "refused" if check.problems else elsewhere, check.said, check
         wanted = ("reload", only, *_BEFORE.get(only, ()))
         for stage, step in self._steps(pieces, check):
             if only and stage not in wanted:

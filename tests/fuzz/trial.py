@@ -60,6 +60,8 @@ class Check:
     """What the fragment has read."""
     problems: dict[int, str]
     """The first error of each statement, by its index."""
+    is_elsewhere: bool
+    """Whether another fragment's line has an error."""
     warned: frozenset[int]
     """Indexes of the statements with a warning."""
 
@@ -138,7 +140,10 @@ class Trial:
             said_of_it = "\n".join(line for line in said.splitlines() if FRAGMENT in line)
         else:
             said_of_it = said
-        return Check(done.returncode, said_of_it, _seen(said), problems, frozenset(warned))
+        others = set(re.findall(r"/([^/\s]+\.py):\d+: (?!warning:)", said)) - {FRAGMENT, LAST}
+        return Check(
+            done.returncode, said_of_it, _seen(said), problems, bool(others), frozenset(warned)
+        )
 
     def reload(self) -> str:
         """Reload the hub; restart it instead if the answer is that only this applies a change."""
