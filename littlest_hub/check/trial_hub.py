@@ -18,8 +18,10 @@ import traceback
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 from traitlets.config import Config
 
@@ -74,12 +76,15 @@ class TrialHub(LittlestHub):
     """A hub that initializes itself as any other does."""
 
     # Traits of JupyterHub.
+    authenticator: Any
     cookie_secret: bytes
     db: Any
     db_kwargs: dict[str, Any]
     db_url: str
+    debug_db: bool
     spawner_class: type
     tornado_settings: dict[str, Any]
+    upgrade_db: bool
     users: Any
 
     def _configure_logging(self) -> None:
@@ -104,14 +109,26 @@ class TrialHub(LittlestHub):
         """Write no certificates."""
 
     def init_db(self) -> None:
-        """Work on a copy; connect to a database server, and leave it as it is."""
+        """Work on a copy; connect to a database server, and leave it as it is.
+
+        Raises:
+            LittlestHubError: the hub would not use a database of that schema.
+        """
         url = make_url(self.db_url)
+        # As `orm.new_session_factory` does, which opens the database as well.
+        kwargs = {key: each for key, each in self.db_kwargs.items() if key != "expire_on_commit"}
+        engine = create_engine(self.db_url, echo=self.debug_db, **kwargs)
         is_file = url.get_backend_name() == "sqlite"
-        if not is_file:
-            with create_engine(url, **self.db_kwargs).connect():
-                pass
         source = self.layout.hub_state / (url.database or "") if is_file else None
-        copy = _copy_of_database(source)
+        found = _revision_in(source) if source else _revision_on(engine)
+        # The hub migrates its own.
+        is_migrated = self.upgrade_db or source == self.layout.database
+        if not is_migrated and found not in (None, database.head()):
+            raise LittlestHubError(
+                f"the database has the schema {found}; expected {database.head()}, or"
+                " c.JupyterHub.upgrade_db = True to migrate it"
+            )
+        copy = _copy_of_database(source if found == database.head() else None)
         self.db_url = "sqlite://"
         self.db_kwargs = {"creator": lambda: copy, "poolclass": StaticPool}
         # Without the steps of LittlestHub, which wait for the hub before it.
@@ -140,6 +157,14 @@ class TrialHub(LittlestHub):
             if reason := configuration.refusal_of_static(Path(directory)):
                 raise LittlestHubError(f"the proxy refuses it: {reason}")
 
+    async def init_users(self) -> None:
+        """Add users without telling the authenticator; if that fails, a hub only logs it."""
+        authenticator = self.authenticator
+        # Root's helper creates accounts, which needs no trial. For users of groups and roles too.
+        authenticator.add_system_user = authenticator.add_user = lambda user: None
+        await super().init_users()
+        del authenticator.add_user
+
     async def init_spawners(self) -> int:
         """Leave the servers that run alone."""
         return 0
@@ -151,7 +176,8 @@ class TrialHub(LittlestHub):
             members = {"layout": self.layout}
             spawner = type(self.spawner_class.__name__, (self.spawner_class,), members)
             self.tornado_settings["spawner_class"] = spawner
-        user = orm.User(name="trial")
+        # A name that no user has.
+        user = orm.User(name=f"trial-{secrets.token_hex(4)}")
         self.db.add(user)
         self.db.commit()
         _ = self.users[user].spawners[""]
@@ -235,20 +261,39 @@ def _plain(config: RecordingConfig) -> Config:
     return plain
 
 
-def _copy_of_database(source: Path | None) -> sqlite3.Connection:
-    """Return a copy in memory of the hub's database, or an empty one.
+def _revision_in(source: Path) -> str | None:
+    """Return the revision of the schema in a file of sqlite; None: unknown."""
+    if not source.is_file():
+        return None
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(_opened(source)) as connection:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return str(row[0]) if row else None
+    return None
 
-    It is empty if there is no file, if that has another schema than this release, or is too large.
-    """
+
+def _revision_on(engine: Engine) -> str | None:
+    """Return the revision of the schema on a database server; None: it has no tables yet."""
+    with engine.connect() as connection, contextlib.suppress(SQLAlchemyError):
+        found: str | None = connection.execute(
+            text("SELECT version_num FROM alembic_version")
+        ).scalar()
+        return found
+    return None
+
+
+def _copy_of_database(source: Path | None) -> sqlite3.Connection:
+    """Return a copy in memory of a database, or an empty one if it is too large or is none."""
     made = sqlite3.connect(":memory:", check_same_thread=False)
-    if source is None or not source.is_file() or source.stat().st_size > _COPIED_BYTES:
+    if source is None or source.stat().st_size > _COPIED_BYTES:
         return made
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as original:
+        with contextlib.closing(_opened(source)) as original:
             original.backup(made)
-        if made.execute("SELECT version_num FROM alembic_version").fetchone() == (database.head(),):
-            return made
+        return made
     except sqlite3.Error:
-        pass
-    made.close()
+        made.close()
     return sqlite3.connect(":memory:", check_same_thread=False)
+
+
+def _opened(source: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(source))}?mode=ro", uri=True)
