@@ -16,6 +16,7 @@ import re
 import selectors
 import socket
 import struct
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,8 @@ FREE, FOREIGN, IMPOSSIBLE = "free", "foreign", "impossible"
 """Reasons of a `Refusal`: no one listens there; it is another program's; the kernel refuses."""
 CANNOT_HOLD = "cannot hold others: "
 """Part of the status text, before the reason."""
+_HOLD_TIMEOUT_S = 5
+"""How long one request may take; the hub waits 10 s, and will repeat it."""
 _CLOSED_AT_ONCE = 64
 """Connections to ended servers that are closed before the guard does something else."""
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close without TIME_WAIT
@@ -132,7 +135,11 @@ class HeldPorts:
     def hold(self, targets: Iterable[Target]) -> list[Refusal]:
         """Hold ports; return those that cannot be held."""
         refused = []
+        deadline = time.monotonic() + _HOLD_TIMEOUT_S
         for target in targets:
+            if time.monotonic() > deadline:
+                refused.append(Refusal(*target.place, IMPOSSIBLE, "too many ports at once"))
+                continue
             try:
                 self._hold(target)
             except NotHeldError as error:

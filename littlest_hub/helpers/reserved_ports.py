@@ -32,6 +32,11 @@ class ReservedPorts:
         self._sockets = [each for each in kept if each.getsockname()[:2] in places]
         held = {each.getsockname()[:2] for each in self._sockets}
         self._missing = [place for place in places if place not in held]
+        if len(kept) > len(self._sockets):
+            # The ports have changed: others may have the former ones.
+            sd_daemon.forget(STORED)
+            for each in self._sockets:
+                sd_daemon.store(each.fileno(), STORED)
 
     def reserve(self) -> None:
         """Reserve the ports that are not reserved yet; another program may have one for a while."""

@@ -57,8 +57,10 @@ def relieve(resources: Sequence[Resource], units: re.Pattern[str]) -> None:
         units: the cgroups whose processes may be ended.
     """
     for resource in resources:
-        if (most := resource.most_for_one) is not None:
-            _relieve(resource, most, units)
+        # Where the kernel, or a container, does not tell how much is in use, nothing is scarce.
+        with contextlib.suppress(OSError):
+            if (most := resource.most_for_one) is not None:
+                _relieve(resource, most, units)
 
 
 def _relieve(resource: Resource, most: float, units: re.Pattern[str]) -> None:
@@ -76,7 +78,7 @@ def _relieve(resource: Resource, most: float, units: re.Pattern[str]) -> None:
         for pid, count in counts.most_common():
             if counts.total() <= most or resource.most_for_one is None:
                 break
-            _end(pid, resource, count, round(most))
+            _end(pid, units, f"had {count} {resource.name}", round(most))
             counts[pid] = 0
 
 
@@ -84,13 +86,16 @@ def _processes_in(units: re.Pattern[str]) -> Iterator[int]:
     return (pid for pid in processes.process_ids() if units.match(processes.cgroup_path(pid)))
 
 
-def _end(pid: int, resource: Resource, count: int, most: int) -> None:
-    unit, name = processes.unit(pid), processes.name(pid)
+def _end(pid: int, units: re.Pattern[str], what: str, most: int) -> None:
     try:
         opened = os.pidfd_open(pid)
     except ProcessLookupError:
         return
     try:
+        # Only now: the number may be another process's meanwhile, perhaps root's.
+        if not units.match(processes.cgroup_path(pid)):
+            return
+        unit, name = processes.unit(pid), processes.name(pid)
         signal.pidfd_send_signal(opened, signal.SIGKILL)
         # Its resources are free once it has ended.
         select.select([opened], [], [], _END_TIMEOUT_S)
@@ -99,7 +104,7 @@ def _end(pid: int, resource: Resource, count: int, most: int) -> None:
     finally:
         os.close(opened)
     message = (
-        f"ended process {pid} ({name}) of {unit}, which had {count} {resource.name}: few are left"
+        f"ended process {pid} ({name}) of {unit}, which {what}: few are left"
         f" on this machine, and one user may then have {most}"
     )
     sd_daemon.log_to_journal(message, unit, 4)

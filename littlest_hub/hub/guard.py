@@ -22,6 +22,8 @@ from littlest_hub.helpers.held_ports import FOREIGN, FREE, IMPOSSIBLE, Refusal, 
 
 _ANSWER_TIMEOUT_S = 10
 _ANSWER_BYTES = 1 << 22
+_LOOKUP_TIMEOUT_S = 2
+"""How long a name server may delay a route; names of this machine are in /etc/hosts."""
 
 Place = tuple[str, int]
 """Address and port."""
@@ -101,8 +103,10 @@ class Guard:
         """
         if self.address is None:
             return []
-        for spec, url in routes:
-            if place := await local_place(url):
+        found = list(routes)
+        places = await asyncio.gather(*(local_place(url) for _, url in found))
+        for (spec, _), place in zip(found, places, strict=True):
+            if place:
                 self._routed[spec] = place
                 if (cgroup := self._cgroups.get(place, "")) is not None:
                     self._wanted.setdefault(place, Target(*place, cgroup))
@@ -165,13 +169,15 @@ def _is_lost(refused: Refusal, *, is_ours: bool) -> bool:
 
 async def local_place(url: str) -> Place | None:
     """Return address and port of a URL, if the address is one of this machine; None otherwise."""
-    split = urlsplit(url)
-    host = split.hostname or ""
     try:
-        address = literal(host) if _is_literal(host) else await _resolved(host)
-    except OSError:
+        split = urlsplit(url)
+        host = split.hostname or ""
+        address = host if _is_literal(host) else await _resolved(host)
+        return (address, split.port) if split.port and _is_local(address) else None
+    # Others than this machine's may have names that cannot be resolved now, or a version of IP that
+    # this machine does not have; a name that is none is a ValueError.
+    except (OSError, ValueError):
         return None
-    return (address, split.port) if split.port and _is_local(address) else None
 
 
 def literal(host: str) -> str:
@@ -189,7 +195,8 @@ def _is_literal(host: str) -> bool:
 
 async def _resolved(host: str) -> str:
     loop = asyncio.get_running_loop()
-    (*_, (address, *_)), *_ = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    async with asyncio.timeout(_LOOKUP_TIMEOUT_S):
+        (*_, (address, *_)), *_ = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return str(address)
 
 

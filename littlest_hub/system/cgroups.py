@@ -47,5 +47,7 @@ def unit_of(wanted: set[int]) -> str:
 
 
 def _directories(path: str, roots: tuple[str, ...]) -> Iterator[Path]:
-    places = [f"{root}{path}" for root in roots if path.strip("/")]
+    # A path that leads out of the mounted cgroups is none.
+    is_cgroup = path.strip("/") and ".." not in path.split("/")
+    places = [f"{root}{path}" for root in roots if is_cgroup]
     return (Path(found[0]) for place in places for found in os.walk(place))

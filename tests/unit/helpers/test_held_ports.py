@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from littlest_hub.helpers.held_ports import FOREIGN, FREE, HeldPorts, Target
-from littlest_hub.system import processes
+from littlest_hub.helpers import held_ports
+from littlest_hub.helpers.held_ports import FOREIGN, FREE, IMPOSSIBLE, HeldPorts, Target
+from littlest_hub.helpers.reserved_ports import ReservedPorts
+from littlest_hub.system import processes, sd_daemon
+from tests.network import free_port
 
 pytestmark = [
     pytest.mark.unit,
@@ -157,3 +160,42 @@ def test_only_the_socket_that_is_meant_is_held(server: Server, tmp_path: Path) -
     assert refused.reason == FOREIGN
     assert ports.hold([target._replace(cgroup=own)]) == []
     ports.update([], [], is_all=True)
+
+
+def test_a_cgroup_is_not_looked_for_elsewhere(server: Server, tmp_path: Path) -> None:
+    """A hub that was taken over could name a directory with a FIFO, and the guard would wait."""
+    fifo = tmp_path / "cgroup.procs"
+    os.mkfifo(fifo)
+    target = Target("127.0.0.1", server.port, f"/../../..{tmp_path}")
+    (refused,) = holding(tmp_path / "ports.json").hold([target])
+    assert refused.reason == FOREIGN
+
+
+def test_a_request_for_many_ports_does_not_keep_the_guard_busy(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports, target = holding(tmp_path / "ports.json"), Target("127.0.0.1", server.port)
+    with monkeypatch.context() as patch:
+        patch.setattr(held_ports, "_HOLD_TIMEOUT_S", -1)
+        (refused,) = ports.hold([target])
+        # The hub keeps its route, and asks again.
+        assert refused.reason == IMPOSSIBLE
+    assert ports.hold([target]) == []
+    ports.update([], [], is_all=True)
+
+
+def test_a_reservation_ends_with_the_next_guard_if_the_ports_have_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stored: list[socket.socket] = []
+    monkeypatch.setattr(sd_daemon, "store", lambda fd, name: stored.append(socket.fromfd(fd, 2, 1)))
+    monkeypatch.setattr(sd_daemon, "forget", lambda name: stored.clear())
+    first, second = ("127.0.0.1", free_port()), ("127.0.0.1", free_port())
+    ReservedPorts([first, second], []).reserve()
+    assert [each.getsockname() for each in stored] == [first, second]
+    kept = [os.dup(each.fileno()) for each in stored]
+    guard = ReservedPorts([second], kept)
+    guard.reserve()
+    assert [each.getsockname() for each in stored] == [second]
+    assert not is_taken(first[1], first[0])
+    assert is_taken(second[1], second[0])

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import pty
+import re
+import signal
 import socket
+import subprocess
+from collections.abc import Iterator
 
 import pytest
 
-from littlest_hub.helpers.shared_resources import RESOURCES, Resource
+from littlest_hub.helpers.shared_resources import RESOURCES, Resource, relieve
+from littlest_hub.system import processes
 
 pytestmark = [pytest.mark.unit, pytest.mark.row(27)]
 
@@ -63,3 +68,43 @@ def test_a_terminal_counts_once_and_for_either_end_that_a_process_has() -> None:
     os.close(again)
     assert TERMINALS.held_by(os.getpid()) == before
     assert TERMINALS.capacity() > 100
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "60"]) as started:
+        yield started
+        started.kill()
+
+
+USER_SERVER, OTHER = "/users.slice/a.service", "/system.slice/cron.service"
+
+
+@pytest.mark.parametrize(("at_the_end", "is_ended"), [(USER_SERVER, True), (OTHER, False)])
+def test_a_process_that_has_got_the_number_of_one_that_was_counted_is_not_ended(
+    process: subprocess.Popen[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    at_the_end: str,
+    is_ended: bool,
+) -> None:
+    cgroups = {process.pid: USER_SERVER}
+
+    def count(pid: int) -> int:
+        cgroups[pid] = at_the_end
+        return 1000
+
+    monkeypatch.setattr(processes, "cgroup_path", lambda pid: cgroups.get(pid, OTHER))
+    in_use = iter([1000, 1000, 0])
+    things = Resource("things", lambda: next(in_use, 0), lambda: 1000, count)
+    relieve([things], re.compile(re.escape(USER_SERVER)))
+    if is_ended:
+        assert process.wait(5) == -signal.SIGKILL
+    else:
+        assert process.poll() is None
+
+
+def test_a_resource_that_the_kernel_does_not_tell_of_is_not_scarce() -> None:
+    def unknown() -> int:
+        raise FileNotFoundError("/proc/sys/kernel/pty/nr")
+
+    relieve([Resource("things", unknown, lambda: 1, lambda pid: 1)], re.compile(""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import selectors
@@ -15,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from littlest_hub.helpers import guard as guard_helper
 from littlest_hub.helpers.guard import serve
 from littlest_hub.helpers.held_ports import FOREIGN, FREE, IMPOSSIBLE, HeldPorts, Target
+from littlest_hub.hub import guard as guard_module
 from littlest_hub.hub.guard import Guard, local_place
 
 pytestmark = [pytest.mark.unit, pytest.mark.row(26)]
@@ -150,8 +153,77 @@ def test_a_server_that_systemd_restarts_is_not_held(
         ("http://192.0.2.1:8888", None),
         ("http://no.such.invalid:8888", None),
         ("http+unix://%2Frun%2Fa", None),
+        ("http://a..b:8888", None),
+        ("http://127.0.0.1:99999", None),
+        ("http://[::1:8888", None),
     ],
 )
 def test_only_addresses_of_this_machine_are_held(url: str, place: tuple[str, int] | None) -> None:
     found = asyncio.run(local_place(url))
     assert found == place or ("localhost" in url and found == ("::1", 8888))
+
+
+def test_a_name_server_that_does_not_answer_delays_no_route(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def resolve(_: str) -> str:
+        # As asyncio.timeout(), around a request that is never answered.
+        raise TimeoutError
+
+    monkeypatch.setattr(guard_module, "_resolved", resolve)
+    assert asyncio.run(local_place("http://node1:8888")) is None
+
+
+def test_a_machine_without_ipv6_has_no_such_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = socket.socket
+
+    def without_ipv6(family: int = socket.AF_INET, *rest: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return made(family, *rest)
+
+    monkeypatch.setattr("littlest_hub.hub.guard.socket.socket", without_ipv6)
+    assert asyncio.run(local_place("http://[2001:db8::1]:8888")) is None
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        b"\n",
+        b"[]\n",
+        b"[" * 100_000 + b"\n",
+        b'{"hold": [["127.0.0.1", 99999]], "release": [], "is_all": false}\n',
+        b'{"hold": [["127.0.0.1", 1, 2]], "release": [], "is_all": false}\n',
+        b'{"hold": [[[], {}]], "release": [], "is_all": false}\n',
+    ],
+)
+def test_no_request_ends_the_guard(guard: Guard, tmp_path: Path, request_text: bytes) -> None:
+    helper = Helper(tmp_path)
+    with socket.socket(socket.AF_UNIX) as hub:
+        hub.connect(str(guard.address))
+        hub.sendall(request_text)
+        hub.recv(1 << 16)
+    assert asyncio.run(guard.keep()) == []
+    assert helper.thread.is_alive()
+
+
+def test_a_request_in_small_pieces_does_not_keep_the_guard_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard_helper, "_REQUEST_TIMEOUT_S", 0.2)
+    helper = Helper(tmp_path)
+    with socket.socket(socket.AF_UNIX) as hub:
+        hub.connect(str(tmp_path / "control"))
+        hub.settimeout(0.05)
+        for _ in range(100):
+            try:
+                hub.sendall(b" ")
+                assert hub.recv(1) == b""
+                break
+            except TimeoutError:
+                continue
+            except OSError:  # the guard has closed it
+                break
+        else:
+            pytest.fail("the guard still reads")
+    assert helper.thread.is_alive()
