@@ -160,7 +160,9 @@ class LoginLimits(Configurable):  # type: ignore[misc]
             wait_s = (excess + 1) * FORGET_ONE_OF_SOURCE_S
         count, last = self._failures.get((key, user), (0.0, 0.0))
         if count >= FREE_FAILURES:
-            pause_s = min(FIRST_WAIT_S * 2 ** (count - FREE_FAILURES), LONGEST_WAIT_S)
+            # After a day of failures, the power of their number would be no number any more.
+            doublings = min(count - FREE_FAILURES, LONGEST_WAIT_S)
+            pause_s = min(FIRST_WAIT_S * 2**doublings, LONGEST_WAIT_S)
             wait_s = max(wait_s, last + pause_s - self._clock())
         return wait_s
 

@@ -50,6 +50,16 @@ def log_in(
 
 
 @pytest.mark.row(35)
+def test_failures_without_end_are_limited_and_no_error(limits: LoginLimits, clock: Clock) -> None:
+    for _ in range(2500):
+        log_in(limits, SCHOOL, "alice", is_right=False)
+        clock.now_s += LONGEST_WAIT_S
+    clock.now_s -= 1
+    with pytest.raises(TooManyLoginsError):
+        limits.begin(SCHOOL, "alice")
+
+
+@pytest.mark.row(35)
 def test_right_passwords_are_never_limited(limits: LoginLimits) -> None:
     attempts = [limits.begin(SCHOOL, f"pupil{number}") for number in range(60)]
     for attempt in attempts:
