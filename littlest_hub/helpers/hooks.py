@@ -99,7 +99,8 @@ def _no_new_user(name: str, fragments: Path) -> str:
         pass
     # Root's own files have to say so: the hub may have been taken over.
     texts = (file.read_text(errors="replace") for file in fragments.glob("[!.]*.py"))
-    if any(re.search(rf"^[^#\n]*\b{DECLARATION}\b", text, re.MULTILINE) for text in texts):
+    declared = re.compile(rf"^[^#\n]*\b{DECLARATION}\b(?!\s*=\s*False\b)", re.MULTILINE)
+    if any(declared.search(text) for text in texts):
         return ""
     return f"gets no account, because no fragment in {fragments} has {DECLARATION}"
 

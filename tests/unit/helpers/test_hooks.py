@@ -85,6 +85,8 @@ def test_accounts_are_created_only_if_a_fragment_wants_them(tmp_path: Path) -> N
     fragment.write_text("# c.LocalAuthenticator.create_system_users = True\n")
     assert "no fragment" in answer(b"add-user\0erin", directory, None)
     assert not (directory / "ran").exists()
+    fragment.write_text("c.LocalAuthenticator.create_system_users = False\n")
+    assert "no fragment" in answer(b"add-user\0erin", directory, None)
     fragment.write_text("c.LocalAuthenticator.create_system_users = True\n")
     assert answer(b"add-user\0erin", directory, None) == ""
 
