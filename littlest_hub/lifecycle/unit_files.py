@@ -110,10 +110,13 @@ class UnitFiles:
             As `install`.
         """
         changed = self._write(files.unit_texts)
-        for name in set(self.layout.all_unit_names) - set(files.unit_texts):
-            for file in (installed_unit(self.layout, name), self._system_units / name):
-                if file.is_file() or file.is_symlink():
-                    file.unlink()
+        others = [name for name in self.present() if name not in files.unit_texts]
+        if others:
+            # Its links in sockets.target.wants, for example: the other release knows none of them.
+            systemctl("disable", "--quiet", *others, root=self.layout.root, is_checked=False)
+        for name in others:
+            for directory in (self._own_units, self._system_units):
+                (directory / name).unlink(missing_ok=True)
         static = self.layout.on_disk(self.layout.static_config)
         if (text := files.static_config) is not None:
             run_as_hub_user(self.layout, lambda: write(static, text))

@@ -15,7 +15,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.lifecycle.install import install, users_fragment
 from littlest_hub.lifecycle.uninstall import uninstall
-from littlest_hub.lifecycle.unit_files import UnitFiles
+from littlest_hub.lifecycle.unit_files import GeneratedFiles, UnitFiles
 from littlest_hub.system.addresses import is_ipv6_separate
 from littlest_hub.system.files import link, write
 from littlest_hub.units.ports import Ports
@@ -108,6 +108,23 @@ def test_an_upgrade_opens_no_socket_again_for_the_address_family_that_it_has(
     assert files.install(Ports()) == set()
     assert unit.read_text() != before
     assert files.install(Ports(public=81)) == {layout.proxy_socket, layout.hub_service}
+
+
+@needs_root
+def test_a_return_to_a_release_with_fewer_units_leaves_no_links_to_the_others(
+    tmp_path: Path,
+) -> None:
+    layout, prefix = image(tmp_path)
+    install(layout, prefix, {})
+    files = UnitFiles(layout)
+    generated = files.generated()
+    newer = {layout.guard_service, layout.guard_socket, layout.hook_socket, layout.hook_service}
+    texts = {name: text for name, text in generated.unit_texts.items() if name not in newer}
+    assert newer <= {path.rpartition("/")[2] for path in snapshot(tmp_path)}
+    assert files.restore(GeneratedFiles(texts, generated.static_config)) == set()
+    left = {path.rpartition("/")[2] for path in snapshot(tmp_path)}
+    assert not newer & left
+    assert set(texts) <= left
 
 
 @needs_root
