@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,10 @@ from traitlets import Unicode
 
 from littlest_hub.hub.helper_client import ask_pam
 from littlest_hub.system.pam import Outcome
+from littlest_hub.units.helpers import MAX_CONNECTIONS
+
+_SESSION_TURNS = asyncio.Semaphore(MAX_CONNECTIONS // 2)
+"""A hundred servers may start at once; logins need some of the connections."""
 
 
 class SystemAuthenticator(PAMAuthenticator):  # type: ignore[misc]
@@ -57,7 +62,8 @@ class SystemAuthenticator(PAMAuthenticator):  # type: ignore[misc]
     async def _session(self, verb: str, name: str) -> None:
         if not self.open_sessions:
             return
-        outcome = await self._ask(verb, name)
+        async with _SESSION_TURNS:
+            outcome = await self._ask(verb, name)
         if outcome.refusal:
             self.log.warning("PAM, %s of %s: %s", verb, name, outcome.refusal)
 

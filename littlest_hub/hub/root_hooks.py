@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import subprocess
 from collections.abc import Callable
@@ -14,8 +15,10 @@ from littlest_hub import installation
 from littlest_hub.helpers.hooks import ADD_USER
 from littlest_hub.hub.helper_client import request
 from littlest_hub.hub.launch import hook_failed
-from littlest_hub.units.helpers import HOOK_TIMEOUT_S
+from littlest_hub.units.helpers import HOOK_TIMEOUT_S, MAX_CONNECTIONS
 
+_TURNS = asyncio.Semaphore(MAX_CONNECTIONS // 2)
+"""Other spawners than ours start a hundred servers at once, each with its hook."""
 _SANDBOX_ERRORS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
 
 
@@ -72,7 +75,8 @@ async def run_root_hook(name: str, user: str) -> None:
     address = str(installation.of_this_release().hook_address)
     try:
         words = [name.encode(), user.encode()]
-        reason = str(await request(address, words, HOOK_TIMEOUT_S + 20))
+        async with _TURNS:
+            reason = str(await request(address, words, HOOK_TIMEOUT_S + 20))
     except (OSError, ValueError) as error:
         reason = f"{address}: {str(error) or type(error).__name__}; see the journal"
     if reason:

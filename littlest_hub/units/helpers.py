@@ -12,6 +12,8 @@ from __future__ import annotations
 from littlest_hub.layout import Layout
 from littlest_hub.units.unit import Directive, Unit, base_directory_conditions
 
+MAX_CONNECTIONS = 64
+"""How many helpers may run at the same time for each socket; systemd closes further connections."""
 HOOK_TIMEOUT_S = 300
 """How long a hook may take."""
 
@@ -66,7 +68,7 @@ def _socket(layout: Layout, name: str, address: str, what: str) -> Unit:
                 Directive("SocketUser", layout.hub_user or "root"),
                 Directive("SocketMode", "0600", "only the hub connects"),
                 Directive("Accept", "yes"),
-                Directive("MaxConnections", "64"),
+                Directive("MaxConnections", str(MAX_CONNECTIONS)),
                 Directive(
                     "TriggerLimitIntervalSec", "0", "never give up; the hub limits its requests"
                 ),
