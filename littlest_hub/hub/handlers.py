@@ -128,8 +128,10 @@ def spawn(upstream: Method) -> Method:
         policy = self.settings["request_policy"]
         if options is None:
             row = user.orm_spawners.get(server_name)
-            options = policy.still_accepted((row.user_options if row else None) or {})
-        return await upstream(self, user, server_name, display_name, policy.accepted(options))
+            accepted = policy.still_accepted((row.user_options if row else None) or {})
+        else:
+            accepted = policy.accepted(options)
+        return await upstream(self, user, server_name, display_name, accepted)
 
     return spawn_single_user
 
@@ -251,10 +253,11 @@ def redirect(upstream: Method) -> Method:
         # A POST is the launch of a learning platform: the authenticator has verified its signature.
         # Every browser says which site has sent a POST; a program that is none does not.
         ticket_for = getattr(self, "ticket_for", None)
+        has_logged_in = getattr(self, "has_logged_in", False)
         is_back = cross_site.has_begun_login(self) and not cross_site.is_own(self)
         if _is_elsewhere(self, url):
             cross_site.login_begins(self)
-        elif getattr(self, "has_logged_in", False) and (ticket_for or is_back):
+        elif ticket_for is not None or (has_logged_in and is_back):
             cross_site.continue_here(self, url, ticket_for=ticket_for)
             return
         upstream(self, url, *args, **options)

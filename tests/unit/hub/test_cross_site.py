@@ -455,11 +455,12 @@ def test_a_login_at_a_provider_counts_as_the_hubs_if_the_hub_began_it(hub: Small
 
 
 @pytest.mark.row(28)
-def test_a_launch_of_a_learning_platform_counts_as_the_hubs(hub: SmallHub) -> None:
+@pytest.mark.parametrize("address", ["/hub/callback", "/hub/launch"])
+def test_a_launch_of_a_learning_platform_counts_as_the_hubs(hub: SmallHub, address: str) -> None:
     browser = Browser(hub)
     browser.follow_redirects = False
     target = "/hub/user-redirect/git-pull?repo=r&branch=%22%3Cb"
-    page = launch(browser, browser.name, target)
+    page = launch(browser, browser.name, target, address)
     done = browser.get(continuation(page), headers=OWN)
     assert done.headers["location"] == target
     assert browser.is_logged_in()
@@ -484,10 +485,12 @@ def test_another_site_cannot_exchange_the_account(hub: SmallHub) -> None:
         assert other.from_another_site("/hub/home", OWN).url.path == "/hub/login"
 
 
-def launch(browser: Browser, name: str, target: str) -> httpx.Response:
+def launch(
+    browser: Browser, name: str, target: str, address: str = "/hub/callback"
+) -> httpx.Response:
     """Return the hub's answer to a form that a learning platform's page has sent."""
     fields = {"code": name, "next": target}
-    answer = browser.post("/hub/callback", data=fields, headers=OTHERS[0])
+    answer = browser.post(address, data=fields, headers=OTHERS[0])
     assert "jupyterhub-hub-login" not in answer.cookies
     return answer
 
