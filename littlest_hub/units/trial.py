@@ -12,7 +12,8 @@ from littlest_hub.units.unit import service_directives
 LIMIT_S = 60
 """Time limit of all fragments together."""
 MEMORY = "1536M"
-TASKS = 64
+TASKS = 512
+"""More than numpy, or the traefik of a trial, has threads on a machine with 64 processors."""
 
 # Directories that systemd makes for a unit and the variables that name them, systemd.exec(5).
 _DIRECTORIES = {
