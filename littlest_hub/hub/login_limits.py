@@ -33,9 +33,6 @@ FORGET_ONE_OF_USER_S = 10
 FAILURES_OF_USER = 100
 """Failures of a user in all networks after which a login from an unknown browser takes longer."""
 USER_DELAY_S = 5
-CONCURRENT_IN_LANE = 4
-CONCURRENT = 16
-"""How many passwords are checked at the same time."""
 
 
 class TooManyLoginsError(Exception):
@@ -69,7 +66,7 @@ class Attempt:
 
 
 class LoginLimits(Configurable):  # type: ignore[misc]
-    """Limits of logins; 0 removes one."""
+    """Limits of logins; for the first two, 0 is no limit."""
 
     failures_per_network = Int(
         100,
@@ -83,13 +80,26 @@ class LoginLimits(Configurable):  # type: ignore[misc]
         config=True,
         help="How many logins of a network may wait for an answer.",
     )
+    concurrent_per_network = Int(
+        4,
+        min=1,
+        config=True,
+        help="How many passwords of a network are checked at the same time. More if a check waits"
+        " for people, as a second factor does.",
+    )
+    concurrent = Int(
+        16,
+        min=1,
+        config=True,
+        help="How many passwords of all networks are checked at the same time.",
+    )
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self._clock = clock
         self._pending: dict[tuple[str, str], _Turns] = {}
         """By lane and user; "" is any."""
-        self._turns = asyncio.Semaphore(CONCURRENT)
+        self._turns = asyncio.Semaphore(self.concurrent)
         self._failures: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
         """Number and time of the last failures, by lane and user; "" is any."""
 
@@ -106,7 +116,7 @@ class LoginLimits(Configurable):  # type: ignore[misc]
         """
         # A long name must not take memory, and "" is any.
         user, key = user[:64] or "?", browser or network(address)
-        of_lane = self._turns_of(key, "", CONCURRENT_IN_LANE)
+        of_lane = self._turns_of(key, "", self.concurrent_per_network)
         of_user = self._turns_of(key, user, 1)
         if self.pending_per_network and of_lane.pending >= self.pending_per_network:
             raise TooManyLoginsError("Too many logins from your network at this moment", 1)

@@ -170,6 +170,13 @@ def test_a_limit_of_zero_is_no_limit(clock: Clock) -> None:
         limits.fail(attempt)
 
 
+@pytest.mark.row(35)
+def test_more_passwords_are_checked_at_once_if_a_fragment_says_so(clock: Clock) -> None:
+    limits = LoginLimits(clock, concurrent_per_network=20, concurrent=30)
+    _, of_lane, of_all = limits.begin(SCHOOL, "alice").turns
+    assert (of_lane._value, of_all._value) == (20, 30)
+
+
 @pytest.mark.parametrize(
     ("address", "found"),
     [
