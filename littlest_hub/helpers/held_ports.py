@@ -194,8 +194,10 @@ class HeldPorts:
         self._on_end(held)
 
     def _on_exit(self, held: _HeldPort) -> None:
-        self._unfollow(held)
-        self._follow(held)
+        # An event before this one may have released the port.
+        if self._held.get(held.target.place) is held:
+            self._unfollow(held)
+            self._follow(held)
 
     def _unfollow(self, held: _HeldPort) -> None:
         if held.pidfd is not None:

@@ -162,6 +162,19 @@ def test_only_the_socket_that_is_meant_is_held(server: Server, tmp_path: Path) -
     ports.update([], [], is_all=True)
 
 
+def test_a_port_is_released_while_the_end_of_its_server_is_reported(
+    server: Server, tmp_path: Path
+) -> None:
+    """Both events may come together, if the guard was busy."""
+    ports, place = holding(tmp_path / "ports.json"), ("127.0.0.1", server.port)
+    assert ports.hold([Target(*place)]) == []
+    (event,) = ports._selector.get_map().values()
+    server.end()
+    ports.update([], [place], is_all=False)
+    event.data()
+    assert not ports._selector.get_map()
+
+
 def test_a_cgroup_is_not_looked_for_elsewhere(server: Server, tmp_path: Path) -> None:
     """A hub that was taken over could name a directory with a FIFO, and the guard would wait."""
     fifo = tmp_path / "cgroup.procs"
