@@ -63,7 +63,10 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 Directive("Restart", "always"),
                 Directive("RestartSec", "100ms"),
                 Directive(
-                    "FileDescriptorStoreMax", "16384", "systemd keeps the ports while it restarts"
+                    "FileDescriptorStoreMax",
+                    "8192",
+                    "systemd keeps the ports while it restarts; no more, since it passes their"
+                    " names in one variable of at most 128 KiB (execve(2))",
                 ),
                 Directive("LimitNOFILE", "65536"),
                 Directive("OOMScoreAdjust", "-500", "the kernel ends users' processes first"),

@@ -10,6 +10,7 @@ import pytest
 
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.lifecycle.unit_files import started_units
+from littlest_hub.units import guard
 from littlest_hub.units.ports import Ports
 from littlest_hub.units.unit import Directive, Unit
 
@@ -56,6 +57,14 @@ def test_systemd_verifies_the_units_without_a_warning(written: dict[str, Path]) 
     # Its exit code is 0 for a misspelled directive too.
     assert verify.stderr == ""
     assert verify.returncode == 0
+
+
+def test_the_guard_can_be_started_with_the_names_of_all_sockets_that_it_stores() -> None:
+    directives = guard.service(LAYOUTS[0], Ports()).sections["Service"]
+    most = next(int(each.value) for each in directives if each.key == "FileDescriptorStoreMax")
+    names = [str(2**32 - 1)] * most
+    environ = {"LISTEN_FDNAMES": ":".join(["control", *names])}
+    subprocess.run(["/bin/true"], env=environ, check=True)
 
 
 @pytest.mark.row(16)
