@@ -68,6 +68,8 @@ _SETTINGS_OF_STEP = {
         "init_tornado_settings": "jinja_environment_options template_paths tornado_settings",
         "init_handlers": "extra_handlers",
         "init_tornado_application": "tornado_settings extra_handlers",
+        "_refuse_other_tasks": "show_config show_config_json generate_config generate_certs",
+        "_refuse_intervals": "service_check_interval last_activity_interval",
     }.items()
 }
 
@@ -82,6 +84,8 @@ class TrialHub(LittlestHub):
     db_kwargs: dict[str, Any]
     db_url: str
     debug_db: bool
+    last_activity_interval: int
+    service_check_interval: int
     spawner_class: type
     tornado_settings: dict[str, Any]
     upgrade_db: bool
@@ -171,6 +175,8 @@ class TrialHub(LittlestHub):
 
     async def initialize(self, *args: Any, **kwargs: Any) -> None:
         await super().initialize(*args, **kwargs)
+        self._refuse_other_tasks()
+        self._refuse_intervals()
         # Its class may refuse settings that only together are wrong.
         if issubclass(self.spawner_class, UnitSpawner):
             members = {"layout": self.layout}
@@ -181,6 +187,17 @@ class TrialHub(LittlestHub):
         self.db.add(user)
         self.db.commit()
         _ = self.users[user].spawners[""]
+
+    def _refuse_other_tasks(self) -> None:
+        """Refuse settings with which JupyterHub prints or writes something and exits."""
+        names = ("show_config", "show_config_json", "generate_config", "generate_certs")
+        if any(getattr(self, name) for name in names):
+            raise LittlestHubError("with this setting, JupyterHub does only that, and exits")
+
+    def _refuse_intervals(self) -> None:
+        """Refuse what `JupyterHub.start` cannot wait for (tornado.ioloop.PeriodicCallback)."""
+        if min(self.service_check_interval, self.last_activity_interval) < 0:
+            raise LittlestHubError("expected a number of seconds, or 0 for never")
 
 
 def failures(config: RecordingConfig, layout: Layout, known: Collection[Problem]) -> list[Problem]:

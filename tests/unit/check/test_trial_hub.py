@@ -49,6 +49,23 @@ def test_a_user_of_a_group_who_has_no_account_is_refused(layout: Layout) -> None
     assert (problem.file, problem.line) == (file, 1)
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "show_config = True",
+        "show_config_json = True",
+        "generate_config = True",
+        "generate_certs = True",
+        "service_check_interval = -1",
+        "last_activity_interval = -1",
+    ],
+)
+def test_what_ends_a_hub_that_was_initialized_is_refused(layout: Layout, setting: str) -> None:
+    file = write(layout, "10-a.py", f"\nc.JupyterHub.{setting}\n")
+    problem = only(errors(layout))
+    assert (problem.file, problem.line) == (file, 2)
+
+
 def test_arguments_of_the_database_are_tried_for_sqlite_too(layout: Layout) -> None:
     file = write(layout, "10-a.py", "\nc.JupyterHub.db_kwargs = {'pool_sizee': 5}\n")
     problem = only(errors(layout))
