@@ -12,6 +12,9 @@ CONTROL = "control"
 ONLY_OWN = "--only-own"
 """Argument of the guard: hold only ports of this hub and its user servers."""
 
+_MOST_STORED = "8192"
+"""systemd passes the names of all in one variable, which has at most 128 KiB (execve(2))."""
+
 
 def socket(layout: Layout) -> Unit:
     """Return the control socket of the guard."""
@@ -62,12 +65,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 ),
                 Directive("Restart", "always"),
                 Directive("RestartSec", "100ms"),
-                Directive(
-                    "FileDescriptorStoreMax",
-                    "8192",
-                    "systemd keeps the ports while it restarts; no more, since it passes their"
-                    " names in one variable of at most 128 KiB (execve(2))",
-                ),
+                Directive("FileDescriptorStoreMax", _MOST_STORED, "the ports, while it restarts"),
                 Directive("LimitNOFILE", "65536"),
                 Directive("OOMScoreAdjust", "-500", "the kernel ends users' processes first"),
                 Directive("RuntimeDirectory", directory),
