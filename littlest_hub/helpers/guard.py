@@ -83,7 +83,8 @@ def serve(control: socket.socket, ports: HeldPorts) -> None:
             connection.sendall(json.dumps(refused).encode() + b"\n")
         except Exception as error:
             # No request may end the guard: the hub may have been taken over.
-            print(f"<4>A request that cannot be served: {error!r}", flush=True)
+            reason = f"{type(error).__name__}: {error}"[:200]  # not the request, of any length
+            print(f"<4>A request that cannot be served: {reason}", flush=True)
 
 
 def _line(connection: socket.socket) -> bytes:

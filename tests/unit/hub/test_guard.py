@@ -192,12 +192,15 @@ def test_a_machine_without_ipv6_has_no_such_address(monkeypatch: pytest.MonkeyPa
         b"\n",
         b"[]\n",
         b"[" * 100_000 + b"\n",
+        b"\xff" * 100_000 + b"\n",
         b'{"hold": [["127.0.0.1", 99999]], "release": [], "is_all": false}\n',
         b'{"hold": [["127.0.0.1", 1, 2]], "release": [], "is_all": false}\n',
         b'{"hold": [[[], {}]], "release": [], "is_all": false}\n',
     ],
 )
-def test_no_request_ends_the_guard(guard: Guard, tmp_path: Path, request_text: bytes) -> None:
+def test_no_request_ends_the_guard(
+    guard: Guard, tmp_path: Path, request_text: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
     helper = Helper(tmp_path)
     with socket.socket(socket.AF_UNIX) as hub:
         hub.connect(str(guard.address))
@@ -205,6 +208,7 @@ def test_no_request_ends_the_guard(guard: Guard, tmp_path: Path, request_text: b
         hub.recv(1 << 16)
     assert asyncio.run(guard.keep()) == []
     assert helper.thread.is_alive()
+    assert len(capsys.readouterr().out) < 300
 
 
 def test_a_request_in_small_pieces_does_not_keep_the_guard_waiting(
