@@ -254,6 +254,12 @@ BROKEN_WITHOUT_SANDBOX = (
         "the proxy refuses it",
     ),
     Broken(
+        "traefik-dynamic",
+        "\nc.HubProxy.extra_dynamic_config = {'http': {'middlewares': {'m': {'headrs': {}}}}}\n",
+        2,
+        "the proxy refuses it: field not found, node: headrs",
+    ),
+    Broken(
         "entry-point",
         "\nc.HubProxy.extra_static_config = {'entryPoints': {'http': {'address': ':81'}}}\n",
         2,

@@ -58,7 +58,9 @@ _SETTINGS_OF_STEP = {
         "init_hub": "hub_bind_url hub_connect_url hub_ip hub_port public_url",
         "init_proxy": "ssl_key ssl_cert HubProxy.domains HubProxy.extra_static_config"
         " TraefikProxy.extra_static_config proxy_class",
-        "_try_static_config": " ".join(f"{name}.extra_static_config" for name in _PROXIES),
+        "_try_traefik": " ".join(
+            f"{name}.extra_{kind}_config" for kind in ("dynamic", "static") for name in _PROXIES
+        ),
         "init_role_creation": "load_roles custom_scopes",
         "init_users": "admin_users Authenticator.admin_users Authenticator.allowed_users",
         "init_groups": "load_groups Authenticator.manage_groups",
@@ -147,18 +149,18 @@ class TrialHub(LittlestHub):
             super().init_proxy()
             return
         configuration.read_certificate()
-        if any("extra_static_config" in self.config[name] for name in _PROXIES):
-            self._try_static_config(configuration)
         self.proxy = HubProxy(config=self.config, should_start=True, app=self, hub=self.hub)
+        if self.proxy.extra_static_config or self.proxy.extra_dynamic_config:
+            self._try_traefik(configuration, self.proxy.extra_dynamic_config)
 
-    def _try_static_config(self, configuration: ProxyConfiguration) -> None:
+    def _try_traefik(self, configuration: ProxyConfiguration, dynamic: dict[str, Any]) -> None:
         """Start a traefik that serves no one.
 
         Raises:
-            LittlestHubError: it does not start.
+            LittlestHubError: it refuses its configuration.
         """
         with tempfile.TemporaryDirectory() as directory:
-            if reason := configuration.refusal_of_static(Path(directory)):
+            if reason := configuration.refusal(Path(directory), dynamic):
                 raise LittlestHubError(f"the proxy refuses it: {reason}")
 
     async def init_users(self) -> None:

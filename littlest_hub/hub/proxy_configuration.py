@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,11 +167,12 @@ class ProxyConfiguration:
         except ValueError as error:
             raise LittlestHubError(f"HTTPS: {error}") from error
 
-    def refusal_of_static(self, directory: Path) -> str:
-        """Return why traefik does not start with the static configuration; "": it does.
+    def refusal(self, directory: Path, dynamic: Mapping[str, Any]) -> str:
+        """Return why traefik does not start with the configuration; "": it does.
 
         Args:
             directory: an empty one, for files of the attempt.
+            dynamic: what fragments add to the dynamic configuration.
         """
         static = tomllib.loads(self._static)
         # An attempt obtains no certificates.
@@ -180,9 +182,13 @@ class ProxyConfiguration:
                 entry_point["http"]["tls"] = {}
         static["providers"]["file"]["directory"] = str(directory / "dynamic")
         write(directory / "dynamic" / "ready.toml", to_toml(ready_config()))
+        extra = directory / "dynamic" / "extra_dynamic_config.toml"
+        write(extra, to_toml(dict(dynamic)))
         write(directory / "traefik.toml", to_toml(static))
         program = release_of_this_interpreter() / "bin" / "traefik"
-        return Traefik(program, directory).refusal(directory / "traefik.toml")
+        reason = Traefik(program, directory).refusal(directory / "traefik.toml")
+        # traefik's line: [...] error="[...] FILE: REASON" providerName=file
+        return reason.rpartition(f"{extra}: ")[2].removesuffix('" providerName=file')
 
     def _is_listening(self, https: Https) -> bool:
         """Return whether systemd listens at the right port, which a drop-in may have changed."""

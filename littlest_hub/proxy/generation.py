@@ -29,6 +29,8 @@ CERTIFICATE_TIMEOUT_S = 10
 """How long a generation may take to load certificates that it has obtained before."""
 ERROR_TIMEOUT_S = 3
 """How long traefik may take to print why it fails."""
+_NOT_LOADED = b"Error while building configuration"
+"""Part of traefik's output if it uses none of the files of the dynamic configuration."""
 
 ACCEPTING, ENDING = ".accepting", ".ending"
 """Suffixes of the records of generations."""
@@ -206,7 +208,7 @@ class Traefik:
                 return _last_error(output.read())
 
     def refusal(self, static_config: Path) -> str:
-        """Return why traefik does not start with a configuration; "": it does.
+        """Return why traefik does not start, or loads no dynamic configuration; "": it does.
 
         It gets sockets of its own for all entry points, so it reaches no visitor.
         """
@@ -225,10 +227,12 @@ class Traefik:
                     output.seek(0)
                     return _last_error(output.read())
                 time.sleep(0.01)
+            output.seek(0)
+            text = output.read()
         # In the sandbox of a check, which allows no signals, it ends with the sandbox.
         with contextlib.suppress(PermissionError):
             _kill(pid)
-        return ""
+        return _last_error(text) if _NOT_LOADED in text else ""
 
 
 def _served(static_config: Path, addresses: Sequence[Address]) -> list[Address]:
