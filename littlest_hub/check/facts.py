@@ -43,7 +43,7 @@ class Facts:
     """Facts about the machine and the hub's units."""
 
     is_service: bool = False
-    """Whether systemd runs the hub; the fragments are then checked in a transient unit."""
+    """Whether systemd runs the hub; the fragments are then checked in a unit."""
     addresses: tuple[str, ...] = ()
     """IP addresses of this machine."""
     listeners: tuple[OtherListener, ...] = ()

@@ -3,8 +3,8 @@
 A rule is a function that takes all settings and yields problems. Its name states the problem in
 plain words; if the rule raises an exception, a warning contains that name. To add a rule, write it
 in the module of its topic and list it in RULES below, the only place where rules are registered. In
-tests/broken.py, add a fragment that the rule refuses. One check is no rule: the sandbox has no
-network, so `littlest_hub.check.checker` looks up the domains of certificates.
+tests/broken.py, add a fragment that the rule refuses. One check is no rule:
+`littlest_hub.check.checker` looks up the domains of certificates, outside of the sandbox's limits.
 """
 
 from __future__ import annotations
