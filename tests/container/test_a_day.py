@@ -12,7 +12,7 @@ from tests.client import Person, RefusedError
 from tests.hub import Hub
 
 # The first is for forms of this browser only; the second names its session and opens nothing.
-NO_SECRETS = ("_xsrf", "jupyterhub-session-id")
+NO_SECRETS = ("_xsrf", "jupyterhub-session-id", "littlest-hub-site", "littlest-hub-login")
 NAMED = "c.JupyterHub.allow_named_servers = True\n"
 # Everything that a user with only an account may read: every file system except the kernel's own
 # and the release, which was built before there was any secret.

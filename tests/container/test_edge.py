@@ -112,7 +112,7 @@ def test_a_hostile_name_is_refused_and_is_neither_echoed_nor_logged_unescaped(hu
     assert page.status_code == 403
     assert "<script>alert" not in page.text
     journal = hub.machine.journal(hub.layout.hub_service)
-    assert "PAM Authentication failed" in journal
+    assert "PAM refuses" in journal
     assert not [line for line in journal.splitlines() if line.partition("]: ")[2] == "forged line"]
 
 
