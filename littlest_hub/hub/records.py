@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +17,7 @@ from typing import Any, NamedTuple
 
 from littlest_hub.system.files import write
 
+_LONGEST = 1 << 20
 _OF_PROCESS = (
     *("CREDENTIALS_DIRECTORY", "INVOCATION_ID", "JOURNAL_STREAM", "LISTEN_FDNAMES", "LISTEN_FDS"),
     *("LISTEN_PID", "LISTEN_PIDFDID", "MAINPID", "MANAGERPID", "MANAGERPIDFDID"),
@@ -56,7 +59,8 @@ class UnitRecord(NamedTuple):
     @classmethod
     def from_json(cls, text: str) -> UnitRecord:
         found = _known_fields(cls._fields, text)
-        return cls(**{**found, "directives": tuple(found["directives"])})
+        directives, credentials = map(str, found["directives"]), dict(found["credentials"])
+        return cls(found["invocation"], tuple(directives), credentials)
 
 
 class ReloadEnvironment(NamedTuple):
@@ -118,8 +122,15 @@ def write_volatile(file: Path, text: str) -> None:
 
 
 def read(file: Path) -> str:
-    """Return the text of a record; "" without one."""
-    try:
-        return file.read_text().strip()
-    except OSError:
-        return ""
+    """Return the text of a record; "" without one.
+
+    Root reads what the user of a hub has written: no link is followed, and nothing is waited for.
+    """
+    with contextlib.suppress(OSError), open(file, opener=_opened, errors="replace") as opened:
+        if stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            return opened.read(_LONGEST).strip()
+    return ""
+
+
+def _opened(file: str, flags: int) -> int:
+    return os.open(file, flags | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -97,8 +97,10 @@ def _lasting_directives(layout: Layout) -> list[str]:
 
 
 def _recorded(layout: Layout) -> UnitRecord:
-    text = read(layout.unit_record)
-    return UnitRecord.from_json(text) if text else UnitRecord()
+    try:
+        return UnitRecord.from_json(read(layout.unit_record))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return UnitRecord()  # none, or the hub's user has written something else
 
 
 def _read(file: Path) -> str:
