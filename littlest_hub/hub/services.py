@@ -18,6 +18,9 @@ from littlest_hub.system import processes
 
 START_TIMEOUT_S = 10
 """How long a starting hub waits for all of its services together."""
+INTERRUPT_S, TERM_S, KILL_S = 10, 5, 5
+"""How long a service may take to end after each signal. JupyterHub waits for a minute, and takes no
+setting; meanwhile the next hub waits."""
 RETRY_MIN_S, RETRY_MAX_S = 2, 300
 SERVICES_FAIL = "without service "
 """How the list of them begins in the status of the unit, from which `doctor` reads it."""
@@ -86,6 +89,9 @@ class ServiceKeeper:
         if service.managed and (spawner is None or await spawner.poll() is not None):
             try:
                 await service.start()
+                limits = service.spawner
+                limits.interrupt_timeout, limits.term_timeout = INTERRUPT_S, TERM_S
+                limits.kill_timeout = KILL_S
             except Exception as error:
                 return one_line(error)
         if service.url:

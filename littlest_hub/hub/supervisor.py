@@ -43,10 +43,10 @@ from littlest_hub.system.files import remove_tree
 from littlest_hub.system.sd_daemon import Inherited, inherited_sockets, notify, spawn
 
 PREPARE_TIMEOUT_S = 60
-RETIRE_TIMEOUT_S = 80
+RETIRE_TIMEOUT_S = 100
 """More than a hub waits for pending servers, for its services, and for requests."""
 START_TIMEOUT_S = 75
-RELOAD_TIMEOUT_S = PREPARE_TIMEOUT_S + RETIRE_TIMEOUT_S + 2 * START_TIMEOUT_S + 80
+RELOAD_TIMEOUT_S = PREPARE_TIMEOUT_S + RETIRE_TIMEOUT_S + 2 * START_TIMEOUT_S + 70
 """Preparing, retiring and starting, then preparing and starting once more after a late failure.
 
 With the time of a check less than TimeoutStartSec= of the unit, which limits ExecReload= too.

@@ -20,11 +20,16 @@ from jupyterhub.user import User, UserDict
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
-from littlest_hub.hub import patches, spawn_queue
+from littlest_hub.hub import app, patches, services, spawn_queue, supervisor
 from littlest_hub.hub.app import LittlestHub
 from littlest_hub.hub.spawn_queue import InterruptedSpawn, SpawnQueue
 from littlest_hub.hub.spawner import UnitSpawner
+from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.system.sd_daemon import notify
+from littlest_hub.units import hub as hub_units
+from littlest_hub.units import trial
+from littlest_hub.units.ports import Ports
+from littlest_hub.units.unit import service_directives
 from tests.unit.hub.test_spawner import make
 
 pytestmark = pytest.mark.unit
@@ -226,3 +231,13 @@ def test_a_user_who_is_deleted_while_waiting_leaves_the_queue(
 
     gone: list[UnitSpawner] = []
     asyncio.run(asyncio.wait_for(scenario(), 30))
+
+
+def test_the_supervisor_waits_longer_than_a_hub_takes_to_retire() -> None:
+    services_s = services.INTERRUPT_S + services.TERM_S + services.KILL_S
+    waits_s = app.PENDING_TIMEOUT_S + app.QUEUED_TIMEOUT_S + app.REQUESTS_TIMEOUT_S
+    assert waits_s + services_s < supervisor.RETIRE_TIMEOUT_S
+    start_s = supervisor.PREPARE_TIMEOUT_S + supervisor.START_TIMEOUT_S
+    assert 2 * start_s + supervisor.RETIRE_TIMEOUT_S < supervisor.RELOAD_TIMEOUT_S
+    unit = service_directives(hub_units.service(Layout(DEFAULT_BASE), Ports()).text())
+    assert int(dict(unit)["TimeoutStartSec"]) > supervisor.RELOAD_TIMEOUT_S + trial.LIMIT_S
