@@ -22,6 +22,11 @@ _APPLIED = (
     *("LoadCredential", "SetCredential", "ImportCredential", "Watchdog", "Kill", "Notify"),
     *("Memory", "CPU", "IO", "Tasks", "StartLimit", "SuccessExitStatus", "OOMPolicy"),
 )
+# Begin like those, but hold for a process from its start (systemd.exec(5)).
+_OF_PROCESS = (
+    *("MemoryDenyWriteExecute", "MemoryKSM", "MemoryTHP", "CPUAffinity", "CPUScheduling"),
+    *("IOScheduling", "ExecPaths"),
+)
 
 
 def texts(layout: Layout) -> list[str]:
@@ -93,7 +98,12 @@ def _drop_ins(layout: Layout) -> list[str]:
 def _lasting_directives(layout: Layout) -> list[str]:
     """Return the directives of drop-ins that only a start of the unit applies."""
     found = [each for text in _drop_ins(layout) for each in service_directives(text)]
-    return [f"{key}={value}" for key, value in found if not key.startswith(_APPLIED)]
+    return [f"{key}={value}" for key, value in found if is_lasting(key)]
+
+
+def is_lasting(key: str) -> bool:
+    """Return whether only a start of the unit applies a change of a directive in [Service]."""
+    return key.startswith(_OF_PROCESS) or not key.startswith(_APPLIED)
 
 
 def _recorded(layout: Layout) -> UnitRecord:
