@@ -50,8 +50,7 @@ class ServerPort:
         while True:
             for _ in range(POLLS_PER_S):
                 owner = listener_at(self.address, self.port)
-                if owner:
-                    await self.hold_of(owner)
+                if owner and await self._is_held_of(owner):
                     return
                 await asyncio.sleep(1 / POLLS_PER_S)
             # The cgroup exists while processes of the unit run.
@@ -63,6 +62,22 @@ class ServerPort:
                 if not is_free(self.port, self.address):
                     raise PortTakenError(self.port)
                 raise ended(self.unit, state)
+
+    async def _is_held_of(self, owner: SocketOwner) -> bool:
+        """Have the port held; return False if its listener has ended meanwhile.
+
+        It may have been the server; the unit's state will tell.
+
+        Raises:
+            PortTakenError: another user's program has the port.
+        """
+        try:
+            await self.hold_of(owner)
+        except PortTakenError:
+            if listener_at(self.address, self.port):
+                raise
+            return False
+        return True
 
     async def hold_of(self, owner: SocketOwner) -> None:
         """Have the port held if the server owns the socket that listens there.

@@ -8,6 +8,8 @@ import pwd
 import re
 import shlex
 import socket
+import subprocess
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -366,6 +368,27 @@ def test_a_program_that_only_binds_the_port_of_a_server_is_the_reason_of_its_end
             asyncio.run(ServerPort(made._unit, *made._address, "").hold())
     with pytest.raises(NotStartedError, match=r"ended before it listened \(exit-code, 1\)"):
         asyncio.run(ServerPort(made._unit, *made._address, "").hold())
+
+
+def test_a_server_that_ends_right_after_it_listens_has_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answering(monkeypatch, tmp_path, "")
+    listen = "import socket; s = socket.create_server(('127.0.0.1', 0));"
+    listen += "print(s.getsockname()[1], flush=True); input()"
+    command, pipe = [sys.executable, "-c", listen], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as server:
+        assert server.stdout
+        made = make()
+        made.port = int(server.stdout.readline())
+        # Between the look at the port and systemd's answer.
+        (tmp_path / "systemctl").write_text(
+            f"#!/bin/sh\nkill -KILL {server.pid} 2>/dev/null\n"
+            f"until grep -q ') Z' /proc/{server.pid}/stat; do :; done\n"
+            "printf 'ActiveState=failed\nResult=signal\nExecMainStatus=9\nUID=4711\n'\n"
+        )
+        with pytest.raises(NotStartedError, match=r"ended before it listened \(signal, 9\)"):
+            asyncio.run(ServerPort(made._unit, *made._address, "").hold())
 
 
 @pytest.mark.row(5)
