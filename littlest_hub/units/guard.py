@@ -64,7 +64,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
                     "reserves these addresses for the sockets of hub and proxy",
                 ),
                 Directive("Restart", "always"),
-                Directive("RestartSec", "100ms"),
+                Directive("RestartSec", "1s", "a guard that cannot start fills no journal"),
                 Directive("FileDescriptorStoreMax", _MOST_STORED, "the ports, while it restarts"),
                 Directive("LimitNOFILE", "65536"),
                 Directive("OOMScoreAdjust", "-500", "the kernel ends users' processes first"),

@@ -67,6 +67,12 @@ def test_the_guard_can_be_started_with_the_names_of_all_sockets_that_it_stores()
     subprocess.run(["/bin/true"], env=environ, check=True)
 
 
+def test_a_guard_that_cannot_start_is_not_tried_many_times_a_second() -> None:
+    directives = guard.service(LAYOUTS[0], Ports()).sections["Service"]
+    (pause,) = (each.value for each in directives if each.key == "RestartSec")
+    assert float(pause.removesuffix("s")) >= 1
+
+
 @pytest.mark.row(16)
 @needs_systemd
 @pytest.mark.parametrize(("name", "exposure"), [("proxy", 1.1), ("hub", 1.9), ("guard", 2.5)])
