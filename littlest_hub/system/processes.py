@@ -13,7 +13,7 @@ from pathlib import Path
 
 _UNIT = re.compile(r"([^/\s]+\.(?:service|scope))")
 # Version 2, or systemd's own hierarchy of version 1.
-_SYSTEMD_CGROUP = re.compile(r"^(?:0:|\d+:name=systemd):(.*)$", re.MULTILINE)
+_SYSTEMD_CGROUP = re.compile(r"^(?:0:|\d+:(name=systemd)):(.*)$", re.MULTILINE)
 _SLOTS = re.compile(r"^FDSize:\s*(\d+)", re.MULTILINE)
 _PROC = Path("/proc")
 
@@ -66,8 +66,10 @@ def cgroup(pid: int) -> str:
 
 def cgroup_path(pid: int) -> str:
     """Return the cgroup that systemd has put a process into, as ControlGroup= (systemctl(1))."""
-    found = _SYSTEMD_CGROUP.findall(cgroup(pid))
-    return found[-1] if found else ""
+    found = dict(_SYSTEMD_CGROUP.findall(cgroup(pid)))
+    version_1, version_2 = found.get("name=systemd", ""), found.get("", "")
+    # Version 2 may be mounted without use by systemd, and a container may mount version 1.
+    return version_1 if _UNIT.search(version_1) else version_2 or version_1
 
 
 def descriptor_slots(pid: int) -> int:

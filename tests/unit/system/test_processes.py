@@ -76,5 +76,26 @@ def test_the_unit_is_the_innermost_service_or_scope(
     assert processes.unit(1) == unit
 
 
+@pytest.mark.parametrize(
+    ("cgroup", "path"),
+    [
+        ("0::/users.slice/a.service\n", "/users.slice/a.service"),
+        ("4:pids:/x.service\n1:name=systemd:/a.service\n0::/a.service\n", "/a.service"),
+        ("4:pids:/x.service\n1:name=systemd:/a.service\n0::/\n", "/a.service"),
+        ("4:pids:/x.service\n1:name=systemd:/a.service\n", "/a.service"),
+        ("1:name=systemd:/\n0::/a.service\n", "/a.service"),
+        ("4:pids:/x.service\n", ""),
+        ("", ""),
+    ],
+)
+def test_the_cgroup_is_the_one_that_systemd_has_chosen(
+    cgroup: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "cgroup").write_text(cgroup)
+    monkeypatch.setattr(processes, "_PROC", tmp_path)
+    assert processes.cgroup_path(1) == path
+
+
 def test_this_process_is_listed() -> None:
     assert os.getpid() in processes.process_ids()
