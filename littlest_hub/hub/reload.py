@@ -18,6 +18,7 @@ def request_reload(layout: Layout, pid: int) -> None:
     Raises:
         LittlestHubError: the reload failed; the hub that served before continues.
     """
+    _check_user(layout)
     requested_ns = time.monotonic_ns()
     # systemd has started this process with the present environment of the unit.
     write_volatile(layout.reload_environment, ReloadEnvironment.of(os.environ).to_json())
@@ -32,6 +33,21 @@ def request_reload(layout: Layout, pid: int) -> None:
         raise LittlestHubError(f"Not reloaded: no new hub within {RELOAD_TIMEOUT_S} s", journal)
     if outcome.reason:
         raise LittlestHubError(f"Not reloaded: {outcome.reason}", journal)
+
+
+def _check_user(layout: Layout) -> None:
+    """Refuse to write where another user could replace the file by a link to any other.
+
+    Raises:
+        LittlestHubError: the hub runs as another user.
+    """
+    directory = layout.reload_environment.parent
+    if directory.exists() and (owner := directory.stat().st_uid) != os.geteuid():
+        raise LittlestHubError(
+            f"Not reloaded: {directory} belongs to uid {owner}, as which the hub runs; expected"
+            f" uid {os.geteuid()}",
+            f"systemctl reload {layout.hub_service}",
+        )
 
 
 def _await_outcome(layout: Layout, requested_ns: int, pid: int) -> ReloadOutcome | None:

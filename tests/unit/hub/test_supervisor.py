@@ -356,3 +356,15 @@ def test_the_fragments_that_served_last_survive_two_failures(service: Service) -
     service.configure(GOOD.format(name="third"))
     assert service.reload() == ""
     assert len(list((service.base / "run").glob("fragments-*"))) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root reloads another user's hub by hand")
+def test_root_writes_nothing_into_the_directory_of_a_hub_that_is_not_root(service: Service) -> None:
+    run = service.base / "run"
+    os.chown(run, 4711, -1)
+    (run / ".environment.new").symlink_to(service.base / "target")
+    before, pid = sorted(run.iterdir()), service.pid
+    service.pid = 2**22 + 1  # above the highest process id
+    message, service.pid = service.reload(), pid
+    assert f"Not reloaded: {run} belongs to uid 4711" in message
+    assert sorted(run.iterdir()) == before
