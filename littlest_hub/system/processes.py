@@ -66,7 +66,7 @@ def cgroup(pid: int) -> str:
 
 def cgroup_path(pid: int) -> str:
     """Return the cgroup that systemd has put a process into, as ControlGroup= (systemctl(1))."""
-    found = dict(_SYSTEMD_CGROUP.findall(cgroup(pid)))
+    found: dict[str, str] = dict(_SYSTEMD_CGROUP.findall(cgroup(pid)))
     version_1, version_2 = found.get("name=systemd", ""), found.get("", "")
     # Version 2 may be mounted without use by systemd, and a container may mount version 1.
     return version_1 if _UNIT.search(version_1) else version_2 or version_1
