@@ -19,6 +19,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from littlest_hub.helpers.declarations import is_declared
 from littlest_hub.units.helpers import HOOK_TIMEOUT_S
 from littlest_hub.units.names import FIRST_UID, LOGIN_NAME, UNIT_USER_NAME
 
@@ -97,10 +98,7 @@ def _no_new_user(name: str, fragments: Path) -> str:
         return "has an account"
     except KeyError:
         pass
-    # Root's own files have to say so: the hub may have been taken over.
-    texts = (file.read_text(errors="replace") for file in fragments.glob("[!.]*.py"))
-    declared = re.compile(rf"^[^#\n]*\b{DECLARATION}\b(?!\s*=\s*False\b)", re.MULTILINE)
-    if any(declared.search(text) for text in texts):
+    if is_declared(DECLARATION, fragments):
         return ""
     return f"gets no account, because no fragment in {fragments} has {DECLARATION}"
 

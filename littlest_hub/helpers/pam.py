@@ -4,8 +4,9 @@ systemd starts an instance for each connection; the connection is its standard i
 Only the hub can connect. A request is VERB, SERVICE, NAME, and answers to PAM's prompts, with a NUL
 between each; the reply is an `Outcome` in JSON. PAM counts and logs failures.
 
-If a group is named on the command line, the hub is not root. Then only members of the group are
-asked about, so that a hub that was taken over cannot try passwords of root or of services.
+If a group and the directory of fragments are named on the command line, the hub is not root. Then
+only members of the group are asked about, so that a hub that was taken over cannot try passwords of
+root or of services; and sessions are opened and closed only if a fragment wants them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import os
 import pwd
 import re
 import sys
+from pathlib import Path
 
+from littlest_hub.helpers.declarations import is_declared
 from littlest_hub.system.pam import Outcome, transact
 from littlest_hub.units.names import FIRST_UID
 
@@ -30,19 +33,27 @@ VERBS = {
     "close_session": ("close_session",),
 }
 """What the hub can request, and the steps of PAM."""
+DECLARATION = "open_sessions"
+"""The setting that lets a hub that is not root open and close sessions."""
 DEFAULT_SERVICE = "login"
 """The only PAM service for a hub that is not root."""
 
 
 def main() -> None:
     """Answer the request on standard input."""
-    group = sys.argv[1] if len(sys.argv) > 1 else None
-    outcome = answer(sys.stdin.buffer.read(LIMIT_BYTES + 1), group)
+    group, fragments = (*sys.argv[1:], None, None)[:2]
+    outcome = answer(sys.stdin.buffer.read(LIMIT_BYTES + 1), group, fragments)
     print(json.dumps(outcome), end="", flush=True)
 
 
-def answer(request: bytes, group: str | None) -> Outcome:
-    """Return PAM's outcome, or the reason why PAM was not asked."""
+def answer(request: bytes, group: str | None, fragments: str | None = None) -> Outcome:
+    """Return PAM's outcome, or the reason why PAM was not asked.
+
+    Args:
+        request: verb, service, name, and answers.
+        group: the one whose members a hub that is not root may ask about; None: everyone.
+        fragments: the directory of root's fragments, for such a hub.
+    """
     verb, _, rest = request.partition(b"\0")
     service, _, rest = rest.partition(b"\0")
     name, *answers = rest.split(b"\0")
@@ -56,6 +67,9 @@ def answer(request: bytes, group: str | None) -> Outcome:
         return Outcome("no such PAM service", [])
     if group is not None and (refusal := _refusal(name, service, group)):
         return Outcome(refusal, [])
+    is_session = steps in (VERBS["open_session"], VERBS["close_session"])
+    if group is not None and is_session and not _has_sessions(fragments):
+        return Outcome(f"no fragment in {fragments} has {DECLARATION}", [])
     return transact(service.decode(), name, answers, steps)
 
 
@@ -72,6 +86,11 @@ def _refusal(name: bytes, service: bytes, group: str) -> str:
     if account.pw_uid < FIRST_UID or group_id not in groups:
         return f"not a member of the group {group}"
     return ""
+
+
+def _has_sessions(fragments: str | None) -> bool:
+    # None: the unit of an earlier release, during an upgrade.
+    return fragments is not None and is_declared(DECLARATION, Path(fragments))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def units(layout: Layout) -> list[Unit]:
             layout,
             layout.password_service,
             "Asks PAM about one user, as login(1) does.",
-            ["littlest_hub.helpers.pam", *group],
+            ["littlest_hub.helpers.pam", *group, *([str(layout.fragments)] if group else [])],
             timeout_s=60,
         ),
         _socket(layout, layout.hook_socket, str(layout.hook_address), "root's hooks"),

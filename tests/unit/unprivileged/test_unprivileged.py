@@ -16,7 +16,7 @@ import pytest
 from littlest_hub import installation
 from littlest_hub.check import check_fragments, evaluator  # noqa: F401
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.helpers import hooks, pam
+from littlest_hub.helpers import declarations, hooks, pam
 from littlest_hub.hub.authenticator import SystemAuthenticator
 from littlest_hub.hub.config import load
 from littlest_hub.hub.launch import environment_file
@@ -140,10 +140,11 @@ def test_the_privileged_part_is_short(layout: Layout) -> None:
     """Count the lines that docs/how-to/run-without-root.md recommends to read."""
     texts = [unit.text() for unit in roots_units(layout)]
     texts += [unprivileged.polkit_rule(layout)]
-    texts += [Path(str(module.__file__)).read_text() for module in (pam, hooks, system_pam, names)]
+    modules = (pam, hooks, declarations, system_pam, names)
+    texts += [Path(str(module.__file__)).read_text() for module in modules]
     lines = [line for text in texts for line in text.splitlines()]
     code = [line for line in lines if line.strip() and not line.startswith(("#", "//"))]
-    assert len(code) <= 420, len(code)
+    assert len(code) <= 440, len(code)
 
 
 @pytest.mark.parametrize(
