@@ -39,6 +39,8 @@ class Guard:
         self._cgroups: dict[Place, str | None] = {}
         """Cgroups of servers that an earlier hub has started; None: not to be held."""
         self._routed: dict[str, Place] = {}
+        self._given_up: set[Place] = set()
+        """Places of ended servers to which a route still led."""
         self._lock = asyncio.Lock()
         self._log = app_log
         self._warned: set[str] = set()
@@ -48,6 +50,7 @@ class Guard:
         if self.address is None:
             return Refusal(*target.place, IMPOSSIBLE)
         self._cgroups.pop(target.place, None)
+        self._given_up.discard(target.place)
         self._wanted[target.place] = target
         refused = await self._request([target])
         if refused and refused[0].reason != IMPOSSIBLE:
@@ -56,8 +59,12 @@ class Guard:
 
     async def release(self, place: Place) -> None:
         """Give up a port, unless a route leads there."""
-        if self.address is None or place in self._routed.values():
+        if self.address is None:
             return
+        if place in self._routed.values():
+            self._given_up.add(place)
+            return
+        self._given_up.discard(place)
         self._cgroups.pop(place, None)
         if self._wanted.pop(place, None):
             await self._request(release=[place])
@@ -110,6 +117,10 @@ class Guard:
                 self._routed[spec] = place
                 if (cgroup := self._cgroups.get(place, "")) is not None:
                     self._wanted.setdefault(place, Target(*place, cgroup))
+        # Another route may have replaced the one that led there.
+        for place in self._given_up - set(self._routed.values()):
+            self._given_up.discard(place)
+            self._wanted.pop(place, None)
         lost = {}
         for each in await self._request(is_all=True):
             place = (each.address, each.port)

@@ -140,6 +140,12 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
     _next: asyncio.Future[None] | None = None
     """The write after it, for changes that have come since."""
     _revision = ""
+    _undropped: set[str]
+    """Removed routes that traefik may still have, so that their ports are held."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._undropped = set()
 
     @default("dynamic_config_handler")
     def _default_handler(self) -> RoutesFile:
@@ -189,6 +195,7 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
         """
         await self._wait_until_started()
         routespec = self.validate_routespec(routespec)
+        self._undropped.discard(routespec)
         if "user" in data and (refused := await GUARD.hold_route(routespec, target)):
             self.log.error("No route %s to %s: %s", routespec, target, refused.detail)
             return
@@ -203,6 +210,7 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
             # such as the hub's own, stays.
             if is_new:
                 self._remove(routespec)
+                self._undropped.add(routespec)
             raise
 
     async def delete_route(self, routespec: str) -> None:
@@ -217,6 +225,7 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
             # It does not answer (TimeoutError is an OSError), or the disk is full: no reason to
             # leave the server running.
             self.log.error("traefik may still have the route %s: %s", routespec, error)
+            self._undropped.add(routespec)
         else:
             await GUARD.release_route(routespec)
 
@@ -228,9 +237,25 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
         PeriodicCallback(self._keep_ports, PORTS_CHECK_INTERVAL_MS).start()
 
     async def _keep_ports(self, routes: Iterable[tuple[str, str]] = ()) -> None:
+        await self._drop()
         for routespec, refused in await GUARD.keep(routes):
             self.log.error("The route %s is lost: %s", routespec, refused.detail)
             await self.delete_route(routespec)
+
+    async def _drop(self) -> None:
+        """Give up the ports of removed routes, once traefik has dropped these."""
+        removed = self._undropped.copy()
+        if not removed:
+            return
+        try:
+            await self._write_and_wait()
+        except OSError as error:
+            self.log.warning("traefik may still have routes to ended servers: %s", error)
+            return
+        # Meanwhile it may have been added again, with another port.
+        for routespec in removed & self._undropped:
+            self._undropped.discard(routespec)
+            await GUARD.release_route(routespec)
 
     def _remove(self, routespec: str) -> bool:
         """Remove a route from `dynamic_config`; return whether there was one."""

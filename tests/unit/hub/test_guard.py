@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import re
@@ -81,7 +82,13 @@ with socket.create_server(("127.0.0.1", 0)) as listener:
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """The port of a program that runs."""
+    with listening_program() as port:
+        yield port
+
+
+@contextlib.contextmanager
+def listening_program() -> Iterator[int]:
+    """Yield the port of a program that runs."""
     pipe = subprocess.PIPE
     command = [sys.executable, "-c", LISTEN]
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as program:
@@ -104,6 +111,25 @@ def test_a_port_is_held_from_before_a_route_until_after_it(
         assert place in helper.ports._held
         await guard.release_route("/user/a/")
         assert place not in helper.ports._held
+
+    asyncio.run(requests())
+
+
+@needs_root
+def test_a_port_is_given_up_when_another_route_has_replaced_the_one_that_led_there(
+    guard: Guard, tmp_path: Path, port: int
+) -> None:
+    helper, place = Helper(tmp_path), ("127.0.0.1", port)
+
+    async def requests() -> None:
+        assert await guard.hold_route("/user/a/", f"http://127.0.0.1:{port}") is None
+        await guard.release(place)
+        assert await guard.keep() == []
+        assert place in helper.ports._held
+        with listening_program() as other:
+            assert await guard.hold_route("/user/a/", f"http://127.0.0.1:{other}") is None
+            assert await guard.keep() == []
+            assert set(helper.ports._held) == {("127.0.0.1", other)}
 
     asyncio.run(requests())
 

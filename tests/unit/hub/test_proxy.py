@@ -9,6 +9,7 @@ import errno
 import hashlib
 import http.client
 import json
+import os
 import random
 import re
 import shutil
@@ -33,6 +34,7 @@ from traitlets import TraitError
 from traitlets.config import Config
 
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.hub.guard import GUARD
 from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.proxy import routes as routes_module
 from littlest_hub.proxy.certificates import DEFAULT_CERTIFICATE_NAME
@@ -44,6 +46,7 @@ from littlest_hub.system.toml import to_toml
 from tests.capabilities import PATH, missing
 from tests.eventually import eventually
 from tests.network import free_port
+from tests.unit.hub.test_guard import Helper, listening_program
 
 pytestmark = pytest.mark.unit
 
@@ -478,6 +481,38 @@ def test_a_route_that_could_not_be_added_is_not_in_a_later_write(
 
     with backend("bob") as target:
         asyncio.run(asyncio.wait_for(scenario(target), 60))
+
+
+@pytest.mark.row(26)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may duplicate sockets")
+@pytest.mark.parametrize("is_added", [True, False])
+def test_the_port_of_a_route_is_given_up_when_traefik_has_dropped_it_later(
+    traefik: Traefik, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_added: bool
+) -> None:
+    helper = Helper(tmp_path)
+    monkeypatch.setattr(GUARD, "address", tmp_path / "control")
+
+    async def scenario(port: int) -> None:
+        place, route = ("127.0.0.1", port), ("/user/alice/", f"http://127.0.0.1:{port}")
+        async with hub_of(traefik) as hubs:
+            if is_added:
+                await hubs.add_route(*route, {"user": "alice"})
+            with monkeypatch.context() as patch:
+                patch.setattr("littlest_hub.proxy.routes.write", full)
+                if is_added:
+                    await hubs.delete_route(route[0])
+                else:
+                    with pytest.raises(OSError, match="No space"):
+                        await hubs.add_route(*route, {"user": "alice"})
+                await GUARD.release(place)
+                await hubs._keep_ports()
+                # The route may still be there.
+                assert place in helper.ports._held
+            await hubs._keep_ports()
+            assert place not in helper.ports._held
+
+    with listening_program() as port:
+        asyncio.run(asyncio.wait_for(scenario(port), 60))
 
 
 class Held(Backend):
