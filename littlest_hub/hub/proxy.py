@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import ipaddress
 import secrets
@@ -28,7 +29,7 @@ from jupyterhub_traefik_proxy.traefik_utils import deep_merge, generate_alias
 from tornado.httpclient import HTTPClientError
 from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import PeriodicCallback
-from traitlets import Enum, Int, List, TraitError, Unicode, default, observe, validate
+from traitlets import Enum, Int, List, Set, TraitError, Unicode, default, observe, validate
 
 from littlest_hub.hub.guard import GUARD
 from littlest_hub.proxy.https import CHALLENGES
@@ -140,12 +141,7 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
     _next: asyncio.Future[None] | None = None
     """The write after it, for changes that have come since."""
     _revision = ""
-    _undropped: set[str]
-    """Removed routes that traefik may still have, so that their ports are held."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._undropped = set()
+    _undropped = Set(help="Removed routes that traefik may still have: their ports are held.")
 
     @default("dynamic_config_handler")
     def _default_handler(self) -> RoutesFile:
@@ -245,17 +241,13 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
     async def _drop(self) -> None:
         """Give up the ports of removed routes, once traefik has dropped these."""
         removed = self._undropped.copy()
-        if not removed:
-            return
-        try:
-            await self._write_and_wait()
-        except OSError as error:
-            self.log.warning("traefik may still have routes to ended servers: %s", error)
-            return
-        # Meanwhile it may have been added again, with another port.
-        for routespec in removed & self._undropped:
-            self._undropped.discard(routespec)
-            await GUARD.release_route(routespec)
+        with contextlib.suppress(OSError):  # it will be tried again
+            if removed:
+                await self._write_and_wait()
+            # Meanwhile it may have been added again, with another port.
+            for routespec in removed & self._undropped:
+                self._undropped.discard(routespec)
+                await GUARD.release_route(routespec)
 
     def _remove(self, routespec: str) -> bool:
         """Remove a route from `dynamic_config`; return whether there was one."""
