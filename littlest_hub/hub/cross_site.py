@@ -60,6 +60,25 @@ def site_of(
     return Site.OWN if has_site_cookie else Site.UNKNOWN
 
 
+def refusal(headers: Mapping[str, str], host: str) -> str:
+    """Return why a login form is refused, and what to do if a proxy in front is the cause."""
+    source = headers.get("Origin") or headers.get("Referer") or "another site"
+    reason = f"Login form of {source}, not of {host}. Try again."
+    if "Sec-Fetch-Site" in headers:
+        return reason  # the browser itself has compared the two
+    if source == "null":
+        return (
+            "The browser does not say where the login form comes from (Origin: null). If it is this"
+            " hub's own, a proxy in front sends the header Referrer-Policy: no-referrer: the"
+            " administrator has to change it to same-origin there (how-to/behind-nginx)."
+        )
+    return (
+        f"{reason} If it is this hub's own, a proxy in front has changed the header Host: the"
+        " administrator has to pass it on as sent (nginx: proxy_set_header Host $http_host;), or"
+        " set c.JupyterHub.public_url (how-to/behind-nginx)."
+    )
+
+
 def without_options(url: str, hub_path: str) -> str:
     """Return a URL; if it is one that starts a server of this hub, then without options.
 

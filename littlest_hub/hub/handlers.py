@@ -178,8 +178,7 @@ def login_form(upstream: Method) -> Method:
     @wraps(upstream)
     async def post(self: Any) -> None:
         if cross_site.site(self) is Site.OTHER:
-            source = self.request.headers.get("Origin", "another site")
-            raise HTTPError(403, f"Login form of {source}, not of {self.request.host}. Try again.")
+            raise HTTPError(403, cross_site.refusal(self.request.headers, self.request.host))
         await upstream(self)
 
     return post

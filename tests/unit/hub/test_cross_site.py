@@ -394,6 +394,30 @@ def test_another_site_cannot_submit_the_login_form_whatever_its_token(hub: Small
     assert not browser.cookies.get("jupyterhub-hub-login")
 
 
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ({"Origin": "null"}, "Referrer-Policy: no-referrer"),
+        ({"Origin": "http://127.0.0.1:8443"}, "proxy_set_header Host $http_host;"),
+        ({"Origin": "https://hub.example.org"}, "c.JupyterHub.public_url"),
+    ],
+)
+def test_a_refused_login_form_says_what_a_proxy_in_front_has_to_change(
+    hub: SmallHub, headers: dict[str, str], said: str
+) -> None:
+    browser = Browser(hub)
+    fields = {"username": "erin", "_xsrf": browser._xsrf(browser.get("/hub/login"))}
+    page = browser.post("/hub/login", data=fields, headers=headers)
+    assert page.status_code == 403
+    text = html.unescape(page.text)
+    assert said in text
+    assert "how-to/behind-nginx" in text
+    # The browser knows that it is another site's.
+    other = browser.post("/hub/login", data=fields, headers=headers | OTHERS[3])
+    assert other.status_code == 403
+    assert "proxy" not in other.text
+
+
 @pytest.mark.row(28)
 @pytest.mark.parametrize("headers", OTHERS[:2])
 def test_a_page_of_a_stopped_server_starts_it_by_itself_only_for_the_hubs_own_links(
