@@ -11,6 +11,7 @@ from pathlib import Path
 
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.snapshot import Snapshot, output_of
+from littlest_hub.system.systemctl import newest
 
 
 def disks(snapshot: Snapshot) -> Iterator[Finding]:
@@ -68,12 +69,12 @@ def memory(snapshot: Snapshot) -> Iterator[Finding]:
     killed = [
         line
         for line in output_of(
-            "journalctl", "--dmesg", "--since=-24h", "--no-pager", "--output=cat", "--lines=20000"
+            "journalctl", "--dmesg", "--since=-24h", "--no-pager", "--output=cat", *newest(20000)
         ).splitlines()
         if re.search(r"Out of memory: Killed process|Memory cgroup out of memory: Killed", line)
     ]
     if killed:
-        text = f"{len(killed)} processes killed within a day; the last: {killed[-1]}"
+        text = f"{len(killed)} processes killed within a day; the last: {killed[0]}"
         yield Finding(WARNING, "memory", text, "journalctl --dmesg -g 'Killed process'")
 
 

@@ -19,6 +19,7 @@ from littlest_hub.proxy.routes import RoutesFile
 from littlest_hub.system.systemctl import (
     ALL_JOURNALS,
     is_booted,
+    newest,
     parse_show,
     parse_streams,
     systemctl,
@@ -96,8 +97,9 @@ class Snapshot:
     def journal(self) -> list[JournalEntry]:
         """The last messages of hub and user servers."""
         units = (f"--unit={self.layout.hub_service}", f"--unit={self.layout.user_unit_pattern}")
-        options = (ALL_JOURNALS, "--output=json", "--no-pager", "--since=-7d", "--lines=20000")
-        return list(parse_journal(output_of("journalctl", *options, *units).splitlines()))
+        options = (ALL_JOURNALS, "--output=json", "--no-pager", "--since=-7d", *newest(20000))
+        found = output_of("journalctl", *options, *units).splitlines()
+        return list(parse_journal(reversed(found)))
 
     @cached_property
     def routes(self) -> list[dict[str, Any]]:

@@ -119,6 +119,14 @@ ALL_JOURNALS = "--namespace=*"
 """Option of journalctl that adds the journals of units with LogNamespace=, such as user servers."""
 
 
+def newest(lines: int) -> list[str]:
+    """Return the options of journalctl for the newest messages, the newest one first.
+
+    With --since= and without --reverse, journalctl of systemd 252 and older returns the oldest.
+    """
+    return [f"--lines={lines}", "--reverse"]
+
+
 def journal_lines(units: Iterable[str], *, since: float = 0, lines: int = 20) -> str:
     """Return the last messages of some units since this boot, one a line.
 
@@ -127,7 +135,7 @@ def journal_lines(units: Iterable[str], *, since: float = 0, lines: int = 20) ->
         since: seconds since the epoch; older messages are left out.
         lines: how many messages at most.
     """
-    options = ["--no-pager", "--quiet", "--output=cat", f"--lines={lines}", f"--since=@{since:.0f}"]
+    options = ["--no-pager", "--quiet", "--output=cat", *newest(lines), f"--since=@{since:.0f}"]
     named = [f"--unit={unit}" for unit in units]
     done = subprocess.run(
         ["journalctl", *options, "--boot", *named],
@@ -136,4 +144,4 @@ def journal_lines(units: Iterable[str], *, since: float = 0, lines: int = 20) ->
         errors="replace",
         stdin=subprocess.DEVNULL,
     )
-    return done.stdout.rstrip()
+    return "\n".join(reversed(done.stdout.rstrip().splitlines()))

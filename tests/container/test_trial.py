@@ -119,11 +119,11 @@ def test_addresses_files_in_run_and_names_are_those_of_the_hub(hub: Hub) -> None
 
 
 def test_services_that_fail_do_not_take_the_hub_away(hub: Hub) -> None:
-    hub.machine.add_user("grader", "x")
+    hub.machine.add_user("marker", "x")
     text = (
         "c.JupyterHub.services.append({'name': 'grades', 'url': 'http://127.0.0.1:9010',\n"
-        "    'user': 'grader', 'cwd': '/home/grader', 'command': ['/bin/sleep', '60']})\n"
-        "c.JupyterHub.services.append({'name': 'other', 'user': 'grader',\n"
+        "    'user': 'marker', 'cwd': '/home/marker', 'command': ['/bin/sleep', '60']})\n"
+        "c.JupyterHub.services.append({'name': 'other', 'user': 'marker',\n"
         "    'command': ['/bin/sleep', '60']})\n"
         "c.JupyterHub.services.append({'name': 'writer',\n"
         "    'command': ['/bin/sh', '-c', 'echo x >/srv/x']})\n"
@@ -131,9 +131,9 @@ def test_services_that_fail_do_not_take_the_hub_away(hub: Hub) -> None:
     code, said = check(hub, text)
     assert code == 0, said
     assert f"{FILE}:1: warning: JupyterHub.services: service 'grades' cannot start" in said
-    assert "the hub cannot enter /home/grader" in said
+    assert "the hub cannot enter /home/marker" in said
     assert f"{FILE}:3: warning: JupyterHub.services: service 'other' cannot start" in said
-    assert "may not become grader" in said
+    assert "may not become marker" in said
     with present(hub, text):
         for start in (hub.reload, lambda: boot(hub)):
             start()

@@ -54,8 +54,8 @@ def test_a_check_that_is_interrupted_ends_with_the_fragment_that_it_runs(
     with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL) as process:
         fragment = int(eventually(started.read_text, 30, "the fragment to run"))
         process.send_signal(signal.SIGINT)
-        eventually(lambda: process.poll() is not None, 5, "the check to end")
-    eventually(lambda: processes.program(fragment) is None, 5, "the fragment to end")
+        eventually(lambda: process.poll() is not None, 30, "the check to end")
+    eventually(lambda: processes.program(fragment) is None, 30, "the fragment to end")
 
 
 def test_a_fragment_that_ends_the_process_is_named(layout: Layout) -> None:
