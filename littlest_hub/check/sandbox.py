@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import re
-import secrets
 import select
 import signal
 import sys
@@ -24,6 +23,7 @@ from typing import NoReturn
 
 from littlest_hub.check.messages import Credentials, Domain, Done, Request, Running, decode
 from littlest_hub.check.report import Problem
+from littlest_hub.check.trial_directory import remove_unit, trial_directory
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import unit_files
 from littlest_hub.installation import release_of_this_interpreter
@@ -70,16 +70,12 @@ def run(layout: Layout, request: Request) -> Outcome:
 def _run_in_unit(layout: Layout, request: Request) -> Outcome:
     python = release_of_this_interpreter() / "bin" / "python3"
     command = [str(python), "-I", "-m", "littlest_hub.check.evaluator"]
-    # The hub's unit, from which a reload checks, may write to its own directory in /run only.
-    parent = Path("/run") if layout.hub_user else layout.run_directory
-    parent.mkdir(mode=0o700, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="check-", dir=parent) as name:
-        directory = Path(name)
+    with trial_directory(layout) as directory:
         files = {each: directory / each for each in ("request", "report", "printed")}
         files["request"].write_text(json.dumps(request.to_json()))
         for file in (files["report"], files["printed"]):
             file.touch(mode=0o600)
-        unit = directory / f"{layout.instance}-check-{secrets.token_hex(4)}.service"
+        unit = directory / f"{directory.name}.service"
         # Readable, as systemd complains otherwise; the directory above it is root's own.
         write(unit, trial_unit(layout, unit_files.texts(layout), command, **files))
         code, reason = _start(unit)
@@ -111,9 +107,7 @@ def _start(unit: Path) -> tuple[int, str]:
         # waitid(2): CLD_EXITED is 1.
         return (int(status) if how == "1" else -int(status)), error.message
     finally:
-        systemctl("stop", unit.name, is_checked=False)
-        systemctl("reset-failed", unit.name, is_checked=False)
-        systemctl("disable", "--runtime", "--no-reload", "--quiet", unit.name, is_checked=False)
+        remove_unit(unit.name)
     return 0, ""
 
 

@@ -7,6 +7,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+from littlest_hub.check.trial_directory import remove_trials
 from littlest_hub.installation import journal_directories
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.locks import changing, no_foreground_hub
@@ -90,6 +91,7 @@ def remove_units(layout: Layout, *, with_user_servers: bool = True) -> None:
     servers = services.user_servers() if with_user_servers else []
     is_running = services.can_start and bool(present or servers)
     if is_running:
+        remove_trials(layout)
         kept = () if with_user_servers else (layout.users_slice,)
         services.stop([unit for unit in present if unit not in kept], servers)
         if with_user_servers:

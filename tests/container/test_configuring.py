@@ -76,7 +76,7 @@ def test_a_fragment_does_no_harm_while_it_is_checked(
     assert message in said
     hub.machine.systemctl("is-active", hub.layout.hub_service, hub.layout.proxy_service)
     assert hub.machine.run(["sh", "-c", "ls /etc/written"], check=False).returncode != 0
-    left = hub.machine.systemctl("list-units", "--all", "--no-legend", "*-check-*").stdout
+    left = hub.machine.systemctl("list-units", "--all", "--no-legend", "*.check-*").stdout
     assert left.strip() == ""
 
 
