@@ -19,7 +19,7 @@ from littlest_hub.system.systemctl import systemctl
 
 _LINKS = Path("/run/systemd/system")
 _UNLOCKED_S = 2
-"""How old a directory may be that its check has not locked yet."""
+"""How old an empty directory may be that its check has not locked yet."""
 
 
 @contextlib.contextmanager
@@ -77,7 +77,8 @@ def _is_used(directory: Path) -> bool:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return abs(time.time() - os.fstat(descriptor).st_mtime) < _UNLOCKED_S
+        is_new = abs(time.time() - os.fstat(descriptor).st_mtime) < _UNLOCKED_S
+        return is_new and not any(directory.iterdir())
     except BlockingIOError:
         return True
     finally:

@@ -9,6 +9,7 @@ import pexpect
 import pytest
 
 from tests.broken import BROKEN, Broken
+from tests.eventually import eventually
 from tests.hub import Hub
 
 COMMAND = "hub/bin/littlest-hub"
@@ -78,6 +79,22 @@ def test_a_fragment_does_no_harm_while_it_is_checked(
     assert hub.machine.run(["sh", "-c", "ls /etc/written"], check=False).returncode != 0
     left = hub.machine.systemctl("list-units", "--all", "--no-legend", "*.check-*").stdout
     assert left.strip() == ""
+
+
+def test_what_a_killed_check_leaves_is_removed_by_the_next_one(hub: Hub) -> None:
+    find = ["sh", "-c", "find /run -name '*.check-*' -maxdepth 3 -ignore_readdir_race"]
+    path = hub.write_fragment("60-checked.py", "import time\ntime.sleep(9)\n")
+    try:
+        start = f"{hub.path(COMMAND)} check >/dev/null 2>&1 & echo $!"
+        pid = hub.machine.run(["sh", "-c", start]).stdout.strip()
+        eventually(lambda: len(hub.machine.run(find).stdout.split()) >= 2, 30, "the unit's link")
+        hub.machine.run(["kill", "-KILL", pid])
+    finally:
+        hub.machine.run(["rm", path])
+    hub.machine.run([hub.path(COMMAND), "check"])
+    assert hub.machine.run(find).stdout == ""
+    units = hub.machine.systemctl("list-units", "--all", "--no-legend", "*.check-*").stdout
+    assert units.strip() == ""
 
 
 def test_fragments_are_checked_in_the_environment_of_the_hub(hub: Hub) -> None:
