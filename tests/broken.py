@@ -283,6 +283,12 @@ BROKEN_WITHOUT_SANDBOX = (
         2,
         "ZeroDivisionError",
     ),
+    Broken("api-url", "\nc.HubProxy.traefik_api_url = 'http://[::1]:9'\n", 2, "no such setting"),
+    Broken("entry-point", "\nc.HubProxy.traefik_api_entrypoint = 'x'\n", 2, "no such setting"),
+    Broken("routes-file", "\nc.HubProxy.dynamic_config_file = '/srv/x'\n", 2, "no such setting"),
+    Broken("own-proxy", "\nc.HubProxy.should_start = True\n", 2, "no such setting"),
+    Broken("api-hash", "\nc.HubProxy.traefik_api_hashed_password = 'x'\n", 2, "no such setting"),
+    Broken("route-time", "\nc.TraefikProxy.check_route_timeout = -1\n", 2, "1 second or more"),
     Broken("memory-hog", "\nx = bytearray(3 << 30)\n", 2, "MemoryError"),
 )
 """Fragments that are refused wherever they are checked."""

@@ -18,6 +18,7 @@ from littlest_hub.check.rules import (
     https,
     people,
     placeholders,
+    proxy,
     services,
     spawners,
 )
@@ -47,6 +48,8 @@ RULES: tuple[Rule, ...] = (
     addresses.ports_used_twice,
     addresses.addresses_of_other_machines,
     addresses.hub_address_that_cannot_be_had,
+    proxy.settings_that_the_proxys_units_decide,
+    proxy.too_little_time_for_routes,
     files.unreadable_files,
     files.certificate_without_its_key,
     files.unusable_cookie_secret,
