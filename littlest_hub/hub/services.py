@@ -111,6 +111,8 @@ class ServiceKeeper:
             await working
         except TimeoutError:
             return f"does not answer at {service.url} within {service.timeout} s"
+        except Exception as error:
+            return one_line(error)
         finally:
             working.cancel()
         return ""
