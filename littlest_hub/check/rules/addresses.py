@@ -221,7 +221,9 @@ def _unreachable_hub(
     try:
         found = {str(each[4][0]) for each in socket.getaddrinfo(host, port, type=SOCK_STREAM)}
     except (OSError, UnicodeError) as error:
-        yield from setting.error(f"the proxy would connect to the hub at {host!r}: {error}")
+        text = f"the proxy would connect to the hub at {host!r}: {error}"
+        # A name of a URL may resolve later; at `hub_connect_ip` the hub would listen too.
+        yield from setting.warning(text) if setting is url else setting.error(text)
         return
     own = {address for address in found if _is_local(settings, address)}
     if setting is ip and not own and (reason := _why_not_bound(host, port)):

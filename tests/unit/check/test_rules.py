@@ -77,6 +77,22 @@ def test_an_address_that_the_socket_overrides_is_a_warning(
 
 
 @pytest.mark.parametrize(
+    ("text", "is_warning"),
+    [
+        ("hub_connect_url = 'http://x.invalid:15001'", True),
+        ("hub_connect_ip = 'x.invalid'", False),
+    ],
+)
+def test_a_hubs_url_whose_name_does_not_resolve_now_is_a_warning(
+    layout: Layout, text: str, is_warning: bool
+) -> None:
+    config = loaded(layout, write(layout, "10-a.py", f"\nc.JupyterHub.{text}\n"))
+    facts = Facts(hub_sockets=(("127.0.0.1", 15001),))
+    (problem,) = [p for p in validate(config, layout, facts) if ".invalid" in p.message]
+    assert (problem.line, problem.is_warning) == (2, is_warning)
+
+
+@pytest.mark.parametrize(
     ("host", "address", "proxy", "is_refused"),
     [
         ("", "192.0.2.1", "", True),
