@@ -12,6 +12,7 @@ with light_imports():
     from jupyterhub import orm
     from jupyterhub.app import JupyterHub
     from jupyterhub.auth import Authenticator
+    from jupyterhub.handlers.login import LoginHandler
     from jupyterhub.proxy import Proxy
     from jupyterhub.spawner import Spawner
 
@@ -31,6 +32,7 @@ __all__ = [
     "HubProxy",
     "JupyterHub",
     "LittlestHub",
+    "LoginHandler",
     "LoginLimits",
     "Proxy",
     "ProxyConfiguration",

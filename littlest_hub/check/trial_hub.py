@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import copy
 import logging
+import pwd
 import re
 import secrets
 import sqlite3
@@ -17,18 +18,22 @@ import tempfile
 import traceback
 from collections.abc import Collection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
+from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPServerRequest
+from traitlets import TraitError
 from traitlets.config import Config
 
 from littlest_hub.check.jupyterhub_api import (
     HubProxy,
     JupyterHub,
     LittlestHub,
+    LoginHandler,
     ProxyConfiguration,
     UnitSpawner,
     database,
@@ -45,6 +50,9 @@ from littlest_hub.units.environment import UnitEnvironment
 LIMIT_S = 20
 _COPIED_BYTES = 100_000_000
 """Size of a database up to which the trial has a copy; a larger one is replaced by an empty one."""
+
+_TRIED_USERS = 20
+"""How many users may be looked up until one has an account."""
 
 _PROXIES = ("HubProxy", "TraefikFileProviderProxy", "TraefikProxy", "Proxy")
 """Sections for the settings of HubProxy, the most specific first."""
@@ -70,10 +78,25 @@ _SETTINGS_OF_STEP = {
         "init_tornado_settings": "jinja_environment_options template_paths tornado_settings",
         "init_handlers": "extra_handlers",
         "init_tornado_application": "tornado_settings extra_handlers",
+        "_page_handler": "tornado_settings",
+        "_render_page": "template_paths template_vars jinja_environment_options tornado_settings",
         "_refuse_other_tasks": "show_config show_config_json generate_config generate_certs",
         "_refuse_intervals": "service_check_interval last_activity_interval",
     }.items()
 }
+
+
+class _UnknownUserError(Exception):
+    """A spawner that cannot be made for a user without an account."""
+
+
+class _Unconnected(HTTPConnection):  # type: ignore[misc]
+    """The connection of a request that no one has sent."""
+
+    context = SimpleNamespace(remote_ip="127.0.0.1", protocol="http")
+
+    def set_close_callback(self, callback: Any) -> None:
+        pass
 
 
 class TrialHub(LittlestHub):
@@ -91,7 +114,11 @@ class TrialHub(LittlestHub):
     spawner_class: type
     tornado_settings: dict[str, Any]
     upgrade_db: bool
+    tornado_application: Any
     users: Any
+
+    _has_login_page = False
+    """True if the authenticator has no other one."""
 
     def _configure_logging(self) -> None:
         """Keep the last error, which JupyterHub logs before it exits, and write nothing."""
@@ -184,11 +211,48 @@ class TrialHub(LittlestHub):
             members = {"layout": self.layout}
             spawner = type(self.spawner_class.__name__, (self.spawner_class,), members)
             self.tornado_settings["spawner_class"] = spawner
-        # A name that no user has.
-        user = orm.User(name=f"trial-{secrets.token_hex(4)}")
-        self.db.add(user)
-        self.db.commit()
-        _ = self.users[user].spawners[""]
+        await self._render_page(self._page_handler())
+        self._make_spawner()
+
+    def _page_handler(self) -> LoginHandler:
+        """Make what answers a request for the login page, or would without the authenticator's."""
+        request = HTTPServerRequest(
+            "GET", f"{self.hub_prefix}login", headers=HTTPHeaders(), connection=_Unconnected()
+        )
+        found = self.tornado_application.find_handler(request).handler_class
+        self._has_login_page = issubclass(found, LoginHandler) and not self.authenticator.auto_login
+        return (found if self._has_login_page else LoginHandler)(self.tornado_application, request)
+
+    async def _render_page(self, handler: LoginHandler) -> None:
+        """Render the login page, or another one if users log in without it."""
+        await handler.prepare()
+        if self._has_login_page:
+            await handler._render()
+        else:
+            await handler.render_template("error.html", status_code=404, status_message="")
+
+    def _make_spawner(self) -> None:
+        """Make a spawner for a user with an account, or else for one that is not known.
+
+        Raises:
+            _UnknownUserError: it fails, perhaps because the user has no account.
+        """
+        recent = self.db.query(orm.User).order_by(orm.User.last_activity.desc()).limit(_TRIED_USERS)
+        user = next((each for each in recent if _has_account(each.name)), None)
+        has_account = user is not None
+        if user is None:
+            # A name that no user has.
+            user = orm.User(name=f"trial-{secrets.token_hex(4)}")
+            self.db.add(user)
+            self.db.commit()
+        try:
+            _ = self.users[user].spawners[""]
+        except (LittlestHubError, TraitError):
+            raise
+        except Exception as error:
+            if has_account:
+                raise
+            raise _UnknownUserError(user.name) from error
 
     def _refuse_other_tasks(self) -> None:
         """Refuse settings with which JupyterHub prints or writes something and exits."""
@@ -221,6 +285,15 @@ def failures(config: RecordingConfig, layout: Layout, known: Collection[Problem]
         return _failure(config, layout, known, error, f"takes more than {LIMIT_S} s")
     except LittlestHubError as error:
         return _failure(config, layout, known, error, error.message)
+    except _UnknownUserError as error:
+        cause = error.__cause__ or error
+        file, line = (
+            origin_in_traceback(cause)
+            or config.JupyterHub.origin("spawner_class")
+            or Origin(str(layout.fragments), 0)
+        )
+        text = f"not checked: the spawner does not know the user {error}: {one_line(cause)}"
+        return [Problem(file, line, text, is_warning=True)]
     except Exception as error:
         return _failure(config, layout, known, error, one_line(error))
     finally:
@@ -248,7 +321,10 @@ def _failure(
     if errors and (origin is None or any(origin == (p.file, p.line) for p in errors)):
         return []
     file, line = origin or Origin(str(layout.fragments), 0)
-    return [Problem(file, line, f"{name}the hub would not start: {reason}")]
+    frames = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
+    is_page = not frames.isdisjoint(("_page_handler", "_render_page"))
+    what = "the hub could show no page" if is_page else "the hub would not start"
+    return [Problem(file, line, f"{name}{what}: {reason}")]
 
 
 def _origin_of_named(section: RecordingConfig, key: str, reason: str) -> Origin | None:
@@ -266,6 +342,13 @@ def _settings_of_step(error: BaseException) -> list[str]:
     frames = traceback.extract_tb(error.__traceback__)
     steps = [frame.name for frame in reversed(frames)]
     return [setting for step in steps for setting in _SETTINGS_OF_STEP.get(step, ())]
+
+
+def _has_account(name: str) -> bool:
+    with contextlib.suppress(KeyError, ValueError):
+        pwd.getpwnam(name)
+        return True
+    return False
 
 
 def _plain(config: RecordingConfig) -> Config:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from littlest_hub.check import check_fragments
 from littlest_hub.layout import Layout
 from tests.unit.check.fragments import errors, only, write
 
@@ -86,3 +87,75 @@ def test_a_database_of_another_schema_is_refused_unless_the_hub_migrates_it(layo
     assert "99a28a4418e1" in problem.message
     write(layout, "20-b.py", "c.JupyterHub.upgrade_db = True\n")
     assert errors(layout) == []
+
+
+@pytest.mark.parametrize("page", ["login.html", "page.html"])
+@pytest.mark.parametrize("text", ["{% if %}", "{{ nothing.at.all }}"])
+def test_a_template_that_fails_is_refused(
+    layout: Layout, tmp_path: Path, page: str, text: str
+) -> None:
+    (tmp_path / page).write_text(text)
+    file = write(layout, "10-a.py", f"\nc.JupyterHub.template_paths = ['{tmp_path}']\n")
+    problem = only(errors(layout))
+    assert (problem.file, problem.line) == (file, 2)
+    assert "JupyterHub.template_paths: the hub could show no page" in problem.message
+
+
+def test_headers_with_which_no_request_is_answered_are_refused(layout: Layout) -> None:
+    file = write(layout, "10-a.py", "\nc.JupyterHub.tornado_settings = {'headers': 5}\n")
+    problem = only(errors(layout))
+    assert (problem.file, problem.line) == (file, 2)
+    assert "JupyterHub.tornado_settings: the hub could show no page" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("handler", "auto_login"), [("LoginHandler", True), ("BaseHandler", False)]
+)
+def test_a_login_page_that_no_one_sees_is_not_tried(
+    layout: Layout, tmp_path: Path, handler: str, auto_login: bool
+) -> None:
+    (tmp_path / "login.html").write_text("{% if %}")
+    text = (
+        "from jupyterhub.auth import Authenticator\n"
+        "from jupyterhub.handlers import BaseHandler\n"
+        "from jupyterhub.handlers.login import LoginHandler\n"
+        "class Portal(Authenticator):\n"
+        f"    auto_login = {auto_login}\n"
+        "    def get_handlers(self, app):\n"
+        f"        return [('/login', {handler})]\n"
+        "c.JupyterHub.authenticator_class = Portal\n"
+        "c.Authenticator.allow_all = True\n"
+        f"c.JupyterHub.template_paths = ['{tmp_path}']\n"
+    )
+    write(layout, "10-a.py", text)
+    assert errors(layout) == []
+    (tmp_path / "page.html").write_text("{% if %}")
+    assert only(errors(layout)).line == 10
+
+
+SPAWNER = (
+    "import pwd\n"
+    "from jupyterhub.spawner import SimpleLocalProcessSpawner\n"
+    "class Personal(SimpleLocalProcessSpawner):\n"
+    "    def __init__(self, **kwargs):\n"
+    "        super().__init__(**kwargs)\n"
+    "        pwd.getpwnam(self.user.name).pw_dir.{}()\n"
+    "c.JupyterHub.spawner_class = Personal\n"
+)
+
+
+def test_a_spawner_that_looks_up_its_user_gets_one_with_an_account(layout: Layout) -> None:
+    for name in ("no-such-user", "root"):
+        _add_user(layout.database, name)
+    write(layout, "10-a.py", SPAWNER.format("strip"))
+    assert not [each for each in check_fragments(layout).problems if "user" in each.message]
+    write(layout, "10-a.py", SPAWNER.format("stripe"))
+    assert only(errors(layout)).line == 6
+
+
+def test_without_such_a_user_a_spawner_that_looks_it_up_is_not_refused(layout: Layout) -> None:
+    file = write(layout, "10-a.py", SPAWNER.format("strip"))
+    report = check_fragments(layout)
+    assert report.errors == []
+    (warning,) = [each for each in report.warnings if "does not know the user" in each.message]
+    assert (warning.file, warning.line) == (file, 6)
