@@ -284,7 +284,7 @@ BROKEN_WITHOUT_SANDBOX = (
         "ZeroDivisionError",
     ),
     Broken("api-url", "\nc.HubProxy.traefik_api_url = 'http://[::1]:9'\n", 2, "no such setting"),
-    Broken("entry-point", "\nc.HubProxy.traefik_api_entrypoint = 'x'\n", 2, "no such setting"),
+    Broken("api-entry-point", "\nc.HubProxy.traefik_api_entrypoint = 'x'\n", 2, "no such setting"),
     Broken("routes-file", "\nc.HubProxy.dynamic_config_file = '/srv/x'\n", 2, "no such setting"),
     Broken("own-proxy", "\nc.HubProxy.should_start = True\n", 2, "no such setting"),
     Broken("api-hash", "\nc.HubProxy.traefik_api_hashed_password = 'x'\n", 2, "no such setting"),

@@ -88,7 +88,7 @@ def test_what_a_killed_check_leaves_is_removed_by_the_next_one(hub: Hub) -> None
         start = f"{hub.path(COMMAND)} check >/dev/null 2>&1 & echo $!"
         pid = hub.machine.run(["sh", "-c", start]).stdout.strip()
         eventually(lambda: len(hub.machine.run(find).stdout.split()) >= 2, 30, "the unit's link")
-        hub.machine.run(["kill", "-KILL", pid])
+        hub.machine.run(["sh", "-c", f"kill -KILL {pid}"])
     finally:
         hub.machine.run(["rm", path])
     hub.machine.run([hub.path(COMMAND), "check"])
