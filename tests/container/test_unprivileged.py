@@ -281,6 +281,9 @@ def test_the_helper_says_nothing_about_roots_password(unprivileged: Hub) -> None
     }
     refused = f"not a member of the group {GROUP}"
     assert said == {"root": refused, "mallory": refused, "alice": "yes"}
+    session = [*python[:-1], ask.replace("'login', 'login'", "'open_session', 'login'")]
+    refused = f"no fragment in {unprivileged.layout.fragments} has open_sessions"
+    assert as_hub(unprivileged, *session, address, "alice").stdout.strip() == refused
     others = machine.run([*python, address, "alice", "alice's password"], user="mallory")
     assert "Permission denied" in others.stdout
 
