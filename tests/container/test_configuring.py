@@ -81,20 +81,30 @@ def test_a_fragment_does_no_harm_while_it_is_checked(
     assert left.strip() == ""
 
 
-def test_what_a_killed_check_leaves_is_removed_by_the_next_one(hub: Hub) -> None:
-    find = ["sh", "-c", "find /run -name '*.check-*' -maxdepth 3 -ignore_readdir_race"]
+def kill_check(hub: Hub) -> None:
+    """Kill a check once systemd has its unit."""
     path = hub.write_fragment("60-checked.py", "import time\ntime.sleep(9)\n")
     try:
         start = f"{hub.path(COMMAND)} check >/dev/null 2>&1 & echo $!"
         pid = hub.machine.run(["sh", "-c", start]).stdout.strip()
-        eventually(lambda: len(hub.machine.run(find).stdout.split()) >= 2, 30, "the unit's link")
+        eventually(lambda: "/run/systemd/system/" in traces(hub), 30, "the link of the unit")
         hub.machine.run(["sh", "-c", f"kill -KILL {pid}"])
     finally:
         hub.machine.run(["rm", path])
+
+
+def traces(hub: Hub) -> str:
+    """Return the files and units of checks."""
+    find = "find /run -maxdepth 3 -ignore_readdir_race -name '*.check-*'"
+    units = "systemctl list-units --all --no-legend '*.check-*'"
+    return hub.machine.run(["sh", "-c", f"{find}; {units}"]).stdout
+
+
+def test_what_a_killed_check_leaves_is_removed_by_the_next_one(hub: Hub) -> None:
+    kill_check(hub)
+    assert traces(hub)
     hub.machine.run([hub.path(COMMAND), "check"])
-    assert hub.machine.run(find).stdout == ""
-    units = hub.machine.systemctl("list-units", "--all", "--no-legend", "*.check-*").stdout
-    assert units.strip() == ""
+    assert traces(hub).strip() == ""
 
 
 def test_fragments_are_checked_in_the_environment_of_the_hub(hub: Hub) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from tests.container.conftest import EVERYBODY
+from tests.container.test_configuring import kill_check
 from tests.eventually import eventually
 from tests.hub import Hub
 from tests.machine import Machine
@@ -52,6 +53,7 @@ def test_a_purge_leaves_the_machine_as_it_was(installer: Path) -> None:
             assert "--purge --yes" in refused.stderr
             assert hub.answers()
             bob.stop_server()
+        kill_check(hub)
         said = machine.run([hub.path("hub/bin/littlest-hub"), "uninstall", "--purge", "--yes"])
         assert said.stdout.startswith("Removed.")
         machine.run(["userdel", "--remove", "bob"])
