@@ -288,6 +288,7 @@ BROKEN_WITHOUT_SANDBOX = (
     Broken("routes-file", "\nc.HubProxy.dynamic_config_file = '/srv/x'\n", 2, "no such setting"),
     Broken("own-proxy", "\nc.HubProxy.should_start = True\n", 2, "no such setting"),
     Broken("api-hash", "\nc.HubProxy.traefik_api_hashed_password = 'x'\n", 2, "no such setting"),
+    Broken("internal-ssl", "\nc.JupyterHub.internal_ssl = True\n", 2, "by http only"),
     Broken("route-time", "\nc.TraefikProxy.check_route_timeout = -1\n", 2, "1 second or more"),
     Broken("memory-hog", "\nx = bytearray(3 << 30)\n", 2, "MemoryError"),
 )

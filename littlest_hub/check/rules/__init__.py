@@ -49,6 +49,7 @@ RULES: tuple[Rule, ...] = (
     addresses.addresses_of_other_machines,
     addresses.hub_address_that_cannot_be_had,
     proxy.settings_that_the_proxys_units_decide,
+    proxy.internal_ssl,
     proxy.too_little_time_for_routes,
     files.unreadable_files,
     files.certificate_without_its_key,

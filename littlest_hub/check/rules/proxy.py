@@ -33,6 +33,16 @@ def settings_that_the_proxys_units_decide(settings: Settings) -> Iterator[Proble
             )
 
 
+def internal_ssl(settings: Settings) -> Iterator[Problem]:
+    """Refuse encryption between hub, proxy and servers, which the proxy does not have."""
+    setting = settings.get("JupyterHub", "internal_ssl")
+    if setting.value and settings.uses("Proxy", "HubProxy"):
+        yield from setting.error(
+            "the proxy reaches hub and servers of this machine by http only, so every page would"
+            " fail; expected no such setting. For https to visitors: littlest-hub enable https"
+        )
+
+
 def too_little_time_for_routes(settings: Settings) -> Iterator[Problem]:
     """Refuse a time limit within which traefik cannot load its routes."""
     setting = settings.get("Proxy", "check_route_timeout")
