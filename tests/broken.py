@@ -289,6 +289,15 @@ BROKEN_WITHOUT_SANDBOX = (
     Broken("own-proxy", "\nc.HubProxy.should_start = True\n", 2, "no such setting"),
     Broken("api-hash", "\nc.HubProxy.traefik_api_hashed_password = 'x'\n", 2, "no such setting"),
     Broken("internal-ssl", "\nc.JupyterHub.internal_ssl = True\n", 2, "by http only"),
+    Broken("no-routes", "\nc.TraefikProxy.enable_setup_dynamic_config = False\n", 2, "no such"),
+    Broken("no-bind-url", "\nc.JupyterHub.bind_url = ''\n", 2, "expected a URL such as"),
+    Broken("password-encoding", "\nc.PAMAuthenticator.encoding = 'utf9'\n", 2, "such as 'utf8'"),
+    Broken(
+        "service-without-host",
+        "\nc.JupyterHub.services = [{'name': 'a', 'url': 'http://:443'}]\n",
+        2,
+        "expected a url with a host",
+    ),
     Broken("route-time", "\nc.TraefikProxy.check_route_timeout = -1\n", 2, "1 second or more"),
     Broken("memory-hog", "\nx = bytearray(3 << 30)\n", 2, "MemoryError"),
 )

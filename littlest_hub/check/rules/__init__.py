@@ -28,6 +28,7 @@ Rule = Callable[[Settings], Iterator[Problem]]
 
 RULES: tuple[Rule, ...] = (
     people.no_one_may_log_in,
+    people.unknown_encoding,
     people.user_names_that_the_pattern_rejects,
     people.string_used_as_a_set_of_names,
     people.users_without_a_system_account,

@@ -32,7 +32,7 @@ def invalid_urls(settings: Settings) -> Iterator[Problem]:
     for key in ("bind_url", "hub_bind_url", "hub_connect_url", "public_url"):
         setting = settings.get("JupyterHub", key)
         url = setting.value
-        if not url or not isinstance(url, str) or setting.origin is None:
+        if not isinstance(url, str) or setting.origin is None or (not url and key != "bind_url"):
             continue
         parts = split_url(url)
         if parts is None:
@@ -207,8 +207,13 @@ def _unreachable_hub(
     listening: list[tuple[str, int]],
 ) -> Iterator[Problem]:
     """Refuse an address to connect to at which the hub does not listen."""
-    url, ip = (settings.get("JupyterHub", key) for key in ("hub_connect_url", "hub_connect_ip"))
-    setting = next((each for each in (url, ip) if each.value and each.origin), bound)
+    url, ip, number = (
+        settings.get("JupyterHub", key)
+        for key in ("hub_connect_url", "hub_connect_ip", "hub_connect_port")
+    )
+    setting = next((each for each in (url, number, ip) if each.value and each.origin), bound)
+    if number.value and isinstance(number.value, int):
+        port = number.value
     if url.value and isinstance(url.value, str):
         parts = split_url(url.value)
         if not parts or parts.scheme != "http":

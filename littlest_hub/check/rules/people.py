@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import grp
 import os
 import pwd
@@ -17,6 +18,15 @@ from littlest_hub.helpers.hooks import ADD_USER, BUILT_IN
 CREATE = "create_system_users"
 _DEVICE_MODULES = {"pam_fprintd.so", "pam_u2f.so", "pam_pkcs11.so", "pam_p11.so"}
 _PAM_DIRECTORIES = (Path("/etc/pam.d"), Path("/usr/lib/pam.d"), Path("/usr/share/pam.d"))
+
+
+def unknown_encoding(settings: Settings) -> Iterator[Problem]:
+    """Refuse an encoding of passwords with which every login would fail."""
+    setting = settings.get("Authenticator", "encoding")
+    try:
+        codecs.lookup(setting.value if isinstance(setting.value, str) else "utf8")
+    except LookupError:
+        yield from setting.error(f"expected an encoding such as 'utf8', found {setting.value!r}")
 
 
 def no_one_may_log_in(settings: Settings) -> Iterator[Problem]:

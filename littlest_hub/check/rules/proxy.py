@@ -18,6 +18,7 @@ def settings_that_the_proxys_units_decide(settings: Settings) -> Iterator[Proble
         "should_start": False,
         "traefik_api_url": f"http://{UnitEnvironment.from_environ().proxy_api}",
         "traefik_api_entrypoint": API_ENTRY_POINT,
+        "enable_setup_dynamic_config": True,
         "dynamic_config_file": str(settings.layout.routes),
         # Made from the password.
         "traefik_api_hashed_password": None,

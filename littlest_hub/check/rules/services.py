@@ -56,6 +56,8 @@ def _invalid_service_fields(service: dict[str, Any]) -> Iterator[str]:
     url = service.get("url")
     if isinstance(url, str) and url and not url.startswith(("http://", "https://")):
         yield f"expected a url with http:// or https://, found {url!r}"
+    elif isinstance(url, str) and url and (parts := split_url(url)) and not parts.hostname:
+        yield f"expected a url with a host, such as http://127.0.0.1:9000, found {url!r}"
     for key, value in service.items():
         if key not in traits:
             yield f"there is no field {key!r}{did_you_mean(key, traits)}"

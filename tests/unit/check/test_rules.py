@@ -92,6 +92,17 @@ def test_a_hubs_url_whose_name_does_not_resolve_now_is_a_warning(
     assert (problem.line, problem.is_warning) == (2, is_warning)
 
 
+@pytest.mark.parametrize(("port", "is_refused"), [(9901, True), (15001, False), (0, False)])
+def test_a_port_at_which_the_hub_does_not_listen_is_refused(
+    layout: Layout, port: int, is_refused: bool
+) -> None:
+    text = f"\nc.JupyterHub.hub_connect_port = {port}\n"
+    config = loaded(layout, write(layout, "10-a.py", text))
+    facts = Facts(hub_sockets=(("127.0.0.1", 15001),))
+    found = [p for p in validate(config, layout, facts) if "it listens at" in p.message]
+    assert [p.line for p in found] == ([2] if is_refused else [])
+
+
 @pytest.mark.parametrize(
     ("host", "address", "proxy", "is_refused"),
     [
