@@ -1,6 +1,6 @@
 """The promise of `check`: a reload and a boot accept what it has passed.
 
-The first two generated fragments, however long they take, so that the result does not depend on the
+The first generated fragments, however long they take, so that the result does not depend on the
 machine; `make test-check` tries many more, on a machine of its own.
 """
 

@@ -21,8 +21,12 @@ from tests.server import MachineError
 # Refusals that say that something fails, which a hub can prove wrong. Others are decisions: a hub
 # that starts may still do something else than its administrator means.
 CLAIM = re.compile(r"Error\b|cannot|may not|in use by|would not|there is no (file|directory)")
-# Of those, what only a check forbids, with the reason and what to write instead.
-DECIDED = re.compile(r"may not write|send no signals|access to systemd|must not exit")
+# Of those, what only a check forbids, with the reason and what to write instead; and a public port
+# of another program, which a fragment that names it cannot mean, though the proxy's socket decides.
+DECIDED = re.compile(
+    r"may not write|send no signals|access to systemd|must not exit"
+    r"|JupyterHub\.(bind_url|port): port \d+ is in use by"
+)
 NO_LINE = "refused without a line"
 ELSEWHERE = "refused together with another fragment"
 """No finding: the other fragment's line is named."""
