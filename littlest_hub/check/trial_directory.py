@@ -6,7 +6,6 @@ A check that is killed leaves both: the next check and `uninstall` remove them.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from littlest_hub.layout import Layout
+from littlest_hub.system.locks import lock, try_lock
 from littlest_hub.system.systemctl import systemctl
 
 _LINKS = Path("/run/systemd/system")
@@ -33,7 +33,7 @@ def trial_directory(layout: Layout) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=_prefix(layout), dir=parent) as name:
         descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock(descriptor)
             yield Path(name)
         finally:
             os.close(descriptor)
@@ -76,11 +76,10 @@ def _is_used(directory: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not try_lock(descriptor):
+            return True
         is_new = abs(time.time() - os.fstat(descriptor).st_mtime) < _UNLOCKED_S
         return is_new and not any(directory.iterdir())
-    except BlockingIOError:
-        return True
     finally:
         os.close(descriptor)
 

@@ -68,7 +68,7 @@ def _relieve(resource: Resource, most: float, units: re.Pattern[str]) -> None:
     examined: Counter[int] = Counter()
     for pid in _processes_in(units):
         with contextlib.suppress(OSError):
-            uid = Path(f"/proc/{pid}").stat().st_uid
+            uid = processes.uid(pid)
             slots = processes.descriptor_slots(pid)
             examined[uid] += slots
             is_short = examined[uid] <= MOST_EXAMINED
@@ -134,8 +134,7 @@ def _sockets(*protocols: bytes) -> Callable[[int], int]:
 
 def _in_flight(pid: int, socket: Path) -> int:
     """Return how many descriptors were sent to a Unix socket and not received yet (Linux 5.6)."""
-    info = Path(f"/proc/{pid}/fdinfo/{socket.name}").read_text()
-    return sum(map(int, _IN_FLIGHT.findall(info)))
+    return sum(map(int, _IN_FLIGHT.findall(processes.descriptor_info(pid, socket.name))))
 
 
 def _counters(file: str) -> dict[str, int]:
@@ -175,7 +174,7 @@ def _terminals(pid: int) -> int:
             if what.startswith("socket:"):
                 in_flight += _in_flight(pid, file)
             elif what.endswith("/ptmx"):
-                found |= set(_TERMINAL.findall(Path(f"/proc/{pid}/fdinfo/{file.name}").read_text()))
+                found |= set(_TERMINAL.findall(processes.descriptor_info(pid, file.name)))
             elif what.startswith("/dev/pts/"):
                 found.add(what.removeprefix("/dev/pts/").partition(" ")[0])
     return len(found) + in_flight

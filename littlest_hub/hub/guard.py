@@ -1,8 +1,8 @@
 """The hub's side of the guard: which ports it has to hold, and for which routes.
 
-The guard (`littlest_hub.helpers.guard`) is told of each port before a route leads there, and again
-after the route is gone. From time to time it gets the whole list, so that hub and guard may each be
-killed at any moment.
+The hub sends each port to the guard (`littlest_hub.helpers.guard`) before a route leads there, and
+again after the route is gone. From time to time it sends the whole list, so that hub and guard may
+each be killed at any moment.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from tornado.log import app_log
 
 from littlest_hub.helpers.held_ports import FOREIGN, FREE, IMPOSSIBLE, Refusal, Target
+from littlest_hub.system.addresses import is_local
 
 _ANSWER_TIMEOUT_S = 10
 _ANSWER_BYTES = 1 << 22
@@ -46,7 +47,7 @@ class Guard:
         self._warned: set[str] = set()
 
     async def hold(self, target: Target) -> Refusal | None:
-        """Have a port held; return why it is not."""
+        """Request that a port be held; return the reason if it is not."""
         if self.address is None:
             return Refusal(*target.place, IMPOSSIBLE)
         self._cgroups.pop(target.place, None)
@@ -82,7 +83,7 @@ class Guard:
     # --- routes
 
     async def hold_route(self, spec: str, url: str) -> Refusal | None:
-        """Have the port held that a new route leads to; return why there must not be a route."""
+        """Request a hold on the port of a new route; return a reason against the route, if any."""
         place = await local_place(url) if self.address else None
         if place is None:
             return None
@@ -184,7 +185,7 @@ async def local_place(url: str) -> Place | None:
         split = urlsplit(url)
         host = split.hostname or ""
         address = host if _is_literal(host) else await _resolved(host)
-        return (address, split.port) if split.port and _is_local(address) else None
+        return (address, split.port) if split.port and is_local(address) else None
     # Others than this machine's may have names that cannot be resolved now, or a version of IP that
     # this machine does not have; a name that is none is a ValueError.
     except (OSError, ValueError):
@@ -210,20 +211,6 @@ async def _resolved(host: str) -> str:
         (*_, (address, *_)), *_ = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return str(address)
 
-
-def _is_local(address: str) -> bool:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        try:
-            # Takes no port: IP_BIND_ADDRESS_NO_PORT, ip(7).
-            probe.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-            probe.bind((address, 0))
-        except OSError:
-            return False
-    return True
-
-
-_IP_BIND_ADDRESS_NO_PORT = 24
 
 GUARD = Guard()
 """The guard of this installation."""

@@ -226,7 +226,7 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
             await GUARD.release_route(routespec)
 
     async def hold_ports(self) -> None:
-        """Have the ports of all routes to user servers held, now and from time to time."""
+        """Request holds on the ports of all routes to user servers, now and from time to time."""
         routes = (await self.get_all_routes()).values()
         users = [(r["routespec"], r["target"]) for r in routes if "user" in r["data"]]
         await self._keep_ports(users)

@@ -67,7 +67,7 @@ async def run_in_sandbox(hook: Callable[[], Any]) -> None:
 
 
 async def run_root_hook(name: str, user: str) -> None:
-    """Have a helper run a hook for a user.
+    """Request that root's helper run a hook for a user.
 
     Raises:
         RootHookError: it has failed; with the reason.

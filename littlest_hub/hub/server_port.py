@@ -39,7 +39,7 @@ class ServerPort:
     """False: systemd restarts the server (Restart=), which then binds the port again."""
 
     async def hold(self) -> None:
-        """Wait until the server listens, then have its port held.
+        """Wait until the server listens, then request that its port be held.
 
         JupyterHub cancels this after start_timeout.
 
@@ -64,7 +64,7 @@ class ServerPort:
                 raise ended(self.unit, state)
 
     async def _is_held_of(self, owner: SocketOwner) -> bool:
-        """Have the port held; return False if its listener has ended meanwhile.
+        """Request a hold on the port; return False if its listener has ended meanwhile.
 
         It may have been the server; the unit's state will tell.
 
@@ -80,7 +80,7 @@ class ServerPort:
         return True
 
     async def hold_of(self, owner: SocketOwner) -> None:
-        """Have the port held if the server owns the socket that listens there.
+        """Request a hold on the port if the server owns the socket that listens there.
 
         Another user's program could otherwise pose as the server by binding the port first.
 

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 LOOKUP_TIMEOUT_S = 3
+_IP_BIND_ADDRESS_NO_PORT = 24  # ip(7); Python has no name for it
 
 
 def local_addresses() -> set[str]:
@@ -19,6 +20,19 @@ def local_addresses() -> set[str]:
     for line in _read(Path("/proc/net/if_inet6")).splitlines():
         found.add(str(ipaddress.IPv6Address(int(line.split()[0], 16))))
     return found
+
+
+def is_local(address: str) -> bool:
+    """Return whether an IP address is one of this machine."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            # It takes no port, of which none may be left.
+            probe.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def is_ipv6_separate() -> bool:

@@ -167,7 +167,7 @@ class BoundedServer(HTTPServer):  # type: ignore[misc]
         sender = await self.identify(request)
         limit = sender.max_body_bytes if sender else self.stranger_body_bytes
         if (size or 0) > limit:
-            # As a handler would refuse a stranger, if it saw the request.
+            # A handler that saw the request would answer a stranger with 403, too.
             status, who = (413, "") if sender else (403, " from someone who is not logged in")
             raise HTTPError(status, f"A body of {size} bytes; at most {limit} are accepted{who}")
         if sender:

@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import IO, TextIO
 
 _MODE = 0o600
-"""Whoever can open a file can lock it, even one opened for reading (flock(2))."""
+"""Every user who can open a file can lock it, even one opened for reading (flock(2))."""
 
 
-def try_lock(opened: IO[str]) -> bool:
-    """Lock an open file for this process; return whether no other process holds it."""
+def lock(opened: IO[str] | int) -> None:
+    """Lock an open file or directory for this process; wait while another process holds it."""
+    fcntl.flock(opened, fcntl.LOCK_EX)
+
+
+def try_lock(opened: IO[str] | int) -> bool:
+    """Lock an open file or directory for this process; return whether no other process holds it."""
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -40,7 +45,7 @@ def hold(file: Path, *, is_patient: bool = False, text: str = "") -> TextIO | No
             file.unlink(missing_ok=True)
             continue
         if is_patient:
-            fcntl.flock(held, fcntl.LOCK_EX)
+            lock(held)
         elif not try_lock(held):
             held.close()
             return None

@@ -98,6 +98,24 @@ def mapped(pid: int) -> str:
     return f"{found or ''}\n{_text(pid, 'maps')}"
 
 
+def uid(pid: int) -> int:
+    """Return the user of a process.
+
+    Raises:
+        OSError: it has ended.
+    """
+    return (_PROC / str(pid)).stat().st_uid
+
+
+def descriptor_info(pid: int, number: str) -> str:
+    """Return what the kernel tells of an open file of a process (/proc/PID/fdinfo, proc(5)).
+
+    Raises:
+        OSError: it was closed.
+    """
+    return (_PROC / str(pid) / "fdinfo" / number).read_text()
+
+
 def _text(pid: int, file: str) -> str:
     try:
         return (_PROC / str(pid) / file).read_text(errors="replace")

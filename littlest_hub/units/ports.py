@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import installed_unit
 from littlest_hub.layout import Layout
+from littlest_hub.system.addresses import is_local
 
 FIRST_PUBLIC = 80
 FIRST_OTHER_PUBLIC = 8000
@@ -124,7 +125,7 @@ def _public(layout: Layout, requested: str | None, taken: set[int]) -> tuple[str
     current = address_of(layout, layout.proxy_socket)
     if requested:
         host, port = _parse_requested(requested)
-        if host and layout.is_live and not _is_local(host.strip("[]")):
+        if host and layout.is_live and not is_local(host.strip("[]")):
             raise LittlestHubError(
                 f"LITTLEST_HUB_PORT={requested}: {host} is no address of this machine",
                 "See which are: ip -brief address",
@@ -165,17 +166,6 @@ def _parse_requested(text: str) -> tuple[str, int]:
     if address is None or address.is_unspecified:
         return "", int(port)
     return (f"[{address}]" if address.version == 6 else str(address)), int(port)
-
-
-def _is_local(address: str) -> bool:
-    """Return whether an IP address is one of this machine."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError:
-            return False
-    return True
 
 
 def _https(layout: Layout, host: str, public: int, taken: set[int]) -> int:

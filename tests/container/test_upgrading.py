@@ -34,7 +34,7 @@ OTHER_SOCKETS = {
 
 @contextmanager
 def visited(hub: Hub) -> Iterator[None]:
-    """Have the login page requested all the time, whether it is there or not."""
+    """Request the login page all the time, whether it is there or not."""
     is_over = threading.Event()
 
     def visit() -> None:
