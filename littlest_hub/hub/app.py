@@ -38,7 +38,7 @@ from littlest_hub.hub import database, patches, spawn_queue
 from littlest_hub.hub.config import load
 from littlest_hub.hub.control import ControlChannel, one_line
 from littlest_hub.hub.guard import GUARD
-from littlest_hub.hub.login_guard import guarded
+from littlest_hub.hub.limited_login import limited
 from littlest_hub.hub.login_limits import LoginLimits
 from littlest_hub.hub.logs import FORMATTER, LastError
 from littlest_hub.hub.proxy import HubProxy
@@ -265,7 +265,7 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
 
     def init_tornado_application(self) -> None:
         authenticator: Any = self.authenticator
-        authenticator.get_authenticated_user = guarded(
+        authenticator.get_authenticated_user = limited(
             authenticator.get_authenticated_user, LoginLimits(parent=self), self._network
         )
         limits = RequestLimits(parent=self)

@@ -1,7 +1,7 @@
-"""JupyterHub's request handlers, guarded against other sites and against undeclared options.
+"""JupyterHub's request handlers, protected against other sites and against undeclared options.
 
 `patches` puts each function here around the method of JupyterHub that its docstring names, so that
-subclasses of authenticators are guarded too.
+subclasses of authenticators are protected too.
 """
 
 # Handlers are JupyterHub's, which has no types.
@@ -43,7 +43,7 @@ _LOGOUT_PAGE = """\
 
 
 def spawn_page(upstream: Method) -> Method:
-    """Guard `SpawnHandler._get`: show a button to other sites, and drop undeclared options."""
+    """Wrap `SpawnHandler._get`: show a button to other sites, and drop undeclared options."""
 
     @needs_scope("servers")
     async def show_button(
@@ -100,7 +100,7 @@ def _is_active(user: Any, server_name: str) -> bool:
 
 
 def form_options(upstream: Method) -> Method:
-    """Guard `SpawnHandler._wrap_spawn_single_user`: mark what a fragment's form has led to."""
+    """Wrap `SpawnHandler._wrap_spawn_single_user`: mark what a fragment's form has led to."""
 
     @wraps(upstream)
     async def wrap_spawn(self: Any, *arguments: Any) -> Any:
@@ -115,7 +115,7 @@ def form_options(upstream: Method) -> Method:
 
 
 def spawn(upstream: Method) -> Method:
-    """Guard `BaseHandler.spawn_single_user`: only accepted options, new or stored ones."""
+    """Wrap `BaseHandler.spawn_single_user`: only accepted options, new or stored ones."""
 
     @wraps(upstream)
     async def spawn_single_user(
@@ -137,7 +137,7 @@ def spawn(upstream: Method) -> Method:
 
 
 def page_of_a_stopped_server(upstream: Method) -> Method:
-    """Guard `UserUrlHandler.render_template`: it may contain a script that starts the server."""
+    """Wrap `UserUrlHandler.render_template`: it may contain a script that starts the server."""
 
     @wraps(upstream)
     def render_template(self: Any, name: str, *args: Any, **values: Any) -> Any:
@@ -152,7 +152,7 @@ def page_of_a_stopped_server(upstream: Method) -> Method:
 
 
 def logout_page(upstream: Method) -> Method:
-    """Guard `LogoutHandler.get`: show a button to other sites."""
+    """Wrap `LogoutHandler.get`: show a button to other sites."""
 
     @wraps(upstream)
     async def get(self: Any) -> None:
@@ -170,7 +170,7 @@ def logout_page(upstream: Method) -> Method:
 
 
 def login_form(upstream: Method) -> Method:
-    """Guard `LoginHandler.post`.
+    """Wrap `LoginHandler.post`.
 
     The token of a browser without cookies is predictable for those who share its address.
     """
@@ -185,7 +185,7 @@ def login_form(upstream: Method) -> Method:
 
 
 def login(upstream: Callable[..., Awaitable[Any]]) -> Method:
-    """Guard `BaseHandler.login_user`: let `redirect` know that the browser has just logged in."""
+    """Wrap `BaseHandler.login_user`: let `redirect` know that the browser has just logged in."""
 
     @wraps(upstream)
     async def login_user(self: Any, data: Any = None) -> Any:
@@ -197,7 +197,7 @@ def login(upstream: Callable[..., Awaitable[Any]]) -> Method:
 
 
 def login_cookie(upstream: Method) -> Method:
-    """Guard `BaseHandler.set_login_cookie`: another site cannot exchange the account."""
+    """Wrap `BaseHandler.set_login_cookie`: another site cannot exchange the account."""
 
     @wraps(upstream)
     def set_login_cookie(self: Any, user: Any) -> None:
@@ -214,7 +214,7 @@ def login_cookie(upstream: Method) -> Method:
 
 
 def login_page(upstream: Method) -> Method:
-    """Guard `LoginHandler.get`: it also completes a login that another site's form began."""
+    """Wrap `LoginHandler.get`: it also completes a login that another site's form began."""
 
     @wraps(upstream)
     async def get(self: Any) -> None:
@@ -244,7 +244,7 @@ def _refuse_exchange(self: Any, user: Any) -> None:
 
 
 def redirect(upstream: Method) -> Method:
-    """Guard `BaseHandler.redirect`: no options; a login that this hub began counts as its own."""
+    """Wrap `BaseHandler.redirect`: no options; a login that this hub began counts as its own."""
 
     @wraps(upstream)
     def redirect(self: Any, url: str, *args: Any, **options: Any) -> None:
@@ -271,7 +271,7 @@ def _is_elsewhere(self: Any, url: str) -> bool:
 
 
 def next_url(upstream: Method) -> Method:
-    """Guard `BaseHandler._validate_next_url`, from which pages make links: no options."""
+    """Wrap `BaseHandler._validate_next_url`, from which pages make links: no options."""
 
     @wraps(upstream)
     def validate(self: Any, url: str) -> str:
@@ -280,7 +280,7 @@ def next_url(upstream: Method) -> Method:
     return validate
 
 
-GUARDS: tuple[tuple[type, str, Callable[[Method], Method]], ...] = (
+WRAPPERS: tuple[tuple[type, str, Callable[[Method], Method]], ...] = (
     (SpawnHandler, "_get", spawn_page),
     (SpawnHandler, "_wrap_spawn_single_user", form_options),
     (BaseHandler, "spawn_single_user", spawn),
@@ -293,4 +293,4 @@ GUARDS: tuple[tuple[type, str, Callable[[Method], Method]], ...] = (
     (BaseHandler, "redirect", redirect),
     (BaseHandler, "_validate_next_url", next_url),
 )
-"""Class, method, and the function that guards it."""
+"""Class, method, and the function that wraps it."""

@@ -43,7 +43,7 @@ def apply(log: Any) -> None:
         LittlestHubError: the fix of a vulnerability does not fit this version of JupyterHub.
     """
     _separate_oauth_clients()
-    _guard_handlers()
+    _wrap_handlers()
     if jupyterhub.__version__ != TESTED_JUPYTERHUB:
         log.warning(
             "JupyterHub is %s; expected %s: deleting a user whose server waits to start fails,"
@@ -107,8 +107,8 @@ def keep_oauth_client(spawner: Spawner) -> None:
 # JupyterHub does so only in answer to its own forms, and accepts only declared options.
 
 
-def _guard_handlers() -> None:
-    for cls, name, guard in handlers.GUARDS:
+def _wrap_handlers() -> None:
+    for cls, name, wrap in handlers.WRAPPERS:
         upstream = getattr(cls, name, None)
         if upstream is None:
             raise LittlestHubError(
@@ -116,7 +116,7 @@ def _guard_handlers() -> None:
                 f" {TESTED_JUPYTERHUB} has: requests of other sites would not be recognized",
                 "Install a release of Littlest Hub that was made for it",
             )
-        setattr(cls, name, guard(upstream))
+        setattr(cls, name, wrap(upstream))
 
 
 # --- PAM and new accounts in the hub's sandbox

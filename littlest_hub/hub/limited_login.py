@@ -13,14 +13,14 @@ from littlest_hub.hub.authenticator import RefusedLoginError
 from littlest_hub.hub.login_limits import LoginLimits, TooManyLoginsError
 
 FAILURE_S = 2
-"""How long the answer to a wrong password takes longer: the delay that PAM's modules ask for."""
+"""Delay of the answer to a wrong password; modules of PAM ask for the same."""
 COOKIE = "littlest-hub-browser"
 """Signed cookie of a browser in which a user has logged in: its identifier, and the user's name."""
 
 Authenticate = Callable[[Any, Any], Awaitable[Any]]
 
 
-def guarded(
+def limited(
     authenticate: Authenticate, limits: LoginLimits, address_of: Callable[[Any], str]
 ) -> Authenticate:
     """Return `Authenticator.get_authenticated_user` with limits.
