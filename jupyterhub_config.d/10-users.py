@@ -1,12 +1,15 @@
-# Who may log in, and who administers the hub. By default, JupyterHub lets no one in.
+# Who may log in, and who administers the hub.
+#
+# Fragments decide this, and nothing else does: "Add Users" on the hub's admin page lets no one in.
+# Whoever is named here no more is out at the next reload: browser sessions and tokens end, servers
+# are stopped. To let in everyone who was added on the admin page:
+#   c.Authenticator.allow_existing_users = True
 #
 # These are system accounts of this machine, with their passwords (PAM). To allow every account:
 #   c.Authenticator.allow_all = True
-# To allow the members of a system group:
-#   c.LocalAuthenticator.allowed_groups = {"students"}
+# To allow the members of system groups:
+#   c.LocalAuthenticator.allowed_groups = {"students", "teachers"}
 #   c.PAMAuthenticator.admin_groups = {"teachers"}
-#
-# Users who have logged in once stay allowed until you delete them at /hub/admin.
 #
 # alice and bob are examples: replace them.
 c.Authenticator.admin_users = {"alice"}

@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from littlest_hub.hub import unit_files
 from littlest_hub.layout import Layout
 from littlest_hub.system import processes, systemctl, tcp
 from littlest_hub.system.addresses import local_addresses
+from littlest_hub.system.passwords import Unusable, unusable_passwords
 from littlest_hub.units.unit import service_directives
 
 
@@ -54,6 +55,8 @@ class Facts:
     writable_paths: tuple[str, ...] = ()
     """Directories that drop-ins let the hub write to, besides its state."""
     rights: Rights = Rights()
+    unusable_passwords: Mapping[str, Unusable] = field(default_factory=dict)
+    """Accounts of this machine that no password opens."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as a JSON object."""
@@ -70,6 +73,9 @@ class Facts:
             hub_sockets=tuple((host, port) for host, port in record["hub_sockets"]),
             writable_paths=tuple(record["writable_paths"]),
             rights=Rights(**record["rights"]),
+            unusable_passwords={
+                name: Unusable(*each) for name, each in record["unusable_passwords"].items()
+            },
         )
 
 
@@ -89,6 +95,7 @@ def gather(layout: Layout) -> Facts:
         hub_sockets=tuple(systemctl.parse_streams(systemctl.show(layout.hub_socket, "Listen"))),
         writable_paths=tuple(path.lstrip("-+") for path in paths),
         rights=rights_of(unit_files.texts(layout)),
+        unusable_passwords=unusable_passwords(),
     )
 
 

@@ -19,6 +19,7 @@ from littlest_hub.doctor.configuration import fragments, secrets
 from littlest_hub.doctor.data import database, last_backup
 from littlest_hub.doctor.findings import AS_ROOT, OK, PROBLEM, UNSEEN, WARNING, Finding, Probe
 from littlest_hub.doctor.host import clock, disks, limits, memory, system
+from littlest_hub.doctor.logins import refused_logins
 from littlest_hub.doctor.network import login_page, ports
 from littlest_hub.doctor.servers import failed_starts, held_ports, resolver, routes, user_units
 from littlest_hub.doctor.services import releases, unfinished_restore, unit_states
@@ -42,6 +43,7 @@ PROBES: tuple[tuple[str, Probe], ...] = (
     ("User servers", resolver),
     ("Configuration", fragments),
     ("Configuration", secrets),
+    ("Configuration", refused_logins),
     ("Data", database),
     ("Data", last_backup),
     ("Machine", disks),

@@ -22,9 +22,7 @@ from jinja2 import BytecodeCache, Environment, FileSystemLoader, TemplateError
 from jinja2.bccache import Bucket
 from jupyterhub import orm
 from jupyterhub.apihandlers.users import SpawnProgressAPIHandler
-from jupyterhub.app import JupyterHub
 from jupyterhub.handlers import BaseHandler
-from jupyterhub.utils import maybe_future
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, configure_mappers
 from tornado.httputil import HTTPServerRequest, RequestStartLine
@@ -35,6 +33,7 @@ from traitlets.config import Config
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import database, patches, spawn_queue
+from littlest_hub.hub.access import AccessByFragments, is_allowed
 from littlest_hub.hub.config import load
 from littlest_hub.hub.control import ControlChannel, one_line
 from littlest_hub.hub.guard import GUARD
@@ -155,7 +154,7 @@ class _TemplateCache(BytecodeCache):
         self._code[bucket.environment.is_async, bucket.key] = bucket.bytecode_to_string()
 
 
-class LittlestHub(JupyterHub):  # type: ignore[misc]
+class LittlestHub(AccessByFragments):
     """JupyterHub with our configuration, inherited sockets, and an end that loses no request."""
 
     name = "jupyterhub"
@@ -266,7 +265,7 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     def init_tornado_application(self) -> None:
         authenticator: Any = self.authenticator
         authenticator.get_authenticated_user = limited(
-            authenticator.get_authenticated_user, LoginLimits(parent=self), self._network
+            authenticator, LoginLimits(parent=self), self._network
         )
         limits = RequestLimits(parent=self)
         limit_stored_values()
@@ -348,7 +347,7 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
     async def _resume_spawn(self, spawn: InterruptedSpawn) -> None:
         """Start a server as if its user requested it; JupyterHub starts servers in no other way."""
         try:
-            if not await _is_allowed(self.authenticator, spawn.user):
+            if await is_allowed(self.authenticator, spawn.user) is False:
                 raise LittlestHubError("not allowed to use this hub any more")
             user = self.users[spawn.user]
             request = HTTPServerRequest(
@@ -453,14 +452,6 @@ class LittlestHub(JupyterHub):  # type: ignore[misc]
 
     def _spawners(self) -> Iterator[Any]:
         return (spawner for user in self.users.values() for spawner in user.spawners.values())
-
-
-async def _is_allowed(authenticator: Any, name: str) -> bool:
-    """Return whether a user may log in, as far as the authenticator knows without a login."""
-    return bool(
-        await maybe_future(authenticator.check_blocked_users(name, None))
-        and (authenticator.allow_all or await maybe_future(authenticator.check_allowed(name, None)))
-    )
 
 
 def _warm_up(hub: LittlestHub) -> None:

@@ -64,6 +64,8 @@ def defaults(layout: Layout, unit: UnitEnvironment) -> Config:
 
     c.JupyterHub.authenticator_class = SystemAuthenticator
     c.SystemAuthenticator.address = str(layout.password_address)
+    # The fragments say who may log in, not the database (littlest_hub.hub.access).
+    c.Authenticator.allow_existing_users = False
     # Names become part of units, paths and routes. \Z: "$" would accept a newline at the end.
     c.Authenticator.username_pattern = rf"^{LOGIN_NAME}\Z"
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from tornado.web import HTTPError
 
+from littlest_hub.hub import refusals
+from littlest_hub.hub.access import refusal
 from littlest_hub.hub.authenticator import RefusedLoginError
 from littlest_hub.hub.login_limits import LoginLimits, TooManyLoginsError
 
@@ -21,15 +23,16 @@ Authenticate = Callable[[Any, Any], Awaitable[Any]]
 
 
 def limited(
-    authenticate: Authenticate, limits: LoginLimits, address_of: Callable[[Any], str]
+    authenticator: Any, limits: LoginLimits, address_of: Callable[[Any], str]
 ) -> Authenticate:
-    """Return `Authenticator.get_authenticated_user` with limits.
+    """Return `Authenticator.get_authenticated_user` with limits, and with reasons for a refusal.
 
     Args:
-        authenticate: the method without.
+        authenticator: the one whose method it replaces.
         limits: counts failures.
         address_of: returns where a request comes from, or another name for it.
     """
+    authenticate: Authenticate = authenticator.get_authenticated_user
 
     async def authenticate_with_limits(handler: Any, data: Any) -> Any:
         if handler is None or not isinstance(data, Mapping) or "password" not in data:
@@ -58,9 +61,7 @@ def limited(
                 _remember(handler, name, browser)
                 return user
             await asyncio.sleep(FAILURE_S)
-            if failure:
-                raise failure
-            return None
+            raise failure or await _explained(authenticator, handler, data)
         except TooManyLoginsError as error:
             raise _refused(error) from None
         finally:
@@ -79,6 +80,14 @@ def _browser(handler: Any, name: str) -> str | None:
 def _remember(handler: Any, name: str, browser: str | None) -> None:
     identifier = browser or secrets.token_urlsafe(12)
     handler._set_cookie(COOKIE, f"{identifier}:{name}", path=handler.hub.base_url)
+
+
+async def _explained(authenticator: Any, handler: Any, data: Any) -> RefusedLoginError:
+    """Write the reason to the journal, and return what the person sees."""
+    typed = str(data.get("username", ""))
+    reason = await refusal(authenticator, typed)
+    authenticator.log.warning(refusals.LOGGED, typed, handler.request.remote_ip, reason)
+    return RefusedLoginError(refusals.answer(typed, reason))
 
 
 def _refused(error: TooManyLoginsError) -> RefusedLoginError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import re
 import shutil
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from littlest_hub.lifecycle.uninstall import remove_units
 from littlest_hub.lifecycle.unit_files import GeneratedFiles, UnitFiles
 from littlest_hub.system.files import link, write
 from littlest_hub.system.ownership import check_owners
+from littlest_hub.system.passwords import unusable_passwords
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.signals import undone_on_failure
 from littlest_hub.system.tcp import describe_listener
@@ -135,8 +137,9 @@ class _ReleaseInstall:
             # Fragments and drop-ins may have moved it: to HTTPS, to another address or path.
             if is_stock:
                 self.services.await_login_page(ports)
-        removed = [f"{line}\n" for line in upgrade.remove_unused(layout)]
-        return "".join([_ready_message(layout, ports), _users_group_message(layout), *removed])
+        lines = [_ready_message(layout, ports), _users_group_message(layout)]
+        lines += [_account_message(admin) if layout.is_live else ""]
+        return "".join([*lines, *(f"{line}\n" for line in upgrade.remove_unused(layout))])
 
     def _upgrade(self, source: ServingRelease, ports: Ports) -> str:
         layout, services, target = self.layout, self.services, self.target
@@ -195,8 +198,11 @@ def is_login_name(text: str) -> bool:
 def users_fragment(layout: Layout, admin: str) -> str:
     """Return the fragment that makes one user the administrator."""
     return f"""\
-# Who may log in. JupyterHub lets no one in by default. This file is yours: the installer wrote it
-# once and will not touch it again. After a change: systemctl reload {layout.instance}
+# Who may log in, and who administers the hub: system accounts, with their passwords. This file is
+# yours: the installer wrote it once and will not touch it again. To let bob in too, write
+# {{{admin!r}, "bob"}} below; then: systemctl reload {layout.instance}
+# Fragments decide this, and nothing else does: "Add Users" on the admin page lets no one in, and
+# whoever is named here no more is out at the reload (sessions and tokens end, servers are stopped).
 c.Authenticator.admin_users = {{{admin!r}}}
 c.Authenticator.allowed_users = {{{admin!r}}}
 """
@@ -267,6 +273,24 @@ No one may log in yet. For alice to be the administrator, write into {layout.fra
   c.Authenticator.admin_users = {{"alice"}}
   c.Authenticator.allowed_users = {{"alice"}}
 """
+
+
+def _account_message(admin: str) -> str:
+    """Return what keeps the administrator from logging in, or an empty text."""
+    try:
+        if admin:
+            pwd.getpwnam(admin)
+    except KeyError:
+        return f"""
+{admin} cannot log in: this machine has no such account. If the name is right:
+  useradd --create-home --shell /bin/bash {admin} && passwd {admin}
+"""
+    if unusable := unusable_passwords().get(admin):
+        return f"""
+{admin} cannot log in: the account {unusable.reason}. As root:
+  {unusable.command}
+"""
+    return ""
 
 
 def _users_group_message(layout: Layout) -> str:

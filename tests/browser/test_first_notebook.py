@@ -30,4 +30,4 @@ def test_a_wrong_password_is_refused_on_the_page(hub: Hub, browser: Chrome) -> N
     browser.get(hub.url)
     shown(browser, "#username_input").send_keys("alice")
     shown(browser, "#password_input").send_keys(secrets.token_urlsafe(), Keys.ENTER)
-    assert "Invalid username or password" in shown(browser, ".login_error").text
+    assert "Wrong user name or password" in shown(browser, ".login_error").text

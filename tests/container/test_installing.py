@@ -31,7 +31,7 @@ def test_it_installs_without_network_and_serves_a_notebook(suite: str, installer
             assert alice.run_cell(WHO_AM_I) == "alice 45\n"
             assert alice.browser.get("/hub/admin").status_code == 200
             hub.reload()
-            wrong = pytest.raises(RefusedError, match="Invalid username or password")
+            wrong = pytest.raises(RefusedError, match="Wrong user name or password")
             with Person(hub.url, "alice", "not hers") as mallory, wrong:
                 mallory.log_in()
             with Person(hub.url, "alice", alice.password) as alice_elsewhere:

@@ -12,6 +12,7 @@ import pytest
 from tests.client import Person
 from tests.hub import Hub
 
+WRONG = "Wrong user name or password, or you may not use this hub."
 SERVICE = "locking"
 LOCKING = """\
 auth     required                    pam_faillock.so preauth deny=3 unlock_time=600
@@ -86,7 +87,7 @@ def test_failures_are_counted_and_the_page_shows_what_pam_says(hub: Hub, kind: s
     name, password = account(hub, f"counted{len(kind)}")
     with pam_service(hub, LOCKING), hub.fragment("22-kind.py", kind):
         answers = [log_in(hub, name, "wrong") for _ in range(3)]
-        assert {answer[:2] for answer in answers} == {(403, "Invalid username or password")}
+        assert {answer[:2] for answer in answers} == {(403, WRONG)}
         status, message, _ = log_in(hub, name, password)
         assert status == 403
         # JupyterHub's own class shows no message.

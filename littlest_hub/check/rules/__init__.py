@@ -28,10 +28,12 @@ Rule = Callable[[Settings], Iterator[Problem]]
 
 RULES: tuple[Rule, ...] = (
     people.no_one_may_log_in,
+    people.administrators_who_may_not_log_in,
     people.unknown_encoding,
     people.user_names_that_the_pattern_rejects,
     people.string_used_as_a_set_of_names,
     people.users_without_a_system_account,
+    people.accounts_that_no_password_opens,
     people.unknown_system_groups,
     people.unknown_pam_service,
     people.pam_modules_that_need_a_device,

@@ -49,8 +49,18 @@ def no_one_may_log_in(settings: Settings) -> Iterator[Problem]:
 
 
 def _lets_users_in(key: str) -> bool:
-    is_allow = key.startswith(("allow", "any_allow")) and key != "allow_existing_users"
-    return is_allow or key in ("admin_users", "admin_groups")
+    return key.startswith(("allow", "any_allow")) or key == "admin_users"
+
+
+def administrators_who_may_not_log_in(settings: Settings) -> Iterator[Problem]:
+    """Warn of groups of administrators that are not allowed to log in."""
+    if settings.get("Authenticator", "allow_all").value:
+        return
+    allowed = set(settings.get("Authenticator", "allowed_groups").value or ())
+    setting = settings.get("Authenticator", "admin_groups")
+    for name in sorted(set(setting.value or ()) - allowed):
+        text = f"does not let members of {name!r} log in; expected {name!r} in allowed_groups too"
+        yield from setting.warning(text, name)
 
 
 def user_names_that_the_pattern_rejects(settings: Settings) -> Iterator[Problem]:
@@ -89,6 +99,19 @@ def users_without_a_system_account(settings: Settings) -> Iterator[Problem]:
     for setting, name in _named_users(settings):
         if isinstance(name, str) and not _exists(pwd.getpwnam, name):
             text = f"this machine has no user {name!r}; expected one of its accounts"
+            yield from setting.warning(text, name)
+
+
+def accounts_that_no_password_opens(settings: Settings) -> Iterator[Problem]:
+    """Warn of named users whose account is locked, expired, or without a password."""
+    if not settings.uses("Authenticator", "PAMAuthenticator"):
+        return
+    for setting, name in _named_users(settings):
+        if unusable := settings.facts.unusable_passwords.get(str(name)):
+            text = (
+                f"the account {name!r} {unusable.reason}, so nobody can log in as {name};"
+                f" {unusable.command}"
+            )
             yield from setting.warning(text, name)
 
 

@@ -1,0 +1,137 @@
+"""Who may use the hub, and who administers it: what the fragments say, and nothing else.
+
+JupyterHub's database remembers everyone whom a fragment or an administrator has ever named, and
+JupyterHub goes on to serve them. The rule here: docs/reference/security.md, "Who may log in".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from jupyterhub import orm, roles
+from jupyterhub.app import JupyterHub
+from jupyterhub.auth import DummyAuthenticator, LocalAuthenticator, NullAuthenticator
+from jupyterhub.authenticators.shared import SharedPasswordAuthenticator
+from jupyterhub.utils import maybe_future, new_token
+
+from littlest_hub.hub import refusals
+
+_KNOW_ADMINISTRATORS = (DummyAuthenticator, LocalAuthenticator, SharedPasswordAuthenticator)
+"""Authenticators that know without a login who administers the hub. Others, such as identity
+providers, may learn it at each login, and JupyterHub keeps it in its database."""
+
+
+async def is_allowed(authenticator: Any, name: str) -> bool | None:
+    """Return whether the fragments let a user log in; None: only a login can tell.
+
+    Args:
+        authenticator: after the hub has given it the users that fragments name.
+        name: normalized.
+    """
+    if not await maybe_future(authenticator.check_blocked_users(name, None)):
+        return False
+    if authenticator.allow_all:
+        return True
+    try:
+        found = bool(await maybe_future(authenticator.check_allowed(name, None)))
+    except Exception:
+        # It needs what a login brings, or the source of accounts does not know the user now.
+        return None
+    return found or (None if _is_a_group_unknown(authenticator) else False)
+
+
+async def refusal(authenticator: Any, typed: str) -> str:
+    """Return why a login with a password was refused, for administrators.
+
+    Args:
+        authenticator: the one that has refused it.
+        typed: the name.
+    """
+    name = authenticator.normalize_username(typed)
+    if not authenticator.validate_username(name):
+        return refusals.INVALID_NAME
+    is_refused = await is_allowed(authenticator, name) is False
+    return refusals.NOT_ALLOWED if is_refused else refusals.WRONG_PASSWORD
+
+
+def _is_a_group_unknown(authenticator: Any) -> bool:
+    """Return whether a source of groups does not answer, so that nobody seems to be a member."""
+    if isinstance(authenticator, LocalAuthenticator):
+        for group in authenticator.allowed_groups:
+            try:
+                grp.getgrnam(group)
+            except (KeyError, OSError):
+                return True
+    return False
+
+
+class AccessByFragments(JupyterHub):  # type: ignore[misc]
+    """JupyterHub that takes from users in its database what no fragment gives them any more.
+
+    Whom no fragment lets log in loses browser sessions, tokens, servers, and the rights of an
+    administrator. Who is allowed, but named as an administrator no more, loses these rights.
+    """
+
+    locked_out: Collection[str] = ()
+    """Users who lost one of these at this start; sessions, which no one counts, aside."""
+
+    authenticator: Any  # traits of JupyterHub
+    db: Any
+
+    async def init_users(self) -> None:
+        await super().init_users()
+        # JupyterHub does so only if there are allowed users as well.
+        self.authenticator.allowed_users |= self.authenticator.admin_users
+
+    async def init_blocked_users(self) -> None:
+        await super().init_blocked_users()
+        # Nobody logs in to such a hub; a service creates its users, and gives them their tokens.
+        if not isinstance(self.authenticator, NullAuthenticator):
+            await self._revoke()
+
+    async def _revoke(self) -> None:
+        refused, locked_out = set(), set()
+        for user in list(self.db.query(orm.User)):
+            if await is_allowed(self.authenticator, user.name) is False:
+                refused.add(user.name)
+                if user.api_tokens or user.admin or any(s.server for s in user._orm_spawners):
+                    locked_out.add(user.name)
+                # In the signed cookie of each of the user's browsers.
+                user.cookie_id = new_token()
+                for token in list(user.api_tokens):
+                    self.db.delete(token)
+                _take_administration(self.db, user)
+            elif user.admin and await _is_no_administrator(self, user.name):
+                self.log.warning("%s does not administer the hub any more", user.name)
+                _take_administration(self.db, user)
+        self.db.commit()
+        for name in sorted(locked_out):
+            self.log.warning(
+                "No fragment lets %s log in any more: no session, token, or server stays", name
+            )
+        self.locked_out = locked_out
+        # JupyterHub stops their servers when it looks for running ones.
+        self.authenticator.blocked_users = self.authenticator.blocked_users | refused
+
+
+def _take_administration(db: Any, user: Any) -> None:
+    user.admin = False
+    roles.assign_default_roles(db, entity=user)
+
+
+async def _is_no_administrator(app: Any, name: str) -> bool:
+    authenticator = app.authenticator
+    if not isinstance(authenticator, _KNOW_ADMINISTRATORS) or name in set(_in_admin_role(app)):
+        return False
+    with contextlib.suppress(Exception):  # the source of groups does not answer
+        return not await maybe_future(authenticator.is_admin(None, {"name": name}))
+    return False
+
+
+def _in_admin_role(app: Any) -> Iterator[str]:
+    for role in app.load_roles:
+        if role.get("name") == "admin":
+            yield from map(app.authenticator.normalize_username, role.get("users", ()))

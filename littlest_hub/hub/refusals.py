@@ -1,0 +1,21 @@
+"""Refused logins: what the journal says, `doctor` reads there, and the person sees.
+
+The person never learns whether an account exists, nor whether a password was right.
+"""
+
+from __future__ import annotations
+
+NOT_ALLOWED = "no fragment lets this user log in"
+INVALID_NAME = "this is not the form of a user name here"
+WRONG_PASSWORD = "wrong password, or no such account"
+
+LOGGED = "Login of %.40r from %s refused: %s"
+"""Name as typed, address, and one of the reasons above."""
+
+
+def answer(name: str, reason: str) -> str:
+    """Return what the login page says; only the name itself decides about the second sentence."""
+    text = "Wrong user name or password, or you may not use this hub."
+    if reason == INVALID_NAME or not name.isascii() or "@" in name or " " in name:
+        text += " A user name is like alice: usually no e-mail address, and without spaces."
+    return text
