@@ -20,6 +20,7 @@ with light_imports():
     from littlest_hub.hub.app import LittlestHub
     from littlest_hub.hub.config import FragmentError, complete, defaults, execute
     from littlest_hub.hub.login_limits import LoginLimits
+    from littlest_hub.hub.pages import Pages
     from littlest_hub.hub.proxy import HubProxy
     from littlest_hub.hub.proxy_configuration import ProxyConfiguration, proxy_configuration
     from littlest_hub.hub.request_limits import RequestLimits
@@ -34,6 +35,7 @@ __all__ = [
     "LittlestHub",
     "LoginHandler",
     "LoginLimits",
+    "Pages",
     "Proxy",
     "ProxyConfiguration",
     "RequestLimits",

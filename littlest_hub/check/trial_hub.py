@@ -16,7 +16,7 @@ import secrets
 import sqlite3
 import tempfile
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -54,6 +54,9 @@ _COPIED_BYTES = 100_000_000
 _TRIED_USERS = 20
 """How many users may be looked up until one has an account."""
 
+_NAMED = 10
+"""How many users a message names."""
+
 _PROXIES = ("HubProxy", "TraefikFileProviderProxy", "TraefikProxy", "Proxy")
 """Sections for the settings of HubProxy, the most specific first."""
 
@@ -80,6 +83,7 @@ _SETTINGS_OF_STEP = {
         "init_tornado_application": "tornado_settings extra_handlers",
         "_page_handler": "tornado_settings",
         "_render_page": "template_paths template_vars jinja_environment_options tornado_settings",
+        "_render_pages_of": "template_paths template_vars jinja_environment_options",
         "_refuse_other_tasks": "show_config show_config_json generate_config generate_certs",
         "_refuse_intervals": "service_check_interval last_activity_interval",
     }.items()
@@ -211,8 +215,9 @@ class TrialHub(LittlestHub):
             members = {"layout": self.layout}
             spawner = type(self.spawner_class.__name__, (self.spawner_class,), members)
             self.tornado_settings["spawner_class"] = spawner
-        await self._render_page(self._page_handler())
-        self._make_spawner()
+        handler = self._page_handler()
+        await self._render_page(handler)
+        await self._render_pages_of(self._user_with_spawner(), handler)
 
     def _page_handler(self) -> LoginHandler:
         """Make what answers a request for the login page, or would without the authenticator's."""
@@ -231,8 +236,8 @@ class TrialHub(LittlestHub):
         else:
             await handler.render_template("error.html", status_code=404, status_message="")
 
-    def _make_spawner(self) -> None:
-        """Make a spawner for a user with an account, or else for one that is not known.
+    def _user_with_spawner(self) -> Any:
+        """Return a user with an account, or else one that is not known, and make the spawner.
 
         Raises:
             _UnknownUserError: it fails, perhaps because the user has no account.
@@ -253,6 +258,22 @@ class TrialHub(LittlestHub):
             if has_account:
                 raise
             raise _UnknownUserError(user.name) from error
+        return self.users[user]
+
+    async def _render_pages_of(self, user: Any, handler: LoginHandler) -> None:
+        """Render the pages that someone sees who logs in and starts a server."""
+        handler._jupyterhub_user = user
+        handler._resolve_roles_and_scopes()
+        server = {"user": user, "spawner": user.spawner, "server_name": "", "spawn_url": ""}
+        home = {"default_server": user.spawner, "url": "", "spawners": [], "url_path_join": "".join}
+        for page, values in (
+            ("home.html", {**home, "user": user}),
+            ("spawn.html", {**server, "for_user": user, "spawner_options_form": ""}),
+            ("spawn_pending.html", {**server, "progress_url": ""}),
+            ("not_running.html", {**server, "failed": True}),
+            ("error.html", {"status_code": 404, "status_message": ""}),
+        ):
+            await handler.render_template(page, auth_state=None, **values)
 
     def _refuse_other_tasks(self) -> None:
         """Refuse settings with which JupyterHub prints or writes something and exits."""
@@ -298,7 +319,21 @@ def failures(config: RecordingConfig, layout: Layout, known: Collection[Problem]
         return _failure(config, layout, known, error, one_line(error))
     finally:
         TrialHub.clear_instance()
-    return []
+    return list(_locked_out(app, config, layout))
+
+
+def _locked_out(app: TrialHub, config: RecordingConfig, layout: Layout) -> Iterator[Problem]:
+    """Warn of users of the hub whom its next start would lock out."""
+    if not app.locked_out:
+        return
+    file, line = config.Authenticator.origin("allowed_users") or Origin(str(layout.fragments), 0)
+    names = sorted(app.locked_out)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    text = (
+        f"no fragment lets {', '.join(names[:_NAMED])}{more} log in: a reload ends their sessions"
+        " and tokens and stops their servers"
+    )
+    yield Problem(file, line, text, is_warning=True)
 
 
 def _failure(
@@ -322,7 +357,7 @@ def _failure(
         return []
     file, line = origin or Origin(str(layout.fragments), 0)
     frames = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
-    is_page = not frames.isdisjoint(("_page_handler", "_render_page"))
+    is_page = not frames.isdisjoint(("_page_handler", "_render_page", "_render_pages_of"))
     what = "the hub could show no page" if is_page else "the hub would not start"
     return [Problem(file, line, f"{name}{what}: {reason}")]
 

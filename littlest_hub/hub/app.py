@@ -18,7 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from jinja2 import BytecodeCache, Environment, FileSystemLoader, TemplateError
+from jinja2 import BytecodeCache, Environment, TemplateError
 from jinja2.bccache import Bucket
 from jupyterhub import orm
 from jupyterhub.apihandlers.users import SpawnProgressAPIHandler
@@ -40,6 +40,7 @@ from littlest_hub.hub.guard import GUARD
 from littlest_hub.hub.limited_login import limited
 from littlest_hub.hub.login_limits import LoginLimits
 from littlest_hub.hub.logs import FORMATTER, LastError
+from littlest_hub.hub.pages import HubWithPages
 from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.hub.proxy_configuration import (
     UPDATE_INTERVAL_MS,
@@ -80,6 +81,7 @@ SLOW_REQUEST_S = 0.1
 """How long a request takes to count as slow."""
 
 _FIRST_PAGES = ("page.html", "login.html", "home.html", "spawn_pending.html", "error.html")
+"""And what ours extend."""
 
 
 def serve(layout: Layout, control: ControlChannel, fragments: Path | None = None) -> None:
@@ -154,7 +156,7 @@ class _TemplateCache(BytecodeCache):
         self._code[bucket.environment.is_async, bucket.key] = bucket.bytecode_to_string()
 
 
-class LittlestHub(AccessByFragments):
+class LittlestHub(AccessByFragments, HubWithPages):
     """JupyterHub with our configuration, inherited sockets, and an end that loses no request."""
 
     name = "jupyterhub"
@@ -464,12 +466,12 @@ def _warm_up(hub: LittlestHub) -> None:
     Session(engine).query(orm.User).all()
     options: dict[str, Any] = hub.jinja_environment_options
     options.setdefault("bytecode_cache", _TemplateCache())
-    loader = FileSystemLoader([*hub.template_paths, *hub._template_paths_default()])
+    loader = hub.template_loader()
     for is_async in (True, False):
         environment = Environment(
             loader=loader, enable_async=is_async, **{"autoescape": True, **options}
         )
-        for page in _FIRST_PAGES:
+        for page in (*_FIRST_PAGES, *(f"templates/{each}" for each in _FIRST_PAGES)):
             # A broken template fails when its page is requested.
             with contextlib.suppress(TemplateError):
                 environment.get_template(page)

@@ -26,18 +26,6 @@ from littlest_hub.hub.spawn_options import FormOptions
 
 Method = Callable[..., Any]
 
-_LOGOUT_PAGE = """\
-{% extends "page.html" %}
-{% block main %}
-  <div class="container text-center">
-    <p>Do you want to log out? A link outside of this hub may have led you here.</p>
-    <a id="confirm-logout" role="button" class="btn btn-lg btn-jupyter" href="{{ logout_url }}">
-      Log out
-    </a>
-  </div>
-{% endblock main %}
-"""
-
 
 # --- starting a server
 
@@ -160,11 +148,7 @@ def logout_page(upstream: Method) -> Method:
             await upstream(self)
             return
         cross_site.set_site_cookie(self)
-        template = self.settings["jinja2_env"].from_string(_LOGOUT_PAGE)
-        page = await template.render_async(
-            **{**self.template_namespace, "xsrf_token": self.xsrf_token.decode("ascii")}
-        )
-        self.finish(page)
+        self.finish(await self.render_template("confirm_logout.html"))
 
     return get
 

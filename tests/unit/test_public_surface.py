@@ -15,6 +15,7 @@ from littlest_hub.doctor.findings import Finding
 from littlest_hub.fragments.catalogue import Entry
 from littlest_hub.hub.authenticator import SystemAuthenticator
 from littlest_hub.hub.login_limits import LoginLimits
+from littlest_hub.hub.pages import Pages
 from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.hub.request_limits import RequestLimits
 from littlest_hub.hub.spawn_options import RequestPolicy
@@ -62,7 +63,7 @@ def test_it_names_each_option_that_a_command_has(capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize(
     "kind",
-    [HubProxy, UnitSpawner, SystemAuthenticator, RequestPolicy, LoginLimits, RequestLimits],
+    [HubProxy, UnitSpawner, SystemAuthenticator, RequestPolicy, LoginLimits, RequestLimits, Pages],
 )
 def test_it_names_each_setting_of_our_classes(kind: Any) -> None:
     (row,) = re.findall(rf"^\| `{kind.__name__}` \| (.*) \|$", _section("Settings"), re.MULTILINE)

@@ -159,3 +159,43 @@ def test_without_such_a_user_a_spawner_that_looks_it_up_is_not_refused(layout: L
     assert report.errors == []
     (warning,) = [each for each in report.warnings if "does not know the user" in each.message]
     assert (warning.file, warning.line) == (file, 6)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('c.JupyterHub.template_vars = {"team": lambda user: user and user.team}\n', "team"),
+        ('c.JupyterHub.template_paths = ["{templates}"]\n', "unexpected '}'"),
+    ],
+)
+def test_a_page_that_fails_only_for_someone_who_is_logged_in_is_an_error(
+    layout: Layout, tmp_path: Path, text: str, reason: str
+) -> None:
+    (tmp_path / "home.html").write_text(
+        "{% extends 'page.html' %}{% block main %}{{ } }}{% endblock %}"
+    )
+    file = write(layout, "10-a.py", text.replace("{templates}", str(tmp_path)))
+    problem = only(errors(layout))
+    assert (problem.file, problem.line) == (file, 1)
+    assert "the hub could show no page" in problem.message
+    assert reason in problem.message
+
+
+def test_users_whom_the_next_start_locks_out_are_named(layout: Layout) -> None:
+    from jupyterhub import orm
+
+    layout.database.parent.mkdir(parents=True, exist_ok=True)
+    session = orm.new_session_factory(f"sqlite:///{layout.database}")()
+    session.add(orm.OAuthClient(identifier="jupyterhub"))
+    for name in ("goes", "stays", "added"):
+        session.add(user := orm.User(name=name))
+        session.commit()
+        if name != "added":
+            user.new_api_token(note="of a session")
+    session.close()
+    text = "import os\nc.Authenticator.allowed_users = {'stays'}\n"
+    file = write(layout, "10-a.py", text)
+    warnings = check_fragments(layout).warnings
+    (found,) = [each for each in warnings if "no fragment lets" in each.message]
+    assert (found.file, found.line) == (file, 2)
+    assert "no fragment lets goes log in" in found.message

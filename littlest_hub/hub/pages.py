@@ -1,0 +1,54 @@
+"""Our versions of some of JupyterHub's pages, in templates/.
+
+They extend JupyterHub's as `templates/NAME.html`, and a fragment's `template_paths` precede them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader, PrefixLoader
+from jupyterhub.app import JupyterHub
+from traitlets import Unicode
+from traitlets.config import Configurable
+
+TEMPLATES = str(Path(__file__).parent / "templates")
+
+
+class Pages(Configurable):  # type: ignore[misc]
+    """What the hub's pages say."""
+
+    contact = Unicode(
+        config=True,
+        help="Whom users may ask, on every page: a name, a room, an e-mail or web address, …",
+    )
+
+
+class HubWithPages(JupyterHub):  # type: ignore[misc]
+    """JupyterHub with our versions of its pages."""
+
+    template_paths: list[str]  # traits of JupyterHub
+    template_vars: dict[str, Any]
+
+    def init_tornado_settings(self) -> None:
+        self.template_paths = self._template_directories()
+        ours = {
+            "contact": Pages(parent=self).contact,
+            "lets_existing_users_in": self.authenticator.allow_existing_users,
+        }
+        self.template_vars = {**ours, **self.template_vars}
+        super().init_tornado_settings()
+
+    def _template_directories(self) -> list[str]:
+        """Return where templates are looked for: a fragment's, ours, JupyterHub's."""
+        upstream = self._template_paths_default()[0]
+        paths = [path for path in self.template_paths if path not in (TEMPLATES, upstream)]
+        return [*paths, TEMPLATES, upstream]
+
+    def template_loader(self) -> BaseLoader:
+        """Return a loader of templates like the one that JupyterHub makes."""
+        directories: Sequence[str] = self._template_directories()
+        prefixed = PrefixLoader({"templates": FileSystemLoader(directories[-1:])})
+        return ChoiceLoader([prefixed, FileSystemLoader(directories)])
