@@ -1,13 +1,15 @@
-"""Every page gets every file that it requests, and its scripts raise no error."""
+"""Every page gets all its files, runs without an error, and says what people need to know."""
 
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Callable, Iterator, Set
 
 import pytest
 from selenium.webdriver import Chrome, Keys
+from selenium.webdriver.common.by import By
 
 from tests.browser.pages import shown
 from tests.eventually import eventually
@@ -32,13 +34,21 @@ AUTHORIZE = (
 )
 
 
-@pytest.fixture
-def alice(hub: Hub, browser: Chrome) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def alice(hub: Hub) -> Iterator[str]:
     """The password of an administrator; the hub has a spawn form."""
     password = secrets.token_urlsafe()
     hub.machine.add_user("alice", password)
     with hub.fragment("50-questions.py", FRAGMENT):
         yield password
+
+
+@pytest.fixture(params=[1400, 400], ids=["desktop", "phone"])
+def width(request: pytest.FixtureRequest, browser: Chrome) -> int:
+    """Width in pixels of the screen, which the browser has from now on."""
+    screen = {"width": request.param, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    return int(request.param)
 
 
 def test_every_page_has_all_its_files_and_runs_without_an_error(
@@ -52,9 +62,7 @@ def test_every_page_has_all_its_files_and_runs_without_an_error(
 
     open_page("/hub/login", "#username_input")
     open_page("/hub/no-such-page", ".error")
-    browser.get(f"{hub.url}/hub/login")
-    shown(browser, "#username_input").send_keys("alice")
-    shown(browser, "#password_input").send_keys(alice, Keys.ENTER)
+    log_in(hub, browser, alice)
     shown(browser, "form[enctype] input[name=x]")
     settled(browser, "the questions before a server starts")
 
@@ -73,6 +81,108 @@ def test_every_page_has_all_its_files_and_runs_without_an_error(
     eventually(lambda: "Start" in shown(browser, "#start").text, 60, "the server to stop")
     settled(browser, "the end of a server")
     open_page("/hub/logout", "#login-main, .container")
+
+
+FAILING = """
+c.Spawner.options_form = ""
+c.Spawner.cmd = ["sh", "-c", "sleep {s}; exit 1"]
+c.Pages.contact = "the help desk, help@example.org"
+"""
+
+
+@pytest.mark.parametrize("seconds", [0, 3], ids=["at-once", "later"])
+def test_a_failed_start_says_so_and_offers_to_try_again(
+    hub: Hub, browser: Chrome, alice: str, width: int, seconds: int
+) -> None:
+    with hub.fragment("60-failing.py", FAILING.format(s=seconds)):
+        log_in(hub, browser, alice, "/hub/home")
+        for _ in range(2):
+            shown(browser, "#start").click()
+            if seconds:
+                shown(browser, "#stop-server-btn")
+            said = eventually(
+                lambda: heading(browser, "did not start"), 30, "the page that says so"
+            )
+            assert said == "Your server did not start."
+            page = shown(browser, "body").text
+            assert "redirected" not in page
+            assert "Stop Server" not in page
+            assert "littlest-hub.user-alice.service" not in page  # folded
+            assert shown(browser, "#contact a").get_attribute("href") == "mailto:help@example.org"
+            keep(browser, f"failed-{'later' if seconds else 'at-once'}-{width}")
+            shown(browser, "summary").send_keys(Keys.ENTER)
+            assert "littlest-hub.user-alice.service" in shown(browser, "details p").text
+            assert_fits(browser, width)
+            again = shown(browser, "#try-again, #start")
+            assert again.text == "Try again"
+            browser.execute_script("arguments[0].id = 'start'", again)
+        if width < 576:  # Bootstrap folds the navigation
+            shown(browser, ".navbar-toggler").click()
+        assert "alice" in shown(browser, "#login_widget").text
+        assert shown(browser, "#logout").is_displayed()
+
+
+def test_the_admin_page_says_what_adding_means_and_why_a_name_is_refused(
+    hub: Hub, browser: Chrome, alice: str, width: int
+) -> None:
+    log_in(hub, browser, alice, "/hub/admin")
+    assert "lets no one in" in shown(browser, "#who-may-log-in").text
+    row = "[data-testid^=user-row-name]"
+    shown(browser, row)
+    (shutdown,) = browser.find_elements(By.ID, "shutdown-button")
+    assert not shutdown.is_displayed()
+    keep(browser, f"admin-{width}")
+    assert_fits(browser, width)
+    # The last button of a row, which a phone has to scroll to.
+    button = browser.find_elements(By.CSS_SELECTOR, f"tr:has({row}) button")[-1]
+    browser.execute_script("arguments[0].scrollIntoView({inline: 'center'})", button)
+    box = button.rect
+    at = "return document.elementFromPoint(arguments[0], arguments[1]) === arguments[2]"
+    place = "const box = arguments[0].getBoundingClientRect(); return [box.x + 5, box.y + 5]"
+    assert browser.execute_script(at, *browser.execute_script(place, button), button), box
+
+    browser.get(f"{hub.url}/hub/admin#/add-users")
+    shown(browser, "[data-testid=user-textarea]").send_keys("carol\nBad Name\n")
+    shown(browser, "[data-testid=submit]").click()
+    assert "bad name" in eventually(lambda: shown(browser, "#refused").text, 30, "the reason")
+    keep(browser, f"refused-{width}")
+
+
+def test_a_page_that_does_not_exist_says_so_once_and_keeps_name_and_logout(
+    hub: Hub, browser: Chrome, alice: str, width: int
+) -> None:
+    log_in(hub, browser, alice, "/hub/no-such-page")
+    assert heading(browser, "page") == "There is no such page."
+    page = shown(browser, "body").text
+    assert "None" not in page
+    assert "404" not in page
+    assert_fits(browser, width)
+    keep(browser, f"missing-{width}")
+
+
+def heading(browser: Chrome, words: str) -> str:
+    """Return the page's heading if it contains these words."""
+    found = shown(browser, "h1").text
+    return found if words in found else ""
+
+
+def assert_fits(browser: Chrome, width: int) -> None:
+    """Assert that the page needs no scrolling from left to right."""
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def keep(browser: Chrome, name: str) -> None:
+    """Keep a picture of the page in the directory PICTURES, if that variable is set."""
+    if directory := os.environ.get("PICTURES"):
+        browser.save_screenshot(f"{directory}/{name}.png")
+
+
+def log_in(hub: Hub, browser: Chrome, password: str, page: str = "") -> None:
+    """Log in as alice, and go on to a page."""
+    browser.get(f"{hub.url}/hub/login?next={page}")
+    shown(browser, "#username_input").send_keys("alice")
+    shown(browser, "#password_input").send_keys(password, Keys.ENTER)
+    eventually(lambda: "/hub/login" not in browser.current_url, 30, "the next page")
 
 
 def settled(browser: Chrome, page: str) -> set[str]:
