@@ -121,5 +121,14 @@ def test_accounts_that_no_password_opens_are_named_with_the_command_that_helps(h
         assert "passwd --unlock locked" in checked
         assert "'cloud' has no password" in checked
         assert "'stale' has to get a new password first" in checked
+        for name, helps in (
+            ("locked", "passwd --unlock locked"),
+            ("cloud", "passwd cloud"),
+            ("no-such-account", "useradd --create-home"),
+        ):
+            install = [f"LITTLEST_HUB_ADMIN={name}", hub.path("hub/bin/littlest-hub"), "install"]
+            said = hub.machine.run(["env", *install]).stdout
+            assert f"{name} cannot log in" in said
+            assert helps in said
     finally:
         hub.machine.run(["rm", str(hub.layout.fragments / "90-names.py")])
