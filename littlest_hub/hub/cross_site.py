@@ -22,6 +22,10 @@ LOGIN_COOKIE = "littlest-hub-login"
 """Cookie of a browser that this hub has sent to an identity provider, until it is back."""
 LOGIN_TIMEOUT_S = 900
 """How long a login at an identity provider may take to count as begun by this hub."""
+OPTIONS_COOKIE = "littlest-hub-options"
+"""Signed cookie with the address, options included, that a user has to log in for; only if this
+hub, its user, or a trusted site has requested it."""
+_LONGEST_ADDRESS = 2048
 _TICKET, _TICKET_AGE_DAYS = "ticket", 60 / 86400
 
 
@@ -138,6 +142,23 @@ def login_begins(handler: Any) -> None:
         handler._set_cookie(LOGIN_COOKIE, "1", encrypted=False, **options)
     elif handler.get_cookie(LOGIN_COOKIE):
         handler.clear_cookie(LOGIN_COOKIE, path=path)
+
+
+def remember_options(handler: Any) -> None:
+    """Keep the options of a request over the login that it needs first."""
+    uri = handler.request.uri
+    has_options = without_options(uri, handler.hub.base_url) != uri
+    if has_options and is_own(handler) and len(uri) < _LONGEST_ADDRESS:
+        options = {"path": handler.hub.base_url, "samesite": "Lax", "max_age": LOGIN_TIMEOUT_S}
+        handler._set_cookie(OPTIONS_COOKIE, uri, expires_days=None, **options)
+
+
+def accepted_address(handler: Any, url: str) -> str:
+    """Return an address to go on to, without options unless `remember_options` has kept them."""
+    kept = handler.get_secure_cookie(OPTIONS_COOKIE, max_age_days=LOGIN_TIMEOUT_S / 86400)
+    if kept and kept.decode() == url:
+        return url
+    return without_options(url, handler.hub.base_url)
 
 
 def has_begun_login(handler: Any) -> bool:

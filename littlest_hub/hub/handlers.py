@@ -228,11 +228,13 @@ def _refuse_exchange(self: Any, user: Any) -> None:
 
 
 def redirect(upstream: Method) -> Method:
-    """Wrap `BaseHandler.redirect`: no options; a login that this hub began counts as its own."""
+    """Wrap `BaseHandler.redirect`: no options of others; a login that this hub began is its own."""
 
     @wraps(upstream)
     def redirect(self: Any, url: str, *args: Any, **options: Any) -> None:
-        url = cross_site.without_options(url, self.hub.base_url)
+        url = cross_site.accepted_address(self, url)
+        if url.startswith(f"{self.settings['login_url']}?"):
+            cross_site.remember_options(self)
         # A POST is the launch of a learning platform: the authenticator has verified its signature.
         # Every browser says which site has sent a POST; a program that is none does not.
         ticket_for = getattr(self, "ticket_for", None)
@@ -255,11 +257,11 @@ def _is_elsewhere(self: Any, url: str) -> bool:
 
 
 def next_url(upstream: Method) -> Method:
-    """Wrap `BaseHandler._validate_next_url`, from which pages make links: no options."""
+    """Wrap `BaseHandler._validate_next_url`, from which pages make links: no options of others."""
 
     @wraps(upstream)
     def validate(self: Any, url: str) -> str:
-        return cross_site.without_options(upstream(self, url), self.hub.base_url)
+        return cross_site.accepted_address(self, upstream(self, url))
 
     return validate
 

@@ -453,6 +453,33 @@ def test_a_login_does_not_carry_options_on(hub: SmallHub) -> None:
     assert hub.started_with(browser.name) == {}
 
 
+@pytest.mark.row(28)
+def test_options_that_the_hub_or_a_trusted_site_asked_for_survive_the_login(hub: SmallHub) -> None:
+    portal = {"Sec-Fetch-Site": "cross-site", "Referer": "https://portal.example.org/"}
+    address = "/hub/spawn?opt-size=large&opt-branch=a%20b"
+    for headers, options in (
+        (portal, {"size": "large", "branch": "a b"}),
+        (OWN, {"size": "large", "branch": "a b"}),
+        *((others, {}) for others in OTHERS),
+    ):
+        browser = Browser(hub)
+        form = browser.get(address, headers=headers)
+        assert form.url.path == "/hub/login"
+        fields = {"username": browser.name, "_xsrf": browser._xsrf(form)}
+        browser.post(str(form.url), data=fields, headers=OWN)
+        assert hub.started_with(browser.name) == options
+
+
+@pytest.mark.row(28)
+def test_options_that_were_kept_over_a_login_are_no_other_ones(hub: SmallHub) -> None:
+    browser = Browser(hub)
+    browser.get("/hub/spawn?opt-size=small", headers=OWN)
+    target = "/hub/login?next=%2Fhub%2Fspawn%3Fopt-size%3Dlarge"
+    fields = {"username": browser.name, "_xsrf": browser._xsrf(browser.get(target))}
+    browser.post(target, data=fields, headers=OWN)
+    assert hub.started_with(browser.name) == {}
+
+
 def test_a_program_that_logs_in_without_naming_a_site_is_redirected(hub: SmallHub) -> None:
     program = Browser(hub)
     program.follow_redirects = False
