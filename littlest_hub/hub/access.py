@@ -118,8 +118,9 @@ class AccessByFragments(JupyterHub):  # type: ignore[misc]
 
 
 def _take_administration(db: Any, user: Any) -> None:
-    user.admin = False
-    roles.assign_default_roles(db, entity=user)
+    if user.admin:
+        user.admin = False
+        roles.assign_default_roles(db, entity=user)
 
 
 async def _is_no_administrator(app: Any, name: str) -> bool:
