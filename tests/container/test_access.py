@@ -69,14 +69,14 @@ def test_a_name_that_is_removed_is_locked_out_at_the_reload(hub: Hub) -> None:
 def test_adding_a_user_on_the_admin_page_lets_no_one_in(hub: Hub) -> None:
     password = secrets.token_urlsafe()
     hub.machine.add_user("added", password)
-    hub.machine.add_user("chief", password)
+    hub.machine.add_user("warden", password)
     with (
-        hub.fragment("90-names.py", f"{only()}c.Authenticator.admin_users = {{'chief'}}\n"),
-        Person(hub.url, "chief", password) as chief,
+        hub.fragment("90-names.py", f"{only()}c.Authenticator.admin_users = {{'warden'}}\n"),
+        Person(hub.url, "warden", password) as warden,
         Person(hub.url, "added", password) as added,
     ):
-        chief.log_in()
-        assert chief._api("POST", "users", json={"usernames": ["added"]}).status_code == 201
+        warden.log_in()
+        assert warden._api("POST", "users", json={"usernames": ["added"]}).status_code == 201
         for _ in range(2):
             with pytest.raises(RefusedError):
                 added.log_in()
