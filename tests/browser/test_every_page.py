@@ -74,6 +74,8 @@ def test_every_page_has_all_its_files_and_runs_without_an_error(
     open_page("/hub/spawn", "form[enctype] input[name=x]")
     shown(browser, "form[enctype] button[type=submit]").click()
     shown(browser, ".jp-LauncherCard[data-category='Notebook']", timeout_s=90)
+    configuration = "return JSON.parse(document.getElementById('jupyter-config-data').textContent)"
+    assert browser.execute_script(configuration)["news"] == {"disabled": True}
     settled(browser, "the progress of the start, and JupyterLab")
     open_page("/user/alice/tree", "body", {"Stylesheet"})  # a page of Jupyter Server, no scripts
     open_page("/hub/home", "#stop")

@@ -1,5 +1,6 @@
 """User servers as units: named servers, systemd's answers, and users who leave."""
 
+import json
 import re
 import secrets
 from collections.abc import Iterator
@@ -261,6 +262,22 @@ def test_a_unit_of_ones_own_that_is_called_like_the_server_of_another_is_not_tha
             assert alice.run_cell("6 * 7") == "42"
         finally:
             hub.machine.systemctl("stop", own)
+
+
+def test_jupyterlab_asks_about_news_only_if_a_fragment_says_so(hub: Hub) -> None:
+    line = 'c.Spawner.args = ["--LabApp.news_url=https://news.example.org/feed.xml"]\n'
+    asks = []
+    with hub.person() as person:
+        for text in ("", line):
+            with hub.fragment("60-news.py", text):
+                person.start_server()
+                page = person.browser.get(f"/user/{person.name}/lab").text
+                found = re.search(r'id="jupyter-config-data"[^>]*>(.*?)</script>', page, re.DOTALL)
+                assert found
+                asks.append(not json.loads(found[1])["news"]["disabled"])
+                person.stop_server()
+                eventually(lambda: not person.has_server(), 30, "the server to stop")
+    assert asks == [False, True]
 
 
 # --- users who leave
