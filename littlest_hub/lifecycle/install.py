@@ -20,6 +20,7 @@ from littlest_hub.lifecycle.services import Services, http_status, is_answer
 from littlest_hub.lifecycle.switch_record import ServingRelease
 from littlest_hub.lifecycle.uninstall import remove_units
 from littlest_hub.lifecycle.unit_files import GeneratedFiles, UnitFiles
+from littlest_hub.system.addresses import main_address
 from littlest_hub.system.files import link, write
 from littlest_hub.system.ownership import check_owners
 from littlest_hub.system.passwords import unusable_passwords
@@ -304,13 +305,19 @@ The hub runs as {layout.hub_user}. It may let in, and start servers for, members
 
 def _ready_message(layout: Layout, ports: Ports) -> str:
     port = "" if ports.public == 80 else f":{ports.public}"
-    url = f"http://{ports.host or os.uname().nodename}{port}/"
+    address = main_address()
+    own = f"[{address}]" if ":" in address else address
+    url = f"http://{ports.host or own or os.uname().nodename}{port}/"
     if not ports.is_public:
         url += """, to this machine alone.
 nginx, Apache or another proxy in front of it: littlest-hub enable behind-a-proxy"""
-    elif port and layout.is_default and (listener := describe_listener(FIRST_PUBLIC)):
-        url += f"""
+    else:
+        if port and layout.is_default and (listener := describe_listener(FIRST_PUBLIC)):
+            url += f"""
 (port {FIRST_PUBLIC} is taken by {listener}; to be behind it: littlest-hub enable behind-a-proxy)"""
+        url += f"""
+From another network: this machine's public name or address (a firewall must let in port
+{ports.public})."""
     return f"""\
 The hub answers at {url}
 {_no_users_message(layout)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 import socket
@@ -20,6 +21,22 @@ def local_addresses() -> set[str]:
     for line in _read(Path("/proc/net/if_inet6")).splitlines():
         found.add(str(ipaddress.IPv6Address(int(line.split()[0], 16))))
     return found
+
+
+def main_address() -> str:
+    """Return the IP address by which other machines most likely reach this one; "": it has none.
+
+    It is the one from which packets to the internet would be sent, or, without such a route, any
+    that is not for this machine or its link alone.
+    """
+    for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        # Connecting UDP chooses a route and sends nothing. Addresses for documentation: RFC 5737.
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((elsewhere, 9))
+            return str(probe.getsockname()[0])
+    found = [ipaddress.ip_address(address) for address in local_addresses()]
+    others = [each for each in found if not (each.is_loopback or each.is_link_local)]
+    return str(min(others, key=lambda each: (each.version, int(each)), default=""))
 
 
 def is_local(address: str) -> bool:

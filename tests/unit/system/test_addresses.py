@@ -11,6 +11,7 @@ from littlest_hub.system.addresses import (
     dns_problem,
     is_address,
     local_addresses,
+    main_address,
     resolve,
     without_loopback,
 )
@@ -78,3 +79,23 @@ def test_loopback_addresses_say_nothing_about_the_dns() -> None:
 def test_an_ip_address_may_be_in_brackets() -> None:
     assert all(map(is_address, ["127.0.0.1", "::1", "[::1]", "192.0.2.1"]))
     assert not any(map(is_address, ["example.org", "", "1.2.3", "[]", "localhost"]))
+
+
+def test_the_main_address_is_one_of_this_machine_that_others_can_reach() -> None:
+    found = main_address()
+    assert found in {"", *local_addresses()}
+    assert not found.startswith(("127.", "fe80", "::1"))
+
+
+def test_without_a_route_the_main_address_is_an_address_of_an_interface(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unreachable(*_: object) -> None:
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr(socket.socket, "connect", unreachable)
+    held = {"127.0.0.1", "::1", "fe80::1", "2001:db8::7", "198.51.100.20", "198.51.100.9"}
+    monkeypatch.setattr(addresses, "local_addresses", lambda: held)
+    assert main_address() == "198.51.100.9"
+    monkeypatch.setattr(addresses, "local_addresses", lambda: {"127.0.0.1", "fe80::1"})
+    assert main_address() == ""
