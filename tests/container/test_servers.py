@@ -348,7 +348,7 @@ def test_a_new_user_with_a_former_users_name_finds_no_file_of_theirs(
     assert modes.split("\n")[:2] == ["root 700", "root 700"]
     assert hub.machine.run(["ls", former], user="nobody", check=False).returncode != 0
 
-    # A new user only according to the database: docs/how-to/user-servers.md.
+    # A new user only according to the database: docs/how-to/workshop.md.
     home = str(hub.layout.dynamic_homes[1] / "ada")
     hub.machine.run(["mv", "-T", home, f"{former}/ada-meanwhile"])
     hub.machine.run(["mv", "-T", str(Path(found[0]).parent), home])

@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 from docs.pictures.draw import PICTURES, draw
+from tests.documentation import PAGES, ROOT
 
 pytestmark = pytest.mark.unit
-
-ROOT = PICTURES.parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
 def _anchors(page: Path) -> set[str]:

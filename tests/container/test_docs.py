@@ -1,0 +1,169 @@
+"""Somebody with sudo follows the pages on a fresh machine and types what they say, in order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from littlest_hub import __version__
+from littlest_hub.layout import DEFAULT_BASE, Layout
+from tests.certificates import make
+from tests.client import Person
+from tests.documentation import ROOT, Command, Fragment, steps
+from tests.hub import Hub
+from tests.machine import Machine
+
+TUTORIAL = ROOT / "docs/tutorial/first-hub.md"
+HOW_TO = ROOT / "docs/how-to"
+# Pages that need one hub; one that removes the hub gets its own.
+FOLLOWED = (
+    "accounts",
+    "back-up",
+    "change-the-configuration",
+    "find-out-what-is-wrong",
+    "homes",
+    "https",
+    "options-and-links",
+    "user-servers",
+    "workshop",
+)
+PASSWORD = "correct-horse-0"
+ADDRESS = re.compile(r"^The hub answers at (http://\S+)$", re.MULTILINE)
+
+
+class Reader:
+    """A person who may use sudo, has the installer in the home directory, and reads our pages."""
+
+    def __init__(self, machine: Machine, installer: Path) -> None:
+        self.machine = machine
+        self.layout = Layout(DEFAULT_BASE)
+        self.printed: dict[str, str] = {}
+        """By command: its output."""
+        machine.add_user("teacher", PASSWORD)
+        machine.put("/etc/sudoers.d/teacher", "teacher ALL=(ALL) NOPASSWD: ALL\n", mode=0o440)
+        sh = f"/home/teacher/littlest-hub-{__version__}-Linux-x86_64.sh"
+        machine.copy(installer, sh)
+        # The reader's editor: the text that the page shows.
+        machine.put("/usr/local/bin/editor", '#!/bin/sh\ncat /run/shown >"$1"\n', mode=0o755)
+
+    def follow(self, page: Path, *, before: str = "") -> None:
+        """Type the commands of a page, up to the first that contains `before`."""
+        self.type(steps(page), before=before)
+
+    def type(self, todo: list[Command | Fragment], *, before: str = "") -> None:
+        """Type commands; what a command opens in the editor, the next such fragment shows."""
+        edited: set[int] = set()
+        for number, step in enumerate(todo):
+            if isinstance(step, Fragment):
+                if number not in edited:
+                    self._try(step)
+                continue
+            if before and before in step.text:
+                return
+            if name := re.search(r"littlest-hub edit (\S+)", step.text):
+                edited.add(self._prepare_editor(todo, number, name[1]))
+            self._type(step)
+
+    def _prepare_editor(self, todo: list[Command | Fragment], after: int, name: str) -> int:
+        for number, step in enumerate(todo[after:], after):
+            if isinstance(step, Fragment) and step.name.removesuffix(".py") == name:
+                self.machine.put("/run/shown", step.text)
+                return number
+        raise AssertionError(f"the page opens {name} and does not show what to write into it")
+
+    def _type(self, command: Command) -> None:
+        answers = f"{PASSWORD}\n" * 2 if re.search(r"\bpasswd \w+$", command.text) else ""
+        typed = ["bash", "-c", f"cd && exec 2>&1\n{command.text}"]
+        done = self.machine.run(typed, user="teacher", input=answers, check=False)
+        self.printed[command.text] = done.stdout
+        missing = command.missing_from(done.stdout)
+        assert missing is None, f"$ {command.text}\ndid not print: {missing}\n{done.stdout}"
+        # A command whose failure is the point shows what it prints.
+        assert done.returncode == 0 or command.shown, (
+            f"$ {command.text}\nexited with {done.returncode}:\n{done.stdout}"
+        )
+
+    def _try(self, fragment: Fragment) -> None:
+        """Check a fragment that the page only shows, together with those that are there."""
+        path = str(self.layout.fragments / fragment.name)
+        self.machine.put(path, fragment.text)
+        done = self.machine.run(["littlest-hub", "check"], check=False)
+        self.machine.run(["rm", path])
+        assert done.returncode == 0, f"{fragment.text}\n{done.stdout}"
+
+    def put_back(self) -> None:
+        """Remove what a page has added to the fragments."""
+        fragments = str(self.layout.fragments)
+        added = ["-name", "*.py*", "!", "-name", "10-users.py", "-print", "-delete"]
+        if self.machine.run(["find", fragments, *added]).stdout:
+            self.machine.systemctl("reload", self.layout.hub_service)
+
+    def url(self) -> str:
+        """Return the address that the installer has printed."""
+        found = ADDRESS.search("".join(self.printed.values()))
+        assert found, self.printed
+        return found[1].rstrip("/")
+
+    @contextmanager
+    def working(self, name: str) -> Iterator[Person]:
+        """Yield a person who has logged in there and has a server."""
+        with Person(self.url(), name, PASSWORD) as person:
+            person.log_in()
+            person.start_server()
+            yield person
+
+
+@contextmanager
+def reader_of_a_new_machine(installer: Path) -> Iterator[Reader]:
+    with Machine("bookworm", packages=("sudo",)) as machine:
+        yield Reader(machine, installer)
+
+
+@pytest.fixture(scope="module")
+def reader(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    """A reader who has followed the README up to its first login, and has a certificate."""
+    with reader_of_a_new_machine(installer) as reader:
+        reader.follow(ROOT / "README.md", before="edit")
+        Hub.found_on(reader.machine)
+        files = make(tmp_path_factory.mktemp("certificate"), "hub.uni.edu", reader.machine.address)
+        for file, mode in zip(files, (0o644, 0o600), strict=True):
+            reader.machine.put(f"/etc/ssl/hub{file.suffix}", file.read_text(), mode=mode)
+        yield reader
+
+
+def test_the_tutorial_leads_from_nothing_to_a_class_and_back_to_nothing(installer: Path) -> None:
+    with reader_of_a_new_machine(installer) as reader:
+        reader.follow(TUTORIAL, before="uninstall")
+        # From another machine, at the address that was printed.
+        assert httpx.get(f"{reader.url()}/hub/login", trust_env=False).status_code == 200
+        for name in ("alice", "bob"):
+            with reader.working(name) as person:
+                assert person.run_cell("6 * 7") == "42"
+        reader.type([step for step in steps(TUTORIAL)[-2:] if isinstance(step, Command)])
+        left = reader.machine.run(["ls", "/opt", "/home"]).stdout
+        assert "littlest-hub" not in left
+        assert "alice" in left
+
+
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_each_command_of_a_how_to_does_what_the_page_says(reader: Reader, name: str) -> None:
+    with reader.working("alice"):
+        try:
+            reader.follow(HOW_TO / f"{name}.md")
+        finally:
+            reader.put_back()
+
+
+def test_the_page_about_upgrades_repairs_and_removes_a_hub(installer: Path) -> None:
+    with reader_of_a_new_machine(installer) as reader:
+        reader.follow(ROOT / "README.md", before="edit")
+        reader.follow(HOW_TO / "upgrade.md")
+        left = reader.machine.run(
+            ["sh", "-c", "ls -d /opt/littlest-hub /etc/systemd/system/little*; true"]
+        )
+        assert not left.stdout
