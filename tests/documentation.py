@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
-_BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _FRAGMENT = re.compile(r"# (\d\d-[\w-]+\.py)\b")
 
 
@@ -45,6 +45,15 @@ class Fragment:
 
     name: str
     text: str
+
+
+def code(page: Path) -> list[str]:
+    """Return the blocks and spans of code on a page."""
+    text = page.read_text()
+    blocks = [block for _, _, block in _BLOCK.findall(text)]
+    rest = _BLOCK.sub("", text)
+    indented = re.findall(r"(?:^ {4,}\S.*\n)+", rest, re.MULTILINE)
+    return [*blocks, *indented, *re.findall(r"`([^`]+)`", rest)]
 
 
 def steps(page: Path) -> list[Command | Fragment]:
