@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import zstandard
@@ -39,7 +40,12 @@ OWN = "littlest-hub"
 DECOMPRESSOR = "zstd"
 """The recipe that goes into the installer's header and into no environment."""
 OWN_FILES = ("littlest_hub", "pyproject.toml", "README.md", "LICENSE")
-CATALOGUE = "jupyterhub_config.d"
+SHARED = {
+    "": ("README.md",),
+    "docs": ("**/*.md", "**/*.svg"),
+    "jupyterhub_config.d": ("*.py", "*.conf"),
+}
+"""Documentation and ready fragments, which our package keeps in share/: by directory, patterns."""
 VARIABLES = {
     "LITTLEST_HUB_BASE": "base directory; /opt/littlest-hub if not given",
     "LITTLEST_HUB_ADMIN": "login name of the first administrator",
@@ -188,21 +194,22 @@ class Builder:
 
     def _own(self, found: dict[str, Wheel], converter: str, interpreter: Path) -> Pending:
         files = [self.root / name for name in OWN_FILES]
-        catalogue = self.root / CATALOGUE
+        shared = [self.root / directory for directory in filter(None, SHARED)]
 
         def lay_out(target: Path) -> Metadata:
             with self.cache.workspace() as workspace:
                 wheel = self._own_wheel(found["setuptools"], workspace)
                 metadata = wheels.unpack(wheel, target)
                 depends = wheels.depends(wheel, found)
-            share = target / "share" / OWN / CATALOGUE
-            share.mkdir(parents=True)
-            for file in sorted([*catalogue.glob("*.py"), *catalogue.glob("*.conf")]):
-                shutil.copyfile(file, share / file.name)
+            for directory, patterns in SHARED.items():
+                for file in chain.from_iterable(map((self.root / directory).glob, patterns)):
+                    copy = target / "share" / OWN / file.relative_to(self.root)
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(file, copy)
             condapkg.compile_python(target, interpreter)
             return replace(metadata, depends=depends)
 
-        parts = [found["setuptools"].path, HERE / "builder.py", *files, catalogue]
+        parts = [found["setuptools"].path, HERE / "builder.py", *files, *shared]
         return Pending(OWN, key_of([converter, *parts]), 0, lay_out)
 
     def _own_wheel(self, setuptools: Wheel, workspace: Path) -> Wheel:

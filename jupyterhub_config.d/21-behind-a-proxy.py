@@ -2,7 +2,8 @@
 #
 # To keep visitors from bypassing that proxy, make the hub listen on the loopback interface only:
 #   LITTLEST_HUB_PORT=127.0.0.1:8000 littlest-hub install     (or before the installer's command)
-# docs/how-to/behind-nginx.md shows what to configure in nginx and Apache.
+# /opt/littlest-hub/hub/share/littlest-hub/docs/how-to/behind-nginx.md shows what to configure in
+# nginx and Apache.
 #
 # Addresses or networks of the proxy in front, as seen from here. Its X-Forwarded-For and
 # X-Forwarded-Proto headers are trusted: they say where a request comes from, and whether by HTTPS.

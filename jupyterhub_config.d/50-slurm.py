@@ -9,7 +9,8 @@
 #   c.JupyterHub.hub_connect_url = "http://head.cluster:15001"
 # - `environment` must be a directory that they can see (NFS, module), with JupyterHub of the same
 #   major version as here, JupyterLab and batchspawner.
-# Options that users choose need a declaration: docs/how-to/options-and-links.md
+# Options that users choose need a declaration:
+# /opt/littlest-hub/hub/share/littlest-hub/docs/how-to/options-and-links.md
 # Partition, time, memory: c.SlurmSpawner.req_partition, .req_runtime, .req_memory
 import os
 import sys

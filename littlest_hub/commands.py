@@ -177,7 +177,7 @@ def run_restore(options: argparse.Namespace) -> None:
         raise LittlestHubError(
             f"this hub runs as {layout.hub_user}, and restoring would make root write where"
             f" {layout.hub_user} may write",
-            "By hand: docs/how-to/run-without-root.md",
+            f"By hand: {layout.documentation}/how-to/run-without-root.md",
         )
     confirm = partial(_confirm_restore, options.yes)
     print(restore(layout, options.file, progress=progress.to_stderr, confirm=confirm))

@@ -236,6 +236,8 @@ class Layout(Names):
     """The administrator's programs that root runs for the hub (helpers/hooks.py)."""
     catalogue = _Path("{self.hub}/share/littlest-hub/jupyterhub_config.d")
     """Ready fragments of the active release."""
+    documentation = _Path("{self.hub}/share/littlest-hub/docs")
+    """The pages of docs/, as of the active release."""
 
     # --- state
 

@@ -63,3 +63,15 @@ def test_the_pages_for_contributors_name_files_that_exist() -> None:
             if "NN-" in name or name.startswith("state/") or name in {"utils.py", "patches.py"}:
                 continue
             assert any((home / name).exists() for home in homes), f"{page.name}: {name}"
+
+
+def test_messages_and_ready_fragments_name_pages_that_exist() -> None:
+    sources = [*ROOT.glob("littlest_hub/**/*.py"), *ROOT.glob("jupyterhub_config.d/*")]
+    named = {
+        (source.name, name)
+        for source in sources
+        for name in re.findall(r"(?:\bdocs|documentation\})(/[\w./-]+\.md)", source.read_text())
+    }
+    assert len(named) > 5
+    for source, name in named:
+        assert (ROOT / f"docs{name}").exists(), f"{source}: docs{name}"
