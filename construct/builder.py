@@ -42,7 +42,7 @@ DECOMPRESSOR = "zstd"
 OWN_FILES = ("littlest_hub", "pyproject.toml", "README.md", "LICENSE")
 SHARED = {
     "": ("README.md",),
-    "docs": ("**/*.md", "**/*.svg"),
+    "docs": ("**/*.md", "**/*.png", "**/*.svg"),
     "jupyterhub_config.d": ("*.py", "*.conf"),
 }
 """Documentation and ready fragments, which our package keeps in share/: by directory, patterns."""

@@ -27,10 +27,6 @@ FOLLOWED = (
     "change-the-configuration",
     "find-out-what-is-wrong",
     "homes",
-    "https",
-    "options-and-links",
-    "user-servers",
-    "workshop",
 )
 PASSWORD = "correct-horse-0"
 ADDRESS = re.compile(r"^The hub answers at (http://\S+)$", re.MULTILINE)
@@ -166,13 +162,3 @@ def test_the_documentation_is_on_the_machine(reader: Reader) -> None:
         assert (
             reader.machine.read(str(shipped / page.relative_to(ROOT / "docs"))) == page.read_text()
         )
-
-
-def test_the_page_about_upgrades_repairs_and_removes_a_hub(installer: Path) -> None:
-    with reader_of_a_new_machine(installer) as reader:
-        reader.follow(ROOT / "README.md", before="edit")
-        reader.follow(HOW_TO / "upgrade.md")
-        left = reader.machine.run(
-            ["sh", "-c", "ls -d /opt/littlest-hub /etc/systemd/system/little*; true"]
-        )
-        assert not left.stdout

@@ -17,6 +17,7 @@ from systemdspawner import SystemdSpawner
 
 from littlest_hub import cli
 from littlest_hub.hub.login_limits import LoginLimits
+from littlest_hub.hub.pages import Pages
 from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.hub.request_limits import RequestLimits
 from littlest_hub.hub.spawn_options import RequestPolicy
@@ -29,7 +30,7 @@ CLASSES: dict[str, Any] = {
     each.__name__: each
     for each in (
         *(Authenticator, HubProxy, JupyterHub, LocalAuthenticator, LoginLimits, PAMAuthenticator),
-        *(RequestLimits, RequestPolicy, SharedPasswordAuthenticator, SlurmSpawner, Spawner),
+        *(Pages, RequestLimits, RequestPolicy, SharedPasswordAuthenticator, SlurmSpawner, Spawner),
         *(SystemdSpawner, UnitSpawner),
     )
 }
@@ -62,7 +63,7 @@ def test_each_command_and_option_exists(page: Path, capsys: pytest.CaptureFixtur
 def test_each_setting_exists(page: Path) -> None:
     for name, setting in re.findall(r"\bc\.([A-Z]\w+)\.(\w+)", "\n".join(code(page))):
         if f"{name}.{setting}" not in MISTAKES:
-            assert name in CLASSES, f"{name}.{setting}"
+            assert name in CLASSES, f"{name}: no such class, or it is missing in CLASSES above"
             assert setting in CLASSES[name].class_traits(config=True), f"{name}.{setting}"
 
 
