@@ -38,6 +38,7 @@ _IDENTITY = (
 )
 """Variables that are the same in a running server and in the one that the hub would start."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class NotStartedError(HTTPError):  # type: ignore[misc]
@@ -93,7 +94,7 @@ class Launch:
     unit: str
     """With its suffix."""
     account: Account | None
-    """The system user that it runs as; None: a dynamic user."""
+    """The account of this machine that it runs as; None: one that systemd lends."""
     command: Sequence[str]
     """Absolute path of its program, and arguments."""
     environment: Mapping[str, str] = field(repr=False)
@@ -199,13 +200,22 @@ def server_command() -> list[str]:
     return [str(python), "-I", "-m", "littlest_hub.singleuser"]
 
 
-def server_environment(name: str) -> dict[str, str]:
-    """Return the environment of a user server, to which JupyterHub adds its own variables."""
-    system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+def server_environment(name: str, home: Path | None, shell: str) -> dict[str, str]:
+    """Return the environment of a user server, to which JupyterHub adds its own variables.
+
+    Args:
+        name: the account's.
+        home: its home directory.
+        shell: for its terminals.
+    """
+    # The release first, so that `pip` and `jupyter` are the notebook's; then what pip installs for
+    # the user.
+    own = [release_of_this_interpreter() / "bin", *([home / ".local" / "bin"] if home else [])]
     return {
-        # The release first, so that `pip` and `jupyter` in a terminal are the notebook's.
-        "PATH": f"{release_of_this_interpreter() / 'bin'}:{system}",
+        "PATH": ":".join([*map(str, own), SYSTEM_PATH]),
         "LANG": "C.UTF-8",
         "USER": name,
         "LOGNAME": name,
+        **({"HOME": str(home)} if home else {}),
+        "SHELL": shell,
     }

@@ -11,8 +11,6 @@ answer.
 from __future__ import annotations
 
 import asyncio
-import pwd
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,11 @@ from jupyterhub.utils import random_port
 from systemdspawner import SystemdSpawner, systemd
 from tornado.web import Finish
 from traitlets import Any as AnyTrait
-from traitlets import Bool, Int, default
+from traitlets import Bool, Int, Unicode, default
 
 from littlest_hub import installation
 from littlest_hub.hub import spawn_options, spawn_queue
+from littlest_hub.hub.accounts import LentAccount, databases, system_account, unit_user
 from littlest_hub.hub.guard import GUARD, literal
 from littlest_hub.hub.homes import DynamicHome
 from littlest_hub.hub.launch import (
@@ -34,12 +33,10 @@ from littlest_hub.hub.launch import (
     ended,
     environment_file,
     find_program,
-    no_account,
     port_and_token,
     refused,
     server_command,
     server_environment,
-    shared_number,
 )
 from littlest_hub.hub.placeholders import Placeholders
 from littlest_hub.hub.root_hooks import RootHook, run_in_sandbox
@@ -77,6 +74,14 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
         config=True
     )
 
+    default_shell = Unicode(
+        None,
+        allow_none=True,
+        config=True,
+        help="The shell of terminals, in SHELL. Default: the login shell of the account; bash if"
+        " that refuses logins, and for users without an account.",
+    )
+
     concurrent_starts = Int(
         min=0,
         config=True,
@@ -111,10 +116,6 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
     @default("default_url")
     def _default_default_url(self) -> str:
         return "/lab"
-
-    def get_env(self) -> dict[str, str]:
-        env: dict[str, str] = super().get_env()
-        return {**server_environment(self.user.name), **env}
 
     def clear_state(self) -> None:
         # The saved name may be one that an earlier release chose.
@@ -152,7 +153,7 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
             NotStartedError: systemd refuses, or the server ends before it listens.
         """
         account = self._account()
-        if account is None:
+        if isinstance(account, LentAccount):
             await self._claim_home()
         state = await self._existing_state()
         if self._adopt(state):
@@ -172,7 +173,7 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
         if state.is_alive:
             GUARD.expect(_place(self), state.cgroup if _is_held(self) else None)
             return None
-        self._environment_file.unlink(missing_ok=True)
+        self._remove_files()
         return state.status
 
     async def stop(self, now: bool = False) -> None:
@@ -245,15 +246,11 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
 
     # --- start
 
-    def _account(self) -> Account | None:
+    def _account(self) -> Account | LentAccount:
         if self.dynamic_users:
-            return None
-        name = self._expand_user_vars(self.username_template)
-        try:
-            found = pwd.getpwnam(name)
-        except KeyError:
-            raise no_account(name) from None
-        return Account(found.pw_name, Path(found.pw_dir), found.pw_uid, found.pw_gid)
+            files = self._environment_file.with_suffix("")
+            return LentAccount(self.layout, self.user.name, self._home.path, files)
+        return system_account(self._expand_user_vars(self.username_template))
 
     async def _claim_home(self) -> None:
         """Make the dynamic home this user's; set one of a deleted user of that name aside."""
@@ -290,19 +287,20 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
         self.port, self.api_token = found
         return True
 
-    def _prepare(self, account: Account | None) -> Launch:
+    def _prepare(self, account: Account | LentAccount) -> Launch:
         properties = _properties(self, account)
-        environment = {**server.environment(properties), **self.get_env()}
+        environment = {
+            **server.environment(properties),
+            **server_environment(account.name, account.home, self.default_shell or account.shell),
+            **self.get_env(),
+        }
         if self.extra_paths:
             paths = [self._expand_user_vars(path) for path in self.extra_paths]
             environment["PATH"] = ":".join([*paths, environment["PATH"]])
-        environment["SHELL"] = self.default_shell
-        if account is None:
-            environment["HOME"] = str(self._home.path)
         command = [self._expand_user_vars(word) for word in [*self.cmd, *self.get_args()]]
         return Launch(
             unit=self._unit,
-            account=account,
+            account=account if isinstance(account, Account) else None,
             command=[find_program(command[0], environment["PATH"]), *command[1:]],
             environment=environment,
             properties=properties,
@@ -337,6 +335,11 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
 
     # --- stop
 
+    def _remove_files(self) -> None:
+        environment = self._environment_file
+        for file in (environment, *databases(environment.with_suffix(""))):
+            file.unlink(missing_ok=True)
+
     async def _stop_unit(self, state: UnitState | None = None) -> None:
         """Stop the unit, make systemd unload it, and remove its environment file.
 
@@ -351,7 +354,7 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
                 raise RuntimeError(f"{self._unit} cannot be stopped: {stopped.error}")
         if state.active == "failed":
             await run("systemctl", "reset-failed", self._unit)
-        self._environment_file.unlink(missing_ok=True)
+        self._remove_files()
         await GUARD.release(_place(self))
 
 
@@ -368,7 +371,7 @@ def _is_held(spawner: UnitSpawner) -> bool:
     return str(spawner.unit_extra_properties.get("Restart", "no")) == "no"
 
 
-async def _start_at_free_port(spawner: UnitSpawner, account: Account | None) -> None:
+async def _start_at_free_port(spawner: UnitSpawner, account: Account | LentAccount) -> None:
     """Start a server; if another program takes its port first, start it again at another one."""
     for tries_left in reversed(range(PORTS_TRIED)):
         spawner.port = random_port()
@@ -389,15 +392,16 @@ async def _start_at_free_port(spawner: UnitSpawner, account: Account | None) -> 
 # --- properties of the unit, from SystemdSpawner's settings
 
 
-def _properties(spawner: UnitSpawner, account: Account | None) -> dict[str, str | list[str]]:
+def _properties(spawner: UnitSpawner, account: Account | LentAccount) -> dict[str, str | list[str]]:
     return {
         # Started means that the program runs, so that an obstacle is found at once.
         "Type": "exec",
         **server.server_properties(
             spawner.layout,
-            account,
+            account if isinstance(account, Account) else None,
             may_become_root=spawner.disable_user_sudo is False,
             systemd=systemd.get_systemd_version(),
+            views=account.views() if isinstance(account, LentAccount) else (),
         ),
         **_user_properties(spawner, account),
         **_configured_properties(spawner),
@@ -410,40 +414,18 @@ def _properties(spawner: UnitSpawner, account: Account | None) -> dict[str, str 
     }
 
 
-def _user_properties(spawner: UnitSpawner, account: Account | None) -> dict[str, str | list[str]]:
+def _user_properties(
+    spawner: UnitSpawner, account: Account | LentAccount
+) -> dict[str, str | list[str]]:
     """Return the user that the server runs as, and its working directory."""
-    if account is None:
-        home = spawner._home.path
-        return {
-            "DynamicUser": "yes",
-            "User": spawner.layout.dynamic_user(spawner.user.name),
-            "StateDirectory": str(home.relative_to("/var/lib")),
-            "WorkingDirectory": str(home),
-            # systemd 247 creates the directories above the home with this mask, and all must be
-            # able to enter those; the home itself is closed by its own mode.
-            "UMask": "0022",
-        }
+    if isinstance(account, LentAccount):
+        return account.properties()
     directory = spawner._expand_user_vars(spawner.user_workingdir or str(account.home))
     return {
-        "User": _user(account),
+        "User": unit_user(account),
         "Group": str(account.gid),
         "WorkingDirectory": directory,
     }
-
-
-def _user(account: Account) -> str:
-    """Return the user of a unit: its number, or its name if two accounts share the number.
-
-    Raises:
-        NotStartedError: systemd would start the server as the other account.
-    """
-    other = pwd.getpwuid(account.uid).pw_name
-    if other == account.name:
-        # systemd accepts fewer names than the system has: systemd.io/USER_NAMES.
-        return str(account.uid)
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.@$-]*", account.name):
-        raise shared_number(account.name, other, account.uid)
-    return account.name
 
 
 def _configured_properties(spawner: UnitSpawner) -> dict[str, str | list[str]]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import grp
 import os
-import pwd
 import re
-from pathlib import Path
 
+from littlest_hub.hub.accounts import system_account
 from littlest_hub.hub.launch import Launch, NotStartedError, environment_file, no_account, refused
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.hub.systemd_units import UnitState, run, unit_state
@@ -33,14 +32,14 @@ class TemplateSpawner(UnitSpawner):
             raise NotStartedError(
                 f"This hub is not root: names are like {UNIT_USER_NAME}, not {name!r}"
             )
+        found = system_account(name)
         try:
-            found = pwd.getpwnam(name)
             members = grp.getgrnam(group).gr_gid
         except KeyError:
             raise no_account(name) from None
-        if members not in os.getgrouplist(name, found.pw_gid):
+        if members not in os.getgrouplist(name, found.gid):
             raise NotStartedError(f"{name} is not in the group: gpasswd --add {name} {group}")
-        return Account(name, Path(found.pw_dir), found.pw_uid, found.pw_gid)
+        return found
 
     async def _existing_state(self) -> UnitState:
         return await unit_state(self._unit)

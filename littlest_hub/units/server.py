@@ -72,6 +72,7 @@ class Account:
     """None: unknown, so /home stays visible."""
     uid: int
     gid: int
+    shell: str = ""
 
 
 def server_properties(
@@ -80,6 +81,7 @@ def server_properties(
     *,
     may_become_root: bool = False,
     systemd: int | None = None,
+    views: Sequence[str] = (),
 ) -> dict[str, str | list[str]]:
     """Return the properties of a user server's unit, before a fragment overrides them.
 
@@ -88,6 +90,7 @@ def server_properties(
         account: the system user that it runs as; None: a dynamic user (DynamicUser=).
         may_become_root: omit every property that prevents sudo.
         systemd: version of systemd; None: one that knows all properties.
+        views: further read-only views, as in BindReadOnlyPaths=.
 
     Raises:
         LittlestHubError: the path of the home directory cannot be written in a unit.
@@ -97,7 +100,7 @@ def server_properties(
         # Rates of messages say little, since one may have megabytes: what users write must not
         # replace what the machine's services have logged.
         "LogNamespace": layout.log_namespace,
-        **_visibility(layout, account, shows_systemd=may_become_root),
+        **_visibility(layout, account, views, shows_systemd=may_become_root),
         **_LIMITS,
         **({} if may_become_root else _RESTRICTIONS),
         # Other users must not read new files.
@@ -180,13 +183,14 @@ _RESTRICTIONS: Properties = {
 
 
 def _visibility(
-    layout: Layout, account: Account | None, *, shows_systemd: bool
+    layout: Layout, account: Account | None, views: Sequence[str], *, shows_systemd: bool
 ) -> dict[str, str | list[str]]:
     """Return the properties that hide parts of the machine and other users.
 
     Args:
         layout: the installation.
         account: as in `server_properties`.
+        views: as in `server_properties`.
         shows_systemd: show the sockets of systemd and of the journal, for what root does with sudo.
     """
     homes = _homes(layout, account)
@@ -218,7 +222,7 @@ def _visibility(
         "IPAddressDeny": " ".join(METADATA),
     }
     shown = [] if shows_systemd else [f"-{_SYSTEMD / name}" for name in _NEEDED_OF_SYSTEMD]
-    if shown := [*shown, *map(str, homes.ours)]:
+    if shown := [*shown, *map(str, homes.ours), *views]:
         found["BindReadOnlyPaths"] = shown  # systemd-run(1) takes no empty list of them
     if homes.own:
         # Optional: a missing home is reported when systemd enters it, with a clear message.
@@ -230,6 +234,7 @@ class _Homes(NamedTuple):
     """The directories of homes that a server does not see, and the exceptions below them."""
 
     hidden: Sequence[Path]
+    """Those, and the directories between them and the exceptions, outermost first."""
     own: Sequence[Path] = ()
     """The user's own home, if it is below a hidden directory."""
     ours: Sequence[Path] = ()
@@ -246,7 +251,18 @@ def _homes(layout: Layout, account: Account | None) -> _Homes:
     if home.parent not in _SHARED and not _is_below(home, _HOMES):
         hidden.append(home.parent)
     own = (home,) if _is_below(home, hidden) else ()
-    return _Homes(hidden, own, (layout.base,) if _is_below(layout.base, hidden) else ())
+    ours = (layout.base,) if _is_below(layout.base, hidden) else ()
+    between = [each for path in (*own, *ours) for each in _between(hidden, path)]
+    return _Homes([*hidden, *dict.fromkeys(between)], own, ours)
+
+
+def _between(hidden: Sequence[Path], path: Path) -> list[Path]:
+    """Return the directories between a hidden one and a path below it, outermost first.
+
+    systemd 247 creates them for the mount of the path with UMask=, which closes them for the user;
+    a mount of their own has its own mode.
+    """
+    return [each for each in reversed(path.parents) if _is_below(each, hidden)]
 
 
 def _is_below(path: Path, directories: Iterable[Path]) -> bool:

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from littlest_hub.hub.accounts import LentAccount
 from littlest_hub.hub.launch import CONTROL_CHARACTER, Launch, assignment, environment_file
+from littlest_hub.layout import DEFAULT_BASE, Layout
 from tests.client import Person
 from tests.hub import Hub
 from tests.machine import Machine
@@ -22,6 +24,9 @@ ANSWER, ENVIRONMENT = "/run/answer", "/run/repeat.env"
 # No Python on these machines. The environment is read as the kernel has it.
 REPEAT = f"""#!/bin/sh
 {{ printf '%s\\0' "$@"; printf '\\0'; cat /proc/self/environ; }} >{ANSWER}
+"""
+WHO = """#!/bin/sh
+echo "$(id -un) $(id -gn) $(eval echo ~ada)" >answer
 """
 # "\0" ends an argument; surrogates are no UTF-8.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
@@ -78,6 +83,27 @@ def test_arguments_and_variables_reach_a_unit_byte_for_byte(
     said = base64.b64decode(answer).decode().split("\0")
     assert said[: len(arguments)] == arguments
     assert {"PLAIN=x", f"JSON={in_json}", f"VALUE={value}"} <= set(said[len(arguments) :])
+
+
+def test_a_lent_account_has_the_hubs_name_wherever_it_is_looked_up(machine: Machine) -> None:
+    machine.put("/usr/local/bin/who", WHO, mode=0o755)
+    files = Path("/run/lent")
+    account = LentAccount(Layout(DEFAULT_BASE), "ada", Path("/var/lib/homes/ada"), files)
+    # As in user servers: it hides where systemd records the number.
+    hidden = {"TemporaryFileSystem": "/run/systemd:ro", "BindReadOnlyPaths": account.views()}
+    launch = Launch(
+        unit="lent.service",
+        account=None,
+        command=["/usr/local/bin/who"],
+        environment={},
+        properties={"Type": "oneshot", "Restart": "no", **account.properties(), **hidden},
+    )
+    machine.put(ENVIRONMENT, "")
+    for _ in range(2):  # the second time, the files are there
+        machine.run(launch.systemd_run(Path(ENVIRONMENT)))
+        assert machine.read("/var/lib/homes/ada/answer") == "ada ada /var/lib/homes/ada\n"
+    assert machine.read("/run/lent.passwd").count("ada") == 3
+    assert machine.run(["id", "ada"], check=False).returncode != 0
 
 
 @pytest.mark.row(39)

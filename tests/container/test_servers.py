@@ -14,6 +14,7 @@ import pytest
 from tests.client import Person, RefusedError
 from tests.eventually import eventually
 from tests.hub import Hub
+from tests.terminal import opened
 
 NAMED = "c.JupyterHub.allow_named_servers = True\n"
 # The socket of root, and the one of everyone else, for requests to systemd.
@@ -295,6 +296,38 @@ def lent(hub: Hub) -> Iterator[tuple[str, str]]:
     )
     with hub.fragment("40-no-system-users.py", fragment + chief):
         yield password, admin_password
+
+
+WHO = """
+import getpass, grp, os, pwd
+account = pwd.getpwuid(os.getuid())
+print(account.pw_name, getpass.getuser(), grp.getgrgid(os.getgid()).gr_name, os.environ["USER"])
+print(account.pw_dir, os.path.expanduser("~"), account.pw_shell, os.access("/etc/passwd", os.W_OK))
+"""
+
+
+def test_a_user_without_an_account_has_a_name_on_a_machine_without_libnss_systemd(
+    hub: Hub, lent: tuple[str, str]
+) -> None:
+    assert "systemd" not in hub.machine.read("/etc/nsswitch.conf")
+    home, files = hub.layout.dynamic_homes[0], hub.layout.server_environments
+    for name, expected in (("ada", "ada"), ("tty", hub.layout.dynamic_user("tty"))):
+        with Person(hub.url, name, lent[0]) as person:
+            person.log_in()
+            person.start_server()
+            lines = person.run_cell(WHO).splitlines()
+            assert lines == [
+                " ".join([expected] * 4),
+                f"{home}/{name} {home}/{name} /bin/bash False",
+            ]
+            with opened(person) as terminal:
+                assert terminal.run("whoami; id -gn") == f"{expected}\n{expected}\n"
+                assert f"{expected}@" in terminal.shown
+            person.stop_server()
+            running = unit(hub, person)
+            eventually(lambda u=running: not is_active(hub, u), 30, "its end")  # type: ignore[misc]
+            left = hub.machine.run(["ls", str(files)]).stdout.split()
+            assert not [each for each in left if each.startswith(hub.layout.user_unit(name))]
 
 
 @pytest.mark.row(22)

@@ -40,6 +40,12 @@ from littlest_hub.units.server import Account
 
 LAYOUT = Layout(DEFAULT_BASE)
 ME = pwd.getpwuid(os.getuid())
+IDENTITY = {
+    "USER": ME.pw_name,
+    "LOGNAME": ME.pw_name,
+    "HOME": ME.pw_dir,
+    "SHELL": ME.pw_shell,
+}
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300)
 
 
@@ -128,7 +134,9 @@ def test_a_server_of_an_earlier_release_keeps_its_name_until_it_is_stopped() -> 
 def test_a_server_is_started_as_its_user_with_all_settings_as_properties() -> None:
     launch = prepared(make())
     assert launch.unit == f"littlest-hub.user-{ME.pw_name}.service"
-    assert launch.account == Account(ME.pw_name, Path(ME.pw_dir), ME.pw_uid, ME.pw_gid)
+    mine = Account(ME.pw_name, Path(ME.pw_dir), ME.pw_uid, ME.pw_gid, ME.pw_shell)
+    assert launch.account == mine
+    assert {**launch.environment, **IDENTITY} == launch.environment
     assert launch.properties["User"] == str(ME.pw_uid)
     assert launch.properties["WorkingDirectory"] == ME.pw_dir
     assert launch.properties["NoNewPrivileges"] == "yes"
@@ -163,6 +171,34 @@ def test_fragments_override_defaults_and_properties_override_settings() -> None:
     assert properties["Environment"] == [f"A={ME.pw_name}", "B=2"]
 
 
+@pytest.mark.parametrize(
+    ("shell", "expected"),
+    [
+        ("/usr/bin/zsh", "/usr/bin/zsh"),
+        ("/usr/sbin/nologin", "/bin/bash"),
+        ("/bin/false", "/bin/bash"),
+        ("", "/bin/bash"),
+    ],
+)
+def test_the_shell_is_that_of_the_account_unless_a_fragment_names_another(
+    monkeypatch: pytest.MonkeyPatch, shell: str, expected: str
+) -> None:
+    account = pwd.struct_passwd((ME.pw_name, "x", ME.pw_uid, ME.pw_gid, "", ME.pw_dir, shell))
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: account)
+    assert prepared(make()).environment["SHELL"] == expected
+    config = Config()
+    config.SystemdSpawner.default_shell = "/opt/shell"
+    assert prepared(make(config)).environment["SHELL"] == "/opt/shell"
+
+
+def test_a_server_of_an_account_with_another_name_has_the_variables_of_the_account() -> None:
+    config = Config()
+    config.SystemdSpawner.username_template = ME.pw_name
+    environment = prepared(make(config, name="erin")).environment
+    assert {**environment, **IDENTITY} == environment
+    assert environment["PATH"].split(":")[1] == f"{ME.pw_dir}/.local/bin"
+
+
 def test_all_servers_of_one_person_have_the_same_dynamic_user() -> None:
     config = Config()
     config.SystemdSpawner.dynamic_users = True
@@ -173,6 +209,7 @@ def test_all_servers_of_one_person_have_the_same_dynamic_user() -> None:
         assert each.properties["DynamicUser"] == "yes"
         assert each.properties["StateDirectory"] == "littlest-hub-homes/ada"
         assert each.environment["HOME"] == "/var/lib/littlest-hub-homes/ada"
+        assert each.environment["USER"] == each.environment["LOGNAME"] == "ada"
         # Or systemd 247 closes the directories above it.
         assert each.properties["UMask"] == "0022"
     assert one.properties["User"] == other.properties["User"] != "ada"
@@ -189,6 +226,30 @@ def test_a_dynamic_home_stays_among_the_homes_whatever_the_name() -> None:
         assert re.fullmatch(r"littlest-hub-homes/(?!\.)[\w.-]+", directory)
     kept = prepared(make(config, name="ada@uni.example")).properties["StateDirectory"]
     assert kept == "littlest-hub-homes/ada@uni.example"
+
+
+@pytest.mark.parametrize(
+    ("name", "is_kept"),
+    [
+        ("ada", True),
+        ("ada@uni.example", True),
+        # Other accounts and groups have these, or they would mean something else.
+        *((each, False) for each in (ME.pw_name, "tty", "1000", "+ada", "a:b", "a b", "é", "-x")),
+    ],
+)
+def test_a_lent_account_has_the_hubs_name_if_that_can_be_one(name: str, is_kept: bool) -> None:
+    config = Config()
+    config.SystemdSpawner.dynamic_users = True
+    launch = prepared(make(config, name=name))
+    user = launch.properties["User"]
+    assert launch.environment["USER"] == (name if is_kept else user)
+    command = shlex.split(str(launch.properties["ExecStartPre"]))
+    assert command[:2] == ["-+:/bin/sh", "-c"]
+    home = launch.environment["HOME"]
+    assert command[4:7] == [launch.environment["USER"], home, "/bin/bash"]
+    views = launch.properties["BindReadOnlyPaths"]
+    assert isinstance(views, list)
+    assert views[-2:] == [f"-{command[7]}.{each}:/etc/{each}" for each in ("passwd", "group")]
 
 
 def test_systemd_run_gets_lists_as_repeated_properties_and_no_secret() -> None:

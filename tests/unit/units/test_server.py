@@ -39,7 +39,8 @@ HOMES = ["/home", "/root", "/run/user"]
     ("home", "hidden", "shown"),
     [
         ("/home/alice", HOMES, ["-/home/alice"]),
-        ("/home/EXAMPLE/alice", HOMES, ["-/home/EXAMPLE/alice"]),
+        ("/home/EXAMPLE/alice", [*HOMES, "/home/EXAMPLE"], ["-/home/EXAMPLE/alice"]),
+        ("/home/a/b/alice", [*HOMES, "/home/a", "/home/a/b"], ["-/home/a/b/alice"]),
         ("/data/homes/alice", [*HOMES, "/data/homes"], ["-/data/homes/alice"]),
         ("/srv/alice", [*HOMES, "/srv"], ["-/srv/alice"]),
         # These contain more than homes, so only modes protect other homes.
@@ -64,6 +65,11 @@ def test_a_base_directory_beside_homes_stays_visible() -> None:
         ["/srv/physics"],
     )
     assert mounts("/data/alice", Layout(Path("/srv/physics")))[2] == []
+    assert mounts("/srv/alice", Layout(Path("/srv/hubs/physics"))) == (
+        [*HOMES, "/srv", "/srv/hubs"],
+        ["-/srv/alice"],
+        ["/srv/hubs/physics"],
+    )
 
 
 def test_a_home_with_a_space_or_a_colon_is_quoted() -> None:
