@@ -23,14 +23,7 @@ from typing import Any
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 from traitlets.config import Config
 
-OOM_SCORE = 300
-"""oom_score_adj of kernels and terminals: counts as 30 % of the limit (proc(5))."""
-
-TERMINAL_COMMAND = (
-    *("/bin/sh", "-c"),
-    f'echo {OOM_SCORE} 2>/dev/null >/proc/self/oom_score_adj; exec "${{SHELL:-/bin/sh}}" -l',
-)
-"""The login shell that jupyter_server_terminals starts, with OOM_SCORE."""
+from littlest_hub.singleuser.terminals import OOM_SCORE
 
 PROVISIONER = "littlest-hub"
 """The name of our kernel provisioner, for kernel specs."""
@@ -81,11 +74,6 @@ def supports_sockets(directory: Path) -> bool:
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
     return [{"module": __name__}]
-
-
-def _link_jupyter_server_extension(server: Any) -> None:
-    # The terminals' extension reads this when it is loaded; extensions are linked before that.
-    server.terminado_settings = {"shell_command": [*TERMINAL_COMMAND], **server.terminado_settings}
 
 
 def _load_jupyter_server_extension(server: Any) -> None:
