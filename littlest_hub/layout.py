@@ -316,6 +316,8 @@ class Layout(Names):
     command_link = _Path("/usr/local/bin/littlest-hub")
     polkit_rule = _Path("/etc/polkit-1/rules.d/50-{self.instance}.rules")
     """The polkit rule of a hub that is not root."""
+    needrestart_config = _Path("/etc/needrestart/conf.d/{self.instance}.conf")
+    """What keeps needrestart(1) from restarting user servers."""
     run_directory = _Path("/run/{self.instance}")
     """RuntimeDirectory= of the hub."""
     reload_outcome = _Path("{self.run_directory}/reload")

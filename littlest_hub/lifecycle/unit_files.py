@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ from littlest_hub.system.addresses import is_ipv6_separate
 from littlest_hub.system.files import link, set_mode, write
 from littlest_hub.system.systemctl import systemctl
 from littlest_hub.system.toml import to_toml
-from littlest_hub.units import guard, helpers, hub, proxy, server, unprivileged
+from littlest_hub.units import guard, helpers, hub, needrestart, proxy, server, unprivileged
 from littlest_hub.units.ports import Ports
 from littlest_hub.units.unit import Unit, directives
 from littlest_hub.unprivileged.privileges import run_as_hub_user
@@ -135,6 +136,9 @@ class UnitFiles:
             units.append(unprivileged.user_template(layout))
             write(layout.on_disk(layout.polkit_rule), unprivileged.polkit_rule(layout))
         changed = self._write({unit.name: unit.text() for unit in units})
+        if _may_have_needrestart(layout):
+            file = layout.on_disk(layout.needrestart_config)
+            write(file, needrestart.needrestart_config(layout))
         if layout.is_default:
             command = layout.on_disk(layout.command_link)
             link(command, layout.hub / "bin" / "littlest-hub", keep_others=True)
@@ -179,16 +183,30 @@ class UnitFiles:
             if self._own_units.is_dir():
                 shutil.rmtree(self._own_units)
             layout.on_disk(layout.polkit_rule).unlink(missing_ok=True)
+            self._remove_needrestart_config()
         command = layout.on_disk(layout.command_link)
         is_link = layout.is_default and command.is_symlink()
         if is_link and command.readlink().is_relative_to(layout.base):
             command.unlink()
+
+    def _remove_needrestart_config(self) -> None:
+        file = self.layout.on_disk(self.layout.needrestart_config)
+        file.unlink(missing_ok=True)
+        for directory in (file.parent, file.parent.parent):
+            with contextlib.suppress(OSError):  # it is not empty, or not there
+                directory.rmdir()
 
     def left_by_remove(self) -> tuple[list[Path], list[Path]]:
         """Return what `remove` keeps: the administrator's drop-ins, and homes of users."""
         layout = self.layout
         homes = (*layout.dynamic_homes, layout.former_homes)
         return drop_in_directories(layout), [h for h in homes if layout.on_disk(h).exists()]
+
+
+def _may_have_needrestart(layout: Layout) -> bool:
+    """Return whether needrestart is, or may later be, installed: its home is Debian's archive."""
+    directory = layout.on_disk(layout.needrestart_config).parent
+    return directory.is_dir() or layout.on_disk(Path("/var/lib/dpkg")).is_dir()
 
 
 def _effective(text: str) -> list[str]:
