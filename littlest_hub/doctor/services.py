@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.hub.services import SERVICES_FAIL
+from littlest_hub.lifecycle import release
 from littlest_hub.system.processes import runs_below
 
 
@@ -105,8 +106,8 @@ def releases(snapshot: Snapshot) -> Iterator[Finding]:
     """Check which release is active, and which ones run."""
     layout = snapshot.layout
     if not layout.hub.is_symlink() or not (layout.hub / "bin" / "python3").exists():
-        here = sorted(p.name for p in layout.releases.iterdir() if (p / "bin/python3").exists())
-        repair = f"ln -sfn releases/{here[-1]} {layout.hub}" if here else ""
+        here = release.installed(layout)
+        repair = f"ln -sfn releases/{here[-1].name} {layout.hub}" if here else ""
         yield Finding(PROBLEM, "release", f"{layout.hub} does not point to a release", repair)
         return
     active = layout.hub.resolve().name
@@ -114,23 +115,24 @@ def releases(snapshot: Snapshot) -> Iterator[Finding]:
     running: dict[str, list[str]] = {}
     for name, shown in {**snapshot.units, **snapshot.user_units}.items():
         pid = int(shown.get("MainPID") or 0)
-        if pid and (release := runs_below(pid, layout.releases)):
-            running.setdefault(release, []).append(name)
-    for release, names in sorted(running.items()):
-        if release == active:
+        if pid and (entry := runs_below(pid, layout.releases)):
+            running.setdefault(entry, []).append(name)
+    for entry, names in sorted(running.items()):
+        if entry == active:
             continue
+        title = release.title(entry)
         for name in (layout.hub_service, layout.proxy_service, layout.guard_service):
             if name in names:
-                text = f"still runs release {release}, the active one is {active}"
+                text = f"still runs {title}, the active one is {active}"
                 yield Finding(WARNING, name, text, f"systemctl reload-or-restart {name}")
         if users := [name for name in names if name in snapshot.user_units]:
-            text = f"{len(users)} still run release {release}, until their users restart them"
+            text = f"{len(users)} still run {title}, until their users restart them"
             stop = f"systemctl stop {' '.join(users)}   # loses what runs in them"
             yield Finding(WARNING, "user servers", text, stop)
-    others = (p for p in layout.releases.iterdir() if p.name != active)
+    others = (p for p in release.installed(layout) if p.name != active)
     # A rollback needs the newest of them.
     old = sorted(others, key=lambda path: path.stat().st_mtime)[:-1]
-    unused = [p for p in old if p.is_dir() and p.name not in running]
+    unused = [p for p in old if p.name not in running]
     if unused and snapshot.is_root:
         text = f"nothing runs from {', '.join(p.name for p in unused)}"
         yield Finding(OK, "release", text, f"rm -rf {' '.join(map(str, unused))}")

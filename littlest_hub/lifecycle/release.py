@@ -18,6 +18,8 @@ Extend it with the first release of a series; the last one is that of this check
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _REMOVED = ".removing"
+# ".installing": construct/header.sh.
+_HIDDEN = re.compile(rf"\.(.+)(?:\.installing|{re.escape(_REMOVED)})")
 
 
 def version_of(layout: Layout, prefix: Path) -> str:
@@ -84,6 +86,15 @@ def installed(layout: Layout) -> list[Path]:
         and any(directory.glob(f"conda-meta/{PRODUCT}-*.json"))
     ]
     return sorted(found, key=lambda prefix: [int(n) for n in re.findall(r"\d+", prefix.name)])
+
+
+def title(entry: str) -> str:
+    """Return what people call an entry of releases/ that programs run from.
+
+    It is hidden after the installer has replaced a release (-u), or while it is being removed.
+    """
+    hidden = _HIDDEN.fullmatch(entry)
+    return f"earlier files of release {hidden[1]}" if hidden else f"release {entry}"
 
 
 def users_of(layout: Layout) -> dict[str, set[str]]:
