@@ -6,9 +6,7 @@ import codecs
 import grp
 import os
 import pwd
-import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from littlest_hub.check.report import Problem
@@ -16,8 +14,6 @@ from littlest_hub.check.settings import EffectiveSetting, Settings
 from littlest_hub.helpers.hooks import ADD_USER, BUILT_IN
 
 CREATE = "create_system_users"
-_DEVICE_MODULES = {"pam_fprintd.so", "pam_u2f.so", "pam_pkcs11.so", "pam_p11.so"}
-_PAM_DIRECTORIES = (Path("/etc/pam.d"), Path("/usr/lib/pam.d"), Path("/usr/share/pam.d"))
 
 
 def unknown_encoding(settings: Settings) -> Iterator[Problem]:
@@ -124,44 +120,6 @@ def unknown_system_groups(settings: Settings) -> Iterator[Problem]:
         for name in setting.value or ():
             if not _exists(grp.getgrnam, name):
                 yield from setting.warning(f"this machine has no group {name!r}", name)
-
-
-def unknown_pam_service(settings: Settings) -> Iterator[Problem]:
-    """Refuse a PAM service that does not exist: PAM would use "other", which refuses all users."""
-    setting = settings.get("Authenticator", "service")
-    if not settings.uses("Authenticator", "PAMAuthenticator"):
-        return
-    name = setting.value
-    if isinstance(name, str) and not any((each / name).exists() for each in _PAM_DIRECTORIES):
-        yield from setting.error(f"there is no PAM service {name!r} in /etc/pam.d")
-
-
-def pam_modules_that_need_a_device(settings: Settings) -> Iterator[Problem]:
-    """Warn of modules of PAM that ask at the machine itself, where no visitor is."""
-    if not (settings.facts.is_service and settings.uses("Authenticator", "PAMAuthenticator")):
-        return
-    service = settings.get("Authenticator", "service")
-    found = sorted(_pam_modules(str(service.value)) & _DEVICE_MODULES)
-    if found:
-        text = f"{', '.join(found)} in the PAM service {service.value!r} cannot work over the web"
-        yield from service.warning(text) or [
-            Problem(str(settings.layout.fragments), 0, text, is_warning=True)
-        ]
-
-
-def _pam_modules(service: str, seen: frozenset[str] = frozenset()) -> set[str]:
-    """Return the modules that authenticate in a PAM service, included files too (pam.conf(5))."""
-    file = next((d / service for d in _PAM_DIRECTORIES if (d / service).is_file()), None)
-    if file is None or service in seen:
-        return set()
-    modules: set[str] = set()
-    for line in file.read_text(errors="replace").splitlines():
-        words = re.sub(r"\[.*?\]", "required", line.partition("#")[0]).lstrip("-").split()
-        if words[:1] == ["@include"] or words[1:2] in (["include"], ["substack"]):
-            modules |= _pam_modules(words[-1], seen | {service})
-        elif len(words) > 2 and words[0] == "auth":
-            modules.add(Path(words[2]).name)
-    return modules
 
 
 def pam_without_normalized_names(settings: Settings) -> Iterator[Problem]:
