@@ -427,14 +427,75 @@ def test_every_name_is_routed_to_its_own_server_and_the_rest_to_the_hub(traefik:
 def test_an_address_reaches_the_server_of_its_beginning_as_the_visitor_sent_it(
     traefik: Traefik, asked: str, received: str
 ) -> None:
+    with echo(traefik) as path:
+        assert traefik.get(path + asked) == (200, path + received)
+
+
+# What RFC 3986 calls special, what it does not, and what may look like either.
+PIECES = (
+    *(
+        "/",
+        "//",
+        "/.",
+        "/..",
+        ".",
+        "..",
+        ";",
+        ":",
+        "@",
+        "?",
+        "&",
+        "=",
+        "+",
+        "~",
+        "!",
+        "$",
+        "'",
+        "*",
+    ),
+    *("a", "b=c", "https://x.example/", "%2F", "%2f", "%2E", "%2e%2e", "%3B", "%25", "%5C", "%20"),
+    *("%3F", "%23", "%41", "%7e", "%C3%A9", "%c3%a9", "%7C", "%22", "[", "]", "(", ")", ","),
+)
+
+
+def equivalent(address: str) -> str:
+    """Return the spelling of an address that traefik passes on (RFC 3986, 6.2.2), and of ";"."""
+
+    def spelled(found: re.Match[str]) -> str:
+        character = chr(int(found[1], 16))
+        is_unreserved = character.isascii() and (character.isalnum() or character in "-._~")
+        return character if is_unreserved else found[0].upper()
+
+    path, mark, query = address.partition("?")
+    path = re.sub("%([0-9A-Fa-f]{2})", spelled, path)
+    return path + mark + query.replace(";", "%3B")
+
+
+@pytest.mark.row(39)
+def test_any_address_reaches_a_server_with_no_more_than_its_spelling_changed(
+    traefik: Traefik,
+) -> None:
+    with echo(traefik) as path:
+
+        @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+        @settings(max_examples=200, deadline=None, database=None)
+        def check(address: str) -> None:
+            assert traefik.get(path + address) == (200, equivalent(path + address))
+
+        check()
+
+
+@contextlib.contextmanager
+def echo(traefik: Traefik) -> Iterator[str]:
+    """Serve addresses below the returned one with themselves; there are other servers too."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server, backend("bob") as bob:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        echo = f"http://127.0.0.1:{server.server_port}"
-        targets = {"/": bob, "/services/echo/": echo, "/services/bob/": bob}
-        traefik.routes.atomic_dump(route(targets))
+        target = f"http://127.0.0.1:{server.server_port}"
         path = "/services/echo/"
+        targets = {"/": bob, path: target, "/services/bob/": bob}
+        traefik.routes.atomic_dump(route(targets))
         eventually(lambda: traefik.get(path) == (200, path), 20, "the route")
-        assert traefik.get(path + asked) == (200, path + received)
+        yield path
         server.shutdown()
 
 
