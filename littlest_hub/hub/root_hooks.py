@@ -34,7 +34,7 @@ class RootHook:
     """Hook of a spawner that runs a program of root's: `c.Spawner.pre_spawn_hook`, for example.
 
     The program is `jupyterhub_config.d/root-hooks/NAME`, or one of the built-in hooks
-    (`littlest_hub.helpers.hooks.BUILT_IN`); its only argument is the name of the user.
+    (`littlest_hub.helpers.hooks.BUILT_IN`); its only argument is the name of the user's account.
     """
 
     def __init__(self, name: str) -> None:
@@ -46,7 +46,8 @@ class RootHook:
         Raises:
             RootHookError: it has failed.
         """
-        await run_root_hook(self.name, spawner.user.name)
+        # Other spawners than ours have no account of another name than the user's.
+        await run_root_hook(self.name, getattr(spawner, "account_name", spawner.user.name))
 
 
 async def run_in_sandbox(hook: Callable[[], Any]) -> None:

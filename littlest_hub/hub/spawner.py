@@ -117,6 +117,11 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
     def _default_default_url(self) -> str:
         return "/lab"
 
+    @property
+    def account_name(self) -> str:
+        """The name of the account of this machine that the server runs as."""
+        return str(self._expand_user_vars(self.username_template))
+
     def clear_state(self) -> None:
         # The saved name may be one that an earlier release chose.
         super().clear_state()
@@ -250,7 +255,7 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
         if self.dynamic_users:
             files = self._environment_file.with_suffix("")
             return LentAccount(self.layout, self.user.name, self._home.path, files)
-        return system_account(self._expand_user_vars(self.username_template))
+        return system_account(self.account_name)
 
     async def _claim_home(self) -> None:
         """Make the dynamic home this user's; set one of a deleted user of that name aside."""

@@ -19,6 +19,10 @@ from littlest_hub.unprivileged.launcher import launch_variables, write_for_user
 class TemplateSpawner(UnitSpawner):
     """Spawner that starts instances of root's template unit; the hub chooses only the instance."""
 
+    @property
+    def account_name(self) -> str:
+        return str(self.user.name)
+
     def _account(self) -> Account:
         """Return the account that the server runs as.
 
