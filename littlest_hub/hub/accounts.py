@@ -40,8 +40,13 @@ def system_account(name: str) -> Account:
         found = pwd.getpwnam(name)
     except KeyError:
         raise no_account(name) from None
-    shell = SHELL if Path(found.pw_shell).name in _NO_SHELLS else found.pw_shell
+    shell = terminal_shell(found.pw_shell)
     return Account(found.pw_name, Path(found.pw_dir), found.pw_uid, found.pw_gid, shell)
+
+
+def terminal_shell(login_shell: str) -> str:
+    """Return the shell for terminals of an account with a login shell."""
+    return SHELL if Path(login_shell).name in _NO_SHELLS else login_shell
 
 
 def unit_user(account: Account) -> str:

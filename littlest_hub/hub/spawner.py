@@ -178,7 +178,7 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
         if state.is_alive:
             GUARD.expect(_place(self), state.cgroup if _is_held(self) else None)
             return None
-        self._remove_files()
+        _remove_files(self._environment_file)
         return state.status
 
     async def stop(self, now: bool = False) -> None:
@@ -340,11 +340,6 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
 
     # --- stop
 
-    def _remove_files(self) -> None:
-        environment = self._environment_file
-        for file in (environment, *databases(environment.with_suffix(""))):
-            file.unlink(missing_ok=True)
-
     async def _stop_unit(self, state: UnitState | None = None) -> None:
         """Stop the unit, make systemd unload it, and remove its environment file.
 
@@ -359,8 +354,14 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
                 raise RuntimeError(f"{self._unit} cannot be stopped: {stopped.error}")
         if state.active == "failed":
             await run("systemctl", "reset-failed", self._unit)
-        self._remove_files()
+        _remove_files(self._environment_file)
         await GUARD.release(_place(self))
+
+
+def _remove_files(environment: Path) -> None:
+    """Remove the environment file of a server, and its passwd and group files."""
+    for file in (environment, *databases(environment.with_suffix(""))):
+        file.unlink(missing_ok=True)
 
 
 def _place(spawner: UnitSpawner) -> tuple[str, int]:

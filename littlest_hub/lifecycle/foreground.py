@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import getpass
 import os
+import pwd
 import secrets
 import signal
 import subprocess
@@ -23,6 +25,7 @@ from traitlets.config import Config
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import config
+from littlest_hub.hub.accounts import SHELL, terminal_shell
 from littlest_hub.hub.app import LittlestHub
 from littlest_hub.hub.launch import server_command, server_environment
 from littlest_hub.hub.proxy import HubProxy
@@ -173,7 +176,10 @@ class ChildSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
 
     def get_env(self) -> dict[str, str]:
         env: dict[str, str] = super().get_env()
-        return {**server_environment(self.user.name), **env}
+        return {**server_environment(self.user.name, Path.home(), _shell()), **env}
+
+    def user_env(self, env: dict[str, str]) -> dict[str, str]:
+        return {**super().user_env(env), "SHELL": _shell()}
 
     def make_preexec_fn(self, name: str) -> Callable[[], None]:
         enter_home: Callable[[], None] = super().make_preexec_fn(name)
@@ -183,6 +189,12 @@ class ChildSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
             enter_home()
 
         return prepare
+
+
+def _shell() -> str:
+    with contextlib.suppress(KeyError):  # the user may have no account, as in some containers
+        return terminal_shell(pwd.getpwuid(os.getuid()).pw_shell)
+    return SHELL
 
 
 class ChildProxy(HubProxy):

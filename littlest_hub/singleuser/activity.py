@@ -28,7 +28,7 @@ def is_busy(server: Any) -> bool:
 def runs_program(terminal: Any) -> bool:
     """Return whether another program than the shell is in the foreground of a terminal."""
     try:
-        return os.tcgetpgrp(terminal.fd) != terminal.pid
+        return bool(os.tcgetpgrp(terminal.fd) != terminal.pid)
     except OSError:  # it has ended
         return False
 

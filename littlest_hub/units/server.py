@@ -90,7 +90,7 @@ def server_properties(
         account: the system user that it runs as; None: a dynamic user (DynamicUser=).
         may_become_root: omit every property that prevents sudo.
         systemd: version of systemd; None: one that knows all properties.
-        views: further read-only views, as in BindReadOnlyPaths=.
+        views: passwd and group files of the server's own, as in BindReadOnlyPaths=.
 
     Raises:
         LittlestHubError: the path of the home directory cannot be written in a unit.
@@ -216,6 +216,8 @@ def _visibility(
                 "/run/dbus/system_bus_socket",
                 "/run/utmp",
                 "/run/systemd/transient",
+                # It would answer from the machine's files.
+                *(["/run/nscd"] if views else []),
                 *(_SYSTEMD / "journal" / name for name in _JOURNAL_SOCKETS if not shows_systemd),
             )
         ],

@@ -1,5 +1,6 @@
 """Without root: the same installer into a home directory, the hub in the foreground."""
 
+import re
 import secrets
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from tests.client import Person
 from tests.eventually import eventually
 from tests.hub import Greeting
 from tests.machine import Machine
+from tests.terminal import opened
 
 
 def test_a_user_installs_at_home_and_serves_a_notebook(installer: Path) -> None:
@@ -30,6 +32,9 @@ def test_a_user_installs_at_home_and_serves_a_notebook(installer: Path) -> None:
             alice.log_in()
             alice.start_server()
             assert alice.run_cell("import getpass\nprint(getpass.getuser(), 6 * 7)") == "alice 42\n"
+            with opened(alice) as terminal:
+                found = terminal.run("command -v python; echo $SHELL $USER")
+                assert re.fullmatch(r"/home/alice/hub/.*/bin/python\n/bin/bash alice\n", found)
             # Starting it twice, or removing it while it runs, does no harm.
             command = "/home/alice/hub/hub/bin/littlest-hub"
             for verb in ("run", "uninstall"):
