@@ -90,7 +90,10 @@ def test_a_lent_account_has_the_hubs_name_wherever_it_is_looked_up(machine: Mach
     files = Path("/run/lent")
     account = LentAccount(Layout(DEFAULT_BASE), "ada", Path("/var/lib/homes/ada"), files)
     # As in user servers: it hides where systemd records the number.
-    hidden = {"TemporaryFileSystem": "/run/systemd:ro", "BindReadOnlyPaths": account.views()}
+    hidden: dict[str, str | list[str]] = {
+        "TemporaryFileSystem": "/run/systemd:ro",
+        "BindReadOnlyPaths": account.views(),
+    }
     launch = Launch(
         unit="lent.service",
         account=None,
