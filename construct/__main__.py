@@ -63,6 +63,11 @@ def parser() -> argparse.ArgumentParser:
         "--output", type=Path, default=ROOT / "dist", metavar="DIR", help="default: dist/"
     )
     result.add_argument(
+        "--channel",
+        action="store_true",
+        help="also write the packages as a conda channel, to DIR/channel",
+    )
+    result.add_argument(
         "--jobs",
         type=positive,
         default=os.cpu_count() or 1,
@@ -92,7 +97,7 @@ def run(arguments: argparse.Namespace) -> Path:
     builder = Builder(Cache(), level=level, jobs=arguments.jobs)
     if arguments.update_locks:
         return builder.update_lock()
-    return builder.build(arguments.output)
+    return builder.build(arguments.output, with_channel=arguments.channel)
 
 
 def main() -> int:
@@ -103,6 +108,11 @@ def main() -> int:
         made = run(arguments)
     except LittlestHubError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; finished steps are in the cache", file=sys.stderr)

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
-import yaml
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from construct import definition, wheels
-from construct.definition import check_entry
+from construct import definition, document, wheels
+from construct.document import Value
 from construct.recipe import read_recipe
 from littlest_hub.errors import LittlestHubError
 
 LIST = Path(__file__).with_name("advisories.yaml")
 _EXACT = re.compile(r"(?P<name>\S+) ==(?P<version>[^*,|\s]+)")
-_REQUIRED = {"id": str, "package": str, "affected": list, "date": date, "source": str, "about": str}
-_OPTIONAL = {"fixed": str, "answer": str}
+_REQUIRED = ("id", "package", "affected", "date", "source", "about")
+_OPTIONAL = ("fixed", "answer")
 
 
 @dataclass(frozen=True)
@@ -84,19 +82,20 @@ def read(path: Path | None = None) -> list[Advisory]:
         LittlestHubError: an entry is invalid.
     """
     path = path or LIST
-    return [_entry(path.name, entry) for entry in yaml.safe_load(path.read_text())]
+    return [_entry(entry) for entry in document.parse(document.read(path), path).items()]
 
 
-def _entry(file: str, entry: Mapping[str, Any]) -> Advisory:
-    where = f"{file}: {entry.get('id', entry)}"
-    check_entry(where, entry, _REQUIRED, _OPTIONAL)
+def _entry(entry: Value) -> Advisory:
+    keys = entry.keys(_REQUIRED, _OPTIONAL)
+    texts = {key: keys[key].text() for key in keys.keys() - {"affected", "date"}}
+    affected = keys["affected"].texts()
     try:
-        for each in entry["affected"]:
+        for each in affected:
             SpecifierSet(each)
-        Version(entry.get("fixed", "0"))
+        Version(texts.get("fixed", "0"))
     except (InvalidSpecifier, InvalidVersion) as error:
-        raise LittlestHubError(f"{where}: {error}") from error
-    return Advisory(**{**entry, "affected": tuple(entry["affected"])})
+        raise LittlestHubError(f"{entry.where}: {texts['id']}: {error}") from error
+    return Advisory(affected=affected, date=keys["date"].date(), **texts)
 
 
 def pins(root: Path) -> list[Pin]:

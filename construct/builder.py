@@ -86,8 +86,11 @@ class Builder:
         self.lock = root / "construct" / "wheels.lock"
         self.exclusions = exclusions.read(root / "recipe" / "exclusions.yaml")
 
-    def build(self, output: Path) -> Path:
-        """Write the installer and its companion files to ``output``. Return its path."""
+    def build(self, output: Path, *, with_channel: bool = False) -> Path:
+        """Write the installer and its companion files to ``output``. Return its path.
+
+        ``with_channel`` also writes the channel of its packages, to ``channel``.
+        """
         made = self.channel()
         packages = channel.solve(made, self.definition.specs)
         names = {package.record["name"] for package in packages}
@@ -96,6 +99,8 @@ class Builder:
         with Progress("write", 1).step("installer"):
             script = self._write_installer(packages, output)
         self._write_outputs(packages, script)
+        if with_channel:
+            made.copy(output / "channel")
         self.cache.prune(KINDS, UNUSED_S)
         return script
 
@@ -299,7 +304,7 @@ class Builder:
             digest = hashlib.sha256(script.read_bytes()).hexdigest()
             script.with_suffix(".sh.sha256").write_text(f"{digest}  {script.name}\n")
         if "lockfile" in outputs:
-            script.with_suffix(".lockfile.txt").write_text(prefix.explicit(packages))
+            script.with_suffix(".lockfile.txt").write_text(prefix.lockfile(packages))
         if "pkgs_list" in outputs:
             head = f"# {self.definition.name} {self.definition.version}\n"
             script.with_suffix(".pkg-list.txt").write_text(head + "\n".join(names) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -14,8 +15,10 @@ from littlest_hub.errors import LittlestHubError
 
 SOLVER = Path(__file__).with_name("solve.py")
 NAME = "littlest-hub"
-URL = f"file:///{NAME}/{SUBDIR}"
-"""Address of the channel in records and lock files, independent of the build machine's paths."""
+ADDRESS = f"file:///{NAME}"
+"""Address of the channel in records and lock files, independent of the build machine's paths. Only
+root can make that directory, so nobody else can offer packages under this address."""
+URL = f"{ADDRESS}/{SUBDIR}"
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,15 @@ class Channel:
     folder: Path
     packages: dict[str, Package]
     """By file name."""
+
+    def copy(self, folder: Path) -> None:
+        """Copy the channel to ``folder``, for conda and micromamba. Replace an older copy."""
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(self.folder, partial)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
 
 
 def write(packages: Iterable[Package], folder: Path) -> Channel:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import yaml
-
-from construct.definition import check_entry
+from construct import document
+from construct.document import Value
 from littlest_hub.errors import LittlestHubError
-
-_REQUIRED = {"package": str, "paths": list, "why": str, "proof": str}
-_OPTIONAL = {"twin": str}
 
 
 @dataclass(frozen=True)
@@ -40,15 +35,16 @@ def read(path: Path) -> list[Exclusion]:
     Raises:
         LittlestHubError: an entry is invalid.
     """
-    return [_entry(path.name, entry) for entry in yaml.safe_load(path.read_text())]
+    return [_entry(entry) for entry in document.parse(document.read(path), path).items()]
 
 
-def _entry(file: str, entry: Mapping[str, Any]) -> Exclusion:
-    where = f"{file}: {entry.get('package', entry)}"
-    check_entry(where, entry, _REQUIRED, _OPTIONAL)
-    if entry.get("twin") and not (len(entry["paths"]) == 1 and entry["paths"][0].endswith("/*")):
-        raise LittlestHubError(f"{where}: a twin is of one folder: `paths: [FOLDER/*]`")
-    return Exclusion(**{**entry, "paths": tuple(entry["paths"])})
+def _entry(entry: Value) -> Exclusion:
+    keys = entry.keys(("package", "paths", "why", "proof"), ("twin",))
+    paths = keys["paths"].texts()
+    twin = keys["twin"].text() if "twin" in keys else ""
+    if twin and not (len(paths) == 1 and paths[0].endswith("/*")):
+        raise keys["paths"].refuse("one folder for a twin: `paths: [FOLDER/*]`")
+    return Exclusion(keys["package"].text(), paths, keys["why"].text(), keys["proof"].text(), twin)
 
 
 class ExclusionFilter:

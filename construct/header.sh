@@ -72,7 +72,7 @@ BATCH=0
 FORCE=0
 SKIP_SCRIPTS=0
 CHECKED=0
-CLAIMED=no
+CLAIMED=0
 INTERRUPTED=
 
 usage() {
@@ -482,7 +482,6 @@ neutralise_environment() {
 
 # --- installation and roll-back -----------------------------------------------------------------
 
-# Lock STAGING. The lock is held until this process and all that it has started end.
 claim() {
     trap 'undo $?' EXIT
     trap 'interrupted 129' HUP
@@ -491,32 +490,88 @@ claim() {
     trap 'interrupted 141' PIPE
     trap 'interrupted 143' TERM
     mkdir -p "$PARENT" 2>/dev/null || fail "Could not create directory: '$PREFIX'."
-    mkdir -p "$STAGING" 2>/dev/null || fail "Could not create directory: '$STAGING'."
-    if [ -h "$STAGING" ] || [ "$(stat -c %u "$STAGING")" != "$(id -u)" ]; then
-        fail "'$STAGING' belongs to another user and is in the way"
-    fi
-    CLAIMED=directory
-    if command -v flock >/dev/null; then
-        # Anyone who may read it could hold it.
-        (umask 077 && : >>"$STAGING/lock") 2>/dev/null || fail "Could not write to directory: '$STAGING'"
-        exec 9>>"$STAGING/lock"
-        flock -n 9 || busy
-    else
-        if [ -s "$STAGING/pid" ] && [ -d "/proc/$(cat "$STAGING/pid")" ]; then busy; fi
-    fi
-    CLAIMED=yes
+    wait_for_lock
+    CLAIMED=1
     echo $$ >"$STAGING/pid" || fail "Could not write to directory: '$STAGING'"
     if [ -s "$STAGING/ancestor" ]; then
         ANCESTOR=$(cat "$STAGING/ancestor")
         echo 'An earlier installation was interrupted: removing what it left'
-        take_over
     fi
+    take_over
     echo "$ANCESTOR" >"$STAGING/ancestor"
 }
 
-busy() {
-    fail "another installation into '$PREFIX' is running (process $(cat "$STAGING/pid" 2>/dev/null || echo unknown))" \
-        "If it is not, remove '$STAGING' and try again"
+# Lock STAGING, unless another installer runs. If only processes run that an installer had started
+# before it was killed, wait until they have ended.
+# shellcheck disable=SC3013 # -ef is in POSIX since 2024, and in all shells
+wait_for_lock() {
+    tries=240
+    until lock; do
+        exec 9>&-
+        process=$(cat "$STAGING/pid" 2>/dev/null || :)
+        if [ "/proc/${process:-none}/fd/9" -ef "$STAGING/lock" ]; then
+            fail "another installation into '$PREFIX' is running (process $process)" \
+                'Wait until it has ended'
+        fi
+        case "$tries" in
+            238) echo 'Waiting for the processes of an earlier installation to end...' ;;
+            0)
+                find_holders
+                fail "'$STAGING/lock' is still locked, by processes of an earlier installation:${HOLDERS:- none of this machine}" \
+                    'End them, and try again'
+                ;;
+        esac
+        sleep 0.5
+        tries=$((tries - 1))
+    done
+}
+
+# True if this shell has locked STAGING. All processes that it starts inherit the lock, as descriptor
+# 9, so it is held until the last of them has ended, even if this shell is killed.
+# shellcheck disable=SC3013
+lock() {
+    mkdir -p "$STAGING" 2>/dev/null || fail "Could not create directory: '$STAGING'."
+    if [ -h "$STAGING" ] || [ "$(stat -c %u "$STAGING")" != "$(id -u)" ]; then
+        fail "'$STAGING' belongs to another user and is in the way"
+    fi
+    # Anyone who may read it could hold it.
+    if ! (umask 077 && : >>"$STAGING/lock") 2>/dev/null; then
+        if [ ! -d "$STAGING" ]; then return 1; fi
+        fail "Could not write to directory: '$STAGING'"
+    fi
+    command exec 9>>"$STAGING/lock" || return 1
+    code=0
+    flock -n 9 2>/dev/null || code=$?
+    case "$code" in
+        0) ;;
+        1) return 1 ;;
+        *) # Without the program, or on a file system without locks, the descriptor is the lock.
+            find_holders
+            if [ -n "$HOLDERS" ]; then return 1; fi
+            ;;
+    esac
+    # An installer that has just ended may have removed the file.
+    [ "$STAGING/lock" -ef "/proc/$$/fd/9" ] || [ ! -e /proc/self ]
+}
+
+# Set HOLDERS to the IDs of other processes that hold the lock of STAGING.
+# shellcheck disable=SC3013
+find_holders() {
+    HOLDERS=
+    for process in /proc/[0-9]*; do
+        if [ "$process/fd/9" -ef "$STAGING/lock" ] && [ "$process" != /proc/$$ ]; then
+            HOLDERS="$HOLDERS ${process#/proc/}"
+        fi
+    done
+}
+
+# Remove STAGING, and the lock last: until then nobody else creates anything there.
+remove_staging() {
+    for file in "$STAGING"/*; do
+        if [ "$file" != "$STAGING/lock" ]; then rm -rf "$file"; fi
+    done
+    rm -f "$STAGING/lock"
+    rmdir "$STAGING" 2>/dev/null || :
 }
 
 # Keep an unfinished environment until another one can replace it: its script may have succeeded
@@ -658,7 +713,7 @@ finish() {
     fi
     rm -f "$STAGING/unfinished" "$STAGING/swapped"
     trap - EXIT
-    rm -rf "$STAGING" || :
+    remove_staging || :
     if [ -n "$CONCLUSION" ]; then printf '%s\n' "$CONCLUSION"; fi
     if [ "$BATCH" = 0 ]; then printf '\nThank you for installing %s!\n' "$NAME"; fi
 }
@@ -679,26 +734,16 @@ undo() {
     trap - EXIT
     set +e
     stop_children
-    case "$CLAIMED" in
-        yes) remove_staging ;;
-        directory) if [ ! -s "$STAGING/pid" ]; then rm -f "$STAGING/lock"; fi ;;
-    esac
+    if [ "$CLAIMED" = 1 ]; then
+        roll_back
+        if [ -e "$STAGING/unfinished" ]; then rm -rf "$STAGING/prefix"; else remove_staging; fi
+    fi
     rmdir "$STAGING" 2>/dev/null
     while [ "$PARENT" != "$ANCESTOR" ] && rmdir "$PARENT" 2>/dev/null; do
         PARENT=${PARENT%/*}
         PARENT=${PARENT:-/}
     done
     exit "${INTERRUPTED:-$1}"
-}
-
-# shellcheck disable=SC2317
-remove_staging() {
-    roll_back
-    if [ -e "$STAGING/unfinished" ]; then
-        rm -rf "$STAGING/prefix"
-    else
-        rm -rf "$STAGING"
-    fi
 }
 
 # Terminate all processes that this shell has started, and kill them after 90 s: the script undoes

@@ -35,9 +35,10 @@ SHEBANG_LIMIT_BYTES = 127  # Linux before 5.1, execve(2)
 SUPPORT_MTIME = 1577836800  # 2020-01-01: GNU tar warns about times before 1970 and in the future
 ARCHITECTURES = {"linux-64": "x86_64", "linux-aarch64": "aarch64"}
 
-_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_DEFAULT_PREFIX = re.compile(r"[A-Za-z0-9/._+@,=:${}-]+")
+NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PLAIN = r"[A-Za-z0-9/._+@,=:-]|\$[A-Za-z_]\w*"
+DEFAULT_PREFIX = re.compile(rf"({_PLAIN}|\$\{{[A-Za-z_]\w*(:-({_PLAIN})*)?\}})+", re.ASCII)
 _BASED_PREFIX = re.compile(
     r"\$\{(?P<variable>[A-Za-z_][A-Za-z0-9_]*):-[^${}]+\}/+(?P<rest>[^${}]*[^${}/])/*"
 )
@@ -80,7 +81,7 @@ class Payload:
     def __post_init__(self) -> None:
         """Raise `LittlestHubError` for values that the header cannot contain."""
         for what, value in (("name", self.name), ("version", self.version)):
-            if not _NAME.fullmatch(value):
+            if not NAME.fullmatch(value):
                 raise LittlestHubError(
                     f"the installer's {what} is {value!r}",
                     "Use letters, digits, '_', '.' and '-', with none of the last two at an end.",
@@ -90,10 +91,10 @@ class Payload:
                 f"there is no installer for platform {self.platform!r}",
                 f"Use one of: {', '.join(ARCHITECTURES)}.",
             )
-        if not _DEFAULT_PREFIX.fullmatch(self.default_prefix) or "$(" in self.default_prefix:
+        if not DEFAULT_PREFIX.fullmatch(self.default_prefix):
             raise LittlestHubError(f"the default prefix is {self.default_prefix!r}")
         for variable in (*self.script_env_variables, *self.variables):
-            if not _VARIABLE.fullmatch(variable):
+            if not VARIABLE.fullmatch(variable):
                 raise LittlestHubError(f"{variable!r} is not the name of a variable")
 
 

@@ -26,19 +26,31 @@ def explicit(packages: Sequence[Package]) -> str:
     return "\n".join(["@EXPLICIT", *lines]) + "\n"
 
 
+def lockfile(packages: Sequence[Package]) -> str:
+    """Return the packages as a spec file that says how to use it."""
+    lines = [
+        f"# platform: {SUBDIR}",
+        "# `python -m construct --channel` writes the channel of these packages. If it is in DIR:",
+        f"# sed 's|{channel.ADDRESS}|file://DIR|' THIS_FILE >lock.txt",
+        "# conda create --prefix PREFIX --file lock.txt",
+    ]
+    return "\n".join(lines) + "\n" + explicit(packages)
+
+
 def prefix_record(package: Package, requested: str | None) -> dict[str, Any]:
     """Return the ``conda-meta`` record of a package that is linked but not yet relocated.
 
-    It has ``sha256_in_prefix`` for every file that relocation does not change.
+    It has ``sha256_in_prefix`` for every file that relocation does not change. Like conda's own
+    records, it has none for a link: the file that a link leads to may be one that changes.
     """
     record = package.record
     paths = []
     for entry in package.paths:
-        kept = {} if "prefix_placeholder" in entry else {"sha256_in_prefix": entry["sha256"]}
-        paths.append({**entry, **kept})
+        changes = "prefix_placeholder" in entry or entry["path_type"] == "softlink"
+        paths.append(entry if changes else {**entry, "sha256_in_prefix": entry["sha256"]})
     return {
         **record,
-        "channel": f"file:///{channel.NAME}",
+        "channel": channel.ADDRESS,
         "url": f"{channel.URL}/{record['fn']}",
         "files": [entry["_path"] for entry in paths],
         "paths_data": {"paths": paths, "paths_version": 1},

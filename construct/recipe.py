@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from construct import document
 from construct.condapkg import Metadata
+from construct.document import Value
 from construct.sources import Source
-from littlest_hub.errors import LittlestHubError
 
 
 @dataclass(frozen=True)
@@ -52,48 +51,68 @@ class Recipe:
 
 
 def read_recipe(folder: Path) -> Recipe:
-    """Read ``folder/recipe.yaml``. Raise LittlestHubError for an unknown key."""
+    """Read ``folder/recipe.yaml``.
+
+    Raises:
+        LittlestHubError: it has a key or value that the embedded builder does not support.
+    """
     path = folder / "recipe.yaml"
-    text = path.read_text()
-    context = (yaml.safe_load(text) or {}).get("context", {})
+    whole = document.parse(document.read(path), path)
+    context = whole.mapping().get("context")
+    recipe = _expanded(whole, context.mapping() if context else {}).keys(
+        ("package", "about"), ("context", "source", "build", "requirements")
+    )
+    package = recipe["package"].keys(("name", "version"))
+    build = _section(recipe, "build", ("number", "string", "script"))
+    requirements = _section(recipe, "requirements", ("host", "run", "run_constraints"))
+    about = recipe["about"].keys(
+        ("homepage", "license", "summary"), ("license_file", "description")
+    )
+    sources = recipe["source"].items() if "source" in recipe else []
+    return Recipe(
+        folder=folder,
+        name=package["name"].text(),
+        version=package["version"].text(),
+        build_number=build["number"].number() if "number" in build else 0,
+        build_string=build["string"].text() if "string" in build else Metadata.build_string,
+        sources=tuple(map(_source, sources)),
+        script=build["script"].text() if "script" in build else None,
+        host=requirements["host"].texts() if "host" in requirements else (),
+        run=requirements["run"].texts() if "run" in requirements else (),
+        run_constraints=(
+            requirements["run_constraints"].texts() if "run_constraints" in requirements else ()
+        ),
+        license=about["license"].text(),
+        license_file=about["license_file"].text() if "license_file" in about else None,
+        summary=about["summary"].text(),
+        homepage=about["homepage"].text(),
+    )
+
+
+def _expanded(value: Value, context: Mapping[str, Value]) -> Value:
+    """Return a value in which each `${{ NAME }}` is replaced by the text in the context."""
 
     def expand(match: re.Match[str]) -> str:
         if match[1] in ("hash", "build_number"):
             return match[0]
         if match[1] not in context:
-            raise LittlestHubError(f"{path}: {match[0]} is not defined in context")
-        return str(context[match[1]])
+            raise value.refuse(f"names that are defined in context, and {match[1]} is not")
+        return context[match[1]].text()
 
-    document = yaml.safe_load(re.sub(r"\$\{\{\s*(\w+)\s*\}\}", expand, text))
-    build = _section(path, document, "build", {"number", "string", "script"})
-    requirements = _section(path, document, "requirements", {"host", "run", "run_constraints"})
-    about = _section(
-        path, document, "about", {"homepage", "license", "license_file", "summary", "description"}
-    )
-    package = _section(path, document, "package", {"name", "version"})
-    return Recipe(
-        folder=folder,
-        name=package["name"],
-        version=str(package["version"]),
-        build_number=build.get("number", 0),
-        build_string=build.get("string", Metadata.build_string),
-        sources=tuple(Source(**entry) for entry in document.get("source", ())),
-        script=build.get("script"),
-        host=tuple(requirements.get("host", ())),
-        run=tuple(requirements.get("run", ())),
-        run_constraints=tuple(requirements.get("run_constraints", ())),
-        license=about["license"],
-        license_file=about.get("license_file"),
-        summary=about["summary"],
-        homepage=about["homepage"],
-    )
+    data = value.data
+    if isinstance(data, dict):
+        data = {key: _expanded(each, context) for key, each in data.items()}
+    elif isinstance(data, list):
+        data = [_expanded(each, context) for each in data]
+    elif isinstance(data, str):
+        data = re.sub(r"\$\{\{\s*(\w+)\s*\}\}", expand, data)
+    return replace(value, data=data)
 
 
-def _section(path: Path, document: Any, name: str, known: set[str]) -> dict[str, Any]:
-    section: dict[str, Any] = document.get(name) or {}
-    if unknown := sorted(section.keys() - known):
-        raise LittlestHubError(
-            f"{path}: the embedded builder does not know {name}.{unknown[0]}",
-            f"known there: {', '.join(sorted(known))}",
-        )
-    return section
+def _section(recipe: dict[str, Value], name: str, known: tuple[str, ...]) -> dict[str, Value]:
+    return recipe[name].keys((), known) if name in recipe else {}
+
+
+def _source(value: Value) -> Source:
+    keys = value.keys(("url", "sha256"), ("target_directory",))
+    return Source(**{name: each.text() for name, each in keys.items()})

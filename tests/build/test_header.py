@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import importlib.util
 import io
@@ -44,6 +43,12 @@ SHELLS = {
 MINIMAL = (
     *("sh", "sed", "tar", "getconf", "cat", "cut", "dd", "df", "env", "head", "id", "ls", "mkdir"),
     *("mv", "readlink", "rm", "rmdir", "sha256sum", "sleep", "stat", "tr", "uname", "wc"),
+)
+# Run a script as on a machine without flock.
+WITHOUT_FLOCK = (
+    *("unshare", "-m", "sh", "-c"),
+    'for f in $(which -a flock); do mount --bind /dev/null "$f"; done; exec sh "$@"',
+    "sh",
 )
 DAMAGED = "ERROR: this file is damaged, nothing was changed. Please download it again"
 
@@ -190,16 +195,21 @@ def refused(done: Done, *messages: str, code: int = 1) -> None:
 
 
 def checked_records(prefix: Path) -> int:
-    """Assert that every recorded file exists and has its hash. Return their number."""
+    """Assert that every recorded file exists and has its hash. Return their number.
+
+    Like `conda doctor`, which follows links, and skips entries without `sha256_in_prefix`. Only
+    links and directories have none (conda/core/path_actions.py, LinkPathAction).
+    """
     count = 0
     for file in (prefix / "conda-meta").glob("*.json"):
         for entry in json.loads(file.read_bytes())["paths_data"]["paths"]:
             path = prefix / entry["_path"]
-            if path.is_symlink() or entry["path_type"] == "directory":
-                continue
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
-            assert found == entry["sha256_in_prefix"], entry
-            count += 1
+            assert path.is_symlink() == (entry["path_type"] == "softlink"), entry
+            assert ("sha256_in_prefix" in entry) == (entry["path_type"] == "hardlink"), entry
+            if "sha256_in_prefix" in entry:
+                found = hashlib.sha256(path.read_bytes()).hexdigest()
+                assert found == entry["sha256_in_prefix"], entry
+                count += 1
     return count
 
 
@@ -970,12 +980,12 @@ def started(
     prefix: Path,
     *options: str,
     env: Mapping[str, str] | None = None,
-    shell: str = "sh",
+    shell: Sequence[str] = ("sh",),
 ) -> Iterator[subprocess.Popen[str]]:
     """Run an installer in a new process group, and kill it at the end."""
     # A process that ignores hang-ups (nohup) passes that on, and may have started the tests.
     process = subprocess.Popen(
-        ["env", "--default-signal", shell, script, "-b", *options, "-p", prefix],
+        ["env", "--default-signal", *shell, script, "-b", *options, "-p", prefix],
         env=os.environ | (env or {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -1038,7 +1048,7 @@ def test_a_hang_up_during_unpacking_has_its_own_code_in_every_shell(
 ) -> None:
     need(shell)
     staging = prefix.with_name(".1.0.installing")
-    with started(slow, prefix, shell=shell) as process:
+    with started(slow, prefix, shell=[shell]) as process:
         eventually((staging / "prefix/share").exists, 20, "unpacking", interval_s=0.001)
         process.send_signal(signal.SIGHUP)
         assert process.wait(60) == 128 + signal.SIGHUP
@@ -1095,7 +1105,7 @@ def test_the_script_has_90_s_to_undo_its_changes(
         while [ "$calls" -ge 850 ] && [ ! -e {undone} ]; do command sleep 0.01; done
     }}"""
     counted = {"BASH_FUNC_sleep%%": count}
-    with started(script, prefix, env=counted, shell="bash") as process:
+    with started(script, prefix, env=counted, shell=["bash"]) as process:
         eventually(waiting.exists, 20, "the script to run", interval_s=0.01)
         ticks.write_text("")
         process.send_signal(signal.SIGTERM)
@@ -1146,23 +1156,77 @@ def test_the_next_run_removes_the_remains_after_sigkill(
     assert ".1.0.installing" in left
 
 
-def test_a_killed_shell_keeps_its_lock_until_its_children_have_ended(
+def test_after_sigkill_at_any_moment_an_immediate_retry_succeeds(
     slow: Path, machine: Path, prefix: Path
 ) -> None:
-    staging = prefix.with_name(".1.0.installing")
-    with started(slow, prefix) as process:
-        eventually((staging / "prefix/share").exists, 20, "unpacking", interval_s=0.001)
-        process.kill()
-        process.wait(60)
-
-        def installed() -> bool:
+    """Only the shell is killed. What it has started still runs, and holds the lock."""
+    orphans = 0
+    for moment in moments(slow, prefix, 8):
+        with started(slow, prefix) as process:
+            if not ends_within(process, moment * random.uniform(0.9, 1.1)):
+                process.kill()
+                process.wait(60)
+            staging = prefix.with_name(".1.0.installing")
+            orphans += bool(holders_of(staging / "lock"))
             done = run(slow, "-b", "-p", prefix)
-            if done.returncode != 0:
-                refused(done, "ERROR: another installation into", f"(process {process.pid})")
-            return done.returncode == 0
+            assert holders_of(staging / "lock") == []
+        if done.returncode != 0:  # it was complete before it was killed
+            refused(done, "File or directory already exists")
+        assert names_in(prefix.parent) == ["1.0"]
+        assert checked_records(prefix) > 100
+        shutil.rmtree(prefix.parent)
+    assert orphans >= 2
 
-        eventually(installed, 60, "the rest of the killed installer to end")
-    assert checked_records(prefix) > 100
+
+def holders_of(lock: Path) -> list[str]:
+    """Return the names of the processes that have a file open."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if link.samefile(lock):
+                found.append((link.parents[1] / "comm").read_text())
+    return found
+
+
+@pytest.mark.parametrize("has_flock", [True, False])
+def test_a_retry_waits_for_the_script_of_a_killed_installer(
+    demo: Path, machine: Path, prefix: Path, tmp_path: Path, namespace: None, has_flock: bool
+) -> None:
+    waiting = tmp_path / "waiting"
+    shell = ["sh"] if has_flock else WITHOUT_FLOCK
+    with started(demo, prefix, env={"LITTLEST_HUB_TEST": f"wait:{waiting}"}, shell=shell) as first:
+        eventually(waiting.exists, 20, "the script to run", interval_s=0.01)
+        first.kill()
+        first.wait(60)
+        with started(demo, prefix, shell=shell) as retry:
+            assert retry.stdout is not None
+            lines = iter(retry.stdout.readline, "")
+            assert "Waiting for the processes of an earlier installation to end...\n" in lines
+            assert (prefix / "fifo").exists(), "the script is not disturbed"
+            (prefix / "fifo").write_text("go on\n")
+            assert retry.wait(60) == 0
+    assert not (prefix / "fifo").exists()
+    assert names_in(prefix.parent) == ["1.0"]
+
+
+def test_a_retry_that_has_waited_long_enough_names_what_still_runs(
+    demo: Path, machine: Path, prefix: Path, tmp_path: Path
+) -> None:
+    waiting = tmp_path / "waiting"
+    with started(demo, prefix, env={"LITTLEST_HUB_TEST": f"wait:{waiting}"}) as first:
+        eventually(waiting.exists, 20, "the script to run", interval_s=0.01)
+        first.kill()
+        first.wait(60)
+        before = files_in(machine)
+        # The installer counts time by its calls of sleep, here a function that returns at once.
+        done = run(demo, "-b", "-p", prefix, env={"BASH_FUNC_sleep%%": "() { :; }"}, shell=["bash"])
+        refused(done, ".1.0.installing/lock' is still locked, by processes of an earlier")
+        named = re.findall(r" (\d+)", done.stderr)
+        assert named
+        commands = [Path(f"/proc/{pid}/cmdline").read_text() for pid in named]
+        assert any("post_install.sh" in command for command in commands)
+        assert all(str(prefix.parent) in command for command in commands)
+        assert files_in(machine) == before
 
 
 def test_an_installation_killed_in_its_script_is_replaced_by_the_next_run(
@@ -1183,44 +1247,38 @@ def test_an_installation_killed_in_its_script_is_replaced_by_the_next_run(
     assert names_in(prefix.parent) == ["1.0"]
 
 
-def test_another_running_installer_is_left_alone(demo: Path, machine: Path, prefix: Path) -> None:
-    need("flock")
-    staging = prefix.with_name(".1.0.installing")
-    staging.mkdir(parents=True)
-    (staging / "pid").write_text("4711\n")
-    with (staging / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+@pytest.mark.parametrize("has_flock", [True, False])
+def test_another_running_installer_is_left_alone(
+    demo: Path, machine: Path, prefix: Path, tmp_path: Path, namespace: None, has_flock: bool
+) -> None:
+    waiting = tmp_path / "waiting"
+    shell = ["sh"] if has_flock else WITHOUT_FLOCK
+    with started(demo, prefix, env={"LITTLEST_HUB_TEST": f"wait:{waiting}"}, shell=shell) as first:
+        eventually(waiting.exists, 20, "the script to run", interval_s=0.01)
         before = files_in(machine)
-        done = run(demo, "-b", "-p", prefix)
+        done = run(demo, "-b", "-p", prefix, shell=shell)
         refused(
             done,
-            f"ERROR: another installation into '{prefix}' is running (process 4711)",
-            f"If it is not, remove '{staging}' and try again",
+            f"ERROR: another installation into '{prefix}' is running (process {first.pid})",
+            "Wait until it has ended",
         )
         assert files_in(machine) == before
-    assert run(demo, "-b", "-p", prefix).returncode == 0
+        (prefix / "fifo").write_text("go on\n")
+        assert first.wait(60) == 0
     assert names_in(prefix.parent) == ["1.0"]
 
 
-def test_without_flock_the_id_of_a_running_process_is_respected(
-    demo: Path, machine: Path, prefix: Path, namespace: None
+def test_of_many_installers_started_at_once_one_installs(
+    demo: Path, machine: Path, prefix: Path
 ) -> None:
-    staging = prefix.with_name(".1.0.installing")
-    staging.mkdir(parents=True)
-    (staging / "ancestor").write_text(f"{machine}\n")
-    commands = (
-        'for f in $(which -a flock); do mount --bind /dev/null "$f"; done; sh "$1" -b -p "$2"'
-    )
-    command: list[str | Path] = ["unshare", "-m", "sh", "-c", commands, "sh", demo, prefix]
-    (staging / "pid").write_text(f"{os.getpid()}\n")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    refused(done, f"is running (process {os.getpid()})")
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    (staging / "pid").write_text(f"{ended.pid}\n")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(started(demo, prefix)) for _ in range(6)]
+        ended = [(process.wait(60), process.communicate()[0]) for process in processes]
+    assert [code for code, _ in ended].count(0) == 1, ended
+    for code, output in ended:
+        assert code == 0 or "is running (process" in output or "already exists" in output
     assert names_in(prefix.parent) == ["1.0"]
+    assert checked_records(prefix) > 100
 
 
 def test_a_staging_directory_of_another_user_is_not_touched(
@@ -1454,6 +1512,17 @@ def test_py_rattler_reads_the_installed_records_back(
     assert run(installer, "-b", "-s", "-p", prefix).returncode == 0
     records = [PrefixRecord.from_path(path) for path in (prefix / "conda-meta").glob("*.json")]
     assert {"python", "jupyterhub", "traefik"} <= {record.name.normalized for record in records}
+    links = []
+    for entry in (entry for record in records for entry in record.paths_data.paths):
+        file = prefix / entry.relative_path
+        if entry.path_type.softlink:
+            links.append(entry)
+        elif entry.path_type.hardlink:
+            # rattler omits the second digest if both are the same.
+            digest = entry.sha256_in_prefix or entry.sha256
+            assert hashlib.sha256(file.read_bytes()).digest() == digest, entry
+    assert "bin/python3" in {str(entry.relative_path) for entry in links}
+    assert [entry for entry in links if entry.sha256_in_prefix] == []
     listed = {str(path) for record in records for path in record.files}
     present = {
         str(path.relative_to(prefix))

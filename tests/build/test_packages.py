@@ -227,6 +227,41 @@ def test_rattler_installs_the_packages_and_finds_every_file(
     assert done.stdout.startswith("6.1.")
 
 
+def test_the_lock_file_makes_the_same_environment_from_a_copy_of_the_channel(
+    solved: list[Package], built: channel.Channel, builder: Builder, tmp_path: Path
+) -> None:
+    copy = tmp_path / "channel"
+    built.copy(copy)
+    built.copy(copy)  # replaces the first one
+    entries = prefix.lockfile(solved).partition("@EXPLICIT\n")[2].splitlines()
+    meta = prefix.files(builder.definition, solved)
+    records = [json.loads(meta[f"conda-meta/{package.file.stem}.json"]) for package in solved]
+    assert entries == [f"{record['url']}#{record['md5']}" for record in records]
+    specs = []
+    for record in records:
+        url = record["url"].replace(channel.ADDRESS, copy.as_uri())  # as the file's comments say
+        specs.append(f"{record['name']}[url={url}, md5={record['md5']}]")
+    found = in_new_process(
+        """
+        import asyncio, pathlib, rattler
+
+        async def main(target, *specs):
+            records = await rattler.solve(
+                [], specs, platforms=["linux-64"], virtual_packages=rattler.VirtualPackage.detect()
+            )
+            await rattler.install(records, target, show_progress=False)
+
+        asyncio.run(main(*sys.argv[1:]))
+        meta = pathlib.Path(sys.argv[1], "conda-meta")
+        records = [rattler.PrefixRecord.from_path(path) for path in meta.glob("*.json")]
+        print(json.dumps([record.file_name for record in records]))
+        """,
+        str(tmp_path / "prefix"),
+        *specs,
+    )
+    assert sorted(found) == sorted(package.file.name for package in solved)
+
+
 def test_rattler_reads_the_records_of_the_prefix(
     solved: list[Package], builder: Builder, tmp_path: Path
 ) -> None:

@@ -102,11 +102,14 @@ def test_an_affected_version_with_an_answer_passes_and_the_answer_is_shown(tmp_p
 @pytest.mark.parametrize(
     ("mistake", "reason"),
     [
-        ({"affected": ""}, "affected is missing"),
+        ({"affected": ""}, r"\.yaml:3: \[0\]\.affected: found \[\], expected a value"),
         ({"affected": '"under 3"'}, "CVE-2026-1: Invalid specifier"),
         ({"fixed": "soon"}, "CVE-2026-1: Invalid version"),
-        ({"more": "  severity: high\n"}, "unknown key 'severity'"),
-        ({"more": "  answer: [none]\n"}, r"answer is \['none'\], not a str"),
+        (
+            {"more": "  severity: high\n"},
+            r"\.yaml:8: \[0\]\.severity: found the key 'severity', expected one of: id",
+        ),
+        ({"more": "  answer: [none]\n"}, r"\[0\]\.answer: found \['none'\], expected text"),
     ],
 )
 def test_an_entry_that_cannot_be_compared_is_named(

@@ -52,13 +52,19 @@ def test_each_entry_names_a_pinned_wheel_and_existing_tests() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"paths": None}, "thing: paths is None, not a list"),
-        ({"paths": []}, "thing: paths is missing"),
-        ({"why": ""}, "thing: why is missing"),
-        ({"proof": ""}, "thing: proof is missing"),
-        ({"since": "2026"}, "thing: unknown key 'since'"),
-        ({"paths": ["a/*", "b/*"], "twin": "share/a"}, "thing: a twin is of one folder"),
-        ({"paths": ["a/*.js"], "twin": "share/a"}, "thing: a twin is of one folder"),
+        ({"paths": None}, r"\.yaml:2: \[0\]\.paths: found nothing, expected a list"),
+        ({"paths": []}, r"\[0\]\.paths: found \[\], expected a value"),
+        ({"why": ""}, r"\[0\]\.why: found '', expected a value"),
+        ({"proof": ""}, r"\[0\]\.proof: found '', expected a value"),
+        ({"since": "2026"}, "found the key 'since', expected one of: package, paths"),
+        (
+            {"paths": ["a/*", "b/*"], "twin": "share/a"},
+            r"\[0\]\.paths: found .*, expected one folder for a twin",
+        ),
+        (
+            {"paths": ["a/*.js"], "twin": "share/a"},
+            r"\[0\]\.paths: found .*, expected one folder for a twin",
+        ),
     ],
 )
 def test_an_invalid_entry_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:

@@ -50,12 +50,16 @@ def test_a_recipe_is_read_with_its_context(tmp_path: Path) -> None:
 
 
 def test_an_unknown_key_of_a_recipe_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LittlestHubError, match=r"recipe\.yaml.*build\.skip"):
+    with pytest.raises(
+        LittlestHubError, match=r"recipe\.yaml:11: build\.skip: found the key 'skip'"
+    ):
         read(tmp_path, RECIPE.replace("  script:", "  skip: win\n  script:"))
 
 
 def test_an_undefined_name_in_a_recipe_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LittlestHubError, match=r"\$\{\{ vrsion \}\} is not defined"):
+    with pytest.raises(
+        LittlestHubError, match=r"recipe\.yaml:5: package\.version: found .*vrsion is not"
+    ):
         read(tmp_path, RECIPE.replace("version: ${{ version }}", "version: ${{ vrsion }}"))
 
 
