@@ -8,10 +8,16 @@ import sys
 import time
 from pathlib import Path
 
-from construct import advisories, conda_forge
-from construct.builder import DEVELOPMENT_LEVEL, RELEASE_LEVEL, ROOT, Builder
-from construct.cache import Cache, default_root
-from littlest_hub.errors import LittlestHubError
+try:
+    from construct import advisories, conda_forge
+    from construct.builder import DEVELOPMENT_LEVEL, RELEASE_LEVEL, ROOT, Builder
+    from construct.cache import Cache, default_root
+    from littlest_hub.errors import LittlestHubError
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"error: this Python ({sys.executable}) has no module {error.name}\n"
+        "run `make venv`, and then .venv/bin/python -m construct"
+    )
 
 DESCRIPTION = """\
 Build the self-extracting installer of the hub environment.
