@@ -91,11 +91,11 @@ class Builder:
 
         ``with_channel`` also writes the channel of its packages, to ``channel``.
         """
+        output.mkdir(parents=True, exist_ok=True)
         made = self.channel()
         packages = channel.solve(made, self.definition.specs)
         names = {package.record["name"] for package in packages}
         Progress("solve", 1).note(f"{len(names)} of {len(made.packages)} packages are needed")
-        output.mkdir(parents=True, exist_ok=True)
         with Progress("write", 1).step("installer"):
             script = self._write_installer(packages, output)
         self._write_outputs(packages, script)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 import tempfile
 import tomllib
 from pathlib import Path
@@ -348,3 +351,38 @@ def test_what_is_nested_without_end_is_refused(tmp_path: Path) -> None:
     for text in ("[" * 1200, "a: &a [*a]", "a: &a {b: *a}", "- " * 1200):
         with pytest.raises(LittlestHubError, match=r"construct\.yaml:1: .*found "):
             read(tmp_path, text)
+
+
+def test_the_command_refuses_a_broken_file_without_a_traceback(tmp_path: Path) -> None:
+    for name in ("construct", "littlest_hub", "recipe", "environment.yml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    # Python resolves links to find modules, and the builder finds its files beside its module.
+    (tmp_path / "construct").unlink()
+    shutil.copytree(ROOT / "construct", tmp_path / "construct")
+    for content in (b"", b"- name: hub\n", b"name: j\xfcrgen\n"):
+        (tmp_path / "construct.yaml").write_bytes(content)
+        done = subprocess.run(
+            [sys.executable, "-m", "construct"],
+            cwd=tmp_path,
+            env={"PATH": "/bin:/usr/bin", "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("error: construct.yaml:1: found "), done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_an_output_that_cannot_be_made_is_named_before_anything_is_built(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    output = tmp_path / "file" / "dist"
+    done = subprocess.run(
+        [sys.executable, "-m", "construct", "--output", output],
+        cwd=ROOT,
+        env={"PATH": "/nowhere", "LITTLEST_HUB_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, f"error: {output}: Not a directory\n")
