@@ -475,8 +475,10 @@ neutralise_environment() {
         /*) ;;
         *) INSTALLER=$(pwd)/$INSTALLER ;;
     esac
-    # A daemon may have closed its standard input. The script gets the caller's, unchanged.
+    # A daemon may have closed its standard streams. The script gets the caller's input, unchanged.
     { true 3<&0; } 2>/dev/null || exec </dev/null
+    { true 3>&1; } 2>/dev/null || exec >/dev/null
+    { true 3>&2; } 2>/dev/null || exec 2>/dev/null
     exec 3<&0
 }
 

@@ -709,10 +709,12 @@ def test_temporary_files_on_a_noexec_file_system_do_not_matter(
     assert checked_records(prefix) > 100
 
 
+@pytest.mark.parametrize("closed", ["<&-", "<&- >&-", "<&- >&- 2>&-", "2>&-"])
 def test_the_environment_of_a_service_is_no_obstacle(
-    demo: Path, machine: Path, prefix: Path
+    demo: Path, shell: list[str], machine: Path, prefix: Path, closed: str
 ) -> None:
-    command: list[str | Path] = ["sh", "-c", 'sh "$1" -b -p "$2" <&-', "sh", demo, prefix]
+    script = f'prefix=$1; shift; exec "$@" -b -p "$prefix" {closed}'
+    command: list[str | Path] = ["sh", "-c", script, "sh", prefix, *shell, demo]
     # As a service has it (systemd.exec(5), IgnoreSIGPIPE=): nothing may depend on that signal.
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, restore_signals=False
