@@ -11,6 +11,7 @@ from pathlib import Path
 
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.snapshot import Snapshot, output_of
+from littlest_hub.helpers import closed_connections
 from littlest_hub.system.systemctl import newest
 
 
@@ -79,7 +80,8 @@ def memory(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def limits(snapshot: Snapshot) -> Iterator[Finding]:
-    """Check whether limits of memory and CPU can be enforced."""
+    """Check whether limits of memory, CPU and closed connections can be enforced."""
+    yield from _closed_connections()
     controllers = Path("/sys/fs/cgroup/cgroup.controllers")
     if not controllers.exists():
         text = "cgroup v1: memory limits are enforced only in part; systemd or kernel is old"
@@ -94,6 +96,14 @@ def limits(snapshot: Snapshot) -> Iterator[Finding]:
         )
     else:
         yield Finding(OK, "limits", "cgroup v2, enforced")
+
+
+def _closed_connections() -> Iterator[Finding]:
+    limit, most = int(closed_connections.LIMIT.read_text()), closed_connections.most()
+    if limit > most:
+        name = "net.ipv4.tcp_max_tw_buckets"
+        text = f"{name} is {limit}; expected at most {most}, or one user can keep all ports in use"
+        yield Finding(WARNING, "limits", text, f"sysctl -w {name}={most}")
 
 
 def clock(snapshot: Snapshot) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from littlest_hub.system import processes, sd_daemon
+from littlest_hub.system import processes, sd_daemon, tcp
 
 _NET = Path("/proc/self/net")
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -38,8 +38,8 @@ class Resource:
     name: str
     in_use: Callable[[], int]
     capacity: Callable[[], int]
-    held_by: Callable[[int], int]
-    """How much of it a process has."""
+    count: Callable[[], Callable[[int], int]]
+    """Returns a function that tells how much of it a process has at this moment."""
 
     @property
     def most_for_one(self) -> float | None:
@@ -66,13 +66,14 @@ def relieve(resources: Sequence[Resource], units: re.Pattern[str]) -> None:
 def _relieve(resource: Resource, most: float, units: re.Pattern[str]) -> None:
     users: dict[int, Counter[int]] = {}
     examined: Counter[int] = Counter()
+    held_by = resource.count()
     for pid in _processes_in(units):
         with contextlib.suppress(OSError):
             uid = processes.uid(pid)
             slots = processes.descriptor_slots(pid)
             examined[uid] += slots
             is_short = examined[uid] <= MOST_EXAMINED
-            users.setdefault(uid, Counter())[pid] = resource.held_by(pid) if is_short else slots
+            users.setdefault(uid, Counter())[pid] = held_by(pid) if is_short else slots
     for counts in sorted(users.values(), key=lambda each: -each.total()):
         # The largest first: usually it is the only one that has to end.
         for pid, count in counts.most_common():
@@ -113,23 +114,35 @@ def _end(pid: int, units: re.Pattern[str], what: str, most: int) -> None:
 # --- ports
 
 
-def _sockets(*protocols: bytes) -> Callable[[int], int]:
-    """Return a function that counts the sockets of a process."""
+def _sockets(*protocols: bytes) -> Callable[[], Callable[[int], int]]:
+    """Return what `Resource.count` needs for the sockets of these protocols."""
 
-    def count(pid: int) -> int:
-        found = 0
-        for file, what in processes.descriptors(pid):
-            if not what.startswith("socket:"):
-                continue
-            with contextlib.suppress(OSError):
-                protocol = os.getxattr(file, "system.sockprotoname").rstrip(b"\0")
-                if protocol in protocols:
-                    found += 1
-                elif protocol.startswith(b"UNIX"):
-                    found += _in_flight(pid, file)
-        return found
+    def counter() -> Callable[[int], int]:
+        # A connection that waits to be accepted is a socket that no process has open.
+        waiting: Counter[int] = Counter()
+        waiting_for_user: Counter[int] = Counter()
+        for each in tcp.listeners():
+            waiting[each.inode] += each.waiting
+            waiting_for_user[each.uid] += each.waiting
 
-    return count
+        def count(pid: int, file: Path, what: str) -> int:
+            protocol = os.getxattr(file, "system.sockprotoname").rstrip(b"\0")
+            if protocol in protocols:
+                return 1 + waiting[int(what[len("socket:[") : -1])]
+            in_flight = _in_flight(pid, file) if protocol.startswith(b"UNIX") else 0
+            # The kernel does not say which sockets these are.
+            return in_flight + (waiting_for_user[processes.uid(pid)] if in_flight else 0)
+
+        return lambda pid: sum(_counts(pid, count))
+
+    return counter
+
+
+def _counts(pid: int, count: Callable[[int, Path, str], int]) -> Iterator[int]:
+    for file, what in processes.descriptors(pid):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if what.startswith("socket:"):
+                yield count(pid, file, what)
 
 
 def _in_flight(pid: int, socket: Path) -> int:
@@ -157,7 +170,8 @@ def _udp_in_use() -> int:
     return inuse + _counters("sockstat6").get("UDP6.inuse", 0)
 
 
-def _ephemeral_ports() -> int:
+def ephemeral_ports() -> int:
+    """Return how many ports the kernel chooses from, for connections and for programs."""
     first, last = map(int, _PORT_RANGE.read_text().split())
     return last - first + 1
 
@@ -191,7 +205,13 @@ def _most_terminals() -> int:
 
 
 RESOURCES = (
-    Resource("TCP sockets", _tcp_in_use, _ephemeral_ports, _sockets(b"TCP", b"TCPv6")),
-    Resource("UDP sockets", _udp_in_use, _ephemeral_ports, _sockets(b"UDP", b"UDPv6")),
-    Resource("pseudo-terminals", _terminals_in_use, _most_terminals, _terminals),
+    # One of MPTCP has sockets of TCP, which no process has open itself (mptcp(7)).
+    Resource(
+        "TCP sockets",
+        _tcp_in_use,
+        ephemeral_ports,
+        _sockets(b"TCP", b"TCPv6", b"MPTCP", b"MPTCPv6"),
+    ),
+    Resource("UDP sockets", _udp_in_use, ephemeral_ports, _sockets(b"UDP", b"UDPv6")),
+    Resource("pseudo-terminals", _terminals_in_use, _most_terminals, lambda: _terminals),
 )

@@ -40,6 +40,8 @@ class Listener(NamedTuple):
     uid: int
     """Its user."""
     inode: int
+    waiting: int
+    """How many connections wait to be accepted."""
 
     @property
     def address(self) -> str:
@@ -75,9 +77,10 @@ def listeners() -> Iterator[Listener]:
 def parse(table: str) -> Iterator[Listener]:
     """Yield the listening sockets in the text of /proc/net/tcp or tcp6."""
     for line in table.splitlines()[1:]:
-        _, local, _, state, _, _, _, uid, _, inode, *_ = line.split()
+        _, local, _, state, queues, _, _, uid, _, inode, *_ = line.split()
         if state == _LISTENING:
-            yield Listener(local, int(local.rpartition(":")[2], 16), int(uid), int(inode))
+            port, waiting = (int(each.rpartition(":")[2], 16) for each in (local, queues))
+            yield Listener(local, port, int(uid), int(inode), waiting)
 
 
 def processes_of(inodes: Collection[int]) -> dict[int, int]:

@@ -15,6 +15,26 @@ ONLY_OWN = "--only-own"
 _MOST_STORED = "8192"
 """systemd passes the names of all in one variable, which has at most 128 KiB (execve(2))."""
 
+_RIGHTS = (
+    Directive("UMask", "0077"),
+    Directive(
+        "CapabilityBoundingSet",
+        "CAP_SYS_PTRACE CAP_DAC_READ_SEARCH CAP_KILL",
+        "to duplicate sockets of user servers, and to end users' processes",
+    ),
+    Directive("ProtectSystem", "strict"),
+    Directive("PrivateMounts", "yes"),
+    Directive("MemoryDenyWriteExecute", "yes"),
+    Directive(
+        "RestrictAddressFamilies",
+        "AF_UNIX AF_INET AF_NETLINK",
+        "to reserve addresses, without connections; netlink: who listens at a port",
+    ),
+    *SANDBOX,
+    Directive("SystemCallFilter", "@system-service pidfd_getfd"),
+    Directive("SystemCallFilter", "~@privileged @resources"),
+)
+
 
 def socket(layout: Layout) -> Unit:
     """Return the control socket of the guard."""
@@ -58,6 +78,11 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 Directive("Type", "notify"),
                 exec_condition,
                 Directive(
+                    "ExecStartPre",
+                    f"-+{layout.hub}/bin/python3 -I -m littlest_hub.helpers.closed_connections",
+                    "limits net.ipv4.tcp_max_tw_buckets, which the guard itself may not change",
+                ),
+                Directive(
                     "ExecStart",
                     f"{layout.hub}/bin/python3 -I -m littlest_hub.helpers.guard{restriction}"
                     f" {ports.hub_address} {ports.api_address}",
@@ -71,24 +96,8 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 Directive("RuntimeDirectory", directory),
                 Directive("RuntimeDirectoryMode", "0711"),
                 Directive("RuntimeDirectoryPreserve", "yes", "what it holds, for the next one"),
-                Directive("UMask", "0077"),
-                Directive(
-                    "CapabilityBoundingSet",
-                    "CAP_SYS_PTRACE CAP_DAC_READ_SEARCH CAP_KILL",
-                    "to duplicate sockets of user servers, and to end users' processes",
-                ),
-                Directive("ProtectSystem", "strict"),
-                Directive("PrivateMounts", "yes"),
                 Directive("InaccessiblePaths", f"-{layout.state} -{layout.fragments}"),
-                Directive("MemoryDenyWriteExecute", "yes"),
-                Directive(
-                    "RestrictAddressFamilies",
-                    "AF_UNIX AF_INET AF_NETLINK",
-                    "to reserve addresses, without connections; netlink: who listens at a port",
-                ),
-                *SANDBOX,
-                Directive("SystemCallFilter", "@system-service pidfd_getfd"),
-                Directive("SystemCallFilter", "~@privileged @resources"),
+                *_RIGHTS,
             ],
             "Install": [Directive("WantedBy", "multi-user.target")],
         },

@@ -46,6 +46,22 @@ for port in range(first + part, last + 1, 8):
         held.pop().close()
 time.sleep(1000)
 """
+# Opens and closes connections from all ports, so that no process has them, but the kernel.
+CLOSE = """
+import socket, sys
+first, last = map(int, open("/proc/sys/net/ipv4/ip_local_port_range").read().split())
+listener = socket.create_server(("127.0.0.1", 0))
+while True:
+    for port in range(first + int(sys.argv[1]), last + 1, 2):
+        with socket.socket() as closed:
+            try:
+                closed.bind(("127.0.0.1", port))
+                closed.connect(listener.getsockname())
+            except OSError:
+                continue
+            with listener.accept()[0]:
+                closed.close()
+"""
 FLOODS = {
     "TCP": ("(socket.AF_INET,)", "127.0.0.1"),
     "TCP-IPv6": ("(socket.AF_INET6,)", "::1"),
@@ -178,6 +194,42 @@ def test_where_the_kernel_lets_no_port_be_held_servers_start_and_doctor_says_so(
         hub.machine.run(["rm", "-r", f"{hub.layout.system_units}/{guard}.d"])
         hub.machine.systemctl("daemon-reload")
         hub.machine.systemctl("restart", guard)
+
+
+@contextmanager
+def limited_by_the_guard(hub: Hub) -> Iterator[int]:
+    """Let the guard's unit set the kernel's limit of closed connections, and yield the limit."""
+    setting, guard = "/proc/sys/net/ipv4/tcp_max_tw_buckets", hub.layout.guard_service
+    before = hub.machine.read(setting)
+    # nspawn makes it read-only.
+    remount = ["mount", "--options"]
+    hub.machine.run([*remount, "remount,bind,rw", "/proc/sys"])
+    try:
+        hub.machine.systemctl("restart", guard)
+        yield int(hub.machine.read(setting))
+    finally:
+        hub.machine.run(["sh", "-c", f"echo {before} >{setting}"])
+        hub.machine.run([*remount, "remount,bind,ro", "/proc/sys"])
+
+
+@pytest.mark.row(27)
+def test_closed_connections_of_one_user_do_not_keep_all_ports(hub: Hub) -> None:
+    def closed() -> int:
+        (found,) = re.findall(r"^TCP: .* tw (\d+)", hub.machine.read("/proc/net/sockstat"), re.M)
+        return int(found)
+
+    with hub.person() as alice, hub.person() as mallory, limited_by_the_guard(hub) as limit:
+        mallory.start_server()
+        with mallory.open_kernel() as kernel:
+            command = f"[sys.executable, '-c', {CLOSE!r}, str(part)]"
+            kernel.run(
+                f"import subprocess, sys\nhogs = [subprocess.Popen({command}) for part in (0, 1)]"
+            )
+            eventually(lambda: closed() > limit - 100, 30, "as many as the kernel keeps")
+            alice.start_server()
+            assert alice.run_cell("6 * 7") == "42"
+            assert closed() <= limit + 10
+            kernel.run("for hog in hogs: hog.kill()")
 
 
 @pytest.mark.row(27)

@@ -19,6 +19,7 @@ from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.host import parse_properties, systemd_version
 from littlest_hub.doctor.servers import denied_name_servers, disagreements, held_ports
 from littlest_hub.doctor.snapshot import Snapshot
+from littlest_hub.helpers import closed_connections
 from littlest_hub.hub.launch import (
     NotStartedError,
     ended,
@@ -251,6 +252,24 @@ def test_a_kernel_that_does_not_let_ports_be_held_is_reported(status: str) -> No
 
 
 @pytest.mark.row(15)
+def test_a_limit_of_closed_connections_that_leaves_no_ports_to_others_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = tmp_path / "tcp_max_tw_buckets"
+    monkeypatch.setattr(closed_connections, "LIMIT", limit)
+    limit.write_text("131072\n")
+    (found, *_) = host.limits(Snapshot(Layout(tmp_path)))
+    assert found.severity == WARNING
+    assert found.command == f"sysctl -w net.ipv4.tcp_max_tw_buckets={closed_connections.most()}"
+    closed_connections.main()
+    assert limit.read_text() == str(closed_connections.most())
+    assert found not in host.limits(Snapshot(Layout(tmp_path)))
+    # An administrator's lower one stays.
+    limit.write_text("100\n")
+    closed_connections.main()
+    assert limit.read_text() == "100\n"
+
+
 def test_a_name_server_that_is_denied_to_user_servers_is_reported() -> None:
     cloud = "# by cloud-init\nsearch c.example.internal\nnameserver 169.254.169.254\n"
     (finding,) = denied_name_servers(cloud)

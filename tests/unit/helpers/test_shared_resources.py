@@ -20,16 +20,21 @@ pytestmark = [pytest.mark.unit, pytest.mark.row(27)]
 TCP, UDP, TERMINALS = RESOURCES
 
 
+def held(resource: Resource) -> int:
+    """Return how much of a resource this process has."""
+    return resource.count()(os.getpid())
+
+
 @pytest.mark.parametrize(
     ("in_use", "most"), [(0, None), (500, None), (501, 125), (750, 125), (751, 15.625)]
 )
 def test_the_scarcer_a_resource_the_less_one_user_may_have(in_use: int, most: float | None) -> None:
-    resource = Resource("things", lambda: in_use, lambda: 1000, lambda pid: 0)
+    resource = Resource("things", lambda: in_use, lambda: 1000, lambda: lambda pid: 0)
     assert resource.most_for_one == most
 
 
 def test_the_sockets_of_a_process_are_counted_by_protocol() -> None:
-    tcp, udp = TCP.held_by(os.getpid()), UDP.held_by(os.getpid())
+    tcp, udp = held(TCP), held(UDP)
     with (
         socket.socket() as bound,
         socket.socket(socket.AF_INET6),
@@ -37,7 +42,7 @@ def test_the_sockets_of_a_process_are_counted_by_protocol() -> None:
     ):
         bound.bind(("127.0.0.1", 0))
         other.bind(("127.0.0.1", 0))
-        assert (TCP.held_by(os.getpid()), UDP.held_by(os.getpid())) == (tcp + 2, udp + 1)
+        assert (held(TCP), held(UDP)) == (tcp + 2, udp + 1)
         # Other programs of this machine have sockets too.
         assert TCP.in_use() >= 2
         assert UDP.in_use() >= 1
@@ -45,28 +50,57 @@ def test_the_sockets_of_a_process_are_counted_by_protocol() -> None:
 
 
 def test_sockets_that_were_sent_and_not_received_count() -> None:
-    before = TCP.held_by(os.getpid())
+    before = held(TCP)
     sender, receiver = socket.socketpair()
     with sender, receiver:
         with socket.socket() as sent:
             socket.send_fds(sender, [b"x"], [sent.fileno()] * 3)
-        assert TCP.held_by(os.getpid()) == before + 3
+        assert held(TCP) == before + 3
+
+
+def test_connections_that_nobody_has_accepted_count_for_the_process_that_listens() -> None:
+    before = held(TCP)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for _ in range(20):
+            socket.create_connection(listener.getsockname()).close()
+        assert held(TCP) == before + 21
+        # Nor is it overlooked while the listening socket itself is on its way to a process.
+        sender, receiver = socket.socketpair()
+        with sender, receiver:
+            socket.send_fds(sender, [b"x"], [listener.fileno()])
+            listener.close()
+            assert held(TCP) >= before + 21
+
+
+def test_a_socket_of_another_protocol_that_takes_a_port_of_tcp_counts() -> None:
+    before = held(TCP)
+    try:
+        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_MPTCP)
+    except OSError as error:
+        pytest.skip(f"MPTCP: {error}")
+    with made:
+        made.bind(("127.0.0.1", 0))
+        with pytest.raises(OSError, match="in use"):
+            socket.create_server(made.getsockname())
+        made.listen()
+        socket.create_connection(made.getsockname()).close()
+        assert held(TCP) == before + 2
 
 
 @pytest.mark.row(33)
 def test_a_terminal_counts_once_and_for_either_end_that_a_process_has() -> None:
-    before = TERMINALS.held_by(os.getpid())
+    before = held(TERMINALS)
     in_use = TERMINALS.in_use()
     master, slave = pty.openpty()
     again = os.dup(slave)
-    assert TERMINALS.held_by(os.getpid()) == before + 1
+    assert held(TERMINALS) == before + 1
     # Other programs of this machine open and close some too.
     assert 0 < TERMINALS.in_use() < in_use + 100
     os.close(slave)
     os.close(master)
-    assert TERMINALS.held_by(os.getpid()) == before + 1
+    assert held(TERMINALS) == before + 1
     os.close(again)
-    assert TERMINALS.held_by(os.getpid()) == before
+    assert held(TERMINALS) == before
     assert TERMINALS.capacity() > 100
 
 
@@ -95,7 +129,7 @@ def test_a_process_that_has_got_the_number_of_one_that_was_counted_is_not_ended(
 
     monkeypatch.setattr(processes, "cgroup_path", lambda pid: cgroups.get(pid, OTHER))
     in_use = iter([1000, 1000, 0])
-    things = Resource("things", lambda: next(in_use, 0), lambda: 1000, count)
+    things = Resource("things", lambda: next(in_use, 0), lambda: 1000, lambda: count)
     relieve([things], re.compile(re.escape(USER_SERVER)))
     if is_ended:
         assert process.wait(5) == -signal.SIGKILL
@@ -107,4 +141,4 @@ def test_a_resource_that_the_kernel_does_not_tell_of_is_not_scarce() -> None:
     def unknown() -> int:
         raise FileNotFoundError("/proc/sys/kernel/pty/nr")
 
-    relieve([Resource("things", unknown, lambda: 1, lambda pid: 1)], re.compile(""))
+    relieve([Resource("things", unknown, lambda: 1, lambda: lambda pid: 1)], re.compile(""))
