@@ -59,6 +59,7 @@ from littlest_hub.hub.spawn_queue import InterruptedSpawn
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.hub.unit_files import record_start
 from littlest_hub.layout import Layout
+from littlest_hub.proxy.routes import MARK_HEADER
 from littlest_hub.system.sd_daemon import inherited_sockets
 from littlest_hub.units.environment import UnitEnvironment
 
@@ -138,6 +139,8 @@ class _Application(Application):  # type: ignore[misc]
 
     def log_request(self, handler: RequestHandler) -> None:
         self.open_requests.pop(handler.request, None)
+        # JupyterHub logs the headers of a request that fails.
+        handler.request.headers.pop(MARK_HEADER, None)
         super().log_request(handler)
 
 

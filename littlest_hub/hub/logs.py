@@ -7,6 +7,9 @@ import os
 
 from jupyterhub.log import CoroutineLogFormatter
 
+LONGEST_LINE = 2000
+"""Characters of a line; strangers choose addresses, which are logged, and the journal is shared."""
+
 
 class JournalFormatter(CoroutineLogFormatter):  # type: ignore[misc]
     """Log lines prefixed with their priority, for `journalctl -p err` (sd-daemon(3))."""
@@ -17,7 +20,15 @@ class JournalFormatter(CoroutineLogFormatter):  # type: ignore[misc]
         level = record.levelno
         priority = next((p for threshold, p in self._PRIORITIES if level >= threshold), 6)
         text = str(super().format(record))
-        return "\n".join(f"<{priority}>{line}" for line in text.splitlines())
+        return "\n".join(f"<{priority}>{_cut(line)}" for line in text.splitlines())
+
+
+def _cut(line: str) -> str:
+    if len(line) <= LONGEST_LINE:
+        return line
+    # The end of a request's line tells who has sent it.
+    half = LONGEST_LINE // 2
+    return f"{line[:half]} […] {line[-half:]}"
 
 
 FORMATTER = JournalFormatter if "JOURNAL_STREAM" in os.environ else CoroutineLogFormatter

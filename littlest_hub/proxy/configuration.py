@@ -32,10 +32,11 @@ _FIXED = (
 _ALWAYS: dict[str, Any] = {
     "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
     "log": {"level": "WARN", "noColor": True},
-    # Failures only, and no headers: they contain cookies and tokens.
+    # Failures only, without headers and addresses: they contain cookies and tokens, and are long.
+    # Each line names the router, which tells the user.
     "accessLog": {
         "filters": {"statusCodes": ["500-599"]},
-        "fields": {"headers": {"defaultMode": "drop"}},
+        "fields": {"headers": {"defaultMode": "drop"}, "names": {"RequestPath": "drop"}},
     },
     "api": {"dashboard": False},
 }
@@ -60,7 +61,12 @@ _VISITORS = {
     "sanitizePath": False,
     # Otherwise ";" becomes "&". Servers read "%3B" as ";".
     "encodeQuerySemicolons": True,
+    # tornado accepts 64 KiB, with what traefik adds.
+    "maxHeaderBytes": 48 * 1024,
 }
+_STREAMS = 100
+"""Requests of one connection of HTTP/2 at a time; RFC 9113 (6.5.2) recommends not fewer. A visitor
+who reads no answer makes traefik keep some 15 KB for each, at any number of connections."""
 
 
 def static_config(
@@ -92,6 +98,7 @@ def static_config(
         # The hub's routes are served there: they name no entry point.
         "asDefault": True,
         "http": {**_VISITORS, **middlewares},
+        "http2": {"maxConcurrentStreams": _STREAMS},
         **(forwarded if trusted_proxies else {}),
         "transport": {
             # An upload may take longer than the default of one minute.

@@ -154,6 +154,11 @@ def service(layout: Layout) -> Unit:
                 Directive("TimeoutStartSec", "60"),
                 Directive("TimeoutStopSec", "15"),
                 Directive("LimitNOFILE", "524288", "systemd's default on most machines"),
+                Directive(
+                    "MemoryMax",
+                    "40%",
+                    "strangers can make traefik keep many answers; one that needs more is replaced",
+                ),
                 Directive("OOMScoreAdjust", "-500", "users' kernels are killed first"),
                 Directive("OOMPolicy", "continue", "the supervisor starts another traefik"),
                 Directive("DynamicUser", "yes", "a user that exists as long as the service runs"),

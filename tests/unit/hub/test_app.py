@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import socket
 import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,13 +20,16 @@ from jupyterhub.objects import Hub
 from jupyterhub.spawner import SimpleLocalProcessSpawner, Spawner
 from jupyterhub.user import User, UserDict
 from tornado.httpserver import HTTPServer
-from tornado.web import Application
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
+from tornado.web import Application, RequestHandler
 
-from littlest_hub.hub import app, patches, services, spawn_queue, supervisor
+from littlest_hub.hub import app, logs, patches, services, spawn_queue, supervisor
 from littlest_hub.hub.app import LittlestHub
+from littlest_hub.hub.request_limits import RequestLimits
 from littlest_hub.hub.spawn_queue import InterruptedSpawn, SpawnQueue
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.layout import DEFAULT_BASE, Layout
+from littlest_hub.proxy.routes import MARK_HEADER
 from littlest_hub.system.sd_daemon import notify
 from littlest_hub.units import hub as hub_units
 from littlest_hub.units import trial
@@ -74,6 +79,29 @@ def test_readiness_is_notified_to_systemd(tmp_path: Path, monkeypatch: pytest.Mo
 def test_outside_of_systemd_a_notification_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     notify("READY=1")
+
+
+@pytest.mark.row(3)
+def test_what_is_logged_about_a_failed_request_does_not_contain_the_proxys_secret() -> None:
+    logged: list[RequestHandler] = []
+    application = app._Application([], RequestLimits(), log_function=logged.append)
+    start = RequestStartLine("GET", "/hub/", "HTTP/1.0")
+    connection = SimpleNamespace(set_close_callback=lambda _: None)
+    headers = HTTPHeaders({MARK_HEADER: "a-secret", "Accept": "*/*"})
+    request = HTTPServerRequest(start_line=start, connection=connection, headers=headers)
+    application.log_request(RequestHandler(application, request))
+    assert dict(logged[0].request.headers) == {"Accept": "*/*"}
+
+
+@pytest.mark.row(32)
+def test_a_long_address_does_not_fill_the_journal() -> None:
+    line = f"404 GET /hub/{'a' * 60_000} (@192.0.2.1) 1.0ms"
+    record = logging.LogRecord("tornado.access", logging.WARNING, "", 1, line, (), None)
+    text = logs.JournalFormatter().format(record)
+    assert len(text) < 2100
+    assert text.startswith("<4>")
+    assert "GET /hub/aaa" in text
+    assert text.endswith("(@192.0.2.1) 1.0ms")
 
 
 @pytest.mark.row(1, 17)

@@ -378,6 +378,18 @@ def test_traefik_logs_nothing_about_our_static_configuration(traefik: Traefik) -
     assert traefik.log.read_text() == ""
 
 
+@pytest.mark.row(3, 32)
+def test_a_failure_is_logged_without_its_address_which_a_stranger_chooses(
+    traefik: Traefik,
+) -> None:
+    traefik.routes.atomic_dump(route({"/": f"http://127.0.0.1:{free_port()}"}))
+    eventually(lambda: traefik.get("/a/path?token=a-secret")[0] == 502, 20, "the route")
+    eventually(lambda: " 502 " in traefik.log.read_text(), 10, "the line about it")
+    assert "token" not in traefik.log.read_text()
+    # Longer than tornado accepts, which would be another failure.
+    assert traefik.get(f"/?{'a' * 60_000}")[0] == 431
+
+
 @pytest.mark.row(1)
 def test_every_name_is_routed_to_its_own_server_and_the_rest_to_the_hub(traefik: Traefik) -> None:
     names = [
