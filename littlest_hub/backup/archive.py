@@ -33,6 +33,7 @@ from littlest_hub.backup.contents import (
     Manifest,
     Member,
     collect,
+    follows_links,
 )
 from littlest_hub.backup.exchange import complete, exclusive
 from littlest_hub.errors import LittlestHubError
@@ -198,7 +199,7 @@ def _fill(tar: tarfile.TarFile, files: Mapping[str, Path], manifest: Manifest) -
     """Add files and manifest to an archive; return the manifest, which now lists the files."""
     members = {}
     for name, file in files.items():
-        with file.open("rb") as opened:
+        with _open(file) as opened:
             status = os.fstat(opened.fileno())
             info = _info(name, status.st_size, stat.S_IMODE(status.st_mode))
             info.mtime = int(status.st_mtime)
@@ -209,6 +210,12 @@ def _fill(tar: tarfile.TarFile, files: Mapping[str, Path], manifest: Manifest) -
     text = json.dumps(manifest.to_json(), indent=1).encode()
     tar.addfile(_info(MANIFEST, len(text), 0o600), io.BytesIO(text))
     return manifest
+
+
+def _open(file: Path) -> IO[bytes]:
+    # It may have been replaced since it was collected.
+    flags = 0 if follows_links(file.parent) else os.O_NOFOLLOW | os.O_NONBLOCK
+    return open(os.open(file, os.O_RDONLY | flags), "rb")
 
 
 def _info(name: str, size: int, mode: int) -> tarfile.TarInfo:

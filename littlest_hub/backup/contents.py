@@ -12,6 +12,7 @@ from typing import Any
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import drop_in_directories
 from littlest_hub.layout import PRODUCT, Layout
+from littlest_hub.system.ownership import loose_step
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -69,19 +70,20 @@ class Manifest:
             LittlestHubError: it is damaged, of a later format, or not of this product.
         """
         try:
-            is_ours = found["product"] == PRODUCT
-            if found["format"] > FORMAT:
+            left_out = [str(path) for path in found["left_out"]]
+            texts = [str(found[name]) for name in ("version", "base", "host", "time")]
+            # They are shown to root, on a terminal.
+            is_ours = found["product"] == PRODUCT and "".join([*texts, *left_out]).isprintable()
+            if is_ours and found["format"] > FORMAT:
                 raise LittlestHubError(
                     f"it was made by release {found['version']} and is of a later format"
                 )
-            for name in ("version", "base", "host", "time"):
-                is_ours = is_ours and str(found[name]).isprintable()
             members = {
                 str(name): Member(each["sha256"], each["size"], f"{int(each['mode'], 8):o}")
                 for name, each in found["members"].items()
             }
             values = {each.name: found[each.name] for each in fields(cls)}
-            values |= {"members": members, "left_out": [str(path) for path in found["left_out"]]}
+            values |= {"members": members, "left_out": left_out}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise LittlestHubError(f"its manifest cannot be read: {error!r}") from error
         if not is_ours:
@@ -172,12 +174,18 @@ def _is_covered(layout: Layout, file: Path) -> bool:
     )
 
 
+def follows_links(directory: Path) -> bool:
+    """Return whether links in a directory are followed: not by root, if others can make them."""
+    return os.geteuid() != 0 or loose_step(directory) is None
+
+
 def _files_below(directory: Path, without: Sequence[Path]) -> Iterator[Path]:
     """Yield every file, linked ones too, outside hidden directories such as .git."""
     if not directory.is_dir() or directory in without:
         return
+    is_ours = follows_links(directory)
     for entry in sorted(directory.iterdir()):
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or (entry.is_symlink() and not is_ours):
             continue
         if entry.is_dir():
             if entry.name != "__pycache__" and not entry.is_symlink():

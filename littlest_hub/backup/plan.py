@@ -15,6 +15,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import database
 from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout
+from littlest_hub.system.ownership import check_owners
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,20 @@ def check_plan(layout: Layout, scratch: Path, plan: Plan) -> None:
     """Refuse what the hub would refuse.
 
     Raises:
-        LittlestHubError: a database of a later release, or fragments that do not work here.
+        LittlestHubError: a database of a later release, fragments that do not work here, or a
+            directory in which others could mislead root.
     """
+    for change in plan.changes:
+        if change.sign != "=":
+            # Its directory is the proxy's; see `restore._lay_out`.
+            is_proxys = change.target == layout.acme_storage
+            check_owners(layout.acme.parent if is_proxys else change.target)
     sources = {each.target: each.source for each in plan.changes}
     restored = sources.get(layout.database)
     revision = database.revision(restored) if restored else None
     if revision is not None and revision not in _known_revisions():
         raise LittlestHubError(
-            f"the database in it is of a later release (schema {revision}) than {__version__}",
+            f"the database in it is of a later release (schema {revision!r}) than {__version__}",
             "Nothing was changed. Install that release first.",
         )
     # Fragments that would be removed count as empty.

@@ -135,20 +135,25 @@ def _lay_out(layout: Layout, change: Change, source: Path) -> None:
     target, mode = change.target, change.mode & 0o777
     new = Replacement(target, True, True).new
     _make_directory(target.parent)
-    shutil.copyfile(source, new)
-    with new.open("rb") as opened:
-        os.fsync(opened.fileno())
     is_proxys = target == layout.acme_storage
-    if os.geteuid() == 0:
-        directory = target.parent.stat()
-        os.chown(new, directory.st_uid if is_proxys else 0, directory.st_gid)
     if is_proxys:
         # traefik writes it, and refuses one that others may read.
         mode = 0o600
     elif target.is_relative_to(layout.proxy_state):
         # The proxy is another user; apart from it only root enters state/.
         mode |= (mode & 0o400) >> 3 | (mode & 0o400) >> 6
-    new.chmod(mode)
+    new.unlink(missing_ok=True)
+    # A new file, and changed only through its descriptor: in the directory of `acme_storage`, the
+    # proxy could put a link to a file of root's in its place.
+    opened = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(opened, "wb") as out, source.open("rb") as content:
+        shutil.copyfileobj(content, out)
+        out.flush()
+        if os.geteuid() == 0:
+            directory = target.parent.stat()
+            os.fchown(opened, directory.st_uid if is_proxys else 0, directory.st_gid)
+        os.fchmod(opened, mode)
+        os.fsync(opened)
 
 
 def _make_directory(directory: Path) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from littlest_hub.helpers.declarations import is_declared
+from littlest_hub.system.ownership import loose_step
 from littlest_hub.units.helpers import HOOK_TIMEOUT_S
 from littlest_hub.units.names import FIRST_UID, LOGIN_NAME, UNIT_USER_NAME
 
@@ -80,10 +81,8 @@ def answer(request: bytes, directory: Path, group: str | None) -> str:
 
 def unsafe(program: Path) -> str:
     """Return why root does not run a program of the administrator's; "": it does."""
-    for path in (program, program.parent):
-        found = path.stat()
-        if found.st_uid != 0 or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return f"expected {path} to belong to root, and only root to write to it"
+    if found := loose_step(program):
+        return f"{found.reason}; expected it to belong to root, and only root to write to it"
     if not (program.is_file() and program.stat().st_mode & stat.S_IXUSR):
         return "expected an executable file"
     return ""

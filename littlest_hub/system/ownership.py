@@ -54,18 +54,21 @@ def check_owners(path: Path, root: Path = Path("/")) -> None:
 def loose_step(path: Path, root: Path = Path("/")) -> LooseStep | None:
     """Return the first step on the way to a path, itself included, that others can change, if any.
 
-    In a sticky directory such as /tmp, only the owner of an entry can rename it.
+    In a sticky directory such as /tmp, only the owner of an entry can rename it. If the path itself
+    is such a directory, others can still add entries to it.
 
     Args:
         path: absolute; the part of it that does not exist is not examined.
         root: the machine's file system; this directory itself is examined only if it is "/".
     """
-    for step in _steps(path, root):
+    steps = list(_steps(path, root))
+    itself = steps[-1] if steps and os.path.lexists(root / path.relative_to("/")) else None
+    for step in steps:
         status = step.lstat()
         mode = stat.S_IMODE(status.st_mode)
         # On some distributions, group root may write to directories of root.
         is_writable = mode & stat.S_IWOTH or (mode & stat.S_IWGRP and status.st_gid != 0)
-        is_sticky = stat.S_ISDIR(status.st_mode) and mode & stat.S_ISVTX
+        is_sticky = stat.S_ISDIR(status.st_mode) and mode & stat.S_ISVTX and step != itself
         is_open = is_writable and not is_sticky and not stat.S_ISLNK(status.st_mode)
         if status.st_uid != 0 or is_open:
             return LooseStep(Path("/") / step.relative_to(root), status.st_uid, mode)

@@ -133,6 +133,48 @@ def test_the_hubs_database_is_included_if_a_fragment_fails_without_naming_anothe
     assert not backup(layout, None, secrets=False, progress=_progress).database_elsewhere
 
 
+@pytest.mark.row(25, 34)
+@pytest.mark.needs("root")
+def test_restored_acme_certificates_are_the_proxys_and_its_links_mislead_nobody(
+    layout: Layout, tmp_path: Path
+) -> None:
+    proxy = 1234
+    layout.acme.mkdir()
+    layout.acme_storage.write_text("certificates")
+    layout.acme_storage.chmod(0o644)
+    os.chown(layout.acme, proxy, proxy)
+    (layout.acme / "link.json").symlink_to("/etc/shadow")
+    made = backup(layout, None, secrets=True, progress=_progress)
+    assert made.file is not None
+    assert {name for name in _names(made.file) if "acme" in name} == {"state/proxy/acme/acme.json"}
+    layout.acme_storage.write_text("others")
+    (layout.state / "stack" / "data").write_text("y")
+    victim = tmp_path / "roots"
+    victim.write_text("roots")
+    Replacement(layout.acme_storage, True, True).new.symlink_to(victim)
+    restore(layout, made.file, progress=_progress, confirm=lambda: True)
+    assert (victim.read_text(), victim.stat().st_uid) == ("roots", 0)
+    found = layout.acme_storage.stat()
+    assert layout.acme_storage.read_text() == "certificates"
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (proxy, proxy, 0o600)
+    assert (layout.state / "stack" / "data").stat().st_uid == 0
+
+
+@pytest.mark.row(34)
+@pytest.mark.needs("root")
+def test_nothing_is_restored_below_a_directory_of_others(layout: Layout) -> None:
+    pages = layout.fragments / "pages"
+    pages.mkdir()
+    (pages / "a.html").write_text("as in the backup")
+    made = backup(layout, None, secrets=True, progress=_progress)
+    assert made.file is not None
+    (pages / "a.html").write_text("changed")
+    os.chown(pages, 1234, -1)
+    with pytest.raises(LittlestHubError, match=f"{pages} belongs to user 1234"):
+        restore(layout, made.file, progress=_progress, confirm=lambda: True)
+    assert (pages / "a.html").read_text() == "changed"
+
+
 def test_a_backup_replaces_no_file(layout: Layout, tmp_path: Path) -> None:
     file = tmp_path / "mine"
     file.write_text("mine")
@@ -254,8 +296,18 @@ HOSTILE: dict[str, Callable[[tarfile.TarFile], None]] = {
     "long header": lambda tar: tar.addfile(_info("state/x", pax_headers={"a": "x" * (3 << 20)})),
     "long name": lambda tar: tar.addfile(_info("state/" + "x" * (2 << 20))),
     "other manifest": lambda tar: tar.addfile(_info("manifest.json", size=2), io.BytesIO(b"{}")),
+    "escapes": lambda tar: tar.addfile(
+        _info("manifest.json", size=len(ESCAPES)), io.BytesIO(ESCAPES)
+    ),
     "no JSON": lambda tar: tar.addfile(_info("manifest.json", size=2), io.BytesIO(b"[[")),
 }  # fmt: skip
+
+
+ESCAPES = json.dumps({
+    "format": 1, "product": "littlest-hub", "version": "1", "base": "/b", "host": "h",
+    "time": "t", "database": None, "secrets": False, "left_out": ["\x1b]0;title\x07"],
+    "members": {},
+}).encode()  # fmt: skip
 
 
 @pytest.mark.parametrize("what", HOSTILE)
@@ -302,34 +354,6 @@ def test_drop_ins_of_every_unit_are_in_a_backup(
         for name in (*layout.all_unit_names, *servers)
     }
     assert expected <= {*unpack(made.file, None).members}
-
-
-def test_restored_acme_certificates_belong_to_the_proxy(
-    layout: Layout, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    layout.acme.mkdir(parents=True)
-    layout.acme_storage.write_text("{}")
-    layout.acme_storage.chmod(0o644)
-    made = backup(layout, None, secrets=True, progress=_progress)
-    assert made.file is not None
-    layout.acme_storage.write_text('{"other": 1}')
-    owners: dict[str, int] = {}
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "chown", lambda file, uid, _: owners.update({file.name: uid}))
-    proxy, stat = 61234, Path.stat
-
-    def owned(path: Path, **options: bool) -> os.stat_result:
-        found = stat(path, **options)
-        is_acme = path == layout.acme
-        return os.stat_result((*found[:4], proxy, *found[5:])) if is_acme else found
-
-    monkeypatch.setattr(Path, "stat", owned)
-    restore(layout, made.file, progress=_progress, confirm=lambda: True)
-    monkeypatch.undo()
-    assert layout.acme_storage.read_text() == "{}"
-    assert layout.acme_storage.stat().st_mode & 0o777 == 0o600
-    assert {uid for name, uid in owners.items() if "acme.json" in name} == {proxy}
-    assert {uid for name, uid in owners.items() if "acme.json" not in name} <= {0}
 
 
 @pytest.mark.parametrize("state", ["state/backups/x", "state/proxy/traefik.toml", "state/x.lock"])

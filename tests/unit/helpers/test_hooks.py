@@ -100,6 +100,7 @@ def test_only_members_of_the_group_have_hooks_of_a_hub_that_is_not_root(director
 
 def test_a_program_that_others_may_change_is_not_run(directory: Path) -> None:
     program = write(directory, "note", f"touch {directory}/ran", 0o720)
+    os.chown(program, 0, pwd.getpwnam("games").pw_gid)
     assert "only root to write" in answer(b"note\0erin", directory, None)
     program.chmod(0o700)
     os.chown(program, pwd.getpwnam("games").pw_uid, -1)
@@ -113,3 +114,15 @@ def test_a_program_that_others_may_change_is_not_run(directory: Path) -> None:
     directory.chmod(0o700)
     assert not (directory / "ran").exists()
     assert answer(b"note\0erin", directory, None) == ""
+
+
+def test_a_program_in_a_directory_of_others_is_not_run_even_if_it_belongs_to_root(
+    directory: Path, tmp_path: Path
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    write(theirs, "note", f"touch {directory}/ran")
+    (directory / "note").symlink_to(theirs / "note")
+    os.chown(theirs, pwd.getpwnam("games").pw_uid, -1)
+    assert f"{theirs} belongs to games" in answer(b"note\0erin", directory, None)
+    assert not (directory / "ran").exists()

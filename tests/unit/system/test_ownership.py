@@ -44,6 +44,14 @@ def test_a_directory_belongs_to_root_and_nobody_else_writes_to_it(
     )
 
 
+def test_a_sticky_directory_to_which_anybody_adds_entries_is_loose_itself(tmp_path: Path) -> None:
+    fragments = make(tmp_path / "jupyterhub_config.d", mode=0o1777)
+    assert loose_step(fragments / "not-there-yet") is None
+    found = loose_step(fragments)
+    assert found
+    assert found.path == fragments
+
+
 def test_links_are_followed_at_each_step(tmp_path: Path) -> None:
     hers = make(tmp_path / "home/alice", ALICE, ALICE)
     make(hers / "disk/hub")
