@@ -29,6 +29,7 @@ from littlest_hub.check.report import Problem
 from littlest_hub.check.validation import validate
 from littlest_hub.hub.unit_files import credential_digests
 from littlest_hub.layout import Layout
+from littlest_hub.system.seccomp import change_no_other_process
 from littlest_hub.units.environment import UnitEnvironment
 
 FRAGMENT_S = 10
@@ -153,6 +154,7 @@ def main() -> None:
     # Output of the fragments goes to standard error instead.
     report = os.dup(1)
     os.dup2(2, 1)
+    change_no_other_process()
     evaluate(request, report)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -42,7 +42,10 @@ def _refusal_of_sandbox(chain: list[BaseException]) -> str:
             " but may not write and have no access to systemd"
         )
     if numbers & {errno.EACCES, errno.EPERM}:
-        return "; during a check, fragments may send no signals and give no orders to systemd"
+        return (
+            "; during a check, fragments may send no signals, change no other process, and give no"
+            " orders to systemd"
+        )
     return ""
 
 

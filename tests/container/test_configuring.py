@@ -64,6 +64,7 @@ def check(hub: Hub, text: str) -> tuple[int, str]:
         ("import socket\ns = socket.socket(socket.AF_UNIX)\ns.connect('/run/systemd/private')\n", 3,
          "no orders to systemd"),
         ("import os\nos.kill(1, 9)\n", 2, "may send no signals"),
+        ("import resource\nresource.prlimit(1, resource.RLIMIT_NOFILE)\n", 2, "no other process"),
         ("import time\nwhile True:\n    time.sleep(1)\n", 3, "still at this line after"),
         ("x = []\nwhile True:\n    x.append(bytearray(1 << 24))\n", 3, "MemoryError"),
     ],
