@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -46,8 +47,9 @@ def limited(
         try:
             await asyncio.sleep(attempt.delay_s)
             failure = None
-            of_user, of_lane, of_all = attempt.turns
-            async with of_user, of_lane, of_all:
+            async with contextlib.AsyncExitStack() as entered:
+                for turn in attempt.turns:
+                    await entered.enter_async_context(turn)
                 limits.check(attempt)
                 try:
                     user = await authenticate(handler, data)

@@ -60,9 +60,11 @@ class Attempt:
     user: str
     delay_s: float
     """How long it waits first."""
-    turns: tuple[asyncio.Semaphore, asyncio.Semaphore, asyncio.Semaphore]
+    turns: tuple[asyncio.Semaphore, ...]
     """To be entered, in this order, while the password is checked: one at a time for each user, so
     that many attempts for one user are no queue for others."""
+    counted: tuple[tuple[str, str], ...]
+    """By lane and user, as what it is pending."""
 
 
 class LoginLimits(Configurable):  # type: ignore[misc]
@@ -100,6 +102,8 @@ class LoginLimits(Configurable):  # type: ignore[misc]
         self._pending: dict[tuple[str, str], _Turns] = {}
         """By lane and user; "" is any."""
         self._turns = asyncio.Semaphore(self.concurrent)
+        # The rest is for known browsers: strangers may have any number of networks.
+        self._turns_of_strangers = asyncio.Semaphore(max(1, self.concurrent * 3 // 4))
         self._failures: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
         """Number and time of the last failures, by lane and user; "" is any."""
 
@@ -116,15 +120,20 @@ class LoginLimits(Configurable):  # type: ignore[misc]
         """
         # A long name must not take memory, and "" is any.
         user, key = user[:64] or "?", browser or network(address)
-        of_lane = self._turns_of(key, "", self.concurrent_per_network)
-        of_user = self._turns_of(key, user, 1)
-        if self.pending_per_network and of_lane.pending >= self.pending_per_network:
+        # All known browsers of a user take turns: any user may have any number of them.
+        lane, user_of_lane = (key, ""), ("" if browser else key, user)
+        of_lane = self._turns_of(*lane, self.concurrent_per_network)
+        of_user = self._turns_of(*user_of_lane, 1)
+        pending = max(of_lane.pending, of_user.pending)
+        if self.pending_per_network and pending >= self.pending_per_network:
             raise TooManyLoginsError("Too many logins from your network at this moment", 1)
         is_attacked = self._count("", user, FORGET_ONE_OF_USER_S) >= FAILURES_OF_USER
         delay_s = USER_DELAY_S if is_attacked and not browser else 0
-        attempt = Attempt(key, user, delay_s, (of_user.free, of_lane.free, self._turns))
+        of_kind = () if browser else (self._turns_of_strangers,)
+        turns = (of_user.free, of_lane.free, *of_kind, self._turns)
+        attempt = Attempt(key, user, delay_s, turns, (lane, user_of_lane))
         self.check(attempt)
-        self._pending |= {(key, ""): of_lane, (key, user): of_user}
+        self._pending |= {lane: of_lane, user_of_lane: of_user}
         of_lane.pending += 1
         of_user.pending += 1
         return attempt
@@ -154,7 +163,7 @@ class LoginLimits(Configurable):  # type: ignore[misc]
 
     def end(self, attempt: Attempt) -> None:
         """Finish a login."""
-        for key in ((attempt.key, ""), (attempt.key, attempt.user)):
+        for key in attempt.counted:
             self._pending[key].pending -= 1
             if not self._pending[key].pending:
                 del self._pending[key]

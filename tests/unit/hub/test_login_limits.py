@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from littlest_hub.hub import login_limits
@@ -173,7 +175,7 @@ def test_a_limit_of_zero_is_no_limit(clock: Clock) -> None:
 @pytest.mark.row(35)
 def test_more_passwords_are_checked_at_once_if_a_fragment_says_so(clock: Clock) -> None:
     limits = LoginLimits(clock, concurrent_per_network=20, concurrent=30)
-    _, of_lane, of_all = limits.begin(SCHOOL, "alice").turns
+    _, of_lane, _, of_all = limits.begin(SCHOOL, "alice").turns
     assert (of_lane._value, of_all._value) == (20, 30)
 
 
@@ -192,3 +194,34 @@ def test_a_network_is_an_ipv4_address_or_64_bits_of_an_ipv6_address(
     address: str, found: str
 ) -> None:
     assert network(address) == found
+
+
+async def enter(attempt: login_limits.Attempt) -> None:
+    for turn in attempt.turns:
+        await turn.acquire()
+
+
+@pytest.mark.row(35)
+@pytest.mark.parametrize("has_cookie", [False, True], ids=["of networks", "of own browsers"])
+def test_no_number_of_others_keeps_a_known_browser_waiting(
+    limits: LoginLimits, has_cookie: bool
+) -> None:
+    async def log_in_among_others() -> None:
+        others = [
+            # Each from another network, or the same user in many browsers.
+            limits.begin(SCHOOL, "mallory", f"browser{number}")
+            if has_cookie
+            else limits.begin(f"2001:db8:{number:x}::1", f"pupil{number}")
+            for number in range(90)
+        ]
+        waiting = [asyncio.create_task(enter(each)) for each in others]
+        await asyncio.sleep(0)
+        alice = limits.begin(HOME, "alice", "alices browser")
+        await asyncio.wait_for(enter(alice), 5)
+        for each in waiting:
+            each.cancel()
+        for attempt in (alice, *others):
+            limits.end(attempt)
+
+    asyncio.run(log_in_among_others())
+    assert not limits._pending
