@@ -82,8 +82,9 @@ class LentAccount:
     def __init__(self, layout: Layout, user: str, home: Path, files: Path) -> None:
         self.user = layout.dynamic_user(user)
         """systemd's name for it."""
-        is_free = not (_exists(pwd.getpwnam, user) or _exists(grp.getgrnam, user))
-        self.name = user if _NAME.fullmatch(user) and is_free else self.user
+        is_valid = _NAME.fullmatch(user) is not None
+        is_taken = is_valid and (_exists(pwd.getpwnam, user) or _exists(grp.getgrnam, user))
+        self.name = user if is_valid and not is_taken else self.user
         self.home = home
         self._files = files
 
@@ -104,7 +105,8 @@ class LentAccount:
 
     def views(self) -> list[str]:
         """Return what the server sees in the place of the machine's files, BindReadOnlyPaths=."""
-        return [f"-{file}:/etc/{file.suffix[1:]}" for file in databases(self._files)]
+        # In quotes: a named server has a ":" in its path.
+        return [f'-"{file}":/etc/{file.suffix[1:]}' for file in databases(self._files)]
 
 
 def databases(files: Path) -> list[Path]:

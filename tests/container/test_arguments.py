@@ -87,7 +87,7 @@ def test_arguments_and_variables_reach_a_unit_byte_for_byte(
 
 def test_a_lent_account_has_the_hubs_name_wherever_it_is_looked_up(machine: Machine) -> None:
     machine.put("/usr/local/bin/who", WHO, mode=0o755)
-    files = Path("/run/lent")
+    files = Path("/run/lent:named")
     account = LentAccount(Layout(DEFAULT_BASE), "ada", Path("/var/lib/homes/ada"), files)
     # As in user servers: it hides where systemd records the number.
     hidden: dict[str, str | list[str]] = {
@@ -105,7 +105,7 @@ def test_a_lent_account_has_the_hubs_name_wherever_it_is_looked_up(machine: Mach
     for _ in range(2):  # the second time, the files are there
         machine.run(launch.systemd_run(Path(ENVIRONMENT)))
         assert machine.read("/var/lib/homes/ada/answer") == "ada ada /var/lib/homes/ada\n"
-    assert machine.read("/run/lent.passwd").count("ada") == 3
+    assert machine.read(f"{files}.passwd").count("ada") == 3
     assert machine.run(["id", "ada"], check=False).returncode != 0
 
 

@@ -249,7 +249,7 @@ def test_a_lent_account_has_the_hubs_name_if_that_can_be_one(name: str, is_kept:
     assert command[4:7] == [launch.environment["USER"], home, "/bin/bash"]
     views = launch.properties["BindReadOnlyPaths"]
     assert isinstance(views, list)
-    assert views[-2:] == [f"-{command[7]}.{each}:/etc/{each}" for each in ("passwd", "group")]
+    assert views[-2:] == [f'-"{command[7]}.{each}":/etc/{each}' for each in ("passwd", "group")]
 
 
 def test_systemd_run_gets_lists_as_repeated_properties_and_no_secret() -> None:
