@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from construct.builder import CATALOGUE, OWN_FILES
+from construct.builder import OWN_FILES, SHARED
 from construct.cache import Cache, key_of
 from littlest_hub import __version__
 from littlest_hub.lifecycle.release import SERIES
@@ -16,7 +16,14 @@ from littlest_hub.lifecycle.release import SERIES
 # Each change to the sources makes another installer of 150 MB.
 UNUSED_S = 24 * 3600
 REPOSITORY = Path(__file__).parents[1]
-SOURCES = (*OWN_FILES, CATALOGUE, "construct", "construct.yaml", "environment.yml", "recipe")
+SOURCES = (
+    *OWN_FILES,
+    *filter(None, SHARED),
+    "construct",
+    "construct.yaml",
+    "environment.yml",
+    "recipe",
+)
 # Files that contain the release's version.
 VERSIONED = (
     "construct.yaml",
