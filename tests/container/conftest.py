@@ -8,6 +8,8 @@ import pytest
 from tests.hub import Hub
 from tests.machine import Machine
 
+# Of the machine for tests that need any of these: one image for all of them.
+MORE_PACKAGES = ("fish", "needrestart", "zsh")
 # PAM alone decides: every account of the machine may log in.
 EVERYBODY = "c.Authenticator.allow_all = True\n"
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.container.conftest import EVERYBODY
+from tests.container.conftest import EVERYBODY, MORE_PACKAGES
 from tests.hub import Hub
 from tests.machine import Machine
 
@@ -14,7 +14,7 @@ LIBC = "/lib/x86_64-linux-gnu/libc.so.6"
 def test_needrestart_restarts_the_hub_but_no_user_server_and_no_notebook_is_lost(
     installer: Path,
 ) -> None:
-    with Machine("bookworm", packages=("needrestart",)) as machine:
+    with Machine("bookworm", packages=MORE_PACKAGES) as machine:
         hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
         hub.write_fragment("20-everybody.py", EVERYBODY)
         hub.reload()

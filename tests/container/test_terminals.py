@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from littlest_hub.singleuser import terminals
+from tests.container.conftest import MORE_PACKAGES
 from tests.hub import Hub
 from tests.machine import Machine
 from tests.terminal import opened
 
 RESET = "PATH=/usr/bin:/bin\nexport PATH FROM_PROFILE=yes\n"
 # In these words, the shells agree.
-LOOK = "echo path=$PATH, profile=$FROM_PROFILE, own=$OWN, zdotdir=$ZDOTDIR."
+LOOK = 'echo "path=$PATH, profile=$FROM_PROFILE, own=$OWN, zdotdir=$ZDOTDIR."'
 
 
 # --- the script that starts them, with each shell
@@ -23,7 +24,7 @@ LOOK = "echo path=$PATH, profile=$FROM_PROFILE, own=$OWN, zdotdir=$ZDOTDIR."
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
     """A machine without a hub, on which /etc/profile replaces PATH."""
-    with Machine("bookworm", packages=("fish", "ksh", "zsh"), booted=False) as machine:
+    with Machine("bookworm", packages=MORE_PACKAGES, booted=False) as machine:
         directory = Path(terminals.__file__).parent / "terminal"
         for file in directory.iterdir():
             machine.put(f"/opt/terminal/{file.name}", file.read_text())
@@ -42,9 +43,8 @@ def machine() -> Iterator[Machine]:
     [
         ("/bin/bash", "/own:/ours:/usr/bin:/bin"),
         ("/usr/bin/zsh", "/own:/ours:/usr/bin:/bin"),
-        # The server's directories come first of all in these.
+        # The server's directories come first of all in these two.
         ("/bin/sh", "/ours:/own:/usr/bin:/bin"),
-        ("/bin/ksh", "/ours:/own:/usr/bin:/bin"),
         ("/usr/bin/fish", "/ours:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
         # It was removed.
         ("/usr/bin/tcsh", "/own:/ours:/usr/bin:/bin"),
