@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ _ROUTINE = re.compile(
 )
 _ANSI = re.compile(r"\x1b\[[\d;]*m")
 _WINDOW_US = 120_000_000
+_MISSING_ACCOUNT = re.compile(r"No user named (\S+)")
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ _EXPLANATIONS = (
     (
         r"step (?:USER|GROUP)|getpwnam\(\): name not found|No user named",
         "there is no such system account",
-        "useradd --create-home --shell /bin/bash {user}",
+        "useradd --create-home --shell /bin/bash {account}",
     ),
     (
         r"share the number \d+, and systemd",
@@ -197,7 +199,10 @@ def failed_spawns(entries: Iterable[JournalEntry], layout: Layout, edit: str) ->
         line = decisive or symptom
         meaning, command = _explain(line, symptom, unit, hub_unit)
         hooks = layout.hook_service.replace("@", "@*")
-        command = command.format(user=user, unit=unit, edit=edit, hooks=hooks)
+        # With a username_template, the account has another name than the user.
+        missing = _MISSING_ACCOUNT.search(line)
+        account = shlex.quote(missing[1] if missing else user)
+        command = command.format(user=user, account=account, unit=unit, edit=edit, hooks=hooks)
         found[user] = FailedSpawn(user, entry.time_us, line, meaning, command)
     return sorted(found.values(), key=lambda failure: -failure.time_us)
 

@@ -87,7 +87,10 @@ def test_messages_of_our_spawner_lead_to_the_journal_of_the_unit(message: NotSta
 
 
 def test_messages_of_our_spawner_are_explained() -> None:
-    assert "no such system account" in _failure(no_account("alice")).meaning
+    # The account need not have the user's name.
+    missing = _failure(no_account("jupyter-alice"))
+    assert "no such system account" in missing.meaning
+    assert missing.command.endswith(" jupyter-alice")
     with pytest.raises(NotStartedError) as raised:
         find_program("no-such-program", "/bin")
     assert "c.Spawner.cmd" in _failure(raised.value).meaning
