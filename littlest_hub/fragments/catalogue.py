@@ -78,6 +78,7 @@ def enable(layout: Layout, name: str) -> int:
             raise LittlestHubError(f"{file} is enabled already, and is not the stock one", hint)
         print(f"{fragment} is there already, unchanged.")
     elif disabled.exists():
+        check_owners(disabled)
         disabled.rename(fragment)
         print(f"{fragment} is back, as you had it.")
     elif shipped:

@@ -80,7 +80,8 @@ def edit(layout: Layout, name: str) -> int:
     fragment = fragment_path(layout, name)
     if not layout.fragments.is_dir():
         raise LittlestHubError(f"{layout.fragments} does not exist", "Install first")
-    check_owners(layout.fragments)
+    for path in (layout.fragments, fragment):
+        check_owners(path)
     if fragment.is_symlink():
         target = fragment.resolve()
         raise LittlestHubError(f"{fragment} is a link", f"Edit the file itself: {target}")
