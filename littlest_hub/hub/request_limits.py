@@ -10,7 +10,7 @@ from jupyterhub import orm
 from jupyterhub.apihandlers.users import SpawnProgressAPIHandler
 from jupyterhub.handlers import BaseHandler
 from jupyterhub.user import User
-from sqlalchemy import Unicode, event
+from sqlalchemy import Unicode, event, func, select
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Finish, HTTPError
 from traitlets import Int
@@ -18,6 +18,10 @@ from traitlets.config import Configurable
 
 from littlest_hub.hub.spawn_options import LIMIT_BYTES
 from littlest_hub.system.http_server import BoundedServer, Sender
+
+MOST_TOKENS = 2000
+"""Tokens of one user: pages and requests that list them keep the hub from everything else. Each
+login to a server makes one, which expires after two weeks."""
 
 
 class RequestLimits(Configurable):  # type: ignore[misc]
@@ -86,7 +90,7 @@ class ProgressHandler(SpawnProgressAPIHandler):  # type: ignore[misc]
 
 
 def limit_stored_values() -> None:
-    """Refuse values that are too long for their column.
+    """Refuse values that are too long for their column, and more tokens than a user may have.
 
     SQLite stores any length in a column of Unicode(255). Most of these values come from users:
     names of servers, notes of tokens, identifiers of sessions.
@@ -105,6 +109,13 @@ def limit_stored_values() -> None:
             raise HTTPError(400, f"options of {size} bytes; at most {LIMIT_BYTES} are stored")
 
     event.listen(orm.Spawner.user_options, "set", check_options)
+    event.listen(orm.APIToken, "before_insert", _check_number_of_tokens)
+
+
+def _check_number_of_tokens(_: Any, connection: Any, token: Any) -> None:
+    of_user = select(func.count()).where(orm.APIToken.user_id == token.user_id)
+    if token.user_id and connection.scalar(of_user) >= MOST_TOKENS:
+        raise HTTPError(429, f"{MOST_TOKENS} tokens are the most of one user: revoke some first")
 
 
 def _limit(what: str, length: int) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from jupyterhub import orm
+from jupyterhub import orm, roles
 from tornado.web import HTTPError
 
+from littlest_hub.hub import request_limits
 from littlest_hub.hub.request_limits import limit_stored_values
 from littlest_hub.hub.spawn_options import LIMIT_BYTES
 
@@ -55,3 +56,27 @@ def test_options_of_a_server_are_stored_up_to_their_limit() -> None:
         with pytest.raises(HTTPError, match="at most"):
             spawner.user_options = options
     assert len(spawner.user_options["image"]) == size - 40
+
+
+@pytest.mark.row(30)
+def test_a_user_has_no_more_tokens_than_the_hub_can_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_limits, "MOST_TOKENS", 3)
+    db = orm.new_session_factory("sqlite:///:memory:")()
+    alice, bob = orm.User(name="alice"), orm.User(name="bob")
+    db.add_all([alice, bob, orm.OAuthClient(identifier="jupyterhub")])
+    create_default_roles(db)
+    for _ in range(3):
+        alice.new_api_token()
+    with pytest.raises(HTTPError, match="3 tokens are the most"):
+        alice.new_api_token()
+    db.rollback()
+    bob.new_api_token()
+    db.delete(alice.api_tokens[0])
+    db.commit()
+    alice.new_api_token()
+    assert (len(alice.api_tokens), len(bob.api_tokens)) == (3, 1)
+
+
+def create_default_roles(db: Any) -> None:
+    for role in roles.get_default_roles():
+        roles.create_role(db, role)
