@@ -38,7 +38,7 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 def _link_jupyter_server_extension(server: Any) -> None:
     # The terminals' extension reads this when it is loaded; extensions are linked before that.
-    ours = {"shell_command": terminal_command(os.environ["PATH"])}
+    ours = {"shell_command": terminal_command(os.environ.get("PATH", ""))}
     server.terminado_settings = {**ours, **server.terminado_settings}
 
 

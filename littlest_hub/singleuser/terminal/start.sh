@@ -20,7 +20,12 @@ case ${SHELL##*/} in
         export LITTLEST_HUB_ZDOTDIR="${ZDOTDIR:-$HOME}" ZDOTDIR="$here"
         exec "$SHELL" -l
         ;;
-    fish) exec "$SHELL" -l -C 'set -gx PATH (string split : $LITTLEST_HUB_PATH) $PATH' ;;
+    fish)
+        exec "$SHELL" -l -C 'if test -n "$LITTLEST_HUB_PATH"
+            set -gx PATH (string split : $LITTLEST_HUB_PATH) $PATH
+            set -e LITTLEST_HUB_PATH
+        end'
+        ;;
     # dash and ksh read the file that ENV names after the user's ~/.profile.
     *) ENV="$here/path.sh" exec "$SHELL" -l ;;
 esac
