@@ -28,7 +28,8 @@ from typing import NoReturn
 from littlest_hub.proxy.certificates import CertificateFiles, ConfiguredCertificates
 from littlest_hub.proxy.generation import REPLY, Generation, StartError, Traefik, generations
 from littlest_hub.proxy.listening import Address, group_by_address, other_listeners
-from littlest_hub.system.sd_daemon import Inherited, inherited_sockets, notify
+from littlest_hub.proxy.relay import ACCEPTING, relay
+from littlest_hub.system.sd_daemon import Inherited, inherited_sockets, notify, spawn
 from littlest_hub.system.tcp import describe_listener
 from littlest_hub.system.toml import read_toml
 from littlest_hub.units.entry_points import API_ENTRY_POINT, HTTPS_ENTRY_POINT, PUBLIC_ENTRY_POINT
@@ -147,10 +148,26 @@ class Supervisor:
         serving = self.serving
         return serving is None or address.inode_of(serving.slot) in serving.sockets
 
-    def _is_stranded(self, slot: int) -> bool:
-        """Return whether visitors wait at a slot that no generation accepts from."""
-        shared = (a for a in self.addresses if len(a.sockets) > 1 and self._is_accepted(a))
-        return any(address.queued(slot) for address in shared)
+    def _pass_on(self, slot: int) -> None:
+        """Connect visitors who wait at a slot from which no generation accepts to the other one."""
+        accepted = self._previous.sockets if self._previous else frozenset()
+        waiting = [
+            address.socket_of(slot)
+            for address in self.addresses
+            if len(address.sockets) > 1 and self._is_accepted(address) and address.queued(slot)
+            if address.inode_of(slot) not in accepted
+        ]
+        if not waiting:
+            return
+        ours, passed = socket.socketpair()
+        with ours, passed:
+            # The same program: the arguments of `supervise` are the last three.
+            command = [*sys.orig_argv[:-3], "relay"]
+            spawn(command, [*waiting, Inherited(ACCEPTING, passed.fileno())])
+            passed.close()
+            ours.settimeout(QUEUE_TIMEOUT_S)
+            with contextlib.suppress(OSError):
+                ours.recv(1)
 
     def _wait_for_empty_queue(self, slot: int) -> None:
         deadline = time.monotonic() + QUEUE_TIMEOUT_S
@@ -170,11 +187,10 @@ class Supervisor:
         """
         self._finish_handover()
         self.serving = before = self._elect()
-        slot = 1 - before.slot if before else max((0, 1), key=self._queued)
-        for address in self.addresses:
-            # A previous supervisor may have ended halfway. A new address is for the next one.
-            is_known = before and address.inode_of(before.slot) in before.sockets
-            address.steer(before.slot if before and is_known else slot)
+        slot = 1 - before.slot if before else min((0, 1), key=self._queued)
+        # A previous supervisor may have ended halfway. Without a generation, visitors wait there.
+        self._steer(1 - slot)
+        self._pass_on(slot)
         try:
             found = self._certificates.read()
         except ValueError as error:
@@ -184,12 +200,12 @@ class Supervisor:
         if problem and before:
             raise StartError(problem)
         new = self._traefik.start(static_config or self.static_config, self.addresses, slot)
-        if before:
-            time.sleep(SETTLE_S)
+        time.sleep(SETTLE_S)
         self._steer(slot)
         self.serving, self._previous, self._taken_over_at = new, before, time.monotonic()
         self._loaded, self._renewal_error, self._certificate_error = found, "", problem
         notify("READY=1", f"STATUS={self._status()}")
+        self._pass_on(1 - slot)
 
     def reload(self) -> str:
         """Renew with the candidate if there is one; return "ok" or why the old one goes on."""
@@ -267,8 +283,8 @@ class Supervisor:
         elif self._previous:
             if time.monotonic() - self._taken_over_at > LINGER_S:
                 self._finish_handover()
-        elif self.serving and self._is_stranded(1 - self.serving.slot):
-            self._try_to_renew()
+        elif self.serving:
+            self._pass_on(1 - self.serving.slot)
         draining = [each for each in generations(self._directory) if not each.is_accepting]
         for oldest in draining[:-MAX_DRAINING]:
             os.kill(oldest.pid, signal.SIGKILL)
@@ -404,9 +420,12 @@ def supervise(static_config: Path, control: Path) -> NoReturn:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run `supervise STATIC_CONFIG CONTROL` or `reload CONTROL`; return the exit code."""
+    """Run `supervise STATIC_CONFIG CONTROL`, `reload CONTROL`, or `relay`; return the exit code."""
     verb, *paths = arguments
     try:
+        if verb == "relay":
+            relay(inherited_sockets())
+            return 0
         if verb == "reload":
             problem = reload(Path(paths[0]))
             if problem:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.client import Kernel, Person
@@ -330,6 +331,31 @@ def test_hub_and_proxy_come_back_in_either_order(hub: Hub, work: Work, first: st
 
 
 @pytest.mark.row(19)
+@pytest.mark.parametrize("event", ["boot", "kill"])
+def test_visitors_who_come_before_the_proxy_wait_for_their_page(
+    hub: Hub, work: Work, event: str
+) -> None:
+    def first_status(_: int) -> int:
+        def status() -> int:
+            try:
+                page = httpx.get(f"{hub.url}/hub/login", timeout=HEALED_S, trust_env=False)
+            # Nothing listens yet, or what was killed had accepted the connection.
+            except httpx.TransportError as error:
+                raise AssertionError(str(error)) from error
+            return page.status_code
+
+        return eventually(status, HEALED_S, "an answer")
+
+    with ThreadPoolExecutor(20) as visitors:
+        if event == "boot":
+            stop(hub)
+            boot(hub)
+        else:
+            kill(hub, hub.layout.proxy_service)
+        assert set(visitors.map(first_status, range(100))) == {200}
+    eventually(work.goes_on, HEALED_S, "the work to go on")
+
+
 def test_a_new_systemd_keeps_hub_proxy_and_work(hub: Hub, work: Work) -> None:
     services = (hub.layout.hub_service, hub.layout.proxy_service)
     with work.open() as kernel:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from littlest_hub.proxy.certificates import (
 from littlest_hub.proxy.configuration import ready_config, static_config
 from littlest_hub.proxy.generation import Generation, generations
 from littlest_hub.proxy.listening import Address, group_by_address, other_listeners
+from littlest_hub.proxy.relay import ACCEPTING, SOURCE, relay, route
 from littlest_hub.proxy.supervisor import reload
 from littlest_hub.system.sd_daemon import Inherited, spawn
 from littlest_hub.system.toml import to_toml
@@ -118,6 +120,48 @@ def test_an_entry_point_has_one_address_and_the_rest_is_reported(
         )
         assert [(a.name, len(a.sockets)) for a in found] == [("http", 2), ("auth_api", 2)]
         assert str(port_of(second)) in capfd.readouterr().err
+
+
+# --- visitors who wait where no traefik accepts
+
+
+def test_the_relay_copies_all_bytes_in_both_directions_until_both_ends_are_closed() -> None:
+    sent = os.urandom(3_000_000)
+    with listening() as sockets, ThreadPoolExecutor() as background:
+        (address,) = group_by_address(passed("http", sockets))
+        address.steer(0)
+        with socket.create_connection(sockets[0].getsockname()) as visitor:
+            address.steer(1)
+            ours, theirs = socket.socketpair()
+            held = [Inherited("http", os.dup(sockets[0].fileno()))]
+            relaying = background.submit(relay, [*held, Inherited(ACCEPTING, theirs.detach())])
+            serving, (source, _) = sockets[1].accept()
+            assert source == "127.0.0.1"
+            with ours, serving:
+                for giver, taker in ((visitor, serving), (serving, visitor)):
+                    giving = background.submit(_send_all, giver, sent)
+                    with taker.makefile("rb") as reading:
+                        assert reading.read() == sent
+                    giving.result()
+                # It accepts no more.
+                assert ours.recv(1) == b""
+            relaying.result(timeout=20)
+
+
+def _send_all(giver: socket.socket, data: bytes) -> None:
+    giver.sendall(data)
+    giver.shutdown(socket.SHUT_WR)
+
+
+def test_relayed_visitors_cannot_pose_as_a_proxy_in_front_on_this_machine() -> None:
+    with listening("::") as sockets:
+        port = port_of(sockets)
+        for peer, source in (
+            ("::ffff:192.0.2.7", SOURCE),
+            ("2001:db8::1", SOURCE),
+            ("::ffff:127.0.0.1", "127.0.0.1"),
+        ):
+            assert route(sockets[0], peer) == (("127.0.0.1", port), (source, 0))
 
 
 # --- records
@@ -329,7 +373,8 @@ def test_traefik_gets_the_units_environment_and_our_certificate_authorities(
     assert not any(each.startswith("NOTIFY_SOCKET=") for each in has)
 
 
-def test_visitors_who_waited_at_either_socket_are_served(proxy: Proxy) -> None:
+def test_visitors_who_come_before_traefik_wait_until_it_has_its_routes(proxy: Proxy) -> None:
+    proxy.write_rules(500)
     with contextlib.ExitStack() as stack:
         waiting = [
             stack.enter_context(socket.create_connection(("127.0.0.1", proxy.port)))
@@ -337,9 +382,9 @@ def test_visitors_who_waited_at_either_socket_are_served(proxy: Proxy) -> None:
         ]
         for visitor in waiting:
             visitor.settimeout(60)
-            visitor.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            visitor.sendall(b"GET /user/0/ HTTP/1.0\r\n\r\n")
         proxy.start()
-        assert all(visitor.recv(12).startswith(b"HTTP/1.") for visitor in waiting)
+        assert {visitor.recv(12)[9:] for visitor in waiting} == {b"418"}
 
 
 def test_a_static_configuration_that_traefik_refuses_is_refused_with_its_message(

@@ -1,0 +1,131 @@
+"""A relay for visitors who wait where no traefik accepts: it connects them to one that does.
+
+traefik accepts from the moment in which it starts, and answers with 404 until it has loaded its
+routes. So no one may wait at the sockets that a new traefik gets. The kernel moves no connection to
+another socket; so a process of its own accepts those that wait, connects to the same address, and
+copies bytes until both sides have ended. This happens to those who came at boot, or after traefik
+and its supervisor were killed.
+
+This module uses no third-party libraries; `sd_daemon` says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import time
+from collections.abc import Sequence
+
+from littlest_hub.system.sd_daemon import Inherited
+
+ACCEPTING = "accepting"
+"""Name of the inherited socket that the relay closes when it accepts no more."""
+LINGER_S = 0.5
+"""How long no connection has to come until it accepts no more; handshakes may be under way."""
+SOURCE = "127.0.0.2"
+"""The address from which the proxy sees visitors come, except those from this machine: with that
+of a proxy in front, such as 127.0.0.1, they could forge X-Forwarded-For (trusted_proxies)."""
+_CONNECT_TIMEOUT_S = 5
+_CHUNK_BYTES = 1 << 16
+
+
+class _Connection:
+    """The two ends of a visitor's connection."""
+
+    def __init__(self, selector: selectors.BaseSelector, *ends: socket.socket) -> None:
+        self._selector = selector
+        self._ends = ends
+        self._unsent = [b"", b""]
+        """What each end has to be sent."""
+        self._is_open = [True, True]
+        """Whether each end may still send something."""
+        for end in ends:
+            end.setblocking(False)
+        self._watch()
+
+    def on_event(self, number: int, events: int) -> None:
+        """Copy what can be copied."""
+        other = 1 - number
+        try:
+            if events & selectors.EVENT_WRITE:
+                sent = self._ends[number].send(self._unsent[number])
+                self._unsent[number] = self._unsent[number][sent:]
+            if events & selectors.EVENT_READ and not self._unsent[other]:
+                self._unsent[other] = self._ends[number].recv(_CHUNK_BYTES)
+                self._is_open[number] = bool(self._unsent[other])
+                if not self._is_open[number]:
+                    self._ends[other].shutdown(socket.SHUT_WR)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._is_open, self._unsent = [False, False], [b"", b""]
+        self._watch()
+
+    def _watch(self) -> None:
+        """Wait for what each end can do next; close both if that is nothing."""
+        for number, end in enumerate(self._ends):
+            events = selectors.EVENT_WRITE if self._unsent[number] else 0
+            if self._is_open[number] and not self._unsent[1 - number]:
+                events |= selectors.EVENT_READ
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(end)
+            if events:
+                self._selector.register(end, events, (self, number))
+        if not any(self._is_open) and not any(self._unsent):
+            for end in self._ends:
+                end.close()
+
+
+def relay(inherited: Sequence[Inherited]) -> None:
+    """Serve those who wait at inherited sockets, and return when their connections have ended."""
+    selector = selectors.DefaultSelector()
+    sockets = {each.name: socket.socket(fileno=each.fd) for each in inherited}
+    accepting = sockets.pop(ACCEPTING)
+    last = time.monotonic()
+    while (now := time.monotonic()) < last + LINGER_S:
+        for listening in sockets.values():
+            if _accept(listening, selector):
+                last = now
+        _copy(selector, 0.02)
+    for each in (*sockets.values(), accepting):
+        each.close()
+    while selector.get_map():
+        _copy(selector, None)
+
+
+def _copy(selector: selectors.BaseSelector, timeout_s: float | None) -> None:
+    for key, events in selector.select(timeout_s):
+        connection, number = key.data
+        # An event before this one may have closed it.
+        if key.fileobj in selector.get_map():
+            connection.on_event(number, events)
+
+
+def _accept(listening: socket.socket, selector: selectors.BaseSelector) -> bool:
+    """Accept a connection, if there is one, and connect it."""
+    listening.setblocking(False)
+    try:
+        visitor, peer = listening.accept()
+    except OSError:
+        return False
+    try:
+        address, source = route(listening, peer[0])
+        serving = socket.create_connection(address, _CONNECT_TIMEOUT_S, source)
+    except OSError:
+        visitor.close()
+    else:
+        _Connection(selector, visitor, serving)
+    return True
+
+
+def route(listening: socket.socket, peer: str) -> tuple[tuple[str, int], tuple[str, int] | None]:
+    """Return where to connect to, and from which address; None: from any."""
+    host, port = listening.getsockname()[:2]
+    is_dual = host == "::" and not listening.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    if host == "0.0.0.0" or is_dual:
+        host = "127.0.0.1"
+    if ":" in host:
+        return (host, port), None
+    visitor = peer.removeprefix("::ffff:")
+    return (host, port), (visitor if visitor.startswith("127.") else SOURCE, 0)
