@@ -12,7 +12,6 @@ import shutil
 import signal
 import sys
 import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,13 +26,13 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, configure_mappers
 from tornado.httputil import HTTPServerRequest, RequestStartLine
 from tornado.ioloop import PeriodicCallback
-from tornado.web import Application, RequestHandler
 from traitlets import Any as AnyTrait
 from traitlets.config import Config
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import database, patches, spawn_queue
 from littlest_hub.hub.access import AccessByFragments, is_allowed
+from littlest_hub.hub.application import HubApplication
 from littlest_hub.hub.config import load
 from littlest_hub.hub.control import ControlChannel, one_line
 from littlest_hub.hub.guard import GUARD
@@ -59,7 +58,6 @@ from littlest_hub.hub.spawn_queue import InterruptedSpawn
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.hub.unit_files import record_start
 from littlest_hub.layout import Layout
-from littlest_hub.proxy.routes import MARK_HEADER
 from littlest_hub.system.sd_daemon import inherited_sockets
 from littlest_hub.units.environment import UnitEnvironment
 
@@ -76,10 +74,10 @@ SLOW_TIMEOUT_S = 5
 QUEUED_TIMEOUT_S = 11
 """The same while servers wait in the queue, unless it stops at once: JupyterHub answers requests
 for them after 10 s."""
+KEPT_TIMEOUT_S = 2
+"""How long it waits until the proxy has closed idle connections, which takes it `HUB_IDLE_MS`."""
 REQUESTS_TIMEOUT_S = 2
 """How long it waits for open requests after it has closed its sockets."""
-SLOW_REQUEST_S = 0.1
-"""How long a request takes to count as slow."""
 
 _FIRST_PAGES = ("page.html", "login.html", "home.html", "spawn_pending.html", "error.html")
 """And what ours extend."""
@@ -115,33 +113,6 @@ def _copy_fragments(fragments: Path, copy: Path) -> None:
         unfinished.rename(copy)
     except OSError:
         shutil.rmtree(unfinished, ignore_errors=True)
-
-
-class _Application(Application):  # type: ignore[misc]
-    """A tornado application that knows its open requests, and their limits."""
-
-    def __init__(self, handlers: Any, limits: RequestLimits, **settings: Any) -> None:
-        super().__init__(handlers, **settings)
-        self.limits = limits
-        self.open_requests: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
-        """When each one began; CLOCK_MONOTONIC, in seconds."""
-
-    def has_open_request(self) -> bool:
-        return len(self.open_requests) > 0
-
-    def has_slow_request(self) -> bool:
-        now = time.monotonic()
-        return any(now - began > SLOW_REQUEST_S for began in self.open_requests.values())
-
-    def find_handler(self, request: Any, **kwargs: Any) -> Any:
-        self.open_requests[request] = time.monotonic()
-        return super().find_handler(request, **kwargs)
-
-    def log_request(self, handler: RequestHandler) -> None:
-        self.open_requests.pop(handler.request, None)
-        # JupyterHub logs the headers of a request that fails.
-        handler.request.headers.pop(MARK_HEADER, None)
-        super().log_request(handler)
 
 
 class _TemplateCache(BytecodeCache):
@@ -274,7 +245,12 @@ class LittlestHub(AccessByFragments, HubWithPages):
         )
         limits = RequestLimits(parent=self)
         limit_stored_values()
-        self.tornado_application = _Application(self.handlers, limits, **self.tornado_settings)
+        self.tornado_application = HubApplication(
+            self.handlers, limits, self._is_from_proxy, **self.tornado_settings
+        )
+
+    def _is_from_proxy(self, request: HTTPServerRequest) -> bool:
+        return isinstance(self.proxy, HubProxy) and self.proxy.has_sent(request)
 
     def _network(self, request: HTTPServerRequest) -> str:
         """Return where a request comes from, for `LoginLimits`."""
@@ -302,8 +278,6 @@ class LittlestHub(AccessByFragments, HubWithPages):
             await self.proxy.hold_ports()
         spawn_queue.QUEUE.resume()
         if self.control:
-            # A kept connection might bring a request at the moment in which it is closed.
-            self.http_server.conn_params.no_keep_alive = True
             asyncio.get_running_loop().add_reader(self.control, self._on_message)
             self._sent_status = self._status()
             self.control.send("ready", self._sent_status)
@@ -355,12 +329,7 @@ class LittlestHub(AccessByFragments, HubWithPages):
             if await is_allowed(self.authenticator, spawn.user) is False:
                 raise LittlestHubError("not allowed to use this hub any more")
             user = self.users[spawn.user]
-            request = HTTPServerRequest(
-                # 1.1 would need a Host header.
-                start_line=RequestStartLine("POST", self.hub.base_url, "HTTP/1.0"),
-                connection=SimpleNamespace(set_close_callback=lambda _: None),
-            )
-            handler = BaseHandler(self.tornado_application, request)
+            handler = _request_handler(self.tornado_application, self.hub.base_url)
             # `current_user` reads these; the handler's `prepare` would set them.
             handler._jupyterhub_user, handler._token_authenticated = user, False
             chosen = spawn.form_options
@@ -425,6 +394,9 @@ class LittlestHub(AccessByFragments, HubWithPages):
             self.tornado_application.has_slow_request,
             QUEUED_TIMEOUT_S if is_crowded else SLOW_TIMEOUT_S,
         )
+        # A kept connection might bring a request at the moment in which it is closed here.
+        self.tornado_application.keep_no_connection()
+        await self._wait_while(self.http_server.has_kept_connection, KEPT_TIMEOUT_S)
         await self._wait_while(self._is_spawning)
         self.http_server.stop()
         # Connections accepted a moment ago have yet to be read.
@@ -457,6 +429,16 @@ class LittlestHub(AccessByFragments, HubWithPages):
 
     def _spawners(self) -> Iterator[Any]:
         return (spawner for user in self.users.values() for spawner in user.spawners.values())
+
+
+def _request_handler(application: HubApplication, path: str) -> BaseHandler:
+    """Return a handler as if a request had come."""
+    request = HTTPServerRequest(
+        # 1.1 would need a Host header.
+        start_line=RequestStartLine("POST", path, "HTTP/1.0"),
+        connection=SimpleNamespace(set_close_callback=lambda _: None),
+    )
+    return BaseHandler(application, request)
 
 
 def _warm_up(hub: LittlestHub) -> None:

@@ -34,14 +34,7 @@ from traitlets import Enum, Int, List, Set, TraitError, Unicode, default, observ
 from littlest_hub.hub.guard import GUARD
 from littlest_hub.proxy.https import CHALLENGES
 from littlest_hub.proxy.matcher import rule
-from littlest_hub.proxy.routes import (
-    HUB_LIMIT,
-    HUB_MARK,
-    MARK_HEADER,
-    RoutesFile,
-    hub_limit,
-    hub_mark,
-)
+from littlest_hub.proxy.routes import MARK_HEADER, RoutesFile, hub_tables
 
 FIRST_POLL_S, MAX_POLL_S, POLL_FACTOR = 0.004, 0.2, 1.3
 """The pause between two polls whether traefik has loaded its routes: first, longest, growth."""
@@ -310,13 +303,8 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
     async def _setup_traefik_dynamic_config(self) -> None:
         # `ProxyConfiguration` writes certificates: traefik may not read the administrator's files.
         self.ssl_cert = self.ssl_key = ""
-        middlewares = {
-            HUB_LIMIT: hub_limit(self.trusted_proxies),
-            HUB_MARK: hub_mark(self._mark),
-        }
-        self.dynamic_config = deep_merge(
-            self.dynamic_config, {"http": {"middlewares": middlewares}}
-        )
+        http = hub_tables(self._mark, self.trusted_proxies)
+        self.dynamic_config = deep_merge(self.dynamic_config, {"http": http})
         await super()._setup_traefik_dynamic_config()
 
     async def _wait_for_static_config(self) -> None:

@@ -14,6 +14,13 @@ from littlest_hub.system.toml import to_toml
 
 HUB_LIMIT, HUB_MARK = "littlest-hub-limit", "littlest-hub-mark"
 """The middlewares of the hub's route, if the file has them."""
+HUB_TRANSPORT = "littlest-hub-transport"
+"""How traefik connects to the hub, if the file has it."""
+HUB_IDLE_MS = 250
+"""How long traefik keeps an idle connection to the hub. A hub that ends waits that long, since only
+the client of a connection can close it without losing a request that is on its way (RFC 9112, 9.5);
+and the requests of one page, which are what a new connection for each would delay, come within that
+time."""
 MARK_HEADER = "X-Littlest-Hub-Mark"
 """A header that only the proxy knows: requests with it came through the proxy, which has set their
 X-Forwarded-For. Everyone on this machine can send requests to the hub's own port."""
@@ -23,19 +30,27 @@ far more than a class behind one address has. Also more than the unfinished ones
 (`system.http_server.BoundedServer`), so that these alone do not shut out others at that address."""
 
 
-def hub_limit(trusted_proxies: Sequence[str]) -> dict[str, Any]:
-    """Return the middleware that limits the requests of one address."""
+def hub_tables(mark: str, trusted_proxies: Sequence[str]) -> dict[str, Any]:
+    """Return what the hub's route refers to: middlewares, and how traefik connects to the hub.
+
+    Args:
+        mark: the secret that marks requests to the hub.
+        trusted_proxies: addresses and networks of the proxies in front of traefik.
+    """
     # Behind other proxies: the address before the last of them. One IPv6 network is one source.
     strategy: dict[str, Any] = {"ipv6Subnet": 64}
     if trusted_proxies:
         strategy["excludedIPs"] = list(trusted_proxies)
-    criterion = {"ipStrategy": strategy}
-    return {"inFlightReq": {"amount": REQUESTS_PER_SOURCE, "sourceCriterion": criterion}}
-
-
-def hub_mark(secret: str) -> dict[str, Any]:
-    """Return the middleware that marks requests to the hub."""
-    return {"headers": {"customRequestHeaders": {MARK_HEADER: secret}}}
+    limit = {"amount": REQUESTS_PER_SOURCE, "sourceCriterion": {"ipStrategy": strategy}}
+    # The first is traefik's default.
+    timeouts = {"dialTimeout": "30s", "idleConnTimeout": f"{HUB_IDLE_MS}ms"}
+    return {
+        "middlewares": {
+            HUB_LIMIT: {"inFlightReq": limit},
+            HUB_MARK: {"headers": {"customRequestHeaders": {MARK_HEADER: mark}}},
+        },
+        "serversTransports": {HUB_TRANSPORT: {"forwardingTimeouts": timeouts}},
+    }
 
 
 class _Route(NamedTuple):
@@ -46,19 +61,25 @@ class _Route(NamedTuple):
     router: dict[str, Any]
     service: dict[str, Any]
 
-    def text(self, middlewares: Sequence[str]) -> str:
+    def text(self, extras: Sequence[str]) -> str:
         """Return the route as it is in the file.
 
-        The middlewares are not in the comment: an earlier release has none of these names.
+        Args:
+            extras: those of `HUB_LIMIT`, `HUB_MARK`, and `HUB_TRANSPORT` that the file has. They
+                are not in the comment: an earlier release has none of these names.
         """
         # json dumps a named tuple as a list.
         # traefik takes "{{" for the beginning of a Go template, even in a comment.
         comment = json.dumps(self).replace("{{", r"{\u007b").replace("\x7f", r"\u007f")
         name, service = self.record["router"], self.record["service"]
-        router = self.router
-        if middlewares and self.record["data"].get("hub"):
-            router = {**router, "middlewares": list(middlewares)}
-        tables = {"http": {"routers": {name: router}, "services": {service: self.service}}}
+        router, target = self.router, self.service
+        if extras and self.record["data"].get("hub"):
+            middlewares = [each for each in extras if each != HUB_TRANSPORT]
+            router = {**router, "middlewares": middlewares}
+            if HUB_TRANSPORT in extras:
+                balancer = {**target["loadBalancer"], "serversTransport": HUB_TRANSPORT}
+                target = {**target, "loadBalancer": balancer}
+        tables = {"http": {"routers": {name: router}, "services": {service: target}}}
         return f"# {comment}\n{to_toml(tables)}"
 
 
@@ -77,8 +98,8 @@ class RoutesFile:
         self._written: object = None
         """Fingerprint of the file as written last; None: not written yet, or writing failed."""
         self._texts: dict[tuple[str, tuple[str, ...]], tuple[_Route, str]] = {}
-        """Each route's text, by the name of its router and the middlewares of the file: most routes
-        are as in the last file."""
+        """Each route's text, by the name of its router and the extras of the file: most routes are
+        as in the last file."""
 
     def load(self) -> dict[str, Any]:
         """Return the routes that were written last, and nothing else.
@@ -121,17 +142,17 @@ class RoutesFile:
         hub = data.get("jupyterhub", {})
         http = data.get("http", {})
         routers, services = dict(http.get("routers", {})), dict(http.get("services", {}))
-        found = http.get("middlewares", {})
-        middlewares = tuple(name for name in (HUB_LIMIT, HUB_MARK) if name in found)
+        found = {**http.get("middlewares", {}), **http.get("serversTransports", {})}
+        extras = tuple(name for name in (HUB_LIMIT, HUB_MARK, HUB_TRANSPORT) if name in found)
         texts = {}
         for name, record in hub.get("routes", {}).items():
             route = _Route(record, routers.pop(name), services.pop(record["service"]))
-            written, text = self._texts.get((name, middlewares), (None, ""))
+            written, text = self._texts.get((name, extras), (None, ""))
             if written != route:
                 # A copy, since the caller changes these dictionaries in place.
                 route = copy.deepcopy(route)
-                text = route.text(middlewares)
-            texts[name, middlewares] = route, text
+                text = route.text(extras)
+            texts[name, extras] = route, text
         self._texts = texts
         rest = {key: value for key, value in data.items() if key not in ("http", "jupyterhub")}
         left = {**http, "routers": routers, "services": services}

@@ -44,6 +44,13 @@ class Sender(NamedTuple):
     """The largest body of a request of theirs."""
 
 
+def close_after(request: HTTPServerRequest) -> None:
+    """Close the connection of a request when it is answered, and announce that in the answer."""
+    # tornado itself decides this by what the client wants, or for all requests (no_keep_alive).
+    connection: Any = request.connection
+    connection._disconnect_on_finish = True
+
+
 class BoundedServer(HTTPServer):  # type: ignore[misc]
     """An HTTP server for requests from strangers.
 
@@ -79,6 +86,8 @@ class BoundedServer(HTTPServer):  # type: ignore[misc]
         """Connections that wait for a request or its rest; the first one has waited longest."""
         self._large: dict[Any, tuple[str, int]] = {}
         """For each connection with a large body: its sender, and the size that it may have."""
+        self._used: set[Any] = set()
+        """Connections that have brought a request."""
         self._paused_at = float("-inf")
 
     async def identify(self, request: HTTPServerRequest) -> Sender | None:
@@ -135,6 +144,10 @@ class BoundedServer(HTTPServer):  # type: ignore[misc]
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
             self._handle_connection(connection, address)
 
+    def has_kept_connection(self) -> bool:
+        """Return whether a connection that has brought a request waits for another one."""
+        return not self._used.isdisjoint(self._unfinished)
+
     # --- requests; tornado calls these
 
     def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:
@@ -151,12 +164,18 @@ class BoundedServer(HTTPServer):  # type: ignore[misc]
         super().on_close(server_conn)
         self.finished(server_conn)
         self._large.pop(server_conn, None)
+        self._used.discard(server_conn)
 
     # --- for `_Request`
 
     def finished(self, server_conn: Any) -> None:
         """Forget a connection among those that wait for a request or its rest."""
         self._unfinished.pop(server_conn, None)
+
+    def received(self, server_conn: Any) -> None:
+        """Record that a connection has brought a whole request."""
+        self._used.add(server_conn)
+        self.finished(server_conn)
 
     async def admit(self, server_conn: Any, request: HTTPServerRequest, size: int | None) -> int:
         """Return the largest body of a request that announces a large one, or of unknown size.
@@ -241,7 +260,7 @@ class _Request(HTTPMessageDelegate):  # type: ignore[misc]
         return self._inner.data_received(chunk)  # type: ignore[no-any-return]
 
     def finish(self) -> None:
-        self._server.finished(self._server_conn)
+        self._server.received(self._server_conn)
         self._inner.finish()
 
     def on_connection_close(self) -> None:

@@ -1,8 +1,10 @@
 """Changing the configuration, and losing the hub, while users work."""
 
 import re
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
 from tests.client import Person, RefusedError
@@ -109,6 +111,33 @@ def test_reloads_at_once_all_return_when_the_last_configuration_answers(hub: Hub
         finally:
             hub.machine.run(["rm", path])
             hub.reload()
+
+
+def test_no_request_that_changes_something_is_lost_in_a_reload(hub: Hub) -> None:
+    # The proxy repeats a GET if the hub has closed a kept connection, but never a POST.
+    with hub.person() as alice:
+        token, path = alice.token(), f"/hub/api/users/{alice.name}/activity"
+        seen = {"last_activity": "2026-01-01T00:00:00Z"}
+        over = threading.Event()
+
+        def send() -> set[int]:
+            headers = {"Authorization": f"token {token}"}
+            with httpx.Client(
+                base_url=hub.url, headers=headers, timeout=60, trust_env=False
+            ) as browser:
+                answers = set()
+                while not over.is_set():
+                    answers.add(browser.post(path, json=seen).status_code)
+            return answers
+
+        with ThreadPoolExecutor() as background:
+            sending = [background.submit(send) for _ in range(4)]
+            try:
+                for _ in range(4):
+                    hub.reload()
+            finally:
+                over.set()
+            assert [each.result() for each in sending] == [{200}] * 4
 
 
 def test_a_wrong_password_is_refused_during_a_reload_as_ever(hub: Hub) -> None:

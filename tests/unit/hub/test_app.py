@@ -25,6 +25,7 @@ from tornado.web import Application, RequestHandler
 
 from littlest_hub.hub import app, logs, patches, services, spawn_queue, supervisor
 from littlest_hub.hub.app import LittlestHub
+from littlest_hub.hub.application import HubApplication
 from littlest_hub.hub.request_limits import RequestLimits
 from littlest_hub.hub.spawn_queue import InterruptedSpawn, SpawnQueue
 from littlest_hub.hub.spawner import UnitSpawner
@@ -84,7 +85,7 @@ def test_outside_of_systemd_a_notification_does_nothing(monkeypatch: pytest.Monk
 @pytest.mark.row(3)
 def test_what_is_logged_about_a_failed_request_does_not_contain_the_proxys_secret() -> None:
     logged: list[RequestHandler] = []
-    application = app._Application([], RequestLimits(), log_function=logged.append)
+    application = HubApplication([], RequestLimits(), lambda _: False, log_function=logged.append)
     start = RequestStartLine("GET", "/hub/", "HTTP/1.0")
     connection = SimpleNamespace(set_close_callback=lambda _: None)
     headers = HTTPHeaders({MARK_HEADER: "a-secret", "Accept": "*/*"})

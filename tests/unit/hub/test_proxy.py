@@ -34,6 +34,7 @@ from traitlets import TraitError
 from traitlets.config import Config
 
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.hub.app import KEPT_TIMEOUT_S
 from littlest_hub.hub.guard import GUARD
 from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.proxy import routes as routes_module
@@ -805,6 +806,34 @@ def spy() -> Iterator[tuple[str, dict[str, str]]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Spy) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}", seen
+        server.shutdown()
+
+
+def test_the_proxy_keeps_its_connection_to_the_hub_for_a_moment(traefik: Traefik) -> None:
+    opened: list[object] = []
+    closed = threading.Semaphore(0)
+
+    class Counting(Backend):
+        name = "hub"
+
+        def handle(self) -> None:
+            opened.append(self)
+            super().handle()
+            closed.release()
+
+    async def scenario(target: str) -> None:
+        async with hub_of(traefik) as proxy:
+            await proxy._setup_traefik_dynamic_config()
+            await proxy.add_route("/", target, {"hub": True})
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Counting) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        asyncio.run(asyncio.wait_for(scenario(f"http://127.0.0.1:{server.server_port}"), 60))
+        for _ in range(20):
+            assert traefik.get("/hub/login") == (200, "hub")
+        assert len(opened) < 20, "a connection for each request"
+        for _ in opened:
+            assert closed.acquire(timeout=KEPT_TIMEOUT_S), "a hub that ends waits no longer"
         server.shutdown()
 
 
