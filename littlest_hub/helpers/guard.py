@@ -16,7 +16,7 @@ import sys
 import time
 
 from littlest_hub import installation
-from littlest_hub.helpers.held_ports import HeldPorts, Target
+from littlest_hub.helpers.held_ports import HeldPorts, Place, Target
 from littlest_hub.helpers.reserved_ports import STORED, ReservedPorts
 from littlest_hub.helpers.shared_resources import RESOURCES, relieve
 from littlest_hub.system import sd_daemon
@@ -57,7 +57,7 @@ def main() -> None:
             next_watch = time.monotonic() + _WATCH_INTERVAL_S
 
 
-def _place(address: str) -> tuple[str, int]:
+def _place(address: str) -> Place:
     host, _, port = address.rpartition(":")
     return host, int(port)
 

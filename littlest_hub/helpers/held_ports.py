@@ -37,6 +37,10 @@ _CLOSED_AT_ONCE = 64
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close without TIME_WAIT
 
 
+Place = tuple[str, int]
+"""Address and port."""
+
+
 class Target(NamedTuple):
     """A port to hold. As JSON, it is a list."""
 
@@ -48,7 +52,7 @@ class Target(NamedTuple):
     """The listening socket; 0: whichever is there."""
 
     @property
-    def place(self) -> tuple[str, int]:
+    def place(self) -> Place:
         return self.address, self.port
 
 
@@ -98,7 +102,7 @@ class HeldPorts:
         self._selector = selector
         self._record = record
         self._allowed = allowed
-        self._held: dict[tuple[str, int], _HeldPort] = {}
+        self._held: dict[Place, _HeldPort] = {}
         self._obstacle = ""
         """Why the kernel does not permit to hold a port."""
 
@@ -118,7 +122,7 @@ class HeldPorts:
         self.hold(targets.values())
 
     def update(
-        self, targets: Sequence[Target], release: Sequence[tuple[str, int]], *, is_all: bool
+        self, targets: Sequence[Target], release: Sequence[Place], *, is_all: bool
     ) -> list[Refusal]:
         """Hold and release ports; return those that cannot be held.
 
@@ -216,7 +220,7 @@ class HeldPorts:
                 listener.listen()
         self._selector.register(listener, selectors.EVENT_READ, lambda: _refuse(listener))
 
-    def _release(self, place: tuple[str, int]) -> None:
+    def _release(self, place: Place) -> None:
         held = self._held.pop(place, None)
         if held is None:
             return

@@ -11,9 +11,8 @@ import contextlib
 import socket
 from collections.abc import Iterable, Sequence
 
+from littlest_hub.helpers.held_ports import Place
 from littlest_hub.system import sd_daemon
-
-Place = tuple[str, int]
 
 STORED = "reserved"
 """Name of the descriptors that systemd keeps."""

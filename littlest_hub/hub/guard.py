@@ -18,16 +18,13 @@ from urllib.parse import urlsplit
 
 from tornado.log import app_log
 
-from littlest_hub.helpers.held_ports import FOREIGN, FREE, IMPOSSIBLE, Refusal, Target
+from littlest_hub.helpers.held_ports import FOREIGN, FREE, IMPOSSIBLE, Place, Refusal, Target
 from littlest_hub.system.addresses import is_local
 
 _ANSWER_TIMEOUT_S = 10
 _ANSWER_BYTES = 1 << 22
 _LOOKUP_TIMEOUT_S = 2
 """How long a name server may delay a route; names of this machine are in /etc/hosts."""
-
-Place = tuple[str, int]
-"""Address and port."""
 
 
 class Guard:

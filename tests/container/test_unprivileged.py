@@ -78,7 +78,7 @@ def start(hub: Hub, who: str) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def one_tmp_for_all(hub: Hub) -> Iterator[None]:
-    """Have servers write where we see it."""
+    """Let servers write where we see it."""
     directory = "/etc/systemd/system/littlest-hub.user@.service.d"
     hub.machine.put(f"{directory}/x.conf", "[Service]\nPrivateTmp=no\n")
     hub.machine.systemctl("daemon-reload")
