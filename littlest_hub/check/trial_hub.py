@@ -17,6 +17,7 @@ import sqlite3
 import tempfile
 import traceback
 from collections.abc import Collection, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -200,7 +201,11 @@ class TrialHub(LittlestHub):
         # Root's helper creates accounts, which needs no trial. For users of groups and roles too.
         authenticator.add_system_user = authenticator.add_user = lambda user: None
         await super().init_users()
-        del authenticator.add_user
+        # Users of groups and roles: JupyterHub's own method, which validates their names; that of a
+        # fragment may do anything.
+        classes = (each for each in type(authenticator).__mro__ if "add_user" in vars(each))
+        upstream = next(each for each in classes if each.__module__ == "jupyterhub.auth")
+        authenticator.add_user = partial(upstream.add_user, authenticator)
 
     async def init_spawners(self) -> int:
         """Leave the servers that run alone."""

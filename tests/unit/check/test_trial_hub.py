@@ -43,6 +43,27 @@ def test_a_check_creates_no_account_and_expects_that_the_hub_can(
     assert list(tmp_path.glob("created*")) == []
 
 
+@pytest.mark.row(40)
+def test_a_check_calls_no_method_of_a_fragment_that_adds_users(
+    layout: Layout, tmp_path: Path
+) -> None:
+    text = (
+        "from pathlib import Path\n"
+        "from jupyterhub.auth import DummyAuthenticator\n"
+        "class Mine(DummyAuthenticator):\n"
+        "    def add_user(self, user):\n"
+        f"        Path('{tmp_path}/' + user.name).touch()\n"
+        "        return super().add_user(user)\n"
+        "c.JupyterHub.authenticator_class = Mine\n"
+        "c.Authenticator.allowed_users = {'allowed'}\n"
+        "c.JupyterHub.load_groups = {'class': {'users': ['member']}}\n"
+        "c.JupyterHub.load_roles = [{'name': 'helpers', 'users': ['helper']}]\n"
+    )
+    write(layout, "10-a.py", text)
+    assert errors(layout) == []
+    assert not {"allowed", "member", "helper"} & {each.name for each in tmp_path.iterdir()}
+
+
 def test_a_user_of_a_group_who_has_no_account_is_refused(layout: Layout) -> None:
     text = "c.JupyterHub.load_groups = {'class': {'users': ['no-such-user']}}\n"
     file = write(layout, "10-a.py", text)
