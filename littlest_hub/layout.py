@@ -215,6 +215,11 @@ class Layout(Names):
         return self.base == DEFAULT_BASE
 
     @property
+    def command(self) -> str:
+        """The `littlest-hub` command as a person types it."""
+        return PRODUCT if self.is_default else f"{self.hub}/bin/{PRODUCT}"
+
+    @property
     def is_live(self) -> bool:
         """True on the machine itself, False for an image of one."""
         return self.root == Path("/")
@@ -262,6 +267,8 @@ class Layout(Names):
     """sha256 of each fragment as copied from the catalogue, to recognize later changes."""
     run_lock = _Path("{self.state}/run.lock")
     """Lock of a hub in the foreground (`littlest-hub run`), with its process id."""
+    run_password = _Path("{self.state}/run-password")
+    """The password of a hub in the foreground, kept for the next time."""
     change_lock = _Path("{self.state}/change.lock")
     """Lock of a process that changes the installation, with its process id."""
     switch_record = _Path("{self.state}/switch.json")

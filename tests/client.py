@@ -114,6 +114,14 @@ class Person:
             raise RefusedError(f"{answer.status_code}: {answer.text}")
         self.await_server(timeout_s=timeout_s, server=server)
 
+    def add_user(self, name: str) -> None:
+        """Add a user, as an administrator."""
+        assert self._api("POST", f"users/{name}").status_code in {201, 409}
+
+    def start_for(self, user: str) -> int:
+        """Start another user's server, as an administrator; return the status of the answer."""
+        return self._api("POST", f"users/{user}/server").status_code
+
     def await_server(self, *, timeout_s: float = 60, server: str = "") -> None:
         """Wait until a server that is already starting is ready, and log in to it.
 

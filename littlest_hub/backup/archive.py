@@ -155,7 +155,7 @@ def summary(layout: Layout, written: Written) -> str:
         lines += [f"    {path}" for path in manifest.left_out]
         lines.append(
             "    Restored on another machine, everyone logs in again, and private keys have to be"
-            "\n    put back by hand. `littlest-hub backup --secrets` includes them."
+            f"\n    put back by hand. `{layout.command} backup --secrets` includes them."
         )
     lines.append("  Fragments are in it as they are, with any passwords in them.")
     if written.database_elsewhere:
@@ -168,7 +168,7 @@ def summary(layout: Layout, written: Written) -> str:
     if others:
         lines.append(f"  NOT IN IT: {', '.join(map(str, others))}")
     if written.file:
-        lines.append(f"Look inside: littlest-hub restore --list {written.file}")
+        lines.append(f"Look inside: {layout.command} restore --list {written.file}")
     return "\n".join(lines)
 
 

@@ -10,29 +10,34 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 
 from littlest_hub import __version__
 from littlest_hub.doctor.certificates import certificates
 from littlest_hub.doctor.configuration import fragments, secrets
 from littlest_hub.doctor.data import database, last_backup
-from littlest_hub.doctor.findings import AS_ROOT, OK, PROBLEM, UNSEEN, WARNING, Finding, Probe
+from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding, Probe
 from littlest_hub.doctor.host import clock, disks, limits, memory, system
 from littlest_hub.doctor.logins import refused_logins
 from littlest_hub.doctor.network import login_page, ports
 from littlest_hub.doctor.servers import failed_starts, held_ports, resolver, routes, user_units
-from littlest_hub.doctor.services import releases, unfinished_restore, unit_states
+from littlest_hub.doctor.services import release_files, releases, unfinished_restore, unit_states
 from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.layout import Layout
+from littlest_hub.system.progress import Progress
 
 PROBE_TIMEOUT_S = 20
 """Time limit of all probes together."""
+QUIET_S = 2
+"""How long a person waits without a word."""
 
 PROBES: tuple[tuple[str, Probe], ...] = (
     ("Services", unit_states),
     ("Services", unfinished_restore),
     ("Services", releases),
+    ("Services", release_files),
     ("Network", ports),
     ("Network", login_page),
     ("Network", certificates),
@@ -54,12 +59,27 @@ PROBES: tuple[tuple[str, Probe], ...] = (
 )
 
 
-def examine(layout: Layout, timeout_s: float = PROBE_TIMEOUT_S) -> list[Finding]:
-    """Run all probes at the same time; a probe that fails or hangs is a finding too."""
+def examine(
+    layout: Layout,
+    timeout_s: float = PROBE_TIMEOUT_S,
+    progress: Progress = lambda line: None,
+) -> list[Finding]:
+    """Run all probes at the same time; a probe that fails or hangs is a finding too.
+
+    Args:
+        layout: the installation.
+        timeout_s: time limit of all probes together.
+        progress: shows every QUIET_S which probes have not ended yet.
+    """
     snapshot = Snapshot(layout)
-    # cached_property is not locked: read these before several threads do.
-    with contextlib.suppress(Exception):
-        snapshot.units, snapshot.user_units, snapshot.journal  # noqa: B018
+    deadline = time.monotonic() + timeout_s
+
+    def read_shared() -> None:
+        # cached_property is not locked: read these before several threads do.
+        with contextlib.suppress(Exception):
+            snapshot.units, snapshot.user_units, snapshot.journal  # noqa: B018
+
+    _run_together([("units and journal", read_shared)], deadline, progress)
     found: list[list[Finding] | None] = [None] * len(PROBES)
 
     def run(index: int, section: str, probe: Probe) -> None:
@@ -69,22 +89,14 @@ def examine(layout: Layout, timeout_s: float = PROBE_TIMEOUT_S) -> list[Finding]
                 findings.append(replace(finding, section=section))
         except PermissionError as error:
             text = f"{error.filename}: permission denied"
-            findings.append(Finding(UNSEEN, _name(probe), text, AS_ROOT, section))
+            findings.append(Finding(UNSEEN, _name(probe), text, snapshot.as_root, section))
         except Exception as error:
             text = f"could not be examined: {type(error).__name__}: {error}"
             findings.append(Finding(UNSEEN, _name(probe), text, section=section))
         found[index] = findings
 
-    # Daemon threads: a disk that hangs must not keep this process.
-    threads = [
-        threading.Thread(target=run, args=(index, *each), daemon=True)
-        for index, each in enumerate(PROBES)
-    ]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + timeout_s
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
+    tasks = [(_name(each[1]), partial(run, index, *each)) for index, each in enumerate(PROBES)]
+    _run_together(tasks, deadline, progress)
     everything: list[Finding] = []
     for (section, probe), findings in zip(PROBES, found, strict=True):
         if findings is None:
@@ -92,6 +104,26 @@ def examine(layout: Layout, timeout_s: float = PROBE_TIMEOUT_S) -> list[Finding]
             findings = [Finding(UNSEEN, _name(probe), text, section=section)]
         everything += findings
     return everything
+
+
+def _run_together(
+    tasks: Sequence[tuple[str, Callable[[], None]]], deadline: float, progress: Progress
+) -> None:
+    """Run functions in threads until all have ended or the time is up; name the slow ones."""
+    # Daemon threads: a disk that hangs must not keep this process.
+    threads = [threading.Thread(target=task, name=name, daemon=True) for name, task in tasks]
+    for thread in threads:
+        thread.start()
+    shown, named = time.monotonic(), ""
+    while alive := [thread for thread in threads if thread.is_alive()]:
+        now = time.monotonic()
+        if now > deadline:
+            return
+        if now > shown + QUIET_S:
+            shown, before, named = now, named, ", ".join(thread.name for thread in alive)
+            if named != before:
+                progress(f"Still examining: {named} ...")
+        alive[0].join(0.1)
 
 
 def is_well(findings: Sequence[Finding]) -> bool:
@@ -128,13 +160,18 @@ def report(findings: Sequence[Finding], *, everything: bool, colour: bool) -> st
     lines: list[str] = []
     for section in dict.fromkeys(section for section, _ in PROBES):
         shown = [f for f in findings if f.section == section and (everything or f.severity != OK)]
+        places: dict[object, int] = {}
+        place = {id(f): places.setdefault(f.command or id(f), n) for n, f in enumerate(shown)}
+        shown.sort(key=lambda finding: place[id(finding)])
+        last = {finding.command: finding for finding in shown}
         if shown:
             lines += ["", section]
         for finding in shown:
             first, *rest = finding.text.splitlines() or [""]
             lines.append(f"  {painted(finding.severity)} {finding.subject}: {first}")
             lines += [f"{'':11}{line}" for line in rest]
-            if finding.command:
+            # Findings with the same command are shown together, followed by it.
+            if finding.command and finding is last[finding.command]:
                 lines.append(f"{'':11}$ {finding.command}")
     count = {each: sum(f.severity == each for f in findings) for each in _COLOURS}
     total = "  ".join(

@@ -11,10 +11,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from littlest_hub.check import check_fragments
-from littlest_hub.doctor.findings import AS_ROOT, OK, PROBLEM, UNSEEN, WARNING, Finding
+from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.snapshot import Snapshot
+from littlest_hub.fragments.catalogue import DISABLED
 from littlest_hub.installation import fragment_files, ignored_files
 from littlest_hub.layout import Layout
+from littlest_hub.lifecycle.install import USERS_FRAGMENT
+from littlest_hub.lifecycle.private_files import private_files, wrong_mode
 from littlest_hub.system.ownership import loose_step
 
 
@@ -24,38 +27,61 @@ def fragments(snapshot: Snapshot) -> Iterator[Finding]:
     try:
         files, ignored = fragment_files(layout), ignored_files(layout)
     except PermissionError:
-        yield Finding(UNSEEN, "fragments", f"{layout.fragments} cannot be read", AS_ROOT)
+        yield Finding(UNSEEN, "fragments", f"{layout.fragments} cannot be read", snapshot.as_root)
         return
     for file in ignored:
         if file.is_file() and re.search(rb"^c\.\w+\.\w+", file.read_bytes(), re.MULTILINE):
-            rename = f"mv {shlex.quote(str(file))} {shlex.quote(str(file.with_suffix('.py')))}"
-            yield Finding(WARNING, str(file), "is ignored: its name does not end in .py", rename)
-    if changed := _changed_since_start(layout, files):
+            yield _ignored(file, layout.command)
+    if changed := _changed_since_start(snapshot, files):
         text = f"changed since the hub last started: {', '.join(changed)}"
         yield Finding(WARNING, "fragments", text, f"systemctl reload {layout.hub_service}")
     report = check_fragments(layout)
     problems = report.problems
     for change in report.pending:
-        yield Finding(WARNING, layout.hub_service, change)
+        apply = re.search(r"systemctl (?:daemon-reload|restart \S+)", change)
+        yield Finding(WARNING, layout.hub_service, change, apply[0] if apply else "")
     for problem in problems:
         severity = WARNING if problem.is_warning else PROBLEM
-        edit = f"{snapshot.command} edit {Path(problem.file).name}"
+        # A problem that concerns no single fragment names their directory.
+        fragment = Path(problem.file).name if Path(problem.file) in files else last_fragment(layout)
+        if problem.message.startswith("no one may log in"):
+            fragment = USERS_FRAGMENT
+        # Of owner and mode, the message itself ends in the command.
+        command = re.search(r"; (ch(?:own|mod) .*)$", problem.message)
+        edit = command[1] if command else f"{layout.command} edit {fragment}"
         place = f"{problem.file}:{problem.line}" if problem.line else problem.file
         yield Finding(severity, place, problem.message, edit)
     if not problems:
         yield Finding(OK, "fragments", f"{len(files)}, without problems")
 
 
-def _changed_since_start(layout: Layout, files: Sequence[Path]) -> list[str]:
+def last_fragment(layout: Layout) -> str:
+    """Return the fragment that decides last, which an administrator may edit; or a new one."""
+    try:
+        return next(reversed([file.name for file in fragment_files(layout)]), "20-mine.py")
+    except OSError:
+        return "20-mine.py"
+
+
+def _ignored(file: Path, command: str) -> Finding:
+    fragment = file.with_name(f"{file.name.partition('.py')[0]}.py")
+    names = shlex.join([str(fragment), str(file)])
+    if file.suffix == DISABLED:
+        return Finding(OK, str(file), "is disabled", f"{command} enable {fragment.name}")
+    text = "is ignored: its name does not end in .py"
+    if fragment.exists():
+        remove = f"diff -u {names}; rm -i {shlex.quote(str(file))}"
+        return Finding(WARNING, str(file), text, remove)
+    move = shlex.join(["mv", str(file), str(fragment)])
+    return Finding(WARNING, str(file), text, move)
+
+
+def _changed_since_start(snapshot: Snapshot, files: Sequence[Path]) -> list[str]:
     """Return names of fragments that differ from those that the hub was started with."""
-    kept = [
-        directory
-        for directory in layout.run_directory.glob(layout.fragments_copy("*").name)
-        if Path("/proc", directory.name.rpartition("-")[2]).exists()
-    ]
-    if len(kept) != 1:
-        return []  # no hub runs, or it is being replaced at this moment
-    started_with = {file.name: file.read_bytes() for file in kept[0].glob("[!.]*.py")}
+    if snapshot.fragments_copy is None:
+        return []
+    copies = snapshot.fragments_copy.glob("[!.]*.py")
+    started_with = {file.name: file.read_bytes() for file in copies}
     now = {file.name: file.read_bytes() for file in files}
     return sorted(name for name in {*started_with, *now} if started_with.get(name) != now.get(name))
 
@@ -64,13 +90,7 @@ def secrets(snapshot: Snapshot) -> Iterator[Finding]:
     """Check owner and permissions of everything that holds secrets, or runs as root."""
     layout = snapshot.layout
     owner = layout.base.stat().st_uid if snapshot.is_foreground else 0
-    hub_owner = layout.hub_user_state.stat().st_uid if layout.hub_user else owner
-    for path, mode, expected_owner in (
-        (layout.fragments, 0o750 if layout.hub_user else 0o700, owner),
-        (layout.state, 0o710 if layout.hub_user else 0o700, owner),
-        (layout.database, 0o600, hub_owner),
-        (layout.cookie_secret, 0o600, hub_owner),
-    ):
+    for path, mode, expected_owner in private_files(layout, owner):
         try:
             status = path.stat()
         except FileNotFoundError:
@@ -78,7 +98,7 @@ def secrets(snapshot: Snapshot) -> Iterator[Finding]:
                 install = f"{layout.hub}/bin/littlest-hub install"
                 yield Finding(PROBLEM, str(path), "is missing", install)
         except PermissionError:
-            yield Finding(UNSEEN, str(path), "cannot be examined", AS_ROOT)
+            yield Finding(UNSEEN, str(path), "cannot be examined", snapshot.as_root)
         else:
             if status.st_uid != expected_owner:
                 chown = f"chown {_user_name(expected_owner)}: {path}"
@@ -87,7 +107,7 @@ def secrets(snapshot: Snapshot) -> Iterator[Finding]:
             if snapshot.is_foreground and path == layout.database:
                 # Created with the user's umask, in a directory that no one else may enter.
                 actual &= 0o700
-            if reason := _wrong_mode(actual, mode):
+            if reason := wrong_mode(actual, mode):
                 text = f"{reason} (mode {actual:04o}, expected {mode:04o})"
                 yield Finding(PROBLEM, str(path), text, f"chmod {mode:04o} {path}")
     if snapshot.is_foreground:
@@ -99,12 +119,6 @@ def secrets(snapshot: Snapshot) -> Iterator[Finding]:
     for step in filter(None, loose):
         text = f"{step.reason}: other users can change what the hub runs"
         yield Finding(PROBLEM, str(step.path), text, step.repair)
-
-
-def _wrong_mode(actual: int, expected: int) -> str:
-    if actual & ~expected:
-        return "may be read by others"
-    return "cannot be used by its owner" if actual & expected & 0o600 != 0o600 else ""
 
 
 def _user_name(uid: int) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from littlest_hub.doctor.findings import AS_ROOT, OK, PROBLEM, UNSEEN, WARNING, Finding
+from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.snapshot import COMMAND_TIMEOUT_S, Snapshot
 from littlest_hub.layout import Layout
 
@@ -19,7 +19,7 @@ def database(snapshot: Snapshot) -> Iterator[Finding]:
     """Check the integrity of the hub's database."""
     file = snapshot.layout.database
     if not file.parent.is_dir() or not os.access(file.parent, os.X_OK):
-        yield Finding(UNSEEN, "database", f"{file} cannot be read", AS_ROOT)
+        yield Finding(UNSEEN, "database", f"{file} cannot be read", snapshot.as_root)
         return
     if not file.exists():
         yield Finding(OK, "database", "not here (never started, or a fragment names another one)")
@@ -35,7 +35,7 @@ def database(snapshot: Snapshot) -> Iterator[Finding]:
     else:
         text = f"{file} is damaged: {verdict}"
         if newest := _newest_backup(snapshot.layout):
-            repair = f"{snapshot.command} restore --yes {newest}"
+            repair = f"{snapshot.layout.command} restore --yes {newest}"
         else:
             text += "\nthere is no backup; a new database has no users, groups and tokens"
             unit = snapshot.layout.hub_service
@@ -46,10 +46,12 @@ def database(snapshot: Snapshot) -> Iterator[Finding]:
 def last_backup(snapshot: Snapshot) -> Iterator[Finding]:
     """Report how old the last backup is."""
     if not os.access(snapshot.layout.hub_state, os.X_OK | os.R_OK):
-        yield Finding(UNSEEN, "backup", f"{snapshot.layout.backups} cannot be read", AS_ROOT)
+        yield Finding(
+            UNSEEN, "backup", f"{snapshot.layout.backups} cannot be read", snapshot.as_root
+        )
         return
     newest = _newest_backup(snapshot.layout)
-    make = f"{snapshot.command} backup"
+    make = f"{snapshot.layout.command} backup"
     if newest is None:
         text = f"none in {snapshot.layout.backups}, unless you make backups elsewhere"
         yield Finding(WARNING, "backup", text, make)

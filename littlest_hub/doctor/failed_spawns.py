@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from littlest_hub.doctor.explanations import CONFIGURATION, explain
 from littlest_hub.layout import Layout
 
 # Messages of JupyterHub 6.1 about a failed spawn (jupyterhub/user.py).
@@ -27,6 +28,8 @@ _SYSTEMD_RUN = re.compile(r"Failed to |Unknown assignment|Cannot |Unit \S+ (?:al
 _ROUTINE = re.compile(
     r"Main process exited|Failed with result 'exit-code'|^Start|^Stopp|Consumed |Succeeded\."
     r"|Deactivated|Skipping XSRF|^\[[ID] |Scheduled restart"
+    # After an error of Python before its first frame.
+    r"|<no Python frame>|^Current thread |^Python runtime state:"
 )
 _ANSI = re.compile(r"\x1b\[[\d;]*m")
 _WINDOW_US = 120_000_000
@@ -54,104 +57,9 @@ class FailedSpawn:
     """The decisive line of the journal."""
     meaning: str = ""
     command: str = ""
-
-
-# Pattern of the decisive line, its meaning, and the command that fixes it or shows more.
-_EXPLANATIONS = (
-    (
-        r"c\.Spawner\.pre_spawn_hook: .* a RootHook",
-        "a hook of a fragment does what the hub's sandbox forbids; root's hooks may:"
-        " docs/how-to/homes.md",
-        '{edit}   # c.Spawner.pre_spawn_hook = RootHook("make-home")',
-    ),
-    (
-        r"Root's hook ",
-        "a hook that runs as root has failed",
-        "journalctl -u '{hooks}'",
-    ),
-    # systemd's own message about the last steps is missing: a server sees no socket of the journal.
-    (
-        r"status=\d+/CHDIR",
-        "the home directory is missing, or its owner may not enter it",
-        "ls -ld ~{user} || mkhomedir_helper {user}",
-    ),
-    (
-        r"step CHDIR|working directory failed: No such file|chdir.*No such file",
-        "the home directory is missing",
-        "mkhomedir_helper {user}",
-    ),
-    (
-        r"working directory failed: Permission denied",
-        "the owner of the home directory may not enter it",
-        "chown {user}: ~{user} && chmod u+rwx ~{user}",
-    ),
-    (
-        r"oom-kill|killed by the OOM killer|Out of memory|MemoryError|Cannot allocate memory",
-        "the memory limit is too low to start JupyterLab (about 150 MB), or no memory is free",
-        "{edit}   # raise c.Spawner.mem_limit",
-    ),
-    (
-        r"Failed to find executable \S+?:|(?:step |/)EXEC|\S+ not found on /",
-        "the command that starts the server, c.Spawner.cmd, is not on this machine",
-        "{edit}   # c.Spawner.cmd",
-    ),
-    (
-        r"mount namespacing: \S+?: No such|step NAMESPACE",
-        "a directory that c.SystemdSpawner.unit_extra_properties or a read-only/-write path names"
-        " does not exist",
-        "{edit}   # or create the directory",
-    ),
-    (
-        r"step (?:USER|GROUP)|getpwnam\(\): name not found|No user named",
-        "there is no such system account",
-        "useradd --create-home --shell /bin/bash {account}",
-    ),
-    (
-        r"share the number \d+, and systemd",
-        "another account has the same number, and systemd cannot start the server by name",
-        "usermod --uid NUMBER {user}   # an unused one",
-    ),
-    (
-        r"in c\.Spawner\.environment (?:contains|cannot)",
-        "systemd would not pass on a variable of c.Spawner.environment",
-        "{edit}   # c.Spawner.environment",
-    ),
-    (
-        r"Unknown assignment|Failed to parse|Invalid argument",
-        "systemd refuses a property in c.SystemdSpawner.unit_extra_properties",
-        "{edit}   # c.SystemdSpawner.unit_extra_properties",
-    ),
-    (
-        r"No space left on device|Disk quota exceeded",
-        "the disk or the quota of the home directory is full",
-        "df -h ~{user} && du -xhd1 ~{user} | sort -h | tail",
-    ),
-    (
-        r"Read-only file system",
-        "the home directory is mounted read-only",
-        "findmnt --target ~{user}",
-    ),
-    (
-        r"Permission denied",
-        "something in the home directory does not belong to its owner",
-        "chown -R {user}: ~{user}",
-    ),
-    (
-        r"Address already in use",
-        "another program has taken the port meanwhile",
-        "systemctl reset-failed",
-    ),
-    (
-        r"step [A-Z_]+",
-        "systemd could not set up the server's unit at that step (systemd.exec(5))",
-        "systemctl status '{unit}'",
-    ),
-    (
-        r"never showed up|failed to start in",
-        "the server runs, but does not answer in time: slow disk, or not a Jupyter server",
-        "{edit}   # raise c.Spawner.start_timeout and c.Spawner.http_timeout",
-    ),
-)
+    mended_by: str = CONFIGURATION
+    """What has to change before another start succeeds: one of `explanations`."""
+    account: str = ""
 
 
 def parse_journal(lines: Iterable[str]) -> Iterator[JournalEntry]:
@@ -197,13 +105,22 @@ def failed_spawns(entries: Iterable[JournalEntry], layout: Layout, edit: str) ->
         is_exception = bool(match["error"] or match["not"]) and not _OURS.search(entry.message)
         decisive = "" if is_exception else _decisive(recent, layout.user_unit(user), hub_unit)
         line = decisive or symptom
-        meaning, command = _explain(line, symptom, unit, hub_unit)
-        hooks = layout.hook_service.replace("@", "@*")
+        explanation = explain(line, symptom)
         # With a username_template, the account has another name than the user.
         missing = _MISSING_ACCOUNT.search(line)
-        account = shlex.quote(missing[1] if missing else user)
-        command = command.format(user=user, account=account, unit=unit, edit=edit, hooks=hooks)
-        found[user] = FailedSpawn(user, entry.time_us, line, meaning, command)
+        account = missing[1] if missing else user
+        command = explanation.command.format(
+            user=user,
+            account=shlex.quote(account),
+            unit=unit,
+            edit=edit,
+            hub=hub_unit,
+            hooks=layout.hook_service.replace("@", "@*"),
+            install=f"{layout.hub}/bin/littlest-hub install",
+        )
+        found[user] = FailedSpawn(
+            user, entry.time_us, line, explanation.meaning, command, explanation.mended_by, account
+        )
     return sorted(found.values(), key=lambda failure: -failure.time_us)
 
 
@@ -244,14 +161,3 @@ def _decisive(recent: list[JournalEntry], unit: str, hub_unit: str) -> str:
         if e.unit == hub_unit and e.program != "python3" and _SYSTEMD_RUN.match(e.message)
     ]
     return run[-1].message.strip() if run else ""
-
-
-def _explain(line: str, symptom: str, unit: str, hub_unit: str) -> tuple[str, str]:
-    """Return the meaning of a decisive line, and the command that fixes it or shows more."""
-    for pattern, meaning, command in _EXPLANATIONS:
-        if re.search(pattern, line):
-            return meaning, command
-    if "never showed up" in symptom or "failed to start in" in symptom:
-        return "the last line that the server printed", f"journalctl --namespace='*' -u '{unit}'"
-    meaning = "an exception in the spawner or in a hook of a fragment"
-    return meaning, f"journalctl -u {hub_unit} -p err"

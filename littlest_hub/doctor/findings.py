@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from littlest_hub.doctor.snapshot import Snapshot
 
 OK, WARNING, PROBLEM, UNSEEN = "ok", "warning", "problem", "unseen"
-AS_ROOT = "sudo littlest-hub doctor"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import re
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,20 +19,39 @@ from littlest_hub.system.systemctl import newest
 
 def disks(snapshot: Snapshot) -> Iterator[Finding]:
     """Check free space and inodes where hub and users write."""
+    layout = snapshot.layout
+    system = map(Path, ("/home", "/run", "/tmp", "/var/tmp", "/var/log", "/var/lib"))
     seen: set[int] = set()
-    for name in (str(snapshot.layout.base), "/home", "/run", "/tmp", "/var/log"):
+    for place in (
+        *(layout.base, layout.releases, layout.fragments, layout.state, layout.proxy_state),
+        *(layout.database.parent, layout.backups, layout.acme, *layout.dynamic_homes),
+        *system,
+        *_homes(snapshot),
+    ):
         with contextlib.suppress(OSError):
-            device = Path(name).stat().st_dev
+            # A quota of some file systems is a file system of its own.
+            device = place.stat().st_dev
             if device in seen:
                 continue
             seen.add(device)
-            yield from disk(name, os.statvfs(name))
+            yield from disk(str(place), os.statvfs(place))
     used = re.search(r"take up ([\d.]+)([KMGT])", output_of("journalctl", "--disk-usage"))
     if used:
         gigabytes = float(used[1]) * {"K": 1e-6, "M": 1e-3, "G": 1, "T": 1e3}[used[2]]
         shrink = "journalctl --vacuum-size=500M" if gigabytes > 4 else ""
         severity = WARNING if shrink else OK
         yield Finding(severity, "journal", f"{used[1]}{used[2]} on disk", shrink)
+
+
+def _homes(snapshot: Snapshot) -> Iterator[Path]:
+    """Yield the home directories of the hub's users."""
+    if snapshot.is_foreground:
+        yield Path.home()
+        return
+    with contextlib.suppress(sqlite3.Error):
+        for (user,) in snapshot.query("SELECT name FROM users"):
+            with contextlib.suppress(KeyError):
+                yield Path(pwd.getpwnam(user).pw_dir)
 
 
 def disk(name: str, status: os.statvfs_result) -> Iterator[Finding]:

@@ -35,7 +35,7 @@ def refused_logins(snapshot: Snapshot) -> Iterator[Finding]:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last / 1e6))
         times = f"{strangers[name]} times" if strangers[name] > 1 else "once"
         text = f"refused {times}, last at {at}: {refusals.NOT_ALLOWED}"
-        yield Finding(WARNING, f"{name}'s login", text, f"{snapshot.command} edit 10-users")
+        yield Finding(WARNING, f"{name}'s login", text, f"{snapshot.layout.command} edit 10-users")
     reasons = Counter(reason for _, reason, _ in refused)
     counts = ", ".join(f"{number}: {reason}" for reason, number in sorted(reasons.items()))
     yield Finding(OK, "refused logins", counts or "none since the hub started")

@@ -40,7 +40,8 @@ def ports(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _taken(snapshot: Snapshot, port: int, inodes: set[int], unit: str) -> Finding:
-    subject, start = f"port {port}", f"systemctl start {unit} {service_of(unit)}"
+    subject, service = f"port {port}", service_of(unit)
+    start = f"systemctl reset-failed {service}; systemctl start {unit} {service}"
     if not snapshot.is_root:
         return Finding(PROBLEM, subject, f"taken by another program; {unit} cannot start")
     for pid in processes_of(inodes).values():
@@ -56,8 +57,9 @@ def login_page(snapshot: Snapshot) -> Iterator[Finding]:
     """Visit the login page as a browser would."""
     layout = snapshot.layout
     address = snapshot.address_of(layout.proxy_socket)
-    if address is None:
-        return
+    units = (layout.proxy_socket, layout.proxy_service, layout.hub_service)
+    if address is None or not all(map(snapshot.is_active, units)):
+        return  # the units' findings say why there is no page
     began = time.monotonic()
     status, url = _visit(*address, f"{snapshot.base_url}hub/login")
     took_s = time.monotonic() - began

@@ -9,20 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from littlest_hub.doctor.configuration import last_fragment
 from littlest_hub.doctor.failed_spawns import failed_spawns, started_since
-from littlest_hub.doctor.findings import AS_ROOT, OK, PROBLEM, UNSEEN, WARNING, Finding
+from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
+from littlest_hub.doctor.mended import is_mended
 from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.helpers.held_ports import CANNOT_HOLD
-from littlest_hub.installation import fragment_files
-from littlest_hub.layout import Layout
 from littlest_hub.units.server import METADATA
 
 
 def routes(snapshot: Snapshot) -> Iterator[Finding]:
     """Check that database, proxy and systemd agree on which user servers run."""
     layout = snapshot.layout
-    if not layout.database.exists():
-        return
+    if not layout.database.exists() or not snapshot.is_active(layout.hub_service):
+        return  # a hub that starts compares them itself
     yield from disagreements(
         snapshot.servers,
         [str(route["routespec"]) for route in snapshot.routes],
@@ -73,38 +73,40 @@ def failed_starts(snapshot: Snapshot) -> Iterator[Finding]:
     if snapshot.is_foreground:
         return
     if not snapshot.journal:
-        yield Finding(UNSEEN, "failed servers", "the journal of the hub cannot be read", AS_ROOT)
+        yield Finding(
+            UNSEEN, "failed servers", "the journal of the hub cannot be read", snapshot.as_root
+        )
         return
-    edit = f"{snapshot.command} edit {_last_fragment(layout)}"
+    edit = f"{layout.command} edit {last_fragment(layout)}"
     found = failed_spawns(snapshot.journal, layout, edit)
     for failure in found[:10]:
         if started_since(snapshot.journal, layout.hub_service, failure):
             continue
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(failure.time_us / 1e6))
         text = f"did not start at {when}: {failure.line}"
+        subject = f"{failure.user}'s server"
+        if is_mended(snapshot, failure):
+            yield Finding(OK, subject, f"{text}\nThe cause is gone; it was not started again yet.")
+            continue
         if failure.meaning:
             text += f"\n{failure.meaning}"
         is_recent = failure.time_us / 1e6 > time.time() - 86400
         severity = PROBLEM if is_recent else WARNING
-        yield Finding(severity, f"{failure.user}'s server", text, failure.command)
-
-
-def _last_fragment(layout: Layout) -> str:
-    try:
-        return next(reversed([file.name for file in fragment_files(layout)]), "20-mine.py")
-    except OSError:
-        return "20-mine.py"
+        yield Finding(severity, subject, text, failure.command)
 
 
 def user_units(snapshot: Snapshot) -> Iterator[Finding]:
     """Report user servers that restarted, or were killed for lack of memory."""
     for name, shown in snapshot.user_units.items():
+        forget = f"systemctl reset-failed '{name}'"
         if int(shown.get("NRestarts") or 0) > 0:
             text = f"restarted {shown['NRestarts']} times"
-            yield Finding(WARNING, name, text, f"journalctl --namespace='*' -u '{name}' -n 50")
+            see = f"journalctl --namespace='*' -u '{name}' -n 50"
+            yield Finding(WARNING, name, text, f"{see}; {forget}")
         if shown.get("Result") == "oom-kill":
             text = "was killed: it needed more memory than its limit, or than was free"
-            yield Finding(WARNING, name, text, f"systemctl show -p MemoryMax '{name}'")
+            see = f"systemctl show -p MemoryMax '{name}'"
+            yield Finding(WARNING, name, text, f"{see}; {forget}")
 
 
 def resolver(snapshot: Snapshot) -> Iterator[Finding]:

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.hub.services import SERVICES_FAIL
+from littlest_hub.layout import PRODUCT
 from littlest_hub.lifecycle import release
+from littlest_hub.lifecycle.release_files import missing_files, wrong_rights
 from littlest_hub.system.processes import runs_below
 
 
@@ -62,8 +64,10 @@ def _active_state(snapshot: Snapshot, name: str, shown: Mapping[str, str]) -> Fi
     if active == "active":
         if not restarts:
             return Finding(OK, name, "is active")
-        text = f"runs, after {restarts} restarts by itself: {snapshot.reason(name)}"
-        return Finding(WARNING, name, text, f"journalctl -u {name} -p warning")
+        reason = snapshot.reason(name)
+        text = f"runs, after it was restarted {restarts} times by itself: {reason}"
+        see = f"journalctl -u {name} -p warning -n 20"
+        return Finding(WARNING, name, text, f"{see}; systemctl reset-failed {name}")
     if active in ("reloading", "deactivating"):
         text = f"is {active} at the moment"
         return Finding(WARNING, name, text, f"systemctl status {name}")
@@ -98,8 +102,11 @@ def unfinished_restore(snapshot: Snapshot) -> Iterator[Finding]:
     """Report a restore that was killed."""
     if snapshot.layout.restore_record.exists():
         text = "a restore is in progress or was killed; the hub's next start completes it"
-        restart = f"systemctl restart {snapshot.layout.hub_service}"
-        yield Finding(PROBLEM, "restore", text, restart)
+        complete = f"systemctl restart {snapshot.layout.hub_service}"
+        if not snapshot.layout.restore_guard.exists():
+            text = "a restore was killed before it changed anything"
+            complete = f"{snapshot.layout.command} restore --finish"
+        yield Finding(PROBLEM, "restore", text, complete)
 
 
 def releases(snapshot: Snapshot) -> Iterator[Finding]:
@@ -136,3 +143,22 @@ def releases(snapshot: Snapshot) -> Iterator[Finding]:
     if unused and snapshot.is_root:
         text = f"nothing runs from {', '.join(p.name for p in unused)}"
         yield Finding(OK, "release", text, f"rm -rf {' '.join(map(str, unused))}")
+
+
+def release_files(snapshot: Snapshot) -> Iterator[Finding]:
+    """Check owners and modes of the active release's files, and whether all are there."""
+    layout = snapshot.layout
+    prefix = layout.hub.resolve()
+    if not prefix.is_relative_to(layout.releases):
+        return  # `releases` says so
+    wrong = list(wrong_rights(prefix, layout.base.stat().st_uid))
+    if wrong:
+        text = f"owner or mode of some files is wrong ({len(wrong)}): {wrong[0]}"
+        yield Finding(PROBLEM, "release", text, f"{layout.hub}/bin/littlest-hub install")
+    missing = list(missing_files(prefix))
+    if missing:
+        text = f"some files are missing ({len(missing)}): {missing[0]}"
+        again = f"bash {PRODUCT}-{prefix.name}-*.sh -b -u   # its installer"
+        yield Finding(PROBLEM, "release", text, again)
+    if not wrong and not missing:
+        yield Finding(OK, "release", "its files are all there, with their owners and modes")

@@ -9,7 +9,9 @@ import re
 import sqlite3
 import subprocess
 import time
+from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from littlest_hub.doctor.failed_spawns import JournalEntry, parse_journal
@@ -28,10 +30,12 @@ from littlest_hub.system.tcp import listeners
 from littlest_hub.system.toml import read_toml
 
 COMMAND_TIMEOUT_S = 5
-# Messages of systemd around every end of a unit.
-_ROUTINE = re.compile(
-    r"process exited|Failed with result|^Start|^Stopp|^Fail.*to start|Consumed|Scheduled restart"
-    r"|Deactivated|Succeeded\.|^See: |^Closed |^Listening "
+# Messages of systemd about start and end of a unit, and those that say more about the cause.
+_START = re.compile(r"Starting ")
+_END = re.compile(r"process exited|Failed with result")
+_CAUSE = re.compile(
+    r"code=(?:killed|dumped)|Failed at step|Failed to (?!start )|: Failed |oom-kill|OOM killer"
+    r"|timed out|status=2\d\d/[A-Z]"
 )
 
 
@@ -63,6 +67,27 @@ class Snapshot:
         return os.geteuid() == 0
 
     @cached_property
+    def fragments_copy(self) -> Path | None:
+        """The fragments that the hub was started with; None: none runs, or it is being replaced."""
+        pattern = self.layout.fragments_copy("*").name
+        kept = [
+            directory
+            for directory in self.layout.run_directory.glob(pattern)
+            if Path("/proc", directory.name.rpartition("-")[2]).exists()
+        ]
+        return kept[0] if len(kept) == 1 else None
+
+    @property
+    def hub_started_at(self) -> float | None:
+        """When the hub was started or reloaded, in seconds since the epoch."""
+        return self.fragments_copy.stat().st_ctime if self.fragments_copy else None
+
+    @property
+    def as_root(self) -> str:
+        """The command that sees everything."""
+        return f"sudo {self.layout.command} doctor"
+
+    @cached_property
     def is_booted(self) -> bool:
         return is_booted()
 
@@ -71,10 +96,6 @@ class Snapshot:
         """Installed by an ordinary user, for `littlest-hub run`."""
         has_unit = (self.layout.system_units / self.layout.hub_service).exists()
         return self.layout.base.stat().st_uid != 0 and not has_unit
-
-    @cached_property
-    def command(self) -> str:
-        return "littlest-hub" if self.layout.is_default else f"{self.layout.hub}/bin/littlest-hub"
 
     @cached_property
     def units(self) -> dict[str, dict[str, str]]:
@@ -172,8 +193,25 @@ class Snapshot:
         # The status of a service that runs describes the present, not the last failure.
         if shown.get("ActiveState") != "active" and (status := shown.get("StatusText")):
             return status
-        options = ("--lines=30", "--no-pager", "--output=json")
+        options = ("--no-pager", "--output=json", *newest(500))
         lines = output_of("journalctl", f"--unit={unit}", *options).splitlines()
-        messages = [entry.message.strip() for entry in parse_journal(lines)]
-        complaints = [each for each in messages if each and not _ROUTINE.search(each)]
-        return complaints[-1].splitlines()[-1] if complaints else shown.get("Result", "")
+        return last_complaint(list(parse_journal(reversed(lines)))) or shown.get("Result", "")
+
+
+def last_complaint(entries: Sequence[JournalEntry]) -> str:
+    """Return the message of a unit that explains its last failure; "": there is none.
+
+    Args:
+        entries: of the unit, in the order of time.
+    """
+    ends = [i for i, e in enumerate(entries) if e.program == "systemd" and _END.search(e.message)]
+    before = entries[: ends[-1] + 1] if ends else entries
+    # The last words of the unit's own programs say more than systemd's about every end.
+    told = [(e.program == "systemd", e.message.strip()) for e in before if e.message.strip()]
+    starts = [i for i, (is_systemds, text) in enumerate(told) if is_systemds and _START.match(text)]
+    own = told[starts[-1] :] if starts else told
+    spoken = [text for is_systemds, text in own if not is_systemds]
+    causes = [text for is_systemds, text in own if is_systemds and _CAUSE.search(text)]
+    # What was killed did not know.
+    found = causes if causes and "code=" in causes[-1] else [*causes, *spoken]
+    return found[-1].splitlines()[-1] if found else ""

@@ -20,7 +20,8 @@ from littlest_hub.system.files import write
 from littlest_hub.system.ownership import check_owners
 
 _NUMBER = re.compile(r"^\d+-")
-_DISABLED = ".disabled"
+DISABLED = ".disabled"
+"""Suffix of a fragment that the administrator has disabled."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def entries(layout: Layout) -> Iterator[Entry]:
     shipped = _shipped(layout)
     enabled = {file.name: file for file in fragment_files(layout)}
     ignored = ignored_files(layout)
-    disabled = {file.name.removesuffix(_DISABLED) for file in ignored if file.suffix == _DISABLED}
+    disabled = {file.name.removesuffix(DISABLED) for file in ignored if file.suffix == DISABLED}
     for name, file in shipped.items():
         if name in enabled:
             state = _state(layout, enabled[name], file)
@@ -70,7 +71,7 @@ def enable(layout: Layout, name: str) -> int:
     check_owners(layout.fragments)
     file = _find(layout, name, [*_shipped(layout), *_disabled(layout), *_enabled(layout)])
     fragment = layout.fragments / file
-    disabled = fragment.with_name(file + _DISABLED)
+    disabled = fragment.with_name(file + DISABLED)
     shipped = _shipped(layout).get(file)
     if fragment.exists():
         if not shipped or fragment.read_bytes() != shipped.read_bytes():
@@ -89,7 +90,7 @@ def enable(layout: Layout, name: str) -> int:
     report = check_fragments(layout)
     print_report(report)
     if report.errors:
-        print(f"Before it can be applied: littlest-hub edit {file}")
+        print(f"Before it can be applied: {layout.command} edit {file}")
         return 1
     print(f"To apply it: systemctl {verb} {layout.instance}")
     return 0
@@ -109,7 +110,7 @@ def disable(layout: Layout, name: str) -> int:
         fragment.unlink()
         print(f"{fragment} is removed; it was the stock one.")
     else:
-        disabled = fragment.with_name(file + _DISABLED)
+        disabled = fragment.with_name(file + DISABLED)
         if disabled.exists():
             raise LittlestHubError(f"{disabled} is there already", "Move it away, then try again")
         fragment.rename(disabled)
@@ -130,9 +131,9 @@ def _enabled(layout: Layout) -> list[str]:
 
 
 def _disabled(layout: Layout) -> list[str]:
-    suffix = f".py{_DISABLED}"
+    suffix = f".py{DISABLED}"
     names = [file.name for file in ignored_files(layout)]
-    return [name.removesuffix(_DISABLED) for name in names if name.endswith(suffix)]
+    return [name.removesuffix(DISABLED) for name in names if name.endswith(suffix)]
 
 
 def _find(layout: Layout, name: str, candidates: list[str]) -> str:
@@ -156,7 +157,7 @@ def _find(layout: Layout, name: str, candidates: list[str]) -> str:
 
     known = {text: each for each in names for text in (_short(each), each.removesuffix(".py"))}
     close = difflib.get_close_matches(wanted, known, n=1)
-    hint = f"Did you mean {known[close[0]]}?" if close else "See: littlest-hub list"
+    hint = f"Did you mean {known[close[0]]}?" if close else f"See: {layout.command} list"
     raise LittlestHubError(f"there is no fragment {name!r} here", hint)
 
 

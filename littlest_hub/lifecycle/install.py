@@ -7,15 +7,17 @@ import os
 import pwd
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.fragments import catalogue
 from littlest_hub.installation import fragment_files
-from littlest_hub.layout import Layout, check_base_directory
+from littlest_hub.layout import PRODUCT, Layout, check_base_directory
 from littlest_hub.lifecycle import release, switch_record, upgrade
 from littlest_hub.lifecycle.locks import changing, no_foreground_hub
+from littlest_hub.lifecycle.private_files import repair_private_files
+from littlest_hub.lifecycle.release_files import altered_files, repair_rights
 from littlest_hub.lifecycle.services import Services, http_status, is_answer
 from littlest_hub.lifecycle.switch_record import ServingRelease
 from littlest_hub.lifecycle.uninstall import remove_units
@@ -82,6 +84,9 @@ def install(
             account.grant_directories(layout, user, undo)
             layout = layout._replace(hub_user=user)
         with changing(layout), no_foreground_hub(layout):
+            # The installer has just written and verified them.
+            if release.active(layout) == prefix and "INSTALLER_NAME" not in options:
+                _repair_files(layout, prefix, progress)
             if services.has_systemd and not user:
                 for drop_in in catalogue.add_new_drop_ins(layout, prefix, undo):
                     progress(f"{drop_in} gives the hub's unit rights that a fragment needs")
@@ -161,7 +166,7 @@ class _ReleaseInstall:
         lines = [
             f"{target.version} serves now. Servers that were running go on with the release they"
             " were started with.",
-            "To return to the one before: littlest-hub rollback",
+            f"To return to the one before: {layout.command} rollback",
             *upgrade.remove_unused(layout),
         ]
         return "\n".join(lines) + "\n"
@@ -170,6 +175,27 @@ class _ReleaseInstall:
         changed = self.unit_files.restore(files)
         if self.services.can_start:
             self.services.start(changed, is_forced=True)
+
+
+def _repair_files(layout: Layout, prefix: Path, progress: Progress) -> None:
+    """Repair owners and modes of files, and name those of the release with another content."""
+    progress(f"Verifying the files of {prefix} ...")
+    on_disk = layout.on_disk(prefix)
+    repaired = [*repair_rights(on_disk, os.geteuid()), *repair_private_files(layout)]
+    if repaired:
+        progress(f"Owner or mode was wrong, and is repaired:\n{_some(repaired)}")
+    if altered := list(altered_files(on_disk)):
+        progress(
+            f"Not as they were installed:\n{_some(altered)}\n"
+            f"To install them anew: bash {PRODUCT}-{release.version_of(layout, prefix)}-*.sh -b -u"
+        )
+
+
+def _some(found: Sequence[object]) -> str:
+    """Return the first five things, one a line, and how many more there are."""
+    shown = [f"  {each}" for each in found[:5]]
+    more = [f"  and {len(found) - 5} more"] if found[5:] else []
+    return "\n".join([*shown, *more])
 
 
 def undo_install(layout: Layout, prefix: Path, progress: Progress) -> None:
@@ -277,7 +303,7 @@ No one may log in yet. For alice to be the administrator, write into {layout.fra
 
 
 def _account_message(admin: str) -> str:
-    """Return what keeps the administrator from logging in, or an empty text."""
+    """Return how the administrator logs in, or what keeps them from it; "": there is none."""
     try:
         if admin:
             pwd.getpwnam(admin)
@@ -291,7 +317,11 @@ def _account_message(admin: str) -> str:
 {admin} cannot log in: the account {unusable.reason}. As root:
   {unusable.command}
 """
-    return ""
+    if not admin:
+        return ""
+    return f"""
+Log in as {admin}, with the password of this machine's account {admin}.
+"""
 
 
 def _users_group_message(layout: Layout) -> str:
@@ -309,12 +339,13 @@ def _ready_message(layout: Layout, ports: Ports) -> str:
     own = f"[{address}]" if ":" in address else address
     url = f"http://{ports.host or own or os.uname().nodename}{port}/"
     if not ports.is_public:
-        url += """, to this machine alone.
-nginx, Apache or another proxy in front of it: littlest-hub enable behind-a-proxy"""
+        url += f""", to this machine alone.
+nginx, Apache or another proxy in front of it: {layout.command} enable behind-a-proxy"""
     else:
         if port and layout.is_default and (listener := describe_listener(FIRST_PUBLIC)):
             url += f"""
-(port {FIRST_PUBLIC} is taken by {listener}; to be behind it: littlest-hub enable behind-a-proxy)"""
+(port {FIRST_PUBLIC} is taken by {listener};
+to be behind it: {layout.command} enable behind-a-proxy)"""
         url += f"""
 From another network: this machine's public name or address (a firewall must let in port
 {ports.public})."""

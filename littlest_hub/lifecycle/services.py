@@ -63,6 +63,8 @@ class Services:
         """
         layout = self.layout
         daemon_reload()
+        # Its cause may be repaired: start anew, without the count of automatic restarts.
+        systemctl("reset-failed", *layout.started_unit_names, is_checked=False)
         units = self._stop_removed(layout.started_unit_names)
         self._start_helpers(changed)
         self._restart_sockets([unit for unit in units if unit in changed])

@@ -167,7 +167,7 @@ def _rollback_target(layout: Layout, wanted: str | None) -> ServingRelease:
     if wanted not in (None, target.version):
         raise LittlestHubError(
             f"{wanted} is not the release before; that is {target.version}",
-            f"littlest-hub rollback --to {target.version}",
+            f"{layout.command} rollback --to {target.version}",
         )
     if not target.is_present(layout):
         raise LittlestHubError(

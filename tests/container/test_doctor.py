@@ -3,10 +3,10 @@
 import base64
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -17,6 +17,10 @@ from tests.machine import Machine
 
 Finding = dict[str, Any]
 
+COMMAND = "hub/bin/littlest-hub"
+# Enough for a server that starts on a busy machine.
+EVERYBODY = "c.Authenticator.allow_all = True\nc.Spawner.start_timeout = 30\n"
+
 
 @pytest.fixture(scope="module")
 def sick(installer: Path) -> Iterator[Hub]:
@@ -24,11 +28,7 @@ def sick(installer: Path) -> Iterator[Hub]:
     with Machine("bookworm") as machine:
         machine.add_user("boss", "boss-password")
         hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
-        hub.write_fragment(
-            "20-everybody.py",
-            # Enough for a server that starts on a busy machine.
-            "c.Authenticator.allow_all = True\nc.Spawner.start_timeout = 30\n",
-        )
+        hub.write_fragment("20-everybody.py", EVERYBODY)
         hub.reload()
         yield hub
 
@@ -50,21 +50,31 @@ def about(found: list[Finding], subject: str, severity: str = "problem") -> Find
     return matching[0]
 
 
-def mend(hub: Hub, finding: Finding) -> None:
-    """Run a command as an administrator who pastes it."""
-    hub.machine.run(["sh", "-c", finding["command"]], check=False)
+def mend(hub: Hub, *findings: Finding) -> None:
+    """Run the findings' commands, each once, as an administrator who pastes them."""
+    for command in dict.fromkeys(finding["command"] for finding in findings):
+        hub.machine.run(["sh", "-c", command], env={"EDITOR": EDITOR}, check=False)
+
+
+def mend_everything(hub: Hub, found: list[Finding]) -> list[Finding]:
+    """Follow the doctor until it finds no problem any more; return what it finds then."""
+    for _ in range(6):
+        wrong = [finding for finding in found if finding["severity"] == "problem"]
+        if not wrong:
+            assert hub.answers()
+            return found
+        mend(hub, *wrong)
+        found = examine(hub)
+    raise AssertionError(json.dumps(found, indent=1))
+
+
+def problems(hub: Hub) -> list[Finding]:
+    return [finding for finding in examine(hub) if finding["severity"] == "problem"]
 
 
 def is_well(hub: Hub) -> bool:
-    problems = [f for f in examine(hub) if f["severity"] == "problem"]
-    assert not problems, json.dumps(problems, indent=1)
+    assert not (found := problems(hub)), json.dumps(found, indent=1)
     return True
-
-
-def healed(hub: Hub, finding: Finding) -> None:
-    mend(hub, finding)
-    eventually(lambda: is_well(hub), 90, "no problem any more")
-    assert hub.answers()
 
 
 def test_a_fresh_hub_is_well_and_the_report_is_short(sick: Hub) -> None:
@@ -80,154 +90,300 @@ def test_a_fresh_hub_is_well_and_the_report_is_short(sick: Hub) -> None:
         "is active",
         "intact, ",
         "fragments: ",
+        "its files are all there",
     ):
         assert what in everything
 
 
-@pytest.mark.parametrize("unit", ["hub_service", "proxy_service", "hub_socket", "proxy_socket"])
-def test_a_stopped_unit_is_started_again(sick: Hub, unit: str) -> None:
-    name = getattr(sick.layout, unit)
-    sockets = [sick.layout.hub_socket, sick.layout.proxy_socket, sick.layout.proxy_api_socket]
-    others = sockets if name.endswith(".service") else []
-    sick.machine.systemctl("stop", *others, name)
-    for _ in range(6):
-        found = [f for f in examine(sick) if f["severity"] == "problem"]
-        if not found:
-            break
-        mend(sick, found[0])
-    eventually(lambda: is_well(sick), 60, "no problem any more")
+class Fault(NamedTuple):
+    """Something that is wrong with a machine, and what the doctor has to say of it."""
+
+    cause: str
+    """Shell commands."""
+    subject: str
+    """Part of the finding's subject."""
+    text: str
+    """Part of the finding's text."""
+    severity: str = "problem"
+    undo: str = ""
+    """Shell commands that remove what the cause has left."""
 
 
-def test_a_unit_that_was_disabled(sick: Hub) -> None:
-    sick.machine.systemctl("disable", sick.layout.proxy_service)
-    finding = about(examine(sick), sick.layout.proxy_service)
-    mend(sick, finding)
-    state = sick.machine.systemctl("is-enabled", sick.layout.proxy_service).stdout.strip()
-    assert state == "enabled"
+EDITOR = "/usr/local/bin/mend"
+# It takes away what was wrong in a fragment, or says who may log in.
+EDIT = """#!/bin/sh
+sed -i -e '/wrong/d' "$1"
+case "$1" in */10-users.py) echo 'c.Authenticator.admin_users = {"boss"}' >"$1" ;; esac
+"""
+BASE = "/opt/littlest-hub"
+FRAGMENTS = f"{BASE}/jupyterhub_config.d"
+UNITS = "/etc/systemd/system"
+# Users of the hub, and what happens to their accounts.
+ACCOUNTS = {
+    "homeless": "rm -rf /home/homeless",
+    "locked": "chmod 0 /home/locked",
+    "stolen": "chmod 0700 /home/stolen; chown -R root: /home/stolen",
+    "ghost": "userdel --remove ghost",
+}
+
+WHILE_IT_SERVES = {
+    "a program that was killed": Fault(
+        "systemctl kill --kill-who=main --signal=KILL littlest-hub-proxy.service;"
+        " until [ $(systemctl show -P NRestarts littlest-hub-proxy) = 1 ]; do :; done;"
+        " systemctl start littlest-hub-proxy.service",
+        "littlest-hub-proxy.service",
+        "was restarted 1 times by itself",
+        "warning",
+    ),
+    "state that others may enter": Fault(f"chmod 0755 {BASE}/state", f"{BASE}/state", "0755"),
+    "a cookie secret that others may read": Fault(
+        f"chmod 0644 {BASE}/state/jupyterhub_cookie_secret", "jupyterhub_cookie_secret", "0644"
+    ),
+    "fragments that others may read": Fault(f"chmod 0755 {FRAGMENTS}", FRAGMENTS, "0755"),
+    "a fragment that others may write": Fault(
+        f"chmod 0666 {FRAGMENTS}/20-everybody.py", "20-everybody.py", "has mode 0666"
+    ),
+    "a fragment of somebody else": Fault(
+        f"touch {FRAGMENTS}/30-theirs.py; chmod 0600 {FRAGMENTS}/30-theirs.py;"
+        f" chown boss: {FRAGMENTS}/30-theirs.py",
+        "30-theirs.py",
+        "its unit gives root no rights to files of other users",
+    ),
+    "a fragment under another name": Fault(
+        f"echo 'c.Spawner.mem_limit = None' >{FRAGMENTS}/40-other.py.old",
+        "40-other.py.old",
+        "its name does not end in .py",
+        "warning",
+    ),
+    "a library directory that users may not enter": Fault(
+        f"chmod 0700 {BASE}/hub/lib",
+        "release",
+        "/lib: owner 0, mode 0700; expected mode 0755",
+    ),
+    "a unit that does not start at boot": Fault(
+        f"rm {UNITS}/multi-user.target.wants/littlest-hub.service; systemctl daemon-reload",
+        "littlest-hub.service",
+        "does not start at the next boot",
+        "warning",
+    ),
+    "a unit that was disabled": Fault(
+        "systemctl disable littlest-hub-hook.socket", "littlest-hub-hook.socket", "is not installed"
+    ),
+    "a change of the hub's rights": Fault(
+        f"mkdir -p {UNITS}/littlest-hub.service.d;"
+        f" printf '[Service]\\nReadWritePaths=/srv\\n' >{UNITS}/littlest-hub.service.d/srv.conf;"
+        " systemctl daemon-reload",
+        "littlest-hub.service",
+        "ReadWritePaths= of littlest-hub.service has changed",
+        "warning",
+    ),
+    "a server that the hub does not know": Fault(
+        "systemd-run --unit=littlest-hub.user-stray.service sleep 600",
+        "littlest-hub.user-stray.service",
+        "the hub does not know it",
+        "warning",
+    ),
+    "no backup": Fault("true", "backup", "none in", "warning"),
+    "a restore that was killed": Fault(
+        f'echo \'{{"direction": "tidy", "replacements": []}}\' >{BASE}/state/restore.json',
+        "restore",
+        "was killed before it changed anything",
+    ),
+    "homes that are mounted read-only": Fault(
+        "mkdir -p /srv/homes; mount -t tmpfs homes /srv/homes;"
+        " usermod --home /srv/homes boss; mount -o remount,ro /srv/homes",
+        "disk /srv/homes",
+        "is mounted read-only",
+        undo="umount /srv/homes; usermod --home /home/boss boss",
+    ),
+    "a unit that changed on disk": Fault(
+        f"printf '[Service]\\nNice=1\\n' >{UNITS}/littlest-hub.service.d/nice.conf",
+        "littlest-hub.service",
+        "has changed on disk",
+        "warning",
+    ),
+    "no home": Fault("true", "homeless's server", "the home directory is missing"),
+    "a closed home": Fault("true", "locked's server", "may not enter it"),
+    "a stolen home": Fault("true", "stolen's server", "may not enter it"),
+    "no account": Fault("true", "ghost's server", "no such system account"),
+}
 
 
-def test_a_port_that_another_program_took(sick: Hub) -> None:
-    sockets = [sick.layout.proxy_socket, sick.layout.proxy_api_socket]
-    sick.machine.systemctl("stop", sick.layout.proxy_service, *sockets)
-    listen = "import socket, time; s = socket.create_server(('', 80)); time.sleep(600)"
-    python = sick.path("hub/bin/python3")
-    # Like any service, it does not survive `disable --now`.
-    sick.machine.run(["systemd-run", "--unit=intruder", python, "-I", "-c", listen])
-    eventually(lambda: sick.machine.systemctl("is-active", "intruder").stdout, 10, "the intruder")
-    found = eventually(
-        lambda: [f for f in examine(sick) if f["subject"] == "port 80"], 30, "port 80"
-    )
-    assert "intruder.service" in found[0]["text"]
-    assert "python3" in found[0]["text"]
-    mend(sick, found[0])
-    for finding in examine(sick):
-        if finding["severity"] == "problem":
-            mend(sick, finding)
-    eventually(lambda: is_well(sick), 60, "no problem any more")
+def start_in_vain(hub: Hub, changes: Mapping[str, str]) -> None:
+    """Start servers, as an administrator, of users to whose accounts something happened."""
+    with Person(hub.url, "boss", "boss-password") as boss:
+        boss.log_in()
+        for user, change in changes.items():
+            hub.machine.add_user(user, f"{user}-password")
+            boss.add_user(user)
+            hub.machine.run(["sh", "-c", change], check=False)
+            assert boss.start_for(user) >= 400, user
+
+
+def cause(hub: Hub, faults: Mapping[str, Fault]) -> None:
+    script = "\n".join(["set -e", *(fault.cause for fault in faults.values())])
+    hub.machine.run(["sh", "-c", script])
+
+
+def found_by(found: list[Finding], fault: Fault) -> list[Finding]:
+    return [
+        f
+        for f in found
+        if fault.subject in f["subject"]
+        and fault.text in f["text"]
+        and f["severity"] == fault.severity
+    ]
+
+
+def test_each_finding_vanishes_after_its_own_command(sick: Hub) -> None:
+    start_in_vain(sick, ACCOUNTS)
+    try:
+        cause(sick, WHILE_IT_SERVES)
+        found = examine(sick)
+        expected = {name: found_by(found, fault) for name, fault in WHILE_IT_SERVES.items()}
+        unseen = [name for name, findings in expected.items() if not findings]
+        assert not unseen, json.dumps([unseen, found], indent=1)
+        mend(sick, *(each[0] for each in expected.values()))
+        eventually(lambda: all_gone(sick, WHILE_IT_SERVES), 60, "every finding to be gone")
+    finally:
+        undo = "; ".join(fault.undo for fault in WHILE_IT_SERVES.values() if fault.undo)
+        sick.machine.run(["sh", "-c", undo], check=False)
+    assert sick.answers()
+
+
+def all_gone(hub: Hub, faults: Mapping[str, Fault]) -> bool:
+    found = examine(hub)
+    left = {name: each for name, fault in faults.items() if (each := found_by(found, fault))}
+    assert not left, json.dumps(left, indent=1)
+    return True
+
+
+STOP = "systemctl stop littlest-hub-proxy.socket littlest-hub-proxy-api.socket littlest-hub.socket"
+LISTEN = "import socket, time; s = socket.create_server(('', 80)); time.sleep(600)"
+
+
+@pytest.mark.parametrize(
+    ("cause", "subject", "text"),
+    [
+        pytest.param(
+            "chmod 0777 /opt",
+            "/opt",
+            "belongs to root and has mode 0777: other users can change",
+            id="a directory above the hub that others may replace",
+        ),
+        pytest.param(
+            f"{STOP} littlest-hub.service littlest-hub-proxy.service",
+            "littlest-hub.service",
+            "is inactive",
+            id="stopped units",
+        ),
+        pytest.param(
+            f"{STOP} littlest-hub-proxy.service; systemd-run --unit=intruder"
+            f' {BASE}/hub/bin/python3 -I -c "{LISTEN}"',
+            "port 80",
+            "intruder.service) listens where littlest-hub-proxy.socket should",
+            id="a taken port",
+        ),
+        pytest.param(
+            f"chmod 0640 {BASE}/hub/bin/traefik; systemctl restart littlest-hub-proxy",
+            "littlest-hub-proxy.service",
+            "traefik does not start: /opt/littlest-hub/hub/bin/traefik: Permission denied",
+            id="a program that may not be run",
+        ),
+        pytest.param(
+            f"rm {UNITS}/littlest-hub-proxy.service; systemctl mask littlest-hub-proxy.service;"
+            " systemctl stop littlest-hub-proxy.service",
+            "littlest-hub-proxy.service",
+            "is masked",
+            id="a masked unit",
+        ),
+    ],
+)
+def test_a_fault_that_hides_others_is_named_and_mended(
+    sick: Hub, cause: str, subject: str, text: str
+) -> None:
+    sick.machine.run(["sh", "-c", cause], check=False)
+
+    def examined() -> list[Finding]:
+        found = examine(sick)
+        assert text in about(found, subject)["text"], found
+        return found
+
+    found = eventually(examined, 30, text)
+    if subject == "/opt":
+        for verb in ("edit", "enable"):
+            refused = sick.machine.run([sick.path(COMMAND), verb, "slurm"], check=False)
+            assert refused.returncode == 1
+            assert "chown root: /opt && chmod go-w /opt" in refused.stderr
+    # The count of restarts, too.
+    assert not [f for f in mend_everything(sick, found) if "restarted" in f["text"]]
+
+
+def test_mistakes_in_fragments_vanish_once_they_are_mended(sick: Hub) -> None:
+    sick.machine.put(EDITOR, EDIT, mode=0o755)
+    hook = "c.Spawner.pre_spawn_hook = lambda spawner: wrong  # NameError\n"
+    sick.write_fragment("60-hook.py", hook)
+    sick.reload()
+    start_in_vain(sick, {"unlucky": "true"})
+    finding = about(examine(sick), "unlucky's server")
+    assert "name 'wrong' is not defined" in finding["text"]
+    assert finding["command"].startswith("journalctl ")
+    sick.write_fragment("60-hook.py", "# none\n")
+    sick.write_fragment("70-bad.py", "c.Spawner.mem_limits = '1G'  # wrong\n")
+    sick.machine.run(["sh", "-c", f"rm {FRAGMENTS}/10-users.py {FRAGMENTS}/20-everybody.py"])
+    found = examine(sick)
+    mistake = about(found, "70-bad.py:1")
+    assert "mem_limit" in mistake["text"]
+    mend(sick, mistake)
+    nobody = about(examine(sick), FRAGMENTS, "warning")
+    assert "no one may log in" in nobody["text"]
+    mend(sick, nobody)
+    unapplied = about(examine(sick), "fragments", "warning")
+    assert "70-bad.py" in unapplied["text"]
+    mend(sick, unapplied)
+    found = examine(sick)
+    assert not [f for f in found if f["section"] in ("Configuration", "User servers")], found
+    sick.machine.run(["sh", "-c", f"rm {FRAGMENTS}/60-hook.py {FRAGMENTS}/70-bad.py"])
+    sick.write_fragment("20-everybody.py", EVERYBODY)
+    sick.reload()
+
+
+def test_disks_that_are_full_wherever_the_hub_and_its_users_write(sick: Hub) -> None:
+    """A file system of its own for state and for one home is examined too."""
+    script = f"""
+        mkdir -p /srv/full; mount -t tmpfs -o size=4m full /srv/full
+        usermod --home /srv/full boss
+        head -c 5000000 /dev/zero >/srv/full/core
+        mount -t tmpfs -o size=4m small {BASE}/state/backups
+        head -c 5000000 /dev/zero >{BASE}/state/backups/core
+    """
+    sick.machine.run([sick.path(COMMAND), "backup"])
+    sick.machine.run(["sh", "-c", script], check=False)
+    try:
+        found = examine(sick)
+        for place in ("/srv/full", f"{BASE}/state/backups"):
+            finding = about(found, f"disk {place}")
+            assert "is full" in finding["text"]
+            assert place in sick.machine.run(["sh", "-c", finding["command"]]).stdout
+    finally:
+        undo = f"umount /srv/full {BASE}/state/backups; usermod --home /home/boss boss"
+        sick.machine.run(["sh", "-c", undo])
+    is_well(sick)
 
 
 def test_a_database_that_is_damaged_is_restored_from_the_last_backup(sick: Hub) -> None:
     database = sick.layout.database
-    sick.machine.run([sick.path("hub/bin/littlest-hub"), "backup"])
+    sick.machine.run([sick.path(COMMAND), "backup"])
     sick.machine.systemctl("stop", sick.layout.hub_socket, sick.layout.hub_service)
     sick.machine.run(
         ["sh", "-c", f"head -c 60000 /dev/urandom | dd of={database} bs=1 seek=3000 conv=notrunc"]
     )
     sick.machine.systemctl("start", sick.layout.hub_socket)
-    finding = about(examine(sick), "database")
+    found = examine(sick)
+    finding = about(found, "database")
     assert "damaged" in finding["text"]
     assert "restore --yes" in finding["command"]
-    healed(sick, finding)
-
-
-@pytest.mark.parametrize(
-    ("inside", "mode"),
-    [
-        ("state", "0755"),
-        ("state/jupyterhub_cookie_secret", "0644"),
-        ("jupyterhub_config.d", "0755"),
-    ],
-)
-def test_secrets_that_others_may_read(sick: Hub, inside: str, mode: str) -> None:
-    path = sick.path(inside)
-    sick.machine.run(["chmod", mode, path])
-    finding = about(examine(sick), path)
-    healed(sick, finding)
-    assert sick.machine.run(["stat", "-c%a", path]).stdout.strip() in ("700", "600")
-
-
-@pytest.mark.row(34)
-def test_a_directory_above_the_hub_that_others_may_replace(sick: Hub) -> None:
-    above = str(sick.layout.base.parent)
-    sick.machine.run(["chmod", "0777", above])
-    finding = about(examine(sick), above)
-    assert "belongs to root and has mode 0777: other users can change" in finding["text"]
-    for verb in ("edit", "enable"):
-        command = [sick.path("hub/bin/littlest-hub"), verb, "slurm"]
-        refused = sick.machine.run(command, check=False)
-        assert refused.returncode == 1
-        assert f"chown root: {above} && chmod go-w {above}" in refused.stderr
-    healed(sick, finding)
-    fragment = sick.write_fragment("70-theirs.py", "c.Spawner.mem_limit = '2G'\n")
-    sick.machine.run(["chmod", "0666", fragment])
-    finding = about(examine(sick), fragment)
-    assert "other users can change what the hub runs" in finding["text"]
-    healed(sick, finding)
-    sick.machine.run(["rm", fragment])
-
-
-def test_a_fragment_with_a_mistake_and_one_that_is_not_applied(sick: Hub) -> None:
-    path = sick.write_fragment("70-bad.py", "c.Spawner.mem_limits = '1G'\n")
-    found = examine(sick)
-    assert "mem_limit" in about(found, f"{path}:1")["text"]
-    assert "70-bad.py" in about(found, f"{path}:1")["command"]
-    sick.machine.put(path, "c.Spawner.mem_limit = '2G'\n")
-    finding = about(examine(sick), "fragments", "warning")
-    assert "70-bad.py" in finding["text"]
-    mend(sick, finding)
-    assert not [f for f in examine(sick) if f["subject"] == "fragments"]
-    sick.machine.run(["mv", path, f"{path}.old"])
-    mend(sick, about(examine(sick), "70-bad.py.old", "warning"))
-    sick.machine.run(["sh", "-c", f"rm -f {sick.path('jupyterhub_config.d')}/70-bad*"])
-    sick.reload()
-
-
-def test_a_missing_home_directory_is_why_a_server_does_not_start(sick: Hub) -> None:
-    sick.machine.add_user("homeless", "homeless-password")
-    sick.machine.run(["rm", "-rf", "/home/homeless"])
-    with Person(sick.url, "homeless", "homeless-password") as person:
-        person.log_in()
-        # Refused at once, or after the hub has reported an attempt.
-        with pytest.raises(AssertionError):
-            person.start_server(timeout_s=60)
-        finding = about(examine(sick), "homeless's server")
-        assert "status=200/CHDIR" in finding["text"]
-        assert "home directory is missing" in finding["text"]
-        mend(sick, finding)
-        person.start_server()
-        is_well(sick)
-        person.stop_server()
-
-
-def test_a_full_disk(sick: Hub) -> None:
-    sick.machine.run(["mount", "-t", "tmpfs", "-o", "size=4m", "small", "/home"])
-    try:
-        sick.machine.run(["sh", "-c", "head -c 5000000 /dev/zero > /home/core || true"])
-        finding = about(examine(sick), "disk /home")
-        assert "is full" in finding["text"]
-        shown = sick.machine.run(["sh", "-c", finding["command"]]).stdout
-        assert "/home" in shown
-    finally:
-        sick.machine.run(["umount", "/home"])
-    is_well(sick)
-
-
-def test_a_server_that_the_hub_does_not_know(sick: Hub) -> None:
-    unit = f"{sick.layout.instance}.user-stray.service"
-    sick.machine.run(["systemd-run", f"--unit={unit}", "sleep", "600"])
-    finding = about(examine(sick), unit, "warning")
-    mend(sick, finding)
-    assert not [f for f in examine(sick) if unit in f["subject"]]
+    mend_everything(sick, found)
 
 
 def test_a_hub_that_crashes_again_and_again_shows_why(sick: Hub) -> None:
