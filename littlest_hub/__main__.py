@@ -21,32 +21,74 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0 if done, 1 if refused or failed, 2 for wrong usage."""
-    command: Callable[[], int | None]
-    match words := list(sys.argv[1:] if arguments is None else arguments):
-        case ["serve"]:
-            command = _serve
-        case ["serve-hub"] | ["serve-hub", "--fragments", _]:
-            command = lambda: _serve_hub(words[2:])  # noqa: E731
-        case _:
-            from littlest_hub import cli
-
-            command = cli.command(words)
-    return _run(command)
-
-
-def _run(command: Callable[[], int | None]) -> int:
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    _open_standard_streams()
+    _raise_on_ending_signals()
     from littlest_hub.errors import LittlestHubError
 
-    _raise_on_ending_signals()
     try:
-        return int(command() or 0)
+        return _run(words)
     except LittlestHubError as error:
         _print_error(str(error))
+    except BrokenPipeError:
+        pass  # the reader of a pipe has seen enough: `littlest-hub doctor | head`
     except OSError as error:
-        _print_error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        from littlest_hub.system.failures import explained
+
+        _print_error(str(explained(error, [_program(), *words])))
     except KeyboardInterrupt:
         _print_error("interrupted")
     return 1
+
+
+def _run(words: list[str]) -> int:
+    try:
+        return int(_command(words)() or 0)
+    finally:
+        try:
+            # At the end of the process it would be too late to report a full disk.
+            sys.stdout.flush()
+        except OSError:
+            # Python tries again at the end of the process.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise
+
+
+def _command(words: list[str]) -> Callable[[], int | None]:
+    match words:
+        case ["serve"]:
+            return _serve
+        case ["serve-hub"] | ["serve-hub", "--fragments", _]:
+            return lambda: _serve_hub(words[2:])
+    _use_utf8()
+    from littlest_hub import cli
+
+    return cli.command(words)
+
+
+def _program() -> str:
+    """Return this program as it was called, or its path after `python -m littlest_hub`."""
+    called = sys.argv[0]
+    return called if not called.endswith(".py") else f"{sys.prefix}/bin/littlest-hub"
+
+
+def _open_standard_streams() -> None:
+    """Open /dev/null in place of closed standard streams; the next file would take their place."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115
+
+
+def _use_utf8() -> None:
+    """Restart this process in Python's UTF-8 mode if the locale has another encoding.
+
+    Fragments, records, and what we print are UTF-8 (PEP 540).
+    """
+    if sys.getfilesystemencoding() != "utf-8":
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def _print_error(text: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import textwrap
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,13 +18,15 @@ from littlest_hub.layout import DEFAULT_BASE, Layout
 _ABOUT = """\
 A minimal JupyterHub distribution: one base directory, drop-in fragments, systemctl reload.
 
-Everyday use needs none of these commands:
-  $EDITOR {fragments}/10-users.py    plain JupyterHub configuration
-  systemctl reload {instance}    check it, apply it
-  journalctl -u {instance}    what happens
-
-Without root and systemd:
-  {command} run    hub and proxy in the foreground, for yourself
+Fragments are plain JupyterHub configuration, the files {fragments}/*.py.
+For everyday use, an editor and systemd are enough:
+  systemctl reload {instance}    check the fragments, apply them
+  systemctl status {instance}    see whether it runs
+  journalctl -u {instance}       see what happens
+"""
+_EPILOG = """\
+`{command} COMMAND --help` shows examples. Exit codes: 0 done; 1 refused, failed, or a problem was
+found; 2 wrong usage. Commands need the rights of the owner of {base}.
 """
 
 
@@ -41,6 +45,8 @@ class _Command(NamedTuple):
     arguments: Sequence[_Argument]
     function: Callable[[argparse.Namespace], int | None] | None = None
     """None: `__main__` runs it, and only command lines that it does not accept get here."""
+    examples: Sequence[tuple[str, str]] = ()
+    """Arguments of the command, and what they are for."""
 
 
 def command(arguments: Sequence[str] | None) -> Callable[[], int | None]:
@@ -52,16 +58,24 @@ def command(arguments: Sequence[str] | None) -> Callable[[], int | None]:
 
 
 def _parser() -> argparse.ArgumentParser:
+    layout = _layout()
     parser = argparse.ArgumentParser(
         prog="littlest-hub",
-        description=_about(),
+        description=_text(_ABOUT, layout),
+        epilog=textwrap.fill(_text(_EPILOG, layout), _width()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
     parser.set_defaults(function=partial(_print_help, parser))
     subparsers = parser.add_subparsers(metavar="COMMAND")
     for each in _commands():
-        subparser = subparsers.add_parser(each.name, help=each.summary, description=each.about)
+        subparser = subparsers.add_parser(
+            each.name,
+            help=each.summary,
+            description=textwrap.fill(each.about, _width()),
+            epilog=_examples(each, layout),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         for name, options in each.arguments:
             subparser.add_argument(name, **options)
         subparser.set_defaults(function=each.function, parser=subparser)
@@ -73,13 +87,39 @@ def _print_help(parser: argparse.ArgumentParser, _: argparse.Namespace) -> int:
     return 2
 
 
-def _about() -> str:
+def _layout() -> Layout:
     try:
-        layout = installation.of_this_release()
+        return installation.of_this_release()
     except LittlestHubError:  # a checkout
-        layout = Layout(DEFAULT_BASE)
-    command = f"{layout.hub}/bin/littlest-hub"
-    return _ABOUT.format(fragments=layout.fragments, instance=layout.instance, command=command)
+        return Layout(DEFAULT_BASE)
+
+
+def _text(template: str, layout: Layout) -> str:
+    return template.format(
+        fragments=layout.fragments,
+        instance=layout.instance,
+        command=layout.command,
+        base=layout.base,
+    )
+
+
+def _examples(command: _Command, layout: Layout) -> str:
+    lines = [f"  {layout.command} {command.name} {words}".rstrip() for words, _ in command.examples]
+    width = max(map(len, lines), default=0)
+    purposes = [purpose for _, purpose in command.examples]
+    shown = [f"{line:{width}}   {purpose}" for line, purpose in zip(lines, purposes, strict=True)]
+    return "\n".join(["examples:", *shown]) if shown else ""
+
+
+def _width() -> int:
+    """Return the width that argparse gives to help texts."""
+    return max(11, shutil.get_terminal_size().columns - 2)
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and 0 < int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; expected 1 to 65535")
+    return int(text)
 
 
 def _argument(name: str, text: str, **options: Any) -> _Argument:
@@ -119,6 +159,7 @@ def _commands() -> Sequence[_Command]:
                 _flag("--undo", argparse.SUPPRESS),
             ),
             commands.run_install,
+            (("", "repair this installation"),),
         ),
         _Command(
             "uninstall",
@@ -131,6 +172,10 @@ def _commands() -> Sequence[_Command]:
                 _ROOT,
             ),
             commands.run_uninstall,
+            (
+                ("", "fragments, database and homes stay"),
+                ("--purge --yes", "only homes stay"),
+            ),
         ),
         _Command(
             "rollback",
@@ -143,6 +188,10 @@ def _commands() -> Sequence[_Command]:
                 _flag("--list", "list the installed releases, and change nothing"),
             ),
             commands.run_rollback,
+            (
+                ("--list", "show the releases"),
+                ("", "return to the previous one"),
+            ),
         ),
         _Command(
             "check",
@@ -152,6 +201,10 @@ def _commands() -> Sequence[_Command]:
             " warnings.",
             (_JSON,),
             commands.run_check,
+            (
+                ("", "after a change, before a reload"),
+                ("--json", "for a script"),
+            ),
         ),
         _Command(
             "edit",
@@ -161,6 +214,10 @@ def _commands() -> Sequence[_Command]:
             " hub.",
             (_argument("name", "a fragment: 30-limits or 30-limits.py", metavar="NAME"),),
             commands.run_edit,
+            (
+                ("30-limits", "change or make 30-limits.py"),
+                ("10-users", "who may log in"),
+            ),
         ),
         _Command(
             "list",
@@ -169,6 +226,7 @@ def _commands() -> Sequence[_Command]:
             " changed, and then your own fragments.",
             (_JSON,),
             commands.run_list,
+            (("", "see what `enable` may be given"),),
         ),
         _Command(
             "enable",
@@ -177,6 +235,7 @@ def _commands() -> Sequence[_Command]:
             " that you have disabled. To apply it, reload the hub.",
             (_NAME,),
             partial(commands.run_enable_or_disable, "enable"),
+            (("https", "copy 20-https.py, then edit it: edit https"),),
         ),
         _Command(
             "disable",
@@ -185,6 +244,7 @@ def _commands() -> Sequence[_Command]:
             " the hub ignores. To apply this, reload the hub.",
             (_NAME,),
             partial(commands.run_enable_or_disable, "disable"),
+            (("https", "the opposite of: enable https"),),
         ),
         _Command(
             "backup",
@@ -207,6 +267,11 @@ def _commands() -> Sequence[_Command]:
                 ),
             ),
             commands.run_backup,
+            (
+                ("", "into state/backups"),
+                ("--secrets /root/hub.tar.gz", "to move the hub elsewhere"),
+                ("- >hub.tar.gz", "written by your shell"),
+            ),
         ),
         _Command(
             "restore",
@@ -225,6 +290,10 @@ def _commands() -> Sequence[_Command]:
                 _flag("--finish", argparse.SUPPRESS),
             ),
             commands.run_restore,
+            (
+                ("--list hub.tar.gz", "what is in it"),
+                ("hub.tar.gz", "show the changes, ask, restore"),
+            ),
         ),
         _Command(
             "doctor",
@@ -245,14 +314,29 @@ def _commands() -> Sequence[_Command]:
                 ),
             ),
             commands.run_doctor,
+            (
+                ("", "what is wrong, and what helps"),
+                ("--all", "what is in order as well"),
+                ("--bundle hub.tar.gz", "for someone who helps you"),
+            ),
         ),
         _Command(
             "run",
             "run hub and proxy in the foreground, for yourself, on this machine only",
             "Run hub and proxy on 127.0.0.1 until Ctrl-C, without root and without systemd. It"
-            " prints the address and a password; only you can log in.",
-            (_argument("--port", "port to listen on (default: a free one from 8000)", type=int),),
+            " checks the fragments first, and prints the address and a password, which stays the"
+            " same; only you can log in.",
+            (
+                _argument(
+                    "--port", "port to listen on (default: a free one from 8000)", type=_port
+                ),
+                _flag("--new-password", "choose another password than last time"),
+            ),
             commands.run_foreground,
+            (
+                ("", "take the first free port from 8000"),
+                ("--port 9000 --new-password", "change both"),
+            ),
         ),
         _Command(
             "serve",

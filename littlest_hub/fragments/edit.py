@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import itertools
 import os
 import shlex
 import shutil
@@ -20,12 +21,14 @@ from pathlib import Path
 from littlest_hub.check import Report, check_fragments, is_service
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
+from littlest_hub.system.files import naming
 from littlest_hub.system.locks import hold, holder
 from littlest_hub.system.ownership import check_owners
 from littlest_hub.system.systemctl import show, systemctl
 
 _EDITORS = ("editor", "nano", "vi")
 _AGAIN, _QUIT, _SAVE = "eqs"
+_SCRATCH = ".edit-"
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,6 @@ class _Editing:
             self._open_editor()
             if self.copy.read_bytes() == self._original:
                 print(f"{self.fragment} is unchanged.")
-                self.copy.unlink()
                 return 0
             report = check_fragments(self.layout, {self.fragment: self.copy})
             print_report(report)
@@ -116,7 +118,6 @@ class _Editing:
             answer = self._choose_next_step()
             if answer == _QUIT:
                 print(f"{self.fragment} is as it was.")
-                self.copy.unlink()
                 return 1
             if answer == _SAVE:
                 self._save()
@@ -124,7 +125,7 @@ class _Editing:
                 return 1
 
     def _open_editor(self) -> None:
-        command = [*editor(), str(self.copy)]
+        command = [*editor(is_interactive=self.is_interactive), str(self.copy)]
         try:
             process = subprocess.Popen(command)
         except OSError as error:
@@ -192,8 +193,11 @@ class _Editing:
         print("Reloaded.")
 
 
-def editor() -> list[str]:
+def editor(*, is_interactive: bool) -> list[str]:
     """Return the user's editor command, found as sudoedit(8) does.
+
+    Args:
+        is_interactive: whether there is a terminal; without one, the user has to name the editor.
 
     Raises:
         LittlestHubError: there is none.
@@ -205,6 +209,12 @@ def editor() -> list[str]:
                 return shlex.split(value)
             except ValueError as error:
                 raise LittlestHubError(f"{variable}={value}: {error}") from error
+    if not is_interactive:
+        raise LittlestHubError(
+            "there is no terminal for an editor",
+            "Write the file by other means, then run `littlest-hub check`; or name a program that"
+            " needs no terminal: EDITOR=/root/change.sh littlest-hub edit …",
+        )
     for name in _EDITORS:
         if shutil.which(name):
             return [name]
@@ -263,23 +273,25 @@ def _this_editor() -> str:
 @contextlib.contextmanager
 def _copy(fragment: Path, before: _Version) -> Iterator[Path]:
     """Make a copy to edit; keep it if it was changed and the block fails."""
-    # A leading dot: not a fragment. The suffix: editors highlight Python.
-    descriptor, name = tempfile.mkstemp(".py", f".{fragment.stem}.", fragment.parent)
-    copy = Path(name)
+    for left in fragment.parent.glob(f"{_SCRATCH}*/{fragment.name}"):
+        # Of an edit that was killed: we hold its lock.
+        print(f"An earlier edit was not saved: {_keep(left, fragment)}", file=sys.stderr)
+        shutil.rmtree(left.parent)
+    # A directory of its own: editors write files of theirs beside the copy.
+    directory = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=fragment.parent))
+    copy = directory / fragment.name
     original = before.content
     if original is None:
         original = f"# {fragment.name}: what this is for, in a line that `list` shows\n".encode()
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(original)
     try:
+        with naming(fragment, copy):
+            copy.touch(mode=0o600)
+            copy.write_bytes(original)
         yield copy
     except BaseException as error:
-        if copy.exists() and copy.read_bytes() == original:
-            copy.unlink()
+        if not copy.exists() or copy.read_bytes() in (original, b""):
             raise
-        if not copy.exists():
-            raise
-        kept = f"Your text is kept in {copy}"
+        kept = f"Your text is kept in {_keep(copy, fragment)}"
         if isinstance(error, LittlestHubError):
             raise LittlestHubError(
                 error.message, f"{error.hint}\n{kept}" if error.hint else kept
@@ -287,6 +299,18 @@ def _copy(fragment: Path, before: _Version) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             print(f"\n{kept}", file=sys.stderr, flush=True)
         raise
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _keep(copy: Path, fragment: Path) -> Path:
+    """Give a text that was not saved a name that `list` and `doctor` show; return it."""
+    name = fragment.with_name(f"{fragment.name}.unsaved")
+    for number in itertools.count(2):
+        if not name.exists():
+            break
+        name = fragment.with_name(f"{fragment.name}.unsaved-{number}")
+    return copy.rename(name)
 
 
 def _code(code: int) -> str:

@@ -288,7 +288,11 @@ def _with_hint(database: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        # "database or disk is full" and "database is locked" are of the same class.
+        # Messages of the same class that say nothing against the database (sqlite3_errstr).
+        if any(word in str(error) for word in ("disk is full", "is locked", "readonly")):
+            raise LittlestHubError(
+                f"{database}: {error}", f"Try again when that has changed: df -h {database.parent}"
+            ) from error
         raise LittlestHubError(
             f"{database}: {error}",
             "If it is damaged: stop the hub, put a copy from state/backups or from your own backup"

@@ -90,10 +90,10 @@ class Switch:
 
 
 def read(layout: Layout) -> Switch | None:
-    """Return the last switch, which may have been interrupted; None: no readable record."""
+    """Return the last switch, which may have been interrupted; None: no usable record."""
     try:
         return Switch.from_json(json.loads(layout.on_disk(layout.switch_record).read_text()))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -110,12 +110,13 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[Path]:
     """
     # Not a suffix that is loaded: traefik reads every .toml, systemd every .service.
     temporary = (scratch or path.parent) / f".{path.name}.new"
-    temporary.unlink(missing_ok=True)
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
+    with naming(path, temporary):
         temporary.unlink(missing_ok=True)
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -123,19 +124,21 @@ def new_file(file: Path) -> Iterator[IO[bytes]]:
     """Open a file that appears under its name when it is complete, and never replaces one.
 
     Raises:
-        LittlestHubError: a file of that name exists, or no space is left.
+        LittlestHubError: a file of that name exists.
+        OSError: it cannot be written; nothing is left of it.
     """
     if file.exists() or file.is_symlink():
         raise LittlestHubError(f"{file} exists", "Give another name, or none to get one by date")
     temporary = file.with_name(f".{file.name}.new")
     temporary.unlink(missing_ok=True)
     try:
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "wb") as opened:
-            os.fchmod(descriptor, 0o600)
-            yield opened
-            opened.flush()
-            os.fsync(descriptor)
+        with naming(file, temporary):
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(descriptor, "wb") as opened:
+                os.fchmod(descriptor, 0o600)
+                yield opened
+                opened.flush()
+                os.fsync(descriptor)
         try:
             # Fails if the file exists; rename would replace it.
             file.hardlink_to(temporary)
@@ -143,11 +146,22 @@ def new_file(file: Path) -> Iterator[IO[bytes]]:
             raise LittlestHubError(f"{file} exists by now", "Give another name") from None
         except OSError:  # a file system without links
             temporary.rename(file)
-    except OSError as error:
-        where = error.filename or temporary
-        raise LittlestHubError(f"{where}: {error.strerror}; {file} was not written") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(file: Path, temporary: Path) -> Iterator[None]:
+    """Let an error in the block, such as a full disk, name the file instead of its temporary one.
+
+    write(2) does not know a name.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename in (None, str(temporary)):
+            error.filename = str(file)
+        raise
 
 
 def _flush(path: Path) -> None:

@@ -55,8 +55,9 @@ def hold(file: Path, *, is_patient: bool = False, text: str = "") -> TextIO | No
                 break
         held.close()
     held.truncate(0)
-    held.write(text or f"{os.getpid()}\n")
-    held.flush()
+    # The lock is held even if the disk is full.
+    with contextlib.suppress(OSError):
+        os.write(held.fileno(), (text or f"{os.getpid()}\n").encode())
     return held
 
 
