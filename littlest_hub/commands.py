@@ -152,7 +152,7 @@ def run_backup(options: argparse.Namespace) -> None:
     if layout.hub_user and places and not any(os.access(each, os.W_OK) for each in places):
         raise LittlestHubError(
             f"{options.file}: {layout.hub_user}, as whom this runs, may not write there",
-            "Let your shell write it: littlest-hub backup - >FILE",
+            f"Let your shell write it: {layout.command} backup - >FILE",
         )
     written = backup(layout, options.file, secrets=options.secrets, progress=progress.to_stderr)
     print(summary(layout, written), file=sys.stdout if written.file else sys.stderr)
@@ -177,7 +177,7 @@ def run_restore(options: argparse.Namespace) -> None:
         raise LittlestHubError(
             f"this hub runs as {layout.hub_user}, and restoring would make root write where"
             f" {layout.hub_user} may write",
-            f"By hand: {layout.documentation}/how-to/run-without-root.md",
+            f"By hand: {layout.documentation}/how-to/hub-as-its-own-user.md",
         )
     confirm = partial(_confirm_restore, options.yes)
     print(restore(layout, options.file, progress=progress.to_stderr, confirm=confirm))
@@ -199,7 +199,7 @@ def run_doctor(options: argparse.Namespace) -> int:
     layout = installation.of_this_release()
     flags = (options.json and "--json", options.all and "--all", options.bundle and "--bundle")
     rerun_as_hub_user(layout, "doctor", *flags, options.bundle)
-    findings = examine(layout)
+    findings = examine(layout, progress=progress.to_stderr)
     if options.bundle:
         write_bundle(layout, to_json(layout, findings), options.bundle)
         progress.to_stderr(f"{options.bundle}: secrets were removed; read it before you send it.")
@@ -211,9 +211,19 @@ def run_doctor(options: argparse.Namespace) -> int:
 
 
 def run_foreground(options: argparse.Namespace) -> None:
+    from littlest_hub.check import check_fragments
+    from littlest_hub.fragments.edit import print_report
     from littlest_hub.lifecycle.foreground import run
+    from littlest_hub.lifecycle.locks import no_foreground_hub
 
-    run(installation.of_this_release(), options.port, partial(print, flush=True))
+    layout = installation.of_this_release()
+    with no_foreground_hub(layout):  # says so before a check, which takes seconds
+        report = check_fragments(layout)
+    if report.errors:
+        raise LittlestHubError("\n".join(map(str, report.errors)), "Not started: fix these first.")
+    print_report(report)
+    show = partial(print, flush=True)
+    run(layout, options.port, is_new_password=options.new_password, progress=show)
 
 
 def run_reload(options: argparse.Namespace) -> None:

@@ -43,17 +43,18 @@ from littlest_hub.units.ports import FIRST_INTERNAL, FIRST_OTHER_PUBLIC, first_f
 LOOPBACK = "127.0.0.1"
 
 
-def run(layout: Layout, port: int | None, progress: Progress) -> None:
+def run(layout: Layout, port: int | None, *, is_new_password: bool, progress: Progress) -> None:
     """Run hub and proxy on loopback until Ctrl-C, which ends everything that they have started.
 
     Args:
-        layout: the installation; its fragments apply here too.
+        layout: the installation; its fragments, which have been checked, apply here too.
         port: the port to listen on; None: the first free one from 8000.
+        is_new_password: whether to choose another password than last time.
         progress: shows when the hub answers, and when everything has ended.
 
     Raises:
-        LittlestHubError: another process serves this base directory, the port is in use, the base
-            directory is not writable, or a fragment fails.
+        LittlestHubError: another process serves this base directory, or the port is in use.
+        OSError: the base directory is not writable.
     """
     if UnitFiles(layout).are_installed:
         raise LittlestHubError(
@@ -71,7 +72,8 @@ def run(layout: Layout, port: int | None, progress: Progress) -> None:
     port = port or first_free(FIRST_OTHER_PUBLIC)
     hub_port = first_free(max(FIRST_INTERNAL, port + 1))
     api = f"{LOOPBACK}:{first_free(hub_port + 1)}"
-    user, password = getpass.getuser(), secrets.token_urlsafe(12)
+    user = getpass.getuser()
+    password, origin = _password(layout, is_new=is_new_password)
 
     unit = UnitEnvironment(port, api, (LOOPBACK, hub_port), https_port=None)
     c = config.load(layout, unit, _foreground(layout, port, user, password))
@@ -82,8 +84,10 @@ def run(layout: Layout, port: int | None, progress: Progress) -> None:
         loaded_config=c,
         layout=layout,
         on_ready=lambda: progress(
-            f"Littlest Hub answers at {url}\n  user:     {user}\n  password: {password}\n"
-            "Ctrl-C ends it and every server it has started."
+            f"Littlest Hub answers at {url}\n"
+            f"  user:     {user}\n"
+            f"  password: {password}  ({origin})\n"
+            "Only this machine can reach it. Ctrl-C ends it and every server it has started."
         ),
     )
     LittlestHub.launch_instance([])
@@ -118,17 +122,21 @@ def _foreground(layout: Layout, port: int, user: str, password: str) -> Config:
     return c
 
 
+def _password(layout: Layout, *, is_new: bool) -> tuple[str, str]:
+    """Return the password of the last time, or else a new one, and which of both it is."""
+    file = layout.run_password
+    if not is_new and file.exists() and (known := file.read_text().strip()):
+        return known, "as last time; another: --new-password"
+    password = secrets.token_urlsafe(12)
+    write(file, f"{password}\n", 0o600)
+    return password, "it stays the same next time"
+
+
 def _make_state(layout: Layout) -> None:
-    try:
-        for directory in (layout.state, layout.proxy_state, layout.dynamic_config):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        layout.run_lock.touch(mode=0o600)
-        os.chdir(layout.state)
-    except OSError as error:
-        raise LittlestHubError(
-            f"{layout.state}: {error.strerror}",
-            "Run as the user who installed this",
-        ) from error
+    for directory in (layout.state, layout.proxy_state, layout.dynamic_config):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    layout.run_lock.touch(mode=0o600)
+    os.chdir(layout.state)
 
 
 class OwnerAuthenticator(Authenticator):  # type: ignore[misc]

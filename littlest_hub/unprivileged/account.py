@@ -54,7 +54,8 @@ def choose_user(layout: Layout, wanted: str, *, is_possible: bool) -> str | None
         raise LittlestHubError(
             f"LITTLEST_HUB_USER={wanted}: this hub runs as {current or 'root'} already, and its"
             " files are that user's",
-            "Install another one beside it (LITTLEST_HUB_BASE=…), or see how-to/run-without-root",
+            "Install another one beside it (LITTLEST_HUB_BASE=…),"
+            " or see how-to/hub-as-its-own-user",
         )
     _check_polkit(Path("/usr/share"))
     return wanted

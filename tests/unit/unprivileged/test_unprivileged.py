@@ -137,7 +137,7 @@ def test_polkit_allows_its_own_units_and_no_others(layout: Layout) -> None:
 
 
 def test_the_privileged_part_is_short(layout: Layout) -> None:
-    """Count the lines that docs/how-to/run-without-root.md recommends to read."""
+    """Count the lines that docs/how-to/hub-as-its-own-user.md recommends to read."""
     texts = [unit.text() for unit in roots_units(layout)]
     texts += [unprivileged.polkit_rule(layout)]
     modules = (pam, hooks, declarations, system_pam, names)
