@@ -28,7 +28,9 @@ def main() -> int:
             timeout_s=options.timeout,
             say=lambda text: print(text, flush=True),
         )
-    print(f"{found.tries} tries: {len(found.findings)} findings; reached: {dict(found.stages)}")
+    print(f"{found.tries} tries: {len(found.findings)} findings; reached:")
+    for stage, count in found.stages.items():
+        print(f"  {count:4} {stage}: {found.seconds[stage] / count:.1f} s each")
     for text, count in found.refusals.most_common():
         print(f"refused {count}x: {text}")
     return 1 if found.findings else 0

@@ -1,11 +1,14 @@
 """Oracles over generated fragments, and the reduction of what fails to a few statements."""
 
 import ast
+import itertools
+import math
 import re
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import seed as with_seed
@@ -13,7 +16,7 @@ from hypothesis import settings as with_settings
 
 from tests.eventually import NotInTimeError
 from tests.fuzz import scene
-from tests.fuzz.pieces import Piece, fragments
+from tests.fuzz.pieces import Piece, fragments_together
 from tests.fuzz.trial import Check, ServerProcess, Trial
 from tests.hub import Hub
 from tests.server import MachineError
@@ -21,12 +24,11 @@ from tests.server import MachineError
 # Refusals that say that something fails, which a hub can prove wrong. Others are decisions: a hub
 # that starts may still do something else than its administrator means.
 CLAIM = re.compile(r"Error\b|cannot|may not|in use by|would not|there is no (file|directory)")
-# Of those, what only a check forbids, with the reason and what to write instead; and a public port
-# of another program, which a fragment that names it cannot mean, though the proxy's socket decides.
-DECIDED = re.compile(
-    r"may not write|send no signals|access to systemd|must not exit"
-    r"|JupyterHub\.(bind_url|port): port \d+ is in use by"
-)
+# Of those, what only a check forbids, with the reason and what to write instead.
+DECIDED = re.compile(r"may not write|send no signals|access to systemd|must not exit")
+TOGETHER = 4
+"""How many fragments are loaded together, as those in a directory are: imports of JupyterHub and of
+JupyterLab, a second each, take most of the time."""
 NO_LINE = "refused without a line"
 ELSEWHERE = "refused together with another fragment"
 """No finding: the other fragment's line is named."""
@@ -35,6 +37,8 @@ _BEFORE = {"page after boot": ("boot",), "files": ("second reload", "boot")}
 _NAMES_THE_SERVER = re.compile("c.Spawner|c.SystemdSpawner|c.JupyterHub|c.Authenticator")
 _CHANGES_THE_HOME = re.compile("username_template|dynamic_users|HOME|username_map|Environment")
 _PATH = re.compile(r"'(/[^']*new)'")
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -75,13 +79,19 @@ class Judge:
     tries: int = 0
     stages: Counter[str] = field(default_factory=Counter)
     """How often each stage was reached."""
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """How long each stage took, all times together."""
     _accounts: tuple[str, ...] = tuple(scene.ACCOUNTS)
     _failing_anyway: dict[str, bool] = field(default_factory=dict)
     _after_reload: set[str] = field(default_factory=set)
 
-    def judge(self, pieces: Sequence[Piece]) -> None:
-        """Try a fragment; whatever fails is reduced, recorded, and left out of the next attempt."""
-        self.tries += 1
+    def judge(self, fragments: Sequence[Sequence[Piece]]) -> None:
+        """Try fragments that are loaded together.
+
+        Whatever fails is reduced, recorded, and left out of the next attempt.
+        """
+        self.tries += len(fragments)
+        pieces = itertools.chain.from_iterable(fragments)
         left = [piece for piece in pieces if not self._is_known(piece)]
         while left:
             failed = self._attempt(left)
@@ -122,8 +132,7 @@ class Judge:
             only: the stage that matters, after the check and the reload; "": each one.
         """
         self.trial.write(pieces)
-        self.stages["check"] += 1
-        check = self.trial.check()
+        check = self._timed("check", self.trial.check)
         if check.code:
             elsewhere = ELSEWHERE if check.is_elsewhere else NO_LINE
             return "refused" if check.problems else elsewhere, check.said, check
@@ -131,10 +140,17 @@ class Judge:
         for stage, step in self._steps(pieces, check):
             if only and stage not in wanted:
                 continue
-            self.stages[stage] += 1
-            if said := step():
+            if said := self._timed(stage, step):
                 return stage, said, check
         return None
+
+    def _timed(self, stage: str, step: Callable[[], Result]) -> Result:
+        self.stages[stage] += 1
+        began = time.monotonic()
+        try:
+            return step()
+        finally:
+            self.seconds[stage] += time.monotonic() - began
 
     def _steps(
         self, pieces: Sequence[Piece], check: Check
@@ -144,39 +160,50 @@ class Judge:
         paths = sorted(set(_PATH.findall(text)))
         yield "reload", trial.reload
         yield "page after reload", lambda: trial.page(check.seen)
-        yield "login", trial.log_in
-        if "create_system_users = True" in text:
-            yield "new user", lambda: trial.add_user(f"new{self.tries}")
-        if not pieces or _NAMES_THE_SERVER.search(text):
-            yield "start", lambda: self._start(pieces, check)
         if paths:
             yield "second reload", lambda: self._reload_again(paths)
         yield "boot", trial.boot
         yield "page after boot", lambda: trial.page(check.seen)
         if paths:
             yield "files", lambda: self._lost_files(paths)
+        yield "login", lambda: self._log_in(pieces, check)
+        if "create_system_users = True" in text:
+            yield "new user", lambda: trial.add_user(f"new{self.tries}")
+        if not pieces or _NAMES_THE_SERVER.search(text):
+            yield "start", lambda: self._start(pieces, check)
+
+    def _log_in(self, pieces: Sequence[Piece], check: Check) -> str:
+        said = self.trial.log_in()
+        return "" if _explaining(said, pieces, check) else said
 
     def _start(self, pieces: Sequence[Piece], check: Check) -> str:
+        """Start a server; if a statement explains that it does not, start one without it."""
         account = self._accounts[self.tries % len(self._accounts)]
-        said, server = self.trial.start(account)
-        if not said:
-            return "; ".join(_differences(account, server, pieces)) if server else ""
-        # The message names the setting, or the check has warned of it.
-        explained = any(
-            piece.about in said or index in check.warned for index, piece in enumerate(pieces)
-        )
-        is_excused = bool(pieces) and (explained or self._fails_anyway(account, pieces))
+        left = list(pieces)
+        while True:
+            said, server = self.trial.start(account)
+            if not said:
+                return "; ".join(_differences(account, server, left)) if server else ""
+            explaining = _explaining(said, pieces, check)
+            is_new = any(piece in left for piece in explaining)
+            left = [piece for piece in left if piece not in explaining]
+            if not is_new:
+                break
+            self._load(left)
+        is_excused = bool(pieces) and self._fails_anyway(account, left)
         return "" if is_excused else f"{account}: {said}"
 
     def _fails_anyway(self, account: str, pieces: Sequence[Piece]) -> bool:
         """Return whether an account's server does not start without the fragment either."""
         if account not in self._failing_anyway:
-            self.trial.write([])
-            self.trial.reload()
+            self._load([])
             self._failing_anyway[account] = bool(self.trial.start(account)[0])
-            self.trial.write(pieces)
-            self.trial.reload()
+            self._load(pieces)
         return self._failing_anyway[account]
+
+    def _load(self, pieces: Sequence[Piece]) -> None:
+        self.trial.write(pieces)
+        self._timed("reload", self.trial.reload)
 
     def _reload_again(self, paths: Sequence[str]) -> str:
         said = self.trial.reload()
@@ -203,8 +230,7 @@ class Judge:
         """Load a refused statement without a check: a hub that runs with it was wronged."""
         self.trial.write([piece])
         check = self.trial.check()
-        self.stages["unchecked reload"] += 1
-        if check.code and not self.trial.reload_unchecked():
+        if check.code and not self._timed("unchecked reload", self.trial.reload_unchecked):
             self._record(Finding("refused", (piece,), "the hub runs with it", check.said))
 
     # --- reduction
@@ -254,27 +280,30 @@ def judge(
         timeout_s: the time after which no further fragment is tried.
         say: called with each finding at once.
     """
-    deadline = time.monotonic() + timeout_s if timeout_s else None
+    began = time.monotonic()
+    deadline = began + timeout_s if timeout_s else None
     found = Judge(Trial(hub), say)
 
     @with_seed(seed)
     @with_settings(
-        max_examples=tries,
+        max_examples=math.ceil(tries / TOGETHER),
         database=None,
         deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(fragments(only))
-    def each(pieces: list[Piece]) -> None:
+    @given(fragments_together(min(TOGETHER, tries), only))
+    def each(fragments: list[list[Piece]]) -> None:
         if deadline and time.monotonic() > deadline:
             return
         try:
-            found.judge(pieces)
+            found.judge(fragments)
         except (MachineError, NotInTimeError) as error:
-            found.findings.append(Finding("trial", tuple(pieces), str(error), ""))
+            pieces = tuple(itertools.chain.from_iterable(fragments))
+            found.findings.append(Finding("trial", pieces, str(error), ""))
             say(f"{found.findings[-1]}")
             found.trial.forget()
+        say(f"{found.tries} tries in {time.monotonic() - began:.0f} s")
 
     with scene.scene(hub):
         found.trial.set_up()
@@ -283,6 +312,15 @@ def judge(
         finally:
             found.trial.tear_down()
     return found
+
+
+def _explaining(said: str, pieces: Sequence[Piece], check: Check) -> list[Piece]:
+    """Return the statements that a message names, or of which the check has warned."""
+    return [
+        piece
+        for index, piece in enumerate(pieces)
+        if said and (piece.about in said or index in check.warned)
+    ]
 
 
 def _differences(account: str, server: ServerProcess, pieces: Sequence[Piece]) -> Iterator[str]:

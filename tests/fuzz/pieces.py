@@ -51,9 +51,12 @@ class Piece:
     """Lines of [Service] of the hub's unit."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Files to write before, such as one that the drop-in names."""
+    sysctl: str = ""
+    """NAME=VALUE of the kernel that the machine boots with."""
 
     def __str__(self) -> str:
         belongs = [f"drop-in: {line}" for line in self.drop_in.splitlines()]
+        belongs += [f"sysctl: {self.sysctl}"] if self.sysctl else []
         belongs += [f"{path}: {text!r}" for path, text in self.files.items()]
         return "\n".join([*(f"# {line}" for line in belongs), self.text])
 
@@ -137,6 +140,12 @@ _DROP_INS: tuple[tuple[str, Mapping[str, str]], ...] = (
     ("PrivateUsers=no", {}),
     ("ProtectHome=tmpfs", {}),
     ("BindReadOnlyPaths={directory}", {}),
+)
+_SYSCTLS = (
+    "net.ipv6.bindv6only=1",
+    "net.ipv6.conf.all.disable_ipv6=1",
+    "net.ipv4.ip_unprivileged_port_start=0",
+    "net.ipv4.ip_local_port_range=15000 16000",
 )
 
 
@@ -317,6 +326,21 @@ def readings(draw: st.DrawFn) -> Piece:
     return Piece(about, text, line.format(**values), filled)
 
 
+@st.composite
+def hooks(draw: st.DrawFn, only: str = "") -> Piece:
+    """A setting that is a function, of which administrators write many."""
+    found = [each for each in _chosen(only) if _FUNCTIONS.search(each[1])]
+    about, _, _ = draw(st.sampled_from(found))
+    return draw(settings(rf"^{about}$"))
+
+
+@st.composite
+def sysctls(draw: st.DrawFn) -> Piece:
+    """No statement, but a value that the kernel has otherwise than by default."""
+    sysctl = draw(st.sampled_from(_SYSCTLS))
+    return Piece(sysctl.partition("=")[0], "pass", sysctl=sysctl)
+
+
 def fragments(only: str = "") -> st.SearchStrategy[list[Piece]]:
     """Fragments of several statements.
 
@@ -328,13 +352,38 @@ def fragments(only: str = "") -> st.SearchStrategy[list[Piece]]:
         return re.search(only, about) is not None
 
     # In these proportions.
-    kinds = [settings(only)] * 9 if _chosen(only) else []
-    kinds += [services()] * 2 if is_wanted("c.JupyterHub.services") else []
-    kinds += [certificates()] if is_wanted("c.JupyterHub.ssl_key") else []
+    kinds = [settings(only)] * 17 if _chosen(only) else []
+    if any(_FUNCTIONS.search(name) for _, name, _ in _chosen(only)):
+        kinds += [hooks(only)]
+    kinds += [services()] * 4 if is_wanted("c.JupyterHub.services") else []
+    kinds += [certificates()] * 2 if is_wanted("c.JupyterHub.ssl_key") else []
     if any(map(is_wanted, READINGS)):
-        kinds += [readings().filter(lambda piece: is_wanted(piece.about))] * 3
+        kinds += [readings().filter(lambda piece: is_wanted(piece.about))] * 6
+    if any(map(is_wanted, _SYSCTLS)):
+        kinds += [sysctls().filter(lambda piece: is_wanted(piece.about))]
     piece = st.integers(0, len(kinds) - 1).flatmap(kinds.__getitem__)
     # As many as there are kinds, but not so few that a try is wasted, and not so many that those
     # which fail hide the others.
     least = min(5, len(_chosen(only))) or 1
     return st.lists(piece, min_size=least, max_size=14, unique_by=lambda each: each.about)
+
+
+@st.composite
+def fragments_together(draw: st.DrawFn, count: int, only: str = "") -> list[list[Piece]]:
+    """Fragments that are loaded together: the later ones name none of the same settings.
+
+    Most have no drop-in that only a restart applies, so that they are reloaded.
+    """
+    found: list[list[Piece]] = []
+    named: set[str] = set()
+    is_restarted = draw(st.integers(0, 3)) == 0
+    for _ in range(count):
+        pieces = [
+            piece
+            for piece in draw(fragments(only))
+            if piece.about not in named
+            and (is_restarted or not piece.drop_in or piece.drop_in.startswith("Environment"))
+        ]
+        named.update(piece.about for piece in pieces)
+        found.append(pieces)
+    return found

@@ -77,9 +77,11 @@ def scene(hub: Hub) -> Iterator[None]:
     machine.put("/etc/hosts", f"{hosts}127.0.0.1 {HOST_NAME}\n")
     listen = ["systemd-socket-activate", "--accept", f"--listen={TAKEN_PORT}", "true"]
     machine.run(["systemd-run", "--quiet", "--collect", "--unit=fuzz-listener", *listen])
+    machine.run(["mount", "-o", "remount,rw", "/proc/sys"])
     try:
         yield
     finally:
+        machine.run(["mount", "-o", "remount,ro", "/proc/sys"])
         machine.systemctl("stop", "fuzz-listener", check=False)
         machine.put("/etc/hosts", hosts)
         paths = [*DIRECTORIES, *KEYS, *NOTES, CERTIFICATE, VARIABLES, CREDENTIAL]

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import html
 import json
 import re
 from collections.abc import Sequence
@@ -82,15 +83,17 @@ class Trial:
         self.machine = hub.machine
         self._first_lines: list[int] = []
         self._drop_in = str(hub.layout.hub_drop_ins / "60-fuzz.conf")
-        self._has_drop_in = False
+        self._has_drop_in = self._is_unit_changed = False
         self._base = ""
+        self._sysctls: dict[str, str] = {}
+        """Those that are set, NAME=VALUE, with the values of before."""
 
     # --- the fragment
 
     def set_up(self) -> None:
         self.hub.write_fragment(LAST, EPILOGUE)
         self.write([])
-        self.hub.reload()
+        self.hub.reload()  # with a check: that the hub may be reloaded
 
     def tear_down(self) -> None:
         paths = [str(self.hub.layout.fragments / name) for name in (FRAGMENT, LAST)]
@@ -108,12 +111,27 @@ class Trial:
             text += f"{piece.text}\n"
             for path, content in piece.files.items():
                 self.machine.put(path, content)
+        self._set({piece.sysctl for piece in pieces if piece.sysctl})
         drop_in = "".join(f"{piece.drop_in}\n" for piece in pieces if piece.drop_in)
         if drop_in or self._has_drop_in:
             self.machine.put(self._drop_in, f"[Service]\n{drop_in}")
             self.machine.systemctl("daemon-reload")
             self._has_drop_in = bool(drop_in)
+            self._is_unit_changed = True
         self.hub.write_fragment(FRAGMENT, text)
+
+    def _set(self, sysctls: set[str]) -> None:
+        """Set values of the kernel, and those that are set no longer as they were."""
+        for sysctl in sorted({*sysctls, *self._sysctls}):
+            name, _, value = sysctl.partition("=")
+            path = f"/proc/sys/{name.replace('.', '/')}"
+            before = self._sysctls.pop(sysctl, None)
+            if sysctl in sysctls:
+                self._sysctls[sysctl] = before or self.machine.read(path)
+            self.machine.run(
+                ["sh", "-c", 'cat >"$0"', path],
+                input=value if sysctl in sysctls else before,
+            )
 
     def forget(self) -> None:
         """Return to no fragment, after one that the hub has not survived."""
@@ -147,6 +165,10 @@ class Trial:
 
     def reload(self) -> str:
         """Reload the hub; restart it instead if the answer is that only this applies a change."""
+        if not self._is_unit_changed:
+            # `systemctl reload` would only repeat the check, which takes as long as the reload.
+            return self.reload_unchecked()
+        self._is_unit_changed = self._has_drop_in
         if self.hub.reload(check=False).returncode == 0:
             return ""
         said = self._status()
@@ -157,7 +179,7 @@ class Trial:
         return "" if is_restarted else self._status()
 
     def reload_unchecked(self) -> str:
-        """Make the hub's supervisor load a fragment that the check refuses."""
+        """Make the hub's supervisor load the fragments, as a reload does after its check."""
         outcome = str(self.hub.layout.reload_outcome)
 
         def read() -> str:
@@ -262,7 +284,10 @@ class Trial:
 
 
 def _error(answer: httpx.Response, least: int = 400) -> str:
-    return f"{answer.status_code} {answer.text[:900]}" if answer.status_code >= least else ""
+    if answer.status_code < least:
+        return ""
+    text = re.sub(r"<(script|style|head)\b.*?</\1>|<[^>]+>", " ", answer.text, flags=re.DOTALL)
+    return f"{answer.status_code} {' '.join(html.unescape(text).split())}"
 
 
 def _seen(text: str) -> list[str]:

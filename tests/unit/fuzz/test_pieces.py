@@ -17,12 +17,16 @@ QUICK = settings(
 )
 
 
-@given(pieces.fragments())
+@given(pieces.fragments_together(4))
 @settings(database=None, derandomize=True, deadline=None)
-def test_each_fragment_is_python_and_names_no_setting_twice(fragment: list[Piece]) -> None:
-    for piece in fragment:
+def test_fragments_are_python_and_together_name_no_setting_twice(
+    fragments: list[list[Piece]],
+) -> None:
+    assert len(fragments) == 4
+    found = [piece for fragment in fragments for piece in fragment]
+    for piece in found:
         ast.parse(piece.text)
-    assert len({piece.about for piece in fragment}) == len(fragment)
+    assert len({piece.about for piece in found}) == len(found)
 
 
 def test_every_setting_that_a_fragment_may_have_gets_values() -> None:
@@ -56,6 +60,15 @@ def test_values_of_the_kinds_in_which_administrators_have_found_trouble_are_gene
 )
 def test_services_have_the_fields_that_may_fail(part: str) -> None:
     find(pieces.services(), lambda piece: part in piece.text, settings=QUICK)
+
+
+@pytest.mark.parametrize("part", ["'/home', 'grader').exists", "mkdir(", "'runuser'"])
+def test_hooks_do_what_only_root_may_do(part: str) -> None:
+    find(pieces.hooks("pre_spawn_hook"), lambda piece: part in piece.text, settings=QUICK)
+
+
+def test_the_kernel_may_listen_for_ipv4_separately() -> None:
+    find(pieces.sysctls(), lambda piece: piece.sysctl == "net.ipv6.bindv6only=1", settings=QUICK)
 
 
 @pytest.mark.parametrize("part", ["Environment=", "EnvironmentFile=/", "LoadCredential="])
