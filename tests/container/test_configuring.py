@@ -128,11 +128,11 @@ def test_facts_about_the_machine_are_considered(hub: Hub) -> None:
     try:
         _, said = check(
             hub,
-            "c.JupyterHub.bind_url = 'http://:8123'\n"
+            "c.JupyterHub.hub_bind_url = 'http://:8123'\n"
             "c.JupyterHub.cookie_secret_file = '/srv/secret'\n"
             "c.Authenticator.allowed_users = {'zoe', 'zoee'}\n",
         )
-        assert "60-checked.py:1: JupyterHub.bind_url: port 8123 is in use by" in said
+        assert "60-checked.py:1: JupyterHub.hub_bind_url: port 8123 is in use by" in said
         assert (
             "60-checked.py:2: JupyterHub.cookie_secret_file: the hub's unit may not write" in said
         )

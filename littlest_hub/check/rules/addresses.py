@@ -42,8 +42,10 @@ def invalid_urls(settings: Settings) -> Iterator[Problem]:
 
 
 def ports_of_other_programs(settings: Settings) -> Iterator[Problem]:
-    """Refuse ports that another program listens on."""
+    """Refuse ports that another program listens on, unless a socket decides where to listen."""
     for setting, host, port in _listen_settings(settings):
+        if _is_overridden(settings, setting):
+            continue
         if program := program_at(settings, host, port):
             text = f"port {port} is in use by {program}; expected a free port"
             yield from setting.error(text)
@@ -52,16 +54,13 @@ def ports_of_other_programs(settings: Settings) -> Iterator[Problem]:
 def addresses_that_the_socket_overrides(settings: Settings) -> Iterator[Problem]:
     """Warn that the proxy listens where its socket unit says, not where a fragment says."""
     sockets = settings.facts.public_sockets
-    if not sockets or not settings.uses("Proxy", "HubProxy"):
-        return
     is_everywhere = any(_is_every_address(host) for host, _ in sockets)
     where = " and ".join(
         f"port {port} of {'every address' if _is_every_address(host) else host}"
         for host, port in sockets
     )
     for setting, host, port in _listen_settings(settings):
-        is_public = setting.key in ("bind_url", "ip", "port")
-        if not is_public or str(setting.value).startswith("https:"):
+        if not _is_overridden(settings, setting) or str(setting.value).startswith("https:"):
             continue
         host = "127.0.0.1" if host == "localhost" else host
         hosts = ["", *(host.strip("[]") for host, _ in sockets)]
@@ -74,6 +73,12 @@ def addresses_that_the_socket_overrides(settings: Settings) -> Iterator[Problem]
             " LITTLEST_HUB_PORT=127.0.0.1:8000, or: systemctl edit"
             f" {settings.layout.proxy_socket}"
         )
+
+
+def _is_overridden(settings: Settings, setting: EffectiveSetting) -> bool:
+    """Return whether the proxy's socket unit decides in place of a setting."""
+    has_socket = settings.facts.public_sockets and settings.uses("Proxy", "HubProxy")
+    return bool(has_socket) and setting.key in ("bind_url", "ip", "port")
 
 
 def base_url_that_is_not_a_path(settings: Settings) -> Iterator[Problem]:

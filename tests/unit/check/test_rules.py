@@ -46,6 +46,22 @@ def test_a_port_of_another_program_is_refused(layout: Layout) -> None:
     assert errors(layout) == []
 
 
+@pytest.mark.parametrize(("key", "is_refused"), [("port", False), ("hub_port", True)])
+def test_a_port_of_another_program_is_no_error_where_a_socket_decides(
+    layout: Layout, key: str, is_refused: bool
+) -> None:
+    config = loaded(layout, write(layout, "10-a.py", f"c.JupyterHub.{key} = 8123\n"))
+    facts = Facts(
+        is_service=True,
+        listeners=(OtherListener("::", 8123, "nginx (process 7)"),),
+        public_sockets=(("[::]", 80),),
+    )
+    found = list(validate(config, layout, facts))
+    refused = any("in use by nginx" in each.message for each in found)
+    warned = any(each.is_warning and "has no effect" in each.message for each in found)
+    assert (refused, warned) == (is_refused, not is_refused)
+
+
 EVERYWHERE, LOOPBACK = ("[::]", 80), ("127.0.0.1", 8000)
 
 
