@@ -205,7 +205,7 @@ class TrialHub(LittlestHub):
         # fragment may do anything.
         classes = (each for each in type(authenticator).__mro__ if "add_user" in vars(each))
         upstream = next(each for each in classes if each.__module__ == "jupyterhub.auth")
-        authenticator.add_user = partial(upstream.add_user, authenticator)
+        authenticator.add_user = partial(vars(upstream)["add_user"], authenticator)
 
     async def init_spawners(self) -> int:
         """Leave the servers that run alone."""

@@ -276,6 +276,12 @@ def _add(tar: tarfile.TarFile, *names: str) -> None:
         tar.addfile(_info(name))
 
 
+ESCAPES = json.dumps({
+    "format": 1, "product": "littlest-hub", "version": "1", "base": "/b", "host": "h",
+    "time": "t", "database": None, "secrets": False, "left_out": ["\x1b]0;title\x07"],
+    "members": {},
+}).encode()  # fmt: skip
+
 HOSTILE: dict[str, Callable[[tarfile.TarFile], None]] = {
     "absolute": lambda tar: tar.addfile(_info("/etc/passwd")),
     "dots": lambda tar: tar.addfile(_info("state/../../../etc/cron.d/x")),
@@ -301,13 +307,6 @@ HOSTILE: dict[str, Callable[[tarfile.TarFile], None]] = {
     ),
     "no JSON": lambda tar: tar.addfile(_info("manifest.json", size=2), io.BytesIO(b"[[")),
 }  # fmt: skip
-
-
-ESCAPES = json.dumps({
-    "format": 1, "product": "littlest-hub", "version": "1", "base": "/b", "host": "h",
-    "time": "t", "database": None, "secrets": False, "left_out": ["\x1b]0;title\x07"],
-    "members": {},
-}).encode()  # fmt: skip
 
 
 @pytest.mark.parametrize("what", HOSTILE)
