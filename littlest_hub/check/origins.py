@@ -5,13 +5,15 @@ from __future__ import annotations
 import ast
 import functools
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, NamedTuple
 
 from traitlets.config import Config
 from traitlets.config.loader import LazyConfigValue
+
+from littlest_hub.hub.hook_errors import frames, is_of_fragment
 
 
 class Origin(NamedTuple):
@@ -115,7 +117,7 @@ def origin_of_error(error: BaseException, fragment: Path) -> Origin:
     if isinstance(error, SyntaxError) and error.filename:
         return Origin(error.filename, error.lineno or _unreadable_line(Path(error.filename)))
     found = Origin(str(fragment), 1)
-    for frame, line in _frames(error.__traceback__):
+    for frame, line in frames(error.__traceback__):
         found = _origin(frame, line) or found
     if isinstance(error, (SyntaxError, ValueError)) and found == Origin(str(fragment), 1):
         return Origin(str(fragment), _unreadable_line(fragment))
@@ -125,15 +127,9 @@ def origin_of_error(error: BaseException, fragment: Path) -> Origin:
 def origin_in_traceback(error: BaseException) -> Origin | None:
     """Return the innermost statement of a fragment that led to an error; None: none did."""
     found = None
-    for frame, line in _frames(error.__traceback__):
+    for frame, line in frames(error.__traceback__):
         found = _origin(frame, line) or found
     return found
-
-
-def _frames(traceback: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
-    while traceback:
-        yield traceback.tb_frame, traceback.tb_lineno
-        traceback = traceback.tb_next
 
 
 def origin_of_frame(frame: FrameType | None) -> Origin | None:
@@ -151,12 +147,9 @@ def _current_origin() -> Origin | None:
 
 
 def _origin(frame: FrameType, line: int) -> Origin | None:
-    # traitlets defines this name in configuration files only.
-    if "load_subconfig" not in frame.f_globals:
+    if not is_of_fragment(frame):
         return None
     file = frame.f_code.co_filename
-    if file != frame.f_globals.get("__file__"):
-        return None
     return Origin(file, _statements(file).get(line, line))
 
 

@@ -19,6 +19,7 @@ from littlest_hub.doctor.certificates import certificates
 from littlest_hub.doctor.configuration import fragments, secrets
 from littlest_hub.doctor.data import database, last_backup
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding, Probe
+from littlest_hub.doctor.hooks import hooks
 from littlest_hub.doctor.host import clock, disks, limits, memory, system
 from littlest_hub.doctor.logins import refused_logins
 from littlest_hub.doctor.network import login_page, ports
@@ -47,6 +48,7 @@ PROBES: tuple[tuple[str, Probe], ...] = (
     ("User servers", held_ports),
     ("User servers", resolver),
     ("Configuration", fragments),
+    ("Configuration", hooks),
     ("Configuration", secrets),
     ("Configuration", refused_logins),
     ("Data", database),

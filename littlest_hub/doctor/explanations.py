@@ -61,7 +61,7 @@ _EXPLANATIONS = (
         RELEASE,
     ),
     Explanation(
-        r"c\.Spawner\.pre_spawn_hook: .* a RootHook",
+        r" fails at \S+:\d+: .* is a RootHook",
         "a hook of a fragment does what the hub's sandbox forbids; root's hooks may: "
         "docs/how-to/homes.md",
         '{edit}   # c.Spawner.pre_spawn_hook = RootHook("make-home")',
@@ -70,6 +70,11 @@ _EXPLANATIONS = (
         r"Root's hook ",
         "a hook that runs as root has failed",
         "journalctl -u '{hooks}'",
+    ),
+    Explanation(
+        r" fails at \S+:\d+: ",
+        "a hook of a fragment has raised an exception",
+        "{edit}",
     ),
     Explanation(
         r"status=\d+/CHDIR",

@@ -22,6 +22,8 @@ _FAILED = re.compile(
 )
 # Messages of our spawner (hub/launch.py); the journal of the server's unit has the reason.
 _OURS = re.compile(r"systemd does not start \S+:|ended before it listened")
+# A message of hub/hook_errors.py.
+_HOOK = re.compile(r"(?:c\.\w+\.\w+|Code of a fragment) fails at \S+:\d+: ")
 _PREFIX = re.compile(r"^\S+ \w+:\d+\] ")
 _SYSTEMD_RUN = re.compile(r"Failed to |Unknown assignment|Cannot |Unit \S+ (?:already|was)")
 # Messages of systemd about any end; there is always a better line.
@@ -103,7 +105,10 @@ def failed_spawns(entries: Iterable[JournalEntry], layout: Layout, edit: str) ->
         recent = [e for e in seen[:index] if e.time_us > since]
         # The text of an exception is decisive; but of our spawner's, the unit's journal is.
         is_exception = bool(match["error"] or match["not"]) and not _OURS.search(entry.message)
-        decisive = "" if is_exception else _decisive(recent, layout.user_unit(user), hub_unit)
+        if is_exception:
+            decisive = _failed_hook(seen[index + 1 :], hub_unit)
+        else:
+            decisive = _decisive(recent, layout.user_unit(user), hub_unit)
         line = decisive or symptom
         explanation = explain(line, symptom)
         # With a username_template, the account has another name than the user.
@@ -134,6 +139,23 @@ def started_since(entries: Iterable[JournalEntry], hub_unit: str, failure: Faile
         e.unit == hub_unit and e.time_us > failure.time_us and starts.search(e.message)
         for e in entries
     )
+
+
+def hook_failure(message: str) -> str:
+    """Return a message of hub/hook_errors.py without its prefix; "": it is another one."""
+    text = _PREFIX.sub("", message)
+    return text if _HOOK.match(text) else ""
+
+
+def _failed_hook(later: Iterable[JournalEntry], hub_unit: str) -> str:
+    """Return the message about the hook that a failed start was about; "": there is none."""
+    for entry in (each for each in later if each.unit == hub_unit):
+        if found := hook_failure(entry.message):
+            return found
+        # The traceback is over.
+        if _PREFIX.match(entry.message):
+            return ""
+    return ""
 
 
 def _decisive(recent: list[JournalEntry], unit: str, hub_unit: str) -> str:

@@ -36,6 +36,7 @@ from littlest_hub.hub.application import HubApplication
 from littlest_hub.hub.config import load
 from littlest_hub.hub.control import ControlChannel, one_line
 from littlest_hub.hub.guard import GUARD
+from littlest_hub.hub.hook_errors import HookErrors
 from littlest_hub.hub.limited_login import limited
 from littlest_hub.hub.login_limits import LoginLimits
 from littlest_hub.hub.logs import FORMATTER, LastError
@@ -167,6 +168,7 @@ class LittlestHub(AccessByFragments, HubWithPages):
     def init_logging(self) -> None:
         super().init_logging()
         self.log.addHandler(self._last_error)
+        self.log.addHandler(HookErrors(self.config, self.log))
 
     def write_pid_file(self) -> None:
         """Write it, unless a supervisor has other hubs: see `init_db`."""

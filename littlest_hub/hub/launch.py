@@ -57,15 +57,6 @@ def no_account(name: str) -> NotStartedError:
     return NotStartedError(f"No user named {name} found in the system")
 
 
-def hook_failed(error: Exception) -> NotStartedError:
-    """Return the error of a hook that has failed in the hub's sandbox."""
-    return NotStartedError(
-        f"c.Spawner.pre_spawn_hook: {str(error).rstrip('.')}. The hub's sandbox hides home"
-        " directories and makes others read-only; what needs root's rights is a RootHook"
-        " (how-to/homes)"
-    )
-
-
 def shared_number(name: str, other: str, uid: int) -> NotStartedError:
     """Return the error of a server that systemd would start as another account."""
     return NotStartedError(

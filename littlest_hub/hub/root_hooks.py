@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import subprocess
-from collections.abc import Callable
 from typing import Any
 
-from jupyterhub.utils import maybe_future
 from tornado.web import HTTPError
 
 from littlest_hub import installation
 from littlest_hub.helpers.hooks import ADD_USER
 from littlest_hub.hub.helper_client import request
-from littlest_hub.hub.launch import hook_failed
 from littlest_hub.units.helpers import HOOK_TIMEOUT_S, MAX_CONNECTIONS
 
 _TURNS = asyncio.Semaphore(MAX_CONNECTIONS // 2)
 """Other spawners than ours start a hundred servers at once, each with its hook."""
-_SANDBOX_ERRORS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
 
 
 class RootHookError(HTTPError):  # type: ignore[misc]
@@ -48,23 +42,6 @@ class RootHook:
         """
         # Other spawners than ours have no account of another name than the user's.
         await run_root_hook(self.name, getattr(spawner, "account_name", spawner.user.name))
-
-
-async def run_in_sandbox(hook: Callable[[], Any]) -> None:
-    """Run a hook of a fragment, which may try what the hub's sandbox forbids.
-
-    Raises:
-        NotStartedError: it has tried that, or a program of it has failed.
-    """
-    try:
-        await maybe_future(hook())
-    except subprocess.CalledProcessError as error:
-        raise hook_failed(error) from error
-    except OSError as error:
-        # Not others, such as those of a network.
-        if error.errno not in _SANDBOX_ERRORS:
-            raise
-        raise hook_failed(error) from error
 
 
 async def run_root_hook(name: str, user: str) -> None:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from jupyterhub.utils import random_port
+from jupyterhub.utils import maybe_future, random_port
 from systemdspawner import SystemdSpawner, systemd
 from tornado.web import Finish
 from traitlets import Any as AnyTrait
@@ -39,7 +39,7 @@ from littlest_hub.hub.launch import (
     server_environment,
 )
 from littlest_hub.hub.placeholders import Placeholders
-from littlest_hub.hub.root_hooks import RootHook, run_in_sandbox
+from littlest_hub.hub.root_hooks import RootHook
 from littlest_hub.hub.server_port import PortTakenError, ServerPort
 from littlest_hub.hub.systemd_units import (
     SystemdSilentError,
@@ -224,7 +224,7 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
                 self._save_state({})
                 raise
         # The database has it as waiting until `_save`: the hub may be killed before.
-        await run_in_sandbox(super().run_pre_spawn_hook)
+        await maybe_future(super().run_pre_spawn_hook())
 
     def leave_to_next_hub(self) -> None:
         """Make the next hub start the server, unless this one has begun to."""

@@ -100,6 +100,31 @@ def test_a_hook_that_the_sandbox_forbids_names_the_way(hub: Hub, hook: str) -> N
         assert "how-to/homes.md" in finding["text"]
 
 
+HOOK_THAT_RAISES = """\
+async def hook(*_): raise ValueError('no such course')
+c.Spawner.auth_state_hook = hook
+async def another(*_): raise ValueError('no such group')
+c.Authenticator.post_auth_hook = another
+"""
+
+
+def test_a_hook_that_raises_is_named_on_the_page_and_in_doctor(hub: Hub) -> None:
+    with hub.person() as person, hub.fragment("30-hook.py", HOOK_THAT_RAISES) as fragment:
+        with pytest.raises(RefusedError, match=r"30-hook\.py:1 \(ValueError\)"):
+            person.start_server()
+        with Person(hub.url, person.name, person.password) as again:
+            page = again.try_to_log_in()
+        assert page.status_code == 500
+        assert "30-hook.py:3 (ValueError)" in page.text
+        doctor = [hub.path("hub/bin/littlest-hub"), "doctor", "--json"]
+        found = json.loads(hub.machine.run(doctor, check=False).stdout)["findings"]
+        texts = {each["subject"]: each["text"] for each in found}
+        reason = f"c.Spawner.auth_state_hook fails at {fragment}:1: ValueError: no such course"
+        assert reason in texts[f"{fragment}:1"]
+        assert reason in texts[f"{person.name}'s server"]
+        assert "c.Authenticator.post_auth_hook fails" in texts[f"{fragment}:3"]
+
+
 def test_nobody_but_the_hub_reaches_the_helpers(hub: Hub) -> None:
     hub.machine.run(["useradd", "--create-home", "outsider"])
     connect = (

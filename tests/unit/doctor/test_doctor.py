@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,12 @@ from littlest_hub.doctor.failed_spawns import (
     started_since,
 )
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
+from littlest_hub.doctor.hooks import hooks
 from littlest_hub.doctor.host import parse_properties, systemd_version
 from littlest_hub.doctor.servers import denied_name_servers, disagreements, held_ports
 from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.helpers import closed_connections
+from littlest_hub.hub.hook_errors import HookFailure
 from littlest_hub.hub.launch import (
     NotStartedError,
     ended,
@@ -100,6 +103,46 @@ def test_messages_of_our_spawner_are_explained() -> None:
         assert "c.Spawner.environment" in _failure(raised.value).meaning
     shared = shared_number("4711", "alice", 1000)
     assert "same number" in _failure(shared).meaning
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        (ValueError("no such course"), "hook of a fragment has raised"),
+        (PermissionError(1, "Operation not permitted"), "how-to/homes.md"),
+    ],
+)
+def test_a_failed_hook_is_explained_with_its_line(
+    error: Exception, meaning: str, tmp_path: Path
+) -> None:
+    layout = Layout(tmp_path)
+    layout.fragments.mkdir()
+    file = layout.fragments / "60-mine.py"
+    file.write_text("")
+    failure = str(HookFailure("c.Spawner.auth_state_hook", str(file), 3, error))
+    lines = [
+        "JupyterHub user:1103] Unhandled error starting alice's server: ",
+        "Traceback (most recent call last):",
+        f'  File "{file}", line 3, in hook',
+        f"JupyterHub hook_errors:70] {failure}",
+        "JupyterHub log:192] 500 POST /hub/api/users/alice/server",
+    ]
+    now = int(time.time() * 1e6)
+    entries = [
+        JournalEntry(now + number, layout.hub_service, "python3", line, 3)
+        for number, line in enumerate(lines)
+    ]
+    (spawn,) = failed_spawns(entries, layout, "edit x")
+    assert spawn.line == failure
+    assert meaning in spawn.meaning
+    snapshot = Snapshot(layout)
+    snapshot.__dict__["journal"] = entries
+    (finding,) = hooks(snapshot)
+    assert finding.subject == f"{file}:3"
+    assert failure in finding.text
+    # It was edited since.
+    os.utime(file, (time.time() + 60, time.time() + 60))
+    assert not list(hooks(snapshot))
 
 
 def _failure(*events: JournalEntry | NotStartedError) -> FailedSpawn:
