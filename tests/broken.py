@@ -299,6 +299,15 @@ BROKEN_WITHOUT_SANDBOX = (
         "expected a url with a host",
     ),
     Broken("route-time", "\nc.TraefikProxy.check_route_timeout = -1\n", 2, "1 second or more"),
+    Broken("slice", "\nc.SystemdSpawner.slice = 'a b'\n", 2, "systemd refuses it"),
+    Broken(
+        "property",
+        "c.SystemdSpawner.unit_extra_properties = {'Delegate': 'yes'}\n"
+        "c.SystemdSpawner.unit_extra_properties['MemoryHihg'] = '1G'\n",
+        2,
+        "MemoryHihg=: systemd refuses it",
+    ),
+    Broken("server-directory", "\nc.SystemdSpawner.user_workingdir = 'work'\n", 2, "systemd refuses it"),
     Broken("memory-hog", "\nx = bytearray(3 << 30)\n", 2, "MemoryError"),
 )
 """Fragments that are refused wherever they are checked."""

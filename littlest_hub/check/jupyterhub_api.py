@@ -25,7 +25,7 @@ with light_imports():
     from littlest_hub.hub.proxy_configuration import ProxyConfiguration, proxy_configuration
     from littlest_hub.hub.request_limits import RequestLimits
     from littlest_hub.hub.spawn_options import RequestPolicy
-    from littlest_hub.hub.spawner import UnitSpawner
+    from littlest_hub.hub.spawner import UnitSpawner, fragment_properties
 
 __all__ = [
     "Authenticator",
@@ -46,6 +46,7 @@ __all__ = [
     "database",
     "defaults",
     "execute",
+    "fragment_properties",
     "orm",
     "proxy_configuration",
 ]

@@ -43,6 +43,7 @@ from littlest_hub.check.jupyterhub_api import (
 )
 from littlest_hub.check.origins import Origin, RecordingConfig, origin_in_traceback
 from littlest_hub.check.report import Problem
+from littlest_hub.check.trial_server import refused_properties
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.control import one_line
 from littlest_hub.layout import Layout
@@ -121,6 +122,9 @@ class TrialHub(LittlestHub):
     upgrade_db: bool
     tornado_application: Any
     users: Any
+
+    spawner: Any
+    """One for some user."""
 
     _has_login_page = False
     """True if the authenticator has no other one."""
@@ -222,7 +226,9 @@ class TrialHub(LittlestHub):
             self.tornado_settings["spawner_class"] = spawner
         handler = self._page_handler()
         await self._render_page(handler)
-        await self._render_pages_of(self._user_with_spawner(), handler)
+        user = self._user_with_spawner()
+        self.spawner = user.spawners[""]
+        await self._render_pages_of(user, handler)
 
     def _page_handler(self) -> LoginHandler:
         """Make what answers a request for the login page, or would without the authenticator's."""
@@ -256,7 +262,7 @@ class TrialHub(LittlestHub):
             self.db.add(user)
             self.db.commit()
         try:
-            _ = self.users[user].spawners[""]
+            return self.users[user].spawners[""]
         except (LittlestHubError, TraitError):
             raise
         except Exception as error:
@@ -324,7 +330,11 @@ def failures(config: RecordingConfig, layout: Layout, known: Collection[Problem]
         return _failure(config, layout, known, error, one_line(error))
     finally:
         TrialHub.clear_instance()
-    return list(_locked_out(app, config, layout))
+    problems = list(_locked_out(app, config, layout))
+    # Of a hub that does not run as root, root's unit decides.
+    if isinstance(app.spawner, UnitSpawner) and not layout.hub_user:
+        problems += refused_properties(app.spawner, config)
+    return problems
 
 
 def _locked_out(app: TrialHub, config: RecordingConfig, layout: Layout) -> Iterator[Problem]:

@@ -410,14 +410,17 @@ def _properties(spawner: UnitSpawner, account: Account | LentAccount) -> dict[st
             views=account.views() if isinstance(account, LentAccount) else (),
         ),
         **_user_properties(spawner, account),
-        **_configured_properties(spawner),
-        **{
-            name: _assignments(_expand(spawner, value))
-            if name == "Environment"
-            else _expand(spawner, value)
-            for name, value in spawner.unit_extra_properties.items()
-        },
+        **fragment_properties(spawner),
     }
+
+
+def fragment_properties(spawner: UnitSpawner) -> dict[str, str | list[str]]:
+    """Return the properties that settings of the spawner give its unit."""
+    properties = _configured_properties(spawner)
+    for name, value in spawner.unit_extra_properties.items():
+        expanded = _expand(spawner, value)
+        properties[name] = _assignments(expanded) if name == "Environment" else expanded
+    return properties
 
 
 def _user_properties(
@@ -426,11 +429,10 @@ def _user_properties(
     """Return the user that the server runs as, and its working directory."""
     if isinstance(account, LentAccount):
         return account.properties()
-    directory = spawner._expand_user_vars(spawner.user_workingdir or str(account.home))
     return {
         "User": unit_user(account),
         "Group": str(account.gid),
-        "WorkingDirectory": directory,
+        "WorkingDirectory": str(account.home),
     }
 
 
@@ -456,6 +458,8 @@ def _configured_properties(spawner: UnitSpawner) -> dict[str, str | list[str]]:
         properties["CPUQuota"] = f"{spawner.cpu_limit:.0%}"
     if spawner.slice:
         properties["Slice"] = spawner.slice
+    if spawner.user_workingdir and not spawner.dynamic_users:
+        properties["WorkingDirectory"] = _expand(spawner, spawner.user_workingdir)
     return properties
 
 

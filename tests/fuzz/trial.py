@@ -83,7 +83,9 @@ class Trial:
         self.machine = hub.machine
         self._first_lines: list[int] = []
         self._drop_in = str(hub.layout.hub_drop_ins / "60-fuzz.conf")
-        self._has_drop_in = self._is_unit_changed = False
+        self._unit: dict[str, str] = {}
+        """The drop-in and the files that it names, with their contents."""
+        self._is_unit_changed = False
         self._base = ""
         self._sysctls: dict[str, str] = {}
         """Those that are set, NAME=VALUE, with the values of before."""
@@ -109,15 +111,16 @@ class Trial:
         for piece in pieces:
             self._first_lines.append(text.count("\n") + 1)
             text += f"{piece.text}\n"
-            for path, content in piece.files.items():
-                self.machine.put(path, content)
         self._set({piece.sysctl for piece in pieces if piece.sysctl})
         drop_in = "".join(f"{piece.drop_in}\n" for piece in pieces if piece.drop_in)
-        if drop_in or self._has_drop_in:
-            self.machine.put(self._drop_in, f"[Service]\n{drop_in}")
+        unit = {self._drop_in: f"[Service]\n{drop_in}"}
+        for piece in pieces:
+            unit.update(piece.files)
+        if unit != self._unit:
+            for path, content in unit.items():
+                self.machine.put(path, content)
             self.machine.systemctl("daemon-reload")
-            self._has_drop_in = bool(drop_in)
-            self._is_unit_changed = True
+            self._unit, self._is_unit_changed = unit, True
         self.hub.write_fragment(FRAGMENT, text)
 
     def _set(self, sysctls: set[str]) -> None:
@@ -168,7 +171,7 @@ class Trial:
         if not self._is_unit_changed:
             # `systemctl reload` would only repeat the check, which takes as long as the reload.
             return self.reload_unchecked()
-        self._is_unit_changed = self._has_drop_in
+        self._is_unit_changed = False
         if self.hub.reload(check=False).returncode == 0:
             return ""
         said = self._status()

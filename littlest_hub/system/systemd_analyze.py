@@ -1,0 +1,33 @@
+"""systemd-analyze(1): the one place that runs it and parses what it prints."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+TIMEOUT_S = 10
+
+
+def complaints(unit: str) -> dict[int, str]:
+    """Return systemd's complaints about the text of a service, by line; {}: it cannot be asked."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory, "verified.service")
+        file.write_text(unit)
+        try:
+            said = subprocess.run(
+                ["systemd-analyze", "verify", "--man=no", str(file)],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                stdin=subprocess.DEVNULL,
+                timeout=TIMEOUT_S,
+                env={**os.environ, "LC_ALL": "C", "SYSTEMD_COLORS": "0"},
+            ).stderr
+        except (OSError, subprocess.TimeoutExpired):
+            return {}
+    found = re.findall(rf"(?m)^{re.escape(str(file))}:(\d+): (.*)", said)
+    # The unit that is started by systemd-run(1) is refused instead.
+    return {int(line): text.replace(", ignoring", "") for line, text in found}
