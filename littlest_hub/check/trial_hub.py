@@ -262,7 +262,7 @@ class TrialHub(LittlestHub):
             self.db.add(user)
             self.db.commit()
         try:
-            return self.users[user].spawners[""]
+            _ = self.users[user].spawners[""]
         except (LittlestHubError, TraitError):
             raise
         except Exception as error:

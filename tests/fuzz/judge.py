@@ -26,7 +26,7 @@ from tests.server import MachineError
 CLAIM = re.compile(r"Error\b|cannot|may not|in use by|would not|there is no (file|directory)")
 # Of those, what only a check forbids, with the reason and what to write instead.
 DECIDED = re.compile(r"may not write|send no signals|access to systemd|must not exit")
-TOGETHER = 4
+TOGETHER = 8
 """How many fragments are loaded together, as those in a directory are: imports of JupyterHub and of
 JupyterLab, a second each, take most of the time."""
 NO_LINE = "refused without a line"
@@ -237,6 +237,8 @@ class Judge:
 
     def _reduce(self, pieces: Sequence[Piece], stage: str, said: str) -> list[Piece]:
         """Return few statements with which the same stage fails, after few attempts."""
+        # A failure may be the consequence of another one.
+        self.trial.forget()
         if stage == "start" and self._fails([], stage):
             return []
         suspects = [piece for piece in pieces if any(word in said for word in _words(piece))]
