@@ -307,7 +307,9 @@ BROKEN_WITHOUT_SANDBOX = (
         2,
         "MemoryHihg=: systemd refuses it",
     ),
-    Broken("server-directory", "\nc.SystemdSpawner.user_workingdir = 'work'\n", 2, "systemd refuses it"),
+    Broken(
+        "server-directory", "\nc.SystemdSpawner.user_workingdir = 'work'\n", 2, "systemd refuses it"
+    ),
     Broken("memory-hog", "\nx = bytearray(3 << 30)\n", 2, "MemoryError"),
 )
 """Fragments that are refused wherever they are checked."""

@@ -204,6 +204,7 @@ class Judge:
     def _load(self, pieces: Sequence[Piece]) -> None:
         self.trial.write(pieces)
         self._timed("reload", self.trial.reload)
+        self.trial.page([])  # perhaps below another base_url
 
     def _reload_again(self, paths: Sequence[str]) -> str:
         said = self.trial.reload()
