@@ -27,6 +27,9 @@ FOLLOWED = (
     "change-the-configuration",
     "find-out-what-is-wrong",
     "homes",
+    "https",
+    "options-and-links",
+    "user-servers",
 )
 PASSWORD = "correct-horse-0"
 ADDRESS = re.compile(r"^The hub answers at (http://\S+)$", re.MULTILINE)
@@ -56,14 +59,16 @@ class Reader:
         edited: set[int] = set()
         for number, step in enumerate(todo):
             if isinstance(step, Fragment):
-                if number not in edited:
-                    self._try(step)
                 continue
             if before and before in step.text:
                 return
             if name := re.search(r"littlest-hub edit (\S+)", step.text):
                 edited.add(self._prepare_editor(todo, number, name[1]))
             self._type(step)
+        fragments = [
+            (number, step) for number, step in enumerate(todo) if isinstance(step, Fragment)
+        ]
+        self._check([step for number, step in fragments if number not in edited])
 
     def _prepare_editor(self, todo: list[Command | Fragment], after: int, name: str) -> int:
         for number, step in enumerate(todo[after:], after):
@@ -84,13 +89,15 @@ class Reader:
             f"$ {command.text}\nexited with {done.returncode}:\n{done.stdout}"
         )
 
-    def _try(self, fragment: Fragment) -> None:
-        """Check a fragment that the page only shows, together with those that are there."""
-        path = str(self.layout.fragments / fragment.name)
-        self.machine.put(path, fragment.text)
-        done = self.machine.run(["littlest-hub", "check"], check=False)
-        self.machine.run(["rm", path])
-        assert done.returncode == 0, f"{fragment.text}\n{done.stdout}"
+    def _check(self, shown: list[Fragment]) -> None:
+        """Check the fragments that a page only shows, together with those that are there."""
+        paths = [str(self.layout.fragments / fragment.name) for fragment in shown]
+        for path, fragment in zip(paths, shown, strict=True):
+            self.machine.put(path, fragment.text)
+        if shown:
+            done = self.machine.run(["littlest-hub", "check"], check=False)
+            self.machine.run(["rm", "--force", *paths])
+            assert done.returncode == 0, done.stdout
 
     def put_back(self) -> None:
         """Remove what a page has added to the fragments."""
@@ -156,9 +163,38 @@ def test_each_command_of_a_how_to_does_what_the_page_says(reader: Reader, name: 
             reader.put_back()
 
 
+def test_people_without_accounts_work_in_a_workshop(reader: Reader) -> None:
+    page = HOW_TO / "workshop.md"
+    todo = steps(page)
+    saved = next(n for n, step in enumerate(todo) if "workshop.tar.gz" in step.text)
+    try:
+        reader.follow(page, before="workshop.tar.gz")
+        with Person(reader.url(), "ada", "green-meadow") as ada:
+            ada.log_in()
+            ada.start_server()
+            assert ada.run_cell("open('result', 'w').write('42')") == "2"
+        reader.type(todo[saved:])
+        assert (
+            "ada/result"
+            in reader.machine.run(["tar", "-tf", "/home/teacher/workshop.tar.gz"]).stdout
+        )
+    finally:
+        reader.put_back()
+
+
 def test_the_documentation_is_on_the_machine(reader: Reader) -> None:
     shipped = Path(reader.layout.documentation)
     for page in ROOT.glob("docs/**/*.md"):
         assert (
             reader.machine.read(str(shipped / page.relative_to(ROOT / "docs"))) == page.read_text()
         )
+
+
+def test_the_page_about_upgrades_repairs_and_removes_a_hub(installer: Path) -> None:
+    with reader_of_a_new_machine(installer) as reader:
+        reader.follow(ROOT / "README.md", before="edit")
+        reader.follow(HOW_TO / "upgrade.md")
+        left = reader.machine.run(
+            ["sh", "-c", "ls -d /opt/littlest-hub /etc/systemd/system/little*; true"]
+        )
+        assert not left.stdout
