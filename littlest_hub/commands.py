@@ -10,7 +10,7 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -221,7 +221,8 @@ def run_foreground(options: argparse.Namespace) -> None:
         report = check_fragments(layout)
     if report.errors:
         raise LittlestHubError("\n".join(map(str, report.errors)), "Not started: fix these first.")
-    print_report(report)
+    # They are about to be run with the user's own rights anyway.
+    print_report(replace(report, note=""))
     show = partial(print, flush=True)
     run(layout, options.port, is_new_password=options.new_password, progress=show)
 

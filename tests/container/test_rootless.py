@@ -15,6 +15,15 @@ def test_a_user_installs_at_home_and_serves_a_notebook(installer: Path) -> None:
     with Machine() as machine:
         machine.add_user("alice", secrets.token_urlsafe())
         machine.install(installer, user="alice", env={"LITTLEST_HUB_BASE": "/home/alice/hub"})
+        command, bad = (
+            "/home/alice/hub/hub/bin/littlest-hub",
+            "/home/alice/hub/jupyterhub_config.d/1.py",
+        )
+        machine.put(bad, "c.Spawner.mem_limits = '1G'\n")
+        refused = machine.run([command, "run"], user="alice", check=False)
+        assert refused.returncode == 1
+        assert f"{bad}:1: Spawner.mem_limits" in refused.stderr
+        machine.run(["rm", bad])
         # It is a unit only so that its output can be read and it can be stopped: Ctrl-C is SIGINT.
         unit = ["systemd-run", "--unit=foreground", "--uid=alice", "--setenv=HOME=/home/alice"]
         ending = ["--property=KillSignal=SIGINT", "--property=KillMode=process"]
@@ -45,6 +54,9 @@ def test_a_user_installs_at_home_and_serves_a_notebook(installer: Path) -> None:
             low = machine.run([command, "run", "--port", "80"], user="alice", check=False)
             assert "cannot listen on port 80: only root may" in low.stderr
         machine.systemctl("stop", "foreground")
+        kept = "/home/alice/hub/state/run-password"
+        assert machine.read(kept) == f"{greeting.password}\n"
+        assert machine.run(["stat", "--format=%a %U", kept]).stdout == "600 alice\n"
         said = machine.run(["journalctl", "--output=cat", "--unit=foreground"]).stdout
         assert "\nStopped.\n" in said
         owners = "for p in /proc/[0-9]*; do stat --format=%U $p; done"
