@@ -315,8 +315,10 @@ def test_a_fault_that_hides_others_is_named_and_mended(
             refused = sick.machine.run([sick.path(COMMAND), verb, "slurm"], check=False)
             assert refused.returncode == 1
             assert "chown root: /opt && chmod go-w /opt" in refused.stderr
-    # The count of restarts, too.
-    assert not [f for f in mend_everything(sick, found) if "restarted" in f["text"]]
+    # The count of restarts, too, if its service restarted again meanwhile.
+    if counts := [f for f in mend_everything(sick, found) if "restarted" in f["text"]]:
+        mend(sick, *counts)
+        assert not [f for f in examine(sick) if "restarted" in f["text"]]
 
 
 def test_mistakes_in_fragments_vanish_once_they_are_mended(sick: Hub) -> None:
