@@ -121,10 +121,15 @@ def _serve_hub(fragments: Sequence[str]) -> None:
 
     from littlest_hub import installation
     from littlest_hub.hub.control import ControlChannel
+    from littlest_hub.layout import PackageSet
+    from littlest_hub.system import import_path
 
     # Ignore SIGHUP, which is for the supervisor but may be sent to the whole unit. Not by SIG_IGN,
     # which children would inherit.
     signal.signal(signal.SIGHUP, lambda *_: None)
+    layout = installation.of_this_release()
+    overlay = installation.active_overlay(layout, installation.release_of_this_interpreter())
+    import_path.append_packages(overlay, PackageSet.HUB)
     control = ControlChannel.from_environ()
     with control.reporting_failure():
         # Here, since it imports JupyterHub.
@@ -133,7 +138,7 @@ def _serve_hub(fragments: Sequence[str]) -> None:
         with light_imports():
             from littlest_hub.hub.app import serve
 
-        serve(installation.of_this_release(), control, Path(fragments[0]) if fragments else None)
+        serve(layout, control, Path(fragments[0]) if fragments else None)
 
 
 def _raise_on_ending_signals() -> None:

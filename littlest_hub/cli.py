@@ -47,6 +47,8 @@ class _Command(NamedTuple):
     """None: `__main__` runs it, and only command lines that it does not accept get here."""
     examples: Sequence[tuple[str, str]] = ()
     """Arguments of the command, and what they are for."""
+    commands: Sequence[_Command] = ()
+    """Commands of its own: `littlest-hub packages add`."""
 
 
 def command(arguments: Sequence[str] | None) -> Callable[[], int | None]:
@@ -67,19 +69,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     parser.set_defaults(function=partial(_print_help, parser))
+    _add_commands(parser, _commands(), layout)
+    return parser
+
+
+def _add_commands(
+    parser: argparse.ArgumentParser, table: Sequence[_Command], layout: Layout, prefix: str = ""
+) -> None:
     subparsers = parser.add_subparsers(metavar="COMMAND")
-    for each in _commands():
+    for each in table:
         subparser = subparsers.add_parser(
             each.name,
             help=each.summary,
             description=textwrap.fill(each.about, _width()),
-            epilog=_examples(each, layout),
+            epilog=_examples(each, prefix, layout),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         for name, options in each.arguments:
             subparser.add_argument(name, **options)
-        subparser.set_defaults(function=each.function, parser=subparser)
-    return parser
+        function = each.function or (each.commands and partial(_print_help, subparser)) or None
+        subparser.set_defaults(function=function, parser=subparser)
+        if each.commands:
+            _add_commands(subparser, each.commands, layout, f"{prefix}{each.name} ")
 
 
 def _print_help(parser: argparse.ArgumentParser, _: argparse.Namespace) -> int:
@@ -103,8 +114,9 @@ def _text(template: str, layout: Layout) -> str:
     )
 
 
-def _examples(command: _Command, layout: Layout) -> str:
-    lines = [f"  {layout.command} {command.name} {words}".rstrip() for words, _ in command.examples]
+def _examples(command: _Command, prefix: str, layout: Layout) -> str:
+    name = f"{layout.command} {prefix}{command.name}"
+    lines = [f"  {name} {words}".rstrip() for words, _ in command.examples]
     width = max(map(len, lines), default=0)
     purposes = [purpose for _, purpose in command.examples]
     shown = [f"{line:{width}}   {purpose}" for line, purpose in zip(lines, purposes, strict=True)]
@@ -247,6 +259,16 @@ def _commands() -> Sequence[_Command]:
             (("https", "the opposite of: enable https"),),
         ),
         _Command(
+            "packages",
+            "Python packages beside those of the release: authenticators, extensions, programs",
+            "Add Python packages that the release does not bring: to the hub (authenticators,"
+            " spawners), to user servers (extensions of Jupyter), or as programs for stacks. They"
+            " are resolved against exactly this release, whose own packages never change; they"
+            " survive upgrades.",
+            (),
+            commands=_package_commands(),
+        ),
+        _Command(
             "backup",
             "write database, fragments, state and drop-ins to one file, while the hub runs",
             "Write one compressed tar archive (mode 0600) with everything that makes up this hub:"
@@ -357,5 +379,59 @@ def _commands() -> Sequence[_Command]:
             " when the new one answers. `systemctl reload` runs this.",
             (_argument("pid", "process id of the hub's supervisor", type=int),),
             commands.run_reload,
+        ),
+    )
+
+
+def _package_commands() -> Sequence[_Command]:
+    names = _argument("names", "NAME, NAME==VERSION, NAME>=VERSION", metavar="NAME")
+    return (
+        _Command(
+            "add",
+            "add packages, or change their versions",
+            "Add packages to the hub, or with --server to user servers: choose versions that fit"
+            " this release, fetch their wheels, check the fragments with them, and reload the hub."
+            " If anything fails, everything stays as it was. Servers that run keep what they have.",
+            (
+                (names[0], {**names[1], "nargs": "*"}),
+                _flag("--server", "for user servers: extensions of Jupyter"),
+                _flag("--tool", "programs that stacks run"),
+                _argument(
+                    "--from",
+                    "a directory of wheels, one wheel, or a bundle, instead of the package index;"
+                    " without names, all that is in it",
+                    type=Path,
+                    metavar="PATH",
+                    dest="source",
+                ),
+            ),
+            commands.run_packages_add,
+            (
+                ("jupyterhub-hashauthenticator", "for the hub, from the package index"),
+                ("--server nbgitpuller", "for user servers"),
+                ("--server --from wheels", "all wheels of a directory, without a network"),
+            ),
+        ),
+        _Command(
+            "remove",
+            "remove packages, and what only they needed",
+            "Remove packages from every set that has them, and what only they needed.",
+            ((names[0], {**names[1], "nargs": "+"}),),
+            commands.run_packages_remove,
+        ),
+        _Command(
+            "list",
+            "show the packages of each set",
+            "Show the packages of each set, and which of them were asked for.",
+            (_JSON,),
+            commands.run_packages_list,
+        ),
+        _Command(
+            "rebuild",
+            "build them again, as after a change of the lists",
+            "Build the packages again from BASE/packages/hub.txt, server.txt and tools.txt, which"
+            " may be edited, one requirement on each line.",
+            (),
+            commands.run_packages_rebuild,
         ),
     )

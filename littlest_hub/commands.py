@@ -7,18 +7,24 @@ since importing JupyterHub takes a second.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import ignored_files
 from littlest_hub.layout import Layout
 from littlest_hub.system import progress
+
+if TYPE_CHECKING:
+    from littlest_hub.packages.changes import Change
 
 
 def run_install(options: argparse.Namespace) -> None:
@@ -139,6 +145,60 @@ def run_enable_or_disable(verb: str, options: argparse.Namespace) -> int:
 
     function = {"enable": catalogue.enable, "disable": catalogue.disable}[verb]
     return function(installation.of_this_release(), options.name)
+
+
+def run_packages_add(options: argparse.Namespace) -> None:
+    from littlest_hub.layout import PackageSet
+    from littlest_hub.packages import changes, source
+
+    if options.server and options.tool:
+        options.parser.error("--server or --tool, not both")
+    chosen = (options.server and PackageSet.SERVER) or (options.tool and PackageSet.TOOLS)
+    package_set = chosen or PackageSet.HUB
+    if not options.names and options.source is None:
+        options.parser.error("which packages? NAME …, or --from PATH")
+    with _changing_packages() as (layout, prefix), source.opened(options.source) as wheels:
+        names = {package_set: options.names} if options.names else wheels.contents(package_set)
+        change = changes.add(layout, prefix, names, wheels, progress.to_stderr)
+    _print_change(change, "Nothing to add: they are there already.")
+
+
+def run_packages_remove(options: argparse.Namespace) -> None:
+    from littlest_hub.packages import changes
+
+    with _changing_packages() as (layout, prefix):
+        change = changes.remove(layout, prefix, options.names, progress.to_stderr)
+    _print_change(change, "Nothing changed.")
+
+
+def run_packages_rebuild(_: argparse.Namespace) -> None:
+    from littlest_hub.packages import changes
+
+    with _changing_packages() as (layout, prefix):
+        change = changes.rebuild(layout, prefix, progress.to_stderr)
+    _print_change(change, "They are as the lists say.")
+
+
+def run_packages_list(options: argparse.Namespace) -> None:
+    from littlest_hub.packages.listing import listing
+
+    layout = installation.of_this_release()
+    found = listing(layout, installation.release_of_this_interpreter())
+    print(json.dumps(found.to_json(), indent=2) if options.json else found)
+
+
+@contextlib.contextmanager
+def _changing_packages() -> Iterator[tuple[Layout, Path]]:
+    """Yield this installation and its active release, locked for a change."""
+    from littlest_hub.lifecycle.locks import changing
+
+    layout, prefix = installation.of_this_release(), installation.release_of_this_interpreter()
+    with changing(layout):
+        yield layout, prefix
+
+
+def _print_change(change: Change, otherwise: str) -> None:
+    print("\n".join(change.lines()) or otherwise)
 
 
 def run_backup(options: argparse.Namespace) -> None:

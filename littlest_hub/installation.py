@@ -56,6 +56,22 @@ def _hub_user(layout: Layout) -> str | None:
         return str(uid)
 
 
+def overlays_of(layout: Layout, prefix: Path) -> Path:
+    """Return the directory of the overlays of a release."""
+    return layout.overlays / prefix.name
+
+
+def active_overlay(layout: Layout, prefix: Path) -> Path | None:
+    """Return the overlay that a release's hub and servers use; None: there is none."""
+    directory = overlays_of(layout, prefix)
+    try:
+        name = layout.on_disk(directory / "active").readlink()
+    except OSError:
+        return None
+    overlay = directory / name
+    return overlay if layout.on_disk(overlay).is_dir() else None
+
+
 def installed_unit(layout: Layout, name: str) -> Path:
     """Return a unit file on disk, behind its link if systemd has a link to it."""
     file = layout.on_disk(layout.system_units) / name

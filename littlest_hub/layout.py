@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from littlest_hub.errors import LittlestHubError
 
 DEFAULT_BASE = Path("/opt/littlest-hub")
 PRODUCT = "littlest-hub"
+SERVER_PACKAGES = "LITTLEST_HUB_PACKAGES"
+"""Variable of a user server that names its overlay."""
 
 # The last part of the base directory becomes part of unit names and of a system user's name.
 # 20 characters: "lhub-" + name + "-proxy" has to fit the 31 that sysusers.d(5) allows.
@@ -30,6 +33,17 @@ _HIDDEN = ("/home", "/root", "/run", "/tmp", "/var/tmp", "/dev", "/proc", "/sys"
 _RESERVED_SUFFIXES = (
     *("-proxy", "-proxy-api", "-proxy-https", "-password", "-hook", "-guard", "-servers"),
 )
+
+
+class PackageSet(enum.StrEnum):
+    """Who imports a package that is not the release's; a set costs the others nothing."""
+
+    HUB = "hub"
+    """The hub: authenticators, spawners."""
+    SERVER = "server"
+    """User servers: extensions of Jupyter."""
+    TOOLS = "tools"
+    """Programs that stacks run."""
 
 
 class _Fields(NamedTuple):
@@ -243,6 +257,13 @@ class Layout(Names):
     """Ready fragments of the active release."""
     documentation = _Path("{self.hub}/share/littlest-hub/docs")
     """The pages of docs/, as of the active release."""
+
+    packages = _Path("{self.base}/packages")
+    """Packages of the administrator's, for hub, user servers and stacks; everyone may read."""
+    wheels = _Path("{self.packages}/wheels")
+    """The wheels that overlays are made of, kept for the next release."""
+    overlays = _Path("{self.packages}/overlays")
+    """RELEASE/DIGEST: packages beside a release; RELEASE/active: a link to the one in use."""
 
     # --- state
 

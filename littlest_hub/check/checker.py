@@ -9,24 +9,34 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from littlest_hub.check import facts, sandbox
 from littlest_hub.check.access import unreadable_fragments
 from littlest_hub.check.messages import Domain, Request
 from littlest_hub.check.report import Problem, Report
 from littlest_hub.hub import unit_files
-from littlest_hub.installation import fragment_files
+from littlest_hub.installation import (
+    active_overlay,
+    fragment_files,
+    release_of_this_interpreter,
+)
 from littlest_hub.layout import Layout
 from littlest_hub.system.addresses import dns_problem, resolve
 
 
-def check_fragments(layout: Layout, copies: Mapping[Path, Path] | None = None) -> Report:
+def check_fragments(
+    layout: Layout,
+    copies: Mapping[Path, Path] | None = None,
+    overlay: Path | Literal["active"] | None = "active",
+) -> Report:
     """Check the fragments of an installation.
 
     Args:
         layout: the installation.
         copies: files to read in place of fragments, by fragment; the fragment need not exist.
             Problems are reported as problems of the fragment.
+        overlay: packages to check them with; None: the release's own only.
 
     Raises:
         LittlestHubError: the check itself failed.
@@ -36,7 +46,15 @@ def check_fragments(layout: Layout, copies: Mapping[Path, Path] | None = None) -
     files = sorted({*fragment_files(layout), *copies})
     fragment_by_file = {str(copies.get(file, file)): str(file) for file in files}
     known = facts.gather(layout)
-    request = Request(str(layout.base), layout.hub_user, tuple(fragment_by_file), known)
+    if overlay == "active":
+        overlay = active_overlay(layout, release_of_this_interpreter())
+    request = Request(
+        str(layout.base),
+        layout.hub_user,
+        tuple(fragment_by_file),
+        known,
+        str(overlay) if overlay else None,
+    )
     outcome = sandbox.run(layout, request)
     problems = {*outcome.problems, *_misdirected_domains(outcome.domains, known.addresses)}
     # Owner and mode of a copy are temporary; the next check sees those of the fragment.

@@ -28,7 +28,8 @@ from littlest_hub.check.origins import (
 from littlest_hub.check.report import Problem
 from littlest_hub.check.validation import validate
 from littlest_hub.hub.unit_files import credential_digests
-from littlest_hub.layout import Layout
+from littlest_hub.layout import Layout, PackageSet
+from littlest_hub.system import import_path
 from littlest_hub.system.seccomp import change_no_other_process
 from littlest_hub.units.environment import UnitEnvironment
 
@@ -54,6 +55,7 @@ def evaluate(request: Request, report: int) -> None:
         os.write(report, f"{encode(message)}\n".encode())
 
     layout = Layout(Path(request.base), hub_user=request.hub_user)
+    import_path.append_packages(request.overlay, PackageSet.HUB)
     config = RecordingConfig()
     sockets = request.facts.hub_sockets
     address = (sockets[0][0].strip("[]"), sockets[0][1]) if sockets else None

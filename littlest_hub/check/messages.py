@@ -22,6 +22,8 @@ class Request:
     files: tuple[str, ...]
     """The fragments in order, or the copies to run in their place."""
     facts: Facts
+    overlay: str | None = None
+    """Packages that the hub imports besides its release's; None: no others."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as a JSON object."""
@@ -32,7 +34,7 @@ class Request:
         """Return the request that `to_json` made the JSON object of."""
         facts = Facts.from_json(record["facts"])
         files = tuple(record["files"])
-        return cls(record["base"], record["hub_user"], files, facts)
+        return cls(record["base"], record["hub_user"], files, facts, record["overlay"])
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from littlest_hub.doctor.hooks import hooks
 from littlest_hub.doctor.host import clock, disks, limits, memory, system
 from littlest_hub.doctor.logins import refused_logins
 from littlest_hub.doctor.network import login_page, ports
+from littlest_hub.doctor.packages import packages
 from littlest_hub.doctor.servers import failed_starts, held_ports, resolver, routes, user_units
 from littlest_hub.doctor.services import release_files, releases, unfinished_restore, unit_states
 from littlest_hub.doctor.snapshot import Snapshot
@@ -39,6 +40,7 @@ PROBES: tuple[tuple[str, Probe], ...] = (
     ("Services", unfinished_restore),
     ("Services", releases),
     ("Services", release_files),
+    ("Services", packages),
     ("Network", ports),
     ("Network", login_page),
     ("Network", certificates),

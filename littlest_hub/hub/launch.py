@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from tornado.web import HTTPError
 
 from littlest_hub.hub.systemd_units import UnitState
-from littlest_hub.installation import release_of_this_interpreter
+from littlest_hub.installation import active_overlay, release_of_this_interpreter
+from littlest_hub.layout import SERVER_PACKAGES, Layout
 from littlest_hub.units import server
 from littlest_hub.units.server import Account
 
@@ -189,6 +190,12 @@ def server_command() -> list[str]:
     """
     python = release_of_this_interpreter() / "bin" / "python3"
     return [str(python), "-I", "-m", "littlest_hub.singleuser"]
+
+
+def package_environment(layout: Layout) -> dict[str, str]:
+    """Return the variable that tells a user server which packages it has besides its release's."""
+    overlay = active_overlay(layout, release_of_this_interpreter())
+    return {SERVER_PACKAGES: str(overlay)} if overlay else {}
 
 
 def server_environment(name: str, home: Path | None, shell: str) -> dict[str, str]:

@@ -33,6 +33,7 @@ from littlest_hub.hub.launch import (
     ended,
     environment_file,
     find_program,
+    package_environment,
     port_and_token,
     refused,
     server_command,
@@ -297,6 +298,7 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
         environment = {
             **server.environment(properties),
             **server_environment(account.name, account.home, self.default_shell or account.shell),
+            **package_environment(self.layout),
             **self.get_env(),
         }
         if self.extra_paths:

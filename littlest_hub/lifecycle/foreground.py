@@ -23,11 +23,12 @@ from jupyterhub.spawner import SimpleLocalProcessSpawner
 from traitlets import Unicode, default
 from traitlets.config import Config
 
+from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import config
 from littlest_hub.hub.accounts import SHELL, terminal_shell
 from littlest_hub.hub.app import LittlestHub
-from littlest_hub.hub.launch import server_command, server_environment
+from littlest_hub.hub.launch import package_environment, server_command, server_environment
 from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.installation import release_of_this_interpreter
 from littlest_hub.layout import Layout
@@ -184,7 +185,8 @@ class ChildSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
 
     def get_env(self) -> dict[str, str]:
         env: dict[str, str] = super().get_env()
-        return {**server_environment(self.user.name, Path.home(), _shell()), **env}
+        packages = package_environment(installation.of_this_release())
+        return {**server_environment(self.user.name, Path.home(), _shell()), **packages, **env}
 
     def user_env(self, env: dict[str, str]) -> dict[str, str]:
         return {**super().user_env(env), "SHELL": _shell()}

@@ -22,6 +22,7 @@ from littlest_hub.lifecycle.services import Services, http_status, is_answer
 from littlest_hub.lifecycle.switch_record import ServingRelease
 from littlest_hub.lifecycle.uninstall import remove_units
 from littlest_hub.lifecycle.unit_files import GeneratedFiles, UnitFiles
+from littlest_hub.packages import changes
 from littlest_hub.system.addresses import main_address
 from littlest_hub.system.files import link, write
 from littlest_hub.system.ownership import check_owners
@@ -116,6 +117,7 @@ class _ReleaseInstall:
             # Left by a base directory that was removed while they ran; they hold its ports.
             remove_units(layout, with_user_servers=False)
         ports = choose_ports(layout, port) if has_systemd else Ports()
+        changes.prepare(layout, self.prefix, self.progress)
         if layout.is_live and fragment_files(layout):
             _check_fragments(layout, self.target.version)
         if self.source and layout.is_live:

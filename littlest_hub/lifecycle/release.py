@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.installation import overlays_of
 from littlest_hub.layout import PRODUCT, Layout
 from littlest_hub.system import processes
 
@@ -139,6 +140,7 @@ def remove_unused(layout: Layout, keep: set[Path]) -> list[str]:
         renamed = releases / f".{prefix.name}{_REMOVED}"
         (releases / prefix.name).rename(renamed)
         shutil.rmtree(renamed)
+        shutil.rmtree(layout.on_disk(overlays_of(layout, prefix)), ignore_errors=True)
         lines.append(f"{prefix} was removed: nothing runs from it any more")
     return lines
 

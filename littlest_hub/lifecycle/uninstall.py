@@ -49,7 +49,9 @@ def _uninstall(layout: Layout, purge: bool) -> str:
         drop_ins, homes = unit_files.left_by_remove()
         journals = journal_directories(layout)
     layout.on_disk(layout.hub).unlink(missing_ok=True)
-    owned = [layout.fragments, layout.state, *drop_ins, *journals]
+    # Built again from the lists and wheels, which stay.
+    shutil.rmtree(layout.on_disk(layout.overlays), ignore_errors=True)
+    owned = [layout.fragments, layout.state, layout.packages, *drop_ins, *journals]
     if purge:
         for path in owned:
             shutil.rmtree(layout.on_disk(path), ignore_errors=True)

@@ -16,6 +16,8 @@ import os
 import sys
 from typing import NoReturn
 
+from littlest_hub.layout import SERVER_PACKAGES
+
 TESTED_VERSIONS = {"jupyterhub": "6.1.1", "jupyterlab": "4.6.6", "jupyter_server": "2.21.1"}
 """The versions that `patches` was tested with. Before a change, run `make test-upstream`."""
 
@@ -81,5 +83,7 @@ def warn(error: Exception) -> None:
 def run_upstream() -> NoReturn:
     """Replace this process by upstream's program, in which nothing is patched."""
     options = ["-I"] if sys.flags.isolated else []
-    command = [sys.executable, *options, "-m", "jupyterhub.singleuser", *sys.argv[1:]]
+    has_packages = bool(os.environ.get(SERVER_PACKAGES))
+    module = "littlest_hub.singleuser.upstream" if has_packages else "jupyterhub.singleuser"
+    command = [sys.executable, *options, "-m", module, *sys.argv[1:]]
     os.execv(sys.executable, command)

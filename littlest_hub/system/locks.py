@@ -26,6 +26,15 @@ def try_lock(opened: IO[str] | int) -> bool:
     return True
 
 
+def share(opened: IO[str] | int) -> bool:
+    """Share a lock with other processes; return whether none holds it for itself."""
+    try:
+        fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def hold(file: Path, *, is_patient: bool = False, text: str = "") -> TextIO | None:
     """Hold a lock file for as long as the result stays open.
 

@@ -27,6 +27,7 @@ LAYERS = {
     "hub": "the hub's unit: the supervisor, JupyterHub and our classes for it",
     "check": "fragments judged",
     "fragments": "fragments changed",
+    "packages": "Python packages beside a release",
     "lifecycle": "a release installed, started, upgraded, removed",
     "backup": "a hub in one file, and back",
     "doctor": "an installation examined; reads only",

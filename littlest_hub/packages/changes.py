@@ -1,0 +1,298 @@
+"""Changes of packages: resolve, download, build beside, check the fragments, switch, reload."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from littlest_hub.check import check_fragments
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.installation import active_overlay
+from littlest_hub.layout import Layout, PackageSet
+from littlest_hub.packages import overlay, requirements, wheel
+from littlest_hub.packages.lock import Lock, Wheel
+from littlest_hub.packages.requirements import Lists, Requested
+from littlest_hub.packages.source import Source
+from littlest_hub.system import pip, systemctl
+from littlest_hub.system.progress import Progress
+
+
+@dataclass(frozen=True)
+class Change:
+    """The packages before and after a change."""
+
+    before: Lock
+    after: Lock
+
+    def lines(self) -> Iterator[str]:
+        """Yield a line for each package that was added, moved or removed."""
+        for package_set in PackageSet:
+            old = {each.name: each.version for each in self.before.wheels.get(package_set, ())}
+            new = {each.name: each.version for each in self.after.wheels.get(package_set, ())}
+            for name in sorted({*old, *new}):
+                if name not in old:
+                    yield f"+ {name} {new[name]}  ({package_set})"
+                elif name not in new:
+                    yield f"- {name} {old[name]}  ({package_set})"
+                elif old[name] != new[name]:
+                    yield f"  {name} {old[name]} -> {new[name]}  ({package_set})"
+
+
+def add(
+    layout: Layout,
+    prefix: Path,
+    names: Mapping[PackageSet, Sequence[str]],
+    source: Source,
+    progress: Progress,
+) -> Change:
+    """Add packages to sets, or change the versions that are asked for.
+
+    Raises:
+        LittlestHubError: why not; then nothing was changed.
+    """
+    lists = requirements.read(layout)
+    for package_set, texts in names.items():
+        added = {each.name: each for each in map(requirements.parse, texts)}
+        others = [each for each in lists[package_set] if each.name not in added]
+        lists[package_set] = (*others, *added.values())
+    return apply(layout, prefix, lists, source, progress)
+
+
+def remove(layout: Layout, prefix: Path, names: Sequence[str], progress: Progress) -> Change:
+    """Remove packages from every set that has them; what only they needed goes too.
+
+    Raises:
+        LittlestHubError: one was not asked for; or why not, and nothing was changed.
+    """
+    gone = {each.name for each in map(requirements.parse, names)}
+    lists = requirements.read(layout)
+    known = {each.name for wanted in lists.values() for each in wanted}
+    if missing := sorted(gone - known):
+        raise LittlestHubError(
+            f"{', '.join(missing)} was not added", "Added: " + (", ".join(sorted(known)) or "none")
+        )
+    wanted = {
+        each: tuple(one for one in asked if one.name not in gone) for each, asked in lists.items()
+    }
+    return apply(layout, prefix, wanted, Source(), progress)
+
+
+def apply(
+    layout: Layout, prefix: Path, wanted: Lists, source: Source, progress: Progress
+) -> Change:
+    """Make the packages of a release those that are wanted, and let the hub use them.
+
+    Raises:
+        LittlestHubError: why not; then nothing was changed.
+    """
+    before, old = active_overlay(layout, prefix), requirements.read(layout)
+    change = Change(
+        overlay.present_lock(layout, prefix), choose(layout, prefix, wanted, source, progress)
+    )
+    after = None if change.after.is_empty else overlay.build(layout, prefix, change.after)
+    if after == before and change.before.requested == change.after.requested:
+        return change
+    progress("Checking the fragments with them ...")
+    report = check_fragments(layout, overlay=after)
+    if report.errors:
+        raise LittlestHubError(
+            "\n".join(map(str, report.errors)),
+            "The packages stay as they were. If a fragment needs a package that goes, change the"
+            " fragment first",
+        )
+    try:
+        requirements.write_lists(layout, wanted)
+        overlay.activate(layout, prefix, after)
+        _reload(layout, change, progress)
+    except BaseException:
+        overlay.activate(layout, prefix, before)
+        requirements.write_lists(layout, old)
+        raise
+    overlay.remove_unused(layout, prefix, {each for each in (before, after) if each})
+    overlay.remove_unused_wheels(layout)
+    return change
+
+
+def choose(layout: Layout, prefix: Path, wanted: Lists, source: Source, progress: Progress) -> Lock:
+    """Choose the wheels for what is wanted, and put them beside those that are there.
+
+    A set that asks for what it asked for keeps its wheels.
+    """
+    present = overlay.present_lock(layout, prefix)
+    release_pins = overlay.pins(layout, prefix)
+    chosen: dict[PackageSet, tuple[Wheel, ...]] = {}
+    for package_set, asked in wanted.items():
+        texts = tuple(each.text for each in asked)
+        if texts == present.requested.get(package_set, ()):
+            chosen[package_set] = present.wheels.get(package_set, ())
+        elif texts:
+            progress(f"Choosing versions for {', '.join(texts)} ...")
+            kept = _kept(present.wheels.get(package_set, ()), asked)
+            chosen[package_set] = _fetch(layout, asked, release_pins, kept, source, progress)
+    asked_texts = {each: tuple(one.text for one in asked) for each, asked in wanted.items()}
+    return Lock(prefix.name, asked_texts, chosen)
+
+
+def _kept(wheels: Iterable[Wheel], asked: Iterable[Requested]) -> list[str]:
+    """Return pins for what stays: other packages are not moved without a need."""
+    wishes = {each.name: Requirement(each.text).specifier for each in asked}
+    return [
+        f"{each.name}=={each.version}"
+        for each in wheels
+        if each.name not in wishes or wishes[each.name].contains(each.version, prereleases=True)
+    ]
+
+
+def _fetch(
+    layout: Layout,
+    asked: Sequence[Requested],
+    release_pins: Sequence[str],
+    kept: Sequence[str],
+    source: Source,
+    progress: Progress,
+) -> tuple[Wheel, ...]:
+    texts = [each.text for each in asked]
+    try:
+        resolved = pip.resolve(texts, [*release_pins, *kept], source.directory)
+    except pip.ConflictError:
+        # Without what is there, as a second try: the new package may need a newer one of them.
+        resolved = _resolve(asked, release_pins, source)
+    except pip.MissingError as error:
+        raise _no_wheel(error, asked, source) from error
+    if yanked := [f"{each.name} {each.version}" for each in resolved if each.is_yanked]:
+        raise LittlestHubError(
+            f"{', '.join(yanked)} was withdrawn by its authors", "Ask for another version"
+        )
+    directory = layout.on_disk(layout.wheels)
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".download-") as scratch:
+        progress(f"Fetching {len(resolved)} packages ...")
+        pip.download(resolved, Path(scratch), source.directory)
+        found = tuple(sorted(wheel.locked(file) for file in Path(scratch).glob("*.whl")))
+        _verify(found, source.lock)
+        for each in found:
+            Path(scratch, each.file).chmod(0o644)
+            Path(scratch, each.file).replace(directory / each.file)
+    return found
+
+
+def _resolve(
+    asked: Sequence[Requested], release_pins: Sequence[str], source: Source
+) -> list[pip.Resolved]:
+    """Resolve what is asked for; explain a conflict.
+
+    Raises:
+        LittlestHubError: the conflict, where it was asked for, and what would do instead.
+    """
+    try:
+        return pip.resolve([each.text for each in asked], release_pins, source.directory)
+    except pip.ConflictError as error:
+        for each in asked:
+            if reason := _conflict_of(each, release_pins, source):
+                where = f"{each.place}: " if each.place else ""
+                hint = _what_would_do(each, release_pins, source)
+                raise LittlestHubError(f"{where}{reason}", hint) from error
+        raise
+
+
+def _conflict_of(asked: Requested, release_pins: Sequence[str], source: Source) -> str | None:
+    """Return why one package cannot be beside the release; None: it can."""
+    text = asked.text
+    if text == asked.name and source.directory is None:
+        # Of the versions that it has tried, pip names the oldest; people ask for the newest.
+        newest = pip.versions(asked.name)[:1]
+        text = f"{text}=={newest[0]}" if newest else text
+    try:
+        pip.resolve([text], release_pins, source.directory)
+    except pip.ConflictError as error:
+        return error.message
+    except pip.MissingError:
+        pass
+    return None
+
+
+def _what_would_do(asked: Requested, release_pins: Sequence[str], source: Source) -> str | None:
+    try:
+        found = pip.resolve([asked.name], release_pins, source.directory)
+    except LittlestHubError:
+        return "No version of it fits this release"
+    versions = [each.version for each in found if canonicalize_name(each.name) == asked.name]
+    return f"This would do: {asked.name}=={versions[0]}" if versions else None
+
+
+def _verify(found: Iterable[Wheel], lock: Lock | None) -> None:
+    known = {each.file: each.sha256 for each in lock.all_wheels()} if lock else {}
+    for each in found:
+        if lock and known.get(each.file) != each.sha256:
+            raise LittlestHubError(
+                f"{each.file} is not the file that the bundle's lock names: its sha256 differs",
+                "Get the bundle again",
+            )
+
+
+def _no_wheel(
+    error: pip.MissingError, asked: Sequence[Requested], source: Source
+) -> LittlestHubError:
+    name = Requirement(error.requirement).name
+    place = next((f"{each.place}: " for each in asked if each.place and each.name == name), "")
+    if error.newest:
+        return LittlestHubError(f"{place}{error.message}", f"Ask for that: {name}=={error.newest}")
+    if source.directory is None and (known := pip.versions(name)):
+        return LittlestHubError(
+            f"{place}{name} has no wheel for this Python, only sources (newest {known[0]}), and"
+            " there is no compiler here",
+            f"Build one elsewhere: pip wheel --no-deps {name}; then:"
+            " littlest-hub packages add --from DIRECTORY",
+        )
+    return LittlestHubError(
+        f"{place}{error.message}", error.hint or "Is the name spelled as on the index?"
+    )
+
+
+def _reload(layout: Layout, change: Change, progress: Progress) -> None:
+    """Let the running hub use them; user servers do when they are started next."""
+    if not layout.is_live or not systemctl.is_booted() or os.geteuid() != 0:
+        return
+    before, after = (each.wheels.get(PackageSet.HUB, ()) for each in (change.before, change.after))
+    if before != after and systemctl.is_active(layout.hub_service):
+        progress("Reloading the hub ...")
+        systemctl.systemctl("reload", layout.hub_service)
+
+
+def prepare(layout: Layout, prefix: Path, progress: Progress) -> None:
+    """Build what is asked for beside a release that does not serve yet.
+
+    The wheels that are there come first, so that no network is needed.
+
+    Raises:
+        LittlestHubError: what does not fit the release, with file and line; nothing was changed.
+    """
+    wanted = requirements.read(layout)
+    asked = {each: tuple(one.text for one in some) for each, some in wanted.items()}
+    if not any(asked.values()) or overlay.present_lock(layout, prefix).requested == asked:
+        return
+    wheels = layout.on_disk(layout.wheels)
+    try:
+        lock = choose(layout, prefix, wanted, Source(wheels), progress)
+    except LittlestHubError:
+        lock = choose(layout, prefix, wanted, Source(), progress)
+    overlay.activate(layout, prefix, overlay.build(layout, prefix, lock))
+
+
+def rebuild(layout: Layout, prefix: Path, progress: Progress) -> Change:
+    """Build again what is asked for, as after a change of the lists or of an overlay's files.
+
+    Raises:
+        LittlestHubError: why not; then nothing was changed.
+    """
+    present = active_overlay(layout, prefix)
+    if present and any(overlay.altered(layout, present)):
+        progress(f"{present} differs from its wheels: building it again ...")
+        overlay.build_again(layout, prefix, overlay.present_lock(layout, prefix))
+    return apply(layout, prefix, requirements.read(layout), Source(), progress)

@@ -1,0 +1,138 @@
+"""Packages that the release does not bring: added without a network, kept by an upgrade."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from littlest_hub import __version__
+from tests import releases, wheels
+from tests.container.conftest import EVERYBODY
+from tests.hub import Hub
+from tests.machine import Machine
+
+NEXT = "2026.12.0"
+WHEELS = "/srv/wheels"
+# An extension of user servers that others have written, with all that it needs.
+EXTENSION = "nbgitpuller"
+LOGIN = """\
+from door import Door
+c.JupyterHub.authenticator_class = Door
+c.Authenticator.allow_all = True
+"""
+DOOR = """\
+from jupyterhub.auth import DummyAuthenticator
+
+
+class Door(DummyAuthenticator):
+    login_service = "the door"
+"""
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of wheels: one from the package index, the others ours."""
+    directory = tmp_path_factory.mktemp("wheels")
+    target = ["--only-binary=:all:", "--no-deps", f"--dest={directory}"]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", *target, EXTENSION]
+    subprocess.run(command, check=True)
+    wheels.make(directory, "door", files={"door.py": DOOR})
+    wheels.make(directory, "picky", requires=["littlest-hub<2026.12"])
+    wheels.make(directory, "broken", files={"broken.py": "raise SystemExit('broken')\n"})
+    return directory
+
+
+@pytest.fixture(scope="module")
+def hub(installer: Path, shelf: Path) -> Iterator[Hub]:
+    with Machine("bookworm") as machine:
+        hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
+        hub.write_fragment("20-everybody.py", EVERYBODY)
+        hub.reload()
+        machine.run(["mkdir", "--parents", WHEELS])
+        for wheel in shelf.iterdir():
+            machine.copy(wheel, f"{WHEELS}/{wheel.name}")
+        yield hub
+
+
+def packages(hub: Hub, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return hub.machine.run([hub.path("hub/bin/littlest-hub"), "packages", *arguments], check=check)
+
+
+def login_page(hub: Hub) -> str:
+    return httpx.get(f"{hub.url}/hub/login", trust_env=False).text
+
+
+@contextmanager
+def added(hub: Hub, *arguments: str) -> Iterator[None]:
+    """Add packages for the time of the block."""
+    packages(hub, "add", f"--from={WHEELS}", *arguments)
+    try:
+        yield
+    finally:
+        packages(hub, "remove", *(each for each in arguments if not each.startswith("-")))
+
+
+def test_an_extension_is_there_for_servers_that_start_from_now_on(hub: Hub) -> None:
+    with hub.person() as before, hub.person() as after:
+        before.start_server()
+        with added(hub, "--server", EXTENSION):
+            after.start_server()
+            assert after.sees(f"/user/{after.name}/git-pull?repo=x")
+            assert not before.sees(f"/user/{before.name}/git-pull?repo=x")
+            assert after.run_cell("print(6 * 7)") == "42\n"
+            seen = "import importlib.util as u; print(u.find_spec('nbgitpuller'))"
+            assert after.run_cell(seen) == "None\n", "kernels have their own packages"
+
+
+def test_a_fragment_uses_an_authenticator_that_was_added_and_keeps_it(hub: Hub) -> None:
+    with added(hub, "door"), hub.fragment("30-door.py", LOGIN):
+        assert "Sign in with the door" in login_page(hub)
+        refused = packages(hub, "remove", "door", check=False)
+        assert refused.returncode == 1
+        assert f"{hub.layout.fragments}/30-door.py:1" in refused.stderr
+        assert "Sign in with the door" in login_page(hub)
+
+
+def test_a_package_that_ends_whoever_imports_it_is_refused_with_its_line(hub: Hub) -> None:
+    pid = hub.serving_pid()
+    with added(hub, "broken"):
+        fragment = hub.write_fragment("30-broken.py", "\nimport broken\n")
+        refused = hub.machine.run([hub.path("hub/bin/littlest-hub"), "check"], check=False)
+        assert f"{fragment}:2:" in refused.stdout
+        assert hub.reload(check=False).returncode == 1
+        hub.machine.run(["rm", fragment])
+    assert hub.answers()
+    assert pid, "the hub did not run"
+
+
+def test_without_an_index_the_way_offline_is_named(hub: Hub) -> None:
+    refused = packages(hub, "add", "nbgitpuller", check=False)
+    assert refused.returncode == 1
+    assert "littlest-hub packages add --from" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_packages_survive_an_upgrade_and_a_rollback(hub: Hub) -> None:
+    packages(hub, "add", f"--from={WHEELS}", "--server", EXTENSION)
+    packages(hub, "add", f"--from={WHEELS}", "picky")
+    refused = hub.machine.install(releases.build(NEXT), check=False)
+    assert refused.returncode == 1
+    place = f"{hub.layout.packages}/hub.txt:1"
+    assert f"{place}: picky 1.0 needs littlest-hub<2026.12" in refused.stderr
+    packages(hub, "remove", "picky")
+    hub.machine.run(["rm", "--recursive", WHEELS])
+    hub.machine.install(releases.build(NEXT))
+    listed = json.loads(packages(hub, "list", "--json").stdout)
+    assert [each["name"] for each in listed["packages"]] == [EXTENSION]
+    assert f"/{NEXT}/" in listed["overlay"]
+    with hub.person() as person:
+        person.start_server()
+        assert person.sees(f"/user/{person.name}/git-pull?repo=x")
+    hub.machine.run([hub.path("hub/bin/littlest-hub"), "rollback"])
+    listed = json.loads(packages(hub, "list", "--json").stdout)
+    assert f"/{__version__}/" in listed["overlay"]

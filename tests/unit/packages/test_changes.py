@@ -1,0 +1,205 @@
+"""Changes of packages: whatever fails leaves the present overlay, lists and wheels in use."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.installation import active_overlay, overlays_of
+from littlest_hub.layout import Layout, PackageSet
+from littlest_hub.packages import changes, overlay, requirements, source
+from littlest_hub.packages.changes import Change
+from littlest_hub.packages.listing import listing
+from tests import wheels
+
+FRAGMENT = """\
+import shy
+c.JupyterHub.authenticator_class = "dummy"
+c.DummyAuthenticator.password = "a password of 25 letters"
+c.Authenticator.allow_all = True
+"""
+
+USER = """
+import sys
+from littlest_hub.system.import_path import append_packages
+append_packages(sys.argv[1], "hub")
+import shy
+print(shy.VERSION, flush=True)
+sys.stdin.read()
+"""
+
+
+class Installation:
+    """A base directory with a release and a directory of wheels."""
+
+    def __init__(self, base: Path) -> None:
+        self.layout = Layout(base)
+        self.prefix = wheels.release(base / "releases/1.0")
+        (base / "jupyterhub_config.d").mkdir()
+        (base / "state").mkdir()
+        self.wheels = base.parent / "wheels"
+
+    def add(self, *names: str, to: PackageSet = PackageSet.HUB) -> Change:
+        with source.opened(self.wheels) as opened:
+            return changes.add(self.layout, self.prefix, {to: names}, opened, lambda _: None)
+
+    def remove(self, *names: str) -> Change:
+        return changes.remove(self.layout, self.prefix, names, lambda _: None)
+
+    @property
+    def overlay(self) -> Path:
+        found = active_overlay(self.layout, self.prefix)
+        assert found
+        return found
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Installation:
+    return Installation(tmp_path / "base")
+
+
+def test_packages_are_added_with_what_they_need_and_removed_with_it(here: Installation) -> None:
+    wheels.make(here.wheels, "shy", requires=["timid"])
+    wheels.make(here.wheels, "timid", "3.1")
+    assert [*here.add("shy").lines()] == ["+ shy 1.0  (hub)", "+ timid 3.1  (hub)"]
+    assert (here.overlay / "hub/timid.py").is_file()
+    assert any((here.overlay / "hub/__pycache__").iterdir()), "they are not compiled"
+    assert [each.text for each in requirements.read(here.layout)[PackageSet.HUB]] == ["shy"]
+    assert [*here.remove("shy").lines()] == ["- shy 1.0  (hub)", "- timid 3.1  (hub)"]
+    assert active_overlay(here.layout, here.prefix) is None
+
+
+def test_a_set_costs_the_others_nothing(here: Installation) -> None:
+    wheels.make(here.wheels, "shy")
+    wheels.make(here.wheels, "tool", entry_points="[console_scripts]\nhammer = tool:main\n")
+    here.add("shy", to=PackageSet.SERVER)
+    here.add("tool", to=PackageSet.TOOLS)
+    assert sorted(each.name for each in here.overlay.iterdir()) == ["lock.json", "server", "tools"]
+    assert not (here.overlay / "server/tool.py").exists()
+    assert os.access(here.overlay / "tools/bin/hammer", os.X_OK)
+
+
+def test_scripts_of_packages_for_hub_and_servers_are_not_installed(here: Installation) -> None:
+    wheels.make(here.wheels, "shy", entry_points="[console_scripts]\npip = shy:main\n")
+    here.add("shy")
+    assert not (here.overlay / "hub/bin").exists()
+    assert not [*overlay.altered(here.layout, here.overlay)]
+
+
+def test_everybody_may_read_the_packages_whatever_the_umask(here: Installation) -> None:
+    wheels.make(here.wheels, "shy")
+    before = os.umask(0o077)
+    try:
+        here.add("shy")
+    finally:
+        os.umask(before)
+    modes = {f"{each.stat().st_mode & 0o777:o}" for each in here.overlay.rglob("*")}
+    assert modes <= {"755", "444", "555"}
+    assert here.overlay.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_hostile_wheel_changes_nothing(here: Installation) -> None:
+    wheels.make(here.wheels, "shy")
+    wheels.make(here.wheels, "evil", files={"own/patched.py": ""})
+    here.add("shy")
+    before = here.overlay
+    with pytest.raises(LittlestHubError, match="belongs to a package of the release"):
+        here.add("evil")
+    assert here.overlay == before
+    assert [each.text for each in requirements.read(here.layout)[PackageSet.HUB]] == ["shy"]
+    assert not [*overlays_of(here.layout, here.prefix).glob(".*")]
+
+
+def test_a_fragment_finds_the_packages_and_keeps_them_from_being_removed(
+    here: Installation,
+) -> None:
+    wheels.make(here.wheels, "shy")
+    fragment = here.layout.fragments / "20-shy.py"
+    fragment.write_text(FRAGMENT)
+    here.add("shy")
+    before = here.overlay
+    with pytest.raises(LittlestHubError, match=rf"{fragment}:1: .*shy"):
+        here.remove("shy")
+    assert here.overlay == before
+    assert listing(here.layout, here.prefix).pending == ()
+
+
+def test_a_package_that_stays_is_not_moved_without_a_need(here: Installation) -> None:
+    wheels.make(here.wheels, "timid", "1.0")
+    wheels.make(here.wheels, "shy", requires=["timid"])
+    here.add("shy")
+    wheels.make(here.wheels, "timid", "2.0")
+    wheels.make(here.wheels, "bold")
+    assert [*here.add("bold").lines()] == ["+ bold 1.0  (hub)"]
+    wheels.make(here.wheels, "proud", requires=["timid>=2"])
+    assert [*here.add("proud").lines()] == ["+ proud 1.0  (hub)", "  timid 1.0 -> 2.0  (hub)"]
+
+
+def test_overlays_in_use_stay_and_others_go(here: Installation) -> None:
+    for name in ("shy", "bold", "proud"):
+        wheels.make(here.wheels, name)
+    here.add("shy")
+    first = here.overlay
+    use = "from littlest_hub.system.import_path import append_packages as use; import sys;"
+    use += (
+        f"use({str(first)!r}, 'hub'); import shy; print(shy.VERSION, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", use], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout
+        assert server.stdin
+        assert server.stdout.readline() == "1.0\n"
+        here.add("bold")
+        here.add("proud")
+        assert first.is_dir(), "a server uses it"
+        server.stdin.close()
+    here.add("proud>=1", to=PackageSet.SERVER)
+    assert not first.exists()
+
+
+def test_what_a_killed_change_leaves_is_removed_by_the_next_one(here: Installation) -> None:
+    wheels.make(here.wheels, "shy")
+    left = overlays_of(here.layout, here.prefix) / ".building-0123"
+    (left / "hub").mkdir(parents=True)
+    here.add("shy")
+    assert not left.exists()
+
+
+def test_altered_files_are_found_and_built_again(here: Installation) -> None:
+    wheels.make(here.wheels, "shy")
+    here.add("shy")
+    file = here.overlay / "hub/shy.py"
+    file.chmod(0o644)
+    file.write_text("VERSION = 'altered'\n")
+    added = here.overlay / "hub/added.py"
+    added.write_text("")
+    assert [*overlay.altered(here.layout, here.overlay)] == [str(added), str(file)]
+    changes.rebuild(here.layout, here.prefix, lambda _: None)
+    assert file.read_text() == "VERSION = '1.0'\n"
+    assert not added.exists()
+
+
+def test_a_release_that_is_not_active_gets_its_own_packages_from_the_kept_wheels(
+    here: Installation,
+) -> None:
+    wheels.make(here.wheels, "shy")
+    here.add("shy")
+    following = wheels.release(here.layout.releases / "2.0")
+    changes.prepare(here.layout, following, lambda _: None)
+    assert active_overlay(here.layout, following) != here.overlay
+    assert (overlays_of(here.layout, following) / "active/hub/shy.py").is_file()
+
+
+def test_lists_that_were_edited_are_named_until_they_are_applied(here: Installation) -> None:
+    wheels.make(here.wheels, "shy")
+    here.add("shy")
+    file = here.layout.packages / "hub.txt"
+    file.write_text("")
+    (pending,) = listing(here.layout, here.prefix).pending
+    assert pending == f"{file}: shy is no longer asked for"
+    changes.rebuild(here.layout, here.prefix, lambda _: None)
+    assert active_overlay(here.layout, here.prefix) is None

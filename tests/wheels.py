@@ -1,0 +1,62 @@
+"""Wheels made for tests."""
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+def make(
+    directory: Path,
+    name: str,
+    version: str = "1.0",
+    *,
+    files: Mapping[str, str] | None = None,
+    requires: Sequence[str] = (),
+    entry_points: str = "",
+) -> Path:
+    """Make a wheel and return it.
+
+    Args:
+        directory: where to put it.
+        name: the package's name.
+        version: its version.
+        files: contents by name; None: a module named after the package.
+        requires: what it needs.
+        entry_points: text of entry_points.txt.
+    """
+    module = name.replace("-", "_")
+    info = f"{module}-{version}.dist-info"
+    needs = "".join(f"Requires-Dist: {each}\n" for each in requires)
+    contents = {
+        **({f"{module}.py": f"VERSION = {version!r}\n"} if files is None else files),
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/top_level.txt": f"{module}\n",
+    }
+    if entry_points:
+        contents[f"{info}/entry_points.txt"] = entry_points
+    record = f"{info}/RECORD"
+    contents[record] = "".join(f"{each},,\n" for each in (*contents, record))
+    directory.mkdir(parents=True, exist_ok=True)
+    wheel = directory / f"{module}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for file, text in contents.items():
+            archive.writestr(file, text)
+    return wheel
+
+
+def release(prefix: Path) -> Path:
+    """Make the parts of a release that wheels are compared with, and return its prefix."""
+    site_packages = prefix / "lib/python3.13/site-packages"
+    info = site_packages / "own-2.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own\nVersion: 2.0\n")
+    (info / "entry_points.txt").write_text("[jupyterhub.authenticators]\npam = own:Pam\n")
+    (site_packages / "own").mkdir()
+    (site_packages / "own/__init__.py").write_text("")
+    (site_packages / "shared").mkdir()
+    (site_packages / "shared/part.py").write_text("")
+    settings = prefix / "etc/jupyter/jupyter_server_config.d/own.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("{}")
+    return prefix
