@@ -122,18 +122,20 @@ def apply(
 def choose(layout: Layout, prefix: Path, wanted: Lists, source: Source, progress: Progress) -> Lock:
     """Choose the wheels for what is wanted, and put them beside those that are there.
 
-    A set that asks for what it asked for keeps its wheels.
+    A set that asks for what it asked for keeps its wheels, unless one is missing or altered.
     """
     present = overlay.present_lock(layout, prefix)
     release_pins = overlay.pins(layout, prefix)
     chosen: dict[PackageSet, tuple[Wheel, ...]] = {}
     for package_set, asked in wanted.items():
         texts = tuple(each.text for each in asked)
-        if texts == present.requested.get(package_set, ()):
-            chosen[package_set] = present.wheels.get(package_set, ())
+        wheels = present.wheels.get(package_set, ())
+        is_asked_already = texts == present.requested.get(package_set, ())
+        if is_asked_already and overlay.has_wheels(layout, wheels):
+            chosen[package_set] = wheels
         elif texts:
             progress(f"Choosing versions for {', '.join(texts)} ...")
-            kept = _kept(present.wheels.get(package_set, ()), asked)
+            kept = _kept(wheels, asked)
             chosen[package_set] = _fetch(layout, asked, release_pins, kept, source, progress)
     asked_texts = {each: tuple(one.text for one in asked) for each, asked in wanted.items()}
     return Lock(prefix.name, asked_texts, chosen)
@@ -164,7 +166,7 @@ def _fetch(
         # Without what is there, as a second try: the new package may need a newer one of them.
         resolved = _resolve(asked, release_pins, source)
     except pip.MissingError as error:
-        raise _no_wheel(error, asked, source) from error
+        raise _no_wheel(layout, error, asked, source) from error
     if yanked := [f"{each.name} {each.version}" for each in resolved if each.is_yanked]:
         raise LittlestHubError(
             f"{', '.join(yanked)} was withdrawn by its authors", "Ask for another version"
@@ -237,7 +239,7 @@ def _verify(found: Iterable[Wheel], lock: Lock | None) -> None:
 
 
 def _no_wheel(
-    error: pip.MissingError, asked: Sequence[Requested], source: Source
+    layout: Layout, error: pip.MissingError, asked: Sequence[Requested], source: Source
 ) -> LittlestHubError:
     name = Requirement(error.requirement).name
     place = next((f"{each.place}: " for each in asked if each.place and each.name == name), "")
@@ -248,7 +250,7 @@ def _no_wheel(
             f"{place}{name} has no wheel for this Python, only sources (newest {known[0]}), and"
             " there is no compiler here",
             f"Build one elsewhere: pip wheel --no-deps {name}; then:"
-            " littlest-hub packages add --from DIRECTORY",
+            f" {layout.command} packages add --from DIRECTORY",
         )
     return LittlestHubError(
         f"{place}{error.message}", error.hint or "Is the name spelled as on the index?"
@@ -291,8 +293,9 @@ def rebuild(layout: Layout, prefix: Path, progress: Progress) -> Change:
     Raises:
         LittlestHubError: why not; then nothing was changed.
     """
-    present = active_overlay(layout, prefix)
-    if present and any(overlay.altered(layout, present)):
-        progress(f"{present} differs from its wheels: building it again ...")
+    change = apply(layout, prefix, requirements.read(layout), Source(), progress)
+    active = active_overlay(layout, prefix)
+    if active and any(overlay.altered(layout, active)):
+        progress(f"{active} differs from its wheels: building it again ...")
         overlay.build_again(layout, prefix, overlay.present_lock(layout, prefix))
-    return apply(layout, prefix, requirements.read(layout), Source(), progress)
+    return change

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import active_overlay, overlays_of
 from littlest_hub.layout import Layout, PackageSet
 from littlest_hub.packages import lock as locks
-from littlest_hub.packages.lock import Lock
+from littlest_hub.packages.lock import Lock, Wheel
 from littlest_hub.packages.wheel import Release, refuse_hostile, sha256, unpacked
 from littlest_hub.system import pip
 from littlest_hub.system.files import link, write
@@ -51,9 +51,8 @@ def build(layout: Layout, prefix: Path, lock: Lock) -> Path:
     staging = place.with_name(f"{_BUILDING}-{lock.digest}")
     try:
         for package_set, wheels in lock.wheels.items():
-            files = [layout.on_disk(layout.wheels / each.file) for each in wheels]
-            for file, wheel in zip(files, wheels, strict=True):
-                _verify(file, wheel.sha256)
+            files = [_verified(layout, each) for each in wheels]
+            for file in files:
                 refuse_hostile(file, release)
             if files:
                 pip.unpack(files, staging / package_set)
@@ -124,9 +123,7 @@ def altered(layout: Layout, overlay: Path) -> Iterator[str]:
         top = layout.on_disk(overlay / package_set)
         expected: dict[str, str] = {}
         for wheel in wheels:
-            file = layout.on_disk(layout.wheels / wheel.file)
-            _verify(file, wheel.sha256)
-            expected |= unpacked(file)
+            expected |= unpacked(_verified(layout, wheel))
         found = {str(each.relative_to(top)) for each in top.rglob("*") if not each.is_dir()}
         found = {each for each in found if not _MADE_BY_PIP.search(each)}
         for name in sorted(expected.keys() | found):
@@ -135,14 +132,28 @@ def altered(layout: Layout, overlay: Path) -> Iterator[str]:
                 yield str(overlay / package_set / name)
 
 
-def _verify(file: Path, expected: str) -> None:
+def has_wheels(layout: Layout, wheels: Iterable[Wheel]) -> bool:
+    """Return whether wheels are on disk as their lock names them."""
+    try:
+        return all(_verified(layout, each) for each in wheels)
+    except LittlestHubError:
+        return False
+
+
+def _verified(layout: Layout, wheel: Wheel) -> Path:
+    """Return the file of a wheel.
+
+    Raises:
+        LittlestHubError: it is missing, or not the file that the lock names.
+    """
+    file = layout.on_disk(layout.wheels / wheel.file)
+    again = f"Get it again: {layout.command} packages rebuild"
     if not file.is_file():
-        raise LittlestHubError(f"{file} is missing", "Get it again: littlest-hub packages rebuild")
-    if sha256(file) != expected:
-        raise LittlestHubError(
-            f"{file} is not the file that the lock names: its sha256 differs",
-            "Remove it, then: littlest-hub packages rebuild",
-        )
+        raise LittlestHubError(f"{file} is missing", again)
+    if sha256(file) != wheel.sha256:
+        text = f"{file} is not the file that the lock names: its sha256 differs"
+        raise LittlestHubError(text, again)
+    return file
 
 
 def release_parts(layout: Layout, prefix: Path) -> Release:

@@ -183,6 +183,26 @@ def test_altered_files_are_found_and_built_again(here: Installation) -> None:
     assert not added.exists()
 
 
+@pytest.mark.parametrize("content", [None, b"altered"])
+def test_a_kept_wheel_that_is_missing_or_altered_is_fetched_again(
+    here: Installation, content: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheels.make(here.wheels, "shy")
+    here.add("shy")
+    (kept,) = here.layout.wheels.iterdir()
+    before = kept.read_bytes()
+    kept.unlink()
+    if content:
+        kept.write_bytes(content)
+    with pytest.raises(LittlestHubError, match=rf"(?s){kept} .*packages rebuild"):
+        list(overlay.altered(here.layout, here.overlay))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(here.wheels))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    assert not [*changes.rebuild(here.layout, here.prefix, lambda _: None).lines()]
+    assert kept.read_bytes() == before
+    assert not [*overlay.altered(here.layout, here.overlay)]
+
+
 def test_a_release_that_is_not_active_gets_its_own_packages_from_the_kept_wheels(
     here: Installation,
 ) -> None:
