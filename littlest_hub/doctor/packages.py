@@ -20,7 +20,7 @@ def packages(snapshot: Snapshot) -> Iterator[Finding]:
     prefix = release.active(layout)
     if prefix is None or not layout.packages.is_dir():
         return
-    rebuild = f"{snapshot.layout.command} packages rebuild"
+    rebuild = f"{layout.command} packages rebuild"
     try:
         found = listing(layout, prefix)
         altered = [*overlay.altered(layout, found.overlay)] if found.overlay else []

@@ -100,6 +100,7 @@ class _Editing:
     def __init__(self, layout: Layout, fragment: Path, before: _Version, copy: Path) -> None:
         self.layout, self.fragment, self.before, self.copy = layout, fragment, before, copy
         self.is_interactive = sys.stdin.isatty()
+        self._command = f"{layout.command} edit {fragment.name}"
         self._original = copy.read_bytes()
 
     def finish(self) -> int:
@@ -125,13 +126,13 @@ class _Editing:
                 return 1
 
     def _open_editor(self) -> None:
-        command = [*editor(is_interactive=self.is_interactive), str(self.copy)]
+        command = [*editor(self._command, is_interactive=self.is_interactive), str(self.copy)]
         try:
             process = subprocess.Popen(command)
         except OSError as error:
             raise LittlestHubError(
                 f"cannot start the editor {command[0]}: {error.strerror}",
-                "Name one: EDITOR=nano littlest-hub edit …",
+                f"Name one: EDITOR=nano {self._command}",
             ) from error
         # Ctrl-C and Ctrl-\ are for the editor, which has the terminal now.
         handlers = {n: signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGQUIT)}
@@ -193,10 +194,11 @@ class _Editing:
         print("Reloaded.")
 
 
-def editor(*, is_interactive: bool) -> list[str]:
+def editor(command: str, *, is_interactive: bool) -> list[str]:
     """Return the user's editor command, found as sudoedit(8) does.
 
     Args:
+        command: how this command is typed, for messages.
         is_interactive: whether there is a terminal; without one, the user has to name the editor.
 
     Raises:
@@ -212,13 +214,13 @@ def editor(*, is_interactive: bool) -> list[str]:
     if not is_interactive:
         raise LittlestHubError(
             "there is no terminal for an editor",
-            "Write the file by other means, then run `littlest-hub check`; or name a program that"
-            " needs no terminal: EDITOR=/root/change.sh littlest-hub edit …",
+            "Write the file by other means; or name a program that needs no terminal:"
+            f" EDITOR=/root/change.sh {command}",
         )
     for name in _EDITORS:
         if shutil.which(name):
             return [name]
-    raise LittlestHubError("no editor found", "Name one: EDITOR=/usr/bin/joe littlest-hub edit …")
+    raise LittlestHubError("no editor found", f"Name one: EDITOR=/usr/bin/joe {command}")
 
 
 def print_report(report: Report) -> None:

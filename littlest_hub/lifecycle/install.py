@@ -111,7 +111,7 @@ class _ReleaseInstall:
     def install(self, admin: str, port: str | None) -> str:
         layout, has_systemd = self.layout, self.services.has_systemd
         if self.source:
-            release.check_step(self.source.version, self.target.version)
+            release.check_step(layout, self.source.version, self.target.version)
         is_first = self.source is None and release.active(layout) is None
         if is_first and has_systemd and self.unit_files.are_installed:
             # Left by a base directory that was removed while they ran; they hold its ports.

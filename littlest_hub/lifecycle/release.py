@@ -45,7 +45,7 @@ def is_present(layout: Layout, prefix: Path) -> bool:
     return layout.on_disk(prefix / "bin" / "python3").exists()
 
 
-def check_step(before: str, after: str) -> None:
+def check_step(layout: Layout, before: str, after: str) -> None:
     """Refuse an upgrade to an older release or across a whole series.
 
     Raises:
@@ -57,7 +57,7 @@ def check_step(before: str, after: str) -> None:
     if tuple(map(int, new.groups())) < tuple(map(int, old.groups())):
         raise LittlestHubError(
             f"{after} is older than {before}, which serves now",
-            "To return to the release before: littlest-hub rollback",
+            f"To return to the release before: {layout.command} rollback",
         )
     series = [_series(before), _series(after)]
     if series[0] == series[1] or series[0] not in SERIES or series[1] not in SERIES:

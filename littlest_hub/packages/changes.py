@@ -167,6 +167,9 @@ def _fetch(
         resolved = _resolve(asked, release_pins, source)
     except pip.MissingError as error:
         raise _no_wheel(layout, error, asked, source) from error
+    except pip.NoIndexError as error:
+        offline = f"Without a network: {layout.command} packages add --from FILE|DIRECTORY"
+        raise LittlestHubError(error.message, f"{offline}. {error.hint}") from error
     if yanked := [f"{each.name} {each.version}" for each in resolved if each.is_yanked]:
         raise LittlestHubError(
             f"{', '.join(yanked)} was withdrawn by its authors", "Ask for another version"

@@ -23,6 +23,8 @@ class Listing:
     lock: Lock
     pending: tuple[str, ...]
     """Lines of the lists that the overlay does not fulfil."""
+    rebuild: str
+    """The command that applies them."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the listing as a JSON object."""
@@ -45,7 +47,7 @@ class Listing:
     def __str__(self) -> str:
         lines = [*self._lines()] or ["No packages besides those of the release."]
         if self.pending:
-            lines += ["Not applied yet (littlest-hub packages rebuild):"]
+            lines += [f"Not applied yet ({self.rebuild}):"]
             lines += [f"  {each}" for each in self.pending]
         return "\n".join(lines)
 
@@ -91,4 +93,5 @@ def listing(layout: Layout, prefix: Path) -> Listing:
         for text in texts
         if text not in {each.text for each in lists[package_set]}
     ]
-    return Listing(active_overlay(layout, prefix), lock, tuple(pending))
+    command = f"{layout.command} packages rebuild"
+    return Listing(active_overlay(layout, prefix), lock, tuple(pending), command)

@@ -33,6 +33,10 @@ class Resolved:
     is_yanked: bool
 
 
+class NoIndexError(LittlestHubError):
+    """No package index answers."""
+
+
 class ConflictError(LittlestHubError):
     """Packages that cannot be installed together."""
 
@@ -61,6 +65,7 @@ def resolve(
     Raises:
         ConflictError: they need other versions than the pins.
         MissingError: there is no wheel.
+        NoIndexError: no index answers.
         LittlestHubError: pip fails for another reason.
     """
     with tempfile.TemporaryDirectory(prefix="littlest-hub-pip-") as scratch:
@@ -138,10 +143,8 @@ def _error(printed: str, errors: str) -> LittlestHubError:
         causes = [(found["who"], found["what"]) for found in _CAUSE.finditer(printed + errors)]
         return ConflictError(conflict_text(causes) or _first_error(errors))
     if _NOT_REACHED.search(printed + errors):
-        return LittlestHubError(
-            "no package index answers",
-            "Without a network: littlest-hub packages add --from FILE|DIRECTORY. Behind a proxy:"
-            " pip config set global.proxy URL",
+        return NoIndexError(
+            "no package index answers", "Behind a proxy: pip config set global.proxy URL"
         )
     if found := _NO_VERSION.search(errors):
         known = found[2].split(", ")

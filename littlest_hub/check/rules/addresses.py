@@ -69,9 +69,9 @@ def addresses_that_the_socket_overrides(settings: Settings) -> Iterator[Problem]
             continue
         yield from setting.warning(
             f"{setting.value!r} has no effect: the proxy listens where its socket does, at {where};"
-            " expected no such setting; to move it: `littlest-hub install` with, for example,"
-            " LITTLEST_HUB_PORT=127.0.0.1:8000, or: systemctl edit"
-            f" {settings.layout.proxy_socket}"
+            " expected no such setting; to move it:"
+            f" LITTLEST_HUB_PORT=127.0.0.1:8000 {settings.layout.command} install, for example, or:"
+            f" systemctl edit {settings.layout.proxy_socket}"
         )
 
 

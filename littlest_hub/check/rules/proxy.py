@@ -40,7 +40,8 @@ def internal_ssl(settings: Settings) -> Iterator[Problem]:
     if setting.value and settings.uses("Proxy", "HubProxy"):
         yield from setting.error(
             "the proxy reaches hub and servers of this machine by http only, so every page would"
-            " fail; expected no such setting. For https to visitors: littlest-hub enable https"
+            " fail; expected no such setting. For https to visitors:"
+            f" {settings.layout.command} enable https"
         )
 
 
