@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import json
 import socket
 from collections.abc import Iterable
@@ -19,7 +18,7 @@ from urllib.parse import urlsplit
 from tornado.log import app_log
 
 from littlest_hub.helpers.held_ports import FOREIGN, FREE, IMPOSSIBLE, Place, Refusal, Target
-from littlest_hub.system.addresses import is_local
+from littlest_hub.system.addresses import is_address, is_local
 
 _ANSWER_TIMEOUT_S = 10
 _ANSWER_BYTES = 1 << 22
@@ -180,8 +179,7 @@ async def local_place(url: str) -> Place | None:
     """Return address and port of a URL, if the address is one of this machine; None otherwise."""
     try:
         split = urlsplit(url)
-        host = split.hostname or ""
-        address = host if _is_literal(host) else await _resolved(host)
+        address = await address_of(split.hostname or "")
         return (address, split.port) if split.port and is_local(address) else None
     # Others than this machine's may have names that cannot be resolved now, or a version of IP that
     # this machine does not have; a name that is none is a ValueError.
@@ -189,23 +187,20 @@ async def local_place(url: str) -> Place | None:
         return None
 
 
-def literal(host: str) -> str:
-    """Return the address of a host: itself, or one that its name stands for."""
-    return host if _is_literal(host) else socket.gethostbyname(host)
+async def address_of(host: str, family: int = socket.AF_UNSPEC) -> str:
+    """Return the address of a host: itself, or one that its name stands for.
+
+    Raises:
+        OSError: the name has no address of the family, or no name server answers.
+    """
+    return host if is_address(host) else await _resolved(host, family)
 
 
-def _is_literal(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-async def _resolved(host: str) -> str:
+async def _resolved(host: str, family: int) -> str:
     loop = asyncio.get_running_loop()
+    kind = socket.SOCK_STREAM
     async with asyncio.timeout(_LOOKUP_TIMEOUT_S):
-        (*_, (address, *_)), *_ = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        (*_, (address, *_)), *_ = await loop.getaddrinfo(host, None, family=family, type=kind)
     return str(address)
 
 

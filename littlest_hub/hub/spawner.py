@@ -11,6 +11,7 @@ answer.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from traitlets import Any as AnyTrait
 from traitlets import Bool, Int, Unicode, default
 
 from littlest_hub import installation
+from littlest_hub.helpers.held_ports import Place
 from littlest_hub.hub import spawn_options, spawn_queue
 from littlest_hub.hub.accounts import LentAccount, databases, system_account, unit_user
-from littlest_hub.hub.guard import GUARD, literal
+from littlest_hub.hub.guard import GUARD, address_of
 from littlest_hub.hub.homes import DynamicHome
 from littlest_hub.hub.launch import (
     EXIT_REASONS,
@@ -138,10 +140,6 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
         return f"{self.unit_name}.service"
 
     @property
-    def _address(self) -> tuple[str, int]:
-        return literal(self.ip or "127.0.0.1"), self.port
-
-    @property
     def _environment_file(self) -> Path:
         directory: Path = self.layout.server_environments
         return directory / f"{self.unit_name}.env"
@@ -152,7 +150,7 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
 
     # --- JupyterHub's interface
 
-    async def start(self) -> tuple[str, int]:
+    async def start(self) -> Place:
         """Start the server, or adopt one that runs without the hub's knowledge.
 
         Raises:
@@ -163,11 +161,12 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
             await self._claim_home()
         state = await self._existing_state()
         if self._adopt(state):
-            await ServerPort(self._unit, *self._address, state.cgroup, _is_held(self)).hold()
-            return self._address
+            place = await _chosen_place(self)
+            await ServerPort(self._unit, *place, state.cgroup, _is_held(self)).hold()
+            return place
         await self._stop_unit(state)
         await _start_at_free_port(self, account)
-        return self._address
+        return await _place(self)
 
     async def poll(self) -> int | None:
         """Return None while the server runs or may run, otherwise its exit code."""
@@ -177,7 +176,7 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
             self.log.warning("%s is taken to be running: %s", self._unit, error)
             return None
         if state.is_alive:
-            GUARD.expect(_place(self), state.cgroup if _is_held(self) else None)
+            GUARD.expect(await _place(self), state.cgroup if _is_held(self) else None)
             return None
         _remove_files(self._environment_file)
         return state.status
@@ -313,9 +312,9 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
             properties=properties,
         )
 
-    def _save(self) -> None:
+    def _save(self, place: Place) -> None:
         """Let the next hub find the server if this one is killed while the server starts."""
-        self.server.ip, self.server.port = self._address
+        self.server.ip, self.server.port = place
         self._save_state(self.get_state())
         self._is_saved = True
 
@@ -357,7 +356,7 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
         if state.active == "failed":
             await run("systemctl", "reset-failed", self._unit)
         _remove_files(self._environment_file)
-        await GUARD.release(_place(self))
+        await GUARD.release(await _place(self))
 
 
 def _remove_files(environment: Path) -> None:
@@ -366,12 +365,17 @@ def _remove_files(environment: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _place(spawner: UnitSpawner) -> tuple[str, int]:
+async def _chosen_place(spawner: UnitSpawner) -> Place:
+    """Return address and port at which the server is going to listen."""
+    return await address_of(spawner.ip or "127.0.0.1", socket.AF_INET), spawner.port
+
+
+async def _place(spawner: UnitSpawner) -> Place:
     """Return address and port of a server, which an earlier hub may have started."""
     server = spawner.server
     if not (server and server.port):
-        return spawner._address
-    return literal(server.ip or "127.0.0.1"), server.port
+        return await _chosen_place(spawner)
+    return await address_of(server.ip or "127.0.0.1", socket.AF_INET), server.port
 
 
 def _is_held(spawner: UnitSpawner) -> bool:
@@ -384,12 +388,12 @@ async def _start_at_free_port(spawner: UnitSpawner, account: Account | LentAccou
     for tries_left in reversed(range(PORTS_TRIED)):
         spawner.port = random_port()
         launch = spawner._prepare(account)
-        spawner._save()
+        place = await _chosen_place(spawner)
+        spawner._save(place)
         await spawner._launch(launch)
         cgroup = cgroup_path(launch.unit, str(launch.properties["Slice"]))
         try:
-            port = ServerPort(launch.unit, *spawner._address, cgroup, _is_held(spawner))
-            return await port.hold()
+            return await ServerPort(launch.unit, *place, cgroup, _is_held(spawner)).hold()
         except PortTakenError as error:
             if not tries_left:
                 raise

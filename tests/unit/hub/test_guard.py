@@ -192,7 +192,7 @@ def test_only_addresses_of_this_machine_are_held(url: str, place: tuple[str, int
 def test_a_name_server_that_does_not_answer_delays_no_route(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def resolve(_: str) -> str:
+    async def resolve(*_: object) -> str:
         # As asyncio.timeout(), around a request that is never answered.
         raise TimeoutError
 

@@ -10,6 +10,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -401,6 +402,27 @@ def test_a_server_is_not_dead_because_systemd_takes_too_long(
     assert asyncio.run(poll_of(make())) is None
 
 
+def test_the_name_of_a_servers_address_is_looked_up_while_the_hub_does_other_things(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answering(monkeypatch, tmp_path, "ActiveState=active\nResult=success\nExecMainStatus=0")
+    is_asked, is_free = threading.Event(), threading.Event()
+
+    def look_up(*_: object, **__: object) -> list[Any]:
+        is_asked.set()
+        assert is_free.wait(5), "the event loop waits for the name server"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.7", 0))]
+
+    async def poll() -> Any:
+        polled = asyncio.ensure_future(poll_of(make(Config(UnitSpawner={"ip": "node1"}))))
+        assert await asyncio.to_thread(is_asked.wait, 5)
+        is_free.set()
+        return await polled
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    assert asyncio.run(poll()) is None
+
+
 @pytest.mark.row(5)
 @pytest.mark.parametrize("uid", ["[not set]", "0", "4711"])
 def test_a_program_that_listens_at_the_port_of_an_ended_server_is_not_accepted(
@@ -412,7 +434,7 @@ def test_a_program_that_listens_at_the_port_of_an_ended_server_is_not_accepted(
     with socket.create_server(("127.0.0.1", 0)) as foreign:
         made.port = foreign.getsockname()[1]
         with pytest.raises(PortTakenError, match="another user's program has taken port"):
-            asyncio.run(ServerPort(made._unit, *made._address, "").hold())
+            asyncio.run(ServerPort(made._unit, "127.0.0.1", made.port, "").hold())
 
 
 @pytest.mark.row(5)
@@ -426,9 +448,9 @@ def test_a_program_that_only_binds_the_port_of_a_server_is_the_reason_of_its_end
         foreign.bind(("127.0.0.1", 0))
         made.port = foreign.getsockname()[1]
         with pytest.raises(PortTakenError):
-            asyncio.run(ServerPort(made._unit, *made._address, "").hold())
+            asyncio.run(ServerPort(made._unit, "127.0.0.1", made.port, "").hold())
     with pytest.raises(NotStartedError, match=r"ended before it listened \(exit-code, 1\)"):
-        asyncio.run(ServerPort(made._unit, *made._address, "").hold())
+        asyncio.run(ServerPort(made._unit, "127.0.0.1", made.port, "").hold())
 
 
 def test_a_server_that_ends_right_after_it_listens_has_ended(
@@ -449,7 +471,7 @@ def test_a_server_that_ends_right_after_it_listens_has_ended(
             "printf 'ActiveState=failed\nResult=signal\nExecMainStatus=9\nUID=4711\n'\n"
         )
         with pytest.raises(NotStartedError, match=r"ended before it listened \(signal, 9\)"):
-            asyncio.run(ServerPort(made._unit, *made._address, "").hold())
+            asyncio.run(ServerPort(made._unit, "127.0.0.1", made.port, "").hold())
 
 
 @pytest.mark.row(5)
