@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from littlest_hub.doctor.explanations import CONFIGURATION, explain
+from littlest_hub.doctor.journal import JournalEntry
 from littlest_hub.layout import Layout
 
 # Messages of JupyterHub 6.1 about a failed spawn (jupyterhub/user.py).
@@ -33,20 +32,8 @@ _ROUTINE = re.compile(
     # After an error of Python before its first frame.
     r"|<no Python frame>|^Current thread |^Python runtime state:"
 )
-_ANSI = re.compile(r"\x1b\[[\d;]*m")
 _WINDOW_US = 120_000_000
 _MISSING_ACCOUNT = re.compile(r"No user named (\S+)")
-
-
-@dataclass(frozen=True)
-class JournalEntry:
-    """A message in the journal."""
-
-    time_us: int
-    unit: str
-    program: str
-    message: str
-    priority: int
 
 
 @dataclass(frozen=True)
@@ -62,25 +49,7 @@ class FailedSpawn:
     mended_by: str = CONFIGURATION
     """What has to change before another start succeeds: one of `explanations`."""
     account: str = ""
-
-
-def parse_journal(lines: Iterable[str]) -> Iterator[JournalEntry]:
-    """Parse `journalctl --output=json`; skip entries without text."""
-    for line in lines:
-        try:
-            fields: dict[str, Any] = json.loads(line)
-            message = fields["MESSAGE"]
-            if isinstance(message, list):  # bytes that are not UTF-8
-                message = bytes(message).decode(errors="replace")
-            yield JournalEntry(
-                int(fields["__REALTIME_TIMESTAMP"]),
-                str(fields.get("UNIT") or fields.get("_SYSTEMD_UNIT") or ""),
-                str(fields.get("_COMM", "")),
-                _ANSI.sub("", str(message)),
-                int(fields.get("PRIORITY", 6)),
-            )
-        except (ValueError, KeyError, TypeError):
-            continue
+    """The system account that the server would run as."""
 
 
 def failed_spawns(entries: Iterable[JournalEntry], layout: Layout, edit: str) -> list[FailedSpawn]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from littlest_hub.doctor.failed_spawns import JournalEntry, hook_failure
+from littlest_hub.doctor.failed_spawns import hook_failure
 from littlest_hub.doctor.findings import WARNING, Finding
+from littlest_hub.doctor.journal import JournalEntry, local_time
 from littlest_hub.doctor.snapshot import Snapshot
 
 
@@ -21,10 +21,9 @@ def hooks(snapshot: Snapshot) -> Iterator[Finding]:
         file = Path(place.rpartition(":")[0])
         if not file.exists() or file.stat().st_mtime > last / 1e6:
             continue
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last / 1e6))
         edit = f"{snapshot.layout.command} edit {file.name}"
-        times = f"{count} times, last" if count > 1 else ""
-        yield Finding(WARNING, place, f"{text} ({times} at {when})".replace("( ", "("), edit)
+        when = f"{count} times, last at" if count > 1 else "at"
+        yield Finding(WARNING, place, f"{text} ({when} {local_time(last)})", edit)
 
 
 def failed_hooks(entries: Iterable[JournalEntry]) -> dict[str, tuple[int, int, str]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pwd
 import re
-import time
 from collections import Counter
 from collections.abc import Iterator
 
-from littlest_hub.doctor.failed_spawns import JournalEntry
 from littlest_hub.doctor.findings import OK, WARNING, Finding
+from littlest_hub.doctor.journal import JournalEntry, local_time
 from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.hub import refusals
 from littlest_hub.units.names import FIRST_UID
@@ -31,8 +30,7 @@ def refused_logins(snapshot: Snapshot) -> Iterator[Finding]:
     strangers = Counter(name for name, reason, _ in refused if reason == refusals.NOT_ALLOWED)
     people = [name for name, _ in strangers.most_common() if _is_person(name)]
     for name in people[:_NAMED]:
-        last = max(time_us for each, _, time_us in refused if each == name)
-        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last / 1e6))
+        at = local_time(max(time_us for each, _, time_us in refused if each == name))
         times = f"{strangers[name]} times" if strangers[name] > 1 else "once"
         text = f"refused {times}, last at {at}: {refusals.NOT_ALLOWED}"
         yield Finding(WARNING, f"{name}'s login", text, f"{snapshot.layout.command} edit 10-users")

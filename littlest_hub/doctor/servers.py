@@ -12,6 +12,7 @@ from typing import Any
 from littlest_hub.doctor.configuration import last_fragment
 from littlest_hub.doctor.failed_spawns import failed_spawns, started_since
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
+from littlest_hub.doctor.journal import local_time
 from littlest_hub.doctor.mended import is_mended
 from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.helpers.held_ports import CANNOT_HOLD
@@ -82,8 +83,7 @@ def failed_starts(snapshot: Snapshot) -> Iterator[Finding]:
     for failure in found[:10]:
         if started_since(snapshot.journal, layout.hub_service, failure):
             continue
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(failure.time_us / 1e6))
-        text = f"did not start at {when}: {failure.line}"
+        text = f"did not start at {local_time(failure.time_us)}: {failure.line}"
         subject = f"{failure.user}'s server"
         if is_mended(snapshot, failure):
             yield Finding(OK, subject, f"{text}\nThe cause is gone; it was not started again yet.")

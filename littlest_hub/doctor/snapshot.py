@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from littlest_hub.doctor.failed_spawns import JournalEntry, parse_journal
+from littlest_hub.doctor.journal import JournalEntry, parse_journal
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.proxy.routes import RoutesFile

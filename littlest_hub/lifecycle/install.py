@@ -23,7 +23,7 @@ from littlest_hub.lifecycle.switch_record import ServingRelease
 from littlest_hub.lifecycle.uninstall import remove_units
 from littlest_hub.lifecycle.unit_files import GeneratedFiles, UnitFiles
 from littlest_hub.packages import changes
-from littlest_hub.system.addresses import main_address
+from littlest_hub.system.addresses import in_url, main_address
 from littlest_hub.system.files import link, write
 from littlest_hub.system.ownership import check_owners
 from littlest_hub.system.passwords import unusable_passwords
@@ -337,9 +337,8 @@ The hub runs as {layout.hub_user}. It may let in, and start servers for, members
 
 def _ready_message(layout: Layout, ports: Ports) -> str:
     port = "" if ports.public == 80 else f":{ports.public}"
-    address = main_address()
-    own = f"[{address}]" if ":" in address else address
-    url = f"http://{ports.host or own or os.uname().nodename}{port}/"
+    host = ports.host or in_url(main_address()) or os.uname().nodename
+    url = f"http://{host}{port}/"
     if not ports.is_public:
         url += f""", to this machine alone.
 nginx, Apache or another proxy in front of it: {layout.command} enable behind-a-proxy"""

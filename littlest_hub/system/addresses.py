@@ -11,6 +11,8 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
+from littlest_hub.system.tcp import family_of
+
 LOOKUP_TIMEOUT_S = 3
 _IP_BIND_ADDRESS_NO_PORT = 24  # ip(7); Python has no name for it
 
@@ -29,9 +31,11 @@ def main_address() -> str:
     It is the one from which packets to the internet would be sent, or, without such a route, any
     that is not for this machine or its link alone.
     """
-    for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        # Connecting UDP chooses a route and sends nothing. Addresses for documentation: RFC 5737.
-        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+    for elsewhere in ("192.0.2.1", "2001:db8::1"):
+        # Connecting UDP chooses a route and sends nothing. These addresses are for documentation
+        # (RFC 5737, RFC 3849).
+        kind = family_of(elsewhere), socket.SOCK_DGRAM
+        with contextlib.suppress(OSError), socket.socket(*kind) as probe:
             probe.connect((elsewhere, 9))
             return str(probe.getsockname()[0])
     found = [ipaddress.ip_address(address) for address in local_addresses()]
@@ -41,9 +45,8 @@ def main_address() -> str:
 
 def is_local(address: str) -> bool:
     """Return whether an IP address is one of this machine."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
+        with socket.socket(family_of(address), socket.SOCK_STREAM) as probe:
             # It takes no port, of which none may be left.
             probe.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
             probe.bind((address, 0))
@@ -119,6 +122,11 @@ def without_loopback(addresses: Collection[str]) -> set[str]:
     """
     # A link-local address has its interface after "%".
     return {a for a in addresses if not ipaddress.ip_address(a.partition("%")[0]).is_loopback}
+
+
+def in_url(address: str) -> str:
+    """Return an IP address as it is written in a URL: IPv6 in brackets."""
+    return f"[{address}]" if ":" in address else address
 
 
 def is_address(text: str) -> bool:

@@ -151,12 +151,13 @@ def listener_at(address: str, port: int) -> SocketOwner | None:
         return None
 
 
-def _family(address: str) -> int:
+def family_of(address: str) -> socket.AddressFamily:
+    """Return the family of an IP address."""
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def _packed(address: str) -> bytes:
-    return socket.inet_pton(_family(address), address)
+    return socket.inet_pton(family_of(address), address)
 
 
 def _listener_at(address: str, port: int) -> SocketOwner | None:
@@ -164,7 +165,7 @@ def _listener_at(address: str, port: int) -> SocketOwner | None:
     # inet_diag_req_v2 for the socket that would get a connection from port 0 of the same address.
     request = struct.pack(
         "=BBBBI2s2x16s16sIII",
-        *(_family(address), _PROTOCOL, 0, 0, _ANY_STATE),
+        *(family_of(address), _PROTOCOL, 0, 0, _ANY_STATE),
         *(port.to_bytes(2, "big"), packed, packed, 0, _NO_COOKIE, _NO_COOKIE),
     )
     kind, message = _answer(_REQUEST, request)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import installed_unit
 from littlest_hub.layout import Layout
-from littlest_hub.system.addresses import is_local
+from littlest_hub.system.addresses import in_url, is_local
+from littlest_hub.system.tcp import family_of
 
 FIRST_PUBLIC = 80
 FIRST_OTHER_PUBLIC = 8000
@@ -99,7 +100,7 @@ def is_free(port: int, address: str = "") -> bool:
     """Return whether we could listen on a port of this machine ("": on all addresses)."""
     # As systemd does it: an IPv6 socket that takes IPv4 too, if the kernel has IPv6.
     is_dual = not address and socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if is_dual or ":" in address else socket.AF_INET
+    family = socket.AF_INET6 if is_dual else family_of(address)
     with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if is_dual:
@@ -165,7 +166,7 @@ def _parse_requested(text: str) -> tuple[str, int]:
         )
     if address is None or address.is_unspecified:
         return "", int(port)
-    return (f"[{address}]" if address.version == 6 else str(address)), int(port)
+    return in_url(str(address)), int(port)
 
 
 def _https(layout: Layout, host: str, public: int, taken: set[int]) -> int:

@@ -9,16 +9,11 @@ import pytest
 
 from littlest_hub import doctor
 from littlest_hub.doctor import host, services
-from littlest_hub.doctor.failed_spawns import (
-    FailedSpawn,
-    JournalEntry,
-    failed_spawns,
-    parse_journal,
-    started_since,
-)
+from littlest_hub.doctor.failed_spawns import FailedSpawn, failed_spawns, started_since
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.hooks import hooks
 from littlest_hub.doctor.host import parse_properties, systemd_version
+from littlest_hub.doctor.journal import JournalEntry, parse_journal
 from littlest_hub.doctor.servers import denied_name_servers, disagreements, held_ports
 from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.helpers import closed_connections

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from littlest_hub.doctor import logins
-from littlest_hub.doctor.failed_spawns import JournalEntry
 from littlest_hub.doctor.findings import OK, WARNING
+from littlest_hub.doctor.journal import JournalEntry
 from littlest_hub.hub import refusals
 from littlest_hub.layout import Layout
 
