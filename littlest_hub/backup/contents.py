@@ -175,7 +175,7 @@ def _is_covered(layout: Layout, file: Path) -> bool:
 
 
 def follows_links(directory: Path) -> bool:
-    """Return whether links in a directory are followed: not by root, if others can make them."""
+    """Return whether to follow links in a directory; root does not if others can make them."""
     return os.geteuid() != 0 or loose_step(directory) is None
 
 

@@ -143,8 +143,8 @@ def _lay_out(layout: Layout, change: Change, source: Path) -> None:
         # The proxy is another user; apart from it only root enters state/.
         mode |= (mode & 0o400) >> 3 | (mode & 0o400) >> 6
     new.unlink(missing_ok=True)
-    # A new file, and changed only through its descriptor: in the directory of `acme_storage`, the
-    # proxy could put a link to a file of root's in its place.
+    # Create the file anew, and change it only through its descriptor: in the directory of
+    # `acme_storage`, the proxy could replace it by a link to a file of root's.
     opened = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(opened, "wb") as out, source.open("rb") as content:
         shutil.copyfileobj(content, out)

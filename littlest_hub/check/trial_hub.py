@@ -124,7 +124,7 @@ class TrialHub(LittlestHub):
     users: Any
 
     spawner: Any
-    """One for some user."""
+    """The spawner that was made for one user, as a trial."""
 
     _has_login_page = False
     """True if the authenticator has no other one."""
@@ -205,8 +205,8 @@ class TrialHub(LittlestHub):
         # Root's helper creates accounts, which needs no trial. For users of groups and roles too.
         authenticator.add_system_user = authenticator.add_user = lambda user: None
         await super().init_users()
-        # Users of groups and roles: JupyterHub's own method, which validates their names; that of a
-        # fragment may do anything.
+        # From here on, `add_user` is called for users of groups and roles. JupyterHub's own method
+        # only validates names; a method of a fragment might do anything.
         classes = (each for each in type(authenticator).__mro__ if "add_user" in vars(each))
         upstream = next(each for each in classes if each.__module__ == "jupyterhub.auth")
         authenticator.add_user = partial(vars(upstream)["add_user"], authenticator)
@@ -331,14 +331,14 @@ def failures(config: RecordingConfig, layout: Layout, known: Collection[Problem]
     finally:
         TrialHub.clear_instance()
     problems = list(_locked_out(app, config, layout))
-    # Of a hub that does not run as root, root's unit decides.
+    # If the hub does not run as root, root's template unit decides about properties.
     if isinstance(app.spawner, UnitSpawner) and not layout.hub_user:
         problems += refused_properties(app.spawner, config)
     return problems
 
 
 def _locked_out(app: TrialHub, config: RecordingConfig, layout: Layout) -> Iterator[Problem]:
-    """Warn of users of the hub whom its next start would lock out."""
+    """Warn of users of the hub who would be locked out by its next start."""
     if not app.locked_out:
         return
     file, line = config.Authenticator.origin("allowed_users") or Origin(str(layout.fragments), 0)

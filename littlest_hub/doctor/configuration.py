@@ -46,7 +46,7 @@ def fragments(snapshot: Snapshot) -> Iterator[Finding]:
         fragment = Path(problem.file).name if Path(problem.file) in files else last_fragment(layout)
         if problem.message.startswith("no one may log in"):
             fragment = USERS_FRAGMENT
-        # Of owner and mode, the message itself ends in the command.
+        # A message about owner or mode ends in the command that changes it.
         command = re.search(r"; (ch(?:own|mod) .*)$", problem.message)
         edit = command[1] if command else f"{layout.command} edit {fragment}"
         place = f"{problem.file}:{problem.line}" if problem.line else problem.file
@@ -56,7 +56,7 @@ def fragments(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def last_fragment(layout: Layout) -> str:
-    """Return the fragment that decides last, which an administrator may edit; or a new one."""
+    """Return the fragment whose settings take precedence; if there is none, a name for one."""
     try:
         return next(reversed([file.name for file in fragment_files(layout)]), "20-mine.py")
     except OSError:

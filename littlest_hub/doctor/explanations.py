@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-# What has to change before another start can succeed; `mended` tells whether it has.
+# What has to change before another start can succeed. `mended` tests whether it has changed.
 CONFIGURATION = "configuration"
 HOME = "home"
 ACCOUNT = "account"
@@ -24,6 +24,7 @@ class Explanation(NamedTuple):
     command: str
     """The command that fixes it or shows more, with placeholders."""
     mended_by: str = CONFIGURATION
+    """What has to change before another start can succeed: one of the constants above."""
 
 
 def explain(line: str, symptom: str) -> Explanation:

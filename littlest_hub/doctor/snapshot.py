@@ -212,6 +212,6 @@ def last_complaint(entries: Sequence[JournalEntry]) -> str:
     own = told[starts[-1] :] if starts else told
     spoken = [text for is_systemds, text in own if not is_systemds]
     causes = [text for is_systemds, text in own if is_systemds and _CAUSE.search(text)]
-    # What was killed did not know.
+    # A program that is killed does not know why, so its own last words explain nothing.
     found = causes if causes and "code=" in causes[-1] else [*causes, *spoken]
     return found[-1].splitlines()[-1] if found else ""

@@ -276,10 +276,10 @@ def _this_editor() -> str:
 def _copy(fragment: Path, before: _Version) -> Iterator[Path]:
     """Make a copy to edit; keep it if it was changed and the block fails."""
     for left in fragment.parent.glob(f"{_SCRATCH}*/{fragment.name}"):
-        # Of an edit that was killed: we hold its lock.
+        # We hold the lock, so the edit that made it was killed.
         print(f"An earlier edit was not saved: {_keep(left, fragment)}", file=sys.stderr)
         shutil.rmtree(left.parent)
-    # A directory of its own: editors write files of theirs beside the copy.
+    # Editors write files beside the one that they edit; in this directory nobody reads them.
     directory = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=fragment.parent))
     copy = directory / fragment.name
     original = before.content

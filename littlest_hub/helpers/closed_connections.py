@@ -1,9 +1,9 @@
-"""A limit of closed connections: the guard's unit sets it, with rights that the guard has not.
+"""The limit of closed connections, which the guard's unit sets with rights that the guard lacks.
 
-The kernel remembers each TCP connection for a minute after a program has closed it (TIME-WAIT), and
-its port is in use that long. No process has these ports, so the guard cannot make anyone give them
-up: one user could keep all of them in use, by opening and closing five hundred connections a
-second. The kernel forgets further ones at once.
+The kernel keeps the port of a TCP connection for a minute after a program has closed it
+(TIME-WAIT). No process has such a port, so the guard cannot make anyone give it up: a user who
+opens and closes five hundred connections a second could keep all ports in use. Once the limit is
+reached, the kernel frees the ports of further connections at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from littlest_hub.helpers.shared_resources import ephemeral_ports
 LIMIT = Path("/proc/sys/net/ipv4/tcp_max_tw_buckets")
 """tcp(7)"""
 SHARE = 1 / 4
-"""Of all ports that the kernel chooses from."""
+"""The part of all ports that the kernel chooses from."""
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ async def is_allowed(authenticator: Any, name: str) -> bool | None:
     try:
         found = bool(await maybe_future(authenticator.check_allowed(name, None)))
     except Exception:
-        # It needs what a login brings, or the source of accounts does not know the user now.
+        # The authenticator needs data of a login, or its source of accounts does not answer.
         return None
     return found or (None if _is_a_group_unknown(authenticator) else False)
 
@@ -58,7 +58,7 @@ async def refusal(authenticator: Any, typed: str) -> str:
 
 
 def _is_a_group_unknown(authenticator: Any) -> bool:
-    """Return whether a source of groups does not answer, so that nobody seems to be a member."""
+    """Return whether an allowed group cannot be looked up, so that nobody seems to be a member."""
     if isinstance(authenticator, LocalAuthenticator):
         for group in authenticator.allowed_groups:
             try:
@@ -71,12 +71,12 @@ def _is_a_group_unknown(authenticator: Any) -> bool:
 class AccessByFragments(JupyterHub):  # type: ignore[misc]
     """JupyterHub that takes from users in its database what no fragment gives them any more.
 
-    Whom no fragment lets log in loses browser sessions, tokens, servers, and the rights of an
-    administrator. Who is allowed, but named as an administrator no more, loses these rights.
+    A user who may not log in any more loses browser sessions, tokens, servers, and the rights of an
+    administrator. A user who may log in, but is no administrator any more, loses only these rights.
     """
 
     locked_out: Collection[str] = ()
-    """Users who lost one of these at this start; sessions, which no one counts, aside."""
+    """Users who lost tokens, servers, or rights at this start. Sessions are not counted."""
 
     authenticator: Any  # traits of JupyterHub
     db: Any

@@ -19,9 +19,9 @@ SHELL = "/bin/bash"
 _NO_SHELLS = ("", "nologin", "false")
 # No name with a meaning of its own in passwd(5), nsswitch.conf(5) ("+"), or for chown(1) (digits).
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]{0,30}")
-# Before this runs, systemd has allocated the user and given it its home, so the home tells the
-# number even if no library can look it up. If systemd restarts the server, the views are there
-# already, also for this. grep ends a last line that has no end.
+# systemd has allocated the user and given it its home before this runs, so the owner of the home is
+# the number, even if no library can look it up. If systemd restarts the server, the files exist
+# already. `grep ""` adds a newline to a last line without one.
 # $1: the account's name, $2: its home, $3: its shell, $4: path of the files.
 _WRITE_DATABASES = (
     '[ -e "$4.passwd" ] && exit; uid=$(stat -L -c %u "$2") || exit;'

@@ -1,4 +1,4 @@
-"""The hub's tornado application: its open requests, and whose connections it keeps."""
+"""The hub's tornado application: its open requests, and the connections that it keeps."""
 
 from __future__ import annotations
 

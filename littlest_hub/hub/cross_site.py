@@ -23,8 +23,8 @@ LOGIN_COOKIE = "littlest-hub-login"
 LOGIN_TIMEOUT_S = 900
 """How long a login at an identity provider may take to count as begun by this hub."""
 OPTIONS_COOKIE = "littlest-hub-options"
-"""Signed cookie with the address, options included, that a user has to log in for; only if this
-hub, its user, or a trusted site has requested it."""
+"""Signed cookie with an address, options included, for which a user has to log in. It is set only
+if this hub, its user, or a trusted site has requested the address."""
 _LONGEST_ADDRESS = 2048
 _TICKET, _TICKET_AGE_DAYS = "ticket", 60 / 86400
 
@@ -145,7 +145,7 @@ def login_begins(handler: Any) -> None:
 
 
 def remember_options(handler: Any) -> None:
-    """Keep the options of a request over the login that it needs first."""
+    """Keep the options of a request until the user has logged in."""
     uri = handler.request.uri
     has_options = without_options(uri, handler.hub.base_url) != uri
     if has_options and is_own(handler) and len(uri) < _LONGEST_ADDRESS:

@@ -228,7 +228,7 @@ def _refuse_exchange(self: Any, user: Any) -> None:
 
 
 def redirect(upstream: Method) -> Method:
-    """Wrap `BaseHandler.redirect`: no options of others; a login that this hub began is its own."""
+    """Wrap `BaseHandler.redirect`: drop options of other sites, and mark logins that begin here."""
 
     @wraps(upstream)
     def redirect(self: Any, url: str, *args: Any, **options: Any) -> None:
@@ -257,7 +257,7 @@ def _is_elsewhere(self: Any, url: str) -> bool:
 
 
 def next_url(upstream: Method) -> Method:
-    """Wrap `BaseHandler._validate_next_url`, from which pages make links: no options of others."""
+    """Wrap `BaseHandler._validate_next_url`: pages link to it, so drop options of other sites."""
 
     @wraps(upstream)
     def validate(self: Any, url: str) -> str:

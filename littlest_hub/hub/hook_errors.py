@@ -33,7 +33,7 @@ class HookFailure:
     """An error that a function of a fragment has raised, or code that it has called."""
 
     setting: str
-    """Of the function, with "c."; "": no setting, such as a method of a class."""
+    """The setting that contains the function, such as "c.Spawner.pre_spawn_hook"; "": none does."""
     file: str
     line: int
     error: BaseException

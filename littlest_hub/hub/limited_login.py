@@ -29,7 +29,7 @@ def limited(
     """Return `Authenticator.get_authenticated_user` with limits, and with reasons for a refusal.
 
     Args:
-        authenticator: the one whose method it replaces.
+        authenticator: the authenticator whose method this replaces.
         limits: counts failures.
         address_of: returns where a request comes from, or another name for it.
     """

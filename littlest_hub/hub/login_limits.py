@@ -64,7 +64,7 @@ class Attempt:
     """To be entered, in this order, while the password is checked: one at a time for each user, so
     that many attempts for one user are no queue for others."""
     counted: tuple[tuple[str, str], ...]
-    """By lane and user, as what it is pending."""
+    """The keys, lane and user, under which it counts as pending."""
 
 
 class LoginLimits(Configurable):  # type: ignore[misc]

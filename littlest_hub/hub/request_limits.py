@@ -20,8 +20,8 @@ from littlest_hub.hub.spawn_options import LIMIT_BYTES
 from littlest_hub.system.http_server import BoundedServer, Sender
 
 MOST_TOKENS = 2000
-"""Tokens of one user: pages and requests that list them keep the hub from everything else. Each
-login to a server makes one, which expires after two weeks."""
+"""How many tokens one user may have. The hub does nothing else while it lists them. Each login to a
+server makes one, which expires after two weeks."""
 
 
 class RequestLimits(Configurable):  # type: ignore[misc]
@@ -115,7 +115,7 @@ def limit_stored_values() -> None:
 def _check_number_of_tokens(_: Any, connection: Any, token: Any) -> None:
     of_user = select(func.count()).where(orm.APIToken.user_id == token.user_id)
     if token.user_id and connection.scalar(of_user) >= MOST_TOKENS:
-        raise HTTPError(429, f"{MOST_TOKENS} tokens are the most of one user: revoke some first")
+        raise HTTPError(429, f"a user may have {MOST_TOKENS} tokens at most; revoke some first")
 
 
 def _limit(what: str, length: int) -> Any:

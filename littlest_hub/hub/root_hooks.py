@@ -40,7 +40,7 @@ class RootHook:
         Raises:
             RootHookError: it has failed.
         """
-        # Other spawners than ours have no account of another name than the user's.
+        # With other spawners than ours, the account has the name of the user.
         await run_root_hook(self.name, getattr(spawner, "account_name", spawner.user.name))
 
 

@@ -305,7 +305,7 @@ No one may log in yet. For alice to be the administrator, write into {layout.fra
 
 
 def _account_message(admin: str) -> str:
-    """Return how the administrator logs in, or what keeps them from it; "": there is none."""
+    """Return how the administrator logs in, or why they cannot; "": there is no administrator."""
     try:
         if admin:
             pwd.getpwnam(admin)

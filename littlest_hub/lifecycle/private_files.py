@@ -45,7 +45,7 @@ def repair_private_files(layout: Layout) -> Iterator[str]:
     """Repair owners and modes, and yield a line for each repair."""
     for private in private_files(layout, os.geteuid()):
         path = layout.on_disk(private.path)
-        # What belongs to the hub's user is in a directory where that user can plant links.
+        # Files of the hub's user are in a directory where that user can plant links.
         if private.owner != os.geteuid() or not path.exists() or path.is_symlink():
             continue
         status = path.stat()

@@ -47,7 +47,7 @@ def wrong_rights(prefix: Path, owner: int) -> Iterator[WrongRights]:
 def repair_rights(prefix: Path, owner: int) -> list[WrongRights]:
     """Repair what `wrong_rights` finds, and return it."""
     repaired = []
-    # Each directory before what is in it: nobody can replace that from then on.
+    # A directory comes before its contents. Once it is repaired, nobody can replace these.
     for each in wrong_rights(prefix, owner):
         if each.uid != owner:
             os.lchown(each.path, owner, 0 if owner == 0 else -1)
@@ -69,7 +69,7 @@ def missing_files(prefix: Path) -> Iterator[Path]:
 
 
 def altered_files(prefix: Path) -> Iterator[str]:
-    """Yield what is missing or has another content, which takes seconds: half a gigabyte is read.
+    """Yield what is missing or has another content; this takes seconds, and reads half a gigabyte.
 
     Raises:
         OSError: a record or a file cannot be read.

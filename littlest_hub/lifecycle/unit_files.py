@@ -204,7 +204,7 @@ class UnitFiles:
 
 
 def _may_have_needrestart(layout: Layout) -> bool:
-    """Return whether needrestart is, or may later be, installed: its home is Debian's archive."""
+    """Return whether needrestart is installed, or can be later: it is Debian's."""
     directory = layout.on_disk(layout.needrestart_config).parent
     return directory.is_dir() or layout.on_disk(Path("/var/lib/dpkg")).is_dir()
 

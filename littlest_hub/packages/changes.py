@@ -120,7 +120,7 @@ def apply(
 
 
 def choose(layout: Layout, prefix: Path, wanted: Lists, source: Source, progress: Progress) -> Lock:
-    """Choose the wheels for what is wanted, and put them beside those that are there.
+    """Choose the wheels for what is wanted, and put them beside the wheels that are there.
 
     A set that asks for what it asked for keeps its wheels, unless one is missing or altered.
     """
@@ -163,7 +163,7 @@ def _fetch(
     try:
         resolved = pip.resolve(texts, [*release_pins, *kept], source.directory)
     except pip.ConflictError:
-        # Without what is there, as a second try: the new package may need a newer one of them.
+        # Try again without the pins of present packages: a new one may need later versions of them.
         resolved = _resolve(asked, release_pins, source)
     except pip.MissingError as error:
         raise _no_wheel(layout, error, asked, source) from error
@@ -210,7 +210,7 @@ def _conflict_of(asked: Requested, release_pins: Sequence[str], source: Source) 
     """Return why one package cannot be beside the release; None: it can."""
     text = asked.text
     if text == asked.name and source.directory is None:
-        # Of the versions that it has tried, pip names the oldest; people ask for the newest.
+        # pip names the oldest version that it has tried, but people ask for the newest.
         newest = pip.versions(asked.name)[:1]
         text = f"{text}=={newest[0]}" if newest else text
     try:
@@ -261,7 +261,7 @@ def _no_wheel(
 
 
 def _reload(layout: Layout, change: Change, progress: Progress) -> None:
-    """Let the running hub use them; user servers do when they are started next."""
+    """Let the running hub use the packages; user servers use them when they are next started."""
     if not layout.is_live or not systemctl.is_booted() or os.geteuid() != 0:
         return
     before, after = (each.wheels.get(PackageSet.HUB, ()) for each in (change.before, change.after))

@@ -1,10 +1,10 @@
-"""A relay for visitors who wait where no traefik accepts: it connects them to one that does.
+"""The relay, which connects visitors who wait at a socket from which no traefik accepts.
 
-traefik accepts from the moment in which it starts, and answers with 404 until it has loaded its
-routes. So no one may wait at the sockets that a new traefik gets. The kernel moves no connection to
-another socket; so a process of its own accepts those that wait, connects to the same address, and
-copies bytes until both sides have ended. This happens to those who came at boot, or after traefik
-and its supervisor were killed.
+traefik accepts connections as soon as it starts, and answers with 404 until it has loaded its
+routes. So no visitor may wait at the sockets that a new traefik gets. The kernel cannot move a
+connection to another socket. So this process accepts the connections that wait, connects to the
+same address, and copies bytes until both sides have ended. It serves visitors who came at boot, or
+after traefik and its supervisor were killed.
 
 This module uses no third-party libraries; `sd_daemon` says why.
 """
@@ -22,10 +22,10 @@ from littlest_hub.system.sd_daemon import Inherited
 ACCEPTING = "accepting"
 """Name of the inherited socket that the relay closes when it accepts no more."""
 LINGER_S = 0.5
-"""How long no connection has to come until it accepts no more; handshakes may be under way."""
+"""The relay stops accepting when no connection has come for so long; handshakes take some time."""
 SOURCE = "127.0.0.2"
-"""The address from which the proxy sees visitors come, except those from this machine: with that
-of a proxy in front, such as 127.0.0.1, they could forge X-Forwarded-For (trusted_proxies)."""
+"""The address that the proxy sees for visitors from other machines. With the address of a proxy in
+front, such as 127.0.0.1, they could forge X-Forwarded-For (`trusted_proxies`)."""
 _CONNECT_TIMEOUT_S = 5
 _CHUNK_BYTES = 1 << 16
 
@@ -63,7 +63,7 @@ class _Connection:
         self._watch()
 
     def _watch(self) -> None:
-        """Wait for what each end can do next; close both if that is nothing."""
+        """Wait for what each end can do next; close both ends if there is nothing left to do."""
         for number, end in enumerate(self._ends):
             events = selectors.EVENT_WRITE if self._unsent[number] else 0
             if self._is_open[number] and not self._unsent[1 - number]:

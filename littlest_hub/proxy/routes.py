@@ -17,10 +17,9 @@ HUB_LIMIT, HUB_MARK = "littlest-hub-limit", "littlest-hub-mark"
 HUB_TRANSPORT = "littlest-hub-transport"
 """How traefik connects to the hub, if the file has it."""
 HUB_IDLE_MS = 250
-"""How long traefik keeps an idle connection to the hub. A hub that ends waits that long, since only
-the client of a connection can close it without losing a request that is on its way (RFC 9112, 9.5);
-and the requests of one page, which are what a new connection for each would delay, come within that
-time."""
+"""How long traefik keeps an idle connection to the hub: long enough for the requests of one page. A
+hub that ends waits until traefik has closed them, because only the client of a connection can close
+it without losing a request that is on its way (RFC 9112, 9.5)."""
 MARK_HEADER = "X-Littlest-Hub-Mark"
 """A header that only the proxy knows: requests with it came through the proxy, which has set their
 X-Forwarded-For. Everyone on this machine can send requests to the hub's own port."""

@@ -154,7 +154,7 @@ def new_file(file: Path) -> Iterator[IO[bytes]]:
 def naming(file: Path, temporary: Path) -> Iterator[None]:
     """Let an error in the block, such as a full disk, name the file instead of its temporary one.
 
-    write(2) does not know a name.
+    Errors of write(2) contain no name at all.
     """
     try:
         yield

@@ -13,9 +13,9 @@ from littlest_hub.system.locks import share
 def append_packages(directory: str | Path | None, name: str) -> None:
     """Let this process import from DIRECTORY/NAME; nothing there replaces an earlier package.
 
-    Until it ends, the process shares the lock of the directory: who removes packages tries that
-    lock first. Files named *.pth are not run, since this is no site directory (site, in Python's
-    library).
+    The process shares the lock of the directory until it ends; whoever removes packages tries to
+    get that lock first. Files named *.pth are not run, since this is no site directory (Python's
+    module site).
 
     Args:
         directory: sets of packages; None: there are none.

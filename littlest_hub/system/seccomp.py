@@ -1,4 +1,4 @@
-"""A filter of system calls by their arguments, seccomp(2); a unit's SystemCallFilter= has none."""
+"""A filter of system calls by their arguments, seccomp(2), which SystemCallFilter= cannot test."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM
 _LOAD, _IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _NUMBER_AT, _MACHINE_AT, _ARGUMENTS_AT = 0, 4, 16  # struct seccomp_data
 _X86_64 = 0xC000003E
-# Calls of x86_64 that change limits, priorities or memory of a process, and which argument is its
-# number.
+# System calls of x86_64 that change limits, priorities or memory of a process: the number of the
+# call, and the index of the argument that names the process.
 _CALLS_WITH_PROCESS = {
     "sched_setparam": (142, 0),
     "setpriority": (141, 1),

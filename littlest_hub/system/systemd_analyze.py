@@ -12,7 +12,7 @@ TIMEOUT_S = 10
 
 
 def complaints(unit: str) -> dict[int, str]:
-    """Return systemd's complaints about the text of a service, by line; {}: it cannot be asked."""
+    """Return systemd's complaints about the text of a service, by line; {}: none, or no answer."""
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory, "verified.service")
         file.write_text(unit)
@@ -29,5 +29,5 @@ def complaints(unit: str) -> dict[int, str]:
         except (OSError, subprocess.TimeoutExpired):
             return {}
     found = re.findall(rf"(?m)^{re.escape(str(file))}:(\d+): (.*)", said)
-    # The unit that is started by systemd-run(1) is refused instead.
+    # systemd ignores such a line in a file, but systemd-run(1) refuses to start the unit.
     return {int(line): text.replace(", ignoring", "") for line, text in found}

@@ -216,7 +216,7 @@ def _visibility(
                 "/run/dbus/system_bus_socket",
                 "/run/utmp",
                 "/run/systemd/transient",
-                # It would answer from the machine's files.
+                # nscd(8) would answer from the machine's files instead of these views.
                 *(["/run/nscd"] if views else []),
                 *(_SYSTEMD / "journal" / name for name in _JOURNAL_SOCKETS if not shows_systemd),
             )
@@ -236,7 +236,7 @@ class _Homes(NamedTuple):
     """The directories of homes that a server does not see, and the exceptions below them."""
 
     hidden: Sequence[Path]
-    """Those, and the directories between them and the exceptions, outermost first."""
+    """The hidden directories, and those between them and the exceptions, outermost first."""
     own: Sequence[Path] = ()
     """The user's own home, if it is below a hidden directory."""
     ours: Sequence[Path] = ()

@@ -1,8 +1,8 @@
 """Rules on PAM: the service, and modules in it that cannot work for visitors of a web page.
 
-In the hub's helper (`littlest_hub.helpers.pam`), modules have the rights of login(1), so none fails
-for the hub's sandbox. What remains are modules that need someone at the machine, or an answer that
-the login page does not ask for, or that are not installed.
+Modules run in the hub's helper (`littlest_hub.helpers.pam`) with the rights of login(1), so the
+hub's sandbox is no obstacle to them. But a module may not be installed, may need someone at the
+machine, or may need an answer that the login page does not ask for.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def pam_modules_that_cannot_work(settings: Settings) -> Iterator[Problem]:
 
 
 def _obstacle(module: _Module, *, asks_for_code: bool) -> str:
-    """Return why a module cannot work and what does; "": it can."""
+    """Return why a module cannot work, and what is expected instead; "": it can work."""
     if module.name in _FOR_A_DEVICE:
         return (
             "asks for a device at the machine, and so cannot work over the web; expected"
@@ -82,7 +82,7 @@ def _is_installed(module: _Module) -> bool:
         return Path(module.path).exists()
     roots = (Path("/"), Path("/usr"))
     directories = [each for root in roots for pattern in _MODULES for each in root.glob(pattern)]
-    # A directory that is nowhere known: this distribution keeps its modules elsewhere.
+    # If there is none of these directories, this distribution keeps its modules elsewhere.
     return not directories or any((each / module.path).exists() for each in directories)
 
 

@@ -67,7 +67,7 @@ def test_a_user_has_no_more_tokens_than_the_hub_can_list(monkeypatch: pytest.Mon
     create_default_roles(db)
     for _ in range(3):
         alice.new_api_token()
-    with pytest.raises(HTTPError, match="3 tokens are the most"):
+    with pytest.raises(HTTPError, match="3 tokens at most"):
         alice.new_api_token()
     db.rollback()
     bob.new_api_token()
