@@ -175,11 +175,11 @@ def _commands() -> Sequence[_Command]:
         ),
         _Command(
             "uninstall",
-            "stop and remove everything except fragments and state",
+            "stop and remove everything except what is yours: fragments, state, added packages",
             "Stop the hub and all user servers, remove units, sockets and releases, and list what"
-            " is left: fragments, state, drop-ins and homes.",
+            " is left: fragments, state, added packages, drop-ins and homes.",
             (
-                _flag("--purge", "remove fragments, state and drop-ins too; homes always stay"),
+                _flag("--purge", "remove what is left, except homes, too"),
                 _flag("--yes", "with --purge: do not ask for confirmation"),
                 _ROOT,
             ),

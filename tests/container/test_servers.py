@@ -215,35 +215,35 @@ spawner.random_port = lambda: ports.pop() if ports else free()
 """
 
 
-@pytest.mark.row(5)
-def test_a_program_at_a_guessed_port_does_not_pose_as_another_users_server(hub: Hub) -> None:
-    listen = ["-m", "http.server", "--bind=127.0.0.1", "45678"]
+@contextmanager
+def program_at_guessed_port(hub: Hub, address: str) -> Iterator[Person]:
+    """Let another user's program listen at the port that the hub chooses; yield a person."""
+    listen = ["-m", "http.server", f"--bind={address}", "45678"]
     with hub.person() as alice, hub.person() as mallory, hub.fragment("70-guess.py", GUESSED):
         run = ["systemd-run", "--unit=mallory", f"--uid={mallory.name}", "--working-directory=/"]
         hub.machine.run([*run, hub.path("hub/bin/python3"), *listen])
         try:
             eventually(lambda: "45678" in listening(hub), 30, "mallory's program")
-            alice.start_server()
-            assert alice.run_cell("6 * 7") == "42"
+            yield alice
         finally:
             hub.machine.systemctl("stop", "mallory.service")
+
+
+@pytest.mark.row(5)
+def test_a_program_at_a_guessed_port_does_not_pose_as_another_users_server(hub: Hub) -> None:
+    with program_at_guessed_port(hub, "127.0.0.1") as alice:
+        alice.start_server()
+        assert alice.run_cell("6 * 7") == "42"
         said = "another user's program has taken port 45678"
         assert said in hub.machine.journal(hub.layout.hub_service)
 
 
 @pytest.mark.row(27)
 def test_a_program_at_another_loopback_address_keeps_no_server_from_starting(hub: Hub) -> None:
-    listen = ["-m", "http.server", "--bind=::1", "45678"]
-    with hub.person() as alice, hub.person() as mallory, hub.fragment("70-guess.py", GUESSED):
-        run = ["systemd-run", "--unit=mallory", f"--uid={mallory.name}", "--working-directory=/"]
-        hub.machine.run([*run, hub.path("hub/bin/python3"), *listen])
-        try:
-            eventually(lambda: "45678" in listening(hub), 30, "mallory's program")
-            alice.start_server()
-            url = alice.run_cell("import os\nos.environ['JUPYTERHUB_SERVICE_URL']")
-            assert url.startswith("'http://127.0.0.1:45678/")
-        finally:
-            hub.machine.systemctl("stop", "mallory.service")
+    with program_at_guessed_port(hub, "::1") as alice:
+        alice.start_server()
+        url = alice.run_cell("import os\nos.environ['JUPYTERHUB_SERVICE_URL']")
+        assert url.startswith("'http://127.0.0.1:45678/")
 
 
 @pytest.mark.row(5)
