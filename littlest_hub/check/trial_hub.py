@@ -215,6 +215,9 @@ class TrialHub(LittlestHub):
         """Leave the servers that run alone."""
         return 0
 
+    def end_sessions(self, user: Any) -> None:
+        """Leave the record of the user's home alone."""
+
     async def initialize(self, *args: Any, **kwargs: Any) -> None:
         await super().initialize(*args, **kwargs)
         self._refuse_other_tasks()

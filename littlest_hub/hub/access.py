@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import grp
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from jupyterhub import orm, roles
 from jupyterhub.app import JupyterHub
@@ -18,10 +18,20 @@ from jupyterhub.authenticators.shared import SharedPasswordAuthenticator
 from jupyterhub.utils import maybe_future, new_token
 
 from littlest_hub.hub import refusals
+from littlest_hub.hub.homes import DynamicHome
 
 _KNOW_ADMINISTRATORS = (DummyAuthenticator, LocalAuthenticator, SharedPasswordAuthenticator)
 """Authenticators that know without a login who administers the hub. Others, such as identity
 providers, may learn it at each login, and JupyterHub keeps it in its database."""
+
+
+class _UnknownLogin:
+    """What a login brings, `Authenticator.authenticate`, if nobody knows it: a look at it fails."""
+
+    def _fail(self, *_: Any) -> NoReturn:
+        raise LookupError("only a login tells")
+
+    __bool__ = __contains__ = __getattr__ = __getitem__ = __iter__ = __len__ = _fail
 
 
 async def is_allowed(authenticator: Any, name: str) -> bool | None:
@@ -31,16 +41,18 @@ async def is_allowed(authenticator: Any, name: str) -> bool | None:
         authenticator: after the hub has given it the users that fragments name.
         name: normalized.
     """
-    if not await maybe_future(authenticator.check_blocked_users(name, None)):
-        return False
-    if authenticator.allow_all:
-        return True
     try:
-        found = bool(await maybe_future(authenticator.check_allowed(name, None)))
+        if not await maybe_future(authenticator.check_blocked_users(name, None)):
+            return False
+        if authenticator.allow_all or await maybe_future(authenticator.check_allowed(name, None)):
+            return True
+        # Some refuse everyone without a login: do they look at it?
+        if await maybe_future(authenticator.check_allowed(name, _UnknownLogin())):
+            return None
     except Exception:
         # The authenticator needs data of a login, or its source of accounts does not answer.
         return None
-    return found or (None if _is_a_group_unknown(authenticator) else False)
+    return None if _is_a_group_unknown(authenticator) else False
 
 
 async def refusal(authenticator: Any, typed: str) -> str:
@@ -80,6 +92,10 @@ class AccessByFragments(JupyterHub):  # type: ignore[misc]
 
     authenticator: Any  # traits of JupyterHub
     db: Any
+    layout: Any
+
+    _blocked: Collection[str] | None = None
+    """Users whom fragments block; None: nobody else was blocked for the start."""
 
     async def init_users(self) -> None:
         await super().init_users()
@@ -99,8 +115,7 @@ class AccessByFragments(JupyterHub):  # type: ignore[misc]
                 refused.add(user.name)
                 if user.api_tokens or user.admin or any(s.server for s in user._orm_spawners):
                     locked_out.add(user.name)
-                # In the signed cookie of each of the user's browsers.
-                user.cookie_id = new_token()
+                self.end_sessions(user)
                 for token in list(user.api_tokens):
                     self.db.delete(token)
                 _take_administration(self.db, user)
@@ -114,7 +129,23 @@ class AccessByFragments(JupyterHub):  # type: ignore[misc]
             )
         self.locked_out = locked_out
         # JupyterHub stops their servers when it looks for running ones.
-        self.authenticator.blocked_users = self.authenticator.blocked_users | refused
+        blocked: set[str] = self.authenticator.blocked_users
+        self.authenticator.blocked_users, self._blocked = blocked | refused, blocked
+
+    async def init_spawners(self) -> int:
+        found: int = await super().init_spawners()
+        # From here on each login decides, as when someone becomes a member of a group.
+        if self._blocked is not None:
+            self.authenticator.blocked_users = self._blocked
+        return found
+
+    def end_sessions(self, user: Any) -> None:
+        """Make the signed cookies of a user's browsers invalid; a dynamic home stays theirs."""
+        former, user.cookie_id = user.cookie_id, new_token()
+        try:
+            DynamicHome(self.layout, user.name).keep_for(former, user.cookie_id)
+        except OSError as error:
+            self.log.error("%s may find an empty home later: %s", user.name, error)
 
 
 def _take_administration(db: Any, user: Any) -> None:

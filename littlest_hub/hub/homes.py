@@ -28,11 +28,19 @@ class DynamicHome:
 
     def belongs_to(self, cookie_id: str) -> bool:
         """Return whether the home is, or can become, that of the user with this cookie id."""
-        return not self._owner.exists() or self._owner.read_text() == _identity(cookie_id)
+        return not self._owner.exists() or _identity(cookie_id) in self._owner.read_text().split()
 
     def claim(self, cookie_id: str) -> None:
         """Record that the home belongs to the user with this cookie id."""
         write(self._owner, _identity(cookie_id), 0o600)
+
+    def keep_for(self, former: str, cookie_id: str) -> None:
+        """Let a claimed home stay that of its user, whose cookie id is about to change.
+
+        Both are valid until the next claim, since the change may fail.
+        """
+        if self._owner.exists() and self.belongs_to(former):
+            write(self._owner, f"{_identity(former)}\n{_identity(cookie_id)}\n", 0o600)
 
     async def set_aside(self, log: logging.Logger) -> None:
         """Move the home to where only root may enter, under a name with the date.

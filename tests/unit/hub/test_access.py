@@ -18,9 +18,12 @@ from jupyterhub.auth import (
     NullAuthenticator,
 )
 from jupyterhub.authenticators.shared import SharedPasswordAuthenticator
+from jupyterhub.user import UserDict
 
 from littlest_hub.hub.app import LittlestHub
 from littlest_hub.hub.authenticator import SystemAuthenticator
+from littlest_hub.hub.homes import DynamicHome
+from littlest_hub.layout import Layout
 
 pytestmark = pytest.mark.unit
 
@@ -45,9 +48,23 @@ class LaterProvider(Provider):
         return bool(authentication["is_member"])
 
 
+class StrictProvider(Provider):
+    """The same, and refuses everyone without a login."""
+
+    def check_allowed(self, username: str, authentication: Any = None) -> bool:
+        return bool(authentication and authentication["is_member"])
+
+
+class BrokenProvider(Provider):
+    """The same, and cannot tell now whom to block."""
+
+    def check_blocked_users(self, username: str, authentication: Any = None) -> bool:
+        raise OSError("no answer")
+
+
 def start(directory: Path, authenticator: Authenticator, **hub_settings: Any) -> LittlestHub:
     """Do what a hub does about users when it starts, with a database that stays."""
-    hub = LittlestHub(**hub_settings)
+    hub = LittlestHub(layout=Layout(directory), **hub_settings)
     hub.db = orm.new_session_factory(f"sqlite:///{directory}/database")()
     # As `init_oauth` and our defaults do.
     hub.db.merge(orm.OAuthClient(id=1, identifier="jupyterhub"))
@@ -143,7 +160,7 @@ def test_no_one_is_locked_out_while_a_source_of_groups_or_accounts_does_not_answ
     assert all(has_access(hub, name, *secrets) for name, secrets in people.items())
 
 
-@pytest.mark.parametrize("kind", [Provider, LaterProvider])
+@pytest.mark.parametrize("kind", [Provider, LaterProvider, StrictProvider])
 def test_a_provider_that_knows_only_at_a_login_locks_out_whom_a_fragment_blocks(
     tmp_path: Path, kind: type[Authenticator]
 ) -> None:
@@ -152,6 +169,41 @@ def test_a_provider_that_knows_only_at_a_login_locks_out_whom_a_fragment_blocks(
     hub = start(tmp_path, kind(blocked_users={"blocked"}))
     assert has_access(hub, "member", *member)
     assert not has_access(hub, "blocked", *blocked)
+
+
+def test_no_one_is_locked_out_while_no_one_can_tell_who_is_blocked(tmp_path: Path) -> None:
+    hub = start(tmp_path, Provider())
+    member = remember(hub, "member")
+    assert has_access(start(tmp_path, BrokenProvider()), "member", *member)
+
+
+def test_a_member_of_a_group_again_logs_in_without_a_reload(tmp_path: Path) -> None:
+    """The servers of locked-out users are stopped by JupyterHub's list of blocked ones."""
+    remember(start(tmp_path, LocalAuthenticator(allow_all=True)), "nobody")
+    hub = start(tmp_path, LocalAuthenticator(blocked_users={"mallory"}, **MEMBERS))
+    assert hub.authenticator.blocked_users == {"mallory", "nobody"}
+    orm.User.find(hub.db, "nobody").orm_spawners[""].server = None
+    hub.users = UserDict(lambda: hub.db, {})
+    asyncio.run(hub.init_spawners())
+    assert hub.authenticator.blocked_users == {"mallory"}
+
+
+def test_a_locked_out_user_finds_the_same_dynamic_home_when_a_fragment_lets_them_in_again(
+    tmp_path: Path,
+) -> None:
+    hub = start(tmp_path, DummyAuthenticator(allow_all=True))
+    cookie, _ = remember(hub, "alice")
+    home = DynamicHome(Layout(tmp_path), "alice")
+    home.claim(cookie)
+    for _ in range(2):
+        hub = start(tmp_path, DummyAuthenticator(allowed_users={"bob"}))
+    later = orm.User.find(hub.db, "alice").cookie_id
+    assert later != cookie
+    assert home.belongs_to(later)
+    # Not that of another user of this name, after the first one was deleted.
+    assert not home.belongs_to("another")
+    home.claim(later)
+    assert not home.belongs_to(cookie)
 
 
 def test_users_whom_a_service_creates_are_left_to_it_if_nobody_logs_in(tmp_path: Path) -> None:
