@@ -36,7 +36,7 @@ def refused_properties(spawner: Any, config: RecordingConfig) -> Iterator[Proble
             names[len(lines)] = name
     if not names:
         return
-    for line, text in systemd_analyze.complaints("\n".join([*lines, ""])).items():
+    for line, text in systemd_analyze.refusals("\n".join([*lines, ""])).items():
         name = names.get(line, "")
         extra = spawner.unit_extra_properties
         key = _EXTRA if name in extra else _SETTINGS.get(name, "")

@@ -11,8 +11,11 @@ from pathlib import Path
 TIMEOUT_S = 10
 
 
-def complaints(unit: str) -> dict[int, str]:
-    """Return systemd's complaints about the text of a service, by line; {}: none, or no answer."""
+def refusals(unit: str) -> dict[int, str]:
+    """Return what systemd does not accept in the text of a service, by line; {}: nothing.
+
+    It also complains about what it accepts, such as old names of settings.
+    """
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory, "verified.service")
         file.write_text(unit)
@@ -29,5 +32,8 @@ def complaints(unit: str) -> dict[int, str]:
         except (OSError, subprocess.TimeoutExpired):
             return {}
     found = re.findall(rf"(?m)^{re.escape(str(file))}:(\d+): (.*)", said)
+    # systemd reads no further than to a fatal error.
+    fatal = found[-1:] if "has fatal error" in said else []
+    refused = [(line, text) for line, text in found if re.search("ignor(ing|ed)", text)]
     # systemd ignores such a line in a file, but systemd-run(1) refuses to start the unit.
-    return {int(line): text.replace(", ignoring", "") for line, text in found}
+    return {int(line): text.replace(", ignoring", "") for line, text in [*refused, *fatal]}
