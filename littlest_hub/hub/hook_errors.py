@@ -70,6 +70,13 @@ class HookErrors(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
+        # An error of a fragment's own class may fail to be shown, or accept no attribute.
+        try:
+            self._explain(record)
+        except Exception:
+            self.handleError(record)
+
+    def _explain(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
         failure = self.failure(error) if error else None
         if failure:

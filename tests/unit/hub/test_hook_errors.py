@@ -142,3 +142,19 @@ def test_a_logged_error_gets_one_line_more_and_a_message_for_the_page(
     line = str(failure(config, call(config.Spawner.pre_spawn_hook)))
     assert [record.getMessage() for record in caplog.records] == ["Unhandled error", line]
     assert "60-mine.py:4" in error.jupyterhub_message  # type: ignore[attr-defined]
+
+
+def test_an_error_that_cannot_be_explained_is_logged_as_without_us(
+    config: Config, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class ClosedError(Exception):
+        def __setattr__(self, name: str, value: object) -> None:
+            raise TypeError(f"{name} cannot be set")
+
+    log = logging.getLogger("hook_errors_closed")
+    log.addHandler(caplog.handler)
+    log.addHandler(HookErrors(config, log))
+    log.propagate = False
+    log.error("Unhandled error", exc_info=call(config.Spawner.pre_spawn_hook, ClosedError()))
+    assert [record.getMessage() for record in caplog.records] == ["Unhandled error"]
+    assert "jupyterhub_message cannot be set" in capsys.readouterr().err
