@@ -86,7 +86,13 @@ def altered_files(prefix: Path) -> Iterator[str]:
 def _recorded(prefix: Path) -> Iterator[tuple[Path, str]]:
     """Yield path and sha256 of each file that conda's records list; of a link, without sha256."""
     for record in sorted((prefix / "conda-meta").glob("*.json")):
-        for entry in json.loads(record.read_bytes())["paths_data"]["paths"]:
+        try:
+            entries = json.loads(record.read_bytes())["paths_data"]["paths"]
+        except (ValueError, KeyError):
+            # As after a full disk: the record itself is not what the installer wrote.
+            yield record, "none"
+            continue
+        for entry in entries:
             is_file = entry["path_type"] == "hardlink"
             sha256 = entry.get("sha256_in_prefix") or entry["sha256"]
             yield prefix / entry["_path"], sha256 if is_file else ""
