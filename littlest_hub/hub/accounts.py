@@ -21,10 +21,11 @@ _NO_SHELLS = ("", "nologin", "false")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]{0,30}")
 # systemd has allocated the user and given it its home before this runs, so the owner of the home is
 # the number, even if no library can look it up. If systemd restarts the server, the files exist
-# already. `grep ""` adds a newline to a last line without one.
+# already. `grep ""` adds a newline to a last line without one. A fragment may
+# give the unit another umask.
 # $1: the account's name, $2: its home, $3: its shell, $4: path of the files.
 _WRITE_DATABASES = (
-    '[ -e "$4.passwd" ] && exit; uid=$(stat -L -c %u "$2") || exit;'
+    'umask 022; [ -e "$4.passwd" ] && exit; uid=$(stat -L -c %u "$2") || exit;'
     ' { grep "" /etc/passwd; echo "$1:x:$uid:$uid:$1:$2:$3"; } >"$4.passwd";'
     ' { grep "" /etc/group; echo "$1:x:$uid:"; } >"$4.group"'
 )

@@ -253,6 +253,20 @@ def test_a_lent_account_has_the_hubs_name_if_that_can_be_one(name: str, is_kept:
     assert views[-2:] == [f'-"{command[7]}.{each}":/etc/{each}' for each in ("passwd", "group")]
 
 
+def test_every_user_may_read_the_passwd_file_of_a_lent_account(tmp_path: Path) -> None:
+    config = Config()
+    config.SystemdSpawner.dynamic_users = True
+    launch = prepared(make(config, name="ada"))
+    command = shlex.split(str(launch.properties["ExecStartPre"]))[:-1]
+    command[0] = command[0].rpartition(":")[2]
+    command[5] = str(tmp_path)
+    subprocess.run([*command, str(tmp_path / "files")], check=True, umask=0o077)
+    for kind in ("passwd", "group"):
+        file = tmp_path / f"files.{kind}"
+        assert file.stat().st_mode & 0o777 == 0o644
+        assert file.read_text().splitlines()[-1].startswith("ada:x:")
+
+
 def test_systemd_run_gets_lists_as_repeated_properties_and_no_secret() -> None:
     launch = Launch(
         unit="hub.user-a.service",
