@@ -49,6 +49,8 @@ def build(layout: Layout, prefix: Path, lock: Lock) -> Path:
     release = release_parts(layout, prefix)
     place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     staging = place.with_name(f"{_BUILDING}-{lock.digest}")
+    # Left by a power failure, and incomplete.
+    shutil.rmtree(staging, ignore_errors=True)
     try:
         for package_set, wheels in lock.wheels.items():
             files = [_verified(layout, each) for each in wheels]

@@ -1,6 +1,7 @@
 """Changes of packages: whatever fails leaves the present overlay, lists and wheels in use."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,21 @@ def test_packages_are_added_with_what_they_need_and_removed_with_it(here: Instal
     assert [each.text for each in requirements.read(here.layout)[PackageSet.HUB]] == ["shy"]
     assert [*here.remove("shy").lines()] == ["- shy 1.0  (hub)", "- timid 3.1  (hub)"]
     assert active_overlay(here.layout, here.prefix) is None
+
+
+def test_what_a_power_failure_left_of_an_overlay_is_built_again(here: Installation) -> None:
+    wheels.make(here.wheels, "shy")
+    here.add("shy")
+    name, module = here.overlay.name, (here.overlay / "hub/shy.py").read_bytes()
+    here.remove("shy")
+    directory = overlays_of(here.layout, here.prefix)
+    shutil.rmtree(directory / name)
+    left = directory / f".building-{name}" / "hub"
+    left.mkdir(parents=True)
+    (left / "shy.py").write_text("half a mod")
+    here.add("shy")
+    assert here.overlay.name == name
+    assert (here.overlay / "hub/shy.py").read_bytes() == module
 
 
 def test_a_set_costs_the_others_nothing(here: Installation) -> None:
