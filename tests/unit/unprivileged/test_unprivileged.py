@@ -9,6 +9,8 @@ import pwd
 import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,21 +41,21 @@ HUB_USER = "games"
 
 
 @pytest.fixture
-def layout(tmp_path: Path) -> Layout:
+def shared_path() -> Iterator[Path]:
+    """A directory that other users may enter; each start of a pytest closes that of `tmp_path`."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o711)
+        yield Path(directory)
+
+
+@pytest.fixture
+def layout(shared_path: Path) -> Layout:
     """A hub that runs as HUB_USER."""
-    layout = Layout(tmp_path / "hub")
+    layout = Layout(shared_path / "hub")
     layout.fragments.mkdir(parents=True)
     layout.hub_user_state.mkdir(parents=True)
     os.chown(layout.hub_user_state, pwd.getpwnam(HUB_USER).pw_uid, -1)
-    let_in(layout.base)
     return installation.of_base(layout.base)
-
-
-def let_in(directory: Path) -> None:
-    """Make a directory of pytest's accessible to other users."""
-    for each in (directory, *directory.parents):
-        if each.owner() == "root" and not each.stat().st_mode & 0o001:
-            each.chmod(0o711)
 
 
 def test_the_hub_runs_as_the_owner_of_its_part_of_state(layout: Layout) -> None:
@@ -236,9 +238,8 @@ def test_a_hub_whose_files_were_given_to_root_does_not_become_root(layout: Layou
         account.choose_user(installation.of_base(layout.base), "", is_possible=True)
 
 
-def test_a_file_for_one_user_is_readable_only_by_that_user_and_the_hub(tmp_path: Path) -> None:
-    let_in(tmp_path)
-    file = tmp_path / "run" / "alice.env"
+def test_a_file_for_one_user_is_readable_only_by_that_user_and_the_hub(shared_path: Path) -> None:
+    file = shared_path / "run" / "alice.env"
     file.parent.mkdir()
     launcher.write_for_user(file, "TOKEN=secret\n", pwd.getpwnam(HUB_USER).pw_uid)
 
