@@ -31,12 +31,14 @@ class HubWithPages(JupyterHub):  # type: ignore[misc]
 
     template_paths: list[str]  # traits of JupyterHub
     template_vars: dict[str, Any]
+    layout: Any  # of LittlestHub
 
     def init_tornado_settings(self) -> None:
         self.template_paths = self._template_directories()
         ours = {
             "contact": Pages(parent=self).contact,
             "lets_existing_users_in": self.authenticator.allow_existing_users,
+            "littlest_hub": self.layout.command,
         }
         self.template_vars = {**ours, **self.template_vars}
         super().init_tornado_settings()
