@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from littlest_hub.fragments.edit import print_report
 from littlest_hub.installation import fragment_files, ignored_files
 from littlest_hub.layout import Layout
 from littlest_hub.system import systemctl
+from littlest_hub.system.digests import sha256
 from littlest_hub.system.files import write
 from littlest_hub.system.ownership import check_owners
 
@@ -84,7 +84,7 @@ def enable(layout: Layout, name: str) -> int:
         print(f"{fragment} is back, as you had it.")
     elif shipped:
         write(fragment, shipped.read_text())
-        _record(layout, file, _digest(shipped))
+        _record(layout, file, sha256(shipped))
         print(f"{fragment} is yours now.")
     verb = "restart" if _add_drop_in(layout, file) else "reload"
     report = check_fragments(layout)
@@ -215,7 +215,7 @@ def add_new_drop_ins(layout: Layout, prefix: Path, undo: contextlib.ExitStack) -
 def _copy_drop_in(layout: Layout, shipped: Path, drop_in: Path) -> None:
     drop_in.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     write(drop_in, shipped.read_text())
-    _record(layout, drop_in.name, _digest(shipped))
+    _record(layout, drop_in.name, sha256(shipped))
     _reload_units(layout)
 
 
@@ -250,16 +250,12 @@ def _about(file: Path) -> str:
 
 
 def _state(layout: Layout, fragment: Path, shipped: Path) -> str:
-    digest = _digest(fragment)
-    if digest == _digest(shipped):
+    digest = sha256(fragment)
+    if digest == sha256(shipped):
         return "enabled"
     others = layout.releases.glob(f"*/{shipped.relative_to(layout.hub)}")
     was_stock = digest == _recorded(layout).get(fragment.name)
-    return "outdated" if was_stock or digest in map(_digest, others) else "changed"
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return "outdated" if was_stock or digest in map(sha256, others) else "changed"
 
 
 def _recorded(layout: Layout) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from littlest_hub.system.digests import sha256
 
 
 class WrongRights(NamedTuple):
@@ -74,13 +75,11 @@ def altered_files(prefix: Path) -> Iterator[str]:
     Raises:
         OSError: a record or a file cannot be read.
     """
-    for file, sha256 in _recorded(prefix):
+    for file, digest in _recorded(prefix):
         if not os.path.lexists(file):
             yield f"{file} is missing"
-        elif sha256:
-            with file.open("rb") as opened:
-                if hashlib.file_digest(opened, "sha256").hexdigest() != sha256:
-                    yield f"{file} was altered"
+        elif digest and sha256(file) != digest:
+            yield f"{file} was altered"
 
 
 def _recorded(prefix: Path) -> Iterator[tuple[Path, str]]:
@@ -94,5 +93,5 @@ def _recorded(prefix: Path) -> Iterator[tuple[Path, str]]:
             continue
         for entry in entries:
             is_file = entry["path_type"] == "hardlink"
-            sha256 = entry.get("sha256_in_prefix") or entry["sha256"]
-            yield prefix / entry["_path"], sha256 if is_file else ""
+            digest = entry.get("sha256_in_prefix") or entry["sha256"]
+            yield prefix / entry["_path"], digest if is_file else ""

@@ -15,8 +15,9 @@ from littlest_hub.installation import active_overlay, overlays_of
 from littlest_hub.layout import Layout, PackageSet
 from littlest_hub.packages import lock as locks
 from littlest_hub.packages.lock import Lock, Wheel
-from littlest_hub.packages.wheel import Release, refuse_hostile, sha256, unpacked
+from littlest_hub.packages.wheel import Release, refuse_hostile, unpacked
 from littlest_hub.system import pip
+from littlest_hub.system.digests import sha256
 from littlest_hub.system.files import link, write
 from littlest_hub.system.locks import try_lock
 

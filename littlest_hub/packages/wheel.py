@@ -14,6 +14,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.packages.lock import Wheel
+from littlest_hub.system.digests import sha256
 
 # The parts of NAME-VERSION.data that go beside the modules of a prefix.
 _DATA = re.compile(r"[^/]+\.data/(?P<scheme>[a-z]+)/(?P<path>.+)")
@@ -42,11 +43,6 @@ def locked(file: Path) -> Wheel:
     except InvalidWheelFilename as error:
         raise LittlestHubError(f"{file} is not named as a wheel: {error}") from error
     return Wheel(name, str(version), file.name, sha256(file))
-
-
-def sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def refuse_hostile(file: Path, release: Release) -> None:
