@@ -10,7 +10,7 @@ from jupyterhub import orm
 from jupyterhub.apihandlers.users import SpawnProgressAPIHandler
 from jupyterhub.handlers import BaseHandler
 from jupyterhub.user import User
-from sqlalchemy import Unicode, event, func, select
+from sqlalchemy import Unicode, event, func, inspect, select
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Finish, HTTPError
 from traitlets import Int
@@ -109,13 +109,25 @@ def limit_stored_values() -> None:
             raise HTTPError(400, f"options of {size} bytes; at most {LIMIT_BYTES} are stored")
 
     event.listen(orm.Spawner.user_options, "set", check_options)
-    event.listen(orm.APIToken, "before_insert", _check_number_of_tokens)
+    _limit_tokens()
 
 
-def _check_number_of_tokens(_: Any, connection: Any, token: Any) -> None:
-    of_user = select(func.count()).where(orm.APIToken.user_id == token.user_id)
-    if token.user_id and connection.scalar(of_user) >= MOST_TOKENS:
-        raise HTTPError(429, f"a user may have {MOST_TOKENS} tokens at most; revoke some first")
+def _limit_tokens() -> None:
+    """Count before a token is made: all requests share a session, and errors in it fail them all.
+
+    JupyterHub rolls the session back only after errors of SQLAlchemy.
+    """
+    upstream = orm.APIToken.new
+
+    def new(token: str | None = None, *, user: Any = None, **others: Any) -> Any:
+        if user is not None:
+            of_user = select(func.count()).where(orm.APIToken.user_id == user.id)
+            if inspect(user).session.scalar(of_user) >= MOST_TOKENS:
+                reason = f"a user may have {MOST_TOKENS} tokens at most; revoke some first"
+                raise HTTPError(429, reason)
+        return upstream(token, user=user, **others)
+
+    orm.APIToken.new = staticmethod(new)
 
 
 def _limit(what: str, length: int) -> Any:
