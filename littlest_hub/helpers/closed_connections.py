@@ -21,7 +21,7 @@ SHARE = 1 / 4
 
 def main() -> None:
     """Lower the limit of this machine, unless it is lower already or cannot be changed."""
-    # As in some containers; `littlest-hub doctor` says so.
+    # Some containers do not permit the change; `littlest-hub doctor` says so.
     with contextlib.suppress(OSError):
         if int(LIMIT.read_text()) > most():
             LIMIT.write_text(str(most()))

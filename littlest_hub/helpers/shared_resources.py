@@ -205,7 +205,7 @@ def _most_terminals() -> int:
 
 
 RESOURCES = (
-    # One of MPTCP has sockets of TCP, which no process has open itself (mptcp(7)).
+    # A socket of MPTCP has sockets of TCP, which no process has open itself (mptcp(7)).
     Resource(
         "TCP sockets",
         _tcp_in_use,

@@ -26,7 +26,7 @@ providers, may learn it at each login, and JupyterHub keeps it in its database."
 
 
 class _UnknownLogin:
-    """What a login brings, `Authenticator.authenticate`, if nobody knows it: a look at it fails."""
+    """A stand-in for the data of a login (`Authenticator.authenticate`): every use of it fails."""
 
     def _fail(self, *_: Any) -> NoReturn:
         raise LookupError("only a login tells")
@@ -46,7 +46,7 @@ async def is_allowed(authenticator: Any, name: str) -> bool | None:
             return False
         if authenticator.allow_all or await maybe_future(authenticator.check_allowed(name, None)):
             return True
-        # Some refuse everyone without a login: do they look at it?
+        # Some authenticators refuse everyone without a login. Does this one use its data?
         if await maybe_future(authenticator.check_allowed(name, _UnknownLogin())):
             return None
     except Exception:

@@ -125,7 +125,7 @@ class Guard:
             if target and _is_lost(each, is_ours=bool(target.cgroup)):
                 lost[place] = each
             if each.reason != IMPOSSIBLE:
-                # Not whatever program listens there later.
+                # Otherwise the guard would later hold the port of any program that listens there.
                 self._wanted.pop(place, None)
         return [(spec, lost[place]) for spec, place in self._routed.items() if place in lost]
 
@@ -181,8 +181,8 @@ async def local_place(url: str) -> Place | None:
         split = urlsplit(url)
         address = await address_of(split.hostname or "")
         return (address, split.port) if split.port and is_local(address) else None
-    # Others than this machine's may have names that cannot be resolved now, or a version of IP that
-    # this machine does not have; a name that is none is a ValueError.
+    # OSError: a name that cannot be resolved now, or a version of IP that this machine does not
+    # have, so no address of this machine. ValueError: an invalid URL or name.
     except (OSError, ValueError):
         return None
 

@@ -121,7 +121,7 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
 
     @default("_mark")
     def _default_mark(self) -> str:
-        # As the password below.
+        # Each hub has its own, like the password below.
         return secrets.token_hex(32)
 
     def has_sent(self, request: HTTPServerRequest) -> bool:

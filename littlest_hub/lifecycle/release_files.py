@@ -88,7 +88,7 @@ def _recorded(prefix: Path) -> Iterator[tuple[Path, str]]:
         try:
             entries = json.loads(record.read_bytes())["paths_data"]["paths"]
         except (ValueError, KeyError):
-            # As after a full disk: the record itself is not what the installer wrote.
+            # The record itself is damaged, for example by a full disk.
             yield record, "none"
             continue
         for entry in entries:

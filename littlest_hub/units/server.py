@@ -143,8 +143,8 @@ def users_slice(layout: Layout) -> Unit:
 
 
 _LIMITS: Properties = {
-    # Of the machine's memory and processes, for each server: one user must not use up the slice's
-    # limits. c.Spawner.mem_limit overrides MemoryMax= (hub/spawner.py).
+    # Parts of the machine's memory and processes, for each server: one user must not use up the
+    # slice's limits. c.Spawner.mem_limit overrides MemoryMax= (hub/spawner.py).
     "MemoryMax": "50%",
     "TasksMax": "15%",
     # The OOM killer ends the largest process, a Jupyter kernel; the server goes on and reports it.
