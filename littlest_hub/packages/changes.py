@@ -175,7 +175,7 @@ def _fetch(
             f"{', '.join(yanked)} was withdrawn by its authors", "Ask for another version"
         )
     directory = layout.on_disk(layout.wheels)
-    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    overlay.make_directory(layout, directory)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".download-") as scratch:
         progress(f"Fetching {len(resolved)} packages ...")
         pip.download(resolved, Path(scratch), source.directory)

@@ -48,7 +48,7 @@ def build(layout: Layout, prefix: Path, lock: Lock) -> Path:
     if place.is_dir():
         return overlay
     release = release_parts(layout, prefix)
-    place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    make_directory(layout, place.parent)
     staging = place.with_name(f"{_BUILDING}-{lock.digest}")
     # Left by a power failure, and incomplete.
     shutil.rmtree(staging, ignore_errors=True)
@@ -172,6 +172,15 @@ def pins(layout: Layout, prefix: Path) -> list[str]:
     """Return the packages of a release as "NAME==VERSION"."""
     found = metadata.distributions(path=[str(release_parts(layout, prefix).site_packages)])
     return sorted(f"{each.metadata['Name']}=={each.version}" for each in found)
+
+
+def make_directory(layout: Layout, directory: Path) -> None:
+    """Make a directory of packages that everyone may read, and those above it."""
+    top = layout.on_disk(layout.packages)
+    for each in reversed((directory, *directory.parents)):
+        if each.is_relative_to(top) and not each.is_dir():
+            each.mkdir()
+            each.chmod(0o755)  # whatever the umask
 
 
 def _make_readable(directory: Path) -> None:

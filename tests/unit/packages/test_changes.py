@@ -73,6 +73,19 @@ def test_packages_are_added_with_what_they_need_and_removed_with_it(here: Instal
     assert active_overlay(here.layout, here.prefix) is None
 
 
+def test_user_servers_may_read_packages_whatever_the_umask(here: Installation) -> None:
+    wheels.make(here.wheels, "shy")
+    umask = os.umask(0o077)
+    try:
+        here.add("shy", to=PackageSet.SERVER)
+    finally:
+        os.umask(umask)
+    module = here.overlay / "server" / "shy.py"
+    above = [each for each in module.parents if each.is_relative_to(here.layout.packages)]
+    assert {each.stat().st_mode & 0o777 for each in above} == {0o755}
+    assert module.stat().st_mode & 0o444 == 0o444
+
+
 def test_what_a_power_failure_left_of_an_overlay_is_built_again(here: Installation) -> None:
     wheels.make(here.wheels, "shy")
     here.add("shy")
