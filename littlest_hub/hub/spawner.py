@@ -11,6 +11,7 @@ answer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -176,7 +177,9 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
             self.log.warning("%s is taken to be running: %s", self._unit, error)
             return None
         if state.is_alive:
-            GUARD.expect(await _place(self), state.cgroup if _is_held(self) else None)
+            # JupyterHub would stop a server of which it cannot tell whether it runs.
+            with contextlib.suppress(OSError):  # no name server answers now
+                GUARD.expect(await _place(self), state.cgroup if _is_held(self) else None)
             return None
         _remove_files(self._environment_file)
         return state.status
@@ -356,7 +359,8 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
         if state.active == "failed":
             await run("systemctl", "reset-failed", self._unit)
         _remove_files(self._environment_file)
-        await GUARD.release(await _place(self))
+        with contextlib.suppress(OSError):  # no name server answers now; the server is stopped
+            await GUARD.release(await _place(self))
 
 
 def _remove_files(environment: Path) -> None:

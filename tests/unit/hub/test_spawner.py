@@ -416,6 +416,16 @@ def test_a_server_is_not_dead_because_systemd_takes_too_long(
     assert asyncio.run(poll_of(make())) is None
 
 
+@pytest.mark.row(19)
+def test_a_server_is_not_dead_because_its_address_has_a_name_that_is_not_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answering(monkeypatch, tmp_path, "ActiveState=active\nResult=success\nExecMainStatus=0")
+    made = make()
+    made.ip = "no such name"
+    assert asyncio.run(poll_of(made)) is None
+
+
 def test_the_name_of_a_servers_address_is_looked_up_while_the_hub_does_other_things(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
