@@ -12,9 +12,10 @@ TIMEOUT_S = 10
 
 
 def refusals(unit: str) -> dict[int, str]:
-    """Return what systemd does not accept in the text of a service, by line; {}: nothing.
+    """Return what systemd refuses in the text of a service, by line; {}: nothing, or no answer.
 
-    It also complains about what it accepts, such as old names of settings.
+    systemd-analyze also complains about lines that systemd accepts, such as old names of settings;
+    these are left out.
     """
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory, "verified.service")
@@ -32,7 +33,7 @@ def refusals(unit: str) -> dict[int, str]:
         except (OSError, subprocess.TimeoutExpired):
             return {}
     found = re.findall(rf"(?m)^{re.escape(str(file))}:(\d+): (.*)", said)
-    # systemd reads no further than to a fatal error.
+    # systemd reads nothing after a fatal error.
     fatal = found[-1:] if "has fatal error" in said else []
     refused = [(line, text) for line, text in found if re.search("ignor(ing|ed)", text)]
     # systemd ignores such a line in a file, but systemd-run(1) refuses to start the unit.
