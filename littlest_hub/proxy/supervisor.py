@@ -68,7 +68,6 @@ class Supervisor:
         self, traefik: Path, static_config: Path, control: Path, inherited: Sequence[Inherited]
     ) -> None:
         self.static_config = static_config
-        self.control = control
         self._directory = control.parent
         self._traefik = Traefik(traefik, self._directory)
         self.addresses = group_by_address(inherited)
@@ -245,8 +244,11 @@ class Supervisor:
 
     # --- the loop
 
-    def serve(self) -> NoReturn:
+    def serve(self, control: socket.socket) -> NoReturn:
         """Keep a generation serving, until a signal ends this process.
+
+        Args:
+            control: the socket that `reload` connects to.
 
         Raises:
             StartError: it ended by itself and another one does not come up.
@@ -256,20 +258,19 @@ class Supervisor:
             end.setblocking(False)
         signal.set_wakeup_fd(woken.fileno())
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        with listening_at(self.control) as control:
-            status = ""
-            while True:
-                self._check_generations()
-                self._check_certificates()
-                if self._status() != status:
-                    status = self._status()
-                    notify(f"STATUS={status}")
-                readable, _, _ = select.select([wakeup, control], [], [], POLL_S)
-                if wakeup in readable:
-                    wakeup.recv(4096)
-                if control in readable:
-                    with control.accept()[0] as client:
-                        self._execute_again(client)
+        status = ""
+        while True:
+            self._check_generations()
+            self._check_certificates()
+            if self._status() != status:
+                status = self._status()
+                notify(f"STATUS={status}")
+            readable, _, _ = select.select([wakeup, control], [], [], POLL_S)
+            if wakeup in readable:
+                wakeup.recv(4096)
+            if control in readable:
+                with control.accept()[0] as client:
+                    self._execute_again(client)
 
     def _check_generations(self) -> None:
         ended = _reap()
@@ -376,10 +377,13 @@ def _log(text: str) -> None:
 @contextlib.contextmanager
 def listening_at(control: Path) -> Iterator[socket.socket]:
     """Listen at the socket that `reload` connects to; its directory keeps other users out."""
-    control.unlink(missing_ok=True)
+    new = control.with_name(f".{control.name}.new")
+    new.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(control))
+        listening.bind(str(new))
         listening.listen()
+        # Renamed only now, so that connecting to it never fails.
+        new.replace(control)
         yield listening
 
 
@@ -405,18 +409,20 @@ def supervise(static_config: Path, control: Path) -> NoReturn:
     traefik = Path(sys.orig_argv[0]).with_name("traefik")
     supervisor = Supervisor(traefik, static_config, control, inherited_sockets())
     reply = os.environ.pop(REPLY, None)
-    if reply is None:
-        supervisor.check_sockets()
-        supervisor.renew()
-    else:
-        with socket.socket(fileno=int(reply)) as client:
-            client.set_inheritable(False)
-            answer = supervisor.reload()
-            with contextlib.suppress(OSError):
-                client.sendall(answer.encode())
-        if not supervisor.serving:
-            raise StartError(answer)
-    supervisor.serve()
+    # Before it is ready: from then on, a reload may come at any moment.
+    with listening_at(control) as listening:
+        if reply is None:
+            supervisor.check_sockets()
+            supervisor.renew()
+        else:
+            with socket.socket(fileno=int(reply)) as client:
+                client.set_inheritable(False)
+                answer = supervisor.reload()
+                with contextlib.suppress(OSError):
+                    client.sendall(answer.encode())
+            if not supervisor.serving:
+                raise StartError(answer)
+        supervisor.serve(listening)
 
 
 def main(arguments: Sequence[str]) -> int:

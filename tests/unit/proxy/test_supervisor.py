@@ -257,7 +257,7 @@ class Proxy:
             self.pid = spawn(words, self._inherited, environ=self.environ, output=log.fileno())
 
     def wait(self) -> None:
-        eventually(self.control.exists, 30, "the supervisor")
+        eventually(lambda: self.is_ready and self.status("/user/0/") == 418, 30, "a traefik")
 
     def kill(self) -> None:
         if self.pid:
@@ -271,6 +271,10 @@ class Proxy:
         with contextlib.closing(connection):
             connection.request("GET", path)
             return connection.getresponse().status
+
+    @property
+    def is_ready(self) -> bool:
+        return any(each.is_accepting and each.is_ready for each in generations(self.run))
 
     @property
     def accepting(self) -> list[int]:
@@ -385,6 +389,13 @@ def test_visitors_who_come_before_traefik_wait_until_it_has_its_routes(proxy: Pr
             visitor.sendall(b"GET /user/0/ HTTP/1.0\r\n\r\n")
         proxy.start()
         assert {visitor.recv(12)[9:] for visitor in waiting} == {b"418"}
+
+
+def test_a_reload_that_comes_before_the_first_traefik_is_ready_waits_for_it(proxy: Proxy) -> None:
+    proxy.start()
+    eventually(proxy.control.exists, 30, "the supervisor")
+    assert reload(proxy.control) == ""
+    assert proxy.status("/user/0/") == 418
 
 
 def test_a_static_configuration_that_traefik_refuses_is_refused_with_its_message(
