@@ -32,6 +32,9 @@ FOLLOWED = (
     "user-servers",
 )
 PASSWORD = "correct-horse-0"
+# The reader has no terminal here, so the editor has to be named.
+EDITOR = "/usr/local/bin/readers-editor"
+SUDOERS = "Defaults env_keep += EDITOR\nteacher ALL=(ALL) NOPASSWD: ALL\n"
 ADDRESS = re.compile(r"^The hub answers at (http://\S+)$", re.MULTILINE)
 
 
@@ -44,11 +47,11 @@ class Reader:
         self.printed: dict[str, str] = {}
         """By command: its output."""
         machine.add_user("teacher", PASSWORD)
-        machine.put("/etc/sudoers.d/teacher", "teacher ALL=(ALL) NOPASSWD: ALL\n", mode=0o440)
+        machine.put("/etc/sudoers.d/teacher", SUDOERS, mode=0o440)
         sh = f"/home/teacher/littlest-hub-{__version__}-Linux-x86_64.sh"
         machine.copy(installer, sh)
-        # The reader's editor: the text that the page shows.
-        machine.put("/usr/local/bin/editor", '#!/bin/sh\ncat /run/shown >"$1"\n', mode=0o755)
+        # It writes the text that the page shows.
+        machine.put(EDITOR, '#!/bin/sh\ncat /run/shown >"$1"\n', mode=0o755)
 
     def follow(self, page: Path, *, before: str = "") -> None:
         """Type the commands of a page, up to the first that contains `before`."""
@@ -79,7 +82,7 @@ class Reader:
 
     def _type(self, command: Command) -> None:
         answers = f"{PASSWORD}\n" * 2 if re.search(r"\bpasswd \w+$", command.text) else ""
-        typed = ["bash", "-c", f"cd && exec 2>&1\n{command.text}"]
+        typed = ["bash", "-c", f"cd && exec 2>&1\nexport EDITOR={EDITOR}\n{command.text}"]
         done = self.machine.run(typed, user="teacher", input=answers, check=False)
         self.printed[command.text] = done.stdout
         missing = command.missing_from(done.stdout)
