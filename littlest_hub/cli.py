@@ -287,6 +287,10 @@ def _commands() -> Sequence[_Command]:
                     "include cookie secret and private keys: users stay logged in after a restore"
                     " elsewhere, but anyone who has the file can log in as any user",
                 ),
+                _flag(
+                    "--packages",
+                    "include the wheels of packages, so that a hub elsewhere needs no network",
+                ),
             ),
             commands.run_backup,
             (

@@ -206,7 +206,8 @@ def run_backup(options: argparse.Namespace) -> None:
     from littlest_hub.unprivileged.privileges import rerun_as_hub_user
 
     layout = installation.of_this_release()
-    rerun_as_hub_user(layout, "backup", options.secrets and "--secrets", options.file)
+    flags = (options.secrets and "--secrets", options.packages and "--packages")
+    rerun_as_hub_user(layout, "backup", *flags, options.file)
     # The file may be a directory, or a file in one.
     places = [] if options.file in (None, Path("-")) else [options.file, options.file.parent]
     if layout.hub_user and places and not any(os.access(each, os.W_OK) for each in places):
@@ -214,7 +215,13 @@ def run_backup(options: argparse.Namespace) -> None:
             f"{options.file}: {layout.hub_user}, as whom this runs, may not write there",
             f"Let your shell write it: {layout.command} backup - >FILE",
         )
-    written = backup(layout, options.file, secrets=options.secrets, progress=progress.to_stderr)
+    written = backup(
+        layout,
+        options.file,
+        secrets=options.secrets,
+        wheels=options.packages,
+        progress=progress.to_stderr,
+    )
     print(summary(layout, written), file=sys.stdout if written.file else sys.stderr)
 
 

@@ -29,7 +29,9 @@ from littlest_hub.backup.contents import (
     DROP_INS,
     FRAGMENTS,
     MANIFEST,
+    PACKAGES,
     STATE,
+    Extras,
     Manifest,
     Member,
     collect,
@@ -57,7 +59,9 @@ class Written:
     """Address of a database that is not in the backup; "": it is, or there is none."""
 
 
-def backup(layout: Layout, target: Path | None, *, secrets: bool, progress: Progress) -> Written:
+def backup(
+    layout: Layout, target: Path | None, *, secrets: bool, wheels: bool = False, progress: Progress
+) -> Written:
     """Write a backup while the hub runs.
 
     Args:
@@ -65,6 +69,7 @@ def backup(layout: Layout, target: Path | None, *, secrets: bool, progress: Prog
         target: a file that does not exist, a directory, or "-" for standard output; None: a new
             file in state/backups.
         secrets: whether to include the cookie secret and private keys.
+        wheels: whether to include the wheels of packages that the release does not bring.
         progress: shows a line about what is being done.
 
     Raises:
@@ -73,7 +78,7 @@ def backup(layout: Layout, target: Path | None, *, secrets: bool, progress: Prog
     with _standard_output(target) as out, exclusive(layout):
         # Otherwise the backup would have half of a restore that was killed.
         complete(layout)
-        return write_backup(layout, target, secrets=secrets, progress=progress, out=out)
+        return write_backup(layout, target, Extras(secrets, wheels), progress=progress, out=out)
 
 
 @contextlib.contextmanager
@@ -91,8 +96,8 @@ def _standard_output(target: Path | None) -> Iterator[IO[bytes] | None]:
 def write_backup(
     layout: Layout,
     target: Path | None,
+    extras: Extras,
     *,
-    secrets: bool,
     progress: Progress,
     out: IO[bytes] | None = None,
     accept_damage: bool = False,
@@ -104,7 +109,7 @@ def write_backup(
         accept_damage: include a database that SQLite cannot read byte for byte.
     """
     elsewhere = database_elsewhere(layout, progress)
-    collected, left_out = collect(layout, secrets=secrets)
+    collected, left_out = collect(layout, extras)
     with tempfile.TemporaryDirectory(prefix=".backup-", dir=layout.hub_state) as scratch:
         files, revision = {}, None
         if not elsewhere and layout.database.exists():
@@ -126,7 +131,7 @@ def write_backup(
             host=socket.gethostname(),
             time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             database=revision,
-            secrets=secrets,
+            secrets=extras.secrets,
             left_out=sorted(map(str, left_out)),
             members={},
         )
@@ -164,6 +169,7 @@ def summary(layout: Layout, written: Written) -> str:
             "\n    Back it up with that server's own tools (pg_dump, mysqldump)."
         )
     ours = {layout.hub, layout.releases, layout.fragments, layout.state, layout.unit_directory}
+    ours.add(layout.packages)
     others = sorted(p for p in layout.base.iterdir() if p not in ours and p.name[0] != ".")
     if others:
         lines.append(f"  NOT IN IT: {', '.join(map(str, others))}")
@@ -176,6 +182,7 @@ _TOPS = {
     FRAGMENTS: "fragments and other files beside them",
     STATE: "files of state/",
     DROP_INS: "drop-ins of our units",
+    PACKAGES: "lock of the packages, and wheels",
 }
 
 

@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.installation import drop_in_directories
+from littlest_hub.installation import active_overlay, drop_in_directories
 from littlest_hub.layout import PRODUCT, Layout
+from littlest_hub.lifecycle import release
+from littlest_hub.packages import lock as locks
 from littlest_hub.system.ownership import loose_step
 
 FORMAT = 1
@@ -21,6 +23,7 @@ DAMAGED = "database/damaged.sqlite"
 FRAGMENTS = "jupyterhub_config.d"
 STATE = "state"
 DROP_INS = "drop-ins"
+PACKAGES = "packages"
 
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _SECRET_NAME = re.compile(r"\.key$|^acme.*\.json$|secret|passw|token|credential|\.env$", re.I)
@@ -91,7 +94,16 @@ class Manifest:
         return cls(**values)
 
 
-def collect(layout: Layout, *, secrets: bool) -> tuple[dict[str, Path], list[Path]]:
+class Extras(NamedTuple):
+    """What a backup contains only if it is asked for."""
+
+    secrets: bool = False
+    """The cookie secret and private keys."""
+    wheels: bool = False
+    """The wheels of packages that the release does not bring; their lock is always in it."""
+
+
+def collect(layout: Layout, extras: Extras) -> tuple[dict[str, Path], list[Path]]:
     """Return the files of a backup, except the database, by name; and secrets that are left out."""
     files: dict[str, Path] = {}
     left_out: list[Path] = []
@@ -105,14 +117,28 @@ def collect(layout: Layout, *, secrets: bool) -> tuple[dict[str, Path], list[Pat
             if top == STATE and not _is_covered(layout, file):
                 continue
             is_fragment = top == FRAGMENTS and file.suffix == ".py"
-            if not secrets and not is_fragment and is_secret(layout, file):
+            if not extras.secrets and not is_fragment and is_secret(layout, file):
                 left_out.append(file)
             else:
                 files[f"{top}/{inside}{file.relative_to(directory)}"] = file
+    files |= _packages(layout, extras.wheels)
     for file in drop_ins(layout):
         unit = file.parent.name.replace(layout.instance, PRODUCT, 1)
         files[f"{DROP_INS}/{unit}/{file.name}"] = file
     return files, left_out
+
+
+def _packages(layout: Layout, wheels: bool) -> dict[str, Path]:
+    """Return the lock of the active release's packages, and their wheels."""
+    prefix = release.active(layout)
+    overlay = active_overlay(layout, prefix) if prefix else None
+    if overlay is None:
+        return {}
+    files = {f"{PACKAGES}/{locks.FILE}": layout.on_disk(overlay / locks.FILE)}
+    if wheels:
+        for each in locks.read(layout.on_disk(overlay)).all_wheels():
+            files[f"{PACKAGES}/wheels/{each.file}"] = layout.on_disk(layout.wheels / each.file)
+    return files
 
 
 def target_of(layout: Layout, name: str) -> Path | None:

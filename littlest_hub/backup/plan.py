@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from littlest_hub import __version__
-from littlest_hub.backup.contents import DAMAGED, Manifest, drop_ins, target_of
+from littlest_hub.backup.contents import DAMAGED, PACKAGES, Manifest, drop_ins, target_of
 from littlest_hub.backup.exchange import TIDY, Exchange, Replacement
 from littlest_hub.check import check_fragments
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import database
 from littlest_hub.installation import fragment_files
-from littlest_hub.layout import Layout
+from littlest_hub.layout import Layout, PackageSet
+from littlest_hub.lifecycle import release
+from littlest_hub.packages import lock as locks
+from littlest_hub.packages import overlay
 from littlest_hub.system.ownership import check_owners
+
+_OPTIONS: dict[PackageSet, tuple[str, ...]] = {
+    PackageSet.HUB: (),
+    PackageSet.SERVER: ("--server",),
+    PackageSet.TOOLS: ("--tool",),
+}
 
 
 @dataclass(frozen=True)
@@ -121,6 +131,37 @@ def check_plan(layout: Layout, scratch: Path, plan: Plan) -> None:
             f"{text}\nThese fragments of the backup do not work here.",
             "Nothing was changed. Provide what they need, or extract them with tar.",
         )
+
+
+def check_packages(layout: Layout, scratch: Path, file: Path) -> None:
+    """Refuse a backup of a hub with packages that are not here: fragments may need them.
+
+    Raises:
+        LittlestHubError: which are missing, and the commands that add them.
+    """
+    directory, prefix = scratch / PACKAGES, release.active(layout)
+    if not (directory / locks.FILE).exists() or prefix is None:
+        return
+    present = overlay.present_lock(layout, prefix).requested
+    missing = {
+        package_set: [text for text in texts if text not in present.get(package_set, ())]
+        for package_set, texts in locks.read(directory).requested.items()
+    }
+    if not any(missing.values()):
+        return
+    add = f"{layout.command} packages add"
+    commands = [
+        " ".join([add, *_OPTIONS[package_set], *map(shlex.quote, texts)])
+        for package_set, texts in missing.items()
+        if texts
+    ]
+    if (directory / "wheels").is_dir():
+        commands = [f"{add} --from {shlex.quote(str(file))}"]
+    names = ", ".join(text for texts in missing.values() for text in texts)
+    raise LittlestHubError(
+        f"the hub in this backup has packages that are not here: {names}",
+        "Nothing was changed. Add them, then restore:\n  " + "\n  ".join(commands),
+    )
 
 
 def _warnings(layout: Layout, plan: Plan) -> Iterator[str]:

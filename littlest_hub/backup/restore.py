@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from littlest_hub.backup.archive import new_name, write_backup
+from littlest_hub.backup.contents import Extras
 from littlest_hub.backup.exchange import (
     FORWARD,
     Exchange,
@@ -21,7 +22,7 @@ from littlest_hub.backup.exchange import (
     guard,
     renaming,
 )
-from littlest_hub.backup.plan import Change, Plan, check_plan, make_plan
+from littlest_hub.backup.plan import Change, Plan, check_packages, check_plan, make_plan
 from littlest_hub.backup.unpacking import unpack
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
@@ -74,6 +75,7 @@ def restore(layout: Layout, file: Path, *, progress: Progress, confirm: Callable
             scratch = Path(directory)
             progress(f"Verifying {file}")
             plan = make_plan(layout, scratch, unpack(file, scratch))
+            check_packages(layout, scratch, file)
             check_plan(layout, scratch, plan)
             progress(str(plan))
             if all(each.sign == "=" for each in plan.changes):
@@ -167,7 +169,7 @@ def _make_directory(directory: Path) -> None:
 def _keep(layout: Layout, progress: Progress) -> Path:
     file = new_name(layout, "before-restore")
     progress(f"Keeping the previous files as {file}")
-    write_backup(layout, file, secrets=True, progress=lambda _: None, accept_damage=True)
+    write_backup(layout, file, Extras(secrets=True), progress=lambda _: None, accept_damage=True)
     return file
 
 

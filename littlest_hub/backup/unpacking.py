@@ -19,6 +19,7 @@ from littlest_hub.backup.contents import (
     DROP_INS,
     FRAGMENTS,
     MANIFEST,
+    PACKAGES,
     STATE,
     Manifest,
 )
@@ -29,7 +30,10 @@ MAX_MEMBERS = 100_000
 # More than the longest extended header, little enough to be kept in memory.
 MAX_READ_BYTES = 1 << 20
 
-_NAME = re.compile(rf"(?:{FRAGMENTS}|{STATE}|{DROP_INS})/.+|{DATABASE}|{DAMAGED}|{MANIFEST}")
+_PACKAGES = rf"{PACKAGES}/(?:lock\.json|wheels/[^/]+\.whl)"
+_NAME = re.compile(
+    rf"(?:{FRAGMENTS}|{STATE}|{DROP_INS})/.+|{_PACKAGES}|{DATABASE}|{DAMAGED}|{MANIFEST}"
+)
 # In a backup, units have the names of the default base directory: see `contents.collect`.
 _UNITS = "|".join(map(re.escape, Layout(DEFAULT_BASE).all_unit_names))
 _DROP_IN = re.compile(rf"{DROP_INS}/(?:{_UNITS}|{PRODUCT}\.user[-@][^/]*)\.d/[^/]+\.conf")

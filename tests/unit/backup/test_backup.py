@@ -21,7 +21,9 @@ from littlest_hub.backup.restore import restore
 from littlest_hub.backup.unpacking import unpack
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import fragment_files
-from littlest_hub.layout import Layout
+from littlest_hub.layout import Layout, PackageSet
+from littlest_hub.packages import changes, source
+from tests import wheels
 
 
 @pytest.fixture
@@ -520,3 +522,37 @@ def test_a_start_completes_a_restore_while_a_backup_is_in_progress(
     finish(layout)
     assert not layout.restore_record.exists()
     assert not [p for p in layout.fragments.iterdir() if p.name.startswith(".")]
+
+
+def test_a_backup_of_a_hub_with_packages_names_what_another_hub_lacks(
+    layout: Layout, tmp_path: Path
+) -> None:
+    prefix = wheels.release(layout.releases / "1.0")
+    (prefix / "bin").mkdir()
+    (prefix / "bin/python3").touch()
+    layout.hub.unlink(missing_ok=True)
+    layout.hub.symlink_to("releases/1.0")
+    wheels.make(tmp_path / "wheels", "shy")
+    layout.cookie_secret.chmod(0o600)
+    names = {PackageSet.SERVER: ["shy"]}
+    with source.opened(tmp_path / "wheels") as opened:
+        changes.add(layout, prefix, names, opened, _progress)
+    plain = backup(layout, None, secrets=False, progress=_progress)
+    target = layout.base / "full.tar.gz"
+    full = backup(layout, target, secrets=False, wheels=True, progress=_progress)
+    assert "packages/wheels/shy-1.0-py3-none-any.whl" in full.manifest.members
+    assert "packages/lock.json" in plain.manifest.members
+    changes.remove(layout, prefix, ["shy"], _progress)
+    for made, command in (
+        (plain, "packages add --server shy"),
+        (full, f"packages add --from {full.file}"),
+    ):
+        assert made.file
+        with pytest.raises(LittlestHubError, match="not here: shy") as refused:
+            restore(layout, made.file, progress=_progress, confirm=lambda: True)
+        assert command in str(refused.value)
+    # The backup is itself a source of wheels.
+    with source.opened(target) as opened:
+        changes.add(layout, prefix, opened.contents(PackageSet.HUB), opened, _progress)
+    assert plain.file
+    restore(layout, plain.file, progress=_progress, confirm=lambda: True)
