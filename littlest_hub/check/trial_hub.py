@@ -49,7 +49,8 @@ from littlest_hub.hub.control import one_line
 from littlest_hub.layout import Layout
 from littlest_hub.units.environment import UnitEnvironment
 
-LIMIT_S = 20
+LIMIT_S = 90
+"""How long the trial may take: a hundred times what it takes on a usual machine."""
 _COPIED_BYTES = 100_000_000
 """Size of a database up to which the trial has a copy; a larger one is replaced by an empty one."""
 

@@ -88,7 +88,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 Directive("Restart", "always"),
                 Directive("RestartSec", "1"),
                 Directive(
-                    "TimeoutStartSec", "480", "of a reload too: a check, and at worst two hubs"
+                    "TimeoutStartSec", "600", "of a reload too: a check, and at worst two hubs"
                 ),
                 Directive("TimeoutStopSec", "30"),
                 Directive(

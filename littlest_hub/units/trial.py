@@ -9,7 +9,7 @@ from pathlib import Path
 from littlest_hub.layout import Layout
 from littlest_hub.units.unit import service_directives
 
-LIMIT_S = 60
+LIMIT_S = 150
 """Time limit of all fragments together."""
 MEMORY = "1536M"
 TASKS = 512

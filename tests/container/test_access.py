@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from functools import partial
 
 import httpx
 import pytest
@@ -98,14 +99,20 @@ def test_the_journal_tells_why_a_login_was_refused_and_the_page_does_not(hub: Hu
         for (name, typed), reason in tried.items():
             with Person(hub.url, name, typed) as person:
                 said[name] = person.try_to_log_in().text.split('class="login_error">')[1]
-            line = f"Login of {name!r} from"
-            journal = hub.machine.journal(hub.layout.hub_service).splitlines()
-            assert [each.endswith(reason) for each in journal if line in each] == [True]
+            (line,) = eventually(
+                partial(_journal_lines, hub, f"Login of {name!r} from"), 30, f"a line about {name}"
+            )
+            assert line.endswith(reason)
     sentences = {name: text.partition("<")[0].strip() for name, text in said.items()}
     same = sentences["unnamed"]
     assert sentences["named"] == sentences["nosuchaccount"] == same
     assert sentences["Named Person"].startswith(same)
     assert "without spaces" in sentences["Named Person"]
+
+
+def _journal_lines(hub: Hub, about: str) -> list[str]:
+    journal = hub.machine.journal(hub.layout.hub_service).splitlines()
+    return [each for each in journal if about in each]
 
 
 def test_accounts_that_no_password_opens_are_named_with_the_command_that_helps(hub: Hub) -> None:
