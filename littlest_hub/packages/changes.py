@@ -169,7 +169,7 @@ def _fetch(
         raise _no_wheel(layout, error, asked, source) from error
     except pip.NoIndexError as error:
         offline = f"Without a network: {layout.command} packages add --from FILE|DIRECTORY"
-        raise LittlestHubError(error.message, f"{offline}. {error.hint}") from error
+        raise pip.NoIndexError(error.message, f"{offline}. {error.hint}") from error
     if yanked := [f"{each.name} {each.version}" for each in resolved if each.is_yanked]:
         raise LittlestHubError(
             f"{', '.join(yanked)} was withdrawn by its authors", "Ask for another version"
@@ -285,8 +285,12 @@ def prepare(layout: Layout, prefix: Path, progress: Progress) -> None:
     wheels = layout.on_disk(layout.wheels)
     try:
         lock = choose(layout, prefix, wanted, Source(wheels), progress)
-    except LittlestHubError:
-        lock = choose(layout, prefix, wanted, Source(), progress)
+    except LittlestHubError as without_network:
+        try:
+            lock = choose(layout, prefix, wanted, Source(), progress)
+        except pip.NoIndexError:
+            # What is wrong with the wheels says more.
+            raise without_network from None
     overlay.activate(layout, prefix, overlay.build(layout, prefix, lock))
 
 
