@@ -186,7 +186,9 @@ class ChildSpawner(SimpleLocalProcessSpawner):  # type: ignore[misc]
     def get_env(self) -> dict[str, str]:
         env: dict[str, str] = super().get_env()
         packages = package_environment(installation.of_this_release())
-        return {**server_environment(self.user.name, Path.home(), _shell()), **packages, **env}
+        own = server_environment(self.user.name, Path.home(), _shell())
+        # JupyterHub passes on the PATH that `run` was started with, in which our Python is not.
+        return {**own, **packages, **env, "PATH": own["PATH"]}
 
     def user_env(self, env: dict[str, str]) -> dict[str, str]:
         return {**super().user_env(env), "SHELL": _shell()}

@@ -51,8 +51,6 @@ def test_a_user_installs_at_home_and_serves_a_notebook(installer: Path) -> None:
                 assert refused.returncode == 1
                 assert "already, as process" in refused.stderr
             assert alice.run_cell("6 * 7") == "42"
-            low = machine.run([command, "run", "--port", "80"], user="alice", check=False)
-            assert "cannot listen on port 80: only root may" in low.stderr
         machine.systemctl("stop", "foreground")
         kept = "/home/alice/hub/state/run-password"
         assert machine.read(kept) == f"{greeting.password}\n"
@@ -65,3 +63,5 @@ def test_a_user_installs_at_home_and_serves_a_notebook(installer: Path) -> None:
             10,
             "everything that it started to be gone",
         )
+        low = machine.run([command, "run", "--port", "80"], user="alice", check=False)
+        assert "cannot listen on port 80: only root may" in low.stderr
