@@ -168,8 +168,10 @@ def summary(layout: Layout, written: Written) -> str:
             f"  NOT IN IT: the database, which is at {written.database_elsewhere}"
             "\n    Back it up with that server's own tools (pg_dump, mysqldump)."
         )
-    ours = {layout.hub, layout.releases, layout.fragments, layout.state, layout.unit_directory}
-    ours.add(layout.packages)
+    ours = {
+        *(layout.hub, layout.releases, layout.packages, layout.fragments),
+        *(layout.state, layout.unit_directory),
+    }
     others = sorted(p for p in layout.base.iterdir() if p not in ours and p.name[0] != ".")
     if others:
         lines.append(f"  NOT IN IT: {', '.join(map(str, others))}")

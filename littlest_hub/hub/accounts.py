@@ -100,7 +100,8 @@ class LentAccount:
             # systemd 247 creates the directories above the home with this mask, and all must be
             # able to enter those; the home itself is closed by its own mode.
             "UMask": "0022",
-            # As root, outside of the server's sandbox; "-": a failure costs no more than the name.
+            # "+" runs it as root, outside the server's sandbox. "-" ignores a failure, which only
+            # leaves the account without a name.
             "ExecStartPre": f"-+:/bin/sh -c '{_WRITE_DATABASES}' sh {arguments}",
         }
 

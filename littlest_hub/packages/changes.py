@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from littlest_hub.check import check_fragments
+from littlest_hub.check import check_fragments, is_service
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import active_overlay
 from littlest_hub.layout import Layout, PackageSet
@@ -137,8 +136,7 @@ def choose(layout: Layout, prefix: Path, wanted: Lists, source: Source, progress
             progress(f"Choosing versions for {', '.join(texts)} ...")
             kept = _kept(wheels, asked)
             chosen[package_set] = _fetch(layout, asked, release_pins, kept, source, progress)
-    asked_texts = {each: tuple(one.text for one in asked) for each, asked in wanted.items()}
-    return Lock(prefix.name, asked_texts, chosen)
+    return Lock(prefix.name, requirements.texts(wanted), chosen)
 
 
 def _kept(wheels: Iterable[Wheel], asked: Iterable[Requested]) -> list[str]:
@@ -255,14 +253,12 @@ def _no_wheel(
             f"Build one elsewhere: pip wheel --no-deps {name}; then:"
             f" {layout.command} packages add --from DIRECTORY",
         )
-    return LittlestHubError(
-        f"{place}{error.message}", error.hint or "Is the name spelled as on the index?"
-    )
+    return LittlestHubError(f"{place}{error.message}", "Is the name spelled as on the index?")
 
 
 def _reload(layout: Layout, change: Change, progress: Progress) -> None:
     """Let the running hub use the packages; user servers use them when they are next started."""
-    if not layout.is_live or not systemctl.is_booted() or os.geteuid() != 0:
+    if not is_service(layout):
         return
     before, after = (each.wheels.get(PackageSet.HUB, ()) for each in (change.before, change.after))
     if before != after and systemctl.is_active(layout.hub_service):
@@ -279,7 +275,7 @@ def prepare(layout: Layout, prefix: Path, progress: Progress) -> None:
         LittlestHubError: what does not fit the release, with file and line; nothing was changed.
     """
     wanted = requirements.read(layout)
-    asked = {each: tuple(one.text for one in some) for each, some in wanted.items()}
+    asked = requirements.texts(wanted)
     if not any(asked.values()) or overlay.present_lock(layout, prefix).requested == asked:
         return
     wheels = layout.on_disk(layout.wheels)
@@ -289,7 +285,7 @@ def prepare(layout: Layout, prefix: Path, progress: Progress) -> None:
         try:
             lock = choose(layout, prefix, wanted, Source(), progress)
         except pip.NoIndexError:
-            # What is wrong with the wheels says more.
+            # The error about the wheels names the package, so it is the useful one.
             raise without_network from None
     overlay.activate(layout, prefix, overlay.build(layout, prefix, lock))
 

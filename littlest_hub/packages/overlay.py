@@ -161,17 +161,20 @@ def _verified(layout: Layout, wheel: Wheel) -> Path:
 
 def release_parts(layout: Layout, prefix: Path) -> Release:
     """Return what wheels must not change in a release."""
-    place = layout.on_disk(prefix)
-    site_packages = next(place.glob("lib/python3.*/site-packages"))
+    site_packages = _site_packages(layout, prefix)
     found = metadata.distributions(path=[str(site_packages)])
     points = frozenset((each.group, each.name) for own in found for each in own.entry_points)
-    return Release(site_packages, place, points)
+    return Release(site_packages, layout.on_disk(prefix), points)
 
 
 def pins(layout: Layout, prefix: Path) -> list[str]:
     """Return the packages of a release as "NAME==VERSION"."""
-    found = metadata.distributions(path=[str(release_parts(layout, prefix).site_packages)])
+    found = metadata.distributions(path=[str(_site_packages(layout, prefix))])
     return sorted(f"{each.metadata['Name']}=={each.version}" for each in found)
+
+
+def _site_packages(layout: Layout, prefix: Path) -> Path:
+    return next(layout.on_disk(prefix).glob("lib/python3.*/site-packages"))
 
 
 def make_directory(layout: Layout, directory: Path) -> None:

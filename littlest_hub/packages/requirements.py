@@ -33,6 +33,11 @@ Lists = dict[PackageSet, tuple[Requested, ...]]
 """What was asked for, by set."""
 
 
+def texts(lists: Lists) -> dict[PackageSet, tuple[str, ...]]:
+    """Return what is asked for as text, by set."""
+    return {each: tuple(one.text for one in asked) for each, asked in lists.items()}
+
+
 def parse(text: str, place: str = "") -> Requested:
     """Return a requirement by name and versions.
 

@@ -37,7 +37,7 @@ class _Connection:
         self._selector = selector
         self._ends = ends
         self._unsent = [b"", b""]
-        """What each end has to be sent."""
+        """Bytes that each end has yet to be sent."""
         self._is_open = [True, True]
         """Whether each end may still send something."""
         for end in ends:

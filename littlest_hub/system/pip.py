@@ -29,7 +29,6 @@ class Resolved:
 
     name: str
     version: str
-    url: str
     is_yanked: bool
 
 
@@ -86,7 +85,6 @@ def resolve(
             Resolved(
                 name=each["metadata"]["name"],
                 version=each["metadata"]["version"],
-                url=each["download_info"]["url"],
                 is_yanked=bool(each.get("is_yanked")),
             )
             for each in found

@@ -14,6 +14,7 @@ import pytest
 
 from littlest_hub.helpers.shared_resources import RESOURCES, Resource, relieve
 from littlest_hub.system import processes
+from tests.capabilities import missing
 
 pytestmark = [pytest.mark.unit, pytest.mark.row(27)]
 
@@ -77,7 +78,7 @@ def test_a_socket_of_another_protocol_that_takes_a_port_of_tcp_counts() -> None:
     try:
         made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_MPTCP)
     except OSError as error:
-        pytest.skip(f"MPTCP: {error}")
+        missing(f"MPTCP: {error}")
     with made:
         made.bind(("127.0.0.1", 0))
         with pytest.raises(OSError, match="in use"):
