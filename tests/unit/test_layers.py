@@ -19,6 +19,7 @@ LAYERS = {
     "layout": "paths and names of an installation; no input or output",
     "installation": "an installation's layout and its variable files, read from disk",
     "system": "Linux, systemd and Python, each program or interface wrapped once; nothing of ours",
+    "manifest": "what stacks consist of, which there are, and which are enabled",
     "units": "systemd units as data: text, ports, names of entry points and variables",
     "proxy": "the proxy's unit: traefik, its supervisor and the files that it reads",
     "helpers": "programs that run as root, for requests of the hub, and the guard's watch",

@@ -1,0 +1,102 @@
+"""The stacks of a release, and those that packages of the hub set bring."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import littlest_hub
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import PackageSet
+from littlest_hub.manifest.manifest import ENTRY_POINTS, Manifest
+
+OURS = "littlest-hub"
+_OUR_STACKS = Path(littlest_hub.__file__).parent / "stacks"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack that can be enabled."""
+
+    manifest: Manifest
+    directory: Path
+    """Directory of its package."""
+    origin: str = OURS
+    """The distribution that brings it."""
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def is_ours(self) -> bool:
+        return self.origin == OURS
+
+
+def shipped() -> dict[str, Stack]:
+    """Return the stacks of this release, by name.
+
+    Raises:
+        LittlestHubError: a manifest is wrong, which a test of ours excludes.
+    """
+    found = {}
+    for module in pkgutil.iter_modules([str(_OUR_STACKS)]):
+        package = importlib.import_module(f"littlest_hub.stacks.{module.name}")
+        stack = Stack(_checked(package.MANIFEST, module.name), _OUR_STACKS / module.name)
+        found[stack.name] = stack
+    return found
+
+
+def from_elsewhere(overlay: Path | None) -> Iterator[Stack | LittlestHubError]:
+    """Yield the stacks that packages of an overlay bring, or why one cannot be used.
+
+    Its code runs with the rights of the caller, as it does in the hub.
+    """
+    if overlay is None:
+        return
+    directory = str(overlay / PackageSet.HUB)
+    if directory not in sys.path:
+        sys.path.append(directory)
+    for distribution in metadata.distributions(path=[directory]):
+        for point in distribution.entry_points.select(group=ENTRY_POINTS):
+            try:
+                package = importlib.import_module(point.module.partition(".")[0])
+                place = Path(str(package.__file__)).parent
+                yield Stack(_checked(point.load(), point.name), place, distribution.name)
+            except Exception as error:
+                text = f"stack {point.name} of {distribution.name} cannot be used: {error}"
+                yield LittlestHubError(text, f"littlest-hub packages remove {distribution.name}")
+
+
+def stacks_of(overlay: Path | None) -> tuple[dict[str, Stack], list[LittlestHubError]]:
+    """Return all stacks by name, and those that cannot be used; ours precede others.
+
+    Args:
+        overlay: the packages that the hub uses, as the machine sees them.
+    """
+    found, unusable = shipped(), []
+    for each in from_elsewhere(overlay):
+        if isinstance(each, LittlestHubError):
+            unusable.append(each)
+        elif each.name in found:
+            text = f"stack {each.name} of {each.origin} is ignored:"
+            unusable.append(LittlestHubError(f"{text} {found[each.name].origin} has one"))
+        else:
+            found[each.name] = each
+    return found, unusable
+
+
+def _checked(manifest: object, name: str) -> Manifest:
+    if not isinstance(manifest, Manifest):
+        raise LittlestHubError(f"{name}: expected a Manifest, found {type(manifest).__name__}")
+    problems = [*manifest.problems()]
+    if manifest.name != name:
+        problems.append(f"name {manifest.name!r}: expected {name!r}, as its package is registered")
+    if problems:
+        raise LittlestHubError(f"the manifest of {name} is wrong: {'; '.join(problems)}")
+    return manifest

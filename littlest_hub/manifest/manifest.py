@@ -1,0 +1,134 @@
+"""The manifest of a stack: one record with everything that enabling it adds."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import PackageSet
+
+ENTRY_POINTS = "littlest_hub.stacks"
+"""Entry point group of manifests in packages of the hub set."""
+
+# It becomes part of names of units and paths.
+_NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
+_KEY = re.compile(r"[a-z][a-z0-9_]*")
+_FRAGMENT = re.compile(r"\d\d-[a-z0-9-]+\.py")
+_REFERENCE = re.compile(r"[a-z_][a-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*")
+# User servers are units named INSTANCE.user-NAME.
+_RESERVED = ("user",)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question that `enable` asks; its answer becomes the value of a variable in a fragment."""
+
+    key: str
+    """KEY of `--set KEY=VALUE`. A line `KEY = "…"` of a fragment, in capitals, gets the answer."""
+    text: str
+    """The question, without a question mark: "Group whose members may write announcements"."""
+    default: str
+    pattern: str
+    """Regular expression that the whole answer matches."""
+    expected: str
+    """What that is, for people: "the name of a group, or nothing"."""
+
+    @property
+    def variable(self) -> str:
+        """The variable in the fragment."""
+        return self.key.upper()
+
+    def refuse(self, answer: str) -> None:
+        """Refuse an answer that does not match.
+
+        Raises:
+            LittlestHubError: what was expected.
+        """
+        if not (answer.isprintable() and re.fullmatch(self.pattern, answer)):
+            raise LittlestHubError(f"{self.key}={answer!r}: expected {self.expected}")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a stack consists of. Reading it imports nothing of the stack but the manifest itself.
+
+    A reference is the text "MODULE:FUNCTION"; the function is imported when it is needed.
+    """
+
+    name: str
+    title: str
+    """One line for `list`."""
+    fragments: tuple[str, ...] = ()
+    """Its ready fragments: "60-announce.py", with drop-ins of the hub's unit beside them, such as
+    "60-announce.conf". Those of our stacks are in jupyterhub_config.d/; those of others in the
+    directory fragments/ of their package."""
+    packages: Mapping[PackageSet, tuple[str, ...]] = field(default_factory=dict)
+    """Requirements by set, as `packages add` takes them."""
+    questions: tuple[Question, ...] = ()
+    service: str = ""
+    """A name below /services/ for which the stack has a service of its own, with a port on loopback
+    and a token; "": none. See `littlest_hub.manifest.enabled.service`."""
+    units: str = ""
+    """Reference to a function of the layout and the enabled stack, which returns its units
+    (`littlest_hub.units.unit.Unit`); their names begin with `stack_unit`."""
+    check: tuple[str, ...] = ()
+    """References to rules: functions as in `littlest_hub.check.rules`."""
+    doctor: tuple[str, ...] = ()
+    """References to probes: functions as in `littlest_hub.doctor`."""
+    show: str = ""
+    """Reference to a function of the layout and the enabled stack, which yields lines."""
+    command: str = ""
+    """Reference to a function of the layout and the remaining arguments that `littlest-hub NAME`
+    runs; it returns an exit code."""
+    leaves: str = ""
+    """What stays in its directory of state/ after `disable`, for people; "": nothing."""
+    page: str = ""
+    """Its page in docs/; the same for its tests, in the tiers of tests/."""
+    tests: tuple[str, ...] = ()
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the manifest itself."""
+        if not _NAME.fullmatch(self.name) or self.name in _RESERVED:
+            yield f"name {self.name!r}: expected at most 16 lower-case letters and digits"
+        if not self.title or not self.title.isprintable():
+            yield f"title {self.title!r}: expected one line"
+        for fragment in self.fragments:
+            if not _FRAGMENT.fullmatch(fragment):
+                yield f"fragment {fragment!r}: expected a name such as 60-announce.py"
+        if self.service not in ("", self.name):
+            yield f"service {self.service!r}: expected {self.name!r} or nothing"
+        references = (self.units, self.show, self.command, *self.check, *self.doctor)
+        for reference in filter(None, references):
+            if not _REFERENCE.fullmatch(reference):
+                yield f"reference {reference!r}: expected MODULE:FUNCTION"
+        for question in self.questions:
+            yield from _problems_of(question)
+        keys = [question.key for question in self.questions]
+        if len(keys) != len(set(keys)):
+            yield f"questions {keys}: expected each key once"
+
+
+def _problems_of(question: Question) -> Iterator[str]:
+    if not _KEY.fullmatch(question.key):
+        yield f"question {question.key!r}: expected a key of lower-case letters, digits and _"
+    try:
+        question.refuse(question.default)
+    except (LittlestHubError, re.error) as error:
+        yield f"question {question.key!r}: its default is no answer: {error}"
+
+
+def resolve(reference: str) -> Any:
+    """Import the function that a reference of a manifest names.
+
+    Raises:
+        LittlestHubError: there is none.
+    """
+    module, _, name = reference.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise LittlestHubError(f"{reference} of a stack cannot be imported: {error}") from error
