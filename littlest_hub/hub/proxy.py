@@ -23,10 +23,10 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import Any
 
-from jupyterhub.utils import exponential_backoff
+from jupyterhub.utils import url_path_join
 from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
 from jupyterhub_traefik_proxy.traefik_utils import deep_merge, generate_alias
-from tornado.httpclient import HTTPClientError
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPResponse
 from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import PeriodicCallback
 from traitlets import Enum, Int, List, Set, TraitError, Unicode, default, observe, validate
@@ -38,6 +38,8 @@ from littlest_hub.proxy.routes import MARK_HEADER, RoutesFile, hub_tables
 
 FIRST_POLL_S, MAX_POLL_S, POLL_FACTOR = 0.004, 0.2, 1.3
 """The pause between two polls whether traefik has loaded its routes: first, longest, growth."""
+API_TIMEOUT_S = 4
+"""How long traefik's API, on this machine, may take to answer."""
 _REVISION = "littlest-hub-revision"
 ROUTES_CHECK_INTERVAL_MS = 2000
 """How often the hub checks that the routes on disk are those that it wrote."""
@@ -309,12 +311,15 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
 
     async def _wait_for_static_config(self) -> None:
         # Until traefik has loaded the hash of our password, it refuses us; that is no error.
-        await exponential_backoff(
-            self._is_api_ready,
-            "the proxy did not load its dynamic configuration",
-            start_wait=0.02,
-            timeout=self.check_route_timeout,
-        )
+        loop, pause_s = asyncio.get_running_loop(), FIRST_POLL_S
+        deadline = loop.time() + self.check_route_timeout
+        while refusal := await self._api_refusal():
+            if loop.time() > deadline:
+                raise TimeoutError(
+                    f"the proxy does not let the hub in ({self.check_route_timeout} s): {refusal}"
+                )
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * POLL_FACTOR, MAX_POLL_S)
         # Without upstream's look for `traefik_entrypoint`: our routes name none, and HTTPS has its
         # own only once the certificate can be used.
         PeriodicCallback(self._repair_routes, ROUTES_CHECK_INTERVAL_MS).start()
@@ -332,13 +337,25 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
             except OSError as error:
                 self.log.error("%s: %s", self.dynamic_config_file, error.strerror)
 
-    async def _is_api_ready(self) -> bool:
+    async def _api_refusal(self) -> str:
+        """Return why traefik's API does not answer the hub; "": it does."""
         try:
             await self._traefik_api_request("/api/overview")
         except HTTPClientError as error:
-            if error.code in (401, 404, 599):
-                return False
-            raise
-        except ConnectionRefusedError:
-            return False
-        return True
+            if error.code not in (401, 404, 599):
+                raise
+            return str(error)
+        except OSError as error:
+            return str(error)
+        return ""
+
+    async def _traefik_api_request(self, path: str) -> HTTPResponse:
+        # Upstream's waits 20 s. A connection may wait at a socket from which traefik accepts no
+        # more, until the supervisor passes it on: the caller shall have time for another one.
+        return await AsyncHTTPClient().fetch(
+            url_path_join(self.traefik_api_url, path),
+            auth_username=self.traefik_api_username,
+            auth_password=self.traefik_api_password,
+            connect_timeout=API_TIMEOUT_S,
+            request_timeout=API_TIMEOUT_S,
+        )

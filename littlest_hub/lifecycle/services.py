@@ -138,7 +138,10 @@ class Services:
             # A service's own message is more precise than systemctl's.
             statuses = [f"{unit}: {text}" for unit in units if (text := show(unit, "StatusText"))]
             message = "\n".join(statuses) or error.message
-            raise _with_journal(message, *units, since=started_at) from error
+            # The reason of a hub that cannot start may be with the proxy.
+            is_hub = self.layout.hub_service in units
+            told = dict.fromkeys((*units, *self._services) if is_hub else units)
+            raise _with_journal(message, *told, since=started_at) from error
 
     def _is_of_another_release(self, service: str) -> bool:
         """Return whether a service runs a program that is not the active release's, as on disk."""
