@@ -18,7 +18,7 @@ import contextlib
 import hashlib
 import ipaddress
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from hmac import compare_digest
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from typing import Any
 from jupyterhub.utils import url_path_join
 from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
 from jupyterhub_traefik_proxy.traefik_utils import deep_merge, generate_alias
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPResponse
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
 from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import PeriodicCallback
 from traitlets import Enum, Int, List, Set, TraitError, Unicode, default, observe, validate
@@ -275,13 +275,12 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
         async with self.mutex:
             self._set_revision()
             self._persist_dynamic_config()
-        loop, pause_s = asyncio.get_running_loop(), FIRST_POLL_S
+        loop, pauses_s = asyncio.get_running_loop(), _pauses_s()
         deadline = loop.time() + self.check_route_timeout
         while not await self._is_loaded():
             if loop.time() > deadline:
                 raise TimeoutError("traefik does not load its routes")
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * POLL_FACTOR, MAX_POLL_S)
+            await asyncio.sleep(next(pauses_s))
 
     def _set_revision(self) -> None:
         """Add a route that only this write has: to poll it is to poll all routes."""
@@ -311,15 +310,12 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
 
     async def _wait_for_static_config(self) -> None:
         # Until traefik has loaded the hash of our password, it refuses us; that is no error.
-        loop, pause_s = asyncio.get_running_loop(), FIRST_POLL_S
+        loop, pauses_s = asyncio.get_running_loop(), _pauses_s()
         deadline = loop.time() + self.check_route_timeout
         while refusal := await self._api_refusal():
             if loop.time() > deadline:
-                raise TimeoutError(
-                    f"the proxy does not let the hub in ({self.check_route_timeout} s): {refusal}"
-                )
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * POLL_FACTOR, MAX_POLL_S)
+                raise TimeoutError(f"the proxy does not let the hub in: {refusal}")
+            await asyncio.sleep(next(pauses_s))
         # Without upstream's look for `traefik_entrypoint`: our routes name none, and HTTPS has its
         # own only once the certificate can be used.
         PeriodicCallback(self._repair_routes, ROUTES_CHECK_INTERVAL_MS).start()
@@ -350,12 +346,26 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
         return ""
 
     async def _traefik_api_request(self, path: str) -> HTTPResponse:
-        # Upstream's waits 20 s. A connection may wait at a socket from which traefik accepts no
-        # more, until the supervisor passes it on: the caller shall have time for another one.
-        return await AsyncHTTPClient().fetch(
-            url_path_join(self.traefik_api_url, path),
-            auth_username=self.traefik_api_username,
-            auth_password=self.traefik_api_password,
-            connect_timeout=API_TIMEOUT_S,
-            request_timeout=API_TIMEOUT_S,
-        )
+        credentials = (self.traefik_api_username, self.traefik_api_password)
+        request = _api_request(url_path_join(self.traefik_api_url, path), *credentials)
+        return await AsyncHTTPClient().fetch(request)
+
+
+def _api_request(url: str, username: str, password: str) -> HTTPRequest:
+    # Upstream's waits 20 s. A connection may wait at a socket from which traefik accepts no more,
+    # until the supervisor passes it on: the caller shall have time for another one.
+    return HTTPRequest(
+        url,
+        auth_username=username,
+        auth_password=password,
+        connect_timeout=API_TIMEOUT_S,
+        request_timeout=API_TIMEOUT_S,
+    )
+
+
+def _pauses_s() -> Iterator[float]:
+    """Yield the pauses between polls."""
+    pause_s = FIRST_POLL_S
+    while True:
+        yield pause_s
+        pause_s = min(pause_s * POLL_FACTOR, MAX_POLL_S)
