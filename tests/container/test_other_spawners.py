@@ -59,10 +59,14 @@ def test_a_hub_that_may_not_become_its_users_says_so_before_it_tries(cluster_hub
 
 
 def test_a_spawn_that_systemd_refuses_does_not_stand_in_the_way_of_the_next(hub: Hub) -> None:
-    mistake = (
-        "c.Spawner.start_timeout = 3\n"
-        'c.SystemdSpawner.unit_extra_properties = {"MemoryMax": "a lot"}\n'
-    )
+    # Not in the configuration, where `check` would see it.
+    mistake = """\
+def set_limit(spawner):
+    spawner.unit_extra_properties = {"MemoryMax": "a lot"}
+
+c.Spawner.start_timeout = 3
+c.Spawner.pre_spawn_hook = set_limit
+"""
     with hub.person() as alice:
         with (
             hub.fragment("70-mistake.py", mistake),
