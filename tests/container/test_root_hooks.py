@@ -36,10 +36,10 @@ def boss(hub: Hub) -> Iterator[Person]:
 
 
 def test_a_user_whom_an_administrator_adds_gets_an_account(hub: Hub, boss: Person) -> None:
-    home = ["stat", "-c", "%U %a", "/home/added"]
+    home = ["stat", "-c", "%U %a", "/home/joined"]
     with hub.fragment("30-accounts.py", "c.LocalAuthenticator.create_system_users = True\n"):
-        assert boss._api("POST", "users/added").status_code == 201
-        assert hub.machine.run(home).stdout == "added 700\n"
+        assert boss._api("POST", "users/joined").status_code == 201
+        assert hub.machine.run(home).stdout == "joined 700\n"
         for refused in ("lhub-proxy", "1digit"):
             assert boss._api("POST", f"users/{refused}").status_code == 400
             assert hub.machine.run(["id", refused], check=False).returncode != 0
