@@ -146,6 +146,7 @@ _ROOT = _argument(
     "--root", "work on an image of a machine in this directory", type=Path, default=Path("/")
 )
 _JSON = _flag("--json", "print JSON, for programs")
+_LIST_JSON = _flag("--json", "with --list: print JSON, for programs")
 _NAME = _argument("name", "a fragment: slurm or 50-slurm.py", metavar="NAME")
 
 
@@ -198,6 +199,7 @@ def _commands() -> Sequence[_Command]:
             (
                 _argument("--to", "refuse unless this is the previous release", metavar="VERSION"),
                 _flag("--list", "list the installed releases, and change nothing"),
+                _LIST_JSON,
             ),
             commands.run_rollback,
             (
@@ -312,6 +314,7 @@ def _commands() -> Sequence[_Command]:
                     "file", "a backup, such as one in BASE/state/backups", type=Path, nargs="?"
                 ),
                 _flag("--list", "list what is in it, and change nothing"),
+                _LIST_JSON,
                 _flag("--yes", "do not ask for confirmation"),
                 _flag("--finish", argparse.SUPPRESS),
             ),

@@ -82,14 +82,22 @@ def _confirm_purge(layout: Layout) -> None:
 
 def run_rollback(options: argparse.Namespace) -> None:
     from littlest_hub.lifecycle.locks import changing
-    from littlest_hub.lifecycle.upgrade import release_table, rollback
+    from littlest_hub.lifecycle.upgrade import installed_releases, rollback
 
+    _require_list_for_json(options)
     layout = installation.of_this_release()
     if options.list:
-        print(release_table(layout))
+        found = list(installed_releases(layout))
+        as_json = [asdict(each) for each in found]
+        print(json.dumps(as_json, indent=2) if options.json else "\n".join(map(str, found)))
         return
     with changing(layout):
         print(rollback(layout, options.to, progress.to_stderr))
+
+
+def _require_list_for_json(options: argparse.Namespace) -> None:
+    if options.json and not options.list:
+        options.parser.error("--json goes with --list")
 
 
 def run_check(options: argparse.Namespace) -> int:
@@ -227,9 +235,11 @@ def run_backup(options: argparse.Namespace) -> None:
 
 def run_restore(options: argparse.Namespace) -> None:
     from littlest_hub.backup.exchange import finish
-    from littlest_hub.backup.restore import listing, restore
+    from littlest_hub.backup.restore import restore
+    from littlest_hub.backup.unpacking import unpack
     from littlest_hub.unprivileged.privileges import rerun_as_hub_user
 
+    _require_list_for_json(options)
     layout = installation.of_this_release()
     if options.finish:
         finish(layout)
@@ -237,8 +247,10 @@ def run_restore(options: argparse.Namespace) -> None:
     if options.file is None:
         options.parser.error("which backup? They are in BASE/state/backups")
     if options.list:
-        rerun_as_hub_user(layout, "restore", "--list", options.file)
-        print(listing(options.file))
+        rerun_as_hub_user(layout, "restore", "--list", options.json and "--json", options.file)
+        manifest = unpack(options.file, None)
+        as_json = json.dumps(manifest.to_json(), indent=2)
+        print(as_json if options.json else manifest.listing())
         return
     if layout.hub_user:
         raise LittlestHubError(

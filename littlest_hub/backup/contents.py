@@ -62,6 +62,14 @@ class Manifest:
             f" release {self.version}, {secrets} secrets"
         )
 
+    def listing(self) -> str:
+        """Return what is in the backup, for a person."""
+        members = self.members.items()
+        width = max((len(str(member.size)) for _, member in members), default=1)
+        lines = [f"  {member.size:>{width}}  {name}" for name, member in members]
+        out = [f"  not in it: {path}" for path in self.left_out]
+        return "\n".join([str(self), *lines, *out])
+
     def to_json(self) -> dict[str, Any]:
         return {"format": FORMAT, "product": PRODUCT, **asdict(self)}
 

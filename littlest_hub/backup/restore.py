@@ -27,6 +27,7 @@ from littlest_hub.backup.unpacking import unpack
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.locks import changing, no_foreground_hub
+from littlest_hub.system.files import naming
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.systemctl import (
     daemon_reload,
@@ -38,20 +39,6 @@ from littlest_hub.system.systemctl import (
 )
 
 START_TIMEOUT_S = 240
-
-
-def listing(file: Path) -> str:
-    """Verify a backup and return what is in it, for a person.
-
-    Raises:
-        LittlestHubError: it is damaged or not of this product.
-    """
-    manifest = unpack(file, None)
-    members = manifest.members.items()
-    width = max((len(str(member.size)) for _, member in members), default=1)
-    lines = [f"  {member.size:>{width}}  {name}" for name, member in members]
-    out = [f"  not in it: {path}" for path in manifest.left_out]
-    return "\n".join([str(manifest), *lines, *out])
 
 
 def restore(layout: Layout, file: Path, *, progress: Progress, confirm: Callable[[], bool]) -> str:
@@ -111,11 +98,10 @@ def _switch(layout: Layout, plan: Plan, progress: Progress) -> Path:
         if is_served:
             progress("Starting the hub")
             _start(layout, exchange)
-    except BaseException as error:
+    except BaseException:
         progress("Undoing everything")
         _undo(layout, exchange, is_served)
-        if isinstance(error, LittlestHubError):
-            raise LittlestHubError(error.message, "Everything is as it was.") from error
+        progress("Everything is as it was.")
         raise
     exchange.tidy(layout)
     return kept
@@ -148,7 +134,7 @@ def _lay_out(layout: Layout, change: Change, source: Path) -> None:
     # Create the file anew, and change it only through its descriptor: in the directory of
     # `acme_storage`, the proxy could replace it by a link to a file of root's.
     opened = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(opened, "wb") as out, source.open("rb") as content:
+    with naming(target, new), open(opened, "wb") as out, source.open("rb") as content:
         shutil.copyfileobj(content, out)
         out.flush()
         if os.geteuid() == 0:

@@ -25,6 +25,7 @@ from littlest_hub.backup.contents import (
 )
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import DEFAULT_BASE, PRODUCT, Layout
+from littlest_hub.system.files import naming
 
 MAX_MEMBERS = 100_000
 # More than the longest extended header, little enough to be kept in memory.
@@ -104,7 +105,7 @@ def _read(tar: tarfile.TarFile, into: Path | None) -> Manifest:
         digest = hashlib.sha256()
         file = into / info.name if into else Path(os.devnull)
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with file.open("wb") as out:
+        with naming(file, file), file.open("wb") as out:
             while chunk := content.read(1 << 16):
                 digest.update(chunk)
                 out.write(chunk)

@@ -6,7 +6,7 @@ import contextlib
 import re
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
@@ -226,16 +226,36 @@ def remove_unused(layout: Layout) -> list[str]:
     return release.remove_unused(layout, keep)
 
 
-def release_table(layout: Layout) -> str:
-    """Return a table of the releases and their roles."""
+@dataclass(frozen=True)
+class InstalledRelease:
+    """A release in the base directory, as `rollback --list` shows it."""
+
+    name: str
+    """Of its directory in releases/."""
+    version: str
+    is_active: bool
+    is_previous: bool
+    """Whether a rollback leads to it."""
+    servers: list[str]
+    """Units of the user servers that run from it."""
+
+    def __str__(self) -> str:
+        roles = ["active"] if self.is_active else []
+        roles += ["rollback leads here"] if self.is_previous else []
+        roles += [f"{len(self.servers)} user servers"] if self.servers else []
+        return f"{self.name:12} {', '.join(roles) or 'unused'}"
+
+
+def installed_releases(layout: Layout) -> Iterator[InstalledRelease]:
+    """Yield the releases, oldest first, with their roles."""
     switch, current = switch_record.read(layout), release.active(layout)
     users = release.users_of(layout)
-    lines = []
     for prefix in release.installed(layout):
-        roles = ["active"] if prefix == current else []
-        if switch and switch.source.prefix(layout) == prefix != current:
-            roles.append("rollback leads here")
-        servers = [u for u in users.get(prefix.name, ()) if ".user-" in u or ".user@" in u]
-        roles += [f"{len(servers)} user servers"] if servers else []
-        lines.append(f"{prefix.name:12} {', '.join(roles) or 'unused'}")
-    return "\n".join(lines)
+        units = users.get(prefix.name, ())
+        yield InstalledRelease(
+            name=prefix.name,
+            version=release.version_of(layout, prefix),
+            is_active=prefix == current,
+            is_previous=bool(switch and switch.source.prefix(layout) == prefix != current),
+            servers=sorted(unit for unit in units if ".user-" in unit or ".user@" in unit),
+        )

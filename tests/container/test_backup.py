@@ -106,6 +106,9 @@ def test_a_hub_moves_to_another_machine_and_another_base_directory(
         backup = send(hub, "/root/all.tar.gz", everything)
         listed = command(hub, "restore", "--list", backup)
         assert "database/jupyterhub.sqlite" in listed
+        manifest = json.loads(command(hub, "restore", "--list", "--json", backup))
+        assert manifest["base"] == str(layout.base)
+        assert "database/jupyterhub.sqlite" in manifest["members"]
         assert users(hub) == set()
         code, printed = exit_code(hub, "restore", backup)
         assert code == 1, "asks, and nobody answers"

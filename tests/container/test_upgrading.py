@@ -1,5 +1,6 @@
 """From one release to the next and back, while users work."""
 
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -102,9 +103,16 @@ def test_only_the_administrator_notices_an_upgrade_and_a_rollback(
             said = hub.machine.install(releases.build("2026.12.1"))
             assert present(hub) == {__version__, NEXT, "2026.12.1"}
             assert re.search(rf"{NEXT} stays while it is in use: .*bob|person", said.stdout)
-        listing = hub.machine.run([hub.path("hub/bin/littlest-hub"), "rollback", "--list"]).stdout
+        argv = [hub.path("hub/bin/littlest-hub"), "rollback", "--list"]
+        listing = hub.machine.run(argv).stdout
         assert re.search(rf"{__version__} +rollback leads here, 1 user server", listing)
         assert re.search(r"2026.12.1 +active", listing)
+        as_json = json.loads(hub.machine.run([*argv, "--json"]).stdout)
+        found = {each["version"]: each for each in as_json}
+        unit = f"{hub.layout.user_unit(alice.name)}.service"
+        assert found[__version__]["is_previous"]
+        assert found[__version__]["servers"] == [unit]
+        assert found["2026.12.1"]["is_active"]
         hub.machine.systemctl("stop", "littlest-hub.user-*")
         hub.machine.run([hub.path("hub/bin/littlest-hub"), "install"])
         assert present(hub) == {__version__, "2026.12.1"}

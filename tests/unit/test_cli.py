@@ -18,6 +18,8 @@ pytestmark = pytest.mark.unit
         "serve --fragments /run/x",
         "reload",
         "no-such-command",
+        "rollback --json",
+        "restore --json hub.tar.gz",
     ],
 )
 def test_a_command_line_in_the_wrong_form_ends_with_2_and_the_usage(

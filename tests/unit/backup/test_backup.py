@@ -467,8 +467,10 @@ def test_journals_of_the_new_database_are_gone_before_the_old_one_returns(
     monkeypatch.setattr("littlest_hub.backup.restore._keep", lambda *_: beside)
     if had_journal:
         beside.write_text("of the old one")
-    with pytest.raises(LittlestHubError, match="Everything is as it was"):
-        restore(layout, made.file, progress=_progress, confirm=lambda: True)
+    said: list[str] = []
+    with pytest.raises(LittlestHubError, match="does not start"):
+        restore(layout, made.file, progress=said.append, confirm=lambda: True)
+    assert said[-1] == "Everything is as it was."
     assert (beside.read_text() == "of the old one") if had_journal else not beside.exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.lifecycle import switch_record
 from littlest_hub.lifecycle.switch_record import ServingRelease, Switch
 from littlest_hub.lifecycle.unit_files import GeneratedFiles
+from littlest_hub.lifecycle.upgrade import installed_releases
 
 pytestmark = pytest.mark.unit
 
@@ -64,3 +66,29 @@ def test_each_step_of_a_switch_is_one_line_in_the_log(layout: Layout) -> None:
         "upgrade 2026.11.0 -> 2026.11.1 begun",
         "upgrade 2026.11.0 -> 2026.11.1 failed: no port",
     ]
+
+
+def test_the_releases_are_listed_with_their_roles_for_people_and_for_programs(
+    layout: Layout,
+) -> None:
+    for version in ("2026.11.0", "2026.11.1", "2026.12.0"):
+        prefix = layout.on_disk(layout.releases / version)
+        (prefix / "bin").mkdir(parents=True)
+        (prefix / "bin/python3").touch()
+        (prefix / "conda-meta").mkdir()
+        (prefix / f"conda-meta/littlest-hub-{version}-0.json").touch()
+    layout.on_disk(layout.hub).symlink_to("releases/2026.11.1")
+    switch_record.record(layout, DONE)
+    found = list(installed_releases(layout))
+    assert list(map(str, found)) == [
+        "2026.11.0    rollback leads here",
+        "2026.11.1    active",
+        "2026.12.0    unused",
+    ]
+    assert json.loads(json.dumps(asdict(found[0]))) == {
+        "name": "2026.11.0",
+        "version": "2026.11.0",
+        "is_active": False,
+        "is_previous": True,
+        "servers": [],
+    }
