@@ -72,9 +72,14 @@ def test_disabling_and_removing_in_either_order_leaves_nothing(suite: str, insta
                 # Neither HTTPS nor a user server: nothing to stop.
                 failed = [line for line in done.stderr.splitlines() if line.startswith("Failed")]
                 assert all(line.endswith(IDLE) for line in failed), done
-            # Facts that are gone with the unit's file; /run is empty after a reboot.
-            left = "/usr/local/bin/littlest-hub /run/littlest-hub* /run/private/littlest-hub*"
-            machine.run(["sh", "-c", f"rm -r {left}"], check=False)
+            # As docs/how-to/upgrade.md says; /run is empty after a reboot.
+            left = f"/usr/local/bin/littlest-hub {LAYOUT.needrestart_config}"
+            machine.run(
+                ["sh", "-c", f"rm {left}; rmdir -p {LAYOUT.needrestart_config.parent}"], check=False
+            )
+            machine.run(
+                ["sh", "-c", "rm -r /run/littlest-hub* /run/private/littlest-hub*"], check=False
+            )
             assert everything(machine) == before, commands
 
 
