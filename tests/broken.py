@@ -132,6 +132,8 @@ BROKEN_WITHOUT_SANDBOX = (
         2,
         "expected a path such as '/jupyter/'",
     ),
+    Broken("no-host", "c.JupyterHub.public_url = 'https:///'\n", 1, "with a host name"),
+    Broken("subdomain", "c.JupyterHub.subdomain_host = 'https://'\n", 1, "https://hub.example.org"),
     Broken(
         "public-url",
         "c.JupyterHub.base_url = '/jupyter'\nc.JupyterHub.public_url = 'https://x.org/hub/'\n",

@@ -12,10 +12,11 @@ import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from littlest_hub.check import trial_hub
+from littlest_hub.check import trial
 from littlest_hub.check.explanations import explanation
 from littlest_hub.check.jupyterhub_api import FragmentError, complete, defaults, execute
 from littlest_hub.check.messages import Credentials, Domain, Done, Message, Request, Running, encode
@@ -77,7 +78,8 @@ def evaluate(request: Request, report: int) -> None:
         complete(config)
     problems = set(validate(config, layout, request.facts))
     if not has_errors:
-        problems.update(trial_hub.failures(config, layout, problems))
+        found = trial.failures(config, layout, problems, partial(defaults, layout, unit))
+        problems.update(found)
     has_errors = has_errors or not all(problem.is_warning for problem in problems)
     for problem in sorted(problems):
         # An error may be the cause of a warning about the whole: report the error only.

@@ -6,17 +6,12 @@ in memory.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import copy
 import logging
 import pwd
-import re
 import secrets
 import sqlite3
 import tempfile
-import traceback
-from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +23,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPServerRequest
 from traitlets import TraitError
-from traitlets.config import Config
 
 from littlest_hub.check.jupyterhub_api import (
     HubProxy,
@@ -41,59 +35,17 @@ from littlest_hub.check.jupyterhub_api import (
     orm,
     proxy_configuration,
 )
-from littlest_hub.check.origins import Origin, RecordingConfig, origin_in_traceback
-from littlest_hub.check.report import Problem
-from littlest_hub.check.trial_server import refused_properties
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.hub.control import one_line
-from littlest_hub.layout import Layout
 from littlest_hub.units.environment import UnitEnvironment
 
-LIMIT_S = 90
-"""How long the trial may take: a hundred times what it takes on a usual machine."""
 _COPIED_BYTES = 100_000_000
 """Size of a database up to which the trial has a copy; a larger one is replaced by an empty one."""
 
 _TRIED_USERS = 20
 """How many users may be looked up until one has an account."""
 
-_NAMED = 10
-"""How many users a message names."""
 
-_PROXIES = ("HubProxy", "TraefikFileProviderProxy", "TraefikProxy", "Proxy")
-"""Sections for the settings of HubProxy, the most specific first."""
-
-# Settings that decide whether a step of JupyterHub's start succeeds.
-_SETTINGS_OF_STEP = {
-    step: [f"JupyterHub.{name}" if "." not in name else name for name in names.split()]
-    for step, names in {
-        "init_secrets": "cookie_secret cookie_secret_file",
-        "init_db": "db_url db_kwargs",
-        "init_hub": "hub_bind_url hub_connect_url hub_ip hub_port public_url",
-        "init_proxy": "ssl_key ssl_cert HubProxy.domains HubProxy.extra_static_config"
-        " TraefikProxy.extra_static_config proxy_class",
-        "_try_traefik": " ".join(
-            f"{name}.extra_{kind}_config" for kind in ("dynamic", "static") for name in _PROXIES
-        ),
-        "init_role_creation": "load_roles custom_scopes",
-        "init_users": "admin_users Authenticator.admin_users Authenticator.allowed_users",
-        "init_groups": "load_groups Authenticator.manage_groups",
-        "init_services": "services load_roles subdomain_host",
-        "init_api_tokens": "api_tokens service_tokens services",
-        "init_role_assignment": "load_roles services",
-        "init_tornado_settings": "jinja_environment_options template_paths tornado_settings",
-        "init_handlers": "extra_handlers",
-        "init_tornado_application": "tornado_settings extra_handlers",
-        "_page_handler": "tornado_settings",
-        "_render_page": "template_paths template_vars jinja_environment_options tornado_settings",
-        "_render_pages_of": "template_paths template_vars jinja_environment_options",
-        "_refuse_other_tasks": "show_config show_config_json generate_config generate_certs",
-        "_refuse_intervals": "service_check_interval last_activity_interval",
-    }.items()
-}
-
-
-class _UnknownUserError(Exception):
+class UnknownUserError(Exception):
     """A spawner that cannot be made for a user without an account."""
 
 
@@ -255,7 +207,7 @@ class TrialHub(LittlestHub):
         """Return a user with an account, or else one that is not known, and make the spawner.
 
         Raises:
-            _UnknownUserError: it fails, perhaps because the user has no account.
+            UnknownUserError: it fails, perhaps because the user has no account.
         """
         recent = self.db.query(orm.User).order_by(orm.User.last_activity.desc()).limit(_TRIED_USERS)
         user = next((each for each in recent if _has_account(each.name)), None)
@@ -272,7 +224,7 @@ class TrialHub(LittlestHub):
         except Exception as error:
             if has_account:
                 raise
-            raise _UnknownUserError(user.name) from error
+            raise UnknownUserError(user.name) from error
         return self.users[user]
 
     async def _render_pages_of(self, user: Any, handler: LoginHandler) -> None:
@@ -302,119 +254,11 @@ class TrialHub(LittlestHub):
             raise LittlestHubError("expected a number of seconds, or 0 for never")
 
 
-def failures(config: RecordingConfig, layout: Layout, known: Collection[Problem]) -> list[Problem]:
-    """Initialize a hub with a configuration; return why it fails, unless the reason is known.
-
-    Args:
-        config: the configuration of defaults and fragments.
-        layout: the installation.
-        known: its problems that are known already.
-    """
-    TrialHub.clear_instance()
-    try:
-        app = TrialHub.instance(loaded_config=_plain(config), layout=layout)
-        asyncio.run(asyncio.wait_for(app.initialize([]), LIMIT_S))
-    except SystemExit as error:
-        # The text of JupyterHub's last error, or its own.
-        return _failure(config, layout, known, error, str(error.code))
-    except TimeoutError as error:
-        return _failure(config, layout, known, error, f"takes more than {LIMIT_S} s")
-    except LittlestHubError as error:
-        return _failure(config, layout, known, error, error.message)
-    except _UnknownUserError as error:
-        cause = error.__cause__ or error
-        file, line = (
-            origin_in_traceback(cause)
-            or config.JupyterHub.origin("spawner_class")
-            or Origin(str(layout.fragments), 0)
-        )
-        text = f"not checked: the spawner does not know the user {error}: {one_line(cause)}"
-        return [Problem(file, line, text, is_warning=True)]
-    except Exception as error:
-        return _failure(config, layout, known, error, one_line(error))
-    finally:
-        TrialHub.clear_instance()
-    problems = list(_locked_out(app, config, layout))
-    # If the hub does not run as root, root's template unit decides about properties.
-    if isinstance(app.spawner, UnitSpawner) and not layout.hub_user:
-        problems += refused_properties(app.spawner, config)
-    return problems
-
-
-def _locked_out(app: TrialHub, config: RecordingConfig, layout: Layout) -> Iterator[Problem]:
-    """Warn of users of the hub who would be locked out by its next start."""
-    if not app.locked_out:
-        return
-    file, line = config.Authenticator.origin("allowed_users") or Origin(str(layout.fragments), 0)
-    names = sorted(app.locked_out)
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    text = (
-        f"no fragment lets {', '.join(names[:_NAMED])}{more} log in: a reload ends their sessions"
-        " and tokens and stops their servers"
-    )
-    yield Problem(file, line, text, is_warning=True)
-
-
-def _failure(
-    config: RecordingConfig,
-    layout: Layout,
-    known: Collection[Problem],
-    error: BaseException,
-    reason: str,
-) -> list[Problem]:
-    settings = _settings_of_step(error)
-    errors = [problem for problem in known if not problem.is_warning]
-    if any(f"{problem.message.partition(':')[0]}" in settings for problem in errors):
-        return []
-    name, origin = "", origin_in_traceback(error)
-    for setting in [] if origin else settings:
-        section, _, key = setting.partition(".")
-        if section in config and (origin := _origin_of_named(config[section], key, reason)):
-            name = f"{setting}: "
-            break
-    if errors and (origin is None or any(origin == (p.file, p.line) for p in errors)):
-        return []
-    file, line = origin or Origin(str(layout.fragments), 0)
-    frames = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
-    is_page = not frames.isdisjoint(("_page_handler", "_render_page", "_render_pages_of"))
-    what = "the hub could show no page" if is_page else "the hub would not start"
-    return [Problem(file, line, f"{name}{what}: {reason}")]
-
-
-def _origin_of_named(section: RecordingConfig, key: str, reason: str) -> Origin | None:
-    """Return the line that added the service, or role, that a reason names, or else any of them."""
-    value = section.get(key)
-    for element in value if isinstance(value, list) else ():
-        name = element.get("name") if isinstance(element, dict) else None
-        if name and re.search(rf"\b{re.escape(str(name))}\b", reason):
-            return section.origin(key, element)
-    return section.origin(key)
-
-
-def _settings_of_step(error: BaseException) -> list[str]:
-    """Return the settings that decide about the step of JupyterHub's start that failed."""
-    frames = traceback.extract_tb(error.__traceback__)
-    steps = [frame.name for frame in reversed(frames)]
-    return [setting for step in steps for setting in _SETTINGS_OF_STEP.get(step, ())]
-
-
 def _has_account(name: str) -> bool:
     with contextlib.suppress(KeyError, ValueError):
         pwd.getpwnam(name)
         return True
     return False
-
-
-def _plain(config: RecordingConfig) -> Config:
-    """Return a copy that the hub may change."""
-    plain = Config()
-    values: dict[str, Any] = dict(dict.items(config))
-    for key, value in values.items():
-        if isinstance(value, RecordingConfig):
-            plain[key] = _plain(value)
-        else:
-            dict.__setitem__(plain, key, copy.copy(value))
-    return plain
 
 
 def _revision_in(source: Path) -> str | None:

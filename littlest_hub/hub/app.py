@@ -145,7 +145,6 @@ class LittlestHub(AccessByFragments, HubWithPages):
     trusted_downstream_ips: list[str]  # a trait of JupyterHub
 
     _log_formatter_cls = FORMATTER
-    _last_error = LastError(logging.ERROR)
     _pending_deadline = math.inf
     """Until when this hub, once it is to end, waits for pending servers; CLOCK_MONOTONIC."""
 
@@ -155,6 +154,7 @@ class LittlestHub(AccessByFragments, HubWithPages):
     """Servers that were waiting in the queue when the last hub ended."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._last_error = LastError(logging.ERROR)
         super().__init__(*args, **kwargs)
         self._resumed: set[asyncio.Future[None]] = set()
         self._services = ServiceKeeper(self.log, self._report_status)

@@ -28,7 +28,7 @@ def ports_out_of_range(settings: Settings) -> Iterator[Problem]:
 
 
 def invalid_urls(settings: Settings) -> Iterator[Problem]:
-    """Refuse URLs without a scheme or with an invalid port."""
+    """Refuse URLs without a scheme or with an invalid port, and public ones without a host."""
     for key in ("bind_url", "hub_bind_url", "hub_connect_url", "public_url"):
         setting = settings.get("JupyterHub", key)
         url = setting.value
@@ -39,6 +39,14 @@ def invalid_urls(settings: Settings) -> Iterator[Problem]:
             yield from setting.error(f"expected a port up to 65535 in {url!r}")
         elif parts.scheme not in ("http", "https", "http+unix", "unix+http"):
             yield from setting.error(f"expected a URL such as 'http://:8000', found {url!r}")
+        elif key == "public_url" and not parts.hostname:
+            yield from setting.error(f"expected a URL with a host name, found {url!r}")
+    subdomains = settings.get("JupyterHub", "subdomain_host")
+    if isinstance(url := subdomains.value, str) and url:
+        parts = split_url(url if "://" in url else f"https://{url}")
+        if parts is None or not parts.hostname:
+            text = f"expected a URL such as 'https://hub.example.org', found {url!r}"
+            yield from subdomains.error(text)
 
 
 def ports_of_other_programs(settings: Settings) -> Iterator[Problem]:

@@ -110,6 +110,19 @@ def test_a_database_of_another_schema_is_refused_unless_the_hub_migrates_it(layo
     assert errors(layout) == []
 
 
+def test_the_line_of_a_setting_that_is_in_no_list_is_found_by_trying_without_it(
+    layout: Layout, tmp_path: Path
+) -> None:
+    # The first one is in the list of those that may make pages fail, and is innocent.
+    text = f"c.JupyterHub.template_paths = ['{tmp_path}']\nc.JupyterHub.answer_yes = True\n"
+    write(layout, "10-a.py", text)
+    text = f"c.Spawner.debug = True\nc.JupyterHub.data_files_path = '{tmp_path}'\n"
+    file = write(layout, "20-b.py", f"{text}c.JupyterHub.port = 8003\n")
+    problem = only(errors(layout))
+    assert (problem.file, problem.line) == (file, 2)
+    assert problem.message.startswith("JupyterHub.data_files_path: the hub could show no page")
+
+
 @pytest.mark.parametrize("page", ["login.html", "page.html"])
 @pytest.mark.parametrize("text", ["{% if %}", "{{ nothing.at.all }}"])
 def test_a_template_that_fails_is_refused(
