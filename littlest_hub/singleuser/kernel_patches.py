@@ -8,6 +8,9 @@ it does not know, it changes nothing.
 import contextlib
 import inspect
 import os
+import runpy
+import socket
+from pathlib import Path
 from typing import Any, Tuple  # noqa: UP035
 
 
@@ -60,6 +63,54 @@ def pipe_on_unix_socket() -> None:
     IOPubThread._setup_pipe_out = setup_pipe_out
 
 
+def debugger_of_one_user() -> None:
+    """Let a kernel's debugger accept connections of its own user only (`debug_adapter`).
+
+    Why: whoever connects to it may run programs as the user, and every user of the machine can.
+    Until: debugpy and ipykernel use Unix sockets, or a secret.
+    """
+    from ipykernel import debugger
+
+    if not debugger._is_debugpy_available:
+        return
+    # Rather no debugger, if it is one that this does not know.
+    debugger._is_debugpy_available = False
+    from debugpy import adapter
+    from debugpy.common import sockets
+    from debugpy.server import api
+
+    source = inspect.getsource(api)
+    if "os.path.dirname(adapter.__file__)" not in source or ".create_server(" not in source:
+        return
+    path = Path(__file__).with_name("debug_adapter.py")
+    ours = runpy.run_path(str(path))
+    ours["accept_only_own_user"](sockets)
+    # debugpy executes the directory of this file; Python executes files as well.
+    adapter.__file__ = str(path / "__main__.py")
+    client = debugger.DebugpyClient
+    upstream_connect = client.connect_tcp_socket
+
+    def get_host_port(self: Any) -> Tuple[str, str]:  # noqa: UP006
+        """Choose a port without listening there, as upstream does, for whoever connects first."""
+        if self.debugpy_port == -1:
+            with socket.socket() as probe:
+                probe.bind((self.debugpy_host, 0))
+                self.debugpy_port = str(probe.getsockname()[1])
+        return self.debugpy_host, self.debugpy_port
+
+    def connect_tcp_socket(self: Any) -> None:
+        """Connect only to an adapter of this user's."""
+        host, port = self.get_host_port()
+        if ours["user_of"](socket.AF_INET, (host, int(port))) != os.getuid():
+            raise RuntimeError("the debugger's port belongs to another user's program: try again")
+        upstream_connect(self)
+
+    client.get_host_port = get_host_port
+    client.connect_tcp_socket = connect_tcp_socket
+    debugger._is_debugpy_available = True
+
+
 # A kernel of another kind has to start as well.
-with contextlib.suppress(ImportError, AttributeError, OSError, TypeError):
-    pipe_on_unix_socket()
+for patch in (pipe_on_unix_socket, debugger_of_one_user):
+    with contextlib.suppress(ImportError, AttributeError, OSError, TypeError):
+        patch()

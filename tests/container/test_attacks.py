@@ -361,6 +361,29 @@ attempt("his sockets", lambda: [name for name in os.listdir("/run/jupyter")
     assert set(said.values()) == {"[]"}, said
 
 
+@pytest.mark.row(5, 31)
+def test_his_debugger_obeys_nobody_else(hub: Hub, alice: Attacker, bob: Victim) -> None:
+    """It runs whatever those ask for who connect."""
+    (port,) = json.loads(bob.kernel.run(DEBUGGED))
+    said = alice.tries(f"""
+def connects():
+    with socket.create_connection(("127.0.0.1", {port}), 10) as connection:
+        return connection.recv(99)
+attempt("his debugger", connects)
+""")
+    answer = said["his debugger"]
+    assert answer == "b''" or answer.startswith("ConnectionResetError"), answer
+    bob.kernel.run("import socket")
+    own = f"print(socket.create_connection(('127.0.0.1', {port}), 10).recv(14))"
+    assert bob.kernel.run(own) == "b'Content-Length'\n"
+
+
+DEBUGGED = """
+import debugpy
+print([debugpy.listen(("127.0.0.1", 0))[1]])
+"""
+
+
 FORKED = """
 import multiprocessing
 child = multiprocessing.get_context("fork").Process(target=print, args=("of a child",))
