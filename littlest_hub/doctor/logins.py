@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import pwd
 import re
 from collections import Counter
@@ -13,9 +15,11 @@ from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.hub import refusals
 from littlest_hub.units.names import FIRST_UID
 
+# As repr() writes a string: only then does nothing in a name look like the end of it.
+_QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _REFUSED = re.compile(
     re.escape(refusals.LOGGED)
-    .replace(r"%\.40r", r"'(?P<name>.*?)'")
+    .replace("%r", f"(?P<name>{_QUOTED})")
     .replace("%s", r"(\S+)", 1)
     .replace("%s", "(?P<reason>.+)")
 )
@@ -45,7 +49,10 @@ def _refused(journal: list[JournalEntry], hub_unit: str) -> Iterator[tuple[str, 
     starts = [index for index, each in enumerate(entries) if _STARTED in each.message]
     for entry in entries[starts[-1] if starts else 0 :]:
         if match := _REFUSED.search(entry.message):
-            yield match["name"].lower(), match["reason"], entry.time_us
+            # Code of a fragment may write similar lines.
+            with contextlib.suppress(ValueError, SyntaxError):
+                name = ast.literal_eval(match["name"])
+                yield name.lower(), match["reason"], entry.time_us
 
 
 def _is_person(name: str) -> bool:

@@ -130,8 +130,9 @@ def _sockets(*protocols: bytes) -> Callable[[], Callable[[int], int]]:
             if protocol in protocols:
                 return 1 + waiting[int(what[len("socket:[") : -1])]
             in_flight = _in_flight(pid, file) if protocol.startswith(b"UNIX") else 0
-            # The kernel does not say which sockets these are.
-            return in_flight + (waiting_for_user[processes.uid(pid)] if in_flight else 0)
+            # The kernel does not say which sockets these are; each may be one that listens. What
+            # waits for the user counts once, not again for each socket and process.
+            return in_flight + (waiting_for_user.pop(processes.uid(pid), 0) if in_flight else 0)
 
         return lambda pid: sum(_counts(pid, count))
 

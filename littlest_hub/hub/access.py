@@ -6,9 +6,11 @@ JupyterHub goes on to serve them. The rule here: docs/reference/security.md, "Wh
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import grp
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NoReturn
 
 from jupyterhub import orm, roles
@@ -23,6 +25,9 @@ from littlest_hub.hub.homes import DynamicHome
 _KNOW_ADMINISTRATORS = (DummyAuthenticator, LocalAuthenticator, SharedPasswordAuthenticator)
 """Authenticators that know without a login who administers the hub. Others, such as identity
 providers, may learn it at each login, and JupyterHub keeps it in its database."""
+
+LOOKUPS_S = 5
+"""How long a start may take to look up who is allowed; the rest is done while the hub serves."""
 
 
 class _UnknownLogin:
@@ -62,8 +67,13 @@ async def refusal(authenticator: Any, typed: str) -> str:
         authenticator: the one that has refused it.
         typed: the name.
     """
-    name = authenticator.normalize_username(typed)
-    if not authenticator.validate_username(name):
+    try:
+        name = authenticator.normalize_username(typed)
+        is_valid = authenticator.validate_username(name)
+    except Exception:
+        # A method of a fragment that accepts only some names.
+        is_valid = False
+    if not is_valid:
         return refusals.INVALID_NAME
     is_refused = await is_allowed(authenticator, name) is False
     return refusals.NOT_ALLOWED if is_refused else refusals.WRONG_PASSWORD
@@ -94,6 +104,12 @@ class AccessByFragments(JupyterHub):  # type: ignore[misc]
     db: Any
     layout: Any
 
+    proxy: Any
+    users: Any
+
+    _left: Sequence[str] = ()
+    """Users who are looked up while the hub serves."""
+    _looking_up: asyncio.Task[None] | None = None
     _blocked: Collection[str] | None = None
     """Users whom fragments block; None: nobody else was blocked for the start."""
 
@@ -109,31 +125,70 @@ class AccessByFragments(JupyterHub):  # type: ignore[misc]
             await self._revoke()
 
     async def _revoke(self) -> None:
-        refused, locked_out = set(), set()
-        for user in list(self.db.query(orm.User)):
-            if await is_allowed(self.authenticator, user.name) is False:
+        refused, left = set(), []
+        self.locked_out = set()
+        with_access = _ids_with_access(self.db)
+        deadline = time.monotonic() + LOOKUPS_S
+        for user in sorted(self.db.query(orm.User), key=lambda each: each.id not in with_access):
+            if time.monotonic() > deadline:
+                left.append(user.name)
+            elif await self._revoke_of(user):
                 refused.add(user.name)
-                if user.api_tokens or user.admin or any(s.server for s in user._orm_spawners):
-                    locked_out.add(user.name)
-                self.end_sessions(user)
-                for token in list(user.api_tokens):
-                    self.db.delete(token)
-                _take_administration(self.db, user)
-            elif user.admin and await _is_no_administrator(self, user.name):
-                self.log.warning("%s does not administer the hub any more", user.name)
-                _take_administration(self.db, user)
         self.db.commit()
-        for name in sorted(locked_out):
+        if left:
             self.log.warning(
-                "No fragment lets %s log in any more: no session, token, or server stays", name
+                "It takes long to look up who is allowed: %d users are looked up while the hub"
+                " serves",
+                len(left),
             )
-        self.locked_out = locked_out
+        self._left = left
         # JupyterHub stops their servers when it looks for running ones.
         blocked: set[str] = self.authenticator.blocked_users
         self.authenticator.blocked_users, self._blocked = blocked | refused, blocked
 
+    async def _revoke_of(self, user: Any) -> bool:
+        """Take from one user what no fragment gives them; return whether they may not log in."""
+        name = user.name
+        if await is_allowed(self.authenticator, name) is not False:
+            if user.admin and await _is_no_administrator(self, name):
+                self.log.warning("%s does not administer the hub any more", name)
+                _take_administration(self.db, user)
+            return False
+        if user.api_tokens or user.admin or any(each.server for each in user._orm_spawners):
+            self.locked_out = {*self.locked_out, name}
+            self.log.warning(
+                "No fragment lets %s log in any more: no session, token, or server stays", name
+            )
+        self.end_sessions(user)
+        for token in list(user.api_tokens):
+            self.db.delete(token)
+        _take_administration(self.db, user)
+        return True
+
+    async def _revoke_left(self) -> None:
+        """Go on with the users whom the start has left."""
+        for name in self._left:
+            began = time.monotonic()
+            if (user := orm.User.find(self.db, name)) and await self._revoke_of(user):
+                self.db.commit()
+                await self._stop_servers(self.users[user])
+            self.db.commit()
+            # A lookup blocks the hub: requests get as much time.
+            await asyncio.sleep(time.monotonic() - began)
+
+    async def _stop_servers(self, user: Any) -> None:
+        for name, spawner in list(user.spawners.items()):
+            if spawner.server:
+                try:
+                    await self.proxy.delete_user(user, name)
+                    await user.stop(name)
+                except Exception:
+                    self.log.exception("Failed to stop %s", spawner._log_name)
+
     async def init_spawners(self) -> int:
         found: int = await super().init_spawners()
+        if self._left:
+            self._looking_up = asyncio.create_task(self._revoke_left())
         # From here on each login decides, as when someone becomes a member of a group.
         if self._blocked is not None:
             self.authenticator.blocked_users = self._blocked
@@ -146,6 +201,18 @@ class AccessByFragments(JupyterHub):  # type: ignore[misc]
             DynamicHome(self.layout, user.name).keep_for(former, user.cookie_id)
         except OSError as error:
             self.log.error("%s may find an empty home later: %s", user.name, error)
+
+
+def _ids_with_access(db: Any) -> set[int]:
+    """Return the ids of users who have more than perhaps a session: they are looked up first."""
+    return {
+        *(found for (found,) in db.query(orm.APIToken.user_id).distinct()),
+        *(
+            each.user_id
+            for each in db.query(orm.Spawner).filter(orm.Spawner.server_id.is_not(None))
+        ),
+        *(found for (found,) in db.query(orm.User.id).filter(orm.User.admin)),
+    }
 
 
 def _take_administration(db: Any, user: Any) -> None:

@@ -88,7 +88,8 @@ async def _explained(authenticator: Any, handler: Any, data: Any) -> RefusedLogi
     """Write the reason to the journal, and return what the person sees."""
     typed = str(data.get("username", ""))
     reason = await refusal(authenticator, typed)
-    authenticator.log.warning(refusals.LOGGED, typed, handler.request.remote_ip, reason)
+    shown, address = typed[: refusals.NAME_LENGTH], handler.request.remote_ip
+    authenticator.log.warning(refusals.LOGGED, shown, address, reason)
     return RefusedLoginError(refusals.answer(typed, reason))
 
 

@@ -9,8 +9,9 @@ NOT_ALLOWED = "no fragment lets this user log in"
 INVALID_NAME = "this is not the form of a user name here"
 WRONG_PASSWORD = "wrong password, or no such account"
 
-LOGGED = "Login of %.40r from %s refused: %s"
-"""Name as typed, address, and one of the reasons above."""
+LOGGED = "Login of %r from %s refused: %s"
+"""The name as typed, at most `NAME_LENGTH` characters of it, the address, and a reason above."""
+NAME_LENGTH = 40
 
 
 def answer(name: str, reason: str) -> str:

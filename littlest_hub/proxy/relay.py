@@ -12,6 +12,7 @@ This module uses no third-party libraries; `sd_daemon` says why.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import selectors
 import socket
 import time
@@ -19,13 +20,14 @@ from collections.abc import Sequence
 
 from littlest_hub.system.sd_daemon import Inherited
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 ACCEPTING = "accepting"
 """Name of the inherited socket that the relay closes when it accepts no more."""
 LINGER_S = 0.5
 """The relay stops accepting when no connection has come for so long; handshakes take some time."""
 SOURCE = "127.0.0.2"
-"""The address that the proxy sees for visitors from other machines. With the address of a proxy in
-front, such as 127.0.0.1, they could forge X-Forwarded-For (`trusted_proxies`)."""
+"""The address that the proxy sees for visitors from other machines, unless it is a trusted one."""
 _CONNECT_TIMEOUT_S = 5
 _CHUNK_BYTES = 1 << 16
 
@@ -77,15 +79,22 @@ class _Connection:
                 end.close()
 
 
-def relay(inherited: Sequence[Inherited]) -> None:
-    """Serve those who wait at inherited sockets, and return when their connections have ended."""
+def relay(inherited: Sequence[Inherited], trusted: Sequence[str] = ()) -> None:
+    """Serve those who wait at inherited sockets, and return when their connections have ended.
+
+    Args:
+        inherited: the sockets.
+        trusted: addresses and networks from which the proxy accepts X-Forwarded-For: visitors from
+            other machines must not get one.
+    """
+    networks = [ipaddress.ip_network(each, strict=False) for each in trusted]
     selector = selectors.DefaultSelector()
     sockets = {each.name: socket.socket(fileno=each.fd) for each in inherited}
     accepting = sockets.pop(ACCEPTING)
     last = time.monotonic()
     while (now := time.monotonic()) < last + LINGER_S:
         for listening in sockets.values():
-            if _accept(listening, selector):
+            if _accept(listening, selector, networks):
                 last = now
         _copy(selector, 0.02)
     for each in (*sockets.values(), accepting):
@@ -102,7 +111,9 @@ def _copy(selector: selectors.BaseSelector, timeout_s: float | None) -> None:
             connection.on_event(number, events)
 
 
-def _accept(listening: socket.socket, selector: selectors.BaseSelector) -> bool:
+def _accept(
+    listening: socket.socket, selector: selectors.BaseSelector, trusted: Sequence[Network]
+) -> bool:
     """Accept a connection, if there is one, and connect it."""
     listening.setblocking(False)
     try:
@@ -110,7 +121,7 @@ def _accept(listening: socket.socket, selector: selectors.BaseSelector) -> bool:
     except OSError:
         return False
     try:
-        address, source = route(listening, peer[0])
+        address, source = route(listening, peer[0], visitor.getsockname()[0], trusted)
         serving = socket.create_connection(address, _CONNECT_TIMEOUT_S, source)
     except OSError:
         visitor.close()
@@ -119,13 +130,35 @@ def _accept(listening: socket.socket, selector: selectors.BaseSelector) -> bool:
     return True
 
 
-def route(listening: socket.socket, peer: str) -> tuple[tuple[str, int], tuple[str, int] | None]:
-    """Return where to connect to, and from which address; None: from any."""
+def route(
+    listening: socket.socket, peer: str, own: str, trusted: Sequence[Network]
+) -> tuple[tuple[str, int], tuple[str, int]]:
+    """Return where to connect to for a visitor, and from which address.
+
+    Args:
+        listening: the socket at which the visitor waited.
+        peer: the visitor's address.
+        own: the address of this machine that the visitor has connected to.
+        trusted: networks from which only visitors of this machine may seem to come.
+
+    Raises:
+        PermissionError: every address would be a trusted one.
+    """
     host, port = listening.getsockname()[:2]
+    visitor, own = (each.removeprefix("::ffff:") for each in (peer, own))
+    is_local = ipaddress.ip_address(visitor).is_loopback
     is_dual = host == "::" and not listening.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-    if host == "0.0.0.0" or is_dual:
-        host = "127.0.0.1"
-    if ":" in host:
-        return (host, port), None
-    visitor = peer.removeprefix("::ffff:")
-    return (host, port), (visitor if visitor.startswith("127.") else SOURCE, 0)
+    is_every = host in ("0.0.0.0", "::")
+    if is_dual and not (is_local and ":" in visitor):
+        host = "0.0.0.0"
+    # With IPv6, this machine has no second address of its own but those that visitors use.
+    sources = [visitor] if is_local else [own] if ":" in host else [SOURCE, own]
+    for source in sources:
+        address = ipaddress.ip_address(source)
+        if (":" in source) == (":" in host) and (
+            is_local or not any(address in network for network in trusted)
+        ):
+            loopback = "::1" if ":" in source else "127.0.0.1"
+            local = loopback if address.is_loopback else source
+            return (local if is_every else host, port), (source, 0)
+    raise PermissionError("the proxy would accept X-Forwarded-For of any visitor")

@@ -161,12 +161,21 @@ class Supervisor:
         ours, passed = socket.socketpair()
         with ours, passed:
             # The same program: the arguments of `supervise` are the last three.
-            command = [*sys.orig_argv[:-3], "relay"]
+            command = [*sys.orig_argv[:-3], "relay", *self._trusted_proxies()]
             spawn(command, [*waiting, Inherited(ACCEPTING, passed.fileno())])
             passed.close()
             ours.settimeout(QUEUE_TIMEOUT_S)
             with contextlib.suppress(OSError):
                 ours.recv(1)
+
+    def _trusted_proxies(self) -> set[str]:
+        """Return the addresses and networks from which traefik accepts X-Forwarded-For."""
+        found: set[str] = set()
+        for file in (self.static_config, self.static_config.with_name(CANDIDATE)):
+            with contextlib.suppress(OSError):
+                for each in read_toml(file)["entryPoints"].values():
+                    found.update(each.get("forwardedHeaders", {}).get("trustedIPs", ()))
+        return found
 
     def _wait_for_empty_queue(self, slot: int) -> None:
         deadline = time.monotonic() + QUEUE_TIMEOUT_S
@@ -426,11 +435,16 @@ def supervise(static_config: Path, control: Path) -> NoReturn:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run `supervise STATIC_CONFIG CONTROL`, `reload CONTROL`, or `relay`; return the exit code."""
+    """Run one of the programs below, and return the exit code.
+
+    Args:
+        arguments: "supervise", STATIC_CONFIG, CONTROL; "reload", CONTROL; or "relay" and the
+            addresses of trusted proxies.
+    """
     verb, *paths = arguments
     try:
         if verb == "relay":
-            relay(inherited_sockets())
+            relay(inherited_sockets(), paths)
             return 0
         if verb == "reload":
             problem = reload(Path(paths[0]))

@@ -12,6 +12,9 @@ CONTROL = "control"
 ONLY_OWN = "--only-own"
 """Argument of the guard: hold only ports of this hub and its user servers."""
 
+RESTORE = "restore"
+"""Argument of `littlest_hub.helpers.closed_connections`: restore the limit of before."""
+
 _MOST_STORED = "8192"
 """systemd passes the names of all in one variable, which has at most 128 KiB (execve(2))."""
 
@@ -59,6 +62,7 @@ def service(layout: Layout, ports: Ports) -> Unit:
     """Return the service of the guard."""
     condition, exec_condition = base_directory_conditions(layout.base)
     directory = layout.guard_control.parent.name
+    closed_connections = f"-+{layout.hub}/bin/python3 -I -m littlest_hub.helpers.closed_connections"
     # The guard does not see state/, whose owner is the hub's user.
     restriction = f" {ONLY_OWN}" if layout.hub_user else ""
     return Unit(
@@ -79,9 +83,10 @@ def service(layout: Layout, ports: Ports) -> Unit:
                 exec_condition,
                 Directive(
                     "ExecStartPre",
-                    f"-+{layout.hub}/bin/python3 -I -m littlest_hub.helpers.closed_connections",
+                    closed_connections,
                     "limits net.ipv4.tcp_max_tw_buckets, which the guard itself may not change",
                 ),
+                Directive("ExecStopPost", f"{closed_connections} {RESTORE}"),
                 Directive(
                     "ExecStart",
                     f"{layout.hub}/bin/python3 -I -m littlest_hub.helpers.guard{restriction}"

@@ -207,9 +207,13 @@ def limited_by_the_guard(hub: Hub) -> Iterator[int]:
     try:
         hub.machine.systemctl("restart", guard)
         yield int(hub.machine.read(setting))
+        # Uninstalling stops it too: nothing may stay.
+        hub.machine.systemctl("stop", guard)
+        assert hub.machine.read(setting) == before
     finally:
         hub.machine.run(["sh", "-c", f"echo {before} >{setting}"])
         hub.machine.run([*remount, "remount,bind,ro", "/proc/sys"])
+        hub.machine.systemctl("start", guard)
 
 
 @pytest.mark.row(27)

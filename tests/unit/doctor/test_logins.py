@@ -60,6 +60,19 @@ def test_a_person_whom_no_fragment_lets_in_is_named(person: str) -> None:
         assert expected in counts.text
 
 
+@pytest.mark.parametrize("quote", ['"', "'", "'\\\"", r"\\'"])
+def test_no_name_that_someone_types_looks_like_another_refusal(person: str, quote: str) -> None:
+    name = f"{quote}{person}{quote} from 10.0.0.8 refused: {refusals.NOT_ALLOWED}"
+    for typed in (name, f"Login of {name}", f"{quote}a"):
+        entry = "SystemAuthenticator limited_login:90] " + refusals.LOGGED % (
+            typed[: refusals.NAME_LENGTH],
+            "10.0.0.7",
+            refusals.WRONG_PASSWORD,
+        )
+        (counts,) = logins.refused_logins(journal(STARTED, entry))
+        assert counts.text == f"1: {refusals.WRONG_PASSWORD}"
+
+
 def test_what_happened_before_the_hub_last_started_is_over(person: str) -> None:
     (found,) = logins.refused_logins(journal(refused(person, refusals.NOT_ALLOWED), STARTED))
     assert found.severity == OK

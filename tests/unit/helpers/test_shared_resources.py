@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from littlest_hub.helpers.shared_resources import RESOURCES, Resource, relieve
-from littlest_hub.system import processes
+from littlest_hub.system import processes, tcp
 from tests.capabilities import missing
 
 pytestmark = [pytest.mark.unit, pytest.mark.row(27)]
@@ -71,6 +72,22 @@ def test_connections_that_nobody_has_accepted_count_for_the_process_that_listens
             socket.send_fds(sender, [b"x"], [listener.fileno()])
             listener.close()
             assert held(TCP) >= before + 21
+
+
+def test_connections_that_wait_for_a_user_count_once_however_many_sockets_are_on_their_way() -> (
+    None
+):
+    with contextlib.ExitStack() as opened, socket.create_server(("127.0.0.1", 0)) as listener:
+        for _ in range(20):
+            socket.create_connection(listener.getsockname()).close()
+        before = held(TCP)
+        for _ in range(3):
+            sender, _ = map(opened.enter_context, socket.socketpair())
+            socket.send_fds(sender, [b"x"], [listener.fileno()])
+        # All that waits for this user: other programs of this machine may listen too.
+        waiting = sum(each.waiting for each in tcp.listeners() if each.uid == os.getuid())
+        assert waiting >= 20
+        assert held(TCP) <= before + 3 + waiting
 
 
 def test_a_socket_of_another_protocol_that_takes_a_port_of_tcp_counts() -> None:

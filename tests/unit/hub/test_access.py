@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from jupyterhub import orm, roles
+from jupyterhub.app import JupyterHub
 from jupyterhub.auth import (
     Authenticator,
     DummyAuthenticator,
@@ -20,6 +21,7 @@ from jupyterhub.auth import (
 from jupyterhub.authenticators.shared import SharedPasswordAuthenticator
 from jupyterhub.user import UserDict
 
+from littlest_hub.hub import access
 from littlest_hub.hub.app import LittlestHub
 from littlest_hub.hub.authenticator import SystemAuthenticator
 from littlest_hub.hub.homes import DynamicHome
@@ -186,6 +188,35 @@ def test_a_member_of_a_group_again_logs_in_without_a_reload(tmp_path: Path) -> N
     hub.users = UserDict(lambda: hub.db, {})
     asyncio.run(hub.init_spawners())
     assert hub.authenticator.blocked_users == {"mallory"}
+
+
+@pytest.mark.row(9)
+def test_users_who_are_not_looked_up_in_time_are_looked_up_while_the_hub_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = start(tmp_path, DummyAuthenticator(allow_all=True))
+    goes, stays = remember(hub, "goes"), remember(hub, "stays")
+    monkeypatch.setattr(access, "LOOKUPS_S", -1)
+    hub = start(tmp_path, DummyAuthenticator(allowed_users={"stays"}))
+    assert has_access(hub, "goes", *goes)
+    stopped: list[str] = []
+
+    async def stop(user: Any) -> None:
+        stopped.append(user.name)
+        hub.authenticator.blocked_users |= {user.name}  # what `has_access` looks at
+
+    async def serve() -> None:
+        hub.users = UserDict(lambda: hub.db, {})
+        monkeypatch.setattr(JupyterHub, "init_spawners", lambda self: asyncio.sleep(0, 0))
+        monkeypatch.setattr(hub, "_stop_servers", stop)
+        await hub.init_spawners()
+        assert hub._looking_up
+        await hub._looking_up
+
+    asyncio.run(serve())
+    assert stopped == ["goes"]
+    assert not has_access(hub, "goes", *goes)
+    assert has_access(hub, "stays", *stays)
 
 
 def test_a_locked_out_user_finds_the_same_dynamic_home_when_a_fragment_lets_them_in_again(

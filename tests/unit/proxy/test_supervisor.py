@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import ipaddress
 import os
 import shutil
 import signal
@@ -153,15 +154,41 @@ def _send_all(giver: socket.socket, data: bytes) -> None:
     giver.shutdown(socket.SHUT_WR)
 
 
-def test_relayed_visitors_cannot_pose_as_a_proxy_in_front_on_this_machine() -> None:
-    with listening("::") as sockets:
-        port = port_of(sockets)
-        for peer, source in (
-            ("::ffff:192.0.2.7", SOURCE),
-            ("2001:db8::1", SOURCE),
-            ("::ffff:127.0.0.1", "127.0.0.1"),
-        ):
-            assert route(sockets[0], peer) == (("127.0.0.1", port), (source, 0))
+OURS = "2001:db8::2"
+
+
+@pytest.mark.parametrize(
+    ("is_ipv6_only", "peer", "own", "trusted", "expected"),
+    [
+        (False, "::ffff:192.0.2.7", "::ffff:192.0.2.1", "127.0.0.1", ("127.0.0.1", SOURCE)),
+        (False, "2001:db8::1", OURS, "127.0.0.1", ("127.0.0.1", SOURCE)),
+        (False, "::ffff:127.0.0.1", "::ffff:127.0.0.1", "127.0.0.1", ("127.0.0.1", "127.0.0.1")),
+        (False, "::1", "::1", "::1", ("::1", "::1")),
+        (True, "::1", "::1", "::1", ("::1", "::1")),
+        # From ::1, and from every address of 127.0.0.0/8, they could send X-Forwarded-For.
+        (True, "2001:db8::1", OURS, "::1", (OURS, OURS)),
+        (
+            *(False, "::ffff:192.0.2.7", "::ffff:192.0.2.1", "127.0.0.0/8"),
+            ("192.0.2.1", "192.0.2.1"),
+        ),
+        (False, "::ffff:192.0.2.7", "::ffff:192.0.2.1", "0.0.0.0/0", None),
+        (False, "2001:db8::1", OURS, "127.0.0.0/8", None),
+    ],
+)
+def test_relayed_visitors_cannot_pose_as_a_proxy_in_front_on_this_machine(
+    is_ipv6_only: bool, peer: str, own: str, trusted: str, expected: tuple[str, str] | None
+) -> None:
+    networks = [ipaddress.ip_network(trusted)]
+    with socket.socket(socket.AF_INET6) as listening:
+        listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, is_ipv6_only)
+        listening.bind(("::", 0))
+        port = listening.getsockname()[1]
+        if expected is None:
+            with pytest.raises(PermissionError):
+                route(listening, peer, own, networks)
+            return
+        host, source = expected
+        assert route(listening, peer, own, networks) == ((host, port), (source, 0))
 
 
 # --- records
