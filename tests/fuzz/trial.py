@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -98,8 +99,10 @@ class Trial:
         self.hub.reload()  # with a check: that the hub may be reloaded
 
     def tear_down(self) -> None:
+        self._set(set())
         paths = [str(self.hub.layout.fragments / name) for name in (FRAGMENT, LAST)]
         self.machine.run(["rm", "-f", *paths, self._drop_in])
+        self.machine.run(["rmdir", "--ignore-fail-on-non-empty", str(Path(self._drop_in).parent)])
         self.machine.systemctl("daemon-reload")
         scene.restart(self.hub)
         eventually(self.hub.answers, 30, "the hub to answer again")

@@ -21,7 +21,8 @@ from jupyterhub.auth import (
 from jupyterhub.authenticators.shared import SharedPasswordAuthenticator
 from jupyterhub.user import UserDict
 
-from littlest_hub.hub import access
+from littlest_hub.hub import access, refusals
+from littlest_hub.hub.access import refusal
 from littlest_hub.hub.app import LittlestHub
 from littlest_hub.hub.authenticator import SystemAuthenticator
 from littlest_hub.hub.homes import DynamicHome
@@ -293,3 +294,22 @@ def test_administrators_of_a_provider_keep_what_it_said_at_their_login(tmp_path:
     roles.assign_default_roles(hub.db, entity=user)
     hub.db.commit()
     assert is_admin(start(tmp_path, Provider()), "teacher")
+
+
+class Strict(DummyAuthenticator):  # type: ignore[misc]
+    """Accepts only some names."""
+
+    def normalize_username(self, username: str) -> str:
+        if "@" in username:
+            raise ValueError("a name, please, and no e-mail address")
+        return str(super().normalize_username(username))
+
+
+@pytest.mark.parametrize(
+    ("typed", "reason"),
+    [("ada@example.org", refusals.INVALID_NAME), ("Ada", refusals.WRONG_PASSWORD)],
+)
+def test_a_name_that_an_authenticator_cannot_normalize_is_refused_as_any_other(
+    typed: str, reason: str
+) -> None:
+    assert asyncio.run(refusal(Strict(allow_all=True), typed)) == reason
