@@ -45,6 +45,11 @@ class PackageSet(enum.StrEnum):
     TOOLS = "tools"
     """Programs that stacks run."""
 
+    @property
+    def option(self) -> str:
+        """The option of `littlest-hub packages add` that names the set; "": no option does."""
+        return {"server": "--server", "tools": "--tool"}.get(self, "")
+
 
 class _Fields(NamedTuple):
     """The facts that all names and paths are derived from."""

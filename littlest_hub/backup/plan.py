@@ -15,17 +15,11 @@ from littlest_hub.check import check_fragments
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import database
 from littlest_hub.installation import fragment_files
-from littlest_hub.layout import Layout, PackageSet
+from littlest_hub.layout import Layout
 from littlest_hub.lifecycle import release
 from littlest_hub.packages import lock as locks
 from littlest_hub.packages import overlay
 from littlest_hub.system.ownership import check_owners
-
-_OPTIONS: dict[PackageSet, tuple[str, ...]] = {
-    PackageSet.HUB: (),
-    PackageSet.SERVER: ("--server",),
-    PackageSet.TOOLS: ("--tool",),
-}
 
 
 @dataclass(frozen=True)
@@ -151,7 +145,7 @@ def check_packages(layout: Layout, scratch: Path, file: Path) -> None:
         return
     add = f"{layout.command} packages add"
     commands = [
-        " ".join([add, *_OPTIONS[package_set], *map(shlex.quote, texts)])
+        " ".join(filter(None, [add, package_set.option, *map(shlex.quote, texts)]))
         for package_set, texts in missing.items()
         if texts
     ]

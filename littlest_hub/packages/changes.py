@@ -96,26 +96,41 @@ def apply(
     )
     after = None if change.after.is_empty else overlay.build(layout, prefix, change.after)
     if after == before and change.before.requested == change.after.requested:
+        if requirements.texts(old) != requirements.texts(wanted):
+            requirements.write_lists(layout, wanted)
         return change
-    progress("Checking the fragments with them ...")
-    report = check_fragments(layout, overlay=after)
+    keep = {before}
+    try:
+        progress("Checking the fragments with them ...")
+        _check(layout, after)
+        try:
+            requirements.write_lists(layout, wanted)
+            overlay.activate(layout, prefix, after)
+            _reload(layout, change, progress)
+        except BaseException:
+            overlay.activate(layout, prefix, before)
+            requirements.write_lists(layout, old)
+            raise
+        keep.add(after)
+    finally:
+        overlay.remove_unused(layout, prefix, {each for each in keep if each})
+        overlay.remove_unused_wheels(layout)
+    return change
+
+
+def _check(layout: Layout, packages: Path | None) -> None:
+    """Check the fragments with packages.
+
+    Raises:
+        LittlestHubError: what the fragments miss, with file and line.
+    """
+    report = check_fragments(layout, overlay=packages)
     if report.errors:
         raise LittlestHubError(
             "\n".join(map(str, report.errors)),
             "The packages stay as they were. If a fragment needs a package that goes, change the"
             " fragment first",
         )
-    try:
-        requirements.write_lists(layout, wanted)
-        overlay.activate(layout, prefix, after)
-        _reload(layout, change, progress)
-    except BaseException:
-        overlay.activate(layout, prefix, before)
-        requirements.write_lists(layout, old)
-        raise
-    overlay.remove_unused(layout, prefix, {each for each in (before, after) if each})
-    overlay.remove_unused_wheels(layout)
-    return change
 
 
 def choose(layout: Layout, prefix: Path, wanted: Lists, source: Source, progress: Progress) -> Lock:
@@ -172,6 +187,8 @@ def _fetch(
         raise LittlestHubError(
             f"{', '.join(yanked)} was withdrawn by its authors", "Ask for another version"
         )
+    if not resolved:  # the release has it all
+        return ()
     directory = layout.on_disk(layout.wheels)
     overlay.make_directory(layout, directory)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".download-") as scratch:

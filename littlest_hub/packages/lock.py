@@ -43,7 +43,8 @@ class Lock:
 
     @property
     def is_empty(self) -> bool:
-        return not any(self.wheels.values())
+        """Whether nothing was asked for; the release itself may have what was."""
+        return not any(self.requested.values())
 
     def all_wheels(self) -> Iterator[Wheel]:
         """Yield the wheels of all sets, each once."""
@@ -61,13 +62,13 @@ class Lock:
         return json.dumps(record, indent=1, sort_keys=True) + "\n"
 
 
-def read(directory: Path) -> Lock:
-    """Return the lock of an overlay or of a bundle.
+def read(directory: Path, name: str = FILE) -> Lock:
+    """Return the lock in a directory: that of an overlay or of a bundle.
 
     Raises:
         LittlestHubError: there is none, or it is damaged.
     """
-    file = directory / FILE
+    file = directory / name
     try:
         record: dict[str, Any] = json.loads(file.read_text())
         if record["format"] != _FORMAT:

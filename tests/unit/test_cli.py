@@ -20,6 +20,7 @@ pytestmark = pytest.mark.unit
         "no-such-command",
         "rollback --json",
         "restore --json hub.tar.gz",
+        "packages add --server --tool uv",
     ],
 )
 def test_a_command_line_in_the_wrong_form_ends_with_2_and_the_usage(

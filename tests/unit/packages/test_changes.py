@@ -51,6 +51,10 @@ class Installation:
         return changes.remove(self.layout, self.prefix, names, lambda _: None)
 
     @property
+    def files(self) -> list[Path]:
+        return sorted(self.layout.packages.rglob("*"))
+
+    @property
     def overlay(self) -> Path:
         found = active_overlay(self.layout, self.prefix)
         assert found
@@ -154,6 +158,37 @@ def test_a_fragment_finds_the_packages_and_keeps_them_from_being_removed(
         here.remove("shy")
     assert here.overlay == before
     assert listing(here.layout, here.prefix).pending == ()
+
+
+def test_a_change_that_the_check_refuses_leaves_no_overlay_and_no_wheel(
+    here: Installation,
+) -> None:
+    wheels.make(here.wheels, "shy")
+    wheels.make(here.wheels, "bold")
+    here.add("shy")
+    before = here.files
+    (here.layout.fragments / "20-wrong.py").write_text("c.JupyterHub.no_such_setting = 1\n")
+    with pytest.raises(LittlestHubError, match="no_such_setting"):
+        here.add("bold")
+    assert here.files == before
+
+
+def test_what_an_edited_list_lacks_is_asked_for_again(here: Installation) -> None:
+    wheels.make(here.wheels, "shy")
+    here.add("shy")
+    (here.layout.packages / "hub.txt").write_text("# my list\n")
+    assert listing(here.layout, here.prefix).pending
+    assert not [*here.add("shy").lines()]
+    assert not listing(here.layout, here.prefix).pending
+    assert (here.layout.packages / "hub.txt").read_text() == "# my list\nshy\n"
+
+
+def test_what_the_release_has_is_asked_for_and_adds_nothing(here: Installation) -> None:
+    wheels.make(here.wheels, "shy")
+    assert not [*here.add("packaging").lines()], "the release of this test has packaging"
+    assert not listing(here.layout, here.prefix).pending
+    assert [*here.remove("packaging").lines()] == []
+    assert active_overlay(here.layout, here.prefix) is None
 
 
 def test_a_package_that_stays_is_not_moved_without_a_need(here: Installation) -> None:
