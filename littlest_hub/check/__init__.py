@@ -6,8 +6,16 @@
 in the sandbox.
 """
 
-from littlest_hub.check.checker import check_fragments
+from littlest_hub.check.checker import check_fragments, effective_configuration
+from littlest_hub.check.configuration import Configuration
 from littlest_hub.check.facts import is_service
 from littlest_hub.check.report import Problem, Report
 
-__all__ = ["Problem", "Report", "check_fragments", "is_service"]
+__all__ = [
+    "Configuration",
+    "Problem",
+    "Report",
+    "check_fragments",
+    "effective_configuration",
+    "is_service",
+]

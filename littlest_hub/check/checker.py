@@ -13,6 +13,7 @@ from typing import Literal
 
 from littlest_hub.check import facts, sandbox
 from littlest_hub.check.access import unreadable_fragments
+from littlest_hub.check.configuration import Configuration
 from littlest_hub.check.messages import Domain, Request
 from littlest_hub.check.report import Problem, Report
 from littlest_hub.hub import unit_files
@@ -45,16 +46,10 @@ def check_fragments(
     copies = copies or {}
     files = sorted({*fragment_files(layout), *copies})
     fragment_by_file = {str(copies.get(file, file)): str(file) for file in files}
-    known = facts.gather(layout)
     if overlay == "active":
         overlay = active_overlay(layout, release_of_this_interpreter())
-    request = Request(
-        str(layout.base),
-        layout.hub_user,
-        tuple(fragment_by_file),
-        known,
-        str(overlay) if overlay else None,
-    )
+    request = _request(layout, fragment_by_file, overlay)
+    known = request.facts
     outcome = sandbox.run(layout, request)
     problems = {*outcome.problems, *_misdirected_domains(outcome.domains, known.addresses)}
     # Owner and mode of a copy are temporary; the next check sees those of the fragment.
@@ -63,6 +58,32 @@ def check_fragments(
     named = sorted(_with_fragment_names(problems, fragment_by_file))
     pending = tuple(unit_files.pending_changes(layout, outcome.credentials))
     return Report(named, outcome.printed, outcome.note, pending)
+
+
+def effective_configuration(layout: Layout) -> Configuration:
+    """Return the settings that a hub would have that starts now.
+
+    The fragments run in the sandbox, as for a check; what is wrong with the settings is not looked
+    for.
+
+    Raises:
+        LittlestHubError: the sandbox failed.
+        PermissionError: the caller may not read the fragments.
+    """
+    overlay = active_overlay(layout, release_of_this_interpreter())
+    request = _request(layout, map(str, fragment_files(layout)), overlay)
+    outcome = sandbox.run(layout, replace(request, wants_settings=True))
+    return Configuration(outcome.settings, sorted(outcome.problems), outcome.note)
+
+
+def _request(layout: Layout, files: Iterable[str], overlay: Path | None) -> Request:
+    return Request(
+        base=str(layout.base),
+        hub_user=layout.hub_user,
+        files=tuple(files),
+        facts=facts.gather(layout),
+        overlay=str(overlay) if overlay else None,
+    )
 
 
 def _misdirected_domains(

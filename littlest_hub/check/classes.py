@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from traitlets import TraitError
+from traitlets.config import Config
 
 from littlest_hub.check.jupyterhub_api import Authenticator, JupyterHub, Proxy, Spawner
+from littlest_hub.check.settings import trait_default
 from littlest_hub.check.suggestions import did_you_mean
 from littlest_hub.check.values import complaint
 
@@ -40,6 +42,23 @@ PACKAGES = {
     "RemoteUserAuthenticator": "jhub_remote_user_authenticator",
 }
 """The package of each well-known class that may be missing from the hub environment."""
+
+
+def chosen_classes(config: Config) -> tuple[dict[str, type[Any]], dict[str, Exception]]:
+    """Return the class in each role, and why a setting chooses none, by setting.
+
+    The role's base class stands in for a class that cannot be had.
+    """
+    chosen: dict[str, type[Any]] = {"JupyterHub": JupyterHub}
+    failed: dict[str, Exception] = {}
+    for key, role in ROLES.items():
+        value = config.JupyterHub.get(key, trait_default(JupyterHub, key))
+        try:
+            chosen[role.__name__] = chosen_class(key, value)
+        except (TraitError, ValueError) as error:
+            chosen[role.__name__] = role
+            failed[key] = error
+    return chosen, failed
 
 
 def chosen_class(key: str, value: Any) -> type[Any]:

@@ -10,14 +10,18 @@ import re
 import resource
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from traitlets.config import Config
+
 from littlest_hub.check import trial
+from littlest_hub.check.effective import effective_settings
 from littlest_hub.check.explanations import explanation
+from littlest_hub.check.facts import Facts
 from littlest_hub.check.jupyterhub_api import FragmentError, complete, defaults, execute
 from littlest_hub.check.messages import Credentials, Domain, Done, Message, Request, Running, encode
 from littlest_hub.check.origins import (
@@ -76,18 +80,30 @@ def evaluate(request: Request, report: int) -> None:
     send(Running(""))
     with contextlib.suppress(Exception):
         complete(config)
-    problems = set(validate(config, layout, request.facts))
+    release = partial(defaults, layout, unit)
+    judged = _judged(config, layout, request.facts, release, has_errors)
+    for message in effective_settings(config) if request.wants_settings else judged:
+        send(message)
+    send(Done())
+
+
+def _judged(
+    config: RecordingConfig,
+    layout: Layout,
+    facts: Facts,
+    release: Callable[[], Config],
+    has_errors: bool,
+) -> Iterator[Problem | Domain]:
+    """Yield what is wrong with the settings, and the domains to look up."""
+    problems = set(validate(config, layout, facts))
     if not has_errors:
-        found = trial.failures(config, layout, problems, partial(defaults, layout, unit))
-        problems.update(found)
+        problems.update(trial.failures(config, layout, problems, release))
     has_errors = has_errors or not all(problem.is_warning for problem in problems)
     for problem in sorted(problems):
         # An error may be the cause of a warning about the whole: report the error only.
         if not (has_errors and problem.is_warning and not problem.line):
-            send(problem)
-    for domain in _domains(config):
-        send(domain)
-    send(Done())
+            yield problem
+    yield from _domains(config)
 
 
 def _domains(config: RecordingConfig) -> Iterator[Domain]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
+from littlest_hub.check.configuration import Setting
 from littlest_hub.check.facts import Facts
 from littlest_hub.check.report import Problem
 
@@ -24,6 +25,8 @@ class Request:
     facts: Facts
     overlay: str | None = None
     """Packages that the hub imports besides its release's; None: no others."""
+    wants_settings: bool = False
+    """Whether to send the settings that the fragments make, and not what is wrong with them."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as a JSON object."""
@@ -34,7 +37,7 @@ class Request:
         """Return the request that `to_json` made the JSON object of."""
         facts = Facts.from_json(record["facts"])
         files = tuple(record["files"])
-        return cls(record["base"], record["hub_user"], files, facts, record["overlay"])
+        return cls(**{**record, "files": files, "facts": facts})
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,12 @@ class Done:
     """The evaluator has finished."""
 
 
-Message: TypeAlias = Problem | Running | Domain | Credentials | Done
+Message: TypeAlias = Problem | Running | Domain | Credentials | Setting | Done
 _CLASSES = (Problem, Running, Domain, Credentials, Done)
-_TYPES: dict[str, type[Message]] = {cls.__name__: cls for cls in _CLASSES}
+_MAKERS: dict[str, Callable[..., Message]] = {
+    **{cls.__name__: cls for cls in _CLASSES},
+    Setting.__name__: lambda **fields: Setting.from_json(fields),
+}
 
 
 def encode(message: Message) -> str:
@@ -79,4 +85,4 @@ def encode(message: Message) -> str:
 def decode(line: str) -> Message:
     """Return the message that `encode` made a line of."""
     fields = json.loads(line)
-    return _TYPES[fields.pop("type")](**fields)
+    return _MAKERS[fields.pop("type")](**fields)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -36,6 +36,7 @@ class RecordingConfig(Config):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwds: Any) -> None:
         object.__setattr__(self, "_accesses", {})
+        object.__setattr__(self, "_replaced", {})
         super().__init__(*args, **kwds)
 
     def __getitem__(self, key: str) -> Any:
@@ -56,12 +57,14 @@ class RecordingConfig(Config):  # type: ignore[misc]
             return
         # c.A.b |= … assigns the object that it has changed in place: the change counts.
         is_same = key in self and dict.__getitem__(self, key) is value and key in self._accesses
+        replaced = [_Access(each, _elements(self.get(key))) for each in self.contributors(key)]
         super().__setitem__(key, value)
         if is_same and isinstance(value, (list, dict, set)):
             return
         origin = _current_origin()
         # Values that our own code completes keep the fragment as their origin.
         if origin:
+            self._replaced.setdefault(key, []).extend(replaced)
             self._accesses[key] = [_Access(origin, None)]
 
     def update(self, *args: Any, **kwds: Any) -> None:
@@ -89,22 +92,40 @@ class RecordingConfig(Config):  # type: ignore[misc]
             key: the setting.
             element: an element of a list or set, an item of a dict; None: the value as a whole.
         """
-        accesses = self._accesses.get(key)
-        if not accesses:
-            return None
-        states = [access.before for access in accesses[1:]] + [_elements(self.get(key))]
-        found = None
-        for access, after in zip(accesses, states, strict=True):
-            before = access.before
-            if element is None:
-                is_decisive = before is None or before != after
-            else:
-                text = repr(element)
-                is_decisive = text in (after or ()) and text not in (before or ())
-            found = access.origin if is_decisive else found
-        if found is None and element is not None:
-            return self.origin(key)
-        return found
+        if element is None:
+            return next(reversed(self.contributors(key)), None)
+        found, text = None, repr(element)
+        for access, after in self._states(key):
+            if text in after and text not in (access.before or ()):
+                found = access.origin
+        return found or self.origin(key)
+
+    def earlier(self, key: str) -> tuple[list[Origin], list[Origin]]:
+        """Return the lines before the last: those that the value still has, and those it has not.
+
+        c.A.b = [*c.A.b, "new"] assigns a value that has what the earlier line set.
+        """
+        kept: list[Origin] = []
+        gone: list[Origin] = []
+        elements = _elements(self.get(key))
+        for origin, had in self._replaced.get(key, ()):
+            is_kept = bool(had) and all(each in elements for each in had)
+            (kept if is_kept else gone).append(origin)
+        return [*kept, *self.contributors(key)[:-1]], gone
+
+    def contributors(self, key: str) -> list[Origin]:
+        """Return the lines that made a value what it is: the last assignment and what followed."""
+        return [
+            access.origin
+            for access, after in self._states(key)
+            if access.before is None or access.before != after
+        ]
+
+    def _states(self, key: str) -> Iterator[tuple[_Access, list[str]]]:
+        """Yield each access to a value, and the value's elements after it."""
+        if accesses := self._accesses.get(key):
+            after = [access.before or [] for access in accesses[1:]]
+            yield from zip(accesses, [*after, _elements(self.get(key))], strict=True)
 
 
 def is_section(key: str) -> bool:

@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from littlest_hub.check.messages import Credentials, Domain, Done, Request, Running, decode
+from littlest_hub.check.configuration import Setting
+from littlest_hub.check.messages import Credentials, Domain, Done, Message, Request, Running, decode
 from littlest_hub.check.report import Problem
 from littlest_hub.check.trial_directory import remove_unit, trial_directory
 from littlest_hub.errors import LittlestHubError
@@ -48,6 +49,7 @@ class Outcome:
 
     problems: tuple[Problem, ...]
     domains: tuple[Domain, ...]
+    settings: tuple[Setting, ...]
     credentials: dict[str, str] | None
     """Digests of the credentials that the unit has; None: no unit ran them."""
     printed: str
@@ -177,10 +179,8 @@ def _parse(layout: Layout, report: str, printed: str, code: int) -> Outcome:
         printed: what the fragments printed.
         code: the exit code of the evaluator, or minus the signal that ended it.
     """
-    problems: list[Problem] = []
-    domains: list[Domain] = []
-    credentials: dict[str, str] | None = None
-    file, line, is_stuck, is_done = str(layout.fragments), 0, False, False
+    messages: list[Message] = []
+    file, line, is_stuck = str(layout.fragments), 0, False
     for text in report.splitlines():
         if not text.startswith("{"):
             frame = _FRAME.match(text)
@@ -188,21 +188,21 @@ def _parse(layout: Layout, report: str, printed: str, code: int) -> Outcome:
             if frame and not is_stuck and frame[1] == file:
                 line, is_stuck = int(frame[2]), True
             continue
-        match decode(text):
-            case Problem() as problem:
-                problems.append(problem)
-            case Running(running):
-                file, line = (running, 1) if running else (str(layout.fragments), 0)
-            case Domain() as domain:
-                domains.append(domain)
-            case Credentials(digests):
-                credentials = digests
-            case Done():
-                is_done = True
-    if not is_done:
+        message = decode(text)
+        if isinstance(message, Running):
+            file, line = (message.file, 1) if message.file else (str(layout.fragments), 0)
+        messages.append(message)
+    if not any(isinstance(each, Done) for each in messages):
         reason = "takes too long and cannot be interrupted" if is_stuck else _reason_of_end(code)
-        problems.append(Problem(file, line, reason))
-    return Outcome(tuple(problems), tuple(domains), credentials, printed)
+        messages.append(Problem(file, line, reason))
+    digests = (each.digests for each in messages if isinstance(each, Credentials))
+    return Outcome(
+        problems=tuple(each for each in messages if isinstance(each, Problem)),
+        domains=tuple(each for each in messages if isinstance(each, Domain)),
+        settings=tuple(each for each in messages if isinstance(each, Setting)),
+        credentials=next(digests, None),
+        printed=printed,
+    )
 
 
 def _reason_of_end(code: int) -> str:

@@ -7,17 +7,16 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from traitlets import TraitError
 from traitlets.config import Configurable
 from traitlets.config.loader import LazyConfigValue
 
 from littlest_hub.check import rules
-from littlest_hub.check.classes import PACKAGES, ROLES, chosen_class, subclasses
+from littlest_hub.check.classes import PACKAGES, ROLES, chosen_classes, subclasses
 from littlest_hub.check.facts import Facts
 from littlest_hub.check.jupyterhub_api import JupyterHub
 from littlest_hub.check.origins import Origin, RecordingConfig, is_section
 from littlest_hub.check.report import Problem
-from littlest_hub.check.settings import Settings, trait_default
+from littlest_hub.check.settings import Settings
 from littlest_hub.check.suggestions import did_you_mean
 from littlest_hub.check.values import complaint, deprecations, merge_with_default
 from littlest_hub.layout import Layout
@@ -42,18 +41,13 @@ _SERVER_CLASSES = (
 def validate(config: RecordingConfig, layout: Layout, facts: Facts) -> Iterator[Problem]:
     """Yield every problem of a configuration of defaults and fragments."""
     logging.disable(logging.NOTSET)  # a fragment may have disabled it
-    chosen: dict[str, type[Any]] = {"JupyterHub": JupyterHub}
-    unresolved: set[str] = set()
-    for key, role in ROLES.items():
-        value = config.JupyterHub.get(key, trait_default(JupyterHub, key))
-        try:
-            chosen[role.__name__] = chosen_class(key, value)
-        except (TraitError, ValueError) as error:
-            chosen[role.__name__] = role
-            unresolved.add(str(value).rpartition(".")[2])
-            origin: Origin | None = config.JupyterHub.origin(key)
-            if origin:
-                yield Problem(*origin, f"JupyterHub.{key}: {error}")
+    chosen, failed = chosen_classes(config)
+    unresolved = set()
+    for key, error in failed.items():
+        unresolved.add(str(config.JupyterHub.get(key)).rpartition(".")[2])
+        origin: Origin | None = config.JupyterHub.origin(key)
+        if origin:
+            yield Problem(*origin, f"JupyterHub.{key}: {error}")
     yield from _Validator(chosen, unresolved).sections(config, ())
     settings = Settings(config, chosen, layout, facts)
     for rule in rules.RULES:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from littlest_hub.backup.contents import drop_ins, is_secret
-from littlest_hub.doctor.redaction import SECRET_WORD, SHORTEST, Redactor
+from littlest_hub.check.redaction import SECRET_WORD, SHORTEST, Redactor
 from littlest_hub.doctor.snapshot import output_of
 from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from littlest_hub.check.redaction import REDACTED, Redactor
 from littlest_hub.doctor.bundle import write_bundle
-from littlest_hub.doctor.redaction import REDACTED, Redactor
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 

@@ -140,7 +140,7 @@ class Redactor:
                 variable, key = source[begin:end], ""
             elif kind == "STRING":
                 _, value = _prefix_and_value(source[begin:end])
-                if _is_secret_name(variable) or _is_secret_name(key):
+                if is_secret_name(variable) or is_secret_name(key):
                     self.learn("" if self._is_harmless(value) else value)
                 key = value if re.fullmatch(r"[\w.-]+", value) else ""
 
@@ -214,7 +214,8 @@ def _prefix_and_value(literal: str) -> tuple[str, str]:
     return ("b" if "b" in found[1].lower() else "", found[3]) if found else ("", literal)
 
 
-def _is_secret_name(name: str) -> bool:
+def is_secret_name(name: str) -> bool:
+    """Return whether what has this name is probably secret."""
     return _SECRET_NAME.search(name) is not None and not _HARMLESS_NAME.search(name)
 
 
