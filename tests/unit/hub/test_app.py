@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from jupyterhub import orm
 from jupyterhub.auth import DummyAuthenticator
-from jupyterhub.handlers import BaseHandler
+from jupyterhub.handlers import BaseHandler, login
 from jupyterhub.objects import Hub
 from jupyterhub.spawner import SimpleLocalProcessSpawner, Spawner
 from jupyterhub.user import User, UserDict
@@ -106,6 +106,12 @@ def test_a_long_address_does_not_fill_the_journal() -> None:
 
 
 @pytest.mark.row(1, 17)
+def test_the_authenticators_html_is_compiled_once() -> None:
+    html = "<b>{{ next }}</b>"
+    assert login.Template(html) is login.Template(html)
+    assert login.Template(html).render(next="/x") == "<b>/x</b>"
+
+
 def test_no_two_servers_share_an_oauth_client(tmp_path: Path) -> None:
     """CVE-2026-108752: with a shared client, one server receives logins for the other."""
     database = orm.new_session_factory(f"sqlite:///{tmp_path}/database")()

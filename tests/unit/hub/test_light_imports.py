@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +17,13 @@ from littlest_hub.hub.light_imports import ALEMBIC, OPTIONAL
 
 pytestmark = pytest.mark.unit
 
+REPOSITORY = Path(__file__).parents[3]
+
 
 def run(code: str) -> str:
     """Run code in a Python process of its own; return what it prints."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -106,3 +110,26 @@ def test_alembic_is_imported_on_use_in_a_process_that_is_not_a_hub(tmp_path: Pat
 def test_the_history_of_the_schema_is_that_which_alembic_finds() -> None:
     scripts = ScriptDirectory(str(Path(jupyterhub.__file__).parent / "alembic"))
     assert database._history() == [script.revision for script in scripts.walk_revisions()]
+
+
+READY = """
+import os
+sys.argv[1:] = [{port!r}, {directory!r}]
+from littlest_hub.hub.app import LittlestHub
+from tests.unit.hub.small_hub import LAYOUT, c
+
+def count():
+    print(len(gc.get_objects()), gc.get_freeze_count(), flush=True)
+    os._exit(0)
+
+LAYOUT.state.mkdir()
+LittlestHub.instance(loaded_config=c, layout=LAYOUT, on_ready=count).launch_instance([])
+"""
+
+
+def test_garbage_collection_does_not_look_at_what_a_started_hub_keeps(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    told = run(LIGHT + READY.format(port=str(port), directory=str(tmp_path))).splitlines()[-1]
+    looked_at, kept = map(int, told.split())
+    assert looked_at < kept / 50

@@ -10,6 +10,7 @@ import jupyterhub
 import pytest
 from jupyterhub import orm
 from jupyterhub.apihandlers import default_handlers
+from jupyterhub.handlers import login
 from jupyterhub.user import User
 
 from littlest_hub.errors import LittlestHubError
@@ -29,12 +30,13 @@ def test_patches_were_tested_with_the_jupyterhub_that_is_shipped() -> None:
 def test_another_jupyterhub_gets_only_the_fixes_of_vulnerabilities(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for owner, name in ((User, "delete_spawners"), (orm, "check_db_revision")):
+    replaced = (User, "delete_spawners"), (orm, "check_db_revision"), (login, "Template")
+    for owner, name in replaced:
         monkeypatch.setattr(owner, name, None)
     monkeypatch.setattr(jupyterhub.user, "quote", str)
     monkeypatch.setattr(jupyterhub, "__version__", "6.2.0")
     patches.apply(LOG)
-    assert (User.delete_spawners, orm.check_db_revision) == (None, None)
+    assert [getattr(owner, name) for owner, name in replaced] == [None, None, None]
     assert jupyterhub.user.quote("a-b") == "a%2Db"
     (record,) = caplog.records
     assert "JupyterHub is 6.2.0; expected 6.1.1" in record.message
