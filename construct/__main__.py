@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 try:
-    from construct import advisories, conda_forge
+    from construct import advisories, bundle, conda_forge
     from construct.builder import DEVELOPMENT_LEVEL, RELEASE_LEVEL, ROOT, Builder
     from construct.cache import Cache, default_root
     from littlest_hub.errors import LittlestHubError
@@ -36,6 +36,7 @@ examples:
   python -m construct                 for development: compressed quickly
   python -m construct --release       for publication: compressed as small as possible
   python -m construct --update-locks  after a change of versions in environment.yml
+  python -m construct --bundle class  the packages of the stack `class`, for hubs without a network
 
 The cache ($LITTLEST_HUB_CACHE, now {cache}) keeps the result of every step
 and reuses it while the step's inputs are the same. It may be deleted: the next build then
@@ -86,6 +87,13 @@ def parser() -> argparse.ArgumentParser:
         help="only resolve construct/wheels.lock again, from environment.yml and pyproject.toml",
     )
     result.add_argument(
+        "--bundle",
+        metavar="NAME",
+        help="only write the packages of a stack to one file, DIR/littlest-hub-NAME-VERSION.tar, or"
+        " those of the lists hub.txt, server.txt and tools.txt in a directory; with --update-locks,"
+        " choose their versions again",
+    )
+    result.add_argument(
         "--with-constructor",
         action="store_true",
         help="build from conda-forge with conda's own constructor, which must be installed",
@@ -100,6 +108,11 @@ def run(arguments: argparse.Namespace) -> Path:
         print(advisories.refuse_affected(ROOT), file=sys.stderr)
     if arguments.with_constructor:
         return conda_forge.build(ROOT, arguments.output)
+    if arguments.bundle:
+        wanted = bundle.find(ROOT, arguments.bundle)
+        return bundle.build(
+            ROOT, wanted, arguments.output, Cache(), is_new_lock=arguments.update_locks
+        )
     builder = Builder(Cache(), level=level, jobs=arguments.jobs)
     if arguments.update_locks:
         return builder.update_lock()

@@ -17,7 +17,7 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,6 +58,7 @@ CONDA_NAMES = {
 }
 """Names that differ on conda-forge, by normalized Python name."""
 PYTHON_NAMES = {conda: python for python, conda in CONDA_NAMES.items()}
+_LICENSE_FILE = re.compile(r"(licen[cs]e|copying|notice|authors)", re.IGNORECASE)
 FOREIGN_SUFFIXES = frozenset({".dll", ".dylib", ".exe", ".pdb", ".pyd"})
 """Programs and libraries of other systems, which the hub environment does not contain."""
 PYTHON_SPECS = (
@@ -271,11 +272,10 @@ def _write_record(wheel: Wheel, tree: Path) -> None:
 
 def _metadata(wheel: Wheel, tree: Path) -> Metadata:
     info = tree / SITE_PACKAGES / wheel.dist_info
-    pattern = re.compile(r"(licen[cs]e|copying|notice|authors)", re.IGNORECASE)
     licenses = sorted(
         str(path.relative_to(tree))
         for path in info.rglob("*")
-        if path.is_file() and (pattern.match(path.name) or "licenses" in path.parts)
+        if path.is_file() and _is_license(path.relative_to(info.parent), info.name)
     )
     homepage = wheel.metadata.get("Home-page") or ""
     for entry in wheel.metadata.get_all("Project-URL", ()):
@@ -388,31 +388,67 @@ def _pip_download(lock: str, folder: Path, cache: Cache) -> None:
     if done.returncode != 0:
         output = [line for line in done.stderr.splitlines() if not line.startswith("WARNING")]
         raise LittlestHubError(
-            "pip cannot get the wheels of construct/wheels.lock:\n" + "\n".join(output[-12:]),
+            "pip cannot get the locked wheels:\n" + "\n".join(output[-12:]),
             "if a wheel was withdrawn or replaced: python -m construct --update-locks",
         )
 
 
-def resolve(requirements: Sequence[str], cache: Cache) -> str:
-    """Return the text of a new lock, resolved by uv, with the hashes of pip's choices."""
+def resolve(requirements: Sequence[str], cache: Cache, present: Sequence[str] = ()) -> str:
+    """Return the text of a new lock, resolved by uv, with the hashes of pip's choices.
+
+    Args:
+        requirements: as in PEP 508.
+        cache: earlier downloads.
+        present: "NAME==VERSION" of packages that are there already, which the lock leaves out.
+    """
     with cache.workspace() as workspace:
-        wanted = workspace / "requirements.in"
+        wanted, constraints = workspace / "requirements.in", workspace / "constraints.txt"
         wanted.write_text("\n".join(requirements) + "\n")
+        constraints.write_text("\n".join(present) + "\n")
         command = [
             *("uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate"),
             *("--generate-hashes", "--only-binary", ":all:", "--python-version", PYTHON_VERSION),
-            *("--python-platform", "x86_64-manylinux_{}_{}".format(*GLIBC_FLOOR), str(wanted)),
+            *("--python-platform", "x86_64-manylinux_{}_{}".format(*GLIBC_FLOOR)),
+            *(f"--constraint={constraints}", str(wanted)),
         ]
         done = subprocess.run(
             [sys.executable, "-m", *command], capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
             raise LittlestHubError(
-                "uv cannot resolve the wheels of environment.yml:\n" + done.stderr.strip()
+                f"uv cannot resolve {', '.join(requirements)}:\n{done.stderr.strip()}"
             )
         folder = workspace / "wheels"
-        _pip_download(done.stdout, folder, cache)
+        names = {canonicalize_name(Requirement(each).name) for each in present}
+        _pip_download(_without(done.stdout, names), folder, cache)
         return format_lock(
             Locked(wheel.name, wheel.version, sha256_file(wheel.path))
             for wheel in map(Wheel, folder.glob("*.whl"))
         )
+
+
+def _without(lock: str, names: Collection[str]) -> str:
+    """Return the text of a lock without the entries of some packages."""
+    entries = re.split(r"\n(?=\S)", lock)
+    return "\n".join(each for each in entries if each.partition("==")[0] not in names) + "\n"
+
+
+def licenses(wheel: Wheel) -> dict[str, str]:
+    """Return the texts of a wheel's license files, by their paths in it."""
+    with zipfile.ZipFile(wheel.path) as archive:
+        return {
+            name: archive.read(name).decode(errors="replace")
+            for name in sorted(archive.namelist())
+            if not name.endswith("/") and _is_license(Path(name), wheel.dist_info)
+        }
+
+
+def license_name(wheel: Wheel) -> str:
+    """Return the license that a wheel states."""
+    return _license(wheel.metadata)
+
+
+def _is_license(path: Path, dist_info: str) -> bool:
+    """Return whether a file, by its path in site-packages, is a license."""
+    is_named_so = "licenses" in path.parts or _LICENSE_FILE.match(path.name)
+    return path.parts[0] == dist_info and bool(is_named_so)

@@ -13,6 +13,7 @@ def make(
     files: Mapping[str, str] | None = None,
     requires: Sequence[str] = (),
     entry_points: str = "",
+    licence: str = "",
 ) -> Path:
     """Make a wheel and return it.
 
@@ -23,6 +24,7 @@ def make(
         files: contents by name; None: a module named after the package.
         requires: what it needs.
         entry_points: text of entry_points.txt.
+        licence: text of its licence.
     """
     module = name.replace("-", "_")
     info = f"{module}-{version}.dist-info"
@@ -33,6 +35,8 @@ def make(
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/top_level.txt": f"{module}\n",
     }
+    if licence:
+        contents[f"{info}/licenses/LICENSE"] = licence
     if entry_points:
         contents[f"{info}/entry_points.txt"] = entry_points
     record = f"{info}/RECORD"
@@ -41,7 +45,7 @@ def make(
     wheel = directory / f"{module}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         for file, text in contents.items():
-            archive.writestr(file, text)
+            archive.writestr(zipfile.ZipInfo(file), text)
     return wheel
 
 
@@ -56,6 +60,9 @@ def release(prefix: Path) -> Path:
     (site_packages / "own/__init__.py").write_text("")
     (site_packages / "shared").mkdir()
     (site_packages / "shared/part.py").write_text("")
+    advisories = prefix / "share/littlest-hub/advisories.json"
+    advisories.parent.mkdir(parents=True)
+    advisories.write_text('{"newest": "2026-01-02", "advisories": []}\n')
     settings = prefix / "etc/jupyter/jupyter_server_config.d/own.json"
     settings.parent.mkdir(parents=True)
     settings.write_text("{}")

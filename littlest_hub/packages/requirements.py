@@ -66,12 +66,21 @@ def read(layout: Layout) -> Lists:
     Raises:
         LittlestHubError: a line that is no requirement, with file and line.
     """
-    return {each: tuple(_read(layout, each)) for each in PackageSet}
+    files = {each: file_of(layout, each) for each in PackageSet}
+    return {each: tuple(read_list(layout.on_disk(file), file)) for each, file in files.items()}
 
 
-def _read(layout: Layout, package_set: PackageSet) -> Iterable[Requested]:
-    file = file_of(layout, package_set)
-    for number, line in enumerate(_lines(layout.on_disk(file)), 1):
+def read_list(place: Path, file: Path) -> Iterable[Requested]:
+    """Yield what one file asks for.
+
+    Args:
+        place: the file on disk; it need not exist.
+        file: its name for people.
+
+    Raises:
+        LittlestHubError: a line that is no requirement, with file and line.
+    """
+    for number, line in enumerate(_lines(place), 1):
         text = line.partition("#")[0].strip()
         if text:
             yield parse(text, f"{file}:{number}")
