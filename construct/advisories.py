@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Sequence
@@ -83,6 +84,26 @@ def read(path: Path | None = None) -> list[Advisory]:
     """
     path = path or LIST
     return [_entry(entry) for entry in document.parse(document.read(path), path).items()]
+
+
+def to_json(path: Path | None = None) -> str:
+    """Return the list as the release ships it, with the names of packages on the package index."""
+    found = read(path)
+    record = {
+        "newest": max(each.date for each in found).isoformat(),
+        "advisories": [
+            {
+                "id": each.id,
+                "package": wheels.PYTHON_NAMES.get(each.package, each.package),
+                "affected": each.affected,
+                "fixed": each.fixed,
+                "source": each.source,
+                "about": each.about,
+            }
+            for each in found
+        ],
+    }
+    return json.dumps(record, indent=1) + "\n"
 
 
 def _entry(entry: Value) -> Advisory:

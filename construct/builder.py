@@ -18,6 +18,7 @@ from pathlib import Path
 import zstandard
 
 from construct import (
+    advisories,
     channel,
     condapkg,
     definition,
@@ -211,9 +212,11 @@ class Builder:
                     copy = target / "share" / OWN / file.relative_to(self.root)
                     copy.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(file, copy)
+            (target / "share" / OWN / "advisories.json").write_text(advisories.to_json())
             condapkg.compile_python(target, interpreter)
             return replace(metadata, depends=depends)
 
+        shared += [HERE / "advisories.py", advisories.LIST]
         parts = [found["setuptools"].path, HERE / "builder.py", *files, *shared]
         return Pending(OWN, key_of([converter, *parts]), 0, lay_out)
 

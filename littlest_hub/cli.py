@@ -461,6 +461,16 @@ def _package_commands() -> Sequence[_Command]:
             commands.run_packages_list,
         ),
         _Command(
+            "audit",
+            "list known vulnerabilities of the packages",
+            "Compare the packages with the advisories that this release brings, and with those of"
+            " the package index, which is asked about each of them. If it does not answer, what it"
+            " said last counts. The exit code is 1 if a package has a known vulnerability.",
+            (_JSON, _flag("--offline", "do not ask the package index")),
+            commands.run_packages_audit,
+            (("", "ask the package index, too"),),
+        ),
+        _Command(
             "rebuild",
             "build them again, as after a change of the lists",
             "Build the packages again from BASE/packages/hub.txt, server.txt and tools.txt, which"

@@ -194,6 +194,15 @@ def run_packages_rebuild(_: argparse.Namespace) -> None:
     _print_change(change, "They are as the lists say.")
 
 
+def run_packages_audit(options: argparse.Namespace) -> int:
+    from littlest_hub.packages.audit import audit
+
+    layout, prefix = installation.of_this_release(), installation.release_of_this_interpreter()
+    found = audit(layout, prefix, is_offline=options.offline)
+    print(json.dumps(found.to_json(), indent=2) if options.json else found.text(layout))
+    return 1 if found.vulnerabilities else 0
+
+
 def run_packages_list(options: argparse.Namespace) -> None:
     from littlest_hub.packages.listing import listing
 

@@ -263,10 +263,15 @@ class Layout(Names):
     documentation = _Path("{self.hub}/share/littlest-hub/docs")
     """The pages of docs/, as of the active release."""
 
+    advisories = _Path("{self.hub}/share/littlest-hub/advisories.json")
+    """Known vulnerabilities of packages, as of the active release."""
+
     packages = _Path("{self.base}/packages")
     """Packages of the administrator's, for hub, user servers and stacks; everyone may read."""
     wheels = _Path("{self.packages}/wheels")
     """The wheels that overlays are made of, kept for the next release."""
+    audit = _Path("{self.packages}/audit.json")
+    """What the package index last said of vulnerabilities."""
     overlays = _Path("{self.packages}/overlays")
     """RELEASE/DIGEST: packages beside a release; RELEASE/active: a link to the one in use."""
 

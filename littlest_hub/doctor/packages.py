@@ -9,6 +9,7 @@ from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.lifecycle import release
 from littlest_hub.packages import overlay
+from littlest_hub.packages.audit import audit
 from littlest_hub.packages.listing import listing
 
 _SHOWN = 3
@@ -24,6 +25,7 @@ def packages(snapshot: Snapshot) -> Iterator[Finding]:
     try:
         found = listing(layout, prefix)
         altered = [*overlay.altered(layout, found.overlay)] if found.overlay else []
+        vulnerable = audit(layout, prefix, is_offline=True).vulnerabilities
     except LittlestHubError as error:
         yield Finding(PROBLEM, "packages", error.message, rebuild)
         return
@@ -33,6 +35,10 @@ def packages(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(PROBLEM, "packages", text, rebuild)
     if found.pending:
         yield Finding(WARNING, "packages", f"not applied yet: {', '.join(found.pending)}", rebuild)
-    if not altered and not found.pending:
+    for each in vulnerable:
+        severity = PROBLEM if each.advisory.fixed else WARNING
+        command = each.command(layout) or f"{layout.command} packages audit"
+        yield Finding(severity, "packages", str(each), command)
+    if not altered and not found.pending and not vulnerable:
         count = len([*found.lock.all_wheels()])
         yield Finding(OK, "packages", f"{count} besides those of the release, unaltered")

@@ -18,6 +18,7 @@ from littlest_hub.errors import LittlestHubError
 
 _COMMON = ("--no-input", "--disable-pip-version-check", "--no-color", "--retries=1")
 _CAUSE = re.compile(r"^ {4}(?P<who>.+?) (?:depends on|requested) (?P<what>.+)$", re.MULTILINE)
+_OPTION = re.compile(r"^(global|:env:)\.([\w-]+)='(.*)'$", re.MULTILINE)
 _PIN = "(constraint)"
 _NO_VERSION = re.compile(r"satisfies the requirement (\S+).*\(from versions: (.*)\)")
 _NOT_REACHED = re.compile(r"Retrying \(|Could not fetch URL|NewConnectionError|ConnectTimeout")
@@ -122,6 +123,16 @@ def versions(name: str) -> list[str]:
         return list(json.loads(done.stdout)["versions"])
     except (ValueError, KeyError):
         return []
+
+
+def options() -> dict[str, str]:
+    """Return pip's general options, such as "index-url" and "proxy", of its files and variables."""
+    command = [sys.executable, "-I", "-m", "pip", "config", "list", *_COMMON[:2]]
+    printed = subprocess.run(command, capture_output=True, text=True).stdout
+    found = {name: value for scope, name, value in _OPTION.findall(printed) if scope == "global"}
+    return found | {
+        name: value for scope, name, value in _OPTION.findall(printed) if scope[0] == ":"
+    }
 
 
 def _source(wheels: Path | None) -> list[str]:

@@ -6,10 +6,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from construct import bundle
+from construct.builder import ROOT
+from construct.cache import Cache
 from littlest_hub import __version__
 from tests import releases, wheels
 from tests.container.conftest import EVERYBODY
@@ -48,6 +52,17 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with the extension, as the builder makes it from a list."""
+    place = tmp_path_factory.mktemp("bundle")
+    lists = place / "course"
+    lists.mkdir()
+    (lists / "server.txt").write_text(f"{EXTENSION}\n")
+    wanted = bundle.find(ROOT, str(lists))
+    return bundle.build(ROOT, wanted, place, Cache())
+
+
+@pytest.fixture(scope="module")
 def hub(installer: Path, shelf: Path) -> Iterator[Hub]:
     with Machine("bookworm") as machine:
         hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
@@ -63,24 +78,36 @@ def packages(hub: Hub, *arguments: str, check: bool = True) -> subprocess.Comple
     return hub.machine.run([hub.path("hub/bin/littlest-hub"), "packages", *arguments], check=check)
 
 
+def shown(hub: Hub) -> list[dict[str, Any]]:
+    command = [hub.path("hub/bin/littlest-hub"), "show", "--json"]
+    settings: list[dict[str, Any]] = json.loads(hub.machine.run(command).stdout)["settings"]
+    return settings
+
+
 def login_page(hub: Hub) -> str:
     return httpx.get(f"{hub.url}/hub/login", trust_env=False).text
 
 
 @contextmanager
-def added(hub: Hub, *arguments: str) -> Iterator[None]:
+def added(hub: Hub, *arguments: str, source: str = WHEELS) -> Iterator[None]:
     """Add packages for the time of the block."""
-    packages(hub, "add", f"--from={WHEELS}", *arguments)
+    packages(hub, "add", f"--from={source}", *arguments)
+    listed = json.loads(packages(hub, "list", "--json").stdout)["packages"]
     try:
         yield
     finally:
-        packages(hub, "remove", *(each for each in arguments if not each.startswith("-")))
+        packages(hub, "remove", *(each["name"] for each in listed if each["requested"]))
 
 
-def test_an_extension_is_there_for_servers_that_start_from_now_on(hub: Hub) -> None:
+def test_an_extension_of_a_bundle_is_there_for_servers_that_start_from_now_on(
+    hub: Hub, bundled: Path
+) -> None:
+    hub.machine.copy(bundled, f"/srv/{bundled.name}")
     with hub.person() as before, hub.person() as after:
         before.start_server()
-        with added(hub, "--server", EXTENSION):
+        with added(hub, source=f"/srv/{bundled.name}"):
+            listed = json.loads(packages(hub, "list", "--json").stdout)["packages"]
+            assert [(each["set"], each["name"]) for each in listed] == [("server", EXTENSION)]
             after.start_server()
             assert after.sees(f"/user/{after.name}/git-pull?repo=x")
             assert not before.sees(f"/user/{before.name}/git-pull?repo=x")
@@ -92,6 +119,9 @@ def test_an_extension_is_there_for_servers_that_start_from_now_on(hub: Hub) -> N
 def test_a_fragment_uses_an_authenticator_that_was_added_and_keeps_it(hub: Hub) -> None:
     with added(hub, "door"), hub.fragment("30-door.py", LOGIN):
         assert "Sign in with the door" in login_page(hub)
+        settings = {each["name"]: each for each in shown(hub)}
+        setting = settings["JupyterHub.authenticator_class"]
+        assert (setting["value"], setting["line"]) == ("door.Door", 2)
         refused = packages(hub, "remove", "door", check=False)
         assert refused.returncode == 1
         assert f"{hub.layout.fragments}/30-door.py:1" in refused.stderr
@@ -108,6 +138,15 @@ def test_a_package_that_ends_whoever_imports_it_is_refused_with_its_line(hub: Hu
         hub.machine.run(["rm", fragment])
     assert hub.answers()
     assert pid, "the hub did not run"
+
+
+def test_an_audit_knows_the_releases_advisories_without_an_index(hub: Hub) -> None:
+    with added(hub, "door"):
+        audited = packages(hub, "audit", "--json", check=False)
+        found = json.loads(audited.stdout)
+        assert (audited.returncode, found["vulnerabilities"], found["packages"]) == (0, [], 1)
+        assert found["release_date"] > "2026-11"
+        assert found["index_error"]
 
 
 def test_without_an_index_the_way_offline_is_named(hub: Hub) -> None:

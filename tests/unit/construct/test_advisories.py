@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -133,3 +134,11 @@ def test_a_pin_that_goes_back_to_a_vulnerable_version_is_refused(tmp_path: Path)
     (tmp_path / "environment.yml").write_text(earlier)
     with pytest.raises(LittlestHubError, match=r"traefik 3\.7\.12 has CVE-2026-114656 .* 3\.7\.13"):
         advisories.refuse_affected(tmp_path)
+
+
+def test_the_release_ships_the_list_with_names_of_the_package_index(tmp_path: Path) -> None:
+    shipped = json.loads(advisories.to_json(listed(tmp_path, package="python-tzdata")))
+    assert shipped["newest"] == "2026-01-02"
+    (entry,) = shipped["advisories"]
+    assert entry["package"] == "tzdata"
+    assert entry["affected"] == ["<99"]

@@ -4,17 +4,16 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import active_overlay, overlays_of
-from littlest_hub.layout import Layout, PackageSet
-from littlest_hub.packages import changes, overlay, requirements, source
-from littlest_hub.packages.changes import Change
+from littlest_hub.layout import PackageSet
+from littlest_hub.packages import changes, overlay, requirements
 from littlest_hub.packages.listing import listing
 from tests import wheels
+from tests.unit.packages.here import Installation
 
 FRAGMENT = """\
 import shy
@@ -31,39 +30,6 @@ import shy
 print(shy.VERSION, flush=True)
 sys.stdin.read()
 """
-
-
-class Installation:
-    """A base directory with a release and a directory of wheels."""
-
-    def __init__(self, base: Path) -> None:
-        self.layout = Layout(base)
-        self.prefix = wheels.release(base / "releases/1.0")
-        (base / "jupyterhub_config.d").mkdir()
-        (base / "state").mkdir()
-        self.wheels = base.parent / "wheels"
-
-    def add(self, *names: str, to: PackageSet = PackageSet.HUB) -> Change:
-        with source.opened(self.wheels) as opened:
-            return changes.add(self.layout, self.prefix, {to: names}, opened, lambda _: None)
-
-    def remove(self, *names: str) -> Change:
-        return changes.remove(self.layout, self.prefix, names, lambda _: None)
-
-    @property
-    def files(self) -> list[Path]:
-        return sorted(self.layout.packages.rglob("*"))
-
-    @property
-    def overlay(self) -> Path:
-        found = active_overlay(self.layout, self.prefix)
-        assert found
-        return found
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Installation:
-    return Installation(tmp_path / "base")
 
 
 def test_packages_are_added_with_what_they_need_and_removed_with_it(here: Installation) -> None:
