@@ -38,8 +38,8 @@ _FRAME = re.compile(r'  File "(.*)", line (\d+) in ')
 
 
 _NOT_CONFINED = (
-    "The fragments were run with your own rights: only as root, with systemd, does a check keep"
-    " them from writing files and giving orders to systemd."
+    "The fragments were run with your own rights. Only a check by root, on a machine with systemd,"
+    " keeps them from writing files and giving orders to systemd."
 )
 
 

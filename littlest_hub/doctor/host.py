@@ -102,6 +102,8 @@ def memory(snapshot: Snapshot) -> Iterator[Finding]:
 
 def limits(snapshot: Snapshot) -> Iterator[Finding]:
     """Check whether limits of memory, CPU and closed connections can be enforced."""
+    if snapshot.is_foreground:
+        return  # it has one user, and no limits
     yield from _closed_connections()
     controllers = Path("/sys/fs/cgroup/cgroup.controllers")
     if not controllers.exists():
@@ -164,9 +166,11 @@ def system(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(PROBLEM, "systemd", f"{version}; the oldest that was tested is 247")
     os_release = Path("/etc/os-release")
     name = parse_properties(os_release.read_text()) if os_release.exists() else {}
-    text = f"{name.get('PRETTY_NAME', 'unknown')}, kernel {os.uname().release}, systemd {version}"
-    yield Finding(OK, "system", text)
-    if not snapshot.is_foreground and not Path("/etc/pam.d/login").exists():
+    text = f"{name.get('PRETTY_NAME', 'unknown')}, kernel {os.uname().release}"
+    yield Finding(OK, "system", f"{text}, systemd {version}" if version else text)
+    if snapshot.is_foreground:
+        return  # neither PAM nor visitors from elsewhere
+    if not Path("/etc/pam.d/login").exists():
         text = "/etc/pam.d/login is missing: logins with a system account's password fail"
         install = "apt-get install --reinstall login || dnf reinstall util-linux"
         yield Finding(WARNING, "PAM", text, install)

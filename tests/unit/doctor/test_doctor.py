@@ -298,17 +298,32 @@ def test_a_limit_of_closed_connections_that_leaves_no_ports_to_others_is_reporte
 ) -> None:
     limit = tmp_path / "tcp_max_tw_buckets"
     monkeypatch.setattr(closed_connections, "LIMIT", limit)
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
     limit.write_text("131072\n")
-    (found, *_) = host.limits(Snapshot(Layout(tmp_path)))
+    snapshot = Snapshot(Layout(tmp_path))
+    snapshot.__dict__.update(is_foreground=False)
+    (found, *_) = host.limits(snapshot)
     assert found.severity == WARNING
     assert found.command == f"sysctl -w net.ipv4.tcp_max_tw_buckets={closed_connections.most()}"
     closed_connections.main()
     assert limit.read_text() == str(closed_connections.most())
-    assert found not in host.limits(Snapshot(Layout(tmp_path)))
+    assert found not in host.limits(snapshot)
     # An administrator's lower one stays.
     limit.write_text("100\n")
     closed_connections.main()
     assert limit.read_text() == "100\n"
+
+
+def test_a_hub_of_one_user_is_told_nothing_of_other_users_and_visitors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = tmp_path / "tcp_max_tw_buckets"
+    limit.write_text("131072\n")
+    monkeypatch.setattr(closed_connections, "LIMIT", limit)
+    snapshot = Snapshot(Layout(tmp_path))
+    snapshot.__dict__.update(is_foreground=True)
+    assert not list(host.limits(snapshot))
+    assert "firewall" not in {finding.subject for finding in host.system(snapshot)}
 
 
 def test_a_name_server_that_is_denied_to_user_servers_is_reported() -> None:
