@@ -70,7 +70,7 @@ class _Found:
             name=self.name,
             value=shown(self.key, self._value()),
             place=_place(origin) if origin else None,
-            adds_to=tuple(map(_place, dict.fromkeys(each for each in kept if each != origin))),
+            adds_to=tuple(map(_place, dict.fromkeys(kept))),
             overrides=tuple(map(_place, dict.fromkeys(gone))),
             unused=self.unused,
         )

@@ -57,14 +57,13 @@ class RecordingConfig(Config):  # type: ignore[misc]
             return
         # c.A.b |= … assigns the object that it has changed in place: the change counts.
         is_same = key in self and dict.__getitem__(self, key) is value and key in self._accesses
-        replaced = [_Access(each, _elements(self.get(key))) for each in self.contributors(key)]
+        origin = _current_origin()
+        self._remember_replaced(key, origin)
         super().__setitem__(key, value)
         if is_same and isinstance(value, (list, dict, set)):
             return
-        origin = _current_origin()
         # Values that our own code completes keep the fragment as their origin.
         if origin:
-            self._replaced.setdefault(key, []).extend(replaced)
             self._accesses[key] = [_Access(origin, None)]
 
     def update(self, *args: Any, **kwds: Any) -> None:
@@ -107,11 +106,13 @@ class RecordingConfig(Config):  # type: ignore[misc]
         """
         kept: list[Origin] = []
         gone: list[Origin] = []
-        elements = _elements(self.get(key))
-        for origin, had in self._replaced.get(key, ()):
-            is_kept = bool(had) and all(each in elements for each in had)
-            (kept if is_kept else gone).append(origin)
-        return [*kept, *self.contributors(key)[:-1]], gone
+        contributors = self.contributors(key)
+        last = contributors[-1] if contributors else None
+        elements = set(_elements(self.get(key)))
+        for origin, had in self._replaced.get(key, {}).items():
+            (kept if had and elements.issuperset(had) else gone).append(origin)
+        kept += contributors[:-1]
+        return [each for each in kept if each != last], [each for each in gone if each != last]
 
     def contributors(self, key: str) -> list[Origin]:
         """Return the lines that made a value what it is: the last assignment and what followed."""
@@ -120,6 +121,14 @@ class RecordingConfig(Config):  # type: ignore[misc]
             for access, after in self._states(key)
             if access.before is None or access.before != after
         ]
+
+    def _remember_replaced(self, key: str, origin: Origin | None) -> None:
+        """Remember the lines whose value another line is about to replace, and its elements."""
+        # A line of a loop replaces its own value, again and again: that is one line.
+        if origin and any(access.origin != origin for access in self._accesses.get(key, ())):
+            elements = _elements(self.get(key))
+            for each in self.contributors(key):
+                self._replaced.setdefault(key, {})[each] = elements
 
     def _states(self, key: str) -> Iterator[tuple[_Access, list[str]]]:
         """Yield each access to a value, and the value's elements after it."""

@@ -241,7 +241,9 @@ def _what_would_do(asked: Requested, release_pins: Sequence[str], source: Source
     try:
         found = pip.resolve([asked.name], release_pins, source.directory)
     except LittlestHubError:
-        return "No version of it fits this release"
+        made_for = source.lock.release if source.lock else ""
+        bundle = f": the bundle is for {made_for}, get that of this release" if made_for else ""
+        return f"No version of it fits this release{bundle}"
     versions = [each.version for each in found if canonicalize_name(each.name) == asked.name]
     return f"This would do: {asked.name}=={versions[0]}" if versions else None
 

@@ -55,6 +55,18 @@ def test_lines_that_add_to_a_value_are_told_from_lines_that_it_replaces(layout: 
     assert not services.overrides
 
 
+def test_a_line_of_a_loop_overrides_nothing_and_costs_little(layout: Layout) -> None:
+    text = (
+        "c.Authenticator.allowed_users = {'eve'}\n"
+        "for number in range(2000):\n"
+        "    c.Authenticator.allowed_users = c.Authenticator.allowed_users | {f'user{number}'}\n"
+    )
+    file = write(layout, "10-a.py", text)
+    found = settings(layout)["Authenticator.allowed_users"]
+    assert len(found.value) == 2001
+    assert (found.place, found.adds_to, found.overrides) == ((file, 3), ((file, 1),), ())
+
+
 def test_the_setting_of_the_most_specific_class_counts_wherever_it_is(layout: Layout) -> None:
     first = write(layout, "10-a.py", "c.UnitSpawner.mem_limit = '1G'\n")
     second = write(layout, "20-b.py", "c.Spawner.mem_limit = '2G'\n")

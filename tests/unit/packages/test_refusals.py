@@ -16,6 +16,7 @@ from littlest_hub.packages import changes
 from littlest_hub.packages import lock as locks
 from littlest_hub.packages.lock import Lock, Wheel
 from littlest_hub.packages.source import Source
+from littlest_hub.system.digests import sha256
 from tests import wheels
 from tests.unit.packages.here import Installation
 
@@ -132,6 +133,17 @@ def test_a_wheel_that_is_not_the_one_of_the_bundles_lock_is_refused(here: Instal
     with pytest.raises(LittlestHubError, match="its sha256 differs"):
         add(here, "shy", source=Source(here.wheels, lock))
     assert not [each for each in here.files if each.is_file()]
+
+
+def test_a_bundle_of_another_release_is_named_when_it_does_not_fit(here: Installation) -> None:
+    file = wheels.make(here.wheels, "shy", requires=["own<2"])
+    wheel = Wheel("shy", "1.0", file.name, sha256(file))
+    lock = Lock("0.9", {PackageSet.HUB: ("shy",)}, {PackageSet.HUB: (wheel,)})
+    with pytest.raises(
+        LittlestHubError, match=r"shy 1\.0 needs own<2, the release has own 2"
+    ) as no:
+        add(here, "shy", source=Source(here.wheels, lock))
+    assert "the bundle is for 0.9, get that of this release" in (no.value.hint or "")
 
 
 def test_a_script_in_a_wheel_replaces_no_program(here: Installation) -> None:
