@@ -26,8 +26,8 @@ LEFT_OUT = frozenset(
 )
 
 UNIT_TESTS = REPOSITORY / "tests" / "unit"
-# Runs pytest itself, for half as long as all the others together.
-SLOW = frozenset((UNIT_TESTS / "test_parallel.py",))
+# One runs pytest itself, for half as long as all the others together; the other pip and uv.
+SLOW = frozenset((UNIT_TESTS / "test_parallel.py", UNIT_TESTS / "construct" / "test_bundle.py"))
 
 
 def is_quick(test_file: Path) -> bool:
