@@ -44,6 +44,37 @@ def test_optional_modules_are_imported_only_on_use() -> None:
     assert run(f"{LIGHT}print({after}, gc.isenabled())") == "[] True"
 
 
+COUNT = """
+import importlib.metadata, sys
+scans, before = [], importlib.metadata.entry_points
+def count(*, group):
+    if group.startswith("jupyterhub"):
+        scans.append((group, *sys.path))
+    return before(group=group)
+importlib.metadata.entry_points = count
+"""
+PACKAGE = {
+    "METADATA": "Metadata-Version: 2.1\nName: later\nVersion: 1\n",
+    "entry_points.txt": "[jupyterhub.spawners]\n"
+    "later = jupyterhub.spawner:SimpleLocalProcessSpawner\n",
+}
+
+
+def test_packages_are_searched_for_entry_points_once_for_each_search_path(tmp_path: Path) -> None:
+    (tmp_path / "later-1.dist-info").mkdir()
+    for name, text in PACKAGE.items():
+        (tmp_path / "later-1.dist-info" / name).write_text(text)
+    config = "Config({'JupyterHub': {'spawner_class': name}})"
+    use = (
+        "from traitlets.config import Config\n"
+        f"for name in ('simple', 'later'):\n    sys.path.append('{tmp_path}')\n"
+        f"    print(littlest_hub.hub.app.LittlestHub(config={config}).spawner_class.__name__)\n"
+        "print(len(scans) == len(set(scans)) > 3)\n"
+    )
+    spawner = "SimpleLocalProcessSpawner"
+    assert run(f"{COUNT}{LIGHT}{use}").splitlines() == [spawner, spawner, "True"]
+
+
 EVENTS = """
 import io, json, logging
 from littlest_hub.hub.app import LittlestHub
