@@ -23,7 +23,10 @@ OURS = 'c.HubProxy.extra_static_config = {"entrypoints": {"HTTP": {"address": ":
 
 
 class Visitors:
-    """Visitors who request the login page, each by a new connection, as fast as they are served."""
+    """Visitors who request the login page, each by a new connection, up to ten times a second.
+
+    More would take the processor from what is tested.
+    """
 
     def __init__(self, url: str) -> None:
         self.host = url.partition("//")[2].partition(":")[0].rstrip("/")
@@ -46,7 +49,7 @@ class Visitors:
         return {answer: n for answer, n in self.answers.items() if answer != "200"}
 
     def _visit(self) -> None:
-        while not self._over.wait(0.01):
+        while not self._over.wait(0.1):
             self.answers[self._answer()] += 1
 
     def _answer(self) -> str:
@@ -82,7 +85,7 @@ def working(hub: Hub) -> Iterator[Kernel]:
                 yield kernel
                 assert kernel.run("x + 1") == "42"
             assert not visitors.failures
-            assert visitors.answers["200"] > 30
+            assert visitors.answers["200"] > 10
 
 
 def status(hub: Hub) -> str:

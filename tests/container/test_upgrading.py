@@ -39,7 +39,7 @@ def visited(hub: Hub) -> Iterator[None]:
     is_over = threading.Event()
 
     def visit() -> None:
-        while not is_over.wait(0.02):
+        while not is_over.wait(0.1):
             with suppress(httpx.TransportError):
                 httpx.get(f"{hub.url}/hub/login", timeout=5, trust_env=False)
 
