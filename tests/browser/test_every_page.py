@@ -92,7 +92,12 @@ c.Pages.contact = "the help desk, help@example.org"
 """
 
 
-@pytest.mark.parametrize("seconds", [0, 3], ids=["at-once", "later"])
+@pytest.mark.parametrize(
+    ("width", "seconds"),
+    [(1400, 0), (400, 3)],
+    ids=["at-once-on-a-desktop", "later-on-a-phone"],
+    indirect=["width"],
+)
 def test_a_failed_start_says_so_and_offers_to_try_again(
     hub: Hub, browser: Chrome, alice: str, width: int, seconds: int
 ) -> None:
