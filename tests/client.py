@@ -55,6 +55,7 @@ class Person:
         self.name = name
         self.password = password
         self._trusted = str(trusted) if trusted else None
+        self._timeout_s = timeout_s
         self.browser = httpx.Client(
             base_url=self.url,
             follow_redirects=True,
@@ -229,7 +230,7 @@ class Person:
             f"{scheme}://{address.netloc}{address.path}{path}?session_id={session}",
             cookie=self.cookies(path),
             origin=f"{address.scheme}://{address.netloc}",
-            timeout=30,
+            timeout=self._timeout_s,  # it is accepted once the kernel answers, or 60 s later
             sslopt={"ca_certs": self._trusted} if self._trusted else None,
         )
         return Kernel(kernel_id, channels)

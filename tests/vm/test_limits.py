@@ -27,7 +27,7 @@ def test_a_cell_that_takes_all_memory_ends_its_kernel_alone_which_starts_again(h
                 EMULATED_S,
                 "Linux to end the kernel",
             )
-            assert hub.answers()
+            assert hub.answers(EMULATED_S)
             assert hub.main_pid() == pid
             assert kernel.run("x + 1", timeout_s=EMULATED_S) == "42"
         assert alice.has_server()
