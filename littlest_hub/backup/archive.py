@@ -120,7 +120,8 @@ def write_backup(
                 revision = database.revision(copied)
                 files[DATABASE] = copied
             except LittlestHubError:
-                if not accept_damage:
+                # Not for lack of room: a restore ignores a damaged one.
+                if not (accept_damage and database.is_damaged(layout.database)):
                     raise
                 files[DAMAGED] = layout.database
         files |= collected

@@ -79,12 +79,14 @@ def unpack(file: Path, into: Path | None) -> Manifest:
             "Nothing was changed. Take another backup.",
         ) from error
     except LittlestHubError as error:
-        raise LittlestHubError(f"{file}: {error.message}", "Nothing was changed.") from error
+        hint = " ".join(filter(None, ("Nothing was changed.", error.hint)))
+        raise LittlestHubError(f"{file}: {error.message}", hint) from error
 
 
 def _read(tar: tarfile.TarFile, into: Path | None) -> Manifest:
     found: dict[str, tuple[str, int]] = {}
     free_bytes = shutil.disk_usage(into).free if into else None
+    place = into.parent if into else Path()
     manifest: Manifest | None = None
     for info in tar:
         if manifest is not None:
@@ -95,7 +97,8 @@ def _read(tar: tarfile.TarFile, into: Path | None) -> Manifest:
             free_bytes -= 2 * info.size
             if free_bytes < 0:
                 raise LittlestHubError(
-                    f"{info.name}: {info.size} bytes do not fit on the disk of {into}"
+                    f"{info.name}: {info.size} bytes do not fit on the disk of {place}",
+                    f"Make room: df -h {place}",
                 )
         content = tar.extractfile(info)
         assert content is not None

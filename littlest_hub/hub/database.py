@@ -86,6 +86,15 @@ def revision(database: Path) -> str | None:
         return str(row[0]) if row else None
 
 
+def is_damaged(database: Path) -> bool:
+    """Return whether SQLite cannot read a database, which no other program uses."""
+    try:
+        revision(database)
+    except LittlestHubError:
+        return True
+    return False
+
+
 def head() -> str:
     """Return the revision of this release's schema."""
     return _history()[0]

@@ -209,6 +209,34 @@ def test_a_backup_is_restored_and_what_was_there_is_kept(layout: Layout) -> None
     assert _users(layout) == ["alice", "mallory"]
 
 
+def test_without_room_for_what_is_replaced_a_restore_is_undone(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = backup(layout, None, secrets=True, progress=_progress)
+    assert made.file is not None
+    with sqlite3.connect(layout.database) as database:
+        database.execute("INSERT INTO users VALUES ('mallory')")
+    monkeypatch.setattr("littlest_hub.hub.database.MARGIN_BYTES", 1 << 60)
+    with pytest.raises(LittlestHubError, match="MB are free, and a copy of the database needs"):
+        restore(layout, made.file, progress=_progress, confirm=lambda: True)
+    assert _users(layout) == ["alice", "mallory"]
+    assert list(layout.backups.iterdir()) == [made.file]
+    assert not list(layout.base.rglob("*.restored"))
+
+
+def test_a_damaged_database_is_kept_byte_for_byte_and_replaced(layout: Layout) -> None:
+    made = backup(layout, None, secrets=True, progress=_progress)
+    assert made.file is not None
+    layout.database.write_bytes(b"damaged" * 1000)
+    restore(layout, made.file, progress=_progress, confirm=lambda: True)
+    assert _users(layout) == ["alice"]
+    (kept,) = layout.backups.glob("before-restore-*")
+    with tarfile.open(kept) as tar:
+        damaged = tar.extractfile("database/damaged.sqlite")
+        assert damaged is not None
+        assert damaged.read() == b"damaged" * 1000
+
+
 def test_a_directory_in_the_place_of_a_restored_file_is_replaced(layout: Layout) -> None:
     made = backup(layout, None, secrets=False, progress=_progress)
     assert made.file is not None
@@ -332,7 +360,7 @@ def test_a_file_that_claims_to_be_larger_than_the_disk_is_refused(
     with gzip.open(file, "wb") as out:
         out.write(_info("state/huge", size=1 << 60).tobuf(tarfile.GNU_FORMAT))
         out.write(b"\0" * 4096)
-    with pytest.raises(LittlestHubError, match="do not fit"):
+    with pytest.raises(LittlestHubError, match=f"do not fit.*\\n.* df -h {layout.state}$"):
         restore(layout, file, progress=_progress, confirm=lambda: True)
 
 
