@@ -20,6 +20,8 @@ BENCH_JSON ?= build/bench.json
 BENCH ?=
 # The suites that `make test-upstream` runs; all of them if empty.
 UPSTREAM ?=
+# At how many random moments `make test-kills` kills each command.
+KILLS ?= 30
 # How many fragments `make test-check` generates; another SEED generates others. ONLY is a pattern of
 # their settings: hub_ip|services.
 TRIES ?= 500
@@ -29,7 +31,7 @@ ONLY ?=
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-check test-upstream advisories lint bench bench-report bench-outage python-profile pictures clean
+.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-check test-upstream advisories lint bench bench-report bench-outage python-profile pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,8 +86,8 @@ $(BIN)/.bench-ready: $(BIN)/.ready
 demo: demo-deps venv ## build, install on a throw-away machine, run a notebook cell (ONCE=1: then stop)
 	$(BIN)/python -m tests.demo $(if $(ONCE),--once)
 
-test: deps venv lint ## linters and every test: unit, build, container, vm and browser tiers
-	$(PYTEST)
+test: deps venv lint ## linters and the tests of all tiers: unit, build, container, vm and browser
+	$(PYTEST) -m "not long"
 
 test-unit: venv ## pure logic; no root, no network
 	$(PYTEST) -m unit
@@ -96,7 +98,7 @@ test-build: deps venv ## the installer file and its contract
 test-container: deps venv ## everything on booted systemd machines (root)
 	$(PYTEST) -m container
 
-test-vm: deps venv ## reboots, power cuts and memory limits on an emulated machine (root)
+test-vm: deps venv ## reboots, power cuts and limits on an emulated machine; `test` has half of them (root)
 	$(PYTEST) -m vm
 
 test-browser: deps venv ## what users see, in a real Chromium (root)
@@ -104,6 +106,9 @@ test-browser: deps venv ## what users see, in a real Chromium (root)
 
 test-security: deps venv ## the security checklist on real machines, with its table (root)
 	$(PYTEST) -m row
+
+test-kills: deps venv ## SIGKILL at KILLS=30 moments of an installation, upgrade, rollback, reload, and restore (root)
+	LITTLEST_HUB_KILLS=$(KILLS) $(PYTEST) tests/container/test_killing.py tests/container/test_backup.py -k killed
 
 test-check: deps venv ## generated fragments: what `check` passes must reload and boot (TRIES=500 SEED=0; root)
 	$(BIN)/python -m tests.fuzz --tries $(TRIES) --seed $(SEED) --only '$(ONLY)' $(if $(INSTALLER),--installer $(INSTALLER))

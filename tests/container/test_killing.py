@@ -1,6 +1,7 @@
 """SIGKILL at any moment of an installation, upgrade, rollback or reload: the old or the new serves.
 
-LITTLEST_HUB_KILLS=30 sets the number of random moments; LITTLEST_HUB_SEED=… repeats a run.
+LITTLEST_HUB_KILLS=30 sets the number of random moments (`make test-kills`); LITTLEST_HUB_SEED=…
+repeats a run.
 """
 
 import os
@@ -21,7 +22,7 @@ from tests.hub import Hub
 from tests.machine import Machine
 from tests.server import Server
 
-KILLS = int(os.environ.get("LITTLEST_HUB_KILLS", "3"))
+KILLS = int(os.environ.get("LITTLEST_HUB_KILLS", "1"))
 SEED = int(os.environ.get("LITTLEST_HUB_SEED", time.time_ns()))
 
 # $1: when, in seconds after its start, or as a line that it prints. $2: which processes, "all" or a
@@ -146,7 +147,7 @@ def test_a_killed_rollback_leaves_one_of_the_two(installer: Path) -> None:
 def test_a_killed_reload_changes_nothing_or_everything(installer: Path) -> None:
     with installed(installer) as hub, working(hub) as (_, kernel):
         whole_s = duration(hub, ["systemctl", "reload", hub.layout.hub_service])
-        for number, when in enumerate(moments([], whole_s, SEED + 3)):
+        for number, when in enumerate(moments(["0.5"], whole_s, SEED + 3)):
             said = f"number {number}"
             hub.write_fragment(
                 "70-said.py", f'c.JupyterHub.template_vars = {{"announcement": "{said}"}}\n'

@@ -56,6 +56,7 @@ def test_many_processes_that_take_all_memory_are_ended_and_the_server_is_not(
     assert hub.main_pid(unit) == pid
 
 
+@pytest.mark.long
 @pytest.mark.row(14)
 def test_a_fork_bomb_meets_a_limit_and_other_users_notice_nothing(
     hub: Hub, alice: Person, bob: Person

@@ -9,6 +9,7 @@ from tests.virtual import EMULATED_S, Vm
 HOARD = "hoard = []\nwhile True:\n    hoard.append(b'x' * 2**20)\n"
 
 
+@pytest.mark.long
 @pytest.mark.row(14)
 def test_a_cell_that_takes_all_memory_ends_its_kernel_alone_which_starts_again(hub: Hub) -> None:
     with (
@@ -35,6 +36,7 @@ def test_a_cell_that_takes_all_memory_ends_its_kernel_alone_which_starts_again(h
             assert anew.run("6 * 7", timeout_s=EMULATED_S) == "42"
 
 
+@pytest.mark.long
 def test_a_clock_that_jumps_by_a_day_stops_no_server(hub: Hub, vm: Vm) -> None:
     with hub.person(timeout_s=EMULATED_S) as alice:
         alice.start_server(timeout_s=EMULATED_S)

@@ -3,6 +3,8 @@
 import subprocess
 import tomllib
 
+import pytest
+
 from tests.client import Person
 from tests.eventually import eventually
 from tests.hub import Hub
@@ -14,6 +16,7 @@ print(*sqlite3.connect(sys.argv[1]).execute("PRAGMA integrity_check").fetchone()
 """
 
 
+@pytest.mark.long
 def test_after_a_reboot_all_is_there_again_but_servers_which_are_shown_as_ended(
     hub: Hub, vm: Vm
 ) -> None:
@@ -31,6 +34,7 @@ def test_after_a_reboot_all_is_there_again_but_servers_which_are_shown_as_ended(
             assert again.run_cell("6 * 7", timeout_s=EMULATED_S) == "42"
 
 
+@pytest.mark.long
 def test_power_that_fails_during_a_reload_leaves_a_hub_that_serves(hub: Hub, vm: Vm) -> None:
     reload = start(vm, "systemctl", "reload", hub.layout.hub_service)
     show = ["show", "--property=ActiveState", "--value", hub.layout.hub_service]
