@@ -59,10 +59,12 @@ def copy(source: Path, target: Path) -> None:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     needed, free = source.stat().st_size + MARGIN_BYTES, shutil.disk_usage(target.parent).free
     if free < needed:
+        # The directory may be a scratch one, which is gone when this is read.
+        disk = next(each for each in target.parents if each.is_mount())
         raise LittlestHubError(
-            f"{target.parent}: {free // 1_000_000} MB are free, and a copy of the database needs"
+            f"{disk}: {free // 1_000_000} MB are free, and a copy of the database needs"
             f" {needed // 1_000_000} MB",
-            f"Make room: df {target.parent}",
+            f"Make room: df -h {disk}",
         )
     with replacing(target) as temporary:
         temporary.touch(mode=0o600)

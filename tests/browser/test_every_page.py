@@ -173,6 +173,8 @@ def test_a_page_that_does_not_exist_says_so_once_and_keeps_name_and_logout(
     assert "404" not in page
     assert_fits(browser, width)
     keep(browser, f"missing-{width}")
+    shown(browser, "#to-home").click()
+    shown(browser, "#start")
 
 
 def heading(browser: Chrome, words: str) -> str:
