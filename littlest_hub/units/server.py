@@ -53,8 +53,10 @@ _EMPTY = "ro,mode=0755,size=1M"
 # dynamic and systemd-homed users.
 _SYSTEMD = Path("/run/systemd")
 _NEEDED_OF_SYSTEMD = ("resolve", "userdb")
-# LogNamespace= mounts these; the server's output needs none, it is an open descriptor.
-_JOURNAL_SOCKETS = ("socket", "stdout", "dev-log")
+# LogNamespace= mounts its sockets there. One inaccessible path replaces that mount (the most
+# restrictive one of a path counts); each mount takes time. The server's output needs none of the
+# sockets: it is an open descriptor.
+_JOURNAL = _SYSTEMD / "journal"
 
 _NEWER = {"PrivateIPC": 248}
 """Properties newer than systemd 247, the oldest version supported, and their version (its NEWS).
@@ -215,10 +217,9 @@ def _visibility(
                 # They reveal other users, and other users' units.
                 "/run/dbus/system_bus_socket",
                 "/run/utmp",
-                "/run/systemd/transient",
+                *([_SYSTEMD / "transient"] if shows_systemd else [_JOURNAL]),
                 # nscd(8) would answer from the machine's files instead of these views.
                 *(["/run/nscd"] if views else []),
-                *(_SYSTEMD / "journal" / name for name in _JOURNAL_SOCKETS if not shows_systemd),
             )
         ],
         "IPAddressDeny": " ".join(METADATA),
