@@ -1,6 +1,7 @@
 """Refused logins: what the journal says, `doctor` reads there, and the person sees.
 
-The person never learns whether an account exists, nor whether a password was right.
+The person never learns from these whether an account exists, nor whether a password was right.
+(PAM's own messages, as of an expired account, are shown as they are.)
 """
 
 from __future__ import annotations
