@@ -32,6 +32,8 @@ CERTIFICATE_DAYS = 14
 
 def certificates(snapshot: Snapshot) -> Iterator[Finding]:
     """Check certificate files, the certificates that visitors get, and the DNS of their names."""
+    if snapshot.is_foreground:
+        return  # it has no HTTPS
     layout = snapshot.layout
     for file in _certificate_files(layout.dynamic_config):
         yield from _certificate_file(file)

@@ -92,7 +92,7 @@ def enable(layout: Layout, name: str) -> int:
     if report.errors:
         print(f"Before it can be applied: {layout.command} edit {file}")
         return 1
-    print(f"To apply it: systemctl {verb} {layout.instance}")
+    print(_how_to_apply(layout, verb))
     return 0
 
 
@@ -118,8 +118,14 @@ def disable(layout: Layout, name: str) -> int:
     _record(layout, file, None)
     verb = "restart" if _remove_drop_in(layout, file) else "reload"
     print_report(check_fragments(layout))
-    print(f"To apply it: systemctl {verb} {layout.instance}")
+    print(_how_to_apply(layout, verb))
     return 0
+
+
+def _how_to_apply(layout: Layout, verb: str) -> str:
+    if not is_service(layout):
+        return "It takes effect when the hub is started the next time."
+    return f"To apply it: systemctl {verb} {layout.instance}"
 
 
 def _shipped(layout: Layout) -> dict[str, Path]:

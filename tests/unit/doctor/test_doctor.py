@@ -9,6 +9,7 @@ import pytest
 
 from littlest_hub import doctor
 from littlest_hub.doctor import host, services
+from littlest_hub.doctor.certificates import certificates
 from littlest_hub.doctor.failed_spawns import FailedSpawn, failed_spawns, started_since
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.hooks import hooks
@@ -324,6 +325,7 @@ def test_a_hub_of_one_user_is_told_nothing_of_other_users_and_visitors(
     snapshot.__dict__.update(is_foreground=True)
     assert not list(host.limits(snapshot))
     assert "firewall" not in {finding.subject for finding in host.system(snapshot)}
+    assert not list(certificates(snapshot))
 
 
 def test_a_name_server_that_is_denied_to_user_servers_is_reported() -> None:
