@@ -21,10 +21,11 @@ def changing(layout: Layout) -> Iterator[None]:
     lock = layout.on_disk(layout.change_lock)
     held = hold(lock)
     if held is None:
-        pid = holder(lock)
+        pid = holder(lock)  # "": it has only just begun, or ended
+        who, how = (f"process {pid}", f": ps -p {pid}") if pid else ("another process", "")
         raise LittlestHubError(
-            f"process {pid} is changing {layout.base}: an installation, an upgrade or the like",
-            f"Wait for it, then try again: ps -p {pid}",
+            f"{who} is changing {layout.base}: an installation, an upgrade or the like",
+            f"Wait for it, then try again{how}",
         )
     with held:
         yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -71,7 +71,10 @@ def remove(layout: Layout, prefix: Path, names: Sequence[str], progress: Progres
     """
     gone = {each.name for each in map(requirements.parse, names)}
     lists = requirements.read(layout)
+    present = overlay.present_lock(layout, prefix).requested.values()
     known = {each.name for wanted in lists.values() for each in wanted}
+    # A change that was killed, or an editor, may have left them in the overlay only.
+    known |= {requirements.parse(text).name for texts in present for text in texts}
     if missing := sorted(gone - known):
         raise LittlestHubError(
             f"{', '.join(missing)} was not added", "Added: " + (", ".join(sorted(known)) or "none")
@@ -79,21 +82,30 @@ def remove(layout: Layout, prefix: Path, names: Sequence[str], progress: Progres
     wanted = {
         each: tuple(one for one in asked if one.name not in gone) for each, asked in lists.items()
     }
-    return apply(layout, prefix, wanted, Source(), progress)
+    return apply(layout, prefix, wanted, None, progress)
 
 
 def apply(
-    layout: Layout, prefix: Path, wanted: Lists, source: Source, progress: Progress
+    layout: Layout, prefix: Path, wanted: Lists, source: Source | None, progress: Progress
 ) -> Change:
     """Make the packages of a release those that are wanted, and let the hub use them.
+
+    Args:
+        layout: the installation.
+        prefix: the release.
+        wanted: what is asked for.
+        source: where wheels come from; None: the kept ones, then pip's indexes.
+        progress: told what happens.
 
     Raises:
         LittlestHubError: why not; then nothing was changed.
     """
     before, old = active_overlay(layout, prefix), requirements.read(layout)
-    change = Change(
-        overlay.present_lock(layout, prefix), choose(layout, prefix, wanted, source, progress)
-    )
+    if source is None:
+        chosen = _choose_nearby(layout, prefix, wanted, progress)
+    else:
+        chosen = choose(layout, prefix, wanted, source, progress)
+    change = Change(overlay.present_lock(layout, prefix), chosen)
     after = None if change.after.is_empty else overlay.build(layout, prefix, change.after)
     if after == before and change.before.requested == change.after.requested:
         if requirements.texts(old) != requirements.texts(wanted):
@@ -140,6 +152,9 @@ def choose(layout: Layout, prefix: Path, wanted: Lists, source: Source, progress
     """
     present = overlay.present_lock(layout, prefix)
     release_pins = overlay.pins(layout, prefix)
+    if source.directory:
+        # A bundle need not have what other packages of the set need.
+        source = replace(source, kept=layout.on_disk(layout.wheels))
     chosen: dict[PackageSet, tuple[Wheel, ...]] = {}
     for package_set, asked in wanted.items():
         texts = tuple(each.text for each in asked)
@@ -174,7 +189,7 @@ def _fetch(
 ) -> tuple[Wheel, ...]:
     texts = [each.text for each in asked]
     try:
-        resolved = pip.resolve(texts, [*release_pins, *kept], source.directory)
+        resolved = pip.resolve(texts, [*release_pins, *kept], source.directories)
     except pip.ConflictError:
         # Try again without the pins of present packages: a new one may need later versions of them.
         resolved = _resolve(asked, release_pins, source)
@@ -193,9 +208,9 @@ def _fetch(
     overlay.make_directory(layout, directory)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".download-") as scratch:
         progress(f"Fetching {len(resolved)} packages ...")
-        pip.download(resolved, Path(scratch), source.directory)
+        pip.download(resolved, Path(scratch), source.directories)
         found = tuple(sorted(wheel.locked(file) for file in Path(scratch).glob("*.whl")))
-        _verify(found, source.lock)
+        _verify(layout, found, source)
         for each in found:
             Path(scratch, each.file).chmod(0o644)
             Path(scratch, each.file).replace(directory / each.file)
@@ -211,7 +226,7 @@ def _resolve(
         LittlestHubError: the conflict, where it was asked for, and what would do instead.
     """
     try:
-        return pip.resolve([each.text for each in asked], release_pins, source.directory)
+        return pip.resolve([each.text for each in asked], release_pins, source.directories)
     except pip.ConflictError as error:
         for each in asked:
             if reason := _conflict_of(each, release_pins, source):
@@ -224,12 +239,12 @@ def _resolve(
 def _conflict_of(asked: Requested, release_pins: Sequence[str], source: Source) -> str | None:
     """Return why one package cannot be beside the release; None: it can."""
     text = asked.text
-    if text == asked.name and source.directory is None:
+    if text == asked.name and not source.directories:
         # pip names the oldest version that it has tried, but people ask for the newest.
         newest = pip.versions(asked.name)[:1]
         text = f"{text}=={newest[0]}" if newest else text
     try:
-        pip.resolve([text], release_pins, source.directory)
+        pip.resolve([text], release_pins, source.directories)
     except pip.ConflictError as error:
         return error.message
     except pip.MissingError:
@@ -239,7 +254,7 @@ def _conflict_of(asked: Requested, release_pins: Sequence[str], source: Source) 
 
 def _what_would_do(asked: Requested, release_pins: Sequence[str], source: Source) -> str | None:
     try:
-        found = pip.resolve([asked.name], release_pins, source.directory)
+        found = pip.resolve([asked.name], release_pins, source.directories)
     except LittlestHubError:
         made_for = source.lock.release if source.lock else ""
         bundle = f": the bundle is for {made_for}, get that of this release" if made_for else ""
@@ -248,13 +263,23 @@ def _what_would_do(asked: Requested, release_pins: Sequence[str], source: Source
     return f"This would do: {asked.name}=={versions[0]}" if versions else None
 
 
-def _verify(found: Iterable[Wheel], lock: Lock | None) -> None:
-    known = {each.file: each.sha256 for each in lock.all_wheels()} if lock else {}
+def _verify(layout: Layout, found: Iterable[Wheel], source: Source) -> None:
+    """Refuse a wheel that is not the file that the bundle's lock, or one of ours, names."""
+    given = {file.name for file in source.directory.glob("*.whl")} if source.directory else set()
+    bundled = {each.file: each.sha256 for each in source.lock.all_wheels()} if source.lock else {}
+    kept = overlay.known_wheels(layout) if source.kept else {}
     for each in found:
-        if lock and known.get(each.file) != each.sha256:
+        if each.file in given:
+            name, expected = (
+                "the bundle's lock",
+                bundled.get(each.file, "" if source.lock else None),
+            )
+        else:
+            name, expected = "an earlier lock", kept.get(each.file)
+        if expected not in (None, each.sha256):
             raise LittlestHubError(
-                f"{each.file} is not the file that the bundle's lock names: its sha256 differs",
-                "Get the bundle again",
+                f"{each.file} is not the file that {name} names: its sha256 differs",
+                "Get it again",
             )
 
 
@@ -265,7 +290,7 @@ def _no_wheel(
     place = next((f"{each.place}: " for each in asked if each.place and each.name == name), "")
     if error.newest:
         return LittlestHubError(f"{place}{error.message}", f"Ask for that: {name}=={error.newest}")
-    if source.directory is None and (known := pip.versions(name)):
+    if not source.directories and (known := pip.versions(name)):
         return LittlestHubError(
             f"{place}{name} has no wheel for this Python, only sources (newest {known[0]}), and"
             " there is no compiler here",
@@ -297,16 +322,20 @@ def prepare(layout: Layout, prefix: Path, progress: Progress) -> None:
     asked = requirements.texts(wanted)
     if not any(asked.values()) or overlay.present_lock(layout, prefix).requested == asked:
         return
-    wheels = layout.on_disk(layout.wheels)
+    lock = _choose_nearby(layout, prefix, wanted, progress)
+    overlay.activate(layout, prefix, overlay.build(layout, prefix, lock))
+
+
+def _choose_nearby(layout: Layout, prefix: Path, wanted: Lists, progress: Progress) -> Lock:
+    """Choose from the wheels that were added before; only if that fails, from pip's indexes."""
     try:
-        lock = choose(layout, prefix, wanted, Source(wheels), progress)
+        return choose(layout, prefix, wanted, Source(kept=layout.on_disk(layout.wheels)), progress)
     except LittlestHubError as without_network:
         try:
-            lock = choose(layout, prefix, wanted, Source(), progress)
+            return choose(layout, prefix, wanted, Source(), progress)
         except pip.NoIndexError:
             # The error about the wheels names the package, so it is the useful one.
             raise without_network from None
-    overlay.activate(layout, prefix, overlay.build(layout, prefix, lock))
 
 
 def rebuild(layout: Layout, prefix: Path, progress: Progress) -> Change:
@@ -315,7 +344,7 @@ def rebuild(layout: Layout, prefix: Path, progress: Progress) -> Change:
     Raises:
         LittlestHubError: why not; then nothing was changed.
     """
-    change = apply(layout, prefix, requirements.read(layout), Source(), progress)
+    change = apply(layout, prefix, requirements.read(layout), None, progress)
     active = active_overlay(layout, prefix)
     if active and any(overlay.altered(layout, active)):
         progress(f"{active} differs from its wheels: building it again ...")

@@ -113,11 +113,17 @@ def remove_unused(layout: Layout, prefix: Path, keep: set[Path]) -> None:
 
 def remove_unused_wheels(layout: Layout) -> None:
     """Remove the wheels that no overlay of any release is made of."""
-    overlays = layout.on_disk(layout.overlays).glob(f"*/*/{locks.FILE}")
-    needed = {wheel.file for file in overlays for wheel in locks.read(file.parent).all_wheels()}
+    needed = known_wheels(layout)
     for file in layout.on_disk(layout.wheels).glob("*"):
         if file.name not in needed:
             file.unlink(missing_ok=True)
+
+
+def known_wheels(layout: Layout) -> dict[str, str]:
+    """Return the sha256 of each wheel that an overlay of any release is made of, by its file."""
+    overlays = layout.on_disk(layout.overlays).glob(f"*/*/{locks.FILE}")
+    wheels = (wheel for file in overlays for wheel in locks.read(file.parent).all_wheels())
+    return {wheel.file: wheel.sha256 for wheel in wheels}
 
 
 def altered(layout: Layout, overlay: Path) -> Iterator[str]:

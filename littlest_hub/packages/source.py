@@ -27,6 +27,13 @@ class Source:
     """Wheels in a directory; None: pip's indexes."""
     lock: Lock | None = None
     """The lock that came with the directory; its digests are verified."""
+    kept: Path | None = None
+    """Wheels that were added before; None: they are not looked at."""
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """The directories to choose from; if there are none, pip's indexes."""
+        return tuple(filter(None, (self.directory, self.kept)))
 
     def contents(self, package_set: PackageSet) -> dict[PackageSet, Sequence[str]]:
         """Return all that is there as requirements by set, those of a lock or else of one set."""

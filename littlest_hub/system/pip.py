@@ -53,14 +53,14 @@ class MissingError(LittlestHubError):
 
 
 def resolve(
-    requirements: Sequence[str], pins: Iterable[str], wheels: Path | None = None
+    requirements: Sequence[str], pins: Iterable[str], wheels: Sequence[Path] = ()
 ) -> list[Resolved]:
     """Choose the wheels that requirements need besides the packages of this interpreter.
 
     Args:
         requirements: as in PEP 508, without URLs.
         pins: versions that must not change, "NAME==VERSION".
-        wheels: a directory to choose from; None: pip's indexes.
+        wheels: directories to choose from; without any, pip's indexes.
 
     Raises:
         ConflictError: they need other versions than the pins.
@@ -94,8 +94,8 @@ def resolve(
     )
 
 
-def download(wheels: Iterable[Resolved], directory: Path, source: Path | None = None) -> None:
-    """Download wheels, or copy them from a directory.
+def download(wheels: Iterable[Resolved], directory: Path, source: Sequence[Path] = ()) -> None:
+    """Download wheels, or copy them from directories.
 
     Raises:
         LittlestHubError: one cannot be had.
@@ -135,8 +135,8 @@ def options() -> dict[str, str]:
     }
 
 
-def _source(wheels: Path | None) -> list[str]:
-    return ["--no-index", f"--find-links={wheels}"] if wheels else []
+def _source(wheels: Sequence[Path]) -> list[str]:
+    return ["--no-index", *(f"--find-links={each}" for each in wheels)] if wheels else []
 
 
 def _pip(*arguments: str) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from construct.cache import Cache
 from littlest_hub import __version__
 from tests import releases, wheels
 from tests.container.conftest import EVERYBODY
+from tests.eventually import eventually
 from tests.hub import Hub
 from tests.machine import Machine
 
 NEXT = "2026.12.0"
 WHEELS = "/srv/wheels"
+INDEX = "/srv/index"
 # An extension of user servers that others have written, with all that it needs.
 EXTENSION = "nbgitpuller"
 LOGIN = """\
@@ -147,6 +150,62 @@ def test_an_audit_knows_the_releases_advisories_without_an_index(hub: Hub) -> No
         assert (audited.returncode, found["vulnerabilities"], found["packages"]) == (0, [], 1)
         assert found["release_date"] > "2026-11"
         assert found["index_error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "mark", "reason"),
+    [
+        ("mason", "mason-1.0.tar.gz", "", "mason has no wheel for this Python, only sources"),
+        ("gone", "gone-1.0-py3-none-any.whl", 'data-yanked="broken"', "gone 1.0 was withdrawn"),
+    ],
+)
+def test_what_an_index_has_and_nobody_should_install_is_refused(
+    hub: Hub, tmp_path: Path, name: str, file: str, mark: str, reason: str
+) -> None:
+    made, address = wheels.make(tmp_path, name), "http://127.0.0.1:8099"
+    place = f"{INDEX}/simple/{name}"
+    hub.machine.run(["mkdir", "--parents", place])
+    hub.machine.copy(made, f"{place}/{file}")
+    hub.machine.put(f"{place}/index.html", f'<a href="{file}" {mark}>{file}</a>')
+    serve = [hub.path("hub/bin/python3"), "-m", "http.server", "--directory", INDEX, "8099"]
+    hub.machine.run(["systemd-run", "--quiet", "--collect", f"--unit=index-{name}", *serve])
+    try:
+        get = f"import urllib.request as u; u.urlopen('{address}')"
+        python = [hub.path("hub/bin/python3"), "-c", get]
+        started = partial(hub.machine.run, python, check=False)
+        eventually(lambda: started().returncode == 0, 20, f"an index at {address}")
+        add = [hub.path("hub/bin/littlest-hub"), "packages", "add", f"{name}==1.0"]
+        refused = hub.machine.run(["env", f"PIP_INDEX_URL={address}/simple", *add], check=False)
+    finally:
+        hub.machine.systemctl("stop", f"index-{name}")
+    assert reason in refused.stderr
+    assert refused.returncode == 1
+
+
+def test_of_two_changes_at_once_one_waits_for_the_other_and_says_so(hub: Hub) -> None:
+    add = f"{hub.path('hub/bin/littlest-hub')} packages add --from={WHEELS}"
+    both = f"{add} door 2>/tmp/first & {add} broken 2>/tmp/second; wait"
+    hub.machine.run(["sh", "-c", both], check=False)
+    said = hub.machine.read("/tmp/first") + hub.machine.read("/tmp/second")
+    assert f"is changing {hub.layout.base}" in said
+    (added_name,) = (
+        each["name"] for each in json.loads(packages(hub, "list", "--json").stdout)["packages"]
+    )
+    packages(hub, "remove", added_name)
+
+
+def test_a_full_disk_changes_nothing(hub: Hub) -> None:
+    directory = str(hub.layout.packages)
+    hub.machine.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", directory])
+    try:
+        refused = packages(hub, "add", f"--from={WHEELS}", "--server", EXTENSION, check=False)
+        assert refused.returncode == 1
+        assert "No space left on device" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        assert json.loads(packages(hub, "list", "--json").stdout)["packages"] == []
+        assert hub.answers()
+    finally:
+        hub.machine.run(["umount", directory])
 
 
 def test_without_an_index_the_way_offline_is_named(hub: Hub) -> None:

@@ -149,6 +149,35 @@ def test_what_an_edited_list_lacks_is_asked_for_again(here: Installation) -> Non
     assert (here.layout.packages / "hub.txt").read_text() == "# my list\nshy\n"
 
 
+def test_without_a_network_what_was_added_before_stays_and_one_of_several_is_removed(
+    here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheels.make(here.wheels, "shy")
+    here.add("shy")
+    shutil.rmtree(here.wheels)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    wheels.make(here.wheels, "bold")
+    assert [*here.add("bold").lines()] == ["+ bold 1.0  (hub)"]
+    kept = here.layout.wheels / "shy-1.0-py3-none-any.whl"
+    before = kept.read_bytes()
+    wheels.make(here.layout.wheels, "shy", files={"shy.py": "evil = True\n"})
+    with pytest.raises(LittlestHubError, match="not the file that an earlier lock names"):
+        here.remove("bold")
+    kept.write_bytes(before)
+    assert [*here.remove("bold").lines()] == ["- bold 1.0  (hub)"]
+    assert (here.overlay / "hub/shy.py").is_file()
+
+
+def test_what_only_the_overlay_has_is_removed(here: Installation) -> None:
+    wheels.make(here.wheels, "shy")
+    here.add("shy")
+    (here.layout.packages / "hub.txt").write_text("")
+    assert [*here.remove("shy").lines()] == ["- shy 1.0  (hub)"]
+    assert active_overlay(here.layout, here.prefix) is None
+
+
 def test_what_the_release_has_is_asked_for_and_adds_nothing(here: Installation) -> None:
     wheels.make(here.wheels, "shy")
     assert not [*here.add("packaging").lines()], "the release of this test has packaging"
