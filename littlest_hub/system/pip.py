@@ -177,4 +177,7 @@ def conflict_text(causes: Iterable[tuple[str, str]]) -> str:
 
 def _first_error(errors: str) -> str:
     lines = [line.removeprefix("ERROR: ") for line in errors.splitlines() if "ERROR" in line]
-    return lines[0] if lines else errors.strip() or "pip failed without a reason"
+    if lines and lines[0] != "Exception:":
+        return lines[0]
+    # The last line of a traceback: "OSError: [Errno 28] No space left on device".
+    return next(reversed(errors.strip().splitlines()), "pip failed without a reason")

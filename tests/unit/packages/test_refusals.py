@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -144,6 +145,19 @@ def test_a_bundle_of_another_release_is_named_when_it_does_not_fit(here: Install
     ) as no:
         add(here, "shy", source=Source(here.wheels, lock))
     assert "the bundle is for 0.9, get that of this release" in (no.value.hint or "")
+
+
+def test_a_disk_without_room_is_named(here: Installation) -> None:
+    wheels.make(here.wheels, "shy", files={"shy.py": "#" * 100_000})
+    limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # A file cannot become larger than this, as if the disk were full.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, most))
+    try:
+        with pytest.raises(LittlestHubError, match="File too large"):
+            add(here, "shy", source=Source(here.wheels))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+    assert not [each for each in here.files if each.is_file()]
 
 
 def test_a_script_in_a_wheel_replaces_no_program(here: Installation) -> None:
