@@ -177,7 +177,8 @@ class AccessByFragments(JupyterHub):  # type: ignore[misc]
             await asyncio.sleep(time.monotonic() - began)
 
     async def _stop_servers(self, user: Any) -> None:
-        for name, spawner in list(user.spawners.items()):
+        for name in list(user.orm_spawners):
+            spawner = user.spawners[name]
             if spawner.server:
                 try:
                     await self.proxy.delete_user(user, name)

@@ -19,7 +19,9 @@ from jupyterhub.auth import (
     NullAuthenticator,
 )
 from jupyterhub.authenticators.shared import SharedPasswordAuthenticator
+from jupyterhub.spawner import Spawner
 from jupyterhub.user import UserDict
+from traitlets.config import Config
 
 from littlest_hub.hub import access, refusals
 from littlest_hub.hub.access import refusal
@@ -200,24 +202,45 @@ def test_users_who_are_not_looked_up_in_time_are_looked_up_while_the_hub_serves(
     monkeypatch.setattr(access, "LOOKUPS_S", -1)
     hub = start(tmp_path, DummyAuthenticator(allowed_users={"stays"}))
     assert has_access(hub, "goes", *goes)
-    stopped: list[str] = []
-
-    async def stop(user: Any) -> None:
-        stopped.append(user.name)
-        hub.authenticator.blocked_users |= {user.name}  # what `has_access` looks at
+    hub.users = UserDict(lambda: hub.db, {"spawner_class": Running, "config": Config()})
+    hub.proxy = NoRoutes()
 
     async def serve() -> None:
-        hub.users = UserDict(lambda: hub.db, {})
+        # As if the servers had been looked at.
         monkeypatch.setattr(JupyterHub, "init_spawners", lambda self: asyncio.sleep(0, 0))
-        monkeypatch.setattr(hub, "_stop_servers", stop)
         await hub.init_spawners()
         assert hub._looking_up
         await hub._looking_up
 
     asyncio.run(serve())
-    assert stopped == ["goes"]
+    servers = {name: orm.User.find(hub.db, name).orm_spawners[""].server for name in NAMES}
+    assert [name for name, server in servers.items() if server] == ["stays"]
+    hub.authenticator.blocked_users = {"goes"}  # what `has_access` looks at for servers
     assert not has_access(hub, "goes", *goes)
     assert has_access(hub, "stays", *stays)
+
+
+NAMES = ("goes", "stays")
+
+
+class Running(Spawner):  # type: ignore[misc]
+    """A server that runs until it is stopped."""
+
+    async def start(self) -> str:
+        return "http://127.0.0.1:1"
+
+    async def poll(self) -> int | None:
+        return None
+
+    async def stop(self, now: bool = False) -> None:
+        pass
+
+
+class NoRoutes:
+    """A proxy that has no routes."""
+
+    async def delete_user(self, user: Any, server_name: str) -> None:
+        pass
 
 
 def test_a_locked_out_user_finds_the_same_dynamic_home_when_a_fragment_lets_them_in_again(
