@@ -70,6 +70,9 @@ def _summary(layout: Layout, servers: list[str], left: list[Path]) -> str:
     lines = ["Removed."]
     if servers:
         lines.append(f"Stopped with it: {', '.join(servers)}")
+    if layout.on_disk(layout.releases).exists():
+        remove = f"rm -rf {shlex.quote(str(layout.releases))}"
+        lines.append(f"But not everything in {layout.releases} could be removed. See why: {remove}")
     if left:
         outside = [path for path in left if not path.is_relative_to(layout.base)]
         base = [layout.base] if len(outside) < len(left) else []

@@ -184,6 +184,19 @@ def test_purging_leaves_nothing_at_all(tmp_path: Path) -> None:
 
 
 @needs_root
+def test_uninstalling_names_what_it_could_not_remove(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    install(layout, prefix, {})
+    assert "could be removed" not in uninstall(layout)
+    install(*image(tmp_path), {})
+    # An administrator has moved the releases to another disk.
+    releases, elsewhere = layout.on_disk(layout.releases), tmp_path / "disk"
+    releases.rename(elsewhere)
+    releases.symlink_to(elsewhere)
+    assert f"See why: rm -rf {layout.releases}" in uninstall(layout)
+
+
+@needs_root
 def test_half_an_installation_can_be_uninstalled(tmp_path: Path) -> None:
     layout, prefix = image(tmp_path)
     install(layout, prefix, {"LITTLEST_HUB_ADMIN": "alice"})
