@@ -115,10 +115,18 @@ def _initialize(config: Config, layout: Layout) -> tuple[TrialHub, _Failure | No
     except LittlestHubError as error:
         return app, _Failure(error, error.message)
     except Exception as error:
-        return app, _Failure(error, one_line(error))
+        return app, _Failure(error, _reason(error))
     finally:
         TrialHub.clear_instance()
     return app, None
+
+
+def _reason(error: Exception) -> str:
+    """Return an error's text, or where it was raised if it has none."""
+    if str(error):
+        return one_line(error)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{one_line(error)} in {frame.name} ({frame.filename}:{frame.lineno}: {frame.line})"
 
 
 def _locked_out(app: TrialHub, config: RecordingConfig, layout: Layout) -> Iterator[Problem]:

@@ -123,6 +123,13 @@ def test_the_line_of_a_setting_that_is_in_no_list_is_found_by_trying_without_it(
     assert problem.message.startswith("JupyterHub.data_files_path: the hub could show no page")
 
 
+def test_an_error_without_a_text_says_where_it_was_raised(layout: Layout) -> None:
+    write(layout, "10-a.py", "c.JupyterHub.extra_handlers = ['/hello']\n")
+    problem = only(errors(layout))
+    assert problem.line == 1
+    assert "AssertionError in add_rules (" in problem.message
+
+
 @pytest.mark.parametrize("page", ["login.html", "page.html"])
 @pytest.mark.parametrize("text", ["{% if %}", "{{ nothing.at.all }}"])
 def test_a_template_that_fails_is_refused(
