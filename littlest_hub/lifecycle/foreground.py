@@ -108,7 +108,8 @@ def _foreground(layout: Layout, port: int, user: str, password: str) -> Config:
     c.JupyterHub.bind_url = f"http://{LOOPBACK}:{port}"
     c.JupyterHub.cleanup_servers = True
     # No culler: there is one user, and it would outlive a hub that is killed.
-    c.JupyterHub.services = c.JupyterHub.load_roles = []
+    # Two lists: fragments append to each.
+    c.JupyterHub.services, c.JupyterHub.load_roles = [], []
     c.JupyterHub.log_level = "WARN"
     c.JupyterHub.log_format = "[%(levelname)1.1s %(asctime)s %(name)s] %(message)s"
     c.JupyterHub.proxy_class = ChildProxy
