@@ -94,6 +94,11 @@ def parser() -> argparse.ArgumentParser:
         " choose their versions again",
     )
     result.add_argument(
+        "--keep",
+        action="store_true",
+        help="with --update-locks: change no version that still fits, as when a package is added",
+    )
+    result.add_argument(
         "--with-constructor",
         action="store_true",
         help="build from conda-forge with conda's own constructor, which must be installed",
@@ -115,7 +120,7 @@ def run(arguments: argparse.Namespace) -> Path:
         )
     builder = Builder(Cache(), level=level, jobs=arguments.jobs)
     if arguments.update_locks:
-        return builder.update_lock()
+        return builder.update_lock(keep=arguments.keep)
     return builder.build(arguments.output, with_channel=arguments.channel)
 
 

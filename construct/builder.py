@@ -131,8 +131,11 @@ class Builder:
         pending.append(self._own(found, converter, interpreter))
         return pending
 
-    def update_lock(self) -> Path:
-        """Resolve environment.yml into construct/wheels.lock. Return the lock's path."""
+    def update_lock(self, *, keep: bool = False) -> Path:
+        """Resolve environment.yml into construct/wheels.lock. Return the lock's path.
+
+        ``keep`` changes the version of no wheel that still satisfies all requirements.
+        """
         project = tomllib.loads((self.root / "pyproject.toml").read_text())
         recipes = self.recipes()
         wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
@@ -143,7 +146,8 @@ class Builder:
             name = wheels.PYTHON_NAMES.get(name, name)
             wanted.append(name + version)
         with Progress("lock", 1).step(f"{len(wanted)} requirements", announce=True):
-            self.lock.write_text(wheels.resolve(wanted, self.cache))
+            kept = self.lock.read_text() if keep else ""
+            self.lock.write_text(wheels.resolve(wanted, self.cache, kept=kept))
         return self.lock
 
     def recipes(self) -> dict[str, Recipe]:

