@@ -31,7 +31,7 @@ ONLY ?=
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-check test-upstream advisories lint bench bench-report bench-outage python-profile pictures clean
+.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-upstream advisories lint bench bench-report bench-outage python-profile pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -109,6 +109,9 @@ test-security: deps venv ## the security checklist on real machines, with its ta
 
 test-kills: deps venv ## SIGKILL at KILLS=30 moments of an installation, upgrade, rollback, reload, and restore (root)
 	LITTLEST_HUB_KILLS=$(KILLS) $(PYTEST) tests/container/test_killing.py tests/container/test_backup.py -k killed
+
+test-logins: deps venv ## every kind of login at other sites, against providers of others (root; 10 minutes)
+	$(PYTEST) tests/logins
 
 test-check: deps venv ## generated fragments: what `check` passes must reload and boot (TRIES=500 SEED=0; root)
 	$(BIN)/python -m tests.fuzz --tries $(TRIES) --seed $(SEED) --only '$(ONLY)' $(if $(INSTALLER),--installer $(INSTALLER))

@@ -1,5 +1,6 @@
 """Programs and rights that tests need; without them, a test is skipped or fails."""
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -17,6 +18,13 @@ def missing(what: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(what, pytrace=False)
     pytest.skip(what)
+
+
+def need_modules(*names: str) -> None:
+    """Call `missing` unless these modules can be imported."""
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            missing(f"the module {name} is not installed: make venv")
 
 
 def need(*capabilities: str) -> None:

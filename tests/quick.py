@@ -21,6 +21,7 @@ LEFT_OUT = frozenset(
         *("alembic", "batchspawner", "idle_culler", "jinja2", "jupyter_client", "jupyter_core"),
         *("jupyter_events", "jupyter_lsp", "jupyter_server", "jupyterhub", "jupyterlab"),
         *("jupyterhub_traefik_proxy", "matplotlib", "notebook_shim", "pamela", "rattler"),
+        *("ldapauthenticator", "ltiauthenticator", "oauthenticator", "tmpauthenticator"),
         *("rattler_build", "selenium", "sqlalchemy", "systemdspawner", "tornado", "traitlets"),
     )
 )

@@ -30,7 +30,7 @@ LOOKUPS_S = 5
 """How long a start may take to look up who is allowed; the rest is done while the hub serves."""
 
 
-class _UnknownLogin:
+class UnknownLogin:
     """A stand-in for the data of a login (`Authenticator.authenticate`): every use of it fails."""
 
     def _fail(self, *_: Any) -> NoReturn:
@@ -52,7 +52,7 @@ async def is_allowed(authenticator: Any, name: str) -> bool | None:
         if authenticator.allow_all or await maybe_future(authenticator.check_allowed(name, None)):
             return True
         # Some authenticators refuse everyone without a login. Does this one use its data?
-        if await maybe_future(authenticator.check_allowed(name, _UnknownLogin())):
+        if await maybe_future(authenticator.check_allowed(name, UnknownLogin())):
             return None
     except Exception:
         # The authenticator needs data of a login, or its source of accounts does not answer.
@@ -224,7 +224,10 @@ def _take_administration(db: Any, user: Any) -> None:
 
 async def _is_no_administrator(app: Any, name: str) -> bool:
     authenticator = app.authenticator
-    if not isinstance(authenticator, _KNOW_ADMINISTRATORS) or name in set(_in_admin_role(app)):
+    is_known = isinstance(authenticator, _KNOW_ADMINISTRATORS)
+    if not is_known and not getattr(authenticator, "knows_administrators", False):
+        return False
+    if name in set(_in_admin_role(app)):
         return False
     with contextlib.suppress(Exception):  # the source of groups does not answer
         return not await maybe_future(authenticator.is_admin(None, {"name": name}))

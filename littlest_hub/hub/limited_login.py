@@ -37,7 +37,10 @@ def limited(
 
     async def authenticate_with_limits(handler: Any, data: Any) -> Any:
         if handler is None or not isinstance(data, Mapping) or "password" not in data:
-            return await authenticate(handler, data)
+            user = await authenticate(handler, data)
+            if not user and (name := getattr(handler, "name_elsewhere", None)):
+                raise _stranger(authenticator, handler, name)
+            return user
         name = str(data.get("username", "")).lower()
         browser = _browser(handler, name)
         try:
@@ -91,6 +94,15 @@ async def _explained(authenticator: Any, handler: Any, data: Any) -> RefusedLogi
     shown, address = typed[: refusals.NAME_LENGTH], handler.request.remote_ip
     authenticator.log.warning(refusals.LOGGED, shown, address, reason)
     return RefusedLoginError(refusals.answer(typed, reason))
+
+
+def _stranger(authenticator: Any, handler: Any, name: str) -> RefusedLoginError:
+    """Write to the journal whom another site has sent in vain, and return what they see."""
+    name = authenticator.normalize_username(name)
+    is_valid = authenticator.validate_username(name)
+    reason = refusals.NOT_ALLOWED if is_valid else refusals.INVALID_NAME
+    authenticator.log.warning(refusals.LOGGED, name, handler.request.remote_ip, reason)
+    return RefusedLoginError(refusals.stranger(name, authenticator.login_service, reason))
 
 
 def _refused(error: TooManyLoginsError) -> RefusedLoginError:

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 
 from jupyterhub.log import CoroutineLogFormatter
 
 LONGEST_LINE = 2000
 """Characters of a line; strangers choose addresses, which are logged, and the journal is shared."""
 
+# JupyterHub masks these in the line of each request; tornado, in that of a refused one, does not.
+_SECRET = re.compile(r"([?&](?:code|state|ticket|[a-z_]*token)=)[^&\s]+")
+
 
 class JournalFormatter(CoroutineLogFormatter):  # type: ignore[misc]
-    """Log lines prefixed with their priority, for `journalctl -p err` (sd-daemon(3))."""
+    """Log lines prefixed with their priority, for `journalctl -p err` (sd-daemon(3)).
+
+    What proves who somebody is, in the address of a request, is masked.
+    """
 
     _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4))
 
     def format(self, record: logging.LogRecord) -> str:
         level = record.levelno
         priority = next((p for threshold, p in self._PRIORITIES if level >= threshold), 6)
-        text = str(super().format(record))
+        text = _SECRET.sub(r"\1[secret]", str(super().format(record)))
         return "\n".join(f"<{priority}>{_cut(line)}" for line in text.splitlines())
 
 

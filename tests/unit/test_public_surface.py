@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from littlest_hub.hub.spawn_options import RequestPolicy
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.units.environment import HTTPS_PORT
+from tests.capabilities import need_modules
 
 pytestmark = pytest.mark.unit
 
@@ -61,11 +63,36 @@ def test_it_names_each_option_that_a_command_has(capsys: pytest.CaptureFixture[s
             assert option in known, f"{command} {option}"
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [HubProxy, UnitSpawner, SystemAuthenticator, RequestPolicy, LoginLimits, RequestLimits, Pages],
+OURS = (
+    HubProxy,
+    UnitSpawner,
+    SystemAuthenticator,
+    RequestPolicy,
+    LoginLimits,
+    RequestLimits,
+    Pages,
 )
+
+
+@pytest.mark.parametrize("kind", OURS)
 def test_it_names_each_setting_of_our_classes(kind: Any) -> None:
+    _compare_settings(kind)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("oauth.GitHubAuthenticator", "oauth.GoogleAuthenticator", "oauth.OIDCAuthenticator"),
+        *("ldap.DirectoryAuthenticator", "lti.LearningPlatformAuthenticator"),
+    ],
+)
+def test_it_names_each_setting_of_our_authenticators(name: str) -> None:
+    need_modules("oauthenticator", "ldapauthenticator", "ltiauthenticator")
+    module, _, kind = name.partition(".")
+    _compare_settings(getattr(import_module(f"littlest_hub.hub.{module}"), kind))
+
+
+def _compare_settings(kind: Any) -> None:
     (row,) = re.findall(rf"^\| `{kind.__name__}` \| (.*) \|$", _section("Settings"), re.MULTILINE)
     parent, settings = (cell.strip(" `") for cell in row.split("|"))
     (base,) = (base for base in kind.mro() if base.__name__ == parent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,10 @@ from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.installation import fragment_files, ignored_files
 from littlest_hub.layout import Layout
 from littlest_hub.units.environment import UnitEnvironment
+from tests.capabilities import need_modules
+from tests.catalogue import CATALOGUE, filled
 
 pytestmark = pytest.mark.unit
-
-CATALOGUE = Path(__file__).parents[3] / "jupyterhub_config.d"
 
 
 @pytest.fixture
@@ -225,10 +226,70 @@ def test_settings_of_other_spawners_and_authenticators_are_known_once_chosen(
     assert check_fragments(layout).errors == []
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in CATALOGUE.glob("*.py")))
-def test_every_fragment_of_the_catalogue_is_correct_as_it_is(layout: Layout, name: str) -> None:
-    write(layout, name, (CATALOGUE / name).read_text().replace("CHANGE-ME", "of-our-own"))
+NAMES = sorted(path.name for path in CATALOGUE.glob("*.py"))
+
+
+def in_catalogue(
+    name: str, tmp_path: Path, secret: str | None = "a secret\n", mode: int = 0o600
+) -> str:
+    """Return a ready fragment that is filled in, with a file in the place of its secret's."""
+    file = tmp_path / "secret"
+    if secret is not None:
+        file.write_text(secret)
+        file.chmod(mode)
+    return re.sub(r"/etc/littlest-hub/\w+\.secret(?=\")", str(file), filled(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_fragment_of_the_catalogue_is_correct_as_it_is(
+    layout: Layout, name: str, tmp_path: Path
+) -> None:
+    if name.startswith("41-"):
+        need_modules("oauthenticator", "ldapauthenticator", "ltiauthenticator", "tmpauthenticator")
+    write(layout, name, in_catalogue(name, tmp_path))
     assert check_fragments(layout).errors == []
+
+
+def test_the_groups_of_a_provider_are_no_mistake(layout: Layout, tmp_path: Path) -> None:
+    need_modules("oauthenticator")
+    text = in_catalogue("41-oidc.py", tmp_path)
+    uncommented = re.sub(r"^#   (c\.OAuthenticator\..*_groups)", r"\1", text, flags=re.MULTILINE)
+    assert uncommented.count("_groups = ") == 3
+    write(layout, "41-oidc.py", uncommented)
+    assert check_fragments(layout).errors == []
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if "CHANGE-ME" in (CATALOGUE / n).read_text()])
+def test_a_fragment_that_is_not_filled_in_is_refused_with_its_line(
+    layout: Layout, name: str
+) -> None:
+    path = write(layout, name, (CATALOGUE / name).read_text())
+    problems = check_fragments(layout).errors
+    text = (CATALOGUE / name).read_text().splitlines()
+    raising = next(number for number, line in enumerate(text, 1) if "raise ValueError" in line)
+    assert (problems[0].file, problems[0].line) == (path, raising)
+
+
+@pytest.mark.parametrize("name", ["41-github.py", "41-google.py", "41-oidc.py"])
+@pytest.mark.parametrize(
+    ("secret", "mode", "reason"),
+    [
+        (None, 0, "cannot be read (No such file or directory)"),
+        ("", 0o600, "is empty"),
+        ("one\ntwo", 0o600, "more than one line"),
+        ("s", 0o604, "0600"),
+    ],
+)
+def test_a_secret_that_is_none_is_refused_with_its_line(
+    layout: Layout, name: str, tmp_path: Path, secret: str | None, mode: int, reason: str
+) -> None:
+    text = in_catalogue(name, tmp_path, secret, mode)
+    path = write(layout, name, text)
+    (problem,) = check_fragments(layout).errors
+    reading = next(n for n, line in enumerate(text.splitlines(), 1) if "= read_secret(" in line)
+    assert (problem.file, problem.line) == (path, reading)
+    assert reason in problem.message
+    assert "sudo " in problem.message
 
 
 def test_the_password_of_the_catalogue_is_refused_until_it_is_changed(layout: Layout) -> None:
