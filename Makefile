@@ -31,7 +31,7 @@ ONLY ?=
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-upstream advisories lint bench bench-report bench-outage python-profile pictures clean
+.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-stacks test-upstream advisories lint bench bench-report bench-outage python-profile pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -115,6 +115,9 @@ test-logins: deps venv ## every kind of login at other sites, against providers 
 
 test-check: deps venv ## generated fragments: what `check` passes must reload and boot (TRIES=500 SEED=0; root)
 	$(BIN)/python -m tests.fuzz --tries $(TRIES) --seed $(SEED) --only '$(ONLY)' $(if $(INSTALLER),--installer $(INSTALLER))
+
+test-stacks: deps venv ## stacks killed at random moments, upgraded, and one from elsewhere (TRIES=30 SEED=0; root)
+	$(BIN)/python -m tests.stacks --tries $(if $(filter file,$(origin TRIES)),30,$(TRIES)) --seed $(SEED) $(if $(INSTALLER),--installer $(INSTALLER))
 
 test-upstream: deps venv ## upstream's own test suites against our code, beside upstream's (UPSTREAM="jupyterlab")
 	$(BIN)/python -m tests.upstream $(UPSTREAM)

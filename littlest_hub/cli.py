@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -55,7 +56,12 @@ class _Command(NamedTuple):
 
 def command(arguments: Sequence[str] | None) -> Callable[[], int | None]:
     """Parse a command line and return the command to call; exit with 2 if it is wrong."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # A stack may have a command; manifests are read only for a word that is none of ours.
+    is_ours = not words or words[0][:1] == "-" or words[0] in {each.name for each in _commands()}
+    if not is_ours and (function := commands.of_stack(words[0])):
+        return lambda: function(words[1:])
+    options = _parser().parse_args(words)
     if options.function is None:
         options.parser.error("expected `serve-hub` or `serve-hub --fragments FRAGMENTS`")
     return lambda: options.function(options)
@@ -153,7 +159,8 @@ _ROOT = _argument(
 )
 _JSON = _flag("--json", "print JSON, for programs")
 _LIST_JSON = _flag("--json", "with --list: print JSON, for programs")
-_NAME = _argument("name", "a fragment: slurm or 50-slurm.py", metavar="NAME")
+_REPEATABLE = {"action": "append", "default": [], "dest": "settings"}
+_NAME = _argument("name", "a stack, or a fragment: announce, slurm or 50-slurm.py", metavar="NAME")
 
 
 def _commands() -> Sequence[_Command]:
@@ -255,29 +262,40 @@ def _commands() -> Sequence[_Command]:
         ),
         _Command(
             "list",
-            "list the ready fragments, and your own",
-            "List the ready fragments of this release, which of them are enabled and which you have"
-            " changed, and then your own fragments.",
+            "list the stacks, the ready fragments, and your own",
+            "List the stacks and the ready fragments of this release, which of them are enabled and"
+            " which you have changed, and then your own fragments.",
             (_JSON,),
             commands.run_list,
             (("", "see what `enable` may be given"),),
         ),
         _Command(
             "enable",
-            "copy a ready fragment for you to own, or put a disabled one back",
-            "Copy a ready fragment to your fragments, where it is yours to change; or put back one"
-            " that you have disabled. To apply it, reload the hub.",
-            (_NAME,),
-            partial(commands.run_enable_or_disable, "enable"),
-            (("https", "copy 20-https.py, then edit it: edit https"),),
+            "set up a stack; or copy a ready fragment for you to own",
+            "Set up a stack, all of it or nothing: ask its questions, say what will be done, do it,"
+            " reload the hub. Or copy a ready fragment to your fragments, where it is yours to"
+            " change, or put back one that you have disabled; to apply that, reload the hub.",
+            (
+                (_NAME[0], {**_NAME[1], "nargs": "?"}),
+                _flag("--yes", "a stack: ask nothing; what --set leaves out has its default"),
+                _argument(
+                    "--set", "a stack: answer a question", metavar="KEY=VALUE", **_REPEATABLE
+                ),
+                _flag("--finish", argparse.SUPPRESS),
+            ),
+            commands.run_enable,
+            (
+                ("announce --yes --set group=staff", "set up a stack in a script"),
+                ("https", "copy 20-https.py, then edit it: edit https"),
+            ),
         ),
         _Command(
             "disable",
-            "remove a fragment; if you have changed it, it is only renamed",
-            "Remove a fragment if it is unchanged; otherwise rename it to NAME.py.disabled, which"
-            " the hub ignores. To apply this, reload the hub.",
+            "remove a stack or a fragment; a fragment that you have changed is only renamed",
+            "Remove what `enable` has set up for a stack, or a fragment; then reload the hub for a"
+            " fragment. A fragment that you have changed is renamed to NAME.py.disabled.",
             (_NAME,),
-            partial(commands.run_enable_or_disable, "disable"),
+            commands.run_disable,
             (("https", "the opposite of: enable https"),),
         ),
         _Command(

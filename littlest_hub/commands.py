@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -143,13 +143,15 @@ def run_edit(options: argparse.Namespace) -> int:
 
 
 def run_list(options: argparse.Namespace) -> None:
-    from littlest_hub.fragments.catalogue import entries
+    from littlest_hub.activation.listing import entries
 
-    found = list(entries(installation.of_this_release()))
+    layout, prefix = installation.of_this_release(), installation.release_of_this_interpreter()
+    found = list(entries(layout, prefix))
     if options.json:
         print(json.dumps([asdict(entry) for entry in found], indent=2))
         return
     for kind, title in (
+        ("stack", "Stacks:"),
         ("catalogue", "Ready fragments of this release:"),
         ("own", "Your own:"),
         ("ignored", "Ignored:"),
@@ -159,11 +161,88 @@ def run_list(options: argparse.Namespace) -> None:
             print("\n".join([title, *lines]))
 
 
-def run_enable_or_disable(verb: str, options: argparse.Namespace) -> int:
+def run_enable(options: argparse.Namespace) -> int:
+    from littlest_hub.activation import answers, change, listing
+    from littlest_hub.activation.plan import to_enable
     from littlest_hub.fragments import catalogue
+    from littlest_hub.lifecycle.locks import changing, recover_at_start
 
-    function = {"enable": catalogue.enable, "disable": catalogue.disable}[verb]
-    return function(installation.of_this_release(), options.name)
+    layout, prefix = installation.of_this_release(), installation.release_of_this_interpreter()
+    if options.finish:
+        recover_at_start(layout)
+        return 0
+    if options.name is None:
+        options.parser.error(f"which stack or fragment? See: {layout.command} list")
+    stack = listing.find(layout, prefix, options.name)
+    if stack is None:
+        if options.settings:
+            options.parser.error(f"--set is for stacks, and {options.name} is none")
+        return catalogue.enable(layout, options.name)
+    given = answers.parse_settings(stack.manifest, options.settings)
+    ask = _ask if sys.stdin.isatty() and not options.yes else None
+    with changing(layout):
+        plan = to_enable(layout, stack, given, ask)
+        print("\n  - ".join([f"{stack.name}: {stack.manifest.title}. This will", *plan.lines()]))
+        _confirm_enabling(options.yes)
+        change.enable(layout, prefix, plan, progress.to_stderr)
+    print(f"{stack.name} is enabled. The opposite: {layout.command} disable {stack.name}")
+    return 0
+
+
+def run_disable(options: argparse.Namespace) -> int:
+    from littlest_hub.activation import change, listing
+    from littlest_hub.activation.plan import to_disable
+    from littlest_hub.fragments import catalogue
+    from littlest_hub.lifecycle.locks import changing
+
+    layout, prefix = installation.of_this_release(), installation.release_of_this_interpreter()
+    found = listing.find_enabled(layout, prefix, options.name)
+    if found is None:
+        if stack := listing.find(layout, prefix, options.name):
+            raise LittlestHubError(f"{stack.name} is not enabled")
+        return catalogue.disable(layout, options.name)
+    with changing(layout):
+        plan = to_disable(layout, *found)
+        print("\n  - ".join([f"{plan.how.name}: this will", *plan.lines()]))
+        change.disable(layout, prefix, plan, progress.to_stderr)
+    print("\n".join([f"{plan.how.name} is disabled.", *plan.notes]))
+    return 0
+
+
+def of_stack(name: str) -> Callable[[Sequence[str]], int] | None:
+    """Return the command of an enabled stack; None: there is none of this name."""
+    from littlest_hub.manifest import enabled
+    from littlest_hub.manifest.discovery import stacks_of
+    from littlest_hub.manifest.manifest import resolve
+
+    try:
+        prefix = installation.release_of_this_interpreter()
+        layout = installation.of_this_release()
+        if name not in enabled.read(layout):
+            return None
+    except (LittlestHubError, PermissionError):
+        return None
+    stacks, _ = stacks_of(installation.active_overlay(layout, prefix))
+    if name not in stacks or not stacks[name].manifest.command:
+        return None
+    return partial(resolve(stacks[name].manifest.command), layout)
+
+
+def _ask(text: str) -> str:
+    print(text, end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline()
+    if not answer:
+        raise LittlestHubError("the terminal is gone; nothing was changed")
+    return answer
+
+
+def _confirm_enabling(is_confirmed: bool) -> None:
+    if is_confirmed:
+        return
+    if not sys.stdin.isatty():
+        raise LittlestHubError("Nothing was changed.", "Without a terminal, confirm with: --yes")
+    if _ask("Do it? [Y/n] ").strip().lower()[:1] not in ("", "y"):
+        raise LittlestHubError("Nothing was changed.")
 
 
 def run_packages_add(options: argparse.Namespace) -> None:

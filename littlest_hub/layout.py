@@ -171,6 +171,15 @@ class Names(_Fields):
         digest = hashlib.sha256(f"{self.instance}/{user}".encode()).hexdigest()
         return f"lhub-{digest[:16]}"
 
+    # --- stacks
+
+    stack_unit_pattern = _Name("{self.instance}.*.*")
+    """Pattern of the names of stacks' units; others match too (`units.stack.is_stack_unit`)."""
+
+    def stack_unit(self, stack: str, suffix: str) -> str:
+        """Return the name of a stack's unit; no instance contains the "." before the stack."""
+        return f"{self.instance}.{stack}{suffix}"
+
     # --- root's helpers (units/helpers.py)
 
     password_socket = _Name("{self.instance}-password.socket")
@@ -315,6 +324,24 @@ class Layout(Names):
     home_owners = _Path("{self.state}/homes")
     """The hub user that owns each dynamic home; a user created again gets a new one."""
 
+    # --- stacks
+
+    stacks_record = _Path("{self.state}/stacks.json")
+    """The stacks that are enabled, and how their questions were answered (JSON)."""
+    stacks = _Path("{self.state}/stacks")
+    """A directory for each stack."""
+
+    def stack_token(self, stack: str) -> Path:
+        """Return the file with the token of a stack's service; only the hub's user may read it."""
+        return self.stacks / stack / "token"
+
+    def stack_data(self, stack: str) -> Path:
+        """Return the directory that a stack's service writes to, the only one."""
+        return self.stacks / stack / "data"
+
+    unfinished_change = _Path("{self.state}/unfinished-change.json")
+    """What to put back if a change of stacks is killed; there only during one (JSON)."""
+
     # --- the proxy's state
 
     proxy_state = _Path("{self.state}/proxy")
@@ -351,6 +378,8 @@ class Layout(Names):
     """Directory of the administrator's drop-ins of the hub's unit."""
     restore_guard = _Path("{self.hub_drop_ins}/unfinished-restore.conf")
     """Our drop-in that makes the hub wait for a restore; removed at its end."""
+    change_guard = _Path("{self.hub_drop_ins}/unfinished-change.conf")
+    """The same for a change of stacks."""
     command_link = _Path("/usr/local/bin/littlest-hub")
     polkit_rule = _Path("/etc/polkit-1/rules.d/50-{self.instance}.rules")
     """The polkit rule of a hub that is not root."""

@@ -30,6 +30,7 @@ from littlest_hub.backup.contents import (
     FRAGMENTS,
     MANIFEST,
     PACKAGES,
+    STACKS,
     STATE,
     Extras,
     Manifest,
@@ -186,6 +187,7 @@ _TOPS = {
     STATE: "files of state/",
     DROP_INS: "drop-ins of our units",
     PACKAGES: "lock of the packages, and wheels",
+    STACKS: "list of the stacks",
 }
 
 

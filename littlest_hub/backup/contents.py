@@ -24,6 +24,8 @@ FRAGMENTS = "jupyterhub_config.d"
 STATE = "state"
 DROP_INS = "drop-ins"
 PACKAGES = "packages"
+STACKS, RECORD = "stacks", "enabled.json"
+"""Which stacks are enabled. A restore compares it with those here, and does not write it."""
 
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _SECRET_NAME = re.compile(r"\.key$|^acme.*\.json$|secret|passw|token|credential|\.env$", re.I)
@@ -119,6 +121,7 @@ def collect(layout: Layout, extras: Extras) -> tuple[dict[str, Path], list[Path]
     if layout.hub_user:
         # The rest of state/ is root's: records of releases. Names are the same as with root.
         tops.append((STATE, layout.proxy_state, "proxy/"))
+        tops.append((STATE, layout.stacks, "stacks/"))
         left_out.append(layout.acme)
     for top, directory, inside in tops:
         for file in _files_below(directory, left_out):
@@ -130,6 +133,9 @@ def collect(layout: Layout, extras: Extras) -> tuple[dict[str, Path], list[Path]
             else:
                 files[f"{top}/{inside}{file.relative_to(directory)}"] = file
     files |= _packages(layout, extras.wheels)
+    record = layout.on_disk(layout.stacks_record)
+    if record.is_file():
+        files[f"{STACKS}/{RECORD}"] = record
     for file in drop_ins(layout):
         unit = file.parent.name.replace(layout.instance, PRODUCT, 1)
         files[f"{DROP_INS}/{unit}/{file.name}"] = file
@@ -175,7 +181,11 @@ def drop_ins(layout: Layout) -> list[Path]:
     if not layout.is_live or (os.geteuid() != 0 and not layout.hub_user):
         return []
     found = (file for each in drop_in_directories(layout) for file in sorted(each.glob("*.conf")))
-    return [file for file in found if file.is_file() and file != layout.restore_guard]
+    return [
+        file
+        for file in found
+        if file.is_file() and file not in (layout.restore_guard, layout.change_guard)
+    ]
 
 
 def is_secret(layout: Layout, file: Path) -> bool:
@@ -199,9 +209,14 @@ def _is_covered(layout: Layout, file: Path) -> bool:
         layout.acme_ca,
         layout.switch_record,
         layout.restore_record,
+        # Ports and tokens are those of the units here.
+        layout.stacks_record,
+        layout.unfinished_change,
     )
+    is_token = file.name == "token" and file.parent.parent == layout.stacks
     return not (
         file in generated
+        or is_token
         or file.is_relative_to(layout.backups)
         or str(file).startswith(str(layout.database))
         or file.suffix in {".lock", ".pid", ".sock"}

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from littlest_hub import __version__
-from littlest_hub.backup.contents import DAMAGED, PACKAGES, Manifest, drop_ins, target_of
+from littlest_hub.backup.contents import (
+    DAMAGED,
+    PACKAGES,
+    RECORD,
+    STACKS,
+    Manifest,
+    drop_ins,
+    target_of,
+)
 from littlest_hub.backup.exchange import TIDY, Exchange, Replacement
 from littlest_hub.check import check_fragments
 from littlest_hub.errors import LittlestHubError
@@ -17,6 +25,7 @@ from littlest_hub.hub import database
 from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle import release
+from littlest_hub.manifest import enabled
 from littlest_hub.packages import lock as locks
 from littlest_hub.packages import overlay
 from littlest_hub.system.ownership import check_owners
@@ -156,6 +165,30 @@ def check_packages(layout: Layout, scratch: Path, file: Path) -> None:
         f"the hub in this backup has packages that are not here: {names}",
         "Nothing was changed. Add them, then restore:\n  " + "\n  ".join(commands),
     )
+
+
+def check_stacks(layout: Layout, scratch: Path) -> None:
+    """Refuse a backup of a hub with stacks that are not enabled here: its fragments need them.
+
+    Raises:
+        LittlestHubError: which, and the commands that enable them.
+    """
+    present = enabled.read(layout)
+    missing = {
+        name: stack
+        for name, stack in enabled.from_file(scratch / STACKS / RECORD).items()
+        if name not in present
+    }
+    if missing:
+        commands = [
+            f"{layout.command} enable {name} --yes"
+            + "".join(f" --set {shlex.quote(f'{k}={v}')}" for k, v in stack.answers.items())
+            for name, stack in missing.items()
+        ]
+        raise LittlestHubError(
+            f"the hub in this backup has stacks that are not enabled here: {', '.join(missing)}",
+            "Nothing was changed. Enable them, then restore:\n  " + "\n  ".join(commands),
+        )
 
 
 def _warnings(layout: Layout, plan: Plan) -> Iterator[str]:

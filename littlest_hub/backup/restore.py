@@ -22,7 +22,14 @@ from littlest_hub.backup.exchange import (
     guard,
     renaming,
 )
-from littlest_hub.backup.plan import Change, Plan, check_packages, check_plan, make_plan
+from littlest_hub.backup.plan import (
+    Change,
+    Plan,
+    check_packages,
+    check_plan,
+    check_stacks,
+    make_plan,
+)
 from littlest_hub.backup.unpacking import unpack
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
@@ -63,6 +70,7 @@ def restore(layout: Layout, file: Path, *, progress: Progress, confirm: Callable
             progress(f"Verifying {file}")
             plan = make_plan(layout, scratch, unpack(file, scratch))
             check_packages(layout, scratch, file)
+            check_stacks(layout, scratch)
             check_plan(layout, scratch, plan)
             progress(str(plan))
             if all(each.sign == "=" for each in plan.changes):

@@ -20,6 +20,8 @@ from littlest_hub.backup.contents import (
     FRAGMENTS,
     MANIFEST,
     PACKAGES,
+    RECORD,
+    STACKS,
     STATE,
     Manifest,
 )
@@ -33,7 +35,8 @@ MAX_READ_BYTES = 1 << 20
 
 _PACKAGES = rf"{PACKAGES}/(?:lock\.json|wheels/[^/]+\.whl)"
 _NAME = re.compile(
-    rf"(?:{FRAGMENTS}|{STATE}|{DROP_INS})/.+|{_PACKAGES}|{DATABASE}|{DAMAGED}|{MANIFEST}"
+    rf"(?:{FRAGMENTS}|{STATE}|{DROP_INS})/.+|{_PACKAGES}|{STACKS}/{re.escape(RECORD)}"
+    rf"|{DATABASE}|{DAMAGED}|{MANIFEST}"
 )
 # In a backup, units have the names of the default base directory: see `contents.collect`.
 _UNITS = "|".join(map(re.escape, Layout(DEFAULT_BASE).all_unit_names))

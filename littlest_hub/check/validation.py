@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import logging
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,12 @@ from littlest_hub.check.report import Problem
 from littlest_hub.check.settings import Settings
 from littlest_hub.check.suggestions import did_you_mean
 from littlest_hub.check.values import complaint, deprecations, merge_with_default
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.installation import active_overlay, release_of_this_interpreter
 from littlest_hub.layout import Layout
+from littlest_hub.manifest import enabled
+from littlest_hub.manifest.discovery import stacks_of
+from littlest_hub.manifest.manifest import resolve
 
 # Classes of the user server, which belong into its own configuration file.
 _SERVER_CLASSES = (
@@ -50,13 +56,22 @@ def validate(config: RecordingConfig, layout: Layout, facts: Facts) -> Iterator[
             yield Problem(*origin, f"JupyterHub.{key}: {error}")
     yield from _Validator(chosen, unresolved).sections(config, ())
     settings = Settings(config, chosen, layout, facts)
-    for rule in rules.RULES:
+    for rule in (*rules.RULES, *_rules_of_stacks(layout)):
         try:
             yield from rule(settings)
         except Exception as error:
             # A value of a wrong type, which is reported already, may make a rule fail.
             text = f"not checked: {rule.__name__.replace('_', ' ')} ({error!r})"
             yield Problem(str(layout.fragments), 0, text, is_warning=True)
+
+
+def _rules_of_stacks(layout: Layout) -> Iterator[rules.Rule]:
+    """Yield the rules of the stacks that are enabled; a stack that is gone has none."""
+    with contextlib.suppress(LittlestHubError, OSError):
+        known = enabled.read(layout)
+        stacks, _ = stacks_of(active_overlay(layout, release_of_this_interpreter()))
+        for name in known.keys() & stacks.keys():
+            yield from map(resolve, stacks[name].manifest.check)
 
 
 class _Validator:

@@ -27,6 +27,7 @@ from littlest_hub.doctor.packages import packages
 from littlest_hub.doctor.servers import failed_starts, held_ports, resolver, routes, user_units
 from littlest_hub.doctor.services import release_files, releases, unfinished_restore, unit_states
 from littlest_hub.doctor.snapshot import Snapshot
+from littlest_hub.doctor.stacks import stacks
 from littlest_hub.layout import Layout
 from littlest_hub.system.progress import Progress
 
@@ -41,6 +42,7 @@ PROBES: tuple[tuple[str, Probe], ...] = (
     ("Services", releases),
     ("Services", release_files),
     ("Services", packages),
+    ("Services", stacks),
     ("Network", ports),
     ("Network", login_page),
     ("Network", certificates),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.snapshot import Snapshot
@@ -20,7 +21,7 @@ def unit_states(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(OK, "units", "none: installed for `littlest-hub run`, without systemd")
         return
     layout = snapshot.layout
-    for name in (*layout.started_unit_names, *layout.helper_sockets):
+    for name in (*layout.started_unit_names, *layout.helper_sockets, *snapshot.stack_units):
         yield from _unit_state(snapshot, name, snapshot.units.get(name, {}))
 
 
@@ -47,12 +48,14 @@ def _unit_files(snapshot: Snapshot, name: str, shown: Mapping[str, str]) -> Iter
     if shown.get("NeedDaemonReload") == "yes":
         reload = "systemctl daemon-reload"
         yield Finding(WARNING, name, "has changed on disk since systemd read it", reload)
-    if shown.get("UnitFileState") in ("disabled", "linked"):
+    # A unit of a stack without [Install] is "linked" too; its socket starts it.
+    if shown.get("UnitFileState") in ("disabled", "linked") and not _is_triggered(snapshot, name):
         linked = snapshot.layout.unit_directory / name
         enable = f"systemctl enable {linked if linked.exists() else name}"
         yield Finding(WARNING, name, "does not start at the next boot", enable)
     for drop_in in shown.get("DropInPaths", "").split():
-        if drop_in != str(snapshot.layout.restore_guard):
+        ours = (snapshot.layout.restore_guard, snapshot.layout.change_guard)
+        if Path(drop_in) not in ours:
             yield Finding(OK, name, f"drop-in {drop_in}", f"systemctl cat {name}")
 
 
@@ -61,6 +64,8 @@ def _active_state(snapshot: Snapshot, name: str, shown: Mapping[str, str]) -> Fi
     if name == snapshot.layout.proxy_https_socket and active == "inactive":
         # `certificates` examines whether it should be active.
         return Finding(OK, name, "listens when a fragment asks for HTTPS")
+    if active == "inactive" and _is_triggered(snapshot, name):
+        return Finding(OK, name, "starts when it is needed")
     if active == "active":
         if not restarts:
             return Finding(OK, name, "is active")
@@ -91,6 +96,15 @@ def _active_state(snapshot: Snapshot, name: str, shown: Mapping[str, str]) -> Fi
     reason = snapshot.reason(name) if active == "failed" else ""
     text = f"is {active}: {reason}" if reason else f"is {active}"
     return Finding(PROBLEM, name, text, f"systemctl start {name}")
+
+
+def _is_triggered(snapshot: Snapshot, name: str) -> bool:
+    """Return whether a unit that starts a stack's service is active: its socket or timer."""
+    if name not in snapshot.stack_units:
+        return False
+    stem = name.removesuffix(".service")
+    triggers = (f"{stem}.socket", f"{stem}.timer")
+    return name.endswith(".service") and any(map(snapshot.is_active, triggers))
 
 
 def service_of(unit: str) -> str:

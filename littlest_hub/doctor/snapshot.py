@@ -28,6 +28,7 @@ from littlest_hub.system.systemctl import (
 )
 from littlest_hub.system.tcp import listeners
 from littlest_hub.system.toml import read_toml
+from littlest_hub.units.stack import installed_units
 
 COMMAND_TIMEOUT_S = 5
 # Messages of systemd about start and end of a unit, and those that say more about the cause.
@@ -99,8 +100,14 @@ class Snapshot:
 
     @cached_property
     def units(self) -> dict[str, dict[str, str]]:
-        """Properties of the units of hub and proxy, and of the sockets of root's helpers."""
-        return self._show(*self.layout.started_unit_names, *self.layout.helper_sockets)
+        """Properties of the units of hub, proxy and stacks, and of the sockets of helpers."""
+        names = (*self.layout.started_unit_names, *self.layout.helper_sockets)
+        return self._show(*names, *self.stack_units)
+
+    @cached_property
+    def stack_units(self) -> list[str]:
+        """Names of the units of stacks."""
+        return installed_units(self.layout)
 
     @cached_property
     def user_units(self) -> dict[str, dict[str, str]]:

@@ -84,7 +84,7 @@ def enable(layout: Layout, name: str) -> int:
         print(f"{fragment} is back, as you had it.")
     elif shipped:
         write(fragment, shipped.read_text())
-        _record(layout, file, sha256(shipped))
+        record_digest(layout, file, sha256(shipped))
         print(f"{fragment} is yours now.")
     verb = "restart" if _add_drop_in(layout, file) else "reload"
     report = check_fragments(layout)
@@ -115,7 +115,7 @@ def disable(layout: Layout, name: str) -> int:
             raise LittlestHubError(f"{disabled} is there already", "Move it away, then try again")
         fragment.rename(disabled)
         print(f"{fragment} is now {disabled.name}, which is ignored.")
-    _record(layout, file, None)
+    record_digest(layout, file, None)
     verb = "restart" if _remove_drop_in(layout, file) else "reload"
     print_report(check_fragments(layout))
     print(_how_to_apply(layout, verb))
@@ -221,13 +221,13 @@ def add_new_drop_ins(layout: Layout, prefix: Path, undo: contextlib.ExitStack) -
 def _copy_drop_in(layout: Layout, shipped: Path, drop_in: Path) -> None:
     drop_in.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     write(drop_in, shipped.read_text())
-    _record(layout, drop_in.name, sha256(shipped))
+    record_digest(layout, drop_in.name, sha256(shipped))
     _reload_units(layout)
 
 
 def _delete_drop_in(layout: Layout, drop_in: Path) -> None:
     drop_in.unlink(missing_ok=True)
-    _record(layout, drop_in.name, None)
+    record_digest(layout, drop_in.name, None)
     with contextlib.suppress(OSError):
         drop_in.parent.rmdir()  # not empty
     _reload_units(layout)
@@ -272,12 +272,17 @@ def _recorded(layout: Layout) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-def _record(layout: Layout, name: str, digest: str | None) -> None:
+def record_digest(layout: Layout, name: str, digest: str | None) -> None:
+    """Record the sha256 of a copied file; None: it is no longer there."""
     known = _recorded(layout)
     known.pop(name, None)
     if digest:
         known[name] = digest
-    write(layout.on_disk(layout.enabled), json.dumps(known, indent=1, sort_keys=True) + "\n", 0o600)
+    file = layout.on_disk(layout.enabled)
+    if known:
+        write(file, json.dumps(known, indent=1, sort_keys=True) + "\n", 0o600)
+    else:
+        file.unlink(missing_ok=True)
 
 
 def _reload_units(layout: Layout) -> None:

@@ -32,6 +32,8 @@ from littlest_hub.system.signals import undone_on_failure
 from littlest_hub.system.tcp import describe_listener
 from littlest_hub.units.names import LOGIN_NAME
 from littlest_hub.units.ports import FIRST_PUBLIC, Ports, choose_ports
+from littlest_hub.units.stack import renewed_units
+from littlest_hub.units.unit import Unit
 from littlest_hub.unprivileged import account
 
 USERS_FRAGMENT = "10-users.py"
@@ -107,6 +109,7 @@ class _ReleaseInstall:
         self.unit_files = UnitFiles(layout)
         self.source = upgrade.serving_before(layout, prefix)
         self.target = ServingRelease.of(layout, prefix)
+        self.stack_units: Sequence[Unit] = ()
 
     def install(self, admin: str, port: str | None) -> str:
         layout, has_systemd = self.layout, self.services.has_systemd
@@ -118,6 +121,8 @@ class _ReleaseInstall:
             remove_units(layout, with_user_servers=False)
         ports = choose_ports(layout, port) if has_systemd else Ports()
         changes.prepare(layout, self.prefix, self.progress)
+        if has_systemd:
+            self.stack_units = renewed_units(layout, self.prefix)
         if layout.is_live and fragment_files(layout):
             _check_fragments(layout, self.target.version)
         if self.source and layout.is_live:
@@ -138,7 +143,7 @@ class _ReleaseInstall:
                 undo.callback(remove_units, layout)
             else:
                 undo.callback(self._restore, self.unit_files.generated())
-            changed = self.unit_files.install(ports)
+            changed = self.unit_files.install(ports, self.stack_units)
             if not self.services.can_start:
                 return _boot_message(layout, ports)
             self.services.start(changed)
@@ -159,7 +164,7 @@ class _ReleaseInstall:
             link(layout.on_disk(layout.hub), Path(target.path))
             if not services.has_systemd:
                 return _run_message(layout)
-            changed = self.unit_files.install(ports)
+            changed = self.unit_files.install(ports, self.stack_units)
             if not services.can_start:
                 return _boot_message(layout, ports)
             services.start(changed, is_switched=True)

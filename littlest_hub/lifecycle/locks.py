@@ -8,12 +8,13 @@ from typing import TextIO
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
+from littlest_hub.lifecycle.unfinished import recover
 from littlest_hub.system.locks import hold, holder
 
 
 @contextlib.contextmanager
 def changing(layout: Layout) -> Iterator[None]:
-    """Hold the lock of changes to an installation.
+    """Hold the lock of changes to an installation; undo one that was killed.
 
     Raises:
         LittlestHubError: another process holds it; its process id.
@@ -28,7 +29,15 @@ def changing(layout: Layout) -> Iterator[None]:
             f"Wait for it, then try again{how}",
         )
     with held:
+        recover(layout)
         yield
+
+
+def recover_at_start(layout: Layout) -> None:
+    """Undo a change that was killed, because the hub is starting; leave one that goes on alone."""
+    if held := hold(layout.on_disk(layout.change_lock)):
+        with held:
+            recover(layout, is_start=True)
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from littlest_hub.system.systemctl import (
     show,
     systemctl,
 )
+from littlest_hub.units import stack
 from littlest_hub.units.ports import Ports
 
 LOGIN_PAGE_TIMEOUT_S = 60
@@ -67,6 +68,7 @@ class Services:
         systemctl("reset-failed", *layout.started_unit_names, is_checked=False)
         units = self._stop_removed(layout.started_unit_names)
         self._start_helpers(changed)
+        self.start_stacks(changed, is_switched=is_switched)
         self._restart_sockets([unit for unit in units if unit in changed])
         services = (*self._services, layout.guard_service)
         # The hub first: if it fails, no connection was touched.
@@ -98,6 +100,32 @@ class Services:
             else:
                 # No service holds it: each connection has a helper of its own.
                 self._start("restart" if socket in changed else "start", socket)
+
+    def start_stacks(self, changed: Collection[str], *, is_switched: bool = False) -> None:
+        """Start the units of stacks, restart those that have changed, and stop removed ones.
+
+        Args:
+            changed: names of units whose directives differ from what runs.
+            is_switched: another release is the active one now.
+        """
+        layout = self.layout
+        installed = stack.installed_units(layout)
+        known = list_units(layout.stack_unit_pattern, states=_LOADED_STATES)
+        gone = [
+            unit for unit in known if unit not in installed and stack.is_stack_unit(layout, unit)
+        ]
+        restarted = [unit for unit in installed if unit in changed and unit.endswith(".socket")]
+        # A socket cannot be changed under its service.
+        services = [unit.replace(".socket", ".service") for unit in restarted]
+        if stopped := [*gone, *restarted, *services]:
+            systemctl("stop", *stopped, is_checked=False)
+        if installed:
+            systemctl("reset-failed", *installed, is_checked=False)
+        for unit in installed:
+            if unit.endswith(".service") and (unit in changed or is_switched):
+                self._start("try-restart", unit)
+            if "[Install]" in installed_unit(layout, unit).read_text():
+                self._start("start", unit)
 
     def _stop_removed(self, units: Collection[str]) -> list[str]:
         """Stop units that the active release does not have, and return those that it has."""

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,16 @@ from littlest_hub.system.addresses import is_ipv6_separate
 from littlest_hub.system.files import link, set_mode, write
 from littlest_hub.system.systemctl import systemctl
 from littlest_hub.system.toml import to_toml
-from littlest_hub.units import guard, helpers, hub, needrestart, proxy, server, unprivileged
+from littlest_hub.units import (
+    guard,
+    helpers,
+    hub,
+    needrestart,
+    proxy,
+    server,
+    stack,
+    unprivileged,
+)
 from littlest_hub.units.ports import Ports
 from littlest_hub.units.unit import Unit, directives
 from littlest_hub.unprivileged.privileges import run_as_hub_user
@@ -87,7 +96,7 @@ class UnitFiles:
 
         A dangling link counts only if it leads into our base directory.
         """
-        files = {name: installed_unit(self.layout, name) for name in self.layout.all_unit_names}
+        files = {name: installed_unit(self.layout, name) for name in self._names()}
         return [
             name
             for name, file in files.items()
@@ -95,9 +104,12 @@ class UnitFiles:
             or ((self._system_units / name).is_symlink() and file.is_relative_to(self._own_units))
         ]
 
+    def _names(self) -> tuple[str, ...]:
+        return (*self.layout.all_unit_names, *stack.installed_units(self.layout))
+
     def generated(self) -> GeneratedFiles:
         """Return the texts that `install` may replace."""
-        files = {name: installed_unit(self.layout, name) for name in self.layout.all_unit_names}
+        files = {name: installed_unit(self.layout, name) for name in self._names()}
         static = self.layout.on_disk(self.layout.static_config)
         return GeneratedFiles(
             {name: file.read_text() for name, file in files.items() if file.is_file()},
@@ -110,21 +122,28 @@ class UnitFiles:
         Returns:
             As `install`.
         """
-        changed = self._write(files.unit_texts)
-        others = [name for name in self.present() if name not in files.unit_texts]
-        if others:
-            # Its links in sockets.target.wants, for example: the other release knows none of them.
-            systemctl("disable", "--quiet", *others, root=self.layout.root, is_checked=False)
-        for name in others:
-            for directory in (self._own_units, self._system_units):
-                (directory / name).unlink(missing_ok=True)
+        changed = self.write(files.unit_texts)
+        self.delete([name for name in self.present() if name not in files.unit_texts])
         static = self.layout.on_disk(self.layout.static_config)
         if (text := files.static_config) is not None:
             run_as_hub_user(self.layout, lambda: write(static, text))
         return changed
 
-    def install(self, ports: Ports) -> set[str]:
+    def delete(self, names: Collection[str]) -> None:
+        """Disable some units and remove their files; stop nothing."""
+        if names:
+            # Its links in sockets.target.wants, for example: another release knows none of them.
+            systemctl("disable", "--quiet", *names, root=self.layout.root, is_checked=False)
+        for name in names:
+            for directory in (self._own_units, self._system_units):
+                (directory / name).unlink(missing_ok=True)
+
+    def install(self, ports: Ports, stacks: Sequence[Unit]) -> set[str]:
         """Write and enable all units and what they read; start nothing.
+
+        Args:
+            ports: their ports.
+            stacks: the units of stacks; those of others are removed.
 
         Returns:
             Names of the units whose directives differ from before.
@@ -135,7 +154,10 @@ class UnitFiles:
         if layout.hub_user:
             units.append(unprivileged.user_template(layout))
             write(layout.on_disk(layout.polkit_rule), unprivileged.polkit_rule(layout))
-        changed = self._write({unit.name: unit.text() for unit in units})
+        units += stacks
+        changed = self.write({unit.name: unit.text() for unit in units})
+        wanted = {unit.name for unit in stacks}
+        self.delete([name for name in stack.installed_units(layout) if name not in wanted])
         if _may_have_needrestart(layout):
             file = layout.on_disk(layout.needrestart_config)
             write(file, needrestart.needrestart_config(layout))
@@ -144,13 +166,15 @@ class UnitFiles:
             link(command, layout.hub / "bin" / "littlest-hub", keep_others=True)
         return changed
 
-    def _write(self, texts: Mapping[str, str]) -> set[str]:
-        """Write unit files into the base directory, link and enable them.
+    def write(self, texts: Mapping[str, str]) -> set[str]:
+        """Write unit files into the base directory, link and enable them; start nothing.
 
         Links, so that removing the base directory removes the units too. A base directory on its
         own file system gets none: systemd reads its units before it mounts anything.
         """
-        layout, changed = self.layout, set()
+        layout, changed = self.layout, set[str]()
+        if not texts:
+            return changed
         is_linked = self._is_on_root_file_system()
         for name, text in texts.items():
             known = installed_unit(layout, name)

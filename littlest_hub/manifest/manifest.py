@@ -19,8 +19,9 @@ _NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
 _KEY = re.compile(r"[a-z][a-z0-9_]*")
 _FRAGMENT = re.compile(r"\d\d-[a-z0-9-]+\.py")
 _REFERENCE = re.compile(r"[a-z_][a-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*")
-# User servers are units named INSTANCE.user-NAME.
-_RESERVED = ("user",)
+# User servers are units named INSTANCE.user-NAME, checks are INSTANCE.check-…, and the hub's own
+# units have these suffixes.
+_RESERVED = ("user", "check", "service", "socket")
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class Manifest:
     title: str
     """One line for `list`."""
     fragments: tuple[str, ...] = ()
-    """Its ready fragments: "60-announce.py", with drop-ins of the hub's unit beside them, such as
-    "60-announce.conf". Those of our stacks are in jupyterhub_config.d/; those of others in the
+    """Its ready fragments: "55-announce.py", with drop-ins of the hub's unit beside them, such as
+    "55-announce.conf". Those of our stacks are in jupyterhub_config.d/; those of others in the
     directory fragments/ of their package."""
     packages: Mapping[PackageSet, tuple[str, ...]] = field(default_factory=dict)
     """Requirements by set, as `packages add` takes them."""
@@ -98,7 +99,7 @@ class Manifest:
             yield f"title {self.title!r}: expected one line"
         for fragment in self.fragments:
             if not _FRAGMENT.fullmatch(fragment):
-                yield f"fragment {fragment!r}: expected a name such as 60-announce.py"
+                yield f"fragment {fragment!r}: expected a name such as 55-announce.py"
         if self.service not in ("", self.name):
             yield f"service {self.service!r}: expected {self.name!r} or nothing"
         references = (self.units, self.show, self.command, *self.check, *self.doctor)

@@ -101,12 +101,7 @@ def apply(
         LittlestHubError: why not; then nothing was changed.
     """
     before, old = active_overlay(layout, prefix), requirements.read(layout)
-    if source is None:
-        chosen = _choose_nearby(layout, prefix, wanted, progress)
-    else:
-        chosen = choose(layout, prefix, wanted, source, progress)
-    change = Change(overlay.present_lock(layout, prefix), chosen)
-    after = None if change.after.is_empty else overlay.build(layout, prefix, change.after)
+    change, after = build(layout, prefix, wanted, source, progress)
     if after == before and change.before.requested == change.after.requested:
         if requirements.texts(old) != requirements.texts(wanted):
             requirements.write_lists(layout, wanted)
@@ -143,6 +138,32 @@ def _check(layout: Layout, packages: Path | None) -> None:
             "The packages stay as they were. If a fragment needs a package that goes, change the"
             " fragment first",
         )
+
+
+def build(
+    layout: Layout, prefix: Path, wanted: Lists, source: Source | None, progress: Progress
+) -> tuple[Change, Path | None]:
+    """Build the overlay of what is wanted beside the present one; nothing uses it yet.
+
+    Args:
+        layout: the installation.
+        prefix: the release.
+        wanted: what is asked for in each set.
+        source: where wheels come from; None: the kept ones, then pip's indexes.
+        progress: shows lines to the user.
+
+    Returns:
+        The change, and the overlay; None: none is needed.
+
+    Raises:
+        LittlestHubError: why it is impossible.
+    """
+    if source is None:
+        chosen = _choose_nearby(layout, prefix, wanted, progress)
+    else:
+        chosen = choose(layout, prefix, wanted, source, progress)
+    change = Change(overlay.present_lock(layout, prefix), chosen)
+    return change, None if change.after.is_empty else overlay.build(layout, prefix, change.after)
 
 
 def choose(layout: Layout, prefix: Path, wanted: Lists, source: Source, progress: Progress) -> Lock:

@@ -96,6 +96,13 @@ def choose_ports(layout: Layout, requested: str | None) -> Ports:
     )
 
 
+def free_internal_port(layout: Layout) -> int:
+    """Return a port on loopback that no program and no unit has."""
+    taken = set(_configured(layout))
+    ports = range(FIRST_INTERNAL, 65536)
+    return next(port for port in ports if _is_usable(layout, port, taken, "127.0.0.1"))
+
+
 def is_free(port: int, address: str = "") -> bool:
     """Return whether we could listen on a port of this machine ("": on all addresses)."""
     # As systemd does it: an IPv6 socket that takes IPv4 too, if the kernel has IPv6.

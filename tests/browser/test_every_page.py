@@ -177,6 +177,46 @@ def test_a_page_that_does_not_exist_says_so_once_and_keeps_name_and_logout(
     shown(browser, "#start")
 
 
+@pytest.fixture(scope="module")
+def announce(hub: Hub, alice: str) -> Iterator[None]:
+    """The stack announce is enabled."""
+    littlest_hub = hub.path("hub/bin/littlest-hub")
+    hub.machine.run([littlest_hub, "enable", "announce", "--yes"])
+    yield
+    hub.machine.run([littlest_hub, "disable", "announce"])
+
+
+def test_an_administrator_announces_something_with_the_keyboard_alone(
+    hub: Hub, browser: Chrome, alice: str, announce: None, width: int
+) -> None:
+    banner = f"<b>Maintenance</b> at 18:00, see https://example.org/{width}"
+    log_in(hub, browser, alice, "/services/announce/")
+    # The first field has the focus.
+    field = shown(browser, "#banner:focus")
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys(banner, Keys.TAB)
+    message = shown(browser, "#message:focus")
+    message.send_keys(Keys.CONTROL, "a")
+    message.send_keys("Your files are safe.\nServers go on.", Keys.TAB)
+    shown(browser, "button:focus").send_keys(Keys.ENTER)
+    assert "Saved" in shown(browser, "[role=status]").text
+    assert shown(browser, "#banner").get_attribute("value") == banner
+    assert "Written by alice" in shown(browser, "main").text
+    assert settled(browser, "the page of announcements") >= {"Stylesheet"}
+    assert_fits(browser, width)
+    keep(browser, f"announce-{width}")
+    browser.get(f"{hub.url}/hub/home")
+    assert shown(browser, ".announcement").text == banner
+    assert f"org/{width}" in str(shown(browser, ".announcement a").get_attribute("href"))
+    assert shown(browser, "#message-of-the-day").text == "Your files are safe.\nServers go on."
+    settled(browser, "home with an announcement")
+    assert_fits(browser, width)
+    keep(browser, f"announced-{width}")
+    browser.get(f"{hub.url}/hub/token")
+    assert shown(browser, ".announcement").text == banner
+    assert not browser.find_elements(By.CSS_SELECTOR, "#message-of-the-day")
+
+
 def heading(browser: Chrome, words: str) -> str:
     """Return the page's heading if it contains these words."""
     # In one step: the page may be replaced at any moment.

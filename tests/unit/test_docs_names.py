@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.hub.request_limits import RequestLimits
 from littlest_hub.hub.spawn_options import RequestPolicy
 from littlest_hub.hub.spawner import UnitSpawner
+from littlest_hub.layout import DEFAULT_BASE, Layout
+from littlest_hub.manifest.discovery import shipped
+from littlest_hub.manifest.manifest import resolve
 from tests.capabilities import need_modules
 from tests.documentation import PAGES, ROOT, code
 
@@ -51,10 +55,19 @@ COMMAND = re.compile(r"(?:^|[\s/(])littlest-hub ([a-z][\w-]*)((?:[ ]+-[^\s#|`]+)
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
+COMMANDS_OF_STACKS = {
+    name: stack.manifest.command for name, stack in shipped().items() if stack.manifest.command
+}
+
+
 @cache
 def _help(capture: pytest.CaptureFixture[str], *command: str) -> str:
+    function: Callable[[list[str]], object] = cli.command
+    if command and command[0] in COMMANDS_OF_STACKS:
+        function = partial(resolve(COMMANDS_OF_STACKS[command[0]]), Layout(DEFAULT_BASE))
+        command = ()
     with pytest.raises(SystemExit):
-        cli.command([*command, "--help"])
+        function([*command, "--help"])
     return capture.readouterr().out
 
 
@@ -62,7 +75,7 @@ def _help(capture: pytest.CaptureFixture[str], *command: str) -> str:
 def test_each_command_and_option_exists(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     known = set(re.findall(r"^    ([a-z][a-z-]*)\b", _help(capsys), re.MULTILINE))
     for name, options in COMMAND.findall("\n".join(code(page))):
-        assert name in known, f"littlest-hub {name}"
+        assert name in {*known, *COMMANDS_OF_STACKS}, f"littlest-hub {name}"
         for option in re.findall(r"--[a-z-]+", options):
             assert option in _help(capsys, name), f"littlest-hub {name} {option}"
 

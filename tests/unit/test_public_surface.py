@@ -109,7 +109,8 @@ def test_it_names_each_unit() -> None:
     listed = _first_column(_section("Units and drop-ins"))
     layout = Layout(DEFAULT_BASE)
     servers = {f"{layout.user_unit('NAME', server)}.service" for server in ("", "SERVER")}
-    assert listed == {*layout.all_unit_names, *servers}
+    stacks = {layout.stack_unit("STACK", suffix) for suffix in (".service", ".socket")}
+    assert listed == {*layout.all_unit_names, *servers, *stacks}
 
 
 def test_it_names_the_fields_of_what_is_printed_as_json() -> None:

@@ -1,5 +1,6 @@
 """The contents of a backup, what a restore refuses, and what survives its interruption."""
 
+import dataclasses
 import gzip
 import hashlib
 import io
@@ -22,6 +23,8 @@ from littlest_hub.backup.unpacking import unpack
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout, PackageSet
+from littlest_hub.manifest import enabled
+from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.packages import changes, source
 from tests import wheels
 
@@ -388,7 +391,16 @@ def test_drop_ins_of_every_unit_are_in_a_backup(
     assert expected <= {*unpack(made.file, None).members}
 
 
-@pytest.mark.parametrize("state", ["state/backups/x", "state/proxy/traefik.toml", "state/x.lock"])
+@pytest.mark.parametrize(
+    "state",
+    [
+        "state/backups/x",
+        "state/proxy/traefik.toml",
+        "state/x.lock",
+        "state/stacks.json",
+        "state/stacks/announce/token",
+    ],
+)
 def test_files_that_no_backup_has_are_refused(layout: Layout, tmp_path: Path, state: str) -> None:
     file = tmp_path / "odd.tar.gz"
     manifest = {
@@ -589,3 +601,30 @@ def test_a_backup_of_a_hub_with_packages_names_what_another_hub_lacks(
         changes.add(layout, prefix, opened.contents(PackageSet.HUB), opened, _progress)
     assert plain.file
     restore(layout, plain.file, progress=_progress, confirm=lambda: True)
+
+
+def test_a_backup_of_a_hub_with_a_stack_contains_its_data_and_asks_for_the_stack(
+    layout: Layout,
+) -> None:
+    stack = EnabledStack("announce", {"group": "the editors"}, port=15003)
+    enabled.write_record(layout, {"announce": stack})
+    enabled.make_directory(layout, stack)
+    text = layout.stack_data("announce") / "announcement.json"
+    text.write_text("before")
+    layout.cookie_secret.chmod(0o600)
+    made = backup(layout, None, secrets=True, progress=_progress)
+    assert made.file
+    members = {name for name in made.manifest.members if "stacks" in name}
+    assert members == {"stacks/enabled.json", "state/stacks/announce/data/announcement.json"}
+    enabled.write_record(layout, {})
+    with pytest.raises(LittlestHubError, match="stacks that are not enabled here: announce") as no:
+        restore(layout, made.file, progress=_progress, confirm=lambda: True)
+    assert "enable announce --yes --set 'group=the editors'" in str(no.value)
+    moved = dataclasses.replace(stack, port=15009)
+    enabled.write_record(layout, {"announce": moved})
+    token = layout.stack_token("announce").read_text()
+    text.write_text("after")
+    restore(layout, made.file, progress=_progress, confirm=lambda: True)
+    assert text.read_text() == "before"
+    assert enabled.read(layout) == {"announce": moved}, "ports are those of the units here"
+    assert layout.stack_token("announce").read_text() == token

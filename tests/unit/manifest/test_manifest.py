@@ -23,6 +23,7 @@ GOOD = Manifest("greeting", "Greets", fragments=("60-greeting.py",), questions=(
     [
         ({"name": "Greeting"}, "name 'Greeting': expected at most 16 lower-case letters"),
         ({"name": "user"}, "name 'user'"),
+        ({"name": "check"}, "name 'check'"),
         ({"name": "../x"}, "name '../x'"),
         ({"title": ""}, "title ''"),
         ({"fragments": ("../60-greeting.py",)}, "fragment '../60-greeting.py'"),

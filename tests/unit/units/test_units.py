@@ -10,8 +10,10 @@ import pytest
 
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.lifecycle.unit_files import started_units
+from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.units import guard
 from littlest_hub.units.ports import Ports
+from littlest_hub.units.stack import is_stack_unit, web_service
 from littlest_hub.units.unit import Directive, Unit
 
 pytestmark = pytest.mark.unit
@@ -40,7 +42,9 @@ needs_systemd = pytest.mark.needs("systemd-analyze")
 def written(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Path]:
     """All units of a layout as files, by name; their commands exist."""
     files = {}
-    for unit in started_units(request.param, Ports()):
+    how = EnabledStack("stack", port=15003)
+    of_stack = web_service(request.param, how, "littlest_hub.stacks.announce.pages", "A page.")
+    for unit in (*started_units(request.param, Ports()), *of_stack):
         text = re.sub(r"^(Exec\w+=)/\S+", r"\1/bin/true", unit.text(), flags=re.MULTILINE)
         files[unit.name] = tmp_path / unit.name
         files[unit.name].write_text(text)
@@ -75,9 +79,11 @@ def test_a_guard_that_cannot_start_is_not_tried_many_times_a_second() -> None:
 
 @pytest.mark.row(16)
 @needs_systemd
-@pytest.mark.parametrize(("name", "exposure"), [("proxy", 1.1), ("hub", 1.9), ("guard", 2.5)])
+@pytest.mark.parametrize(
+    ("name", "exposure"), [("proxy", 1.1), ("hub", 1.9), ("guard", 2.5), ("stack", 0.9)]
+)
 def test_services_expose_little(written: dict[str, Path], name: str, exposure: float) -> None:
-    by_role = {"hub": "service", "proxy": "proxy.service", "guard": "guard.service"}
+    by_role = {"hub": "service", **{r: f"{r}.service" for r in ("proxy", "guard", "stack")}}
     (service,) = (
         path
         for unit, path in written.items()
@@ -138,3 +144,17 @@ def test_a_unit_explains_how_to_change_it_and_why_a_directive_is_set() -> None:
     assert text.startswith("# Does x.\n")
     assert "systemctl edit x.service" in text
     assert text.endswith("[Service]\n# its own\nUser=x\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("littlest-hub.announce.service", True),
+        ("littlest-hub.user-alice.service", False),
+        ("littlest-hub.user@.service", False),
+        ("littlest-hub.check-abc.service", False),
+        ("littlest-hub.service.d", False),
+    ],
+)
+def test_units_of_users_and_checks_are_not_those_of_stacks(name: str, expected: bool) -> None:
+    assert is_stack_unit(LAYOUTS[0], name) is expected

@@ -1,0 +1,1 @@
+"""`enable` and `disable` of stacks: planned, then done as a whole or not at all."""

@@ -1,0 +1,239 @@
+"""What enabling or disabling a stack will do, before anything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+
+from littlest_hub.activation import answers
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.fragments.catalogue import DISABLED
+from littlest_hub.layout import Layout, PackageSet
+from littlest_hub.manifest import enabled
+from littlest_hub.manifest.discovery import Stack
+from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.packages import requirements
+from littlest_hub.packages.requirements import Lists
+from littlest_hub.units import stack as stack_units
+from littlest_hub.units.ports import free_internal_port
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The files, units and packages of one stack, as they are to be."""
+
+    how: EnabledStack
+    """How the stack is, or was, enabled."""
+    texts: Mapping[Path, str] = field(default_factory=dict)
+    """Fragments to write, as the machine sees them."""
+    removed: Sequence[Path] = ()
+    """Fragments to remove."""
+    renamed: Mapping[Path, Path] = field(default_factory=dict)
+    """Fragments that the administrator has changed, and their names from now on."""
+    drop_ins: Mapping[Path, str | None] = field(default_factory=dict)
+    """Drop-ins of the hub's unit to write; None: to remove."""
+    units: Mapping[str, str | None] = field(default_factory=dict)
+    """Units to install, by name; None: to stop and remove."""
+    wanted: Lists = field(default_factory=dict)
+    """What is asked for in all sets of packages afterwards; {}: packages stay as they are."""
+    leftovers: Sequence[Path] = ()
+    """Directories that are removed at the end."""
+    notes: Sequence[str] = ()
+    """What stays, for people."""
+
+    @property
+    def packages(self) -> list[str]:
+        """The requirements that come, or go."""
+        return [text for texts in self.how.packages.values() for text in texts]
+
+    def files(self, layout: Layout) -> list[Path]:
+        """Return all files that are written or removed; those that the hub loads last."""
+        lists = [requirements.file_of(layout, each) for each in self.wanted]
+        fragments = [*self.texts, *self.removed, *self.renamed, *self.renamed.values()]
+        disabled = [path.with_name(path.name + DISABLED) for path in self.texts]
+        records = [layout.stacks_record, layout.enabled]
+        return [*records, *lists, *self.drop_ins, *disabled, *fragments]
+
+    def lines(self) -> Iterator[str]:
+        """Yield what will be done, for people."""
+        for path in self.texts:
+            yield f"write {path}"
+        for path in self.removed:
+            yield f"remove {path}, which you have not changed"
+        for path, name in self.renamed.items():
+            yield f"rename {path}, which you have changed, to {name.name}, which is ignored"
+        for drop_in, content in self.drop_ins.items():
+            what = "remove" if content is None else "write"
+            yield f"{what} {drop_in}, which gives the hub's unit rights"
+        for unit, content in self.units.items():
+            yield f"stop and remove {unit}" if content is None else f"install and start {unit}"
+        if self.packages:
+            yield f"{'add' if self.texts else 'remove'} packages: {', '.join(self.packages)}"
+        yield f"{'restart' if self.drop_ins else 'reload'} the hub; user servers go on"
+
+
+def to_enable(
+    layout: Layout, stack: Stack, given: Mapping[str, str], ask: answers.Ask | None
+) -> Plan:
+    """Plan to enable a stack; ask its questions.
+
+    Raises:
+        LittlestHubError: something is in the way.
+    """
+    manifest = stack.manifest
+    sources = {
+        layout.fragments / name: _shipped(layout, stack, name) for name in manifest.fragments
+    }
+    texts: dict[Path, str] = {}
+    for path, source in sources.items():
+        if layout.on_disk(path).exists():
+            raise LittlestHubError(f"{path} is there already", "Move it away, then try again")
+        own = layout.on_disk(path.with_name(path.name + DISABLED))
+        texts[path] = (own if own.exists() else layout.on_disk(source)).read_text()
+    earlier: dict[str, str] = {}
+    for text in texts.values():
+        earlier |= answers.in_fragment(manifest, text)
+    answered = answers.complete(manifest, given, earlier, ask)
+    new, wanted = _packages_to_add(layout, stack)
+    port = free_internal_port(layout) if manifest.service else 0
+    how = EnabledStack(stack.name, answered, port, new, tuple(path.name for path in texts))
+    drop_ins = {}
+    for source in sources.values():
+        drop_in = layout.on_disk(source.with_suffix(".conf"))
+        target = layout.hub_drop_ins / drop_in.name
+        if drop_in.exists() and not layout.on_disk(target).exists():
+            drop_ins[target] = drop_in.read_text()
+    return Plan(
+        how,
+        {path: enabled.answered(text, answered) for path, text in texts.items()},
+        drop_ins=drop_ins,
+        units={each.name: each.text() for each in stack_units.of_stack(layout, stack, how)},
+        wanted=wanted,
+    )
+
+
+def _packages_to_add(
+    layout: Layout, stack: Stack
+) -> tuple[dict[PackageSet, tuple[str, ...]], Lists]:
+    """Return the requirements that are not asked for yet, and all that is asked for with them."""
+    lists = requirements.read(layout)
+    new = {
+        each: tuple(text for text in texts if not _is_asked_for(lists, each, text))
+        for each, texts in stack.manifest.packages.items()
+    }
+    if not any(new.values()):
+        return {}, {}
+    wanted = {each: (*lists[each], *map(requirements.parse, new.get(each, ()))) for each in lists}
+    return {each: texts for each, texts in new.items() if texts}, wanted
+
+
+def to_disable(
+    layout: Layout, how: EnabledStack, stack: Stack | None, others: Sequence[Stack]
+) -> Plan:
+    """Plan to disable a stack.
+
+    Args:
+        layout: the installation.
+        how: how it was enabled.
+        stack: what the release has of it; None: nothing any more.
+        others: the other stacks that are enabled.
+
+    Raises:
+        LittlestHubError: something is in the way.
+    """
+    removed, renamed = [], {}
+    for name in how.fragments:
+        path = layout.fragments / name
+        if not layout.on_disk(path).exists():
+            continue
+        if stack and layout.on_disk(path).read_text() == fragment_text(layout, stack, how, name):
+            removed.append(path)
+            continue
+        renamed[path] = path.with_name(name + DISABLED)
+        if layout.on_disk(renamed[path]).exists():
+            raise LittlestHubError(
+                f"{renamed[path]} is there already", "Move it away, then try again"
+            )
+    drop_ins, notes = _drop_ins_to_remove(layout, how, stack)
+    own = layout.stack_unit(how.name, "")
+    units = [
+        name
+        for name in stack_units.installed_units(layout)
+        if name.startswith((f"{own}.", f"{own}-", f"{own}@"))
+    ]
+    place = layout.stacks / how.name
+    leaves = stack.manifest.leaves if stack else ""
+    if leaves and layout.on_disk(place).exists():
+        notes.append(f"{place} stays: {leaves}")
+    return Plan(
+        how,
+        removed=removed,
+        renamed=renamed,
+        drop_ins=drop_ins,
+        units=dict.fromkeys(units),
+        wanted=_packages_to_keep(layout, how, others),
+        leftovers=[] if leaves else [place],
+        notes=[*notes, *(f"{name} stays: it has your changes" for name in renamed.values())],
+    )
+
+
+def _packages_to_keep(layout: Layout, how: EnabledStack, others: Sequence[Stack]) -> Lists:
+    """Return what is asked for without what only this stack needs; {}: nothing goes."""
+    needed = {
+        (each, _name(text))
+        for other in others
+        for each, texts in other.manifest.packages.items()
+        for text in texts
+    }
+    gone = {
+        (each, _name(text))
+        for each, texts in how.packages.items()
+        for text in texts
+        if (each, _name(text)) not in needed
+    }
+    lists = requirements.read(layout)
+    wanted = {
+        each: tuple(r for r in asked if (each, r.name) not in gone) for each, asked in lists.items()
+    }
+    return wanted if gone else {}
+
+
+def fragment_text(layout: Layout, stack: Stack, how: EnabledStack, name: str) -> str | None:
+    """Return a fragment as `enable` of this release would write it; None: it has no such one."""
+    if name not in stack.manifest.fragments:
+        return None
+    source = layout.on_disk(_shipped(layout, stack, name))
+    return enabled.answered(source.read_text(), how.answers) if source.exists() else None
+
+
+def _drop_ins_to_remove(
+    layout: Layout, how: EnabledStack, stack: Stack | None
+) -> tuple[dict[Path, str | None], list[str]]:
+    found: dict[Path, str | None] = {}
+    notes = []
+    for name in how.fragments:
+        path = layout.hub_drop_ins / Path(name).with_suffix(".conf").name
+        if not layout.on_disk(path).exists():
+            continue
+        source = layout.on_disk(_shipped(layout, stack, path.name)) if stack else None
+        if source and source.exists() and source.read_text() == layout.on_disk(path).read_text():
+            found[path] = None
+        else:
+            notes.append(f"{path} stays: it is not the stock one")
+    return found, notes
+
+
+def _shipped(layout: Layout, stack: Stack, name: str) -> Path:
+    """Return a fragment of a stack, or a drop-in, in the release or in the stack's package."""
+    return layout.catalogue / name if stack.is_ours else stack.directory / "fragments" / name
+
+
+def _is_asked_for(lists: Lists, package_set: PackageSet, text: str) -> bool:
+    return _name(text) in {each.name for each in lists[package_set]}
+
+
+def _name(text: str) -> str:
+    return str(canonicalize_name(requirements.parse(text).name))

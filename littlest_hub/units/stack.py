@@ -1,0 +1,180 @@
+"""Units of stacks: what those that are enabled bring, and a web service as most of them need it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.installation import active_overlay
+from littlest_hub.layout import Layout
+from littlest_hub.manifest import discovery, enabled
+from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.manifest.manifest import resolve
+from littlest_hub.units.ports import address_of
+from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_conditions
+
+HUB_ADDRESS = "LITTLEST_HUB_ADDRESS"
+"""Variable of a stack's service: host and port of the hub."""
+SERVICE = "LITTLEST_HUB_SERVICE"
+"""The same: its name below /services/."""
+
+
+def enabled_units(layout: Layout, prefix: Path) -> list[Unit]:
+    """Return the units of all stacks that are enabled, as a release has them.
+
+    Raises:
+        LittlestHubError: the release, with its packages, does not have one of the stacks.
+    """
+    found = enabled.read(layout)
+    if not found:
+        return []
+    stacks, _ = discovery.stacks_of(active_overlay(layout, prefix))
+    units: list[Unit] = []
+    for name, stack in sorted(found.items()):
+        if name not in stacks:
+            raise LittlestHubError(
+                f"the stack {name} is enabled, and release {prefix.name} does not have it",
+                f"Disable it: {layout.command} disable {name}",
+            )
+        units += of_stack(layout, stacks[name], stack)
+    return units
+
+
+def renewed_units(layout: Layout, prefix: Path) -> list[Unit]:
+    """Make the directories of the enabled stacks if they are missing, and return their units.
+
+    Raises:
+        LittlestHubError: as `enabled_units`.
+    """
+    units = enabled_units(layout, prefix)
+    for stack in enabled.read(layout).values():
+        enabled.make_directory(layout, stack)
+    return units
+
+
+def of_stack(layout: Layout, stack: discovery.Stack, how: EnabledStack) -> list[Unit]:
+    """Return the units of one stack.
+
+    Raises:
+        LittlestHubError: the name of one is not that of a unit of this stack.
+    """
+    if not stack.manifest.units:
+        return []
+    units: list[Unit] = list(resolve(stack.manifest.units)(layout, how))
+    own = layout.stack_unit(stack.name, "")
+    for unit in units:
+        if not unit.name.startswith((f"{own}.", f"{own}-", f"{own}@")) or "/" in unit.name:
+            raise LittlestHubError(f"unit {unit.name!r} of {stack.name}: expected {own}…")
+    return units
+
+
+def installed_units(layout: Layout) -> list[str]:
+    """Return the names of the units of stacks that systemd has files of, sockets first."""
+    files = layout.on_disk(layout.system_units).glob(layout.stack_unit_pattern)
+    names = [file.name for file in files if is_stack_unit(layout, file.name) and not file.is_dir()]
+    return sorted(names, key=lambda name: (not name.endswith(".socket"), name))
+
+
+def is_stack_unit(layout: Layout, name: str) -> bool:
+    """Return whether a name that matches `stack_unit_pattern` is that of a stack's unit."""
+    # User servers, and units of checks that are running.
+    others = tuple(f"{layout.instance}.{each}" for each in ("user-", "user@", "check-"))
+    return not name.startswith(others) and not name.endswith(".d")
+
+
+def web_service(layout: Layout, stack: EnabledStack, module: str, about: str) -> Iterator[Unit]:
+    """Yield the socket and the service of a stack's web application, `littlest_hub.service`.
+
+    It runs as a user of its own that exists as long as it runs, without rights. It sees none of the
+    hub's files, and writes to one directory.
+
+    Args:
+        layout: the installation.
+        stack: how the stack was enabled.
+        module: its program, in the release or in a package of the hub set.
+        about: what it is, for the comment at the top of the unit file.
+    """
+    socket = layout.stack_unit(stack.name, ".socket")
+    service = layout.stack_unit(stack.name, ".service")
+    yield Unit(
+        socket,
+        f"The port of {service}. systemd holds it: no other program can take it, and requests wait"
+        "\nwhile the service starts.",
+        {
+            "Unit": [
+                Directive("Description", f"Littlest Hub at {layout.base}: port of {stack.name}"),
+                Directive("StartLimitIntervalSec", "0"),
+            ],
+            "Socket": [
+                Directive("ListenStream", f"127.0.0.1:{stack.port}"),
+                Directive("NoDelay", "yes"),
+            ],
+            "Install": [Directive("WantedBy", "sockets.target")],
+        },
+    )
+    yield Unit(
+        service,
+        f"{about}\nIts socket starts it when somebody comes, and it ends when nobody does.",
+        {
+            "Unit": [
+                Directive("Description", f"Littlest Hub at {layout.base}: {stack.name}"),
+                Directive("Requires", socket),
+                Directive("After", f"network.target {socket}"),
+                Directive("RequiresMountsFor", str(layout.base)),
+                base_directory_conditions(layout.base)[0],
+                Directive(
+                    "StartLimitIntervalSec", "0", "never give up: recover when the cause is gone"
+                ),
+            ],
+            "Service": [*_service(layout, stack, module)],
+        },
+    )
+
+
+def _service(layout: Layout, stack: EnabledStack, module: str) -> Iterator[Directive]:
+    data, runtime = layout.stack_data(stack.name), layout.stack_unit(stack.name, "")
+    hub = address_of(layout, layout.hub_socket)
+    yield base_directory_conditions(layout.base)[1]
+    yield Directive(
+        "ExecStartPre",
+        f"-+/bin/chown -R --reference=/run/{runtime} {data}",
+        "its user may have another uid than last time",
+    )
+    # -I: no PYTHON* variables and no ~/.local change what we run.
+    yield Directive("ExecStart", f"{layout.hub}/bin/python3 -I -m littlest_hub.service {module}")
+    yield Directive(
+        "StandardInput", f"file:{layout.stack_token(stack.name)}", "its token, which systemd opens"
+    )
+    yield Directive("Environment", f"{SERVICE}={stack.name}")
+    if hub:
+        yield Directive("Environment", f"{HUB_ADDRESS}={hub[0]}:{hub[1]}")
+    yield Directive("Restart", "on-failure")
+    yield Directive("RestartSec", "2")
+    yield Directive("DynamicUser", "yes", "a user that exists as long as the service runs")
+    yield Directive("User", layout.dynamic_user(f"stack {stack.name}"))
+    yield Directive("RuntimeDirectory", runtime)
+    yield Directive("WorkingDirectory", str(data))
+    yield Directive("UMask", "0022", "the hub may be another user, and reads what it writes")
+    yield Directive("MemoryMax", "256M")
+    yield Directive("TasksMax", "64")
+    yield Directive(
+        "TemporaryFileSystem", f"{layout.state}:ro", "of state/ it sees only its own directory"
+    )
+    yield Directive("BindPaths", str(data))
+    yield Directive("InaccessiblePaths", f"-{layout.fragments}")
+    yield Directive("IPAddressDeny", "any", "it connects to the hub, and to nothing else")
+    yield Directive("IPAddressAllow", "localhost")
+    yield Directive("CapabilityBoundingSet", "")
+    yield Directive("AmbientCapabilities", "")
+    yield Directive("PrivateUsers", "yes")
+    yield Directive("ProtectSystem", "strict")
+    yield Directive("PrivateMounts", "yes")
+    yield Directive("ProtectProc", "invisible")
+    yield Directive("ProcSubset", "pid")
+    yield Directive("MemoryDenyWriteExecute", "yes")
+    yield Directive("RemoveIPC", "yes")
+    yield Directive("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6")
+    yield from SANDBOX
+    yield Directive("SystemCallFilter", "@system-service")
+    yield Directive("SystemCallFilter", "~@privileged @resources")

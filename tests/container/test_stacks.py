@@ -1,0 +1,140 @@
+"""A stack is enabled, used, and disabled: all of it, or nothing."""
+
+import ast
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.client import Person
+from tests.eventually import eventually
+from tests.hub import Hub
+
+HOW_TO = Path(__file__).parents[2] / "docs/how-to/services.md"
+PAGE = "/services/announce/"
+HOSTILE = "</div><script>alert(1)</script> & https://example.org/a"
+ESCAPED = (
+    "&lt;/div&gt;&lt;script&gt;alert(1)&lt;/script&gt; &amp;"
+    ' <a href="https://example.org/a" rel="noopener noreferrer">https://example.org/a</a>'
+)
+UNIT = "littlest-hub.announce.service"
+
+
+def run(hub: Hub, *words: str, check: bool = True) -> str:
+    done = hub.machine.run([hub.path("hub/bin/littlest-hub"), *words], check=check)
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def boss(hub: Hub) -> Iterator[Person]:
+    """The administrator, logged in."""
+    with hub.person("boss") as person:
+        yield person
+
+
+def write(person: Person, **fields: str) -> httpx.Response:
+    """Fill in the form, and send it."""
+    page = person.browser.get(PAGE)
+    hidden = re.findall(r'name="(_xsrf)" value="([^"]+)"', page.text)
+    assert hidden, page.text
+    return person.browser.post(PAGE, data={**dict(hidden), **fields})
+
+
+def login_page(hub: Hub) -> str:
+    return httpx.get(f"{hub.url}/hub/login", trust_env=False).text
+
+
+def test_announce_is_enabled_used_and_disabled_without_a_trace(hub: Hub, boss: Person) -> None:
+    before, started = hub.snapshot(), hub.main_pid()
+    refused = run(hub, "enable", "announce", check=False)
+    assert "Without a terminal, confirm with: --yes" in refused
+    assert hub.snapshot() == before
+    run(hub, "enable", "announce", "--yes", "--set", "group=editors")
+    try:
+        assert hub.main_pid() == started, "a reload is enough"
+        assert 'GROUP = "editors"' in hub.machine.read(
+            hub.path("jupyterhub_config.d/55-announce.py")
+        )
+        saved = write(boss, banner=HOSTILE, message="Two\nlines")
+        assert "Saved" in saved.text, saved.text
+        page = login_page(hub)
+        assert ESCAPED in page
+        assert "Two<br>\nlines" in page
+        assert "Two" in boss.browser.get("/hub/home").text
+        assert "banner: </div>" in run(hub, "announce")
+        _is_refused_to_others(hub, boss)
+        hub.reload()
+        assert boss.browser.get(PAGE).status_code == 200, "the login survives a reload"
+        hub.machine.systemctl("restart", UNIT)
+        assert "Saved" in write(boss, banner="after a restart", message="").text
+        assert "after a restart" in login_page(hub)
+        uid = hub.machine.run(["ps", "-o", "uid=", "-C", "python3", "-o", "args="]).stdout
+        service = [line for line in uid.splitlines() if "announce.pages" in line]
+        assert service
+        assert service[0].split()[0] != "0"
+    finally:
+        printed = run(hub, "disable", "announce")
+    assert "announce is disabled" in printed
+    assert hub.snapshot() == before
+    assert "after a restart" not in login_page(hub)
+    assert hub.machine.systemctl("is-active", UNIT, check=False).stdout.strip() == "inactive"
+    # The hub's own 404 page: nothing is at that address any more.
+    eventually(lambda: boss.browser.get(PAGE).status_code == 404, 10, "no page")
+
+
+def _is_refused_to_others(hub: Hub, boss: Person) -> None:
+    without_field = boss.browser.post(PAGE, data={"banner": "forged"})
+    assert "forged" not in login_page(hub), without_field.text
+    with hub.person() as someone:
+        assert someone.browser.get(PAGE).status_code == 403
+    stranger = httpx.get(f"{hub.url}{PAGE}", trust_env=False, follow_redirects=True)
+    assert stranger.url.path == "/hub/login"
+
+
+def test_a_failing_check_undoes_all_of_it(hub: Hub) -> None:
+    taken = hub.write_fragment(
+        "99-taken.py", 'c.JupyterHub.services.append({"name": "announce"})\n'
+    )
+    try:
+        before = hub.snapshot()
+        printed = run(hub, "enable", "announce", "--yes", check=False)
+        assert "service 'announce' is defined 2 times" in printed
+        assert hub.snapshot() == before
+    finally:
+        hub.machine.run(["rm", taken])
+
+
+def test_a_web_application_of_any_kind_is_behind_the_hub_as_the_how_to_says(
+    hub: Hub, boss: Person
+) -> None:
+    blocks = re.findall(r"^( *)```(\w+)\n(.*?)^\1```", HOW_TO.read_text(), re.M | re.S)
+    token, fragment, unit, program = (textwrap.dedent(block) for _, _, block in blocks)
+    assert len(ast.parse(fragment).body) == 3
+    machine = hub.machine
+    machine.put("/opt/stats/stats.py", program)
+    python = hub.path("hub/bin/python3")
+    unit = unit.replace("/opt/stats/bin/python", python)
+    machine.put("/etc/systemd/system/stats.service", unit)
+    # There is no sudo on this machine, and no openssl.
+    create = "head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \\n'"
+    machine.run(["sh", "-c", token.replace("sudo ", "").replace("openssl rand -hex 32", create)])
+    try:
+        with hub.fragment("60-stats.py", fragment):
+            machine.systemctl("enable", "--now", "stats")
+            page = eventually(lambda: _answer(boss, "/services/stats/"), 30, "the application")
+            assert re.fullmatch(r"Hello boss, there are \d+ users\.", page)
+            with hub.person() as someone:
+                assert someone.browser.get("/services/stats/").status_code == 403
+    finally:
+        machine.systemctl("disable", "--now", "stats", check=False)
+        machine.run(["rm", "-rf", "/etc/systemd/system/stats.service", "/opt/stats"])
+        machine.run(["rm", "-f", hub.path("jupyterhub_config.d/stats.token")])
+        machine.systemctl("daemon-reload")
+
+
+def _answer(person: Person, path: str) -> str | None:
+    answer = person.browser.get(path)
+    return answer.text if answer.status_code == 200 else None

@@ -1,0 +1,1 @@
+"""The acceptance of stacks, longer than `make test`: see `__main__`."""

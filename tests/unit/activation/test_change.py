@@ -1,0 +1,171 @@
+"""Stacks that are enabled and disabled on disk: fragments, packages and records, whole."""
+
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.activation import answers, change, listing
+from littlest_hub.activation.plan import Plan, to_disable, to_enable
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.installation import active_overlay
+from littlest_hub.layout import Layout, PackageSet
+from littlest_hub.manifest import enabled
+from littlest_hub.manifest.discovery import Stack, shipped
+from littlest_hub.manifest.manifest import Manifest, Question
+from tests import wheels
+
+FRAGMENT = """\
+# Greets.
+import shy
+GREETING = "hello"  # to everybody
+c.JupyterHub.authenticator_class = "dummy"
+c.DummyAuthenticator.password = "a password of 25 letters"
+c.Authenticator.allow_all = True
+c.JupyterHub.template_vars.update({"greeting": GREETING, "by": shy.VERSION})
+"""
+MANIFEST = Manifest(
+    "greeting",
+    "Greets",
+    fragments=("60-greeting.py",),
+    packages={PackageSet.HUB: ("shy>=1",)},
+    questions=(Question("greeting", "What to say", "hello", r"[a-z \"\\]+", "lower-case words"),),
+)
+
+
+class Here:
+    """A base directory with a release, and a stack from elsewhere."""
+
+    def __init__(self, base: Path) -> None:
+        self.layout = Layout(base)
+        self.prefix = wheels.release(base / "releases/1.0")
+        self.layout.fragments.mkdir()
+        self.layout.state.mkdir()
+        directory = base.parent / "greeting"
+        (directory / "fragments").mkdir(parents=True)
+        (directory / "fragments/60-greeting.py").write_text(FRAGMENT)
+        self.stack = Stack(MANIFEST, directory, "greetings")
+        self.fragment = self.layout.fragments / "60-greeting.py"
+
+    def enable(self, **given: str) -> Plan:
+        plan = to_enable(self.layout, self.stack, given, None)
+        change.enable(self.layout, self.prefix, plan, lambda _: None)
+        return plan
+
+    def disable(self) -> Plan:
+        how = enabled.read(self.layout)["greeting"]
+        plan = to_disable(self.layout, how, self.stack, [])
+        change.disable(self.layout, self.prefix, plan, lambda _: None)
+        return plan
+
+    def files(self) -> set[str]:
+        return {
+            str(path.relative_to(self.layout.base))
+            for path in self.layout.base.rglob("*")
+            if not path.is_relative_to(self.prefix) and path.suffix != ".lock"
+        }
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
+    shelf = tmp_path / "wheels"
+    wheels.make(shelf, "shy")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
+    return Here(tmp_path / "base")
+
+
+def test_a_stack_is_enabled_and_disabled_with_its_packages(here: Here) -> None:
+    before = here.files()
+    plan = here.enable(greeting='a "b" \\ c')
+    assert [*plan.lines()] == [
+        f"write {here.fragment}",
+        "add packages: shy>=1",
+        "reload the hub; user servers go on",
+    ]
+    assert 'GREETING = "a \\"b\\" \\\\ c"  # to everybody' in here.fragment.read_text()
+    assert active_overlay(here.layout, here.prefix)
+    known = enabled.read(here.layout)["greeting"]
+    assert known.packages == {PackageSet.HUB: ("shy>=1",)}
+    assert [*here.disable().lines()] == [
+        f"remove {here.fragment}, which you have not changed",
+        "remove packages: shy>=1",
+        "reload the hub; user servers go on",
+    ]
+    assert active_overlay(here.layout, here.prefix) is None
+    left = {each for each in here.files() - before if not each.startswith("packages")}
+    assert not left
+    assert (here.layout.packages / "hub.txt").read_text() == ""
+
+
+def test_a_fragment_that_was_changed_stays_disabled_and_comes_back(here: Here) -> None:
+    here.enable(greeting="hi")
+    here.fragment.write_text(here.fragment.read_text().replace("by", "who"))
+    plan = here.disable()
+    disabled = here.fragment.with_name("60-greeting.py.disabled")
+    assert [*plan.notes] == [f"{disabled} stays: it has your changes"]
+    assert not here.fragment.exists()
+    here.enable()
+    assert 'GREETING = "hi"' in here.fragment.read_text(), "the answer of before is the default"
+    assert "who" in here.fragment.read_text()
+    assert not disabled.exists()
+
+
+def test_a_fragment_that_fails_leaves_everything_as_it_was(here: Here) -> None:
+    (here.stack.directory / "fragments/60-greeting.py").write_text("c.JupyterHub.hub_porrt = 1\n")
+    before = here.files()
+    with pytest.raises(LittlestHubError, match="hub_porrt"):
+        here.enable()
+    left = {each for each in here.files() - before if not each.startswith("packages")}
+    assert not left
+    assert active_overlay(here.layout, here.prefix) is None
+    assert not enabled.read(here.layout)
+
+
+def test_what_other_fragments_need_is_not_disabled(here: Here) -> None:
+    here.enable()
+    (here.layout.fragments / "70-own.py").write_text("import shy\n")
+    with pytest.raises(LittlestHubError, match=r"70-own.py:1: ModuleNotFoundError"):
+        here.disable()
+    assert here.fragment.exists()
+    assert "greeting" in enabled.read(here.layout)
+    assert active_overlay(here.layout, here.prefix)
+
+
+def test_a_fragment_of_the_administrators_is_not_replaced(here: Here) -> None:
+    here.fragment.write_text("# mine\n")
+    with pytest.raises(LittlestHubError, match="is there already"):
+        to_enable(here.layout, here.stack, {}, None)
+
+
+def test_a_package_that_was_asked_for_before_stays(here: Here) -> None:
+    (here.layout.packages).mkdir()
+    (here.layout.packages / "hub.txt").write_text("shy  # mine\n")
+    assert not to_enable(here.layout, here.stack, {}, None).wanted
+
+
+@pytest.mark.parametrize("setting", ["greeting", "greting=a", "greeting=A", "greeting=a\n", "=a"])
+def test_a_setting_that_is_none_is_refused(setting: str) -> None:
+    with pytest.raises(LittlestHubError, match=r"It has: greeting=hello|expected lower-case words"):
+        answers.parse_settings(MANIFEST, [setting])
+
+
+def test_a_question_is_asked_until_there_is_an_answer() -> None:
+    typed = iter(["LOUD\n", "hi there\n"])
+    found = answers.complete(MANIFEST, {}, {}, lambda text: next(typed))
+    assert found == {"greeting": "hi there"}
+
+
+def test_variables_of_questions_are_in_fragments() -> None:
+    """Otherwise an answer would change nothing."""
+    catalogue = Path(__file__).parents[3] / "jupyterhub_config.d"
+    for stack in shipped().values():
+        texts = [(catalogue / name).read_text() for name in stack.manifest.fragments]
+        for question in stack.manifest.questions:
+            assert any(question.key in answers.in_fragment(stack.manifest, text) for text in texts)
+
+
+def test_a_name_that_is_almost_one_of_a_stack_is_explained(here: Here) -> None:
+    with pytest.raises(LittlestHubError) as refused:
+        listing.find(here.layout, here.prefix, "anounce")
+    assert refused.value.hint == "Did you mean announce?"
+    assert listing.find(here.layout, here.prefix, "55-announce.py")

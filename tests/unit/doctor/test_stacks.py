@@ -1,0 +1,92 @@
+"""What `doctor` says of stacks."""
+
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.doctor.findings import OK, PROBLEM, WARNING
+from littlest_hub.doctor.services import unit_states
+from littlest_hub.doctor.snapshot import Snapshot
+from littlest_hub.doctor.stacks import stacks
+from littlest_hub.layout import Layout
+from littlest_hub.manifest import enabled
+from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.stacks.announce.announcement import FILE
+
+ANNOUNCE = EnabledStack("announce", port=15003, fragments=("55-announce.py",))
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """A base directory with announce."""
+    layout = Layout(tmp_path)
+    for directory in (layout.state, layout.fragments, layout.releases / "1.0"):
+        directory.mkdir(parents=True)
+    layout.hub.symlink_to("releases/1.0")
+    enabled.write_record(layout, {"announce": ANNOUNCE})
+    enabled.make_directory(layout, ANNOUNCE)
+    (layout.fragments / "55-announce.py").touch()
+    return layout
+
+
+def found(layout: Layout) -> list[tuple[str, str, str]]:
+    return [(each.severity, each.subject, each.text) for each in stacks(Snapshot(layout))]
+
+
+def test_a_stack_that_is_whole_is_in_order(layout: Layout) -> None:
+    assert found(layout) == [(OK, "announce", "is enabled"), (OK, "announce", "banner: none")]
+
+
+def test_what_is_missing_of_a_stack_is_named(layout: Layout) -> None:
+    (layout.fragments / "55-announce.py").unlink()
+    layout.stack_token("announce").unlink()
+    (layout.stack_data("announce") / FILE).write_text("{")
+    assert [(each, text.partition(" ")[2]) for each, _, text in found(layout)] == [
+        (PROBLEM, "is missing"),
+        (PROBLEM, "is missing"),
+        (OK, "enabled"),
+        (
+            PROBLEM,
+            "cannot be read, so pages show no announcement: Expecting property name"
+            " enclosed in double quotes: line 1 column 2 (char 1)",
+        ),
+    ]
+
+
+def test_a_stack_that_the_release_does_not_have_is_named(layout: Layout) -> None:
+    enabled.write_record(layout, {"gone": EnabledStack("gone")})
+    assert found(layout) == [(PROBLEM, "gone", "is enabled, and the release does not have it")]
+    layout.stacks_record.write_text("[]")
+    assert "is damaged" in found(layout)[0][2]
+
+
+def test_a_change_that_was_killed_is_named(layout: Layout) -> None:
+    layout.unfinished_change.touch()
+    assert found(layout)[0][0] == WARNING
+
+
+@pytest.mark.parametrize(
+    ("service", "socket", "expected"),
+    [
+        ("inactive", "active", {(OK, "starts when it is needed"), (OK, "is active")}),
+        (
+            "inactive",
+            "inactive",
+            {(PROBLEM, "is inactive"), (WARNING, "does not start at the next boot")},
+        ),
+        ("failed", "active", {(PROBLEM, "is failed"), (OK, "is active")}),
+    ],
+)
+def test_a_unit_that_is_down_is_a_problem(
+    layout: Layout, service: str, socket: str, expected: set[tuple[str, str]]
+) -> None:
+    names = [layout.stack_unit("announce", suffix) for suffix in (".socket", ".service")]
+    snapshot = Snapshot(layout)
+    snapshot.is_booted, snapshot.is_foreground, snapshot.stack_units = True, False, names
+    states = zip(names, (socket, service), strict=True)
+    loaded = {"LoadState": "loaded"}
+    snapshot.units = {name: {**loaded, "ActiveState": state} for name, state in states}
+    snapshot.units[names[1]]["UnitFileState"] = "linked"
+    snapshot.journal = []
+    of_stack = [each for each in unit_states(snapshot) if each.subject in names]
+    assert {(each.severity, each.text) for each in of_stack} == expected
