@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.client import Person
 from tests.hub import Hub
 from tests.machine import Machine
 
@@ -22,3 +23,13 @@ def hub(installer: Path) -> Iterator[Hub]:
         hub.write_fragment("20-everybody.py", EVERYBODY)
         hub.reload()
         yield hub
+
+
+@pytest.fixture
+def boss(hub: Hub) -> Iterator[Person]:
+    """The administrator, logged in."""
+    hub.machine.run(["sh", "-c", "id boss || useradd --create-home boss"])
+    hub.machine.run(["chpasswd"], input="boss:a password\n")
+    with Person(hub.url, "boss", "a password") as boss:
+        boss.log_in()
+        yield boss

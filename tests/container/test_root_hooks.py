@@ -25,16 +25,6 @@ def programs(hub: Hub) -> Iterator[str]:
     hub.machine.run(["rm", "-r", directory])
 
 
-@pytest.fixture
-def boss(hub: Hub) -> Iterator[Person]:
-    """The administrator, logged in."""
-    hub.machine.run(["sh", "-c", "id boss || useradd --create-home boss"])
-    hub.machine.run(["chpasswd"], input="boss:a password\n")
-    with Person(hub.url, "boss", "a password") as boss:
-        boss.log_in()
-        yield boss
-
-
 def test_a_user_whom_an_administrator_adds_gets_an_account(hub: Hub, boss: Person) -> None:
     home = ["stat", "-c", "%U %a", "/home/joined"]
     with hub.fragment("30-accounts.py", "c.LocalAuthenticator.create_system_users = True\n"):
