@@ -19,6 +19,7 @@ from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.installation import fragment_files, ignored_files
 from littlest_hub.layout import Layout
+from littlest_hub.manifest.discovery import shipped
 from littlest_hub.units.environment import UnitEnvironment
 from tests.capabilities import need_modules
 from tests.catalogue import CATALOGUE, filled
@@ -227,6 +228,7 @@ def test_settings_of_other_spawners_and_authenticators_are_known_once_chosen(
 
 
 NAMES = sorted(path.name for path in CATALOGUE.glob("*.py"))
+OF_STACKS = [name for stack in shipped().values() for name in stack.manifest.fragments]
 
 
 def in_catalogue(
@@ -240,7 +242,17 @@ def in_catalogue(
     return re.sub(r"/etc/littlest-hub/\w+\.secret(?=\")", str(file), filled(name))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OF_STACKS)
+def test_a_fragment_of_a_stack_that_is_not_enabled_is_refused_with_its_line(
+    layout: Layout, name: str
+) -> None:
+    text = (CATALOGUE / name).read_text()
+    path = write(layout, name, text)
+    first = next(n for n, line in enumerate(text.splitlines(), 1) if "stack_service(" in line)
+    assert [(each.file, each.line) for each in check_fragments(layout).errors] == [(path, first)]
+
+
+@pytest.mark.parametrize("name", [each for each in NAMES if each not in OF_STACKS])
 def test_every_fragment_of_the_catalogue_is_correct_as_it_is(
     layout: Layout, name: str, tmp_path: Path
 ) -> None:
