@@ -20,7 +20,8 @@ BENCH_JSON ?= build/bench.json
 BENCH ?=
 # The suites that `make test-upstream` runs; all of them if empty.
 UPSTREAM ?=
-# At how many random moments `make test-kills` kills each command.
+# At how many random moments `make test-kills` kills each command, and how many changes of packages
+# `make test-packages` kills; another SEED chooses other moments.
 KILLS ?= 30
 # How many fragments `make test-check` generates; another SEED generates others. ONLY is a pattern of
 # their settings: hub_ip|services.
@@ -31,7 +32,7 @@ ONLY ?=
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-stacks test-upstream advisories lint bench bench-report bench-outage python-profile pictures clean
+.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-upstream advisories lint bench bench-report bench-outage python-profile pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -116,6 +117,9 @@ test-logins: deps venv ## every kind of login at other sites, against providers 
 test-check: deps venv ## generated fragments: what `check` passes must reload and boot (TRIES=500 SEED=0; root)
 	$(BIN)/python -m tests.fuzz --tries $(TRIES) --seed $(SEED) --only '$(ONLY)' $(if $(INSTALLER),--installer $(INSTALLER))
 
+test-packages: deps venv ## `packages add` and `remove` killed at random moments (KILLS=30 SEED=0; root)
+	$(BIN)/python -m tests.killed_packages --kills $(KILLS) --seed $(SEED) $(if $(INSTALLER),--installer $(INSTALLER))
+
 test-stacks: deps venv ## stacks killed at random moments, upgraded, and one from elsewhere (TRIES=30 SEED=0; root)
 	$(BIN)/python -m tests.stacks --tries $(if $(filter file,$(origin TRIES)),30,$(TRIES)) --seed $(SEED) $(if $(INSTALLER),--installer $(INSTALLER))
 
@@ -134,8 +138,8 @@ lint: venv ## ruff, mypy --strict, shellcheck
 bench: deps venv $(BIN)/.bench-ready ## compare with stock JupyterHub and TLJH, about 30 minutes (BENCH=--quick: 4)
 	$(BIN)/python -m tests.bench --json $(BENCH_JSON) $(BENCH)
 
-bench-report: venv $(BIN)/.bench-ready ## write the results into docs/reference/performance.md
-	$(BIN)/python -m tests.bench.report $(BENCH_JSON)
+bench-report: venv $(BIN)/.bench-ready ## write the results into docs/reference/performance.md (PART=extensions: only that table)
+	$(BIN)/python -m tests.bench.report $(BENCH_JSON) $(if $(PART),--part $(PART))
 
 bench-outage: deps venv ## what users notice of reloads, crashes and upgrades, compared with stock JupyterHub
 	$(BIN)/python -m tests.bench.outage

@@ -132,6 +132,19 @@ FIGURES = (
         )
         for level in (10, 100, 1000)
     ),
+    *(
+        Figure(
+            f"{name}+{count}", f"{title}, {count} extensions", unit, targets if count > 1 else ()
+        )
+        for name, title, unit, targets in (
+            ("start_s", "hub start", "s", ()),
+            ("hub_pss_mib", "the hub, idle", "MiB", ()),
+            ("spawn1_s", "1 server: until it is ready", "s", (Target(0.8),)),
+            ("spawn1_cpu_s", "1 server: processor time until idle", "s", ()),
+            ("spawn1_pss_mib", "1 idle server", "MiB", (Target(45),)),
+        )
+        for count in (0, 1, 6)
+    ),
     Figure("route_growth", "adding a route, of 1000 beside of 10", "", (Target(1.5),)),
 )
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from tests.bench import extensions
 from tests.bench.outage.account import Sample
 from tests.bench.outage.load import Load
 from tests.bench.outage.measure import measure as under_load
@@ -27,6 +28,8 @@ Figures = Mapping[str, float]
 PAGES_PER_S = 100
 LEVELS = (10, 100, 1000)
 """Numbers of users and of routes when growth is measured."""
+EXTENDED = ("start_s", "hub_pss_mib", "spawn1_s", "spawn1_cpu_s", "spawn1_pss_mib")
+"""The figures of a hub and its server that are measured with extensions."""
 ROUTES_S = 120
 """The time limit to add all those routes; a slower side is not measured with more."""
 
@@ -187,6 +190,18 @@ def proxied(side: Side, seconds: int = 4) -> Figures:
     }
 
 
+def extended(side: HubSide) -> Figures:
+    """Measure the start of the hub, and one server, with none, one and all usual extensions."""
+    figures: dict[str, float] = {}
+    for count in extensions.COUNTS:
+        extensions.use(side, count)
+        at_once(side, 1)  # reads the new files for the first time
+        found = {**start(side), **at_once(side, 1, until_idle=True)}
+        figures |= {f"{name}+{count}": found[name] for name in EXTENDED if name in found}
+    extensions.use(side, 0)
+    return figures
+
+
 def growth(side: HubSide) -> Figures:
     """Measure growth with more users, then with more routes. They stay, so this comes last."""
     return {**_more_users(side), **_more_routes(side)}
@@ -240,6 +255,7 @@ MEASURES = (
     Measure("spawn50", partial(at_once, count=50), Side, rounds=1),
     Measure("pages", pages),
     Measure("proxied", proxied, Side),
+    Measure("extensions", extended, rounds=1),
     Measure("growth", growth, rounds=1),
 )
 """All measurements, in the order of a round."""

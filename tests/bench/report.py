@@ -16,6 +16,13 @@ from tests.bench.figures import FIGURES, OURS, Figure, Reading, Results, Spread,
 
 PAGE = Path(__file__).parents[2] / "docs/reference/performance.md"
 BEGIN, END = "<!-- make bench-report: begin -->", "<!-- make bench-report: end -->"
+PARTS = {
+    "extensions": (
+        "<!-- make bench-report PART=extensions: begin -->",
+        "<!-- make bench-report PART=extensions: end -->",
+    )
+}
+"""Markers of tables that are measured by themselves, without a plot."""
 PLOTTED = (
     *("install_s", "start_s", "start_cpu_s", "idle_pss_mib", "reload_worst_s", "spawn1_s"),
     *("spawn10_s", "spawn30_s", "spawn50_s", "spawn10_cpu_s", "spawn10_pss_mib", "pages_p99_ms"),
@@ -30,9 +37,15 @@ def main() -> int:
         "json", type=Path, nargs="+", help="what `make bench` wrote, in one run or in several"
     )
     parser.add_argument("--page", type=Path, default=PAGE, help=f"({PAGE.name})")
+    parser.add_argument("--part", choices=PARTS, help="the table to write (the large one)")
     options = parser.parse_args()
     found = joined([json.loads(file.read_text()) for file in options.json])
     readings = readings_of(found)
+    if options.part:
+        text = f"{conditions(found)}\n\n{tables(readings)}"
+        page = between_markers(options.page.read_text(), text, *PARTS[options.part])
+        options.page.write_text(page)
+        return 0
     image = options.page.with_suffix(".svg")
     plot(Results(readings), image)
     text = f"{conditions(found)}\n\n![ours beside the others]({image.name})\n\n{tables(readings)}"
@@ -62,16 +75,16 @@ def readings_of(found: dict[str, Any]) -> list[Reading]:
     return [Reading(**reading) for reading in found["readings"]]
 
 
-def between_markers(page: str, text: str) -> str:
+def between_markers(page: str, text: str, begin: str = BEGIN, end: str = END) -> str:
     """Return the page with this text between its markers.
 
     Raises:
         ValueError: it has no markers.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"the page has no {BEGIN} and {END}")
+    before, found_begin, rest = page.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found_begin and found_end):
+        raise ValueError(f"the page has no {begin} and {end}")
     return f"{before}{begin}\n{text}\n{end}{after}"
 
 

@@ -14,7 +14,16 @@ import pytest
 from tests.bench import report, wrk
 from tests.bench.figures import FIGURES, Figure, Reading, Results, Spread, Target, number
 from tests.bench.measures import LEVELS, MEASURES, QUICK, outcome, percentile
-from tests.bench.report import BEGIN, END, PAGE, between_markers, summary, tables, times_better
+from tests.bench.report import (
+    BEGIN,
+    END,
+    PAGE,
+    PARTS,
+    between_markers,
+    summary,
+    tables,
+    times_better,
+)
 from tests.bench.sides import Started, verdict
 from tests.bench.usage import parse_properties
 from tests.eventually import eventually
@@ -259,6 +268,13 @@ def test_only_what_stands_between_the_markers_is_replaced() -> None:
     assert between_markers(page, "new") == f"# Title\n{BEGIN}\nnew\n{END}\nwhy\n"
     with pytest.raises(ValueError, match="no <!--"):
         between_markers("# Title\n", "new")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_of_the_page_is_generated_by_itself(part: str) -> None:
+    page = PAGE.read_text()
+    rest = page.partition(PARTS[part][0])[0]
+    assert between_markers(page, "new", *PARTS[part]).startswith(rest)
 
 
 def test_the_page_of_this_repository_can_be_generated_again() -> None:
