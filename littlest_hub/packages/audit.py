@@ -162,6 +162,11 @@ def _shipped(layout: Layout) -> tuple[list[Advisory], str]:
     try:
         record = json.loads(file.read_text())
         return [_advisory(each) for each in record["advisories"]], str(record["newest"])
+    except FileNotFoundError:
+        raise LittlestHubError(
+            f"{file} is not there: this release was not built as ours are, and knows no advisories",
+            "Look up the versions of `littlest-hub packages list` elsewhere",
+        ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LittlestHubError(f"{file} cannot be read: {error}") from error
 
