@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -57,8 +56,7 @@ class Setting:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        text = self.value if isinstance(self.value, str) else None
-        text = json.dumps(self.value, ensure_ascii=False) if text is None else repr(text)
+        text = repr(self.value)  # as a fragment would have it
         if len(text) > _SHOWN:
             count = f", {len(self.value)} elements" if isinstance(self.value, (list, dict)) else ""
             text = f"{text[:_SHOWN]}… (cut{count}; --json shows it whole)"

@@ -171,6 +171,6 @@ def test_text_names_the_lines_and_cuts_what_is_long() -> None:
     users = [f"user{number}" for number in range(1000)]
     setting = Setting("Authenticator.allowed_users", users, ("/f/20-b.py", 3))
     text = str(replace(setting, adds_to=(("/f/10-a.py", 1),)))
-    assert text.startswith('Authenticator.allowed_users = ["user0", "user1", ')
+    assert text.startswith("Authenticator.allowed_users = ['user0', 'user1', ")
     assert "(cut, 1000 elements; --json shows it whole)" in text
     assert text.endswith("\n    /f/20-b.py:3\n    adds to /f/10-a.py:1")
