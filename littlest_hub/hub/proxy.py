@@ -40,6 +40,8 @@ FIRST_POLL_S, MAX_POLL_S, POLL_FACTOR = 0.004, 0.2, 1.3
 """The pause between two polls whether traefik has loaded its routes: first, longest, growth."""
 API_TIMEOUT_S = 4
 """How long traefik's API, on this machine, may take to answer."""
+PROXY_START_S = 120
+"""How long the proxy may take to start; its unit has half of it for each attempt."""
 _REVISION = "littlest-hub-revision"
 ROUTES_CHECK_INTERVAL_MS = 2000
 """How often the hub checks that the routes on disk are those that it wrote."""
@@ -311,7 +313,7 @@ class HubProxy(TraefikFileProviderProxy):  # type: ignore[misc]
     async def _wait_for_static_config(self) -> None:
         # Until traefik has loaded the hash of our password, it refuses us; that is no error.
         loop, pauses_s = asyncio.get_running_loop(), _pauses_s()
-        deadline = loop.time() + self.check_route_timeout
+        deadline = loop.time() + max(PROXY_START_S, self.check_route_timeout)
         while refusal := await self._api_refusal():
             if loop.time() > deadline:
                 raise TimeoutError(f"the proxy does not let the hub in: {refusal}")
