@@ -144,7 +144,12 @@ def test_an_impossible_upgrade_is_refused_and_changes_nothing(installer: Path) -
         assert (active(hub), present(hub)) == (__version__, {__version__})
         assert hub.main_pid() == pid
 
-        # Sockets that are opened again: a visitor must not start what is being stopped.
+
+# It fails now and then on a busy machine: the proxy has not answered the hub for 30 s. Until the
+# cause is found, it runs by itself: pytest -m long tests/container/test_upgrading.py
+@pytest.mark.long
+def test_visitors_start_nothing_while_sockets_are_opened_again(installer: Path) -> None:
+    with installed(installer) as hub:
         with visited(hub):
             hub.machine.install(releases.build(NEXT, patches=OTHER_SOCKETS))
         older = hub.path(f"releases/{__version__}")
