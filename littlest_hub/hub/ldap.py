@@ -73,7 +73,7 @@ class DirectoryAuthenticator(LDAPAuthenticator):  # type: ignore[misc]
                 user=userdn,
                 password=password,
                 auto_bind=bind,
-                # As above: upstream's filter for groups names them too.
+                # Upstream's filter for groups names attributes that not every directory knows.
                 check_names=False,
                 receive_timeout=self.timeout_s,
             )

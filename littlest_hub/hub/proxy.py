@@ -41,7 +41,7 @@ FIRST_POLL_S, MAX_POLL_S, POLL_FACTOR = 0.004, 0.2, 1.3
 API_TIMEOUT_S = 4
 """How long traefik's API, on this machine, may take to answer."""
 PROXY_START_S = 120
-"""How long the proxy may take to start; its unit has half of it for each attempt."""
+"""How long a start of the hub waits for the proxy: two attempts of its unit (TimeoutStartSec=)."""
 _REVISION = "littlest-hub-revision"
 ROUTES_CHECK_INTERVAL_MS = 2000
 """How often the hub checks that the routes on disk are those that it wrote."""

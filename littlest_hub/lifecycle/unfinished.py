@@ -22,7 +22,7 @@ from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.services import Services
 from littlest_hub.lifecycle.unit_files import UnitFiles
 from littlest_hub.system import progress
-from littlest_hub.system.files import link, write
+from littlest_hub.system.files import link, remove_half, write
 from littlest_hub.system.signals import uninterrupted
 from littlest_hub.system.systemctl import daemon_reload, is_active, show, systemctl
 
@@ -127,7 +127,7 @@ def recover(layout: Layout, *, is_start: bool = False) -> None:
     try:
         found = Unfinished.from_json(json.loads(file.read_text()))
     except FileNotFoundError:
-        _remove_half(file)
+        remove_half(file)
         return
     except (ValueError, KeyError, TypeError) as error:
         raise LittlestHubError(
@@ -154,7 +154,7 @@ def _undo(layout: Layout, before: Unfinished, *, is_start: bool = False) -> None
         _put_back(layout.on_disk(Path(path)), content)
     for path, target in before.links.items():
         name = layout.on_disk(Path(path))
-        _remove_half(name)
+        remove_half(name)
         if target is not None:
             link(name, Path(target))
         else:
@@ -217,7 +217,7 @@ def _apply_to_hub(layout: Layout, before: Unfinished) -> None:
 
 def _finish(layout: Layout, decided: Unfinished) -> None:
     for path in (*decided.files, *decided.links):
-        _remove_half(layout.on_disk(Path(path)))
+        remove_half(layout.on_disk(Path(path)))
     for path in decided.leftovers:
         shutil.rmtree(layout.on_disk(Path(path)), ignore_errors=True)
     _forget(layout)
@@ -251,17 +251,12 @@ def _forget(layout: Layout) -> None:
         daemon_reload()
     # Last: without it, nothing is known of the rest.
     record = layout.on_disk(layout.unfinished_change)
-    _remove_half(record)
+    remove_half(record)
     record.unlink(missing_ok=True)
 
 
-def _remove_half(file: Path) -> None:
-    """Remove what `system.files.replacing` leaves if it is killed."""
-    file.with_name(f".{file.name}.new").unlink(missing_ok=True)
-
-
 def _put_back(file: Path, content: tuple[str, int] | None) -> None:
-    _remove_half(file)
+    remove_half(file)
     if content is None:
         file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):

@@ -80,8 +80,6 @@ class Manifest:
     """References to rules: functions as in `littlest_hub.check.rules`."""
     doctor: tuple[str, ...] = ()
     """References to probes: functions as in `littlest_hub.doctor`."""
-    show: str = ""
-    """Reference to a function of the layout and the enabled stack, which yields lines."""
     command: str = ""
     """Reference to a function of the layout and the remaining arguments that `littlest-hub NAME`
     runs; it returns an exit code."""
@@ -102,7 +100,7 @@ class Manifest:
                 yield f"fragment {fragment!r}: expected a name such as 55-announce.py"
         if self.service not in ("", self.name):
             yield f"service {self.service!r}: expected {self.name!r} or nothing"
-        references = (self.units, self.show, self.command, *self.check, *self.doctor)
+        references = (self.units, self.command, *self.check, *self.doctor)
         for reference in filter(None, references):
             if not _REFERENCE.fullmatch(reference):
                 yield f"reference {reference!r}: expected MODULE:FUNCTION"

@@ -108,8 +108,7 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[Path]:
         path: what to replace.
         scratch: directory of the temporary path; None: that of `path`.
     """
-    # Not a suffix that is loaded: traefik reads every .toml, systemd every .service.
-    temporary = (scratch or path.parent) / f".{path.name}.new"
+    temporary = _half(path, scratch)
     with naming(path, temporary):
         temporary.unlink(missing_ok=True)
         try:
@@ -117,6 +116,16 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def remove_half(path: Path) -> None:
+    """Remove what `replacing` or `new_file` has left if it was killed."""
+    _half(path).unlink(missing_ok=True)
+
+
+def _half(path: Path, scratch: Path | None = None) -> Path:
+    # Not a suffix that is loaded: traefik reads every .toml, systemd every .service.
+    return (scratch or path.parent) / f".{path.name}.new"
 
 
 @contextlib.contextmanager
@@ -129,7 +138,7 @@ def new_file(file: Path) -> Iterator[IO[bytes]]:
     """
     if file.exists() or file.is_symlink():
         raise LittlestHubError(f"{file} exists", "Give another name, or none to get one by date")
-    temporary = file.with_name(f".{file.name}.new")
+    temporary = _half(file)
     temporary.unlink(missing_ok=True)
     try:
         with naming(file, temporary):

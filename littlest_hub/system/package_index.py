@@ -21,7 +21,6 @@ from littlest_hub.system import pip
 
 TIMEOUT_S = 10
 _AT_ONCE = 8
-_DEFAULT = "https://pypi.org/simple"
 
 
 class NoAnswerError(Exception):
@@ -39,7 +38,7 @@ def vulnerabilities(
         NoAnswerError: it knows none of them, or does not answer.
     """
     options = pip.options()
-    address = options.get("index-url", _DEFAULT).rstrip("/")
+    address = (options.get("index-url") or pip.default_index()).rstrip("/")
     base = address.removesuffix("/simple")
     asked = list(packages)
     with ThreadPoolExecutor(_AT_ONCE) as pool:

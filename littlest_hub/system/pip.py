@@ -135,6 +135,14 @@ def options() -> dict[str, str]:
     }
 
 
+def default_index() -> str:
+    """Return the address of the index that pip uses if its configuration names none."""
+    # Private, but pip is pinned, and its help breaks the address into lines.
+    program = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
+    command = [sys.executable, "-I", "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def _source(wheels: Sequence[Path]) -> list[str]:
     return ["--no-index", *(f"--find-links={each}" for each in wheels)] if wheels else []
 

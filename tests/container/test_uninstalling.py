@@ -72,7 +72,7 @@ def test_disabling_and_removing_in_either_order_leaves_nothing(suite: str, insta
                 # Neither HTTPS nor a user server: nothing to stop.
                 failed = [line for line in done.stderr.splitlines() if line.startswith("Failed")]
                 assert all(line.endswith(IDLE) for line in failed), done
-            # As docs/how-to/upgrade.md says; /run is empty after a reboot.
+            # Removal by hand leaves these (docs/how-to/upgrade.md); /run is empty after a reboot.
             left = f"/usr/local/bin/littlest-hub {LAYOUT.needrestart_config}"
             machine.run(
                 ["sh", "-c", f"rm {left}; rmdir -p {LAYOUT.needrestart_config.parent}"], check=False

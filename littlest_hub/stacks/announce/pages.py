@@ -43,7 +43,7 @@ class AnnouncementPage(Handler):
             save(Path(), Announcement.written(banner, message, author))
         except (LittlestHubError, OSError) as error:
             self.set_status(400 if isinstance(error, LittlestHubError) else 500)
-            # What was typed stays.
+            # The form keeps the text that was typed.
             self._show(Announcement(banner, message), "", f"Not saved: {error}")
         else:
             self.redirect(f"{self.request.path}?saved=1", status=303)

@@ -206,7 +206,7 @@ def test_users_who_are_not_looked_up_in_time_are_looked_up_while_the_hub_serves(
     hub.proxy = NoRoutes()
 
     async def serve() -> None:
-        # As if the servers had been looked at.
+        # The hub of this test has no servers to look at.
         monkeypatch.setattr(JupyterHub, "init_spawners", lambda self: asyncio.sleep(0, 0))
         await hub.init_spawners()
         assert hub._looking_up
