@@ -17,6 +17,7 @@ from construct import definition, document, wheels
 from construct.document import Value
 from construct.recipe import read_recipe
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.packages.advisory import Advisory
 
 LIST = Path(__file__).with_name("advisories.yaml")
 _EXACT = re.compile(r"(?P<name>\S+) ==(?P<version>[^*,|\s]+)")
@@ -35,29 +36,14 @@ class Pin:
     """The files that pin it, relative to the checkout."""
 
 
-@dataclass(frozen=True)
-class Advisory:
+@dataclass(frozen=True, kw_only=True)
+class Entry(Advisory):
     """One entry of the list."""
 
-    id: str
-    package: str
-    affected: tuple[str, ...]
-    """Version specifiers (packaging's). A version that satisfies any of them is affected."""
     date: date
     """The day of publication, or the day we first saw it if the source has none."""
-    source: str
-    """Address of the statement that gives `affected` and `fixed`."""
-    about: str
-    fixed: str = ""
-    """The first fixed version of the newest series. Empty if there is none."""
     answer: str = ""
     """The reason why an affected version may be released, and the test that proves it."""
-
-    def affects(self, version: str) -> bool:
-        return any(
-            SpecifierSet(each).contains(Version(version), prereleases=True)
-            for each in self.affected
-        )
 
 
 @dataclass(frozen=True)
@@ -65,18 +51,17 @@ class Finding:
     """A pinned version that an advisory affects."""
 
     pin: Pin
-    advisory: Advisory
+    advisory: Entry
 
     def __str__(self) -> str:
         about = self.advisory
-        fixed = f"fixed in {about.fixed}" if about.fixed else "not fixed in any version"
         return (
             f"{self.pin.where}: {self.pin.package} {self.pin.version} has {about.id}"
-            f" ({about.about}), {fixed}; {about.source}"
+            f" ({about.about}), {about.remedy}; {about.source}"
         )
 
 
-def read(path: Path | None = None) -> list[Advisory]:
+def read(path: Path | None = None) -> list[Entry]:
     """Return the advisories in the list.
 
     Raises:
@@ -106,7 +91,7 @@ def to_json(path: Path | None = None) -> str:
     return json.dumps(record, indent=1) + "\n"
 
 
-def _entry(entry: Value) -> Advisory:
+def _entry(entry: Value) -> Entry:
     keys = entry.keys(_REQUIRED, _OPTIONAL)
     texts = {key: keys[key].text() for key in keys.keys() - {"affected", "date"}}
     affected = keys["affected"].texts()
@@ -116,7 +101,7 @@ def _entry(entry: Value) -> Advisory:
         Version(texts.get("fixed", "0"))
     except (InvalidSpecifier, InvalidVersion) as error:
         raise LittlestHubError(f"{entry.where}: {texts['id']}: {error}") from error
-    return Advisory(affected=affected, date=keys["date"].date(), **texts)
+    return Entry(affected=affected, date=keys["date"].date(), **texts)
 
 
 def pins(root: Path) -> list[Pin]:
@@ -139,7 +124,7 @@ def pins(root: Path) -> list[Pin]:
     return [Pin(*what, ", ".join(files)) for what, files in found.items()]
 
 
-def compare(root: Path, advisories: Sequence[Advisory]) -> list[Finding]:
+def compare(root: Path, advisories: Sequence[Entry]) -> list[Finding]:
     """Return the pinned versions that an advisory affects."""
     return [
         Finding(pin, advisory)

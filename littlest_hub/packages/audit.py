@@ -10,38 +10,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout, PackageSet
 from littlest_hub.packages import overlay
+from littlest_hub.packages.advisory import Advisory
 from littlest_hub.packages.lock import Lock, Wheel
 from littlest_hub.system import package_index
 from littlest_hub.system.files import write
-
-
-@dataclass(frozen=True)
-class Advisory:
-    """A vulnerability of some versions of a package."""
-
-    id: str
-    package: str
-    """Its name on the package index."""
-    affected: tuple[str, ...]
-    """Version specifiers; a version that satisfies any of them is affected."""
-    fixed: str
-    """The first fixed version; "": there is none."""
-    source: str
-    about: str
-
-    def affects(self, wheel: Wheel) -> bool:
-        """Return whether a package has the vulnerability."""
-        version = Version(wheel.version)
-        return canonicalize_name(self.package) == wheel.name and any(
-            SpecifierSet(each).contains(version, prereleases=True) for each in self.affected
-        )
 
 
 @dataclass(frozen=True)
@@ -75,9 +53,8 @@ class Vulnerability:
 
     def __str__(self) -> str:
         about = self.advisory
-        fixed = f"fixed in {about.fixed}" if about.fixed else "not fixed in any version"
-        name = f"{self.wheel.name} {self.wheel.version}"
-        return f"{name} ({self.package_set}) has {about.id}: {about.about}; {fixed}; {about.source}"
+        name = f"{self.wheel.name} {self.wheel.version} ({self.package_set})"
+        return f"{name} has {about.id}: {about.about}; {about.remedy}; {about.source}"
 
 
 @dataclass(frozen=True)
@@ -151,7 +128,8 @@ def _affected(lock: Lock, advisories: Sequence[Advisory]) -> Iterator[Vulnerabil
         for wheel in wheels:
             found: dict[str, Advisory] = {}
             for advisory in advisories:
-                if advisory.affects(wheel):
+                is_same = canonicalize_name(advisory.package) == wheel.name
+                if is_same and advisory.affects(wheel.version):
                     found.setdefault(advisory.id, advisory)
             yield from (Vulnerability(package_set, wheel, each) for each in found.values())
 
