@@ -309,7 +309,8 @@ def is_answer(status: int | str) -> bool:
 
 def _with_journal(message: str, *units: str, since: float = 0) -> LittlestHubError:
     """Return an error with the last lines of the journal of some units."""
-    lines = journal_lines(units, since=since)
+    # Of each: a traceback of one would leave no room for the others.
+    lines = "\n".join(filter(None, (journal_lines([unit], since=since) for unit in units)))
     return LittlestHubError(
         f"{message}\nThe journal's last lines:\n{lines}",
         "More: journalctl -u " + " -u ".join(units),
