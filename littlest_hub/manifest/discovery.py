@@ -47,7 +47,7 @@ def shipped() -> dict[str, Stack]:
     found = {}
     for module in pkgutil.iter_modules([str(_OUR_STACKS)]):
         package = importlib.import_module(f"littlest_hub.stacks.{module.name}")
-        stack = Stack(_checked(package.MANIFEST, module.name), _OUR_STACKS / module.name)
+        stack = Stack(_checked(package.MANIFEST), _OUR_STACKS / module.name)
         found[stack.name] = stack
     return found
 
@@ -67,7 +67,8 @@ def from_elsewhere(overlay: Path | None) -> Iterator[Stack | LittlestHubError]:
             try:
                 package = importlib.import_module(point.module.partition(".")[0])
                 place = Path(str(package.__file__)).parent
-                yield Stack(_checked(point.load(), point.name), place, distribution.name)
+                manifest = _checked(point.load(), registered=point.name)
+                yield Stack(manifest, place, distribution.name)
             except Exception as error:
                 text = f"stack {point.name} of {distribution.name} cannot be used: {error}"
                 yield LittlestHubError(text, f"littlest-hub packages remove {distribution.name}")
@@ -91,12 +92,18 @@ def stacks_of(overlay: Path | None) -> tuple[dict[str, Stack], list[LittlestHubE
     return found, unusable
 
 
-def _checked(manifest: object, name: str) -> Manifest:
+def _checked(manifest: object, registered: str = "") -> Manifest:
+    """Return a manifest that is right, and has the name under which a package registers it.
+
+    Packages of ours register nothing: a name such as "class" cannot be that of a package.
+    """
     if not isinstance(manifest, Manifest):
-        raise LittlestHubError(f"{name}: expected a Manifest, found {type(manifest).__name__}")
+        raise LittlestHubError(
+            f"{registered}: expected a Manifest, found {type(manifest).__name__}"
+        )
     problems = [*manifest.problems()]
-    if manifest.name != name:
-        problems.append(f"name {manifest.name!r}: expected {name!r}, as its package is registered")
+    if registered and manifest.name != registered:
+        problems.append(f"name {manifest.name!r}: expected {registered!r}, its entry point")
     if problems:
-        raise LittlestHubError(f"the manifest of {name} is wrong: {'; '.join(problems)}")
+        raise LittlestHubError(f"the manifest of {manifest.name} is wrong: {'; '.join(problems)}")
     return manifest

@@ -1,0 +1,12 @@
+# A hub for a class. `littlest-hub enable class` sets up all of it (docs/how-to/class.md); this file
+# alone is not enough.
+from littlest_hub.stacks.classroom import logins
+
+# How people log in:
+#   "system"  accounts of this machine, with their passwords
+#   "other"   as another fragment says, such as 41-oidc.py
+LOGIN = "system"
+# Who administers the hub, besides those of your other fragments; "": nobody else.
+ADMIN = ""
+
+logins.configure(c, LOGIN, ADMIN)
