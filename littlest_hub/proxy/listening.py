@@ -22,6 +22,9 @@ _BPF_RETURN_CONSTANT = 0x06
 _TCPI_UNACKED = 24
 _BACKLOG = 4096
 
+_PROBES = 10
+_PROBE_TIMEOUT_S = 1
+
 
 class Address(NamedTuple):
     """The listening sockets that share one address (SO_REUSEPORT), one for each slot."""
@@ -59,15 +62,44 @@ class Address(NamedTuple):
             with self.sockets[0].duplicate() as member:
                 member.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_CBPF, sock_fprog)
 
-    def listen_again(self) -> None:
-        """Make the kernel number the sockets from 0, which it may not after others were closed.
+    def renumber(self) -> None:
+        """Make the kernel number the sockets in our order, while nothing accepts from them.
 
-        Connections that wait are lost.
+        It numbers them in the order of listen(2). When another socket of this address is closed,
+        it gives that number to the last one. The sockets of a proxy that ends are such others.
+        Connections that wait are lost only if the order is wrong.
         """
-        for each in self.sockets:
-            with each.duplicate() as listening:
-                listening.shutdown(socket.SHUT_RDWR)
-                listening.listen(_BACKLOG)
+        waiting = any(self.queued(slot) for slot in range(len(self.sockets)))
+        if len(self.sockets) > 1 and not (waiting and self._is_first_numbered_0()):
+            for each in self.sockets:
+                with each.duplicate() as listening:
+                    listening.shutdown(socket.SHUT_RDWR)
+                    listening.listen(_BACKLOG)
+
+    def _is_first_numbered_0(self) -> bool:
+        """Return whether the kernel gives a connection to our first socket if steered to number 0.
+
+        Makes such connections. The relay or traefik finds that they are closed.
+        """
+        self.steer(0)
+        for _ in range(_PROBES):
+            before = self.queued(0), self.queued(1)
+            try:
+                self._connect()
+            except OSError:
+                return False
+            grown = self.queued(0) > before[0], self.queued(1) > before[1]
+            # Handshakes that began before may end at the other socket.
+            if grown in ((True, False), (False, True)):
+                return grown[0]
+        return False
+
+    def _connect(self) -> None:
+        """Make a connection to this address, and close it."""
+        with self.sockets[0].duplicate() as listening:
+            host, port = listening.getsockname()[:2]
+        loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+        socket.create_connection((loopback.get(host, host), port), _PROBE_TIMEOUT_S).close()
 
     def queued(self, slot: int) -> int:
         """Return how many connections wait to be accepted."""

@@ -91,32 +91,33 @@ class Supervisor:
         """
         self._check_presence()
         own = frozenset(inode for address in self.addresses for inode in address.inodes)
-        beside = other_listeners(own)
-        shared = {each.port for each in beside}
-        foreign = {each.inode for each in beside}
+        foreign = {each.inode for each in other_listeners(own)}
         required = {
             inode
             for address in self.addresses
             if address.name in REQUIRED_ENTRY_POINTS
             for inode in address.inodes
         }
+        accepted: frozenset[int] = frozenset()
         for each in generations(self._directory):
             # HTTPS that is new, elsewhere, or no more, is no reason.
             has_our_sockets = required <= each.sockets and not each.sockets & foreign
             if each.is_accepting and not has_our_sockets:
                 # The sockets were replaced: it may accept from some that no one steers any more.
                 os.kill(each.pid, signal.SIGKILL)
+            elif each.is_accepting:
+                accepted |= each.sockets
         deadline = time.monotonic() + RELEASE_TIMEOUT_S
         while (others := other_listeners(own)) and time.monotonic() < deadline:
             time.sleep(0.02)
-        for address in self.addresses:
-            if address.port in shared:
-                address.listen_again()
         for other in others:
             raise StartError(
                 f"port {other.port} is taken, beside us, by a program of user {other.uid};"
                 f" {_how_to_see(other.port)}"
             )
+        for address in self.addresses:
+            if not address.inodes & accepted:
+                address.renumber()
 
     def _check_presence(self) -> None:
         try:

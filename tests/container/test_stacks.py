@@ -36,8 +36,10 @@ def someone(hub: Hub) -> Iterator[Person]:
 
 
 def files(hub: Hub) -> dict[str, str]:
-    """Return what is on the machine, except the routes, which each reload writes."""
-    return {path: seen for path, seen in hub.snapshot().items() if path != str(hub.layout.routes)}
+    """Return what is on the machine, whenever it was written, except the routes."""
+    found = hub.snapshot()
+    del found[str(hub.layout.routes)]  # each reload writes them
+    return {path: re.sub(r"^(f .*?) \d+\.\d+ ", r"\1 ", seen) for path, seen in found.items()}
 
 
 def write(person: Person, **fields: str) -> httpx.Response:

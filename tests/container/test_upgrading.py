@@ -145,9 +145,6 @@ def test_an_impossible_upgrade_is_refused_and_changes_nothing(installer: Path) -
         assert hub.main_pid() == pid
 
 
-# It fails now and then on a busy machine: the proxy has not answered the hub for 30 s. Until the
-# cause is found, it runs by itself: pytest -m long tests/container/test_upgrading.py
-@pytest.mark.long
 def test_visitors_start_nothing_while_sockets_are_opened_again(installer: Path) -> None:
     with installed(installer) as hub:
         with visited(hub):

@@ -31,6 +31,7 @@ from littlest_hub.system.sd_daemon import Inherited, spawn
 from littlest_hub.system.toml import to_toml
 from tests.capabilities import PATH, missing
 from tests.eventually import eventually
+from tests.network import free_port
 
 pytestmark = pytest.mark.unit
 
@@ -49,6 +50,8 @@ sys.exit(main(sys.argv[1:]))
 def listening(host: str = "127.0.0.1", number: int = 2) -> Iterator[list[socket.socket]]:
     """Make sockets that share an address, as systemd does."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Named, as in a unit: a socket with a port of the kernel's choice loses it in shutdown(2).
+    port = free_port()
     with contextlib.ExitStack() as stack:
         made: list[socket.socket] = []
         for _ in range(number):
@@ -56,7 +59,7 @@ def listening(host: str = "127.0.0.1", number: int = 2) -> Iterator[list[socket.
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            one.bind((host, made[0].getsockname()[1] if made else 0))
+            one.bind((host, port))
             one.listen(4096)
             made.append(one)
         yield made
@@ -85,24 +88,43 @@ def test_new_connections_go_where_they_are_steered(host: str) -> None:
             assert (address.queued(0), address.queued(1)) == queued
 
 
-def test_sockets_are_renumbered_after_others_of_their_address_were_closed() -> None:
-    with listening(number=2) as old, contextlib.ExitStack() as stack:
+@pytest.mark.parametrize("waiting", [0, 9])
+@pytest.mark.parametrize("number_of_others", [0, 1, 2])
+def test_sockets_are_renumbered_after_others_of_their_address_were_closed(
+    number_of_others: int, waiting: int
+) -> None:
+    with listening(number=number_of_others) as others, contextlib.ExitStack() as stack:
+        at = others[0].getsockname() if others else ("127.0.0.1", free_port())
         new = []
         for _ in range(2):
             one = stack.enter_context(socket.socket())
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            one.bind(old[0].getsockname())
+            one.bind(at)
             one.listen()
             new.append(one)
-        address = Address("http", tuple(passed("http", new)))
-        for each in old:
+        # Those of a proxy that ends.
+        for each in others:
             each.close()
-        address.listen_again()
-        for slot in (1, 0):
+        for _ in range(waiting):
+            stack.enter_context(socket.create_connection(at))
+        address = Address("http", tuple(passed("http", new)))
+        address.renumber()
+        for slot in (1, 0, 1):
+            before = address.queued(0), address.queued(1)
             address.steer(slot)
-            with socket.create_connection(new[0].getsockname()):
-                assert address.queued(slot) == 1
-                new[slot].accept()[0].close()
+            stack.enter_context(socket.create_connection(at))
+            after = address.queued(0), address.queued(1)
+            assert after[slot] == before[slot] + 1
+            assert after[1 - slot] == before[1 - slot]
+
+
+def test_no_waiting_connection_is_lost_if_the_sockets_are_in_order() -> None:
+    with listening() as sockets, contextlib.ExitStack() as visitors:
+        (address,) = group_by_address(passed("http", sockets))
+        for _ in range(20):
+            visitors.enter_context(socket.create_connection(sockets[0].getsockname()))
+        address.renumber()
+        assert address.queued(0) + address.queued(1) == 20 + 1, "and the connection that looks"
 
 
 def test_an_address_with_one_socket_is_shared() -> None:
