@@ -65,6 +65,8 @@ class Machine(Server):
         self.title = suite
         self.image = Image(suite, tuple(packages))
         self.booted = booted
+        self.files = Path()
+        """The machine's file system as the host sees it, without what is mounted in it."""
         self._cleanup = contextlib.ExitStack()
         self._leader = 0
 
@@ -114,6 +116,7 @@ class Machine(Server):
         )
         cleanup.callback(launcher.wait)
         cleanup.callback(launcher.kill)
+        self.files = Path(f"/proc/{launcher.pid}/root{directory}/root")
         try:
             self.address = cleanup.enter_context(network(launcher))
             init_name = "systemd" if self.booted else "sleep"

@@ -13,12 +13,13 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from tests.eventually import NotInTimeError, eventually
 from tests.image import Image
+from tests.machine import Machine
 from tests.network import CONFIGURE, network
 from tests.server import PATH, MachineError, Server, as_login
 
@@ -41,12 +42,16 @@ class Vm(Server):
 
     Args:
         suite: Debian release.
+        prepare: changes its disk before it boots, at the host's speed; no systemd runs.
     """
 
     patience_s = EMULATED_S
 
-    def __init__(self, suite: str = "bookworm") -> None:
+    def __init__(
+        self, suite: str = "bookworm", prepare: Callable[[Machine], object] | None = None
+    ) -> None:
         super().__init__()
+        self._prepare = prepare
         self.title = f"virtual {suite}"
         self.image = Image(suite, PACKAGES)
         self._cleanup = contextlib.ExitStack()
@@ -128,8 +133,7 @@ class Vm(Server):
         directory = Path(cleanup.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp")))
         self._console = directory / "console"
         self._disk = directory / "disk"
-        root = str(self.image.root())
-        _run("mke2fs", "-q", "-t", "ext4", "-d", root, str(self._disk), DISK_SIZE)
+        self._make_disk()
         key = directory / "key"
         _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(key))
         self._public_key = key.with_suffix(".pub").read_text().strip()
@@ -159,6 +163,14 @@ class Vm(Server):
         }
         given = [f"-o{name}={value}" for name, value in options.items()]
         self._ssh = ["ssh", "-F/dev/null", *given, f"root@{self.address}"]
+
+    def _make_disk(self) -> None:
+        if not self._prepare:
+            _copy_to_disk(self.image.root(), self._disk)
+            return
+        with Machine(self.image.suite, packages=PACKAGES, booted=False) as machine:
+            self._prepare(machine)
+            _copy_to_disk(machine.files, self._disk)
 
     def _qemu_command(self) -> list[str]:
         boot = self.image.root() / "boot"
@@ -214,6 +226,10 @@ class Vm(Server):
 
     def _console_tail(self) -> str:
         return "\n".join(self._console.read_text(errors="replace").splitlines()[-30:])
+
+
+def _copy_to_disk(root: Path, disk: Path) -> None:
+    _run("mke2fs", "-q", "-t", "ext4", "-d", str(root), str(disk), DISK_SIZE)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""One virtual machine with one hub: an emulated processor takes a minute to install it."""
+"""One virtual machine with one hub, installed before it boots: emulation would take minutes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.hub import Hub
+from tests.machine import Machine
 from tests.virtual import EMULATED_S, Vm
 
 # Under emulation everything takes ten times as long; the defaults are for real machines.
@@ -18,13 +19,17 @@ c.SystemdSpawner.unit_extra_properties = {{"TasksMax": "200"}}
 
 
 @pytest.fixture(scope="package")
-def vm() -> Iterator[Vm]:
-    with Vm("bookworm") as vm:
+def vm(installer: Path) -> Iterator[Vm]:
+    """A machine with a hub that allows every system user."""
+
+    def prepare(machine: Machine) -> None:
+        machine.put("/opt/littlest-hub/jupyterhub_config.d/20-patient.py", FRAGMENT)
+        machine.install(installer)
+
+    with Vm("bookworm", prepare) as vm:
         yield vm
 
 
 @pytest.fixture(scope="package")
-def hub(vm: Vm, installer: Path) -> Hub:
-    """A hub that allows every system user."""
-    vm.put("/opt/littlest-hub/jupyterhub_config.d/20-patient.py", FRAGMENT)
-    return Hub.install(vm, installer)
+def hub(vm: Vm) -> Hub:
+    return Hub.found_on(vm)
