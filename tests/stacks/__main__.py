@@ -14,6 +14,7 @@ import httpx
 
 from tests import releases, wheels
 from tests.client import Person
+from tests.container.test_stacks import files
 from tests.eventually import eventually
 from tests.hub import Hub, build_installer
 from tests.machine import Machine
@@ -141,7 +142,7 @@ def follow_page(hub: Hub, boss: Person) -> None:
         wheel = wheels.make(Path(scratch), name, files=code_of_page(), entry_points=points)
         hub.machine.copy(wheel, f"/srv/{wheel.name}")
         command(hub, "packages", "add", "--from", f"/srv/{wheel.name}")
-    before = hub.snapshot()
+    before = files(hub)
     assert "greeting" in command(hub, "list").stdout
     command(hub, "enable", "greeting", "--yes", "--set", "greeting=Good morning")
     try:
@@ -151,7 +152,7 @@ def follow_page(hub: Hub, boss: Person) -> None:
         assert removed.returncode == 1, "the stack is in use"
     finally:
         command(hub, "disable", "greeting")
-    assert hub.snapshot() == before
+    assert files(hub) == before
     command(hub, "packages", "remove", "littlest-hub-greeting")
 
 
