@@ -18,7 +18,7 @@ from pathlib import Path
 import zstandard
 
 from construct import (
-    advisories,
+    advisory_list,
     channel,
     condapkg,
     definition,
@@ -28,6 +28,7 @@ from construct import (
     wheels,
 )
 from construct.cache import Cache, key_of
+from construct.conda_names import PYTHON_NAMES
 from construct.condapkg import Metadata, Package
 from construct.native import NativeBuilder
 from construct.progress import Progress, megabytes
@@ -143,7 +144,7 @@ class Builder:
             name, _, version = spec.partition(" ")
             if name in recipes or name == OWN:
                 continue
-            name = wheels.PYTHON_NAMES.get(name, name)
+            name = PYTHON_NAMES.get(name, name)
             wanted.append(name + version)
         with Progress("lock", 1).step(f"{len(wanted)} requirements", announce=True):
             kept = self.lock.read_text() if keep else ""
@@ -158,7 +159,10 @@ class Builder:
 
     def _converter_key(self, python_key: str) -> str:
         """Return the key of all that a package's bytes depend on besides its own files."""
-        code = [HERE / name for name in ("wheels.py", "exclusions.py", "condapkg.py", "elf.py")]
+        code = [
+            HERE / name
+            for name in ("wheels.py", "conda_names.py", "exclusions.py", "condapkg.py", "elf.py")
+        ]
         return key_of([*code, python_key, zstandard.__version__, str(self.level)])
 
     def _native(self, recipe: Recipe, tree: Path, native: NativeBuilder) -> Pending:
@@ -216,11 +220,11 @@ class Builder:
                     copy = target / "share" / OWN / file.relative_to(self.root)
                     copy.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(file, copy)
-            (target / "share" / OWN / "advisories.json").write_text(advisories.to_json())
+            (target / "share" / OWN / "advisories.json").write_text(advisory_list.to_json())
             condapkg.compile_python(target, interpreter)
             return replace(metadata, depends=depends)
 
-        shared += [HERE / "advisories.py", advisories.LIST]
+        shared += [HERE / "advisory_list.py", HERE / "conda_names.py", advisory_list.LIST]
         parts = [found["setuptools"].path, HERE / "builder.py", *files, *shared]
         return Pending(OWN, key_of([converter, *parts]), 0, lay_out)
 

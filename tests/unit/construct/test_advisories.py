@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from construct import advisories
+from construct import advisories, advisory_list
 from construct.__main__ import parser, run
 from construct.builder import ROOT
 from littlest_hub.errors import LittlestHubError
@@ -61,7 +61,7 @@ def test_an_affected_pin_is_refused_with_both_versions_and_the_source(tmp_path: 
 def test_a_release_is_not_built_with_a_known_vulnerability(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(advisories, "LIST", listed(tmp_path))
+    monkeypatch.setattr(advisory_list, "LIST", listed(tmp_path))
     arguments = parser().parse_args(["--release", "--output", str(tmp_path / "dist")])
     with pytest.raises(LittlestHubError, match="CVE-2026-1"):
         run(arguments)
@@ -91,7 +91,7 @@ def test_wheels_and_native_packages_are_compared_by_their_names_for_conda(
 def test_versions_are_compared_as_packaging_does(
     tmp_path: Path, affected: str, version: str, is_affected: bool
 ) -> None:
-    (entry,) = advisories.read(listed(tmp_path, affected=affected))
+    (entry,) = advisory_list.read(listed(tmp_path, affected=affected))
     assert entry.affects(version) == is_affected
 
 
@@ -117,11 +117,11 @@ def test_an_entry_that_cannot_be_compared_is_named(
     tmp_path: Path, mistake: dict[str, str], reason: str
 ) -> None:
     with pytest.raises(LittlestHubError, match=reason):
-        advisories.read(listed(tmp_path, **mistake))
+        advisory_list.read(listed(tmp_path, **mistake))
 
 
 def test_entries_are_unique_and_no_fixed_version_is_affected() -> None:
-    entries = advisories.read()
+    entries = advisory_list.read()
     assert len({entry.id for entry in entries}) == len(entries)
     assert not [entry.id for entry in entries if entry.fixed and entry.affects(entry.fixed)]
 
@@ -137,7 +137,7 @@ def test_a_pin_that_goes_back_to_a_vulnerable_version_is_refused(tmp_path: Path)
 
 
 def test_the_release_ships_the_list_with_names_of_the_package_index(tmp_path: Path) -> None:
-    shipped = json.loads(advisories.to_json(listed(tmp_path, package="python-tzdata")))
+    shipped = json.loads(advisory_list.to_json(listed(tmp_path, package="python-tzdata")))
     assert shipped["newest"] == "2026-01-02"
     (entry,) = shipped["advisories"]
     assert entry["package"] == "tzdata"

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from construct import advisories, exclusions, recipe
+from construct import advisory_list, exclusions, recipe
 from littlest_hub.errors import LittlestHubError
 
 ROOT = Path(recipe.__file__).parents[1]
@@ -34,7 +34,7 @@ def read_recipe(path: Path) -> object:
     [
         (read_recipe, "recipe/python/recipe.yaml"),
         (exclusions.read, "recipe/exclusions.yaml"),
-        (advisories.read, "construct/advisories.yaml"),
+        (advisory_list.read, "construct/advisories.yaml"),
     ],
 )
 @given(data=st.data())
