@@ -38,7 +38,7 @@ def someone(hub: Hub) -> Iterator[Person]:
 def files(hub: Hub) -> dict[str, str]:
     """Return what is on the machine, whenever it was written, except the routes."""
     found = hub.snapshot()
-    del found[str(hub.layout.routes)]  # each reload writes them
+    found.pop(str(hub.layout.routes), None)  # each reload writes them
     return {path: re.sub(r"^(f .*?) \d+\.\d+ ", r"\1 ", seen) for path, seen in found.items()}
 
 

@@ -18,11 +18,10 @@ from tests.container.test_stacks import files
 from tests.eventually import eventually
 from tests.hub import Hub, build_installer
 from tests.machine import Machine
+from tests.stacks.page import code_of_page
 
 ANNOUNCE = "/services/announce/"
 NEXT = "2026.12.0"
-PAGE = Path(__file__).parents[2] / "docs/how-to/write-a-stack.md"
-MODULE = "littlest_hub_greeting"
 
 
 def command(hub: Hub, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -116,22 +115,6 @@ def upgrade(hub: Hub, boss: Person) -> None:
         assert "after the rollback" in login_page(hub)
     finally:
         command(hub, "disable", "announce")
-
-
-def code_of_page() -> dict[str, str]:
-    """Return the files that the how-to makes, with the page that it adds."""
-    text = PAGE.read_text()
-    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    manifest = next(each for each in blocks if "MANIFEST = Manifest(" in each)
-    more = next(each for each in blocks if each.lstrip().startswith("service="))
-    fragment = next(each for each in blocks if 'GREETING = "Hello"' in each)
-    service = next(each for each in blocks if "stack_service" in each)
-    return {
-        f"{MODULE}/__init__.py": f"{manifest.rstrip().removesuffix(')')}{more})\n",
-        f"{MODULE}/units.py": next(each for each in blocks if "def units(" in each),
-        f"{MODULE}/pages.py": next(each for each in blocks if "class Page(" in each),
-        f"{MODULE}/fragments/60-greeting.py": f"{fragment}\n{service}",
-    }
 
 
 def follow_page(hub: Hub, boss: Person) -> None:

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.layout import PackageSet
+from littlest_hub.layout import DEFAULT_BASE, Layout, PackageSet
 from littlest_hub.manifest import discovery
+from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.manifest.manifest import Manifest, Question, resolve
+from littlest_hub.units import stack as stack_units
+from tests.stacks.page import MODULE, code_of_page
 
 GREETING = """\
 from littlest_hub.manifest.manifest import Manifest
@@ -102,3 +105,21 @@ def test_what_a_manifest_of_ours_names_is_there(name: str) -> None:
     references = (manifest.units, manifest.command, *manifest.check)
     for reference in filter(None, (*references, *manifest.doctor)):
         assert callable(resolve(reference))
+
+
+def test_the_stack_of_the_how_to_is_one(tmp_path: Path) -> None:
+    layout = Layout(DEFAULT_BASE)
+    files = code_of_page()
+    overlay = _overlay(
+        tmp_path, MODULE, files[f"{MODULE}/__init__.py"], f"greeting = {MODULE}:MANIFEST"
+    )
+    (overlay / PackageSet.HUB / MODULE / "units.py").write_text(files[f"{MODULE}/units.py"])
+    found, unusable = discovery.stacks_of(overlay)
+    assert not unusable
+    stack = found["greeting"]
+    assert stack.manifest.service == "greeting"
+    units = stack_units.of_stack(layout, stack, EnabledStack("greeting", port=15003))
+    assert [each.name for each in units] == [
+        "littlest-hub.greeting.socket",
+        "littlest-hub.greeting.service",
+    ]
