@@ -82,17 +82,14 @@ def installed_unit(layout: Layout, name: str) -> Path:
 
 
 def drop_in_directories(layout: Layout) -> list[Path]:
-    """Return the directories with drop-ins of our units, those of user servers included."""
+    """Return the directories with drop-ins of our units, of user servers, and of stacks' units."""
     exact = {f"{unit}.d" for unit in layout.all_unit_names}
-    servers = (f"{layout.instance}.user-", f"{layout.instance}.user@")
+    # No other hub's names begin like this: names of instances contain no ".".
+    others = f"{layout.instance}."
     return sorted(
         layout.system_units / found.name
         for found in layout.on_disk(layout.system_units).glob("*.d")
-        if found.is_dir()
-        and (
-            found.name in exact
-            or (found.name.startswith(servers) and found.name.endswith(".service.d"))
-        )
+        if found.is_dir() and (found.name in exact or found.name.startswith(others))
     )
 
 

@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 from littlest_hub.activation import answers
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.fragments.catalogue import DISABLED
+from littlest_hub.installation import drop_in_directories
 from littlest_hub.layout import Layout, PackageSet
 from littlest_hub.manifest import enabled
 from littlest_hub.manifest.discovery import Stack
@@ -164,6 +165,9 @@ def to_disable(
         for name in stack_units.installed_units(layout)
         if name.startswith((f"{own}.", f"{own}-", f"{own}@"))
     ]
+    directories = drop_in_directories(layout)
+    yours = [each for each in directories if each.name.removesuffix(".d") in units]
+    notes += [f"{each} stays: your drop-ins" for each in yours]
     place = layout.stacks / how.name
     leaves = stack.manifest.leaves if stack else ""
     if leaves and layout.on_disk(place).exists():

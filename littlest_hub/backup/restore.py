@@ -34,6 +34,7 @@ from littlest_hub.backup.unpacking import unpack
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.locks import changing, no_foreground_hub
+from littlest_hub.lifecycle.services import Services
 from littlest_hub.system.files import naming
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.systemctl import (
@@ -196,6 +197,7 @@ def _start(layout: Layout, exchange: Exchange) -> None:
         for socket in sockets:
             _systemctl("restart", socket)
         _systemctl("start", layout.proxy_service)
+        Services(layout).start_stacks(changed)
     systemctl("reset-failed", layout.hub_service, is_checked=False)
     _systemctl("start", layout.hub_service)
 

@@ -40,7 +40,7 @@ _NAME = re.compile(
 )
 # In a backup, units have the names of the default base directory: see `contents.collect`.
 _UNITS = "|".join(map(re.escape, Layout(DEFAULT_BASE).all_unit_names))
-_DROP_IN = re.compile(rf"{DROP_INS}/(?:{_UNITS}|{PRODUCT}\.user[-@][^/]*)\.d/[^/]+\.conf")
+_DROP_IN = re.compile(rf"{DROP_INS}/(?:{_UNITS}|{PRODUCT}\.[^/]+)\.d/[^/]+\.conf")
 
 
 class _BoundedReader:

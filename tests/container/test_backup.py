@@ -73,6 +73,8 @@ def test_a_hub_moves_to_another_machine_and_another_base_directory(
     first.write_fragment("30-path.py", f"# reads {layout.base}/state/stack\n")
     drop_in = f"/etc/systemd/system/{layout.hub_service}.d/mine.conf"
     first.machine.put(drop_in, "[Service]\nEnvironment=MINE=yes\n")
+    of_stack = "/etc/systemd/system/{}.announce.service.d/mine.conf"
+    first.machine.put(of_stack.format("littlest-hub"), "[Service]\nNice=1\n")
     with (
         Person(first.url, "alice", "alice-password") as alice,
         Person(first.url, "boss", "boss-password") as boss,
@@ -121,6 +123,7 @@ def test_a_hub_moves_to_another_machine_and_another_base_directory(
         assert {"boss", "alice"} <= users(hub)
         shown = machine.systemctl("show", "-p", "Environment", hub.layout.hub_service).stdout
         assert "MINE=yes" in shown
+        assert "Nice=1" in machine.read(of_stack.format("littlest-hub-physics"))
         assert machine.read(hub.path("state/stack/notes.txt")) == "of a stack\n"
         answer = httpx.get(
             f"{hub.url}/hub/api/users",

@@ -1,6 +1,7 @@
 """A stack is enabled, used, and disabled: all of it, or nothing."""
 
 import ast
+import json
 import re
 import textwrap
 from collections.abc import Iterator
@@ -67,6 +68,7 @@ def test_announce_is_enabled_used_and_disabled_without_a_trace(
         assert 'GROUP = "editors"' in hub.machine.read(
             hub.path("jupyterhub_config.d/55-announce.py")
         )
+        assert _deciding_fragment(hub, "JupyterHub.template_vars").endswith("/55-announce.py")
         saved = write(boss, banner=HOSTILE, message="Two\nlines")
         assert "Saved" in saved.text, saved.text
         page = login_page(hub)
@@ -92,6 +94,11 @@ def test_announce_is_enabled_used_and_disabled_without_a_trace(
     assert hub.machine.systemctl("is-active", UNIT, check=False).stdout.strip() == "inactive"
     # The hub's own 404 page: nothing is at that address any more.
     eventually(lambda: boss.browser.get(PAGE).status_code == 404, 10, "no page")
+
+
+def _deciding_fragment(hub: Hub, setting: str) -> str:
+    found = json.loads(run(hub, "show", "--json"))["settings"]
+    return str(next(each["file"] for each in found if each["name"] == setting))
 
 
 def _is_refused_to_others(hub: Hub, boss: Person, someone: Person) -> None:

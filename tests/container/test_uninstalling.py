@@ -54,6 +54,7 @@ def test_a_purge_leaves_the_machine_as_it_was(installer: Path) -> None:
             assert hub.answers()
             bob.stop_server()
         kill_check(hub)
+        machine.put("/etc/systemd/system/littlest-hub.announce.service.d/mine.conf", "[Service]\n")
         said = machine.run([hub.path("hub/bin/littlest-hub"), "uninstall", "--purge", "--yes"])
         assert said.stdout.startswith("Removed.")
         machine.run(["userdel", "--remove", "bob"])

@@ -71,11 +71,12 @@ def test_the_links_of_an_image_lead_into_the_image(layout: Layout) -> None:
 def test_drop_ins_of_other_hubs_are_not_ours(layout: Layout) -> None:
     units = layout.on_disk(layout.system_units)
     ours = (
+        "littlest-hub.announce.socket.d",
         "littlest-hub.service.d",
         "littlest-hub.user-.service.d",
         "littlest-hub.user@a.service.d",
     )
-    for name in (*ours, "littlest-hub-2.service.d", "littlest-hub-2.user-.service.d", "x.d"):
+    for name in (*ours, "littlest-hub-2.service.d", "littlest-hub-2.a.service.d", "x.d"):
         (units / name).mkdir(parents=True)
     found = installation.drop_in_directories(layout)
     assert found == [layout.system_units / name for name in ours]

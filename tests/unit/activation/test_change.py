@@ -6,11 +6,13 @@ import pytest
 
 from littlest_hub.activation import answers, change, listing
 from littlest_hub.activation.plan import Plan, to_disable, to_enable
+from littlest_hub.check import checker, effective_configuration
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import active_overlay
 from littlest_hub.layout import Layout, PackageSet
 from littlest_hub.manifest import enabled
 from littlest_hub.manifest.discovery import Stack, shipped
+from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.manifest.manifest import Manifest, Question
 from tests import wheels
 
@@ -95,6 +97,30 @@ def test_a_stack_is_enabled_and_disabled_with_its_packages(here: Here) -> None:
     left = {each for each in here.files() - before if not each.startswith("packages")}
     assert not left
     assert (here.layout.packages / "hub.txt").read_text() == ""
+
+
+def test_what_a_stack_has_set_is_shown_with_the_line_of_its_fragment(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.enable(greeting="hi")
+    # `show` runs fragments with the packages of its own release.
+    monkeypatch.setattr(checker, "release_of_this_interpreter", lambda: here.prefix)
+    settings = effective_configuration(here.layout).changed(is_everything=False).settings
+    (variables,) = [each for each in settings if each.name == "JupyterHub.template_vars"]
+    assert variables.value["greeting"] == "hi"
+    assert variables.place == (str(here.fragment), 7)
+
+
+def test_drop_ins_of_a_stacks_units_stay_and_are_named(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Layout, "system_units", here.layout.base.parent)
+    unit = here.layout.system_units / here.layout.stack_unit("greeting", ".service")
+    unit.touch()
+    yours = unit.with_name(f"{unit.name}.d")
+    yours.mkdir()
+    plan = to_disable(here.layout, EnabledStack("greeting"), here.stack, [])
+    assert [*plan.notes] == [f"{yours} stays: your drop-ins"]
 
 
 def test_a_fragment_that_was_changed_stays_disabled_and_comes_back(here: Here) -> None:

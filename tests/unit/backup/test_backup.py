@@ -378,15 +378,19 @@ def test_drop_ins_of_every_unit_are_in_a_backup(
     units = tmp_path / "units"
     monkeypatch.setattr(Layout, "system_units", units)
     layout = _base(tmp_path / "physics")
-    servers = ("littlest-hub-physics.user-alice:lab.service", "littlest-hub-physics.user@a.service")
-    for name in (*layout.all_unit_names, *servers):
+    others = (
+        "littlest-hub-physics.user-alice:lab.service",
+        "littlest-hub-physics.user@a.service",
+        "littlest-hub-physics.announce.service",
+    )
+    for name in (*layout.all_unit_names, *others):
         (units / f"{name}.d").mkdir(parents=True)
         (units / f"{name}.d" / "limits.conf").touch()
     made = backup(layout, None, secrets=False, progress=_progress)
     assert made.file is not None
     expected = {
         f"drop-ins/{name.replace('-physics', '')}.d/limits.conf"
-        for name in (*layout.all_unit_names, *servers)
+        for name in (*layout.all_unit_names, *others)
     }
     assert expected <= {*unpack(made.file, None).members}
 
