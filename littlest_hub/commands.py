@@ -166,6 +166,7 @@ def run_enable(options: argparse.Namespace) -> int:
     from littlest_hub.activation.plan import to_enable
     from littlest_hub.fragments import catalogue
     from littlest_hub.lifecycle.locks import changing, recover_at_start
+    from littlest_hub.manifest.manifest import resolve
 
     layout, prefix = installation.of_this_release(), installation.release_of_this_interpreter()
     if options.finish:
@@ -186,6 +187,8 @@ def run_enable(options: argparse.Namespace) -> int:
         _confirm_enabling(options.yes)
         change.enable(layout, prefix, plan, progress.to_stderr)
     print(f"{stack.name} is enabled. The opposite: {layout.command} disable {stack.name}")
+    if stack.manifest.after_enable:
+        print("\n".join(resolve(stack.manifest.after_enable)(layout, plan.how)))
     return 0
 
 

@@ -339,6 +339,13 @@ class Layout(Names):
         """Return the directory that a stack's service writes to, the only one."""
         return self.stacks / stack / "data"
 
+    def stack_hub_data(self, stack: str) -> Path:
+        """Return the directory, which the hub makes, for what a stack keeps in the hub's process.
+
+        Only the hub's user may enter it.
+        """
+        return self.hub_state / "stacks" / stack / "hub"
+
     unfinished_change = _Path("{self.state}/unfinished-change.json")
     """What to put back if a change of stacks is killed; there only during one (JSON)."""
 

@@ -176,6 +176,13 @@ class AccessByFragments(JupyterHub):  # type: ignore[misc]
             # A lookup blocks the hub: requests get as much time.
             await asyncio.sleep(time.monotonic() - began)
 
+    async def lock_out(self, name: str) -> None:
+        """Take at once from a user, whom nothing lets in any more, what a start would take."""
+        user = orm.User.find(self.db, name)
+        if user and await self._revoke_of(user):
+            self.db.commit()
+            await self._stop_servers(self.users[user])
+
     async def _stop_servers(self, user: Any) -> None:
         for name in list(user.orm_spawners):
             spawner = user.spawners[name]

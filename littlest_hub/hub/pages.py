@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader, PrefixLoader
 from jupyterhub.app import JupyterHub
-from traitlets import Unicode
+from traitlets import Dict, List, Unicode
 from traitlets.config import Configurable
 
 TEMPLATES = str(Path(__file__).parent / "templates")
@@ -24,6 +24,12 @@ class Pages(Configurable):  # type: ignore[misc]
         config=True,
         help="Whom users may ask, on every page: a name, a room, an e-mail or web address, …",
     )
+    links = List(
+        Dict(),
+        config=True,
+        help="More links in the bar at the top of every page, for whoever is logged in. Each has"
+        " text, path (below /hub/) and perhaps scope, without which it is not shown.",
+    )
 
 
 class HubWithPages(JupyterHub):  # type: ignore[misc]
@@ -35,8 +41,10 @@ class HubWithPages(JupyterHub):  # type: ignore[misc]
 
     def init_tornado_settings(self) -> None:
         self.template_paths = self._template_directories()
+        pages = Pages(parent=self)
         ours = {
-            "contact": Pages(parent=self).contact,
+            "contact": pages.contact,
+            "links": pages.links,
             "lets_existing_users_in": self.authenticator.allow_existing_users,
             "littlest_hub": self.layout.command,
         }

@@ -83,6 +83,9 @@ class Manifest:
     command: str = ""
     """Reference to a function of the layout and the remaining arguments that `littlest-hub NAME`
     runs; it returns an exit code."""
+    after_enable: str = ""
+    """Reference to a function of the layout and the enabled stack, which `enable` calls at its end;
+    it returns lines for people: what they do next."""
     leaves: str = ""
     """What stays in its directory of state/ after `disable`, for people; "": nothing."""
     page: str = ""
@@ -100,7 +103,7 @@ class Manifest:
                 yield f"fragment {fragment!r}: expected a name such as 55-announce.py"
         if self.service not in ("", self.name):
             yield f"service {self.service!r}: expected {self.name!r} or nothing"
-        references = (self.units, self.command, *self.check, *self.doctor)
+        references = (self.units, self.command, self.after_enable, *self.check, *self.doctor)
         for reference in filter(None, references):
             if not _REFERENCE.fullmatch(reference):
                 yield f"reference {reference!r}: expected MODULE:FUNCTION"

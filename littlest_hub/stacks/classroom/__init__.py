@@ -9,10 +9,10 @@ MANIFEST = Manifest(
     questions=(
         Question(
             key="login",
-            text="How people log in: system, or other",
+            text="How people log in: system, first-use, sign-up, or other",
             default="system",
-            pattern=r"system|other",
-            expected="system, or other",
+            pattern=r"system|first-use|sign-up|other",
+            expected="system, first-use, sign-up, or other",
         ),
         Question(
             key="admin",
@@ -22,6 +22,15 @@ MANIFEST = Manifest(
             expected="a login name in lower case, or nothing",
         ),
     ),
+    command="littlest_hub.stacks.classroom.command:run",
+    after_enable="littlest_hub.stacks.classroom.logins.commands:after_enable",
+    check=(
+        "littlest_hub.stacks.classroom.logins.rules:replaced_logins",
+        "littlest_hub.stacks.classroom.logins.rules:nobody_who_lets_people_in",
+        "littlest_hub.stacks.classroom.logins.rules:any_name_at_first_use",
+    ),
+    doctor=("littlest_hub.stacks.classroom.logins.probe:people",),
+    leaves="the people of the class, with their passwords",
     page="docs/how-to/class.md",
     tests=("tests/unit/stacks/classroom/test_logins.py",),
 )

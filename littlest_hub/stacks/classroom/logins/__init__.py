@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from littlest_hub.errors import LittlestHubError
 
-LOGINS = ("system", "other")
+LOGINS = ("system", "first-use", "sign-up", "other")
 """Values of `LOGIN` in the fragment."""
+TEMPLATES = str(Path(__file__).parent / "templates")
+_MODULE = "littlest_hub.stacks.classroom.logins.authenticators"
+_CLASSES = {"first-use": f"{_MODULE}.FirstUse", "sign-up": f"{_MODULE}.SignUp"}
+_OF_THE_CORE = ("SystemAuthenticator", "OwnerAuthenticator")
+"""The authenticators of a hub whose fragments choose none."""
 
 
 def configure(c: Any, login: str, admin: str) -> None:
@@ -19,9 +25,22 @@ def configure(c: Any, login: str, admin: str) -> None:
         admin: a name that administers the hub; "": only those of other fragments.
 
     Raises:
-        LittlestHubError: there is no such kind of login.
+        LittlestHubError: there is no such kind of login, or another fragment has chosen one.
     """
     if login not in LOGINS:
         raise LittlestHubError(f"LOGIN = {login!r}: expected one of {', '.join(LOGINS)}")
     if admin:
         c.Authenticator.admin_users.update({admin})
+    if login == "other":
+        return
+    chosen = c.JupyterHub.get("authenticator_class", _OF_THE_CORE[0])
+    if (name := getattr(chosen, "__name__", str(chosen))) not in _OF_THE_CORE:
+        raise LittlestHubError(
+            f"LOGIN = {login!r}, but another fragment has chosen the logins of {name};"
+            ' expected LOGIN = "other", or no such fragment'
+        )
+    if login in _CLASSES:
+        c.JupyterHub.authenticator_class = _CLASSES[login]
+        c.JupyterHub.template_paths.append(TEMPLATES)
+        links = (("People", "people", "admin:users"), ("Password", "change-password", ""))
+        c.Pages.links.extend([{"text": t, "path": p, "scope": s} for t, p, s in links])

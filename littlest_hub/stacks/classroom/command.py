@@ -1,0 +1,26 @@
+"""`littlest-hub class`: its commands, each from the part of the stack that it belongs to."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from littlest_hub.layout import Layout
+from littlest_hub.stacks.classroom.logins import commands as logins
+
+PARTS = (logins,)
+"""Modules with a function `add`, which adds commands to a parser. `run` of the options is called
+with the layout and the options, and returns an exit code."""
+
+
+def run(layout: Layout, arguments: Sequence[str]) -> int:
+    """Run a command of the class stack."""
+    parser = argparse.ArgumentParser(
+        prog=f"{layout.command} class", description="Look after the people of a class."
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for part in PARTS:
+        part.add(commands)
+    options = parser.parse_args(arguments)
+    code: int = options.run(layout, options)
+    return code

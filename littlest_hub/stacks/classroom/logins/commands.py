@@ -1,0 +1,86 @@
+"""One-time codes, which root gives to people: a command, and the end of `enable class`."""
+
+from __future__ import annotations
+
+import argparse
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.stacks.classroom.logins import codes, names
+from littlest_hub.stacks.classroom.logins.people import People, file_of
+from littlest_hub.unprivileged.privileges import run_as_hub_user
+
+
+def add(commands: Any) -> None:
+    """Add `token` to the commands of a parser."""
+    about = "Let NAME choose a password, with a code that is valid once and for a week."
+    parser = commands.add_parser("token", help=about, description=about)
+    parser.add_argument("name", metavar="NAME")
+    parser.set_defaults(run=_token)
+
+
+def after_enable(layout: Layout, stack: EnabledStack) -> Iterator[str]:
+    """Yield how the administrators get in for the first time."""
+    if stack.answers["login"] not in ("first-use", "sign-up"):
+        return
+    admin = stack.answers["admin"]
+    if not admin:
+        yield f"Each administrator gets in with a code: {layout.command} class token NAME"
+    elif not _has_password(layout, admin):
+        yield how_to_use(admin, new_code(layout, admin))
+
+
+def new_code(layout: Layout, name: str) -> str:
+    """Return a new one-time code of a person.
+
+    Raises:
+        LittlestHubError: there can be no such person, or the file cannot be used.
+    """
+    canonical = names.canonical(name)
+    if not names.is_name(canonical):
+        raise LittlestHubError(f"{name!r} is no login name; expected one such as maria.lopez")
+    code = codes.new()
+
+    def grant() -> None:
+        _people(layout).grant(canonical, codes.digest(code))
+
+    _in_people(layout, grant)
+    return code
+
+
+def how_to_use(name: str, code: str) -> str:
+    """Return what a person does with a code."""
+    return (
+        f"{name} chooses a password at /hub/one-time-code of the hub, once and within a week,"
+        f" with this code:\n  {code}"
+    )
+
+
+def _token(layout: Layout, options: argparse.Namespace) -> int:
+    print(how_to_use(options.name, new_code(layout, options.name)))
+    return 0
+
+
+def _has_password(layout: Layout, name: str) -> bool:
+    def has_password() -> bool:
+        person = _people(layout).get(name)
+        return person is not None and person.may_log_in and person.password is not None
+
+    return bool(_in_people(layout, has_password))
+
+
+def _in_people(layout: Layout, use: Any) -> Any:
+    try:
+        return run_as_hub_user(layout, use)
+    except (sqlite3.Error, OSError) as error:
+        raise LittlestHubError(
+            f"{file_of(layout)} cannot be used: {error}", f"sudo {layout.command} doctor"
+        ) from error
+
+
+def _people(layout: Layout) -> People:
+    return People(layout.on_disk(file_of(layout)))

@@ -1,0 +1,87 @@
+"""Passwords: which are accepted, and how they are stored and compared."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+
+import bcrypt
+
+MAX_BYTES = 72
+"""What bcrypt reads of a password; a longer one is refused, not cut."""
+_DIFFERENT = 5
+_COMMON = {
+    "password",
+    "passwort",
+    "passw0rd",
+    "password1",
+    "password123",
+    "12345678",
+    "123456789",
+    "1234567890",
+    "qwertyuiop",
+    "qwerty123",
+    "qwertz123",
+    "iloveyou",
+    "sunshine",
+    "princess",
+    "football",
+    "baseball",
+    "superman",
+    "trustno1",
+    "letmein1",
+    "welcome1",
+    "changeme",
+    "jupyterhub",
+    "jupyterlab",
+}
+
+
+def problem(password: str, name: str, shortest: int) -> str | None:
+    """Return why a new password is refused, for the person who has typed it; None: it is not.
+
+    Args:
+        password: as typed.
+        name: of the person.
+        shortest: how many characters it has to have.
+    """
+    if too_long := length_problem(password):
+        return too_long
+    if len(password) < shortest:
+        return f"A password has at least {shortest} characters."
+    if "\0" in password:
+        return "This password contains a character that cannot be typed."
+    lower = password.lower()
+    if lower in _COMMON or len(set(lower)) < _DIFFERENT or (name and name in lower):
+        return "This password is easy to guess. Choose another one."
+    return None
+
+
+def length_problem(password: str) -> str | None:
+    """Return why a password of this length can be nobody's; None: it can."""
+    if len(_bytes(password)) > MAX_BYTES:
+        return f"A password has at most {MAX_BYTES} bytes: {MAX_BYTES} letters of English."
+    return None
+
+
+def hashed(password: str) -> str:
+    """Return what is stored of a password. It takes a quarter of a second, on purpose."""
+    return bcrypt.hashpw(_bytes(password), bcrypt.gensalt()).decode()
+
+
+def is_right(password: str, stored: str | None) -> bool:
+    """Compare a password with what is stored; None: nothing is, which takes the same time."""
+    text = _bytes(password)
+    if len(text) > MAX_BYTES or b"\0" in text:
+        return False
+    return bcrypt.checkpw(text, (stored or _of_nobody()).encode()) and stored is not None
+
+
+@cache
+def _of_nobody() -> str:
+    return hashed("the password of nobody")
+
+
+def _bytes(password: str) -> bytes:
+    # Keyboards write "é" as one character or as two. A lone surrogate has no bytes.
+    return unicodedata.normalize("NFC", password).encode(errors="replace")
