@@ -28,7 +28,7 @@ class Pages(Configurable):  # type: ignore[misc]
         Dict(),
         config=True,
         help="More links in the bar at the top of every page, for whoever is logged in. Each has"
-        " text, path (below /hub/) and perhaps scope, without which it is not shown.",
+        " text, path (below the hub's base URL), and perhaps scope, without which it is not shown.",
     )
 
 

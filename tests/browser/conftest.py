@@ -63,3 +63,11 @@ def browser(hub: Hub, tmp_path: Path, arguments: list[str]) -> Iterator[Chrome]:
         yield chrome
     finally:
         chrome.quit()
+
+
+@pytest.fixture(params=[1400, 400], ids=["desktop", "phone"])
+def width(request: pytest.FixtureRequest, browser: Chrome) -> int:
+    """Width in pixels of the screen, which the browser has from now on."""
+    screen = {"width": request.param, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    return int(request.param)

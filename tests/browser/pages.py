@@ -1,5 +1,6 @@
 """Reading a page in a browser."""
 
+import os
 from collections.abc import Callable
 
 from selenium.common.exceptions import WebDriverException
@@ -52,6 +53,17 @@ def _kernel_is_idle(browser: Chrome) -> bool:
     )
     kernels = [session["kernel"] for session in sessions]
     return len(kernels) == 1 and kernels[0]["connections"] > 0
+
+
+def assert_fits(browser: Chrome, width: int) -> None:
+    """Assert that the page needs no scrolling from left to right."""
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def keep(browser: Chrome, name: str) -> None:
+    """Keep a picture of the page in the directory PICTURES, if that variable is set."""
+    if directory := os.environ.get("PICTURES"):
+        browser.save_screenshot(f"{directory}/{name}.png")
 
 
 def errors(browser: Chrome) -> list[str]:

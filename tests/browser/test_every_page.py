@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Callable, Iterator, Set
 
@@ -11,7 +10,7 @@ import pytest
 from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
 
-from tests.browser.pages import shown
+from tests.browser.pages import assert_fits, keep, shown
 from tests.eventually import eventually
 from tests.hub import Hub
 
@@ -41,14 +40,6 @@ def alice(hub: Hub) -> Iterator[str]:
     hub.machine.add_user("alice", password)
     with hub.fragment("50-questions.py", FRAGMENT):
         yield password
-
-
-@pytest.fixture(params=[1400, 400], ids=["desktop", "phone"])
-def width(request: pytest.FixtureRequest, browser: Chrome) -> int:
-    """Width in pixels of the screen, which the browser has from now on."""
-    screen = {"width": request.param, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    return int(request.param)
 
 
 def test_every_page_has_all_its_files_and_runs_without_an_error(
@@ -222,17 +213,6 @@ def heading(browser: Chrome, words: str) -> str:
     # In one step: the page may be replaced at any moment.
     found = str(browser.execute_script("return document.querySelector('h1')?.innerText"))
     return found if words in found else ""
-
-
-def assert_fits(browser: Chrome, width: int) -> None:
-    """Assert that the page needs no scrolling from left to right."""
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-
-
-def keep(browser: Chrome, name: str) -> None:
-    """Keep a picture of the page in the directory PICTURES, if that variable is set."""
-    if directory := os.environ.get("PICTURES"):
-        browser.save_screenshot(f"{directory}/{name}.png")
 
 
 def log_in(hub: Hub, browser: Chrome, password: str, page: str = "") -> None:

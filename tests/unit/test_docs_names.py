@@ -27,6 +27,7 @@ from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.manifest.discovery import shipped
 from littlest_hub.manifest.manifest import resolve
+from littlest_hub.stacks.classroom.logins.authenticators import PasswordLogin
 from tests.capabilities import need_modules
 from tests.documentation import PAGES, ROOT, code
 
@@ -37,7 +38,7 @@ CLASSES: dict[str, Any] = {
     for each in (
         *(Authenticator, HubProxy, JupyterHub, LocalAuthenticator, LoginLimits, PAMAuthenticator),
         *(Pages, RequestLimits, RequestPolicy, SharedPasswordAuthenticator, SlurmSpawner, Spawner),
-        *(SystemdSpawner, UnitSpawner),
+        *(SystemdSpawner, UnitSpawner, PasswordLogin),
     )
 }
 LOGINS = {

@@ -42,5 +42,5 @@ def configure(c: Any, login: str, admin: str) -> None:
     if login in _CLASSES:
         c.JupyterHub.authenticator_class = _CLASSES[login]
         c.JupyterHub.template_paths.append(TEMPLATES)
-        links = (("People", "people", "admin:users"), ("Password", "change-password", ""))
+        links = (("People", "hub/people", "admin:users"), ("Password", "hub/change-password", ""))
         c.Pages.links.extend([{"text": t, "path": p, "scope": s} for t, p, s in links])

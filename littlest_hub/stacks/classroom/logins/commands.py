@@ -55,8 +55,8 @@ def new_code(layout: Layout, name: str) -> str:
 def how_to_use(name: str, code: str) -> str:
     """Return what a person does with a code."""
     return (
-        f"{name} chooses a password at /hub/one-time-code of the hub, once and within a week,"
-        f" with this code:\n  {code}"
+        f"{names.canonical(name)} chooses a password at /hub/one-time-code of the hub, once and"
+        f" within a week, with this code:\n  {code}"
     )
 
 

@@ -15,7 +15,9 @@ def replaced_logins(settings: Settings) -> Iterator[Problem]:
     links = settings.section_value("Pages", "links")
     if isinstance(links, LazyConfigValue):
         links = links.get_value([])
-    is_ours = any(isinstance(each, dict) and each.get("path") == "people" for each in links or ())
+    is_ours = any(
+        isinstance(each, dict) and each.get("path") == "hub/people" for each in links or ()
+    )
     if is_ours and not settings.uses("Authenticator", "PasswordLogin"):
         text = 'replaces the logins of the stack class; expected LOGIN = "other" in its fragment'
         yield from settings.get("JupyterHub", "authenticator_class").error(text)

@@ -1,0 +1,116 @@
+"""A class in the browser: sign up, be let in, log in, open JupyterLab; on a desktop and a phone."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from selenium.webdriver import Chrome, Keys
+from selenium.webdriver.common.by import By
+
+from tests.browser.pages import assert_fits, keep, shown
+from tests.eventually import eventually
+from tests.hub import Hub
+
+PASSWORD = "seven blue umbrellas"
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture(scope="module")
+def teacher(hub: Hub) -> Iterator[str]:
+    """People sign up; yields the one-time code of alice, the teacher."""
+    littlest_hub = hub.path("hub/bin/littlest-hub")
+    answers = ("--yes", "--set", "login=sign-up", "--set", "admin=alice")
+    hub.machine.run([littlest_hub, "enable", "class", *answers])
+    yield littlest_hub
+    hub.machine.run([littlest_hub, "disable", "class"])
+    hub.machine.run(["rm", "-r", str(hub.layout.stacks / "class")])
+
+
+def fill(browser: Chrome, **fields: str) -> None:
+    for name, text in fields.items():
+        field = shown(browser, f"[name={name}]")
+        field.clear()
+        field.send_keys(text)
+
+
+def follow(browser: Chrome, text: str) -> None:
+    """Choose a link, which a phone may have folded into the menu."""
+    link = (By.LINK_TEXT, text)
+    togglers = browser.find_elements(By.CSS_SELECTOR, ".navbar-toggler")
+    if togglers and togglers[0].is_displayed() and not browser.find_element(*link).is_displayed():
+        togglers[0].click()
+    eventually(lambda: browser.find_element(*link).is_displayed(), 30, text)
+    browser.find_element(*link).click()
+
+
+def log_in(hub: Hub, browser: Chrome, name: str) -> None:
+    browser.get(f"{hub.url}/hub/login?next=/hub/home")
+    fill(browser, username=name, password=PASSWORD)
+    shown(browser, "#login_submit").click()
+    shown(browser, "#start, #stop")
+
+
+def log_out(hub: Hub, browser: Chrome) -> None:
+    browser.get(f"{hub.url}/hub/logout")
+    shown(browser, "#username_input")
+
+
+def test_a_student_signs_up_and_opens_jupyterlab_once_the_teacher_has_approved(
+    hub: Hub, browser: Chrome, teacher: str, width: int
+) -> None:
+    def look(name: str) -> None:
+        assert_fits(browser, width)
+        keep(browser, f"class-{name}-{width}")
+
+    student = f"maria.lopez{width}"
+    hub.machine.add_user(student, "an account, which no login needs")
+    printed = hub.machine.run([teacher, "class", "token", "alice"]).stdout
+    (code,) = re.findall(r"[A-Z2-7]{4}(?:-[A-Z2-7]{4}){3}", printed)
+    browser.get(f"{hub.url}/hub/login")
+    look("login")
+    follow(browser, "Sign up")
+    fill(browser, username="Maria López", new_password="short", repeated_password="short")
+    shown(browser, "#signup button").click()
+    problem = shown(browser, "#username[aria-invalid] ~ .invalid-feedback")
+    assert "without accents" in problem.text
+    assert "at least 8" in shown(browser, "#new_password-problem").text
+    look("signup-problems")
+    note = "Maria López, group 3 <script>alert(1)</script>"
+    fill(browser, username=student, new_password=PASSWORD, repeated_password=PASSWORD, note=note)
+    look("signup")
+    shown(browser, "#note").send_keys(Keys.ENTER)
+    assert "Thank you" in shown(browser, "#noted").text
+    look("noted")
+
+    browser.get(f"{hub.url}/hub/login")
+    follow(browser, "I have a one-time code")
+    fill(browser, username="alice", code=code.lower(), new_password=PASSWORD)
+    fill(browser, repeated_password=PASSWORD)
+    look("code")
+    shown(browser, "#code-form button").click()
+    shown(browser, "#login_submit")
+    log_in(hub, browser, "alice")
+    follow(browser, "People")
+    assert note in shown(browser, "#waiting").text
+    assert "an account of this name" in shown(browser, "#waiting").text
+    look("people")
+    shown(browser, f"input[value^='{student} ']").click()
+    shown(browser, "#waiting button[value=approve]").click()
+    assert f"{student}: may log in now" in shown(browser, "[role=status]").text
+    look("approved")
+    shown(browser, f"button[aria-label='New password for {student}']")
+    log_out(hub, browser)
+
+    log_in(hub, browser, student)
+    assert not browser.find_elements(By.LINK_TEXT, "People")
+    follow(browser, "Password")
+    shown(browser, "#password-form")
+    look("password")
+    browser.get(f"{hub.url}/hub/spawn")
+    shown(browser, ".jp-LauncherCard[data-category='Notebook']", timeout_s=90)
+    keep(browser, f"class-lab-{width}")
+    browser.get(f"{hub.url}/hub/home")
+    shown(browser, "#stop").click()
+    eventually(lambda: "Start" in shown(browser, "#start").text, 60, "the server to stop")
+    log_out(hub, browser)

@@ -1,0 +1,122 @@
+"""What `check` and `doctor` say of the logins of a class, and the codes that root makes."""
+
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.check import check_fragments
+from littlest_hub.doctor.findings import OK, PROBLEM
+from littlest_hub.doctor.snapshot import Snapshot
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.manifest import enabled
+from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.stacks.classroom.command import run
+from littlest_hub.stacks.classroom.logins import codes, probe
+from littlest_hub.stacks.classroom.logins.commands import after_enable, new_code
+from littlest_hub.stacks.classroom.logins.people import People, Standing, file_of
+
+FRAGMENT = (Path(__file__).parents[4] / "jupyterhub_config.d/60-class.py").read_text()
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """An installation without fragments."""
+    layout = Layout(tmp_path / "hub")
+    layout.fragments.mkdir(parents=True)
+    layout.state.mkdir()
+    return layout
+
+
+def enable(layout: Layout, login: str = "sign-up", admin: str = "teacher") -> EnabledStack:
+    """Enable the stack."""
+    stack = EnabledStack("class", {"login": login, "admin": admin})
+    enabled.write_record(layout, {"class": stack})
+    (layout.fragments / "60-class.py").write_text(enabled.answered(FRAGMENT, stack.answers))
+    return stack
+
+
+def found(layout: Layout) -> list[str]:
+    return [str(problem) for problem in check_fragments(layout).problems]
+
+
+@pytest.mark.parametrize("login", ["system", "first-use", "sign-up"])
+def test_the_fragment_is_right_as_it_is(layout: Layout, login: str) -> None:
+    enable(layout, login)
+    assert found(layout) == []
+
+
+def test_an_unknown_kind_of_login_is_an_error_with_its_line(layout: Layout) -> None:
+    enable(layout, "nis")
+    (problem,) = found(layout)
+    assert "60-class.py:" in problem
+    assert "expected one of system, first-use" in problem
+
+
+@pytest.mark.parametrize("number", ["41", "70"])
+def test_two_fragments_with_logins_are_an_error(layout: Layout, number: str) -> None:
+    enable(layout)
+    other = layout.fragments / f"{number}-other.py"
+    other.write_text("c.JupyterHub.authenticator_class = 'null'\n")
+    (problem,) = found(layout)
+    assert 'expected LOGIN = "other"' in problem
+
+
+def test_sign_up_without_anybody_who_lets_people_in_is_a_warning(layout: Layout) -> None:
+    enable(layout, admin="")
+    (problem,) = found(layout)
+    assert "nobody can let them in" in problem
+
+
+def test_first_use_for_any_name_is_a_warning(layout: Layout) -> None:
+    enable(layout, "first-use")
+    (layout.fragments / "20-all.py").write_text("c.Authenticator.allow_all = True\n")
+    (problem,) = found(layout)
+    assert "20-all.py:1: warning:" in problem
+
+
+def test_a_file_that_is_whole_is_in_order_and_others_are_named(layout: Layout) -> None:
+    def findings() -> list[tuple[str, str]]:
+        return [(each.severity, each.text) for each in probe.people(Snapshot(layout))]
+
+    file = file_of(layout)
+    assert findings() == [(OK, "no person has a password in the hub")]
+    People(file).sign_up("alice", "hash", "", "192.0.2.1", is_taken=False)
+    assert findings() == [(OK, "people can log in; 1 wait to be let in")]
+    file.chmod(0o644)
+    ((severity, text),) = findings()
+    assert severity == PROBLEM
+    assert "has mode 0644; expected" in text
+    file.chmod(0o600)
+    file.write_text("no database, but long enough to be none" * 100)
+    ((severity, text),) = findings()
+    assert severity == PROBLEM
+    assert "is damaged, so nobody can log in" in text
+
+
+def test_enabling_gives_the_teacher_a_code_unless_there_is_a_password(layout: Layout) -> None:
+    (text,) = after_enable(layout, enable(layout))
+    code = text.split()[-1]
+    people = People(file_of(layout))
+    assert people.use_code("teacher", codes.digest(code), "hash")
+    assert list(after_enable(layout, enable(layout))) == []
+    (text,) = after_enable(layout, enable(layout, admin=""))
+    assert "littlest-hub class token NAME" in text.replace("-hub-hub", "-hub")
+    assert list(after_enable(layout, enable(layout, "system"))) == []
+
+
+def test_a_code_lets_in_whom_root_names(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(layout, ["token", "Maria.Lopez"]) == 0
+    code = capsys.readouterr().out.split()[-1]
+    people = People(file_of(layout))
+    assert [each.name for each in people.all(Standing.APPROVED)] == ["maria.lopez"]
+    assert people.has_code("maria.lopez", codes.digest(code))
+    with pytest.raises(LittlestHubError, match="no login name"):
+        new_code(layout, "../x")
+
+
+def test_a_file_that_cannot_be_used_is_named_with_the_command_that_helps(layout: Layout) -> None:
+    file = file_of(layout)
+    file.mkdir(parents=True)
+    with pytest.raises(LittlestHubError, match="cannot be used"):
+        new_code(layout, "teacher")
