@@ -1,5 +1,6 @@
 # A hub for a class. `littlest-hub enable class` sets up all of it (docs/how-to/class.md); this file
 # alone is not enough.
+from littlest_hub.manifest.enabled import require_enabled
 from littlest_hub.stacks.classroom import logins
 
 # How people log in:
@@ -11,4 +12,5 @@ LOGIN = "system"
 # Who administers the hub, besides those of your other fragments; "": nobody else.
 ADMIN = ""
 
+require_enabled("class")
 logins.configure(c, LOGIN, ADMIN)

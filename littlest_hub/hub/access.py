@@ -159,11 +159,14 @@ class AccessByFragments(JupyterHub):  # type: ignore[misc]
             self.log.warning(
                 "No fragment lets %s log in any more: no session, token, or server stays", name
             )
+        self._take_access(user)
+        return True
+
+    def _take_access(self, user: Any) -> None:
         self.end_sessions(user)
         for token in list(user.api_tokens):
             self.db.delete(token)
         _take_administration(self.db, user)
-        return True
 
     async def _revoke_left(self) -> None:
         """Go on with the users whom the start has left."""
@@ -177,9 +180,9 @@ class AccessByFragments(JupyterHub):  # type: ignore[misc]
             await asyncio.sleep(time.monotonic() - began)
 
     async def lock_out(self, name: str) -> None:
-        """Take at once from a user, whom nothing lets in any more, what a start would take."""
-        user = orm.User.find(self.db, name)
-        if user and await self._revoke_of(user):
+        """Take sessions, tokens, servers and administration from a user, at once."""
+        if user := orm.User.find(self.db, name):
+            self._take_access(user)
             self.db.commit()
             await self._stop_servers(self.users[user])
 

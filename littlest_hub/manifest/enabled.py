@@ -125,6 +125,19 @@ def answered(text: str, answers: Mapping[str, str]) -> str:
     return text
 
 
+def require_enabled(name: str) -> EnabledStack:
+    """Return how a stack was enabled, for its fragment, which is not enough alone.
+
+    Raises:
+        LittlestHubError: it is not enabled.
+    """
+    layout = installation.of_this_release()
+    stack = read(layout).get(name)
+    if stack is None:
+        raise LittlestHubError(f"{name} is not enabled; run: {layout.command} enable {name}")
+    return stack
+
+
 def stack_service(name: str, **fields: Any) -> dict[str, Any]:
     """Return the entry of a stack's service for `c.JupyterHub.services`, as fragments need it.
 
@@ -136,9 +149,7 @@ def stack_service(name: str, **fields: Any) -> dict[str, Any]:
         LittlestHubError: the stack is not enabled.
     """
     layout = installation.of_this_release()
-    stack = read(layout).get(name)
-    if stack is None or not stack.port:
-        raise LittlestHubError(f"{name} is not enabled; run: {layout.command} enable {name}")
+    stack = require_enabled(name)
     token = layout.stack_token(name).read_text().strip()
     url = f"http://127.0.0.1:{stack.port}"
     return {"name": name, "url": url, "api_token": token, **fields}

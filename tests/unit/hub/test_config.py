@@ -248,7 +248,8 @@ def test_a_fragment_of_a_stack_that_is_not_enabled_is_refused_with_its_line(
 ) -> None:
     text = (CATALOGUE / name).read_text()
     path = write(layout, name, text)
-    first = next(n for n, line in enumerate(text.splitlines(), 1) if "stack_service(" in line)
+    calls = re.compile(r"stack_service\(|require_enabled\(")
+    first = next(n for n, line in enumerate(text.splitlines(), 1) if calls.search(line))
     assert [(each.file, each.line) for each in check_fragments(layout).errors] == [(path, first)]
 
 

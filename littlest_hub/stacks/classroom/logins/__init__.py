@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.classroom.logins.links import links
 
 LOGINS = ("system", "first-use", "sign-up", "other")
 """Values of `LOGIN` in the fragment."""
@@ -42,5 +43,4 @@ def configure(c: Any, login: str, admin: str) -> None:
     if login in _CLASSES:
         c.JupyterHub.authenticator_class = _CLASSES[login]
         c.JupyterHub.template_paths.append(TEMPLATES)
-        links = (("People", "hub/people", "admin:users"), ("Password", "hub/change-password", ""))
-        c.Pages.links.extend([{"text": t, "path": p, "scope": s} for t, p, s in links])
+        c.Pages.links.extend(links())

@@ -261,7 +261,8 @@ class PeoplePage(_Form):
             }
 
         found = await self.authenticator.in_people(read)
-        await self.show(**found, may_sign_up=self.authenticator.may_sign_up, **values)
+        named = self.authenticator.admin_users | self.authenticator.allowed_users
+        await self.show(**found, named=named, may_sign_up=self.authenticator.may_sign_up, **values)
 
 
 class PasswordPage(_Form):

@@ -115,7 +115,11 @@ class People:
 
     def number_waiting(self) -> int:
         """Return how many people wait for approval."""
-        return len(self.all(Standing.WAITING))
+        if not self.file.exists():
+            return 0
+        with self._reading() as connection:
+            count = "SELECT count(*) FROM people WHERE standing = 'waiting'"
+            return int(connection.execute(count).fetchone()[0])
 
     def number_of_taken(self) -> int:
         """Return how many requests were for a name that is taken."""
