@@ -150,6 +150,8 @@ def stack_service(name: str, **fields: Any) -> dict[str, Any]:
     """
     layout = installation.of_this_release()
     stack = require_enabled(name)
+    if not stack.port:
+        raise LittlestHubError(f"{name} has no service: its manifest names none")
     token = layout.stack_token(name).read_text().strip()
     url = f"http://127.0.0.1:{stack.port}"
     return {"name": name, "url": url, "api_token": token, **fields}
