@@ -54,8 +54,8 @@ class Generation:
     pid: int
     slot: int
     ready_port: int
-    sockets: frozenset[int]
-    """Inodes of the sockets of all slots of the addresses that it was given."""
+    sockets: tuple[int, ...]
+    """Inodes of the sockets of the addresses that it was given: of all slots, in their order."""
 
     @property
     def is_accepting(self) -> bool:
@@ -98,7 +98,7 @@ def generations(directory: Path) -> list[Generation]:
                     file.unlink()
                 else:
                     pid, slot, port, *sockets = map(int, record.read().split())
-                    found.append(Generation(file, pid, slot, port, frozenset(sockets)))
+                    found.append(Generation(file, pid, slot, port, tuple(sockets)))
     return found
 
 
@@ -133,7 +133,9 @@ class Traefik:
                 os.set_blocking(each.fd, True)
             pid = self._spawn(static_config, given, ready, keep=record.fileno())
             port = ready.getsockname()[1]
-            sockets = frozenset(inode for address in served for inode in address.inodes)
+            sockets = tuple(
+                address.inode_of(each) for address in served for each in range(len(address.sockets))
+            )
             record.write(" ".join(map(str, (pid, slot, port, *sockets))))
         incomplete.rename(file)
         new = Generation(file, pid, slot, port, sockets)
@@ -220,7 +222,7 @@ class Traefik:
             others = [stack.enter_context(socket.create_server(_LOOPBACK)) for _ in names]
             given = [Inherited(n, s.fileno()) for n, s in zip(names, others, strict=True)]
             pid = self._spawn(static_config, given, ready, output=output.fileno())
-            tried = Generation(static_config, pid, 0, ready.getsockname()[1], frozenset())
+            tried = Generation(static_config, pid, 0, ready.getsockname()[1], ())
             deadline = time.monotonic() + ERROR_TIMEOUT_S
             while not tried.is_ready and time.monotonic() < deadline:
                 if os.waitpid(pid, os.WNOHANG)[0]:

@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from littlest_hub.system.sd_daemon import Inherited
@@ -20,7 +20,6 @@ from littlest_hub.system.tcp import Listener, listeners
 _SO_ATTACH_REUSEPORT_CBPF = 51
 _BPF_RETURN_CONSTANT = 0x06
 _TCPI_UNACKED = 24
-_BACKLOG = 4096
 
 _PROBES = 10
 _PROBE_TIMEOUT_S = 1
@@ -32,7 +31,8 @@ class Address(NamedTuple):
     name: str
     """The entry point of traefik that accepts from them."""
     sockets: tuple[Inherited, ...]
-    """In the order of listen(2), by which the kernel numbers them: that of ListenStream=."""
+    """In the order in which the kernel numbers them: that of listen(2), and so of ListenStream=,
+    unless another socket of this address was closed since; its number is then the last one's."""
 
     def socket_of(self, slot: int) -> Inherited:
         """Return the socket of a slot; an address with one socket has the same one for all."""
@@ -62,37 +62,32 @@ class Address(NamedTuple):
             with self.sockets[0].duplicate() as member:
                 member.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_CBPF, sock_fprog)
 
-    def renumber(self) -> None:
-        """Make the kernel number the sockets in our order, while nothing accepts from them.
+    def in_order_of(self, inodes: Sequence[int]) -> Address:
+        """Return the address with its sockets in the order of their inodes."""
+        found = {os.fstat(each.fd).st_ino: each for each in self.sockets}
+        return Address(self.name, tuple(found[inode] for inode in inodes if inode in found))
 
-        It numbers them in the order of listen(2). When another socket of this address is closed,
-        it gives that number to the last one. The sockets of a proxy that ends are such others.
-        Connections that wait are lost only if the order is wrong.
+    def in_order_of_kernel(self) -> Address:
+        """Return the address with its sockets as the kernel numbers them: connects to find out.
+
+        Nothing may accept from them meanwhile. A relay or traefik finds the connection closed.
         """
-        waiting = any(self.queued(slot) for slot in range(len(self.sockets)))
-        if len(self.sockets) > 1 and not (waiting and self._is_first_numbered_0()):
-            for each in self.sockets:
-                with each.duplicate() as listening:
-                    listening.shutdown(socket.SHUT_RDWR)
-                    listening.listen(_BACKLOG)
-
-    def _is_first_numbered_0(self) -> bool:
-        """Return whether the kernel gives a connection to our first socket if steered to number 0.
-
-        Makes such connections. The relay or traefik finds that they are closed.
-        """
+        if len(self.sockets) == 1:
+            return self
         self.steer(0)
         for _ in range(_PROBES):
             before = self.queued(0), self.queued(1)
             try:
                 self._connect()
             except OSError:
-                return False
-            grown = self.queued(0) > before[0], self.queued(1) > before[1]
-            # Handshakes that began before may end at the other socket.
-            if grown in ((True, False), (False, True)):
-                return grown[0]
-        return False
+                break
+            has_grown = self.queued(0) > before[0], self.queued(1) > before[1]
+            if has_grown == (False, True):
+                return Address(self.name, self.sockets[::-1])
+            # A handshake that began before the steering may end at the other socket.
+            if has_grown == (True, False):
+                break
+        return self
 
     def _connect(self) -> None:
         """Make a connection to this address, and close it."""

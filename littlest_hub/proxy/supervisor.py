@@ -98,15 +98,12 @@ class Supervisor:
             if address.name in REQUIRED_ENTRY_POINTS
             for inode in address.inodes
         }
-        accepted: frozenset[int] = frozenset()
         for each in generations(self._directory):
             # HTTPS that is new, elsewhere, or no more, is no reason.
-            has_our_sockets = required <= each.sockets and not each.sockets & foreign
+            has_our_sockets = required.issubset(each.sockets) and foreign.isdisjoint(each.sockets)
             if each.is_accepting and not has_our_sockets:
                 # The sockets were replaced: it may accept from some that no one steers any more.
                 os.kill(each.pid, signal.SIGKILL)
-            elif each.is_accepting:
-                accepted |= each.sockets
         deadline = time.monotonic() + RELEASE_TIMEOUT_S
         while (others := other_listeners(own)) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -115,9 +112,16 @@ class Supervisor:
                 f"port {other.port} is taken, beside us, by a program of user {other.uid};"
                 f" {_how_to_see(other.port)}"
             )
-        for address in self.addresses:
-            if not address.inodes & accepted:
-                address.renumber()
+
+    def order_sockets(self) -> None:
+        """Find out how the kernel numbers the sockets, once for each that systemd opens."""
+        known = [inode for each in generations(self._directory) for inode in each.sockets]
+        self.addresses = [
+            address.in_order_of(list(dict.fromkeys(known)))
+            if address.inodes <= set(known)
+            else address.in_order_of_kernel()
+            for address in self.addresses
+        ]
 
     def _check_presence(self) -> None:
         try:
@@ -150,7 +154,7 @@ class Supervisor:
 
     def _pass_on(self, slot: int) -> None:
         """Connect visitors who wait at a slot from which no generation accepts to the other one."""
-        accepted = self._previous.sockets if self._previous else frozenset()
+        accepted = self._previous.sockets if self._previous else ()
         waiting = [
             address.socket_of(slot)
             for address in self.addresses
@@ -423,10 +427,12 @@ def supervise(static_config: Path, control: Path) -> NoReturn:
     with listening_at(control) as listening:
         if reply is None:
             supervisor.check_sockets()
+            supervisor.order_sockets()
             supervisor.renew()
         else:
             with socket.socket(fileno=int(reply)) as client:
                 client.set_inheritable(False)
+                supervisor.order_sockets()
                 answer = supervisor.reload()
                 with contextlib.suppress(OSError):
                     client.sendall(answer.encode())

@@ -90,7 +90,7 @@ def test_new_connections_go_where_they_are_steered(host: str) -> None:
 
 @pytest.mark.parametrize("waiting", [0, 9])
 @pytest.mark.parametrize("number_of_others", [0, 1, 2])
-def test_sockets_are_renumbered_after_others_of_their_address_were_closed(
+def test_sockets_are_found_as_the_kernel_numbers_them_whichever_others_were_closed(
     number_of_others: int, waiting: int
 ) -> None:
     with listening(number=number_of_others) as others, contextlib.ExitStack() as stack:
@@ -107,8 +107,8 @@ def test_sockets_are_renumbered_after_others_of_their_address_were_closed(
             each.close()
         for _ in range(waiting):
             stack.enter_context(socket.create_connection(at))
-        address = Address("http", tuple(passed("http", new)))
-        address.renumber()
+        address = Address("http", tuple(passed("http", new))).in_order_of_kernel()
+        assert address.queued(0) + address.queued(1) == waiting + 1, "and the one that looks"
         for slot in (1, 0, 1):
             before = address.queued(0), address.queued(1)
             address.steer(slot)
@@ -116,15 +116,9 @@ def test_sockets_are_renumbered_after_others_of_their_address_were_closed(
             after = address.queued(0), address.queued(1)
             assert after[slot] == before[slot] + 1
             assert after[1 - slot] == before[1 - slot]
-
-
-def test_no_waiting_connection_is_lost_if_the_sockets_are_in_order() -> None:
-    with listening() as sockets, contextlib.ExitStack() as visitors:
-        (address,) = group_by_address(passed("http", sockets))
-        for _ in range(20):
-            visitors.enter_context(socket.create_connection(sockets[0].getsockname()))
-        address.renumber()
-        assert address.queued(0) + address.queued(1) == 20 + 1, "and the connection that looks"
+        order = [address.inode_of(0), address.inode_of(1)]
+        again = Address("http", tuple(passed("http", new))).in_order_of([7, *order])
+        assert [again.inode_of(0), again.inode_of(1)] == order
 
 
 def test_an_address_with_one_socket_is_shared() -> None:
@@ -227,7 +221,7 @@ def test_a_generation_exists_as_long_as_its_record_is_locked(tmp_path: Path) -> 
     ) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        expected = Generation(record, 123, 1, 4567, frozenset({89, 90}))
+        expected = Generation(record, 123, 1, 4567, (89, 90))
         assert generations(tmp_path) == [expected]
         assert expected.is_accepting
         holder.kill()
@@ -332,16 +326,36 @@ class Proxy:
 
 @pytest.fixture
 def proxy(tmp_path: Path) -> Iterator[Proxy]:
+    with _proxy(tmp_path, order=1) as proxy:
+        yield proxy
+
+
+@contextlib.contextmanager
+def _proxy(tmp_path: Path, order: int) -> Iterator[Proxy]:
     if TRAEFIK is None:
         missing("no traefik on PATH")
     with listening() as http_sockets, listening() as api_sockets:
-        proxy = Proxy(tmp_path, http_sockets, api_sockets)
+        proxy = Proxy(tmp_path, http_sockets[::order], api_sockets)
         try:
             yield proxy
         finally:
             proxy.kill()
             for each in generations(proxy.run):
                 os.kill(each.pid, signal.SIGKILL)
+
+
+def test_visitors_reach_the_proxy_if_the_kernel_numbers_its_sockets_in_another_order(
+    tmp_path: Path,
+) -> None:
+    with _proxy(tmp_path, order=-1) as proxy:
+        proxy.start()
+        proxy.wait()
+        assert reload(proxy.control) == ""
+        assert proxy.status("/user/0/") == 418
+        proxy.kill()
+        proxy.start()
+        eventually(lambda: reload(proxy.control) == "", 30, "a reload of the next supervisor")
+        assert proxy.status("/user/0/") == 418
 
 
 def test_a_generation_that_is_ready_has_all_its_routes(proxy: Proxy) -> None:
