@@ -123,6 +123,20 @@ def group_by_address(inherited: Iterable[Inherited]) -> list[Address]:
     return result
 
 
+def in_order_of_kernel(addresses: Iterable[Address], known: Sequence[int]) -> list[Address]:
+    """Return addresses with their sockets as the kernel numbers them.
+
+    Args:
+        addresses: with sockets in any order.
+        known: inodes in the order in which an earlier supervisor has found them.
+    """
+    order = list(dict.fromkeys(known))
+    return [
+        each.in_order_of(order) if each.inodes.issubset(order) else each.in_order_of_kernel()
+        for each in addresses
+    ]
+
+
 def other_listeners(own: frozenset[int]) -> list[Listener]:
     """Return sockets of other programs that share an address with ours, as root's may.
 

@@ -27,7 +27,12 @@ from typing import NoReturn
 
 from littlest_hub.proxy.certificates import CertificateFiles, ConfiguredCertificates
 from littlest_hub.proxy.generation import REPLY, Generation, StartError, Traefik, generations
-from littlest_hub.proxy.listening import Address, group_by_address, other_listeners
+from littlest_hub.proxy.listening import (
+    Address,
+    group_by_address,
+    in_order_of_kernel,
+    other_listeners,
+)
 from littlest_hub.proxy.relay import ACCEPTING, relay
 from littlest_hub.system.sd_daemon import Inherited, inherited_sockets, notify, spawn
 from littlest_hub.system.tcp import describe_listener
@@ -114,14 +119,9 @@ class Supervisor:
             )
 
     def order_sockets(self) -> None:
-        """Find out how the kernel numbers the sockets, once for each that systemd opens."""
+        """Find out how the kernel numbers the sockets."""
         known = [inode for each in generations(self._directory) for inode in each.sockets]
-        self.addresses = [
-            address.in_order_of(list(dict.fromkeys(known)))
-            if address.inodes <= set(known)
-            else address.in_order_of_kernel()
-            for address in self.addresses
-        ]
+        self.addresses = in_order_of_kernel(self.addresses, known)
 
     def _check_presence(self) -> None:
         try:
