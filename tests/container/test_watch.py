@@ -12,7 +12,7 @@ from tests.machine import Machine
 SERVICE, TIMER = "littlest-hub.watch.service", "littlest-hub.watch.timer"
 BACKUP = """[Service]
 Type=oneshot
-ExecStart=/usr/local/bin/littlest-hub backup /nowhere/
+ExecStart=/usr/local/bin/littlest-hub backup /dev/null/
 """
 
 
