@@ -125,7 +125,7 @@ def write_backup(
                 if not (accept_damage and database.is_damaged(layout.database)):
                     raise
                 files[DAMAGED] = layout.database
-        files |= collected
+        files |= collected | _databases_of_stacks(collected, Path(scratch))
         progress(f"Writing {len(files)} files")
         manifest = Manifest(
             version=__version__,
@@ -144,6 +144,25 @@ def write_backup(
         with new_file(file) as opened, tarfile.open(fileobj=opened, mode="w:gz") as tar:
             manifest = _fill(tar, files, manifest)
         return Written(file, file.stat().st_size, manifest, elsewhere)
+
+
+def _databases_of_stacks(collected: Mapping[str, Path], scratch: Path) -> dict[str, Path]:
+    """Return copies of the databases among the files, which may be in use, made by SQLite.
+
+    A damaged one is in the backup as it is: what it belongs to reports it.
+    """
+    copies: dict[str, Path] = {}
+    for name, file in collected.items():
+        if file.suffix == ".sqlite":
+            copied = scratch / f"{len(copies)}.sqlite"
+            try:
+                database.copy(file, copied)
+            except LittlestHubError:
+                if not database.is_damaged(file):
+                    raise
+            else:
+                copies[name] = copied
+    return copies
 
 
 def summary(layout: Layout, written: Written) -> str:

@@ -1,5 +1,6 @@
 """The contents of a backup, what a restore refuses, and what survives its interruption."""
 
+import contextlib
 import dataclasses
 import gzip
 import hashlib
@@ -92,6 +93,29 @@ def test_secrets_are_in_a_backup_only_when_asked_for(layout: Layout) -> None:
         "state/jupyterhub_cookie_secret",
         "state/proxy/dynamic/tls.pem",
     }
+
+
+def test_the_database_of_a_stack_is_whole_in_a_backup_while_it_is_written_to(
+    layout: Layout, tmp_path: Path
+) -> None:
+    file = layout.stack_hub_data("class") / "people.sqlite"
+    file.parent.mkdir(parents=True)
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as writing:
+        writing.execute("CREATE TABLE people AS SELECT 'alice' AS name")
+        writing.execute("BEGIN IMMEDIATE")
+        writing.execute("INSERT INTO people VALUES ('half')")
+        assert file.with_name("people.sqlite-journal").exists()
+        made = backup(layout, None, secrets=False, progress=_progress)
+    assert made.file is not None
+    inside = {name for name in _names(made.file) if "stacks" in name}
+    assert inside == {"state/stacks/class/hub/people.sqlite"}
+    with tarfile.open(made.file) as tar:
+        tar.extractall(tmp_path / "out", filter="data")
+    copied = tmp_path / "out" / "state/stacks/class/hub/people.sqlite"
+    with contextlib.closing(sqlite3.connect(copied)) as reading:
+        assert reading.execute("SELECT name FROM people").fetchall() == [("alice",)]
+    file.write_bytes(b"damaged" * 1000)
+    assert inside <= _names(backup(layout, tmp_path / "b", secrets=False, progress=_progress).file)  # type: ignore[arg-type]
 
 
 def test_output_of_fragments_does_not_mix_with_a_backup_on_standard_output(layout: Layout) -> None:
