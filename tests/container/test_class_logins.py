@@ -199,7 +199,7 @@ def test_ten_thousand_requests_fill_neither_the_disk_nor_the_hub(hub: Hub, sign_
         with ThreadPoolExecutor(4) as threads:
             statuses = list(threads.map(send, range(10_000)))
         assert statuses.count(200) == WAITING_OF_SOURCE
-        assert set(statuses) <= {200, 429, 503}
+        assert set(statuses) <= {200, 429}
         assert len(waiting(teacher)) == WAITING_OF_SOURCE
         size = hub.machine.run(["stat", "--format=%s", str(file_of(hub.layout))]).stdout
         assert int(size) < 200_000
@@ -257,9 +257,9 @@ def test_a_first_password_is_chosen_by_whom_a_fragment_names_and_nobody_else(
         page = submit(teacher.browser, "/hub/people", decision="reset", name="bob")
         assert status_of_login(hub, "bob", "a stranger who was faster")[0] == 403
         with stranger(hub) as browser:
-            use_code(browser, "bob", code_in(page.text), "bob's second password")
-    assert status_of_login(hub, "bob", "bob's second password")[0] == 200
+            use_code(browser, "bob", code_in(page.text), "a second good password")
+    assert status_of_login(hub, "bob", "a second good password")[0] == 200
     with hub.fragment("22-out.py", 'c.Authenticator.blocked_users = {"bob", "ada"}\n'):
-        assert status_of_login(hub, "bob", "bob's second password")[0] == 403
+        assert status_of_login(hub, "bob", "a second good password")[0] == 403
         assert status_of_login(hub, "ada", PASSWORD)[0] == 403
     assert "people can log in" in run(hub, "doctor")

@@ -58,6 +58,14 @@ class _Form(BaseHandler):  # type: ignore[misc]
         if self.request.method == "POST" and cross_site.site(self) is Site.OTHER:
             raise HTTPError(403, "Another site has sent this form. Nothing was changed.")
 
+    def check_xsrf_cookie(self) -> None:
+        try:
+            super().check_xsrf_cookie()
+        except HTTPError as error:
+            self.log.warning("%s", error)
+            text = "Nothing was changed: this form is too old, or not of this page. Load it again."
+            raise HTTPError(error.status_code, text) from None
+
     def field(self, name: str) -> str:
         """Return what was typed into a field; "" if it was left out."""
         is_secret = name.endswith("password")
@@ -112,7 +120,7 @@ class _Turns:
 
     async def hashed(self, password: str) -> str:
         if self._waiting >= _QUEUE:
-            raise HTTPError(503, _BUSY)
+            raise HTTPError(429, _BUSY)
         self._waiting += 1
         try:
             async with self._free:
@@ -138,7 +146,7 @@ class SignUpPage(_Form):
             await self.show(status=400, problems=problems, typed=typed, note_length=NOTE_LENGTH)
             return
         if await self._note(name, note) is Answer.FULL:
-            await self.show(status=503, problems={"": _FULL}, typed=typed, note_length=NOTE_LENGTH)
+            await self.show(status=429, problems={"": _FULL}, typed=typed, note_length=NOTE_LENGTH)
             return
         await self.show(is_noted=True, typed={"username": name})
 
