@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,14 +13,15 @@ from littlest_hub.stacks.classroom.logins.people import WAITING_OF_SOURCE, file_
 from tests.client import CellError, Person
 from tests.eventually import eventually
 from tests.hub import Hub
+from tests.machine import Machine
 
 TEACHER, PASSWORD = "teacher", "seven blue umbrellas"
 CODE = re.compile(r"[A-Z2-7]{4}(?:-[A-Z2-7]{4}){3}")
 EVIL = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
 
 
-def run(hub: Hub, *words: str) -> str:
-    return hub.machine.run([hub.path("hub/bin/littlest-hub"), *words]).stdout
+def run(hub: Hub, *words: str, check: bool = True) -> str:
+    return hub.machine.run([hub.path("hub/bin/littlest-hub"), *words], check=check).stdout
 
 
 def code_in(text: str) -> str:
@@ -132,7 +134,9 @@ def test_a_stranger_becomes_a_student_when_the_teacher_says_so(hub: Hub, sign_up
         hub.reload()
         approve(teacher, "student")
         hub.machine.add_user("student", "an account, which no login needs")
+        assert "People" in teacher.browser.get("/hub/home").text
         with logged_in(hub, "student", PASSWORD) as student:
+            assert "People" not in student.browser.get("/hub/home").text
             assert student.browser.get("/hub/people").status_code == 403
             assert student.browser.get("/hub/change-password").status_code == 200
             student.start_server()
@@ -262,4 +266,36 @@ def test_a_first_password_is_chosen_by_whom_a_fragment_names_and_nobody_else(
     with hub.fragment("22-out.py", 'c.Authenticator.blocked_users = {"bob", "ada"}\n'):
         assert status_of_login(hub, "bob", "a second good password")[0] == 403
         assert status_of_login(hub, "ada", PASSWORD)[0] == 403
-    assert "people can log in" in run(hub, "doctor")
+    assert "people can log in" in run(hub, "doctor", "--all", check=False)
+
+
+@pytest.fixture(scope="module")
+def unprivileged(installer: Path) -> Iterator[Hub]:
+    """A hub that runs as a user of its own; its administrator is `boss`."""
+    options = {"LITTLEST_HUB_ADMIN": "boss", "LITTLEST_HUB_USER": "jupyter"}
+    with Machine("bookworm", packages=["polkitd", "libpam-google-authenticator"]) as machine:
+        yield Hub.install(machine, installer, env=options)
+
+
+@pytest.mark.long
+def test_people_sign_up_at_a_hub_that_is_not_root(unprivileged: Hub) -> None:
+    hub = unprivileged
+    printed = run(hub, "enable", "class", "--yes", "--set", "login=sign-up", "--set", "admin=boss")
+    file = str(file_of(hub.layout._replace(hub_user="jupyter")))
+    assert hub.machine.run(["stat", "--format=%U %a", file]).stdout == "jupyter 600\n"
+    with stranger(hub) as browser:
+        assert use_code(browser, "boss", code_in(printed), PASSWORD).url.path == "/hub/login"
+        with logged_in(hub, "boss", PASSWORD) as boss:
+            ask(browser, "student")
+            hub.reload()
+            approve(boss, "student")
+            with logged_in(hub, "student", PASSWORD):
+                pass
+    # Root uses the file as the hub's user, who could have put a link in its place.
+    code = code_in(run(hub, "class", "token", "student"))
+    assert status_of_login(hub, "student", PASSWORD)[0] == 403
+    with stranger(hub) as browser:
+        use_code(browser, "student", code, "a second good password")
+    assert status_of_login(hub, "student", "a second good password")[0] == 200
+    assert "people can log in; 0 wait" in run(hub, "doctor", "--all", check=False)
+    assert "stays" in run(hub, "disable", "class")

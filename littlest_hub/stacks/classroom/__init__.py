@@ -32,5 +32,12 @@ MANIFEST = Manifest(
     doctor=("littlest_hub.stacks.classroom.logins.probe:people",),
     leaves="the people of the class, with their passwords",
     page="docs/how-to/class.md",
-    tests=("tests/unit/stacks/classroom/test_logins.py",),
+    tests=(
+        "tests/unit/stacks/classroom/test_logins.py",
+        "tests/unit/stacks/classroom/test_people.py",
+        "tests/unit/stacks/classroom/test_authenticators.py",
+        "tests/unit/stacks/classroom/test_checking.py",
+        "tests/container/test_class_logins.py",
+        "tests/browser/test_class_logins.py",
+    ),
 )
