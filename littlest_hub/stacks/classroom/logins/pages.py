@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -27,11 +26,8 @@ from littlest_hub.stacks.classroom.logins.people import (
     Person,
     Standing,
 )
+from littlest_hub.stacks.classroom.logins.turns import BusyError, Turns
 
-_HASHING = 2
-"""How many passwords of strangers are hashed at the same time; each takes a quarter of a second."""
-_QUEUE = 50
-"""How many wait for that; others come back later."""
 _BUSY = "Too many people do this at this moment. Try again in a minute."
 _FULL = "So many requests wait that no more are taken. Ask your teacher to look at them."
 
@@ -65,6 +61,11 @@ class _Form(BaseHandler):  # type: ignore[misc]
             self.log.warning("%s", error)
             text = "Nothing was changed: this form is too old, or not of this page. Load it again."
             raise HTTPError(error.status_code, text) from None
+
+    @property
+    def turns(self) -> Turns:
+        turns: Turns = self.settings.setdefault("class_turns", Turns())
+        return turns
 
     def field(self, name: str) -> str:
         """Return what was typed into a field; "" if it was left out."""
@@ -102,31 +103,16 @@ class _Form(BaseHandler):  # type: ignore[misc]
         Raises:
             HTTPError: too many wait for that.
         """
-        turns: _Turns = self.settings.setdefault("class_hashing", _Turns())
-        return await turns.hashed(password)
+        try:
+            return await self.turns.hashed(password)
+        except BusyError:
+            raise HTTPError(429, _BUSY) from None
 
     def end_sessions(self, name: str) -> None:
         """Log a user out in all browsers."""
         if user := self.find_user(name):
             self.app.end_sessions(user.orm_user)
             self.db.commit()
-
-
-class _Turns:
-    """The passwords of strangers that are being hashed."""
-
-    def __init__(self) -> None:
-        self._free, self._waiting = asyncio.Semaphore(_HASHING), 0
-
-    async def hashed(self, password: str) -> str:
-        if self._waiting >= _QUEUE:
-            raise HTTPError(429, _BUSY)
-        self._waiting += 1
-        try:
-            async with self._free:
-                return await asyncio.to_thread(passwords.hashed, password)
-        finally:
-            self._waiting -= 1
 
 
 class SignUpPage(_Form):
@@ -163,6 +149,10 @@ class SignUpPage(_Form):
 
     async def _note(self, name: str, note: str) -> Answer:
         source = self.authenticator.source_of(self.request)
+        try:
+            self.turns.count(source)
+        except BusyError:
+            raise HTTPError(429, _BUSY) from None
         if await self.authenticator.in_people(lambda people: people.is_full(source)):
             return Answer.FULL
         user = self.find_user(name)

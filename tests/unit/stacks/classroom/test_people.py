@@ -1,5 +1,6 @@
 """Names, passwords, one-time codes, and the file of people of a class."""
 
+import asyncio
 import os
 import signal
 import sqlite3
@@ -19,6 +20,13 @@ from littlest_hub.stacks.classroom.logins.people import (
     Answer,
     People,
     Standing,
+)
+from littlest_hub.stacks.classroom.logins.turns import (
+    FORGET_ONE_S,
+    OF_SOURCE,
+    SOURCES,
+    BusyError,
+    Turns,
 )
 
 HERE, THERE = "192.0.2.1", "198.51.100.7"
@@ -126,6 +134,39 @@ def test_a_code_may_be_typed_in_any_way() -> None:
     assert codes.digest(code) == codes.digest(code.lower().replace("-", " "))
     assert codes.digest("OI") == codes.digest("01")
     assert codes.digest(code) != codes.digest(codes.new())
+
+
+# --- turns
+
+
+def test_a_class_signs_up_from_one_address_and_a_flood_does_not(clock: Clock) -> None:
+    turns = Turns(clock)
+    for _ in range(OF_SOURCE):
+        turns.count(HERE)
+    with pytest.raises(BusyError):
+        turns.count(HERE)
+    turns.count(THERE)
+    clock.now += FORGET_ONE_S
+    turns.count(HERE)
+    with pytest.raises(BusyError):
+        turns.count(HERE)
+
+
+def test_the_networks_that_are_remembered_are_bounded(clock: Clock) -> None:
+    turns = Turns(clock)
+    for number in range(SOURCES + 100):
+        turns.count(f"network {number}")
+    assert len(turns._requests) == SOURCES
+
+
+def test_of_too_many_passwords_the_last_come_back_later() -> None:
+    async def ask_all() -> list[object]:
+        turns = Turns(most=2)
+        asked = (turns.hashed("seven blue umbrellas") for _ in range(5))
+        return list(await asyncio.gather(*asked, return_exceptions=True))
+
+    found = asyncio.run(ask_all())
+    assert [isinstance(each, BusyError) for each in found] == [False, False, True, True, True]
 
 
 # --- the file
