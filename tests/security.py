@@ -49,6 +49,7 @@ ROWS = {
     38: "accounts that PAM locks, and what root does for the hub",
     39: "text of fragments that is rewritten, accounts that share a number",
     40: "a check that changes the machine",
+    41: "strangers who sign up, or come first with a name",
 }
 
 

@@ -15,6 +15,8 @@ from tests.eventually import eventually
 from tests.hub import Hub
 from tests.machine import Machine
 
+pytestmark = pytest.mark.row(41)
+
 TEACHER, PASSWORD = "teacher", "seven blue umbrellas"
 CODE = re.compile(r"[A-Z2-7]{4}(?:-[A-Z2-7]{4}){3}")
 EVIL = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
