@@ -49,12 +49,14 @@ def find(root: Path, name: str) -> Wanted:
 
     Args:
         root: the checkout.
-        name: a stack, or a directory with hub.txt, server.txt or tools.txt.
+        name: a stack, or a directory with hub.txt, server.txt or tools.txt; one in
+            construct/bundles/ by its name.
 
     Raises:
         LittlestHubError: there is neither, or it asks for nothing.
     """
-    directory = Path(name).absolute()
+    ready = root / "construct" / "bundles" / name
+    directory = ready if ready.is_dir() else Path(name).absolute()
     if directory.is_dir():
         files = {each: directory / f"{each}.txt" for each in PackageSet}
         lists = {each: requirements.read_list(file, file) for each, file in files.items()}

@@ -1,7 +1,7 @@
 # A hub for a class. `littlest-hub enable class` sets up all of it (docs/how-to/class.md); this file
 # alone is not enough.
 from littlest_hub.manifest.enabled import require_enabled
-from littlest_hub.stacks.classroom import logins
+from littlest_hub.stacks.classroom import environment, logins
 
 # How people log in:
 #   "system"     accounts of this machine, with their passwords
@@ -14,3 +14,4 @@ ADMIN = ""
 
 require_enabled("class")
 logins.configure(c, LOGIN, ADMIN)
+environment.configure(c)

@@ -61,6 +61,7 @@ def _command(words: list[str]) -> Callable[[], int | None]:
         case ["serve-hub"] | ["serve-hub", "--fragments", _]:
             return lambda: _serve_hub(words[2:])
     _use_utf8()
+    _leave_user_server()
     from littlest_hub import cli
 
     return cli.command(words)
@@ -89,6 +90,18 @@ def _use_utf8() -> None:
     """
     if sys.getfilesystemencoding() != "utf-8":
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+def _leave_user_server() -> None:
+    """See the machine's files: a user server, where an administrator uses sudo, hides the hub's."""
+    if os.geteuid() != 0:
+        return
+    from littlest_hub import installation
+    from littlest_hub.errors import LittlestHubError
+    from littlest_hub.system.namespaces import leave_unit
+
+    with contextlib.suppress(LittlestHubError):  # no release: a checkout
+        leave_unit(installation.of_this_release().users_slice)
 
 
 def _print_error(text: str) -> None:

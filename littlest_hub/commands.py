@@ -213,7 +213,7 @@ def run_disable(options: argparse.Namespace) -> int:
 
 
 def of_stack(name: str) -> Callable[[Sequence[str]], int] | None:
-    """Return the command of an enabled stack; None: there is none of this name."""
+    """Return a command of an enabled stack; None: there is none of this name."""
     from littlest_hub.manifest import enabled
     from littlest_hub.manifest.discovery import stacks_of
     from littlest_hub.manifest.manifest import resolve
@@ -221,14 +221,16 @@ def of_stack(name: str) -> Callable[[Sequence[str]], int] | None:
     try:
         prefix = installation.release_of_this_interpreter()
         layout = installation.of_this_release()
-        if name not in enabled.read(layout):
-            return None
+        known = enabled.read(layout)
     except (LittlestHubError, PermissionError):
         return None
-    stacks, _ = stacks_of(installation.active_overlay(layout, prefix))
-    if name not in stacks or not stacks[name].manifest.command:
+    if not known:
         return None
-    return partial(resolve(stacks[name].manifest.command), layout)
+    stacks, _ = stacks_of(installation.active_overlay(layout, prefix))
+    for stack in (stacks[each] for each in sorted(known) if each in stacks):
+        if reference := stack.manifest.commands.get(name):
+            return partial(resolve(reference), layout)
+    return None
 
 
 def _ask(text: str) -> str:

@@ -284,6 +284,9 @@ class Layout(Names):
     overlays = _Path("{self.packages}/overlays")
     """RELEASE/DIGEST: packages beside a release; RELEASE/active: a link to the one in use."""
 
+    environments = _Path("{self.base}/environments")
+    """Environments of kernels that users share: NAME is a link to the present generation."""
+
     # --- state
 
     state = _Path("{self.base}/state")

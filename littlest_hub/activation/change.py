@@ -44,7 +44,7 @@ def enable(layout: Layout, prefix: Path, plan: Plan, progress: Progress) -> None
             "Install the hub as root, on a machine with systemd",
         )
     after = _build_packages(layout, prefix, plan, progress)
-    places = [layout.stacks, layout.stacks / how.name]
+    places = [layout.stacks, layout.stacks / how.name, layout.environments]
     with undone_whole(layout, _before(layout, prefix, plan, "enable", places)):
         enabled.write_record(layout, {**enabled.read(layout), how.name: how})
         enabled.make_directory(layout, how)

@@ -51,7 +51,8 @@ def _uninstall(layout: Layout, purge: bool) -> str:
     layout.on_disk(layout.hub).unlink(missing_ok=True)
     # Built again from the lists and wheels, which stay.
     shutil.rmtree(layout.on_disk(layout.overlays), ignore_errors=True)
-    owned = [layout.fragments, layout.state, layout.packages, *drop_ins, *journals]
+    owned = [layout.fragments, layout.state, layout.packages, layout.environments]
+    owned += [*drop_ins, *journals]
     if purge:
         for path in owned:
             shutil.rmtree(layout.on_disk(path), ignore_errors=True)

@@ -16,6 +16,7 @@ ENTRY_POINTS = "littlest_hub.stacks"
 
 # It becomes part of names of units and paths.
 _NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
+_COMMAND = re.compile(r"[a-z][a-z0-9-]{0,15}")
 _KEY = re.compile(r"[a-z][a-z0-9_]*")
 _FRAGMENT = re.compile(r"\d\d-[a-z0-9-]+\.py")
 _REFERENCE = re.compile(r"[a-z_][a-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*")
@@ -80,9 +81,9 @@ class Manifest:
     """References to rules: functions as in `littlest_hub.check.rules`."""
     doctor: tuple[str, ...] = ()
     """References to probes: functions as in `littlest_hub.doctor`."""
-    command: str = ""
-    """Reference to a function of the layout and the remaining arguments that `littlest-hub NAME`
-    runs; it returns an exit code."""
+    commands: Mapping[str, str] = field(default_factory=dict)
+    """Commands by name: `littlest-hub NAME …` runs the function that the reference names, of the
+    layout and the remaining arguments; it returns an exit code."""
     after_enable: str = ""
     """Reference to a function of the layout and the enabled stack, which `enable` calls at its end;
     it returns lines for people: what they do next."""
@@ -103,15 +104,21 @@ class Manifest:
                 yield f"fragment {fragment!r}: expected a name such as 55-announce.py"
         if self.service not in ("", self.name):
             yield f"service {self.service!r}: expected {self.name!r} or nothing"
-        references = (self.units, self.command, self.after_enable, *self.check, *self.doctor)
-        for reference in filter(None, references):
-            if not _REFERENCE.fullmatch(reference):
-                yield f"reference {reference!r}: expected MODULE:FUNCTION"
+        yield from self._wrong_functions()
         for question in self.questions:
             yield from _problems_of(question)
         keys = [question.key for question in self.questions]
         if len(keys) != len(set(keys)):
             yield f"questions {keys}: expected each key once"
+
+    def _wrong_functions(self) -> Iterator[str]:
+        references = (self.units, self.after_enable, *self.commands.values())
+        for reference in filter(None, (*references, *self.check, *self.doctor)):
+            if not _REFERENCE.fullmatch(reference):
+                yield f"reference {reference!r}: expected MODULE:FUNCTION"
+        for command in self.commands:
+            if not _COMMAND.fullmatch(command):
+                yield f"command {command!r}: expected lower-case letters, digits and dashes"
 
 
 def _problems_of(question: Question) -> Iterator[str]:

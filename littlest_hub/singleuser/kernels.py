@@ -5,6 +5,8 @@ A Jupyter server extension in every user server that is started from a release.
 - Kernels listen on Unix sockets, which the mode of their directory protects. On TCP ports,
   Jupyter's default, every user of the machine can read the traffic (JupyterHub's "Security
   overview" recommends this setting). IPython kernels get `kernel_patches` for one more socket.
+- A kernel of a shared environment runs in the generation that is the present one when it starts, so
+  that no later change of the environment reaches it.
 - At a memory limit, Linux ends the largest process. That may be the server, if many small processes
   such as a pool of workers use the memory. So kernels, terminals, and all their child processes
   have a higher oom_score_adj.
@@ -23,6 +25,7 @@ from typing import Any
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 from traitlets.config import Config
 
+from littlest_hub.singleuser.environments import in_generation
 from littlest_hub.singleuser.terminals import OOM_SCORE
 
 PROVISIONER = "littlest-hub"
@@ -34,10 +37,11 @@ _TRANSPORT_SECTIONS = ("KernelManager", "ConnectionFileMixin")
 
 
 class PrivateProvisioner(LocalProvisioner):  # type: ignore[misc]
-    """Jupyter's local provisioner, with our patches and the kernel's oom_score_adj."""
+    """Jupyter's local provisioner, with generations, our patches, and an oom_score_adj."""
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
-        connection = await super().launch_kernel(with_patches(cmd), **kwargs)
+        command = in_generation(cmd, self.kernel_spec.argv, self.kernel_spec.resource_dir)
+        connection = await super().launch_kernel(with_patches(command), **kwargs)
         # The kernel may have ended already.
         with contextlib.suppress(OSError):
             Path(f"/proc/{self.pid}/oom_score_adj").write_text(str(OOM_SCORE))

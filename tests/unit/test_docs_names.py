@@ -57,7 +57,9 @@ pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
 COMMANDS_OF_STACKS = {
-    name: stack.manifest.command for name, stack in shipped().items() if stack.manifest.command
+    name: reference
+    for stack in shipped().values()
+    for name, reference in stack.manifest.commands.items()
 }
 
 

@@ -17,7 +17,7 @@ MANIFEST = Manifest(
     ),
     service="announce",
     units="littlest_hub.stacks.announce.units:units",
-    command="littlest_hub.stacks.announce.command:run",
+    commands={"announce": "littlest_hub.stacks.announce.command:run"},
     check=("littlest_hub.stacks.announce.rule:replaced_variables",),
     doctor=("littlest_hub.stacks.announce.probe:announcement",),
     page="docs/how-to/announce.md",

@@ -22,14 +22,21 @@ MANIFEST = Manifest(
             expected="a login name in lower case, or nothing",
         ),
     ),
-    command="littlest_hub.stacks.classroom.command:run",
+    units="littlest_hub.stacks.classroom.environment.units:units",
+    commands={
+        "class": "littlest_hub.stacks.classroom.command:run",
+        "environment": "littlest_hub.stacks.classroom.environment.command:run",
+    },
     after_enable="littlest_hub.stacks.classroom.logins.commands:after_enable",
     check=(
         "littlest_hub.stacks.classroom.logins.rules:replaced_logins",
         "littlest_hub.stacks.classroom.logins.rules:nobody_who_lets_people_in",
         "littlest_hub.stacks.classroom.logins.rules:any_name_at_first_use",
     ),
-    doctor=("littlest_hub.stacks.classroom.logins.probe:people",),
+    doctor=(
+        "littlest_hub.stacks.classroom.environment.probe:environment",
+        "littlest_hub.stacks.classroom.logins.probe:people",
+    ),
     leaves="the people of the class, with their passwords",
     page="docs/how-to/class.md",
     tests=(

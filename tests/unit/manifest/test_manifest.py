@@ -102,7 +102,8 @@ def test_what_a_manifest_of_ours_names_is_there(name: str) -> None:
         assert (repository / file).is_file(), file
     assert manifest.page
     assert manifest.tests
-    references = (manifest.units, manifest.command, manifest.after_enable, *manifest.check)
+    references = (manifest.units, *manifest.commands.values(), manifest.after_enable)
+    references = (*references, *manifest.check)
     for reference in filter(None, (*references, *manifest.doctor)):
         assert callable(resolve(reference))
 

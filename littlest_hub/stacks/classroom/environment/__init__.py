@@ -1,0 +1,24 @@
+"""One environment for all kernels of a class: a conda prefix that administrators change.
+
+Each change makes another generation of it, in `BASE/environments/.class/NUMBER`; the link
+`BASE/environments/class` leads to the present one. docs/how-to/class-environment.md is its page.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from littlest_hub import installation
+from littlest_hub.stacks.classroom.environment.place import Place
+
+
+def configure(c: Any) -> None:
+    """Let terminals and kernels of all user servers find the environment first.
+
+    The servers themselves run from the release, and start without it, too.
+    """
+    place = Place.of(installation.of_this_release())
+    programs = [str(place.programs), str(place.link / "bin")]
+    c.UnitSpawner.extra_paths = programs
+    # Before the directories of users: their own kernel specs cannot replace the environment's.
+    c.Spawner.environment["JUPYTER_PATH"] = ":".join(map(str, place.kernels))

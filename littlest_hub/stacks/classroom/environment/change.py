@@ -1,0 +1,226 @@
+"""A change of an environment: made on an overlay, tried, and then the next generation."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from littlest_hub import installation
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.stacks.classroom.environment import contents, programs, seed, tree, trial
+from littlest_hub.stacks.classroom.environment.contents import Difference
+from littlest_hub.stacks.classroom.environment.generations import Generations, Record
+from littlest_hub.stacks.classroom.environment.place import Place
+from littlest_hub.system import locks, processes
+from littlest_hub.system.namespaces import Overlay
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# What a person has set for programs that download.
+_PASSED = re.compile(r"(https?|no|ftp|all)_proxy|PIP_.*|SSL_CERT_.*|REQUESTS_.*|TERM|LANG", re.I)
+_MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a change has made."""
+
+    number: int
+    """The present generation."""
+    is_new: bool
+    """False: nothing was changed."""
+    differences: Sequence[Difference] = ()
+    removed: Sequence[int] = ()
+    """Old generations that were removed."""
+
+
+class Environment:
+    """The shared environment of an installation."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.place = Place.of(layout)
+        self.generations = Generations(self.place)
+
+    def make(self) -> int:
+        """Make the first generation if there is none, and renew what surrounds them.
+
+        Raises:
+            LittlestHubError: a kernel does not start in it.
+        """
+        self.place.home.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for directory in (self.place.link.parent, self.place.home):
+            directory.chmod(0o755)
+        with self._changing():
+            programs.write(self.layout, self.place)
+            if not self.place.imports.exists():
+                self.place.imports.write_text(programs.IMPORTS)
+            with contextlib.suppress(LittlestHubError):
+                return self.generations.current()
+            if known := self.generations.numbers():
+                self.generations.switch(known[-1])
+                return known[-1]
+            release = installation.release_of_this_interpreter()
+            self.generations.next.mkdir(parents=True, mode=0o755)
+            seed.copy(release, self.generations.next, self.place.link)
+            return self.generations.add(Record.now("the release's Python", "root"))
+
+    def run(self, words: Sequence[str], command: str, *, is_trusted: bool = False) -> Outcome:
+        """Run a program that changes the environment, and make the result the next generation.
+
+        Args:
+            words: the program, found in the environment first, and its arguments.
+            command: what to record.
+            is_trusted: do not mind how the program ends: a shell ends as its last command.
+
+        Raises:
+            LittlestHubError: the program or the trial failed; then nothing has changed.
+        """
+        with self._changing():
+            number = self.generations.current()
+            overlay = self._overlay(number)
+            done = subprocess.run(overlay.command(words), env=self._variables())
+            if done.returncode and not is_trusted:
+                raise LittlestHubError(f"{words[0]} failed; the environment is as it was")
+            if not tree.has_changes(overlay.upper):
+                return Outcome(number, is_new=False)
+            if found := self._problems(overlay):
+                hint = f"The environment is as it was. {self.place.imports} lists what has to work"
+                raise LittlestHubError("\n".join(found), hint)
+            return self._commit(number, overlay, command)
+
+    def problems(self) -> list[str]:
+        """Return what does not work in the present generation."""
+        self.generations.current()
+        return self._problems(None)
+
+    def switch(self, number: int | None) -> tuple[int, int]:
+        """Go back, or forward, to another generation; return the old number and the new one."""
+        with self._changing():
+            try:
+                now = self.generations.current()
+            except LittlestHubError:
+                now = max(self.generations.numbers(), default=0) + 1
+            number = self.generations.before(now) if number is None else number
+            self.generations.switch(number)
+            return now, number
+
+    def imports(self) -> list[str]:
+        """Return the modules that have to work.
+
+        Raises:
+            LittlestHubError: a line of the list is no module.
+        """
+        try:
+            lines = self.place.imports.read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        names = [line.partition("#")[0].strip() for line in lines]
+        for name in filter(None, names):
+            if not _MODULE.fullmatch(name):
+                raise LittlestHubError(f"{self.place.imports}: {name!r} is no module")
+        return [name for name in names if name]
+
+    def differences(self, before: int, after: int) -> list[Difference]:
+        """Return the packages that differ between two generations."""
+        found = [contents.packages(self.place.generation(each)) for each in (before, after)]
+        return contents.differences(*found)
+
+    def python_packages(self, number: int) -> dict[str, str]:
+        """Return the packages of Python in a generation, with their versions."""
+        return contents.python_packages(self.place.generation(number))
+
+    def _commit(self, number: int, overlay: Overlay, command: str) -> Outcome:
+        try:
+            tree.make_next(overlay.lower, overlay.upper, self.generations.next)
+            # A generation that has its name is complete, after a power failure, too.
+            subprocess.run(["sync", "--file-system", self.generations.next], check=True)
+            new = self.generations.add(Record.now(command, author()))
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise LittlestHubError(f"{error}", "The environment is as it was") from error
+        removed = self.generations.prune(self._in_use())
+        return Outcome(new, True, self.differences(number, new), removed)
+
+    def _overlay(self, number: int) -> Overlay:
+        place = self.place.change
+        overlay = Overlay(self.place.generation(number), place / "upper", place / "work")
+        for directory in (overlay.upper, overlay.work):
+            directory.mkdir(parents=True)
+        overlay.upper.chmod(0o755)
+        done = subprocess.run(overlay.command(["true"]), capture_output=True, text=True)
+        if done.returncode:
+            reason = " ".join(done.stderr.split())
+            raise LittlestHubError(
+                f"the file system of {self.place.home} cannot carry a change: {reason}",
+                f"Mount a directory of ext4, xfs or btrfs at {self.layout.environments}",
+            )
+        return overlay
+
+    def _problems(self, overlay: Overlay | None) -> list[str]:
+        """Return what does not work in the present generation, or with a change to it."""
+        # Readable by an ordinary user: /tmp, whatever TMPDIR is.
+        with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+            os.chown(directory, trial.NOBODY, trial.NOBODY)
+            words = trial.command(sys.executable, str(self.place.link), self.imports(), directory)
+            command = overlay.command(words) if overlay else words
+            done = subprocess.run(command, capture_output=True, text=True)
+        if not done.returncode:
+            return []
+        last = done.stderr.strip().splitlines()[-1:]
+        return done.stdout.splitlines() or last or ["the trial of a kernel failed"]
+
+    def _variables(self) -> dict[str, str]:
+        """Return the environment of a program that changes the environment."""
+        passed = {name: each for name, each in os.environ.items() if _PASSED.fullmatch(name)}
+        return {
+            "LANG": "C.UTF-8",
+            **passed,
+            "HOME": "/root",
+            "USER": "root",
+            "PATH": f"{self.place.link}/bin:{_SYSTEM_PATH}",
+            "CONDA_PREFIX": str(self.place.link),
+            "MAMBA_ROOT_PREFIX": str(self.place.link),
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_ROOT_USER_ACTION": "ignore",
+            # Neither what is in root's home, nor what merely runs, gets into the environment.
+            "PYTHONNOUSERSITE": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def _in_use(self) -> set[int]:
+        """Return the generations that programs run in."""
+        home = self.place.home.resolve()
+        names = {processes.runs_below(pid, home) for pid in processes.process_ids()}
+        return {int(name) for name in names if name and name.isdecimal()}
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Hold the lock of changes; begin without what an interrupted one has left."""
+        try:
+            held = locks.hold(self.place.lock)
+        except FileNotFoundError as error:
+            hint = f"Make it: {self.layout.command} environment make"
+            raise LittlestHubError("there is no environment", hint) from error
+        if held is None:
+            pid = locks.holder(self.place.lock)
+            raise LittlestHubError(
+                f"process {pid} is changing the environment", f"Wait for it: ps -p {pid}"
+            )
+        with held:
+            self.generations.clean()
+            try:
+                yield
+            finally:
+                shutil.rmtree(self.place.change, ignore_errors=True)
+
+
+def author() -> str:
+    """Return who has typed the command."""
+    return os.environ.get("SUDO_USER") or "root"

@@ -1,0 +1,157 @@
+"""The generations of an environment, on disk.
+
+A generation is a directory whose name is a number. It gets that name, by a rename, when it is
+complete, and never changes afterwards. A link says which one is the present generation. So whatever
+is interrupted, there is the old state or the new one, and something to clean up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.classroom.environment.place import Place
+from littlest_hub.system import files
+
+KEPT = 10
+"""How many generations stay. Another one removes the oldest that no kernel runs in."""
+_RECORD = ".generation.json"
+_NEXT = "next"
+_OLD = "old"
+
+
+@dataclass(frozen=True)
+class Record:
+    """How a generation was made."""
+
+    command: str
+    """What was done, as it was typed."""
+    author: str = ""
+    """By whom."""
+    time: str = ""
+
+    @classmethod
+    def now(cls, command: str, author: str) -> Record:
+        return cls(command, author, time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()))
+
+
+class Generations:
+    """All generations of one environment."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of all generations, oldest first."""
+        try:
+            entries = list(os.scandir(self.place.home))
+        except FileNotFoundError:
+            return []
+        # A removed one is a link.
+        found = [each for each in entries if each.name.isdecimal() and not each.is_symlink()]
+        return sorted(int(each.name) for each in found)
+
+    def current(self) -> int:
+        """Return the number of the present generation.
+
+        Raises:
+            LittlestHubError: there is none.
+        """
+        try:
+            target = self.place.link.readlink()
+        except OSError:
+            target = Path()
+        if not (target.name.isdecimal() and (self.place.link.parent / target).is_dir()):
+            raise LittlestHubError(
+                f"{self.place.link} leads to no environment",
+                "Make it: littlest-hub environment make; or go back: environment rollback N",
+            )
+        return int(target.name)
+
+    def record(self, number: int) -> Record:
+        """Return how a generation was made."""
+        try:
+            found: dict[str, Any] = json.loads(
+                (self.place.generation(number) / _RECORD).read_text()
+            )
+            return Record(**found)
+        except (OSError, ValueError, TypeError):
+            return Record("unknown")
+
+    def switch(self, number: int) -> None:
+        """Make another generation the present one.
+
+        Raises:
+            LittlestHubError: there is none of that number.
+        """
+        if number not in self.numbers():
+            known = ", ".join(map(str, self.numbers()))
+            raise LittlestHubError(f"there is no generation {number}", f"There are: {known}")
+        files.link(
+            self.place.link, self.place.generation(number).relative_to(self.place.link.parent)
+        )
+
+    def before(self, number: int) -> int:
+        """Return the generation before another one.
+
+        Raises:
+            LittlestHubError: it is the first.
+        """
+        earlier = [each for each in self.numbers() if each < number]
+        if not earlier:
+            raise LittlestHubError(f"generation {number} is the oldest: there is none before it")
+        return earlier[-1]
+
+    @property
+    def next(self) -> Path:
+        """The directory in which the next generation is made."""
+        return self.place.change / _NEXT
+
+    def add(self, record: Record) -> int:
+        """Make what is in `next` the present generation; return its number."""
+        files.write(self.next / _RECORD, json.dumps(asdict(record)) + "\n")
+        number = max([0, *self._used()]) + 1
+        self.next.rename(self.place.generation(number))
+        self.switch(number)
+        return number
+
+    def prune(self, in_use: Iterable[int] = ()) -> list[int]:
+        """Remove the oldest generations beyond `KEPT`; return them.
+
+        The name of each becomes a link to the environment: scripts that users have installed in
+        their homes begin with the path of the interpreter that installed them.
+
+        Args:
+            in_use: generations that stay.
+        """
+        kept = {self.current(), *in_use}
+        removed = [each for each in self.numbers()[:-KEPT] if each not in kept]
+        for number in removed:
+            generation, old = self.place.generation(number), self.place.change / _OLD
+            self.place.change.mkdir(exist_ok=True)
+            generation.rename(old)
+            generation.symlink_to(Path("..", self.place.link.name))
+            shutil.rmtree(old)
+        return removed
+
+    def clean(self) -> None:
+        """Remove what an interrupted change has left."""
+        if self.place.change.exists():
+            shutil.rmtree(self.place.change)
+        files.remove_half(self.place.link)
+        # `prune` was interrupted between its first two steps.
+        for number in range(1, max([0, *self._used()])):
+            name = self.place.generation(number)
+            if not os.path.lexists(name):
+                name.symlink_to(Path("..", self.place.link.name))
+
+    def _used(self) -> list[int]:
+        """Return all numbers that a generation has or had."""
+        return [int(each.name) for each in os.scandir(self.place.home) if each.name.isdecimal()]

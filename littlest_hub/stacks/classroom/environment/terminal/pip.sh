@@ -1,0 +1,31 @@
+#!/bin/sh
+# pip of the shared environment, as people know it: what an administrator installs is for everybody,
+# what others install is for themselves. In an environment of one's own, that one's pip comes first.
+#
+# Written by `littlest-hub environment make`.
+environment=@ENVIRONMENT@
+command=@COMMAND@
+
+own() { exec "$environment/bin/python3" -m pip "$@"; }
+
+case ${1-} in
+    install | uninstall) ;;
+    *) own "$@" ;;
+esac
+for word; do
+    case $word in
+        --user | --target | --target=* | -t | --prefix | --prefix=* | --root | --root=* | --dry-run | -h | --help)
+            own "$@"
+            ;;
+    esac
+done
+if [ "$(id -u)" = 0 ]; then
+    exec "$command" environment run -- @NAME@ "$@"
+elif sudo -n -l "$command" environment run >/dev/null 2>&1; then
+    exec sudo -n "$command" environment run -- @NAME@ "$@"
+elif [ "$1" = install ]; then
+    shift
+    echo 'This is for you alone, in your home. Only an administrator installs for everybody.' >&2
+    own install --user "$@"
+fi
+own "$@"

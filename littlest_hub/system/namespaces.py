@@ -1,0 +1,63 @@
+"""Namespaces of Linux (namespaces(7)): programs that see a directory as it is to become."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_CLONE_NEWNS = 0x00020000
+"""The kind of setns(2) and unshare(2): mounts."""
+# redirect_dir and metacopy would leave directories and files in the upper layer that mean nothing
+# without the lower one; rename(2) of a directory of the lower layer fails, and programs copy it.
+_OPTIONS = "redirect_dir=off,metacopy=off,index=off"
+# $1 options of the mount, $2 the directory, then the command.
+_SCRIPT = 'umask 022; mount -t overlay -o "$1" overlay "$2" && shift 2 && exec "$@"'
+# The command is process 1 of its namespace: what it leaves running ends with it, and so does the
+# mount. All of it ends when our process does, even if that is killed.
+_UNSHARE = (
+    *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private"),
+    *("--pid", "--fork", "--kill-child", "--mount-proc"),
+)
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A directory, and a layer over it that gets all changes (the kernel's overlayfs)."""
+
+    lower: Path
+    """The directory; it stays as it is."""
+    upper: Path
+    """The layer: an empty directory at first."""
+    work: Path
+    """An empty directory on the same file system, for the kernel."""
+
+    def command(self, words: Sequence[str]) -> list[str]:
+        """Return the command that runs another one, which sees the layer at the directory."""
+        layers = f"lowerdir={self.lower},upperdir={self.upper},workdir={self.work}"
+        options = f"{layers},{_OPTIONS}"
+        return [*_UNSHARE, "sh", "-c", _SCRIPT, "sh", options, str(self.lower), *words]
+
+
+def leave_unit(slice_name: str) -> None:
+    """See the machine's files instead of those of a unit, if this process is in one of a slice.
+
+    A user server sees neither the hub's state nor its fragments; what root does there, with sudo,
+    is meant for the machine.
+    """
+    if f"/{slice_name}/" not in Path("/proc/self/cgroup").read_text():
+        return
+    directory = Path.cwd()
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = os.open("/proc/1/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if libc.setns(descriptor, _CLONE_NEWNS):
+            raise OSError(ctypes.get_errno(), "setns", "/proc/1/ns/mnt")
+    finally:
+        os.close(descriptor)
+    try:
+        os.chdir(directory)
+    except OSError:
+        os.chdir("/")
