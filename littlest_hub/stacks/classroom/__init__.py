@@ -22,7 +22,7 @@ MANIFEST = Manifest(
             expected="a login name in lower case, or nothing",
         ),
     ),
-    units="littlest_hub.stacks.classroom.environment.units:units",
+    units="littlest_hub.stacks.classroom.units:units",
     commands={
         "class": "littlest_hub.stacks.classroom.command:run",
         "environment": "littlest_hub.stacks.classroom.environment.command:run",
@@ -46,5 +46,7 @@ MANIFEST = Manifest(
         "tests/unit/stacks/classroom/test_checking.py",
         "tests/container/test_class_logins.py",
         "tests/browser/test_class_logins.py",
+        "tests/unit/stacks/classroom/environment/test_tree.py",
+        "tests/container/test_class_environment.py",
     ),
 )

@@ -19,6 +19,7 @@ def configure(c: Any) -> None:
     """
     place = Place.of(installation.of_this_release())
     programs = [str(place.programs), str(place.link / "bin")]
-    c.UnitSpawner.extra_paths = programs
+    c.UnitSpawner.extra_paths.extend(programs)
     # Before the directories of users: their own kernel specs cannot replace the environment's.
-    c.Spawner.environment["JUPYTER_PATH"] = ":".join(map(str, place.kernels))
+    kernels = ":".join(map(str, place.kernels))
+    c.Spawner.environment.update({"JUPYTER_PATH": kernels})

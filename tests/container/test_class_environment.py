@@ -1,0 +1,305 @@
+"""The environment of a class: what an administrator installs is there, and nothing breaks it."""
+
+import json
+import os
+import random
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import terminal, wheels
+from tests.client import CellError, Kernel, Person
+from tests.hub import Hub
+from tests.machine import Machine
+
+# An overlay has no upper layer on the machine's root, which is an overlay itself.
+SIZE = "1500M"
+SUDO = "boss ALL=(ALL:ALL) NOPASSWD: ALL\n"
+SUDO_IN_SERVERS = "c.UnitSpawner.disable_user_sudo = False\nc.Authenticator.allow_all = True\n"
+BROKEN = "raise RuntimeError('broken')\n"
+
+
+class Class:
+    """A hub with the stack, and its environment."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.link = hub.path("environments/class")
+        self.home = hub.path("environments/.class")
+
+    def run(self, *words: str, check: bool = True) -> str:
+        """Run `littlest-hub environment …` as root."""
+        command = [self.hub.path("hub/bin/littlest-hub"), "environment", *words]
+        done = self.hub.machine.run(command, check=check)
+        return done.stdout + done.stderr
+
+    def fails(self, *words: str) -> str:
+        """Run a command that is refused, and return what it says."""
+        command = [self.hub.path("hub/bin/littlest-hub"), "environment", *words]
+        done = self.hub.machine.run(command, check=False)
+        assert done.returncode == 1, done.stdout
+        return done.stderr
+
+    def current(self) -> int:
+        return int(next(each["number"] for each in self.list() if each["is_current"]))
+
+    def list(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.run("list", "--json"))
+        return found
+
+    def sum(self, number: int) -> str:
+        """Return a sum of everything in a generation: names, modes and contents."""
+        script = (
+            f"cd {self.home}/{number} && "
+            "{ find . -printf '%p %y %m %u %l\\n'; find . -type f -print0 | sort -z"
+            " | xargs -0 sha256sum; } | sort | sha256sum"
+        )
+        return self.hub.machine.run(["sh", "-c", script]).stdout
+
+    def wheel(self, version: str, **files: str) -> str:
+        """Put a wheel on the machine, a module `greeter`, and return its path."""
+        contents = {"greeter.py": f"VERSION = {version!r}\n", **files}
+        made = wheels.make(self.scratch, "greeter", version, files=contents)
+        return self.hub.machine.copy(made, f"/srv/{made.name}")
+
+    scratch: Path
+
+
+@pytest.fixture(scope="module")
+def klass(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Class]:
+    """A machine with the class stack; `boss` administers it and has sudo."""
+    with Machine("bookworm", packages=("sudo",)) as machine:
+        machine.put("/etc/sudoers.d/boss", SUDO, mode=0o440)
+        hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
+        found = Class(hub)
+        found.scratch = tmp_path_factory.mktemp("wheels")
+        place = hub.path("environments")
+        machine.run(["mkdir", place])
+        machine.run(["mount", "-t", "tmpfs", "-o", f"mode=0755,size={SIZE}", "tmpfs", place])
+        hub.write_fragment("20-sudo.py", SUDO_IN_SERVERS)
+        started = time.monotonic()
+        machine.run([hub.path("hub/bin/littlest-hub"), "enable", "class", "--yes"])
+        print(f"enable class: {time.monotonic() - started:.1f} s")
+        yield found
+
+
+@pytest.fixture
+def student(klass: Class) -> Iterator[Person]:
+    with klass.hub.person() as person:
+        person.start_server()
+        yield person
+
+
+@contextmanager
+def kernel(person: Person) -> Iterator[Kernel]:
+    with person.open_kernel() as opened:
+        yield opened
+
+
+def test_what_an_administrator_installs_is_there_when_a_kernel_is_restarted(
+    klass: Class, student: Person
+) -> None:
+    before = klass.current()
+    with klass.hub.person("boss") as boss, kernel(student) as running:
+        assert running.run("import sys; print(sys.prefix)").strip() == f"{klass.home}/{before}"
+        boss.start_server()
+        first, second = klass.wheel("1.0", **{"late.py": "HERE = 1\n"}), klass.wheel("2.0")
+        with terminal.opened(boss) as shell:
+            printed = shell.run(f"pip install {first}", timeout_s=120)
+            assert "+ greeter 1.0" in printed, printed
+            with kernel(student) as restarted:
+                assert restarted.run("import greeter; greeter.VERSION") == "'1.0'"
+                printed = shell.run(f"sudo -n env PATH=$PATH pip install {second}", timeout_s=120)
+                assert "greeter 1.0 -> 2.0" in printed, printed
+                # It goes on in its generation, even with what it has not imported yet.
+                assert restarted.run("import late; late.HERE") == "1"
+            with pytest.raises(CellError, match="No module named 'greeter'"):
+                running.run("import greeter")
+            assert student.run_cell("import greeter; greeter.VERSION") == "'2.0'"
+            assert "* " in shell.run("sudo -n littlest-hub environment list")
+    assert "2.0 -> 1.0" in klass.run("diff", str(before + 2), str(before + 1))
+    began = time.monotonic()
+    klass.run("rollback")
+    print(f"rollback, with the start of the command: {time.monotonic() - began:.2f} s")
+    assert student.run_cell("import greeter; greeter.VERSION") == "'1.0'"
+
+
+@pytest.mark.long
+def test_a_student_changes_nothing_for_others(klass: Class, student: Person) -> None:
+    before, total = klass.current(), klass.sum(klass.current())
+    attempts = f"""
+import os, sys, pathlib, subprocess
+places = ["{klass.link}", "{klass.home}", sys.prefix, sys.prefix + "/lib/python3.13/os.py"]
+places += ["{klass.home}/jupyter/kernels/python3/kernel.json", "{klass.home}/bin/pip"]
+print([each for each in places if os.access(each, os.W_OK)])
+for attempt in (
+    lambda: os.unlink("{klass.link}"),
+    lambda: os.rename("{klass.home}", "/tmp/x"),
+    lambda: open("{klass.home}/imports.txt", "a"),
+    lambda: open("{klass.home}/lock", "r"),
+):
+    try:
+        attempt()
+    except OSError as error:
+        print(error.errno in (1, 13, 18, 30))
+print(subprocess.run(["sudo", "-n", "true"]).returncode)
+print(subprocess.run(["{klass.hub.path("hub/bin/littlest-hub")}", "environment", "rollback"],
+      capture_output=True).returncode)
+"""
+    assert student.run_cell(attempts).split() == ["[]", *["True"] * 4, "1", "2"]
+    # Their own kernel spec of that name is not everybody's, and not even theirs.
+    poison = {"argv": ["/bin/false"], "display_name": "poison", "language": "python"}
+    home = f"/home/{student.name}/.local/share/jupyter/kernels/python3"
+    klass.hub.machine.put(f"{home}/kernel.json", json.dumps(poison))
+    assert student.run_cell("1 + 1") == "2"
+    mine = klass.wheel("9.0")
+    with terminal.opened(student) as shell:
+        printed = shell.run(f"pip install --no-index {mine}", timeout_s=120)
+        assert "This is for you alone, in your home" in printed, printed
+        assert "pip install NAME" in shell.run("conda install numpy")
+        made = shell.run(
+            "python3 -m venv ~/mine && ~/mine/bin/pip --version && echo made", timeout_s=120
+        )
+        assert "made" in made, made
+    assert student.run_cell("import greeter; greeter.VERSION") == "'9.0'"
+    with klass.hub.person() as other:
+        other.start_server()
+        with pytest.raises(CellError):
+            other.run_cell("import greeter; assert greeter.VERSION == '9.0'")
+    assert (klass.current(), klass.sum(before)) == (before, total)
+
+
+@pytest.mark.long
+def test_what_would_break_kernels_is_refused(klass: Class) -> None:
+    before, total = klass.current(), klass.sum(klass.current())
+    site = f"{klass.link}/lib/python3.13/site-packages"
+    for words, reason in (
+        (["remove", "ipykernel"], "no kernel starts"),
+        (
+            ["run", "--", "sh", "-c", f'echo "{BROKEN}" >{site}/comm/__init__.py'],
+            "no kernel starts",
+        ),
+        (["run", "--", "rm", f"{klass.link}/bin/python3.13"], "No such file"),
+        (["install", "/srv/nothing.whl"], "the environment is as it was"),
+        (["run", "--", "nothing"], "the environment is as it was"),
+    ):
+        assert reason in klass.fails(*words), words
+    assert "has changed" in klass.run("run", "--", "pip", "list")
+    imports = f"{klass.home}/imports.txt"
+    klass.hub.machine.run(["sh", "-c", f"echo greeter >>{imports}"])
+    try:
+        klass.run("install", klass.wheel("1.0"))
+        assert "import greeter fails" in klass.fails("remove", "greeter")
+    finally:
+        klass.hub.machine.run(["sed", "-i", "/greeter/d", imports])
+    klass.run("rollback", str(before))
+    assert klass.sum(before) == total
+
+
+@pytest.mark.long
+def test_a_broken_environment_stops_no_server_and_is_rolled_back(klass: Class) -> None:
+    number = klass.current()
+    klass.run("install", klass.wheel("1.0"))
+    broken = klass.current()
+    # As root, past all commands.
+    klass.hub.machine.run(["rm", "-rf", f"{klass.home}/{broken}/lib", f"{klass.home}/{broken}/bin"])
+    assert (
+        "has no Python"
+        in klass.hub.machine.run(
+            [klass.hub.path("hub/bin/littlest-hub"), "doctor"], check=False
+        ).stdout
+    )
+    assert "no kernel starts" in klass.run("check", check=False)
+    with klass.hub.person() as person:
+        person.start_server()
+        with pytest.raises(Exception):  # noqa: B017, PT011 - no kernel, however it is said
+            person.run_cell("1 + 1")
+        specs = person.browser.get(f"/user/{person.name}/api/kernelspecs").json()
+        assert specs["default"] == "python3"
+        assert "python3-hub" in specs["kernelspecs"]
+        klass.run("rollback", str(number))
+        assert person.run_cell("1 + 1") == "2"
+    klass.hub.machine.run(["rm", "-rf", f"{klass.home}/{broken}"])
+
+
+def test_killed_at_any_moment_it_is_the_old_one_or_the_new_one(klass: Class) -> None:
+    choose = random.Random(int(os.environ.get("LITTLEST_HUB_SEED", "0")))
+    versions = [klass.wheel("1.0"), klass.wheel("2.0")]
+    command = f"{klass.hub.path('hub/bin/littlest-hub')} environment install"
+    began = time.monotonic()
+    klass.run("install", versions[0])
+    takes_s = time.monotonic() - began
+    for attempt in range(int(os.environ.get("LITTLEST_HUB_KILLS", "2"))):
+        before = klass.current()
+        total = klass.sum(before)
+        after_s = choose.uniform(0, takes_s)
+        wheel = versions[(attempt + 1) % 2]
+        script = f"{command} {wheel} & sleep {after_s:.2f}; kill -KILL $!; wait"
+        klass.hub.machine.run(["sh", "-c", script], check=False)
+        now = klass.current()
+        assert now in (before, before + 1), "after the kill"
+        assert klass.sum(before) == total, "a generation has changed"
+        assert "a kernel starts" in klass.run("check")
+        assert not mounts(klass), "the mount of the change has ended"
+        # The next command works, and leaves nothing of the killed one.
+        klass.run("rollback", str(before))
+        klass.run("install", wheel)
+        names = klass.hub.machine.run(["ls", klass.home]).stdout.split()
+        assert {each for each in names if not each.isdecimal()} == {
+            *("bin", "imports.txt", "jupyter", "lock", "more")
+        }
+
+
+def mounts(klass: Class) -> list[str]:
+    """Return the overlays over a generation that any process sees."""
+    script = "cat /proc/[0-9]*/mounts 2>/dev/null"
+    printed = klass.hub.machine.run(["sh", "-c", script], check=False).stdout
+    return re.findall(rf"^overlay {re.escape(klass.home)}.*$", printed, re.MULTILINE)
+
+
+@pytest.mark.long
+def test_a_full_disk_leaves_the_environment_as_it_was(klass: Class) -> None:
+    before, total = klass.current(), klass.sum(klass.current())
+    machine = klass.hub.machine
+    filler = klass.hub.path("environments/filler")
+    wheel = klass.wheel("3.0")
+    for left_kb in (0, 64, 512, 4096):
+        script = (
+            f"free=$(df --output=avail -k {klass.home} | tail -1);"
+            f" head -c $(((free - {left_kb}) * 1024)) /dev/zero >{filler}"
+        )
+        machine.run(["sh", "-c", script], check=False)
+        try:
+            done = machine.run(
+                [klass.hub.path("hub/bin/littlest-hub"), "environment", "install", wheel],
+                check=False,
+            )
+        finally:
+            machine.run(["rm", "-f", filler])
+        assert klass.sum(before) == total
+        if done.returncode:
+            assert klass.current() == before
+            assert "No space left on device" in done.stdout + done.stderr
+        assert "a kernel starts" in klass.run("check")
+        klass.run("rollback", str(before))
+
+
+@pytest.mark.long
+def test_ten_generations_stay_and_each_costs_what_it_changes(klass: Class) -> None:
+    paths = [klass.wheel(f"{number}.0") for number in range(1, 3)]
+    for number in range(11):
+        klass.run("install", paths[number % 2])
+    numbers = [each["number"] for each in klass.list()]
+    assert len(numbers) == 10
+    used = klass.hub.machine.run(["du", "-sm", klass.home]).stdout.split()[0]
+    one = klass.hub.machine.run(["du", "-sm", f"{klass.home}/{numbers[-1]}"]).stdout.split()[0]
+    print(f"ten generations: {used} MiB; one alone: {one} MiB")
+    assert int(used) < 1.5 * int(one)
+    # A name that was removed leads to the present one, for scripts in homes.
+    first = klass.hub.machine.run([f"{klass.home}/1/bin/python3", "-c", "print(1)"]).stdout
+    assert first == "1\n"
