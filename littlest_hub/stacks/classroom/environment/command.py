@@ -8,8 +8,9 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.classroom.environment import imports
+from littlest_hub.stacks.classroom.environment import conda, imports
 from littlest_hub.stacks.classroom.environment.change import Environment, Outcome
 
 _ABOUT = """\
@@ -39,6 +40,9 @@ def _parser(layout: Layout) -> argparse.ArgumentParser:
     is_json = {"action": "store_true", "help": "for programs"}
     made = add("install", _install, "install packages for everybody")
     made.add_argument("names", nargs="+", metavar="NAME", help='NAME, "NAME>=VERSION", or a wheel')
+    made.add_argument("--conda", action="store_true", help="packages of conda, instead of pip's")
+    channel = {"metavar": "CHANNEL", "help": "with --conda: a directory, an address, or a name"}
+    made.add_argument("--channel", action="append", default=[], **channel)  # type: ignore[arg-type]
     made = add("remove", _remove, "remove packages")
     made.add_argument("names", nargs="+", metavar="NAME")
     made = add("import", _import, "install what a list of requirements, or a bundle, contains")
@@ -69,7 +73,15 @@ def _make(environment: Environment, _: argparse.Namespace) -> int:
 
 
 def _install(environment: Environment, options: argparse.Namespace) -> None:
-    _change(environment, ["pip", "install", *options.names])
+    if options.conda:
+        channels = options.channel or ["conda-forge"]
+        place = environment.place.link
+        words = conda.command(environment.layout, place, channels, options.names)
+        _change(environment, words, f"conda: {shlex.join(options.names)}")
+    elif options.channel:
+        raise LittlestHubError("--channel goes with --conda")
+    else:
+        _change(environment, ["pip", "install", *options.names])
 
 
 def _remove(environment: Environment, options: argparse.Namespace) -> None:

@@ -15,6 +15,8 @@ def main() -> None:
     """Copy pip from the environment that this one was made from, and write its scripts."""
     target = Path(sysconfig.get_path("purelib"))
     source = Path(sysconfig.get_path("purelib", vars={"base": sys.base_prefix}))
+    if target == source:
+        return  # the shared environment itself, which has it
     for directory in (source / "pip", *source.glob("pip-*.dist-info")):
         shutil.copytree(directory, target / directory.name, dirs_exist_ok=True)
     importlib.invalidate_caches()

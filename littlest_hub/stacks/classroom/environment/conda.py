@@ -1,0 +1,96 @@
+"""Packages of conda channels: `python -I -m …conda OVERLAY PREFIX CHANNEL… -- SPEC…`.
+
+py-rattler solves and installs them; it is a tool that an administrator adds (`littlest-hub packages
+add --tool py-rattler`). What conda's records say is there stays as it is: Python's own packages are
+pip's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from littlest_hub import installation
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout, PackageSet
+from littlest_hub.system import import_path
+
+_TOOL = "py-rattler"
+
+
+def command(
+    layout: Layout, prefix: Path, channels: Sequence[str], specs: Sequence[str]
+) -> list[str]:
+    """Return the command that installs packages of conda channels into a prefix.
+
+    Raises:
+        LittlestHubError: py-rattler is missing, or a word is none of a channel or a spec.
+    """
+    overlay = installation.active_overlay(layout, installation.release_of_this_interpreter())
+    if overlay is None or not (overlay / PackageSet.TOOLS / "rattler").is_dir():
+        raise LittlestHubError(
+            f"packages of conda need {_TOOL}",
+            f"Add it: {layout.command} packages add --tool {_TOOL}",
+        )
+    for word in (*channels, *specs):
+        if word.startswith("-") or not word.isprintable():
+            raise LittlestHubError(f"{word!r} is neither a channel nor a package")
+    addresses = [_address(channel) for channel in channels]
+    program = [sys.executable, "-I", "-m", __name__, str(overlay), str(prefix)]
+    return [*program, *addresses, "--", *specs]
+
+
+def _address(channel: str) -> str:
+    """Return a channel as rattler takes it: a directory, an address, or the name of a channel."""
+    path = Path(channel)
+    return path.resolve().as_uri() if path.is_dir() else channel
+
+
+async def install(prefix: Path, channels: Sequence[str], specs: Sequence[str]) -> None:
+    """Install packages, and what they need, beside what is there."""
+    import rattler
+
+    files = sorted((prefix / "conda-meta").glob("*.json"))
+    present: list[Any] = [rattler.PrefixRecord.from_path(file) for file in files]
+    found = await rattler.solve(
+        channels,
+        specs,
+        platforms=["linux-64", "noarch"],
+        pinned_packages=present,
+        virtual_packages=rattler.VirtualPackage.detect(),
+    )
+    # The solution has only what the specs need; the rest stays, too.
+    chosen = {record.name.normalized for record in found}
+    kept = [record for record in present if record.name.normalized not in chosen]
+    with tempfile.TemporaryDirectory() as cache:
+        await rattler.install(
+            [*kept, *found],
+            prefix,
+            cache_dir=Path(cache),
+            installed_packages=present,
+            show_progress=False,
+        )
+
+
+def main() -> None:
+    """Install what the command line says."""
+    overlay, prefix, *words = sys.argv[1:]
+    import_path.append_packages(overlay, PackageSet.TOOLS)
+    border = words.index("--")
+    code = 0
+    try:
+        asyncio.run(install(Path(prefix), words[:border], words[border + 1 :]))
+    except Exception as error:  # rattler has no common class for its errors
+        print(str(error), file=sys.stderr, flush=True)
+        code = 1
+    # Its threads may abort the interpreter while that ends.
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
