@@ -213,16 +213,24 @@ def run_disable(options: argparse.Namespace) -> int:
 
 
 def of_stack(name: str) -> Callable[[Sequence[str]], int] | None:
-    """Return a command of an enabled stack; None: there is none of this name."""
+    """Return a command of an enabled stack; None: there is none of this name.
+
+    Raises:
+        PermissionError: it may be that of a stack, and only root knows which ones are enabled.
+    """
     from littlest_hub.manifest import enabled
-    from littlest_hub.manifest.discovery import stacks_of
+    from littlest_hub.manifest.discovery import shipped, stacks_of
     from littlest_hub.manifest.manifest import resolve
 
     try:
         prefix = installation.release_of_this_interpreter()
         layout = installation.of_this_release()
         known = enabled.read(layout)
-    except (LittlestHubError, PermissionError):
+    except LittlestHubError:
+        return None
+    except PermissionError:
+        if any(name in stack.manifest.commands for stack in shipped().values()):
+            raise
         return None
     if not known:
         return None
