@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # `make quick` has an environment of its own, without JupyterHub, compilers and browsers.
 QUICK := .venv-quick/bin
-SHELL_SCRIPTS := construct/*.sh littlest_hub/singleuser/terminal/*.sh recipe/*/*.sh tests/*.sh .ci/run
+SHELL_SCRIPTS := construct/*.sh littlest_hub/singleuser/terminal/*.sh littlest_hub/stacks/*/*/terminal/*.sh recipe/*/*.sh tests/*.sh .ci/run
 # The packages that a Debian-like machine needs to build and test; `make deps` installs them.
 BUILD_PACKAGES := autoconf automake binutils ca-certificates gcc libc6-dev libltdl-dev libtool make patch perl python3-venv tcl xz-utils
 MACHINE_PACKAGES := iproute2 mmdebstrap mount systemd-container

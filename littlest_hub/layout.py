@@ -223,8 +223,7 @@ class Layout(Names):
     def from_path(cls, prefix: Path, root: Path = Path("/")) -> Layout:
         """Return the layout that a conda prefix BASE/releases/VERSION belongs to.
 
-        The path does not tell `hub_user`, which stays None; `installation.of_prefix` reads it from
-        the disk.
+        `hub_user` stays None, since only the disk tells it: `installation.of_prefix`.
 
         Raises:
             LittlestHubError: the prefix lies elsewhere; the hint is the correct command.
@@ -283,7 +282,6 @@ class Layout(Names):
     """What the package index last said of vulnerabilities."""
     overlays = _Path("{self.packages}/overlays")
     """RELEASE/DIGEST: packages beside a release; RELEASE/active: a link to the one in use."""
-
     environments = _Path("{self.base}/environments")
     """Environments of kernels that users share: NAME is a link to the present generation."""
 

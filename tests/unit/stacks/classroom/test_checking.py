@@ -16,11 +16,12 @@ from littlest_hub.stacks.classroom.logins import codes, probe
 from littlest_hub.stacks.classroom.logins.commands import after_enable, new_code
 from littlest_hub.stacks.classroom.logins.people import People, Standing, file_of
 
-# Without its first call, for which the interpreter has to be that of an installed release.
+# Without the calls for which the interpreter has to be that of an installed release.
 FRAGMENT = (
     (Path(__file__).parents[4] / "jupyterhub_config.d/60-class.py")
     .read_text()
     .replace('require_enabled("class")', "")
+    .replace("environment.configure(c)", "")
 )
 
 
