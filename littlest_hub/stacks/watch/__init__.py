@@ -29,7 +29,7 @@ MANIFEST = Manifest(
         ),
     ),
     units="littlest_hub.stacks.watch.units:units",
-    command="littlest_hub.stacks.watch.command:run",
+    commands={"watch": "littlest_hub.stacks.watch.command:run"},
     doctor=("littlest_hub.stacks.watch.probes:everything",),
     page="docs/how-to/watch.md",
     tests=("tests/unit/stacks/watch/test_news.py", "tests/container/test_watch.py"),
