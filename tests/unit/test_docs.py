@@ -55,6 +55,14 @@ def test_the_architecture_page_has_a_row_for_each_part_of_the_package() -> None:
             assert re.search(rf"^\| `{path.name}/` \|", page, re.MULTILINE), path.name
 
 
+def test_the_page_about_another_distribution_names_tests_that_exist() -> None:
+    page = (ROOT / "docs" / "reference" / "tljh.md").read_text()
+    tests = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert named
+    assert {name for name in named if f"def {name}(" not in tests} == set()
+
+
 def test_the_pages_for_contributors_name_files_that_exist() -> None:
     homes = (ROOT, *(ROOT / name for name in ("littlest_hub", "construct", "jupyterhub_config.d")))
     for page in (ROOT / "CONTRIBUTING.md", ROOT / "docs" / "explanation" / "architecture.md"):
