@@ -11,6 +11,8 @@ from tests.machine import Machine
 
 # Of the machine for tests that need any of these: one image for all of them.
 MORE_PACKAGES = ("fish", "needrestart", "zsh")
+# Debians besides the oldest, for a promise that concerns systemd: `make test-container` tests all.
+FURTHER = [pytest.param(suite, marks=pytest.mark.long) for suite in ("bookworm", "trixie")]
 # PAM alone decides: every account of the machine may log in.
 EVERYBODY = "c.Authenticator.allow_all = True\n"
 

@@ -16,6 +16,7 @@ from littlest_hub.hub.accounts import LentAccount
 from littlest_hub.hub.launch import CONTROL_CHARACTER, Launch, assignment, environment_file
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from tests.client import Person
+from tests.container.conftest import FURTHER
 from tests.hub import Hub
 from tests.machine import Machine
 
@@ -47,7 +48,7 @@ SPECIAL = [
 ]
 
 
-@pytest.fixture(scope="module", params=["bullseye", "bookworm", "trixie"])
+@pytest.fixture(scope="module", params=["bullseye", *FURTHER])
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """A machine without a hub: systemd 247, 252, 257."""
     with Machine(request.param) as machine:

@@ -109,7 +109,9 @@ def test_a_killed_upgrade_leaves_one_of_the_two(installer: Path) -> None:
         command = ["bash", script, "-b"]
         whole_s = duration(hub, command)
         hub.machine.run(rollback)
-        steps = ["Copying the database", "Switching from", "Watching it"]
+        steps = ["Switching from", "Copying the database", "Watching it"]
+        # After a kill at the first, an upgrade is undone from its record.
+        steps = steps if KILLS > 1 else steps[:1]
         for number, when in enumerate(moments(steps, whole_s, SEED + 1)):
             whom = WHOM[number % len(WHOM)]
             # As new: the release is unpacked again.

@@ -13,6 +13,7 @@ import pytest
 
 from tests.certificates import make
 from tests.client import Kernel
+from tests.container.conftest import FURTHER
 from tests.eventually import eventually
 from tests.hub import Hub
 from tests.machine import Machine
@@ -253,7 +254,7 @@ def served(host: str) -> str:
     return ssl.get_server_certificate((host, 443), timeout=10)
 
 
-@pytest.fixture(params=["bullseye", "trixie"])
+@pytest.fixture(params=["bullseye", *FURTHER[1:]])
 def other_machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     with Machine(request.param) as machine:
         yield machine

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from littlest_hub.layout import DEFAULT_BASE, Layout
-from tests.container.conftest import EVERYBODY
+from tests.container.conftest import EVERYBODY, FURTHER
 from tests.container.test_configuring import kill_check
 from tests.eventually import eventually
 from tests.hub import Hub
@@ -62,7 +62,7 @@ def test_a_purge_leaves_the_machine_as_it_was(installer: Path) -> None:
 
 
 @pytest.mark.row(23)
-@pytest.mark.parametrize("suite", ["bullseye", "bookworm", "trixie"])
+@pytest.mark.parametrize("suite", ["bullseye", *FURTHER])
 def test_disabling_and_removing_in_either_order_leaves_nothing(suite: str, installer: Path) -> None:
     with Machine(suite) as machine:
         before = everything(machine)
