@@ -37,13 +37,14 @@ QUIET_S = 2
 """How long a person waits without a word."""
 
 PROBES: tuple[tuple[str, Probe], ...] = (
+    # While a port is taken, no unit that needs it can be mended.
+    ("Network", ports),
     ("Services", unit_states),
     ("Services", unfinished_restore),
     ("Services", releases),
     ("Services", release_files),
     ("Services", packages),
     ("Services", stacks),
-    ("Network", ports),
     ("Network", login_page),
     ("Network", certificates),
     ("User servers", failed_starts),

@@ -21,7 +21,9 @@ def unit_states(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(OK, "units", "none: installed for `littlest-hub run`, without systemd")
         return
     layout = snapshot.layout
-    for name in (*layout.started_unit_names, *layout.helper_sockets, *snapshot.stack_units):
+    # The hub's last: their commands come after those of the proxy, for which its start waits.
+    started = sorted(layout.started_unit_names, key=lambda n: service_of(n) == layout.hub_service)
+    for name in (*started, *layout.helper_sockets, *snapshot.stack_units):
         yield from _unit_state(snapshot, name, snapshot.units.get(name, {}))
 
 

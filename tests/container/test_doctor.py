@@ -18,6 +18,7 @@ from tests.machine import Machine
 Finding = dict[str, Any]
 
 COMMAND = "hub/bin/littlest-hub"
+MENDED_S = 45
 # Enough for a server that starts on a busy machine.
 EVERYBODY = "c.Authenticator.allow_all = True\nc.Spawner.start_timeout = 30\n"
 
@@ -51,9 +52,13 @@ def about(found: list[Finding], subject: str, severity: str = "problem") -> Find
 
 
 def mend(hub: Hub, *findings: Finding) -> None:
-    """Run the findings' commands, each once, as an administrator who pastes them."""
+    """Run the findings' commands, each once, as an administrator who pastes them.
+
+    None waits for what a later one mends: units have a minute or more to start.
+    """
     for command in dict.fromkeys(finding["command"] for finding in findings):
-        hub.machine.run(["sh", "-c", command], env={"EDITOR": EDITOR}, check=False)
+        script = ["sh", "-c", command]
+        hub.machine.run(script, env={"EDITOR": EDITOR}, check=False, timeout_s=MENDED_S)
 
 
 def mend_everything(hub: Hub, found: list[Finding]) -> list[Finding]:
