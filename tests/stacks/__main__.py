@@ -131,6 +131,13 @@ def follow_page(hub: Hub, boss: Person) -> None:
     try:
         assert "Good morning" in login_page(hub)
         assert boss.browser.get("/services/greeting/").text == "Hello boss"
+        assert "greeting: says what you chose" in command(hub, "doctor", "--all").stdout
+        fragment = "c.JupyterHub.template_vars = {}\n"
+        hub.write_fragment("70-replaced.py", fragment)
+        checked = command(hub, "check", check=False)
+        assert "70-replaced.py:1" in checked.stdout + checked.stderr
+        assert "replaces the greeting" in checked.stdout + checked.stderr
+        hub.machine.run(["rm", hub.path("jupyterhub_config.d/70-replaced.py")])
         removed = command(hub, "packages", "remove", "littlest-hub-greeting", check=False)
         assert removed.returncode == 1, "the stack is in use"
     finally:

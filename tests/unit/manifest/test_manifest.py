@@ -118,6 +118,8 @@ def test_the_stack_of_the_how_to_is_one(tmp_path: Path) -> None:
     found, unusable = discovery.stacks_of(overlay)
     assert not unusable
     stack = found["greeting"]
+    (overlay / PackageSet.HUB / MODULE / "probes.py").write_text(files[f"{MODULE}/probes.py"])
+    assert all(callable(resolve(each)) for each in stack.manifest.doctor + stack.manifest.check)
     assert stack.manifest.service == "greeting"
     units = stack_units.of_stack(layout, stack, EnabledStack("greeting", port=15003))
     assert [each.name for each in units] == [
