@@ -147,9 +147,14 @@ def test_the_admin_page_says_what_adding_means_and_why_a_name_is_refused(
     assert browser.execute_script(reach, button), button.rect
 
     browser.get(f"{hub.url}/hub/admin#/add-users")
-    shown(browser, "[data-testid=user-textarea]").send_keys("carol\nBad Name\n")
+    names = shown(browser, "[data-testid=user-textarea]")
+    names.send_keys("carol\nBad Name\ndave\n")
     shown(browser, "[data-testid=submit]").click()
-    assert "bad name" in eventually(lambda: shown(browser, "#refused").text, 30, "the reason")
+    refused = eventually(lambda: shown(browser, "#refused").text, 30, "the reason")
+    assert "bad name" in refused
+    assert "carol" not in refused
+    # To be corrected where they are: nothing has to be typed again, and none was added.
+    assert names.get_attribute("value") == "carol\nBad Name\ndave\n"
     keep(browser, f"refused-{width}")
 
 
