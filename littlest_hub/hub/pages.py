@@ -1,16 +1,18 @@
-"""Our versions of some of JupyterHub's pages, in templates/.
+"""Our versions of some of JupyterHub's pages, in templates/, and what all of them announce.
 
 They extend JupyterHub's as `templates/NAME.html`, and a fragment's `template_paths` precede them.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader, PrefixLoader
 from jupyterhub.app import JupyterHub
+from tornado.web import RequestHandler
 from traitlets import Dict, List, Unicode
 from traitlets.config import Configurable
 
@@ -32,12 +34,31 @@ class Pages(Configurable):  # type: ignore[misc]
     )
 
 
+class AnnouncementHandler(RequestHandler):  # type: ignore[misc]
+    """What JupyterHub's pages announce, the variable `announcement` of templates, as HTML in JSON.
+
+    JupyterLab shows it too (singleuser/labextension). The login page shows it to everybody, so no
+    login is needed; and an open page is no activity of its user.
+    """
+
+    def get(self) -> None:
+        self.set_header("Cache-Control", "no-store")
+        announcement = self.settings["template_vars"].get("announcement") or ""
+        self.finish({"announcement": str(announcement)})
+
+
 class HubWithPages(JupyterHub):  # type: ignore[misc]
     """JupyterHub with our versions of its pages."""
 
     template_paths: list[str]  # traits of JupyterHub
     template_vars: dict[str, Any]
+    handlers: list[Any]
+    hub_prefix: str
     layout: Any  # of LittlestHub
+
+    def init_handlers(self) -> None:
+        super().init_handlers()
+        self.handlers.insert(0, (re.escape(f"{self.hub_prefix}announcement"), AnnouncementHandler))
 
     def init_tornado_settings(self) -> None:
         self.template_paths = self._template_directories()

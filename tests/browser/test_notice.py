@@ -1,4 +1,4 @@
-"""What users see in JupyterLab after an upgrade, which does not stop their servers."""
+"""What users see of the hub in JupyterLab: upgrades, which stop no server, and announcements."""
 
 import secrets
 
@@ -9,7 +9,7 @@ from tests.eventually import eventually
 from tests.hub import Hub
 
 
-def test_a_person_is_told_of_another_release_and_restarts_when_it_suits_them(
+def test_a_person_is_told_of_another_release_and_of_announcements_until_they_have_read_them(
     hub: Hub, browser: Chrome
 ) -> None:
     password = secrets.token_urlsafe()
@@ -42,7 +42,21 @@ def test_a_person_is_told_of_another_release_and_restarts_when_it_suits_them(
     lab_is_there(browser)
     assert releases(browser) == {"running": "2099.2.0", "active": "2099.2.0"}
     assert notices(browser) == []
+
+    with hub.fragment("60-news.py", NEWS):
+        browser.refresh()
+        assert notice(browser, "Maintenance") == "Maintenance at 18:00"
+        press(browser, "OK")
+        browser.refresh()
+        lab_is_there(browser, "/hub/announcement")
+        assert notices(browser, "Maintenance") == [], "shown again after it was read"
     assert errors(browser) == []
+
+
+NEWS = """c.JupyterHub.template_vars.update(
+    {"announcement": "<b>Maintenance</b> at 18:00<script>document.title = 'run'</script>"}
+)
+"""
 
 
 def move_on(hub: Hub, version: str) -> None:
@@ -54,14 +68,14 @@ def move_on(hub: Hub, version: str) -> None:
     machine.systemctl("restart", hub.layout.hub_service)
 
 
-def lab_is_there(browser: Chrome) -> None:
-    """Return whether JupyterLab has started and our extension has its answer."""
+def lab_is_there(browser: Chrome, asked: str = "/littlest-hub/release") -> None:
+    """Return when JupyterLab has started and our extension has its answer from an address."""
     shown(browser, ".jp-LauncherCard[data-category='Notebook']", timeout_s=90)
     script = (
         "return performance.getEntriesByType('resource')"
-        ".some(e => e.name.includes('/littlest-hub/release') && e.responseEnd > 0)"
+        ".some(e => e.name.includes(arguments[0]) && e.responseEnd > 0)"
     )
-    eventually(lambda: browser.execute_script(script), 30, "the release to be asked for")
+    eventually(lambda: browser.execute_script(script, asked), 30, f"{asked} to be asked for")
 
 
 def releases(browser: Chrome) -> dict[str, str]:
@@ -74,18 +88,18 @@ def releases(browser: Chrome) -> dict[str, str]:
     return answer
 
 
-def notices(browser: Chrome) -> list[str]:
-    """Return our notification among those that JupyterLab shows."""
+def notices(browser: Chrome, about: str = "The hub was updated") -> list[str]:
+    """Return our notifications among those that JupyterLab shows."""
     script = (
         "return [...document.querySelectorAll('.jp-toast-message')].map(e => e.textContent)"
-        ".filter(text => text.includes('The hub was updated'))"
+        ".filter(text => text.includes(arguments[0]))"
     )
-    found: list[str] = browser.execute_script(script)
+    found: list[str] = browser.execute_script(script, about)
     return found
 
 
-def notice(browser: Chrome) -> str:
-    return eventually(lambda: notices(browser), 60, "the notice")[0]
+def notice(browser: Chrome, about: str = "The hub was updated") -> str:
+    return eventually(lambda: notices(browser, about), 60, "the notice")[0]
 
 
 def press(browser: Chrome, label: str) -> None:

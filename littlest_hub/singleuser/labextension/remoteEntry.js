@@ -1,5 +1,6 @@
 // The browser's half of littlest_hub/singleuser/upgrade_notice.py: reads at intervals which release the
-// hub runs, and suggests a restart of the server once for each new release.
+// hub runs, and suggests a restart of the server once for each new release. It also shows what the
+// hub's pages announce (littlest_hub/hub/pages.py), once for each text.
 //
 // A prebuilt extension written by hand. The last statement is what a bundler would generate, a module
 // federation container. It shares no module with JupyterLab, so it works with all versions; if one
@@ -9,7 +10,10 @@
 
   const NAME = "littlest-hub";
   const RESTART = `${NAME}:restart`;
+  const HOME = `${NAME}:home`;
   const LATER = `${NAME}:later`;
+  const READ = `${NAME}:read`;
+  const LONGEST_MESSAGE = 140; // JupyterLab truncates longer ones
   const EVERY_MS = 5 * 60 * 1000;
 
   const activate = (app) => {
@@ -17,6 +21,7 @@
     if (!hubPrefix) {
       return; // a server without a hub
     }
+    const hub = `${hubHost || ""}${hubPrefix.replace(/\/$/, "")}`;
     const shown = new Set();
     let checkedMs = -Infinity;
 
@@ -28,12 +33,22 @@
         }
         // In this tab, which is useless once its server has stopped. The browser asks for
         // confirmation if a document could not be saved.
-        window.location.assign(`${hubHost || ""}${hubPrefix.replace(/\/$/, "")}/home`);
+        window.location.assign(`${hub}/home`);
       },
     });
     app.commands.addCommand(LATER, {
       label: "Restart later",
-      execute: ({ version }) => dismiss(version),
+      execute: ({ version }) => dismiss(LATER, version),
+    });
+    app.commands.addCommand(HOME, {
+      label: "Open the hub's page in a new tab",
+      execute: () => {
+        window.open(`${hub}/home`);
+      },
+    });
+    app.commands.addCommand(READ, {
+      label: "Do not show the announcement again",
+      execute: ({ text }) => dismiss(READ, text),
     });
 
     const check = async () => {
@@ -41,6 +56,10 @@
         return;
       }
       checkedMs = performance.now();
+      await Promise.allSettled([checkRelease(), checkAnnouncement()]);
+    };
+
+    const checkRelease = async () => {
       const response = await fetch(`${base}littlest-hub/release`, {
         headers: { "X-XSRFToken": xsrfToken() },
         cache: "no-store",
@@ -49,12 +68,14 @@
         return;
       }
       const { running, active } = await response.json();
-      if (!running || !active || running === active || shown.has(active) || isDismissed(active)) {
+      if (!running || !active || running === active) {
+        return;
+      }
+      if (shown.has(active) || isDismissed(LATER, active)) {
         return;
       }
       await app.restored;
       shown.add(active);
-      // JupyterLab truncates a message after 140 characters.
       const message =
         `The hub was updated (${active}). Your work is safe. ` +
         "Save it and restart your server when it suits you.";
@@ -83,6 +104,33 @@
       });
     };
 
+    const checkAnnouncement = async () => {
+      const response = await fetch(`${hub}/announcement`, { cache: "no-store" });
+      if (!response.ok) {
+        return;
+      }
+      const { announcement } = await response.json();
+      // HTML on the hub's pages, and only text here: nothing in it is loaded or run.
+      const page = new DOMParser().parseFromString(announcement, "text/html");
+      page.querySelectorAll("script, style").forEach((element) => element.remove());
+      const text = page.body.textContent.trim();
+      if (!text || shown.has(text) || isDismissed(READ, text)) {
+        return;
+      }
+      await app.restored;
+      shown.add(text);
+      const all = { label: "Read all", caption: "Opens the hub's page", commandId: HOME };
+      const read = { label: "OK", caption: "Do not show it again", commandId: READ, args: { text } };
+      await app.commands.execute("apputils:notify", {
+        message: text,
+        type: "warning",
+        options: {
+          autoClose: false,
+          actions: [...(text.length > LONGEST_MESSAGE ? [all] : []), read],
+        },
+      });
+    };
+
     const checkQuietly = () => check().catch(() => {}); // repeated anyway
     document.addEventListener("visibilitychange", checkQuietly);
     setInterval(checkQuietly, EVERY_MS / 5);
@@ -91,15 +139,15 @@
 
   const xsrfToken = () => document.cookie.match(/(?:^|; *)_xsrf=([^;]*)/)?.[1] ?? "";
 
-  // "Later" applies to all tabs of this browser, if it allows local storage.
-  const dismiss = (version) => {
+  // What was dismissed last, in all tabs of this browser, if it allows local storage.
+  const dismiss = (kind, what) => {
     try {
-      localStorage.setItem(LATER, version);
+      localStorage.setItem(kind, what);
     } catch {}
   };
-  const isDismissed = (version) => {
+  const isDismissed = (kind, what) => {
     try {
-      return localStorage.getItem(LATER) === version;
+      return localStorage.getItem(kind) === what;
     } catch {
       return false;
     }
@@ -107,7 +155,7 @@
 
   const plugin = {
     id: `${NAME}:notice`,
-    description: "Shows a notice when the hub runs another release than the server.",
+    description: "Shows announcements of the hub, and when it runs another release than the server.",
     autoStart: true,
     activate: (app) => {
       try {
