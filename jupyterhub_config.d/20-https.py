@@ -26,8 +26,8 @@ if "CHANGE" in c.HubProxy.domains[0]:
 #
 # To use certificates that you have, instead of all of the above: PEM, your own certificate first,
 # then its issuers'. You can replace the files at any time; new ones are in use within seconds.
-#   c.JupyterHub.ssl_cert = "/etc/ssl/private/hub.crt"
-#   c.JupyterHub.ssl_key = "/etc/ssl/private/hub.key"
+#   c.JupyterHub.ssl_cert = "/etc/ssl/hub.crt"
+#   c.JupyterHub.ssl_key = "/etc/ssl/hub.key"
 #
 # Browsers that have visited insist on HTTPS for 30 days. Choose more when all is well, or 0 some
 # time before you remove this file:
