@@ -50,8 +50,9 @@ def deprecations(cls: Any, key: str, value: Any) -> list[str]:
             instance.log = log
         try:
             setattr(instance, key, value)
-        except (AttributeError, KeyError, AssertionError):
-            # An observer needs an initialized object; the trait's own validation is enough.
+        except (AttributeError, KeyError, AssertionError, ValueError):
+            # An observer needs an initialized object, or compares with other settings, as the trial
+            # does. The trait's own validation is enough.
             cls.class_traits()[key]._validate(cls.__new__(cls), value)
     texts = [*messages.texts, *(str(each.message) for each in warned)]
     help_text = str(cls.class_traits()[key].help or "").strip()

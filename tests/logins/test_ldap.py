@@ -185,8 +185,7 @@ def test_a_certificate_that_is_not_trusted_gets_no_password(
 
 def test_a_directory_that_hangs_stops_nobody_else(hub: Hub, directory: str, trusted: Path) -> None:
     with kind(hub, "41-ldap.py", filled("41-ldap.py", directory + EVERYONE)):
-        pid = hub.main_pid("directory.service")
-        hub.machine.run(["kill", "-STOP", str(pid)])
+        hub.machine.systemctl("kill", "--signal=STOP", "directory")
         try:
             with ThreadPoolExecutor(1) as threads:
                 waiting = threads.submit(log_in, hub, trusted, "ada", "analytical")
@@ -199,4 +198,4 @@ def test_a_directory_that_hangs_stops_nobody_else(hub: Hub, directory: str, trus
                 assert waiting.result()[0] == 503
                 assert time.monotonic() - began < 40
         finally:
-            hub.machine.run(["kill", "-CONT", str(pid)])
+            hub.machine.systemctl("kill", "--signal=CONT", "directory")

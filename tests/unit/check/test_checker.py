@@ -65,6 +65,21 @@ def test_a_probable_mistake_is_a_warning_and_not_an_error(
     assert message in warning.message
 
 
+def test_what_a_class_compares_with_other_settings_is_judged_with_them(layout: Layout) -> None:
+    lines = [
+        'c.JupyterHub.authenticator_class = "littlest_hub.hub.ldap.DirectoryAuthenticator"',
+        'c.LDAPAuthenticator.server_address = "192.0.2.1"',
+        "c.LDAPAuthenticator.bind_dn_template = []",
+        "c.Authenticator.allow_all = True",
+    ]
+    file = write(layout, "41-ldap.py", "\n".join([*lines, "c.LDAPAuthenticator.lookup_dn = True"]))
+    assert errors(layout) == []
+    write(layout, "41-ldap.py", "\n".join(lines))
+    problem = only(errors(layout))
+    assert problem.file == file
+    assert "requires either lookup_dn or bind_dn_template" in problem.message
+
+
 def test_a_copy_is_checked_in_place_of_the_fragment(layout: Layout) -> None:
     write(layout, "10-a.py", "c.Spawner.mem_limit = '1Q'\n")
     copy = layout.fragments / ".10-a.x.py"
