@@ -70,7 +70,11 @@ class Environment:
             release = installation.release_of_this_interpreter()
             self.generations.next.mkdir(parents=True, mode=0o755)
             seed.copy(release, self.generations.next, self.place.link)
-            return self.generations.add(Record.now("the release's Python", "root"))
+            number = self.generations.add(Record.now("the release's Python", "root"))
+            # Only a new one: this runs at each start and upgrade, which a broken one must not stop.
+            if found := self._problems(None):
+                raise LittlestHubError("\n".join(found))
+            return number
 
     def run(self, words: Sequence[str], command: str, *, is_trusted: bool = False) -> Outcome:
         """Run a program that changes the environment, and make the result the next generation.

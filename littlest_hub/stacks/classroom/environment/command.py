@@ -65,11 +65,8 @@ def _parser(layout: Layout) -> argparse.ArgumentParser:
     return parser
 
 
-def _make(environment: Environment, _: argparse.Namespace) -> int:
-    number = environment.make()
-    problems = environment.problems()
-    print("\n".join(problems) or f"{environment.place.link} is generation {number}.")
-    return 1 if problems else 0
+def _make(environment: Environment, _: argparse.Namespace) -> None:
+    print(f"{environment.place.link} is generation {environment.make()}.")
 
 
 def _install(environment: Environment, options: argparse.Namespace) -> None:
