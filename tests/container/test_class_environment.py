@@ -4,6 +4,8 @@ import json
 import os
 import random
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ import pytest
 
 from tests import terminal, wheels
 from tests.client import CellError, Kernel, Person
-from tests.hub import Hub
+from tests.hub import REPOSITORY, Hub
 from tests.machine import Machine
 
 # An overlay has no upper layer on the machine's root, which is an overlay itself.
@@ -43,7 +45,7 @@ class Class:
         command = [self.hub.path("hub/bin/littlest-hub"), "environment", *words]
         done = self.hub.machine.run(command, check=False)
         assert done.returncode == 1, done.stdout
-        return done.stderr
+        return done.stdout + done.stderr
 
     def current(self) -> int:
         return int(next(each["number"] for each in self.list() if each["is_current"]))
@@ -260,6 +262,32 @@ def mounts(klass: Class) -> list[str]:
     script = "cat /proc/[0-9]*/mounts 2>/dev/null"
     printed = klass.hub.machine.run(["sh", "-c", script], check=False).stdout
     return re.findall(rf"^overlay {re.escape(klass.home)}.*$", printed, re.MULTILINE)
+
+
+@pytest.mark.long
+def test_a_bundle_brings_the_usual_packages_without_a_network(
+    klass: Class, student: Person, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle"
+    build = [sys.executable, "-m", "construct", "--bundle", "class-environment"]
+    subprocess.run([*build, "--output", str(bundle)], cwd=REPOSITORY, check=True)
+    (made,) = bundle.glob("*.tar")
+    path = klass.hub.machine.copy(made, f"/srv/{made.name}")
+    began = time.monotonic()
+    printed = klass.run("import", path)
+    print(f"import of the bundle: {time.monotonic() - began:.1f} s")
+    assert "+ pandas " in printed
+    cell = """
+import matplotlib, numpy, pandas, ipywidgets
+print(pandas.DataFrame({"a": numpy.arange(4)}).a.sum(), ipywidgets.IntSlider(value=7).value)
+"""
+    assert student.run_cell(cell, timeout_s=120).split() == ["6", "7"]
+    assert "imports ipykernel, ipywidgets, matplotlib, numpy, pandas" in klass.run("check")
+    klass.run("rollback")
+    assert "import numpy fails" in klass.fails("check")
+    # What a rollback has taken away is in nobody's way.
+    klass.run("install", klass.wheel("1.0"))
+    klass.hub.machine.run(["sed", "-i", "/^#\\|^ipykernel$/!d", f"{klass.home}/imports.txt"])
 
 
 @pytest.mark.long

@@ -72,7 +72,7 @@ class Environment:
             seed.copy(release, self.generations.next, self.place.link)
             number = self.generations.add(Record.now("the release's Python", "root"))
             # Only a new one: this runs at each start and upgrade, which a broken one must not stop.
-            if found := self._problems(None):
+            if found := self._problems(None, self.imports()):
                 raise LittlestHubError("\n".join(found))
             return number
 
@@ -95,7 +95,9 @@ class Environment:
                 raise LittlestHubError(f"{words[0]} failed; the environment is as it was")
             if not tree.has_changes(overlay.upper):
                 return Outcome(number, is_new=False)
-            if found := self._problems(overlay):
+            # Not those that a rollback has taken away, for example.
+            modules = [m for m in self.imports() if contents.has_module(overlay.lower, m)]
+            if found := self._problems(overlay, modules):
                 hint = f"The environment is as it was. {self.place.imports} lists what has to work"
                 raise LittlestHubError("\n".join(found), hint)
             return self._commit(number, overlay, command)
@@ -103,7 +105,7 @@ class Environment:
     def problems(self) -> list[str]:
         """Return what does not work in the present generation."""
         self.generations.current()
-        return self._problems(None)
+        return self._problems(None, self.imports())
 
     def switch(self, number: int | None) -> tuple[int, int]:
         """Go back, or forward, to another generation; return the old number and the new one."""
@@ -167,12 +169,12 @@ class Environment:
             )
         return overlay
 
-    def _problems(self, overlay: Overlay | None) -> list[str]:
+    def _problems(self, overlay: Overlay | None, modules: Sequence[str]) -> list[str]:
         """Return what does not work in the present generation, or with a change to it."""
         # Readable by an ordinary user: /tmp, whatever TMPDIR is.
         with tempfile.TemporaryDirectory(dir="/tmp") as directory:
             os.chown(directory, trial.NOBODY, trial.NOBODY)
-            words = trial.command(sys.executable, str(self.place.link), self.imports(), directory)
+            words = trial.command(sys.executable, str(self.place.link), modules, directory)
             command = overlay.command(words) if overlay else words
             done = subprocess.run(command, capture_output=True, text=True)
         if not done.returncode:

@@ -52,6 +52,14 @@ def packages(prefix: Path) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def has_module(prefix: Path, name: str) -> bool:
+    """Return whether a prefix has a module, or the package that it is in, among its packages."""
+    top = name.partition(".")[0]
+    site = "lib/python3*/site-packages"
+    patterns = (f"{site}/{top}", f"{site}/{top}.py", f"{site}/{top}.*.so")
+    return any(found for pattern in patterns for found in prefix.glob(pattern))
+
+
 def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[Difference]:
     """Return what differs between two sets of packages."""
     return [

@@ -6,6 +6,9 @@ from pathlib import Path
 from littlest_hub.stacks.classroom.environment import contents
 
 
+has = contents.has_module
+
+
 def prefix(root: Path, python: dict[str, str], conda: dict[str, tuple[str, list[str]]]) -> Path:
     site = root / "lib" / "python3.13" / "site-packages"
     for name, version in python.items():
@@ -35,6 +38,15 @@ def test_what_pip_has_changed_counts_more_than_the_record_of_conda(tmp_path: Pat
         "ruamel-yaml": "0.18",
     }
     assert list(contents.python_packages(found)) == ["jupyter-client", "ruamel-yaml"]
+
+
+def test_a_module_is_a_package_a_file_or_a_library(tmp_path: Path) -> None:
+    site = tmp_path / "lib" / "python3.13" / "site-packages"
+    (site / "package").mkdir(parents=True)
+    (site / "file.py").touch()
+    (site / "library.cpython-313-x86_64-linux-gnu.so").touch()
+    found = [name for name in ("package.part", "file", "library", "no") if has(tmp_path, name)]
+    assert found == ["package.part", "file", "library"]
 
 
 def test_differences_say_what_came_what_went_and_what_changed() -> None:
