@@ -5,7 +5,6 @@ from pathlib import Path
 
 from littlest_hub.stacks.classroom.environment import contents
 
-
 has = contents.has_module
 
 
