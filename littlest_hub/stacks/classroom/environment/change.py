@@ -180,7 +180,7 @@ class Environment:
         if not done.returncode:
             return []
         last = done.stderr.strip().splitlines()[-1:]
-        return done.stdout.splitlines() or last or ["the trial of a kernel failed"]
+        return [*done.stdout.splitlines(), *last] or ["the trial of a kernel failed"]
 
     def _variables(self) -> dict[str, str]:
         """Return the environment of a program that changes the environment."""

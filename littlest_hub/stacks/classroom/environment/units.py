@@ -39,7 +39,11 @@ def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
                     "CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_KILL CAP_SETGID CAP_SETUID",
                     "the trial of a kernel runs as a user without rights",
                 ),
-                Directive("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"),
+                Directive(
+                    "RestrictAddressFamilies",
+                    "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+                    "ZeroMQ aborts a kernel that cannot list the network's interfaces",
+                ),
                 Directive("SystemCallArchitectures", "native"),
             ],
             "Install": [Directive("WantedBy", "multi-user.target")],
