@@ -179,8 +179,11 @@ class Environment:
             done = subprocess.run(command, capture_output=True, text=True)
         if not done.returncode:
             return []
-        last = done.stderr.strip().splitlines()[-1:]
-        return [*done.stdout.splitlines(), *last] or ["the trial of a kernel failed"]
+        found = done.stdout.splitlines()
+        if not found or found[0].startswith(trial.NO_KERNEL):
+            # The last words of the kernel, or of the trial itself.
+            found += done.stderr.strip().splitlines()[-1:]
+        return found or ["the trial of a kernel failed"]
 
     def _variables(self) -> dict[str, str]:
         """Return the environment of a program that changes the environment."""

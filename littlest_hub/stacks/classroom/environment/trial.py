@@ -17,6 +17,7 @@ from typing import Any
 TIMEOUT_S = 120
 """For the start of the kernel, and for all imports together, on a slow machine."""
 NOBODY = 65534
+NO_KERNEL = "no kernel starts"
 
 
 def command(python: str, prefix: str, modules: Sequence[str], directory: str) -> list[str]:
@@ -50,7 +51,7 @@ def problems(prefix: str, modules: Sequence[str]) -> Iterator[str]:
             manager.start_kernel(stdout=sys.stderr, stderr=sys.stderr, cwd=directory)
             yield from _answers(manager, modules)
         except (OSError, RuntimeError, TimeoutError) as error:
-            yield f"no kernel starts: {error}"
+            yield f"{NO_KERNEL}: {error}"
         finally:
             if manager.has_kernel:
                 manager.shutdown_kernel(now=True)
