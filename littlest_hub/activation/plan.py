@@ -70,7 +70,9 @@ class Plan:
             what = "remove" if content is None else "write"
             yield f"{what} {drop_in}, which gives the hub's unit rights"
         for unit, content in self.units.items():
-            yield f"stop and remove {unit}" if content is None else f"install and start {unit}"
+            # A template is started by its socket.
+            start = "install" if "@." in unit else "install and start"
+            yield f"stop and remove {unit}" if content is None else f"{start} {unit}"
         if self.packages:
             yield f"{'add' if self.texts else 'remove'} packages: {', '.join(self.packages)}"
         yield f"{'restart' if self.drop_ins else 'reload'} the hub; user servers go on"

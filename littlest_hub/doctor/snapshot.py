@@ -106,8 +106,8 @@ class Snapshot:
 
     @cached_property
     def stack_units(self) -> list[str]:
-        """Names of the units of stacks."""
-        return installed_units(self.layout)
+        """Names of the units of stacks, without templates."""
+        return [name for name in installed_units(self.layout) if "@." not in name]
 
     @cached_property
     def user_units(self) -> dict[str, dict[str, str]]:

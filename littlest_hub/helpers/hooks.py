@@ -70,13 +70,13 @@ def answer(request: bytes, directory: Path, group: str | None) -> str:
     if program.exists():
         if refusal := unsafe(program):
             return f"{program}: {refusal}"
-        return _run(str(program), user)
+        return run_program(str(program), user)
     if hook not in BUILT_IN:
         return f"{program} does not exist"
     command = [user if word == "NAME" else word for word in BUILT_IN[hook]]
     if group and hook == ADD_USER:
         command += ["--groups", group]
-    return _run(*command)
+    return run_program(*command)
 
 
 def unsafe(program: Path) -> str:
@@ -117,7 +117,8 @@ def _no_user(name: str, group: str | None) -> str:
     return ""
 
 
-def _run(*command: str) -> str:
+def run_program(*command: str) -> str:
+    """Run a program as root, and log what it prints; return "" or the reason why it failed."""
     name = Path(command[0]).name
     try:
         done = subprocess.run(

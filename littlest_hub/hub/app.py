@@ -36,6 +36,7 @@ from littlest_hub.hub.access import AccessByFragments, is_allowed
 from littlest_hub.hub.application import HubApplication
 from littlest_hub.hub.config import load
 from littlest_hub.hub.control import ControlChannel, one_line
+from littlest_hub.hub.followers import HubWithFollowers
 from littlest_hub.hub.guard import GUARD
 from littlest_hub.hub.hook_errors import HookErrors
 from littlest_hub.hub.limited_login import limited
@@ -132,7 +133,7 @@ class _TemplateCache(BytecodeCache):
         self._code[bucket.environment.is_async, bucket.key] = bucket.bytecode_to_string()
 
 
-class LittlestHub(AccessByFragments, HubWithPages):
+class LittlestHub(AccessByFragments, HubWithFollowers, HubWithPages):
     """JupyterHub with our configuration, inherited sockets, and an end that loses no request."""
 
     name = "jupyterhub"
@@ -140,7 +141,6 @@ class LittlestHub(AccessByFragments, HubWithPages):
     sockets = AnyTrait((), help="listening sockets that systemd holds")
     layout = AnyTrait(help="the installation")
     control = AnyTrait(help="channel to the supervisor; None in the foreground")
-    on_ready = AnyTrait(help="function to call when this hub answers requests")
 
     handlers: list[Any]
     trusted_downstream_ips: list[str]  # a trait of JupyterHub
@@ -288,8 +288,7 @@ class LittlestHub(AccessByFragments, HubWithPages):
                 PeriodicCallback(self._update_proxy, UPDATE_INTERVAL_MS).start()
             end_orphaned_services()
             record_start(self.layout)
-        if self.on_ready:
-            self.on_ready()
+        self.call_followers()
 
     async def start_service(self, name: str, service: Any, ssl_context: Any = None) -> bool:
         """Start a service; the hub serves even if it fails."""

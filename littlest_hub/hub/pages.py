@@ -32,6 +32,11 @@ class Pages(Configurable):  # type: ignore[misc]
         help="More links in the bar at the top of every page, for whoever is logged in. Each has"
         " text, path (below the hub's base URL), and perhaps scope, without which it is not shown.",
     )
+    home_parts = List(
+        trait=Unicode(),
+        config=True,
+        help="Templates that the page after the login includes at its top, for stacks.",
+    )
 
 
 class AnnouncementHandler(RequestHandler):  # type: ignore[misc]
@@ -66,6 +71,7 @@ class HubWithPages(JupyterHub):  # type: ignore[misc]
         ours = {
             "contact": pages.contact,
             "links": pages.links,
+            "home_parts": pages.home_parts,
             "lets_existing_users_in": self.authenticator.allow_existing_users,
             "littlest_hub": self.layout.command,
         }

@@ -109,10 +109,14 @@ class Services:
             is_switched: another release is the active one now.
         """
         layout = self.layout
-        installed = stack.installed_units(layout)
+        present = stack.installed_units(layout)
+        # A template has instances, which sockets start.
+        installed = [unit for unit in present if "@." not in unit]
         known = list_units(layout.stack_unit_pattern, states=_LOADED_STATES)
         gone = [
-            unit for unit in known if unit not in installed and stack.is_stack_unit(layout, unit)
+            unit
+            for unit in known
+            if stack.file_of(unit) not in present and stack.is_stack_unit(layout, unit)
         ]
         restarted = [unit for unit in installed if unit in changed and unit.endswith(".socket")]
         # A socket cannot be changed under its service.
@@ -249,7 +253,8 @@ class Services:
 
         One for each template, and one for each dash in the name of our slice (systemd.slice(5)).
         """
-        for template in (self.layout.password_service, self.layout.hook_service):
+        of_stacks = [each for each in stack.installed_units(self.layout) if "@." in each]
+        for template in (self.layout.password_service, self.layout.hook_service, *of_stacks):
             escaped = template.partition("@")[0].replace("-", r"\x2d")
             systemctl("stop", f"system-{escaped}.slice", is_checked=False)
         name = self.layout.users_slice.removesuffix(".slice")

@@ -38,16 +38,16 @@ def units(layout: Layout) -> list[Unit]:
     """Return these units, in the order of `layout.helper_units`."""
     group = [layout.users_group] if layout.hub_user else []
     return [
-        _socket(layout, layout.password_socket, str(layout.password_address), "passwords"),
-        _service(
+        helper_socket(layout, layout.password_socket, str(layout.password_address), "passwords"),
+        helper_service(
             layout,
             layout.password_service,
             "Asks PAM about one user, as login(1) does.",
             ["littlest_hub.helpers.pam", *group, *([str(layout.fragments)] if group else [])],
             timeout_s=60,
         ),
-        _socket(layout, layout.hook_socket, str(layout.hook_address), "root's hooks"),
-        _service(
+        helper_socket(layout, layout.hook_socket, str(layout.hook_address), "root's hooks"),
+        helper_service(
             layout,
             layout.hook_service,
             f"Creates an account, or runs a program of {layout.root_hooks}, for one user.",
@@ -57,7 +57,15 @@ def units(layout: Layout) -> list[Unit]:
     ]
 
 
-def _socket(layout: Layout, name: str, address: str, what: str) -> Unit:
+def helper_socket(layout: Layout, name: str, address: str, what: str) -> Unit:
+    """Return the socket of a helper, which only the hub can open.
+
+    Args:
+        layout: the installation.
+        name: of the unit.
+        address: path of the socket.
+        what: what is requested there, for people.
+    """
     return Unit(
         name,
         f"The hub at {layout.base} sends requests to a helper of root's here.",
@@ -79,7 +87,18 @@ def _socket(layout: Layout, name: str, address: str, what: str) -> Unit:
     )
 
 
-def _service(layout: Layout, name: str, about: str, command: list[str], timeout_s: int) -> Unit:
+def helper_service(
+    layout: Layout, name: str, about: str, command: list[str], timeout_s: int
+) -> Unit:
+    """Return the template unit of a helper: one instance for each connection.
+
+    Args:
+        layout: the installation.
+        name: of the unit.
+        about: what it does, for the comment at the top of the unit file.
+        command: module and arguments.
+        timeout_s: how long it may take.
+    """
     condition, _ = base_directory_conditions(layout.base)
     python = f"{layout.hub}/bin/python3 -I -m"
     return Unit(

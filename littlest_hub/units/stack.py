@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +75,11 @@ def installed_units(layout: Layout) -> list[str]:
     files = layout.on_disk(layout.system_units).glob(layout.stack_unit_pattern)
     names = [file.name for file in files if is_stack_unit(layout, file.name) and not file.is_dir()]
     return sorted(names, key=lambda name: (not name.endswith(".socket"), name))
+
+
+def file_of(unit: str) -> str:
+    """Return the name of a unit's file: that of the template, if the unit is an instance of one."""
+    return re.sub(r"@.*(?=\.)", "@", unit)
 
 
 def is_stack_unit(layout: Layout, name: str) -> bool:
