@@ -6,9 +6,11 @@ import argparse
 from collections.abc import Sequence
 
 from littlest_hub.layout import Layout
+from littlest_hub.stacks.classroom.accounts import command as accounts
 from littlest_hub.stacks.classroom.logins import commands as logins
+from littlest_hub.stacks.classroom.tljh import command as tljh
 
-PARTS = (logins,)
+PARTS = (logins, accounts, tljh)
 """Modules with a function `add`, which adds commands to a parser. `run` of the options is called
 with the layout and the options, and returns an exit code."""
 

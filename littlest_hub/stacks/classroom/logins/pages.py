@@ -17,6 +17,7 @@ from tornado.web import HTTPError, authenticated
 from littlest_hub.hub import cross_site
 from littlest_hub.hub.authenticator import RefusedLoginError
 from littlest_hub.hub.cross_site import Site
+from littlest_hub.stacks.classroom.accounts import client as accounts
 from littlest_hub.stacks.classroom.logins import codes, names, passwords
 from littlest_hub.stacks.classroom.logins.people import (
     NOTE_LENGTH,
@@ -220,6 +221,8 @@ class PeoplePage(_Form):
             return {"problem": "You cannot remove yourself."}
         if name in self.authenticator.admin_users | self.authenticator.allowed_users:
             return {"problem": f"A fragment names {name}: littlest-hub show tells which."}
+        # First: the next person of that name must not find these files.
+        await accounts.leave(self.app.layout, name)
         await self.authenticator.in_people(lambda people: people.remove(name))
         await self.app.lock_out(name)
         self.log.warning("%s removes %s", self.current_user.name, name)

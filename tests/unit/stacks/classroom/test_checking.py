@@ -22,6 +22,7 @@ FRAGMENT = (
     .read_text()
     .replace('require_enabled("class")', "")
     .replace("environment.configure(c)", "")
+    .replace("accounts.configure(c)", "")
 )
 
 

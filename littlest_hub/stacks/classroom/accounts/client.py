@@ -1,0 +1,72 @@
+"""The hub's side of root's helper for accounts: its requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from tornado.web import HTTPError
+
+from littlest_hub.hub.helper_client import request
+from littlest_hub.layout import Layout
+from littlest_hub.stacks.classroom.accounts.helper import ACCOUNT, ADMINISTRATORS, GONE
+from littlest_hub.stacks.classroom.accounts.units import address_of
+from littlest_hub.units.helpers import HOOK_TIMEOUT_S, MAX_CONNECTIONS
+
+_TURNS = asyncio.Semaphore(MAX_CONNECTIONS // 2)
+_TIMEOUT_S = HOOK_TIMEOUT_S + 80
+
+
+class NoAccountError(HTTPError):  # type: ignore[misc]
+    """A user of the hub who gets no account, with the reason; JupyterHub logs and shows it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(500, reason)
+        self.jupyterhub_message = reason
+
+
+async def account_of(layout: Layout, login: str, person: str) -> str:
+    """Return the name of the account of a login; the helper makes it if it has none.
+
+    Raises:
+        NoAccountError: it gets none; with the reason.
+    """
+    async with _TURNS:
+        reply = await _ask(layout, ACCOUNT, login, person)
+    if "refusal" in reply:
+        raise NoAccountError(f"No account: {reply['refusal']}")
+    return str(reply["account"])
+
+
+async def set_administrators(layout: Layout, logins: Iterable[str]) -> str:
+    """Tell the helper who administers the hub; return why they cannot use sudo, or "".
+
+    Raises:
+        NoAccountError: it was not done.
+    """
+    reply = await _ask(layout, ADMINISTRATORS, *logins)
+    if "refusal" in reply:
+        raise NoAccountError(str(reply["refusal"]))
+    return str(reply["problem"])
+
+
+async def leave(layout: Layout, login: str) -> None:
+    """Tell the helper that a person is gone: nobody has the account until root decides.
+
+    Raises:
+        NoAccountError: it was not done.
+    """
+    reply = await _ask(layout, GONE, login)
+    if "refusal" in reply:
+        raise NoAccountError(str(reply["refusal"]))
+
+
+async def _ask(layout: Layout, *words: str) -> dict[str, Any]:
+    address = str(address_of(layout))
+    try:
+        return dict(await request(address, [word.encode() for word in words], _TIMEOUT_S))
+    except (OSError, ValueError, TypeError) as error:
+        raise NoAccountError(
+            f"{address}: {str(error) or type(error).__name__}; see the journal"
+        ) from error

@@ -1,0 +1,95 @@
+"""Commands of the class stack about people and their accounts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from littlest_hub.layout import Layout
+from littlest_hub.stacks.classroom.accounts import offboarding, table
+
+
+def add(commands: Any) -> None:
+    """Add these commands to those of `littlest-hub class`."""
+    people = commands.add_parser(
+        "people",
+        help="list the accounts that were made, and who is locked or gone",
+        description="List the accounts that the hub has made, who is locked, and who is gone.",
+    )
+    people.add_argument("--json", action="store_true", help="print JSON")
+    people.set_defaults(run=_people)
+    remove = commands.add_parser(
+        "remove",
+        help="lock, archive or delete the account of somebody who leaves",
+        description="End sessions and servers of somebody who leaves, and let nobody log in under"
+        " the name until `unlock`. A later user of that name never gets the files.",
+    )
+    remove.add_argument("name", metavar="NAME", help="the name in the hub")
+    how = remove.add_mutually_exclusive_group(required=True)
+    for word, text in (
+        ("lock", "keep the account and all files; `unlock` undoes it"),
+        ("archive", "put the files into an archive that only root reads, remove the account"),
+        ("delete", "delete the account and its home directory"),
+    ):
+        how.add_argument(f"--{word}", action="store_const", dest="how", const=word, help=text)
+    remove.set_defaults(run=_remove)
+    for word, function, text in (
+        ("unlock", offboarding.unlock, "let somebody log in under a locked name again"),
+        ("keep", offboarding.keep, "give a user of the hub who was removed, and added again,"),
+    ):
+        text = text if word == "unlock" else f"{text} the account as before"
+        parser = commands.add_parser(word, help=text, description=f"{text.capitalize()}.")
+        parser.add_argument("name", metavar="NAME", help="the name in the hub")
+        parser.set_defaults(
+            run=lambda layout, options, change=function: _print(change(layout, options.name))
+        )
+
+
+def _remove(layout: Layout, options: argparse.Namespace) -> int:
+    if options.how == "lock":
+        return _print(offboarding.lock(layout, options.name))
+    is_kept = options.how == "archive"
+    return _print(offboarding.remove(layout, options.name, is_kept=is_kept))
+
+
+def _people(layout: Layout, options: argparse.Namespace) -> int:
+    found = table.read(layout)
+    people = [
+        {
+            "login": login,
+            "account": each.name,
+            "uid": each.uid,
+            "home": each.home,
+            "since": each.since,
+            "groups": list(each.groups),
+            "is_locked": login in found.blocked,
+            "is_complete": each.stage == table.READY,
+        }
+        for login, each in sorted(found.accounts.items())
+    ]
+    former = [
+        {"login": e.login, "account": e.name, "uid": e.uid, "until": e.until, "archive": e.archive}
+        for e in found.former
+    ]
+    if options.json:
+        locked = sorted(found.blocked)
+        print(json.dumps({"people": people, "locked": locked, "former": former}, indent=1))
+        return 0
+    for each in people:
+        state = "locked" if each["is_locked"] else "" if each["is_complete"] else "not complete yet"
+        print(f"{each['login']:30} {each['account']:31} {each['uid']:<6} {state}".rstrip())
+    if not people:
+        print("No account was made yet.")
+    for gone in former:
+        what = f"files in {gone['archive']}" if gone["archive"] else "deleted"
+        print(f"{gone['login']:30} until {gone['until']}; {what}")
+    others = found.blocked - found.accounts.keys() - {each.login for each in found.former}
+    for login in sorted(others):
+        print(f"{login:30} locked, without an account of the hub's")
+    return 0
+
+
+def _print(text: str) -> int:
+    print(text)
+    return 0

@@ -1,0 +1,118 @@
+"""Root's helper for accounts: makes one for a login, and lets administrators use sudo.
+
+systemd starts an instance for each connection, as for `littlest_hub.helpers.pam`; only the hub can
+connect. A request is a verb and words, with a NUL between each; the reply is a JSON object. What is
+done follows from root's fragment, not from the request.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from littlest_hub import installation
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.stacks.classroom.accounts import settings as fragment
+from littlest_hub.stacks.classroom.accounts import sudo, table
+from littlest_hub.stacks.classroom.accounts.provision import Provision
+from littlest_hub.stacks.classroom.accounts.settings import AccountSettings
+
+LIMIT_BYTES = 1 << 20
+"""Longest request: the names of all administrators."""
+ACCOUNT, ADMINISTRATORS, GONE = "account", "administrators", "gone"
+_NOBODY = "nobody"
+"""Whose an account is after its person has left."""
+
+
+def main() -> None:
+    """Answer the request on standard input."""
+    layout = installation.of_this_release()
+    print(json.dumps(answer(layout, sys.stdin.buffer.read(LIMIT_BYTES + 1))), end="")
+
+
+def answer(layout: Layout, request: bytes) -> dict[str, object]:
+    """Return the reply: "refusal", or what was asked for."""
+    try:
+        verb, *words = request.decode().split("\0")
+        if len(request) > LIMIT_BYTES:
+            raise LittlestHubError("no such request")
+        settings = fragment.read(layout)
+        if verb == ACCOUNT and len(words) == 2:
+            login, person = words
+            name = Provision(layout, settings).account_of(login, person)
+            print(f"{login}: account {name}", file=sys.stderr)
+            return {"account": name}
+        if verb == ADMINISTRATORS:
+            return {"problem": set_administrators(layout, settings, [*filter(None, words)])}
+        if verb == GONE and len(words) == 1:
+            leave(layout, words[0])
+            return {}
+        raise LittlestHubError("no such request")
+    except UnicodeDecodeError:
+        return {"refusal": "no such request"}
+    except LittlestHubError as error:
+        print(error.message, file=sys.stderr)
+        return {"refusal": ". ".join(filter(None, (error.message, error.hint)))}
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return {"refusal": str(error)}
+
+
+def leave(layout: Layout, login: str) -> None:
+    """Let nobody have the account of a person who is gone, until root decides what becomes of it.
+
+    The hub may go on to use the same row of its database for the next person of that name.
+    """
+    with table.changing(layout):
+        found = table.read(layout)
+        if account := found.accounts.get(login):
+            table.save(layout, found.with_account(login, replace(account, person=_NOBODY)))
+
+
+def set_administrators(layout: Layout, settings: AccountSettings, logins: Sequence[str]) -> str:
+    """Let exactly these people's accounts use sudo, and end what others still run as root.
+
+    Args:
+        layout: the installation.
+        settings: what the fragment says.
+        logins: the administrators of the hub.
+
+    Returns:
+        Why they cannot use it; "": they can.
+    """
+    if layout.hub_user:
+        # A hub that was taken over would name whomever it likes.
+        return "the hub does not run as root"
+    with table.changing(layout):
+        found = table.read(layout)
+        wanted = logins if settings.admins_have_sudo else ()
+        accounts = dict(filter(None, (_account(layout, settings, each) for each in wanted)))
+        # Recorded first: if this is killed, the next one ends what is left.
+        former = found.may_sudo - accounts.keys()
+        table.save(layout, replace(found, may_sudo=found.may_sudo | accounts.keys()))
+        problem = sudo.replace_file(layout, accounts)
+        for uid in former:
+            print(f"account {uid} may not use sudo any more", file=sys.stderr)
+            sudo.end_elevated(layout, uid)
+        table.save(layout, replace(table.read(layout), may_sudo=frozenset(accounts)))
+        return problem
+
+
+def _account(layout: Layout, settings: AccountSettings, login: str) -> tuple[int, str] | None:
+    """Return number and name of an administrator's account; None: they have none, or not yet."""
+    found = table.read(layout)
+    if login in found.blocked:
+        return None
+    if existing := Provision(layout, settings).existing_or_none(login):
+        return existing.pw_uid, existing.pw_name
+    account = found.accounts.get(login)
+    if account is None or account.stage != table.READY:
+        return None
+    return account.uid, account.name
+
+
+if __name__ == "__main__":
+    main()

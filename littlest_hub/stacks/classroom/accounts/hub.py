@@ -1,0 +1,141 @@
+"""Accounts of the class stack in the hub: its spawner, and what the hub tells root's helper."""
+
+# traitlets has no types.
+# mypy: disallow-untyped-decorators=False
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from jupyterhub import orm
+from sqlalchemy import event
+from traitlets.config import Config
+
+from littlest_hub import installation
+from littlest_hub.hub.spawner import UnitSpawner
+from littlest_hub.hub.unprivileged import TemplateSpawner
+from littlest_hub.layout import Layout
+from littlest_hub.stacks.classroom.accounts import client, table, visits
+from littlest_hub.stacks.classroom.accounts.client import NoAccountError
+
+_RETRY_S = 10
+
+
+def configure(c: Config) -> None:
+    """Let people's servers run as accounts of the machine, which are made if they are missing."""
+    layout = installation.of_this_release()
+    if c.JupyterHub.spawner_class in (UnitSpawner, TemplateSpawner):
+        c.JupyterHub.spawner_class = TemplateAccountSpawner if layout.hub_user else AccountSpawner
+        c.LittlestHub.on_serving.append(watch)
+    c.JupyterHub.template_vars.update(visits.template_vars())
+    c.JupyterHub.template_paths.append(visits.TEMPLATES)
+    c.Pages.home_parts.append("visits.html")
+    if blocked := table.read(layout).blocked:
+        c.Authenticator.blocked_users = {*_present(c), *blocked}
+
+
+def _present(c: Config) -> set[str]:
+    found = c.Authenticator.blocked_users
+    # A value of traitlets' own, if a fragment only adds to it.
+    value = found.get_value(set()) if hasattr(found, "get_value") else found
+    return set(value)
+
+
+class _WithAccount:
+    """A spawner that asks root's helper for the account before the server starts."""
+
+    user: Any
+    layout: Layout
+    disable_user_sudo: bool | None
+    unit_extra_properties: Any
+
+    _account_name = ""
+    _configured: tuple[Any, Any] | None = None
+    """Settings as they were before this server could become root; None: it cannot."""
+
+    @property
+    def account_name(self) -> str:
+        return self._account_name or super().account_name  # type: ignore[misc]
+
+    async def run_pre_spawn_hook(self) -> None:
+        """Make the account, then wait in the queue and run the hook of fragments."""
+        self._account_name = await client.account_of(
+            self.layout, self.user.name, identity(self.user.orm_user)
+        )
+        if self.user.admin and not self.layout.hub_user:
+            await client.set_administrators(self.layout, administrators(self.user.db))
+        self._set_rights()
+        await super().run_pre_spawn_hook()  # type: ignore[misc]
+
+    def _set_rights(self) -> None:
+        """Let an administrator's server become root, as sudo needs it, and nobody else's."""
+        if self._configured is not None:
+            self.disable_user_sudo, self.unit_extra_properties = self._configured
+            self._configured = None
+        if self.user.admin and not self.layout.hub_user:
+            self._configured = self.disable_user_sudo, self.unit_extra_properties
+            self.disable_user_sudo = False
+            # For `sudo apt install`.
+            self.unit_extra_properties = {"ProtectSystem": "no", **self.unit_extra_properties}
+
+
+class AccountSpawner(_WithAccount, UnitSpawner):
+    """The default spawner, with accounts that are made when they are needed."""
+
+
+class TemplateAccountSpawner(_WithAccount, TemplateSpawner):
+    """The same for a hub that is not root: accounts have the names of users."""
+
+
+def identity(user: orm.User) -> str:
+    """Return a text that no other user of the hub has, even one of the same name later.
+
+    Not the cookie id, which changes with each logout everywhere.
+    """
+    return f"{user.id} {user.created.isoformat()}"
+
+
+def administrators(db: Any) -> list[str]:
+    """Return the names of the hub's administrators."""
+    return [user.name for user in db.query(orm.User).filter(orm.User.admin).order_by(orm.User.name)]
+
+
+class _Watch:
+    """Tells root's helper who administers the hub, whenever that changes."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+        self._changed.set()
+        self._told: list[str] | None = None
+        self._task = asyncio.ensure_future(self._run())
+
+    def changed(self, *_: Any) -> None:
+        self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def _run(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            names = administrators(self._app.db)
+            if names == self._told:
+                continue
+            try:
+                problem = await client.set_administrators(self._app.layout, names)
+                self._told = names
+                if problem:
+                    self._app.log.warning("Administrators cannot use sudo: %s", problem)
+            except NoAccountError as error:
+                self._app.log.error("Who may use sudo is not changed: %s", error.jupyterhub_message)
+                self._loop.call_later(_RETRY_S, self._changed.set)
+
+
+def watch(app: Any) -> None:
+    """Follow, while the hub serves, who administers it and who opens whose server."""
+    watched = _Watch(app)
+    app.accounts_watch = watched  # kept as long as the hub
+    event.listen(orm.User.admin, "set", watched.changed)
+    event.listen(orm.User, "after_delete", watched.changed)
+    event.listen(orm.APIToken, "after_insert", visits.logger(app))

@@ -1,0 +1,280 @@
+"""People who leave: their account locked, archived, or deleted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import sqlite3
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.helpers.hooks import run_program
+from littlest_hub.layout import Layout
+from littlest_hub.stacks.classroom.accounts import settings as fragment
+from littlest_hub.stacks.classroom.accounts import table
+from littlest_hub.stacks.classroom.accounts.provision import Provision, is_home_of
+from littlest_hub.stacks.classroom.accounts.table import Account
+from littlest_hub.stacks.classroom.logins import people
+from littlest_hub.system import processes
+from littlest_hub.system.ownership import loose_step
+from littlest_hub.system.systemctl import is_active, list_units, show, systemctl
+from littlest_hub.unprivileged.privileges import run_as_hub_user
+
+_ROUNDS = 50
+
+
+def former_homes(layout: Layout) -> Path:
+    """Return the directory of archives, which only root may enter."""
+    return layout.on_disk(layout.stacks) / table.STACK / "former"
+
+
+def lock(layout: Layout, login: str) -> str:
+    """Let nobody log in under a name, end their sessions and servers, and lock the account.
+
+    Returns:
+        What was done, for people.
+
+    Raises:
+        LittlestHubError: a part of it cannot be done; the login is blocked from then on.
+    """
+    with table.changing(layout):
+        found = table.read(layout)
+        _find(layout, login)
+        table.save(layout, replace(found, blocked=found.blocked | {login}))
+    uid, name = _find(layout, login)
+    if name and (reason := run_program("usermod", "--expiredate", "1", name)):
+        raise LittlestHubError(reason)
+    try:
+        _apply(layout)
+    finally:
+        # Also those that the hub does not know.
+        if name:
+            _stop_servers(layout, uid)
+            end_processes(uid)
+    what = f"; the account {name} is locked" if name else "; there is no account"
+    return f"{login} cannot log in any more, and has no session and no server{what}."
+
+
+def unlock(layout: Layout, login: str) -> str:
+    """Let somebody log in under a name again; return what was done, for people.
+
+    Raises:
+        LittlestHubError: the name is not locked.
+    """
+    with table.changing(layout):
+        found = table.read(layout)
+        if login not in found.blocked:
+            raise LittlestHubError(f"{login} is not locked")
+        table.save(layout, replace(found, blocked=found.blocked - {login}))
+    _, name = _find(layout, login)
+    if name and (reason := run_program("usermod", "--expiredate", "", name)):
+        raise LittlestHubError(reason)
+    _apply(layout)
+    if name:
+        return f"{login} can log in again, with the account {name}."
+    return f"{login} can log in again; whoever does gets a new account with an empty home."
+
+
+def remove(layout: Layout, login: str, *, is_kept: bool) -> str:
+    """Lock an account that was made for a login, then remove it with its home directory.
+
+    Args:
+        layout: the installation.
+        login: the name of a user of the hub.
+        is_kept: put what is in the home directory into an archive first.
+
+    Returns:
+        What was done, for people.
+
+    Raises:
+        LittlestHubError: a part of it cannot be done; what is done stays done.
+    """
+    account = table.read(layout).accounts.get(login)
+    if account is None:
+        _, name = _find(layout, login)
+        what = f"the account {name} is not the hub's" if name else "no account was made for it"
+        raise LittlestHubError(
+            f"{login}: {what}",
+            f"{layout.command} class remove {shlex.quote(login)} --lock" if name else None,
+        )
+    lock(layout, login)
+    _forget_password(layout, login)
+    home = Path(account.home)
+    archive = ""
+    if os.path.lexists(home):
+        _check_home(account)
+        archive = str(_archive(layout, account)) if is_kept else ""
+        # It follows no link, and nobody can put one above it.
+        shutil.rmtree(home)
+    with table.changing(layout):
+        until = f"{datetime.now(UTC):%Y-%m-%d}"
+        # Before the account goes: its name and number must never be free.
+        found = table.read(layout)
+        if login in found.accounts:
+            table.save(layout, found.without(login, until, archive))
+    if _is_there(account) and (reason := run_program("userdel", account.name)):
+        raise LittlestHubError(reason, f"userdel {account.name}")
+    for group in account.groups:
+        # userdel does so, too; a group in a directory service has a list of its own.
+        subprocess.run(["gpasswd", "--delete", account.name, group], capture_output=True)
+    where = f"{home} is in {archive}" if archive else f"{home} is deleted"
+    return (
+        f"{login} cannot log in any more; the account {account.name} is gone, and {where}.\n"
+        f"To let somebody else have the name: {layout.command} class unlock {shlex.quote(login)}"
+    )
+
+
+def keep(layout: Layout, login: str) -> str:
+    """Let the present user of the hub have the account of a former one of that name.
+
+    Raises:
+        LittlestHubError: there is no such account.
+    """
+    with table.changing(layout):
+        found = table.read(layout)
+        if login not in found.accounts:
+            raise LittlestHubError(f"no account was made for {login}")
+        account = replace(found.accounts[login], person="")
+        table.save(layout, found.with_account(login, account))
+    return f"The next start of {login}'s server uses the account {account.name} and its files."
+
+
+def _find(layout: Layout, login: str) -> tuple[int, str]:
+    """Return number and name of the account of a login; -1 and "": there is none.
+
+    Raises:
+        LittlestHubError: it is one of the system.
+    """
+    account = table.read(layout).accounts.get(login)
+    if account is not None:
+        return (account.uid, account.name) if _is_there(account) else (-1, "")
+    settings = fragment.read(layout)
+    if found := Provision(layout, settings).existing_or_none(login):
+        return found.pw_uid, found.pw_name
+    return -1, ""
+
+
+def _forget_password(layout: Layout, login: str) -> None:
+    """Let nobody log in with the password of a person who is gone, also after `unlock`."""
+    file = layout.on_disk(people.file_of(layout))
+    try:
+        run_as_hub_user(layout, lambda: people.People(file).remove(login))
+    except (sqlite3.Error, OSError) as error:
+        raise LittlestHubError(f"{file} cannot be used: {error}") from error
+
+
+def _is_there(account: Account) -> bool:
+    return run_quietly("id", "--user", account.name) == str(account.uid)
+
+
+def run_quietly(*command: str) -> str:
+    """Return a command's standard output; "" if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    return "" if done.returncode else done.stdout.strip()
+
+
+def _apply(layout: Layout) -> None:
+    """Let the hub end sessions, tokens and servers of those who are blocked."""
+    if is_active(layout.hub_service):
+        try:
+            systemctl("reload", layout.hub_service)
+        except LittlestHubError as error:
+            reason = show(layout.hub_service, "StatusText") or error.message
+            raise LittlestHubError(
+                f"the hub does not reload, so sessions have not ended: {reason}",
+                f"{layout.command} check, then repeat this",
+            ) from error
+
+
+def _stop_servers(layout: Layout, uid: int) -> None:
+    for unit in list_units(layout.user_unit_pattern):
+        if show(unit, "UID") == str(uid):
+            systemctl("stop", unit, is_checked=False)
+
+
+def end_processes(uid: int) -> None:
+    """End all processes of an account, wherever they run; then nothing changes its files.
+
+    Raises:
+        LittlestHubError: there are always new ones.
+    """
+    for _ in range(_ROUNDS):
+        found = [pid for pid in processes.process_ids() if _is_of(pid, uid)]
+        if not found:
+            return
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    raise LittlestHubError(
+        f"processes of user {uid} start others faster than they end",
+        f"systemctl kill --signal=KILL user-{uid}.slice",
+    )
+
+
+def _is_of(pid: int, uid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    except OSError:
+        return False
+    found = re.search(r"^Uid:\s*(.*)$", status, re.MULTILINE)
+    is_dead = re.search(r"^State:\s*[ZX]", status, re.MULTILINE)
+    return bool(found and not is_dead and str(uid) in found[1].split())
+
+
+def _check_home(account: Account) -> None:
+    home = Path(account.home)
+    if loose := loose_step(home.parent):
+        raise LittlestHubError(f"{loose.reason}, so it cannot be trusted", loose.repair)
+    if not is_home_of(home, account.uid) or os.path.ismount(home):
+        raise LittlestHubError(f"{home} is no directory of {account.name}: nothing is removed")
+
+
+def _archive(layout: Layout, account: Account) -> Path:
+    """Put a home directory into a file that only root can read.
+
+    Raises:
+        LittlestHubError: it cannot be written; nothing is left of it, and nothing was removed.
+    """
+    place = former_homes(layout)
+    place.mkdir(mode=0o700, exist_ok=True)
+    place.chmod(0o700)
+    has_zstd = shutil.which("zstd") is not None
+    suffix, option = ("tar.zst", "--zstd") if has_zstd else ("tar.gz", "--gzip")
+    file = place / f"{account.name}-{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.{suffix}"
+    home = Path(account.home)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "wb") as out:
+            options = ["--numeric-owner", "--one-file-system", "--sparse"]
+            done = subprocess.run(
+                [
+                    "tar",
+                    "--create",
+                    option,
+                    *options,
+                    f"--directory={home.parent}",
+                    f"./{home.name}",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+            )
+            os.fsync(descriptor)
+        if done.returncode:
+            raise LittlestHubError(
+                f"{file} cannot be written: {done.stderr.strip()[-500:]}",
+                f"{account.name} is locked, and nothing was removed",
+            )
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+    return file

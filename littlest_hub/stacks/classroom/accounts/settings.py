@@ -1,0 +1,144 @@
+"""What the stack's fragment says about accounts, as root's helper reads it.
+
+The helper does not take the hub's word for it, because a hub that is not root may be taken over. It
+does not run the fragment either: it reads the plain values at its top.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.stacks.classroom.accounts.names import PREFIX
+
+FRAGMENT = "60-class.py"
+EVERYBODY = "*"
+SYSTEM, FIRST_USE, SIGN_UP, OTHER = "system", "first-use", "sign-up", "other"
+_GROUP = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
+# Whoever is a member of one of these is root, or reads what only root shall read.
+POWERFUL_GROUPS = frozenset(
+    {"adm", "admin", "backup", "disk", "docker", "incus-admin", "kmem", "kvm", "libvirt", "lxd"}
+    | {"mem", "root", "shadow", "staff", "sudo", "sys", "systemd-journal", "wheel"}
+)
+
+
+@dataclass(frozen=True)
+class AccountSettings:
+    """Values of variables at the top of the stack's fragment; each field is one in lower case."""
+
+    login: str = SYSTEM
+    """How people log in."""
+    account_prefix: str = "jupyter-"
+    """Beginning of the names of accounts that are made."""
+    account_homes: str = "/home"
+    """The directory of their home directories."""
+    account_groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Logins, or EVERYBODY, by group of the machine."""
+    account_names: Mapping[str, str] = field(default_factory=dict)
+    """Accounts that are there already, by login."""
+    existing_accounts: bool = False
+    """Whether each login has the account of the same name, if there is one."""
+    admins_have_sudo: bool = True
+
+    @property
+    def takes_existing(self) -> bool:
+        """Whether a login has the account of the same name.
+
+        Never if people choose their names themselves: they would choose somebody's.
+        """
+        return self.login == SYSTEM or (self.login == OTHER and self.existing_accounts)
+
+    @property
+    def makes_accounts(self) -> bool:
+        return self.login != SYSTEM
+
+    @property
+    def homes(self) -> Path:
+        return Path(self.account_homes)
+
+    def groups_of(self, login: str) -> set[str]:
+        """Return the groups that the account of a login is a member of."""
+        found = self.account_groups.items()
+        return {group for group, logins in found if {login, EVERYBODY} & set(logins)}
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Return what is wrong: the variable, and what was found and expected."""
+        found: list[tuple[str, str]] = []
+        if not isinstance(self.account_prefix, str) or not re.fullmatch(
+            PREFIX, self.account_prefix
+        ):
+            text = "at most 12 lower-case letters, digits, - and _"
+            found.append(("ACCOUNT_PREFIX", f"expected {text}, found {self.account_prefix!r}"))
+        homes = self.account_homes
+        if not (isinstance(homes, str) and re.fullmatch(r"(/[A-Za-z0-9_][A-Za-z0-9._-]*)+", homes)):
+            found.append(("ACCOUNT_HOMES", f"expected an absolute path, found {homes!r}"))
+        found += [("ACCOUNT_GROUPS", text) for text in self._problems_of_groups()]
+        names = self.account_names
+        if not (isinstance(names, dict) and all(isinstance(e, str) for e in names.values())):
+            found.append(("ACCOUNT_NAMES", f'expected {{"login": "account"}}, found {names!r}'))
+        for name in ("existing_accounts", "admins_have_sudo"):
+            if not isinstance(getattr(self, name), bool):
+                text = f"expected True or False, found {getattr(self, name)!r}"
+                found.append((name.upper(), text))
+        if self.existing_accounts is True and self.login in (FIRST_USE, SIGN_UP):
+            text = f"with LOGIN = {self.login!r}, people choose their names, and would get the"
+            found.append(("EXISTING_ACCOUNTS", f"{text} accounts of others; use ACCOUNT_NAMES"))
+        return found
+
+    def _problems_of_groups(self) -> list[str]:
+        if not isinstance(self.account_groups, dict):
+            return [f'expected {{"group": ["login"]}}, found {self.account_groups!r}']
+        found = []
+        for group, logins in self.account_groups.items():
+            if not (isinstance(group, str) and _GROUP.fullmatch(group)):
+                found.append(f"expected the name of a group, found {group!r}")
+            elif group in POWERFUL_GROUPS:
+                found.append(f"members of {group} are as powerful as root; expected another group")
+            if not (isinstance(logins, (list, tuple)) and all(isinstance(e, str) for e in logins)):
+                found.append(f'expected a list of logins, or ["{EVERYBODY}"], found {logins!r}')
+        return found
+
+
+def read(layout: Layout) -> AccountSettings:
+    """Return what the fragment on disk says.
+
+    Raises:
+        LittlestHubError: there is no such fragment, or a value cannot be used.
+    """
+    file = layout.on_disk(layout.fragments) / FRAGMENT
+    try:
+        settings = parse(file.read_text())
+    except FileNotFoundError:
+        raise LittlestHubError(f"{file} does not exist: the stack class is not enabled") from None
+    except (ValueError, SyntaxError) as error:
+        raise LittlestHubError(f"{file}: {error}") from error
+    if problems := settings.problems():
+        raise LittlestHubError("\n".join(f"{file}: {name}: {text}" for name, text in problems))
+    return settings
+
+
+def parse(text: str) -> AccountSettings:
+    """Return what the text of a fragment says.
+
+    Raises:
+        ValueError, SyntaxError: a variable has no plain value.
+    """
+    known = {name.upper(): name for name in AccountSettings.__dataclass_fields__}
+    found: dict[str, Any] = {}
+    for statement in ast.parse(text).body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else []
+        for target in targets:
+            if isinstance(target, ast.Name) and target.id in known:
+                try:
+                    value = ast.literal_eval(statement.value)  # type: ignore[attr-defined]
+                except ValueError:
+                    where = f"line {statement.lineno}: {target.id}"
+                    raise ValueError(f"{where}: expected a plain value, no expression") from None
+                found[known[target.id]] = value
+    return AccountSettings(**found)

@@ -1,0 +1,153 @@
+"""sudo for administrators of the hub: root's helper writes a file that names their accounts.
+
+sudo(8) reads the file at each call, so that its next call sees a change. Membership in a group
+would stay with every process that runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.stacks.classroom.accounts.table import STACK
+from littlest_hub.system import cgroups
+from littlest_hub.system.files import write
+from littlest_hub.system.systemctl import list_units, show, systemctl
+
+DIRECTORY = Path("/etc/sudoers.d")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ROUNDS = 20
+_START_S = 10
+_NUMBERS = re.compile(r"^(Uid|Gid|Groups|Cap(?:Inh|Prm|Eff|Amb)):\s*(.*)$", re.MULTILINE)
+
+
+def file_of(layout: Layout) -> Path:
+    """Return the file; sudo ignores names with a "." (sudoers(5))."""
+    return DIRECTORY / f"{layout.instance}-{STACK}"
+
+
+def program(name: str = "visudo") -> str | None:
+    """Return the path of one of sudo's programs; None: sudo is not installed."""
+    return shutil.which(name, path=_PATH)
+
+
+def text_of(layout: Layout, accounts: Mapping[int, str]) -> str:
+    """Return the content of the file.
+
+    Args:
+        layout: the installation.
+        accounts: numbers, and names for people.
+    """
+    lines = [
+        f"# Administrators of the hub at {layout.base}. Written by its helper whenever somebody",
+        "# becomes one, or ceases to be one; ADMINS_HAVE_SUDO in 60-class.py turns it off.",
+    ]
+    for uid, name in sorted(accounts.items()):
+        harmless = re.sub(r"[^A-Za-z0-9_.@-]", "?", name)
+        lines += [f"# {harmless}", f"#{uid} ALL=(ALL:ALL) NOPASSWD: ALL"]
+    return "\n".join(lines) + "\n"
+
+
+def replace_file(layout: Layout, accounts: Mapping[int, str]) -> str:
+    """Let exactly these accounts use sudo; return "" or the reason why none may.
+
+    Raises:
+        LittlestHubError: visudo(8) refuses the file; nobody may use sudo then.
+    """
+    file = file_of(layout)
+    visudo = program()
+    if not accounts or visudo is None:
+        file.unlink(missing_ok=True)
+        return "sudo is not installed" if accounts else ""
+    text = text_of(layout, accounts)
+    with tempfile.NamedTemporaryFile("w", dir="/run") as draft:
+        draft.write(text)
+        draft.flush()
+        done = subprocess.run([visudo, "-cf", draft.name], capture_output=True, text=True)
+    if done.returncode:
+        file.unlink(missing_ok=True)
+        raise LittlestHubError(f"visudo refuses {file}: {done.stdout}{done.stderr}".strip())
+    write(file, text, 0o440)
+    return ""
+
+
+def end_elevated(layout: Layout, uid: int) -> None:
+    """End all processes in servers of an account that have more rights than the account.
+
+    A server is stopped if that cannot be had otherwise.
+    """
+    try:
+        account = pwd.getpwuid(uid)
+        gids = frozenset(os.getgrouplist(account.pw_name, account.pw_gid))
+    except KeyError:
+        gids = frozenset()
+    for unit in list_units(layout.user_unit_pattern):
+        # Before systemd executes a server's program, the process is root's, and only systemd's.
+        _await_start(unit)
+        if show(unit, "UID") != str(uid):
+            continue
+        group = show(unit, "ControlGroup")
+        for _ in range(_ROUNDS):
+            if not _kill(elevated_in(cgroups.process_ids(group), uid, gids)):
+                break
+        else:
+            # They make others faster than they end.
+            systemctl("kill", "--signal=KILL", unit, is_checked=False)
+            systemctl("stop", unit, is_checked=False)
+
+
+def _await_start(unit: str) -> None:
+    deadline = time.monotonic() + _START_S
+    while show(unit, "ActiveState") == "activating" and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def elevated_in(pids: Iterable[int], uid: int, gids: frozenset[int]) -> list[int]:
+    """Return those of some processes that have more rights than an account."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has ended
+            if is_elevated(Path(f"/proc/{pid}/status").read_text(), uid, gids):
+                found.append(pid)
+    return found
+
+
+def is_elevated(status: str, uid: int, gids: frozenset[int]) -> bool:
+    """Return whether a process has more rights than an account.
+
+    Args:
+        status: its /proc/PID/status, proc(5).
+        uid: of the account.
+        gids: all groups of the account.
+    """
+    if re.search(r"^State:\s*Z", status, re.MULTILINE):
+        return False
+    fields = dict(_NUMBERS.findall(status))
+    capabilities = (fields.get(f"Cap{kind}", "0") for kind in ("Inh", "Prm", "Eff", "Amb"))
+    return (
+        set(fields.get("Uid", "").split()) != {str(uid)}
+        or not {int(each) for each in fields.get("Gid", "").split()} <= gids
+        or not {int(each) for each in fields.get("Groups", "").split()} <= gids
+        or any(int(each, 16) for each in capabilities)
+    )
+
+
+def _kill(pids: Iterable[int]) -> bool:
+    """Kill processes; return whether there were any."""
+    some = False
+    for pid in pids:
+        some = True
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return some

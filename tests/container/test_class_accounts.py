@@ -1,0 +1,292 @@
+"""Accounts that the class stack makes, sudo for administrators, and people who leave."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests import terminal
+from tests.client import Person, RefusedError
+from tests.eventually import eventually
+from tests.hub import Hub
+from tests.machine import Machine
+
+PASSWORD, ADMIN_PASSWORD = "a password of all", "a much longer password of administrators"
+# Anybody may come under any name, as with a provider of identities.
+LOGIN = f"""\
+c.JupyterHub.authenticator_class = "shared-password"
+c.SharedPasswordAuthenticator.user_password = {PASSWORD!r}
+c.SharedPasswordAuthenticator.admin_password = {ADMIN_PASSWORD!r}
+c.Authenticator.allow_all = True
+c.Authenticator.admin_users = {{"teacher"}}
+c.Authenticator.username_pattern = ""
+"""
+SUDOERS = "/etc/sudoers.d/littlest-hub-class"
+WHO = "import os, pwd; print(pwd.getpwuid(os.getuid()).pw_name, os.getcwd())"
+
+
+@pytest.fixture(scope="module")
+def school(installer: Path) -> Iterator[Hub]:
+    """A hub with the stack, on a machine with sudo."""
+    with Machine("bookworm", packages=("sudo",)) as machine:
+        hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "teacher"})
+        hub.write_fragment("41-login.py", LOGIN)
+        run(hub, "enable", "class", "--yes", "--set", "login=other")
+        yield hub
+
+
+def run(hub: Hub, *words: str, check: bool = True) -> str:
+    done = hub.machine.run([hub.path("hub/bin/littlest-hub"), *words], check=check)
+    return done.stdout + done.stderr
+
+
+@contextmanager
+def logged_in(hub: Hub, name: str) -> Iterator[Person]:
+    with Person(hub.url, name, PASSWORD) as person:
+        person.log_in()
+        try:
+            yield person
+        finally:
+            person.stop_server()
+
+
+@pytest.fixture
+def teacher(school: Hub) -> Iterator[Person]:
+    with Person(school.url, "teacher", ADMIN_PASSWORD) as person:
+        person.log_in()
+        yield person
+
+
+def is_root(shell: terminal.Terminal) -> bool:
+    return shell.run("sudo -n id -un") == "root\n"
+
+
+def test_a_first_start_makes_an_account_and_demotion_takes_sudo_from_a_running_server(
+    school: Hub, teacher: Person
+) -> None:
+    machine = school.machine
+    with logged_in(school, "alice") as alice:
+        alice.start_server()
+        assert alice.run_cell(WHO) == "jupyter-alice /home/jupyter-alice\n"
+        home = ["stat", "-c", "%U %G %a", "/home/jupyter-alice"]
+        assert machine.run(home).stdout == "jupyter-alice jupyter-alice 700\n"
+        assert ".bashrc" in machine.run(["ls", "-A", "/home/jupyter-alice"]).stdout
+        with terminal.opened(alice) as shell:
+            # Without rights, sudo does not even start.
+            assert not is_root(shell)
+        assert teacher._api("PATCH", "users/alice", json={"admin": True}).status_code == 200
+        alice.stop_server()
+        alice.start_server()
+        with terminal.opened(alice) as shell, terminal.opened(alice) as root:
+            assert is_root(shell)
+            assert shell.run("sudo -n touch /usr/local/lib/mine && echo written") == "written\n"
+            root.type("sudo -n -s; echo the shell of root has ended")
+            eventually(lambda: root.run("id -un") == "root\n", 20, "a shell of root")
+            shell.run("sudo -n sh -c 'setsid sleep 5000 &'")
+            assert teacher._api("PATCH", "users/alice", json={"admin": False}).status_code == 200
+            eventually(lambda: not is_root(shell), 10, "no sudo")
+            root.await_text("the shell of root has ended\r\n")
+            left = ["pgrep", "--exact", "--full", "sleep 5000"]
+            eventually(lambda: machine.run(left, check=False).stdout == "", 10, "no root process")
+            # The server goes on, and nothing of it was lost.
+            assert alice.run_cell("1 + 1") == "2"
+    assert "alice" not in machine.run(["cat", SUDOERS], check=False).stdout
+
+
+def table(hub: Hub) -> dict[str, str]:
+    """Return the accounts that were made, by login."""
+    people = json.loads(run(hub, "class", "people", "--json"))["people"]
+    return {each["login"]: each["account"] for each in people}
+
+
+@pytest.mark.long
+def test_who_leaves_is_locked_archived_or_deleted_and_nobody_finds_the_files(
+    school: Hub, teacher: Person
+) -> None:
+    machine = school.machine
+    with logged_in(school, "leaver") as leaver:
+        leaver.start_server()
+        leaver.run_cell(
+            "open('diary', 'w').write('private'); import os; os.symlink('/etc', 'link')"
+        )
+        leaver.run_cell("import subprocess; subprocess.Popen(['setsid', 'sleep', '4000'])")
+        number = machine.run(["id", "--user", "jupyter-leaver"]).stdout.strip()
+        said = run(school, "class", "remove", "leaver", "--lock")
+        assert "leaver cannot log in any more" in said
+        assert not machine.run(["pgrep", "--uid", number], check=False).stdout
+        assert leaver.browser.get("/hub/home").url.path == "/hub/login"
+        assert leaver.try_to_log_in().status_code == 403
+        assert teacher.start_for("leaver") >= 400
+        assert run(school, "class", "unlock", "leaver")
+        leaver.log_in()
+        leaver.start_server()
+        assert leaver.run_cell("open('diary').read()") == "'private'"
+    said = run(school, "class", "remove", "leaver", "--archive")
+    archive = re.search(r"/\S+\.tar\.(?:gz|zst)", said)
+    assert archive, said
+    assert machine.run(["stat", "-c", "%U %a", archive[0]]).stdout == "root 600\n"
+    listed = machine.run(["tar", "--list", "--verbose", "--file", archive[0]]).stdout
+    assert "./jupyter-leaver/diary" in listed
+    assert "link -> /etc" in listed
+    assert machine.run(["id", "jupyter-leaver"], check=False).returncode
+    assert machine.run(["ls", "/home/jupyter-leaver"], check=False).returncode
+    run(school, "class", "unlock", "leaver")
+    with logged_in(school, "leaver") as namesake:
+        namesake.start_server()
+        who = namesake.run_cell("import os, pwd; print(*pwd.getpwuid(os.getuid())[:3:2])").split()
+        assert who[0].startswith("jupyter-leaver-")
+        assert int(who[1]) > int(number)
+        assert "diary" not in namesake.run_cell("import os; os.listdir()")
+        assert machine.run(["ls", "/etc/passwd"]).stdout
+    assert "is deleted" in run(school, "class", "remove", "leaver", "--delete")
+    assert "leaver" not in table(school)
+    assert "no account was made" in run(
+        school, "class", "remove", "nobody", "--delete", check=False
+    )
+
+
+@pytest.mark.long
+def test_a_deleted_user_of_the_hub_leaves_the_files_to_nobody(school: Hub, teacher: Person) -> None:
+    with logged_in(school, "dora") as dora:
+        dora.start_server()
+        dora.run_cell("open('diary', 'w').write('private')")
+    teacher.delete_user("dora")
+    with logged_in(school, "dora") as namesake:
+        with pytest.raises(RefusedError, match="class keep dora"):
+            namesake.start_server()
+        run(school, "class", "keep", "dora")
+        namesake.start_server()
+        assert namesake.run_cell("open('diary').read()") == "'private'"
+
+
+@pytest.mark.long
+def test_an_administrator_who_opens_a_server_is_seen(school: Hub, teacher: Person) -> None:
+    with logged_in(school, "emil") as emil:
+        emil.start_server()
+        assert 'id="visits"' not in emil.browser.get("/hub/home").text
+        asked = teacher.browser.get("/user/emil/lab")
+        fields = re.findall(r'name="(_xsrf|scopes)"[^>]*value="([^"]*)"', asked.text)
+        assert fields, asked.text
+        scopes = [value for name, value in fields if name == "scopes"]
+        form = {**dict(fields), "scopes": scopes}
+        headers = {"Referer": str(asked.url)}
+        opened = teacher.browser.post(str(asked.url), data=form, headers=headers)
+        assert opened.url.path == "/user/emil/lab", opened.text
+        assert "teacher opens the server of emil" in school.machine.journal("littlest-hub.service")
+        page = emil.browser.get("/hub/home").text
+        assert re.search(r"<strong>teacher</strong> has opened your server, first at 20", page)
+        with logged_in(school, "fred") as fred:
+            assert fred.browser.get("/user/emil/lab").status_code == 403
+            assert "fred" not in emil.browser.get("/hub/home").text
+
+
+ASK = """\
+import asyncio, sys
+from littlest_hub import installation
+from littlest_hub.stacks.classroom.accounts.client import account_of
+from littlest_hub.stacks.classroom.accounts.client import NoAccountError
+async def ask(login):
+    try:
+        return await account_of(installation.of_this_release(), login, "test")
+    except NoAccountError as error:
+        return error.jupyterhub_message
+async def main():
+    print(*await asyncio.gather(*map(ask, sys.argv[1:])), sep="\\n")
+asyncio.run(main())
+"""
+
+
+def accounts_of(hub: Hub, *logins: str) -> list[str]:
+    """Request accounts as the hub does, all at once."""
+    python = [hub.path("hub/bin/python3"), "-I", "-c", ASK, *logins]
+    return hub.machine.run(python, timeout_s=300).stdout.splitlines()
+
+
+@pytest.mark.long
+def test_odd_names_and_races_give_everybody_an_account_of_their_own(school: Hub) -> None:
+    logins = ["bob", "Bob", "bob!", "BOB", "bob@example.org", "x" * 60, "zoë müller", "日本", "1"]
+    found = accounts_of(school, *(logins * 4))
+    by_login = dict(zip(logins * 4, found, strict=True))
+    assert found == [by_login[login] for login in logins * 4]
+    assert len(set(found)) == len(logins)
+    numbers = school.machine.run(["getent", "passwd", *set(found)]).stdout
+    assert len({line.split(":")[2] for line in numbers.splitlines()}) == len(logins)
+    with logged_in(school, "zoe@example.org") as zoe:
+        zoe.start_server()
+        assert re.fullmatch(r"jupyter-zoe-example-\S+ /home/jupyter-zoe\S+\n", zoe.run_cell(WHO))
+    for refused in accounts_of(school, "root", "daemon", "ROOT", "-x", "a/b"):
+        assert "account" in refused
+        assert "jupyter-" not in refused
+
+
+@pytest.mark.long
+def test_names_that_are_taken_and_links_in_the_way_lead_nowhere(school: Hub) -> None:
+    machine = school.machine
+    script = (
+        "useradd --create-home jupyter-taken; groupadd jupyter-group; mkdir /home/jupyter-left;"
+        "ln -s /root /home/jupyter-linked; ln -s /etc/shadow /etc/skel/shadow;"
+        "echo mine >/home/jupyter-left/diary; chown 58000 /home/jupyter-left"
+    )
+    machine.run(["sh", "-c", script])
+    try:
+        logins = ["taken", "group", "left", "linked"]
+        for login, account in zip(logins, accounts_of(school, *logins), strict=True):
+            assert re.fullmatch(rf"jupyter-{login}-[0-9a-f]{{8}}", account)
+            uid = int(machine.run(["id", "--user", account]).stdout)
+            assert uid > 58000, "whose files may be anywhere"
+            link = machine.run(["stat", "-c", "%F %u", f"/home/{account}/shadow"]).stdout
+            assert link == f"symbolic link {uid}\n"
+        assert machine.run(["stat", "-c", "%u %a", "/etc/shadow"]).stdout == "0 640\n"
+        machine.run(["chown", "nobody", "/etc/skel"])
+        assert "belongs to nobody" in accounts_of(school, "late")[0]
+        machine.run(["chown", "root", "/etc/skel"])
+        machine.run(["chmod", "o+w", "/home"])
+        assert "others can put a link there" in accounts_of(school, "late")[0]
+    finally:
+        machine.run(["chmod", "o-w", "/home"])
+        machine.run(["sh", "-c", "rm -f /etc/skel/shadow /home/jupyter-linked"])
+        machine.run(["chown", "root", "/etc/skel"])
+    assert accounts_of(school, "late") == ["jupyter-late"]
+
+
+@pytest.mark.long
+def test_a_helper_that_is_killed_leaves_no_half_account(school: Hub) -> None:
+    machine = school.machine
+    python = [school.path("hub/bin/python3"), "-I", "-c", ASK]
+    # Each step is slow, so that a kill finds every one of them.
+    slow = '#!/bin/sh\nsleep 0.2\n/usr/sbin/useradd "$@"; code=$?\nsleep 0.2\nexit $code\n'
+    machine.put("/usr/local/sbin/useradd", slow, mode=0o755)
+    try:
+        for delay in range(8):
+            kill = (
+                f'"$0" -I -c "$1" killed{delay} >/dev/null & sleep 0.{delay};'
+                " systemctl kill --signal=KILL 'littlest-hub.class-accounts@*'; wait"
+            )
+            machine.run(["sh", "-c", kill, python[0], ASK], check=False)
+    finally:
+        machine.run(["rm", "/usr/local/sbin/useradd"])
+    logins = [f"killed{delay}" for delay in range(8)]
+    for account in accounts_of(school, *logins):
+        home = machine.run(["stat", "-c", "%U %a", f"/home/{account}"]).stdout
+        assert home == f"{account} 700\n"
+        assert ".bashrc" in machine.run(["ls", "-A", f"/home/{account}"]).stdout
+    assert len(set(table(school).values())) == len(table(school))
+
+
+@pytest.mark.long
+def test_nobody_but_the_hub_reaches_the_helper(school: Hub) -> None:
+    connect = (
+        "import socket\n"
+        "try: socket.socket(socket.AF_UNIX).connect('/run/littlest-hub.class-accounts')\n"
+        "except OSError as error: print(error.strerror)\n"
+    )
+    with logged_in(school, "gerd") as gerd:
+        gerd.start_server()
+        assert gerd.run_cell(connect) == "Permission denied\n"
+        table = school.path("state/stacks/class/accounts/accounts.json")
+        assert "PermissionError" in gerd.run_cell(
+            f"try: open({table!r})\nexcept OSError as error: print(type(error).__name__)"
+        )
