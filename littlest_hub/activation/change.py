@@ -89,6 +89,8 @@ def disable(layout: Layout, prefix: Path, plan: Plan, progress: Progress) -> Non
         _activate_packages(layout, prefix, plan, after)
         _apply(layout, plan, progress)
         if plan.units:
+            # While systemd has their files: it forgets what to do at a stop (ExecStopPost=).
+            systemctl("stop", *(e for e in plan.units if "@." not in e), is_checked=False)
             UnitFiles(layout).delete([*plan.units])
             Services(layout).start_stacks(())
             daemon_reload()
