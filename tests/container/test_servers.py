@@ -265,9 +265,11 @@ def test_a_unit_of_ones_own_that_is_called_like_the_server_of_another_is_not_tha
             hub.machine.systemctl("stop", own)
 
 
-def test_jupyterlab_asks_about_news_only_if_a_fragment_says_so(hub: Hub) -> None:
+def test_jupyterlab_asks_nobody_about_news_and_fetches_them_only_if_a_fragment_says_so(
+    hub: Hub,
+) -> None:
     line = 'c.Spawner.args = ["--LabApp.news_url=https://news.example.org/feed.xml"]\n'
-    asks = []
+    fetches = []
     with hub.person() as person:
         for text in ("", line):
             with hub.fragment("60-news.py", text):
@@ -275,10 +277,15 @@ def test_jupyterlab_asks_about_news_only_if_a_fragment_says_so(hub: Hub) -> None
                 page = person.browser.get(f"/user/{person.name}/lab").text
                 found = re.search(r'id="jupyter-config-data"[^>]*>(.*?)</script>', page, re.DOTALL)
                 assert found
-                asks.append(not json.loads(found[1])["news"]["disabled"])
+                fetches.append(not json.loads(found[1])["news"]["disabled"])
+                # Its script asks, whatever the page says, unless this has a value.
+                plugin = "@jupyterlab/apputils-extension:notification"
+                path = f"/user/{person.name}/lab/api/settings/{plugin}"
+                schema = person.browser.get(path).json()["schema"]
+                assert schema["properties"]["fetchNews"]["default"] == "false"
                 person.stop_server()
                 eventually(lambda: not person.has_server(), 30, "the server to stop")
-    assert asks == [False, True]
+    assert fetches == [False, True]
 
 
 # --- users who leave
