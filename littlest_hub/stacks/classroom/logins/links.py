@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from dataclasses import dataclass
 from typing import Any
 
 from littlest_hub import installation
 from littlest_hub.stacks.classroom.logins.people import People, file_of
 
 
+@dataclass(frozen=True)
 class PeopleLink:
     """The text of the link to the people, with how many of them wait when a page is made."""
 
