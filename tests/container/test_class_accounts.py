@@ -253,6 +253,37 @@ def test_names_that_are_taken_and_links_in_the_way_lead_nowhere(school: Hub) -> 
 
 
 @pytest.mark.long
+def test_groups_and_a_step_of_the_administrators_own_are_as_the_fragment_says(school: Hub) -> None:
+    machine = school.machine
+    fragment, hooks = school.path("jupyterhub_config.d/60-class.py"), str(school.layout.root_hooks)
+    stock = machine.read(fragment)
+
+    def groups_are(value: str) -> None:
+        machine.put(fragment, stock.replace("ACCOUNT_GROUPS = {}", f"ACCOUNT_GROUPS = {value}"))
+
+    machine.put(f"{hooks}/new-account", "#!/bin/sh\necho no space for $2; exit 1\n", mode=0o700)
+    try:
+        groups_are('{"all": ["*"], "project": ["hans"]}')
+        assert accounts_of(school, "hans") == ["No account: new-account: no space for hans"]
+        machine.put(f"{hooks}/new-account", "#!/bin/sh\necho $1 >>/srv/made\n", mode=0o700)
+        assert accounts_of(school, "hans", "inge") == ["jupyter-hans", "jupyter-inge"]
+        assert accounts_of(school, "hans") == ["jupyter-hans"]
+        assert sorted(machine.read("/srv/made").split()) == ["jupyter-hans", "jupyter-inge"]
+        groups = ["id", "--groups", "--name"]
+        assert machine.run([*groups, "jupyter-hans"]).stdout == "jupyter-hans all project\n"
+        assert machine.run([*groups, "jupyter-inge"]).stdout == "jupyter-inge all\n"
+        groups_are('{"all": ["*"]}')
+        assert accounts_of(school, "hans") == ["jupyter-hans"]
+        assert machine.run([*groups, "jupyter-hans"]).stdout == "jupyter-hans all\n"
+        groups_are('{"docker": ["*"]}')
+        assert "as powerful as root" in accounts_of(school, "hans")[0]
+        assert "as powerful as root" in run(school, "check", check=False)
+    finally:
+        machine.put(fragment, stock)
+        machine.run(["rm", "-r", hooks])
+
+
+@pytest.mark.long
 def test_a_helper_that_is_killed_leaves_no_half_account(school: Hub) -> None:
     machine = school.machine
     python = [school.path("hub/bin/python3"), "-I", "-c", ASK]

@@ -13,7 +13,7 @@ from littlest_hub.lifecycle.unit_files import started_units
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.units import guard
 from littlest_hub.units.ports import Ports
-from littlest_hub.units.stack import is_stack_unit, web_service
+from littlest_hub.units.stack import file_of, is_stack_unit, web_service
 from littlest_hub.units.unit import Directive, Unit
 
 pytestmark = pytest.mark.unit
@@ -158,3 +158,12 @@ def test_a_unit_explains_how_to_change_it_and_why_a_directive_is_set() -> None:
 )
 def test_units_of_users_and_checks_are_not_those_of_stacks(name: str, expected: bool) -> None:
     assert is_stack_unit(LAYOUTS[0], name) is expected
+
+
+def test_an_instance_of_a_template_has_the_templates_file() -> None:
+    for unit, file in (
+        ("littlest-hub.class-accounts@3-729-0.service", "littlest-hub.class-accounts@.service"),
+        ("littlest-hub.class-accounts@.service", "littlest-hub.class-accounts@.service"),
+        ("littlest-hub.announce.service", "littlest-hub.announce.service"),
+    ):
+        assert file_of(unit) == file

@@ -151,7 +151,10 @@ def save(layout: Layout, table: Table) -> None:
 def changing(layout: Layout) -> Iterator[None]:
     """Wait until no other process changes accounts, and keep others from it during the block."""
     place = directory(layout)
-    place.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for each in (place.parent, place):
+        each.mkdir(parents=True, exist_ok=True)
+        # Whatever the umask: a hub that is not root reads the table.
+        each.chmod(0o755)
     with contextlib.ExitStack() as stack:
         held = locks.hold(place / "lock", is_patient=True)
         assert held is not None
