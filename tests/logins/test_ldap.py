@@ -113,8 +113,9 @@ def test_a_person_of_the_directory_logs_in_and_works(
             ada.start_server()
             assert ada.run_cell("import getpass; getpass.getuser()") == "'ada'"
             ada.stop_server()
-        # Another spelling is the same person, as for the directory.
-        assert log_in(hub, trusted, "ADA", "analytical")[0] == 200
+        # Another spelling is the same person, as for the directory; JupyterHub strips names.
+        for name in ("ADA", " ada\n"):
+            assert log_in(hub, trusted, name, "analytical")[0] == 200
         for name, password in (("ada", "wrong"), ("eve", "eavesdrop"), ("none", "x"), ("ada", "")):
             status, text = log_in(hub, trusted, name, password)
             assert status == 403
@@ -125,7 +126,7 @@ def test_a_person_of_the_directory_logs_in_and_works(
 @pytest.mark.parametrize(
     "name",
     [
-        *("*", "ada)(uid=*", "ada*", "ada,ou=people", "ada\\2c", "ada+uid=eve", "ada\n", " ada"),
+        *("*", "ada)(uid=*", "ada*", "ada,ou=people", "ada\\2c", "ada+uid=eve"),
         *("{username}", "ada,ou=people,dc=example,dc=org", "\N{LATIN SMALL LETTER DOTLESS I}"),
     ],
 )
