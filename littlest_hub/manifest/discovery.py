@@ -52,6 +52,11 @@ def shipped() -> dict[str, Stack]:
     return found
 
 
+def names(overlay: Path | None) -> set[str]:
+    """Return the names of all stacks; of those in an overlay, no code runs."""
+    return {*shipped(), *(point.name for _, point in _registered(overlay))}
+
+
 def from_elsewhere(overlay: Path | None) -> Iterator[Stack | LittlestHubError]:
     """Yield the stacks that packages of an overlay bring, or why one cannot be used.
 
@@ -62,16 +67,25 @@ def from_elsewhere(overlay: Path | None) -> Iterator[Stack | LittlestHubError]:
     directory = str(overlay / PackageSet.HUB)
     if directory not in sys.path:
         sys.path.append(directory)
-    for distribution in metadata.distributions(path=[directory]):
-        for point in distribution.entry_points.select(group=ENTRY_POINTS):
-            try:
-                package = importlib.import_module(point.module.partition(".")[0])
-                place = Path(str(package.__file__)).parent
-                manifest = _checked(point.load(), registered=point.name)
-                yield Stack(manifest, place, distribution.name)
-            except Exception as error:
-                text = f"stack {point.name} of {distribution.name} cannot be used: {error}"
-                yield LittlestHubError(text, f"littlest-hub packages remove {distribution.name}")
+    for distribution, point in _registered(overlay):
+        try:
+            package = importlib.import_module(point.module.partition(".")[0])
+            place = Path(str(package.__file__)).parent
+            manifest = _checked(point.load(), registered=point.name)
+            yield Stack(manifest, place, distribution.name)
+        except Exception as error:
+            text = f"stack {point.name} of {distribution.name} cannot be used: {error}"
+            yield LittlestHubError(text, f"littlest-hub packages remove {distribution.name}")
+
+
+def _registered(
+    overlay: Path | None,
+) -> Iterator[tuple[metadata.Distribution, metadata.EntryPoint]]:
+    """Yield the entry points of stacks in an overlay."""
+    if overlay:
+        for distribution in metadata.distributions(path=[str(overlay / PackageSet.HUB)]):
+            for point in distribution.entry_points.select(group=ENTRY_POINTS):
+                yield distribution, point
 
 
 def stacks_of(overlay: Path | None) -> tuple[dict[str, Stack], list[LittlestHubError]]:

@@ -14,6 +14,7 @@ from littlest_hub.check import check_fragments, is_service
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import active_overlay
 from littlest_hub.layout import Layout, PackageSet
+from littlest_hub.manifest import discovery, enabled
 from littlest_hub.packages import overlay, requirements, wheel
 from littlest_hub.packages.lock import Lock, Wheel
 from littlest_hub.packages.requirements import Lists, Requested
@@ -129,8 +130,14 @@ def _check(layout: Layout, packages: Path | None) -> None:
     """Check the fragments with packages.
 
     Raises:
-        LittlestHubError: what the fragments miss, with file and line.
+        LittlestHubError: what the fragments miss, with file and line; or a stack that is enabled
+            and would be gone.
     """
+    if lost := sorted(enabled.read(layout).keys() - discovery.names(packages)):
+        raise LittlestHubError(
+            f"the stack {lost[0]} is enabled, and its package would be gone",
+            f"The packages stay as they were. Disable it first: {layout.command} disable {lost[0]}",
+        )
     report = check_fragments(layout, overlay=packages)
     if report.errors:
         raise LittlestHubError(

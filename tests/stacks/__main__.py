@@ -140,6 +140,7 @@ def follow_page(hub: Hub, boss: Person) -> None:
         hub.machine.run(["rm", hub.path("jupyterhub_config.d/70-replaced.py")])
         removed = command(hub, "packages", "remove", "littlest-hub-greeting", check=False)
         assert removed.returncode == 1, "the stack is in use"
+        assert "Disable it first: littlest-hub disable greeting" in removed.stderr
     finally:
         command(hub, "disable", "greeting")
     assert files(hub) == before

@@ -10,6 +10,8 @@ import pytest
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import active_overlay, overlays_of
 from littlest_hub.layout import PackageSet
+from littlest_hub.manifest import enabled
+from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.packages import changes, overlay, requirements
 from littlest_hub.packages.listing import listing
 from tests import wheels
@@ -147,6 +149,20 @@ def test_what_an_edited_list_lacks_is_asked_for_again(here: Installation) -> Non
     assert not [*here.add("shy").lines()]
     assert not listing(here.layout, here.prefix).pending
     assert (here.layout.packages / "hub.txt").read_text() == "# my list\nshy\n"
+
+
+def test_the_package_of_a_stack_that_is_enabled_is_not_removed(here: Installation) -> None:
+    points = "[littlest_hub.stacks]\nshy = shy:MANIFEST\n"
+    wheels.make(here.wheels, "shy", entry_points=points)
+    here.add("shy")
+    enabled.write_record(here.layout, {"shy": EnabledStack("shy")})
+    with pytest.raises(LittlestHubError, match="the stack shy is enabled") as refused:
+        here.remove("shy")
+    assert "littlest-hub disable shy" in str(refused.value.hint)
+    assert (here.overlay / "hub/shy.py").is_file()
+    enabled.write_record(here.layout, {})
+    here.remove("shy")
+    assert active_overlay(here.layout, here.prefix) is None
 
 
 def test_without_a_network_what_was_added_before_stays_and_one_of_several_is_removed(
