@@ -17,13 +17,12 @@ import pytest
 
 from tests import terminal, wheels
 from tests.client import CellError, Kernel, Person
+from tests.container.conftest import EVERYBODY
 from tests.hub import REPOSITORY, Hub
 from tests.machine import Machine
 
 # An overlay has no upper layer on the machine's root, which is an overlay itself.
 SIZE = "1500M"
-SUDO = "boss ALL=(ALL:ALL) NOPASSWD: ALL\n"
-SUDO_IN_SERVERS = "c.UnitSpawner.disable_user_sudo = False\nc.Authenticator.allow_all = True\n"
 
 
 class Class:
@@ -85,16 +84,15 @@ class Class:
 
 @pytest.fixture(scope="module")
 def klass(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Class]:
-    """A machine with the class stack; `boss` administers it and has sudo."""
+    """A machine with the class stack; `boss` administers it, and so has sudo."""
     with Machine("bookworm", packages=("sudo",)) as machine:
-        machine.put("/etc/sudoers.d/boss", SUDO, mode=0o440)
         hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
         found = Class(hub)
         found.scratch = tmp_path_factory.mktemp("wheels")
         place = hub.path("environments")
         machine.run(["mkdir", place])
         machine.run(["mount", "-t", "tmpfs", "-o", f"mode=0755,size={SIZE}", "tmpfs", place])
-        hub.write_fragment("20-sudo.py", SUDO_IN_SERVERS)
+        hub.write_fragment("20-everybody.py", EVERYBODY)
         started = time.monotonic()
         machine.run([hub.path("hub/bin/littlest-hub"), "enable", "class", "--yes"])
         print(f"enable class: {time.monotonic() - started:.1f} s")
@@ -136,7 +134,7 @@ def test_what_an_administrator_installs_is_there_when_a_kernel_is_restarted(
             assert f"+ {name} 1.0" in printed, printed
             with kernel(student) as restarted:
                 assert restarted.run(version) == "'1.0'"
-                printed = shell.run(f"sudo -n env PATH=$PATH pip install {second}", timeout_s=120)
+                printed = shell.run(f"sudo pip install {second}", timeout_s=120)
                 assert f"{name} 1.0 -> 2.0" in printed, printed
                 # It goes on in its generation, even with what it has not imported yet.
                 assert restarted.run("import late; late.HERE") == "1"

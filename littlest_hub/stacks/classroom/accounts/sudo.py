@@ -21,6 +21,7 @@ from pathlib import Path
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.accounts.table import STACK
+from littlest_hub.stacks.classroom.environment.place import Place
 from littlest_hub.system import cgroups
 from littlest_hub.system.files import write
 from littlest_hub.system.systemctl import list_units, show, systemctl
@@ -53,9 +54,12 @@ def text_of(layout: Layout, accounts: Mapping[int, str]) -> str:
         f"# Administrators of the hub at {layout.base}. Written by its helper whenever somebody",
         "# becomes one, or ceases to be one; ADMINS_HAVE_SUDO in 60-class.py turns it off.",
     ]
+    # So that `sudo pip` is the environment's, too; only root can write there.
+    path = f"{Place.of(layout).programs}:{_PATH}"
     for uid, name in sorted(accounts.items()):
         harmless = re.sub(r"[^A-Za-z0-9_.@-]", "?", name)
-        lines += [f"# {harmless}", f"#{uid} ALL=(ALL:ALL) NOPASSWD: ALL"]
+        lines += [f"# {harmless}", f'Defaults:#{uid} secure_path="{path}"']
+        lines += [f"#{uid} ALL=(ALL:ALL) NOPASSWD: ALL"]
     return "\n".join(lines) + "\n"
 
 

@@ -47,10 +47,13 @@ def test_one_that_has_ended_is_not_killed_again() -> None:
 def test_the_file_names_accounts_by_number_and_a_name_cannot_add_a_line() -> None:
     text = sudo.text_of(LAYOUT, {1005: "a\nALL ALL=(ALL) ALL", 1006: "b"})
     rules = [line for line in text.splitlines() if line and not re.match(r"#(?!\d)", line)]
-    assert rules == [
+    assert rules[1::2] == [
         "#1005 ALL=(ALL:ALL) NOPASSWD: ALL",
         "#1006 ALL=(ALL:ALL) NOPASSWD: ALL",
     ]
+    programs = LAYOUT.environments / ".class" / "bin"
+    for uid, line in zip((1005, 1006), rules[::2], strict=True):
+        assert line.startswith(f'Defaults:#{uid} secure_path="{programs}:/usr/local/sbin:')
 
 
 def test_sudo_reads_a_file_of_that_name() -> None:
