@@ -31,8 +31,8 @@ _ROUNDS = 50
 
 
 def former_homes(layout: Layout) -> Path:
-    """Return the directory of archives, which only root may enter."""
-    return layout.on_disk(layout.stacks) / table.STACK / "former"
+    """Return the directory of archives, which only root may enter; no backup contains it."""
+    return layout.on_disk(layout.former_homes)
 
 
 def lock(layout: Layout, login: str) -> str:
@@ -243,6 +243,7 @@ def _archive(layout: Layout, account: Account) -> Path:
         LittlestHubError: it cannot be written; nothing is left of it, and nothing was removed.
     """
     place = former_homes(layout)
+    place.parent.mkdir(mode=0o700, exist_ok=True)
     place.mkdir(mode=0o700, exist_ok=True)
     place.chmod(0o700)
     has_zstd = shutil.which("zstd") is not None

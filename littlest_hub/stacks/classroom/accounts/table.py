@@ -156,7 +156,7 @@ def changing(layout: Layout) -> Iterator[None]:
         # Whatever the umask: a hub that is not root reads the table.
         each.chmod(0o755)
     with contextlib.ExitStack() as stack:
-        held = locks.hold(place / "lock", is_patient=True)
+        held = locks.hold(place / "accounts.lock", is_patient=True)
         assert held is not None
         stack.callback(held.close)
         yield
