@@ -7,6 +7,9 @@ from pathlib import Path
 
 from littlest_hub.layout import Layout
 
+_DROP_INS_OF_UNITS = (".service.d", ".socket.d", ".timer.d", ".path.d", ".slice.d")
+"""Ends of names of directories with drop-ins, by the types of units that stacks may have."""
+
 
 def release_of_this_interpreter() -> Path:
     """Return the conda prefix we run from, not the `hub` link, which may change meanwhile."""
@@ -89,7 +92,11 @@ def drop_in_directories(layout: Layout) -> list[Path]:
     return sorted(
         layout.system_units / found.name
         for found in layout.on_disk(layout.system_units).glob("*.d")
-        if found.is_dir() and (found.name in exact or found.name.startswith(others))
+        if found.is_dir()
+        and (
+            found.name in exact
+            or (found.name.startswith(others) and found.name.endswith(_DROP_INS_OF_UNITS))
+        )
     )
 
 
