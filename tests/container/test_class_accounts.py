@@ -375,3 +375,25 @@ def test_nobody_but_the_hub_reaches_the_helper(school: Hub) -> None:
         file = school.path("state/stacks/class/accounts/accounts.json")
         said = gerd.run_cell(f"try: open({file!r})\nexcept OSError as error: print(error)")
         assert "accounts.json" in said
+
+
+@pytest.mark.long
+def test_a_hub_that_is_not_root_has_accounts_made_and_gives_nobody_sudo(installer: Path) -> None:
+    options = {"LITTLEST_HUB_ADMIN": "teacher", "LITTLEST_HUB_USER": "jupyter"}
+    packages = ["polkitd", "libpam-google-authenticator"]
+    with Machine("bookworm", packages=packages) as machine:
+        hub = Hub.install(machine, installer, env=options)
+        machine.run(["useradd", "--create-home", "taken"])
+        names_of_accounts = LOGIN.replace('c.Authenticator.username_pattern = ""\n', "")
+        hub.write_fragment("41-login.py", names_of_accounts)
+        run(hub, "enable", "class", "--yes", "--set", "login=other")
+        assert "lets nobody become root" in run(hub, "check")
+        with logged_in(hub, "alice") as alice:
+            alice.start_server()
+            assert alice.run_cell(WHO) == "alice /home/alice\n"
+        with logged_in(hub, "taken") as taken, pytest.raises(RefusedError, match="has its name"):
+            taken.start_server()
+        assert "alice cannot log in" in run(hub, "class", "remove", "alice", "--lock")
+        with Person(hub.url, "alice", PASSWORD) as alice:
+            assert alice.try_to_log_in().status_code == 403
+        assert machine.run(["ls", SUDOERS], check=False).returncode

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import re
 import shlex
 import shutil
@@ -15,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.helpers.hooks import run_program
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.accounts import settings as fragment
 from littlest_hub.stacks.classroom.accounts import table
@@ -49,8 +49,8 @@ def lock(layout: Layout, login: str) -> str:
         _find(layout, login)
         table.save(layout, replace(found, blocked=found.blocked | {login}))
     uid, name = _find(layout, login)
-    if name and (reason := run_program("usermod", "--expiredate", "1", name)):
-        raise LittlestHubError(reason)
+    if name:
+        _run("usermod", "--expiredate", "1", name)
     try:
         _apply(layout)
     finally:
@@ -74,8 +74,8 @@ def unlock(layout: Layout, login: str) -> str:
             raise LittlestHubError(f"{login} is not locked")
         table.save(layout, replace(found, blocked=found.blocked - {login}))
     _, name = _find(layout, login)
-    if name and (reason := run_program("usermod", "--expiredate", "", name)):
-        raise LittlestHubError(reason)
+    if name:
+        _run("usermod", "--expiredate", "", name)
     _apply(layout)
     if name:
         return f"{login} can log in again, with the account {name}."
@@ -119,8 +119,8 @@ def remove(layout: Layout, login: str, *, is_kept: bool) -> str:
         found = table.read(layout)
         if login in found.accounts:
             table.save(layout, found.without(login, until, archive))
-    if _is_there(account) and (reason := run_program("userdel", account.name)):
-        raise LittlestHubError(reason, f"userdel {account.name}")
+    if _is_there(account):
+        _run("userdel", account.name)
     for group in account.groups:
         # userdel does so, too; a group in a directory service has a list of its own.
         subprocess.run(["gpasswd", "--delete", account.name, group], capture_output=True)
@@ -171,13 +171,16 @@ def _forget_password(layout: Layout, login: str) -> None:
 
 
 def _is_there(account: Account) -> bool:
-    return run_quietly("id", "--user", account.name) == str(account.uid)
+    try:
+        return pwd.getpwnam(account.name).pw_uid == account.uid
+    except KeyError:
+        return False
 
 
-def run_quietly(*command: str) -> str:
-    """Return a command's standard output; "" if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True)
-    return "" if done.returncode else done.stdout.strip()
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        raise LittlestHubError(f"{shlex.join(command)} failed: {done.stderr.strip()}")
 
 
 def _apply(layout: Layout) -> None:
