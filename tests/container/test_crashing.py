@@ -4,7 +4,7 @@ No test here repairs anything with systemctl: that is the point.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,14 +14,17 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import releases
 from tests.client import Kernel, Person
 from tests.container.conftest import EVERYBODY
+from tests.container.test_stacks import files
+from tests.container.test_upgrading import NEXT
 from tests.eventually import eventually
 from tests.hub import Hub
 from tests.machine import Machine
 
-# Size of state/, so that it can be filled: the database and the proxy's files are far smaller.
-STATE_MIB = 16
+# Size of state/, so that it can be filled; a copy of the database asks for 50 MB.
+STATE_MIB = 128
 # A hub that waits for something gives up after half a minute, and reports it when it tries again.
 SHOWN_S = HEALED_S = 60
 
@@ -236,6 +239,43 @@ def test_a_full_disk_does_not_stop_the_login_page(hub: Hub, work: Work) -> None:
             bob.start_server()
             assert bob.run_cell("6 * 7") == "42"
         assert kernel.run("x + 1") == "42"
+
+
+def test_a_restore_an_upgrade_and_a_rollback_are_refused_on_a_full_disk(
+    hub: Hub, work: Work
+) -> None:
+    littlest_hub = hub.path("hub/bin/littlest-hub")
+    hub.machine.run([littlest_hub, "backup"])
+    (name,) = hub.machine.run(["ls", hub.layout.backups]).stdout.split()
+    backup = str(hub.layout.backups / name)
+    hub.machine.install(releases.build(NEXT), ("-b", "-s"))
+    upgrade = [hub.path(f"releases/{NEXT}/bin/littlest-hub"), "install"]
+    with work.open() as kernel:
+        with full_disk(hub):
+            refused(hub, [littlest_hub, "restore", "--yes", backup])
+            refused(hub, upgrade)
+        hub.machine.run(upgrade)
+        with full_disk(hub):
+            refused(hub, [littlest_hub, "rollback"])
+        hub.machine.run([littlest_hub, "rollback"])
+        assert kernel.run("x + 1") == "42"
+    heals(hub, work)
+
+
+def refused(hub: Hub, argv: Sequence[str]) -> None:
+    """Run a command that finds no room: it says so, and all is as it was."""
+    before = files(hub)
+    done = hub.machine.run(argv, check=False)
+    assert done.returncode == 1
+    said = done.stderr.splitlines()
+    (reason,) = [
+        line for line in said if re.search("No space left on device|MB are free|do not fit", line)
+    ]
+    assert str(hub.layout.state) in reason
+    assert f"df -h {hub.layout.state}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert hub.answers()
+    assert files(hub) == before
 
 
 # --- faults that concern the proxy
