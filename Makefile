@@ -99,7 +99,7 @@ test-build: deps venv ## the installer file and its contract
 test-container: deps venv ## everything on booted systemd machines (root)
 	$(PYTEST) -m container
 
-test-vm: deps venv ## reboots, power cuts and limits on an emulated machine; `test` has half of them (root)
+test-vm: deps venv ## reboots, power cuts and limits on an emulated machine; `test` has two of them (root)
 	$(PYTEST) -m vm
 
 test-browser: deps venv ## what users see, in a real Chromium (root)

@@ -43,6 +43,7 @@ def test_power_that_fails_during_a_reload_leaves_a_hub_that_serves(hub: Hub, vm:
     serves_and_is_whole(hub)
 
 
+@pytest.mark.long
 def test_power_that_fails_during_an_upgrade_leaves_the_old_or_the_new(hub: Hub, vm: Vm) -> None:
     old = vm.run(["readlink", "--canonicalize", str(hub.layout.hub)]).stdout.strip()
     new = f"{old}-next"
