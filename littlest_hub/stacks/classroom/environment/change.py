@@ -148,7 +148,7 @@ class Environment:
             tree.make_next(overlay.lower, overlay.upper, self.generations.next)
             # A generation that has its name is complete, after a power failure, too.
             subprocess.run(["sync", "--file-system", self.generations.next], check=True)
-            new = self.generations.add(Record.now(command, author()))
+            new = self.generations.add(Record.now(command, author(), number))
         except (OSError, subprocess.CalledProcessError) as error:
             raise LittlestHubError(f"{error}", "The environment is as it was") from error
         removed = self.generations.prune(self._in_use())

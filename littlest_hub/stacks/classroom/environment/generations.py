@@ -36,10 +36,12 @@ class Record:
     author: str = ""
     """By whom."""
     time: str = ""
+    origin: int = 0
+    """The generation that was changed, which need not be the one of the number before; 0: none."""
 
     @classmethod
-    def now(cls, command: str, author: str) -> Record:
-        return cls(command, author, time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()))
+    def now(cls, command: str, author: str, origin: int = 0) -> Record:
+        return cls(command, author, time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), origin)
 
 
 class Generations:
@@ -99,11 +101,14 @@ class Generations:
         )
 
     def before(self, number: int) -> int:
-        """Return the generation before another one.
+        """Return the generation that another one was made of, or else the one of the number before.
 
         Raises:
             LittlestHubError: it is the first.
         """
+        origin = self.record(number).origin
+        if origin in self.numbers():
+            return origin
         earlier = [each for each in self.numbers() if each < number]
         if not earlier:
             raise LittlestHubError(f"generation {number} is the oldest: there is none before it")
@@ -123,7 +128,7 @@ class Generations:
         return number
 
     def prune(self, in_use: Iterable[int] = ()) -> list[int]:
-        """Remove the oldest generations beyond `KEPT`; return them.
+        """Remove the oldest generations beyond `KEPT`; return them. What `rollback` needs stays.
 
         The name of each becomes a link to the environment: scripts that users have installed in
         their homes begin with the path of the interpreter that installed them.
@@ -131,7 +136,8 @@ class Generations:
         Args:
             in_use: generations that stay.
         """
-        kept = {self.current(), *in_use}
+        current = self.current()
+        kept = {current, self.record(current).origin, *in_use}
         removed = [each for each in self.numbers()[:-KEPT] if each not in kept]
         for number in removed:
             generation, old = self.place.generation(number), self.place.change / _OLD

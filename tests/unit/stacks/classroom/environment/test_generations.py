@@ -21,10 +21,10 @@ def generations(tmp_path: Path) -> Generations:
     return Generations(place)
 
 
-def add(generations: Generations) -> int:
+def add(generations: Generations, record: Record = RECORD) -> int:
     generations.next.mkdir(parents=True)
     (generations.next / "content").write_text("content")
-    return generations.add(RECORD)
+    return generations.add(record)
 
 
 def test_generations_follow_each_other(generations: Generations) -> None:
@@ -58,6 +58,17 @@ def test_the_present_one_is_never_removed(generations: Generations) -> None:
         add(generations)
     generations.switch(1)
     assert generations.prune() == [2, 3]
+    assert generations.current() == 1
+
+
+def test_the_one_before_is_the_one_that_was_changed_and_stays(generations: Generations) -> None:
+    for _ in range(KEPT + 3):
+        add(generations)
+    generations.switch(1)
+    new = add(generations, Record.now("pip install y", "alice", origin=1))
+    assert generations.prune() == [2, 3, 4]
+    assert generations.before(new) == 1
+    generations.switch(1)
     assert generations.current() == 1
 
 
