@@ -24,6 +24,7 @@ from littlest_hub.system.digests import sha256
 from littlest_hub.system.files import write
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.systemctl import daemon_reload, is_active, show, systemctl
+from littlest_hub.units.stack import is_template
 
 _SCRATCH = ".stack"
 """Directory of the texts that are checked before they become fragments."""
@@ -90,7 +91,8 @@ def disable(layout: Layout, prefix: Path, plan: Plan, progress: Progress) -> Non
         _apply(layout, plan, progress)
         if plan.units:
             # While systemd has their files: it forgets what to do at a stop (ExecStopPost=).
-            systemctl("stop", *(e for e in plan.units if "@." not in e), is_checked=False)
+            stopped = [unit for unit in plan.units if not is_template(unit)]
+            systemctl("stop", *stopped, is_checked=False)
             UnitFiles(layout).delete([*plan.units])
             Services(layout).start_stacks(())
             daemon_reload()

@@ -71,7 +71,7 @@ class Plan:
             yield f"{what} {drop_in}, which gives the hub's unit rights"
         for unit, content in self.units.items():
             # A template is started by its socket.
-            start = "install" if "@." in unit else "install and start"
+            start = "install" if stack_units.is_template(unit) else "install and start"
             yield f"stop and remove {unit}" if content is None else f"{start} {unit}"
         if self.packages:
             yield f"{'add' if self.texts else 'remove'} packages: {', '.join(self.packages)}"

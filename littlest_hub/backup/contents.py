@@ -220,7 +220,7 @@ def _is_covered(layout: Layout, file: Path) -> bool:
         or file.is_relative_to(layout.backups)
         or str(file).startswith(str(layout.database))
         or file.suffix in {".lock", ".pid", ".sock"}
-        # What SQLite undoes when it opens a database; a copy has it no more.
+        # SQLite's own files beside an open database; the copy of the database needs none.
         or file.suffix in {".sqlite-journal", ".sqlite-wal", ".sqlite-shm"}
     )
 

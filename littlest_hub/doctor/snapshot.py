@@ -28,7 +28,7 @@ from littlest_hub.system.systemctl import (
 )
 from littlest_hub.system.tcp import listeners
 from littlest_hub.system.toml import read_toml
-from littlest_hub.units.stack import installed_units
+from littlest_hub.units.stack import installed_units, is_template
 
 COMMAND_TIMEOUT_S = 5
 # Messages of systemd about start and end of a unit, and those that say more about the cause.
@@ -107,7 +107,7 @@ class Snapshot:
     @cached_property
     def stack_units(self) -> list[str]:
         """Names of the units of stacks, without templates."""
-        return [name for name in installed_units(self.layout) if "@." not in name]
+        return [name for name in installed_units(self.layout) if not is_template(name)]
 
     @cached_property
     def user_units(self) -> dict[str, dict[str, str]]:

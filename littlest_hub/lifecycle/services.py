@@ -111,7 +111,7 @@ class Services:
         layout = self.layout
         present = stack.installed_units(layout)
         # A template has instances, which sockets start.
-        installed = [unit for unit in present if "@." not in unit]
+        installed = [unit for unit in present if not stack.is_template(unit)]
         known = list_units(layout.stack_unit_pattern, states=_LOADED_STATES)
         gone = [
             unit
@@ -240,7 +240,7 @@ class Services:
             LittlestHubError: one keeps running.
         """
         # Templates cannot be stopped, their instances are in `servers`.
-        stopped = [*(unit for unit in units if "@." not in unit), *servers]
+        stopped = [*(unit for unit in units if not stack.is_template(unit)), *servers]
         systemctl("stop", *stopped, is_checked=False)
         # A service that is stopped while it waits for its next restart leaves processes behind.
         systemctl("kill", "--signal=KILL", self.layout.proxy_service, is_checked=False)
@@ -253,7 +253,7 @@ class Services:
 
         One for each template, and one for each dash in the name of our slice (systemd.slice(5)).
         """
-        of_stacks = [each for each in stack.installed_units(self.layout) if "@." in each]
+        of_stacks = [each for each in stack.installed_units(self.layout) if stack.is_template(each)]
         for template in (self.layout.password_service, self.layout.hook_service, *of_stacks):
             escaped = template.partition("@")[0].replace("-", r"\x2d")
             systemctl("stop", f"system-{escaped}.slice", is_checked=False)

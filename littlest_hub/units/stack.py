@@ -82,6 +82,11 @@ def file_of(unit: str) -> str:
     return re.sub(r"@.*(?=\.)", "@", unit)
 
 
+def is_template(unit: str) -> bool:
+    """Return whether a unit is a template, of which a socket starts instances (systemd.unit(5))."""
+    return "@." in unit
+
+
 def is_stack_unit(layout: Layout, name: str) -> bool:
     """Return whether a name that matches `stack_unit_pattern` is that of a stack's unit."""
     # User servers, and units of checks that are running.

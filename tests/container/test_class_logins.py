@@ -121,7 +121,7 @@ def test_a_stranger_becomes_a_student_when_the_teacher_says_so(hub: Hub, sign_up
         status, text = status_of_login(hub, "student", PASSWORD)
         assert status == 403
         assert "has not been approved yet" in text
-        # Nobody approves themselves: not by a link, not from another site, not without being asked.
+        # A request is not approved by a link, by another site, or by somebody without rights.
         request = waiting(teacher)["student"]
         answer = teacher.browser.get(f"/hub/people?decision=approve&request={request}")
         assert answer.status_code == 200

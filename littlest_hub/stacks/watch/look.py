@@ -16,6 +16,8 @@ from littlest_hub.stacks.watch import news
 from littlest_hub.stacks.watch.delivery import post, send_mail
 
 NAME = "watch"
+WAYS: Mapping[str, Callable[[str, str, str], None]] = {"mail": send_mail, "webhook": post}
+"""How to send something, by the question that asks for the recipient."""
 
 
 def record_of(layout: Layout) -> Path:
@@ -48,15 +50,12 @@ def look(layout: Layout) -> news.News:
     failures: list[LittlestHubError] = []
     if found.is_due:
         failures = tell(layout, found.title, found.text(layout.command))
-    if len(failures) < sum(bool(answers.get(way)) for way in WAYS) or not failures:
+    ways = [way for way in WAYS if answers.get(way)]
+    if not failures or len(failures) < len(ways):
         news.save(file, known)
     if failures:
         raise joined(failures)
     return found
-
-
-WAYS: Mapping[str, Callable[[str, str, str], None]] = {"mail": send_mail, "webhook": post}
-"""How to send something, by the question that asks for the recipient."""
 
 
 def tell(layout: Layout, title: str, text: str) -> list[LittlestHubError]:

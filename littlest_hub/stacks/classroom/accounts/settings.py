@@ -21,7 +21,7 @@ FRAGMENT = "60-class.py"
 EVERYBODY = "*"
 SYSTEM, FIRST_USE, SIGN_UP, OTHER = "system", "first-use", "sign-up", "other"
 _GROUP = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
-# Whoever is a member of one of these is root, or reads what only root shall read.
+# Members of these groups are as powerful as root, or read files that only root shall read.
 POWERFUL_GROUPS = frozenset(
     {"adm", "admin", "backup", "disk", "docker", "incus-admin", "kmem", "kvm", "libvirt", "lxd"}
     | {"mem", "root", "shadow", "staff", "sudo", "sys", "systemd-journal", "wheel"}

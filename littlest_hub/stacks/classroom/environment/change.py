@@ -23,14 +23,14 @@ from littlest_hub.system import locks, processes
 from littlest_hub.system.namespaces import Overlay
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# What a person has set for programs that download.
+# Variables that a person has set for programs that download.
 _PASSED = re.compile(r"(https?|no|ftp|all)_proxy|PIP_.*|SSL_CERT_.*|REQUESTS_.*|TERM|LANG", re.I)
 _MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a change has made."""
+    """The result of a change."""
 
     number: int
     """The present generation."""

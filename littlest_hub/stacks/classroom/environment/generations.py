@@ -32,7 +32,7 @@ class Record:
     """How a generation was made."""
 
     command: str
-    """What was done, as it was typed."""
+    """The command that made it, as it was typed."""
     author: str = ""
     """By whom."""
     time: str = ""
@@ -128,7 +128,7 @@ class Generations:
         return number
 
     def prune(self, in_use: Iterable[int] = ()) -> list[int]:
-        """Remove the oldest generations beyond `KEPT`; return them. What `rollback` needs stays.
+        """Remove the oldest generations beyond `KEPT`, but none that `rollback` needs; return them.
 
         The name of each becomes a link to the environment: scripts that users have installed in
         their homes begin with the path of the interpreter that installed them.

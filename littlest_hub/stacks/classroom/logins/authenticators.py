@@ -143,7 +143,7 @@ class FirstUse(PasswordLogin):
 
 
 class SignUp(PasswordLogin):
-    """Whoever signs up, once an administrator has approved it."""
+    """Lets in those who sign up, once an administrator has approved them."""
 
     may_sign_up = True
     any_allow_config = Bool(True, help="People are let in on a page of the hub.").tag(config=True)

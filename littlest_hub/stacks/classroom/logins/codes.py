@@ -18,7 +18,7 @@ def new() -> str:
 
 
 def digest(code: str) -> str:
-    """Return what is stored of a code. Nobody can guess one, so a quick digest does."""
+    """Return the digest that is stored; nobody can guess a code, so a quick digest is enough."""
     # Base 32 has no 0 and no 1.
     typed = "".join(filter(str.isalnum, code[:100].upper())).replace("0", "O").replace("1", "I")
     return hashlib.sha256(typed.encode(errors="replace")).hexdigest()

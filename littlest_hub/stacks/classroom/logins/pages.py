@@ -287,7 +287,7 @@ class PasswordPage(_Form):
         hashed = await self.hashed(self.field("new_password"))
         await self.authenticator.in_people(lambda people: people.set_password(name, hashed))
         self.log.warning("%s has changed the password", name)
-        # Whoever else is logged in with the former one is not any more.
+        # This ends all sessions that began with the former password.
         self.end_sessions(name)
         self.set_login_cookie(self.current_user)
         await self.show(is_changed=True)
@@ -295,7 +295,7 @@ class PasswordPage(_Form):
     async def _problems_of_present_password(self, name: str) -> dict[str, str]:
         login = {"username": name, "password": self.field("present_password")}
         try:
-            # As of every login, wrong passwords are limited.
+            # The limits of logins count wrong passwords here, too.
             if await self.authenticator.get_authenticated_user(self, login):
                 return {}
         except RefusedLoginError as error:

@@ -46,7 +46,7 @@ def file_of(layout: Layout) -> Path:
 
 
 class Standing(StrEnum):
-    """What a person may do."""
+    """The rights of a person."""
 
     WAITING = "waiting"
     """Nothing: an administrator has to approve it first."""
@@ -65,7 +65,7 @@ class Person:
     password: str | None
     """Hash of the password; None: there is none."""
     note: str
-    """What the person has told the teacher."""
+    """The message of the person to the teacher."""
     source: str
     """Network that the request came from."""
     time: float
@@ -79,12 +79,12 @@ class Person:
 
     @property
     def request(self) -> str:
-        """What stands for this request to be let in, and for no later one of the same name."""
+        """Identifies this request; a later one of the same name differs."""
         return f"{self.name} {self.time!r}"
 
 
 class Answer(Enum):
-    """What became of a request to sign up."""
+    """The result of a request to sign up."""
 
     NOTED = "noted, or the name is taken: whoever asks does not learn which"
     FULL = "too many people wait"

@@ -1,4 +1,4 @@
-"""What The Littlest JupyterHub has on a machine: read, and nothing of it changed."""
+"""Reads an installation of The Littlest JupyterHub; it stays as it is."""
 
 from __future__ import annotations
 

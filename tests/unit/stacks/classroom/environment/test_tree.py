@@ -10,6 +10,7 @@ import pytest
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.classroom.environment import tree
 from littlest_hub.system.namespaces import Overlay
+from tests.capabilities import missing
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def overlay(tmp_path: Path) -> Overlay:
     (found.lower / "bin" / "link").symlink_to("tool")
     done = subprocess.run(found.command(["true"]), capture_output=True, text=True)
     if done.returncode:
-        pytest.skip(f"no overlay can be mounted here: {done.stderr.strip()}")
+        missing(f"no overlay can be mounted here: {done.stderr.strip()}")
     return found
 
 
