@@ -7,10 +7,12 @@ from tests.eventually import eventually
 from tests.hub import Hub
 from tests.terminal import opened
 
-# Servers report their activity each second, and may be idle for three. The culler begins on demand.
-FRAGMENT = """
-c.Spawner.environment = {"JUPYTERHUB_ACTIVITY_INTERVAL": "1"}
-culler = [*c.JupyterHub.services[0]["command"][:-1], "--timeout=3", "--cull-every=1"]
+# Servers report their activity each second. They may be idle for longer than a busy machine can
+# delay a report. The culler begins on demand.
+IDLE_S = 10
+FRAGMENT = f"""
+c.Spawner.environment = {{"JUPYTERHUB_ACTIVITY_INTERVAL": "1"}}
+culler = [*c.JupyterHub.services[0]["command"][:-1], "--timeout={IDLE_S}", "--cull-every=1"]
 wait = 'until [ -e /run/cull ]; do sleep 1; done; exec "$@"'
 c.JupyterHub.services[0]["command"] = ["/bin/sh", "-c", wait, "sh", *culler]
 """
@@ -55,7 +57,7 @@ def test_a_silent_cell_or_program_keeps_a_server_from_being_culled(hub: Hub) -> 
             for person in (computing, training):
                 began = last_activity(person)
                 eventually(
-                    lambda p=person, b=began: (last_activity(p) - b).total_seconds() > 6,  # type: ignore[misc]
+                    lambda p=person, b=began: (last_activity(p) - b).total_seconds() > 2 * IDLE_S,  # type: ignore[misc]
                     60,
                     "activity of a busy server",
                 )
