@@ -33,6 +33,8 @@ for _ in range(3):
     try: pamela.authenticate(name, "wrong", service=service)
     except pamela.PAMError: pass
 """
+# Forty wrong passwords one after another would take more than 80 seconds.
+NOT_QUEUED_S = 20
 # A login on the machine itself: from another network than the tests'.
 LOG_IN = """
 import html, re, sys, time, httpx
@@ -108,11 +110,11 @@ def test_forty_wrong_passwords_delay_no_right_one(hub: Hub) -> None:
         wrong = [threads.submit(log_in, hub, victim, "wrong") for _ in range(40)]
         status, _, took_s = log_in(hub, neighbor, neighbors_password)
         assert status == 200
-        assert took_s < 5
+        assert took_s < NOT_QUEUED_S
         python = [hub.path("hub/bin/python3"), "-I", "-c", LOG_IN, victim, password]
         status_text, took_text = hub.machine.run(python).stdout.split()
         assert status_text == "200"
-        assert float(took_text) < 5
+        assert float(took_text) < NOT_QUEUED_S
         answers = [each.result() for each in wrong]
     assert {answer[0] for answer in answers} <= {403, 429}
     # The delay of a wrong password keeps no one else waiting.

@@ -72,7 +72,7 @@ c.Spawner.pre_spawn_hook = set_limit
             hub.fragment("70-mistake.py", mistake),
             pytest.raises(RefusedError, match=r"systemd does not start .*MemoryMax"),
         ):
-            alice.start_server(timeout_s=15)
+            alice.start_server()
         alice.start_server()
         assert alice.run_cell("6 * 7") == "42"
 

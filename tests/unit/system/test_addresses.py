@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 
 import pytest
 
@@ -41,16 +40,16 @@ def test_the_addresses_of_this_machine_can_be_bound() -> None:
 
 
 def test_names_are_resolved_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = threading.Barrier(6, timeout=30)
+
     def getaddrinfo(name: str, port: None) -> list[tuple[object, ...]]:
-        time.sleep(0.2)
+        together.wait()
         if name == "missing":
             raise OSError(1, "no such name")
         return [(0, 0, 0, "", ("192.0.2.1", 0)), (0, 0, 0, "", ("2001:db8::1", 0))]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    started = time.monotonic()
     answers = resolve(["a", "b", "c", "d", "e", "missing", "*.wild"])
-    assert time.monotonic() < started + 0.9
     assert answers["a"] == answers["e"] == {"192.0.2.1", "2001:db8::1"}
     assert answers["missing"] == "no such name"
     assert answers["*.wild"] == set()
