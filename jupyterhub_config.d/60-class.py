@@ -1,7 +1,7 @@
 # A hub for a class. `littlest-hub enable class` sets up all of it (docs/how-to/class.md); this file
 # alone is not enough.
 from littlest_hub.manifest.enabled import require_enabled
-from littlest_hub.stacks.classroom import accounts, environment, logins
+from littlest_hub.stacks.classroom import accounts, culling, environment, logins
 
 # How people log in:
 #   "system"     accounts of this machine, with their passwords
@@ -29,7 +29,30 @@ EXISTING_ACCOUNTS = False
 # Administrators of the hub may use sudo in terminals of their servers.
 ADMINS_HAVE_SUDO = True
 
+# Folders that people share, by name. The kinds: "read-only" is data that all read, and that the
+# group writes; "group" is for the group alone; "drop-box" is where all put something in, and only
+# the group reads it: {"data": {"kind": "read-only", "group": "teachers"}}
+SHARED = {}
+# What a server may have, for all, for a group, and for a person by login:
+#   {"*": {"memory": "2G", "cpu": 2, "tasks": 500}, "group:heavy": {"memory": "8G"}}
+LIMITS = {}
+
+# Servers that are idle for this time are stopped; one that computes is not idle. Seconds; 0: never.
+CULL_IDLE_S = 3600
+# How often to look.
+CULL_EVERY_S = 300
+# Servers of this age are stopped, whatever they do; 0: never.
+CULL_MAX_AGE_S = 0
+# Users who are idle for CULL_IDLE_S are deleted: only for guests.
+CULL_USERS = False
+# Kernels are stopped in servers that go on, after this time without a cell; True: also those of
+# notebooks that are open.
+CULL_KERNELS = False
+CULL_KERNEL_IDLE_S = 3600
+CULL_CONNECTED_KERNELS = False
+
 require_enabled("class")
 logins.configure(c, LOGIN, ADMIN)
-accounts.configure(c)
+accounts.configure(c, globals())
 environment.configure(c)
+culling.configure(c, globals())

@@ -35,6 +35,10 @@ MANIFEST = Manifest(
         "littlest_hub.stacks.classroom.accounts.rules:plain_settings",
         "littlest_hub.stacks.classroom.accounts.rules:locked_people",
         "littlest_hub.stacks.classroom.accounts.rules:sudo_for_administrators",
+        "littlest_hub.stacks.classroom.rules:culling",
+        "littlest_hub.stacks.classroom.rules:limits",
+        "littlest_hub.stacks.classroom.rules:shared_folders",
+        "littlest_hub.stacks.classroom.rules:lab_settings",
     ),
     doctor=(
         "littlest_hub.stacks.classroom.environment.probe:environment",
@@ -48,6 +52,10 @@ MANIFEST = Manifest(
         "tests/unit/stacks/classroom/test_people.py",
         "tests/unit/stacks/classroom/test_authenticators.py",
         "tests/unit/stacks/classroom/test_checking.py",
+        "tests/unit/stacks/classroom/test_culling.py",
+        "tests/unit/stacks/classroom/test_limits.py",
+        "tests/unit/stacks/classroom/test_lab_settings.py",
+        "tests/unit/stacks/classroom/shared/test_folders.py",
         "tests/container/test_class_logins.py",
         "tests/browser/test_class_logins.py",
         "tests/unit/stacks/classroom/accounts/test_names.py",
@@ -56,5 +64,6 @@ MANIFEST = Manifest(
         "tests/container/test_class_accounts.py",
         "tests/unit/stacks/classroom/environment/test_tree.py",
         "tests/container/test_class_environment.py",
+        "tests/container/test_class_material.py",
     ),
 )

@@ -10,7 +10,7 @@ from tornado.web import HTTPError
 
 from littlest_hub.hub.helper_client import request
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.classroom.accounts.helper import ACCOUNT, ADMINISTRATORS, GONE
+from littlest_hub.stacks.classroom.accounts.helper import Verb
 from littlest_hub.stacks.classroom.accounts.units import address_of
 from littlest_hub.units.helpers import HOOK_TIMEOUT_S, MAX_CONNECTIONS
 
@@ -33,7 +33,7 @@ async def account_of(layout: Layout, login: str, person: str) -> str:
         NoAccountError: it gets none; with the reason.
     """
     async with _TURNS:
-        reply = await _ask(layout, ACCOUNT, login, person)
+        reply = await _ask(layout, Verb.ACCOUNT, login, person)
     if "refusal" in reply:
         raise NoAccountError(f"No account: {reply['refusal']}")
     return str(reply["account"])
@@ -45,7 +45,7 @@ async def set_administrators(layout: Layout, logins: Iterable[str]) -> str:
     Raises:
         NoAccountError: it was not done.
     """
-    reply = await _ask(layout, ADMINISTRATORS, *logins)
+    reply = await _ask(layout, Verb.ADMINISTRATORS, *logins)
     if "refusal" in reply:
         raise NoAccountError(str(reply["refusal"]))
     return str(reply["problem"])
@@ -57,7 +57,18 @@ async def leave(layout: Layout, login: str) -> None:
     Raises:
         NoAccountError: it was not done.
     """
-    reply = await _ask(layout, GONE, login)
+    reply = await _ask(layout, Verb.GONE, login)
+    if "refusal" in reply:
+        raise NoAccountError(str(reply["refusal"]))
+
+
+async def make_folders(layout: Layout) -> None:
+    """Let the helper make the shared folders that the fragment names, and close all others.
+
+    Raises:
+        NoAccountError: one was not made.
+    """
+    reply = await _ask(layout, Verb.FOLDERS)
     if "refusal" in reply:
         raise NoAccountError(str(reply["refusal"]))
 

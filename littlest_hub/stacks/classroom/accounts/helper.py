@@ -11,20 +11,32 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from enum import StrEnum
 
 from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
+from littlest_hub.stacks.classroom import fragment as stack_fragment
 from littlest_hub.stacks.classroom.accounts import settings as fragment
 from littlest_hub.stacks.classroom.accounts import sudo, table
 from littlest_hub.stacks.classroom.accounts.provision import Provision
 from littlest_hub.stacks.classroom.accounts.settings import AccountSettings
+from littlest_hub.stacks.classroom.shared import making
+from littlest_hub.stacks.classroom.shared.settings import Shared
 
 LIMIT_BYTES = 1 << 20
 """Longest request: the names of all administrators."""
-ACCOUNT, ADMINISTRATORS, GONE = "account", "administrators", "gone"
 _NOBODY = "nobody"
 """Whose an account is after its person has left."""
+
+
+class Verb(StrEnum):
+    """What can be requested."""
+
+    ACCOUNT = "account"
+    ADMINISTRATORS = "administrators"
+    FOLDERS = "folders"
+    GONE = "gone"
 
 
 def main() -> None:
@@ -39,18 +51,7 @@ def answer(layout: Layout, request: bytes) -> dict[str, object]:
         verb, *words = request.decode().split("\0")
         if len(request) > LIMIT_BYTES:
             raise LittlestHubError("no such request")
-        settings = fragment.read(layout)
-        if verb == ACCOUNT and len(words) == 2:
-            login, person = words
-            name = Provision(layout, settings).account_of(login, person)
-            print(f"{login}: account {name}", file=sys.stderr)
-            return {"account": name}
-        if verb == ADMINISTRATORS:
-            return {"problem": set_administrators(layout, settings, [*filter(None, words)])}
-        if verb == GONE and len(words) == 1:
-            leave(layout, words[0])
-            return {}
-        raise LittlestHubError("no such request")
+        return _done(layout, verb, words)
     except UnicodeDecodeError:
         return {"refusal": "no such request"}
     except LittlestHubError as error:
@@ -59,6 +60,38 @@ def answer(layout: Layout, request: bytes) -> dict[str, object]:
     except OSError as error:
         print(error, file=sys.stderr)
         return {"refusal": str(error)}
+
+
+def _done(layout: Layout, verb: str, words: Sequence[str]) -> dict[str, object]:
+    """Do what was asked for, and return the reply.
+
+    Raises:
+        LittlestHubError: it is refused.
+    """
+    settings = fragment.read(layout)
+    match verb, words:
+        case Verb.ACCOUNT, [login, person]:
+            name = Provision(layout, settings).account_of(login, person)
+            print(f"{login}: account {name}", file=sys.stderr)
+            make_own_folders(layout, name)
+            return {"account": name}
+        case Verb.ADMINISTRATORS, logins:
+            return {"problem": set_administrators(layout, settings, [*filter(None, logins)])}
+        case Verb.FOLDERS, []:
+            making.make(layout, stack_fragment.read(layout, Shared))
+            return {}
+        case Verb.GONE, [login]:
+            leave(layout, login)
+            return {}
+    raise LittlestHubError("no such request")
+
+
+def make_own_folders(layout: Layout, account: str) -> None:
+    """Make the folders of an account in the drop boxes; without them, its server starts, too."""
+    try:
+        making.make_own(layout, stack_fragment.read(layout, Shared), account)
+    except (LittlestHubError, OSError) as error:
+        print(error, file=sys.stderr)
 
 
 def leave(layout: Layout, login: str) -> None:

@@ -6,21 +6,18 @@ does not run the fragment either: it reads the plain values at its top.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
+from littlest_hub.stacks.classroom import fragment
 from littlest_hub.stacks.classroom.accounts.names import PREFIX
 
-FRAGMENT = "60-class.py"
 EVERYBODY = "*"
 SYSTEM, FIRST_USE, SIGN_UP, OTHER = "system", "first-use", "sign-up", "other"
-_GROUP = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
+GROUP = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 # Members of these groups are as powerful as root, or read files that only root shall read.
 POWERFUL_GROUPS = frozenset(
     {"adm", "admin", "backup", "disk", "docker", "incus-admin", "kmem", "kvm", "libvirt", "lxd"}
@@ -96,7 +93,7 @@ class AccountSettings:
             return [f'expected {{"group": ["login"]}}, found {self.account_groups!r}']
         found = []
         for group, logins in self.account_groups.items():
-            if not (isinstance(group, str) and _GROUP.fullmatch(group)):
+            if not (isinstance(group, str) and GROUP.fullmatch(group)):
                 found.append(f"expected the name of a group, found {group!r}")
             elif group in POWERFUL_GROUPS:
                 found.append(f"members of {group} are as powerful as root; expected another group")
@@ -111,16 +108,7 @@ def read(layout: Layout) -> AccountSettings:
     Raises:
         LittlestHubError: there is no such fragment, or a value cannot be used.
     """
-    file = layout.on_disk(layout.fragments) / FRAGMENT
-    try:
-        settings = parse(file.read_text())
-    except FileNotFoundError:
-        raise LittlestHubError(f"{file} does not exist: the stack class is not enabled") from None
-    except (ValueError, SyntaxError) as error:
-        raise LittlestHubError(f"{file}: {error}") from error
-    if problems := settings.problems():
-        raise LittlestHubError("\n".join(f"{file}: {name}: {text}" for name, text in problems))
-    return settings
+    return fragment.read(layout, AccountSettings)
 
 
 def parse(text: str) -> AccountSettings:
@@ -129,16 +117,4 @@ def parse(text: str) -> AccountSettings:
     Raises:
         ValueError, SyntaxError: a variable has no plain value.
     """
-    known = {name.upper(): name for name in AccountSettings.__dataclass_fields__}
-    found: dict[str, Any] = {}
-    for statement in ast.parse(text).body:
-        targets = statement.targets if isinstance(statement, ast.Assign) else []
-        for target in targets:
-            if isinstance(target, ast.Name) and target.id in known:
-                try:
-                    value = ast.literal_eval(statement.value)  # type: ignore[attr-defined]
-                except ValueError:
-                    where = f"line {statement.lineno}: {target.id}"
-                    raise ValueError(f"{where}: expected a plain value, no expression") from None
-                found[known[target.id]] = value
-    return AccountSettings(**found)
+    return fragment.parse(text, AccountSettings)

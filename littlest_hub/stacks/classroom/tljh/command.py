@@ -13,6 +13,7 @@ from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.accounts import settings as fragment
 from littlest_hub.stacks.classroom.accounts import table
 from littlest_hub.stacks.classroom.accounts.table import Account
+from littlest_hub.stacks.classroom.fragment import FRAGMENT as STACK_FRAGMENT
 from littlest_hub.stacks.classroom.tljh import tree
 from littlest_hub.stacks.classroom.tljh.convert import Converted, convert
 from littlest_hub.stacks.classroom.tljh.tree import Tree
@@ -86,9 +87,9 @@ def _new_accounts(layout: Layout, found: Tree) -> dict[str, Account]:
 def _remaining(layout: Layout, found: Tree, converted: Converted) -> Iterator[str]:
     settings = fragment.read(layout)
     if settings.login != converted.login:
-        yield f'LOGIN = "{converted.login}" in {fragment.FRAGMENT}, where it is "{settings.login}"'
+        yield f'LOGIN = "{converted.login}" in {STACK_FRAGMENT}, where it is "{settings.login}"'
     if settings.account_prefix != tree.PREFIX:
-        yield f'ACCOUNT_PREFIX = "{tree.PREFIX}" in {fragment.FRAGMENT}, for new people'
+        yield f'ACCOUNT_PREFIX = "{tree.PREFIX}" in {STACK_FRAGMENT}, for new people'
     for path in found.fragments:
         yield f"look at {path}, which is Python and not converted"
     if found.packages:

@@ -22,7 +22,7 @@ FRAGMENT = (
     .read_text()
     .replace('require_enabled("class")', "")
     .replace("environment.configure(c)", "")
-    .replace("accounts.configure(c)", "")
+    .replace("accounts.configure(c, globals())", "")
 )
 
 
@@ -127,3 +127,40 @@ def test_a_file_that_cannot_be_used_is_named_with_the_command_that_helps(layout:
     file.mkdir(parents=True)
     with pytest.raises(LittlestHubError, match="cannot be used"):
         new_code(layout, "teacher")
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('CULL_IDLE_S = "1h"', "CULL_IDLE_S: expected seconds, 0 or more, found '1h'"),
+        ("CULL_EVERY_S = 0", "CULL_EVERY_S: expected seconds, 1 or more, found 0"),
+        ("CULL_KERNELS = 1", "CULL_KERNELS: expected True or False, found 1"),
+        ("CULL_IDLE_S = 60", "warning: CULL_IDLE_S: servers say every 300 s whether"),
+        ("CULL_USERS = True", "warning: CULL_USERS: deletes people who are not there"),
+    ],
+)
+def test_a_plain_setting_is_refused_with_its_line(layout: Layout, line: str, problem: str) -> None:
+    enable(layout)
+    number = replace_line(layout, line)
+    (found_problem,) = found(layout)
+    assert f"60-class.py:{number}: {problem}" in found_problem
+
+
+def replace_line(layout: Layout, line: str) -> int:
+    """Write another value into the fragment, and return its line."""
+    file = layout.fragments / "60-class.py"
+    lines = file.read_text().splitlines()
+    name = line.partition(" = ")[0]
+    (index,) = [i for i, each in enumerate(lines) if each.startswith(f"{name} = ")]
+    lines[index] = line
+    file.write_text("\n".join(lines) + "\n")
+    return index + 1
+
+
+def test_a_mistake_in_the_settings_of_jupyterlab_is_an_error_with_its_line(layout: Layout) -> None:
+    enable(layout)
+    file = layout.fragments / "overrides.json"
+    file.write_text('{\n  "a:b": {\n    "theme": "dark",\n  }\n}\n')
+    problem, *_ = found(layout)
+    assert f"{file}:" in problem
+    assert "expected JSON" in problem

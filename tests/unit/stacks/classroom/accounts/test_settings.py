@@ -9,8 +9,9 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.accounts import settings
 from littlest_hub.stacks.classroom.accounts.settings import AccountSettings
+from littlest_hub.stacks.classroom.fragment import FRAGMENT
 
-STOCK = Path(__file__).parents[5] / "jupyterhub_config.d" / settings.FRAGMENT
+STOCK = Path(__file__).parents[5] / "jupyterhub_config.d" / FRAGMENT
 
 
 def test_the_stock_fragment_has_the_defaults() -> None:

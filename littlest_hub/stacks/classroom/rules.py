@@ -1,0 +1,132 @@
+"""What `check` examines of plain values at the top of the stack's fragment."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import json
+from collections.abc import Collection, Generator, Iterator
+
+from littlest_hub.check.report import Problem
+from littlest_hub.check.settings import Settings
+from littlest_hub.stacks.classroom.accounts.settings import AccountSettings
+from littlest_hub.stacks.classroom.culling import REPORTS_S, Culling
+from littlest_hub.stacks.classroom.fragment import (
+    FRAGMENT,
+    Checked,
+    PlainSettings,
+    parse,
+    record_of,
+    text_of,
+)
+from littlest_hub.stacks.classroom.lab_settings import FILE
+from littlest_hub.stacks.classroom.lab_settings import parse as parse_lab_settings
+from littlest_hub.stacks.classroom.limits import Limits, group_of
+from littlest_hub.stacks.classroom.shared.settings import Shared
+
+
+def problems(settings: Settings, record: type[PlainSettings]) -> Iterator[Problem]:
+    """Yield what is wrong with the values of a part, each with its line."""
+    place = str(settings.layout.fragments / FRAGMENT)
+    try:
+        found = parse(text_of(settings.layout), record)
+    except (ValueError, SyntaxError) as error:
+        yield Problem(place, 0, str(error))
+        return
+    for name, text in found.problems():
+        yield problem(settings, name, text)
+
+
+def problem(settings: Settings, name: str, text: str, *, is_warning: bool = False) -> Problem:
+    """Return a problem of one variable, with its line."""
+    place = str(settings.layout.fragments / FRAGMENT)
+    lines = enumerate(text_of(settings.layout).splitlines(), 1)
+    line = next((number for number, line in lines if line.startswith(f"{name} =")), 0)
+    return Problem(place, line, f"{name}: {text}", is_warning=is_warning)
+
+
+def culling(settings: Settings) -> Iterator[Problem]:
+    """Refuse values that are no times, and warn of those that stop what is used."""
+    found = yield from _right(settings, Culling)
+    if 0 < found.cull_idle_s < 2 * REPORTS_S:
+        text = f"servers say every {REPORTS_S} s whether they are used; expected {2 * REPORTS_S}"
+        yield problem(settings, "CULL_IDLE_S", f"{text} or more", is_warning=True)
+    if found.cull_users:
+        text = (
+            "deletes people who are not there for that time; who comes again is somebody else to"
+            " the hub, and gets no files of before; expected False, except for guests"
+        )
+        yield problem(settings, "CULL_USERS", text, is_warning=True)
+
+
+def shared_folders(settings: Settings) -> Iterator[Problem]:
+    """Refuse folders that root's helper cannot make, or that servers cannot show."""
+    found = yield from _right(settings, Shared)
+    if found.shared and not settings.uses("Spawner", "AccountSpawner"):
+        yield problem(settings, "SHARED", f"{_NOT_HERE} shared folders; expected {{}}")
+
+
+def limits(settings: Settings) -> Iterator[Problem]:
+    """Refuse limits that cannot be applied, and warn of groups that there are not."""
+    found = yield from _right(settings, Limits)
+    if found.limits and not settings.uses("Spawner", "AccountSpawner"):
+        for_all = f"for all servers together: systemctl edit {settings.layout.users_slice}"
+        text = f"{_NOT_HERE} limits of their own; expected {{}}; {for_all}"
+        yield problem(settings, "LIMITS", text)
+        return
+    if settings.get("Authenticator", "manage_groups").value:
+        return  # the provider knows the groups
+    known = {*_account_groups(settings), *_groups_of_hub(settings)}
+    for group in filter(None, map(group_of, found.limits)):
+        if group not in known and not _is_of_machine(group):
+            text = f"neither the hub nor the machine has a group {group!r}"
+            yield problem(settings, "LIMITS", text, is_warning=True)
+
+
+def lab_settings(settings: Settings) -> Iterator[Problem]:
+    """Refuse a file with settings of JupyterLab that JupyterLab could not read."""
+    file = settings.layout.fragments / FILE
+    try:
+        parse_lab_settings(settings.layout.on_disk(file).read_text())
+    except FileNotFoundError:
+        return
+    except json.JSONDecodeError as error:
+        text = f"expected JSON, found a mistake at column {error.colno}: {error.msg}"
+        yield Problem(str(file), error.lineno, text)
+    except (OSError, ValueError) as error:
+        yield Problem(str(file), 0, str(error))
+    else:
+        if not settings.uses("Spawner", "AccountSpawner"):
+            instead = "/etc/jupyter/labconfig/default_setting_overrides.json"
+            text = f"servers of this hub do not see it; expected {instead}"
+            yield Problem(str(file), 0, text, is_warning=True)
+
+
+_NOT_HERE = "only servers of a hub that is root, with its own spawner, have"
+
+
+def _right(settings: Settings, record: type[Checked]) -> Generator[Problem, None, Checked]:
+    """Yield the problems of a part, and return its values; the defaults if some are wrong."""
+    wrong = list(problems(settings, record))
+    yield from wrong
+    return record_of({}, record) if wrong else parse(text_of(settings.layout), record)
+
+
+def _account_groups(settings: Settings) -> Collection[str]:
+    with contextlib.suppress(ValueError, SyntaxError):  # another rule names these
+        found = parse(text_of(settings.layout), AccountSettings)
+        return [] if found.problems() else list(found.account_groups)
+    return []
+
+
+def _groups_of_hub(settings: Settings) -> Collection[str]:
+    groups = settings.get("JupyterHub", "load_groups").value
+    return list(groups) if isinstance(groups, dict) else []
+
+
+def _is_of_machine(group: str) -> bool:
+    try:
+        grp.getgrnam(group)
+    except KeyError:
+        return False
+    return True

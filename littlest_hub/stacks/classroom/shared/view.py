@@ -1,0 +1,83 @@
+"""What a user server sees of the shared folders: those that it may use, and no others."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from littlest_hub.layout import Layout
+from littlest_hub.stacks.classroom.shared.settings import (
+    OF_A_GROUP,
+    READ_ONLY,
+    Folder,
+    Shared,
+    place_of,
+)
+from littlest_hub.units.server import Properties
+
+LINK = "shared"
+"""The link to the folders in home directories."""
+
+
+def properties(layout: Layout, shared: Shared, account: str) -> dict[str, list[str]]:
+    """Return the properties of a server's unit that show the folders to an account."""
+    groups = groups_of(account)
+    place = place_of(layout)
+    shown = [*filter(None, (_shown(place, each, account, groups) for each in shared.folders))]
+    if not shown:
+        return {}
+    found: dict[str, list[str]] = {
+        "TemporaryFileSystem": [f"{place}:ro,mode=0755,size=1M"],
+        # The account itself makes the link: root writes nothing in home directories.
+        "ExecStartPre": [f"-/bin/sh -c '{_link(place)}'"],
+    }
+    for name, path in shown:
+        # Optional: without one of them, the server starts all the same.
+        found.setdefault(name, []).append(f"-{path}")
+    return found
+
+
+def added(properties: Properties, more: Mapping[str, list[str]]) -> dict[str, str | list[str]]:
+    """Return properties with more values of those that may have several."""
+    return {**properties, **{name: [*_values(properties, name), *more[name]] for name in more}}
+
+
+def groups_of(account: str) -> set[str]:
+    """Return the names of the groups of an account."""
+    found = set()
+    with contextlib.suppress(KeyError):
+        person = pwd.getpwnam(account)
+        for number in os.getgrouplist(account, person.pw_gid):
+            with contextlib.suppress(KeyError):
+                found.add(grp.getgrgid(number).gr_name)
+    return found
+
+
+def _shown(
+    place: Path, folder: Folder, account: str, groups: Collection[str]
+) -> tuple[str, str] | None:
+    """Return how an account sees a folder: the property, and its value; None: not at all."""
+    path = place / folder.name
+    is_member = folder.group in groups
+    if folder.kind == OF_A_GROUP:
+        return ("BindPaths", f"{path}:{path}") if is_member else None
+    if folder.kind == READ_ONLY:
+        return ("BindPaths" if is_member else "BindReadOnlyPaths", f"{path}:{path}")
+    if is_member:
+        return ("BindReadOnlyPaths", f"{path}:{path}")
+    return ("BindPaths", f"{path / account}:{path}")
+
+
+def _link(place: Path) -> str:
+    # systemd reads $$ as $.
+    link = f'"$$HOME/{LINK}"'
+    return f"[ -e {link} ] || [ -L {link} ] || ln -s {place} {link}"
+
+
+def _values(properties: Properties, name: str) -> list[str]:
+    present = properties.get(name, [])
+    return [present] if isinstance(present, str) else list(present)
