@@ -36,6 +36,32 @@ def process_ids(path: str) -> set[int]:
     return found - {0}
 
 
+def own() -> Path | None:
+    """Return the directory of this process's cgroup; None: there is no version 2."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            if line.startswith("0::/"):
+                places = (Path(f"{root}{line[3:]}") for root in _VERSION_2)
+                return next((each for each in places if (each / "cgroup.procs").exists()), None)
+    return None
+
+
+def number(directory: Path, name: str) -> int | None:
+    """Return a value of a cgroup, such as memory.max; None: there is none, or no limit."""
+    try:
+        return int((directory / name).read_text())
+    except (OSError, ValueError):  # "max"
+        return None
+
+
+def value(directory: Path, name: str, key: str) -> int | None:
+    """Return a value of a file of a cgroup with lines "KEY VALUE", such as memory.stat."""
+    with contextlib.suppress(OSError, ValueError):
+        lines = (line.split() for line in (directory / name).read_text().splitlines())
+        return next((int(line[1]) for line in lines if line[0] == key), None)
+    return None
+
+
 def unit_of(wanted: set[int]) -> str:
     """Return the name of a unit that has one of these cgroup ids; "": none has."""
     with contextlib.suppress(OSError):

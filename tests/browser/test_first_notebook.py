@@ -23,6 +23,8 @@ def test_a_person_logs_in_opens_a_notebook_and_sees_the_answer(
     shown(browser, ".jp-LauncherCard[data-category='Notebook']", timeout_s=90).click()
     assert answer_to(browser, "6 * 7") == "42"
     assert "/user/alice/lab" in browser.current_url
+    used = shown(browser, "#jp-main-statusbar #littlest-hub-resources")
+    assert "Disk: " in str(used.get_attribute("title"))
     assert errors(browser) == []
 
 

@@ -52,3 +52,53 @@ def test_a_clock_that_jumps_by_a_day_stops_no_server(hub: Hub, vm: Vm) -> None:
             assert kernel.run("x + 1", timeout_s=EMULATED_S) == "42"
         with alice.connect(kernel.id) as again:
             assert again.run("x + 1", timeout_s=EMULATED_S) == "42"
+
+
+# A filesystem with quotas for home directories, and a limit of 20 MB for one account: setquota(8)
+# would need a package, and calls the kernel as here (quotactl_fd, Q_SETQUOTA, QIF_BLIMITS).
+QUOTAS = """
+set -e
+truncate --size=200M /srv/homes.img
+mkfs.ext4 -q -O quota /srv/homes.img
+mkdir -p /srv/homes
+mount -o loop /srv/homes.img /srv/homes
+usermod --home /srv/homes/quinn --move-home quinn
+"""
+LIMIT = """
+import ctypes, os, pwd, struct
+record = struct.pack("=8QI4x", 20480, 20480, 0, 0, 0, 0, 0, 0, 1)
+place = os.open("/srv/homes", os.O_RDONLY)
+uid = pwd.getpwnam("quinn").pw_uid
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.syscall(443, place, ctypes.c_uint(0x800008 << 8), ctypes.c_uint(uid), record):
+    raise SystemExit(os.strerror(ctypes.get_errno()))
+"""
+FILL = """
+try:
+    with open("large", "wb") as file:
+        file.write(bytes(30 << 20))
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+@pytest.mark.long
+def test_a_home_with_a_quota_is_full_alone_and_its_owner_sees_the_limit(hub: Hub, vm: Vm) -> None:
+    with (
+        hub.person("quinn", timeout_s=EMULATED_S) as quinn,
+        hub.person(timeout_s=EMULATED_S) as other,
+    ):
+        vm.run(["sh", "-c", QUOTAS])
+        vm.run([hub.path("hub/bin/python3"), "-c", LIMIT])
+        for person in quinn, other:
+            person.start_server(timeout_s=EMULATED_S)
+        report = "/user/quinn/littlest-hub/resources"
+        before = quinn.browser.get(report).json()["disk"]
+        assert before["limit"] == 20 << 20
+        assert before["used"] < 5 << 20
+        assert "quota exceeded" in quinn.run_cell(FILL, timeout_s=EMULATED_S)
+        assert quinn.browser.get(report).json()["disk"]["used"] > 15 << 20
+        memory = quinn.browser.get(report).json()["memory"]
+        assert 0 < memory["used"] < memory["limit"] == 600 << 20
+        written = "open('large', 'wb').write(bytes(30 << 20))"
+        assert other.run_cell(written, timeout_s=EMULATED_S) == str(30 << 20)

@@ -1,6 +1,7 @@
 // The browser's half of littlest_hub/singleuser/upgrade_notice.py: reads at intervals which release the
 // hub runs, and suggests a restart of the server once for each new release. It also shows what the
-// hub's pages announce (littlest_hub/hub/pages.py), once for each text.
+// hub's pages announce (littlest_hub/hub/pages.py), once for each text, and what the server uses
+// (littlest_hub/singleuser/resources.py).
 //
 // A prebuilt extension written by hand. The last statement is what a bundler would generate, a module
 // federation container. It shares no module with JupyterLab, so it works with all versions; if one
@@ -15,6 +16,8 @@
   const READ = `${NAME}:read`;
   const LONGEST_MESSAGE = 140; // JupyterLab truncates longer ones
   const EVERY_MS = 5 * 60 * 1000;
+  const RESOURCES_MS = 15 * 1000;
+  const NEARLY = 0.95; // of a limit
 
   const activate = (app) => {
     const { base, hubHost, hubPrefix } = app.paths.urls;
@@ -131,10 +134,91 @@
       });
     };
 
+    // In the status bar: memory, and the rest as its title.
+    let before; // seconds of processors, and when they were read
+    let item;
+    let readMs = -Infinity;
+    const showResources = async () => {
+      if (document.hidden || performance.now() - readMs < RESOURCES_MS) {
+        return;
+      }
+      readMs = performance.now();
+      const response = await fetch(`${base}littlest-hub/resources`, {
+        headers: { "X-XSRFToken": xsrfToken() },
+        cache: "no-store",
+      });
+      if (!response.ok) {
+        return;
+      }
+      const { memory, cpu, tasks, disk } = await response.json();
+      await app.restored;
+      const parts = [];
+      if (memory?.used != null) {
+        parts.push(`Memory ${size(memory.used)}${memory.limit ? ` of ${size(memory.limit)}` : ""}`);
+      }
+      if (cpu?.used != null) {
+        const nowS = performance.now() / 1000;
+        if (before) {
+          const busy = Math.max(0, (cpu.used - before.used) / (nowS - before.nowS));
+          parts.push(`Processors ${busy.toFixed(1)}${cpu.limit ? ` of ${+cpu.limit.toFixed(1)}` : ""}`);
+        }
+        before = { used: cpu.used, nowS };
+      }
+      if (tasks?.used != null) {
+        parts.push(`Processes and threads ${tasks.used}${tasks.limit ? ` of ${tasks.limit}` : ""}`);
+      }
+      if (disk?.used != null) {
+        parts.push(`Disk: ${size(disk.limit - disk.used)} free`);
+      }
+      const bar = document.querySelector("#jp-main-statusbar .jp-StatusBar-Right");
+      if (bar && parts.length) {
+        if (!item?.isConnected) {
+          item = document.createElement("div");
+          item.id = `${NAME}-resources`;
+          item.className = "jp-StatusBar-Item";
+          item.style.cssText = "padding: 0 8px; white-space: nowrap;";
+          bar.prepend(item);
+        }
+        item.textContent = parts[0];
+        item.title = parts.join("\n");
+      }
+      const full = { memory, disk };
+      for (const [name, text] of Object.entries(WARNINGS)) {
+        const { used, limit } = full[name] ?? {};
+        const isFull = used != null && limit && used > NEARLY * limit;
+        if (isFull && !shown.has(name)) {
+          await app.commands.execute("apputils:notify", {
+            message: text,
+            type: "warning",
+            options: { autoClose: false },
+          });
+        }
+        isFull ? shown.add(name) : shown.delete(name);
+      }
+    };
+    const showQuietly = () => showResources().catch(() => {}); // repeated anyway
+    document.addEventListener("visibilitychange", showQuietly);
+    setInterval(showQuietly, RESOURCES_MS);
+    showQuietly();
+
     const checkQuietly = () => check().catch(() => {}); // repeated anyway
     document.addEventListener("visibilitychange", checkQuietly);
     setInterval(checkQuietly, EVERY_MS / 5);
     checkQuietly();
+  };
+
+  const WARNINGS = {
+    memory:
+      "Your server has used nearly all of its memory. If it needs more, a kernel ends. " +
+      "Shut down kernels that you do not need.",
+    disk: "The disk with your files is nearly full. Delete what you do not need, or files cannot be saved.",
+  };
+
+  const size = (bytes) => {
+    const units = ["B", "KB", "MB", "GB", "TB"];
+    const step = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(1, bytes)) / 10));
+    const number = bytes / 1024 ** step;
+    return `${number < 10 && step > 2 ? number.toFixed(1) : Math.round(number)} ${units[step]}`;
   };
 
   const xsrfToken = () => document.cookie.match(/(?:^|; *)_xsrf=([^;]*)/)?.[1] ?? "";
