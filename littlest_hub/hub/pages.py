@@ -12,15 +12,15 @@ from typing import Any
 
 from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader, PrefixLoader
 from jupyterhub.app import JupyterHub
-from tornado.web import RequestHandler
-from traitlets import Dict, List, Unicode
+from jupyterhub.handlers.base import BaseHandler
+from traitlets import Callable, Dict, List, Unicode
 from traitlets.config import Configurable
 
 TEMPLATES = str(Path(__file__).parent / "templates")
 
 
 class Pages(Configurable):  # type: ignore[misc]
-    """What the hub's pages say."""
+    """Texts and links on the hub's pages."""
 
     contact = Unicode(
         config=True,
@@ -37,19 +37,30 @@ class Pages(Configurable):  # type: ignore[misc]
         config=True,
         help="Templates that the page after the login includes at its top, for stacks.",
     )
+    notices = List(
+        Callable(),
+        config=True,
+        help="Functions of a user. JupyterLab shows the texts that they return to that user.",
+    )
 
 
-class AnnouncementHandler(RequestHandler):  # type: ignore[misc]
-    """What JupyterHub's pages announce, the variable `announcement` of templates, as HTML in JSON.
+class AnnouncementHandler(BaseHandler):  # type: ignore[misc]
+    """The announcement on JupyterHub's pages (the templates' `announcement`), as HTML in JSON.
 
     JupyterLab shows it too (singleuser/labextension). The login page shows it to everybody, so no
-    login is needed; and an open page is no activity of its user.
+    login is needed. Somebody who is logged in gets the notices for them besides, as texts.
     """
+
+    def _record_activity(self, *_: Any) -> bool:
+        # An open page is no activity of its user.
+        return False
 
     def get(self) -> None:
         self.set_header("Cache-Control", "no-store")
         announcement = self.settings["template_vars"].get("announcement") or ""
-        self.finish({"announcement": str(announcement)})
+        user, functions = self.current_user, self.settings["user_notices"]
+        notices = [text for function in functions for text in function(user)] if user else []
+        self.finish({"announcement": str(announcement), "notices": notices})
 
 
 class HubWithPages(JupyterHub):  # type: ignore[misc]
@@ -59,6 +70,7 @@ class HubWithPages(JupyterHub):  # type: ignore[misc]
     template_vars: dict[str, Any]
     handlers: list[Any]
     hub_prefix: str
+    tornado_settings: dict[str, Any]
     layout: Any  # of LittlestHub
 
     def init_handlers(self) -> None:
@@ -77,6 +89,7 @@ class HubWithPages(JupyterHub):  # type: ignore[misc]
         }
         self.template_vars = {**ours, **self.template_vars}
         super().init_tornado_settings()
+        self.tornado_settings["user_notices"] = pages.notices
 
     def _template_directories(self) -> list[str]:
         """Return where templates are looked for: a fragment's, ours, JupyterHub's."""

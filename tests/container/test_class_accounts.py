@@ -167,6 +167,7 @@ def test_an_administrator_who_opens_a_server_is_seen(school: Hub, teacher: Perso
     with logged_in(school, "emil") as emil:
         emil.start_server()
         assert 'id="visits"' not in emil.browser.get("/hub/home").text
+        assert notices(emil) == []
         asked = teacher.browser.get("/user/emil/lab")
         fields = re.findall(r'name="(_xsrf|scopes)"[^>]*value="([^"]*)"', asked.text)
         assert fields, asked.text
@@ -176,11 +177,19 @@ def test_an_administrator_who_opens_a_server_is_seen(school: Hub, teacher: Perso
         opened = teacher.browser.post(str(asked.url), data=form, headers=headers)
         assert opened.url.path == "/user/emil/lab", opened.text
         assert "teacher opens the server of emil" in school.machine.journal("littlest-hub.service")
-        page = emil.browser.get("/hub/home").text
-        assert re.search(r"<strong>teacher</strong> has opened your server, first at 20", page)
+        (notice,) = notices(emil)
+        assert notice.startswith("teacher has opened your server, first at 20")
+        assert notice in emil.browser.get("/hub/home").text
+        assert notices(teacher) == []
         with logged_in(school, "fred") as fred:
             assert fred.browser.get("/user/emil/lab").status_code == 403
             assert "fred" not in emil.browser.get("/hub/home").text
+
+
+def notices(person: Person) -> list[str]:
+    """Return the texts that JupyterLab shows to a person."""
+    found: list[str] = person.browser.get("/hub/announcement").json()["notices"]
+    return found
 
 
 ASK = """\
@@ -314,7 +323,15 @@ def test_without_the_stack_nobody_has_sudo(school: Hub, teacher: Person) -> None
     try:
         with terminal.opened(teacher) as shell:
             assert is_root(shell)
-            assert machine.run(["stat", "-c", "%U %a", SUDOERS]).stdout == "root 440\n"
+            assert machine.run(["stat", "-L", "-c", "%U %a", SUDOERS]).stdout == "root 440\n"
+            # Somebody removes the base directory, and knows nothing of `uninstall`.
+            machine.run(["mv", str(school.layout.base), "/opt/gone"])
+            try:
+                assert not is_root(shell)
+                machine.run(["visudo", "-c"])
+            finally:
+                machine.run(["mv", "/opt/gone", str(school.layout.base)])
+            assert is_root(shell)
             assert "class is disabled" in run(school, "disable", "class")
             assert machine.run(["ls", SUDOERS], check=False).returncode
             assert not is_root(shell)

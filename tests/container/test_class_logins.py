@@ -1,6 +1,8 @@
 """Logins of a class: sign-up, first use, one-time codes, and what strangers try with them."""
 
+import dataclasses
 import re
+import ssl
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +12,11 @@ import httpx
 import pytest
 
 from littlest_hub.stacks.classroom.logins.people import WAITING_OF_SOURCE, file_of
+from tests.certificates import make
 from tests.client import CellError, Person
+from tests.container.test_https import CERTIFICATES, FILES
+from tests.container.test_proxy import install
+from tests.container.test_stacks import PAGE, write
 from tests.eventually import eventually
 from tests.hub import Hub
 from tests.machine import Machine
@@ -58,8 +64,15 @@ def _disable(hub: Hub) -> None:
     hub.machine.run(["rm", "-r", str(hub.layout.stacks / "class")])
 
 
-def stranger(hub: Hub) -> httpx.Client:
-    return httpx.Client(base_url=hub.url, follow_redirects=True, timeout=60, trust_env=False)
+def stranger(hub: Hub, trusted: Path | None = None) -> httpx.Client:
+    """Return the browser of somebody; over HTTPS, with a certificate that they trust."""
+    return httpx.Client(
+        base_url=hub.url,
+        follow_redirects=True,
+        timeout=60,
+        trust_env=False,
+        verify=ssl.create_default_context(cafile=str(trusted) if trusted else None),
+    )
 
 
 def submit(browser: httpx.Client, page: str, /, **fields: str) -> httpx.Response:
@@ -95,17 +108,17 @@ def approve(teacher: Person, name: str) -> None:
     assert f"{name}: may log in now" in page.text
 
 
-def logged_in(hub: Hub, name: str, password: str) -> Person:
-    person = Person(hub.url, name, password)
+def logged_in(hub: Hub, name: str, password: str, trusted: Path | None = None) -> Person:
+    person = Person(hub.url, name, password, trusted=trusted)
     person.log_in()
     return person
 
 
-def teacher_of(hub: Hub, code: str) -> Person:
+def teacher_of(hub: Hub, code: str, trusted: Path | None = None) -> Person:
     """Return the teacher, logged in with a password that was chosen with the code."""
-    with stranger(hub) as browser:
+    with stranger(hub, trusted) as browser:
         assert use_code(browser, TEACHER, code, PASSWORD).url.path == "/hub/login"
-    return logged_in(hub, TEACHER, PASSWORD)
+    return logged_in(hub, TEACHER, PASSWORD, trusted)
 
 
 def status_of_login(hub: Hub, name: str, password: str) -> tuple[int, str]:
@@ -264,11 +277,97 @@ def test_a_first_password_is_chosen_by_whom_a_fragment_names_and_nobody_else(
         assert status_of_login(hub, "bob", "a stranger who was faster")[0] == 403
         with stranger(hub) as browser:
             use_code(browser, "bob", code_in(page.text), "a second good password")
-    assert status_of_login(hub, "bob", "a second good password")[0] == 200
+        assert status_of_login(hub, "bob", "a second good password")[0] == 200
+        # A name that is deleted on the admin page is free again.
+        teacher.delete_user("bob")
+        assert status_of_login(hub, "bob", "a third good password")[0] == 200
     with hub.fragment("22-out.py", 'c.Authenticator.blocked_users = {"bob", "ada"}\n'):
-        assert status_of_login(hub, "bob", "a second good password")[0] == 403
+        assert status_of_login(hub, "bob", "a third good password")[0] == 403
         assert status_of_login(hub, "ada", PASSWORD)[0] == 403
     assert "people can log in" in run(hub, "doctor", "--all", check=False)
+
+
+@pytest.mark.long
+def test_who_was_logged_in_before_stays_only_if_a_fragment_lets_everybody_in(hub: Hub) -> None:
+    answers = ("--set", "login=sign-up", "--set", f"admin={TEACHER}")
+    with hub.person() as person:
+        run(hub, "enable", "class", "--yes", *answers)
+        try:
+            assert person.browser.get("/hub/home").url.path == "/hub/home"
+            with hub.fragment("21-nobody.py", "c.Authenticator.allow_all = False\n"):
+                assert person.browser.get("/hub/home").url.path == "/hub/login"
+        finally:
+            _disable(hub)
+
+
+@pytest.mark.long
+def test_announcements_and_sign_up_go_together_and_nothing_is_shown_twice(
+    hub: Hub, sign_up: str
+) -> None:
+    banner, message = "Bring a laptop", "Room 12 is open"
+    people, password, announce = "/hub/people", "/hub/change-password", PAGE
+    run(hub, "enable", "announce", "--yes")
+    try:
+        with teacher_of(hub, sign_up) as teacher, stranger(hub) as browser:
+            assert "Saved" in write(teacher, banner=banner, message=message).text
+            for page in ("/hub/login", "/hub/signup", "/hub/one-time-code"):
+                assert browser.get(page).text.count(banner) == 1
+            login = browser.get("/hub/login").text
+            assert [login.count(text) for text in (message, ">Sign up<")] == [1, 1]
+            ask(browser, "ada")
+            approve(teacher, "ada")
+            home = teacher.browser.get("/hub/home").text
+            links = [f'href="{path}"' for path in (people, password, announce)]
+            assert [home.count(text) for text in (banner, message, *links)] == [1] * 5
+            with logged_in(hub, "ada", PASSWORD) as ada:
+                home = ada.browser.get("/hub/home").text
+                found = [home.count(text) for text in (banner, message, *links)]
+                assert found == [1, 1, 0, 1, 0]
+                assert ada.browser.get(PAGE).status_code == 403
+    finally:
+        run(hub, "disable", "announce")
+    with stranger(hub) as browser:
+        login = browser.get("/hub/login").text
+        assert [login.count(text) for text in (banner, ">Sign up<")] == [0, 1]
+
+
+@pytest.mark.long
+def test_over_https_people_sign_up_log_in_and_use_codes_and_cookies_are_for_https_alone(
+    hub: Hub, sign_up: str, tmp_path: Path
+) -> None:
+    address = hub.machine.address
+    trusted, key = make(tmp_path, address)
+    install(hub, CERTIFICATES, trusted, key)
+    secure = dataclasses.replace(hub, url=f"https://{address}")
+    with hub.fragment("22-https.py", FILES), stranger(secure, trusted) as browser:
+        for page in ("/hub/signup", "/hub/one-time-code", "/hub/people"):
+            answer = httpx.get(f"{hub.url}{page}", trust_env=False)
+            assert answer.headers["Location"] == f"{secure.url}{page}"
+        with teacher_of(secure, sign_up, trusted) as teacher:
+            assert "Thank you" in ask(browser, "ada").text
+            approve(teacher, "ada")
+            with logged_in(secure, "ada", PASSWORD, trusted) as ada:
+                ada.start_server()
+                assert ada.run_cell("6 * 7") == "42"
+                new = {
+                    "new_password": "eight green kites",
+                    "repeated_password": "eight green kites",
+                }
+                changed = submit(
+                    ada.browser, "/hub/change-password", present_password=PASSWORD, **new
+                )
+                assert "Your password is changed" in changed.text
+                cookies = [each for each in ada.browser.cookies.jar if each.name != "_xsrf"]
+                assert cookies
+                assert all(each.secure for each in cookies)
+                ada.stop_server()
+            code = code_in(
+                submit(teacher.browser, "/hub/people", decision="reset", name="ada").text
+            )
+        assert (
+            use_code(browser, "ada", code, PASSWORD).url == f"{secure.url}/hub/login?username=ada"
+        )
+        logged_in(secure, "ada", PASSWORD, trusted).browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,7 @@ def test_announce_is_enabled_used_and_disabled_without_a_trace(
         assert ESCAPED in page
         assert "Two<br>\nlines" in page
         told = httpx.get(f"{hub.url}/hub/announcement", trust_env=False).json()
-        assert told == {"announcement": ESCAPED}
+        assert told == {"announcement": ESCAPED, "notices": []}
         assert "Two" in boss.browser.get("/hub/home").text
         assert "banner: </div>" in run(hub, "announce")
         _is_refused_to_others(hub, boss, someone)

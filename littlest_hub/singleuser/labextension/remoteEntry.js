@@ -1,7 +1,7 @@
 // The browser's half of littlest_hub/singleuser/upgrade_notice.py: reads at intervals which release the
 // hub runs, and suggests a restart of the server once for each new release. It also shows what the
-// hub's pages announce (littlest_hub/hub/pages.py), once for each text, and what the server uses
-// (littlest_hub/singleuser/resources.py).
+// hub's pages announce, and notices for this user (littlest_hub/hub/pages.py), once for each text, and
+// what the server uses (littlest_hub/singleuser/resources.py).
 //
 // A prebuilt extension written by hand. The last statement is what a bundler would generate, a module
 // federation container. It shares no module with JupyterLab, so it works with all versions; if one
@@ -14,6 +14,7 @@
   const HOME = `${NAME}:home`;
   const LATER = `${NAME}:later`;
   const READ = `${NAME}:read`;
+  const NOTED = `${NAME}:noted`;
   const LONGEST_MESSAGE = 140; // JupyterLab truncates longer ones
   const EVERY_MS = 5 * 60 * 1000;
   const RESOURCES_MS = 15 * 1000;
@@ -27,6 +28,7 @@
     const hub = `${hubHost || ""}${hubPrefix.replace(/\/$/, "")}`;
     const shown = new Set();
     let checkedMs = -Infinity;
+    let notices = [];
 
     app.commands.addCommand(RESTART, {
       label: "Restart on the hub's page",
@@ -52,6 +54,14 @@
     app.commands.addCommand(READ, {
       label: "Do not show the announcement again",
       execute: ({ text }) => dismiss(READ, text),
+    });
+    app.commands.addCommand(NOTED, {
+      label: "Do not show the notice again",
+      // Only of those that the hub still has: the list stays short.
+      execute: ({ text }) => {
+        const kept = noted().filter((each) => notices.includes(each));
+        dismiss(NOTED, JSON.stringify([...kept, text]));
+      },
     });
 
     const check = async () => {
@@ -112,7 +122,10 @@
       if (!response.ok) {
         return;
       }
-      const { announcement } = await response.json();
+      const answer = await response.json();
+      const { announcement } = answer;
+      notices = answer.notices ?? [];
+      await Promise.allSettled(notices.map(showNotice));
       // HTML on the hub's pages, and only text here: nothing in it is loaded or run.
       const page = new DOMParser().parseFromString(announcement, "text/html");
       page.querySelectorAll("script, style").forEach((element) => element.remove());
@@ -131,6 +144,20 @@
           autoClose: false,
           actions: [...(text.length > LONGEST_MESSAGE ? [all] : []), read],
         },
+      });
+    };
+
+    const showNotice = async (text) => {
+      if (shown.has(text) || noted().includes(text)) {
+        return;
+      }
+      await app.restored;
+      shown.add(text);
+      const read = { label: "OK", caption: "Do not show it again", commandId: NOTED, args: { text } };
+      await app.commands.execute("apputils:notify", {
+        message: text,
+        type: "info",
+        options: { autoClose: false, actions: [read] },
       });
     };
 
@@ -234,6 +261,15 @@
       return localStorage.getItem(kind) === what;
     } catch {
       return false;
+    }
+  };
+
+  // The notices that were read.
+  const noted = () => {
+    try {
+      return JSON.parse(localStorage.getItem(NOTED)) ?? [];
+    } catch {
+      return [];
     }
   };
 

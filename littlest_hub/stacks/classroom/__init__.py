@@ -27,7 +27,7 @@ MANIFEST = Manifest(
         "class": "littlest_hub.stacks.classroom.command:run",
         "environment": "littlest_hub.stacks.classroom.environment.command:run",
     },
-    after_enable="littlest_hub.stacks.classroom.logins.commands:after_enable",
+    after_enable="littlest_hub.stacks.classroom.command:after_enable",
     check=(
         "littlest_hub.stacks.classroom.logins.rules:replaced_logins",
         "littlest_hub.stacks.classroom.logins.rules:nobody_who_lets_people_in",
@@ -62,6 +62,7 @@ MANIFEST = Manifest(
         "tests/unit/stacks/classroom/accounts/test_settings.py",
         "tests/unit/stacks/classroom/accounts/test_sudo.py",
         "tests/container/test_class_accounts.py",
+        "tests/container/test_class_moving.py",
         "tests/unit/stacks/classroom/environment/test_tree.py",
         "tests/container/test_class_environment.py",
         "tests/container/test_class_material.py",

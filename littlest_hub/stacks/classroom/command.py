@@ -1,18 +1,26 @@
-"""`littlest-hub class`: its commands, each from the part of the stack that it belongs to."""
+"""`littlest-hub class`, and the end of `enable class`: from each part of the stack what is its."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from littlest_hub.layout import Layout
+from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.classroom.accounts import command as accounts
+from littlest_hub.stacks.classroom.environment import command as environment
 from littlest_hub.stacks.classroom.logins import commands as logins
 from littlest_hub.stacks.classroom.tljh import command as tljh
 
 PARTS = (logins, accounts, tljh)
 """Modules with a function `add`, which adds commands to a parser. `run` of the options is called
 with the layout and the options, and returns an exit code."""
+
+
+def after_enable(layout: Layout, stack: EnabledStack) -> Iterator[str]:
+    """Yield the next steps of a person who has enabled the stack."""
+    yield from logins.after_enable(layout, stack)
+    yield from environment.after_enable(layout)
 
 
 def run(layout: Layout, arguments: Sequence[str]) -> int:

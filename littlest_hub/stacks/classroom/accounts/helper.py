@@ -21,6 +21,7 @@ from littlest_hub.stacks.classroom.accounts import settings as fragment
 from littlest_hub.stacks.classroom.accounts import sudo, table
 from littlest_hub.stacks.classroom.accounts.provision import Provision
 from littlest_hub.stacks.classroom.accounts.settings import AccountSettings
+from littlest_hub.stacks.classroom.accounts.table import Table
 from littlest_hub.stacks.classroom.shared import making
 from littlest_hub.stacks.classroom.shared.settings import Shared
 
@@ -99,10 +100,12 @@ def leave(layout: Layout, login: str) -> None:
 
     The hub may go on to use the same row of its database for the next person of that name.
     """
-    with table.changing(layout):
-        found = table.read(layout)
-        if account := found.accounts.get(login):
-            table.save(layout, found.with_account(login, replace(account, person=_NOBODY)))
+
+    def left(found: Table) -> Table:
+        account = found.accounts.get(login)
+        return found.with_account(login, replace(account, person=_NOBODY)) if account else found
+
+    table.update(layout, left)
 
 
 def set_administrators(layout: Layout, settings: AccountSettings, logins: Sequence[str]) -> str:
@@ -117,7 +120,7 @@ def set_administrators(layout: Layout, settings: AccountSettings, logins: Sequen
         Why they cannot use it; "": they can.
     """
     if layout.hub_user:
-        # A hub that was taken over would name whomever it likes.
+        # A hub that was taken over could name anybody.
         return "the hub does not run as root"
     with table.changing(layout):
         found = table.read(layout)

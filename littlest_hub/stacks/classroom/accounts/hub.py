@@ -54,6 +54,7 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
     c.JupyterHub.template_vars.update(visits.template_vars())
     c.JupyterHub.template_paths.append(visits.TEMPLATES)
     c.Pages.home_parts.append("visits.html")
+    c.Pages.notices.append(visits.notices)
     if blocked := table.read(layout).blocked:
         c.Authenticator.blocked_users = {*_present(c), *blocked}
 

@@ -20,7 +20,7 @@ from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.accounts import settings as fragment
 from littlest_hub.stacks.classroom.accounts import table
 from littlest_hub.stacks.classroom.accounts.provision import Provision, is_home_of
-from littlest_hub.stacks.classroom.accounts.table import Account
+from littlest_hub.stacks.classroom.accounts.table import Account, Table
 from littlest_hub.stacks.classroom.logins import people
 from littlest_hub.system import processes
 from littlest_hub.system.ownership import loose_step
@@ -44,11 +44,8 @@ def lock(layout: Layout, login: str) -> str:
     Raises:
         LittlestHubError: a part of it cannot be done; the login is blocked from then on.
     """
-    with table.changing(layout):
-        found = table.read(layout)
-        _find(layout, login)
-        table.save(layout, replace(found, blocked=found.blocked | {login}))
     uid, name = _find(layout, login)
+    table.update(layout, lambda found: replace(found, blocked=found.blocked | {login}))
     if name:
         _run("usermod", "--expiredate", "1", name)
     try:
@@ -68,18 +65,20 @@ def unlock(layout: Layout, login: str) -> str:
     Raises:
         LittlestHubError: the name is not locked.
     """
-    with table.changing(layout):
-        found = table.read(layout)
+
+    def unlocked(found: Table) -> Table:
         if login not in found.blocked:
             raise LittlestHubError(f"{login} is not locked")
-        table.save(layout, replace(found, blocked=found.blocked - {login}))
+        return replace(found, blocked=found.blocked - {login})
+
+    table.update(layout, unlocked)
     _, name = _find(layout, login)
     if name:
         _run("usermod", "--expiredate", "", name)
     _apply(layout)
     if name:
         return f"{login} can log in again, with the account {name}."
-    return f"{login} can log in again; whoever does gets a new account with an empty home."
+    return f"{login} can log in again, and gets a new account with an empty home then."
 
 
 def remove(layout: Layout, login: str, *, is_kept: bool) -> str:
@@ -113,12 +112,12 @@ def remove(layout: Layout, login: str, *, is_kept: bool) -> str:
         archive = str(_archive(layout, account)) if is_kept else ""
         # It follows no link, and nobody can put one above it.
         shutil.rmtree(home)
-    with table.changing(layout):
-        until = f"{datetime.now(UTC):%Y-%m-%d}"
-        # Before the account goes: its name and number must never be free.
-        found = table.read(layout)
-        if login in found.accounts:
-            table.save(layout, found.without(login, until, archive))
+    until = f"{datetime.now(UTC):%Y-%m-%d}"
+    # Before the account goes: its name and number must never be free.
+    table.update(
+        layout,
+        lambda found: found.without(login, until, archive) if login in found.accounts else found,
+    )
     if _is_there(account):
         _run("userdel", account.name)
     for group in account.groups:
@@ -137,13 +136,14 @@ def keep(layout: Layout, login: str) -> str:
     Raises:
         LittlestHubError: there is no such account.
     """
-    with table.changing(layout):
-        found = table.read(layout)
+
+    def kept(found: Table) -> Table:
         if login not in found.accounts:
             raise LittlestHubError(f"no account was made for {login}")
-        account = replace(found.accounts[login], person="")
-        table.save(layout, found.with_account(login, account))
-    return f"The next start of {login}'s server uses the account {account.name} and its files."
+        return found.with_account(login, replace(found.accounts[login], person=""))
+
+    table.update(layout, kept)
+    return f"The next start of {login}'s server uses the same account as before, with its files."
 
 
 def _find(layout: Layout, login: str) -> tuple[int, str]:

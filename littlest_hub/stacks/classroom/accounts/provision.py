@@ -122,6 +122,10 @@ class Provision:
         if account.stage == MAKING:
             self._remove_half(account)
         if not _exists(account):
+            # One of a backup may have a home here; it has no groups, and no step was run for it.
+            stage = MADE if os.path.lexists(account.home) else MAKING
+            account = replace(account, stage=stage, groups=())
+            table.save(self._layout, table.read(self._layout).with_account(login, account))
             self._make(account)
         if account.stage == MAKING or not account.person:
             stage = MADE if account.stage == MAKING else account.stage
@@ -213,9 +217,7 @@ class Provision:
                     raise LittlestHubError(f"{program}: {refusal}")
                 _must(run_program(str(program), account.name, login))
             done = replace(account, stage=READY, groups=tuple(sorted(wanted)))
-            with table.changing(self._layout):
-                found = table.read(self._layout)
-                table.save(self._layout, found.with_account(login, done))
+            table.update(self._layout, lambda found: found.with_account(login, done))
             return done
 
 

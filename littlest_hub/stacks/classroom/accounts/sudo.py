@@ -1,7 +1,8 @@
 """sudo for administrators of the hub: root's helper writes a file that names their accounts.
 
 sudo(8) reads the file at each call, so that its next call sees a change. Membership in a group
-would stay with every process that runs.
+would stay with every process that runs. What sudo reads is a link into the base directory, as with
+units: without that directory, nobody has sudo any more.
 """
 
 from __future__ import annotations
@@ -22,8 +23,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.accounts.table import STACK
 from littlest_hub.stacks.classroom.environment.place import Place
-from littlest_hub.system import cgroups
-from littlest_hub.system.files import write
+from littlest_hub.system import cgroups, files
 from littlest_hub.system.systemctl import list_units, show, systemctl
 
 DIRECTORY = Path("/etc/sudoers.d")
@@ -33,9 +33,14 @@ _START_S = 10
 _NUMBERS = re.compile(r"^(Uid|Gid|Groups|Cap(?:Inh|Prm|Eff|Amb)):\s*(.*)$", re.MULTILINE)
 
 
-def file_of(layout: Layout) -> Path:
-    """Return the file; sudo ignores names with a "." (sudoers(5))."""
+def link_of(layout: Layout) -> Path:
+    """Return the name that sudo reads; it ignores names with a "." (sudoers(5))."""
     return DIRECTORY / f"{layout.instance}-{STACK}"
+
+
+def file_of(layout: Layout) -> Path:
+    """Return the file that the link leads to; only root writes there, and no backup contains it."""
+    return layout.base / f"{STACK}-sudoers"
 
 
 def program(name: str = "visudo") -> str | None:
@@ -69,10 +74,10 @@ def replace_file(layout: Layout, accounts: Mapping[int, str]) -> str:
     Raises:
         LittlestHubError: visudo(8) refuses the file; nobody may use sudo then.
     """
-    file = file_of(layout)
+    link, file = link_of(layout), file_of(layout)
     visudo = program()
     if not accounts or visudo is None:
-        file.unlink(missing_ok=True)
+        link.unlink(missing_ok=True)
         return "sudo is not installed" if accounts else ""
     text = text_of(layout, accounts)
     with tempfile.NamedTemporaryFile("w", dir="/run") as draft:
@@ -80,9 +85,10 @@ def replace_file(layout: Layout, accounts: Mapping[int, str]) -> str:
         draft.flush()
         done = subprocess.run([visudo, "-cf", draft.name], capture_output=True, text=True)
     if done.returncode:
-        file.unlink(missing_ok=True)
-        raise LittlestHubError(f"visudo refuses {file}: {done.stdout}{done.stderr}".strip())
-    write(file, text, 0o440)
+        link.unlink(missing_ok=True)
+        raise LittlestHubError(f"visudo refuses {link}: {done.stdout}{done.stderr}".strip())
+    files.write(file, text, 0o440)
+    files.link(link, file)
     return ""
 
 
@@ -112,6 +118,7 @@ def end_elevated(layout: Layout, uid: int) -> None:
 
 
 def _await_start(unit: str) -> None:
+    # systemctl waits for jobs that it has started itself, and for no others.
     deadline = time.monotonic() + _START_S
     while show(unit, "ActiveState") == "activating" and time.monotonic() < deadline:
         time.sleep(0.05)

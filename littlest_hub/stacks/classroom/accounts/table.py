@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,12 @@ def read(layout: Layout) -> Table:
 def save(layout: Layout, table: Table) -> None:
     """Replace the table in one step; the hub reads it, whichever user it runs as."""
     write(file_of(layout), table.to_text(), 0o644 if layout.hub_user else 0o600)
+
+
+def update(layout: Layout, change: Callable[[Table], Table]) -> None:
+    """Replace the table by what a function makes of it."""
+    with changing(layout):
+        save(layout, change(read(layout)))
 
 
 @contextlib.contextmanager

@@ -26,10 +26,8 @@ def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
     name = layout.stack_unit(stack.name, "-accounts")
     socket = helper_socket(layout, f"{name}.socket", str(address_of(layout)), "accounts")
     why = "without this socket, nobody could be told that they are no administrator any more"
-    ends = [
-        Directive("ExecStartPre", f"-/bin/rm -f {sudo.file_of(layout)}", why),
-        Directive("ExecStopPost", f"-/bin/rm -f {sudo.file_of(layout)}"),
-    ]
+    remove = f"-/bin/rm -f {sudo.link_of(layout)} {sudo.file_of(layout)}"
+    ends = [Directive("ExecStartPre", remove, why), Directive("ExecStopPost", remove)]
     yield replace(
         socket, sections={**socket.sections, "Socket": [*socket.sections["Socket"], *ends]}
     )

@@ -1,4 +1,4 @@
-"""Who opens the server of somebody else: in the journal, and on the owner's home page."""
+"""Visits to the servers of other people: in the journal, and on the owner's home page."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ class Visit(NamedTuple):
     visitor: str
     since: str
     """When they have opened it first, in UTC; for the owner."""
+
+    def __str__(self) -> str:
+        return f"{self.visitor} has opened your server, first at {self.since}."
 
 
 def of_owner(db: Any, owner: str) -> Iterator[Visit]:
@@ -50,6 +53,11 @@ def logger(app: Any) -> Callable[..., None]:
             app.log.warning("%s opens the server of %s", visitor, owner)
 
     return inserted
+
+
+def notices(user: Any) -> list[str]:
+    """Return the visits to a user's servers, for their JupyterLab."""
+    return [str(visit) for visit in of_owner(user.db, user.name)]
 
 
 def template_vars() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from littlest_hub.errors import LittlestHubError
@@ -26,6 +26,15 @@ def run(layout: Layout, arguments: Sequence[str]) -> int:
     """Run one command of the environment."""
     options = _parser(layout).parse_args(arguments)
     return int(options.function(Environment(layout), options) or 0)
+
+
+def after_enable(layout: Layout) -> Iterator[str]:
+    """Yield how the first packages get into a new environment."""
+    if Environment(layout).generations.numbers() == [1]:
+        yield (
+            "The environment of all notebooks contains Python alone. To add packages:"
+            f"\n  {layout.command} environment install numpy pandas matplotlib"
+        )
 
 
 def _parser(layout: Layout) -> argparse.ArgumentParser:

@@ -58,6 +58,6 @@ def test_the_file_names_accounts_by_number_and_a_name_cannot_add_a_line() -> Non
 
 def test_sudo_reads_a_file_of_that_name() -> None:
     for base in ("/opt/littlest-hub", "/srv/physics"):
-        name = sudo.file_of(Layout(Path(base))).name
+        name = sudo.link_of(Layout(Path(base))).name
         assert "." not in name
         assert not name.endswith("~")
