@@ -24,6 +24,10 @@ class Terminal:
         """Type a line, and press Enter."""
         self._channel.send(json.dumps(["stdin", f"{text}\r"]))
 
+    def press(self, key: str) -> None:
+        """Press a key, such as Ctrl-C, the character 3."""
+        self._channel.send(json.dumps(["stdin", key]))
+
     def run(self, command: str, *, timeout_s: float = 20) -> str:
         """Type a command for a shell of sh's kind, and return what it prints.
 

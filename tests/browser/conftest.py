@@ -1,7 +1,8 @@
 """A hub on a machine, and a real Chromium."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,16 +28,16 @@ def arguments() -> list[str]:
     return []
 
 
-@pytest.fixture
-def browser(hub: Hub, tmp_path: Path, arguments: list[str]) -> Iterator[Chrome]:
-    """A new browser, which connects to nothing but the hub.
+@contextmanager
+def open_browser(hub: Hub, directory: Path, arguments: Sequence[str] = ()) -> Iterator[Chrome]:
+    """Open a browser, which connects to nothing but the hub.
 
     It runs in the network of the hub's machine. In the host's network Chromium would cancel
     requests (ERR_NETWORK_CHANGED) whenever another test boots or removes a machine.
     """
     machine = hub.machine
     assert isinstance(machine, Machine)
-    program = tmp_path / "chromium"
+    program = directory / "chromium"
     program.write_text(f'#!/bin/sh\nexec {shlex.join(machine.in_network([str(CHROMIUM)]))} "$@"\n')
     program.chmod(0o755)
     options = ChromeOptions()
@@ -53,7 +54,7 @@ def browser(hub: Hub, tmp_path: Path, arguments: list[str]) -> Iterator[Chrome]:
         "--disable-sync",
         "--window-size=1400,1000",
         "--remote-debugging-pipe",  # chromedriver is in another network
-        f"--user-data-dir={tmp_path / 'profile'}",
+        f"--user-data-dir={directory / 'profile'}",
         *arguments,
     ):
         options.add_argument(argument)
@@ -63,6 +64,13 @@ def browser(hub: Hub, tmp_path: Path, arguments: list[str]) -> Iterator[Chrome]:
         yield chrome
     finally:
         chrome.quit()
+
+
+@pytest.fixture
+def browser(hub: Hub, tmp_path: Path, arguments: list[str]) -> Iterator[Chrome]:
+    """A new browser."""
+    with open_browser(hub, tmp_path, arguments) as chrome:
+        yield chrome
 
 
 @pytest.fixture(params=[1400, 400], ids=["desktop", "phone"])

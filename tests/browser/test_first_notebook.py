@@ -1,4 +1,4 @@
-"""What a user sees between the login page and the first result."""
+"""The way of a user from the login page to the first result."""
 
 import secrets
 from pathlib import Path

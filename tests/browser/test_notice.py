@@ -1,4 +1,4 @@
-"""What users see of the hub in JupyterLab: upgrades, which stop no server, and announcements."""
+"""Notices of the hub in JupyterLab: of upgrades, which stop no server, and announcements."""
 
 import secrets
 

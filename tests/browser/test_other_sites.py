@@ -1,4 +1,4 @@
-"""What a page of another site can make a real browser do with the hub of its user."""
+"""Pages of other sites, in a real browser whose user is logged in to the hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user sees whose server waits until others have started."""
+"""The page of a user whose server waits until others have started."""
 
 import secrets
 

@@ -15,9 +15,15 @@ from typing import Any
 
 import pytest
 
+from construct import bundle
+from construct.builder import ROOT
+from construct.cache import Cache
 from tests import terminal, wheels
+from tests.channel import add_package
 from tests.client import CellError, Kernel, Person
 from tests.container.conftest import EVERYBODY
+from tests.container.test_packages import packages
+from tests.eventually import eventually
 from tests.hub import REPOSITORY, Hub
 from tests.machine import Machine
 
@@ -348,3 +354,65 @@ def test_ten_generations_stay_and_each_costs_what_it_changes(klass: Class) -> No
     # A name that was removed leads to the present one, for scripts in homes.
     first = klass.hub.machine.run([f"{klass.home}/1/bin/python3", "-c", "print(1)"]).stdout
     assert first == "1\n"
+
+
+@pytest.mark.long
+def test_a_list_at_an_address_is_imported(klass: Class) -> None:
+    machine, port = klass.hub.machine, 8123
+    name, first, _ = klass.wheels()
+    before = klass.current()
+    file = Path(first).name
+    machine.put("/srv/www/list.txt", f"{name} @ http://127.0.0.1:{port}/{file}\n")
+    machine.run(["cp", first, "/srv/www"])
+    serve = ["-I", "-m", "http.server", "--bind=127.0.0.1", "--directory=/srv/www", str(port)]
+    unit = ["systemd-run", "--quiet", "--unit=www.service", klass.hub.path("hub/bin/python3")]
+    machine.run([*unit, *serve])
+    try:
+        answers = [klass.hub.path("hub/bin/python3"), "-I", "-c"]
+        answers += [f"import urllib.request as r; r.urlopen('http://127.0.0.1:{port}/list.txt')"]
+        eventually(lambda: not machine.run(answers, check=False).returncode, 60, "a web server")
+        address = f"http://127.0.0.1:{port}/list.txt"
+        assert f"+ {name} 1.0" in klass.run("import", address)
+        assert klass.list()[-1]["command"] == f"import {address}"
+        assert "404" in klass.fails("import", f"http://127.0.0.1:{port}/nothing.txt")
+        assert klass.current() == before + 1
+    finally:
+        machine.systemctl("stop", "www.service")
+
+
+@pytest.mark.long
+def test_packages_come_from_a_channel_of_conda_that_is_a_directory(
+    klass: Class, tmp_path: Path
+) -> None:
+    machine = klass.hub.machine
+    channel = tmp_path / "channel"
+    add_package(channel, "tool", {"bin/tool": "#!/bin/sh\necho works\n"}, ["data"])
+    add_package(channel, "data", {"share/data.txt": "of conda"})
+    for file in channel.rglob("*"):
+        if file.is_file():
+            path = f"/srv/channel/{file.relative_to(channel)}"
+            machine.run(["mkdir", "--parents", str(Path(path).parent)])
+            machine.copy(file, path)
+    install = ("install", "--conda", "tool", "--channel", "/srv/channel")
+    assert "packages add --tool py-rattler" in klass.fails(*install)
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "tools.txt").write_text("py-rattler\n")
+    made = bundle.build(ROOT, bundle.find(ROOT, str(lists)), tmp_path, Cache())
+    packages(klass.hub, "add", f"--from={machine.copy(made, f'/srv/{made.name}')}")
+    before, total = klass.current(), klass.sum(klass.current())
+    try:
+        printed = klass.run(*install)
+        assert "+ data 1.0" in printed
+        assert "+ tool 1.0" in printed
+        assert machine.read(f"{klass.link}/share/data.txt") == "of conda"
+        assert "a kernel starts" in klass.run("check")
+        assert "no-such-thing" in klass.fails(
+            "install", "--conda", "no-such-thing", "--channel", "/srv/channel"
+        )
+        klass.run("rollback")
+        assert klass.current() == before
+        assert klass.sum(before) == total
+        assert machine.run(["ls", f"{klass.link}/bin/tool"], check=False).returncode
+    finally:
+        packages(klass.hub, "remove", "py-rattler")
