@@ -36,7 +36,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a bundle is to contain."""
+    """The wanted contents of a bundle."""
 
     name: str
     requested: Mapping[PackageSet, tuple[str, ...]]

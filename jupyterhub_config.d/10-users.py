@@ -1,8 +1,8 @@
 # Who may log in, and who administers the hub.
 #
 # Fragments decide this, and nothing else does: "Add Users" on the hub's admin page lets no one in.
-# Whoever is named here no more is out at the next reload: browser sessions and tokens end, servers
-# are stopped. To let in everyone who was added on the admin page:
+# People who are not named here any more are out at the next reload: sessions and tokens end, and
+# servers are stopped. To let in everyone who was added on the admin page:
 #   c.Authenticator.allow_existing_users = True
 #
 # These are system accounts of this machine, with their passwords (PAM). To allow every account:

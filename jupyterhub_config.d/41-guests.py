@@ -1,4 +1,4 @@
-# Guests: whoever opens the page gets a new user and a server, without a login.
+# Guests: everybody who opens the page gets a new user and a server, without a login.
 #
 # Everyone who can reach the hub can run programs on this machine. So use it on a network that you
 # trust, or behind a proxy that asks for a password. Nobody administers such a hub in a browser.

@@ -6,7 +6,7 @@ from littlest_hub.stacks.classroom import accounts, culling, environment, logins
 # How people log in:
 #   "system"     accounts of this machine, with their passwords
 #   "first-use"  names that your fragments allow; each chooses a password at the first login
-#   "sign-up"    whoever signs up, once an administrator has let them in
+#   "sign-up"    people who sign up, once an administrator has let them in
 #   "other"      as another fragment says, such as 41-oidc.py
 LOGIN = "system"
 # Who administers the hub, besides those of your other fragments; "": nobody else.

@@ -279,7 +279,7 @@ class Layout(Names):
     wheels = _Path("{self.packages}/wheels")
     """The wheels that overlays are made of, kept for the next release."""
     audit = _Path("{self.packages}/audit.json")
-    """What the package index last said of vulnerabilities."""
+    """The last answer of the package index about vulnerabilities."""
     overlays = _Path("{self.packages}/overlays")
     """RELEASE/DIGEST: packages beside a release; RELEASE/active: a link to the one in use."""
     environments = _Path("{self.base}/environments")
@@ -348,7 +348,7 @@ class Layout(Names):
         return self.hub_state / "stacks" / stack / "hub"
 
     unfinished_change = _Path("{self.state}/unfinished-change.json")
-    """What to put back if a change of stacks is killed; there only during one (JSON)."""
+    """The files to put back if a change of stacks is killed; there only during one (JSON)."""
 
     # --- the proxy's state
 
@@ -392,7 +392,7 @@ class Layout(Names):
     polkit_rule = _Path("/etc/polkit-1/rules.d/50-{self.instance}.rules")
     """The polkit rule of a hub that is not root."""
     needrestart_config = _Path("/etc/needrestart/conf.d/{self.instance}.conf")
-    """What keeps needrestart(1) from restarting user servers."""
+    """Our configuration of needrestart(1), which would restart user servers."""
     run_directory = _Path("/run/{self.instance}")
     """RuntimeDirectory= of the hub."""
     reload_outcome = _Path("{self.run_directory}/reload")
@@ -400,7 +400,7 @@ class Layout(Names):
     reload_environment = _Path("{self.run_directory}/environment")
     """Variables of the unit for the next hub; there only while it is reloaded."""
     unit_record = _Path("{self.run_directory}/unit")
-    """What drop-ins gave the hub's unit when it started."""
+    """Settings that drop-ins gave the hub's unit when it started."""
     last_failure = _Path("{self.run_directory}/failure")
     """Why the last attempt to start the hub failed."""
 

@@ -1,4 +1,4 @@
-"""What enabling or disabling a stack will do, before anything is done."""
+"""The plan of enabling or disabling a stack, before anything is done."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Plan:
     units: Mapping[str, str | None] = field(default_factory=dict)
     """Units to install, by name; None: to stop and remove."""
     wanted: Lists = field(default_factory=dict)
-    """What is asked for in all sets of packages afterwards; {}: packages stay as they are."""
+    """Requirements in all sets of packages afterwards; {}: packages stay as they are."""
     leftovers: Sequence[Path] = ()
     """Directories that are removed at the end."""
     notes: Sequence[str] = ()
-    """What stays, for people."""
+    """Remarks on what stays, for people."""
 
     @property
     def packages(self) -> list[str]:

@@ -105,7 +105,7 @@ class Manifest:
 
 
 class Extras(NamedTuple):
-    """What a backup contains only if it is asked for."""
+    """Parts of a backup that it contains only if they are asked for."""
 
     secrets: bool = False
     """The cookie secret and private keys."""

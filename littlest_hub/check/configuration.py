@@ -1,4 +1,4 @@
-"""What `littlest-hub show` shows: the settings, and the lines that decided them."""
+"""The output of `littlest-hub show`: the settings, and the lines that decided them."""
 
 from __future__ import annotations
 

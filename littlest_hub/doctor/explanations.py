@@ -24,7 +24,7 @@ class Explanation(NamedTuple):
     command: str
     """The command that fixes it or shows more, with placeholders."""
     mended_by: str = CONFIGURATION
-    """What has to change before another start can succeed: one of the constants above."""
+    """The change that the next start needs to succeed: one of the constants above."""
 
 
 def explain(line: str, symptom: str) -> Explanation:

@@ -47,7 +47,7 @@ class FailedSpawn:
     meaning: str = ""
     command: str = ""
     mended_by: str = CONFIGURATION
-    """What has to change before another start succeeds: one of `explanations`."""
+    """The change that the next start needs to succeed: one of `explanations`."""
     account: str = ""
     """The system account that the server would run as."""
 

@@ -32,7 +32,7 @@ VERBS = {
     "open_session": ("open_session",),
     "close_session": ("close_session",),
 }
-"""What the hub can request, and the steps of PAM."""
+"""Requests that the hub can make, and the steps of PAM."""
 DECLARATION = "open_sessions"
 """The setting that lets a hub that is not root open and close sessions."""
 DEFAULT_SERVICE = "login"

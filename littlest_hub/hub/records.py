@@ -44,7 +44,7 @@ class ReloadOutcome(NamedTuple):
 
 
 class UnitRecord(NamedTuple):
-    """What drop-ins gave the hub's unit when it started, as written to `layout.unit_record`."""
+    """Settings that the hub's unit had from drop-ins when it started; in `layout.unit_record`."""
 
     invocation: str = ""
     """systemd's id of that start."""

@@ -40,7 +40,7 @@ def storable(options: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 class RequestPolicy(Configurable):  # type: ignore[misc]
-    """What requests to the hub may do."""
+    """The rights of requests to the hub."""
 
     user_options = Dict(
         key_trait=Unicode(),

@@ -176,7 +176,7 @@ class InterruptedSpawn:
     user: str
     server: str
     form_options: dict[str, Any] | None = field(default=None, compare=False)
-    """What its user chose in the administrator's form; None: there was no form."""
+    """The choice of its user in the administrator's form; None: there was no form."""
 
 
 def waiting_state(

@@ -235,8 +235,8 @@ def users_fragment(layout: Layout, admin: str) -> str:
 # Who may log in, and who administers the hub: system accounts, with their passwords. This file is
 # yours: the installer wrote it once and will not touch it again. To let bob in too, write
 # {{{admin!r}, "bob"}} below; then: systemctl reload {layout.instance}
-# Fragments decide this, and nothing else does: "Add Users" on the admin page lets no one in, and
-# whoever is named here no more is out at the reload (sessions and tokens end, servers are stopped).
+# Fragments decide this, and nothing else does: "Add Users" on the admin page lets no one in. Who is
+# not named here any more is out at the reload: sessions and tokens end, servers are stopped.
 c.Authenticator.admin_users = {{{admin!r}}}
 c.Authenticator.allowed_users = {{{admin!r}}}
 """

@@ -31,7 +31,7 @@ _RELOAD_S = 600
 
 @dataclass(frozen=True)
 class Unfinished:
-    """What was there before a change; the content of state/unfinished-change.json."""
+    """The state before a change; the content of state/unfinished-change.json."""
 
     verb: str
     """The change, for people: "enable announce"."""

@@ -37,7 +37,7 @@ class Question:
     pattern: str
     """Regular expression that the whole answer matches."""
     expected: str
-    """What that is, for people: "the name of a group, or nothing"."""
+    """The same in words for people: "the name of a group, or nothing"."""
 
     @property
     def variable(self) -> str:
@@ -56,7 +56,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a stack consists of. Reading it imports nothing of the stack but the manifest itself.
+    """The parts of a stack. Reading it imports nothing of the stack but the manifest itself.
 
     A reference is the text "MODULE:FUNCTION"; the function is imported when it is needed.
     """
@@ -88,7 +88,7 @@ class Manifest:
     """Reference to a function of the layout and the enabled stack, which `enable` calls at its end;
     it returns lines for people: what they do next."""
     leaves: str = ""
-    """What stays in its directory of state/ after `disable`, for people; "": nothing."""
+    """The data that stays in its directory of state/ after `disable`, for people; "": nothing."""
     page: str = ""
     """Its page in docs/; the same for its tests, in the tiers of tests/."""
     tests: tuple[str, ...] = ()

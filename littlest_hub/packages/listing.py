@@ -1,4 +1,4 @@
-"""What `littlest-hub packages list` shows."""
+"""The output of `littlest-hub packages list`."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Requested:
 
 
 Lists = dict[PackageSet, tuple[Requested, ...]]
-"""What was asked for, by set."""
+"""Requirements by set."""
 
 
 def texts(lists: Lists) -> dict[PackageSet, tuple[str, ...]]:

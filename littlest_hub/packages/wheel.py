@@ -1,4 +1,4 @@
-"""What is in a wheel, judged before it is unpacked; nothing of it is run."""
+"""The contents of a wheel, judged before it is unpacked; nothing of it is run."""
 
 from __future__ import annotations
 

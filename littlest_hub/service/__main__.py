@@ -1,4 +1,4 @@
-"""What `python -m littlest_hub.service MODULE` runs: a program of a stack, with its packages."""
+"""The start of `python -m littlest_hub.service MODULE`: a program of a stack, with its packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a package index knows of vulnerabilities, by its JSON interface beside pip's simple one.
+"""Vulnerabilities that a package index knows, by its JSON interface beside pip's simple one.
 
 docs.pypi.org/api/json: INDEX/pypi/NAME/VERSION/json has `vulnerabilities`.
 """

@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
     refusal: str
     """PAM's reason why not; "": success."""
     messages: list[str]
-    """What modules say to the user."""
+    """Messages of modules to the user."""
 
 
 class _Message(ctypes.Structure):

@@ -1,4 +1,4 @@
-"""What an administrator gets from one run of the installer."""
+"""The result of one run of the installer."""
 
 import re
 import secrets

@@ -1,4 +1,4 @@
-"""What root does for the hub because a fragment declares it: accounts, home directories, hooks."""
+"""Root's hooks, which a fragment declares: accounts, home directories, programs."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What upgrades of the machine's own packages do to user servers."""
+"""Upgrades of the machine's own packages, and user servers that run meanwhile."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What `check` passes, a reload and a boot accept; what they cannot accept, it names with its line.
+"""Fragments that `check` passes work at a reload and a boot; it names the lines of others.
 
 The cases are reports of administrators whose fragment passed the check and then stopped the hub.
 """

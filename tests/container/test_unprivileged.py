@@ -51,7 +51,7 @@ def unprivileged(machine: Machine, installer: Path) -> Hub:
 
 
 def as_hub(hub: Hub, *argv: str) -> subprocess.CompletedProcess[str]:
-    """What somebody does who has taken over the hub, and has even left its sandbox."""
+    """Run a command as somebody who has taken over the hub, and has even left its sandbox."""
     return hub.machine.run(["runuser", "-u", USER, "--", *argv], check=False)
 
 

@@ -48,9 +48,9 @@ class Finding:
     stage: str
     pieces: tuple[Piece, ...]
     said: str
-    """What the stage said."""
+    """The message of the stage."""
     checked: str
-    """What the check said before."""
+    """The result of the check before."""
 
     def __str__(self) -> str:
         about = ", ".join(piece.about for piece in self.pieces) or "without a fragment"

@@ -1,4 +1,4 @@
-"""What an administrator may write, as hypothesis strategies: settings by their traits, and code.
+"""Strategies of hypothesis for fragments: settings by their traits, and code.
 
 The strategies know kinds of values (addresses, paths, accounts, functions …) and no mistake in
 particular: the kind of a setting's values follows from its trait and the words in its name.

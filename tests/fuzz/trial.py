@@ -59,7 +59,7 @@ class Check:
     code: int
     said: str
     seen: list[str]
-    """What the fragment has read."""
+    """Values that the fragment has read."""
     problems: dict[int, str]
     """The first error of each statement, by its index."""
     is_elsewhere: bool

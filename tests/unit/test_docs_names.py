@@ -1,4 +1,4 @@
-"""What the pages name exists: commands and their options, settings, make's targets, files."""
+"""Everything that pages name exists: commands, options, settings, make's targets, files."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Suite:
     plugin: str
     """Our pytest plugin."""
     substitutes: str
-    """What the plugin replaces, for the table."""
+    """The part that the plugin replaces, for the table."""
     tests: Sequence[str]
     """Files and directories of the sdist; empty: those of the installed package."""
     options: Sequence[str] = ()

@@ -22,7 +22,7 @@ _MAX_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Announcement:
-    """What the hub's pages announce."""
+    """An announcement on the hub's pages."""
 
     banner: str = ""
     """One line, on every page."""

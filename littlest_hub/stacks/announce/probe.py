@@ -1,4 +1,4 @@
-"""What `doctor` examines of announce."""
+"""The probe of `doctor` for announce."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `check` examines of announce."""
+"""The rule of `check` about announce."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is new since the administrator was last told: which findings, and the text."""
+"""The news since the administrator was last told: findings, and the text about them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Told:
-    """What the administrator knows: findings by key, and when each was last told."""
+    """The knowledge of the administrator: findings by key, and when each was last told."""
 
     subjects: Mapping[str, str] = field(default_factory=dict)
     """Subject of each finding, by key."""
@@ -28,7 +28,7 @@ class Told:
 
 @dataclass(frozen=True)
 class News:
-    """What to tell now."""
+    """The news to tell now."""
 
     new: Sequence[Finding] = ()
     still: Sequence[Finding] = ()

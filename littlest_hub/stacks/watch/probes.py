@@ -1,4 +1,4 @@
-"""What watch examines besides everything that `doctor` does: what happened since the last look."""
+"""Probes of watch, besides those of `doctor`: for what has happened since the last look."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `show` says of each setting: its value, the line that decides it, and earlier ones."""
+"""Lines of `show` about each setting: its value, the line that decides it, and earlier ones."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What `doctor` says of stacks."""
+"""Findings of `doctor` about stacks."""
 
 from pathlib import Path
 

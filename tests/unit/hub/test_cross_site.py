@@ -1,4 +1,4 @@
-"""What a request may do that another site caused, and which options reach a spawner."""
+"""Rights of requests that another site has caused, and options that reach a spawner."""
 
 from __future__ import annotations
 

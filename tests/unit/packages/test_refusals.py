@@ -1,4 +1,4 @@
-"""What cannot be added is refused in one sentence with the way out, and nothing changes."""
+"""Packages that cannot be added are refused in one sentence with the way out; nothing changes."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What an administrator can cause ends with a message and the command that helps."""
+"""Failures that an administrator can cause end with a message and the command that helps."""
 
 from __future__ import annotations
 

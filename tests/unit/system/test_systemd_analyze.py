@@ -1,4 +1,4 @@
-"""What systemd does not accept in a unit."""
+"""Directives that systemd does not accept in a unit."""
 
 import pytest
 

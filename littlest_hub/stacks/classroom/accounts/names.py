@@ -12,7 +12,7 @@ LONGEST = 31
 LONGEST_LOGIN_BYTES = 255
 """JupyterHub's limit of the names of its users."""
 PREFIX = "([a-z][a-z0-9_-]{0,11})?"
-"""What a prefix of accounts may be."""
+"""The pattern of a prefix of accounts."""
 
 _ACCOUNT = re.compile(rf"[a-z][a-z0-9_-]{{0,{LONGEST - 1}}}")
 _DIGEST_CHARACTERS = 8

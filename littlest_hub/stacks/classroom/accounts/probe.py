@@ -1,4 +1,4 @@
-"""What `doctor` examines of accounts."""
+"""The probe of `doctor` for accounts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `check` examines of accounts."""
+"""Rules of `check` about accounts."""
 
 from __future__ import annotations
 

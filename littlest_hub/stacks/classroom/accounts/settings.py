@@ -1,4 +1,4 @@
-"""What the stack's fragment says about accounts, as root's helper reads it.
+"""Settings of accounts in the stack's fragment, as root's helper reads them.
 
 The helper does not take the hub's word for it, because a hub that is not root may be taken over. It
 does not run the fragment either: it reads the plain values at its top.

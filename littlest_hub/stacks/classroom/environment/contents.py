@@ -1,4 +1,4 @@
-"""What is in a generation: its packages, as pip and conda have recorded them."""
+"""The contents of a generation: its packages, as pip and conda have recorded them."""
 
 from __future__ import annotations
 

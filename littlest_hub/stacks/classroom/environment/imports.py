@@ -1,4 +1,4 @@
-"""What `environment import` takes: a list of requirements, at a path or an address, or a bundle."""
+"""Sources of `environment import`: a list of requirements, at a path or an address, or a bundle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from littlest_hub.system import files
 
 @dataclass(frozen=True)
 class Import:
-    """What pip is to install."""
+    """An installation that pip is to do."""
 
     arguments: Sequence[str]
     """Arguments of `pip install`."""

@@ -59,5 +59,5 @@ class Place:
 
     @property
     def lock(self) -> Path:
-        """The lock of whoever changes the environment."""
+        """The lock of a process that changes the environment."""
         return self.home / "lock"

@@ -1,4 +1,4 @@
-"""What `doctor` examines of the environment."""
+"""The probe of `doctor` for the environment."""
 
 from __future__ import annotations
 

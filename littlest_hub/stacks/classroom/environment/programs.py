@@ -1,4 +1,4 @@
-"""What surrounds the generations: kernel specs, and the programs that users type.
+"""Files around the generations: kernel specs, and the programs that users type.
 
 None of it is in a generation, so no change of the environment breaks it.
 """

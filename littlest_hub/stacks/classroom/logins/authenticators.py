@@ -119,7 +119,7 @@ class PasswordLogin(Authenticator):  # type: ignore[misc]
 class FirstUse(PasswordLogin):
     """Names that the fragments allow; each chooses a password at the first login.
 
-    Administrators choose theirs with a one-time code: whoever comes first is not they.
+    Administrators choose theirs with a one-time code: the first who comes may be somebody else.
     """
 
     async def outcome(

@@ -167,7 +167,7 @@ class SignUpPage(_Form):
 
 
 class PeoplePage(_Form):
-    """Who waits to be let in, and who is; for administrators."""
+    """The page of administrators with those who wait to be let in, and those who are."""
 
     template = "class-people.html"
 

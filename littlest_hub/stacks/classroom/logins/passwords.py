@@ -8,7 +8,7 @@ from functools import cache
 import bcrypt
 
 MAX_BYTES = 72
-"""What bcrypt reads of a password; a longer one is refused, not cut."""
+"""The most that bcrypt reads of a password; a longer one is refused, not cut."""
 _DIFFERENT = 5
 _COMMON = {
     "password",

@@ -86,7 +86,7 @@ class Person:
 class Answer(Enum):
     """The result of a request to sign up."""
 
-    NOTED = "noted, or the name is taken: whoever asks does not learn which"
+    NOTED = "noted, or the name is taken: a stranger does not learn which"
     FULL = "too many people wait"
 
 
@@ -203,7 +203,7 @@ class People:
     def choose_first_password(self, name: str, password: str) -> bool:
         """Store the password of a person whom a fragment names; return whether there was none.
 
-        Whoever only signed up with this name has proven nothing, and is forgotten.
+        A request to sign up with this name has proven nothing, and is forgotten.
         """
         values = (name, Standing.LISTED, password, self._clock())
         with self._writing() as connection:

@@ -1,4 +1,4 @@
-"""What `doctor` examines of the logins of a class."""
+"""The probe of `doctor` for the logins of a class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `check` examines of the logins of a class."""
+"""Rules of `check` about the logins of a class."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What The Littlest JupyterHub has on this machine, as fragments, accounts and packages here."""
+"""An import from The Littlest JupyterHub: its fragments, accounts and packages."""

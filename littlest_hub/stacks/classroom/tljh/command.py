@@ -95,7 +95,7 @@ def _remaining(layout: Layout, found: Tree, converted: Converted) -> Iterator[st
     if found.packages:
         yield f"{layout.command} environment import {requirements_file(layout)}"
     if _SUDOERS.exists():
-        yield f"rm {_SUDOERS}: whoever TLJH has made an administrator keeps sudo with it"
+        yield f"rm {_SUDOERS}: administrators of TLJH keep sudo with it"
     yield "systemctl disable --now jupyterhub traefik, which are TLJH"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from littlest_hub.stacks.classroom.accounts.settings import FIRST_USE, OTHER, SIGN_UP, SYSTEM
 
 FIRST_USE_CLASS = "firstuseauthenticator.FirstUseAuthenticator"
-"""What TLJH uses if its configuration says nothing."""
+"""The default of TLJH."""
 _LOGINS = {
     FIRST_USE_CLASS: FIRST_USE,
     "nativeauthenticator.NativeAuthenticator": SIGN_UP,
@@ -29,7 +29,7 @@ _CULLER_OPTIONS = {
 
 @dataclass
 class Converted:
-    """What becomes of a configuration."""
+    """The result of a conversion."""
 
     login: str = FIRST_USE
     """LOGIN of the stack's fragment."""
@@ -181,9 +181,8 @@ def _letsencrypt(done: Converted, value: Mapping[str, Any]) -> None:
 
 def _http(done: Converted, http: Mapping[str, Any]) -> None:
     for key, value in http.items():
-        done.leave(
-            f"http.{key}", f"install with LITTLEST_HUB_PORT={value}" if key == "port" else "a unit"
-        )
+        port = f"install with LITTLEST_HUB_PORT={value}"
+        done.leave(f"http.{key}", port if key == "port" else "the proxy's socket decides it")
 
 
 def _services(done: Converted, services: Mapping[str, Any]) -> None:
@@ -226,7 +225,7 @@ def _culler_options(done: Converted, cull: Mapping[str, Any]) -> Iterator[str]:
     for key, value in {"timeout": timeout_s, **cull}.items():
         if key == "enabled":
             continue
-        if key in _CULLER_OPTIONS and isinstance(value, int):
+        if key in _CULLER_OPTIONS and type(value) is int:
             yield f"{_CULLER_OPTIONS[key]}={value}"
         elif key in ("users", "remove_named_servers") and isinstance(value, bool):
             if value:

@@ -1,4 +1,4 @@
-"""Who gets in with a password that the hub keeps, and of whom one is stored."""
+"""Logins with passwords that the hub keeps, and the passwords that it stores."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What `check` and `doctor` say of the logins of a class, and the codes that root makes."""
+"""Rules of `check` and probes of `doctor` about the logins of a class, and root's codes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What root's helper reads in the fragment of the stack class."""
+"""Settings that root's helper reads in the fragment of the stack class."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is in a generation, and what differs between two."""
+"""The contents of a generation, and the differences between two."""
 
 import json
 from pathlib import Path
