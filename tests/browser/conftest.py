@@ -37,6 +37,7 @@ def open_browser(hub: Hub, directory: Path, arguments: Sequence[str] = ()) -> It
     """
     machine = hub.machine
     assert isinstance(machine, Machine)
+    directory.mkdir(exist_ok=True)
     program = directory / "chromium"
     program.write_text(f'#!/bin/sh\nexec {shlex.join(machine.in_network([str(CHROMIUM)]))} "$@"\n')
     program.chmod(0o755)

@@ -11,6 +11,7 @@ from selenium.webdriver import ActionChains, Chrome, Keys
 from tests import wheels
 from tests.browser.conftest import open_browser
 from tests.browser.pages import answer_to, keep, shown
+from tests.browser.test_notice import lab_is_there, notice, notices, press
 from tests.container.test_class_environment import Class
 from tests.eventually import eventually
 from tests.hub import REPOSITORY, Hub
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture(scope="module")
 def hub(installer: Path) -> Iterator[Hub]:
-    """A hub with the stack; `boss` administers it, and `maria` is in the class."""
+    """A hub with the stack; `boss` administers it, the others are in the class."""
     with Machine("bookworm", packages=("sudo",)) as machine:
         hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
         # An overlay has no upper layer on the machine's root, which is an overlay itself.
@@ -36,7 +37,7 @@ def hub(installer: Path) -> Iterator[Hub]:
         machine.run(["mount", "-t", "tmpfs", "-o", "mode=0755,size=2500M", "tmpfs", place])
         hub.write_fragment("20-everybody.py", "c.Authenticator.allow_all = True\n")
         machine.run([hub.path("hub/bin/littlest-hub"), "enable", "class", "--yes"])
-        for name in ("boss", "maria"):
+        for name in ("boss", "maria", "nora", "olga"):
             machine.add_user(name, PASSWORD)
         yield hub
 
@@ -78,7 +79,6 @@ def test_a_terminal_of_jupyterlab_installs_and_rolls_back_and_a_notebook_sees_it
     wheel = hub.machine.copy(made, f"/srv/{made.name}")
     command = "sudo littlest-hub environment"
     before = klass.current()
-    (tmp_path / "boss").mkdir()
     open_lab(hub, browser, "maria")
     shown(browser, ".jp-LauncherCard[data-category='Notebook']").click()
     assert "No module named" in answer_to(browser, "import seen; seen.VERSION")
@@ -112,15 +112,33 @@ def test_a_slider_of_ipywidgets_moves_in_the_notebook_and_its_kernel_hears_of_it
     klass.run("import", bundle)
     add = [hub.path("hub/bin/littlest-hub"), "packages", "add"]
     hub.machine.run([*add, "--server", "jupyterlab_widgets", "--from", bundle])
-    open_lab(hub, browser, "maria")
-    browser.get(f"{hub.url}/hub/home")
-    shown(browser, "#stop").click()
-    eventually(lambda: "Start" in shown(browser, "#start").text, 60, "the server to stop")
-    shown(browser, "#start").click()
-    shown(browser, ".jp-LauncherCard[data-category='Notebook']", timeout_s=90).click()
+    # Her server starts now, so it has the new package.
+    open_lab(hub, browser, "nora")
+    shown(browser, ".jp-LauncherCard[data-category='Notebook']").click()
     answer_to(browser, SLIDER)
     handle = shown(browser, ".jp-OutputArea .noUi-handle", timeout_s=60)
     assert shown(browser, ".jp-OutputArea .widget-readout").text == "7"
     handle.send_keys(Keys.ARROW_RIGHT)
     eventually(lambda: "now 8" in shown(browser, ".jp-OutputArea .widget-label").text, 30, "8")
     keep(browser, "class-slider")
+
+
+def test_jupyterlab_tells_a_person_who_opens_their_server_until_they_have_read_it(
+    hub: Hub, browser: Chrome, tmp_path: Path
+) -> None:
+    open_lab(hub, browser, "olga")
+    with open_browser(hub, tmp_path / "boss") as of_boss:
+        of_boss.get(f"{hub.url}/hub/login?next=/user/olga/lab")
+        shown(of_boss, "#username_input").send_keys("boss")
+        shown(of_boss, "#password_input").send_keys(PASSWORD, Keys.ENTER)
+        shown(of_boss, "form button[type=submit].btn-jupyter").click()
+        shown(of_boss, ".jp-LauncherCard[data-category='Notebook']", timeout_s=90)
+        lab_is_there(of_boss, "/hub/announcement")
+        assert notices(of_boss, "opened your server") == [], "it is not the visitor's server"
+    browser.refresh()
+    assert notice(browser, "opened your server").startswith("boss has opened your server, first at")
+    keep(browser, "class-visit")
+    press(browser, "OK")
+    browser.refresh()
+    lab_is_there(browser, "/hub/announcement")
+    assert notices(browser, "opened your server") == [], "shown again after it was read"

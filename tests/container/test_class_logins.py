@@ -278,8 +278,10 @@ def test_a_first_password_is_chosen_by_whom_a_fragment_names_and_nobody_else(
         with stranger(hub) as browser:
             use_code(browser, "bob", code_in(page.text), "a second good password")
         assert status_of_login(hub, "bob", "a second good password")[0] == 200
-        # A name that is deleted on the admin page is free again.
+        # A name that is deleted on the admin page is free again when fragments are read again.
         teacher.delete_user("bob")
+        assert status_of_login(hub, "bob", "a second good password")[0] == 403
+        hub.reload()
         assert status_of_login(hub, "bob", "a third good password")[0] == 200
     with hub.fragment("22-out.py", 'c.Authenticator.blocked_users = {"bob", "ada"}\n'):
         assert status_of_login(hub, "bob", "a third good password")[0] == 403
@@ -290,7 +292,8 @@ def test_a_first_password_is_chosen_by_whom_a_fragment_names_and_nobody_else(
 @pytest.mark.long
 def test_who_was_logged_in_before_stays_only_if_a_fragment_lets_everybody_in(hub: Hub) -> None:
     answers = ("--set", "login=sign-up", "--set", f"admin={TEACHER}")
-    with hub.person() as person:
+    hub.machine.add_user("early", PASSWORD)
+    with logged_in(hub, "early", PASSWORD) as person:
         run(hub, "enable", "class", "--yes", *answers)
         try:
             assert person.browser.get("/hub/home").url.path == "/hub/home"

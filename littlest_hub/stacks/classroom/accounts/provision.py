@@ -68,8 +68,10 @@ class Provision:
             return found.pw_name
         with table.changing(self._layout):
             account = self._made(login, person)
-        if account.stage != READY or set(account.groups) != self._groups(login):
-            account = self._complete(login, account)
+        wanted = self._groups(login)
+        is_whole = account.stage == READY and set(account.groups) == wanted
+        if not (is_whole and all(_is_member(account.name, group) for group in wanted)):
+            account = self._complete(login, account, wanted)
         return account.name
 
     def existing(self, login: str) -> pwd.struct_passwd | None:
@@ -163,8 +165,6 @@ class Provision:
             raise LittlestHubError(f"{home} is no directory of user {account.uid}")
         command = ["useradd", "--uid", str(account.uid), "--user-group", "--shell", "/bin/bash"]
         command += ["--home-dir", account.home, "--key", "UMASK=0077"]
-        if group := self._users_group:
-            command += ["--groups", group]
         if has_home:
             command += ["--no-create-home"]
         else:
@@ -194,22 +194,19 @@ class Provision:
 
     # --- groups, and the administrator's step
 
-    @property
-    def _users_group(self) -> str:
-        return self._layout.users_group if self._layout.hub_user else ""
-
     def _groups(self, login: str) -> set[str]:
-        return self._settings.groups_of(login)
+        found = self._settings.groups_of(login)
+        return found | {self._layout.users_group} if self._layout.hub_user else found
 
-    def _complete(self, login: str, account: Account) -> Account:
+    def _complete(self, login: str, account: Account, wanted: set[str]) -> Account:
         """Make an account a member of its groups, and run the administrator's program once."""
         # Not under the lock of the table: the program may take minutes.
         with _one_at_a_time(self._layout, account):
-            wanted, present = self._groups(login), set(account.groups)
-            for group in sorted(wanted - present):
-                _must(run_program("groupadd", "--force", group))
-                _must(run_program("gpasswd", "--add", account.name, group))
-            for group in sorted(present - wanted):
+            for group in sorted(wanted):
+                if not _is_member(account.name, group):
+                    _must(run_program("groupadd", "--force", group))
+                    _must(run_program("gpasswd", "--add", account.name, group))
+            for group in sorted({*account.groups} - wanted):
                 run_program("gpasswd", "--delete", account.name, group)
             program = self._layout.root_hooks / HOOK
             if account.stage != READY and program.exists():
@@ -306,6 +303,13 @@ def _is_system_account(login: str) -> bool:
     with contextlib.suppress(KeyError, ValueError):
         return pwd.getpwnam(login).pw_uid < FIRST_UID
     return False
+
+
+def _is_member(account: str, group: str) -> bool:
+    try:
+        return account in grp.getgrnam(group).gr_mem
+    except KeyError:
+        return False
 
 
 def is_home_of(home: Path, uid: int) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.environment import conda, imports
-from littlest_hub.stacks.classroom.environment.change import Environment, Outcome
+from littlest_hub.stacks.classroom.environment.change import Environment, Outcome, author
 
 _ABOUT = """\
 Change the environment that all kernels share. A change is tried before it counts: a kernel has to
@@ -120,7 +120,8 @@ def _change(environment: Environment, words: Sequence[str], command: str = "") -
 def _text(environment: Environment, outcome: Outcome) -> str:
     if not outcome.is_new:
         return f"Nothing has changed; the environment is generation {outcome.number}."
-    undo = f"{environment.layout.command} environment rollback"
+    sudo = "" if author() == "root" else "sudo "
+    undo = f"{sudo}{environment.layout.command} environment rollback"
     lines = [f"Generation {outcome.number}:", *map(str, outcome.differences), _UNDO.format(undo)]
     return "\n".join(lines)
 

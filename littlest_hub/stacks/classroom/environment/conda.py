@@ -21,6 +21,11 @@ from littlest_hub.layout import Layout, PackageSet
 from littlest_hub.system import import_path
 
 _TOOL = "py-rattler"
+# Debian's, Red Hat's, and SUSE's.
+_AUTHORITIES = (
+    *("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"),
+    "/etc/ssl/ca-bundle.pem",
+)
 
 
 def command(
@@ -81,6 +86,9 @@ def main() -> None:
     """Install what the command line says."""
     overlay, prefix, *words = sys.argv[1:]
     import_path.append_packages(overlay, PackageSet.TOOLS)
+    if not any(Path(file).exists() for file in _AUTHORITIES):
+        # Without any, rattler does nothing at all ("builder error"), not even with a directory.
+        os.environ.setdefault("SSL_CERT_FILE", str(Path(sys.prefix, "ssl", "cacert.pem")))
     border = words.index("--")
     code = 0
     try:
