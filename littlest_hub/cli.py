@@ -281,7 +281,8 @@ def _commands() -> Sequence[_Command]:
                 _argument(
                     "--set", "a stack: answer a question", metavar="KEY=VALUE", **_REPEATABLE
                 ),
-                _flag("--finish", argparse.SUPPRESS),
+                _flag("--finish", "undo a change of stacks that was killed"),
+                _flag("--at-start", argparse.SUPPRESS),
             ),
             commands.run_enable,
             (

@@ -169,9 +169,12 @@ def run_enable(options: argparse.Namespace) -> int:
     from littlest_hub.manifest.manifest import resolve
 
     layout, prefix = installation.of_this_release(), installation.release_of_this_interpreter()
-    if options.finish:
+    if options.at_start:
         recover_at_start(layout)
         return 0
+    if options.finish:
+        with changing(layout):
+            return 0
     if options.name is None:
         options.parser.error(f"which stack or fragment? See: {layout.command} list")
     stack = listing.find(layout, prefix, options.name)

@@ -233,7 +233,7 @@ def _guard(layout: Layout) -> None:
     """Make each start of the hub wait until a killed change is undone."""
     if not Services(layout).can_start or not UnitFiles(layout).are_installed:
         return
-    command = f"{layout.hub}/bin/python3 -I -m littlest_hub enable --finish"
+    command = f"{layout.hub}/bin/python3 -I -m littlest_hub enable --at-start"
     write(
         layout.change_guard,
         "# Stacks are being changed; this file is removed at the end. If that is killed, the hub's"

@@ -111,6 +111,31 @@ def _is_refused_to_others(hub: Hub, boss: Person, someone: Person) -> None:
     assert stranger.url.path == "/hub/login"
 
 
+def test_enabling_that_is_killed_while_the_hub_reloads_is_undone_in_the_hub_too(
+    hub: Hub, someone: Person
+) -> None:
+    before = files(hub)
+    command = f"{hub.path('hub/bin/littlest-hub')} enable announce --yes"
+    script = f"{command} >/run/enabling.log 2>&1 & echo $! >/run/enabling.pid"
+    hub.machine.run(["sh", "-c", script])
+    eventually(lambda: state_of_hub(hub) == "reloading", 60, "the reload", interval_s=0.02)
+    hub.machine.run(["sh", "-c", "kill -KILL $(cat /run/enabling.pid)"])
+    eventually(lambda: state_of_hub(hub) == "active", 60, "the end of the reload")
+    assert someone.browser.get(PAGE).status_code == 403, "the hub does not know it yet"
+    undo = "enable --finish"
+    assert undo in run(hub, "doctor", check=False)
+    run(hub, *undo.split())
+    # A hub that has just started removes stale routes after it answers.
+    eventually(lambda: someone.browser.get(PAGE).status_code == 404, 30, "no page")
+    hub.machine.run(["rm", "/run/enabling.log", "/run/enabling.pid"])
+    assert files(hub) == before
+
+
+def state_of_hub(hub: Hub) -> str:
+    show = ["show", "--property=ActiveState", "--value", hub.layout.hub_service]
+    return hub.machine.systemctl(*show).stdout.strip()
+
+
 def test_a_failing_check_undoes_all_of_it(hub: Hub) -> None:
     taken = hub.write_fragment(
         "99-taken.py", 'c.JupyterHub.services.append({"name": "announce"})\n'
