@@ -56,7 +56,12 @@ class _Found:
             if path == (path[-1],) and path[-1] in names:
                 self.configures, self.rank = f"{role}.{key}", -names.index(path[-1])
                 self.cls = used
-            elif self.cls and role in [parent.__name__ for parent in self.cls.__mro__]:
+            # The application itself is not chosen: it is our subclass of JupyterHub.
+            elif (
+                role != "JupyterHub"
+                and self.cls
+                and role in [parent.__name__ for parent in self.cls.__mro__]
+            ):
                 self.unused = f"JupyterHub.{role.lower()}_class is {used.__name__}"
 
     def setting(self, losers: Sequence[_Found]) -> Setting:

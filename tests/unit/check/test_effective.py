@@ -90,6 +90,11 @@ def test_a_setting_of_a_class_that_is_not_chosen_has_no_effect(layout: Layout) -
     assert not found["JupyterHub.spawner_class"].unused
 
 
+def test_a_setting_of_our_own_hub_has_an_effect(layout: Layout) -> None:
+    write(layout, "10-a.py", "c.LittlestHub.on_serving.append(print)\n")
+    assert not settings(layout)["LittlestHub.on_serving"].unused
+
+
 def test_what_a_fragment_appends_is_shown_with_what_it_is_appended_to(layout: Layout) -> None:
     file = write(layout, "10-a.py", "c.JupyterHub.services.append({'name': 'mine'})\n")
     found = settings(layout)["JupyterHub.services"]
