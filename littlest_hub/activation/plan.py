@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 
 from littlest_hub.activation import answers
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.fragments.catalogue import DISABLED
+from littlest_hub.fragments.catalogue import DISABLED, is_as_copied
 from littlest_hub.installation import drop_in_directories
 from littlest_hub.layout import Layout, PackageSet
 from littlest_hub.manifest import enabled
@@ -30,6 +30,8 @@ class Plan:
     """How the stack is, or was, enabled."""
     texts: Mapping[Path, str] = field(default_factory=dict)
     """Fragments to write, as the machine sees them."""
+    returning: frozenset[Path] = frozenset()
+    """Those of them that come from NAME.disabled, with the administrator's changes."""
     removed: Sequence[Path] = ()
     """Fragments to remove."""
     renamed: Mapping[Path, Path] = field(default_factory=dict)
@@ -61,7 +63,8 @@ class Plan:
     def lines(self) -> Iterator[str]:
         """Yield what will be done, for people."""
         for path in self.texts:
-            yield f"write {path}"
+            source = f", from {path.name}{DISABLED}, which you have changed"
+            yield f"write {path}{source if path in self.returning else ''}"
         for path in self.removed:
             yield f"remove {path}, which you have not changed"
         for path, name in self.renamed.items():
@@ -91,10 +94,13 @@ def to_enable(
         layout.fragments / name: _shipped(layout, stack, name) for name in manifest.fragments
     }
     texts: dict[Path, str] = {}
+    returning: set[Path] = set()
     for path, source in sources.items():
         if layout.on_disk(path).exists():
             raise LittlestHubError(f"{path} is there already", "Move it away, then try again")
         own = layout.on_disk(path.with_name(path.name + DISABLED))
+        if own.exists():
+            returning.add(path)
         texts[path] = (own if own.exists() else layout.on_disk(source)).read_text()
     earlier: dict[str, str] = {}
     for text in texts.values():
@@ -112,6 +118,7 @@ def to_enable(
     return Plan(
         how,
         {path: enabled.answered(text, answered) for path, text in texts.items()},
+        frozenset(returning),
         drop_ins=drop_ins,
         units={each.name: each.text() for each in stack_units.of_stack(layout, stack, how)},
         wanted=wanted,
@@ -150,9 +157,13 @@ def to_disable(
     removed, renamed = [], {}
     for name in how.fragments:
         path = layout.fragments / name
-        if not layout.on_disk(path).exists():
+        place = layout.on_disk(path)
+        if not place.exists():
             continue
-        if stack and layout.on_disk(path).read_text() == fragment_text(layout, stack, how, name):
+        # One that an earlier version of the stack has written is not changed, either.
+        if is_as_copied(layout, place) or (
+            stack and place.read_text() == fragment_text(layout, stack, how, name)
+        ):
             removed.append(path)
             continue
         renamed[path] = path.with_name(name + DISABLED)

@@ -260,8 +260,13 @@ def _state(layout: Layout, fragment: Path, shipped: Path) -> str:
     if digest == sha256(shipped):
         return "enabled"
     others = layout.releases.glob(f"*/{shipped.relative_to(layout.hub)}")
-    was_stock = digest == _recorded(layout).get(fragment.name)
-    return "outdated" if was_stock or digest in map(sha256, others) else "changed"
+    was_stock = is_as_copied(layout, fragment) or digest in map(sha256, others)
+    return "outdated" if was_stock else "changed"
+
+
+def is_as_copied(layout: Layout, fragment: Path) -> bool:
+    """Return whether nobody has changed a fragment since it was copied."""
+    return sha256(fragment) == _recorded(layout).get(fragment.name)
 
 
 def _recorded(layout: Layout) -> dict[str, str]:

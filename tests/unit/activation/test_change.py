@@ -130,10 +130,20 @@ def test_a_fragment_that_was_changed_stays_disabled_and_comes_back(here: Here) -
     disabled = here.fragment.with_name("60-greeting.py.disabled")
     assert [*plan.notes] == [f"{disabled} stays: it has your changes"]
     assert not here.fragment.exists()
-    here.enable()
+    line, *_ = here.enable().lines()
+    assert line == f"write {here.fragment}, from {disabled.name}, which you have changed"
     assert 'GREETING = "hi"' in here.fragment.read_text(), "the answer of before is the default"
     assert "who" in here.fragment.read_text()
     assert not disabled.exists()
+
+
+def test_a_fragment_that_nobody_has_changed_gives_way_to_that_of_a_new_version(here: Here) -> None:
+    here.enable()
+    shipped = here.stack.directory / "fragments/60-greeting.py"
+    shipped.write_text(f"{FRAGMENT}# new\n")
+    here.disable()
+    here.enable()
+    assert "# new" in here.fragment.read_text()
 
 
 def test_a_fragment_that_fails_leaves_everything_as_it_was(here: Here) -> None:
