@@ -24,7 +24,17 @@ def add(commands: Any) -> None:
 
 
 def after_enable(layout: Layout, stack: EnabledStack) -> Iterator[str]:
-    """Yield how the administrators get in for the first time."""
+    """Yield how the administrators get in for the first time, and what becomes of servers."""
+    yield from _first_logins(layout, stack)
+    yield "Servers that run get the environment when their users restart them."
+    if stack.answers["login"] != "system" and not layout.hub_user:
+        yield (
+            "They run as other accounts then, with empty homes: alice as jupyter-alice."
+            " To keep accounts, see ACCOUNT_NAMES in 60-class.py."
+        )
+
+
+def _first_logins(layout: Layout, stack: EnabledStack) -> Iterator[str]:
     if stack.answers["login"] not in ("first-use", "sign-up"):
         return
     admin = stack.answers["admin"]

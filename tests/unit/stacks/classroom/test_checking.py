@@ -102,14 +102,23 @@ def test_a_file_that_is_whole_is_in_order_and_others_are_named(layout: Layout) -
 
 
 def test_enabling_gives_the_teacher_a_code_unless_there_is_a_password(layout: Layout) -> None:
-    (text,) = after_enable(layout, enable(layout))
+    text, *_ = after_enable(layout, enable(layout))
     code = text.split()[-1]
     people = People(file_of(layout))
     assert people.use_code("teacher", codes.digest(code), "hash")
-    assert list(after_enable(layout, enable(layout))) == []
-    (text,) = after_enable(layout, enable(layout, admin=""))
+    assert "code" not in " ".join(after_enable(layout, enable(layout)))
+    text, *_ = after_enable(layout, enable(layout, admin=""))
     assert "littlest-hub class token NAME" in text.replace("-hub-hub", "-hub")
-    assert list(after_enable(layout, enable(layout, "system"))) == []
+    assert "code" not in " ".join(after_enable(layout, enable(layout, "system")))
+
+
+@pytest.mark.parametrize(("login", "are_others"), [("system", False), ("sign-up", True)])
+def test_enabling_says_when_people_get_other_accounts(
+    layout: Layout, login: str, are_others: bool
+) -> None:
+    said = " ".join(after_enable(layout, enable(layout, login)))
+    assert "Servers that run get the environment" in said
+    assert ("ACCOUNT_NAMES" in said) == are_others
 
 
 def test_a_code_lets_in_whom_root_names(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:

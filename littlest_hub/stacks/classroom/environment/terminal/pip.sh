@@ -25,7 +25,7 @@ elif sudo -n -l "$command" environment run >/dev/null 2>&1; then
     exec sudo -n "$command" environment run -- @NAME@ "$@"
 elif [ "$1" = install ]; then
     shift
-    echo 'This is for you alone, in your home. Only an administrator installs for everybody.' >&2
+    echo 'This is for you alone, in your home. Administrators with sudo install for everybody.' >&2
     own install --user "$@"
 fi
 own "$@"

@@ -66,7 +66,7 @@ def test_an_administrator_installs_for_everybody(place: Place) -> None:
 @pytest.mark.parametrize("sudo", [REFUSED, ""])
 def test_others_install_for_themselves_and_are_told_so(place: Place, sudo: str) -> None:
     assert typed(place, "pip", "install", "x", sudo=sudo) == [
-        "This is for you alone, in your home. Only an administrator installs for everybody.",
+        "This is for you alone, in your home. Administrators with sudo install for everybody.",
         "python -m pip install --user x",
     ]
     assert typed(place, "pip", "uninstall", "x", sudo=sudo) == ["python -m pip uninstall x"]
