@@ -20,7 +20,7 @@ _ABOUT = """\
 A minimal JupyterHub distribution: one base directory, drop-in fragments, systemctl reload.
 
 Fragments are plain JupyterHub configuration, the files {fragments}/*.py.
-For everyday use, an editor and systemd are enough:
+For everyday use, an editor and systemd are enough (without root: `{command} run`):
   systemctl reload {instance}    check the fragments, apply them
   systemctl status {instance}    see whether it runs
   journalctl -u {instance}       see what happens
