@@ -5,6 +5,7 @@ import contextlib
 import os
 import pwd
 import secrets
+import shlex
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     started_s = time.monotonic()
     # SIGTERM cleans up as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    shell = ""
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as cleanup:
         installer: Path = options.installer or _build()
         reason = "asked for" if options.rootless else why_no_machines()
@@ -37,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"rootless, on this machine itself ({reason})", flush=True)
             person = cleanup.enter_context(_at_home(installer.resolve()))
         else:
-            person = cleanup.enter_context(_on_a_machine(installer))
+            machine, person = cleanup.enter_context(_on_a_machine(installer))
+            shell = shlex.join(machine.enter(["bash"]))
         with _step("log in through the proxy"):
             person.log_in()
         with _step("start the user server"):
@@ -48,6 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"It works, {time.monotonic() - started_s:.0f} s in all. The installer: {installer}")
         if not options.once:
             print(f"\n  {person.url}\n  user:     {person.name}\n  password: {person.password}\n")
+            if shell:
+                print(f"A shell on the machine, as root:\n  {shell}\n")
             print("Ctrl-C ends it and removes everything but the installer.", flush=True)
             signal.pause()
     return 0
@@ -73,8 +78,8 @@ def _build() -> Path:
 
 
 @contextlib.contextmanager
-def _on_a_machine(installer: Path) -> Iterator[Person]:
-    """Yield a user of a hub on a machine, not logged in yet."""
+def _on_a_machine(installer: Path) -> Iterator[tuple[Machine, Person]]:
+    """Yield a machine and a user of its hub, not logged in yet."""
     name, password = "alice", secrets.token_urlsafe(9)
     with contextlib.ExitStack() as cleanup:
         with _step("boot a Debian 12 without network"):
@@ -82,7 +87,7 @@ def _on_a_machine(installer: Path) -> Iterator[Person]:
             machine.add_user(name, password)
         with _step(f"bash {installer.name} -b"):
             hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": name})
-        yield cleanup.enter_context(Person(hub.url, name, password))
+        yield machine, cleanup.enter_context(Person(hub.url, name, password))
 
 
 @contextlib.contextmanager
