@@ -16,6 +16,8 @@ from jupyterhub.handlers.base import BaseHandler
 from traitlets import Callable, Dict, List, Unicode
 from traitlets.config import Configurable
 
+from littlest_hub.manifest.manifest import resolve
+
 TEMPLATES = str(Path(__file__).parent / "templates")
 
 
@@ -31,6 +33,13 @@ class Pages(Configurable):  # type: ignore[misc]
         config=True,
         help="More links in the bar at the top of every page, for whoever is logged in. Each has"
         " text, path (below the hub's base URL), and perhaps scope, without which it is not shown.",
+    )
+    handlers = Dict(
+        value_trait=Unicode(),
+        key_trait=Unicode(),
+        config=True,
+        help="More pages, for stacks: a handler, as MODULE:CLASS, by path below the hub's. The path"
+        " is a regular expression.",
     )
     home_parts = List(
         trait=Unicode(),
@@ -75,7 +84,12 @@ class HubWithPages(JupyterHub):  # type: ignore[misc]
 
     def init_handlers(self) -> None:
         super().init_handlers()
-        self.handlers.insert(0, (re.escape(f"{self.hub_prefix}announcement"), AnnouncementHandler))
+        prefix = re.escape(self.hub_prefix)
+        more = Pages(parent=self).handlers.items()
+        self.handlers[:0] = [
+            (f"{prefix}announcement", AnnouncementHandler),
+            *((f"{prefix}{path}", resolve(reference)) for path, reference in more),
+        ]
 
     def init_tornado_settings(self) -> None:
         self.template_paths = self._template_directories()
