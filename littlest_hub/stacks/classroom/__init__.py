@@ -54,6 +54,7 @@ MANIFEST = Manifest(
         "tests/unit/stacks/classroom/test_checking.py",
         "tests/unit/stacks/classroom/test_culling.py",
         "tests/unit/stacks/classroom/test_limits.py",
+        "tests/unit/stacks/classroom/assignments/test_links.py",
         "tests/unit/stacks/classroom/test_lab_settings.py",
         "tests/unit/stacks/classroom/shared/test_folders.py",
         "tests/container/test_class_logins.py",
@@ -66,5 +67,6 @@ MANIFEST = Manifest(
         "tests/unit/stacks/classroom/environment/test_tree.py",
         "tests/container/test_class_environment.py",
         "tests/container/test_class_material.py",
+        "tests/browser/test_class_material.py",
     ),
 )

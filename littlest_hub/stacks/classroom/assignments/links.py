@@ -1,0 +1,73 @@
+"""A link to material: whoever follows it gets a copy of a git repository, and sees a file of it.
+
+nbgitpuller in the person's server clones the repository, or merges what is new in it without
+touching what the person has changed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode, urlsplit
+
+LAB, NOTEBOOK = "lab", "notebook"
+_SCHEMES = ("https", "http", "git")
+# As in git-check-ref-format(1), without what no one needs.
+_BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a link leads to."""
+
+    repository: str
+    """Its address, as for `git clone`."""
+    branch: str = ""
+    """"": that of the repository's own choice."""
+    path: str = ""
+    """A file or directory of it that opens; "": the directory of all."""
+    interface: str = LAB
+
+    @property
+    def directory(self) -> str:
+        """The directory in the home directory that gets the copy."""
+        name = urlsplit(self.repository).path.rstrip("/").rpartition("/")[2]
+        return name.removesuffix(".git")
+
+    def problems(self) -> dict[str, str]:
+        """Return what is wrong, by field."""
+        found = {}
+        if not self._is_address():
+            found["repository"] = (
+                "An address of a git repository that needs no password begins with https://, such"
+                " as https://example.org/course.git"
+            )
+        if self.branch and not (_BRANCH.fullmatch(self.branch) and ".." not in self.branch):
+            found["branch"] = "A branch has letters, digits and . _ / - only."
+        if self.path and (".." in self.path.split("/") or not self.path.isprintable()):
+            found["path"] = "A path is that of a file in the repository, such as week1/start.ipynb"
+        return found
+
+    def link(self, hub: str) -> str:
+        """Return the link.
+
+        Args:
+            hub: the address of the hub, with its path and a slash at the end.
+        """
+        shown = quote("/".join(filter(None, (self.directory, self.path.strip("/")))))
+        query = {
+            "repo": self.repository,
+            **({"branch": self.branch} if self.branch else {}),
+            "targetpath": self.directory,
+            "urlpath": f"lab/tree/{shown}" if self.interface == LAB else f"tree/{shown}",
+        }
+        return f"{hub}hub/user-redirect/git-pull?{urlencode(query)}"
+
+    def _is_address(self) -> bool:
+        try:
+            parts = urlsplit(self.repository)
+        except ValueError:
+            return False
+        is_whole = parts.scheme in _SCHEMES and bool(parts.hostname) and not parts.username
+        is_plain = self.repository.isprintable() and " " not in self.repository
+        return is_whole and is_plain and self.directory not in ("", ".", "..")
