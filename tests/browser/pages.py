@@ -55,6 +55,20 @@ def _kernel_is_idle(browser: Chrome) -> bool:
     return len(kernels) == 1 and kernels[0]["connections"] > 0
 
 
+def stop_server(browser: Chrome) -> None:
+    """Stop the server on the hub's home page, whose script may come later than its button."""
+
+    def is_stopped() -> bool:
+        if "Start" in shown(browser, "#start").text:
+            return True
+        for button in browser.find_elements(By.CSS_SELECTOR, "#stop"):
+            if button.is_displayed():
+                button.click()
+        return False
+
+    eventually(is_stopped, 90, "the server to stop")
+
+
 def assert_fits(browser: Chrome, width: int) -> None:
     """Assert that the page needs no scrolling from left to right."""
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width

@@ -7,7 +7,7 @@ import pytest
 from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
 
-from tests.browser.pages import assert_fits, keep, shown
+from tests.browser.pages import assert_fits, keep, shown, stop_server
 from tests.eventually import eventually
 from tests.hub import Hub
 
@@ -112,6 +112,5 @@ def test_a_student_signs_up_and_opens_jupyterlab_once_the_teacher_has_approved(
     shown(browser, ".jp-LauncherCard[data-category='Notebook']", timeout_s=90)
     keep(browser, f"class-lab-{width}")
     browser.get(f"{hub.url}/hub/home")
-    shown(browser, "#stop").click()
-    eventually(lambda: "Start" in shown(browser, "#start").text, 60, "the server to stop")
+    stop_server(browser)
     log_out(hub, browser)

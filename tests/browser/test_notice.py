@@ -4,7 +4,7 @@ import secrets
 
 from selenium.webdriver import Chrome, Keys
 
-from tests.browser.pages import errors, shown
+from tests.browser.pages import errors, shown, stop_server
 from tests.eventually import eventually
 from tests.hub import Hub
 
@@ -36,8 +36,7 @@ def test_a_person_is_told_of_another_release_and_of_announcements_until_they_hav
     assert "updated (2099.2.0)" in notice(browser)
     press(browser, "Restart now")
     eventually(lambda: browser.current_url == f"{hub.url}/hub/home", 30, "the hub's page")
-    shown(browser, "#stop").click()
-    eventually(lambda: "Start" in shown(browser, "#start").text, 60, "the server to stop")
+    stop_server(browser)
     shown(browser, "#start").click()
     lab_is_there(browser)
     assert releases(browser) == {"running": "2099.2.0", "active": "2099.2.0"}
