@@ -86,6 +86,20 @@ class Server:
             raise MachineError(f"{argv} exited with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done
 
+    def processes(self, user: str = "") -> list[str]:
+        """Return the command lines of what runs; a small machine has neither ps nor pgrep.
+
+        Args:
+            user: name or number of their user; "": of all.
+        """
+        script = (
+            "for each in $(find /proc -maxdepth 1 -name '[0-9]*' \"$@\"); do"
+            " tr '\\0' ' ' <$each/cmdline; echo; done 2>/dev/null; true"
+        )
+        condition = ["-user", user] if user else []
+        lines = self.run(["sh", "-c", script, "sh", *condition]).stdout.splitlines()
+        return [line.strip() for line in lines if line.strip()]
+
     def terminal(self, argv: Sequence[str], *, timeout_s: float = 120) -> "pexpect.spawn[str]":
         """Start a command as root in a new terminal, into which the caller types."""
         command, *arguments = self.enter(argv, env={"TERM": "xterm"}, terminal=True)
