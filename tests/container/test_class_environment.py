@@ -357,6 +357,51 @@ def test_ten_generations_stay_and_each_costs_what_it_changes(klass: Class) -> No
 
 
 @pytest.mark.long
+def test_a_shell_in_a_terminal_of_jupyterlab_is_one_change(klass: Class) -> None:
+    name, first, _ = klass.wheels("more.py")
+    before = klass.current()
+    with klass.hub.person("boss") as boss:
+        boss.start_server()
+        with terminal.opened(boss) as shell:
+            enter(klass, shell)
+            assert shell.run("test -t 0 && echo a terminal") == "a terminal\n"
+            # Ctrl-C ends a program, and not the shell.
+            shell.type("sleep 5000")
+            eventually(lambda: "sleep 5000" in klass.hub.machine.processes(), 20, "a program")
+            shell.press("\x03")
+            shell.run(f"pip install --quiet {first}", timeout_s=120)
+            assert shell.run(f"rm {klass.link}/lib/python3.*/site-packages/more.py") == ""
+            leave(shell, "exit", f"Generation {before + 1}:\r\n+ {name} 1.0")
+            version = f"import {name}; print({name}.VERSION)"
+            assert shell.run(f'python3 -c "{version}"') == "1.0\n"
+            assert "No module" in shell.run('python3 -c "import more"')
+            enter(klass, shell)
+            leave(shell, "exit 3", "Nothing has changed")
+            enter(klass, shell)
+            shell.run(f"touch {klass.link}/half")
+        # The terminal is closed: this is no `exit`, so nothing counts.
+        eventually(lambda: not mounts(klass), 60, "the end of the change")
+        assert klass.current() == before + 1
+    assert klass.hub.machine.run(["ls", f"{klass.link}/half"], check=False).returncode
+
+
+def enter(klass: Class, shell: terminal.Terminal) -> None:
+    """Open a shell for a change."""
+    since = len(shell.shown)
+    shell.type(f"sudo {klass.hub.path('hub/bin/littlest-hub')} environment shell")
+    shell.await_text("everything counts after `exit`", timeout_s=60, since=since)
+    shell.await_text("bash-", timeout_s=20, since=since)
+
+
+def leave(shell: terminal.Terminal, word: str, says: str) -> None:
+    """Leave it, and wait for the prompt: sudo drops what is typed before."""
+    since = len(shell.shown)
+    shell.type(word)
+    shell.await_text(says, timeout_s=120, since=since)
+    shell.await_text("boss@", timeout_s=60, since=since)
+
+
+@pytest.mark.long
 def test_a_list_at_an_address_is_imported(klass: Class) -> None:
     machine, port = klass.hub.machine, 8123
     name, first, _ = klass.wheels()
