@@ -16,6 +16,8 @@ from littlest_hub.doctor.snapshot import Snapshot, output_of
 from littlest_hub.helpers import closed_connections
 from littlest_hub.system.systemctl import newest
 
+_SYSCTL = "/etc/sysctl.d/60-closed-connections.conf"
+
 
 def disks(snapshot: Snapshot) -> Iterator[Finding]:
     """Check free space and inodes where hub and users write."""
@@ -126,7 +128,8 @@ def _closed_connections() -> Iterator[Finding]:
     if limit > most:
         name = "net.ipv4.tcp_max_tw_buckets"
         text = f"{name} is {limit}; expected at most {most}, or one user can keep all ports in use"
-        yield Finding(WARNING, "limits", text, f"sysctl -w {name}={most}")
+        lower = f"echo {name}={most} >{_SYSCTL} && sysctl -p {_SYSCTL}"
+        yield Finding(WARNING, "limits", text, lower)
 
 
 def clock(snapshot: Snapshot) -> Iterator[Finding]:

@@ -180,7 +180,7 @@ class _Editing:
         if not self.is_interactive:
             print(f"To apply it: {command}")
             return
-        answer = _prompt("Reload the hub now? User servers are not disturbed. [Y/n]: ")
+        answer = _prompt("Reload the hub now? User servers are not disturbed. [Y/n] ")
         if answer is None or answer.lower()[:1] == "n":
             print(f"To apply it: {command}")
             return
@@ -220,7 +220,10 @@ def editor(command: str, *, is_interactive: bool) -> list[str]:
     for name in _EDITORS:
         if shutil.which(name):
             return [name]
-    raise LittlestHubError("no editor found", f"Name one: EDITOR=/usr/bin/joe {command}")
+    raise LittlestHubError(
+        "no editor found",
+        f"Install one, such as nano; or name one that is there: EDITOR=/path/to/editor {command}",
+    )
 
 
 def print_report(report: Report) -> None:

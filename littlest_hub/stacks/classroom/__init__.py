@@ -9,7 +9,9 @@ MANIFEST = Manifest(
     questions=(
         Question(
             key="login",
-            text="How people log in: system, first-use, sign-up, or other",
+            text="How people log in: system (accounts of this machine), first-use (names that you"
+            " allow; the first login sets the password), sign-up (you let them in), or other (as"
+            " a fragment of yours says)",
             default="system",
             pattern=r"system|first-use|sign-up|other",
             expected="system, first-use, sign-up, or other",

@@ -305,7 +305,8 @@ def test_a_limit_of_closed_connections_that_leaves_no_ports_to_others_is_reporte
     snapshot.__dict__.update(is_foreground=False)
     (found, *_) = host.limits(snapshot)
     assert found.severity == WARNING
-    assert found.command == f"sysctl -w net.ipv4.tcp_max_tw_buckets={closed_connections.most()}"
+    setting = f"net.ipv4.tcp_max_tw_buckets={closed_connections.most()}"
+    assert found.command.startswith(f"echo {setting} >/etc/sysctl.d/"), "it stays after a reboot"
     closed_connections.main()
     assert limit.read_text() == str(closed_connections.most())
     assert found not in host.limits(snapshot)
