@@ -16,6 +16,7 @@ from littlest_hub.doctor.journal import local_time
 from littlest_hub.doctor.mended import is_mended
 from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.helpers.held_ports import CANNOT_HOLD
+from littlest_hub.hub.spawn_queue import is_waiting_state
 from littlest_hub.units.server import METADATA
 
 
@@ -42,6 +43,7 @@ def disagreements(
     """Compare the three lists, both ways."""
     # A hub that starts compares them and repairs the difference.
     restart = f"systemctl restart {hub_unit}"
+    servers = [each for each in servers if not is_waiting_state(each["state"])]
     known = {f"{s['state']['unit_name']}.service" for s in servers if s["state"].get("unit_name")}
     for unit in sorted(set(running) - known):
         text = "runs, but the hub does not know it; it is taken over when its user starts a server"

@@ -58,7 +58,6 @@ from littlest_hub.hub.request_limits import (
 from littlest_hub.hub.services import ServiceKeeper, end_orphaned_services
 from littlest_hub.hub.spawn_options import FormOptions, RequestPolicy
 from littlest_hub.hub.spawn_queue import InterruptedSpawn
-from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.hub.unit_files import record_start
 from littlest_hub.layout import Layout
 from littlest_hub.system.sd_daemon import inherited_sockets
@@ -341,6 +340,7 @@ class LittlestHub(AccessByFragments, HubWithFollowers, HubWithPages):
             # The pending page shows it.
             self.log.error("%s: %s", spawn.user, one_line(error))
             if spawn_queue.QUEUE.cancel_reservation(spawn):
+                await _end_begun(self.users, spawn)
                 spawn_queue.forget_interrupted(self.db, spawn)
 
     # --- end
@@ -405,7 +405,7 @@ class LittlestHub(AccessByFragments, HubWithFollowers, HubWithPages):
         await asyncio.sleep(0.02)
         await self._wait_while(self.tornado_application.has_open_request, REQUESTS_TIMEOUT_S)
         for spawner in self._spawners():
-            if isinstance(spawner, UnitSpawner):
+            if hasattr(spawner, "leave_to_next_hub"):
                 spawner.leave_to_next_hub()
         try:
             await self.cleanup()
@@ -431,6 +431,13 @@ class LittlestHub(AccessByFragments, HubWithFollowers, HubWithPages):
 
     def _spawners(self) -> Iterator[Any]:
         return (spawner for user in self.users.values() for spawner in user.spawners.values())
+
+
+async def _end_begun(users: Any, spawn: InterruptedSpawn) -> None:
+    """End what the spawner of a server that is not to start any more has begun."""
+    if spawn.has_begun:
+        with contextlib.suppress(Exception):  # the user is gone, and it with them
+            await users[spawn.user].spawners[spawn.server].stop()
 
 
 def _request_handler(application: HubApplication, path: str) -> BaseHandler:

@@ -180,7 +180,8 @@ def _complete_limit(c: Config) -> None:
         if isinstance(spawner, str) and "." in spawner:
             with contextlib.suppress(Exception):  # refused by `check`, and by JupyterHub
                 spawner = import_item(spawner)
-        has_queue = isinstance(spawner, type) and issubclass(spawner, UnitSpawner)
+        # Of ours, and of a stack: servers that wait there are not about to start.
+        has_queue = hasattr(spawner, "is_waiting")
         c.JupyterHub.concurrent_spawn_limit = 0 if has_queue else SPAWN_LIMIT
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,9 @@ RESUMABLE_S = 3600
 """How long after it joined the queue an interrupted spawn is still resumed by the next hub; after
 that the user has probably left."""
 
+SURVIVES = "survives"
+"""Key of a spawner's state: something that has begun, such as a job in the queue of a cluster. The
+next hub's spawner adopts it, however long it waits."""
 _WAITING_SINCE = "waiting_since"
 _OPTIONS = "waiting_with_options"
 
@@ -177,6 +180,8 @@ class InterruptedSpawn:
     server: str
     form_options: dict[str, Any] | None = field(default=None, compare=False)
     """The choice of its user in the administrator's form; None: there was no form."""
+    has_begun: bool = field(default=False, compare=False)
+    """Whether there is something for its spawner to adopt, or to end."""
 
 
 def waiting_state(
@@ -184,6 +189,11 @@ def waiting_state(
 ) -> dict[str, Any]:
     """Return the state of a spawner whose server waits."""
     return {**state, _WAITING_SINCE: entry.waiting_since, _OPTIONS: form_options}
+
+
+def is_waiting_state(state: Mapping[str, Any]) -> bool:
+    """Return whether a server with this state has yet to start."""
+    return _WAITING_SINCE in state
 
 
 def take_interrupted(db: Any) -> list[InterruptedSpawn]:
@@ -200,8 +210,9 @@ def _take_interrupted(db: Any, earliest: float) -> Iterator[InterruptedSpawn]:
     is_marked = literal_column("spawners.state", Text).contains(_WAITING_SINCE)
     for spawner in db.query(orm.Spawner).filter(is_marked).all():
         state = spawner.state or {}
-        if _WAITING_SINCE not in state:
+        if not is_waiting_state(state):
             continue
+        begun = {SURVIVES: state[SURVIVES]} if SURVIVES in state else {}
         token = orm.APIToken.find(db, state.get("api_token") or "")
         if token:
             db.delete(token)
@@ -209,10 +220,11 @@ def _take_interrupted(db: Any, earliest: float) -> Iterator[InterruptedSpawn]:
         spawner.server = spawner.started = None
         since = state[_WAITING_SINCE]
         options = state.get(_OPTIONS)
-        kept = {_WAITING_SINCE: since, _OPTIONS: options}
-        spawner.state = kept if since > earliest else {}
+        kept = {_WAITING_SINCE: since, _OPTIONS: options, **begun}
+        spawner.state = kept if begun or since > earliest else {}
         if spawner.state:
-            yield InterruptedSpawn(since, spawner.user.name, spawner.name or "", options)
+            name = spawner.name or ""
+            yield InterruptedSpawn(since, spawner.user.name, name, options, bool(begun))
 
 
 def forget_interrupted(db: Any, spawn: InterruptedSpawn) -> None:

@@ -242,6 +242,8 @@ UNIT = "littlest-hub.user-alice.service"
         ([], ["/", "/user/alice/"], [], "/user/alice/", WARNING),
         ([], ["/"], [UNIT], UNIT, WARNING),
         ([SERVER], ["/user/alice/"], [], UNIT, WARNING),
+        # It waits, here or in the queue of a cluster.
+        ([{**SERVER, "state": {"waiting_since": 1.5, "job": "31"}}], ["/"], [], None, OK),
         # Another spawner has no unit.
         ([{**SERVER, "state": {"pid": 3}}], ["/user/alice/"], [], None, OK),
     ],

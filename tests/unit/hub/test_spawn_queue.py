@@ -15,6 +15,7 @@ from littlest_hub.hub import spawn_queue
 from littlest_hub.hub.spawn_queue import (
     RESUMABLE_S,
     SLOT_TIMEOUT_S,
+    SURVIVES,
     InterruptedSpawn,
     QueueEntry,
     SpawnQueue,
@@ -339,3 +340,8 @@ def test_what_waited_is_taken_out_of_the_database_in_order() -> None:
     forget_interrupted(db, left[0])
     assert take_interrupted(db) == left[1:]
     forget_interrupted(db, InterruptedSpawn(now, "nobody", ""))
+    # What has begun goes on, however long it waits.
+    begun = {"job": "31", "api_token": "secret"}
+    job = server("job", {"waiting_since": now - 9 * RESUMABLE_S, SURVIVES: begun})
+    assert [each.has_begun for each in take_interrupted(db)] == [True, False]
+    assert job.state[SURVIVES] == begun
