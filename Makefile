@@ -32,7 +32,7 @@ ONLY ?=
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-class test-upstream advisories lint bench bench-report bench-outage python-profile pictures clean
+.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-class test-cluster test-upstream advisories lint bench bench-report bench-outage python-profile pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -126,6 +126,9 @@ test-stacks: deps venv ## stacks killed at random moments, upgraded, and one fro
 # Globs: each part of the stack has files of its own.
 test-class: deps venv ## the class stack, whole: logins, accounts, the environment for all (root)
 	LITTLEST_HUB_KILLS=$(KILLS) $(PYTEST) tests/unit/stacks/classroom $(wildcard tests/container/test_class_*.py tests/browser/test_class_*.py)
+
+test-cluster: deps venv ## a Slurm cluster of three machines, and what may happen to its jobs; `test` has one test of it (root)
+	$(PYTEST) tests/unit/stacks/slurm tests/cluster
 
 test-upstream: deps venv ## upstream's own test suites against our code, beside upstream's (UPSTREAM="jupyterlab")
 	$(BIN)/python -m tests.upstream $(UPSTREAM)

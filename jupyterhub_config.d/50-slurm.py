@@ -1,27 +1,33 @@
-# Servers as Slurm jobs of the user who logs in. This machine must be able to submit jobs (sbatch).
-#
-# The hub submits them as that user (runuser), which its unit does not allow by default.
-# 50-slurm.conf is the drop-in that allows it; `littlest-hub enable slurm` installs both files.
-#
-# If the compute nodes are other machines:
-# - They must be able to reach the hub. Make it listen on the cluster's network as well, with
-#   `systemctl edit littlest-hub.socket`: ListenStream=10.1.0.1:15001, and set its address:
-#   c.JupyterHub.hub_connect_url = "http://head.cluster:15001"
-# - `environment` must be a directory that they can see (NFS, module), with JupyterHub of the same
-#   major version as here, JupyterLab and batchspawner.
-# Options that users choose need a declaration:
-# /opt/littlest-hub/hub/share/littlest-hub/docs/how-to/options-and-links.md
-# Partition, time, memory: c.SlurmSpawner.req_partition, .req_runtime, .req_memory
-import os
-import sys
+# Servers as jobs of a Slurm cluster. This machine must be able to submit jobs (sbatch).
+# `littlest-hub enable slurm` sets up all of it (docs/how-to/slurm.md); 50-slurm.conf beside this
+# file gives the hub's unit the rights to submit jobs as their users.
+from littlest_hub.manifest.enabled import require_enabled
+from littlest_hub.stacks.slurm.port import register
 
-import littlest_hub.hub.batchspawner  # noqa: F401  (batchspawner, its API reduced to what jobs need)
+require_enabled("slurm")
 
-environment = os.path.realpath(sys.prefix)
-c.JupyterHub.spawner_class = "batchspawner.SlurmSpawner"
-c.SlurmSpawner.exec_prefix = "runuser -u {username} --"
-c.SlurmSpawner.batchspawner_singleuser_cmd = f"{environment}/bin/batchspawner-singleuser"
-c.SlurmSpawner.cmd = [f"{environment}/bin/jupyterhub-singleuser"]
-c.SlurmSpawner.default_url = "/lab"
-# The hub cannot find a job that Slurm requeues on another node.
-c.SlurmSpawner.req_options = "--no-requeue"
+# The address of the hub's pages as the nodes see it, http://head.cluster; "": this machine is the
+# only node.
+ADDRESS = ""
+
+c.JupyterHub.spawner_class = "littlest_hub.stacks.slurm.spawner.SlurmSpawner"
+register()  # what jobs report to
+if ADDRESS:
+    c.SlurmSpawner.hub_connect_url = ADDRESS
+
+# The partitions that people may choose, the usual one first, and the most that they may ask for.
+# Without any there is no form: each job gets Slurm's defaults. `sinfo` lists the partitions.
+c.SlurmSpawner.partitions = {
+    # "main": {"hours": 8, "processors": 4, "memory_gb": 8, "gpus": 0},
+}
+# Accounts and reservations of Slurm that people may choose; without any, Slurm's defaults.
+c.SlurmSpawner.accounts = []
+c.SlurmSpawner.reservations = []
+# Options of sbatch for every job, such as "--qos=interactive".
+c.SlurmSpawner.sbatch_options = []
+# The name under which this machine reaches a node, such as "{node}.cluster".
+c.SlurmSpawner.node_address = "{node}"
+# Where the nodes find this release's Python, if not where it is here:
+# c.SlurmSpawner.python = "/software/littlest-hub/releases/2026.11.0/bin/python3"
+# Seconds that a job that runs may take until its server answers.
+c.SlurmSpawner.start_timeout = 300

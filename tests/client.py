@@ -12,7 +12,7 @@ import re
 import ssl
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -155,13 +155,14 @@ class Person:
 
         def is_over() -> bool:
             with contextlib.suppress(httpx.TransportError):
-                for event in self._events():
+                for event in self.events():
                     heard.append(event)
             return bool(heard) and ("ready" in heard[-1] or "failed" in heard[-1])
 
         eventually(is_over, timeout_s, f"the end of the progress of {self.name}'s server")
 
-    def _events(self) -> Iterator[dict[str, Any]]:
+    def events(self) -> Generator[dict[str, Any], None, None]:
+        """Yield progress events of that page, until the hub ends the stream."""
         path = f"/hub/api/users/{self.name}/server/progress"
         xsrf = {"_xsrf": self._xsrf_token("/hub/")}
         with self.browser.stream("GET", path, params=xsrf) as answer:
@@ -170,6 +171,21 @@ class Person:
             for line in answer.iter_lines():
                 if line.startswith("data:"):
                     yield json.loads(line.removeprefix("data:"))
+
+    def submit_form(self, fields: dict[str, str]) -> None:
+        """Fill in the form that the hub shows before a server starts, and press "Start".
+
+        Raises:
+            RefusedError: the hub shows no such form, or does not accept what was filled in.
+        """
+        form = self.browser.get(f"/hub/spawn/{self.name}")
+        action = re.search(r'<form[^>]*id="spawn_form"[^>]*action="([^"]+)"', form.text)
+        if not action:
+            raise RefusedError(f"{form.status_code} {form.url}: {_visible_text(form)}")
+        data = {**_hidden_fields(form), **fields}
+        page = self.browser.post(html.unescape(action[1]), data=data)
+        if page.status_code != 200 or 'id="spawn_form"' in page.text:
+            raise RefusedError(f"{page.status_code} {page.url}: {_visible_text(page)}")
 
     def sees(self, path: str) -> bool:
         """Return whether the browser gets this page now; False for a broken connection."""

@@ -17,11 +17,12 @@ from tests.virtual import why_no_vms
 
 TESTS = Path(__file__).parent
 # In the order in which they run: the cheapest and most specific tests first.
-TIERS = ("unit", "build", "container", "vm", "browser", "logins")
+TIERS = ("unit", "build", "container", "vm", "browser", "cluster", "logins")
 WHY_NOT = {
     "container": why_no_machines,
     "vm": why_no_vms,
     "browser": why_no_machines,
+    "cluster": why_no_machines,
     "logins": why_no_machines,
 }
 

@@ -56,19 +56,26 @@ class Machine(Server):
         suite: Debian release.
         packages: Debian packages beyond those of a plain server.
         booted: False for a machine like a chroot or an image build: no systemd runs.
+        shared: directories of the host by their paths in the machine, as a file server has them.
     """
 
     def __init__(
-        self, suite: str = "bookworm", *, packages: Sequence[str] = (), booted: bool = True
+        self,
+        suite: str = "bookworm",
+        *,
+        packages: Sequence[str] = (),
+        booted: bool = True,
+        shared: Mapping[str, Path] | None = None,
     ) -> None:
         super().__init__()
         self.title = suite
         self.image = Image(suite, tuple(packages))
         self.booted = booted
+        self.shared = shared or {}
         self.files = Path()
         """The machine's file system as the host sees it, without what is mounted in it."""
         self._cleanup = contextlib.ExitStack()
-        self._leader = 0
+        self.leader = 0
 
     def __enter__(self) -> "Machine":
         """Boot, and return once systemd has started everything.
@@ -106,8 +113,9 @@ class Machine(Server):
         unshare = ["setpriv", "--pdeathsig", "KILL", "unshare", *NAMESPACES, "--kill-child"]
         arguments = [str(cgroup), str(image), str(directory), name]
         init = ["--boot"] if self.booted else ["--as-pid2", "sleep", "infinity"]
+        binds = [f"--bind={directory}:{path}" for path, directory in self.shared.items()]
         launcher = subprocess.Popen(
-            [*unshare, "sh", "-c", LAUNCHER, "sh", *arguments, *init],
+            [*unshare, "sh", "-c", LAUNCHER, "sh", *arguments, *binds, *init],
             stdin=subprocess.PIPE,
             stdout=console,
             stderr=subprocess.STDOUT,
@@ -120,7 +128,7 @@ class Machine(Server):
         try:
             self.address = cleanup.enter_context(network(launcher))
             init_name = "systemd" if self.booted else "sleep"
-            self._leader = eventually(
+            self.leader = eventually(
                 lambda: _descendant(launcher, init_name), 20, f"{init_name} in the machine"
             )
             if self.booted:
@@ -142,11 +150,11 @@ class Machine(Server):
 
         A process outside the machine's cgroups would confuse logind and outlive the machine.
         """
-        cgroup_path = Path(f"/proc/{self._leader}/cgroup").read_text().split("0::/", 1)[1].strip()
+        cgroup_path = Path(f"/proc/{self.leader}/cgroup").read_text().split("0::/", 1)[1].strip()
         cgroup = _cgroup_mount() / cgroup_path / "cgroup.procs"
         join = ["sh", "-c", 'echo 0 >"$0" && exec "$@"', str(cgroup)]
         namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]
-        enter = ["nsenter", f"--target={self._leader}", *namespaces]
+        enter = ["nsenter", f"--target={self.leader}", *namespaces]
         # A session of its own: otherwise nsenter leads it, ends at Ctrl-C, and closes the
         # terminal while the command may still print something.
         session = ["setsid", "--ctty", "--wait"] if terminal else []
@@ -154,7 +162,7 @@ class Machine(Server):
 
     def in_network(self, argv: Sequence[str]) -> list[str]:
         """Return the command that runs a program of the host in the machine's network."""
-        return ["nsenter", f"--target={self._leader}", "--net", *argv]
+        return ["nsenter", f"--target={self.leader}", "--net", *argv]
 
     def forward(self, port: int, to_port: int) -> str:
         """Make a port of the machine's loopback interface reachable, and return its URL.

@@ -24,7 +24,7 @@ from littlest_hub.units.ports import Ports, choose_ports
 from littlest_hub.unprivileged.privileges import run_as_hub_user
 
 # A fragment that may start servers on other machines, from a release that those see too.
-_SERVERS_ELSEWHERE = re.compile(r"^[^#\n]*batchspawner", re.MULTILINE)
+_SERVERS_ELSEWHERE = re.compile(r"^[^#\n]*(?:batchspawner|stacks\.slurm)", re.MULTILINE)
 
 
 def serving_before(layout: Layout, prefix: Path) -> ServingRelease | None:

@@ -16,6 +16,8 @@ from tests.eventually import eventually
 from tests.hub import Hub
 
 COMMAND = "hub/bin/littlest-hub"
+JOBS = "# Servers as jobs.\nc.Spawner.start_timeout = 300\n"
+RIGHTS = "[Service]\nCapabilityBoundingSet=CAP_SETUID CAP_SETGID\nPrivateUsers=no\n"
 
 
 @contextmanager
@@ -311,6 +313,17 @@ def test_a_fragment_that_the_hub_may_not_read_is_refused_with_the_command_that_m
 # --- the catalogue
 
 
+@pytest.fixture
+def jobs(hub: Hub) -> Iterator[None]:
+    """A ready fragment 57-jobs.py, with a drop-in, in the catalogue."""
+    files = {"py": JOBS, "conf": RIGHTS}
+    for suffix, text in files.items():
+        hub.machine.put(str(hub.layout.catalogue / f"57-jobs.{suffix}"), text)
+    yield
+    hub.machine.run(["rm", *(str(hub.layout.catalogue / f"57-jobs.{each}") for each in files)])
+
+
+@pytest.mark.usefixtures("jobs")
 def test_a_fragment_of_the_catalogue_is_enabled_and_disabled(hub: Hub) -> None:
     def run(*arguments: str, code: int = 0) -> str:
         done = hub.machine.run([hub.path(COMMAND), *arguments], check=False)
@@ -323,38 +336,38 @@ def test_a_fragment_of_the_catalogue_is_enabled_and_disabled(hub: Hub) -> None:
         }
         return found[name]
 
-    assert state("50-slurm.py") == "available"
-    assert "Did you mean 50-slurm.py?" in run("enable", "slrum", code=1)
-    drop_in = str(hub.layout.hub_drop_ins / "50-slurm.conf")
-    told = run("enable", "slurm")
+    assert state("57-jobs.py") == "available"
+    assert "Did you mean 57-jobs.py?" in run("enable", "jbos", code=1)
+    drop_in = str(hub.layout.hub_drop_ins / "57-jobs.conf")
+    told = run("enable", "jobs")
     assert f"{drop_in} gives the hub's unit the rights" in told
     assert "systemctl restart littlest-hub" in told
     show = ["show", "--property=CapabilityBoundingSet", "littlest-hub"]
     assert "cap_setuid" in hub.machine.systemctl(*show).stdout
-    assert state("50-slurm.py") == "enabled"
-    assert "already, unchanged" in run("enable", "50-slurm.py")
-    assert f"{drop_in} is removed" in run("disable", "slurm")
+    assert state("57-jobs.py") == "enabled"
+    assert "already, unchanged" in run("enable", "57-jobs.py")
+    assert f"{drop_in} is removed" in run("disable", "jobs")
     assert "cap_setuid" not in hub.machine.systemctl(*show).stdout
-    assert state("50-slurm.py") == "available"
+    assert state("57-jobs.py") == "available"
     # As after an upgrade to a release with another version.
-    run("enable", "slurm")
-    stock = str(hub.layout.catalogue / "50-slurm.conf")
+    run("enable", "jobs")
+    stock = str(hub.layout.catalogue / "57-jobs.conf")
     hub.machine.run(["cp", "--preserve", stock, "/tmp/stock.conf"])
     try:
         hub.machine.run(["sh", "-c", f"echo '# of the next release' >>{stock}"])
-        assert f"{drop_in} is removed" in run("disable", "slurm")
+        assert f"{drop_in} is removed" in run("disable", "jobs")
         assert "cap_setuid" not in hub.machine.systemctl(*show).stdout
     finally:
         hub.machine.run(["mv", "/tmp/stock.conf", stock])
-    run("enable", "50-slurm")
-    hub.machine.run(["sh", "-c", f"echo '# mine' >>{hub.layout.fragments}/50-slurm.py"])
-    assert state("50-slurm.py") == "changed"
-    assert "not the stock one" in run("enable", "slurm", code=1)
-    assert "50-slurm.py.disabled" in run("disable", "slurm")
-    assert state("50-slurm.py") == "disabled"
-    assert "as you had it" in run("enable", "slurm")
+    run("enable", "57-jobs")
+    hub.machine.run(["sh", "-c", f"echo '# mine' >>{hub.layout.fragments}/57-jobs.py"])
+    assert state("57-jobs.py") == "changed"
+    assert "not the stock one" in run("enable", "jobs", code=1)
+    assert "57-jobs.py.disabled" in run("disable", "jobs")
+    assert state("57-jobs.py") == "disabled"
+    assert "as you had it" in run("enable", "jobs")
     assert "Ready fragments of this release:" in run("list")
     assert "Your own:" in run("list")
-    hub.machine.run(["rm", "--recursive", drop_in, str(hub.layout.fragments / "50-slurm.py")])
+    hub.machine.run(["rm", "--recursive", drop_in, str(hub.layout.fragments / "57-jobs.py")])
     hub.machine.run(["rmdir", str(hub.layout.hub_drop_ins)])
     hub.machine.systemctl("daemon-reload")

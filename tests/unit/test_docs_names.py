@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batchspawner import SlurmSpawner
+from batchspawner.batchspawner import BatchSpawnerBase
 from jupyterhub.app import JupyterHub
 from jupyterhub.auth import Authenticator, LocalAuthenticator, PAMAuthenticator
 from jupyterhub.authenticators.shared import SharedPasswordAuthenticator
@@ -28,6 +28,7 @@ from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.manifest.discovery import shipped
 from littlest_hub.manifest.manifest import resolve
 from littlest_hub.stacks.classroom.logins.authenticators import PasswordLogin
+from littlest_hub.stacks.slurm.spawner import SlurmSpawner
 from tests.capabilities import need_modules
 from tests.documentation import PAGES, ROOT, code
 
@@ -38,7 +39,7 @@ CLASSES: dict[str, Any] = {
     for each in (
         *(Authenticator, HubProxy, JupyterHub, LocalAuthenticator, LoginLimits, PAMAuthenticator),
         *(Pages, RequestLimits, RequestPolicy, SharedPasswordAuthenticator, SlurmSpawner, Spawner),
-        *(SystemdSpawner, UnitSpawner, PasswordLogin),
+        *(SystemdSpawner, UnitSpawner, PasswordLogin, BatchSpawnerBase),
     )
 }
 LOGINS = {

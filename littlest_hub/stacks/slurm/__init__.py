@@ -1,0 +1,34 @@
+"""Servers as jobs of a Slurm cluster, which survive whatever the hub does meanwhile."""
+
+from littlest_hub.manifest.manifest import Manifest, Question
+
+MANIFEST = Manifest(
+    name="slurm",
+    title="servers as jobs of a Slurm cluster, on machines that are its nodes",
+    fragments=("50-slurm.py",),
+    questions=(
+        Question(
+            key="address",
+            text="Address of the hub's pages as the nodes see it; nothing: this is the only node",
+            default="",
+            pattern=r"(https?://[A-Za-z0-9.:\[\]-]{1,200})?",
+            expected="http://head.cluster, or nothing",
+        ),
+    ),
+    check=(
+        "littlest_hub.stacks.slurm.rules:rights",
+        "littlest_hub.stacks.slurm.rules:nothing_to_report_to",
+    ),
+    doctor=("littlest_hub.stacks.slurm.probes:cluster",),
+    page="docs/how-to/slurm.md",
+    tests=(
+        "tests/unit/stacks/slurm/test_jobs.py",
+        "tests/unit/stacks/slurm/test_options.py",
+        "tests/unit/stacks/slurm/test_queue.py",
+        "tests/unit/stacks/slurm/test_spawner.py",
+        "tests/unit/stacks/slurm/test_port.py",
+        "tests/unit/stacks/slurm/test_node.py",
+        "tests/unit/stacks/slurm/test_examining.py",
+        "tests/cluster/test_a_job.py",
+    ),
+)

@@ -1,0 +1,212 @@
+"""Slurm's jobs as the hub sees them: what its commands print, and what a state means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+SQUEUE_FORMAT = "%i|%T|%B|%S|%e|%r"
+"""squeue(1): number, state, node of the script, start, end, reason; a reason is any text."""
+_NOTHING = ("", "n/a", "N/A", "NONE", "Unknown")
+
+
+class Phase(Enum):
+    """The meaning of a job's state for its server (squeue(1), "JOB STATE CODES")."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    ENDED = "ended"
+    UNKNOWN = "unknown"
+    """A state that this program does not know: the server is taken to be alive."""
+
+
+_PHASES = {
+    Phase.WAITING: (
+        "PENDING CONFIGURING REQUEUED REQUEUE_FED REQUEUE_HOLD RESV_DEL_HOLD SPECIAL_EXIT"
+    ),
+    Phase.RUNNING: "RUNNING SUSPENDED RESIZING SIGNALING STAGE_OUT STOPPED",
+    Phase.ENDED: (
+        "BOOT_FAIL CANCELLED COMPLETED COMPLETING DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED"
+        " REVOKED TIMEOUT"
+    ),
+}
+_PHASE_OF = {state: phase for phase, states in _PHASES.items() for state in states.split()}
+
+_ENDS = {
+    "BOOT_FAIL": "its node did not boot",
+    "CANCELLED": "somebody cancelled it, or Slurm did",
+    "COMPLETED": "the server ended by itself",
+    "COMPLETING": "it has ended",
+    "DEADLINE": "its deadline has passed",
+    "FAILED": "the server ended with an error",
+    "NODE_FAIL": "its node failed",
+    "OUT_OF_MEMORY": "it took more memory than it asked for",
+    "PREEMPTED": "Slurm gave its resources to a job of higher priority",
+    "TIMEOUT": "its time limit was reached",
+}
+# squeue(1), "JOB REASON CODES": those that people who wait can understand or do something about.
+_REASONS = {
+    "AssocGrpCpuLimit": "your group uses all processors that it may",
+    "AssocMaxJobsLimit": "you have as many jobs as you may",
+    "BeginTime": "it starts later",
+    "Dependency": "another job has to end first",
+    "JobHeldAdmin": "an administrator holds it",
+    "JobHeldUser": "it is held",
+    "NodeDown": "a node that it needs is down",
+    "PartitionDown": "the partition is closed",
+    "PartitionNodeLimit": "the partition does not have what it asks for",
+    "PartitionTimeLimit": "it asks for more time than the partition allows",
+    "Priority": "others are before it",
+    "QOSMaxJobsPerUserLimit": "you have as many jobs as you may",
+    "ReqNodeNotAvail": "a node that it needs is reserved or down",
+    "Reservation": "its reservation has not begun",
+    "Resources": "all machines are in use",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job, as squeue shows it."""
+
+    number: str
+    state: str
+    """In capitals, such as PENDING."""
+    node: str = ""
+    """The node that runs its script; "": none yet."""
+    start: str = ""
+    """Its start, past or expected, 2026-11-29T15:04:05 in the cluster's time; "": unknown."""
+    end: str = ""
+    """The end of its time limit; "": unknown."""
+    reason: str = ""
+    """Slurm's word for the reason why it waits."""
+
+    @property
+    def phase(self) -> Phase:
+        return _PHASE_OF.get(self.state, Phase.UNKNOWN)
+
+    def why_waiting(self) -> str:
+        """Return a sentence for the person who waits."""
+        word = self.reason.partition(",")[0].strip(" ()_")
+        why = _REASONS.get(word, word if word.isprintable() and word != "None" else "")
+        parts = [f"Job {self.number} waits in the queue"]
+        if why:
+            parts.append(f": {why}")
+        if self.start:
+            parts.append(f". It is expected to start at {self.start.replace('T', ' ')}")
+        return "".join(parts)
+
+    def why_ended(self) -> str:
+        """Return why it has ended, half a sentence."""
+        return _ENDS.get(self.state, f"Slurm calls its state {self.state}")
+
+
+def parse_squeue(text: str) -> dict[str, Job]:
+    """Parse what squeue prints with `SQUEUE_FORMAT`: jobs by number.
+
+    Raises:
+        ValueError: a line is something else.
+    """
+    return {job.number: job for job in map(_job, text.splitlines()) if job}
+
+
+def _job(line: str) -> Job | None:
+    if not line.strip():
+        return None
+    fields = [field.strip() for field in line.split("|", 5)]
+    if len(fields) != 6 or not re.fullmatch(r"\d+", fields[0]) or not fields[1].isupper():
+        raise ValueError(f"squeue prints {line[:80]!r}")
+    number, state, node, start, end, reason = fields
+    node, start, end = ("" if each in _NOTHING else each for each in (node, start, end))
+    return Job(number, state, node, start, end, reason)
+
+
+def parse_number(text: str) -> str:
+    """Return the number that `sbatch --parsable` prints: NUMBER or NUMBER;CLUSTER.
+
+    Raises:
+        ValueError: it prints something else.
+    """
+    found = re.fullmatch(r"(\d+)(;\S+)?", text.strip())
+    if not found:
+        raise ValueError(f"sbatch prints {text[:80]!r}")
+    return found[1]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A partition of the cluster, as sinfo shows it."""
+
+    name: str
+    is_default: bool
+    is_up: bool
+    most_minutes: int | None
+    """The longest time limit; None: unlimited."""
+    processors: int
+    """Of its largest node."""
+    memory_mb: int
+    """Of its largest node."""
+    gpus: int
+    """Of its largest node."""
+
+
+SINFO_FORMAT = "%R|%a|%l|%c|%m|%G|%P"
+"""sinfo(1): partition, availability, time limit, processors, memory in MB, generic resources, and
+the partition again, with * if it is the default. One line for each kind of node."""
+
+
+def parse_sinfo(text: str) -> list[Partition]:
+    """Parse what sinfo prints with `SINFO_FORMAT`; nodes of several kinds count as the largest.
+
+    Raises:
+        ValueError: a line is something else.
+    """
+    found: dict[str, Partition] = {}
+    for each in _partitions(text):
+        other = found.get(each.name, each)
+        found[each.name] = Partition(
+            each.name,
+            each.is_default,
+            each.is_up,
+            each.most_minutes,
+            max(each.processors, other.processors),
+            max(each.memory_mb, other.memory_mb),
+            max(each.gpus, other.gpus),
+        )
+    return sorted(found.values(), key=lambda partition: not partition.is_default)
+
+
+def _partitions(text: str) -> Iterator[Partition]:
+    for line in filter(str.strip, text.splitlines()):
+        try:
+            name, available, limit, processors, memory, resources, shown = line.strip().split("|")
+            yield Partition(
+                name,
+                is_default=shown.endswith("*"),
+                is_up=available == "up",
+                most_minutes=minutes(limit),
+                # "4+": nodes of different sizes in one line, at least 4.
+                processors=int(processors.rstrip("+")),
+                memory_mb=int(memory.rstrip("+")),
+                gpus=sum(
+                    int(number) for number in re.findall(r"gpu(?::[^:,(]+)?:(\d+)", resources)
+                ),
+            )
+        except ValueError as error:
+            raise ValueError(f"sinfo prints {line[:80]!r}: {error}") from error
+
+
+def minutes(text: str) -> int | None:
+    """Parse a time limit as Slurm prints it, [DAYS-]HOURS:MINUTES:SECONDS; None: unlimited.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if text in ("infinite", "UNLIMITED"):
+        return None
+    found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)
+    if not found:
+        raise ValueError(f"expected [DAYS-][HOURS:]MINUTES:SECONDS, found {text!r}")
+    days, hours, whole, seconds = (int(each or 0) for each in found.groups())
+    return (days * 24 + hours) * 60 + whole + (seconds > 0)

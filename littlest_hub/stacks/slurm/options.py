@@ -1,0 +1,231 @@
+"""The choice that people have for their job: names, types and limits, and nothing else."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from littlest_hub.stacks.slurm.jobs import Partition
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,@+-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that people may ask for in one partition, whatever Slurm would accept."""
+
+    hours: float = 8
+    processors: int = 4
+    memory_gb: float = 8
+    gpus: int = 0
+
+    def __post_init__(self) -> None:
+        for name, most in vars(self).items():
+            if isinstance(most, bool) or not isinstance(most, (int, float)) or most < 0:
+                raise ValueError(f"{name}: expected a number, found {most!r}")
+
+
+@dataclass(frozen=True)
+class Request:
+    """The request of one job; every field is valid. 0 and "": Slurm's default."""
+
+    partition: str = ""
+    minutes: int = 0
+    processors: int = 0
+    memory_mb: int = 0
+    gpus: int = 0
+    account: str = ""
+    reservation: str = ""
+
+    def arguments(self) -> list[str]:
+        """Return sbatch's options."""
+        return [
+            option
+            for value, option in (
+                (self.partition, f"--partition={self.partition}"),
+                (self.minutes, f"--time={self.minutes}"),
+                (self.processors, f"--cpus-per-task={self.processors}"),
+                (self.memory_mb, f"--mem={self.memory_mb}M"),
+                (self.gpus, f"--gres=gpu:{self.gpus}"),
+                (self.account, f"--account={self.account}"),
+                (self.reservation, f"--reservation={self.reservation}"),
+            )
+            if value
+        ]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The partitions that people may choose, with their limits, and names of accounts."""
+
+    limits: Mapping[str, Limits]
+    """By partition; the first is the one that is chosen if people choose none."""
+    accounts: Sequence[str] = ()
+    """Accounts of Slurm that people may name; none: their default account."""
+    reservations: Sequence[str] = ()
+
+    def request(self, options: Mapping[str, Any]) -> Request:
+        """Return a valid request for what somebody has chosen; what they left out has a default.
+
+        Args:
+            options: "partition", "hours", "processors", "memory_gb", "gpus", "account" and
+                "reservation", as text or numbers. Others are refused.
+
+        Raises:
+            ValueError: one is out of its limits, for people.
+        """
+        if unknown := [name for name in options if name not in _FIELDS]:
+            raise ValueError(f"{', '.join(sorted(map(str, unknown)))}: no such option")
+        if not self.limits:
+            return Request()
+        partition = str(options.get("partition") or next(iter(self.limits)))
+        if partition not in self.limits:
+            raise ValueError(f"partition: expected one of {', '.join(self.limits)}")
+        most = self.limits[partition]
+        hours = _number(options, "hours", min(1, most.hours), 1 / 60, most.hours)
+        memory_gb = _number(options, "memory_gb", min(2, most.memory_gb), 0.25, most.memory_gb)
+        return Request(
+            partition,
+            minutes=max(round(hours * 60), 1),
+            processors=int(_number(options, "processors", 1, 1, most.processors, whole=True)),
+            memory_mb=round(memory_gb * 1024),
+            gpus=int(_number(options, "gpus", 0, 0, most.gpus, whole=True)),
+            account=_one_of(options, "account", self.accounts),
+            reservation=_one_of(options, "reservation", self.reservations),
+        )
+
+    def within(self, partitions: Sequence[Partition]) -> Choice:
+        """Return what of it the cluster has: partitions that are up, and no more than their nodes.
+
+        Args:
+            partitions: of the cluster.
+        """
+        found = {}
+        known = {partition.name: partition for partition in partitions if partition.is_up}
+        for name, most in self.limits.items():
+            if name in known:
+                has = known[name]
+                hours = most.hours if has.most_minutes is None else has.most_minutes / 60
+                found[name] = Limits(
+                    min(most.hours, hours),
+                    min(most.processors, has.processors),
+                    min(most.memory_gb, has.memory_mb / 1024),
+                    min(most.gpus, has.gpus),
+                )
+        return Choice(found, self.accounts, self.reservations)
+
+
+_FIELDS = ("partition", "hours", "processors", "memory_gb", "gpus", "account", "reservation")
+
+
+def _number(
+    options: Mapping[str, Any],
+    name: str,
+    usual: float,
+    least: float,
+    most: float,
+    *,
+    whole: bool = False,
+) -> float:
+    text = options.get(name)
+    if text is None or text == "":
+        return usual
+    expected = f"{name}: expected a {'whole ' if whole else ''}number from {least:g} to {most:g}"
+    try:
+        # A bool is an int; "1e3" and "inf" are floats.
+        if isinstance(text, bool) or not re.fullmatch(r"\d{1,6}(\.\d{1,4})?", str(text)):
+            raise ValueError
+        number = float(text)
+    except (ValueError, TypeError):
+        raise ValueError(expected) from None
+    if not least <= number <= most or (whole and number != int(number)):
+        raise ValueError(expected)
+    return number
+
+
+def _one_of(options: Mapping[str, Any], name: str, names: Sequence[str]) -> str:
+    chosen = str(options.get(name) or "")
+    if chosen and chosen not in names:
+        known = f"one of {', '.join(names)}" if names else "nothing"
+        raise ValueError(f"{name}: expected {known}")
+    return chosen
+
+
+def is_name(name: str) -> bool:
+    """Return whether a partition, account or reservation may have this name in a fragment."""
+    return bool(_NAME.fullmatch(name))
+
+
+def form(choice: Choice, chosen: Mapping[str, Any]) -> str:
+    """Return the fields of the form that people see before their server starts.
+
+    Args:
+        choice: what they may choose.
+        chosen: what they chose the last time.
+    """
+    partitions = "".join(
+        f'<option value="{html.escape(name)}"'
+        f"{' selected' if name == chosen.get('partition') else ''}>"
+        f"{html.escape(name)}: up to {most.hours:g} h, {most.processors} processors,"
+        f" {most.memory_gb:g} GB{f', {most.gpus} GPUs' if most.gpus else ''}</option>"
+        for name, most in choice.limits.items()
+    )
+    largest = Limits(
+        *(
+            max((getattr(each, field) for each in choice.limits.values()), default=0)
+            for field in ("hours", "processors", "memory_gb", "gpus")
+        )
+    )
+    fields = [
+        _field(
+            "partition", "Partition", f"<select {_attributes('partition')}>{partitions}</select>"
+        )
+    ]
+    for name, label, usual, step, most in (
+        ("hours", "Hours until the server ends", min(1, largest.hours), "any", largest.hours),
+        ("processors", "Processors", 1, "1", largest.processors),
+        ("memory_gb", "Memory in GB", min(2, largest.memory_gb), "any", largest.memory_gb),
+        ("gpus", "GPUs", 0, "1", largest.gpus),
+    ):
+        if name != "gpus" or most:
+            value = html.escape(str(chosen.get(name, usual)))
+            least = "0" if name == "gpus" else "0.02" if step == "any" else "1"
+            fields.append(
+                _field(
+                    name,
+                    label,
+                    f'<input {_attributes(name)} type="number" min="{least}" max="{most:g}"'
+                    f' step="{step}" value="{value}">',
+                )
+            )
+    for name, label, names in (
+        ("account", "Account", choice.accounts),
+        ("reservation", "Reservation", choice.reservations),
+    ):
+        if names:
+            listed = "".join(_option(each, chosen.get(name)) for each in ("", *names))
+            fields.append(_field(name, label, f"<select {_attributes(name)}>{listed}</select>"))
+    return "\n".join(fields)
+
+
+def _attributes(name: str) -> str:
+    return f'class="form-control" id="slurm-{name}" name="{name}"'
+
+
+def _option(name: str, chosen: object) -> str:
+    return f"<option{' selected' if name == chosen else ''}>{html.escape(name)}</option>"
+
+
+def _field(name: str, label: str, control: str) -> str:
+    return (
+        f'<div class="mb-3"><label class="form-label" for="slurm-{name}">{label}</label>'
+        f"{control}</div>"
+    )
+
+
+def from_form(data: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return the options that a form contains; each field of a form is a list."""
+    return {name: data[name][0].strip() for name in _FIELDS if data.get(name) and data[name][0]}

@@ -1,0 +1,103 @@
+"""The cluster's queue, as one query for the whole hub shows it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from littlest_hub.stacks.slurm.commands import SlurmError
+from littlest_hub.stacks.slurm.jobs import SQUEUE_FORMAT, Job, parse_squeue
+
+INTERVAL_S = 10
+"""How old an answer may be that a look at a running job gets."""
+WAITING_INTERVAL_S = 3
+"""The same for a job that somebody waits for."""
+MAX_PAUSE_S = 60
+"""The longest pause between two tries while the controller does not answer."""
+_UNKNOWN_JOB = "Invalid job id"
+
+
+class JobQueue:
+    """The jobs of this hub, as Slurm knows them.
+
+    However many servers ask, there is one query at a time, and at most one in `WAITING_INTERVAL_S`.
+
+    Args:
+        run: runs a command, as `commands.run`.
+        squeue: the command, and options before ours.
+        clock: seconds that only increase.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[str]], Awaitable[str]],
+        squeue: Sequence[str] = ("squeue",),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._run, self._squeue, self._clock = run, squeue, clock
+        self._numbers: dict[str, float] = {}
+        """Jobs of this hub, and since when it knows them."""
+        self._jobs: dict[str, Job] = {}
+        self._asked_at = float("-inf")
+        self._failure: SlurmError | None = None
+        self._pause_s = 0.0
+        self._query: asyncio.Task[None] | None = None
+
+    def watch(self, number: str) -> None:
+        """Add a job to those that queries are about."""
+        self._numbers.setdefault(number, self._clock())
+
+    def forget(self, number: str) -> None:
+        """Remove a job: its server has ended."""
+        self._numbers.pop(number, None)
+        self._jobs.pop(number, None)
+
+    async def look(self, number: str, age_s: float = INTERVAL_S) -> Job | None:
+        """Return what Slurm knows of a job; None: it does not know it any more.
+
+        Args:
+            number: of the job.
+            age_s: how old the answer may be.
+
+        Raises:
+            SlurmError: Slurm does not answer, so nothing is known.
+        """
+        self.watch(number)
+        # A job that was submitted after the last query is not in its answer.
+        if self._asked_at < max(self._clock() - age_s, self._numbers[number]):
+            await self._refresh()
+        if self._failure:
+            raise self._failure
+        return self._jobs.get(number)
+
+    async def _refresh(self) -> None:
+        if self._query is None:
+            if self._failure and self._clock() < self._asked_at + self._pause_s:
+                return
+            self._query = asyncio.create_task(self._ask())
+            self._query.add_done_callback(lambda _: setattr(self, "_query", None))
+        # Somebody who does not wait any more does not end the query of others.
+        await asyncio.shield(self._query)
+
+    async def _ask(self) -> None:
+        numbers = sorted(self._numbers)
+        options = ["--noheader", "--states=all", f"--format={SQUEUE_FORMAT}"]
+        asked_at = self._clock()
+        try:
+            printed = await self._run([*self._squeue, *options, f"--jobs={','.join(numbers)}"])
+            self._jobs = parse_squeue(printed)
+            self._failure, self._pause_s = None, 0.0
+        except SlurmError as error:
+            if not error.is_silent and _UNKNOWN_JOB in str(error):
+                # It knows none of them.
+                self._jobs, self._failure, self._pause_s = {}, None, 0.0
+            else:
+                self._fail(error)
+        except ValueError as error:
+            self._fail(SlurmError(str(error), is_silent=True))
+        self._asked_at = asked_at
+
+    def _fail(self, error: SlurmError) -> None:
+        self._failure = error
+        self._pause_s = min(max(2 * self._pause_s, WAITING_INTERVAL_S), MAX_PAUSE_S)

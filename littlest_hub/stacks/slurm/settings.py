@@ -1,0 +1,178 @@
+"""The settings of the spawner, and the form that they make."""
+
+# traitlets' decorators have no types.
+# mypy: disable-error-code="untyped-decorator"
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tornado.web import HTTPError
+from traitlets import Any as AnyTrait
+from traitlets import Dict, List, TraitError, Unicode, default, validate
+from traitlets.config import Configurable
+
+from littlest_hub import installation
+from littlest_hub.layout import Layout
+from littlest_hub.stacks.slurm import commands, options
+from littlest_hub.stacks.slurm.commands import SlurmError
+from littlest_hub.stacks.slurm.jobs import SINFO_FORMAT, Partition, parse_sinfo
+from littlest_hub.stacks.slurm.options import Choice, Limits, Request
+
+POLL_INTERVAL_S = 10
+"""How often JupyterHub asks whether a server runs: one query of Slurm answers for all of them."""
+CLUSTER_AGE_S = 60
+"""How old what sinfo says may be when a form is shown."""
+
+
+class Cluster:
+    """The partitions of the cluster, asked for at most once in `CLUSTER_AGE_S`."""
+
+    def __init__(self) -> None:
+        self._partitions: list[Partition] = []
+        self._asked_at = float("-inf")
+
+    async def partitions(self) -> list[Partition]:
+        """Return them as the last answer had them.
+
+        Raises:
+            SlurmError: Slurm does not answer.
+            ValueError: it answers with something else.
+        """
+        if time.monotonic() > self._asked_at + CLUSTER_AGE_S:
+            printed = await commands.run(["sinfo", "--noheader", f"--format={SINFO_FORMAT}"])
+            self._partitions, self._asked_at = parse_sinfo(printed), time.monotonic()
+        return self._partitions
+
+
+CLUSTER = Cluster()
+
+
+class SlurmSettings(Configurable):  # type: ignore[misc]
+    """Settings that fragments write as c.SlurmSpawner: these, and those of each spawner."""
+
+    layout = AnyTrait(help="the installation")
+
+    partitions = Dict(
+        key_trait=Unicode(),
+        value_trait=Dict(),
+        config=True,
+        help="The partitions that people may choose, the usual one first, each with the most that"
+        " they may ask for: {'main': {'hours': 8, 'processors': 4, 'memory_gb': 8, 'gpus': 0}}."
+        " Without any, people choose nothing, and Slurm's defaults apply.",
+    )
+    accounts = List(Unicode(), config=True, help="Accounts of Slurm that people may choose.")
+    reservations = List(Unicode(), config=True, help="Reservations that people may choose.")
+    python = Unicode(
+        config=True,
+        help="The interpreter of a release of this hub, as the nodes see it. Default: this hub's.",
+    )
+    node_address = Unicode(
+        "{node}", config=True, help="The name under which this machine reaches a node."
+    )
+    sbatch_options = List(
+        Unicode(), config=True, help="More options of sbatch, such as '--qos=interactive'."
+    )
+
+    @validate("partitions")
+    def _check_partitions(self, proposal: Any) -> Any:
+        for name, limits in proposal.value.items():
+            _check_name(name)
+            try:
+                Limits(**limits)
+            except (TypeError, ValueError) as error:
+                raise TraitError(f"{name}: {error}") from None
+        return proposal.value
+
+    @validate("accounts", "reservations")
+    def _check_names(self, proposal: Any) -> Any:
+        for name in proposal.value:
+            _check_name(name)
+        return proposal.value
+
+    @validate("node_address")
+    def _check_node_address(self, proposal: Any) -> Any:
+        try:
+            proposal.value.format(node="c1")
+        except (KeyError, IndexError, ValueError) as error:
+            raise TraitError(f"expected a name with {{node}} in it: {error!r}") from None
+        return proposal.value
+
+    @property
+    def choice(self) -> Choice:
+        """The choice that people have."""
+        limits = {name: Limits(**most) for name, most in self.partitions.items()}
+        return Choice(limits, tuple(self.accounts), tuple(self.reservations))
+
+    def request_for(self, chosen: Mapping[str, Any]) -> Request:
+        """Return the request that options make.
+
+        Raises:
+            HTTPError: they are not valid; the message is for people.
+        """
+        try:
+            return self.choice.request(chosen)
+        except ValueError as error:
+            refusal = HTTPError(400, "%s", error)
+            refusal.jupyterhub_message = str(error)
+            raise refusal from error
+
+    @default("layout")
+    def _default_layout(self) -> Layout:
+        return installation.of_this_release()
+
+    @default("python")
+    def _default_python(self) -> str:
+        return str(installation.release_of_this_interpreter() / "bin" / "python3")
+
+    @default("ip")
+    def _default_ip(self) -> str:
+        return "0.0.0.0"
+
+    @default("default_url")
+    def _default_default_url(self) -> str:
+        return "/lab"
+
+    @default("poll_interval")
+    def _default_poll_interval(self) -> int:
+        return POLL_INTERVAL_S
+
+    @default("options_form")
+    def _default_options_form(self) -> Any:
+        return _form
+
+    @default("options_from_form")
+    def _default_options_from_form(self) -> Any:
+        return _from_form
+
+
+async def _form(spawner: Any) -> str:
+    """Return the form, with no more in it than the cluster has; "": there is nothing to choose."""
+    choice = spawner.choice
+    if not choice.limits:
+        return ""
+    try:
+        found = choice.within(await CLUSTER.partitions())
+        choice = found if found.limits else choice
+    except (SlurmError, ValueError) as error:
+        spawner.log.warning("The form does not know what the cluster has: %s", error)
+    return options.form(choice, spawner.orm_spawner.user_options or {})
+
+
+def _from_form(data: Mapping[str, Sequence[str]], spawner: Any = None) -> dict[str, str]:
+    """Return the options in a form; JupyterHub remembers them, so they have to be valid.
+
+    Raises:
+        HTTPError: they are not.
+    """
+    chosen = options.from_form(data)
+    if spawner is not None:
+        spawner.request_for(chosen)
+    return chosen
+
+
+def _check_name(name: str) -> None:
+    if not options.is_name(name):
+        raise TraitError(f"{name!r} cannot be a name in Slurm")

@@ -1,0 +1,331 @@
+"""Servers as batch jobs of their users.
+
+A job may wait for hours. It is recorded in the database when it is submitted, so it keeps its place
+when the hub is reloaded, restarted or killed: the next hub's spawner adopts it. `start_timeout`
+counts from the moment at which Slurm starts the job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import pwd
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.spawner import Spawner
+from jupyterhub.utils import maybe_future
+from tornado.web import Finish
+
+from littlest_hub.hub import spawn_options, spawn_queue
+from littlest_hub.hub.launch import (
+    NotStartedError,
+    no_account,
+    package_environment,
+    server_environment,
+)
+from littlest_hub.stacks.slurm import commands
+from littlest_hub.stacks.slurm.commands import SlurmError
+from littlest_hub.stacks.slurm.jobs import Job, Phase, parse_number
+from littlest_hub.stacks.slurm.queue import WAITING_INTERVAL_S, JobQueue
+from littlest_hub.stacks.slurm.settings import SlurmSettings
+from littlest_hub.stacks.slurm.submission import NODE_PROGRAM, Submission, as_user
+
+QUEUE = JobQueue(commands.run)
+"""The jobs of this hub, as Slurm knows them."""
+STOP_TIMEOUT_S = 60
+"""How long a job may take to end after scancel: KillWait= of slurm.conf(5) is 30 s."""
+
+
+class SlurmSpawner(SlurmSettings, Spawner):  # type: ignore[misc]
+    """Submits a job for each server; configured as c.SlurmSpawner."""
+
+    server: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.job: str = getattr(self, "job", "")
+        self.reported: asyncio.Future[int] | None = None
+        """The place of the port that the job reports; None: no report is expected."""
+        self.shown: Job | None = None
+        """The job as the last look has shown it."""
+        self._entry: spawn_queue.QueueEntry | None = None
+        self._is_queued = False
+
+    # --- state
+
+    def get_state(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().get_state()
+        if self.job:
+            state["job"] = self.job
+        return state
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        super().load_state(state)
+        self.job = str(state.get("job") or begun(state).get("job") or "")
+        if self.job:
+            QUEUE.watch(self.job)
+
+    def clear_state(self) -> None:
+        super().clear_state()
+        self.job, self.shown, self._entry, self._is_queued = "", None, None, False
+
+    def _save_begun(self, **more: Any) -> None:
+        """Record the job, so that the next hub adopts it if this one ends before it is ready."""
+        assert self._entry
+        chosen = spawn_options.storable(self.user_options)
+        # The job keeps its token; elsewhere, the database has only a hash of it.
+        kept = {"job": self.job, "api_token": self.api_token, **more}
+        state = {**self.get_state(), spawn_queue.SURVIVES: kept}
+        self.orm_spawner.state = spawn_queue.waiting_state(state, self._entry, chosen)
+        self.user.db.commit()
+
+    # --- JupyterHub's interface
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the next hub may go on with it: it waits for the hub, or for the cluster."""
+        return self._is_queued or (self._entry is not None and self._entry.is_waiting)
+
+    def leave_to_next_hub(self) -> None:
+        """Make the next hub submit the job, if this one was about to end before it could."""
+        if self._entry and self._entry.is_waiting and not begun(self.orm_spawner.state):
+            chosen = spawn_options.storable(self.user_options)
+            self.orm_spawner.state = spawn_queue.waiting_state({}, self._entry, chosen)
+            self.user.db.commit()
+
+    async def run_pre_spawn_hook(self) -> None:
+        """Run the hook, submit the job or adopt the one of an earlier hub, and wait until it runs.
+
+        Raises:
+            NotStartedError: Slurm refuses the job, or it ended while it waited.
+        """
+        # No limit: the cluster has its own queue. The hub's is closed while hubs take turns.
+        self._entry = entry = spawn_queue.QUEUE.join(self.user.name, self.name, 0)
+        if self._spawn_future:
+            self._spawn_future.add_done_callback(lambda _: entry.leave())
+        earlier = begun(self.orm_spawner.state)
+        self._is_queued = bool(earlier)
+        try:
+            await entry.turn.wait()
+            # Before there is a job: it may report as soon as it runs.
+            self.reported = asyncio.get_running_loop().create_future()
+            if not await self._adopt(earlier):
+                self._is_queued = False
+                await maybe_future(super().run_pre_spawn_hook())
+                await self._submit()
+            self._is_queued = True
+            await self._wait_until_running()
+        except asyncio.CancelledError:
+            # With a server on record and nothing pending, JupyterHub would call it ready.
+            self.server = None
+            self.job = self.job or str(earlier.get("job", ""))
+            await asyncio.shield(self._cancel())
+            raise
+        finally:
+            self._is_queued = False
+
+    async def start(self) -> tuple[str, int]:
+        """Wait until the server in the job listens, and return where.
+
+        Raises:
+            NotStartedError: the job ended before.
+        """
+        assert self.reported
+        while not self.reported.done():
+            await asyncio.wait([self.reported], timeout=WAITING_INTERVAL_S)
+            if not self.reported.done():
+                await self._look_at_running()
+        job = await self._look_at_running()
+        self.reported = None
+        return self._address_of(job), self.port
+
+    def report(self, port: int) -> None:
+        """Accept the port at which the server listens, as the job reports it."""
+        assert self.reported
+        self.port = port
+        self._save_begun(port=port)
+        self.reported.set_result(port)
+
+    async def poll(self) -> int | None:
+        """Return None while the job runs or may run, otherwise an exit code."""
+        if not self.job:
+            return 0
+        try:
+            job = await QUEUE.look(self.job)
+        except SlurmError as error:
+            self.log.warning("Job %s is taken to be running: %s", self.job, error)
+            return None
+        if job is None or job.phase is Phase.ENDED:
+            why = job.why_ended() if job else "Slurm does not know it any more"
+            self.log.warning("Job %s of %s: %s", self.job, self._log_name, why)
+            QUEUE.forget(self.job)
+            return 0 if job and job.state == "COMPLETED" else 1
+        if self._is_elsewhere(job):
+            self.log.warning("Job %s was moved, or put back into the queue", self.job)
+            await self._cancel()
+            return 1
+        return None
+
+    def _address_of(self, job: Job) -> str:
+        # As in the database, where it is part of a URL.
+        return str(self.node_address.format(node=job.node)).lower()
+
+    def _is_elsewhere(self, job: Job) -> bool:
+        """Return whether a job is not where its server was: its port there is nobody's now."""
+        if not (self.server and self.server.ip):
+            return False
+        if job.phase is Phase.RUNNING:
+            return bool(self.server.ip != self._address_of(job))
+        return job.phase is Phase.WAITING
+
+    async def stop(self, now: bool = False) -> None:
+        """Cancel the job; return when it has ended.
+
+        Raises:
+            RuntimeError: it has not.
+        """
+        if not self.job:
+            return
+        await self._cancel()
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while True:
+            with contextlib.suppress(SlurmError):
+                job = await QUEUE.look(self.job, age_s=1)
+                if job is None or job.phase is Phase.ENDED:
+                    break
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"job {self.job} has not ended {STOP_TIMEOUT_S} s after scancel")
+            await asyncio.sleep(1)
+            await self._cancel()
+        QUEUE.forget(self.job)
+        self.job = ""
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        yielded = ""
+        # JupyterHub stops asking when the server has started or failed.
+        while True:
+            message, fraction = self._message()
+            if message and message != yielded:
+                yield {"progress": fraction, "message": message}
+                yielded = message
+            if spawn_queue.QUEUE.is_closed:
+                raise Finish  # the page reconnects, to the next hub
+            await asyncio.sleep(1)
+
+    def _message(self) -> tuple[str, int]:
+        job = self.shown
+        if job is None:
+            return ("The job is submitted", 5) if self.job else ("", 0)
+        if job.phase is Phase.WAITING:
+            return job.why_waiting(), 10
+        return f"Job {job.number} runs on {job.node}: the server starts", 60
+
+    # --- the job
+
+    async def _adopt(self, earlier: Mapping[str, Any]) -> bool:
+        """Go on with the job of an earlier hub, unless it has ended."""
+        if not earlier:
+            return False
+        number = str(earlier["job"])
+        job = await self._seen(number)
+        if job is None or job.phase is Phase.ENDED:
+            QUEUE.forget(number)
+            return False
+        self.log.info("Job %s of %s is still there", job.number, self._log_name)
+        self.job, self.api_token, self.shown = job.number, str(earlier["api_token"]), job
+        if earlier.get("port"):
+            self.report(int(earlier["port"]))
+        else:
+            self._save_begun()
+        return True
+
+    async def _seen(self, number: str) -> Job | None:
+        """Return a job, however long Slurm takes to answer: without it, nothing can be decided."""
+        while True:
+            try:
+                return await QUEUE.look(number, WAITING_INTERVAL_S)
+            except SlurmError as error:
+                self.log.warning("Job %s: %s", number, error)
+                await asyncio.sleep(WAITING_INTERVAL_S)
+
+    async def _submit(self) -> None:
+        submission = self._submission()
+        try:
+            printed = await commands.run(submission.sbatch(), submission.script())
+            self.job = parse_number(printed)
+        except (SlurmError, ValueError) as error:
+            raise NotStartedError(f"Slurm does not take the job: {error}") from error
+        QUEUE.watch(self.job)
+        self._save_begun()
+        self.log.info("Job %s of %s is submitted", self.job, self._log_name)
+
+    def _submission(self) -> Submission:
+        request = self.request_for(self.user_options)
+        account = self._account()
+        home = Path(account.pw_dir)
+        own = {name: text for name, text in self.get_env().items() if name != "PATH"}
+        return Submission(
+            account.pw_name,
+            home,
+            self.log_file,
+            [*request.arguments(), *self.sbatch_options],
+            environment={
+                **server_environment(account.pw_name, home, account.pw_shell),
+                **package_environment(self.layout),
+                **own,
+            },
+            command=[self.python, "-I", "-m", NODE_PROGRAM, *self.get_args()],
+        )
+
+    def _account(self) -> pwd.struct_passwd:
+        try:
+            return pwd.getpwnam(self.user.name)
+        except KeyError:
+            raise no_account(self.user.name) from None
+
+    @property
+    def log_file(self) -> str:
+        """The file on its node to which the job writes."""
+        name = f"-{self.name}" if self.name else ""
+        return str(Path(self._account().pw_dir) / f".jupyterhub{name}.log")
+
+    async def _wait_until_running(self) -> None:
+        while True:
+            self.shown = job = await self._seen(self.job)
+            self._refuse_ended(job)
+            if job and job.phase is Phase.RUNNING and job.node:
+                return
+            await asyncio.sleep(WAITING_INTERVAL_S)
+
+    async def _look_at_running(self) -> Job:
+        """Return the job, which runs.
+
+        Raises:
+            NotStartedError: it does not any more.
+        """
+        self.shown = job = await self._seen(self.job)
+        self._refuse_ended(job)
+        assert job
+        if job.phase is Phase.WAITING:
+            await self._cancel()
+            raise NotStartedError(f"Job {self.job} was put back into the queue by Slurm")
+        return job
+
+    def _refuse_ended(self, job: Job | None) -> None:
+        if job is None or job.phase is Phase.ENDED:
+            why = job.why_ended() if job else "Slurm does not know it any more"
+            raise NotStartedError(f"Job {self.job}: {why}. What it printed is in {self.log_file}")
+
+    async def _cancel(self) -> None:
+        if self.job:
+            with contextlib.suppress(SlurmError):
+                await commands.run(as_user(self.user.name, "scancel", "--quiet", self.job))
+
+
+def begun(state: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return what a hub has recorded of a job before its server was ready; {}: there is none."""
+    found: Mapping[str, Any] = (state or {}).get(spawn_queue.SURVIVES) or {}
+    return found if found.get("job") and found.get("api_token") else {}

@@ -1,0 +1,156 @@
+"""Servers when something around them fails (`make test-cluster`)."""
+
+import time
+from typing import Any
+
+import pytest
+
+from tests.client import Person, RefusedError
+from tests.cluster.test_a_job import ALL_OF_A_NODE, messages, restart
+from tests.eventually import eventually
+from tests.hub import Hub
+from tests.slurm import WHERE, Cluster
+
+pytestmark = pytest.mark.long
+
+# squeue(1) as a site may have wrapped it: it prints a warning, or hangs on a lock for a while.
+NONSENSE = "#!/bin/sh\necho 'slurm_load_jobs: *** maintenance on Monday ***'\n"
+
+
+def refusal(person: Person) -> str:
+    """Ask for a server that cannot start; return what the page says, the form's or the next."""
+    try:
+        person.submit_form(ALL_OF_A_NODE)
+    except RefusedError as refused:
+        return str(refused)
+    heard: list[dict[str, Any]] = []
+    person.progress(heard, timeout_s=120)
+    assert "failed" in heard[-1]
+    return str(heard[-1]["message"])
+
+
+def test_a_server_on_a_node_that_is_lost_ends_and_starts_on_another(
+    cluster: Cluster, hub: Hub
+) -> None:
+    with cluster.person(hub, "lost") as person:
+        person.submit_form(ALL_OF_A_NODE)
+        person.await_server(timeout_s=120)
+        node, job = person.run_cell(WHERE).split()
+        since = time.time()
+        with cluster.lost(node):
+            eventually(lambda: not person.has_server(), 180, "the hub to notice")
+            assert f"Job {job} of lost: its node failed" in cluster.hub_journal(since)
+            person.submit_form(ALL_OF_A_NODE)
+            person.await_server(timeout_s=120)
+            other, next_job = person.run_cell(WHERE).split()
+        assert other != node
+        assert cluster.jobs("lost") == {next_job: "RUNNING"}
+
+
+def test_a_controller_that_is_away_ends_no_server_and_starts_none(
+    cluster: Cluster, hub: Hub
+) -> None:
+    with cluster.person(hub, "patient") as person, cluster.person(hub, "late") as late:
+        person.submit_form(ALL_OF_A_NODE)
+        person.await_server(timeout_s=120)
+        where = person.run_cell(WHERE)
+        since = time.time()
+        cluster.head.systemctl("stop", "slurmctld")
+        try:
+            eventually(lambda: "is taken to be running" in cluster.hub_journal(since), 90, "a poll")
+            assert "Slurm does not take the job: sbatch: error" in refusal(late)
+            assert person.run_cell(WHERE) == where
+        finally:
+            cluster.head.systemctl("start", "slurmctld")
+        eventually(lambda: cluster.jobs("patient"), 60, "the controller to answer")
+        late.submit_form(ALL_OF_A_NODE)
+        late.await_server(timeout_s=180)
+        assert person.run_cell(WHERE) == where
+        assert person.has_server()
+
+
+def test_nonsense_instead_of_an_answer_ends_no_server(cluster: Cluster, hub: Hub) -> None:
+    with cluster.person(hub, "sane") as person:
+        person.submit_form(ALL_OF_A_NODE)
+        person.await_server(timeout_s=120)
+        where = person.run_cell(WHERE)
+        since = time.time()
+        cluster.head.put("/usr/local/bin/squeue", NONSENSE, mode=0o755)
+        try:
+            said = "is taken to be running: squeue prints 'slurm_load_jobs: ***"
+            eventually(lambda: said in cluster.hub_journal(since), 90, "a poll")
+            assert person.run_cell(WHERE) == where
+        finally:
+            cluster.head.run(["rm", "/usr/local/bin/squeue"])
+        cluster.cancel(where.split()[1])
+        eventually(lambda: not person.has_server(), 180, "the hub to notice")
+
+
+def test_a_job_that_waits_survives_a_reload_and_a_hub_that_is_killed(
+    cluster: Cluster, hub: Hub
+) -> None:
+    with cluster.person(hub, "calm") as person, cluster.filled() as filler:
+        person.submit_form(ALL_OF_A_NODE)
+        assert any("waits in the queue" in text for text in messages(person))
+        (job,) = cluster.jobs("calm")
+        hub.reload()
+        assert cluster.jobs("calm") == {job: "PENDING"}
+        hub.machine.systemctl("kill", "--signal=KILL", "littlest-hub")
+        restart(hub)
+        cluster.cancel(filler)
+        person.await_server(timeout_s=120)
+        assert person.run_cell(WHERE).split()[1] == job
+        assert cluster.jobs("calm") == {job: "RUNNING"}
+
+
+def test_a_job_of_somebody_who_may_not_use_the_hub_any_more_is_canceled(
+    cluster: Cluster, hub: Hub
+) -> None:
+    blocked = 'c.Authenticator.blocked_users = {"banned"}\n'
+    with cluster.person(hub, "banned") as person, cluster.filled():
+        person.submit_form(ALL_OF_A_NODE)
+        assert any("waits in the queue" in text for text in messages(person))
+        assert len(cluster.jobs("banned")) == 1
+        with hub.fragment("60-blocked.py", blocked):
+            eventually(lambda: cluster.jobs("banned") == {}, 60, "the job to be canceled")
+
+
+def test_a_named_server_is_a_job_of_its_own(cluster: Cluster, hub: Hub) -> None:
+    named = "c.JupyterHub.allow_named_servers = True\n"
+    with hub.fragment("60-named.py", named), cluster.person(hub, "busy") as person:
+        person.start_server(timeout_s=120)
+        person.start_server(timeout_s=120, server="second")
+        assert len(cluster.jobs("busy")) == 2
+        person.stop_server(server="second")
+        eventually(lambda: len(cluster.jobs("busy")) == 1, 60, "its job to end")
+        assert person.run_cell("6 * 7") == "42"
+
+
+def test_a_job_that_waits_can_be_canceled_from_outside(cluster: Cluster, hub: Hub) -> None:
+    with cluster.person(hub, "undecided") as person, cluster.filled():
+        person.submit_form(ALL_OF_A_NODE)
+        assert any("waits in the queue" in text for text in messages(person))
+        (job,) = cluster.jobs("undecided")
+        cluster.cancel(job)
+        heard: list[dict[str, Any]] = []
+        person.progress(heard, timeout_s=60)
+        assert "failed" in heard[-1]
+        assert f"Job {job}: somebody cancelled it, or Slurm did." in str(heard[-1]["message"])
+
+
+def test_the_time_limit_of_a_job_ends_the_server(cluster: Cluster, hub: Hub) -> None:
+    with cluster.person(hub, "slow") as person:
+        person.submit_form({"partition": "main", "hours": "0.02"})
+        person.await_server(timeout_s=120)
+        job = person.run_cell(WHERE).split()[1]
+        since = time.time()
+        eventually(lambda: not person.has_server(), 240, "the end of the job's minute")
+        assert f"Job {job} of slow: its time limit was reached" in cluster.hub_journal(since)
+
+
+def test_a_job_that_ends_early_names_its_log_at_once(cluster: Cluster, hub: Hub) -> None:
+    wrong = 'c.SlurmSpawner.python = "/no/such/python3"\n'
+    with cluster.person(hub, "early") as person, hub.fragment("60-wrong.py", wrong):
+        assert "What it printed is in /home/early/.jupyterhub.log" in refusal(person)
+        assert "/no/such/python3" in hub.machine.read("/home/early/.jupyterhub.log")
+        assert cluster.jobs("early") == {}

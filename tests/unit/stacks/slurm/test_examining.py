@@ -1,0 +1,128 @@
+"""The answers of `check` and `doctor` about the Slurm stack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.check import check_fragments
+from littlest_hub.check.classes import chosen_classes
+from littlest_hub.check.facts import Facts, Rights
+from littlest_hub.check.jupyterhub_api import complete, execute
+from littlest_hub.check.origins import RecordingConfig
+from littlest_hub.check.settings import Settings
+from littlest_hub.doctor.findings import OK, PROBLEM, WARNING
+from littlest_hub.layout import Layout
+from littlest_hub.manifest import enabled
+from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.stacks.slurm import probes
+from littlest_hub.stacks.slurm.rules import rights
+
+
+@pytest.mark.parametrize(
+    ("listed", "severity", "text"),
+    [
+        ("c1 idle\nc2 mix\n", OK, "2 run jobs"),
+        ("c1 alloc\nc1 alloc\n", OK, "1 run jobs"),
+        ("c1 idle\nc2 down*\n", WARNING, "1 of 2 run no jobs: c2"),
+        ("c1 idle*\nc2 drng\n", PROBLEM, "2 of 2 run no jobs: c1, c2"),
+        ("".join(f"c{n} down\n" for n in range(9)), PROBLEM, "c0, c1, c2, c3, c4, …"),
+        ("", PROBLEM, "sinfo lists none"),
+    ],
+)
+def test_nodes_that_run_no_jobs_are_named(listed: str, severity: str, text: str) -> None:
+    (finding,) = probes.nodes(listed)
+    assert finding.severity == severity
+    assert text in finding.text
+
+
+@pytest.mark.parametrize(
+    ("pinged", "severity"),
+    [
+        ("Slurmctld(primary) at head is UP\n", OK),
+        ("Slurmctld(primary) at one is DOWN\nSlurmctld(backup) at two is UP\n", OK),
+        ("Slurmctld(primary) at head is DOWN\n", PROBLEM),
+        ("", PROBLEM),
+    ],
+)
+def test_a_controller_that_does_not_answer_is_a_problem(pinged: str, severity: str) -> None:
+    assert [each.severity for each in probes.controller(pinged)] == [severity]
+
+
+def test_a_machine_whose_munge_does_not_sign_is_a_problem() -> None:
+    assert [each.severity for each in probes.munge("MUNGE:AwQFAAD:")] == [OK]
+    assert [each.severity for each in probes.munge("")] == [PROBLEM]
+
+
+# Without the call for which the interpreter has to be that of an installed release.
+FRAGMENT = (
+    (Path(__file__).parents[4] / "jupyterhub_config.d/50-slurm.py")
+    .read_text()
+    .replace('require_enabled("slurm")', "")
+)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """An installation with the fragment, as somebody's own: nobody's rights are examined."""
+    layout = Layout(tmp_path / "hub")
+    layout.fragments.mkdir(parents=True)
+    layout.state.mkdir()
+    enabled.write_record(layout, {"slurm": EnabledStack("slurm", {"address": ""})})
+    (layout.fragments / "50-slurm.py").write_text(FRAGMENT)
+    return layout
+
+
+def found(layout: Layout, more: str = "") -> list[str]:
+    (layout.fragments / "60-more.py").write_text(more)
+    return [str(problem) for problem in check_fragments(layout).problems]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        'c.SlurmSpawner.partitions = {"main": {"hours": 8, "gpus": 2}}',
+        'c.SlurmSpawner.node_address = "{node}.cluster"',
+    ],
+)
+def test_the_fragment_is_right_as_it_is(layout: Layout, more: str) -> None:
+    assert found(layout, more) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ('c.SlurmSpawner.partitions = {"main": {"days": 1}}', "main: "),
+        ('c.SlurmSpawner.partitions = {"main; id": {}}', "'main; id' cannot be a name in Slurm"),
+        ('c.SlurmSpawner.node_address = "{name}"', "expected a name with {node} in it"),
+        ("c.SlurmSpawner.req_partition = 'main'", "req_partition"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_its_line(layout: Layout, more: str, text: str) -> None:
+    (problem,) = found(layout, more)
+    assert "60-more.py:1: " in problem
+    assert text in problem
+
+
+def test_a_spawner_without_what_its_jobs_report_to_is_refused(layout: Layout) -> None:
+    text = (layout.fragments / "50-slurm.py").read_text()
+    (layout.fragments / "50-slurm.py").write_text(text.replace("register()", "register"))
+    (problem,) = found(layout)
+    assert "JupyterHub.spawner_class: jobs report to /api/slurm/port" in problem
+
+
+@pytest.mark.parametrize("can_become_others", [True, False])
+def test_a_hub_that_may_not_become_its_users_is_refused(
+    layout: Layout, can_become_others: bool
+) -> None:
+    file = layout.fragments / "50-slurm.py"
+    config = RecordingConfig()
+    execute(file, config)
+    complete(config)
+    chosen, _ = chosen_classes(config)
+    facts = Facts(rights=Rights(can_become_others, knows_other_users=True))
+    problems = list(rights(Settings(config, chosen, layout, facts)))
+    assert [each.file for each in problems] == ([] if can_become_others else [str(file)])
+    assert all("expected the drop-in 50-slurm.conf" in each.message for each in problems)

@@ -1,0 +1,128 @@
+"""One query of Slurm for the whole hub, however many servers ask."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import pytest
+
+from littlest_hub.stacks.slurm.commands import SlurmError
+from littlest_hub.stacks.slurm.jobs import Phase
+from littlest_hub.stacks.slurm.queue import INTERVAL_S, MAX_PAUSE_S, JobQueue
+
+
+class Slurm:
+    """Answers queries; counts them."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.jobs: dict[str, str] = {}
+        self.queries: list[str] = []
+        self.failure: SlurmError | None = None
+        self.queue = JobQueue(self.answer, clock=lambda: self.now_s)
+
+    async def answer(self, command: Sequence[str]) -> str:
+        self.queries.append(command[-1])
+        await asyncio.sleep(0)
+        if self.failure:
+            raise self.failure
+        asked = command[-1].removeprefix("--jobs=").split(",")
+        known = [number for number in asked if number in self.jobs]
+        if not known:
+            raise SlurmError("slurm_load_jobs error: Invalid job id specified", is_silent=False)
+        return "".join(f"{number}|{self.jobs[number]}|c1|N/A|N/A|None\n" for number in known)
+
+
+@pytest.fixture
+def slurm() -> Slurm:
+    return Slurm()
+
+
+def in_a_loop(what: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(what, 30))
+
+
+def test_many_who_ask_at_once_cause_one_query(slurm: Slurm) -> None:
+    async def scenario() -> None:
+        slurm.jobs = {str(number): "RUNNING" for number in range(200)}
+        for number in slurm.jobs:
+            slurm.queue.watch(number)
+        jobs = await asyncio.gather(*(slurm.queue.look(number) for number in slurm.jobs))
+        assert {job.phase for job in jobs if job} == {Phase.RUNNING}
+        assert len(slurm.queries) == 1
+        slurm.now_s += INTERVAL_S - 1
+        await slurm.queue.look("7")
+        assert len(slurm.queries) == 1
+        slurm.now_s += 2
+        await slurm.queue.look("7")
+        assert len(slurm.queries) == 2
+
+    in_a_loop(scenario())
+
+
+def test_a_job_that_was_submitted_after_the_last_query_causes_another_one(slurm: Slurm) -> None:
+    async def scenario() -> None:
+        slurm.jobs = {"1": "RUNNING"}
+        await slurm.queue.look("1")
+        slurm.now_s += 0.1
+        slurm.jobs["2"] = "PENDING"
+        job = await slurm.queue.look("2")
+        assert job
+        assert job.phase is Phase.WAITING
+        assert slurm.queries == ["--jobs=1", "--jobs=1,2"]
+
+    in_a_loop(scenario())
+
+
+def test_a_job_that_slurm_has_forgotten_is_none(slurm: Slurm) -> None:
+    async def scenario() -> None:
+        assert await slurm.queue.look("1") is None
+        slurm.jobs = {"2": "RUNNING"}
+        slurm.now_s += INTERVAL_S + 1
+        assert await slurm.queue.look("2")
+        assert await slurm.queue.look("1") is None
+
+    in_a_loop(scenario())
+
+
+def test_while_slurm_does_not_answer_nothing_is_known_and_the_pauses_grow(slurm: Slurm) -> None:
+    async def scenario() -> None:
+        slurm.jobs = {"1": "RUNNING"}
+        await slurm.queue.look("1")
+        slurm.failure = SlurmError("Unable to contact slurm controller", is_silent=True)
+        for _ in range(600):
+            slurm.now_s += INTERVAL_S + 1
+            with pytest.raises(SlurmError, match="Unable to contact"):
+                await slurm.queue.look("1")
+        seconds = 600 * (INTERVAL_S + 1)
+        assert len(slurm.queries) < 10 + seconds / (MAX_PAUSE_S - INTERVAL_S)
+        slurm.failure = None
+        slurm.now_s += MAX_PAUSE_S
+        assert await slurm.queue.look("1"), "it answers again"
+
+    in_a_loop(scenario())
+
+
+def test_an_answer_that_is_nonsense_is_none(slurm: Slurm) -> None:
+    async def scenario() -> None:
+        slurm.jobs = {"1": "???"}
+        with pytest.raises(SlurmError, match="squeue prints"):
+            await slurm.queue.look("1")
+
+    in_a_loop(scenario())
+
+
+def test_somebody_who_gives_up_does_not_end_the_query_of_others(slurm: Slurm) -> None:
+    async def scenario() -> None:
+        slurm.jobs = {"1": "RUNNING", "2": "RUNNING"}
+        slurm.queue.watch("2")
+        impatient = asyncio.create_task(slurm.queue.look("1"))
+        patient = asyncio.create_task(slurm.queue.look("2"))
+        await asyncio.sleep(0)
+        impatient.cancel()
+        assert await patient
+        assert impatient.cancelled()
+
+    in_a_loop(scenario())

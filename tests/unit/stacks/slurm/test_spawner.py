@@ -1,0 +1,373 @@
+"""A server as a job: submitted, waiting, running, lost; with commands that answer as Slurm does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pwd
+import stat
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyterhub import orm
+from jupyterhub.objects import Hub, Server
+from jupyterhub.user import User
+from tornado.web import HTTPError
+from traitlets import TraitError
+from traitlets.config import Config
+
+from littlest_hub.hub import spawn_queue
+from littlest_hub.hub.launch import NotStartedError
+from littlest_hub.hub.spawn_queue import SpawnQueue
+from littlest_hub.layout import DEFAULT_BASE, Layout
+from littlest_hub.stacks.slurm import commands, spawner
+from littlest_hub.stacks.slurm.queue import JobQueue
+from littlest_hub.stacks.slurm.spawner import SlurmSpawner
+
+ME = pwd.getpwuid(os.getuid()).pw_name
+# Jobs are files: their first line is what squeue prints of them.
+COMMANDS = {
+    "runuser": 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"',
+    "sbatch": (
+        "[ -e refuse ] && { cat refuse >&2; exit 1; }\n"
+        'echo "$@" >arguments; cat >script; number=$(($(cat number) + 1)); echo $number >number\n'
+        'echo "$number|PENDING|n/a|N/A|N/A|Priority" >.new; mv .new job-$number; echo $number'
+    ),
+    "squeue": (
+        '[ -e away ] && { echo "Unable to contact slurm controller" >&2; exit 1; }\n'
+        'cat job-* 2>/dev/null || { echo "Invalid job id specified" >&2; exit 1; }'
+    ),
+    "scancel": (
+        'for last; do :; done\necho "$last|CANCELLED|c1|N/A|N/A|None" >.gone; mv .gone job-$last'
+    ),
+}
+
+
+class Cluster:
+    """A directory with commands of Slurm's names."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        (directory / "number").write_text("30")
+        for name, script in COMMANDS.items():
+            program = directory / "bin" / name
+            program.parent.mkdir(exist_ok=True)
+            program.write_text(f"#!/bin/sh\ncd {directory}\n{script}\n")
+            program.chmod(program.stat().st_mode | stat.S_IXUSR)
+
+    def set(self, number: str, state: str, node: str = "c1") -> None:
+        # A query may read it at the same moment.
+        new = self.directory / ".set"
+        new.write_text(f"{number}|{state}|{node}|N/A|N/A|None\n")
+        new.rename(self.directory / f"job-{number}")
+
+    def state(self, number: str) -> str:
+        return (self.directory / f"job-{number}").read_text().split("|")[1]
+
+    def jobs(self) -> list[str]:
+        return sorted(each.name for each in self.directory.glob("job-*"))
+
+    def read(self, name: str) -> str:
+        return (self.directory / name).read_text()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setattr(spawner, "QUEUE", JobQueue(commands.run))
+    monkeypatch.setattr(spawner, "WAITING_INTERVAL_S", 0.01)
+    monkeypatch.setattr("littlest_hub.stacks.slurm.queue.WAITING_INTERVAL_S", 0.01)
+    monkeypatch.setattr("littlest_hub.stacks.slurm.queue.MAX_PAUSE_S", 0.01)
+    monkeypatch.setattr(spawn_queue, "QUEUE", SpawnQueue())
+    return Cluster(tmp_path)
+
+
+def make(user: Any = None, config: Config | None = None) -> SlurmSpawner:
+    """Return a spawner as JupyterHub makes it when a server is to start."""
+    if user is None:
+        db = orm.new_session_factory("sqlite:///:memory:")()
+        row = orm.User(name=ME)
+        # The client of the tokens of the hub's own pages.
+        client = orm.OAuthClient(identifier="jupyterhub")
+        db.add_all([row, orm.Spawner(name="", user=row), client])
+        db.commit()
+        user = User(row, {"config": config or Config()})
+    made = user._new_spawner(
+        "", spawner_class=SlurmSpawner, hub=Hub(), layout=Layout(DEFAULT_BASE), python="/python3"
+    )
+    assert isinstance(made, SlurmSpawner)
+    made.clear_state()
+    made.api_token, made.user_options = "a-secret", {}
+    made._start_pending = True
+    return made
+
+
+async def until_submitted(made: SlurmSpawner) -> asyncio.Task[None]:
+    waiting = asyncio.create_task(made.run_pre_spawn_hook())
+    while not made.job and not waiting.done():
+        await asyncio.sleep(0.01)
+    return waiting
+
+
+async def killed(made: SlurmSpawner, waiting: asyncio.Task[None]) -> None:
+    """End a spawner's work as the end of the hub's process does: the job stays."""
+    made.job = ""  # there is nothing that it could cancel
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    if spawner.QUEUE._query:
+        await spawner.QUEUE._query  # the next hub would not know of it
+
+
+def in_a_loop(what: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(what, 60))
+
+
+async def started(made: SlurmSpawner, cluster: Cluster, node: str = "c1") -> tuple[str, int]:
+    """Start a server that listens at port 4321, and record it as JupyterHub does."""
+    waiting = await until_submitted(made)
+    cluster.set(made.job, "RUNNING", node)
+    await waiting
+    starting = asyncio.create_task(made.start())
+    await asyncio.sleep(0)
+    made.report(4321)
+    host, port = await starting
+    made.server = Server(
+        orm_server=orm.Server(
+            proto="http", ip=host, port=port, base_url="/user/", cookie_name="name"
+        )
+    )
+    made.orm_spawner.state = made.get_state()
+    made._start_pending = False
+    return host, port
+
+
+def test_a_job_waits_runs_and_reports_its_port(cluster: Cluster) -> None:
+    async def scenario() -> None:
+        made = make()
+        waiting = await until_submitted(made)
+        assert made.is_waiting, "a hub that is replaced does not wait for the cluster"
+        progress = [event async for event in _first(made.progress())]
+        assert "Job 31 waits in the queue" in progress[0]["message"]
+        cluster.set("31", "RUNNING")
+        await waiting
+        assert not made.is_waiting
+        starting = asyncio.create_task(made.start())
+        await asyncio.sleep(0.05)
+        assert not starting.done(), "it waits for the port"
+        made.report(4321)
+        assert await starting == ("c1", 4321)
+        assert await made.poll() is None
+
+    in_a_loop(scenario())
+
+
+async def _first(events: Any) -> Any:
+    async for event in events:
+        if "submitted" not in event["message"]:
+            yield event
+            return
+
+
+def test_the_token_is_in_the_script_and_in_no_argument(cluster: Cluster) -> None:
+    async def scenario() -> None:
+        made = make()
+        made.environment = {"GREETING": "it's $HOME\n`id`"}
+        waiting = await until_submitted(made)
+        arguments, script = cluster.read("arguments"), cluster.read("script")
+        assert "a-secret" not in arguments
+        assert "export JUPYTERHUB_API_TOKEN=a-secret\n" in script
+        assert "export GREETING='it'\"'\"'s $HOME\n`id`'\n" in script
+        assert script.endswith("exec /python3 -I -m littlest_hub.stacks.slurm.node\n")
+        assert "--no-requeue" in arguments
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+    in_a_loop(scenario())
+
+
+def test_what_slurm_says_when_it_refuses_a_job_is_what_people_read(cluster: Cluster) -> None:
+    async def scenario() -> None:
+        refusal = "sbatch: error: Batch job submission failed: Invalid partition name specified"
+        (cluster.directory / "refuse").write_text(refusal)
+        with pytest.raises(NotStartedError, match="Invalid partition name specified"):
+            await make().run_pre_spawn_hook()
+        assert cluster.jobs() == []
+
+    in_a_loop(scenario())
+
+
+def test_an_option_out_of_its_limits_submits_nothing(cluster: Cluster) -> None:
+    async def scenario() -> None:
+        made = make(config=Config({"SlurmSpawner": {"partitions": {"main": {"hours": 8}}}}))
+        made.user_options = {"hours": "9"}
+        with pytest.raises(HTTPError, match="hours: expected a number"):
+            await made.run_pre_spawn_hook()
+        assert cluster.jobs() == []
+
+    in_a_loop(scenario())
+
+
+@pytest.mark.parametrize("has_reported", [False, True])
+def test_the_next_hub_adopts_a_job_with_its_token_and_place(
+    cluster: Cluster, has_reported: bool
+) -> None:
+    async def scenario() -> None:
+        made = make()
+        db = made.user.db
+        made.api_token = token = made.user.orm_user.new_api_token()
+        waiting = await until_submitted(made)
+        if has_reported:
+            cluster.set("31", "RUNNING")
+            await waiting
+            made.report(4321)
+        await killed(made, waiting)
+        (interrupted,) = spawn_queue.take_interrupted(db)
+        assert interrupted.user == ME
+        assert orm.APIToken.find(db, token), "the job has it"
+        assert spawn_queue.take_interrupted(db) == [interrupted], "this hub may fail too"
+        next_one = make(made.user)
+        next_one.api_token = "another"
+        resumed = asyncio.create_task(next_one.run_pre_spawn_hook())
+        cluster.set("31", "RUNNING")
+        await resumed
+        assert cluster.jobs() == ["job-31"], "no second job"
+        assert (next_one.job, next_one.api_token) == ("31", token)
+        starting = asyncio.create_task(next_one.start())
+        if not has_reported:
+            await asyncio.sleep(0)
+            next_one.report(4321)
+        assert await starting == ("c1", 4321)
+
+    in_a_loop(scenario())
+
+
+def test_a_hub_that_ends_leaves_what_it_has_not_submitted_to_the_next(cluster: Cluster) -> None:
+    async def scenario() -> None:
+        made = make()
+        spawn_queue.QUEUE.close()
+        waiting = asyncio.create_task(made.run_pre_spawn_hook())
+        await asyncio.sleep(0)
+        made.leave_to_next_hub()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        (interrupted,) = spawn_queue.take_interrupted(made.user.db)
+        assert (interrupted.user, interrupted.has_begun) == (ME, False)
+        assert cluster.jobs() == []
+
+    in_a_loop(scenario())
+
+
+def test_a_job_that_ended_meanwhile_is_submitted_again(cluster: Cluster) -> None:
+    async def scenario() -> None:
+        made = make()
+        made.api_token = made.user.orm_user.new_api_token()
+        await killed(made, await until_submitted(made))
+        spawn_queue.take_interrupted(made.user.db)
+        cluster.set("31", "CANCELLED")
+        next_one = make(made.user)
+        waiting = await until_submitted(next_one)
+        assert next_one.job == "32"
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+    in_a_loop(scenario())
+
+
+@pytest.mark.parametrize("state", ["FAILED", "TIMEOUT", "COMPLETED"])
+def test_a_job_that_ends_before_its_server_listens_names_its_log(
+    cluster: Cluster, state: str
+) -> None:
+    async def scenario() -> None:
+        made = make()
+        waiting = await until_submitted(made)
+        cluster.set("31", "RUNNING")
+        await waiting
+        starting = asyncio.create_task(made.start())
+        await asyncio.sleep(0.02)
+        cluster.set("31", state)
+        with pytest.raises(NotStartedError, match=r"Job 31: .*\.jupyterhub\.log"):
+            await starting
+
+    in_a_loop(scenario())
+
+
+@pytest.mark.parametrize(
+    ("state", "node", "code"),
+    [
+        ("RUNNING", "c1", None),
+        ("SUSPENDED", "c1", None),
+        ("HIBERNATING", "c1", None),
+        ("TIMEOUT", "c1", 1),
+        ("NODE_FAIL", "c1", 1),
+        ("COMPLETED", "c1", 0),
+        # After its node has failed, an administrator has put it back into the queue.
+        ("PENDING", "n/a", 1),
+        ("RUNNING", "c2", 1),
+    ],
+)
+def test_the_hub_knows_whether_a_server_is_where_its_route_leads(
+    cluster: Cluster, state: str, node: str, code: int | None
+) -> None:
+    async def scenario() -> None:
+        made = make()
+        await started(made, cluster)
+        cluster.set("31", state, node)
+        spawner.QUEUE._asked_at = float("-inf")
+        assert await made.poll() == code
+        if state in ("PENDING", "RUNNING") and code:
+            assert cluster.state("31") == "CANCELLED", "no orphan"
+
+    in_a_loop(scenario())
+
+
+def test_a_controller_that_is_away_stops_no_server(cluster: Cluster) -> None:
+    async def scenario() -> None:
+        made = make()
+        await started(made, cluster)
+        (cluster.directory / "away").touch()
+        spawner.QUEUE._asked_at = float("-inf")
+        assert await made.poll() is None
+        (cluster.directory / "away").unlink()
+        await made.stop()
+        assert cluster.state("31") == "CANCELLED"
+        assert made.job == ""
+        assert await made.poll() == 0
+
+    in_a_loop(scenario())
+
+
+def test_a_server_that_is_canceled_while_it_waits_leaves_no_job(cluster: Cluster) -> None:
+    async def scenario() -> None:
+        made = make()
+        waiting = await until_submitted(made)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert cluster.state("31") == "CANCELLED"
+
+    in_a_loop(scenario())
+
+
+def test_a_restarted_hub_finds_the_job_of_a_server_that_runs(cluster: Cluster) -> None:
+    async def scenario() -> None:
+        made = make()
+        await started(made, cluster)
+        state = json.loads(json.dumps(made.orm_spawner.state))
+        found = make(made.user)
+        found.load_state(state)
+        assert found.job == "31"
+        assert await found.poll() is None
+
+    in_a_loop(scenario())
+
+
+@pytest.mark.parametrize(
+    "partitions", [{"main; id": {}}, {"main": {"days": 1}}, {"main": {"hours": "8"}}]
+)
+def test_a_wrong_partition_is_refused_with_the_line_of_the_fragment(
+    partitions: dict[str, Any],
+) -> None:
+    with pytest.raises(TraitError):
+        make(config=Config({"SlurmSpawner": {"partitions": partitions}}))
