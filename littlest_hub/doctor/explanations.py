@@ -41,7 +41,8 @@ def explain(line: str, symptom: str) -> Explanation:
 
 
 _MAKE_HOME = (
-    "[ -d ~{user} ] || mkhomedir_helper {user}; chown {user}: ~{user} && chmod u+rwx ~{user}"
+    "[ -d ~{account} ] || mkhomedir_helper {account};"
+    " chown {account}: ~{account} && chmod u+rwx ~{account}"
 )
 _LAST_LINE = Explanation(
     r"never showed up|failed to start in",
@@ -120,7 +121,7 @@ _EXPLANATIONS = (
     Explanation(
         r"share the number \d+, and systemd",
         "another account has the same number, and systemd cannot start the server by name",
-        "usermod --uid NUMBER {user}   # an unused one",
+        "usermod --uid NUMBER {account}   # an unused one",
         NUMBER,
     ),
     Explanation(
@@ -136,19 +137,19 @@ _EXPLANATIONS = (
     Explanation(
         r"No space left on device|Disk quota exceeded",
         "the disk or the quota of the home directory is full",
-        "df -h ~{user} && du -xhd1 ~{user} | sort -h | tail",
+        "df -h ~{account} && du -xhd1 ~{account} | sort -h | tail",
         SPACE,
     ),
     Explanation(
         r"Read-only file system",
         "the home directory is mounted read-only",
-        "findmnt --target ~{user}",
+        "findmnt --target ~{account}",
         WRITABLE,
     ),
     Explanation(
         r"Permission denied",
         "something in the home directory does not belong to its owner",
-        "chown -R {user}: ~{user}",
+        "chown -R {account}: ~{account}",
         HOME,
     ),
     Explanation(

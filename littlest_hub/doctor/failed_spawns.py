@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from littlest_hub.doctor.explanations import CONFIGURATION, explain
 from littlest_hub.doctor.journal import JournalEntry
@@ -52,13 +53,19 @@ class FailedSpawn:
     """The system account that the server would run as."""
 
 
-def failed_spawns(entries: Iterable[JournalEntry], layout: Layout, edit: str) -> list[FailedSpawn]:
+def failed_spawns(
+    entries: Iterable[JournalEntry],
+    layout: Layout,
+    edit: str,
+    accounts: Mapping[str, str] = MappingProxyType({}),
+) -> list[FailedSpawn]:
     """Return the last failed start of each user, latest first.
 
     Args:
         entries: of the hub's unit and of user servers' units, in the order of time.
         layout: of the hub.
         edit: the command that opens a fragment in an editor.
+        accounts: those of users whose accounts have other names than they.
     """
     seen = list(entries)
     hub_unit = layout.hub_service
@@ -82,9 +89,8 @@ def failed_spawns(entries: Iterable[JournalEntry], layout: Layout, edit: str) ->
         explanation = explain(line, symptom)
         # With a username_template, the account has another name than the user.
         missing = _MISSING_ACCOUNT.search(line)
-        account = missing[1] if missing else user
+        account = missing[1] if missing else accounts.get(user, user)
         command = explanation.command.format(
-            user=user,
             account=shlex.quote(account),
             unit=unit,
             edit=edit,

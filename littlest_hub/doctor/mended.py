@@ -41,7 +41,7 @@ def _is_configuration_newer(snapshot: Snapshot, failure: FailedSpawn) -> bool:
 
 
 def _has_home(_: Snapshot, failure: FailedSpawn) -> bool:
-    account = pwd.getpwnam(failure.user)
+    account = pwd.getpwnam(failure.account)
     home = Path(account.pw_dir)
     is_open = home.stat().st_mode & stat.S_IRWXU == stat.S_IRWXU
     below = (file for name in _WRITTEN for file in (home / name).rglob("*"))
@@ -54,18 +54,18 @@ def _has_account(_: Snapshot, failure: FailedSpawn) -> bool:
 
 
 def _has_own_number(_: Snapshot, failure: FailedSpawn) -> bool:
-    number = pwd.getpwnam(failure.user).pw_uid
+    number = pwd.getpwnam(failure.account).pw_uid
     return [each.pw_uid for each in pwd.getpwall()].count(number) == 1
 
 
 def _has_space(_: Snapshot, failure: FailedSpawn) -> bool:
-    disk = os.statvfs(pwd.getpwnam(failure.user).pw_dir)
+    disk = os.statvfs(pwd.getpwnam(failure.account).pw_dir)
     # Nobody can see from here whether a quota is used up.
     return "quota" not in failure.line and disk.f_bavail * disk.f_frsize > 20e6
 
 
 def _is_writable(_: Snapshot, failure: FailedSpawn) -> bool:
-    return not os.statvfs(pwd.getpwnam(failure.user).pw_dir).f_flag & os.ST_RDONLY
+    return not os.statvfs(pwd.getpwnam(failure.account).pw_dir).f_flag & os.ST_RDONLY
 
 
 def _is_release_whole(snapshot: Snapshot, _: FailedSpawn) -> bool:
