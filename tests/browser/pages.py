@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import ActionChains, Chrome, Keys
@@ -9,6 +11,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
 from tests.eventually import eventually
+from tests.npm import installed
+
+_AXE = Path(__file__).parent / "axe"
 
 
 def shown(browser: Chrome, selector: str, *, timeout_s: float = 30) -> WebElement:
@@ -24,6 +29,25 @@ def shown(browser: Chrome, selector: str, *, timeout_s: float = 30) -> WebElemen
     element = eventually(find, timeout_s, f"{selector} on the page")
     assert element is not None
     return element
+
+
+def fill(browser: Chrome, **fields: str) -> None:
+    """Type into fields of a form."""
+    for name, text in fields.items():
+        field = shown(browser, f"[name={name}]")
+        field.clear()
+        field.send_keys(text)
+
+
+def follow(browser: Chrome, text: str) -> None:
+    """Choose a link, which a phone may have folded into the menu."""
+    # Selenium finds no folded link by its text.
+    link = (By.XPATH, f"//a[normalize-space()='{text}']")
+    togglers = browser.find_elements(By.CSS_SELECTOR, ".navbar-toggler")
+    if togglers and togglers[0].is_displayed() and not browser.find_element(*link).is_displayed():
+        togglers[0].click()
+    eventually(lambda: browser.find_element(*link).is_displayed(), 30, text)
+    browser.find_element(*link).click()
 
 
 def answer_to(browser: Chrome, cell: str) -> str:
@@ -72,6 +96,24 @@ def stop_server(browser: Chrome) -> None:
 def assert_fits(browser: Chrome, width: int) -> None:
     """Assert that the page needs no scrolling from left to right."""
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def assert_accessible(browser: Chrome) -> None:
+    """Assert that axe-core finds nothing that hinders users of screen readers and keyboards."""
+    browser.execute_script(_axe())
+    found = browser.execute_async_script(
+        "const done = arguments[arguments.length - 1];"
+        "axe.run().then(result => done(result.violations.map("
+        "each => `${each.id}: ${each.help}: ${each.nodes.map(node => node.html).join(' ')}`"
+        ")), error => done([String(error)]));"
+    )
+    assert found == [], "\n".join(found)
+
+
+@cache
+def _axe() -> str:
+    packages = installed("axe", [_AXE / "package.json", _AXE / "package-lock.json"])
+    return (packages / "node_modules/axe-core/axe.min.js").read_text()
 
 
 def keep(browser: Chrome, name: str) -> None:

