@@ -1,7 +1,7 @@
 # A hub for a class. `littlest-hub enable class` sets up all of it (docs/how-to/class.md); this file
 # alone is not enough.
 from littlest_hub.manifest.enabled import require_enabled
-from littlest_hub.stacks.classroom import accounts, assignments, culling, environment, logins
+from littlest_hub.stacks.classroom import accounts, assignments, culling, environment, logins, page
 
 # How people log in:
 #   "system"     accounts of this machine, with their passwords
@@ -57,3 +57,4 @@ accounts.configure(c, globals())
 environment.configure(c)
 culling.configure(c, globals())
 assignments.configure(c)
+page.configure(c)

@@ -7,8 +7,15 @@ import pytest
 from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
 
-from tests.browser.pages import assert_fits, keep, shown, stop_server
-from tests.eventually import eventually
+from tests.browser.pages import (
+    assert_accessible,
+    assert_fits,
+    fill,
+    follow,
+    keep,
+    shown,
+    stop_server,
+)
 from tests.hub import Hub
 
 PASSWORD = "seven blue umbrellas"
@@ -25,24 +32,6 @@ def teacher(hub: Hub) -> Iterator[str]:
     yield littlest_hub
     hub.machine.run([littlest_hub, "disable", "class"])
     hub.machine.run(["rm", "-r", str(hub.layout.stacks / "class")])
-
-
-def fill(browser: Chrome, **fields: str) -> None:
-    for name, text in fields.items():
-        field = shown(browser, f"[name={name}]")
-        field.clear()
-        field.send_keys(text)
-
-
-def follow(browser: Chrome, text: str) -> None:
-    """Choose a link, which a phone may have folded into the menu."""
-    # Selenium finds no folded link by its text.
-    link = (By.XPATH, f"//a[normalize-space()='{text}']")
-    togglers = browser.find_elements(By.CSS_SELECTOR, ".navbar-toggler")
-    if togglers and togglers[0].is_displayed() and not browser.find_element(*link).is_displayed():
-        togglers[0].click()
-    eventually(lambda: browser.find_element(*link).is_displayed(), 30, text)
-    browser.find_element(*link).click()
 
 
 def log_in(hub: Hub, browser: Chrome, name: str) -> None:
@@ -62,6 +51,8 @@ def test_a_student_signs_up_and_opens_jupyterlab_once_the_teacher_has_approved(
 ) -> None:
     def look(name: str) -> None:
         assert_fits(browser, width)
+        if name != "login":  # JupyterHub's page
+            assert_accessible(browser)
         keep(browser, f"class-{name}-{width}")
 
     student = f"maria.lopez{width}"
@@ -92,7 +83,7 @@ def test_a_student_signs_up_and_opens_jupyterlab_once_the_teacher_has_approved(
     shown(browser, "#code-form button").click()
     shown(browser, "#login_submit")
     log_in(hub, browser, "alice")
-    follow(browser, "People (1)")
+    follow(browser, "Class (1)")
     assert note in shown(browser, "#waiting").text
     assert "an account of this name" in shown(browser, "#waiting").text
     look("people")
@@ -104,7 +95,7 @@ def test_a_student_signs_up_and_opens_jupyterlab_once_the_teacher_has_approved(
     log_out(hub, browser)
 
     log_in(hub, browser, student)
-    assert not browser.find_elements(By.LINK_TEXT, "People")
+    assert not browser.find_elements(By.LINK_TEXT, "Class")
     follow(browser, "Password")
     shown(browser, "#password-form")
     look("password")

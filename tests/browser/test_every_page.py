@@ -10,7 +10,7 @@ import pytest
 from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
 
-from tests.browser.pages import assert_fits, keep, shown
+from tests.browser.pages import assert_accessible, assert_fits, keep, shown
 from tests.eventually import eventually
 from tests.hub import Hub
 
@@ -200,6 +200,7 @@ def test_an_administrator_announces_something_with_the_keyboard_alone(
     assert "Written by alice" in shown(browser, "main").text
     assert settled(browser, "the page of announcements") >= {"Stylesheet"}
     assert_fits(browser, width)
+    assert_accessible(browser)
     keep(browser, f"announce-{width}")
     browser.get(f"{hub.url}/hub/home")
     assert shown(browser, ".announcement").text == banner

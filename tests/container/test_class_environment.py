@@ -148,11 +148,32 @@ def test_what_an_administrator_installs_is_there_when_a_kernel_is_restarted(
                 running.run(version)
             assert student.run_cell(version) == "'2.0'"
             assert "* " in shell.run("sudo -n littlest-hub environment list")
+        assert switched(boss, before) == (200, before, before)
+        assert klass.current() == before
+        assert switched(boss, before + 2) == (200, before + 2, before + 2)
+        assert student.browser.get("/hub/class").status_code == 403
     assert "2.0 -> 1.0" in klass.run("diff", str(before + 2), str(before + 1))
     began = time.monotonic()
     klass.run("rollback")
     print(f"rollback, with the start of the command: {time.monotonic() - began:.2f} s")
     assert student.run_cell(version) == "'1.0'"
+
+
+def switched(person: Person, number: int) -> tuple[int, int, int]:
+    """Choose a generation on the teacher's page; return the status, and what the page says.
+
+    Returns:
+        The status of the answer, the number in its message, and that of the generation in use.
+    """
+    page = person.browser.get("/services/class/")
+    (token, *_) = re.findall(r'name="_xsrf" value="([^"]+)"', page.text)
+    fields = {"_xsrf": token, "decision": "switch", "generation": str(number)}
+    answer = person.browser.post(page.url.path, data=fields)
+    said = re.findall(r"The environment is generation (\d+); it was", answer.text)
+    used = re.findall(r"<strong>(\d+)</strong>\s+<span[^>]*>in use</span>", answer.text)
+    assert said, answer.text
+    assert used, answer.text
+    return answer.status_code, int(said[0]), int(used[0])
 
 
 @pytest.mark.long

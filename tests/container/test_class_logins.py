@@ -13,7 +13,7 @@ import pytest
 
 from littlest_hub.stacks.classroom.logins.people import WAITING_OF_SOURCE, file_of
 from tests.certificates import make
-from tests.client import CellError, Person
+from tests.client import CellError, Person, RefusedError
 from tests.container.test_https import CERTIFICATES, FILES
 from tests.container.test_proxy import install
 from tests.container.test_stacks import PAGE, write
@@ -96,7 +96,7 @@ def use_code(browser: httpx.Client, name: str, code: str, password: str) -> http
 
 def waiting(teacher: Person) -> dict[str, str]:
     """Return what stands for each request to be let in, by name."""
-    page = teacher.browser.get("/hub/people").text
+    page = teacher.browser.get("/hub/class").text
     return {
         found.split()[0]: found for found in re.findall(r'name="request"[^>]*value="([^"]+)"', page)
     }
@@ -104,7 +104,7 @@ def waiting(teacher: Person) -> dict[str, str]:
 
 def approve(teacher: Person, name: str) -> None:
     request = waiting(teacher)[name]
-    page = submit(teacher.browser, "/hub/people", decision="approve", request=request)
+    page = submit(teacher.browser, "/hub/class", decision="approve", request=request)
     assert f"{name}: may log in now" in page.text
 
 
@@ -136,29 +136,29 @@ def test_a_stranger_becomes_a_student_when_the_teacher_says_so(hub: Hub, sign_up
         assert "has not been approved yet" in text
         # A request is not approved by a link, by another site, or by somebody without rights.
         request = waiting(teacher)["student"]
-        answer = teacher.browser.get(f"/hub/people?decision=approve&request={request}")
+        answer = teacher.browser.get(f"/hub/class?decision=approve&request={request}")
         assert answer.status_code == 200
         fields = {"decision": "approve", "request": request}
-        assert teacher.browser.post("/hub/people", data=fields).status_code == 403
+        assert teacher.browser.post("/hub/class", data=fields).status_code == 403
         token = {"_xsrf": teacher.browser.cookies.get("_xsrf", path="/hub/") or ""}
-        forged = teacher.browser.post("/hub/people", data={**fields, **token}, headers=EVIL)
+        forged = teacher.browser.post("/hub/class", data={**fields, **token}, headers=EVIL)
         assert forged.status_code == 403
         assert "Another site has sent this form" in forged.text
-        assert browser.post("/hub/people", data=fields).status_code == 403
+        assert browser.post("/hub/class", data=fields).status_code == 403
         assert "student" in waiting(teacher)
         hub.reload()
         approve(teacher, "student")
         hub.machine.add_user("student", "an account, which no login needs")
-        assert "People" in teacher.browser.get("/hub/home").text
+        assert "Class" in teacher.browser.get("/hub/home").text
         with logged_in(hub, "student", PASSWORD) as student:
-            assert "People" not in student.browser.get("/hub/home").text
-            assert student.browser.get("/hub/people").status_code == 403
+            assert "Class" not in student.browser.get("/hub/home").text
+            assert student.browser.get("/hub/class").status_code == 403
             assert student.browser.get("/hub/change-password").status_code == 200
             student.start_server()
             read = f"print(open({str(file_of(hub.layout))!r}, 'rb').read())"
             with pytest.raises(CellError, match=r"PermissionError|FileNotFoundError"):
                 student.run_cell(read)
-            page = submit(teacher.browser, "/hub/people", decision="remove", name="student")
+            page = submit(teacher.browser, "/hub/class", decision="remove", name="student")
             assert "not in this class any more" in page.text
             assert student.browser.get("/hub/home").url.path == "/hub/login"
             unit = hub.layout.user_unit("student") + ".service"
@@ -168,6 +168,33 @@ def test_a_stranger_becomes_a_student_when_the_teacher_says_so(hub: Hub, sign_up
                 "the end of the server",
             )
         assert status_of_login(hub, "student", PASSWORD)[0] == 403
+
+
+@pytest.mark.long
+def test_who_comes_under_the_name_of_a_removed_student_finds_no_files(
+    hub: Hub, sign_up: str
+) -> None:
+    with stranger(hub) as browser, teacher_of(hub, sign_up) as teacher:
+
+        def let_in() -> Person:
+            ask(browser, "leaver")
+            approve(teacher, "leaver")
+            return logged_in(hub, "leaver", PASSWORD)
+
+        with let_in() as leaver:
+            leaver.start_server()
+            leaver.run_cell("open('diary', 'w').write('private')")
+            submit(teacher.browser, "/hub/class", decision="remove", name="leaver")
+        with let_in() as namesake, pytest.raises(RefusedError, match="class keep leaver"):
+            namesake.start_server()
+        run(hub, "class", "remove", "leaver", "--archive")
+        assert "locked out" in teacher.browser.get("/hub/class").text
+        page = submit(teacher.browser, "/hub/class", decision="unlock", name="leaver")
+        assert "leaver may log in again" in page.text
+        with let_in() as namesake:
+            namesake.start_server()
+            assert namesake.run_cell("import os; 'diary' in os.listdir()") == "False"
+            namesake.stop_server()
 
 
 @pytest.mark.long
@@ -222,7 +249,7 @@ def test_ten_thousand_requests_fill_neither_the_disk_nor_the_hub(hub: Hub, sign_
         assert len(waiting(teacher)) == WAITING_OF_SOURCE
         size = hub.machine.run(["stat", "--format=%s", str(file_of(hub.layout))]).stdout
         assert int(size) < 200_000
-        page = submit(teacher.browser, "/hub/people", decision="refuse", request="x 1.0")
+        page = submit(teacher.browser, "/hub/class", decision="refuse", request="x 1.0")
         assert "Nobody was chosen" in page.text
 
 
@@ -244,7 +271,7 @@ def test_passwords_are_changed_and_too_long_ones_are_refused(hub: Hub, sign_up: 
             page = submit(teacher.browser, "/hub/change-password", present_password=PASSWORD, **new)
             assert "Your password is changed" in page.text
             assert elsewhere.browser.get("/hub/home").url.path == "/hub/login"
-        assert teacher.browser.get("/hub/people").status_code == 200
+        assert teacher.browser.get("/hub/class").status_code == 200
         assert status_of_login(hub, TEACHER, PASSWORD)[0] == 403
         # A code is valid once, and voids the password.
         code = code_in(run(hub, "class", "token", TEACHER))
@@ -273,7 +300,7 @@ def test_a_first_password_is_chosen_by_whom_a_fragment_names_and_nobody_else(
     assert status_of_login(hub, "BOB", "another blue umbrella")[0] == 403
     assert status_of_login(hub, "\uff22ob", PASSWORD)[0] == 200
     with teacher_of(hub, first_use) as teacher:
-        page = submit(teacher.browser, "/hub/people", decision="reset", name="bob")
+        page = submit(teacher.browser, "/hub/class", decision="reset", name="bob")
         assert status_of_login(hub, "bob", "a stranger who was faster")[0] == 403
         with stranger(hub) as browser:
             use_code(browser, "bob", code_in(page.text), "a second good password")
@@ -308,7 +335,7 @@ def test_announcements_and_sign_up_go_together_and_nothing_is_shown_twice(
     hub: Hub, sign_up: str
 ) -> None:
     banner, message = "Bring a laptop", "Room 12 is open"
-    people, password, announce = "/hub/people", "/hub/change-password", PAGE
+    people, password, announce = "/hub/class", "/hub/change-password", PAGE
     run(hub, "enable", "announce", "--yes")
     try:
         with teacher_of(hub, sign_up) as teacher, stranger(hub) as browser:
@@ -343,7 +370,7 @@ def test_over_https_people_sign_up_log_in_and_use_codes_and_cookies_are_for_http
     install(hub, CERTIFICATES, trusted, key)
     secure = dataclasses.replace(hub, url=f"https://{address}")
     with hub.fragment("22-https.py", FILES), stranger(secure, trusted) as browser:
-        for page in ("/hub/signup", "/hub/one-time-code", "/hub/people"):
+        for page in ("/hub/signup", "/hub/one-time-code", "/hub/class"):
             answer = httpx.get(f"{hub.url}{page}", trust_env=False)
             assert answer.headers["Location"] == f"{secure.url}{page}"
         with teacher_of(secure, sign_up, trusted) as teacher:
@@ -364,9 +391,7 @@ def test_over_https_people_sign_up_log_in_and_use_codes_and_cookies_are_for_http
                 assert cookies
                 assert all(each.secure for each in cookies)
                 ada.stop_server()
-            code = code_in(
-                submit(teacher.browser, "/hub/people", decision="reset", name="ada").text
-            )
+            code = code_in(submit(teacher.browser, "/hub/class", decision="reset", name="ada").text)
         assert (
             use_code(browser, "ada", code, PASSWORD).url == f"{secure.url}/hub/login?username=ada"
         )

@@ -1,5 +1,7 @@
 """Memory limits and changes of the clock, which need a kernel of the machine's own."""
 
+import re
+
 import pytest
 
 from tests.eventually import eventually
@@ -102,3 +104,30 @@ def test_a_home_with_a_quota_is_full_alone_and_its_owner_sees_the_limit(hub: Hub
         assert 0 < memory["used"] < memory["limit"] == 600 << 20
         written = "open('large', 'wb').write(bytes(30 << 20))"
         assert other.run_cell(written, timeout_s=EMULATED_S) == str(30 << 20)
+
+
+@pytest.mark.long
+def test_the_teachers_page_shows_what_each_server_takes_of_its_limits(hub: Hub) -> None:
+    littlest_hub = hub.path("hub/bin/littlest-hub")
+    hub.machine.run([littlest_hub, "enable", "class", "--yes", "--set", "admin=teacher"])
+    try:
+        with (
+            hub.person("teacher", timeout_s=EMULATED_S) as teacher,
+            hub.person(timeout_s=EMULATED_S) as alice,
+        ):
+            alice.start_server(timeout_s=EMULATED_S)
+            with alice.open_kernel() as kernel:
+                kernel.send("while True: pass")
+
+                def load() -> tuple[int, int]:
+                    page = teacher.browser.get("/hub/class").text
+                    shown = r"(\d+) MB of 629 MB, (\d+) % of a processor"
+                    found = re.search(shown, page)
+                    assert found, page
+                    return int(found[1]), int(found[2])
+
+                memory, _ = load()
+                assert 20 < memory < 629
+                eventually(lambda: load()[1] > 40, EMULATED_S, "a busy server")
+    finally:
+        hub.machine.run([littlest_hub, "disable", "class"])

@@ -73,6 +73,17 @@ async def make_folders(layout: Layout) -> None:
         raise NoAccountError(str(reply["refusal"]))
 
 
+async def set_locked(layout: Layout, login: str, *, is_locked: bool) -> None:
+    """Let the helper lock or unlock the account of a login; the hub ends its sessions itself.
+
+    Raises:
+        NoAccountError: it was not done.
+    """
+    reply = await _ask(layout, Verb.LOCK if is_locked else Verb.UNLOCK, login)
+    if "refusal" in reply:
+        raise NoAccountError(str(reply["refusal"]))
+
+
 async def _ask(layout: Layout, *words: str) -> dict[str, Any]:
     address = str(address_of(layout))
     try:

@@ -1,4 +1,4 @@
-"""Root's helper for accounts: makes one for a login, and lets administrators use sudo.
+"""Root's helper for accounts: makes one for a login, locks it, and gives administrators sudo.
 
 systemd starts an instance for each connection, as for `littlest_hub.helpers.pam`; only the hub can
 connect. A request is a verb and words, with a NUL between each; the reply is a JSON object. What is
@@ -8,6 +8,7 @@ done follows from root's fragment, not from the request.
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,8 +18,8 @@ from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom import fragment as stack_fragment
+from littlest_hub.stacks.classroom.accounts import names, offboarding, sudo, table
 from littlest_hub.stacks.classroom.accounts import settings as fragment
-from littlest_hub.stacks.classroom.accounts import sudo, table
 from littlest_hub.stacks.classroom.accounts.provision import Provision
 from littlest_hub.stacks.classroom.accounts.settings import AccountSettings
 from littlest_hub.stacks.classroom.accounts.table import Table
@@ -38,6 +39,8 @@ class Verb(StrEnum):
     ADMINISTRATORS = "administrators"
     FOLDERS = "folders"
     GONE = "gone"
+    LOCK = "lock"
+    UNLOCK = "unlock"
 
 
 def main() -> None:
@@ -84,6 +87,9 @@ def _done(layout: Layout, verb: str, words: Sequence[str]) -> dict[str, object]:
         case Verb.GONE, [login]:
             leave(layout, login)
             return {}
+        case ((Verb.LOCK | Verb.UNLOCK), [login]):
+            set_locked(layout, login, is_locked=verb == Verb.LOCK)
+            return {}
     raise LittlestHubError("no such request")
 
 
@@ -106,6 +112,27 @@ def leave(layout: Layout, login: str) -> None:
         return found.with_account(login, replace(account, person=_NOBODY)) if account else found
 
     table.update(layout, left)
+
+
+def set_locked(layout: Layout, login: str, *, is_locked: bool) -> None:
+    """Lock the account of a login and end what runs as it, or unlock it.
+
+    Raises:
+        LittlestHubError: it was not done, or not all of it.
+    """
+    if not names.is_login(login):
+        raise LittlestHubError(f"{login!r} cannot have an account")
+    if layout.hub_user and login not in table.read(layout).accounts:
+        # A hub that was taken over would lock whom it likes out of the machine.
+        how = "remove --lock" if is_locked else "unlock"
+        hint = f"As root: {layout.command} class {how} {shlex.quote(login)}"
+        raise LittlestHubError(f"the hub has made no account for {login}", hint)
+    if is_locked:
+        offboarding.block(layout, login)
+        offboarding.end_all(layout, login)
+    else:
+        offboarding.unblock(layout, login)
+    print(f"{login} is {'locked' if is_locked else 'unlocked'}", file=sys.stderr)
 
 
 def set_administrators(layout: Layout, settings: AccountSettings, logins: Sequence[str]) -> str:

@@ -29,6 +29,8 @@ from littlest_hub.stacks.classroom.shared import view
 from littlest_hub.stacks.classroom.shared.settings import Shared
 from littlest_hub.units.server import Account, Properties
 
+blocked_by_fragments: set[str] = set()
+"""Whom fragments before that of the class block, whether or not they are locked, too."""
 _RETRY_S = 10
 
 
@@ -55,8 +57,10 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
     c.JupyterHub.template_paths.append(visits.TEMPLATES)
     c.Pages.home_parts.append("visits.html")
     c.Pages.notices.append(visits.notices)
+    blocked_by_fragments.clear()
+    blocked_by_fragments.update(_present(c))
     if blocked := table.read(layout).blocked:
-        c.Authenticator.blocked_users = {*_present(c), *blocked}
+        c.Authenticator.blocked_users = {*blocked_by_fragments, *blocked}
 
 
 def _present(c: Config) -> set[str]:
@@ -142,6 +146,23 @@ def identity(user: orm.User) -> str:
     Not the cookie id, which changes with each logout everywhere.
     """
     return f"{user.id} {user.created.isoformat()}"
+
+
+async def set_locked(app: Any, name: str, *, is_locked: bool) -> None:
+    """Let nobody log in under a name from now on, and end sessions and servers; or undo that.
+
+    A reload of the hub finds the same in the helper's table.
+
+    Raises:
+        NoAccountError: the helper could not do it.
+    """
+    await client.set_locked(app.layout, name, is_locked=is_locked)
+    authenticator = app.authenticator
+    if is_locked:
+        authenticator.blocked_users = authenticator.blocked_users | {name}
+        await app.lock_out(name)
+    elif name not in blocked_by_fragments:
+        authenticator.blocked_users = authenticator.blocked_users - {name}
 
 
 def administrators(db: Any) -> list[str]:

@@ -44,23 +44,50 @@ def lock(layout: Layout, login: str) -> str:
     Raises:
         LittlestHubError: a part of it cannot be done; the login is blocked from then on.
     """
-    uid, name = _find(layout, login)
-    table.update(layout, lambda found: replace(found, blocked=found.blocked | {login}))
-    if name:
-        _run("usermod", "--expiredate", "1", name)
+    name = block(layout, login)
     try:
         _apply(layout)
     finally:
-        # Also those that the hub does not know.
-        if name:
-            _stop_servers(layout, uid)
-            end_processes(uid)
+        end_all(layout, login)
     what = f"; the account {name} is locked" if name else "; there is no account"
     return f"{login} cannot log in any more, and has no session and no server{what}."
 
 
+def block(layout: Layout, login: str) -> str:
+    """Let nobody log in under a name any more, and lock the account; return its name, or "".
+
+    Sessions and servers that the hub knows are left to the hub.
+    """
+    _, name = _find(layout, login)
+    table.update(layout, lambda found: replace(found, blocked=found.blocked | {login}))
+    if name:
+        _run("usermod", "--expiredate", "1", name)
+    return name
+
+
+def end_all(layout: Layout, login: str) -> None:
+    """End all servers and programs of a login's account, also those that the hub does not know."""
+    uid, name = _find(layout, login)
+    if name:
+        _stop_servers(layout, uid)
+        end_processes(uid)
+
+
 def unlock(layout: Layout, login: str) -> str:
     """Let somebody log in under a name again; return what was done, for people.
+
+    Raises:
+        LittlestHubError: the name is not locked.
+    """
+    name = unblock(layout, login)
+    _apply(layout)
+    if name:
+        return f"{login} can log in again, with the account {name}."
+    return f"{login} can log in again, and gets a new account with an empty home then."
+
+
+def unblock(layout: Layout, login: str) -> str:
+    """Undo `block`; return the name of the account, or "".
 
     Raises:
         LittlestHubError: the name is not locked.
@@ -75,10 +102,7 @@ def unlock(layout: Layout, login: str) -> str:
     _, name = _find(layout, login)
     if name:
         _run("usermod", "--expiredate", "", name)
-    _apply(layout)
-    if name:
-        return f"{login} can log in again, with the account {name}."
-    return f"{login} can log in again, and gets a new account with an empty home then."
+    return name
 
 
 def remove(layout: Layout, login: str, *, is_kept: bool) -> str:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.classroom.logins.links import links
 
 LOGINS = ("system", "first-use", "sign-up", "other")
 """Values of `LOGIN` in the fragment."""
 TEMPLATES = str(Path(__file__).parent / "templates")
+PASSWORD_LINK = {"text": "Password", "path": "hub/change-password", "scope": ""}
 _MODULE = "littlest_hub.stacks.classroom.logins.authenticators"
 _CLASSES = {"first-use": f"{_MODULE}.FirstUse", "sign-up": f"{_MODULE}.SignUp"}
 _OF_THE_CORE = ("SystemAuthenticator", "OwnerAuthenticator")
@@ -43,4 +43,4 @@ def configure(c: Any, login: str, admin: str) -> None:
     if login in _CLASSES:
         c.JupyterHub.authenticator_class = _CLASSES[login]
         c.JupyterHub.template_paths.append(TEMPLATES)
-        c.Pages.links.extend(links())
+        c.Pages.links.append(PASSWORD_LINK)

@@ -8,6 +8,7 @@ from traitlets.config.loader import LazyConfigValue
 
 from littlest_hub.check.report import Problem
 from littlest_hub.check.settings import Settings
+from littlest_hub.stacks.classroom.logins import PASSWORD_LINK
 
 
 def replaced_logins(settings: Settings) -> Iterator[Problem]:
@@ -15,9 +16,8 @@ def replaced_logins(settings: Settings) -> Iterator[Problem]:
     links = settings.section_value("Pages", "links")
     if isinstance(links, LazyConfigValue):
         links = links.get_value([])
-    is_ours = any(
-        isinstance(each, dict) and each.get("path") == "hub/people" for each in links or ()
-    )
+    path = PASSWORD_LINK["path"]
+    is_ours = any(isinstance(each, dict) and each.get("path") == path for each in links or ())
     if is_ours and not settings.uses("Authenticator", "PasswordLogin"):
         text = 'replaces the logins of the stack class; expected LOGIN = "other" in its fragment'
         yield from settings.get("JupyterHub", "authenticator_class").error(text)

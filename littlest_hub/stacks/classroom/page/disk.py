@@ -1,0 +1,139 @@
+"""The disk that each person uses: root measures it now and then, the page shows the last figures.
+
+Counting the files of a home takes minutes if there are many, so no request waits for it. The unit
+of this program (`units`) runs it with the lowest priority.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from littlest_hub import installation
+from littlest_hub.doctor.snapshot import Snapshot
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.stacks.classroom.accounts import settings as fragment
+from littlest_hub.stacks.classroom.accounts import table
+from littlest_hub.stacks.classroom.accounts.provision import Provision
+from littlest_hub.system.files import write
+
+HOME_TIMEOUT_S = 300
+"""How long the files of one person are counted."""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """What was measured."""
+
+    time_s: int = 0
+    """When, in seconds since the epoch; 0: never."""
+    used: Mapping[str, int | None] = field(default_factory=dict)
+    """Bytes of people's homes, by login; None: they could not be counted."""
+    total_bytes: int = 0
+    """Of the file system of the homes."""
+    free_bytes: int = 0
+
+    @classmethod
+    def from_text(cls, text: str) -> Disk:
+        """Return the measurement in a text.
+
+        Raises:
+            ValueError, TypeError, AttributeError: it is none.
+        """
+        record = json.loads(text)
+        used = {
+            str(login): None if each is None else int(each)
+            for login, each in record.pop("used").items()
+        }
+        return cls(used=used, **{name: int(each) for name, each in record.items()})
+
+
+def file_of(layout: Layout) -> Path:
+    """Return the file of the last measurement, in a directory in which only root writes."""
+    return layout.on_disk(layout.stacks) / table.STACK / "disk.json"
+
+
+def read(layout: Layout) -> Disk:
+    """Return the last measurement; an empty one if there is none."""
+    with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, KeyError):
+        return Disk.from_text(file_of(layout).read_text())
+    return Disk()
+
+
+def save(layout: Layout, disk: Disk) -> None:
+    """Replace the last measurement; the hub reads it, whichever user it runs as."""
+    write(file_of(layout), json.dumps(asdict(disk)) + "\n", 0o644 if layout.hub_user else 0o600)
+
+
+def measure(homes: Mapping[str, Path], place: Path, timeout_s: float = HOME_TIMEOUT_S) -> Disk:
+    """Measure homes.
+
+    Args:
+        homes: by login.
+        place: where homes are, for what is left of the disk.
+        timeout_s: how long one home may take.
+    """
+    used = {login: _bytes_of(home, timeout_s) for login, home in homes.items()}
+    found = os.statvfs(place)
+    size = found.f_frsize
+    return Disk(int(time.time()), used, found.f_blocks * size, found.f_bavail * size)
+
+
+def homes_of(layout: Layout) -> dict[str, Path]:
+    """Return the homes of all users of the hub who have an account, by login."""
+    accounts = table.read(layout).accounts
+    found = {login: Path(each.home) for login, each in accounts.items()}
+    provision = Provision(layout, fragment.read(layout))
+    with contextlib.suppress(sqlite3.Error):  # there is no database yet
+        for (login,) in Snapshot(layout).query("SELECT name FROM users"):
+            if login not in found and (account := provision.existing_or_none(login)):
+                found[login] = Path(account.pw_dir)
+    return found
+
+
+def _bytes_of(home: Path, timeout_s: float) -> int | None:
+    """Return the bytes on disk of everything in a directory."""
+    # Without --one-file-system: the files of an overlay are not on that of its directories.
+    # The home itself may be a link, as that of an account in a directory service.
+    command = ["du", "--summarize", "--dereference-args", "--block-size=1"]
+    try:
+        done = subprocess.run(
+            [*command, "--", str(home)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            timeout=timeout_s,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    # It goes on after files that vanish or cannot be read.
+    number = done.stdout.partition(b"\t")[0]
+    return int(number) if number.isdigit() else None
+
+
+def _place_of(layout: Layout) -> Path:
+    """Return the directory in which homes are made, or the nearest one that is there."""
+    homes = fragment.read(layout).homes
+    return next(each for each in (homes, *homes.parents) if each.is_dir())
+
+
+def main() -> None:
+    """Measure, and save it for the page."""
+    layout = installation.of_this_release()
+    save(layout, measure(homes_of(layout), _place_of(layout)))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except LittlestHubError as error:
+        raise SystemExit(f"{error.message}; {error.hint or ''}") from error

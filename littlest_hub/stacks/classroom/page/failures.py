@@ -1,0 +1,97 @@
+"""Servers that did not start, with the reason, as `doctor` finds it in the journal.
+
+Reading the journal takes a while and keeps a processor busy, so the hub lets this program do it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from littlest_hub import installation
+from littlest_hub.doctor.configuration import last_fragment
+from littlest_hub.doctor.failed_spawns import failed_spawns, started_since
+from littlest_hub.doctor.journal import local_time
+from littlest_hub.doctor.snapshot import Snapshot
+from littlest_hub.hub.systemd_units import SystemdSilentError, run
+from littlest_hub.stacks.classroom.accounts import table
+
+SHOWN = 10
+KEPT_S = 60
+"""How long an answer is shown before the journal is read again."""
+_MODULE = "littlest_hub.stacks.classroom.page.failures"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The last failed start of a person's server."""
+
+    name: str
+    when: str
+    """Local time."""
+    reason: str
+    meaning: str
+    command: str
+    """It mends the cause, or shows more."""
+
+
+class Failures:
+    """The last failed starts, read again when the answer is old."""
+
+    def __init__(self) -> None:
+        self._found: Sequence[Failure] | None = ()
+        self._read_at_s: float | None = None
+        self._turn = asyncio.Lock()
+
+    def forget(self) -> None:
+        """Read the journal before the next answer: a server was started."""
+        self._read_at_s = None
+
+    async def get(self) -> Sequence[Failure] | None:
+        """Return them, latest first; None: the hub cannot read the journal."""
+        async with self._turn:
+            if self._read_at_s is None or time.monotonic() > self._read_at_s + KEPT_S:
+                self._found = await _read()
+                self._read_at_s = time.monotonic()
+        return self._found
+
+
+async def _read() -> Sequence[Failure] | None:
+    python = installation.release_of_this_interpreter() / "bin" / "python3"
+    try:
+        done = await run(str(python), "-I", "-m", _MODULE)
+        found = json.loads(done.output)
+    except (SystemdSilentError, ValueError):
+        return None
+    return None if found is None else [Failure(**each) for each in found]
+
+
+def found(snapshot: Snapshot) -> list[Failure] | None:
+    """Return the failed starts in the journal after which no start succeeded.
+
+    None: the journal cannot be read.
+    """
+    if not snapshot.journal:
+        return None
+    layout = snapshot.layout
+    edit = f"{layout.command} edit {last_fragment(layout)}"
+    accounts = {login: each.name for login, each in table.read(layout).accounts.items()}
+    failed = [
+        Failure(each.user, local_time(each.time_us), each.line, each.meaning, each.command)
+        for each in failed_spawns(snapshot.journal, layout, edit, accounts)
+        if not started_since(snapshot.journal, layout.hub_service, each)
+    ]
+    return failed[:SHOWN]
+
+
+def main() -> None:
+    """Print them."""
+    failed = found(Snapshot(installation.of_this_release()))
+    print(json.dumps(None if failed is None else [asdict(each) for each in failed]))
+
+
+if __name__ == "__main__":
+    main()

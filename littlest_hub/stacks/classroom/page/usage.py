@@ -1,0 +1,104 @@
+"""What servers use of the machine, from their units, and what is left of it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from littlest_hub.hub.systemd_units import SystemdSilentError, run
+from littlest_hub.system.systemctl import parse_show
+
+INTERVAL_S = 1.0
+"""How long the use of processors is measured."""
+_PROPERTIES = "Id,MemoryCurrent,MemoryMax,CPUUsageNSec"
+# What systemd prints for a value that it does not know; systemctl(1).
+_LARGEST = 2**63
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the unit of a server uses; None: systemd does not know it."""
+
+    memory_bytes: int | None = None
+    limit_bytes: int | None = None
+    """The most memory that it gets; None: no limit."""
+    cpu_ns: int | None = None
+    """Time of processors since its start."""
+    processors: float | None = None
+    """How many processors it kept busy while it was measured."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory of the machine."""
+
+    total_bytes: int
+    free_bytes: int
+    """What programs may get before the machine swaps."""
+
+
+def parse(shown: str) -> dict[str, Usage]:
+    """Return what units use, by name, from `systemctl show`."""
+    return {
+        name: Usage(
+            _number(found.get("MemoryCurrent", "")),
+            _number(found.get("MemoryMax", "")),
+            _number(found.get("CPUUsageNSec", "")),
+        )
+        for name, found in parse_show(shown).items()
+    }
+
+
+def between(before: Mapping[str, Usage], after: Mapping[str, Usage], s: float) -> dict[str, Usage]:
+    """Return what units use, with the processors that they kept busy between two looks.
+
+    Args:
+        before: the first look.
+        after: the second one.
+        s: the time between them.
+    """
+    found = {}
+    for name, usage in after.items():
+        former = before[name].cpu_ns if name in before else None
+        processors = None
+        if former is not None and usage.cpu_ns is not None and s > 0:
+            # A unit that was started again has begun from 0.
+            processors = max(0, usage.cpu_ns - former) / 1e9 / s
+        found[name] = Usage(usage.memory_bytes, usage.limit_bytes, usage.cpu_ns, processors)
+    return found
+
+
+async def measured(units: Collection[str]) -> dict[str, Usage]:
+    """Return what units use, by name, after a moment; nothing if systemd does not answer."""
+    if not units:
+        return {}
+    command = ("systemctl", "show", f"--property={_PROPERTIES}", "--", *units)
+    try:
+        began, before = time.monotonic(), parse((await run(*command)).output)
+        await asyncio.sleep(INTERVAL_S)
+        ended, after = time.monotonic(), parse((await run(*command)).output)
+    except SystemdSilentError:
+        return {}
+    return between(before, after, ended - began)
+
+
+def parse_memory(meminfo: str) -> Memory | None:
+    """Return the memory of the machine from /proc/meminfo (proc(5)); None: it has none."""
+    found = dict(re.findall(r"^(\w+):\s+(\d+) kB$", meminfo, re.MULTILINE))
+    if not {"MemTotal", "MemAvailable"} <= found.keys():
+        return None
+    return Memory(int(found["MemTotal"]) * 1024, int(found["MemAvailable"]) * 1024)
+
+
+def memory() -> Memory | None:
+    """Return the memory of this machine."""
+    return parse_memory(Path("/proc/meminfo").read_text())
+
+
+def _number(text: str) -> int | None:
+    # "[not set]", "infinity", or the largest number of 64 bits.
+    return int(text) if text.isdecimal() and int(text) < _LARGEST else None
