@@ -63,7 +63,7 @@ set -e
 truncate --size=200M /srv/homes.img
 mkfs.ext4 -q -O quota /srv/homes.img
 mkdir -p /srv/homes
-mount -o loop /srv/homes.img /srv/homes
+mount -o loop,usrquota /srv/homes.img /srv/homes
 usermod --home /srv/homes/quinn --move-home quinn
 """
 LIMIT = """
