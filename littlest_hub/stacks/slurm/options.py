@@ -180,9 +180,7 @@ def form(choice: Choice, chosen: Mapping[str, Any]) -> str:
         )
     )
     fields = [
-        _field(
-            "partition", "Partition", f"<select {_attributes('partition')}>{partitions}</select>"
-        )
+        _field("partition", "Partition", f"<select {_select('partition')}>{partitions}</select>")
     ]
     for name, label, usual, step, most in (
         ("hours", "Hours until the server ends", min(1, largest.hours), "any", largest.hours),
@@ -207,12 +205,16 @@ def form(choice: Choice, chosen: Mapping[str, Any]) -> str:
     ):
         if names:
             listed = "".join(_option(each, chosen.get(name)) for each in ("", *names))
-            fields.append(_field(name, label, f"<select {_attributes(name)}>{listed}</select>"))
+            fields.append(_field(name, label, f"<select {_select(name)}>{listed}</select>"))
     return "\n".join(fields)
 
 
 def _attributes(name: str) -> str:
     return f'class="form-control" id="slurm-{name}" name="{name}"'
+
+
+def _select(name: str) -> str:
+    return f'class="form-select" id="slurm-{name}" name="{name}"'
 
 
 def _option(name: str, chosen: object) -> str:
