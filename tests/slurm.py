@@ -6,6 +6,7 @@ it together with the head. Homes are directories of the host, as a file server w
 
 import contextlib
 import secrets
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -65,9 +66,11 @@ class Cluster:
             "/home": self._directory / "home",
             str(DEFAULT_BASE / "releases"): self._directory / "releases",
         }
-        for directory in shared.values():
-            directory.mkdir(mode=0o755)
         with contextlib.ExitStack() as stack:
+            for directory in shared.values():
+                directory.mkdir(mode=0o755)
+                # Half a gigabyte, of which pytest would keep three; the last step of the exit.
+                stack.callback(shutil.rmtree, directory, ignore_errors=True)
             self.machines = {
                 name: stack.enter_context(Machine("bookworm", packages=PACKAGES, shared=shared))
                 for name in (HEAD, *self.names)
