@@ -54,7 +54,7 @@ class Killing:
 
     def try_once(self, number: int) -> str:
         """Kill a change, recover, and return what it became."""
-        is_enabled = self._is_enabled()
+        is_enabled = self.is_enabled()
         verb = "disable" if is_enabled else "enable"
         after_s = self.choose.uniform(0, self.seconds[verb])
         self._kill(verb, after_s)
@@ -64,7 +64,7 @@ class Killing:
         else:
             command(self.hub, "enable", "--finish")
         eventually(self.hub.answers, 120, "the hub's login page")
-        now = self._is_enabled()
+        now = self.is_enabled()
         # A stack's token and port are others each time.
         expected = self.states[now]
         files = self._files()
@@ -88,7 +88,7 @@ class Killing:
     def _flags(verb: str) -> tuple[str, ...]:
         return ("--yes",) if verb == "enable" else ()
 
-    def _is_enabled(self) -> bool:
+    def is_enabled(self) -> bool:
         listed = command(self.hub, "list").stdout
         return re.search(r"announce +enabled", listed) is not None
 
@@ -101,6 +101,8 @@ def kill(hub: Hub, boss: Person, tries: int, seed: int) -> None:
     killing = Killing(hub, boss, random.Random(seed))
     for number in range(tries):
         print(f"  {number + 1}: {killing.try_once(number)}", flush=True)
+    if killing.is_enabled():
+        command(hub, "disable", "announce")
 
 
 def upgrade(hub: Hub, boss: Person) -> None:
@@ -156,9 +158,10 @@ def main() -> int:
     parser.add_argument("--tries", type=int, default=30, help="how many times to kill")
     parser.add_argument("--seed", type=int, default=0, help="another number: other moments")
     parser.add_argument("--installer", type=Path, help="default: built from this checkout")
+    parser.add_argument("--only", choices=["elsewhere", "killed", "upgrade"], help="one part")
     options = parser.parse_args()
     parts: dict[str, Callable[[Hub, Person], None]] = {
-        "a stack from elsewhere": follow_page,
+        "elsewhere": follow_page,
         "killed": lambda hub, boss: kill(hub, boss, options.tries, options.seed),
         "upgrade": upgrade,
     }
@@ -167,6 +170,8 @@ def main() -> int:
         hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
         with hub.person("boss", timeout_s=120) as boss:
             for name, part in parts.items():
+                if options.only not in (None, name):
+                    continue
                 started = time.monotonic()
                 part(hub, boss)
                 print(f"{name}: passed in {time.monotonic() - started:.0f} s", flush=True)
