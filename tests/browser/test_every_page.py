@@ -10,7 +10,7 @@ import pytest
 from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
 
-from tests.browser.pages import assert_accessible, assert_fits, keep, shown
+from tests.browser.pages import assert_accessible, assert_fits, keep, shown, stop_server
 from tests.eventually import eventually
 from tests.hub import Hub
 
@@ -70,8 +70,7 @@ def test_every_page_has_all_its_files_and_runs_without_an_error(
     settled(browser, "the progress of the start, and JupyterLab")
     open_page("/user/alice/tree", "body", {"Stylesheet"})  # a page of Jupyter Server, no scripts
     open_page("/hub/home", "#stop")
-    shown(browser, "#stop").click()
-    eventually(lambda: "Start" in shown(browser, "#start").text, 60, "the server to stop")
+    stop_server(browser)
     settled(browser, "the end of a server")
     open_page("/hub/logout", "#login-main, .container")
 
