@@ -46,7 +46,7 @@ NAME = "letters, digits, `_`, `.` and `-`, with none of the last two at an end"
 PREFIX = "a path of letters, digits, `. _ + @ , = : -`, $NAME, ${NAME} and ${NAME:-DEFAULT}"
 JINJA = re.compile(r"\{\{.*?\}\}|\{[{%#].*")
 VARIABLE = re.compile(r"""\{\{\s*environ\.get\(["'](\w+)["'],\s*["']([^"']*)["']\)\s*\}\}""")
-# What upstream's constructor reads as a condition, with and without a comment sign.
+# Upstream's constructor reads this as a condition, with and without a comment sign.
 SELECTOR = re.compile(r"\S.*#.*(\[[^\[\]]+\])[^()]*$")
 BRACKETS = re.compile(r"\S.*(\[[^\[\]]+\])$")
 SPEC = re.compile(r"(?P<name>[a-z0-9_][a-z0-9_.-]*)( (?P<version>[0-9a-z_.*+!<>=~,|]+))?")

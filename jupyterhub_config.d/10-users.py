@@ -1,4 +1,4 @@
-# Who may log in, and who administers the hub.
+# Users and administrators of the hub.
 #
 # Fragments decide this, and nothing else does: "Add Users" on the hub's admin page lets no one in.
 # People who are not named here any more are out at the next reload: sessions and tokens end, and

@@ -12,8 +12,8 @@ c.LTI13Authenticator.issuer = "https://CHANGE-ME"
 c.LTI13Authenticator.client_id = {"CHANGE-ME"}
 c.LTI13Authenticator.authorize_url = "https://CHANGE-ME/auth"
 c.LTI13Authenticator.jwks_endpoint = "https://CHANGE-ME/certs"
-# Which claim is the user's name here: "email", or "sub", a number or code that never changes. The
-# platform must let the tool have it, and its users must not be able to choose it.
+# The claim that is the user's name here: "email", or "sub", a number or code that never changes.
+# The platform must let the tool have it, and its users must not be able to choose it.
 c.LTI13Authenticator.username_key = "email"
 # Values of that claim. They replace the names of 10-users.py, which are accounts of this machine.
 c.Authenticator.admin_users = {"CHANGE-ME"}

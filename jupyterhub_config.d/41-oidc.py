@@ -14,7 +14,7 @@ c.OAuthenticator.authorize_url = "https://CHANGE-ME/authorize"
 c.OAuthenticator.token_url = "https://CHANGE-ME/token"
 c.OAuthenticator.userdata_url = "https://CHANGE-ME/userinfo"
 c.OAuthenticator.scope = ["openid", "profile"]
-# Which claim is the user's name here. Choose one that users cannot change themselves at the
+# The claim that is the user's name here. Choose one that users cannot change themselves at the
 # provider, or they can become each other. "sub" never changes, but may be hard to read.
 c.OAuthenticator.username_claim = "preferred_username"
 # Values of that claim. They replace the names of 10-users.py, which are accounts of this machine.

@@ -9,7 +9,7 @@ from littlest_hub.stacks.classroom import accounts, assignments, culling, enviro
 #   "sign-up"    people who sign up, once an administrator has let them in
 #   "other"      as another fragment says, such as 41-oidc.py
 LOGIN = "system"
-# Who administers the hub, besides those of your other fragments; "": nobody else.
+# The administrator of the hub, besides those of your other fragments; "": nobody else.
 ADMIN = ""
 
 # Accounts of this machine, made at the first start of a server for people who log in otherwise than
@@ -33,7 +33,7 @@ ADMINS_HAVE_SUDO = True
 # group writes; "group" is for the group alone; "drop-box" is where all put something in, and only
 # the group reads it: {"data": {"kind": "read-only", "group": "teachers"}}
 SHARED = {}
-# What a server may have, for all, for a group, and for a person by login:
+# Limits of a server, for all, for a group, and for a person by login:
 #   {"*": {"memory": "2G", "cpu": 2, "tasks": 500}, "group:heavy": {"memory": "8G"}}
 LIMITS = {}
 

@@ -36,7 +36,7 @@ _RESERVED_SUFFIXES = (
 
 
 class PackageSet(enum.StrEnum):
-    """Who imports a package that is not the release's; a set costs the others nothing."""
+    """The importer of a package that is not the release's; a set costs the others nothing."""
 
     HUB = "hub"
     """The hub: authenticators, spawners."""

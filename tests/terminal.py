@@ -36,7 +36,7 @@ class Terminal:
         """
         mark = uuid.uuid4().hex
         began = len(self.shown)
-        # What is typed is shown as well, so it must not contain the marks as they are printed.
+        # The typed text is shown as well, so it must not contain the marks as they are printed.
         self.type(f"printf '%s%s\\n' {mark[:9]} {mark[9:]}; {command}; echo {mark}'-'end")
         self.await_text(f"{mark}-end\r\n", timeout_s=timeout_s, since=began)
         printed = self.shown[began:].rpartition(f"{mark}-end\r\n")[0]

@@ -25,7 +25,7 @@ STATE = "state"
 DROP_INS = "drop-ins"
 PACKAGES = "packages"
 STACKS, RECORD = "stacks", "enabled.json"
-"""Which stacks are enabled. A restore compares it with those here, and does not write it."""
+"""The enabled stacks. A restore compares it with those here, and does not write it."""
 
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _SECRET_NAME = re.compile(r"\.key$|^acme.*\.json$|secret|passw|token|credential|\.env$", re.I)

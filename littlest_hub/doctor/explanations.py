@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-# What has to change before another start can succeed. `mended` tests whether it has changed.
+# Facts that have to change before another start can succeed. `mended` tests whether they have.
 CONFIGURATION = "configuration"
 HOME = "home"
 ACCOUNT = "account"

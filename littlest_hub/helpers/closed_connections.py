@@ -51,7 +51,7 @@ def lower(directory: Path) -> None:
         write(directory / FORMER, str(limit), 0o600)
         LIMIT.write_text(str(most()))
     elif of_others := _of_other_hubs(directory):
-        # Whoever stops last restores it.
+        # The last one that stops restores it.
         write(directory / FORMER, of_others[0].read_text(), 0o600)
 
 

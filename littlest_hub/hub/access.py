@@ -1,4 +1,4 @@
-"""Who may use the hub, and who administers it: what the fragments say, and nothing else.
+"""Users and administrators of the hub: those of the fragments, and nobody else.
 
 JupyterHub's database remembers everyone whom a fragment or an administrator has ever named, and
 JupyterHub goes on to serve them. The rule here: docs/reference/security.md, "Who may log in".

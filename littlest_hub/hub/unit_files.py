@@ -52,7 +52,7 @@ def record_start(layout: Layout) -> None:
 def credential_digests(directory: str | None) -> dict[str, str]:
     """Return a digest of each credential in a directory, by name."""
     found: dict[str, str] = {}
-    # What cannot be read is missing for the hub too.
+    # A file that cannot be read is missing for the hub too.
     with contextlib.suppress(OSError):
         for file in Path(directory).iterdir() if directory else ():
             found[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()

@@ -232,11 +232,11 @@ def is_login_name(text: str) -> bool:
 def users_fragment(layout: Layout, admin: str) -> str:
     """Return the fragment that makes one user the administrator."""
     return f"""\
-# Who may log in, and who administers the hub: system accounts, with their passwords. This file is
+# Users and administrators of the hub: system accounts, with their passwords. This file is
 # yours: the installer wrote it once and will not touch it again. To let bob in too, write
 # {{{admin!r}, "bob"}} below; then: systemctl reload {layout.instance}
-# Fragments decide this, and nothing else does: "Add Users" on the admin page lets no one in. Who is
-# not named here any more is out at the reload: sessions and tokens end, servers are stopped.
+# Fragments decide this, and nothing else does: "Add Users" on the admin page lets no one in. People
+# who are not named here any more are out at the reload: sessions, tokens and servers end.
 c.Authenticator.admin_users = {{{admin!r}}}
 c.Authenticator.allowed_users = {{{admin!r}}}
 """

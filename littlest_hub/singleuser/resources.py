@@ -1,4 +1,4 @@
-"""What a user server uses, and may use: for the person, in JupyterLab's status bar.
+"""Resources that a user server uses, and may use: for the person, in JupyterLab's status bar.
 
 A Jupyter server extension in every user server that is started from a release. It reads the cgroup
 of the server's unit, which systemd has limited. `labextension/` shows the report, and warns once

@@ -17,7 +17,7 @@ _LIMIT_UNIT_BYTES = 1024
 
 
 class Quota(NamedTuple):
-    """What a user has on a filesystem, and may have; in bytes."""
+    """Space that a user has taken on a filesystem, and may take; in bytes."""
 
     used: int
     limit: int

@@ -137,7 +137,7 @@ def test_a_teacher_sees_who_is_here_and_does_everything_for_them_on_one_page(
         _lock_out(hub, browser, again, maria)
         _environment(hub, browser, again)
 
-        # Who is removed leaves the account to nobody.
+        # The account of a person who is removed is nobody's.
         again()
         press(browser, "Remove maria")
         said(browser, "maria is not in this class any more")

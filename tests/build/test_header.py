@@ -614,7 +614,7 @@ def test_a_minimal_machine_is_sufficient(
         found = shutil.which(name)
         assert found is not None, name
         shutil.copy(found, tools / name)
-    # What the small environment has as its interpreter is the machine's.
+    # The interpreter of the small environment is the machine's.
     python = Path(sys.executable).resolve()
     shutil.copy(python, tools / python.name)
     commands = 'mount --bind "$1" /usr/sbin && mount --bind "$1" /usr/bin && exec sh "$2" -p "$3"'

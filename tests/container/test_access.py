@@ -1,4 +1,4 @@
-"""Who may use the hub: the fragments say, and a reload applies it to sessions, tokens, servers."""
+"""Access to the hub: fragments give it, and a reload applies it to sessions, tokens, servers."""
 
 from __future__ import annotations
 

@@ -226,7 +226,7 @@ def test_nothing_of_the_machine_is_reachable_but_what_is_on_these_lists(
         *("full", "null", "ptmx", "random", "tty", "urandom", "zero", "pts/0", "pts/ptmx"),
     }
     assert found["his name"] == set()
-    # What users write is in a journal of its own; systemd's messages about units are not theirs.
+    # Users' messages are in a journal of their own; those of systemd about units are not theirs.
     unit = f"--unit={hub.layout.user_unit(alice.person.name)}"
     written = ["journalctl", "--quiet", "--output=cat", unit, "_TRANSPORT=stdout"]
     assert hub.machine.run(written).stdout == ""

@@ -329,7 +329,7 @@ print(pandas.DataFrame({"a": numpy.arange(4)}).a.sum(), ipywidgets.IntSlider(val
     assert "imports ipykernel, ipywidgets, matplotlib, numpy, pandas" in klass.run("check")
     klass.run("rollback")
     assert "import numpy fails" in klass.fails("check")
-    # What a rollback has taken away is in nobody's way.
+    # Packages that a rollback has taken away are in nobody's way.
     klass.run("install", klass.wheels()[1])
     klass.hub.machine.run(["sed", "-i", "/^#\\|^ipykernel$/!d", f"{klass.home}/imports.txt"])
 

@@ -142,7 +142,7 @@ def test_shared_folders_are_for_whom_the_fragment_names_and_stay_when_it_does_no
                 partner.run("(shared / 'project/plan').write_text('ab')")
                 assert learning.run("(shared / 'project/plan').read_text()") == "'ab'"
                 assert guest.run("sorted(os.listdir(shared))") == "['data', 'hand-in']"
-                # What is moved from the home directory can be read by the teacher alone.
+                # A file that is moved from the home directory can be read by the teacher alone.
                 learning.run("Path('essay').write_text('mine')")
                 learning.run("shutil.move('essay', shared / 'hand-in/essay')")
                 guest.run("(shared / 'hand-in/essay').write_text('other')")

@@ -102,7 +102,7 @@ def test_people_and_their_accounts_move_to_another_machine(
         assert_is_the_same(hub, "jupyter-ada")
         # The account is new here, so the administrator's step is for it, too; once.
         assert machine.read("/var/log/new-accounts") == "jupyter-ada ada\n"
-        # Whose home has not come gets an empty one.
+        # A person whose home has not come gets an empty one.
         command(hub, "class", "unlock", "leaver")
         with logged_in(hub, "leaver", PASSWORD) as leaver:
             leaver.start_server()

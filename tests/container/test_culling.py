@@ -1,4 +1,4 @@
-"""Which servers the idle culler stops."""
+"""Servers that the idle culler stops."""
 
 from datetime import datetime
 

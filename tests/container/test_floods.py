@@ -128,7 +128,7 @@ def test_event_streams_of_one_user_do_not_stop_the_hub(hub: Hub, worker: Worker)
             assert said.count(b"429") > STREAMS - 100
             # The page of the same user in a browser that has one already.
             assert said.count(b"200") >= 64
-        # Whoever closes pages may open others.
+        # A person who closes pages may open others.
         eventually(is_followed, 10, "a stream of theirs")
         hub.machine.put(go, "")
         person.await_server()

@@ -158,7 +158,7 @@ def test_a_hijacked_hub_starts_nobody_elses_server(unprivileged: Hub, who: str) 
             write_launch(unprivileged, ordered, f"touch /var/tmp/was-{ordered}")
             start(unprivileged, ordered)
             assert not active(unprivileged, UNIT.format(who))
-        # Who may: an order like that is carried out.
+        # An order of a user who may give it is carried out.
         alices = ["rm", "/var/tmp/was-alice"]
         eventually(
             lambda: unprivileged.machine.run(alices, check=False).returncode == 0, 20, "her trace"

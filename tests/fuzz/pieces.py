@@ -81,7 +81,7 @@ USERS = (*scene.ACCOUNTS, scene.NO_ACCOUNT, "root", "nobody", "Ada", "")
 NUMBERS = (0, 1, 2, 60, 10**6)
 SIZES = ("0", "1M", "256M", "512M", "2G", "100T")
 WORDS = ("", "/", "/lab", "/x", "x", "x/", "//x", "/x y", "/x?y=1")
-# What functions do; they are called with the hub's rights.
+# Bodies of functions; they are called with the hub's rights.
 ACTIONS = (
     "pass",
     "Path({directory!r}, 'by-function').mkdir(exist_ok=True)",
@@ -94,7 +94,7 @@ ACTIONS = (
     "pwd.getpwnam({user!r})",
     "socket.create_connection(('127.0.0.1', {port!r}), 1).close()",
 )
-# What code outside of functions finds out: a hub must find out the same as its check.
+# Facts that code outside of functions finds: a hub must find the same as its check.
 READINGS = (
     "os.environ.get({mark!r}, 'EMPTY')",
     "os.environ[{mark!r}]",

@@ -28,7 +28,7 @@ REPOSITORY = Path(__file__).parents[2]
 LOCK = REPOSITORY / "construct/wheels.lock"
 BUILD = REPOSITORY / "build/upstream"
 REPETITIONS = 2
-# What the suites import besides the pinned packages.
+# Packages that the suites import besides the pinned ones.
 TEST_PACKAGES = (
     "beautifulsoup4[html5lib]",
     "certipy",

@@ -29,7 +29,7 @@ class Announcement:
     message: str = ""
     """Some lines, on the login page and on the page that users see first."""
     author: str = ""
-    """Who wrote it: a user of the hub, or root."""
+    """The author: a user of the hub, or root."""
     time: str = ""
     """When."""
 

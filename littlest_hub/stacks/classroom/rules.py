@@ -1,4 +1,4 @@
-"""What `check` examines of plain values at the top of the stack's fragment."""
+"""Rules of `check` for plain values at the top of the stack's fragment."""
 
 from __future__ import annotations
 

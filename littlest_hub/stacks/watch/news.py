@@ -88,7 +88,7 @@ def news(findings: Sequence[Finding], told: Told, now_s: float) -> tuple[News, T
     if is_due:
         times_s = dict.fromkeys(wrong, now_s)
     else:
-        # What is mended may be told later, together with the next news.
+        # A mended cause may be told later, together with the next news.
         subjects = {**told.subjects, **subjects}
         times_s = dict(told.times_s)
     return News(new, still, list(dict.fromkeys(mended)), is_due), Told(subjects, times_s)

@@ -1,4 +1,4 @@
-"""Who may use the hub: what the database remembers gives no one access."""
+"""Access to the hub: a record in the database gives it to nobody."""
 
 from __future__ import annotations
 

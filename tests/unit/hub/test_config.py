@@ -90,7 +90,7 @@ def test_only_python_files_are_fragments_and_they_apply_in_lexicographic_order(
     write(layout, "20-b.py", "c.JupyterHub.admin_access = 'b'")
     write(layout, "10-a.py", "c.JupyterHub.admin_access = 'a'")
     write(layout, "30-c.py.off", "raise SystemExit")
-    # What Emacs locks a file with.
+    # Emacs locks a file with this.
     (layout.fragments / ".#20-b.py").symlink_to("root@machine.4711:1700000000")
     assert [f.name for f in fragment_files(layout)] == ["10-a.py", "20-b.py"]
     assert [f.name for f in ignored_files(layout)] == ["30-c.py.off"]

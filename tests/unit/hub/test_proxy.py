@@ -444,7 +444,7 @@ def test_an_address_reaches_the_server_of_its_beginning_as_the_visitor_sent_it(
         assert traefik.get(path + asked) == (200, path + received)
 
 
-# What RFC 3986 calls special, what it does not, and what may look like either.
+# Characters that RFC 3986 calls special, others, and those that may look like either.
 PIECES = (
     *(
         "/",

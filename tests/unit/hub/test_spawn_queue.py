@@ -340,7 +340,7 @@ def test_what_waited_is_taken_out_of_the_database_in_order() -> None:
     forget_interrupted(db, left[0])
     assert take_interrupted(db) == left[1:]
     forget_interrupted(db, InterruptedSpawn(now, "nobody", ""))
-    # What has begun goes on, however long it waits.
+    # A start that has begun goes on, however long it waits.
     begun = {"job": "31", "api_token": "secret"}
     job = server("job", {"waiting_since": now - 9 * RESUMABLE_S, SURVIVES: begun})
     assert [each.has_begun for each in take_interrupted(db)] == [True, False]

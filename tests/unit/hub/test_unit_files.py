@@ -1,4 +1,4 @@
-"""Which changes of the hub's unit need a restart."""
+"""Changes of the hub's unit that need a restart."""
 
 import pytest
 

@@ -23,7 +23,7 @@ from tests.eventually import eventually
 
 pytestmark = pytest.mark.unit
 
-# What installs system users and units.
+# Programs that install system users and units.
 needs_root = pytest.mark.needs("root", "systemctl")
 RELEASE = "releases/2026.11.0"
 

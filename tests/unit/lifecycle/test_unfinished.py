@@ -15,7 +15,7 @@ from littlest_hub.lifecycle.locks import changing
 from littlest_hub.lifecycle.unfinished import Unfinished, recover, undone_whole
 from littlest_hub.system.files import link, write
 
-# What changes something on disk (Python's audit events).
+# Changes of the disk (Python's audit events).
 EVENTS = (
     "os.rename",
     "os.remove",

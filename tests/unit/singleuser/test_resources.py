@@ -1,4 +1,4 @@
-"""What a server reports of its cgroup and its disk."""
+"""A server's report of its cgroup and its disk."""
 
 from pathlib import Path
 

@@ -29,11 +29,11 @@ from littlest_hub.stacks.classroom.shared.settings import Shared
 LIMIT_BYTES = 1 << 20
 """Longest request: the names of all administrators."""
 _NOBODY = "nobody"
-"""Whose an account is after its person has left."""
+"""The owner of an account after its person has left."""
 
 
 class Verb(StrEnum):
-    """What can be requested."""
+    """Kinds of requests."""
 
     ACCOUNT = "account"
     ADMINISTRATORS = "administrators"

@@ -33,7 +33,7 @@ class Account:
     uid: int
     home: str
     person: str = ""
-    """Whose it is: a text that another user of the hub with the same login does not have; "": the
+    """Its owner: a text that another user of the hub with the same login does not have; "": the
     next one who comes."""
     stage: str = READY
     groups: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ _BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 
 @dataclass(frozen=True)
 class Material:
-    """What a link leads to."""
+    """The target of a link."""
 
     repository: str
     """Its address, as for `git clone`."""

@@ -23,7 +23,7 @@ class BusyError(Exception):
 
 
 class Turns:
-    """Who may have a password hashed, and when."""
+    """Turns of people whose password is to be hashed."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, *, most: int = MOST) -> None:
         self._clock, self._most = clock, most

@@ -1,4 +1,4 @@
-"""What an administrator decides on the page, carried out."""
+"""Decisions of an administrator on the page, carried out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from littlest_hub.stacks.classroom.logins.people import WAITING, People
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the page says about a decision."""
+    """The answer of the page to a decision."""
 
     done: str = ""
     problem: str = ""

@@ -31,7 +31,7 @@ HOME_TIMEOUT_S = 300
 
 @dataclass(frozen=True)
 class Disk:
-    """What was measured."""
+    """A measurement."""
 
     time_s: int = 0
     """When, in seconds since the epoch; 0: never."""

@@ -42,7 +42,7 @@ class OtherAddress(BaseHandler):  # type: ignore[misc]
 
 
 class TeachersPage(Form):
-    """Who is here, what their servers need, and what can be done for them; for administrators."""
+    """Shows administrators the people of the class and their servers, and takes decisions."""
 
     template = "class.html"
 

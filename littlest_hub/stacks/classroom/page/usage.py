@@ -1,4 +1,4 @@
-"""What servers use of the machine, from their units, and what is left of it."""
+"""Memory and processors that servers use, from their units, and those that are left."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from littlest_hub.system.systemctl import parse_show
 INTERVAL_S = 1.0
 """How long the use of processors is measured."""
 _PROPERTIES = "Id,MemoryCurrent,MemoryMax,CPUUsageNSec"
-# What systemd prints for a value that it does not know; systemctl(1).
+# systemd prints this for a value that it does not know; systemctl(1).
 _LARGEST = 2**63
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What the unit of a server uses; None: systemd does not know it."""
+    """Resources that the unit of a server uses; None: systemd does not know them."""
 
     memory_bytes: int | None = None
     limit_bytes: int | None = None
@@ -38,7 +38,7 @@ class Memory:
 
     total_bytes: int
     free_bytes: int
-    """What programs may get before the machine swaps."""
+    """Memory that programs may get before the machine swaps."""
 
 
 def parse(shown: str) -> dict[str, Usage]:

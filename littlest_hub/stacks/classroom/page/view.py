@@ -1,4 +1,4 @@
-"""What the page shows of each person; no input or output."""
+"""The page's view of each person; no input or output."""
 
 from __future__ import annotations
 

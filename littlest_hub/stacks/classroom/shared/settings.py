@@ -1,4 +1,4 @@
-"""Which folders are shared, as the stack's fragment says."""
+"""The shared folders, as the stack's fragment names them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user server sees of the shared folders: those that it may use, and no others."""
+"""A user server's view of the shared folders: those that it may use, and no others."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ PREFIX = "jupyter-"
 """Of TLJH's accounts."""
 # TLJH shortens names of so many characters, and appends the first characters of a digest.
 _SHORTENED, _DIGEST_CHARACTERS = 26, 5
-# What the server of this hub brings, or packages that manage TLJH's environment.
+# Packages that the server of this hub brings, or that manage TLJH's environment.
 _OURS = frozenset(
     {"conda", "jupyter-resource-usage", "jupyterhub", "jupyterhub-singleuser", "jupyterlab"}
     | {"mamba", "micromamba", "nbclassic", "nbgitpuller", "notebook", "pip", "python", "retrolab"}

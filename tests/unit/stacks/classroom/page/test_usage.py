@@ -1,4 +1,4 @@
-"""What servers use, from what systemd and the kernel print."""
+"""Resources that servers use, from the text of systemd and the kernel."""
 
 from littlest_hub.stacks.classroom.page.usage import Memory, Usage, between, parse, parse_memory
 

@@ -1,4 +1,4 @@
-"""What the page says of people and their servers."""
+"""The page's words for people and their servers."""
 
 from datetime import UTC, datetime
 
