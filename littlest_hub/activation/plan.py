@@ -18,6 +18,7 @@ from littlest_hub.manifest.discovery import Stack
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.packages import requirements
 from littlest_hub.packages.requirements import Lists
+from littlest_hub.system.ownership import check_owners
 from littlest_hub.units import stack as stack_units
 from littlest_hub.units.ports import free_internal_port
 
@@ -89,6 +90,7 @@ def to_enable(
     Raises:
         LittlestHubError: something is in the way.
     """
+    check_owners(layout.on_disk(layout.fragments))
     manifest = stack.manifest
     sources = {
         layout.fragments / name: _shipped(layout, stack, name) for name in manifest.fragments
