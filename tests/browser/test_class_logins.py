@@ -31,7 +31,7 @@ def teacher(hub: Hub) -> Iterator[str]:
     hub.machine.run([littlest_hub, "enable", "class", *answers])
     yield littlest_hub
     hub.machine.run([littlest_hub, "disable", "class"])
-    hub.machine.run(["rm", "-r", str(hub.layout.stacks / "class")])
+    hub.machine.run(["rm", "-r", str(hub.layout.stacks)])
 
 
 def log_in(hub: Hub, browser: Chrome, name: str) -> None:

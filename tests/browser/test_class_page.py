@@ -31,6 +31,9 @@ def code(hub: Hub) -> Iterator[str]:
     assert found
     yield found[0]
     run(hub, "disable", "class")
+    hub.machine.run(["rm", "-r", str(hub.layout.stacks)])
+    hub.machine.run(["umount", "--lazy", place])
+    hub.machine.run(["rmdir", place])
 
 
 def run(hub: Hub, *words: str) -> str:

@@ -61,7 +61,7 @@ def first_use(hub: Hub) -> Iterator[str]:
 
 def _disable(hub: Hub) -> None:
     assert "stays" in run(hub, "disable", "class")
-    hub.machine.run(["rm", "-r", str(hub.layout.stacks / "class")])
+    hub.machine.run(["rm", "-r", str(hub.layout.stacks)])
 
 
 def stranger(hub: Hub, trusted: Path | None = None) -> httpx.Client:
