@@ -96,6 +96,9 @@ def disable(layout: Layout, prefix: Path, plan: Plan, progress: Progress) -> Non
             UnitFiles(layout).delete([*plan.units])
             Services(layout).start_stacks(())
             daemon_reload()
+    # The hub cannot start them again, nor reach them.
+    if plan.elsewhere and (problem := plan.elsewhere.end()):
+        progress(problem)
 
 
 def _before(

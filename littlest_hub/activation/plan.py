@@ -16,6 +16,7 @@ from littlest_hub.layout import Layout, PackageSet
 from littlest_hub.manifest import enabled
 from littlest_hub.manifest.discovery import Stack
 from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.manifest.manifest import Elsewhere
 from littlest_hub.packages import requirements
 from littlest_hub.packages.requirements import Lists
 from littlest_hub.system.ownership import check_owners
@@ -43,6 +44,8 @@ class Plan:
     """Units to install, by name; None: to stop and remove."""
     wanted: Lists = field(default_factory=dict)
     """Requirements in all sets of packages afterwards; {}: packages stay as they are."""
+    elsewhere: Elsewhere | None = None
+    """Servers on other machines, to end."""
     leftovers: Sequence[Path] = ()
     """Directories that are removed at the end."""
     notes: Sequence[str] = ()
@@ -79,7 +82,11 @@ class Plan:
             yield f"stop and remove {unit}" if content is None else f"{start} {unit}"
         if self.packages:
             yield f"{'add' if self.texts else 'remove'} packages: {', '.join(self.packages)}"
-        yield f"{'restart' if self.drop_ins else 'reload'} the hub; user servers go on"
+        which = "user servers"
+        if self.elsewhere and self.elsewhere.names:
+            yield f"end the servers on other machines: {self.elsewhere}"
+            which = "the others"
+        yield f"{'restart' if self.drop_ins else 'reload'} the hub; {which} go on"
 
 
 def to_enable(
@@ -194,6 +201,7 @@ def to_disable(
         drop_ins=drop_ins,
         units=dict.fromkeys(units),
         wanted=_packages_to_keep(layout, how, others),
+        elsewhere=stack.manifest.servers_elsewhere(layout) if stack else None,
         leftovers=[] if leaves else [place],
         notes=[*notes, *(f"{name} stays: it has your changes" for name in renamed.values())],
     )

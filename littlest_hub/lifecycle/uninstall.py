@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from littlest_hub.check.trial_directory import remove_trials
-from littlest_hub.installation import journal_directories
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.installation import active_overlay, journal_directories
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.locks import changing, no_foreground_hub
 from littlest_hub.lifecycle.services import Services
 from littlest_hub.lifecycle.unit_files import UnitFiles
+from littlest_hub.manifest import enabled
+from littlest_hub.manifest.discovery import stacks_of
+from littlest_hub.manifest.manifest import Elsewhere
 from littlest_hub.system import systemctl
 from littlest_hub.unprivileged import account
 
@@ -43,9 +48,13 @@ def _uninstall(layout: Layout, purge: bool) -> str:
     drop_ins: list[Path] = []
     journals: list[Path] = []
     homes: list[Path] = []
+    problems: list[str] = []
     if services.has_systemd and unit_files.are_installed:
-        servers = services.user_servers()
+        elsewhere = [*_elsewhere(layout)]
+        servers = [*services.user_servers(), *(name for each in elsewhere for name in each.names)]
         remove_units(layout)
+        # The hub cannot start them again.
+        problems = [*filter(None, (each.end() for each in elsewhere))]
         drop_ins, homes = unit_files.left_by_remove()
         journals = journal_directories(layout)
     layout.on_disk(layout.hub).unlink(missing_ok=True)
@@ -64,7 +73,19 @@ def _uninstall(layout: Layout, purge: bool) -> str:
     with contextlib.suppress(OSError):
         layout.on_disk(layout.base).rmdir()
     left = [path for path in (*owned, *homes) if layout.on_disk(path).exists()]
-    return _summary(layout, servers, left)
+    return "\n".join([_summary(layout, servers, left), *problems])
+
+
+def _elsewhere(layout: Layout) -> Iterator[Elsewhere]:
+    """Yield the servers of stacks on other machines."""
+    # Half of the installation may be gone.
+    with contextlib.suppress(LittlestHubError, OSError):
+        prefix = layout.on_disk(layout.hub).resolve(strict=True)
+        stacks, _ = stacks_of(active_overlay(layout, prefix))
+        for name in enabled.read(layout):
+            found = stacks[name].manifest.servers_elsewhere(layout) if name in stacks else None
+            if found:
+                yield found
 
 
 def _summary(layout: Layout, servers: list[str], left: list[Path]) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.layout import PackageSet
+from littlest_hub.layout import Layout, PackageSet
 
 ENTRY_POINTS = "littlest_hub.stacks"
 """Entry point group of manifests in packages of the hub set."""
@@ -23,6 +23,8 @@ _REFERENCE = re.compile(r"[a-z_][a-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*")
 # User servers are units named INSTANCE.user-NAME, checks are INSTANCE.check-…, and the hub's own
 # units have these suffixes.
 _RESERVED = ("user", "check", "service", "socket")
+_NAMED = 10
+"""How many servers are named in one line."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,21 @@ class Question:
         """
         if not (answer.isprintable() and re.fullmatch(self.pattern, answer)):
             raise LittlestHubError(f"{self.key}={answer!r}: expected {self.expected}")
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """User servers that a stack has started on other machines, as the hub has them on record."""
+
+    names: Sequence[str]
+    """For people: "alice (job 12)"."""
+    end: Callable[[], str]
+    """Ends them, and returns why some of them may go on; "": none of them does."""
+
+    def __str__(self) -> str:
+        more = len(self.names) - _NAMED
+        named = ", ".join(self.names[:_NAMED])
+        return f"{named} and {more} more" if more > 0 else named
 
 
 @dataclass(frozen=True)
@@ -87,11 +104,23 @@ class Manifest:
     after_enable: str = ""
     """Reference to a function of the layout and the enabled stack, which `enable` calls at its end;
     it returns lines for people: what they do next."""
+    elsewhere: str = ""
+    """Reference to a function of the layout, which returns the servers of the stack on other
+    machines (`Elsewhere`); `disable` and `uninstall` end them."""
     leaves: str = ""
     """The data that stays in its directory of state/ after `disable`, for people; "": nothing."""
     page: str = ""
     """Its page in docs/; the same for its tests, in the tiers of tests/."""
     tests: tuple[str, ...] = ()
+
+    def servers_elsewhere(self, layout: Layout) -> Elsewhere | None:
+        """Return the servers of the stack on other machines; None: it never starts any there.
+
+        Raises:
+            LittlestHubError: the function that knows them cannot be imported.
+        """
+        found: Elsewhere | None = resolve(self.elsewhere)(layout) if self.elsewhere else None
+        return found
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the manifest itself."""
@@ -112,7 +141,7 @@ class Manifest:
             yield f"questions {keys}: expected each key once"
 
     def _wrong_functions(self) -> Iterator[str]:
-        references = (self.units, self.after_enable, *self.commands.values())
+        references = (self.units, self.after_enable, self.elsewhere, *self.commands.values())
         for reference in filter(None, (*references, *self.check, *self.doctor)):
             if not _REFERENCE.fullmatch(reference):
                 yield f"reference {reference!r}: expected MODULE:FUNCTION"

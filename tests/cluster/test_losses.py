@@ -17,6 +17,26 @@ pytestmark = pytest.mark.long
 NONSENSE = "#!/bin/sh\necho 'slurm_load_jobs: *** maintenance on Monday ***'\n"
 
 
+def test_disabling_the_stack_cancels_the_jobs(cluster: Cluster, hub: Hub) -> None:
+    command = hub.path("hub/bin/littlest-hub")
+    with cluster.person(hub, "left") as person:
+        person.submit_form(ALL_OF_A_NODE)
+        person.await_server(timeout_s=120)
+        (job,) = cluster.jobs("left")
+        partitions = hub.path("jupyterhub_config.d/55-partitions.py")
+        text = cluster.head.run(["cat", partitions]).stdout
+        cluster.head.run(["rm", partitions])
+        try:
+            said = cluster.head.run([command, "disable", "slurm"]).stdout
+            assert f"end the servers on other machines: left (job {job})" in said
+            eventually(lambda: cluster.jobs("left") == {}, 60, "the job to end")
+        finally:
+            address = ["--set", "address=http://head", "--yes"]
+            cluster.head.run([command, "enable", "slurm", *address])
+            hub.write_fragment("55-partitions.py", text)
+            hub.reload()
+
+
 def refusal(person: Person) -> str:
     """Ask for a server that cannot start; return what the page says, the form's or the next."""
     try:

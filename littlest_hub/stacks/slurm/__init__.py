@@ -20,6 +20,7 @@ MANIFEST = Manifest(
         "littlest_hub.stacks.slurm.rules:nothing_to_report_to",
     ),
     doctor=("littlest_hub.stacks.slurm.probes:cluster",),
+    elsewhere="littlest_hub.stacks.slurm.leftovers:elsewhere",
     page="docs/how-to/slurm.md",
     tests=(
         "tests/unit/stacks/slurm/test_jobs.py",
@@ -29,6 +30,7 @@ MANIFEST = Manifest(
         "tests/unit/stacks/slurm/test_port.py",
         "tests/unit/stacks/slurm/test_node.py",
         "tests/unit/stacks/slurm/test_examining.py",
+        "tests/unit/stacks/slurm/test_leftovers.py",
         "tests/cluster/test_a_job.py",
     ),
 )
