@@ -46,6 +46,8 @@ class Plan:
     """Requirements in all sets of packages afterwards; {}: packages stay as they are."""
     elsewhere: Elsewhere | None = None
     """Servers on other machines, to end."""
+    ends: str = ""
+    """Another effect on people."""
     leftovers: Sequence[Path] = ()
     """Directories that are removed at the end."""
     notes: Sequence[str] = ()
@@ -82,11 +84,12 @@ class Plan:
             yield f"stop and remove {unit}" if content is None else f"{start} {unit}"
         if self.packages:
             yield f"{'add' if self.texts else 'remove'} packages: {', '.join(self.packages)}"
-        which = "user servers"
+        effects = [self.ends] if self.ends else []
         if self.elsewhere and self.elsewhere.names:
-            yield f"end the servers on other machines: {self.elsewhere}"
-            which = "the others"
-        yield f"{'restart' if self.drop_ins else 'reload'} the hub; {which} go on"
+            effects.append(f"end the servers on other machines: {self.elsewhere}")
+        yield from effects
+        others = "other " if effects else ""
+        yield f"{'restart' if self.drop_ins else 'reload'} the hub; {others}user servers go on"
 
 
 def to_enable(
@@ -202,6 +205,7 @@ def to_disable(
         units=dict.fromkeys(units),
         wanted=_packages_to_keep(layout, how, others),
         elsewhere=stack.manifest.servers_elsewhere(layout) if stack else None,
+        ends=stack.manifest.ends if stack else "",
         leftovers=[] if leaves else [place],
         notes=[*notes, *(f"{name} stays: it has your changes" for name in renamed.values())],
     )

@@ -107,6 +107,8 @@ class Manifest:
     elsewhere: str = ""
     """Reference to a function of the layout, which returns the servers of the stack on other
     machines (`Elsewhere`); `disable` and `uninstall` end them."""
+    ends: str = ""
+    """An effect of `disable` on people, in words: "log out …"; "": nobody notices."""
     leaves: str = ""
     """The data that stays in its directory of state/ after `disable`, for people; "": nothing."""
     page: str = ""

@@ -47,7 +47,9 @@ MANIFEST = Manifest(
         "littlest_hub.stacks.classroom.logins.probe:people",
         "littlest_hub.stacks.classroom.accounts.probe:accounts",
     ),
-    leaves="the people of the class with their passwords and accounts",
+    ends="log out people who may not log in without the stack, and stop their servers",
+    leaves="the people of the class with their passwords and accounts. Homes, shared folders and"
+    " the environment stay as well",
     page="docs/how-to/class.md",
     tests=(
         "tests/unit/stacks/classroom/test_logins.py",

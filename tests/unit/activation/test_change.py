@@ -1,5 +1,6 @@
 """Stacks that are enabled and disabled on disk: fragments, packages and records, whole."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,14 @@ def test_drop_ins_of_a_stacks_units_stay_and_are_named(
     yours.mkdir()
     plan = to_disable(here.layout, EnabledStack("greeting"), here.stack, [])
     assert [*plan.notes] == [f"{yours} stays: your drop-ins"]
+
+
+def test_the_plan_names_effects_on_people(here: Here) -> None:
+    manifest = replace(MANIFEST, ends="log out everybody")
+    plan = to_disable(
+        here.layout, EnabledStack("greeting"), replace(here.stack, manifest=manifest), []
+    )
+    assert [*plan.lines()] == ["log out everybody", "reload the hub; other user servers go on"]
 
 
 def test_a_fragment_that_was_changed_stays_disabled_and_comes_back(here: Here) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.classroom.accounts import offboarding, table
+from littlest_hub.stacks.classroom.accounts import offboarding, settings, table
 
 
 def add(commands: Any) -> None:
@@ -55,6 +56,7 @@ def _remove(layout: Layout, options: argparse.Namespace) -> int:
 
 def _people(layout: Layout, options: argparse.Namespace) -> int:
     found = table.read(layout)
+    named = settings.read(layout).account_names
     people = [
         {
             "login": login,
@@ -65,6 +67,7 @@ def _people(layout: Layout, options: argparse.Namespace) -> int:
             "groups": list(each.groups),
             "is_locked": login in found.blocked,
             "is_complete": each.stage == table.READY,
+            "is_used": named.get(login, each.name) == each.name,
         }
         for login, each in sorted(found.accounts.items())
     ]
@@ -77,7 +80,7 @@ def _people(layout: Layout, options: argparse.Namespace) -> int:
         print(json.dumps({"people": people, "locked": locked, "former": former}, indent=1))
         return 0
     for each in people:
-        state = "locked" if each["is_locked"] else "" if each["is_complete"] else "not complete yet"
+        state = _state(each)
         print(f"{each['login']:30} {each['account']:31} {each['uid']:<6} {state}".rstrip())
     if not people:
         print("No account was made yet.")
@@ -88,6 +91,14 @@ def _people(layout: Layout, options: argparse.Namespace) -> int:
     for login in sorted(others):
         print(f"{login:30} locked, without an account of the hub's")
     return 0
+
+
+def _state(person: Mapping[str, Any]) -> str:
+    if person["is_locked"]:
+        return "locked"
+    if not person["is_used"]:
+        return "not used: ACCOUNT_NAMES gives another account"
+    return "" if person["is_complete"] else "not complete yet"
 
 
 def _print(text: str) -> int:
