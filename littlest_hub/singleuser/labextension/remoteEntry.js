@@ -25,213 +25,205 @@
     if (!hubPrefix) {
       return; // a server without a hub
     }
-    const hub = `${hubHost || ""}${hubPrefix.replace(/\/$/, "")}`;
-    const shown = new Set();
-    let checkedMs = -Infinity;
-    let notices = [];
+    const page = {
+      app,
+      base,
+      hub: `${hubHost || ""}${hubPrefix.replace(/\/$/, "")}`,
+      shown: new Set(), // texts, and kinds of warnings
+      notices: [], // those that the hub has now
+    };
+    addCommands(page);
+    repeat(EVERY_MS, () => Promise.allSettled([checkRelease(page), checkAnnouncement(page)]));
+    const resources = { item: undefined, before: undefined };
+    repeat(RESOURCES_MS, () => checkResources(page, resources));
+  };
 
-    app.commands.addCommand(RESTART, {
-      label: "Restart on the hub's page",
-      execute: async () => {
-        if (app.commands.hasCommand("docmanager:save-all")) {
-          await app.commands.execute("docmanager:save-all").catch(() => {});
-        }
-        // In this tab, which is useless once its server has stopped. The browser asks for
-        // confirmation if a document could not be saved.
-        window.location.assign(`${hub}/home`);
-      },
+  // Looks now, and at intervals while the page is visible.
+  const repeat = (everyMs, look) => {
+    let lastMs = -Infinity;
+    const lookIfDue = () => {
+      if (document.hidden || performance.now() - lastMs < everyMs) {
+        return;
+      }
+      lastMs = performance.now();
+      look().catch(() => {}); // repeated anyway
+    };
+    document.addEventListener("visibilitychange", lookIfDue);
+    setInterval(lookIfDue, everyMs / 5);
+    lookIfDue();
+  };
+
+  // --- what people can do
+
+  const addCommands = (page) => {
+    const { app, hub } = page;
+    const add = (id, label, execute) => app.commands.addCommand(id, { label, execute });
+    add(RESTART, "Restart on the hub's page", async () => {
+      if (app.commands.hasCommand("docmanager:save-all")) {
+        await app.commands.execute("docmanager:save-all").catch(() => {});
+      }
+      // In this tab, which is useless once its server has stopped. The browser asks for
+      // confirmation if a document could not be saved.
+      window.location.assign(`${hub}/home`);
     });
-    app.commands.addCommand(LATER, {
-      label: "Restart later",
-      execute: ({ version }) => dismiss(LATER, version),
+    add(HOME, "Open the hub's page in a new tab", () => {
+      window.open(`${hub}/home`);
     });
-    app.commands.addCommand(HOME, {
-      label: "Open the hub's page in a new tab",
-      execute: () => {
-        window.open(`${hub}/home`);
-      },
-    });
-    app.commands.addCommand(READ, {
-      label: "Do not show the announcement again",
-      execute: ({ text }) => dismiss(READ, text),
-    });
-    app.commands.addCommand(NOTED, {
-      label: "Do not show the notice again",
+    add(LATER, "Restart later", ({ version }) => dismiss(LATER, version));
+    add(READ, "Do not show the announcement again", ({ text }) => dismiss(READ, text));
+    add(NOTED, "Do not show the notice again", ({ text }) => {
       // Only of those that the hub still has: the list stays short.
-      execute: ({ text }) => {
-        const kept = noted().filter((each) => notices.includes(each));
-        dismiss(NOTED, JSON.stringify([...kept, text]));
-      },
+      const kept = noted().filter((each) => page.notices.includes(each));
+      dismiss(NOTED, JSON.stringify([...kept, text]));
     });
+  };
 
-    const check = async () => {
-      if (document.hidden || performance.now() - checkedMs < EVERY_MS) {
-        return;
-      }
-      checkedMs = performance.now();
-      await Promise.allSettled([checkRelease(), checkAnnouncement()]);
-    };
+  const notify = async ({ app }, type, message, actions) => {
+    const options = { autoClose: false, actions };
+    await app.commands.execute("apputils:notify", { message, type, options });
+  };
 
-    const checkRelease = async () => {
-      const response = await fetch(`${base}littlest-hub/release`, {
-        headers: { "X-XSRFToken": xsrfToken() },
-        cache: "no-store",
-      });
-      if (!response.ok) {
-        return;
-      }
-      const { running, active } = await response.json();
-      if (!running || !active || running === active) {
-        return;
-      }
-      if (shown.has(active) || isDismissed(LATER, active)) {
-        return;
-      }
-      await app.restored;
-      shown.add(active);
-      const message =
-        `The hub was updated (${active}). Your work is safe. ` +
-        "Save it and restart your server when it suits you.";
-      await app.commands.execute("apputils:notify", {
-        message,
-        type: "info",
-        options: {
-          autoClose: false,
-          actions: [
-            {
-              label: "Restart now",
-              caption:
-                "Saves your documents and opens the hub's page: Stop My Server, then " +
-                "Start My Server. Running kernels end.",
-              commandId: RESTART,
-              displayType: "accent",
-            },
-            {
-              label: "Later",
-              caption: "Do not say it again for this version",
-              commandId: LATER,
-              args: { version: active },
-            },
-          ],
-        },
-      });
-    };
+  const answerOf = async (url, headers = {}) => {
+    const response = await fetch(url, { headers, cache: "no-store" });
+    return response.ok ? response.json() : null;
+  };
 
-    const checkAnnouncement = async () => {
-      const response = await fetch(`${hub}/announcement`, { cache: "no-store" });
-      if (!response.ok) {
-        return;
-      }
-      const answer = await response.json();
-      const { announcement } = answer;
-      notices = answer.notices ?? [];
-      await Promise.allSettled(notices.map(showNotice));
-      // HTML on the hub's pages, and only text here: nothing in it is loaded or run.
-      const page = new DOMParser().parseFromString(announcement, "text/html");
-      page.querySelectorAll("script, style").forEach((element) => element.remove());
-      const text = page.body.textContent.trim();
-      if (!text || shown.has(text) || isDismissed(READ, text)) {
-        return;
-      }
-      await app.restored;
-      shown.add(text);
-      const all = { label: "Read all", caption: "Opens the hub's page", commandId: HOME };
-      const read = { label: "OK", caption: "Do not show it again", commandId: READ, args: { text } };
-      await app.commands.execute("apputils:notify", {
-        message: text,
-        type: "warning",
-        options: {
-          autoClose: false,
-          actions: [...(text.length > LONGEST_MESSAGE ? [all] : []), read],
-        },
-      });
-    };
+  const answerOfServer = ({ base }, path) =>
+    answerOf(`${base}littlest-hub/${path}`, { "X-XSRFToken": xsrfToken() });
 
-    const showNotice = async (text) => {
-      if (shown.has(text) || noted().includes(text)) {
-        return;
-      }
-      await app.restored;
-      shown.add(text);
-      const read = { label: "OK", caption: "Do not show it again", commandId: NOTED, args: { text } };
-      await app.commands.execute("apputils:notify", {
-        message: text,
-        type: "info",
-        options: { autoClose: false, actions: [read] },
-      });
-    };
+  // --- releases and announcements
 
-    // In the status bar: memory, and the rest as its title.
-    let before; // seconds of processors, and when they were read
-    let item;
-    let readMs = -Infinity;
-    const showResources = async () => {
-      if (document.hidden || performance.now() - readMs < RESOURCES_MS) {
-        return;
-      }
-      readMs = performance.now();
-      const response = await fetch(`${base}littlest-hub/resources`, {
-        headers: { "X-XSRFToken": xsrfToken() },
-        cache: "no-store",
-      });
-      if (!response.ok) {
-        return;
-      }
-      const { memory, cpu, tasks, disk } = await response.json();
-      await app.restored;
-      const parts = [];
-      if (memory?.used != null) {
-        parts.push(`Memory ${size(memory.used)}${memory.limit ? ` of ${size(memory.limit)}` : ""}`);
-      }
-      if (cpu?.used != null) {
-        const nowS = performance.now() / 1000;
-        if (before) {
-          const busy = Math.max(0, (cpu.used - before.used) / (nowS - before.nowS));
-          parts.push(`Processors ${busy.toFixed(1)}${cpu.limit ? ` of ${+cpu.limit.toFixed(1)}` : ""}`);
-        }
-        before = { used: cpu.used, nowS };
-      }
-      if (tasks?.used != null) {
-        parts.push(`Processes and threads ${tasks.used}${tasks.limit ? ` of ${tasks.limit}` : ""}`);
-      }
-      if (disk?.used != null) {
-        parts.push(`Disk: ${size(disk.limit - disk.used)} free`);
-      }
-      const bar = document.querySelector("#jp-main-statusbar .jp-StatusBar-Right");
-      if (bar && parts.length) {
-        if (!item?.isConnected) {
-          item = document.createElement("div");
-          item.id = `${NAME}-resources`;
-          item.className = "jp-StatusBar-Item";
-          item.style.cssText = "padding: 0 8px; white-space: nowrap;";
-          bar.prepend(item);
-        }
-        item.textContent = parts[0];
-        item.title = parts.join("\n");
-      }
-      const full = { memory, disk };
-      for (const [name, text] of Object.entries(WARNINGS)) {
-        const { used, limit } = full[name] ?? {};
-        const isFull = used != null && limit && used > NEARLY * limit;
-        if (isFull && !shown.has(name)) {
-          await app.commands.execute("apputils:notify", {
-            message: text,
-            type: "warning",
-            options: { autoClose: false },
-          });
-        }
-        isFull ? shown.add(name) : shown.delete(name);
-      }
-    };
-    const showQuietly = () => showResources().catch(() => {}); // repeated anyway
-    document.addEventListener("visibilitychange", showQuietly);
-    setInterval(showQuietly, RESOURCES_MS);
-    showQuietly();
+  const checkRelease = async (page) => {
+    const { running, active } = (await answerOfServer(page, "release")) ?? {};
+    if (!running || !active || running === active) {
+      return;
+    }
+    if (page.shown.has(active) || isDismissed(LATER, active)) {
+      return;
+    }
+    await page.app.restored;
+    page.shown.add(active);
+    const message =
+      `The hub was updated (${active}). Your work is safe. ` +
+      "Save it and restart your server when it suits you.";
+    await notify(page, "info", message, [
+      {
+        label: "Restart now",
+        caption:
+          "Saves your documents and opens the hub's page: Stop My Server, then " +
+          "Start My Server. Running kernels end.",
+        commandId: RESTART,
+        displayType: "accent",
+      },
+      {
+        label: "Later",
+        caption: "Do not say it again for this version",
+        commandId: LATER,
+        args: { version: active },
+      },
+    ]);
+  };
 
-    const checkQuietly = () => check().catch(() => {}); // repeated anyway
-    document.addEventListener("visibilitychange", checkQuietly);
-    setInterval(checkQuietly, EVERY_MS / 5);
-    checkQuietly();
+  const ok = (commandId, text) => ({
+    label: "OK",
+    caption: "Do not show it again",
+    commandId,
+    args: { text },
+  });
+
+  const checkAnnouncement = async (page) => {
+    const answer = await answerOf(`${page.hub}/announcement`);
+    if (!answer) {
+      return;
+    }
+    page.notices = answer.notices ?? [];
+    await Promise.allSettled(page.notices.map((text) => showNotice(page, text)));
+    const text = textOf(answer.announcement);
+    if (!text || page.shown.has(text) || isDismissed(READ, text)) {
+      return;
+    }
+    await page.app.restored;
+    page.shown.add(text);
+    const all = { label: "Read all", caption: "Opens the hub's page", commandId: HOME };
+    const actions = [...(text.length > LONGEST_MESSAGE ? [all] : []), ok(READ, text)];
+    await notify(page, "warning", text, actions);
+  };
+
+  const showNotice = async (page, text) => {
+    if (page.shown.has(text) || noted().includes(text)) {
+      return;
+    }
+    await page.app.restored;
+    page.shown.add(text);
+    await notify(page, "info", text, [ok(NOTED, text)]);
+  };
+
+  // HTML on the hub's pages, and only text here: nothing in it is loaded or run.
+  const textOf = (html) => {
+    const parsed = new DOMParser().parseFromString(html, "text/html");
+    parsed.querySelectorAll("script, style").forEach((element) => element.remove());
+    return parsed.body.textContent.trim();
+  };
+
+  // --- resources of the server
+
+  const checkResources = async (page, state) => {
+    const usage = await answerOfServer(page, "resources");
+    if (!usage) {
+      return;
+    }
+    await page.app.restored;
+    showResources(state, usage);
+    for (const [name, text] of Object.entries(WARNINGS)) {
+      const { used, limit } = usage[name] ?? {};
+      const isFull = used != null && limit && used > NEARLY * limit;
+      if (isFull && !page.shown.has(name)) {
+        await notify(page, "warning", text, []);
+      }
+      isFull ? page.shown.add(name) : page.shown.delete(name);
+    }
+  };
+
+  // In the status bar: memory, and the rest as its title.
+  const showResources = (state, usage) => {
+    const parts = describe(state, usage);
+    const bar = document.querySelector("#jp-main-statusbar .jp-StatusBar-Right");
+    if (!bar || !parts.length) {
+      return;
+    }
+    if (!state.item?.isConnected) {
+      state.item = document.createElement("div");
+      state.item.id = `${NAME}-resources`;
+      state.item.className = "jp-StatusBar-Item";
+      state.item.style.cssText = "padding: 0 8px; white-space: nowrap;";
+      bar.prepend(state.item);
+    }
+    state.item.textContent = parts[0];
+    state.item.title = parts.join("\n");
+  };
+
+  const describe = (state, { memory, cpu, tasks, disk }) => {
+    const of = (limit) => (limit ? ` of ${limit}` : "");
+    const parts = [];
+    if (memory?.used != null) {
+      parts.push(`Memory ${size(memory.used)}${of(memory.limit && size(memory.limit))}`);
+    }
+    if (cpu?.used != null) {
+      const before = state.before;
+      state.before = { used: cpu.used, nowS: performance.now() / 1000 };
+      if (before) {
+        const busy = (cpu.used - before.used) / (state.before.nowS - before.nowS);
+        const limit = cpu.limit && +cpu.limit.toFixed(1);
+        parts.push(`Processors ${Math.max(0, busy).toFixed(1)}${of(limit)}`);
+      }
+    }
+    if (tasks?.used != null) {
+      parts.push(`Processes and threads ${tasks.used}${of(tasks.limit)}`);
+    }
+    if (disk?.used != null) {
+      parts.push(`Disk: ${size(disk.limit - disk.used)} free`);
+    }
+    return parts;
   };
 
   const WARNINGS = {
@@ -250,7 +242,8 @@
 
   const xsrfToken = () => document.cookie.match(/(?:^|; *)_xsrf=([^;]*)/)?.[1] ?? "";
 
-  // What was dismissed last, in all tabs of this browser, if it allows local storage.
+  // --- choices of this browser, in all its tabs, if it allows local storage
+
   const dismiss = (kind, what) => {
     try {
       localStorage.setItem(kind, what);
