@@ -80,17 +80,12 @@ def _kernel_is_idle(browser: Chrome) -> bool:
 
 
 def stop_server(browser: Chrome) -> None:
-    """Stop the server on the hub's home page, whose script may come later than its button."""
-
-    def is_stopped() -> bool:
-        if "Start" in shown(browser, "#start").text:
-            return True
-        for button in browser.find_elements(By.CSS_SELECTOR, "#stop"):
-            if button.is_displayed():
-                button.click()
-        return False
-
-    eventually(is_stopped, 90, "the server to stop")
+    """Stop the server on the hub's home page."""
+    script = "return window._jupyterhub_page_loaded"
+    eventually(lambda: browser.execute_script(script), 30, "the script of the page")
+    # Once: the answer to a second request may come before the server has stopped.
+    shown(browser, "#stop").click()
+    eventually(lambda: "Start" in shown(browser, "#start").text, 90, "the server to stop")
 
 
 def assert_fits(browser: Chrome, width: int) -> None:
