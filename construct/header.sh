@@ -73,6 +73,7 @@ FORCE=0
 SKIP_SCRIPTS=0
 CHECKED=0
 CLAIMED=0
+LOCKING=0
 INTERRUPTED=
 
 usage() {
@@ -536,11 +537,18 @@ lock() {
     if [ -h "$STAGING" ] || [ "$(stat -c %u "$STAGING")" != "$(id -u)" ]; then
         fail "'$STAGING' belongs to another user and is in the way"
     fi
+    LOCKING=1
     # Anyone who may read it could hold it.
     if ! (umask 077 && : >>"$STAGING/lock") 2>/dev/null; then
         if [ ! -d "$STAGING" ]; then return 1; fi
         fail "Could not write to directory: '$STAGING'"
     fi
+    hold
+}
+
+# True if this shell holds the lock file, which must exist.
+# shellcheck disable=SC3013
+hold() {
     command exec 9>>"$STAGING/lock" || return 1
     code=0
     flock -n 9 2>/dev/null || code=$?
@@ -736,6 +744,8 @@ undo() {
     trap - EXIT
     set +e
     stop_children
+    # A signal may come when the lock file exists, and before it is known to be ours.
+    if [ "$CLAIMED$LOCKING" = 01 ] && [ -e "$STAGING/lock" ] && hold 2>/dev/null; then CLAIMED=1; fi
     if [ "$CLAIMED" = 1 ]; then
         roll_back
         if [ -e "$STAGING/unfinished" ]; then rm -rf "$STAGING/prefix"; else remove_staging; fi

@@ -1069,6 +1069,23 @@ def test_control_c_in_a_terminal_leaves_nothing(slow: Path, machine: Path, prefi
                 shutil.rmtree(prefix.parent)
 
 
+def test_a_signal_while_the_directory_is_locked_leaves_nothing(
+    demo: Path, machine: Path, prefix: Path, tmp_path: Path
+) -> None:
+    """The first call of flock, here a function, lasts until the signal."""
+    waiting = tmp_path / "waiting"
+    wait_once = f"""() {{
+        if [ -e {waiting} ]; then command flock "$@"; return; fi
+        : >{waiting}
+        while :; do command sleep 0.01; done
+    }}"""
+    with started(demo, prefix, env={"BASH_FUNC_flock%%": wait_once}, shell=["bash"]) as process:
+        eventually(waiting.exists, 20, "the lock to be taken", interval_s=0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert files_in(machine) == []
+
+
 def test_a_signal_during_the_script_ends_it_and_leaves_nothing(
     demo: Path, machine: Path, prefix: Path, tmp_path: Path
 ) -> None:
