@@ -6,6 +6,9 @@ import asyncio
 import os
 from dataclasses import dataclass
 
+from littlest_hub.system import commands
+from littlest_hub.system.commands import Completed
+
 SYSTEMD_TIMEOUT_S = 30
 """How long systemd may take to answer; it keeps D-Bus waiting while it reloads its units."""
 RETRY_DELAYS_S = (0.2, 1, 3)
@@ -40,15 +43,6 @@ class UnitState:
         return self.active not in ("inactive", "failed")
 
 
-@dataclass(frozen=True)
-class Completed:
-    """A command that has ended."""
-
-    code: int
-    output: str
-    error: str
-
-
 async def unit_state(unit: str) -> UnitState:
     """Return what systemd knows of a unit; one that does not exist is inactive.
 
@@ -74,7 +68,7 @@ async def unit_state(unit: str) -> UnitState:
 
 
 async def run(*argv: str, is_long: bool = False) -> Completed:
-    """Run a command; cancellation ends it.
+    """Run a command of systemd's and return what it prints, stripped; cancellation ends it.
 
     Args:
         argv: program and arguments.
@@ -84,23 +78,12 @@ async def run(*argv: str, is_long: bool = False) -> Completed:
         SystemdSilentError: it takes too long.
     """
     timeout_s = None if is_long else SYSTEMD_TIMEOUT_S
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        env={**os.environ, "SYSTEMD_COLORS": "0"},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    env = {**os.environ, "SYSTEMD_COLORS": "0"}
     try:
-        output, error = await asyncio.wait_for(process.communicate(), timeout_s)
-    except TimeoutError:
-        raise SystemdSilentError(f"{argv[0]} took more than {timeout_s:g} s") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    texts = (text.decode(errors="replace").strip() for text in (output, error))
-    return Completed(process.returncode or 0, *texts)
+        done = await commands.run(*argv, env=env, timeout_s=timeout_s)
+    except TimeoutError as error:
+        raise SystemdSilentError(str(error)) from None
+    return Completed(done.code, done.output.strip(), done.error.strip())
 
 
 def cgroup_path(unit: str, slice_: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
 from collections.abc import Sequence
+
+from littlest_hub.system import commands
 
 TIMEOUT_S = 30
 """How long a command may take: slurmctld answers within seconds, or is away."""
@@ -43,36 +43,21 @@ async def run(command: Sequence[str], text: str = "") -> str:
     Raises:
         SlurmError: it fails, or does not end within `TIMEOUT_S`.
     """
+    # SLURM_* and SBATCH_* variables would be options. sbatch passes these on to the job.
+    env = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LANG": "C.UTF-8",
+        **{name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ},
+    }
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd="/",
-            # SLURM_* and SBATCH_* variables would be options. sbatch passes these on to the job.
-            env={
-                "PATH": os.environ.get("PATH", os.defpath),
-                "LANG": "C.UTF-8",
-                **{name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ},
-            },
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise SlurmError(f"{command[0]}: {error.strerror}", is_silent=False) from error
-    try:
-        output, errors = await asyncio.wait_for(process.communicate(text.encode()), TIMEOUT_S)
-    except (TimeoutError, asyncio.CancelledError) as error:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        if isinstance(error, asyncio.CancelledError):
-            raise
+        done = await commands.run(*command, text=text, env=env, cwd="/", timeout_s=TIMEOUT_S)
+    except TimeoutError as error:
         words = f"{command[0]}: no answer within {TIMEOUT_S} s"
         raise SlurmError(words, is_silent=True) from error
-    if process.returncode:
-        said = " ".join(errors.decode(errors="replace").split())
+    except OSError as error:
+        raise SlurmError(f"{command[0]}: {error.strerror}", is_silent=False) from error
+    if done.code:
+        said = " ".join(done.error.split())
         is_silent = any(each in said for each in _SILENT)
-        raise SlurmError(
-            said or f"{command[0]}: exit code {process.returncode}", is_silent=is_silent
-        )
-    return output.decode(errors="replace")
+        raise SlurmError(said or f"{command[0]}: exit code {done.code}", is_silent=is_silent)
+    return done.output

@@ -16,12 +16,13 @@ from littlest_hub.doctor.configuration import last_fragment
 from littlest_hub.doctor.failed_spawns import failed_spawns, started_since
 from littlest_hub.doctor.journal import local_time
 from littlest_hub.doctor.snapshot import Snapshot
-from littlest_hub.hub.systemd_units import SystemdSilentError, run
 from littlest_hub.stacks.classroom.accounts import table
+from littlest_hub.system import commands
 
 SHOWN = 10
 KEPT_S = 60
 """How long an answer is shown before the journal is read again."""
+_TIMEOUT_S = 30
 _MODULE = "littlest_hub.stacks.classroom.page.failures"
 
 
@@ -62,9 +63,9 @@ class Failures:
 async def _read() -> Sequence[Failure] | None:
     python = installation.release_of_this_interpreter() / "bin" / "python3"
     try:
-        done = await run(str(python), "-I", "-m", _MODULE)
+        done = await commands.run(str(python), "-I", "-m", _MODULE, timeout_s=_TIMEOUT_S)
         found = json.loads(done.output)
-    except (SystemdSilentError, ValueError):
+    except (TimeoutError, ValueError):
         return None
     return None if found is None else [Failure(**each) for each in found]
 
