@@ -25,17 +25,15 @@ class JobQueue:
 
     Args:
         run: runs a command, as `commands.run`.
-        squeue: the command, and options before ours.
         clock: seconds that only increase.
     """
 
     def __init__(
         self,
         run: Callable[[Sequence[str]], Awaitable[str]],
-        squeue: Sequence[str] = ("squeue",),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._run, self._squeue, self._clock = run, squeue, clock
+        self._run, self._clock = run, clock
         self._numbers: dict[str, float] = {}
         """Jobs of this hub, and since when it knows them."""
         self._jobs: dict[str, Job] = {}
@@ -85,7 +83,7 @@ class JobQueue:
         options = ["--noheader", "--states=all", f"--format={SQUEUE_FORMAT}"]
         asked_at = self._clock()
         try:
-            printed = await self._run([*self._squeue, *options, f"--jobs={','.join(numbers)}"])
+            printed = await self._run(["squeue", *options, f"--jobs={','.join(numbers)}"])
             self._jobs = parse_squeue(printed)
             self._failure, self._pause_s = None, 0.0
         except SlurmError as error:
