@@ -13,6 +13,7 @@ from batchspawner.api import BatchSpawnerAPIHandler
 from tornado.web import HTTPError
 
 from littlest_hub.hub import patches
+from littlest_hub.hub.server_port import port_in
 
 
 class PortHandler(BatchSpawnerAPIHandler):  # type: ignore[misc]
@@ -25,11 +26,7 @@ class PortHandler(BatchSpawnerAPIHandler):  # type: ignore[misc]
         spawner = next((s for s in spawners if token and s.api_token == token), None)
         if spawner is None or spawner.pending != "spawn":
             raise HTTPError(403, "no server of yours is starting")
-        report = self.get_json_body()
-        port = report.get("port") if isinstance(report, dict) and len(report) == 1 else None
-        if type(port) is not int or not 0 < port < 65536:
-            raise HTTPError(400, "expected a port and nothing else")
-        spawner.port = port
+        spawner.port = port_in(self.get_json_body())
         self.set_status(201)
         self.finish("{}")
 

@@ -1,9 +1,11 @@
-"""The port of a user server: who listens there."""
+"""The port of a user server: who listens there, and how a server elsewhere reports it."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+
+from tornado.web import HTTPError
 
 from littlest_hub.helpers.held_ports import IMPOSSIBLE, Target
 from littlest_hub.hub.guard import GUARD
@@ -17,6 +19,18 @@ POLLS_PER_S = 40
 """Port polls per second; startup takes 0.6 s, so slow polling would show."""
 _OVERFLOW_UID = 65534
 """/proc/sys/kernel/overflowuid"""
+
+
+def port_in(report: object) -> int:
+    """Return the port in the report of a server on another machine.
+
+    Raises:
+        HTTPError: it is anything but a port.
+    """
+    port = report.get("port") if isinstance(report, dict) and len(report) == 1 else None
+    if type(port) is not int or not 0 < port < 65536:
+        raise HTTPError(400, "expected a port and nothing else")
+    return port
 
 
 class PortTakenError(NotStartedError):

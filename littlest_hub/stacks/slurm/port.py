@@ -5,6 +5,7 @@ from __future__ import annotations
 from jupyterhub.apihandlers import APIHandler, default_handlers
 from tornado.web import HTTPError
 
+from littlest_hub.hub.server_port import port_in
 from littlest_hub.stacks.slurm.spawner import SlurmSpawner, begun
 
 PATH = "/api/slurm/port"
@@ -18,11 +19,7 @@ class PortHandler(APIHandler):  # type: ignore[misc]
         spawner = self._spawner()
         if spawner.reported is None or spawner.reported.done():
             raise HTTPError(409, "no port is expected")
-        report = self.get_json_body()
-        port = report.get("port") if isinstance(report, dict) and len(report) == 1 else None
-        if type(port) is not int or not 0 < port < 65536:
-            raise HTTPError(400, "expected a port and nothing else")
-        spawner.report(port)
+        spawner.report(port_in(self.get_json_body()))
         self.set_status(201)
         self.finish("{}")
 

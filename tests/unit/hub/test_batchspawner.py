@@ -16,31 +16,13 @@ from jupyterhub.apihandlers import default_handlers
 from tornado.web import HTTPError
 
 from littlest_hub.hub.batchspawner import PortHandler, quoted
+from tests.unit.reports import Request
 
 pytestmark = pytest.mark.unit
 
 
-class Report(PortHandler):
+class Report(Request, PortHandler):
     """A handler of a request with a token and a body."""
-
-    def __init__(self, user: Any, token: str, body: object) -> None:
-        self.user, self.token, self.body = user, token, body
-
-    @property
-    def current_user(self) -> Any:
-        return self.user
-
-    def get_auth_token(self) -> str:
-        return self.token
-
-    def get_json_body(self) -> object:
-        return self.body
-
-    def set_status(self, status: int) -> None:
-        self.status = status
-
-    def finish(self, body: str) -> None:
-        pass
 
 
 @pytest.fixture

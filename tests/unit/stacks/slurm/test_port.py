@@ -13,6 +13,7 @@ from tornado.web import HTTPError
 from littlest_hub.hub.spawn_queue import SURVIVES
 from littlest_hub.stacks.slurm.port import PortHandler
 from littlest_hub.stacks.slurm.spawner import SlurmSpawner
+from tests.unit.reports import Request
 
 
 class Starting(SlurmSpawner):
@@ -27,27 +28,8 @@ class Starting(SlurmSpawner):
         self.reported.set_result(port)
 
 
-class Report(PortHandler):
+class Report(Request, PortHandler):
     """A request with a token and a body."""
-
-    def __init__(self, user: Any, token: str, body: object) -> None:
-        self.user, self.token, self.body = user, token, body
-
-    @property
-    def current_user(self) -> Any:
-        return self.user
-
-    def get_auth_token(self) -> str:
-        return self.token
-
-    def get_json_body(self) -> object:
-        return self.body
-
-    def set_status(self, status: int) -> None:
-        self.status = status
-
-    def finish(self, body: str) -> None:
-        pass
 
 
 def status(user: Any, token: str, body: object) -> int:
