@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from littlest_hub.doctor.host import parse_meminfo
 from littlest_hub.hub.systemd_units import SystemdSilentError, run
 from littlest_hub.system.systemctl import parse_show
 
@@ -88,10 +88,10 @@ async def measured(units: Collection[str]) -> dict[str, Usage]:
 
 def parse_memory(meminfo: str) -> Memory | None:
     """Return the memory of the machine from /proc/meminfo (proc(5)); None: it has none."""
-    found = dict(re.findall(r"^(\w+):\s+(\d+) kB$", meminfo, re.MULTILINE))
+    found = parse_meminfo(meminfo)
     if not {"MemTotal", "MemAvailable"} <= found.keys():
         return None
-    return Memory(int(found["MemTotal"]) * 1024, int(found["MemAvailable"]) * 1024)
+    return Memory(found["MemTotal"], found["MemAvailable"])
 
 
 def memory() -> Memory | None:
