@@ -57,7 +57,7 @@ from littlest_hub.hub.request_limits import (
 )
 from littlest_hub.hub.services import ServiceKeeper, end_orphaned_services
 from littlest_hub.hub.spawn_options import FormOptions, RequestPolicy
-from littlest_hub.hub.spawn_queue import InterruptedSpawn
+from littlest_hub.hub.spawn_queue import InterruptedSpawn, SpawnerWithQueue
 from littlest_hub.hub.unit_files import record_start
 from littlest_hub.layout import Layout
 from littlest_hub.system.sd_daemon import inherited_sockets
@@ -340,7 +340,7 @@ class LittlestHub(AccessByFragments, HubWithFollowers, HubWithPages):
             # The pending page shows it.
             self.log.error("%s: %s", spawn.user, one_line(error))
             if spawn_queue.QUEUE.cancel_reservation(spawn):
-                await _end_begun(self.users, spawn)
+                await _end_begun(self, spawn)
                 spawn_queue.forget_interrupted(self.db, spawn)
 
     # --- end
@@ -405,7 +405,7 @@ class LittlestHub(AccessByFragments, HubWithFollowers, HubWithPages):
         await asyncio.sleep(0.02)
         await self._wait_while(self.tornado_application.has_open_request, REQUESTS_TIMEOUT_S)
         for spawner in self._spawners():
-            if hasattr(spawner, "leave_to_next_hub"):
+            if isinstance(spawner, SpawnerWithQueue):
                 spawner.leave_to_next_hub()
         try:
             await self.cleanup()
@@ -427,17 +427,20 @@ class LittlestHub(AccessByFragments, HubWithFollowers, HubWithPages):
 
     def _is_spawning(self) -> bool:
         # The next hub starts those that wait in the queue.
-        return any(s.pending and not getattr(s, "is_waiting", False) for s in self._spawners())
+        return any(s.pending and not spawn_queue.is_waiting(s) for s in self._spawners())
 
     def _spawners(self) -> Iterator[Any]:
         return (spawner for user in self.users.values() for spawner in user.spawners.values())
 
 
-async def _end_begun(users: Any, spawn: InterruptedSpawn) -> None:
+async def _end_begun(app: LittlestHub, spawn: InterruptedSpawn) -> None:
     """End what the spawner of a server that is not to start any more has begun."""
-    if spawn.has_begun:
-        with contextlib.suppress(Exception):  # the user is gone, and it with them
-            await users[spawn.user].spawners[spawn.server].stop()
+    if not spawn.has_begun or not orm.User.find(app.db, spawn.user):
+        return
+    try:
+        await app.users[spawn.user].spawners[spawn.server].stop()
+    except Exception as error:
+        app.log.error("%s: what it had begun may still run: %s", spawn.user, one_line(error))
 
 
 def _request_handler(application: HubApplication, path: str) -> BaseHandler:

@@ -15,6 +15,7 @@ from traitlets.utils.importstring import import_item
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.authenticator import SystemAuthenticator
 from littlest_hub.hub.proxy import HubProxy
+from littlest_hub.hub.spawn_queue import SpawnerWithQueue
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.installation import fragment_files, release_of_this_interpreter
 from littlest_hub.layout import Layout
@@ -181,7 +182,7 @@ def _complete_limit(c: Config) -> None:
             with contextlib.suppress(Exception):  # refused by `check`, and by JupyterHub
                 spawner = import_item(spawner)
         # Of ours, and of a stack: servers that wait there are not about to start.
-        has_queue = hasattr(spawner, "is_waiting")
+        has_queue = isinstance(spawner, type) and issubclass(spawner, SpawnerWithQueue)
         c.JupyterHub.concurrent_spawn_limit = 0 if has_queue else SPAWN_LIMIT
 
 

@@ -35,6 +35,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import TESTED_JUPYTERHUB, database, handlers
 from littlest_hub.hub.helper_client import HelperPamela
 from littlest_hub.hub.root_hooks import add_system_user
+from littlest_hub.hub.spawn_queue import is_waiting
 from littlest_hub.system.addresses import addresses_of
 
 
@@ -205,7 +206,7 @@ _delete_spawners = User.delete_spawners
 
 async def _cancel_waiting_and_delete_spawners(user: User) -> None:
     spawners = user.spawners.values()
-    waiting = [each._spawn_future for each in spawners if getattr(each, "is_waiting", False)]
+    waiting = [each._spawn_future for each in spawners if is_waiting(each)]
     for spawn in waiting:
         spawn.cancel()
     if waiting:

@@ -85,6 +85,41 @@ class QueueEntry:
                 turn.cancel()
 
 
+class SpawnerWithQueue:
+    """The base of spawners whose servers wait in the queue, and that the next hub goes on with."""
+
+    user: Any
+    name: str
+    _spawn_future: Any
+    _entry: QueueEntry | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the server has yet to start, so that the next hub may start it instead."""
+        return self._entry is not None and self._entry.is_waiting
+
+    def leave_to_next_hub(self) -> None:
+        """Record the server, if it has yet to start, so that the next hub starts it."""
+        raise NotImplementedError
+
+    def _join_queue(self, limit: int) -> QueueEntry:
+        """Return the server's new place in the queue of this hub.
+
+        Args:
+            limit: how many servers may start at once; 0: no limit.
+        """
+        self._entry = entry = QUEUE.join(self.user.name, self.name, limit)
+        # Done when the server has started and has a route, has failed, or was canceled.
+        if self._spawn_future:
+            self._spawn_future.add_done_callback(lambda _: entry.leave())
+        return entry
+
+
+def is_waiting(spawner: object) -> bool:
+    """Return whether the server of any spawner waits in a queue."""
+    return isinstance(spawner, SpawnerWithQueue) and spawner.is_waiting
+
+
 class SpawnQueue:
     """Servers that start, and servers that wait for their turn."""
 

@@ -45,6 +45,7 @@ from littlest_hub.hub.launch import (
 from littlest_hub.hub.placeholders import Placeholders
 from littlest_hub.hub.root_hooks import RootHook
 from littlest_hub.hub.server_port import PortTakenError, ServerPort
+from littlest_hub.hub.spawn_queue import SpawnerWithQueue
 from littlest_hub.hub.systemd_units import (
     SystemdSilentError,
     UnitState,
@@ -63,7 +64,7 @@ PORTS_TRIED = 5
 """How many ports a start tries, since another program may take one before the server does."""
 
 
-class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
+class UnitSpawner(SpawnerWithQueue, Placeholders, SystemdSpawner):  # type: ignore[misc]
     """SystemdSpawner with our defaults; configured as c.SystemdSpawner or c.Spawner."""
 
     server: Any
@@ -93,7 +94,6 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
         " pending page shows how many are ahead. 0: no limit. Default: one more than there are"
         " processors.",
     )
-    _queue_entry: spawn_queue.QueueEntry | None = None
     _is_saved = False
     """Whether the next hub would find the server if this one is killed."""
 
@@ -131,7 +131,7 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
         super().clear_state()
         self.unit_name = self._default_unit_name()
         # The entry of an earlier start.
-        self._queue_entry = None
+        self._entry = None
 
     def _default_unit_name(self) -> str:
         return server_unit(self.unit_name_template, self.user.name, self.name, self.user.id)
@@ -205,17 +205,9 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
 
     # --- the queue of servers that wait to start
 
-    @property
-    def is_waiting(self) -> bool:
-        return self._queue_entry is not None and self._queue_entry.is_waiting
-
     async def run_pre_spawn_hook(self) -> None:
         """Wait in the queue, then run the hook; start_timeout counts from then on."""
-        entry = spawn_queue.QUEUE.join(self.user.name, self.name, self.concurrent_starts)
-        self._queue_entry = entry
-        # Done when the server has started and has a route, has failed, or was canceled.
-        if self._spawn_future:
-            self._spawn_future.add_done_callback(lambda _: entry.leave())
+        entry = self._join_queue(self.concurrent_starts)
         self._is_saved = False
         if entry.is_waiting:
             self._save_state(self._waiting_state(entry))
@@ -231,8 +223,8 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
 
     def leave_to_next_hub(self) -> None:
         """Make the next hub start the server, unless this one has begun to."""
-        if self._queue_entry and self.pending == "spawn" and not self._is_saved:
-            self._save_state(self._waiting_state(self._queue_entry))
+        if self._entry and self.pending == "spawn" and not self._is_saved:
+            self._save_state(self._waiting_state(self._entry))
 
     def _waiting_state(self, entry: spawn_queue.QueueEntry) -> dict[str, Any]:
         options = spawn_options.storable(self.user_options)
@@ -240,7 +232,7 @@ class UnitSpawner(Placeholders, SystemdSpawner):  # type: ignore[misc]
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         # The page may request it before the server has joined the queue.
-        while (entry := self._queue_entry) is None:
+        while (entry := self._entry) is None:
             await asyncio.sleep(0.1)
         async for ahead in entry.positions():
             yield {"progress": 0, "message": spawn_queue.waiting_message(ahead)}

@@ -26,6 +26,7 @@ from littlest_hub.hub.launch import (
     package_environment,
     server_environment,
 )
+from littlest_hub.hub.spawn_queue import SpawnerWithQueue
 from littlest_hub.stacks.slurm import commands
 from littlest_hub.stacks.slurm.commands import SlurmError
 from littlest_hub.stacks.slurm.jobs import Job, Phase, parse_number
@@ -39,7 +40,7 @@ STOP_TIMEOUT_S = 60
 """How long a job may take to end after scancel: KillWait= of slurm.conf(5) is 30 s."""
 
 
-class SlurmSpawner(SlurmSettings, Spawner):  # type: ignore[misc]
+class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[misc]
     """Submits a job for each server; configured as c.SlurmSpawner."""
 
     server: Any
@@ -51,7 +52,6 @@ class SlurmSpawner(SlurmSettings, Spawner):  # type: ignore[misc]
         """The place of the port that the job reports; None: no report is expected."""
         self.shown: Job | None = None
         """The job as the last look has shown it."""
-        self._entry: spawn_queue.QueueEntry | None = None
         self._is_queued = False
 
     # --- state
@@ -87,7 +87,7 @@ class SlurmSpawner(SlurmSettings, Spawner):  # type: ignore[misc]
     @property
     def is_waiting(self) -> bool:
         """Whether the next hub may go on with it: it waits for the hub, or for the cluster."""
-        return self._is_queued or (self._entry is not None and self._entry.is_waiting)
+        return self._is_queued or super().is_waiting
 
     def leave_to_next_hub(self) -> None:
         """Make the next hub submit the job, if this one was about to end before it could."""
@@ -103,9 +103,7 @@ class SlurmSpawner(SlurmSettings, Spawner):  # type: ignore[misc]
             NotStartedError: Slurm refuses the job, or it ended while it waited.
         """
         # No limit: the cluster has its own queue. The hub's is closed while hubs take turns.
-        self._entry = entry = spawn_queue.QUEUE.join(self.user.name, self.name, 0)
-        if self._spawn_future:
-            self._spawn_future.add_done_callback(lambda _: entry.leave())
+        entry = self._join_queue(0)
         earlier = begun(self.orm_spawner.state)
         self._is_queued = bool(earlier)
         try:

@@ -292,8 +292,8 @@ def test_a_page_waits_for_its_entry_in_this_start_and_not_in_one_before(queue: S
         made = make()
         made.concurrent_starts = 1
         await made.run_pre_spawn_hook()
-        assert made._queue_entry is not None
-        made._queue_entry.leave()
+        assert made._entry is not None
+        made._entry.leave()
         queue.join("first", "", 1)
         made.clear_state()  # as JupyterHub does before each start
         made._spawn_pending = True
