@@ -221,24 +221,19 @@ def of_stack(name: str) -> Callable[[Sequence[str]], int] | None:
     Raises:
         PermissionError: it may be that of a stack, and only root knows which ones are enabled.
     """
-    from littlest_hub.manifest import enabled
-    from littlest_hub.manifest.discovery import shipped, stacks_of
+    from littlest_hub.manifest.discovery import enabled_stacks, shipped
     from littlest_hub.manifest.manifest import resolve
 
     try:
-        prefix = installation.release_of_this_interpreter()
         layout = installation.of_this_release()
-        known = enabled.read(layout)
+        stacks = enabled_stacks(layout, installation.release_of_this_interpreter())
     except LittlestHubError:
         return None
     except PermissionError:
         if any(name in stack.manifest.commands for stack in shipped().values()):
             raise
         return None
-    if not known:
-        return None
-    stacks, _ = stacks_of(installation.active_overlay(layout, prefix))
-    for stack in (stacks[each] for each in sorted(known) if each in stacks):
+    for stack in stacks.values():
         if reference := stack.manifest.commands.get(name):
             return partial(resolve(reference), layout)
     return None

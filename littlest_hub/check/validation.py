@@ -21,10 +21,9 @@ from littlest_hub.check.settings import Settings
 from littlest_hub.check.suggestions import did_you_mean
 from littlest_hub.check.values import complaint, deprecations, merge_with_default
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.installation import active_overlay, release_of_this_interpreter
+from littlest_hub.installation import release_of_this_interpreter
 from littlest_hub.layout import Layout
-from littlest_hub.manifest import enabled
-from littlest_hub.manifest.discovery import stacks_of
+from littlest_hub.manifest.discovery import enabled_stacks
 from littlest_hub.manifest.manifest import resolve
 
 # Classes of the user server, which belong into its own configuration file.
@@ -68,10 +67,8 @@ def validate(config: RecordingConfig, layout: Layout, facts: Facts) -> Iterator[
 def _rules_of_stacks(layout: Layout) -> Iterator[rules.Rule]:
     """Yield the rules of the stacks that are enabled; a stack that is gone has none."""
     with contextlib.suppress(LittlestHubError, OSError):
-        known = enabled.read(layout)
-        stacks, _ = stacks_of(active_overlay(layout, release_of_this_interpreter()))
-        for name in known.keys() & stacks.keys():
-            yield from map(resolve, stacks[name].manifest.check)
+        for stack in enabled_stacks(layout, release_of_this_interpreter()).values():
+            yield from map(resolve, stack.manifest.check)
 
 
 class _Validator:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import shlex
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from littlest_hub.check.trial_directory import remove_trials
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.installation import active_overlay, journal_directories
+from littlest_hub.installation import journal_directories
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.locks import changing, no_foreground_hub
 from littlest_hub.lifecycle.services import Services
 from littlest_hub.lifecycle.unit_files import UnitFiles
-from littlest_hub.manifest import enabled
-from littlest_hub.manifest.discovery import stacks_of
+from littlest_hub.manifest.discovery import enabled_stacks
 from littlest_hub.manifest.manifest import Elsewhere
 from littlest_hub.system import systemctl
 from littlest_hub.unprivileged import account
@@ -50,11 +48,11 @@ def _uninstall(layout: Layout, purge: bool) -> str:
     homes: list[Path] = []
     problems: list[str] = []
     if services.has_systemd and unit_files.are_installed:
-        elsewhere = [*_elsewhere(layout)]
+        elsewhere, problems = _elsewhere(layout)
         servers = [*services.user_servers(), *(name for each in elsewhere for name in each.names)]
         remove_units(layout)
         # The hub cannot start them again.
-        problems = [*filter(None, (each.end() for each in elsewhere))]
+        problems += filter(None, (each.end() for each in elsewhere))
         drop_ins, homes = unit_files.left_by_remove()
         journals = journal_directories(layout)
     layout.on_disk(layout.hub).unlink(missing_ok=True)
@@ -76,16 +74,20 @@ def _uninstall(layout: Layout, purge: bool) -> str:
     return "\n".join([_summary(layout, servers, left), *problems])
 
 
-def _elsewhere(layout: Layout) -> Iterator[Elsewhere]:
-    """Yield the servers of stacks on other machines."""
-    # Half of the installation may be gone.
-    with contextlib.suppress(LittlestHubError, OSError):
-        prefix = layout.on_disk(layout.hub).resolve(strict=True)
-        stacks, _ = stacks_of(active_overlay(layout, prefix))
-        for name in enabled.read(layout):
-            found = stacks[name].manifest.servers_elsewhere(layout) if name in stacks else None
-            if found:
-                yield found
+def _elsewhere(layout: Layout) -> tuple[list[Elsewhere], list[str]]:
+    """Return the servers of stacks on other machines, and why others are unknown."""
+    found, problems = [], []
+    try:
+        # Half of the installation may be gone.
+        stacks = enabled_stacks(layout, layout.on_disk(layout.hub).resolve())
+    except (LittlestHubError, OSError) as error:
+        return [], [f"Servers on other machines, if there are any, are unknown: {error}"]
+    for stack in stacks.values():
+        try:
+            found.append(stack.manifest.servers_elsewhere(layout))
+        except (LittlestHubError, OSError) as error:
+            problems.append(f"Servers of {stack.name} on other machines are unknown: {error}")
+    return [*filter(None, found)], problems
 
 
 def _summary(layout: Layout, servers: list[str], left: list[Path]) -> str:

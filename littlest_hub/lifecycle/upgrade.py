@@ -17,6 +17,7 @@ from littlest_hub.lifecycle import release, switch_record
 from littlest_hub.lifecycle.services import Services, http_status, is_answer
 from littlest_hub.lifecycle.switch_record import ERROR, ServingRelease, Switch
 from littlest_hub.lifecycle.unit_files import UnitFiles
+from littlest_hub.manifest.discovery import enabled_stacks
 from littlest_hub.system.files import link
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.signals import uninterrupted
@@ -24,7 +25,7 @@ from littlest_hub.units.ports import Ports, choose_ports
 from littlest_hub.unprivileged.privileges import run_as_hub_user
 
 # A fragment that may start servers on other machines, from a release that those see too.
-_SERVERS_ELSEWHERE = re.compile(r"^[^#\n]*(?:batchspawner|stacks\.slurm)", re.MULTILINE)
+_BATCHSPAWNER = re.compile(r"^[^#\n]*batchspawner", re.MULTILINE)
 
 
 def serving_before(layout: Layout, prefix: Path) -> ServingRelease | None:
@@ -216,14 +217,22 @@ def remove_unused(layout: Layout) -> list[str]:
     Returns:
         A line for each that was removed, or why it stays.
     """
-    texts = (file.read_text(errors="replace") for file in fragment_files(layout))
-    if any(map(_SERVERS_ELSEWHERE.search, texts)):
-        return [f"Old releases in {layout.releases} stay: servers on other machines may use them"]
     switch, current = switch_record.read(layout), release.active(layout)
+    if _may_run_elsewhere(layout, current):
+        return [f"Old releases in {layout.releases} stay: servers on other machines may use them"]
     keep = {current} if current else set()
     if switch:
         keep |= {switch.source.prefix(layout), switch.target.prefix(layout)}
     return release.remove_unused(layout, keep)
+
+
+def _may_run_elsewhere(layout: Layout, current: Path | None) -> bool:
+    """Return whether servers on other machines may run from a release of this installation."""
+    texts = (file.read_text(errors="replace") for file in fragment_files(layout))
+    if any(map(_BATCHSPAWNER.search, texts)):
+        return True
+    stacks = enabled_stacks(layout, layout.on_disk(current)) if current else {}
+    return any(stack.manifest.elsewhere for stack in stacks.values())
 
 
 @dataclass(frozen=True)

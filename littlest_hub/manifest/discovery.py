@@ -12,7 +12,9 @@ from pathlib import Path
 
 import littlest_hub
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.layout import PackageSet
+from littlest_hub.installation import active_overlay
+from littlest_hub.layout import Layout, PackageSet
+from littlest_hub.manifest import enabled
 from littlest_hub.manifest.manifest import ENTRY_POINTS, Manifest
 
 OURS = "littlest-hub"
@@ -104,6 +106,24 @@ def stacks_of(overlay: Path | None) -> tuple[dict[str, Stack], list[LittlestHubE
         else:
             found[each.name] = each
     return found, unusable
+
+
+def enabled_stacks(layout: Layout, prefix: Path) -> dict[str, Stack]:
+    """Return the stacks that are enabled and that a release has, by name, in alphabetical order.
+
+    Args:
+        layout: the installation.
+        prefix: of the release, whose packages the hub uses.
+
+    Raises:
+        LittlestHubError: the record of enabled stacks is damaged.
+        OSError: it cannot be read.
+    """
+    known = enabled.read(layout)
+    if not known:
+        return {}
+    stacks, _ = stacks_of(active_overlay(layout, prefix))
+    return {name: stacks[name] for name in sorted(known) if name in stacks}
 
 
 def _checked(manifest: object, registered: str = "") -> Manifest:
