@@ -1,10 +1,12 @@
 """Servers when something around them fails (`make test-cluster`)."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import releases
 from tests.client import Person, RefusedError
 from tests.cluster.test_a_job import ALL_OF_A_NODE, messages, restart
 from tests.eventually import eventually
@@ -12,6 +14,8 @@ from tests.hub import Hub
 from tests.slurm import WHERE, Cluster
 
 pytestmark = pytest.mark.long
+
+NEXT = "2026.12.0"
 
 # squeue(1) as a site may have wrapped it: it prints a warning, or hangs on a lock for a while.
 NONSENSE = "#!/bin/sh\necho 'slurm_load_jobs: *** maintenance on Monday ***'\n"
@@ -35,6 +39,46 @@ def test_disabling_the_stack_cancels_the_jobs(cluster: Cluster, hub: Hub) -> Non
             cluster.head.run([command, "enable", "slurm", *address])
             hub.write_fragment("55-partitions.py", text)
             hub.reload()
+
+
+def test_an_upgrade_and_a_rollback_keep_jobs_that_run_and_jobs_that_wait(
+    cluster: Cluster, hub: Hub
+) -> None:
+    with cluster.person(hub, "busy1") as busy, cluster.person(hub, "queued") as queued:
+        busy.submit_form(ALL_OF_A_NODE)
+        busy.await_server(timeout_s=120)
+        where = busy.run_cell(WHERE)
+        with cluster.filled() as filler:
+            queued.submit_form(ALL_OF_A_NODE)
+            assert any("waits in the queue" in text for text in messages(queued))
+            (job,) = cluster.jobs("queued")
+            hub.machine.install(releases.build(NEXT))
+            assert busy.run_cell(WHERE) == where
+            assert cluster.jobs("queued") == {job: "PENDING"}
+            cluster.head.run([hub.path("hub/bin/littlest-hub"), "rollback"])
+            assert busy.run_cell(WHERE) == where
+            assert cluster.jobs("queued") == {job: "PENDING"}
+            cluster.cancel(filler)
+            queued.await_server(timeout_s=120)
+            assert queued.run_cell(WHERE).split()[1] == job
+
+
+def test_uninstalling_cancels_the_jobs_and_a_new_installation_goes_on(
+    cluster: Cluster, hub: Hub, installer: Path
+) -> None:
+    with cluster.person(hub, "moved") as person:
+        person.submit_form(ALL_OF_A_NODE)
+        person.await_server(timeout_s=120)
+        (job,) = cluster.jobs("moved")
+        said = cluster.head.run([hub.path("hub/bin/littlest-hub"), "uninstall", "--yes"]).stdout
+        try:
+            assert f"moved (job {job})" in said
+            eventually(lambda: cluster.jobs("moved") == {}, 60, "the job to end")
+        finally:
+            Hub.install(cluster.head, installer)
+        person.submit_form(ALL_OF_A_NODE)
+        person.await_server(timeout_s=120)
+        assert person.run_cell(WHERE).split()[1] != job
 
 
 def refusal(person: Person) -> str:
