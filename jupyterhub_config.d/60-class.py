@@ -1,7 +1,7 @@
 # A hub for a class. `littlest-hub enable class` sets up all of it (docs/how-to/class.md); this file
 # alone is not enough.
 from littlest_hub.manifest.enabled import require_enabled
-from littlest_hub.stacks.classroom import accounts, assignments, culling, environment, logins, page
+from littlest_hub.stacks.classroom import assignments, culling, environment, logins, page, servers
 
 # How people log in:
 #   "system"     accounts of this machine, with their passwords
@@ -53,7 +53,7 @@ CULL_CONNECTED_KERNELS = False
 
 require_enabled("class")
 logins.configure(c, LOGIN, ADMIN)
-accounts.configure(c, globals())
+servers.configure(c, globals())
 environment.configure(c)
 culling.configure(c, globals())
 assignments.configure(c)

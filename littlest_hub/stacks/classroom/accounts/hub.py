@@ -1,65 +1,37 @@
-"""Accounts of the class stack in the hub: its spawner, and what the hub tells root's helper."""
-
-# traitlets has no types.
-# mypy: disallow-untyped-decorators=False
+"""Accounts of the class stack in the hub: what the hub asks root's helper, and tells it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from jupyterhub import orm
 from sqlalchemy import event
-from traitlets import Dict
 from traitlets.config import Config
 
 from littlest_hub import installation
-from littlest_hub.hub.accounts import LentAccount
-from littlest_hub.hub.launch import Launch
-from littlest_hub.hub.spawner import UnitSpawner
-from littlest_hub.hub.unprivileged import TemplateSpawner
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.classroom import fragment, lab_settings, limits
 from littlest_hub.stacks.classroom.accounts import client, table, visits
 from littlest_hub.stacks.classroom.accounts.client import NoAccountError
-from littlest_hub.stacks.classroom.limits import Limits
-from littlest_hub.stacks.classroom.shared import view
-from littlest_hub.stacks.classroom.shared.settings import Shared
-from littlest_hub.units.server import Account, Properties
 
 blocked_by_fragments: set[str] = set()
 """Whom fragments before that of the class block, whether or not they are locked, too."""
 _RETRY_S = 10
 
 
-def configure(c: Config, variables: Mapping[str, Any]) -> None:
-    """Let people's servers run as accounts of the machine, which are made if they are missing.
+def configure(c: Config) -> None:
+    """Show visits to people's servers on pages, and let nobody log in who is locked out.
 
     Args:
         c: the configuration of the hub.
-        variables: those of the fragment.
     """
-    layout = installation.of_this_release()
-    if c.JupyterHub.spawner_class in (UnitSpawner, TemplateSpawner):
-        c.JupyterHub.spawner_class = TemplateAccountSpawner if layout.hub_user else AccountSpawner
-        c.LittlestHub.on_serving.append(watch)
-        limited = fragment.record_of(variables, Limits)
-        shared = fragment.record_of(variables, Shared)
-        # `check` names the problems with their lines.
-        if not layout.hub_user and not limited.problems() and not shared.problems():
-            c.AccountSpawner.limits, c.AccountSpawner.shared = limited.limits, shared.shared
-            c.LittlestHub.on_serving.append(make_folders)
-        if not layout.hub_user:
-            c.LittlestHub.on_serving.append(keep_lab_settings)
     c.JupyterHub.template_vars.update(visits.template_vars())
     c.JupyterHub.template_paths.append(visits.TEMPLATES)
     c.Pages.home_parts.append("visits.html")
     c.Pages.notices.append(visits.notices)
     blocked_by_fragments.clear()
     blocked_by_fragments.update(_present(c))
-    if blocked := table.read(layout).blocked:
+    if blocked := table.read(installation.of_this_release()).blocked:
         c.Authenticator.blocked_users = {*blocked_by_fragments, *blocked}
 
 
@@ -70,7 +42,7 @@ def _present(c: Config) -> set[str]:
     return set(value)
 
 
-class _WithAccount:
+class WithAccount:
     """A spawner that asks root's helper for the account before the server starts."""
 
     user: Any
@@ -106,38 +78,6 @@ class _WithAccount:
             self.disable_user_sudo = False
             # For `sudo apt install`.
             self.unit_extra_properties = {"ProtectSystem": "no", **self.unit_extra_properties}
-
-
-class AccountSpawner(_WithAccount, UnitSpawner):
-    """The default spawner, with accounts that are made when they are needed."""
-
-    limits = Dict(help="as `littlest_hub.stacks.classroom.limits`").tag(config=True)
-    shared = Dict(help="as `littlest_hub.stacks.classroom.shared.settings`").tag(config=True)
-
-    def _prepare(self, account: Account | LentAccount) -> Launch:
-        launch = super()._prepare(account)
-        groups = {*view.groups_of(account.name), *(group.name for group in self.user.groups)}
-        found = Limits(self.limits).of(self.user.name, groups)
-        properties: Properties = launch.properties
-        for more in (
-            view.properties(self.layout, Shared(self.shared), account.name),
-            lab_settings.properties(self.layout),
-        ):
-            properties = view.added(properties, more)
-        config = launch.environment.get("JUPYTER_CONFIG_PATH", "")
-        return replace(
-            launch,
-            environment={
-                **launch.environment,
-                **limits.variables(found),
-                **lab_settings.variables(self.layout, config),
-            },
-            properties={**properties, **limits.properties(found)},
-        )
-
-
-class TemplateAccountSpawner(_WithAccount, TemplateSpawner):
-    """The same for a hub that is not root: accounts have the names of users."""
 
 
 def identity(user: orm.User) -> str:
@@ -199,26 +139,6 @@ class _Watch:
             except NoAccountError as error:
                 self._app.log.error("Who may use sudo is not changed: %s", error.jupyterhub_message)
                 self._loop.call_later(_RETRY_S, self._changed.set)
-
-
-def keep_lab_settings(app: Any) -> None:
-    """Take over the settings of JupyterLab for servers that start from now on."""
-    try:
-        lab_settings.keep(app.layout)
-    except (OSError, ValueError) as error:
-        app.log.error("Settings of JupyterLab are those of before: %s", error)
-
-
-def make_folders(app: Any) -> None:
-    """Let root's helper make the shared folders; the hub serves meanwhile."""
-    app.folders = asyncio.ensure_future(_make_folders(app))  # kept as long as the hub
-
-
-async def _make_folders(app: Any) -> None:
-    try:
-        await client.make_folders(app.layout)
-    except NoAccountError as error:
-        app.log.error("Shared folders: %s", error.jupyterhub_message)
 
 
 def watch(app: Any) -> None:

@@ -22,7 +22,7 @@ FRAGMENT = (
     .read_text()
     .replace('require_enabled("class")', "")
     .replace("environment.configure(c)", "")
-    .replace("accounts.configure(c, globals())", "")
+    .replace("servers.configure(c, globals())", "")
 )
 
 
