@@ -95,6 +95,18 @@ class Hub:
         name = name or f"person{next(_people)}"
         password = secrets.token_urlsafe()
         self.machine.add_user(name, password)
+        with self.logged_in(name, password, timeout_s=timeout_s) as person:
+            yield person
+
+    @contextmanager
+    def logged_in(self, name: str, password: str, *, timeout_s: float = 30) -> Iterator[Person]:
+        """Yield a user, logged in; stop their server at the end.
+
+        Args:
+            name: what the user types into the login page.
+            password: of this name.
+            timeout_s: for each single request of the user.
+        """
         with Person(self.url, name, password, timeout_s=timeout_s) as person:
             person.log_in()
             try:

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,16 +42,6 @@ def run(hub: Hub, *words: str, check: bool = True) -> str:
     return done.stdout + done.stderr
 
 
-@contextmanager
-def logged_in(hub: Hub, name: str) -> Iterator[Person]:
-    with Person(hub.url, name, PASSWORD) as person:
-        person.log_in()
-        try:
-            yield person
-        finally:
-            person.stop_server()
-
-
 @pytest.fixture
 def teacher(school: Hub) -> Iterator[Person]:
     with Person(school.url, "teacher", ADMIN_PASSWORD) as person:
@@ -68,7 +57,7 @@ def test_a_first_start_makes_an_account_and_demotion_takes_sudo_from_a_running_s
     school: Hub, teacher: Person
 ) -> None:
     machine = school.machine
-    with logged_in(school, "alice") as alice:
+    with school.logged_in("alice", PASSWORD) as alice:
         alice.start_server()
         assert alice.run_cell(WHO) == "jupyter-alice /home/jupyter-alice\n"
         home = ["stat", "-c", "%U %G %a", "/home/jupyter-alice"]
@@ -107,7 +96,7 @@ def test_who_leaves_is_locked_archived_or_deleted_and_nobody_finds_the_files(
     school: Hub, teacher: Person
 ) -> None:
     machine = school.machine
-    with logged_in(school, "leaver") as leaver:
+    with school.logged_in("leaver", PASSWORD) as leaver:
         leaver.start_server()
         leaver.run_cell(
             "open('diary', 'w').write('private'); import os; os.symlink('/etc', 'link')"
@@ -135,7 +124,7 @@ def test_who_leaves_is_locked_archived_or_deleted_and_nobody_finds_the_files(
     assert machine.run(["id", "jupyter-leaver"], check=False).returncode
     assert machine.run(["ls", "/home/jupyter-leaver"], check=False).returncode
     run(school, "class", "unlock", "leaver")
-    with logged_in(school, "leaver") as namesake:
+    with school.logged_in("leaver", PASSWORD) as namesake:
         namesake.start_server()
         who = namesake.run_cell("import os, pwd; print(*pwd.getpwuid(os.getuid())[:3:2])").split()
         assert who[0].startswith("jupyter-leaver-")
@@ -151,11 +140,11 @@ def test_who_leaves_is_locked_archived_or_deleted_and_nobody_finds_the_files(
 
 @pytest.mark.long
 def test_a_deleted_user_of_the_hub_leaves_the_files_to_nobody(school: Hub, teacher: Person) -> None:
-    with logged_in(school, "dora") as dora:
+    with school.logged_in("dora", PASSWORD) as dora:
         dora.start_server()
         dora.run_cell("open('diary', 'w').write('private')")
     teacher.delete_user("dora")
-    with logged_in(school, "dora") as namesake:
+    with school.logged_in("dora", PASSWORD) as namesake:
         with pytest.raises(RefusedError, match="class keep dora"):
             namesake.start_server()
         run(school, "class", "keep", "dora")
@@ -165,7 +154,7 @@ def test_a_deleted_user_of_the_hub_leaves_the_files_to_nobody(school: Hub, teach
 
 @pytest.mark.long
 def test_an_administrator_who_opens_a_server_is_seen(school: Hub, teacher: Person) -> None:
-    with logged_in(school, "emil") as emil:
+    with school.logged_in("emil", PASSWORD) as emil:
         emil.start_server()
         assert 'id="visits"' not in emil.browser.get("/hub/home").text
         assert notices(emil) == []
@@ -182,7 +171,7 @@ def test_an_administrator_who_opens_a_server_is_seen(school: Hub, teacher: Perso
         assert notice.startswith("teacher has opened your server, first at 20")
         assert notice in emil.browser.get("/hub/home").text
         assert notices(teacher) == []
-        with logged_in(school, "fred") as fred:
+        with school.logged_in("fred", PASSWORD) as fred:
             assert fred.browser.get("/user/emil/lab").status_code == 403
             assert "fred" not in emil.browser.get("/hub/home").text
 
@@ -224,7 +213,7 @@ def test_odd_names_and_races_give_everybody_an_account_of_their_own(school: Hub)
     assert len(set(found)) == len(logins)
     numbers = school.machine.run(["getent", "passwd", *set(found)]).stdout
     assert len({line.split(":")[2] for line in numbers.splitlines()}) == len(logins)
-    with logged_in(school, "zoe@example.org") as zoe:
+    with school.logged_in("zoe@example.org", PASSWORD) as zoe:
         zoe.start_server()
         assert re.fullmatch(r"jupyter-zoe-example-\S+ /home/jupyter-zoe\S+\n", zoe.run_cell(WHO))
     for refused in accounts_of(school, "root", "daemon", "ROOT", "-x", "a/b"):
@@ -370,7 +359,7 @@ def test_people_of_tljh_keep_their_homes(school: Hub) -> None:
         assert 'LOGIN = "first-use"' in said
         school.reload()
         assert "jupyterhub_idle_culler" in machine.read(fragment)
-        with logged_in(school, "tom") as tom:
+        with school.logged_in("tom", PASSWORD) as tom:
             tom.start_server()
             assert tom.run_cell(WHO) == "jupyter-tom /home/jupyter-tom\n"
             assert tom.run_cell("open('notebook').read()") == "'mine\\n'"
@@ -387,7 +376,7 @@ def test_nobody_but_the_hub_reaches_the_helper(school: Hub) -> None:
         "try: socket.socket(socket.AF_UNIX).connect('/run/littlest-hub.class-accounts')\n"
         "except OSError as error: print(error.strerror)\n"
     )
-    with logged_in(school, "gerd") as gerd:
+    with school.logged_in("gerd", PASSWORD) as gerd:
         gerd.start_server()
         assert gerd.run_cell(connect) == "Permission denied\n"
         file = school.path("state/stacks/class/accounts/accounts.json")
@@ -406,10 +395,13 @@ def test_a_hub_that_is_not_root_has_accounts_made_and_gives_nobody_sudo(installe
         hub.write_fragment("41-login.py", names_of_accounts)
         run(hub, "enable", "class", "--yes", "--set", "login=other")
         assert "lets nobody become root" in run(hub, "check")
-        with logged_in(hub, "alice") as alice:
+        with hub.logged_in("alice", PASSWORD) as alice:
             alice.start_server()
             assert alice.run_cell(WHO) == "alice /home/alice\n"
-        with logged_in(hub, "taken") as taken, pytest.raises(RefusedError, match="has its name"):
+        with (
+            hub.logged_in("taken", PASSWORD) as taken,
+            pytest.raises(RefusedError, match="has its name"),
+        ):
             taken.start_server()
         assert "alice cannot log in" in run(hub, "class", "remove", "alice", "--lock")
         with Person(hub.url, "alice", PASSWORD) as alice:

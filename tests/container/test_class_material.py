@@ -53,16 +53,6 @@ def settings(hub: Hub, **values: Any) -> Iterator[None]:
         hub.reload()
 
 
-@contextmanager
-def logged_in(hub: Hub, name: str) -> Iterator[Person]:
-    with Person(hub.url, name, PASSWORD) as person:
-        person.log_in()
-        try:
-            yield person
-        finally:
-            person.stop_server()
-
-
 def kernels(person: Person) -> set[str]:
     """Return the ids of the kernels of a person's server."""
     answer = person.browser.get(f"/user/{person.name}/api/kernels")
@@ -80,8 +70,8 @@ def test_idle_servers_and_kernels_are_stopped_as_the_fragment_says_and_a_busy_on
     with (
         school.fragment("70-often.py", often),
         settings(school, CULL_KERNELS=True, CULL_CONNECTED_KERNELS=True, **times),
-        logged_in(school, "idle") as idle,
-        logged_in(school, "busy") as busy,
+        school.logged_in("idle", PASSWORD) as idle,
+        school.logged_in("busy", PASSWORD) as busy,
     ):
         busy.start_server()
         idle.start_server()
@@ -116,10 +106,10 @@ def test_shared_folders_are_for_whom_the_fragment_names_and_stay_when_it_does_no
     school: Hub,
 ) -> None:
     with (
-        logged_in(school, "teacher") as teacher,
-        logged_in(school, "ann") as ann,
-        logged_in(school, "bob") as bob,
-        logged_in(school, "cleo") as cleo,
+        school.logged_in("teacher", PASSWORD) as teacher,
+        school.logged_in("ann", PASSWORD) as ann,
+        school.logged_in("bob", PASSWORD) as bob,
+        school.logged_in("cleo", PASSWORD) as cleo,
     ):
         with settings(school, SHARED=FOLDERS, ACCOUNT_GROUPS=GROUPS):
             for person in (teacher, ann, bob, cleo):
@@ -183,8 +173,8 @@ def test_a_server_has_the_limits_of_everybody_of_the_group_or_of_the_person(scho
     names = ("MemoryMax", "CPUQuotaPerSecUSec", "TasksMax")
     with (
         settings(school, LIMITS=limits, ACCOUNT_GROUPS=GROUPS),
-        logged_in(school, "teacher") as teacher,
-        logged_in(school, "ann") as ann,
+        school.logged_in("teacher", PASSWORD) as teacher,
+        school.logged_in("ann", PASSWORD) as ann,
     ):
         for person, expected in (
             (teacher, ["1073741824", "1.500000s", "300"]),
@@ -208,14 +198,14 @@ def test_settings_of_jupyterlab_are_everybodys_and_a_mistake_in_them_changes_not
     school.machine.put(file, f'{{"{theme}": {{"theme": "JupyterLab Dark"}}}}\n')
     try:
         school.reload()
-        with logged_in(school, "ann") as ann:
+        with school.logged_in("ann", PASSWORD) as ann:
             # Once the hub that serves has read it.
             eventually(lambda: has_default(ann, path, "JupyterLab Dark"), 120, "dark by default")
         school.machine.put(file, f'{{\n  "{theme}": {{\n    "theme": "x",\n  }}\n}}\n')
         refused = school.reload(check=False)
         assert refused.returncode
         assert f"{file}:" in school.status()
-        with logged_in(school, "ann") as ann:
+        with school.logged_in("ann", PASSWORD) as ann:
             assert has_default(ann, path, "JupyterLab Dark")
     finally:
         school.machine.run(["rm", file])
