@@ -29,7 +29,7 @@ class LinkPage(BaseHandler):  # type: ignore[misc]
         )
         problems = material.problems() if material.repository else {}
         link = "" if problems or not material.repository else material.link(self._address())
-        layout = installation.of_this_release()
+        layout: Layout = self.app.layout
         html = await self.render_template(
             "class-link.html",
             material=material,
@@ -52,6 +52,6 @@ def missing(layout: Layout) -> list[str]:
     """Return what people's servers lack for such links: packages for servers, and programs."""
     overlay = installation.active_overlay(layout, installation.release_of_this_interpreter())
     packages = layout.on_disk(overlay) / PackageSet.SERVER if overlay else None
-    has_puller = packages is not None and any(packages.rglob("nbgitpuller/__init__.py"))
+    has_puller = packages is not None and (packages / "nbgitpuller" / "__init__.py").exists()
     found = [] if has_puller else ["nbgitpuller"]
     return found if shutil.which("git") else [*found, "git"]
