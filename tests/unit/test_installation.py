@@ -28,7 +28,7 @@ def test_a_hub_without_a_directory_of_its_own_runs_as_root(layout: Layout) -> No
     assert installation.of_prefix(prefix, layout.root) == layout
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="gives a directory to another user")
+@pytest.mark.needs("root")
 @pytest.mark.parametrize(("uid", "user"), [(0, None), (65534, "nobody"), (54321, "54321")])
 def test_the_owner_of_its_directory_is_the_user_that_the_hub_runs_as(
     layout: Layout, uid: int, user: str | None

@@ -23,7 +23,8 @@ from tests.network import free_port
 pytestmark = [
     pytest.mark.unit,
     pytest.mark.row(26),
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root may duplicate other users' sockets"),
+    # Only root may duplicate the sockets of other users.
+    pytest.mark.needs("root"),
 ]
 
 ANY = [re.compile("")]

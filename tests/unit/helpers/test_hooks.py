@@ -13,7 +13,7 @@ from littlest_hub.helpers.hooks import LIMIT_BYTES, answer
 pytestmark = [
     pytest.mark.unit,
     pytest.mark.row(38),
-    pytest.mark.skipif(os.geteuid() != 0, reason="root's programs"),
+    pytest.mark.needs("root"),
 ]
 
 

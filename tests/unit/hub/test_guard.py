@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import os
 import re
 import selectors
 import socket
@@ -24,7 +23,8 @@ from littlest_hub.hub import guard as guard_module
 from littlest_hub.hub.guard import Guard, local_place
 
 pytestmark = [pytest.mark.unit, pytest.mark.row(26)]
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may duplicate sockets")
+# Only root may duplicate sockets.
+needs_root = pytest.mark.needs("root")
 
 
 class Helper:

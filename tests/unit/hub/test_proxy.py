@@ -9,7 +9,6 @@ import errno
 import hashlib
 import http.client
 import json
-import os
 import random
 import re
 import shutil
@@ -558,7 +557,7 @@ def test_a_route_that_could_not_be_added_is_not_in_a_later_write(
 
 
 @pytest.mark.row(26)
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may duplicate sockets")
+@pytest.mark.needs("root")
 @pytest.mark.parametrize("is_added", [True, False])
 def test_the_port_of_a_route_is_given_up_when_traefik_has_dropped_it_later(
     traefik: Traefik, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_added: bool

@@ -358,7 +358,7 @@ def test_the_fragments_that_served_last_survive_two_failures(service: Service) -
     assert len(list((service.base / "run").glob("fragments-*"))) == 1
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root reloads another user's hub by hand")
+@pytest.mark.needs("root")
 def test_root_writes_nothing_into_the_directory_of_a_hub_that_is_not_root(service: Service) -> None:
     run = service.base / "run"
     os.chown(run, 4711, -1)

@@ -45,9 +45,8 @@ def test_the_program_that_listens_at_a_port_is_named() -> None:
     assert describe_listener(port) == ""
 
 
+@pytest.mark.needs("root")
 def test_without_permission_to_see_programs_the_unit_or_user_is_named() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can become a user who may not see programs")
     with socket.create_server(("127.0.0.1", 0)) as held:
         code = (
             "import os; from littlest_hub.system.tcp import describe_listener;"

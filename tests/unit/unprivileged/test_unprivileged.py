@@ -33,7 +33,7 @@ from littlest_hub.unprivileged import account, launcher
 
 pytestmark = [
     pytest.mark.unit,
-    pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user"),
+    pytest.mark.needs("root"),
 ]
 
 HUB_USER = "games"

@@ -15,6 +15,7 @@ from littlest_hub.stacks.classroom.shared import making, settings, view
 from littlest_hub.stacks.classroom.shared.settings import Folder, Shared
 from littlest_hub.system import acl
 from littlest_hub.units.server import Properties
+from tests.capabilities import need
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 MY_GROUP = grp.getgrgid(os.getgid()).gr_name
@@ -23,8 +24,7 @@ OTHERS = "users"
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    if os.getuid():
-        pytest.skip("needs root, which gives files to groups")
+    need("root")
     return Layout(Path("/opt/littlest-hub"), tmp_path)
 
 
