@@ -1,4 +1,4 @@
-"""`littlest-hub class`, and the end of `enable class`: from each part of the stack what is its."""
+"""`littlest-hub class`, and the last messages of `enable class`, from all parts of the stack."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from littlest_hub.stacks.classroom.logins import commands as logins
 from littlest_hub.stacks.classroom.tljh import command as tljh
 
 PARTS = (logins, accounts, tljh)
-"""Modules with a function `add`, which adds commands to a parser. `run` of the options is called
-with the layout and the options, and returns an exit code."""
+"""Modules whose function `add` adds commands to a parser. Each command has an option `run`: a
+function of the layout and the options that returns an exit code."""
 
 
 def after_enable(layout: Layout, stack: EnabledStack) -> Iterator[str]:
-    """Yield the next steps of a person who has enabled the stack."""
+    """Yield the next steps for the person who has enabled the stack."""
     yield from logins.after_enable(layout, stack)
     yield from environment.after_enable(layout)
 

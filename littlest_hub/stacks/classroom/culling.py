@@ -1,7 +1,7 @@
-"""Servers and kernels of a class that nobody uses are stopped; what computes is used.
+"""Culling: servers and kernels that nobody uses are stopped.
 
-A server counts as used while a cell, or a program in the foreground of a terminal, runs
-(`littlest_hub.singleuser.activity`); a kernel, while a cell runs.
+A server is in use while a cell, or a program in the foreground of a terminal, runs
+(`littlest_hub.singleuser.activity`). A kernel is in use while a cell runs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from littlest_hub.hub.config import CULLER
 from littlest_hub.stacks.classroom import fragment
 
 REPORTS_S = 300
-"""How often servers report their activity to the hub."""
+"""Interval at which servers report their activity to the hub."""
 _KERNELS = "--MappingKernelManager"
 
 
@@ -23,27 +23,27 @@ class Culling:
     """Values of variables at the top of the stack's fragment; times in seconds."""
 
     cull_idle_s: int = 3600
-    """How long a server may be idle; 0: as long as it likes."""
+    """Time for which a server may be idle; 0: no limit."""
     cull_every_s: int = 300
-    """How often the hub looks for idle servers, and a server for idle kernels."""
+    """Interval at which the hub looks for idle servers, and a server for idle kernels."""
     cull_max_age_s: int = 0
-    """Age at which a server is stopped whatever it does; 0: none."""
+    """Age at which a server is stopped, even in use; 0: no limit."""
     cull_users: bool = False
-    """Whether users are deleted who have no server, and have been idle as long."""
+    """Whether users without a server are deleted when they have been idle for `cull_idle_s`."""
     cull_kernels: bool = False
-    """Whether kernels are stopped in servers that go on."""
+    """Whether idle kernels are stopped while their server goes on."""
     cull_kernel_idle_s: int = 3600
     cull_connected_kernels: bool = False
-    """Whether also those of notebooks that are open in a browser."""
+    """Whether idle kernels of notebooks that are open in a browser are stopped as well."""
 
     def problems(self) -> list[tuple[str, str]]:
-        """Return what is wrong: the variable, and what was found and expected."""
+        """Return problems: the variable, and what was found and expected."""
         found = []
         lowest = {"cull_idle_s": 0, "cull_max_age_s": 0, "cull_every_s": 1, "cull_kernel_idle_s": 1}
         for name, field in self.__dataclass_fields__.items():
             value = getattr(self, name)
             if name in lowest:
-                # True is an integer.
+                # `isinstance(True, int)` is true.
                 if type(value) is not int or value < lowest[name]:
                     text = f"expected seconds, {lowest[name]} or more, found {value!r}"
                     found.append((name.upper(), text))

@@ -12,13 +12,13 @@ from littlest_hub.hub.cross_site import Site
 
 
 class Form(BaseHandler):  # type: ignore[misc]
-    """A page with a form. A request that another site has caused changes nothing."""
+    """A page with a form; it refuses a form that another site has sent."""
 
     template = ""
 
     async def prepare(self) -> None:
         await super().prepare()
-        # Beside the XSRF token: that of a browser without cookies can be guessed.
+        # In addition to the XSRF token, which can be guessed if a browser has no cookies.
         if self.request.method == "POST" and cross_site.site(self) is Site.OTHER:
             raise HTTPError(403, "Another site has sent this form. Nothing was changed.")
 
@@ -31,7 +31,7 @@ class Form(BaseHandler):  # type: ignore[misc]
             raise HTTPError(error.status_code, text) from None
 
     def field(self, name: str) -> str:
-        """Return what was typed into a field; "" if it was left out."""
+        """Return the text of a field; "" if the field was left out."""
         is_secret = name.endswith("password")
         return str(self.get_body_argument(name, "", strip=not is_secret))
 
@@ -40,7 +40,7 @@ class Form(BaseHandler):  # type: ignore[misc]
 
         Args:
             status: of HTTP.
-            values: of the template. `problems` are texts by field; "" is of the whole form.
+            values: variables of the template. `problems` are texts by field; "" is the whole form.
         """
         self.set_status(status)
         self.set_header("Cache-Control", "no-store")

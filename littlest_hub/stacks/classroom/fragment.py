@@ -1,7 +1,7 @@
 """Plain values at the top of the stack's fragment, read without running it.
 
 Each part of the stack has a record of its values. A field is a variable of the fragment in lower
-case, and its default is what the stock fragment says.
+case, and its default is the value in the stock fragment.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ class PlainSettings(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def problems(self) -> list[tuple[str, str]]:
-        """Return what is wrong: the variable, and what was found and expected."""
+        """Return problems: the variable, and what was found and expected."""
 
 
 Checked = TypeVar("Checked", bound=PlainSettings)
 
 
 def parse(text: str, record: type[Record]) -> Record:
-    """Return what the text of a fragment says.
+    """Return the record of values in the text of a fragment.
 
     Raises:
         ValueError, SyntaxError: a variable has no plain value.
@@ -52,7 +52,7 @@ def parse(text: str, record: type[Record]) -> Record:
 
 
 def record_of(variables: Mapping[str, Any], record: type[Record]) -> Record:
-    """Return the record of variables, of which some may be missing, and others may be there."""
+    """Return the record of variables; missing ones have defaults, others are ignored."""
     names = {name: name.upper() for name in _fields(record)}
     return record(**{name: variables[key] for name, key in names.items() if key in variables})
 
@@ -63,7 +63,7 @@ def _fields(record: type[Any]) -> dict[str, Any]:
 
 
 def read(layout: Layout, record: type[Checked]) -> Checked:
-    """Return what the fragment on disk says.
+    """Return the record of values in the fragment on disk.
 
     Raises:
         LittlestHubError: there is no such fragment, or a value cannot be used.
@@ -81,6 +81,6 @@ def read(layout: Layout, record: type[Checked]) -> Checked:
 
 
 def text_of(layout: Layout) -> str:
-    """Return the fragment on disk; "": it is about to be written, with its stock values."""
+    """Return the text of the fragment on disk; "": it is not written yet."""
     file = layout.on_disk(layout.fragments) / FRAGMENT
     return file.read_text() if file.exists() else ""

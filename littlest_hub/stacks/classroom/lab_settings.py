@@ -1,7 +1,7 @@
 """Settings of JupyterLab for everybody, from a file beside the fragments.
 
-`check` examines the file. A hub that serves keeps a copy of it, which each server sees where
-JupyterLab looks for such defaults; so a file that is being edited changes no server.
+`check` examines the file. The serving hub keeps a copy, which each server sees at the path where
+JupyterLab looks for such defaults. So a file that is being edited affects no server.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def parse(text: str) -> dict[str, Any]:
     """Return the settings in a file's text, by plugin.
 
     Raises:
-        json.JSONDecodeError: it is no JSON; with the line.
-        ValueError: it is something else than settings.
+        json.JSONDecodeError: the text is no JSON; the error names the line.
+        ValueError: the JSON does not contain settings.
     """
     found = json.loads(text)
     if not isinstance(found, dict):
@@ -39,10 +39,10 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def keep(layout: Layout) -> None:
-    """Copy the settings for servers that start from now on, or forget them.
+    """Copy the settings for servers that start from now on; without a file, remove the copy.
 
     Raises:
-        OSError, ValueError: they cannot be read; those of before stay.
+        OSError, ValueError: the file cannot be read; the former copy stays.
     """
     file, copy = layout.on_disk(layout.fragments) / FILE, _copy(layout)
     if not file.exists():
@@ -52,13 +52,13 @@ def keep(layout: Layout) -> None:
 
 
 def properties(layout: Layout) -> dict[str, list[str]]:
-    """Return the properties of a server's unit with which it sees the settings; none: no file."""
+    """Return the properties of a unit that show the settings to its server, if there are any."""
     copy = _copy(layout)
     if not copy.exists():
         return {}
     directories = (_DIRECTORY, _SEEN.parent)
     return {
-        # Mounts of their own: systemd 247 makes directories that the account cannot enter.
+        # Separate mounts, because systemd 247 makes directories that the account cannot enter.
         "TemporaryFileSystem": [f"{each}:ro,mode=0755,size=1M" for each in directories],
         "BindReadOnlyPaths": [f"-{copy}:{_SEEN}"],
     }
@@ -69,7 +69,7 @@ def variables(layout: Layout, present: str) -> dict[str, str]:
 
     Args:
         layout: the installation.
-        present: its value so far; "": none.
+        present: the value of the variable so far; "": it has none.
     """
     paths = [*filter(None, (present, str(_DIRECTORY)))]
     return {"JUPYTER_CONFIG_PATH": ":".join(paths)} if _copy(layout).exists() else {}

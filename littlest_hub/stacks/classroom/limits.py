@@ -18,13 +18,13 @@ _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 @dataclass(frozen=True)
 class Limits:
-    """The variable at the top of the fragment."""
+    """The variable LIMITS at the top of the fragment."""
 
     limits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """{"*": {"memory": "2G"}, "group:heavy": {"cpu": 4}, "alice": {"tasks": 1000}}"""
 
     def problems(self) -> list[tuple[str, str]]:
-        """Return what is wrong: the variable, and what was found and expected."""
+        """Return problems: the variable, and what was found and expected."""
         if not isinstance(self.limits, dict):
             text = f'expected {{"{EVERYBODY}": {{"memory": "2G"}}}}, found {self.limits!r}'
             return [("LIMITS", text)]
@@ -34,7 +34,7 @@ class Limits:
     def of(self, login: str, groups: Collection[str]) -> dict[str, float]:
         """Return the limits of a person by kind; memory in bytes.
 
-        The person's own counts first, then the highest one of their groups, then everybody's.
+        The person's own limit has priority, then the highest of their groups, then everybody's.
         """
         of_groups = [what for who, what in self.limits.items() if group_of(who) in groups]
         steps = [[self.limits.get(EVERYBODY, {})], of_groups, [self.limits.get(login, {})]]
@@ -59,7 +59,7 @@ def properties(limits: Mapping[str, float]) -> dict[str, str]:
 
 
 def variables(limits: Mapping[str, float]) -> dict[str, str]:
-    """Return the variables in which JupyterHub tells programs of limits."""
+    """Return the environment variables by which JupyterHub tells programs their limits."""
     found = {}
     if MEMORY in limits:
         found["MEM_LIMIT"] = str(int(limits[MEMORY]))
@@ -96,7 +96,7 @@ def _number(kind: str, value: Any) -> float:
 
 
 def _bytes(value: Any) -> int:
-    """Return a size in bytes; -1: it is none."""
+    """Return a size in bytes; -1: the value is no size."""
     if type(value) is int:
         return value
     found = _SIZE.fullmatch(value) if isinstance(value, str) else None

@@ -26,7 +26,7 @@ from littlest_hub.stacks.classroom.shared.settings import Shared
 
 
 def problems(settings: Settings, record: type[PlainSettings]) -> Iterator[Problem]:
-    """Yield what is wrong with the values of a part, each with its line."""
+    """Yield the problems of a part's values, each with its line."""
     place = str(settings.layout.fragments / FRAGMENT)
     try:
         found = parse(text_of(settings.layout), record)
@@ -46,7 +46,7 @@ def problem(settings: Settings, name: str, text: str, *, is_warning: bool = Fals
 
 
 def culling(settings: Settings) -> Iterator[Problem]:
-    """Refuse values that are no times, and warn of those that stop what is used."""
+    """Refuse values that are no times, and warn of values that stop servers in use."""
     found = yield from _right(settings, Culling)
     if 0 < found.cull_idle_s < 2 * REPORTS_S:
         text = f"servers say every {REPORTS_S} s whether they are used; expected {2 * REPORTS_S}"
@@ -67,7 +67,7 @@ def shared_folders(settings: Settings) -> Iterator[Problem]:
 
 
 def limits(settings: Settings) -> Iterator[Problem]:
-    """Refuse limits that cannot be applied, and warn of groups that there are not."""
+    """Refuse limits that cannot be applied, and warn of groups that do not exist."""
     found = yield from _right(settings, Limits)
     if found.limits and not settings.uses("Spawner", "AccountSpawner"):
         for_all = f"for all servers together: systemctl edit {settings.layout.users_slice}"
@@ -113,7 +113,7 @@ def _right(settings: Settings, record: type[Checked]) -> Generator[Problem, None
 
 
 def _account_groups(settings: Settings) -> Collection[str]:
-    with contextlib.suppress(ValueError, SyntaxError):  # another rule names these
+    with contextlib.suppress(ValueError, SyntaxError):  # another rule reports these
         found = parse(text_of(settings.layout), AccountSettings)
         return [] if found.problems() else list(found.account_groups)
     return []

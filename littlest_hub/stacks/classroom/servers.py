@@ -1,4 +1,4 @@
-"""Servers of a class: their spawners, which give each person an account, and what servers get."""
+"""Servers of a class: spawners with accounts, limits, shared folders, settings of JupyterLab."""
 
 # traitlets has no types.
 # mypy: disallow-untyped-decorators=False
@@ -29,7 +29,7 @@ from littlest_hub.units.server import Account, Properties
 
 
 def configure(c: Config, variables: Mapping[str, Any]) -> None:
-    """Let people's servers run as accounts of the machine, which are made if they are missing.
+    """Configure servers, which run as accounts of the machine, as the fragment says.
 
     Args:
         c: the configuration of the hub.
@@ -41,7 +41,7 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
         c.LittlestHub.on_serving.append(hub.watch)
         limited = fragment.record_of(variables, Limits)
         shared = fragment.record_of(variables, Shared)
-        # `check` names the problems with their lines.
+        # `check` reports problems with their lines.
         if not layout.hub_user and not limited.problems() and not shared.problems():
             c.AccountSpawner.limits, c.AccountSpawner.shared = limited.limits, shared.shared
             c.LittlestHub.on_serving.append(make_folders)
@@ -51,7 +51,7 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
 
 
 class AccountSpawner(WithAccount, UnitSpawner):
-    """The default spawner, with accounts that are made when they are needed."""
+    """The default spawner, with accounts that root's helper makes at a first start."""
 
     limits = Dict(help="as `littlest_hub.stacks.classroom.limits`").tag(config=True)
     shared = Dict(help="as `littlest_hub.stacks.classroom.shared.settings`").tag(config=True)
@@ -79,11 +79,11 @@ class AccountSpawner(WithAccount, UnitSpawner):
 
 
 class TemplateAccountSpawner(WithAccount, TemplateSpawner):
-    """The same for a hub that is not root: accounts have the names of users."""
+    """The spawner of a hub that is not root: accounts have the names of users."""
 
 
 def keep_lab_settings(app: Any) -> None:
-    """Take over the settings of JupyterLab for servers that start from now on."""
+    """Copy the settings of JupyterLab for servers that start from now on."""
     try:
         lab_settings.keep(app.layout)
     except (OSError, ValueError) as error:
@@ -92,7 +92,8 @@ def keep_lab_settings(app: Any) -> None:
 
 def make_folders(app: Any) -> None:
     """Let root's helper make the shared folders; the hub serves meanwhile."""
-    app.folders = asyncio.ensure_future(_make_folders(app))  # kept as long as the hub
+    # The attribute keeps the task from garbage collection.
+    app.folders = asyncio.ensure_future(_make_folders(app))
 
 
 async def _make_folders(app: Any) -> None:

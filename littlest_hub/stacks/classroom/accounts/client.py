@@ -1,4 +1,4 @@
-"""The hub's side of root's helper for accounts: its requests."""
+"""Requests of the hub to root's helper for accounts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TIMEOUT_S = HOOK_TIMEOUT_S + 80
 
 
 class NoAccountError(HTTPError):  # type: ignore[misc]
-    """A user of the hub who gets no account, with the reason; JupyterHub logs and shows it."""
+    """The refusal of a request, with the reason; JupyterHub logs and shows it."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(500, reason)
@@ -27,10 +27,10 @@ class NoAccountError(HTTPError):  # type: ignore[misc]
 
 
 async def account_of(layout: Layout, login: str, person: str) -> str:
-    """Return the name of the account of a login; the helper makes it if it has none.
+    """Return the name of a login's account; the helper makes the account if it is missing.
 
     Raises:
-        NoAccountError: it gets none; with the reason.
+        NoAccountError: the login gets no account.
     """
     async with _TURNS:
         reply = await _ask(layout, Verb.ACCOUNT, login, person)
@@ -40,10 +40,10 @@ async def account_of(layout: Layout, login: str, person: str) -> str:
 
 
 async def set_administrators(layout: Layout, logins: Iterable[str]) -> str:
-    """Tell the helper who administers the hub; return why they cannot use sudo, or "".
+    """Send the names of administrators; return the reason why they cannot use sudo, or "".
 
     Raises:
-        NoAccountError: it was not done.
+        NoAccountError: the helper refused, or did not answer.
     """
     reply = await _ask(layout, Verb.ADMINISTRATORS, *logins)
     if "refusal" in reply:
@@ -52,10 +52,10 @@ async def set_administrators(layout: Layout, logins: Iterable[str]) -> str:
 
 
 async def leave(layout: Layout, login: str) -> None:
-    """Tell the helper that a person is gone: nobody has the account until root decides.
+    """Report that a person has left; nobody may use the account until root decides.
 
     Raises:
-        NoAccountError: it was not done.
+        NoAccountError: the helper refused, or did not answer.
     """
     reply = await _ask(layout, Verb.GONE, login)
     if "refusal" in reply:
@@ -66,7 +66,7 @@ async def make_folders(layout: Layout) -> None:
     """Let the helper make the shared folders that the fragment names, and close all others.
 
     Raises:
-        NoAccountError: one was not made.
+        NoAccountError: a folder was not made.
     """
     reply = await _ask(layout, Verb.FOLDERS)
     if "refusal" in reply:
@@ -74,10 +74,10 @@ async def make_folders(layout: Layout) -> None:
 
 
 async def set_locked(layout: Layout, login: str, *, is_locked: bool) -> None:
-    """Let the helper lock or unlock the account of a login; the hub ends its sessions itself.
+    """Let the helper lock or unlock the account of a login; the hub itself ends sessions.
 
     Raises:
-        NoAccountError: it was not done.
+        NoAccountError: the helper refused, or did not answer.
     """
     reply = await _ask(layout, Verb.LOCK if is_locked else Verb.UNLOCK, login)
     if "refusal" in reply:

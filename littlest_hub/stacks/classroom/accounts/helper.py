@@ -1,8 +1,8 @@
-"""Root's helper for accounts: makes one for a login, locks it, and gives administrators sudo.
+"""Root's helper for accounts: it makes and locks them, and lets administrators use sudo.
 
 systemd starts an instance for each connection, as for `littlest_hub.helpers.pam`; only the hub can
-connect. A request is a verb and words, with a NUL between each; the reply is a JSON object. What is
-done follows from root's fragment, not from the request.
+connect. A request is a verb and words, separated by NUL; the reply is a JSON object. Root's
+fragment decides what the helper does, and not the request.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def answer(layout: Layout, request: bytes) -> dict[str, object]:
-    """Return the reply: "refusal", or what was asked for."""
+    """Return the reply: a "refusal", or the result of the request."""
     try:
         verb, *words = request.decode().split("\0")
         if len(request) > LIMIT_BYTES:
@@ -67,10 +67,10 @@ def answer(layout: Layout, request: bytes) -> dict[str, object]:
 
 
 def _done(layout: Layout, verb: str, words: Sequence[str]) -> dict[str, object]:
-    """Do what was asked for, and return the reply.
+    """Carry out a request, and return the reply.
 
     Raises:
-        LittlestHubError: it is refused.
+        LittlestHubError: the request is refused.
     """
     settings = fragment.read(layout)
     match verb, words:
@@ -94,7 +94,7 @@ def _done(layout: Layout, verb: str, words: Sequence[str]) -> dict[str, object]:
 
 
 def make_own_folders(layout: Layout, account: str) -> None:
-    """Make the folders of an account in the drop boxes; without them, its server starts, too."""
+    """Make the folders of an account in the drop boxes; the server starts even without them."""
     try:
         making.make_own(layout, stack_fragment.read(layout, Shared), account)
     except (LittlestHubError, OSError) as error:
@@ -102,9 +102,9 @@ def make_own_folders(layout: Layout, account: str) -> None:
 
 
 def leave(layout: Layout, login: str) -> None:
-    """Let nobody have the account of a person who is gone, until root decides what becomes of it.
+    """Leave an account without an owner until root decides what happens to it.
 
-    The hub may go on to use the same row of its database for the next person of that name.
+    The hub may use the same row of its database for the next person of that name.
     """
 
     def left(found: Table) -> Table:
@@ -115,15 +115,15 @@ def leave(layout: Layout, login: str) -> None:
 
 
 def set_locked(layout: Layout, login: str, *, is_locked: bool) -> None:
-    """Lock the account of a login and end what runs as it, or unlock it.
+    """Lock the account of a login and end its processes, or unlock the account.
 
     Raises:
-        LittlestHubError: it was not done, or not all of it.
+        LittlestHubError: the request is refused, or a step failed.
     """
     if not names.is_login(login):
         raise LittlestHubError(f"{login!r} cannot have an account")
     if layout.hub_user and login not in table.read(layout).accounts:
-        # A hub that was taken over would lock whom it likes out of the machine.
+        # A compromised hub could lock any user out of the machine.
         how = "remove --lock" if is_locked else "unlock"
         hint = f"As root: {layout.command} class {how} {shlex.quote(login)}"
         raise LittlestHubError(f"the hub has made no account for {login}", hint)
@@ -136,7 +136,7 @@ def set_locked(layout: Layout, login: str, *, is_locked: bool) -> None:
 
 
 def set_administrators(layout: Layout, settings: AccountSettings, logins: Sequence[str]) -> str:
-    """Let exactly these people's accounts use sudo, and end what others still run as root.
+    """Let administrators use sudo, and end what former ones still run as root.
 
     Args:
         layout: the installation.
@@ -144,16 +144,16 @@ def set_administrators(layout: Layout, settings: AccountSettings, logins: Sequen
         logins: the administrators of the hub.
 
     Returns:
-        Why they cannot use it; "": they can.
+        The reason why administrators cannot use sudo; "": they can.
     """
     if layout.hub_user:
-        # A hub that was taken over could name anybody.
+        # A compromised hub could name any user.
         return "the hub does not run as root"
     with table.changing(layout):
         found = table.read(layout)
         wanted = logins if settings.admins_have_sudo else ()
         accounts = dict(filter(None, (_account(layout, settings, each) for each in wanted)))
-        # Recorded first: if this is killed, the next one ends what is left.
+        # Recorded first: if this helper is killed, the next one ends the remaining processes.
         former = found.may_sudo - accounts.keys()
         table.save(layout, replace(found, may_sudo=found.may_sudo | accounts.keys()))
         problem = sudo.replace_file(layout, accounts)
@@ -165,7 +165,7 @@ def set_administrators(layout: Layout, settings: AccountSettings, logins: Sequen
 
 
 def _account(layout: Layout, settings: AccountSettings, login: str) -> tuple[int, str] | None:
-    """Return number and name of an administrator's account; None: they have none, or not yet."""
+    """Return number and name of an administrator's account; None: there is none so far."""
     found = table.read(layout)
     if login in found.blocked:
         return None

@@ -1,4 +1,4 @@
-"""Accounts of the class stack in the hub: what the hub asks root's helper, and tells it."""
+"""Accounts of the class stack in the hub: requests to root's helper, locked people, visits."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from littlest_hub.stacks.classroom.accounts import client, table, visits
 from littlest_hub.stacks.classroom.accounts.client import NoAccountError
 
 blocked_by_fragments: set[str] = set()
-"""Whom fragments before that of the class block, whether or not they are locked, too."""
+"""Users whom earlier fragments block, whether or not the stack has locked them as well."""
 _RETRY_S = 10
 
 
 def configure(c: Config) -> None:
-    """Show visits to people's servers on pages, and let nobody log in who is locked out.
+    """Show visits to people's servers on pages, and refuse logins of locked people.
 
     Args:
         c: the configuration of the hub.
@@ -37,7 +37,7 @@ def configure(c: Config) -> None:
 
 def _present(c: Config) -> set[str]:
     found = c.Authenticator.blocked_users
-    # A value of traitlets' own, if a fragment only adds to it.
+    # traitlets has a lazy value if fragments only add to the setting.
     value = found.get_value(set()) if hasattr(found, "get_value") else found
     return set(value)
 
@@ -52,7 +52,7 @@ class WithAccount:
 
     _account_name = ""
     _configured: tuple[Any, Any] | None = None
-    """Settings as they were before this server could become root; None: it cannot."""
+    """Settings from before the server got the right to become root; None: it has no such right."""
 
     @property
     def account_name(self) -> str:
@@ -69,7 +69,7 @@ class WithAccount:
         await super().run_pre_spawn_hook()  # type: ignore[misc]
 
     def _set_rights(self) -> None:
-        """Let an administrator's server become root, as sudo needs it, and nobody else's."""
+        """Let the server become root, as sudo requires, only if its user is an administrator."""
         if self._configured is not None:
             self.disable_user_sudo, self.unit_extra_properties = self._configured
             self._configured = None
@@ -81,20 +81,20 @@ class WithAccount:
 
 
 def identity(user: orm.User) -> str:
-    """Return a text that no other user of the hub has, even one of the same name later.
+    """Return a text that no other user of the hub has, not even a later one of the same name.
 
-    Not the cookie id, which changes with each logout everywhere.
+    The cookie id is no such text: a logout in all browsers changes it.
     """
     return f"{user.id} {user.created.isoformat()}"
 
 
 async def set_locked(app: Any, name: str, *, is_locked: bool) -> None:
-    """Let nobody log in under a name from now on, and end sessions and servers; or undo that.
+    """Lock a user out and end sessions and servers, or let the user log in again.
 
-    A reload of the hub finds the same in the helper's table.
+    The helper's table records it, so that the next hub reads the same.
 
     Raises:
-        NoAccountError: the helper could not do it.
+        NoAccountError: the helper refused, or did not answer.
     """
     await client.set_locked(app.layout, name, is_locked=is_locked)
     authenticator = app.authenticator
@@ -111,7 +111,7 @@ def administrators(db: Any) -> list[str]:
 
 
 class _Watch:
-    """Tells root's helper who administers the hub, whenever that changes."""
+    """Sends the names of administrators to root's helper whenever they change."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -142,9 +142,9 @@ class _Watch:
 
 
 def watch(app: Any) -> None:
-    """Follow, while the hub serves, who administers it and who opens whose server."""
+    """Report changes of administrators to root's helper, and log visits to servers of others."""
     watched = _Watch(app)
-    app.accounts_watch = watched  # kept as long as the hub
+    app.accounts_watch = watched  # keeps it from garbage collection
     event.listen(orm.User.admin, "set", watched.changed)
     event.listen(orm.User, "after_delete", watched.changed)
     event.listen(orm.APIToken, "after_insert", visits.logger(app))

@@ -17,8 +17,8 @@ PREFIX = "([a-z][a-z0-9_-]{0,11})?"
 _ACCOUNT = re.compile(rf"[a-z][a-z0-9_-]{{0,{LONGEST - 1}}}")
 _DIGEST_CHARACTERS = 8
 _ATTEMPTS = 100
-# Names with a meaning to programs of the system, whether or not accounts have them. A system
-# account of the machine is refused besides.
+# Names with a meaning to programs of the system, even without an account. Names of system accounts
+# of the machine are refused as well.
 _RESERVED = re.compile(r"root|nobody|nogroup|admin|sudo|wheel|staff|users|systemd.*|lhub(-.*)?")
 
 
@@ -26,12 +26,12 @@ def is_login(login: str) -> bool:
     """Return whether a text may be the name of a user of the hub."""
     is_short = 0 < len(login.encode(errors="replace")) <= LONGEST_LOGIN_BYTES
     is_one_word = login.isprintable() and login.strip() == login and "/" not in login
-    # A program could take it for an option.
+    # A program could take a leading hyphen for an option.
     return is_short and is_one_word and not login.startswith("-")
 
 
 def is_reserved(login: str) -> bool:
-    """Return whether no account is made for a login, because it looks like one of the system."""
+    """Return whether a login looks like an account of the system, and so gets no account."""
     return _RESERVED.fullmatch(unicodedata.normalize("NFKC", login).casefold()) is not None
 
 

@@ -1,4 +1,4 @@
-"""People who leave: their account locked, archived, or deleted."""
+"""Accounts of people who leave: they are locked, archived, or deleted."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def former_homes(layout: Layout) -> Path:
 
 
 def lock(layout: Layout, login: str) -> str:
-    """Let nobody log in under a name, end their sessions and servers, and lock the account.
+    """Block a login, end its sessions and servers, and lock the account.
 
     Returns:
-        What was done, for people.
+        A report for people.
 
     Raises:
-        LittlestHubError: a part of it cannot be done; the login is blocked from then on.
+        LittlestHubError: a step failed; the login is blocked nevertheless.
     """
     name = block(layout, login)
     try:
@@ -54,9 +54,9 @@ def lock(layout: Layout, login: str) -> str:
 
 
 def block(layout: Layout, login: str) -> str:
-    """Let nobody log in under a name any more, and lock the account; return its name, or "".
+    """Block a login, and lock its account; return the name of the account, or "".
 
-    Sessions and servers that the hub knows are left to the hub.
+    The hub itself ends the sessions and servers that it knows.
     """
     _, name = _find(layout, login)
     table.update(layout, lambda found: replace(found, blocked=found.blocked | {login}))
@@ -66,7 +66,7 @@ def block(layout: Layout, login: str) -> str:
 
 
 def end_all(layout: Layout, login: str) -> None:
-    """End all servers and programs of a login's account, also those that the hub does not know."""
+    """End all servers and programs of a login's account, even if the hub does not know them."""
     uid, name = _find(layout, login)
     if name:
         _stop_servers(layout, uid)
@@ -74,7 +74,7 @@ def end_all(layout: Layout, login: str) -> None:
 
 
 def unlock(layout: Layout, login: str) -> str:
-    """Let somebody log in under a name again; return what was done, for people.
+    """Allow logins under a name again; return a report for people.
 
     Raises:
         LittlestHubError: the name is not locked.
@@ -111,13 +111,13 @@ def remove(layout: Layout, login: str, *, is_kept: bool) -> str:
     Args:
         layout: the installation.
         login: the name of a user of the hub.
-        is_kept: put what is in the home directory into an archive first.
+        is_kept: archive the home directory first.
 
     Returns:
-        What was done, for people.
+        A report for people.
 
     Raises:
-        LittlestHubError: a part of it cannot be done; what is done stays done.
+        LittlestHubError: a step failed; earlier steps are not undone.
     """
     account = table.read(layout).accounts.get(login)
     if account is None:
@@ -134,10 +134,10 @@ def remove(layout: Layout, login: str, *, is_kept: bool) -> str:
     if os.path.lexists(home):
         _check_home(account)
         archive = str(_archive(layout, account)) if is_kept else ""
-        # It follows no link, and nobody can put one above it.
+        # rmtree follows no link, and only root can put one into the path above the home.
         shutil.rmtree(home)
     until = f"{datetime.now(UTC):%Y-%m-%d}"
-    # Before the account goes: its name and number must never be free.
+    # Recorded before the account is removed: its name and number must never be free.
     table.update(
         layout,
         lambda found: found.without(login, until, archive) if login in found.accounts else found,
@@ -145,7 +145,7 @@ def remove(layout: Layout, login: str, *, is_kept: bool) -> str:
     if _is_there(account):
         _run("userdel", account.name)
     for group in account.groups:
-        # userdel does so, too; a group in a directory service has a list of its own.
+        # userdel does this as well, but not if a directory service has the group.
         subprocess.run(["gpasswd", "--delete", account.name, group], capture_output=True)
     where = f"{home} is in {archive}" if archive else f"{home} is deleted"
     return (
@@ -155,7 +155,7 @@ def remove(layout: Layout, login: str, *, is_kept: bool) -> str:
 
 
 def keep(layout: Layout, login: str) -> str:
-    """Let the present user of the hub have the account of a former one of that name.
+    """Give the account of a former user of the hub to the present one of the same name.
 
     Raises:
         LittlestHubError: there is no such account.
@@ -174,7 +174,7 @@ def _find(layout: Layout, login: str) -> tuple[int, str]:
     """Return number and name of the account of a login; -1 and "": there is none.
 
     Raises:
-        LittlestHubError: it is one of the system.
+        LittlestHubError: the table or the fragment cannot be used.
     """
     account = table.read(layout).accounts.get(login)
     if account is not None:
@@ -186,7 +186,7 @@ def _find(layout: Layout, login: str) -> tuple[int, str]:
 
 
 def _forget_password(layout: Layout, login: str) -> None:
-    """Let nobody log in with the password of a person who is gone, also after `unlock`."""
+    """Delete the password of a person who has left, so that it is void even after `unlock`."""
     file = layout.on_disk(people.file_of(layout))
     try:
         run_as_hub_user(layout, lambda: people.People(file).remove(login))
@@ -208,7 +208,7 @@ def _run(*command: str) -> None:
 
 
 def _apply(layout: Layout) -> None:
-    """Let the hub end sessions, tokens and servers of those who are blocked."""
+    """Reload the hub, which ends sessions, tokens and servers of blocked users."""
     if is_active(layout.hub_service):
         try:
             systemctl("reload", layout.hub_service)
@@ -227,10 +227,10 @@ def _stop_servers(layout: Layout, uid: int) -> None:
 
 
 def end_processes(uid: int) -> None:
-    """End all processes of an account, wherever they run; then nothing changes its files.
+    """Kill all processes of an account, so that none of them changes its files.
 
     Raises:
-        LittlestHubError: there are always new ones.
+        LittlestHubError: processes start others faster than they are killed.
     """
     for _ in range(_ROUNDS):
         found = [pid for pid in processes.process_ids() if _is_of(pid, uid)]
@@ -267,7 +267,7 @@ def _archive(layout: Layout, account: Account) -> Path:
     """Put a home directory into a file that only root can read.
 
     Raises:
-        LittlestHubError: it cannot be written; nothing is left of it, and nothing was removed.
+        LittlestHubError: the archive cannot be written; no part of it is left.
     """
     place = former_homes(layout)
     place.parent.mkdir(mode=0o700, exist_ok=True)

@@ -16,7 +16,7 @@ _SUBJECT = "class"
 
 
 def accounts(snapshot: Snapshot) -> Iterator[Finding]:
-    """Check that accounts that the hub has made are still there, and that sudo is."""
+    """Check that the accounts that the hub has made exist, and that sudo is installed."""
     layout = snapshot.layout
     try:
         found, settings = table.read(layout), fragment.read(layout)

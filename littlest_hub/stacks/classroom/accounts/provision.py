@@ -1,8 +1,8 @@
-"""Accounts made and completed, by root's helper.
+"""The making of accounts, by root's helper.
 
-Everything is recorded before it is done, so that a helper that is killed leaves nothing that the
-next one does not know. Names, numbers and directories that anybody has, or had, are never used
-again: then nobody finds the files of somebody else.
+Each step is recorded before it is taken, so that the next helper knows what a killed one has left.
+A new account never has the name, number or directory of another account, present or former, so
+that nobody finds files of another person.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class Provision:
         self._layout, self._settings = layout, settings
 
     def account_of(self, login: str, person: str) -> str:
-        """Return the name of the account of a login; make it, and complete it.
+        """Return the name of a login's account, which is made and completed if necessary.
 
         Args:
             login: the name of a user of the hub.
-            person: a text that another user of that name does not have.
+            person: a text that no other user of that name has.
 
         Raises:
             LittlestHubError: the login gets no account.
@@ -75,10 +75,10 @@ class Provision:
         return account.name
 
     def existing(self, login: str) -> pwd.struct_passwd | None:
-        """Return the account that was there before the hub, if the login may have it.
+        """Return the account that a login uses instead of a new one; None: it gets a new one.
 
         Raises:
-            LittlestHubError: it shall have one, and may not.
+            LittlestHubError: the login has to use an existing account, and may not.
         """
         named = self._settings.account_names.get(login)
         name = named or (login if self._settings.takes_existing else None)
@@ -100,7 +100,7 @@ class Provision:
         return found
 
     def existing_or_none(self, login: str) -> pwd.struct_passwd | None:
-        """Return the same as `existing`; None also if the login may not have it."""
+        """Return the result of `existing`; None also if the login may not have the account."""
         with contextlib.suppress(LittlestHubError):
             return self.existing(login)
         return None
@@ -124,7 +124,7 @@ class Provision:
         if account.stage == MAKING:
             self._remove_half(account)
         if not _exists(account):
-            # One of a backup may have a home here; it has no groups, and no step was run for it.
+            # An account from a backup may have a home, but no groups, and its step was not run.
             stage = MADE if os.path.lexists(account.home) else MAKING
             account = replace(account, stage=stage, groups=())
             table.save(self._layout, table.read(self._layout).with_account(login, account))
@@ -141,7 +141,7 @@ class Provision:
         homes, prefix = self._settings.homes, self._settings.account_prefix
         _check_place(homes)
         _check_skel()
-        # A hub that is not root starts the server of an account with the user's name.
+        # A hub that is not root starts a server only with an account of the user's name.
         is_plain = bool(self._layout.hub_user)
         possible = names.plain(login) if is_plain else names.candidates(login, prefix)
         for name in possible:
@@ -154,7 +154,7 @@ class Provision:
         )
 
     def _make(self, account: Account) -> None:
-        """Make an account and its home directory; an account that was restored has a home."""
+        """Make an account, and its home directory unless a restored account has one."""
         home = Path(account.home)
         _check_place(home.parent)
         with contextlib.suppress(KeyError):
@@ -179,7 +179,7 @@ class Provision:
             os.close(descriptor)
 
     def _remove_half(self, account: Account) -> None:
-        """Remove what a helper that was killed has left; nobody has used it yet."""
+        """Remove an account that a killed helper has half made, and that nobody has used."""
         if _exists(account) and (reason := run_program("userdel", account.name)):
             raise LittlestHubError(reason)
         with contextlib.suppress(KeyError):
@@ -200,7 +200,7 @@ class Provision:
 
     def _complete(self, login: str, account: Account, wanted: set[str]) -> Account:
         """Make an account a member of its groups, and run the administrator's program once."""
-        # Not under the lock of the table: the program may take minutes.
+        # Without the lock of the table, because the program may take minutes.
         with _one_at_a_time(self._layout, account):
             for group in sorted(wanted):
                 if not _is_member(account.name, group):
@@ -219,14 +219,14 @@ class Provision:
 
 
 def free_uid(last: int, homes: Path) -> int:
-    """Return a number for a new account, above all that accounts have or had.
+    """Return a number for a new account, higher than any that an account has or had.
 
     Args:
-        last: the highest one that was given so far.
-        homes: the directory of home directories; owners of what is there may be gone.
+        last: the highest number of an account of the table, present or former.
+        homes: the directory of home directories; their owners may be deleted accounts.
 
     Raises:
-        LittlestHubError: none is left.
+        LittlestHubError: no number is left.
     """
     used = [FIRST_UID - 1, last, *_local_uids(), *_owners(homes)]
     for uid in range(max(used) + 1, _LAST_UID + 1):
@@ -241,7 +241,7 @@ def free_uid(last: int, homes: Path) -> int:
 
 
 def _local_uids() -> Iterator[int]:
-    # Not getpwall(3): directory services may have numbers of any size, which are asked for later.
+    # Without getpwall(3): numbers in directory services are arbitrary, and are looked up singly.
     for line in Path("/etc/passwd").read_text(errors="replace").splitlines():
         uid = [*line.split(":"), "", ""][2]
         if uid.isdecimal() and int(uid) <= _LAST_UID:
@@ -257,7 +257,7 @@ def _owners(homes: Path) -> Iterator[int]:
 
 
 def _check_place(homes: Path) -> None:
-    """Make the directory of home directories, unless it exists; refuse one that others change."""
+    """Make the directory of home directories if it is missing; refuse one that others change."""
     if loose := loose_step(homes):
         raise LittlestHubError(
             f"{homes} cannot have home directories: {loose.reason}, so others can put a link there",
@@ -313,7 +313,7 @@ def _is_member(account: str, group: str) -> bool:
 
 
 def is_home_of(home: Path, uid: int) -> bool:
-    """Return whether a path is a directory of a user, and no link to one."""
+    """Return whether a path is a directory that a user owns, and no link."""
     status = home.lstat()
     return stat.S_ISDIR(status.st_mode) and status.st_uid == uid
 

@@ -19,19 +19,19 @@ def plain_settings(settings: Settings) -> Iterator[Problem]:
 
 
 def locked_people(settings: Settings) -> Iterator[Problem]:
-    """Refuse a setting with which people who are locked could log in."""
+    """Refuse a setting that lets locked people log in."""
     setting = settings.get("Authenticator", "blocked_users")
     try:
         locked = table.read(settings.layout).blocked
     except (LittlestHubError, PermissionError):
-        return  # doctor reports it
+        return  # doctor reports a damaged table
     if missing := sorted(locked - set(strings(setting.value))):
         text = f"lets {missing[0]} in, whom `{settings.layout.command} class remove` has locked"
         yield from setting.error(f"{text}; expected blocked_users.update({{…}})")
 
 
 def sudo_for_administrators(settings: Settings) -> Iterator[Problem]:
-    """Warn if administrators cannot have sudo with this hub; doctor says whether sudo is there."""
+    """Warn of sudo at a hub that is not root; `doctor` checks that sudo is installed."""
     with contextlib.suppress(ValueError, SyntaxError):
         found = parse(fragment.text_of(settings.layout))
         if found.admins_have_sudo is True and settings.layout.hub_user:

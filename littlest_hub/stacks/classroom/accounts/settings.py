@@ -1,7 +1,7 @@
 """Settings of accounts in the stack's fragment, as root's helper reads them.
 
-The helper does not take the hub's word for it, because a hub that is not root may be taken over. It
-does not run the fragment either: it reads the plain values at its top.
+The helper does not ask the hub for them, because a hub that is not root may be compromised. It does
+not run the fragment either, but reads the plain values at its top.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class AccountSettings:
     """Values of variables at the top of the stack's fragment; each field is one in lower case."""
 
     login: str = SYSTEM
-    """How people log in."""
+    """The kind of login."""
     account_prefix: str = "jupyter-"
     """Beginning of the names of accounts that are made."""
     account_homes: str = "/home"
@@ -38,16 +38,16 @@ class AccountSettings:
     account_groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Logins, or EVERYBODY, by group of the machine."""
     account_names: Mapping[str, str] = field(default_factory=dict)
-    """Accounts that are there already, by login."""
+    """Existing accounts, by login."""
     existing_accounts: bool = False
-    """Whether each login has the account of the same name, if there is one."""
+    """Whether each login uses the account of the same name, if there is one."""
     admins_have_sudo: bool = True
 
     @property
     def takes_existing(self) -> bool:
-        """Whether a login has the account of the same name.
+        """Whether a login uses the account of the same name.
 
-        Never if people choose their names themselves: they would choose somebody's.
+        False if people choose their own names, because they could choose another person's.
         """
         return self.login == SYSTEM or (self.login == OTHER and self.existing_accounts)
 
@@ -65,7 +65,7 @@ class AccountSettings:
         return {group for group, logins in found if {login, EVERYBODY} & set(logins)}
 
     def problems(self) -> list[tuple[str, str]]:
-        """Return what is wrong: the variable, and what was found and expected."""
+        """Return problems: the variable, and what was found and expected."""
         found: list[tuple[str, str]] = []
         if not isinstance(self.account_prefix, str) or not re.fullmatch(
             PREFIX, self.account_prefix
@@ -103,7 +103,7 @@ class AccountSettings:
 
 
 def read(layout: Layout) -> AccountSettings:
-    """Return what the fragment on disk says.
+    """Return the settings in the fragment on disk.
 
     Raises:
         LittlestHubError: there is no such fragment, or a value cannot be used.
@@ -112,7 +112,7 @@ def read(layout: Layout) -> AccountSettings:
 
 
 def parse(text: str) -> AccountSettings:
-    """Return what the text of a fragment says.
+    """Return the settings in the text of a fragment.
 
     Raises:
         ValueError, SyntaxError: a variable has no plain value.

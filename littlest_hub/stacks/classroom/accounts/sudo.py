@@ -1,8 +1,8 @@
 """sudo for administrators of the hub: root's helper writes a file that names their accounts.
 
-sudo(8) reads the file at each call, so that its next call sees a change. Membership in a group
-would stay with every process that runs. What sudo reads is a link into the base directory, as with
-units: without that directory, nobody has sudo any more.
+sudo(8) reads the file at each call, so that a change applies to the next one. Membership in a group
+would stay with every process that runs. sudo finds the file through a link into the base directory,
+as systemd finds units: if that directory is removed, nobody has sudo any more.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NUMBERS = re.compile(r"^(Uid|Gid|Groups|Cap(?:Inh|Prm|Eff|Amb)):\s*(.*)$", re.M
 
 
 def link_of(layout: Layout) -> Path:
-    """Return the name that sudo reads; it ignores names with a "." (sudoers(5))."""
+    """Return the link that sudo reads; sudo ignores names with a "." (sudoers(5))."""
     return DIRECTORY / f"{layout.instance}-{STACK}"
 
 
@@ -53,13 +53,13 @@ def text_of(layout: Layout, accounts: Mapping[int, str]) -> str:
 
     Args:
         layout: the installation.
-        accounts: numbers, and names for people.
+        accounts: names by number; names are only comments.
     """
     lines = [
         f"# Administrators of the hub at {layout.base}. Written by its helper whenever somebody",
         "# becomes one, or ceases to be one; ADMINS_HAVE_SUDO in 60-class.py turns it off.",
     ]
-    # So that `sudo pip` is the environment's, too; only root can write there.
+    # `sudo pip` is the environment's pip as well; only root can write to its directory.
     path = f"{Place.of(layout).programs}:{_PATH}"
     for uid, name in sorted(accounts.items()):
         harmless = re.sub(r"[^A-Za-z0-9_.@-]", "?", name)
@@ -69,7 +69,7 @@ def text_of(layout: Layout, accounts: Mapping[int, str]) -> str:
 
 
 def replace_file(layout: Layout, accounts: Mapping[int, str]) -> str:
-    """Let exactly these accounts use sudo; return "" or the reason why none may.
+    """Let these accounts and no others use sudo; return "", or the reason why none may.
 
     Raises:
         LittlestHubError: visudo(8) refuses the file; nobody may use sudo then.
@@ -93,9 +93,9 @@ def replace_file(layout: Layout, accounts: Mapping[int, str]) -> str:
 
 
 def end_elevated(layout: Layout, uid: int) -> None:
-    """End all processes in servers of an account that have more rights than the account.
+    """Kill processes in an account's servers that have more rights than the account.
 
-    A server is stopped if that cannot be had otherwise.
+    A server in which they start others faster than they are killed is stopped.
     """
     try:
         account = pwd.getpwuid(uid)
@@ -103,7 +103,7 @@ def end_elevated(layout: Layout, uid: int) -> None:
     except KeyError:
         gids = frozenset()
     for unit in list_units(layout.user_unit_pattern):
-        # Before systemd executes a server's program, the process is root's, and only systemd's.
+        # Until systemd executes a server's program, the unit's process is systemd's own, as root.
         _await_start(unit)
         if show(unit, "UID") != str(uid):
             continue
@@ -112,20 +112,20 @@ def end_elevated(layout: Layout, uid: int) -> None:
             if not _kill(elevated_in(cgroups.process_ids(group), uid, gids)):
                 break
         else:
-            # They make others faster than they end.
+            # They start others faster than they are killed.
             systemctl("kill", "--signal=KILL", unit, is_checked=False)
             systemctl("stop", unit, is_checked=False)
 
 
 def _await_start(unit: str) -> None:
-    # systemctl waits for jobs that it has started itself, and for no others.
+    # systemctl waits only for jobs that it has started itself.
     deadline = time.monotonic() + _START_S
     while show(unit, "ActiveState") == "activating" and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
 def elevated_in(pids: Iterable[int], uid: int, gids: frozenset[int]) -> list[int]:
-    """Return those of some processes that have more rights than an account."""
+    """Return the processes that have more rights than an account."""
     found = []
     for pid in pids:
         with contextlib.suppress(OSError):  # it has ended
@@ -138,7 +138,7 @@ def is_elevated(status: str, uid: int, gids: frozenset[int]) -> bool:
     """Return whether a process has more rights than an account.
 
     Args:
-        status: its /proc/PID/status, proc(5).
+        status: the content of /proc/PID/status, proc(5).
         uid: of the account.
         gids: all groups of the account.
     """

@@ -20,7 +20,7 @@ from littlest_hub.system.files import write
 
 STACK = "class"
 MAKING, MADE, READY = "making", "made", "ready"
-"""Stages of an account: not known to be whole; without groups and the administrator's step; whole.
+"""Stages of an account: perhaps incomplete; without groups and the administrator's step; complete.
 """
 _FORMAT = 1
 
@@ -33,13 +33,13 @@ class Account:
     uid: int
     home: str
     person: str = ""
-    """Its owner: a text that another user of the hub with the same login does not have; "": the
-    next one who comes."""
+    """The owner, as a text that no other user of the hub with the same login has; "": the next user
+    with the login becomes the owner."""
     stage: str = READY
     groups: tuple[str, ...] = ()
-    """Groups that it is a member of because the fragment says so."""
+    """Groups of which it is a member because the fragment says so."""
     since: str = ""
-    """Date."""
+    """The date on which it was made."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Former:
 
 @dataclass(frozen=True)
 class Table:
-    """All accounts by login, and what must not be forgotten."""
+    """Accounts by login, former accounts, locked logins, and rights to use sudo."""
 
     accounts: Mapping[str, Account] = field(default_factory=dict)
     former: tuple[Former, ...] = ()
@@ -68,7 +68,7 @@ class Table:
     """Numbers of the accounts that may use sudo, or whose processes as root have not ended yet."""
 
     def with_account(self, login: str, account: Account) -> Table:
-        """Return the table with another account, or with a changed one."""
+        """Return the table with a new or changed account."""
         last = max(self.last_uid, account.uid)
         return replace(self, accounts={**self.accounts, login: account}, last_uid=last)
 
@@ -80,7 +80,7 @@ class Table:
         return replace(self, accounts=others, former=(*self.former, former))
 
     def login_of(self, name: str) -> str | None:
-        """Return the login that an account was made for; None: for none."""
+        """Return the login for which an account was made; None: the hub has not made it."""
         return next((key for key, each in self.accounts.items() if each.name == name), None)
 
     def is_taken(self, name: str) -> bool:
@@ -94,10 +94,10 @@ class Table:
 
     @classmethod
     def from_text(cls, text: str) -> Table:
-        """Return the table in a text.
+        """Parse the text of a table.
 
         Raises:
-            ValueError, KeyError, TypeError, AttributeError: it is none.
+            ValueError, KeyError, TypeError, AttributeError: the text is no table.
         """
         record: dict[str, Any] = json.loads(text)
         if record.pop("format") != _FORMAT:
@@ -116,7 +116,7 @@ class Table:
 
 
 def directory(layout: Layout) -> Path:
-    """Return the directory of the table, in which only root writes, on disk."""
+    """Return the directory of the table on disk; only root writes there."""
     return layout.on_disk(layout.stacks) / STACK / "accounts"
 
 
@@ -128,7 +128,7 @@ def read(layout: Layout) -> Table:
     """Return the table; an empty one if there is none.
 
     Raises:
-        LittlestHubError: it is damaged.
+        LittlestHubError: the file is damaged.
     """
     file = file_of(layout)
     try:
@@ -143,23 +143,23 @@ def read(layout: Layout) -> Table:
 
 
 def save(layout: Layout, table: Table) -> None:
-    """Replace the table in one step; the hub reads it, whichever user it runs as."""
+    """Replace the table in one step; a hub that is not root can read it as well."""
     write(file_of(layout), table.to_text(), 0o644 if layout.hub_user else 0o600)
 
 
 def update(layout: Layout, change: Callable[[Table], Table]) -> None:
-    """Replace the table by what a function makes of it."""
+    """Replace the table by the result of a function."""
     with changing(layout):
         save(layout, change(read(layout)))
 
 
 @contextlib.contextmanager
 def changing(layout: Layout) -> Iterator[None]:
-    """Wait until no other process changes accounts, and keep others from it during the block."""
+    """Hold the lock of changes to accounts, for which other processes wait."""
     place = directory(layout)
     for each in (place.parent, place):
         each.mkdir(parents=True, exist_ok=True)
-        # Whatever the umask: a hub that is not root reads the table.
+        # Independent of the umask, because a hub that is not root reads the table.
         each.chmod(0o755)
     with contextlib.ExitStack() as stack:
         held = locks.hold(place / "accounts.lock", is_patient=True)

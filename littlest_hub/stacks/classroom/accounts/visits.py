@@ -1,4 +1,4 @@
-"""Visits to the servers of other people: in the journal, and on the owner's home page."""
+"""Visits to servers of other people, for the journal and the owner's home page."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ TEMPLATES = str(Path(__file__).parent / "templates")
 
 
 class Visit(NamedTuple):
-    """Somebody whose browser may open a server of another person."""
+    """A person whose browser may open a server of another person."""
 
     visitor: str
     since: str
-    """When they have opened it first, in UTC; for the owner."""
+    """The time of the first visit in UTC, as text for the owner."""
 
     def __str__(self) -> str:
         return f"{self.visitor} has opened your server, first at {self.since}."
 
 
 def of_owner(db: Any, owner: str) -> Iterator[Visit]:
-    """Yield the visits to servers of a person that have not ended: those with a token."""
+    """Yield the present visits to a person's servers: those whose token still exists."""
     query = (
         db.query(orm.APIToken, orm.User)
         .join(orm.OAuthClient, orm.APIToken.client_id == orm.OAuthClient.identifier)
@@ -61,10 +61,10 @@ def notices(user: Any) -> list[str]:
 
 
 def template_vars() -> dict[str, Any]:
-    """Return the variable of the hub's templates that shows visits: a function."""
+    """Return the variable `visits` of the hub's templates."""
 
     def for_page(user: Any) -> Callable[[], list[Visit]]:
-        # JupyterHub calls this for each page, and most of them do not show visits.
+        # JupyterHub calls this for each page; the query runs only if a page shows visits.
         return lambda: list(of_owner(user.db, user.name)) if user else []
 
     return {"visits": for_page}

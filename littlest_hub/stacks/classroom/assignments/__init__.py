@@ -1,4 +1,4 @@
-"""Links with which people get material from a git repository: nbgitpuller, and a maker of links."""
+"""Links to material in git repositories: a page of the hub makes them, nbgitpuller follows them."""
 
 from __future__ import annotations
 

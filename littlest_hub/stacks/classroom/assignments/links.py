@@ -1,7 +1,7 @@
-"""A link to material: whoever follows it gets a copy of a git repository, and sees a file of it.
+"""Links to material: a person who follows one gets a copy of a git repository, and sees a file.
 
-nbgitpuller in the person's server clones the repository, or merges what is new in it without
-touching what the person has changed.
+nbgitpuller in the person's server clones the repository, or merges new commits without touching
+the person's own changes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 LAB, NOTEBOOK = "lab", "notebook"
 _SCHEMES = ("https", "http", "git")
-# As in git-check-ref-format(1), without what no one needs.
+# The usual part of what git-check-ref-format(1) allows.
 _BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 
 
@@ -21,21 +21,21 @@ class Material:
     """The target of a link."""
 
     repository: str
-    """Its address, as for `git clone`."""
+    """The address of the repository, as for `git clone`."""
     branch: str = ""
-    """"": that of the repository's own choice."""
+    """The branch; "": the default one of the repository."""
     path: str = ""
-    """A file or directory of it that opens; "": the directory of all."""
+    """The file or directory in the repository that opens; "": the top directory."""
     interface: str = LAB
 
     @property
     def directory(self) -> str:
-        """The directory in the home directory that gets the copy."""
+        """The name of the copy in the home directory."""
         name = urlsplit(self.repository).path.rstrip("/").rpartition("/")[2]
         return name.removesuffix(".git")
 
     def problems(self) -> dict[str, str]:
-        """Return what is wrong, by field."""
+        """Return problems by field."""
         found = {}
         if not self._is_address():
             found["repository"] = (

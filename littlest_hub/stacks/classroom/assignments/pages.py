@@ -1,4 +1,4 @@
-"""The page on which an administrator makes a link to material. It changes nothing."""
+"""The page on which an administrator makes a link to material. It changes nothing on the hub."""
 
 # Handlers are JupyterHub's, which has no types.
 # mypy: disable-error-code="untyped-decorator"
@@ -49,7 +49,7 @@ class LinkPage(BaseHandler):  # type: ignore[misc]
 
 
 def missing(layout: Layout) -> list[str]:
-    """Return what people's servers lack for such links: packages for servers, and programs."""
+    """Return packages for servers, and programs, that such links need and that are missing."""
     overlay = installation.active_overlay(layout, installation.release_of_this_interpreter())
     packages = layout.on_disk(overlay) / PackageSet.SERVER if overlay else None
     has_puller = packages is not None and (packages / "nbgitpuller" / "__init__.py").exists()

@@ -1,7 +1,7 @@
 """One environment for all kernels of a class: a conda prefix that administrators change.
 
-Each change makes another generation of it, in `BASE/environments/.class/NUMBER`; the link
-`BASE/environments/class` leads to the present one. docs/how-to/class-environment.md is its page.
+Each change makes a new generation in `BASE/environments/.class/NUMBER`. The link
+`BASE/environments/class` leads to the present generation. See docs/how-to/class-environment.md.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from littlest_hub.stacks.classroom.environment.place import Place
 def configure(c: Any) -> None:
     """Let terminals and kernels of all user servers find the environment first.
 
-    The servers themselves run from the release, and start without it, too.
+    The servers themselves run from the release, and start even without the environment.
     """
     place = Place.of(installation.of_this_release())
     programs = [str(place.programs), str(place.link / "bin")]

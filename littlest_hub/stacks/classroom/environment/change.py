@@ -1,4 +1,4 @@
-"""A change of an environment: made on an overlay, tried, and then the next generation."""
+"""Changes of an environment: each is made on an overlay, tried, and kept as a new generation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from littlest_hub.system import locks, processes
 from littlest_hub.system.namespaces import Overlay
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# Variables that a person has set for programs that download.
+# Variables that the caller may have set for programs that download.
 _PASSED = re.compile(r"(https?|no|ftp|all)_proxy|PIP_.*|SSL_CERT_.*|REQUESTS_.*|TERM|LANG", re.I)
 _MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 
@@ -35,7 +35,7 @@ class Outcome:
     number: int
     """The present generation."""
     is_new: bool
-    """False: nothing was changed."""
+    """Whether the change has made that generation; otherwise, it had no effect."""
     differences: Sequence[Difference] = ()
     removed: Sequence[int] = ()
     """Old generations that were removed."""
@@ -50,10 +50,10 @@ class Environment:
         self.generations = Generations(self.place)
 
     def make(self) -> int:
-        """Make the first generation if there is none, and renew what surrounds them.
+        """Make the first generation if there is none, and renew the files around generations.
 
         Raises:
-            LittlestHubError: a kernel does not start in it.
+            LittlestHubError: no kernel starts in the first generation.
         """
         self.place.home.mkdir(mode=0o755, parents=True, exist_ok=True)
         for directory in (self.place.link.parent, self.place.home):
@@ -71,7 +71,7 @@ class Environment:
             self.generations.next.mkdir(parents=True, mode=0o755)
             seed.copy(release, self.generations.next, self.place.link)
             number = self.generations.add(Record.now("the release's Python", "root"))
-            # Only a new one: this runs at each start and upgrade, which a broken one must not stop.
+            # Only a new one is tried: a broken environment must not prevent starts and upgrades.
             if found := self._problems(None, self.imports()):
                 raise LittlestHubError("\n".join(found))
             return number
@@ -81,11 +81,11 @@ class Environment:
 
         Args:
             words: the program, found in the environment first, and its arguments.
-            command: what to record.
-            is_trusted: do not mind how the program ends: a shell ends as its last command.
+            command: the text to record.
+            is_trusted: ignore the exit code: that of a shell is its last command's.
 
         Raises:
-            LittlestHubError: the program or the trial failed; then nothing has changed.
+            LittlestHubError: the program or the trial failed, and nothing has changed.
         """
         with self._changing():
             number = self.generations.current()
@@ -95,7 +95,7 @@ class Environment:
                 raise LittlestHubError(f"{words[0]} failed; the environment is as it was")
             if not tree.has_changes(overlay.upper):
                 return Outcome(number, is_new=False)
-            # Not those that a rollback has taken away, for example.
+            # Only modules that were there before: a rollback may have removed some, for example.
             modules = [m for m in self.imports() if contents.has_module(overlay.lower, m)]
             if found := self._problems(overlay, modules):
                 hint = f"The environment is as it was. {self.place.imports} lists what has to work"
@@ -103,12 +103,12 @@ class Environment:
             return self._commit(number, overlay, command)
 
     def problems(self) -> list[str]:
-        """Return what does not work in the present generation."""
+        """Return the problems of the present generation."""
         self.generations.current()
         return self._problems(None, self.imports())
 
     def switch(self, number: int | None) -> tuple[int, int]:
-        """Go back, or forward, to another generation; return the old number and the new one."""
+        """Switch to a generation, None: the one before; return the old and the new number."""
         with self._changing():
             try:
                 now = self.generations.current()
@@ -146,7 +146,7 @@ class Environment:
     def _commit(self, number: int, overlay: Overlay, command: str) -> Outcome:
         try:
             tree.make_next(overlay.lower, overlay.upper, self.generations.next)
-            # A generation that has its name is complete, after a power failure, too.
+            # A generation has its name only if it is complete, even after a power failure.
             subprocess.run(["sync", "--file-system", self.generations.next], check=True)
             new = self.generations.add(Record.now(command, author(), number))
         except (OSError, subprocess.CalledProcessError) as error:
@@ -170,8 +170,8 @@ class Environment:
         return overlay
 
     def _problems(self, overlay: Overlay | None, modules: Sequence[str]) -> list[str]:
-        """Return what does not work in the present generation, or with a change to it."""
-        # Readable by an ordinary user: /tmp, whatever TMPDIR is.
+        """Return the problems of the present generation, or of a change to it."""
+        # In /tmp, whatever TMPDIR is, so that an ordinary user can use it.
         with tempfile.TemporaryDirectory(dir="/tmp") as directory:
             os.chown(directory, trial.NOBODY, trial.NOBODY)
             words = trial.command(sys.executable, str(self.place.link), modules, directory)
@@ -181,7 +181,7 @@ class Environment:
             return []
         found = done.stdout.splitlines()
         if not found or found[0].startswith(trial.NO_KERNEL):
-            # The last words of the kernel, or of the trial itself.
+            # The last line that the kernel, or the trial itself, has printed.
             found += done.stderr.strip().splitlines()[-1:]
         return found or ["the trial of a kernel failed"]
 
@@ -198,20 +198,20 @@ class Environment:
             "MAMBA_ROOT_PREFIX": str(self.place.link),
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_ROOT_USER_ACTION": "ignore",
-            # Neither what is in root's home, nor what merely runs, gets into the environment.
+            # Packages in root's home, and bytecode of programs that run, are no part of it.
             "PYTHONNOUSERSITE": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 
     def _in_use(self) -> set[int]:
-        """Return the generations that programs run in."""
+        """Return the generations in which programs run."""
         home = self.place.home.resolve()
         names = {processes.runs_below(pid, home) for pid in processes.process_ids()}
         return {int(name) for name in names if name and name.isdecimal()}
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
-        """Hold the lock of changes; begin without what an interrupted one has left."""
+        """Hold the lock of changes; first remove what an interrupted change has left."""
         try:
             held = locks.hold(self.place.lock)
         except FileNotFoundError as error:
@@ -231,5 +231,5 @@ class Environment:
 
 
 def author() -> str:
-    """Return who has typed the command."""
+    """Return the name of the person who has typed the command."""
     return os.environ.get("SUDO_USER") or "root"

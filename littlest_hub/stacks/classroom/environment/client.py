@@ -1,4 +1,4 @@
-"""The hub's side of root's helper that switches the shared environment to another generation."""
+"""Requests of the hub to root's helper that switches the environment to another generation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from littlest_hub.stacks.classroom.environment.units import HELPER_TIMEOUT_S, ad
 
 
 class NotSwitchedError(Exception):
-    """The environment is as it was, with the reason."""
+    """The refusal of a switch, with the reason; the environment is as it was."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -16,10 +16,10 @@ class NotSwitchedError(Exception):
 
 
 async def switch(layout: Layout, number: str) -> tuple[int, int]:
-    """Switch to a generation; return the one before, and the present one.
+    """Switch to a generation; return the numbers of the former and the present one.
 
     Raises:
-        NotSwitchedError: it was not done.
+        NotSwitchedError: the helper refused, or did not answer.
     """
     address = str(address_of(layout))
     try:

@@ -29,7 +29,7 @@ def run(layout: Layout, arguments: Sequence[str]) -> int:
 
 
 def after_enable(layout: Layout) -> Iterator[str]:
-    """Yield how the first packages get into a new environment."""
+    """Yield the command that adds the first packages to a new environment."""
     if Environment(layout).generations.numbers() == [1]:
         yield (
             "The environment of all notebooks contains Python alone. To add packages:"
@@ -102,7 +102,7 @@ def _import(environment: Environment, options: argparse.Namespace) -> None:
 
 def _run(environment: Environment, options: argparse.Namespace) -> None:
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
-    # pip asks before it uninstalls; the terminal is there.
+    # The program has the terminal, because pip asks before it uninstalls.
     _change(environment, words or ["true"])
 
 

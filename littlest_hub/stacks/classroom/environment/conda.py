@@ -1,8 +1,7 @@
 """Packages of conda channels: `python -I -m …conda OVERLAY PREFIX CHANNEL… -- SPEC…`.
 
-py-rattler solves and installs them; it is a tool that an administrator adds (`littlest-hub packages
-add --tool py-rattler`). What conda's records say is there stays as it is: Python's own packages are
-pip's.
+py-rattler solves and installs them; an administrator adds this tool with `littlest-hub packages add
+--tool py-rattler`. Packages in conda's records keep their versions; pip manages those of Python.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from littlest_hub.layout import Layout, PackageSet
 from littlest_hub.system import import_path
 
 _TOOL = "py-rattler"
-# Debian's, Red Hat's, and SUSE's.
+# Certificate authorities of Debian, Red Hat, and SUSE.
 _AUTHORITIES = (
     *("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"),
     "/etc/ssl/ca-bundle.pem",
@@ -34,7 +33,7 @@ def command(
     """Return the command that installs packages of conda channels into a prefix.
 
     Raises:
-        LittlestHubError: py-rattler is missing, or a word is none of a channel or a spec.
+        LittlestHubError: py-rattler is missing, or a word is neither a channel nor a spec.
     """
     overlay = installation.active_overlay(layout, installation.release_of_this_interpreter())
     if overlay is None or not (overlay / PackageSet.TOOLS / "rattler").is_dir():
@@ -57,7 +56,7 @@ def _address(channel: str) -> str:
 
 
 async def install(prefix: Path, channels: Sequence[str], specs: Sequence[str]) -> None:
-    """Install packages, and what they need, beside what is there."""
+    """Install packages and their dependencies; present packages stay."""
     import rattler
 
     files = sorted((prefix / "conda-meta").glob("*.json"))
@@ -69,7 +68,7 @@ async def install(prefix: Path, channels: Sequence[str], specs: Sequence[str]) -
         pinned_packages=present,
         virtual_packages=rattler.VirtualPackage.detect(),
     )
-    # The solution has only what the specs need; the rest stays, too.
+    # The solution contains only what the specs need; the other packages stay as well.
     chosen = {record.name.normalized for record in found}
     kept = [record for record in present if record.name.normalized not in chosen]
     with tempfile.TemporaryDirectory() as cache:
@@ -83,11 +82,11 @@ async def install(prefix: Path, channels: Sequence[str], specs: Sequence[str]) -
 
 
 def main() -> None:
-    """Install what the command line says."""
+    """Install the packages that the command line names."""
     overlay, prefix, *words = sys.argv[1:]
     import_path.append_packages(overlay, PackageSet.TOOLS)
     if not any(Path(file).exists() for file in _AUTHORITIES):
-        # Without any, rattler does nothing at all ("builder error"), not even with a directory.
+        # Without any, rattler fails ("builder error"), even if the channel is a directory.
         os.environ.setdefault("SSL_CERT_FILE", str(Path(sys.prefix, "ssl", "cacert.pem")))
     border = words.index("--")
     code = 0
@@ -96,7 +95,7 @@ def main() -> None:
     except Exception as error:  # rattler has no common class for its errors
         print(str(error), file=sys.stderr, flush=True)
         code = 1
-    # Its threads may abort the interpreter while that ends.
+    # Threads of rattler may abort the interpreter while it exits.
     os._exit(code)
 
 

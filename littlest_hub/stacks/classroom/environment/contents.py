@@ -19,7 +19,7 @@ class Difference:
 
     name: str
     before: str
-    """Its version; "": it was not there."""
+    """The former version; "": the package was not there."""
     after: str
 
     def __str__(self) -> str:
@@ -42,8 +42,8 @@ def python_packages(prefix: Path) -> dict[str, str]:
 def packages(prefix: Path) -> dict[str, str]:
     """Return the versions of all packages.
 
-    pip changes packages that conda has installed, and conda's records stay as they are: so a
-    package of Python is what pip sees.
+    pip may change a package that conda has installed, and does not change conda's record. So pip's
+    records count for packages of Python.
     """
     found = python_packages(prefix)
     for record in _records(prefix):
@@ -53,7 +53,7 @@ def packages(prefix: Path) -> dict[str, str]:
 
 
 def has_module(prefix: Path, name: str) -> bool:
-    """Return whether a prefix has a module, or the package that it is in, among its packages."""
+    """Return whether a prefix contains a module, or the package of that module."""
     top = name.partition(".")[0]
     site = "lib/python3*/site-packages"
     patterns = (f"{site}/{top}", f"{site}/{top}.py", f"{site}/{top}.*.so")
@@ -61,7 +61,7 @@ def has_module(prefix: Path, name: str) -> bool:
 
 
 def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[Difference]:
-    """Return what differs between two sets of packages."""
+    """Return the differences between two sets of packages."""
     return [
         Difference(name, before.get(name, ""), after.get(name, ""))
         for name in sorted({*before, *after})

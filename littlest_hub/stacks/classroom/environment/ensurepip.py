@@ -1,7 +1,7 @@
-"""pip for environments that users make with `python -m venv`: a copy of the shared one's.
+"""A copy of the shared environment's pip for environments that users make with `python -m venv`.
 
-The release's Python has no ensurepip, whose wheel of pip would be a second one. So the first
-generation has this file as `ensurepip/__main__.py`; venv runs it with the new environment's Python.
+The release's Python has no ensurepip, which contains a wheel of pip. So the first generation has
+this file as `ensurepip/__main__.py`; venv runs it with the new environment's Python.
 """
 
 import importlib
@@ -16,7 +16,7 @@ def main() -> None:
     target = Path(sysconfig.get_path("purelib"))
     source = Path(sysconfig.get_path("purelib", vars={"base": sys.base_prefix}))
     if target == source:
-        return  # the shared environment itself, which has it
+        return  # the shared environment itself, which has pip
     for directory in (source / "pip", *source.glob("pip-*.dist-info")):
         shutil.copytree(directory, target / directory.name, dirs_exist_ok=True)
     importlib.invalidate_caches()

@@ -1,8 +1,8 @@
 """The generations of an environment, on disk.
 
 A generation is a directory whose name is a number. It gets that name, by a rename, when it is
-complete, and never changes afterwards. A link says which one is the present generation. So whatever
-is interrupted, there is the old state or the new one, and something to clean up.
+complete, and never changes afterwards. A link leads to the present generation. So an interrupted
+change leaves the old state or the new one, and files that the next change removes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from littlest_hub.stacks.classroom.environment.place import Place
 from littlest_hub.system import files
 
 KEPT = 10
-"""How many generations stay. Another one removes the oldest that no kernel runs in."""
+"""Number of generations that stay. A new one replaces the oldest in which no program runs."""
 _RECORD = ".generation.json"
 _NEXT = "next"
 _OLD = "old"
@@ -29,15 +29,15 @@ _OLD = "old"
 
 @dataclass(frozen=True)
 class Record:
-    """How a generation was made."""
+    """The record of a generation: its origin, and the change that made it."""
 
     command: str
     """The command that made it, as it was typed."""
     author: str = ""
-    """By whom."""
+    """The person who typed it."""
     time: str = ""
     origin: int = 0
-    """The generation that was changed, which need not be the one of the number before; 0: none."""
+    """Number of the generation that was changed, often the one before; 0: there is none."""
 
     @classmethod
     def now(cls, command: str, author: str, origin: int = 0) -> Record:
@@ -56,7 +56,7 @@ class Generations:
             entries = list(os.scandir(self.place.home))
         except FileNotFoundError:
             return []
-        # A removed one is a link.
+        # A link has the name of a removed generation.
         found = [each for each in entries if each.name.isdecimal() and not each.is_symlink()]
         return sorted(int(each.name) for each in found)
 
@@ -64,7 +64,7 @@ class Generations:
         """Return the number of the present generation.
 
         Raises:
-            LittlestHubError: there is none.
+            LittlestHubError: there is no present generation.
         """
         try:
             target = self.place.link.readlink()
@@ -78,7 +78,7 @@ class Generations:
         return int(target.name)
 
     def record(self, number: int) -> Record:
-        """Return how a generation was made."""
+        """Return the record of a generation."""
         try:
             found: dict[str, Any] = json.loads(
                 (self.place.generation(number) / _RECORD).read_text()
@@ -91,7 +91,7 @@ class Generations:
         """Make another generation the present one.
 
         Raises:
-            LittlestHubError: there is none of that number.
+            LittlestHubError: no generation has that number.
         """
         if number not in self.numbers():
             known = ", ".join(map(str, self.numbers()))
@@ -101,10 +101,10 @@ class Generations:
         )
 
     def before(self, number: int) -> int:
-        """Return the generation that another one was made of, or else the one of the number before.
+        """Return the generation from which another one was made; if it is gone, the one before.
 
         Raises:
-            LittlestHubError: it is the first.
+            LittlestHubError: there is no generation before it.
         """
         origin = self.record(number).origin
         if origin in self.numbers():
@@ -120,7 +120,7 @@ class Generations:
         return self.place.change / _NEXT
 
     def add(self, record: Record) -> int:
-        """Make what is in `next` the present generation; return its number."""
+        """Make the directory `next` the present generation; return its number."""
         files.write(self.next / _RECORD, json.dumps(asdict(record)) + "\n")
         number = max([0, *self._used()]) + 1
         self.next.rename(self.place.generation(number))
@@ -130,11 +130,11 @@ class Generations:
     def prune(self, in_use: Iterable[int] = ()) -> list[int]:
         """Remove the oldest generations beyond `KEPT`, but none that `rollback` needs; return them.
 
-        The name of each becomes a link to the environment: scripts that users have installed in
-        their homes begin with the path of the interpreter that installed them.
+        The name of a removed generation becomes a link to the environment, because scripts that
+        users have installed in their homes begin with the path of its interpreter.
 
         Args:
-            in_use: generations that stay.
+            in_use: more generations that stay.
         """
         current = self.current()
         kept = {current, self.record(current).origin, *in_use}
@@ -152,12 +152,12 @@ class Generations:
         if self.place.change.exists():
             shutil.rmtree(self.place.change)
         files.remove_half(self.place.link)
-        # `prune` was interrupted between its first two steps.
+        # `prune` may have been interrupted between its rename and its link.
         for number in range(1, max([0, *self._used()])):
             name = self.place.generation(number)
             if not os.path.lexists(name):
                 name.symlink_to(Path("..", self.place.link.name))
 
     def _used(self) -> list[int]:
-        """Return all numbers that a generation has or had."""
+        """Return all numbers of present and former generations."""
         return [int(each.name) for each in os.scandir(self.place.home) if each.name.isdecimal()]

@@ -17,7 +17,7 @@ from littlest_hub.system import files
 
 @dataclass(frozen=True)
 class Import:
-    """An installation that pip is to do."""
+    """The arguments with which pip installs a source."""
 
     arguments: Sequence[str]
     """Arguments of `pip install`."""
@@ -27,10 +27,10 @@ class Import:
 
 @contextlib.contextmanager
 def opened(source: str) -> Iterator[Import]:
-    """Yield what is at a path or an address.
+    """Yield the installation of a source, which is a path or an address.
 
     Raises:
-        LittlestHubError: it is nothing that pip installs.
+        LittlestHubError: pip cannot install the source.
     """
     if source.startswith(("https://", "http://")):
         yield Import(["--requirement", source])
@@ -61,7 +61,7 @@ def opened(source: str) -> Iterator[Import]:
 
 
 def list_modules(file: Path, modules: Sequence[str]) -> None:
-    """Add modules to the list of those that have to work."""
+    """Add modules to the list of modules that have to work."""
     text = file.read_text()
     new = [name for name in modules if name not in text.split()]
     if new:

@@ -13,7 +13,7 @@ NAME = "class"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a shared environment, its generations, and what belongs to them are."""
+    """The paths of a shared environment, its generations, and the files around them."""
 
     link: Path
     """The environment as everybody sees it: a link to the present generation."""
@@ -25,7 +25,7 @@ class Place:
 
     @property
     def home(self) -> Path:
-        """The directory of everything else."""
+        """The directory of the generations and of the files around them."""
         return self.link.parent / f".{self.link.name}"
 
     def generation(self, number: int) -> Path:
@@ -39,17 +39,17 @@ class Place:
 
     @property
     def change(self) -> Path:
-        """The directory of a change that is being made; there only meanwhile."""
+        """The directory of a change, which exists only while the change is made."""
         return self.home / "change"
 
     @property
     def imports(self) -> Path:
-        """The modules that have to work in each generation, one on each line."""
+        """The list of modules that have to work in each generation, one on each line."""
         return self.home / "imports.txt"
 
     @property
     def programs(self) -> Path:
-        """The programs before those of the environment in PATH: pip, conda, mamba."""
+        """The directory of pip, conda and mamba, which precedes that of the environment in PATH."""
         return self.home / "bin"
 
     @property

@@ -1,6 +1,6 @@
 """Files around the generations: kernel specs, and the programs that users type.
 
-None of it is in a generation, so no change of the environment breaks it.
+They are outside of generations, so that no change of the environment breaks them.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def write(layout: Layout, place: Place) -> None:
     ours, others = place.kernels
     for name, spec in _specs(place).items():
         files.write(ours / "kernels" / name / "kernel.json", json.dumps(spec, indent=1) + "\n")
-    # Of Jupyter's data in the environment only kernel specs are used: extensions of JupyterLab are
-    # the server's, and a broken one would be everybody's.
+    # Only the kernel specs of Jupyter's data in the environment are used. Extensions of JupyterLab
+    # are those of the server, because a broken one would affect everybody.
     files.link(others / "kernels", Path("..", "..", place.link.name, "share/jupyter/kernels"))
     for names in (_PIP, _CONDA):
         template = (Path(__file__).parent / "terminal" / f"{names[0]}.sh").read_text()
@@ -42,8 +42,8 @@ def write(layout: Layout, place: Place) -> None:
 def _specs(place: Place) -> dict[str, dict[str, object]]:
     """Return the kernel specs by name.
 
-    Notebooks from everywhere ask for python3, which is the environment; the release's own kernel
-    remains under another name.
+    Most notebooks ask for python3, which is the environment; the release's own kernel has another
+    name.
     """
     arguments = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
     common = {"language": "python", "metadata": {"debugger": True}}

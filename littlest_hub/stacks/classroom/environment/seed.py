@@ -24,10 +24,10 @@ def copy(release: Path, tree: Path, prefix: Path) -> None:
     Args:
         release: its prefix.
         tree: the directory to make.
-        prefix: where the tree will be seen: the prefix that its files are to contain.
+        prefix: the path at which the tree will be used, and which its files are to contain.
 
     Raises:
-        LittlestHubError: the release has no records of them, or a file cannot be moved.
+        LittlestHubError: the release has no record of a package, or a binary has no room.
     """
     records = _records(release)
     for name in needed(PACKAGES, {each: record["depends"] for each, record in records.items()}):
@@ -42,7 +42,7 @@ def copy(release: Path, tree: Path, prefix: Path) -> None:
 
 
 def needed(names: Iterable[str], depends: Mapping[str, Iterable[str]]) -> list[str]:
-    """Return packages, and all that they need, of which not all have to exist."""
+    """Return packages and all their dependencies, even those that do not exist."""
     found: dict[str, None] = {}
     todo = list(names)
     while todo:
@@ -86,7 +86,7 @@ def _copy(release: Path, path: Path, tree: Path, prefix: Path) -> None:
 
 
 def moved(data: bytes, old: bytes, new: bytes) -> bytes:
-    """Return the content of a file with another prefix; the length of a binary stays.
+    """Return the content of a file with another prefix; a binary keeps its length.
 
     Raises:
         LittlestHubError: a string of a binary has no room for the prefix.

@@ -1,8 +1,8 @@
-"""Trees of files: the next generation, made of the present one and of a change to it.
+"""The files of the next generation, made from the present one and a change to it.
 
-The next generation shares the files that do not change, as hard links. Nothing writes to a
-generation in place: a change is made in the upper layer of an overlay, and what is in there
-replaces names of the next generation.
+The next generation shares unchanged files with the present one, as hard links. No program writes to
+a generation in place: a change is made in the upper layer of an overlay, whose entries then replace
+those of the next generation.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def has_changes(upper: Path) -> bool:
 
 
 def make_next(lower: Path, upper: Path, target: Path) -> None:
-    """Make a tree that looks as the overlay of `upper` over `lower` did; `upper` is used up.
+    """Make a tree with the content of an overlay; files are moved out of its upper layer.
 
     Args:
-        lower: the tree that the change began with; it stays as it is.
+        lower: the tree before the change, which is not modified.
         upper: the upper layer, on the same file system.
         target: the new tree.
 
@@ -45,7 +45,7 @@ def make_next(lower: Path, upper: Path, target: Path) -> None:
 
 
 def replay(upper: Path, target: Path) -> None:
-    """Do to a tree what the upper layer of an overlay says; the layer's files are moved."""
+    """Apply the upper layer of an overlay to a tree; files are moved out of the layer."""
     for entry in list(os.scandir(upper)):
         name, there = Path(entry.path), target / entry.name
         status = entry.stat(follow_symlinks=False)
@@ -62,11 +62,11 @@ def replay(upper: Path, target: Path) -> None:
                 remove(there)
             _plain(name, status)
             name.replace(there)
-        # Sockets and the like are nothing that an environment consists of.
+        # Other entries, such as sockets, are left out.
 
 
 def remove(path: Path) -> None:
-    """Remove whatever is at a path."""
+    """Remove a file, link or directory, if it exists."""
     if _is_directory(path):
         shutil.rmtree(path)
     else:
@@ -74,7 +74,7 @@ def remove(path: Path) -> None:
 
 
 def _plain(file: Path, status: os.stat_result) -> None:
-    """Give a file to root, readable by everybody, as everything in a generation is."""
+    """Give a file to root, and let everybody read it, as every file in a generation."""
     if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
         os.chown(file, os.geteuid(), os.getegid(), follow_symlinks=False)
     if stat.S_ISLNK(status.st_mode):
@@ -86,7 +86,7 @@ def _plain(file: Path, status: os.stat_result) -> None:
 
 
 def _readable(mode: int) -> int:
-    """Return a mode with which everybody reads, its owner alone writes, and nobody gains rights."""
+    """Return a mode with which everybody reads, the owner alone writes, and nobody gains rights."""
     is_program = stat.S_ISDIR(mode) or mode & 0o111
     return (mode & 0o700) | (0o755 if is_program else 0o644)
 
@@ -96,7 +96,7 @@ def _is_directory(path: Path) -> bool:
 
 
 def _is_whiteout(status: os.stat_result) -> bool:
-    """Return whether this stands for a removed name: a character device 0, 0 (overlayfs)."""
+    """Return whether a file stands for a removed name: a character device 0, 0 (overlayfs)."""
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 

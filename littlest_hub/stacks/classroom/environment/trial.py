@@ -1,7 +1,7 @@
-"""Whether a kernel of an environment works: `python -I -m …trial PREFIX MODULE…`, as a user.
+"""The trial of an environment's kernel: `python -I -m …trial PREFIX MODULE…`, run as a user.
 
-The program is the release's, which the environment cannot break. It prints what is wrong, and
-returns 1 for that.
+The interpreter is that of the release, which the environment cannot break. The program prints
+problems, and returns 1 if there are any.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from queue import Empty
 from typing import Any
 
 TIMEOUT_S = 120
-"""For the start of the kernel, and for all imports together, on a slow machine."""
+"""Limit for the start of the kernel, and for all imports together, on a slow machine."""
 NOBODY = 65534
 NO_KERNEL = "no kernel starts"
 
@@ -26,8 +26,8 @@ def command(python: str, prefix: str, modules: Sequence[str], directory: str) ->
     Args:
         python: the interpreter of the release.
         prefix: the environment.
-        modules: what to import.
-        directory: a directory of that user's.
+        modules: the modules to import.
+        directory: a directory that the user owns.
     """
     user = ("--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups")
     variables = (f"HOME={directory}", f"TMPDIR={directory}", "LANG=C.UTF-8")
@@ -37,7 +37,7 @@ def command(python: str, prefix: str, modules: Sequence[str], directory: str) ->
 
 
 def problems(prefix: str, modules: Sequence[str]) -> Iterator[str]:
-    """Yield what does not work: the kernel, or a module."""
+    """Yield problems of the kernel and of the modules."""
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import KernelManager
 

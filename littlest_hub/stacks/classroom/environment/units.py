@@ -13,7 +13,7 @@ from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_con
 
 HELPER = "littlest_hub.stacks.classroom.environment.helper"
 HELPER_TIMEOUT_S = 120
-"""It removes what a change that was killed has left, before it switches."""
+"""Limit for a request: before it switches, the helper removes what a killed change has left."""
 
 
 def address_of(layout: Layout) -> Path:
@@ -49,7 +49,7 @@ def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
 
 
 def _making(layout: Layout, stack: EnabledStack) -> Unit:
-    """Return the unit that makes the environment, and cleans up after a change that was killed."""
+    """Return the unit that makes the environment, and cleans up after a killed change."""
     conditions = base_directory_conditions(layout.base)
     return Unit(
         layout.stack_unit(stack.name, "-environment.service"),

@@ -1,4 +1,4 @@
-"""How people log in to a class."""
+"""The kinds of login of a class."""
 
 from __future__ import annotations
 

@@ -33,9 +33,9 @@ class PasswordLogin(Authenticator):  # type: ignore[misc]
     file = Unicode(help="The file with the people; below the stack's directory.")
 
     may_sign_up = False
-    """Whether people ask to be let in on a page of the hub."""
+    """Whether people can sign up on a page of the hub."""
     knows_administrators = True
-    """The fragments alone say who administers the hub (`littlest_hub.hub.access`)."""
+    """Whether fragments alone name the administrators (`littlest_hub.hub.access`)."""
 
     @default("file")
     def _file_of_the_stack(self) -> str:
@@ -46,7 +46,7 @@ class PasswordLogin(Authenticator):  # type: ignore[misc]
         return People(Path(self.file))
 
     async def in_people(self, use: Callable[[People], T]) -> T:
-        """Return what a function finds in the file; the hub serves others meanwhile.
+        """Return the result of a function of the file; it runs in a thread.
 
         Raises:
             RefusedLoginError: the file cannot be used; the journal says why.
@@ -82,26 +82,26 @@ class PasswordLogin(Authenticator):  # type: ignore[misc]
     async def outcome(
         self, name: str, password: str, person: Person | None, *, is_right: bool
     ) -> str | None:
-        """Return who has logged in; None: nobody.
+        """Return the name of the person who has logged in; None: the login failed.
 
         Args:
-            name: canonical; perhaps nobody's.
+            name: the canonical name.
             password: as typed.
-            person: of this name; None: the file has none.
-            is_right: whether it is the password of the person.
+            person: the person of this name; None: the file has none.
+            is_right: whether the password is that of the person.
 
         Raises:
-            RefusedLoginError: nobody has, and the person may know why.
+            RefusedLoginError: the login failed, and the person may know why.
         """
         return name if person and person.may_log_in and is_right else None
 
     async def delete_user(self, user: Any) -> None:
-        """Forget the password of a user who is deleted: the next one of this name is another."""
+        """Delete a user with the password, which a later user of this name must not have."""
         super().delete_user(user)
         await self.in_people(lambda people: people.remove(user.name))
 
     async def is_taken(self, name: str) -> bool:
-        """Return whether nobody may sign up with a name, whether or not the file has it."""
+        """Return whether nobody may sign up with a name, apart from names in the file."""
         if name in self.admin_users or name in self.blocked_users:
             return True
         return await asyncio.to_thread(names.is_of_the_system, name)
@@ -117,9 +117,9 @@ class PasswordLogin(Authenticator):  # type: ignore[misc]
 
 
 class FirstUse(PasswordLogin):
-    """Names that the fragments allow; each chooses a password at the first login.
+    """Lets in people whom the fragments allow; each chooses a password at the first login.
 
-    Administrators choose theirs with a one-time code: the first who comes may be somebody else.
+    Administrators choose a password with a one-time code, because a stranger may be faster.
     """
 
     async def outcome(
@@ -127,7 +127,7 @@ class FirstUse(PasswordLogin):
     ) -> str | None:
         if person and person.may_log_in:
             return name if is_right else None
-        # Asked before anything is stored, and again, as of every login, afterwards.
+        # Checked before anything is stored; after the login, JupyterHub checks it again.
         if not self.validate_username(name) or name in self.admin_users:
             return None
         if await is_allowed(self, name) is not True:

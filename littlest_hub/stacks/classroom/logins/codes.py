@@ -1,4 +1,4 @@
-"""One-time codes, with which a person chooses a password without having one."""
+"""One-time codes, with which people without a password choose one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import secrets
 
 VALID_S = 7 * 86400
-"""How long a code can be used."""
+"""Time for which a code can be used."""
 _BYTES = 10
 
 
@@ -18,7 +18,7 @@ def new() -> str:
 
 
 def digest(code: str) -> str:
-    """Return the digest that is stored; nobody can guess a code, so a quick digest is enough."""
+    """Return the digest that is stored of a code; a fast one is enough for a random code."""
     # Base 32 has no 0 and no 1.
     typed = "".join(filter(str.isalnum, code[:100].upper())).replace("0", "O").replace("1", "I")
     return hashlib.sha256(typed.encode(errors="replace")).hexdigest()

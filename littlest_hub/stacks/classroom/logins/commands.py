@@ -1,4 +1,4 @@
-"""One-time codes, which root gives to people: a command, and the end of `enable class`."""
+"""One-time codes that root issues: `class token`, and the last messages of `enable class`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 
 
 def after_enable(layout: Layout, stack: EnabledStack) -> Iterator[str]:
-    """Yield how the administrators get in for the first time, and what becomes of servers."""
+    """Yield the steps of the administrators' first login, and the effects on running servers."""
     yield from _first_logins(layout, stack)
     yield "Servers that run get the environment when their users restart them."
     if stack.answers["login"] != "system" and not layout.hub_user:
@@ -48,7 +48,7 @@ def new_code(layout: Layout, name: str) -> str:
     """Return a new one-time code of a person.
 
     Raises:
-        LittlestHubError: there can be no such person, or the file cannot be used.
+        LittlestHubError: the name is no login name, or the file cannot be used.
     """
     canonical = names.canonical(name)
     if not names.is_name(canonical):
@@ -63,7 +63,7 @@ def new_code(layout: Layout, name: str) -> str:
 
 
 def how_to_use(name: str, code: str) -> str:
-    """Return what a person does with a code."""
+    """Return instructions for a person who gets a code."""
     return (
         f"{names.canonical(name)} chooses a password at /hub/one-time-code of the hub, once and"
         f" within a week, with this code:\n  {code}"

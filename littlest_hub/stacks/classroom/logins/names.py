@@ -1,4 +1,4 @@
-"""Names of people: one spelling of each, and those that nobody may sign up with."""
+"""Names of people: their canonical spelling, and names with which nobody may sign up."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _NAME = re.compile(LOGIN_NAME)
 
 
 def canonical(name: str) -> str:
-    """Return the spelling of a name that stands for all others: " ALICE" is alice."""
-    # Compatible characters first: some of them are capitals.
+    """Return the canonical spelling of a name: that of " ALICE" is alice."""
+    # NFKC comes first, because it makes capitals of some characters.
     return unicodedata.normalize("NFKC", name).strip().lower() if len(name) < 256 else name
 
 
 def is_name(name: str) -> bool:
-    """Return whether this may be somebody's name, in its canonical spelling."""
+    """Return whether a text in canonical spelling may be the name of a person."""
     return _NAME.fullmatch(name) is not None and set(name) != {"."}
 
 
@@ -33,6 +33,6 @@ def uid_of(name: str) -> int | None:
 
 
 def is_of_the_system(name: str) -> bool:
-    """Return whether a program of this machine has an account of this name, such as root's."""
+    """Return whether a system account of this machine has this name, such as root."""
     uid = uid_of(name)
     return uid is not None and uid < FIRST_UID

@@ -22,7 +22,7 @@ _FULL = "So many requests wait that no more are taken. Ask your teacher to look 
 
 
 class LoginPage(LoginHandler):  # type: ignore[misc]
-    """JupyterHub's login page, with links to the pages here."""
+    """JupyterHub's login page, with links to the pages of this module."""
 
     def render_template(self, name: str, **values: Any) -> Any:
         if name == "login.html":
@@ -44,7 +44,7 @@ class _PasswordForm(Form):
         return turns
 
     def problems_of_new_password(self, name: str) -> dict[str, str]:
-        """Return what is wrong with a password that was typed twice, by field."""
+        """Return problems of a new password that was typed twice, by field."""
         password, shortest = self.field("new_password"), self.authenticator.min_password_length
         if problem := passwords.problem(password, name, shortest):
             return {"new_password": problem}
@@ -53,10 +53,10 @@ class _PasswordForm(Form):
         return {}
 
     async def hashed(self, password: str) -> str:
-        """Return what is stored of a password.
+        """Return the hash of a password.
 
         Raises:
-            HTTPError: too many wait for that.
+            HTTPError: too many passwords wait to be hashed.
         """
         try:
             return await self.turns.hashed(password)
@@ -65,7 +65,7 @@ class _PasswordForm(Form):
 
 
 class SignUpPage(_PasswordForm):
-    """Somebody asks to be let in. The answer never says whether a name is taken."""
+    """The page on which people sign up. The answer never says whether a name is taken."""
 
     template = "class-signup.html"
 
@@ -115,7 +115,7 @@ class SignUpPage(_PasswordForm):
 
 
 class PasswordPage(_PasswordForm):
-    """A person who is logged in changes their password."""
+    """The page on which a person who is logged in changes the password."""
 
     template = "class-password.html"
 
@@ -153,7 +153,7 @@ class PasswordPage(_PasswordForm):
 
 
 class CodePage(_PasswordForm):
-    """Somebody chooses a password with a one-time code."""
+    """The page on which a person chooses a password with a one-time code."""
 
     template = "class-code.html"
 

@@ -1,4 +1,4 @@
-"""Passwords: which are accepted, and how they are stored and compared."""
+"""Passwords: rules for new ones, their hashes, and the comparison of both."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _COMMON = {
 
 
 def problem(password: str, name: str, shortest: int) -> str | None:
-    """Return why a new password is refused, for the person who has typed it; None: it is not.
+    """Return why a new password is refused, for the person who has typed it; None: it is good.
 
     Args:
         password: as typed.
         name: of the person.
-        shortest: how many characters it has to have.
+        shortest: the number of characters that are required.
     """
     if too_long := length_problem(password):
         return too_long
@@ -58,19 +58,19 @@ def problem(password: str, name: str, shortest: int) -> str | None:
 
 
 def length_problem(password: str) -> str | None:
-    """Return why a password of this length can be nobody's; None: it can."""
+    """Return why the length of a password is refused; None: it is accepted."""
     if len(_bytes(password)) > MAX_BYTES:
         return f"A password has at most {MAX_BYTES} bytes: {MAX_BYTES} letters of English."
     return None
 
 
 def hashed(password: str) -> str:
-    """Return what is stored of a password. It takes a quarter of a second, on purpose."""
+    """Return the hash of a password. It takes a quarter of a second, on purpose."""
     return bcrypt.hashpw(_bytes(password), bcrypt.gensalt()).decode()
 
 
 def is_right(password: str, stored: str | None) -> bool:
-    """Compare a password with what is stored; None: nothing is, which takes the same time."""
+    """Compare a password with a stored hash; None: there is none, which takes the same time."""
     text = _bytes(password)
     if len(text) > MAX_BYTES or b"\0" in text:
         return False

@@ -1,7 +1,7 @@
-"""The people of a class, in a file of the hub's: their passwords, and who waits for approval.
+"""The hub's file of the people of a class: their passwords, and requests that wait for approval.
 
-Each call is one transaction on a connection of its own: during a reload two hubs use the file, and
-a command may as well.
+Each call is one transaction with its own connection, because two hubs use the file during a reload,
+and commands may use it as well.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.logins.codes import VALID_S
 
 WAITING, WAITING_OF_SOURCE = 500, 60
-"""How many people may wait at once, and how many of them from one network."""
+"""The most people who may wait at once, and the most of them from one network."""
 WAITING_S = 30 * 86400
-"""After this time, a request is forgotten."""
+"""Time after which a request is deleted."""
 NOTE_LENGTH = 200
-"""The most characters of what a person tells the teacher."""
+"""The most characters of a person's note to the teacher."""
 _LOCKED_S = 10
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS people (
@@ -49,16 +49,16 @@ class Standing(StrEnum):
     """The rights of a person."""
 
     WAITING = "waiting"
-    """Nothing: an administrator has to approve it first."""
+    """No right: an administrator has to approve the request first."""
     APPROVED = "approved"
-    """Log in."""
+    """The right to log in."""
     LISTED = "listed"
-    """Log in, if a fragment allows it. The password was chosen at the first login."""
+    """The right to log in with the password of the first login, if a fragment allows the name."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """A person, as the file has them."""
+    """A person in the file."""
 
     name: str
     standing: Standing
@@ -67,9 +67,9 @@ class Person:
     note: str
     """The message of the person to the teacher."""
     source: str
-    """Network that the request came from."""
+    """Network from which the request came."""
     time: float
-    """When the person signed up, or was added."""
+    """Time at which the person signed up, or was added."""
     has_code: bool
     """Whether a one-time code can be used."""
 
@@ -79,7 +79,7 @@ class Person:
 
     @property
     def request(self) -> str:
-        """Identifies this request; a later one of the same name differs."""
+        """The identifier of this request; a later one of the same name has another."""
         return f"{self.name} {self.time!r}"
 
 
@@ -109,7 +109,7 @@ class People:
         return next(iter(self._select("WHERE name = ?", name)), None)
 
     def all(self, standing: Standing) -> list[Person]:
-        """Return the people of a standing, by name; those who wait in the order of their coming."""
+        """Return the people of a standing, by name; those who wait by the time of the request."""
         order = "time" if standing is Standing.WAITING else "name"
         return self._select(f"WHERE standing = ? ORDER BY {order}", standing)
 
@@ -130,7 +130,7 @@ class People:
             return int(found.fetchone()[0])
 
     def is_full(self, source: str) -> bool:
-        """Return whether nobody else from a network may sign up now."""
+        """Return whether nobody else from a network may sign up at present."""
         waiting = self.all(Standing.WAITING)
         of_source = sum(each.source == source for each in waiting)
         return len(waiting) >= WAITING or of_source >= WAITING_OF_SOURCE
@@ -138,14 +138,14 @@ class People:
     def sign_up(
         self, name: str, password: str, note: str, source: str, *, is_taken: bool
     ) -> Answer:
-        """Note that somebody wants to be let in.
+        """Record a request to be let in.
 
         Args:
             name: canonical.
             password: its hash.
             note: for the teacher.
-            source: network that the request comes from.
-            is_taken: nobody may sign up with this name.
+            source: network from which the request comes.
+            is_taken: whether the name is refused; then only a counter changes.
         """
         now = self._clock()
         with self._writing() as connection:
@@ -165,16 +165,16 @@ class People:
                 " VALUES (?, ?, ?, ?, ?, ?)"
             )
             if is_taken or not connection.execute(insert, values).rowcount:
-                # Something is written in any case: the answer takes the same time.
+                # Something is written in any case, so that the answer takes the same time.
                 connection.execute("UPDATE counters SET number = number + 1 WHERE name = 'taken'")
             return Answer.NOTED
 
     def approve(self, requests: Iterable[str]) -> list[str]:
-        """Let people in who wait; return their names."""
+        """Approve requests; return the names of the people."""
         return self._decided("UPDATE people SET standing = 'approved'", requests)
 
     def refuse(self, requests: Iterable[str]) -> list[str]:
-        """Forget people who wait; return their names."""
+        """Delete requests; return the names of the people."""
         return self._decided("DELETE FROM people", requests)
 
     def _decided(self, change: str, requests: Iterable[str]) -> list[str]:
@@ -189,21 +189,21 @@ class People:
         return decided
 
     def remove(self, name: str) -> bool:
-        """Forget a person; return whether there was one."""
+        """Delete a person; return whether there was one."""
         if not self.file.exists():
             return False
         with self._writing() as connection:
             return connection.execute("DELETE FROM people WHERE name = ?", (name,)).rowcount > 0
 
     def forget_taken(self) -> None:
-        """Count the requests for taken names anew."""
+        """Set the number of requests for taken names to 0."""
         with self._writing() as connection:
             connection.execute("UPDATE counters SET number = 0")
 
     def choose_first_password(self, name: str, password: str) -> bool:
-        """Store the password of a person whom a fragment names; return whether there was none.
+        """Store the first password of a person whom a fragment names; return False if there is one.
 
-        A request to sign up with this name has proven nothing, and is forgotten.
+        A request to sign up with this name proves nothing, and is replaced.
         """
         values = (name, Standing.LISTED, password, self._clock())
         with self._writing() as connection:
@@ -224,7 +224,7 @@ class People:
             return connection.execute(change, (password, name)).rowcount > 0
 
     def grant(self, name: str, code: str) -> None:
-        """Let a person in who knows a one-time code; an earlier password is void from now on.
+        """Let the person who knows a one-time code choose a password, and void the earlier one.
 
         Args:
             name: canonical.
@@ -246,7 +246,7 @@ class People:
         return bool(self._select(condition, name, code, self._clock() - VALID_S))
 
     def use_code(self, name: str, code: str, password: str) -> bool:
-        """Store a password if the one-time code is right, once; return whether it was."""
+        """Store a password and delete the one-time code; return False if the code is wrong."""
         change = (
             "UPDATE people SET password = ?, code = NULL, code_time = NULL"
             " WHERE name = ? AND code = ? AND code_time > ?"
@@ -256,7 +256,7 @@ class People:
             return connection.execute(change, values).rowcount > 0
 
     def damage(self) -> str:
-        """Return what SQLite finds wrong with the file; "": nothing, or there is none."""
+        """Return the damage that SQLite finds in the file; "": there is none, or no file."""
         if not self.file.exists():
             return ""
         try:
@@ -280,8 +280,8 @@ class People:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        # Not "ro", with which SQLite cannot undo what a killed hub has begun. Where nothing can be
-        # written, as in a check of fragments, it takes "rw" for "ro".
+        # With "ro", SQLite cannot undo what a killed hub has begun. Where nothing can be written,
+        # as in a check of fragments, SQLite treats "rw" as "ro".
         address = f"{self.file.as_uri()}?mode=rw"
         with contextlib.closing(sqlite3.connect(address, uri=True, timeout=_LOCKED_S)) as found:
             yield found

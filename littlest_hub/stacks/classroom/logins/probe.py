@@ -12,7 +12,7 @@ from littlest_hub.unprivileged.privileges import run_as_hub_user
 
 
 def people(snapshot: Snapshot) -> Iterator[Finding]:
-    """Check that the file with the people is whole, and the hub's alone."""
+    """Check that the file of people is whole, and that only the hub can use it."""
     layout = snapshot.layout
     file = file_of(layout)
     if not file.exists():

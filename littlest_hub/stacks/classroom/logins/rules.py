@@ -32,7 +32,7 @@ def nobody_who_lets_people_in(settings: Settings) -> Iterator[Problem]:
 
 
 def any_name_at_first_use(settings: Settings) -> Iterator[Problem]:
-    """Warn if everybody may choose any name, and its password."""
+    """Warn if anybody may choose a password for any name."""
     setting = settings.get("Authenticator", "allow_all")
     if settings.uses("Authenticator", "FirstUse") and setting.value:
         text = "lets anyone in under any name that nobody has used; expected allowed_users = {…}"

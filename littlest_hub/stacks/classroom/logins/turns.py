@@ -1,4 +1,4 @@
-"""Turns of strangers, whose passwords take a quarter of a second of a processor each."""
+"""Limits for strangers, each of whose passwords takes a processor a quarter of a second."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from collections.abc import Callable
 from littlest_hub.stacks.classroom.logins import passwords
 
 MOST = 50
-"""How many passwords are hashed, or wait for that."""
+"""The most passwords that are hashed, or wait to be hashed."""
 OF_SOURCE, FORGET_ONE_S = 200, 10
-"""How many requests a network may send at once, and after how many seconds one is forgotten. A
-class signs up from one address."""
+"""The most requests of a network at once, and the seconds after which one of them counts no more.
+A class signs up from one address."""
 SOURCES = 10_000
-"""How many networks are remembered; the oldest request is forgotten first."""
+"""The most networks whose requests are counted; that of the oldest request is dropped first."""
 
 
 class BusyError(Exception):
-    """A request that has to come again later."""
+    """A request that has to be repeated later."""
 
 
 class Turns:
-    """Turns of people whose password is to be hashed."""
+    """The queue of passwords that are to be hashed, and the number of requests by network."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, *, most: int = MOST) -> None:
         self._clock, self._most = clock, most
@@ -32,10 +32,10 @@ class Turns:
         """Number and time of the last requests of a network."""
 
     def count(self, source: str) -> None:
-        """Count a request of a network, whether or not anything comes of it.
+        """Count a request of a network, whether or not it succeeds.
 
         Raises:
-            BusyError: there were too many.
+            BusyError: the network has sent too many.
         """
         now = self._clock()
         number, last = self._requests.get(source, (0.0, now))
@@ -48,10 +48,10 @@ class Turns:
             self._requests.popitem(last=False)
 
     async def hashed(self, password: str) -> str:
-        """Return what is stored of a password.
+        """Return the hash of a password.
 
         Raises:
-            BusyError: too many wait for that.
+            BusyError: too many passwords wait to be hashed.
         """
         if self._waiting >= self._most:
             raise BusyError

@@ -1,8 +1,8 @@
-"""The teacher's page: who is here, what their servers need, and what can be done for them.
+"""The teacher's page: people, the resources of their servers, and actions for the teacher.
 
-It is a page of the hub, and no service: nearly all that it shows and does is the hub's. A service
-would need a token as powerful as an administrator. What only root sees or may do is in units of its
-own: the disk (`disk`), accounts and generations (their helpers).
+It is a page of the hub, and no service, because it shows and changes mostly data of the hub. A
+service would need a token as powerful as an administrator. Other units do what requires root: they
+measure the disk (`disk`), and change accounts and generations (their helpers).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from littlest_hub.stacks.classroom.page.link import PageLink
 
 TEMPLATES = str(Path(__file__).parent / "templates")
 PATH = "class"
-"""Below the hub's prefix."""
+"""Path of the page below the hub's prefix."""
 _PAGES = "littlest_hub.stacks.classroom.page.handlers"
 _HANDLERS = {
     PATH: f"{_PAGES}:TeachersPage",
-    # JupyterHub leads there from /services/class/, where services of other stacks are.
+    # JupyterHub redirects requests for /services/class/ to this path of the hub.
     "services/class/?": f"{_PAGES}:OtherAddress",
 }
 

@@ -1,4 +1,4 @@
-"""Decisions of an administrator on the page, carried out."""
+"""Actions for the decisions that an administrator takes on the page."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Outcome:
 
 
 class Decisions:
-    """Carries out what the form of a request says.
+    """Carries out the decision in the form of a request.
 
     Args:
         page: the request; an administrator has sent it.
@@ -48,7 +48,7 @@ class Decisions:
         """Carry out a decision.
 
         Raises:
-            HTTPError: there is no such decision, or nobody it could be about.
+            HTTPError: the decision is unknown, or concerns nobody in this class.
         """
         decide = self._possible().get(decision)
         if decide is None:
@@ -135,7 +135,7 @@ class Decisions:
             return Outcome(problem="You cannot remove yourself.")
         if name in self._authenticator.admin_users | self._authenticator.allowed_users:
             return Outcome(problem=f"A fragment names {name}: littlest-hub show tells which.")
-        # First: the next person of that name must not find these files.
+        # The account comes first: the next person of that name must not find its files.
         await accounts.leave(self._app.layout, name)
         await self._authenticator.in_people(lambda people: people.remove(name))
         await self._app.lock_out(name)
@@ -143,10 +143,10 @@ class Decisions:
         return Outcome(f"{name} is not in this class any more. Files stay.")
 
     async def _person(self) -> str:
-        """Return the name of the person whom the form names.
+        """Return the name in the form, which is that of a person of this class.
 
         Raises:
-            HTTPError: nobody of this class has it.
+            HTTPError: nobody of this class has the name.
         """
         name = self._page.field("name")
         person = await self._authenticator.in_people(lambda people: people.get(name))
@@ -174,10 +174,10 @@ class Decisions:
         return Outcome(f"{name} may log in again.")
 
     def _name(self) -> str:
-        """Return whom the form names: a user of the hub, or somebody who is locked out.
+        """Return the name in the form: of a user of the hub, or of somebody who is locked out.
 
         Raises:
-            HTTPError: there is nobody.
+            HTTPError: nobody has the name.
         """
         name = self._page.field("name")
         if not (self._page.find_user(name) or name in table.read(self._app.layout).blocked):
@@ -221,10 +221,10 @@ class Decisions:
         return ""
 
     def _user(self) -> Any:
-        """Return the user whom the form names.
+        """Return the user whose name is in the form.
 
         Raises:
-            HTTPError: the hub has none of this name, or no such server of theirs.
+            HTTPError: the hub has no such user, or the user has no such server.
         """
         user = self._page.find_user(self._page.field("name"))
         if user is None or self._page.field("server") not in ("", *user.orm_spawners):

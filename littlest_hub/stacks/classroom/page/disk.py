@@ -1,7 +1,7 @@
-"""The disk that each person uses: root measures it now and then, the page shows the last figures.
+"""The disk space of each person: root measures it every hour, the page shows the last result.
 
-Counting the files of a home takes minutes if there are many, so no request waits for it. The unit
-of this program (`units`) runs it with the lowest priority.
+Counting many files takes minutes, so no request waits for it. A unit (`units`) runs this module
+with the lowest priority.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from littlest_hub.stacks.classroom.accounts.provision import Provision
 from littlest_hub.system.files import write
 
 HOME_TIMEOUT_S = 300
-"""How long the files of one person are counted."""
+"""Limit of the time in which the files of one person are counted."""
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,19 @@ class Disk:
     """A measurement."""
 
     time_s: int = 0
-    """When, in seconds since the epoch; 0: never."""
+    """Time in seconds since the epoch; 0: nothing was measured."""
     used: Mapping[str, int | None] = field(default_factory=dict)
     """Bytes of people's homes, by login; None: they could not be counted."""
     total_bytes: int = 0
-    """Of the file system of the homes."""
+    """Size of the file system of the homes."""
     free_bytes: int = 0
 
     @classmethod
     def from_text(cls, text: str) -> Disk:
-        """Return the measurement in a text.
+        """Parse the text of a measurement.
 
         Raises:
-            ValueError, TypeError, AttributeError: it is none.
+            ValueError, TypeError, AttributeError: the text is no measurement.
         """
         record = json.loads(text)
         used = {
@@ -69,7 +69,7 @@ def read(layout: Layout) -> Disk:
 
 
 def save(layout: Layout, disk: Disk) -> None:
-    """Replace the last measurement; the hub reads it, whichever user it runs as."""
+    """Replace the last measurement; a hub that is not root can read it as well."""
     write(file_of(layout), json.dumps(asdict(disk)) + "\n", 0o644 if layout.hub_user else 0o600)
 
 
@@ -77,8 +77,8 @@ def measure(homes: Mapping[str, Path], place: Path, timeout_s: float = HOME_TIME
     """Measure homes.
 
     Args:
-        homes: by login.
-        place: where homes are, for what is left of the disk.
+        homes: directories by login.
+        place: a directory of the file system whose free space is measured.
         timeout_s: how long one home may take.
     """
     used = {login: _bytes_of(home, timeout_s) for login, home in homes.items()}
@@ -101,8 +101,8 @@ def homes_of(layout: Layout) -> dict[str, Path]:
 
 def _bytes_of(home: Path, timeout_s: float) -> int | None:
     """Return the bytes on disk of everything in a directory."""
-    # Without --one-file-system: the files of an overlay are not on that of its directories.
-    # The home itself may be a link, as that of an account in a directory service.
+    # Without --one-file-system: files of an overlay are on another one than its directories.
+    # A home may itself be a link, for example if a directory service has its account.
     command = ["du", "--summarize", "--dereference-args", "--block-size=1"]
     try:
         done = subprocess.run(
@@ -115,19 +115,19 @@ def _bytes_of(home: Path, timeout_s: float) -> int | None:
         )
     except subprocess.TimeoutExpired:
         return None
-    # It goes on after files that vanish or cannot be read.
+    # du goes on after files that vanish or cannot be read, and still prints a sum.
     number = done.stdout.partition(b"\t")[0]
     return int(number) if number.isdigit() else None
 
 
 def _place_of(layout: Layout) -> Path:
-    """Return the directory in which homes are made, or the nearest one that is there."""
+    """Return the directory of homes; if it is missing, the nearest one above it."""
     homes = fragment.read(layout).homes
     return next(each for each in (homes, *homes.parents) if each.is_dir())
 
 
 def main() -> None:
-    """Measure, and save it for the page."""
+    """Measure all homes, and save the result for the page."""
     layout = installation.of_this_release()
     save(layout, measure(homes_of(layout), _place_of(layout)))
 

@@ -1,6 +1,7 @@
 """Servers that did not start, with the reason, as `doctor` finds it in the journal.
 
-Reading the journal takes a while and keeps a processor busy, so the hub lets this program do it.
+Reading the journal takes a while and keeps a processor busy, so the hub runs this module as a
+program.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from littlest_hub.system import commands
 
 SHOWN = 10
 KEPT_S = 60
-"""How long an answer is shown before the journal is read again."""
+"""Time for which an answer is shown before the journal is read again."""
 _TIMEOUT_S = 30
 _MODULE = "littlest_hub.stacks.classroom.page.failures"
 
@@ -32,11 +33,11 @@ class Failure:
 
     name: str
     when: str
-    """Local time."""
+    """The local time."""
     reason: str
     meaning: str
     command: str
-    """It mends the cause, or shows more."""
+    """A command that mends the cause, or shows more."""
 
 
 class Failures:
@@ -48,11 +49,11 @@ class Failures:
         self._turn = asyncio.Lock()
 
     def forget(self) -> None:
-        """Read the journal before the next answer: a server was started."""
+        """Discard the last answer, because a server was started."""
         self._read_at_s = None
 
     async def get(self) -> Sequence[Failure] | None:
-        """Return them, latest first; None: the hub cannot read the journal."""
+        """Return the failed starts, latest first; None: the hub cannot read the journal."""
         async with self._turn:
             if self._read_at_s is None or time.monotonic() > self._read_at_s + KEPT_S:
                 self._found = await _read()
@@ -89,7 +90,7 @@ def found(snapshot: Snapshot) -> list[Failure] | None:
 
 
 def main() -> None:
-    """Print them."""
+    """Print the failed starts as JSON."""
     failed = found(Snapshot(installation.of_this_release()))
     print(json.dumps(None if failed is None else [asdict(each) for each in failed]))
 

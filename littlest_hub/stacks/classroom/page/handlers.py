@@ -29,13 +29,13 @@ from littlest_hub.stacks.classroom.page.failures import Failures
 from littlest_hub.stacks.classroom.page.view import Member, Server
 
 SHOWN = 500
-"""How many people are on the page."""
+"""The most people on the page."""
 _SCOPES = frozenset({"admin:users", "admin:servers"})
 _CHANGES_SERVERS = frozenset({"start", "stop", "restart", "lock", "remove"})
 
 
 class OtherAddress(BaseHandler):  # type: ignore[misc]
-    """Leads to the page."""
+    """Redirects to the page."""
 
     def get(self) -> None:
         self.redirect(f"{self.hub.base_url}{PATH}")
@@ -48,7 +48,7 @@ class TeachersPage(Form):
 
     async def prepare(self) -> None:
         await super().prepare()
-        # Not one that is limited to a group: everybody is on this page.
+        # Rights for one group are not enough, because everybody is on this page.
         if self.current_user and not self.expanded_scopes >= _SCOPES:
             raise HTTPError(403, "Only administrators may see who is in this class.")
 
@@ -102,7 +102,7 @@ class TeachersPage(Form):
         )
 
     async def _people(self) -> dict[Standing, list[Person]]:
-        """Return the file of people; nobody if passwords are not the hub's."""
+        """Return the people in the file by standing; {} if the hub keeps no passwords."""
         if not isinstance(self.authenticator, PasswordLogin):
             return {}
         found: dict[Standing, list[Person]] = await self.authenticator.in_people(
@@ -130,13 +130,13 @@ class TeachersPage(Form):
         ]
         if not isinstance(self.authenticator, PasswordLogin):
             return members
-        # The hub's database remembers everybody who was ever here.
+        # The hub's database also contains users who have left the class.
         present = {*known, *blocked, *self._named}
         return [each for each in members if each.is_here or each.name in present]
 
     @property
     def _named(self) -> set[str]:
-        """The names that fragments let in."""
+        """The names that fragments allow."""
         named: set[str] = self.authenticator.admin_users | self.authenticator.allowed_users
         return named
 
@@ -155,7 +155,7 @@ class TeachersPage(Form):
         )
 
     def _servers(self, orm_user: Any) -> Sequence[Server]:
-        # A user object of JupyterHub's is made only for those who need one.
+        # JupyterHub's user objects are made only for users with a server.
         if not (orm_user in self.users or any(each.server for each in orm_user._orm_spawners)):
             return ()
         user = self.users[orm_user]
@@ -173,7 +173,7 @@ class TeachersPage(Form):
 
 
 def _request(person: Person) -> dict[str, Any]:
-    """Return somebody who waits, for the template."""
+    """Return the request of a person who waits, for the template."""
     return {
         "person": person,
         "since": view.when(person.time),

@@ -12,7 +12,7 @@ from littlest_hub.stacks.classroom.logins.people import People, file_of
 
 @dataclass(frozen=True)
 class PageLink:
-    """The text of the link, with how many people wait when a page is made."""
+    """The text of the link, with the number of people who wait when a page is made."""
 
     def __str__(self) -> str:
         number = 0

@@ -1,4 +1,4 @@
-"""Memory and processors that servers use, from their units, and those that are left."""
+"""Memory and processors that the units of servers use, and the memory of the machine."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from littlest_hub.hub.systemd_units import SystemdSilentError, run
 from littlest_hub.system.systemctl import parse_show
 
 INTERVAL_S = 1.0
-"""How long the use of processors is measured."""
+"""Time for which the use of processors is measured."""
 _PROPERTIES = "Id,MemoryCurrent,MemoryMax,CPUUsageNSec"
-# systemd prints this for a value that it does not know; systemctl(1).
+# systemd prints a larger number for a value that it does not know; systemctl(1).
 _LARGEST = 2**63
 
 
@@ -25,11 +25,11 @@ class Usage:
 
     memory_bytes: int | None = None
     limit_bytes: int | None = None
-    """The most memory that it gets; None: no limit."""
+    """The most memory that the unit gets; None: no limit."""
     cpu_ns: int | None = None
-    """Time of processors since its start."""
+    """Time of processors since the start of the unit."""
     processors: float | None = None
-    """How many processors it kept busy while it was measured."""
+    """Number of processors that the unit kept busy during the measurement."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Memory:
 
 
 def parse(shown: str) -> dict[str, Usage]:
-    """Return what units use, by name, from `systemctl show`."""
+    """Parse what `systemctl show` prints: the resources that units use, by name."""
     return {
         name: Usage(
             _number(found.get("MemoryCurrent", "")),
@@ -54,10 +54,10 @@ def parse(shown: str) -> dict[str, Usage]:
 
 
 def between(before: Mapping[str, Usage], after: Mapping[str, Usage], s: float) -> dict[str, Usage]:
-    """Return what units use, with the processors that they kept busy between two looks.
+    """Return the resources that units use, with the processors between two measurements.
 
     Args:
-        before: the first look.
+        before: the first measurement.
         after: the second one.
         s: the time between them.
     """
@@ -66,14 +66,14 @@ def between(before: Mapping[str, Usage], after: Mapping[str, Usage], s: float) -
         former = before[name].cpu_ns if name in before else None
         processors = None
         if former is not None and usage.cpu_ns is not None and s > 0:
-            # A unit that was started again has begun from 0.
+            # The time of a unit that was started again begins at 0.
             processors = max(0, usage.cpu_ns - former) / 1e9 / s
         found[name] = Usage(usage.memory_bytes, usage.limit_bytes, usage.cpu_ns, processors)
     return found
 
 
 async def measured(units: Collection[str]) -> dict[str, Usage]:
-    """Return what units use, by name, after a moment; nothing if systemd does not answer."""
+    """Measure the resources that units use, by name; {}: systemd does not answer."""
     if not units:
         return {}
     command = ("systemctl", "show", f"--property={_PROPERTIES}", "--", *units)
@@ -87,7 +87,7 @@ async def measured(units: Collection[str]) -> dict[str, Usage]:
 
 
 def parse_memory(meminfo: str) -> Memory | None:
-    """Return the memory of the machine from /proc/meminfo (proc(5)); None: it has none."""
+    """Return the memory of the machine from /proc/meminfo (proc(5)); None: it is not there."""
     found = parse_meminfo(meminfo)
     if not {"MemTotal", "MemAvailable"} <= found.keys():
         return None
@@ -100,5 +100,5 @@ def memory() -> Memory | None:
 
 
 def _number(text: str) -> int | None:
-    # "[not set]", "infinity", or the largest number of 64 bits.
+    # Unknown values are "[not set]", "infinity", or the largest number of 64 bits.
     return int(text) if text.isdecimal() and int(text) < _LARGEST else None

@@ -1,4 +1,4 @@
-"""The page's view of each person; no input or output."""
+"""The people and figures that the page shows; no input or output."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from littlest_hub.stacks.classroom.page.usage import Usage
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs, or is about to."""
+    """A server that runs, starts, or stops."""
 
     name: str
-    """"": the person's only one."""
+    """The name of the server; "": the default one of its user."""
     state: str
-    """"runs", or what is being done with it."""
+    """"runs", "starts", "stops", or another change that is pending."""
     url: str
     unit: str = ""
-    """Of systemd; "": its spawner has none."""
+    """The unit in systemd; "": the spawner has no units."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """Somebody of the class, as hub and file of people know them."""
+    """A member of the class, from the hub's users and the file of people."""
 
     name: str
     note: str = ""
     is_admin: bool = False
     is_locked: bool = False
     has_no_password: bool = False
-    """The hub keeps passwords, and this person has none yet."""
+    """Whether the hub keeps passwords, and none of this person yet."""
     has_account_here: bool = False
-    """The file of people has this name, so that a password can be reset."""
+    """Whether the file of people has this name, so that a password can be reset."""
     is_removable: bool = False
     last_seen: datetime | None = None
     servers: Sequence[Server] = ()
 
     @property
     def is_here(self) -> bool:
-        """Whether a server runs, or is about to."""
+        """Whether the person has a server that runs, starts, or stops."""
         return bool(self.servers)
 
 
 def in_order(members: Iterable[Member]) -> list[Member]:
-    """Return people whose servers run first, then the others, by name."""
+    """Sort members by name, those with a server before the others."""
     return sorted(members, key=lambda each: (not each.is_here, each.name))
 
 
 def size(number: int | None) -> str:
-    """Return a number of bytes for people, in decimal units; "" if it is unknown."""
+    """Write a number of bytes in decimal units; "" if it is unknown."""
     if number is None:
         return ""
     for unit, factor in (("TB", 1e12), ("GB", 1e9)):
@@ -60,7 +60,7 @@ def size(number: int | None) -> str:
 
 
 def load(usage: Usage | None) -> str:
-    """Return what a server uses, for people: "312 MB of 2.0 GB, 45 % of a processor"."""
+    """Write the resources that a server uses: "312 MB of 2.0 GB, 45 % of a processor"."""
     if usage is None or usage.memory_bytes is None:
         return ""
     parts = size(usage.memory_bytes)
@@ -72,7 +72,7 @@ def load(usage: Usage | None) -> str:
 
 
 def when(moment: datetime | float | None) -> str:
-    """Return a moment for people, in UTC; "" if it is unknown."""
+    """Write a time in UTC; "" if it is unknown."""
     if moment is None:
         return ""
     if not isinstance(moment, datetime):

@@ -1,7 +1,7 @@
-"""Shared folders made, by root's helper.
+"""The making of shared folders, by root's helper.
 
 The directory of the folders belongs to root, and so does each folder in it: nobody can put a link
-in their place. What is in a folder is never changed, nor removed.
+in their place. The content of a folder is never changed or removed.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from littlest_hub.stacks.classroom.shared.settings import (
 from littlest_hub.system import acl
 from littlest_hub.system.ownership import loose_step
 
-# The mode of a folder, and permissions of group and others for what is made in it. Files belong to
-# the folder's group (setgid).
+# The mode of a folder, and permissions of group and others for new entries, which belong to the
+# folder's group (setgid).
 _MODES = {READ_ONLY: (0o2775, 0o7, 0o5), OF_A_GROUP: (0o2770, 0o7, 0o0)}
-# People pass through a drop box, to the folder of their own in it.
+# Everybody may pass through a drop box to a folder of their own.
 _DROP_BOX = 0o751
 _OWN = (0o2750, 0o5, 0o0)
 _CLOSED = 0o700
@@ -40,7 +40,7 @@ def make(layout: Layout, shared: Shared) -> None:
     """Make the folders with their groups, and close those that are not shared any more.
 
     Raises:
-        LittlestHubError: one cannot be made.
+        LittlestHubError: a folder cannot be made.
     """
     place = layout.on_disk(place_of(layout))
     if not shared.folders and not place.exists():
@@ -49,7 +49,7 @@ def make(layout: Layout, shared: Shared) -> None:
         text = f"{place} cannot have shared folders: {loose.reason}, so others can put a link there"
         raise LittlestHubError(text, loose.repair)
     place.mkdir(mode=0o755, parents=True, exist_ok=True)
-    place.chmod(0o755)  # whatever the umask
+    place.chmod(0o755)  # independent of the umask
     for folder in shared.folders:
         with _opened(place / folder.name) as directory:
             _share(directory, folder)
@@ -65,7 +65,7 @@ def make_own(layout: Layout, shared: Shared, account: str) -> None:
     """Make the folders of an account in the drop boxes.
 
     Raises:
-        LittlestHubError: one cannot be made.
+        LittlestHubError: a folder cannot be made.
     """
     person = pwd.getpwnam(account)
     for folder in shared.folders:
@@ -76,7 +76,7 @@ def make_own(layout: Layout, shared: Shared, account: str) -> None:
         with _opened(own) as directory:
             if os.fstat(directory).st_uid == person.pw_uid:
                 continue  # its owner may have given it other permissions
-            # New, or made by somebody while the folder was another kind.
+            # It is new, or somebody made it while the shared folder was of another kind.
             mode, group, others = _OWN
             _set_default(own, directory, group, others)
             os.fchown(directory, person.pw_uid, _number_of(folder.group))

@@ -24,24 +24,24 @@ class Folder:
     name: str
     kind: str
     group: str
-    """Of the machine: who writes read-only data, who shares the folder, or who reads what others
-    have put into the drop box."""
+    """Group of the machine that writes read-only data, shares the folder, or reads what others put
+    into the drop box."""
 
 
 @dataclass(frozen=True)
 class Shared:
-    """The variable at the top of the fragment."""
+    """The variable SHARED at the top of the fragment."""
 
     shared: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """{"data": {"kind": "read-only", "group": "teachers"}}"""
 
     @property
     def folders(self) -> list[Folder]:
-        """The folders; only if there are no problems."""
+        """The folders, if there are no problems."""
         return [Folder(name, how["kind"], how["group"]) for name, how in self.shared.items()]
 
     def problems(self) -> list[tuple[str, str]]:
-        """Return what is wrong: the variable, and what was found and expected."""
+        """Return problems: the variable, and what was found and expected."""
         if not isinstance(self.shared, dict):
             text = f'expected {{"data": {_EXAMPLE}}}, found {self.shared!r}'
             return [("SHARED", text)]

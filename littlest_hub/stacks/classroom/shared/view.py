@@ -1,4 +1,4 @@
-"""A user server's view of the shared folders: those that it may use, and no others."""
+"""The view that a user server has of shared folders: those that its user may use."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def properties(layout: Layout, shared: Shared, account: str) -> dict[str, list[s
         "ExecStartPre": [f"-/bin/sh -c '{_link(place)}'"],
     }
     for name, path in shown:
-        # Optional: without one of them, the server starts all the same.
+        # With "-", the server starts even if the folder is missing.
         found.setdefault(name, []).append(f"-{path}")
     return found
 
 
 def added(properties: Properties, more: Mapping[str, list[str]]) -> dict[str, str | list[str]]:
-    """Return properties with more values of those that may have several."""
+    """Return properties with more values for those that may have several."""
     return {**properties, **{name: [*_values(properties, name), *more[name]] for name in more}}
 
 
@@ -60,7 +60,7 @@ def groups_of(account: str) -> set[str]:
 def _shown(
     place: Path, folder: Folder, account: str, groups: Collection[str]
 ) -> tuple[str, str] | None:
-    """Return how an account sees a folder: the property, and its value; None: not at all."""
+    """Return the property that shows a folder to an account, and its value; None: it is hidden."""
     path = place / folder.name
     is_member = folder.group in groups
     if folder.kind == OF_A_GROUP:

@@ -1,4 +1,4 @@
-"""`littlest-hub class import-tljh`: shows what would be taken over from TLJH, or does it."""
+"""`littlest-hub class import-tljh`: shows the import from TLJH, or carries it out."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _text(directory: Path, converted: Converted) -> str:
 
 
 def _new_accounts(layout: Layout, found: Tree) -> dict[str, Account]:
-    """Return the accounts that people have with TLJH, and not here yet."""
+    """Return the accounts of TLJH that are not in the table yet."""
     known = table.read(layout)
     return {
         login: Account(account.pw_name, account.pw_uid, account.pw_dir)

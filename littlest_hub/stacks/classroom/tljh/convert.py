@@ -34,9 +34,9 @@ class Converted:
     login: str = FIRST_USE
     """LOGIN of the stack's fragment."""
     lines: list[str] = field(default_factory=list)
-    """Of a fragment."""
+    """The lines of a fragment."""
     report: list[tuple[str, str]] = field(default_factory=list)
-    """Each key, and what became of it."""
+    """Each key, and its result."""
 
     def set(self, key: str, name: str, value: Any) -> None:
         """Add a setting for a key."""
@@ -49,7 +49,7 @@ class Converted:
 
 
 def convert(config: Mapping[str, Any]) -> Converted:
-    """Return what becomes of a configuration, key by key; every key is in the report."""
+    """Convert a configuration; every key is in the report."""
     done = Converted()
     parts: dict[str, Callable[[Converted, Mapping[str, Any]], None]] = {
         "users": _users,
@@ -101,7 +101,7 @@ def _users(done: Converted, users: Mapping[str, Any]) -> None:
         where = f"users.{key}"
         if key in names:
             name = f"c.Authenticator.{names[key]}"
-            # Not `=`: other fragments name people, too.
+            # Without `=`, because other fragments name people as well.
             done.lines.append(f"{name}.update({literal(logins(value))})")
             done.report.append((where, name))
         elif key == "extra_user_groups" and isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Reads an installation of The Littlest JupyterHub; it stays as it is."""
+"""The reading of an installation of The Littlest JupyterHub, which does not change."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from littlest_hub.stacks.classroom.tljh.convert import logins
 from littlest_hub.units.names import FIRST_UID
 
 PREFIX = "jupyter-"
-"""Of TLJH's accounts."""
-# TLJH shortens names of so many characters, and appends the first characters of a digest.
+"""Prefix of TLJH's accounts."""
+# TLJH shortens names to this length, and appends the first characters of a digest.
 _SHORTENED, _DIGEST_CHARACTERS = 26, 5
 # Packages that the server of this hub brings, or that manage TLJH's environment.
 _OURS = frozenset(
@@ -34,7 +34,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True)
 class Package:
-    """A package that somebody has asked for in TLJH's environment of users."""
+    """A package that somebody has installed by name in TLJH's environment of users."""
 
     name: str
     version: str
@@ -65,7 +65,7 @@ class Tree:
 
 
 def read(directory: Path) -> Tree:
-    """Return what is below TLJH's directory, /opt/tljh.
+    """Read TLJH's directory, usually /opt/tljh.
 
     Raises:
         LittlestHubError: there is no TLJH, or its configuration cannot be read.

@@ -1,6 +1,6 @@
 #!/bin/sh
-# pip of the shared environment, as people know it: what an administrator installs is for everybody,
-# what others install is for themselves. In an environment of one's own, that one's pip comes first.
+# pip of the shared environment: an administrator installs for everybody, and others install for
+# themselves. In an environment that a user has made, its own pip comes first.
 #
 # Written by `littlest-hub environment make`.
 environment=@ENVIRONMENT@
