@@ -1,4 +1,4 @@
-"""Servers as jobs of a Slurm cluster, which survive whatever the hub does meanwhile."""
+"""Servers as jobs of a Slurm cluster, which go on while the hub is reloaded or restarted."""
 
 from littlest_hub.manifest.manifest import Manifest, Question
 

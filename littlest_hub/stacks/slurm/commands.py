@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from littlest_hub.system import commands
 
 TIMEOUT_S = 30
-"""How long a command may take: slurmctld answers within seconds, or is away."""
+"""Time limit of a command: slurmctld answers within seconds, or not at all."""
 
 
 class SlurmError(Exception):
-    """A command failed; the message is Slurm's own, in one line."""
+    """The failure of a command; the message is Slurm's own, in one line."""
 
     def __init__(self, message: str, *, is_silent: bool) -> None:
         super().__init__(message)
         self.is_silent = is_silent
-        """Whether Slurm did not answer, so that nothing is known; otherwise it refused."""
+        """Whether Slurm did not answer; otherwise, it has refused the command."""
 
 
 # Messages of Slurm's commands if the controller does not answer.
@@ -34,14 +34,14 @@ _SILENT = (
 
 
 async def run(command: Sequence[str], text: str = "") -> str:
-    """Run a command of Slurm's and return what it prints.
+    """Run a command of Slurm's, and return its output.
 
     Args:
         command: program and arguments.
         text: its standard input.
 
     Raises:
-        SlurmError: it fails, or does not end within `TIMEOUT_S`.
+        SlurmError: the command fails, or does not end within `TIMEOUT_S`.
     """
     # SLURM_* and SBATCH_* variables would be options. sbatch passes these on to the job.
     env = {

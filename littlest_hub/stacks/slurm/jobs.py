@@ -1,4 +1,4 @@
-"""Slurm's jobs as the hub sees them: what its commands print, and what a state means."""
+"""Jobs and partitions of Slurm: the output of its commands, and the meaning of states."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Phase(Enum):
     RUNNING = "running"
     ENDED = "ended"
     UNKNOWN = "unknown"
-    """A state that this program does not know: the server is taken to be alive."""
+    """A state that this program does not know; the server is assumed to be alive."""
 
 
 _PHASES = {
@@ -46,7 +46,7 @@ _ENDS = {
     "PREEMPTED": "Slurm gave its resources to a job of higher priority",
     "TIMEOUT": "its time limit was reached",
 }
-# squeue(1), "JOB REASON CODES": those that people who wait can understand or do something about.
+# squeue(1), "JOB REASON CODES": those that tell people who wait something.
 _REASONS = {
     "AssocGrpCpuLimit": "your group uses all processors that it may",
     "AssocMaxJobsLimit": "you have as many jobs as you may",
@@ -76,11 +76,11 @@ class Job:
     node: str = ""
     """The node that runs its script; "": none yet."""
     start: str = ""
-    """Its start, past or expected, 2026-11-29T15:04:05 in the cluster's time; "": unknown."""
+    """The past or expected start, 2026-11-29T15:04:05 in the cluster's time; "": unknown."""
     end: str = ""
     """The end of its time limit; "": unknown."""
     reason: str = ""
-    """Slurm's word for the reason why it waits."""
+    """Slurm's word for the reason of the wait."""
 
     @property
     def phase(self) -> Phase:
@@ -98,7 +98,7 @@ class Job:
         return "".join(parts)
 
     def why_ended(self) -> str:
-        """Return why it has ended, half a sentence."""
+        """Return why the job has ended, as a part of a sentence."""
         return _ENDS.get(self.state, f"Slurm calls its state {self.state}")
 
 
@@ -106,7 +106,7 @@ def parse_squeue(text: str) -> dict[str, Job]:
     """Parse what squeue prints with `SQUEUE_FORMAT`: jobs by number.
 
     Raises:
-        ValueError: a line is something else.
+        ValueError: a line has another format.
     """
     return {job.number: job for job in map(_job, text.splitlines()) if job}
 
@@ -126,7 +126,7 @@ def parse_number(text: str) -> str:
     """Return the number that `sbatch --parsable` prints: NUMBER or NUMBER;CLUSTER.
 
     Raises:
-        ValueError: it prints something else.
+        ValueError: the text has another format.
     """
     found = re.fullmatch(r"(\d+)(;\S+)?", text.strip())
     if not found:
@@ -144,11 +144,11 @@ class Partition:
     most_minutes: int | None
     """The longest time limit; None: unlimited."""
     processors: int
-    """Of its largest node."""
+    """Number on its largest node."""
     memory_mb: int
-    """Of its largest node."""
+    """Amount on its largest node."""
     gpus: int
-    """Of its largest node."""
+    """Number on its largest node."""
 
 
 SINFO_FORMAT = "%R|%a|%l|%c|%m|%G|%P"
@@ -160,7 +160,7 @@ def parse_sinfo(text: str) -> list[Partition]:
     """Parse what sinfo prints with `SINFO_FORMAT`; nodes of several kinds count as the largest.
 
     Raises:
-        ValueError: a line is something else.
+        ValueError: a line has another format.
     """
     found: dict[str, Partition] = {}
     for each in _partitions(text):
@@ -201,7 +201,7 @@ def minutes(text: str) -> int | None:
     """Parse a time limit as Slurm prints it, [DAYS-]HOURS:MINUTES:SECONDS; None: unlimited.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the text has another format.
     """
     if text in ("infinite", "UNLIMITED"):
         return None

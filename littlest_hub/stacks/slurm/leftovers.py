@@ -1,4 +1,4 @@
-"""Jobs that the hub has on record, for when the stack or the hub goes."""
+"""Jobs that the hub has on record, which end when the stack is disabled or the hub removed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STATES = (
 
 
 def elsewhere(layout: Layout) -> Elsewhere:
-    """Return the servers that are jobs, those that wait as well."""
+    """Return the servers that are jobs, running or waiting."""
     found = jobs_on_record(layout)
     names = [f"{user} (job {job})" for user, jobs in found.items() for job in jobs]
     return Elsewhere(names, partial(cancel, found))
@@ -53,7 +53,7 @@ def jobs_on_record(layout: Layout) -> dict[str, list[str]]:
 
 
 def cancel(found: Mapping[str, Sequence[str]]) -> str:
-    """Cancel jobs by user, and return why some of them may go on; "": none of them does."""
+    """Cancel jobs, given by user; return why some of them may go on, or ""."""
     return asyncio.run(_cancel(found))
 
 

@@ -1,4 +1,4 @@
-"""The program of a job on its node: the user server, and the report of its port to the hub."""
+"""The program of a job on its node: it runs the user server, and reports its port to the hub."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from littlest_hub.system.tcp import listeners
 
 SERVER = (sys.executable, "-I", "-m", "littlest_hub.singleuser")
 LISTEN_TIMEOUT_S = 300
-"""How long a server may take to listen: imports over a network file system are slow."""
+"""Time in which a server has to listen; imports over a network file system are slow."""
 REPORT_TIMEOUT_S = 600
-"""How long the hub may be away before the job gives up."""
+"""Time for which the hub may be away before the job ends."""
 PORTS_TRIED = 5
 _INTERVAL_S = 0.2
 
 
 class NodeError(Exception):
-    """The server cannot be used; one line for the log of the job."""
+    """The reason why the server cannot be used, in one line for the log of the job."""
 
 
 def main() -> int:
     """Run the server until it ends, and return its exit code."""
-    # For connection files and sockets of kernels: the home directory is on a network file system.
+    # Connection files and sockets of kernels must not be on a network file system, as homes are.
     with tempfile.TemporaryDirectory(prefix="jupyter-") as runtime:
         return run({**os.environ, "JUPYTER_RUNTIME_DIR": runtime})
 
@@ -45,7 +45,7 @@ def run(environ: Mapping[str, str]) -> int:
     except NodeError as error:
         print(f"littlest-hub: {error}", file=sys.stderr)
         return 1
-    # scancel(1) and the time limit: the server ends its kernels.
+    # scancel(1) and the time limit send these signals, at which the server ends its kernels.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.terminate())
     try:
@@ -59,9 +59,9 @@ def run(environ: Mapping[str, str]) -> int:
 def start(
     arguments: Sequence[str], environ: Mapping[str, str], command: Sequence[str] = SERVER
 ) -> tuple[subprocess.Popen[bytes], int]:
-    """Start the server, and return it and its port once it listens.
+    """Start the server; return its process and its port when it listens.
 
-    Another program may take the port first: then the server is started at another one.
+    If another program takes the port first, the server is started at another one.
 
     Args:
         arguments: of the server.
@@ -69,7 +69,7 @@ def start(
         command: its program.
 
     Raises:
-        NodeError: it ends before, or takes too long.
+        NodeError: the server ends before it listens, or takes too long.
     """
     for _ in range(PORTS_TRIED):
         port = _free_port()
@@ -86,7 +86,7 @@ def start(
 
 
 def _listens(server: subprocess.Popen[bytes], port: int) -> bool:
-    """Wait until somebody listens at a port; return whether it is this user."""
+    """Wait until a program listens at a port; return whether it is one of this user."""
     deadline = time.monotonic() + LISTEN_TIMEOUT_S
     while time.monotonic() < deadline:
         owners = {each.uid for each in listeners() if each.port == port}
@@ -100,15 +100,15 @@ def _listens(server: subprocess.Popen[bytes], port: int) -> bool:
 
 
 def report(port: int, api_url: str, token: str, timeout_s: float = REPORT_TIMEOUT_S) -> None:
-    """Tell the hub at which port the server listens; wait while it is away.
+    """Report the port of the server to the hub; wait while the hub is away.
 
     Raises:
-        NodeError: it refuses, or is away for too long.
+        NodeError: the hub refuses the port, or is away for too long.
     """
     body = json.dumps({"port": port}).encode()
     headers = {"Authorization": f"token {token}", "Content-Type": "application/json"}
     request = Request(f"{api_url}/slurm/port", body, headers)
-    # Not through a proxy of the site's: the token is for the hub alone.
+    # Without a proxy of the site, because the token is for the hub alone.
     opener = build_opener(ProxyHandler({}))
     deadline, failure = time.monotonic() + timeout_s, ""
     while True:
@@ -117,7 +117,7 @@ def report(port: int, api_url: str, token: str, timeout_s: float = REPORT_TIMEOU
                 return
         except HTTPError as error:
             with error:
-                # The hub has got it, and its answer was lost.
+                # The hub has got an earlier report, whose answer was lost.
                 if error.code == 409:
                     return
                 if error.code < 500:

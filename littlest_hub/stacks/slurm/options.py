@@ -1,4 +1,4 @@
-"""The choice that people have for their job: names, types and limits, and nothing else."""
+"""The options that people may choose for their job: names, types and limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,@+-]{0,63}")
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that people may ask for in one partition, whatever Slurm would accept."""
+    """The most that people may request in one partition, even if Slurm accepts more."""
 
     hours: float = 8
     processors: int = 4
@@ -30,7 +30,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Request:
-    """The request of one job; every field is valid. 0 and "": Slurm's default."""
+    """The valid request of one job; 0 and "" stand for Slurm's default."""
 
     partition: str = ""
     minutes: int = 0
@@ -62,20 +62,20 @@ class Choice:
     """The partitions that people may choose, with their limits, and names of accounts."""
 
     limits: Mapping[str, Limits]
-    """By partition; the first is the one that is chosen if people choose none."""
+    """Limits by partition; the first partition is the default."""
     accounts: Sequence[str] = ()
     """Accounts of Slurm that people may name; none: their default account."""
     reservations: Sequence[str] = ()
 
     def request(self, options: Mapping[str, Any]) -> Request:
-        """Return a valid request for what somebody has chosen; what they left out has a default.
+        """Return the request for the options of a person; missing ones have a default.
 
         Args:
             options: "partition", "hours", "processors", "memory_gb", "gpus", "account" and
                 "reservation", as text or numbers. Others are refused.
 
         Raises:
-            ValueError: one is out of its limits, for people.
+            ValueError: an option is refused; the message is for people.
         """
         if unknown := [name for name in options if name not in _FIELDS]:
             raise ValueError(f"{', '.join(sorted(map(str, unknown)))}: no such option")
@@ -98,10 +98,10 @@ class Choice:
         )
 
     def within(self, partitions: Sequence[Partition]) -> Choice:
-        """Return what of it the cluster has: partitions that are up, and no more than their nodes.
+        """Return the choice without partitions that are not up, limited to the size of nodes.
 
         Args:
-            partitions: of the cluster.
+            partitions: those of the cluster.
         """
         found = {}
         known = {partition.name: partition for partition in partitions if partition.is_up}
@@ -163,8 +163,8 @@ def form(choice: Choice, chosen: Mapping[str, Any]) -> str:
     """Return the fields of the form that people see before their server starts.
 
     Args:
-        choice: what they may choose.
-        chosen: what they chose the last time.
+        choice: the options that people may choose.
+        chosen: the options of the person's last start.
     """
     partitions = "".join(
         f'<option value="{html.escape(name)}"'

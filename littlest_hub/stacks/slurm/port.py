@@ -1,4 +1,4 @@
-"""The hub's API for jobs: a job reports the port at which its server listens, and nothing else."""
+"""The hub's API for jobs: a job reports the port of its server, and nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class PortHandler(APIHandler):  # type: ignore[misc]
     """Accepts one number from 1 to 65535, once, with the token of a server that is starting."""
 
     def post(self) -> None:
-        """Take the port of the server whose token this is."""
+        """Accept the port of the server to which the request's token belongs."""
         spawner = self._spawner()
         if spawner.reported is None or spawner.reported.done():
             raise HTTPError(409, "no port is expected")
@@ -31,7 +31,7 @@ class PortHandler(APIHandler):  # type: ignore[misc]
             for spawner in user.spawners.values():
                 if isinstance(spawner, SlurmSpawner) and spawner.api_token == token:
                     return spawner
-            # This hub has just started, and has not come to it yet.
+            # This hub has just started, and has not adopted the job yet.
             if any(begun(each.state).get("api_token") == token for each in orm_user._orm_spawners):
                 raise HTTPError(503, "try again")
         raise HTTPError(403, "no server of yours is starting")

@@ -15,7 +15,7 @@ _LOST = re.compile(r"^(down|drain|drng|fail|failg|inval|unk|no_respond)|\*$")
 
 
 def cluster(snapshot: Snapshot) -> Iterator[Finding]:
-    """Check that this machine can submit jobs, and that nodes are there to run them."""
+    """Check that this machine can submit jobs, and that there are nodes to run them."""
     if missing := [each for each in _COMMANDS if shutil.which(each) is None]:
         text = f"not found: {', '.join(missing)}; this machine cannot submit jobs"
         yield Finding(PROBLEM, "slurm", text, "sudo apt install slurm-client   # or the like")
@@ -26,7 +26,7 @@ def cluster(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def munge(credential: str) -> Iterator[Finding]:
-    """Report whether munge signs what this machine sends to Slurm."""
+    """Report whether munge signs messages of this machine to Slurm."""
     if credential.startswith("MUNGE:"):
         yield Finding(OK, "munge", "signs")
     else:

@@ -1,4 +1,4 @@
-"""The cluster's queue, as one query for the whole hub shows it."""
+"""The cluster's queue, from one query for all servers of the hub."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from littlest_hub.stacks.slurm.commands import SlurmError
 from littlest_hub.stacks.slurm.jobs import SQUEUE_FORMAT, Job, parse_squeue
 
 INTERVAL_S = 10
-"""How old an answer may be that a look at a running job gets."""
+"""The greatest age of an answer about a running job."""
 WAITING_INTERVAL_S = 3
-"""The same for a job that somebody waits for."""
+"""The greatest age of an answer about a job for which somebody waits."""
 MAX_PAUSE_S = 60
 """The longest pause between two tries while the controller does not answer."""
 _UNKNOWN_JOB = "Invalid job id"
@@ -21,11 +21,11 @@ _UNKNOWN_JOB = "Invalid job id"
 class JobQueue:
     """The jobs of this hub, as Slurm knows them.
 
-    However many servers ask, there is one query at a time, and at most one in `WAITING_INTERVAL_S`.
+    There is one query at a time for all servers, and at most one in `WAITING_INTERVAL_S`.
 
     Args:
         run: runs a command, as `commands.run`.
-        clock: seconds that only increase.
+        clock: returns seconds, which only increase.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class JobQueue:
     ) -> None:
         self._run, self._clock = run, clock
         self._numbers: dict[str, float] = {}
-        """Jobs of this hub, and since when it knows them."""
+        """Jobs of this hub, and the times from which it has known them."""
         self._jobs: dict[str, Job] = {}
         self._asked_at = float("-inf")
         self._failure: SlurmError | None = None
@@ -43,23 +43,23 @@ class JobQueue:
         self._query: asyncio.Task[None] | None = None
 
     def watch(self, number: str) -> None:
-        """Add a job to those that queries are about."""
+        """Include a job in the queries."""
         self._numbers.setdefault(number, self._clock())
 
     def forget(self, number: str) -> None:
-        """Remove a job: its server has ended."""
+        """Leave a job, whose server has ended, out of the queries."""
         self._numbers.pop(number, None)
         self._jobs.pop(number, None)
 
     async def look(self, number: str, age_s: float = INTERVAL_S) -> Job | None:
-        """Return what Slurm knows of a job; None: it does not know it any more.
+        """Return a job; None: Slurm does not know it any more.
 
         Args:
             number: of the job.
-            age_s: how old the answer may be.
+            age_s: the greatest age of the answer.
 
         Raises:
-            SlurmError: Slurm does not answer, so nothing is known.
+            SlurmError: Slurm does not answer.
         """
         self.watch(number)
         # A job that was submitted after the last query is not in its answer.
@@ -75,7 +75,7 @@ class JobQueue:
                 return
             self._query = asyncio.create_task(self._ask())
             self._query.add_done_callback(lambda _: setattr(self, "_query", None))
-        # Somebody who does not wait any more does not end the query of others.
+        # A caller that is canceled does not cancel the query, which others wait for as well.
         await asyncio.shield(self._query)
 
     async def _ask(self) -> None:
@@ -88,7 +88,7 @@ class JobQueue:
             self._failure, self._pause_s = None, 0.0
         except SlurmError as error:
             if not error.is_silent and _UNKNOWN_JOB in str(error):
-                # It knows none of them.
+                # Slurm knows none of the jobs.
                 self._jobs, self._failure, self._pause_s = {}, None, 0.0
             else:
                 self._fail(error)

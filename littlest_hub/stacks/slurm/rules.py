@@ -39,6 +39,6 @@ def nothing_to_report_to(settings: Settings) -> Iterator[Problem]:
 
 
 def _spawner(settings: Settings) -> EffectiveSetting | None:
-    """Return the setting that chooses our spawner; None: it is not chosen."""
+    """Return the setting that chooses our spawner; None: another one is chosen."""
     is_ours = issubclass(settings.chosen["Spawner"], SlurmSpawner)
     return settings.get("JupyterHub", "spawner_class") if is_ours else None

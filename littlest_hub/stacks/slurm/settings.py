@@ -1,4 +1,4 @@
-"""The settings of the spawner, and the form that they make."""
+"""The settings of the spawner, and the form of options for a server."""
 
 # traitlets' decorators have no types.
 # mypy: disable-error-code="untyped-decorator"
@@ -22,24 +22,24 @@ from littlest_hub.stacks.slurm.jobs import SINFO_FORMAT, Partition, parse_sinfo
 from littlest_hub.stacks.slurm.options import Choice, Limits, Request
 
 POLL_INTERVAL_S = 10
-"""How often JupyterHub asks whether a server runs: one query of Slurm answers for all of them."""
+"""Interval at which JupyterHub polls servers; one query of Slurm answers for all of them."""
 CLUSTER_AGE_S = 60
-"""How old what sinfo says may be when a form is shown."""
+"""The greatest age of an answer of sinfo in a form."""
 
 
 class Cluster:
-    """The partitions of the cluster, asked for at most once in `CLUSTER_AGE_S`."""
+    """The partitions of the cluster, queried at most once in `CLUSTER_AGE_S`."""
 
     def __init__(self) -> None:
         self._partitions: list[Partition] = []
         self._asked_at = float("-inf")
 
     async def partitions(self) -> list[Partition]:
-        """Return them as the last answer had them.
+        """Return the partitions from the last answer.
 
         Raises:
             SlurmError: Slurm does not answer.
-            ValueError: it answers with something else.
+            ValueError: the answer has another format.
         """
         if time.monotonic() > self._asked_at + CLUSTER_AGE_S:
             printed = await commands.run(["sinfo", "--noheader", f"--format={SINFO_FORMAT}"])
@@ -51,7 +51,7 @@ CLUSTER = Cluster()
 
 
 class SlurmSettings(Configurable):  # type: ignore[misc]
-    """Settings that fragments write as c.SlurmSpawner: these, and those of each spawner."""
+    """Settings that fragments write as c.SlurmSpawner, in addition to those of all spawners."""
 
     layout = AnyTrait(help="the installation")
 
@@ -102,15 +102,15 @@ class SlurmSettings(Configurable):  # type: ignore[misc]
 
     @property
     def choice(self) -> Choice:
-        """The choice that people have."""
+        """The options that people may choose."""
         limits = {name: Limits(**most) for name, most in self.partitions.items()}
         return Choice(limits, tuple(self.accounts), tuple(self.reservations))
 
     def request_for(self, chosen: Mapping[str, Any]) -> Request:
-        """Return the request that options make.
+        """Return the request for the options of a person.
 
         Raises:
-            HTTPError: they are not valid; the message is for people.
+            HTTPError: an option is refused; the message is for people.
         """
         try:
             return self.choice.request(chosen)
@@ -149,7 +149,7 @@ class SlurmSettings(Configurable):  # type: ignore[misc]
 
 
 async def _form(spawner: Any) -> str:
-    """Return the form, with no more in it than the cluster has; "": there is nothing to choose."""
+    """Return the form, limited to what the cluster has; "": there is nothing to choose."""
     choice = spawner.choice
     if not choice.limits:
         return ""
@@ -162,10 +162,10 @@ async def _form(spawner: Any) -> str:
 
 
 def _from_form(data: Mapping[str, Sequence[str]], spawner: Any = None) -> dict[str, str]:
-    """Return the options in a form; JupyterHub remembers them, so they have to be valid.
+    """Return the options in a form, which have to be valid because JupyterHub stores them.
 
     Raises:
-        HTTPError: they are not.
+        HTTPError: an option is refused.
     """
     chosen = options.from_form(data)
     if spawner is not None:

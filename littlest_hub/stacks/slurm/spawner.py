@@ -37,7 +37,7 @@ from littlest_hub.stacks.slurm.submission import NODE_PROGRAM, Submission, as_us
 QUEUE = JobQueue(commands.run)
 """The jobs of this hub, as Slurm knows them."""
 STOP_TIMEOUT_S = 60
-"""How long a job may take to end after scancel: KillWait= of slurm.conf(5) is 30 s."""
+"""Time in which a job has to end after scancel; KillWait= of slurm.conf(5) is 30 s."""
 
 
 class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[misc]
@@ -49,9 +49,9 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
         super().__init__(*args, **kwargs)
         self.job: str = getattr(self, "job", "")
         self.reported: asyncio.Future[int] | None = None
-        """The place of the port that the job reports; None: no report is expected."""
+        """The future of the port that the job reports; None: no report is expected."""
         self.shown: Job | None = None
-        """The job as the last look has shown it."""
+        """The job, as the last query has shown it."""
         self._is_queued = False
 
     # --- state
@@ -73,10 +73,10 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
         self.job, self.shown, self._entry, self._is_queued = "", None, None, False
 
     def _save_begun(self, **more: Any) -> None:
-        """Record the job, so that the next hub adopts it if this one ends before it is ready."""
+        """Record the job, so that the next hub adopts it if its server is not ready before."""
         assert self._entry
         chosen = spawn_options.storable(self.user_options)
-        # The job keeps its token; elsewhere, the database has only a hash of it.
+        # The job keeps its token, of which the database otherwise has only a hash.
         kept = {"job": self.job, "api_token": self.api_token, **more}
         state = {**self.get_state(), spawn_queue.SURVIVES: kept}
         self.orm_spawner.state = spawn_queue.waiting_state(state, self._entry, chosen)
@@ -86,11 +86,11 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the next hub may go on with it: it waits for the hub, or for the cluster."""
+        """Whether the next hub may go on with the start, which waits for the hub or the cluster."""
         return self._is_queued or super().is_waiting
 
     def leave_to_next_hub(self) -> None:
-        """Make the next hub submit the job, if this one was about to end before it could."""
+        """Make the next hub submit the job if this hub has not."""
         if self._entry and self._entry.is_waiting and not begun(self.orm_spawner.state):
             chosen = spawn_options.storable(self.user_options)
             self.orm_spawner.state = spawn_queue.waiting_state({}, self._entry, chosen)
@@ -100,15 +100,15 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
         """Run the hook, submit the job or adopt the one of an earlier hub, and wait until it runs.
 
         Raises:
-            NotStartedError: Slurm refuses the job, or it ended while it waited.
+            NotStartedError: Slurm refuses the job, or the job ended while it waited.
         """
-        # No limit: the cluster has its own queue. The hub's is closed while hubs take turns.
+        # Without a limit: the cluster has its own queue. The hub's is closed during a reload.
         entry = self._join_queue(0)
         earlier = begun(self.orm_spawner.state)
         self._is_queued = bool(earlier)
         try:
             await entry.turn.wait()
-            # Before there is a job: it may report as soon as it runs.
+            # Made before the job, which may report as soon as it runs.
             self.reported = asyncio.get_running_loop().create_future()
             if not await self._adopt(earlier):
                 self._is_queued = False
@@ -117,7 +117,7 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
             self._is_queued = True
             await self._wait_until_running()
         except asyncio.CancelledError:
-            # With a server on record and nothing pending, JupyterHub would call it ready.
+            # JupyterHub takes a spawner with a server on record and nothing pending for ready.
             self.server = None
             self.job = self.job or str(earlier.get("job", ""))
             await asyncio.shield(self._cancel())
@@ -126,10 +126,10 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
             self._is_queued = False
 
     async def start(self) -> tuple[str, int]:
-        """Wait until the server in the job listens, and return where.
+        """Wait until the server in the job listens, and return its address and port.
 
         Raises:
-            NotStartedError: the job ended before.
+            NotStartedError: the job ended before that.
         """
         assert self.reported
         while not self.reported.done():
@@ -168,11 +168,11 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
         return None
 
     def _address_of(self, job: Job) -> str:
-        # As in the database, where it is part of a URL.
+        # In lower case, as in the database, where the name is part of a URL.
         return str(self.node_address.format(node=job.node)).lower()
 
     def _is_elsewhere(self, job: Job) -> bool:
-        """Return whether a job is not where its server was: its port there is nobody's now."""
+        """Return whether a job has left the node of its server, where others may take the port."""
         if not (self.server and self.server.ip):
             return False
         if job.phase is Phase.RUNNING:
@@ -180,10 +180,10 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
         return job.phase is Phase.WAITING
 
     async def stop(self, now: bool = False) -> None:
-        """Cancel the job; return when it has ended.
+        """Cancel the job, and wait until it has ended.
 
         Raises:
-            RuntimeError: it has not.
+            RuntimeError: the job has not ended within `STOP_TIMEOUT_S`.
         """
         if not self.job:
             return
@@ -224,7 +224,7 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
     # --- the job
 
     async def _adopt(self, earlier: Mapping[str, Any]) -> bool:
-        """Go on with the job of an earlier hub, unless it has ended."""
+        """Go on with the job of an earlier hub, unless it has ended; return whether it has not."""
         if not earlier:
             return False
         number = str(earlier["job"])
@@ -241,7 +241,7 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
         return True
 
     async def _seen(self, number: str) -> Job | None:
-        """Return a job, however long Slurm takes to answer: without it, nothing can be decided."""
+        """Return a job, and wait for Slurm's answer without a limit: the start depends on it."""
         while True:
             try:
                 return await QUEUE.look(number, WAITING_INTERVAL_S)
@@ -286,7 +286,7 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
 
     @property
     def log_file(self) -> str:
-        """The file on its node to which the job writes."""
+        """The file on the node to which the job writes."""
         name = f"-{self.name}" if self.name else ""
         return str(Path(self._account().pw_dir) / f".jupyterhub{name}.log")
 
@@ -299,10 +299,10 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
             await asyncio.sleep(WAITING_INTERVAL_S)
 
     async def _look_at_running(self) -> Job:
-        """Return the job, which runs.
+        """Return the job, which has to run.
 
         Raises:
-            NotStartedError: it does not any more.
+            NotStartedError: the job does not run any more.
         """
         self.shown = job = await self._seen(self.job)
         self._refuse_ended(job)
@@ -324,6 +324,6 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
 
 
 def begun(state: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return what a hub has recorded of a job before its server was ready; {}: there is none."""
+    """Return the record of a job whose server was not ready yet; {}: there is none."""
     found: Mapping[str, Any] = (state or {}).get(spawn_queue.SURVIVES) or {}
     return found if found.get("job") and found.get("api_token") else {}

@@ -23,7 +23,7 @@ class Submission:
     """The name of the account."""
     home: Path
     log_file: str
-    """The file on its node to which it writes."""
+    """The file on the node to which the job writes."""
     options: Sequence[str]
     """Options of sbatch: the request, and those that the fragment adds."""
     environment: Mapping[str, str] = field(repr=False)
@@ -31,14 +31,14 @@ class Submission:
     command: Sequence[str]
 
     def sbatch(self) -> list[str]:
-        """Return the command that submits it, with the script as standard input."""
+        """Return the command that submits the job, with the script as standard input."""
         return as_user(
             self.user,
             "sbatch",
             "--parsable",
-            # Slurm would start it again after a node has failed, elsewhere.
+            # Otherwise, Slurm starts the job again on another node if its node fails.
             "--no-requeue",
-            # `commands.run` gives it nothing. NONE would run the profile of the user.
+            # The environment of `commands.run` is small. NONE would run the user's profile.
             "--export=ALL",
             f"--job-name=jupyterhub-{self.user[:40]}",
             f"--chdir={self.home}",
@@ -48,7 +48,7 @@ class Submission:
         )
 
     def script(self) -> str:
-        """Return the script. The token is in it, because everyone sees arguments."""
+        """Return the script, which contains the token because everybody sees arguments."""
         exports = [f"export {name}={shlex.quote(text)}" for name, text in self.environment.items()]
         return "\n".join(
             ["#!/bin/sh", "umask 027", *exports, f"exec {shlex.join(self.command)}", ""]
