@@ -14,7 +14,7 @@ from tests.hub import Hub
 from tests.machine import Machine
 
 PASSWORD, ADMIN_PASSWORD = "a password of all", "a much longer password of administrators"
-# Anybody may come under any name, as with a provider of identities.
+# Anybody may log in with any name, as through a provider of identities.
 LOGIN = f"""\
 c.JupyterHub.authenticator_class = "shared-password"
 c.SharedPasswordAuthenticator.user_password = {PASSWORD!r}
@@ -64,7 +64,7 @@ def test_a_first_start_makes_an_account_and_demotion_takes_sudo_from_a_running_s
         assert machine.run(home).stdout == "jupyter-alice jupyter-alice 700\n"
         assert ".bashrc" in machine.run(["ls", "-A", "/home/jupyter-alice"]).stdout
         with terminal.opened(alice) as shell:
-            # Without rights, sudo does not even start.
+            # sudo does not start in a server without rights.
             assert not is_root(shell)
         assert teacher._api("PATCH", "users/alice", json={"admin": True}).status_code == 200
         alice.stop_server()
@@ -80,7 +80,7 @@ def test_a_first_start_makes_an_account_and_demotion_takes_sudo_from_a_running_s
             eventually(lambda: not is_root(shell), 10, "no sudo")
             root.await_text("the shell of root has ended\r\n")
             eventually(lambda: "sleep 5000" not in machine.processes(), 20, "no root process")
-            # The server goes on, and nothing of it was lost.
+            # The server and its kernels go on.
             assert alice.run_cell("1 + 1") == "2"
     assert "alice" not in machine.run(["cat", SUDOERS], check=False).stdout
 
@@ -199,7 +199,7 @@ asyncio.run(main())
 
 
 def accounts_of(hub: Hub, *logins: str) -> list[str]:
-    """Request accounts as the hub does, all at once."""
+    """Request accounts at the same time, as the hub does."""
     python = [hub.path("hub/bin/python3"), "-I", "-c", ASK, *logins]
     return hub.machine.run(python, timeout_s=300).stdout.splitlines()
 
@@ -235,7 +235,7 @@ def test_names_that_are_taken_and_links_in_the_way_lead_nowhere(school: Hub) -> 
         for login, account in zip(logins, accounts_of(school, *logins), strict=True):
             assert re.fullmatch(rf"jupyter-{login}-[0-9a-f]{{8}}", account)
             uid = int(machine.run(["id", "--user", account]).stdout)
-            assert uid > 58000, "whose files may be anywhere"
+            assert uid > 58000, "files of user 58000 may be anywhere"
             link = machine.run(["stat", "-c", "%F %u", f"/home/{account}/shadow"]).stdout
             assert link == f"symbolic link {uid}\n"
         assert machine.run(["stat", "-c", "%u %a", "/etc/shadow"]).stdout == "0 640\n"
@@ -286,7 +286,7 @@ def test_groups_and_a_step_of_the_administrators_own_are_as_the_fragment_says(sc
 def test_a_helper_that_is_killed_leaves_no_half_account(school: Hub) -> None:
     machine = school.machine
     python = [school.path("hub/bin/python3"), "-I", "-c", ASK]
-    # Each step is slow, so that a kill finds every one of them.
+    # Each step is slow, so that some kill interrupts it.
     slow = '#!/bin/sh\nsleep 0.2\n/usr/sbin/useradd "$@"; code=$?\nsleep 0.2\nexit $code\n'
     machine.put("/usr/local/sbin/useradd", slow, mode=0o755)
     try:
@@ -314,7 +314,7 @@ def test_without_the_stack_nobody_has_sudo(school: Hub, teacher: Person) -> None
         with terminal.opened(teacher) as shell:
             assert is_root(shell)
             assert machine.run(["stat", "-L", "-c", "%U %a", SUDOERS]).stdout == "root 440\n"
-            # Somebody removes the base directory, and knows nothing of `uninstall`.
+            # The base directory is removed without `uninstall`.
             machine.run(["mv", str(school.layout.base), "/opt/gone"])
             try:
                 assert not is_root(shell)
@@ -327,7 +327,7 @@ def test_without_the_stack_nobody_has_sudo(school: Hub, teacher: Person) -> None
             assert not is_root(shell)
             run(school, "enable", "class", "--yes", "--set", "login=other")
             eventually(lambda: is_root(shell), 20, "sudo again")
-            # A hub that starts says anew who may use it.
+            # The next hub sends the names of administrators again.
             machine.systemctl("restart", "littlest-hub.class-accounts.socket")
             assert not is_root(shell)
             school.reload()

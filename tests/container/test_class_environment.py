@@ -1,4 +1,4 @@
-"""The environment of a class: what an administrator installs is there, and nothing breaks it."""
+"""The environment of a class: changes reach kernels, and no failed change breaks it."""
 
 import itertools
 import json
@@ -27,7 +27,7 @@ from tests.eventually import eventually
 from tests.hub import REPOSITORY, Hub
 from tests.machine import Machine
 
-# An overlay has no upper layer on the machine's root, which is an overlay itself.
+# The machine's root is an overlay, on which another overlay cannot have its upper layer.
 SIZE = "1500M"
 
 
@@ -90,7 +90,7 @@ class Class:
 
 @pytest.fixture(scope="module")
 def klass(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Class]:
-    """A machine with the class stack; `boss` administers it, and so has sudo."""
+    """A hub with the class stack; its administrator `boss` has sudo."""
     with Machine("bookworm", packages=("sudo",)) as machine:
         hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
         found = Class(hub)
@@ -107,7 +107,7 @@ def klass(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(autouse=True)
 def _same_generation(klass: Class) -> Iterator[None]:
-    """Return to the generation that a test began with."""
+    """Return to the generation with which a test began."""
     before = klass.current()
     yield
     klass.run("rollback", str(before), check=False)
@@ -142,7 +142,7 @@ def test_what_an_administrator_installs_is_there_when_a_kernel_is_restarted(
                 assert restarted.run(version) == "'1.0'"
                 printed = shell.run(f"sudo pip install {second}", timeout_s=120)
                 assert f"{name} 1.0 -> 2.0" in printed, printed
-                # It goes on in its generation, even with what it has not imported yet.
+                # The kernel stays in its generation, even for modules that it imports later.
                 assert restarted.run("import late; late.HERE") == "1"
             with pytest.raises(CellError, match=f"No module named '{name}'"):
                 running.run(version)
@@ -160,7 +160,7 @@ def test_what_an_administrator_installs_is_there_when_a_kernel_is_restarted(
 
 
 def switched(person: Person, number: int) -> tuple[int, int, int]:
-    """Choose a generation on the teacher's page; return the status, and what the page says.
+    """Choose a generation on the teacher's page, and return its answer.
 
     Returns:
         The status of the answer, the number in its message, and that of the generation in use.
@@ -199,7 +199,7 @@ print(subprocess.run(["{klass.hub.path("hub/bin/littlest-hub")}", "environment",
       capture_output=True).returncode)
 """
     assert student.run_cell(attempts).split() == ["[]", *["True"] * 4, "1", "1"]
-    # Their own kernel spec of that name is not everybody's, and not even theirs.
+    # A kernel spec of that name in a student's home affects nobody, not even the student.
     poison = {"argv": ["/bin/false"], "display_name": "poison", "language": "python"}
     home = f"/home/{student.name}/.local/share/jupyter/kernels/python3"
     klass.hub.machine.put(f"{home}/kernel.json", json.dumps(poison))
@@ -252,7 +252,7 @@ def test_a_broken_environment_stops_no_server_and_is_rolled_back(klass: Class) -
     klass.run("install", klass.wheels()[1])
     broken = klass.current()
     assert broken != number
-    # As root, past all commands.
+    # As root, without a command of ours.
     klass.hub.machine.run(["rm", "-rf", f"{klass.home}/{broken}/lib", f"{klass.home}/{broken}/bin"])
     assert (
         "has no Python"
@@ -263,7 +263,7 @@ def test_a_broken_environment_stops_no_server_and_is_rolled_back(klass: Class) -
     assert "no kernel starts" in klass.run("check", check=False)
     with klass.hub.person() as person:
         person.start_server()
-        with pytest.raises(Exception):  # noqa: B017, PT011 - no kernel, however it is said
+        with pytest.raises(Exception):  # noqa: B017, PT011 - any error: there is no kernel
             person.run_cell("1 + 1")
         specs = person.browser.get(f"/user/{person.name}/api/kernelspecs").json()
         assert specs["default"] == "python3"
@@ -292,7 +292,7 @@ def test_killed_at_any_moment_it_is_the_old_one_or_the_new_one(klass: Class) -> 
         assert klass.sum(before) == total, "a generation has changed"
         assert "a kernel starts" in klass.run("check")
         assert not mounts(klass), "the mount of the change has ended"
-        # The next command works, and leaves nothing of the killed one.
+        # The next command works, and removes what the killed one has left.
         klass.run("rollback", str(before))
         klass.run("install", wheel)
         names = klass.hub.machine.run(["ls", klass.home]).stdout.split()
@@ -302,7 +302,7 @@ def test_killed_at_any_moment_it_is_the_old_one_or_the_new_one(klass: Class) -> 
 
 
 def mounts(klass: Class) -> list[str]:
-    """Return the overlays over a generation that any process sees."""
+    """Return the mounts of overlays over a generation in all processes."""
     script = "cat /proc/[0-9]*/mounts 2>/dev/null"
     printed = klass.hub.machine.run(["sh", "-c", script], check=False).stdout
     return re.findall(rf"^overlay {re.escape(klass.home)}.*$", printed, re.MULTILINE)
@@ -329,7 +329,7 @@ print(pandas.DataFrame({"a": numpy.arange(4)}).a.sum(), ipywidgets.IntSlider(val
     assert "imports ipykernel, ipywidgets, matplotlib, numpy, pandas" in klass.run("check")
     klass.run("rollback")
     assert "import numpy fails" in klass.fails("check")
-    # Packages that a rollback has taken away are in nobody's way.
+    # Modules that a rollback has removed do not make a later change fail.
     klass.run("install", klass.wheels()[1])
     klass.hub.machine.run(["sed", "-i", "/^#\\|^ipykernel$/!d", f"{klass.home}/imports.txt"])
 
@@ -372,7 +372,7 @@ def test_ten_generations_stay_and_each_costs_what_it_changes(klass: Class) -> No
     one = klass.hub.machine.run(["du", "-sm", f"{klass.home}/{numbers[-1]}"]).stdout.split()[0]
     print(f"ten generations: {used} MiB; one alone: {one} MiB")
     assert int(used) < 1.5 * int(one)
-    # A name that was removed leads to the present one, for scripts in homes.
+    # The name of a removed generation leads to the present one, for scripts in homes.
     first = klass.hub.machine.run([f"{klass.home}/1/bin/python3", "-c", "print(1)"]).stdout
     assert first == "1\n"
 
@@ -386,7 +386,7 @@ def test_a_shell_in_a_terminal_of_jupyterlab_is_one_change(klass: Class) -> None
         with terminal.opened(boss) as shell:
             enter(klass, shell)
             assert shell.run("test -t 0 && echo a terminal") == "a terminal\n"
-            # Ctrl-C ends a program, and not the shell.
+            # Ctrl-C ends the program, but not the shell.
             shell.type("sleep 5000")
             eventually(lambda: "sleep 5000" in klass.hub.machine.processes(), 20, "a program")
             shell.press("\x03")
@@ -400,7 +400,7 @@ def test_a_shell_in_a_terminal_of_jupyterlab_is_one_change(klass: Class) -> None
             leave(shell, "exit 3", "Nothing has changed")
             enter(klass, shell)
             shell.run(f"touch {klass.link}/half")
-        # The terminal is closed: this is no `exit`, so nothing counts.
+        # A closed terminal is no `exit`, so the change is discarded.
         eventually(lambda: not mounts(klass), 60, "the end of the change")
         assert klass.current() == before + 1
     assert klass.hub.machine.run(["ls", f"{klass.link}/half"], check=False).returncode
@@ -415,7 +415,7 @@ def enter(klass: Class, shell: terminal.Terminal) -> None:
 
 
 def leave(shell: terminal.Terminal, word: str, says: str) -> None:
-    """Leave it, and wait for the prompt: sudo drops what is typed before."""
+    """Leave the shell, and wait for the prompt: sudo drops what is typed before it."""
     since = len(shell.shown)
     shell.type(word)
     shell.await_text(says, timeout_s=120, since=since)

@@ -40,7 +40,7 @@ def code_in(text: str) -> str:
 
 @pytest.fixture
 def sign_up(hub: Hub) -> Iterator[str]:
-    """People sign up; yields the teacher's first one-time code."""
+    """Let people sign up; yield the teacher's first one-time code."""
     answers = ("--set", "login=sign-up", "--set", f"admin={TEACHER}")
     printed = run(hub, "enable", "class", "--yes", *answers)
     yield code_in(printed)
@@ -49,7 +49,7 @@ def sign_up(hub: Hub) -> Iterator[str]:
 
 @pytest.fixture
 def first_use(hub: Hub) -> Iterator[str]:
-    """People choose a password at the first login; yields the teacher's one-time code."""
+    """Let people choose a password at the first login; yield the teacher's one-time code."""
     fragment = "c.Authenticator.allow_all = False\nc.Authenticator.allowed_users = {'ada', 'bob'}\n"
     path = hub.write_fragment("21-names.py", fragment)
     answers = ("--set", "login=first-use", "--set", f"admin={TEACHER}")
@@ -65,7 +65,7 @@ def _disable(hub: Hub) -> None:
 
 
 def stranger(hub: Hub, trusted: Path | None = None) -> httpx.Client:
-    """Return the browser of somebody; over HTTPS, with a certificate that they trust."""
+    """Return a browser without a login, which trusts a certificate if the hub has HTTPS."""
     return httpx.Client(
         base_url=hub.url,
         follow_redirects=True,
@@ -84,7 +84,7 @@ def submit(browser: httpx.Client, page: str, /, **fields: str) -> httpx.Response
 
 
 def ask(browser: httpx.Client, name: str, password: str = PASSWORD) -> httpx.Response:
-    """Sign up."""
+    """Sign up with a name, and return the answer."""
     passwords = {"new_password": password, "repeated_password": password}
     return submit(browser, "/hub/signup", username=name, note="please", **passwords)
 
@@ -95,7 +95,7 @@ def use_code(browser: httpx.Client, name: str, code: str, password: str) -> http
 
 
 def waiting(teacher: Person) -> dict[str, str]:
-    """Return what stands for each request to be let in, by name."""
+    """Return the identifiers of the requests on the teacher's page, by name."""
     page = teacher.browser.get("/hub/class").text
     return {
         found.split()[0]: found for found in re.findall(r'name="request"[^>]*value="([^"]+)"', page)
@@ -222,8 +222,8 @@ def test_a_page_never_says_whether_a_name_is_taken(hub: Hub, sign_up: str) -> No
 
     with stranger(hub) as browser, teacher_of(hub, sign_up):
         seconds("first")
-        # In turn, and the fastest: other programs of the machine make some of them slower. Without
-        # the hash, the answer for a taken name would come many times faster.
+        # In turn, and the fastest of each, because other programs slow some of them down. Without
+        # a hash for a taken name, its answer would be many times faster.
         pairs = [(seconds(TEACHER), seconds(f"free{number}")) for number in range(12)]
         taken, free = map(min, zip(*pairs, strict=True))
         assert 1 / 3 < taken / free < 3, (taken, free)
@@ -286,7 +286,7 @@ def test_a_first_password_is_chosen_by_whom_a_fragment_names_and_nobody_else(
     hub: Hub, first_use: str
 ) -> None:
     database = str(file_of(hub.layout))
-    # Nothing is stored of strangers, nor of an administrator's name without a code.
+    # Nothing is stored for a stranger, or for an administrator without a code.
     for name in ("mallory", TEACHER, "Teacher", "boss", "root"):
         status, text = status_of_login(hub, name, PASSWORD)
         assert status == 403
@@ -305,7 +305,7 @@ def test_a_first_password_is_chosen_by_whom_a_fragment_names_and_nobody_else(
         with stranger(hub) as browser:
             use_code(browser, "bob", code_in(page.text), "a second good password")
         assert status_of_login(hub, "bob", "a second good password")[0] == 200
-        # A name that is deleted on the admin page is free again when fragments are read again.
+        # A name that is deleted on the admin page can be used again after a reload.
         teacher.delete_user("bob")
         assert status_of_login(hub, "bob", "a second good password")[0] == 403
         hub.reload()
@@ -420,7 +420,7 @@ def test_people_sign_up_at_a_hub_that_is_not_root(unprivileged: Hub) -> None:
             approve(boss, "student")
             with logged_in(hub, "student", PASSWORD):
                 pass
-    # Root uses the file as the hub's user, who could have put a link in its place.
+    # Root opens the file as the hub's user, who could have put a link in its place.
     code = code_in(run(hub, "class", "token", "student"))
     assert status_of_login(hub, "student", PASSWORD)[0] == 403
     with stranger(hub) as browser:

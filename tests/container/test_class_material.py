@@ -1,4 +1,4 @@
-"""Settings of the class stack that say what people have, and for how long."""
+"""Settings of the class stack: culling, shared folders, limits, and settings of JupyterLab."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +37,7 @@ def school(installer: Path) -> Iterator[Hub]:
 
 @contextmanager
 def settings(hub: Hub, **values: Any) -> Iterator[None]:
-    """Change plain settings at the top of the fragment for the time of the block."""
+    """Change plain settings at the top of the fragment during the block."""
     place = str(hub.layout.fragments / FRAGMENT)
     before = hub.machine.read(place)
     lines = before.splitlines()
@@ -63,8 +63,8 @@ def kernels(person: Person) -> set[str]:
 def test_idle_servers_and_kernels_are_stopped_as_the_fragment_says_and_a_busy_one_is_not(
     school: Hub,
 ) -> None:
-    # Servers report their activity each second. They may be idle for longer than a busy machine can
-    # delay a report.
+    # Servers report their activity each second. The limit of idle time is longer than the delay of
+    # a report on a busy machine.
     often = 'c.Spawner.environment.update({"JUPYTERHUB_ACTIVITY_INTERVAL": "1"})\n'
     times = {"CULL_IDLE_S": 20, "CULL_EVERY_S": 1, "CULL_KERNEL_IDLE_S": 20}
     with (
@@ -123,16 +123,16 @@ def test_shared_folders_are_for_whom_the_fragment_names_and_stay_when_it_does_no
                 for kernel in (teaching, learning, guest, partner):
                     kernel.run(TOGETHER)
                 teaching.run("(shared / 'data/table.csv').write_text('1,2')")
-                # Everybody reads the data, and nobody else writes it.
+                # Everybody reads the data, and only members of the group write them.
                 assert guest.run("(shared / 'data/table.csv').read_text()") == "'1,2'"
                 refused = "what(lambda: (shared / 'data/mine').touch())"
                 assert "Read-only" in guest.run(refused)
-                # A group works together: one writes, the other goes on.
+                # Members of a group write the same file.
                 learning.run("(shared / 'project/plan').write_text('a')")
                 partner.run("(shared / 'project/plan').write_text('ab')")
                 assert learning.run("(shared / 'project/plan').read_text()") == "'ab'"
                 assert guest.run("sorted(os.listdir(shared))") == "['data', 'hand-in']"
-                # A file that is moved from the home directory can be read by the teacher alone.
+                # The teacher can read a file that is moved there from a home, and nobody else.
                 learning.run("Path('essay').write_text('mine')")
                 learning.run("shutil.move('essay', shared / 'hand-in/essay')")
                 guest.run("(shared / 'hand-in/essay').write_text('other')")
@@ -144,7 +144,7 @@ def test_shared_folders_are_for_whom_the_fragment_names_and_stay_when_it_does_no
                 assert guest.run("os.listdir(shared / 'hand-in')") == "['essay']"
                 of_ann = f"{PLACE}/hand-in/jupyter-ann/essay"
                 assert "No such" in guest.run(f"what(lambda: open({of_ann!r}))")
-                # JupyterLab's file browser shows them.
+                # JupyterLab's file browser shows the folders.
                 listed = ann.browser.get("/user/ann/api/contents/shared/hand-in").json()
                 assert [each["name"] for each in listed["content"]] == ["essay"]
         # Servers that still run lose the folders, too.
@@ -169,7 +169,7 @@ def test_a_server_has_the_limits_of_everybody_of_the_group_or_of_the_person(scho
         "group:project": {"memory": "2G"},
         "teacher": {"cpu": 1.5},
     }
-    # As systemd 252 writes them.
+    # Names of properties in systemd 252.
     names = ("MemoryMax", "CPUQuotaPerSecUSec", "TasksMax")
     with (
         settings(school, LIMITS=limits, ACCOUNT_GROUPS=GROUPS),
@@ -199,7 +199,7 @@ def test_settings_of_jupyterlab_are_everybodys_and_a_mistake_in_them_changes_not
     try:
         school.reload()
         with school.logged_in("ann", PASSWORD) as ann:
-            # Once the hub that serves has read it.
+            # The setting applies when the serving hub has read the file.
             eventually(lambda: has_default(ann, path, "JupyterLab Dark"), 120, "dark by default")
         school.machine.put(file, f'{{\n  "{theme}": {{\n    "theme": "x",\n  }}\n}}\n')
         refused = school.reload(check=False)

@@ -1,4 +1,4 @@
-"""A class moves: its backup on another machine, and at a hub that is not root."""
+"""A class that moves: its backup on another machine, and at a hub that is not root."""
 
 import re
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def install(machine: Machine, installer: Path, user: str = "") -> Hub:
 
 
 def fill(hub: Hub) -> None:
-    """Make a class: ada is in it, with a file; leaver is locked; late waits."""
+    """Make a class: ada and leaver have a file each, leaver is locked, and late waits."""
     with teacher_of(hub, code_in(command(hub, "enable", "class", *ANSWERS))) as teacher:
         fragment = hub.path("jupyterhub_config.d/60-class.py")
         hub.machine.run([*GROUPS, fragment])
@@ -59,7 +59,7 @@ def fill(hub: Hub) -> None:
 
 
 def assert_is_the_same(hub: Hub, account: str) -> None:
-    """Assert that the people are as `fill` has left them, and that ada has her account."""
+    """Assert that the people are as `fill` has made them, and that ada has an account."""
     with logged_in(hub, TEACHER, PASSWORD) as teacher:
         assert list(waiting(teacher)) == ["late"]
     with Person(hub.url, "leaver", PASSWORD) as leaver:
@@ -100,9 +100,9 @@ def test_people_and_their_accounts_move_to_another_machine(
         eventually(hub.answers, 30, "the login page of the restored hub")
         machine.put(hub.path("jupyterhub_config.d/root-hooks/new-account"), HOOK, mode=0o755)
         assert_is_the_same(hub, "jupyter-ada")
-        # The account is new here, so the administrator's step is for it, too; once.
+        # The account is new on this machine, so the administrator's step runs for it, once.
         assert machine.read("/var/log/new-accounts") == "jupyter-ada ada\n"
-        # A person whose home has not come gets an empty one.
+        # A person whose home was not copied gets an empty one.
         command(hub, "class", "unlock", "leaver")
         with logged_in(hub, "leaver", PASSWORD) as leaver:
             leaver.start_server()
@@ -128,10 +128,10 @@ def test_a_hub_that_is_not_root_gets_its_class_back_by_hand_as_the_page_says(
 
 
 def by_hand() -> str:
-    """Return the commands of the page that come after the installation, as they are typed."""
+    """Return the page's commands that follow the installation, in the order of their typing."""
     page = BY_HAND.read_text().partition("## Switch an existing hub")[2].partition("\n## ")[0]
     commands = [line.strip() for line in page.splitlines() if line.startswith("    ")]
     begin = next(i for i, line in enumerate(commands) if line.startswith("systemctl stop"))
     end = next(i for i, line in enumerate(commands) if line.startswith("systemctl start"))
-    # Those of the stack come after the block, and are typed before its last one.
+    # The page has the stack's commands after the block; they are typed before its last command.
     return "\n".join([*commands[begin:end], *commands[end + 1 :], commands[end]])
