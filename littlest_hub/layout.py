@@ -36,12 +36,12 @@ _RESERVED_SUFFIXES = (
 
 
 class PackageSet(enum.StrEnum):
-    """The importer of a package that is not the release's; a set costs the others nothing."""
+    """A set of packages besides those of the release; only its own programs import from it."""
 
     HUB = "hub"
-    """The hub: authenticators, spawners."""
+    """Packages of the hub: authenticators, spawners."""
     SERVER = "server"
-    """User servers: extensions of Jupyter."""
+    """Packages of user servers: extensions of Jupyter."""
     TOOLS = "tools"
     """Programs that stacks run."""
 

@@ -1,4 +1,4 @@
-"""The start of `python -m littlest_hub.service MODULE`: a program of a stack, with its packages."""
+"""`python -m littlest_hub.service MODULE` runs a stack's program with the packages of the hub."""
 
 from __future__ import annotations
 
