@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import datetime
 import gc
 import json
@@ -51,6 +52,8 @@ def main() -> int:
     installer = (options.installer or build_installer()).resolve()
     names = options.only or (QUICK if options.quick else [measure.name for measure in MEASURES])
     measures = [measure for measure in MEASURES if measure.name in names]
+    if options.rounds:
+        measures = [dataclasses.replace(each, rounds=None) for each in measures]
     rounds = options.rounds or (1 if options.quick else 3)
     found = _circumstances()
     readings: list[Reading] = []
@@ -151,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     every = [measure.name for measure in MEASURES]
     add("--only", type=_some_of(every), metavar="MEASURE,…", help=f"of {','.join(every)}")
     add("--sides", type=_some_of([*SIDES]), default=[*SIDES], metavar="SIDE,…", help="which (all)")
-    add("--rounds", type=int, metavar="N", help="how often (3); slow ones less often")
+    add("--rounds", type=int, metavar="N", help="how often (3, and slow ones less often)")
     add("--quick", action="store_true", help=f"one round of {', '.join(QUICK)}")
     add("--installer", type=Path, metavar="PATH", help="the .sh to measure (default: build it)")
     add("--json", type=Path, default=Path("build/bench.json"), help="(build/bench.json)")
