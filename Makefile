@@ -32,7 +32,7 @@ ONLY ?=
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-class test-cluster test-upstream advisories lint bench bench-report bench-outage python-profile pictures clean
+.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-class test-cluster test-upstream advisories lint bench bench-report bench-outage bench-class python-profile pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -150,6 +150,9 @@ bench-report: venv $(BIN)/.bench-ready ## write the results into docs/reference/
 
 bench-outage: deps venv ## what users notice of reloads, crashes and upgrades, compared with stock JupyterHub
 	$(BIN)/python -m tests.bench.outage
+
+bench-class: deps venv ## 50 students who arrive within minutes, at the class stack and at stock JupyterHub (25 minutes)
+	$(BIN)/python -m tests.bench.classroom
 
 python-profile: deps venv ## record recipe/python/profile.xz again, with which CPython is compiled (root)
 	$(BIN)/python -m tests.python_profile

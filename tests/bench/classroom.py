@@ -1,0 +1,189 @@
+"""Measure a class of 50 students who arrive within minutes (`make bench-class`).
+
+Each student logs in with a password, starts a server, and runs a cell with numpy: at a hub with the
+class stack, and at stock JupyterHub with SystemdSpawner and JupyterLab. The sides take turns on
+machines of the same image, on the same processors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import gc
+import json
+import secrets
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from construct import bundle
+from construct.cache import Cache
+from tests.bench.figures import OURS, Spread, number
+from tests.bench.measures import people
+from tests.bench.sides import SIDES, HubSide
+from tests.bench.upstream import PREFIX, REPOSITORY
+from tests.bench.usage import settle, usage
+from tests.client import Person
+from tests.hub import build_installer
+
+STUDENTS = 50
+ARRIVALS_S = 150
+"""Time from the first arrival to the last; one after the other, at equal distances."""
+PATIENCE_S = 180
+"""How long a student waits for a server."""
+CELL = "import numpy\nprint(int(numpy.arange(1000).reshape(10, 100).sum()))"
+ANSWER = "499500"
+TITLES = {
+    "failed": "students without an answer",
+    "last_s": "first arrival to last answer, s",
+    "wait_s": "a student's arrival to the answer, median, s",
+    "longest_s": "the same, the longest, s",
+    "class_mib": "all servers with their kernels, MiB",
+    "idle_mib": "an idle server without a kernel, MiB",
+}
+_BUNDLE = "/srv/class-environment.tar"
+
+
+@dataclass
+class Student:
+    """One student, and how the class went for them."""
+
+    name: str
+    password: str = field(repr=False)
+    seconds: float = 0
+    """From arrival to the answer."""
+    failure: str = ""
+
+    def attend(self, url: str, until_over: contextlib.ExitStack) -> None:
+        """Log in, start a server and run the cell; the kernel stays until the class is over."""
+        arrived = time.monotonic()
+        try:
+            person = until_over.enter_context(Person(url, self.name, self.password, timeout_s=60))
+            person.log_in()
+            person.start_server(timeout_s=PATIENCE_S)
+            kernel = until_over.enter_context(person.open_kernel())
+            if (printed := kernel.run(CELL, timeout_s=PATIENCE_S).strip()) != ANSWER:
+                self.failure = f"the cell printed {printed!r}"
+        except Exception as error:
+            self.failure = f"{type(error).__name__}: {error}"
+        self.seconds = time.monotonic() - arrived
+
+
+def attended(side: HubSide, passwords: Mapping[str, str]) -> dict[str, float]:
+    """Hold one class, and return its figures."""
+    students = [Student(name, password) for name, password in passwords.items()]
+    with contextlib.ExitStack() as until_over:
+        begun = time.monotonic()
+        with ThreadPoolExecutor(len(students)) as doors:
+            for place, student in enumerate(students):
+                due = begun + place * ARRIVALS_S / len(students)
+                time.sleep(max(0, due - time.monotonic()))
+                doors.submit(student.attend, side.url, until_over)
+        last_s = time.monotonic() - begun
+        with_kernels = [each.pss_mib for each in usage(side.machine, side.servers).values()]
+    for student in students:
+        if student.failure:
+            _say(f"{side.name}: {student.name}: {student.failure[:300]}")
+    settle(side.machine, side.servers)
+    idle = [each.pss_mib for each in usage(side.machine, side.servers).values()]
+    side.stop_servers([*passwords])
+    waits = [each.seconds for each in students if not each.failure]
+    return {
+        "failed": sum(bool(each.failure) for each in students),
+        "last_s": last_s,
+        "wait_s": statistics.median(waits) if waits else float("nan"),
+        "longest_s": max(waits, default=float("nan")),
+        "class_mib": sum(with_kernels),
+        "idle_mib": statistics.mean(idle) if idle else float("nan"),
+    }
+
+
+def equip(side: HubSide, wheels: Path) -> Mapping[str, str]:
+    """Give the side numpy for kernels, ours by the class stack; return passwords by name."""
+    machine = side.machine
+    path = machine.copy(wheels, _BUNDLE)
+    if side.name == OURS:
+        place = "/opt/littlest-hub/environments"
+        # The machine's root is an overlay, on which another overlay cannot have its upper layer.
+        machine.run(["mkdir", place])
+        machine.run(["mount", "-t", "tmpfs", "-o", "mode=0755,size=2G", "tmpfs", place])
+        command = "/opt/littlest-hub/hub/bin/littlest-hub"
+        machine.run([command, "enable", "class", "--yes"])
+        machine.run([command, "environment", "import", path])
+    else:
+        machine.run(["mkdir", "/srv/wheels"])
+        machine.run(["tar", "-xf", path, "-C", "/srv/wheels", "--strip-components=1"])
+        pip = [f"{PREFIX}/bin/python3", "-m", "pip", "install", "--no-index"]
+        machine.run([*pip, "--find-links=/srv/wheels/wheels", "numpy"])
+    passwords = {name: secrets.token_urlsafe() for name in people(STUDENTS)}
+    lines = "".join(f"{name}:{password}\n" for name, password in passwords.items())
+    machine.run(["chpasswd"], input=lines)
+    return passwords
+
+
+@contextlib.contextmanager
+def _sides(installer: Path) -> Iterator[list[tuple[HubSide, Mapping[str, str]]]]:
+    with contextlib.ExitStack() as cleanup:
+        scratch = Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
+        wanted = bundle.find(REPOSITORY, "class-environment")
+        wheels = bundle.build(REPOSITORY, wanted, scratch, Cache())
+        sides = []
+        for name in (OURS, "stock"):
+            _say(f"setting up {name} …")
+            side = cleanup.enter_context(SIDES[name](installer, people(STUDENTS)))
+            assert isinstance(side, HubSide)
+            sides.append((side, equip(side, wheels)))
+        yield sides
+
+
+def table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    """Return the figures of all rounds, by side, as a table of Markdown."""
+    lines = [f"| a class of {STUDENTS} | {' | '.join(found)} | ours / stock |", "|---|---|---|---|"]
+    for name, title in TITLES.items():
+        rounds = {side: [each[name] for each in figures] for side, figures in found.items()}
+        cells = [str(Spread.of(values) or "") for values in rounds.values()]
+        pairs = [(ours, stock) for ours, stock in zip(*rounds.values(), strict=True) if stock]
+        ratio = number(statistics.median(a / b for a, b in pairs)) if pairs else ""
+        lines.append(f"| {title} | {' | '.join(cells)} | {ratio} |")
+    return "\n".join(lines)
+
+
+def _say(text: str) -> None:
+    print(f"{datetime.datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Measure, print, and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.bench.classroom")
+    add = parser.add_argument
+    add("--rounds", type=int, default=3, metavar="N", help="how often (3)")
+    add("--installer", type=Path, metavar="PATH", help="the .sh to measure (default: build it)")
+    add("--json", type=Path, default=Path("build/bench-class.json"), help="(%(default)s)")
+    options = parser.parse_args()
+    # SIGTERM removes the machines as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    installer = (options.installer or build_installer()).resolve()
+    found: dict[str, list[Mapping[str, float]]] = {}
+    with _sides(installer) as sides:
+        gc.freeze()  # clients allocate little; pauses would distort figures
+        for turn in range(options.rounds):
+            for side, passwords in sides if turn % 2 == 0 else sides[::-1]:
+                figures = attended(side, passwords)
+                found.setdefault(side.name, []).append(figures)
+                shown = ", ".join(f"{name} {number(each)}" for name, each in figures.items())
+                _say(f"round {turn + 1}, {side.name}: {shown}")
+                options.json.parent.mkdir(exist_ok=True)
+                options.json.write_text(json.dumps(found, indent=1) + "\n")
+    print(table({name: found[name] for name in (OURS, "stock")}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
