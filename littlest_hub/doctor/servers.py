@@ -15,8 +15,12 @@ from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.journal import local_time
 from littlest_hub.doctor.mended import is_mended
 from littlest_hub.doctor.snapshot import Snapshot
+from littlest_hub.errors import LittlestHubError
 from littlest_hub.helpers.held_ports import CANNOT_HOLD
 from littlest_hub.hub.spawn_queue import is_waiting_state
+from littlest_hub.layout import Layout
+from littlest_hub.manifest.discovery import enabled_stacks
+from littlest_hub.manifest.manifest import resolve
 from littlest_hub.units.server import METADATA
 
 
@@ -81,7 +85,7 @@ def failed_starts(snapshot: Snapshot) -> Iterator[Finding]:
         )
         return
     edit = f"{layout.command} edit {last_fragment(layout)}"
-    found = failed_spawns(snapshot.journal, layout, edit)
+    found = failed_spawns(snapshot.journal, layout, edit, _accounts(layout))
     for failure in found[:10]:
         if started_since(snapshot.journal, layout.hub_service, failure):
             continue
@@ -95,6 +99,17 @@ def failed_starts(snapshot: Snapshot) -> Iterator[Finding]:
         is_recent = failure.time_us / 1e6 > time.time() - 86400
         severity = PROBLEM if is_recent else WARNING
         yield Finding(severity, subject, text, failure.command)
+
+
+def _accounts(layout: Layout) -> dict[str, str]:
+    """Return the accounts that stacks have made for users under other names."""
+    found: dict[str, str] = {}
+    # Other probes report what is wrong with stacks.
+    with contextlib.suppress(LittlestHubError, OSError):
+        for stack in enabled_stacks(layout, layout.hub.resolve()).values():
+            if stack.manifest.accounts:
+                found |= resolve(stack.manifest.accounts)(layout)
+    return found
 
 
 def user_units(snapshot: Snapshot) -> Iterator[Finding]:

@@ -107,6 +107,9 @@ class Manifest:
     elsewhere: str = ""
     """Reference to a function of the layout, which returns the servers of the stack on other
     machines (`Elsewhere`); `disable` and `uninstall` end them."""
+    accounts: str = ""
+    """Reference to a function of the layout, which returns the account of each user whose account
+    has another name."""
     ends: str = ""
     """An effect of `disable` on people, in words: "log out …"; "": nobody notices."""
     leaves: str = ""
@@ -143,7 +146,10 @@ class Manifest:
             yield f"questions {keys}: expected each key once"
 
     def _wrong_functions(self) -> Iterator[str]:
-        references = (self.units, self.after_enable, self.elsewhere, *self.commands.values())
+        references = (
+            *(self.units, self.after_enable, self.elsewhere, self.accounts),
+            *self.commands.values(),
+        )
         for reference in filter(None, (*references, *self.check, *self.doctor)):
             if not _REFERENCE.fullmatch(reference):
                 yield f"reference {reference!r}: expected MODULE:FUNCTION"

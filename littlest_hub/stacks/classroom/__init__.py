@@ -29,6 +29,7 @@ MANIFEST = Manifest(
         "class": "littlest_hub.stacks.classroom.command:run",
         "environment": "littlest_hub.stacks.classroom.environment.command:run",
     },
+    accounts="littlest_hub.stacks.classroom.accounts.table:names",
     after_enable="littlest_hub.stacks.classroom.command:after_enable",
     check=(
         "littlest_hub.stacks.classroom.logins.rules:replaced_logins",

@@ -1,10 +1,13 @@
 """Findings of `doctor` about stacks."""
 
+import time
 from pathlib import Path
 
 import pytest
 
 from littlest_hub.doctor.findings import OK, PROBLEM, WARNING
+from littlest_hub.doctor.journal import JournalEntry
+from littlest_hub.doctor.servers import failed_starts
 from littlest_hub.doctor.services import unit_states
 from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.doctor.stacks import stacks
@@ -12,6 +15,8 @@ from littlest_hub.layout import Layout
 from littlest_hub.manifest import enabled
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.announce.announcement import FILE
+from littlest_hub.stacks.classroom.accounts import table
+from littlest_hub.stacks.classroom.accounts.table import Account, Table
 
 ANNOUNCE = EnabledStack("announce", port=15003, fragments=("55-announce.py",))
 
@@ -58,6 +63,22 @@ def test_a_stack_that_the_release_does_not_have_is_named(layout: Layout) -> None
     assert found(layout) == [(PROBLEM, "gone", "is enabled, and the release does not have it")]
     layout.stacks_record.write_text("[]")
     assert "is damaged" in found(layout)[0][2]
+
+
+def test_the_account_that_a_stack_has_made_for_a_user_is_in_the_command(layout: Layout) -> None:
+    enabled.write_record(layout, {"class": EnabledStack("class")})
+    enabled.make_directory(layout, EnabledStack("class"))
+    people = Table().with_account("zoe@uni", Account("zoe-uni", 2001, "/home/zoe-uni"))
+    table.file_of(layout).parent.mkdir(parents=True, exist_ok=True)
+    table.file_of(layout).write_text(people.to_text())
+    line = "Unhandled error starting zoe@uni's server: [Errno 28] No space left on device"
+    snapshot = Snapshot(layout)
+    now_us = int(time.time() * 1e6)
+    entry = JournalEntry(now_us, layout.hub_service, "python3", line, 3)
+    snapshot.__dict__["journal"] = [entry]
+    (finding,) = failed_starts(snapshot)
+    assert finding.subject == "zoe@uni's server"
+    assert "df -h ~zoe-uni" in str(finding.command)
 
 
 def test_a_change_that_was_killed_is_named(layout: Layout) -> None:

@@ -124,6 +124,15 @@ def file_of(layout: Layout) -> Path:
     return directory(layout) / "accounts.json"
 
 
+def names(layout: Layout) -> dict[str, str]:
+    """Return the names of accounts by login.
+
+    Raises:
+        LittlestHubError: the file is damaged.
+    """
+    return {login: account.name for login, account in read(layout).accounts.items()}
+
+
 def read(layout: Layout) -> Table:
     """Return the table; an empty one if there is none.
 

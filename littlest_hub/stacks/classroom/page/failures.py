@@ -80,10 +80,9 @@ def found(snapshot: Snapshot) -> list[Failure] | None:
         return None
     layout = snapshot.layout
     edit = f"{layout.command} edit {last_fragment(layout)}"
-    accounts = {login: each.name for login, each in table.read(layout).accounts.items()}
     failed = [
         Failure(each.user, local_time(each.time_us), each.line, each.meaning, each.command)
-        for each in failed_spawns(snapshot.journal, layout, edit, accounts)
+        for each in failed_spawns(snapshot.journal, layout, edit, table.names(layout))
         if not started_since(snapshot.journal, layout.hub_service, each)
     ]
     return failed[:SHOWN]
