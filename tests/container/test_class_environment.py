@@ -273,6 +273,20 @@ def test_a_broken_environment_stops_no_server_and_is_rolled_back(klass: Class) -
     klass.hub.machine.run(["rm", "-rf", f"{klass.home}/{broken}"])
 
 
+@pytest.mark.long
+def test_a_deleted_environment_is_made_again_by_the_command_that_doctor_names(klass: Class) -> None:
+    littlest_hub = klass.hub.path("hub/bin/littlest-hub")
+    klass.run("install", klass.wheels()[1])
+    klass.hub.machine.run(["sh", "-c", f"rm -rf {klass.home}/[0-9]* {klass.link}"])
+    said = klass.hub.machine.run([littlest_hub, "doctor"], check=False).stdout
+    assert f"{littlest_hub} environment make" in said
+    klass.run("make")
+    assert "a kernel starts" in klass.run("check")
+    with klass.hub.person() as person:
+        person.start_server()
+        assert person.run_cell("1 + 1") == "2"
+
+
 def test_killed_at_any_moment_it_is_the_old_one_or_the_new_one(klass: Class) -> None:
     choose = random.Random(int(os.environ.get("LITTLEST_HUB_SEED", "0")))
     versions = klass.wheels()[1:]

@@ -2,9 +2,11 @@
 
 import subprocess
 import tomllib
+from pathlib import Path
 
 import pytest
 
+from tests import wheels
 from tests.client import Person
 from tests.eventually import eventually
 from tests.hub import Hub
@@ -54,6 +56,30 @@ def test_power_that_fails_during_an_upgrade_leaves_the_old_or_the_new(hub: Hub, 
     lose_power(vm, upgrade)
     assert active(hub) in {old, new}
     serves_and_is_whole(hub)
+
+
+@pytest.mark.long
+def test_power_that_fails_while_packages_are_installed_for_a_class_leaves_the_old_or_the_new(
+    hub: Hub, vm: Vm, tmp_path: Path
+) -> None:
+    command = hub.path("hub/bin/littlest-hub")
+    change = hub.path("environments/.class/change")
+    wheel = wheels.make(tmp_path, "greeter", "1.0", files={"greeter.py": "VERSION = 1\n"})
+    path = vm.copy(wheel, f"/srv/{wheel.name}")
+    vm.run([command, "enable", "class", "--yes"], timeout_s=EMULATED_S)
+    try:
+        install = start(vm, command, "environment", "install", path)
+        eventually(lambda: vm.run(["ls", change], check=False).stdout, EMULATED_S, "the change")
+        lose_power(vm, install)
+        serves_and_is_whole(hub)
+        assert "a kernel starts" in vm.run([command, "environment", "check"]).stdout
+        vm.run([command, "environment", "install", path], timeout_s=EMULATED_S)
+        with hub.person(timeout_s=EMULATED_S) as alice:
+            alice.start_server(timeout_s=EMULATED_S)
+            cell = "import greeter; greeter.VERSION"
+            assert alice.run_cell(cell, timeout_s=EMULATED_S) == "1"
+    finally:
+        vm.run([command, "disable", "class"])
 
 
 def start(vm: Vm, *command: str) -> "subprocess.Popen[bytes]":
