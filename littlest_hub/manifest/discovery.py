@@ -41,7 +41,7 @@ class Stack:
 
 
 def shipped() -> dict[str, Stack]:
-    """Return the stacks of this release, by name.
+    """Return the stacks of this release, by name; one that is being written has no manifest yet.
 
     Raises:
         LittlestHubError: a manifest is wrong, which a test of ours excludes.
@@ -49,8 +49,9 @@ def shipped() -> dict[str, Stack]:
     found = {}
     for module in pkgutil.iter_modules([str(_OUR_STACKS)]):
         package = importlib.import_module(f"littlest_hub.stacks.{module.name}")
-        stack = Stack(_checked(package.MANIFEST), _OUR_STACKS / module.name)
-        found[stack.name] = stack
+        if hasattr(package, "MANIFEST"):
+            stack = Stack(_checked(package.MANIFEST), _OUR_STACKS / module.name)
+            found[stack.name] = stack
     return found
 
 

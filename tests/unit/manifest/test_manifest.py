@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from littlest_hub import stacks
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import DEFAULT_BASE, Layout, PackageSet
 from littlest_hub.manifest import discovery
@@ -53,6 +54,17 @@ def test_the_manifests_of_this_release_are_right() -> None:
         assert name == stack.manifest.name
         assert stack.directory.is_dir()
         assert stack.is_ours
+
+
+def test_a_stack_of_this_release_without_a_manifest_is_not_offered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "_OUR_STACKS", tmp_path)
+    monkeypatch.setattr(stacks, "__path__", [str(tmp_path)])
+    for name, text in (("half_written", ""), ("greeting_of_ours", GREETING)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(text)
+    assert list(discovery.shipped()) == ["greeting"]
 
 
 def _overlay(tmp_path: Path, module: str, text: str, entry_point: str) -> Path:
