@@ -1,0 +1,317 @@
+"""Which environment a repository asks for: the files that repo2docker reads, and lock files.
+
+Precedence is that of repo2docker (its documentation, "Configuration Files", and its list of build
+packs): in binder/ or .binder/ if there is one, otherwise at the top; conda before Pipfile before
+requirements. A lock file, which repo2docker does not know, precedes what it locks.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from typing import Any
+
+import yaml
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from littlest_hub.stacks.launch import lock_files
+from littlest_hub.stacks.launch.contents import Contents, Read, Remark, line_of, shown
+from littlest_hub.stacks.launch.lock_files import table
+from littlest_hub.stacks.launch.requirements import MOST_REQUIREMENTS, Requirements
+
+
+class Kind(StrEnum):
+    """The kind of an environment, named by the file that decides."""
+
+    CONDA_LOCK = "conda-lock.yml"
+    CONDA = "environment.yml"
+    PIXI = "pixi.lock"
+    PIPFILE_LOCK = "Pipfile.lock"
+    PIPFILE = "Pipfile"
+    UV = "uv.lock"
+    REQUIREMENTS = "requirements.txt"
+    PROJECT = "pyproject.toml"
+    PYTHON = "runtime.txt"
+    USUAL = ""
+    """The environment of the hub: the repository asks for none."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The environment that a repository asks for; nothing of it has been built yet."""
+
+    kind: Kind
+    directory: str
+    """Of its files: "binder", ".binder", or "" for the top."""
+    files: tuple[str, ...]
+    """The files that have been read, in this order."""
+    python: str
+    """One of the versions that are to be had; "": the environment brings its own."""
+    installs_repository: bool
+    """Whether the repository is a package, which is installed too."""
+    post_build: str
+    """A script that runs after the packages are installed; "": there is none."""
+    start: str
+    """A script that runs at each start of the server; "": there is none."""
+    code: tuple[Remark, ...]
+    """What runs code while it is built. Not empty: it is of the code tier."""
+    refused: tuple[Remark, ...]
+    """Why it cannot be built; empty: it can."""
+    left_out: tuple[Remark, ...]
+    """What the repository asks for and does not get."""
+    hosts: tuple[str, ...]
+    """Hosts from which it downloads, beside the usual ones."""
+
+
+DOCKERFILE, APT = "Dockerfile", "apt.txt"
+_ELSEWHERE = {
+    DOCKERFILE: "a Dockerfile is not supported, since this hub builds no images",
+    "default.nix": "Nix is not supported",
+    "Project.toml": "Julia is not supported",
+    "JuliaProject.toml": "Julia is not supported",
+    "REQUIRE": "Julia is not supported",
+    "install.R": "packages of R are supported in an environment.yml only (r-base, r-…)",
+    "DESCRIPTION": "packages of R are supported in an environment.yml only (r-base, r-…)",
+}
+_AT_TOP_ONLY = ("DESCRIPTION",)
+_INSTEAD = "; expected an environment.yml, a requirements.txt, or another file for Python"
+_NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9+.:=-]{0,99}")
+
+
+def environment(files: Iterable[str], read: Read, pythons: Sequence[str]) -> Environment:
+    """Return the environment that a repository asks for.
+
+    Args:
+        files: paths of its regular files.
+        read: reads one of them.
+        pythons: versions of Python that are to be had without conda, the preferred one last.
+    """
+    contents = Contents(files, read)
+    directories = [
+        name
+        for name in (".binder", "binder")
+        if any(file.startswith(f"{name}/") for file in contents.files)
+    ]
+    if len(directories) > 1:
+        contents.refuse("binder", 1, "there is .binder too; expected one of the two")
+    reader = _Reader(contents, directories[0] if directories else "", pythons)
+    kind = reader.read()
+    reader.remark_on_others(kind)
+    return Environment(
+        kind,
+        reader.directory,
+        tuple(contents.used),
+        reader.python,
+        reader.installs_repository,
+        reader.script("postBuild", "runs after the packages are installed"),
+        reader.script("start", "runs at each start of the server", while_built=False),
+        tuple(contents.code),
+        tuple(contents.refused),
+        tuple(contents.left_out),
+        tuple(sorted(contents.hosts)),
+    )
+
+
+class _Reader:
+    """Reads the files of an environment."""
+
+    def __init__(self, contents: Contents, directory: str, pythons: Sequence[str]) -> None:
+        self._contents, self.directory, self._pythons = contents, directory, pythons
+        self._requirements = Requirements(contents)
+        self.python = ""
+        self.installs_repository = False
+
+    def read(self) -> Kind:
+        """Read the files that decide, and return the kind of the environment."""
+        conda = self._first("environment.yml", "environment.yaml")
+        if file := self._first("conda-lock.yml"):
+            lock_files.read_conda_lock(self._contents, file)
+            return Kind.CONDA_LOCK
+        if conda:
+            self._read_conda(conda)
+            return Kind.CONDA
+        if file := self._first("pixi.lock"):
+            lock_files.read_pixi_lock(self._contents, file)
+            return Kind.PIXI
+        return self._read_python()
+
+    def remark_on_others(self, kind: Kind) -> None:
+        """Remark on files for what is not supported."""
+        for name, why in _ELSEWHERE.items():
+            if (file := self._first(name)) and not (self.directory and name in _AT_TOP_ONLY):
+                if kind is Kind.USUAL:
+                    self._contents.refuse(file, 1, f"{why}{_INSTEAD}")
+                else:
+                    self._contents.leave_out(file, 1, why)
+        if file := self._first(APT):
+            lines = self._contents.text(file).splitlines()
+            for number, line in enumerate(lines, 1):
+                if packages := _NAMES.findall(line.partition("#")[0]):
+                    what = f"packages of the system are not installed: {', '.join(packages)}"
+                    self._contents.leave_out(file, number, what[:200])
+
+    def script(self, name: str, what: str, *, while_built: bool = True) -> str:
+        """Return the path of a script, and remark on it; "": there is none."""
+        file = self._first(name)
+        if file and while_built:
+            self._contents.runs(file, 1, f"it {what}")
+        return file
+
+    def _read_python(self) -> Kind:
+        asked, place = self._runtime()
+        kind = Kind.PYTHON if asked else Kind.USUAL
+        found = ""
+        if file := self._first("Pipfile.lock"):
+            kind = Kind.PIPFILE_LOCK
+            asked, place = _minor(lock_files.read_pipfile_lock(self._contents, file)), file
+        elif file := self._first("Pipfile"):
+            kind = Kind.PIPFILE
+            asked, place = _minor(self._read_pipfile(file)), file
+        elif (file := self._first("uv.lock")) and self._first("pyproject.toml"):
+            kind = Kind.UV
+            found = lock_files.read_uv_lock(self._contents, file)
+        else:
+            file = "pyproject.toml"
+            kind, found = self._read_requirements(kind)
+        if kind is not Kind.USUAL:
+            asked = ",".join(filter(None, (asked, found)))
+            self.python = self._chosen_python(asked, place or file)
+        return kind
+
+    def _read_requirements(self, kind: Kind) -> tuple[Kind, str]:
+        """Read what pip would install, and return the Python versions that the project is for."""
+        listed = self._first("requirements.txt")
+        if listed:
+            kind = Kind.REQUIREMENTS
+            self._requirements.add_file(listed)
+        project: dict[str, Any] = {}
+        # As in repo2docker, the repository is no package if it has a directory of its own for this.
+        if not self.directory:
+            if file := self._first("pyproject.toml"):
+                project = self._read_project(file, has_list=bool(listed))
+            if file := self._first("setup.py"):
+                self._install_repository(file)
+            if not listed and (project or self.installs_repository):
+                kind = Kind.PROJECT
+        return kind, str(project.get("requires-python", ""))
+
+    def _read_project(self, file: str, *, has_list: bool) -> dict[str, Any]:
+        """Read a pyproject.toml (PEP 621), and return its table `project`.
+
+        Args:
+            file: its path.
+            has_list: there are requirements beside it, which are installed instead of those of a
+                project that is no package.
+        """
+        text = self._contents.text(file)
+        data = self._toml(file, text)
+        project, tools = table(data, "project"), table(data, "tool")
+        is_package = bool(project) and "build-system" in data
+        if is_package:
+            self._install_repository(file)
+        if "poetry" in tools and not project and not has_list:
+            what = "it has no table [project] (PEP 621), so nothing of it is installed"
+            self._contents.leave_out(file, 1, what)
+        if is_package or not has_list:
+            dependencies = project.get("dependencies")
+            for each in dependencies if isinstance(dependencies, list) else ():
+                self._requirements.add(str(each), file, line_of(text, str(each)))
+            # uv's documentation, "Dependency sources".
+            for name, how in table(table(tools, "uv"), "sources").items():
+                if not isinstance(how, dict) or not {"git", "path", "url"}.isdisjoint(how):
+                    what = f"{shown(name)} is built from its source"
+                    self._contents.runs(file, line_of(text, name), what)
+        return project
+
+    def _install_repository(self, file: str) -> None:
+        self.installs_repository = True
+        self._contents.runs(file, 1, "the repository is a package, which is built and installed")
+
+    def _read_pipfile(self, file: str) -> str:
+        """Read a Pipfile, and return the Python version that it requires."""
+        text = self._contents.text(file)
+        data = self._toml(file, text)
+        lock_files.add_hosts(self._contents, text)
+        for group in ("packages", "dev-packages"):
+            for name, how in table(data, group).items():
+                line = line_of(text, name)
+                lock_files.read_pipfile_entry(self._requirements, file, line, name, how)
+        return lock_files.python_of_pipfile(data)
+
+    def _read_conda(self, file: str) -> None:
+        """Read an environment.yml: only its nodes, of which no objects are made."""
+        document = self._yaml(file)
+        # An alias is the node that it names: a list of aliases to lists would take hours.
+        nodes = {id(node): node for node in _items(document, "dependencies")}
+        lines = (each for node in nodes.values() for each in _items(node, "pip"))
+        for each in islice(lines, MOST_REQUIREMENTS + 1):
+            self._requirements.add_line(str(each.value), file, each.start_mark.line + 1)
+        for node in _items(document, "channels"):
+            lock_files.add_hosts(self._contents, f"{node.value}/")
+
+    def _yaml(self, file: str) -> yaml.Node | None:
+        try:
+            return yaml.compose(self._contents.text(file), yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            self._contents.refuse(file, mark.line + 1 if mark else 1, f"no YAML: {error.problem}")
+        except (yaml.YAMLError, RecursionError):
+            self._contents.refuse(file, 1, "it is no YAML, or too deep")
+        return None
+
+    def _toml(self, file: str, text: str) -> dict[str, Any]:
+        try:
+            return tomllib.loads(text)
+        except (ValueError, RecursionError) as error:
+            self._contents.refuse(file, 1, f"it is no TOML: {str(error)[:100]}")
+            return {}
+
+    def _runtime(self) -> tuple[str, str]:
+        """Return the Python versions that runtime.txt asks for, and the file; "": none."""
+        file = self._first("runtime.txt")
+        if not file:
+            return "", ""
+        text = self._contents.text(file).strip()
+        if found := re.fullmatch(r"python-(\d+(?:\.\d+){0,2})", text):
+            return _minor(found[1]), file
+        if re.match(r"r-", text):
+            self._contents.refuse(file, 1, _ELSEWHERE["install.R"])
+        else:
+            self._contents.refuse(file, 1, f"found {shown(text)}, expected such as python-3.12")
+        return "", file
+
+    def _chosen_python(self, asked: str, file: str) -> str:
+        """Return the preferred version of those that are to be had and asked for."""
+        try:
+            found = [each for each in self._pythons if SpecifierSet(asked).contains(each)]
+        except InvalidSpecifier:
+            self._contents.refuse(file, 1, f"{shown(asked)} is no version of Python (PEP 440)")
+            return ""
+        if not found:
+            had = ", ".join(self._pythons)
+            self._contents.refuse(
+                file, 1, f"asks for Python {shown(asked)}; to be had: {had or 'none'}"
+            )
+        return found[-1] if found else ""
+
+    def _first(self, *names: str) -> str:
+        """Return the path of the first of these files that is there; "": none is."""
+        paths = [f"{self.directory}/{name}" if self.directory else name for name in names]
+        return next((path for path in paths if path in self._contents.files), "")
+
+
+def _minor(version: str) -> str:
+    """Return a specifier for all Pythons of a minor version, as repo2docker does; "" for ""."""
+    return f"=={'.'.join(version.split('.')[:2])}.*" if version else ""
+
+
+def _items(node: yaml.Node | None, key: str) -> Iterator[yaml.Node]:
+    """Yield the nodes of a list in a mapping."""
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            if name.value == key and isinstance(value, yaml.SequenceNode):
+                yield from value.value

@@ -1,0 +1,147 @@
+"""Lock files: which of their packages are built, and so run code.
+
+They are scanned line by line, as the programs write them: a parser would take seconds for
+megabytes, and forever for some. A file that is written otherwise is misjudged here; the builder
+does not rely on it (`requirements`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from littlest_hub.stacks.launch.contents import LOCK_LIMIT_BYTES, Contents, shown
+from littlest_hub.stacks.launch.requirements import Requirements, add_host
+
+PLATFORM = "linux-64"
+_HOSTS = re.compile(r"https://([A-Za-z0-9.-]{1,253})[:/]")
+_OUTSIDE = "expected packages at https://…"
+
+
+def read_uv_lock(contents: Contents, file: str) -> str:
+    """Remark on a uv.lock, and return the Python versions that it is for."""
+    text = _text(contents, file, r"^version = 1$")
+    asked = re.search(r'^requires-python = "([^"]*)"$', text, re.MULTILINE)
+    for line, block in _blocks(text, "[[package]]"):
+        name = _field(block, r'^name = "([^"]*)"$')
+        source = re.search(r'^source = \{ (\w+) = "([^"]*)"', block, re.MULTILINE)
+        kind, where = (source[1], source[2]) if source else ("", "")
+        is_wheel = bool(re.search(r"^wheels = \[", block, re.MULTILINE)) or where.endswith(".whl")
+        if kind != "virtual" and not (is_wheel and kind in ("registry", "url", "path")):
+            contents.runs(file, line, f"{shown(name)} is built from its source ({kind or 'none'})")
+    return asked[1] if asked else ""
+
+
+def read_conda_lock(contents: Contents, file: str) -> None:
+    """Remark on a conda-lock.yml of conda-lock."""
+    text = _text(contents, file, r"^version: 1$")
+    packages = [
+        (line, block)
+        for line, block in _blocks(text, "- name: ")
+        if _field(block, r"^  platform: (\S+)$") == PLATFORM
+    ]
+    if text and not packages:
+        contents.refuse(file, 1, f"it has no packages for {PLATFORM}")
+    for line, block in packages:
+        address = _field(block, r"^  url: (\S+)$")
+        if not address.startswith("https://"):
+            contents.refuse(file, line, f"{shown(address)}: {_OUTSIDE}")
+        elif _field(block, r"^  manager: (\S+)$") == "pip" and not _is_wheel(address):
+            name = block.partition("\n")[0].strip()
+            contents.runs(file, line, f"{shown(name)} is built from its source")
+
+
+def read_pixi_lock(contents: Contents, file: str) -> None:
+    """Remark on a pixi.lock."""
+    text = _text(contents, file, r"^version: 6$")
+    if text and not re.search(rf"^ +{PLATFORM}:$", text, re.MULTILINE):
+        contents.refuse(file, 1, f"it has no packages for {PLATFORM}")
+    for number, line in enumerate(text.splitlines(), 1):
+        # Below `packages:`; above, each environment names them once more, indented.
+        found = re.match(r"- (pypi|conda): (\S+)$", line)
+        kind, address = (found[1], found[2]) if found else ("", "")
+        if address.startswith("http://"):
+            contents.refuse(file, number, f"{shown(address)}: {_OUTSIDE}")
+        elif kind and not _is_wheel(address) and (kind, address[:8]) != ("conda", "https://"):
+            contents.runs(file, number, f"{shown(address)} is built from its source")
+
+
+def read_pipfile_lock(contents: Contents, file: str) -> str:
+    """Remark on a Pipfile.lock, and return the Python version that it is for."""
+    text = _text(contents, file)
+    try:
+        data = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        contents.refuse(file, 1, "it is no JSON")
+        return ""
+    data = data if isinstance(data, dict) else {}
+    lines: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if found := re.match(r'\s*"([^"]+)"\s*:', line):
+            lines.setdefault(found[1], number)
+    requirements = Requirements(contents)
+    for group in ("default", "develop"):
+        for name, how in table(data, group).items():
+            read_pipfile_entry(requirements, file, lines.get(name, 1), name, how)
+    return python_of_pipfile(table(data, "_meta"))
+
+
+def read_pipfile_entry(
+    requirements: Requirements, file: str, line: int, name: str, how: Any
+) -> None:
+    """Add a package of a Pipfile or Pipfile.lock: a version, or a table with a source."""
+    how = how if isinstance(how, dict) else {}
+    if "git" in how:
+        requirements.add_address(f"git+{how['git']}", name, file, line)
+    elif found := how.get("path") or how.get("file"):
+        requirements.add_address(str(found), name, file, line)
+    else:
+        requirements.add(name, file, line)
+
+
+def python_of_pipfile(data: dict[str, Any]) -> str:
+    """Return the Python version that a Pipfile, or `_meta` of a Pipfile.lock, requires."""
+    requires = table(data, "requires")
+    return str(requires.get("python_full_version") or requires.get("python_version") or "")
+
+
+def table(data: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return a table in a table; empty if there is something else."""
+    found = data.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _text(contents: Contents, file: str, version: str = "") -> str:
+    """Return the text of a lock file of a known version; "": it is refused."""
+    text = contents.text(file, LOCK_LIMIT_BYTES)
+    if text and version and not re.search(version, text, re.MULTILINE):
+        contents.refuse(file, 1, f"expected a line {version.strip('^$')}")
+        return ""
+    add_hosts(contents, text)
+    return text
+
+
+def add_hosts(contents: Contents, text: str) -> None:
+    """Add the hosts of all addresses in a text."""
+    for host in sorted(set(_HOSTS.findall(text))):
+        add_host(contents, host)
+
+
+def _blocks(text: str, beginning: str) -> Iterator[tuple[int, str]]:
+    """Yield the number of the line, and the text after each line's beginning, up to the next."""
+    line = 1
+    for number, block in enumerate(f"\n{text}".split(f"\n{beginning}")):
+        if number:
+            yield line, block
+        line += block.count("\n") + (1 if number else 0)
+
+
+def _field(block: str, pattern: str) -> str:
+    found = re.search(pattern, block, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _is_wheel(address: str) -> bool:
+    return address.partition("#")[0].endswith(".whl")

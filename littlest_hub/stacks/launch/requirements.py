@@ -1,0 +1,200 @@
+"""Requirements of Python packages, in pip's files and elsewhere: which of them run code.
+
+A wheel is unpacked (PEP 427). Everything else is built, which runs code of its author (PEP 517).
+What is said here is for people, before anything is built: the builder takes only wheels unless the
+code tier was confirmed, so that an oversight here makes a build fail, and runs nothing.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from littlest_hub.stacks.launch.contents import Contents, shown
+
+MOST_REQUIREMENTS, MOST_FILES, MOST_HOSTS, LONGEST_REQUIREMENT = 2000, 20, 100, 1000
+USUAL_HOSTS = {"pypi.org", "files.pythonhosted.org", "conda.anaconda.org"}
+# pip's documentation, "Requirements File Format".
+_OPTION = re.compile(r"(--[a-z][a-z-]*|-[a-zA-Z])[\s=]*(.*)")
+_INCLUDES = ("-r", "--requirement", "-c", "--constraint")
+_EDITABLE = ("-e", "--editable")
+_SOURCES = ("-i", "--index-url", "--extra-index-url", "-f", "--find-links")
+_HARMLESS = (
+    *("--pre", "--prefer-binary", "--only-binary", "--require-hashes", "--use-feature"),
+    *("--no-deps", "--no-cache-dir", "--quiet", "--upgrade", "-U", "-q"),
+)
+_OWN_OPTIONS = re.compile(r"\s(--?[A-Za-z][\w-]*)")
+# An address or a path, where PEP 508 would have a name.
+_ADDRESS = re.compile(r"""[\w+]+:|[./]|[^\s@;'"]*(?:/|\.(?:whl|zip|gz|bz2)$)""")
+_COMMENT = re.compile(r"(?:^|\s)#.*$")
+_HOST = re.compile(r"[a-z0-9.-]+")
+_VCS = re.compile(r"(git|hg|svn|bzr)\+([a-z]+):")
+
+
+class Requirements:
+    """The requirements of an environment; remarks on them are left in its contents."""
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+        self._files: set[str] = set()
+        self._count = 0
+
+    def add_file(self, file: str) -> None:
+        """Read a file in pip's format, and those that it includes."""
+        if file in self._files:
+            return
+        self._files.add(file)
+        if len(self._files) > MOST_FILES:
+            self._contents.refuse(file, 1, f"more than {MOST_FILES} files are included")
+            return
+        for number, line in _lines(self._contents.text(file)):
+            if line:
+                self.add_line(line, file, number)
+
+    def add_line(self, text: str, file: str, line: int) -> None:
+        """Add a line in pip's format."""
+        text = text.strip()
+        if not self._has_room(file, line):
+            return
+        if "${" in text:
+            what = f"{shown(text)}: variables are not replaced, since the builder has none"
+            self._contents.refuse(file, line, what)
+        elif text.startswith("-"):
+            self._add_option(text, file, line)
+        elif text:
+            requirement, *options = _OWN_OPTIONS.split(text)
+            for option in options[::2]:
+                if option != "--hash":
+                    self._contents.runs(file, line, f"{option} is an option of a build")
+            self._add(requirement, file, line)
+
+    def add(self, text: str, file: str, line: int) -> None:
+        """Add a requirement: NAME, "NAME @ ADDRESS" (PEP 508), or pip's ADDRESS or path."""
+        if self._has_room(file, line):
+            self._add(text, file, line)
+
+    def add_address(self, address: str, name: str, file: str, line: int) -> None:
+        """Add a package by its address, or by its path in the repository."""
+        say, vcs = self._contents, _VCS.match(address)
+        try:
+            parts = urlsplit(address.partition("+")[2] if vcs else address)
+            host = parts.hostname or ""
+        except ValueError:
+            say.refuse(file, line, f"{shown(address)} is no address")
+            return
+        if not parts.scheme:
+            self._add_path(address, file, line)
+        elif parts.scheme != "https" or not _HOST.fullmatch(host) or (vcs and vcs[1] != "git"):
+            say.refuse(file, line, f"{shown(address)}: expected https://… or git+https://…")
+        elif "@" in parts.netloc:
+            say.refuse(file, line, f"{shown(address)} contains a name or password")
+        else:
+            add_host(say, host)
+            if vcs:
+                say.runs(file, line, f"{shown(name)} is built from a git repository at {host}")
+            elif not parts.path.endswith(".whl"):
+                say.runs(file, line, f"{shown(name)} is built from an archive at {host}")
+
+    def _has_room(self, file: str, line: int) -> bool:
+        self._count += 1
+        # Once: the others are as superfluous.
+        if self._count == MOST_REQUIREMENTS + 1:
+            self._contents.refuse(
+                file, line, f"more than {MOST_REQUIREMENTS} packages are required"
+            )
+        return self._count <= MOST_REQUIREMENTS
+
+    def _add(self, text: str, file: str, line: int) -> None:
+        if _ADDRESS.match(text):
+            self.add_address(text, text, file, line)
+            return
+        try:
+            if len(text) > LONGEST_REQUIREMENT:
+                raise InvalidRequirement
+            found = Requirement(text)
+        except (InvalidRequirement, RecursionError):
+            self._contents.refuse(file, line, f"{shown(text)} is no requirement (PEP 508)")
+            return
+        if found.url:
+            self.add_address(found.url, found.name, file, line)
+
+    def _add_option(self, text: str, file: str, line: int) -> None:
+        found = _OPTION.fullmatch(text)
+        name, value = (found[1], found[2].strip("\"' ")) if found else (text, "")
+        if name in _INCLUDES:
+            self._include(value, file, line)
+        elif name in _EDITABLE:
+            self.add_address(value, value, file, line)
+        elif name in _SOURCES:
+            self._add_source(value, file, line)
+        elif name == "--no-binary":
+            if value != ":none:":
+                what = f"{shown(value)}: packages are built from their source"
+                self._contents.runs(file, line, what)
+        elif name not in _HARMLESS:
+            self._contents.refuse(file, line, f"the option {shown(name)} is not supported")
+
+    def _add_source(self, address: str, file: str, line: int) -> None:
+        try:
+            parts = urlsplit(address)
+            host = parts.hostname or ""
+        except ValueError:
+            host = ""
+        if _HOST.fullmatch(host) and parts.scheme == "https" and "@" not in parts.netloc:
+            add_host(self._contents, host)
+        else:
+            what = f"{shown(address)}: expected an index at https://…, without a password"
+            self._contents.refuse(file, line, what)
+
+    def _include(self, path: str, file: str, line: int) -> None:
+        found = inside(file, path)
+        if found in self._contents.files:
+            self.add_file(str(found))
+        else:
+            self._contents.refuse(file, line, f"{shown(path)} is no file of the repository")
+
+    def _add_path(self, path: str, file: str, line: int) -> None:
+        found = inside(file, path.partition("[")[0].partition("#")[0].strip())
+        if found is None:
+            self._contents.refuse(file, line, f"{shown(path)} is not in the repository")
+        elif not found.endswith(".whl"):
+            what = "the repository itself" if found == "." else shown(found)
+            self._contents.runs(file, line, f"{what} is built and installed")
+
+
+def add_host(contents: Contents, host: str) -> None:
+    """Add a host from which packages are to be downloaded, unless it is a usual one."""
+    if host.lower() not in USUAL_HOSTS and len(contents.hosts) < MOST_HOSTS:
+        contents.hosts.add(host.lower())
+
+
+def inside(file: str, path: str) -> str | None:
+    """Return a path of the repository that a file of it names; None: it leads elsewhere.
+
+    Args:
+        file: the file, to whose directory the path is relative.
+        path: as the file has it.
+    """
+    if ":" in path or "\\" in path or path.startswith(("/", "~")):
+        return None
+    found = posixpath.normpath(posixpath.join(posixpath.dirname(file), path))
+    return None if found == ".." or found.startswith("../") else found
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield logical lines, which a backslash continues, without comments; and their first line."""
+    parts: list[str] = []
+    first = 1
+    for number, line in enumerate(text.splitlines(), 1):
+        first = first if parts else number
+        if line.endswith("\\") and not line.lstrip().startswith("#"):
+            parts.append(line[:-1])
+            continue
+        yield first, _COMMENT.sub("", " ".join([*parts, line])).strip()
+        parts = []
+    if parts:
+        yield first, _COMMENT.sub("", " ".join(parts)).strip()
