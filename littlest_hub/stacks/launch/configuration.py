@@ -1,0 +1,181 @@
+"""The configuration of a launch, to which somebody says yes: canonical, with an id, comparable.
+
+A spawner gets only the id of a configuration that its owner has approved, whatever a link or the
+API sends; the configuration itself is in the records of the service.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.launch import repository, server_name
+from littlest_hub.stacks.launch.links import Form, page_of
+from littlest_hub.stacks.launch.repository import Policy
+
+_LEAST_MEMORY_GB, _LEAST_PROCESSORS, _LEAST_HOURS = 0.25, 0.1, 0.25
+_NUMBER = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,4})?")
+
+
+class FormError(LittlestHubError):
+    """A form that describes no launch, with what is wrong by field."""
+
+    def __init__(self, problems: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {text}" for name, text in problems.items()))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Caps:
+    """The most that a person may choose; 0: it cannot be chosen."""
+
+    memory_gb: float = 0
+    processors: float = 0
+    hours: float = 0
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What is launched, and how; every field is valid. 0 and "": what is usual at this hub."""
+
+    repository: str
+    ref: str = ""
+    commit: str = ""
+    """"": whichever the ref has at the time."""
+    path: str = ""
+    urlpath: str = ""
+    name: str = ""
+    """"": another one each time."""
+    memory_mb: int = 0
+    cpu_percent: int = 0
+    """Of one processor."""
+    minutes: int = 0
+    """How long the server may run."""
+
+    @property
+    def canonical(self) -> str:
+        """Its JSON, of which there is one spelling.
+
+        A field with its usual value is left out: one that a later release adds changes no id.
+        """
+        given = {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if getattr(self, each.name) != each.default
+        }
+        return json.dumps(given, sort_keys=True, separators=(",", ":"))
+
+    @property
+    def id(self) -> str:
+        """Its name, which changes with each of its fields."""
+        return hashlib.sha256(self.canonical.encode()).hexdigest()
+
+    @property
+    def page(self) -> str:
+        """The page that opens, below the server's address."""
+        if self.urlpath:
+            return self.urlpath
+        return f"lab/tree/{quote(self.path)}" if self.path else "lab"
+
+    def at(self, commit: str) -> Configuration:
+        """Return the same at a commit, to which its ref has been resolved.
+
+        Raises:
+            LittlestHubError: it is no full name of a commit.
+        """
+        if not repository.is_commit(commit):
+            raise LittlestHubError(f"{commit[:80]!r} is no full name of a commit")
+        return replace(self, commit=commit)
+
+    def is_approved(self, approved: Collection[str]) -> bool:
+        """Return whether somebody does not want to be asked again.
+
+        Args:
+            approved: ids of what they have approved. That of a configuration without a commit
+                stands for each commit that its ref ever has.
+        """
+        return self.id in approved or replace(self, commit="").id in approved
+
+    def changes(self, other: Configuration) -> tuple[str, ...]:
+        """Return the fields in which another one differs, such as that of a server's last start."""
+        names = (each.name for each in fields(self))
+        return tuple(name for name in names if getattr(self, name) != getattr(other, name))
+
+
+def of_json(text: str) -> Configuration:
+    """Return the configuration with this canonical JSON.
+
+    Raises:
+        LittlestHubError: it is that of another release, or damaged.
+    """
+    try:
+        found = Configuration(**json.loads(text))
+        if found.canonical == text and all(
+            type(getattr(found, each.name)).__name__ == each.type for each in fields(found)
+        ):
+            return found
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise LittlestHubError(f"{text[:80]!r} is no configuration that this release has written")
+
+
+def of_form(form: Form, policy: Policy, caps: Caps) -> Configuration:
+    """Return what a form asks for; its ref has not been resolved.
+
+    Raises:
+        FormError: fields of it are not valid, or beyond the caps.
+    """
+    checks: dict[str, Callable[[str], Any]] = {
+        "repo": partial(repository.parse, policy=policy),
+        "ref": repository.ref_of,
+        "path": repository.path_of,
+        "urlpath": page_of,
+        "name": server_name.checked,
+        "memory_gb": partial(_number, least=_LEAST_MEMORY_GB, most=caps.memory_gb),
+        "processors": partial(_number, least=_LEAST_PROCESSORS, most=caps.processors),
+        "hours": partial(_number, least=_LEAST_HOURS, most=caps.hours),
+    }
+    valid: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    for name, check in checks.items():
+        try:
+            valid[name] = check(getattr(form, name))
+        except LittlestHubError as error:
+            problems[name] = error.message
+    named = valid["repo"].ref if "repo" in valid else ""
+    if named and valid.get("ref") and valid["ref"] != named:
+        problems["ref"] = f"expected nothing, or {named}, which the repository's address names"
+    if valid.get("path") and valid.get("urlpath"):
+        problems["urlpath"] = "expected a file or a page, found both"
+    if problems:
+        raise FormError(problems)
+    return Configuration(
+        repository=valid["repo"].url,
+        ref=valid["ref"] or named,
+        path=valid["path"],
+        urlpath=valid["urlpath"],
+        name=valid["name"],
+        memory_mb=round(valid["memory_gb"] * 1024),
+        cpu_percent=round(valid["processors"] * 100),
+        minutes=round(valid["hours"] * 60),
+    )
+
+
+def _number(text: str, least: float, most: float) -> float:
+    """Return a number that somebody has chosen; 0 for ""."""
+    text = text.strip()
+    if not text:
+        return 0
+    if not most:
+        raise LittlestHubError("it cannot be chosen at this hub; expected nothing")
+    if not _NUMBER.fullmatch(text) or not least <= float(text) <= most:
+        found = repr(text[:20])
+        raise LittlestHubError(f"found {found}, expected a number from {least:g} to {most:g}")
+    return float(text)
