@@ -37,25 +37,25 @@ def read_uv_lock(contents: Contents, file: str) -> str:
 def read_conda_lock(contents: Contents, file: str) -> None:
     """Remark on a conda-lock.yml of conda-lock."""
     text = _text(contents, file, r"^version: 1$")
-    packages = [
-        (line, block)
-        for line, block in _blocks(text, "- name: ")
-        if _field(block, r"^  platform: (\S+)$") == PLATFORM
-    ]
-    if text and not packages:
-        contents.refuse(file, 1, f"it has no packages for {PLATFORM}")
-    for line, block in packages:
-        address = _field(block, r"^  url: (\S+)$")
+    is_ours = False
+    # Packages are the only list that is not indented; keys have had two orders.
+    for line, block in _blocks(text, "- "):
+        field = dict(re.findall(r"^(?:  )?(\w+): (\S+)$", block, re.M))
+        if field.get("platform") != PLATFORM:
+            continue
+        is_ours = True
+        address = field.get("url", "")
         if not address.startswith("https://"):
             contents.refuse(file, line, f"{shown(address)}: {_OUTSIDE}")
-        elif _field(block, r"^  manager: (\S+)$") == "pip" and not _is_wheel(address):
-            name = block.partition("\n")[0].strip()
-            contents.runs(file, line, f"{shown(name)} is built from its source")
+        elif field.get("manager") != "conda" and not _is_wheel(address):
+            contents.runs(file, line, f"{shown(field.get('name'))} is built from its source")
+    if text and not is_ours:
+        contents.refuse(file, 1, f"it has no packages for {PLATFORM}")
 
 
 def read_pixi_lock(contents: Contents, file: str) -> None:
     """Remark on a pixi.lock."""
-    text = _text(contents, file, r"^version: 6$")
+    text = _text(contents, file, r"^version: [67]$")
     if text and not re.search(rf"^ +{PLATFORM}:$", text, re.MULTILINE):
         contents.refuse(file, 1, f"it has no packages for {PLATFORM}")
     for number, line in enumerate(text.splitlines(), 1):
@@ -117,7 +117,7 @@ def _text(contents: Contents, file: str, version: str = "") -> str:
     """Return the text of a lock file of a known version; "": it is refused."""
     text = contents.text(file, LOCK_LIMIT_BYTES)
     if text and version and not re.search(version, text, re.MULTILINE):
-        contents.refuse(file, 1, f"expected a line {version.strip('^$')}")
+        contents.refuse(file, 1, f"expected a line {version.strip('^$')!r}")
         return ""
     add_hosts(contents, text)
     return text
