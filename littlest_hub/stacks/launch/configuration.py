@@ -79,7 +79,7 @@ class Configuration:
 
     @property
     def page(self) -> str:
-        """The page that opens, below the server's address."""
+        """The page that opens, in a server whose root is the repository's directory."""
         if self.urlpath:
             return self.urlpath
         return f"lab/tree/{quote(self.path)}" if self.path else "lab"

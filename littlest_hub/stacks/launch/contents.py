@@ -109,4 +109,4 @@ def line_of(text: str, part: str) -> int:
 def shown(text: object) -> str:
     """Return a text of a repository as remarks show it: short, escaped, without passwords."""
     before, at, after = str(text).rpartition("@")
-    return repr(f"…@{after}"[:80] if at and "://" in before else str(text)[:80])
+    return repr(f"…@{after}"[:80] if at and ":" in before else str(text)[:80])

@@ -67,17 +67,14 @@ class Environment:
     """Hosts from which it downloads, beside the usual ones."""
 
 
-DOCKERFILE, APT = "Dockerfile", "apt.txt"
+_OF_R = "packages of R are supported in an environment.yml only (r-base, r-…)"
+_OF_JULIA = "Julia is not supported"
 _ELSEWHERE = {
-    DOCKERFILE: "a Dockerfile is not supported, since this hub builds no images",
+    "Dockerfile": "a Dockerfile is not supported, since this hub builds no images",
     "default.nix": "Nix is not supported",
-    "Project.toml": "Julia is not supported",
-    "JuliaProject.toml": "Julia is not supported",
-    "REQUIRE": "Julia is not supported",
-    "install.R": "packages of R are supported in an environment.yml only (r-base, r-…)",
-    "DESCRIPTION": "packages of R are supported in an environment.yml only (r-base, r-…)",
+    **dict.fromkeys(("Project.toml", "JuliaProject.toml", "REQUIRE"), _OF_JULIA),
+    **dict.fromkeys(("install.R", "DESCRIPTION"), _OF_R),
 }
-_AT_TOP_ONLY = ("DESCRIPTION",)
 _INSTEAD = "; expected an environment.yml, a requirements.txt, or another file for Python"
 _NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9+.:=-]{0,99}")
 
@@ -91,28 +88,27 @@ def environment(files: Iterable[str], read: Read, pythons: Sequence[str]) -> Env
         pythons: versions of Python that are to be had without conda, the preferred one last.
     """
     contents = Contents(files, read)
-    directories = [
-        name
-        for name in (".binder", "binder")
-        if any(file.startswith(f"{name}/") for file in contents.files)
-    ]
+    tops = {file.partition("/")[0] for file in contents.files if "/" in file}
+    directories = [name for name in (".binder", "binder") if name in tops]
     if len(directories) > 1:
         contents.refuse("binder", 1, "there is .binder too; expected one of the two")
     reader = _Reader(contents, directories[0] if directories else "", pythons)
     kind = reader.read()
     reader.remark_on_others(kind)
+    if post_build := reader.first("postBuild"):
+        contents.runs(post_build, 1, "it runs after the packages are installed")
     return Environment(
-        kind,
-        reader.directory,
-        tuple(contents.used),
-        reader.python,
-        reader.installs_repository,
-        reader.script("postBuild", "runs after the packages are installed"),
-        reader.script("start", "runs at each start of the server", while_built=False),
-        tuple(contents.code),
-        tuple(contents.refused),
-        tuple(contents.left_out),
-        tuple(sorted(contents.hosts)),
+        kind=kind,
+        directory=reader.directory,
+        files=tuple(contents.used),
+        python=reader.python,
+        installs_repository=reader.installs_repository,
+        post_build=post_build,
+        start=reader.first("start"),
+        code=tuple(contents.code),
+        refused=tuple(contents.refused),
+        left_out=tuple(contents.left_out),
+        hosts=tuple(sorted(contents.hosts)),
     )
 
 
@@ -127,14 +123,13 @@ class _Reader:
 
     def read(self) -> Kind:
         """Read the files that decide, and return the kind of the environment."""
-        conda = self._first("environment.yml", "environment.yaml")
-        if file := self._first("conda-lock.yml"):
+        if file := self.first("conda-lock.yml"):
             lock_files.read_conda_lock(self._contents, file)
             return Kind.CONDA_LOCK
-        if conda:
-            self._read_conda(conda)
+        if file := self.first("environment.yml", "environment.yaml"):
+            self._read_conda(file)
             return Kind.CONDA
-        if file := self._first("pixi.lock"):
+        if file := self.first("pixi.lock"):
             lock_files.read_pixi_lock(self._contents, file)
             return Kind.PIXI
         return self._read_python()
@@ -142,36 +137,30 @@ class _Reader:
     def remark_on_others(self, kind: Kind) -> None:
         """Remark on files for what is not supported."""
         for name, why in _ELSEWHERE.items():
-            if (file := self._first(name)) and not (self.directory and name in _AT_TOP_ONLY):
+            # As in repo2docker, the repository is no package of R beside a directory for Binder.
+            if (file := self.first(name)) and not (self.directory and name == "DESCRIPTION"):
                 if kind is Kind.USUAL:
                     self._contents.refuse(file, 1, f"{why}{_INSTEAD}")
                 else:
                     self._contents.leave_out(file, 1, why)
-        if file := self._first(APT):
+        if file := self.first("apt.txt"):
             lines = self._contents.text(file).splitlines()
             for number, line in enumerate(lines, 1):
                 if packages := _NAMES.findall(line.partition("#")[0]):
                     what = f"packages of the system are not installed: {', '.join(packages)}"
                     self._contents.leave_out(file, number, what[:200])
 
-    def script(self, name: str, what: str, *, while_built: bool = True) -> str:
-        """Return the path of a script, and remark on it; "": there is none."""
-        file = self._first(name)
-        if file and while_built:
-            self._contents.runs(file, 1, f"it {what}")
-        return file
-
     def _read_python(self) -> Kind:
         asked, place = self._runtime()
         kind = Kind.PYTHON if asked else Kind.USUAL
         found = ""
-        if file := self._first("Pipfile.lock"):
+        if file := self.first("Pipfile.lock"):
             kind = Kind.PIPFILE_LOCK
             asked, place = _minor(lock_files.read_pipfile_lock(self._contents, file)), file
-        elif file := self._first("Pipfile"):
+        elif file := self.first("Pipfile"):
             kind = Kind.PIPFILE
             asked, place = _minor(self._read_pipfile(file)), file
-        elif (file := self._first("uv.lock")) and self._first("pyproject.toml"):
+        elif (file := self.first("uv.lock")) and self.first("pyproject.toml"):
             kind = Kind.UV
             found = lock_files.read_uv_lock(self._contents, file)
         else:
@@ -184,16 +173,16 @@ class _Reader:
 
     def _read_requirements(self, kind: Kind) -> tuple[Kind, str]:
         """Read what pip would install, and return the Python versions that the project is for."""
-        listed = self._first("requirements.txt")
+        listed = self.first("requirements.txt")
         if listed:
             kind = Kind.REQUIREMENTS
             self._requirements.add_file(listed)
         project: dict[str, Any] = {}
         # As in repo2docker, the repository is no package if it has a directory of its own for this.
         if not self.directory:
-            if file := self._first("pyproject.toml"):
+            if file := self.first("pyproject.toml"):
                 project = self._read_project(file, has_list=bool(listed))
-            if file := self._first("setup.py"):
+            if file := self.first("setup.py"):
                 self._install_repository(file)
             if not listed and (project or self.installs_repository):
                 kind = Kind.PROJECT
@@ -272,16 +261,14 @@ class _Reader:
 
     def _runtime(self) -> tuple[str, str]:
         """Return the Python versions that runtime.txt asks for, and the file; "": none."""
-        file = self._first("runtime.txt")
+        file = self.first("runtime.txt")
         if not file:
             return "", ""
         text = self._contents.text(file).strip()
         if found := re.fullmatch(r"python-(\d+(?:\.\d+){0,2})", text):
             return _minor(found[1]), file
-        if re.match(r"r-", text):
-            self._contents.refuse(file, 1, _ELSEWHERE["install.R"])
-        else:
-            self._contents.refuse(file, 1, f"found {shown(text)}, expected such as python-3.12")
+        expected = f"found {shown(text)}, expected such as python-3.12"
+        self._contents.refuse(file, 1, _OF_R if text.startswith("r-") else expected)
         return "", file
 
     def _chosen_python(self, asked: str, file: str) -> str:
@@ -292,13 +279,11 @@ class _Reader:
             self._contents.refuse(file, 1, f"{shown(asked)} is no version of Python (PEP 440)")
             return ""
         if not found:
-            had = ", ".join(self._pythons)
-            self._contents.refuse(
-                file, 1, f"asks for Python {shown(asked)}; to be had: {had or 'none'}"
-            )
+            had = ", ".join(self._pythons) or "none"
+            self._contents.refuse(file, 1, f"asks for Python {shown(asked)}; to be had: {had}")
         return found[-1] if found else ""
 
-    def _first(self, *names: str) -> str:
+    def first(self, *names: str) -> str:
         """Return the path of the first of these files that is there; "": none is."""
         paths = [f"{self.directory}/{name}" if self.directory else name for name in names]
         return next((path for path in paths if path in self._contents.files), "")

@@ -144,7 +144,7 @@ def on_public_binder(repository: Repository, path: str = "", page: str = "") -> 
     host, _, place = repository.place.partition("/")
     ref = quote(repository.ref or "HEAD")
     if host == GITHUB or (host == GIST and "/" in place):
-        spec = f"{'gh' if host == GITHUB else 'gist'}/{place}/{ref}"
+        spec = f"{'gh' if host == GITHUB else 'gist'}/{quote(place)}/{ref}"
     elif host == GITLAB:
         spec = f"gl/{quote(place, safe='')}/{ref}"
     else:
@@ -187,11 +187,10 @@ def on_own_computer(
     """
     directory = environment.directory
     name = shlex.quote(repository.name)
+    file = environment.files[0] if environment.kind is Kind.CONDA else environment.kind
     words = {
         "name": name,
-        "file": shlex.quote(environment.files[0].removeprefix(f"{directory}/"))
-        if environment.files
-        else "",
+        "file": file.removeprefix(f"{directory}/"),
         "path": shlex.quote(f"{'../' if directory else './'}{path}"),
     }
     commands = list(_COMMANDS[environment.kind])

@@ -97,12 +97,12 @@ class Repository:
     @property
     def place(self) -> str:
         """HOST/PATH, as patterns of `Policy` have it."""
-        return self.url.partition("://")[2].removesuffix(".git")
+        return unquote(self.url.partition("://")[2].removesuffix(".git"))
 
     @property
     def name(self) -> str:
         """The last part of its path, as `git clone` names a directory."""
-        return unquote(self.place.rpartition("/")[2])
+        return self.place.rpartition("/")[2]
 
 
 def parse(text: str, policy: Policy) -> Repository:
@@ -244,16 +244,15 @@ def _check_host(host: str, authority: str) -> None:
 
 
 def _check_depth(host: str, segments: list[str]) -> None:
-    """Refuse addresses of pages, which git does not understand."""
-    is_right = {
-        GITHUB: len(segments) == 2,
-        GIST: len(segments) <= 2,
-        GITLAB: len(segments) > 1 and "-" not in segments,
+    """Refuse the addresses of pages, which git does not understand."""
+    is_right, expected = {
+        GITHUB: (len(segments) == 2, "ORGANIZATION/REPOSITORY"),
+        GIST: (len(segments) <= 2, "USER/ID"),
+        GITLAB: (len(segments) > 1 and "-" not in segments, "GROUP/REPOSITORY"),
     }[host]
     if not is_right:
-        expected = {GITHUB: "ORGANIZATION/REPOSITORY", GIST: "USER/ID", GITLAB: "GROUP/REPOSITORY"}
         raise LittlestHubError(
-            f"https://{host}/{'/'.join(segments)[:80]}: expected https://{host}/{expected[host]};"
+            f"https://{host}/{'/'.join(segments)[:80]}: expected https://{host}/{expected};"
             " branch and file are fields of their own"
         )
 

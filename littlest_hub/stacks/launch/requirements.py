@@ -32,7 +32,7 @@ _OWN_OPTIONS = re.compile(r"\s(--?[A-Za-z][\w-]*)")
 _ADDRESS = re.compile(r"""[\w+]+:|[./]|[^\s@;'"]*(?:/|\.(?:whl|zip|gz|bz2)$)""")
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _HOST = re.compile(r"[a-z0-9.-]+")
-_VCS = re.compile(r"(git|hg|svn|bzr)\+([a-z]+):")
+_SCHEME = re.compile(r"[\w+.-]+:")
 
 
 class Requirements:
@@ -79,25 +79,20 @@ class Requirements:
 
     def add_address(self, address: str, name: str, file: str, line: int) -> None:
         """Add a package by its address, or by its path in the repository."""
-        say, vcs = self._contents, _VCS.match(address)
-        try:
-            parts = urlsplit(address.partition("+")[2] if vcs else address)
-            host = parts.hostname or ""
-        except ValueError:
-            say.refuse(file, line, f"{shown(address)} is no address")
-            return
-        if not parts.scheme:
-            self._add_path(address, file, line)
-        elif parts.scheme != "https" or not _HOST.fullmatch(host) or (vcs and vcs[1] != "git"):
-            say.refuse(file, line, f"{shown(address)}: expected https://… or git+https://…")
-        elif "@" in parts.netloc:
-            say.refuse(file, line, f"{shown(address)} contains a name or password")
+        plain = address.removeprefix("git+")
+        if not _SCHEME.match(plain):
+            self._add_path(plain, file, line)
+        elif not (host := _host_of(plain)):
+            what = "expected https://… or git+https://…, without a password"
+            self._contents.refuse(file, line, f"{shown(address)}: {what}")
         else:
-            add_host(say, host)
-            if vcs:
-                say.runs(file, line, f"{shown(name)} is built from a git repository at {host}")
-            elif not parts.path.endswith(".whl"):
-                say.runs(file, line, f"{shown(name)} is built from an archive at {host}")
+            add_host(self._contents, host)
+            if plain != address:
+                what = f"{shown(name)} is built from a git repository at {host}"
+                self._contents.runs(file, line, what)
+            elif not urlsplit(plain).path.endswith(".whl"):
+                what = f"{shown(name)} is built from an archive at {host}"
+                self._contents.runs(file, line, what)
 
     def _has_room(self, file: str, line: int) -> bool:
         self._count += 1
@@ -139,12 +134,7 @@ class Requirements:
             self._contents.refuse(file, line, f"the option {shown(name)} is not supported")
 
     def _add_source(self, address: str, file: str, line: int) -> None:
-        try:
-            parts = urlsplit(address)
-            host = parts.hostname or ""
-        except ValueError:
-            host = ""
-        if _HOST.fullmatch(host) and parts.scheme == "https" and "@" not in parts.netloc:
+        if host := _host_of(address):
             add_host(self._contents, host)
         else:
             what = f"{shown(address)}: expected an index at https://…, without a password"
@@ -170,6 +160,17 @@ def add_host(contents: Contents, host: str) -> None:
     """Add a host from which packages are to be downloaded, unless it is a usual one."""
     if host.lower() not in USUAL_HOSTS and len(contents.hosts) < MOST_HOSTS:
         contents.hosts.add(host.lower())
+
+
+def _host_of(address: str) -> str:
+    """Return the host of an https address without a password; "": it is something else."""
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname or ""
+    except ValueError:
+        return ""
+    is_right = parts.scheme == "https" and "@" not in parts.netloc and _HOST.fullmatch(host)
+    return host if is_right else ""
 
 
 def inside(file: str, path: str) -> str | None:

@@ -163,7 +163,7 @@ def test_the_public_binder_opens_the_same_file() -> None:
 
 
 def asked(*files: str) -> Environment:
-    texts = {"pyproject.toml": b'[project]\nname = "x"\n'}
+    texts = {"pyproject.toml": b'[project]\nname = "x"\n', "runtime.txt": b"python-3.12"}
     return environment(files, lambda file, _: texts.get(file, b""), ["3.12"])
 
 
@@ -171,7 +171,7 @@ def asked(*files: str) -> Environment:
     ("found", "commands"),
     [
         (
-            asked("requirements.txt"),
+            asked("requirements.txt", "runtime.txt"),
             [
                 "uv venv --python 3.12",
                 "uv pip install --requirement requirements.txt",
@@ -192,6 +192,14 @@ def asked(*files: str) -> Environment:
                 "uv venv --python 3.12",
                 "uv pip install --requirement pyproject.toml",
                 "uv run --no-project --with jupyterlab jupyter lab ./a.ipynb",
+            ],
+        ),
+        (
+            asked("environment.yaml"),
+            [
+                "micromamba create --yes --name repo --file environment.yaml",
+                "micromamba install --yes --name repo jupyterlab",
+                "micromamba run --name repo jupyter lab ./a.ipynb",
             ],
         ),
         (asked(), ["uv venv", "uv run --no-project --with jupyterlab jupyter lab ./a.ipynb"]),

@@ -195,6 +195,12 @@ def test_a_pattern_sees_ports_and_no_ending() -> None:
         parse("https://git.example.org:8443/a.git", policy)
 
 
+def test_a_pattern_sees_a_path_as_people_write_it() -> None:
+    for text in ("https://git.example.org/a b", "https://git.example.org/%61%20b.git"):
+        with pytest.raises(LittlestHubError, match="does not launch"):
+            parse(text, Policy(banned=("git.example.org/a b",)))
+
+
 def test_one_text_instead_of_a_list_bans_nothing_and_is_refused() -> None:
     with pytest.raises(ValueError, match="banned: expected a list"):
         Policy(banned="github.com/evil/*")  # type: ignore[arg-type]

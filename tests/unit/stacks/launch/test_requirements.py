@@ -91,9 +91,11 @@ def test_whatever_else_is_built_and_said_with_its_line(line: str, remark: str) -
         ("a @ file:x", "expected https://"),
         ("http://git.example.org/a.whl", "expected https://"),
         ("git+ssh://git@github.com/a", "expected https://"),
+        ("git+git@github.com:org/a", "is no requirement (PEP 508)"),
+        ("-e git+git@github.com:org/a", "is not in the repository"),
         ("hg+https://git.example.org/a", "expected https://"),
-        ("https://[/a.whl", "is no address"),
-        ("https://a\x1b[2J/b", "is no address"),
+        ("https://[/a.whl", "expected https://"),
+        ("https://a\x1b[2J/b", "expected https://"),
         ("https://a\x1b/b", "expected https://"),
         ("--index-url http://index.example.org", "expected an index at https://"),
         ("-f ./wheels", "expected an index at https://"),
@@ -114,6 +116,7 @@ def test_what_cannot_be_built_is_refused_with_its_line(line: str, remark: str) -
         "--index-url https://user:secret@index.example.org/simple",
         "git+https://secret@git.example.org/a",
         "a @ https://user:secret@git.example.org/a.whl",
+        "-e git+user:secret@git.example.org/a",
     ],
 )
 def test_a_password_is_refused_and_not_repeated(line: str) -> None:
