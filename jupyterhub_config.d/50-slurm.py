@@ -2,7 +2,7 @@
 # `littlest-hub enable slurm` sets up all of it (docs/how-to/slurm.md); 50-slurm.conf beside this
 # file gives the hub's unit the rights to submit jobs as their users.
 from littlest_hub.manifest.enabled import require_enabled
-from littlest_hub.stacks.slurm.port import register
+from littlest_hub.stacks.slurm.hub import configure
 
 require_enabled("slurm")
 
@@ -11,7 +11,7 @@ require_enabled("slurm")
 ADDRESS = ""
 
 c.JupyterHub.spawner_class = "littlest_hub.stacks.slurm.spawner.SlurmSpawner"
-register()  # what jobs report to
+configure(c)  # what jobs report to, and the warning before their end
 if ADDRESS:
     c.SlurmSpawner.hub_connect_url = ADDRESS
 
@@ -31,3 +31,9 @@ c.SlurmSpawner.node_address = "{node}"
 # c.SlurmSpawner.python = "/software/littlest-hub/releases/2026.11.0/bin/python3"
 # Seconds that a job that runs may take until its server answers.
 c.SlurmSpawner.start_timeout = 300
+
+# Minutes before its time limit ends a server: from then on, JupyterLab says so.
+c.SlurmSpawner.warn_minutes = 10
+# Hours that people may add to the time of a server that is about to end, again and again up to the
+# limit of its partition in Slurm; 0: none.
+c.SlurmSpawner.prolong_hours = 0

@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader, PrefixLoader
 from jupyterhub.app import JupyterHub
 from jupyterhub.handlers.base import BaseHandler
+from jupyterhub.utils import maybe_future
 from traitlets import Callable, Dict, List, Unicode
 from traitlets.config import Configurable
 
@@ -49,7 +50,8 @@ class Pages(Configurable):  # type: ignore[misc]
     notices = List(
         Callable(),
         config=True,
-        help="Functions of a user. JupyterLab shows the texts that they return to that user.",
+        help="Functions of a user. JupyterLab shows the texts that they return to that user, who"
+        " finds more about them on the page after the login. They may be coroutines.",
     )
 
 
@@ -64,11 +66,13 @@ class AnnouncementHandler(BaseHandler):  # type: ignore[misc]
         # An open page is no activity of its user.
         return False
 
-    def get(self) -> None:
+    async def get(self) -> None:
         self.set_header("Cache-Control", "no-store")
         announcement = self.settings["template_vars"].get("announcement") or ""
         user, functions = self.current_user, self.settings["user_notices"]
-        notices = [text for function in functions for text in function(user)] if user else []
+        notices: list[str] = []
+        for function in functions if user else ():
+            notices += await maybe_future(function(user))
         self.finish({"announcement": str(announcement), "notices": notices})
 
 

@@ -31,6 +31,7 @@
       hub: `${hubHost || ""}${hubPrefix.replace(/\/$/, "")}`,
       shown: new Set(), // texts, and kinds of warnings
       notices: [], // those that the hub has now
+      open: new Map(), // those that are shown now: ids of JupyterLab by text
     };
     addCommands(page);
     repeat(EVERY_MS, () => Promise.allSettled([checkRelease(page), checkAnnouncement(page)]));
@@ -80,7 +81,7 @@
 
   const notify = async ({ app }, type, message, actions) => {
     const options = { autoClose: false, actions };
-    await app.commands.execute("apputils:notify", { message, type, options });
+    return app.commands.execute("apputils:notify", { message, type, options });
   };
 
   const answerOf = async (url, headers = {}) => {
@@ -131,12 +132,15 @@
     args: { text },
   });
 
+  const more = (label) => ({ label, caption: "Opens the hub's page", commandId: HOME });
+
   const checkAnnouncement = async (page) => {
     const answer = await answerOf(`${page.hub}/announcement`);
     if (!answer) {
       return;
     }
     page.notices = answer.notices ?? [];
+    await Promise.allSettled([...page.open.keys()].map((text) => closeIfGone(page, text)));
     await Promise.allSettled(page.notices.map((text) => showNotice(page, text)));
     const text = textOf(answer.announcement);
     if (!text || page.shown.has(text) || isDismissed(READ, text)) {
@@ -144,8 +148,7 @@
     }
     await page.app.restored;
     page.shown.add(text);
-    const all = { label: "Read all", caption: "Opens the hub's page", commandId: HOME };
-    const actions = [...(text.length > LONGEST_MESSAGE ? [all] : []), ok(READ, text)];
+    const actions = [...(text.length > LONGEST_MESSAGE ? [more("Read all")] : []), ok(READ, text)];
     await notify(page, "warning", text, actions);
   };
 
@@ -155,7 +158,15 @@
     }
     await page.app.restored;
     page.shown.add(text);
-    await notify(page, "info", text, [ok(NOTED, text)]);
+    page.open.set(text, await notify(page, "info", text, [more("Hub's page"), ok(NOTED, text)]));
+  };
+
+  const closeIfGone = async ({ app, open, notices, shown }, text) => {
+    if (!notices.includes(text)) {
+      await app.commands.execute("apputils:dismiss-notification", { id: open.get(text) });
+      open.delete(text);
+      shown.delete(text);
+    }
   };
 
   // HTML on the hub's pages, and only text here: nothing in it is loaded or run.

@@ -27,10 +27,12 @@ MANIFEST = Manifest(
         "tests/unit/stacks/slurm/test_options.py",
         "tests/unit/stacks/slurm/test_queue.py",
         "tests/unit/stacks/slurm/test_spawner.py",
+        "tests/unit/stacks/slurm/test_time_limit.py",
         "tests/unit/stacks/slurm/test_port.py",
         "tests/unit/stacks/slurm/test_node.py",
         "tests/unit/stacks/slurm/test_examining.py",
         "tests/unit/stacks/slurm/test_leftovers.py",
         "tests/cluster/test_a_job.py",
+        "tests/cluster/test_time_limit.py",
     ),
 )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 
-SQUEUE_FORMAT = "%i|%T|%B|%S|%e|%r"
-"""squeue(1): number, state, node of the script, start, end, reason; a reason is any text."""
+SQUEUE_FORMAT = "%i|%T|%B|%S|%e|%P|%l|%r"
+"""squeue(1): number, state, node of the script, start, end, partition, time limit, reason; a reason
+is any text."""
 _NOTHING = ("", "n/a", "N/A", "NONE", "Unknown")
 
 
@@ -79,12 +82,23 @@ class Job:
     """The past or expected start, 2026-11-29T15:04:05 in the cluster's time; "": unknown."""
     end: str = ""
     """The end of its time limit; "": unknown."""
+    partition: str = ""
+    limit_minutes: int | None = None
+    """Its time limit; None: it has none, or one that this program does not understand."""
     reason: str = ""
     """Slurm's word for the reason of the wait."""
 
     @property
     def phase(self) -> Phase:
         return _PHASE_OF.get(self.state, Phase.UNKNOWN)
+
+    def ends_at(self) -> datetime | None:
+        """Return when its time limit ends it; None: unknown, or never."""
+        try:
+            # Slurm's commands print the time of this machine.
+            return datetime.fromisoformat(self.end).astimezone()
+        except ValueError:
+            return None
 
     def why_waiting(self) -> str:
         """Return a sentence for the person who waits."""
@@ -114,12 +128,16 @@ def parse_squeue(text: str) -> dict[str, Job]:
 def _job(line: str) -> Job | None:
     if not line.strip():
         return None
-    fields = [field.strip() for field in line.split("|", 5)]
-    if len(fields) != 6 or not re.fullmatch(r"\d+", fields[0]) or not fields[1].isupper():
+    fields = [field.strip() for field in line.split("|", 7)]
+    if len(fields) != 8 or not re.fullmatch(r"\d+", fields[0]) or not fields[1].isupper():
         raise ValueError(f"squeue prints {line[:80]!r}")
-    number, state, node, start, end, reason = fields
+    number, state, node, start, end, partition, limit, reason = fields
     node, start, end = ("" if each in _NOTHING else each for each in (node, start, end))
-    return Job(number, state, node, start, end, reason)
+    limit_minutes = None
+    # Such as Partition_Limit: a job that waits may have none yet.
+    with suppress(ValueError):
+        limit_minutes = minutes(limit)
+    return Job(number, state, node, start, end, partition, limit_minutes, reason)
 
 
 def parse_number(text: str) -> str:

@@ -51,6 +51,10 @@ class JobQueue:
         self._numbers.pop(number, None)
         self._jobs.pop(number, None)
 
+    def last(self, number: str) -> Job | None:
+        """Return a job as the last answer had it, however old that is; None: it had not."""
+        return self._jobs.get(number)
+
     async def look(self, number: str, age_s: float = INTERVAL_S) -> Job | None:
         """Return a job; None: Slurm does not know it any more.
 

@@ -33,8 +33,8 @@ def nothing_to_report_to(settings: Settings) -> Iterator[Problem]:
     spawner = _spawner(settings)
     if spawner and not any(path == PATH for path, _ in default_handlers):
         yield from spawner.error(
-            f"jobs report to {PATH}, which the hub does not have; expected `register()` of"
-            " littlest_hub.stacks.slurm.port, as in 50-slurm.py"
+            f"jobs report to {PATH}, which the hub does not have; expected `configure(c)` of"
+            " littlest_hub.stacks.slurm.hub, as in 50-slurm.py"
         )
 
 

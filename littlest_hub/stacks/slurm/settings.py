@@ -11,7 +11,7 @@ from typing import Any
 
 from tornado.web import HTTPError
 from traitlets import Any as AnyTrait
-from traitlets import Dict, List, TraitError, Unicode, default, validate
+from traitlets import Dict, Float, Integer, List, TraitError, Unicode, default, validate
 from traitlets.config import Configurable
 
 from littlest_hub import installation
@@ -74,6 +74,20 @@ class SlurmSettings(Configurable):  # type: ignore[misc]
     )
     sbatch_options = List(
         Unicode(), config=True, help="More options of sbatch, such as '--qos=interactive'."
+    )
+
+    warn_minutes = Integer(
+        10,
+        min=1,
+        config=True,
+        help="How many minutes before its time limit ends a server people read so in JupyterLab.",
+    )
+    prolong_hours = Float(
+        0,
+        min=0,
+        config=True,
+        help="How many hours more people may give a server that is about to end, as often as the"
+        " time limit of its partition allows. 0: none.",
     )
 
     @validate("partitions")

@@ -108,7 +108,7 @@ def test_a_wrong_setting_is_refused_with_its_line(layout: Layout, more: str, tex
 
 def test_a_spawner_without_what_its_jobs_report_to_is_refused(layout: Layout) -> None:
     text = (layout.fragments / "50-slurm.py").read_text()
-    (layout.fragments / "50-slurm.py").write_text(text.replace("register()", "register"))
+    (layout.fragments / "50-slurm.py").write_text(text.replace("configure(c)", "configure"))
     (problem,) = found(layout)
     assert "JupyterHub.spawner_class: jobs report to /api/slurm/port" in problem
 

@@ -14,22 +14,28 @@ from littlest_hub.stacks.slurm.jobs import (
 
 # squeue and sinfo of a cluster of Slurm 22.05.8, with this module's formats.
 SQUEUE = """\
-31|RUNNING|c1|2026-11-29T10:00:00|2026-11-29T11:00:00|None
-32|PENDING|n/a|2026-11-29T11:00:01|2026-11-29T12:00:01|Resources
-33|PENDING|n/a|N/A|N/A|ReqNodeNotAvail, UnavailableNodes:c[1-2]
-34|CANCELLED|c2|2026-11-29T09:00:00|2026-11-29T09:00:07|None
+31|RUNNING|c1|2026-11-29T10:00:00|2026-11-29T11:00:00|main|1:00:00|None
+32|PENDING|n/a|2026-11-29T11:00:01|2026-11-29T12:00:01|main|1:00:00|Resources
+33|PENDING|n/a|N/A|N/A|main|1:00:00|ReqNodeNotAvail, UnavailableNodes:c[1-2]
+34|CANCELLED|c2|2026-11-29T09:00:00|2026-11-29T09:00:07|main|1:00:00|None
 """
 
 
 def test_jobs_are_read_by_number() -> None:
     jobs = parse_squeue(SQUEUE)
     assert jobs["31"] == Job(
-        "31", "RUNNING", "c1", "2026-11-29T10:00:00", "2026-11-29T11:00:00", "None"
+        "31", "RUNNING", "c1", "2026-11-29T10:00:00", "2026-11-29T11:00:00", "main", 60, "None"
     )
     assert jobs["32"].node == ""
     phases = [jobs[number].phase for number in ("31", "32", "33", "34")]
     assert phases == [Phase.RUNNING, Phase.WAITING, Phase.WAITING, Phase.ENDED]
     assert parse_squeue("") == {}
+
+
+@pytest.mark.parametrize("limit", ["UNLIMITED", "Partition_Limit", "INVALID", ""])
+def test_a_job_without_a_limit_that_is_a_number_has_none(limit: str) -> None:
+    job = parse_squeue(f"31|RUNNING|c1|2026-11-29T10:00:00|N/A|main|{limit}|None")["31"]
+    assert (job.limit_minutes, job.ends_at()) == (None, None)
 
 
 def test_people_who_wait_read_why_and_until_when() -> None:
@@ -53,7 +59,7 @@ def test_an_answer_that_is_none_is_refused(line: str) -> None:
 
 
 def test_a_state_of_a_later_slurm_is_unknown_not_an_end() -> None:
-    assert parse_squeue("1|HIBERNATING|c1|N/A|N/A|None")["1"].phase is Phase.UNKNOWN
+    assert parse_squeue("1|HIBERNATING|c1|N/A|N/A|main|1:00:00|None")["1"].phase is Phase.UNKNOWN
 
 
 @pytest.mark.parametrize(("text", "number"), [("31\n", "31"), ("31;cluster\n", "31")])

@@ -32,7 +32,8 @@ class Slurm:
         known = [number for number in asked if number in self.jobs]
         if not known:
             raise SlurmError("slurm_load_jobs error: Invalid job id specified", is_silent=False)
-        return "".join(f"{number}|{self.jobs[number]}|c1|N/A|N/A|None\n" for number in known)
+        rest = "c1|N/A|N/A|main|1:00:00|None"
+        return "".join(f"{number}|{self.jobs[number]}|{rest}\n" for number in known)
 
 
 @pytest.fixture

@@ -34,14 +34,22 @@ COMMANDS = {
     "sbatch": (
         "[ -e refuse ] && { cat refuse >&2; exit 1; }\n"
         'echo "$@" >arguments; cat >script; number=$(($(cat number) + 1)); echo $number >number\n'
-        'echo "$number|PENDING|n/a|N/A|N/A|Priority" >.new; mv .new job-$number; echo $number'
+        'echo "$number|PENDING|n/a|N/A|N/A|main|1:00:00|Priority" >.new\n'
+        "mv .new job-$number; echo $number"
     ),
     "squeue": (
         '[ -e away ] && { echo "Unable to contact slurm controller" >&2; exit 1; }\n'
         'cat job-* 2>/dev/null || { echo "Invalid job id specified" >&2; exit 1; }'
     ),
     "scancel": (
-        'for last; do :; done\necho "$last|CANCELLED|c1|N/A|N/A|None" >.gone; mv .gone job-$last'
+        "for last; do :; done\n"
+        'echo "$last|CANCELLED|c1|N/A|N/A|main|1:00:00|None" >.gone; mv .gone job-$last'
+    ),
+    "sinfo": "cat partitions",
+    "scontrol": (
+        "[ -e denied ] && { cat denied >&2; exit 1; }\n"
+        'echo "$@" >>updated; number=${2#JobId=}\n'
+        'echo "$number|RUNNING|c1|N/A|2099-01-01T00:00:00|main|1:00:00|None" >job-$number'
     ),
 }
 
@@ -58,10 +66,10 @@ class Cluster:
             program.write_text(f"#!/bin/sh\ncd {directory}\n{script}\n")
             program.chmod(program.stat().st_mode | stat.S_IXUSR)
 
-    def set(self, number: str, state: str, node: str = "c1") -> None:
+    def set(self, number: str, state: str, node: str = "c1", end: str = "N/A") -> None:
         # A query may read it at the same moment.
         new = self.directory / ".set"
-        new.write_text(f"{number}|{state}|{node}|N/A|N/A|None\n")
+        new.write_text(f"{number}|{state}|{node}|N/A|{end}|main|1:00:00|None\n")
         new.rename(self.directory / f"job-{number}")
 
     def state(self, number: str) -> str:
