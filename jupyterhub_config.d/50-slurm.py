@@ -1,6 +1,6 @@
 # Servers as jobs of a Slurm cluster. This machine must be able to submit jobs (sbatch).
-# `littlest-hub enable slurm` sets up all of it (docs/how-to/slurm.md); 50-slurm.conf beside this
-# file gives the hub's unit the rights to submit jobs as their users.
+# `littlest-hub enable slurm` sets up all of it (docs/how-to/slurm.md), with the helper of root's
+# that submits jobs as their users.
 from littlest_hub.manifest.enabled import require_enabled
 from littlest_hub.stacks.slurm.hub import configure
 
@@ -35,5 +35,5 @@ c.SlurmSpawner.start_timeout = 300
 # Minutes before its time limit ends a server: from then on, JupyterLab says so.
 c.SlurmSpawner.warn_minutes = 10
 # Hours that people may add to the time of a server that is about to end, again and again up to the
-# limit of its partition in Slurm; 0: none.
-c.SlurmSpawner.prolong_hours = 0
+# limit of its partition in Slurm:
+# c.SlurmSpawner.prolong_hours = 2

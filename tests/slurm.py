@@ -19,7 +19,7 @@ from tests.machine import Machine
 
 WHERE = "import os, socket\nprint(socket.gethostname(), os.environ['SLURM_JOB_ID'])"
 """A cell that prints the node and the number of its job."""
-PACKAGES = ("munge", "slurm-client", "slurmctld", "slurmd", "sudo")
+PACKAGES = ("munge", "polkitd", "slurm-client", "slurmctld", "slurmd", "sudo")
 NETWORK = "10.77.0"
 HEAD = "head"
 

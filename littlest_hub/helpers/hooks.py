@@ -63,7 +63,7 @@ def answer(request: bytes, directory: Path, group: str | None) -> str:
     hook, _, user = request.decode(errors="replace").partition("\0")
     if len(request) > LIMIT_BYTES or not re.fullmatch(HOOK_NAME, hook):
         return "no such request"
-    refusal = _no_new_user(user, directory.parent) if hook == ADD_USER else _no_user(user, group)
+    refusal = _no_new_user(user, directory.parent) if hook == ADD_USER else no_user(user, group)
     if refusal:
         return f"{hook}: {user!r} {refusal}"
     program = directory / hook
@@ -102,7 +102,7 @@ def _no_new_user(name: str, fragments: Path) -> str:
     return f"gets no account, because no fragment in {fragments} has {DECLARATION}"
 
 
-def _no_user(name: str, group: str | None) -> str:
+def no_user(name: str, group: str | None) -> str:
     """Return why no hook may run for a user; "": it may."""
     if not re.fullmatch(LOGIN_NAME, name):
         return "is no name of a user"

@@ -158,8 +158,8 @@ def _rights(layout: Layout) -> list[Directive]:
             Directive(
                 "PrivateUsers",
                 "yes",
-                "prevents changing the user; a spawner that does needs a drop-in such as"
-                " 50-slurm.conf of the catalogue",
+                "prevents changing the user; a spawner that does needs a drop-in"
+                " (docs/how-to/slurm.md, other schedulers)",
             ),
             Directive("ReadWritePaths", str(layout.state)),
         ]

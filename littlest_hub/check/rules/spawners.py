@@ -167,7 +167,7 @@ def commands_as_other_users(settings: Settings) -> Iterator[Problem]:
         yield from blamed.error(
             f"{program} runs commands as other users, which the hub's unit does not permit;"
             " expected a drop-in that does (CapabilityBoundingSet=CAP_SETUID CAP_SETGID and"
-            f" PrivateUsers=no), such as `{settings.layout.command} enable slurm` adds"
+            f" PrivateUsers=no), or, for Slurm, `{settings.layout.command} enable slurm`"
         )
 
 

@@ -15,10 +15,8 @@ MANIFEST = Manifest(
             expected="http://head.cluster, or nothing",
         ),
     ),
-    check=(
-        "littlest_hub.stacks.slurm.rules:rights",
-        "littlest_hub.stacks.slurm.rules:nothing_to_report_to",
-    ),
+    units="littlest_hub.stacks.slurm.units:units",
+    check=("littlest_hub.stacks.slurm.rules:nothing_to_report_to",),
     doctor=("littlest_hub.stacks.slurm.probes:cluster",),
     elsewhere="littlest_hub.stacks.slurm.leftovers:elsewhere",
     page="docs/how-to/slurm.md",
@@ -26,6 +24,7 @@ MANIFEST = Manifest(
         "tests/unit/stacks/slurm/test_jobs.py",
         "tests/unit/stacks/slurm/test_options.py",
         "tests/unit/stacks/slurm/test_queue.py",
+        "tests/unit/stacks/slurm/test_helper.py",
         "tests/unit/stacks/slurm/test_spawner.py",
         "tests/unit/stacks/slurm/test_time_limit.py",
         "tests/unit/stacks/slurm/test_port.py",
@@ -34,5 +33,6 @@ MANIFEST = Manifest(
         "tests/unit/stacks/slurm/test_leftovers.py",
         "tests/cluster/test_a_job.py",
         "tests/cluster/test_time_limit.py",
+        "tests/cluster/test_least_privilege.py",
     ),
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -167,6 +168,14 @@ class Partition:
     """Amount on its largest node."""
     gpus: int
     """Number on its largest node."""
+
+
+def most_minutes(partitions: Sequence[Partition], name: str) -> float:
+    """Return the longest time limit in a partition; infinite: unlimited; 0: there is none."""
+    for partition in partitions:
+        if partition.name == name:
+            return math.inf if partition.most_minutes is None else partition.most_minutes
+    return 0
 
 
 SINFO_FORMAT = "%R|%a|%l|%c|%m|%G|%P"

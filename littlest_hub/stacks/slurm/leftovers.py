@@ -13,10 +13,9 @@ from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.manifest.manifest import Elsewhere
-from littlest_hub.stacks.slurm import commands
+from littlest_hub.stacks.slurm import helper
 from littlest_hub.stacks.slurm.commands import SlurmError
 from littlest_hub.stacks.slurm.spawner import begun
-from littlest_hub.stacks.slurm.submission import as_user
 
 _STATES = (
     "SELECT users.name, spawners.state FROM spawners JOIN users ON users.id = spawners.user_id"
@@ -27,7 +26,7 @@ def elsewhere(layout: Layout) -> Elsewhere:
     """Return the servers that are jobs, running or waiting."""
     found = jobs_on_record(layout)
     names = [f"{user} (job {job})" for user, jobs in found.items() for job in jobs]
-    return Elsewhere(names, partial(cancel, found))
+    return Elsewhere(names, partial(cancel, layout, found))
 
 
 def jobs_on_record(layout: Layout) -> dict[str, list[str]]:
@@ -52,16 +51,16 @@ def jobs_on_record(layout: Layout) -> dict[str, list[str]]:
     return found
 
 
-def cancel(found: Mapping[str, Sequence[str]]) -> str:
+def cancel(layout: Layout, found: Mapping[str, Sequence[str]]) -> str:
     """Cancel jobs, given by user; return why some of them may go on, or ""."""
-    return asyncio.run(_cancel(found))
+    return asyncio.run(_cancel(layout, found))
 
 
-async def _cancel(found: Mapping[str, Sequence[str]]) -> str:
+async def _cancel(layout: Layout, found: Mapping[str, Sequence[str]]) -> str:
     failed = []
     for user, jobs in found.items():
         try:
-            await commands.run(as_user(user, "scancel", "--quiet", *jobs))
-        except SlurmError as error:
+            await helper.cancel(layout, user, jobs)
+        except (SlurmError, LittlestHubError, ValueError) as error:
             failed.append(f"Jobs of {user} may go on ({', '.join(jobs)}): {error}")
     return "\n".join(failed)

@@ -11,6 +11,8 @@ from typing import Any
 from littlest_hub.stacks.slurm.jobs import Partition
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,@+-]{0,63}")
+_OPTION = re.compile(r"--[a-z][a-z0-9-]{1,40}(=[ -~]{0,500})?")
+_MOST = 10**9
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,19 @@ class Request:
     gpus: int = 0
     account: str = ""
     reservation: str = ""
+
+    def __post_init__(self) -> None:
+        """Check it once more: root's helper takes it from the hub.
+
+        Raises:
+            ValueError: a field has a value that no request has.
+        """
+        for name, value in vars(self).items():
+            is_number = type(getattr(Request, name)) is int
+            if type(value) is not type(getattr(Request, name)) or (
+                value and not (0 < value < _MOST if is_number else is_name(value))
+            ):
+                raise ValueError(f"{name}: {value!r} cannot be requested")
 
     def arguments(self) -> list[str]:
         """Return sbatch's options."""
@@ -157,6 +172,11 @@ def _one_of(options: Mapping[str, Any], name: str, names: Sequence[str]) -> str:
 def is_name(name: str) -> bool:
     """Return whether a partition, account or reservation may have this name in a fragment."""
     return bool(_NAME.fullmatch(name))
+
+
+def is_option(text: str) -> bool:
+    """Return whether a text is a long option of sbatch, with its value."""
+    return bool(_OPTION.fullmatch(text))
 
 
 def form(choice: Choice, chosen: Mapping[str, Any]) -> str:

@@ -12,22 +12,6 @@ from littlest_hub.stacks.slurm.port import PATH
 from littlest_hub.stacks.slurm.spawner import SlurmSpawner
 
 
-def rights(settings: Settings) -> Iterator[Problem]:
-    """Refuse jobs of other users if the hub's unit does not permit to submit them."""
-    spawner = _spawner(settings)
-    if spawner is None:
-        return
-    if settings.layout.hub_user:
-        text = "submits jobs as their users, which only a hub that is root may do"
-        yield from spawner.error(f"{text}; expected another spawner_class")
-    elif not settings.facts.rights.can_become_others:
-        yield from spawner.error(
-            "submits jobs as their users, which the hub's unit does not permit; expected the"
-            " drop-in 50-slurm.conf (CapabilityBoundingSet=CAP_SETUID CAP_SETGID and"
-            f" PrivateUsers=no), which `{settings.layout.command} enable slurm` adds"
-        )
-
-
 def nothing_to_report_to(settings: Settings) -> Iterator[Problem]:
     """Refuse the spawner without the API to which jobs report: no server would start."""
     spawner = _spawner(settings)

@@ -106,6 +106,13 @@ class SlurmSettings(Configurable):  # type: ignore[misc]
             _check_name(name)
         return proposal.value
 
+    @validate("sbatch_options")
+    def _check_sbatch_options(self, proposal: Any) -> Any:
+        for option in proposal.value:
+            if not options.is_option(option):
+                raise TraitError(f"expected options such as --qos=interactive, found {option!r}")
+        return proposal.value
+
     @validate("node_address")
     def _check_node_address(self, proposal: Any) -> Any:
         try:

@@ -27,12 +27,12 @@ from littlest_hub.hub.launch import (
     server_environment,
 )
 from littlest_hub.hub.spawn_queue import SpawnerWithQueue
-from littlest_hub.stacks.slurm import commands
+from littlest_hub.stacks.slurm import client, commands
 from littlest_hub.stacks.slurm.commands import SlurmError
-from littlest_hub.stacks.slurm.jobs import Job, Phase, parse_number
+from littlest_hub.stacks.slurm.jobs import Job, Phase
 from littlest_hub.stacks.slurm.queue import WAITING_INTERVAL_S, JobQueue
 from littlest_hub.stacks.slurm.settings import SlurmSettings
-from littlest_hub.stacks.slurm.submission import NODE_PROGRAM, Submission, as_user
+from littlest_hub.stacks.slurm.submission import NODE_PROGRAM, log_file, script
 
 QUEUE = JobQueue(commands.run)
 """The jobs of this hub, as Slurm knows them."""
@@ -250,33 +250,32 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
                 await asyncio.sleep(WAITING_INTERVAL_S)
 
     async def _submit(self) -> None:
-        submission = self._submission()
+        submitting = asyncio.ensure_future(self._submitted())
         try:
-            printed = await commands.run(submission.sbatch(), submission.script())
-            self.job = parse_number(printed)
-        except (SlurmError, ValueError) as error:
+            self.job = await asyncio.shield(submitting)
+        except asyncio.CancelledError:
+            # Root's helper submits it all the same.
+            with contextlib.suppress(SlurmError):
+                self.job = await submitting
+            raise
+        except SlurmError as error:
             raise NotStartedError(f"Slurm does not take the job: {error}") from error
         QUEUE.watch(self.job)
         self._save_begun()
         self.log.info("Job %s of %s is submitted", self.job, self._log_name)
 
-    def _submission(self) -> Submission:
+    async def _submitted(self) -> str:
         request = self.request_for(self.user_options)
         account = self._account()
-        home = Path(account.pw_dir)
         own = {name: text for name, text in self.get_env().items() if name != "PATH"}
-        return Submission(
-            account.pw_name,
-            home,
-            self.log_file,
-            [*request.arguments(), *self.sbatch_options],
-            environment={
-                **server_environment(account.pw_name, home, account.pw_shell),
-                **package_environment(self.layout),
-                **own,
-            },
-            command=[self.python, "-I", "-m", NODE_PROGRAM, *self.get_args()],
-        )
+        environment = {
+            **server_environment(account.pw_name, Path(account.pw_dir), account.pw_shell),
+            **package_environment(self.layout),
+            **own,
+        }
+        text = script(environment, [self.python, "-I", "-m", NODE_PROGRAM, *self.get_args()])
+        options = self.sbatch_options
+        return await client.submit(self.layout, account.pw_name, self.name, request, text, options)
 
     def _account(self) -> pwd.struct_passwd:
         try:
@@ -287,8 +286,7 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
     @property
     def log_file(self) -> str:
         """The file on the node to which the job writes."""
-        name = f"-{self.name}" if self.name else ""
-        return str(Path(self._account().pw_dir) / f".jupyterhub{name}.log")
+        return log_file(Path(self._account().pw_dir), self.name)
 
     async def _wait_until_running(self) -> None:
         while True:
@@ -320,7 +318,7 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
     async def _cancel(self) -> None:
         if self.job:
             with contextlib.suppress(SlurmError):
-                await commands.run(as_user(self.user.name, "scancel", "--quiet", self.job))
+                await client.cancel(self.layout, self.user.name, self.job)
 
 
 def begun(state: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 NODE_PROGRAM = "littlest_hub.stacks.slurm.node"
@@ -15,41 +15,54 @@ def as_user(name: str, *command: str) -> list[str]:
     return ["runuser", "-u", name, "--", *command]
 
 
-@dataclass(frozen=True)
-class Submission:
-    """One job."""
+def job_name(user: str) -> str:
+    """Return the name of somebody's jobs."""
+    return f"jupyterhub-{user[:40]}"
 
-    user: str
-    """The name of the account."""
-    home: Path
-    log_file: str
-    """The file on the node to which the job writes."""
-    options: Sequence[str]
-    """Options of sbatch: the request, and those that the fragment adds."""
-    environment: Mapping[str, str] = field(repr=False)
-    """Contains secrets."""
-    command: Sequence[str]
 
-    def sbatch(self) -> list[str]:
-        """Return the command that submits the job, with the script as standard input."""
-        return as_user(
-            self.user,
-            "sbatch",
-            "--parsable",
-            # Otherwise, Slurm starts the job again on another node if its node fails.
-            "--no-requeue",
-            # The environment of `commands.run` is small. NONE would run the user's profile.
-            "--export=ALL",
-            f"--job-name=jupyterhub-{self.user[:40]}",
-            f"--chdir={self.home}",
-            f"--output={self.log_file}",
-            "--open-mode=truncate",
-            *self.options,
-        )
+def log_file(home: Path, server: str) -> str:
+    """Return the file on the node to which a job writes.
 
-    def script(self) -> str:
-        """Return the script, which contains the token because everybody sees arguments."""
-        exports = [f"export {name}={shlex.quote(text)}" for name, text in self.environment.items()]
-        return "\n".join(
-            ["#!/bin/sh", "umask 027", *exports, f"exec {shlex.join(self.command)}", ""]
-        )
+    Args:
+        home: of its user.
+        server: its name; "": the one without a name.
+    """
+    # "%" would be a pattern of sbatch's.
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", f"-{server}" if server else "")
+    return str(home / f".jupyterhub{name}.log")
+
+
+def sbatch(user: str, home: Path, server: str, options: Sequence[str]) -> list[str]:
+    """Return the command that submits a job, with its script as standard input.
+
+    Args:
+        user: the name of the account.
+        home: its home directory.
+        server: its name; "": the one without a name.
+        options: of sbatch: the request, and those that the fragment adds.
+    """
+    return as_user(
+        user,
+        "sbatch",
+        "--parsable",
+        # Otherwise, Slurm starts the job again on another node if its node fails.
+        "--no-requeue",
+        # The environment of `commands.run` is small. NONE would run the user's profile.
+        "--export=ALL",
+        f"--job-name={job_name(user)}",
+        f"--chdir={home}",
+        f"--output={log_file(home, server)}",
+        "--open-mode=truncate",
+        *options,
+    )
+
+
+def script(environment: Mapping[str, str], command: Sequence[str]) -> str:
+    """Return the script of a job, which contains the token because everybody sees arguments.
+
+    Args:
+        environment: contains secrets.
+        command: the program of the job.
+    """
+    exports = [f"export {name}={shlex.quote(text)}" for name, text in environment.items()]
+    return "\n".join(["#!/bin/sh", "umask 027", *exports, f"exec {shlex.join(command)}", ""])

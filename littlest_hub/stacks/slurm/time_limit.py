@@ -21,9 +21,9 @@ from tornado.web import HTTPError, authenticated
 
 from littlest_hub.hub import cross_site
 from littlest_hub.hub.cross_site import Site
-from littlest_hub.stacks.slurm import commands, settings, spawner
+from littlest_hub.stacks.slurm import client, settings, spawner
 from littlest_hub.stacks.slurm.commands import SlurmError
-from littlest_hub.stacks.slurm.jobs import Job, Phase
+from littlest_hub.stacks.slurm.jobs import Job, Phase, most_minutes
 from littlest_hub.stacks.slurm.queue import WAITING_INTERVAL_S
 from littlest_hub.stacks.slurm.spawner import SlurmSpawner
 
@@ -124,9 +124,7 @@ async def prolong(server: SlurmSpawner) -> None:
             if not ending.may_be_prolonged:
                 raise HTTPError(409, "This server gets no more time: its partition has a limit.")
             minutes = ending.longest_minutes
-            await commands.run(
-                ["scontrol", "update", f"JobId={ending.job}", f"TimeLimit={minutes}"]
-            )
+            await client.prolong(server.layout, server.user.name, ending.job, minutes)
             server.log.info("Job %s of %s may take %d min", ending.job, server._log_name, minutes)
             await spawner.QUEUE.look(ending.job, age_s=0)
         except SlurmError as error:
@@ -156,16 +154,11 @@ async def _longest_minutes(server: SlurmSpawner, job: Job) -> int:
     if not (server.prolong_hours and job.limit_minutes):
         return 0
     try:
-        found = {each.name: each for each in await settings.CLUSTER.partitions()}
+        most = most_minutes(await settings.CLUSTER.partitions(), job.partition)
     except (SlurmError, ValueError) as error:
         server.log.warning("Job %s is not prolonged: %s", job.number, error)
         return 0
-    if job.partition not in found:
-        return 0
-    # Slurm itself lets root pass it.
-    most = found[job.partition].most_minutes
-    wanted: int = job.limit_minutes + round(server.prolong_hours * 60)
-    return wanted if most is None else min(wanted, most)
+    return int(min(job.limit_minutes + round(server.prolong_hours * 60), most))
 
 
 def _clock(at: datetime) -> str:

@@ -65,19 +65,19 @@ def test_without_systemd_the_facts_are_those_of_any_program(tmp_path: Path) -> N
     assert facts.rights == Rights(can_become_others=True, knows_other_users=True)
 
 
-SLURM = (Path(__file__).parents[3] / "jupyterhub_config.d/50-slurm.conf").read_text()
+BOTH = "CapabilityBoundingSet=CAP_SETUID CAP_SETGID\nPrivateUsers=no"
 
 
 @pytest.mark.parametrize(
     ("drop_ins", "can_become_others", "knows_other_users"),
     [
         ([], False, False),
-        ([SLURM], True, True),
+        ([BOTH], True, True),
         (["CapabilityBoundingSet=CAP_SETUID CAP_SETGID"], False, False),
         (["PrivateUsers=no"], False, True),
-        ([SLURM, "PrivateUsers=yes"], False, False),
-        ([SLURM, "CapabilityBoundingSet=~CAP_SETUID"], False, True),
-        ([SLURM, "CapabilityBoundingSet="], False, True),
+        ([BOTH, "PrivateUsers=yes"], False, False),
+        ([BOTH, "CapabilityBoundingSet=~CAP_SETUID"], False, True),
+        ([BOTH, "CapabilityBoundingSet="], False, True),
         (["PrivateUsers=no\nCapabilityBoundingSet=~"], True, True),
         (["PrivateUsers = off\nCapabilityBoundingSet = cap_setgid \\\n cap_setuid\n"], True, True),
     ],

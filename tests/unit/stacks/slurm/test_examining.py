@@ -7,17 +7,11 @@ from pathlib import Path
 import pytest
 
 from littlest_hub.check import check_fragments
-from littlest_hub.check.classes import chosen_classes
-from littlest_hub.check.facts import Facts, Rights
-from littlest_hub.check.jupyterhub_api import complete, execute
-from littlest_hub.check.origins import RecordingConfig
-from littlest_hub.check.settings import Settings
 from littlest_hub.doctor.findings import OK, PROBLEM, WARNING
 from littlest_hub.layout import Layout
 from littlest_hub.manifest import enabled
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.slurm import probes
-from littlest_hub.stacks.slurm.rules import rights
 
 
 @pytest.mark.parametrize(
@@ -98,6 +92,8 @@ def test_the_fragment_is_right_as_it_is(layout: Layout, more: str) -> None:
         ('c.SlurmSpawner.partitions = {"main; id": {}}', "'main; id' cannot be a name in Slurm"),
         ('c.SlurmSpawner.node_address = "{name}"', "expected a name with {node} in it"),
         ("c.SlurmSpawner.req_partition = 'main'", "req_partition"),
+        ('c.SlurmSpawner.sbatch_options = ["-q interactive"]', "found '-q interactive'"),
+        ("c.SlurmSpawner.warn_minutes = 0", "warn_minutes"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_its_line(layout: Layout, more: str, text: str) -> None:
@@ -111,18 +107,3 @@ def test_a_spawner_without_what_its_jobs_report_to_is_refused(layout: Layout) ->
     (layout.fragments / "50-slurm.py").write_text(text.replace("configure(c)", "configure"))
     (problem,) = found(layout)
     assert "JupyterHub.spawner_class: jobs report to /api/slurm/port" in problem
-
-
-@pytest.mark.parametrize("can_become_others", [True, False])
-def test_a_hub_that_may_not_become_its_users_is_refused(
-    layout: Layout, can_become_others: bool
-) -> None:
-    file = layout.fragments / "50-slurm.py"
-    config = RecordingConfig()
-    execute(file, config)
-    complete(config)
-    chosen, _ = chosen_classes(config)
-    facts = Facts(rights=Rights(can_become_others, knows_other_users=True))
-    problems = list(rights(Settings(config, chosen, layout, facts)))
-    assert [each.file for each in problems] == ([] if can_become_others else [str(file)])
-    assert all("expected the drop-in 50-slurm.conf" in each.message for each in problems)

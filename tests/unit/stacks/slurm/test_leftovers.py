@@ -11,9 +11,10 @@ from littlest_hub.stacks.slurm import leftovers
 from tests.unit.stacks.slurm.test_spawner import COMMANDS
 
 STATES = {
-    "ada": {"job": "31"},
-    "bob": {SURVIVES: {"job": "32", "api_token": "a-secret"}},
+    "nobody": {"job": "31"},
+    "games": {SURVIVES: {"job": "32", "api_token": "a-secret"}},
     "eve": {"job": "33; reboot"},
+    "root": {"job": "34"},
     "sam": {"unit_name": "littlest-hub.user-sam"},
     "ida": None,
 }
@@ -41,6 +42,8 @@ def programs(directory: Path, monkeypatch: pytest.MonkeyPatch, scancel: str) -> 
         program.write_text(f"#!/bin/sh\ncd {directory}\n{script}\n")
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{directory}/bin:/usr/bin:/bin")
+    # The accounts that every machine has are the system's, and stand for people's here.
+    monkeypatch.setattr("littlest_hub.helpers.hooks.FIRST_UID", 1)
 
 
 def test_jobs_that_run_or_wait_are_cancelled(
@@ -48,8 +51,8 @@ def test_jobs_that_run_or_wait_are_cancelled(
 ) -> None:
     programs(tmp_path, monkeypatch, CANCELLED)
     found = leftovers.elsewhere(layout)
-    assert [*found.names] == ["ada (job 31)", "bob (job 32)"]
-    assert found.end() == ""
+    assert [*found.names] == ["nobody (job 31)", "games (job 32)", "root (job 34)"]
+    assert found.end() == "Jobs of root may go on (34): 'root' is an account of the system"
     assert (tmp_path / "cancelled").read_text() == "--quiet 31\n--quiet 32\n"
 
 
@@ -59,7 +62,7 @@ def test_jobs_that_may_go_on_are_named(
     programs(tmp_path, monkeypatch, AWAY)
     said = leftovers.elsewhere(layout).end()
     assert said.splitlines()[1] == (
-        "Jobs of bob may go on (32): Unable to contact slurm controller"
+        "Jobs of games may go on (32): Unable to contact slurm controller"
     )
 
 

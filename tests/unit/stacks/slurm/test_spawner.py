@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import pwd
+import socketserver
 import stat
-from collections.abc import Coroutine
+import threading
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ from littlest_hub.hub import spawn_queue
 from littlest_hub.hub.launch import NotStartedError
 from littlest_hub.hub.spawn_queue import SpawnQueue
 from littlest_hub.layout import DEFAULT_BASE, Layout
-from littlest_hub.stacks.slurm import commands, spawner
+from littlest_hub.stacks.slurm import client, commands, helper, spawner
 from littlest_hub.stacks.slurm.queue import JobQueue
 from littlest_hub.stacks.slurm.spawner import SlurmSpawner
 
@@ -39,6 +42,7 @@ COMMANDS = {
     ),
     "squeue": (
         '[ -e away ] && { echo "Unable to contact slurm controller" >&2; exit 1; }\n'
+        'echo "$@" >asked\n'
         'cat job-* 2>/dev/null || { echo "Invalid job id specified" >&2; exit 1; }'
     ),
     "scancel": (
@@ -82,15 +86,46 @@ class Cluster:
         return (self.directory / name).read_text()
 
 
+class Helper(socketserver.BaseRequestHandler):
+    """Root's helper, as systemd starts it for each connection, with the rights of this process."""
+
+    def handle(self) -> None:
+        chunks = iter(lambda: self.request.recv(65536), b"")
+        layout: Layout = self.server.layout  # type: ignore[attr-defined]
+        with self.request.makefile("w") as hub:
+            helper.serve(layout, b"".join(chunks), hub)
+
+
+@contextlib.contextmanager
+def serving(address: Path, layout: Layout) -> Iterator[None]:
+    """Answer requests at a socket."""
+    with socketserver.ThreadingUnixStreamServer(str(address), Helper) as server:
+        server.layout = layout  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    layout = Layout(tmp_path / "hub")
+    layout.fragments.mkdir(parents=True)
+    (layout.fragments / "60-mine.py").write_text("c.SlurmSpawner.prolong_hours = 2\n")
+    monkeypatch.setattr(client, "address_of", lambda _: tmp_path / "helper")
+    # The account of this process may be one of the system's.
+    monkeypatch.setattr("littlest_hub.helpers.hooks.FIRST_UID", 0)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     monkeypatch.setattr(spawner, "QUEUE", JobQueue(commands.run))
     monkeypatch.setattr(spawner, "WAITING_INTERVAL_S", 0.01)
     monkeypatch.setattr("littlest_hub.stacks.slurm.queue.WAITING_INTERVAL_S", 0.01)
     monkeypatch.setattr("littlest_hub.stacks.slurm.queue.MAX_PAUSE_S", 0.01)
     monkeypatch.setattr(spawn_queue, "QUEUE", SpawnQueue())
-    return Cluster(tmp_path)
+    with serving(tmp_path / "helper", layout):
+        yield Cluster(tmp_path)
 
 
 def make(user: Any = None, config: Config | None = None) -> SlurmSpawner:
