@@ -38,7 +38,7 @@ c.SlurmSpawner.prolong_hours = 0.5
 
 
 @pytest.fixture(scope="module")
-def plain(installer: Path, cluster: Cluster, hub: Hub) -> Hub:
+def plain(installer: Path, cluster: Cluster, hub: Hub) -> Iterator[Hub]:
     """Another hub on the head, which is the user USER."""
     plain = Hub.install(cluster.head, installer, base=BASE, env={"LITTLEST_HUB_USER": USER})
     plain.write_fragment("20-everybody.py", EVERYBODY)
@@ -49,7 +49,8 @@ def plain(installer: Path, cluster: Cluster, hub: Hub) -> Hub:
     more = FRAGMENT.format(python=f"{release}/bin/python3")
     plain.write_fragment("55-partitions.py", PARTITIONS + more)
     plain.reload()
-    return plain
+    yield plain
+    cluster.head.run([plain.path("hub/bin/littlest-hub"), "uninstall", "--purge", "--yes"])
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_a_hub_that_was_taken_over_has_jobs_of_members_and_of_nobody_else(
     # Slurm, and the helper, look at whose job it is.
     assert "Access/permission denied" in ask(plain, "cancel", member.name, theirs)
     assert "is no server of" in ask(plain, "prolong", member.name, theirs, "30")
-    for option in ("--uid=0", f"--uid={stranger}", "--wrap=id", "-p", "/etc/shadow"):
+    for option in ("--uid=0", f"--uid={stranger}", "-p", "/etc/shadow"):
         assert "refusal" in ask(plain, "submit", member.name, "", NOTHING, SCRIPT, option)
     assert cluster.jobs(stranger) == {theirs: "RUNNING"}
     assert limit_of(cluster, stranger) == "5:00"

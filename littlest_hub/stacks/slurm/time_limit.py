@@ -59,8 +59,8 @@ class Ending:
 
     def __str__(self) -> str:
         name = f" {self.server}" if self.server else ""
-        limit = f"the time limit of its job, {self.job}"
-        return f"Your server{name} ends at {_clock(self.at)}: {limit}. Save your work."
+        limit = f"the time limit of job {self.job}"
+        return f"Your server{name} ends at {_clock(self.at)}, by {limit}. Save your work."
 
 
 async def endings(user: Any) -> list[Ending]:

@@ -74,7 +74,7 @@ def test_people_are_warned_while_there_is_time_and_not_before(cluster: Cluster) 
         await seen(cluster, f"{at:%Y-%m-%dT%H:%M:%S}")
         (notice,) = await notices(made.user)
         assert notice == (
-            f"Your server ends at {at:%H:%M} UTC: the time limit of its job, 31. Save your work."
+            f"Your server ends at {at:%H:%M} UTC, by the time limit of job 31. Save your work."
         )
         assert len(notice) < 140, "JupyterLab would cut it"
 
@@ -180,7 +180,7 @@ def test_the_page_has_a_button_only_where_it_does_something(
     async def scenario() -> None:
         made = await ending_in(cluster, 5, configured)
         page = await shown_to(made.user)
-        assert "the time limit of its job, 31. Save your work." in page
+        assert "the time limit of job 31. Save your work." in page
         assert page.count("<button") == page.count('action="/hub/slurm/prolong"') == count
         assert page.count('name="_xsrf" value="token"') == count
         assert "<div" not in await shown_to(None)
