@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -151,10 +153,20 @@ def test_only_people_have_jobs(
     assert cluster.state("29") == "RUNNING"
 
 
-def test_of_a_hub_that_is_not_root_only_members_of_its_group_have_jobs(cluster: Cluster) -> None:
+def test_of_a_hub_that_is_not_root_only_members_of_its_group_have_jobs(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     layout = Layout(cluster.directory / "hub", hub_user="games")
-    with pytest.raises(KeyError, match="users"):
-        submit(layout)  # there is no such group here, so nobody is a member
+    # Groups that are there, in place of the one that the installer makes.
+    monkeypatch.setattr(Layout, "users_group", "games")
+    assert submit(layout) == {
+        "refusal": f"{ME!r} is not a member of the group games",
+        "is_silent": False,
+    }
+    assert cluster.jobs() == []
+    own = grp.getgrgid(pwd.getpwnam(ME).pw_gid).gr_name
+    monkeypatch.setattr(Layout, "users_group", own)
+    assert submit(layout) == {"printed": "31"}
 
 
 @pytest.mark.parametrize(
