@@ -76,7 +76,7 @@ def serve(layout: Layout, request: bytes, hub: TextIO) -> None:
 def answer(layout: Layout, request: bytes) -> dict[str, object]:
     """Return the reply: "printed", or a "refusal", and whether "is_silent" is its reason."""
     try:
-        verb, *words = request.decode().split("\0")
+        verb, *words = request.decode(errors="replace").split("\0")
         if len(request) > LIMIT_BYTES:
             raise LittlestHubError(_UNKNOWN)
         return {"printed": asyncio.run(_done(layout, verb, words))}
@@ -85,7 +85,8 @@ def answer(layout: Layout, request: bytes) -> dict[str, object]:
     except LittlestHubError as error:
         refusal, is_silent = error.message, False
     except ValueError as error:
-        refusal, is_silent = f"{_UNKNOWN}: {error}", False
+        # What Slurm prints cannot be understood.
+        refusal, is_silent = str(error), True
     print(refusal, file=sys.stderr)
     return {"refusal": refusal, "is_silent": is_silent}
 
@@ -94,7 +95,7 @@ async def cancel(layout: Layout, user: str, numbers: Sequence[str]) -> None:
     """Cancel jobs of a user, by number; Slurm refuses those of others.
 
     Raises:
-        LittlestHubError, ValueError: the hub has no such user, or no job has such a number.
+        LittlestHubError: the hub has no such user, or no job has such a number.
         SlurmError: Slurm has not canceled them.
     """
     account = _account(layout, user)
@@ -107,8 +108,9 @@ async def _done(layout: Layout, verb: str, words: Sequence[str]) -> str:
     """Do what was asked for, and return the number of the job.
 
     Raises:
-        LittlestHubError, ValueError: it is refused.
+        LittlestHubError: it is refused.
         SlurmError: Slurm refuses it.
+        ValueError: Slurm prints something else.
     """
     match verb, words:
         case Verb.SUBMIT, [user, server, wanted, script, *options]:
@@ -127,11 +129,11 @@ async def _submit(
 ) -> str:
     account = _account(layout, user)
     if wrong := [each for each in options if not is_option(each)]:
-        raise ValueError(f"expected options such as --qos=interactive, found {wrong[0]!r}")
+        raise LittlestHubError(f"expected options such as --qos=interactive, found {wrong[0]!r}")
     try:
         arguments = Request(**json.loads(wanted)).arguments()
-    except (TypeError, RecursionError) as error:
-        raise ValueError(str(error)) from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise LittlestHubError(f"{_UNKNOWN}: {error}") from error
     home = Path(account.pw_dir)
     command = sbatch(account.pw_name, home, server, [*arguments, *options])
     number = parse_number(await commands.run(command, script))
@@ -172,7 +174,7 @@ def _account(layout: Layout, user: str) -> pwd.struct_passwd:
 
 def _check(number: str) -> str:
     if not _NUMBER.fullmatch(number):
-        raise ValueError(f"expected a number, found {number[:20]!r}")
+        raise LittlestHubError(f"{_UNKNOWN}: expected a number, found {number[:20]!r}")
     return number
 
 

@@ -61,6 +61,6 @@ async def _cancel(layout: Layout, found: Mapping[str, Sequence[str]]) -> str:
     for user, jobs in found.items():
         try:
             await helper.cancel(layout, user, jobs)
-        except (SlurmError, LittlestHubError, ValueError) as error:
+        except (SlurmError, LittlestHubError) as error:
             failed.append(f"Jobs of {user} may go on ({', '.join(jobs)}): {error}")
     return "\n".join(failed)

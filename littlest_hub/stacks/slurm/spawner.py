@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import pwd
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -250,7 +250,7 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
                 await asyncio.sleep(WAITING_INTERVAL_S)
 
     async def _submit(self) -> None:
-        submitting = asyncio.ensure_future(self._submitted())
+        submitting = asyncio.ensure_future(self._submission())
         try:
             self.job = await asyncio.shield(submitting)
         except asyncio.CancelledError:
@@ -264,7 +264,8 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
         self._save_begun()
         self.log.info("Job %s of %s is submitted", self.job, self._log_name)
 
-    async def _submitted(self) -> str:
+    def _submission(self) -> Coroutine[Any, Any, str]:
+        """Return what submits the job; a choice that is not valid is refused before it runs."""
         request = self.request_for(self.user_options)
         account = self._account()
         own = {name: text for name, text in self.get_env().items() if name != "PATH"}
@@ -275,7 +276,7 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
         }
         text = script(environment, [self.python, "-I", "-m", NODE_PROGRAM, *self.get_args()])
         options = self.sbatch_options
-        return await client.submit(self.layout, account.pw_name, self.name, request, text, options)
+        return client.submit(self.layout, account.pw_name, self.name, request, text, options)
 
     def _account(self) -> pwd.struct_passwd:
         try:

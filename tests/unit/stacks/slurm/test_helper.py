@@ -202,6 +202,16 @@ def test_a_job_that_does_not_run_is_not_prolonged(
     assert not (cluster.directory / "updated").exists()
 
 
+def test_what_slurm_prints_and_nobody_understands_is_no_refusal_of_slurms(
+    cluster: Cluster, layout: Layout
+) -> None:
+    (cluster.directory / "bin/sbatch").write_text("#!/bin/sh\necho maintenance on Monday\n")
+    assert submit(layout) == {
+        "refusal": "sbatch prints 'maintenance on Monday\\n'",
+        "is_silent": True,
+    }
+
+
 def test_a_job_of_which_the_hub_cannot_be_told_is_canceled(
     cluster: Cluster, layout: Layout
 ) -> None:
