@@ -62,6 +62,8 @@ class Begun:
     """Its id."""
     server: str
     time_s: int
+    restarts: bool = False
+    """Whether the person wants the server to be stopped first if it runs."""
     is_started: bool = False
     """Whether its server has been started, which happens once."""
 
@@ -188,13 +190,13 @@ class Records:
 
     # --- launches
 
-    def begin(self, id: str, server: str) -> str:
+    def begin(self, id: str, server: str, *, restarts: bool = False) -> str:
         """Record that the person launches something, and return the name of the launch."""
         name = secrets.token_hex(16)
         with self._changed() as state:
             latest = sorted(state["begun"].items(), key=lambda item: item[1]["time_s"])
             kept = dict(latest[-MOST_BEGUN + 1 :])
-            begun = Begun(checked_id(id), server, int(time.time()))
+            begun = Begun(checked_id(id), server, int(time.time()), restarts)
             state["begun"] = {**kept, name: asdict(begun)}
         return name
 

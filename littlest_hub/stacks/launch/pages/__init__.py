@@ -1,0 +1,13 @@
+"""The pages of the launch stack, at /services/launch/: a service without rights and scripts.
+
+| path | page |
+|---|---|
+| "" | the form; once it is filled in, what would be launched, and a button (`entrance`) |
+| launch | where the button leads (`launching`) |
+| launching/NAME | the log of the build, and then the server (`launching`) |
+| links | what people paste into their pages (`sharing`) |
+| badge.svg | the picture of a button, without a login (`sharing`) |
+| launch.css | what the hub's style sheet lacks (`sharing`) |
+
+`binder` is a page of the hub's.
+"""

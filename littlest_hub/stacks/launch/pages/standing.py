@@ -1,0 +1,70 @@
+"""The server that a configuration names: a new one, the same, or one that would change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.launch.configuration import Configuration
+from littlest_hub.stacks.launch.records import Records
+from littlest_hub.stacks.launch.servers import Person, Server
+
+_OPENED = {"path", "urlpath"}
+"""Fields of a configuration that change what opens, and nothing of the server."""
+_FIELDS = {
+    "repository": "repository",
+    "ref": "branch, tag or commit that was asked for",
+    "commit": "commit",
+    "path": "file that opens",
+    "urlpath": "page that opens",
+    "name": "name",
+    "memory_mb": "memory (MB)",
+    "cpu_percent": "processors (percent of one)",
+    "minutes": "duration (minutes)",
+}
+
+
+class Kind(StrEnum):
+    """The relation of a server to a configuration."""
+
+    NEW = "new"
+    """There is no such server."""
+    SAME = "same"
+    """It was started last with this configuration."""
+    CHANGED = "changed"
+    """It was started last with another one."""
+    FOREIGN = "foreign"
+    """It was not launched here, or nobody knows any more how."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A configuration, and the server that has its name."""
+
+    kind: Kind
+    server: Server | None = None
+    changes: tuple[tuple[str, str, str], ...] = ()
+    """What changes: a field, as it is, as it would be."""
+
+
+def standing(configuration: Configuration, person: Person, records: Records) -> Standing:
+    """Return the standing of a configuration among the servers of a person."""
+    server = person.servers.get(configuration.name) if configuration.name else None
+    if server is None:
+        return Standing(Kind.NEW)
+    try:
+        last = records.approved(server.configuration).configuration
+    except LittlestHubError:
+        return Standing(Kind.FOREIGN, server)
+    names = configuration.changes(last)
+    changes = tuple(
+        (_FIELDS[name], _shown(getattr(last, name)), _shown(getattr(configuration, name)))
+        for name in names
+    )
+    kind = Kind.SAME if _OPENED.issuperset(names) else Kind.CHANGED
+    return Standing(kind, server, changes)
+
+
+def _shown(value: object) -> str:
+    return str(value or "as usual")
