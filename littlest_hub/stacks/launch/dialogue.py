@@ -1,7 +1,7 @@
 """Requests to the stack's other programs, which the service reaches through their sockets.
 
-A request is one line of JSON. The answer is lines of JSON: {"progress": TEXT} as often as needed,
-then one line with the result under its name, or {"refused": TEXT, "hint": TEXT}.
+A request is one line of JSON, after which nothing is sent. The answer is lines of JSON: as many
+{"progress": TEXT} as needed, then the result under its name, or {"refused": TEXT, "hint": TEXT}.
 """
 
 from __future__ import annotations
@@ -41,15 +41,16 @@ async def ask(socket: Path, request: Mapping[str, Any], name: str, tell: Tell) -
         ) from error
     try:
         writer.write(json.dumps(request).encode() + b"\n")
+        writer.write_eof()
         await writer.drain()
         for _ in range(_MOST_LINES):
             answer = _parsed(await reader.readline())
             if name in answer and isinstance(answer[name], dict):
                 return dict(answer[name])
             if "refused" in answer:
-                raise LittlestHubError(_shown(answer["refused"]), _shown(answer.get("hint", "")))
+                raise LittlestHubError(shown(answer["refused"]), shown(answer.get("hint", "")))
             if "progress" in answer:
-                await tell(_shown(answer["progress"]))
+                await tell(shown(answer["progress"]))
     except (OSError, ValueError) as error:
         raise LittlestHubError(f"{socket.name} has ended too early", "Try again") from error
     finally:
@@ -72,6 +73,6 @@ def _parsed(line: bytes) -> dict[str, Any]:
     return found
 
 
-def _shown(text: object) -> str:
-    """Return a text without what could change the text around it."""
+def shown(text: object) -> str:
+    """Return a text of another program without what could change the text around it."""
     return "".join(each if each.isprintable() else " " for each in str(text)[:_LONGEST_TEXT])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from littlest_hub.errors import LittlestHubError
@@ -11,15 +13,36 @@ from littlest_hub.stacks.launch import repository
 from littlest_hub.stacks.launch.contents import Remark
 from littlest_hub.stacks.launch.environment_files import Environment, Kind
 
+_DIRECTORY = re.compile(r"[0-9a-f-]{40,100}")
+_TEXTS = ("directory", "python", "post_build", "start")
+_REMARKS = ("code", "refused", "left_out")
+
 
 @dataclass(frozen=True)
 class Resolution:
     """A repository at a commit."""
 
+    repository: str
+    """Where it is by now: one that is renamed redirects."""
     commit: str
+    is_reachable: bool
+    """Whether the commit is on a branch or tag. At some hosts, whoever can read a repository can
+    make other commits appear in it."""
     date: str
     """Of the commit."""
+    directory: str
+    """The name of the directory with its files."""
+    left_out: tuple[Remark, ...]
+    """Files that it does not have here."""
     environment: Environment
+
+    def files_below(self, sources: Path) -> Path:
+        """Return the directory of its files.
+
+        Args:
+            sources: the directory of the resolver.
+        """
+        return sources / self.directory / "files"
 
 
 def of_json(found: Mapping[str, Any]) -> Resolution:
@@ -29,11 +52,19 @@ def of_json(found: Mapping[str, Any]) -> Resolution:
         LittlestHubError: it is none.
     """
     try:
-        commit, date = found["commit"], found["date"]
-        if not (repository.is_commit(commit) and isinstance(date, str)):
+        commit, directory = found["commit"], found["directory"]
+        if not (repository.is_commit(commit) and _DIRECTORY.fullmatch(directory)):
             raise ValueError(commit)
-        return Resolution(commit, date, _environment(found["environment"]))
-    except (ValueError, KeyError, TypeError) as error:
+        return Resolution(
+            _typed(found["repository"], str),
+            commit,
+            _typed(found["is_reachable"], bool),
+            _typed(found["date"], str),
+            directory,
+            tuple(_remark(remark) for remark in found["left_out"]),
+            _environment(found["environment"]),
+        )
+    except (LittlestHubError, ValueError, KeyError, TypeError) as error:
         raise LittlestHubError("the resolver's answer is none of this release") from error
 
 
@@ -41,20 +72,20 @@ def _environment(found: Mapping[str, Any]) -> Environment:
     """Return an environment whose values have the right types.
 
     Raises:
-        ValueError, KeyError, TypeError: they do not.
+        LittlestHubError, ValueError, KeyError, TypeError: they do not.
     """
-    made: dict[str, Any] = {}
-    for each in fields(Environment):
-        value = found[each.name]
-        if each.name == "kind":
-            made[each.name] = Kind(value)
-        elif each.name in ("code", "refused", "left_out"):
-            made[each.name] = tuple(_remark(remark) for remark in value)
-        elif each.name in ("files", "hosts"):
-            made[each.name] = tuple(_typed(text, str) for text in value)
-        else:
-            made[each.name] = _typed(value, bool if each.name == "installs_repository" else str)
-    return Environment(**made)
+    parts: dict[str, Any] = {name: _typed(found[name], str) for name in _TEXTS}
+    parts |= {name: tuple(_remark(each) for each in found[name]) for name in _REMARKS}
+    files = [_typed(each, str) for each in found["files"]]
+    if any(repository.path_of(each) != each for each in files):
+        raise ValueError(files)
+    return Environment(
+        kind=Kind(found["kind"]),
+        files=tuple(files),
+        hosts=tuple(_typed(each, str) for each in found["hosts"]),
+        installs_repository=_typed(found["installs_repository"], bool),
+        **parts,
+    )
 
 
 def _remark(found: Mapping[str, Any]) -> Remark:

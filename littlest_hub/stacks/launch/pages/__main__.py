@@ -9,9 +9,15 @@ from littlest_hub.service.web import serve
 from littlest_hub.stacks.launch.pages.page import Place
 from littlest_hub.stacks.launch.pages.routes import PAGES
 
-SOCKETS = "LITTLEST_HUB_LAUNCH_SOCKETS"
-"""Variable of the unit: the directory into which the sockets of the other programs are bound."""
+VARIABLES = {
+    "resolver": "LITTLEST_HUB_LAUNCH_RESOLVER",
+    "sources": "LITTLEST_HUB_LAUNCH_SOURCES",
+    "starter": "LITTLEST_HUB_LAUNCH_STARTER",
+    "logs": "LITTLEST_HUB_LAUNCH_LOGS",
+}
+"""Variables of the unit, by what of the surroundings they name: paths that are bound into the
+service's view of the file system."""
 
 if __name__ == "__main__":
-    sockets = Path(os.environ[SOCKETS])
-    serve(PAGES, place=Place(Path(), sockets / "resolver", sockets / "builder"))
+    paths = {name: Path(os.environ[variable]) for name, variable in VARIABLES.items()}
+    serve(PAGES, place=Place(records=Path(), **paths))

@@ -21,9 +21,10 @@ from tornado.web import authenticated
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch import dialogue, links, repository, resolution, server_name
 from littlest_hub.stacks.launch.configuration import Caps, Configuration, FormError, of_form
+from littlest_hub.stacks.launch.dialogue import Tell
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.pages.page import PersonPage
-from littlest_hub.stacks.launch.pages.standing import Kind, Standing, standing
+from littlest_hub.stacks.launch.pages.standing import Relation, Standing, standing
 from littlest_hub.stacks.launch.resolution import Resolution
 from littlest_hub.stacks.launch.servers import Server
 
@@ -49,29 +50,15 @@ class Entrance(PersonPage):
             self._show_form(form)
             return
         try:
-            found = await self._resolved(asked)
+            found = await resolved(self, asked.repository, asked.ref, _ignore)
         except LittlestHubError as error:
             self._show_form(form, {"": error.message}, hint=error.hint or "")
             return
         await self._confirm(form, asked.at(found.commit), found)
 
-    async def _resolved(self, asked: Configuration) -> Resolution:
-        turns = self.settings.setdefault("turns", defaultdict(asyncio.Lock))
-        # One after the other: a page of the web could ask for a hundred in a person's name.
-        async with turns[self.name]:
-            request = {"repository": asked.repository, "ref": asked.ref}
-            try:
-                async with asyncio.timeout(_RESOLVER_S):
-                    answer = await dialogue.ask(self.place.resolver, request, "resolved", _ignore)
-            except TimeoutError:
-                raise LittlestHubError(
-                    f"{asked.repository}: no answer within {_RESOLVER_S} s", "Try again"
-                ) from None
-        return resolution.of_json(answer)
-
     async def _confirm(self, form: Form, configuration: Configuration, found: Resolution) -> None:
         at = standing(configuration, self.person, self.records)
-        if at.kind is Kind.SAME and at.server and at.server.is_active:
+        if at.kind is Relation.SAME and at.server and at.server.is_active:
             self.redirect(page_of_start(self, at.server, configuration))
             return
         if self._is_unasked(configuration, found, at):
@@ -88,7 +75,7 @@ class Entrance(PersonPage):
         return bool(
             configuration.name
             and configuration.is_approved(self.records.asked)
-            and at.kind in (Kind.NEW, Kind.SAME)
+            and at.kind in (Relation.NEW, Relation.SAME)
             and not found.environment.refused
             and is_seen
         )
@@ -168,6 +155,26 @@ class AskAgain(PersonPage):
         self.redirect(self.own, status=303)
 
 
+async def resolved(page: PersonPage, url: str, ref: str, tell: Tell) -> Resolution:
+    """Return what a repository is at a ref.
+
+    Raises:
+        LittlestHubError: the resolver refuses.
+    """
+    turns = page.settings.setdefault("turns", defaultdict(asyncio.Lock))
+    # One after the other: a page of the web could ask for a hundred in a person's name.
+    async with turns[page.name]:
+        request = {"repository": url, "ref": ref}
+        try:
+            async with asyncio.timeout(_RESOLVER_S):
+                answer = await dialogue.ask(page.place.resolver, request, "resolved", tell)
+        except TimeoutError:
+            raise LittlestHubError(
+                f"{url}: no answer within {_RESOLVER_S} s", "Try again"
+            ) from None
+    return resolution.of_json(answer)
+
+
 def page_of_start(page: PersonPage, server: Server, configuration: Configuration) -> str:
     """Return JupyterHub's page of a start, which goes on to the server once it is there."""
     target = quote(f"{server.url}{configuration.page}", safe="/")
@@ -202,6 +209,7 @@ _LABELS = {
     "memory_gb": ("Memory in GB", ""),
     "processors": ("Processors", ""),
     "hours": ("Duration in hours", ""),
+    "as_of": ("Packages as of", "A date, such as 2026-05-01. Empty: the latest versions"),
 }
 
 

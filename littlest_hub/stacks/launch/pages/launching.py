@@ -13,21 +13,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 from markupsafe import escape
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, authenticated
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.launch import dialogue, repository, server_name
+from littlest_hub.stacks.launch import order, repository, server_name
+from littlest_hub.stacks.launch.builds import BuildError, Builds
 from littlest_hub.stacks.launch.configuration import Configuration, FormError, of_form
+from littlest_hub.stacks.launch.environment_files import Kind
 from littlest_hub.stacks.launch.links import Form
-from littlest_hub.stacks.launch.pages.entrance import page_of_start
+from littlest_hub.stacks.launch.pages.entrance import page_of_start, resolved
 from littlest_hub.stacks.launch.pages.page import PersonPage
-from littlest_hub.stacks.launch.pages.standing import Kind, standing
-from littlest_hub.stacks.launch.records import Approved, Begun, checked_id
+from littlest_hub.stacks.launch.pages.standing import Relation, standing
+from littlest_hub.stacks.launch.records import Approved, Begun
 
 _QUIET_S = 15
 """After this time without a line, a sign of life: proxies close connections that are silent."""
@@ -55,8 +59,8 @@ class Launch(PersonPage):
             name = server_name.another(configuration.name, self.person.servers)
             configuration = replace(configuration, name=name)
         elif not (
-            (decision == "launch" and at.kind in (Kind.NEW, Kind.SAME))
-            or (decision == "update" and at.kind is Kind.CHANGED)
+            (decision == "launch" and at.kind in (Relation.NEW, Relation.SAME))
+            or (decision == "update" and at.kind is Relation.CHANGED)
         ):
             # Another window was faster: the page says what there is now.
             self.redirect(back, status=303)
@@ -98,9 +102,7 @@ class Launching(PersonPage):
             try:
                 await self._launch(name, begun, approved)
             except LittlestHubError as error:
-                await self._end(
-                    "not_launched.html", approved, message=error.message, hint=error.hint or ""
-                )
+                self._end_without(approved, error)
 
     async def _launch(self, name: str, begun: Begun, approved: Approved) -> None:
         if not begun.is_started:
@@ -111,31 +113,36 @@ class Launching(PersonPage):
         if begun.server not in person.servers:
             raise LittlestHubError(f"there is no server {begun.server} (any more)")
         target = page_of_start(self, person.servers[begun.server], approved.configuration)
-        await self._end("launched.html", approved, target=target, server=begun.server)
+        self._end("launched.html", target=target, server=begun.server)
 
     async def _built(self, approved: Approved) -> Approved:
         """Return the same with the environment, once it is there."""
         configuration = approved.configuration
-        request = {
-            "repository": configuration.repository,
-            "ref": configuration.ref,
-            "commit": configuration.commit,
-        }
-        build = asyncio.create_task(dialogue.ask(self.place.builder, request, "built", self._tell))
+        build = asyncio.create_task(self._build(configuration))
         try:
             while not build.done():
                 await asyncio.wait([build], timeout=_QUIET_S)
                 if not build.done():
                     await self._send("<!-- -->")
-            built = build.result()
+            key = build.result()
         finally:
             build.cancel()
-        try:
-            key = checked_id(built.get("key"))
-        except ValueError as error:
-            raise LittlestHubError(f"the builder's answer: {error}") from error
         self.records.approve(configuration, key)
         return Approved(configuration, key)
+
+    async def _build(self, configuration: Configuration) -> str:
+        """Return the key of an environment; "": it is that of the hub."""
+        url, commit = configuration.repository, configuration.commit
+        found = await resolved(self, url, commit, self._tell)
+        if found.commit != commit:
+            raise LittlestHubError(f"found the commit {found.commit}, expected {commit}")
+        if found.environment.kind is Kind.USUAL and not found.environment.refused:
+            return ""
+        read = _Reader(found.files_below(self.place.sources))
+        # An order has a day; a commit has a second.
+        asked = order.of_environment(found.environment, read, found.date[:10])
+        builds = Builds(self.place.records / "orders", self.place.starter, self.place.logs)
+        return await builds.build(replace(asked, as_of=configuration.as_of), self._tell)
 
     async def _start(self, name: str, approved: Approved) -> None:
         """Start the server, unless another window has done so."""
@@ -168,11 +175,20 @@ class Launching(PersonPage):
     async def _tell(self, line: str) -> None:
         await self._send(f"{escape(line)}\n")
 
-    async def _end(self, template: str, approved: Approved, **values: str) -> None:
-        configuration = approved.configuration
-        edit = f"{_form(configuration).url(self.hub_base)}&edit=1"
-        end = self.rendered(template, configuration=configuration, edit=edit, **values)
-        self.finish(self._tail + end + "</main></body></html>\n")
+    def _end_without(self, approved: Approved, error: LittlestHubError) -> None:
+        form = _form(approved.configuration)
+        offer = error.offer if isinstance(error, BuildError) else ""
+        self._end(
+            "not_launched.html",
+            message=error.message,
+            hint=error.hint or "",
+            edit=f"{form.url(self.hub_base)}&edit=1",
+            offer=offer,
+            earlier=replace(form, as_of=offer).url(self.hub_base),
+        )
+
+    def _end(self, template: str, **values: str) -> None:
+        self.finish(self._tail + self.rendered(template, **values) + "</main></body></html>\n")
 
     async def _send(self, text: str) -> None:
         self.write(text)
@@ -190,8 +206,23 @@ def _form(configuration: Configuration) -> Form:
         memory_gb=_number(configuration.memory_mb / 1024),
         processors=_number(configuration.cpu_percent / 100),
         hours=_number(configuration.minutes / 60),
+        as_of=configuration.as_of,
     )
 
 
 def _number(number: float) -> str:
     return f"{number:.4f}".rstrip("0").rstrip(".") if number else ""
+
+
+class _Reader:
+    """Reads the beginning of regular files of a repository."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def __call__(self, file: str, limit_bytes: int) -> bytes:
+        try:
+            with open(os.open(self._directory / file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
+                return opened.read(limit_bytes)
+        except OSError as error:
+            raise LittlestHubError(f"{file} of the repository is not there any more") from error

@@ -41,8 +41,12 @@ class Place:
     records: Path
     resolver: Path
     """The socket of the resolver."""
-    builder: Path
-    """The socket of the builder."""
+    sources: Path
+    """The directory of the files that the resolver has fetched."""
+    starter: Path
+    """The socket of the starter of builds."""
+    logs: Path
+    """The directory of the builder's logs."""
 
 
 class Page(Handler):

@@ -22,10 +22,11 @@ _FIELDS = {
     "memory_mb": "memory (MB)",
     "cpu_percent": "processors (percent of one)",
     "minutes": "duration (minutes)",
+    "as_of": "date of the packages",
 }
 
 
-class Kind(StrEnum):
+class Relation(StrEnum):
     """The relation of a server to a configuration."""
 
     NEW = "new"
@@ -42,7 +43,7 @@ class Kind(StrEnum):
 class Standing:
     """A configuration, and the server that has its name."""
 
-    kind: Kind
+    kind: Relation
     server: Server | None = None
     changes: tuple[tuple[str, str, str], ...] = ()
     """What changes: a field, as it is, as it would be."""
@@ -52,17 +53,17 @@ def standing(configuration: Configuration, person: Person, records: Records) -> 
     """Return the standing of a configuration among the servers of a person."""
     server = person.servers.get(configuration.name) if configuration.name else None
     if server is None:
-        return Standing(Kind.NEW)
+        return Standing(Relation.NEW)
     try:
         last = records.approved(server.configuration).configuration
     except LittlestHubError:
-        return Standing(Kind.FOREIGN, server)
+        return Standing(Relation.FOREIGN, server)
     names = configuration.changes(last)
     changes = tuple(
         (_FIELDS[name], _shown(getattr(last, name)), _shown(getattr(configuration, name)))
         for name in names
     )
-    kind = Kind.SAME if _OPENED.issuperset(names) else Kind.CHANGED
+    kind = Relation.SAME if _OPENED.issuperset(names) else Relation.CHANGED
     return Standing(kind, server, changes)
 
 

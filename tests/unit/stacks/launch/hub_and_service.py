@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -16,7 +17,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from html import unescape
 from itertools import count
@@ -36,6 +37,7 @@ REPOSITORY = Path(__file__).parents[4]
 COMMIT, LATER, KEY = "0123456789" * 4, "9876543210" * 4, "ab" * 32
 URL = "https://github.com/org/repo"
 PATH = "/services/launch/"
+DIRECTORY = f"{COMMIT}-0123456789abcdef"
 ENVIRONMENT: dict[str, Any] = {
     "kind": "requirements.txt",
     "directory": "",
@@ -49,7 +51,20 @@ ENVIRONMENT: dict[str, Any] = {
     "left_out": [],
     "hosts": [],
 }
-RESOLVED = {"commit": COMMIT, "date": "2026-05-01", "environment": ENVIRONMENT}
+RESOLVED: dict[str, Any] = {
+    "repository": URL,
+    "moved": False,
+    "ref": "main",
+    "commit": COMMIT,
+    "is_reachable": True,
+    "date": "2026-05-01T12:00:00+00:00",
+    "directory": DIRECTORY,
+    "files": 1,
+    "size_bytes": 9,
+    "left_out": [],
+    "environment": ENVIRONMENT,
+}
+DONE = {"s": 1.5, "outcome": "done", "key": KEY}
 _names = (f"someone{number}" for number in count())
 
 
@@ -58,21 +73,58 @@ class Program:
     """A stand-in for a program behind a socket."""
 
     lines: list[Any] = field(default_factory=list)
-    """What it answers; an `asyncio.Event` instead of a line is waited for."""
+    """What it answers; an event instead of a line is waited for."""
     requests: list[Any] = field(default_factory=list)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.requests.append(json.loads(await reader.readline()))
+        data = await reader.read()  # the request ends with the input
+        self.requests.append(json.loads(data))
         with contextlib.suppress(ConnectionError):
-            for line in self.lines:
-                if isinstance(line, threading.Event):
-                    await asyncio.to_thread(line.wait, 20)
-                elif isinstance(line, bytes):
-                    writer.write(line)
-                else:
-                    writer.write(json.dumps(line).encode() + b"\n")
+            async for line in _in_order(self.lines):
+                writer.write(line)
                 await writer.drain()
         writer.close()
+
+
+@dataclass
+class Builder(Program):
+    """A stand-in for the starter and the builder: its lines are in the log of the order."""
+
+    directory: Path = Path()
+    ended: Any = field(default_factory=dict)
+    """The starter's last line."""
+
+    @property
+    def orders(self) -> list[Any]:
+        """The orders that it was asked for."""
+        found = []
+        for request in self.requests:
+            file = self.directory / "records/orders" / f"{request['order']}.json"
+            assert hashlib.sha256(file.read_bytes()).hexdigest() == request["order"]
+            found.append(json.loads(file.read_text()))
+        return found
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.requests.append(json.loads(await reader.read()))
+        log = self.directory / "logs" / f"{self.requests[-1]['order']}.jsonl"
+        log.unlink(missing_ok=True)
+        if self.lines:
+            with log.open("xb") as file:
+                async for line in _in_order(self.lines):
+                    file.write(line)
+                    file.flush()
+        with contextlib.suppress(ConnectionError):
+            writer.write(json.dumps(self.ended).encode() + b"\n")
+            await writer.drain()
+        writer.close()
+
+
+async def _in_order(lines: list[Any]) -> AsyncIterator[bytes]:
+    for line in lines:
+        if isinstance(line, threading.Event):
+            await asyncio.to_thread(line.wait, 20)
+        else:
+            yield line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n"
 
 
 @dataclass
@@ -83,7 +135,7 @@ class Site:
     hub_port: int
     service_port: int
     resolver: Program
-    builder: Program
+    builder: Builder
 
     @property
     def records(self) -> Path:
@@ -96,7 +148,8 @@ class Site:
 
     def reset(self) -> None:
         self.resolver.lines = [{"resolved": RESOLVED}]
-        self.builder.lines = [{"progress": "Installing numpy"}, {"built": {"key": KEY}}]
+        self.builder.lines = [{"s": 1, "text": "Installing numpy"}, DONE]
+        self.builder.ended = {"ended": {}}
         self.resolver.requests.clear()
         self.builder.requests.clear()
 
@@ -177,12 +230,14 @@ def target(page: httpx.Response) -> str:
 @contextlib.contextmanager
 def running(directory: Path) -> Iterator[Site]:
     """Run a hub and the service."""
-    (directory / "state").mkdir()
+    for name in ("state", "logs", f"sources/{DIRECTORY}/files"):
+        (directory / name).mkdir(parents=True)
+    (directory / f"sources/{DIRECTORY}/files/requirements.txt").write_text("numpy\n")
     token = secrets.token_hex(16)
     own_socket, service_port = bind_unused_port()
     with socket.create_server(("127.0.0.1", 0)) as free:
         hub_port = free.getsockname()[1]
-    site = Site(directory, hub_port, service_port, Program(), Program())
+    site = Site(directory, hub_port, service_port, Program(), Builder(directory=directory))
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     program = [sys.executable, str(Path(__file__).with_name("launch_hub.py"))]
     arguments = [str(hub_port), str(directory), str(service_port), token]
@@ -200,7 +255,13 @@ def running(directory: Path) -> Iterator[Site]:
 def _serving(site: Site, token: str, listening: socket.socket) -> Iterator[None]:
     ready, stopped = threading.Event(), asyncio.Event()
     loops: list[asyncio.AbstractEventLoop] = []
-    place = Place(site.records, site.directory / "resolver", site.directory / "builder")
+    place = Place(
+        records=site.records,
+        resolver=site.directory / "resolver",
+        sources=site.directory / "sources",
+        starter=site.directory / "starter",
+        logs=site.directory / "logs",
+    )
 
     async def run() -> None:
         loops.append(asyncio.get_running_loop())
@@ -209,7 +270,7 @@ def _serving(site: Site, token: str, listening: socket.socket) -> Iterator[None]
         server = HTTPServer(service, no_keep_alive=True)
         server.add_sockets([listening])
         await asyncio.start_unix_server(site.resolver.answer, place.resolver)
-        await asyncio.start_unix_server(site.builder.answer, place.builder)
+        await asyncio.start_unix_server(site.builder.answer, place.starter)
         ready.set()
         await stopped.wait()
 

@@ -22,6 +22,7 @@ from littlest_hub.stacks.launch.servers import Servers
 from littlest_hub.stacks.launch.settings import SCOPES
 from tests.unit.stacks.launch.hub_and_service import (
     COMMIT,
+    DONE,
     ENVIRONMENT,
     KEY,
     LATER,
@@ -181,6 +182,43 @@ def test_what_cannot_be_built_has_reasons_and_no_button(alice: Browser) -> None:
     assert "decision" not in page.text
 
 
+def test_a_commit_that_anybody_could_have_made_and_a_new_address_are_said(alice: Browser) -> None:
+    resolved = {**RESOLVED, "is_reachable": False, "repository": "https://github.com/new/repo"}
+    alice.site.resolver.lines = [{"resolved": resolved}]
+    page = alice.open(**FORM)
+    assert 'id="unreachable"' in page.text
+    assert "which is now https://github.com/new/repo" in text_of(page)
+
+
+def test_a_repository_that_asks_for_nothing_gets_the_hubs_environment(alice: Browser) -> None:
+    resolves(alice.site, kind="", files=[], python="")
+    page = alice.open(**FORM)
+    assert "that of this hub" in text_of(page)
+    assert target(alice.press(page, "launch"))
+    assert not alice.site.builder.requests
+
+
+def test_another_commit_than_the_approved_one_is_not_built(alice: Browser) -> None:
+    page = alice.open(**FORM)
+    resolves(alice.site, LATER)
+    refused = alice.press(page, "launch")
+    assert f"expected {COMMIT}" in text_of(refused)
+    assert not alice.site.builder.requests
+
+
+@pytest.mark.parametrize(
+    "changes", [{"files": ["../../state/x"]}, {"files": ["/etc/passwd"]}, {"directory": "../state"}]
+)
+def test_a_hijacked_resolver_cannot_name_files_elsewhere(
+    alice: Browser, changes: dict[str, Any]
+) -> None:
+    if "directory" in changes:
+        alice.site.resolver.lines = [{"resolved": {**RESOLVED, **changes}}]
+    else:
+        resolves(alice.site, **changes)
+    assert alice.open(**FORM).status_code == 400
+
+
 def test_what_the_resolver_refuses_is_on_the_form(alice: Browser) -> None:
     refused = {"refused": "there is no branch main", "hint": "There is: master"}
     alice.site.resolver.lines = [refused]
@@ -238,8 +276,8 @@ def test_the_page_says_whose_link_it_was(referer: str, source: str) -> None:
 def test_a_launch_starts_the_server_with_the_id_of_what_was_approved(alice: Browser) -> None:
     page = launched(alice, **FORM)
     assert "Installing numpy" in text_of(page)
-    request = {"repository": URL, "ref": "main", "commit": COMMIT}
-    assert alice.site.builder.requests == [request]
+    (order,) = alice.site.builder.orders
+    assert order == {"committed": "2026-05-01", "files": {"requirements.txt": "numpy\n"}}
     options = alice.site.started_with(alice.name, "course")
     found = approved(alice.site.records, alice.name, options["launch"])
     assert found.environment == KEY
@@ -263,7 +301,7 @@ def test_the_log_comes_line_by_line_while_it_is_built(
 ) -> None:
     monkeypatch.setattr(launching, "_QUIET_S", 0.05)
     goes_on = threading.Event()
-    alice.site.builder.lines = [{"progress": "numpy"}, goes_on, {"built": {"key": KEY}}]
+    alice.site.builder.lines = [{"text": "numpy"}, goes_on, DONE]
     page = alice.open(**FORM)
     fields = {**hidden(page), "decision": "launch"}
     seen = ""
@@ -289,7 +327,7 @@ def test_a_page_that_is_opened_twice_starts_the_server_once(alice: Browser) -> N
 
 def test_a_closed_page_goes_on_where_it_was(alice: Browser) -> None:
     waits = threading.Event()
-    alice.site.builder.lines = [{"progress": "numpy"}, waits]
+    alice.site.builder.lines = [{"text": "numpy"}, waits]
     page = alice.open(**FORM)
     fields = {**hidden(page), "decision": "launch"}
     with alice.stream("POST", f"{PATH}launch", data=fields) as answer:
@@ -303,18 +341,46 @@ def test_a_closed_page_goes_on_where_it_was(alice: Browser) -> None:
 
 
 def test_a_failed_build_says_why_and_starts_nothing(alice: Browser) -> None:
-    alice.site.builder.lines = [{"refused": "numpy<1 and pandas>2 conflict", "hint": "As of 2020"}]
+    failed = {"outcome": "failed", "text": "numpy<1 and pandas>2 conflict", "hint": "Drop one"}
+    alice.site.builder.lines = [failed]
     page = launched(alice, **FORM)
-    assert "numpy<1 and pandas>2 conflict. As of 2020" in text_of(page)
+    assert "numpy<1 and pandas>2 conflict. Drop one" in text_of(page)
     assert not target(page)
     assert alice.site.started_with(alice.name, "course") is None
     alice.site.reset()
     assert "is starting" in text_of(alice.get(page.url.path))
 
 
-@pytest.mark.parametrize("lines", [[], [b"x\n"], [{"built": {"key": "../../etc"}}], [{"built": 1}]])
-def test_a_builder_that_ends_early_starts_nothing(alice: Browser, lines: list[Any]) -> None:
-    alice.site.builder.lines = lines
+def test_versions_of_the_commits_date_are_offered_and_approved_like_everything(
+    alice: Browser,
+) -> None:
+    failed = {"outcome": "failed", "text": "no solution", "offer": "2026-05-01"}
+    alice.site.builder.lines = [failed]
+    page = launched(alice, **FORM)
+    (link,) = re.findall(r'href="([^"]+)">Use packages as of 2026-05-01', page.text)
+    alice.site.reset()
+    asked = alice.get(unescape(link))
+    assert "the usual indexes as of 2026-05-01" in text_of(asked)
+    assert target(alice.press(asked, "launch"))
+    (order,) = alice.site.builder.orders
+    assert order["as_of"] == "2026-05-01"
+
+
+@pytest.mark.parametrize(
+    ("lines", "ended"),
+    [
+        ([], {"ended": {}}),
+        ([b"x\n"], {"ended": {}}),
+        ([{"text": "numpy"}], {"ended": {}}),
+        ([{"outcome": "done", "key": "../../etc"}], {"ended": {}}),
+        ([DONE], {"refused": "no such unit"}),
+        ([DONE], "nonsense"),
+    ],
+)
+def test_a_builder_that_ends_early_starts_nothing(
+    alice: Browser, lines: list[Any], ended: Any
+) -> None:
+    alice.site.builder.lines, alice.site.builder.ended = lines, ended
     page = launched(alice, **FORM)
     assert 'id="problem"' in page.text
     assert alice.site.started_with(alice.name, "course") is None
@@ -339,7 +405,12 @@ def test_exactly_this_is_launched_without_a_question_if_somebody_said_so(alice: 
     assert target(alice.open(**FORM))
     assert not alice.servers()["course"]["stopped"]
     alice.stop("course")
-    for changed in ({"name": "other"}, {"memory_gb": "1"}, {"repo": "gh/org/repo/dev"}):
+    for changed in (
+        {"name": "other"},
+        {"memory_gb": "1"},
+        {"as_of": "2026-01-01"},
+        {"repo": "gh/org/repo/dev"},
+    ):
         assert not target(alice.open(**{**FORM, **changed}))
     resolves(alice.site, LATER)
     assert not target(alice.open(**FORM))
@@ -429,7 +500,7 @@ def test_what_has_changed_is_said_and_nothing_happens_until_somebody_decides(
 def test_the_server_goes_on_until_the_new_environment_is_there(alice: Browser) -> None:
     launched(alice, **FORM)
     resolves(alice.site, LATER)
-    alice.site.builder.lines = [{"refused": "no"}]
+    alice.site.builder.lines = [{"outcome": "failed", "text": "no"}]
     alice.press(alice.open(**FORM), "update")
     assert alice.servers()["course"]["ready"]
 
@@ -571,9 +642,12 @@ def pages(browser: Browser) -> dict[str, httpx.Response]:
     refused = browser.open(**FORM)
     resolves(browser.site, **lists)
     confirmation = browser.get(PATH, params=FORM, headers=headers)
-    browser.site.builder.lines = [{"progress": HOSTILE}, {"refused": HOSTILE, "hint": HOSTILE}]
+    browser.site.builder.lines = [
+        {"text": HOSTILE},
+        {"outcome": "failed", "text": HOSTILE, "hint": HOSTILE, "offer": HOSTILE},
+    ]
     failed = browser.press(confirmation, "launch")
-    browser.site.builder.lines = [{"progress": HOSTILE}, {"built": {"key": KEY}}]
+    browser.site.builder.lines = [{"text": HOSTILE}, DONE]
     started = browser.press(browser.open(**FORM), "launch")
     resolves(browser.site, LATER, **lists)
     changed = browser.open(**FORM)
