@@ -36,6 +36,8 @@ from littlest_hub.system.files import remove_tree, write
 
 MOST_APPROVED, MOST_LAUNCHES, MOST_BEGUN, MOST_ASKED = 200, 100, 20, 200
 """How many are kept of a person, the latest."""
+NEW_S = 60
+"""How long JupyterHub may take to have a server that starts."""
 BEGUN_S = 24 * 3600
 """How long the page of a launch can be opened again."""
 _LONGEST_NAME, _LIMIT_BYTES = 255, 1 << 18
@@ -225,9 +227,11 @@ class Records:
 
     def keep(self, servers: Collection[str]) -> None:
         """Forget the launches of servers that the person does not have any more."""
-        if not set(self.launches) <= set(servers):
+        new_s = time.time() - NEW_S
+        launches = self._state()["launches"]
+        kept = {n: e for n, e in launches.items() if n in servers or e["time_s"] > new_s}
+        if kept != launches:
             with self._changed() as state:
-                kept = {n: each for n, each in state["launches"].items() if n in servers}
                 state["launches"] = kept
 
     # --- the form
@@ -268,6 +272,7 @@ def _state(text: str) -> dict[str, Any]:
             checked_id(each)
         for launch in state["launches"].values():
             checked_id(launch["configuration"])
+            int(launch["time_s"])
         for launch in _begun(state):
             int(Begun(**launch).time_s)
         if all(isinstance(each, str) for each in state["typed"].values()):

@@ -16,6 +16,7 @@ from collections import defaultdict
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from jupyterhub.utils import get_browser_protocol
 from tornado.web import authenticated
 
 from littlest_hub.errors import LittlestHubError
@@ -83,8 +84,10 @@ class Entrance(PersonPage):
     def _show_confirmation(
         self, form: Form, configuration: Configuration, found: Resolution, at: Standing
     ) -> None:
-        # The page that has opened this one cannot replace it while somebody clicks.
-        self.set_header("Cross-Origin-Opener-Policy", "same-origin")
+        # The page that has opened this one cannot replace it while somebody clicks. Browsers
+        # complain about this header without https.
+        if get_browser_protocol(self.request) == "https":
+            self.set_header("Cross-Origin-Opener-Policy", "same-origin")
         named = repository.Repository(configuration.repository, configuration.ref)
         environment = found.environment
         taken = [*self.person.servers]

@@ -10,6 +10,7 @@ from littlest_hub.stacks.launch.configuration import Configuration
 from littlest_hub.stacks.launch.records import Records
 from littlest_hub.stacks.launch.servers import Person, Server
 
+_SHOWN_OF_COMMIT = 12
 _OPENED = {"path", "urlpath"}
 """Fields of a configuration that change what opens, and nothing of the server."""
 _FIELDS = {
@@ -60,12 +61,12 @@ def standing(configuration: Configuration, person: Person, records: Records) -> 
         return Standing(Relation.FOREIGN, server)
     names = configuration.changes(last)
     changes = tuple(
-        (_FIELDS[name], _shown(getattr(last, name)), _shown(getattr(configuration, name)))
-        for name in names
+        (_FIELDS[name], _shown(last, name), _shown(configuration, name)) for name in names
     )
     kind = Relation.SAME if _OPENED.issuperset(names) else Relation.CHANGED
     return Standing(kind, server, changes)
 
 
-def _shown(value: object) -> str:
-    return str(value or "as usual")
+def _shown(configuration: Configuration, name: str) -> str:
+    value = str(getattr(configuration, name) or "as usual")
+    return value[:_SHOWN_OF_COMMIT] if name == "commit" else value
