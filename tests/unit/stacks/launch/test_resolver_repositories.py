@@ -194,16 +194,16 @@ def test_directories_without_files_that_contain_each_other_take_no_longer_than_t
     setup.settings["limits"] = {"seconds": 0.8}
     began = time.monotonic()
     assert "took too long" in setup.refused(name(repository))
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 3
 
 
 def test_a_pack_that_unpacks_to_much_more_is_not_unpacked(
     setup: Setup, repository: Repository
 ) -> None:
-    """30 MB of zeros in 30 KB."""
-    setup.settings["limits"] = {"pack_bytes": 100_000, "files_bytes": 20 << 20}
-    repository.commit({"zeros": bytes(30 << 20)})
-    assert "more than 20 MB" in setup.refused(name(repository))
+    """6 MB of zeros in 6 KB."""
+    setup.settings["limits"] = {"pack_bytes": 100_000, "files_bytes": 4 << 20}
+    repository.commit({"zeros": bytes(6 << 20)})
+    assert "more than 4 MB" in setup.refused(name(repository))
 
 
 def _pack(*objects: tuple[int, bytes, bytes]) -> bytes:
