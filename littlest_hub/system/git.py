@@ -198,7 +198,7 @@ def program() -> str:
     """
     found = shutil.which("git", path=os.defpath)
     if not found:
-        raise LittlestHubError("git is not installed", "Install it: apt-get install git")
+        raise LittlestHubError("git is not installed", "Install the package git")
     return found
 
 

@@ -50,10 +50,11 @@ def answer(arguments: Sequence[str], data: bytes, say: Say) -> None:
         say({"refused": error.message, "hint": error.hint or ""})
     except BrokenPipeError:
         raise
-    except Exception:
+    except Exception as error:
         # It names functions and lines, and no values: none of them is a password.
         traceback.print_exc()
-        say({"refused": "the resolver has failed; its journal says why", "hint": ""})
+        why = f": {error.strerror}" if isinstance(error, OSError) else ""
+        say({"refused": f"the resolver has failed{why}", "hint": "Its journal says more"})
 
 
 def _resolved(arguments: Sequence[str], data: bytes, say: Say) -> dict[str, Any]:

@@ -84,7 +84,7 @@ class Resolver:
         url = remote.repository.url
         source = self._sources.find(url, choice.commit)
         if source is None:
-            source = self._fetched(remote, choice.commit, deadline)
+            source = self._fetched(remote, choice, deadline)
         directory = self._sources.place(url, choice.commit)
         self._report("reading the environment's files")
         read = _Reader(directory / "files")
@@ -98,7 +98,7 @@ class Resolver:
     def _chosen(self, remote: Remote, ref: str, deadline: Deadline) -> Choice:
         def search(tips: Sequence[str], beginning: str) -> list[str] | None:
             known = self._sources.find(remote.repository.url, beginning)
-            if known:
+            if known and known.is_reachable:
                 return [known.commit]
             self._report("reading the history")
             objects = self._objects("history", remote, deadline)
@@ -117,8 +117,9 @@ class Resolver:
             )
         return choice
 
-    def _fetched(self, remote: Remote, commit: str, deadline: Deadline) -> Source:
+    def _fetched(self, remote: Remote, choice: Choice, deadline: Deadline) -> Source:
         """Fetch the files of a commit, and return what they are."""
+        commit = choice.commit
         objects = self._objects("files", remote, deadline)
         pack = _bounded(remote.pack(commit), self._limits)
         objects.receive(self._reported(pack), [commit], is_whole=True)
@@ -132,6 +133,7 @@ class Resolver:
                 date=date,
                 files=tuple(written.files),
                 size_bytes=written.size_bytes,
+                is_reachable=choice.is_reachable,
                 left_out=tuple(written.left_out),
             )
             self._sources.keep(partial, source)

@@ -37,6 +37,8 @@ class Source:
     files: tuple[str, ...]
     """Paths of regular files."""
     size_bytes: int
+    is_reachable: bool
+    """As `reference.Choice` has it."""
     left_out: tuple[Remark, ...]
 
 

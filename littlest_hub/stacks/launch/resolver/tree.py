@@ -62,14 +62,14 @@ def write(objects: Objects, commit: str, directory: Path, limits: Limits) -> Tre
     try:
         for entry, parts in objects.contents(files):
             path = directory / os.fsdecode(entry.path)
-            _make(path.parent, made)
+            _make(path.parent, made, limits)
             beginning = _write_file(path, entry, parts)
             tree.files.append(os.fsdecode(entry.path))
             if entry.size_bytes < _LFS_BYTES and beginning.startswith(_LFS):
                 tree.leave_out(tree.files[-1], "its content is in Git LFS, which is not fetched")
         for entry, parts in objects.contents(links):
             path = directory / os.fsdecode(entry.path)
-            _make(path.parent, made)
+            _make(path.parent, made, limits)
             _write_link(path, os.fsdecode(entry.path), b"".join(parts), tree)
     except (FileExistsError, NotADirectoryError) as error:
         # git refuses such trees; on a file system without upper case, two names may be one.
@@ -126,12 +126,18 @@ def _judged(entry: Entry, limits: Limits) -> tuple[str, str]:
     return shown, ""
 
 
-def _make(directory: Path, made: set[Path]) -> None:
+def _make(directory: Path, made: set[Path], limits: Limits) -> None:
     """Make a directory, and those above it, none of which is a link yet."""
-    if directory not in made:
-        _make(directory.parent, made)
-        directory.mkdir()
-        made.add(directory)
+    if directory in made:
+        return
+    # A few objects of git can be any number of directories.
+    if len(made) > limits.files:
+        raise TooMuchError(
+            f"the repository has more than {limits.files} directories, the most at this hub"
+        )
+    _make(directory.parent, made, limits)
+    directory.mkdir()
+    made.add(directory)
 
 
 def _write_file(path: Path, entry: Entry, parts: Iterator[bytes]) -> bytes:

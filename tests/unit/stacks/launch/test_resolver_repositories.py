@@ -184,6 +184,18 @@ def test_trees_that_contain_each_other_are_not_unpacked(
     assert "more than 20000 files" in setup.refused(name(repository))
 
 
+def test_few_objects_that_are_many_directories_are_not_unpacked(
+    setup: Setup, repository: Repository
+) -> None:
+    entry = repository.tree([(FILE, b"a", repository.blob(b"x"))])
+    for number in range(20):
+        names = [b"a", b"b"] if number < 4 else [b"a"]
+        entry = repository.tree([(DIRECTORY, each, entry) for each in names])
+    repository.commit_tree(entry)
+    setup.settings["limits"] = {"files": 20}
+    assert "more than 20 directories" in setup.refused(name(repository))
+
+
 def test_directories_without_files_that_contain_each_other_take_no_longer_than_the_limit(
     setup: Setup, repository: Repository
 ) -> None:
