@@ -158,13 +158,13 @@ def _write_link(path: Path, name: str, content: bytes, tree: Tree) -> None:
         target = content.decode()
     except UnicodeDecodeError:
         target = "\0"
-    if not target.isprintable() or "\\" in target or not _stays(PurePosixPath(name), target):
+    if not target.isprintable() or "\\" in target or not stays(PurePosixPath(name), target):
         return tree.leave_out(name, f"it is a link to {target[:80]!r}, outside of the repository")
     path.symlink_to(target)
     tree.links.append(name)
 
 
-def _stays(link: PurePosixPath, target: str) -> bool:
+def stays(link: PurePosixPath, target: str) -> bool:
     """Return whether a link leads to a place in the repository, whatever other links there are.
 
     Only at its beginning may it go up: the directories above a link are no links themselves, while
