@@ -113,3 +113,10 @@ def _is_permitted(address: Address, excepted: Collection[Network], own: Collecti
     if isinstance(address, IPv6Address):
         return address in _GLOBAL_V6 and address.scope_id is None
     return True
+
+
+def denied() -> tuple[Network, ...]:
+    """Return all networks that are not permitted, for the firewall of a unit."""
+    # What is not in 2000::/3: its complement, in as few networks as there are.
+    outside = IPv6Network("::/0").address_exclude(_GLOBAL_V6)
+    return (*_NOT_GLOBAL, *sorted(outside))
