@@ -21,6 +21,7 @@ from littlest_hub.system.progress import Progress
 
 _NO_CODE = ("--only-binary", ":all:")
 _TIMEOUT_S = 30
+_AUTHORITIES = (Path("/etc/ssl/certs"), Path("/etc/pki/tls/certs"))
 _LONGEST = 600
 _MOST_LINES = 1000
 _NOT_REACHED = re.compile(r"Failed to fetch|error sending request|Could not connect|dns error")
@@ -50,7 +51,7 @@ class Indexes:
     default: str = ""
     """Address of the index; "": uv's own default."""
     certificates: str = ""
-    """File with certificate authorities; "": those that uv brings."""
+    """File with certificate authorities; "": those of this machine."""
     proxy: str = ""
 
     @classmethod
@@ -67,6 +68,8 @@ class Indexes:
             "SSL_CERT_FILE": self.certificates,
             "HTTPS_PROXY": self.proxy,
             "HTTP_PROXY": self.proxy,
+            # Otherwise uv takes only authorities that it brings. A machine may have none.
+            "UV_SYSTEM_CERTS": "true" if any(map(Path.is_dir, _AUTHORITIES)) else "",
         }
         return {name: value for name, value in values.items() if value}
 

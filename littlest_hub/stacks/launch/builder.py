@@ -68,6 +68,10 @@ class Builder:
         files.write(self._place.result(asked.id), json.dumps(asdict(result)) + "\n")
         return result
 
+    def finish(self, result: Result) -> None:
+        """Do what the environment of an order can be used without."""
+        build.add_bytecode(self._place, self._python, result.key)
+
     def offer(self, asked: Order) -> str:
         """Return the date as of which an order without a solution has one; "": there is none."""
         if asked.as_of or not asked.committed:
@@ -117,7 +121,9 @@ def serve(builder: Builder, place: Place, name: str, text: str) -> int:
         asked = None
         try:
             asked = order.of_json(text, name)
-            log.done(builder.build(asked, log.line).key)
+            result = builder.build(asked, log.line)
+            log.done(result.key)
+            builder.finish(result)
         except NoSolutionError as error:
             log.failed(error.message, error.hint, builder.offer(asked) if asked else "")
             return 1

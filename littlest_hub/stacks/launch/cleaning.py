@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from littlest_hub.stacks.launch import lock
+from littlest_hub.stacks.launch import bytecode, lock
 from littlest_hub.stacks.launch.build import EVERYBODY, read_record, without_builds
 from littlest_hub.stacks.launch.place import Place
 from littlest_hub.system.uv import Uv
@@ -62,6 +62,7 @@ def clean(
                 # The name first: a Python that is there is taken for a whole one.
                 each.rename(gone := place.pythons / f".{each.name}")
                 shutil.rmtree(gone, ignore_errors=True)
+        bytecode.remove_unused(place)
         for each in _entries(place.locks):
             # Nobody holds one of them without sharing the lock that is ours alone now.
             if each.name != EVERYBODY:

@@ -35,6 +35,11 @@ class Place:
         return self.home / "pythons"
 
     @property
+    def bytecode(self) -> Path:
+        """Bytecode that environments share, by Python and by the digest of its source."""
+        return self.home / "bytecode"
+
+    @property
     def built(self) -> Path:
         """The environments, by key; those without a record are not complete."""
         return self.home / "built"
@@ -85,7 +90,7 @@ class Place:
         for each in (self.home, *readable):
             each.mkdir(exist_ok=True)
             each.chmod(0o755)
-        for each in (self.cache, self.locks):
+        for each in (self.cache, self.locks, self.bytecode):
             each.mkdir(mode=0o700, exist_ok=True)
 
 
