@@ -183,12 +183,13 @@ def _flush(path: Path) -> None:
 
 
 def flush_file_system(path: Path) -> None:
-    """Flush everything on the file system of a path to disk: many files at once."""
+    """Flush everything on the file system of a path to disk, syncfs(2)."""
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = os.open(path, os.O_RDONLY)
     try:
         if libc.syncfs(descriptor):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(path))
     finally:
         os.close(descriptor)
 
