@@ -11,3 +11,12 @@
 
 `binder` is a page of the hub's.
 """
+
+VARIABLES = {
+    "resolver": "LITTLEST_HUB_LAUNCH_RESOLVER",
+    "sources": "LITTLEST_HUB_LAUNCH_SOURCES",
+    "starter": "LITTLEST_HUB_LAUNCH_STARTER",
+    "logs": "LITTLEST_HUB_LAUNCH_LOGS",
+}
+"""Variables of the unit, by what of the surroundings they name: paths that are bound into the
+service's view of the file system."""
