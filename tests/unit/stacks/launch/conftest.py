@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -147,14 +148,20 @@ def python_copy(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return place.pythons
 
 
-@pytest.fixture
-def index(tmp_path: Path) -> Iterator[PackageIndex]:
-    """An index with a stand-in for ipykernel, which no test here starts."""
-    with PackageIndex(tmp_path / "index") as found:
+@contextlib.contextmanager
+def stocked_index(directory: Path) -> Iterator[PackageIndex]:
+    """Serve an index with a stand-in for ipykernel, which no test here starts."""
+    with PackageIndex(directory) as found:
         spec = "ipykernel-7.0.data/data/share/jupyter/kernels/python3/kernel.json"
         files = {"ipykernel_launcher.py": "", spec: json.dumps(_KERNEL)}
         found.add("ipykernel", "7.0", requires=["traitlets>=5"], files=files)
         found.add("traitlets", "5.0")
+        yield found
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[PackageIndex]:
+    with stocked_index(tmp_path / "index") as found:
         yield found
 
 

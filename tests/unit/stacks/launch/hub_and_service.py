@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import unescape
 from itertools import count
@@ -65,6 +65,7 @@ RESOLVED: dict[str, Any] = {
     "environment": ENVIRONMENT,
 }
 DONE = {"s": 1.5, "outcome": "done", "key": KEY}
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 _names = (f"someone{number}" for number in count())
 
 
@@ -134,12 +135,14 @@ class Site:
     directory: Path
     hub_port: int
     service_port: int
+    place: Place
     resolver: Program
+    """Stand-ins, unless the surroundings are others."""
     builder: Builder
 
     @property
     def records(self) -> Path:
-        return self.directory / "records"
+        return self.place.records
 
     def started_with(self, name: str, server: str) -> Any:
         """Return the options with which a server was started last; None: it never was."""
@@ -227,21 +230,53 @@ def target(page: httpx.Response) -> str:
     return unescape(found[0]) if found else ""
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """The other programs of the stack, and the directories that they write."""
+
+    resolver: Answer
+    starter: Answer
+    sources: Path
+    logs: Path
+
+
 @contextlib.contextmanager
-def running(directory: Path) -> Iterator[Site]:
-    """Run a hub and the service."""
+def running(
+    directory: Path, surroundings: Surroundings | None = None, hosts: Sequence[str] = ()
+) -> Iterator[Site]:
+    """Run a hub and the service.
+
+    Args:
+        directory: for what they write.
+        surroundings: the other programs; None: stand-ins.
+        hosts: hosts whose repositories may be launched besides.
+    """
     for name in ("state", "logs", f"sources/{DIRECTORY}/files"):
         (directory / name).mkdir(parents=True)
     (directory / f"sources/{DIRECTORY}/files/requirements.txt").write_text("numpy\n")
+    resolver, builder = Program(), Builder(directory=directory)
+    surroundings = surroundings or Surroundings(
+        resolver.answer, builder.answer, directory / "sources", directory / "logs"
+    )
     token = secrets.token_hex(16)
     own_socket, service_port = bind_unused_port()
     with socket.create_server(("127.0.0.1", 0)) as free:
         hub_port = free.getsockname()[1]
-    site = Site(directory, hub_port, service_port, Program(), Builder(directory=directory))
+    place = Place(
+        records=directory / "records",
+        resolver=directory / "resolver",
+        sources=surroundings.sources,
+        starter=directory / "starter",
+        logs=surroundings.logs,
+    )
+    site = Site(directory, hub_port, service_port, place, resolver, builder)
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     program = [sys.executable, str(Path(__file__).with_name("launch_hub.py"))]
-    arguments = [str(hub_port), str(directory), str(service_port), token]
-    with (directory / "log").open("w") as log, _serving(site, token, own_socket):
+    arguments = [str(hub_port), str(directory), str(service_port), token, *hosts]
+    with (
+        (directory / "log").open("w") as log,
+        _serving(site, surroundings, token, own_socket),
+    ):
         hub = subprocess.Popen([*program, *arguments], env=environment, stdout=log, stderr=log)
         try:
             eventually(lambda: _answers(hub_port), 60, f"a hub; see {directory}/log")
@@ -252,25 +287,20 @@ def running(directory: Path) -> Iterator[Site]:
 
 
 @contextlib.contextmanager
-def _serving(site: Site, token: str, listening: socket.socket) -> Iterator[None]:
+def _serving(
+    site: Site, surroundings: Surroundings, token: str, listening: socket.socket
+) -> Iterator[None]:
     ready, stopped = threading.Event(), asyncio.Event()
     loops: list[asyncio.AbstractEventLoop] = []
-    place = Place(
-        records=site.records,
-        resolver=site.directory / "resolver",
-        sources=site.directory / "sources",
-        starter=site.directory / "starter",
-        logs=site.directory / "logs",
-    )
 
     async def run() -> None:
         loops.append(asyncio.get_running_loop())
         address = f"127.0.0.1:{site.hub_port}"
-        service = WebService("launch", token, address, PAGES, place=place)
+        service = WebService("launch", token, address, PAGES, place=site.place)
         server = HTTPServer(service, no_keep_alive=True)
         server.add_sockets([listening])
-        await asyncio.start_unix_server(site.resolver.answer, place.resolver)
-        await asyncio.start_unix_server(site.builder.answer, place.starter)
+        await asyncio.start_unix_server(surroundings.resolver, site.place.resolver)
+        await asyncio.start_unix_server(surroundings.starter, site.place.starter)
         ready.set()
         await stopped.wait()
 

@@ -1,6 +1,6 @@
 """A real JupyterHub as `tests/unit/hub/small_hub.py`, with what the launch stack's fragment says.
 
-`python launch_hub.py PORT DIRECTORY SERVICE_PORT TOKEN`
+`python launch_hub.py PORT DIRECTORY SERVICE_PORT TOKEN [HOST]…`: further hosts of repositories.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.unit.hub.small_hub import LAYOUT, c
 
 SETTINGS = Settings(
     title="Physics & <Hub>",
-    policy=Policy(banned=("github.com/evil/*",)),
+    policy=Policy(banned=("github.com/evil/*",), hosts=tuple(sys.argv[5:])),
     caps=Caps(memory_gb=4, hours=8),
     prepared={"Statistics, week 1": Form("gh/org/week1/main", path="a.ipynb", name="week1")},
     documentation={"How to launch": "https://docs.example.org/launch"},
