@@ -30,15 +30,15 @@ def name(repository: Repository) -> str:
 
 
 @pytest.mark.parametrize(
-    "path",
+    ("kind", "path"),
     [
-        *("..", ".", ".git", ".GIT", ".gIt", "git~1", ".g\u200cit", ".git\u200c"),
-        *("a/b", "../escaped", "/tmp/escaped", ""),
+        *((FILE, each) for each in ("..", ".", ".git", ".GIT", "git~1", ".g\u200cit", "")),
+        *((FILE, each) for each in ("a/b", "../escaped", "/tmp/escaped")),
+        *((DIRECTORY, each) for each in ("..", ".gIt", ".git\u200c", "/tmp/escaped")),
     ],
 )
-@pytest.mark.parametrize("kind", [FILE, DIRECTORY])
 def test_a_name_with_which_nobody_means_well_is_refused(
-    setup: Setup, repository: Repository, path: str, kind: str
+    setup: Setup, repository: Repository, kind: str, path: str
 ) -> None:
     content = repository.blob(b"x")
     if kind == DIRECTORY:

@@ -342,8 +342,8 @@ DATA = b"0405\x01" + b"a" * 1024
         (HEAD, [b"0011\x01PACK\0\0\0\x02\xff\xff\xff\xff0000"], "4294967295 files"),
         (HEAD, [b"000c\x03goodbye0000"], "the server says 'goodbye'"),
         (HEAD, [b"000c\x04goodbye0000"], "does not speak"),
-        (HEAD, itertools.repeat(PROGRESS), "more than 1 MB"),
-        (HEAD, itertools.repeat(b"0005\x01" * 1000), "more than 1 MB"),
+        (HEAD, itertools.repeat(PROGRESS), "more than 0.191 MB"),
+        (HEAD, itertools.repeat(b"0005\x01" * 1000), "more than 0.191 MB"),
         (HEAD, itertools.repeat(DATA), "1633771873 files"),
         (b"0032" + b"A" * 40 + b" HEAD\n0000", [], "does not speak"),
         (b"0031" + b"-" * 39 + b" HEAD\n0000", [], "does not speak"),
@@ -354,7 +354,7 @@ DATA = b"0405\x01" + b"a" * 1024
 def test_files_that_are_garbage_are_refused(
     setup: Setup, refs: bytes, files: list[bytes], expected: str
 ) -> None:
-    setup.settings["limits"] = {"seconds": 5, **ALL_INTO_ONE_MB}
+    setup.settings["limits"] = {"pack_bytes": 200_000}
     setup.server.behaviors["/a/"] = _answering(refs, iter(files))
     assert expected in setup.refused("a")
 
