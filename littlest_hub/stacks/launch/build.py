@@ -27,6 +27,8 @@ from littlest_hub.system.uv import Uv
 
 LEAST_FREE_BYTES = 2 << 30
 """A build does not start with less room on the disk: the hub itself needs some."""
+SLOTS = 2
+"""How many environments are built at the same time."""
 EVERYBODY = "builds"
 """The lock file that all builds share."""
 
@@ -59,9 +61,11 @@ def build(place: Place, uv: Uv, python: Python, lock: Lock, key: str, report: Pr
     Raises:
         LittlestHubError: it cannot be built; nothing of it is left.
     """
+    if place.is_complete(key):
+        os.utime(place.record(key))  # when it was last used
+        return False
     with _building(place, key, report) as descriptors:
         if place.is_complete(key):
-            os.utime(place.record(key))  # when it was last used
             return False
         _check_room(place)
         directory = place.environment(key)
@@ -141,8 +145,23 @@ def _building(place: Place, key: str, report: Progress) -> Iterator[tuple[int, .
             report("somebody else is building the same environment; waiting for it")
             held = locks.hold(place.locks / key, is_patient=True)
         assert held
-        with held:
+        with held, _slot(place, key, report):
             yield (everybody, held.fileno())
+
+
+@contextlib.contextmanager
+def _slot(place: Place, key: str, report: Progress) -> Iterator[None]:
+    """Hold one of the slots of builds."""
+    names = [f"slot-{number}" for number in range(SLOTS)]
+    for name in names:
+        if held := locks.hold(place.locks / name):
+            break
+    else:
+        report(f"{SLOTS} other environments are being built; waiting")
+        held = locks.hold(place.locks / names[int(key, 16) % SLOTS], is_patient=True)
+    assert held
+    with held:
+        yield
 
 
 @contextlib.contextmanager
