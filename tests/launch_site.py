@@ -100,7 +100,7 @@ def _main() -> None:
     place = Place(Path(home))
     place.make()
     builder = Builder(place, _uv(place, index), Python.of(Path(release)))
-    sys.exit(serve(builder, place, name, sys.stdin.read()))
+    sys.exit(serve(lambda: builder, place, name, sys.stdin.read()))
 
 
 if __name__ == "__main__":

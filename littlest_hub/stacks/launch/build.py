@@ -116,8 +116,7 @@ def _write_kernel(directory: Path) -> None:
 
 def add_bytecode(place: Place, python: Python, key: str) -> None:
     """Let the kernels of a new environment start faster; it is complete without that, too."""
-    with _opened(place.locks / EVERYBODY) as everybody:
-        locks.share(everybody, is_patient=True)
+    with no_cleaning(place):
         if place.is_complete(key):
             bytecode.add(place, python, key)
 
@@ -138,8 +137,7 @@ def _building(place: Place, key: str, report: Progress) -> Iterator[tuple[int, .
     uv gets them too: if this process alone is killed, they last until uv has ended, and no other
     build works in the same directory.
     """
-    with _opened(place.locks / EVERYBODY) as everybody:
-        locks.share(everybody, is_patient=True)
+    with no_cleaning(place) as everybody:
         held = locks.hold(place.locks / key)
         if held is None:
             report("somebody else is building the same environment; waiting for it")
@@ -162,6 +160,14 @@ def _slot(place: Place, key: str, report: Progress) -> Iterator[None]:
     assert held
     with held:
         yield
+
+
+@contextlib.contextmanager
+def no_cleaning(place: Place) -> Iterator[int]:
+    """Keep what is being made from being removed; yield the open lock that all builds share."""
+    with _opened(place.locks / EVERYBODY) as everybody:
+        locks.share(everybody, is_patient=True)
+        yield everybody
 
 
 @contextlib.contextmanager
