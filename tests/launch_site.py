@@ -3,6 +3,9 @@
 As a program, `HOME RELEASE INDEX ID < order`, it is a builder that a test may kill.
 """
 
+import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,6 +20,8 @@ from littlest_hub.stacks.launch.place import Place
 from littlest_hub.stacks.launch.pythons import Python
 from littlest_hub.system.uv import Indexes, Uv
 from tests.package_index import PackageIndex
+
+_LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "lib2to3", "site-packages", "dist-packages"}
 
 
 class Site:
@@ -57,6 +62,30 @@ class Site:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def make_release(prefix: Path) -> Path:
+    """Make a conda prefix with the Python that runs the tests, and its record; return it."""
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    base = Path(sys.base_prefix)
+    library = base / "lib" / version
+    files = ["bin/python3"]
+    for place, directories, names in os.walk(library):
+        directories[:] = [each for each in directories if each not in _LEFT_OUT]
+        directory = Path(place).relative_to(base)
+        (prefix / directory).mkdir(parents=True)
+        for name in names:
+            shutil.copy2(Path(place, name), prefix / directory / name)
+            files.append(f"{directory}/{name}")
+    (prefix / "bin").mkdir()
+    shutil.copy2(Path(sys.executable).resolve(), prefix / "bin/python3")
+    record = {
+        **{"name": "python", "version": ".".join(map(str, sys.version_info[:3])), "build": "0"},
+        **{"depends": ["__glibc >=2.28"], "files": files},
+    }
+    (prefix / "conda-meta").mkdir()
+    (prefix / "conda-meta/python.json").write_text(json.dumps(record))
+    return prefix
+
+
 def asked(**files: str) -> dict[str, str]:
     """Return files by their names, in which "_" stands for "."."""
     return {name.replace("_", "."): text for name, text in files.items()}
@@ -71,7 +100,7 @@ def _main() -> None:
     place = Place(Path(home))
     place.make()
     builder = Builder(place, _uv(place, index), Python.of(Path(release)))
-    sys.exit(serve(builder, place, name, sys.stdin.read()))
+    sys.exit(serve(lambda: builder, place, name, sys.stdin.read()))
 
 
 if __name__ == "__main__":

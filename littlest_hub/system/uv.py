@@ -166,6 +166,14 @@ class Uv:
         if given := sorted(names):
             self._output(["cache", "clean", *given])
 
+    def clear(self) -> None:
+        """Remove everything from the cache; environments keep their files.
+
+        Raises:
+            LittlestHubError: uv fails.
+        """
+        self._output(["cache", "clean"])
+
     def _output(self, words: Sequence[str], report: Progress | None = None) -> str:
         options = ["--no-config", "--color", "never", "--no-progress", "--cache-dir"]
         command = [str(self.program), *words, *options, str(self.cache)]

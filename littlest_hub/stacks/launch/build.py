@@ -27,6 +27,8 @@ from littlest_hub.system.uv import Uv
 
 LEAST_FREE_BYTES = 2 << 30
 """A build does not start with less room on the disk: the hub itself needs some."""
+SLOTS = 2
+"""How many environments are built at the same time."""
 EVERYBODY = "builds"
 """The lock file that all builds share."""
 
@@ -59,9 +61,11 @@ def build(place: Place, uv: Uv, python: Python, lock: Lock, key: str, report: Pr
     Raises:
         LittlestHubError: it cannot be built; nothing of it is left.
     """
+    if place.is_complete(key):
+        os.utime(place.record(key))  # when it was last used
+        return False
     with _building(place, key, report) as descriptors:
         if place.is_complete(key):
-            os.utime(place.record(key))  # when it was last used
             return False
         _check_room(place)
         directory = place.environment(key)
@@ -112,8 +116,7 @@ def _write_kernel(directory: Path) -> None:
 
 def add_bytecode(place: Place, python: Python, key: str) -> None:
     """Let the kernels of a new environment start faster; it is complete without that, too."""
-    with _opened(place.locks / EVERYBODY) as everybody:
-        locks.share(everybody, is_patient=True)
+    with no_cleaning(place):
         if place.is_complete(key):
             bytecode.add(place, python, key)
 
@@ -134,15 +137,37 @@ def _building(place: Place, key: str, report: Progress) -> Iterator[tuple[int, .
     uv gets them too: if this process alone is killed, they last until uv has ended, and no other
     build works in the same directory.
     """
-    with _opened(place.locks / EVERYBODY) as everybody:
-        locks.share(everybody, is_patient=True)
+    with no_cleaning(place) as everybody:
         held = locks.hold(place.locks / key)
         if held is None:
             report("somebody else is building the same environment; waiting for it")
             held = locks.hold(place.locks / key, is_patient=True)
         assert held
-        with held:
+        with held, _slot(place, key, report):
             yield (everybody, held.fileno())
+
+
+@contextlib.contextmanager
+def _slot(place: Place, key: str, report: Progress) -> Iterator[None]:
+    """Hold one of the slots of builds."""
+    names = [f"slot-{number}" for number in range(SLOTS)]
+    for name in names:
+        if held := locks.hold(place.locks / name):
+            break
+    else:
+        report(f"{SLOTS} other environments are being built; waiting")
+        held = locks.hold(place.locks / names[int(key, 16) % SLOTS], is_patient=True)
+    assert held
+    with held:
+        yield
+
+
+@contextlib.contextmanager
+def no_cleaning(place: Place) -> Iterator[int]:
+    """Keep what is being made from being removed; yield the open lock that all builds share."""
+    with _opened(place.locks / EVERYBODY) as everybody:
+        locks.share(everybody, is_patient=True)
+        yield everybody
 
 
 @contextlib.contextmanager

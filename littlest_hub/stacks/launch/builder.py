@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -115,24 +116,36 @@ class Builder:
         return found
 
 
-def serve(builder: Builder, place: Place, name: str, text: str) -> int:
-    """Build an order, with a log; return an exit code."""
-    with BuildLog(place.log(name)) as log:
-        asked = None
+def serve(make: Callable[[], Builder], place: Place, name: str, text: str) -> int:
+    """Build an order, with a log; return an exit code.
+
+    Args:
+        make: returns the builder, or raises a LittlestHubError.
+        place: where.
+        name: the order's id.
+        text: the order.
+    """
+    # All the time: the copy of Python is used before an environment names it.
+    with BuildLog(place.log(name)) as log, build.no_cleaning(place):
         try:
             asked = order.of_json(text, name)
-            result = builder.build(asked, log.line)
+            builder = make()
+            try:
+                result = builder.build(asked, log.line)
+            except NoSolutionError as error:
+                log.failed(error.message, error.hint, builder.offer(asked))
+                return 1
             log.done(result.key)
             builder.finish(result)
-        except NoSolutionError as error:
-            log.failed(error.message, error.hint, builder.offer(asked) if asked else "")
-            return 1
         except LittlestHubError as error:
             log.failed(error.message, error.hint)
             return 1
         except OSError as error:
             log.failed(f"{error.filename or place.home}: {error.strerror}")
             return 1
+        except Exception:
+            log.failed("the builder has failed", "The administrator finds why in the journal")
+            raise
     return 0
 
 
@@ -160,12 +173,14 @@ def main() -> None:
         layout = installation.of_prefix(release)
         place = Place.of(layout)
         place.make()
-        uv = uv_of(layout, release, place)
-        text = sys.stdin.buffer.read(order.LIMIT_BYTES + 1).decode()
+        text = sys.stdin.buffer.read(order.LIMIT_BYTES + 1).decode(errors="replace")
         if words[:1] == ["build"]:
-            builder = Builder(place, uv, Python.of(release))
-            sys.exit(serve(builder, place, checked_key(words[1]), text))
-        _clean(place, uv, json.loads(text))
+
+            def make() -> Builder:
+                return Builder(place, uv_of(layout, release, place), Python.of(release))
+
+            sys.exit(serve(make, place, checked_key(words[1]), text))
+        _clean(place, uv_of(layout, release, place), json.loads(text))
     except (LittlestHubError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)

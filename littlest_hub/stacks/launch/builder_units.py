@@ -1,11 +1,9 @@
-"""The units of the builder: its user and directory, a build, and cleaning.
-
-Nothing starts them at boot: the starter of builds does, with the id of an order.
-"""
+"""The units of the builder: the starter, the user and its directory, a build, and cleaning."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from pathlib import Path
 
 from littlest_hub.layout import PRODUCT, Layout
 from littlest_hub.manifest.enabled import EnabledStack
@@ -16,6 +14,13 @@ from littlest_hub.stacks.launch.place import Place
 from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_conditions
 
 BUILD_TIMEOUT_S = 1800
+_STARTER = "littlest_hub.stacks.launch.starter"
+_MOST_WAITING = 64
+
+
+def address_of(layout: Layout) -> Path:
+    """Return the starter's socket, which the service's unit has to bind into its view."""
+    return Path(f"/run/{layout.stack_unit('launch', '-starter')}/socket")
 
 
 def user_of(layout: Layout) -> str:
@@ -50,6 +55,7 @@ def units(
     setup = layout.stack_unit(stack.name, "-builder.service")
     data = layout.stack_data(stack.name)
     allowed = [str(each) for each in (*excepted, *nameservers)]
+    yield from _starter(layout, layout.stack_unit(stack.name, "-starter"))
     yield _setup(layout, setup)
     yield _service(
         layout,
@@ -79,6 +85,59 @@ def units(
 def _command(layout: Layout, words: str) -> str:
     # -I: no PYTHON* variables and no ~/.local change what we run.
     return f"{layout.hub}/bin/python3 -I -m {MODULE} {words}"
+
+
+def _starter(layout: Layout, name: str) -> Iterator[Unit]:
+    """Yield the socket and the service of the starter: root, who may only talk to systemd."""
+    what = "orders to build"
+    yield Unit(
+        f"{name}.socket",
+        "Takes ids of orders. Only root may enter its directory: who else may connect has the"
+        "\nsocket bound into its view of the file system, since its user has no fixed number.",
+        {
+            "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: {what}")],
+            "Socket": [
+                Directive("ListenStream", str(address_of(layout))),
+                Directive("DirectoryMode", "0700"),
+                Directive("SocketMode", "0666"),
+                Directive("Accept", "yes"),
+                Directive("MaxConnections", str(_MOST_WAITING), "systemd closes further ones"),
+                Directive("TriggerLimitIntervalSec", "0", "never give up"),
+                Directive("RemoveOnStop", "yes"),
+            ],
+            "Install": [Directive("WantedBy", "sockets.target")],
+        },
+    )
+    yield Unit(
+        f"{name}@.service",
+        "Starts the build of the order whose id it is given, and nothing else.",
+        {
+            "Unit": [
+                Directive("Description", f"Littlest Hub at {layout.base}: {what}"),
+                Directive("CollectMode", "inactive-or-failed"),
+                base_directory_conditions(layout.base)[0],
+            ],
+            "Service": [
+                Directive("ExecStart", f"{layout.hub}/bin/python3 -I -m {_STARTER}"),
+                Directive("StandardInput", "socket"),
+                Directive("StandardOutput", "socket"),
+                Directive("StandardError", "journal"),
+                Directive("RuntimeMaxSec", str(BUILD_TIMEOUT_S + 120)),
+                Directive("TimeoutStopSec", "5"),
+                Directive("MemoryMax", "128M"),
+                Directive("TasksMax", "16"),
+                Directive("CapabilityBoundingSet", ""),
+                Directive("ProtectSystem", "strict"),
+                Directive("PrivateNetwork", "yes"),
+                Directive("RestrictAddressFamilies", "AF_UNIX", "systemd's own socket"),
+                Directive("ProtectProc", "invisible"),
+                Directive("MemoryDenyWriteExecute", "yes"),
+                *SANDBOX,
+                Directive("SystemCallFilter", "@system-service"),
+                Directive("SystemCallFilter", "~@privileged @resources"),
+            ],
+        },
+    )
 
 
 def _setup(layout: Layout, name: str) -> Unit:

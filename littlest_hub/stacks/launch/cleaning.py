@@ -16,6 +16,10 @@ from littlest_hub.stacks.launch.build import EVERYBODY, read_record, without_bui
 from littlest_hub.stacks.launch.place import Place
 from littlest_hub.system.uv import Uv
 
+MOST_ORDERS = 1000
+"""How many logs and results stay, the latest ones; the service keeps the locks that it needs."""
+_SHARE = 10
+"""The part of the budget, one in so many, that files may take which only the cache has."""
 _BLOCK_BYTES = 512  # of st_blocks, stat(2)
 
 
@@ -63,6 +67,10 @@ def clean(
                 each.rename(gone := place.pythons / f".{each.name}")
                 shutil.rmtree(gone, ignore_errors=True)
         bytecode.remove_unused(place)
+        for directory in (place.logs, place.results):
+            by_age = sorted(_entries(directory), key=lambda each: each.stat().st_mtime)
+            for each in by_age[:-MOST_ORDERS]:
+                each.unlink()
         for each in _entries(place.locks):
             # Nobody holds one of them without sharing the lock that is ours alone now.
             if each.name != EVERYBODY:
@@ -75,6 +83,9 @@ def _remove_oldest(
 ) -> tuple[str, ...]:
     """Remove environments until all fit; return their keys."""
     uv.prune()
+    if size_bytes(place.home) > budget_bytes < size_bytes(place.cache, most_names=1) * _SHARE:
+        # Of builds that failed, for example. Nobody shall lose an environment for these.
+        uv.clear()
     removed: list[str] = []
     while (size := size_bytes(place.home)) > budget_bytes:
         names = set[str]()

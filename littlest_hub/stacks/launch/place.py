@@ -94,12 +94,12 @@ class Place:
             each.mkdir(mode=0o700, exist_ok=True)
 
 
-def checked_key(text: str) -> str:
+def checked_key(text: object) -> str:
     """Return the key of an environment or the id of an order.
 
     Raises:
         LittlestHubError: it is none.
     """
-    if not _KEY.fullmatch(text):
-        raise LittlestHubError(f"{text[:80]!r} is no key; expected 64 hexadecimal digits")
+    if not isinstance(text, str) or not _KEY.fullmatch(text):
+        raise LittlestHubError(f"{str(text)[:80]!r} is no key; expected 64 hexadecimal digits")
     return text

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +17,9 @@ from littlest_hub.stacks.launch.place import Place
 from littlest_hub.stacks.launch.pythons import Python
 from littlest_hub.stacks.launch.resolver import program
 from tests.git_server import HOST, GitServer, Names
-from tests.launch_site import Site
+from tests.launch_site import Site, make_release
 from tests.package_index import PackageIndex
 
-_LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "lib2to3", "site-packages", "dist-packages"}
 _KERNEL = {
     "argv": ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
     "display_name": "Python 3 (ipykernel)",
@@ -116,27 +112,7 @@ def setup(tmp_path: Path, git_server: GitServer) -> Setup:
 @pytest.fixture(scope="session")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A conda prefix with the Python that runs the tests, and its record."""
-    prefix = tmp_path_factory.mktemp("release") / "2026.1.0"
-    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    base = Path(sys.base_prefix)
-    library = base / "lib" / version
-    files = ["bin/python3"]
-    for place, directories, names in os.walk(library):
-        directories[:] = [each for each in directories if each not in _LEFT_OUT]
-        directory = Path(place).relative_to(base)
-        (prefix / directory).mkdir(parents=True)
-        for name in names:
-            shutil.copy2(Path(place, name), prefix / directory / name)
-            files.append(f"{directory}/{name}")
-    (prefix / "bin").mkdir()
-    shutil.copy2(Path(sys.executable).resolve(), prefix / "bin/python3")
-    record = {
-        **{"name": "python", "version": ".".join(map(str, sys.version_info[:3])), "build": "0"},
-        **{"depends": ["__glibc >=2.28"], "files": files},
-    }
-    (prefix / "conda-meta").mkdir()
-    (prefix / "conda-meta/python.json").write_text(json.dumps(record))
-    return prefix
+    return make_release(tmp_path_factory.mktemp("release") / "2026.1.0")
 
 
 @pytest.fixture(scope="session")

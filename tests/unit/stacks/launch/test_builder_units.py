@@ -16,10 +16,12 @@ from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch import address
 from littlest_hub.stacks.launch.builder_units import build_unit, units, user_of
+from littlest_hub.stacks.launch.starter import order_of
 from littlest_hub.units.unit import service_directives
 
 LAYOUT = Layout(DEFAULT_BASE)
 BUILD = "littlest-hub.launch-build@.service"
+STARTER = "littlest-hub.launch-starter@.service"
 CLEANING = "littlest-hub.launch-cleaning.service"
 
 
@@ -50,7 +52,7 @@ def test_systemd_verifies_the_units_without_a_warning(written: dict[str, Path]) 
 
 
 @pytest.mark.needs("systemd-analyze")
-@pytest.mark.parametrize(("name", "exposure"), [(BUILD, 2.2), (CLEANING, 1.3)])
+@pytest.mark.parametrize(("name", "exposure"), [(BUILD, 2.2), (CLEANING, 1.3), (STARTER, 1.8)])
 def test_services_expose_little(written: dict[str, Path], name: str, exposure: float) -> None:
     threshold = f"--threshold={exposure * 10:.0f}"
     security = subprocess.run(
@@ -91,3 +93,23 @@ def test_the_firewall_denies_what_the_resolver_does_not_permit(found: object) ->
         "64:ff9b::/96"
     )
     assert permitted != denied or embeds
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"",
+        b"\n",
+        b'{"order": "../../etc"}',
+        b'{"order": 1}',
+        b'{"order": ["a"]}',
+        b'["order"]',
+        b'{"order": "' + b"0" * 64 + b'\\n"}',
+        b"[" * 200,
+        b'{"order": "' + b"A" * 64 + b'"}',
+    ],
+)
+def test_the_starter_takes_the_id_of_an_order_and_nothing_else(request_line: bytes) -> None:
+    assert order_of(b'{"order": "' + b"0" * 64 + b'", "more": 1}\n') == "0" * 64
+    with pytest.raises(LittlestHubError, match=r"expected the id of an order|is no key"):
+        order_of(request_line)

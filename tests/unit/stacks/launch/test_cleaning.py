@@ -78,6 +78,19 @@ def test_the_service_knows_better_when_an_environment_was_used(site: Site, keys:
     assert done.removed[0] == keys[2]
 
 
+def test_nobody_loses_an_environment_for_what_only_the_cache_has(
+    site: Site, keys: list[str]
+) -> None:
+    budget = size_bytes(site.place.home) + MEGABYTE
+    site.index.add("big", files={"big.txt": "".join(map(str, range(24 * MEGABYTE // 7)))})
+    half = site.build(asked(requirements_txt="big"))
+    site.place.record(half.key).unlink()
+    done = clean(site.place, site.uv, budget)
+    assert done.removed == ()
+    assert done.size_bytes < budget
+    assert left(site, keys) == [True, True, True]
+
+
 def test_a_removed_environment_is_built_again_from_its_lock(site: Site, keys: list[str]) -> None:
     clean(site.place, site.uv, 0)
     assert left(site, keys) == [False, False, False]

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from littlest_hub.stacks.launch.build import SLOTS
 from littlest_hub.stacks.launch.builder import Builder
 from littlest_hub.stacks.launch.order import Order
 from littlest_hub.stacks.launch.pythons import Python
+from littlest_hub.system import locks
 from tests.eventually import eventually
 from tests.launch_site import Site
 
@@ -114,6 +116,19 @@ def test_two_orders_for_the_same_environment_build_it_once(parts: Site) -> None:
     assert sum("nothing was built" in text for text in texts) == 1
     assert last_line(parts, ORDER)["key"] == last_line(parts, other)["key"]
     assert len(list(parts.place.built.iterdir())) == 1
+
+
+def test_only_so_many_builds_run_at_the_same_time(parts: Site) -> None:
+    slots = [locks.hold(parts.place.locks / f"slot-{number}") for number in range(SLOTS)]
+    waiting = parts.start(ORDER)
+    text = f"{SLOTS} other environments are being built; waiting"
+    eventually(lambda: text in parts.place.log(ORDER.id).read_text(), 20, "the build to wait")
+    assert list(parts.place.built.iterdir()) == []
+    for slot in slots:
+        assert slot
+        slot.close()
+    assert waiting.wait(60) == 0
+    assert check(parts)
 
 
 def test_a_copy_of_python_that_was_interrupted_is_made_again(tmp_path: Path, parts: Site) -> None:
