@@ -10,18 +10,20 @@ import asyncio
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch import dialogue
 from littlest_hub.stacks.launch.dialogue import Tell, shown
-from littlest_hub.stacks.launch.order import Order
+from littlest_hub.stacks.launch.order import LIMIT_BYTES, Order
 from littlest_hub.stacks.launch.records import checked_id
 from littlest_hub.system.files import write
 
-MOST_ORDERS = 100
-"""How many are kept, the latest: whoever launches again orders again."""
+MOST_ORDERS, MOST_LOCKS = 100, 2000
+"""How many are kept, the latest. Whoever launches again orders again; a lock is what an environment
+is built from again that was lost."""
 _POLL_S = 0.2
 _LOG_BYTES = 4 << 20
 """More than the largest log of the builder."""
@@ -48,21 +50,26 @@ class Builds:
         orders: the directory in which the service writes orders.
         starter: the socket of the program that starts the builder.
         logs: the directory in which the builder writes logs.
+        results: the directory in which it writes what orders have become.
     """
 
-    def __init__(self, orders: Path, starter: Path, logs: Path) -> None:
-        self._orders, self._starter, self._logs = orders, starter, logs
+    def __init__(self, orders: Path, starter: Path, logs: Path, results: Path) -> None:
+        self._orders, self._starter, self._logs, self._results = orders, starter, logs, results
 
     async def build(self, order: Order, tell: Tell) -> str:
         """Return the key of an order's environment, once it is there.
 
         Args:
-            order: what to build.
+            order: what to build, without a lock.
             tell: takes the lines of the log.
 
         Raises:
             LittlestHubError: it cannot be built; a `BuildError` says why.
         """
+        lock = self._orders / f"{order.id}.lock"
+        known = _read(lock)
+        if known and not self._result(order).get("lock"):
+            order = replace(order, lock=known)
         self._write(order)
         log = _Log(self._logs / f"{order.id}.jsonl", tell)
         request = {"order": order.id}
@@ -73,18 +80,25 @@ class Builds:
                 await asyncio.wait([build], timeout=_POLL_S)
             build.result()
             await log.follow()
-            return log.key()
+            key = log.key()
         finally:
             build.cancel()
             log.close()
+        if locked := self._result(order).get("lock"):
+            write(lock, str(locked))
+        return key
+
+    def _result(self, order: Order) -> Mapping[str, Any]:
+        return _record(_read(self._results / f"{order.id}.json").encode())
 
     def _write(self, order: Order) -> None:
         file = self._orders / f"{order.id}.json"
         write(file, order.canonical)
         os.utime(file)
-        by_age = sorted(self._orders.glob("*.json"), key=lambda each: each.stat().st_mtime)
-        for each in by_age[:-MOST_ORDERS]:
-            each.unlink(missing_ok=True)
+        for pattern, most in (("*.json", MOST_ORDERS), ("*.lock", MOST_LOCKS)):
+            by_age = sorted(self._orders.glob(pattern), key=lambda each: each.stat().st_mtime)
+            for each in by_age[:-most]:
+                each.unlink(missing_ok=True)
 
 
 class _Log:
@@ -155,6 +169,15 @@ def _opened(file: Path) -> IO[bytes] | None:
 
 def _is_same(one: IO[bytes], other: IO[bytes] | None) -> bool:
     return other is not None and os.path.sameopenfile(one.fileno(), other.fileno())
+
+
+def _read(file: Path) -> str:
+    """Return the text of a file; "": it cannot be read."""
+    opened = _opened(file)
+    if not opened:
+        return ""
+    with opened:
+        return opened.read(LIMIT_BYTES).decode(errors="replace")
 
 
 def _is_finished(data: bytes) -> bool:

@@ -33,7 +33,8 @@ def _with_view(layout: Layout, stack: EnabledStack, unit: Unit) -> Unit:
     sockets = {"resolver": resolver.address_of(layout), "starter": builder_units.address_of(layout)}
     paths = {name: here / f"{name}.socket" for name in sockets}
     sources = resolver.sources_of(layout)
-    paths |= {"sources": sources, "logs": Place.of(layout).logs}
+    place = Place.of(layout)
+    paths |= {"sources": sources, "logs": place.logs, "results": place.results}
     needed = " ".join(layout.stack_unit(stack.name, f"-{name}.socket") for name in sockets)
     more = [
         Directive("ExecStartPre", f"+/bin/mkdir -p {sources}", "what is bound has to be there"),

@@ -17,6 +17,7 @@ VARIABLES = {
     "sources": "LITTLEST_HUB_LAUNCH_SOURCES",
     "starter": "LITTLEST_HUB_LAUNCH_STARTER",
     "logs": "LITTLEST_HUB_LAUNCH_LOGS",
+    "results": "LITTLEST_HUB_LAUNCH_RESULTS",
 }
 """Variables of the unit, by what of the surroundings they name: paths that are bound into the
 service's view of the file system."""

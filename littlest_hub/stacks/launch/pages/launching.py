@@ -103,6 +103,11 @@ class Launching(PersonPage):
                 await self._launch(name, begun, approved)
             except LittlestHubError as error:
                 self._end_without(approved, error)
+            except StreamClosedError:
+                raise
+            except OSError as error:
+                why = f"{error.filename or 'the records'}: {error.strerror}"
+                self._end_without(approved, LittlestHubError(why, "Ask the administrator"))
 
     async def _launch(self, name: str, begun: Begun, approved: Approved) -> None:
         if not begun.is_started:
@@ -141,7 +146,8 @@ class Launching(PersonPage):
         read = _Reader(found.files_below(self.place.sources))
         # An order has a day; a commit has a second.
         asked = order.of_environment(found.environment, read, found.date[:10])
-        builds = Builds(self.place.records / "orders", self.place.starter, self.place.logs)
+        place = self.place
+        builds = Builds(place.records / "orders", place.starter, place.logs, place.results)
         return await builds.build(replace(asked, as_of=configuration.as_of), self._tell)
 
     async def _start(self, name: str, approved: Approved) -> None:

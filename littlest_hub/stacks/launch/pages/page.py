@@ -47,6 +47,8 @@ class Place:
     """The socket of the starter of builds."""
     logs: Path
     """The directory of the builder's logs."""
+    results: Path
+    """The directory of what orders have become."""
 
 
 class Page(Handler):

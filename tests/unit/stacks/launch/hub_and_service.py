@@ -238,6 +238,7 @@ class Surroundings:
     starter: Answer
     sources: Path
     logs: Path
+    results: Path
 
 
 @contextlib.contextmanager
@@ -256,7 +257,11 @@ def running(
     (directory / f"sources/{DIRECTORY}/files/requirements.txt").write_text("numpy\n")
     resolver, builder = Program(), Builder(directory=directory)
     surroundings = surroundings or Surroundings(
-        resolver.answer, builder.answer, directory / "sources", directory / "logs"
+        resolver.answer,
+        builder.answer,
+        directory / "sources",
+        directory / "logs",
+        directory / "results",
     )
     token = secrets.token_hex(16)
     own_socket, service_port = bind_unused_port()
@@ -268,6 +273,7 @@ def running(
         sources=surroundings.sources,
         starter=directory / "starter",
         logs=surroundings.logs,
+        results=surroundings.results,
     )
     site = Site(directory, hub_port, service_port, place, resolver, builder)
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}

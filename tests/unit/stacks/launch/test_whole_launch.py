@@ -59,9 +59,8 @@ class Programs:
         writer.close()
 
     async def start(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        data = await reader.read()
-        ended = await asyncio.to_thread(starter.answer, data, self._wait)
-        writer.write(json.dumps(ended).encode() + b"\n")
+        await asyncio.to_thread(self._wait, starter.order_of(await reader.read()))
+        writer.write(b'{"ended": {}}\n')
         writer.close()
 
     def _wait(self, order: str) -> None:
@@ -123,7 +122,9 @@ def whole(
         subprocess.run(["cp", "-al", f"{python_copy}/.", copies], check=True)
         programs = Programs(setup, build_site, directory / "hub/records/orders")
         logs = build_site.place.logs
-        surroundings = Surroundings(programs.resolve, programs.start, setup.sources, logs)
+        surroundings = Surroundings(
+            programs.resolve, programs.start, setup.sources, logs, build_site.place.results
+        )
         with running(directory / "hub", surroundings, [git_server.place]) as site:
             yield Whole(site, programs, git_server)
 
@@ -202,6 +203,23 @@ def test_a_killed_build_is_said_and_looking_again_builds_it(whole: Whole, alice:
     held.set()
     assert target(alice.get(path))
     assert whole.run(whole.approved(alice, "killed").environment, "import delta") == ""
+
+
+def test_an_environment_that_is_lost_is_built_again_from_its_lock(
+    whole: Whole, alice: Browser
+) -> None:
+    index, place = whole.programs.build_site.index, whole.programs.build_site.place
+    index.add("eta", "1.0")
+    whole.git.repository("lost").commit({"requirements.txt": "eta\n"})
+    whole.launched(alice, "lost")
+    before = whole.approved(alice, "lost").environment
+    alice.stop("lost")
+    for each in (*place.results.iterdir(), place.record(before)):
+        each.unlink()
+    index.add("eta", "2.0")
+    assert target(whole.launched(alice, "lost"))
+    assert whole.approved(alice, "lost").environment == before
+    assert whole.run(before, "import eta; print(eta.VERSION)") == "1.0"
 
 
 def test_what_cannot_be_installed_is_said_with_the_packages_that_conflict(
