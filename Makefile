@@ -9,7 +9,7 @@ SHELL_SCRIPTS := construct/*.sh littlest_hub/singleuser/terminal/*.sh littlest_h
 BUILD_PACKAGES := autoconf automake binutils ca-certificates gcc libc6-dev libltdl-dev libtool make patch perl python3-venv tcl xz-utils
 MACHINE_PACKAGES := iproute2 mmdebstrap mount systemd-container
 VM_PACKAGES := e2fsprogs openssh-client qemu-system-x86
-TEST_PACKAGES := $(MACHINE_PACKAGES) $(VM_PACKAGES) busybox chromium chromium-driver dbus gettext-base libpam0g shellcheck systemd zsh
+TEST_PACKAGES := $(MACHINE_PACKAGES) $(VM_PACKAGES) busybox chromium chromium-driver dbus gettext-base git libpam0g shellcheck systemd zsh
 # INSTALLER=PATH tests that .sh, however it was built, instead of building one. WORKERS=0 runs one
 # test after the other in one process.
 WORKERS ?= 2

@@ -22,7 +22,15 @@ LEFT_OUT = frozenset(
         *("jupyter_events", "jupyter_lsp", "jupyter_server", "jupyterhub", "jupyterlab"),
         *("jupyterhub_traefik_proxy", "matplotlib", "notebook_shim", "pamela", "rattler"),
         *("ldapauthenticator", "ltiauthenticator", "oauthenticator", "tmpauthenticator"),
-        *("rattler_build", "selenium", "sqlalchemy", "systemdspawner", "tornado", "traitlets"),
+        *(
+            "rattler_build",
+            "selenium",
+            "sqlalchemy",
+            "systemdspawner",
+            "tornado",
+            "traitlets",
+            "uv",
+        ),
     )
 )
 

@@ -90,10 +90,16 @@ class WebService(Application):  # type: ignore[misc]
         token: its token.
         hub: address of the hub, as in a URL.
         pages: paths below /services/NAME/, as regular expressions, and their handlers.
+        settings: what the handlers find as `settings`.
     """
 
     def __init__(
-        self, name: str, token: str, hub: str, pages: Sequence[tuple[str, type[Handler]]]
+        self,
+        name: str,
+        token: str,
+        hub: str,
+        pages: Sequence[tuple[str, type[Handler]]],
+        **settings: Any,
     ) -> None:
         self.name, self._token, self._hub = name, token, hub
         self.path = re.compile(f"{_BASE}services/{re.escape(name)}/")
@@ -109,6 +115,7 @@ class WebService(Application):  # type: ignore[misc]
             # The same after a restart: nobody has to log in again.
             cookie_secret=secret,
             xsrf_cookies=True,
+            **settings,
         )
         self.hub_auth = lru_cache(maxsize=8)(self._hub_auth)
 
@@ -138,17 +145,22 @@ class WebService(Application):  # type: ignore[misc]
             super().log_request(handler)
 
 
-def serve(pages: Sequence[tuple[str, type[Handler]]]) -> None:
+def serve(pages: Sequence[tuple[str, type[Handler]]], **settings: Any) -> None:
     """Serve pages at the socket that systemd has passed, until nobody comes or SIGTERM.
 
     Args:
         pages: paths below /services/NAME/, as regular expressions, and their handlers.
+        settings: what the handlers find as `settings`.
     """
-    asyncio.run(_serve(from_environ(os.environ, sys.stdin.readline().strip(), pages)))
+    token = sys.stdin.readline().strip()
+    asyncio.run(_serve(from_environ(os.environ, token, pages, **settings)))
 
 
 def from_environ(
-    environ: Mapping[str, str], token: str, pages: Sequence[tuple[str, type[Handler]]]
+    environ: Mapping[str, str],
+    token: str,
+    pages: Sequence[tuple[str, type[Handler]]],
+    **settings: Any,
 ) -> WebService:
     """Return the web service that a unit describes.
 
@@ -160,7 +172,7 @@ def from_environ(
             f"expected {SERVICE} and {HUB_ADDRESS}, and the token as standard input",
             "systemd starts this program: systemctl start littlest-hub.NAME",
         )
-    return WebService(environ[SERVICE], token, environ[HUB_ADDRESS], pages)
+    return WebService(environ[SERVICE], token, environ[HUB_ADDRESS], pages, **settings)
 
 
 async def _serve(service: WebService) -> None:

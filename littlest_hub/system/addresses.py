@@ -43,6 +43,12 @@ def main_address() -> str:
     return str(min(others, key=lambda each: (each.version, int(each)), default=""))
 
 
+def nameservers() -> tuple[str, ...]:
+    """Return the IP addresses that names are asked at (resolv.conf(5))."""
+    found = re.findall(r"^nameserver[ \t]+([^\s%]+)", _read(Path("/etc/resolv.conf")), re.MULTILINE)
+    return tuple(dict.fromkeys(each for each in found if is_address(each)))
+
+
 def is_local(address: str) -> bool:
     """Return whether an IP address is one of this machine."""
     try:

@@ -182,6 +182,18 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def flush_file_system(path: Path) -> None:
+    """Flush everything on the file system of a path to disk, syncfs(2)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if libc.syncfs(descriptor):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(path))
+    finally:
+        os.close(descriptor)
+
+
 def fingerprint(file: Path) -> object:
     """Return a value that changes when a file is replaced, changed, made or removed."""
     try:

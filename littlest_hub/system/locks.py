@@ -26,10 +26,15 @@ def try_lock(opened: IO[str] | int) -> bool:
     return True
 
 
-def share(opened: IO[str] | int) -> bool:
-    """Share a lock with other processes; return whether none holds it for itself."""
+def share(opened: IO[str] | int, *, is_patient: bool = False) -> bool:
+    """Share a lock with other processes; return whether none holds it for itself.
+
+    Args:
+        opened: the open file or directory.
+        is_patient: wait until none does.
+    """
     try:
-        fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(opened, fcntl.LOCK_SH | (0 if is_patient else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     return True

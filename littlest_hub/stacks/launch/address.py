@@ -60,6 +60,23 @@ def networks(texts: Iterable[str]) -> tuple[Network, ...]:
     return tuple(found)
 
 
+def denied() -> tuple[Network, ...]:
+    """Return all networks that are not of the internet, for the packet filter of a unit.
+
+    It sees packets, so addresses of IPv4 that are mapped into IPv6 are those of IPv4.
+    """
+    elsewhere = (
+        *IPv6Network("::/3").address_exclude(_NAT64),
+        *(IPv6Network("4000::/2"), IPv6Network("8000::/1")),
+    )
+    through_nat64 = (
+        IPv6Network((int(_NAT64[0]) | int(each[0]), 96 + each.prefixlen))
+        for each in _NOT_GLOBAL
+        if isinstance(each, IPv4Network)
+    )
+    return (*_NOT_GLOBAL, *sorted(elsewhere), *through_nat64)
+
+
 def permitted(
     host: str,
     answers: Collection[str],

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields, replace
+from datetime import date
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -58,6 +59,8 @@ class Configuration:
     """Of one processor."""
     minutes: int = 0
     """How long the server may run."""
+    as_of: str = ""
+    """A date, such as 2026-05-01; "": the latest versions of packages are used."""
 
     @property
     def canonical(self) -> str:
@@ -141,6 +144,7 @@ def of_form(form: Form, policy: Policy, caps: Caps) -> Configuration:
         "memory_gb": partial(_number, least=_LEAST_MEMORY_GB, most=caps.memory_gb),
         "processors": partial(_number, least=_LEAST_PROCESSORS, most=caps.processors),
         "hours": partial(_number, least=_LEAST_HOURS, most=caps.hours),
+        "as_of": _date,
     }
     valid: dict[str, Any] = {}
     problems: dict[str, str] = {}
@@ -165,7 +169,23 @@ def of_form(form: Form, policy: Policy, caps: Caps) -> Configuration:
         memory_mb=round(valid["memory_gb"] * 1024),
         cpu_percent=round(valid["processors"] * 100),
         minutes=round(valid["hours"] * 60),
+        as_of=valid["as_of"],
     )
+
+
+def _date(text: str) -> str:
+    """Return a date that somebody has chosen; "" stays "".
+
+    Raises:
+        LittlestHubError: it is none.
+    """
+    text = text.strip()
+    try:
+        if text and date.fromisoformat(text).isoformat() != text:
+            raise ValueError
+    except ValueError:
+        raise LittlestHubError(f"found {text[:20]!r}, expected a date such as 2026-05-01") from None
+    return text
 
 
 def _number(text: str, least: float, most: float) -> float:

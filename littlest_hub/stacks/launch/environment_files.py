@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
 from typing import Any
@@ -21,7 +21,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from littlest_hub.stacks.launch import lock_files
 from littlest_hub.stacks.launch.contents import Contents, Read, Remark, line_of, shown
 from littlest_hub.stacks.launch.lock_files import table
-from littlest_hub.stacks.launch.requirements import MOST_REQUIREMENTS, Requirements
+from littlest_hub.stacks.launch.requirements import MOST_REQUIREMENTS, Requirements, Wanted
 
 
 class Kind(StrEnum):
@@ -65,6 +65,8 @@ class Environment:
     """What the repository asks for and does not get."""
     hosts: tuple[str, ...]
     """Hosts from which it downloads, beside the usual ones."""
+    wanted: Wanted = field(default_factory=Wanted)
+    """What is installed; of a uv.lock, uv knows it."""
 
 
 _OF_R = "packages of R are supported in an environment.yml only (r-base, r-…)"
@@ -109,6 +111,7 @@ def environment(files: Iterable[str], read: Read, pythons: Sequence[str]) -> Env
         refused=tuple(contents.refused),
         left_out=tuple(contents.left_out),
         hosts=tuple(sorted(contents.hosts)),
+        wanted=reader.wanted,
     )
 
 
@@ -120,6 +123,11 @@ class _Reader:
         self._requirements = Requirements(contents)
         self.python = ""
         self.installs_repository = False
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is installed."""
+        return self._requirements.wanted
 
     def read(self) -> Kind:
         """Read the files that decide, and return the kind of the environment."""
@@ -156,7 +164,7 @@ class _Reader:
         found = ""
         if file := self.first("Pipfile.lock"):
             kind = Kind.PIPFILE_LOCK
-            asked, place = _minor(lock_files.read_pipfile_lock(self._contents, file)), file
+            asked, place = _minor(self._read_pipfile_lock(file)), file
         elif file := self.first("Pipfile"):
             kind = Kind.PIPFILE
             asked, place = _minor(self._read_pipfile(file)), file
@@ -209,6 +217,7 @@ class _Reader:
             dependencies = project.get("dependencies")
             for each in dependencies if isinstance(dependencies, list) else ():
                 self._requirements.add(str(each), file, line_of(text, str(each)))
+            self._read_indexes(file, text, table(tools, "uv").get("index"))
             # uv's documentation, "Dependency sources".
             for name, how in table(table(tools, "uv"), "sources").items():
                 if not isinstance(how, dict) or not {"git", "path", "url"}.isdisjoint(how):
@@ -216,9 +225,23 @@ class _Reader:
                     self._contents.runs(file, line_of(text, name), what)
         return project
 
+    def _read_indexes(self, file: str, text: str, indexes: Any) -> None:
+        """Read a project's indexes (uv's documentation, "Package indexes").
+
+        One that is meant for some packages is searched for all of them.
+        """
+        for each in indexes if isinstance(indexes, list) else ():
+            if isinstance(each, dict):
+                option = "--index-url" if each.get("default") is True else "--extra-index-url"
+                address = str(each.get("url", ""))
+                self._requirements.add_index(address, file, line_of(text, address), option)
+
     def _install_repository(self, file: str) -> None:
         self.installs_repository = True
         self._contents.runs(file, 1, "the repository is a package, which is built and installed")
+
+    def _read_pipfile_lock(self, file: str) -> str:
+        return lock_files.read_pipfile_lock(self._contents, self._requirements, file)
 
     def _read_pipfile(self, file: str) -> str:
         """Read a Pipfile, and return the Python version that it requires."""
@@ -229,6 +252,7 @@ class _Reader:
             for name, how in table(data, group).items():
                 line = line_of(text, name)
                 lock_files.read_pipfile_entry(self._requirements, file, line, name, how)
+        lock_files.add_pipfile_sources(self._requirements, file, data.get("source"))
         return lock_files.python_of_pipfile(data)
 
     def _read_conda(self, file: str) -> None:

@@ -37,6 +37,8 @@ class Form:
     memory_gb: str = ""
     processors: str = ""
     hours: str = ""
+    as_of: str = ""
+    """A date: versions of packages that are later are not used; "": the latest are."""
 
     @classmethod
     def of_query(cls, query: Mapping[str, Sequence[str]]) -> Form:

@@ -68,7 +68,7 @@ def read_pixi_lock(contents: Contents, file: str) -> None:
             contents.runs(file, number, f"{shown(address)} is built from its source")
 
 
-def read_pipfile_lock(contents: Contents, file: str) -> str:
+def read_pipfile_lock(contents: Contents, requirements: Requirements, file: str) -> str:
     """Remark on a Pipfile.lock, and return the Python version that it is for."""
     text = _text(contents, file)
     try:
@@ -81,10 +81,10 @@ def read_pipfile_lock(contents: Contents, file: str) -> str:
     for number, line in enumerate(text.splitlines(), 1):
         if found := re.match(r'\s*"([^"]+)"\s*:', line):
             lines.setdefault(found[1], number)
-    requirements = Requirements(contents)
     for group in ("default", "develop"):
         for name, how in table(data, group).items():
             read_pipfile_entry(requirements, file, lines.get(name, 1), name, how)
+    add_pipfile_sources(requirements, file, table(data, "_meta").get("sources"))
     return python_of_pipfile(table(data, "_meta"))
 
 
@@ -92,13 +92,27 @@ def read_pipfile_entry(
     requirements: Requirements, file: str, line: int, name: str, how: Any
 ) -> None:
     """Add a package of a Pipfile or Pipfile.lock: a version, or a table with a source."""
-    how = how if isinstance(how, dict) else {}
+    how = how if isinstance(how, dict) else {"version": how}
     if "git" in how:
         requirements.add_address(f"git+{how['git']}", name, file, line)
     elif found := how.get("path") or how.get("file"):
-        requirements.add_address(str(found), name, file, line)
+        requirements.add(f"{name} @ {found}" if "://" in str(found) else str(found), file, line)
     else:
-        requirements.add(name, file, line)
+        extras, hashes = how.get("extras"), how.get("hashes")
+        text = f"{name}[{','.join(map(str, extras))}]" if isinstance(extras, list) else name
+        text += str(how.get("version") or "").strip().removeprefix("*")
+        if markers := how.get("markers"):
+            text += f" ; {markers}"
+        given = map(str, hashes) if isinstance(hashes, list) else ()
+        requirements.add(text, file, line, list(given))
+
+
+def add_pipfile_sources(requirements: Requirements, file: str, sources: Any) -> None:
+    """Add the indexes of a Pipfile or Pipfile.lock; the first is the main one."""
+    for number, each in enumerate(sources if isinstance(sources, list) else ()):
+        address = str(each.get("url", "")) if isinstance(each, dict) else ""
+        option = "--extra-index-url" if number else "--index-url"
+        requirements.add_index(address, file, 1, option)
 
 
 def python_of_pipfile(data: dict[str, Any]) -> str:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from littlest_hub.stacks.launch.contents import Contents, shown
 
@@ -22,9 +24,12 @@ USUAL_HOSTS = {"pypi.org", "files.pythonhosted.org", "conda.anaconda.org"}
 _OPTION = re.compile(r"(--[a-z][a-z-]*|-[a-zA-Z])[\s=]*(.*)")
 _INCLUDES = ("-r", "--requirement", "-c", "--constraint")
 _EDITABLE = ("-e", "--editable")
-_SOURCES = ("-i", "--index-url", "--extra-index-url", "-f", "--find-links")
+_SOURCES = {
+    **{"-i": "--index-url", "--index-url": "--index-url", "-f": "--find-links"},
+    **{each: each for each in ("--extra-index-url", "--find-links")},
+}
 _HARMLESS = (
-    *("--pre", "--prefer-binary", "--only-binary", "--require-hashes", "--use-feature"),
+    *("--prefer-binary", "--only-binary", "--require-hashes", "--use-feature"),
     *("--no-deps", "--no-cache-dir", "--quiet", "--upgrade", "-U", "-q"),
 )
 _OWN_OPTIONS = re.compile(r"\s(--?[A-Za-z][\w-]*)")
@@ -32,19 +37,41 @@ _OWN_OPTIONS = re.compile(r"\s(--?[A-Za-z][\w-]*)")
 _ADDRESS = re.compile(r"""[\w+]+:|[./]|[^\s@;'"]*(?:/|\.(?:whl|zip|gz|bz2)$)""")
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _HOST = re.compile(r"[a-z0-9.-]+")
+_TOKEN = re.compile(r"[!-~]+")
+_WHEEL = re.compile(r"https://[!-~]+\.whl(?:#[!-~]*)?")
 _SCHEME = re.compile(r"[\w+.-]+:")
+
+
+@dataclass
+class Wanted:
+    """What has been read and can be installed from wheels: never a line as a stranger wrote it."""
+
+    packages: list[str] = field(default_factory=list)
+    """Requirements (PEP 508)."""
+    constraints: list[str] = field(default_factory=list)
+    indexes: list[str] = field(default_factory=list)
+    """Options for further indexes, such as "--extra-index-url https://…"."""
+    hashes: dict[str, list[str]] = field(default_factory=dict)
+    """By package: "sha256:…" of the files that may be installed."""
+    prereleases: bool = False
 
 
 class Requirements:
     """The requirements of an environment; remarks on them are left in its contents."""
 
     def __init__(self, contents: Contents) -> None:
+        self.wanted = Wanted()
         self._contents = contents
         self._files: set[str] = set()
         self._count = 0
 
-    def add_file(self, file: str) -> None:
-        """Read a file in pip's format, and those that it includes."""
+    def add_file(self, file: str, *, constrains: bool = False) -> None:
+        """Read a file in pip's format, and those that it includes.
+
+        Args:
+            file: its path.
+            constrains: it asks for no packages, but for versions of those that others ask for.
+        """
         if file in self._files:
             return
         self._files.add(file)
@@ -53,9 +80,9 @@ class Requirements:
             return
         for number, line in _lines(self._contents.text(file)):
             if line:
-                self.add_line(line, file, number)
+                self.add_line(line, file, number, constrains=constrains)
 
-    def add_line(self, text: str, file: str, line: int) -> None:
+    def add_line(self, text: str, file: str, line: int, *, constrains: bool = False) -> None:
         """Add a line in pip's format."""
         text = text.strip()
         if not self._has_room(file, line):
@@ -64,21 +91,51 @@ class Requirements:
             what = f"{shown(text)}: variables are not replaced, since the builder has none"
             self._contents.refuse(file, line, what)
         elif text.startswith("-"):
-            self._add_option(text, file, line)
+            self._add_option(text, file, line, constrains=constrains)
         elif text:
             requirement, *options = _OWN_OPTIONS.split(text)
-            for option in options[::2]:
-                if option != "--hash":
+            hashes = []
+            for option, value in zip(options[::2], options[1::2], strict=True):
+                if option == "--hash":
+                    hashes.append(value.strip(" ="))
+                else:
                     self._contents.runs(file, line, f"{option} is an option of a build")
-            self._add(requirement, file, line)
+            self._add(requirement, file, line, hashes, constrains=constrains)
 
-    def add(self, text: str, file: str, line: int) -> None:
-        """Add a requirement: NAME, "NAME @ ADDRESS" (PEP 508), or pip's ADDRESS or path."""
+    def add(self, text: str, file: str, line: int, hashes: Sequence[str] = ()) -> None:
+        """Add a requirement: NAME, "NAME @ ADDRESS" (PEP 508), or pip's ADDRESS or path.
+
+        Args:
+            text: the requirement.
+            file: where it is.
+            line: the same.
+            hashes: of the files that may be installed, "sha256:…"; none: of any.
+        """
         if self._has_room(file, line):
-            self._add(text, file, line)
+            self._add(text, file, line, hashes)
 
-    def add_address(self, address: str, name: str, file: str, line: int) -> None:
-        """Add a package by its address, or by its path in the repository."""
+    def add_index(self, address: str, file: str, line: int, option: str = "-i") -> None:
+        """Add an index of packages, by its address."""
+        host = _host_of(address)
+        if not host or not _TOKEN.fullmatch(address):
+            what = f"{shown(address)}: expected an index at https://…, without a password"
+            self._contents.refuse(file, line, what)
+            return
+        add_host(self._contents, host)
+        name = _SOURCES[option]
+        if name == "--index-url":
+            # As pip: of several, the last one counts.
+            kept = [each for each in self.wanted.indexes if not each.startswith(name)]
+            self.wanted.indexes = kept
+        # The usual index is the one that this machine is configured for, perhaps a mirror.
+        if host != "pypi.org":
+            self.wanted.indexes.append(f"{name} {address}")
+
+    def add_address(self, address: str, name: str, file: str, line: int) -> bool:
+        """Remark on a package's address, or its path in the repository; return if it is a wheel's.
+
+        Only then can it be installed without running code, and from elsewhere.
+        """
         plain = address.removeprefix("git+")
         if not _SCHEME.match(plain):
             self._add_path(plain, file, line)
@@ -93,6 +150,9 @@ class Requirements:
             elif not urlsplit(plain).path.endswith(".whl"):
                 what = f"{shown(name)} is built from an archive at {host}"
                 self._contents.runs(file, line, what)
+            else:
+                return bool(_WHEEL.fullmatch(plain))
+        return False
 
     def _has_room(self, file: str, line: int) -> bool:
         self._count += 1
@@ -103,9 +163,19 @@ class Requirements:
             )
         return self._count <= MOST_REQUIREMENTS
 
-    def _add(self, text: str, file: str, line: int) -> None:
+    def _add(
+        self,
+        text: str,
+        file: str,
+        line: int,
+        hashes: Sequence[str] = (),
+        *,
+        constrains: bool = False,
+    ) -> None:
+        kept = self.wanted.constraints if constrains else self.wanted.packages
         if _ADDRESS.match(text):
-            self.add_address(text, text, file, line)
+            if self.add_address(text, text, file, line):
+                kept.append(text)
             return
         try:
             if len(text) > LONGEST_REQUIREMENT:
@@ -114,18 +184,26 @@ class Requirements:
         except (InvalidRequirement, RecursionError):
             self._contents.refuse(file, line, f"{shown(text)} is no requirement (PEP 508)")
             return
-        if found.url:
-            self.add_address(found.url, found.name, file, line)
+        if found.url and not self.add_address(found.url, found.name, file, line):
+            return
+        # Its canonical text: whoever reads it next sees what was judged here.
+        kept.append(str(found))
+        if hashes:
+            known = self.wanted.hashes.setdefault(canonicalize_name(found.name), [])
+            known += (each for each in hashes if each not in known)
 
-    def _add_option(self, text: str, file: str, line: int) -> None:
+    def _add_option(self, text: str, file: str, line: int, *, constrains: bool) -> None:
         found = _OPTION.fullmatch(text)
         name, value = (found[1], found[2].strip("\"' ")) if found else (text, "")
         if name in _INCLUDES:
-            self._include(value, file, line)
+            constrains = constrains or name in _INCLUDES[2:]
+            self._include(value, file, line, constrains=constrains)
         elif name in _EDITABLE:
             self.add_address(value, value, file, line)
         elif name in _SOURCES:
-            self._add_source(value, file, line)
+            self.add_index(value, file, line, name)
+        elif name == "--pre":
+            self.wanted.prereleases = True
         elif name == "--no-binary":
             if value != ":none:":
                 what = f"{shown(value)}: packages are built from their source"
@@ -133,17 +211,10 @@ class Requirements:
         elif name not in _HARMLESS:
             self._contents.refuse(file, line, f"the option {shown(name)} is not supported")
 
-    def _add_source(self, address: str, file: str, line: int) -> None:
-        if host := _host_of(address):
-            add_host(self._contents, host)
-        else:
-            what = f"{shown(address)}: expected an index at https://…, without a password"
-            self._contents.refuse(file, line, what)
-
-    def _include(self, path: str, file: str, line: int) -> None:
+    def _include(self, path: str, file: str, line: int, *, constrains: bool) -> None:
         found = inside(file, path)
         if found in self._contents.files:
-            self.add_file(str(found))
+            self.add_file(str(found), constrains=constrains)
         else:
             self._contents.refuse(file, line, f"{shown(path)} is no file of the repository")
 
@@ -151,7 +222,10 @@ class Requirements:
         found = inside(file, path.partition("[")[0].partition("#")[0].strip())
         if found is None:
             self._contents.refuse(file, line, f"{shown(path)} is not in the repository")
-        elif not found.endswith(".whl"):
+        elif found.endswith(".whl"):
+            what = f"{shown(found)} is not installed: a wheel in a repository is not supported"
+            self._contents.leave_out(file, line, what)
+        else:
             what = "the repository itself" if found == "." else shown(found)
             self._contents.runs(file, line, f"{what} is built and installed")
 

@@ -147,5 +147,7 @@ def test_a_strange_base_leads_nowhere_else(url: str, base: str) -> None:
 def test_a_program_without_its_unit_says_what_it_needs() -> None:
     with pytest.raises(LittlestHubError, match="expected LITTLEST_HUB_SERVICE"):
         from_environ({}, "", [])
-    service = from_environ({SERVICE: "notes", HUB_ADDRESS: "127.0.0.1:1"}, TOKEN, [])
+    environ = {SERVICE: "notes", HUB_ADDRESS: "127.0.0.1:1"}
+    service = from_environ(environ, TOKEN, [], place="/srv")
     assert service.name == "notes"
+    assert service.settings["place"] == "/srv"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.launch.address import networks, permitted
+from littlest_hub.stacks.launch.address import denied, networks, permitted
 
 PUBLIC_V4, PUBLIC_V6 = "140.82.121.4", "2606:50c0:8000::153"
 
@@ -115,3 +115,28 @@ def test_an_ipv4_address_in_an_ipv6_one_is_judged_as_itself(address: IPv4Address
     expected = is_permitted(str(address))
     assert is_permitted(f"::ffff:{address}") is expected
     assert is_permitted(f"64:ff9b::{address}") is expected
+
+
+@given(
+    st.one_of(
+        st.ip_addresses(),
+        st.sampled_from([*denied()]).flatmap(
+            lambda network: st.sampled_from(
+                [network[0], network[-1], network[0] - 1 if int(network[0]) else network[0]]
+            )
+        ),
+        st.integers(0, 2**32 - 1).map(lambda low: IPv6Address(int(IPv6Address("64:ff9b::")) | low)),
+    )
+)
+def test_the_filter_of_a_unit_denies_what_is_not_permitted(
+    address: IPv4Address | IPv6Address,
+) -> None:
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        return  # the kernel sends these as IPv4
+    is_denied = any(address in network for network in denied())
+    try:
+        permitted("git.example.org", [str(address)])
+    except LittlestHubError:
+        assert is_denied
+    else:
+        assert not is_denied

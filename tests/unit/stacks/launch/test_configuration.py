@@ -37,6 +37,7 @@ OTHER: dict[str, Any] = {
     "memory_mb": 2048,
     "cpu_percent": 100,
     "minutes": 60,
+    "as_of": "2026-05-01",
 }
 
 
@@ -148,6 +149,8 @@ def test_a_commit_is_named_in_full(commit: str) -> None:
         (Form("gh/org/repo", "", "a", "b"), {"urlpath": "expected a file or a page, found both"}),
         (Form("gh/org/repo", hours="1e3"), {"hours": "found '1e3'"}),
         (Form("gh/org/repo", hours="nan"), {"hours": "found 'nan'"}),
+        (Form("gh/org/repo", as_of="2026-02-30"), {"as_of": "expected a date such as"}),
+        (Form("gh/org/repo", as_of="20260201"), {"as_of": "found '20260201'"}),
         (Form("gh/org/repo", hours="\u0662"), {"hours": "expected a number"}),
         (Form("gh/org/repo", memory_gb="0"), {"memory_gb": "found '0'"}),
     ],
@@ -167,4 +170,4 @@ def test_what_has_no_cap_cannot_be_chosen() -> None:
 
 
 def test_the_canonical_form_has_the_names_of_the_fields() -> None:
-    assert json.loads(CONFIGURATION.canonical).keys() == OTHER.keys() - {"urlpath"}
+    assert json.loads(CONFIGURATION.canonical).keys() == OTHER.keys() - {"urlpath", "as_of"}

@@ -5,18 +5,24 @@ from __future__ import annotations
 import pytest
 
 from littlest_hub.stacks.launch.contents import Contents
-from littlest_hub.stacks.launch.requirements import MOST_FILES, Requirements, inside
+from littlest_hub.stacks.launch.requirements import MOST_FILES, Requirements, Wanted, inside
 
 
 def judged(text: str, **files: str) -> Contents:
     """Return the contents of a repository after its env/requirements.txt has been read."""
+    return read(text, **files)[0]
+
+
+def read(text: str, **files: str) -> tuple[Contents, Wanted]:
+    """Return the same, and what can be installed."""
     texts = {"env/requirements.txt": text, **{f"env/{name}.txt": files[name] for name in files}}
     contents = Contents(
         [*texts, "top.txt", "env/a-1-py3-none-any.whl"],
         lambda file, most: texts.get(file, "").encode()[:most],
     )
-    Requirements(contents).add_file("env/requirements.txt")
-    return contents
+    requirements = Requirements(contents)
+    requirements.add_file("env/requirements.txt")
+    return contents, requirements.wanted
 
 
 @pytest.mark.parametrize(
@@ -171,3 +177,47 @@ def test_lines_that_continue_have_the_number_of_their_first() -> None:
 )
 def test_a_path_that_leads_out_of_the_repository_is_none(path: str, expected: str | None) -> None:
     assert inside("env/requirements.txt", path) == expected
+
+
+def test_what_is_wanted_is_spelled_by_us() -> None:
+    text = "Numpy>=1,<2 # why\n-r more.txt\n-c limits.txt\nx[b,a];python_version>'3'\n--pre\n"
+    _, wanted = read(text, more="scipy ==1.* --hash=sha256:00", limits="idna<4\n-r more.txt\n")
+    assert wanted.packages == ["Numpy<2,>=1", "scipy==1.*", 'x[a,b]; python_version > "3"']
+    assert wanted.constraints == ["idna<4"]
+    assert wanted.hashes == {"scipy": ["sha256:00"]}
+    assert wanted.prereleases
+
+
+def test_of_several_main_indexes_the_last_one_counts_and_the_usual_one_is_the_machines() -> None:
+    text = "-i https://one.example.org/simple\n--extra-index-url=https://two.example.org/simple\n"
+    more = "--index-url https://three.example.org/simple\n-f https://four.example.org/\n"
+    _, wanted = read(text + more)
+    assert wanted.indexes == [
+        "--extra-index-url https://two.example.org/simple",
+        "--index-url https://three.example.org/simple",
+        "--find-links https://four.example.org/",
+    ]
+    _, wanted = read(text + "-i https://pypi.org/simple")
+    assert wanted.indexes == ["--extra-index-url https://two.example.org/simple"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-i https://x.example.org/simple --no-binary :all:",
+        "https://x.example.org/a-1-py3-none-any.whl -e .",
+        "a @ https://x.example.org/a-1-py3-none-any.whl#egg=a -e .",
+        "-e https://x.example.org/a-1-py3-none-any.whl",
+        "./a-1-py3-none-any.whl",
+        "a\\\n-e .",
+        "a\v-e .",
+        "a\x85-e .",
+    ],
+)
+def test_an_option_or_a_path_is_never_wanted(line: str) -> None:
+    _, wanted = read(line)
+    for each in (*wanted.packages, *wanted.constraints, *wanted.indexes):
+        assert "-e" not in each.split()
+        assert "--no-binary" not in each
+        assert len(each.splitlines()) == 1
+        assert not each.startswith((".", "-e"))

@@ -1,0 +1,201 @@
+"""The program of the builder's unit: `python -I -m …builder build ID`, or `… clean`.
+
+The order is its standard input, a file that systemd opens: the builder sees nothing else of the
+service's. What has come of it is in `results/ID.json` and, for people, in `logs/ID.jsonl`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from littlest_hub import installation
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout, PackageSet
+from littlest_hub.stacks.launch import build, cleaning, environment_files, order, pythons
+from littlest_hub.stacks.launch import lock as locks
+from littlest_hub.stacks.launch.build_log import BuildLog
+from littlest_hub.stacks.launch.environment_files import Environment, Kind
+from littlest_hub.stacks.launch.lock import Lock
+from littlest_hub.stacks.launch.order import Order
+from littlest_hub.stacks.launch.place import Place, checked_key
+from littlest_hub.stacks.launch.pythons import Python
+from littlest_hub.system import files
+from littlest_hub.system.progress import Progress
+from littlest_hub.system.uv import Indexes, NoSolutionError, Uv
+
+MODULE = "littlest_hub.stacks.launch.builder"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an order has become."""
+
+    key: str
+    lock: str
+    python: str
+    """The copy of Python for which the lock was made."""
+
+
+class Builder:
+    """Builds environments of one release's Python in one place."""
+
+    def __init__(self, place: Place, uv: Uv, python: Python) -> None:
+        self._place, self._uv, self._python = place, uv, python
+
+    def build(self, asked: Order, report: Progress) -> Result:
+        """Build the environment of an order, unless it is there.
+
+        Raises:
+            NoSolutionError: its requirements cannot be satisfied together.
+            LittlestHubError: it cannot be built for another reason.
+        """
+        environment = self._environment(asked)
+        known = self.result(asked.id)
+        text = known.lock if known else asked.lock
+        lock = locks.of_text(text) if text else self._resolve(environment, asked, report)
+        key = locks.key(lock, self._python, self._uv.version)
+        if build.build(self._place, self._uv, self._python, lock, key, report):
+            record = build.read_record(self._place, key)
+            report(f"built {len(lock.pins)} packages in {record.seconds if record else 0:.1f} s")
+        else:
+            report("the environment is there already: nothing was built")
+        result = Result(key, lock.text, self._python.digest)
+        files.write(self._place.result(asked.id), json.dumps(asdict(result)) + "\n")
+        return result
+
+    def finish(self, result: Result) -> None:
+        """Do what the environment of an order can be used without."""
+        build.add_bytecode(self._place, self._python, result.key)
+
+    def offer(self, asked: Order) -> str:
+        """Return the date as of which an order without a solution has one; "": there is none."""
+        if asked.as_of or not asked.committed:
+            return ""
+        try:
+            earlier = replace(asked, as_of=asked.committed)
+            self._resolve(self._environment(asked), earlier, lambda _: None)
+        except LittlestHubError:
+            return ""
+        return asked.committed
+
+    def result(self, name: str) -> Result | None:
+        """Return what an order has become with this Python; None: nothing yet."""
+        try:
+            data = json.loads(self._place.result(name).read_text())
+            found = Result(str(data["key"]), str(data["lock"]), str(data["python"]))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        return found if found.python == self._python.digest else None
+
+    def _environment(self, asked: Order) -> Environment:
+        """Return what is built: judged again, from the text that is built."""
+
+        def read(file: str, limit_bytes: int) -> bytes:
+            return asked.files[file].encode()[:limit_bytes]
+
+        found = environment_files.environment(asked.files, read, [self._python.version])
+        if found.refused:
+            raise LittlestHubError("; ".join(map(str, found.refused)))
+        if found.kind is Kind.USUAL:
+            raise LittlestHubError("the repository asks for no environment of its own")
+        locks.check_tier(found, asked.code)
+        return found
+
+    def _resolve(self, environment: Environment, asked: Order, report: Progress) -> Lock:
+        pythons.ensure(self._python, self._place)
+        report(f"resolving {environment.kind}" + (f" as of {asked.as_of}" if asked.as_of else ""))
+        program = self._python.program(self._place)
+        found = locks.resolve(self._uv, program, environment, asked.files, asked.as_of)
+        report(f"resolved {len(found.pins)} packages")
+        return found
+
+
+def serve(make: Callable[[], Builder], place: Place, name: str, text: str) -> int:
+    """Build an order, with a log; return an exit code.
+
+    Args:
+        make: returns the builder, or raises a LittlestHubError.
+        place: where.
+        name: the order's id.
+        text: the order.
+    """
+    # All the time: the copy of Python is used before an environment names it.
+    with BuildLog(place.log(name)) as log, build.no_cleaning(place):
+        try:
+            asked = order.of_json(text, name)
+            builder = make()
+            try:
+                result = builder.build(asked, log.line)
+            except NoSolutionError as error:
+                log.failed(error.message, error.hint, builder.offer(asked))
+                return 1
+            log.done(result.key)
+            builder.finish(result)
+        except LittlestHubError as error:
+            log.failed(error.message, error.hint)
+            return 1
+        except OSError as error:
+            log.failed(f"{error.filename or place.home}: {error.strerror}")
+            return 1
+        except Exception:
+            log.failed("the builder has failed", "The administrator finds why in the journal")
+            raise
+    return 0
+
+
+def uv_of(layout: Layout, release: Path, place: Place) -> Uv:
+    """Return uv of an installation.
+
+    Raises:
+        LittlestHubError: it has none.
+    """
+    overlay = installation.active_overlay(layout, release)
+    program = overlay / PackageSet.TOOLS / "bin" / "uv" if overlay else None
+    if program is None or not program.is_file():
+        raise LittlestHubError(
+            "environments need uv", f"Add it: {layout.command} packages add --tool uv"
+        )
+    return Uv(program, place.cache, Indexes.of_pip())
+
+
+def main() -> None:
+    """Build the order on standard input, or clean as it says there."""
+    os.umask(0o022)
+    words = sys.argv[1:]
+    try:
+        release = installation.release_of_this_interpreter()
+        layout = installation.of_prefix(release)
+        place = Place.of(layout)
+        place.make()
+        text = sys.stdin.buffer.read(order.LIMIT_BYTES + 1).decode(errors="replace")
+        if words[:1] == ["build"]:
+
+            def make() -> Builder:
+                return Builder(place, uv_of(layout, release, place), Python.of(release))
+
+            sys.exit(serve(make, place, checked_key(words[1]), text))
+        _clean(place, uv_of(layout, release, place), json.loads(text))
+    except (LittlestHubError, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+
+
+def _clean(place: Place, uv: Uv, asked: dict[str, Any]) -> None:
+    done = cleaning.clean(
+        place,
+        uv,
+        int(asked["budget_bytes"]),
+        frozenset(map(str, asked.get("kept", ()))),
+        {str(name): float(value) for name, value in asked.get("used", {}).items()},
+    )
+    print(json.dumps(asdict(done)))
+
+
+if __name__ == "__main__":
+    main()

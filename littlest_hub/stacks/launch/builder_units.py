@@ -1,0 +1,243 @@
+"""The units of the builder: the starter, the user and its directory, a build, and cleaning."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from littlest_hub.layout import PRODUCT, Layout
+from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.stacks.launch import address
+from littlest_hub.stacks.launch.address import Network
+from littlest_hub.stacks.launch.builder import MODULE
+from littlest_hub.stacks.launch.place import Place
+from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_conditions
+
+BUILD_TIMEOUT_S = 1800
+_STARTER = "littlest_hub.stacks.launch.starter"
+_MOST_WAITING = 64
+
+
+def address_of(layout: Layout) -> Path:
+    """Return the starter's socket, which the service's unit has to bind into its view."""
+    return Path(f"/run/{layout.stack_unit('launch', '-starter')}/socket")
+
+
+def user_of(layout: Layout) -> str:
+    """Return the name of the builder's user: lhub-build, lhub-physics-build."""
+    return f"{layout.instance.replace(PRODUCT, 'lhub', 1)}-build"
+
+
+def build_unit(layout: Layout, order: str) -> str:
+    """Return the name of the unit that builds an order."""
+    return layout.stack_unit("launch", f"-build@{order}.service")
+
+
+def cleaning_unit(layout: Layout) -> str:
+    """Return the name of the unit that cleans."""
+    return layout.stack_unit("launch", "-cleaning.service")
+
+
+def units(
+    layout: Layout,
+    stack: EnabledStack,
+    excepted: Collection[Network] = (),
+    nameservers: Collection[str] = (),
+) -> Iterator[Unit]:
+    """Yield the builder's units.
+
+    Args:
+        layout: the installation.
+        stack: how the stack was enabled.
+        excepted: networks that are not public, and that the administrator permits.
+        nameservers: addresses at which names are asked; they need not be public.
+    """
+    setup = layout.stack_unit(stack.name, "-builder.service")
+    data = layout.stack_data(stack.name)
+    allowed = [str(each) for each in (*excepted, *nameservers)]
+    yield from _starter(layout, layout.stack_unit(stack.name, "-starter"))
+    yield _setup(layout, setup)
+    yield _service(
+        layout,
+        build_unit(layout, ""),
+        setup,
+        "Builds the environment of an order. Two people who order the same wait for one build:"
+        "\nsystemd starts an instance once.",
+        [
+            Directive("ExecStart", _command(layout, "build %i")),
+            Directive("StandardInput", f"file:{data}/orders/%i.json", "which systemd opens"),
+            *_network(allowed),
+        ],
+    )
+    yield _service(
+        layout,
+        cleaning_unit(layout),
+        setup,
+        "Removes environments until the others fit into the disk that they may use.",
+        [
+            Directive("ExecStart", _command(layout, "clean")),
+            Directive("StandardInput", f"file:{data}/cleaning.json", "which systemd opens"),
+            Directive("PrivateNetwork", "yes"),
+        ],
+    )
+
+
+def _command(layout: Layout, words: str) -> str:
+    # -I: no PYTHON* variables and no ~/.local change what we run.
+    return f"{layout.hub}/bin/python3 -I -m {MODULE} {words}"
+
+
+def _starter(layout: Layout, name: str) -> Iterator[Unit]:
+    """Yield the socket and the service of the starter: root, who may only talk to systemd."""
+    what = "orders to build"
+    yield Unit(
+        f"{name}.socket",
+        "Takes ids of orders. Only root may enter its directory: who else may connect has the"
+        "\nsocket bound into its view of the file system, since its user has no fixed number.",
+        {
+            "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: {what}")],
+            "Socket": [
+                Directive("ListenStream", str(address_of(layout))),
+                Directive("DirectoryMode", "0700"),
+                Directive("SocketMode", "0666"),
+                Directive("Accept", "yes"),
+                Directive("MaxConnections", str(_MOST_WAITING), "systemd closes further ones"),
+                Directive("TriggerLimitIntervalSec", "0", "never give up"),
+                Directive("RemoveOnStop", "yes"),
+            ],
+            "Install": [Directive("WantedBy", "sockets.target")],
+        },
+    )
+    yield Unit(
+        f"{name}@.service",
+        "Starts the build of the order whose id it is given, and nothing else.",
+        {
+            "Unit": [
+                Directive("Description", f"Littlest Hub at {layout.base}: {what}"),
+                Directive("CollectMode", "inactive-or-failed"),
+                base_directory_conditions(layout.base)[0],
+            ],
+            "Service": [
+                Directive("ExecStart", f"{layout.hub}/bin/python3 -I -m {_STARTER}"),
+                Directive("StandardInput", "socket"),
+                Directive("StandardOutput", "socket"),
+                Directive("StandardError", "journal"),
+                Directive("RuntimeMaxSec", str(BUILD_TIMEOUT_S + 120)),
+                Directive("TimeoutStopSec", "5"),
+                Directive("MemoryMax", "128M"),
+                Directive("TasksMax", "16"),
+                Directive("CapabilityBoundingSet", ""),
+                Directive("ProtectSystem", "strict"),
+                Directive("PrivateNetwork", "yes"),
+                Directive("RestrictAddressFamilies", "AF_UNIX", "systemd's own socket"),
+                Directive("ProtectProc", "invisible"),
+                Directive("MemoryDenyWriteExecute", "yes"),
+                *SANDBOX,
+                Directive("SystemCallFilter", "@system-service"),
+                Directive("SystemCallFilter", "~@privileged @resources"),
+            ],
+        },
+    )
+
+
+def _setup(layout: Layout, name: str) -> Unit:
+    """Return the unit that makes the builder's user and its directory."""
+    user, home = user_of(layout), Place.of(layout).home
+    about = f"Littlest Hub at {layout.base}: builds environments"
+    return Unit(
+        name,
+        "Makes the user that builds environments, and the only directory that it writes to. The"
+        "\nuser's number stays: environments are many files.",
+        {
+            "Unit": [
+                Directive("Description", f"Littlest Hub at {layout.base}: user of builds"),
+                Directive("RequiresMountsFor", str(home)),
+                base_directory_conditions(layout.base)[0],
+            ],
+            "Service": [
+                Directive("Type", "oneshot"),
+                Directive("RemainAfterExit", "yes"),
+                Directive("ExecStart", f"systemd-sysusers --inline 'u {user} - \"{about}\"'"),
+                Directive("ExecStart", f"/usr/bin/install -d -m 0755 {home.parent}"),
+                Directive("ExecStart", f"/usr/bin/install -d -m 0755 -o {user} -g {user} {home}"),
+                Directive("CapabilityBoundingSet", "CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER"),
+                Directive("ProtectSystem", "strict"),
+                Directive("ReadWritePaths", f"/etc {layout.base}"),
+                Directive("PrivateNetwork", "yes"),
+                Directive("RestrictAddressFamilies", "AF_UNIX"),
+                *SANDBOX,
+            ],
+        },
+    )
+
+
+def _service(layout: Layout, name: str, setup: str, about: str, own: Collection[Directive]) -> Unit:
+    return Unit(
+        name,
+        about,
+        {
+            "Unit": [
+                Directive("Description", f"Littlest Hub at {layout.base}: environments"),
+                Directive("CollectMode", "inactive-or-failed", "a failed one starts again"),
+                Directive("StartLimitIntervalSec", "0"),
+                Directive("Requires", setup),
+                Directive("After", setup),
+                base_directory_conditions(layout.base)[0],
+            ],
+            "Service": [
+                Directive("Type", "exec"),
+                *own,
+                Directive("User", user_of(layout)),
+                Directive("UMask", "0022"),
+                Directive("TimeoutStartSec", "30"),
+                Directive("RuntimeMaxSec", str(BUILD_TIMEOUT_S)),
+                Directive("TimeoutStopSec", "5"),
+                *_resources(),
+                *_sandbox(layout),
+            ],
+        },
+    )
+
+
+def _resources() -> Iterator[Directive]:
+    yield Directive("CPUWeight", "20", "servers of users come first")
+    yield Directive("IOWeight", "20")
+    yield Directive("Nice", "10")
+    yield Directive("MemoryMax", "4G")
+    yield Directive("TasksMax", "512")
+    yield Directive("LimitFSIZE", "8G")
+    yield Directive("LimitCORE", "0")
+
+
+def _sandbox(layout: Layout) -> Iterator[Directive]:
+    yield Directive("ProtectSystem", "strict")
+    yield Directive(
+        "ReadWritePaths",
+        str(Place.of(layout).home),
+        "one directory: between two mounts there are no hard links, and uv would copy",
+    )
+    yield Directive("TemporaryFileSystem", f"{layout.state}:ro", "it sees nothing of state/")
+    yield Directive("InaccessiblePaths", f"-{layout.fragments}")
+    yield Directive("CapabilityBoundingSet", "")
+    yield Directive("AmbientCapabilities", "")
+    yield Directive("PrivateUsers", "yes")
+    yield Directive("PrivateMounts", "yes")
+    yield Directive("ProtectProc", "invisible")
+    yield Directive("ProcSubset", "pid")
+    yield Directive("MemoryDenyWriteExecute", "yes")
+    yield Directive("RemoveIPC", "yes")
+    yield from SANDBOX
+    yield Directive("SystemCallFilter", "@system-service")
+    yield Directive("SystemCallFilter", "~@privileged")
+
+
+def _network(allowed: Collection[str]) -> Iterator[Directive]:
+    yield Directive(
+        "RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK", "netlink: getaddrinfo(3)"
+    )
+    comment = "lock files name hosts: none may be of this machine, or of the networks around it"
+    for each in address.denied():
+        yield Directive("IPAddressDeny", str(each), comment)
+        comment = ""
+    for text in allowed:
+        yield Directive("IPAddressAllow", text)

@@ -1,0 +1,193 @@
+"""Builds as the service asks for them: an order, its name to the starter, and the builder's log.
+
+The service gives the starter nothing but the order's id. The builder opens the order itself, and
+judges it again. Whoever asks for an order that is being built waits for the same build.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.launch import dialogue
+from littlest_hub.stacks.launch.dialogue import Tell, shown
+from littlest_hub.stacks.launch.order import LIMIT_BYTES, Order
+from littlest_hub.stacks.launch.records import checked_id
+from littlest_hub.system.files import write
+
+MOST_ORDERS, MOST_LOCKS = 100, 2000
+"""How many are kept, the latest. Whoever launches again orders again; a lock is what an environment
+is built from again that was lost."""
+_POLL_S = 0.2
+_LOG_BYTES = 4 << 20
+"""More than the largest log of the builder."""
+
+
+class BuildError(LittlestHubError):
+    """A build that has failed.
+
+    Args:
+        text: why.
+        hint: what a person can do.
+        offer: a date as of which it would succeed; "": none is known.
+    """
+
+    def __init__(self, text: str, hint: str, offer: str) -> None:
+        super().__init__(text, hint)
+        self.offer = offer
+
+
+class Builds:
+    """The way to the builder.
+
+    Args:
+        orders: the directory in which the service writes orders.
+        starter: the socket of the program that starts the builder.
+        logs: the directory in which the builder writes logs.
+        results: the directory in which it writes what orders have become.
+    """
+
+    def __init__(self, orders: Path, starter: Path, logs: Path, results: Path) -> None:
+        self._orders, self._starter, self._logs, self._results = orders, starter, logs, results
+
+    async def build(self, order: Order, tell: Tell) -> str:
+        """Return the key of an order's environment, once it is there.
+
+        Args:
+            order: what to build, without a lock.
+            tell: takes the lines of the log.
+
+        Raises:
+            LittlestHubError: it cannot be built; a `BuildError` says why.
+        """
+        lock = self._orders / f"{order.id}.lock"
+        known = _read(lock)
+        if known and not self._result(order).get("lock"):
+            order = replace(order, lock=known)
+        self._write(order)
+        log = _Log(self._logs / f"{order.id}.jsonl", tell)
+        request = {"order": order.id}
+        build = asyncio.create_task(dialogue.ask(self._starter, request, "ended", tell))
+        try:
+            while not build.done():
+                await log.follow()
+                await asyncio.wait([build], timeout=_POLL_S)
+            build.result()
+            await log.follow()
+            key = log.key()
+        finally:
+            build.cancel()
+            log.close()
+        if locked := self._result(order).get("lock"):
+            write(lock, str(locked))
+        return key
+
+    def _result(self, order: Order) -> Mapping[str, Any]:
+        return _record(_read(self._results / f"{order.id}.json").encode())
+
+    def _write(self, order: Order) -> None:
+        file = self._orders / f"{order.id}.json"
+        write(file, order.canonical)
+        os.utime(file)
+        for pattern, most in (("*.json", MOST_ORDERS), ("*.lock", MOST_LOCKS)):
+            by_age = sorted(self._orders.glob(pattern), key=lambda each: each.stat().st_mtime)
+            for each in by_age[:-most]:
+                each.unlink(missing_ok=True)
+
+
+class _Log:
+    """A log that grows; one that is finished already is that of an earlier build.
+
+    It stays open: the number of a file that is removed is used for the next one.
+    """
+
+    def __init__(self, file: Path, tell: Tell) -> None:
+        self._file, self._tell = file, tell
+        self._earlier = _opened(file)
+        if self._earlier and not _is_finished(self._earlier.read(_LOG_BYTES)):
+            self._earlier.close()
+            self._earlier = None
+        self._current: IO[bytes] | None = None
+        self._rest = b""
+        self._end: Mapping[str, Any] = {}
+
+    def close(self) -> None:
+        for each in (self._earlier, self._current):
+            if each:
+                each.close()
+
+    async def follow(self) -> None:
+        """Tell the lines that are new."""
+        found = _opened(self._file)
+        if not found or _is_same(found, self._current) or _is_same(found, self._earlier):
+            if found:
+                found.close()
+        else:
+            if self._current:
+                self._current.close()
+            self._current, self._rest = found, b""
+        if self._current:
+            *lines, self._rest = (self._rest + self._current.read(_LOG_BYTES)).split(b"\n")
+            for line in lines:
+                record = _record(line)
+                if "outcome" in record:
+                    self._end = record
+                elif "text" in record:
+                    await self._tell(shown(record["text"]))
+
+    def key(self) -> str:
+        """Return the key of what has been built.
+
+        Raises:
+            LittlestHubError: nothing has been.
+        """
+        if self._end.get("outcome") == "failed":
+            text, hint, offer = (shown(self._end.get(n, "")) for n in ("text", "hint", "offer"))
+            raise BuildError(text, hint, offer)
+        try:
+            return checked_id(self._end.get("key"))
+        except ValueError:
+            raise LittlestHubError(
+                "the build has been ended: it took too long, or too much memory",
+                "Try again; if that does not help, ask the administrator",
+            ) from None
+
+
+def _opened(file: Path) -> IO[bytes] | None:
+    """Return a log; None: there is none."""
+    try:
+        return open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+    except OSError:
+        return None
+
+
+def _is_same(one: IO[bytes], other: IO[bytes] | None) -> bool:
+    return other is not None and os.path.sameopenfile(one.fileno(), other.fileno())
+
+
+def _read(file: Path) -> str:
+    """Return the text of a file; "": it cannot be read."""
+    opened = _opened(file)
+    if not opened:
+        return ""
+    with opened:
+        return opened.read(LIMIT_BYTES).decode(errors="replace")
+
+
+def _is_finished(data: bytes) -> bool:
+    lines = data.splitlines()
+    return bool(lines) and "outcome" in _record(lines[-1])
+
+
+def _record(line: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

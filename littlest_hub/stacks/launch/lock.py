@@ -1,0 +1,242 @@
+"""The lock of an environment: exact packages with their hashes, resolved by uv; and its key.
+
+uv reads nothing that the repository wrote except a uv.lock, and what it answers is taken apart and
+written again: a line that is neither a version nor the address of a wheel ends the build.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.launch.environment_files import Environment, Kind
+from littlest_hub.stacks.launch.pythons import Python
+from littlest_hub.stacks.launch.requirements import Wanted
+from littlest_hub.system.uv import NoSolutionError, Uv
+
+FORMAT = 1
+"""To be raised when the same lock is built in another way, so that it is built again."""
+KERNEL = "ipykernel"
+CONDA_KINDS = (Kind.CONDA_LOCK, Kind.CONDA, Kind.PIXI)
+_INDEX = re.compile(r"--(?:index-url|extra-index-url|find-links) https://[!-~]+")
+_ENTRY = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[A-Za-z0-9._,-]+\])?"
+    r"(?P<what>==[A-Za-z0-9.!+_-]+| @ https://[!-~]+\.whl(?:#[!-~]*)?)"
+    r"(?: ; (?P<marker>[^\\]+?))?(?P<hashes>(?: --hash=sha256:[0-9a-f]{64})*)"
+)
+
+
+class Tier(StrEnum):
+    """How much a build may do."""
+
+    WHEEL = "wheel"
+    """It unpacks, and runs nothing of a repository or of a package. Files come from the cache."""
+    CODE = "code"
+    """It runs code that somebody has approved: as another user, with a copy of what it needs."""
+
+
+@dataclass(frozen=True, order=True)
+class Pin:
+    """One package of a lock."""
+
+    name: str
+    what: str
+    """"==VERSION", or " @ ADDRESS" of a wheel."""
+    hashes: tuple[str, ...] = ()
+    """SHA-256 of each file of this version that may be installed."""
+    marker: str = ""
+
+    @property
+    def text(self) -> str:
+        """Its line in pip's format."""
+        marker = f" ; {self.marker}" if self.marker else ""
+        hashes = "".join(f" --hash=sha256:{each}" for each in self.hashes)
+        return f"{self.name}{self.what}{marker}{hashes}\n"
+
+
+@dataclass(frozen=True)
+class Lock:
+    """All packages of an environment, and the indexes besides that of the machine."""
+
+    pins: tuple[Pin, ...]
+    indexes: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """Its text in pip's format, of which there is one spelling."""
+        indexes = "".join(f"{each}\n" for each in self.indexes)
+        return indexes + "".join(each.text for each in sorted(self.pins))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The packages."""
+        return frozenset(each.name for each in self.pins)
+
+
+def of_text(text: str) -> Lock:
+    """Return the lock with this text.
+
+    Raises:
+        LittlestHubError: a line is something else than the address of an index or an exact wheel.
+    """
+    lines = [each for each in text.replace(" \\\n", " ").splitlines() if each.strip()]
+    indexes = [each for each in lines if _INDEX.fullmatch(each)]
+    rest = [each for each in lines if not _INDEX.fullmatch(each)]
+    return Lock(tuple(sorted(map(_pin, rest))), tuple(indexes))
+
+
+def _pin(line: str) -> Pin:
+    found = _ENTRY.fullmatch(" ".join(line.split()))
+    if not found:
+        raise LittlestHubError(f"{line.strip()[:80]!r} is no wheel with an exact version")
+    hashes = tuple(sorted(re.findall(r"sha256:([0-9a-f]+)", found["hashes"])))
+    return Pin(canonicalize_name(found["name"]), found["what"], hashes, found["marker"] or "")
+
+
+def resolve(
+    uv: Uv,
+    program: Path,
+    environment: Environment,
+    files: Mapping[str, str],
+    as_of: str = "",
+) -> Lock:
+    """Return the lock of an environment: what its files ask for, and a kernel.
+
+    Args:
+        uv: the program, with the shared cache.
+        program: the interpreter of the environment.
+        environment: what a repository asks for, which can be built from wheels.
+        files: the texts of its files.
+        as_of: a date; what was uploaded later is left out.
+
+    Raises:
+        NoSolutionError: the files' requirements cannot be satisfied together, from wheels.
+        NotReachedError: an index does not answer.
+        LittlestHubError: it is of another kind, or uv fails otherwise.
+    """
+    if environment.kind in CONDA_KINDS:
+        raise LittlestHubError(
+            f"{environment.kind}: conda environments are not built yet",
+            "Expected a requirements.txt, or another file for pip or uv",
+        )
+    with tempfile.TemporaryDirectory(prefix="littlest-hub-lock-") as scratch:
+        wanted = environment.wanted
+        if environment.kind is Kind.UV:
+            wanted = _of_uv_lock(uv, program, environment, files, Path(scratch, "project"))
+        asked, limits = Path(scratch, "asked.txt"), Path(scratch, "limits.txt")
+        asked.write_text("".join(f"{each}\n" for each in (*wanted.indexes, *_packages(wanted))))
+        limits.write_text("".join(f"{each}\n" for each in wanted.constraints))
+        try:
+            text = uv.resolve(asked, limits, program, as_of=as_of, prereleases=wanted.prereleases)
+        except NoSolutionError as error:
+            raise _explained(error, as_of) from None
+    found = of_text(text)
+    pins = tuple(_restricted(each, wanted.hashes) for each in found.pins)
+    return Lock(pins, tuple(wanted.indexes))
+
+
+def _packages(wanted: Wanted) -> Iterable[str]:
+    yield from wanted.packages
+    # If the repository pins it, this adds nothing.
+    yield KERNEL
+
+
+def _of_uv_lock(
+    uv: Uv, program: Path, environment: Environment, files: Mapping[str, str], project: Path
+) -> Wanted:
+    """Return what a uv.lock contains, as uv itself reads it."""
+    project.mkdir()
+    prefix = f"{environment.directory}/" if environment.directory else ""
+    for name in ("pyproject.toml", "uv.lock"):
+        (project / name).write_text(files.get(prefix + name, ""))
+    lock = of_text(uv.exported(project, program))
+    sources = re.findall(
+        r'^source = \{ registry = "(https://[!-~]+)" \}', files[prefix + "uv.lock"], re.M
+    )
+    others = [each for each in dict.fromkeys(sources) if each != "https://pypi.org/simple"]
+    return Wanted(
+        packages=[Pin(each.name, each.what, (), each.marker).text.strip() for each in lock.pins],
+        indexes=[f"--extra-index-url {each}" for each in others],
+        hashes=_hashes(lock),
+    )
+
+
+def _hashes(lock: Lock) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for pin in lock.pins:
+        found.setdefault(pin.name, []).extend(f"sha256:{each}" for each in pin.hashes)
+    return found
+
+
+def _restricted(pin: Pin, hashes: Mapping[str, list[str]]) -> Pin:
+    """Return a package with those of its files alone that the repository's own lock allows."""
+    allowed = hashes.get(pin.name)
+    if not allowed:
+        return pin
+    kept = tuple(each for each in pin.hashes if f"sha256:{each}" in allowed)
+    if not kept:
+        raise LittlestHubError(
+            f"{pin.name}{pin.what}: no file in the index has a hash that the repository's files"
+            " name; it was replaced, or it comes from another index"
+        )
+    return Pin(pin.name, pin.what, kept)
+
+
+def _explained(error: NoSolutionError, as_of: str) -> NoSolutionError:
+    cause = error.message.replace("you require", "the repository requires")
+    when = f" with packages as of {as_of}" if as_of else ""
+    text = f"there is no solution{when}: {cause}"
+    if error.sources:
+        text += f". It {_needs_code(error.sources)}"
+    return NoSolutionError(text, error.sources)
+
+
+def _needs_code(what: Iterable[str]) -> str:
+    names = ", ".join(what)
+    return f"needs to run code of {names} while it is built; that is not offered yet"
+
+
+def check_tier(environment: Environment, code: Iterable[str]) -> Tier:
+    """Return the tier that an environment is built in.
+
+    Args:
+        environment: as its files ask for it.
+        code: more reasons why it runs code.
+
+    Raises:
+        LittlestHubError: its tier is not offered; the message names the lines that need it.
+    """
+    reasons = dict.fromkeys((*map(str, environment.code), *code))
+    if reasons:
+        raise LittlestHubError(f"it {_needs_code(reasons)}")
+    return Tier.WHEEL
+
+
+def key(lock: Lock, python: Python, uv_version: str, tier: Tier = Tier.WHEEL) -> str:
+    """Return the name of the environment that a lock becomes.
+
+    Nothing of the commit is in it, and nothing of the machine that a wheel does not depend on. Of
+    uv's version it has the part that changes with the way in which it installs (its documentation,
+    "Versioning").
+    """
+    parts = {
+        "format": FORMAT,
+        "platform": f"{sys.platform}-{platform.machine()}",
+        "python": python.digest,
+        "uv": ".".join(uv_version.split(".")[:2]),
+        "tier": tier,
+        "lock": lock.text,
+        "post_build": "",
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,104 @@
+"""An order: everything that decides an environment, and nothing that runs.
+
+The service writes it, and the builder reads it as text of a stranger: the service may be hijacked.
+Its id is the SHA-256 of its canonical JSON, so that nobody can order something else under the id
+that a person has seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.launch.contents import LOCK_LIMIT_BYTES, Read
+from littlest_hub.stacks.launch.environment_files import Environment
+
+LIMIT_BYTES = 2 * LOCK_LIMIT_BYTES
+"""Size of the largest order."""
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}:\d{2}Z)?")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the builder is asked for."""
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The environment's files, as text."""
+    code: tuple[str, ...] = ()
+    """What of it runs code while it is built; somebody has approved it."""
+    as_of: str = ""
+    """A date: later versions are left out; "": the newest ones are taken."""
+    committed: str = ""
+    """The date of the commit, for an offer if there is no solution."""
+    lock: str = ""
+    """The lock that has been made before from these files; "": it is made now."""
+
+    @property
+    def canonical(self) -> str:
+        """Its JSON, of which there is one spelling."""
+        given = {name: value for name, value in asdict(self).items() if value}
+        return json.dumps(given, sort_keys=True, separators=(",", ":"))
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+        return hashlib.sha256(self.canonical.encode()).hexdigest()
+
+
+def of_environment(environment: Environment, read: Read, committed: str = "") -> Order:
+    """Return the order for an environment.
+
+    Args:
+        environment: what a repository asks for.
+        read: reads a file of the repository.
+        committed: the date of its commit, or "".
+
+    Raises:
+        LittlestHubError: it cannot be built.
+    """
+    if environment.refused:
+        raise LittlestHubError("; ".join(map(str, environment.refused)))
+    files = {}
+    for file in environment.files:
+        data = read(file, LOCK_LIMIT_BYTES)
+        encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        files[file] = data.decode(encoding)
+    return Order(files=files, code=tuple(map(str, environment.code)), committed=committed)
+
+
+def of_json(text: str, name: str) -> Order:
+    """Return the order with this JSON and this id.
+
+    Raises:
+        LittlestHubError: it is damaged, or another one.
+    """
+    try:
+        data: dict[str, Any] = json.loads(text)
+        found = Order(
+            files=_texts(data.pop("files", {})),
+            code=tuple(map(str, data.pop("code", ()))),
+            as_of=_date(data.pop("as_of", "")),
+            committed=_date(data.pop("committed", "")),
+            lock=str(data.pop("lock", "")),
+        )
+        if not data and found.canonical == text and found.id == name:
+            return found
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        pass
+    # Nothing of the text: a hijacked service could have linked any file here.
+    raise LittlestHubError(f"this is not the order {name[:64]}")
+
+
+def _texts(data: Any) -> dict[str, str]:
+    return {str(name): str(text) for name, text in data.items()}
+
+
+def _date(text: Any) -> str:
+    if text and not _DATE.fullmatch(text):
+        raise ValueError
+    return str(text)

@@ -1,0 +1,234 @@
+"""The form; once it is filled in, what would be launched, and a button that launches it.
+
+One address does both: a link leads to the confirmation if everything in it is valid, and otherwise
+to the form with what is wrong. A link that starts a server at once is one about which the person
+does not want to be asked again, and it names the server: any page of the web could otherwise start
+as many as it likes.
+"""
+
+# tornado's decorators have no types.
+# mypy: disable-error-code="untyped-decorator"
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from jupyterhub.utils import get_browser_protocol
+from tornado.web import authenticated
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.launch import dialogue, links, repository, resolution, server_name
+from littlest_hub.stacks.launch.configuration import Caps, Configuration, FormError, of_form
+from littlest_hub.stacks.launch.dialogue import Tell
+from littlest_hub.stacks.launch.links import Form
+from littlest_hub.stacks.launch.pages.page import PersonPage
+from littlest_hub.stacks.launch.pages.standing import Relation, Standing, standing
+from littlest_hub.stacks.launch.resolution import Resolution
+from littlest_hub.stacks.launch.servers import Server
+
+_RESOLVER_S = 120
+"""More than the resolver's unit gives it."""
+
+
+class Entrance(PersonPage):
+    """The form, or the confirmation."""
+
+    @authenticated
+    async def get(self) -> None:
+        form = self.asked_form()
+        if form == Form():
+            self._show_form(self.records.typed, is_open=False)
+            return
+        try:
+            asked = of_form(form, self.hub_settings.policy, self.hub_settings.caps)
+        except FormError as error:
+            self._show_form(form, error.problems)
+            return
+        if self.get_query_argument("edit", ""):
+            self._show_form(form)
+            return
+        try:
+            found = await resolved(self, asked.repository, asked.ref, _ignore)
+        except LittlestHubError as error:
+            self._show_form(form, {"": error.message}, hint=error.hint or "")
+            return
+        await self._confirm(form, asked.at(found.commit), found)
+
+    async def _confirm(self, form: Form, configuration: Configuration, found: Resolution) -> None:
+        at = standing(configuration, self.person, self.records)
+        if at.kind is Relation.SAME and at.server and at.server.is_active:
+            self.redirect(page_of_start(self, at.server, configuration))
+            return
+        if self._is_unasked(configuration, found, at):
+            id = self.records.approve(configuration)
+            name = self.records.begin(id, configuration.name)
+            self.redirect(f"{self.own}launching/{name}")
+            return
+        self._show_confirmation(form, configuration, found, at)
+
+    def _is_unasked(self, configuration: Configuration, found: Resolution, at: Standing) -> bool:
+        """Return whether the person does not want to be asked about this."""
+        # A picture or a frame of any page causes requests too.
+        is_seen = self.request.headers.get("Sec-Fetch-Dest", "document") == "document"
+        return bool(
+            configuration.name
+            and configuration.is_approved(self.records.asked)
+            and at.kind in (Relation.NEW, Relation.SAME)
+            and not found.environment.refused
+            and is_seen
+        )
+
+    def _show_confirmation(
+        self, form: Form, configuration: Configuration, found: Resolution, at: Standing
+    ) -> None:
+        # The page that has opened this one cannot replace it while somebody clicks. Browsers
+        # complain about this header without https.
+        if get_browser_protocol(self.request) == "https":
+            self.set_header("Cross-Origin-Opener-Policy", "same-origin")
+        named = repository.Repository(configuration.repository, configuration.ref)
+        environment = found.environment
+        taken = [*self.person.servers]
+        suggested = server_name.suggested(named)
+        self.finish(
+            self.rendered(
+                "confirmation.html",
+                filled={name: text for name, text in vars(form).items() if text},
+                configuration=configuration,
+                found=found,
+                environment=environment,
+                source=source_of(self.request.headers, self.request.host),
+                standing=at,
+                another=server_name.another(configuration.name, taken),
+                named=_with(form, self.own, name=suggested),
+                suggested=suggested,
+                edit=f"{_with(form, self.own)}&edit=1",
+                share=_with(form, f"{self.own}links"),
+                is_commit=repository.is_commit(configuration.ref),
+                existing=at.server and page_of_start(self, at.server, configuration),
+                binder=links.on_public_binder(named, configuration.path, configuration.urlpath),
+                hubs=links.on_other_hubs(form, self.hub_settings.hubs),
+                commands=links.on_own_computer(
+                    named, found.commit, environment, configuration.path
+                ),
+            )
+        )
+
+    def _show_form(
+        self,
+        form: Form,
+        problems: dict[str, str] | None = None,
+        *,
+        hint: str = "",
+        is_open: bool = True,
+    ) -> None:
+        problems = problems or {}
+        if problems:
+            self.set_status(400)
+        prepared = self.hub_settings.prepared
+        self.finish(
+            self.rendered(
+                "form.html",
+                form=form,
+                fields=_fields(form, self.hub_settings.caps, problems),
+                problems=problems,
+                hint=hint,
+                is_open=is_open or not prepared,
+                suggested=self._suggested(form),
+                prepared={title: _with(each, self.own) for title, each in prepared.items()},
+                asked=len(self.records.asked),
+            )
+        )
+
+    def _suggested(self, form: Form) -> str:
+        try:
+            return server_name.suggested(repository.parse(form.repo, self.hub_settings.policy))
+        except LittlestHubError:
+            return ""
+
+
+class AskAgain(PersonPage):
+    """Forgets about which launches somebody did not want to be asked."""
+
+    @authenticated
+    async def post(self) -> None:
+        self.records.ask_again()
+        self.redirect(self.own, status=303)
+
+
+async def resolved(page: PersonPage, url: str, ref: str, tell: Tell) -> Resolution:
+    """Return what a repository is at a ref.
+
+    Raises:
+        LittlestHubError: the resolver refuses.
+    """
+    turns = page.settings.setdefault("turns", defaultdict(asyncio.Lock))
+    # One after the other: a page of the web could ask for a hundred in a person's name.
+    async with turns[page.name]:
+        request = {"repository": url, "ref": ref}
+        try:
+            async with asyncio.timeout(_RESOLVER_S):
+                answer = await dialogue.ask(page.place.resolver, request, "resolved", tell)
+        except TimeoutError:
+            raise LittlestHubError(
+                f"{url}: no answer within {_RESOLVER_S} s", "Try again"
+            ) from None
+    return resolution.of_json(answer)
+
+
+def page_of_start(page: PersonPage, server: Server, configuration: Configuration) -> str:
+    """Return JupyterHub's page of a start, which goes on to the server once it is there."""
+    target = quote(f"{server.url}{configuration.page}", safe="/")
+    user = quote(page.name, safe="@")
+    return f"{page.hub_base}hub/spawn-pending/{user}/{server.name}?next={target}"
+
+
+def source_of(headers: Any, host: str) -> str:
+    """Return the host of the page whose link somebody has followed; "": this one, or unknown.
+
+    Browsers keep the address of that page through redirects, but not through a form for the login.
+    """
+    found = urlsplit(headers.get("Referer", "")).netloc.rpartition("@")[2]
+    return "" if found.lower() == host.lower() else found[:100]
+
+
+def _with(form: Form, path: str, **changes: str) -> str:
+    """Return the address of a page for a form."""
+    changed = Form(**{**vars(form), **changes})
+    return f"{path}?{changed.url('').partition('?')[2]}"
+
+
+_LABELS = {
+    "repo": ("Repository", "Its address, or a short form of Binder: gh/ORGANIZATION/NAME/BRANCH"),
+    "ref": ("Branch, tag or commit", "Empty: the branch that the repository itself chooses"),
+    "path": ("File that opens", "Such as week1/start.ipynb. Empty: JupyterLab without a file"),
+    "urlpath": ("Page that opens instead", "Such as voila/render/a.ipynb"),
+    "name": (
+        "Name of the server",
+        "A later launch of this name finds this server again. Empty: each makes another one",
+    ),
+    "memory_gb": ("Memory in GB", ""),
+    "processors": ("Processors", ""),
+    "hours": ("Duration in hours", ""),
+    "as_of": ("Packages as of", "A date, such as 2026-05-01. Empty: the latest versions"),
+}
+
+
+def _fields(form: Form, caps: Caps, problems: dict[str, str]) -> list[dict[str, str]]:
+    """Return the fields of the form, for its template."""
+    found = []
+    for name, (label, help_text) in _LABELS.items():
+        most = getattr(caps, name, None)
+        value = getattr(form, name)
+        # A field that nobody may choose is shown only to say so.
+        if most or most is None or value:
+            limit = f"At most {most:g}. Empty: what is usual here" if most else help_text
+            each = {"name": name, "label": label, "value": value, "help": limit}
+            found.append({**each, "problem": problems.get(name, "")})
+    return found
+
+
+async def _ignore(_: str) -> None:
+    """Take progress of the resolver, which is over in seconds."""

@@ -1,0 +1,234 @@
+"""From the button to the server: what was approved is recorded, built, and started.
+
+The log is one page that is sent bit by bit. A page that loads itself again (`Refresh`) would take a
+reader's place and a screen reader's each time, which WCAG 2.2.1 forbids; a script would need a
+weaker policy on a page that shows texts of strangers. If the connection is lost, the same address
+goes on: the build does not depend on it.
+"""
+
+# tornado's decorators have no types.
+# mypy: disable-error-code="untyped-decorator"
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+from markupsafe import escape
+from tornado.iostream import StreamClosedError
+from tornado.web import HTTPError, authenticated
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.launch import order, repository, server_name
+from littlest_hub.stacks.launch.builds import BuildError, Builds
+from littlest_hub.stacks.launch.configuration import Configuration, FormError, of_form
+from littlest_hub.stacks.launch.environment_files import Kind
+from littlest_hub.stacks.launch.links import Form
+from littlest_hub.stacks.launch.pages.entrance import page_of_start, resolved
+from littlest_hub.stacks.launch.pages.page import PersonPage
+from littlest_hub.stacks.launch.pages.standing import Relation, standing
+from littlest_hub.stacks.launch.records import Approved, Begun
+
+_QUIET_S = 15
+"""After this time without a line, a sign of life: proxies close connections that are silent."""
+_HERE = "<!-- the log -->"
+
+
+class Launch(PersonPage):
+    """Records what somebody has approved, and begins to launch it."""
+
+    @authenticated
+    async def post(self) -> None:
+        form = self.asked_form()
+        back = form.url(self.hub_base)
+        try:
+            asked = of_form(form, self.hub_settings.policy, self.hub_settings.caps)
+            configuration = asked.at(self.get_body_argument("commit", ""))
+        except FormError:
+            self.redirect(back, status=303)
+            return
+        except LittlestHubError as error:
+            raise HTTPError(400) from error
+        decision = self.get_body_argument("decision", "")
+        at = standing(configuration, self.person, self.records)
+        if decision == "another":
+            name = server_name.another(configuration.name, self.person.servers)
+            configuration = replace(configuration, name=name)
+        elif not (
+            (decision == "launch" and at.kind in (Relation.NEW, Relation.SAME))
+            or (decision == "update" and at.kind is Relation.CHANGED)
+        ):
+            # Another window was faster: the page says what there is now.
+            self.redirect(back, status=303)
+            return
+        self._remember(form, configuration, self.get_body_argument("ask", ""))
+        server = configuration.name or self._free_name()
+        id = self.records.approve(configuration)
+        name = self.records.begin(id, server, restarts=decision == "update")
+        self.redirect(f"{self.own}launching/{name}", status=303)
+
+    def _remember(self, form: Form, configuration: Configuration, ask: str) -> None:
+        self.records.remember(form)
+        if configuration.name and ask == "never-commit":
+            self.records.do_not_ask(configuration.id)
+        is_branch = not repository.is_commit(configuration.ref)
+        if configuration.name and ask == "never-ref" and is_branch:
+            self.records.do_not_ask(replace(configuration, commit="").id)
+
+    def _free_name(self) -> str:
+        return server_name.another(server_name.random(), self.person.servers)
+
+
+class Launching(PersonPage):
+    """The log of a launch; then the server."""
+
+    @authenticated
+    async def get(self, name: str) -> None:
+        begun = self.records.begun(name)
+        if begun is None:
+            raise HTTPError(404)
+        approved = self.records.approved(begun.configuration)
+        head, self._tail = self.rendered(
+            "launching.html", configuration=approved.configuration, server=begun.server
+        ).split(_HERE)
+        # nginx in front would collect the page.
+        self.set_header("X-Accel-Buffering", "no")
+        with contextlib.suppress(StreamClosedError):
+            await self._send(head)
+            try:
+                await self._launch(name, begun, approved)
+            except LittlestHubError as error:
+                self._end_without(approved, error)
+            except StreamClosedError:
+                raise
+            except OSError as error:
+                why = f"{error.filename or 'the records'}: {error.strerror}"
+                self._end_without(approved, LittlestHubError(why, "Ask the administrator"))
+
+    async def _launch(self, name: str, begun: Begun, approved: Approved) -> None:
+        if not begun.is_started:
+            approved = await self._built(approved)
+            async with self._one_at_a_time(name):
+                await self._start(name, approved)
+        person = await self.servers.person()
+        if begun.server not in person.servers:
+            raise LittlestHubError(f"there is no server {begun.server} (any more)")
+        target = page_of_start(self, person.servers[begun.server], approved.configuration)
+        self._end("launched.html", target=target, server=begun.server)
+
+    async def _built(self, approved: Approved) -> Approved:
+        """Return the same with the environment, once it is there."""
+        configuration = approved.configuration
+        build = asyncio.create_task(self._build(configuration))
+        try:
+            while not build.done():
+                await asyncio.wait([build], timeout=_QUIET_S)
+                if not build.done():
+                    await self._send("<!-- -->")
+            key = build.result()
+        finally:
+            build.cancel()
+        self.records.approve(configuration, key)
+        return Approved(configuration, key)
+
+    async def _build(self, configuration: Configuration) -> str:
+        """Return the key of an environment; "": it is that of the hub."""
+        url, commit = configuration.repository, configuration.commit
+        found = await resolved(self, url, commit, self._tell)
+        if found.commit != commit:
+            raise LittlestHubError(f"found the commit {found.commit}, expected {commit}")
+        if found.environment.kind is Kind.USUAL and not found.environment.refused:
+            return ""
+        read = _Reader(found.files_below(self.place.sources))
+        # An order has a day; a commit has a second.
+        asked = order.of_environment(found.environment, read, found.date[:10])
+        place = self.place
+        builds = Builds(place.records / "orders", place.starter, place.logs, place.results)
+        return await builds.build(replace(asked, as_of=configuration.as_of), self._tell)
+
+    async def _start(self, name: str, approved: Approved) -> None:
+        """Start the server, unless another window has done so."""
+        begun = self.records.begun(name)
+        if begun is None or begun.is_started:
+            return
+        server = (await self.servers.person()).servers.get(begun.server)
+        if server and server.is_active:
+            if server.configuration == approved.configuration.id:
+                self.records.start(name)
+                return
+            if not begun.restarts:
+                raise LittlestHubError(
+                    f"the server {begun.server} was started with something else meanwhile"
+                )
+            await self._tell(f"Stopping {begun.server} …")
+            await self.servers.stop(begun.server)
+        await self._tell(f"Starting {begun.server} …")
+        self.records.start(name)
+        await self.servers.start(begun.server, approved.configuration.id)
+
+    @contextlib.asynccontextmanager
+    async def _one_at_a_time(self, name: str) -> AsyncIterator[None]:
+        starts: dict[str, asyncio.Lock] = self.settings.setdefault("starts", {})
+        lock = starts.setdefault(name, asyncio.Lock())
+        async with lock:
+            yield
+        starts.pop(name, None)
+
+    async def _tell(self, line: str) -> None:
+        await self._send(f"{escape(line)}\n")
+
+    def _end_without(self, approved: Approved, error: LittlestHubError) -> None:
+        form = _form(approved.configuration)
+        offer = error.offer if isinstance(error, BuildError) else ""
+        self._end(
+            "not_launched.html",
+            message=error.message,
+            hint=error.hint or "",
+            edit=f"{form.url(self.hub_base)}&edit=1",
+            offer=offer,
+            earlier=replace(form, as_of=offer).url(self.hub_base),
+        )
+
+    def _end(self, template: str, **values: str) -> None:
+        self.finish(self._tail + self.rendered(template, **values) + "</main></body></html>\n")
+
+    async def _send(self, text: str) -> None:
+        self.write(text)
+        await self.flush()
+
+
+def _form(configuration: Configuration) -> Form:
+    """Return a form that asks for a configuration."""
+    return Form(
+        repo=configuration.repository,
+        ref=configuration.ref,
+        path=configuration.path,
+        urlpath=configuration.urlpath,
+        name=configuration.name,
+        memory_gb=_number(configuration.memory_mb / 1024),
+        processors=_number(configuration.cpu_percent / 100),
+        hours=_number(configuration.minutes / 60),
+        as_of=configuration.as_of,
+    )
+
+
+def _number(number: float) -> str:
+    return f"{number:.4f}".rstrip("0").rstrip(".") if number else ""
+
+
+class _Reader:
+    """Reads the beginning of regular files of a repository."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def __call__(self, file: str, limit_bytes: int) -> bytes:
+        try:
+            with open(os.open(self._directory / file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
+                return opened.read(limit_bytes)
+        except OSError as error:
+            raise LittlestHubError(f"{file} of the repository is not there any more") from error

@@ -1,0 +1,156 @@
+"""A page of the service: the hub's settings, and the person with records and servers."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jupyterhub.utils import get_browser_protocol
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError
+from tornado.web import HTTPError
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.service.web import Handler
+from littlest_hub.stacks.launch.links import SERVICE, Form
+from littlest_hub.stacks.launch.records import Records
+from littlest_hub.stacks.launch.servers import Person, Servers
+from littlest_hub.stacks.launch.settings import Settings
+
+TEMPLATES = Path(__file__).parent / "templates"
+_templates = Environment(
+    loader=FileSystemLoader(TEMPLATES),
+    autoescape=select_autoescape(),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_SETTINGS_S = 10
+"""How long the hub's answer about settings is used again."""
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::[0-9]{1,5})?")
+
+
+@dataclass(frozen=True)
+class Place:
+    """The surroundings of the service."""
+
+    records: Path
+    resolver: Path
+    """The socket of the resolver."""
+    sources: Path
+    """The directory of the files that the resolver has fetched."""
+    starter: Path
+    """The socket of the starter of builds."""
+    logs: Path
+    """The directory of the builder's logs."""
+    results: Path
+    """The directory of what orders have become."""
+
+
+class Page(Handler):
+    """A page of the service, with the hub's settings."""
+
+    hub_settings: Settings
+
+    async def prepare(self) -> None:
+        known: dict[str, tuple[float, Settings]]
+        known = self.settings.setdefault("known_settings", {})
+        asked_s, found = known.get(self.hub_base, (-_SETTINGS_S, Settings()))
+        if time.monotonic() > asked_s + _SETTINGS_S:
+            found = await self._ask_hub()
+            known[self.hub_base] = time.monotonic(), found
+        self.hub_settings = found
+
+    async def _ask_hub(self) -> Settings:
+        try:
+            answer = await AsyncHTTPClient().fetch(
+                f"{self.hub_auth.api_url}/services/{self.application.name}",
+                headers={"Authorization": f"token {self.hub_auth.api_token}"},
+                follow_redirects=False,
+            )
+            return Settings.from_json(json.loads(answer.body)["info"])
+        except (HTTPClientError, OSError) as error:
+            raise LittlestHubError(
+                f"the hub does not tell the settings of this page ({error})",
+                "Try again in a moment; if that does not help, ask the administrator",
+            ) from error
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise LittlestHubError(
+                f"the settings of this page are not valid: {error}", "Ask the administrator"
+            ) from error
+
+    @property
+    def place(self) -> Place:
+        place: Place = self.settings["place"]
+        return place
+
+    @property
+    def own(self) -> str:
+        """The path of this service."""
+        return f"{self.hub_base}{SERVICE}"
+
+    @property
+    def address(self) -> str:
+        """The address of the hub, as others reach it.
+
+        Raises:
+            HTTPError: the request does not name a host.
+        """
+        if self.hub_settings.address:
+            return self.hub_settings.address
+        if not _HOST.fullmatch(self.request.host):
+            raise HTTPError(400)
+        return f"{get_browser_protocol(self.request)}://{self.request.host}{self.hub_base}"
+
+    def rendered(self, template: str, **values: Any) -> str:
+        """Return a page."""
+        return _templates.get_template(template).render(
+            **values,
+            hub=f"{self.hub_base}hub/",
+            own=self.own,
+            settings=getattr(self, "hub_settings", Settings()),
+            xsrf_field=self.xsrf_form_html(),
+        )
+
+    def asked_form(self) -> Form:
+        """Return the form in the query, or in what was sent."""
+        names = [each.name for each in fields(Form)]
+        return Form.of_query({each: [self.get_argument(each, "", strip=False)] for each in names})
+
+    def log_exception(self, kind: Any, value: Any, trace: Any) -> None:
+        # Its message is on the page.
+        if not isinstance(value, LittlestHubError):
+            super().log_exception(kind, value, trace)
+
+    def write_error(self, status_code: int, **about: Any) -> None:
+        """Show why there is no page."""
+        error = about.get("exc_info", (None, None))[1]
+        if isinstance(error, LittlestHubError):
+            self.set_status(502)
+            message, hint = error.message, error.hint or ""
+        else:
+            message, hint = f"{status_code} {self._reason}", ""
+        self.finish(self.rendered("error.html", message=message, hint=hint))
+
+
+class PersonPage(Page):
+    """A page for somebody who is logged in."""
+
+    person: Person
+    records: Records
+    servers: Servers
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        # Otherwise `tornado.web.authenticated` sends the browser to the hub's login.
+        if self.current_user:
+            self.name = str(self.current_user["name"])
+            token = self.hub_auth.get_token(self)
+            self.servers = Servers(self.hub_auth.api_url, self.name, token)
+            self.person = await self.servers.person()
+            self.records = Records(self.place.records, self.name, self.person.since)
+            self.records.keep(self.person.servers)

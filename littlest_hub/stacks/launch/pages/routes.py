@@ -1,0 +1,18 @@
+"""The pages by path below /services/launch/."""
+
+from __future__ import annotations
+
+from littlest_hub.stacks.launch.pages.entrance import AskAgain, Entrance
+from littlest_hub.stacks.launch.pages.launching import Launch, Launching
+from littlest_hub.stacks.launch.pages.page import Page
+from littlest_hub.stacks.launch.pages.sharing import Badge, Sharing, Style
+
+PAGES: list[tuple[str, type[Page]]] = [
+    ("", Entrance),
+    ("ask-again", AskAgain),
+    ("launch", Launch),
+    ("launching/([0-9a-f]{32})", Launching),
+    ("links", Sharing),
+    (r"badge\.svg", Badge),
+    (r"launch\.css", Style),
+]

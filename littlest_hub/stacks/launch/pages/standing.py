@@ -1,0 +1,72 @@
+"""The server that a configuration names: a new one, the same, or one that would change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.launch.configuration import Configuration
+from littlest_hub.stacks.launch.records import Records
+from littlest_hub.stacks.launch.servers import Person, Server
+
+_SHOWN_OF_COMMIT = 12
+_OPENED = {"path", "urlpath"}
+"""Fields of a configuration that change what opens, and nothing of the server."""
+_FIELDS = {
+    "repository": "repository",
+    "ref": "branch, tag or commit that was asked for",
+    "commit": "commit",
+    "path": "file that opens",
+    "urlpath": "page that opens",
+    "name": "name",
+    "memory_mb": "memory (MB)",
+    "cpu_percent": "processors (percent of one)",
+    "minutes": "duration (minutes)",
+    "as_of": "date of the packages",
+}
+
+
+class Relation(StrEnum):
+    """The relation of a server to a configuration."""
+
+    NEW = "new"
+    """There is no such server."""
+    SAME = "same"
+    """It was started last with this configuration."""
+    CHANGED = "changed"
+    """It was started last with another one."""
+    FOREIGN = "foreign"
+    """It was not launched here, or nobody knows any more how."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A configuration, and the server that has its name."""
+
+    kind: Relation
+    server: Server | None = None
+    changes: tuple[tuple[str, str, str], ...] = ()
+    """What changes: a field, as it is, as it would be."""
+
+
+def standing(configuration: Configuration, person: Person, records: Records) -> Standing:
+    """Return the standing of a configuration among the servers of a person."""
+    server = person.servers.get(configuration.name) if configuration.name else None
+    if server is None:
+        return Standing(Relation.NEW)
+    try:
+        last = records.approved(server.configuration).configuration
+    except LittlestHubError:
+        return Standing(Relation.FOREIGN, server)
+    names = configuration.changes(last)
+    changes = tuple(
+        (_FIELDS[name], _shown(last, name), _shown(configuration, name)) for name in names
+    )
+    kind = Relation.SAME if _OPENED.issuperset(names) else Relation.CHANGED
+    return Standing(kind, server, changes)
+
+
+def _shown(configuration: Configuration, name: str) -> str:
+    value = str(getattr(configuration, name) or "as usual")
+    return value[:_SHOWN_OF_COMMIT] if name == "commit" else value

@@ -1,0 +1,100 @@
+"""The answer of the resolver: what a repository is at a commit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.launch import repository
+from littlest_hub.stacks.launch.contents import Remark
+from littlest_hub.stacks.launch.environment_files import Environment, Kind
+
+_DIRECTORY = re.compile(r"[0-9a-f-]{40,100}")
+_TEXTS = ("directory", "python", "post_build", "start")
+_REMARKS = ("code", "refused", "left_out")
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """A repository at a commit."""
+
+    repository: str
+    """Where it is by now: one that is renamed redirects."""
+    commit: str
+    is_reachable: bool
+    """Whether the commit is on a branch or tag. At some hosts, whoever can read a repository can
+    make other commits appear in it."""
+    date: str
+    """Of the commit."""
+    directory: str
+    """The name of the directory with its files."""
+    left_out: tuple[Remark, ...]
+    """Files that it does not have here."""
+    environment: Environment
+
+    def files_below(self, sources: Path) -> Path:
+        """Return the directory of its files.
+
+        Args:
+            sources: the directory of the resolver.
+        """
+        return sources / self.directory / "files"
+
+
+def of_json(found: Mapping[str, Any]) -> Resolution:
+    """Return the resolver's answer. It has parsed files of strangers, so it is not believed either.
+
+    Raises:
+        LittlestHubError: it is none.
+    """
+    try:
+        commit, directory = found["commit"], found["directory"]
+        if not (repository.is_commit(commit) and _DIRECTORY.fullmatch(directory)):
+            raise ValueError(commit)
+        return Resolution(
+            _typed(found["repository"], str),
+            commit,
+            _typed(found["is_reachable"], bool),
+            _typed(found["date"], str),
+            directory,
+            tuple(_remark(remark) for remark in found["left_out"]),
+            _environment(found["environment"]),
+        )
+    except (LittlestHubError, ValueError, KeyError, TypeError) as error:
+        raise LittlestHubError("the resolver's answer is none of this release") from error
+
+
+def _environment(found: Mapping[str, Any]) -> Environment:
+    """Return an environment whose values have the right types.
+
+    Raises:
+        LittlestHubError, ValueError, KeyError, TypeError: they do not.
+    """
+    parts: dict[str, Any] = {name: _typed(found[name], str) for name in _TEXTS}
+    parts |= {name: tuple(_remark(each) for each in found[name]) for name in _REMARKS}
+    files = [_typed(each, str) for each in found["files"]]
+    if any(repository.path_of(each) != each for each in files):
+        raise ValueError(files)
+    return Environment(
+        kind=Kind(found["kind"]),
+        files=tuple(files),
+        hosts=tuple(_typed(each, str) for each in found["hosts"]),
+        installs_repository=_typed(found["installs_repository"], bool),
+        **parts,
+    )
+
+
+def _remark(found: Mapping[str, Any]) -> Remark:
+    return Remark(
+        _typed(found["file"], str), _typed(found["line"], int), _typed(found["text"], str)
+    )
+
+
+def _typed(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"expected {kind.__name__}, found {value!r}")
+    return value

@@ -1,0 +1,59 @@
+"""A request to the resolver: JSON from the service, valid or refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.launch import repository
+from littlest_hub.stacks.launch.repository import Policy, Repository
+from littlest_hub.stacks.launch.resolver.connection import Credentials
+
+LIMIT_BYTES = 8192
+"""Longest request."""
+_LONGEST_SECRET = 2000
+_FIELDS = {"repository", "ref", "user", "password"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A repository at a ref, and who asks for it."""
+
+    repository: Repository
+    credentials: Credentials | None = None
+
+
+def parse(data: bytes, policy: Policy) -> Request:
+    """Return a request.
+
+    Raises:
+        LittlestHubError: it is none, or of a repository that the policy does not permit.
+    """
+    found = _texts(data)
+    named = repository.parse(found.get("repository", ""), policy)
+    ref = repository.ref_of(found.get("ref", "")) or named.ref
+    user, password = found.get("user", ""), found.get("password", "")
+    # RFC 7617, 2: a name contains no colon, and neither contains control characters.
+    is_valid = (user + password).isprintable() and ":" not in user
+    if not is_valid or max(len(user), len(password)) > _LONGEST_SECRET:
+        raise LittlestHubError("the name or password contains what no server accepts")
+    credentials = Credentials(user, password) if user or password else None
+    return Request(Repository(named.url, ref), credentials)
+
+
+def _texts(data: bytes) -> dict[str, str]:
+    """Return the fields, which messages do not contain: they may be passwords."""
+    expected = LittlestHubError(f"expected an object of texts with {', '.join(sorted(_FIELDS))}")
+    if len(data) > LIMIT_BYTES:
+        raise expected
+    try:
+        found: Any = json.loads(data)
+    except (ValueError, RecursionError):
+        raise expected from None
+    if not isinstance(found, dict) or not _FIELDS.issuperset(found):
+        raise expected
+    if not all(isinstance(each, str) for each in found.values()):
+        raise expected
+    return found

@@ -1,0 +1,124 @@
+"""The directory with the files of repositories, each complete or not there.
+
+DIRECTORY/COMMIT-DIGEST/ has the files of a commit in files/, and where they are from in
+source.json. The digest is that of the address: who knows a commit of a private repository, and
+names another one, gets nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.launch.contents import Remark
+from littlest_hub.system.files import flush_file_system, remove_tree
+from littlest_hub.system.locks import try_lock
+
+_PARTIAL = ".partial-"
+"""Beginning of names of directories that are written to, each locked by its resolver."""
+_DIGEST_CHARACTERS = 16
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where files are from, and what is among them."""
+
+    url: str
+    commit: str
+    date: int
+    """Of the commit, in seconds since 1970."""
+    files: tuple[str, ...]
+    """Paths of regular files."""
+    size_bytes: int
+    is_reachable: bool
+    """As `reference.Choice` has it."""
+    left_out: tuple[Remark, ...]
+
+
+class Sources:
+    """This directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def place(self, url: str, commit: str) -> Path:
+        """Return the directory of a repository's files at a commit."""
+        digest = hashlib.sha256(url.encode()).hexdigest()[:_DIGEST_CHARACTERS]
+        return self._directory / f"{commit}-{digest}"
+
+    def find(self, url: str, commit: str) -> Source | None:
+        """Return what is there already; None: nothing.
+
+        Raises:
+            LittlestHubError: it is damaged.
+        """
+        file = self.place(url, commit) / "source.json"
+        try:
+            found = json.loads(file.read_text())
+            remarks = tuple(Remark(**each) for each in found.pop("left_out"))
+            files = tuple(found.pop("files"))
+            return Source(**found, files=files, left_out=remarks)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise LittlestHubError(
+                f"{file} is damaged: {error!r}", f"Remove {file.parent}"
+            ) from None
+
+    @contextlib.contextmanager
+    def new(self) -> Iterator[Path]:
+        """Yield a directory to write to, which is removed afterwards; `keep` keeps it."""
+        self._remove_left()
+        partial, descriptor = self._made()
+        try:
+            yield partial
+        finally:
+            remove_tree(partial)
+            os.close(descriptor)
+
+    def keep(self, partial: Path, source: Source) -> None:
+        """Give a directory its name, unless another resolver was faster.
+
+        Args:
+            partial: of `new`, with the files in files/.
+            source: where they are from.
+        """
+        (partial / "source.json").write_text(json.dumps(asdict(source)))
+        # Otherwise, after a power failure, files might have their names and no contents.
+        flush_file_system(partial)
+        target = self.place(source.url, source.commit)
+        try:
+            partial.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+
+    def _made(self) -> tuple[Path, int]:
+        """Return a new directory, and its descriptor, which holds the lock."""
+        while True:
+            partial = self._directory / f"{_PARTIAL}{secrets.token_hex(8)}"
+            partial.mkdir(mode=0o755)
+            # Before it is locked, another resolver may take it for one that was left.
+            with contextlib.suppress(FileNotFoundError):
+                descriptor = os.open(partial, os.O_RDONLY | os.O_DIRECTORY)
+                if try_lock(descriptor) and partial.is_dir():
+                    return partial, descriptor
+                os.close(descriptor)
+
+    def _remove_left(self) -> None:
+        """Remove what killed resolvers have left."""
+        for partial in self._directory.glob(f"{_PARTIAL}*"):
+            with contextlib.suppress(OSError):
+                descriptor = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                try:
+                    if try_lock(descriptor):
+                        remove_tree(partial)
+                finally:
+                    os.close(descriptor)

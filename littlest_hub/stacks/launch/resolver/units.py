@@ -1,0 +1,168 @@
+"""The units of the resolver, and of the program that looks up names for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from littlest_hub.layout import Layout
+from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.stacks.launch import address
+from littlest_hub.stacks.launch.resolver import settings
+from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_conditions
+
+_PACKAGE = "littlest_hub.stacks.launch.resolver"
+_RUNTIME_S = 180
+"""More than the time in `limits.Limits`, so that the resolver can say itself what took long."""
+_LOOKUP_S = 15
+_MOST_RESOLVERS, _MOST_LOOKUPS = 4, 16
+_WORK = "/run"
+"""In the resolver's view, a directory in memory for objects of git; nothing of /run is there."""
+_WORK_BYTES = "400M"
+_NETWORKS_IN_A_LINE = 8
+
+
+def address_of(layout: Layout) -> Path:
+    """Return the resolver's socket, which the service's unit has to bind into its view."""
+    return Path(f"/run/{layout.stack_unit('launch', '-resolver')}/socket")
+
+
+def sources_of(layout: Layout) -> Path:
+    """Return the directory of repositories' files; it is in no backup."""
+    return layout.stacks / "launch" / "sources"
+
+
+def settings_of(layout: Layout) -> Path:
+    """Return the file with the resolver's settings."""
+    return layout.stacks / "launch" / "resolver.json"
+
+
+def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
+    """Yield the resolver's units.
+
+    Raises:
+        LittlestHubError: its settings are damaged.
+    """
+    networks = settings.read(layout.on_disk(settings_of(layout))).networks
+    resolver = layout.stack_unit(stack.name, "-resolver")
+    names = layout.stack_unit(stack.name, "-names")
+    yield _socket(layout, resolver, "repositories to resolve", _MOST_RESOLVERS)
+    yield Unit(
+        f"{resolver}@.service",
+        "Fetches a repository that a stranger may have written, for one request."
+        "\nIt reaches the internet and nothing else, and writes to one directory.",
+        {
+            "Unit": _about(layout, "a repository"),
+            "Service": [*_resolver(layout, resolver, names, networks)],
+        },
+    )
+    yield _socket(layout, names, "names of hosts to look up", _MOST_LOOKUPS)
+    yield Unit(
+        f"{names}@.service",
+        "Asks the name server for the addresses of one host. The resolver cannot: the name server"
+        "\nmay be on this machine, or in its network.",
+        {
+            "Unit": _about(layout, "the name of a host"),
+            "Service": [*_lookup(layout)],
+        },
+    )
+
+
+def _socket(layout: Layout, name: str, what: str, most: int) -> Unit:
+    return Unit(
+        f"{name}.socket",
+        f"Takes {what}. Only root may enter its directory: who else may connect has the socket"
+        "\nbound into its view of the file system, since its user has no fixed number.",
+        {
+            "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: {what}")],
+            "Socket": [
+                Directive("ListenStream", f"/run/{name}/socket"),
+                Directive("DirectoryMode", "0700"),
+                Directive("SocketMode", "0666"),
+                Directive("Accept", "yes"),
+                Directive("MaxConnections", str(most), "systemd closes further ones"),
+                Directive("TriggerLimitIntervalSec", "0", "never give up"),
+                Directive("RemoveOnStop", "yes"),
+            ],
+            "Install": [Directive("WantedBy", "sockets.target")],
+        },
+    )
+
+
+def _about(layout: Layout, what: str) -> list[Directive]:
+    return [
+        Directive("Description", f"Littlest Hub at {layout.base}: {what}"),
+        Directive("CollectMode", "inactive-or-failed"),
+        Directive("RequiresMountsFor", str(layout.base)),
+        base_directory_conditions(layout.base)[0],
+    ]
+
+
+def _resolver(
+    layout: Layout, name: str, names: str, networks: Collection[str]
+) -> Iterator[Directive]:
+    sources, file, lookup = sources_of(layout), settings_of(layout), f"/run/{names}/socket"
+    yield Directive("ExecStartPre", f"+/bin/mkdir -p {sources}")
+    yield Directive(
+        "ExecStartPre",
+        f"+/bin/chown --reference=/run/{name}-%i {sources}",
+        "its user may have another uid than last time",
+    )
+    yield from _program(layout, f"program {file} {sources} {_WORK} {lookup}", _RUNTIME_S)
+    yield Directive("User", layout.dynamic_user("stack launch resolver"))
+    yield Directive("RuntimeDirectory", f"{name}-%i")
+    yield Directive("MemoryMax", "1G", "with what is in the directory in memory")
+    yield Directive("TasksMax", "32")
+    yield Directive("TemporaryFileSystem", f"{layout.state}:ro", "it sees only what follows")
+    yield Directive("TemporaryFileSystem", f"{_WORK}:size={_WORK_BYTES},mode=1777")
+    yield Directive("BindPaths", str(sources))
+    yield Directive("BindReadOnlyPaths", f"-{file}")
+    yield Directive("BindPaths", lookup)
+    yield Directive("ProcSubset", "pid")
+    yield Directive("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6")
+    comment = "what is not of the internet (littlest_hub/stacks/launch/address.py)"
+    denied = [*map(str, address.denied())]
+    for first in range(0, len(denied), _NETWORKS_IN_A_LINE):
+        some = denied[first : first + _NETWORKS_IN_A_LINE]
+        yield Directive("IPAddressDeny", " ".join(some), "" if first else comment)
+    if networks:
+        yield Directive("IPAddressAllow", " ".join(networks), f"as {file} says")
+
+
+def _lookup(layout: Layout) -> Iterator[Directive]:
+    yield from _program(layout, "lookup", _LOOKUP_S)
+    yield Directive("User", layout.dynamic_user("stack launch names"))
+    yield Directive("MemoryMax", "128M")
+    yield Directive("TasksMax", "16")
+    yield Directive("TemporaryFileSystem", f"{layout.state}:ro")
+    yield Directive(
+        "RestrictAddressFamilies",
+        "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+        "the C library asks the kernel for this machine's addresses",
+    )
+
+
+def _program(layout: Layout, command: str, runtime_s: int) -> Iterator[Directive]:
+    """Yield what both services have: a program for one connection, without rights."""
+    yield base_directory_conditions(layout.base)[1]
+    yield Directive("ExecStart", f"{layout.hub}/bin/python3 -I -m {_PACKAGE}.{command}")
+    yield Directive("StandardInput", "socket")
+    yield Directive("StandardOutput", "socket")
+    yield Directive("StandardError", "journal")
+    yield Directive("RuntimeMaxSec", str(runtime_s))
+    yield Directive("TimeoutStopSec", "10")
+    yield Directive("UMask", "0022")
+    yield Directive("DynamicUser", "yes", "a user that exists as long as it runs")
+    yield Directive("InaccessiblePaths", f"-{layout.fragments}")
+    yield Directive("CapabilityBoundingSet", "")
+    yield Directive("AmbientCapabilities", "")
+    yield Directive("PrivateUsers", "yes")
+    yield Directive("ProtectSystem", "strict")
+    yield Directive("PrivateMounts", "yes")
+    yield Directive("ProtectProc", "invisible")
+    yield Directive("MemoryDenyWriteExecute", "yes")
+    yield Directive("RemoveIPC", "yes")
+    yield Directive("KeyringMode", "private")
+    yield from SANDBOX
+    yield Directive("SystemCallFilter", "@system-service")
+    yield Directive("SystemCallFilter", "~@privileged @resources")

@@ -1,0 +1,166 @@
+"""The servers of one person at JupyterHub, read, started and stopped with that person's token.
+
+The service has no rights over anybody's servers. JupyterHub's REST API: its documentation,
+"JupyterHub REST API", `/users/{name}/servers/{server_name}`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.launch.records import checked_id
+from littlest_hub.stacks.launch.settings import OPTION
+
+_TIMEOUT_S = 30
+"""More than the 10 s after which JupyterHub answers that a server is still starting."""
+_STOP_S = 90
+_POLL_S = 0.25
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server of the person, running or not."""
+
+    name: str
+    url: str
+    is_ready: bool
+    is_active: bool
+    """Whether it runs, starts, or stops."""
+    configuration: str
+    """The id with which it was started last; "": it was not launched."""
+
+    @classmethod
+    def of_json(cls, model: Mapping[str, Any]) -> Server:
+        """Return a server as JupyterHub describes it."""
+        configuration = ""
+        with contextlib.suppress(ValueError):
+            configuration = checked_id((model["user_options"] or {}).get(OPTION))
+        return cls(
+            str(model["name"]),
+            str(model["url"]),
+            bool(model["ready"]),
+            not model["stopped"],
+            configuration,
+        )
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person at JupyterHub."""
+
+    since: str
+    """When the hub has added the person."""
+    servers: Mapping[str, Server]
+
+
+class Servers:
+    """The servers of a person.
+
+    Args:
+        api_url: the address of JupyterHub's API.
+        name: of the person.
+        token: the person's token.
+    """
+
+    def __init__(self, api_url: str, name: str, token: str) -> None:
+        self._user = f"{api_url}/users/{quote(name, safe='@')}"
+        self._token = token
+        self._starts: set[asyncio.Task[Any]] = set()
+
+    async def person(self) -> Person:
+        """Return who the person is, and all servers.
+
+        Raises:
+            LittlestHubError: JupyterHub does not tell.
+        """
+        model = await self._request("GET", "?include_stopped_servers=1")
+        # What the token may not read is left out.
+        if "created" not in model or "servers" not in model:
+            raise LittlestHubError(
+                "JupyterHub does not let this service read your servers",
+                "Log out of the hub and in again; if that does not help, ask the administrator",
+            )
+        servers = {name: Server.of_json(each) for name, each in model["servers"].items()}
+        return Person(str(model["created"]), servers)
+
+    async def start(self, name: str, configuration: str) -> None:
+        """Start a server, and return as soon as JupyterHub has a page that shows how it starts.
+
+        Args:
+            name: the server, which does not run.
+            configuration: the id of an approved configuration.
+
+        Raises:
+            LittlestHubError: JupyterHub refuses.
+        """
+        body = {"user_options": {OPTION: checked_id(configuration)}}
+        # JupyterHub answers late, and starts the server even if nobody waits for the answer.
+        request = asyncio.create_task(self._request("POST", self._path(name), body))
+        self._starts.add(request)
+        request.add_done_callback(self._starts.discard)
+        while not request.done():
+            await asyncio.wait([request], timeout=_POLL_S)
+            if not request.done():
+                server = (await self.person()).servers.get(name)
+                if server and server.is_active:
+                    request.add_done_callback(_retrieve)
+                    return
+        request.result()
+
+    async def stop(self, name: str) -> None:
+        """Stop a server, and wait until it has stopped.
+
+        Raises:
+            LittlestHubError: JupyterHub refuses, or it takes too long.
+        """
+        await self._request("DELETE", self._path(name))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_S):
+                while True:
+                    server = (await self.person()).servers.get(name)
+                    if not (server and server.is_active):
+                        return
+                    await asyncio.sleep(_POLL_S)
+        raise LittlestHubError(f"the server {name} did not stop within {_STOP_S} s")
+
+    def _path(self, name: str) -> str:
+        return f"/servers/{quote(name, safe='')}"
+
+    async def _request(self, method: str, path: str, body: object = None) -> Any:
+        try:
+            answer = await AsyncHTTPClient().fetch(
+                self._user + path,
+                method=method,
+                headers={"Authorization": f"token {self._token}"},
+                body=json.dumps(body) if body is not None else None,
+                request_timeout=_TIMEOUT_S,
+                follow_redirects=False,
+            )
+            is_json = answer.headers.get("Content-Type", "").startswith("application/json")
+            return json.loads(answer.body) if is_json and answer.body else {}
+        except HTTPClientError as error:
+            raise LittlestHubError(f"JupyterHub refuses: {_message(error)}") from error
+        except (OSError, ValueError) as error:
+            raise LittlestHubError("JupyterHub does not answer; try again in a moment") from error
+
+
+def _message(error: HTTPClientError) -> str:
+    """Return what JupyterHub has said."""
+    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+        return str(json.loads(error.response.body)["message"])[:500]
+    return str(error)
+
+
+def _retrieve(request: asyncio.Task[Any]) -> None:
+    """Take note of an answer for which nobody waits: JupyterHub's page shows what went wrong."""
+    if not request.cancelled():
+        request.exception()

@@ -1,0 +1,85 @@
+"""Settings of the launch stack: in its fragment, for the hub and for the service.
+
+The service cannot read fragments. The hub tells it: they are the `info` of the service, which it
+may read with its own token. So a reload applies them, and nothing has to be restarted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from littlest_hub.stacks.launch.configuration import Caps
+from littlest_hub.stacks.launch.links import Form
+from littlest_hub.stacks.launch.repository import Policy
+
+OPTION = "launch"
+"""The option of a server that is launched: the id of its configuration."""
+SCOPES = ("read:users!user", "read:servers!user", "start:servers!user", "delete:servers!user")
+"""What the service may do with the token of the person whose browser it is: read since when the
+person is a user here, and read, start and stop the person's own servers; `servers!user` is the last
+three."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the launch stack.
+
+    Raises:
+        ValueError: one is not valid.
+    """
+
+    title: str = "JupyterHub"
+    """The name of the hub, on badges."""
+    policy: Policy = field(default_factory=Policy)
+    caps: Caps = field(default_factory=Caps)
+    prepared: Mapping[str, Form] = field(default_factory=dict)
+    """Forms that somebody has filled in, by what people read: "Statistics, first week"."""
+    documentation: Mapping[str, str] = field(default_factory=dict)
+    """Addresses of pages about launching here, by title."""
+    credits: Mapping[str, str] = field(default_factory=dict)
+    """Addresses of whom the institution thanks, by name; "": no link."""
+    hubs: Mapping[str, str] = field(default_factory=dict)
+    """Addresses of other hubs with this page, by title, with a slash at the end."""
+    address: str = ""
+    """The hub's own, for links to it, with its path and a slash at the end; "": as the browser has
+    it."""
+
+    def __post_init__(self) -> None:
+        addresses = {**self.documentation, **self.credits, **self.hubs, "address": self.address}
+        for title, address in addresses.items():
+            # "javascript:" in a link would run in the page.
+            if address and not address.startswith(("https://", "http://")):
+                raise ValueError(f"{title}: expected https://…, found {address!r}")
+        for title, address in {**self.hubs, "address": self.address}.items():
+            if address and not address.endswith("/"):
+                raise ValueError(f"{title}: expected a slash at the end of {address!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return them for the `info` of the service."""
+        return {
+            **{each.name: getattr(self, each.name) for each in fields(self)},
+            "policy": _values(self.policy),
+            "caps": _values(self.caps),
+            "prepared": {title: _values(form) for title, form in self.prepared.items()},
+        }
+
+    @classmethod
+    def from_json(cls, info: Mapping[str, Any]) -> Settings:
+        """Return the settings in the `info` of the service.
+
+        Raises:
+            ValueError, TypeError, KeyError, AttributeError: they are those of another release.
+        """
+        policy: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in info["policy"].items()
+        }
+        prepared = {title: Form(**form) for title, form in info["prepared"].items()}
+        parts = {"policy": Policy(**policy), "caps": Caps(**info["caps"]), "prepared": prepared}
+        return cls(**{**info, **parts})
+
+
+def _values(of: Any) -> dict[str, Any]:
+    return {each.name: getattr(of, each.name) for each in fields(of)}

@@ -1,0 +1,52 @@
+"""A real JupyterHub as `tests/unit/hub/small_hub.py`, with what the launch stack's fragment says.
+
+`python launch_hub.py PORT DIRECTORY SERVICE_PORT TOKEN [HOST]…`: further hosts of repositories.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from littlest_hub.hub.app import LittlestHub
+from littlest_hub.stacks.launch.configuration import Caps
+from littlest_hub.stacks.launch.links import Form
+from littlest_hub.stacks.launch.pages.binder import PATH
+from littlest_hub.stacks.launch.records import checked_id
+from littlest_hub.stacks.launch.repository import Policy
+from littlest_hub.stacks.launch.settings import OPTION, SCOPES, Settings
+from tests.unit.hub.small_hub import LAYOUT, c
+
+SETTINGS = Settings(
+    title="Physics & <Hub>",
+    policy=Policy(banned=("github.com/evil/*",), hosts=tuple(sys.argv[5:])),
+    caps=Caps(memory_gb=4, hours=8),
+    prepared={"Statistics, week 1": Form("gh/org/week1/main", path="a.ipynb", name="week1")},
+    documentation={"How to launch": "https://docs.example.org/launch"},
+    credits={"The Institute": "https://example.org/institute", "The Foundation": ""},
+    hubs={"the other hub": "https://other.example.org/jupyter/"},
+)
+
+c.JupyterHub.services = [
+    {
+        "name": "launch",
+        "url": f"http://127.0.0.1:{sys.argv[3]}",
+        "api_token": sys.argv[4],
+        "oauth_no_confirm": True,
+        "oauth_client_allowed_scopes": list(SCOPES),
+        "info": SETTINGS.to_json(),
+    }
+]
+c.JupyterHub.load_roles = [
+    {"name": "user", "scopes": ["self", "access:services!service=launch"]},
+    {
+        "name": "launch-service",
+        "scopes": ["read:services!service=launch"],
+        "services": ["launch"],
+    },
+]
+c.RequestPolicy.user_options[OPTION] = checked_id
+c.Pages.handlers.update({PATH: "littlest_hub.stacks.launch.pages.binder:BinderLink"})
+c.Authenticator.admin_users = {"boss"}
+
+if __name__ == "__main__":
+    LittlestHub.instance(loaded_config=c, layout=LAYOUT).launch_instance([])

@@ -1,0 +1,693 @@
+"""The pages of the launch stack: from a link to a server, never against somebody's will."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.launch.pages import launching
+from littlest_hub.stacks.launch.pages.entrance import source_of
+from littlest_hub.stacks.launch.records import approved
+from littlest_hub.stacks.launch.servers import Servers
+from littlest_hub.stacks.launch.settings import SCOPES
+from tests.unit.stacks.launch.hub_and_service import (
+    COMMIT,
+    DONE,
+    ENVIRONMENT,
+    KEY,
+    LATER,
+    PATH,
+    RESOLVED,
+    URL,
+    Browser,
+    Site,
+    hidden,
+    running,
+    target,
+)
+
+FORM = {"repo": "gh/org/repo/main", "path": "week 1/a.ipynb", "name": "course"}
+HOSTILE = "</pre><script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def _site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with running(tmp_path_factory.mktemp("hub")) as found:
+        yield found
+
+
+@pytest.fixture
+def site(_site: Site) -> Site:
+    """A hub and the service, with a repository that asks for what can be built."""
+    _site.reset()
+    return _site
+
+
+@pytest.fixture
+def alice(site: Site) -> Browser:
+    """The browser of somebody who is logged in, and new."""
+    return Browser(site).log_in()
+
+
+def resolves(site: Site, commit: str = COMMIT, **changes: Any) -> None:
+    """Let the repository be at a commit, with another environment."""
+    environment = {**ENVIRONMENT, **changes}
+    site.resolver.lines = [{"resolved": {**RESOLVED, "commit": commit, "environment": environment}}]
+
+
+def launched(browser: Browser, **form: str) -> httpx.Response:
+    """Launch something, and return the page that says so."""
+    return browser.press(browser.open(**form), "launch")
+
+
+def text_of(page: httpx.Response) -> str:
+    """Return a page as people read it."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", "", page.text)).split())
+
+
+# --- the form
+
+
+def test_a_link_to_the_form_without_anything_folds_both_ways_to_launch(alice: Browser) -> None:
+    page = alice.open()
+    assert '<details class="border rounded p-3 mb-3" id="prepared">' in page.text
+    assert '<details class="border rounded p-3 mb-3" id="own">' in page.text
+    assert "Statistics, week 1" in page.text
+    assert "How to launch" in page.text
+    assert "The Foundation" in page.text
+
+
+def test_all_that_is_wrong_is_said_at_once_and_what_was_typed_stays(alice: Browser) -> None:
+    wrong = {"repo": "ssh://x", "ref": "-q", "name": "A B", "hours": "99", "path": "../x"}
+    page = alice.open(**wrong)
+    assert page.status_code == 400
+    for name, value in wrong.items():
+        assert f'id="{name}-problem"' in page.text
+        assert f'value="{value}"' in page.text
+    assert not alice.site.resolver.requests
+
+
+def test_a_resource_that_nobody_may_choose_is_refused_and_shown(alice: Browser) -> None:
+    page = alice.open(**FORM, processors="2")
+    assert page.status_code == 400
+    assert "cannot be chosen at this hub" in page.text
+
+
+def test_a_repository_that_the_hub_bans_is_not_asked_for(alice: Browser) -> None:
+    page = alice.open(repo="gh/evil/repo/main")
+    assert page.status_code == 400
+    assert "does not launch this repository" in text_of(page)
+    assert not alice.site.resolver.requests
+
+
+def test_the_form_remembers_what_was_launched_last(alice: Browser) -> None:
+    launched(alice, **FORM)
+    assert 'value="gh/org/repo/main"' in alice.open().text
+
+
+def test_edit_leads_to_the_form_with_everything_filled_in(alice: Browser) -> None:
+    page = alice.open(**FORM)
+    (edit,) = re.findall(r'href="([^"]+edit=1)"', page.text)
+    form = alice.get(unescape(edit))
+    assert 'value="week 1/a.ipynb"' in form.text
+    assert "Suggested: repo" in text_of(form)
+
+
+# --- the confirmation
+
+
+def test_the_confirmation_says_what_would_run_and_where_it_comes_from(alice: Browser) -> None:
+    resolves(
+        alice.site,
+        code=[{"file": "requirements.txt", "line": 3, "text": "x is built from a git repository"}],
+        left_out=[{"file": "apt.txt", "line": 1, "text": "packages of the system"}],
+        hosts=["pypi.example.org"],
+        start="start",
+    )
+    headers = {"Referer": "https://evil.example.org/page"}
+    page = alice.get(PATH, params={**FORM, "memory_gb": "2"}, headers=headers)
+    said = text_of(page)
+    for each in (
+        *("evil.example.org", URL, COMMIT, "(main)", "week 1/a.ipynb", "course", "Python 3.13"),
+        *("requirements.txt:3 x is built", "apt.txt:1", "pypi.example.org", "2 GB of memory"),
+    ):
+        assert each in said
+    assert alice.site.resolver.requests == [{"repository": URL, "ref": "main"}]
+
+
+def test_a_link_alone_starts_nothing(alice: Browser) -> None:
+    for extra in ({}, {"decision": "launch"}, {"ask": "never-ref", "commit": COMMIT}):
+        assert 'value="launch"' in alice.open(**FORM, **extra).text
+    assert alice.get(f"{PATH}launch", params={**FORM, "decision": "launch"}).status_code == 405
+    assert not alice.site.builder.requests
+    assert alice.site.started_with(alice.name, "course") is None
+
+
+def test_a_form_of_another_site_launches_nothing(alice: Browser) -> None:
+    page = alice.open(**FORM)
+    fields = {**hidden(page), "decision": "launch"}
+    for forged in (
+        {},
+        {"_xsrf": "guessed"},
+        {"_xsrf": hidden(Browser(alice.site).log_in().open(**FORM))["_xsrf"]},
+    ):
+        sent = {name: value for name, value in fields.items() if name != "_xsrf"}
+        answer = alice.post(f"{PATH}launch", data={**sent, **forged})
+        assert answer.status_code == 403
+    assert not alice.site.builder.requests
+
+
+@pytest.mark.parametrize("commit", ["", "main", "0" * 39, "../../x"])
+def test_something_that_is_no_commit_is_not_launched(alice: Browser, commit: str) -> None:
+    page = alice.press(alice.open(**FORM), "launch", commit=commit)
+    assert page.status_code == 400
+    assert not alice.site.builder.requests
+
+
+def test_what_cannot_be_built_has_reasons_and_no_button(alice: Browser) -> None:
+    remark = {"file": "Dockerfile", "line": 1, "text": "a Dockerfile is not supported"}
+    resolves(alice.site, refused=[remark])
+    page = alice.open(**FORM)
+    assert "Dockerfile:1 a Dockerfile is not supported" in text_of(page)
+    assert "decision" not in page.text
+
+
+def test_a_commit_that_anybody_could_have_made_and_a_new_address_are_said(alice: Browser) -> None:
+    resolved = {**RESOLVED, "is_reachable": False, "repository": "https://github.com/new/repo"}
+    alice.site.resolver.lines = [{"resolved": resolved}]
+    page = alice.open(**FORM)
+    assert 'id="unreachable"' in page.text
+    assert "which is now https://github.com/new/repo" in text_of(page)
+
+
+def test_a_repository_that_asks_for_nothing_gets_the_hubs_environment(alice: Browser) -> None:
+    resolves(alice.site, kind="", files=[], python="")
+    page = alice.open(**FORM)
+    assert "that of this hub" in text_of(page)
+    assert target(alice.press(page, "launch"))
+    assert not alice.site.builder.requests
+
+
+def test_another_commit_than_the_approved_one_is_not_built(alice: Browser) -> None:
+    page = alice.open(**FORM)
+    resolves(alice.site, LATER)
+    refused = alice.press(page, "launch")
+    assert f"expected {COMMIT}" in text_of(refused)
+    assert not alice.site.builder.requests
+
+
+@pytest.mark.parametrize(
+    "changes", [{"files": ["../../state/x"]}, {"files": ["/etc/passwd"]}, {"directory": "../state"}]
+)
+def test_a_hijacked_resolver_cannot_name_files_elsewhere(
+    alice: Browser, changes: dict[str, Any]
+) -> None:
+    if "directory" in changes:
+        alice.site.resolver.lines = [{"resolved": {**RESOLVED, **changes}}]
+    else:
+        resolves(alice.site, **changes)
+    assert alice.open(**FORM).status_code == 400
+
+
+def test_what_the_resolver_refuses_is_on_the_form(alice: Browser) -> None:
+    refused = {"refused": "there is no branch main", "hint": "There is: master"}
+    alice.site.resolver.lines = [refused]
+    page = alice.open(**FORM)
+    assert page.status_code == 400
+    assert "there is no branch main. There is: master" in text_of(page)
+    assert 'value="course"' in page.text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"nonsense\n",
+        b"[" * 100_000 + b"\n",
+        {"resolved": {"commit": "main"}},
+        {"resolved": {**RESOLVED, "environment": {**ENVIRONMENT, "python": ["x"]}}},
+        b"x" * (2 << 20),
+    ],
+)
+def test_a_resolver_that_answers_nonsense_is_not_believed(alice: Browser, line: Any) -> None:
+    alice.site.resolver.lines = [line]
+    page = alice.open(**FORM)
+    assert page.status_code == 400
+    assert 'role="alert"' in page.text
+
+
+def test_the_buttons_work_after_a_second_and_only_on_a_page_of_its_own(alice: Browser) -> None:
+    assert "Cross-Origin-Opener-Policy" not in alice.open().headers  # which browsers refuse here
+    page = alice.get(PATH, params=FORM, headers={"X-Forwarded-Proto": "https"})
+    assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+    assert page.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert re.search(r'class="[^"]*\blate">\s*<button', page.text)
+    style = alice.get(f"{PATH}launch.css")
+    assert style.headers["Content-Type"].startswith("text/css")
+    assert "animation: late 1s step-end" in style.text
+
+
+@pytest.mark.parametrize(
+    ("referer", "source"),
+    [
+        ("https://evil.org/a", "evil.org"),
+        ("https://user:secret@evil.org:99/a", "evil.org:99"),
+        ("http://HUB.org/hub/home", ""),
+        ("", ""),
+        ("about:blank", ""),
+    ],
+)
+def test_the_page_says_whose_link_it_was(referer: str, source: str) -> None:
+    assert source_of({"Referer": referer}, "hub.org") == source
+
+
+# --- the launch
+
+
+def test_a_launch_starts_the_server_with_the_id_of_what_was_approved(alice: Browser) -> None:
+    page = launched(alice, **FORM)
+    assert "Installing numpy" in text_of(page)
+    (order,) = alice.site.builder.orders
+    assert order == {"committed": "2026-05-01", "files": {"requirements.txt": "numpy\n"}}
+    options = alice.site.started_with(alice.name, "course")
+    found = approved(alice.site.records, alice.name, options["launch"])
+    assert found.environment == KEY
+    assert found.configuration.commit == COMMIT
+    goal = f"/user/{alice.name}/course/lab/tree/week%25201/a.ipynb"
+    assert target(page) == f"/hub/spawn-pending/{alice.name}/course?next={goal}"
+    answer = alice.get(target(page), follow_redirects=False)
+    assert answer.headers["Location"] == goal.replace("%25", "%")
+
+
+def test_a_launch_without_a_name_makes_another_server_each_time(alice: Browser) -> None:
+    for _ in range(2):
+        launched(alice, repo=URL)
+    names = [name for name in alice.servers() if name]
+    assert len(names) == 2
+    assert all(name.startswith("launch-") for name in names)
+
+
+def test_the_log_comes_line_by_line_while_it_is_built(
+    alice: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launching, "_QUIET_S", 0.05)
+    goes_on = threading.Event()
+    alice.site.builder.lines = [{"text": "numpy"}, goes_on, DONE]
+    page = alice.open(**FORM)
+    fields = {**hidden(page), "decision": "launch"}
+    seen = ""
+    with alice.stream("POST", f"{PATH}launch", data=fields) as answer:
+        for chunk in answer.iter_text():
+            seen += chunk
+            # It is also quiet for longer than proxies permit.
+            is_quiet = "numpy\n" in seen and seen.count("<!-- -->") > 2
+            if is_quiet and not goes_on.is_set():
+                assert alice.site.started_with(alice.name, "course") is None
+                goes_on.set()
+    assert goes_on.is_set()
+    assert "is starting" in seen
+
+
+def test_a_page_that_is_opened_twice_starts_the_server_once(alice: Browser) -> None:
+    page = launched(alice, **FORM)
+    alice.stop("course")
+    again = alice.get(page.url.path)
+    assert target(again) == target(page)
+    assert alice.servers()["course"]["stopped"]
+
+
+def test_a_closed_page_goes_on_where_it_was(alice: Browser) -> None:
+    waits = threading.Event()
+    alice.site.builder.lines = [{"text": "numpy"}, waits]
+    page = alice.open(**FORM)
+    fields = {**hidden(page), "decision": "launch"}
+    with alice.stream("POST", f"{PATH}launch", data=fields) as answer:
+        assert "Launching" in next(answer.iter_text())
+        path = answer.url.path
+    waits.set()
+    assert alice.site.started_with(alice.name, "course") is None
+    alice.site.reset()
+    assert "is starting" in text_of(alice.get(path))
+    assert alice.site.started_with(alice.name, "course")
+
+
+def test_a_failed_build_says_why_and_starts_nothing(alice: Browser) -> None:
+    failed = {"outcome": "failed", "text": "numpy<1 and pandas>2 conflict", "hint": "Drop one"}
+    alice.site.builder.lines = [failed]
+    page = launched(alice, **FORM)
+    assert "numpy<1 and pandas>2 conflict. Drop one" in text_of(page)
+    assert not target(page)
+    assert alice.site.started_with(alice.name, "course") is None
+    alice.site.reset()
+    assert "is starting" in text_of(alice.get(page.url.path))
+
+
+def test_versions_of_the_commits_date_are_offered_and_approved_like_everything(
+    alice: Browser,
+) -> None:
+    failed = {"outcome": "failed", "text": "no solution", "offer": "2026-05-01"}
+    alice.site.builder.lines = [failed]
+    page = launched(alice, **FORM)
+    (link,) = re.findall(r'href="([^"]+)">Use packages as of 2026-05-01', page.text)
+    alice.site.reset()
+    asked = alice.get(unescape(link))
+    assert "the usual indexes as of 2026-05-01" in text_of(asked)
+    assert target(alice.press(asked, "launch"))
+    (order,) = alice.site.builder.orders
+    assert order["as_of"] == "2026-05-01"
+
+
+@pytest.mark.parametrize(
+    ("lines", "ended"),
+    [
+        ([], {"ended": {}}),
+        ([b"x\n"], {"ended": {}}),
+        ([{"text": "numpy"}], {"ended": {}}),
+        ([{"outcome": "done", "key": "../../etc"}], {"ended": {}}),
+        ([DONE], {"refused": "no such unit"}),
+        ([DONE], "nonsense"),
+    ],
+)
+def test_a_builder_that_ends_early_starts_nothing(
+    alice: Browser, lines: list[Any], ended: Any
+) -> None:
+    alice.site.builder.lines, alice.site.builder.ended = lines, ended
+    page = launched(alice, **FORM)
+    assert 'id="problem"' in page.text
+    assert alice.site.started_with(alice.name, "course") is None
+
+
+def test_nobody_sees_or_uses_the_launch_of_another(alice: Browser) -> None:
+    path = launched(alice, **FORM).url.path
+    other = Browser(alice.site).log_in()
+    assert other.get(path).status_code == 404
+    id = alice.site.started_with(alice.name, "course")["launch"]
+    with pytest.raises(LittlestHubError, match="has approved no configuration"):
+        approved(alice.site.records, other.name, id)
+
+
+# --- do not ask again
+
+
+def test_exactly_this_is_launched_without_a_question_if_somebody_said_so(alice: Browser) -> None:
+    page = alice.press(alice.open(**FORM), "launch", ask="never-commit")
+    assert target(page)
+    alice.stop("course")
+    assert target(alice.open(**FORM))
+    assert not alice.servers()["course"]["stopped"]
+    alice.stop("course")
+    for changed in (
+        {"name": "other"},
+        {"memory_gb": "1"},
+        {"as_of": "2026-01-01"},
+        {"repo": "gh/org/repo/dev"},
+    ):
+        assert not target(alice.open(**{**FORM, **changed}))
+    resolves(alice.site, LATER)
+    assert not target(alice.open(**FORM))
+    assert alice.servers()["course"]["stopped"]
+
+
+def test_each_commit_of_a_branch_only_if_somebody_said_so(alice: Browser) -> None:
+    page = alice.open(**FORM)
+    assert "postBuild" in text_of(page)
+    alice.press(page, "launch", ask="never-ref")
+    resolves(alice.site, LATER)
+    # What runs is never replaced without a question.
+    assert 'value="update"' in alice.open(**FORM).text
+    alice.press(alice.open(**FORM), "update")
+    alice.stop("course")
+    assert target(alice.open(**FORM))
+
+
+def test_a_frame_or_a_picture_starts_nothing_even_then(alice: Browser) -> None:
+    alice.press(alice.open(**FORM), "launch", ask="never-commit")
+    alice.stop("course")
+    for kind in ("iframe", "image", "empty"):
+        page = alice.get(PATH, params=FORM, headers={"Sec-Fetch-Dest": kind})
+        assert not target(page)
+    assert alice.servers()["course"]["stopped"]
+
+
+def test_a_link_that_names_no_server_always_asks(alice: Browser) -> None:
+    form = {"repo": URL}
+    page = alice.open(**form)
+    assert "never-commit" not in page.text
+    alice.press(page, "launch", ask="never-commit")
+    assert 'value="launch"' in alice.open(**form).text
+
+
+def test_asking_again_is_one_button(alice: Browser) -> None:
+    alice.press(alice.open(**FORM), "launch", ask="never-commit")
+    alice.stop("course")
+    page = alice.open()
+    assert "1 launch starts without a question" in text_of(page)
+    alice.post(f"{PATH}ask-again", data=hidden(page))
+    assert not target(alice.open(**FORM))
+
+
+# --- the same name again
+
+
+def test_the_same_again_opens_the_server_that_runs(alice: Browser) -> None:
+    launched(alice, **FORM)
+    answer = alice.get(PATH, params=FORM, follow_redirects=False)
+    assert answer.headers["Location"].startswith(f"/hub/spawn-pending/{alice.name}/course?next=")
+    other = alice.get(PATH, params={**FORM, "path": "b.ipynb"}, follow_redirects=False)
+    assert other.headers["Location"].endswith("/lab/tree/b.ipynb")
+
+
+def test_the_same_again_starts_the_server_that_is_stopped(alice: Browser) -> None:
+    launched(alice, **FORM)
+    alice.stop("course")
+    page = alice.open(**FORM)
+    assert "Start it again" in page.text
+    assert target(alice.press(page, "launch"))
+    assert not alice.servers()["course"]["stopped"]
+
+
+def test_what_has_changed_is_said_and_nothing_happens_until_somebody_decides(
+    alice: Browser,
+) -> None:
+    launched(alice, **FORM)
+    before = alice.site.started_with(alice.name, "course")
+    resolves(alice.site, LATER)
+    page = alice.open(**FORM, memory_gb="2")
+    said = text_of(page)
+    assert f"commit: {COMMIT[:12]} becomes {LATER[:12]}" in said
+    assert "memory (MB): as usual becomes 2048" in said
+    (keep,) = re.findall(r'href="(/hub/spawn-pending/[^"]+)">Keep it as it is', page.text)
+    assert alice.site.started_with(alice.name, "course") == before
+    assert keep
+
+    updated = alice.press(page, "update")
+    assert "Stopping course" in text_of(updated)
+    assert target(updated)
+    after = alice.site.started_with(alice.name, "course")
+    found = approved(alice.site.records, alice.name, after["launch"]).configuration
+    assert (found.commit, found.memory_mb) == (LATER, 2048)
+
+
+def test_the_server_goes_on_until_the_new_environment_is_there(alice: Browser) -> None:
+    launched(alice, **FORM)
+    resolves(alice.site, LATER)
+    alice.site.builder.lines = [{"outcome": "failed", "text": "no"}]
+    alice.press(alice.open(**FORM), "update")
+    assert alice.servers()["course"]["ready"]
+
+
+def test_another_server_leaves_the_first_as_it_is(alice: Browser) -> None:
+    launched(alice, **FORM)
+    before = alice.site.started_with(alice.name, "course")
+    resolves(alice.site, LATER)
+    alice.press(alice.open(**FORM), "another")
+    assert alice.site.started_with(alice.name, "course") == before
+    assert alice.site.started_with(alice.name, "course-2")
+
+
+def test_a_server_that_was_made_elsewhere_is_never_replaced(alice: Browser) -> None:
+    page = alice.get("/hub/home")
+    headers = {"X-XSRFToken": hidden(page)["_xsrf"], "Sec-Fetch-Mode": "cors"}
+    path = f"/hub/api/users/{alice.name}/servers/course"
+    assert alice.post(path, headers=headers, json={}).is_success
+    asked = alice.open(**FORM)
+    assert 'id="foreign"' in asked.text
+    assert 'value="update"' not in asked.text
+    for decision in ("launch", "update"):
+        fields = {**hidden(asked), "decision": decision}
+        assert 'id="foreign"' in alice.post(f"{PATH}launch", data=fields).text
+    assert alice.site.started_with(alice.name, "course") == {}
+
+
+def test_the_faster_of_two_windows_wins_and_the_other_asks_again(alice: Browser) -> None:
+    first, second = alice.open(**FORM), alice.open(**FORM, memory_gb="1")
+    alice.press(first, "launch")
+    assert 'id="changed"' in alice.press(second, "launch").text
+
+
+# --- links
+
+
+def test_everybody_gets_the_badge(site: Site) -> None:
+    answer = Browser(site).get(f"{PATH}badge.svg")
+    assert answer.headers["Content-Type"].startswith("image/svg+xml")
+    assert "max-age" in answer.headers["Cache-Control"]
+    assert "launch on Physics &amp; &lt;Hub&gt;" in answer.text
+
+
+def test_the_page_of_links_has_a_badge_for_each_format(alice: Browser) -> None:
+    page = alice.get(f"{PATH}links", params=FORM)
+    snippets = [unescape(each) for each in re.findall(r"<textarea[^>]*>\n([^<]*)<", page.text)]
+    link = "repo=gh%2Forg%2Frepo%2Fmain&path=week%201%2Fa.ipynb&name=course"
+    assert len(snippets) == 3
+    assert all(link in unescape(each) for each in snippets)
+    assert all("/services/launch/badge.svg" in each for each in snippets)
+    assert "https://other.example.org/jupyter/services/launch/?repo=" in page.text
+    assert "https://mybinder.org/v2/gh/org/repo/main" in page.text
+
+
+def test_links_of_binder_work_when_only_the_host_is_changed(alice: Browser) -> None:
+    for link, spec in (
+        ("gh/org/repo/main?labpath=week%201/a.ipynb", URL),
+        (
+            "git/https%3A%2F%2Fgitlab.example.org%2Fa%2Fb/main?urlpath=lab/tree/week%201/a.ipynb",
+            "https://gitlab.example.org/a/b",
+        ),
+        (
+            "gl/group%2Fsub%2Frepo/main?filepath=week%201/a.ipynb",
+            "https://gitlab.com/group/sub/repo",
+        ),
+    ):
+        said = text_of(alice.get(f"/hub/v2/{link}"))
+        assert spec in said
+        assert "week 1/a.ipynb" in said
+        redirected = alice.get(f"/v2/{link}", follow_redirects=False)
+        assert redirected.headers["Location"].startswith(f"/hub/v2/{link.partition('?')[0]}")
+
+
+# --- what the service may do
+
+
+def test_the_service_may_read_start_and_stop_the_persons_own_servers_and_nothing_else(
+    alice: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    upstream = Servers.person
+
+    async def person(self: Servers) -> Any:
+        seen.append(self._token)
+        return await upstream(self)
+
+    monkeypatch.setattr(Servers, "person", person)
+    alice.open()
+    (token,) = seen
+    hub = httpx.Client(
+        base_url=f"http://127.0.0.1:{alice.site.hub_port}/hub/api",
+        headers={"Authorization": f"token {token}"},
+        trust_env=False,
+    )
+    scopes = set(hub.get("/user").json()["scopes"])
+    own = {each.replace("!user", f"!user={alice.name}") for each in SCOPES}
+    parts = {f"read:users:{part}!user={alice.name}" for part in ("name", "groups", "activity")}
+    assert scopes == own | parts | {"access:services!service=launch"}
+    other = Browser(alice.site).log_in()
+    assert hub.get(f"/users/{other.name}").status_code == 404
+    assert hub.post(f"/users/{other.name}/servers/course").status_code == 404
+    assert hub.post(f"/users/{alice.name}/tokens").status_code == 403
+
+
+def test_a_token_of_an_administrator_does_no_more(site: Site) -> None:
+    boss = Browser(site, "boss").log_in()
+    assert target(launched(boss, **FORM))
+    assert site.started_with("boss", "course")
+
+
+# --- texts of strangers, and everybody's eyes
+
+
+class Outline(HTMLParser):
+    """What a page consists of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def pages(browser: Browser) -> dict[str, httpx.Response]:
+    """Return one page of each kind, full of hostile texts."""
+    remark = {"file": HOSTILE, "line": 1, "text": HOSTILE}
+    lists: dict[str, Any] = {
+        "code": [remark],
+        "left_out": [remark],
+        "hosts": [HOSTILE],
+        "files": [HOSTILE],
+    }
+    headers = {"Referer": f"https://{HOSTILE}.example.org/"}
+    form = browser.open()
+    wrong = browser.open(repo=HOSTILE, path=HOSTILE, name=HOSTILE)
+    browser.site.resolver.lines = [{"refused": HOSTILE, "hint": HOSTILE}]
+    refused = browser.open(**FORM)
+    resolves(browser.site, **lists)
+    confirmation = browser.get(PATH, params=FORM, headers=headers)
+    browser.site.builder.lines = [
+        {"text": HOSTILE},
+        {"outcome": "failed", "text": HOSTILE, "hint": HOSTILE, "offer": HOSTILE},
+    ]
+    failed = browser.press(confirmation, "launch")
+    browser.site.builder.lines = [{"text": HOSTILE}, DONE]
+    started = browser.press(browser.open(**FORM), "launch")
+    resolves(browser.site, LATER, **lists)
+    changed = browser.open(**FORM)
+    links = browser.get(f"{PATH}links", params={**FORM, "path": HOSTILE.replace("\\", "")})
+    return {
+        **{"form": form, "wrong": wrong, "refused": refused, "confirmation": confirmation},
+        **{"failed": failed, "started": started, "changed": changed, "links": links},
+        "missing": browser.get(f"{PATH}launching/{'0' * 32}"),
+    }
+
+
+def test_texts_of_strangers_are_texts_and_every_page_is_without_scripts(alice: Browser) -> None:
+    for name, page in pages(alice).items():
+        assert "default-src 'none'" in page.headers["Content-Security-Policy"], name
+        for tag, attributes in Outline(page.text).tags:
+            assert tag != "script", name
+            assert tag != "img" or (attributes["src"] or "").startswith("/services/"), name
+            assert not [each for each in attributes if each.startswith("on") or each == "style"]
+
+
+def test_every_field_has_a_label_and_every_page_one_heading(alice: Browser) -> None:
+    for name, page in pages(alice).items():
+        tags = Outline(page.text).tags
+        ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+        assert len(ids) == len(set(ids)), name
+        labels = {attributes["for"] for tag, attributes in tags if tag == "label"}
+        for tag, attributes in tags:
+            if tag in ("input", "textarea") and attributes.get("type") != "hidden":
+                assert attributes["id"] in labels, name
+            described = (attributes.get("aria-describedby") or "").split()
+            assert set(described) <= set(ids), name
+        assert [tag for tag, _ in tags].count("h1") == 1, name
+        assert ("html", {"lang": "en"}) in tags, name
+
+
+def test_records_hold_no_token(alice: Browser) -> None:
+    launched(alice, **FORM)
+    files = [each for each in alice.site.records.rglob("*") if each.is_file()]
+    assert files
+    for file in files:
+        assert "token" not in file.read_text()
+        json.loads(Path(file).read_text())
