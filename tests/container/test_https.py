@@ -299,6 +299,7 @@ def test_a_hub_that_starts_with_a_broken_certificate_loads_the_repaired_one(
         eventually(lambda: http_status(hub) == "302", 60, "http to lead to https")
 
 
+@pytest.mark.long
 @pytest.mark.row(7)
 def test_https_moves_to_another_port_with_two_drop_ins_and_a_restart(
     hub: Hub, tmp_path: Path

@@ -127,6 +127,7 @@ def test_a_killed_upgrade_leaves_one_of_the_two(installer: Path) -> None:
                 serves(hub, kernel, {__version__})
 
 
+@pytest.mark.long
 @pytest.mark.row(18)
 def test_a_killed_rollback_leaves_one_of_the_two(installer: Path) -> None:
     with installed(installer) as hub, working(hub) as (_, kernel):

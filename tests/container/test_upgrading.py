@@ -145,6 +145,7 @@ def test_an_impossible_upgrade_is_refused_and_changes_nothing(installer: Path) -
         assert hub.main_pid() == pid
 
 
+@pytest.mark.long
 def test_visitors_start_nothing_while_sockets_are_opened_again(installer: Path) -> None:
     with installed(installer) as hub:
         with visited(hub):

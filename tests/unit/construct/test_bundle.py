@@ -83,6 +83,7 @@ def test_a_bundle_has_what_the_release_lacks_with_lock_sums_and_licences(site: S
         assert opened.lock.release == __version__
 
 
+@pytest.mark.long
 def test_two_builds_have_the_same_bytes_whatever_has_been_published_meanwhile(site: Site) -> None:
     first = site.build().read_bytes()
     wheels.make(site.index, "shy", "1.1")
