@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from littlest_hub.stacks.launch.contents import LIMIT_BYTES, LOCK_LIMIT_BYTES, MOST_REMARKS
@@ -469,7 +469,7 @@ def test_lists_of_aliases_to_lists_have_an_end(item: str) -> None:
     assert "more than 2000 packages" in remarks(asked({"environment.yml": text}))["refused"][0]
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.sampled_from(
