@@ -208,12 +208,17 @@ class Browser(httpx.Client):
         found: dict[str, Any] = answer.json()["servers"]
         return found
 
+    def wait_for(self, server: str) -> None:
+        """Wait until a server has started."""
+        eventually(lambda: self.servers()[server]["ready"], 20, "the server to start")
+
     def stop(self, server: str) -> None:
+        self.wait_for(server)
         page = self.get("/hub/home")
         headers = {"X-XSRFToken": hidden(page)["_xsrf"], "Sec-Fetch-Mode": "cors"}
         path = f"/hub/api/users/{self.name}/servers/{server}"
         assert self.delete(path, headers=headers).is_success
-        eventually(lambda: self.servers()[server]["stopped"], 10, "the server to stop")
+        eventually(lambda: self.servers()[server]["stopped"], 20, "the server to stop")
 
 
 def hidden(page: httpx.Response) -> dict[str, str]:

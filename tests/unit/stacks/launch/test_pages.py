@@ -285,6 +285,7 @@ def test_a_launch_starts_the_server_with_the_id_of_what_was_approved(alice: Brow
     assert found.configuration.commit == COMMIT
     goal = f"/user/{alice.name}/course/lab/tree/week%25201/a.ipynb"
     assert target(page) == f"/hub/spawn-pending/{alice.name}/course?next={goal}"
+    alice.wait_for("course")
     answer = alice.get(target(page), follow_redirects=False)
     assert answer.headers["Location"] == goal.replace("%25", "%")
 
@@ -324,6 +325,35 @@ def test_a_page_that_is_opened_twice_starts_the_server_once(alice: Browser) -> N
     again = alice.get(page.url.path)
     assert target(again) == target(page)
     assert alice.servers()["course"]["stopped"]
+
+
+def test_a_server_that_starts_slowly_is_shown_by_jupyterhubs_page(alice: Browser) -> None:
+    slow = alice.site.directory / f"{alice.name} is slow"
+    slow.touch()
+    page = launched(alice, **FORM)
+    assert alice.servers()["course"]["pending"] == "spawn"
+    assert "Your server is starting" in text_of(alice.get(target(page)))
+    # The same again does not disturb it.
+    assert "Your server is starting" in text_of(alice.open(**FORM))
+    slow.unlink()
+    alice.wait_for("course")
+
+
+def test_a_server_that_still_starts_is_updated_once_it_can_be_stopped(alice: Browser) -> None:
+    slow = alice.site.directory / f"{alice.name} is slow"
+    slow.touch()
+    launched(alice, **FORM)
+    resolves(alice.site, LATER)
+    page = alice.open(**FORM)
+    fields = {**hidden(page), "decision": "update"}
+    with alice.stream("POST", f"{PATH}launch", data=fields) as answer:
+        for chunk in answer.iter_text():
+            if "Stopping course" in chunk:
+                slow.unlink()
+    alice.wait_for("course")
+    options = alice.site.started_with(alice.name, "course")
+    found = approved(alice.site.records, alice.name, options["launch"])
+    assert found.configuration.commit == LATER
 
 
 def test_a_closed_page_goes_on_where_it_was(alice: Browser) -> None:
@@ -488,7 +518,7 @@ def test_what_has_changed_is_said_and_nothing_happens_until_somebody_decides(
     assert "memory (MB): as usual becomes 2048" in said
     (keep,) = re.findall(r'href="(/hub/spawn-pending/[^"]+)">Keep it as it is', page.text)
     assert alice.site.started_with(alice.name, "course") == before
-    assert keep
+    assert keep.endswith("/course/lab")
 
     updated = alice.press(page, "update")
     assert "Stopping course" in text_of(updated)
@@ -502,6 +532,7 @@ def test_the_server_goes_on_until_the_new_environment_is_there(alice: Browser) -
     launched(alice, **FORM)
     resolves(alice.site, LATER)
     alice.site.builder.lines = [{"outcome": "failed", "text": "no"}]
+    alice.wait_for("course")
     alice.press(alice.open(**FORM), "update")
     assert alice.servers()["course"]["ready"]
 
@@ -520,6 +551,7 @@ def test_a_server_that_was_made_elsewhere_is_never_replaced(alice: Browser) -> N
     headers = {"X-XSRFToken": hidden(page)["_xsrf"], "Sec-Fetch-Mode": "cors"}
     path = f"/hub/api/users/{alice.name}/servers/course"
     assert alice.post(path, headers=headers, json={}).is_success
+    alice.wait_for("course")
     asked = alice.open(**FORM)
     assert 'id="foreign"' in asked.text
     assert 'value="update"' not in asked.text
