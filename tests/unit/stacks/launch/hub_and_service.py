@@ -23,6 +23,7 @@ from html import unescape
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from tornado.httpserver import HTTPServer
@@ -204,7 +205,9 @@ class Browser(httpx.Client):
     def servers(self) -> dict[str, Any]:
         page = self.get("/hub/home")
         headers = {"X-XSRFToken": hidden(page)["_xsrf"], "Sec-Fetch-Mode": "cors"}
-        answer = self.get(f"/hub/api/users/{self.name}?include_stopped_servers=1", headers=headers)
+        answer = self.get(
+            f"/hub/api/users/{quote(self.name)}?include_stopped_servers=1", headers=headers
+        )
         found: dict[str, Any] = answer.json()["servers"]
         return found
 
@@ -216,7 +219,7 @@ class Browser(httpx.Client):
         self.wait_for(server)
         page = self.get("/hub/home")
         headers = {"X-XSRFToken": hidden(page)["_xsrf"], "Sec-Fetch-Mode": "cors"}
-        path = f"/hub/api/users/{self.name}/servers/{server}"
+        path = f"/hub/api/users/{quote(self.name)}/servers/{server}"
         assert self.delete(path, headers=headers).is_success
         eventually(lambda: self.servers()[server]["stopped"], 20, "the server to stop")
 

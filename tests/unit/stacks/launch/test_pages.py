@@ -319,6 +319,15 @@ def test_the_log_comes_line_by_line_while_it_is_built(
     assert "is starting" in seen
 
 
+def test_names_of_people_may_have_any_characters(site: Site) -> None:
+    person = Browser(site, "zoë o'x & <b>@example.org").log_in()
+    page = launched(person, **FORM)
+    person.wait_for("course")
+    answer = person.get(target(page), follow_redirects=False)
+    path = "/user/zo%C3%AB%20o%27x%20%26%20%3Cb%3E@example.org/course/lab/tree/week%201/a.ipynb"
+    assert answer.headers["Location"] == path
+
+
 def test_a_page_that_is_opened_twice_starts_the_server_once(alice: Browser) -> None:
     page = launched(alice, **FORM)
     alice.stop("course")
