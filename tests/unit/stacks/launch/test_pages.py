@@ -20,6 +20,7 @@ from littlest_hub.stacks.launch.pages.entrance import source_of
 from littlest_hub.stacks.launch.records import approved
 from littlest_hub.stacks.launch.servers import Servers
 from littlest_hub.stacks.launch.settings import SCOPES
+from tests.eventually import eventually
 from tests.unit.stacks.launch.hub_and_service import (
     COMMIT,
     DONE,
@@ -378,6 +379,28 @@ def test_a_closed_page_goes_on_where_it_was(alice: Browser) -> None:
     alice.site.reset()
     assert "is starting" in text_of(alice.get(path))
     assert alice.site.started_with(alice.name, "course")
+
+
+def test_one_person_cannot_take_all_places_of_builds(alice: Browser) -> None:
+    goes_on = threading.Event()
+    alice.site.builder.lines = [{"text": "numpy"}, goes_on, DONE]
+    pages: list[httpx.Response] = []
+
+    def launch(name: str) -> None:
+        pages.append(launched(alice, repo=URL, name=name))
+
+    alice.open()  # one login is enough
+    first = [threading.Thread(target=launch, args=(name,)) for name in ("one", "two")]
+    for each in first:
+        each.start()
+    eventually(lambda: len(alice.site.builder.requests) == 2, 20, "two builds")
+    third = launched(alice, repo=URL, name="three")
+    assert "2 of your launches are being built already" in text_of(third)
+    goes_on.set()
+    for each in first:
+        each.join(20)
+    assert all(target(page) for page in pages)
+    assert target(alice.get(third.url.path))
 
 
 def test_a_failed_build_says_why_and_starts_nothing(alice: Browser) -> None:
