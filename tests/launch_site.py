@@ -5,6 +5,7 @@ As a program, `HOME RELEASE INDEX ID < order`, it is a builder that a test may k
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,9 @@ from littlest_hub.stacks.launch.pythons import Python
 from littlest_hub.system.uv import Indexes, Uv
 from tests.package_index import PackageIndex
 
-_LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "lib2to3", "site-packages", "dist-packages"}
+_LEFT_OUT = re.compile(
+    "test|tests|idlelib|tkinter|turtledemo|lib2to3|pydoc_data|ensurepip|config-.*|.*-packages"
+)
 
 
 class Site:
@@ -69,7 +72,7 @@ def make_release(prefix: Path) -> Path:
     library = base / "lib" / version
     files = ["bin/python3"]
     for place, directories, names in os.walk(library):
-        directories[:] = [each for each in directories if each not in _LEFT_OUT]
+        directories[:] = [each for each in directories if not _LEFT_OUT.fullmatch(each)]
         directory = Path(place).relative_to(base)
         (prefix / directory).mkdir(parents=True)
         for name in names:
