@@ -95,6 +95,7 @@ class Builder(Program):
     directory: Path = Path()
     ended: Any = field(default_factory=dict)
     """The starter's last line."""
+    builds: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     @property
     def orders(self) -> list[Any]:
@@ -108,17 +109,25 @@ class Builder(Program):
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.requests.append(json.loads(await reader.read()))
-        log = self.directory / "logs" / f"{self.requests[-1]['order']}.jsonl"
+        order = self.requests[-1]["order"]
+        # As systemd, which starts a unit once.
+        build = self.builds.get(order)
+        if build is None or build.done():
+            build = self.builds[order] = asyncio.create_task(self._build(order))
+        await asyncio.shield(build)
+        with contextlib.suppress(ConnectionError):
+            writer.write(json.dumps(self.ended).encode() + b"\n")
+            await writer.drain()
+        writer.close()
+
+    async def _build(self, order: str) -> None:
+        log = self.directory / "logs" / f"{order}.jsonl"
         log.unlink(missing_ok=True)
         if self.lines:
             with log.open("xb") as file:
                 async for line in _in_order(self.lines):
                     file.write(line)
                     file.flush()
-        with contextlib.suppress(ConnectionError):
-            writer.write(json.dumps(self.ended).encode() + b"\n")
-            await writer.drain()
-        writer.close()
 
 
 async def _in_order(lines: list[Any]) -> AsyncIterator[bytes]:

@@ -234,4 +234,4 @@ def test_a_badge_is_as_long_as_its_label_whatever_characters_are_in_it() -> None
     def lengths(text: str) -> list[str]:
         return re.findall(r'(?:width|textLength)="([0-9]+)"', badge(text))
 
-    assert lengths("a & <b") == lengths("a b c d")
+    assert lengths("a & <b>") == lengths("a b c d")
