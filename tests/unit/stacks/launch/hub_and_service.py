@@ -133,7 +133,7 @@ class Builder(Program):
 async def _in_order(lines: list[Any]) -> AsyncIterator[bytes]:
     for line in lines:
         if isinstance(line, threading.Event):
-            await asyncio.to_thread(line.wait, 20)
+            await asyncio.to_thread(line.wait, 60)
         else:
             yield line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n"
 
@@ -189,7 +189,7 @@ class Browser(httpx.Client):
             base_url="http://127.0.0.1:9",
             transport=_Proxy(site),
             follow_redirects=True,
-            timeout=30,
+            timeout=60,
             headers={"Sec-Fetch-Site": "same-origin"},
         )
         self.name = name or next(_names)
@@ -222,7 +222,7 @@ class Browser(httpx.Client):
 
     def wait_for(self, server: str) -> None:
         """Wait until a server has started."""
-        eventually(lambda: self.servers()[server]["ready"], 20, "the server to start")
+        eventually(lambda: self.servers()[server]["ready"], 60, "the server to start")
 
     def stop(self, server: str) -> None:
         self.wait_for(server)
@@ -230,7 +230,7 @@ class Browser(httpx.Client):
         headers = {"X-XSRFToken": hidden(page)["_xsrf"], "Sec-Fetch-Mode": "cors"}
         path = f"/hub/api/users/{quote(self.name)}/servers/{server}"
         assert self.delete(path, headers=headers).is_success
-        eventually(lambda: self.servers()[server]["stopped"], 20, "the server to stop")
+        eventually(lambda: self.servers()[server]["stopped"], 60, "the server to stop")
 
 
 def hidden(page: httpx.Response) -> dict[str, str]:

@@ -393,12 +393,12 @@ def test_one_person_cannot_take_all_places_of_builds(alice: Browser) -> None:
     first = [threading.Thread(target=launch, args=(name,)) for name in ("one", "two")]
     for each in first:
         each.start()
-    eventually(lambda: len(alice.site.builder.requests) == 2, 20, "two builds")
+    eventually(lambda: len(alice.site.builder.requests) == 2, 60, "two builds")
     third = launched(alice, repo=URL, name="three")
     assert "2 of your launches are being built already" in text_of(third)
     goes_on.set()
     for each in first:
-        each.join(20)
+        each.join(60)
     assert all(target(page) for page in pages)
     assert target(alice.get(third.url.path))
 

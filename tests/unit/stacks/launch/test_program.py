@@ -14,7 +14,6 @@ import pytest
 
 from littlest_hub.stacks.launch.pages import VARIABLES
 from littlest_hub.units.stack import HUB_ADDRESS, SERVICE
-from tests.eventually import eventually
 
 REPOSITORY = Path(__file__).parents[4]
 # systemd names the process that the sockets are for (sd_listen_fds(3)).
@@ -50,14 +49,14 @@ def service(tmp_path: Path) -> Iterator[tuple[str, int]]:
             running.stdin.close()
             yield f"http://127.0.0.1:{listening.getsockname()[1]}/services/launch/", running.pid
             running.terminate()
-            assert running.wait(20) == 0
+            assert running.wait(60) == 0
 
 
 def test_it_serves_its_pages_in_little_memory(service: tuple[str, int]) -> None:
     url, pid = service
-    answer = httpx.get(f"{url}launch.css", trust_env=False, timeout=30)
+    answer = httpx.get(f"{url}launch.css", trust_env=False, timeout=60)
     assert "animation: late" in answer.text
-    login = httpx.get(f"{url}badge.svg", trust_env=False, timeout=30)
+    login = httpx.get(f"{url}badge.svg", trust_env=False, timeout=60)
     assert login.status_code == 502
     assert "the hub does not tell the settings" in login.text
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
@@ -66,4 +65,4 @@ def test_it_serves_its_pages_in_little_memory(service: tuple[str, int]) -> None:
 
 def test_it_ends_without_a_failure_when_systemd_ends_it(service: tuple[str, int]) -> None:
     url, _ = service
-    eventually(lambda: httpx.get(f"{url}launch.css", trust_env=False).is_success, 30, "a page")
+    assert httpx.get(f"{url}launch.css", trust_env=False, timeout=60).is_success
