@@ -191,6 +191,12 @@ def test_a_commit_that_anybody_could_have_made_and_a_new_address_are_said(alice:
     assert "which is now https://github.com/new/repo" in text_of(page)
 
 
+def test_the_branch_that_a_repository_chooses_is_named(alice: Browser) -> None:
+    said = text_of(alice.open(repo=URL, name="course"))
+    assert f"{COMMIT} (main)" in said
+    assert "each commit of the branch that it chooses (main)" in said
+
+
 def test_a_repository_that_asks_for_nothing_gets_the_hubs_environment(alice: Browser) -> None:
     resolves(alice.site, kind="", files=[], python="")
     page = alice.open(**FORM)
