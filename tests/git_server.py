@@ -13,6 +13,7 @@ import socket
 import socketserver
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from http.server import BaseHTTPRequestHandler
@@ -287,3 +288,15 @@ def _certificates(directory: Path) -> tuple[Path, Path]:
     secret = keys[1].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     own_file.write_bytes(certificate(own, keys[1], is_ca=False) + secret)
     return ca_file, own_file
+
+
+def main() -> None:
+    """Serve a repository `a` at an address until this process ends, and print the port first."""
+    server = GitServer(Path(sys.argv[1]), sys.argv[2])
+    server.repository("a").commit({"requirements.txt": "six\n"})
+    print(server.port, flush=True)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -23,7 +23,7 @@ from littlest_hub.errors import LittlestHubError
 
 LINK, MODULE = 0o120000, 0o160000
 """Modes of symlinks and submodules; those of files are 0o100644 and 0o100755."""
-_MEMORY_BYTES = 768 << 20
+_MEMORY_BYTES = 512 << 20
 _BUFFER_BYTES = 1 << 16
 _OPTIONS = (
     *("-c", "core.hooksPath=/dev/null", "-c", "core.attributesFile=/dev/null"),
@@ -123,7 +123,7 @@ class Objects:
             LittlestHubError: an object is missing or damaged.
         """
         wanted = [*entries]
-        with tempfile.TemporaryFile() as names:
+        with tempfile.TemporaryFile(dir=self._directory) as names:
             names.write("".join(f"{each.id}\n" for each in wanted).encode())
             names.seek(0)
             with self._running(["cat-file", "--batch", "--buffer"], source=names) as process:
@@ -150,7 +150,7 @@ class Objects:
             LittlestHubError: it failed, or was ended at the deadline.
         """
         left_s = self._deadline - time.monotonic()
-        with tempfile.TemporaryFile() as errors:
+        with tempfile.TemporaryFile(dir=self._directory) as errors:
             process = subprocess.Popen(
                 [program(), *_OPTIONS, *arguments],
                 stdin=subprocess.PIPE if has_input else source or subprocess.DEVNULL,

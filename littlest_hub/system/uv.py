@@ -12,7 +12,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
@@ -88,6 +88,10 @@ class Uv:
     def version(self) -> str:
         """Its version, such as 0.13.8."""
         return self._output(["--version"]).split()[1]
+
+    def without_default(self) -> Uv:
+        """Return the same for a file that names its main index, which this machine's would beat."""
+        return replace(self, indexes=replace(self.indexes, default=""))
 
     def resolve(
         self,

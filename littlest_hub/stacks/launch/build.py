@@ -93,7 +93,7 @@ def _make(
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as listed:
         listed.write(lock.text)
         listed.flush()
-        uv.install(Path(listed.name), directory, report)
+        lock.installer(uv).install(Path(listed.name), directory, report)
     _write_kernel(directory)
     return Record(python.digest, lock.text, round(time.monotonic() - began, 3))
 

@@ -143,7 +143,7 @@ def _starter(layout: Layout, name: str) -> Iterator[Unit]:
 def _setup(layout: Layout, name: str) -> Unit:
     """Return the unit that makes the builder's user and its directory."""
     user, home = user_of(layout), Place.of(layout).home
-    about = f"Littlest Hub at {layout.base}: builds environments"
+    about = f"Builds environments of {layout.base}"
     return Unit(
         name,
         "Makes the user that builds environments, and the only directory that it writes to. The"

@@ -99,14 +99,15 @@ def badge(text: str) -> str:
     """
     label = " ".join(text.split())[:60]
     # Without a font to measure: a wide letter of Verdana, 11 pixels high, has about 7.
-    width = 28 + 7 * len(label)
+    length = 7 * len(label)
+    width = 28 + length
     label = html.escape(label)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img"'
         f' aria-label="{label}"><title>{label}</title>'
         f'<rect width="{width}" height="20" rx="4" fill="#1d4f73"/>'
         '<path d="M8 5l8 5-8 5z" fill="#ffd166"/>'
-        f'<text x="22" y="14" fill="#fff" textLength="{7 * len(label)}"'
+        f'<text x="22" y="14" fill="#fff" textLength="{length}"'
         f' font-family="Verdana,Geneva,sans-serif" font-size="11">{label}</text></svg>\n'
     )
 

@@ -83,6 +83,10 @@ class Lock:
         """The packages."""
         return frozenset(each.name for each in self.pins)
 
+    def installer(self, uv: Uv) -> Uv:
+        """Return uv with the indexes of this lock."""
+        return _with_indexes(uv, self.indexes)
+
 
 def of_text(text: str) -> Lock:
     """Return the lock with this text.
@@ -138,12 +142,19 @@ def resolve(
         asked.write_text("".join(f"{each}\n" for each in (*wanted.indexes, *_packages(wanted))))
         limits.write_text("".join(f"{each}\n" for each in wanted.constraints))
         try:
-            text = uv.resolve(asked, limits, program, as_of=as_of, prereleases=wanted.prereleases)
+            text = _with_indexes(uv, wanted.indexes).resolve(
+                asked, limits, program, as_of=as_of, prereleases=wanted.prereleases
+            )
         except NoSolutionError as error:
             raise _explained(error, as_of) from None
     found = of_text(text)
     pins = tuple(_restricted(each, wanted.hashes) for each in found.pins)
     return Lock(pins, tuple(wanted.indexes))
+
+
+def _with_indexes(uv: Uv, indexes: Iterable[str]) -> Uv:
+    has_main = any(each.startswith("--index-url") for each in indexes)
+    return uv.without_default() if has_main else uv
 
 
 def _packages(wanted: Wanted) -> Iterable[str]:

@@ -149,9 +149,18 @@ class Records:
 
     # --- approved configurations
 
-    def approve(self, configuration: Configuration, environment: str = "") -> str:
-        """Record that the person has said yes, and return the id."""
+    def approve(self, configuration: Configuration, environment: str | None = None) -> str:
+        """Record that the person has said yes, and return the id.
+
+        Args:
+            configuration: what has been approved.
+            environment: the key of its environment; None: what it was before, if it was.
+        """
         id = configuration.id
+        if environment is None:
+            environment = ""
+            with contextlib.suppress(LittlestHubError):
+                environment = self.approved(id).environment
         record = {"configuration": configuration.canonical, "environment": environment}
         write(self._place / _APPROVED / id, json.dumps(record))
         self._forget_old()

@@ -24,6 +24,8 @@ class Resolution:
 
     repository: str
     """Where it is by now: one that is renamed redirects."""
+    ref: str
+    """A branch or tag, also if nobody has named one; "": unknown, or a commit was asked for."""
     commit: str
     is_reachable: bool
     """Whether the commit is on a branch or tag. At some hosts, whoever can read a repository can
@@ -57,6 +59,7 @@ def of_json(found: Mapping[str, Any]) -> Resolution:
             raise ValueError(commit)
         return Resolution(
             _typed(found["repository"], str),
+            _typed(found["ref"], str),
             commit,
             _typed(found["is_reachable"], bool),
             _typed(found["date"], str),

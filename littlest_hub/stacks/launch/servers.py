@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -122,15 +122,23 @@ class Servers:
         Raises:
             LittlestHubError: JupyterHub refuses, or it takes too long.
         """
-        await self._request("DELETE", self._path(name))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_S):
-                while True:
-                    server = (await self.person()).servers.get(name)
-                    if not (server and server.is_active):
-                        return
-                    await asyncio.sleep(_POLL_S)
+                # JupyterHub refuses to stop one that still starts.
+                server = await self._when(name, lambda each: each.is_ready or not each.is_active)
+                if server and server.is_active:
+                    await self._request("DELETE", self._path(name))
+                    await self._when(name, lambda each: not each.is_active)
+                return
         raise LittlestHubError(f"the server {name} did not stop within {_STOP_S} s")
+
+    async def _when(self, name: str, is_so: Callable[[Server], bool]) -> Server | None:
+        """Return a server as soon as something is so, or None once there is no such server."""
+        while True:
+            server = (await self.person()).servers.get(name)
+            if server is None or is_so(server):
+                return server
+            await asyncio.sleep(_POLL_S)
 
     def _path(self, name: str) -> str:
         return f"/servers/{quote(name, safe='')}"

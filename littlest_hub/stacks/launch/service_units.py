@@ -37,7 +37,6 @@ def _with_view(layout: Layout, stack: EnabledStack, unit: Unit) -> Unit:
     paths |= {"sources": sources, "logs": place.logs, "results": place.results}
     needed = " ".join(layout.stack_unit(stack.name, f"-{name}.socket") for name in sockets)
     more = [
-        Directive("ExecStartPre", f"+/bin/mkdir -p {sources}", "what is bound has to be there"),
         *(Directive("BindPaths", f"{real}:{paths[name]}") for name, real in sockets.items()),
         Directive("BindReadOnlyPaths", str(sources)),
         *(Directive("Environment", f"{VARIABLES[name]}={path}") for name, path in paths.items()),

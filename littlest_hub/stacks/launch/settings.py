@@ -34,6 +34,8 @@ class Settings:
     """The name of the hub, on badges."""
     policy: Policy = field(default_factory=Policy)
     caps: Caps = field(default_factory=Caps)
+    builds_per_person: int = 2
+    """How many launches of a person may be built, or wait to be built, at the same time."""
     prepared: Mapping[str, Form] = field(default_factory=dict)
     """Forms that somebody has filled in, by what people read: "Statistics, first week"."""
     documentation: Mapping[str, str] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -107,7 +108,9 @@ class Entrance(PersonPage):
                 edit=f"{_with(form, self.own)}&edit=1",
                 share=_with(form, f"{self.own}links"),
                 is_commit=repository.is_commit(configuration.ref),
-                existing=at.server and page_of_start(self, at.server, configuration),
+                # It may not have the file that would open.
+                existing=at.server
+                and page_of_start(self, at.server, replace(configuration, path="", urlpath="")),
                 binder=links.on_public_binder(named, configuration.path, configuration.urlpath),
                 hubs=links.on_other_hubs(form, self.hub_settings.hubs),
                 commands=links.on_own_computer(

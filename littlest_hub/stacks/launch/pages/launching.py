@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,17 +124,37 @@ class Launching(PersonPage):
     async def _built(self, approved: Approved) -> Approved:
         """Return the same with the environment, once it is there."""
         configuration = approved.configuration
-        build = asyncio.create_task(self._build(configuration))
-        try:
-            while not build.done():
-                await asyncio.wait([build], timeout=_QUIET_S)
-                if not build.done():
-                    await self._send("<!-- -->")
-            key = build.result()
-        finally:
-            build.cancel()
+        with self._slot():
+            build = asyncio.create_task(self._build(configuration))
+            try:
+                while not build.done():
+                    await asyncio.wait([build], timeout=_QUIET_S)
+                    if not build.done():
+                        await self._send("<!-- -->")
+                key = build.result()
+            finally:
+                build.cancel()
         self.records.approve(configuration, key)
         return Approved(configuration, key)
+
+    @contextlib.contextmanager
+    def _slot(self) -> Iterator[None]:
+        """Count a build of the person.
+
+        Raises:
+            LittlestHubError: there are enough already.
+        """
+        builds: Counter[str] = self.settings.setdefault("builds", Counter())
+        if builds[self.name] >= self.hub_settings.builds_per_person:
+            raise LittlestHubError(
+                f"{builds[self.name]} of your launches are being built already",
+                "Wait until one of them has started, and look again",
+            )
+        builds[self.name] += 1
+        try:
+            yield
+        finally:
+            builds[self.name] -= 1
 
     async def _build(self, configuration: Configuration) -> str:
         """Return the key of an environment; "": it is that of the hub."""

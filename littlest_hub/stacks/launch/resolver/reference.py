@@ -27,7 +27,7 @@ class Choice:
 
     commit: str
     ref: str = ""
-    """The full name of its branch or tag; "": it was named itself."""
+    """The full name of its branch or tag, or "HEAD"; "": it was named itself."""
     is_reachable: bool = True
     """Whether it is known to be on a branch or under a tag.
 
@@ -63,12 +63,21 @@ def choose(remote: Remote, ref: str, search: Search) -> Choice:
 def _chosen_by_repository(remote: Remote) -> Choice:
     for each in remote.refs("HEAD"):
         if each.name == "HEAD":
-            return Choice(each.commit, each.name)
+            return Choice(each.commit, each.target if _is_safe(each.target) else each.name)
     tips = _tips(remote)
     url = remote.repository.url
     if not tips:
         raise LittlestHubError(f"{url} is empty")
     raise LittlestHubError(f"{url} chooses no branch itself; expected one", _shown(tips))
+
+
+def _is_safe(target: str) -> bool:
+    """Return whether a server names a branch that may be an argument of git later."""
+    name = target.removeprefix(_BRANCHES)
+    try:
+        return name != target and bool(name) and repository.ref_of(name) == name
+    except LittlestHubError:
+        return False
 
 
 def _tips(remote: Remote) -> list[Ref]:

@@ -44,6 +44,8 @@ class Ref:
 
     name: str
     commit: str
+    target: str = ""
+    """Of "HEAD": the branch that the repository chooses, if the server says so."""
 
 
 class NoAccessError(LittlestHubError):
@@ -103,16 +105,17 @@ class Remote:
             yield from self._advertised
             return
         wanted = [line(f"ref-prefix {each}") for each in prefixes]
-        body = self._command("ls-refs", [line("peel"), *wanted])
+        body = self._command("ls-refs", [line("peel"), line("symrefs"), *wanted])
         for packet in self._post(body, self._limits.refs_bytes, "the list of branches and tags"):
             if packet is Mark.FLUSH:
                 return
             words = text_of(packet).split(" ")
             if len(words) < 2:
                 raise ProtocolError("the server does not speak git's protocol")
-            peeled = [each[7:] for each in words[2:] if each.startswith("peeled:")]
+            more = dict(each.partition(":")[::2] for each in words[2:])
             if words[0] != "unborn":
-                yield _ref(words[1], (peeled or words)[0])
+                commit = more.get("peeled", words[0])
+                yield _ref(words[1], commit, more.get("symref-target", ""))
         raise ProtocolError("the server has ended in the middle")
 
     def pack(self, commit: str) -> Iterator[bytes]:
@@ -219,13 +222,15 @@ class Remote:
     def _read_advertised(self, answer: Iterable[Packet]) -> None:
         """Read the refs and capabilities with which servers without version 2 begin."""
         found: dict[str, str] = {}
+        targets: dict[str, str] = {}
         for number, packet in enumerate(answer):
             text, _, capabilities = text_of(packet).partition("\0")
             if packet is Mark.FLUSH:
                 break
             if not number:
-                pairs = (each.partition("=") for each in capabilities.split())
-                self._capabilities = {name: value for name, _, value in pairs}
+                pairs = [each.partition("=")[::2] for each in capabilities.split()]
+                self._capabilities = dict(pairs)
+                targets = dict(value.partition(":")[::2] for key, value in pairs if key == "symref")
             commit, _, name = text.partition(" ")
             if name and not commit.startswith("shallow"):
                 found[name] = commit
@@ -234,7 +239,8 @@ class Remote:
         for name, commit in found.items():
             # "capabilities^{}" stands for a repository that is empty.
             if not name.endswith(_PEELED):
-                self._advertised.append(_ref(name, found.get(name + _PEELED, commit)))
+                peeled = found.get(name + _PEELED, commit)
+                self._advertised.append(_ref(name, peeled, targets.get(name, "")))
 
     def _post(self, body: bytes, limit_bytes: int, what: str) -> Iterator[Packet]:
         headers = {
@@ -267,7 +273,7 @@ class Remote:
             raise ProtocolError(f"{url} is a web page, and no repository that git can fetch")
 
 
-def _ref(name: str, commit: str) -> Ref:
+def _ref(name: str, commit: str, target: str) -> Ref:
     if not _ID.fullmatch(commit):
         raise ProtocolError("the server does not speak git's protocol")
-    return Ref(name, commit)
+    return Ref(name, commit, target)

@@ -130,6 +130,7 @@ class Resolver:
             source = Source(
                 url=remote.repository.url,
                 commit=commit,
+                ref=choice.ref,
                 date=date,
                 files=tuple(written.files),
                 size_bytes=written.size_bytes,

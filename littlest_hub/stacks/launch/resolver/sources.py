@@ -32,6 +32,8 @@ class Source:
 
     url: str
     commit: str
+    ref: str
+    """As `reference.Choice` has it, of whoever was first."""
     date: int
     """Of the commit, in seconds since 1970."""
     files: tuple[str, ...]

@@ -46,7 +46,9 @@ def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
     networks = settings.read(layout.on_disk(settings_of(layout))).networks
     resolver = layout.stack_unit(stack.name, "-resolver")
     names = layout.stack_unit(stack.name, "-names")
-    yield _socket(layout, resolver, "repositories to resolve", _MOST_RESOLVERS)
+    # Before a service, this would be too late for its view of the file system.
+    make = Directive("ExecStartPre", f"/bin/mkdir -p {sources_of(layout)}")
+    yield _socket(layout, resolver, "repositories to resolve", _MOST_RESOLVERS, make)
     yield Unit(
         f"{resolver}@.service",
         "Fetches a repository that a stranger may have written, for one request."
@@ -68,14 +70,19 @@ def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
     )
 
 
-def _socket(layout: Layout, name: str, what: str, most: int) -> Unit:
+def _socket(layout: Layout, name: str, what: str, most: int, *more: Directive) -> Unit:
     return Unit(
         f"{name}.socket",
         f"Takes {what}. Only root may enter its directory: who else may connect has the socket"
         "\nbound into its view of the file system, since its user has no fixed number.",
         {
-            "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: {what}")],
+            "Unit": [
+                Directive("Description", f"Littlest Hub at {layout.base}: {what}"),
+                Directive("RequiresMountsFor", str(layout.base)),
+                base_directory_conditions(layout.base)[0],
+            ],
             "Socket": [
+                *more,
                 Directive("ListenStream", f"/run/{name}/socket"),
                 Directive("DirectoryMode", "0700"),
                 Directive("SocketMode", "0666"),
@@ -102,10 +109,10 @@ def _resolver(
     layout: Layout, name: str, names: str, networks: Collection[str]
 ) -> Iterator[Directive]:
     sources, file, lookup = sources_of(layout), settings_of(layout), f"/run/{names}/socket"
-    yield Directive("ExecStartPre", f"+/bin/mkdir -p {sources}")
+    own = f"/run/{name}-%i"
     yield Directive(
         "ExecStartPre",
-        f"+/bin/chown --reference=/run/{name}-%i {sources}",
+        f"+/bin/chown --reference={own} {sources}",
         "its user may have another uid than last time",
     )
     yield from _program(layout, f"program {file} {sources} {_WORK} {lookup}", _RUNTIME_S)
@@ -118,6 +125,7 @@ def _resolver(
     yield Directive("BindPaths", str(sources))
     yield Directive("BindReadOnlyPaths", f"-{file}")
     yield Directive("BindPaths", lookup)
+    yield Directive("BindReadOnlyPaths", own, "whose owner is asked for above")
     yield Directive("ProcSubset", "pid")
     yield Directive("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6")
     comment = "what is not of the internet (littlest_hub/stacks/launch/address.py)"

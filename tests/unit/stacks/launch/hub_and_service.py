@@ -23,6 +23,7 @@ from html import unescape
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from tornado.httpserver import HTTPServer
@@ -94,6 +95,7 @@ class Builder(Program):
     directory: Path = Path()
     ended: Any = field(default_factory=dict)
     """The starter's last line."""
+    builds: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     @property
     def orders(self) -> list[Any]:
@@ -107,23 +109,31 @@ class Builder(Program):
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.requests.append(json.loads(await reader.read()))
-        log = self.directory / "logs" / f"{self.requests[-1]['order']}.jsonl"
+        order = self.requests[-1]["order"]
+        # As systemd, which starts a unit once.
+        build = self.builds.get(order)
+        if build is None or build.done():
+            build = self.builds[order] = asyncio.create_task(self._build(order))
+        await asyncio.shield(build)
+        with contextlib.suppress(ConnectionError):
+            writer.write(json.dumps(self.ended).encode() + b"\n")
+            await writer.drain()
+        writer.close()
+
+    async def _build(self, order: str) -> None:
+        log = self.directory / "logs" / f"{order}.jsonl"
         log.unlink(missing_ok=True)
         if self.lines:
             with log.open("xb") as file:
                 async for line in _in_order(self.lines):
                     file.write(line)
                     file.flush()
-        with contextlib.suppress(ConnectionError):
-            writer.write(json.dumps(self.ended).encode() + b"\n")
-            await writer.drain()
-        writer.close()
 
 
 async def _in_order(lines: list[Any]) -> AsyncIterator[bytes]:
     for line in lines:
         if isinstance(line, threading.Event):
-            await asyncio.to_thread(line.wait, 20)
+            await asyncio.to_thread(line.wait, 60)
         else:
             yield line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n"
 
@@ -179,7 +189,7 @@ class Browser(httpx.Client):
             base_url="http://127.0.0.1:9",
             transport=_Proxy(site),
             follow_redirects=True,
-            timeout=30,
+            timeout=60,
             headers={"Sec-Fetch-Site": "same-origin"},
         )
         self.name = name or next(_names)
@@ -204,16 +214,23 @@ class Browser(httpx.Client):
     def servers(self) -> dict[str, Any]:
         page = self.get("/hub/home")
         headers = {"X-XSRFToken": hidden(page)["_xsrf"], "Sec-Fetch-Mode": "cors"}
-        answer = self.get(f"/hub/api/users/{self.name}?include_stopped_servers=1", headers=headers)
+        answer = self.get(
+            f"/hub/api/users/{quote(self.name)}?include_stopped_servers=1", headers=headers
+        )
         found: dict[str, Any] = answer.json()["servers"]
         return found
 
+    def wait_for(self, server: str) -> None:
+        """Wait until a server has started."""
+        eventually(lambda: self.servers()[server]["ready"], 60, "the server to start")
+
     def stop(self, server: str) -> None:
+        self.wait_for(server)
         page = self.get("/hub/home")
         headers = {"X-XSRFToken": hidden(page)["_xsrf"], "Sec-Fetch-Mode": "cors"}
-        path = f"/hub/api/users/{self.name}/servers/{server}"
+        path = f"/hub/api/users/{quote(self.name)}/servers/{server}"
         assert self.delete(path, headers=headers).is_success
-        eventually(lambda: self.servers()[server]["stopped"], 10, "the server to stop")
+        eventually(lambda: self.servers()[server]["stopped"], 60, "the server to stop")
 
 
 def hidden(page: httpx.Response) -> dict[str, str]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 from littlest_hub.hub.app import LittlestHub
@@ -14,7 +15,17 @@ from littlest_hub.stacks.launch.pages.binder import PATH
 from littlest_hub.stacks.launch.records import checked_id
 from littlest_hub.stacks.launch.repository import Policy
 from littlest_hub.stacks.launch.settings import OPTION, SCOPES, Settings
-from tests.unit.hub.small_hub import LAYOUT, c
+from tests.unit.hub.small_hub import DIRECTORY, LAYOUT, RecordingSpawner, c
+
+
+class SlowSpawner(RecordingSpawner):
+    """Starts a server once there is no file `USER is slow`."""
+
+    async def start(self) -> tuple[str, int]:
+        while (DIRECTORY / f"{self.user.name} is slow").exists():
+            await asyncio.sleep(0.05)
+        return await super().start()
+
 
 SETTINGS = Settings(
     title="Physics & <Hub>",
@@ -46,6 +57,7 @@ c.JupyterHub.load_roles = [
 ]
 c.RequestPolicy.user_options[OPTION] = checked_id
 c.Pages.handlers.update({PATH: "littlest_hub.stacks.launch.pages.binder:BinderLink"})
+c.JupyterHub.spawner_class = SlowSpawner
 c.Authenticator.admin_users = {"boss"}
 
 if __name__ == "__main__":

@@ -11,10 +11,12 @@ import pytest
 from uv import find_uv_bin
 
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.launch.lock import Lock
 from littlest_hub.stacks.launch.order import Order
 from littlest_hub.system.digests import sha256
 from littlest_hub.system.uv import NoSolutionError
 from tests.launch_site import Site, asked
+from tests.package_index import PackageIndex
 
 
 def test_an_environment_has_what_the_repository_asks_for_and_a_kernel(site: Site) -> None:
@@ -164,6 +166,24 @@ def test_a_file_that_was_replaced_in_the_index_is_not_installed(site: Site) -> N
         other.build(asked(requirements_txt="alpha"), lock=first.lock)
     assert list(other.place.built.iterdir()) == []
     assert list(other.place.records.iterdir()) == []
+
+
+def test_the_main_index_of_a_repository_is_asked_instead_of_the_machines(
+    site: Site, tmp_path: Path
+) -> None:
+    """https is expected of a repository, so this is about what becomes of the lines."""
+    with PackageIndex(tmp_path / "theirs") as theirs:
+        theirs.add("alpha", "2.0")
+        site.index.add("alpha", "1.0")
+        own = f"--index-url {theirs.address}"
+        listed, limits = tmp_path / "listed.txt", tmp_path / "limits.txt"
+        listed.write_text(f"{own}\nalpha\n")
+        limits.write_text("")
+        python = site.release / "bin/python3"
+        assert "alpha==1.0" in site.uv.resolve(listed, limits, python)
+        installer = Lock((), (own,)).installer(site.uv)
+        assert "alpha==2.0" in installer.resolve(listed, limits, python)
+        assert Lock((), ("--extra-index-url https://x",)).installer(site.uv) == site.uv
 
 
 def lock(project: Path, site: Site) -> None:

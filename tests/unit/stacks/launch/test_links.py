@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 import shlex
 import subprocess
 import xml.etree.ElementTree as ET
@@ -227,3 +228,10 @@ def test_commands_contain_names_as_single_words(kind: Kind, tmp_path: Path) -> N
         ["/bin/sh", "-c", f"PATH=/nonexistent\n{script}"], cwd=tmp_path, capture_output=True
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_badge_is_as_long_as_its_label_whatever_characters_are_in_it() -> None:
+    def lengths(text: str) -> list[str]:
+        return re.findall(r'(?:width|textLength)="([0-9]+)"', badge(text))
+
+    assert lengths("a & <b>") == lengths("a b c d")

@@ -20,6 +20,7 @@ from littlest_hub.stacks.launch.pages.entrance import source_of
 from littlest_hub.stacks.launch.records import approved
 from littlest_hub.stacks.launch.servers import Servers
 from littlest_hub.stacks.launch.settings import SCOPES
+from tests.eventually import eventually
 from tests.unit.stacks.launch.hub_and_service import (
     COMMIT,
     DONE,
@@ -190,6 +191,12 @@ def test_a_commit_that_anybody_could_have_made_and_a_new_address_are_said(alice:
     assert "which is now https://github.com/new/repo" in text_of(page)
 
 
+def test_the_branch_that_a_repository_chooses_is_named(alice: Browser) -> None:
+    said = text_of(alice.open(repo=URL, name="course"))
+    assert f"{COMMIT} (main)" in said
+    assert "each commit of the branch that it chooses (main)" in said
+
+
 def test_a_repository_that_asks_for_nothing_gets_the_hubs_environment(alice: Browser) -> None:
     resolves(alice.site, kind="", files=[], python="")
     page = alice.open(**FORM)
@@ -285,6 +292,7 @@ def test_a_launch_starts_the_server_with_the_id_of_what_was_approved(alice: Brow
     assert found.configuration.commit == COMMIT
     goal = f"/user/{alice.name}/course/lab/tree/week%25201/a.ipynb"
     assert target(page) == f"/hub/spawn-pending/{alice.name}/course?next={goal}"
+    alice.wait_for("course")
     answer = alice.get(target(page), follow_redirects=False)
     assert answer.headers["Location"] == goal.replace("%25", "%")
 
@@ -318,12 +326,50 @@ def test_the_log_comes_line_by_line_while_it_is_built(
     assert "is starting" in seen
 
 
+def test_names_of_people_may_have_any_characters(site: Site) -> None:
+    person = Browser(site, "zoë o'x & <b>@example.org").log_in()
+    page = launched(person, **FORM)
+    person.wait_for("course")
+    answer = person.get(target(page), follow_redirects=False)
+    path = "/user/zo%C3%AB%20o%27x%20%26%20%3Cb%3E@example.org/course/lab/tree/week%201/a.ipynb"
+    assert answer.headers["Location"] == path
+
+
 def test_a_page_that_is_opened_twice_starts_the_server_once(alice: Browser) -> None:
     page = launched(alice, **FORM)
     alice.stop("course")
     again = alice.get(page.url.path)
     assert target(again) == target(page)
     assert alice.servers()["course"]["stopped"]
+
+
+def test_a_server_that_starts_slowly_is_shown_by_jupyterhubs_page(alice: Browser) -> None:
+    slow = alice.site.directory / f"{alice.name} is slow"
+    slow.touch()
+    page = launched(alice, **FORM)
+    assert alice.servers()["course"]["pending"] == "spawn"
+    assert "Your server is starting" in text_of(alice.get(target(page)))
+    # The same again does not disturb it.
+    assert "Your server is starting" in text_of(alice.open(**FORM))
+    slow.unlink()
+    alice.wait_for("course")
+
+
+def test_a_server_that_still_starts_is_updated_once_it_can_be_stopped(alice: Browser) -> None:
+    slow = alice.site.directory / f"{alice.name} is slow"
+    slow.touch()
+    launched(alice, **FORM)
+    resolves(alice.site, LATER)
+    page = alice.open(**FORM)
+    fields = {**hidden(page), "decision": "update"}
+    with alice.stream("POST", f"{PATH}launch", data=fields) as answer:
+        for chunk in answer.iter_text():
+            if "Stopping course" in chunk:
+                slow.unlink()
+    alice.wait_for("course")
+    options = alice.site.started_with(alice.name, "course")
+    found = approved(alice.site.records, alice.name, options["launch"])
+    assert found.configuration.commit == LATER
 
 
 def test_a_closed_page_goes_on_where_it_was(alice: Browser) -> None:
@@ -339,6 +385,28 @@ def test_a_closed_page_goes_on_where_it_was(alice: Browser) -> None:
     alice.site.reset()
     assert "is starting" in text_of(alice.get(path))
     assert alice.site.started_with(alice.name, "course")
+
+
+def test_one_person_cannot_take_all_places_of_builds(alice: Browser) -> None:
+    goes_on = threading.Event()
+    alice.site.builder.lines = [{"text": "numpy"}, goes_on, DONE]
+    pages: list[httpx.Response] = []
+
+    def launch(name: str) -> None:
+        pages.append(launched(alice, repo=URL, name=name))
+
+    alice.open()  # one login is enough
+    first = [threading.Thread(target=launch, args=(name,)) for name in ("one", "two")]
+    for each in first:
+        each.start()
+    eventually(lambda: len(alice.site.builder.requests) == 2, 60, "two builds")
+    third = launched(alice, repo=URL, name="three")
+    assert "2 of your launches are being built already" in text_of(third)
+    goes_on.set()
+    for each in first:
+        each.join(60)
+    assert all(target(page) for page in pages)
+    assert target(alice.get(third.url.path))
 
 
 def test_a_failed_build_says_why_and_starts_nothing(alice: Browser) -> None:
@@ -488,7 +556,7 @@ def test_what_has_changed_is_said_and_nothing_happens_until_somebody_decides(
     assert "memory (MB): as usual becomes 2048" in said
     (keep,) = re.findall(r'href="(/hub/spawn-pending/[^"]+)">Keep it as it is', page.text)
     assert alice.site.started_with(alice.name, "course") == before
-    assert keep
+    assert keep.endswith("/course/lab")
 
     updated = alice.press(page, "update")
     assert "Stopping course" in text_of(updated)
@@ -502,6 +570,7 @@ def test_the_server_goes_on_until_the_new_environment_is_there(alice: Browser) -
     launched(alice, **FORM)
     resolves(alice.site, LATER)
     alice.site.builder.lines = [{"outcome": "failed", "text": "no"}]
+    alice.wait_for("course")
     alice.press(alice.open(**FORM), "update")
     assert alice.servers()["course"]["ready"]
 
@@ -520,6 +589,7 @@ def test_a_server_that_was_made_elsewhere_is_never_replaced(alice: Browser) -> N
     headers = {"X-XSRFToken": hidden(page)["_xsrf"], "Sec-Fetch-Mode": "cors"}
     path = f"/hub/api/users/{alice.name}/servers/course"
     assert alice.post(path, headers=headers, json={}).is_success
+    alice.wait_for("course")
     asked = alice.open(**FORM)
     assert 'id="foreign"' in asked.text
     assert 'value="update"' not in asked.text

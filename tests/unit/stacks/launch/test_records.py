@@ -233,6 +233,14 @@ def test_the_hub_may_read_what_is_approved_and_nothing_else(tmp_path: Path) -> N
     assert file.stat().st_mode & 0o777 == 0o644
 
 
+def test_an_environment_is_not_lost_when_the_same_is_approved_again(tmp_path: Path) -> None:
+    id = of_alice(tmp_path).approve(CONFIGURATION, KEY)
+    of_alice(tmp_path).approve(CONFIGURATION)
+    assert approved(tmp_path, "alice", id).environment == KEY
+    of_alice(tmp_path).approve(CONFIGURATION, "")
+    assert approved(tmp_path, "alice", id).environment == ""
+
+
 def test_a_launch_is_forgotten_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = of_alice(tmp_path).begin(KEY, "course")
     assert of_alice(tmp_path).begun(name)

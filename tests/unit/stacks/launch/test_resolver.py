@@ -50,9 +50,14 @@ def test_the_usual_branch_becomes_a_directory_of_plain_files(
         *(0o755, 0o644)
     ]
     assert found["environment"]["kind"] == "requirements.txt"
-    assert (found["ref"], found["date"], found["files"]) == ("HEAD", "2023-11-14T22:13:20+00:00", 3)
+    assert (found["ref"], found["date"], found["files"]) == (
+        "refs/heads/main",
+        "2023-11-14T22:13:20+00:00",
+        3,
+    )
     source = json.loads((setup.sources / found["directory"] / "source.json").read_text())
-    assert (source["url"], source["commit"]) == (
+    assert (source["ref"], source["url"], source["commit"]) == (
+        found["ref"],
         setup.server.url(name(repository)),
         found["commit"],
     )
@@ -66,6 +71,8 @@ def test_a_server_without_version_2_of_the_protocol_will_do(
     setup.server.behaviors["/"] = lambda handler: handler.backend(protocol)
     found = setup.resolved(name(repository), ref)
     assert found["commit"] == repository.git("rev-parse", f"{ref or 'main'}^{{commit}}")
+    names = {"": "refs/heads/main", "topic/one": "refs/heads/topic/one", "v1.0": "refs/tags/v1.0"}
+    assert found["ref"] == names[ref]
 
 
 @pytest.mark.parametrize(

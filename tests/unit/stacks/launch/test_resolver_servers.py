@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from littlest_hub.stacks.launch.resolver import lookup
+from littlest_hub.stacks.launch.resolver.pkt_line import line
 from littlest_hub.system.processes import process_ids
 from tests.eventually import eventually
 from tests.git_server import HOST, OTHER_HOST, GitServer, Handler, Names, Repository
@@ -357,6 +358,24 @@ def test_files_that_are_garbage_are_refused(
     setup.settings["limits"] = {"pack_bytes": 200_000}
     setup.server.behaviors["/a/"] = _answering(refs, iter(files))
     assert expected in setup.refused("a")
+
+
+@pytest.mark.parametrize("target", ["refs/heads/--upload-pack=x", "refs/heads/a..b", "main", ""])
+def test_a_branch_with_a_name_that_is_no_argument_is_not_passed_on(
+    setup: Setup, repository: Repository, target: str
+) -> None:
+    commit = repository.git("rev-parse", "main")
+    answer = line(f"{commit} HEAD symref-target:{target}") + b"0000"
+
+    def behavior(handler: Handler) -> None:
+        if b"command=ls-refs" in handler.body:
+            handler.say("result", answer)
+        else:
+            handler.backend()
+
+    setup.server.behaviors["/"] = behavior
+    found = setup.resolved(name(repository))
+    assert (found["commit"], found["ref"]) == (commit, "HEAD")
 
 
 def test_a_commit_that_the_server_does_not_send_is_missed(

@@ -174,12 +174,12 @@ def test_two_people_who_launch_the_same_wait_for_one_build(whole: Whole, alice: 
     ]
     for each in threads:
         each.start()
-    assert index.wait_for_held(20)
+    assert index.wait_for_held(60)
     programs = whole.programs
-    eventually(lambda: programs.waiting.count("gamma\n") == 2, 20, "both to wait for it")
+    eventually(lambda: programs.waiting.count("gamma\n") == 2, 60, "both to wait for it")
     goes_on.set()
     for each in threads:
-        each.join(30)
+        each.join(60)
     assert all(target(page) for page in pages)
     assert len({whole.approved(each, "both").environment for each in people}) == 1
     assert programs.started.count("gamma\n") == 1
@@ -193,7 +193,7 @@ def test_a_killed_build_is_said_and_looking_again_builds_it(whole: Whole, alice:
     page = alice.open(repo=whole.git.url("killed"), name="killed")
     fields = {**hidden(page), "decision": "launch"}
     with alice.stream("POST", f"{PATH}launch", data=fields) as answer:
-        assert index.wait_for_held(20)
+        assert index.wait_for_held(60)
         for build in whole.programs.builds.values():
             build.kill()
         answer.read()
