@@ -32,7 +32,7 @@ ONLY ?=
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-class test-cluster test-upstream advisories lint bench bench-report bench-outage bench-class python-profile pictures clean
+.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-class test-cluster test-launch test-upstream advisories lint bench bench-report bench-outage bench-class python-profile pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -129,6 +129,9 @@ test-class: deps venv ## the class stack, whole: logins, accounts, the environme
 
 test-cluster: deps venv ## a Slurm cluster of three machines, and what may happen to its jobs; `test` has one test of it (root)
 	$(PYTEST) tests/unit/stacks/slurm tests/cluster
+
+test-launch: deps venv ## the parts of the launch stack that exist: resolver, builder, service (root)
+	$(PYTEST) tests/unit/stacks/launch $(wildcard tests/build/test_launch_*.py tests/container/test_launch_*.py)
 
 test-upstream: deps venv ## upstream's own test suites against our code, beside upstream's (UPSTREAM="jupyterlab")
 	$(BIN)/python -m tests.upstream $(UPSTREAM)

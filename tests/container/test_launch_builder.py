@@ -22,6 +22,8 @@ from tests import wheels
 from tests.container.test_packages import packages
 from tests.hub import Hub
 
+pytestmark = pytest.mark.long
+
 PORT = 8047
 PROBE = """\
 import os, socket

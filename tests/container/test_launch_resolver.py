@@ -20,7 +20,7 @@ from tests.git_server import HOST
 from tests.hub import Hub
 from tests.machine import Machine
 
-pytestmark = [pytest.mark.container, pytest.mark.needs("git")]
+pytestmark = [pytest.mark.long, pytest.mark.needs("git")]
 
 CLIENT = """
 import socket, sys
