@@ -26,6 +26,7 @@ VARIABLE = "LITTLEST_HUB_LAUNCH"
 """The variable that says what to do, in JSON: "name", "version", "source" and "kernels", each a
 name or a path that the hub has made. A command line could be read by others."""
 _ROOT, _PAGE = "JUPYTERHUB_ROOT_DIR", "JUPYTERHUB_DEFAULT_URL"
+_USUAL_PAGE = "/lab"
 _OWN_KERNEL = {
     # jupyter_client reads this as the Python of the server.
     "argv": ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
@@ -42,6 +43,7 @@ def main() -> NoReturn:
         environment |= prepared(json.loads(environment.pop(VARIABLE)), environment)
     except Exception:
         traceback.print_exc()
+        environment[_PAGE] = _USUAL_PAGE
     os.execve(command[0], command, environment)
 
 
@@ -75,7 +77,7 @@ def _with_files(launch: Mapping[str, str], home: Path) -> dict[str, str]:
     except (OSError, ObstacleError) as error:
         _say(f"there is no copy of the files in {home / working_copy.DIRECTORY / name}: {error}")
         # The page is in the copy.
-        return {_PAGE: "/lab"}
+        return {_PAGE: _USUAL_PAGE}
     _say(f"{copy}: {len(report.written)} files written, {len(report.removed)} removed")
     if report.text:
         _say(report.text)

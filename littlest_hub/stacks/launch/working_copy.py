@@ -175,8 +175,7 @@ class _Delivery:
         except ObstacleError as error:
             if theirs != ABSENT and theirs != self._manifest.delivered.get(path, ABSENT):
                 # What has replaced the directory is the person's.
-                rest = path.removeprefix(error.path)
-                self._put_beside(path, f"{self._beside(error.path)}{rest}")
+                self._put_beside(path, error.path)
             return
         delivered = self._manifest.delivered.get(path, ABSENT)
         begun = [each.get(path, ABSENT) for each in self._manifest.begun]
@@ -184,7 +183,7 @@ class _Delivery:
         if decision is Decision.TAKE:
             self._take(path, theirs, seen)
         elif decision is Decision.BESIDE:
-            self._put_beside(path, self._beside(path))
+            self._put_beside(path, path)
         elif decision is Decision.KEEP:
             self._report.kept.append(path)
         if theirs == ABSENT:
@@ -201,21 +200,26 @@ class _Delivery:
         else:
             self._report.failed.append((path, "it has changed just now"))
 
-    def _put_beside(self, path: str, target: str) -> None:
-        """Write upstream's file beside the person's, never over something else."""
-        theirs = self._source / path
-        for number in range(1, 100):
-            name = target if number == 1 else f"{target}.{number}"
-            seen = self._copy.seen(name)
-            if seen.state == state(theirs) or (
-                seen.state == ABSENT and self._copy.write(name, theirs, seen)
-            ):
-                self._report.beside.append((path, name))
-                return
-        self._report.failed.append((path, f"{target} and 98 more names are taken"))
+    def _put_beside(self, path: str, top: str) -> None:
+        """Write upstream's file beside the person's, never over something else.
 
-    def _beside(self, path: str) -> str:
-        return f"{path}.upstream-{self._report.version[:_SHOWN_OF_VERSION]}"
+        Args:
+            path: of the file.
+            top: what of the path is the person's: all of it, or something that is no directory.
+        """
+        theirs = self._source / path
+        for number in ("", *(f".{number}" for number in range(2, 100))):
+            version = self._report.version[:_SHOWN_OF_VERSION]
+            name = f"{top}.upstream-{version}{number}{path.removeprefix(top)}"
+            # Something else may have that name, too.
+            with contextlib.suppress(ObstacleError):
+                seen = self._copy.seen(name)
+                if seen.state == state(theirs) or (
+                    seen.state == ABSENT and self._copy.write(name, theirs, seen)
+                ):
+                    self._report.beside.append((path, name))
+                    return
+        self._report.failed.append((path, "all names for a file beside it are taken"))
 
 
 def _files(source: Path, report: Report) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -225,7 +225,9 @@ class Histories(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.person = Person(Path(tempfile.mkdtemp()))
+        # In memory, since each delivery flushes its files to disk.
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.person = Person(Path(tempfile.mkdtemp(dir=memory)))
         self.number = 0
         self.deliver({"a": "1", "d/e": "1"})
 
@@ -270,6 +272,7 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
+TestHistories.settings = settings(max_examples=40, stateful_step_count=15, deadline=None)
 
 
 # --- killed, and a full disk
