@@ -145,22 +145,17 @@ class WithLaunch:
         return found.source / "files"
 
     def _refuse_missing(self, found: Launched) -> None:
-        """Refuse a launch whose environment or files have been removed to make room.
+        """Refuse a launch whose environment has been removed to make room.
 
-        The spawner builds nothing. The launch page does, from the lock that it keeps.
+        The spawner builds nothing. The launch page does, from the lock that it keeps. Files that
+        are missing keep nobody from a copy that is there.
         """
-        place = Place.of(self.layout)
-        on_disk = Place(self.layout.on_disk(place.home))
-        missing = ""
-        if found.environment and not on_disk.is_complete(found.environment):
-            missing = "environment has"
-        elif not self.layout.on_disk(found.source / "files").is_dir():
-            missing = "files have"
-        if missing:
+        place = Place(self.layout.on_disk(Place.of(self.layout).home))
+        if found.environment and not place.is_complete(found.environment):
             base = str(self.hub.base_url).removesuffix("hub/")
             raise RefusedError(
-                f"Its {missing} been removed from this machine to make room; launching it again"
-                " brings back what is missing",
+                "Its environment has been removed from this machine to make room; it is built"
+                " again when you launch this again",
                 form_of(found.configuration).url(base),
             )
 
@@ -188,7 +183,7 @@ class UnitWithLaunch(WithLaunch):
 
     def _view(self, found: Launched) -> dict[str, list[str]]:
         place = Place.of(self.layout)
-        shown = [f"{found.source / 'files'}:{_SHOWN_SOURCE}"]
+        shown = [f"-{found.source / 'files'}:{_SHOWN_SOURCE}"]
         if not found.environment:
             return {"InaccessiblePaths": [f"-{place.home}"], "BindReadOnlyPaths": shown}
         return {

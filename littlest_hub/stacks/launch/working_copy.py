@@ -121,7 +121,9 @@ def deliver(source: Path, home: Path, name: str, version: str) -> tuple[Path, Re
         try:
             _deliver(source, copy, report)
         except OSError as error:
-            report.failed.append((error.filename or "the files", error.strerror or str(error)))
+            report.failed.append((error.filename or "The files", error.strerror or str(error)))
+        with contextlib.suppress(OSError, ObstacleError):
+            _leave(copy, report)
         return copy.path, report
 
 
@@ -129,6 +131,10 @@ def _deliver(source: Path, copy: OwnFiles, report: Report) -> None:
     version = report.version
     manifest = Manifest.of_json(copy.own_text(_MANIFEST))
     if manifest.version == version:
+        return
+    if not source.is_dir():
+        why = "they are not on this machine any more. Launch the repository again"
+        report.failed.append(("All files", why))
         return
     theirs = dict(_files(source, report))
     begun = (*(each for each in manifest.begun if each != theirs), theirs)[-_MOST_BEGUN:]
@@ -139,7 +145,6 @@ def _deliver(source: Path, copy: OwnFiles, report: Report) -> None:
         for path in report.written:
             copy.flush(path)
         copy.write_own(_MANIFEST, Manifest(version, theirs).to_json())
-    _leave(copy, report)
 
 
 class _Delivery:

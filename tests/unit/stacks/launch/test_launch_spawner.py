@@ -162,7 +162,7 @@ def test_a_launch_has_its_limits_its_files_and_the_page_that_opens(house: House)
     page = "/lab/tree/week%201/gr%C3%B6%C3%9Fe.ipynb"
     assert launch.environment["JUPYTERHUB_DEFAULT_URL"] == page
     source = Sources(sources_of(house.layout)).place(CONFIGURATION.repository, CONFIGURATION.commit)
-    assert f"{source}/files:/run/jupyter/launch" in values(properties, "BindReadOnlyPaths")
+    assert f"-{source}/files:/run/jupyter/launch" in values(properties, "BindReadOnlyPaths")
     assert told(launch) == {
         "name": "course",
         "version": source.name,
@@ -218,6 +218,16 @@ def test_limits_of_the_administrators_stay_where_they_are_stricter(house: House)
     assert launch.properties["CPUQuota"] == "100%"
     assert launch.properties["RuntimeMaxSec"] == "1h"
     assert launch.environment["MEM_LIMIT"] == str(1 << 30)
+
+
+def test_a_launch_in_a_class_keeps_the_limits_of_the_class(house: House) -> None:
+    config = Config({"AccountSpawner": {"limits": {"*": {"memory": "1G", "cpu": 3}}}})
+    class_spawner = "littlest_hub.stacks.classroom.servers.AccountSpawner"
+    launch = prepared(house.server(house.approve(), spawner=class_spawner, config=config))
+    assert launch.properties["MemoryMax"] == str(1 << 30)
+    assert launch.properties["CPUQuota"] == "150%"
+    assert launch.environment["MEM_LIMIT"] == str(1 << 30)
+    assert launch.environment["CPU_LIMIT"] == "1.5"
 
 
 def test_a_launch_of_a_lent_account_keeps_its_views(house: House) -> None:
@@ -308,21 +318,30 @@ def test_only_a_server_with_a_name_is_launched(house: House) -> None:
     assert "cannot be the name" in refused(house.server(id, server="../x"))
 
 
-@pytest.mark.parametrize("what", ["environment", "files"])
-def test_what_has_been_removed_is_brought_back_by_the_launch_page(house: House, what: str) -> None:
+def test_an_environment_that_has_been_removed_is_built_again_by_the_launch_page(
+    house: House,
+) -> None:
     id = house.approve()
-    if what == "environment":
-        house.place.record(KEY).unlink()
-    else:
-        for each in sources_of(house.layout).glob("*/files"):
-            each.rmdir()
+    house.place.record(KEY).unlink()
     made = house.server(id)
-    assert refused(made).startswith(f"Its {what} ha")
+    assert refused(made).startswith("Its environment has been removed")
     with pytest.raises(RefusedError) as error:
         made.launched()
     form = form_of(CONFIGURATION)
     (link,) = re.findall('href="([^"]*)"', error.value.jupyterhub_html_message)
     assert link == form.url("/").replace("&", "&amp;")
+
+
+def test_files_that_have_been_removed_keep_nobody_from_their_copy(house: House) -> None:
+    id = house.approve()
+    for each in sources_of(house.layout).glob("*/files"):
+        each.rmdir()
+    (shown,) = [
+        each
+        for each in values(prepared(house.server(id)).properties, "BindReadOnlyPaths")
+        if each.endswith(":/run/jupyter/launch")
+    ]
+    assert shown.startswith("-")
 
 
 def test_a_link_in_a_refusal_is_escaped(house: House) -> None:
