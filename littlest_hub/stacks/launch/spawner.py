@@ -131,9 +131,13 @@ class WithLaunch:
             raise LittlestHubError("the configuration is not one that a form can ask for")
         if not self.name or server_name.checked(self.name) != self.name:
             raise LittlestHubError("only a server with a name of its own can be launched")
-        if configuration.name not in ("", self.name):
+        # Or somebody who may start a server of the person's could give it the files of another one.
+        if configuration.name != self.name and (
+            configuration.name or not server_name.is_random(self.name)
+        ):
+            named = configuration.name or "with a random name"
             raise LittlestHubError(
-                f"the configuration is that of the server {configuration.name}, not of {self.name}"
+                f"the configuration is that of a server {named}, not of {self.name}"
             )
 
     def _source(self, configuration: Configuration) -> Path:

@@ -26,7 +26,7 @@ from littlest_hub.hub.launch import Launch, environment_file, parse_environment_
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.hub.unprivileged import TemplateSpawner
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.launch import prologue
+from littlest_hub.stacks.launch import prologue, server_name
 from littlest_hub.stacks.launch.configuration import (
     Caps,
     Configuration,
@@ -291,7 +291,7 @@ def test_a_record_with_another_configuration_does_not_start(house: House) -> Non
         ({"path": "", "urlpath": "//evil.example"}, ""),
         ({"path": "", "urlpath": "a?clone=1"}, "urlpath"),
         ({"urlpath": "lab"}, "urlpath"),
-        ({"name": "other"}, "that of the server other, not of course"),
+        ({"name": "other"}, "that of a server other, not of course"),
         ({"name": "../x"}, "name"),
     ],
 )
@@ -313,7 +313,11 @@ def test_caps_that_are_lowered_hold_from_then_on(house: House) -> None:
 
 def test_only_a_server_with_a_name_is_launched(house: House) -> None:
     id = house.approve(replace(CONFIGURATION, name=""))
-    assert prepared(house.server(id, server="launch-abc"))
+    assert prepared(house.server(id, server=server_name.random()))
+    assert prepared(
+        house.server(id, server=server_name.another("launch-bcdfghjk", ["launch-bcdfghjk"]))
+    )
+    assert "that of a server with a random name, not of course" in refused(house.server(id))
     assert "name of its own" in refused(house.server(id, server=""))
     assert "cannot be the name" in refused(house.server(id, server="../x"))
 
