@@ -167,6 +167,11 @@ class WithLaunch:
 class UnitWithLaunch(WithLaunch):
     """A launch in a unit, which sees one environment and the files of one repository."""
 
+    @classmethod
+    def can_be(cls, spawner: type[Any]) -> bool:
+        """Return whether a spawner starts units whose properties the hub chooses."""
+        return issubclass(spawner, UnitSpawner) and not issubclass(spawner, TemplateSpawner)
+
     def _prepare(self, account: Account | LentAccount) -> Launch:
         launch: Launch = super()._prepare(account)  # type: ignore[misc]
         found = self.launched()
@@ -210,6 +215,11 @@ class JobWithLaunch(WithLaunch):
     python: str
     choice: Any
 
+    @classmethod
+    def can_be(cls, spawner: type[Any]) -> bool:
+        """Return whether a spawner is that of the Slurm stack, which no stack may import."""
+        return hasattr(spawner, "request_for") and hasattr(spawner, "_program")
+
     def request_for(self, chosen: Mapping[str, Any]) -> Any:
         """Return the request of the job, within the limits of its partition."""
         others = {name: value for name, value in chosen.items() if name != OPTION}
@@ -248,17 +258,15 @@ def with_launch(spawner: type[Any] | str, settings: Settings) -> type[Any]:
     Raises:
         TypeError: it is another one.
     """
-    if isinstance(spawner, str):
+    if isinstance(spawner, str) and "." in spawner:
         spawner = import_item(spawner)
-    assert isinstance(spawner, type)
-    # No stack imports another one, so the Slurm stack's is known by what it has.
-    if issubclass(spawner, UnitSpawner) and not issubclass(spawner, TemplateSpawner):
-        kind: type[WithLaunch] = UnitWithLaunch
-    elif hasattr(spawner, "request_for") and hasattr(spawner, "_program"):
-        kind = JobWithLaunch
-    else:
-        raise TypeError(f"{spawner.__name__} cannot launch: expected UnitSpawner or SlurmSpawner")
-    return type(f"Launch{spawner.__name__}", (kind, spawner), {"launch_settings": settings})
+    if isinstance(spawner, type):
+        for kind in (UnitWithLaunch, JobWithLaunch):
+            if kind.can_be(spawner):
+                name = f"Launch{spawner.__name__}"
+                return type(name, (kind, spawner), {"launch_settings": settings})
+    name = spawner.__name__ if isinstance(spawner, type) else spawner
+    raise TypeError(f"{name} cannot launch: expected UnitSpawner or SlurmSpawner")
 
 
 def _added(properties: Properties, more: Mapping[str, list[str]]) -> dict[str, str | list[str]]:

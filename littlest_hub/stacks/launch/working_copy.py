@@ -142,7 +142,7 @@ def _deliver(source: Path, copy: OwnFiles, report: Report) -> None:
     _Delivery(copy, source, manifest, report).run(theirs)
     if not report.failed:
         # Not the whole file system, which others write to as well.
-        for path in report.written:
+        for path in (*report.written, *(beside for _, beside in report.beside)):
             copy.flush(path)
         copy.write_own(_MANIFEST, Manifest(version, theirs).to_json())
 
@@ -159,9 +159,7 @@ class _Delivery:
         Raises:
             OSError: the disk is full.
         """
-        former = {
-            path for each in (self._manifest.delivered, *self._manifest.begun) for path in each
-        }
+        former = set(self._manifest.delivered).union(*self._manifest.begun)
         # First what is removed: a file may become a directory, and the other way round.
         gone = sorted(former - theirs.keys(), reverse=True)
         for path in (*gone, *sorted(theirs)):

@@ -22,6 +22,7 @@ from jupyterhub.objects import Hub
 from jupyterhub.user import User
 from traitlets.config import Config
 
+from littlest_hub.check import check_fragments
 from littlest_hub.hub.launch import Launch, environment_file, parse_environment_file
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.hub.unprivileged import TemplateSpawner
@@ -513,3 +514,34 @@ def test_the_server_starts_whatever_fails(
     )
     if not has_copy:
         assert found["JUPYTERHUB_DEFAULT_URL"] == "/lab"
+
+
+# --- fragments
+
+FRAGMENT = """
+from littlest_hub.stacks.launch.records import checked_id
+from littlest_hub.stacks.launch.settings import OPTION, Settings
+from littlest_hub.stacks.launch.spawner import with_launch
+
+c.RequestPolicy.user_options.update({OPTION: checked_id})
+c.JupyterHub.spawner_class = with_launch(c.JupyterHub.spawner_class, Settings())
+"""
+OF_SLURM = 'c.JupyterHub.spawner_class = "littlest_hub.stacks.slurm.spawner.SlurmSpawner"\n'
+OF_NOBODY = 'c.JupyterHub.spawner_class = "simple"\n'
+
+
+@pytest.mark.parametrize(
+    ("before", "is_accepted"), [("", True), (OF_SLURM, True), (OF_NOBODY, False)]
+)
+def test_check_accepts_a_fragment_that_makes_a_launching_spawner(
+    house: House, before: str, is_accepted: bool
+) -> None:
+    house.layout.fragments.mkdir()
+    (house.layout.fragments / "50-before.py").write_text(before)
+    (house.layout.fragments / "60-launch.py").write_text(FRAGMENT)
+    problems = [str(each) for each in check_fragments(house.layout).problems]
+    if is_accepted:
+        assert problems == []
+    else:
+        (problem,) = problems
+        assert "cannot launch: expected UnitSpawner or SlurmSpawner" in problem
