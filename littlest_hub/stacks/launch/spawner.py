@@ -15,6 +15,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from jupyterhub.utils import maybe_future
 from traitlets.utils.importstring import import_item
 
 from littlest_hub.errors import LittlestHubError
@@ -77,7 +78,7 @@ class WithLaunch:
     async def run_pre_spawn_hook(self) -> None:
         """Refuse at once what must not start; it is judged again when its turn has come."""
         self.launched()
-        await super().run_pre_spawn_hook()  # type: ignore[misc]
+        await maybe_future(super().run_pre_spawn_hook())  # type: ignore[misc]
 
     def get_env(self) -> dict[str, str]:
         environment: dict[str, str] = super().get_env()  # type: ignore[misc]
