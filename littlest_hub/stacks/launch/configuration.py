@@ -173,6 +173,25 @@ def of_form(form: Form, policy: Policy, caps: Caps) -> Configuration:
     )
 
 
+def form_of(configuration: Configuration) -> Form:
+    """Return a form that asks for a configuration, except for its commit."""
+    return Form(
+        repo=configuration.repository,
+        ref=configuration.ref,
+        path=configuration.path,
+        urlpath=configuration.urlpath,
+        name=configuration.name,
+        memory_gb=_text(configuration.memory_mb / 1024),
+        processors=_text(configuration.cpu_percent / 100),
+        hours=_text(configuration.minutes / 60),
+        as_of=configuration.as_of,
+    )
+
+
+def _text(number: float) -> str:
+    return f"{number:.4f}".rstrip("0").rstrip(".") if number else ""
+
+
 def _date(text: str) -> str:
     """Return a date that somebody has chosen; "" stays "".
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Collection
 
@@ -13,6 +14,7 @@ from littlest_hub.stacks.launch.repository import Repository
 LONGEST = 30
 _LETTERS = "bcdfghjkmnpqrstvwxz23456789"
 """Without vowels there are no words, and without i, l, o, 0 and 1 no mistakes."""
+_RANDOM = re.compile(rf"launch-[{_LETTERS}]{{8}}(?:-[0-9]+)?")
 
 
 def suggested(repository: Repository) -> str:
@@ -23,6 +25,11 @@ def suggested(repository: Repository) -> str:
 def random() -> str:
     """Return a name that nobody has chosen, for those who leave it empty."""
     return "launch-" + "".join(secrets.choice(_LETTERS) for _ in range(8))
+
+
+def is_random(name: str) -> bool:
+    """Return whether a name is one of `random`, or `another` one after it."""
+    return bool(_RANDOM.fullmatch(name))
 
 
 def another(name: str, taken: Collection[str]) -> str:

@@ -274,9 +274,13 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
             **package_environment(self.layout),
             **own,
         }
-        text = script(environment, [self.python, "-I", "-m", NODE_PROGRAM, *self.get_args()])
+        text = script(environment, self._program())
         options = self.sbatch_options
         return client.submit(self.layout, account.pw_name, self.name, request, text, options)
+
+    def _program(self) -> list[str]:
+        """Return the command of the job."""
+        return [self.python, "-I", "-m", NODE_PROGRAM, *self.get_args()]
 
     def _account(self) -> pwd.struct_passwd:
         try:

@@ -1,0 +1,279 @@
+"""Spawners that start what somebody has approved, and nothing else.
+
+The option of a server is the id of a configuration. At each start, however it was asked for, the
+configuration is read from the records of the server's owner, and judged again as a form is: the
+service that has written it talks to strangers. A start that is refused starts nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.utils import maybe_future
+from traitlets.utils.importstring import import_item
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.hub.accounts import LentAccount
+from littlest_hub.hub.launch import Launch, NotStartedError, server_command
+from littlest_hub.hub.spawner import UnitSpawner
+from littlest_hub.hub.unprivileged import TemplateSpawner
+from littlest_hub.layout import Layout
+from littlest_hub.stacks.launch import prologue, records, repository, server_name, unit_limits
+from littlest_hub.stacks.launch.configuration import Configuration, form_of, of_form
+from littlest_hub.stacks.launch.place import Place
+from littlest_hub.stacks.launch.resolver.sources import Sources
+from littlest_hub.stacks.launch.resolver.units import sources_of
+from littlest_hub.stacks.launch.settings import OPTION, Settings
+from littlest_hub.units.server import RUNTIME, Account, Properties
+
+STACK = "launch"
+_SHOWN_SOURCE = RUNTIME / "launch"
+"""Where a unit sees the files of its repository, which it must not find among those of others."""
+
+
+@dataclass(frozen=True)
+class Launched:
+    """What a server is started with."""
+
+    configuration: Configuration
+    environment: str
+    """The key of its environment; "": it has the kernels of the hub."""
+    source: Path
+    """The files of its repository."""
+
+
+class RefusedError(NotStartedError):
+    """A launch that is refused.
+
+    Args:
+        reason: in a sentence, for people.
+        link: the address at which the person may launch it again; "": none.
+    """
+
+    def __init__(self, reason: str, link: str = "") -> None:
+        super().__init__(reason)
+        if link:
+            self.jupyterhub_html_message = (
+                f'{escape(reason)}. <a href="{escape(link)}">Launch it again</a>'
+            )
+
+
+class WithLaunch:
+    """A spawner whose servers may be launched."""
+
+    launch_settings = Settings()
+
+    user: Any
+    name: str
+    user_options: Any
+    hub: Any
+    layout: Layout
+
+    async def run_pre_spawn_hook(self) -> None:
+        """Refuse at once what must not start; it is judged again when its turn has come."""
+        self.launched()
+        await maybe_future(super().run_pre_spawn_hook())  # type: ignore[misc]
+
+    def get_env(self) -> dict[str, str]:
+        environment: dict[str, str] = super().get_env()  # type: ignore[misc]
+        if found := self.launched():
+            place = Place.of(self.layout).environment(found.environment)
+            kernels = place / "share" / "jupyter" / "kernels" if found.environment else ""
+            environment[prologue.VARIABLE] = json.dumps(
+                {
+                    "name": self.name,
+                    "version": found.source.name,
+                    "source": str(self._seen_source(found)),
+                    "kernels": str(kernels),
+                }
+            )
+            # Not with the trait: it would replace what is in braces.
+            environment["JUPYTERHUB_DEFAULT_URL"] = f"/{found.configuration.page}"
+        return environment
+
+    def launched(self) -> Launched | None:
+        """Return what the server is started with; None: it is no launch.
+
+        Raises:
+            RefusedError: it must not be started.
+        """
+        id = (self.user_options or {}).get(OPTION)
+        return self._launched(id) if id else None
+
+    def _launched(self, id: Any) -> Launched:
+        try:
+            directory = self.layout.on_disk(self.layout.stack_data(STACK))
+            approved = records.approved(directory, self.user.name, records.checked_id(id))
+            self._judge(approved.configuration)
+        except (LittlestHubError, ValueError) as error:
+            raise RefusedError(f"This launch is refused: {error}") from error
+        configuration = approved.configuration
+        found = Launched(configuration, approved.environment, self._source(configuration))
+        self._refuse_missing(found)
+        return found
+
+    def _judge(self, configuration: Configuration) -> None:
+        """Judge a configuration as a form, with today's settings, and as one of this server.
+
+        Raises:
+            LittlestHubError: it is not permitted, or that of another server.
+        """
+        settings = self.launch_settings
+        asked = of_form(form_of(configuration), settings.policy, settings.caps)
+        if not repository.is_commit(configuration.commit) or (
+            asked.at(configuration.commit) != configuration
+        ):
+            raise LittlestHubError("the configuration is not one that a form can ask for")
+        if not self.name or server_name.checked(self.name) != self.name:
+            raise LittlestHubError("only a server with a name of its own can be launched")
+        # Or somebody who may start a server of the person's could give it the files of another one.
+        if configuration.name != self.name and (
+            configuration.name or not server_name.is_random(self.name)
+        ):
+            named = configuration.name or "with a random name"
+            raise LittlestHubError(
+                f"the configuration is that of a server {named}, not of {self.name}"
+            )
+
+    def _source(self, configuration: Configuration) -> Path:
+        sources = Sources(sources_of(self.layout))
+        return sources.place(configuration.repository, configuration.commit)
+
+    def _seen_source(self, found: Launched) -> Path:
+        """Return where the server sees the files of its repository."""
+        return found.source / "files"
+
+    def _refuse_missing(self, found: Launched) -> None:
+        """Refuse a launch whose environment has been removed to make room.
+
+        The spawner builds nothing. The launch page does, from the lock that it keeps. Files that
+        are missing keep nobody from a copy that is there.
+        """
+        place = Place(self.layout.on_disk(Place.of(self.layout).home))
+        if found.environment and not place.is_complete(found.environment):
+            base = str(self.hub.base_url).removesuffix("hub/")
+            raise RefusedError(
+                "Its environment has been removed from this machine to make room; it is built"
+                " again when you launch this again",
+                form_of(found.configuration).url(base),
+            )
+
+
+class UnitWithLaunch(WithLaunch):
+    """A launch in a unit, which sees one environment and the files of one repository."""
+
+    @classmethod
+    def can_be(cls, spawner: type[Any]) -> bool:
+        """Return whether a spawner starts units whose properties the hub chooses."""
+        return issubclass(spawner, UnitSpawner) and not issubclass(spawner, TemplateSpawner)
+
+    def _prepare(self, account: Account | LentAccount) -> Launch:
+        launch: Launch = super()._prepare(account)  # type: ignore[misc]
+        found = self.launched()
+        if found is None:
+            hidden = {"InaccessiblePaths": [f"-{Place.of(self.layout).home}"]}
+            return replace(launch, properties=_added(launch.properties, hidden))
+        limits = unit_limits.of_configuration(found.configuration, launch.properties)
+        view = self._view(found)
+        return replace(
+            launch,
+            command=[*server_command()[:2], "-m", prologue.MODULE, *launch.command],
+            environment={**launch.environment, **unit_limits.variables(limits)},
+            properties={**_added(launch.properties, view), **limits},
+        )
+
+    def _seen_source(self, found: Launched) -> Path:
+        return _SHOWN_SOURCE
+
+    def _view(self, found: Launched) -> dict[str, list[str]]:
+        place = Place.of(self.layout)
+        shown = [f"-{found.source / 'files'}:{_SHOWN_SOURCE}"]
+        if not found.environment:
+            return {"InaccessiblePaths": [f"-{place.home}"], "BindReadOnlyPaths": shown}
+        return {
+            # Logs and environments of others. Two mounts, because systemd 247 makes directories
+            # that the account cannot enter.
+            "TemporaryFileSystem": [
+                f"{each}:ro,mode=0755,size=1M" for each in (place.home, place.built)
+            ],
+            "BindReadOnlyPaths": [
+                *shown,
+                str(place.pythons),
+                str(place.environment(found.environment)),
+            ],
+        }
+
+
+class JobWithLaunch(WithLaunch):
+    """A launch as a job of a cluster, which has no view of its own."""
+
+    python: str
+    choice: Any
+
+    @classmethod
+    def can_be(cls, spawner: type[Any]) -> bool:
+        """Return whether a spawner is that of the Slurm stack, which no stack may import."""
+        return hasattr(spawner, "request_for") and hasattr(spawner, "_program")
+
+    def request_for(self, chosen: Mapping[str, Any]) -> Any:
+        """Return the request of the job, within the limits of its partition."""
+        others = {name: value for name, value in chosen.items() if name != OPTION}
+        if not chosen.get(OPTION):
+            return super().request_for(others)  # type: ignore[misc]
+        configuration = self._launched(chosen[OPTION]).configuration
+        form, processors = form_of(configuration), math.ceil(configuration.cpu_percent / 100)
+        own = {"hours": form.hours, "memory_gb": form.memory_gb, "processors": processors or ""}
+        request = super().request_for(  # type: ignore[misc]
+            {**others, **{name: value for name, value in own.items() if value}}
+        )
+        if self.choice.limits:
+            return request
+        # Without partitions in the fragment, the caps of launches are the only limits there are.
+        numbers = {
+            "minutes": configuration.minutes,
+            "memory_mb": configuration.memory_mb,
+            "processors": processors,
+        }
+        return replace(request, **{name: number for name, number in numbers.items() if number})
+
+    def _program(self) -> list[str]:
+        program: list[str] = super()._program()  # type: ignore[misc]
+        if self.launched() is None:
+            return program
+        return [self.python, "-I", "-m", prologue.MODULE, *program]
+
+
+def with_launch(spawner: type[Any] | str, settings: Settings) -> type[Any]:
+    """Return a spawner whose servers may be launched, for `c.JupyterHub.spawner_class`.
+
+    Args:
+        spawner: `UnitSpawner`, or one that submits jobs as `SlurmSpawner` does; or its name.
+        settings: those of the service.
+
+    Raises:
+        TypeError: it is another one.
+    """
+    if isinstance(spawner, str) and "." in spawner:
+        spawner = import_item(spawner)
+    if isinstance(spawner, type):
+        for kind in (UnitWithLaunch, JobWithLaunch):
+            if kind.can_be(spawner):
+                name = f"Launch{spawner.__name__}"
+                return type(name, (kind, spawner), {"launch_settings": settings})
+    name = spawner.__name__ if isinstance(spawner, type) else spawner
+    raise TypeError(f"{name} cannot launch: expected UnitSpawner or SlurmSpawner")
+
+
+def _added(properties: Properties, more: Mapping[str, list[str]]) -> dict[str, str | list[str]]:
+    """Return properties with more values for those that may have several."""
+    found: dict[str, str | list[str]] = {**properties}
+    for name, values in more.items():
+        present = properties.get(name, [])
+        found[name] = [*([present] if isinstance(present, str) else present), *values]
+    return found

@@ -1,0 +1,133 @@
+"""A real hub: by whatever route a start is asked for, only what its owner has approved starts."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from littlest_hub.layout import Layout
+from littlest_hub.stacks.launch.configuration import Configuration
+from littlest_hub.stacks.launch.records import Records
+from littlest_hub.stacks.launch.settings import OPTION
+from tests.eventually import eventually
+from tests.unit.stacks.launch.hub_and_service import hidden
+
+REPOSITORY = Path(__file__).parents[4]
+CONFIGURATION = Configuration(
+    "https://github.com/org/repo", "main", "0123456789" * 4, name="course", memory_mb=2048
+)
+
+
+@dataclass
+class Hub:
+    """A hub, and what people have approved at it."""
+
+    directory: Path
+    port: int = 0
+    browsers: dict[str, httpx.Client] = field(default_factory=dict)
+
+    def approve(self, who: str, configuration: Configuration = CONFIGURATION) -> str:
+        directory = Layout(self.directory).stack_data("launch")
+        return Records(directory, who, "2026-01-01").approve(configuration)
+
+    def browser(self, name: str) -> httpx.Client:
+        """Return the browser of somebody who is logged in."""
+        if name not in self.browsers:
+            self.browsers[name] = found = httpx.Client(
+                base_url=f"http://127.0.0.1:{self.port}",
+                follow_redirects=True,
+                timeout=60,
+                trust_env=False,
+                headers={"Sec-Fetch-Site": "same-origin"},
+            )
+            xsrf = hidden(found.get("/hub/login"))["_xsrf"]
+            data = {"username": name, "_xsrf": xsrf}
+            assert found.post("/hub/login?next=/hub/home", data=data).is_success
+        return self.browsers[name]
+
+    def started(self, owner: str, server: str = "course") -> bool:
+        return (self.directory / f"{owner}:{server}").exists()
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    found = Hub(tmp_path_factory.mktemp("hub"))
+    (found.directory / "state").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        found.port = free.getsockname()[1]
+    program = [sys.executable, str(Path(__file__).with_name("spawning_hub.py"))]
+    with (found.directory / "log").open("w") as log:
+        running = subprocess.Popen(
+            [*program, str(found.port), str(found.directory)],
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            stdout=log,
+            stderr=log,
+        )
+
+    def answers() -> bool:
+        try:
+            url = f"http://127.0.0.1:{found.port}/hub/login"
+            return httpx.get(url, trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    try:
+        eventually(answers, 60, f"a hub; see {found.directory}/log")
+        yield found
+    finally:
+        running.terminate()
+        running.wait()
+
+
+def by_page(hub: Hub, owner: str, id: str) -> httpx.Response:
+    return hub.browser(owner).get(f"/hub/spawn/{owner}/course", params={OPTION: id})
+
+
+def by_api(hub: Hub, owner: str, id: str, who: str = "") -> httpx.Response:
+    browser = hub.browser(who or owner)
+    headers = {
+        "X-XSRFToken": hidden(browser.get("/hub/home"))["_xsrf"],
+        "Sec-Fetch-Mode": "cors",
+    }
+    body = {"user_options": {OPTION: id}}
+    path = f"/hub/api/users/{owner}/servers/course"
+    return browser.post(path, json=body, headers=headers)
+
+
+def by_administrator(hub: Hub, owner: str, id: str) -> httpx.Response:
+    hub.browser(owner)  # the user has to exist
+    return by_api(hub, owner, id, "boss")
+
+
+Route = Callable[[Hub, str, str], httpx.Response]
+ROUTES = [by_page, by_api, by_administrator]
+
+
+@pytest.mark.parametrize("ask", ROUTES)
+def test_what_its_owner_has_not_approved_does_not_start(hub: Hub, ask: Route) -> None:
+    owner = f"not-{ask.__name__}".replace("_", "-")
+    others = hub.approve("mallory", replace(CONFIGURATION, minutes=60))
+    of_boss = hub.approve("boss")
+    for id in ("0" * 64, others, of_boss):
+        answer = ask(hub, owner, id)
+        assert f"has approved no configuration {id}" in answer.text, answer.text
+        assert not hub.started(owner)
+    assert ask(hub, owner, "rm -rf /").status_code == 400
+    assert not hub.started(owner)
+
+
+@pytest.mark.parametrize("ask", ROUTES)
+def test_what_its_owner_has_approved_starts(hub: Hub, ask: Route) -> None:
+    owner = f"has-{ask.__name__}".replace("_", "-")
+    id = hub.approve(owner)
+    ask(hub, owner, id)
+    eventually(lambda: hub.started(owner), 20, "the server to start")
+    assert id in (hub.directory / f"{owner}:course").read_text()
