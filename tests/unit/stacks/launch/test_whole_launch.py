@@ -237,7 +237,7 @@ def test_what_cannot_be_installed_is_said_with_the_packages_that_conflict(
 
 
 def test_a_branch_that_is_not_there_is_said_on_the_form(whole: Whole, alice: Browser) -> None:
-    whole.git.repository("branches").commit({"requirements.txt": ""}, "master")
-    page = alice.open(repo=whole.git.url("branches"), ref="main")
+    whole.git.repository("master-only").commit({"requirements.txt": ""}, "master")
+    page = alice.open(repo=whole.git.url("master-only"), ref="main")
     assert page.status_code == 400
     assert "master" in page.text
