@@ -279,7 +279,7 @@ def test_a_deleted_environment_is_made_again_by_the_command_that_doctor_names(kl
     klass.run("install", klass.wheels()[1])
     klass.hub.machine.run(["sh", "-c", f"rm -rf {klass.home}/[0-9]* {klass.link}"])
     said = klass.hub.machine.run([littlest_hub, "doctor"], check=False).stdout
-    assert f"{littlest_hub} environment make" in said
+    assert "$ littlest-hub environment make" in said
     klass.run("make")
     assert "a kernel starts" in klass.run("check")
     with klass.hub.person() as person:
