@@ -184,7 +184,7 @@ class GitServer(socketserver.ThreadingTCPServer):
         self.root = directory / "repositories"
         self.root.mkdir(parents=True)
         self.behaviors: dict[str, Behavior] = {}
-        """What answers instead of http-backend, by the beginning of the path."""
+        """Functions that answer instead of http-backend, by the beginning of the path."""
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.ca_file, certificate = _certificates(directory)
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

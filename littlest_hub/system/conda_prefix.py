@@ -19,7 +19,7 @@ class Package(NamedTuple):
     version: str
     build: str
     sha256: str
-    """Of the file that it came in; "": unknown."""
+    """Checksum of the file that it came in; "": unknown."""
     depends: tuple[str, ...]
     files: tuple[str, ...]
     """Paths in the prefix, its record included."""

@@ -68,7 +68,7 @@ class Indexes:
             "SSL_CERT_FILE": self.certificates,
             "HTTPS_PROXY": self.proxy,
             "HTTP_PROXY": self.proxy,
-            # Otherwise uv takes only authorities that it brings. A machine may have none.
+            # By default, uv takes only authorities that it brings. A machine may have none.
             "UV_SYSTEM_CERTS": "true" if any(map(Path.is_dir, _AUTHORITIES)) else "",
         }
         return {name: value for name, value in values.items() if value}
@@ -117,7 +117,7 @@ class Uv:
             LittlestHubError: uv fails otherwise.
         """
         options = ["--generate-hashes", "--no-header", "--no-annotate", "--python", str(python)]
-        # As pip: the best version of all indexes, and not that of the first that has any.
+        # Like pip, take the best version of all indexes, not that of the first index that has any.
         options += ["--index-strategy", "unsafe-best-match", "--no-sources"]
         options += ["--exclude-newer", as_of] if as_of else []
         options += ["--prerelease", "allow"] if prereleases else []

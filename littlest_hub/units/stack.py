@@ -13,7 +13,7 @@ from littlest_hub.manifest import discovery, enabled
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.manifest.manifest import resolve
 from littlest_hub.units.ports import address_of
-from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_conditions
+from littlest_hub.units.unit import WITHOUT_RIGHTS, Directive, Unit, base_directory_conditions
 
 HUB_ADDRESS = "LITTLEST_HUB_ADDRESS"
 """Variable of a stack's service: host and port of the hub."""
@@ -176,16 +176,7 @@ def _service(layout: Layout, stack: EnabledStack, module: str) -> Iterator[Direc
     yield Directive("InaccessiblePaths", f"-{layout.fragments}")
     yield Directive("IPAddressDeny", "any", "it connects to the hub, and to nothing else")
     yield Directive("IPAddressAllow", "localhost")
-    yield Directive("CapabilityBoundingSet", "")
-    yield Directive("AmbientCapabilities", "")
-    yield Directive("PrivateUsers", "yes")
-    yield Directive("ProtectSystem", "strict")
-    yield Directive("PrivateMounts", "yes")
-    yield Directive("ProtectProc", "invisible")
     yield Directive("ProcSubset", "pid")
-    yield Directive("MemoryDenyWriteExecute", "yes")
-    yield Directive("RemoveIPC", "yes")
     yield Directive("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6")
-    yield from SANDBOX
-    yield Directive("SystemCallFilter", "@system-service")
+    yield from WITHOUT_RIGHTS
     yield Directive("SystemCallFilter", "~@privileged @resources")

@@ -35,6 +35,19 @@ SANDBOX = (
     Directive("SystemCallErrorNumber", "EPERM", "refused system calls fail, they do not kill"),
 )
 """Restrictions that all our services have (systemd.exec(5))."""
+WITHOUT_RIGHTS = (
+    Directive("CapabilityBoundingSet", ""),
+    Directive("AmbientCapabilities", ""),
+    Directive("PrivateUsers", "yes"),
+    Directive("ProtectSystem", "strict"),
+    Directive("PrivateMounts", "yes"),
+    Directive("ProtectProc", "invisible"),
+    Directive("MemoryDenyWriteExecute", "yes"),
+    Directive("RemoveIPC", "yes"),
+    *SANDBOX,
+    Directive("SystemCallFilter", "@system-service"),
+)
+"""Restrictions of services that need no right at all: SANDBOX, and more."""
 
 
 def base_directory_conditions(base: Path) -> tuple[Directive, Directive]:

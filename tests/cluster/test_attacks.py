@@ -75,7 +75,7 @@ class Victim(NamedTuple):
     job: str
     kernel: int
     address: str
-    """Of the server on the node."""
+    """Address of the server on the node."""
 
 
 @pytest.fixture(scope="module")

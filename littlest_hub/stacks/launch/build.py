@@ -35,7 +35,7 @@ EVERYBODY = "builds"
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a complete environment."""
+    """The record of a complete environment."""
 
     python: str
     """The copy of Python that it uses."""

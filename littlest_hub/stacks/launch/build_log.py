@@ -26,7 +26,7 @@ class BuildLog:
         self._opened: IO[str] | None = None
 
     def __enter__(self) -> Self:
-        # A new file: whoever still reads the old one does not see a mixture.
+        # A new file, so that readers of the old one do not see a mixture.
         self._file.unlink(missing_ok=True)
         self._opened = self._file.open("x", encoding="utf-8")
         self._file.chmod(0o644)

@@ -34,7 +34,7 @@ MODULE = "littlest_hub.stacks.launch.builder"
 
 @dataclass(frozen=True)
 class Result:
-    """What an order has become."""
+    """The result of an order."""
 
     key: str
     lock: str

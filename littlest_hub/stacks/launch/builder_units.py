@@ -7,11 +7,17 @@ from pathlib import Path
 
 from littlest_hub.layout import PRODUCT, Layout
 from littlest_hub.manifest.enabled import EnabledStack
-from littlest_hub.stacks.launch import address
+from littlest_hub.stacks.launch import packet_filter
 from littlest_hub.stacks.launch.address import Network
 from littlest_hub.stacks.launch.builder import MODULE
 from littlest_hub.stacks.launch.place import Place
-from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_conditions
+from littlest_hub.units.unit import (
+    SANDBOX,
+    WITHOUT_RIGHTS,
+    Directive,
+    Unit,
+    base_directory_conditions,
+)
 
 BUILD_TIMEOUT_S = 1800
 _STARTER = "littlest_hub.stacks.launch.starter"
@@ -210,7 +216,6 @@ def _resources() -> Iterator[Directive]:
 
 
 def _sandbox(layout: Layout) -> Iterator[Directive]:
-    yield Directive("ProtectSystem", "strict")
     yield Directive(
         "ReadWritePaths",
         str(Place.of(layout).home),
@@ -218,16 +223,8 @@ def _sandbox(layout: Layout) -> Iterator[Directive]:
     )
     yield Directive("TemporaryFileSystem", f"{layout.state}:ro", "it sees nothing of state/")
     yield Directive("InaccessiblePaths", f"-{layout.fragments}")
-    yield Directive("CapabilityBoundingSet", "")
-    yield Directive("AmbientCapabilities", "")
-    yield Directive("PrivateUsers", "yes")
-    yield Directive("PrivateMounts", "yes")
-    yield Directive("ProtectProc", "invisible")
     yield Directive("ProcSubset", "pid")
-    yield Directive("MemoryDenyWriteExecute", "yes")
-    yield Directive("RemoveIPC", "yes")
-    yield from SANDBOX
-    yield Directive("SystemCallFilter", "@system-service")
+    yield from WITHOUT_RIGHTS
     yield Directive("SystemCallFilter", "~@privileged")
 
 
@@ -235,9 +232,8 @@ def _network(allowed: Collection[str]) -> Iterator[Directive]:
     yield Directive(
         "RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK", "netlink: getaddrinfo(3)"
     )
-    comment = "lock files name hosts: none may be of this machine, or of the networks around it"
-    for each in address.denied():
-        yield Directive("IPAddressDeny", str(each), comment)
-        comment = ""
+    yield from packet_filter.denied(
+        "lock files name hosts: none may be of this machine, or of the networks around it"
+    )
     for text in allowed:
         yield Directive("IPAddressAllow", text)

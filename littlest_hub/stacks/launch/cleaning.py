@@ -25,14 +25,14 @@ _BLOCK_BYTES = 512  # of st_blocks, stat(2)
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What a cleaning has done."""
+    """The outcome of a cleaning."""
 
     removed: tuple[str, ...] = ()
     """Keys of the environments that it removed."""
     incomplete: int = 0
     """How many it removed of those that a killed build had left."""
     size_bytes: int = 0
-    """What environments, Pythons and the cache take now."""
+    """Size of environments, Pythons and the cache afterwards."""
     was_busy: bool = False
     """Whether it did nothing, since something was being built."""
 
@@ -72,7 +72,7 @@ def clean(
             for each in by_age[:-MOST_ORDERS]:
                 each.unlink()
         for each in _entries(place.locks):
-            # Nobody holds one of them without sharing the lock that is ours alone now.
+            # Each holder of such a lock also shares EVERYBODY, which this process holds alone.
             if each.name != EVERYBODY:
                 each.unlink()
         return Cleaned(removed, incomplete, size_bytes(place.home))
@@ -84,7 +84,7 @@ def _remove_oldest(
     """Remove environments until all fit; return their keys."""
     uv.prune()
     if size_bytes(place.home) > budget_bytes < size_bytes(place.cache, most_names=1) * _SHARE:
-        # Of builds that failed, for example. Nobody shall lose an environment for these.
+        # Such packages are left by failed builds. No environment is removed to make room for them.
         uv.clear()
     removed: list[str] = []
     while (size := size_bytes(place.home)) > budget_bytes:

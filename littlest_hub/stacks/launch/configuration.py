@@ -44,7 +44,7 @@ class Caps:
 
 @dataclass(frozen=True)
 class Configuration:
-    """What is launched, and how; every field is valid. 0 and "": what is usual at this hub."""
+    """A launch in all its fields, which are valid. 0 and "" stand for the hub's usual values."""
 
     repository: str
     ref: str = ""
@@ -56,7 +56,7 @@ class Configuration:
     """"": another one each time."""
     memory_mb: int = 0
     cpu_percent: int = 0
-    """Of one processor."""
+    """Percent of one processor."""
     minutes: int = 0
     """How long the server may run."""
     as_of: str = ""

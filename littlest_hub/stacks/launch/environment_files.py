@@ -1,4 +1,4 @@
-"""Which environment a repository asks for: the files that repo2docker reads, and lock files.
+"""The environment that a repository asks for: the files that repo2docker reads, and lock files.
 
 Precedence is that of repo2docker (its documentation, "Configuration Files", and its list of build
 packs): in binder/ or .binder/ if there is one, otherwise at the top; conda before Pipfile before
@@ -46,7 +46,7 @@ class Environment:
 
     kind: Kind
     directory: str
-    """Of its files: "binder", ".binder", or "" for the top."""
+    """Directory of its files: "binder", ".binder", or "" for the top."""
     files: tuple[str, ...]
     """The files that have been read, in this order."""
     python: str
@@ -58,15 +58,15 @@ class Environment:
     start: str
     """A script that runs at each start of the server; "": there is none."""
     code: tuple[Remark, ...]
-    """What runs code while it is built. Not empty: it is of the code tier."""
+    """Reasons why building runs code. Any reason puts it into the code tier."""
     refused: tuple[Remark, ...]
     """Why it cannot be built; empty: it can."""
     left_out: tuple[Remark, ...]
-    """What the repository asks for and does not get."""
+    """Requests of the repository that are not fulfilled."""
     hosts: tuple[str, ...]
     """Hosts from which it downloads, beside the usual ones."""
     wanted: Wanted = field(default_factory=Wanted)
-    """What is installed; of a uv.lock, uv knows it."""
+    """Requirements that are installed; those of a uv.lock are read by uv."""
 
 
 _OF_R = "packages of R are supported in an environment.yml only (r-base, r-…)"
@@ -126,7 +126,7 @@ class _Reader:
 
     @property
     def wanted(self) -> Wanted:
-        """What is installed."""
+        """Requirements that are installed."""
         return self._requirements.wanted
 
     def read(self) -> Kind:
@@ -145,7 +145,7 @@ class _Reader:
     def remark_on_others(self, kind: Kind) -> None:
         """Remark on files for what is not supported."""
         for name, why in _ELSEWHERE.items():
-            # As in repo2docker, the repository is no package of R beside a directory for Binder.
+            # repo2docker ignores DESCRIPTION, which marks a package of R, if binder/ exists.
             if (file := self.first(name)) and not (self.directory and name == "DESCRIPTION"):
                 if kind is Kind.USUAL:
                     self._contents.refuse(file, 1, f"{why}{_INSTEAD}")
@@ -186,7 +186,7 @@ class _Reader:
             kind = Kind.REQUIREMENTS
             self._requirements.add_file(listed)
         project: dict[str, Any] = {}
-        # As in repo2docker, the repository is no package if it has a directory of its own for this.
+        # repo2docker does not install the repository as a package if binder/ or .binder/ exists.
         if not self.directory:
             if file := self.first("pyproject.toml"):
                 project = self._read_project(file, has_list=bool(listed))

@@ -25,12 +25,12 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}:\d{2}Z)?")
 
 @dataclass(frozen=True)
 class Order:
-    """What the builder is asked for."""
+    """An order to the builder."""
 
     files: Mapping[str, str] = field(default_factory=dict)
     """The environment's files, as text."""
     code: tuple[str, ...] = ()
-    """What of it runs code while it is built; somebody has approved it."""
+    """Reasons why building runs code, which somebody has approved."""
     as_of: str = ""
     """A date: later versions are left out; "": the newest ones are taken."""
     committed: str = ""
@@ -90,7 +90,7 @@ def of_json(text: str, name: str) -> Order:
             return found
     except (ValueError, TypeError, AttributeError, RecursionError):
         pass
-    # Nothing of the text: a hijacked service could have linked any file here.
+    # The message quotes nothing of the text: a hijacked service could have linked any file here.
     raise LittlestHubError(f"this is not the order {name[:64]}")
 
 

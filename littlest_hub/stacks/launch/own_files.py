@@ -46,7 +46,7 @@ class Seen(NamedTuple):
     """A file as it was when somebody looked at it."""
 
     state: str
-    """As in `three_way`."""
+    """State of the file, as in `three_way`."""
     identity: tuple[int, ...] = ()
     """Changes with the file."""
 

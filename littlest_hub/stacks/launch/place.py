@@ -51,7 +51,7 @@ class Place:
 
     @property
     def results(self) -> Path:
-        """What orders have become, by the order's id."""
+        """Results of orders, by the order's id."""
         return self.home / "results"
 
     @property

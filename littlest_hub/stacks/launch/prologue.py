@@ -1,4 +1,4 @@
-"""What runs as the person before the server of a launch, in its sandbox: `… COMMAND ARGUMENT …`.
+"""The program before the server of a launch, as the person, in its sandbox: `… COMMAND ARGUMENT …`.
 
 It makes the person's copy of the files, and shows the kernels of the environment to the server.
 Then it becomes the server. As a part of the server's command, it is the same in a unit and in a

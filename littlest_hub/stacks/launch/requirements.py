@@ -44,7 +44,7 @@ _SCHEME = re.compile(r"[\w+.-]+:")
 
 @dataclass
 class Wanted:
-    """What has been read and can be installed from wheels: never a line as a stranger wrote it."""
+    """Requirements that wheels can satisfy, in our own spelling: no line of a stranger is kept."""
 
     packages: list[str] = field(default_factory=list)
     """Requirements (PEP 508)."""
@@ -124,7 +124,7 @@ class Requirements:
         add_host(self._contents, host)
         name = _SOURCES[option]
         if name == "--index-url":
-            # As pip: of several, the last one counts.
+            # The last --index-url counts, as for pip.
             kept = [each for each in self.wanted.indexes if not each.startswith(name)]
             self.wanted.indexes = kept
         # The usual index is the one that this machine is configured for, perhaps a mirror.

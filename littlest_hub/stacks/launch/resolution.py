@@ -31,7 +31,7 @@ class Resolution:
     """Whether the commit is on a branch or tag. At some hosts, whoever can read a repository can
     make other commits appear in it."""
     date: str
-    """Of the commit."""
+    """Date of the commit."""
     directory: str
     """The name of the directory with its files."""
     left_out: tuple[Remark, ...]

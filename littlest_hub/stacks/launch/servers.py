@@ -83,7 +83,7 @@ class Servers:
             LittlestHubError: JupyterHub does not tell.
         """
         model = await self._request("GET", "?include_stopped_servers=1")
-        # What the token may not read is left out.
+        # JupyterHub leaves out fields that the token may not read.
         if "created" not in model or "servers" not in model:
             raise LittlestHubError(
                 "JupyterHub does not let this service read your servers",

@@ -17,7 +17,7 @@ from littlest_hub.stacks.launch.repository import Policy
 OPTION = "launch"
 """The option of a server that is launched: the id of its configuration."""
 SCOPES = ("read:users!user", "read:servers!user", "start:servers!user", "delete:servers!user")
-"""What the service may do with the token of the person whose browser it is: read since when the
+"""Scopes of the service for the person whose browser it is: read since when the
 person is a user here, and read, start and stop the person's own servers; `servers!user` is the last
 three."""
 

@@ -39,7 +39,7 @@ _SHOWN_SOURCE = RUNTIME / "launch"
 
 @dataclass(frozen=True)
 class Launched:
-    """What a server is started with."""
+    """A configuration with the environment and the files for its server."""
 
     configuration: Configuration
     environment: str

@@ -14,7 +14,7 @@ ABSENT = ""
 
 
 class Decision(StrEnum):
-    """What is done about a file."""
+    """The decision about a file."""
 
     NOTHING = "nothing"
     """It is as upstream has it, or only the person has changed it."""

@@ -61,7 +61,7 @@ def _stricter(
     return f"{chosen}{unit}"
 
 
-# What cannot be read is taken for the strictest: then the administrator's stays.
+# A limit that this program cannot read counts as the strictest, so the administrator's stays.
 
 
 def _bytes(text: str) -> float:

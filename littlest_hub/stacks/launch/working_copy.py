@@ -39,7 +39,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 @dataclass
 class Report:
-    """What has become of the files."""
+    """The outcome for each file."""
 
     version: str
     written: list[str] = field(default_factory=list)
@@ -78,7 +78,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What was delivered: states of files by path."""
+    """States of the delivered files, by path."""
 
     version: str = ""
     """"": nothing, or not the whole."""
@@ -177,7 +177,7 @@ class _Delivery:
             seen = self._copy.seen(path)
         except ObstacleError as error:
             if theirs != ABSENT and theirs != self._manifest.delivered.get(path, ABSENT):
-                # What has replaced the directory is the person's.
+                # A file or link of the person's stands where the repository has a directory.
                 self._put_beside(path, error.path)
             return
         delivered = self._manifest.delivered.get(path, ABSENT)

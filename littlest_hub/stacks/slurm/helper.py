@@ -85,7 +85,7 @@ def answer(layout: Layout, request: bytes) -> dict[str, object]:
     except LittlestHubError as error:
         refusal, is_silent = error.message, False
     except ValueError as error:
-        # What Slurm prints cannot be understood.
+        # Slurm's output cannot be understood.
         refusal, is_silent = str(error), True
     print(refusal, file=sys.stderr)
     return {"refusal": refusal, "is_silent": is_silent}

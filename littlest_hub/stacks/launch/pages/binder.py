@@ -18,7 +18,7 @@ class BinderLink(BaseHandler):  # type: ignore[misc]
     """Leads to the form."""
 
     def get(self) -> None:
-        # As it came: an argument of a handler is decoded, and "%2F" in it would become "/".
+        # The path as it came: arguments of handlers are decoded, so "%2F" would become "/".
         spec = self.request.path.partition(f"{self.hub.base_url}v2/")[2]
         names = ("labpath", "filepath", "urlpath")
         form = Form.of_binder(spec, {each: self.get_query_arguments(each) for each in names})

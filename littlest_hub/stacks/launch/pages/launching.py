@@ -1,4 +1,4 @@
-"""From the button to the server: what was approved is recorded, built, and started.
+"""The page after the button: it records what was approved, builds it, and starts the server.
 
 The log is one page that is sent bit by bit. A page that loads itself again (`Refresh`) would take a
 reader's place and a screen reader's each time, which WCAG 2.2.1 forbids; a script would need a
@@ -26,7 +26,7 @@ from tornado.web import HTTPError, authenticated
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch import order, repository, server_name
 from littlest_hub.stacks.launch.builds import BuildError, Builds
-from littlest_hub.stacks.launch.configuration import Configuration, FormError, of_form
+from littlest_hub.stacks.launch.configuration import Configuration, FormError, form_of, of_form
 from littlest_hub.stacks.launch.environment_files import Kind
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.pages.entrance import page_of_start, resolved
@@ -203,7 +203,7 @@ class Launching(PersonPage):
         await self._send(f"{escape(line)}\n")
 
     def _end_without(self, approved: Approved, error: LittlestHubError) -> None:
-        form = _form(approved.configuration)
+        form = form_of(approved.configuration)
         offer = error.offer if isinstance(error, BuildError) else ""
         self._end(
             "not_launched.html",
@@ -220,25 +220,6 @@ class Launching(PersonPage):
     async def _send(self, text: str) -> None:
         self.write(text)
         await self.flush()
-
-
-def _form(configuration: Configuration) -> Form:
-    """Return a form that asks for a configuration."""
-    return Form(
-        repo=configuration.repository,
-        ref=configuration.ref,
-        path=configuration.path,
-        urlpath=configuration.urlpath,
-        name=configuration.name,
-        memory_gb=_number(configuration.memory_mb / 1024),
-        processors=_number(configuration.cpu_percent / 100),
-        hours=_number(configuration.minutes / 60),
-        as_of=configuration.as_of,
-    )
-
-
-def _number(number: float) -> str:
-    return f"{number:.4f}".rstrip("0").rstrip(".") if number else ""
 
 
 class _Reader:

@@ -146,7 +146,7 @@ class PersonPage(Page):
 
     async def prepare(self) -> None:
         await super().prepare()
-        # Otherwise `tornado.web.authenticated` sends the browser to the hub's login.
+        # Without this, `tornado.web.authenticated` sends the browser to the hub's login.
         if self.current_user:
             self.name = str(self.current_user["name"])
             token = self.hub_auth.get_token(self)

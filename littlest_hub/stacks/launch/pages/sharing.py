@@ -1,4 +1,4 @@
-"""What people paste into their pages: links, badges, and where else the same can be launched."""
+"""Pages for sharing a launch: links, badges, and other places to launch the same."""
 
 # tornado's decorators have no types.
 # mypy: disable-error-code="untyped-decorator"

@@ -47,7 +47,7 @@ class Standing:
     kind: Relation
     server: Server | None = None
     changes: tuple[tuple[str, str, str], ...] = ()
-    """What changes: a field, as it is, as it would be."""
+    """A change: a field, its present value, its new value."""
 
 
 def standing(configuration: Configuration, person: Person, records: Records) -> Standing:

@@ -1,1 +1,1 @@
-"""From a repository and a ref to a commit and its files, whoever has written them."""
+"""The resolver: finds the commit of a ref, and fetches its files, which strangers wrote."""

@@ -93,7 +93,7 @@ class _Pinned(http.client.HTTPSConnection):
 
 
 class Answer:
-    """What a server answers; its body is read as it comes."""
+    """An answer of a server; its body is read as it comes."""
 
     def __init__(self, response: http.client.HTTPResponse, place: str) -> None:
         self._response, self._place = response, place

@@ -1,4 +1,4 @@
-"""What fetching a repository may cost."""
+"""Limits of fetching a repository."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Limits:
     """The most that one repository may cost."""
 
     pack_bytes: int = 256 << 20
-    """What the server sends as its files, compressed."""
+    """Size of the files as the server sends them, compressed."""
     history_bytes: int = 64 << 20
-    """What the server sends as its commits, if they are needed to find one."""
+    """Size of the commits as the server sends them, if they are needed to find one."""
     refs_bytes: int = 16 << 20
-    """What the server sends as names of branches and tags."""
+    """Size of the list of branches and tags."""
     files_bytes: int = 1 << 30
     """Its files at one commit."""
     files: int = 20_000
     objects: int = 100_000
-    """Of a pack of files; each directory is one too."""
+    """Number of objects in a pack of files; each directory is one too."""
     longest_path: int = 500
     seconds: float = 150.0
     silence_s: float = 20.0

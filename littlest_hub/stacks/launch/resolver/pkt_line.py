@@ -13,7 +13,7 @@ _DATA, _PROGRESS, _ERROR = 1, 2, 3
 
 
 class Mark(Enum):
-    """What stands between lines."""
+    """A packet that separates lines."""
 
     FLUSH = b"0000"
     DELIMITER = b"0001"

@@ -30,7 +30,7 @@ Say = Callable[[dict[str, Any]], None]
 
 def main() -> None:
     """Answer the request on standard input."""
-    # So that what it was writing is removed, although systemd ends it.
+    # systemd ends it with SIGTERM; an exception removes files that are half written.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with contextlib.suppress(BrokenPipeError):  # nobody waits for the answer any more
         answer(sys.argv[1:], sys.stdin.buffer.read(request.LIMIT_BYTES + 1), _print)

@@ -34,7 +34,7 @@ _SUFFIX = f"/info/refs?service={_SERVICE}"
 _ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _PEELED = "^{}"
 _HISTORY = "filter tree:0"
-"""Of commits without their files (git-rev-list(1), --filter)."""
+"""The filter for commits without their files (git-rev-list(1), --filter)."""
 _FLUSH, _DELIMITER = Mark.FLUSH.value, Mark.DELIMITER.value
 
 
@@ -45,7 +45,7 @@ class Ref:
     name: str
     commit: str
     target: str = ""
-    """Of "HEAD": the branch that the repository chooses, if the server says so."""
+    """The branch of "HEAD", which the repository chooses, if the server names it."""
 
 
 class NoAccessError(LittlestHubError):

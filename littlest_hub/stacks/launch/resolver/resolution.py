@@ -30,7 +30,7 @@ Report = Callable[[str], None]
 """Tells people how far it is."""
 _REPORT_EVERY_S = 0.5
 _HEADER_BYTES = 12
-"""Of a pack: "PACK", its version, the number of its objects (gitformat-pack)."""
+"""The head of a pack: "PACK", its version, the number of its objects (gitformat-pack)."""
 
 
 @dataclass(frozen=True)

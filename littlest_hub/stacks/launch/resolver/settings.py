@@ -1,4 +1,4 @@
-"""What the administrator permits the resolver: a file in JSON, which only root can change.
+"""The administrator's permissions for the resolver: a file in JSON, which only root can change.
 
 It is not part of a request: those come from the service, which strangers talk to.
 """

@@ -33,14 +33,14 @@ class Source:
     url: str
     commit: str
     ref: str
-    """As `reference.Choice` has it, of whoever was first."""
+    """The ref of the first person who asked for this commit, as in `reference.Choice`."""
     date: int
-    """Of the commit, in seconds since 1970."""
+    """Time of the commit, in seconds since 1970."""
     files: tuple[str, ...]
     """Paths of regular files."""
     size_bytes: int
     is_reachable: bool
-    """As `reference.Choice` has it."""
+    """The same as in `reference.Choice`."""
     left_out: tuple[Remark, ...]
 
 
@@ -93,7 +93,7 @@ class Sources:
             source: where they are from.
         """
         (partial / "source.json").write_text(json.dumps(asdict(source)))
-        # Otherwise, after a power failure, files might have their names and no contents.
+        # Without this, files might, after a power failure, have their names and no contents.
         flush_file_system(partial)
         target = self.place(source.url, source.commit)
         try:

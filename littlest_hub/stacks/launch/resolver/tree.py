@@ -26,14 +26,14 @@ _LFS_BYTES = 1024
 
 @dataclass
 class Tree:
-    """What was written of a commit."""
+    """The files of a commit that were written."""
 
     files: list[str] = field(default_factory=list)
     """Paths of regular files."""
     links: list[str] = field(default_factory=list)
     size_bytes: int = 0
     left_out: list[Remark] = field(default_factory=list)
-    """What the person's copy will lack."""
+    """Files that were left out, with the reason."""
 
     def leave_out(self, path: str, why: str) -> None:
         """Remark that something is missing."""

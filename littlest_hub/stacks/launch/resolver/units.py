@@ -7,9 +7,9 @@ from pathlib import Path
 
 from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
-from littlest_hub.stacks.launch import address
+from littlest_hub.stacks.launch import packet_filter
 from littlest_hub.stacks.launch.resolver import settings
-from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_conditions
+from littlest_hub.units.unit import WITHOUT_RIGHTS, Directive, Unit, base_directory_conditions
 
 _PACKAGE = "littlest_hub.stacks.launch.resolver"
 _RUNTIME_S = 180
@@ -19,7 +19,6 @@ _MOST_RESOLVERS, _MOST_LOOKUPS = 4, 16
 _WORK = "/run"
 """In the resolver's view, a directory in memory for objects of git; nothing of /run is there."""
 _WORK_BYTES = "400M"
-_NETWORKS_IN_A_LINE = 8
 
 
 def address_of(layout: Layout) -> Path:
@@ -128,11 +127,7 @@ def _resolver(
     yield Directive("BindReadOnlyPaths", own, "whose owner is asked for above")
     yield Directive("ProcSubset", "pid")
     yield Directive("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6")
-    comment = "what is not of the internet (littlest_hub/stacks/launch/address.py)"
-    denied = [*map(str, address.denied())]
-    for first in range(0, len(denied), _NETWORKS_IN_A_LINE):
-        some = denied[first : first + _NETWORKS_IN_A_LINE]
-        yield Directive("IPAddressDeny", " ".join(some), "" if first else comment)
+    yield from packet_filter.denied("addresses that do not belong to the internet")
     if networks:
         yield Directive("IPAddressAllow", " ".join(networks), f"as {file} says")
 
@@ -162,15 +157,6 @@ def _program(layout: Layout, command: str, runtime_s: int) -> Iterator[Directive
     yield Directive("UMask", "0022")
     yield Directive("DynamicUser", "yes", "a user that exists as long as it runs")
     yield Directive("InaccessiblePaths", f"-{layout.fragments}")
-    yield Directive("CapabilityBoundingSet", "")
-    yield Directive("AmbientCapabilities", "")
-    yield Directive("PrivateUsers", "yes")
-    yield Directive("ProtectSystem", "strict")
-    yield Directive("PrivateMounts", "yes")
-    yield Directive("ProtectProc", "invisible")
-    yield Directive("MemoryDenyWriteExecute", "yes")
-    yield Directive("RemoveIPC", "yes")
     yield Directive("KeyringMode", "private")
-    yield from SANDBOX
-    yield Directive("SystemCallFilter", "@system-service")
+    yield from WITHOUT_RIGHTS
     yield Directive("SystemCallFilter", "~@privileged @resources")

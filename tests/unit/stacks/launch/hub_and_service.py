@@ -75,7 +75,7 @@ class Program:
     """A stand-in for a program behind a socket."""
 
     lines: list[Any] = field(default_factory=list)
-    """What it answers; an event instead of a line is waited for."""
+    """Lines that it answers; it waits for an event in the place of a line."""
     requests: list[Any] = field(default_factory=list)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -110,7 +110,7 @@ class Builder(Program):
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.requests.append(json.loads(await reader.read()))
         order = self.requests[-1]["order"]
-        # As systemd, which starts a unit once.
+        # Like systemd, which starts a unit once.
         build = self.builds.get(order)
         if build is None or build.done():
             build = self.builds[order] = asyncio.create_task(self._build(order))

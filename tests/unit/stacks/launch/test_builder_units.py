@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 from ipaddress import IPv4Network, ip_address, ip_network
 from pathlib import Path
 
@@ -17,7 +15,8 @@ from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch import address
 from littlest_hub.stacks.launch.builder_units import build_unit, units, user_of
 from littlest_hub.stacks.launch.starter import order_of
-from littlest_hub.units.unit import service_directives
+from littlest_hub.units.unit import Unit, service_directives
+from tests.unit import unit_files
 
 LAYOUT = Layout(DEFAULT_BASE)
 BUILD = "littlest-hub.launch-build@.service"
@@ -25,43 +24,30 @@ STARTER = "littlest-hub.launch-starter@.service"
 CLEANING = "littlest-hub.launch-cleaning.service"
 
 
-def texts() -> dict[str, str]:
+def found_units() -> list[Unit]:
     excepted = (IPv4Network("10.1.0.0/16"),)
-    found = units(LAYOUT, EnabledStack("launch"), excepted, ("127.0.0.53",))
-    return {unit.name: unit.text() for unit in found}
+    return [*units(LAYOUT, EnabledStack("launch"), excepted, ("127.0.0.53",))]
+
+
+def texts() -> dict[str, str]:
+    return {unit.name: unit.text() for unit in found_units()}
 
 
 @pytest.fixture
 def written(tmp_path: Path) -> dict[str, Path]:
-    """All units as files, by name; their commands exist."""
-    files = {}
-    for name, text in texts().items():
-        files[name] = tmp_path / name
-        files[name].write_text(re.sub(r"^(ExecStart=)\S+", r"\1/bin/true", text, flags=re.M))
-    return files
+    """All units as files, by name."""
+    return unit_files.write(found_units(), tmp_path)
 
 
 @pytest.mark.needs("systemd-analyze")
 def test_systemd_verifies_the_units_without_a_warning(written: dict[str, Path]) -> None:
-    verify = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *written.values()],
-        capture_output=True,
-        text=True,
-    )
-    assert [line for line in verify.stderr.splitlines() if "launch-" in line] == []
+    assert unit_files.complaints(written.values(), "launch-") == []
 
 
 @pytest.mark.needs("systemd-analyze")
 @pytest.mark.parametrize(("name", "exposure"), [(BUILD, 2.2), (CLEANING, 1.3), (STARTER, 1.8)])
 def test_services_expose_little(written: dict[str, Path], name: str, exposure: float) -> None:
-    threshold = f"--threshold={exposure * 10:.0f}"
-    security = subprocess.run(
-        ["systemd-analyze", "security", "--offline=yes", threshold, written[name]],
-        capture_output=True,
-        text=True,
-        env={"SYSTEMD_COLORS": "0", "COLUMNS": "120", "PATH": "/usr/bin:/bin"},
-    )
-    assert security.returncode == 0, security.stdout
+    unit_files.exposes_at_most(written[name], exposure)
 
 
 def test_a_build_writes_to_one_directory_and_has_no_rights() -> None:

@@ -62,7 +62,7 @@ def kill_at_random_moments(site: Site, times: int) -> None:
         process.kill()
         process.wait()
         if check(site):
-            # So that the next one has something to do.
+            # The next build has something to do then.
             for record in site.place.records.iterdir():
                 record.unlink()
             site.place.result(ORDER.id).unlink(missing_ok=True)

@@ -479,7 +479,7 @@ def test_the_server_begins_in_the_copy_with_the_kernels_of_the_environment(
         assert found["JUPYTERHUB_DEFAULT_URL"] == "/lab/x"
         own, other = found["JUPYTER_PATH"].split(":")
         assert (own, other) == (str(tmp_path / "run" / "launch-course"), "/x")
-        # Nothing else of an environment: no extensions, no templates.
+        # The environment gives nothing else: no extensions, no templates.
         assert [each.name for each in Path(own).iterdir()] == ["kernels"]
     specs = {
         file.parent.name: json.loads(file.read_text())["argv"][0]

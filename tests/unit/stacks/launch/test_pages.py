@@ -491,7 +491,7 @@ def test_each_commit_of_a_branch_only_if_somebody_said_so(alice: Browser) -> Non
     assert "postBuild" in text_of(page)
     alice.press(page, "launch", ask="never-ref")
     resolves(alice.site, LATER)
-    # What runs is never replaced without a question.
+    # A server that runs is never replaced without a question.
     assert 'value="update"' in alice.open(**FORM).text
     alice.press(alice.open(**FORM), "update")
     alice.stop("course")
@@ -686,7 +686,7 @@ def test_a_token_of_an_administrator_does_no_more(site: Site) -> None:
 
 
 class Outline(HTMLParser):
-    """What a page consists of."""
+    """The parts of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

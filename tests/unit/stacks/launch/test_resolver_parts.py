@@ -56,7 +56,7 @@ def test_links_that_are_made_lead_to_places_inside_whatever_other_links_there_ar
         top = Path(outside).resolve() / "x" / "files"
         top.mkdir(parents=True)
         made = []
-        # As git has it: what is above a link is a directory.
+        # In git, everything above a link is a directory.
         for name in sorted(links):
             if not any(other != name and f"{other}/".startswith(f"{name}/") for other in links):
                 (top / name).parent.mkdir(parents=True, exist_ok=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from littlest_hub.stacks.launch.pages import VARIABLES
 from littlest_hub.stacks.launch.resolver import units as resolver
 from littlest_hub.stacks.launch.service_units import units
 from littlest_hub.units.unit import service_directives
+from tests.unit import unit_files
 
 LAYOUT, STACK = Layout(DEFAULT_BASE), EnabledStack("launch", port=9000)
 SERVICE = "littlest-hub.launch.service"
@@ -26,39 +25,19 @@ def texts() -> dict[str, str]:
 
 @pytest.fixture
 def written(tmp_path: Path) -> dict[str, Path]:
-    """All units as files, by name, with those that they need; their commands exist."""
-    files = {}
+    """All units as files, by name, with those that they need."""
     others = (*resolver.units(LAYOUT, STACK), *builder_units.units(LAYOUT, STACK))
-    found = {**texts(), **{unit.name: unit.text() for unit in others}}
-    for name, text in found.items():
-        files[name] = tmp_path / name
-        command = re.sub(r"^(Exec\w+=[-+]*)\S+", r"\1/bin/true", text, flags=re.M)
-        files[name].write_text(re.sub(r"^StandardInput=file:.*\n", "", command, flags=re.M))
-    return files
+    return unit_files.write((*units(LAYOUT, STACK), *others), tmp_path)
 
 
 @pytest.mark.needs("systemd-analyze")
 def test_systemd_verifies_the_units_without_a_warning(written: dict[str, Path]) -> None:
-    verify = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *written.values()],
-        capture_output=True,
-        text=True,
-    )
-    assert [line for line in verify.stderr.splitlines() if "launch" in line] == []
+    assert unit_files.complaints(written.values(), "launch") == []
 
 
 @pytest.mark.needs("systemd-analyze")
 def test_the_service_exposes_little(written: dict[str, Path]) -> None:
-    security = subprocess.run(
-        [
-            *("systemd-analyze", "security", "--offline=yes"),
-            *("--threshold=16", written[SERVICE]),
-        ],
-        capture_output=True,
-        text=True,
-        env={"SYSTEMD_COLORS": "0", "COLUMNS": "120", "PATH": "/usr/bin:/bin"},
-    )
-    assert security.returncode == 0, security.stdout
+    unit_files.exposes_at_most(written[SERVICE], 1.6)
 
 
 def test_what_the_service_is_told_is_in_its_view() -> None:
@@ -71,7 +50,7 @@ def test_what_the_service_is_told_is_in_its_view() -> None:
     told = dict(value.split("=", 1) for key, value in found if key == "Environment")
     for name in ("resolver", "starter", "sources"):
         assert told[VARIABLES[name]] in bound
-    # Of the base directory it sees what is not hidden.
+    # It sees those parts of the base directory that are not hidden.
     assert told[VARIABLES["logs"]] == "/opt/littlest-hub/environments/launch/logs"
 
 

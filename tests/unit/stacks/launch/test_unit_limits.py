@@ -23,7 +23,7 @@ GIB = 1 << 30
         ({"MemoryMax": "2G", "CPUQuota": "150%", "RuntimeMaxSec": "2h"}, {}),
         ({"MemoryMax": "1073741824", "CPUQuota": "20.5%", "RuntimeMaxSec": "30min 10s"}, {}),
         ({"MemoryMax": "0.001%", "CPUQuota": "0%", "RuntimeMaxSec": "500ms"}, {}),
-        # What nobody understands stays.
+        # A value that cannot be read stays.
         ({"MemoryMax": "lots", "CPUQuota": "half", "RuntimeMaxSec": "1 fortnight"}, {}),
         ({"MemoryMax": "-1", "CPUQuota": "-1%", "RuntimeMaxSec": "-1"}, {}),
     ],

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch.resolver.units import settings_of, units
+from tests.unit import unit_files
 
 NAMES = [
     *("littlest-hub.launch-resolver.socket", "littlest-hub.launch-resolver@.service"),
@@ -23,40 +22,20 @@ needs_systemd = pytest.mark.needs("systemd-analyze")
 
 @pytest.fixture
 def written(tmp_path: Path) -> dict[str, Path]:
-    """All units of the stack as files, by name; their commands exist."""
-    files = {}
-    for unit in units(Layout(DEFAULT_BASE), EnabledStack("launch")):
-        text = re.sub(r"^(Exec\w+=[-+]*)/\S+", r"\1/bin/true", unit.text(), flags=re.MULTILINE)
-        files[unit.name] = tmp_path / unit.name
-        files[unit.name].write_text(text)
-    return files
+    """All units of the resolver as files, by name."""
+    return unit_files.write(units(Layout(DEFAULT_BASE), EnabledStack("launch")), tmp_path)
 
 
 @needs_systemd
 def test_systemd_verifies_the_units_without_a_warning(written: dict[str, Path]) -> None:
     assert [*written] == NAMES
-    verify = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *written.values()],
-        capture_output=True,
-        text=True,
-    )
-    assert [line for line in verify.stderr.splitlines() if "launch-" in line] == []
+    assert unit_files.complaints(written.values(), "launch-") == []
 
 
 @needs_systemd
 @pytest.mark.parametrize(("name", "exposure"), [("resolver@", 1.1), ("names@", 1.1)])
 def test_services_expose_little(written: dict[str, Path], name: str, exposure: float) -> None:
-    security = subprocess.run(
-        [
-            *("systemd-analyze", "security", "--offline=yes"),
-            f"--threshold={exposure * 10:.0f}",
-            written[f"littlest-hub.launch-{name}.service"],
-        ],
-        capture_output=True,
-        text=True,
-        env={"SYSTEMD_COLORS": "0", "COLUMNS": "120", "PATH": "/usr/bin:/bin"},
-    )
-    assert security.returncode == 0, security.stdout
+    unit_files.exposes_at_most(written[f"littlest-hub.launch-{name}.service"], exposure)
 
 
 def test_networks_of_the_settings_are_let_through_and_no_others(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""From a link to a server, with the real resolver, builder, git and uv; without systemd."""
+"""Launches from link to server, with the real resolver, builder, git and uv; without systemd."""
 
 from __future__ import annotations
 

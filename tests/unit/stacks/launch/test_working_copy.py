@@ -22,6 +22,7 @@ from littlest_hub.stacks.launch import working_copy
 from littlest_hub.stacks.launch.own_files import OWN, ObstacleError, OwnFiles
 from littlest_hub.stacks.launch.three_way import ABSENT, Decision, decide
 from littlest_hub.stacks.launch.working_copy import Report
+from tests.capabilities import missing
 
 REPOSITORY = Path(__file__).parents[4]
 A, B, C = ("a" * 40, "b" * 40, "c" * 40)
@@ -103,7 +104,7 @@ def test_what_the_person_has_made_is_never_replaced(
     decision = decide(mine, theirs, delivered, begun)
     if decision is Decision.TAKE:
         assert mine in (delivered, *begun)
-    # What upstream has changed is taken, or said.
+    # Changes of upstream are taken, or named in the report.
     if theirs not in (mine, delivered):
         assert decision is not Decision.NOTHING
     if decision is Decision.BESIDE:
@@ -377,7 +378,7 @@ def test_on_a_full_disk_files_stay_whole_and_the_next_start_goes_on(person: Pers
     as_root = ["unshare", "--user", "--map-root-user", "--mount"]
     probe = subprocess.run([*as_root, "true"], check=False, capture_output=True, text=True)
     if probe.returncode:
-        pytest.skip(f"no user namespaces: {probe.stderr}")
+        missing(f"no user namespaces: {probe.stderr}")
     words = ["sh", str(person.directory), sys.executable, _DELIVERY, str(REPOSITORY)]
     command = [*as_root, "sh", "-c", _ON_A_SMALL_DISK, *words]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -468,7 +469,7 @@ def test_a_file_that_cannot_be_written_is_tried_again(person: Person) -> None:
     ]
     done = subprocess.run(command, check=False, cwd=REPOSITORY, capture_output=True, text=True)
     if "unshare failed" in done.stderr:
-        pytest.skip(f"no user namespaces: {done.stderr}")
+        missing(f"no user namespaces: {done.stderr}")
     assert "d/a: Permission denied" in done.stdout, done.stderr
     (person.copy / "d").chmod(0o700)
     assert read(person.copy) == {"d/a": "1", "e": "2"}
