@@ -15,10 +15,10 @@ from typing import Any
 
 from uv import find_uv_bin
 
-from littlest_hub.stacks.launch.builder import Builder, Result, serve
+from littlest_hub.stacks.launch.builder.place import Place
+from littlest_hub.stacks.launch.builder.program import Builder, Result, serve
+from littlest_hub.stacks.launch.builder.pythons import Python
 from littlest_hub.stacks.launch.order import Order
-from littlest_hub.stacks.launch.place import Place
-from littlest_hub.stacks.launch.pythons import Python
 from littlest_hub.system.uv import Indexes, Uv
 from tests.package_index import PackageIndex
 

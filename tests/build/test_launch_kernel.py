@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from littlest_hub.stacks.launch.builder import Builder
+from littlest_hub.stacks.launch.builder.place import Place
+from littlest_hub.stacks.launch.builder.program import Builder
+from littlest_hub.stacks.launch.builder.pythons import Python
 from littlest_hub.stacks.launch.order import Order
-from littlest_hub.stacks.launch.place import Place
-from littlest_hub.stacks.launch.pythons import Python
 from littlest_hub.system.uv import Indexes, Uv
 from tests.launch_site import make_release
 

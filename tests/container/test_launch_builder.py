@@ -14,10 +14,10 @@ from construct import bundle
 from construct.builder import ROOT
 from construct.cache import Cache
 from littlest_hub.manifest.enabled import EnabledStack
-from littlest_hub.stacks.launch import builder_units
 from littlest_hub.stacks.launch.address import networks
+from littlest_hub.stacks.launch.builder import units as builder_units
+from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.order import Order
-from littlest_hub.stacks.launch.place import Place
 from tests import wheels
 from tests.container.test_packages import packages
 from tests.hub import Hub

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from urllib.parse import quote, unquote, urlencode
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.launch.environment_files import Environment, Kind
+from littlest_hub.stacks.launch.environment.environment_files import Environment, Kind
 from littlest_hub.stacks.launch.repository import GIST, GITHUB, GITLAB, Repository
 
 SERVICE = "services/launch/"

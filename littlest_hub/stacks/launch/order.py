@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.launch.contents import LOCK_LIMIT_BYTES, Read
-from littlest_hub.stacks.launch.environment_files import Environment
+from littlest_hub.stacks.launch.environment.contents import LOCK_LIMIT_BYTES, Read
+from littlest_hub.stacks.launch.environment.environment_files import Environment
 
 LIMIT_BYTES = 2 * LOCK_LIMIT_BYTES
 """Size of the largest order."""

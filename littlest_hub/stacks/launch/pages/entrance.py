@@ -21,14 +21,15 @@ from jupyterhub.utils import get_browser_protocol
 from tornado.web import authenticated
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.launch import dialogue, links, repository, resolution, server_name
+from littlest_hub.stacks.launch import links, repository, server_name
 from littlest_hub.stacks.launch.configuration import Caps, Configuration, FormError, of_form
-from littlest_hub.stacks.launch.dialogue import Tell
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.pages.page import PersonPage
 from littlest_hub.stacks.launch.pages.standing import Relation, Standing, standing
-from littlest_hub.stacks.launch.resolution import Resolution
-from littlest_hub.stacks.launch.servers import Server
+from littlest_hub.stacks.launch.service import dialogue, resolution
+from littlest_hub.stacks.launch.service.dialogue import Tell
+from littlest_hub.stacks.launch.service.resolution import Resolution
+from littlest_hub.stacks.launch.service.servers import Server
 
 _RESOLVER_S = 120
 """More than the resolver's unit gives it."""

@@ -25,14 +25,14 @@ from tornado.web import HTTPError, authenticated
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch import order, repository, server_name
-from littlest_hub.stacks.launch.builds import BuildError, Builds
 from littlest_hub.stacks.launch.configuration import Configuration, FormError, form_of, of_form
-from littlest_hub.stacks.launch.environment_files import Kind
+from littlest_hub.stacks.launch.environment.environment_files import Kind
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.pages.entrance import page_of_start, resolved
 from littlest_hub.stacks.launch.pages.page import PersonPage
 from littlest_hub.stacks.launch.pages.standing import Relation, standing
 from littlest_hub.stacks.launch.records import Approved, Begun
+from littlest_hub.stacks.launch.service.builds import BuildError, Builds
 
 _QUIET_S = 15
 """After this time without a line, a sign of life: proxies close connections that are silent."""

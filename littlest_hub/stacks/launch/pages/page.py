@@ -18,7 +18,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.service.web import Handler
 from littlest_hub.stacks.launch.links import SERVICE, Form
 from littlest_hub.stacks.launch.records import Records
-from littlest_hub.stacks.launch.servers import Person, Servers
+from littlest_hub.stacks.launch.service.servers import Person, Servers
 from littlest_hub.stacks.launch.settings import Settings
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -8,7 +8,7 @@ from enum import StrEnum
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch.configuration import Configuration
 from littlest_hub.stacks.launch.records import Records
-from littlest_hub.stacks.launch.servers import Person, Server
+from littlest_hub.stacks.launch.service.servers import Person, Server
 
 _SHOWN_OF_COMMIT = 12
 _OPENED = {"path", "urlpath"}

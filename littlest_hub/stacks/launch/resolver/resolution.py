@@ -9,7 +9,7 @@ from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch import address
-from littlest_hub.stacks.launch.environment_files import Environment, environment
+from littlest_hub.stacks.launch.environment.environment_files import Environment, environment
 from littlest_hub.stacks.launch.repository import Repository
 from littlest_hub.stacks.launch.resolver import lookup, tree
 from littlest_hub.stacks.launch.resolver.connection import Connections

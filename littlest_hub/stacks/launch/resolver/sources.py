@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.launch.contents import Remark
+from littlest_hub.stacks.launch.environment.contents import Remark
 from littlest_hub.system.files import flush_file_system, remove_tree
 from littlest_hub.system.locks import try_lock
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.launch.contents import Remark
+from littlest_hub.stacks.launch.environment.contents import Remark
 from littlest_hub.stacks.launch.resolver.limits import Limits, TooMuchError, in_megabytes
 from littlest_hub.system import git
 from littlest_hub.system.git import Entry, Objects

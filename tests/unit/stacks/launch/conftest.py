@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from littlest_hub.stacks.launch import pythons
-from littlest_hub.stacks.launch.place import Place
-from littlest_hub.stacks.launch.pythons import Python
+from littlest_hub.stacks.launch.builder import pythons
+from littlest_hub.stacks.launch.builder.place import Place
+from littlest_hub.stacks.launch.builder.pythons import Python
 from littlest_hub.stacks.launch.resolver import program
 from tests.git_server import HOST, GitServer, Names
 from tests.launch_site import Site, make_release

@@ -8,8 +8,8 @@ from __future__ import annotations
 from littlest_hub.hub.app import LittlestHub
 from littlest_hub.stacks.launch.configuration import Caps
 from littlest_hub.stacks.launch.records import checked_id
+from littlest_hub.stacks.launch.server.spawner import WithLaunch
 from littlest_hub.stacks.launch.settings import OPTION, Settings
-from littlest_hub.stacks.launch.spawner import WithLaunch
 from tests.unit.hub.small_hub import LAYOUT, RecordingSpawner, c
 
 

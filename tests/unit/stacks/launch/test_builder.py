@@ -11,7 +11,7 @@ import pytest
 from uv import find_uv_bin
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.launch.lock import Lock
+from littlest_hub.stacks.launch.builder.lock import Lock
 from littlest_hub.stacks.launch.order import Order
 from littlest_hub.system.digests import sha256
 from littlest_hub.system.uv import NoSolutionError

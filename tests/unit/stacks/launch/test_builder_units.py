@@ -13,8 +13,8 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch import address
-from littlest_hub.stacks.launch.builder_units import build_unit, units, user_of
-from littlest_hub.stacks.launch.starter import order_of
+from littlest_hub.stacks.launch.builder.starter import order_of
+from littlest_hub.stacks.launch.builder.units import build_unit, units, user_of
 from littlest_hub.units.unit import Unit, service_directives
 from tests.unit import unit_files
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from littlest_hub.stacks.launch.cleaning import clean
+from littlest_hub.stacks.launch.builder.cleaning import clean
 from tests.launch_site import Site, asked
 
 TAG = sys.implementation.cache_tag

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from littlest_hub.stacks.launch.build import EVERYBODY
-from littlest_hub.stacks.launch.build_log import LONGEST_LINE, MOST_LINES, BuildLog
-from littlest_hub.stacks.launch.cleaning import clean, size_bytes
+from littlest_hub.stacks.launch.builder.build import EVERYBODY
+from littlest_hub.stacks.launch.builder.build_log import LONGEST_LINE, MOST_LINES, BuildLog
+from littlest_hub.stacks.launch.builder.cleaning import clean, size_bytes
 from littlest_hub.system import locks
 from tests.launch_site import Site, asked
 

@@ -9,8 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from littlest_hub.stacks.launch.contents import LIMIT_BYTES, LOCK_LIMIT_BYTES, MOST_REMARKS
-from littlest_hub.stacks.launch.environment_files import Environment, Kind, environment
+from littlest_hub.stacks.launch.environment.contents import (
+    LIMIT_BYTES,
+    LOCK_LIMIT_BYTES,
+    MOST_REMARKS,
+)
+from littlest_hub.stacks.launch.environment.environment_files import Environment, Kind, environment
 
 PYTHONS = ("3.11.9", "3.13.2", "3.12.7")
 """The preferred one is the last."""

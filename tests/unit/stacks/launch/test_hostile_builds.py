@@ -12,9 +12,10 @@ import pytest
 from uv import find_uv_bin
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.launch import lock, order
-from littlest_hub.stacks.launch.environment_files import environment
-from littlest_hub.stacks.launch.lock import of_text
+from littlest_hub.stacks.launch import order
+from littlest_hub.stacks.launch.builder import lock
+from littlest_hub.stacks.launch.builder.lock import of_text
+from littlest_hub.stacks.launch.environment.environment_files import environment
 from littlest_hub.stacks.launch.order import Order
 from littlest_hub.system.uv import NoSolutionError
 from tests.launch_site import Site, asked

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from littlest_hub.stacks.launch.build import SLOTS
-from littlest_hub.stacks.launch.builder import Builder
+from littlest_hub.stacks.launch.builder.build import SLOTS
+from littlest_hub.stacks.launch.builder.program import Builder
+from littlest_hub.stacks.launch.builder.pythons import Python
 from littlest_hub.stacks.launch.order import Order
-from littlest_hub.stacks.launch.pythons import Python
 from littlest_hub.system import locks
 from tests.eventually import eventually
 from tests.launch_site import Site

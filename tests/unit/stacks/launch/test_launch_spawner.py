@@ -27,7 +27,8 @@ from littlest_hub.hub.launch import Launch, environment_file, parse_environment_
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.hub.unprivileged import TemplateSpawner
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.launch import prologue, server_name
+from littlest_hub.stacks.launch import server_name
+from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.configuration import (
     Caps,
     Configuration,
@@ -36,13 +37,13 @@ from littlest_hub.stacks.launch.configuration import (
     of_form,
 )
 from littlest_hub.stacks.launch.links import Form
-from littlest_hub.stacks.launch.place import Place
 from littlest_hub.stacks.launch.records import Records
 from littlest_hub.stacks.launch.repository import Policy
 from littlest_hub.stacks.launch.resolver.sources import Sources
 from littlest_hub.stacks.launch.resolver.units import sources_of
+from littlest_hub.stacks.launch.server import prologue
+from littlest_hub.stacks.launch.server.spawner import RefusedError, with_launch
 from littlest_hub.stacks.launch.settings import OPTION, Settings
-from littlest_hub.stacks.launch.spawner import RefusedError, with_launch
 
 REPOSITORY = Path(__file__).parents[4]
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -180,7 +181,7 @@ def test_a_launch_starts_as_its_person_with_the_prologue_before_the_server(house
     assert list(launch.command[:-count]) == [
         *usual.command[:2],
         "-m",
-        "littlest_hub.stacks.launch.prologue",
+        "littlest_hub.stacks.launch.server.prologue",
     ]
     assert launch.account == usual.account
     assert launch.properties["User"] == usual.properties["User"]
@@ -416,7 +417,7 @@ def test_a_job_starts_with_the_prologue_and_sees_the_files_where_they_are(house:
     id = house.approve()
     made, usual = job(house, id), job(house, None)
     assert made._program() == [
-        *("/shared/python3", "-I", "-m", "littlest_hub.stacks.launch.prologue"),
+        *("/shared/python3", "-I", "-m", "littlest_hub.stacks.launch.server.prologue"),
         *usual._program(),
     ]
     found = json.loads(made.get_env()[prologue.VARIABLE])
@@ -521,7 +522,7 @@ def test_the_server_starts_whatever_fails(
 FRAGMENT = """
 from littlest_hub.stacks.launch.records import checked_id
 from littlest_hub.stacks.launch.settings import OPTION, Settings
-from littlest_hub.stacks.launch.spawner import with_launch
+from littlest_hub.stacks.launch.server.spawner import with_launch
 
 c.RequestPolicy.user_options.update({OPTION: checked_id})
 c.JupyterHub.spawner_class = with_launch(c.JupyterHub.spawner_class, Settings())

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.launch.environment_files import Environment, Kind, environment
+from littlest_hub.stacks.launch.environment.environment_files import Environment, Kind, environment
 from littlest_hub.stacks.launch.links import (
     Form,
     badge,

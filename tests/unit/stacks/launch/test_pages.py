@@ -18,7 +18,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch.pages import launching
 from littlest_hub.stacks.launch.pages.entrance import source_of
 from littlest_hub.stacks.launch.records import approved
-from littlest_hub.stacks.launch.servers import Servers
+from littlest_hub.stacks.launch.service.servers import Servers
 from littlest_hub.stacks.launch.settings import SCOPES
 from tests.eventually import eventually
 from tests.unit.stacks.launch.hub_and_service import (

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from littlest_hub.stacks.launch.contents import Contents
-from littlest_hub.stacks.launch.requirements import MOST_FILES, Requirements, Wanted, inside
+from littlest_hub.stacks.launch.environment.contents import Contents
+from littlest_hub.stacks.launch.environment.requirements import (
+    MOST_FILES,
+    Requirements,
+    Wanted,
+    inside,
+)
 
 
 def judged(text: str, **files: str) -> Contents:

@@ -8,10 +8,10 @@ import pytest
 
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.manifest.enabled import EnabledStack
-from littlest_hub.stacks.launch import builder_units
+from littlest_hub.stacks.launch.builder import units as builder_units
 from littlest_hub.stacks.launch.pages import VARIABLES
 from littlest_hub.stacks.launch.resolver import units as resolver
-from littlest_hub.stacks.launch.service_units import units
+from littlest_hub.stacks.launch.service.units import units
 from littlest_hub.units.unit import service_directives
 from tests.unit import unit_files
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from littlest_hub.stacks.launch import unit_limits
 from littlest_hub.stacks.launch.configuration import Configuration
+from littlest_hub.stacks.launch.server import unit_limits
 
 REPOSITORY = "https://github.com/org/repo"
 GIB = 1 << 30

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from littlest_hub.stacks.launch import starter
+from littlest_hub.stacks.launch.builder import starter
 from littlest_hub.stacks.launch.order import Order
 from littlest_hub.stacks.launch.records import Approved, approved
 from littlest_hub.stacks.launch.resolver import program

@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from littlest_hub.stacks.launch import working_copy
-from littlest_hub.stacks.launch.own_files import OWN, ObstacleError, OwnFiles
-from littlest_hub.stacks.launch.three_way import ABSENT, Decision, decide
-from littlest_hub.stacks.launch.working_copy import Report
+from littlest_hub.stacks.launch.server import working_copy
+from littlest_hub.stacks.launch.server.own_files import OWN, ObstacleError, OwnFiles
+from littlest_hub.stacks.launch.server.three_way import ABSENT, Decision, decide
+from littlest_hub.stacks.launch.server.working_copy import Report
 from tests.capabilities import missing
 
 REPOSITORY = Path(__file__).parents[4]
@@ -359,7 +359,7 @@ def test_a_first_delivery_that_was_killed_goes_on(in_memory: Path) -> None:
 _DELIVERY = """
 import sys
 from pathlib import Path
-from littlest_hub.stacks.launch import working_copy
+from littlest_hub.stacks.launch.server import working_copy
 _, report = working_copy.deliver(Path(sys.argv[1]), Path(sys.argv[2]), "course", sys.argv[3])
 print(report.text)
 """

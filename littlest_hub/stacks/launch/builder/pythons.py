@@ -14,7 +14,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from littlest_hub.stacks.launch.place import Place
+from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.system import conda_prefix, files, locks
 from littlest_hub.system.conda_prefix import Package
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
-from littlest_hub.stacks.launch import builder_units
+from littlest_hub.stacks.launch.builder import units as builder_units
+from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.pages import VARIABLES
-from littlest_hub.stacks.launch.place import Place
 from littlest_hub.stacks.launch.resolver import units as resolver
 from littlest_hub.units.stack import web_service
 from littlest_hub.units.unit import Directive, Unit

@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.launch import bytecode, pythons
-from littlest_hub.stacks.launch.lock import Lock
-from littlest_hub.stacks.launch.place import Place
-from littlest_hub.stacks.launch.pythons import Python
+from littlest_hub.stacks.launch.builder import bytecode, pythons
+from littlest_hub.stacks.launch.builder.lock import Lock
+from littlest_hub.stacks.launch.builder.place import Place
+from littlest_hub.stacks.launch.builder.pythons import Python
 from littlest_hub.system import files, locks
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.uv import Uv

@@ -10,8 +10,8 @@ from typing import Any
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch import repository
-from littlest_hub.stacks.launch.contents import Remark
-from littlest_hub.stacks.launch.environment_files import Environment, Kind
+from littlest_hub.stacks.launch.environment.contents import Remark
+from littlest_hub.stacks.launch.environment.environment_files import Environment, Kind
 
 _DIRECTORY = re.compile(r"[0-9a-f-]{40,100}")
 _TEXTS = ("directory", "python", "post_build", "start")

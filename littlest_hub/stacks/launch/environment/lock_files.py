@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from littlest_hub.stacks.launch.contents import LOCK_LIMIT_BYTES, Contents, shown
-from littlest_hub.stacks.launch.requirements import Requirements, add_host
+from littlest_hub.stacks.launch.environment.contents import LOCK_LIMIT_BYTES, Contents, shown
+from littlest_hub.stacks.launch.environment.requirements import Requirements, add_host
 
 PLATFORM = "linux-64"
 _HOSTS = re.compile(r"https://([A-Za-z0-9.-]{1,253})[:/]")

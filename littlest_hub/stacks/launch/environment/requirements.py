@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from littlest_hub.stacks.launch.contents import Contents, shown
+from littlest_hub.stacks.launch.environment.contents import Contents, shown
 
 MOST_REQUIREMENTS, MOST_FILES, MOST_HOSTS, LONGEST_REQUIREMENT = 2000, 20, 100, 1000
 USUAL_HOSTS = {"pypi.org", "files.pythonhosted.org", "conda.anaconda.org"}

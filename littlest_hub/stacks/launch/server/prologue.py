@@ -16,12 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from littlest_hub.stacks.launch import working_copy
-from littlest_hub.stacks.launch.own_files import ObstacleError
-from littlest_hub.stacks.launch.working_copy import Report
+from littlest_hub.stacks.launch.server import working_copy
+from littlest_hub.stacks.launch.server.own_files import ObstacleError
+from littlest_hub.stacks.launch.server.working_copy import Report
 from littlest_hub.system.files import remove_tree, write
 
-MODULE = "littlest_hub.stacks.launch.prologue"
+MODULE = "littlest_hub.stacks.launch.server.prologue"
 VARIABLE = "LITTLEST_HUB_LAUNCH"
 """The variable that says what to do, in JSON: "name", "version", "source" and "kernels", each a
 name or a path that the hub has made. A command line could be read by others."""

@@ -16,8 +16,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from littlest_hub.stacks.launch.place import Place
-from littlest_hub.stacks.launch.pythons import Python
+from littlest_hub.stacks.launch.builder.place import Place
+from littlest_hub.stacks.launch.builder.pythons import Python
 
 _LARGEST_BYTES = 2 << 20
 _LEFT_OUT = {"__pycache__", "test", "tests"}

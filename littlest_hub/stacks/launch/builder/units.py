@@ -9,8 +9,8 @@ from littlest_hub.layout import PRODUCT, Layout
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch import packet_filter
 from littlest_hub.stacks.launch.address import Network
-from littlest_hub.stacks.launch.builder import MODULE
-from littlest_hub.stacks.launch.place import Place
+from littlest_hub.stacks.launch.builder.place import Place
+from littlest_hub.stacks.launch.builder.program import MODULE
 from littlest_hub.units.unit import (
     SANDBOX,
     WITHOUT_RIGHTS,
@@ -20,7 +20,7 @@ from littlest_hub.units.unit import (
 )
 
 BUILD_TIMEOUT_S = 1800
-_STARTER = "littlest_hub.stacks.launch.starter"
+_STARTER = "littlest_hub.stacks.launch.builder.starter"
 _MOST_WAITING = 64
 
 

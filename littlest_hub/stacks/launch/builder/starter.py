@@ -13,8 +13,8 @@ import sys
 from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.launch.builder_units import BUILD_TIMEOUT_S, build_unit
-from littlest_hub.stacks.launch.place import checked_key
+from littlest_hub.stacks.launch.builder.place import checked_key
+from littlest_hub.stacks.launch.builder.units import BUILD_TIMEOUT_S, build_unit
 from littlest_hub.system.systemctl import systemctl
 
 LIMIT_BYTES = 200

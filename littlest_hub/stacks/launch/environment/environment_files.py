@@ -18,10 +18,14 @@ from typing import Any
 import yaml
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from littlest_hub.stacks.launch import lock_files
-from littlest_hub.stacks.launch.contents import Contents, Read, Remark, line_of, shown
-from littlest_hub.stacks.launch.lock_files import table
-from littlest_hub.stacks.launch.requirements import MOST_REQUIREMENTS, Requirements, Wanted
+from littlest_hub.stacks.launch.environment import lock_files
+from littlest_hub.stacks.launch.environment.contents import Contents, Read, Remark, line_of, shown
+from littlest_hub.stacks.launch.environment.lock_files import table
+from littlest_hub.stacks.launch.environment.requirements import (
+    MOST_REQUIREMENTS,
+    Requirements,
+    Wanted,
+)
 
 
 class Kind(StrEnum):

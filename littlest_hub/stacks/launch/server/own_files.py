@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from littlest_hub.stacks.launch.three_way import ABSENT
+from littlest_hub.stacks.launch.server.three_way import ABSENT
 from littlest_hub.system import locks
 
 OWN = ".littlest-hub"

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from littlest_hub.stacks.launch.own_files import (
+from littlest_hub.stacks.launch.server.own_files import (
     OWN,
     ObstacleError,
     OwnFiles,
@@ -25,7 +25,7 @@ from littlest_hub.stacks.launch.own_files import (
     state,
     target_of,
 )
-from littlest_hub.stacks.launch.three_way import ABSENT, Decision, decide
+from littlest_hub.stacks.launch.server.three_way import ABSENT, Decision, decide
 
 DIRECTORY = "launch"
 """The directory in a home that has the copies, by name of the server. It is no hidden one, since

@@ -17,19 +17,21 @@ from typing import Any
 from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout, PackageSet
-from littlest_hub.stacks.launch import build, cleaning, environment_files, order, pythons
-from littlest_hub.stacks.launch import lock as locks
-from littlest_hub.stacks.launch.build_log import BuildLog
-from littlest_hub.stacks.launch.environment_files import Environment, Kind
-from littlest_hub.stacks.launch.lock import Lock
+from littlest_hub.stacks.launch import order
+from littlest_hub.stacks.launch.builder import build, cleaning, pythons
+from littlest_hub.stacks.launch.builder import lock as locks
+from littlest_hub.stacks.launch.builder.build_log import BuildLog
+from littlest_hub.stacks.launch.builder.lock import Lock
+from littlest_hub.stacks.launch.builder.place import Place, checked_key
+from littlest_hub.stacks.launch.builder.pythons import Python
+from littlest_hub.stacks.launch.environment import environment_files
+from littlest_hub.stacks.launch.environment.environment_files import Environment, Kind
 from littlest_hub.stacks.launch.order import Order
-from littlest_hub.stacks.launch.place import Place, checked_key
-from littlest_hub.stacks.launch.pythons import Python
 from littlest_hub.system import files
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.uv import Indexes, NoSolutionError, Uv
 
-MODULE = "littlest_hub.stacks.launch.builder"
+MODULE = "littlest_hub.stacks.launch.builder.program"
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from littlest_hub.stacks.launch import bytecode, lock
-from littlest_hub.stacks.launch.build import EVERYBODY, read_record, without_builds
-from littlest_hub.stacks.launch.place import Place
+from littlest_hub.stacks.launch.builder import bytecode, lock
+from littlest_hub.stacks.launch.builder.build import EVERYBODY, read_record, without_builds
+from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.system.uv import Uv
 
 MOST_ORDERS = 1000

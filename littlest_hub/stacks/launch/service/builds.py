@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.launch import dialogue
-from littlest_hub.stacks.launch.dialogue import Tell, shown
 from littlest_hub.stacks.launch.order import LIMIT_BYTES, Order
 from littlest_hub.stacks.launch.records import checked_id
+from littlest_hub.stacks.launch.service import dialogue
+from littlest_hub.stacks.launch.service.dialogue import Tell, shown
 from littlest_hub.system.files import write
 
 MOST_ORDERS, MOST_LOCKS = 100, 2000

@@ -20,9 +20,9 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.launch.environment_files import Environment, Kind
-from littlest_hub.stacks.launch.pythons import Python
-from littlest_hub.stacks.launch.requirements import Wanted
+from littlest_hub.stacks.launch.builder.pythons import Python
+from littlest_hub.stacks.launch.environment.environment_files import Environment, Kind
+from littlest_hub.stacks.launch.environment.requirements import Wanted
 from littlest_hub.system.uv import NoSolutionError, Uv
 
 FORMAT = 1

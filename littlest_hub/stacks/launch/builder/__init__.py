@@ -1,0 +1,1 @@
+"""Environments built, shared and removed: a program without rights, and what starts it."""

@@ -1,0 +1,1 @@
+"""The server of a launch: its spawner, and what runs as the person before it."""
