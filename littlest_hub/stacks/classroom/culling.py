@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from littlest_hub.hub.config import CULLER
-from littlest_hub.stacks.classroom import fragment
+from littlest_hub.manifest.plain_values import record_of
 
 REPORTS_S = 300
 """Interval at which servers report their activity to the hub."""
@@ -75,7 +75,7 @@ def configure(c: Any, variables: Mapping[str, Any]) -> None:
         c: the configuration of the hub.
         variables: those of the fragment.
     """
-    wanted = fragment.record_of(variables, Culling)
+    wanted = record_of(variables, Culling)
     services = [each for each in c.JupyterHub.services if isinstance(each, dict)]
     for service in [each for each in services if each.get("name") == CULLER]:
         if not wanted.cull_idle_s:

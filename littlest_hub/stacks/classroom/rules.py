@@ -5,20 +5,15 @@ from __future__ import annotations
 import contextlib
 import grp
 import json
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Iterator
 
+from littlest_hub.check import plain_values
 from littlest_hub.check.report import Problem
 from littlest_hub.check.settings import Settings
+from littlest_hub.manifest.plain_values import PlainSettings, parse, text_of
 from littlest_hub.stacks.classroom.accounts.settings import AccountSettings
 from littlest_hub.stacks.classroom.culling import REPORTS_S, Culling
-from littlest_hub.stacks.classroom.fragment import (
-    FRAGMENT,
-    Checked,
-    PlainSettings,
-    parse,
-    record_of,
-    text_of,
-)
+from littlest_hub.stacks.classroom.fragment import FRAGMENT
 from littlest_hub.stacks.classroom.lab_settings import FILE
 from littlest_hub.stacks.classroom.lab_settings import parse as parse_lab_settings
 from littlest_hub.stacks.classroom.limits import Limits, group_of
@@ -27,27 +22,17 @@ from littlest_hub.stacks.classroom.shared.settings import Shared
 
 def problems(settings: Settings, record: type[PlainSettings]) -> Iterator[Problem]:
     """Yield the problems of a part's values, each with its line."""
-    place = str(settings.layout.fragments / FRAGMENT)
-    try:
-        found = parse(text_of(settings.layout), record)
-    except (ValueError, SyntaxError) as error:
-        yield Problem(place, 0, str(error))
-        return
-    for name, text in found.problems():
-        yield problem(settings, name, text)
+    yield from plain_values.problems(settings, FRAGMENT, record)
 
 
 def problem(settings: Settings, name: str, text: str, *, is_warning: bool = False) -> Problem:
     """Return a problem of one variable, with its line."""
-    place = str(settings.layout.fragments / FRAGMENT)
-    lines = enumerate(text_of(settings.layout).splitlines(), 1)
-    line = next((number for number, line in lines if line.startswith(f"{name} =")), 0)
-    return Problem(place, line, f"{name}: {text}", is_warning=is_warning)
+    return plain_values.problem(settings, FRAGMENT, name, text, is_warning=is_warning)
 
 
 def culling(settings: Settings) -> Iterator[Problem]:
     """Refuse values that are no times, and warn of values that stop servers in use."""
-    found = yield from _right(settings, Culling)
+    found = yield from plain_values.right_values(settings, FRAGMENT, Culling)
     if 0 < found.cull_idle_s < 2 * REPORTS_S:
         text = f"servers say every {REPORTS_S} s whether they are used; expected {2 * REPORTS_S}"
         yield problem(settings, "CULL_IDLE_S", f"{text} or more", is_warning=True)
@@ -61,14 +46,14 @@ def culling(settings: Settings) -> Iterator[Problem]:
 
 def shared_folders(settings: Settings) -> Iterator[Problem]:
     """Refuse folders that root's helper cannot make, or that servers cannot show."""
-    found = yield from _right(settings, Shared)
+    found = yield from plain_values.right_values(settings, FRAGMENT, Shared)
     if found.shared and not settings.uses("Spawner", "AccountSpawner"):
         yield problem(settings, "SHARED", f"{_NOT_HERE} shared folders; expected {{}}")
 
 
 def limits(settings: Settings) -> Iterator[Problem]:
     """Refuse limits that cannot be applied, and warn of groups that do not exist."""
-    found = yield from _right(settings, Limits)
+    found = yield from plain_values.right_values(settings, FRAGMENT, Limits)
     if found.limits and not settings.uses("Spawner", "AccountSpawner"):
         for_all = f"for all servers together: systemctl edit {settings.layout.users_slice}"
         text = f"{_NOT_HERE} limits of their own; expected {{}}; {for_all}"
@@ -105,16 +90,9 @@ def lab_settings(settings: Settings) -> Iterator[Problem]:
 _NOT_HERE = "only servers of a hub that is root, with its own spawner, have"
 
 
-def _right(settings: Settings, record: type[Checked]) -> Generator[Problem, None, Checked]:
-    """Yield the problems of a part, and return its values; the defaults if some are wrong."""
-    wrong = list(problems(settings, record))
-    yield from wrong
-    return record_of({}, record) if wrong else parse(text_of(settings.layout), record)
-
-
 def _account_groups(settings: Settings) -> Collection[str]:
     with contextlib.suppress(ValueError, SyntaxError):  # another rule reports these
-        found = parse(text_of(settings.layout), AccountSettings)
+        found = parse(text_of(settings.layout, FRAGMENT), AccountSettings)
         return [] if found.problems() else list(found.account_groups)
     return []
 

@@ -18,7 +18,8 @@ from littlest_hub.hub.accounts import LentAccount
 from littlest_hub.hub.launch import Launch
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.hub.unprivileged import TemplateSpawner
-from littlest_hub.stacks.classroom import fragment, lab_settings, limits
+from littlest_hub.manifest.plain_values import record_of
+from littlest_hub.stacks.classroom import lab_settings, limits
 from littlest_hub.stacks.classroom.accounts import client, hub
 from littlest_hub.stacks.classroom.accounts.client import NoAccountError
 from littlest_hub.stacks.classroom.accounts.hub import WithAccount
@@ -39,8 +40,8 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
     if c.JupyterHub.spawner_class in (UnitSpawner, TemplateSpawner):
         c.JupyterHub.spawner_class = TemplateAccountSpawner if layout.hub_user else AccountSpawner
         c.LittlestHub.on_serving.append(hub.watch)
-        limited = fragment.record_of(variables, Limits)
-        shared = fragment.record_of(variables, Shared)
+        limited = record_of(variables, Limits)
+        shared = record_of(variables, Shared)
         # `check` reports problems with their lines.
         if not layout.hub_user and not limited.problems() and not shared.problems():
             c.AccountSpawner.limits, c.AccountSpawner.shared = limited.limits, shared.shared

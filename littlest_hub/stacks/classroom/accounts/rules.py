@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from littlest_hub.check.report import Problem
 from littlest_hub.check.settings import Settings, strings
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.classroom import fragment, rules
+from littlest_hub.manifest.plain_values import text_of
+from littlest_hub.stacks.classroom import rules
 from littlest_hub.stacks.classroom.accounts import table
 from littlest_hub.stacks.classroom.accounts.settings import AccountSettings, parse
+from littlest_hub.stacks.classroom.fragment import FRAGMENT
 
 
 def plain_settings(settings: Settings) -> Iterator[Problem]:
@@ -33,7 +35,7 @@ def locked_people(settings: Settings) -> Iterator[Problem]:
 def sudo_for_administrators(settings: Settings) -> Iterator[Problem]:
     """Warn of sudo at a hub that is not root; `doctor` checks that sudo is installed."""
     with contextlib.suppress(ValueError, SyntaxError):
-        found = parse(fragment.text_of(settings.layout))
+        found = parse(text_of(settings.layout, FRAGMENT))
         if found.admins_have_sudo is True and settings.layout.hub_user:
             text = "a hub that is not root lets nobody become root; expected False"
             yield rules.problem(settings, "ADMINS_HAVE_SUDO", text, is_warning=True)

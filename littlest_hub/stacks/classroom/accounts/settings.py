@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from littlest_hub.layout import Layout
+from littlest_hub.manifest import plain_values
 from littlest_hub.stacks.classroom import fragment
 from littlest_hub.stacks.classroom.accounts.names import PREFIX
 
@@ -117,4 +118,4 @@ def parse(text: str) -> AccountSettings:
     Raises:
         ValueError, SyntaxError: a variable has no plain value.
     """
-    return fragment.parse(text, AccountSettings)
+    return plain_values.parse(text, AccountSettings)

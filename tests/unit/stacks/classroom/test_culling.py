@@ -7,10 +7,12 @@ import pytest
 from traitlets.config import Config
 
 from littlest_hub.hub.config import CULLER, complete
-from littlest_hub.stacks.classroom import culling, fragment
+from littlest_hub.manifest import plain_values
+from littlest_hub.stacks.classroom import culling
 from littlest_hub.stacks.classroom.culling import Culling
+from littlest_hub.stacks.classroom.fragment import FRAGMENT
 
-STOCK = Path(__file__).parents[4] / "jupyterhub_config.d" / fragment.FRAGMENT
+STOCK = Path(__file__).parents[4] / "jupyterhub_config.d" / FRAGMENT
 COMMAND = ["python3", "-I", "-m", "jupyterhub_idle_culler"]
 
 
@@ -28,7 +30,7 @@ def configured(**variables: Any) -> Config:
 
 
 def test_the_stock_fragment_has_the_defaults() -> None:
-    assert fragment.parse(STOCK.read_text(), Culling) == Culling()
+    assert plain_values.parse(STOCK.read_text(), Culling) == Culling()
     lines = STOCK.read_text().splitlines()
     for name in Culling.__dataclass_fields__:
         assert any(line.startswith(f"{name.upper()} = ") for line in lines), name

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
-from littlest_hub.stacks.classroom import fragment, limits
+from littlest_hub.manifest import plain_values
+from littlest_hub.stacks.classroom import limits
+from littlest_hub.stacks.classroom.fragment import FRAGMENT
 from littlest_hub.stacks.classroom.limits import Limits
 from littlest_hub.stacks.classroom.shared.settings import Shared
 
-STOCK = Path(__file__).parents[4] / "jupyterhub_config.d" / fragment.FRAGMENT
+STOCK = Path(__file__).parents[4] / "jupyterhub_config.d" / FRAGMENT
 CLASS = Limits(
     {
         "*": {"memory": "1G", "cpu": 1},
@@ -22,7 +24,7 @@ CLASS = Limits(
 
 def test_the_stock_fragment_has_the_defaults() -> None:
     for record in (Limits, Shared):
-        assert fragment.parse(STOCK.read_text(), record) == record()
+        assert plain_values.parse(STOCK.read_text(), record) == record()
     lines = STOCK.read_text().splitlines()
     assert {"LIMITS = {}", "SHARED = {}"} <= set(lines)
 

@@ -16,6 +16,7 @@ from littlest_hub.stacks.launch.builder import pythons
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.pythons import Python
 from littlest_hub.stacks.launch.resolver import program
+from littlest_hub.system.files import write
 from tests.git_server import HOST, GitServer, Names
 from tests.launch_site import Site, make_release
 from tests.package_index import PackageIndex
@@ -49,7 +50,8 @@ class Setup:
             "ca_file": str(self.server.ca_file),
         }
         file = self.directory / "settings.json"
-        file.write_text(json.dumps(usual | self.settings))
+        # Others may be reading it.
+        write(file, json.dumps(usual | self.settings))
         return [*map(str, (file, self.sources, self.directory / "work", self.names.place))]
 
     def ask(self, name: str, ref: str = "", **more: str) -> dict[str, Any]:

@@ -1,0 +1,45 @@
+"""Problems of plain values at the top of a stack's fragment, for the stack's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+from littlest_hub.check.report import Problem
+from littlest_hub.check.settings import Settings
+from littlest_hub.manifest.plain_values import (
+    Checked,
+    PlainSettings,
+    parse,
+    record_of,
+    text_of,
+)
+
+
+def problems(settings: Settings, fragment: str, record: type[PlainSettings]) -> Iterator[Problem]:
+    """Yield the problems of a part's values, each with its line."""
+    try:
+        found = parse(text_of(settings.layout, fragment), record)
+    except (ValueError, SyntaxError) as error:
+        yield Problem(str(settings.layout.fragments / fragment), 0, str(error))
+        return
+    for name, text in found.problems():
+        yield problem(settings, fragment, name, text)
+
+
+def problem(
+    settings: Settings, fragment: str, name: str, text: str, *, is_warning: bool = False
+) -> Problem:
+    """Return a problem of one variable, with its line."""
+    lines = enumerate(text_of(settings.layout, fragment).splitlines(), 1)
+    line = next((number for number, line in lines if line.startswith(f"{name} =")), 0)
+    place = str(settings.layout.fragments / fragment)
+    return Problem(place, line, f"{name}: {text}", is_warning=is_warning)
+
+
+def right_values(
+    settings: Settings, fragment: str, record: type[Checked]
+) -> Generator[Problem, None, Checked]:
+    """Yield the problems of a part, and return its values; the defaults if some are wrong."""
+    wrong = list(problems(settings, fragment, record))
+    yield from wrong
+    return record_of({}, record) if wrong else parse(text_of(settings.layout, fragment), record)
