@@ -99,6 +99,8 @@ def disable(layout: Layout, prefix: Path, plan: Plan, progress: Progress) -> Non
     # The hub cannot start them again, nor reach them.
     if plan.elsewhere and (problem := plan.elsewhere.end()):
         progress(problem)
+    for line in plan.clean_up(layout):
+        progress(line)
 
 
 def _before(

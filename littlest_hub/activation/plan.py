@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,6 +50,8 @@ class Plan:
     """Another effect on people."""
     leftovers: Sequence[Path] = ()
     """Directories that are removed at the end."""
+    clean_up: Callable[[Layout], Sequence[str]] = lambda _: ()
+    """Removes what the stack can make again, and its system users."""
     notes: Sequence[str] = ()
     """Remarks on what stays, for people."""
 
@@ -207,6 +209,7 @@ def to_disable(
         elsewhere=stack.manifest.servers_elsewhere(layout) if stack else None,
         ends=stack.manifest.ends if stack else "",
         leftovers=[] if leaves else [place],
+        clean_up=stack.manifest.clean_up if stack else lambda _: (),
         notes=[*notes, *(f"{name} stays: it has your changes" for name in renamed.values())],
     )
 

@@ -101,8 +101,10 @@ def title(entry: str) -> str:
 def users_of(layout: Layout) -> dict[str, set[str]]:
     """Return the units, or else processes, that run from each release, by its directory name.
 
-    This process does not count.
+    This process does not count, and nothing runs from an image of another system.
     """
+    if not layout.is_live:
+        return {}
     inside = re.compile(re.escape(f"{layout.releases}/") + r"([^/\s]+)/")
     users: dict[str, set[str]] = {}
     for pid in processes.process_ids():
@@ -130,7 +132,7 @@ def remove_unused(layout: Layout, keep: set[Path]) -> list[str]:
     others = [prefix for prefix in installed(layout) if prefix not in keep]
     if not others:
         return []
-    users = users_of(layout) if layout.is_live else {}
+    users = users_of(layout)
     lines = []
     for prefix in others:
         if prefix.name in users:

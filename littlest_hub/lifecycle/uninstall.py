@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import shutil
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from littlest_hub.check.trial_directory import remove_trials
@@ -14,7 +15,7 @@ from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.locks import changing, no_foreground_hub
 from littlest_hub.lifecycle.services import Services
 from littlest_hub.lifecycle.unit_files import UnitFiles
-from littlest_hub.manifest.discovery import enabled_stacks
+from littlest_hub.manifest.discovery import Stack, enabled_stacks
 from littlest_hub.manifest.manifest import Elsewhere
 from littlest_hub.system import systemctl
 from littlest_hub.unprivileged import account
@@ -48,11 +49,13 @@ def _uninstall(layout: Layout, purge: bool) -> str:
     homes: list[Path] = []
     problems: list[str] = []
     if services.has_systemd and unit_files.are_installed:
-        elsewhere, problems = _elsewhere(layout)
+        stacks, problems = _stacks(layout)
+        elsewhere = [*_elsewhere(layout, stacks, problems)]
         servers = [*services.user_servers(), *(name for each in elsewhere for name in each.names)]
         remove_units(layout)
         # The hub cannot start them again.
         problems += filter(None, (each.end() for each in elsewhere))
+        problems += _clean_up(layout, stacks)
         drop_ins, homes = unit_files.left_by_remove()
         journals = journal_directories(layout)
     layout.on_disk(layout.hub).unlink(missing_ok=True)
@@ -74,20 +77,34 @@ def _uninstall(layout: Layout, purge: bool) -> str:
     return "\n".join([_summary(layout, servers, left), *problems])
 
 
-def _elsewhere(layout: Layout) -> tuple[list[Elsewhere], list[str]]:
-    """Return the servers of stacks on other machines, and why others are unknown."""
-    found, problems = [], []
+def _stacks(layout: Layout) -> tuple[Collection[Stack], list[str]]:
+    """Return the stacks that are enabled, and why they are unknown."""
     try:
         # Half of the installation may be gone.
-        stacks = enabled_stacks(layout, layout.on_disk(layout.hub).resolve())
+        return enabled_stacks(layout, layout.on_disk(layout.hub).resolve()).values(), []
     except (LittlestHubError, OSError) as error:
-        return [], [f"Servers on other machines, if there are any, are unknown: {error}"]
-    for stack in stacks.values():
+        return (), [f"Servers on other machines, if there are any, are unknown: {error}"]
+
+
+def _elsewhere(
+    layout: Layout, stacks: Collection[Stack], problems: list[str]
+) -> Iterator[Elsewhere]:
+    """Yield the servers of stacks on other machines; append why others are unknown."""
+    for stack in stacks:
         try:
-            found.append(stack.manifest.servers_elsewhere(layout))
+            if found := stack.manifest.servers_elsewhere(layout):
+                yield found
         except (LittlestHubError, OSError) as error:
             problems.append(f"Servers of {stack.name} on other machines are unknown: {error}")
-    return [*filter(None, found)], problems
+
+
+def _clean_up(layout: Layout, stacks: Collection[Stack]) -> Iterator[str]:
+    """Remove what stacks can make again, and their system users; yield what stays, and why."""
+    for stack in stacks:
+        try:
+            yield from stack.manifest.clean_up(layout)
+        except (LittlestHubError, OSError) as error:
+            yield f"Something of {stack.name} stays: {error}"
 
 
 def _summary(layout: Layout, servers: list[str], left: list[Path]) -> str:

@@ -104,6 +104,9 @@ class Manifest:
     after_enable: str = ""
     """Reference to a function of the layout and the enabled stack, which `enable` calls at its end;
     it returns lines for people: what they do next."""
+    after_disable: str = ""
+    """Reference to a function of the layout, which `disable` and `uninstall` call at their end: it
+    removes what the stack can make again, and its system users, and returns lines for people."""
     elsewhere: str = ""
     """Reference to a function of the layout, which returns the servers of the stack on other
     machines (`Elsewhere`); `disable` and `uninstall` end them."""
@@ -127,6 +130,14 @@ class Manifest:
         found: Elsewhere | None = resolve(self.elsewhere)(layout) if self.elsewhere else None
         return found
 
+    def clean_up(self, layout: Layout) -> list[str]:
+        """Remove what the stack can make again, and its system users; return lines for people.
+
+        Raises:
+            LittlestHubError: something cannot be removed.
+        """
+        return list(resolve(self.after_disable)(layout)) if self.after_disable else []
+
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the manifest itself."""
         if not _NAME.fullmatch(self.name) or self.name in _RESERVED:
@@ -147,7 +158,8 @@ class Manifest:
 
     def _wrong_functions(self) -> Iterator[str]:
         references = (
-            *(self.units, self.after_enable, self.elsewhere, self.accounts),
+            *(self.units, self.after_enable, self.after_disable),
+            *(self.elsewhere, self.accounts),
             *self.commands.values(),
         )
         for reference in filter(None, (*references, *self.check, *self.doctor)):

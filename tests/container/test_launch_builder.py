@@ -14,7 +14,6 @@ from construct import bundle
 from construct.builder import ROOT
 from construct.cache import Cache
 from littlest_hub.manifest.enabled import EnabledStack
-from littlest_hub.stacks.launch.address import networks
 from littlest_hub.stacks.launch.builder import units as builder_units
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.order import Order
@@ -92,7 +91,7 @@ def building(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bui
     machine.put("/etc/pip.conf", f"[global]\nindex-url = http://127.0.0.1:{PORT}/simple\n")
     serve = [hub.path("hub/bin/python3"), "-m", "http.server", "--directory", "/srv/index"]
     machine.run(["systemd-run", "--unit=index", "--collect", *serve, str(PORT)])
-    units = list(builder_units.units(layout, EnabledStack("launch"), networks(["127.0.0.0/8"])))
+    units = list(builder_units.units(layout, EnabledStack("launch"), ["127.0.0.0/8"]))
     for unit in units:
         machine.put(f"{layout.system_units}/{unit.name}", unit.text())
     machine.systemctl("daemon-reload")

@@ -1,4 +1,43 @@
-"""A repository as a server of one's own: the launch stack.
+"""Repositories as servers of one's own: a link becomes a notebook with everything that it needs."""
 
-It is being written (docs/explanation/launch.md): without a manifest, `enable` does not offer it.
-"""
+from littlest_hub.layout import PackageSet
+from littlest_hub.manifest.manifest import Manifest, Question
+
+MANIFEST = Manifest(
+    name="launch",
+    title="any git repository as a server of one's own, by a link or a form at /services/launch/",
+    fragments=("65-launch.py",),
+    packages={PackageSet.TOOLS: ("uv",)},
+    questions=(
+        Question(
+            key="group",
+            text="Group of the hub whose members may launch; nothing: everybody who may log in",
+            default="",
+            pattern=r"[A-Za-z0-9_.@-]{0,64}",
+            expected="the name of a group, or nothing",
+        ),
+    ),
+    service="launch",
+    units="littlest_hub.stacks.launch.units:units",
+    check=("littlest_hub.stacks.launch.rules:values", "littlest_hub.stacks.launch.rules:git"),
+    doctor=(
+        "littlest_hub.stacks.launch.probes:programs",
+        "littlest_hub.stacks.launch.probes:permissions",
+        "littlest_hub.stacks.launch.probes:packet_filter",
+        "littlest_hub.stacks.launch.probes:disk",
+    ),
+    after_enable="littlest_hub.stacks.launch.hints:after_enable",
+    after_disable="littlest_hub.stacks.launch.leftovers:remove",
+    page="docs/how-to/launch.md",
+    tests=(
+        "tests/unit/stacks/launch/test_fragment.py",
+        "tests/unit/stacks/launch/test_units.py",
+        "tests/unit/stacks/launch/test_pages.py",
+        "tests/unit/stacks/launch/test_launch_spawner.py",
+        "tests/unit/stacks/launch/test_whole_launch.py",
+        "tests/container/test_launch.py",
+        "tests/container/test_launch_builder.py",
+        "tests/container/test_launch_resolver.py",
+        "tests/browser/test_launch.py",
+    ),
+)

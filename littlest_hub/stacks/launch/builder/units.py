@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from littlest_hub.layout import PRODUCT, Layout
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch import packet_filter
-from littlest_hub.stacks.launch.address import Network
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.program import MODULE
 from littlest_hub.units.unit import (
@@ -34,6 +34,11 @@ def user_of(layout: Layout) -> str:
     return f"{layout.instance.replace(PRODUCT, 'lhub', 1)}-build"
 
 
+def about_user(layout: Layout) -> str:
+    """Return the text that an account has as its full name if it is the builder's user."""
+    return f"Builds environments of {layout.base}"
+
+
 def build_unit(layout: Layout, order: str) -> str:
     """Return the name of the unit that builds an order."""
     return layout.stack_unit("launch", f"-build@{order}.service")
@@ -44,23 +49,27 @@ def cleaning_unit(layout: Layout) -> str:
     return layout.stack_unit("launch", "-cleaning.service")
 
 
-def units(
-    layout: Layout,
-    stack: EnabledStack,
-    excepted: Collection[Network] = (),
-    nameservers: Collection[str] = (),
-) -> Iterator[Unit]:
+def kept_unit(layout: Layout) -> str:
+    """Return the name of the unit that writes what cleaning keeps."""
+    return layout.stack_unit("launch", "-kept.service")
+
+
+def cleaning_of(layout: Layout) -> Path:
+    """Return the file that says what cleaning keeps, and how much it may keep."""
+    return layout.stacks / "launch" / "cleaning.json"
+
+
+def units(layout: Layout, stack: EnabledStack, networks: Collection[str] = ()) -> Iterator[Unit]:
     """Yield the builder's units.
 
     Args:
         layout: the installation.
         stack: how the stack was enabled.
-        excepted: networks that are not public, and that the administrator permits.
-        nameservers: addresses at which names are asked; they need not be public.
+        networks: networks and addresses that are not of the internet, and that builds may reach,
+            such as those of name servers.
     """
     setup = layout.stack_unit(stack.name, "-builder.service")
-    data = layout.stack_data(stack.name)
-    allowed = [str(each) for each in (*excepted, *nameservers)]
+    orders = layout.stack_data(stack.name) / "orders"
     yield from _starter(layout, layout.stack_unit(stack.name, "-starter"))
     yield _setup(layout, setup)
     yield _service(
@@ -71,20 +80,45 @@ def units(
         "\nsystemd starts an instance once.",
         [
             Directive("ExecStart", _command(layout, "build %i")),
-            Directive("StandardInput", f"file:{data}/orders/%i.json", "which systemd opens"),
-            *_network(allowed),
+            Directive("StandardInput", f"file:{orders}/%i.json", "which systemd opens"),
+            *_network(networks),
         ],
     )
-    yield _service(
+    yield from _cleaning(layout, stack, setup)
+
+
+def _cleaning(layout: Layout, stack: EnabledStack, setup: str) -> Iterator[Unit]:
+    """Yield the service that cleans, and its timer."""
+    service = _service(
         layout,
         cleaning_unit(layout),
         setup,
         "Removes environments until the others fit into the disk that they may use.",
         [
             Directive("ExecStart", _command(layout, "clean")),
-            Directive("StandardInput", f"file:{data}/cleaning.json", "which systemd opens"),
+            Directive("StandardInput", f"file:{cleaning_of(layout)}", "which systemd opens"),
             Directive("PrivateNetwork", "yes"),
         ],
+    )
+    needs = [
+        Directive("Requires", kept_unit(layout), "it writes which environments are in use"),
+        Directive("After", kept_unit(layout)),
+    ]
+    yield replace(
+        service, sections={**service.sections, "Unit": [*service.sections["Unit"], *needs]}
+    )
+    yield Unit(
+        layout.stack_unit(stack.name, "-cleaning.timer"),
+        "When environments are removed that nobody uses.",
+        {
+            "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: environments")],
+            "Timer": [
+                Directive("OnCalendar", "*-*-* 0/6:40"),
+                Directive("RandomizedDelaySec", "10min"),
+                Directive("Persistent", "yes"),
+            ],
+            "Install": [Directive("WantedBy", "timers.target")],
+        },
     )
 
 
@@ -149,7 +183,7 @@ def _starter(layout: Layout, name: str) -> Iterator[Unit]:
 def _setup(layout: Layout, name: str) -> Unit:
     """Return the unit that makes the builder's user and its directory."""
     user, home = user_of(layout), Place.of(layout).home
-    about = f"Builds environments of {layout.base}"
+    about = about_user(layout)
     return Unit(
         name,
         "Makes the user that builds environments, and the only directory that it writes to. The"

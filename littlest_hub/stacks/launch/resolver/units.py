@@ -8,7 +8,6 @@ from pathlib import Path
 from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch import packet_filter
-from littlest_hub.stacks.launch.resolver import settings
 from littlest_hub.units.unit import WITHOUT_RIGHTS, Directive, Unit, base_directory_conditions
 
 _PACKAGE = "littlest_hub.stacks.launch.resolver"
@@ -36,13 +35,14 @@ def settings_of(layout: Layout) -> Path:
     return layout.stacks / "launch" / "resolver.json"
 
 
-def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
+def units(layout: Layout, stack: EnabledStack, networks: Collection[str] = ()) -> Iterator[Unit]:
     """Yield the resolver's units.
 
-    Raises:
-        LittlestHubError: its settings are damaged.
+    Args:
+        layout: the installation.
+        stack: how the stack was enabled.
+        networks: networks that are not of the internet, and that the resolver may reach.
     """
-    networks = settings.read(layout.on_disk(settings_of(layout))).networks
     resolver = layout.stack_unit(stack.name, "-resolver")
     names = layout.stack_unit(stack.name, "-names")
     # Before a service, this would be too late for its view of the file system.
@@ -129,7 +129,7 @@ def _resolver(
     yield Directive("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6")
     yield from packet_filter.denied("addresses that do not belong to the internet")
     if networks:
-        yield Directive("IPAddressAllow", " ".join(networks), f"as {file} says")
+        yield Directive("IPAddressAllow", " ".join(networks), "as the stack's fragment says")
 
 
 def _lookup(layout: Layout) -> Iterator[Directive]:

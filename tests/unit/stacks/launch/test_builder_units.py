@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -25,8 +25,7 @@ CLEANING = "littlest-hub.launch-cleaning.service"
 
 
 def found_units() -> list[Unit]:
-    excepted = (IPv4Network("10.1.0.0/16"),)
-    return [*units(LAYOUT, EnabledStack("launch"), excepted, ("127.0.0.53",))]
+    return [*units(LAYOUT, EnabledStack("launch"), ["10.1.0.0/16", "127.0.0.53"])]
 
 
 def texts() -> dict[str, str]:

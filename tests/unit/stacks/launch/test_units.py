@@ -10,6 +10,7 @@ import pytest
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.stacks.launch import units as all_units
 from littlest_hub.stacks.launch.resolver.units import settings_of, units
 from tests.unit import unit_files
 
@@ -17,13 +18,14 @@ NAMES = [
     *("littlest-hub.launch-resolver.socket", "littlest-hub.launch-resolver@.service"),
     *("littlest-hub.launch-names.socket", "littlest-hub.launch-names@.service"),
 ]
+STACK = EnabledStack("launch", port=8123)
 needs_systemd = pytest.mark.needs("systemd-analyze")
 
 
 @pytest.fixture
 def written(tmp_path: Path) -> dict[str, Path]:
     """All units of the resolver as files, by name."""
-    return unit_files.write(units(Layout(DEFAULT_BASE), EnabledStack("launch")), tmp_path)
+    return unit_files.write(units(Layout(DEFAULT_BASE), STACK), tmp_path)
 
 
 @needs_systemd
@@ -44,7 +46,9 @@ def test_networks_of_the_settings_are_let_through_and_no_others(tmp_path: Path) 
     file.parent.mkdir(parents=True)
 
     def allowed() -> list[str]:
-        service = {each.name: each for each in units(layout, EnabledStack("launch"))}[NAMES[1]]
+        service = {
+            each.name: each for each in all_units.units(layout, EnabledStack("launch", port=8123))
+        }[NAMES[1]]
         found = service.sections["Service"]
         assert "127.0.0.0/8" in " ".join(e.value for e in found if e.key == "IPAddressDeny")
         return [each.value for each in found if each.key == "IPAddressAllow"]
@@ -55,3 +59,16 @@ def test_networks_of_the_settings_are_let_through_and_no_others(tmp_path: Path) 
     file.write_text(json.dumps({"networks": ["any"]}))
     with pytest.raises(LittlestHubError, match="'any' is no network"):
         allowed()
+
+
+@needs_systemd
+def test_systemd_verifies_the_units_that_follow_the_fragment(tmp_path: Path) -> None:
+    layout = Layout(DEFAULT_BASE, root=tmp_path)
+    found = [
+        each
+        for each in all_units.units(layout, STACK)
+        if "-permissions" in each.name or "-kept" in each.name
+    ]
+    files = unit_files.write(found, tmp_path)
+    assert unit_files.complaints(files.values(), "launch-") == []
+    unit_files.exposes_at_most(files["littlest-hub.launch-permissions.service"], 2.2)

@@ -1,0 +1,47 @@
+# Any git repository as a server of one's own, at /services/launch/. `littlest-hub enable launch`
+# sets up all of it (docs/how-to/launch.md); this file alone is not enough.
+from littlest_hub.manifest.enabled import require_enabled
+from littlest_hub.stacks.launch import hub
+
+# Root reads these values as well, without running this file, so write plain ones.
+# The name of the hub, on badges.
+TITLE = "JupyterHub"
+# The group of the hub whose members may launch; "": everybody who may log in.
+GROUP = ""
+
+# Repositories that may be launched, as patterns of HOST/PATH: ["github.com/our-department/*"]. An
+# empty list is any repository.
+ALLOWED = []
+# Repositories that may not, such as ["github.com/somebody/*"].
+BANNED = []
+# Hosts besides those of the public internet, such as your own GitLab, with their networks:
+# HOSTS = ["gitlab.physics.lan"] and NETWORKS = ["10.1.2.0/24"]. The same networks are where builds
+# find your own package index.
+HOSTS = []
+NETWORKS = []
+# A file with certificate authorities for these hosts, besides those of the machine.
+CA_FILE = ""
+
+# The most that people may ask for; 0: they cannot choose, and get what all servers get.
+MEMORY_GB = 0
+PROCESSORS = 0
+HOURS = 0
+# Launches of one person that may be built at the same time.
+BUILDS_PER_PERSON = 2
+# Disk for environments. Those that nobody uses are removed first, and built again when somebody
+# needs them.
+DISK_GB = 30
+
+# Launches that you offer, by what people read: {"Statistics, week 1": {"repo": "https://…", "path":
+# "start.ipynb"}}. The fields are those of the form's address.
+PREPARED = {}
+# Pages about launching here, by title; people and institutions to thank, by name, with an address
+# or ""; other hubs with this page, by title, with a slash at the end of their addresses.
+DOCUMENTATION = {}
+CREDITS = {}
+HUBS = {}
+# The address of this hub in links and badges, with a slash at its end; "": as the browser has it.
+ADDRESS = ""
+
+require_enabled("launch")
+hub.configure(c, globals())

@@ -1,0 +1,161 @@
+"""Plain values at the top of the stack's fragment: for the hub, the resolver and the builder.
+
+The hub runs the fragment. Root reads the same values without running it, for programs that the hub
+must not command (`permissions`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.manifest import plain_values
+from littlest_hub.stacks.launch import address
+from littlest_hub.stacks.launch.configuration import Caps, FormError, of_form
+from littlest_hub.stacks.launch.links import Form
+from littlest_hub.stacks.launch.repository import Policy
+from littlest_hub.stacks.launch.settings import Settings
+
+FRAGMENT = "65-launch.py"
+_TABLES = ("documentation", "credits", "hubs")
+_FORM = Form.__dataclass_fields__
+
+
+@dataclass(frozen=True)
+class Values:
+    """Values of variables at the top of the fragment; each field is one in lower case."""
+
+    title: str = "JupyterHub"
+    group: str = ""
+    """A group of the hub; "": everybody may launch."""
+    allowed: Sequence[str] = ()
+    banned: Sequence[str] = ()
+    hosts: Sequence[str] = ()
+    networks: Sequence[str] = ()
+    """Networks that are not of the internet, and that resolver and builder may reach."""
+    ca_file: str = ""
+    memory_gb: float = 0
+    processors: float = 0
+    hours: float = 0
+    builds_per_person: int = 2
+    disk_gb: float = 30
+    prepared: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The fields of a form, by what people read."""
+    documentation: Mapping[str, str] = field(default_factory=dict)
+    credits: Mapping[str, str] = field(default_factory=dict)
+    hubs: Mapping[str, str] = field(default_factory=dict)
+    address: str = ""
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(tuple(self.allowed), tuple(self.banned), tuple(self.hosts))
+
+    def settings(self) -> Settings:
+        """Return the settings of the hub and of the service.
+
+        Raises:
+            ValueError: one is not valid; `problems` says which.
+        """
+        return Settings(
+            title=self.title,
+            policy=self.policy,
+            caps=Caps(self.memory_gb, self.processors, self.hours),
+            builds_per_person=self.builds_per_person,
+            prepared={title: Form(**form) for title, form in self.prepared.items()},
+            documentation=self.documentation,
+            credits=self.credits,
+            hubs=self.hubs,
+            address=self.address,
+        )
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Return problems: the variable, and what was found and expected."""
+        wrong = [*self._wrong_types()]
+        return wrong or [*self._wrong_values()]
+
+    def _wrong_types(self) -> Iterator[tuple[str, str]]:
+        for name, (is_right, expected) in _EXPECTED.items():
+            value = getattr(self, name)
+            if not is_right(value):
+                yield name.upper(), f"found {value!r}, expected {expected}"
+
+    def _wrong_values(self) -> Iterator[tuple[str, str]]:
+        if self.ca_file and not Path(self.ca_file).is_absolute():
+            yield "CA_FILE", f"found {self.ca_file!r}, expected an absolute path"
+        try:
+            address.networks(self.networks)
+        except LittlestHubError as error:
+            yield "NETWORKS", error.message
+        for name, value in (("HUBS", self.hubs), ("ADDRESS", {"": self.address})):
+            for found in filter(None, value.values()):
+                if not found.endswith("/"):
+                    yield name, f"found {found!r}, expected a slash at its end"
+        for name in (*_TABLES, "address"):
+            value = getattr(self, name)
+            for found in filter(None, value.values() if isinstance(value, Mapping) else [value]):
+                if not found.startswith(("https://", "http://")):
+                    yield name.upper(), f"found {found!r}, expected https://…"
+        yield from self._wrong_forms()
+
+    def _wrong_forms(self) -> Iterator[tuple[str, str]]:
+        caps = Caps(self.memory_gb, self.processors, self.hours)
+        for title, form in self.prepared.items():
+            if unknown := set(form) - set(_FORM):
+                expected = ", ".join(_FORM)
+                yield "PREPARED", f"{title}: {min(unknown)!r} is no field; expected {expected}"
+                continue
+            try:
+                of_form(Form(**form), self.policy, caps)
+            except FormError as error:
+                yield "PREPARED", f"{title}: {error.message}"
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(map(_is_text, value))
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        _is_text(text) for pair in value.items() for text in pair
+    )
+
+
+def _are_forms(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and all(map(_is_text, value))
+        and all(map(_is_table, value.values()))
+    )
+
+
+def _is_number(value: Any, least: float = 0) -> bool:
+    return type(value) in (int, float) and least <= value < 1_000_000
+
+
+_EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(("title", "group", "ca_file", "address"), (_is_text, "a text")),
+    **dict.fromkeys(("allowed", "banned", "hosts", "networks"), (_is_list, "a list of texts")),
+    **dict.fromkeys(_TABLES, (_is_table, "texts by title")),
+    **dict.fromkeys(("memory_gb", "processors", "hours"), (_is_number, "a number, or 0")),
+    "disk_gb": (lambda value: _is_number(value, 1), "a number from 1"),
+    "builds_per_person": (lambda value: type(value) is int and value > 0, "1 or more"),
+    "prepared": (_are_forms, "fields of the form, by title"),
+}
+"""The test of each value, and what it expects, in words."""
+
+
+def read(layout: Layout) -> Values:
+    """Return the values of the fragment on disk.
+
+    Raises:
+        LittlestHubError: there is no such fragment, or a value cannot be used.
+    """
+    return plain_values.read(layout, FRAGMENT, Values)

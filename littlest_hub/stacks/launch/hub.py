@@ -1,0 +1,69 @@
+"""The hub's part of the stack, as its fragment configures it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from traitlets.config import Config
+
+from littlest_hub.manifest.enabled import stack_service
+from littlest_hub.manifest.plain_values import record_of
+from littlest_hub.stacks.launch.fragment import Values
+from littlest_hub.stacks.launch.pages import binder
+from littlest_hub.stacks.launch.records import checked_id
+from littlest_hub.stacks.launch.repository import Policy
+from littlest_hub.stacks.launch.server.spawner import with_launch
+from littlest_hub.stacks.launch.settings import OPTION, SCOPES, Settings
+
+STACK = "launch"
+_NOTHING = Policy(banned=("*",))
+_ACCESS = f"access:services!service={STACK}"
+
+
+def configure(c: Config, variables: Mapping[str, Any]) -> None:
+    """Let people launch repositories, as the fragment says.
+
+    Args:
+        c: the configuration of the hub.
+        variables: those of the fragment.
+    """
+    values = record_of(variables, Values)
+    # `check` reports problems with their lines. A hub that starts with them launches nothing.
+    settings = Settings(policy=_NOTHING) if values.problems() else values.settings()
+    c.JupyterHub.services.append(
+        stack_service(
+            STACK,
+            oauth_no_confirm=True,
+            oauth_client_allowed_scopes=[*SCOPES],
+            info=settings.to_json(),
+        )
+    )
+    c.JupyterHub.load_roles.append(
+        {
+            "name": "launch-service",
+            "description": "Read the settings of the launch stack",
+            "scopes": [f"read:services!service={STACK}"],
+            "services": [STACK],
+        }
+    )
+    _let_launch(c, str(values.group))
+    c.JupyterHub.allow_named_servers = True
+    c.JupyterHub.spawner_class = with_launch(c.JupyterHub.spawner_class, settings)
+    c.RequestPolicy.user_options.update({OPTION: checked_id})
+    c.Pages.handlers.update({binder.PATH: f"{binder.__name__}:BinderLink"})
+    c.Pages.links.append({"text": "Launch", "path": f"services/{STACK}/", "scope": _ACCESS})
+
+
+def _let_launch(c: Config, group: str) -> None:
+    """Give access to the pages to the members of a group; "": to everybody."""
+    if group:
+        role = {"name": "launch", "description": "Launch repositories", "scopes": [_ACCESS]}
+        c.JupyterHub.load_roles.append({**role, "groups": [group]})
+        return
+    # All users have the role "user". Another fragment may have changed it.
+    for role in c.JupyterHub.load_roles:
+        if role.get("name") == "user":
+            role["scopes"] = [*role.get("scopes", ["self"]), _ACCESS]
+            return
+    c.JupyterHub.load_roles.append({"name": "user", "scopes": ["self", _ACCESS]})

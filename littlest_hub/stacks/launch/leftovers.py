@@ -1,0 +1,61 @@
+"""The part of the stack outside its own directory: environments, and the user that builds them."""
+
+from __future__ import annotations
+
+import pwd
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.lifecycle.services import Services
+from littlest_hub.stacks.launch.builder.place import Place
+from littlest_hub.stacks.launch.builder.units import about_user, user_of
+from littlest_hub.system.systemctl import systemctl
+
+
+def remove(layout: Layout) -> Iterator[str]:
+    """Remove the environments and the builder's user; yield what stays.
+
+    While a server has its kernels from an environment, all of them stay: they share files.
+
+    Raises:
+        LittlestHubError: something cannot be removed.
+    """
+    place, user = layout.on_disk(Place.of(layout).home), user_of(layout)
+    later = f"rm -rf {shlex.quote(str(place))}; userdel {user}"
+    if used := _in_use(layout):
+        yield f"{place} stays: {len(used)} servers have environments in it. Later: {later}"
+        return
+    shutil.rmtree(place, ignore_errors=True)
+    if place.exists():
+        raise LittlestHubError(f"{place} cannot be removed", f"See why: {later}")
+    parent = layout.on_disk(layout.environments)
+    if parent.is_dir() and not any(parent.iterdir()):
+        parent.rmdir()
+    if _is_ours(layout, user):
+        done = subprocess.run(["userdel", user], capture_output=True, text=True)
+        if done.returncode:
+            yield f"the user {user} stays: {done.stderr.strip()}"
+
+
+def _in_use(layout: Layout) -> list[str]:
+    """Return the units of running servers that have an environment in their view."""
+    services = Services(layout)
+    built = re.escape(str(Place.of(layout).built))
+    servers = services.user_servers() if services.can_start else []
+    return [
+        unit
+        for unit in servers
+        if re.search(rf"{built}/[0-9a-f]", systemctl("show", "--property=BindReadOnlyPaths", unit))
+    ]
+
+
+def _is_ours(layout: Layout, user: str) -> bool:
+    try:
+        return pwd.getpwnam(user).pw_gecos == about_user(layout)
+    except KeyError:
+        return False

@@ -1,0 +1,92 @@
+"""Probes of `doctor` for the launch stack."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from littlest_hub.doctor.findings import OK, PROBLEM, WARNING, Finding
+from littlest_hub.doctor.snapshot import Snapshot, output_of
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.installation import active_overlay
+from littlest_hub.layout import PackageSet
+from littlest_hub.stacks.launch import fragment
+from littlest_hub.stacks.launch.builder.cleaning import size_bytes
+from littlest_hub.stacks.launch.builder.place import Place
+from littlest_hub.stacks.launch.resolver.units import settings_of
+
+_SUBJECT = "launch"
+_SERVICES = ("-permissions.service", "-builder.service")
+
+
+def programs(snapshot: Snapshot) -> Iterator[Finding]:
+    """Check that the programs are there that fetch repositories and build environments."""
+    layout = snapshot.layout
+    missing = False
+    if shutil.which("git") is None:
+        missing = True
+        yield Finding(PROBLEM, _SUBJECT, "git is not installed", "sudo apt install git")
+    overlay = active_overlay(layout, layout.hub.resolve())
+    uv = overlay / PackageSet.TOOLS / "bin" / "uv" if overlay else None
+    if uv is None or not uv.is_file():
+        missing = True
+        again = f"sudo {layout.command} packages add --tool uv"
+        yield Finding(PROBLEM, _SUBJECT, "uv, which builds environments, is missing", again)
+    if not missing:
+        yield Finding(OK, _SUBJECT, "git and uv are there")
+
+
+def permissions(snapshot: Snapshot) -> Iterator[Finding]:
+    """Check that resolver and builder have what the fragment says."""
+    layout = snapshot.layout
+    for suffix in _SERVICES:
+        unit = layout.stack_unit("launch", suffix)
+        if output_of("systemctl", "is-failed", unit).strip() == "failed":
+            text = f"{unit} has failed: repositories are launched with the settings of before"
+            yield Finding(PROBLEM, _SUBJECT, text, f"journalctl -u {unit} -n 20")
+    try:
+        values = fragment.read(layout)
+        settings = json.loads(settings_of(layout).read_text())
+    except PermissionError:
+        return
+    except (LittlestHubError, OSError, ValueError) as error:
+        text = f"its settings cannot be read: {error}"
+        yield Finding(PROBLEM, _SUBJECT, text, f"sudo {layout.command} check")
+        return
+    if settings.get("networks") != [*values.networks]:
+        unit = layout.stack_unit("launch", "-permissions.service")
+        text = "resolver and builder reach other networks than the fragment says"
+        yield Finding(PROBLEM, _SUBJECT, text, f"sudo systemctl start {unit}")
+
+
+def packet_filter(_: Snapshot) -> Iterator[Finding]:
+    """Warn where systemd cannot keep builds from the networks around this machine."""
+    container = output_of("systemd-detect-virt", "--container").strip()
+    if not Path("/sys/fs/cgroup/cgroup.controllers").exists() or container not in ("", "none"):
+        where = "in a container" if container not in ("", "none") else "without cgroup v2"
+        text = (
+            f"{where}, systemd filters no packets: the names in a lock file could lead a build to"
+            " machines in the networks around this one"
+        )
+        yield Finding(WARNING, _SUBJECT, text, "# use a (virtual) machine with cgroup v2")
+
+
+def disk(snapshot: Snapshot) -> Iterator[Finding]:
+    """Report what the environments take."""
+    place = Place.of(snapshot.layout)
+    if not snapshot.is_root or not place.home.is_dir():
+        return
+    try:
+        budget_gb = fragment.read(snapshot.layout).disk_gb
+    except LittlestHubError:
+        return  # `permissions` reports it
+    taken_gb = size_bytes(place.home) / 1e9
+    text = f"environments take {taken_gb:.1f} of {budget_gb:g} GB"
+    if taken_gb > 1.1 * budget_gb:
+        more = "; all are those of servers that people have"
+        again = f"# more for DISK_GB in {snapshot.layout.fragments / fragment.FRAGMENT}"
+        yield Finding(WARNING, _SUBJECT, text + more, again)
+    else:
+        yield Finding(OK, _SUBJECT, text)
