@@ -1,6 +1,6 @@
 """A place in which the launch stack builds, with a release and a package index.
 
-As a program, `HOME RELEASE INDEX ID < order`, it is a builder that a test may kill.
+As a program, `HOME RELEASE INDEX ID CHANNEL… < order`, it is a builder that a test may kill.
 """
 
 import json
@@ -15,10 +15,13 @@ from typing import Any
 
 from uv import find_uv_bin
 
+from littlest_hub.stacks.launch.builder.build import Tools
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.program import Builder, Result, serve
 from littlest_hub.stacks.launch.builder.pythons import Python
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.order import Order
+from littlest_hub.system.rattler import Rattler
 from littlest_hub.system.uv import Indexes, Uv
 from tests.package_index import PackageIndex
 
@@ -34,6 +37,7 @@ class Site:
         self.place = Place(home)
         self.place.make()
         self.release, self.index = release, index
+        self.channels = Channels()
         self.lines: list[str] = []
 
     @property
@@ -42,14 +46,19 @@ class Site:
 
     @property
     def builder(self) -> Builder:
-        return Builder(self.place, self.uv, Python.of(self.release))
+        return Builder(self.place, self.tools)
+
+    @property
+    def tools(self) -> Tools:
+        return Tools(self.uv, Python.of(self.release), Rattler(self.place.packages), self.channels)
 
     def build(self, files: Mapping[str, str], **more: Any) -> Result:
         return self.builder.build(Order(files=dict(files), **more), self.lines.append)
 
     def start(self, order: Order) -> subprocess.Popen[str]:
         """Build in another process, which a test may kill."""
-        words = [self.place.home, self.release, self.index.address, order.id]
+        channels = self.channels.words
+        words = [self.place.home, self.release, self.index.address, order.id, *channels]
         process = subprocess.Popen(
             [sys.executable, "-m", __name__, *map(str, words)], stdin=subprocess.PIPE, text=True
         )
@@ -99,10 +108,12 @@ def _uv(place: Place, index: str) -> Uv:
 
 
 def _main() -> None:
-    home, release, index, name = sys.argv[1:]
+    home, release, index, name, *channels = sys.argv[1:]
     place = Place(Path(home))
     place.make()
-    builder = Builder(place, _uv(place, index), Python.of(Path(release)))
+    python, rattler = Python.of(Path(release)), Rattler(place.packages)
+    tools = Tools(_uv(place, index), python, rattler, Channels.of_words(channels))
+    builder = Builder(place, tools)
     sys.exit(serve(lambda: builder, place, name, sys.stdin.read()))
 
 

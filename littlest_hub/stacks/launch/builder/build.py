@@ -13,16 +13,20 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch.builder import bytecode, pythons
+from littlest_hub.stacks.launch.builder import lock as lock_texts
+from littlest_hub.stacks.launch.builder.conda import Conda
 from littlest_hub.stacks.launch.builder.lock import Lock
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.pythons import Python
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.system import files, locks
 from littlest_hub.system.progress import Progress
+from littlest_hub.system.rattler import PACKAGE, Rattler
 from littlest_hub.system.uv import Uv
 
 LEAST_FREE_BYTES = 2 << 30
@@ -38,19 +42,49 @@ class Record:
     """The record of a complete environment."""
 
     python: str
-    """The copy of Python that it uses."""
+    """The copy of Python that it uses; one of conda shares that copy's bytecode at most."""
     lock: str
     seconds: float
     """How long the build took."""
 
 
-def build(place: Place, uv: Uv, python: Python, lock: Lock, key: str, report: Progress) -> bool:
+@dataclass(frozen=True)
+class Tools:
+    """The tools of a builder, with the caches that environments share."""
+
+    uv: Uv
+    python: Python
+    """That of the release."""
+    rattler: Rattler | None = None
+    """None: environments of conda cannot be built."""
+    channels: Channels = field(default_factory=Channels)
+    """The permitted ones."""
+
+    def conda(self, place: Place) -> Conda:
+        """Return what makes environments of conda.
+
+        Raises:
+            LittlestHubError: py-rattler is missing.
+        """
+        if self.rattler is None:
+            raise LittlestHubError(
+                f"environments of conda, and Pythons besides {self.python.version}, need {PACKAGE}",
+                f"Ask the administrator: littlest-hub packages add --tool {PACKAGE}",
+            )
+        return Conda(self.rattler, self.uv, self.python.program(place), self.channels)
+
+    def holding(self, descriptors: tuple[int, ...]) -> Tools:
+        """Return the same, whose programs hold locks until they end."""
+        rattler = self.rattler and replace(self.rattler, descriptors=descriptors)
+        return replace(self, uv=replace(self.uv, descriptors=descriptors), rattler=rattler)
+
+
+def build(place: Place, tools: Tools, lock: Lock, key: str, report: Progress) -> bool:
     """Build an environment, unless it is there; wait for another build of it.
 
     Args:
         place: where.
-        uv: the program, with the shared cache.
-        python: its Python.
+        tools: what it is made with.
         lock: its packages.
         key: its name.
         report: gets lines for people.
@@ -72,9 +106,7 @@ def build(place: Place, uv: Uv, python: Python, lock: Lock, key: str, report: Pr
         place.record(key).unlink(missing_ok=True)
         shutil.rmtree(directory, ignore_errors=True)
         try:
-            record = _make(
-                place, replace(uv, descriptors=descriptors), python, lock, directory, report
-            )
+            record = _make(place, tools.holding(descriptors), lock, directory, report)
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
             raise
@@ -83,19 +115,25 @@ def build(place: Place, uv: Uv, python: Python, lock: Lock, key: str, report: Pr
         return True
 
 
-def _make(
-    place: Place, uv: Uv, python: Python, lock: Lock, directory: Path, report: Progress
-) -> Record:
+def _make(place: Place, tools: Tools, lock: Lock, directory: Path, report: Progress) -> Record:
     began = time.monotonic()
-    pythons.ensure(python, place)
-    uv.make(directory, python.program(place))
+    pythons.ensure(tools.python, place)
+    if lock.conda:
+        tools.conda(place).make(lock, directory, report)
+    else:
+        _unpack(tools.uv, tools.python.program(place), lock, directory, report)
+    return Record(tools.python.digest, lock.text, round(time.monotonic() - began, 3))
+
+
+def _unpack(uv: Uv, program: Path, lock: Lock, directory: Path, report: Progress) -> None:
+    """Make an environment of wheels alone."""
+    uv.make(directory, program)
     directory.chmod(0o755)
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as listed:
         listed.write(lock.text)
         listed.flush()
         lock.installer(uv).install(Path(listed.name), directory, report)
     _write_kernel(directory)
-    return Record(python.digest, lock.text, round(time.monotonic() - began, 3))
 
 
 def _write_kernel(directory: Path) -> None:
@@ -117,8 +155,15 @@ def _write_kernel(directory: Path) -> None:
 def add_bytecode(place: Place, python: Python, key: str) -> None:
     """Let the kernels of a new environment start faster; it is complete without that, too."""
     with no_cleaning(place):
-        if place.is_complete(key):
-            bytecode.add(place, python, key)
+        if record := read_record(place, key):
+            own = lock_texts.of_text(record.lock).python or python.version
+            # Another compiler's bytecode is of no use, and the environment's own is not run here.
+            if _minor(own) == _minor(python.version):
+                bytecode.add(place, python, key)
+
+
+def _minor(version: str) -> list[str]:
+    return version.split(".")[:2]
 
 
 def read_record(place: Place, key: str) -> Record | None:

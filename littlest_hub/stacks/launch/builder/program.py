@@ -1,4 +1,4 @@
-"""The program of the builder's unit: `python -I -m …builder build ID`, or `… clean`.
+"""The program of the builder's unit: `python -I -m …builder build ID CHANNEL…`, or `… clean`.
 
 The order is its standard input, a file that systemd opens: the builder sees nothing else of the
 service's. What has come of it is in `results/ID.json` and, for people, in `logs/ID.jsonl`.
@@ -18,17 +18,20 @@ from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout, PackageSet
 from littlest_hub.stacks.launch import order
-from littlest_hub.stacks.launch.builder import build, cleaning, pythons
+from littlest_hub.stacks.launch.builder import build, cleaning, conda, pythons
 from littlest_hub.stacks.launch.builder import lock as locks
+from littlest_hub.stacks.launch.builder.build import Tools
 from littlest_hub.stacks.launch.builder.build_log import BuildLog
 from littlest_hub.stacks.launch.builder.lock import Lock
 from littlest_hub.stacks.launch.builder.place import Place, checked_key
 from littlest_hub.stacks.launch.builder.pythons import Python
 from littlest_hub.stacks.launch.environment import environment_files
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.environment.environment_files import Environment, Kind
 from littlest_hub.stacks.launch.order import Order
 from littlest_hub.system import files
 from littlest_hub.system.progress import Progress
+from littlest_hub.system.rattler import Rattler
 from littlest_hub.system.uv import Indexes, NoSolutionError, Uv
 
 MODULE = "littlest_hub.stacks.launch.builder.program"
@@ -47,8 +50,9 @@ class Result:
 class Builder:
     """Builds environments of one release's Python in one place."""
 
-    def __init__(self, place: Place, uv: Uv, python: Python) -> None:
-        self._place, self._uv, self._python = place, uv, python
+    def __init__(self, place: Place, tools: Tools) -> None:
+        self._place, self._tools = place, tools
+        self._python = tools.python
 
     def build(self, asked: Order, report: Progress) -> Result:
         """Build the environment of an order, unless it is there.
@@ -61,10 +65,10 @@ class Builder:
         known = self.result(asked.id)
         text = known.lock if known else asked.lock
         lock = locks.of_text(text) if text else self._resolve(environment, asked, report)
-        key = locks.key(lock, self._python, self._uv.version)
-        if build.build(self._place, self._uv, self._python, lock, key, report):
+        key = locks.key(lock, self._python, self._tools.uv.version)
+        if build.build(self._place, self._tools, lock, key, report):
             record = build.read_record(self._place, key)
-            report(f"built {len(lock.pins)} packages in {record.seconds if record else 0:.1f} s")
+            report(f"built {lock.count} packages in {record.seconds if record else 0:.1f} s")
         else:
             report("the environment is there already: nothing was built")
         result = Result(key, lock.text, self._python.digest)
@@ -101,7 +105,8 @@ class Builder:
         def read(file: str, limit_bytes: int) -> bytes:
             return asked.files[file].encode()[:limit_bytes]
 
-        found = environment_files.environment(asked.files, read, [self._python.version])
+        versions = [self._python.version]
+        found = environment_files.environment(asked.files, read, versions, self._tools.channels)
         if found.refused:
             raise LittlestHubError("; ".join(map(str, found.refused)))
         if found.kind is Kind.USUAL:
@@ -112,9 +117,13 @@ class Builder:
     def _resolve(self, environment: Environment, asked: Order, report: Progress) -> Lock:
         pythons.ensure(self._python, self._place)
         report(f"resolving {environment.kind}" + (f" as of {asked.as_of}" if asked.as_of else ""))
-        program = self._python.program(self._place)
-        found = locks.resolve(self._uv, program, environment, asked.files, asked.as_of)
-        report(f"resolved {len(found.pins)} packages")
+        if conda.is_of_conda(environment):
+            maker = self._tools.conda(self._place)
+            found = maker.resolve(environment, asked.files, asked.as_of, report)
+        else:
+            program = self._python.program(self._place)
+            found = locks.resolve(self._tools.uv, program, environment, asked.files, asked.as_of)
+        report(f"resolved {found.count} packages")
         return found
 
 
@@ -166,6 +175,17 @@ def uv_of(layout: Layout, release: Path, place: Place) -> Uv:
     return Uv(program, place.cache, Indexes.of_pip())
 
 
+def rattler_of(layout: Layout, release: Path, place: Place) -> Rattler | None:
+    """Return py-rattler of an installation; None: it has none."""
+    overlay = installation.active_overlay(layout, release)
+    if overlay is None or not (overlay / PackageSet.TOOLS / "rattler").is_dir():
+        return None
+    found = Indexes.of_pip().variables
+    names = ("SSL_CERT_FILE", "HTTPS_PROXY", "HTTP_PROXY")
+    variables = {name: found[name] for name in names if name in found}
+    return Rattler(place.packages, overlay, variables)
+
+
 def main() -> None:
     """Build the order on standard input, or clean as it says there."""
     os.umask(0o022)
@@ -179,7 +199,9 @@ def main() -> None:
         if words[:1] == ["build"]:
 
             def make() -> Builder:
-                return Builder(place, uv_of(layout, release, place), Python.of(release))
+                uv, python = uv_of(layout, release, place), Python.of(release)
+                rattler = rattler_of(layout, release, place)
+                return Builder(place, Tools(uv, python, rattler, Channels.of_words(words[2:])))
 
             sys.exit(serve(make, place, checked_key(words[1]), text))
         _clean(place, uv_of(layout, release, place), json.loads(text))

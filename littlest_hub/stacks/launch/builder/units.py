@@ -11,6 +11,7 @@ from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch import packet_filter
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.program import MODULE
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.units.unit import (
     SANDBOX,
     WITHOUT_RIGHTS,
@@ -59,7 +60,12 @@ def cleaning_of(layout: Layout) -> Path:
     return layout.stacks / "launch" / "cleaning.json"
 
 
-def units(layout: Layout, stack: EnabledStack, networks: Collection[str] = ()) -> Iterator[Unit]:
+def units(
+    layout: Layout,
+    stack: EnabledStack,
+    networks: Collection[str] = (),
+    channels: Channels | None = None,
+) -> Iterator[Unit]:
     """Yield the builder's units.
 
     Args:
@@ -67,7 +73,9 @@ def units(layout: Layout, stack: EnabledStack, networks: Collection[str] = ()) -
         stack: how the stack was enabled.
         networks: networks and addresses that are not of the internet, and that builds may reach,
             such as those of name servers.
+        channels: those of conda that builds may use; None: the usual ones.
     """
+    words = (channels or Channels()).words
     setup = layout.stack_unit(stack.name, "-builder.service")
     orders = layout.stack_data(stack.name) / "orders"
     yield from _starter(layout, layout.stack_unit(stack.name, "-starter"))
@@ -79,7 +87,7 @@ def units(layout: Layout, stack: EnabledStack, networks: Collection[str] = ()) -
         "Builds the environment of an order. Two people who order the same wait for one build:"
         "\nsystemd starts an instance once.",
         [
-            Directive("ExecStart", _command(layout, "build %i")),
+            Directive("ExecStart", _command(layout, " ".join(("build %i", *words)))),
             Directive("StandardInput", f"file:{orders}/%i.json", "which systemd opens"),
             *_network(networks),
         ],

@@ -15,6 +15,7 @@ from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch import address
 from littlest_hub.stacks.launch.builder.starter import order_of
 from littlest_hub.stacks.launch.builder.units import build_unit, units, user_of
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.units.unit import Unit, service_directives
 from tests.unit import unit_files
 
@@ -47,6 +48,14 @@ def test_systemd_verifies_the_units_without_a_warning(written: dict[str, Path]) 
 @pytest.mark.parametrize(("name", "exposure"), [(BUILD, 2.2), (CLEANING, 1.3), (STARTER, 1.8)])
 def test_services_expose_little(written: dict[str, Path], name: str, exposure: float) -> None:
     unit_files.exposes_at_most(written[name], exposure)
+
+
+def test_a_build_knows_the_channels_that_are_permitted() -> None:
+    command = next(v for k, v in service_directives(texts()[BUILD]) if k == "ExecStart")
+    assert command.endswith(" build %i conda-forge=https://conda.anaconda.org/conda-forge")
+    channels = Channels({"own": "https://conda.example.org/own"})
+    own = {each.name: each for each in units(LAYOUT, EnabledStack("launch"), (), channels)}[BUILD]
+    assert "build %i own=https://conda.example.org/own\n" in own.text()
 
 
 def test_a_build_writes_to_one_directory_and_has_no_rights() -> None:
