@@ -340,6 +340,10 @@ class Layout(Names):
         """Return the directory that a stack's service writes to, the only one."""
         return self.stacks / stack / "data"
 
+    def stack_cache(self, stack: str) -> Path:
+        """Return the directory for what a stack can make again; it is in no backup."""
+        return self.stacks / stack / "cache"
+
     def stack_hub_data(self, stack: str) -> Path:
         """Return the directory, which the hub makes, for what a stack keeps in the hub's process.
 

@@ -15,11 +15,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from construct import bundle, wheels
 from construct.builder import ROOT
 from construct.cache import Cache
 from littlest_hub.stacks.launch.builder.place import Place
 from tests import wheels as made
+from tests.client import Person, hidden_fields, visible_text
 from tests.git_server import HOST, Repository
 from tests.hub import Hub
 from tests.machine import Machine
@@ -27,6 +30,7 @@ from tests.machine import Machine
 PACKAGES = ("git",)
 """Debian packages that the machine needs besides."""
 FRAGMENT = "65-launch.py"
+PAGE = "/services/launch/"
 NOTEBOOK = {
     "cells": [],
     "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
@@ -70,6 +74,19 @@ class LaunchMachine:
         """Put a wheel of a module of the same name into the index."""
         contents = {f"{key}.py": text for key, text in files.items()} or None
         made.make(self.directory / "index", name, version, requires=requires, files=contents)
+
+    def opened(self, person: Person, repository: str, **form: str) -> httpx.Response:
+        """Open the link that launches a repository as a server of the same name."""
+        query = {"repo": f"{self.url}{repository}", "name": repository, **form}
+        return person.browser.get(PAGE, params=query)
+
+    def launch(self, person: Person, repository: str, decision: str = "launch", **form: str) -> str:
+        """Launch a repository as a server of the same name, and return the log of the launch."""
+        page = self.opened(person, repository, **form)
+        assert f'value="{decision}"' in page.text, visible_text(page)
+        fields = {**hidden_fields(page), "decision": decision}
+        done = person.browser.post(f"{PAGE}launch", data=fields, timeout=180)
+        return visible_text(done)
 
     def command(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run `littlest-hub …` as root."""
