@@ -88,6 +88,16 @@ class LaunchMachine:
         done = person.browser.post(f"{PAGE}launch", data=fields, timeout=180)
         return visible_text(done)
 
+    @contextlib.contextmanager
+    def launched(self, person: Person, repository: str, **form: str) -> Iterator[str]:
+        """Launch a repository, wait for its server, and yield the log; stop the server."""
+        log = self.launch(person, repository, **form)
+        person.await_server(server=repository)
+        try:
+            yield log
+        finally:
+            person.stop_server(server=repository)
+
     def command(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run `littlest-hub …` as root."""
         return self.machine.run([self.hub.path("hub/bin/littlest-hub"), *words], check=check)
