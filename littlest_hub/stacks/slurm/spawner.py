@@ -250,6 +250,7 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
                 await asyncio.sleep(WAITING_INTERVAL_S)
 
     async def _submit(self) -> None:
+        await self.look_at_cluster()
         submitting = asyncio.ensure_future(self._submission())
         try:
             self.job = await asyncio.shield(submitting)
