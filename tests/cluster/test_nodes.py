@@ -1,6 +1,7 @@
 """`littlest-hub nodes`, and nodes with a release of their own (`make test-cluster`)."""
 
 import contextlib
+import secrets
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,7 @@ def unloaded(hub: Hub, text: str) -> Iterator[None]:
 
 
 def test_all_nodes_are_right(cluster: Cluster, hub: Hub) -> None:
-    cluster.add_user("examiner", "")
+    cluster.add_user("examiner", secrets.token_urlsafe())
     for arguments in ([], ["--user", "examiner"]):
         said = examine(hub, *arguments)
         assert said.returncode == 0, said.stdout + said.stderr
@@ -72,7 +73,7 @@ def test_a_cause_of_servers_that_do_not_start_is_named_before_anybody_tries(
 
 
 def test_a_home_that_a_node_does_not_have_is_named(cluster: Cluster, hub: Hub) -> None:
-    cluster.add_user("homeless", "")
+    cluster.add_user("homeless", secrets.token_urlsafe())
     cluster.machines["c2"].run(["usermod", "--home", "/nowhere", "homeless"])
     said = examine(hub, "--user", "homeless")
     assert "ok       c1: " in said.stdout
