@@ -57,7 +57,7 @@ TITLES = {
     "lost": "servers that it does not have again",
     "stopped_s": "until all are stopped, s",
 }
-IDLE_S = 120
+IDLE_S = 60
 """For how long servers run without anybody; batchspawner asks each 30 s, our stack 10 s."""
 AT_ONCE = 20
 """Requests that are under way at the same time."""
@@ -268,7 +268,7 @@ def _restarted(side: Side, ready: int) -> dict[str, float]:
 
 
 def _jobs(head: Server) -> str:
-    return head.run(["squeue", "--noheader", "--states=all", "--format=%i"]).stdout.strip()
+    return head.run(["squeue", "--noheader", "--format=%i"]).stdout.strip()
 
 
 @contextlib.contextmanager

@@ -66,10 +66,13 @@ class Cluster:
         self.directory = directory
         (directory / "number").write_text("30")
         for name, script in COMMANDS.items():
-            program = directory / "bin" / name
-            program.parent.mkdir(exist_ok=True)
-            program.write_text(f"#!/bin/sh\ncd {directory}\n{script}\n")
-            program.chmod(program.stat().st_mode | stat.S_IXUSR)
+            self.program(name, script)
+
+    def program(self, name: str, script: str) -> None:
+        program = self.directory / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\ncd {self.directory}\n{script}\n")
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
 
     def set(self, number: str, state: str, node: str = "c1", end: str = "N/A") -> None:
         # A query may read it at the same moment.
@@ -405,6 +408,24 @@ def test_the_hub_knows_whether_a_server_is_where_its_route_leads(
         assert await made.poll() == code
         if state in ("PENDING", "RUNNING") and code:
             assert cluster.state("31") == "CANCELLED", "no orphan"
+
+    in_a_loop(scenario())
+
+
+def test_a_job_that_takes_its_time_to_end_is_canceled_until_slurm_accepts_it_and_not_again(
+    cluster: Cluster,
+) -> None:
+    async def scenario() -> None:
+        made = make()
+        await started(made, cluster)
+        # Refuses the first time; the job has ended when it is asked about the third time.
+        cluster.program("scancel", "echo >>tries; [ $(wc -l <tries) -gt 1 ]")
+        ended = "31|CANCELLED|c1|N/A|N/A|main|1:00:00|None"
+        ask = f"echo >>asks; [ $(wc -l <asks) -gt 2 ] && echo '{ended}' >job-31; cat job-31"
+        cluster.program("squeue", ask)
+        await made.stop()
+        assert cluster.read("tries").count("\n") == 2
+        assert cluster.read("asks").count("\n") == 3
 
     in_a_loop(scenario())
 
