@@ -67,6 +67,7 @@ _PAGE = 200
 """The most users that JupyterHub lists at once."""
 _BACKEND_PORT = 18000
 _DIRECTORY = "/home/.bench"
+_FROM_NODES = re.compile(r"MESSAGE_|REQUEST_COMPLETE_|REQUEST_STATS_INFO")
 
 # JupyterHub wants to know the version of the server.
 _BACKEND = f"""
@@ -169,31 +170,24 @@ class Side:
 
             return await asyncio.gather(*map(in_turn, self.people))
 
-    def running(self) -> int:
-        """Return how many servers the hub has, and has found to be running."""
+    def servers(self, state: str) -> int:
+        """Return how many people have servers that are "ready", or "active": or starting."""
         found, headers = 0, {"Authorization": f"token {self.token}"}
         for offset in range(0, len(self.people) + _PAGE, _PAGE):
-            url = f"{self.url}/hub/api/users?state=ready&limit={_PAGE}&offset={offset}"
+            url = f"{self.url}/hub/api/users?state={state}&limit={_PAGE}&offset={offset}"
             answer = httpx.get(url, headers=headers, timeout=60, trust_env=False)
-            found += sum(bool(user["server"]) for user in answer.raise_for_status().json())
+            found += len(answer.raise_for_status().json())
         return found
 
 
 async def start(client: httpx.AsyncClient, name: str) -> bool:
-    """Start a server, and return whether it is ready."""
+    """Request a server, and return whether the hub has accepted that."""
     answer = await client.post(f"users/{name}/server")
     while answer.status_code == 429:
+        # JupyterHub starts 100 at a time, and says when to come again.
         await asyncio.sleep(float(answer.headers.get("Retry-After", 1)))
         answer = await client.post(f"users/{name}/server")
-    if answer.status_code == 202:
-        async with client.stream("GET", f"users/{name}/server/progress") as events:
-            async for line in events.aiter_lines():
-                if line.startswith("data:"):
-                    event = json.loads(line.removeprefix("data:"))
-                    if event.get("ready") or event.get("failed"):
-                        return bool(event.get("ready"))
-        return False
-    return answer.status_code == 201
+    return answer.status_code in (201, 202)
 
 
 async def stop(client: httpx.AsyncClient, name: str) -> bool:
@@ -203,24 +197,24 @@ async def stop(client: httpx.AsyncClient, name: str) -> bool:
 
 def calls(head: Server) -> int:
     """Return how many requests slurmctld has got from others than its own nodes."""
-    shown = head.run(["sdiag"]).stdout
-    section = shown.partition("by message type")[2].partition("by user")[0]
+    return requests_in(head.run(["sdiag"]).stdout)
+
+
+def requests_in(printed: str) -> int:
+    """Return the number of requests that sdiag has printed, without those of nodes and its own."""
+    section = printed.partition("by message type")[2].partition("by user")[0]
     found = re.findall(r"^\s+(\w+)\s+\(\s*\d+\)\s+count:(\d+)", section, re.MULTILINE)
-    own = ("MESSAGE_NODE_REGISTRATION_STATUS", "MESSAGE_EPILOG_COMPLETE", "REQUEST_STATS_INFO")
-    others = [
-        int(count)
-        for name, count in found
-        if name not in own and not name.startswith("REQUEST_COMPLETE_")
-    ]
-    assert found, shown
-    return sum(others)
+    assert found, printed
+    return sum(int(count) for name, count in found if not _FROM_NODES.match(name))
 
 
 def turn(side: Side, person: Person) -> dict[str, float]:
     """Start, keep, and stop all servers at one hub, and return the figures."""
     head, count = side.head, len(side.people)
     before, cpu_before, begun = calls(head), cpu_s(head, side.unit), time.monotonic()
-    ready = sum(asyncio.run(side.for_each(start)))
+    asyncio.run(side.for_each(start))
+    eventually(lambda: _are_settled(side), PATIENCE_S, "servers to have started", interval_s=0.5)
+    ready = side.servers("ready")
     figures = {
         "failed": count - ready,
         "started_s": time.monotonic() - begun,
@@ -249,6 +243,10 @@ def turn(side: Side, person: Person) -> dict[str, float]:
     return figures | {"stopped_s": time.monotonic() - begun}
 
 
+def _are_settled(side: Side) -> bool:
+    return side.servers("active") == side.servers("ready")
+
+
 def _page_seconds(person: Person) -> Iterator[float]:
     for _ in range(_PAGES):
         begun = time.monotonic()
@@ -262,9 +260,9 @@ def _restarted(side: Side, ready: int) -> dict[str, float]:
     eventually(lambda: upstream.answers(side.url), PATIENCE_S, "a page", interval_s=0.05)
     restart_s = time.monotonic() - begun
     with contextlib.suppress(AssertionError):
-        eventually(lambda: side.running() >= ready, 300, "all servers", interval_s=0.2)
+        eventually(lambda: side.servers("ready") >= ready, 300, "all servers", interval_s=0.2)
     known_s = time.monotonic() - begun
-    return {"restart_s": restart_s, "known_s": known_s, "lost": ready - side.running()}
+    return {"restart_s": restart_s, "known_s": known_s, "lost": ready - side.servers("ready")}
 
 
 def _jobs(head: Server) -> str:

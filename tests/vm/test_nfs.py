@@ -24,7 +24,7 @@ from tests.virtual import EMULATED_S, GUEST_ADDRESS, Vm
 pytestmark = pytest.mark.long
 
 SERVED = "/srv/homes"
-PATIENT = f"c.SlurmSpawner.http_timeout = {EMULATED_S}\n"
+PATIENT = f"c.Spawner.http_timeout = {EMULATED_S}\n"
 # Clients may claim what they had for that long after the file server is back (nfs.conf(5)).
 NFS = "[nfsd]\ngrace-time=10\nlease-time=10\n"
 SAVE = """
