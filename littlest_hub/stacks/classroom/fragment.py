@@ -78,9 +78,3 @@ def read(layout: Layout, record: type[Checked]) -> Checked:
     if problems := settings.problems():
         raise LittlestHubError("\n".join(f"{file}: {name}: {text}" for name, text in problems))
     return settings
-
-
-def text_of(layout: Layout) -> str:
-    """Return the text of the fragment on disk; "": it is not written yet."""
-    file = layout.on_disk(layout.fragments) / FRAGMENT
-    return file.read_text() if file.exists() else ""

@@ -17,7 +17,6 @@ from littlest_hub.stacks.classroom.fragment import (
     PlainSettings,
     parse,
     record_of,
-    text_of,
 )
 from littlest_hub.stacks.classroom.lab_settings import FILE
 from littlest_hub.stacks.classroom.lab_settings import parse as parse_lab_settings
@@ -29,8 +28,8 @@ def problems(settings: Settings, record: type[PlainSettings]) -> Iterator[Proble
     """Yield the problems of a part's values, each with its line."""
     place = str(settings.layout.fragments / FRAGMENT)
     try:
-        found = parse(text_of(settings.layout), record)
-    except (ValueError, SyntaxError) as error:
+        found = _parsed(settings, record)
+    except ValueError as error:
         yield Problem(place, 0, str(error))
         return
     for name, text in found.problems():
@@ -40,7 +39,7 @@ def problems(settings: Settings, record: type[PlainSettings]) -> Iterator[Proble
 def problem(settings: Settings, name: str, text: str, *, is_warning: bool = False) -> Problem:
     """Return a problem of one variable, with its line."""
     place = str(settings.layout.fragments / FRAGMENT)
-    lines = enumerate(text_of(settings.layout).splitlines(), 1)
+    lines = enumerate(settings.fragment_text(FRAGMENT).splitlines(), 1)
     line = next((number for number, line in lines if line.startswith(f"{name} =")), 0)
     return Problem(place, line, f"{name}: {text}", is_warning=is_warning)
 
@@ -109,12 +108,20 @@ def _right(settings: Settings, record: type[Checked]) -> Generator[Problem, None
     """Yield the problems of a part, and return its values; the defaults if some are wrong."""
     wrong = list(problems(settings, record))
     yield from wrong
-    return record_of({}, record) if wrong else parse(text_of(settings.layout), record)
+    return record_of({}, record) if wrong else _parsed(settings, record)
+
+
+def _parsed(settings: Settings, record: type[Checked]) -> Checked:
+    """Return a part's values; the defaults if the text is no Python, which running it reports."""
+    try:
+        return parse(settings.fragment_text(FRAGMENT), record)
+    except SyntaxError:
+        return record_of({}, record)
 
 
 def _account_groups(settings: Settings) -> Collection[str]:
-    with contextlib.suppress(ValueError, SyntaxError):  # another rule reports these
-        found = parse(text_of(settings.layout), AccountSettings)
+    with contextlib.suppress(ValueError):  # another rule reports these
+        found = _parsed(settings, AccountSettings)
         return [] if found.problems() else list(found.account_groups)
     return []
 

@@ -33,7 +33,7 @@ def locked_people(settings: Settings) -> Iterator[Problem]:
 def sudo_for_administrators(settings: Settings) -> Iterator[Problem]:
     """Warn of sudo at a hub that is not root; `doctor` checks that sudo is installed."""
     with contextlib.suppress(ValueError, SyntaxError):
-        found = parse(fragment.text_of(settings.layout))
+        found = parse(settings.fragment_text(fragment.FRAGMENT))
         if found.admins_have_sudo is True and settings.layout.hub_user:
             text = "a hub that is not root lets nobody become root; expected False"
             yield rules.problem(settings, "ADMINS_HAVE_SUDO", text, is_warning=True)

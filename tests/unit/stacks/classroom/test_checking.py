@@ -60,6 +60,29 @@ def test_an_unknown_kind_of_login_is_an_error_with_its_line(layout: Layout) -> N
     assert "expected one of system, first-use" in problem
 
 
+def test_values_are_those_of_the_copy_that_is_checked(layout: Layout, tmp_path: Path) -> None:
+    fragment = layout.fragments / "60-class.py"
+
+    def messages(text: str) -> list[str]:
+        copy = tmp_path / fragment.name
+        copy.write_text(text)
+        report = check_fragments(layout, {fragment: copy})
+        return [str(problem) for problem in report.problems]
+
+    enable(layout)
+    right = fragment.read_text()
+    wrong = right.replace("CULL_IDLE_S = 3600", 'CULL_IDLE_S = "an hour"')
+    (problem,) = messages(wrong)
+    assert "60-class.py:" in problem
+    assert "CULL_IDLE_S: " in problem
+    # A mistake that is there can be mended.
+    fragment.write_text(wrong)
+    assert messages(right) == []
+    # What is no Python is said once.
+    (problem,) = messages(right.replace("SHARED = {}", "SHARED = {"))
+    assert "SyntaxError" in problem
+
+
 @pytest.mark.parametrize("number", ["41", "70"])
 def test_two_fragments_with_logins_are_an_error(layout: Layout, number: str) -> None:
     enable(layout)
