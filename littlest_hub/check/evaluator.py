@@ -94,7 +94,8 @@ def _judged(
     has_errors: bool,
 ) -> Iterator[Problem | Domain]:
     """Yield what is wrong with the settings, and the domains to look up."""
-    problems = set(validate(config, layout, request.facts, request.files))
+    known = (layout, request.facts, request.files)
+    problems = set(validate(config, *known, is_whole=not has_errors))
     if not has_errors:
         problems.update(trial.failures(config, layout, problems, release))
     has_errors = has_errors or not all(problem.is_warning for problem in problems)

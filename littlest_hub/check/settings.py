@@ -66,7 +66,9 @@ class Settings:
         chosen: Mapping[str, type[Any]],
         layout: Layout,
         facts: Facts,
-        files: Collection[str],
+        files: Collection[str] = (),
+        *,
+        is_whole: bool = True,
     ) -> None:
         self.config = config
         self.chosen = chosen
@@ -74,6 +76,8 @@ class Settings:
         self.layout = layout
         self.facts = facts
         self._files = files
+        self.is_whole = is_whole
+        """False: a fragment has failed, so what its next lines would have set is missing."""
 
     def get(self, role: str, key: str) -> EffectiveSetting:
         """Return a setting of JupyterHub, or of the chosen Authenticator, Spawner or Proxy.

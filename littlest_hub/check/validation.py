@@ -44,7 +44,12 @@ _SERVER_CLASSES = (
 
 
 def validate(
-    config: RecordingConfig, layout: Layout, facts: Facts, files: Collection[str]
+    config: RecordingConfig,
+    layout: Layout,
+    facts: Facts,
+    files: Collection[str] = (),
+    *,
+    is_whole: bool = True,
 ) -> Iterator[Problem]:
     """Yield every problem of a configuration of defaults and fragments.
 
@@ -53,6 +58,7 @@ def validate(
         layout: the installation.
         facts: about the machine.
         files: the fragments that have made it, or copies of the same names.
+        is_whole: whether all of them have run to their ends.
     """
     logging.disable(logging.NOTSET)  # a fragment may have disabled it
     chosen, failed = chosen_classes(config)
@@ -63,7 +69,7 @@ def validate(
         if origin:
             yield Problem(*origin, f"JupyterHub.{key}: {error}")
     yield from _Validator(chosen, unresolved).sections(config, ())
-    settings = Settings(config, chosen, layout, facts, files)
+    settings = Settings(config, chosen, layout, facts, files, is_whole=is_whole)
     for rule in (*rules.RULES, *_rules_of_stacks(layout)):
         try:
             yield from rule(settings)

@@ -61,14 +61,14 @@ def culling(settings: Settings) -> Iterator[Problem]:
 def shared_folders(settings: Settings) -> Iterator[Problem]:
     """Refuse folders that root's helper cannot make, or that servers cannot show."""
     found = yield from _right(settings, Shared)
-    if found.shared and not settings.uses("Spawner", "AccountSpawner"):
+    if found.shared and _is_another_spawner(settings):
         yield problem(settings, "SHARED", f"{_NOT_HERE} shared folders; expected {{}}")
 
 
 def limits(settings: Settings) -> Iterator[Problem]:
     """Refuse limits that cannot be applied, and warn of groups that do not exist."""
     found = yield from _right(settings, Limits)
-    if found.limits and not settings.uses("Spawner", "AccountSpawner"):
+    if found.limits and _is_another_spawner(settings):
         for_all = f"for all servers together: systemctl edit {settings.layout.users_slice}"
         text = f"{_NOT_HERE} limits of their own; expected {{}}; {for_all}"
         yield problem(settings, "LIMITS", text)
@@ -80,6 +80,18 @@ def limits(settings: Settings) -> Iterator[Problem]:
         if group not in known and not _is_of_machine(group):
             text = f"neither the hub nor the machine has a group {group!r}"
             yield problem(settings, "LIMITS", text, is_warning=True)
+
+
+def logins(settings: Settings) -> Iterator[Problem]:
+    """Warn of logins in upper case, which count for nobody: the hub's names are in lower case."""
+    named: list[tuple[str, str]] = []
+    with contextlib.suppress(ValueError):  # other rules report these
+        for found in (_parsed(settings, AccountSettings), _parsed(settings, Limits)):
+            named += [] if found.problems() else found.logins
+    for name, login in named:
+        if login != login.lower():
+            text = f"{login!r} is nobody: login names are in lower case; expected {login.lower()!r}"
+            yield problem(settings, name, text, is_warning=True)
 
 
 def lab_settings(settings: Settings) -> Iterator[Problem]:
@@ -95,10 +107,15 @@ def lab_settings(settings: Settings) -> Iterator[Problem]:
     except (OSError, ValueError) as error:
         yield Problem(str(file), 0, str(error))
     else:
-        if not settings.uses("Spawner", "AccountSpawner"):
+        if _is_another_spawner(settings):
             instead = "/etc/jupyter/labconfig/default_setting_overrides.json"
             text = f"servers of this hub do not see it; expected {instead}"
             yield Problem(str(file), 0, text, is_warning=True)
+
+
+def _is_another_spawner(settings: Settings) -> bool:
+    """Return whether servers are those of a spawner that does not know these settings."""
+    return settings.is_whole and not settings.uses("Spawner", "AccountSpawner")
 
 
 _NOT_HERE = "only servers of a hub that is root, with its own spawner, have"

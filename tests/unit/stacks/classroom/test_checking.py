@@ -169,6 +169,9 @@ def test_a_file_that_cannot_be_used_is_named_with_the_command_that_helps(layout:
         ("CULL_KERNELS = 1", "CULL_KERNELS: expected True or False, found 1"),
         ("CULL_IDLE_S = 60", "warning: CULL_IDLE_S: servers say every 300 s whether"),
         ("CULL_USERS = True", "warning: CULL_USERS: deletes people who are not there"),
+        ('ACCOUNT_GROUPS = {"a": ["*", "Al"]}', "warning: ACCOUNT_GROUPS: 'Al' is nobody"),
+        ('ACCOUNT_NAMES = {"Al": "ubuntu"}', "warning: ACCOUNT_NAMES: 'Al' is nobody"),
+        ('LIMITS = {"*": {"memory": "2 GB"}}', 'LIMITS: *: memory: expected a size such as "2G"'),
     ],
 )
 def test_a_plain_setting_is_refused_with_its_line(layout: Layout, line: str, problem: str) -> None:
@@ -176,6 +179,13 @@ def test_a_plain_setting_is_refused_with_its_line(layout: Layout, line: str, pro
     number = replace_line(layout, line)
     (found_problem,) = found(layout)
     assert f"60-class.py:{number}: {problem}" in found_problem
+
+
+def test_what_follows_from_a_failed_fragment_is_not_a_problem_of_its_own(layout: Layout) -> None:
+    enable(layout, "nis")
+    replace_line(layout, 'LIMITS = {"*": {"memory": "2G"}}')
+    (problem,) = found(layout)
+    assert "LOGIN = 'nis'" in problem
 
 
 def replace_line(layout: Layout, line: str) -> int:
