@@ -146,10 +146,14 @@ def test_enabling_says_when_people_get_other_accounts(
 
 def test_a_code_lets_in_whom_root_names(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(layout, ["token", "Maria.Lopez"]) == 0
-    code = capsys.readouterr().out.split()[-1]
+    said = capsys.readouterr().out
+    assert "maria.lopez is new to the hub" in said
+    code = said.split()[said.split().index("code:") + 1]
     people = People(file_of(layout))
     assert [each.name for each in people.all(Standing.APPROVED)] == ["maria.lopez"]
     assert people.has_code("maria.lopez", codes.digest(code))
+    assert run(layout, ["token", "maria.lopez"]) == 0
+    assert "is new" not in capsys.readouterr().out
     with pytest.raises(LittlestHubError, match="no login name"):
         new_code(layout, "../x")
 
