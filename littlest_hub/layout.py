@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from littlest_hub import __version__
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, as_typed
 
 DEFAULT_BASE = Path("/opt/littlest-hub")
 PRODUCT = "littlest-hub"
@@ -244,7 +244,7 @@ class Layout(Names):
     @property
     def command(self) -> str:
         """The `littlest-hub` command as a person types it."""
-        return PRODUCT if self.is_default else f"{self.hub}/bin/{PRODUCT}"
+        return as_typed(PRODUCT if self.is_default else f"{self.hub}/bin/{PRODUCT}")
 
     @property
     def is_live(self) -> bool:

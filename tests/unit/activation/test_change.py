@@ -182,6 +182,15 @@ def test_a_fragment_of_the_administrators_is_not_replaced(here: Here) -> None:
         to_enable(here.layout, here.stack, {}, None)
 
 
+def test_what_is_enabled_is_not_enabled_again_and_the_command_for_its_settings_is_named(
+    here: Here,
+) -> None:
+    here.enable()
+    with pytest.raises(LittlestHubError, match="greeting is enabled already") as refused:
+        here.enable(greeting="hi there")
+    assert "edit 60-greeting" in str(refused.value.hint)
+
+
 def test_a_package_that_was_asked_for_before_stays(here: Here) -> None:
     (here.layout.packages).mkdir()
     (here.layout.packages / "hub.txt").write_text("shy  # mine\n")
@@ -198,6 +207,14 @@ def test_a_question_is_asked_until_there_is_an_answer() -> None:
     typed = iter(["LOUD\n", "hi there\n"])
     found = answers.complete(MANIFEST, {}, {}, lambda text: next(typed))
     assert found == {"greeting": "hi there"}
+
+
+def test_one_of_several_answers_is_enough_and_none_is_refused() -> None:
+    ways = tuple(Question(key, f"Your {key}", "", r"\w*", "a word") for key in ("mail", "chat"))
+    manifest = Manifest("news", "Tells news", questions=ways, one_of=("mail", "chat"))
+    assert answers.complete(manifest, {"chat": "a"}, {}, None) == {"mail": "", "chat": "a"}
+    with pytest.raises(LittlestHubError, match="needs an answer to one of: mail, chat"):
+        answers.complete(manifest, {}, {}, None)
 
 
 def test_variables_of_questions_are_in_fragments() -> None:

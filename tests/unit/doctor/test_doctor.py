@@ -389,6 +389,11 @@ def test_only_a_problem_changes_the_exit_code_and_the_report_omits_what_is_in_or
     assert "$ do b" in text
     assert "\033" not in text
     assert "\033[" in doctor.report(well, everything=True, colour=True)
+    assert "All is well. 1 warning" in text
+    unseen = [*well, Finding(UNSEEN, "d", "cannot be read", section="Data")]
+    assert "What could be examined is well." in doctor.report(
+        unseen, everything=False, colour=False
+    )
     ill = [*well, Finding(PROBLEM, "c", "broken", "repair c", "Services")]
     assert not doctor.is_well(ill)
     data = json.loads(doctor.to_json(Layout(Path("/opt/littlest-hub")), ill))
