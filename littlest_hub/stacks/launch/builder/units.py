@@ -11,6 +11,8 @@ from littlest_hub.stacks.launch import packet_filter
 from littlest_hub.stacks.launch.address import Network
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.program import MODULE
+from littlest_hub.stacks.launch.code import units as code_units
+from littlest_hub.stacks.launch.resolver.units import sources_of
 from littlest_hub.units.unit import (
     SANDBOX,
     WITHOUT_RIGHTS,
@@ -70,11 +72,14 @@ def units(
         "Builds the environment of an order. Two people who order the same wait for one build:"
         "\nsystemd starts an instance once.",
         [
-            Directive("ExecStart", _command(layout, "build %i")),
+            Directive("ExecStart", _command(layout, " ".join(["build %i", *map(str, excepted)]))),
             Directive("StandardInput", f"file:{data}/orders/%i.json", "which systemd opens"),
+            *_code(layout),
             *_network(allowed),
         ],
+        [Directive(key, each) for each in code_units.sockets(layout) for key in ("Wants", "After")],
     )
+    yield from code_units.units(layout, stack)
     yield _service(
         layout,
         cleaning_unit(layout),
@@ -177,7 +182,21 @@ def _setup(layout: Layout, name: str) -> Unit:
     )
 
 
-def _service(layout: Layout, name: str, setup: str, about: str, own: Collection[Directive]) -> Unit:
+def _code(layout: Layout) -> Iterator[Directive]:
+    """Yield what a build needs to have code run: its units, and files of the repository."""
+    for address in code_units.addresses_of(layout):
+        yield Directive("BindPaths", f"-{address}")
+    yield Directive("BindReadOnlyPaths", f"-{sources_of(layout)}", "which code may need")
+
+
+def _service(
+    layout: Layout,
+    name: str,
+    setup: str,
+    about: str,
+    own: Collection[Directive],
+    needs: Collection[Directive] = (),
+) -> Unit:
     return Unit(
         name,
         about,
@@ -188,6 +207,7 @@ def _service(layout: Layout, name: str, setup: str, about: str, own: Collection[
                 Directive("StartLimitIntervalSec", "0"),
                 Directive("Requires", setup),
                 Directive("After", setup),
+                *needs,
                 base_directory_conditions(layout.base)[0],
             ],
             "Service": [
