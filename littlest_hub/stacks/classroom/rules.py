@@ -72,9 +72,11 @@ def logins(settings: Settings) -> Iterator[Problem]:
     """Warn of logins in upper case, which count for nobody: the hub's names are in lower case."""
     named: list[tuple[str, str]] = []
     with contextlib.suppress(ValueError):  # other rules report these
-        for record in (AccountSettings, Limits):
-            found: AccountSettings | Limits
-            found = plain_values.parsed(settings, FRAGMENT, record)
+        parsed = (
+            plain_values.parsed(settings, FRAGMENT, AccountSettings),
+            plain_values.parsed(settings, FRAGMENT, Limits),
+        )
+        for found in parsed:
             named += [] if found.problems() else found.logins
     for name, login in named:
         if login != login.lower():
