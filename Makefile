@@ -163,6 +163,9 @@ bench-class: deps venv ## 50 students who arrive within minutes, at the class st
 bench-slurm: deps venv ## 200 servers at the Slurm stack and at batchspawner, on one real Slurm (25 minutes)
 	$(BIN)/python -m tests.bench.cluster $(BENCH)
 
+bench-launch: deps venv ## launches beside `uv pip install` by hand (3 minutes)
+	$(BIN)/python -m tests.bench.launch
+
 python-profile: deps venv ## record recipe/python/profile.xz again, with which CPython is compiled (root)
 	$(BIN)/python -m tests.python_profile
 

@@ -11,7 +11,7 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +127,16 @@ class LaunchMachine:
 
 
 @contextlib.contextmanager
-def launch_machine(hub: Hub, directory: Path) -> Iterator[LaunchMachine]:
-    """Enable the stack on a hub whose machine has PACKAGES, and run what it reaches."""
+def launch_machine(
+    hub: Hub, directory: Path, published: Sequence[str] = ("ipykernel",)
+) -> Iterator[LaunchMachine]:
+    """Enable the stack on a hub whose machine has PACKAGES, and run what it reaches.
+
+    Args:
+        hub: the hub.
+        directory: for repositories and wheels.
+        published: packages of PyPI that the index has, with those that they need.
+    """
     machine = hub.machine
     assert isinstance(machine, Machine)
     made_bundle = bundle.build(ROOT, bundle.find(ROOT, "launch"), directory, Cache())
@@ -136,7 +144,7 @@ def launch_machine(hub: Hub, directory: Path) -> Iterator[LaunchMachine]:
     machine.run([hub.path("hub/bin/littlest-hub"), "packages", "add", f"--from={target}"])
     index = directory / "index"
     index.mkdir()
-    for file in wheels.download(wheels.resolve(["ipykernel"], Cache(), []), Cache()).values():
+    for file in wheels.download(wheels.resolve(published, Cache()), Cache()).values():
         (index / file.path.name).hardlink_to(file.path)
     git = directory / "git"
     with contextlib.ExitStack() as stack:

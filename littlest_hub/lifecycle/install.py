@@ -109,7 +109,6 @@ class _ReleaseInstall:
         self.unit_files = UnitFiles(layout)
         self.source = upgrade.serving_before(layout, prefix)
         self.target = ServingRelease.of(layout, prefix)
-        self.stack_units: Sequence[Unit] = ()
 
     def install(self, admin: str, port: str | None) -> str:
         layout, has_systemd = self.layout, self.services.has_systemd
@@ -122,7 +121,7 @@ class _ReleaseInstall:
         ports = choose_ports(layout, port) if has_systemd else Ports()
         changes.prepare(layout, self.prefix, self.progress)
         if has_systemd:
-            self.stack_units = renewed_units(layout, self.prefix)
+            self._stack_units()  # a stack that this release does not have is refused here
         if layout.is_live and fragment_files(layout):
             _check_fragments(layout, self.target.version)
         if self.source and layout.is_live:
@@ -130,6 +129,9 @@ class _ReleaseInstall:
         if self.source:
             return self._upgrade(self.source, ports)
         return self._install(admin, ports, is_first)
+
+    def _stack_units(self) -> Sequence[Unit]:
+        return renewed_units(self.layout, self.prefix)
 
     def _install(self, admin: str, ports: Ports, is_first: bool) -> str:
         layout = self.layout
@@ -143,7 +145,7 @@ class _ReleaseInstall:
                 undo.callback(remove_units, layout)
             else:
                 undo.callback(self._restore, self.unit_files.generated())
-            changed = self.unit_files.install(ports, self.stack_units)
+            changed = self.unit_files.install(ports, self._stack_units)
             if not self.services.can_start:
                 return _boot_message(layout, ports)
             self.services.start(changed)
@@ -170,7 +172,7 @@ class _ReleaseInstall:
             link(layout.on_disk(layout.hub), Path(target.path))
             if not services.has_systemd:
                 return _run_message(layout)
-            changed = self.unit_files.install(ports, self.stack_units)
+            changed = self.unit_files.install(ports, self._stack_units)
             if not services.can_start:
                 return _boot_message(layout, ports)
             services.start(changed, is_switched=True)

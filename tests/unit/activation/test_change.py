@@ -144,6 +144,8 @@ def test_a_fragment_that_was_changed_stays_disabled_and_comes_back(here: Here) -
     assert 'GREETING = "hi"' in here.fragment.read_text(), "the answer of before is the default"
     assert "who" in here.fragment.read_text()
     assert not disabled.exists()
+    assert [*here.disable().notes] == [f"{disabled} stays: it has your changes"], "once more"
+    assert "who" in disabled.read_text()
 
 
 def test_a_fragment_that_nobody_has_changed_gives_way_to_that_of_a_new_version(here: Here) -> None:
