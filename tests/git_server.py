@@ -291,7 +291,10 @@ def _certificates(directory: Path) -> tuple[Path, Path]:
 
 
 def main() -> None:
-    """Serve a repository `a` at an address until this process ends, and print the port first."""
+    """Serve repositories at an address until this process ends, and print the port first.
+
+    There is one, `a`. More are made in the directory, by any process.
+    """
     server = GitServer(Path(sys.argv[1]), sys.argv[2])
     server.repository("a").commit({"requirements.txt": "six\n"})
     print(server.port, flush=True)

@@ -4,6 +4,7 @@ Its interface is that of PyPA's "Simple repository API".
 """
 
 import json
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,9 +19,15 @@ LONG_AGO = "2020-01-01T00:00:00Z"
 
 
 class PackageIndex:
-    """An index, served on the loopback interface while the block runs."""
+    """An index, served on the loopback interface while the block runs.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: of the wheels; more may come.
+        port: 0: any.
+    """
+
+    def __init__(self, directory: Path, port: int = 0) -> None:
+        self._port = port
         self.files = directory
         self.files.mkdir(parents=True, exist_ok=True)
         self.uploaded: dict[str, str] = {}
@@ -43,7 +50,7 @@ class PackageIndex:
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
@@ -119,3 +126,14 @@ class PackageIndex:
             "hashes": {"sha256": sha256(file)},
             "upload-time": self.uploaded.get(file.name, LONG_AGO),
         }
+
+
+def main() -> None:
+    """Serve the wheels in a directory until this process ends, and print the port first."""
+    with PackageIndex(Path(sys.argv[1])) as index:
+        print(index.address.rpartition(":")[2].partition("/")[0], flush=True)
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

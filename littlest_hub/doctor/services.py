@@ -9,6 +9,7 @@ from pathlib import Path
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.hub.services import SERVICES_FAIL
+from littlest_hub.installation import installed_unit
 from littlest_hub.layout import PRODUCT
 from littlest_hub.lifecycle import release
 from littlest_hub.lifecycle.release_files import missing_files, wrong_rights
@@ -101,12 +102,14 @@ def _active_state(snapshot: Snapshot, name: str, shown: Mapping[str, str]) -> Fi
 
 
 def _is_triggered(snapshot: Snapshot, name: str) -> bool:
-    """Return whether a unit that starts a stack's service is active: its socket or timer."""
-    if name not in snapshot.stack_units:
+    """Return whether a socket, timer, path or another unit starts a stack's service."""
+    if name not in snapshot.stack_units or not name.endswith(".service"):
         return False
     stem = name.removesuffix(".service")
-    triggers = (f"{stem}.socket", f"{stem}.timer")
-    return name.endswith(".service") and any(map(snapshot.is_active, triggers))
+    triggers = {f"{stem}.{kind}" for kind in ("socket", "timer", "path")}
+    if own := triggers.intersection(snapshot.stack_units):
+        return any(map(snapshot.is_active, own))
+    return "[Install]" not in installed_unit(snapshot.layout, name).read_text()
 
 
 def service_of(unit: str) -> str:

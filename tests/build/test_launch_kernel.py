@@ -11,7 +11,7 @@ from uv import find_uv_bin
 from construct.builder import DEVELOPMENT_LEVEL
 from construct.builder import Builder as ReleaseBuilder
 from construct.cache import Cache
-from littlest_hub.stacks.launch.builder.build import Tools
+from littlest_hub.stacks.launch.builder.conda import Conda
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.program import Builder
 from littlest_hub.stacks.launch.builder.pythons import Python
@@ -34,11 +34,11 @@ manager.shutdown_kernel(now=True)
 """
 
 
-def tools(tmp_path: Path) -> tuple[Place, Tools]:
+def made(tmp_path: Path) -> tuple[Place, Uv, Python]:
     place = Place(tmp_path / "launch")
     place.make()
     uv = Uv(Path(find_uv_bin()), place.cache, Indexes.of_pip())
-    return place, Tools(uv, Python.of(make_release(tmp_path / "release")))
+    return place, uv, Python.of(make_release(tmp_path / "release"))
 
 
 def printed(directory: Path, cell: str) -> list[str]:
@@ -56,8 +56,8 @@ def printed(directory: Path, cell: str) -> list[str]:
 
 @pytest.mark.long
 def test_a_kernel_of_the_environment_runs_a_cell_with_the_pinned_package(tmp_path: Path) -> None:
-    place, found = tools(tmp_path)
-    builder = Builder(place, found)
+    place, uv, python = made(tmp_path)
+    builder = Builder(place, uv, python)
     order = Order(files={"requirements.txt": "humanize==4.11.0\n"})
     result = builder.build(order, lambda _: None)
     builder.finish(result)
@@ -71,12 +71,10 @@ def test_a_kernel_of_conda_has_its_own_python_and_a_wheel_of_pip(tmp_path: Path)
     """The channel is the one that releases are made of."""
     channel = ReleaseBuilder(Cache(), level=DEVELOPMENT_LEVEL, jobs=2).channel().folder
     with served(channel.parent, channel.name) as there:
-        place, found = tools(tmp_path)
+        place, uv, python = made(tmp_path)
         channels = Channels({"conda-forge": there.address})
-        builder = Builder(
-            place,
-            Tools(found.uv, found.python, Rattler(place.packages), channels),
-        )
+        conda = Conda(uv, python.program(place), Rattler(place.packages), channels)
+        builder = Builder(place, uv, python, conda=conda)
         text = "dependencies:\n- python=3.13\n- pyyaml\n- pip:\n  - humanize==4.11.0\n"
         lines: list[str] = []
         result = builder.build(Order(files={"environment.yml": text}), lines.append)

@@ -40,6 +40,7 @@ MANIFEST = Manifest(
         "littlest_hub.stacks.classroom.accounts.rules:sudo_for_administrators",
         "littlest_hub.stacks.classroom.rules:culling",
         "littlest_hub.stacks.classroom.rules:limits",
+        "littlest_hub.stacks.classroom.rules:logins",
         "littlest_hub.stacks.classroom.rules:shared_folders",
         "littlest_hub.stacks.classroom.rules:lab_settings",
     ),

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from littlest_hub.layout import Layout
-from littlest_hub.lifecycle.locks import changing
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch import fragment, permissions
 
 
-def after_enable(layout: Layout, stack: EnabledStack) -> Iterator[str]:
+def after_enable(layout: Layout, _: EnabledStack) -> Iterator[str]:
     """Let resolver and builder have what the fragment says, and yield the next steps."""
-    with changing(layout):
-        permissions.apply(layout, stack, fragment.read(layout))
+    permissions.follow(layout)
     yield "People find it at /services/launch/, and as Launch in the bar at the top of each page."
     yield f"Which repositories, how much of the machine: {layout.fragments / fragment.FRAGMENT}"

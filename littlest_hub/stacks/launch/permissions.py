@@ -74,6 +74,19 @@ def of_cleaning(layout: Layout, values: Values) -> dict[str, Any]:
     return {"budget_bytes": round(values.disk_gb * 1e9), "kept": sorted(kept)}
 
 
+def follow(layout: Layout) -> None:
+    """Apply the fragment on disk as soon as nobody else changes the installation.
+
+    Raises:
+        LittlestHubError, OSError: a value cannot be used, or something cannot be written.
+    """
+    # An upgrade starts this while it holds the lock.
+    with hold(layout.on_disk(layout.change_lock), is_patient=True) or contextlib.nullcontext():
+        stack = enabled.read(layout).get(STACK)
+        if stack and layout.on_disk(layout.fragments / fragment.FRAGMENT).exists():
+            apply(layout, stack, fragment.read(layout))
+
+
 def main() -> None:
     """Apply the fragment on disk, or write what cleaning keeps."""
     layout = installation.of_this_release()
@@ -81,11 +94,7 @@ def main() -> None:
         if sys.argv[1:] == ["cleaning"]:
             _write(layout, cleaning_of(layout), of_cleaning(layout, fragment.read(layout)))
             return
-        # An upgrade starts this while it holds the lock.
-        with hold(layout.on_disk(layout.change_lock), is_patient=True) or contextlib.nullcontext():
-            stack = enabled.read(layout).get(STACK)
-            if stack and layout.on_disk(layout.fragments / fragment.FRAGMENT).exists():
-                apply(layout, stack, fragment.read(layout))
+        follow(layout)
     except (LittlestHubError, OSError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, with_sudo
 from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.classroom.logins import codes, names
@@ -71,7 +71,12 @@ def how_to_use(name: str, code: str) -> str:
 
 
 def _token(layout: Layout, options: argparse.Namespace) -> int:
-    print(how_to_use(options.name, new_code(layout, options.name)))
+    name = names.canonical(options.name)
+    is_known = names.is_name(name) and _in_people(layout, lambda: _people(layout).get(name))
+    print(how_to_use(name, new_code(layout, name)))
+    if not is_known:
+        wrong = f"{layout.command} class remove {name} --lock"
+        print(f"{name} is new to the hub. If that is not the name you meant: {wrong}")
     return 0
 
 
@@ -88,7 +93,7 @@ def _in_people(layout: Layout, use: Any) -> Any:
         return run_as_hub_user(layout, use)
     except (sqlite3.Error, OSError) as error:
         raise LittlestHubError(
-            f"{file_of(layout)} cannot be used: {error}", f"sudo {layout.command} doctor"
+            f"{file_of(layout)} cannot be used: {error}", with_sudo(f"{layout.command} doctor")
         ) from error
 
 

@@ -12,27 +12,26 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.launch.builder import bytecode, pythons
-from littlest_hub.stacks.launch.builder import lock as lock_texts
+from littlest_hub.stacks.launch.builder import bytecode, conda_kernels, lock, pythons
 from littlest_hub.stacks.launch.builder.conda import Conda
 from littlest_hub.stacks.launch.builder.lock import Lock
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.pythons import Python
-from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.system import files, locks
 from littlest_hub.system.progress import Progress
-from littlest_hub.system.rattler import PACKAGE, Rattler
 from littlest_hub.system.uv import Uv
 
 LEAST_FREE_BYTES = 2 << 30
 """A build does not start with less room on the disk: the hub itself needs some."""
 SLOTS = 2
 """How many environments are built at the same time."""
+Finish = Callable[[Path], object]
+"""Changes an environment that has its packages; what it leaves there is written by the builder."""
 EVERYBODY = "builds"
 """The lock file that all builds share."""
 
@@ -49,43 +48,24 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Tools:
-    """The tools of a builder, with the caches that environments share."""
+class Plan:
+    """What an environment is made of."""
 
-    uv: Uv
     python: Python
-    """That of the release."""
-    rattler: Rattler | None = None
-    """None: environments of conda cannot be built."""
-    channels: Channels = field(default_factory=Channels)
-    """The permitted ones."""
-
-    def conda(self, place: Place) -> Conda:
-        """Return what makes environments of conda.
-
-        Raises:
-            LittlestHubError: py-rattler is missing.
-        """
-        if self.rattler is None:
-            raise LittlestHubError(
-                f"environments of conda, and Pythons besides {self.python.version}, need {PACKAGE}",
-                f"Ask the administrator: littlest-hub packages add --tool {PACKAGE}",
-            )
-        return Conda(self.rattler, self.uv, self.python.program(place), self.channels)
-
-    def holding(self, descriptors: tuple[int, ...]) -> Tools:
-        """Return the same, whose programs hold locks until they end."""
-        rattler = self.rattler and replace(self.rattler, descriptors=descriptors)
-        return replace(self, uv=replace(self.uv, descriptors=descriptors), rattler=rattler)
+    lock: Lock
+    finish: Finish | None = None
+    """Changes the environment after its packages are installed; None: nothing does."""
+    conda: Conda | None = None
+    """The tools for packages of conda, if it has any."""
 
 
-def build(place: Place, tools: Tools, lock: Lock, key: str, report: Progress) -> bool:
+def build(place: Place, uv: Uv, plan: Plan, key: str, report: Progress) -> bool:
     """Build an environment, unless it is there; wait for another build of it.
 
     Args:
         place: where.
-        tools: what it is made with.
-        lock: its packages.
+        uv: the program, with the shared cache.
+        plan: what it is made of.
         key: its name.
         report: gets lines for people.
 
@@ -106,7 +86,7 @@ def build(place: Place, tools: Tools, lock: Lock, key: str, report: Progress) ->
         place.record(key).unlink(missing_ok=True)
         shutil.rmtree(directory, ignore_errors=True)
         try:
-            record = _make(place, tools.holding(descriptors), lock, directory, report)
+            record = _make(place, replace(uv, descriptors=descriptors), plan, directory, report)
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
             raise
@@ -115,25 +95,27 @@ def build(place: Place, tools: Tools, lock: Lock, key: str, report: Progress) ->
         return True
 
 
-def _make(place: Place, tools: Tools, lock: Lock, directory: Path, report: Progress) -> Record:
+def _make(place: Place, uv: Uv, plan: Plan, directory: Path, report: Progress) -> Record:
     began = time.monotonic()
-    pythons.ensure(tools.python, place)
-    if lock.conda:
-        tools.conda(place).make(lock, directory, report)
+    python, made = plan.python, plan.lock
+    pythons.ensure(python, place)
+    if made.conda:
+        assert plan.conda
+        plan.conda.holding(uv.descriptors).make(place, made, directory, report)
     else:
-        _unpack(tools.uv, tools.python.program(place), lock, directory, report)
-    return Record(tools.python.digest, lock.text, round(time.monotonic() - began, 3))
-
-
-def _unpack(uv: Uv, program: Path, lock: Lock, directory: Path, report: Progress) -> None:
-    """Make an environment of wheels alone."""
-    uv.make(directory, program)
+        uv.make(directory, python.program(place))
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as listed:
+            listed.write(made.installable(place.wheels))
+            listed.flush()
+            made.installer(uv).install(Path(listed.name), directory, report)
     directory.chmod(0o755)
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as listed:
-        listed.write(lock.text)
-        listed.flush()
-        lock.installer(uv).install(Path(listed.name), directory, report)
-    _write_kernel(directory)
+    if plan.finish:
+        plan.finish(directory)
+    if made.conda:
+        conda_kernels.write(directory)
+    else:
+        _write_kernel(directory)
+    return Record(python.digest, made.text, round(time.monotonic() - began, 3))
 
 
 def _write_kernel(directory: Path) -> None:
@@ -156,7 +138,7 @@ def add_bytecode(place: Place, python: Python, key: str) -> None:
     """Let the kernels of a new environment start faster; it is complete without that, too."""
     with no_cleaning(place):
         if record := read_record(place, key):
-            own = lock_texts.of_text(record.lock).python or python.version
+            own = lock.of_text(record.lock).python or python.version
             # Another compiler's bytecode is of no use, and the environment's own is not run here.
             if _minor(own) == _minor(python.version):
                 bytecode.add(place, python, key)

@@ -8,27 +8,37 @@ uv runs the release's, and is told the version.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.launch.builder import conda_kernels
-from littlest_hub.stacks.launch.builder.lock import KERNEL, Lock, resolve_wheels
+from littlest_hub.layout import Layout, PackageSet
+from littlest_hub.stacks.launch.builder.lock import KERNEL, Local, Lock, Target, resolve_wheels
+from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.environment.environment_files import Environment, Kind
 from littlest_hub.stacks.launch.environment.requirements import USUAL_HOSTS, Wanted
 from littlest_hub.system.progress import Progress
-from littlest_hub.system.rattler import ConflictError, Fetched, Package, Rattler, Wheel
+from littlest_hub.system.rattler import (
+    PACKAGE,
+    ConflictError,
+    Fetched,
+    Package,
+    Rattler,
+    Wheel,
+)
 from littlest_hub.system.rattler_program import NEW
-from littlest_hub.system.uv import NoSolutionError, Uv
+from littlest_hub.system.uv import Indexes, NoSolutionError, Uv
 
 _LOCKS = (Kind.CONDA_LOCK, Kind.PIXI)
 MOST_PACKAGES = 2000
@@ -41,18 +51,40 @@ def is_of_conda(environment: Environment) -> bool:
     return environment.kind in (*_LOCKS, Kind.CONDA) or bool(environment.of_conda.specs)
 
 
+def rattler_of(layout: Layout, release: Path, place: Place) -> Rattler | None:
+    """Return py-rattler of an installation; None: it has none."""
+    overlay = installation.active_overlay(layout, release)
+    if overlay is None or not (overlay / PackageSet.TOOLS / "rattler").is_dir():
+        return None
+    found = Indexes.of_pip().variables
+    names = ("SSL_CERT_FILE", "HTTPS_PROXY", "HTTP_PROXY")
+    return Rattler(place.packages, overlay, {each: found[each] for each in names if each in found})
+
+
 @dataclass(frozen=True)
 class Conda:
     """The tools that environments of conda are made with."""
 
-    rattler: Rattler
     uv: Uv
     interpreter: Path
     """A Python of the release, which uv runs."""
-    channels: Channels
+    rattler: Rattler | None = None
+    """None: it is missing, so there are no environments of conda."""
+    channels: Channels = field(default_factory=Channels)
+    """The permitted ones."""
+
+    def holding(self, descriptors: tuple[int, ...]) -> Conda:
+        """Return the same, whose programs hold locks until they end."""
+        rattler = self.rattler and replace(self.rattler, descriptors=descriptors)
+        return replace(self, uv=replace(self.uv, descriptors=descriptors), rattler=rattler)
 
     def resolve(
-        self, asked: Environment, files: Mapping[str, str], as_of: str, report: Progress
+        self,
+        asked: Environment,
+        files: Mapping[str, str],
+        as_of: str,
+        local: Local,
+        report: Progress,
     ) -> Lock:
         """Return the lock of an environment, and fetch its packages.
 
@@ -60,6 +92,7 @@ class Conda:
             asked: what a repository asks for.
             files: the texts of its files.
             as_of: a date; what was made later is left out.
+            local: wheels that were built for it.
             report: gets lines for people.
 
         Raises:
@@ -69,21 +102,36 @@ class Conda:
         wanted = asked.wanted
         if asked.kind in _LOCKS:
             file = f"{asked.directory}/{asked.kind}" if asked.directory else str(asked.kind)
-            packages, wheels = self.rattler.read_lock(asked.kind, files[file])
+            packages, wheels = self._rattler.read_lock(asked.kind, files[file])
             wanted = _of_wheels(wheels)
         else:
             packages = self._solved(asked, as_of)
         conda = self.checked(packages)
-        fetched = self.rattler.fetch(conda, report)
+        fetched = self._rattler.fetch(conda, report)
         python = next((each.version for each in fetched if each.name == "python"), "")
         if not python:
             raise LittlestHubError(f"{asked.kind}: it has no python, which a kernel needs")
         has_kernel = any(KERNEL in each.dists for each in fetched)
         if not has_kernel:
             wanted = replace(wanted, packages=[*wanted.packages, KERNEL])
-        if not wanted.packages:
+        if not (wanted.packages or local.requirements):
             return Lock((), (), conda)
-        return replace(self._with_wheels(wanted, fetched, python, as_of), conda=conda)
+        with _known(fetched) as (directory, limits):
+            wanted = replace(wanted, constraints=[*wanted.constraints, *limits])
+            target = Target(self.interpreter, python, directory)
+            found = resolve_wheels(self.uv, target, wanted, as_of, local)
+        names = {each.partition("==")[0] for each in limits}
+        pins = tuple(each for each in found.pins if each.name not in names)
+        return Lock(pins, found.indexes, conda)
+
+    @property
+    def _rattler(self) -> Rattler:
+        if self.rattler is None:
+            raise LittlestHubError(
+                f"environments of conda, and other Pythons than that of this hub, need {PACKAGE}",
+                f"Ask the administrator: littlest-hub packages add --tool {PACKAGE}",
+            )
+        return self.rattler
 
     def checked(self, packages: Sequence[Package]) -> tuple[Package, ...]:
         """Return packages with addresses in permitted channels.
@@ -113,55 +161,62 @@ class Conda:
         if asked.kind is Kind.CONDA and KERNEL not in names:
             specs.append(KERNEL)
         try:
-            return self.rattler.solve(asked.of_conda.channels, specs, as_of)
+            return self._rattler.solve(asked.of_conda.channels, specs, as_of)
         except ConflictError as error:
             when = f" with packages as of {as_of}" if as_of else ""
             raise NoSolutionError(f"there is no solution{when}: {error.message}") from None
 
-    def _with_wheels(
-        self, wanted: Wanted, fetched: Iterable[Fetched], python: str, as_of: str
-    ) -> Lock:
-        """Return the lock of the wheels, for which what conda brings is there already."""
-        there = {}
-        for each in fetched:
-            for name, version in each.dists.items():
-                # Some packages have versions that are none of Python's.
-                if _is_version(version):
-                    there[canonicalize_name(name)] = version
-        limits = [f"{name}=={version}" for name, version in there.items()]
-        with tempfile.TemporaryDirectory(prefix="littlest-hub-known-") as known:
-            for name, version in there.items():
-                _make_stub(Path(known), name, version)
-            asked = replace(wanted, constraints=[*wanted.constraints, *limits])
-            found = resolve_wheels(self.uv, self.interpreter, asked, as_of, python, Path(known))
-        pins = tuple(each for each in found.pins if each.name not in there)
-        return Lock(pins, found.indexes)
+    def make(self, place: Place, lock: Lock, directory: Path, report: Progress) -> None:
+        """Make an environment.
 
-    def make(self, lock: Lock, directory: Path, report: Progress) -> None:
-        """Make an environment at its final path.
+        Args:
+            place: where wheels are that were built here.
+            lock: its packages.
+            directory: its final path.
+            report: gets lines for people.
 
         Raises:
             LittlestHubError: it cannot be made.
         """
         packages = self.checked(lock.conda)
-        modules = self.rattler.link(packages, directory, report)
+        modules = self._rattler.link(packages, directory, report)
         directory.chmod(0o755)
         if lock.pins:
-            self._add_wheels(lock, directory / modules, directory, report)
-        conda_kernels.write(directory)
+            self._add_wheels(place, lock, directory / modules, directory, report)
 
-    def _add_wheels(self, lock: Lock, modules: Path, directory: Path, report: Progress) -> None:
+    def _add_wheels(
+        self, place: Place, lock: Lock, modules: Path, directory: Path, report: Progress
+    ) -> None:
         uv = lock.installer(self.uv)
         # Not in the environment: a package may have put anything there.
         with (
-            tempfile.TemporaryDirectory(prefix=NEW, dir=self.rattler.store) as scratch,
+            tempfile.TemporaryDirectory(prefix=NEW, dir=self._rattler.store) as scratch,
             tempfile.NamedTemporaryFile("w", suffix=".txt") as listed,
         ):
-            listed.write(lock.text_of_wheels)
+            listed.write(lock.installable(place.wheels))
             listed.flush()
             unpacked = Path(scratch, "wheels")
             uv.unpack(Path(listed.name), unpacked, self.interpreter, lock.python, report)
             _merge(unpacked, directory, modules, self.interpreter)
+
+
+@contextlib.contextmanager
+def _known(fetched: Iterable[Fetched]) -> Iterator[tuple[Path, list[str]]]:
+    """Yield a directory with wheels of what conda brings, and constraints that keep its versions.
+
+    An index may have no wheel of it. These are empty, and need nothing: conda has seen to that.
+    """
+    found = {
+        canonicalize_name(name): version
+        for each in fetched
+        for name, version in each.dists.items()
+        # Some packages have versions that are none of Python's.
+        if _is_version(version)
+    }
+    with tempfile.TemporaryDirectory(prefix="littlest-hub-known-") as directory:
+        for name, version in found.items():
+            _make_stub(Path(directory), name, version)
+        yield Path(directory), [f"{name}=={version}" for name, version in found.items()]
 
 
 def _is_version(text: str) -> bool:
@@ -186,10 +241,6 @@ def _of_wheels(wheels: Iterable[Wheel]) -> Wanted:
 
 
 def _make_stub(directory: Path, name: str, version: str) -> None:
-    """Make an empty wheel of what conda brings: an index may have no wheel of it.
-
-    It needs nothing, since conda has seen to that.
-    """
     module = name.replace("-", "_")
     info = f"{module}-{version}.dist-info"
     contents = {

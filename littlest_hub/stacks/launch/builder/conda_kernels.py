@@ -39,14 +39,17 @@ def write(directory: Path) -> None:
     }
     kernels.mkdir(parents=True, exist_ok=True)
     for each in sorted(kernels.iterdir()):
-        if each.name != _OWN and (found := _spec(each / "kernel.json")):
+        if each.name != _OWN and (found := _spec(directory, each / "kernel.json")):
             _write(directory, each / "kernel.json", found)
     _write(directory, kernels / _OWN / "kernel.json", own)
 
 
-def _spec(file: Path) -> dict[str, Any] | None:
+def _spec(directory: Path, file: Path) -> dict[str, Any] | None:
     """Return a kernel spec of a package; None: it is none."""
     try:
+        # Code that has been approved may have put a link there.
+        if not file.resolve().is_relative_to(directory.resolve()):
+            return None
         if file.stat().st_size > _LARGEST_BYTES:
             return None
         found = json.loads(file.read_text())

@@ -1,4 +1,7 @@
-"""The program of the builder's unit: `python -I -m …builder build ID CHANNEL…`, or `… clean`.
+"""The program of the builder's unit: `python -I -m …builder.program build ID WORD…`, or `clean`.
+
+A word is a network, which code reaches although it is not public, or a channel of conda,
+NAME=ADDRESS; the administrator permits both.
 
 The order is its standard input, a file that systemd opens: the builder sees nothing else of the
 service's. What has come of it is in `results/ID.json` and, for people, in `logs/ID.jsonl`.
@@ -6,6 +9,7 @@ service's. What has come of it is in `results/ID.json` and, for people, in `logs
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -18,20 +22,22 @@ from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout, PackageSet
 from littlest_hub.stacks.launch import order
-from littlest_hub.stacks.launch.builder import build, cleaning, conda, pythons
+from littlest_hub.stacks.launch.address import networks
+from littlest_hub.stacks.launch.builder import build, cleaning, pythons
 from littlest_hub.stacks.launch.builder import lock as locks
-from littlest_hub.stacks.launch.builder.build import Tools
+from littlest_hub.stacks.launch.builder.build import Plan
 from littlest_hub.stacks.launch.builder.build_log import BuildLog
-from littlest_hub.stacks.launch.builder.lock import Lock
+from littlest_hub.stacks.launch.builder.conda import Conda, is_of_conda, rattler_of
+from littlest_hub.stacks.launch.builder.lock import Local, Lock, Tier
 from littlest_hub.stacks.launch.builder.place import Place, checked_key
 from littlest_hub.stacks.launch.builder.pythons import Python
+from littlest_hub.stacks.launch.code.approved import Code, code_of
 from littlest_hub.stacks.launch.environment import environment_files
 from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.environment.environment_files import Environment, Kind
 from littlest_hub.stacks.launch.order import Order
 from littlest_hub.system import files
 from littlest_hub.system.progress import Progress
-from littlest_hub.system.rattler import Rattler
 from littlest_hub.system.uv import Indexes, NoSolutionError, Uv
 
 MODULE = "littlest_hub.stacks.launch.builder.program"
@@ -48,11 +54,26 @@ class Result:
 
 
 class Builder:
-    """Builds environments of one release's Python in one place."""
+    """Builds environments of one release's Python in one place.
 
-    def __init__(self, place: Place, tools: Tools) -> None:
-        self._place, self._tools = place, tools
-        self._python = tools.python
+    Args:
+        place: where.
+        uv: the program, with the shared cache.
+        python: the release's Python.
+        code: what runs code that somebody has approved; None: nothing does.
+        conda: the tools for packages of conda; None: there are none.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        uv: Uv,
+        python: Python,
+        code: Code | None = None,
+        conda: Conda | None = None,
+    ) -> None:
+        self._place, self._uv, self._python, self._code = place, uv, python, code
+        self._conda = conda or Conda(uv, python.program(place))
 
     def build(self, asked: Order, report: Progress) -> Result:
         """Build the environment of an order, unless it is there.
@@ -62,11 +83,17 @@ class Builder:
             LittlestHubError: it cannot be built for another reason.
         """
         environment = self._environment(asked)
-        known = self.result(asked.id)
-        text = known.lock if known else asked.lock
-        lock = locks.of_text(text) if text else self._resolve(environment, asked, report)
-        key = locks.key(lock, self._python, self._tools.uv.version)
-        if build.build(self._place, self._tools, lock, key, report):
+        lock = self._known(asked) or self._resolve(environment, asked, report)
+        script = environment.post_build
+        identity = _identity(asked, script) if script else ""
+        tier = Tier.CODE if script else Tier.WHEEL
+        key = locks.key(lock, self._python, self._uv.version, tier, identity)
+
+        def run_script(directory: Path) -> None:
+            self._runner().run_script(script, environment, asked, directory, report)
+
+        plan = Plan(self._python, lock, run_script if script else None, self._conda)
+        if build.build(self._place, self._uv, plan, key, report):
             record = build.read_record(self._place, key)
             report(f"built {lock.count} packages in {record.seconds if record else 0:.1f} s")
         else:
@@ -81,7 +108,8 @@ class Builder:
 
     def offer(self, asked: Order) -> str:
         """Return the date as of which an order without a solution has one; "": there is none."""
-        if asked.as_of or not asked.committed:
+        # What runs code took long enough.
+        if asked.as_of or not asked.committed or asked.code or asked.built:
             return ""
         try:
             earlier = replace(asked, as_of=asked.committed)
@@ -99,14 +127,28 @@ class Builder:
             return None
         return found if found.python == self._python.digest else None
 
+    def _known(self, asked: Order) -> Lock | None:
+        """Return the lock that an order has had already; None: it is made now."""
+        known = self.result(asked.id)
+        text = known.lock if known else asked.lock
+        lock = locks.of_text(text) if text else None
+        # Wheels that were built here are removed with the last environment that has them.
+        has_all = lock and all((self._place.wheels / each).is_file() for each in lock.built)
+        return lock if has_all else None
+
+    def _runner(self) -> Code:
+        if self._code is None:
+            raise LittlestHubError("this hub runs no code of repositories")
+        return self._code
+
     def _environment(self, asked: Order) -> Environment:
         """Return what is built: judged again, from the text that is built."""
 
         def read(file: str, limit_bytes: int) -> bytes:
             return asked.files[file].encode()[:limit_bytes]
 
-        versions = [self._python.version]
-        found = environment_files.environment(asked.files, read, versions, self._tools.channels)
+        versions, channels = [self._python.version], self._conda.channels
+        found = environment_files.environment(asked.files, read, versions, channels)
         if found.refused:
             raise LittlestHubError("; ".join(map(str, found.refused)))
         if found.kind is Kind.USUAL:
@@ -117,12 +159,16 @@ class Builder:
     def _resolve(self, environment: Environment, asked: Order, report: Progress) -> Lock:
         pythons.ensure(self._python, self._place)
         report(f"resolving {environment.kind}" + (f" as of {asked.as_of}" if asked.as_of else ""))
-        if conda.is_of_conda(environment):
-            maker = self._tools.conda(self._place)
-            found = maker.resolve(environment, asked.files, asked.as_of, report)
+        program = self._python.program(self._place)
+        built: list[str] = []
+        if environment.wanted.built or asked.built:
+            built = self._runner().wheels(environment, asked, report)
+        local = Local(tuple(built), self._place.wheels)
+        files, as_of = asked.files, asked.as_of
+        if is_of_conda(environment):
+            found = self._conda.resolve(environment, files, as_of, local, report)
         else:
-            program = self._python.program(self._place)
-            found = locks.resolve(self._tools.uv, program, environment, asked.files, asked.as_of)
+            found = locks.resolve(self._uv, program, environment, files, as_of, local)
         report(f"resolved {found.count} packages")
         return found
 
@@ -144,7 +190,7 @@ def serve(make: Callable[[], Builder], place: Place, name: str, text: str) -> in
             try:
                 result = builder.build(asked, log.line)
             except NoSolutionError as error:
-                log.failed(error.message, error.hint, builder.offer(asked))
+                log.failed(error.message, error.hint, builder.offer(asked), error.sources)
                 return 1
             log.done(result.key)
             builder.finish(result)
@@ -158,6 +204,12 @@ def serve(make: Callable[[], Builder], place: Place, name: str, text: str) -> in
             log.failed("the builder has failed", "The administrator finds why in the journal")
             raise
     return 0
+
+
+def _identity(asked: Order, script: str) -> str:
+    """Return what a script is, and which files it sees."""
+    parts = (asked.source, script, asked.files[script], asked.hosts, asked.is_online)
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def uv_of(layout: Layout, release: Path, place: Place) -> Uv:
@@ -175,17 +227,6 @@ def uv_of(layout: Layout, release: Path, place: Place) -> Uv:
     return Uv(program, place.cache, Indexes.of_pip())
 
 
-def rattler_of(layout: Layout, release: Path, place: Place) -> Rattler | None:
-    """Return py-rattler of an installation; None: it has none."""
-    overlay = installation.active_overlay(layout, release)
-    if overlay is None or not (overlay / PackageSet.TOOLS / "rattler").is_dir():
-        return None
-    found = Indexes.of_pip().variables
-    names = ("SSL_CERT_FILE", "HTTPS_PROXY", "HTTP_PROXY")
-    variables = {name: found[name] for name in names if name in found}
-    return Rattler(place.packages, overlay, variables)
-
-
 def main() -> None:
     """Build the order on standard input, or clean as it says there."""
     os.umask(0o022)
@@ -200,8 +241,12 @@ def main() -> None:
 
             def make() -> Builder:
                 uv, python = uv_of(layout, release, place), Python.of(release)
-                rattler = rattler_of(layout, release, place)
-                return Builder(place, Tools(uv, python, rattler, Channels.of_words(words[2:])))
+                channels = Channels.of_words(each for each in words[2:] if "=" in each)
+                conda = Conda(
+                    uv, python.program(place), rattler_of(layout, release, place), channels
+                )
+                excepted = networks(each for each in words[2:] if "=" not in each)
+                return Builder(place, uv, python, code_of(layout, uv, python, excepted), conda)
 
             sys.exit(serve(make, place, checked_key(words[1]), text))
         _clean(place, uv_of(layout, release, place), json.loads(text))

@@ -66,7 +66,7 @@ class Builds:
         Raises:
             LittlestHubError: it cannot be built; a `BuildError` says why.
         """
-        lock = self._orders / f"{order.id}.lock"
+        lock = self._orders / f"{order.id}.pins"
         known = _read(lock)
         if known and not self._result(order).get("lock"):
             order = replace(order, lock=known)
@@ -95,7 +95,7 @@ class Builds:
         file = self._orders / f"{order.id}.json"
         write(file, order.canonical)
         os.utime(file)
-        for pattern, most in (("*.json", MOST_ORDERS), ("*.lock", MOST_LOCKS)):
+        for pattern, most in (("*.json", MOST_ORDERS), ("*.pins", MOST_LOCKS)):
             by_age = sorted(self._orders.glob(pattern), key=lambda each: each.stat().st_mtime)
             for each in by_age[:-most]:
                 each.unlink(missing_ok=True)

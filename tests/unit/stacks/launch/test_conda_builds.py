@@ -24,6 +24,18 @@ from littlest_hub.system.uv import NoSolutionError
 from tests.channel import Oddities, ServedChannel, add_python
 from tests.launch_site import Site, asked
 
+BACKEND = """\
+import os, zipfile
+def build_wheel(directory, settings=None, metadata=None):
+    wheel, info = "own-1.0-py3-none-any.whl", "own-1.0.dist-info/"
+    with zipfile.ZipFile(os.path.join(directory, wheel), "w") as archive:
+        archive.writestr("own.py", "MADE = 1")
+        archive.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: own\\nVersion: 1.0\\n")
+        tag = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
+        archive.writestr(info + "WHEEL", tag)
+        archive.writestr(info + "RECORD", "")
+    return wheel
+"""
 PACKAGE_OF_PYTHON = Oddities(index={"noarch": "python"})
 
 
@@ -243,7 +255,7 @@ def test_a_python_that_the_release_does_not_have_comes_from_the_channel(
 
 
 def test_without_py_rattler_it_says_how_to_add_it(conda_site: Site) -> None:
-    builder = Builder(conda_site.place, replace(conda_site.tools, rattler=None))
+    builder = Builder(conda_site.place, conda_site.uv, Python.of(conda_site.release))
     with pytest.raises(LittlestHubError) as raised:
         builder.build(Order(files=of_conda("python")), lambda _: None)
     assert "need py-rattler" in raised.value.message
@@ -278,6 +290,43 @@ def test_a_kernel_starts_as_in_an_activated_shell(conda_site: Site, channel: Ser
         f"{directory}/bin/python",
         *("-m", "ipykernel_launcher", "-f", "{connection_file}"),
     ]
+
+
+@pytest.mark.needs("unshare", "ip")
+def test_a_script_that_was_approved_changes_a_copy_of_its_own(
+    conda_site: Site, channel: ServedChannel
+) -> None:
+    channel.add("alpha", {"share/alpha": "of the store"})
+    script = '#!/bin/sh\ncd "$NB_PYTHON_PREFIX"\necho changed > share/alpha\necho > share/own\n'
+    built = conda_site.launch({**of_conda("alpha"), "postBuild": script})
+    directory = conda_site.place.environment(built.key)
+    assert (directory / "share/alpha").read_text() == "changed\n"
+    assert (directory / "share/own").exists()
+    assert [each.read_text() for each in conda_site.place.packages.glob("*/share/alpha")] == [
+        "of the store"
+    ]
+    assert spec_of(conda_site, built)["display_name"] == "Python 3"
+    other = conda_site.build(of_conda("alpha"))
+    assert other.key != built.key
+    assert (conda_site.place.environment(other.key) / "share/alpha").read_text() == "of the store"
+
+
+@pytest.mark.needs("unshare", "ip")
+def test_a_package_of_the_pip_section_is_built_if_somebody_has_approved_that(
+    conda_site: Site,
+) -> None:
+    files = {
+        **of_conda("python", pip=("./own",)),
+        "own/pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\n'
+        'backend-path = ["."]\n[project]\nname = "own"\nversion = "1.0"\n',
+        "own/backend.py": BACKEND,
+    }
+    with pytest.raises(LittlestHubError, match=r"own' is built and installed"):
+        conda_site.build(files)
+    built = conda_site.launch(files)
+    modules = conda_site.place.environment(built.key) / "lib/python3.10/site-packages"
+    assert (modules / "own.py").read_text() == "MADE = 1"
+    assert "own @ built:" in built.lock
 
 
 def test_a_real_python_of_conda_imports_what_is_there(

@@ -12,6 +12,7 @@ import pytest
 
 from littlest_hub.stacks.launch.builder.build import SLOTS
 from littlest_hub.stacks.launch.builder.program import Builder
+from littlest_hub.stacks.launch.builder.pythons import Python
 from littlest_hub.stacks.launch.order import Order
 from littlest_hub.system import locks
 from tests.eventually import eventually
@@ -83,7 +84,7 @@ def test_a_build_waits_for_what_a_killed_one_has_left_running(parts: Site) -> No
     """uv goes on without its parent, in the same directory; nobody else may build there then."""
     held = parts.index.hold("part_3-1.0-py3-none-any.whl")
     # The answers to questions about metadata are whole wheels here: let them through first.
-    lock = Builder(parts.place, parts.tools)
+    lock = Builder(parts.place, parts.uv, Python.of(parts.release))
     held.set()
     lock.build(ORDER, lambda _: None)
     for record in parts.place.records.iterdir():

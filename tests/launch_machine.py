@@ -1,0 +1,172 @@
+"""A machine with the launch stack, and the internet as launches need it: git and packages.
+
+The machine has no network. A git server with its own certificate authority, and an index of
+packages, run in its network namespace. The packages of ipykernel are those of PyPI, so kernels are
+real; the others are made by the test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from construct import bundle, wheels
+from construct.builder import ROOT
+from construct.cache import Cache
+from littlest_hub.stacks.launch.builder.place import Place
+from tests import wheels as made
+from tests.client import Person, hidden_fields, visible_text
+from tests.git_server import HOST, Repository
+from tests.hub import Hub
+from tests.machine import Machine
+
+PACKAGES = ("git",)
+"""Debian packages that the machine needs besides."""
+FRAGMENT = "65-launch.py"
+PAGE = "/services/launch/"
+NOTEBOOK = {
+    "cells": [],
+    "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    "nbformat": 4,
+    "nbformat_minor": 5,
+}
+START = json.dumps(NOTEBOOK)
+"""An empty notebook."""
+
+
+class LaunchMachine:
+    """A hub with the stack, and what it reaches."""
+
+    def __init__(self, hub: Hub, directory: Path, git_port: int) -> None:
+        self.hub, self.machine, self.layout = hub, hub.machine, hub.layout
+        self.directory = directory
+        self.git_port = git_port
+        self.place = Place.of(hub.layout)
+
+    @property
+    def url(self) -> str:
+        """Address of the git server, with a slash at its end."""
+        return f"https://{HOST}:{self.git_port}/"
+
+    @property
+    def usual(self) -> dict[str, Any]:
+        """Values of the fragment that every test here needs."""
+        return {
+            "HOSTS": [f"{HOST}:{self.git_port}"],
+            "NETWORKS": ["127.0.0.0/8"],
+            "CA_FILE": "/etc/git-ca.pem",
+        }
+
+    def repository(self, name: str, files: Mapping[str, str]) -> Repository:
+        """Make a repository with one commit."""
+        made_one = Repository(self.directory / "git" / "repositories" / name)
+        made_one.commit(dict(files))
+        return made_one
+
+    def wheel(self, name: str, version: str = "1.0", *requires: str, **files: str) -> None:
+        """Put a wheel of a module of the same name into the index."""
+        contents = {f"{key}.py": text for key, text in files.items()} or None
+        made.make(self.directory / "index", name, version, requires=requires, files=contents)
+
+    def opened(self, person: Person, repository: str, **form: str) -> httpx.Response:
+        """Open the link that launches a repository as a server of the same name."""
+        query = {"repo": f"{self.url}{repository}", "name": repository, **form}
+        return person.browser.get(PAGE, params=query)
+
+    def launch(self, person: Person, repository: str, decision: str = "launch", **form: str) -> str:
+        """Launch a repository as a server of the same name, and return the log of the launch."""
+        page = self.opened(person, repository, **form)
+        assert f'value="{decision}"' in page.text, visible_text(page)
+        fields = {**hidden_fields(page), "decision": decision}
+        done = person.browser.post(f"{PAGE}launch", data=fields, timeout=180)
+        return visible_text(done)
+
+    @contextlib.contextmanager
+    def launched(self, person: Person, repository: str, **form: str) -> Iterator[str]:
+        """Launch a repository, wait for its server, and yield the log; stop the server."""
+        log = self.launch(person, repository, **form)
+        person.await_server(server=repository)
+        try:
+            yield log
+        finally:
+            person.stop_server(server=repository)
+
+    def command(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run `littlest-hub …` as root."""
+        return self.machine.run([self.hub.path("hub/bin/littlest-hub"), *words], check=check)
+
+    def configure(self, **values: Any) -> None:
+        """Change values of the fragment as an administrator does, and reload."""
+        path = str(self.layout.fragments / FRAGMENT)
+        text = self.machine.read(path)
+        lines = [
+            f"{name} = {value!r}"
+            if (name := line.partition(" = ")[0]) in values and (value := values[name]) is not None
+            else line
+            for line in text.splitlines()
+        ]
+        self.machine.put(path, "\n".join([*lines, ""]))
+        self.hub.reload()
+        self.apply_permissions()
+
+    def apply_permissions(self) -> None:
+        """Wait until resolver and builder have what the fragment says."""
+        unit = self.layout.stack_unit("launch", "-permissions.service")
+        self.machine.systemctl("start", "--wait", unit)
+
+    def built(self) -> list[str]:
+        """Return the keys of all environments."""
+        return self.machine.run(["ls", str(self.place.records)]).stdout.split()
+
+
+@contextlib.contextmanager
+def launch_machine(
+    hub: Hub, directory: Path, published: Sequence[str] = ("ipykernel",)
+) -> Iterator[LaunchMachine]:
+    """Enable the stack on a hub whose machine has PACKAGES, and run what it reaches.
+
+    Args:
+        hub: the hub.
+        directory: for repositories and wheels.
+        published: packages of PyPI that the index has, with those that they need.
+    """
+    machine = hub.machine
+    assert isinstance(machine, Machine)
+    made_bundle = bundle.build(ROOT, bundle.find(ROOT, "launch"), directory, Cache())
+    target = machine.copy(made_bundle, f"/srv/{made_bundle.name}")
+    machine.run([hub.path("hub/bin/littlest-hub"), "packages", "add", f"--from={target}"])
+    index = directory / "index"
+    index.mkdir()
+    for file in wheels.download(wheels.resolve(published, Cache()), Cache()).values():
+        (index / file.path.name).hardlink_to(file.path)
+    git = directory / "git"
+    with contextlib.ExitStack() as stack:
+        git_port = stack.enter_context(_serving(machine, "tests.git_server", str(git), "127.0.0.1"))
+        index_port = stack.enter_context(_serving(machine, "tests.package_index", str(index)))
+        machine.copy(git / "ca.pem", "/etc/git-ca.pem")
+        machine.run(["sh", "-c", f"echo 127.0.0.1 {HOST} >>/etc/hosts"])
+        address = f"http://127.0.0.1:{index_port}/simple"
+        machine.put("/etc/pip.conf", f"[global]\nindex-url = {address}\n")
+        found = LaunchMachine(hub, directory, git_port)
+        found.command("enable", "launch", "--yes")
+        found.configure(**found.usual)
+        yield found
+
+
+@contextlib.contextmanager
+def _serving(machine: Machine, module: str, *arguments: str) -> Iterator[int]:
+    """Run a program in the machine's network, and yield the port that it prints."""
+    command = machine.in_network([sys.executable, "-m", module, *arguments])
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        try:
+            yield int(server.stdout.readline())
+        finally:
+            server.kill()
