@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import ignored_files
-from littlest_hub.layout import Layout
+from littlest_hub.layout import Layout, PackageSet
 from littlest_hub.system import progress
 
 if TYPE_CHECKING:
@@ -268,6 +268,8 @@ def run_packages_add(options: argparse.Namespace) -> None:
         names = {package_set: options.names} if options.names else wheels.contents(package_set)
         change = changes.add(layout, prefix, names, wheels, progress.to_stderr)
     _print_change(change, "Nothing to add: they are there already.")
+    if package_set is PackageSet.SERVER and change.lines():
+        print("Servers have them when they are started: restart those that run.")
 
 
 def run_packages_remove(options: argparse.Namespace) -> None:

@@ -31,6 +31,7 @@ from littlest_hub.check.origins import (
 )
 from littlest_hub.check.report import Problem
 from littlest_hub.check.validation import validate
+from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.unit_files import credential_digests
 from littlest_hub.layout import Layout, PackageSet
 from littlest_hub.system import import_path
@@ -161,6 +162,8 @@ def _limit_memory() -> None:
 
 
 def _description(error: BaseException, failure: FragmentError) -> str:
+    if isinstance(error, LittlestHubError):
+        return str(error)  # for people as it is
     if isinstance(error, MemoryError):
         return f"MemoryError: needs more than {DATA_BYTES >> 30} GiB"
     if isinstance(error, OSError) and error.filename:

@@ -18,7 +18,7 @@ MANIFEST = Manifest(
         ),
         Question(
             key="admin",
-            text="Login name of the teacher, who administers the hub",
+            text="Login name of the teacher, who administers the hub; nothing: who does already",
             default="",
             pattern=r"([a-z0-9][a-z0-9._@-]{0,63})?",
             expected="a login name in lower case, or nothing",

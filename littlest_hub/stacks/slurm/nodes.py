@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import socket
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from littlest_hub.check import effective_configuration
 from littlest_hub.doctor import is_well, report
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.layout import Layout
+from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.slurm.commands import environment
 from littlest_hub.stacks.slurm.node_probe import WAIT_S
@@ -61,6 +62,8 @@ class Site:
     hub_url: str = ""
     node_address: str = "{node}"
     options: tuple[str, ...] = ()
+    install: str = ""
+    """The command that installs the files of the release on a node."""
 
     @classmethod
     def of(cls, layout: Layout) -> Site:
@@ -80,14 +83,23 @@ class Site:
             url or "",
             own["node_address"] or "{node}",
             tuple(values.get("SlurmSpawner.sbatch_options") or ()),
+            install_files(layout),
         )
 
 
 def after_enable(layout: Layout, stack: EnabledStack) -> Iterator[str]:
     """Yield the next steps for the person who has enabled the stack."""
-    yield "Each node needs the files of this release at the same path: share them, or run there"
-    yield f"  bash littlest-hub-{__version__}-Linux-x86_64.sh -b -s"
+    if stack.answers.get("address"):
+        yield "Each node needs the files of this release at the same path: share them, or run there"
+        yield f"  {install_files(layout)}"
     yield f"Then see whether servers can run on the nodes: {layout.command} nodes"
+
+
+def install_files(layout: Layout) -> str:
+    """Return the command that installs the files of this release on a node, and nothing else."""
+    is_usual = layout.base == DEFAULT_BASE
+    base = "" if is_usual else f"LITTLEST_HUB_BASE={shlex.quote(str(layout.base))} "
+    return f"{base}bash littlest-hub-{__version__}-Linux-x86_64.sh -b -s"
 
 
 def run(layout: Layout, arguments: Sequence[str]) -> int:
@@ -161,8 +173,7 @@ def examine(site: Site, node: Node, user: str = "") -> Iterator[Finding]:
     first, rest, error = _answer(as_user(user, *command) if user else command, address)
     if first.strip() == _MISSING:
         text = f"{site.python} is not there: install the files of the release, or share them"
-        install = f"bash littlest-hub-{__version__}-Linux-x86_64.sh -b -s   # on {name}"
-        yield Finding(PROBLEM, name, text, install, _SECTION)
+        yield Finding(PROBLEM, name, text, f"{site.install}   # on {name}", _SECTION)
         return
     try:
         found = json.loads(rest)

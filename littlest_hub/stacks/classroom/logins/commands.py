@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-from littlest_hub.errors import LittlestHubError, with_sudo
+from littlest_hub.errors import LittlestHubError, as_typed, with_sudo
 from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.stacks.classroom.accounts import settings
 from littlest_hub.stacks.classroom.logins import codes, names
 from littlest_hub.stacks.classroom.logins.people import People, file_of
 from littlest_hub.unprivileged.privileges import run_as_hub_user
@@ -71,6 +73,7 @@ def how_to_use(name: str, code: str) -> str:
 
 
 def _token(layout: Layout, options: argparse.Namespace) -> int:
+    _refuse_without_passwords(layout, options.name)
     name = names.canonical(options.name)
     is_known = names.is_name(name) and _in_people(layout, lambda: _people(layout).get(name))
     print(how_to_use(name, new_code(layout, name)))
@@ -78,6 +81,18 @@ def _token(layout: Layout, options: argparse.Namespace) -> int:
         wrong = f"{layout.command} class remove {name} --lock"
         print(f"{name} is new to the hub. If that is not the name you meant: {wrong}")
     return 0
+
+
+def _refuse_without_passwords(layout: Layout, name: str) -> None:
+    login = settings.read(layout).login
+    if login == settings.SYSTEM:
+        passwd = as_typed(f"passwd {shlex.quote(name)}")
+        raise LittlestHubError(
+            f"LOGIN = {login!r}: people have the passwords of their accounts, without a code",
+            f"For another password: {passwd}",
+        )
+    if login == settings.OTHER:
+        raise LittlestHubError(f"LOGIN = {login!r}: people log in elsewhere, without a code")
 
 
 def _has_password(layout: Layout, name: str) -> bool:

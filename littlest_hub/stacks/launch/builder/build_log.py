@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ class BuildLog:
         self._file = file
         self._began = time.monotonic()
         self._lines = 0
+        self._writing = threading.Lock()
         self._opened: IO[str] | None = None
 
     def __enter__(self) -> Self:
@@ -73,7 +75,9 @@ class BuildLog:
     def _write(self, record: dict[str, Any]) -> None:
         assert self._opened
         seconds = round(time.monotonic() - self._began, 2)
-        print(json.dumps({"s": seconds, **record}), file=self._opened, flush=True)
+        # The proxy of code reports from threads of its own.
+        with self._writing:
+            print(json.dumps({"s": seconds, **record}), file=self._opened, flush=True)
 
 
 def _printable(text: str, longest: int = LONGEST_LINE) -> str:

@@ -139,6 +139,7 @@ class Program:
             "TMPDIR": str(self._work / "tmp"),
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "LANG": "C.UTF-8",
+            "USER": "build",
             "SOURCE_DATE_EPOCH": _EPOCH,
             # The files of the repository have no history to find a version in.
             "SETUPTOOLS_SCM_PRETEND_VERSION": "0",

@@ -20,18 +20,19 @@ _STACK = "launch"
 _SIZE_BYTES, _MOST_FILES = "3G", "300k"
 
 
+def names(layout: Layout) -> list[str]:
+    """Return the names of the units, without suffix."""
+    return [layout.stack_unit(_STACK, f"-code-{number}") for number in range(AT_ONCE)]
+
+
 def sockets(layout: Layout) -> list[str]:
     """Return the names of the sockets' units."""
-    return [f"{_name(layout, number)}.socket" for number in range(AT_ONCE)]
+    return [f"{each}.socket" for each in names(layout)]
 
 
 def addresses_of(layout: Layout) -> list[Path]:
     """Return the sockets, which the builder's unit has to bind into its view."""
-    return [Path(f"/run/{_name(layout, number)}/socket") for number in range(AT_ONCE)]
-
-
-def _name(layout: Layout, number: int) -> str:
-    return layout.stack_unit(_STACK, f"-code-{number}")
+    return [Path(f"/run/{each}/socket") for each in names(layout)]
 
 
 def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
@@ -90,6 +91,7 @@ def _service(layout: Layout, number: int) -> Iterator[Directive]:
     yield Directive("Nice", "10")
     yield Directive("MemoryMax", "4G", "with the files that it writes")
     yield Directive("MemorySwapMax", "1G")
+    yield Directive("OOMScoreAdjust", "900", "before anything of a user")
     yield Directive("TasksMax", "256")
     yield Directive("LimitNPROC", "256", "where tasks are not counted")
     yield Directive("LimitFSIZE", "2G")
@@ -109,6 +111,7 @@ def _service(layout: Layout, number: int) -> Iterator[Directive]:
     yield Directive("TemporaryFileSystem", "/dev/shm:mode=1777,size=64M,nosuid,nodev,noexec")
     yield Directive("ReadOnlyPaths", "/tmp /var/tmp", "no room that is not counted")
     yield Directive("TemporaryFileSystem", f"{layout.state}:ro", "it sees nothing of state/")
+    yield Directive("TemporaryFileSystem", "/run:ro,mode=0755,size=1M", "no socket of anything")
     yield Directive("InaccessiblePaths", f"-{layout.fragments}")
     yield Directive("ProcSubset", "pid")
     yield Directive("PrivateNetwork", "yes", "a loopback interface of its own, and no other")

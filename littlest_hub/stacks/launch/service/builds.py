@@ -36,11 +36,12 @@ class BuildError(LittlestHubError):
         text: why.
         hint: what a person can do.
         offer: a date as of which it would succeed; "": none is known.
+        sources: names of packages that would have to be built from their source, in one text.
     """
 
-    def __init__(self, text: str, hint: str, offer: str) -> None:
+    def __init__(self, text: str, hint: str, offer: str, sources: str = "") -> None:
         super().__init__(text, hint)
-        self.offer = offer
+        self.offer, self.sources = offer, sources
 
 
 class Builds:
@@ -148,8 +149,8 @@ class _Log:
             LittlestHubError: nothing has been.
         """
         if self._end.get("outcome") == "failed":
-            text, hint, offer = (shown(self._end.get(n, "")) for n in ("text", "hint", "offer"))
-            raise BuildError(text, hint, offer)
+            names = ("text", "hint", "offer", "sources")
+            raise BuildError(*(shown(self._end.get(name, "")) for name in names))
         try:
             return checked_id(self._end.get("key"))
         except ValueError:

@@ -57,7 +57,7 @@ def test_an_unknown_kind_of_login_is_an_error_with_its_line(layout: Layout) -> N
     enable(layout, "nis")
     (problem,) = found(layout)
     assert "60-class.py:" in problem
-    assert "expected one of system, first-use" in problem
+    assert ": LOGIN = 'nis': expected one of system, first-use" in problem
 
 
 def test_values_are_those_of_the_copy_that_is_checked(layout: Layout, tmp_path: Path) -> None:
@@ -145,6 +145,7 @@ def test_enabling_says_when_people_get_other_accounts(
 
 
 def test_a_code_lets_in_whom_root_names(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    enable(layout)
     assert run(layout, ["token", "Maria.Lopez"]) == 0
     said = capsys.readouterr().out
     assert "maria.lopez is new to the hub" in said
@@ -156,6 +157,18 @@ def test_a_code_lets_in_whom_root_names(layout: Layout, capsys: pytest.CaptureFi
     assert "is new" not in capsys.readouterr().out
     with pytest.raises(LittlestHubError, match="no login name"):
         new_code(layout, "../x")
+
+
+@pytest.mark.parametrize(
+    ("login", "hint"), [("system", "For another password: passwd maria"), ("other", None)]
+)
+def test_where_the_hub_keeps_no_passwords_there_is_no_code(
+    layout: Layout, login: str, hint: str | None
+) -> None:
+    enable(layout, login)
+    with pytest.raises(LittlestHubError, match="without a code") as refused:
+        run(layout, ["token", "maria"])
+    assert refused.value.hint == hint
 
 
 def test_a_file_that_cannot_be_used_is_named_with_the_command_that_helps(layout: Layout) -> None:

@@ -22,48 +22,9 @@ from littlest_hub.system.uv import NoSolutionError
 from tests.eventually import eventually
 from tests.launch_site import Site
 from tests.package_index import PackageIndex
+from tests.projects import project
 
 pytestmark = pytest.mark.needs("unshare", "ip")
-
-PROJECT = """\
-[project]
-name = "own"
-version = "1.0"
-dependencies = ["alpha"]
-[build-system]
-requires = [{requires}]
-build-backend = "backend"
-backend-path = ["."]
-"""
-BACKEND = """\
-import os, sys, urllib.request, zipfile
-NAME = "{name}"
-def build_wheel(directory, settings=None, metadata=None):
-    made = "1.0"
-{code}
-    wheel = NAME + "-1.0-py3-none-any.whl"
-    info = NAME + "-1.0.dist-info/"
-    with zipfile.ZipFile(os.path.join(directory, wheel), "w") as archive:
-        def add(path, text):
-            archive.writestr(zipfile.ZipInfo(path), text)
-        add(NAME + ".py", "MADE = " + repr(made))
-        about = "Metadata-Version: 2.1\\nName: " + NAME + "\\nVersion: 1.0\\n{needs}"
-        add(info + "METADATA", about)
-        add(info + "WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
-        add(info + "RECORD", "")
-    return wheel
-"""
-
-
-def project(
-    name: str = "own", code: str = "", requires: str = "", needs: str = "Requires-Dist: alpha\\n"
-) -> dict[str, str]:
-    """Return the files of a project that runs some code while it is built."""
-    body = "".join(f"    {line}\n" for line in code.splitlines())
-    return {
-        "pyproject.toml": PROJECT.format(requires=requires).replace('"own"', f'"{name}"'),
-        "backend.py": BACKEND.format(name=name, code=body, needs=needs),
-    }
 
 
 def add_source(index: PackageIndex, name: str, code: str = "") -> None:

@@ -156,21 +156,21 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
 
 def test_too_much_is_refused(tmp_path: Path) -> None:
     limits = Limits(files=3, size_bytes=10)
-    cases: Any = (
+    cases: list[Any] = [
         [each for name in "abcd" for each in file(name, b"")],
         [{"directory": name} for name in "abcd"],
         [link(name, "x") for name in "abcd"],
         file("a", b"x" * 11),
         (*file("a", b"x" * 6), *file("b", b"x" * 6)),
         file("a", b"", bytes=1 << 62),
-    )
+    ]
     for number, entries in enumerate(cases):
         with pytest.raises(HandoverError, match="more than 3 files"):
             handover.receive(stream(*entries), tmp_path / str(number), limits)
 
 
 def test_a_stream_that_ends_early_is_refused(tmp_path: Path) -> None:
-    cases: Any = ((), file("a", b"xy")[:1], (*file("a", b"xy"), b"{"))
+    cases: list[Any] = [(), file("a", b"xy")[:1], (*file("a", b"xy"), b"{")]
     for number, entries in enumerate(cases):
         with pytest.raises(HandoverError, match="ended before it was done"):
             handover.receive(stream(*entries, is_whole=False), tmp_path / str(number), Limits())

@@ -18,7 +18,8 @@ import pytest
 from littlest_hub import __version__
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.layout import Layout
+from littlest_hub.layout import DEFAULT_BASE, Layout
+from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.slurm import node_probe, nodes
 from littlest_hub.stacks.slurm.nodes import Node, Site
 from littlest_hub.stacks.slurm.submission import script
@@ -67,7 +68,7 @@ def hub_url() -> Iterator[str]:
 
 
 def site(hub_url: str = "", address: str = "127.0.0.1", python: str = "", *options: str) -> Site:
-    return Site(python or sys.executable, hub_url, address, options)
+    return Site(python or sys.executable, hub_url, address, options, "bash files.sh")
 
 
 def test_a_node_that_is_right_is_found_so_by_a_job_on_it(srun: Srun, hub_url: str) -> None:
@@ -86,7 +87,7 @@ def test_a_node_without_the_release_gets_the_command_that_installs_its_files(sru
     (found,) = nodes.examine(site(python="/no/such/python3"), NODE)
     assert found.severity == PROBLEM
     assert found.text.startswith("/no/such/python3 is not there")
-    assert found.command == f"bash littlest-hub-{__version__}-Linux-x86_64.sh -b -s   # on c1"
+    assert found.command == "bash files.sh   # on c1"
 
 
 @pytest.mark.parametrize(
@@ -165,6 +166,19 @@ def test_a_node_that_slurm_has_lost_gets_no_job(srun: Srun) -> None:
     (found,) = nodes.examine(site(), Node("c1", "down*", "main"))
     assert found.text == "runs no jobs: Slurm calls it down*"
     assert not arguments.exists()
+
+
+def test_who_enables_the_stack_reads_what_the_nodes_need() -> None:
+    installer = f"littlest-hub-{__version__}-Linux-x86_64.sh"
+    several = EnabledStack("slurm", {"address": "http://head"})
+    said = "\n".join(nodes.after_enable(Layout(DEFAULT_BASE), several))
+    assert f"  bash {installer} -b -s\n" in said
+    assert said.endswith("littlest-hub nodes")
+    elsewhere = Layout(Path("/srv/physics"))
+    said = "\n".join(nodes.after_enable(elsewhere, several))
+    assert f"  LITTLEST_HUB_BASE=/srv/physics bash {installer} -b -s\n" in said
+    only = nodes.after_enable(elsewhere, EnabledStack("slurm", {"address": ""}))
+    assert "bash" not in "\n".join(only), "this machine has the release"
 
 
 def test_each_node_is_examined_once_in_one_of_its_partitions() -> None:

@@ -266,7 +266,7 @@ def test_more_than_the_cluster_has_is_refused_before_slurm_would_let_it_wait(
         limits = {"main": {"hours": 8}, "gpu": {"gpus": 1}}
         config = Config({"SlurmSpawner": {"partitions": limits}})
         for chosen, said in (
-            ({"hours": "2"}, "hours: expected a number from 0.0166667 to 1"),
+            ({"hours": "2"}, "hours: expected a number from 0.02 to 1"),
             ({"processors": "3"}, "processors: expected a whole number from 1 to 2"),
             ({"partition": "gpu"}, "partition: expected one of main"),
         ):
