@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Iterator
@@ -18,6 +20,20 @@ from littlest_hub.system.rattler import ChannelError, ConflictError, Limits, Pac
 from tests.channel import Oddities, ServedChannel, add_python, linked, served
 
 pytest.importorskip("rattler")
+
+
+# What py-rattler does with a package that nobody has examined.
+ALONE = """
+import asyncio, os, rattler, sys
+prefix, cache, *files = sys.argv[1:]
+async def install():
+    records = await rattler.solve([], [f"{name}[url=file://{file}]" for name, file in
+        (each.split("=") for each in files)], platforms=["linux-64", "noarch"],
+        virtual_packages=rattler.VirtualPackage.detect())
+    await rattler.install(records, prefix, cache_dir=cache, show_progress=False)
+asyncio.run(install())
+sys.stdout.flush(); os._exit(0)
+"""
 
 
 @pytest.fixture
@@ -193,6 +209,22 @@ def test_a_command_is_not_written_into_a_file_of_the_store(
         installed(rattler, channel, *files)
     [stored] = rattler.store.glob("*/bin/python3")
     assert stored.read_text().endswith("/run\n")
+
+
+def test_py_rattler_alone_writes_into_its_cache_and_out_of_the_prefix(
+    channel: ServedChannel, tmp_path: Path
+) -> None:
+    """If this fails, py-rattler has changed: see the docstring of system/conda_package.py."""
+    python, tool = python_and(channel, tmp_path / "run", info=commands("old = tool:main"))
+    prefix, cache = tmp_path / "prefix", tmp_path / "cache"
+    command = [sys.executable, "-c", ALONE, str(prefix), str(cache)]
+    subprocess.run([*command, f"python={python}", f"tool={tool}"], check=True)
+    [stored] = cache.rglob("python-scripts/old")
+    assert "from tool import main" in stored.read_text()
+    odd = Oddities(paths=[hard("a"), hard("../out")], modes={"a": 0o666})
+    hostile = channel.add("hostile", {"a": "x"}, oddities=odd)
+    done = subprocess.run([*command, f"hostile={hostile}"], capture_output=True, text=True)
+    assert f"to {prefix}/../out" in done.stderr
 
 
 def test_two_files_for_one_place_are_refused(rattler: Rattler, channel: ServedChannel) -> None:
