@@ -59,7 +59,9 @@ def _modules(environment: Path) -> Iterator[Path]:
         directories[:] = [each for each in directories if each not in _LEFT_OUT]
         for name in names:
             file = Path(place, name)
-            if file.suffix == ".py" and file.stat().st_size <= _LARGEST_BYTES:
+            # A script may have left links, to nothing at worst.
+            is_module = file.suffix == ".py" and not file.is_symlink()
+            if is_module and file.stat().st_size <= _LARGEST_BYTES:
                 yield file
 
 

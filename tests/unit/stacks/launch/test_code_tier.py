@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import json
 import os
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -21,21 +19,9 @@ from littlest_hub.stacks.launch.order import Order
 from littlest_hub.system.uv import NoSolutionError
 from tests.eventually import eventually
 from tests.launch_site import Site
-from tests.package_index import PackageIndex
-from tests.projects import project
+from tests.projects import add_source, project
 
 pytestmark = pytest.mark.needs("unshare", "ip")
-
-
-def add_source(index: PackageIndex, name: str, code: str = "") -> None:
-    """Add a package that is to be had as source only."""
-    with tarfile.open(index.files / f"{name}-1.0.tar.gz", "w:gz") as archive:
-        info = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
-        contents = {**project(name, code, needs=""), "PKG-INFO": info}
-        for path, text in contents.items():
-            member = tarfile.TarInfo(f"{name}-1.0/{path}")
-            member.size = len(text)
-            archive.addfile(member, io.BytesIO(text.encode()))
 
 
 def test_the_project_of_a_repository_is_built_and_installed_as_any_wheel(site: Site) -> None:
@@ -116,6 +102,7 @@ def test_a_script_changes_the_environment_of_its_launch_alone(site: Site) -> Non
         'python -c "import alpha; print(alpha.__file__)"\n'
         'echo "VERSION = 9" >"$(python -c "import alpha; print(alpha.__file__)")"\n'
         'echo "#!/bin/sh" >"$NB_PYTHON_PREFIX/bin/tool"\n'
+        'ln -s missing.py "$(dirname "$(python -c "import alpha; print(alpha.__file__)")")/x.py"\n'
         'chmod a+rwxs "$NB_PYTHON_PREFIX/bin/tool"\n'
     )
     files = {"requirements.txt": "alpha", "binder/postBuild": script, "data.txt": "some data\n"}
@@ -131,6 +118,8 @@ def test_a_script_changes_the_environment_of_its_launch_alone(site: Site) -> Non
     assert (directory / "bin/tool").stat().st_mode & 0o7777 == 0o755
     spec = json.loads((directory / "share/jupyter/kernels/python3/kernel.json").read_text())
     assert spec["argv"][0] == f"{directory}/bin/python"
+    site.builder.finish(changed)
+    assert list(directory.rglob("alpha.*.pyc"))
     assert site.launch(files).key == changed.key
     assert site.launch(files, commit="3" * 40).key != changed.key
 
