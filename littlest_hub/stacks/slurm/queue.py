@@ -77,13 +77,17 @@ class JobQueue:
     def _is_pausing(self) -> bool:
         """Return whether a query has failed, and it is too early for the next one."""
         is_early = self._clock() < self._asked_at + self._pause_s
-        return self._query is None and self._failure is not None and is_early
+        return not self._is_asking() and self._failure is not None and is_early
+
+    def _is_asking(self) -> bool:
+        # Not by a callback of the task, which runs later than others may come here.
+        return self._query is not None and not self._query.done()
 
     async def _refresh(self) -> None:
         """Wait for the query that is under way, or for a new one."""
-        if self._query is None:
+        if not self._is_asking():
             self._query = asyncio.create_task(self._ask())
-            self._query.add_done_callback(lambda _: setattr(self, "_query", None))
+        assert self._query
         # A caller that is canceled does not cancel the query, which others wait for as well.
         await asyncio.shield(self._query)
 
