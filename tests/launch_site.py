@@ -1,7 +1,7 @@
 """A place in which the launch stack builds, with a release and a package index.
 
-As a program, `HOME RELEASE INDEX ID < order`, it is a builder that a test may kill. Code of the
-code tier has mounts and a network of its own, as in its unit.
+As a program, `HOME RELEASE INDEX ID CHANNEL… < order`, it is a builder that a test may kill. Code
+of the code tier has mounts and a network of its own, as in its unit.
 """
 
 import json
@@ -18,6 +18,7 @@ from typing import Any
 
 from uv import find_uv_bin
 
+from littlest_hub.stacks.launch.builder.conda import Conda
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.program import Builder, Result, serve
 from littlest_hub.stacks.launch.builder.pythons import Python
@@ -25,8 +26,10 @@ from littlest_hub.stacks.launch.code import program as code_program
 from littlest_hub.stacks.launch.code.approved import Code
 from littlest_hub.stacks.launch.code.client import CodeTier
 from littlest_hub.stacks.launch.code.proxy import place_of
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.environment.environment_files import environment
 from littlest_hub.stacks.launch.order import Order, of_environment
+from littlest_hub.system.rattler import Rattler
 from littlest_hub.system.uv import Indexes, Uv
 from tests.package_index import PackageIndex
 
@@ -42,6 +45,7 @@ class Site:
         self.place = Place(home)
         self.place.make()
         self.release, self.index = release, index
+        self.channels = Channels()
         self.lines: list[str] = []
 
     @property
@@ -50,7 +54,7 @@ class Site:
 
     @property
     def builder(self) -> Builder:
-        return _builder(self.place, self.release, self.index.address)
+        return _builder(self.place, self.release, self.index.address, self.channels)
 
     @property
     def sources(self) -> Path:
@@ -73,7 +77,7 @@ class Site:
 
         source = self.repository(files, commit)
         python = Python.of(self.release).version
-        found = environment(files, read, [python])
+        found = environment(files, read, [python], self.channels)
         return replace(of_environment(found, read, source=source), **more)
 
     def launch(self, files: Mapping[str, str], **more: Any) -> Result:
@@ -85,7 +89,8 @@ class Site:
 
     def start(self, order: Order) -> subprocess.Popen[str]:
         """Build in another process, which a test may kill."""
-        words = [self.place.home, self.release, self.index.address, order.id]
+        channels = self.channels.words
+        words = [self.place.home, self.release, self.index.address, order.id, *channels]
         process = subprocess.Popen(
             [sys.executable, "-m", __name__, *map(str, words)], stdin=subprocess.PIPE, text=True
         )
@@ -134,11 +139,13 @@ def _sources(place: Place) -> Path:
     return place.home.parent / "sources"
 
 
-def _builder(place: Place, release: Path, index: str) -> Builder:
+def _builder(place: Place, release: Path, index: str, channels: Channels) -> Builder:
     uv, python = _uv(place, index), Python.of(release)
     trusted = [found] if (found := place_of(index)) else []
     tier = CodeTier(place, [lambda: _code_unit(place)], trusted)
-    return Builder(place, uv, python, Code(tier, python.program(place), index, _sources(place)))
+    code = Code(tier, python.program(place), index, _sources(place))
+    conda = Conda(uv, python.program(place), Rattler(place.packages), channels)
+    return Builder(place, uv, python, code, conda)
 
 
 def _code_unit(place: Place) -> socket.socket:
@@ -162,10 +169,10 @@ def _uv(place: Place, index: str) -> Uv:
 
 
 def _main() -> None:
-    home, release, index, name = sys.argv[1:]
+    home, release, index, name, *channels = sys.argv[1:]
     place = Place(Path(home))
     place.make()
-    builder = _builder(place, Path(release), index)
+    builder = _builder(place, Path(release), index, Channels.of_words(channels))
     sys.exit(serve(lambda: builder, place, name, sys.stdin.read()))
 
 

@@ -12,6 +12,7 @@ from littlest_hub.stacks.launch import packet_filter
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.program import MODULE
 from littlest_hub.stacks.launch.code import units as code_units
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.resolver.units import sources_of
 from littlest_hub.units.unit import (
     SANDBOX,
@@ -66,6 +67,7 @@ def units(
     stack: EnabledStack,
     networks: Collection[str] = (),
     nameservers: Collection[str] = (),
+    channels: Channels | None = None,
 ) -> Iterator[Unit]:
     """Yield the builder's units.
 
@@ -74,7 +76,9 @@ def units(
         stack: how the stack was enabled.
         networks: networks that are not of the internet, and that builds may reach.
         nameservers: addresses at which names are asked; they need not be public.
+        channels: those of conda that builds may use; None: the usual ones.
     """
+    words = [*networks, *(channels or Channels()).words]
     setup = layout.stack_unit(stack.name, "-builder.service")
     orders = layout.stack_data(stack.name) / "orders"
     yield from _starter(layout, layout.stack_unit(stack.name, "-starter"))
@@ -86,7 +90,7 @@ def units(
         "Builds the environment of an order. Two people who order the same wait for one build:"
         "\nsystemd starts an instance once.",
         [
-            Directive("ExecStart", _command(layout, " ".join(["build %i", *networks]))),
+            Directive("ExecStart", _command(layout, " ".join(["build %i", *words]))),
             Directive("StandardInput", f"file:{orders}/%i.json", "which systemd opens"),
             *_code(layout),
             *_network((*networks, *nameservers)),

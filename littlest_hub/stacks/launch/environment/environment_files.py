@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import islice
 from typing import Any
 
 import yaml
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from littlest_hub.stacks.launch.environment import lock_files
+from littlest_hub.stacks.launch.environment import conda_files, lock_files
+from littlest_hub.stacks.launch.environment.channels import Channels
+from littlest_hub.stacks.launch.environment.conda_files import WantedOfConda
 from littlest_hub.stacks.launch.environment.contents import Contents, Read, Remark, line_of, shown
 from littlest_hub.stacks.launch.environment.lock_files import table
 from littlest_hub.stacks.launch.environment.requirements import (
-    MOST_REQUIREMENTS,
     Built,
     Requirements,
     Wanted,
@@ -73,6 +73,8 @@ class Environment:
     """Hosts from which it downloads, beside the usual ones."""
     wanted: Wanted = field(default_factory=Wanted)
     """Requirements that are installed; those of a uv.lock are read by uv."""
+    of_conda: WantedOfConda = field(default_factory=WantedOfConda)
+    """Packages of conda that are installed before; those of a lock file are read by rattler."""
 
 
 _OF_R = "packages of R are supported in an environment.yml only (r-base, r-…)"
@@ -87,20 +89,27 @@ _INSTEAD = "; expected an environment.yml, a requirements.txt, or another file f
 _NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9+.:=-]{0,99}")
 
 
-def environment(files: Iterable[str], read: Read, pythons: Sequence[str]) -> Environment:
+def environment(
+    files: Iterable[str],
+    read: Read,
+    pythons: Sequence[str],
+    channels: Channels | None = None,
+) -> Environment:
     """Return the environment that a repository asks for.
 
     Args:
         files: paths of its regular files.
         read: reads one of them.
         pythons: versions of Python that are to be had without conda, the preferred one last.
+        channels: those of conda that may be used; None: the usual ones.
     """
     contents = Contents(files, read)
     tops = {file.partition("/")[0] for file in contents.files if "/" in file}
     directories = [name for name in (".binder", "binder") if name in tops]
     if len(directories) > 1:
         contents.refuse("binder", 1, "there is .binder too; expected one of the two")
-    reader = _Reader(contents, directories[0] if directories else "", pythons)
+    directory = directories[0] if directories else ""
+    reader = _Reader(contents, directory, pythons, channels or Channels())
     kind = reader.read()
     post_build = reader.read_post_build()
     if post_build and kind is Kind.USUAL:
@@ -119,16 +128,21 @@ def environment(files: Iterable[str], read: Read, pythons: Sequence[str]) -> Env
         left_out=tuple(contents.left_out),
         hosts=tuple(sorted(contents.hosts)),
         wanted=reader.wanted,
+        of_conda=reader.of_conda,
     )
 
 
 class _Reader:
     """Reads the files of an environment."""
 
-    def __init__(self, contents: Contents, directory: str, pythons: Sequence[str]) -> None:
+    def __init__(
+        self, contents: Contents, directory: str, pythons: Sequence[str], channels: Channels
+    ) -> None:
         self._contents, self.directory, self._pythons = contents, directory, pythons
+        self._channels = channels
         self._requirements = Requirements(contents)
         self.python = ""
+        self.of_conda = WantedOfConda()
         self.installs_repository = False
 
     @property
@@ -139,13 +153,15 @@ class _Reader:
     def read(self) -> Kind:
         """Read the files that decide, and return the kind of the environment."""
         if file := self.first("conda-lock.yml"):
-            lock_files.read_conda_lock(self._contents, file)
+            lock_files.read_conda_lock(self._contents, file, self._channels)
             return Kind.CONDA_LOCK
         if file := self.first("environment.yml", "environment.yaml"):
-            self._read_conda(file)
+            self.of_conda = conda_files.read(
+                self._contents, self._requirements, self._channels, self._yaml(file), file
+            )
             return Kind.CONDA
         if file := self.first("pixi.lock"):
-            lock_files.read_pixi_lock(self._contents, file)
+            lock_files.read_pixi_lock(self._contents, file, self._channels)
             return Kind.PIXI
         return self._read_python()
 
@@ -159,7 +175,7 @@ class _Reader:
 
     def read_script_only(self, file: str) -> Kind:
         """Return the kind of an environment that only a script asks for: a Python with a kernel."""
-        self.python = self._chosen_python("", file)
+        self.python = self._chosen_python("", file, Kind.PYTHON)
         return Kind.PYTHON
 
     def remark_on_others(self, kind: Kind) -> None:
@@ -196,7 +212,7 @@ class _Reader:
             kind, found = self._read_requirements(kind)
         if kind is not Kind.USUAL:
             asked = ",".join(filter(None, (asked, found)))
-            self.python = self._chosen_python(asked, place or file)
+            self.python = self._chosen_python(asked, place or file, kind)
         return kind
 
     def _read_requirements(self, kind: Kind) -> tuple[Kind, str]:
@@ -288,17 +304,6 @@ class _Reader:
         lock_files.add_pipfile_sources(self._requirements, file, data.get("source"))
         return lock_files.python_of_pipfile(data)
 
-    def _read_conda(self, file: str) -> None:
-        """Read an environment.yml: only its nodes, of which no objects are made."""
-        document = self._yaml(file)
-        # An alias is the node that it names: a list of aliases to lists would take hours.
-        nodes = {id(node): node for node in _items(document, "dependencies")}
-        lines = (each for node in nodes.values() for each in _items(node, "pip"))
-        for each in islice(lines, MOST_REQUIREMENTS + 1):
-            self._requirements.add_line(str(each.value), file, each.start_mark.line + 1)
-        for node in _items(document, "channels"):
-            lock_files.add_hosts(self._contents, f"{node.value}/")
-
     def _yaml(self, file: str) -> yaml.Node | None:
         try:
             return yaml.compose(self._contents.text(file), yaml.SafeLoader)
@@ -328,14 +333,20 @@ class _Reader:
         self._contents.refuse(file, 1, _OF_R if text.startswith("r-") else expected)
         return "", file
 
-    def _chosen_python(self, asked: str, file: str) -> str:
-        """Return the preferred version of those that are to be had and asked for."""
+    def _chosen_python(self, asked: str, file: str, kind: Kind) -> str:
+        """Return the preferred version of those that are to be had and asked for.
+
+        If there is none, conda has Pythons too.
+        """
         try:
             found = [each for each in self._pythons if SpecifierSet(asked).contains(each)]
         except InvalidSpecifier:
             self._contents.refuse(file, 1, f"{shown(asked)} is no version of Python (PEP 440)")
             return ""
-        if not found:
+        # What a uv.lock contains is read by uv, with a Python that it is for.
+        if not found and kind is not Kind.UV and self._channels.addresses:
+            self.of_conda = conda_files.of_python(asked, self._channels)
+        elif not found:
             had = ", ".join(self._pythons) or "none"
             self._contents.refuse(file, 1, f"asks for Python {shown(asked)}; to be had: {had}")
         return found[-1] if found else ""
@@ -349,11 +360,3 @@ class _Reader:
 def _minor(version: str) -> str:
     """Return a specifier for all Pythons of a minor version, as repo2docker does; "" for ""."""
     return f"=={'.'.join(version.split('.')[:2])}.*" if version else ""
-
-
-def _items(node: yaml.Node | None, key: str) -> Iterator[yaml.Node]:
-    """Yield the nodes of a list in a mapping."""
-    if isinstance(node, yaml.MappingNode):
-        for name, value in node.value:
-            if name.value == key and isinstance(value, yaml.SequenceNode):
-                yield from value.value

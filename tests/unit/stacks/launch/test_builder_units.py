@@ -16,6 +16,7 @@ from littlest_hub.stacks.launch import address
 from littlest_hub.stacks.launch.builder.starter import order_of
 from littlest_hub.stacks.launch.builder.units import build_unit, units, user_of
 from littlest_hub.stacks.launch.code.units import AT_ONCE, addresses_of
+from littlest_hub.stacks.launch.environment.channels import ALIAS, Channels
 from littlest_hub.units.unit import Unit, service_directives
 from tests.unit import unit_files
 
@@ -52,6 +53,15 @@ def test_systemd_verifies_the_units_without_a_warning(written: dict[str, Path]) 
 )
 def test_services_expose_little(written: dict[str, Path], name: str, exposure: float) -> None:
     unit_files.exposes_at_most(written[name], exposure)
+
+
+def test_a_build_knows_the_channels_that_are_permitted() -> None:
+    usual = f"127.0.0.53 conda-forge={ALIAS}/conda-forge\n"
+    assert f"builder.program build %i 10.1.0.0/16 {usual}" in texts()[BUILD]
+    channels = Channels({"own": "https://conda.example.org/own"})
+    found = units(LAYOUT, EnabledStack("launch"), channels=channels)
+    [own] = [each.text() for each in found if each.name == BUILD]
+    assert "build %i own=https://conda.example.org/own\n" in own
 
 
 def test_a_build_writes_to_one_directory_and_has_no_rights() -> None:
