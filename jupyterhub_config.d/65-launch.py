@@ -19,6 +19,8 @@ BANNED = []
 # find your own package index.
 HOSTS = []
 NETWORKS = []
+# Channels of conda packages that repositories may use. The address may be that of a mirror.
+CHANNELS = {"conda-forge": "https://conda.anaconda.org/conda-forge"}
 # A file with certificate authorities for these hosts, besides those of the machine.
 CA_FILE = ""
 

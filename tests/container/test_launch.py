@@ -75,7 +75,7 @@ def test_doctor_finds_nothing_wrong_with_the_stack(launching: LaunchMachine) -> 
     assert [
         line for line in wrong if "in a container, systemd filters no packets" not in line
     ] == []
-    assert "ok       launch: git and uv are there" in about
+    assert "ok       launch: git, uv and py-rattler are there" in about
 
 
 def test_a_wrong_value_is_refused_with_its_line_and_changes_nothing(

@@ -34,8 +34,13 @@ def programs(snapshot: Snapshot) -> Iterator[Finding]:
         missing = True
         again = f"sudo {layout.command} packages add --tool uv"
         yield Finding(PROBLEM, _SUBJECT, "uv, which builds environments, is missing", again)
+    if overlay is None or not (overlay / PackageSet.TOOLS / "rattler").is_dir():
+        missing = True
+        text = "py-rattler is missing: environments of conda cannot be built"
+        again = f"sudo {layout.command} packages add --tool py-rattler"
+        yield Finding(PROBLEM, _SUBJECT, text, again)
     if not missing:
-        yield Finding(OK, _SUBJECT, "git and uv are there")
+        yield Finding(OK, _SUBJECT, "git, uv and py-rattler are there")
 
 
 def permissions(snapshot: Snapshot) -> Iterator[Finding]:

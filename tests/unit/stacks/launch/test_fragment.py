@@ -73,6 +73,8 @@ def test_cleaning_may_keep_what_the_fragment_says(tmp_path: Path) -> None:
         ({"HOURS": -1}, "HOURS", "expected a number"),
         ({"DISK_GB": 0}, "DISK_GB", "expected a number from 1"),
         ({"BUILDS_PER_PERSON": 0}, "BUILDS_PER_PERSON", "expected 1 or more"),
+        ({"CHANNELS": {"x": "/srv"}}, "CHANNELS", "no address of a channel"),
+        ({"CHANNELS": ["conda-forge"]}, "CHANNELS", "addresses by name"),
         ({"CA_FILE": "ca.pem"}, "CA_FILE", "expected an absolute path"),
         ({"ADDRESS": "https://hub.org"}, "ADDRESS", "expected a slash"),
         ({"HUBS": {"Other": "https://hub.org"}}, "HUBS", "expected a slash"),
