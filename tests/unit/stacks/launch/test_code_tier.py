@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.launch.builder import cleaning
 from littlest_hub.stacks.launch.order import Order
 from littlest_hub.system.uv import NoSolutionError
 from tests.eventually import eventually
@@ -198,6 +199,18 @@ def test_wheels_that_were_removed_with_their_environment_are_built_again(site: S
     order = site.order(project(), lock=first.lock)
     assert site.builder.build(order, site.lines.append).key == first.key
     assert site.run(first, "import own; print(own.MADE)") == "1.0"
+
+
+def test_cleaning_removes_wheels_with_the_last_environment_that_has_them(site: Site) -> None:
+    site.index.add("alpha")
+    built = site.launch(project())
+    (site.place.wheels / ".new-left").mkdir()
+    cleaning.clean(site.place, site.uv, 1, [built.key])
+    [kept] = site.place.wheels.iterdir()
+    assert f"built:{kept.name}/" in built.lock
+    cleaning.clean(site.place, site.uv, 1)
+    assert list(site.place.wheels.iterdir()) == []
+    assert site.launch(project()).key == built.key
 
 
 def test_a_build_under_another_name_is_refused(site: Site) -> None:
