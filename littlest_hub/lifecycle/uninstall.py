@@ -108,7 +108,7 @@ def _summary(layout: Layout, servers: list[str], left: list[Path]) -> str:
     if user and account.is_ours(layout, user):
         remove = as_typed(f"userdel {user} && groupdel {layout.users_group}")
         lines.append(f"And the hub's account: {remove}")
-    if os.geteuid() == 0:
+    if layout.is_live and os.geteuid() == 0:
         lines.append("Accounts stay, with their home directories and folders that they share.")
     return "\n".join(lines)
 
