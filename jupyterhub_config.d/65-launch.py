@@ -19,10 +19,11 @@ BANNED = []
 # find your own package index.
 HOSTS = []
 NETWORKS = []
-# Channels of conda packages that repositories may use. The address may be that of a mirror.
-CHANNELS = {"conda-forge": "https://conda.anaconda.org/conda-forge"}
 # A file with certificate authorities for these hosts, besides those of the machine.
 CA_FILE = ""
+# Channels of conda that repositories may use, by name, with an address, which may be that of a
+# mirror; the first one is taken if a repository names none. {}: no packages of conda.
+CHANNELS = {"conda-forge": "https://conda.anaconda.org/conda-forge"}
 
 # The most that people may ask for; 0: they cannot choose, and get what all servers get.
 MEMORY_GB = 0

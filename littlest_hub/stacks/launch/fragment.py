@@ -38,9 +38,9 @@ class Values:
     hosts: Sequence[str] = ()
     networks: Sequence[str] = ()
     """Networks that are not of the internet, and that resolver and builder may reach."""
-    channels: Mapping[str, str] = field(default_factory=lambda: {**Channels().addresses})
-    """Channels of conda packages, by name."""
     ca_file: str = ""
+    channels: Mapping[str, str] = field(default_factory=lambda: Channels().addresses)
+    """Channels of conda that may be used, by name; the first one is the usual one."""
     memory_gb: float = 0
     processors: float = 0
     hours: float = 0

@@ -52,14 +52,13 @@ class Channels:
 
     @classmethod
     def of_words(cls, words: Iterable[str]) -> Channels:
-        """Return the channels that a command line lists, "NAME=ADDRESS"; none: the usual ones.
+        """Return the channels that a command line lists, "NAME=ADDRESS".
 
         Raises:
             LittlestHubError: a word is something else.
         """
         parts = [each.partition("=") for each in words]
-        found = {name: address for name, _, address in parts}
-        return cls(found) if found else cls()
+        return cls({name: address for name, _, address in parts})
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -105,6 +104,8 @@ class Channels:
             file: where they are asked for.
             asked: each with its line; none: the first permitted one is meant.
         """
+        if not self.addresses:
+            contents.refuse(file, 1, "this hub permits no channels of conda")
         wanted = [(name, line) for name, line in asked if name != _IGNORED]
         found = [each for name, _ in wanted if (each := self.address(name))]
         for name, line in wanted:

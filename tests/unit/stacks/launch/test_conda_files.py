@@ -145,7 +145,12 @@ def test_a_channel_of_the_administrator_has_an_address(address: str) -> None:
 
 def test_channels_are_the_same_on_a_command_line() -> None:
     assert Channels.of_words(MIRROR.words) == MIRROR
-    assert Channels.of_words([]) == Channels()
+    assert Channels.of_words(Channels({}).words) == Channels({})
+
+
+def test_a_hub_may_permit_no_channels() -> None:
+    found = asked(Channels({}), environment_yml="dependencies: [numpy]\n")
+    assert refused(found) == ["environment.yml:1: this hub permits no channels of conda"]
 
 
 @pytest.mark.parametrize("name", ["conda-lock.yml", "pixi.lock"])
