@@ -33,7 +33,8 @@ class Pages(Configurable):  # type: ignore[misc]
         Dict(),
         config=True,
         help="More links in the bar at the top of every page, for whoever is logged in. Each has"
-        " text, path (below the hub's base URL), and perhaps scope, without which it is not shown.",
+        " text, path (below the hub's base URL), and perhaps scope, without which it is not shown;"
+        " a scope with a filter is that of a service: access:services!service=NAME.",
     )
     handlers = Dict(
         value_trait=Unicode(),

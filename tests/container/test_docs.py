@@ -186,13 +186,14 @@ def test_the_tutorial_for_teachers_leads_from_nothing_to_a_student_who_computes(
         _submit(reader, "/hub/signup", username="ada", note="Ada, group 2")
         with reader.working("alice") as alice:
             (request,) = re.findall(
-                r'name="request" value="([^"]+)"', alice.browser.get("/hub/class").text
+                r'name="request"[^>]*value="([^"]+)"', alice.browser.get("/hub/class").text
             )
             fields = {"decision": "approve", "request": request}
             said = _post(alice.browser, "/hub/class", fields).text
             assert "ada: may log in now" in said
         with reader.working("ada") as ada:
             assert ada.run_cell("6 * 7") == "42"
+            ada.stop_server()
         todo = steps(CLASS_TUTORIAL)
         edit = next(n for n, step in enumerate(todo) if "edit 60-class" in step.text)
         reader.type(todo[edit:-1])

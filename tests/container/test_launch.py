@@ -110,6 +110,20 @@ def test_a_banned_repository_is_refused_as_soon_as_the_fragment_says_so(
     assert "this hub does not launch this repository" in refused
 
 
+def test_only_members_of_the_group_of_the_fragment_may_launch(launching: LaunchMachine) -> None:
+    link = 'href="/services/launch/"'
+    groups = "c.JupyterHub.load_groups = {'physics': {'users': []}}\n"
+    with launching.hub.person() as alice, launching.hub.fragment("21-groups.py", groups):
+        assert alice.browser.get("/hub/home").text.count(link) == 1
+        launching.configure(GROUP="physics")
+        try:
+            assert link not in alice.browser.get("/hub/home").text
+            assert launching.opened(alice, "course").status_code == 403
+        finally:
+            launching.configure(GROUP="")
+        assert "Launch course?" in launching.opened(alice, "course").text
+
+
 def test_disabling_keeps_what_servers_use_and_leaves_nothing_later(
     launching: LaunchMachine,
 ) -> None:

@@ -22,7 +22,7 @@ from littlest_hub.stacks.launch.repository import Policy
 from littlest_hub.stacks.launch.settings import Settings
 
 FRAGMENT = "65-launch.py"
-_TABLES = ("documentation", "credits", "hubs")
+_LINKS = ("documentation", "credits", "hubs")
 _FORM = Form.__dataclass_fields__
 
 
@@ -101,7 +101,7 @@ class Values:
             for found in filter(None, value.values()):
                 if not found.endswith("/"):
                     yield name, f"found {found!r}, expected a slash at its end"
-        for name in (*_TABLES, "address"):
+        for name in (*_LINKS, "address"):
             value = getattr(self, name)
             for found in filter(None, value.values() if isinstance(value, Mapping) else [value]):
                 if not found.startswith(("https://", "http://")):
@@ -150,7 +150,7 @@ def _is_number(value: Any, least: float = 0) -> bool:
 _EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("title", "group", "ca_file", "address"), (_is_text, "a text")),
     **dict.fromkeys(("allowed", "banned", "hosts", "networks"), (_is_list, "a list of texts")),
-    **dict.fromkeys(_TABLES, (_is_table, "texts by title")),
+    **dict.fromkeys(_LINKS, (_is_table, "texts by title")),
     "channels": (_is_table, "addresses by name"),
     **dict.fromkeys(("memory_gb", "processors", "hours"), (_is_number, "a number, or 0")),
     "disk_gb": (lambda value: _is_number(value, 1), "a number from 1"),

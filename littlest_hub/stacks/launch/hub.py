@@ -35,6 +35,7 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
         stack_service(
             STACK,
             oauth_no_confirm=True,
+            display=False,  # the link below leads there
             oauth_client_allowed_scopes=[*SCOPES],
             info=settings.to_json(),
         )

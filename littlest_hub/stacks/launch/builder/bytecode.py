@@ -63,7 +63,8 @@ def _modules(environment: Path, tag: str) -> Iterator[Path]:
         directories[:] = [each for each in directories if each not in _LEFT_OUT]
         for name in names:
             file = Path(place, name)
-            if file.suffix != ".py" or os.path.lexists(_compiled(file, tag)):
+            # A script may have left links, to nothing at worst.
+            if file.suffix != ".py" or file.is_symlink() or os.path.lexists(_compiled(file, tag)):
                 continue
             if file.stat().st_size <= _LARGEST_BYTES:
                 yield file

@@ -35,7 +35,7 @@ from littlest_hub.system.progress import Progress
 
 _LINE_BYTES = 64 << 10
 _MOST_LINES = 20_000
-_READY_S, _AGAIN_S = 30, 0.2
+_READY_S, _AGAIN_S = 60, 0.2
 _WHEELS = Limits(files=200, size_bytes=1 << 30)
 _WHEEL = re.compile(r"(\d{1,4})/([A-Za-z0-9_.+!-]{1,200}\.whl)")
 _USUAL_FILES = ("files.pythonhosted.org", 443)

@@ -204,8 +204,10 @@ class _Reader:
         elif file := self.first("Pipfile"):
             kind = Kind.PIPFILE
             asked, place = _minor(self._read_pipfile(file)), file
-        elif (file := self.first("uv.lock")) and self.first("pyproject.toml"):
+        elif (file := self.first("uv.lock")) and (project := self.first("pyproject.toml")):
             kind = Kind.UV
+            # uv reads it beside the lock, so it is among the files that decide.
+            self._contents.text(project)
             found = lock_files.read_uv_lock(self._contents, self._requirements, file)
         else:
             file = "pyproject.toml"
@@ -227,6 +229,7 @@ class _Reader:
             if file := self.first("pyproject.toml"):
                 project = self._read_project(file, has_list=bool(listed))
             if file := self.first("setup.py"):
+                self._contents.text(file)
                 self._install_repository(file)
             if not listed and (project or self.installs_repository):
                 kind = Kind.PROJECT
