@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.system import conda_package, import_path
-from littlest_hub.system.conda_package import Contents
+from littlest_hub.system.conda_package import NEW, Contents
 from littlest_hub.system.files import flush_file_system
 
 _TOOLS = "tools"
@@ -35,8 +35,6 @@ _LINKS = "allow-ref-links = false\nallow-hard-links = true\nallow-symbolic-links
 _SILENCE_S = 60
 _OF_DEVICES = ("__cuda", "__archspec")
 """Virtual packages that a sandbox without devices does not see, and other machines may have."""
-NEW = ".new-"
-"""Beginning of the names of what is not complete; the id of the process follows."""
 
 
 class _ConflictError(Exception):

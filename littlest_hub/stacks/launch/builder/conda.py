@@ -28,6 +28,7 @@ from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.environment.environment_files import Environment, Kind
 from littlest_hub.stacks.launch.environment.requirements import USUAL_HOSTS, Wanted
+from littlest_hub.system.conda_package import NEW
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.rattler import (
     PACKAGE,
@@ -37,7 +38,6 @@ from littlest_hub.system.rattler import (
     Rattler,
     Wheel,
 )
-from littlest_hub.system.rattler_program import NEW
 from littlest_hub.system.uv import Indexes, NoSolutionError, Uv
 
 _LOCKS = (Kind.CONDA_LOCK, Kind.PIXI)
