@@ -104,7 +104,10 @@ def read_lock(asked: Mapping[str, Any]) -> dict[str, Any]:
         raise LittlestHubError(f"it has no packages for {_SUBDIR}")
     packages, wheels = [], []
     for each in environment.packages(platform) or ():
-        sha256 = each.hashes.sha256 if each.hashes else None
+        sha256 = None
+        # rattler 0.28 fails if there is none.
+        with contextlib.suppress(AttributeError):
+            sha256 = each.hashes.sha256 if each.hashes else None
         if isinstance(each, rattler.PypiLockedPackage):
             digest = sha256.hex() if sha256 else ""
             found = {"name": each.name, "version": str(each.version), "url": each.location}
@@ -187,8 +190,9 @@ class _Store:
             found = examine(directory)
         except (LittlestHubError, OSError) as error:
             raise LittlestHubError(f"{name}: {error}") from None
-        if name.rpartition("-")[0].rpartition("-")[0] != found.name:
-            raise LittlestHubError(f"{name}: it says that it is {found.name}")
+        said = f"{found.name}-{found.version}-{found.build}"
+        if said != name.removesuffix(".conda").removesuffix(".tar.bz2"):
+            raise LittlestHubError(f"{name}: it says that it is {said}")
         if directory.name != package["sha256"]:
             self._unpacked[package["sha256"]] = directory
         return found

@@ -54,6 +54,8 @@ dependencies:
         "file:///srv/x-1-0.conda",
         "./x-1-0.conda",
         "../x",
+        "x-1.0-0.tar.bz2",
+        "x-1.0-0.conda",
         "-r",
         "--channel=x",
         "x; import os",
