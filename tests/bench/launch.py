@@ -79,7 +79,7 @@ class Launches:
         index = re.findall("http.*", machine.read("/etc/pip.conf"))[0]
         environment = f"{_HAND}/environment"
         python = self.machine.hub.path("hub/bin/python3")
-        install = ["pip", "install", "--compile-bytecode", f"--default-index={index}"]
+        install = ["pip", "install", f"--default-index={index}"]
         install += ["--python", environment, "--requirement", f"{_HAND}/requirements.txt"]
         commands = [
             [self.uv, "venv", "--clear", "--python", python, environment],
