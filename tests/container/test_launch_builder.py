@@ -274,7 +274,7 @@ def test_a_hostile_script_reaches_nothing_and_leaves_nothing_but_its_own_files(
     order = building.approved({"requirements.txt": "alpha\n", "postBuild": script})
     ended = building.ask(order)
     lines = building.lines(order)
-    assert ended["outcome"] == "done", lines
+    assert ended["outcome"] == "done", (ended, lines)
     log = "\n".join(lines)
     for path, why in {
         **{f"{home}/{name}": "ENOENT" for name in ("cache/x", "records/x")},
