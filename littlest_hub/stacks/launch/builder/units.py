@@ -227,8 +227,9 @@ def _setup(layout: Layout, name: str) -> Unit:
 
 def _code(layout: Layout) -> Iterator[Directive]:
     """Yield what a build needs to have code run: its units, and files of the repository."""
-    for address in code_units.addresses_of(layout):
-        yield Directive("BindPaths", f"-{address}")
+    seen = code_units.seen_by_builder(layout)
+    for address, path in zip(code_units.addresses_of(layout), seen, strict=True):
+        yield Directive("BindPaths", f"-{address}:{path}")
     yield Directive("BindReadOnlyPaths", f"-{sources_of(layout)}", "which code may need")
 
 

@@ -31,8 +31,14 @@ def sockets(layout: Layout) -> list[str]:
 
 
 def addresses_of(layout: Layout) -> list[Path]:
-    """Return the sockets, which the builder's unit has to bind into its view."""
+    """Return the sockets, which only root reaches."""
     return [Path(f"/run/{each}/socket") for each in names(layout)]
+
+
+def seen_by_builder(layout: Layout) -> list[Path]:
+    """Return the same in the view of the builder's unit, which has to bind them there."""
+    here = layout.stacks / _STACK
+    return [here / f"code-{number}.socket" for number in range(AT_ONCE)]
 
 
 def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
