@@ -38,8 +38,8 @@ def after_enable(layout: Layout, stack: EnabledStack, *, has_servers: bool) -> I
         yield "Servers that run get the environment when their users restart them."
     if stack.answers["login"] != "system" and not layout.hub_user:
         yield (
-            "People work as accounts that are made for them, with empty homes: alice as jupyter-alice."
-            " Who has an account and files here already keeps them with ACCOUNT_NAMES in 60-class.py."
+            "People work as accounts that are made for them, with empty homes: alice as"
+            " jupyter-alice. To let somebody keep an account, see ACCOUNT_NAMES in 60-class.py."
         )
 
 
