@@ -3,7 +3,8 @@
 py-rattler joins the paths in a package's list with the prefix as they are, "../../x" too, keeps
 modes such as 0666, and makes links that lead anywhere (0.28, tests/unit/system/test_rattler.py).
 Packages that several users share have to be harmless as files, whoever made them: each is a plain
-file, directory or link that stays inside, readable by everybody and writable by its owner alone.
+file, directory or link that stays inside, readable by everybody and writable by nobody. And two of
+them never meet at one path, unless py-rattler notices: it would write into a file that is linked.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,6 +23,8 @@ from littlest_hub.errors import LittlestHubError
 _METADATA_BYTES = 64 << 20
 _LONGEST_PATH, _DEEPEST = 1024, 40
 _SHORTEST_PLACEHOLDER = 16
+_OWN = ("info", "conda-meta", "__clobbers__", "CACHEDIR.TAG")
+"""Names at the top of a package or a prefix that are conda's or py-rattler's."""
 _NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*")
 _VERSION = re.compile(r"[A-Za-z0-9_.!+-]+")
 _SITE_PACKAGES = re.compile(r"lib/python\d\.\d+t?/site-packages")
@@ -39,8 +42,10 @@ class Contents:
     name: str
     version: str
     build: str
-    is_noarch_python: bool
+    is_for_any_python: bool
     """Whether its modules go where the environment's Python has them."""
+    commands: tuple[str, ...]
+    """Names of programs that are written for it, in bin/."""
     depends: tuple[str, ...]
     files: tuple[str, ...]
     """Paths in the package."""
@@ -52,7 +57,7 @@ class Contents:
 
 
 def tidy(directory: Path, largest_bytes: int, most_files: int) -> None:
-    """Make the files of a package plain ones, which everybody may read and only the owner change.
+    """Make the files of a package plain ones, which everybody may read and nobody change.
 
     Raises:
         LittlestHubError: it has too many or too large files, or one that is no plain file.
@@ -69,8 +74,8 @@ def tidy(directory: Path, largest_bytes: int, most_files: int) -> None:
             continue
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
             raise LittlestHubError(f"{_relative(entry.path, directory)} is no plain file")
-        is_program = stat.S_ISDIR(status.st_mode) or status.st_mode & 0o111
-        mode = 0o755 if is_program else 0o644
+        mode = 0o555 if status.st_mode & 0o111 else 0o444
+        mode = 0o755 if stat.S_ISDIR(status.st_mode) else mode
         if stat.S_IMODE(status.st_mode) != mode:
             Path(entry.path).chmod(mode)
     directory.chmod(0o755)
@@ -86,12 +91,15 @@ def _walk(directory: Path) -> Iterator[os.DirEntry[str]]:
                     todo.append(entry.path)
 
 
-def examine(directory: Path, paths: Iterable[tuple[str, str]]) -> Contents:
+def examine(
+    directory: Path, paths: Sequence[tuple[str, str]], *, is_for_any_python: bool
+) -> Contents:
     """Return what is in a package.
 
     Args:
         directory: where it is unpacked, and tidied.
         paths: each path that would be linked, and the placeholder in it or "".
+        is_for_any_python: whether whoever links it takes it for such a package.
 
     Raises:
         LittlestHubError: it would change something outside of an environment, or is damaged.
@@ -107,16 +115,19 @@ def examine(directory: Path, paths: Iterable[tuple[str, str]]) -> Contents:
     place = index.get("python_site_packages_path")
     if place is not None and not (isinstance(place, str) and _SITE_PACKAGES.fullmatch(place)):
         raise LittlestHubError(f"info/index.json: modules in {str(place)[:80]!r}")
-    is_python = index.get("noarch") == "python"
-    if is_python and (metadata / "link.json").exists():
-        _check_entry_points(_json(metadata / "link.json"))
+    commands: tuple[str, ...] = ()
+    if is_for_any_python and (metadata / "link.json").exists():
+        commands = tuple(_commands(_json(metadata / "link.json")))
     listed = dict(paths)
+    if len(listed) < len(paths):
+        raise LittlestHubError("its list of paths has one twice")
     links = dict(_links(directory, listed))
     return Contents(
         name=name,
         version=version,
         build=build,
-        is_noarch_python=is_python,
+        is_for_any_python=is_for_any_python,
+        commands=commands,
         depends=tuple(map(str, index.get("depends") or ())),
         files=tuple(listed),
         links=links,
@@ -159,7 +170,7 @@ def _check_path(path: str) -> None:
         len(path) > _LONGEST_PATH
         or len(parts) > _DEEPEST
         or not {"", ".", ".."}.isdisjoint(parts)
-        or parts[0] in ("info", "conda-meta")
+        or parts[0] in _OWN
         or not path.isprintable()
     ):
         raise LittlestHubError(f"{path[:80]!r} is no path in an environment")
@@ -176,13 +187,14 @@ def _check_link(path: str, target: str) -> None:
         raise LittlestHubError(f"{path} is a link to {target[:80]!r}, out of the environment")
 
 
-def _check_entry_points(found: dict[str, Any]) -> None:
-    """Refuse a command whose name is a path (CEP 20: "COMMAND = MODULE:FUNCTION")."""
+def _commands(found: dict[str, Any]) -> Iterator[str]:
+    """Yield the commands of a package ("COMMAND = MODULE:FUNCTION"); refuse one that is a path."""
     noarch = found.get("noarch")
     for each in (noarch.get("entry_points") or ()) if isinstance(noarch, dict) else ():
         command = str(each).partition("=")[0].strip()
         if not _COMMAND.fullmatch(command):
             raise LittlestHubError(f"info/link.json: {command[:80]!r} is no name of a command")
+        yield command
 
 
 def _dists(files: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -192,7 +204,9 @@ def _dists(files: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def check_together(packages: Iterable[Contents], modules: str) -> None:
-    """Refuse packages of which one would write through a link of another one.
+    """Refuse packages of which one would write into a file, or through a link, of another one.
+
+    A path that two packages list is no problem, since py-rattler gives one of them another name.
 
     Args:
         packages: those of an environment.
@@ -203,7 +217,13 @@ def check_together(packages: Iterable[Contents], modules: str) -> None:
     """
     known = list(packages)
     links = {placed(each, link, modules): each.name for each in known for link in each.links}
+    taken = {placed(each, file, modules): each.name for each in known for file in each.files}
     for each in known:
+        if len({placed(each, file, modules) for file in each.files}) < len(each.files):
+            raise LittlestHubError(f"{each.name} has two files for one place")
+        for command in each.commands:
+            if owner := taken.get(f"bin/{command}"):
+                raise LittlestHubError(f"{each.name} has a command {command}, a file of {owner}")
         for file in each.files:
             path = PurePosixPath(placed(each, file, modules))
             for parent in path.parents:
@@ -216,7 +236,7 @@ def check_together(packages: Iterable[Contents], modules: str) -> None:
 def placed(package: Contents, path: str, modules: str) -> str:
     """Return where a file of a package is in an environment (CEP 20)."""
     top, _, rest = path.partition("/")
-    if package.is_noarch_python and rest and top in ("site-packages", "python-scripts"):
+    if package.is_for_any_python and rest and top in ("site-packages", "python-scripts"):
         return f"{modules}/{rest}" if top == "site-packages" else f"bin/{rest}"
     return path
 

@@ -6,6 +6,7 @@ It is an optional package of an installation. All that it does is done in anothe
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -188,7 +189,9 @@ class Rattler:
                 with running.stdin as opened:
                     opened.write(json.dumps({"what": what, **asked}))
                 for line in running.stdout:
-                    answer = json.loads(line)
+                    # The last line of a process that is ended may be half of one.
+                    with contextlib.suppress(ValueError):
+                        answer = json.loads(line)
                     if report and "line" in answer:
                         report(str(answer["line"]))
                 running.wait()

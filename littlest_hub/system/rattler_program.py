@@ -232,14 +232,16 @@ def examine(directory: Path) -> Contents:
 
     try:
         listed = rattler.PathsJson.from_package_directory_with_deprecated_fallback(directory)
-    except Exception as error:
-        raise LittlestHubError(f"its list of paths: {error}") from None
+        index = rattler.IndexJson.from_package_directory(directory)
+        is_for_any_python = bool(index.noarch and index.noarch.python)
+    except Exception as error:  # rattler has no common class for its errors
+        raise LittlestHubError(f"its metadata: {error}") from None
     paths = []
     for each in listed.paths:
         found = each.prefix_placeholder
         placeholder = "" if found is None else (found.placeholder or "?")
         paths.append((str(each.relative_path), placeholder))
-    return conda_package.examine(directory, paths)
+    return conda_package.examine(directory, paths, is_for_any_python=is_for_any_python)
 
 
 async def fetch(asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -253,7 +253,7 @@ def test_an_environment_of_conda_has_its_own_python_and_shares_its_files(
     assert shown == f"{directories[1]} 13\n"
     module = "lib/python3.13/site-packages/yaml/__init__.py"
     shown = building.shell(f"stat --format='%h %U %a' {directories[0]}/{module}")
-    assert shown == "3 lhub-build 644\n", "store and environments share files"
+    assert shown == "3 lhub-build 444\n", "store and environments share files"
     changeable = f"find {building.place.home} -perm /6022 ! -type l ! -path '*/cache/*'"
     assert building.shell(f"{changeable} ! -path '*/locks/*'") == ""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Iterator
@@ -18,6 +20,20 @@ from littlest_hub.system.rattler import ChannelError, ConflictError, Limits, Pac
 from tests.channel import Oddities, ServedChannel, add_python, linked, served
 
 pytest.importorskip("rattler")
+
+
+# What py-rattler does with a package that nobody has examined.
+ALONE = """
+import asyncio, os, rattler, sys
+prefix, cache, *files = sys.argv[1:]
+async def install():
+    records = await rattler.solve([], [f"{name}[url=file://{file}]" for name, file in
+        (each.split("=") for each in files)], platforms=["linux-64", "noarch"],
+        virtual_packages=rattler.VirtualPackage.detect())
+    await rattler.install(records, prefix, cache_dir=cache, show_progress=False)
+asyncio.run(install())
+sys.stdout.flush(); os._exit(0)
+"""
 
 
 @pytest.fixture
@@ -70,11 +86,12 @@ def test_modes_of_a_package_do_not_reach_a_prefix(rattler: Rattler, channel: Ser
     file = channel.add("modes", dict.fromkeys(modes, "x"), oddities=Oddities(modes=modes))
     prefix = installed(rattler, channel, file)
     found = {name: stat.S_IMODE((prefix / name).stat().st_mode) for name in modes}
-    assert found == {"a": 0o755, "b": 0o644, "c": 0o644, "d": 0o755}
+    assert found == {"a": 0o555, "b": 0o444, "c": 0o444, "d": 0o555}
 
 
 @pytest.mark.parametrize(
-    "path", ["../out", "share/../../out", "/out", "{home}/out", "info/x", ".", ""]
+    "path",
+    ["../out", "share/../../out", "/out", "{home}/out", "info/x", "conda-meta/history", ".", ""],
 )
 def test_a_path_that_leads_out_is_refused(
     rattler: Rattler, channel: ServedChannel, path: str
@@ -182,6 +199,66 @@ def test_commands_of_a_package_for_any_python_are_written_and_not_run(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("command", ["python3", "python", "old"])
+def test_a_command_is_not_written_into_a_file_of_the_store(
+    rattler: Rattler, channel: ServedChannel, tmp_path: Path, command: str
+) -> None:
+    """That file is one with those of all other environments."""
+    files = python_and(channel, tmp_path / "run", info=commands(f"{command} = tool:main"))
+    with pytest.raises(LittlestHubError, match=rf"tool has a command {command}, a file of"):
+        installed(rattler, channel, *files)
+    [stored] = rattler.store.glob("*/bin/python3")
+    assert stored.read_text().endswith("/run\n")
+
+
+def test_py_rattler_alone_writes_into_its_cache_and_out_of_the_prefix(
+    channel: ServedChannel, tmp_path: Path
+) -> None:
+    """If this fails, py-rattler has changed: see the docstring of system/conda_package.py."""
+    python, tool = python_and(channel, tmp_path / "run", info=commands("old = tool:main"))
+    prefix, cache = tmp_path / "prefix", tmp_path / "cache"
+    command = [sys.executable, "-c", ALONE, str(prefix), str(cache)]
+    subprocess.run([*command, f"python={python}", f"tool={tool}"], check=True)
+    [stored] = cache.rglob("python-scripts/old")
+    assert "from tool import main" in stored.read_text()
+    odd = Oddities(paths=[hard("a"), hard("../out")], modes={"a": 0o666})
+    hostile = channel.add("hostile", {"a": "x"}, oddities=odd)
+    done = subprocess.run([*command, f"hostile={hostile}"], capture_output=True, text=True)
+    assert f"to {prefix}/../out" in done.stderr
+
+
+def test_two_files_for_one_place_are_refused(rattler: Rattler, channel: ServedChannel) -> None:
+    """The second one would be written into the first one, which the store has too."""
+    placeholder = {"prefix_placeholder": "/a/path/of/the/builder", "file_mode": "text"}
+    odd = Oddities(paths=[hard("a"), {**hard("a"), **placeholder}])
+    with pytest.raises(LittlestHubError, match="list of paths has one twice"):
+        installed(rattler, channel, channel.add("twice", {"a": "x"}, oddities=odd))
+    modules = "lib/python3.12/site-packages/a.py"
+    odd = Oddities(
+        paths=[hard("site-packages/a.py"), {**hard(modules), **placeholder}],
+        index={"noarch": "python"},
+    )
+    files = [*python_and(channel, rattler.store / "run")]
+    files.append(channel.add("both", {"site-packages/a.py": "x", modules: "y"}, oddities=odd))
+    with pytest.raises(LittlestHubError, match="both has two files for one place"):
+        installed(rattler, channel, *files)
+
+
+def test_a_path_of_two_packages_leaves_both_in_the_store_as_they_are(
+    rattler: Rattler, channel: ServedChannel
+) -> None:
+    placeholder = {"prefix_placeholder": "/a/path/of/the/builder", "file_mode": "text"}
+    odd = Oddities(paths=[{**hard("a"), **placeholder}])
+    files = [
+        channel.add("first", {"a": "first"}),
+        channel.add("second", {"a": "second /a/path/of/the/builder"}, oddities=odd),
+    ]
+    prefix = installed(rattler, channel, *files)
+    stored = sorted(each.read_text() for each in rattler.store.glob("*/a"))
+    assert stored == ["first", "second /a/path/of/the/builder"]
+    assert (prefix / "a").read_text() in ("first", f"second {prefix}")
+
+
 @pytest.mark.parametrize(
     "entry", ["../../out = tool:main", "/out = tool:main", "a/b = tool:main", " = tool:main"]
 )
@@ -215,9 +292,12 @@ def test_modules_of_a_package_for_any_python_lead_nowhere_else(
 def test_a_package_is_what_it_is_called(
     rattler: Rattler, channel: ServedChannel, index: dict[str, object]
 ) -> None:
-    odd = Oddities(info={"index": {"name": "hostile", "version": "1.0", "build": "0", **index}})
+    usual = {"name": "hostile", "version": "1.0", "build": "0", "build_number": 0}
+    odd = Oddities(info={"index": {**usual, "subdir": "noarch", **index}})
     file = channel.add("hostile", {"share/file": "x"}, oddities=odd)
-    with pytest.raises(LittlestHubError, match=r"is no package|it says that it is other"):
+    with pytest.raises(
+        LittlestHubError, match=r"is no package|it says that it is other|its metadata"
+    ):
         installed(rattler, channel, file)
 
 
