@@ -130,8 +130,8 @@ test-class: deps venv ## the class stack, whole: logins, accounts, the environme
 test-cluster: deps venv ## a Slurm cluster of three machines, and what may happen to its jobs; `test` has one test of it (root)
 	$(PYTEST) tests/unit/stacks/slurm tests/cluster
 
-test-launch: deps venv ## the parts of the launch stack that exist: resolver, builder, service (root)
-	$(PYTEST) tests/unit/stacks/launch $(wildcard tests/build/test_launch_*.py tests/container/test_launch_*.py)
+test-launch: deps venv ## the launch stack, whole: resolver, builder, service, and what people see (root)
+	$(PYTEST) tests/unit/stacks/launch $(wildcard tests/build/test_launch*.py tests/container/test_launch*.py tests/browser/test_launch*.py)
 
 test-upstream: deps venv ## upstream's own test suites against our code, beside upstream's (UPSTREAM="jupyterlab")
 	$(BIN)/python -m tests.upstream $(UPSTREAM)

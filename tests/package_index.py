@@ -132,4 +132,3 @@ class PackageIndex:
             "hashes": {"sha256": sha256(file)},
             "upload-time": self.uploaded.get(file.name, LONG_AGO),
         }
-

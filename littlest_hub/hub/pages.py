@@ -134,7 +134,5 @@ def _may_see(link: Mapping[str, Any], parsed_scopes: Mapping[str, Any]) -> bool:
     scope = link.get("scope")
     is_filtered = scope and "=" in scope
     return (
-        not scope
-        or scope in parsed_scopes
-        or bool(is_filtered and has_scope(scope, parsed_scopes))
+        not scope or scope in parsed_scopes or bool(is_filtered and has_scope(scope, parsed_scopes))
     )
