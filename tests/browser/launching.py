@@ -80,9 +80,16 @@ class Visitor:
 
     def press(self, selector: str) -> None:
         """Press a button or follow a link, with the keyboard."""
-        button = shown(self.browser, selector)
+
+        def is_pressed() -> bool:
+            try:
+                shown(self.browser, selector).send_keys(Keys.ENTER)
+            except WebDriverException as error:  # buttons of a new page work after a second
+                raise AssertionError(str(error)) from error
+            return True
+
         with self.leaving():
-            button.send_keys(Keys.ENTER)
+            eventually(is_pressed, 30, f"{selector} to work")
 
     def fill_in_login(self) -> None:
         shown(self.browser, "#username_input").send_keys(self.name)

@@ -87,7 +87,7 @@ def test_a_form_becomes_a_notebook_that_imports_the_packages_of_its_repository(
     shown(mia.browser, ".log")
     # The log is there while the environment is built.
     assert launch.index.wait_for_held(60)
-    eventually(lambda: "resolved" in mia.text(".log"), 30, "the log")
+    eventually(lambda: "resolving" in mia.text(".log"), 30, "the log")
     goes_on.set()
     assert mia.answer("week1", "import alpha; print(alpha.VERSION)") == "1.0"
 
@@ -400,6 +400,7 @@ def test_a_launch_needs_no_mouse(launch: LaunchMachine, mia: Visitor) -> None:
     with mia.leaving():
         mia.type(Keys.ENTER)
     assert launch.index.wait_for_held(60)
+    eventually(lambda: "resolving" in mia.text(".log"), 30, "the log")
     mia.look("log", is_complete=False)
     mia.tab_to(".log")
     held.set()
@@ -431,7 +432,7 @@ def test_a_launch_goes_on_after_the_service_and_the_build_were_killed(
     launch.machine.systemctl(*kill, launch.layout.stack_unit("launch", ".service"))
     eventually(lambda: mia.browser.execute_script(COMPLETE), 30, "the end of the page")
     mia.press("main a[href='']")
-    eventually(lambda: "resolved" in mia.text(".log"), 30, "the log")
+    eventually(lambda: "resolving" in mia.text(".log"), 30, "the log")
     held.set()
     assert mia.answer("killed", "import zeta; print(zeta.VERSION)") == "1.0"
     assert launch.unfinished() == []
