@@ -32,7 +32,7 @@ ONLY ?=
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-class test-cluster test-launch test-upstream advisories lint bench bench-report bench-outage bench-class python-profile pictures clean
+.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-class test-cluster test-nfs test-launch test-upstream advisories lint bench bench-report bench-outage bench-class bench-slurm python-profile pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -130,8 +130,11 @@ test-class: deps venv ## the class stack, whole: logins, accounts, the environme
 test-cluster: deps venv ## a Slurm cluster of three machines, and what may happen to its jobs; `test` has one test of it (root)
 	$(PYTEST) tests/unit/stacks/slurm tests/cluster
 
-test-launch: deps venv ## the launch stack, whole: resolver, builder, service, and what people see (root)
-	$(PYTEST) tests/unit/stacks/launch $(wildcard tests/build/test_launch*.py tests/container/test_launch*.py tests/browser/test_launch*.py)
+test-nfs: deps venv ## servers as Slurm jobs with homes on real NFS, on an emulated machine (root; 15 minutes)
+	$(PYTEST) tests/vm/test_nfs.py
+
+test-launch: deps venv ## the launch stack, whole: from a link to a notebook, and what strangers may try (root)
+	$(PYTEST) tests/unit/stacks/launch $(wildcard tests/build/test_launch_*.py tests/container/test_launch*.py tests/browser/test_launch*.py)
 
 test-upstream: deps venv ## upstream's own test suites against our code, beside upstream's (UPSTREAM="jupyterlab")
 	$(BIN)/python -m tests.upstream $(UPSTREAM)
@@ -156,6 +159,12 @@ bench-outage: deps venv ## what users notice of reloads, crashes and upgrades, c
 
 bench-class: deps venv ## 50 students who arrive within minutes, at the class stack and at stock JupyterHub (25 minutes)
 	$(BIN)/python -m tests.bench.classroom
+
+bench-slurm: deps venv ## 200 servers at the Slurm stack and at batchspawner, on one real Slurm (25 minutes)
+	$(BIN)/python -m tests.bench.cluster $(BENCH)
+
+bench-launch: deps venv ## launches beside `uv pip install` by hand (3 minutes)
+	$(BIN)/python -m tests.bench.launch
 
 python-profile: deps venv ## record recipe/python/profile.xz again, with which CPython is compiled (root)
 	$(BIN)/python -m tests.python_profile

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import ignored_files
-from littlest_hub.layout import Layout
+from littlest_hub.layout import Layout, PackageSet
 from littlest_hub.system import progress
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ def run_uninstall(options: argparse.Namespace) -> None:
 def _confirm_purge(layout: Layout) -> None:
     paths = f"{layout.fragments} and {layout.state}, with the database and all other data"
     if not sys.stdin.isatty():
-        raise LittlestHubError(f"--purge removes {paths}", "To confirm: uninstall --purge --yes")
+        command = f"{layout.command} uninstall --purge --yes"
+        raise LittlestHubError(f"--purge removes {paths}", f"To confirm: {command}")
     if _prompt(f"Remove {paths}? [yes|no] ") != "yes":
         raise LittlestHubError("nothing was removed")
 
@@ -186,7 +187,8 @@ def run_enable(options: argparse.Namespace) -> int:
     ask = _ask if sys.stdin.isatty() and not options.yes else None
     with changing(layout):
         plan = to_enable(layout, stack, given, ask)
-        print("\n  - ".join([f"{stack.name}: {stack.manifest.title}. This will", *plan.lines()]))
+        lines = [f"{stack.name}: {stack.manifest.title}. This will", *plan.lines()]
+        print("\n  - ".join(lines), flush=True)
         _confirm_enabling(options.yes)
         change.enable(layout, prefix, plan, progress.to_stderr)
     print(f"{stack.name} is enabled. The opposite: {layout.command} disable {stack.name}")
@@ -209,7 +211,7 @@ def run_disable(options: argparse.Namespace) -> int:
         return catalogue.disable(layout, options.name)
     with changing(layout):
         plan = to_disable(layout, *found)
-        print("\n  - ".join([f"{plan.how.name}: this will", *plan.lines()]))
+        print("\n  - ".join([f"{plan.how.name}: this will", *plan.lines()]), flush=True)
         change.disable(layout, prefix, plan, progress.to_stderr)
     print("\n".join([f"{plan.how.name} is disabled.", *plan.notes]))
     return 0
@@ -266,6 +268,8 @@ def run_packages_add(options: argparse.Namespace) -> None:
         names = {package_set: options.names} if options.names else wheels.contents(package_set)
         change = changes.add(layout, prefix, names, wheels, progress.to_stderr)
     _print_change(change, "Nothing to add: they are there already.")
+    if package_set is PackageSet.SERVER and change.lines():
+        print("Servers have them when they are started: restart those that run.")
 
 
 def run_packages_remove(options: argparse.Namespace) -> None:
@@ -351,7 +355,7 @@ def run_restore(options: argparse.Namespace) -> None:
         finish(layout)
         return
     if options.file is None:
-        options.parser.error("which backup? They are in BASE/state/backups")
+        options.parser.error(f"which backup? They are in {layout.backups}")
     if options.list:
         rerun_as_hub_user(layout, "restore", "--list", options.json and "--json", options.file)
         manifest = unpack(options.file, None)

@@ -1,6 +1,12 @@
-"""The exception that administrators see as a message, never as a traceback."""
+"""The exception that administrators see as a message, and commands in messages."""
 
 from __future__ import annotations
+
+import os
+import re
+import shlex
+
+_SHELL = re.compile(r"[|&;<>]")
 
 
 class LittlestHubError(Exception):
@@ -20,3 +26,19 @@ class LittlestHubError(Exception):
         if self.hint is None:
             return self.message
         return f"{self.message}\n{self.hint}"
+
+
+def as_typed(command: str) -> str:
+    """Return a command for root as the caller types it: with sudo, if they have typed that now."""
+    came_by_sudo = os.geteuid() == 0 and os.environ.get("SUDO_USER", "root") != "root"
+    return with_sudo(command) if came_by_sudo else command
+
+
+def with_sudo(command: str) -> str:
+    """Return a command for root as others type it; pipes and redirections need a shell of root."""
+    if command.startswith("sudo "):
+        return command
+    words, separator, comment = command.partition("   # ")
+    if _SHELL.search(words):
+        words = f"sh -c {shlex.quote(words)}"
+    return f"sudo {words}{separator}{comment}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from littlest_hub import __version__
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, as_typed
 
 DEFAULT_BASE = Path("/opt/littlest-hub")
 PRODUCT = "littlest-hub"
@@ -244,7 +244,7 @@ class Layout(Names):
     @property
     def command(self) -> str:
         """The `littlest-hub` command as a person types it."""
-        return PRODUCT if self.is_default else f"{self.hub}/bin/{PRODUCT}"
+        return as_typed(PRODUCT if self.is_default else f"{self.hub}/bin/{PRODUCT}")
 
     @property
     def is_live(self) -> bool:
@@ -339,6 +339,10 @@ class Layout(Names):
     def stack_data(self, stack: str) -> Path:
         """Return the directory that a stack's service writes to, the only one."""
         return self.stacks / stack / "data"
+
+    def stack_cache(self, stack: str) -> Path:
+        """Return the directory for what a stack can make again; it is in no backup."""
+        return self.stacks / stack / "cache"
 
     def stack_hub_data(self, stack: str) -> Path:
         """Return the directory, which the hub makes, for what a stack keeps in the hub's process.

@@ -83,7 +83,7 @@ class Person:
         """
         answer = self.try_to_log_in()
         if answer.status_code != 200 or answer.url.path.startswith(f"{self._base_path}/hub/login"):
-            raise RefusedError(f"{answer.status_code} {answer.url}: {_visible_text(answer)}")
+            raise RefusedError(f"{answer.status_code} {answer.url}: {visible_text(answer)[:300]}")
 
     def try_to_log_in(self, **more: str) -> httpx.Response:
         """Fill in the login form, and return the page that it leads to.
@@ -94,7 +94,7 @@ class Person:
         login = f"/hub/login?next={quote(f'{self._base_path}/hub/home', safe='')}"
         form = self.browser.get(login)
         fields = {"username": self.name, "password": self.password, **more}
-        fields |= _hidden_fields(form)
+        fields |= hidden_fields(form)
         return self.browser.post(login, data=fields)
 
     def start_server(self, *, timeout_s: float = 60, server: str = "", **options: str) -> None:
@@ -134,13 +134,13 @@ class Person:
         # Follows redirects to the hub and back, which set the server's own cookies.
         page = self.browser.get(f"{self._server_path(server)}/lab")
         if page.status_code != 200:
-            raise RefusedError(f"{page.status_code} {page.url}: {_visible_text(page)}")
+            raise RefusedError(f"{page.status_code} {page.url}: {visible_text(page)[:300]}")
 
     def ask_for_server(self) -> None:
         """Press "Start My Server", and load the page that shows the progress."""
         page = self.browser.get(f"/hub/spawn/{self.name}")
         if page.status_code != 200:
-            raise RefusedError(f"{page.status_code} {page.url}: {_visible_text(page)}")
+            raise RefusedError(f"{page.status_code} {page.url}: {visible_text(page)[:300]}")
 
     def progress(self, heard: list[dict[str, Any]], *, timeout_s: float = 90) -> None:
         """Append the progress events of that page to `heard`, until the server is ready or failed.
@@ -181,11 +181,11 @@ class Person:
         form = self.browser.get(f"/hub/spawn/{self.name}")
         action = re.search(r'<form[^>]*id="spawn_form"[^>]*action="([^"]+)"', form.text)
         if not action:
-            raise RefusedError(f"{form.status_code} {form.url}: {_visible_text(form)}")
-        data = {**_hidden_fields(form), **fields}
+            raise RefusedError(f"{form.status_code} {form.url}: {visible_text(form)}")
+        data = {**hidden_fields(form), **fields}
         page = self.browser.post(html.unescape(action[1]), data=data)
         if page.status_code != 200 or 'id="spawn_form"' in page.text:
-            raise RefusedError(f"{page.status_code} {page.url}: {_visible_text(page)}")
+            raise RefusedError(f"{page.status_code} {page.url}: {visible_text(page)[:300]}")
 
     def sees(self, path: str) -> bool:
         """Return whether the browser gets this page now; False for a broken connection."""
@@ -420,7 +420,8 @@ def request(kind: str, content: dict[str, object], request_id: str = "") -> dict
     }
 
 
-def _hidden_fields(page: httpx.Response) -> dict[str, str]:
+def hidden_fields(page: httpx.Response) -> dict[str, str]:
+    """Return the values of a page's hidden fields, by name."""
     tags: Sequence[str] = re.findall(r"<input\b[^>]*>", page.text)
     fields = [dict(re.findall(r'([\w-]+)="([^"]*)"', tag)) for tag in tags]
     return {
@@ -430,8 +431,8 @@ def _hidden_fields(page: httpx.Response) -> dict[str, str]:
     }
 
 
-def _visible_text(page: httpx.Response) -> str:
-    """Return the words of a page, for an error message."""
+def visible_text(page: httpx.Response) -> str:
+    """Return the words of a page."""
     unseen = r"<(script|noscript|style|head)\b.*?</\1>|<[^>]+>"
     words = html.unescape(re.sub(unseen, " ", page.text, flags=re.DOTALL)).split()
-    return " ".join(words)[:300]
+    return " ".join(words)

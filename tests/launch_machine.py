@@ -12,14 +12,17 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from construct import bundle, wheels
 from construct.builder import ROOT
 from construct.cache import Cache
 from littlest_hub.stacks.launch.builder.place import Place
+from tests.client import Person, hidden_fields, visible_text
 from tests.git_server import HOST, Repository
 from tests.hub import Hub
 from tests.machine import Machine
@@ -28,6 +31,7 @@ from tests.package_index import PackageIndex
 PACKAGES = ("git",)
 """Debian packages that the machine needs besides."""
 FRAGMENT = "65-launch.py"
+PAGE = "/services/launch/"
 NOTEBOOK = {
     "cells": [],
     "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
@@ -73,6 +77,29 @@ class LaunchMachine:
         contents = {f"{key}.py": text for key, text in files.items()} or None
         self.index.add(name, version, requires=requires, files=contents)
 
+    def opened(self, person: Person, repository: str, **form: str) -> httpx.Response:
+        """Open the link that launches a repository as a server of the same name."""
+        query = {"repo": f"{self.url}{repository}", "name": repository, **form}
+        return person.browser.get(PAGE, params=query)
+
+    def launch(self, person: Person, repository: str, decision: str = "launch", **form: str) -> str:
+        """Launch a repository as a server of the same name, and return the log of the launch."""
+        page = self.opened(person, repository, **form)
+        assert f'value="{decision}"' in page.text, visible_text(page)
+        fields = {**hidden_fields(page), "decision": decision}
+        done = person.browser.post(f"{PAGE}launch", data=fields, timeout=180)
+        return visible_text(done)
+
+    @contextlib.contextmanager
+    def launched(self, person: Person, repository: str, **form: str) -> Iterator[str]:
+        """Launch a repository, wait for its server, and yield the log; stop the server."""
+        log = self.launch(person, repository, **form)
+        person.await_server(server=repository)
+        try:
+            yield log
+        finally:
+            person.stop_server(server=repository)
+
     def command(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run `littlest-hub …` as root."""
         return self.machine.run([self.hub.path("hub/bin/littlest-hub"), *words], check=check)
@@ -107,12 +134,18 @@ class LaunchMachine:
 
 
 @contextlib.contextmanager
-def launch_machine(hub: Hub, directory: Path, **values: Any) -> Iterator[LaunchMachine]:
+def launch_machine(
+    hub: Hub,
+    directory: Path,
+    published: Sequence[str] = ("ipykernel",),
+    values: Mapping[str, Any] | None = None,
+) -> Iterator[LaunchMachine]:
     """Enable the stack on a hub whose machine has PACKAGES, and run what it reaches.
 
     Args:
         hub: the hub.
-        directory: for repositories and packages.
+        directory: for repositories and wheels.
+        published: packages of PyPI that the index has, with those that they need.
         values: more values of the fragment.
     """
     machine = hub.machine
@@ -121,7 +154,7 @@ def launch_machine(hub: Hub, directory: Path, **values: Any) -> Iterator[LaunchM
     target = machine.copy(made_bundle, f"/srv/{made_bundle.name}")
     machine.run([hub.path("hub/bin/littlest-hub"), "packages", "add", f"--from={target}"])
     index = PackageIndex(directory / "index", listening=_listening(machine))
-    for file in wheels.download(wheels.resolve(["ipykernel"], Cache(), []), Cache()).values():
+    for file in wheels.download(wheels.resolve(published, Cache()), Cache()).values():
         (index.files / file.path.name).hardlink_to(file.path)
     git = directory / "git"
     with contextlib.ExitStack() as stack:
@@ -132,7 +165,7 @@ def launch_machine(hub: Hub, directory: Path, **values: Any) -> Iterator[LaunchM
         machine.put("/etc/pip.conf", f"[global]\nindex-url = {index.address}\n")
         found = LaunchMachine(hub, directory, git_port, index)
         found.command("enable", "launch", "--yes")
-        found.configure(**{**found.usual, **values})
+        found.configure(**found.usual, **(values or {}))
         yield found
 
 

@@ -1,15 +1,18 @@
 """A place in which the launch stack builds, with a release and a package index.
 
-As a program, `HOME RELEASE INDEX ID < order`, it is a builder that a test may kill.
+As a program, `HOME RELEASE INDEX ID < order`, it is a builder that a test may kill. Code of the
+code tier has mounts and a network of its own, as in its unit.
 """
 
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,12 @@ from uv import find_uv_bin
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.program import Builder, Result, serve
 from littlest_hub.stacks.launch.builder.pythons import Python
-from littlest_hub.stacks.launch.order import Order
+from littlest_hub.stacks.launch.code import program as code_program
+from littlest_hub.stacks.launch.code.approved import Code
+from littlest_hub.stacks.launch.code.client import CodeTier
+from littlest_hub.stacks.launch.code.proxy import place_of
+from littlest_hub.stacks.launch.environment.environment_files import environment
+from littlest_hub.stacks.launch.order import Order, of_environment
 from littlest_hub.system.uv import Indexes, Uv
 from tests.package_index import PackageIndex
 
@@ -42,7 +50,35 @@ class Site:
 
     @property
     def builder(self) -> Builder:
-        return Builder(self.place, self.uv, Python.of(self.release))
+        return _builder(self.place, self.release, self.index.address)
+
+    @property
+    def sources(self) -> Path:
+        return _sources(self.place)
+
+    def repository(self, files: Mapping[str, str], commit: str = "1" * 40) -> str:
+        """Write the files of a repository as the resolver does; return their directory's name."""
+        name = f"{commit}-{'0' * 16}"
+        for path, text in files.items():
+            file = self.sources / name / "files" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        return name
+
+    def order(self, files: Mapping[str, str], commit: str = "1" * 40, **more: Any) -> Order:
+        """Return the order in which everything is approved that a repository asks for."""
+
+        def read(file: str, limit_bytes: int) -> bytes:
+            return files[file].encode()[:limit_bytes]
+
+        source = self.repository(files, commit)
+        python = Python.of(self.release).version
+        found = environment(files, read, [python])
+        return replace(of_environment(found, read, source=source), **more)
+
+    def launch(self, files: Mapping[str, str], **more: Any) -> Result:
+        """Build what somebody has approved."""
+        return self.builder.build(self.order(files, **more), self.lines.append)
 
     def build(self, files: Mapping[str, str], **more: Any) -> Result:
         return self.builder.build(Order(files=dict(files), **more), self.lines.append)
@@ -94,6 +130,33 @@ def asked(**files: str) -> dict[str, str]:
     return {name.replace("_", "."): text for name, text in files.items()}
 
 
+def _sources(place: Place) -> Path:
+    return place.home.parent / "sources"
+
+
+def _builder(place: Place, release: Path, index: str) -> Builder:
+    uv, python = _uv(place, index), Python.of(release)
+    trusted = [found] if (found := place_of(index)) else []
+    tier = CodeTier(place, [lambda: _code_unit(place)], trusted)
+    return Builder(place, uv, python, Code(tier, python.program(place), index, _sources(place)))
+
+
+def _code_unit(place: Place) -> socket.socket:
+    """Return a connection to the program of the code tier, with mounts and network of its own."""
+    ours, theirs = socket.socketpair()
+    script = 'mount -t tmpfs code "$1" && ip link set lo up && exec "$2" -m "$3" "$1"'
+    words = [str(place.built), sys.executable, code_program.MODULE]
+    namespaces = ["unshare", "--user", "--map-root-user", "--mount", "--net"]
+    with theirs:
+        subprocess.Popen(
+            [*namespaces, "sh", "-c", script, "sh", *words],
+            stdin=theirs.fileno(),
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    return ours
+
+
 def _uv(place: Place, index: str) -> Uv:
     return Uv(Path(find_uv_bin()), place.cache, Indexes(default=index))
 
@@ -102,7 +165,7 @@ def _main() -> None:
     home, release, index, name = sys.argv[1:]
     place = Place(Path(home))
     place.make()
-    builder = Builder(place, _uv(place, index), Python.of(Path(release)))
+    builder = _builder(place, Path(release), index)
     sys.exit(serve(lambda: builder, place, name, sys.stdin.read()))
 
 

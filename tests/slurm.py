@@ -42,7 +42,7 @@ SlurmdParameters=config_overrides
 MpiDefault=none
 ReturnToService=2
 SlurmdTimeout=20
-NodeName={nodes} CPUs=2 RealMemory=4000
+NodeName={nodes} CPUs={processors} RealMemory=4000
 PartitionName=main Nodes=ALL Default=YES MaxTime=60 State=UP
 """
 
@@ -53,18 +53,22 @@ class Cluster:
     Args:
         directory: an empty directory of the host for what the machines share.
         nodes: names of the nodes.
+        processors: number that each of them claims to have.
     """
 
-    def __init__(self, directory: Path, nodes: Sequence[str] = ("c1", "c2")) -> None:
-        self._directory = directory
+    def __init__(
+        self, directory: Path, nodes: Sequence[str] = ("c1", "c2"), *, processors: int = 2
+    ) -> None:
+        self.directory = directory
         self.names = tuple(nodes)
+        self._processors = processors
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "Cluster":
         """Boot the machines, and return once the nodes accept jobs."""
         shared = {
-            "/home": self._directory / "home",
-            str(DEFAULT_BASE / "releases"): self._directory / "releases",
+            "/home": self.directory / "home",
+            str(DEFAULT_BASE / "releases"): self.directory / "releases",
         }
         with contextlib.ExitStack() as stack:
             for directory in shared.values():
@@ -111,7 +115,9 @@ class Cluster:
         machine.put("/etc/hosts", hosts)
         machine.put("/etc/hostname", f"{name}\n")
         machine.run(["hostname", name])
-        configuration = CONFIGURATION.format(head=HEAD, nodes=",".join(self.names))
+        configuration = CONFIGURATION.format(
+            head=HEAD, nodes=",".join(self.names), processors=self._processors
+        )
         machine.put("/etc/slurm/slurm.conf", configuration)
         # No plugin above uses cgroups, but slurmd detects their version, and fails on a host that
         # has both.

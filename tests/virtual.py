@@ -43,17 +43,21 @@ class Vm(Server):
     Args:
         suite: Debian release.
         prepare: changes its disk before it boots, at the host's speed; no systemd runs.
+        packages: Debian packages beyond those of a plain server.
     """
 
     patience_s = EMULATED_S
 
     def __init__(
-        self, suite: str = "bookworm", prepare: Callable[[Machine], object] | None = None
+        self,
+        suite: str = "bookworm",
+        prepare: Callable[[Machine], object] | None = None,
+        packages: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self._prepare = prepare
         self.title = f"virtual {suite}"
-        self.image = Image(suite, PACKAGES)
+        self.image = Image(suite, (*PACKAGES, *packages))
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> "Vm":
@@ -168,7 +172,8 @@ class Vm(Server):
         if not self._prepare:
             _copy_to_disk(self.image.root(), self._disk)
             return
-        with Machine(self.image.suite, packages=PACKAGES, booted=False) as machine:
+        image = self.image
+        with Machine(image.suite, packages=image.packages, booted=False) as machine:
             self._prepare(machine)
             _copy_to_disk(machine.files, self._disk)
 

@@ -45,13 +45,19 @@ def complete(
         ask: asks in a terminal; None: there is none, and defaults are taken.
 
     Raises:
-        LittlestHubError: the terminal is gone.
+        LittlestHubError: the terminal is gone, or all of `one_of` are empty.
     """
     answers = dict(given)
     for question in manifest.questions:
         default = earlier.get(question.key, question.default)
         if question.key not in answers:
             answers[question.key] = _asked(question, default, ask) if ask else default
+    if manifest.one_of and not any(answers[key] for key in manifest.one_of):
+        settings = ", or ".join(f"--set {key}=…" for key in manifest.one_of)
+        raise LittlestHubError(
+            f"{manifest.name} needs an answer to one of: {', '.join(manifest.one_of)}",
+            f"Nothing was changed. Answer with {settings}",
+        )
     return answers
 
 

@@ -59,7 +59,9 @@ def enable(layout: Layout, prefix: Path, plan: Plan, progress: Progress) -> None
         for path, text in plan.texts.items():
             path.with_name(path.name + DISABLED).unlink(missing_ok=True)
             write(path, text)
-            record_digest(layout, path.name, sha256(path))
+            # One with the administrator's changes is not the stock one: `disable` has to keep it.
+            is_stock = path not in plan.returning
+            record_digest(layout, path.name, sha256(path) if is_stock else None)
         _apply(layout, plan, progress)
         _refuse_failing_service(layout, how.name)
 

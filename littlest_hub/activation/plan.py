@@ -102,6 +102,7 @@ def to_enable(
     Raises:
         LittlestHubError: something is in the way.
     """
+    _refuse_enabled(layout, stack)
     check_owners(layout.on_disk(layout.fragments))
     manifest = stack.manifest
     sources = {
@@ -136,6 +137,18 @@ def to_enable(
         drop_ins=drop_ins,
         units={each.name: each.text() for each in stack_units.of_stack(layout, stack, how)},
         wanted=wanted,
+    )
+
+
+def _refuse_enabled(layout: Layout, stack: Stack) -> None:
+    how = enabled.read(layout).get(stack.name)
+    if how is None:
+        return
+    edit = "".join(f"{layout.command} edit {Path(each).stem}" for each in how.fragments[:1])
+    again = f"{layout.command} disable {stack.name}, then {layout.command} enable {stack.name}"
+    raise LittlestHubError(
+        f"{stack.name} is enabled already",
+        f"To change its settings: {edit or again}",
     )
 
 

@@ -213,10 +213,11 @@ def _is_covered(layout: Layout, file: Path) -> bool:
         layout.stacks_record,
         layout.unfinished_change,
     )
-    is_token = file.name == "token" and file.parent.parent == layout.stacks
+    own = file.relative_to(layout.stacks).parts if file.is_relative_to(layout.stacks) else ()
     return not (
         file in generated
-        or is_token
+        or own[1:] == ("token",)
+        or own[1:2] == ("cache",)
         or file.is_relative_to(layout.backups)
         or str(file).startswith(str(layout.database))
         or file.suffix in {".lock", ".pid", ".sock"}

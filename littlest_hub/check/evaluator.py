@@ -21,7 +21,6 @@ from traitlets.config import Config
 from littlest_hub.check import trial
 from littlest_hub.check.effective import effective_settings
 from littlest_hub.check.explanations import explanation
-from littlest_hub.check.facts import Facts
 from littlest_hub.check.jupyterhub_api import FragmentError, complete, defaults, execute
 from littlest_hub.check.messages import Credentials, Domain, Done, Message, Request, Running, encode
 from littlest_hub.check.origins import (
@@ -32,6 +31,7 @@ from littlest_hub.check.origins import (
 )
 from littlest_hub.check.report import Problem
 from littlest_hub.check.validation import validate
+from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.unit_files import credential_digests
 from littlest_hub.layout import Layout, PackageSet
 from littlest_hub.system import import_path
@@ -81,7 +81,7 @@ def evaluate(request: Request, report: int) -> None:
     with contextlib.suppress(Exception):
         complete(config)
     release = partial(defaults, layout, unit)
-    judged = _judged(config, layout, request.facts, release, has_errors)
+    judged = _judged(config, layout, request, release, has_errors)
     for message in effective_settings(config) if request.wants_settings else judged:
         send(message)
     send(Done())
@@ -90,12 +90,13 @@ def evaluate(request: Request, report: int) -> None:
 def _judged(
     config: RecordingConfig,
     layout: Layout,
-    facts: Facts,
+    request: Request,
     release: Callable[[], Config],
     has_errors: bool,
 ) -> Iterator[Problem | Domain]:
     """Yield what is wrong with the settings, and the domains to look up."""
-    problems = set(validate(config, layout, facts))
+    known = (layout, request.facts, request.files)
+    problems = set(validate(config, *known, is_whole=not has_errors))
     if not has_errors:
         problems.update(trial.failures(config, layout, problems, release))
     has_errors = has_errors or not all(problem.is_warning for problem in problems)
@@ -161,6 +162,8 @@ def _limit_memory() -> None:
 
 
 def _description(error: BaseException, failure: FragmentError) -> str:
+    if isinstance(error, LittlestHubError):
+        return str(error)  # for people as it is
     if isinstance(error, MemoryError):
         return f"MemoryError: needs more than {DATA_BYTES >> 30} GiB"
     if isinstance(error, OSError) and error.filename:

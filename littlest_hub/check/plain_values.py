@@ -6,20 +6,14 @@ from collections.abc import Generator, Iterator
 
 from littlest_hub.check.report import Problem
 from littlest_hub.check.settings import Settings
-from littlest_hub.manifest.plain_values import (
-    Checked,
-    PlainSettings,
-    parse,
-    record_of,
-    text_of,
-)
+from littlest_hub.manifest.plain_values import Checked, PlainSettings, Record, parse, record_of
 
 
 def problems(settings: Settings, fragment: str, record: type[PlainSettings]) -> Iterator[Problem]:
     """Yield the problems of a part's values, each with its line."""
     try:
-        found = parse(text_of(settings.layout, fragment), record)
-    except (ValueError, SyntaxError) as error:
+        found = parsed(settings, fragment, record)
+    except ValueError as error:
         yield Problem(str(settings.layout.fragments / fragment), 0, str(error))
         return
     for name, text in found.problems():
@@ -30,7 +24,7 @@ def problem(
     settings: Settings, fragment: str, name: str, text: str, *, is_warning: bool = False
 ) -> Problem:
     """Return a problem of one variable, with its line."""
-    lines = enumerate(text_of(settings.layout, fragment).splitlines(), 1)
+    lines = enumerate(settings.fragment_text(fragment).splitlines(), 1)
     line = next((number for number, line in lines if line.startswith(f"{name} =")), 0)
     place = str(settings.layout.fragments / fragment)
     return Problem(place, line, f"{name}: {text}", is_warning=is_warning)
@@ -42,4 +36,16 @@ def right_values(
     """Yield the problems of a part, and return its values; the defaults if some are wrong."""
     wrong = list(problems(settings, fragment, record))
     yield from wrong
-    return record_of({}, record) if wrong else parse(text_of(settings.layout, fragment), record)
+    return record_of({}, record) if wrong else parsed(settings, fragment, record)
+
+
+def parsed(settings: Settings, fragment: str, record: type[Record]) -> Record:
+    """Return a part's values; the defaults if the text is no Python, which running it reports.
+
+    Raises:
+        ValueError: a variable has no plain value.
+    """
+    try:
+        return parse(settings.fragment_text(fragment), record)
+    except SyntaxError:
+        return record_of({}, record)

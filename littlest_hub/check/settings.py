@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from traitlets.config.loader import LazyConfigValue
@@ -65,12 +66,18 @@ class Settings:
         chosen: Mapping[str, type[Any]],
         layout: Layout,
         facts: Facts,
+        files: Collection[str] = (),
+        *,
+        is_whole: bool = True,
     ) -> None:
         self.config = config
         self.chosen = chosen
         """The class in each role: JupyterHub, Authenticator, Spawner, Proxy."""
         self.layout = layout
         self.facts = facts
+        self._files = files
+        self.is_whole = is_whole
+        """False: a fragment has failed, so what its next lines would have set is missing."""
 
     def get(self, role: str, key: str) -> EffectiveSetting:
         """Return a setting of JupyterHub, or of the chosen Authenticator, Spawner or Proxy.
@@ -88,6 +95,11 @@ class Settings:
                     value = value.get_value(default)
                 return EffectiveSetting(f"{name}.{key}", value, section)
         return EffectiveSetting(f"{role}.{key}", default, None)
+
+    def fragment_text(self, name: str) -> str:
+        """Return the text of a fragment, or of the copy that is checked in its place; "": none."""
+        files = (Path(file) for file in self._files)
+        return next((file.read_text() for file in files if file.name == name), "")
 
     def section_value(self, section: str, key: str) -> Any:
         """Return a configured value of a class that has no role; None: it is not configured."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from traitlets.config import Configurable
@@ -43,8 +43,23 @@ _SERVER_CLASSES = (
 )
 
 
-def validate(config: RecordingConfig, layout: Layout, facts: Facts) -> Iterator[Problem]:
-    """Yield every problem of a configuration of defaults and fragments."""
+def validate(
+    config: RecordingConfig,
+    layout: Layout,
+    facts: Facts,
+    files: Collection[str] = (),
+    *,
+    is_whole: bool = True,
+) -> Iterator[Problem]:
+    """Yield every problem of a configuration of defaults and fragments.
+
+    Args:
+        config: the configuration.
+        layout: the installation.
+        facts: about the machine.
+        files: the fragments that have made it, or copies of the same names.
+        is_whole: whether all of them have run to their ends.
+    """
     logging.disable(logging.NOTSET)  # a fragment may have disabled it
     chosen, failed = chosen_classes(config)
     unresolved = set()
@@ -54,7 +69,7 @@ def validate(config: RecordingConfig, layout: Layout, facts: Facts) -> Iterator[
         if origin:
             yield Problem(*origin, f"JupyterHub.{key}: {error}")
     yield from _Validator(chosen, unresolved).sections(config, ())
-    settings = Settings(config, chosen, layout, facts)
+    settings = Settings(config, chosen, layout, facts, files, is_whole=is_whole)
     for rule in (*rules.RULES, *_rules_of_stacks(layout)):
         try:
             yield from rule(settings)

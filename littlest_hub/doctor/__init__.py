@@ -28,6 +28,7 @@ from littlest_hub.doctor.servers import failed_starts, held_ports, resolver, rou
 from littlest_hub.doctor.services import release_files, releases, unfinished_restore, unit_states
 from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.doctor.stacks import stacks
+from littlest_hub.errors import as_typed
 from littlest_hub.layout import Layout
 from littlest_hub.system.progress import Progress
 
@@ -179,15 +180,21 @@ def report(findings: Sequence[Finding], *, everything: bool, colour: bool) -> st
             lines += [f"{'':11}{line}" for line in rest]
             # Findings with the same command are shown together, followed by it.
             if finding.command and finding is last[finding.command]:
-                lines.append(f"{'':11}$ {finding.command}")
+                lines.append(f"{'':11}$ {as_typed(finding.command)}")
     count = {each: sum(f.severity == each for f in findings) for each in _COLOURS}
     total = "  ".join(
         f"{number} {each}{'s' if each in (WARNING, PROBLEM) and number > 1 else ''}"
         for each, number in count.items()
         if number
     )
-    verdict = "All is well." if is_well(findings) else "There are problems."
-    return "\n".join([*lines[1:], *([""] if lines else []), f"{verdict} {total}"])
+    return "\n".join([*lines[1:], *([""] if lines else []), f"{_verdict(findings)} {total}"])
+
+
+def _verdict(findings: Sequence[Finding]) -> str:
+    if not is_well(findings):
+        return "There are problems."
+    has_unseen = any(finding.severity == UNSEEN for finding in findings)
+    return "What could be examined is well." if has_unseen else "All is well."
 
 
 def _name(probe: Probe) -> str:

@@ -14,6 +14,7 @@ from littlest_hub.check import check_fragments
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.fragments.catalogue import DISABLED
+from littlest_hub.fragments.edit import UNSAVED
 from littlest_hub.installation import fragment_files, ignored_files
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.install import USERS_FRAGMENT
@@ -69,6 +70,11 @@ def _ignored(file: Path, command: str) -> Finding:
     if file.suffix == DISABLED:
         return Finding(OK, str(file), "is disabled", f"{command} enable {fragment.name}")
     text = "is ignored: its name does not end in .py"
+    if file.suffix.startswith(UNSAVED):
+        # It was not saved because of its mistakes: the hub would not start with it.
+        text = "is a text that was not saved, and is ignored"
+        look = f"less {shlex.quote(str(file))}; rm -i {shlex.quote(str(file))}"
+        return Finding(WARNING, str(file), text, look)
     if fragment.exists():
         remove = f"diff -u {names}; rm -i {shlex.quote(str(file))}"
         return Finding(WARNING, str(file), text, remove)

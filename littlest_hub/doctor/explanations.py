@@ -56,6 +56,11 @@ _OTHER = Explanation(
 )
 _EXPLANATIONS = (
     Explanation(
+        r"What it printed is in /",
+        "the server runs on another machine, and the reason is in this file",
+        "tail {output}",
+    ),
+    Explanation(
         r"Fatal Python error|error while loading shared libraries|/releases/\S+: Permission denied"
         r"|No module named '(?:littlest_hub|encodings|jupyter)",
         "users cannot read the files of the release, or some are missing",

@@ -34,6 +34,8 @@ _ROUTINE = re.compile(
     r"|<no Python frame>|^Current thread |^Python runtime state:"
 )
 _WINDOW_US = 120_000_000
+# Spawners on other machines say this.
+_OUTPUT = re.compile(r"What it printed is in (/[^\s)]+)")
 _MISSING_ACCOUNT = re.compile(r"No user named (\S+)")
 
 
@@ -90,9 +92,11 @@ def failed_spawns(
         # With a username_template, the account has another name than the user.
         missing = _MISSING_ACCOUNT.search(line)
         account = missing[1] if missing else accounts.get(user, user)
+        output = _OUTPUT.search(line)
         command = explanation.command.format(
             account=shlex.quote(account),
             unit=unit,
+            output=shlex.quote(output[1]) if output else "",
             edit=edit,
             hub=hub_unit,
             hooks=layout.hook_service.replace("@", "@*"),

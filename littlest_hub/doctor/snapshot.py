@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from littlest_hub.doctor.journal import JournalEntry, parse_journal
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, with_sudo
 from littlest_hub.layout import Layout
 from littlest_hub.proxy.routes import RoutesFile
 from littlest_hub.system.systemctl import (
@@ -86,7 +86,7 @@ class Snapshot:
     @property
     def as_root(self) -> str:
         """The command that sees everything."""
-        return f"sudo {self.layout.command} doctor"
+        return with_sudo(f"{self.layout.command} doctor")
 
     @cached_property
     def is_booted(self) -> bool:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from littlest_hub.check import Report, check_fragments, is_service
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.layout import Layout
 from littlest_hub.system.files import naming
 from littlest_hub.system.locks import hold, holder
@@ -29,6 +29,8 @@ from littlest_hub.system.systemctl import show, systemctl
 _EDITORS = ("editor", "nano", "vi")
 _AGAIN, _QUIT, _SAVE = "eqs"
 _SCRATCH = ".edit-"
+UNSAVED = ".unsaved"
+"""Suffix of a text that was not saved; a number may follow."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class _Editing:
         except OSError as error:
             raise LittlestHubError(
                 f"cannot start the editor {command[0]}: {error.strerror}",
-                f"Name one: EDITOR=nano {self._command}",
+                f"Name one: {_with_editor('nano', self._command)}",
             ) from error
         # Ctrl-C and Ctrl-\ are for the editor, which has the terminal now.
         handlers = {n: signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGQUIT)}
@@ -176,7 +178,7 @@ class _Editing:
         if not is_service(self.layout):
             print("It takes effect when the hub is started the next time.")
             return
-        command = f"systemctl reload {self.layout.instance}"
+        command = as_typed(f"systemctl reload {self.layout.instance}")
         if not self.is_interactive:
             print(f"To apply it: {command}")
             return
@@ -189,7 +191,7 @@ class _Editing:
         except LittlestHubError as error:
             raise LittlestHubError(
                 f"not reloaded: {show(unit, 'StatusText') or 'no reason given'}",
-                f"See: journalctl -u {unit} -n 20",
+                as_typed(f"journalctl -u {unit} -n 20"),
             ) from error
         print("Reloaded.")
 
@@ -215,15 +217,22 @@ def editor(command: str, *, is_interactive: bool) -> list[str]:
         raise LittlestHubError(
             "there is no terminal for an editor",
             "Write the file by other means; or name a program that needs no terminal:"
-            f" EDITOR=/root/change.sh {command}",
+            f" {_with_editor('/root/change.sh', command)}",
         )
     for name in _EDITORS:
         if shutil.which(name):
             return [name]
     raise LittlestHubError(
         "no editor found",
-        f"Install one, such as nano; or name one that is there: EDITOR=/path/to/editor {command}",
+        "Install one, such as nano; or name one that is there:"
+        f" {_with_editor('/path/to/editor', command)}",
     )
+
+
+def _with_editor(program: str, command: str) -> str:
+    """Return a command with another editor: sudo takes variables only after its own name."""
+    sudo = "sudo " if command.startswith("sudo ") else ""
+    return f"{sudo}EDITOR={program} {command.removeprefix(sudo)}"
 
 
 def print_report(report: Report) -> None:
@@ -310,11 +319,11 @@ def _copy(fragment: Path, before: _Version) -> Iterator[Path]:
 
 def _keep(copy: Path, fragment: Path) -> Path:
     """Give a text that was not saved a name that `list` and `doctor` show; return it."""
-    name = fragment.with_name(f"{fragment.name}.unsaved")
+    name = fragment.with_name(f"{fragment.name}{UNSAVED}")
     for number in itertools.count(2):
         if not name.exists():
             break
-        name = fragment.with_name(f"{fragment.name}.unsaved-{number}")
+        name = fragment.with_name(f"{fragment.name}{UNSAVED}-{number}")
     return copy.rename(name)
 
 

@@ -62,6 +62,9 @@ def defaults(layout: Layout, unit: UnitEnvironment) -> Config:
     c.HubProxy.dynamic_config_file = str(layout.routes)
 
     c.JupyterHub.spawner_class = UnitSpawner
+    # RequestPolicy.user_options has judged them, and spawners read them; otherwise JupyterHub warns
+    # of each one.
+    c.Spawner.apply_user_options = _take_options
 
     c.JupyterHub.authenticator_class = SystemAuthenticator
     c.SystemAuthenticator.address = str(layout.password_address)
@@ -84,6 +87,10 @@ def defaults(layout: Layout, unit: UnitEnvironment) -> Config:
     # The journal has the time and the unit already.
     c.JupyterHub.log_format = "%(name)s %(module)s:%(lineno)d] %(message)s"
     return c
+
+
+def _take_options(spawner: Any, options: Any) -> None:
+    """Take the options of a server as they are."""
 
 
 def _without_root(layout: Layout, c: Config) -> None:

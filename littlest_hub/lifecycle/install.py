@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.fragments import catalogue
 from littlest_hub.installation import fragment_files
 from littlest_hub.layout import PRODUCT, Layout, check_base_directory
@@ -109,7 +109,6 @@ class _ReleaseInstall:
         self.unit_files = UnitFiles(layout)
         self.source = upgrade.serving_before(layout, prefix)
         self.target = ServingRelease.of(layout, prefix)
-        self.stack_units: Sequence[Unit] = ()
 
     def install(self, admin: str, port: str | None) -> str:
         layout, has_systemd = self.layout, self.services.has_systemd
@@ -122,7 +121,7 @@ class _ReleaseInstall:
         ports = choose_ports(layout, port) if has_systemd else Ports()
         changes.prepare(layout, self.prefix, self.progress)
         if has_systemd:
-            self.stack_units = renewed_units(layout, self.prefix)
+            self._stack_units()  # a stack that this release does not have is refused here
         if layout.is_live and fragment_files(layout):
             _check_fragments(layout, self.target.version)
         if self.source and layout.is_live:
@@ -131,11 +130,14 @@ class _ReleaseInstall:
             return self._upgrade(self.source, ports)
         return self._install(admin, ports, is_first)
 
+    def _stack_units(self) -> Sequence[Unit]:
+        return renewed_units(self.layout, self.prefix)
+
     def _install(self, admin: str, ports: Ports, is_first: bool) -> str:
         layout = self.layout
         with undone_on_failure() as undo:
             is_stock = is_first and not fragment_files(layout)
-            _write_users_fragment(layout, admin, undo)
+            is_named = _write_users_fragment(layout, admin, undo)
             _activate(layout, self.prefix, undo)
             if not self.services.has_systemd:
                 return _run_message(layout)
@@ -143,7 +145,7 @@ class _ReleaseInstall:
                 undo.callback(remove_units, layout)
             else:
                 undo.callback(self._restore, self.unit_files.generated())
-            changed = self.unit_files.install(ports, self.stack_units)
+            changed = self.unit_files.install(ports, self._stack_units)
             if not self.services.can_start:
                 return _boot_message(layout, ports)
             self.services.start(changed)
@@ -151,7 +153,13 @@ class _ReleaseInstall:
             if is_stock:
                 self.services.await_login_page(ports)
         lines = [_ready_message(layout, ports), _users_group_message(layout)]
-        lines += [_account_message(admin) if layout.is_live else ""]
+        if admin and not is_named:
+            lines.append(_not_administrator_message(layout, admin))
+        if admin and layout.is_live:
+            as_named = (
+                f"\nLog in as {admin}, with the password of this machine's account {admin}.\n"
+            )
+            lines.append(_account_problem(admin) or (as_named if is_named else ""))
         return "".join([*lines, *(f"{line}\n" for line in upgrade.remove_unused(layout))])
 
     def _upgrade(self, source: ServingRelease, ports: Ports) -> str:
@@ -164,7 +172,7 @@ class _ReleaseInstall:
             link(layout.on_disk(layout.hub), Path(target.path))
             if not services.has_systemd:
                 return _run_message(layout)
-            changed = self.unit_files.install(ports, self.stack_units)
+            changed = self.unit_files.install(ports, self._stack_units)
             if not services.can_start:
                 return _boot_message(layout, ports)
             services.start(changed, is_switched=True)
@@ -234,11 +242,11 @@ def users_fragment(layout: Layout, admin: str) -> str:
     return f"""\
 # Users and administrators of the hub: system accounts, with their passwords. This file is
 # yours: the installer wrote it once and will not touch it again. To let bob in too, write
-# {{{admin!r}, "bob"}} below; then: systemctl reload {layout.instance}
+# {{"{admin}", "bob"}} below; then: sudo systemctl reload {layout.instance}
 # Fragments decide this, and nothing else does: "Add Users" on the admin page lets no one in. People
 # who are not named here any more are out at the reload: sessions, tokens and servers end.
-c.Authenticator.admin_users = {{{admin!r}}}
-c.Authenticator.allowed_users = {{{admin!r}}}
+c.Authenticator.admin_users = {{"{admin}"}}
+c.Authenticator.allowed_users = {{"{admin}"}}
 """
 
 
@@ -263,11 +271,14 @@ def _remove_tree(directory: Path) -> None:
         shutil.rmtree(directory)
 
 
-def _write_users_fragment(layout: Layout, admin: str, undo: contextlib.ExitStack) -> None:
+def _write_users_fragment(layout: Layout, admin: str, undo: contextlib.ExitStack) -> bool:
+    """Write the fragment if there is none; return whether it names the administrator, if any."""
     fragment = layout.on_disk(layout.fragments) / USERS_FRAGMENT
     if admin and not fragment.exists():
         undo.callback(fragment.unlink, missing_ok=True)
         write(fragment, users_fragment(layout, admin))
+    quoted = (f'"{admin}"', f"'{admin}'")
+    return not admin or any(each in fragment.read_text() for each in quoted)
 
 
 def _activate(layout: Layout, prefix: Path, undo: contextlib.ExitStack) -> None:
@@ -303,32 +314,36 @@ def _no_users_message(layout: Layout) -> str:
     if layout.on_disk(layout.fragments / USERS_FRAGMENT).exists():
         return ""
     return f"""
-No one may log in yet. For alice to be the administrator, write into {layout.fragments}/10-users.py:
+No one may log in yet. For alice to be the administrator, write these lines with
+{layout.command} edit {USERS_FRAGMENT.removesuffix(".py")}
   c.Authenticator.admin_users = {{"alice"}}
   c.Authenticator.allowed_users = {{"alice"}}
 """
 
 
-def _account_message(admin: str) -> str:
-    """Return how the administrator logs in, or why they cannot; "": there is no administrator."""
+def _not_administrator_message(layout: Layout, admin: str) -> str:
+    return f"""
+{USERS_FRAGMENT} is yours and stays as it was, without {admin}. To make {admin} an administrator:
+  {layout.command} edit {USERS_FRAGMENT.removesuffix(".py")}
+"""
+
+
+def _account_problem(admin: str) -> str:
+    """Return why the administrator cannot log in, and the command that helps; "": they can."""
     try:
-        if admin:
-            pwd.getpwnam(admin)
+        pwd.getpwnam(admin)
     except KeyError:
         return f"""
 {admin} cannot log in: this machine has no such account. If the name is right:
-  useradd --create-home --shell /bin/bash {admin} && passwd {admin}
+  {as_typed(f"useradd --create-home --shell /bin/bash {admin}")}
+  {as_typed(f"passwd {admin}")}
 """
     if unusable := unusable_passwords().get(admin):
         return f"""
 {admin} cannot log in: the account {unusable.reason}. As root:
-  {unusable.command}
+  {as_typed(unusable.command)}
 """
-    if not admin:
-        return ""
-    return f"""
-Log in as {admin}, with the password of this machine's account {admin}.
-"""
+    return ""
 
 
 def _users_group_message(layout: Layout) -> str:
@@ -336,7 +351,7 @@ def _users_group_message(layout: Layout) -> str:
         return ""
     return f"""
 The hub runs as {layout.hub_user}. It may let in, and start servers for, members of one group only:
-  gpasswd --add alice {layout.users_group}
+  {as_typed(f"gpasswd --add alice {layout.users_group}")}
 """
 
 
@@ -359,7 +374,7 @@ From another network: this machine's public name or address (a firewall must let
 The hub answers at {url}
 {_no_users_message(layout)}
 Its configuration is what you put into {layout.fragments}/*.py;
-after a change: systemctl reload {layout.instance}
+after a change: {as_typed(f"systemctl reload {layout.instance}")}
 """
 
 

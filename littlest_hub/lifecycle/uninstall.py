@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from littlest_hub.check.trial_directory import remove_trials
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.installation import journal_directories
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.locks import changing, no_foreground_hub
@@ -119,7 +119,8 @@ def _summary(layout: Layout, servers: list[str], left: list[Path]) -> str:
         base = [layout.base] if len(outside) < len(left) else []
         words = " ".join(shlex.quote(str(path)) for path in (*base, *outside))
         lines += ["What you own stays:", *(f"  {path}" for path in left)]
-        lines.append(f"To remove that as well: rm -rf {words}")
+        lines.append(f"To remove that as well: {as_typed(f'rm -rf {words}')}")
+    lines.append("Accounts stay, with their home directories and folders that they share.")
     user = layout.hub_user
     if user and account.is_ours(layout, user):
         lines.append(f"And the hub's account: userdel {user}; groupdel {layout.users_group}")

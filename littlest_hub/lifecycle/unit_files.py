@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,12 +138,13 @@ class UnitFiles:
             for directory in (self._own_units, self._system_units):
                 (directory / name).unlink(missing_ok=True)
 
-    def install(self, ports: Ports, stacks: Sequence[Unit]) -> set[str]:
+    def install(self, ports: Ports, stacks: Callable[[], Sequence[Unit]]) -> set[str]:
         """Write and enable all units and what they read; start nothing.
 
         Args:
             ports: their ports.
-            stacks: the units of stacks; those of others are removed.
+            stacks: returns the units of stacks, which read those of the core: the hub's port. Units
+                of other stacks are removed.
 
         Returns:
             Names of the units whose directives differ from before.
@@ -154,10 +155,10 @@ class UnitFiles:
         if layout.hub_user:
             units.append(unprivileged.user_template(layout))
             write(layout.on_disk(layout.polkit_rule), unprivileged.polkit_rule(layout))
-        units += stacks
         changed = self.write({unit.name: unit.text() for unit in units})
-        wanted = {unit.name for unit in stacks}
-        self.delete([name for name in stack.installed_units(layout) if name not in wanted])
+        of_stacks = {unit.name: unit.text() for unit in stacks()}
+        changed |= self.write(of_stacks)
+        self.delete([name for name in stack.installed_units(layout) if name not in of_stacks])
         if _may_have_needrestart(layout):
             file = layout.on_disk(layout.needrestart_config)
             write(file, needrestart.needrestart_config(layout))

@@ -88,6 +88,8 @@ class Manifest:
     packages: Mapping[PackageSet, tuple[str, ...]] = field(default_factory=dict)
     """Requirements by set, as `packages add` takes them."""
     questions: tuple[Question, ...] = ()
+    one_of: tuple[str, ...] = ()
+    """Keys of questions, of which one at least needs an answer that is not empty."""
     service: str = ""
     """A name below /services/ for which the stack has a service of its own, with a port on loopback
     and a token; "": none. See `littlest_hub.manifest.enabled.service`."""

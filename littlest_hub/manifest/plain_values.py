@@ -76,9 +76,3 @@ def read(layout: Layout, fragment: str, record: type[Checked]) -> Checked:
     if problems := settings.problems():
         raise LittlestHubError("\n".join(f"{file}: {name}: {text}" for name, text in problems))
     return settings
-
-
-def text_of(layout: Layout, fragment: str) -> str:
-    """Return the text of a fragment on disk; "": it is not written yet."""
-    file = layout.on_disk(layout.fragments) / fragment
-    return file.read_text() if file.exists() else ""

@@ -115,6 +115,11 @@ def test_a_teacher_sees_who_is_here_and_does_everything_for_them_on_one_page(
     look_at(browser, "added")
     fill(browser, new_name="bob" + Keys.ENTER)
     said(browser, "bob is in this class already")
+    # Who has never logged in is no user of the hub yet.
+    press(browser, "Lock out bob")
+    said(browser, "bob cannot log in, and has no session and no server")
+    press(browser, "Unlock bob")
+    said(browser, "bob may log in again")
     with httpx.Client(base_url=hub.url, follow_redirects=True, trust_env=False) as client:
         passwords = {"new_password": PASSWORD, "repeated_password": PASSWORD}
         submit(client, "/hub/signup", username="maria", note=NOTE, **passwords)

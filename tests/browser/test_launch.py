@@ -38,7 +38,7 @@ def launch(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "alice"})
         hub.write_fragment("50-people.py", PEOPLE)
         directory = tmp_path_factory.mktemp("launch")
-        with launch_machine(hub, directory, **SURROUNDINGS) as found:
+        with launch_machine(hub, directory, values=SURROUNDINGS) as found:
             for version in ("1.0", "2.0"):
                 found.wheel("alpha", version)
             yield found

@@ -137,5 +137,7 @@ def test_accounts_that_no_password_opens_are_named_with_the_command_that_helps(h
             said = hub.machine.run(["env", *install]).stdout
             assert f"{name} cannot log in" in said
             assert helps in said
+            # The fragment of the first installation names boss alone, and is not written again.
+            assert f"10-users.py is yours and stays as it was, without {name}" in said
     finally:
         hub.machine.run(["rm", str(hub.layout.fragments / "90-names.py")])

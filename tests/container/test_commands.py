@@ -75,5 +75,8 @@ def test_edit_without_a_terminal_names_what_it_needs_and_leaves_nothing_hidden(h
         after = hub.machine.run(["ls", "-A", fragments]).stdout.split()
         assert {*after} - {*before.split()} == {"70-edited.py.unsaved"}
         assert "70-edited.py.unsaved" in hub.machine.run([hub.path(COMMAND), "list"]).stdout
+        # The hub would not start with it.
+        advice = hub.machine.run([hub.path(COMMAND), "doctor"], check=False).stdout
+        assert f"less {kept}; rm -i {kept}" in advice
     finally:
         hub.machine.run(["rm", "--force", kept])

@@ -19,6 +19,7 @@ from tests.hub import Hub
 from tests.machine import Machine
 
 TUTORIAL = ROOT / "docs/tutorial/first-hub.md"
+CLASS_TUTORIAL = ROOT / "docs/tutorial/first-class.md"
 HOW_TO = ROOT / "docs/how-to"
 # Pages that need one hub; one that removes the hub gets its own.
 FOLLOWED = (
@@ -76,9 +77,23 @@ class Reader:
     def _prepare_editor(self, todo: list[Command | Fragment], after: int, name: str) -> int:
         for number, step in enumerate(todo[after:], after):
             if isinstance(step, Fragment) and step.name.removesuffix(".py") == name:
-                self.machine.put("/run/shown", step.text)
+                self.machine.put("/run/shown", self._whole(step))
                 return number
         raise AssertionError(f"the page opens {name} and does not show what to write into it")
+
+    def _whole(self, fragment: Fragment) -> str:
+        """Return the text of a fragment, of which the page may show only lines that change."""
+        first, *lines = fragment.text.splitlines()
+        if not first.endswith("these lines of it"):
+            return fragment.text
+        text = self.machine.run(
+            ["sudo", "cat", str(self.layout.fragments / fragment.name)], user="teacher"
+        ).stdout
+        for line in lines:
+            variable, _, value = line.partition(" = ")
+            before, name, after = re.split(rf"^({re.escape(variable)}) = .*$", text, flags=re.M)
+            text = f"{before}{name} = {value}{after}"
+        return text
 
     def _type(self, command: Command) -> None:
         answers = f"{PASSWORD}\n" * 2 if re.search(r"\bpasswd \w+$", command.text) else ""
@@ -154,6 +169,53 @@ def test_the_tutorial_leads_from_nothing_to_a_class_and_back_to_nothing(installe
         left = reader.machine.run(["ls", "/opt", "/home"]).stdout
         assert "littlest-hub" not in left
         assert "alice" in left
+
+
+def test_the_tutorial_for_teachers_leads_from_nothing_to_a_student_who_computes(
+    installer: Path,
+) -> None:
+    with reader_of_a_new_machine(installer) as reader:
+        place = str(reader.layout.environments)
+        # An overlay has no upper layer on the machine's root, which is an overlay itself.
+        reader.machine.run(["mkdir", "--parents", place])
+        reader.machine.run(["mount", "-t", "tmpfs", "-o", "mode=0755,size=1500M", "tmpfs", place])
+        reader.follow(CLASS_TUTORIAL, before="edit 60-class")
+        code = re.search(r"\b[A-Z2-7]{4}(-[A-Z2-7]{4}){3}\b", "".join(reader.printed.values()))
+        assert code, reader.printed
+        _submit(reader, "/hub/one-time-code", username="alice", code=code[0])
+        _submit(reader, "/hub/signup", username="ada", note="Ada, group 2")
+        with reader.working("alice") as alice:
+            (request,) = re.findall(
+                r'name="request" value="([^"]+)"', alice.browser.get("/hub/class").text
+            )
+            fields = {"decision": "approve", "request": request}
+            said = _post(alice.browser, "/hub/class", fields).text
+            assert "ada: may log in now" in said
+        with reader.working("ada") as ada:
+            assert ada.run_cell("6 * 7") == "42"
+        todo = steps(CLASS_TUTORIAL)
+        edit = next(n for n, step in enumerate(todo) if "edit 60-class" in step.text)
+        reader.type(todo[edit:-1])
+        with reader.working("ada") as ada:
+            folders = ada.run_cell("import os; sorted(os.listdir('shared'))")
+            assert folders == "['data', 'hand-in']"
+        reader.type(todo[-1:])
+        left = reader.machine.run(["ls", "/opt/littlest-hub", "/home"]).stdout.split()
+        assert "releases" not in left
+        assert {"jupyterhub_config.d", "jupyter-ada"} <= {*left}
+
+
+def _submit(reader: Reader, page: str, **fields: str) -> None:
+    """Fill in a form with a new password."""
+    passwords = {"new_password": PASSWORD, "repeated_password": PASSWORD}
+    with httpx.Client(base_url=reader.url(), follow_redirects=True, trust_env=False) as client:
+        answer = _post(client, page, {**passwords, **fields})
+        assert answer.status_code == 200, answer.text
+
+
+def _post(client: httpx.Client, page: str, fields: dict[str, str]) -> httpx.Response:
+    (token, *_) = re.findall(r'name="_xsrf"\s+value="([^"]+)"', client.get(page).text)
+    return client.post(page, data={"_xsrf": token, **fields})
 
 
 @pytest.mark.parametrize("name", FOLLOWED)

@@ -189,7 +189,7 @@ def test_uninstalling_takes_everything_away_but_what_the_administrator_owns(
         assert machine.run(["test", "-e", str(hub.layout.database)]).returncode == 0
         for path in (hub.layout.fragments, hub.layout.state, drop_in):
             assert str(path) in said
-        machine.run(["sh", "-c", said.partition("To remove that as well: ")[2]])
+        machine.run(["sh", "-c", said.partition("To remove that as well: ")[2].splitlines()[0]])
         assert _everything(machine, but="physics") == before
         assert other.answers()
 

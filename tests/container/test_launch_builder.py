@@ -6,7 +6,10 @@ The stack cannot be enabled yet: the test writes its units and orders.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,9 +19,13 @@ from construct.cache import Cache
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch.builder import units as builder_units
 from littlest_hub.stacks.launch.builder.place import Place
-from littlest_hub.stacks.launch.order import Order
-from tests import wheels
+from littlest_hub.stacks.launch.code import units as code_units
+from littlest_hub.stacks.launch.environment.environment_files import environment
+from littlest_hub.stacks.launch.order import Order, of_environment
+from littlest_hub.stacks.launch.resolver.units import sources_of
+from tests import projects, wheels
 from tests.container.test_packages import packages
+from tests.eventually import eventually
 from tests.hub import Hub
 
 pytestmark = pytest.mark.long
@@ -41,6 +48,75 @@ tried("index", lambda: socket.create_connection(("127.0.0.1", 8047), 5))
 """
 
 
+# A postBuild that tries what it must not, and says what has come of it.
+HOSTILE = """\
+#!/usr/bin/env python3
+import errno, json, os, signal, socket, subprocess, sys, urllib.request
+from pathlib import Path
+home, own = Path({home!r}), Path(os.environ["NB_PYTHON_PREFIX"])
+def tried(what, action):
+    try:
+        found = action()
+        print("TRIED", what, "works", "" if found is None else found)
+    except OSError as error:
+        print("TRIED", what, errno.errorcode.get(error.errno, error))
+def write(path):
+    tried(f"write {{path}}", lambda: open(path, "w").close())
+for path in (home / "cache/x", home / "x", home / "records/x", "/etc/x", "/tmp/x", "/var/tmp/x",
+             "/run/x", "/opt/littlest-hub/x", own.parent / "x"):
+    write(path)
+for path in ({sources!r}, "/opt/littlest-hub/jupyterhub_config.d", "/root", "/home", "/run",
+             "/opt/littlest-hub/state", home, home / "cache", own.parent):
+    tried(f"list {{path}}", lambda: sorted(os.listdir(path))[:9])
+tried("setuid", lambda: os.chmod(own / "pyvenv.cfg", 0o4755))
+tried("device", lambda: os.mknod(own / "device", 0o600 | 0o060000, os.makedev(8, 0)))
+tried("mount", lambda: os.unshare(0x00020000))
+tried("init", lambda: os.kill(1, 0))
+print("TRIED processes", sorted({{os.stat(f"/proc/{{each}}").st_uid == os.getuid()
+      for each in os.listdir("/proc") if each.isdigit()}}))
+print("TRIED rights", [each.split()[1] for each in open("/proc/self/status")
+      if each.startswith(("CapBnd", "NoNewPrivs"))])
+for host in ("127.0.0.1", {address!r}):
+    tried(f"index at {{host}}", lambda: socket.create_connection((host, 8047), 5).close())
+tried("name", lambda: socket.getaddrinfo("example.org", 443))
+tried("proxy", lambda: urllib.request.urlopen("http://169.254.169.254/", timeout=20).close())
+tried("netlink", lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW).close())
+tried("large file", lambda: os.truncate(own / "pyvenv.cfg.large", 1 << 32)
+      if open(own / "pyvenv.cfg.large", "w").close() is None else None)
+room = os.statvfs(own)
+print("TRIED room", room.f_blocks * room.f_frsize >> 20, "MB", room.f_files, "files")
+(own / "pyvenv.cfg.large").unlink()
+many = own / "many"
+many.mkdir()
+def fill():
+    for number in range(400_000):
+        open(many / str(number), "w").close()
+tried("many files", fill)
+print("TRIED counted", len(os.listdir(many)) < 310_000)
+subprocess.run(["rm", "-r", many], check=True)
+children = []
+def fork():
+    while len(children) < 2000:
+        child = os.fork()
+        if not child:
+            signal.pause()
+        children.append(child)
+tried("fork", fork)
+print("TRIED counted", len(children) < 260)
+for child in children:
+    os.kill(child, signal.SIGKILL)
+subprocess.Popen(["setsid", "sleep", "77777"])
+for name, target in {{"out": "/etc/passwd", "up": "../../cache", "other": "../{other}"}}.items():
+    (own / name).symlink_to(target)
+(own / "share/jupyter").rename(own / "share/moved")
+(own / "share/jupyter").symlink_to("../../{other}/share/jupyter")
+os.mkfifo(own / "fifo")
+(own / "twice").hardlink_to(own / "pyvenv.cfg")
+module = next(own.glob("lib/python3*/site-packages/alpha.py"))
+module.write_text("VERSION = 'poison'")
+"""
+
+
 class Building:
     """A machine with the builder's units, and an index of packages."""
 
@@ -48,11 +124,36 @@ class Building:
         self.hub, self.machine = hub, hub.machine
         self.place = Place.of(hub.layout)
         self.data = hub.layout.stack_data("launch")
+        self.commits = 0
 
     def order(self, requirements: str) -> Order:
-        order = Order(files={"requirements.txt": requirements})
+        return self.written(Order(files={"requirements.txt": requirements}))
+
+    def written(self, order: Order) -> Order:
         self.machine.put(f"{self.data}/orders/{order.id}.json", order.canonical)
         return order
+
+    def approved(self, files: Mapping[str, str], **more: Any) -> Order:
+        """Write the files of a repository, and an order in which its code is approved."""
+
+        def read(file: str, limit_bytes: int) -> bytes:
+            return files[file].encode()[:limit_bytes]
+
+        self.commits += 1
+        source = f"{self.commits:040x}-{'0' * 16}"
+        directory = sources_of(self.hub.layout) / source / "files"
+        for path, text in files.items():
+            self.machine.put(f"{directory}/{path}", text)
+        # As the resolver leaves them, which has another user than the builder.
+        self.machine.run(["chmod", "-R", "a+rX", str(sources_of(self.hub.layout))])
+        found = environment(files, read, ["3.13"])
+        return self.written(replace(of_environment(found, read, source=source), **more))
+
+    def lines(self, order: Order) -> list[str]:
+        """Return what the log of an order has for people."""
+        log = self.machine.read(str(self.place.log(order.id)))
+        records = map(json.loads, log.splitlines())
+        return [each["text"] for each in records if "outcome" not in each]
 
     def ask(self, order: Order) -> dict[str, str]:
         """Ask the starter for an order; return how its build ended."""
@@ -95,9 +196,10 @@ def building(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bui
     for unit in units:
         machine.put(f"{layout.system_units}/{unit.name}", unit.text())
     machine.systemctl("daemon-reload")
-    machine.systemctl("start", "littlest-hub.launch-starter.socket")
+    sockets = ["littlest-hub.launch-starter.socket", *code_units.sockets(layout)]
+    machine.systemctl("start", *sockets)
     yield Building(hub)
-    machine.systemctl("stop", "index.service", "littlest-hub.launch-starter.socket")
+    machine.systemctl("stop", "index.service", *sockets)
     machine.run(["rm", "/etc/pip.conf", *(f"{layout.system_units}/{each.name}" for each in units)])
     machine.run(["rm", "-r", str(layout.environments), str(layout.stacks / "launch")])
     machine.systemctl("daemon-reload")
@@ -157,3 +259,118 @@ def test_cleaning_keeps_what_servers_refer_to(building: Building) -> None:
     building.machine.systemctl("start", "--wait", builder_units.cleaning_unit(building.hub.layout))
     assert building.shell(f"ls {building.place.built}").split() == [keys[0]]
     assert building.ask(building.order("alpha\nbeta\n"))["key"] == keys[1]
+
+
+def test_a_hostile_script_reaches_nothing_and_leaves_nothing_but_its_own_files(
+    building: Building,
+) -> None:
+    other = building.ask(building.order("alpha\n"))["key"]
+    home, machine = building.place.home, building.machine
+    address = building.shell("hostname -I").split()[0]
+    script = HOSTILE.format(
+        home=str(home), sources=str(sources_of(building.hub.layout)), address=address, other=other
+    )
+    order = building.approved({"requirements.txt": "alpha\n", "postBuild": script})
+    ended = building.ask(order)
+    lines = building.lines(order)
+    assert ended["outcome"] == "done", lines
+    log = "\n".join(lines)
+    for path, why in {
+        **{f"{home}/{name}": "ENOENT" for name in ("cache/x", "records/x")},
+        **dict.fromkeys((f"{home}/x", "/etc/x", "/tmp/x", "/var/tmp/x", "/run/x"), "EROFS"),
+        "/opt/littlest-hub/x": "EROFS",
+    }.items():
+        assert f"TRIED write {path} {why}" in lines, log
+    for path, why in {
+        f"{sources_of(building.hub.layout)}": "ENOENT",
+        "/opt/littlest-hub/jupyterhub_config.d": "EACCES",
+        "/root": "EACCES",
+        "/home": "EACCES",
+        "/run": "works []",
+        "/opt/littlest-hub/state": "works []",
+        f"{home}": "works ['built', 'pythons']",
+        f"{home}/cache": "ENOENT",
+    }.items():
+        assert f"TRIED list {path} {why}" in lines, log
+    assert other not in "".join(each for each in lines if each.startswith("TRIED list"))
+    for what in ("setuid", "device", "mount", "init"):
+        assert f"TRIED {what} EPERM" in lines, log
+    assert "TRIED processes [True]" in lines, log
+    assert "TRIED rights ['0000000000000000', '1']" in lines, log
+    assert "TRIED index at 127.0.0.1 ECONNREFUSED" in lines, log
+    assert f"TRIED index at {address} ENETUNREACH" in lines, log
+    assert any(each.startswith("TRIED name ") and "works" not in each for each in lines), log
+    assert "TRIED proxy HTTP Error 403: Forbidden" in lines, log
+    assert (
+        "169.254.169.254:80 is not reached: it is not among the hosts that were approved" in lines
+    )
+    assert "TRIED netlink EAFNOSUPPORT" in lines, log
+    assert "TRIED large file EFBIG" in lines, log
+    assert "TRIED room 3072 MB 307200 files" in lines, log
+    assert "TRIED many files ENOSPC" in lines, log
+    assert "TRIED fork EAGAIN" in lines, log
+    assert lines.count("TRIED counted True") == 2, log
+    mine, theirs = (building.place.environment(key) for key in (ended["key"], other))
+    strange = "-perm /6000 -o -type p -o -type b -o -type c -o -type s -o -not -user lhub-build"
+    assert building.shell(f"find {mine} {strange}") == ""
+    # Only the modules whose bytecode is shared have other names.
+    assert building.shell(f"find {mine} -type f -links +1 -not -name '*.pyc'") == ""
+    links = building.shell(f"find {mine} -type l -printf '%P -> %l\\n'").splitlines()
+    python = f"{building.place.pythons}/"
+    assert all(f"-> {python}" in each or "/" not in each.partition(" -> ")[2] for each in links), (
+        links
+    )
+    program = "import alpha; print(alpha.VERSION)"
+    shown = [building.shell(f"{each}/bin/python -I -c '{program}'") for each in (mine, theirs)]
+    assert shown == ["poison\n", "1.0\n"]
+    kernel = "share/jupyter/kernels/python3/kernel.json"
+    for each in (mine, theirs):
+        assert json.loads(machine.read(f"{each}/{kernel}"))["argv"][0] == f"{each}/bin/python"
+    eventually(
+        lambda: building.shell("pgrep -f 'sleep 7777[7]' || true") == "", 30, "the rest to end"
+    )
+    units = "systemctl list-units --all --no-legend 'littlest-hub.launch-code-*@*'"
+    eventually(lambda: building.shell(units) == "", 30, "its unit to be forgotten")
+
+
+def test_sources_become_wheels_with_tools_from_the_index_if_that_was_approved(
+    building: Building,
+) -> None:
+    code = f"import beta\nmade = beta.VERSION\nopen('{building.place.cache}/x', 'w')"
+    hostile = projects.project("own", code=code, requires='"beta"')
+    ended = building.ask(building.approved(hostile))
+    assert "No such file or directory" in ended["text"], ended
+    files = projects.project("own", code="import beta\nmade = beta.VERSION", requires='"beta"')
+    order = building.approved(files, is_online=False)
+    ended = building.ask(order)
+    assert "No matching distribution found for beta" in ended["text"], ended
+    ended = building.ask(building.approved(files))
+    assert ended["outcome"] == "done", ended
+    python = f"{building.place.environment(ended['key'])}/bin/python -I"
+    assert building.shell(f"{python} -c 'import own; print(own.MADE)'", "nobody") == "1.0\n"
+
+
+def test_two_builds_have_different_users_and_one_that_takes_too_long_is_ended(
+    building: Building,
+) -> None:
+    machine, layout = building.machine, building.hub.layout
+    drop_ins = [f"{layout.system_units}/{each}@.service.d" for each in code_units.names(layout)]
+    for directory in drop_ins:
+        machine.put(f"{directory}/time.conf", "[Service]\nRuntimeMaxSec=8\n")
+    machine.systemctl("daemon-reload")
+    script = "#!/bin/sh\nid -u\necho waiting\nsleep 600\n"
+    orders = [
+        building.approved({"requirements.txt": f"alpha\n{more}", "postBuild": script})
+        for more in ("", "beta\n")
+    ]
+    with ThreadPoolExecutor() as threads:
+        ended = list(threads.map(building.ask, orders))
+    why = "the result of code that was run: it has ended before"
+    assert all(each["text"].startswith(why) for each in ended), ended
+    users = {building.lines(order)[-2] for order in orders}
+    assert len(users) == 2, users
+    machine.run(["rm", "-r", *drop_ins])
+    machine.systemctl("daemon-reload")
+    assert building.shell(f"ls -A {building.place.built} | grep -v '^[0-9a-f]*$' || true") == ""
+    quick = building.approved({"requirements.txt": "alpha\n", "postBuild": "#!/bin/sh\n"})
+    assert building.ask(quick)["outcome"] == "done"

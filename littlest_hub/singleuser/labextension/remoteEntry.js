@@ -206,7 +206,7 @@
       state.item = document.createElement("div");
       state.item.id = `${NAME}-resources`;
       state.item.className = "jp-StatusBar-Item";
-      state.item.style.cssText = "padding: 0 8px; white-space: nowrap;";
+      state.item.style.cssText = "padding: 0 8px; line-height: 24px; white-space: nowrap;";
       bar.prepend(state.item);
     }
     state.item.textContent = parts[0];

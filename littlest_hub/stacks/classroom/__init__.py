@@ -18,7 +18,7 @@ MANIFEST = Manifest(
         ),
         Question(
             key="admin",
-            text="Login name of the teacher, who administers the hub",
+            text="Login name of the teacher, who administers the hub; nothing: who does already",
             default="",
             pattern=r"([a-z0-9][a-z0-9._@-]{0,63})?",
             expected="a login name in lower case, or nothing",
@@ -40,6 +40,7 @@ MANIFEST = Manifest(
         "littlest_hub.stacks.classroom.accounts.rules:sudo_for_administrators",
         "littlest_hub.stacks.classroom.rules:culling",
         "littlest_hub.stacks.classroom.rules:limits",
+        "littlest_hub.stacks.classroom.rules:logins",
         "littlest_hub.stacks.classroom.rules:shared_folders",
         "littlest_hub.stacks.classroom.rules:lab_settings",
     ),

@@ -28,9 +28,12 @@ def run(layout: Layout, arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog=f"{layout.command} class", description="Look after the people of a class."
     )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(metavar="COMMAND")
     for part in PARTS:
         part.add(commands)
+    if not arguments:
+        parser.print_help()
+        return 2
     options = parser.parse_args(arguments)
     code: int = options.run(layout, options)
     return code

@@ -31,6 +31,11 @@ class Limits:
         found = [text for who, what in self.limits.items() for text in _problems_of(who, what)]
         return [("LIMITS", text) for text in found]
 
+    @property
+    def logins(self) -> list[tuple[str, str]]:
+        """The logins that are named, each after the variable, if there are no problems."""
+        return [("LIMITS", who) for who in self.limits if not group_of(who)]
+
     def of(self, login: str, groups: Collection[str]) -> dict[str, float]:
         """Return the limits of a person by kind; memory in bytes.
 
@@ -77,7 +82,7 @@ def _problems_of(who: Any, what: Any) -> Iterator[str]:
     for kind, value in what.items():
         if kind == MEMORY:
             is_right = _bytes(value) >= _LEAST_MEMORY
-            expected = '"128M" or more'
+            expected = 'a size such as "2G", of "128M" or more'
         elif kind == CPU:
             is_right = type(value) in (int, float) and value >= _LEAST_CPU
             expected = f"a number of processors, {_LEAST_CPU} or more"

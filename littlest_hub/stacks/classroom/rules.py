@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from littlest_hub.check import plain_values
 from littlest_hub.check.report import Problem
 from littlest_hub.check.settings import Settings
-from littlest_hub.manifest.plain_values import PlainSettings, parse, text_of
+from littlest_hub.manifest.plain_values import PlainSettings
 from littlest_hub.stacks.classroom.accounts.settings import AccountSettings
 from littlest_hub.stacks.classroom.culling import REPORTS_S, Culling
 from littlest_hub.stacks.classroom.fragment import FRAGMENT
@@ -47,14 +47,14 @@ def culling(settings: Settings) -> Iterator[Problem]:
 def shared_folders(settings: Settings) -> Iterator[Problem]:
     """Refuse folders that root's helper cannot make, or that servers cannot show."""
     found = yield from plain_values.right_values(settings, FRAGMENT, Shared)
-    if found.shared and not settings.uses("Spawner", "AccountSpawner"):
+    if found.shared and _is_another_spawner(settings):
         yield problem(settings, "SHARED", f"{_NOT_HERE} shared folders; expected {{}}")
 
 
 def limits(settings: Settings) -> Iterator[Problem]:
     """Refuse limits that cannot be applied, and warn of groups that do not exist."""
     found = yield from plain_values.right_values(settings, FRAGMENT, Limits)
-    if found.limits and not settings.uses("Spawner", "AccountSpawner"):
+    if found.limits and _is_another_spawner(settings):
         for_all = f"for all servers together: systemctl edit {settings.layout.users_slice}"
         text = f"{_NOT_HERE} limits of their own; expected {{}}; {for_all}"
         yield problem(settings, "LIMITS", text)
@@ -66,6 +66,22 @@ def limits(settings: Settings) -> Iterator[Problem]:
         if group not in known and not _is_of_machine(group):
             text = f"neither the hub nor the machine has a group {group!r}"
             yield problem(settings, "LIMITS", text, is_warning=True)
+
+
+def logins(settings: Settings) -> Iterator[Problem]:
+    """Warn of logins in upper case, which count for nobody: the hub's names are in lower case."""
+    named: list[tuple[str, str]] = []
+    with contextlib.suppress(ValueError):  # other rules report these
+        parsed = (
+            plain_values.parsed(settings, FRAGMENT, AccountSettings),
+            plain_values.parsed(settings, FRAGMENT, Limits),
+        )
+        for found in parsed:
+            named += [] if found.problems() else found.logins
+    for name, login in named:
+        if login != login.lower():
+            text = f"{login!r} is nobody: login names are in lower case; expected {login.lower()!r}"
+            yield problem(settings, name, text, is_warning=True)
 
 
 def lab_settings(settings: Settings) -> Iterator[Problem]:
@@ -81,18 +97,23 @@ def lab_settings(settings: Settings) -> Iterator[Problem]:
     except (OSError, ValueError) as error:
         yield Problem(str(file), 0, str(error))
     else:
-        if not settings.uses("Spawner", "AccountSpawner"):
+        if _is_another_spawner(settings):
             instead = "/etc/jupyter/labconfig/default_setting_overrides.json"
             text = f"servers of this hub do not see it; expected {instead}"
             yield Problem(str(file), 0, text, is_warning=True)
+
+
+def _is_another_spawner(settings: Settings) -> bool:
+    """Return whether servers are those of a spawner that does not know these settings."""
+    return settings.is_whole and not settings.uses("Spawner", "AccountSpawner")
 
 
 _NOT_HERE = "only servers of a hub that is root, with its own spawner, have"
 
 
 def _account_groups(settings: Settings) -> Collection[str]:
-    with contextlib.suppress(ValueError, SyntaxError):  # another rule reports these
-        found = parse(text_of(settings.layout, FRAGMENT), AccountSettings)
+    with contextlib.suppress(ValueError):  # another rule reports these
+        found = plain_values.parsed(settings, FRAGMENT, AccountSettings)
         return [] if found.problems() else list(found.account_groups)
     return []
 

@@ -28,6 +28,8 @@ MANIFEST = Manifest(
     ),
     after_enable="littlest_hub.stacks.launch.hints:after_enable",
     after_disable="littlest_hub.stacks.launch.leftovers:remove",
+    leaves="what people have approved, and which versions their environments have. What they have"
+    " launched is in ~/launch",
     page="docs/how-to/launch.md",
     tests=(
         "tests/unit/stacks/launch/test_fragment.py",

@@ -16,11 +16,16 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+from packaging.utils import canonicalize_name
+
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch import repository, server_name
+from littlest_hub.stacks.launch.environment.requirements import is_name
 from littlest_hub.stacks.launch.links import Form, page_of
 from littlest_hub.stacks.launch.repository import Policy
 
+MOST_BUILT = 50
+"""The most packages that a person lets be built from their source."""
 _LEAST_MEMORY_GB, _LEAST_PROCESSORS, _LEAST_HOURS = 0.25, 0.1, 0.25
 _NUMBER = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,4})?")
 
@@ -61,6 +66,8 @@ class Configuration:
     """How long the server may run."""
     as_of: str = ""
     """A date, such as 2026-05-01; "": the latest versions of packages are used."""
+    built: str = ""
+    """Names of packages that are built from their source, which runs code, with spaces between."""
 
     @property
     def canonical(self) -> str:
@@ -145,6 +152,7 @@ def of_form(form: Form, policy: Policy, caps: Caps) -> Configuration:
         "processors": partial(_number, least=_LEAST_PROCESSORS, most=caps.processors),
         "hours": partial(_number, least=_LEAST_HOURS, most=caps.hours),
         "as_of": _date,
+        "built": _names,
     }
     valid: dict[str, Any] = {}
     problems: dict[str, str] = {}
@@ -170,6 +178,7 @@ def of_form(form: Form, policy: Policy, caps: Caps) -> Configuration:
         cpu_percent=round(valid["processors"] * 100),
         minutes=round(valid["hours"] * 60),
         as_of=valid["as_of"],
+        built=valid["built"],
     )
 
 
@@ -185,6 +194,7 @@ def form_of(configuration: Configuration) -> Form:
         processors=_text(configuration.cpu_percent / 100),
         hours=_text(configuration.minutes / 60),
         as_of=configuration.as_of,
+        built=configuration.built,
     )
 
 
@@ -205,6 +215,21 @@ def _date(text: str) -> str:
     except ValueError:
         raise LittlestHubError(f"found {text[:20]!r}, expected a date such as 2026-05-01") from None
     return text
+
+
+def _names(text: str) -> str:
+    """Return names of packages in their one spelling and order.
+
+    Raises:
+        LittlestHubError: one is none, or there are too many.
+    """
+    names = text.replace(",", " ").split()
+    for name in names:
+        if not is_name(name):
+            raise LittlestHubError(f"found {name[:40]!r}, expected names of packages")
+    if len(names) > MOST_BUILT:
+        raise LittlestHubError(f"found {len(names)} names, expected at most {MOST_BUILT}")
+    return " ".join(sorted({canonicalize_name(each) for each in names}))
 
 
 def _number(text: str, least: float, most: float) -> float:

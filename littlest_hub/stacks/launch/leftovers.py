@@ -16,6 +16,9 @@ from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.units import about_user, user_of
 from littlest_hub.system.systemctl import systemctl
 
+_NAMED = 5
+"""How many units are named in one line."""
+
 
 def remove(layout: Layout) -> Iterator[str]:
     """Remove the environments and the builder's user; yield what stays.
@@ -28,8 +31,10 @@ def remove(layout: Layout) -> Iterator[str]:
     place, user = layout.on_disk(Place.of(layout).home), user_of(layout)
     later = f"rm -rf {shlex.quote(str(place))}; userdel {user}"
     if used := _in_use(layout):
-        yield f"{place} stays: {len(used)} servers have environments in it. Later: {later}"
+        who = ", ".join(used[:_NAMED]) + (" …" if used[_NAMED:] else "")
+        yield f"{place} stays while servers have environments in it: {who}. Later: {later}"
         return
+    shutil.rmtree(layout.on_disk(layout.stack_cache("launch")), ignore_errors=True)
     shutil.rmtree(place, ignore_errors=True)
     if place.exists():
         raise LittlestHubError(f"{place} cannot be removed", f"See why: {later}")

@@ -39,6 +39,8 @@ class Form:
     hours: str = ""
     as_of: str = ""
     """A date: versions of packages that are later are not used; "": the latest are."""
+    built: str = ""
+    """Packages that are built from their source, since they have no wheel."""
 
     @classmethod
     def of_query(cls, query: Mapping[str, Sequence[str]]) -> Form:

@@ -11,15 +11,17 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch.environment.contents import LOCK_LIMIT_BYTES, Read
 from littlest_hub.stacks.launch.environment.environment_files import Environment
+from littlest_hub.stacks.launch.environment.requirements import is_name
 
 LIMIT_BYTES = 2 * LOCK_LIMIT_BYTES
 """Size of the largest order."""
+_SOURCE = re.compile(r"[0-9a-f]{40,64}-[0-9a-f]{16}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}:\d{2}Z)?")
 
 
@@ -37,6 +39,14 @@ class Order:
     """The date of the commit, for an offer if there is no solution."""
     lock: str = ""
     """The lock that has been made before from these files; "": it is made now."""
+    source: str = ""
+    """The directory with the repository's files, which code of it needs."""
+    built: tuple[str, ...] = ()
+    """Packages that somebody has approved to be built from their source."""
+    hosts: tuple[str, ...] = ()
+    """Hosts besides the usual indexes that code may reach, as somebody has approved."""
+    is_online: bool = False
+    """Whether code may reach package indexes, and these hosts, as somebody has approved."""
 
     @property
     def canonical(self) -> str:
@@ -50,13 +60,21 @@ class Order:
         return hashlib.sha256(self.canonical.encode()).hexdigest()
 
 
-def of_environment(environment: Environment, read: Read, committed: str = "") -> Order:
-    """Return the order for an environment.
+def of_environment(
+    environment: Environment,
+    read: Read,
+    committed: str = "",
+    source: str = "",
+    built: tuple[str, ...] = (),
+) -> Order:
+    """Return the order for an environment, in which everything is approved that it asks for.
 
     Args:
         environment: what a repository asks for.
         read: reads a file of the repository.
         committed: the date of its commit, or "".
+        source: the directory of its files.
+        built: packages that may be built from their source.
 
     Raises:
         LittlestHubError: it cannot be built.
@@ -68,7 +86,18 @@ def of_environment(environment: Environment, read: Read, committed: str = "") ->
         data = read(file, LOCK_LIMIT_BYTES)
         encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
         files[file] = data.decode(encoding)
-    return Order(files=files, code=tuple(map(str, environment.code)), committed=committed)
+    found = Order(files=files, committed=committed)
+    if not environment.code and not built:
+        # Nothing of the commit: one that changes a notebook orders the same.
+        return found
+    return replace(
+        found,
+        code=tuple(map(str, environment.code)),
+        source=source if environment.code else "",
+        built=built,
+        hosts=environment.hosts,
+        is_online=True,
+    )
 
 
 def of_json(text: str, name: str) -> Order:
@@ -85,6 +114,10 @@ def of_json(text: str, name: str) -> Order:
             as_of=_date(data.pop("as_of", "")),
             committed=_date(data.pop("committed", "")),
             lock=str(data.pop("lock", "")),
+            source=_source(data.pop("source", "")),
+            built=tuple(map(_name, data.pop("built", ()))),
+            hosts=tuple(map(str, data.pop("hosts", ()))),
+            is_online=data.pop("is_online", False) is True,
         )
         if not data and found.canonical == text and found.id == name:
             return found
@@ -96,6 +129,18 @@ def of_json(text: str, name: str) -> Order:
 
 def _texts(data: Any) -> dict[str, str]:
     return {str(name): str(text) for name, text in data.items()}
+
+
+def _source(text: Any) -> str:
+    if text and not _SOURCE.fullmatch(text):
+        raise ValueError
+    return str(text)
+
+
+def _name(text: Any) -> str:
+    if not is_name(text):
+        raise ValueError
+    return str(text)
 
 
 def _date(text: Any) -> str:

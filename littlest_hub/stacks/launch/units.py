@@ -26,8 +26,7 @@ def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
     networks = settings.read(layout.on_disk(resolver.settings_of(layout))).networks
     yield from service.units(layout, stack)
     yield from resolver.units(layout, stack, networks)
-    # A name server need not have a public address.
-    yield from builder.units(layout, stack, (*networks, *nameservers()))
+    yield from builder.units(layout, stack, networks, nameservers())
     yield from _permissions(layout, layout.stack_unit(stack.name, "-permissions"))
 
 

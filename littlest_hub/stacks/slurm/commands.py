@@ -33,6 +33,16 @@ _SILENT = (
 )
 
 
+def environment() -> dict[str, str]:
+    """Return the variables of a command; sbatch and srun pass them on to the job."""
+    # SLURM_* and SBATCH_* variables would be options.
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LANG": "C.UTF-8",
+        **{name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ},
+    }
+
+
 async def run(command: Sequence[str], text: str = "") -> str:
     """Run a command of Slurm's, and return its output.
 
@@ -43,14 +53,10 @@ async def run(command: Sequence[str], text: str = "") -> str:
     Raises:
         SlurmError: the command fails, or does not end within `TIMEOUT_S`.
     """
-    # SLURM_* and SBATCH_* variables would be options. sbatch passes these on to the job.
-    env = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "LANG": "C.UTF-8",
-        **{name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ},
-    }
     try:
-        done = await commands.run(*command, text=text, env=env, cwd="/", timeout_s=TIMEOUT_S)
+        done = await commands.run(
+            *command, text=text, env=environment(), cwd="/", timeout_s=TIMEOUT_S
+        )
     except TimeoutError as error:
         words = f"{command[0]}: no answer within {TIMEOUT_S} s"
         raise SlurmError(words, is_silent=True) from error

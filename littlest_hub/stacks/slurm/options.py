@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from littlest_hub.stacks.slurm.jobs import Partition
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,@+-]{0,63}")
 _OPTION = re.compile(r"--[a-z][a-z0-9-]{1,40}(=[ -~]{0,500})?")
 _MOST = 10**9
+_LEAST = {"hours": 0.02, "memory_gb": 0.25}
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,11 @@ class Choice:
         if partition not in self.limits:
             raise ValueError(f"partition: expected one of {', '.join(self.limits)}")
         most = self.limits[partition]
-        hours = _number(options, "hours", min(1, most.hours), 1 / 60, most.hours)
-        memory_gb = _number(options, "memory_gb", min(2, most.memory_gb), 0.25, most.memory_gb)
+        least = {name: min(few, getattr(most, name)) for name, few in _LEAST.items()}
+        hours = _number(options, "hours", min(1, most.hours), least["hours"], most.hours)
+        memory_gb = _number(
+            options, "memory_gb", min(2, most.memory_gb), least["memory_gb"], most.memory_gb
+        )
         return Request(
             partition,
             minutes=max(round(hours * 60), 1),
@@ -125,9 +130,10 @@ class Choice:
                 has = known[name]
                 hours = most.hours if has.most_minutes is None else has.most_minutes / 60
                 found[name] = Limits(
-                    min(most.hours, hours),
+                    min(most.hours, math.floor(hours * 100) / 100),
                     min(most.processors, has.processors),
-                    min(most.memory_gb, has.memory_mb / 1024),
+                    # People read it: 3.9 of 4000 MB.
+                    min(most.memory_gb, math.floor(has.memory_mb / 102.4) / 10),
                     min(most.gpus, has.gpus),
                 )
         return Choice(found, self.accounts, self.reservations)
@@ -210,7 +216,7 @@ def form(choice: Choice, chosen: Mapping[str, Any]) -> str:
     ):
         if name != "gpus" or most:
             value = html.escape(str(chosen.get(name, usual)))
-            least = "0" if name == "gpus" else "0.02" if step == "any" else "1"
+            least = f"{_LEAST.get(name, 0 if name == 'gpus' else 1):g}"
             fields.append(
                 _field(
                     name,

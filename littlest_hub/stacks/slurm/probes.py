@@ -43,6 +43,11 @@ def controller(pinged: str) -> Iterator[Finding]:
         yield Finding(PROBLEM, "slurmctld", text, "scontrol ping")
 
 
+def is_lost(state: str) -> bool:
+    """Return whether a node with this state, in its short form, runs no jobs."""
+    return bool(_LOST.search(state.strip()))
+
+
 def nodes(listed: str) -> Iterator[Finding]:
     """Report nodes that run no jobs.
 
@@ -50,7 +55,7 @@ def nodes(listed: str) -> Iterator[Finding]:
         listed: a line with name and state for each node and partition.
     """
     states = dict(line.split(maxsplit=1) for line in listed.splitlines() if " " in line.strip())
-    lost = sorted(name for name, state in states.items() if _LOST.search(state.strip()))
+    lost = sorted(name for name, state in states.items() if is_lost(state))
     if not states:
         yield Finding(PROBLEM, "nodes", "sinfo lists none", "sinfo")
     elif lost:

@@ -66,17 +66,22 @@ class JobQueue:
             SlurmError: Slurm does not answer.
         """
         self.watch(number)
-        # A job that was submitted after the last query is not in its answer.
-        if self._asked_at < max(self._clock() - age_s, self._numbers[number]):
+        # A job that was submitted after a query had begun is not in its answer.
+        needed = max(self._clock() - age_s, self._numbers[number])
+        while self._asked_at < needed and not self._is_pausing():
             await self._refresh()
         if self._failure:
             raise self._failure
         return self._jobs.get(number)
 
+    def _is_pausing(self) -> bool:
+        """Return whether a query has failed, and it is too early for the next one."""
+        is_early = self._clock() < self._asked_at + self._pause_s
+        return self._query is None and self._failure is not None and is_early
+
     async def _refresh(self) -> None:
+        """Wait for the query that is under way, or for a new one."""
         if self._query is None:
-            if self._failure and self._clock() < self._asked_at + self._pause_s:
-                return
             self._query = asyncio.create_task(self._ask())
             self._query.add_done_callback(lambda _: setattr(self, "_query", None))
         # A caller that is canceled does not cancel the query, which others wait for as well.

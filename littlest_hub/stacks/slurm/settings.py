@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from tornado.web import HTTPError
 from traitlets import Any as AnyTrait
 from traitlets import Dict, Float, Integer, List, TraitError, Unicode, default, validate
-from traitlets.config import Configurable
+from traitlets.config import LoggingConfigurable
 
 from littlest_hub import installation
 from littlest_hub.layout import Layout
@@ -24,7 +25,9 @@ from littlest_hub.stacks.slurm.options import Choice, Limits, Request
 POLL_INTERVAL_S = 10
 """Interval at which JupyterHub polls servers; one query of Slurm answers for all of them."""
 CLUSTER_AGE_S = 60
-"""The greatest age of an answer of sinfo in a form."""
+"""The greatest age of an answer of sinfo."""
+FAILURE_AGE_S = 10
+"""Time for which sinfo is not asked again after a failure."""
 
 
 class Cluster:
@@ -32,7 +35,13 @@ class Cluster:
 
     def __init__(self) -> None:
         self._partitions: list[Partition] = []
-        self._asked_at = float("-inf")
+        self._failure: SlurmError | ValueError | None = None
+        self._until = float("-inf")
+        self._turn = asyncio.Lock()
+
+    def last(self) -> list[Partition]:
+        """Return the partitions in the last answer; none: there was no answer yet."""
+        return self._partitions
 
     async def partitions(self) -> list[Partition]:
         """Return the partitions from the last answer.
@@ -41,16 +50,28 @@ class Cluster:
             SlurmError: Slurm does not answer.
             ValueError: the answer has another format.
         """
-        if time.monotonic() > self._asked_at + CLUSTER_AGE_S:
-            printed = await commands.run(["sinfo", "--noheader", f"--format={SINFO_FORMAT}"])
-            self._partitions, self._asked_at = parse_sinfo(printed), time.monotonic()
+        # People who come at the same time get one answer, and one failure.
+        async with self._turn:
+            if time.monotonic() > self._until:
+                await self._ask()
+        if self._failure:
+            raise self._failure
         return self._partitions
+
+    async def _ask(self) -> None:
+        try:
+            printed = await commands.run(["sinfo", "--noheader", f"--format={SINFO_FORMAT}"])
+            self._partitions, self._failure = parse_sinfo(printed), None
+        except (SlurmError, ValueError) as error:
+            self._failure = error
+        age_s = FAILURE_AGE_S if self._failure else CLUSTER_AGE_S
+        self._until = time.monotonic() + age_s
 
 
 CLUSTER = Cluster()
 
 
-class SlurmSettings(Configurable):  # type: ignore[misc]
+class SlurmSettings(LoggingConfigurable):  # type: ignore[misc]
     """Settings that fragments write as c.SlurmSpawner, in addition to those of all spawners."""
 
     layout = AnyTrait(help="the installation")
@@ -123,9 +144,22 @@ class SlurmSettings(Configurable):  # type: ignore[misc]
 
     @property
     def choice(self) -> Choice:
-        """The options that people may choose."""
+        """The options that people may choose, within the last answer about the cluster.
+
+        Slurm itself may accept more, and such a job would wait forever (EnforcePartLimits=NO).
+        """
         limits = {name: Limits(**most) for name, most in self.partitions.items()}
-        return Choice(limits, tuple(self.accounts), tuple(self.reservations))
+        choice = Choice(limits, tuple(self.accounts), tuple(self.reservations))
+        here = choice.within(CLUSTER.last())
+        return here if here.limits else choice
+
+    async def look_at_cluster(self) -> None:
+        """Ask Slurm for its partitions, if there are any to choose; without an answer, log why."""
+        try:
+            if self.partitions:
+                await CLUSTER.partitions()
+        except (SlurmError, ValueError) as error:
+            self.log.warning("What people choose is not compared with the cluster: %s", error)
 
     def request_for(self, chosen: Mapping[str, Any]) -> Request:
         """Return the request for the options of a person.
@@ -171,15 +205,10 @@ class SlurmSettings(Configurable):  # type: ignore[misc]
 
 async def _form(spawner: Any) -> str:
     """Return the form, limited to what the cluster has; "": there is nothing to choose."""
-    choice = spawner.choice
-    if not choice.limits:
+    if not spawner.partitions:
         return ""
-    try:
-        found = choice.within(await CLUSTER.partitions())
-        choice = found if found.limits else choice
-    except (SlurmError, ValueError) as error:
-        spawner.log.warning("The form does not know what the cluster has: %s", error)
-    return options.form(choice, spawner.orm_spawner.user_options or {})
+    await spawner.look_at_cluster()
+    return options.form(spawner.choice, spawner.orm_spawner.user_options or {})
 
 
 def _from_form(data: Mapping[str, Sequence[str]], spawner: Any = None) -> dict[str, str]:

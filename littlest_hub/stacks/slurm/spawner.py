@@ -187,7 +187,7 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
         """
         if not self.job:
             return
-        await self._cancel()
+        is_canceled = await self._cancel()
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while True:
             with contextlib.suppress(SlurmError):
@@ -197,7 +197,7 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
             if time.monotonic() > deadline:
                 raise RuntimeError(f"job {self.job} has not ended {STOP_TIMEOUT_S} s after scancel")
             await asyncio.sleep(1)
-            await self._cancel()
+            is_canceled = is_canceled or await self._cancel()
         QUEUE.forget(self.job)
         self.job = ""
 
@@ -250,6 +250,7 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
                 await asyncio.sleep(WAITING_INTERVAL_S)
 
     async def _submit(self) -> None:
+        await self.look_at_cluster()
         submitting = asyncio.ensure_future(self._submission())
         try:
             self.job = await asyncio.shield(submitting)
@@ -320,10 +321,15 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
             why = job.why_ended() if job else "Slurm does not know it any more"
             raise NotStartedError(f"Job {self.job}: {why}. What it printed is in {self.log_file}")
 
-    async def _cancel(self) -> None:
+    async def _cancel(self) -> bool:
+        """Cancel the job, and return whether Slurm has accepted that."""
         if self.job:
-            with contextlib.suppress(SlurmError):
+            try:
                 await client.cancel(self.layout, self.user.name, self.job)
+            except SlurmError as error:
+                self.log.warning("Job %s is not canceled: %s", self.job, error)
+                return False
+        return True
 
 
 def begun(state: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -57,6 +57,10 @@ def sbatch(user: str, home: Path, server: str, options: Sequence[str]) -> list[s
     )
 
 
+# For the log of the job, which its user reads.
+_MISSING = "littlest-hub: %s is not on node %s; your administrator runs: littlest-hub nodes"
+
+
 def script(environment: Mapping[str, str], command: Sequence[str]) -> str:
     """Return the script of a job, which contains the token because everybody sees arguments.
 
@@ -65,4 +69,8 @@ def script(environment: Mapping[str, str], command: Sequence[str]) -> str:
         command: the program of the job.
     """
     exports = [f"export {name}={shlex.quote(text)}" for name, text in environment.items()]
-    return "\n".join(["#!/bin/sh", "umask 027", *exports, f"exec {shlex.join(command)}", ""])
+    program = shlex.quote(command[0])
+    say = f'printf "{_MISSING}\\n" {program} "$(uname -n)" >&2'
+    missing = f"[ -x {program} ] || {{ {say}; exit 127; }}"
+    lines = ["#!/bin/sh", "umask 027", missing, *exports, f"exec {shlex.join(command)}", ""]
+    return "\n".join(lines)

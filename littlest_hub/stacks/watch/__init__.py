@@ -28,6 +28,8 @@ MANIFEST = Manifest(
             expected="subjects as `doctor` prints them, with commas between",
         ),
     ),
+    one_of=("mail", "webhook"),
+    after_enable="littlest_hub.stacks.watch.command:after_enable",
     units="littlest_hub.stacks.watch.units:units",
     commands={"watch": "littlest_hub.stacks.watch.command:run"},
     doctor=("littlest_hub.stacks.watch.probes:everything",),

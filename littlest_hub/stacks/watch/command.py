@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.layout import Layout
+from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.stacks.watch.delivery import INSTALL_MAIL_PROGRAM, NO_MAIL_PROGRAM, mail_program
 from littlest_hub.stacks.watch.look import NAME, WAYS, answers_of, joined, look, tell
+
+
+def after_enable(layout: Layout, stack: EnabledStack) -> Iterator[str]:
+    """Yield how to see a message arrive, and what mail lacks on this machine."""
+    if stack.answers.get("mail") and mail_program() is None:
+        yield f"{NO_MAIL_PROGRAM}, so no mail is sent yet. {as_typed(INSTALL_MAIL_PROGRAM)}"
+    yield f"To see a message arrive: {layout.command} {NAME} --try"
 
 
 def run(layout: Layout, arguments: Sequence[str]) -> int:

@@ -9,11 +9,18 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, as_typed
 
 # Where the Filesystem Hierarchy Standard has it, and where mail programs put it.
 SENDMAIL = ("/usr/sbin/sendmail", "/usr/lib/sendmail", "/usr/bin/sendmail")
+NO_MAIL_PROGRAM = "this machine has no sendmail"
+INSTALL_MAIL_PROGRAM = "apt-get install msmtp-mta || dnf install msmtp"
 TIMEOUT_S = 60
+
+
+def mail_program() -> str | None:
+    """Return the path of this machine's sendmail(8); None: it has none."""
+    return next((each for each in SENDMAIL if Path(each).exists()), None)
 
 
 def send_mail(address: str, title: str, text: str) -> None:
@@ -27,11 +34,10 @@ def send_mail(address: str, title: str, text: str) -> None:
     Raises:
         LittlestHubError: there is no such program, or it refuses.
     """
-    program = next((each for each in SENDMAIL if Path(each).exists()), None)
+    program = mail_program()
     if program is None:
         raise LittlestHubError(
-            "mail: this machine has no sendmail",
-            "Install a mail program: apt-get install msmtp-mta || dnf install msmtp",
+            f"mail: {NO_MAIL_PROGRAM}", f"Install a mail program: {as_typed(INSTALL_MAIL_PROGRAM)}"
         )
     message = EmailMessage()
     message["To"] = address

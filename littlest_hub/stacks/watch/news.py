@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from littlest_hub.doctor.findings import PROBLEM, WARNING, Finding
+from littlest_hub.errors import with_sudo
 from littlest_hub.system.files import write
 
 REMIND_DAYS = 7
@@ -62,7 +63,7 @@ class News:
                 lines += [title, *(line for each in findings for line in _lines(each)), ""]
         if self.mended:
             lines += [f"No longer so: {', '.join(self.mended)}", ""]
-        return "\n".join([*lines, f"To see everything: sudo {command} doctor"]) + "\n"
+        return "\n".join([*lines, f"To see everything: {with_sudo(f'{command} doctor')}"]) + "\n"
 
 
 def news(findings: Sequence[Finding], told: Told, now_s: float) -> tuple[News, Told]:

@@ -6,11 +6,13 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from littlest_hub import __version__
 from littlest_hub.doctor.findings import OK, PROBLEM, WARNING, Finding
 from littlest_hub.doctor.snapshot import Snapshot, output_of
+from littlest_hub.layout import PRODUCT
+from littlest_hub.manifest import enabled
+from littlest_hub.stacks.watch.delivery import INSTALL_MAIL_PROGRAM, NO_MAIL_PROGRAM, mail_program
 from littlest_hub.system.systemctl import ALL_JOURNALS
 
 RELEASE_MONTHS = 9
@@ -21,9 +23,21 @@ _FAILED = "d9b373ed55a64feb8242e02dbe79a49c"
 
 def everything(snapshot: Snapshot) -> Iterator[Finding]:
     """Report failures of the last day, failed backups, and an old release."""
+    yield from ways(snapshot)
     yield from failures(snapshot)
     yield from failed_backups(snapshot)
     yield from age(__version__, time.time())
+
+
+def ways(snapshot: Snapshot) -> Iterator[Finding]:
+    """Report that messages cannot be sent, because this machine has no mail program."""
+    if not enabled.read(snapshot.layout)["watch"].answers.get("mail"):
+        return
+    if mail_program() is None:
+        text = f"{NO_MAIL_PROGRAM}, so no mail is sent"
+        yield Finding(PROBLEM, "watch", text, INSTALL_MAIL_PROGRAM)
+    else:
+        yield Finding(OK, "watch", "mail goes to this machine's sendmail")
 
 
 def failures(snapshot: Snapshot) -> Iterator[Finding]:
@@ -47,7 +61,7 @@ def failed_backups(snapshot: Snapshot) -> Iterator[Finding]:
     failed = output_of("systemctl", "list-units", "--failed", "--plain", "--no-legend").splitlines()
     for unit in (line.split()[0] for line in failed if line.split()):
         started = output_of("systemctl", "show", "--property=ExecStart", "--value", unit)
-        command = Path(snapshot.layout.command).name
+        command = PRODUCT
         if re.search(rf"\b{re.escape(command)} backup\b", started):
             yield Finding(PROBLEM, unit, "the backup has failed", f"journalctl -u {unit} -n 20")
 

@@ -144,6 +144,8 @@ def test_a_fragment_that_was_changed_stays_disabled_and_comes_back(here: Here) -
     assert 'GREETING = "hi"' in here.fragment.read_text(), "the answer of before is the default"
     assert "who" in here.fragment.read_text()
     assert not disabled.exists()
+    assert [*here.disable().notes] == [f"{disabled} stays: it has your changes"], "once more"
+    assert "who" in disabled.read_text()
 
 
 def test_a_fragment_that_nobody_has_changed_gives_way_to_that_of_a_new_version(here: Here) -> None:
@@ -182,6 +184,15 @@ def test_a_fragment_of_the_administrators_is_not_replaced(here: Here) -> None:
         to_enable(here.layout, here.stack, {}, None)
 
 
+def test_what_is_enabled_is_not_enabled_again_and_the_command_for_its_settings_is_named(
+    here: Here,
+) -> None:
+    here.enable()
+    with pytest.raises(LittlestHubError, match="greeting is enabled already") as refused:
+        here.enable(greeting="hi there")
+    assert "edit 60-greeting" in str(refused.value.hint)
+
+
 def test_a_package_that_was_asked_for_before_stays(here: Here) -> None:
     (here.layout.packages).mkdir()
     (here.layout.packages / "hub.txt").write_text("shy  # mine\n")
@@ -198,6 +209,14 @@ def test_a_question_is_asked_until_there_is_an_answer() -> None:
     typed = iter(["LOUD\n", "hi there\n"])
     found = answers.complete(MANIFEST, {}, {}, lambda text: next(typed))
     assert found == {"greeting": "hi there"}
+
+
+def test_one_of_several_answers_is_enough_and_none_is_refused() -> None:
+    ways = tuple(Question(key, f"Your {key}", "", r"\w*", "a word") for key in ("mail", "chat"))
+    manifest = Manifest("news", "Tells news", questions=ways, one_of=("mail", "chat"))
+    assert answers.complete(manifest, {"chat": "a"}, {}, None) == {"mail": "", "chat": "a"}
+    with pytest.raises(LittlestHubError, match="needs an answer to one of: mail, chat"):
+        answers.complete(manifest, {}, {}, None)
 
 
 def test_variables_of_questions_are_in_fragments() -> None:

@@ -97,6 +97,8 @@ def test_messages_of_our_spawner_are_explained() -> None:
         with pytest.raises(NotStartedError) as raised:
             environment_file(environment)
         assert "c.Spawner.environment" in _failure(raised.value).meaning
+    elsewhere = NotStartedError("Job 7: it failed. What it printed is in /home/al ice/log)")
+    assert _failure(elsewhere).command == "tail /home/al"
     shared = shared_number("4711", "alice", 1000)
     assert "same number" in _failure(shared).meaning
 
@@ -387,6 +389,11 @@ def test_only_a_problem_changes_the_exit_code_and_the_report_omits_what_is_in_or
     assert "$ do b" in text
     assert "\033" not in text
     assert "\033[" in doctor.report(well, everything=True, colour=True)
+    assert "All is well. 1 warning" in text
+    unseen = [*well, Finding(UNSEEN, "d", "cannot be read", section="Data")]
+    assert "What could be examined is well." in doctor.report(
+        unseen, everything=False, colour=False
+    )
     ill = [*well, Finding(PROBLEM, "c", "broken", "repair c", "Services")]
     assert not doctor.is_well(ill)
     data = json.loads(doctor.to_json(Layout(Path("/opt/littlest-hub")), ill))

@@ -105,9 +105,9 @@ def test_an_upgrade_opens_no_socket_again_for_the_address_family_that_it_has(
     unit = layout.on_disk(layout.unit_directory / layout.proxy_socket)
     before = unit.read_text().replace("BindIPv6Only=both\n", "")
     unit.write_text(before)
-    assert files.install(Ports(), ()) == set()
+    assert files.install(Ports(), lambda: ()) == set()
     assert unit.read_text() != before
-    assert files.install(Ports(public=81), ()) == {layout.proxy_socket, layout.hub_service}
+    assert files.install(Ports(public=81), lambda: ()) == {layout.proxy_socket, layout.hub_service}
 
 
 @needs_root

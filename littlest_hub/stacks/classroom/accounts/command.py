@@ -9,6 +9,7 @@ from typing import Any
 
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.accounts import offboarding, settings, table
+from littlest_hub.stacks.classroom.logins import names
 
 
 def add(commands: Any) -> None:
@@ -43,15 +44,25 @@ def add(commands: Any) -> None:
         parser = commands.add_parser(word, help=text, description=f"{text.capitalize()}.")
         parser.add_argument("name", metavar="NAME", help="the name in the hub")
         parser.set_defaults(
-            run=lambda layout, options, change=function: _print(change(layout, options.name))
+            run=lambda layout, options, change=function: _print(
+                change(layout, _login(layout, options.name))
+            )
         )
 
 
 def _remove(layout: Layout, options: argparse.Namespace) -> int:
+    login = _login(layout, options.name)
     if options.how == "lock":
-        return _print(offboarding.lock(layout, options.name))
+        return _print(offboarding.lock(layout, login))
     is_kept = options.how == "archive"
-    return _print(offboarding.remove(layout, options.name, is_kept=is_kept))
+    return _print(offboarding.remove(layout, login, is_kept=is_kept))
+
+
+def _login(layout: Layout, name: str) -> str:
+    """Return the login that is meant by a name; another spelling is not another person."""
+    found = table.read(layout)
+    is_known = name in found.accounts or name in found.blocked
+    return name if is_known else names.canonical(name)
 
 
 def _people(layout: Layout, options: argparse.Namespace) -> int:

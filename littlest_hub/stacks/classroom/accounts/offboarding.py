@@ -49,8 +49,11 @@ def lock(layout: Layout, login: str) -> str:
         _apply(layout)
     finally:
         end_all(layout, login)
-    what = f"; the account {name} is locked" if name else "; there is no account"
-    return f"{login} cannot log in any more, and has no session and no server{what}."
+    if name:
+        what = f"; the account {name} is locked."
+    else:
+        what = f". There is no account: is the name right? See: {layout.command} class people"
+    return f"{login} cannot log in any more, and has no session and no server{what}"
 
 
 def block(layout: Layout, login: str) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from littlest_hub.check.report import Problem
 from littlest_hub.check.settings import Settings, strings
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.manifest.plain_values import text_of
 from littlest_hub.stacks.classroom import rules
 from littlest_hub.stacks.classroom.accounts import table
 from littlest_hub.stacks.classroom.accounts.settings import AccountSettings, parse
@@ -35,7 +34,7 @@ def locked_people(settings: Settings) -> Iterator[Problem]:
 def sudo_for_administrators(settings: Settings) -> Iterator[Problem]:
     """Warn of sudo at a hub that is not root; `doctor` checks that sudo is installed."""
     with contextlib.suppress(ValueError, SyntaxError):
-        found = parse(text_of(settings.layout, FRAGMENT))
+        found = parse(settings.fragment_text(FRAGMENT))
         if found.admins_have_sudo is True and settings.layout.hub_user:
             text = "a hub that is not root lets nobody become root; expected False"
             yield rules.problem(settings, "ADMINS_HAVE_SUDO", text, is_warning=True)

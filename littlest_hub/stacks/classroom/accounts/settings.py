@@ -60,6 +60,15 @@ class AccountSettings:
     def homes(self) -> Path:
         return Path(self.account_homes)
 
+    @property
+    def logins(self) -> list[tuple[str, str]]:
+        """The logins that are named, each after its variable, if there are no problems."""
+        members = {login for logins in self.account_groups.values() for login in logins}
+        return [
+            *(("ACCOUNT_GROUPS", login) for login in sorted(members)),
+            *(("ACCOUNT_NAMES", login) for login in self.account_names),
+        ]
+
     def groups_of(self, login: str) -> set[str]:
         """Return the groups that the account of a login is a member of."""
         found = self.account_groups.items()

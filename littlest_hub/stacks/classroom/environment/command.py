@@ -11,7 +11,7 @@ from dataclasses import asdict
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.environment import conda, imports
-from littlest_hub.stacks.classroom.environment.change import Environment, Outcome, author
+from littlest_hub.stacks.classroom.environment.change import Environment, Outcome
 
 _ABOUT = """\
 Change the environment that all kernels share. A change is tried before it counts: a kernel has to
@@ -24,7 +24,11 @@ _SHELL = ("bash", "--norc", "-i")
 
 def run(layout: Layout, arguments: Sequence[str]) -> int:
     """Run one command of the environment."""
-    options = _parser(layout).parse_args(arguments)
+    parser = _parser(layout)
+    if not arguments:
+        parser.print_help()
+        return 2
+    options = parser.parse_args(arguments)
     return int(options.function(Environment(layout), options) or 0)
 
 
@@ -39,7 +43,7 @@ def after_enable(layout: Layout) -> Iterator[str]:
 
 def _parser(layout: Layout) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"{layout.command} environment", description=_ABOUT)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(metavar="COMMAND")
 
     def add(name: str, function: object, text: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=f"{text[:1].upper()}{text[1:]}.")
@@ -120,8 +124,7 @@ def _change(environment: Environment, words: Sequence[str], command: str = "") -
 def _text(environment: Environment, outcome: Outcome) -> str:
     if not outcome.is_new:
         return f"Nothing has changed; the environment is generation {outcome.number}."
-    sudo = "" if author() == "root" else "sudo "
-    undo = f"{sudo}{environment.layout.command} environment rollback"
+    undo = f"{environment.layout.command} environment rollback"
     lines = [f"Generation {outcome.number}:", *map(str, outcome.differences), _UNDO.format(undo)]
     return "\n".join(lines)
 

@@ -7,12 +7,13 @@ from typing import Any
 
 from littlest_hub.errors import LittlestHubError
 
-LOGINS = ("system", "first-use", "sign-up", "other")
+SIGN_UP = "sign-up"
+LOGINS = ("system", "first-use", SIGN_UP, "other")
 """Values of `LOGIN` in the fragment."""
 TEMPLATES = str(Path(__file__).parent / "templates")
 PASSWORD_LINK = {"text": "Password", "path": "hub/change-password", "scope": ""}
 _MODULE = "littlest_hub.stacks.classroom.logins.authenticators"
-_CLASSES = {"first-use": f"{_MODULE}.FirstUse", "sign-up": f"{_MODULE}.SignUp"}
+_CLASSES = {"first-use": f"{_MODULE}.FirstUse", SIGN_UP: f"{_MODULE}.SignUp"}
 _OF_THE_CORE = ("SystemAuthenticator", "OwnerAuthenticator")
 """The authenticators of a hub whose fragments choose none."""
 
@@ -44,3 +45,10 @@ def configure(c: Any, login: str, admin: str) -> None:
         c.JupyterHub.authenticator_class = _CLASSES[login]
         c.JupyterHub.template_paths.append(TEMPLATES)
         c.Pages.links.append(PASSWORD_LINK)
+    if login == SIGN_UP:
+        c.JupyterHub.template_vars.update({"people_page": "class"})
+
+
+def has_sign_up(c: Any) -> bool:
+    """Return whether people sign up at the hub of a configuration."""
+    return bool(c.JupyterHub.get("authenticator_class") == _CLASSES[SIGN_UP])

@@ -34,6 +34,8 @@ class PasswordLogin(Authenticator):  # type: ignore[misc]
 
     may_sign_up = False
     """Whether people can sign up on a page of the hub."""
+    is_chosen_at_login = False
+    """Whether people choose their passwords at their first login."""
     knows_administrators = True
     """Whether fragments alone name the administrators (`littlest_hub.hub.access`)."""
 
@@ -121,6 +123,8 @@ class FirstUse(PasswordLogin):
 
     Administrators choose a password with a one-time code, because a stranger may be faster.
     """
+
+    is_chosen_at_login = True
 
     async def outcome(
         self, name: str, password: str, person: Person | None, *, is_right: bool

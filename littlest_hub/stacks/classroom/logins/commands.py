@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, as_typed, with_sudo
 from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.stacks.classroom.accounts import settings
 from littlest_hub.stacks.classroom.logins import codes, names
 from littlest_hub.stacks.classroom.logins.people import People, file_of
 from littlest_hub.unprivileged.privileges import run_as_hub_user
@@ -71,8 +73,26 @@ def how_to_use(name: str, code: str) -> str:
 
 
 def _token(layout: Layout, options: argparse.Namespace) -> int:
-    print(how_to_use(options.name, new_code(layout, options.name)))
+    _refuse_without_passwords(layout, options.name)
+    name = names.canonical(options.name)
+    is_known = names.is_name(name) and _in_people(layout, lambda: _people(layout).get(name))
+    print(how_to_use(name, new_code(layout, name)))
+    if not is_known:
+        wrong = f"{layout.command} class remove {name} --lock"
+        print(f"{name} is new to the hub. If that is not the name you meant: {wrong}")
     return 0
+
+
+def _refuse_without_passwords(layout: Layout, name: str) -> None:
+    login = settings.read(layout).login
+    if login == settings.SYSTEM:
+        passwd = as_typed(f"passwd {shlex.quote(name)}")
+        raise LittlestHubError(
+            f"LOGIN = {login!r}: people have the passwords of their accounts, without a code",
+            f"For another password: {passwd}",
+        )
+    if login == settings.OTHER:
+        raise LittlestHubError(f"LOGIN = {login!r}: people log in elsewhere, without a code")
 
 
 def _has_password(layout: Layout, name: str) -> bool:
@@ -88,7 +108,7 @@ def _in_people(layout: Layout, use: Any) -> Any:
         return run_as_hub_user(layout, use)
     except (sqlite3.Error, OSError) as error:
         raise LittlestHubError(
-            f"{file_of(layout)} cannot be used: {error}", f"sudo {layout.command} doctor"
+            f"{file_of(layout)} cannot be used: {error}", with_sudo(f"{layout.command} doctor")
         ) from error
 
 

@@ -27,7 +27,12 @@ class LoginPage(LoginHandler):  # type: ignore[misc]
     def render_template(self, name: str, **values: Any) -> Any:
         if name == "login.html":
             return super().render_template(
-                "class-login.html", may_sign_up=self.authenticator.may_sign_up, **values
+                "class-login.html",
+                may_sign_up=self.authenticator.may_sign_up,
+                is_chosen_at_login=self.authenticator.is_chosen_at_login,
+                shortest=self.authenticator.min_password_length,
+                is_saved=self.get_query_argument("saved", "") == "1",
+                **values,
             )
         return super().render_template(name, **values)
 
@@ -184,7 +189,8 @@ class CodePage(_PasswordForm):
             return
         self.log.warning("%s has chosen a password with a one-time code", name)
         self.end_sessions(name)
-        self.redirect(f"{self.hub.base_url}login?{urlencode({'username': name})}", status=303)
+        query = urlencode({"username": name, "saved": 1})
+        self.redirect(f"{self.hub.base_url}login?{query}", status=303)
 
 
 HANDLERS: tuple[tuple[str, type], ...] = (

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from littlest_hub.stacks.classroom.logins import has_sign_up
 from littlest_hub.stacks.classroom.page.link import PageLink
 
 TEMPLATES = str(Path(__file__).parent / "templates")
@@ -27,4 +28,6 @@ def configure(c: Any) -> None:
     """Add the page and the link to it."""
     c.Pages.handlers.update(_HANDLERS)
     c.JupyterHub.template_paths.append(TEMPLATES)
-    c.Pages.links.insert(0, {"text": PageLink(), "path": f"hub/{PATH}", "scope": "admin:users"})
+    c.Pages.links.insert(
+        0, {"text": PageLink(has_sign_up(c)), "path": f"hub/{PATH}", "scope": "admin:users"}
+    )

@@ -148,8 +148,9 @@ class Decisions:
         Raises:
             HTTPError: nobody of this class has the name.
         """
-        name = self._page.field("name")
-        person = await self._authenticator.in_people(lambda people: people.get(name))
+        name, person = self._page.field("name"), None
+        if isinstance(self._authenticator, PasswordLogin):
+            person = await self._authenticator.in_people(lambda people: people.get(name))
         if person is None or not person.may_log_in:
             raise HTTPError(400, "Nobody of this name is in this class.")
         return name
@@ -157,7 +158,7 @@ class Decisions:
     # --- who may log in at present
 
     async def _lock(self) -> Outcome:
-        name = self._name()
+        name = await self._name()
         user = self._page.find_user(name)
         if name == self._actor:
             return Outcome(problem="You cannot lock yourself out.")
@@ -168,21 +169,24 @@ class Decisions:
         return Outcome(f"{name} cannot log in, and has no session and no server. Files stay.")
 
     async def _unlock(self) -> Outcome:
-        name = self._name()
+        name = await self._name()
         await hub_accounts.set_locked(self._app, name, is_locked=False)
         self._log("unlocks", name)
         return Outcome(f"{name} may log in again.")
 
-    def _name(self) -> str:
-        """Return the name in the form: of a user of the hub, or of somebody who is locked out.
+    async def _name(self) -> str:
+        """Return the name in the form, which is that of somebody on the page.
+
+        It need not be a user of the hub: people become users at their first login.
 
         Raises:
             HTTPError: nobody has the name.
         """
         name = self._page.field("name")
-        if not (self._page.find_user(name) or name in table.read(self._app.layout).blocked):
-            raise HTTPError(400, "The hub has no user of this name.")
-        return name
+        named = self._authenticator.admin_users | self._authenticator.allowed_users
+        if name in named | table.read(self._app.layout).blocked or self._page.find_user(name):
+            return name
+        return await self._person()
 
     # --- servers
 

@@ -14,8 +14,12 @@ from littlest_hub.stacks.classroom.logins.people import People, file_of
 class PageLink:
     """The text of the link, with the number of people who wait when a page is made."""
 
+    has_sign_up: bool
+
     def __str__(self) -> str:
         number = 0
+        if not self.has_sign_up:
+            return "Class"
         with contextlib.suppress(sqlite3.Error, OSError):
             number = People(file_of(installation.of_this_release())).number_waiting()
         return f"Class ({number})" if number else "Class"

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -29,6 +29,8 @@ LEAST_FREE_BYTES = 2 << 30
 """A build does not start with less room on the disk: the hub itself needs some."""
 SLOTS = 2
 """How many environments are built at the same time."""
+Finish = Callable[[Path], object]
+"""Changes an environment that has its packages; what it leaves there is written by the builder."""
 EVERYBODY = "builds"
 """The lock file that all builds share."""
 
@@ -44,14 +46,23 @@ class Record:
     """How long the build took."""
 
 
-def build(place: Place, uv: Uv, python: Python, lock: Lock, key: str, report: Progress) -> bool:
+@dataclass(frozen=True)
+class Plan:
+    """What an environment is made of."""
+
+    python: Python
+    lock: Lock
+    finish: Finish | None = None
+    """Changes the environment after its packages are installed; None: nothing does."""
+
+
+def build(place: Place, uv: Uv, plan: Plan, key: str, report: Progress) -> bool:
     """Build an environment, unless it is there; wait for another build of it.
 
     Args:
         place: where.
         uv: the program, with the shared cache.
-        python: its Python.
-        lock: its packages.
+        plan: what it is made of.
         key: its name.
         report: gets lines for people.
 
@@ -72,9 +83,7 @@ def build(place: Place, uv: Uv, python: Python, lock: Lock, key: str, report: Pr
         place.record(key).unlink(missing_ok=True)
         shutil.rmtree(directory, ignore_errors=True)
         try:
-            record = _make(
-                place, replace(uv, descriptors=descriptors), python, lock, directory, report
-            )
+            record = _make(place, replace(uv, descriptors=descriptors), plan, directory, report)
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
             raise
@@ -83,17 +92,18 @@ def build(place: Place, uv: Uv, python: Python, lock: Lock, key: str, report: Pr
         return True
 
 
-def _make(
-    place: Place, uv: Uv, python: Python, lock: Lock, directory: Path, report: Progress
-) -> Record:
+def _make(place: Place, uv: Uv, plan: Plan, directory: Path, report: Progress) -> Record:
     began = time.monotonic()
+    python, lock = plan.python, plan.lock
     pythons.ensure(python, place)
     uv.make(directory, python.program(place))
     directory.chmod(0o755)
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as listed:
-        listed.write(lock.text)
+        listed.write(lock.installable(place.wheels))
         listed.flush()
         lock.installer(uv).install(Path(listed.name), directory, report)
+    if plan.finish:
+        plan.finish(directory)
     _write_kernel(directory)
     return Record(python.digest, lock.text, round(time.monotonic() - began, 3))
 

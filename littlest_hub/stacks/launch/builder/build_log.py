@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+_MOST_SOURCES = 20
 MOST_LINES, LONGEST_LINE = 2000, 500
 """The largest log is a megabyte: uv's lines contain text of strangers."""
 
@@ -23,6 +26,7 @@ class BuildLog:
         self._file = file
         self._began = time.monotonic()
         self._lines = 0
+        self._writing = threading.Lock()
         self._opened: IO[str] | None = None
 
     def __enter__(self) -> Self:
@@ -53,22 +57,27 @@ class BuildLog:
         """Say that the environment is there."""
         self._write({"outcome": "done", "key": key})
 
-    def failed(self, text: str, hint: str | None = None, offer: str = "") -> None:
+    def failed(
+        self, text: str, hint: str | None = None, offer: str = "", sources: Sequence[str] = ()
+    ) -> None:
         """Say that there will be no environment.
 
         Args:
             text: why not.
             hint: what a person can do.
             offer: a date as of which there is a solution; "": there is none.
+            sources: packages that would have to be built from their source.
         """
-        more = {"hint": hint or "", "offer": offer}
+        more = {"hint": hint or "", "offer": offer, "sources": " ".join(sources[:_MOST_SOURCES])}
         given = {name: value for name, value in more.items() if value}
         self._write({"outcome": "failed", "text": _printable(text, LONGEST_LINE * 4), **given})
 
     def _write(self, record: dict[str, Any]) -> None:
         assert self._opened
         seconds = round(time.monotonic() - self._began, 2)
-        print(json.dumps({"s": seconds, **record}), file=self._opened, flush=True)
+        # The proxy of code reports from threads of its own.
+        with self._writing:
+            print(json.dumps({"s": seconds, **record}), file=self._opened, flush=True)
 
 
 def _printable(text: str, longest: int = LONGEST_LINE) -> str:

@@ -67,6 +67,7 @@ def clean(
                 each.rename(gone := place.pythons / f".{each.name}")
                 shutil.rmtree(gone, ignore_errors=True)
         bytecode.remove_unused(place)
+        _remove_unused_wheels(place)
         for directory in (place.logs, place.results):
             by_age = sorted(_entries(directory), key=lambda each: each.stat().st_mtime)
             for each in by_age[:-MOST_ORDERS]:
@@ -145,6 +146,17 @@ def _remove_incomplete(place: Place) -> int:
         if not place.environment(each.stem).is_dir():
             each.unlink()
     return len(found)
+
+
+def _remove_unused_wheels(place: Place) -> None:
+    """Remove wheels that were built for environments which are not there any more."""
+    records = filter(None, (read_record(place, key) for key in _complete(place)))
+    used = {
+        each.partition("/")[0] for record in records for each in lock.of_text(record.lock).built
+    }
+    for each in _entries(place.wheels):
+        if each.name not in used:
+            shutil.rmtree(each, ignore_errors=True)
 
 
 def _oldest_first(place: Place, kept: Collection[str], used: Mapping[str, float]) -> Iterator[str]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import posixpath
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,18 +22,21 @@ from packaging.utils import canonicalize_name
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch.builder.pythons import Python
+from littlest_hub.stacks.launch.environment.contents import MOST_REMARKS
 from littlest_hub.stacks.launch.environment.environment_files import Environment, Kind
-from littlest_hub.stacks.launch.environment.requirements import Wanted
+from littlest_hub.stacks.launch.environment.requirements import Built, Wanted
 from littlest_hub.system.uv import NoSolutionError, Uv
 
 FORMAT = 1
 """To be raised when the same lock is built in another way, so that it is built again."""
 KERNEL = "ipykernel"
 CONDA_KINDS = (Kind.CONDA_LOCK, Kind.CONDA, Kind.PIXI)
+_BUILT = " @ built:"
 _INDEX = re.compile(r"--(?:index-url|extra-index-url|find-links) https://[!-~]+")
 _ENTRY = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[A-Za-z0-9._,-]+\])?"
-    r"(?P<what>==[A-Za-z0-9.!+_-]+| @ https://[!-~]+\.whl(?:#[!-~]*)?)"
+    r"(?P<what>==[A-Za-z0-9.!+_-]+| @ https://[!-~]+\.whl(?:#[!-~]*)?"
+    r"| @ built:(?P<built>[0-9a-f]{64})/[A-Za-z0-9.!+_-]+\.whl)"
     r"(?: ; (?P<marker>[^\\]+?))?(?P<hashes>(?: --hash=sha256:[0-9a-f]{64})*)"
 )
 
@@ -52,10 +56,15 @@ class Pin:
 
     name: str
     what: str
-    """"==VERSION", or " @ ADDRESS" of a wheel."""
+    """"==VERSION", " @ ADDRESS" of a wheel, or " @ built:SHA256/FILE" if it was built here."""
     hashes: tuple[str, ...] = ()
     """SHA-256 of each file of this version that may be installed."""
     marker: str = ""
+
+    @property
+    def built(self) -> str:
+        """Path of a wheel that was built here, among all of them; "": it is another."""
+        return self.what.partition(_BUILT)[2]
 
     @property
     def text(self) -> str:
@@ -83,6 +92,19 @@ class Lock:
         """The packages."""
         return frozenset(each.name for each in self.pins)
 
+    @property
+    def built(self) -> frozenset[str]:
+        """Paths of the wheels that were built here, among all of them."""
+        return frozenset(each.built for each in self.pins if each.built)
+
+    def installable(self, wheels: Path) -> str:
+        """Return its text as an installer takes it.
+
+        Args:
+            wheels: the directory of wheels that were built here.
+        """
+        return self.text.replace(_BUILT, f" @ {wheels.as_uri()}/")
+
     def installer(self, uv: Uv) -> Uv:
         """Return uv with the indexes of this lock."""
         return _with_indexes(uv, self.indexes)
@@ -105,7 +127,19 @@ def _pin(line: str) -> Pin:
     if not found:
         raise LittlestHubError(f"{line.strip()[:80]!r} is no wheel with an exact version")
     hashes = tuple(sorted(re.findall(r"sha256:([0-9a-f]+)", found["hashes"])))
+    if found["built"] and hashes != (found["built"],):
+        raise LittlestHubError(f"{found['name']} has another hash than the wheel that was built")
     return Pin(canonicalize_name(found["name"]), found["what"], hashes, found["marker"] or "")
+
+
+@dataclass(frozen=True)
+class Local:
+    """Wheels that were built for an environment."""
+
+    requirements: tuple[str, ...] = ()
+    """Such as "NAME @ built:SHA256/FILE"."""
+    wheels: Path = Path("/nonexistent")
+    """The directory of all wheels that were built here."""
 
 
 def resolve(
@@ -114,6 +148,7 @@ def resolve(
     environment: Environment,
     files: Mapping[str, str],
     as_of: str = "",
+    local: Local = Local(),
 ) -> Lock:
     """Return the lock of an environment: what its files ask for, and a kernel.
 
@@ -123,6 +158,7 @@ def resolve(
         environment: what a repository asks for, which can be built from wheels.
         files: the texts of its files.
         as_of: a date; what was uploaded later is left out.
+        local: what was built for it.
 
     Raises:
         NoSolutionError: the files' requirements cannot be satisfied together, from wheels.
@@ -139,7 +175,10 @@ def resolve(
         if environment.kind is Kind.UV:
             wanted = _of_uv_lock(uv, program, environment, files, Path(scratch, "project"))
         asked, limits = Path(scratch, "asked.txt"), Path(scratch, "limits.txt")
-        asked.write_text("".join(f"{each}\n" for each in (*wanted.indexes, *_packages(wanted))))
+        stored = f" @ {local.wheels.as_uri()}/"
+        built = (each.replace(_BUILT, stored) for each in local.requirements)
+        lines = (*wanted.indexes, *_packages(wanted), *built)
+        asked.write_text("".join(f"{each}\n" for each in lines))
         limits.write_text("".join(f"{each}\n" for each in wanted.constraints))
         try:
             text = _with_indexes(uv, wanted.indexes).resolve(
@@ -147,7 +186,7 @@ def resolve(
             )
         except NoSolutionError as error:
             raise _explained(error, as_of) from None
-    found = of_text(text)
+    found = of_text(text.replace(stored, _BUILT))
     pins = tuple(_restricted(each, wanted.hashes) for each in found.pins)
     return Lock(pins, tuple(wanted.indexes))
 
@@ -171,7 +210,9 @@ def _of_uv_lock(
     prefix = f"{environment.directory}/" if environment.directory else ""
     for name in ("pyproject.toml", "uv.lock"):
         (project / name).write_text(files.get(prefix + name, ""))
-    lock = of_text(uv.exported(project, program))
+    lines = uv.exported(project, program).replace(" \\\n", " ").splitlines()
+    built = environment.wanted.built
+    lock = of_text("\n".join(each for each in lines if not _is_of_source(each, built)))
     sources = re.findall(
         r'^source = \{ registry = "(https://[!-~]+)" \}', files[prefix + "uv.lock"], re.M
     )
@@ -180,6 +221,18 @@ def _of_uv_lock(
         packages=[Pin(each.name, each.what, (), each.marker).text.strip() for each in lock.pins],
         indexes=[f"--extra-index-url {each}" for each in others],
         hashes=_hashes(lock),
+    )
+
+
+def _is_of_source(line: str, built: Iterable[Built]) -> bool:
+    """Return whether a line of uv's is one of those packages that are built from their source."""
+    what = line.partition(" ;")[0].partition(" --hash")[0].removeprefix("-e ").strip()
+    name, at, _ = what.partition(" @ ")
+    path = f"./{posixpath.normpath(what)}"
+    return any(
+        (at and canonicalize_name(each.name) == canonicalize_name(name.partition("[")[0]))
+        or each.what == path
+        for each in built
     )
 
 
@@ -193,7 +246,7 @@ def _hashes(lock: Lock) -> dict[str, list[str]]:
 def _restricted(pin: Pin, hashes: Mapping[str, list[str]]) -> Pin:
     """Return a package with those of its files alone that the repository's own lock allows."""
     allowed = hashes.get(pin.name)
-    if not allowed:
+    if not allowed or pin.built:
         return pin
     kept = tuple(each for each in pin.hashes if f"sha256:{each}" in allowed)
     if not kept:
@@ -209,37 +262,52 @@ def _explained(error: NoSolutionError, as_of: str) -> NoSolutionError:
     when = f" with packages as of {as_of}" if as_of else ""
     text = f"there is no solution{when}: {cause}"
     if error.sources:
-        text += f". It {_needs_code(error.sources)}"
+        text += f". It {_needs_code(error.sources)}, which nobody has approved"
     return NoSolutionError(text, error.sources)
 
 
 def _needs_code(what: Iterable[str]) -> str:
-    names = ", ".join(what)
-    return f"needs to run code of {names} while it is built; that is not offered yet"
+    return f"needs to run code of {', '.join(what)} while it is built"
 
 
-def check_tier(environment: Environment, code: Iterable[str]) -> Tier:
+def check_tier(environment: Environment, approved: Collection[str]) -> Tier:
     """Return the tier that an environment is built in.
 
     Args:
         environment: as its files ask for it.
-        code: more reasons why it runs code.
+        approved: the reasons to run code that somebody has approved.
 
     Raises:
-        LittlestHubError: its tier is not offered; the message names the lines that need it.
+        LittlestHubError: it runs code for another reason; the message names the lines.
     """
-    reasons = dict.fromkeys((*map(str, environment.code), *code))
-    if reasons:
-        raise LittlestHubError(f"it {_needs_code(reasons)}")
-    return Tier.WHEEL
+    if missing := [each for each in map(str, environment.code) if each not in approved]:
+        raise LittlestHubError(f"it {_needs_code(missing)}, which nobody has approved")
+    if len(environment.code) >= MOST_REMARKS:
+        # There may be more, which nobody was told.
+        raise LittlestHubError(f"it has more than {MOST_REMARKS - 1} reasons to run code")
+    return Tier.CODE if environment.code else Tier.WHEEL
 
 
-def key(lock: Lock, python: Python, uv_version: str, tier: Tier = Tier.WHEEL) -> str:
+def key(
+    lock: Lock,
+    python: Python,
+    uv_version: str,
+    tier: Tier = Tier.WHEEL,
+    post_build: str = "",
+) -> str:
     """Return the name of the environment that a lock becomes.
 
     Nothing of the commit is in it, and nothing of the machine that a wheel does not depend on. Of
     uv's version it has the part that changes with the way in which it installs (its documentation,
-    "Versioning").
+    "Versioning"). A script, though, makes of the same lock whatever it likes: such an environment
+    belongs to one order.
+
+    Args:
+        lock: its packages.
+        python: its Python.
+        uv_version: of the program that installs.
+        tier: how much its script may do; a wheel that was built is a wheel like others.
+        post_build: what the script is and where it runs; "": there is none.
     """
     parts = {
         "format": FORMAT,
@@ -248,6 +316,6 @@ def key(lock: Lock, python: Python, uv_version: str, tier: Tier = Tier.WHEEL) ->
         "uv": ".".join(uv_version.split(".")[:2]),
         "tier": tier,
         "lock": lock.text,
-        "post_build": "",
+        "post_build": post_build,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

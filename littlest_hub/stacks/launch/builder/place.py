@@ -40,6 +40,14 @@ class Place:
         return self.home / "bytecode"
 
     @property
+    def wheels(self) -> Path:
+        """Wheels that builds of the code tier have made, each in a directory named by its SHA-256.
+
+        The builder alone writes there.
+        """
+        return self.home / "wheels"
+
+    @property
     def built(self) -> Path:
         """The environments, by key; those without a record are not complete."""
         return self.home / "built"
@@ -90,7 +98,7 @@ class Place:
         for each in (self.home, *readable):
             each.mkdir(exist_ok=True)
             each.chmod(0o755)
-        for each in (self.cache, self.locks, self.bytecode):
+        for each in (self.cache, self.locks, self.bytecode, self.wheels):
             each.mkdir(mode=0o700, exist_ok=True)
 
 

@@ -1,4 +1,6 @@
-"""The program of the builder's unit: `python -I -m …builder build ID`, or `… clean`.
+"""The program of the builder's unit: `python -I -m …builder.program build ID NETWORK…`, or `clean`.
+
+Code reaches the networks, which the administrator permits although they are not public.
 
 The order is its standard input, a file that systemd opens: the builder sees nothing else of the
 service's. What has come of it is in `results/ID.json` and, for people, in `logs/ID.jsonl`.
@@ -6,6 +8,7 @@ service's. What has come of it is in `results/ID.json` and, for people, in `logs
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -18,12 +21,15 @@ from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout, PackageSet
 from littlest_hub.stacks.launch import order
+from littlest_hub.stacks.launch.address import networks
 from littlest_hub.stacks.launch.builder import build, cleaning, pythons
 from littlest_hub.stacks.launch.builder import lock as locks
+from littlest_hub.stacks.launch.builder.build import Plan
 from littlest_hub.stacks.launch.builder.build_log import BuildLog
-from littlest_hub.stacks.launch.builder.lock import Lock
+from littlest_hub.stacks.launch.builder.lock import Local, Lock, Tier
 from littlest_hub.stacks.launch.builder.place import Place, checked_key
 from littlest_hub.stacks.launch.builder.pythons import Python
+from littlest_hub.stacks.launch.code.approved import Code, code_of
 from littlest_hub.stacks.launch.environment import environment_files
 from littlest_hub.stacks.launch.environment.environment_files import Environment, Kind
 from littlest_hub.stacks.launch.order import Order
@@ -45,10 +51,17 @@ class Result:
 
 
 class Builder:
-    """Builds environments of one release's Python in one place."""
+    """Builds environments of one release's Python in one place.
 
-    def __init__(self, place: Place, uv: Uv, python: Python) -> None:
-        self._place, self._uv, self._python = place, uv, python
+    Args:
+        place: where.
+        uv: the program, with the shared cache.
+        python: the release's Python.
+        code: what runs code that somebody has approved; None: nothing does.
+    """
+
+    def __init__(self, place: Place, uv: Uv, python: Python, code: Code | None = None) -> None:
+        self._place, self._uv, self._python, self._code = place, uv, python, code
 
     def build(self, asked: Order, report: Progress) -> Result:
         """Build the environment of an order, unless it is there.
@@ -58,11 +71,17 @@ class Builder:
             LittlestHubError: it cannot be built for another reason.
         """
         environment = self._environment(asked)
-        known = self.result(asked.id)
-        text = known.lock if known else asked.lock
-        lock = locks.of_text(text) if text else self._resolve(environment, asked, report)
-        key = locks.key(lock, self._python, self._uv.version)
-        if build.build(self._place, self._uv, self._python, lock, key, report):
+        lock = self._known(asked) or self._resolve(environment, asked, report)
+        script = environment.post_build
+        identity = _identity(asked, script) if script else ""
+        tier = Tier.CODE if script else Tier.WHEEL
+        key = locks.key(lock, self._python, self._uv.version, tier, identity)
+
+        def run_script(directory: Path) -> None:
+            self._runner().run_script(script, environment, asked, directory, report)
+
+        plan = Plan(self._python, lock, run_script if script else None)
+        if build.build(self._place, self._uv, plan, key, report):
             record = build.read_record(self._place, key)
             report(f"built {len(lock.pins)} packages in {record.seconds if record else 0:.1f} s")
         else:
@@ -77,7 +96,8 @@ class Builder:
 
     def offer(self, asked: Order) -> str:
         """Return the date as of which an order without a solution has one; "": there is none."""
-        if asked.as_of or not asked.committed:
+        # What runs code took long enough.
+        if asked.as_of or not asked.committed or asked.code or asked.built:
             return ""
         try:
             earlier = replace(asked, as_of=asked.committed)
@@ -94,6 +114,20 @@ class Builder:
         except (OSError, ValueError, TypeError, KeyError):
             return None
         return found if found.python == self._python.digest else None
+
+    def _known(self, asked: Order) -> Lock | None:
+        """Return the lock that an order has had already; None: it is made now."""
+        known = self.result(asked.id)
+        text = known.lock if known else asked.lock
+        lock = locks.of_text(text) if text else None
+        # Wheels that were built here are removed with the last environment that has them.
+        has_all = lock and all((self._place.wheels / each).is_file() for each in lock.built)
+        return lock if has_all else None
+
+    def _runner(self) -> Code:
+        if self._code is None:
+            raise LittlestHubError("this hub runs no code of repositories")
+        return self._code
 
     def _environment(self, asked: Order) -> Environment:
         """Return what is built: judged again, from the text that is built."""
@@ -113,7 +147,11 @@ class Builder:
         pythons.ensure(self._python, self._place)
         report(f"resolving {environment.kind}" + (f" as of {asked.as_of}" if asked.as_of else ""))
         program = self._python.program(self._place)
-        found = locks.resolve(self._uv, program, environment, asked.files, asked.as_of)
+        built: list[str] = []
+        if environment.wanted.built or asked.built:
+            built = self._runner().wheels(environment, asked, report)
+        local = Local(tuple(built), self._place.wheels)
+        found = locks.resolve(self._uv, program, environment, asked.files, asked.as_of, local)
         report(f"resolved {len(found.pins)} packages")
         return found
 
@@ -135,7 +173,7 @@ def serve(make: Callable[[], Builder], place: Place, name: str, text: str) -> in
             try:
                 result = builder.build(asked, log.line)
             except NoSolutionError as error:
-                log.failed(error.message, error.hint, builder.offer(asked))
+                log.failed(error.message, error.hint, builder.offer(asked), error.sources)
                 return 1
             log.done(result.key)
             builder.finish(result)
@@ -149,6 +187,12 @@ def serve(make: Callable[[], Builder], place: Place, name: str, text: str) -> in
             log.failed("the builder has failed", "The administrator finds why in the journal")
             raise
     return 0
+
+
+def _identity(asked: Order, script: str) -> str:
+    """Return what a script is, and which files it sees."""
+    parts = (asked.source, script, asked.files[script], asked.hosts, asked.is_online)
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def uv_of(layout: Layout, release: Path, place: Place) -> Uv:
@@ -179,7 +223,8 @@ def main() -> None:
         if words[:1] == ["build"]:
 
             def make() -> Builder:
-                return Builder(place, uv_of(layout, release, place), Python.of(release))
+                uv, python = uv_of(layout, release, place), Python.of(release)
+                return Builder(place, uv, python, code_of(layout, uv, python, networks(words[2:])))
 
             sys.exit(serve(make, place, checked_key(words[1]), text))
         _clean(place, uv_of(layout, release, place), json.loads(text))

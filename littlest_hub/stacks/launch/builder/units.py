@@ -11,6 +11,8 @@ from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch import packet_filter
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.program import MODULE
+from littlest_hub.stacks.launch.code import units as code_units
+from littlest_hub.stacks.launch.resolver.units import sources_of
 from littlest_hub.units.unit import (
     SANDBOX,
     WITHOUT_RIGHTS,
@@ -59,14 +61,19 @@ def cleaning_of(layout: Layout) -> Path:
     return layout.stacks / "launch" / "cleaning.json"
 
 
-def units(layout: Layout, stack: EnabledStack, networks: Collection[str] = ()) -> Iterator[Unit]:
+def units(
+    layout: Layout,
+    stack: EnabledStack,
+    networks: Collection[str] = (),
+    nameservers: Collection[str] = (),
+) -> Iterator[Unit]:
     """Yield the builder's units.
 
     Args:
         layout: the installation.
         stack: how the stack was enabled.
-        networks: networks and addresses that are not of the internet, and that builds may reach,
-            such as those of name servers.
+        networks: networks that are not of the internet, and that builds may reach.
+        nameservers: addresses at which names are asked; they need not be public.
     """
     setup = layout.stack_unit(stack.name, "-builder.service")
     orders = layout.stack_data(stack.name) / "orders"
@@ -79,11 +86,14 @@ def units(layout: Layout, stack: EnabledStack, networks: Collection[str] = ()) -
         "Builds the environment of an order. Two people who order the same wait for one build:"
         "\nsystemd starts an instance once.",
         [
-            Directive("ExecStart", _command(layout, "build %i")),
+            Directive("ExecStart", _command(layout, " ".join(["build %i", *networks]))),
             Directive("StandardInput", f"file:{orders}/%i.json", "which systemd opens"),
-            *_network(networks),
+            *_code(layout),
+            *_network((*networks, *nameservers)),
         ],
+        [Directive(key, each) for each in code_units.sockets(layout) for key in ("Wants", "After")],
     )
+    yield from code_units.units(layout, stack)
     yield from _cleaning(layout, stack, setup)
 
 
@@ -211,7 +221,21 @@ def _setup(layout: Layout, name: str) -> Unit:
     )
 
 
-def _service(layout: Layout, name: str, setup: str, about: str, own: Collection[Directive]) -> Unit:
+def _code(layout: Layout) -> Iterator[Directive]:
+    """Yield what a build needs to have code run: its units, and files of the repository."""
+    for address in code_units.addresses_of(layout):
+        yield Directive("BindPaths", f"-{address}")
+    yield Directive("BindReadOnlyPaths", f"-{sources_of(layout)}", "which code may need")
+
+
+def _service(
+    layout: Layout,
+    name: str,
+    setup: str,
+    about: str,
+    own: Collection[Directive],
+    needs: Collection[Directive] = (),
+) -> Unit:
     return Unit(
         name,
         about,
@@ -222,6 +246,7 @@ def _service(layout: Layout, name: str, setup: str, about: str, own: Collection[
                 Directive("StartLimitIntervalSec", "0"),
                 Directive("Requires", setup),
                 Directive("After", setup),
+                *needs,
                 base_directory_conditions(layout.base)[0],
             ],
             "Service": [

@@ -23,8 +23,10 @@ from littlest_hub.stacks.launch.environment.contents import Contents, Read, Rema
 from littlest_hub.stacks.launch.environment.lock_files import table
 from littlest_hub.stacks.launch.environment.requirements import (
     MOST_REQUIREMENTS,
+    Built,
     Requirements,
     Wanted,
+    is_name,
 )
 
 
@@ -100,9 +102,10 @@ def environment(files: Iterable[str], read: Read, pythons: Sequence[str]) -> Env
         contents.refuse("binder", 1, "there is .binder too; expected one of the two")
     reader = _Reader(contents, directories[0] if directories else "", pythons)
     kind = reader.read()
+    post_build = reader.read_post_build()
+    if post_build and kind is Kind.USUAL:
+        kind = reader.read_script_only(post_build)
     reader.remark_on_others(kind)
-    if post_build := reader.first("postBuild"):
-        contents.runs(post_build, 1, "it runs after the packages are installed")
     return Environment(
         kind=kind,
         directory=reader.directory,
@@ -146,6 +149,19 @@ class _Reader:
             return Kind.PIXI
         return self._read_python()
 
+    def read_post_build(self) -> str:
+        """Return the path of postBuild, whose text decides what is built; "": there is none."""
+        file = self.first("postBuild")
+        if file:
+            self._contents.text(file)
+            self._contents.runs(file, 1, "it runs after the packages are installed")
+        return file
+
+    def read_script_only(self, file: str) -> Kind:
+        """Return the kind of an environment that only a script asks for: a Python with a kernel."""
+        self.python = self._chosen_python("", file)
+        return Kind.PYTHON
+
     def remark_on_others(self, kind: Kind) -> None:
         """Remark on files for what is not supported."""
         for name, why in _ELSEWHERE.items():
@@ -174,7 +190,7 @@ class _Reader:
             asked, place = _minor(self._read_pipfile(file)), file
         elif (file := self.first("uv.lock")) and self.first("pyproject.toml"):
             kind = Kind.UV
-            found = lock_files.read_uv_lock(self._contents, file)
+            found = lock_files.read_uv_lock(self._contents, self._requirements, file)
         else:
             file = "pyproject.toml"
             kind, found = self._read_requirements(kind)
@@ -224,10 +240,22 @@ class _Reader:
             self._read_indexes(file, text, table(tools, "uv").get("index"))
             # uv's documentation, "Dependency sources".
             for name, how in table(table(tools, "uv"), "sources").items():
-                if not isinstance(how, dict) or not {"git", "path", "url"}.isdisjoint(how):
-                    what = f"{shown(name)} is built from its source"
-                    self._contents.runs(file, line_of(text, name), what)
+                self._read_source(file, line_of(text, f"{name} = "), name, how)
         return project
+
+    def _read_source(self, file: str, line: int, name: str, how: Any) -> None:
+        """Read where a project says that a package is built from."""
+        if isinstance(how, dict) and {"git", "path", "url"}.isdisjoint(how):
+            return
+        what = f"{shown(name)} is built from its source"
+        if not isinstance(how, dict) or not is_name(name):
+            self._contents.refuse(file, line, f"{what}, which is not supported in this form")
+        elif "git" in how:
+            self._requirements.add_source(lock_files.git_source(name, how), file, line)
+        else:
+            where = str(how.get("path") or how.get("url"))
+            if self._requirements.add_source(Built(where, name), file, line):
+                self._requirements.add(f"{name} @ {where}", file, line)
 
     def _read_indexes(self, file: str, text: str, indexes: Any) -> None:
         """Read a project's indexes (uv's documentation, "Package indexes").
@@ -242,7 +270,8 @@ class _Reader:
 
     def _install_repository(self, file: str) -> None:
         self.installs_repository = True
-        self._contents.runs(file, 1, "the repository is a package, which is built and installed")
+        why = "the repository is a package, which is built and installed"
+        self._requirements.build(Built("./."), file, 1, why)
 
     def _read_pipfile_lock(self, file: str) -> str:
         return lock_files.read_pipfile_lock(self._contents, self._requirements, file)

@@ -13,15 +13,25 @@ from collections.abc import Iterator
 from typing import Any
 
 from littlest_hub.stacks.launch.environment.contents import LOCK_LIMIT_BYTES, Contents, shown
-from littlest_hub.stacks.launch.environment.requirements import Requirements, add_host
+from littlest_hub.stacks.launch.environment.requirements import (
+    Built,
+    Requirements,
+    add_host,
+    inside,
+    is_name,
+)
 
 PLATFORM = "linux-64"
 _HOSTS = re.compile(r"https://([A-Za-z0-9.-]{1,253})[:/]")
+_PLAIN = re.compile(r"https://[A-Za-z0-9._~:/+%-]+")
 _OUTSIDE = "expected packages at https://…"
 
 
-def read_uv_lock(contents: Contents, file: str) -> str:
-    """Remark on a uv.lock, and return the Python versions that it is for."""
+def read_uv_lock(contents: Contents, requirements: Requirements, file: str) -> str:
+    """Remark on a uv.lock, and return the Python versions that it is for.
+
+    Its wheels are read by uv itself.
+    """
     text = _text(contents, file, r"^version = 1$")
     asked = re.search(r'^requires-python = "([^"]*)"$', text, re.MULTILINE)
     for line, block in _blocks(text, "[[package]]"):
@@ -30,8 +40,31 @@ def read_uv_lock(contents: Contents, file: str) -> str:
         kind, where = (source[1], source[2]) if source else ("", "")
         is_wheel = bool(re.search(r"^wheels = \[", block, re.MULTILINE)) or where.endswith(".whl")
         if kind != "virtual" and not (is_wheel and kind in ("registry", "url", "path")):
-            contents.runs(file, line, f"{shown(name)} is built from its source ({kind or 'none'})")
+            why = f"{shown(name)} is built from its source ({kind or 'none'})"
+            version = _field(block, r'^version = "([A-Za-z0-9.!+_-]*)"$')
+            if built := _built_of_uv(file, name, version, kind, where):
+                requirements.build(built, file, line, why)
+            else:
+                contents.runs(file, line, why)
     return asked[1] if asked else ""
+
+
+def _built_of_uv(file: str, name: str, version: str, kind: str, where: str) -> Built | None:
+    """Return a package of a uv.lock that is built; None: this kind of source is not supported."""
+    if not is_name(name):
+        return None
+    if kind == "registry":
+        return Built(f"=={version}", name) if version else None
+    if kind in ("editable", "directory", "path"):
+        path = inside(file, where)
+        return Built(f"./{path}", name) if path else None
+    address, _, commit = where.partition("#")
+    address, _, query = address.partition("?")
+    found = re.search(r"(?:^|&)subdirectory=([A-Za-z0-9._/-]+)", query)
+    directory = f"#subdirectory={found[1]}" if found else ""
+    if kind == "git" and _PLAIN.fullmatch(address) and re.fullmatch(r"[0-9a-f]{40,64}", commit):
+        return Built(f"git+{address}@{commit}{directory}", name)
+    return Built(where, name) if kind == "url" and _PLAIN.fullmatch(address) else None
 
 
 def read_conda_lock(contents: Contents, file: str) -> None:
@@ -94,7 +127,7 @@ def read_pipfile_entry(
     """Add a package of a Pipfile or Pipfile.lock: a version, or a table with a source."""
     how = how if isinstance(how, dict) else {"version": how}
     if "git" in how:
-        requirements.add_address(f"git+{how['git']}", name, file, line)
+        requirements.add_source(git_source(name, how), file, line)
     elif found := how.get("path") or how.get("file"):
         requirements.add(f"{name} @ {found}" if "://" in str(found) else str(found), file, line)
     else:
@@ -105,6 +138,16 @@ def read_pipfile_entry(
             text += f" ; {markers}"
         given = map(str, hashes) if isinstance(hashes, list) else ()
         requirements.add(text, file, line, list(given))
+
+
+def git_source(name: str, how: dict[str, Any]) -> Built:
+    """Return a package of a git repository, as a Pipfile or a project's uv sources name it."""
+    refs = (how.get(each) for each in ("ref", "rev", "tag", "branch"))
+    ref = next((f"@{each}" for each in refs if each), "")
+    directory = f"#subdirectory={how['subdirectory']}" if how.get("subdirectory") else ""
+    extras = how.get("extras")
+    names = f"[{','.join(map(str, extras))}]" if isinstance(extras, list) else ""
+    return Built(f"git+{how['git']}{ref}{directory}", name, names)
 
 
 def add_pipfile_sources(requirements: Requirements, file: str, sources: Any) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -39,15 +39,34 @@ _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _HOST = re.compile(r"[a-z0-9.-]+")
 _TOKEN = re.compile(r"[!-~]+")
 _WHEEL = re.compile(r"https://[!-~]+\.whl(?:#[!-~]*)?")
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
+_EXTRAS = re.compile(r"\[[A-Za-z0-9._, -]+\]")
+_EGG = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,99})(\[[A-Za-z0-9._,-]+\])?")
 _SCHEME = re.compile(r"[\w+.-]+:")
+
+
+@dataclass(frozen=True)
+class Built:
+    """A package that is built from its source, in our own spelling."""
+
+    what: str = ""
+    """"./PATH" in the repository, "git+https://…", "https://…"; of an index, "" or "==VERSION"."""
+    name: str = ""
+    """"": as its source says."""
+    extras: str = ""
+    """Such as "[a,b]"."""
+    marker: str = ""
 
 
 @dataclass
 class Wanted:
-    """Requirements that wheels can satisfy, in our own spelling: no line of a stranger is kept."""
+    """Requirements in our own spelling: no line of a stranger is kept."""
 
     packages: list[str] = field(default_factory=list)
-    """Requirements (PEP 508)."""
+    """Requirements (PEP 508) that wheels can satisfy."""
+    built: list[Built] = field(default_factory=list)
+    """Those that run code. For each there is a remark in `Contents.code`, unless there are too
+    many."""
     constraints: list[str] = field(default_factory=list)
     indexes: list[str] = field(default_factory=list)
     """Options for further indexes, such as "--extra-index-url https://…"."""
@@ -99,7 +118,8 @@ class Requirements:
                 if option == "--hash":
                     hashes.append(value.strip(" ="))
                 else:
-                    self._contents.runs(file, line, f"{option} is an option of a build")
+                    what = f"the option {option} of a build is not supported"
+                    self._contents.refuse(file, line, what)
             self._add(requirement, file, line, hashes, constrains=constrains)
 
     def add(self, text: str, file: str, line: int, hashes: Sequence[str] = ()) -> None:
@@ -131,28 +151,41 @@ class Requirements:
         if host != "pypi.org":
             self.wanted.indexes.append(f"{name} {address}")
 
-    def add_address(self, address: str, name: str, file: str, line: int) -> bool:
-        """Remark on a package's address, or its path in the repository; return if it is a wheel's.
+    def add_source(self, asked: Built, file: str, line: int, *, constrains: bool = False) -> bool:
+        """Add a package's address, or its path in the repository, unless it is a wheel's.
 
-        Only then can it be installed without running code, and from elsewhere.
+        Returns:
+            Whether it is the address of a wheel: then it can be installed without running code.
         """
+        address, name = asked.what, asked.name or asked.what
         plain = address.removeprefix("git+")
         if not _SCHEME.match(plain):
-            self._add_path(plain, file, line)
-        elif not (host := _host_of(plain)):
+            found = self._path(plain, file, line)
+            kept = None if found is None else replace(asked, what=f"./{found}")
+        elif not (host := _host_of(plain)) or not _TOKEN.fullmatch(plain):
             what = "expected https://… or git+https://…, without a password"
             self._contents.refuse(file, line, f"{shown(address)}: {what}")
+            return False
         else:
             add_host(self._contents, host)
-            if plain != address:
-                what = f"{shown(name)} is built from a git repository at {host}"
-                self._contents.runs(file, line, what)
-            elif not urlsplit(plain).path.endswith(".whl"):
-                what = f"{shown(name)} is built from an archive at {host}"
-                self._contents.runs(file, line, what)
-            else:
+            if plain == address and urlsplit(plain).path.endswith(".whl"):
                 return bool(_WHEEL.fullmatch(plain))
+            where = "an archive" if plain == address else "a git repository"
+            self._contents.runs(file, line, f"{shown(name)} is built from {where} at {host}")
+            kept = _without_egg(asked)
+        # What only constrains is built if something else asks for it.
+        if kept and not constrains:
+            self._build(kept)
         return False
+
+    def build(self, asked: Built, file: str, line: int, why: str) -> None:
+        """Add a package that is built from its source, with the remark that says so."""
+        self._contents.runs(file, line, why)
+        self._build(asked)
+
+    def _build(self, asked: Built) -> None:
+        if asked not in self.wanted.built and len(self.wanted.built) < MOST_REQUIREMENTS:
+            self.wanted.built.append(asked)
 
     def _has_room(self, file: str, line: int) -> bool:
         self._count += 1
@@ -174,7 +207,10 @@ class Requirements:
     ) -> None:
         kept = self.wanted.constraints if constrains else self.wanted.packages
         if _ADDRESS.match(text):
-            if self.add_address(text, text, file, line):
+            path, _, extras = text.partition("[")
+            is_path = not _SCHEME.match(text) and _EXTRAS.fullmatch(f"[{extras}")
+            asked = Built(path, extras=f"[{extras}") if is_path else Built(text)
+            if self.add_source(asked, file, line, constrains=constrains):
                 kept.append(text)
             return
         try:
@@ -184,8 +220,11 @@ class Requirements:
         except (InvalidRequirement, RecursionError):
             self._contents.refuse(file, line, f"{shown(text)} is no requirement (PEP 508)")
             return
-        if found.url and not self.add_address(found.url, found.name, file, line):
-            return
+        if found.url:
+            extras = f"[{','.join(sorted(found.extras))}]" if found.extras else ""
+            asked = Built(found.url, found.name, extras, str(found.marker or ""))
+            if not self.add_source(asked, file, line, constrains=constrains):
+                return
         # Its canonical text: whoever reads it next sees what was judged here.
         kept.append(str(found))
         if hashes:
@@ -199,17 +238,27 @@ class Requirements:
             constrains = constrains or name in _INCLUDES[2:]
             self._include(value, file, line, constrains=constrains)
         elif name in _EDITABLE:
-            self.add_address(value, value, file, line)
+            self._add(value if _ADDRESS.match(value) else f"./{value}", file, line)
         elif name in _SOURCES:
             self.add_index(value, file, line, name)
         elif name == "--pre":
             self.wanted.prereleases = True
         elif name == "--no-binary":
-            if value != ":none:":
-                what = f"{shown(value)}: packages are built from their source"
-                self._contents.runs(file, line, what)
+            self._add_no_binary(value, file, line)
         elif name not in _HARMLESS:
             self._contents.refuse(file, line, f"the option {shown(name)} is not supported")
+
+    def _add_no_binary(self, value: str, file: str, line: int) -> None:
+        names = [each.strip() for each in value.split(",")]
+        if names == [":none:"]:
+            return
+        for name in names:
+            if is_name(name):
+                what = f"{shown(name)} is built from its source"
+                self.build(Built(name=canonicalize_name(name)), file, line, what)
+            else:
+                what = f"{shown(name)}: expected names of packages that are built from their source"
+                self._contents.refuse(file, line, what)
 
     def _include(self, path: str, file: str, line: int, *, constrains: bool) -> None:
         found = inside(file, path)
@@ -218,7 +267,8 @@ class Requirements:
         else:
             self._contents.refuse(file, line, f"{shown(path)} is no file of the repository")
 
-    def _add_path(self, path: str, file: str, line: int) -> None:
+    def _path(self, path: str, file: str, line: int) -> str | None:
+        """Return a path of the repository from which a package is built; None: it is not."""
         found = inside(file, path.partition("[")[0].partition("#")[0].strip())
         if found is None:
             self._contents.refuse(file, line, f"{shown(path)} is not in the repository")
@@ -228,6 +278,8 @@ class Requirements:
         else:
             what = "the repository itself" if found == "." else shown(found)
             self._contents.runs(file, line, f"{what} is built and installed")
+            return found
+        return None
 
 
 def add_host(contents: Contents, host: str) -> None:
@@ -245,6 +297,23 @@ def _host_of(address: str) -> str:
         return ""
     is_right = parts.scheme == "https" and "@" not in parts.netloc and _HOST.fullmatch(host)
     return host if is_right else ""
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text is the name of a package."""
+    return bool(_NAME.fullmatch(text))
+
+
+def _without_egg(asked: Built) -> Built:
+    """Return a package with the name that pip's `#egg=` gives it, of which pip itself warns."""
+    address, _, fragment = asked.what.partition("#")
+    parts = [each.partition("=") for each in fragment.split("&") if each]
+    kept = "&".join("".join(each) for each in parts if each[0] != "egg")
+    egg = next((each[2] for each in parts if each[0] == "egg"), "")
+    found = _EGG.fullmatch(egg)
+    name = asked.name or (found[1] if found else "")
+    extras = asked.extras or ((found[2] or "") if found else "")
+    return Built(address + (f"#{kept}" if kept else ""), name, extras, asked.marker)
 
 
 def inside(file: str, path: str) -> str | None:

@@ -264,6 +264,10 @@ _LABELS = {
     "processors": ("Processors", ""),
     "hours": ("Duration in hours", ""),
     "as_of": ("Packages as of", "A date, such as 2026-05-01. Empty: the latest versions"),
+    "built": (
+        "Packages built from source",
+        "Names of packages without a wheel, whose code runs to build them. Empty: none",
+    ),
 }
 
 

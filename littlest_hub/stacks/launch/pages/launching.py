@@ -166,7 +166,10 @@ class Launching(PersonPage):
             return ""
         read = _Reader(found.files_below(self.place.sources))
         # An order has a day; a commit has a second.
-        asked = order.of_environment(found.environment, read, found.date[:10])
+        asked = order.of_environment(
+            *(found.environment, read, found.date[:10], found.directory),
+            built=tuple(configuration.built.split()),
+        )
         place = self.place
         builds = Builds(place.records / "orders", place.starter, place.logs, place.results)
         return await builds.build(replace(asked, as_of=configuration.as_of), self._tell)
@@ -205,6 +208,8 @@ class Launching(PersonPage):
     def _end_without(self, approved: Approved, error: LittlestHubError) -> None:
         form = form_of(approved.configuration)
         offer = error.offer if isinstance(error, BuildError) else ""
+        sources = error.sources if isinstance(error, BuildError) else ""
+        built = " ".join(filter(None, (form.built, sources)))
         self._end(
             "not_launched.html",
             message=error.message,
@@ -212,6 +217,8 @@ class Launching(PersonPage):
             edit=f"{form.url(self.hub_base)}&edit=1",
             offer=offer,
             earlier=replace(form, as_of=offer).url(self.hub_base),
+            sources=sources,
+            from_source=replace(form, built=built).url(self.hub_base),
         )
 
     def _end(self, template: str, **values: str) -> None:

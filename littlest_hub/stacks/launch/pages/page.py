@@ -6,6 +6,7 @@ import json
 import re
 import time
 from dataclasses import dataclass, fields
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_SETTINGS_S = 10
-"""How long the hub's answer about settings is used again."""
+_STRANGERS_S = 10
+"""How long the hub's answer about settings is used again for people who are not logged in, so that
+they cannot make the hub work."""
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::[0-9]{1,5})?")
 
 
@@ -59,8 +61,8 @@ class Page(Handler):
     async def prepare(self) -> None:
         known: dict[str, tuple[float, Settings]]
         known = self.settings.setdefault("known_settings", {})
-        asked_s, found = known.get(self.hub_base, (-_SETTINGS_S, Settings()))
-        if time.monotonic() > asked_s + _SETTINGS_S:
+        asked_s, found = known.get(self.hub_base, (-inf, Settings()))
+        if self.current_user or time.monotonic() > asked_s + _STRANGERS_S:
             found = await self._ask_hub()
             known[self.hub_base] = time.monotonic(), found
         self.hub_settings = found

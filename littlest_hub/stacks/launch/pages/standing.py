@@ -24,6 +24,7 @@ _FIELDS = {
     "cpu_percent": "processors (percent of one)",
     "minutes": "duration (minutes)",
     "as_of": "date of the packages",
+    "built": "packages that are built from their source",
 }
 
 

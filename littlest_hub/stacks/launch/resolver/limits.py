@@ -29,6 +29,8 @@ class Limits:
     objects: int = 100_000
     """Number of objects in a pack of files; each directory is one too."""
     longest_path: int = 500
+    sources_bytes: int = 20 << 30
+    """Size of the files of all repositories together, which stay for the next launch."""
     seconds: float = 150.0
     silence_s: float = 20.0
     """How long the server may send nothing."""

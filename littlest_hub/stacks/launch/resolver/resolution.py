@@ -138,6 +138,7 @@ class Resolver:
                 left_out=tuple(written.left_out),
             )
             self._sources.keep(partial, source)
+        self._sources.make_room(self._limits.sources_bytes)
         return source
 
     def _objects(self, name: str, remote: Remote, deadline: Deadline) -> Objects:

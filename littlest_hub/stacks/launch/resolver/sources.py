@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from littlest_hub.system.locks import try_lock
 _PARTIAL = ".partial-"
 """Beginning of names of directories that are written to, each locked by its resolver."""
 _DIGEST_CHARACTERS = 16
+_JUST_NEEDED_S = 3600
+"""Files that were asked for in this time may be on their way to a server."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Sources:
         file = self.place(url, commit) / "source.json"
         try:
             found = json.loads(file.read_text())
+            with contextlib.suppress(PermissionError):  # written when the resolver had another uid
+                os.utime(file)
             remarks = tuple(Remark(**each) for each in found.pop("left_out"))
             files = tuple(found.pop("files"))
             return Source(**found, files=files, left_out=remarks)
@@ -102,6 +107,29 @@ class Sources:
             if not target.is_dir():
                 raise
 
+    def make_room(self, limit_bytes: int) -> int:
+        """Remove the files that nobody has asked for longest, until the others fit.
+
+        Args:
+            limit_bytes: the most that all of them may have together.
+
+        Returns:
+            How many repositories it has removed.
+        """
+        places = {place: _need(place) for place in self._directory.glob("[!.]*")}
+        total_bytes = sum(size for _, size in places.values())
+        removed = 0
+        for place, (needed_s, size) in sorted(places.items(), key=lambda item: item[1]):
+            if total_bytes <= limit_bytes or needed_s > time.time() - _JUST_NEEDED_S:
+                break
+            gone = self._directory / f"{_PARTIAL}{secrets.token_hex(8)}"
+            with contextlib.suppress(OSError):  # another resolver removes it
+                place.rename(gone)
+                remove_tree(gone)
+                removed += 1
+            total_bytes -= size
+        return removed
+
     def _made(self) -> tuple[Path, int]:
         """Return a new directory, and its descriptor, which holds the lock."""
         while True:
@@ -124,3 +152,12 @@ class Sources:
                         remove_tree(partial)
                 finally:
                     os.close(descriptor)
+
+
+def _need(place: Path) -> tuple[float, int]:
+    """Return when files were asked for last, and their size in bytes; 0, 0: they are damaged."""
+    file = place / "source.json"
+    try:
+        return file.stat().st_mtime, int(json.loads(file.read_text())["size_bytes"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return 0, 0

@@ -27,7 +27,7 @@ def address_of(layout: Layout) -> Path:
 
 def sources_of(layout: Layout) -> Path:
     """Return the directory of repositories' files; it is in no backup."""
-    return layout.stacks / "launch" / "sources"
+    return layout.stack_cache("launch") / "sources"
 
 
 def settings_of(layout: Layout) -> Path:

@@ -36,11 +36,12 @@ class BuildError(LittlestHubError):
         text: why.
         hint: what a person can do.
         offer: a date as of which it would succeed; "": none is known.
+        sources: names of packages that would have to be built from their source, in one text.
     """
 
-    def __init__(self, text: str, hint: str, offer: str) -> None:
+    def __init__(self, text: str, hint: str, offer: str, sources: str = "") -> None:
         super().__init__(text, hint)
-        self.offer = offer
+        self.offer, self.sources = offer, sources
 
 
 class Builds:
@@ -66,7 +67,7 @@ class Builds:
         Raises:
             LittlestHubError: it cannot be built; a `BuildError` says why.
         """
-        lock = self._orders / f"{order.id}.lock"
+        lock = self._orders / f"{order.id}.pins"
         known = _read(lock)
         if known and not self._result(order).get("lock"):
             order = replace(order, lock=known)
@@ -95,7 +96,7 @@ class Builds:
         file = self._orders / f"{order.id}.json"
         write(file, order.canonical)
         os.utime(file)
-        for pattern, most in (("*.json", MOST_ORDERS), ("*.lock", MOST_LOCKS)):
+        for pattern, most in (("*.json", MOST_ORDERS), ("*.pins", MOST_LOCKS)):
             by_age = sorted(self._orders.glob(pattern), key=lambda each: each.stat().st_mtime)
             for each in by_age[:-most]:
                 each.unlink(missing_ok=True)
@@ -148,8 +149,8 @@ class _Log:
             LittlestHubError: nothing has been.
         """
         if self._end.get("outcome") == "failed":
-            text, hint, offer = (shown(self._end.get(n, "")) for n in ("text", "hint", "offer"))
-            raise BuildError(text, hint, offer)
+            names = ("text", "hint", "offer", "sources")
+            raise BuildError(*(shown(self._end.get(name, "")) for name in names))
         try:
             return checked_id(self._end.get("key"))
         except ValueError:

@@ -57,7 +57,30 @@ def test_an_unknown_kind_of_login_is_an_error_with_its_line(layout: Layout) -> N
     enable(layout, "nis")
     (problem,) = found(layout)
     assert "60-class.py:" in problem
-    assert "expected one of system, first-use" in problem
+    assert ": LOGIN = 'nis': expected one of system, first-use" in problem
+
+
+def test_values_are_those_of_the_copy_that_is_checked(layout: Layout, tmp_path: Path) -> None:
+    fragment = layout.fragments / "60-class.py"
+
+    def messages(text: str) -> list[str]:
+        copy = tmp_path / fragment.name
+        copy.write_text(text)
+        report = check_fragments(layout, {fragment: copy})
+        return [str(problem) for problem in report.problems]
+
+    enable(layout)
+    right = fragment.read_text()
+    wrong = right.replace("CULL_IDLE_S = 3600", 'CULL_IDLE_S = "an hour"')
+    (problem,) = messages(wrong)
+    assert "60-class.py:" in problem
+    assert "CULL_IDLE_S: " in problem
+    # A mistake that is there can be mended.
+    fragment.write_text(wrong)
+    assert messages(right) == []
+    # What is no Python is said once.
+    (problem,) = messages(right.replace("SHARED = {}", "SHARED = {"))
+    assert "SyntaxError" in problem
 
 
 @pytest.mark.parametrize("number", ["41", "70"])
@@ -122,13 +145,30 @@ def test_enabling_says_when_people_get_other_accounts(
 
 
 def test_a_code_lets_in_whom_root_names(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    enable(layout)
     assert run(layout, ["token", "Maria.Lopez"]) == 0
-    code = capsys.readouterr().out.split()[-1]
+    said = capsys.readouterr().out
+    assert "maria.lopez is new to the hub" in said
+    code = said.split()[said.split().index("code:") + 1]
     people = People(file_of(layout))
     assert [each.name for each in people.all(Standing.APPROVED)] == ["maria.lopez"]
     assert people.has_code("maria.lopez", codes.digest(code))
+    assert run(layout, ["token", "maria.lopez"]) == 0
+    assert "is new" not in capsys.readouterr().out
     with pytest.raises(LittlestHubError, match="no login name"):
         new_code(layout, "../x")
+
+
+@pytest.mark.parametrize(
+    ("login", "hint"), [("system", "For another password: passwd maria"), ("other", None)]
+)
+def test_where_the_hub_keeps_no_passwords_there_is_no_code(
+    layout: Layout, login: str, hint: str | None
+) -> None:
+    enable(layout, login)
+    with pytest.raises(LittlestHubError, match="without a code") as refused:
+        run(layout, ["token", "maria"])
+    assert refused.value.hint == hint
 
 
 def test_a_file_that_cannot_be_used_is_named_with_the_command_that_helps(layout: Layout) -> None:
@@ -146,6 +186,9 @@ def test_a_file_that_cannot_be_used_is_named_with_the_command_that_helps(layout:
         ("CULL_KERNELS = 1", "CULL_KERNELS: expected True or False, found 1"),
         ("CULL_IDLE_S = 60", "warning: CULL_IDLE_S: servers say every 300 s whether"),
         ("CULL_USERS = True", "warning: CULL_USERS: deletes people who are not there"),
+        ('ACCOUNT_GROUPS = {"a": ["*", "Al"]}', "warning: ACCOUNT_GROUPS: 'Al' is nobody"),
+        ('ACCOUNT_NAMES = {"Al": "ubuntu"}', "warning: ACCOUNT_NAMES: 'Al' is nobody"),
+        ('LIMITS = {"*": {"memory": "2 GB"}}', 'LIMITS: *: memory: expected a size such as "2G"'),
     ],
 )
 def test_a_plain_setting_is_refused_with_its_line(layout: Layout, line: str, problem: str) -> None:
@@ -153,6 +196,13 @@ def test_a_plain_setting_is_refused_with_its_line(layout: Layout, line: str, pro
     number = replace_line(layout, line)
     (found_problem,) = found(layout)
     assert f"60-class.py:{number}: {problem}" in found_problem
+
+
+def test_what_follows_from_a_failed_fragment_is_not_a_problem_of_its_own(layout: Layout) -> None:
+    enable(layout, "nis")
+    replace_line(layout, 'LIMITS = {"*": {"memory": "2G"}}')
+    (problem,) = found(layout)
+    assert "LOGIN = 'nis'" in problem
 
 
 def replace_line(layout: Layout, line: str) -> int:

@@ -38,6 +38,7 @@ OTHER: dict[str, Any] = {
     "cpu_percent": 100,
     "minutes": 60,
     "as_of": "2026-05-01",
+    "built": "alpha beta",
 }
 
 
@@ -151,6 +152,8 @@ def test_a_commit_is_named_in_full(commit: str) -> None:
         (Form("gh/org/repo", hours="nan"), {"hours": "found 'nan'"}),
         (Form("gh/org/repo", as_of="2026-02-30"), {"as_of": "expected a date such as"}),
         (Form("gh/org/repo", as_of="20260201"), {"as_of": "found '20260201'"}),
+        (Form("gh/org/repo", built="alpha -x"), {"built": "found '-x', expected names"}),
+        (Form("gh/org/repo", built="a " * 51), {"built": "found 51 names, expected at most 50"}),
         (Form("gh/org/repo", hours="\u0662"), {"hours": "expected a number"}),
         (Form("gh/org/repo", memory_gb="0"), {"memory_gb": "found '0'"}),
     ],
@@ -170,4 +173,15 @@ def test_what_has_no_cap_cannot_be_chosen() -> None:
 
 
 def test_the_canonical_form_has_the_names_of_the_fields() -> None:
-    assert json.loads(CONFIGURATION.canonical).keys() == OTHER.keys() - {"urlpath", "as_of"}
+    assert json.loads(CONFIGURATION.canonical).keys() == OTHER.keys() - {
+        "urlpath",
+        "as_of",
+        "built",
+    }
+
+
+def test_names_of_packages_that_are_built_have_one_spelling() -> None:
+    texts = ("b,A", " a  B ", "a b", "A, b, a")
+    assert {of_form(Form("gh/org/repo", built=text), POLICY, CAPS).built for text in texts} == {
+        "a b"
+    }

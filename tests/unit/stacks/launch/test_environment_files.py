@@ -15,6 +15,7 @@ from littlest_hub.stacks.launch.environment.contents import (
     MOST_REMARKS,
 )
 from littlest_hub.stacks.launch.environment.environment_files import Environment, Kind, environment
+from littlest_hub.stacks.launch.environment.requirements import Built
 
 PYTHONS = ("3.11.9", "3.13.2", "3.12.7")
 """The preferred one is the last."""
@@ -264,15 +265,19 @@ def test_dependencies_and_sources_of_a_project_are_judged_with_their_lines() -> 
     found = asked(
         {
             "pyproject.toml": '[project]\ndependencies = [\n "a @ git+https://git.example.org/a",\n'
-            ' "-r /etc/passwd",\n]\n[tool.uv.sources]\nb = { path = "../b" }\n'
+            ' "-r /etc/passwd",\n]\n[tool.uv.sources]\nb = { path = "b" }\n'
+            'c = { path = "../c" }\n'
         }
     )
     assert remarks(found) == {
         "code": [
             "pyproject.toml:3: 'a' is built from a git repository at git.example.org",
-            "pyproject.toml:7: 'b' is built from its source",
+            "pyproject.toml:7: 'b' is built and installed",
         ],
-        "refused": ["pyproject.toml:4: '-r /etc/passwd' is no requirement (PEP 508)"],
+        "refused": [
+            "pyproject.toml:4: '-r /etc/passwd' is no requirement (PEP 508)",
+            "pyproject.toml:8: '../c' is not in the repository",
+        ],
     }
     assert found.hosts == ("git.example.org",)
 
@@ -299,6 +304,30 @@ def test_packages_without_wheels_in_a_uv_lock_run_code(source: str, is_code: boo
     found = asked({"uv.lock": lock, "pyproject.toml": PROJECT})
     code = remarks(found).get("code", [])
     assert [each.startswith("uv.lock:19: 'own' is built") for each in code] == [True] * is_code
+
+
+def test_sources_of_a_uv_lock_and_of_a_pipfile_are_built_at_their_commits() -> None:
+    commit = "0" * 40
+    sources = [
+        'source = { editable = "." }',
+        f'source = {{ git = "https://git.example.org/a?subdirectory=s&rev=x#{commit}" }}',
+        'source = { registry = "https://pypi.org/simple" }\nsdist = { url = "x" }',
+        'source = { directory = "lib" }',
+    ]
+    lock = UV_LOCK + "".join(
+        f'\n[[package]]\nname = "own{number}"\nversion = "1"\n{source}\n'
+        for number, source in enumerate(sources)
+    )
+    found = asked({"uv.lock": lock, "pyproject.toml": PROJECT})
+    assert found.wanted.built == [
+        Built("./.", "own0"),
+        Built(f"git+https://git.example.org/a@{commit}#subdirectory=s", "own1"),
+        Built("==1", "own2"),
+        Built("./lib", "own3"),
+    ]
+    pipfile = '[packages]\na = { git = "https://git.example.org/a", ref = "v1", extras = ["x"] }\n'
+    found = asked({"Pipfile": pipfile})
+    assert found.wanted.built == [Built("git+https://git.example.org/a@v1", "a", "[x]")]
 
 
 def test_a_conda_lock_is_judged_for_this_platform() -> None:

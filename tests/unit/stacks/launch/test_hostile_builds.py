@@ -184,13 +184,12 @@ def test_an_order_of_another_id_is_refused_without_a_word_of_it() -> None:
         order.of_json(options.canonical, options.id)
 
 
-def test_code_that_was_approved_is_refused_with_its_lines(site: Site) -> None:
+def test_code_that_nobody_has_approved_is_refused_with_its_lines(site: Site) -> None:
     site.index.add("alpha")
     remark = "setup.py:1: the repository is a package, which is built and installed"
-    expected = r"it needs to run code of setup\.py:1: .* while it is built; that is not offered"
-    for files in (asked(requirements_txt="alpha"), {"requirements.txt": "", "setup.py": ""}):
-        with pytest.raises(LittlestHubError, match=expected):
-            site.build(files, code=(remark,))
+    expected = r"it needs to run code of postBuild:1: .* while it is built, which nobody has"
+    with pytest.raises(LittlestHubError, match=expected):
+        site.build({"setup.py": "", "postBuild": ""}, code=(remark,))
 
 
 def test_what_uv_says_of_strangers_is_bounded(site: Site) -> None:

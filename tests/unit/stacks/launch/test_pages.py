@@ -480,6 +480,21 @@ def test_versions_of_the_commits_date_are_offered_and_approved_like_everything(
     assert order["as_of"] == "2026-05-01"
 
 
+def test_building_from_source_is_offered_and_approved_like_everything(alice: Browser) -> None:
+    failed = {"outcome": "failed", "text": "no solution", "sources": "alpha beta"}
+    alice.site.builder.lines = [failed]
+    page = launched(alice, **FORM)
+    (link,) = re.findall(r'href="([^"]+)">Build them from source', page.text)
+    alice.site.reset()
+    asked = alice.get(unescape(link))
+    assert "alpha, beta: built from source, as you have asked" in text_of(asked)
+    assert "reaches the hosts from which packages come" in text_of(asked)
+    assert target(alice.press(asked, "launch"))
+    (order,) = alice.site.builder.orders
+    assert order["built"] == ["alpha", "beta"]
+    assert order["is_online"]
+
+
 @pytest.mark.parametrize(
     ("lines", "ended"),
     [

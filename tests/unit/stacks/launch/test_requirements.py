@@ -7,6 +7,7 @@ import pytest
 from littlest_hub.stacks.launch.environment.contents import Contents
 from littlest_hub.stacks.launch.environment.requirements import (
     MOST_FILES,
+    Built,
     Requirements,
     Wanted,
     inside,
@@ -69,9 +70,7 @@ def test_wheels_by_name_run_nothing(text: str) -> None:
         ("a@git+https://git.example.org/a", "'a' is built from a git repository"),
         ("a @ https://git.example.org/a.tar.gz", "'a' is built from an archive at git.example.org"),
         ("https://git.example.org/archive/main", "built from an archive at git.example.org"),
-        ("a --config-settings=x=y", "--config-settings is an option of a build"),
-        ("a --hash=sha256:00 --global-option x", "--global-option is an option of a build"),
-        ("--no-binary :all:", "':all:': packages are built from their source"),
+        ("--no-binary=a", "'a' is built from its source"),
     ],
 )
 def test_whatever_else_is_built_and_said_with_its_line(line: str, remark: str) -> None:
@@ -113,6 +112,9 @@ def test_whatever_else_is_built_and_said_with_its_line(line: str, remark: str) -
         ("--trusted-host x", "option '--trusted-host' is not supported"),
         ("--proxy=x", "option '--proxy' is not supported"),
         ("-", "option '-' is not supported"),
+        ("a --config-settings=x=y", "the option --config-settings of a build is not supported"),
+        ("a --hash=sha256:00 --global-option x", "--global-option of a build is not supported"),
+        ("--no-binary :all:", "':all:': expected names of packages"),
     ],
 )
 def test_what_cannot_be_built_is_refused_with_its_line(line: str, remark: str) -> None:
@@ -226,3 +228,46 @@ def test_an_option_or_a_path_is_never_wanted(line: str) -> None:
         assert "--no-binary" not in each
         assert len(each.splitlines()) == 1
         assert not each.startswith((".", "-e"))
+
+
+def test_what_is_built_is_spelled_by_us() -> None:
+    _, wanted = read(
+        "git+https://git.example.org/a@main#egg=A[x]&subdirectory=s\n"
+        "-e git+https://git.example.org/b\n"
+        "c[y] @ git+https://git.example.org/c ; python_version > '3'\n"
+        "d @ https://git.example.org/d.tar.gz#sha256=00\n"
+        "../lib[all]\n-e .\n-e sub\n./sub\n--no-binary Scipy,numpy\n"
+    )
+    assert wanted.built == [
+        Built("git+https://git.example.org/a@main#subdirectory=s", "A", "[x]"),
+        Built("git+https://git.example.org/b"),
+        Built("git+https://git.example.org/c", "c", "[y]", 'python_version > "3"'),
+        Built("https://git.example.org/d.tar.gz#sha256=00", "d"),
+        Built("./lib", extras="[all]"),
+        Built("./env"),
+        Built("./env/sub"),
+        Built(name="scipy"),
+        Built(name="numpy"),
+    ]
+    assert wanted.packages == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "git+https://git.example.org/a --upload-pack=x",
+        "git+https://git.example.org/a\t-x",
+        "a @ git+https://u:p@git.example.org/a",
+        "./lib -x",
+        "../../lib",
+        "/etc",
+        "--no-binary -x",
+        "-c limits.txt",
+    ],
+)
+def test_an_option_or_a_place_elsewhere_is_never_built(line: str) -> None:
+    _, wanted = read(line, limits="git+https://git.example.org/only-constrained")
+    for each in wanted.built:
+        assert not {"-x", "--upload-pack=x", "p@"} & set(each.what.split())
+        assert each.what.startswith(("./", "git+https://git.example.org/a"))
+        assert ".." not in each.what

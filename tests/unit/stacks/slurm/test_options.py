@@ -55,8 +55,8 @@ def test_what_somebody_chooses_reaches_slurm() -> None:
 @pytest.mark.parametrize(
     ("chosen", "refusal"),
     [
-        ({"hours": "9"}, "hours: expected a number from 0.0166667 to 8"),
-        ({"partition": "gpu", "hours": "3"}, "hours: expected a number from 0.0166667 to 2"),
+        ({"hours": "9"}, "hours: expected a number from 0.02 to 8"),
+        ({"partition": "gpu", "hours": "3"}, "hours: expected a number from 0.02 to 2"),
         ({"processors": "1.5"}, "processors: expected a whole number from 1 to 4"),
         ({"processors": "0"}, "processors: expected a whole number from 1 to 4"),
         ({"processors": True}, "processors: expected a whole number"),
@@ -94,6 +94,19 @@ def test_no_more_is_offered_than_the_cluster_has() -> None:
         Partition("gpu", False, False, 9, 9, 9, 9),
     ]
     assert CHOICE.within(cluster).limits == {"main": Limits(2, 2, 4, 0)}
+
+
+def test_what_the_cluster_has_is_shown_in_numbers_that_people_read_and_may_be_chosen() -> None:
+    # Slurm counts in MB and minutes.
+    cluster = [
+        Partition("main", True, True, 100, 2, 4000, 0),
+        Partition("gpu", False, True, 1, 2, 600, 0),
+    ]
+    here = CHOICE.within(cluster)
+    assert "main: up to 1.66 h, 2 processors, 3.9 GB" in form(here, {})
+    most = here.request({"hours": "1.66", "memory_gb": "3.9"})
+    assert (most.minutes, most.memory_mb) == (100, 3994)
+    assert here.request({"partition": "gpu"}) == Request("gpu", 1, 1, 512)
 
 
 def test_the_form_shows_what_was_chosen_and_returns_it() -> None:

@@ -77,6 +77,24 @@ def test_a_job_that_was_submitted_after_the_last_query_causes_another_one(slurm:
     in_a_loop(scenario())
 
 
+def test_a_job_that_was_submitted_while_a_query_is_under_way_is_in_the_next_answer(
+    slurm: Slurm,
+) -> None:
+    async def scenario() -> None:
+        slurm.jobs = {"1": "RUNNING"}
+        first = asyncio.create_task(slurm.queue.look("1"))
+        while not slurm.queries:
+            await asyncio.sleep(0)
+        slurm.now_s += 0.1
+        slurm.jobs |= {str(number): "PENDING" for number in range(2, 100)}
+        jobs = await asyncio.gather(*(slurm.queue.look(number) for number in slurm.jobs))
+        assert all(jobs), "Slurm knows all of them"
+        assert await first
+        assert len(slurm.queries) == 2
+
+    in_a_loop(scenario())
+
+
 def test_a_job_that_slurm_has_forgotten_is_none(slurm: Slurm) -> None:
     async def scenario() -> None:
         assert await slurm.queue.look("1") is None

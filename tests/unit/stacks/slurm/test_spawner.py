@@ -26,7 +26,8 @@ from littlest_hub.hub import spawn_queue
 from littlest_hub.hub.launch import NotStartedError
 from littlest_hub.hub.spawn_queue import SpawnQueue
 from littlest_hub.layout import DEFAULT_BASE, Layout
-from littlest_hub.stacks.slurm import client, commands, helper, spawner
+from littlest_hub.stacks.slurm import client, commands, helper, settings, spawner
+from littlest_hub.stacks.slurm.commands import SlurmError
 from littlest_hub.stacks.slurm.queue import JobQueue
 from littlest_hub.stacks.slurm.spawner import SlurmSpawner
 
@@ -49,7 +50,7 @@ COMMANDS = {
         "for last; do :; done\n"
         'echo "$last|CANCELLED|c1|N/A|N/A|main|1:00:00|None" >.gone; mv .gone job-$last'
     ),
-    "sinfo": "cat partitions",
+    "sinfo": 'cat partitions || { echo "sinfo: error" >&2; exit 1; }',
     "scontrol": (
         "[ -e denied ] && { cat denied >&2; exit 1; }\n"
         'echo "$@" >>updated; number=${2#JobId=}\n'
@@ -65,10 +66,13 @@ class Cluster:
         self.directory = directory
         (directory / "number").write_text("30")
         for name, script in COMMANDS.items():
-            program = directory / "bin" / name
-            program.parent.mkdir(exist_ok=True)
-            program.write_text(f"#!/bin/sh\ncd {directory}\n{script}\n")
-            program.chmod(program.stat().st_mode | stat.S_IXUSR)
+            self.program(name, script)
+
+    def program(self, name: str, script: str) -> None:
+        program = self.directory / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\ncd {self.directory}\n{script}\n")
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
 
     def set(self, number: str, state: str, node: str = "c1", end: str = "N/A") -> None:
         # A query may read it at the same moment.
@@ -120,6 +124,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
     monkeypatch.setattr("littlest_hub.helpers.hooks.FIRST_UID", 0)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     monkeypatch.setattr(spawner, "QUEUE", JobQueue(commands.run))
+    monkeypatch.setattr(settings, "CLUSTER", settings.Cluster())
     monkeypatch.setattr(spawner, "WAITING_INTERVAL_S", 0.01)
     monkeypatch.setattr("littlest_hub.stacks.slurm.queue.WAITING_INTERVAL_S", 0.01)
     monkeypatch.setattr("littlest_hub.stacks.slurm.queue.MAX_PAUSE_S", 0.01)
@@ -253,6 +258,47 @@ def test_an_option_out_of_its_limits_submits_nothing(cluster: Cluster) -> None:
     in_a_loop(scenario())
 
 
+def test_more_than_the_cluster_has_is_refused_before_slurm_would_let_it_wait(
+    cluster: Cluster,
+) -> None:
+    async def scenario() -> None:
+        (cluster.directory / "partitions").write_text("main|up|1:00:00|2|4000||main*\n")
+        limits = {"main": {"hours": 8}, "gpu": {"gpus": 1}}
+        config = Config({"SlurmSpawner": {"partitions": limits}})
+        for chosen, said in (
+            ({"hours": "2"}, "hours: expected a number from 0.02 to 1"),
+            ({"processors": "3"}, "processors: expected a whole number from 1 to 2"),
+            ({"partition": "gpu"}, "partition: expected one of main"),
+        ):
+            made = make(config=config)
+            made.user_options = chosen
+            with pytest.raises(HTTPError, match=said):
+                await made.run_pre_spawn_hook()
+        assert cluster.jobs() == []
+
+    in_a_loop(scenario())
+
+
+def test_people_who_come_at_once_ask_slurm_once_also_if_it_does_not_answer(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    async def fails(command: list[str]) -> str:
+        asked.append(command)
+        await asyncio.sleep(0)
+        raise SlurmError("no answer", is_silent=True)
+
+    async def scenario() -> None:
+        monkeypatch.setattr(commands, "run", fails)
+        crowd = [settings.CLUSTER.partitions() for _ in range(200)]
+        found = await asyncio.gather(*crowd, return_exceptions=True)
+        assert {str(each) for each in found} == {"no answer"}
+        assert len(asked) == 1
+
+    in_a_loop(scenario())
+
+
 @pytest.mark.parametrize("has_reported", [False, True])
 def test_the_next_hub_adopts_a_job_with_its_token_and_place(
     cluster: Cluster, has_reported: bool
@@ -362,6 +408,24 @@ def test_the_hub_knows_whether_a_server_is_where_its_route_leads(
         assert await made.poll() == code
         if state in ("PENDING", "RUNNING") and code:
             assert cluster.state("31") == "CANCELLED", "no orphan"
+
+    in_a_loop(scenario())
+
+
+def test_a_job_that_takes_its_time_to_end_is_canceled_until_slurm_accepts_it_and_not_again(
+    cluster: Cluster,
+) -> None:
+    async def scenario() -> None:
+        made = make()
+        await started(made, cluster)
+        # Refuses the first time; the job has ended when it is asked about the third time.
+        cluster.program("scancel", "echo >>tries; [ $(wc -l <tries) -gt 1 ]")
+        ended = "31|CANCELLED|c1|N/A|N/A|main|1:00:00|None"
+        ask = f"echo >>asks; [ $(wc -l <asks) -gt 2 ] && echo '{ended}' >job-31; cat job-31"
+        cluster.program("squeue", ask)
+        await made.stop()
+        assert cluster.read("tries").count("\n") == 2
+        assert cluster.read("asks").count("\n") == 3
 
     in_a_loop(scenario())
 

@@ -142,7 +142,7 @@ def test_without_the_limits_of_the_cluster_nobody_gets_more_time(cluster: Cluste
         made = await ending_in(cluster, 5)
         for text in ("slurm_load_partitions error\n", "gpu|up|infinite|2|4000||gpu*\n"):
             (cluster.directory / "partitions").write_text(text)
-            settings.CLUSTER._asked_at = float("-inf")
+            settings.CLUSTER._until = float("-inf")
             with pytest.raises(HTTPError, match="gets no more time"):
                 await prolong(made)
         assert not (cluster.directory / "updated").exists()

@@ -1,0 +1,1 @@
+"""The code tier of builds: code of strangers, which somebody has approved, in a unit of its own."""

@@ -1,0 +1,123 @@
+"""The units of the code tier: a socket and a template of services for each build at the same time.
+
+Each has a user of its own that systemd allocates, so two builds cannot reach each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from littlest_hub.layout import Layout
+from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.stacks.launch.builder.place import Place
+from littlest_hub.stacks.launch.code.jobs import TIMEOUT_S
+from littlest_hub.stacks.launch.code.program import MODULE
+from littlest_hub.units.unit import WITHOUT_RIGHTS, Directive, Unit, base_directory_conditions
+
+AT_ONCE = 2
+_STACK = "launch"
+_SIZE_BYTES, _MOST_FILES = "3G", "300k"
+
+
+def names(layout: Layout) -> list[str]:
+    """Return the names of the units, without suffix."""
+    return [layout.stack_unit(_STACK, f"-code-{number}") for number in range(AT_ONCE)]
+
+
+def sockets(layout: Layout) -> list[str]:
+    """Return the names of the sockets' units."""
+    return [f"{each}.socket" for each in names(layout)]
+
+
+def addresses_of(layout: Layout) -> list[Path]:
+    """Return the sockets, which the builder's unit has to bind into its view."""
+    return [Path(f"/run/{each}/socket") for each in names(layout)]
+
+
+def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
+    """Yield the units of the code tier."""
+    for number, address in enumerate(addresses_of(layout)):
+        name = layout.stack_unit(stack.name, f"-code-{number}")
+        what = "code of repositories, which somebody has approved"
+        yield Unit(
+            f"{name}.socket",
+            "Takes jobs of the builder. Only root may enter its directory: the builder's unit has"
+            "\nthe socket bound into its view of the file system.",
+            {
+                "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: {what}")],
+                "Socket": [
+                    Directive("ListenStream", str(address)),
+                    Directive("DirectoryMode", "0700"),
+                    Directive("SocketMode", "0666"),
+                    Directive("Accept", "yes"),
+                    Directive("MaxConnections", "1", "two builds with one user could meet"),
+                    Directive("TriggerLimitIntervalSec", "0", "never give up"),
+                    Directive("RemoveOnStop", "yes"),
+                ],
+                "Install": [Directive("WantedBy", "sockets.target")],
+            },
+        )
+        yield Unit(
+            f"{name}@.service",
+            "Runs code of strangers, for one job: it writes to memory, which is gone afterwards,"
+            "\nand reaches what the builder lets through.",
+            {
+                "Unit": [
+                    Directive("Description", f"Littlest Hub at {layout.base}: {what}"),
+                    Directive("CollectMode", "inactive-or-failed"),
+                    base_directory_conditions(layout.base)[0],
+                ],
+                "Service": [*_service(layout, number)],
+            },
+        )
+
+
+def _service(layout: Layout, number: int) -> Iterator[Directive]:
+    place = Place.of(layout)
+    command = f"{layout.hub}/bin/python3 -I -m {MODULE} {place.built}"
+    yield Directive("ExecStart", command)
+    yield Directive("StandardInput", "socket")
+    yield Directive("StandardOutput", "null")
+    yield Directive("StandardError", "journal")
+    yield Directive("DynamicUser", "yes", "a user that exists as long as it runs")
+    yield Directive("User", layout.dynamic_user(f"stack {_STACK} code {number}"))
+    yield Directive("UMask", "0022")
+    yield Directive("RuntimeMaxSec", str(TIMEOUT_S + 30))
+    yield Directive("KillSignal", "SIGKILL", "nothing of it is to be saved")
+    yield Directive("TimeoutStopSec", "5")
+    yield Directive("CPUWeight", "20", "servers of users come first")
+    yield Directive("IOWeight", "20")
+    yield Directive("Nice", "10")
+    yield Directive("MemoryMax", "4G", "with the files that it writes")
+    yield Directive("MemorySwapMax", "1G")
+    yield Directive("OOMScoreAdjust", "900", "before anything of a user")
+    yield Directive("TasksMax", "256")
+    yield Directive("LimitNPROC", "256", "where tasks are not counted")
+    yield Directive("LimitFSIZE", "2G")
+    yield Directive("LimitCORE", "0")
+    yield Directive("LimitNOFILE", "4096")
+    yield Directive(
+        "TemporaryFileSystem",
+        f"{place.home}:ro,mode=0755,size=1M",
+        "nothing of the cache, of environments, orders and logs",
+    )
+    yield Directive("BindReadOnlyPaths", str(place.pythons))
+    yield Directive(
+        "TemporaryFileSystem",
+        f"{place.built}:mode=1777,size={_SIZE_BYTES},nr_inodes={_MOST_FILES},nosuid,nodev",
+        "where it writes: at the path that an environment will have",
+    )
+    yield Directive("TemporaryFileSystem", "/dev/shm:mode=1777,size=64M,nosuid,nodev,noexec")
+    yield Directive("ReadOnlyPaths", "/tmp /var/tmp", "no room that is not counted")
+    yield Directive("TemporaryFileSystem", f"{layout.state}:ro", "it sees nothing of state/")
+    yield Directive("TemporaryFileSystem", "/run:ro,mode=0755,size=1M", "no socket of anything")
+    yield Directive("InaccessiblePaths", f"-{layout.fragments}")
+    yield Directive("ProcSubset", "pid")
+    yield Directive("PrivateNetwork", "yes", "a loopback interface of its own, and no other")
+    yield Directive("RestrictAddressFamilies", "AF_UNIX AF_INET")
+    yield Directive("KeyringMode", "private")
+    yield from WITHOUT_RIGHTS
+    # Last, because it replaces the one above.
+    yield Directive("MemoryDenyWriteExecute", "no", "compilers of JavaScript and numba need it")
+    yield Directive("SystemCallFilter", "~@privileged")

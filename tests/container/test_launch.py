@@ -1,0 +1,155 @@
+"""The launch stack on a machine: enabled, configured, disabled, removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.stacks.launch.builder.units import user_of
+from tests.container.conftest import EVERYBODY
+from tests.hub import Hub
+from tests.launch_machine import PACKAGES, START, LaunchMachine, launch_machine
+from tests.machine import Machine
+
+pytestmark = pytest.mark.needs("git")
+PERMISSIONS = "littlest-hub.launch-permissions.service"
+PATH = "/opt/littlest-hub/jupyterhub_config.d/65-launch.py"
+
+
+@pytest.fixture(scope="module")
+def launching(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchMachine]:
+    with Machine("bookworm", packages=PACKAGES) as machine:
+        hub = Hub.install(machine, installer)
+        hub.write_fragment("20-everybody.py", EVERYBODY)
+        with launch_machine(hub, tmp_path_factory.mktemp("launching")) as found:
+            found.wheel("colors", colors="RED = 'red'\n")
+            found.repository("course", {"requirements.txt": "colors\n", "start.ipynb": START})
+            yield found
+
+
+def users(machine: LaunchMachine) -> str:
+    return machine.machine.run(["getent", "passwd", user_of(machine.layout)], check=False).stdout
+
+
+def test_a_link_becomes_a_server_that_has_the_packages_of_the_repository(
+    launching: LaunchMachine,
+) -> None:
+    with (
+        launching.hub.person() as alice,
+        launching.launched(alice, "course", path="start.ipynb") as log,
+    ):
+        assert "Starting course … The server course is starting." in log
+        with alice.open_kernel(server="course") as kernel:
+            assert kernel.run("import colors; print(colors.RED, end='')") == "red"
+        page = launching.opened(alice, "course", path="start.ipynb")
+        assert page.url.path == f"/user/{alice.name}/course/lab/tree/start.ipynb"
+
+
+def test_two_people_share_one_environment_and_other_servers_do_not_see_it(
+    launching: LaunchMachine,
+) -> None:
+    launching.repository("shared", {"requirements.txt": "colors\n"})
+    with (
+        launching.hub.person() as alice,
+        launching.hub.person() as bob,
+        launching.launched(alice, "shared"),
+    ):
+        before = launching.built()
+        with launching.launched(bob, "shared") as log:
+            assert "nothing was built" in log
+        assert launching.built() == before
+        bob.start_server()
+        cell = f"import subprocess; print(subprocess.getoutput('ls {launching.place.built}'))"
+        assert bob.run_cell(cell).endswith("Permission denied\n")
+
+
+def test_doctor_finds_nothing_wrong_with_the_stack(launching: LaunchMachine) -> None:
+    lines = launching.command("doctor", "--all", check=False).stdout.splitlines()
+    about = [
+        line.strip() for line in lines if "launch" in line and not line.strip().startswith("$")
+    ]
+    wrong = [line for line in about if not line.startswith("ok ")]
+    # A container has no packet filter.
+    assert [
+        line for line in wrong if "in a container, systemd filters no packets" not in line
+    ] == []
+    assert "ok       launch: git and uv are there" in about
+
+
+def test_a_wrong_value_is_refused_with_its_line_and_changes_nothing(
+    launching: LaunchMachine,
+) -> None:
+    settings = str(launching.layout.stacks / "launch/resolver.json")
+    before, text = launching.machine.read(settings), launching.machine.read(PATH)
+    launching.machine.put(PATH, text.replace("127.0.0.0/8", "127.0.0.0/80"))
+    try:
+        assert launching.hub.reload(check=False).returncode != 0
+        said = launching.command("check", check=False).stdout
+        line = text.splitlines().index("NETWORKS = ['127.0.0.0/8']") + 1
+        assert f"{PATH}:{line}: NETWORKS: '127.0.0.0/80' is no network" in said
+        launching.machine.systemctl("start", "--wait", PERMISSIONS, check=False)
+        assert launching.machine.read(settings) == before
+    finally:
+        launching.machine.put(PATH, text)
+    launching.hub.reload()
+
+
+def test_a_banned_repository_is_refused_as_soon_as_the_fragment_says_so(
+    launching: LaunchMachine,
+) -> None:
+    launching.repository("banned", {"requirements.txt": "colors\n"})
+    with launching.hub.person() as alice:
+        assert "Launch banned?" in launching.opened(alice, "banned").text
+        launching.configure(BANNED=["*/banned"])
+        try:
+            refused = launching.opened(alice, "banned").text
+        finally:
+            launching.configure(BANNED=[])
+    assert "this hub does not launch this repository" in refused
+
+
+def test_disabling_keeps_what_servers_use_and_leaves_nothing_later(
+    launching: LaunchMachine,
+) -> None:
+    with launching.hub.person() as alice:
+        launching.launch(alice, "course")
+        alice.await_server(server="course")
+        with alice.open_kernel(server="course") as kernel:
+            done = launching.command("disable", "launch")
+            unit = f"littlest-hub.user-{alice.name}:course.service"
+            assert f"stays while servers have environments in it: {unit}" in done.stderr
+            assert kernel.run("import colors; print(colors.RED, end='')") == "red"
+        # Without the stack, the hub itself has no named servers.
+        launching.machine.systemctl("stop", unit)
+        assert users(launching)
+        launching.command("enable", "launch", "--yes")
+        assert launching.machine.read(PATH).count("127.0.0.0/8") == 1, "with earlier changes"
+        with launching.launched(alice, "course") as log:
+            assert "The server course is starting." in log
+    launching.command("disable", "launch")
+    assert users(launching) == ""
+    own = launching.layout.stacks / "launch"
+    left = launching.machine.run(["ls", "-A", str(own)]).stdout.split()
+    assert left == ["cleaning.json", "data", "resolver.json", "token"]
+    assert (
+        launching.machine.run(["test", "-e", str(launching.place.home)], check=False).returncode
+        == 1
+    )
+    units = launching.machine.run(["sh", "-c", "ls /etc/systemd/system | grep launch"], check=False)
+    assert units.stdout == ""
+    launching.command("enable", "launch", "--yes")
+
+
+def test_an_uninstalled_hub_leaves_no_environments_and_one_that_comes_back_launches_again(
+    launching: LaunchMachine, installer: Path
+) -> None:
+    machine = launching.machine
+    launching.command("uninstall")
+    assert users(launching) == ""
+    there = machine.run(["ls", "-A", str(launching.layout.base)]).stdout.split()
+    assert "environments" not in there
+    Hub.install(launching.hub.machine, installer)
+    with launching.hub.person() as alice, launching.launched(alice, "course") as log:
+        assert "The server course is starting." in log

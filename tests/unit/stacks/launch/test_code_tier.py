@@ -1,0 +1,216 @@
+"""Builds that run code which somebody has approved: of the repository, of packages, of scripts.
+
+They run in namespaces of their own, as in their unit, of which tests/container/test_launch_code.py
+tests the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.launch.order import Order
+from littlest_hub.system.uv import NoSolutionError
+from tests.eventually import eventually
+from tests.launch_site import Site
+from tests.package_index import PackageIndex
+from tests.projects import project
+
+pytestmark = pytest.mark.needs("unshare", "ip")
+
+
+def add_source(index: PackageIndex, name: str, code: str = "") -> None:
+    """Add a package that is to be had as source only."""
+    with tarfile.open(index.files / f"{name}-1.0.tar.gz", "w:gz") as archive:
+        info = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+        contents = {**project(name, code, needs=""), "PKG-INFO": info}
+        for path, text in contents.items():
+            member = tarfile.TarInfo(f"{name}-1.0/{path}")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+
+
+def test_the_project_of_a_repository_is_built_and_installed_as_any_wheel(site: Site) -> None:
+    site.index.add("alpha")
+    built = site.launch(project())
+    assert site.run(built, "import own, alpha, ipykernel_launcher; print(own.MADE)") == "1.0"
+    assert "own @ built:" in built.lock
+    again = site.launch(project(), commit="2" * 40)
+    assert again == built, "the same source became the same wheel, and so the same environment"
+
+
+def test_a_package_without_a_wheel_is_built_if_somebody_has_approved_that(site: Site) -> None:
+    add_source(site.index, "onlysource")
+    site.index.add("alpha", requires=["onlysource"])
+    files = {"requirements.txt": "alpha"}
+    with pytest.raises(
+        NoSolutionError, match=r"code of onlysource .* nobody has approved"
+    ) as found:
+        site.launch(files)
+    assert found.value.sources == ("onlysource",)
+    built = site.builder.build(
+        Order(files=files, built=("onlysource",), is_online=True), site.lines.append
+    )
+    assert site.run(built, "import alpha, onlysource; print(onlysource.MADE)") == "1.0"
+
+
+def test_no_binary_and_a_directory_of_the_repository_are_built(site: Site) -> None:
+    add_source(site.index, "onlysource")
+    site.index.add("alpha")
+    library = {f"lib/{name}": text for name, text in project("inner").items()}
+    listed = {"requirements.txt": "--no-binary onlysource\nonlysource==1.0\n./lib\n"}
+    built = site.launch({**listed, **library})
+    assert site.run(built, "import inner, onlysource; print(inner.MADE)") == "1.0"
+
+
+def test_what_a_build_requires_comes_from_the_index_and_nothing_else_is_reached(
+    site: Site,
+) -> None:
+    site.index.add("alpha")
+    site.index.add("buildtool", "3.0")
+    port = site.index.address.split(":")[2].partition("/")[0]
+    code = f"""\
+import buildtool, socket
+made = buildtool.VERSION
+for place in ("http://example.org/", "https://example.org/", "http://127.0.0.1:1/"):
+    try:
+        urllib.request.urlopen(place, timeout=10)
+        made += " reached " + place
+    except OSError as error:
+        print(place, error)
+try:
+    socket.create_connection(("127.0.0.1", {port}), 5)
+    made += " reached the index itself"
+except OSError as error:
+    print(error)
+"""
+    built = site.launch(project(code=code, requires='"buildtool"'))
+    assert site.run(built, "import own; print(own.MADE)") == "3.0"
+    refused = "is not reached: it is not among the hosts that were approved"
+    for place in ("example.org:80", "example.org:443", "127.0.0.1:1"):
+        assert f"{place} {refused}" in site.lines
+
+
+def test_without_an_approved_network_nothing_is_reached(site: Site) -> None:
+    site.index.add("alpha")
+    site.index.add("buildtool")
+    before = list(site.index.requested)
+    with pytest.raises(LittlestHubError, match=r"\./\. cannot be built: .*buildtool"):
+        site.launch(project(requires='"buildtool"'), is_online=False)
+    assert site.index.requested == before
+    assert site.launch(project(), is_online=False)
+
+
+def test_a_script_changes_the_environment_of_its_launch_alone(site: Site) -> None:
+    site.index.add("alpha")
+    script = (
+        "#!/bin/sh\nset -e\ncat data.txt\n"
+        'python -c "import alpha; print(alpha.__file__)"\n'
+        'echo "VERSION = 9" >"$(python -c "import alpha; print(alpha.__file__)")"\n'
+        'echo "#!/bin/sh" >"$NB_PYTHON_PREFIX/bin/tool"\n'
+        'chmod a+rwxs "$NB_PYTHON_PREFIX/bin/tool"\n'
+    )
+    files = {"requirements.txt": "alpha", "binder/postBuild": script, "data.txt": "some data\n"}
+    files["binder/requirements.txt"] = "alpha"
+    plain = site.launch({"requirements.txt": "alpha"})
+    changed = site.launch(files)
+    assert "some data" in site.lines
+    assert changed.lock == plain.lock
+    assert changed.key != plain.key
+    assert site.run(changed, "import alpha; print(alpha.VERSION)") == "9"
+    assert site.run(plain, "import alpha; print(alpha.VERSION)") == "1.0"
+    directory = site.place.environment(changed.key)
+    assert (directory / "bin/tool").stat().st_mode & 0o7777 == 0o755
+    spec = json.loads((directory / "share/jupyter/kernels/python3/kernel.json").read_text())
+    assert spec["argv"][0] == f"{directory}/bin/python"
+    assert site.launch(files).key == changed.key
+    assert site.launch(files, commit="3" * 40).key != changed.key
+
+
+def test_a_repository_may_have_nothing_but_a_script(site: Site) -> None:
+    script = "python -m pip --version && pip install --no-deps alpha"
+    site.index.add("alpha")
+    built = site.launch({"postBuild": script})
+    assert site.run(built, "import alpha; print(alpha.VERSION)") == "1.0"
+
+
+def test_a_script_that_fails_is_quoted_and_leaves_nothing(site: Site) -> None:
+    with pytest.raises(LittlestHubError, match=r"postBuild has ended with 3: first / last words"):
+        site.launch({"postBuild": "#!/bin/sh\necho first\necho last words >&2\nexit 3\n"})
+    assert list(site.place.built.iterdir()) == []
+    assert list(site.place.records.iterdir()) == []
+
+
+def test_a_program_that_a_script_leaves_running_holds_nobody_up(site: Site) -> None:
+    script = "#!/bin/sh\n(while :; do echo again; read x <data; done) &\nmkfifo data\n"
+    assert site.launch({"postBuild": script})
+
+
+def test_code_that_nobody_has_approved_is_not_run(site: Site) -> None:
+    site.index.add("alpha")
+    order = site.order({"postBuild": "#!/bin/sh\n", **project()})
+    [own, script] = order.code
+    for approved, missing in (((own,), "postBuild:1"), ((script,), "pyproject.toml:1"), ((), "")):
+        with pytest.raises(LittlestHubError, match=rf"code of {missing}.* nobody has approved"):
+            site.builder.build(
+                Order(files=order.files, code=approved, source=order.source), site.lines.append
+            )
+    assert site.lines == []
+
+
+def test_wheels_that_were_removed_with_their_environment_are_built_again(site: Site) -> None:
+    site.index.add("alpha")
+    first = site.launch(project())
+    for file in (*site.place.wheels.rglob("*.whl"), site.place.record(first.key)):
+        file.unlink()
+    order = site.order(project(), lock=first.lock)
+    assert site.builder.build(order, site.lines.append).key == first.key
+    assert site.run(first, "import own; print(own.MADE)") == "1.0"
+
+
+def test_a_build_under_another_name_is_refused(site: Site) -> None:
+    add_source(site.index, "onlysource", 'global NAME\nNAME = "pip"\n')
+    with pytest.raises(LittlestHubError, match="onlysource"):
+        site.launch({"requirements.txt": "--no-binary onlysource\nonlysource"})
+    assert not list(site.place.wheels.rglob("*.whl"))
+
+
+def test_a_killed_builder_takes_the_code_with_it_and_the_next_one_builds(
+    site: Site, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    script = f"#!/bin/sh\necho begun\nexec cat {fifo}\n"
+    order = site.order({"postBuild": script})
+    killed = site.start(order)
+
+    def has_begun() -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return "begun" in site.place.log(order.id).read_text()
+        return False
+
+    eventually(has_begun, 60, "the script")
+    killed.kill()
+    killed.wait()
+
+    def nobody_reads() -> bool:
+        try:
+            os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError as error:
+            return error.errno == errno.ENXIO
+        return False
+
+    eventually(nobody_reads, 60, "the script to end")
+    assert list(site.place.records.iterdir()) == []
+    fifo.unlink()
+    fifo.write_text("")
+    assert site.start(order).wait(60) == 0
+    assert len(list(site.place.records.iterdir())) == 1
