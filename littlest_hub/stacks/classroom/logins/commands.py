@@ -82,7 +82,9 @@ def how_to_use(name: str, code: str) -> str:
 def _token(layout: Layout, options: argparse.Namespace) -> int:
     _refuse_without_passwords(layout, options.name)
     name = names.canonical(options.name)
-    is_known = names.is_name(name) and _in_people(layout, lambda: _people(layout).get(name))
+    is_known = names.is_name(name) and _in_people(
+        layout, lambda: _people(layout).get(name) is not None
+    )
     print(how_to_use(name, new_code(layout, name)))
     if not is_known:
         wrong = f"{layout.command} class remove {name} --lock"
