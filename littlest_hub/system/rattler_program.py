@@ -33,6 +33,8 @@ _SOLVING_S = 300
 # Hard links alone: what is copied on write has inodes of its own, and shares no memory.
 _LINKS = "allow-ref-links = false\nallow-hard-links = true\nallow-symbolic-links = true\n"
 _SILENCE_S = 60
+_OF_DEVICES = ("__cuda", "__archspec")
+"""Virtual packages that a sandbox without devices does not see, and other machines may have."""
 NEW = ".new-"
 """Beginning of the names of what is not complete; the id of the process follows."""
 
@@ -284,9 +286,9 @@ def _check_machine(packages: Collection[Contents]) -> None:
     for package in packages:
         for text in package.depends:
             name = text.split(" ", 1)[0]
-            if name.startswith("__") and not (
-                name in machine and rattler.MatchSpec(text).matches(machine[name])
-            ):
+            if not name.startswith("__") or name in _OF_DEVICES:
+                continue
+            if not (name in machine and rattler.MatchSpec(text).matches(machine[name])):
                 has = f"{machine[name].version}" if name in machine else "none"
                 raise LittlestHubError(
                     f"{package.name} {package.version} needs {text}; this machine has {has}"

@@ -181,6 +181,16 @@ def test_a_lock_file_for_another_machine_is_refused(
         conda_site.build({"conda-lock.yml": conda_lock([file, python])})
 
 
+def test_a_lock_file_may_choose_packages_for_a_graphics_processor(
+    conda_site: Site, channel: ServedChannel
+) -> None:
+    """The builder sees no devices; where the server runs, there may be some."""
+    files = [*channel.directory.rglob("*.tar.bz2")]
+    files.append(channel.add("alpha", {"share/alpha": ""}, ["__cuda", "__archspec 1.* x86_64_v9"]))
+    built = conda_site.build({"conda-lock.yml": conda_lock(files)})
+    assert (conda_site.place.environment(built.key) / "share/alpha").exists()
+
+
 def test_a_file_with_another_hash_is_not_unpacked(conda_site: Site, channel: ServedChannel) -> None:
     [python] = channel.directory.rglob("python-*.tar.bz2")
     text, right = conda_lock([python]), python.read_bytes()
