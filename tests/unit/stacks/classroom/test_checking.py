@@ -78,7 +78,7 @@ def test_values_are_those_of_the_copy_that_is_checked(layout: Layout, tmp_path: 
     # A mistake that is there can be mended.
     fragment.write_text(wrong)
     assert messages(right) == []
-    # What is no Python is said once.
+    # A syntax error is reported once.
     (problem,) = messages(right.replace("SHARED = {}", "SHARED = {"))
     assert "SyntaxError" in problem
 
