@@ -83,7 +83,7 @@ class Limits:
     files: int = 500_000
     """How many files a package may have."""
     least_free_bytes: int = 2 << 30
-    """What the disk keeps free, whatever a package unpacks to."""
+    """The disk that stays free, whatever a package unpacks to."""
     least_free_files: int = 10_000
 
 

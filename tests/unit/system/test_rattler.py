@@ -22,7 +22,7 @@ from tests.channel import Oddities, ServedChannel, add_python, linked, served
 pytest.importorskip("rattler")
 
 
-# What py-rattler does with a package that nobody has examined.
+# How py-rattler treats a package that nobody has examined.
 ALONE = """
 import asyncio, os, rattler, sys
 prefix, cache, *files = sys.argv[1:]

@@ -49,7 +49,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an environment is made of."""
+    """The parts of an environment."""
 
     python: Python
     lock: Lock

@@ -108,7 +108,7 @@ class Builder:
 
     def offer(self, asked: Order) -> str:
         """Return the date as of which an order without a solution has one; "": there is none."""
-        # What runs code took long enough.
+        # A build that runs code has taken long enough.
         if asked.as_of or not asked.committed or asked.code or asked.built:
             return ""
         try:

@@ -143,7 +143,7 @@ def code_of(layout: Layout, uv: Uv, python: Python, excepted: Collection[Network
     place = Place.of(layout)
     index = uv.indexes.default or _USUAL_INDEX
     trusted = [found] if (found := place_of(index)) else []
-    tier = CodeTier(place, of_sockets(units.addresses_of(layout)), trusted, excepted)
+    tier = CodeTier(place, of_sockets(units.seen_by_builder(layout)), trusted, excepted)
     return Code(tier, python.program(place), index, sources_of(layout))
 
 

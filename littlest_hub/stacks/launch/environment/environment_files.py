@@ -346,7 +346,7 @@ class _Reader:
         except InvalidSpecifier:
             self._contents.refuse(file, 1, f"{shown(asked)} is no version of Python (PEP 440)")
             return ""
-        # What a uv.lock contains is read by uv, with a Python that it is for.
+        # uv itself reads a uv.lock, with a Python that it is for.
         if not found and kind is not Kind.UV and self._channels.addresses:
             self.of_conda = conda_files.of_python(asked, self._channels)
         elif not found:

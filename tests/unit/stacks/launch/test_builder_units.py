@@ -15,7 +15,7 @@ from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch import address
 from littlest_hub.stacks.launch.builder.starter import order_of
 from littlest_hub.stacks.launch.builder.units import build_unit, units, user_of
-from littlest_hub.stacks.launch.code.units import AT_ONCE, addresses_of
+from littlest_hub.stacks.launch.code.units import AT_ONCE, addresses_of, seen_by_builder
 from littlest_hub.stacks.launch.environment.channels import ALIAS, Channels
 from littlest_hub.units.unit import Unit, service_directives
 from tests.unit import unit_files
@@ -85,7 +85,8 @@ def test_code_of_two_builds_has_different_users_and_no_network() -> None:
         socket = texts()[CODE.format(number).replace("@.service", ".socket")]
         assert {"MaxConnections=1", "DirectoryMode=0700"} <= set(socket.splitlines())
     [*bound] = [v for k, v in service_directives(texts()[BUILD]) if k == "BindPaths"]
-    assert bound == [f"-{each}" for each in addresses_of(LAYOUT)]
+    both = zip(addresses_of(LAYOUT), seen_by_builder(LAYOUT), strict=True)
+    assert bound == [f"-{address}:{path}" for address, path in both]
 
 
 def test_the_name_of_the_user_fits_whatever_the_hub_is_called() -> None:

@@ -58,7 +58,10 @@ class Taken:
                 return
             with socket.create_server(("127.0.0.1", 0)) as listening:
                 socket.send_fds(connection, [jobs.READY], [listening.fileno()])
-            reader.readline()
+            # The builder sends all of it first; its directories are empty here.
+            job = json.loads(reader.readline())
+            for _ in range(2 if job["script"] else 1):
+                reader.readline()
             for part in self._parts:
                 try:
                     connection.sendall(part)

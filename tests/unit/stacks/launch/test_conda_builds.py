@@ -41,7 +41,7 @@ PACKAGE_OF_PYTHON = Oddities(index={"noarch": "python"})
 
 @pytest.fixture(autouse=True)
 def nothing_runs(tmp_path: Path) -> Iterator[None]:
-    """Whatever a test builds, nothing of its packages has been run."""
+    """Assert after each test that nothing of the packages has been run."""
     yield
     assert not (tmp_path / "run").exists()
 
