@@ -425,14 +425,18 @@ def test_a_launch_goes_on_after_the_service_and_the_build_were_killed(
     text = shown(mia.browser, PROBLEM, timeout_s=60).text
     assert "the build has been ended" in text
     mia.look("killed")
-    mia.press("main a[href='']")
+    mia.press(f"{PROBLEM} ~ p a.btn-primary")
     assert launch.index.wait_for_held(60)
     assert mia.browser.current_url == address
 
-    launch.machine.systemctl(*kill, launch.layout.stack_unit("launch", ".service"))
-    eventually(lambda: mia.browser.execute_script(COMPLETE), 30, "the end of the page")
+    service = launch.layout.stack_unit("launch", ".service")
+    before = launch.hub.main_pid(service)
+    launch.machine.systemctl(*kill, service)
+    eventually(lambda: launch.hub.main_pid(service) != before, 30, "the end of the service")
+    # The next request starts it again.
     mia.press("main a[href='']")
     eventually(lambda: "resolving" in mia.text(".log"), 30, "the log")
+    assert mia.browser.current_url == address
     held.set()
     assert mia.answer("killed", "import zeta; print(zeta.VERSION)") == "1.0"
     assert launch.unfinished() == []

@@ -458,7 +458,8 @@ def test_a_failed_build_says_why_and_starts_nothing(alice: Browser) -> None:
     failed = {"outcome": "failed", "text": "numpy<1 and pandas>2 conflict", "hint": "Drop one"}
     alice.site.builder.lines = [failed]
     page = launched(alice, **FORM)
-    assert "numpy<1 and pandas>2 conflict. Drop one" in text_of(page)
+    assert "numpy<1 and pandas>2 conflict. Drop one." in text_of(page)
+    assert ">Try again<" not in page.text, "it would be the same again"
     assert not target(page)
     assert alice.site.started_with(alice.name, "course") is None
     alice.site.reset()
@@ -512,6 +513,7 @@ def test_a_builder_that_ends_early_starts_nothing(
     alice.site.builder.lines, alice.site.builder.ended = lines, ended
     page = launched(alice, **FORM)
     assert 'id="problem"' in page.text
+    assert '<a class="btn btn-primary" href="">Try again</a>' in page.text
     assert alice.site.started_with(alice.name, "course") is None
 
 
