@@ -27,6 +27,7 @@ from littlest_hub.stacks.launch.code.client import CodeTier
 from littlest_hub.stacks.launch.code.proxy import place_of
 from littlest_hub.stacks.launch.environment.environment_files import environment
 from littlest_hub.stacks.launch.order import Order, of_environment
+from littlest_hub.system.pip import default_index
 from littlest_hub.system.uv import Indexes, Uv
 from tests.package_index import PackageIndex
 
@@ -46,11 +47,12 @@ class Site:
 
     @property
     def uv(self) -> Uv:
-        return _uv(self.place, self.index.address)
+        indexes = Indexes(default=self.index.address)
+        return Uv(Path(find_uv_bin()), self.place.cache, indexes)
 
     @property
     def builder(self) -> Builder:
-        return _builder(self.place, self.release, self.index.address)
+        return builder_at(self.place, self.release, Indexes(default=self.index.address))
 
     @property
     def sources(self) -> Path:
@@ -134,18 +136,31 @@ def _sources(place: Place) -> Path:
     return place.home.parent / "sources"
 
 
-def _builder(place: Place, release: Path, index: str) -> Builder:
-    uv, python = _uv(place, index), Python.of(release)
+def builder_at(
+    place: Place, release: Path, indexes: Indexes, program: str = sys.executable
+) -> Builder:
+    """Return a builder that runs approved code.
+
+    Args:
+        place: where; the sources of repositories are beside it.
+        release: the prefix whose Python environments get.
+        indexes: where packages come from.
+        program: the Python that runs the program of the code tier.
+    """
+    uv, python = Uv(Path(find_uv_bin()), place.cache, indexes), Python.of(release)
+    index = indexes.default or default_index()
     trusted = [found] if (found := place_of(index)) else []
-    tier = CodeTier(place, [lambda: _code_unit(place)], trusted)
-    return Builder(place, uv, python, Code(tier, python.program(place), index, _sources(place)))
+    tier = CodeTier(place, [lambda: _code_unit(place, program)], trusted)
+    sources = _sources(place)
+    code = Code(tier, python.program(place), index, sources, indexes.authorities)
+    return Builder(place, uv, python, code)
 
 
-def _code_unit(place: Place) -> socket.socket:
+def _code_unit(place: Place, program: str) -> socket.socket:
     """Return a connection to the program of the code tier, with mounts and network of its own."""
     ours, theirs = socket.socketpair()
     script = 'mount -t tmpfs code "$1" && ip link set lo up && exec "$2" -m "$3" "$1"'
-    words = [str(place.built), sys.executable, code_program.MODULE]
+    words = [str(place.built), program, code_program.MODULE]
     namespaces = ["unshare", "--user", "--map-root-user", "--mount", "--net"]
     with theirs:
         subprocess.Popen(
@@ -157,15 +172,11 @@ def _code_unit(place: Place) -> socket.socket:
     return ours
 
 
-def _uv(place: Place, index: str) -> Uv:
-    return Uv(Path(find_uv_bin()), place.cache, Indexes(default=index))
-
-
 def _main() -> None:
     home, release, index, name = sys.argv[1:]
     place = Place(Path(home))
     place.make()
-    builder = _builder(place, Path(release), index)
+    builder = builder_at(place, Path(release), Indexes(default=index))
     sys.exit(serve(lambda: builder, place, name, sys.stdin.read()))
 
 

@@ -6,6 +6,7 @@ written again: a line that is neither a version nor the address of a wheel ends 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import platform
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from littlest_hub.errors import LittlestHubError
@@ -185,9 +187,10 @@ def resolve(
                 asked, limits, program, as_of=as_of, prereleases=wanted.prereleases
             )
         except NoSolutionError as error:
-            raise _explained(error, as_of) from None
+            raise _explained(error, environment.python, as_of) from None
     found = of_text(text.replace(stored, _BUILT))
-    pins = tuple(_restricted(each, wanted.hashes) for each in found.pins)
+    hashes = _applicable(wanted, environment.python)
+    pins = tuple(_restricted(each, hashes) for each in found.pins)
     return Lock(pins, tuple(wanted.indexes))
 
 
@@ -243,6 +246,25 @@ def _hashes(lock: Lock) -> dict[str, list[str]]:
     return found
 
 
+def _applicable(wanted: Wanted, python: str) -> dict[str, list[str]]:
+    """Return the hashes of packages that are required for a Python.
+
+    A lock file names versions for other Pythons and systems too. Something else may require another
+    version of such a package here.
+    """
+    variables = {
+        "python_full_version": python,
+        "python_version": ".".join(python.split(".")[:2]),
+    }
+    names = set()
+    for line in (*wanted.packages, *wanted.constraints):
+        with contextlib.suppress(InvalidRequirement):  # the address of a wheel
+            found = Requirement(line)
+            if not found.marker or found.marker.evaluate(variables):
+                names.add(canonicalize_name(found.name))
+    return {name: hashes for name, hashes in wanted.hashes.items() if name in names}
+
+
 def _restricted(pin: Pin, hashes: Mapping[str, list[str]]) -> Pin:
     """Return a package with those of its files alone that the repository's own lock allows."""
     allowed = hashes.get(pin.name)
@@ -257,10 +279,10 @@ def _restricted(pin: Pin, hashes: Mapping[str, list[str]]) -> Pin:
     return Pin(pin.name, pin.what, kept)
 
 
-def _explained(error: NoSolutionError, as_of: str) -> NoSolutionError:
+def _explained(error: NoSolutionError, python: str, as_of: str) -> NoSolutionError:
     cause = error.message.replace("you require", "the repository requires")
     when = f" with packages as of {as_of}" if as_of else ""
-    text = f"there is no solution{when}: {cause}"
+    text = f"there is no solution for Python {python}{when}: {cause}"
     if error.sources:
         text += f". It {_needs_code(error.sources)}, which nobody has approved"
     return NoSolutionError(text, error.sources)

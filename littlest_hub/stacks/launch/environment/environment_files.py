@@ -190,13 +190,14 @@ class _Reader:
             asked, place = _minor(self._read_pipfile(file)), file
         elif (file := self.first("uv.lock")) and self.first("pyproject.toml"):
             kind = Kind.UV
+            # uv reads it beside the lock file: without it, there would be nothing to install.
+            self._contents.text(self.first("pyproject.toml"))
             found = lock_files.read_uv_lock(self._contents, self._requirements, file)
         else:
             file = "pyproject.toml"
             kind, found = self._read_requirements(kind)
         if kind is not Kind.USUAL:
-            asked = ",".join(filter(None, (asked, found)))
-            self.python = self._chosen_python(asked, place or file)
+            self.python = self._chosen_python(asked, place or file, found)
         return kind
 
     def _read_requirements(self, kind: Kind) -> tuple[Kind, str]:
@@ -328,14 +329,34 @@ class _Reader:
         self._contents.refuse(file, 1, _OF_R if text.startswith("r-") else expected)
         return "", file
 
-    def _chosen_python(self, asked: str, file: str) -> str:
-        """Return the preferred version of those that are to be had and asked for."""
+    def _chosen_python(self, asked: str, file: str, required: str = "") -> str:
+        """Return the preferred version of those that are to be had and asked for.
+
+        A version in runtime.txt or a Pipfile is the one that the author had. Most repositories work
+        with another, whose notebooks people would otherwise not see at all; so they decide. Those
+        for Python 2 do not.
+
+        Args:
+            asked: versions that the author had; "": any.
+            file: where they are.
+            required: versions that a project is for; "": any.
+        """
         try:
-            found = [each for each in self._pythons if SpecifierSet(asked).contains(each)]
+            usable = [each for each in self._pythons if SpecifierSet(required).contains(each)]
+            found = [each for each in usable if SpecifierSet(asked).contains(each)]
         except InvalidSpecifier:
-            self._contents.refuse(file, 1, f"{shown(asked)} is no version of Python (PEP 440)")
+            what = shown(",".join(filter(None, (asked, required))))
+            self._contents.refuse(file, 1, f"{what} is no version of Python (PEP 440)")
             return ""
+        if not found and usable and not asked.startswith("==2"):
+            wish = asked.removeprefix("==").removesuffix(".*")
+            what = (
+                f"it was made for Python {wish}; this hub has {usable[-1]}, which is used instead"
+            )
+            self._contents.leave_out(file, 1, what)
+            return usable[-1]
         if not found:
+            asked = ",".join(filter(None, (asked, required)))
             had = ", ".join(self._pythons) or "none"
             self._contents.refuse(file, 1, f"asks for Python {shown(asked)}; to be had: {had}")
         return found[-1] if found else ""

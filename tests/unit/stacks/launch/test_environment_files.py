@@ -187,8 +187,8 @@ def test_python_is_the_preferred_one_of_those_that_are_asked_for(
             "runtime.txt:1: asks for Python '==2.7.*'; to be had: 3.11.9, 3.13.2, 3.12.7",
         ),
         (
-            {"pyproject.toml": PROJECT, "runtime.txt": "python-3.13"},
-            "runtime.txt:1: asks for Python '==3.13.*,>=3.11,<3.13';",
+            {"pyproject.toml": '[project]\nrequires-python = "<3.11"', "runtime.txt": "python-3.9"},
+            "runtime.txt:1: asks for Python '==3.9.*,<3.11';",
         ),
         ({"pyproject.toml": '[project]\nrequires-python = "three"'}, "'three' is no version"),
         ({"Pipfile": '[requires]\npython_version = "*"'}, "'==*.*' is no version of Python"),
@@ -200,6 +200,39 @@ def test_python_is_the_preferred_one_of_those_that_are_asked_for(
 def test_a_python_that_is_not_to_be_had_is_refused(files: dict[str, str], message: str) -> None:
     (refused, *_) = remarks(asked(files))["refused"]
     assert message in refused
+
+
+@pytest.mark.parametrize(
+    ("files", "python", "message"),
+    [
+        (
+            {"requirements.txt": "numpy", "runtime.txt": "python-3.7.17"},
+            "3.12.7",
+            "runtime.txt:1: it was made for Python 3.7; this hub has 3.12.7, which is used instead",
+        ),
+        (
+            {"Pipfile": '[requires]\npython_version = "3.6"'},
+            "3.12.7",
+            "Pipfile:1: it was made for Python 3.6; this hub has 3.12.7, which is used instead",
+        ),
+        (
+            {"pyproject.toml": PROJECT, "runtime.txt": "python-3.9"},
+            "3.12.7",
+            "runtime.txt:1: it was made for Python 3.9; this hub has 3.12.7, which is used instead",
+        ),
+    ],
+)
+def test_another_python_than_the_authors_is_used_and_said(
+    files: dict[str, str], python: str, message: str
+) -> None:
+    found = asked(files)
+    assert found.python == python
+    assert remarks(found) == {"left_out": [message]}
+
+
+def test_a_lock_file_of_uv_is_ordered_with_its_project() -> None:
+    files = {"pyproject.toml": "[project]\n", "uv.lock": "version = 1\n", "requirements.txt": "a"}
+    assert asked(files).files == ("pyproject.toml", "uv.lock")
 
 
 # --- what is not supported
