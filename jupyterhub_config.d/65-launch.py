@@ -21,6 +21,9 @@ HOSTS = []
 NETWORKS = []
 # A file with certificate authorities for these hosts, besides those of the machine.
 CA_FILE = ""
+# Channels of conda that repositories may use, by name, with an address, which may be that of a
+# mirror; the first one is taken if a repository names none. {}: no packages of conda.
+CHANNELS = {"conda-forge": "https://conda.anaconda.org/conda-forge"}
 
 # The most that people may ask for; 0: they cannot choose, and get what all servers get.
 MEMORY_GB = 0

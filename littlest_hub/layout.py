@@ -171,8 +171,6 @@ class Names(_Fields):
         digest = hashlib.sha256(f"{self.instance}/{user}".encode()).hexdigest()
         return f"lhub-{digest[:16]}"
 
-    # --- stacks
-
     stack_unit_pattern = _Name("{self.instance}.*.*")
     """Pattern of the names of stacks' units; others match too (`units.stack.is_stack_unit`)."""
 
@@ -345,10 +343,7 @@ class Layout(Names):
         return self.stacks / stack / "cache"
 
     def stack_hub_data(self, stack: str) -> Path:
-        """Return the directory, which the hub makes, for what a stack keeps in the hub's process.
-
-        Only the hub's user may enter it.
-        """
+        """Return the hub's own directory for a stack, which only the hub's user may enter."""
         return self.hub_state / "stacks" / stack / "hub"
 
     unfinished_change = _Path("{self.state}/unfinished-change.json")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,11 +22,11 @@ from construct import bundle, wheels
 from construct.builder import ROOT
 from construct.cache import Cache
 from littlest_hub.stacks.launch.builder.place import Place
-from tests import wheels as made
 from tests.client import Person, hidden_fields, visible_text
 from tests.git_server import HOST, Repository
 from tests.hub import Hub
 from tests.machine import Machine
+from tests.package_index import PackageIndex
 
 PACKAGES = ("git",)
 """Debian packages that the machine needs besides."""
@@ -44,10 +45,11 @@ START = json.dumps(NOTEBOOK)
 class LaunchMachine:
     """A hub with the stack, and what it reaches."""
 
-    def __init__(self, hub: Hub, directory: Path, git_port: int) -> None:
+    def __init__(self, hub: Hub, directory: Path, git_port: int, index: PackageIndex) -> None:
         self.hub, self.machine, self.layout = hub, hub.machine, hub.layout
         self.directory = directory
         self.git_port = git_port
+        self.index = index
         self.place = Place.of(hub.layout)
 
     @property
@@ -73,7 +75,7 @@ class LaunchMachine:
     def wheel(self, name: str, version: str = "1.0", *requires: str, **files: str) -> None:
         """Put a wheel of a module of the same name into the index."""
         contents = {f"{key}.py": text for key, text in files.items()} or None
-        made.make(self.directory / "index", name, version, requires=requires, files=contents)
+        self.index.add(name, version, requires=requires, files=contents)
 
     def opened(self, person: Person, repository: str, **form: str) -> httpx.Response:
         """Open the link that launches a repository as a server of the same name."""
@@ -125,10 +127,18 @@ class LaunchMachine:
         """Return the keys of all environments."""
         return self.machine.run(["ls", str(self.place.records)]).stdout.split()
 
+    def unfinished(self) -> list[str]:
+        """Return the keys of directories that are no complete environment."""
+        found = self.machine.run(["ls", str(self.place.built)]).stdout.split()
+        return [each for each in found if f"{each}.json" not in self.built()]
+
 
 @contextlib.contextmanager
 def launch_machine(
-    hub: Hub, directory: Path, published: Sequence[str] = ("ipykernel",)
+    hub: Hub,
+    directory: Path,
+    published: Sequence[str] = ("ipykernel",),
+    values: Mapping[str, Any] | None = None,
 ) -> Iterator[LaunchMachine]:
     """Enable the stack on a hub whose machine has PACKAGES, and run what it reaches.
 
@@ -136,27 +146,26 @@ def launch_machine(
         hub: the hub.
         directory: for repositories and wheels.
         published: packages of PyPI that the index has, with those that they need.
+        values: more values of the fragment.
     """
     machine = hub.machine
     assert isinstance(machine, Machine)
     made_bundle = bundle.build(ROOT, bundle.find(ROOT, "launch"), directory, Cache())
     target = machine.copy(made_bundle, f"/srv/{made_bundle.name}")
     machine.run([hub.path("hub/bin/littlest-hub"), "packages", "add", f"--from={target}"])
-    index = directory / "index"
-    index.mkdir()
+    index = PackageIndex(directory / "index", listening=_listening(machine))
     for file in wheels.download(wheels.resolve(published, Cache()), Cache()).values():
-        (index / file.path.name).hardlink_to(file.path)
+        (index.files / file.path.name).hardlink_to(file.path)
     git = directory / "git"
     with contextlib.ExitStack() as stack:
         git_port = stack.enter_context(_serving(machine, "tests.git_server", str(git), "127.0.0.1"))
-        index_port = stack.enter_context(_serving(machine, "tests.package_index", str(index)))
+        stack.enter_context(index)
         machine.copy(git / "ca.pem", "/etc/git-ca.pem")
         machine.run(["sh", "-c", f"echo 127.0.0.1 {HOST} >>/etc/hosts"])
-        address = f"http://127.0.0.1:{index_port}/simple"
-        machine.put("/etc/pip.conf", f"[global]\nindex-url = {address}\n")
-        found = LaunchMachine(hub, directory, git_port)
+        machine.put("/etc/pip.conf", f"[global]\nindex-url = {index.address}\n")
+        found = LaunchMachine(hub, directory, git_port, index)
         found.command("enable", "launch", "--yes")
-        found.configure(**found.usual)
+        found.configure(**found.usual, **(values or {}))
         yield found
 
 
@@ -170,3 +179,21 @@ def _serving(machine: Machine, module: str, *arguments: str) -> Iterator[int]:
             yield int(server.stdout.readline())
         finally:
             server.kill()
+
+
+_LISTEN = """
+import socket, sys
+with socket.socket(fileno=int(sys.argv[1])) as there, socket.create_server(("127.0.0.1", 0)) as new:
+    socket.send_fds(there, [b"x"], [new.fileno()])
+"""
+
+
+def _listening(machine: Machine) -> socket.socket:
+    """Return a socket that listens on the machine's loopback interface."""
+    here, there = socket.socketpair()
+    with here, there:
+        number = there.fileno()
+        command = machine.in_network([sys.executable, "-c", _LISTEN, str(number)])
+        subprocess.run(command, check=True, pass_fds=[number])
+        _, found, _, _ = socket.recv_fds(here, 1, 1)
+    return socket.socket(fileno=found[0])

@@ -1,7 +1,7 @@
 """A place in which the launch stack builds, with a release and a package index.
 
-As a program, `HOME RELEASE INDEX ID < order`, it is a builder that a test may kill. Code of the
-code tier has mounts and a network of its own, as in its unit.
+As a program, `HOME RELEASE INDEX ID CHANNEL… < order`, it is a builder that a test may kill. Code
+of the code tier has mounts and a network of its own, as in its unit.
 """
 
 import json
@@ -18,6 +18,7 @@ from typing import Any
 
 from uv import find_uv_bin
 
+from littlest_hub.stacks.launch.builder.conda import Conda
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.program import Builder, Result, serve
 from littlest_hub.stacks.launch.builder.pythons import Python
@@ -25,9 +26,11 @@ from littlest_hub.stacks.launch.code import program as code_program
 from littlest_hub.stacks.launch.code.approved import Code
 from littlest_hub.stacks.launch.code.client import CodeTier
 from littlest_hub.stacks.launch.code.proxy import place_of
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.environment.environment_files import environment
 from littlest_hub.stacks.launch.order import Order, of_environment
 from littlest_hub.system.pip import default_index
+from littlest_hub.system.rattler import Rattler
 from littlest_hub.system.uv import Indexes, Uv
 from tests.package_index import PackageIndex
 
@@ -43,6 +46,7 @@ class Site:
         self.place = Place(home)
         self.place.make()
         self.release, self.index = release, index
+        self.channels = Channels()
         self.lines: list[str] = []
 
     @property
@@ -52,7 +56,8 @@ class Site:
 
     @property
     def builder(self) -> Builder:
-        return builder_at(self.place, self.release, Indexes(default=self.index.address))
+        indexes = Indexes(default=self.index.address)
+        return builder_at(self.place, self.release, indexes, self.channels)
 
     @property
     def sources(self) -> Path:
@@ -75,7 +80,7 @@ class Site:
 
         source = self.repository(files, commit)
         python = Python.of(self.release).version
-        found = environment(files, read, [python])
+        found = environment(files, read, [python], self.channels)
         return replace(of_environment(found, read, source=source), **more)
 
     def launch(self, files: Mapping[str, str], **more: Any) -> Result:
@@ -87,7 +92,8 @@ class Site:
 
     def start(self, order: Order) -> subprocess.Popen[str]:
         """Build in another process, which a test may kill."""
-        words = [self.place.home, self.release, self.index.address, order.id]
+        channels = self.channels.words
+        words = [self.place.home, self.release, self.index.address, order.id, *channels]
         process = subprocess.Popen(
             [sys.executable, "-m", __name__, *map(str, words)], stdin=subprocess.PIPE, text=True
         )
@@ -137,7 +143,11 @@ def _sources(place: Place) -> Path:
 
 
 def builder_at(
-    place: Place, release: Path, indexes: Indexes, program: str = sys.executable
+    place: Place,
+    release: Path,
+    indexes: Indexes,
+    channels: Channels,
+    program: str = sys.executable,
 ) -> Builder:
     """Return a builder that runs approved code.
 
@@ -145,6 +155,7 @@ def builder_at(
         place: where; the sources of repositories are beside it.
         release: the prefix whose Python environments get.
         indexes: where packages come from.
+        channels: where those of conda come from.
         program: the Python that runs the program of the code tier.
     """
     uv, python = Uv(Path(find_uv_bin()), place.cache, indexes), Python.of(release)
@@ -153,7 +164,8 @@ def builder_at(
     tier = CodeTier(place, [lambda: _code_unit(place, program)], trusted)
     sources = _sources(place)
     code = Code(tier, python.program(place), index, sources, indexes.authorities)
-    return Builder(place, uv, python, code)
+    conda = Conda(uv, python.program(place), Rattler(place.packages), channels)
+    return Builder(place, uv, python, code, conda)
 
 
 def _code_unit(place: Place, program: str) -> socket.socket:
@@ -173,10 +185,11 @@ def _code_unit(place: Place, program: str) -> socket.socket:
 
 
 def _main() -> None:
-    home, release, index, name = sys.argv[1:]
+    home, release, index, name, *channels = sys.argv[1:]
     place = Place(Path(home))
     place.make()
-    builder = builder_at(place, Path(release), Indexes(default=index))
+    indexes = Indexes(default=index)
+    builder = builder_at(place, Path(release), indexes, Channels.of_words(channels))
     sys.exit(serve(lambda: builder, place, name, sys.stdin.read()))
 
 

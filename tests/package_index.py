@@ -4,11 +4,11 @@ Its interface is that of PyPA's "Simple repository API".
 """
 
 import json
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socket import socket
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,10 +24,12 @@ class PackageIndex:
     Args:
         directory: of the wheels; more may come.
         port: 0: any.
+        listening: a socket that listens already, such as one of another network.
     """
 
-    def __init__(self, directory: Path, port: int = 0) -> None:
+    def __init__(self, directory: Path, port: int = 0, listening: socket | None = None) -> None:
         self._port = port
+        self._listening = listening
         self.files = directory
         self.files.mkdir(parents=True, exist_ok=True)
         self.uploaded: dict[str, str] = {}
@@ -50,7 +52,11 @@ class PackageIndex:
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
+        is_new = self._listening is None
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler, is_new)
+        if self._listening:
+            self._server.socket.close()
+            self._server.socket = self._listening
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
@@ -70,7 +76,7 @@ class PackageIndex:
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/simple"
+        return f"http://127.0.0.1:{self._server.socket.getsockname()[1]}/simple"
 
     def add(
         self,
@@ -126,14 +132,3 @@ class PackageIndex:
             "hashes": {"sha256": sha256(file)},
             "upload-time": self.uploaded.get(file.name, LONG_AGO),
         }
-
-
-def main() -> None:
-    """Serve the wheels in a directory until this process ends, and print the port first."""
-    with PackageIndex(Path(sys.argv[1])) as index:
-        print(index.address.rpartition(":")[2].partition("/")[0], flush=True)
-        threading.Event().wait()
-
-
-if __name__ == "__main__":
-    main()

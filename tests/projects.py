@@ -1,5 +1,10 @@
 """Python projects made for tests, whose build runs what a test wants."""
 
+import io
+import tarfile
+
+from tests.package_index import PackageIndex
+
 PROJECT = """\
 [project]
 name = "own"
@@ -39,3 +44,14 @@ def project(
         "pyproject.toml": PROJECT.format(requires=requires).replace('"own"', f'"{name}"'),
         "backend.py": BACKEND.format(name=name, code=body, needs=needs),
     }
+
+
+def add_source(index: PackageIndex, name: str, code: str = "") -> None:
+    """Add a package that is to be had as source only."""
+    with tarfile.open(index.files / f"{name}-1.0.tar.gz", "w:gz") as archive:
+        info = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+        contents = {**project(name, code, needs=""), "PKG-INFO": info}
+        for path, text in contents.items():
+            member = tarfile.TarInfo(f"{name}-1.0/{path}")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))

@@ -10,7 +10,7 @@ from typing import Literal
 
 from littlest_hub.activation.plan import Plan
 from littlest_hub.check import check_fragments, is_service
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.fragments.catalogue import DISABLED, record_digest
 from littlest_hub.hub.services import SERVICES_FAIL
 from littlest_hub.installation import overlays_of
@@ -189,7 +189,7 @@ def _apply(layout: Layout, plan: Plan, progress: Progress) -> None:
         systemctl(verb, layout.hub_service)
     except LittlestHubError as error:
         reason = show(layout.hub_service, "StatusText") or error.message
-        see = f"See: journalctl -u {layout.hub_service} -n 20"
+        see = f"See: {as_typed(f'journalctl -u {layout.hub_service} -n 20')}"
         raise LittlestHubError(f"the hub refuses it: {reason}", see) from error
 
 
@@ -199,5 +199,5 @@ def _refuse_failing_service(layout: Layout, name: str) -> None:
         unit = layout.stack_unit(name, ".service")
         raise LittlestHubError(
             f"its service does not work: {failing.partition(f'{name} (')[2].partition(')')[0]}",
-            f"See: journalctl -u {unit} -n 20. Everything is as it was",
+            f"See: {as_typed(f'journalctl -u {unit} -n 20')}. Everything is as it was",
         )

@@ -31,7 +31,7 @@ from littlest_hub.backup.plan import (
     make_plan,
 )
 from littlest_hub.backup.unpacking import unpack
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.locks import changing, no_foreground_hub
 from littlest_hub.lifecycle.services import Services
@@ -220,7 +220,8 @@ def _unknown_servers(layout: Layout) -> Iterator[str]:
         yield "These user servers are not in the restored database. They keep running, and the hub"
         yield "takes each over when its user next starts a server:"
         yield from (f"  {unit}" for unit in unknown)
-        yield f"To end them: systemctl stop {' '.join(unknown)}"
+        names = " ".join(unknown)
+        yield f"To end them: {as_typed(f'systemctl stop {names}')}"
 
 
 def _known_servers(file: Path) -> set[str]:

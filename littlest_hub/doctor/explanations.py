@@ -58,7 +58,7 @@ _EXPLANATIONS = (
     Explanation(
         r"What it printed is in /",
         "the server runs on another machine, and the reason is in this file",
-        "tail {output}",
+        "runuser -u {account} -- tail {output}",
     ),
     Explanation(
         r"Fatal Python error|error while loading shared libraries|/releases/\S+: Permission denied"

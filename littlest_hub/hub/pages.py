@@ -6,13 +6,14 @@ They extend JupyterHub's as `templates/NAME.html`, and a fragment's `template_pa
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader, PrefixLoader
 from jupyterhub.app import JupyterHub
 from jupyterhub.handlers.base import BaseHandler
+from jupyterhub.scopes import has_scope
 from jupyterhub.utils import maybe_future
 from traitlets import Callable, Dict, List, Unicode
 from traitlets.config import Configurable
@@ -33,7 +34,8 @@ class Pages(Configurable):  # type: ignore[misc]
         Dict(),
         config=True,
         help="More links in the bar at the top of every page, for whoever is logged in. Each has"
-        " text, path (below the hub's base URL), and perhaps scope, without which it is not shown.",
+        " text, path (below the hub's base URL), and perhaps scope, such as admin:users or"
+        " access:services!service=NAME, without which it is not shown.",
     )
     handlers = Dict(
         value_trait=Unicode(),
@@ -101,6 +103,8 @@ class HubWithPages(JupyterHub):  # type: ignore[misc]
         ours = {
             "contact": pages.contact,
             "links": pages.links,
+            # JupyterHub calls functions with the user, for each page.
+            "may_see": lambda _: _may_see,
             "home_parts": pages.home_parts,
             "lets_existing_users_in": self.authenticator.allow_existing_users,
             "littlest_hub": self.layout.command,
@@ -120,3 +124,15 @@ class HubWithPages(JupyterHub):  # type: ignore[misc]
         directories: Sequence[str] = self._template_directories()
         prefixed = PrefixLoader({"templates": FileSystemLoader(directories[-1:])})
         return ChoiceLoader([prefixed, FileSystemLoader(directories)])
+
+
+def _may_see(link: Mapping[str, Any], parsed_scopes: Mapping[str, Any]) -> bool:
+    """Return whether a link is shown to somebody with these scopes, as JupyterHub has parsed them.
+
+    A scope without a filter may be restricted to some users; the page behind the link sees to that.
+    """
+    scope = link.get("scope")
+    is_filtered = scope and "=" in scope
+    return (
+        not scope or scope in parsed_scopes or bool(is_filtered and has_scope(scope, parsed_scopes))
+    )

@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.hub.unit_files import pending_changes
 from littlest_hub.installation import installed_unit
 from littlest_hub.layout import Layout
@@ -318,5 +318,5 @@ def _with_journal(message: str, *units: str, since: float = 0) -> LittlestHubErr
     lines = "\n".join(filter(None, (journal_lines([unit], since=since) for unit in units)))
     return LittlestHubError(
         f"{message}\nThe journal's last lines:\n{lines}",
-        "More: journalctl -u " + " -u ".join(units),
+        f"More: {as_typed('journalctl -u ' + ' -u '.join(units))}",
     )

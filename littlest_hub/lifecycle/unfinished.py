@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.installation import installed_unit
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.services import Services
@@ -212,7 +212,8 @@ def _apply_to_hub(layout: Layout, before: Unfinished) -> None:
         # Only a restart applies drop-ins.
         systemctl("restart" if has_drop_ins else "reload", layout.hub_service)
     except LittlestHubError as error:
-        progress.to_stderr(f"{error.message}\nSee: journalctl -u {layout.hub_service} -n 20")
+        see = as_typed(f"journalctl -u {layout.hub_service} -n 20")
+        progress.to_stderr(f"{error.message}\nSee: {see}")
 
 
 def _finish(layout: Layout, decided: Unfinished) -> None:

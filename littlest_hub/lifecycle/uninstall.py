@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import shutil
 from collections.abc import Collection, Iterator
@@ -112,7 +113,7 @@ def _summary(layout: Layout, servers: list[str], left: list[Path]) -> str:
     if servers:
         lines.append(f"Stopped with it: {', '.join(servers)}")
     if layout.on_disk(layout.releases).exists():
-        remove = f"rm -rf {shlex.quote(str(layout.releases))}"
+        remove = as_typed(f"rm -rf {shlex.quote(str(layout.releases))}")
         lines.append(f"But not everything in {layout.releases} could be removed. See why: {remove}")
     if left:
         outside = [path for path in left if not path.is_relative_to(layout.base)]
@@ -120,10 +121,12 @@ def _summary(layout: Layout, servers: list[str], left: list[Path]) -> str:
         words = " ".join(shlex.quote(str(path)) for path in (*base, *outside))
         lines += ["What you own stays:", *(f"  {path}" for path in left)]
         lines.append(f"To remove that as well: {as_typed(f'rm -rf {words}')}")
-    lines.append("Accounts stay, with their home directories and folders that they share.")
     user = layout.hub_user
     if user and account.is_ours(layout, user):
-        lines.append(f"And the hub's account: userdel {user}; groupdel {layout.users_group}")
+        remove = as_typed(f"userdel {user} && groupdel {layout.users_group}")
+        lines.append(f"And the hub's account: {remove}")
+    if layout.is_live and os.geteuid() == 0:
+        lines.append("Accounts stay, with their home directories and folders that they share.")
     return "\n".join(lines)
 
 

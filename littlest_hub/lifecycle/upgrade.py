@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.hub import database
 from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout
@@ -79,9 +79,10 @@ def switching(
             try:
                 _switch_back(layout, switch, progress)
             except (LittlestHubError, OSError) as second:
+                see = as_typed(f"journalctl -u {layout.instance}")
                 raise LittlestHubError(
                     f"{reason}\n{source.version} does not serve either: {second}",
-                    f"See: journalctl -u {layout.instance}, and {layout.upgrade_log}",
+                    f"See: {see}, and {layout.upgrade_log}",
                 ) from error
         raise
     switch_record.record(layout, replace(switch, is_done=True, earlier=None))

@@ -91,4 +91,7 @@ def _unpack(bundle: Path, directory: Path) -> None:
                     raise LittlestHubError(f"{bundle} is larger than {_BUNDLE_BYTES >> 30} GiB")
                 archive.extract(member.replace(name=name), directory, filter="data")
     except (tarfile.TarError, EOFError) as error:
-        raise LittlestHubError(f"{bundle} is no bundle, or is damaged: {error}") from error
+        # For another file, it is a list of all formats that the file does not have.
+        reason, *others = str(error).splitlines() or [""]
+        detail = "" if others else f": {reason}"
+        raise LittlestHubError(f"{bundle} is no bundle, or is damaged{detail}") from error

@@ -106,6 +106,7 @@ class Uv:
         *,
         as_of: str = "",
         prereleases: bool = False,
+        version: str = "",
     ) -> str:
         """Return a list of exact versions with hashes, in pip's format, one package after another.
 
@@ -115,6 +116,8 @@ class Uv:
             python: the interpreter that they are for.
             as_of: a date; what was uploaded later is left out.
             prereleases: whether versions may be preliminary.
+            version: the version of the Python that they are for, if it is another than that of
+                the interpreter, which is run.
 
         Raises:
             NoSolutionError: they cannot be satisfied together.
@@ -126,6 +129,7 @@ class Uv:
         options += ["--index-strategy", "unsafe-best-match", "--no-sources"]
         options += ["--exclude-newer", as_of] if as_of else []
         options += ["--prerelease", "allow"] if prereleases else []
+        options += ["--python-version", version] if version else []
         options += ["--constraints", str(constraints)]
         return self._output(["pip", "compile", *_NO_CODE, *options, str(requirements)])
 
@@ -164,6 +168,27 @@ class Uv:
         options += ["--index-strategy", "unsafe-best-match"]
         options += ["--python", str(environment / "bin" / "python")]
         self._output(["pip", "sync", *_NO_CODE, *options, str(lock)], report)
+
+    def unpack(
+        self, lock: Path, prefix: Path, python: Path, version: str, report: Progress
+    ) -> None:
+        """Install the packages of a lock into a prefix for another Python, which is not run.
+
+        Args:
+            lock: a file in pip's format, written by the caller.
+            prefix: the directory; its modules are where those of the interpreter would be.
+            python: an interpreter, which is run, and which scripts name.
+            version: the version of the Python that will use the packages.
+            report: gets uv's lines.
+
+        Raises:
+            NotReachedError: an index does not answer.
+            LittlestHubError: a package is no wheel, or its hash differs.
+        """
+        options = ["--require-hashes", "--no-deps", "--link-mode", "hardlink"]
+        options += ["--index-strategy", "unsafe-best-match"]
+        options += ["--python", str(python), "--python-version", version, "--prefix", str(prefix)]
+        self._output(["pip", "install", *_NO_CODE, *options, "-r", str(lock)], report)
 
     def prune(self, names: Iterable[str] = ()) -> None:
         """Remove from the cache what uv itself no longer needs, and what it has of packages.

@@ -7,31 +7,26 @@ machines of the same image, on the same processors.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import datetime
-import gc
-import json
 import secrets
-import signal
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from construct import bundle
 from construct.cache import Cache
-from tests.bench.figures import OURS, Spread, number
+from tests.bench import rounds
+from tests.bench.figures import OURS
 from tests.bench.measures import people
 from tests.bench.sides import SIDES, HubSide
 from tests.bench.upstream import PREFIX, REPOSITORY
 from tests.bench.usage import settle, usage
 from tests.client import Person
-from tests.hub import build_installer
 
 STUDENTS = 50
 ARRIVALS_S = 150
@@ -90,7 +85,7 @@ def attended(side: HubSide, passwords: Mapping[str, str]) -> dict[str, float]:
         with_kernels = [each.pss_mib for each in usage(side.machine, side.servers).values()]
     for student in students:
         if student.failure:
-            _say(f"{side.name}: {student.name}: {student.failure[:300]}")
+            rounds.say(f"{side.name}: {student.name}: {student.failure[:300]}")
     settle(side.machine, side.servers)
     idle = [each.pss_mib for each in usage(side.machine, side.servers).values()]
     side.stop_servers([*passwords])
@@ -129,59 +124,26 @@ def equip(side: HubSide, wheels: Path) -> Mapping[str, str]:
 
 
 @contextlib.contextmanager
-def _sides(installer: Path) -> Iterator[list[tuple[HubSide, Mapping[str, str]]]]:
+def _sides(installer: Path) -> Iterator[dict[str, tuple[HubSide, Mapping[str, str]]]]:
     with contextlib.ExitStack() as cleanup:
         scratch = Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
         wanted = bundle.find(REPOSITORY, "class-environment")
         wheels = bundle.build(REPOSITORY, wanted, scratch, Cache())
-        sides = []
+        sides = {}
         for name in (OURS, "stock"):
-            _say(f"setting up {name} …")
+            rounds.say(f"setting up {name} …")
             side = cleanup.enter_context(SIDES[name](installer, people(STUDENTS)))
             assert isinstance(side, HubSide)
-            sides.append((side, equip(side, wheels)))
+            sides[name] = (side, equip(side, wheels))
         yield sides
-
-
-def table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """Return the figures of all rounds, by side, as a table of Markdown."""
-    lines = [f"| a class of {STUDENTS} | {' | '.join(found)} | ours / stock |", "|---|---|---|---|"]
-    for name, title in TITLES.items():
-        rounds = {side: [each[name] for each in figures] for side, figures in found.items()}
-        cells = [str(Spread.of(values) or "") for values in rounds.values()]
-        pairs = [(ours, stock) for ours, stock in zip(*rounds.values(), strict=True) if stock]
-        ratio = number(statistics.median(a / b for a, b in pairs)) if pairs else ""
-        lines.append(f"| {title} | {' | '.join(cells)} | {ratio} |")
-    return "\n".join(lines)
-
-
-def _say(text: str) -> None:
-    print(f"{datetime.datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)
 
 
 def main() -> int:
     """Measure, print, and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.bench.classroom")
-    add = parser.add_argument
-    add("--rounds", type=int, default=3, metavar="N", help="how often (3)")
-    add("--installer", type=Path, metavar="PATH", help="the .sh to measure (default: build it)")
-    add("--json", type=Path, default=Path("build/bench-class.json"), help="(%(default)s)")
-    options = parser.parse_args()
-    # SIGTERM removes the machines as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    installer = (options.installer or build_installer()).resolve()
-    found: dict[str, list[Mapping[str, float]]] = {}
-    with _sides(installer) as sides:
-        gc.freeze()  # clients allocate little; pauses would distort figures
-        for turn in range(options.rounds):
-            for side, passwords in sides if turn % 2 == 0 else sides[::-1]:
-                figures = attended(side, passwords)
-                found.setdefault(side.name, []).append(figures)
-                shown = ", ".join(f"{name} {number(each)}" for name, each in figures.items())
-                _say(f"round {turn + 1}, {side.name}: {shown}")
-                options.json.parent.mkdir(exist_ok=True)
-                options.json.write_text(json.dumps(found, indent=1) + "\n")
-    print(table({name: found[name] for name in (OURS, "stock")}))
+    options = rounds.parser(__doc__, "classroom", 3, "bench-class.json").parse_args()
+    with _sides(rounds.begin(options)) as sides:
+        found = rounds.take_turns(options, [*sides], lambda name: attended(*sides[name]))
+    print(rounds.table(f"a class of {STUDENTS}", TITLES, found, "ours / stock"))
     return 0
 
 

@@ -8,27 +8,21 @@ server per node answers for all. slurmctld itself counts the requests that it ge
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import datetime
-import gc
-import json
 import re
 import secrets
-import signal
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
-from tests.bench import upstream
-from tests.bench.figures import OURS, Spread, number
+from tests.bench import rounds, upstream
+from tests.bench.figures import OURS
 from tests.bench.measures import people, percentile
 from tests.bench.sides import add_accounts
 from tests.bench.upstream import HUB_CONFIG, HUB_UNIT, PORT
@@ -36,7 +30,7 @@ from tests.bench.usage import cpu_s, usage
 from tests.client import Person
 from tests.container.conftest import EVERYBODY
 from tests.eventually import eventually
-from tests.hub import Hub, build_installer
+from tests.hub import Hub
 from tests.machine import Machine
 from tests.server import Server
 from tests.slurm import HEAD, NETWORK, Cluster
@@ -331,49 +325,14 @@ def _with_people(side: Side) -> Side:
     return side
 
 
-def table(count: int, found: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """Return the figures of all rounds as a table of Markdown."""
-    lines = [
-        f"| {count} servers | {' | '.join(found)} | ours / batchspawner |",
-        "|---|---|---|---|",
-    ]
-    for name, title in TITLES.items():
-        rounds = {side: [each[name] for each in figures] for side, figures in found.items()}
-        cells = [str(Spread.of(values) or "") for values in rounds.values()]
-        pairs = [(ours, stock) for ours, stock in zip(*rounds.values(), strict=False) if stock]
-        ratio = number(statistics.median(a / b for a, b in pairs)) if pairs else ""
-        lines.append(f"| {title} | {' | '.join(cells)} | {ratio} |")
-    return "\n".join(lines)
-
-
-def _say(text: str) -> None:
-    print(f"{datetime.datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)
-
-
 def main() -> int:
     """Measure, print, and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.bench.cluster")
-    add = parser.add_argument
-    add("--servers", type=int, default=200, metavar="N", help="how many (200)")
-    add("--rounds", type=int, default=3, metavar="N", help="how often (3)")
-    add("--installer", type=Path, metavar="PATH", help="the .sh to measure (default: build it)")
-    add("--json", type=Path, default=Path("build/bench-slurm.json"), help="(%(default)s)")
+    parser = rounds.parser(__doc__, "cluster", 3, "bench-slurm.json")
+    parser.add_argument("--servers", type=int, default=200, metavar="N", help="how many (200)")
     options = parser.parse_args()
-    # SIGTERM removes the machines as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    installer = (options.installer or build_installer()).resolve()
-    found: dict[str, list[Mapping[str, float]]] = {OURS: [], STOCK: []}
-    with sides(installer, options.servers) as hubs:
-        gc.freeze()  # clients allocate little; pauses would distort figures
-        for round_ in range(options.rounds):
-            for name in found if round_ % 2 == 0 else reversed(found):
-                figures = turn(*hubs[name])
-                found[name].append(figures)
-                shown = ", ".join(f"{each} {number(value)}" for each, value in figures.items())
-                _say(f"round {round_ + 1}, {name}: {shown}")
-                options.json.parent.mkdir(exist_ok=True)
-                options.json.write_text(json.dumps(found, indent=1) + "\n")
-    print(table(options.servers, found))
+    with sides(rounds.begin(options), options.servers) as hubs:
+        found = rounds.take_turns(options, [OURS, STOCK], lambda name: turn(*hubs[name]))
+    print(rounds.table(f"{options.servers} servers", TITLES, found, "ours / batchspawner"))
     return 0
 
 

@@ -7,23 +7,21 @@ same index and a cache with all packages. The two take turns on one machine.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import datetime
-import json
 import re
-import signal
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 from littlest_hub.layout import PackageSet
-from tests.bench.figures import Spread, number
+from tests.bench import rounds
+from tests.bench.figures import OURS
 from tests.client import Person
-from tests.hub import Hub, build_installer
+from tests.hub import Hub
 from tests.launch_machine import PACKAGES, PAGE, START, LaunchMachine, launch_machine
 from tests.machine import Machine
 
@@ -79,7 +77,7 @@ class Launches:
         index = re.findall("http.*", machine.read("/etc/pip.conf"))[0]
         environment = f"{_HAND}/environment"
         python = self.machine.hub.path("hub/bin/python3")
-        install = ["pip", "install", "--compile-bytecode", f"--default-index={index}"]
+        install = ["pip", "install", f"--default-index={index}"]
         install += ["--python", environment, "--requirement", f"{_HAND}/requirements.txt"]
         commands = [
             [self.uv, "venv", "--clear", "--python", python, environment],
@@ -156,35 +154,13 @@ def _launches(installer: Path) -> Iterator[Launches]:
             yield launches
 
 
-def table(rounds: Sequence[Mapping[str, float]]) -> str:
-    """Return the figures of all rounds as a table of Markdown."""
-    lines = ["| a launch | median (least to most) |", "|---|---|"]
-    for name, title in TITLES.items():
-        lines.append(f"| {title} | {Spread.of(each[name] for each in rounds)} |")
-    return "\n".join(lines)
-
-
 def main() -> int:
     """Measure, print, and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.bench.launch")
-    add = parser.add_argument
-    add("--rounds", type=int, default=5, metavar="N", help="how often (5)")
-    add("--installer", type=Path, metavar="PATH", help="the .sh to measure (default: build it)")
-    add("--json", type=Path, default=Path("build/bench-launch.json"), help="(%(default)s)")
-    options = parser.parse_args()
-    # SIGTERM removes the machine as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    installer = (options.installer or build_installer()).resolve()
-    rounds: list[Mapping[str, float]] = []
-    with _launches(installer) as launches:
-        for turn in range(options.rounds):
-            figures = launches.round(turn)
-            rounds.append(figures)
-            shown = ", ".join(f"{name} {number(each)}" for name, each in figures.items())
-            print(f"{datetime.datetime.now():%H:%M:%S} {shown}", file=sys.stderr, flush=True)
-            options.json.parent.mkdir(exist_ok=True)
-            options.json.write_text(json.dumps(rounds, indent=1) + "\n")
-    print(table(rounds))
+    options = rounds.parser(__doc__, "launch", 5, "bench-launch.json").parse_args()
+    turns = count()
+    with _launches(rounds.begin(options)) as launches:
+        found = rounds.take_turns(options, [OURS], lambda _: launches.round(next(turns)))
+    print(rounds.table("a launch", TITLES, found))
     return 0
 
 

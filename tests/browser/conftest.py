@@ -29,11 +29,20 @@ def arguments() -> list[str]:
 
 
 @contextmanager
-def open_browser(hub: Hub, directory: Path, arguments: Sequence[str] = ()) -> Iterator[Chrome]:
+def open_browser(
+    hub: Hub, directory: Path, arguments: Sequence[str] = (), *, waits: bool = True
+) -> Iterator[Chrome]:
     """Open a browser, which connects to nothing but the hub.
 
     It runs in the network of the hub's machine. In the host's network Chromium would cancel
     requests (ERR_NETWORK_CHANGED) whenever another test boots or removes a machine.
+
+    Args:
+        hub: the hub.
+        directory: for its program and its profile.
+        arguments: more of the command line.
+        waits: False: each step returns before the page is complete, as tests need whose pages are
+            sent bit by bit.
     """
     machine = hub.machine
     assert isinstance(machine, Machine)
@@ -59,6 +68,7 @@ def open_browser(hub: Hub, directory: Path, arguments: Sequence[str] = ()) -> It
         *arguments,
     ):
         options.add_argument(argument)
+    options.page_load_strategy = "normal" if waits else "none"
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     chrome = Chrome(options=options, service=ChromeService(str(CHROMEDRIVER)))
     try:

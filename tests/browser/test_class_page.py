@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Chrome, Keys
 
 from tests.browser.pages import assert_accessible, assert_fits, fill, follow, keep, shown
@@ -51,7 +52,10 @@ def said(browser: Chrome, words: str) -> str:
     selector = "[role=status], [role=alert]"
 
     def text() -> str:
-        found = shown(browser, selector).text
+        try:
+            found = shown(browser, selector).text
+        except StaleElementReferenceException as error:  # the next page is replacing this one
+            raise AssertionError(str(error)) from error
         assert words in found, found
         return found
 

@@ -120,6 +120,16 @@ def student(klass: Class) -> Iterator[Person]:
         yield person
 
 
+@pytest.fixture
+def boss(klass: Class) -> Iterator[Person]:
+    """The administrator, with a server."""
+    klass.hub.machine.run(["sh", "-c", "id boss || useradd --create-home --shell /bin/bash boss"])
+    klass.hub.machine.run(["chpasswd"], input="boss:a password\n")
+    with klass.hub.logged_in("boss", "a password") as person:
+        person.start_server()
+        yield person
+
+
 @contextmanager
 def kernel(person: Person) -> Iterator[Kernel]:
     with person.open_kernel() as opened:
@@ -127,12 +137,11 @@ def kernel(person: Person) -> Iterator[Kernel]:
 
 
 def test_what_an_administrator_installs_is_there_when_a_kernel_is_restarted(
-    klass: Class, student: Person
+    klass: Class, student: Person, boss: Person
 ) -> None:
     before = klass.current()
-    with klass.hub.person("boss") as boss, kernel(student) as running:
+    with kernel(student) as running:
         assert running.run("import sys; print(sys.prefix)").strip() == f"{klass.home}/{before}"
-        boss.start_server()
         name, first, second = klass.wheels("late.py")
         version = f"import {name}; {name}.VERSION"
         with terminal.opened(boss) as shell:
@@ -392,31 +401,29 @@ def test_ten_generations_stay_and_each_costs_what_it_changes(klass: Class) -> No
 
 
 @pytest.mark.long
-def test_a_shell_in_a_terminal_of_jupyterlab_is_one_change(klass: Class) -> None:
+def test_a_shell_in_a_terminal_of_jupyterlab_is_one_change(klass: Class, boss: Person) -> None:
     name, first, _ = klass.wheels("more.py")
     before = klass.current()
-    with klass.hub.person("boss") as boss:
-        boss.start_server()
-        with terminal.opened(boss) as shell:
-            enter(klass, shell)
-            assert shell.run("test -t 0 && echo a terminal") == "a terminal\n"
-            # Ctrl-C ends the program, but not the shell.
-            shell.type("sleep 5000")
-            eventually(lambda: "sleep 5000" in klass.hub.machine.processes(), 20, "a program")
-            shell.press("\x03")
-            shell.run(f"pip install --quiet {first}", timeout_s=120)
-            assert shell.run(f"rm {klass.link}/lib/python3.*/site-packages/more.py") == ""
-            leave(shell, "exit", f"Generation {before + 1}:\r\n+ {name} 1.0")
-            version = f"import {name}; print({name}.VERSION)"
-            assert shell.run(f'python3 -c "{version}"') == "1.0\n"
-            assert "No module" in shell.run('python3 -c "import more"')
-            enter(klass, shell)
-            leave(shell, "exit 3", "Nothing has changed")
-            enter(klass, shell)
-            shell.run(f"touch {klass.link}/half")
-        # A closed terminal is no `exit`, so the change is discarded.
-        eventually(lambda: not mounts(klass), 60, "the end of the change")
-        assert klass.current() == before + 1
+    with terminal.opened(boss) as shell:
+        enter(klass, shell)
+        assert shell.run("test -t 0 && echo a terminal") == "a terminal\n"
+        # Ctrl-C ends the program, but not the shell.
+        shell.type("sleep 5000")
+        eventually(lambda: "sleep 5000" in klass.hub.machine.processes(), 20, "a program")
+        shell.press("\x03")
+        shell.run(f"pip install --quiet {first}", timeout_s=120)
+        assert shell.run(f"rm {klass.link}/lib/python3.*/site-packages/more.py") == ""
+        leave(shell, "exit", f"Generation {before + 1}:\r\n+ {name} 1.0")
+        version = f"import {name}; print({name}.VERSION)"
+        assert shell.run(f'python3 -c "{version}"') == "1.0\n"
+        assert "No module" in shell.run('python3 -c "import more"')
+        enter(klass, shell)
+        leave(shell, "exit 3", "Nothing has changed")
+        enter(klass, shell)
+        shell.run(f"touch {klass.link}/half")
+    # A closed terminal is no `exit`, so the change is discarded.
+    eventually(lambda: not mounts(klass), 60, "the end of the change")
+    assert klass.current() == before + 1
     assert klass.hub.machine.run(["ls", f"{klass.link}/half"], check=False).returncode
 
 

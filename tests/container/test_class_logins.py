@@ -392,9 +392,8 @@ def test_over_https_people_sign_up_log_in_and_use_codes_and_cookies_are_for_http
                 assert all(each.secure for each in cookies)
                 ada.stop_server()
             code = code_in(submit(teacher.browser, "/hub/class", decision="reset", name="ada").text)
-        assert (
-            use_code(browser, "ada", code, PASSWORD).url == f"{secure.url}/hub/login?username=ada"
-        )
+        saved = f"{secure.url}/hub/login?username=ada&saved=1"
+        assert use_code(browser, "ada", code, PASSWORD).url == saved
         logged_in(secure, "ada", PASSWORD, trusted).browser.close()
 
 

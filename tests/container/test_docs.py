@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -83,16 +84,18 @@ class Reader:
 
     def _whole(self, fragment: Fragment) -> str:
         """Return the text of a fragment, of which the page may show only lines that change."""
-        first, *lines = fragment.text.splitlines()
-        if not first.endswith("these lines of it"):
+        if not fragment.text.splitlines()[0].endswith("these lines of it"):
             return fragment.text
         text = self.machine.run(
             ["sudo", "cat", str(self.layout.fragments / fragment.name)], user="teacher"
         ).stdout
-        for line in lines:
-            variable, _, value = line.partition(" = ")
-            before, name, after = re.split(rf"^({re.escape(variable)}) = .*$", text, flags=re.M)
-            text = f"{before}{name} = {value}{after}"
+        for new in ast.parse(fragment.text).body:
+            assert isinstance(new, ast.Assign)
+            target = ast.unparse(new.targets[0])
+            (old,) = (each for each in ast.parse(text).body if _assigns(each, target))
+            lines = text.splitlines()
+            lines[old.lineno - 1 : old.end_lineno] = [ast.unparse(new)]
+            text = "\n".join([*lines, ""])
         return text
 
     def _type(self, command: Command) -> None:
@@ -137,6 +140,10 @@ class Reader:
             person.log_in()
             person.start_server()
             yield person
+
+
+def _assigns(statement: ast.stmt, name: str) -> bool:
+    return isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name
 
 
 @contextmanager
@@ -186,13 +193,14 @@ def test_the_tutorial_for_teachers_leads_from_nothing_to_a_student_who_computes(
         _submit(reader, "/hub/signup", username="ada", note="Ada, group 2")
         with reader.working("alice") as alice:
             (request,) = re.findall(
-                r'name="request" value="([^"]+)"', alice.browser.get("/hub/class").text
+                r'name="request"[^>]*value="([^"]+)"', alice.browser.get("/hub/class").text
             )
             fields = {"decision": "approve", "request": request}
             said = _post(alice.browser, "/hub/class", fields).text
             assert "ada: may log in now" in said
         with reader.working("ada") as ada:
             assert ada.run_cell("6 * 7") == "42"
+            ada.stop_server()
         todo = steps(CLASS_TUTORIAL)
         edit = next(n for n, step in enumerate(todo) if "edit 60-class" in step.text)
         reader.type(todo[edit:-1])

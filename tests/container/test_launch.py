@@ -75,7 +75,7 @@ def test_doctor_finds_nothing_wrong_with_the_stack(launching: LaunchMachine) -> 
     assert [
         line for line in wrong if "in a container, systemd filters no packets" not in line
     ] == []
-    assert "ok       launch: git and uv are there" in about
+    assert "ok       launch: git, uv and py-rattler are there" in about
 
 
 def test_a_wrong_value_is_refused_with_its_line_and_changes_nothing(
@@ -108,6 +108,20 @@ def test_a_banned_repository_is_refused_as_soon_as_the_fragment_says_so(
         finally:
             launching.configure(BANNED=[])
     assert "this hub does not launch this repository" in refused
+
+
+def test_only_members_of_the_group_of_the_fragment_may_launch(launching: LaunchMachine) -> None:
+    link = 'href="/services/launch/"'
+    groups = "c.JupyterHub.load_groups = {'physics': {'users': []}}\n"
+    with launching.hub.person() as alice, launching.hub.fragment("21-groups.py", groups):
+        assert alice.browser.get("/hub/home").text.count(link) == 1
+        launching.configure(GROUP="physics")
+        try:
+            assert link not in alice.browser.get("/hub/home").text
+            assert launching.opened(alice, "course").status_code == 403
+        finally:
+            launching.configure(GROUP="")
+        assert "Launch course?" in launching.opened(alice, "course").text
 
 
 def test_disabling_keeps_what_servers_use_and_leaves_nothing_later(

@@ -10,17 +10,21 @@ import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from construct import bundle
-from construct.builder import ROOT
+from construct.builder import DEVELOPMENT_LEVEL, ROOT
+from construct.builder import Builder as ReleaseBuilder
 from construct.cache import Cache
+from construct.channel import solve, write
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch.builder import units as builder_units
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.code import units as code_units
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.environment.environment_files import environment
 from littlest_hub.stacks.launch.order import Order, of_environment
 from littlest_hub.stacks.launch.resolver.units import sources_of
@@ -28,6 +32,7 @@ from tests import projects, wheels
 from tests.container.test_packages import packages
 from tests.eventually import eventually
 from tests.hub import Hub
+from tests.server import Server
 
 pytestmark = pytest.mark.long
 
@@ -66,7 +71,8 @@ def write(path):
 for path in (home / "cache/x", home / "x", home / "records/x", "/etc/x", "/tmp/x", "/var/tmp/x",
              "/run/x", "/opt/littlest-hub/x", own.parent / "x"):
     write(path)
-for path in ({sources!r}, "/opt/littlest-hub/jupyterhub_config.d", "/root", "/home", "/run",
+print("TRIED sockets", [str(each) for each in Path("/run").rglob("*") if each.is_socket()])
+for path in ({sources!r}, "/opt/littlest-hub/jupyterhub_config.d", "/root", "/home",
              "/opt/littlest-hub/state", home, home / "cache", own.parent):
     tried(f"list {{path}}", lambda: sorted(os.listdir(path))[:9])
 tried("setuid", lambda: os.chmod(own / "pyvenv.cfg", 0o4755))
@@ -106,10 +112,11 @@ tried("fork", fork)
 print("TRIED counted", len(children) < 260)
 for child in children:
     os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
 subprocess.Popen(["setsid", "sleep", "77777"])
 for name, target in {{"out": "/etc/passwd", "up": "../../cache", "other": "../{other}"}}.items():
     (own / name).symlink_to(target)
-(own / "share/jupyter").rename(own / "share/moved")
+(own / "share").mkdir(exist_ok=True)
 (own / "share/jupyter").symlink_to("../../{other}/share/jupyter")
 os.mkfifo(own / "fifo")
 (own / "twice").hardlink_to(own / "pyvenv.cfg")
@@ -127,8 +134,8 @@ class Building:
         self.data = hub.layout.stack_data("launch")
         self.commits = 0
 
-    def order(self, requirements: str) -> Order:
-        return self.written(Order(files={"requirements.txt": requirements}))
+    def order(self, text: str, file: str = "requirements.txt") -> Order:
+        return self.written(Order(files={file: text}))
 
     def written(self, order: Order) -> Order:
         self.machine.put(f"{self.data}/orders/{order.id}.json", order.canonical)
@@ -181,7 +188,7 @@ def building(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bui
     machine, layout = hub.machine, hub.layout
     lists = directory / "lists"
     lists.mkdir()
-    (lists / "tools.txt").write_text("uv\n")
+    (lists / "tools.txt").write_text("py-rattler\nuv\n")
     made = bundle.build(ROOT, bundle.find(ROOT, str(lists)), directory, Cache())
     packages(hub, "add", f"--from={machine.copy(made, f'/srv/{made.name}')}")
     for name, requires in {"ipykernel": ["alpha"], "alpha": [], "beta": []}.items():
@@ -190,10 +197,13 @@ def building(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bui
         machine.copy(wheel, f"/srv/index/files/{wheel.name}")
         page = f'<a href="/files/{wheel.name}">{wheel.name}</a>'
         machine.put(f"/srv/index/simple/{name}/index.html", page)
+    _add_channel(machine, directory)
     machine.put("/etc/pip.conf", f"[global]\nindex-url = http://127.0.0.1:{PORT}/simple\n")
     serve = [hub.path("hub/bin/python3"), "-m", "http.server", "--directory", "/srv/index"]
     machine.run(["systemd-run", "--unit=index", "--collect", *serve, str(PORT)])
-    units = list(builder_units.units(layout, EnabledStack("launch"), ["127.0.0.0/8"]))
+    channels = Channels({"conda-forge": f"http://127.0.0.1:{PORT}/conda-forge"})
+    stack = EnabledStack("launch")
+    units = list(builder_units.units(layout, stack, ["127.0.0.0/8"], channels=channels))
     for unit in units:
         machine.put(f"{layout.system_units}/{unit.name}", unit.text())
     machine.systemctl("daemon-reload")
@@ -204,7 +214,17 @@ def building(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bui
     machine.run(["rm", "/etc/pip.conf", *(f"{layout.system_units}/{each.name}" for each in units)])
     machine.run(["rm", "-r", str(layout.environments), str(layout.stacks / "launch")])
     machine.systemctl("daemon-reload")
-    packages(hub, "remove", "uv")
+    packages(hub, "remove", "uv", "py-rattler")
+
+
+def _add_channel(machine: Server, directory: Path) -> None:
+    """Copy packages that releases are made of to a channel of the machine."""
+    made = ReleaseBuilder(Cache(), level=DEVELOPMENT_LEVEL, jobs=2).channel()
+    found = solve(made, ["python", "ipykernel", "pyyaml"])
+    place = "/srv/index/conda-forge"
+    machine.run(["mkdir", "--parents", f"{place}/linux-64", f"{place}/noarch"])
+    for each in write(found, directory / "conda-forge").folder.glob("*/*"):
+        machine.copy(each.resolve(), f"{place}/{each.parent.name}/{each.name}")
 
 
 def test_an_order_becomes_an_environment_that_everybody_may_use_and_nobody_change(
@@ -219,6 +239,32 @@ def test_an_order_becomes_an_environment_that_everybody_may_use_and_nobody_chang
     module = "lib/python3*/site-packages/alpha.py"
     shown = building.shell(f"stat --format='%h %U %a' {directories[0]}/{module}")
     assert shown == "3 lhub-build 644\n", "cache and environments share files"
+
+
+def test_an_environment_of_conda_has_its_own_python_and_shares_its_files(
+    building: Building,
+) -> None:
+    text = "dependencies:\n- python=3.13\n- pyyaml\n"
+    asked = [text, f"{text}- pip:\n  - beta\n"]
+    ended = [building.ask(building.order(each, "environment.yml")) for each in asked]
+    assert [each["outcome"] for each in ended] == ["done", "done"], ended
+    directories = [building.place.environment(each["key"]) for each in ended]
+    program = "import beta, ipykernel, sys, yaml; print(sys.prefix, sys.version_info[1])"
+    shown = building.shell(f"{directories[1]}/bin/python -I -c '{program}'", "nobody")
+    assert shown == f"{directories[1]} 13\n"
+    module = "lib/python3.13/site-packages/yaml/__init__.py"
+    shown = building.shell(f"stat --format='%h %U %a' {directories[0]}/{module}")
+    assert shown == "3 lhub-build 444\n", "store and environments share files"
+    changeable = f"find {building.place.home} -perm /6022 ! -type l ! -path '*/cache/*'"
+    assert building.shell(f"{changeable} ! -path '*/locks/*'") == ""
+
+
+def test_a_conflict_of_conda_is_explained(building: Building) -> None:
+    order = building.order("dependencies: [python=3.13, pyyaml=0.1]", "environment.yml")
+    failed = building.ask(order)
+    assert failed["outcome"] == "failed"
+    assert "there is no solution: " in failed["text"]
+    assert "pyyaml" in failed["text"]
 
 
 def test_a_build_sees_nothing_of_the_hubs_and_writes_to_one_directory(building: Building) -> None:
@@ -295,7 +341,7 @@ def test_a_hostile_script_reaches_nothing_and_leaves_nothing_but_its_own_files(
     order = building.approved({"requirements.txt": "alpha\n", "postBuild": script})
     ended = building.ask(order)
     lines = building.lines(order)
-    assert ended["outcome"] == "done", lines
+    assert ended["outcome"] == "done", (ended, lines)
     log = "\n".join(lines)
     for path, why in {
         **{f"{home}/{name}": "ENOENT" for name in ("cache/x", "records/x")},
@@ -308,7 +354,6 @@ def test_a_hostile_script_reaches_nothing_and_leaves_nothing_but_its_own_files(
         "/opt/littlest-hub/jupyterhub_config.d": "EACCES",
         "/root": "EACCES",
         "/home": "EACCES",
-        "/run": "works []",
         "/opt/littlest-hub/state": "works []",
         f"{home}": "works ['built', 'pythons']",
         f"{home}/cache": "ENOENT",
@@ -317,6 +362,7 @@ def test_a_hostile_script_reaches_nothing_and_leaves_nothing_but_its_own_files(
     assert other not in "".join(each for each in lines if each.startswith("TRIED list"))
     for what in ("setuid", "device", "mount", "init"):
         assert f"TRIED {what} EPERM" in lines, log
+    assert "TRIED sockets []" in lines, log
     assert "TRIED processes [True]" in lines, log
     assert "TRIED rights ['0000000000000000', '1']" in lines, log
     assert "TRIED index at 127.0.0.1 ECONNREFUSED" in lines, log
@@ -378,7 +424,7 @@ def test_two_builds_have_different_users_and_one_that_takes_too_long_is_ended(
     machine, layout = building.machine, building.hub.layout
     drop_ins = [f"{layout.system_units}/{each}@.service.d" for each in code_units.names(layout)]
     for directory in drop_ins:
-        machine.put(f"{directory}/time.conf", "[Service]\nRuntimeMaxSec=8\n")
+        machine.put(f"{directory}/time.conf", "[Service]\nRuntimeMaxSec=20\n")
     machine.systemctl("daemon-reload")
     script = "#!/bin/sh\nid -u\necho waiting\nsleep 600\n"
     orders = [

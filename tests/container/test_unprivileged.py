@@ -457,7 +457,7 @@ def test_a_purge_leaves_no_account_and_no_rule(installer: Path) -> None:
         before = everything(machine)
         hub = Hub.install(machine, installer, env=OPTIONS)
         kept = machine.run([hub.path("hub/bin/littlest-hub"), "uninstall"])
-        assert f"userdel {USER}; groupdel {GROUP}" in kept.stdout
+        assert f"userdel {USER} && groupdel {GROUP}" in kept.stdout
         hub = Hub.install(machine, installer)
         pid = hub.serving_pid()
         assert machine.run(["stat", "-c", "%U", f"/proc/{pid}"]).stdout == f"{USER}\n"

@@ -28,6 +28,7 @@ from uv import find_uv_bin
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.pythons import Python
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.environment.environment_files import environment
 from littlest_hub.stacks.launch.order import of_environment
 from littlest_hub.stacks.launch.resolver import program as resolver
@@ -49,6 +50,10 @@ manager.shutdown_kernel(now=True)
 content = reply["content"]
 sys.exit(content["status"] != "ok" and f"{content['ename']}: {content['evalue']}")
 """
+
+
+_CHANNELS = Channels({})
+"""Of conda: none."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ class Launching:
             "policy": {"hosts": [server.place]},
             "networks": ["127.0.0.0/8"],
             "ca_file": str(server.ca_file),
+            "channels": {**_CHANNELS.addresses},
             "pythons": [Python.of(release).version],
         }
         (directory / "settings.json").write_text(json.dumps(settings))
@@ -127,9 +133,9 @@ class Launching:
             return (files / file).read_bytes()[:limit_bytes]
 
         paths = [str(each.relative_to(files)) for each in files.rglob("*") if each.is_file()]
-        asked = environment(paths, read, [Python.of(self._release).version])
+        asked = environment(paths, read, [Python.of(self._release).version], _CHANNELS)
         order = of_environment(asked, read, source=found["directory"])
-        builder = builder_at(self._place, self._release, Indexes.of_pip(), self._program)
+        builder = builder_at(self._place, self._release, Indexes.of_pip(), _CHANNELS, self._program)
         result = builder.build(order, lambda line: print(f"    {line}", file=sys.stderr))
         builder.finish(result)
         return f"a cell printed: {self._cell(launched, result.key)}"

@@ -65,6 +65,7 @@ MANIFEST = Manifest(
         "tests/unit/stacks/classroom/shared/test_folders.py",
         "tests/container/test_class_logins.py",
         "tests/browser/test_class_logins.py",
+        "tests/unit/stacks/classroom/environment/test_imports.py",
         "tests/unit/stacks/classroom/accounts/test_names.py",
         "tests/unit/stacks/classroom/accounts/test_settings.py",
         "tests/unit/stacks/classroom/accounts/test_sudo.py",

@@ -11,6 +11,7 @@ from littlest_hub.stacks.classroom.accounts import command as accounts
 from littlest_hub.stacks.classroom.environment import command as environment
 from littlest_hub.stacks.classroom.logins import commands as logins
 from littlest_hub.stacks.classroom.tljh import command as tljh
+from littlest_hub.system.systemctl import list_units
 
 PARTS = (logins, accounts, tljh)
 """Modules whose function `add` adds commands to a parser. Each command has an option `run`: a
@@ -19,7 +20,8 @@ function of the layout and the options that returns an exit code."""
 
 def after_enable(layout: Layout, stack: EnabledStack) -> Iterator[str]:
     """Yield the next steps for the person who has enabled the stack."""
-    yield from logins.after_enable(layout, stack)
+    has_servers = bool(list_units(layout.user_unit_pattern, states=("active", "activating")))
+    yield from logins.after_enable(layout, stack, has_servers=has_servers)
     yield from environment.after_enable(layout)
 
 

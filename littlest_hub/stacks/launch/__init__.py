@@ -7,7 +7,7 @@ MANIFEST = Manifest(
     name="launch",
     title="any git repository as a server of one's own, by a link or a form at /services/launch/",
     fragments=("65-launch.py",),
-    packages={PackageSet.TOOLS: ("uv",)},
+    packages={PackageSet.TOOLS: ("py-rattler", "uv")},
     questions=(
         Question(
             key="group",

@@ -16,12 +16,13 @@ from littlest_hub.layout import Layout
 from littlest_hub.manifest import plain_values
 from littlest_hub.stacks.launch import address
 from littlest_hub.stacks.launch.configuration import Caps, FormError, of_form
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.repository import Policy
 from littlest_hub.stacks.launch.settings import Settings
 
 FRAGMENT = "65-launch.py"
-_TABLES = ("documentation", "credits", "hubs")
+_LINKS = ("documentation", "credits", "hubs")
 _FORM = Form.__dataclass_fields__
 
 
@@ -38,6 +39,8 @@ class Values:
     networks: Sequence[str] = ()
     """Networks that are not of the internet, and that resolver and builder may reach."""
     ca_file: str = ""
+    channels: Mapping[str, str] = field(default_factory=lambda: Channels().addresses)
+    """Channels of conda that may be used, by name; the first one is the usual one."""
     memory_gb: float = 0
     processors: float = 0
     hours: float = 0
@@ -90,11 +93,15 @@ class Values:
             address.networks(self.networks)
         except LittlestHubError as error:
             yield "NETWORKS", error.message
+        try:
+            Channels(self.channels)
+        except LittlestHubError as error:
+            yield "CHANNELS", error.message
         for name, value in (("HUBS", self.hubs), ("ADDRESS", {"": self.address})):
             for found in filter(None, value.values()):
                 if not found.endswith("/"):
                     yield name, f"found {found!r}, expected a slash at its end"
-        for name in (*_TABLES, "address"):
+        for name in (*_LINKS, "address"):
             value = getattr(self, name)
             for found in filter(None, value.values() if isinstance(value, Mapping) else [value]):
                 if not found.startswith(("https://", "http://")):
@@ -143,7 +150,8 @@ def _is_number(value: Any, least: float = 0) -> bool:
 _EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("title", "group", "ca_file", "address"), (_is_text, "a text")),
     **dict.fromkeys(("allowed", "banned", "hosts", "networks"), (_is_list, "a list of texts")),
-    **dict.fromkeys(_TABLES, (_is_table, "texts by title")),
+    **dict.fromkeys(_LINKS, (_is_table, "texts by title")),
+    "channels": (_is_table, "addresses by name"),
     **dict.fromkeys(("memory_gb", "processors", "hours"), (_is_number, "a number, or 0")),
     "disk_gb": (lambda value: _is_number(value, 1), "a number from 1"),
     "builds_per_person": (lambda value: type(value) is int and value > 0, "1 or more"),

@@ -19,6 +19,8 @@ from littlest_hub.stacks.launch.settings import OPTION, SCOPES, Settings
 STACK = "launch"
 _NOTHING = Policy(banned=("*",))
 _ACCESS = f"access:services!service={STACK}"
+LINK = {"text": "Launch", "path": f"services/{STACK}/", "scope": _ACCESS}
+"""The link in the bar of the hub's pages, for those who may launch."""
 
 
 def configure(c: Config, variables: Mapping[str, Any]) -> None:
@@ -37,6 +39,8 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
             oauth_no_confirm=True,
             oauth_client_allowed_scopes=[*SCOPES],
             info=settings.to_json(),
+            # The bar has a link already.
+            display=False,
         )
     )
     c.JupyterHub.load_roles.append(
@@ -52,7 +56,7 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
     c.JupyterHub.spawner_class = with_launch(c.JupyterHub.spawner_class, settings)
     c.RequestPolicy.user_options.update({OPTION: checked_id})
     c.Pages.handlers.update({binder.PATH: f"{binder.__name__}:BinderLink"})
-    c.Pages.links.append({"text": "Launch", "path": f"services/{STACK}/", "scope": _ACCESS})
+    c.Pages.links.append(LINK)
 
 
 def _let_launch(c: Config, group: str) -> None:

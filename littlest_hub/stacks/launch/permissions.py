@@ -64,6 +64,7 @@ def of_resolver(values: Values, python: str) -> dict[str, Any]:
         "policy": asdict(values.policy),
         "networks": [*values.networks],
         "ca_file": values.ca_file,
+        "channels": {**values.channels},
         "pythons": [".".join(python.split(".")[:2])],
     }
 

@@ -16,6 +16,7 @@ from littlest_hub.stacks.launch import fragment
 from littlest_hub.stacks.launch.builder.cleaning import size_bytes
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.resolver.units import settings_of
+from littlest_hub.system.rattler import PACKAGE
 
 _SUBJECT = "launch"
 _SERVICES = ("-permissions.service", "-builder.service")
@@ -29,13 +30,15 @@ def programs(snapshot: Snapshot) -> Iterator[Finding]:
         missing = True
         yield Finding(PROBLEM, _SUBJECT, "git is not installed", "sudo apt install git")
     overlay = active_overlay(layout, layout.hub.resolve())
-    uv = overlay / PackageSet.TOOLS / "bin" / "uv" if overlay else None
-    if uv is None or not uv.is_file():
-        missing = True
-        again = f"sudo {layout.command} packages add --tool uv"
-        yield Finding(PROBLEM, _SUBJECT, "uv, which builds environments, is missing", again)
+    for name, file in (("uv", "bin/uv"), (PACKAGE, "rattler")):
+        if overlay is None or not (overlay / PackageSet.TOOLS / file).exists():
+            missing = True
+            again = f"sudo {layout.command} packages add --tool {name}"
+            yield Finding(
+                PROBLEM, _SUBJECT, f"{name}, which builds environments, is missing", again
+            )
     if not missing:
-        yield Finding(OK, _SUBJECT, "git and uv are there")
+        yield Finding(OK, _SUBJECT, f"git, uv and {PACKAGE} are there")
 
 
 def permissions(snapshot: Snapshot) -> Iterator[Finding]:

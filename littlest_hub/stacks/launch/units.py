@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch.builder import units as builder
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.fragment import FRAGMENT
 from littlest_hub.stacks.launch.resolver import settings
 from littlest_hub.stacks.launch.resolver import units as resolver
@@ -23,10 +24,11 @@ def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
     Raises:
         LittlestHubError: the resolver's settings are damaged.
     """
-    networks = settings.read(layout.on_disk(resolver.settings_of(layout))).networks
+    permitted = settings.read(layout.on_disk(resolver.settings_of(layout)))
+    networks, channels = permitted.networks, Channels(permitted.channels)
     yield from service.units(layout, stack)
     yield from resolver.units(layout, stack, networks)
-    yield from builder.units(layout, stack, networks, nameservers())
+    yield from builder.units(layout, stack, networks, nameservers(), channels)
     yield from _permissions(layout, layout.stack_unit(stack.name, "-permissions"))
 
 

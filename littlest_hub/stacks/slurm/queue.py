@@ -13,6 +13,8 @@ INTERVAL_S = 10
 """The greatest age of an answer about a running job."""
 WAITING_INTERVAL_S = 3
 """The greatest age of an answer about a job for which somebody waits."""
+SPACING_S = 1
+"""The least time between two queries, however many people start servers."""
 MAX_PAUSE_S = 60
 """The longest pause between two tries while the controller does not answer."""
 _UNKNOWN_JOB = "Invalid job id"
@@ -21,21 +23,25 @@ _UNKNOWN_JOB = "Invalid job id"
 class JobQueue:
     """The jobs of this hub, as Slurm knows them.
 
-    There is one query at a time for all servers, and at most one in `WAITING_INTERVAL_S`.
+    There is one query at a time for all servers, and at most one in `SPACING_S`.
 
     Args:
         run: runs a command, as `commands.run`.
         clock: returns seconds, which only increase.
+        sleep: waits for so many of them.
     """
 
     def __init__(
         self,
         run: Callable[[Sequence[str]], Awaitable[str]],
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._run, self._clock = run, clock
-        self._numbers: dict[str, float] = {}
-        """Jobs of this hub, and the times from which it has known them."""
+        self._run, self._clock, self._sleep = run, clock, sleep
+        self._numbers: set[str] = set()
+        """Jobs of this hub."""
+        self._asked: set[str] = set()
+        """Those that the last query was about."""
         self._jobs: dict[str, Job] = {}
         self._asked_at = float("-inf")
         self._failure: SlurmError | None = None
@@ -44,11 +50,12 @@ class JobQueue:
 
     def watch(self, number: str) -> None:
         """Include a job in the queries."""
-        self._numbers.setdefault(number, self._clock())
+        self._numbers.add(number)
 
     def forget(self, number: str) -> None:
         """Leave a job, whose server has ended, out of the queries."""
-        self._numbers.pop(number, None)
+        self._numbers.discard(number)
+        self._asked.discard(number)
         self._jobs.pop(number, None)
 
     def last(self, number: str) -> Job | None:
@@ -56,7 +63,7 @@ class JobQueue:
         return self._jobs.get(number)
 
     async def look(self, number: str, age_s: float = INTERVAL_S) -> Job | None:
-        """Return a job; None: Slurm does not know it any more.
+        """Return a job; None: Slurm does not know it any more, or it was forgotten meanwhile.
 
         Args:
             number: of the job.
@@ -66,9 +73,11 @@ class JobQueue:
             SlurmError: Slurm does not answer.
         """
         self.watch(number)
+        oldest = self._clock() - age_s
         # A job that was submitted after a query had begun is not in its answer.
-        needed = max(self._clock() - age_s, self._numbers[number])
-        while self._asked_at < needed and not self._is_pausing():
+        while number in self._numbers and (self._asked_at < oldest or number not in self._asked):
+            if self._is_pausing():
+                break
             await self._refresh()
         if self._failure:
             raise self._failure
@@ -77,18 +86,26 @@ class JobQueue:
     def _is_pausing(self) -> bool:
         """Return whether a query has failed, and it is too early for the next one."""
         is_early = self._clock() < self._asked_at + self._pause_s
-        return self._query is None and self._failure is not None and is_early
+        return not self._is_asking() and self._failure is not None and is_early
+
+    def _is_asking(self) -> bool:
+        # Not by a callback of the task, which runs later than others may come here.
+        return self._query is not None and not self._query.done()
 
     async def _refresh(self) -> None:
         """Wait for the query that is under way, or for a new one."""
-        if self._query is None:
+        if not self._is_asking():
             self._query = asyncio.create_task(self._ask())
-            self._query.add_done_callback(lambda _: setattr(self, "_query", None))
+        assert self._query
         # A caller that is canceled does not cancel the query, which others wait for as well.
         await asyncio.shield(self._query)
 
     async def _ask(self) -> None:
+        # Jobs that are submitted meanwhile are in its answer.
+        await self._sleep(max(0, self._asked_at + SPACING_S - self._clock()))
         numbers = sorted(self._numbers)
+        if not numbers:
+            return  # without numbers, squeue shows the jobs of everybody
         options = ["--noheader", "--states=all", f"--format={SQUEUE_FORMAT}"]
         asked_at = self._clock()
         try:
@@ -103,7 +120,7 @@ class JobQueue:
                 self._fail(error)
         except ValueError as error:
             self._fail(SlurmError(str(error), is_silent=True))
-        self._asked_at = asked_at
+        self._asked_at, self._asked = asked_at, {*numbers}
 
     def _fail(self, error: SlurmError) -> None:
         self._failure = error

@@ -1,6 +1,6 @@
 """The figures of the comparison of Slurm's spawners."""
 
-from tests.bench.cluster import TITLES, requests_in, table
+from tests.bench.cluster import requests_in
 
 # sdiag of Slurm 22.05.8.
 SDIAG = """\
@@ -26,11 +26,3 @@ Remote Procedure Call statistics by user
 
 def test_requests_of_nodes_and_of_the_measurement_itself_do_not_count() -> None:
     assert requests_in(SDIAG) == 145 + 142 + 35
-
-
-def test_ratios_are_taken_round_by_round() -> None:
-    ours = [dict.fromkeys(TITLES, 1.0), dict.fromkeys(TITLES, 1.0)]
-    stock = [dict.fromkeys(TITLES, 10.0), dict.fromkeys(TITLES, 20.0)]
-    lines = table(200, {"ours": ours, "batchspawner": stock}).splitlines()
-    assert lines[0] == "| 200 servers | ours | batchspawner | ours / batchspawner |"
-    assert "| memory of the hub, MiB | 1 | 15 (10 to 20) | 0.075 |" in lines

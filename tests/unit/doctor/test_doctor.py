@@ -98,7 +98,7 @@ def test_messages_of_our_spawner_are_explained() -> None:
             environment_file(environment)
         assert "c.Spawner.environment" in _failure(raised.value).meaning
     elsewhere = NotStartedError("Job 7: it failed. What it printed is in /home/al ice/log)")
-    assert _failure(elsewhere).command == "tail /home/al"
+    assert _failure(elsewhere).command == "runuser -u alice -- tail /home/al"
     shared = shared_number("4711", "alice", 1000)
     assert "same number" in _failure(shared).meaning
 

@@ -43,6 +43,7 @@ def opened(source: str) -> Iterator[Import]:
     if not file.is_file():
         raise LittlestHubError(f"{file} does not exist")
     if file.suffix != ".tar":
+        _refuse_what_is_no_text(file)
         yield Import(["--requirement", str(file)])
         return
     with bundles.opened(file) as bundle, tempfile.TemporaryDirectory() as scratch:
@@ -58,6 +59,17 @@ def opened(source: str) -> Iterator[Import]:
         asked = [text for each in bundle.lock.requested.values() for text in each]
         names = [Requirement(text).name.replace("-", "_") for text in asked]
         yield Import([*options, *place], [name for name in names if name.isidentifier()])
+
+
+def _refuse_what_is_no_text(file: Path) -> None:
+    with file.open("rb") as content:
+        start = content.read(1 << 16)
+    # A character may be cut off at the end.
+    if b"\0" in start or len(start.decode(errors="ignore").encode()) < len(start) - 3:
+        raise LittlestHubError(
+            f"{file} is no list of requirements",
+            "Expected a text with one NAME on each line, or a bundle, whose name ends in .tar",
+        )
 
 
 def list_modules(file: Path, modules: Sequence[str]) -> None:

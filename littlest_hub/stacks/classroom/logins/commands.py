@@ -25,14 +25,21 @@ def add(commands: Any) -> None:
     parser.set_defaults(run=_token)
 
 
-def after_enable(layout: Layout, stack: EnabledStack) -> Iterator[str]:
-    """Yield the steps of the administrators' first login, and the effects on running servers."""
+def after_enable(layout: Layout, stack: EnabledStack, *, has_servers: bool) -> Iterator[str]:
+    """Yield the steps of the administrators' first login, and the effects on those who work.
+
+    Args:
+        layout: the installation.
+        stack: this stack, as it was enabled.
+        has_servers: whether user servers run.
+    """
     yield from _first_logins(layout, stack)
-    yield "Servers that run get the environment when their users restart them."
+    if has_servers:
+        yield "Servers that run get the environment when their users restart them."
     if stack.answers["login"] != "system" and not layout.hub_user:
         yield (
-            "They run as other accounts then, with empty homes: alice as jupyter-alice."
-            " To keep accounts, see ACCOUNT_NAMES in 60-class.py."
+            "People work as accounts that are made for them, with empty homes: alice as"
+            " jupyter-alice. To let somebody keep an account, see ACCOUNT_NAMES in 60-class.py."
         )
 
 
@@ -75,7 +82,9 @@ def how_to_use(name: str, code: str) -> str:
 def _token(layout: Layout, options: argparse.Namespace) -> int:
     _refuse_without_passwords(layout, options.name)
     name = names.canonical(options.name)
-    is_known = names.is_name(name) and _in_people(layout, lambda: _people(layout).get(name))
+    is_known = names.is_name(name) and _in_people(
+        layout, lambda: _people(layout).get(name) is not None
+    )
     print(how_to_use(name, new_code(layout, name)))
     if not is_known:
         wrong = f"{layout.command} class remove {name} --lock"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from littlest_hub.check import check_fragments
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.accounts import settings as fragment
 from littlest_hub.stacks.classroom.accounts import table
@@ -65,7 +65,7 @@ def _run(layout: Layout, options: argparse.Namespace) -> int:
         return 0
     _write(layout, file, text, accounts, tree.requirements(found.packages))
     print(f"Written: {file}, {requirements_file(layout)}")
-    print(f"Apply it: systemctl reload {layout.hub_service}")
+    print(f"Apply it: {as_typed(f'systemctl reload {layout.hub_service}')}")
     return 0
 
 

@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.launch.builder import bytecode, pythons
+from littlest_hub.stacks.launch.builder import bytecode, conda_kernels, lock, pythons
+from littlest_hub.stacks.launch.builder.conda import Conda
 from littlest_hub.stacks.launch.builder.lock import Lock
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.pythons import Python
@@ -40,7 +41,7 @@ class Record:
     """The record of a complete environment."""
 
     python: str
-    """The copy of Python that it uses."""
+    """The copy of Python that it uses; one of conda shares that copy's bytecode at most."""
     lock: str
     seconds: float
     """How long the build took."""
@@ -48,12 +49,14 @@ class Record:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an environment is made of."""
+    """The parts of an environment."""
 
     python: Python
     lock: Lock
     finish: Finish | None = None
     """Changes the environment after its packages are installed; None: nothing does."""
+    conda: Conda | None = None
+    """The tools for packages of conda, if it has any."""
 
 
 def build(place: Place, uv: Uv, plan: Plan, key: str, report: Progress) -> bool:
@@ -94,18 +97,25 @@ def build(place: Place, uv: Uv, plan: Plan, key: str, report: Progress) -> bool:
 
 def _make(place: Place, uv: Uv, plan: Plan, directory: Path, report: Progress) -> Record:
     began = time.monotonic()
-    python, lock = plan.python, plan.lock
+    python, made = plan.python, plan.lock
     pythons.ensure(python, place)
-    uv.make(directory, python.program(place))
+    if made.conda:
+        assert plan.conda
+        plan.conda.holding(uv.descriptors).make(place, made, directory, report)
+    else:
+        uv.make(directory, python.program(place))
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as listed:
+            listed.write(made.installable(place.wheels))
+            listed.flush()
+            made.installer(uv).install(Path(listed.name), directory, report)
     directory.chmod(0o755)
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as listed:
-        listed.write(lock.installable(place.wheels))
-        listed.flush()
-        lock.installer(uv).install(Path(listed.name), directory, report)
     if plan.finish:
         plan.finish(directory)
-    _write_kernel(directory)
-    return Record(python.digest, lock.text, round(time.monotonic() - began, 3))
+    if made.conda:
+        conda_kernels.write(directory)
+    else:
+        _write_kernel(directory)
+    return Record(python.digest, made.text, round(time.monotonic() - began, 3))
 
 
 def _write_kernel(directory: Path) -> None:
@@ -127,8 +137,15 @@ def _write_kernel(directory: Path) -> None:
 def add_bytecode(place: Place, python: Python, key: str) -> None:
     """Let the kernels of a new environment start faster; it is complete without that, too."""
     with no_cleaning(place):
-        if place.is_complete(key):
-            bytecode.add(place, python, key)
+        if record := read_record(place, key):
+            own = lock.of_text(record.lock).python or python.version
+            # Another compiler's bytecode is of no use, and the environment's own is not run here.
+            if _minor(own) == _minor(python.version):
+                bytecode.add(place, python, key)
+
+
+def _minor(version: str) -> list[str]:
+    return version.split(".")[:2]
 
 
 def read_record(place: Place, key: str) -> Record | None:

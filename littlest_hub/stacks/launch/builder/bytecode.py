@@ -28,7 +28,8 @@ def add(place: Place, python: Python, key: str) -> int:
     """Add bytecode to an environment; return how many modules have been compiled for it."""
     store = place.bytecode / python.digest
     store.mkdir(exist_ok=True)
-    modules = list(_modules(place.environment(key)))
+    tag = "cpython-{}{}".format(*python.version.split("."))
+    modules = list(_modules(place.environment(key), tag))
     digests = [hashlib.sha256(each.read_bytes()).hexdigest() for each in modules]
     kept = [store / digest[:2] / digest for digest in digests]
     missing = {
@@ -36,14 +37,12 @@ def add(place: Place, python: Python, key: str) -> int:
     }
     wanted = [(str(module), str(each)) for each, module in missing.items()]
     _compile(python.program(place), wanted)
-    tag = "cpython-{}{}".format(*python.version.split("."))
     for module, each in zip(modules, kept, strict=True):
-        name = f"{module.stem}.{tag}.pyc"
-        directory = module.parent / "__pycache__"
+        compiled = _compiled(module, tag)
         # Some sources are for another Python. A package may have put anything in this place.
         with contextlib.suppress(OSError):
-            directory.mkdir(exist_ok=True)
-            (directory / name).hardlink_to(each)
+            compiled.parent.mkdir(exist_ok=True)
+            compiled.hardlink_to(each)
     return len(missing)
 
 
@@ -54,12 +53,20 @@ def remove_unused(place: Place) -> None:
             file.unlink()
 
 
-def _modules(environment: Path) -> Iterator[Path]:
+def _compiled(module: Path, tag: str) -> Path:
+    return module.parent / "__pycache__" / f"{module.stem}.{tag}.pyc"
+
+
+def _modules(environment: Path, tag: str) -> Iterator[Path]:
+    """Yield the modules that came without bytecode."""
     for place, directories, names in os.walk(environment / "lib"):
         directories[:] = [each for each in directories if each not in _LEFT_OUT]
         for name in names:
             file = Path(place, name)
-            if file.suffix == ".py" and file.stat().st_size <= _LARGEST_BYTES:
+            # A script may have left links, to nothing at worst.
+            if file.suffix != ".py" or file.is_symlink() or os.path.lexists(_compiled(file, tag)):
+                continue
+            if file.stat().st_size <= _LARGEST_BYTES:
                 yield file
 
 

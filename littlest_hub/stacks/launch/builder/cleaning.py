@@ -84,12 +84,14 @@ def _remove_oldest(
 ) -> tuple[str, ...]:
     """Remove environments until all fit; return their keys."""
     uv.prune()
+    if size_bytes(place.home) > budget_bytes:
+        _remove_packages(place)
     if size_bytes(place.home) > budget_bytes < size_bytes(place.cache, most_names=1) * _SHARE:
         # Such packages are left by failed builds. No environment is removed to make room for them.
         uv.clear()
     removed: list[str] = []
     while (size := size_bytes(place.home)) > budget_bytes:
-        names = set[str]()
+        names, count = set[str](), len(removed)
         for key in candidates:
             names |= _packages(place, [key])
             directory = place.environment(key)
@@ -102,10 +104,21 @@ def _remove_oldest(
             removed.append(key)
             if size <= budget_bytes:
                 break
-        if not names:
+        if count == len(removed):
             break
         uv.prune(names - _packages(place, _complete(place)))
+        _remove_packages(place)
     return tuple(removed)
+
+
+def _remove_packages(place: Place) -> None:
+    """Remove the packages of conda that no environment has any more."""
+    records = (read_record(place, key) for key in _complete(place))
+    locks = [lock.of_text(record.lock) for record in records if record]
+    kept = {package.sha256 for each in locks for package in each.conda}
+    for directory in _entries(place.packages):
+        if directory.name not in kept:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def size_bytes(directory: Path, most_names: int = 0) -> int:
@@ -139,6 +152,7 @@ def size_bytes(directory: Path, most_names: int = 0) -> int:
 def _remove_incomplete(place: Place) -> int:
     found = [each for each in _entries(place.built) if not place.is_complete(each.name)]
     found += [each for each in _entries(place.pythons) if each.name.startswith(".")]
+    found += [each for each in _entries(place.packages) if each.name.startswith(".")]
     for each in found:
         shutil.rmtree(each, ignore_errors=True)
     for each in _entries(place.records):

@@ -15,7 +15,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -27,12 +27,18 @@ from littlest_hub.stacks.launch.builder.pythons import Python
 from littlest_hub.stacks.launch.environment.contents import MOST_REMARKS
 from littlest_hub.stacks.launch.environment.environment_files import Environment, Kind
 from littlest_hub.stacks.launch.environment.requirements import Built, Wanted
+from littlest_hub.system.rattler import Package
 from littlest_hub.system.uv import NoSolutionError, Uv
 
 FORMAT = 1
 """To be raised when the same lock is built in another way, so that it is built again."""
+FORMAT_OF_CONDA = 1
+"""The same for packages of conda."""
 KERNEL = "ipykernel"
-CONDA_KINDS = (Kind.CONDA_LOCK, Kind.CONDA, Kind.PIXI)
+_PACKAGE = re.compile(
+    r"conda (https?://[!-~]+/(?:linux-64|noarch)/[A-Za-z0-9_.!+-]+\.(?:conda|tar\.bz2))"
+    r" --hash=sha256:([0-9a-f]{64})"
+)
 _BUILT = " @ built:"
 _INDEX = re.compile(r"--(?:index-url|extra-index-url|find-links) https://[!-~]+")
 _ENTRY = re.compile(
@@ -82,12 +88,30 @@ class Lock:
 
     pins: tuple[Pin, ...]
     indexes: tuple[str, ...] = ()
+    conda: tuple[Package, ...] = ()
+    """Packages of conda, the environment's Python among them; none: it has that of the release."""
 
     @property
     def text(self) -> str:
-        """Its text in pip's format, of which there is one spelling."""
+        """Its text, of which there is one spelling: packages of conda, then pip's format."""
+        conda = (f"conda {each.url} --hash=sha256:{each.sha256}\n" for each in sorted(self.conda))
+        return "".join(conda) + self._text_of_wheels
+
+    @property
+    def _text_of_wheels(self) -> str:
         indexes = "".join(f"{each}\n" for each in self.indexes)
         return indexes + "".join(each.text for each in sorted(self.pins))
+
+    @property
+    def python(self) -> str:
+        """The version of conda's Python; "": it has none."""
+        files = [each.url.rpartition("/")[2] for each in self.conda]
+        return next((each.split("-")[1] for each in files if each.startswith("python-")), "")
+
+    @property
+    def count(self) -> int:
+        """How many packages there are."""
+        return len(self.conda) + len(self.pins)
 
     @property
     def names(self) -> frozenset[str]:
@@ -100,12 +124,12 @@ class Lock:
         return frozenset(each.built for each in self.pins if each.built)
 
     def installable(self, wheels: Path) -> str:
-        """Return its text as an installer takes it.
+        """Return the part in pip's format, as an installer takes it.
 
         Args:
             wheels: the directory of wheels that were built here.
         """
-        return self.text.replace(_BUILT, f" @ {wheels.as_uri()}/")
+        return self._text_of_wheels.replace(_BUILT, f" @ {wheels.as_uri()}/")
 
     def installer(self, uv: Uv) -> Uv:
         """Return uv with the indexes of this lock."""
@@ -120,8 +144,10 @@ def of_text(text: str) -> Lock:
     """
     lines = [each for each in text.replace(" \\\n", " ").splitlines() if each.strip()]
     indexes = [each for each in lines if _INDEX.fullmatch(each)]
-    rest = [each for each in lines if not _INDEX.fullmatch(each)]
-    return Lock(tuple(sorted(map(_pin, rest))), tuple(indexes))
+    conda = [found for each in lines if (found := _PACKAGE.fullmatch(each))]
+    rest = [each for each in lines if not (_INDEX.fullmatch(each) or _PACKAGE.fullmatch(each))]
+    packages = tuple(sorted(Package(each[1], each[2]) for each in conda))
+    return Lock(tuple(sorted(map(_pin, rest))), tuple(indexes), packages)
 
 
 def _pin(line: str) -> Pin:
@@ -167,29 +193,72 @@ def resolve(
         NotReachedError: an index does not answer.
         LittlestHubError: it is of another kind, or uv fails otherwise.
     """
-    if environment.kind in CONDA_KINDS:
-        raise LittlestHubError(
-            f"{environment.kind}: conda environments are not built yet",
-            "Expected a requirements.txt, or another file for pip or uv",
-        )
     with tempfile.TemporaryDirectory(prefix="littlest-hub-lock-") as scratch:
         wanted = environment.wanted
         if environment.kind is Kind.UV:
             wanted = _of_uv_lock(uv, program, environment, files, Path(scratch, "project"))
+        # If the repository pins it, this adds nothing.
+        wanted = replace(wanted, packages=[*wanted.packages, KERNEL])
+        return resolve_wheels(
+            uv, Target(program, own_version=environment.python), wanted, as_of, local
+        )
+
+
+@dataclass(frozen=True)
+class Target:
+    """The Python that wheels are for."""
+
+    program: Path
+    """An interpreter, which is run."""
+    version: str = ""
+    """The version of the Python, if it is another one; "": that of the interpreter."""
+    known: Path | None = None
+    """A directory with wheels of what it has already; None: it has nothing."""
+    own_version: str = ""
+    """The version of the interpreter."""
+
+    @property
+    def python(self) -> str:
+        """The version that wheels are for."""
+        return self.version or self.own_version
+
+
+def resolve_wheels(
+    uv: Uv, target: Target, wanted: Wanted, as_of: str = "", local: Local = Local()
+) -> Lock:
+    """Return the lock of requirements.
+
+    Args:
+        uv: the program, with the shared cache.
+        target: what they are for.
+        wanted: the requirements.
+        as_of: a date; what was uploaded later is left out.
+        local: what was built for it.
+
+    Raises:
+        NoSolutionError, NotReachedError, LittlestHubError: as `resolve`.
+    """
+    with tempfile.TemporaryDirectory(prefix="littlest-hub-lock-") as scratch:
         asked, limits = Path(scratch, "asked.txt"), Path(scratch, "limits.txt")
         stored = f" @ {local.wheels.as_uri()}/"
         built = (each.replace(_BUILT, stored) for each in local.requirements)
-        lines = (*wanted.indexes, *_packages(wanted), *built)
+        known = [f"--find-links {target.known}"] if target.known else []
+        lines = (*wanted.indexes, *known, *wanted.packages, *built)
         asked.write_text("".join(f"{each}\n" for each in lines))
         limits.write_text("".join(f"{each}\n" for each in wanted.constraints))
         try:
             text = _with_indexes(uv, wanted.indexes).resolve(
-                asked, limits, program, as_of=as_of, prereleases=wanted.prereleases
+                asked,
+                limits,
+                target.program,
+                as_of=as_of,
+                prereleases=wanted.prereleases,
+                version=target.version,
             )
         except NoSolutionError as error:
-            raise _explained(error, environment.python, as_of) from None
+            raise _explained(error, target.python, as_of) from None
     found = of_text(text.replace(stored, _BUILT))
-    hashes = _applicable(wanted, environment.python)
+    hashes = _applicable(wanted, target.python)
     pins = tuple(_restricted(each, hashes) for each in found.pins)
     return Lock(pins, tuple(wanted.indexes))
 
@@ -197,12 +266,6 @@ def resolve(
 def _with_indexes(uv: Uv, indexes: Iterable[str]) -> Uv:
     has_main = any(each.startswith("--index-url") for each in indexes)
     return uv.without_default() if has_main else uv
-
-
-def _packages(wanted: Wanted) -> Iterable[str]:
-    yield from wanted.packages
-    # If the repository pins it, this adds nothing.
-    yield KERNEL
 
 
 def _of_uv_lock(
@@ -331,7 +394,7 @@ def key(
         tier: how much its script may do; a wheel that was built is a wheel like others.
         post_build: what the script is and where it runs; "": there is none.
     """
-    parts = {
+    parts: dict[str, object] = {
         "format": FORMAT,
         "platform": f"{sys.platform}-{platform.machine()}",
         "python": python.digest,
@@ -340,4 +403,7 @@ def key(
         "lock": lock.text,
         "post_build": post_build,
     }
+    if lock.conda:
+        # It has its own Python.
+        parts |= {"python": "", "conda": FORMAT_OF_CONDA}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

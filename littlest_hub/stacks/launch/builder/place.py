@@ -30,6 +30,11 @@ class Place:
         return self.home / "cache"
 
     @property
+    def packages(self) -> Path:
+        """Unpacked packages of conda that environments share, by the digest of their file."""
+        return self.home / "packages"
+
+    @property
     def pythons(self) -> Path:
         """Copies of releases' Pythons, which environments use."""
         return self.home / "pythons"
@@ -98,7 +103,7 @@ class Place:
         for each in (self.home, *readable):
             each.mkdir(exist_ok=True)
             each.chmod(0o755)
-        for each in (self.cache, self.locks, self.bytecode, self.wheels):
+        for each in (self.cache, self.packages, self.locks, self.bytecode, self.wheels):
             each.mkdir(mode=0o700, exist_ok=True)
 
 

@@ -1,6 +1,7 @@
-"""The program of the builder's unit: `python -I -m …builder.program build ID NETWORK…`, or `clean`.
+"""The program of the builder's unit: `python -I -m …builder.program build ID WORD…`, or `clean`.
 
-Code reaches the networks, which the administrator permits although they are not public.
+A word is a network, which code reaches although it is not public, or a channel of conda,
+NAME=ADDRESS; the administrator permits both.
 
 The order is its standard input, a file that systemd opens: the builder sees nothing else of the
 service's. What has come of it is in `results/ID.json` and, for people, in `logs/ID.jsonl`.
@@ -26,11 +27,13 @@ from littlest_hub.stacks.launch.builder import build, cleaning, pythons
 from littlest_hub.stacks.launch.builder import lock as locks
 from littlest_hub.stacks.launch.builder.build import Plan
 from littlest_hub.stacks.launch.builder.build_log import BuildLog
+from littlest_hub.stacks.launch.builder.conda import Conda, is_of_conda, rattler_of
 from littlest_hub.stacks.launch.builder.lock import Local, Lock, Tier
 from littlest_hub.stacks.launch.builder.place import Place, checked_key
 from littlest_hub.stacks.launch.builder.pythons import Python
 from littlest_hub.stacks.launch.code.approved import Code, code_of
 from littlest_hub.stacks.launch.environment import environment_files
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.environment.environment_files import Environment, Kind
 from littlest_hub.stacks.launch.order import Order
 from littlest_hub.system import files
@@ -58,10 +61,19 @@ class Builder:
         uv: the program, with the shared cache.
         python: the release's Python.
         code: what runs code that somebody has approved; None: nothing does.
+        conda: the tools for packages of conda; None: there are none.
     """
 
-    def __init__(self, place: Place, uv: Uv, python: Python, code: Code | None = None) -> None:
+    def __init__(
+        self,
+        place: Place,
+        uv: Uv,
+        python: Python,
+        code: Code | None = None,
+        conda: Conda | None = None,
+    ) -> None:
         self._place, self._uv, self._python, self._code = place, uv, python, code
+        self._conda = conda or Conda(uv, python.program(place))
 
     def build(self, asked: Order, report: Progress) -> Result:
         """Build the environment of an order, unless it is there.
@@ -80,10 +92,10 @@ class Builder:
         def run_script(directory: Path) -> None:
             self._runner().run_script(script, environment, asked, directory, report)
 
-        plan = Plan(self._python, lock, run_script if script else None)
+        plan = Plan(self._python, lock, run_script if script else None, self._conda)
         if build.build(self._place, self._uv, plan, key, report):
             record = build.read_record(self._place, key)
-            report(f"built {len(lock.pins)} packages in {record.seconds if record else 0:.1f} s")
+            report(f"built {lock.count} packages in {record.seconds if record else 0:.1f} s")
         else:
             report("the environment is there already: nothing was built")
         result = Result(key, lock.text, self._python.digest)
@@ -96,7 +108,7 @@ class Builder:
 
     def offer(self, asked: Order) -> str:
         """Return the date as of which an order without a solution has one; "": there is none."""
-        # What runs code took long enough.
+        # A build that runs code has taken long enough.
         if asked.as_of or not asked.committed or asked.code or asked.built:
             return ""
         try:
@@ -135,7 +147,8 @@ class Builder:
         def read(file: str, limit_bytes: int) -> bytes:
             return asked.files[file].encode()[:limit_bytes]
 
-        found = environment_files.environment(asked.files, read, [self._python.version])
+        versions, channels = [self._python.version], self._conda.channels
+        found = environment_files.environment(asked.files, read, versions, channels)
         if found.refused:
             raise LittlestHubError("; ".join(map(str, found.refused)))
         if found.kind is Kind.USUAL:
@@ -151,8 +164,12 @@ class Builder:
         if environment.wanted.built or asked.built:
             built = self._runner().wheels(environment, asked, report)
         local = Local(tuple(built), self._place.wheels)
-        found = locks.resolve(self._uv, program, environment, asked.files, asked.as_of, local)
-        report(f"resolved {len(found.pins)} packages")
+        files, as_of = asked.files, asked.as_of
+        if is_of_conda(environment):
+            found = self._conda.resolve(environment, files, as_of, local, report)
+        else:
+            found = locks.resolve(self._uv, program, environment, files, as_of, local)
+        report(f"resolved {found.count} packages")
         return found
 
 
@@ -224,7 +241,12 @@ def main() -> None:
 
             def make() -> Builder:
                 uv, python = uv_of(layout, release, place), Python.of(release)
-                return Builder(place, uv, python, code_of(layout, uv, python, networks(words[2:])))
+                channels = Channels.of_words(each for each in words[2:] if "=" in each)
+                conda = Conda(
+                    uv, python.program(place), rattler_of(layout, release, place), channels
+                )
+                excepted = networks(each for each in words[2:] if "=" not in each)
+                return Builder(place, uv, python, code_of(layout, uv, python, excepted), conda)
 
             sys.exit(serve(make, place, checked_key(words[1]), text))
         _clean(place, uv_of(layout, release, place), json.loads(text))

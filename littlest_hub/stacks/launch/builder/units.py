@@ -9,9 +9,11 @@ from pathlib import Path
 from littlest_hub.layout import PRODUCT, Layout
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch import packet_filter
+from littlest_hub.stacks.launch.bound_socket import bound_socket
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.program import MODULE
 from littlest_hub.stacks.launch.code import units as code_units
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.resolver.units import sources_of
 from littlest_hub.units.unit import (
     SANDBOX,
@@ -66,6 +68,7 @@ def units(
     stack: EnabledStack,
     networks: Collection[str] = (),
     nameservers: Collection[str] = (),
+    channels: Channels | None = None,
 ) -> Iterator[Unit]:
     """Yield the builder's units.
 
@@ -74,7 +77,9 @@ def units(
         stack: how the stack was enabled.
         networks: networks that are not of the internet, and that builds may reach.
         nameservers: addresses at which names are asked; they need not be public.
+        channels: those of conda that builds may use; None: the usual ones.
     """
+    words = [*networks, *(channels or Channels()).words]
     setup = layout.stack_unit(stack.name, "-builder.service")
     orders = layout.stack_data(stack.name) / "orders"
     yield from _starter(layout, layout.stack_unit(stack.name, "-starter"))
@@ -86,14 +91,14 @@ def units(
         "Builds the environment of an order. Two people who order the same wait for one build:"
         "\nsystemd starts an instance once.",
         [
-            Directive("ExecStart", _command(layout, " ".join(["build %i", *networks]))),
+            Directive("ExecStart", _command(layout, " ".join(["build %i", *words]))),
             Directive("StandardInput", f"file:{orders}/%i.json", "which systemd opens"),
             *_code(layout),
             *_network((*networks, *nameservers)),
         ],
         [Directive(key, each) for each in code_units.sockets(layout) for key in ("Wants", "After")],
     )
-    yield from code_units.units(layout, stack)
+    yield from code_units.units(layout)
     yield from _cleaning(layout, stack, setup)
 
 
@@ -140,24 +145,7 @@ def _command(layout: Layout, words: str) -> str:
 def _starter(layout: Layout, name: str) -> Iterator[Unit]:
     """Yield the socket and the service of the starter: root, who may only talk to systemd."""
     what = "orders to build"
-    yield Unit(
-        f"{name}.socket",
-        "Takes ids of orders. Only root may enter its directory: who else may connect has the"
-        "\nsocket bound into its view of the file system, since its user has no fixed number.",
-        {
-            "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: {what}")],
-            "Socket": [
-                Directive("ListenStream", str(address_of(layout))),
-                Directive("DirectoryMode", "0700"),
-                Directive("SocketMode", "0666"),
-                Directive("Accept", "yes"),
-                Directive("MaxConnections", str(_MOST_WAITING), "systemd closes further ones"),
-                Directive("TriggerLimitIntervalSec", "0", "never give up"),
-                Directive("RemoveOnStop", "yes"),
-            ],
-            "Install": [Directive("WantedBy", "sockets.target")],
-        },
-    )
+    yield bound_socket(layout, name, what, _MOST_WAITING)
     yield Unit(
         f"{name}@.service",
         "Starts the build of the order whose id it is given, and nothing else.",
@@ -223,8 +211,9 @@ def _setup(layout: Layout, name: str) -> Unit:
 
 def _code(layout: Layout) -> Iterator[Directive]:
     """Yield what a build needs to have code run: its units, and files of the repository."""
-    for address in code_units.addresses_of(layout):
-        yield Directive("BindPaths", f"-{address}")
+    seen = code_units.seen_by_builder(layout)
+    for address, path in zip(code_units.addresses_of(layout), seen, strict=True):
+        yield Directive("BindPaths", f"-{address}:{path}")
     yield Directive("BindReadOnlyPaths", f"-{sources_of(layout)}", "which code may need")
 
 

@@ -27,9 +27,10 @@ from littlest_hub.stacks.launch.environment.environment_files import Environment
 from littlest_hub.stacks.launch.environment.requirements import Built, Wanted
 from littlest_hub.stacks.launch.order import Order
 from littlest_hub.stacks.launch.resolver.units import sources_of
-from littlest_hub.system.pip import default_index
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.uv import Uv
+
+_USUAL_INDEX = "https://pypi.org/simple"
 
 
 class Code:
@@ -145,9 +146,9 @@ def code_of(layout: Layout, uv: Uv, python: Python, excepted: Collection[Network
         excepted: networks that are not public, and that the administrator permits.
     """
     place = Place.of(layout)
-    index = uv.indexes.default or default_index()
+    index = uv.indexes.default or _USUAL_INDEX
     trusted = [found] if (found := place_of(index)) else []
-    tier = CodeTier(place, of_sockets(units.addresses_of(layout)), trusted, excepted)
+    tier = CodeTier(place, of_sockets(units.seen_by_builder(layout)), trusted, excepted)
     certificates = uv.indexes.authorities
     return Code(tier, python.program(place), index, sources_of(layout), certificates)
 

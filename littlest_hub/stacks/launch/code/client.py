@@ -33,9 +33,10 @@ from littlest_hub.stacks.launch.code.proxy import Proxy, Reach, place_of
 from littlest_hub.system import locks
 from littlest_hub.system.progress import Progress
 
+_ENDED = "it has ended before it was done: it took too much memory or time, or it was ended"
 _LINE_BYTES = 64 << 10
 _MOST_LINES = 20_000
-_READY_S, _AGAIN_S = 30, 0.2
+_READY_S, _AGAIN_S = 60, 0.2
 _WHEELS = Limits(files=200, size_bytes=1 << 30)
 _WHEEL = re.compile(r"(\d{1,4})/([A-Za-z0-9_.+!-]{1,200}\.whl)")
 _USUAL_FILES = ("files.pythonhosted.org", 443)
@@ -77,7 +78,7 @@ class CodeTier:
             LittlestHubError: one cannot be built.
         """
         with self._running(job, report) as (reader, writer):
-            _send(writer, job, repository)
+            _send(writer, job, [repository] if repository else [])
             _follow(reader, report)
             found = list(self._kept(reader, job))
         if len(found) != len(job.wheels):
@@ -97,8 +98,7 @@ class CodeTier:
             LittlestHubError: the script fails.
         """
         with self._running(job, report) as (reader, writer):
-            _send(writer, job, repository)
-            handover.send(Path(job.environment), writer)
+            _send(writer, job, [repository, Path(job.environment)])
             _follow(reader, report)
             handover.receive(reader, result, Limits(), targets=[job.python])
 
@@ -154,12 +154,12 @@ class CodeTier:
                 listening.close()
             try:
                 yield connection.makefile("rb"), connection.makefile("wb")
-            except (OSError, HandoverError) as error:
+            except (ConnectionError, HandoverError) as error:
                 if is_late.is_set():
                     raise LittlestHubError(
                         f"building it took more than {jobs.TIMEOUT_S // 60} minutes"
                     ) from None
-                why = error.message if isinstance(error, HandoverError) else error.strerror
+                why = error.message if isinstance(error, HandoverError) else _ENDED
                 raise LittlestHubError(f"the result of code that was run: {why}") from None
 
     @contextlib.contextmanager
@@ -220,12 +220,15 @@ def _shut(connection: socket.socket, is_late: threading.Event) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def _send(writer: IO[bytes], job: Job, repository: Path | None) -> None:
-    writer.write(job.canonical)
-    if repository:
-        handover.send(repository, writer)
-    else:
-        handover.end(writer)
+def _send(writer: IO[bytes], job: Job, directories: Sequence[Path]) -> None:
+    """Send a job; a unit that does not take all of it says why in its answer."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        writer.write(job.canonical)
+        for each in directories:
+            handover.send(each, writer)
+        if not directories:
+            handover.end(writer)
+        writer.flush()
 
 
 def _follow(reader: IO[bytes], report: Progress) -> None:
@@ -244,9 +247,7 @@ def _follow(reader: IO[bytes], report: Progress) -> None:
                 raise LittlestHubError(str(record["failed"])[:2000])
             report(str(record["line"]))
         except (ValueError, TypeError, KeyError, RecursionError):
-            raise HandoverError(
-                "it has ended before it was done: it took too much memory or time, or it was ended"
-            ) from None
+            raise HandoverError(_ENDED) from None
     raise HandoverError(f"it says more than {_MOST_LINES} lines")
 
 

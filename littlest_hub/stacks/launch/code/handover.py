@@ -39,7 +39,7 @@ class HandoverError(LittlestHubError):
 def send(directory: Path, writer: IO[bytes]) -> None:
     """Send what is in a directory: files, directories, and links as they are.
 
-    What cannot be read, or is of another kind, is left out. Code that still runs may change files
+    It leaves out files that cannot be read, and other kinds. Code that still runs may change files
     meanwhile; each has as many bytes as its line says.
     """
     for path, status in _walk(directory):

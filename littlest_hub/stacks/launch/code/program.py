@@ -185,7 +185,7 @@ class Program:
         reading = threading.Thread(target=self._read, args=[running, last], daemon=True)
         reading.start()
         code = running.wait()
-        # What it has left running in the background holds nobody up.
+        # Programs that it has left in the background hold nobody up.
         _end_group(running.pid)
         reading.join(_LAST_WORDS_S)
         if must_succeed and code:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from littlest_hub.layout import Layout
-from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.stacks.launch.bound_socket import bound_socket
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.code.jobs import TIMEOUT_S
 from littlest_hub.stacks.launch.code.program import MODULE
@@ -31,33 +31,21 @@ def sockets(layout: Layout) -> list[str]:
 
 
 def addresses_of(layout: Layout) -> list[Path]:
-    """Return the sockets, which the builder's unit has to bind into its view."""
+    """Return the sockets, which only root reaches."""
     return [Path(f"/run/{each}/socket") for each in names(layout)]
 
 
-def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
+def seen_by_builder(layout: Layout) -> list[Path]:
+    """Return the same in the view of the builder's unit, which has to bind them there."""
+    here = layout.stacks / _STACK
+    return [here / f"code-{number}.socket" for number in range(AT_ONCE)]
+
+
+def units(layout: Layout) -> Iterator[Unit]:
     """Yield the units of the code tier."""
-    for number, address in enumerate(addresses_of(layout)):
-        name = layout.stack_unit(stack.name, f"-code-{number}")
+    for number, name in enumerate(names(layout)):
         what = "code of repositories, which somebody has approved"
-        yield Unit(
-            f"{name}.socket",
-            "Takes jobs of the builder. Only root may enter its directory: the builder's unit has"
-            "\nthe socket bound into its view of the file system.",
-            {
-                "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: {what}")],
-                "Socket": [
-                    Directive("ListenStream", str(address)),
-                    Directive("DirectoryMode", "0700"),
-                    Directive("SocketMode", "0666"),
-                    Directive("Accept", "yes"),
-                    Directive("MaxConnections", "1", "two builds with one user could meet"),
-                    Directive("TriggerLimitIntervalSec", "0", "never give up"),
-                    Directive("RemoveOnStop", "yes"),
-                ],
-                "Install": [Directive("WantedBy", "sockets.target")],
-            },
-        )
+        yield bound_socket(layout, name, what, 1, why="two builds with one user could meet")
         yield Unit(
             f"{name}@.service",
             "Runs code of strangers, for one job: it writes to memory, which is gone afterwards,"

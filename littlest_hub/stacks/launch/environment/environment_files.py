@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import islice
 from typing import Any
 
 import yaml
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from littlest_hub.stacks.launch.environment import lock_files
+from littlest_hub.stacks.launch.environment import conda_files, lock_files
+from littlest_hub.stacks.launch.environment.channels import Channels
+from littlest_hub.stacks.launch.environment.conda_files import WantedOfConda
 from littlest_hub.stacks.launch.environment.contents import Contents, Read, Remark, line_of, shown
 from littlest_hub.stacks.launch.environment.lock_files import table
 from littlest_hub.stacks.launch.environment.requirements import (
-    MOST_REQUIREMENTS,
     Built,
     Requirements,
     Wanted,
@@ -73,6 +73,8 @@ class Environment:
     """Hosts from which it downloads, beside the usual ones."""
     wanted: Wanted = field(default_factory=Wanted)
     """Requirements that are installed; those of a uv.lock are read by uv."""
+    of_conda: WantedOfConda = field(default_factory=WantedOfConda)
+    """Packages of conda that are installed before; those of a lock file are read by rattler."""
 
 
 _OF_R = "packages of R are supported in an environment.yml only (r-base, r-…)"
@@ -87,20 +89,27 @@ _INSTEAD = "; expected an environment.yml, a requirements.txt, or another file f
 _NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9+.:=-]{0,99}")
 
 
-def environment(files: Iterable[str], read: Read, pythons: Sequence[str]) -> Environment:
+def environment(
+    files: Iterable[str],
+    read: Read,
+    pythons: Sequence[str],
+    channels: Channels | None = None,
+) -> Environment:
     """Return the environment that a repository asks for.
 
     Args:
         files: paths of its regular files.
         read: reads one of them.
         pythons: versions of Python that are to be had without conda, the preferred one last.
+        channels: those of conda that may be used; None: the usual ones.
     """
     contents = Contents(files, read)
     tops = {file.partition("/")[0] for file in contents.files if "/" in file}
     directories = [name for name in (".binder", "binder") if name in tops]
     if len(directories) > 1:
         contents.refuse("binder", 1, "there is .binder too; expected one of the two")
-    reader = _Reader(contents, directories[0] if directories else "", pythons)
+    directory = directories[0] if directories else ""
+    reader = _Reader(contents, directory, pythons, channels or Channels())
     kind = reader.read()
     post_build = reader.read_post_build()
     if post_build and kind is Kind.USUAL:
@@ -119,16 +128,21 @@ def environment(files: Iterable[str], read: Read, pythons: Sequence[str]) -> Env
         left_out=tuple(contents.left_out),
         hosts=tuple(sorted(contents.hosts)),
         wanted=reader.wanted,
+        of_conda=reader.of_conda,
     )
 
 
 class _Reader:
     """Reads the files of an environment."""
 
-    def __init__(self, contents: Contents, directory: str, pythons: Sequence[str]) -> None:
+    def __init__(
+        self, contents: Contents, directory: str, pythons: Sequence[str], channels: Channels
+    ) -> None:
         self._contents, self.directory, self._pythons = contents, directory, pythons
+        self._channels = channels
         self._requirements = Requirements(contents)
         self.python = ""
+        self.of_conda = WantedOfConda()
         self.installs_repository = False
 
     @property
@@ -139,13 +153,15 @@ class _Reader:
     def read(self) -> Kind:
         """Read the files that decide, and return the kind of the environment."""
         if file := self.first("conda-lock.yml"):
-            lock_files.read_conda_lock(self._contents, file)
+            lock_files.read_conda_lock(self._contents, file, self._channels)
             return Kind.CONDA_LOCK
         if file := self.first("environment.yml", "environment.yaml"):
-            self._read_conda(file)
+            self.of_conda = conda_files.read(
+                self._contents, self._requirements, self._channels, self._yaml(file), file
+            )
             return Kind.CONDA
         if file := self.first("pixi.lock"):
-            lock_files.read_pixi_lock(self._contents, file)
+            lock_files.read_pixi_lock(self._contents, file, self._channels)
             return Kind.PIXI
         return self._read_python()
 
@@ -159,7 +175,7 @@ class _Reader:
 
     def read_script_only(self, file: str) -> Kind:
         """Return the kind of an environment that only a script asks for: a Python with a kernel."""
-        self.python = self._chosen_python("", file)
+        self.python = self._chosen_python("", file, Kind.PYTHON)
         return Kind.PYTHON
 
     def remark_on_others(self, kind: Kind) -> None:
@@ -188,16 +204,16 @@ class _Reader:
         elif file := self.first("Pipfile"):
             kind = Kind.PIPFILE
             asked, place = _minor(self._read_pipfile(file)), file
-        elif (file := self.first("uv.lock")) and self.first("pyproject.toml"):
+        elif (file := self.first("uv.lock")) and (project := self.first("pyproject.toml")):
             kind = Kind.UV
-            # uv reads it beside the lock file: without it, there would be nothing to install.
-            self._contents.text(self.first("pyproject.toml"))
+            # uv reads it beside the lock, so it is among the files that decide.
+            self._contents.text(project)
             found = lock_files.read_uv_lock(self._contents, self._requirements, file)
         else:
             file = "pyproject.toml"
             kind, found = self._read_requirements(kind)
         if kind is not Kind.USUAL:
-            self.python = self._chosen_python(asked, place or file, found)
+            self.python = self._chosen_python(asked, place or file, kind, found)
         return kind
 
     def _read_requirements(self, kind: Kind) -> tuple[Kind, str]:
@@ -212,6 +228,7 @@ class _Reader:
             if file := self.first("pyproject.toml"):
                 project = self._read_project(file, has_list=bool(listed))
             if file := self.first("setup.py"):
+                self._contents.text(file)
                 self._install_repository(file)
             if not listed and (project or self.installs_repository):
                 kind = Kind.PROJECT
@@ -289,17 +306,6 @@ class _Reader:
         lock_files.add_pipfile_sources(self._requirements, file, data.get("source"))
         return lock_files.python_of_pipfile(data)
 
-    def _read_conda(self, file: str) -> None:
-        """Read an environment.yml: only its nodes, of which no objects are made."""
-        document = self._yaml(file)
-        # An alias is the node that it names: a list of aliases to lists would take hours.
-        nodes = {id(node): node for node in _items(document, "dependencies")}
-        lines = (each for node in nodes.values() for each in _items(node, "pip"))
-        for each in islice(lines, MOST_REQUIREMENTS + 1):
-            self._requirements.add_line(str(each.value), file, each.start_mark.line + 1)
-        for node in _items(document, "channels"):
-            lock_files.add_hosts(self._contents, f"{node.value}/")
-
     def _yaml(self, file: str) -> yaml.Node | None:
         try:
             return yaml.compose(self._contents.text(file), yaml.SafeLoader)
@@ -329,16 +335,16 @@ class _Reader:
         self._contents.refuse(file, 1, _OF_R if text.startswith("r-") else expected)
         return "", file
 
-    def _chosen_python(self, asked: str, file: str, required: str = "") -> str:
+    def _chosen_python(self, asked: str, file: str, kind: Kind, required: str = "") -> str:
         """Return the preferred version of those that are to be had and asked for.
 
-        A version in runtime.txt or a Pipfile is the one that the author had. Most repositories work
-        with another, whose notebooks people would otherwise not see at all; so they decide. Those
-        for Python 2 do not.
+        If there is none, conda has Pythons too. On a hub without channels of conda, another
+        Python 3 is used: most repositories work with it, and are not seen at all otherwise.
 
         Args:
-            asked: versions that the author had; "": any.
+            asked: versions that the author had, as in runtime.txt; "": any.
             file: where they are.
+            kind: the environment's.
             required: versions that a project is for; "": any.
         """
         try:
@@ -348,18 +354,21 @@ class _Reader:
             what = shown(",".join(filter(None, (asked, required))))
             self._contents.refuse(file, 1, f"{what} is no version of Python (PEP 440)")
             return ""
-        if not found and usable and not asked.startswith("==2"):
+        both = ",".join(filter(None, (asked, required)))
+        if found:
+            return found[-1]
+        # uv itself reads a uv.lock, with a Python that it is for.
+        if kind is not Kind.UV and self._channels.addresses:
+            self.of_conda = conda_files.of_python(both, self._channels)
+        elif usable and not asked.startswith("==2"):
             wish = asked.removeprefix("==").removesuffix(".*")
-            what = (
-                f"it was made for Python {wish}; this hub has {usable[-1]}, which is used instead"
-            )
-            self._contents.leave_out(file, 1, what)
+            had = f"this hub has {usable[-1]}, which is used instead"
+            self._contents.leave_out(file, 1, f"it was made for Python {wish}; {had}")
             return usable[-1]
-        if not found:
-            asked = ",".join(filter(None, (asked, required)))
+        else:
             had = ", ".join(self._pythons) or "none"
-            self._contents.refuse(file, 1, f"asks for Python {shown(asked)}; to be had: {had}")
-        return found[-1] if found else ""
+            self._contents.refuse(file, 1, f"asks for Python {shown(both)}; to be had: {had}")
+        return ""
 
     def first(self, *names: str) -> str:
         """Return the path of the first of these files that is there; "": none is."""
@@ -370,11 +379,3 @@ class _Reader:
 def _minor(version: str) -> str:
     """Return a specifier for all Pythons of a minor version, as repo2docker does; "" for ""."""
     return f"=={'.'.join(version.split('.')[:2])}.*" if version else ""
-
-
-def _items(node: yaml.Node | None, key: str) -> Iterator[yaml.Node]:
-    """Yield the nodes of a list in a mapping."""
-    if isinstance(node, yaml.MappingNode):
-        for name, value in node.value:
-            if name.value == key and isinstance(value, yaml.SequenceNode):
-                yield from value.value

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.environment.contents import LOCK_LIMIT_BYTES, Contents, shown
 from littlest_hub.stacks.launch.environment.requirements import (
     Built,
@@ -67,8 +68,14 @@ def _built_of_uv(file: str, name: str, version: str, kind: str, where: str) -> B
     return Built(where, name) if kind == "url" and _PLAIN.fullmatch(address) else None
 
 
-def read_conda_lock(contents: Contents, file: str) -> None:
-    """Remark on a conda-lock.yml of conda-lock."""
+def read_conda_lock(contents: Contents, file: str, channels: Channels) -> None:
+    """Remark on a conda-lock.yml of conda-lock.
+
+    Args:
+        contents: gets the remarks.
+        file: its path.
+        channels: those that are permitted.
+    """
     text = _text(contents, file, r"^version: 1$")
     is_ours = False
     # Packages are the only list that is not indented; keys have had two orders.
@@ -80,14 +87,22 @@ def read_conda_lock(contents: Contents, file: str) -> None:
         address = field.get("url", "")
         if not address.startswith("https://"):
             contents.refuse(file, line, f"{shown(address)}: {_OUTSIDE}")
-        elif field.get("manager") != "conda" and not _is_wheel(address):
+        elif field.get("manager") == "conda":
+            _check_channel(contents, file, line, address, channels)
+        elif not _is_wheel(address):
             contents.runs(file, line, f"{shown(field.get('name'))} is built from its source")
     if text and not is_ours:
         contents.refuse(file, 1, f"it has no packages for {PLATFORM}")
 
 
-def read_pixi_lock(contents: Contents, file: str) -> None:
-    """Remark on a pixi.lock."""
+def read_pixi_lock(contents: Contents, file: str, channels: Channels) -> None:
+    """Remark on a pixi.lock.
+
+    Args:
+        contents: gets the remarks.
+        file: its path.
+        channels: those that are permitted.
+    """
     text = _text(contents, file, r"^version: [67]$")
     if text and not re.search(rf"^ +{PLATFORM}:$", text, re.MULTILINE):
         contents.refuse(file, 1, f"it has no packages for {PLATFORM}")
@@ -97,8 +112,20 @@ def read_pixi_lock(contents: Contents, file: str) -> None:
         kind, address = (found[1], found[2]) if found else ("", "")
         if address.startswith("http://"):
             contents.refuse(file, number, f"{shown(address)}: {_OUTSIDE}")
-        elif kind and not _is_wheel(address) and (kind, address[:8]) != ("conda", "https://"):
+        elif kind == "conda" and address.startswith("https://"):
+            _check_channel(contents, file, number, address, channels)
+        elif kind and not _is_wheel(address):
             contents.runs(file, number, f"{shown(address)} is built from its source")
+
+
+def _check_channel(
+    contents: Contents, file: str, line: int, address: str, channels: Channels
+) -> None:
+    """Refuse a package of a channel that is not permitted."""
+    # CHANNEL/PLATFORM/FILE; this is for people, and other platforms' packages are not installed.
+    channel = address.rsplit("/", 2)[0]
+    if not channels.address(channel):
+        contents.refuse(file, line, channels.why_not(channel))
 
 
 def read_pipfile_lock(contents: Contents, requirements: Requirements, file: str) -> str:

@@ -186,7 +186,7 @@ class Requirements:
             where = "an archive" if plain == address else "a git repository"
             self._contents.runs(file, line, f"{shown(name)} is built from {where} at {host}")
             kept = _without_egg(asked)
-        # What only constrains is built if something else asks for it.
+        # A constraint alone builds nothing.
         if kept and not constrains:
             self._build(kept)
         return False

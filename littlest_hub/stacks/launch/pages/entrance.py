@@ -12,8 +12,10 @@ as many as it likes.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import defaultdict
 from dataclasses import replace
+from datetime import date, timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -23,6 +25,7 @@ from tornado.web import authenticated
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch import links, repository, server_name
 from littlest_hub.stacks.launch.configuration import Caps, Configuration, FormError, of_form
+from littlest_hub.stacks.launch.environment.environment_files import Kind
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.pages.page import PersonPage
 from littlest_hub.stacks.launch.pages.standing import Relation, Standing, standing
@@ -33,10 +36,44 @@ from littlest_hub.stacks.launch.service.servers import Server
 
 _RESOLVER_S = 120
 """More than the resolver's unit gives it."""
+_SOURCE = "launch-source"
+"""Signed cookie with the host of the page whose link somebody has followed who has to log in."""
+_SOURCE_DAYS = 1 / 24
+_UNLOCKED = (Kind.REQUIREMENTS, Kind.PROJECT, Kind.PIPFILE)
+"""Kinds of environments whose versions are those of the day."""
+_OLD = timedelta(days=180)
+"""The age of a commit from which the versions of its day are offered."""
 
 
 class Entrance(PersonPage):
     """The form, or the confirmation."""
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        source = source_of(self.request.headers, self.request.host)
+        if source and not self.current_user:
+            self.set_signed_cookie(
+                _SOURCE,
+                f"{self._digest} {source}",
+                expires_days=None,
+                path=self.own,
+                httponly=True,
+                samesite="Lax",
+                secure=get_browser_protocol(self.request) == "https",
+            )
+
+    @property
+    def _digest(self) -> str:
+        return hashlib.sha256(self.request.uri.encode()).hexdigest()
+
+    def _source(self) -> str:
+        """Return the host of the page whose link somebody has followed, before a login too."""
+        known = self.get_signed_cookie(_SOURCE, max_age_days=_SOURCE_DAYS)
+        if known:
+            self.clear_cookie(_SOURCE, path=self.own)
+        digest, _, before = (known or b"").decode(errors="replace").partition(" ")
+        source = source_of(self.request.headers, self.request.host)
+        return source or (before if digest == self._digest else "")
 
     @authenticated
     async def get(self) -> None:
@@ -101,11 +138,14 @@ class Entrance(PersonPage):
                 configuration=configuration,
                 found=found,
                 environment=environment,
-                source=source_of(self.request.headers, self.request.host),
+                source=self._source(),
                 standing=at,
                 another=server_name.another(configuration.name, taken),
                 named=_with(form, self.own, name=suggested),
                 suggested=suggested,
+                earlier=_with(form, self.own, as_of=found.date[:10])
+                if _is_old(configuration, found)
+                else "",
                 edit=f"{_with(form, self.own)}&edit=1",
                 share=_with(form, f"{self.own}links"),
                 is_commit=repository.is_commit(configuration.ref),
@@ -192,10 +232,17 @@ def page_of_start(page: PersonPage, server: Server, configuration: Configuration
 def source_of(headers: Any, host: str) -> str:
     """Return the host of the page whose link somebody has followed; "": this one, or unknown.
 
-    Browsers keep the address of that page through redirects, but not through a form for the login.
+    Browsers keep the address of that page through redirects, but not through a form for the login,
+    for which there is a cookie.
     """
     found = urlsplit(headers.get("Referer", "")).netloc.rpartition("@")[2]
     return "" if found.lower() == host.lower() else found[:100]
+
+
+def _is_old(configuration: Configuration, found: Resolution) -> bool:
+    """Return whether versions of the day of a commit may differ much from those of today."""
+    is_of_today = not configuration.as_of and found.environment.kind in _UNLOCKED
+    return is_of_today and "" < found.date[:10] < str(date.today() - _OLD)
 
 
 def _with(form: Form, path: str, **changes: str) -> str:

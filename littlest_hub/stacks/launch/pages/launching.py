@@ -214,6 +214,8 @@ class Launching(PersonPage):
             "not_launched.html",
             message=error.message,
             hint=error.hint or "",
+            # The builder's own answer would be the same again.
+            is_transient=not isinstance(error, BuildError),
             edit=f"{form.url(self.hub_base)}&edit=1",
             offer=offer,
             earlier=replace(form, as_of=offer).url(self.hub_base),
@@ -221,7 +223,7 @@ class Launching(PersonPage):
             from_source=replace(form, built=built).url(self.hub_base),
         )
 
-    def _end(self, template: str, **values: str) -> None:
+    def _end(self, template: str, **values: str | bool) -> None:
         self.finish(self._tail + self.rendered(template, **values) + "</main></body></html>\n")
 
     async def _send(self, text: str) -> None:

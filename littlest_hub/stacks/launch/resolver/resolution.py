@@ -9,6 +9,7 @@ from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch import address
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.environment.environment_files import Environment, environment
 from littlest_hub.stacks.launch.repository import Repository
 from littlest_hub.stacks.launch.resolver import lookup, tree
@@ -88,7 +89,8 @@ class Resolver:
         directory = self._sources.place(url, choice.commit)
         self._report("reading the environment's files")
         read = _Reader(directory / "files")
-        found = environment(source.files, read, self._settings.pythons)
+        channels = Channels(self._settings.channels)
+        found = environment(source.files, read, self._settings.pythons, channels)
         return Resolved(remote.repository, choice, source, directory, found)
 
     def _addresses(self, host: str) -> tuple[str, ...]:

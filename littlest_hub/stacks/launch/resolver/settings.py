@@ -14,6 +14,7 @@ from typing import Any
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch import address
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.repository import Policy
 from littlest_hub.stacks.launch.resolver.limits import Limits
 
@@ -30,10 +31,13 @@ class Settings:
     pythons: tuple[str, ...] = (platform.python_version(),)
     """Versions of Python that are to be had without conda, the preferred one last: environments get
     that of the release, which runs this program too."""
+    channels: dict[str, str] = field(default_factory=lambda: {**Channels().addresses})
+    """Channels of conda that may be used, as in `Channels`; the same as for builds."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         address.networks(self.networks)
+        Channels(self.channels)
         if self.ca_file and not Path(self.ca_file).is_absolute():
             raise LittlestHubError(f"ca_file: expected an absolute path, found {self.ca_file!r}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch import packet_filter
+from littlest_hub.stacks.launch.bound_socket import bound_socket
 from littlest_hub.units.unit import WITHOUT_RIGHTS, Directive, Unit, base_directory_conditions
 
 _PACKAGE = "littlest_hub.stacks.launch.resolver"
@@ -47,7 +48,7 @@ def units(layout: Layout, stack: EnabledStack, networks: Collection[str] = ()) -
     names = layout.stack_unit(stack.name, "-names")
     # Before a service, this would be too late for its view of the file system.
     make = Directive("ExecStartPre", f"/bin/mkdir -p {sources_of(layout)}")
-    yield _socket(layout, resolver, "repositories to resolve", _MOST_RESOLVERS, make)
+    yield bound_socket(layout, resolver, "repositories to resolve", _MOST_RESOLVERS, make)
     yield Unit(
         f"{resolver}@.service",
         "Fetches a repository that a stranger may have written, for one request."
@@ -57,7 +58,7 @@ def units(layout: Layout, stack: EnabledStack, networks: Collection[str] = ()) -
             "Service": [*_resolver(layout, resolver, names, networks)],
         },
     )
-    yield _socket(layout, names, "names of hosts to look up", _MOST_LOOKUPS)
+    yield bound_socket(layout, names, "names of hosts to look up", _MOST_LOOKUPS)
     yield Unit(
         f"{names}@.service",
         "Asks the name server for the addresses of one host. The resolver cannot: the name server"
@@ -65,32 +66,6 @@ def units(layout: Layout, stack: EnabledStack, networks: Collection[str] = ()) -
         {
             "Unit": _about(layout, "the name of a host"),
             "Service": [*_lookup(layout)],
-        },
-    )
-
-
-def _socket(layout: Layout, name: str, what: str, most: int, *more: Directive) -> Unit:
-    return Unit(
-        f"{name}.socket",
-        f"Takes {what}. Only root may enter its directory: who else may connect has the socket"
-        "\nbound into its view of the file system, since its user has no fixed number.",
-        {
-            "Unit": [
-                Directive("Description", f"Littlest Hub at {layout.base}: {what}"),
-                Directive("RequiresMountsFor", str(layout.base)),
-                base_directory_conditions(layout.base)[0],
-            ],
-            "Socket": [
-                *more,
-                Directive("ListenStream", f"/run/{name}/socket"),
-                Directive("DirectoryMode", "0700"),
-                Directive("SocketMode", "0666"),
-                Directive("Accept", "yes"),
-                Directive("MaxConnections", str(most), "systemd closes further ones"),
-                Directive("TriggerLimitIntervalSec", "0", "never give up"),
-                Directive("RemoveOnStop", "yes"),
-            ],
-            "Install": [Directive("WantedBy", "sockets.target")],
         },
     )
 

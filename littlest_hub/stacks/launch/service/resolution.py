@@ -25,7 +25,8 @@ class Resolution:
     repository: str
     """Where it is by now: one that is renamed redirects."""
     ref: str
-    """A branch or tag, also if nobody has named one; "": unknown, or a commit was asked for."""
+    """A branch or tag in full, such as refs/heads/main, also if nobody has named one; "": unknown,
+    or a commit was asked for."""
     commit: str
     is_reachable: bool
     """Whether the commit is on a branch or tag. At some hosts, whoever can read a repository can
@@ -37,6 +38,11 @@ class Resolution:
     left_out: tuple[Remark, ...]
     """Files that it does not have here."""
     environment: Environment
+
+    @property
+    def branch(self) -> str:
+        """The branch or tag as people write it."""
+        return self.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
 
     def files_below(self, sources: Path) -> Path:
         """Return the directory of its files.

@@ -78,7 +78,7 @@ def test_values_are_those_of_the_copy_that_is_checked(layout: Layout, tmp_path: 
     # A mistake that is there can be mended.
     fragment.write_text(wrong)
     assert messages(right) == []
-    # What is no Python is said once.
+    # A syntax error is reported once.
     (problem,) = messages(right.replace("SHARED = {}", "SHARED = {"))
     assert "SyntaxError" in problem
 
@@ -125,22 +125,24 @@ def test_a_file_that_is_whole_is_in_order_and_others_are_named(layout: Layout) -
 
 
 def test_enabling_gives_the_teacher_a_code_unless_there_is_a_password(layout: Layout) -> None:
-    text, *_ = after_enable(layout, enable(layout))
+    text, *_ = after_enable(layout, enable(layout), has_servers=False)
     code = text.split()[-1]
     people = People(file_of(layout))
     assert people.use_code("teacher", codes.digest(code), "hash")
-    assert "code" not in " ".join(after_enable(layout, enable(layout)))
-    text, *_ = after_enable(layout, enable(layout, admin=""))
+    assert "code" not in " ".join(after_enable(layout, enable(layout), has_servers=False))
+    text, *_ = after_enable(layout, enable(layout, admin=""), has_servers=False)
     assert "littlest-hub class token NAME" in text.replace("-hub-hub", "-hub")
-    assert "code" not in " ".join(after_enable(layout, enable(layout, "system")))
+    assert "code" not in " ".join(after_enable(layout, enable(layout, "system"), has_servers=False))
 
 
 @pytest.mark.parametrize(("login", "are_others"), [("system", False), ("sign-up", True)])
 def test_enabling_says_when_people_get_other_accounts(
     layout: Layout, login: str, are_others: bool
 ) -> None:
-    said = " ".join(after_enable(layout, enable(layout, login)))
+    stack = enable(layout, login)
+    said = " ".join(after_enable(layout, stack, has_servers=True))
     assert "Servers that run get the environment" in said
+    assert "Servers" not in " ".join(after_enable(layout, stack, has_servers=False))
     assert ("ACCOUNT_NAMES" in said) == are_others
 
 

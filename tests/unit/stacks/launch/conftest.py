@@ -15,8 +15,10 @@ import pytest
 from littlest_hub.stacks.launch.builder import pythons
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.pythons import Python
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.resolver import program
 from littlest_hub.system.files import write
+from tests.channel import ServedChannel, add_kernel, add_python, served
 from tests.git_server import HOST, GitServer, Names
 from tests.launch_site import Site, make_release
 from tests.package_index import PackageIndex
@@ -149,3 +151,21 @@ def site(tmp_path: Path, release: Path, python_copy: Path, index: PackageIndex) 
     found = Site(tmp_path / "launch", release, index)
     subprocess.run(["cp", "-al", f"{python_copy}/.", found.place.pythons], check=True)
     return found
+
+
+@pytest.fixture
+def channel(tmp_path: Path) -> Iterator[ServedChannel]:
+    """A channel whose Python, 3.10, leaves a file `run` in the test's directory if it is run."""
+    with served(tmp_path / "channels") as found:
+        trap = f"#!/bin/sh\ntouch {tmp_path}/run\n".encode()
+        files = {"bin/python3": (trap, 0o755), "lib/python3.10/os.py": (b"", 0o644)}
+        add_python(found.directory, "3.10.4", files)
+        add_kernel(found.directory)
+        yield found
+
+
+@pytest.fixture
+def conda_site(site: Site, channel: ServedChannel) -> Site:
+    """A place to build in, whose conda-forge is that channel."""
+    site.channels = Channels({"conda-forge": channel.address})
+    return site

@@ -55,7 +55,7 @@ ENVIRONMENT: dict[str, Any] = {
 RESOLVED: dict[str, Any] = {
     "repository": URL,
     "moved": False,
-    "ref": "main",
+    "ref": "refs/heads/main",
     "commit": COMMIT,
     "is_reachable": True,
     "date": "2026-05-01T12:00:00+00:00",

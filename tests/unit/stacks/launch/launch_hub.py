@@ -10,6 +10,7 @@ import sys
 
 from littlest_hub.hub.app import LittlestHub
 from littlest_hub.stacks.launch.configuration import Caps
+from littlest_hub.stacks.launch.hub import LINK
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.pages.binder import PATH
 from littlest_hub.stacks.launch.records import checked_id
@@ -57,6 +58,7 @@ c.JupyterHub.load_roles = [
 ]
 c.RequestPolicy.user_options[OPTION] = checked_id
 c.Pages.handlers.update({PATH: "littlest_hub.stacks.launch.pages.binder:BinderLink"})
+c.Pages.links = [LINK, {"text": "Other", "path": "x", "scope": "access:services!service=other"}]
 c.JupyterHub.spawner_class = SlowSpawner
 c.Authenticator.admin_users = {"boss"}
 

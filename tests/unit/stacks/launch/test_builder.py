@@ -13,6 +13,7 @@ from uv import find_uv_bin
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch.builder.lock import Lock
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.order import Order
 from littlest_hub.system.digests import sha256
 from littlest_hub.system.uv import NoSolutionError
@@ -135,19 +136,13 @@ def test_an_ordered_lock_file_of_uv_brings_its_packages(site: Site, tmp_path: Pa
 
 
 def test_a_python_that_is_not_to_be_had_is_refused_with_both_versions(site: Site) -> None:
+    site.channels = Channels({})
     project = '[project]\nname = "x"\nrequires-python = ">=3.99"\ndependencies = []\n'
     version = ".".join(map(str, sys.version_info[:3]))
     with pytest.raises(LittlestHubError, match=rf"asks for Python '>=3.99'; to be had: {version}"):
         site.build(asked(pyproject_toml=project))
     with pytest.raises(LittlestHubError, match=rf"'==2.7.\*'; to be had: {version}"):
         site.build(asked(runtime_txt="python-2.7"))
-
-
-def test_conda_environments_are_refused_in_a_sentence(site: Site) -> None:
-    with pytest.raises(
-        LittlestHubError, match=r"environment\.yml: conda environments are not built"
-    ):
-        site.build(asked(environment_yml="dependencies:\n- numpy\n"))
 
 
 def test_a_lock_of_uv_is_built_as_it_is(site: Site, tmp_path: Path) -> None:

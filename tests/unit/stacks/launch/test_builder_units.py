@@ -15,12 +15,15 @@ from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch import address
 from littlest_hub.stacks.launch.builder.starter import order_of
 from littlest_hub.stacks.launch.builder.units import build_unit, units, user_of
+from littlest_hub.stacks.launch.code.units import AT_ONCE, addresses_of, seen_by_builder
+from littlest_hub.stacks.launch.environment.channels import ALIAS, Channels
 from littlest_hub.units.unit import Unit, service_directives
 from tests.unit import unit_files
 
 LAYOUT = Layout(DEFAULT_BASE)
 BUILD = "littlest-hub.launch-build@.service"
 STARTER = "littlest-hub.launch-starter@.service"
+CODE = "littlest-hub.launch-code-{}@.service"
 CLEANING = "littlest-hub.launch-cleaning.service"
 
 
@@ -44,9 +47,21 @@ def test_systemd_verifies_the_units_without_a_warning(written: dict[str, Path]) 
 
 
 @pytest.mark.needs("systemd-analyze")
-@pytest.mark.parametrize(("name", "exposure"), [(BUILD, 2.2), (CLEANING, 1.3), (STARTER, 1.8)])
+@pytest.mark.parametrize(
+    ("name", "exposure"),
+    [(BUILD, 2.2), (CLEANING, 1.3), (STARTER, 1.8), (CODE.format(0), 1.1)],
+)
 def test_services_expose_little(written: dict[str, Path], name: str, exposure: float) -> None:
     unit_files.exposes_at_most(written[name], exposure)
+
+
+def test_a_build_knows_the_channels_that_are_permitted() -> None:
+    usual = f"127.0.0.53 conda-forge={ALIAS}/conda-forge\n"
+    assert f"builder.program build %i 10.1.0.0/16 {usual}" in texts()[BUILD]
+    channels = Channels({"own": "https://conda.example.org/own"})
+    found = units(LAYOUT, EnabledStack("launch"), channels=channels)
+    [own] = [each.text() for each in found if each.name == BUILD]
+    assert "build %i own=https://conda.example.org/own\n" in own
 
 
 def test_a_build_writes_to_one_directory_and_has_no_rights() -> None:
@@ -57,6 +72,21 @@ def test_a_build_writes_to_one_directory_and_has_no_rights() -> None:
     assert ("User", "lhub-build") in found
     assert ("CapabilityBoundingSet", "") in found
     assert not [value for key, value in found if key.startswith("Exec") and value[0] in "+!-"]
+
+
+def test_code_of_two_builds_has_different_users_and_no_network() -> None:
+    found = [service_directives(texts()[CODE.format(number)]) for number in range(AT_ONCE)]
+    users = {value for each in found for key, value in each if key == "User"}
+    assert len(users) == AT_ONCE
+    for number, each in enumerate(found):
+        assert {("DynamicUser", "yes"), ("PrivateNetwork", "yes")} <= set(each)
+        assert not [value for key, value in each if key in ("ReadWritePaths", "BindPaths")]
+        assert not [value for key, value in each if key.startswith("Exec") and value[0] in "+!-"]
+        socket = texts()[CODE.format(number).replace("@.service", ".socket")]
+        assert {"MaxConnections=1", "DirectoryMode=0700"} <= set(socket.splitlines())
+    [*bound] = [v for k, v in service_directives(texts()[BUILD]) if k == "BindPaths"]
+    both = zip(addresses_of(LAYOUT), seen_by_builder(LAYOUT), strict=True)
+    assert bound == [f"-{address}:{path}" for address, path in both]
 
 
 def test_the_name_of_the_user_fits_whatever_the_hub_is_called() -> None:

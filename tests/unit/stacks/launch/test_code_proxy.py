@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from littlest_hub.stacks.launch.address import networks
 from littlest_hub.stacks.launch.code.proxy import Place, Proxy, Reach, place_of
+from tests.git_server import GitServer, git
 from tests.package_index import PackageIndex
 
 
@@ -58,6 +60,25 @@ def test_it_passes_on_requests_and_tunnels_to_the_index(running: Running) -> Non
     request = "GET /simple/alpha/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     answer = running.answer(f"CONNECT {place} HTTP/1.1\r\n\r\n{request}")
     assert answer.startswith("HTTP/1.1 200 Connected\r\n\r\nHTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.needs("git")
+def test_git_fetches_through_it(git_server: GitServer, tmp_path: Path) -> None:
+    git_server.behaviors.clear()
+    commit = git_server.repository("through-a-proxy").commit({"a": "x"})
+    port = git_server.server_address[1]
+    listening = socket.create_server(("127.0.0.1", 0))
+    proxy = Proxy(listening, Reach([("localhost", port)]), lambda _: None)
+    proxy.start()
+    # The server's certificate is for another name.
+    options = ["-c", "http.sslVerify=false"]
+    url = f"https://localhost:{port}/through-a-proxy"
+    variables = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    variables["https_proxy"] = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    command = ["git", *options, "clone", "--quiet", url, str(tmp_path / "clone")]
+    subprocess.run(command, env=variables, check=True, timeout=60)
+    proxy.stop()
+    assert git(tmp_path / "clone", "rev-parse", "HEAD") == commit
 
 
 @pytest.mark.parametrize(

@@ -8,34 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import json
 import os
-import tarfile
 from pathlib import Path
 
 import pytest
 
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.launch.builder import cleaning
 from littlest_hub.stacks.launch.order import Order
 from littlest_hub.system.uv import Indexes, NoSolutionError
 from tests.eventually import eventually
 from tests.launch_site import Site, builder_at
-from tests.package_index import PackageIndex
-from tests.projects import project
+from tests.projects import add_source, project
+from tests.unit.stacks.launch.test_builder import lock
 
 pytestmark = pytest.mark.needs("unshare", "ip")
-
-
-def add_source(index: PackageIndex, name: str, code: str = "") -> None:
-    """Add a package that is to be had as source only."""
-    with tarfile.open(index.files / f"{name}-1.0.tar.gz", "w:gz") as archive:
-        info = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
-        contents = {**project(name, code, needs=""), "PKG-INFO": info}
-        for path, text in contents.items():
-            member = tarfile.TarInfo(f"{name}-1.0/{path}")
-            member.size = len(text)
-            archive.addfile(member, io.BytesIO(text.encode()))
 
 
 def test_the_project_of_a_repository_is_built_and_installed_as_any_wheel(site: Site) -> None:
@@ -69,6 +57,40 @@ def test_no_binary_and_a_directory_of_the_repository_are_built(site: Site) -> No
     listed = {"requirements.txt": "--no-binary onlysource\nonlysource==1.0\n./lib\n"}
     built = site.launch({**listed, **library})
     assert site.run(built, "import inner, onlysource; print(inner.MADE)") == "1.0"
+
+
+def test_the_project_of_a_uv_lock_and_a_directory_of_it_are_built(
+    site: Site, tmp_path: Path
+) -> None:
+    site.index.add("alpha", "1.0")
+    files = {**project("own"), **{f"lib/{name}": text for name, text in project("inner").items()}}
+    text = files["pyproject.toml"].replace('["alpha"]', '["alpha", "inner"]')
+    files["pyproject.toml"] = (
+        text.replace("[build", 'requires-python = ">=3.11"\n[build')
+        + '[tool.uv.sources]\ninner = { path = "lib" }\n'
+    )
+    directory = tmp_path / "project"
+    for name, content in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(content)
+    lock(directory, site)
+    site.index.add("alpha", "2.0")
+    built = site.launch({**files, "uv.lock": (directory / "uv.lock").read_text()})
+    assert site.run(built, "import own, inner, alpha; print(alpha.VERSION)") == "1.0"
+    assert site.lines.count("building ./lib") == 1
+
+
+def test_a_project_with_nothing_but_a_setup_py_is_built_with_setuptools_of_the_index(
+    site: Site,
+) -> None:
+    """A stand-in for setuptools, whose name pip knows, builds it."""
+    legacy = "import types\n__legacy__ = types.SimpleNamespace(build_wheel=build_wheel)\n"
+    backend = project("own", needs="")["backend.py"] + legacy
+    files = {"setuptools/__init__.py": "", "setuptools/build_meta.py": backend}
+    site.index.add("setuptools", "80.0", files=files)
+    site.index.add("wheel", "1.0")
+    built = site.launch({"setup.py": "from setuptools import setup\nsetup(name='own')\n"})
+    assert site.run(built, "import own; print(own.MADE)") == "1.0"
 
 
 def test_what_a_build_requires_comes_from_the_index_and_nothing_else_is_reached(
@@ -116,6 +138,7 @@ def test_a_script_changes_the_environment_of_its_launch_alone(site: Site) -> Non
         'python -c "import alpha; print(alpha.__file__)"\n'
         'echo "VERSION = 9" >"$(python -c "import alpha; print(alpha.__file__)")"\n'
         'echo "#!/bin/sh" >"$NB_PYTHON_PREFIX/bin/tool"\n'
+        'ln -s missing.py "$(dirname "$(python -c "import alpha; print(alpha.__file__)")")/x.py"\n'
         'chmod a+rwxs "$NB_PYTHON_PREFIX/bin/tool"\n'
     )
     files = {"requirements.txt": "alpha", "binder/postBuild": script, "data.txt": "some data\n"}
@@ -131,6 +154,8 @@ def test_a_script_changes_the_environment_of_its_launch_alone(site: Site) -> Non
     assert (directory / "bin/tool").stat().st_mode & 0o7777 == 0o755
     spec = json.loads((directory / "share/jupyter/kernels/python3/kernel.json").read_text())
     assert spec["argv"][0] == f"{directory}/bin/python"
+    site.builder.finish(changed)
+    assert list(directory.rglob("alpha.*.pyc"))
     assert site.launch(files).key == changed.key
     assert site.launch(files, commit="3" * 40).key != changed.key
 
@@ -142,7 +167,7 @@ def test_code_trusts_the_authorities_that_the_machines_pip_is_configured_for(
     authorities.touch()
     indexes = Indexes(default=site.index.address, certificates=str(authorities))
     script = 'echo "$PIP_CERT $SSL_CERT_FILE $REQUESTS_CA_BUNDLE $GIT_SSL_CAINFO"'
-    builder = builder_at(site.place, site.release, indexes)
+    builder = builder_at(site.place, site.release, indexes, site.channels)
     assert builder.build(site.order({"postBuild": script}), site.lines.append)
     assert " ".join([str(authorities)] * 4) in site.lines
 
@@ -186,6 +211,18 @@ def test_wheels_that_were_removed_with_their_environment_are_built_again(site: S
     order = site.order(project(), lock=first.lock)
     assert site.builder.build(order, site.lines.append).key == first.key
     assert site.run(first, "import own; print(own.MADE)") == "1.0"
+
+
+def test_cleaning_removes_wheels_with_the_last_environment_that_has_them(site: Site) -> None:
+    site.index.add("alpha")
+    built = site.launch(project())
+    (site.place.wheels / ".new-left").mkdir()
+    cleaning.clean(site.place, site.uv, 1, [built.key])
+    [kept] = site.place.wheels.iterdir()
+    assert f"built:{kept.name}/" in built.lock
+    cleaning.clean(site.place, site.uv, 1)
+    assert list(site.place.wheels.iterdir()) == []
+    assert site.launch(project()).key == built.key
 
 
 def test_a_build_under_another_name_is_refused(site: Site) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.environment.contents import (
     LIMIT_BYTES,
     LOCK_LIMIT_BYTES,
@@ -75,12 +76,12 @@ packages:
 """
 
 
-def asked(files: Mapping[str, str | bytes]) -> Environment:
+def asked(files: Mapping[str, str | bytes], channels: Channels | None = None) -> Environment:
     def read(file: str, most_bytes: int) -> bytes:
         found = files[file]
         return (found.encode() if isinstance(found, str) else found)[:most_bytes]
 
-    return environment(files, read, PYTHONS)
+    return environment(files, read, PYTHONS, channels)
 
 
 def remarks(found: Environment) -> dict[str, list[str]]:
@@ -183,12 +184,8 @@ def test_python_is_the_preferred_one_of_those_that_are_asked_for(
     ("files", "message"),
     [
         (
-            {"runtime.txt": "python-2.7"},
-            "runtime.txt:1: asks for Python '==2.7.*'; to be had: 3.11.9, 3.13.2, 3.12.7",
-        ),
-        (
-            {"pyproject.toml": '[project]\nrequires-python = "<3.11"', "runtime.txt": "python-3.9"},
-            "runtime.txt:1: asks for Python '==3.9.*,<3.11';",
+            {"uv.lock": UV_LOCK, "pyproject.toml": PROJECT, "runtime.txt": "python-2.7"},
+            "runtime.txt:1: asks for Python '==2.7.*,>=3.12'; to be had: 3.11.9, 3.13.2, 3.12.7",
         ),
         ({"pyproject.toml": '[project]\nrequires-python = "three"'}, "'three' is no version"),
         ({"Pipfile": '[requires]\npython_version = "*"'}, "'==*.*' is no version of Python"),
@@ -222,10 +219,10 @@ def test_a_python_that_is_not_to_be_had_is_refused(files: dict[str, str], messag
         ),
     ],
 )
-def test_another_python_than_the_authors_is_used_and_said(
+def test_without_conda_another_python_than_the_authors_is_used_and_said(
     files: dict[str, str], python: str, message: str
 ) -> None:
-    found = asked(files)
+    found = asked(files, Channels({}))
     assert found.python == python
     assert remarks(found) == {"left_out": [message]}
 
@@ -449,20 +446,20 @@ mine = { path = ".", editable = true }
 def test_the_pip_section_of_a_conda_environment_is_judged() -> None:
     found = asked(
         {
-            "environment.yml": "channels:\n- conda-forge\n- https://conda.example.org/x\n"
+            "environment.yml": "channels:\n- conda-forge\n"
             "dependencies:\n- python=3.11\n- pip\n- pip:\n  - numpy\n  - -e .\n  - -r more.txt\n",
             "more.txt": "git+https://git.example.org/a\n",
         }
     )
     assert remarks(found) == {
         "code": [
-            "environment.yml:9: the repository itself is built and installed",
+            "environment.yml:8: the repository itself is built and installed",
             "more.txt:1: 'git+https://git.example.org/a' is built from a git repository at"
             " git.example.org",
         ]
     }
     assert found.files == ("environment.yml", "more.txt")
-    assert found.hosts == ("conda.example.org", "git.example.org")
+    assert found.hosts == ("git.example.org",)
 
 
 @pytest.mark.parametrize(

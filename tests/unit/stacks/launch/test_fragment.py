@@ -40,6 +40,7 @@ def test_values_become_settings_of_the_hub_and_of_the_resolver(tmp_path: Path) -
         ALLOWED=["gitlab.physics.lan/*"],
         HOSTS=["gitlab.physics.lan"],
         NETWORKS=["10.1.2.0/24"],
+        CHANNELS={"own": "https://conda.physics.lan/own"},
         MEMORY_GB=4,
         PREPARED={"Week 1": {"repo": "https://gitlab.physics.lan/a/b", "memory_gb": "2"}},
     )
@@ -55,6 +56,7 @@ def test_values_become_settings_of_the_hub_and_of_the_resolver(tmp_path: Path) -
         ("10.1.2.0/24",),
         ("3.13",),
     )
+    assert read.channels == {"own": "https://conda.physics.lan/own"}
 
 
 def test_cleaning_may_keep_what_the_fragment_says(tmp_path: Path) -> None:
@@ -73,6 +75,8 @@ def test_cleaning_may_keep_what_the_fragment_says(tmp_path: Path) -> None:
         ({"HOURS": -1}, "HOURS", "expected a number"),
         ({"DISK_GB": 0}, "DISK_GB", "expected a number from 1"),
         ({"BUILDS_PER_PERSON": 0}, "BUILDS_PER_PERSON", "expected 1 or more"),
+        ({"CHANNELS": ["conda-forge"]}, "CHANNELS", "expected addresses by name"),
+        ({"CHANNELS": {"own": "/srv/channel"}}, "CHANNELS", "is no address of a channel"),
         ({"CA_FILE": "ca.pem"}, "CA_FILE", "expected an absolute path"),
         ({"ADDRESS": "https://hub.org"}, "ADDRESS", "expected a slash"),
         ({"HUBS": {"Other": "https://hub.org"}}, "HUBS", "expected a slash"),

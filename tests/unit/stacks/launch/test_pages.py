@@ -76,6 +76,17 @@ def text_of(page: httpx.Response) -> str:
     return " ".join(unescape(re.sub(r"<[^>]*>", "", page.text)).split())
 
 
+# --- the way to the form
+
+
+def test_the_hubs_pages_lead_those_who_may_launch_to_the_form(alice: Browser) -> None:
+    bar = alice.get("/hub/home").text
+    assert '<a class="nav-link" href="/services/launch/">Launch</a>' in bar
+    assert ">Other<" not in bar
+    boss = Browser(alice.site, "boss").log_in()
+    assert ">Other<" in boss.get("/hub/home").text, "an administrator may visit each service"
+
+
 # --- the form
 
 
@@ -144,6 +155,40 @@ def test_the_confirmation_says_what_would_run_and_where_it_comes_from(alice: Bro
     ):
         assert each in said
     assert alice.site.resolver.requests == [{"repository": URL, "ref": "main"}]
+
+
+def test_the_page_says_whose_link_it_was_after_a_login_too(site: Site) -> None:
+    browser = Browser(site)
+    headers = {"Referer": "https://evil.example.org/page"}
+    login = browser.get(PATH, params=FORM, headers=headers)
+    assert login.url.path == "/hub/login"
+    fields = {"username": browser.name, "_xsrf": hidden(login)["_xsrf"]}
+    page = browser.post(str(login.url), data=fields)
+    assert "A link at evil.example.org has led you here" in text_of(page)
+    # A page that the person opens later is not that site's.
+    assert "evil.example.org" not in browser.open(**FORM).text
+
+
+def test_the_source_of_one_link_is_not_said_of_another(site: Site) -> None:
+    browser = Browser(site)
+    headers = {"Referer": "https://evil.example.org/page"}
+    browser.get(PATH, params=FORM, headers=headers)
+    browser.log_in()
+    assert "evil.example.org" not in browser.open(**{**FORM, "name": "other"}).text
+
+
+def test_versions_of_its_day_are_offered_for_an_old_commit_without_a_lock(alice: Browser) -> None:
+    def offered(date: str, kind: str = "requirements.txt", **form: str) -> list[str]:
+        resolved = {**RESOLVED, "date": date, "environment": {**ENVIRONMENT, "kind": kind}}
+        alice.site.resolver.lines = [{"resolved": resolved}]
+        page = alice.open(**FORM, **form)
+        return re.findall(r'href="([^"]+)">use versions as of 2021-05-01', page.text)
+
+    (link,) = offered("2021-05-01T12:00:00+00:00")
+    assert "use versions as of" not in alice.get(unescape(link)).text
+    assert not offered("2021-05-01T12:00:00+00:00", "uv.lock")
+    assert not offered("9999-05-01T12:00:00+00:00")
+    assert not offered("")
 
 
 def test_a_link_alone_starts_nothing(alice: Browser) -> None:
@@ -413,7 +458,8 @@ def test_a_failed_build_says_why_and_starts_nothing(alice: Browser) -> None:
     failed = {"outcome": "failed", "text": "numpy<1 and pandas>2 conflict", "hint": "Drop one"}
     alice.site.builder.lines = [failed]
     page = launched(alice, **FORM)
-    assert "numpy<1 and pandas>2 conflict. Drop one" in text_of(page)
+    assert "numpy<1 and pandas>2 conflict. Drop one." in text_of(page)
+    assert ">Try again<" not in page.text, "it would be the same again"
     assert not target(page)
     assert alice.site.started_with(alice.name, "course") is None
     alice.site.reset()
@@ -467,6 +513,7 @@ def test_a_builder_that_ends_early_starts_nothing(
     alice.site.builder.lines, alice.site.builder.ended = lines, ended
     page = launched(alice, **FORM)
     assert 'id="problem"' in page.text
+    assert '<a class="btn btn-primary" href="">Try again</a>' in page.text
     assert alice.site.started_with(alice.name, "course") is None
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from littlest_hub.stacks.launch.resolver import program
 from tests.eventually import eventually
 from tests.git_server import HOST, GitServer, Names
 from tests.launch_site import Site as BuildSite
+from tests.projects import add_source, project
 from tests.unit.stacks.launch.conftest import Setup, stocked_index
 from tests.unit.stacks.launch.hub_and_service import (
     PATH,
@@ -241,3 +244,43 @@ def test_a_branch_that_is_not_there_is_said_on_the_form(whole: Whole, alice: Bro
     page = alice.open(repo=whole.git.url("master-only"), ref="main")
     assert page.status_code == 400
     assert "master" in page.text
+
+
+@pytest.mark.needs("unshare", "ip")
+def test_code_of_a_repository_runs_once_its_page_was_approved(whole: Whole, alice: Browser) -> None:
+    whole.programs.build_site.index.add("alpha", "1.0")
+    script = "#!/bin/sh\nset -e\ncat data.txt\necho 'READY = True' >\"$(python -c 'import own; \
+print(own.__file__)')\"\n"
+    files = {**project("own"), "postBuild": script, "data.txt": "of the repository\n"}
+    repository = whole.git.repository("code")
+    repository.commit(files)
+    page = alice.open(repo=whole.git.url("code"), name="code")
+    for text in ("postBuild:1", "pyproject.toml:1", "no others"):
+        assert text in page.text
+    launched = alice.press(page, "launch")
+    assert target(launched), launched.text
+    assert "of the repository" in launched.text
+    before = whole.approved(alice, "code").environment
+    assert whole.run(before, "import own; print(own.READY)") == "True"
+    repository.commit({**files, "data.txt": "of another commit\n"})
+    launched = whole.launched(alice, "code", "update")
+    assert "of another commit" in launched.text
+    assert whole.approved(alice, "code").environment != before
+
+
+@pytest.mark.needs("unshare", "ip")
+def test_a_package_without_a_wheel_is_built_after_a_second_question(
+    whole: Whole, alice: Browser
+) -> None:
+    index = whole.programs.build_site.index
+    add_source(index, "theta")
+    index.add("iota", requires=["theta"])
+    whole.git.repository("source").commit({"requirements.txt": "iota\n"})
+    page = whole.launched(alice, "source")
+    assert "It needs to run code of theta while it is built, which nobody has approved" in page.text
+    [link] = re.findall(r'href="([^"]+)">Build them from source', page.text)
+    asked = alice.get(unescape(link))
+    assert "theta: built from source, as you have asked" in asked.text
+    assert target(alice.press(asked, "launch"))
+    key = whole.approved(alice, "source").environment
+    assert whole.run(key, "import iota, theta; print(theta.MADE)") == "1.0"

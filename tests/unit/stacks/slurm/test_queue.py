@@ -10,7 +10,7 @@ import pytest
 
 from littlest_hub.stacks.slurm.commands import SlurmError
 from littlest_hub.stacks.slurm.jobs import Phase
-from littlest_hub.stacks.slurm.queue import INTERVAL_S, MAX_PAUSE_S, JobQueue
+from littlest_hub.stacks.slurm.queue import INTERVAL_S, MAX_PAUSE_S, SPACING_S, JobQueue
 
 
 class Slurm:
@@ -21,7 +21,11 @@ class Slurm:
         self.jobs: dict[str, str] = {}
         self.queries: list[str] = []
         self.failure: SlurmError | None = None
-        self.queue = JobQueue(self.answer, clock=lambda: self.now_s)
+        self.queue = JobQueue(self.answer, clock=lambda: self.now_s, sleep=self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+        await asyncio.sleep(0)
 
     async def answer(self, command: Sequence[str]) -> str:
         self.queries.append(command[-1])
@@ -91,6 +95,36 @@ def test_a_job_that_was_submitted_while_a_query_is_under_way_is_in_the_next_answ
         assert all(jobs), "Slurm knows all of them"
         assert await first
         assert len(slurm.queries) == 2
+
+    in_a_loop(scenario())
+
+
+def test_a_class_that_starts_its_servers_at_once_causes_a_query_a_second(slurm: Slurm) -> None:
+    async def scenario() -> None:
+        looking = []
+        for number in map(str, range(200)):
+            slurm.jobs[number] = "PENDING"
+            looking.append(asyncio.create_task(slurm.queue.look(number)))
+            await asyncio.sleep(0)
+            slurm.now_s += 0.05  # a submission
+        assert all(await asyncio.gather(*looking))
+        assert len(slurm.queries) <= 1 + slurm.now_s / SPACING_S
+
+    in_a_loop(scenario())
+
+
+def test_who_asks_about_a_job_whose_server_ends_meanwhile_does_not_ask_forever(
+    slurm: Slurm,
+) -> None:
+    async def scenario() -> None:
+        slurm.jobs = {"1": "RUNNING"}
+        await slurm.queue.look("1")
+        slurm.now_s += INTERVAL_S + 1
+        polling = asyncio.create_task(slurm.queue.look("1"))
+        await asyncio.sleep(0)
+        slurm.queue.forget("1")
+        assert await polling is None
+        assert len(slurm.queries) == 1, "squeue without numbers shows the jobs of everybody"
 
     in_a_loop(scenario())
 

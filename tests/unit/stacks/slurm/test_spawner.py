@@ -127,6 +127,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
     monkeypatch.setattr(settings, "CLUSTER", settings.Cluster())
     monkeypatch.setattr(spawner, "WAITING_INTERVAL_S", 0.01)
     monkeypatch.setattr("littlest_hub.stacks.slurm.queue.WAITING_INTERVAL_S", 0.01)
+    monkeypatch.setattr("littlest_hub.stacks.slurm.queue.SPACING_S", 0.01)
     monkeypatch.setattr("littlest_hub.stacks.slurm.queue.MAX_PAUSE_S", 0.01)
     monkeypatch.setattr(spawn_queue, "QUEUE", SpawnQueue())
     with serving(tmp_path / "helper", layout):
