@@ -1,6 +1,6 @@
 """The launch stack's builder in its units: who builds, what a build reaches, what it leaves.
 
-The stack cannot be enabled yet: the test writes its units and orders.
+The tests write orders, as the service does.
 """
 
 from __future__ import annotations
@@ -15,28 +15,25 @@ from typing import Any
 
 import pytest
 
-from construct import bundle
-from construct.builder import DEVELOPMENT_LEVEL, ROOT
+from construct.builder import DEVELOPMENT_LEVEL
 from construct.builder import Builder as ReleaseBuilder
 from construct.cache import Cache
 from construct.channel import solve, write
-from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch.builder import units as builder_units
-from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.code import units as code_units
-from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.environment.environment_files import environment
 from littlest_hub.stacks.launch.order import Order, of_environment
 from littlest_hub.stacks.launch.resolver.units import sources_of
-from tests import projects, wheels
-from tests.container.test_packages import packages
+from tests import projects
 from tests.eventually import eventually
 from tests.hub import Hub
+from tests.launch_machine import PACKAGES, LaunchMachine, launch_machine
+from tests.machine import Machine
 from tests.server import Server
 
 pytestmark = pytest.mark.long
 
-PORT = 8047
+PORT, CHANNELS = 8047, "/srv/channels"
 PROBE = """\
 import os, socket
 def tried(what, action):
@@ -128,10 +125,10 @@ module.write_text("VERSION = 'poison'")
 class Building:
     """A machine with the builder's units, and an index of packages."""
 
-    def __init__(self, hub: Hub) -> None:
-        self.hub, self.machine = hub, hub.machine
-        self.place = Place.of(hub.layout)
-        self.data = hub.layout.stack_data("launch")
+    def __init__(self, launching: LaunchMachine) -> None:
+        self.hub, self.machine = launching.hub, launching.machine
+        self.place, self.index = launching.place, launching.index
+        self.data = self.hub.layout.stack_data("launch")
         self.commits = 0
 
     def order(self, text: str, file: str = "requirements.txt") -> Order:
@@ -183,45 +180,25 @@ class Building:
 
 
 @pytest.fixture(scope="module")
-def building(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Building]:
+def building(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Building]:
     directory = tmp_path_factory.mktemp("building")
-    machine, layout = hub.machine, hub.layout
-    lists = directory / "lists"
-    lists.mkdir()
-    (lists / "tools.txt").write_text("py-rattler\nuv\n")
-    made = bundle.build(ROOT, bundle.find(ROOT, str(lists)), directory, Cache())
-    packages(hub, "add", f"--from={machine.copy(made, f'/srv/{made.name}')}")
-    for name, requires in {"ipykernel": ["alpha"], "alpha": [], "beta": []}.items():
-        wheel = wheels.make(directory, name, requires=requires)
-        machine.run(["mkdir", "--parents", f"/srv/index/simple/{name}", "/srv/index/files"])
-        machine.copy(wheel, f"/srv/index/files/{wheel.name}")
-        page = f'<a href="/files/{wheel.name}">{wheel.name}</a>'
-        machine.put(f"/srv/index/simple/{name}/index.html", page)
-    _add_channel(machine, directory)
-    machine.put("/etc/pip.conf", f"[global]\nindex-url = http://127.0.0.1:{PORT}/simple\n")
-    serve = [hub.path("hub/bin/python3"), "-m", "http.server", "--directory", "/srv/index"]
-    machine.run(["systemd-run", "--unit=index", "--collect", *serve, str(PORT)])
-    channels = Channels({"conda-forge": f"http://127.0.0.1:{PORT}/conda-forge"})
-    stack = EnabledStack("launch")
-    units = list(builder_units.units(layout, stack, ["127.0.0.0/8"], channels=channels))
-    for unit in units:
-        machine.put(f"{layout.system_units}/{unit.name}", unit.text())
-    machine.systemctl("daemon-reload")
-    sockets = ["littlest-hub.launch-starter.socket", *code_units.sockets(layout)]
-    machine.systemctl("start", *sockets)
-    yield Building(hub)
-    machine.systemctl("stop", "index.service", *sockets)
-    machine.run(["rm", "/etc/pip.conf", *(f"{layout.system_units}/{each.name}" for each in units)])
-    machine.run(["rm", "-r", str(layout.environments), str(layout.stacks / "launch")])
-    machine.systemctl("daemon-reload")
-    packages(hub, "remove", "uv", "py-rattler")
+    with Machine("bookworm", packages=PACKAGES) as machine:
+        hub = Hub.install(machine, installer)
+        _add_channel(machine, directory)
+        serve = [hub.path("hub/bin/python3"), "-m", "http.server", "--directory", CHANNELS]
+        machine.run(["systemd-run", "--unit=channel", "--collect", *serve, str(PORT)])
+        channels = {"conda-forge": f"http://127.0.0.1:{PORT}/conda-forge"}
+        with launch_machine(hub, directory, values={"CHANNELS": channels}) as launching:
+            launching.wheel("alpha")
+            launching.wheel("beta")
+            yield Building(launching)
 
 
 def _add_channel(machine: Server, directory: Path) -> None:
     """Copy packages that releases are made of to a channel of the machine."""
     made = ReleaseBuilder(Cache(), level=DEVELOPMENT_LEVEL, jobs=2).channel()
     found = solve(made, ["python", "ipykernel", "pyyaml"])
-    place = "/srv/index/conda-forge"
+    place = f"{CHANNELS}/conda-forge"
     machine.run(["mkdir", "--parents", f"{place}/linux-64", f"{place}/noarch"])
     for each in write(found, directory / "conda-forge").folder.glob("*/*"):
         machine.copy(each.resolve(), f"{place}/{each.parent.name}/{each.name}")
@@ -304,9 +281,16 @@ def test_what_cannot_be_built_says_why_and_the_next_order_is_built(building: Bui
 
 def test_cleaning_keeps_what_servers_refer_to(building: Building) -> None:
     keys = [building.ask(building.order(text))["key"] for text in ("alpha\n", "alpha\nbeta\n")]
+    layout, machine = building.hub.layout, building.machine
+    # The unit that writes it would find nobody who has launched this.
+    drop_in = f"{layout.system_units}/{builder_units.kept_unit(layout)}.d"
+    machine.put(f"{drop_in}/test.conf", "[Service]\nExecStart=\nExecStart=/bin/true\n")
     asked = json.dumps({"budget_bytes": 1, "kept": [keys[0]]})
-    building.machine.put(f"{building.data}/cleaning.json", asked)
-    building.machine.systemctl("start", "--wait", builder_units.cleaning_unit(building.hub.layout))
+    machine.put(str(builder_units.cleaning_of(layout)), asked)
+    machine.systemctl("daemon-reload")
+    machine.systemctl("start", "--wait", builder_units.cleaning_unit(layout))
+    machine.run(["rm", "-r", drop_in])
+    machine.systemctl("daemon-reload")
     assert building.shell(f"ls {building.place.built}").split() == [keys[0]]
     assert building.ask(building.order("alpha\nbeta\n"))["key"] == keys[1]
 

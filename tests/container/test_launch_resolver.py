@@ -1,23 +1,17 @@
-"""The launch stack's resolver in its unit: what it sees, writes and reaches.
-
-The stack has no manifest yet, so its units are written here.
-"""
+"""The launch stack's resolver in its unit: what it sees, writes and reaches."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from littlest_hub.manifest.enabled import EnabledStack
-from littlest_hub.stacks.launch.resolver.units import address_of, settings_of, sources_of, units
-from tests.git_server import HOST
+from littlest_hub.stacks.launch.resolver.units import address_of, sources_of
 from tests.hub import Hub
+from tests.launch_machine import PACKAGES, LaunchMachine, launch_machine
 from tests.machine import Machine
 
 pytestmark = [pytest.mark.long, pytest.mark.needs("git")]
@@ -59,27 +53,14 @@ print(json.dumps({"seen": seen, "written": written, "megabytes": size, "rights":
 
 
 class Resolver:
-    """The resolver on a machine with a hub."""
+    """The resolver on a machine with the stack."""
 
-    def __init__(self, hub: Hub, port: int, ca_file: Path) -> None:
-        self.hub, self.machine, self.layout = hub, hub.machine, hub.layout
-        self.python = hub.path("hub/bin/python3")
-        self.url = f"https://{HOST}:{port}/a"
+    def __init__(self, launching: LaunchMachine) -> None:
+        self.hub, self.machine = launching.hub, launching.machine
+        self.layout = launching.layout
+        self.python = self.hub.path("hub/bin/python3")
+        self.url = f"{launching.url}a"
         self.name = self.layout.stack_unit("launch", "-resolver")
-        self.machine.copy(ca_file, "/etc/git-ca.pem")
-        self.machine.run(["sh", "-c", f"echo 127.0.0.1 {HOST} >>/etc/hosts"])
-        settings = {
-            "policy": {"hosts": [f"{HOST}:{port}"]},
-            "networks": ["127.0.0.0/8"],
-            "ca_file": "/etc/git-ca.pem",
-        }
-        self.machine.put(str(settings_of(self.layout)), json.dumps(settings))
-        self.machine.run(["chmod", "-R", "a+rX", self.layout.stacks])
-        for unit in units(self.layout, EnabledStack("launch")):
-            self.machine.put(f"/etc/systemd/system/{unit.name}", unit.text())
-        self.machine.systemctl("daemon-reload")
-        names = self.layout.stack_unit("launch", "-names.socket")
-        self.machine.systemctl("start", f"{self.name}.socket", names)
 
     def ask(self, repository: str, *, user: str = "root") -> list[dict[str, Any]]:
         """Return the lines of an answer."""
@@ -91,19 +72,10 @@ class Resolver:
 
 @pytest.fixture(scope="module")
 def resolver(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Resolver]:
-    directory = tmp_path_factory.mktemp("git")
-    with Machine("bookworm", packages=("git",)) as machine:
+    with Machine("bookworm", packages=PACKAGES) as machine:
         hub = Hub.install(machine, installer)
-        serve = [sys.executable, "-m", "tests.git_server", str(directory), "127.0.0.1"]
-        with subprocess.Popen(
-            machine.in_network(serve), stdout=subprocess.PIPE, text=True
-        ) as server:
-            assert server.stdout
-            try:
-                port = int(server.stdout.readline())
-                yield Resolver(hub, port, directory / "ca.pem")
-            finally:
-                server.kill()
+        with launch_machine(hub, tmp_path_factory.mktemp("resolving")) as launching:
+            yield Resolver(launching)
 
 
 def test_a_repository_is_resolved_twice_and_fetched_once(resolver: Resolver) -> None:
@@ -157,7 +129,7 @@ def test_the_resolver_sees_and_writes_almost_nothing(resolver: Resolver) -> None
     assert found == {
         "seen": {
             str(layout.state): ["stacks"],
-            str(layout.stacks / "launch"): ["resolver.json", "sources"],
+            str(layout.stacks / "launch"): ["cache", "resolver.json"],
             **{str(each): None for each in (layout.fragments, "/home", "/root")},
             "/proc": ["self", "thread-self"],
         },
