@@ -113,7 +113,7 @@ for child in children:
 subprocess.Popen(["setsid", "sleep", "77777"])
 for name, target in {{"out": "/etc/passwd", "up": "../../cache", "other": "../{other}"}}.items():
     (own / name).symlink_to(target)
-(own / "share").mkdir(exist_ok=True)
+subprocess.run(["rm", "-r", own / "share/jupyter"], check=True)
 (own / "share/jupyter").symlink_to("../../{other}/share/jupyter")
 os.mkfifo(own / "fifo")
 (own / "twice").hardlink_to(own / "pyvenv.cfg")
