@@ -397,7 +397,7 @@ def test_a_launch_needs_no_mouse(launch: LaunchMachine, mia: Visitor) -> None:
     mia.look("confirmation")
     mia.tab_to("#ask")
     mia.tab_to("#decide button")
-    with mia.leaving():
+    with mia.leaving(to_log=True):
         mia.type(Keys.ENTER)
     assert launch.index.wait_for_held(60)
     eventually(lambda: "resolving" in mia.text(".log"), 30, "the log")
@@ -425,7 +425,7 @@ def test_a_launch_goes_on_after_the_service_and_the_build_were_killed(
     text = shown(mia.browser, PROBLEM, timeout_s=60).text
     assert "the build has been ended" in text
     mia.look("killed")
-    mia.press(f"{PROBLEM} ~ p a.btn-primary")
+    mia.press(f"{PROBLEM} ~ p a.btn-primary", to_log=True)
     assert launch.index.wait_for_held(60)
     assert mia.browser.current_url == address
 
@@ -434,7 +434,7 @@ def test_a_launch_goes_on_after_the_service_and_the_build_were_killed(
     launch.machine.systemctl(*kill, service)
     eventually(lambda: launch.hub.main_pid(service) != before, 30, "the end of the service")
     # The next request starts it again.
-    mia.press("main a[href='']")
+    mia.press("main a[href='']", to_log=True)
     eventually(lambda: "resolving" in mia.text(".log"), 30, "the log")
     assert mia.browser.current_url == address
     held.set()
