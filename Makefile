@@ -32,7 +32,7 @@ ONLY ?=
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-class test-cluster test-nfs test-launch test-upstream advisories lint bench bench-report bench-outage bench-class bench-slurm python-profile pictures clean
+.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-class test-cluster test-nfs test-launch test-upstream advisories lint bench bench-report bench-outage bench-class bench-slurm launches bench-launch python-profile pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -162,6 +162,9 @@ bench-class: deps venv ## 50 students who arrive within minutes, at the class st
 
 bench-slurm: deps venv ## 200 servers at the Slurm stack and at batchspawner, on one real Slurm (25 minutes)
 	$(BIN)/python -m tests.bench.cluster $(BENCH)
+
+launches: deps venv ## launch public repositories that Binder launches, with this machine's package index (5 minutes)
+	$(BIN)/python -m tests.launches $(if $(INSTALLER),--installer $(INSTALLER))
 
 bench-launch: deps venv ## launches beside `uv pip install` by hand (3 minutes)
 	$(BIN)/python -m tests.bench.launch

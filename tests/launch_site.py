@@ -29,6 +29,7 @@ from littlest_hub.stacks.launch.code.proxy import place_of
 from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.environment.environment_files import environment
 from littlest_hub.stacks.launch.order import Order, of_environment
+from littlest_hub.system.pip import default_index
 from littlest_hub.system.rattler import Rattler
 from littlest_hub.system.uv import Indexes, Uv
 from tests.package_index import PackageIndex
@@ -50,11 +51,13 @@ class Site:
 
     @property
     def uv(self) -> Uv:
-        return _uv(self.place, self.index.address)
+        indexes = Indexes(default=self.index.address)
+        return Uv(Path(find_uv_bin()), self.place.cache, indexes)
 
     @property
     def builder(self) -> Builder:
-        return _builder(self.place, self.release, self.index.address, self.channels)
+        indexes = Indexes(default=self.index.address)
+        return builder_at(self.place, self.release, indexes, self.channels)
 
     @property
     def sources(self) -> Path:
@@ -139,20 +142,37 @@ def _sources(place: Place) -> Path:
     return place.home.parent / "sources"
 
 
-def _builder(place: Place, release: Path, index: str, channels: Channels) -> Builder:
-    uv, python = _uv(place, index), Python.of(release)
+def builder_at(
+    place: Place,
+    release: Path,
+    indexes: Indexes,
+    channels: Channels,
+    program: str = sys.executable,
+) -> Builder:
+    """Return a builder that runs approved code.
+
+    Args:
+        place: where; the sources of repositories are beside it.
+        release: the prefix whose Python environments get.
+        indexes: where packages come from.
+        channels: where those of conda come from.
+        program: the Python that runs the program of the code tier.
+    """
+    uv, python = Uv(Path(find_uv_bin()), place.cache, indexes), Python.of(release)
+    index = indexes.default or default_index()
     trusted = [found] if (found := place_of(index)) else []
-    tier = CodeTier(place, [lambda: _code_unit(place)], trusted)
-    code = Code(tier, python.program(place), index, _sources(place))
+    tier = CodeTier(place, [lambda: _code_unit(place, program)], trusted)
+    sources = _sources(place)
+    code = Code(tier, python.program(place), index, sources, indexes.authorities)
     conda = Conda(uv, python.program(place), Rattler(place.packages), channels)
     return Builder(place, uv, python, code, conda)
 
 
-def _code_unit(place: Place) -> socket.socket:
+def _code_unit(place: Place, program: str) -> socket.socket:
     """Return a connection to the program of the code tier, with mounts and network of its own."""
     ours, theirs = socket.socketpair()
     script = 'mount -t tmpfs code "$1" && ip link set lo up && exec "$2" -m "$3" "$1"'
-    words = [str(place.built), sys.executable, code_program.MODULE]
+    words = [str(place.built), program, code_program.MODULE]
     namespaces = ["unshare", "--user", "--map-root-user", "--mount", "--net"]
     with theirs:
         subprocess.Popen(
@@ -164,15 +184,12 @@ def _code_unit(place: Place) -> socket.socket:
     return ours
 
 
-def _uv(place: Place, index: str) -> Uv:
-    return Uv(Path(find_uv_bin()), place.cache, Indexes(default=index))
-
-
 def _main() -> None:
     home, release, index, name, *channels = sys.argv[1:]
     place = Place(Path(home))
     place.make()
-    builder = _builder(place, Path(release), index, Channels.of_words(channels))
+    indexes = Indexes(default=index)
+    builder = builder_at(place, Path(release), indexes, Channels.of_words(channels))
     sys.exit(serve(lambda: builder, place, name, sys.stdin.read()))
 
 

@@ -20,6 +20,8 @@ from typing import Any
 
 from littlest_hub.errors import LittlestHubError
 
+NEW = ".new-"
+"""Beginning of the names of packages that are not complete; the id of the process follows."""
 _METADATA_BYTES = 64 << 20
 _LONGEST_PATH, _DEEPEST = 1024, 40
 _SHORTEST_PLACEHOLDER = 16

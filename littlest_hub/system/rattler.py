@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.system.conda_package import NEW
 from littlest_hub.system.progress import Progress
-from littlest_hub.system.rattler_program import NEW
 
 PACKAGE = "py-rattler"
 _MODULE = "littlest_hub.system.rattler_program"

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.system import conda_package, import_path
-from littlest_hub.system.conda_package import Contents
+from littlest_hub.system.conda_package import NEW, Contents
 from littlest_hub.system.files import flush_file_system
 
 _TOOLS = "tools"
@@ -35,8 +35,6 @@ _LINKS = "allow-ref-links = false\nallow-hard-links = true\nallow-symbolic-links
 _SILENCE_S = 60
 _OF_DEVICES = ("__cuda", "__archspec")
 """Virtual packages that a sandbox without devices does not see, and other machines may have."""
-NEW = ".new-"
-"""Beginning of the names of what is not complete; the id of the process follows."""
 
 
 class _ConflictError(Exception):
@@ -106,7 +104,10 @@ def read_lock(asked: Mapping[str, Any]) -> dict[str, Any]:
         raise LittlestHubError(f"it has no packages for {_SUBDIR}")
     packages, wheels = [], []
     for each in environment.packages(platform) or ():
-        sha256 = each.hashes.sha256 if each.hashes else None
+        sha256 = None
+        # rattler 0.28 fails if there is none.
+        with contextlib.suppress(AttributeError):
+            sha256 = each.hashes.sha256 if each.hashes else None
         if isinstance(each, rattler.PypiLockedPackage):
             digest = sha256.hex() if sha256 else ""
             found = {"name": each.name, "version": str(each.version), "url": each.location}
@@ -189,8 +190,9 @@ class _Store:
             found = examine(directory)
         except (LittlestHubError, OSError) as error:
             raise LittlestHubError(f"{name}: {error}") from None
-        if name.rpartition("-")[0].rpartition("-")[0] != found.name:
-            raise LittlestHubError(f"{name}: it says that it is {found.name}")
+        said = f"{found.name}-{found.version}-{found.build}"
+        if said != name.removesuffix(".conda").removesuffix(".tar.bz2"):
+            raise LittlestHubError(f"{name}: it says that it is {said}")
         if directory.name != package["sha256"]:
             self._unpacked[package["sha256"]] = directory
         return found

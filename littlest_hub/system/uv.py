@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.system import pip
+from littlest_hub.system import authorities, pip
 from littlest_hub.system.progress import Progress
 
 _NO_CODE = ("--only-binary", ":all:")
@@ -59,6 +59,11 @@ class Indexes:
         """Return those of pip's configuration, as for all packages of an installation."""
         found = pip.options()
         return cls(found.get("index-url", ""), found.get("cert", ""), found.get("proxy", ""))
+
+    @property
+    def authorities(self) -> str:
+        """The file with the certificate authorities that count here, for programs beside uv."""
+        return self.certificates or authorities.file()
 
     @property
     def variables(self) -> dict[str, str]:

@@ -37,5 +37,7 @@ MANIFEST = Manifest(
         "tests/cluster/test_a_job.py",
         "tests/cluster/test_time_limit.py",
         "tests/cluster/test_least_privilege.py",
+        "tests/cluster/test_nodes.py",
+        "tests/vm/test_nfs.py",
     ),
 )

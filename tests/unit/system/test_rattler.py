@@ -283,6 +283,7 @@ def test_modules_of_a_package_for_any_python_lead_nowhere_else(
     "index",
     [
         {"name": "other"},
+        {"version": "2.0"},
         {"name": "../../out"},
         {"version": "../../out"},
         {"build": "../../out"},
@@ -295,9 +296,7 @@ def test_a_package_is_what_it_is_called(
     usual = {"name": "hostile", "version": "1.0", "build": "0", "build_number": 0}
     odd = Oddities(info={"index": {**usual, "subdir": "noarch", **index}})
     file = channel.add("hostile", {"share/file": "x"}, oddities=odd)
-    with pytest.raises(
-        LittlestHubError, match=r"is no package|it says that it is other|its metadata"
-    ):
+    with pytest.raises(LittlestHubError, match=r"is no package|it says that it is|its metadata"):
         installed(rattler, channel, file)
 
 

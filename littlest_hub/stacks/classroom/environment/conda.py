@@ -17,14 +17,9 @@ from typing import Any
 from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout, PackageSet
-from littlest_hub.system import import_path
+from littlest_hub.system import authorities, import_path
 
 _TOOL = "py-rattler"
-# Certificate authorities of Debian, Red Hat, and SUSE.
-_AUTHORITIES = (
-    *("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"),
-    "/etc/ssl/ca-bundle.pem",
-)
 
 
 def command(
@@ -85,7 +80,7 @@ def main() -> None:
     """Install the packages that the command line names."""
     overlay, prefix, *words = sys.argv[1:]
     import_path.append_packages(overlay, PackageSet.TOOLS)
-    if not any(Path(file).exists() for file in _AUTHORITIES):
+    if not authorities.file():
         # Without any, rattler fails ("builder error"), even if the channel is a directory.
         os.environ.setdefault("SSL_CERT_FILE", str(Path(sys.prefix, "ssl", "cacert.pem")))
     border = words.index("--")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,8 +27,10 @@ from littlest_hub.layout import Layout, PackageSet
 from littlest_hub.stacks.launch.builder.lock import KERNEL, Local, Lock, Target, resolve_wheels
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.environment.channels import Channels
+from littlest_hub.stacks.launch.environment.contents import shown
 from littlest_hub.stacks.launch.environment.environment_files import Environment, Kind
-from littlest_hub.stacks.launch.environment.requirements import USUAL_HOSTS, Wanted
+from littlest_hub.stacks.launch.environment.requirements import USUAL_HOSTS, Wanted, is_name
+from littlest_hub.system.conda_package import NEW
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.rattler import (
     PACKAGE,
@@ -37,11 +40,12 @@ from littlest_hub.system.rattler import (
     Rattler,
     Wheel,
 )
-from littlest_hub.system.rattler_program import NEW
 from littlest_hub.system.uv import Indexes, NoSolutionError, Uv
 
 _LOCKS = (Kind.CONDA_LOCK, Kind.PIXI)
 MOST_PACKAGES = 2000
+# Without "$": uv replaces variables, such as that with the password of an index.
+_WHEEL = re.compile(r"https://[!#%-~]+\.whl(?:#[!#%-~]*)?")
 # Linux cuts longer ones, in older kernels (execve(2)).
 _LONGEST_SHEBANG = 127
 
@@ -228,11 +232,18 @@ def _is_version(text: str) -> bool:
 
 
 def _of_wheels(wheels: Iterable[Wheel]) -> Wanted:
-    """Return the wheels of a lock file as requirements."""
+    """Return the wheels of a lock file as requirements.
+
+    Raises:
+        LittlestHubError: one is something else, which uv might build.
+    """
     wanted = Wanted()
     for each in wheels:
-        host = urlsplit(each.url).hostname or ""
-        is_usual = host in USUAL_HOSTS
+        if not (is_name(each.name) and _is_version(each.version) and _WHEEL.fullmatch(each.url)):
+            raise LittlestHubError(
+                f"{shown(each.name)} {shown(each.version)}: {shown(each.url)} is no wheel at https"
+            )
+        is_usual = urlsplit(each.url).hostname in USUAL_HOSTS
         what = f"=={each.version}" if is_usual else f" @ {each.url}"
         wanted.packages.append(f"{each.name}{what}")
         if each.sha256:

@@ -6,6 +6,7 @@ written again: a line that is neither a version nor the address of a wheel ends 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import platform
@@ -18,6 +19,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from littlest_hub.errors import LittlestHubError
@@ -197,7 +199,9 @@ def resolve(
             wanted = _of_uv_lock(uv, program, environment, files, Path(scratch, "project"))
         # If the repository pins it, this adds nothing.
         wanted = replace(wanted, packages=[*wanted.packages, KERNEL])
-        return resolve_wheels(uv, Target(program), wanted, as_of, local)
+        return resolve_wheels(
+            uv, Target(program, own_version=environment.python), wanted, as_of, local
+        )
 
 
 @dataclass(frozen=True)
@@ -210,6 +214,13 @@ class Target:
     """The version of the Python, if it is another one; "": that of the interpreter."""
     known: Path | None = None
     """A directory with wheels of what it has already; None: it has nothing."""
+    own_version: str = ""
+    """The version of the interpreter."""
+
+    @property
+    def python(self) -> str:
+        """The version that wheels are for."""
+        return self.version or self.own_version
 
 
 def resolve_wheels(
@@ -245,9 +256,10 @@ def resolve_wheels(
                 version=target.version,
             )
         except NoSolutionError as error:
-            raise _explained(error, as_of) from None
+            raise _explained(error, target.python, as_of) from None
     found = of_text(text.replace(stored, _BUILT))
-    pins = tuple(_restricted(each, wanted.hashes) for each in found.pins)
+    hashes = _applicable(wanted, target.python)
+    pins = tuple(_restricted(each, hashes) for each in found.pins)
     return Lock(pins, tuple(wanted.indexes))
 
 
@@ -297,6 +309,25 @@ def _hashes(lock: Lock) -> dict[str, list[str]]:
     return found
 
 
+def _applicable(wanted: Wanted, python: str) -> dict[str, list[str]]:
+    """Return the hashes of packages that are required for a Python.
+
+    A lock file names versions for other Pythons and systems too. Something else may require another
+    version of such a package here.
+    """
+    variables = {
+        "python_full_version": python,
+        "python_version": ".".join(python.split(".")[:2]),
+    }
+    names = set()
+    for line in (*wanted.packages, *wanted.constraints):
+        with contextlib.suppress(InvalidRequirement):  # the address of a wheel
+            found = Requirement(line)
+            if not found.marker or found.marker.evaluate(variables):
+                names.add(canonicalize_name(found.name))
+    return {name: hashes for name, hashes in wanted.hashes.items() if name in names}
+
+
 def _restricted(pin: Pin, hashes: Mapping[str, list[str]]) -> Pin:
     """Return a package with those of its files alone that the repository's own lock allows."""
     allowed = hashes.get(pin.name)
@@ -311,10 +342,10 @@ def _restricted(pin: Pin, hashes: Mapping[str, list[str]]) -> Pin:
     return Pin(pin.name, pin.what, kept)
 
 
-def _explained(error: NoSolutionError, as_of: str) -> NoSolutionError:
+def _explained(error: NoSolutionError, python: str, as_of: str) -> NoSolutionError:
     cause = error.message.replace("you require", "the repository requires")
     when = f" with packages as of {as_of}" if as_of else ""
-    text = f"there is no solution{when}: {cause}"
+    text = f"there is no solution for Python {python}{when}: {cause}"
     if error.sources:
         text += f". It {_needs_code(error.sources)}, which nobody has approved"
     return NoSolutionError(text, error.sources)

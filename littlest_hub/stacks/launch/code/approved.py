@@ -41,10 +41,14 @@ class Code:
         python: the interpreter of environments.
         index: address of the main index.
         sources: the directory of repositories' files.
+        certificates: a file with the certificate authorities of indexes; "": there is none.
     """
 
-    def __init__(self, tier: CodeTier, python: Path, index: str, sources: Path) -> None:
+    def __init__(
+        self, tier: CodeTier, python: Path, index: str, sources: Path, certificates: str = ""
+    ) -> None:
         self._tier, self._python, self._index, self._sources = tier, python, index, sources
+        self._certificates = certificates
 
     def wheels(self, environment: Environment, asked: Order, report: Progress) -> list[str]:
         """Build what is not to be had as a wheel.
@@ -126,6 +130,7 @@ class Code:
             indexes=tuple(map(without_password, addresses)),
             find_links=tuple(links),
             hosts=tuple(hosts) if asked.is_online else (),
+            certificates=self._certificates,
             environment=directory,
             script=script,
         )
@@ -144,7 +149,8 @@ def code_of(layout: Layout, uv: Uv, python: Python, excepted: Collection[Network
     index = uv.indexes.default or _USUAL_INDEX
     trusted = [found] if (found := place_of(index)) else []
     tier = CodeTier(place, of_sockets(units.seen_by_builder(layout)), trusted, excepted)
-    return Code(tier, python.program(place), index, sources_of(layout))
+    certificates = uv.indexes.authorities
+    return Code(tier, python.program(place), index, sources_of(layout), certificates)
 
 
 def _is_for_us(source: Built) -> bool:

@@ -45,6 +45,8 @@ class Job:
     find_links: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     """Hosts besides these that may be reached: the builder's proxy decides that, not the unit."""
+    certificates: str = ""
+    """A file with the certificate authorities of these hosts; "": those that programs bring."""
     environment: str = ""
     """The path of the environment, which the script and its own programs contain."""
     script: str = ""

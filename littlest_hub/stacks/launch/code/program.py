@@ -148,6 +148,9 @@ class Program:
         }
         if not indexes:
             return {**variables, "PIP_NO_INDEX": "1"}
+        names = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO")
+        if self._job.certificates:
+            variables |= dict.fromkeys(names, self._job.certificates)
         names = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
         return {
             **variables,

@@ -24,6 +24,7 @@ _SPEC = re.compile(
     r"(?:(?P<channel>[A-Za-z0-9_.:/-]+)::)?(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]*)"
     r"(?P<rest>(?: *[=<>!~]+ *| +)[A-Za-z0-9_.*+!|,<>=~ -]*)?"
 )
+_FILES = (".conda", ".tar.bz2")
 _EXPECTED = "expected such as numpy, numpy=1.26 or conda-forge::numpy>=1.20,<2"
 
 
@@ -81,8 +82,9 @@ def read(
 def _spec(contents: Contents, channels: Channels, file: str, node: yaml.ScalarNode) -> str:
     """Return a spec in our own spelling; "": it is refused."""
     line = _line(node)
-    found = _SPEC.fullmatch(" ".join(node.value.split()))
-    if not found:
+    given = " ".join(node.value.split())
+    found = _SPEC.fullmatch(given)
+    if not found or given.endswith(_FILES):
         contents.refuse(file, line, f"{shown(node.value)} is no package of conda; {_EXPECTED}")
         return ""
     text = f"{found['name'].lower()}{(found['rest'] or '').rstrip()}"

@@ -213,8 +213,7 @@ class _Reader:
             file = "pyproject.toml"
             kind, found = self._read_requirements(kind)
         if kind is not Kind.USUAL:
-            asked = ",".join(filter(None, (asked, found)))
-            self.python = self._chosen_python(asked, place or file, kind)
+            self.python = self._chosen_python(asked, place or file, kind, found)
         return kind
 
     def _read_requirements(self, kind: Kind) -> tuple[Kind, str]:
@@ -336,23 +335,40 @@ class _Reader:
         self._contents.refuse(file, 1, _OF_R if text.startswith("r-") else expected)
         return "", file
 
-    def _chosen_python(self, asked: str, file: str, kind: Kind) -> str:
+    def _chosen_python(self, asked: str, file: str, kind: Kind, required: str = "") -> str:
         """Return the preferred version of those that are to be had and asked for.
 
-        If there is none, conda has Pythons too.
+        If there is none, conda has Pythons too. On a hub without channels of conda, another
+        Python 3 is used: most repositories work with it, and are not seen at all otherwise.
+
+        Args:
+            asked: versions that the author had, as in runtime.txt; "": any.
+            file: where they are.
+            kind: the environment's.
+            required: versions that a project is for; "": any.
         """
         try:
-            found = [each for each in self._pythons if SpecifierSet(asked).contains(each)]
+            usable = [each for each in self._pythons if SpecifierSet(required).contains(each)]
+            found = [each for each in usable if SpecifierSet(asked).contains(each)]
         except InvalidSpecifier:
-            self._contents.refuse(file, 1, f"{shown(asked)} is no version of Python (PEP 440)")
+            what = shown(",".join(filter(None, (asked, required))))
+            self._contents.refuse(file, 1, f"{what} is no version of Python (PEP 440)")
             return ""
+        both = ",".join(filter(None, (asked, required)))
+        if found:
+            return found[-1]
         # uv itself reads a uv.lock, with a Python that it is for.
-        if not found and kind is not Kind.UV and self._channels.addresses:
-            self.of_conda = conda_files.of_python(asked, self._channels)
-        elif not found:
+        if kind is not Kind.UV and self._channels.addresses:
+            self.of_conda = conda_files.of_python(both, self._channels)
+        elif usable and not asked.startswith("==2"):
+            wish = asked.removeprefix("==").removesuffix(".*")
+            had = f"this hub has {usable[-1]}, which is used instead"
+            self._contents.leave_out(file, 1, f"it was made for Python {wish}; {had}")
+            return usable[-1]
+        else:
             had = ", ".join(self._pythons) or "none"
-            self._contents.refuse(file, 1, f"asks for Python {shown(asked)}; to be had: {had}")
-        return found[-1] if found else ""
+            self._contents.refuse(file, 1, f"asks for Python {shown(both)}; to be had: {had}")
+        return ""
 
     def first(self, *names: str) -> str:
         """Return the path of the first of these files that is there; "": none is."""

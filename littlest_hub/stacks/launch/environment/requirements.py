@@ -32,6 +32,19 @@ _HARMLESS = (
     *("--prefer-binary", "--only-binary", "--require-hashes", "--use-feature"),
     *("--no-deps", "--no-cache-dir", "--quiet", "--upgrade", "-U", "-q"),
 )
+_WORDS = tuple(
+    each
+    for each in (
+        *_INCLUDES,
+        *_EDITABLE,
+        *_SOURCES,
+        *_HARMLESS,
+        "--pre",
+        "--no-binary",
+        "--no-index",
+    )
+    if each.startswith("--")
+)
 _OWN_OPTIONS = re.compile(r"\s(--?[A-Za-z][\w-]*)")
 # An address or a path, where PEP 508 would have a name.
 _ADDRESS = re.compile(r"""[\w+]+:|[./]|[^\s@;'"]*(?:/|\.(?:whl|zip|gz|bz2)$)""")
@@ -233,7 +246,10 @@ class Requirements:
 
     def _add_option(self, text: str, file: str, line: int, *, constrains: bool) -> None:
         found = _OPTION.fullmatch(text)
-        name, value = (found[1], found[2].strip("\"' ")) if found else (text, "")
+        name, value = (_whole(found[1]), found[2].strip("\"' ")) if found else (text, "")
+        if name in _SOURCES:
+            # pip reads over words that follow the address.
+            value = value.partition(" ")[0]
         if name in _INCLUDES:
             constrains = constrains or name in _INCLUDES[2:]
             self._include(value, file, line, constrains=constrains)
@@ -280,6 +296,12 @@ class Requirements:
             self._contents.runs(file, line, f"{what} is built and installed")
             return found
         return None
+
+
+def _whole(option: str) -> str:
+    """Return an option of which pip accepts the beginning too, if that is of one option only."""
+    found = [each for each in _WORDS if each.startswith(option)]
+    return found[0] if len(found) == 1 and option.startswith("--") else option
 
 
 def add_host(contents: Contents, host: str) -> None:

@@ -6,6 +6,7 @@ It is not part of a request: those come from the service, which strangers talk t
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -27,8 +28,9 @@ class Settings:
     """Networks that are not of the internet, and that may be connected to."""
     ca_file: str = ""
     """Certificate authorities beside the usual ones, such as that of a local GitLab."""
-    pythons: tuple[str, ...] = ("3.11", "3.12", "3.13")
-    """Versions of Python that are to be had without conda, the preferred one last."""
+    pythons: tuple[str, ...] = (platform.python_version(),)
+    """Versions of Python that are to be had without conda, the preferred one last: environments get
+    that of the release, which runs this program too."""
     channels: dict[str, str] = field(default_factory=lambda: {**Channels().addresses})
     """Channels of conda that may be used, as in `Channels`; the same as for builds."""
     limits: Limits = field(default_factory=Limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -91,7 +92,8 @@ def test_a_conflict_names_the_pins_and_leaves_nothing(site: Site) -> None:
         "all versions of alpha depend on beta>=2",
     )
     required = "the repository requires alpha and gamma"
-    assert raised.value.message == f"there is no solution: {first} and {last}; {required}"
+    beginning = f"there is no solution for Python {platform.python_version()}"
+    assert raised.value.message == f"{beginning}: {first} and {last}; {required}"
     assert list(site.place.built.iterdir()) == []
 
 
@@ -108,6 +110,28 @@ def test_a_date_is_offered_if_there_was_a_solution_then(site: Site) -> None:
     files = asked(requirements_txt="alpha<1.1\nbeta<2")
     assert site.builder.offer(Order(files=files, committed="2022-06-01")) == "2022-06-01"
     built = site.build(asked(requirements_txt="alpha"), as_of="2022-06-01")
+    assert site.run(built, "import alpha; print(alpha.VERSION)") == "1.0"
+
+
+def test_hashes_for_another_python_do_not_bind_what_something_else_requires(site: Site) -> None:
+    site.index.add("alpha", "1.0")
+    site.index.add("alpha", "2.0")
+    site.index.add("beta", requires=["alpha"])
+    digest = sha256(site.index.files / "alpha-1.0-py3-none-any.whl")
+    other = f"alpha==1.0 ; python_version < '3' --hash=sha256:{digest}\n"
+    built = site.build(asked(requirements_txt=f"beta\n{other}"))
+    assert site.run(built, "import alpha; print(alpha.VERSION)") == "2.0"
+
+
+def test_an_ordered_lock_file_of_uv_brings_its_packages(site: Site, tmp_path: Path) -> None:
+    site.index.add("alpha", "1.0")
+    project = '[project]\nname = "x"\nversion = "1"\nrequires-python = ">=3.10"\n'
+    text = f'{project}dependencies = ["alpha"]\n'
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/pyproject.toml").write_text(text)
+    lock(tmp_path / "project", site)
+    locked = (tmp_path / "project/uv.lock").read_text()
+    built = site.launch({"pyproject.toml": text, "uv.lock": locked})
     assert site.run(built, "import alpha; print(alpha.VERSION)") == "1.0"
 
 

@@ -17,9 +17,9 @@ import pytest
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch.builder import cleaning
 from littlest_hub.stacks.launch.order import Order
-from littlest_hub.system.uv import NoSolutionError
+from littlest_hub.system.uv import Indexes, NoSolutionError
 from tests.eventually import eventually
-from tests.launch_site import Site
+from tests.launch_site import Site, builder_at
 from tests.projects import add_source, project
 from tests.unit.stacks.launch.test_builder import lock
 
@@ -158,6 +158,18 @@ def test_a_script_changes_the_environment_of_its_launch_alone(site: Site) -> Non
     assert list(directory.rglob("alpha.*.pyc"))
     assert site.launch(files).key == changed.key
     assert site.launch(files, commit="3" * 40).key != changed.key
+
+
+def test_code_trusts_the_authorities_that_the_machines_pip_is_configured_for(
+    site: Site, tmp_path: Path
+) -> None:
+    authorities = tmp_path / "authorities.pem"
+    authorities.touch()
+    indexes = Indexes(default=site.index.address, certificates=str(authorities))
+    script = 'echo "$PIP_CERT $SSL_CERT_FILE $REQUESTS_CA_BUNDLE $GIT_SSL_CAINFO"'
+    builder = builder_at(site.place, site.release, indexes, site.channels)
+    assert builder.build(site.order({"postBuild": script}), site.lines.append)
+    assert " ".join([str(authorities)] * 4) in site.lines
 
 
 def test_a_repository_may_have_nothing_but_a_script(site: Site) -> None:

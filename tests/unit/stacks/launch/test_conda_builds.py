@@ -172,6 +172,48 @@ def test_a_lock_file_without_python_is_refused(conda_site: Site, channel: Served
         conda_site.build({"conda-lock.yml": conda_lock([file])})
 
 
+@pytest.mark.parametrize(
+    ("name", "version", "where"),
+    [
+        ("trap", "1.0", "{trap}"),
+        ("trap", "1.0", "git+file://{trap}"),
+        ("trap", "1.0", "file://{trap}/trap-1.0-py3-none-any.whl"),
+        ("trap", "1.0", "https://127.0.0.1/trap-1.0.tar.gz"),
+        ("trap", "1.0", "https://127.0.0.1/${UV_DEFAULT_INDEX}/trap-1.0-py3-none-any.whl"),
+        ("trap", "1.0", "https://127.0.0.1/x -e {trap} .whl"),
+        ("-e {trap}", "1.0", "https://127.0.0.1/trap-1.0-py3-none-any.whl"),
+        ("trap\\n-e {trap}", "1.0", "https://127.0.0.1/trap-1.0-py3-none-any.whl"),
+    ],
+)
+def test_wheels_of_a_lock_file_are_wheels_however_it_is_written(
+    conda_site: Site, channel: ServedChannel, name: str, version: str, where: str
+) -> None:
+    """The lines are not those that are looked for before, so nothing has been said of them."""
+    trap = conda_site.place.home.parent / "trap"
+    trap.mkdir()
+    run = conda_site.place.home.parent / "run"
+    (trap / "setup.py").write_text(f"open({str(run)!r}, 'w').close()\n")
+    where, name = where.replace("{trap}", str(trap)), name.replace("{trap}", str(trap))
+    [python] = channel.directory.rglob("python-*.tar.bz2")
+    entry = f'- "name": "{name}"\n  "version": "{version}"\n  "manager": "pip"\n'
+    entry += f'  "platform": "linux-64"\n  "dependencies": {{}}\n  "url": "{where}"\n'
+    entry += f'  "hash": {{"sha256": "{"0" * 64}"}}\n  "category": "main"\n  "optional": false\n'
+    with pytest.raises(LittlestHubError) as raised:
+        conda_site.build({"conda-lock.yml": conda_lock([python]) + entry})
+    assert "built from its source" not in str(raised.value)
+    pixi = pixi_lock([python]).replace("packages:\n- ", f'packages:\n- "pypi": "{where}"\n- ', 1)
+    pixi = pixi.replace(
+        "      linux-64:\n", f'      linux-64:\n      - "pypi": "{where}"\n', 1
+    ).replace(
+        f'- "pypi": "{where}"\n- ',
+        f'- "pypi": "{where}"\n  "name": "{name}"\n  "version": "{version}"\n- ',
+        1,
+    )
+    with pytest.raises(LittlestHubError) as raised:
+        conda_site.build({"pixi.lock": pixi})
+    assert "built from its source" not in str(raised.value)
+
+
 def test_a_lock_file_for_another_machine_is_refused(
     conda_site: Site, channel: ServedChannel
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.environment.contents import (
     LIMIT_BYTES,
     LOCK_LIMIT_BYTES,
@@ -75,12 +76,12 @@ packages:
 """
 
 
-def asked(files: Mapping[str, str | bytes]) -> Environment:
+def asked(files: Mapping[str, str | bytes], channels: Channels | None = None) -> Environment:
     def read(file: str, most_bytes: int) -> bytes:
         found = files[file]
         return (found.encode() if isinstance(found, str) else found)[:most_bytes]
 
-    return environment(files, read, PYTHONS)
+    return environment(files, read, PYTHONS, channels)
 
 
 def remarks(found: Environment) -> dict[str, list[str]]:
@@ -196,6 +197,39 @@ def test_python_is_the_preferred_one_of_those_that_are_asked_for(
 def test_a_python_that_is_not_to_be_had_is_refused(files: dict[str, str], message: str) -> None:
     (refused, *_) = remarks(asked(files))["refused"]
     assert message in refused
+
+
+@pytest.mark.parametrize(
+    ("files", "python", "message"),
+    [
+        (
+            {"requirements.txt": "numpy", "runtime.txt": "python-3.7.17"},
+            "3.12.7",
+            "runtime.txt:1: it was made for Python 3.7; this hub has 3.12.7, which is used instead",
+        ),
+        (
+            {"Pipfile": '[requires]\npython_version = "3.6"'},
+            "3.12.7",
+            "Pipfile:1: it was made for Python 3.6; this hub has 3.12.7, which is used instead",
+        ),
+        (
+            {"pyproject.toml": PROJECT, "runtime.txt": "python-3.9"},
+            "3.12.7",
+            "runtime.txt:1: it was made for Python 3.9; this hub has 3.12.7, which is used instead",
+        ),
+    ],
+)
+def test_without_conda_another_python_than_the_authors_is_used_and_said(
+    files: dict[str, str], python: str, message: str
+) -> None:
+    found = asked(files, Channels({}))
+    assert found.python == python
+    assert remarks(found) == {"left_out": [message]}
+
+
+def test_a_lock_file_of_uv_is_ordered_with_its_project() -> None:
+    files = {"pyproject.toml": "[project]\n", "uv.lock": "version = 1\n", "requirements.txt": "a"}
+    assert asked(files).files == ("pyproject.toml", "uv.lock")
 
 
 # --- what is not supported

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
+import signal
 import subprocess
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,9 +21,15 @@ from littlest_hub.stacks.launch.order import Order
 from littlest_hub.system import locks
 from tests.eventually import eventually
 from tests.launch_site import Site
+from tests.projects import project
 
 NAMES = [f"part-{number}" for number in range(8)]
 IMPORTS = ", ".join(name.replace("-", "_") for name in NAMES)
+PROGRAM = f"import {IMPORTS}, ipykernel_launcher"
+PROGRAM_OF_CODE = """
+import own, alpha, ipykernel_launcher, pathlib, sys
+assert len([*pathlib.Path(sys.prefix).glob("made-*")]) == 300
+"""
 ORDER = Order(files={"requirements.txt": "\n".join(NAMES)})
 
 
@@ -40,44 +50,106 @@ def last_line(site: Site, order: Order) -> dict[str, object]:
     return found
 
 
-def check(site: Site) -> bool:
+def check(site: Site, order: Order = ORDER, program: str = PROGRAM) -> bool:
     """Return whether the environment is complete; if it is, look at everything in it."""
-    result = site.builder.result(ORDER.id)
-    complete = [each.stem for each in site.place.records.iterdir()]
+    result = site.builder.result(order.id)
+    # A kill while a record is written leaves a file whose name begins with a dot.
+    complete = [each.stem for each in site.place.records.glob("[!.]*")]
     for key in complete:
         python = site.place.environment(key) / "bin/python"
-        subprocess.run([python, "-I", "-c", f"import {IMPORTS}, ipykernel_launcher"], check=True)
+        subprocess.run([python, "-I", "-c", program], check=True)
         kernel = site.place.environment(key) / "share/jupyter/kernels/python3/kernel.json"
         assert json.loads(kernel.read_text())["argv"][0] == str(python)
     assert result is None or result.key in complete
     return bool(complete)
 
 
-def kill_at_random_moments(site: Site, times: int) -> None:
-    moments = random.Random(19)
+def processes_of(pid: int) -> list[int]:
+    """Return a process and all that it has started: uv, and the unit that runs code."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        children = []
+    return [pid, *(each for child in children for each in processes_of(int(child)))]
+
+
+def build_again(site: Site, order: Order) -> float:
+    """Build an environment as if there was none, and return how long it takes."""
+    begun = time.monotonic()
+    assert site.start(order).wait(300) == 0
+    forget(site, order)
+    return time.monotonic() - begun
+
+
+def forget(site: Site, order: Order) -> None:
+    """Let the next build have something to do."""
+    for record in site.place.records.iterdir():
+        record.unlink()
+    site.place.result(order.id).unlink(missing_ok=True)
+
+
+def kill_at_random_moments(site: Site, order: Order, program: str, times: int) -> Counter[str]:
+    """Kill a builder, or something that it has started, and count what has become of builds."""
+    choose = random.Random(int(os.environ.get("LITTLEST_HUB_SEED", "19")))
+    # The first one fills the cache.
+    longest_s = min(build_again(site, order), build_again(site, order))
+    found: Counter[str] = Counter()
     for _ in range(times):
-        process = site.start(ORDER)
+        process = site.start(order)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(moments.uniform(0, 1.5))
-        process.kill()
-        process.wait()
-        if check(site):
-            # The next build has something to do then.
-            for record in site.place.records.iterdir():
-                record.unlink()
-            site.place.result(ORDER.id).unlink(missing_ok=True)
-    assert site.start(ORDER).wait() == 0
-    assert check(site)
-    assert last_line(site, ORDER)["outcome"] == "done"
+            process.wait(choose.uniform(0, longest_s))
+        victim = choose.choice(processes_of(process.pid))
+        is_builder = victim == process.pid
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
+        code = process.wait(300)
+        if not is_builder:
+            # It says how it has ended, whatever has been killed.
+            outcome = last_line(site, order).get("outcome")
+            assert outcome == ("failed" if code else "done")
+        is_complete = check(site, order, program)
+        assert is_complete or code
+        found[f"{'builder' if is_builder else 'child'} killed, {is_complete=}"] += 1
+        if is_complete:
+            forget(site, order)
+    assert site.start(order).wait(300) == 0
+    assert check(site, order, program)
+    assert last_line(site, order)["outcome"] == "done"
+    assert [each.name for each in site.place.built.iterdir()] == [
+        each.stem for each in site.place.records.glob("[!.]*")
+    ]
+    print(dict(found))
+    return found
+
+
+def with_code(site: Site) -> Order:
+    """Return an order of a project that is built, and of a script that changes the environment."""
+    site.index.add("alpha")
+    script = (
+        '#!/bin/sh\nset -e\nfor number in $(seq 300); do echo x >"$NB_PYTHON_PREFIX/made-$number"\n'
+        "done\n"
+    )
+    return site.order({"postBuild": script, **project()})
 
 
 def test_nothing_half_is_complete_whenever_a_build_is_killed(parts: Site) -> None:
-    kill_at_random_moments(parts, 5)
+    assert kill_at_random_moments(parts, ORDER, PROGRAM, 5).total() == 5
+
+
+@pytest.mark.needs("unshare", "ip")
+def test_nothing_half_is_complete_whenever_a_build_with_code_is_killed(site: Site) -> None:
+    assert kill_at_random_moments(site, with_code(site), PROGRAM_OF_CODE, 3).total() == 3
 
 
 @pytest.mark.long
 def test_nothing_half_is_complete_at_thirty_moments(parts: Site) -> None:
-    kill_at_random_moments(parts, 30)
+    assert kill_at_random_moments(parts, ORDER, PROGRAM, 30).total() == 30
+
+
+@pytest.mark.long
+@pytest.mark.needs("unshare", "ip")
+def test_nothing_half_of_code_is_complete_at_thirty_moments(site: Site) -> None:
+    assert kill_at_random_moments(site, with_code(site), PROGRAM_OF_CODE, 30).total() == 30
 
 
 def test_a_build_waits_for_what_a_killed_one_has_left_running(parts: Site) -> None:

@@ -208,6 +208,12 @@ def test_of_several_main_indexes_the_last_one_counts_and_the_usual_one_is_the_ma
     assert wanted.indexes == ["--extra-index-url https://two.example.org/simple"]
 
 
+def test_the_beginning_of_an_option_and_words_after_an_address_are_read_as_pip_does() -> None:
+    _, wanted = read("--extra-index https://one.example.org/simple numpy\n--no-bin=:none:\nscipy")
+    assert wanted.indexes == ["--extra-index-url https://one.example.org/simple"]
+    assert wanted.packages == ["scipy"]
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
 
@@ -33,6 +34,15 @@ def repository(setup: Setup, request: pytest.FixtureRequest) -> Repository:
 
 def name(repository: Repository) -> str:
     return repository.directory.name
+
+
+def test_the_page_names_the_python_that_environments_get(setup: Setup) -> None:
+    made = setup.server.repository("another-python")
+    made.commit({"requirements.txt": "six\n", "runtime.txt": "python-3.1"})
+    asked = setup.resolved("another-python")["environment"]
+    assert asked["python"] == platform.python_version()
+    [remark] = asked["left_out"]
+    assert f"this hub has {platform.python_version()}, which is used instead" in remark["text"]
 
 
 def test_the_usual_branch_becomes_a_directory_of_plain_files(

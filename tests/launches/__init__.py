@@ -1,0 +1,1 @@
+"""Public repositories that Binder launches, launched here (`make launches`)."""
