@@ -196,7 +196,10 @@ class Visitor:
             is_complete: False: the page is still being sent.
         """
         if is_complete:
-            script = "return document.readyState === 'complete'"
+            # Buttons of a confirmation are not shown at once.
+            script = (
+                "return document.readyState === 'complete' && document.getAnimations().length === 0"
+            )
             eventually(lambda: self.browser.execute_script(script), 30, "the page")
         for width in WIDTHS:
             screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
