@@ -27,9 +27,9 @@ DECIDE = "#decide button[value={}]"
 PROBLEM = "#problem"
 _API = """
 const [path, body, done] = arguments;
-const token = document.cookie.match(/(?:^|; )_xsrf=([^;]*)/)[1];
-const request = body && {method: "POST", body: JSON.stringify(body)};
-fetch(path, {...request, headers: {"X-XSRFToken": token}})
+const headers = {"Content-Type": "application/json"};
+fetch(`${path}?_xsrf=${window.jhdata.xsrf_token}`,
+  body ? {method: "POST", headers, body: JSON.stringify(body)} : {})
   .then(async answer => done(`${answer.status} ${await answer.text()}`));
 """
 _IS_THERE = """
