@@ -282,7 +282,7 @@ def test_a_build_sees_nothing_of_the_hubs_and_writes_to_one_directory(building: 
     machine.systemctl("daemon-reload")
     for line in (
         "/opt/littlest-hub/jupyterhub_config.d Permission denied",
-        *("/root Permission denied", "/home Permission denied", "state []"),
+        *("/root Permission denied", "/home Permission denied", "state ['stacks']"),
         *("/etc/x Read-only file system", "/opt/littlest-hub/x Read-only file system"),
         "/opt/littlest-hub/hub/x Read-only file system",
         # The kernel's part, IPAddressDeny=, is not to be had in a container.

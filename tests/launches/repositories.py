@@ -290,7 +290,9 @@ REPOSITORIES = (
             "pixi.lock": "version: 6\nenvironments:\n  default:\n    channels:\n"
             "    - url: https://conda.anaconda.org/conda-forge/\n    packages:\n      linux-64:\n"
             "      - conda: https://conda.anaconda.org/conda-forge/noarch/tzdata-2025b-h78e105d_0"
-            ".conda\npackages: []\n",
+            ".conda\npackages:\n"
+            "- conda: https://conda.anaconda.org/conda-forge/noarch/tzdata-2025b-h78e105d_0.conda\n"
+            f"  sha256: {'5a' * 32}\n",
             "requirements.txt": _lines("torch>=2.3.0 jupyterlab>=4.0 tiktoken>=0.5.1"),
         },
     ),

@@ -46,14 +46,14 @@ def vm(installer: Path) -> Iterator[Vm]:
         machine.put("/opt/littlest-hub/jupyterhub_config.d/20-everybody.py", EVERYBODY)
         machine.put("/opt/littlest-hub/jupyterhub_config.d/60-patient.py", PATIENT)
         machine.install(installer)
+        # Before it boots, because a mount may hang after a restart of the file server.
+        machine.put("/etc/hosts", f"127.0.0.1 localhost\n{GUEST_ADDRESS} {HEAD}\n")
+        machine.put("/etc/nfs.conf", NFS)
+        machine.put("/etc/exports", f"{SERVED} {GUEST_ADDRESS}(rw,root_squash,no_subtree_check)\n")
+        machine.run(["mkdir", "-p", SERVED])
 
     with Vm("bookworm", prepare, (*SLURM, "nfs-kernel-server")) as vm:
         vm.run(["hostname", HEAD])
-        vm.put("/etc/hosts", f"127.0.0.1 localhost\n{GUEST_ADDRESS} {HEAD}\n")
-        vm.put("/etc/nfs.conf", NFS)
-        vm.put("/etc/exports", f"{SERVED} {GUEST_ADDRESS}(rw,root_squash,no_subtree_check)\n")
-        vm.run(["mkdir", "-p", SERVED])
-        vm.systemctl("restart", "nfs-server")
         vm.run(["mount", "-t", "nfs4", f"{HEAD}:{SERVED}", "/home"])
         configuration = CONFIGURATION.format(head=HEAD, nodes=HEAD, processors=2)
         vm.put("/etc/slurm/slurm.conf", configuration)

@@ -108,6 +108,8 @@ def _make(place: Place, uv: Uv, plan: Plan, directory: Path, report: Progress) -
             listed.write(made.installable(place.wheels))
             listed.flush()
             made.installer(uv).install(Path(listed.name), directory, report)
+        # uv's own, which everybody may write to.
+        (directory / ".lock").unlink(missing_ok=True)
     directory.chmod(0o755)
     if plan.finish:
         plan.finish(directory)

@@ -33,6 +33,13 @@ def test_an_environment_has_what_the_repository_asks_for_and_a_kernel(site: Site
     assert site.place.is_complete(built.key)
 
 
+def test_nobody_else_may_write_to_a_file_of_an_environment(site: Site) -> None:
+    site.index.add("alpha")
+    directory = site.place.environment(site.build(asked(requirements_txt="alpha")).key)
+    found = [each for each in directory.rglob("*") if each.lstat().st_mode & 0o022]
+    assert [each.name for each in found if not each.is_symlink()] == []
+
+
 def test_the_python_is_a_copy_that_does_not_need_the_release(site: Site) -> None:
     built = site.build(asked(requirements_txt=""))
     prefix = site.run(built, "import sys, os; print(sys.base_prefix, os.__file__)")
