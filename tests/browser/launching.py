@@ -27,10 +27,14 @@ DECIDE = "#decide button[value={}]"
 PROBLEM = "#problem"
 _API = """
 const [path, body, done] = arguments;
-const token = document.cookie.match(/(?:^|; )_xsrf=([^;]*)/)[1];
-const request = body && {method: "POST", body: JSON.stringify(body)};
-fetch(path, {...request, headers: {"X-XSRFToken": token}})
+const headers = {"Content-Type": "application/json"};
+fetch(`${path}?_xsrf=${window.jhdata.xsrf_token}`,
+  body ? {method: "POST", headers, body: JSON.stringify(body)} : {})
   .then(async answer => done(`${answer.status} ${await answer.text()}`));
+"""
+_IS_THERE = """
+const isParsed = document.readyState !== "loading";
+return !window.isLeft && document.body !== null && (isParsed || arguments[0]);
 """
 _FOCUS = "return document.activeElement.matches(arguments[0])"
 _SEEN = """
@@ -60,15 +64,18 @@ class Visitor:
     # --- going from page to page
 
     @contextmanager
-    def leaving(self) -> Iterator[None]:
-        """Do something that leads to another page, and wait until that begins."""
+    def leaving(self, *, to_log: bool = False) -> Iterator[None]:
+        """Do something that leads to another page, and wait until that is there.
+
+        Args:
+            to_log: the page is a log, which is complete once the server starts.
+        """
         self.browser.execute_script("window.isLeft = true")
         yield
 
         def is_there() -> bool:
             try:
-                script = "return !window.isLeft && document.querySelector('body *') !== null"
-                return bool(self.browser.execute_script(script))
+                return bool(self.browser.execute_script(_IS_THERE, to_log))
             except WebDriverException as error:
                 raise AssertionError(str(error)) from error
 
@@ -78,8 +85,8 @@ class Visitor:
         with self.leaving():
             self.browser.get(address)
 
-    def press(self, selector: str) -> None:
-        """Press a button or follow a link, with the keyboard."""
+    def press(self, selector: str, *, to_log: bool = False) -> None:
+        """Press a button or follow a link, with the keyboard; `to_log` is that of `leaving`."""
 
         def is_pressed() -> bool:
             try:
@@ -88,7 +95,7 @@ class Visitor:
                 raise AssertionError(str(error)) from error
             return True
 
-        with self.leaving():
+        with self.leaving(to_log=to_log):
             eventually(is_pressed, 30, f"{selector} to work")
 
     def fill_in_login(self) -> None:
@@ -120,8 +127,8 @@ class Visitor:
         return shown(self.browser, selector).text
 
     def approve(self, decision: str = "launch") -> None:
-        """Press a button of the confirmation."""
-        self.press(DECIDE.format(decision))
+        """Press a button of the confirmation that leads to the log."""
+        self.press(DECIDE.format(decision), to_log=True)
 
     def has(self, selector: str) -> bool:
         return bool(self.browser.find_elements(By.CSS_SELECTOR, selector))
@@ -189,7 +196,10 @@ class Visitor:
             is_complete: False: the page is still being sent.
         """
         if is_complete:
-            script = "return document.readyState === 'complete'"
+            # Buttons of a confirmation are not shown at once.
+            script = (
+                "return document.readyState === 'complete' && document.getAnimations().length === 0"
+            )
             eventually(lambda: self.browser.execute_script(script), 30, "the page")
         for width in WIDTHS:
             screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
