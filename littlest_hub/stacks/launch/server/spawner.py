@@ -59,6 +59,7 @@ class RefusedError(NotStartedError):
 
     def __init__(self, reason: str, link: str = "") -> None:
         super().__init__(reason)
+        self.status_code = 403  # nothing has failed
         if link:
             self.jupyterhub_html_message = (
                 f'{escape(reason)}. <a href="{escape(link)}">Launch it again</a>'
