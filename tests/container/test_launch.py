@@ -9,6 +9,7 @@ import pytest
 
 from littlest_hub.stacks.launch.builder.units import user_of
 from tests.container.conftest import EVERYBODY
+from tests.eventually import eventually
 from tests.hub import Hub
 from tests.launch_machine import PACKAGES, START, LaunchMachine, launch_machine
 from tests.machine import Machine
@@ -108,6 +109,26 @@ def test_a_banned_repository_is_refused_as_soon_as_the_fragment_says_so(
         finally:
             launching.configure(BANNED=[])
     assert "this hub does not launch this repository" in refused
+
+
+def test_a_fragment_that_is_saved_many_times_in_a_row_is_still_followed(
+    launching: LaunchMachine,
+) -> None:
+    text = launching.machine.read(PATH)
+
+    def settings() -> str:
+        return launching.machine.read(str(launching.layout.stacks / "launch/resolver.json"))
+
+    def save(pattern: str) -> None:
+        launching.machine.put(PATH, text.replace("BANNED = []", f"BANNED = ['{pattern}']"))
+        eventually(lambda: pattern in settings(), 30, f"{pattern} in the settings")
+
+    try:
+        for number in range(8):
+            save(f"*/banned-{number}")
+    finally:
+        launching.machine.put(PATH, text)
+    eventually(lambda: "banned-" not in settings(), 30, "the settings of before")
 
 
 def test_only_members_of_the_group_of_the_fragment_may_launch(launching: LaunchMachine) -> None:

@@ -106,7 +106,17 @@ class Values:
             for found in filter(None, value.values() if isinstance(value, Mapping) else [value]):
                 if not found.startswith(("https://", "http://")):
                     yield name.upper(), f"found {found!r}, expected https://…"
+        yield from self._wrong_places()
         yield from self._wrong_forms()
+
+    def _wrong_places(self) -> Iterator[tuple[str, str]]:
+        for name, patterns in (("ALLOWED", self.allowed), ("BANNED", self.banned)):
+            for found in patterns:
+                if not _is_pattern(found):
+                    yield name, f"found {found!r}, expected HOST/PATH, such as github.com/physics/*"
+        for found in self.hosts:
+            if "/" in found:
+                yield "HOSTS", f"found {found!r}, expected a host, such as gitlab.physics.lan"
 
     def _wrong_forms(self) -> Iterator[tuple[str, str]]:
         caps = Caps(self.memory_gb, self.processors, self.hours)
@@ -119,6 +129,12 @@ class Values:
                 of_form(Form(**form), self.policy, caps)
             except FormError as error:
                 yield "PREPARED", f"{title}: {error.message}"
+
+
+def _is_pattern(text: str) -> bool:
+    """Return whether a pattern can match a repository: one that cannot would ban nothing."""
+    is_place = "/" in text or "*" in text
+    return is_place and "://" not in text and not text.endswith(("/", ".git"))
 
 
 def _is_text(value: Any) -> bool:

@@ -14,6 +14,7 @@ from littlest_hub.stacks.launch.fragment import FRAGMENT, Values
 def values(settings: Settings) -> Iterator[Problem]:
     """Refuse values that cannot be used, and warn of those that help nobody."""
     found = yield from plain_values.right_values(settings, FRAGMENT, Values)
+    yield from plain_values.misspelled(settings, FRAGMENT, Values)
     groups = settings.get("JupyterHub", "load_groups").value
     is_known = not found.group or (isinstance(groups, dict) and found.group in groups)
     if not is_known and not settings.get("Authenticator", "manage_groups").value:

@@ -91,6 +91,11 @@ def _writer(
             "Unit": [
                 Directive("Description", f"Littlest Hub at {layout.base}: what {FRAGMENT} permits"),
                 Directive("RequiresMountsFor", str(layout.base)),
+                Directive(
+                    "StartLimitIntervalSec",
+                    "0",
+                    "its .path unit would fail for good",
+                ),
                 conditions[0],
             ],
             "Service": [

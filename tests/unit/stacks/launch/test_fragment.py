@@ -68,6 +68,11 @@ def test_cleaning_may_keep_what_the_fragment_says(tmp_path: Path) -> None:
     ("variables", "name", "text"),
     [
         ({"ALLOWED": "github.com/*"}, "ALLOWED", "expected a list of texts"),
+        ({"ALLOWED": ["https://github.com/physics/*"]}, "ALLOWED", "expected HOST/PATH"),
+        ({"ALLOWED": ["github.com"]}, "ALLOWED", "expected HOST/PATH"),
+        ({"ALLOWED": ["github.com/physics/"]}, "ALLOWED", "expected HOST/PATH"),
+        ({"BANNED": ["github.com/physics/a.git"]}, "BANNED", "expected HOST/PATH"),
+        ({"HOSTS": ["https://gitlab.physics.lan"]}, "HOSTS", "expected a host"),
         ({"NETWORKS": ["10.1.2.0/33"]}, "NETWORKS", "no network"),
         ({"NETWORKS": ["intranet"]}, "NETWORKS", "no network"),
         ({"MEMORY_GB": "4"}, "MEMORY_GB", "expected a number"),
