@@ -37,6 +37,8 @@ from littlest_hub.stacks.launch.service.builds import BuildError, Builds
 _QUIET_S = 15
 """After this time without a line, a sign of life: proxies close connections that are silent."""
 _HERE = "<!-- the log -->"
+_MOST_WINDOWS = 10
+"""The most windows in which one person sees the same launch being built; each holds connections."""
 
 
 class Launch(PersonPage):
@@ -124,7 +126,7 @@ class Launching(PersonPage):
     async def _built(self, approved: Approved) -> Approved:
         """Return the same with the environment, once it is there."""
         configuration = approved.configuration
-        with self._slot():
+        with self._slot(configuration.id):
             build = asyncio.create_task(self._build(configuration))
             try:
                 while not build.done():
@@ -138,23 +140,37 @@ class Launching(PersonPage):
         return Approved(configuration, key)
 
     @contextlib.contextmanager
-    def _slot(self) -> Iterator[None]:
-        """Count a build of the person.
+    def _slot(self, id: str) -> Iterator[None]:
+        """Count a build of the person; windows that wait for the same launch count once.
+
+        Args:
+            id: of the configuration.
 
         Raises:
             LittlestHubError: there are enough already.
         """
-        builds: Counter[str] = self.settings.setdefault("builds", Counter())
-        if builds[self.name] >= self.hub_settings.builds_per_person:
+        people: dict[str, Counter[str]] = self.settings.setdefault("builds", {})
+        windows = people.setdefault(self.name, Counter())
+        # A page that is loaded again comes before the server knows that the first one is gone.
+        if id not in windows and len(windows) >= self.hub_settings.builds_per_person:
+            verb = "is" if len(windows) == 1 else "are"
             raise LittlestHubError(
-                f"{builds[self.name]} of your launches are being built already",
+                f"{len(windows)} of your launches {verb} being built already",
                 "Wait until one of them has started, and look again",
             )
-        builds[self.name] += 1
+        if windows[id] >= _MOST_WINDOWS:
+            raise LittlestHubError(
+                f"{_MOST_WINDOWS} windows show this launch already", "Look at one of them"
+            )
+        windows[id] += 1
         try:
             yield
         finally:
-            builds[self.name] -= 1
+            windows[id] -= 1
+            if not windows[id]:
+                del windows[id]
+            if not windows:
+                people.pop(self.name, None)
 
     async def _build(self, configuration: Configuration) -> str:
         """Return the key of an environment; "": it is that of the hub."""

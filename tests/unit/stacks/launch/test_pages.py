@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -452,6 +453,25 @@ def test_one_person_cannot_take_all_places_of_builds(alice: Browser) -> None:
         each.join(60)
     assert all(target(page) for page in pages)
     assert target(alice.get(third.url.path))
+
+
+def test_a_page_that_is_loaded_again_while_it_is_built_takes_no_place_of_a_build(
+    alice: Browser,
+) -> None:
+    goes_on = threading.Event()
+    alice.site.builder.lines = [{"text": "numpy"}, goes_on, DONE]
+    alice.open()
+    with contextlib.ExitStack() as windows:
+        for name in ("one", "two"):
+            fields = {**hidden(alice.open(repo=URL, name=name)), "decision": "launch"}
+            first = alice.stream("POST", f"{PATH}launch", data=fields)
+            path = windows.enter_context(first).url.path
+        eventually(lambda: len(alice.site.builder.requests) == 2, 60, "two builds")
+        again = windows.enter_context(alice.stream("GET", path))
+        eventually(lambda: len(alice.site.builder.requests) == 3, 60, "the page again")
+        goes_on.set()
+        again.read()
+        assert target(again)
 
 
 def test_a_failed_build_says_why_and_starts_nothing(alice: Browser) -> None:
