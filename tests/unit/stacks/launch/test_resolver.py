@@ -37,6 +37,7 @@ def name(repository: Repository) -> str:
 
 
 def test_the_page_names_the_python_that_environments_get(setup: Setup) -> None:
+    setup.settings = {"channels": {}}
     made = setup.server.repository("another-python")
     made.commit({"requirements.txt": "six\n", "runtime.txt": "python-3.1"})
     asked = setup.resolved("another-python")["environment"]
