@@ -68,7 +68,8 @@ def remove(layout: Layout, prefix: Path, names: Sequence[str], progress: Progres
     """Remove packages from every set that has them; what only they needed goes too.
 
     Raises:
-        LittlestHubError: one was not asked for; or why not, and nothing was changed.
+        LittlestHubError: one was not asked for, or a stack that is enabled needs it; or why not,
+            and nothing was changed.
     """
     gone = {each.name for each in map(requirements.parse, names)}
     lists = requirements.read(layout)
@@ -80,6 +81,14 @@ def remove(layout: Layout, prefix: Path, names: Sequence[str], progress: Progres
         raise LittlestHubError(
             f"{', '.join(missing)} was not added", "Added: " + (", ".join(sorted(known)) or "none")
         )
+    for name, stack in discovery.enabled_stacks(layout, prefix).items():
+        texts = (text for asked in stack.manifest.packages.values() for text in asked)
+        if needed := sorted(gone & {requirements.parse(text).name for text in texts}):
+            raise LittlestHubError(
+                f"the stack {name} is enabled, and needs {', '.join(needed)}",
+                f"The packages stay as they were. Disable it first: {layout.command} disable"
+                f" {name}",
+            )
     wanted = {
         each: tuple(one for one in asked if one.name not in gone) for each, asked in lists.items()
     }

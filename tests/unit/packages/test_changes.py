@@ -165,6 +165,20 @@ def test_the_package_of_a_stack_that_is_enabled_is_not_removed(here: Installatio
     assert active_overlay(here.layout, here.prefix) is None
 
 
+def test_a_package_that_an_enabled_stack_needs_is_not_removed(here: Installation) -> None:
+    wheels.make(here.wheels, "uv")
+    here.add("uv", to=PackageSet.TOOLS)
+    # It was there before the stack, so its record does not have it.
+    enabled.write_record(here.layout, {"launch": EnabledStack("launch")})
+    with pytest.raises(LittlestHubError, match="launch is enabled, and needs uv") as refused:
+        here.remove("uv")
+    assert "littlest-hub disable launch" in str(refused.value.hint)
+    assert [each.name for each in requirements.read(here.layout)[PackageSet.TOOLS]] == ["uv"]
+    enabled.write_record(here.layout, {})
+    here.remove("uv")
+    assert active_overlay(here.layout, here.prefix) is None
+
+
 def test_without_a_network_what_was_added_before_stays_and_one_of_several_is_removed(
     here: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
