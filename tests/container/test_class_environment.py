@@ -403,7 +403,7 @@ def test_ten_generations_stay_and_each_costs_what_it_changes(klass: Class) -> No
 @pytest.mark.long
 def test_a_shell_in_a_terminal_of_jupyterlab_is_one_change(klass: Class, boss: Person) -> None:
     name, first, _ = klass.wheels("more.py")
-    before = klass.current()
+    following = int(klass.list()[-1]["number"]) + 1
     with terminal.opened(boss) as shell:
         enter(klass, shell)
         assert shell.run("test -t 0 && echo a terminal") == "a terminal\n"
@@ -413,7 +413,7 @@ def test_a_shell_in_a_terminal_of_jupyterlab_is_one_change(klass: Class, boss: P
         shell.press("\x03")
         shell.run(f"pip install --quiet {first}", timeout_s=120)
         assert shell.run(f"rm {klass.link}/lib/python3.*/site-packages/more.py") == ""
-        leave(shell, "exit", f"Generation {before + 1}:\r\n+ {name} 1.0")
+        leave(shell, "exit", f"Generation {following}:\r\n+ {name} 1.0")
         version = f"import {name}; print({name}.VERSION)"
         assert shell.run(f'python3 -c "{version}"') == "1.0\n"
         assert "No module" in shell.run('python3 -c "import more"')
@@ -423,7 +423,7 @@ def test_a_shell_in_a_terminal_of_jupyterlab_is_one_change(klass: Class, boss: P
         shell.run(f"touch {klass.link}/half")
     # A closed terminal is no `exit`, so the change is discarded.
     eventually(lambda: not mounts(klass), 60, "the end of the change")
-    assert klass.current() == before + 1
+    assert klass.current() == following
     assert klass.hub.machine.run(["ls", f"{klass.link}/half"], check=False).returncode
 
 
