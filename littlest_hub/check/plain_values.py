@@ -12,7 +12,7 @@ from littlest_hub.check.settings import Settings
 from littlest_hub.manifest.plain_values import Checked, PlainSettings, Record, parse, record_of
 
 _SIMILAR = 0.8
-"""From which similarity on a name is a misspelled one: HOST, or ALOWED."""
+"""The similarity from which on a name counts as misspelled: HOST, or ALOWED."""
 
 
 def problems(settings: Settings, fragment: str, record: type[PlainSettings]) -> Iterator[Problem]:

@@ -207,7 +207,7 @@ class Rattler:
         """Return its environment: no setting, password or program of anybody's home."""
         found = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": home, **self.variables}
         if "SSL_CERT_FILE" not in found and not any(map(Path.exists, map(Path, _AUTHORITIES))):
-            # Without any, rattler fails ("builder error").
+            # rattler fails without any ("builder error").
             found["SSL_CERT_FILE"] = str(Path(sys.prefix, "ssl", "cacert.pem"))
         return found
 

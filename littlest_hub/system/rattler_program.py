@@ -54,7 +54,7 @@ async def solve(asked: Mapping[str, Any]) -> dict[str, Any]:
     try:
         found = await rattler.solve(
             [rattler.Channel(each) for each in asked["channels"]],
-            # As people write them: rattler itself would be strict about "=1.26.*".
+            # People write them in this way: rattler itself would be strict about "=1.26.*".
             [rattler.MatchSpec(each) for each in asked["specs"]],
             gateway=gateway,
             platforms=[_SUBDIR, "noarch"],

@@ -107,7 +107,7 @@ for (1 .. 600) {{
 }}
 """
 _OURS_CONFIG = f'c.SlurmSpawner.python = "{_DIRECTORY}/stand-in"\n'
-# What batchspawner needs on a cluster, and no more; 6 lines of its documentation and its issues.
+# Settings that batchspawner needs on a cluster; 6 lines of its documentation and its issues.
 _STOCK_CONFIG = f"""\
 c.JupyterHub.bind_url = "http://:{PORT}"
 c.JupyterHub.hub_bind_url = "http://{NETWORK}.1:8081"

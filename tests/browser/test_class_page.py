@@ -119,7 +119,7 @@ def test_a_teacher_sees_who_is_here_and_does_everything_for_them_on_one_page(
     look_at(browser, "added")
     fill(browser, new_name="bob" + Keys.ENTER)
     said(browser, "bob is in this class already")
-    # Who has never logged in is no user of the hub yet.
+    # The hub has no user for somebody who has never logged in.
     press(browser, "Lock out bob")
     said(browser, "bob cannot log in, and has no session and no server")
     press(browser, "Unlock bob")

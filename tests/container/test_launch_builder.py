@@ -149,7 +149,7 @@ class Building:
         directory = sources_of(self.hub.layout) / source / "files"
         for path, text in files.items():
             self.machine.put(f"{directory}/{path}", text)
-        # As the resolver leaves them, which has another user than the builder.
+        # The resolver, another user than the builder, leaves them readable.
         self.machine.run(["chmod", "-R", "a+rX", str(sources_of(self.hub.layout))])
         found = environment(files, read, ["3.13"])
         return self.written(replace(of_environment(found, read, source=source), **more))

@@ -53,19 +53,19 @@ sys.exit(content["status"] != "ok" and f"{content['ename']}: {content['evalue']}
 
 
 _CHANNELS = Channels({})
-"""Of conda: none."""
+"""The channels of conda: none."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What has become of a launch."""
+    """The outcome of a launch."""
 
     launched: Launched
     outcome: str
     seconds: float
     size_mb: float
     told: tuple[str, ...]
-    """What a person is told: what is not fulfilled, what runs code, why it fails."""
+    """The texts for a person: unfulfilled wishes, reasons for code, and for a failure."""
 
     @property
     def row(self) -> str:

@@ -36,8 +36,8 @@ from littlest_hub.system.systemctl import daemon_reload
 STACK = "launch"
 
 
-def apply(layout: Layout, stack: EnabledStack, values: Values) -> bool:
-    """Write what the values permit; return whether units have changed. The caller holds the lock.
+def apply(layout: Layout, stack: EnabledStack, values: Values) -> None:
+    """Write what the values permit; the caller holds the lock of changes.
 
     Raises:
         LittlestHubError, OSError: something cannot be written.
@@ -50,7 +50,6 @@ def apply(layout: Layout, stack: EnabledStack, values: Values) -> bool:
     if changed:
         UnitFiles(layout).write(changed)
         daemon_reload()
-    return bool(changed)
 
 
 def of_resolver(values: Values, python: str) -> dict[str, Any]:

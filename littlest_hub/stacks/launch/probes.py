@@ -28,12 +28,12 @@ def programs(snapshot: Snapshot) -> Iterator[Finding]:
     missing = False
     if shutil.which("git") is None:
         missing = True
-        yield Finding(PROBLEM, _SUBJECT, "git is not installed", "sudo apt install git")
+        yield Finding(PROBLEM, _SUBJECT, "git is not installed", "apt install git")
     overlay = active_overlay(layout, layout.hub.resolve())
     for name, file in (("uv", "bin/uv"), (PACKAGE, "rattler")):
         if overlay is None or not (overlay / PackageSet.TOOLS / file).exists():
             missing = True
-            again = f"sudo {layout.command} packages add --tool {name}"
+            again = f"{layout.command} packages add --tool {name}"
             yield Finding(
                 PROBLEM, _SUBJECT, f"{name}, which builds environments, is missing", again
             )
@@ -56,12 +56,12 @@ def permissions(snapshot: Snapshot) -> Iterator[Finding]:
         return
     except (LittlestHubError, OSError, ValueError) as error:
         text = f"its settings cannot be read: {error}"
-        yield Finding(PROBLEM, _SUBJECT, text, f"sudo {layout.command} check")
+        yield Finding(PROBLEM, _SUBJECT, text, f"{layout.command} check")
         return
     if settings.get("networks") != [*values.networks]:
         unit = layout.stack_unit("launch", "-permissions.service")
         text = "resolver and builder reach other networks than the fragment says"
-        yield Finding(PROBLEM, _SUBJECT, text, f"sudo systemctl start {unit}")
+        yield Finding(PROBLEM, _SUBJECT, text, f"systemctl start {unit}")
 
 
 def packet_filter(_: Snapshot) -> Iterator[Finding]:

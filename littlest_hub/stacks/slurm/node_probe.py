@@ -58,7 +58,7 @@ def hub(url: str, wait_s: float) -> str:
     """Return why the hub does not answer at an address; "": it answers."""
     api = f"{url.rstrip('/')}/hub/api"
     try:
-        # Without a proxy of the site, as the jobs of servers.
+        # Servers' jobs use no proxy of the site either.
         with build_opener(ProxyHandler({})).open(api, timeout=wait_s) as answer:
             found: Any = json.load(answer)
         return "" if "version" in found else _OTHER

@@ -49,7 +49,7 @@ class Node:
 
     name: str
     state: str
-    """In its short form."""
+    """The short form of it."""
     partition: str
     """One of those that have it."""
 

@@ -203,7 +203,7 @@ def test_commands_of_a_package_for_any_python_are_written_and_not_run(
 def test_a_command_is_not_written_into_a_file_of_the_store(
     rattler: Rattler, channel: ServedChannel, tmp_path: Path, command: str
 ) -> None:
-    """That file is one with those of all other environments."""
+    """Test a command whose file would be shared with all other environments."""
     files = python_and(channel, tmp_path / "run", info=commands(f"{command} = tool:main"))
     with pytest.raises(LittlestHubError, match=rf"tool has a command {command}, a file of"):
         installed(rattler, channel, *files)

@@ -192,7 +192,7 @@ class Conda:
         self, place: Place, lock: Lock, modules: Path, directory: Path, report: Progress
     ) -> None:
         uv = lock.installer(self.uv)
-        # Not in the environment: a package may have put anything there.
+        # A package may have put anything into the environment.
         with (
             tempfile.TemporaryDirectory(prefix=NEW, dir=self._rattler.store) as scratch,
             tempfile.NamedTemporaryFile("w", suffix=".txt") as listed,

@@ -40,7 +40,7 @@ _READY_S, _AGAIN_S = 60, 0.2
 _WHEELS = Limits(files=200, size_bytes=1 << 30)
 _WHEEL = re.compile(r"(\d{1,4})/([A-Za-z0-9_.+!-]{1,200}\.whl)")
 _USUAL_FILES = ("files.pythonhosted.org", 443)
-"""Where the usual index, and mirrors of its pages, have their files."""
+"""The host of the files to which the usual index, and mirrors of its pages, link."""
 Connect = Callable[[], socket.socket]
 """Returns a connection to a unit that nobody else has."""
 

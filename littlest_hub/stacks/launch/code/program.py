@@ -30,7 +30,7 @@ from littlest_hub.stacks.launch.code.jobs import Job, Wheel
 
 MODULE = "littlest_hub.stacks.launch.code.program"
 _LONGEST_LINE, _MOST_LINES, _KEPT_LINES, _SHOWN_LINES = 500, 5000, 100, 4
-# Of pip, of Python's exceptions, and of compilers.
+# Errors of pip, Python's exceptions, and errors of compilers.
 _ERROR = re.compile(r"\bERROR: |^\w*Error: |\berror: (?!subprocess-exited)")
 _LAST_WORDS_S = 5
 _EPOCH = "315532800"
@@ -105,7 +105,7 @@ class Program:
 
     def _run_script(self) -> None:
         environment, script = Path(self._job.environment), self.repository / self._job.script
-        # As repo2docker does.
+        # repo2docker does the same.
         script.chmod(0o755)
         tools = self._work / "tools"
         tools.mkdir()

@@ -40,7 +40,7 @@ class Channels:
     addresses: Mapping[str, str] = field(
         default_factory=lambda: {"conda-forge": f"{ALIAS}/conda-forge"}
     )
-    """By name; the address may be that of a mirror. The first one is taken if none is asked for."""
+    """The addresses, perhaps of mirrors, by name; the first one is taken if none is asked for."""
 
     def __post_init__(self) -> None:
         for name, address in self.addresses.items():

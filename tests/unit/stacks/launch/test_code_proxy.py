@@ -104,7 +104,7 @@ def test_a_named_host_with_an_address_of_this_machine_is_refused(running: Runnin
 def test_networks_that_the_administrator_permits_are_reached(index: PackageIndex) -> None:
     excepted = networks(["127.0.0.0/8", "::1/128"])
     found = Running(index, Reach(hosts=["localhost"], excepted=excepted))
-    # Nobody listens there: the connection is tried, and ends.
+    # The connection is tried, and ends, because no program listens there.
     assert found.answer("CONNECT localhost:443 HTTP/1.1\r\n\r\n") == ""
     found.proxy.stop()
 
