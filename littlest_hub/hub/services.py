@@ -24,6 +24,8 @@ setting; meanwhile the next hub waits."""
 RETRY_MIN_S, RETRY_MAX_S = 2, 300
 SERVICES_FAIL = "without service "
 """How the list of them begins in the status of the unit, from which `doctor` reads it."""
+ON_DEMAND = "littlest_hub_on_demand"
+"""A service whose `info` has this is started by the first request, and so not asked before."""
 WATCH_S = 5
 """How long a service without a URL has to run to count as started."""
 
@@ -94,6 +96,8 @@ class ServiceKeeper:
                 limits.kill_timeout = KILL_S
             except Exception as error:
                 return one_line(error)
+        if service.info.get(ON_DEMAND):
+            return ""
         if service.url:
             server = Server.from_orm(service.orm.server)
             works = server.wait_up(http=True, timeout=service.timeout, ssl_context=ssl_context)
@@ -132,6 +136,18 @@ class ServiceKeeper:
             if reason:
                 self.failures[name] = reason
             self._on_change()
+
+
+async def check_health(services: Iterable[Service], log: Any) -> None:
+    """Log services that do not answer; JupyterHub's check would also start those on demand."""
+    for service in services:
+        if not service.url or service.info.get(ON_DEMAND):
+            continue
+        try:
+            server = Server.from_orm(service.orm.server)
+            await server.wait_up(timeout=service.timeout, http=True)
+        except TimeoutError:
+            log.warning("Service %s does not answer at %s", service.name, service.url)
 
 
 def end_orphaned_services() -> None:
