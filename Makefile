@@ -32,7 +32,7 @@ ONLY ?=
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-class test-cluster test-nfs test-launch test-upstream advisories lint bench bench-report bench-outage bench-class bench-slurm launches bench-launch python-profile pictures clean
+.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-class test-cluster test-nfs test-launch test-courses test-upstream advisories lint bench bench-report bench-outage bench-class bench-slurm launches bench-launch python-profile pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -135,6 +135,9 @@ test-nfs: deps venv ## servers as Slurm jobs with homes on real NFS, on an emula
 
 test-launch: deps venv ## the launch stack, whole: from a link to a notebook, and what strangers may try (root)
 	$(PYTEST) tests/unit/stacks/launch $(wildcard tests/build/test_launch_*.py tests/container/test_launch*.py tests/browser/test_launch*.py)
+
+test-courses: deps venv ## the course stack, whole: from a roster to grades, and what students may try (root)
+	LITTLEST_HUB_KILLS=$(KILLS) $(PYTEST) tests/unit/stacks/courses $(wildcard tests/container/test_courses*.py tests/browser/test_courses*.py)
 
 test-upstream: deps venv ## upstream's own test suites against our code, beside upstream's (UPSTREAM="jupyterlab")
 	$(BIN)/python -m tests.upstream $(UPSTREAM)

@@ -7,9 +7,10 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from jupyterhub.app import JupyterHub
 from jupyterhub.objects import Server
 from jupyterhub.services.service import Service
 
@@ -138,16 +139,21 @@ class ServiceKeeper:
             self._on_change()
 
 
-async def check_health(services: Iterable[Service], log: Any) -> None:
-    """Log services that do not answer; JupyterHub's check would also start those on demand."""
-    for service in services:
-        if not service.url or service.info.get(ON_DEMAND):
-            continue
-        try:
-            server = Server.from_orm(service.orm.server)
-            await server.wait_up(timeout=service.timeout, http=True)
-        except TimeoutError:
-            log.warning("Service %s does not answer at %s", service.name, service.url)
+class HubWithServices(JupyterHub):  # type: ignore[misc]
+    """JupyterHub whose regular look at services does not start those on demand."""
+
+    log: Any
+    _service_map: Mapping[str, Service]
+
+    async def check_services_health(self) -> None:
+        for service in self._service_map.values():
+            if not service.url or service.info.get(ON_DEMAND):
+                continue
+            try:
+                server = Server.from_orm(service.orm.server)
+                await server.wait_up(timeout=service.timeout, http=True)
+            except TimeoutError:
+                self.log.warning("Service %s does not answer at %s", service.name, service.url)
 
 
 def end_orphaned_services() -> None:

@@ -37,9 +37,10 @@ def use_course(name: str) -> dict[str, Any]:
     settings = Path(tempfile.mkdtemp(prefix="settings-", dir=os.environ["JUPYTER_RUNTIME_DIR"]))
     (settings / "nbgrader_config.json").write_text(json.dumps(_settings(name)))
     _prepend("JUPYTER_CONFIG_PATH", str(settings))
-    # nbgrader runs alembic of the release.
+    # nbgrader runs alembic, which has to find nbgrader.
     own = installation.release_of_this_interpreter() / "bin"
-    os.environ["PATH"] = f"{place.PROGRAMS}:{own}:{os.environ.get('PATH', '/usr/bin:/bin')}"
+    ours = f"{place.PROGRAMS}/grader:{place.PROGRAMS}"
+    os.environ["PATH"] = f"{ours}:{own}:{os.environ.get('PATH', '/usr/bin:/bin')}"
     os.environ[COURSE] = name
     return published
 
@@ -109,5 +110,17 @@ def _prepend(variable: str, directory: str) -> None:
     os.environ[variable] = os.pathsep.join([directory, *(e for e in present if e != directory)])
 
 
+def alembic() -> None:
+    """Run alembic's command line, as nbgrader does for a new gradebook."""
+    use_packages()
+    from alembic.config import main
+
+    main(sys.argv[1:])
+
+
 if __name__ == "__main__":
-    nbgrader()
+    if sys.argv[1:2] == ["--alembic"]:
+        del sys.argv[1]
+        alembic()
+    else:
+        nbgrader()
