@@ -1,23 +1,25 @@
 """The submissions of an assignment graded in parallel, with progress.
 
-Each is a process of nbgrader. A failed one is tried again alone, since the gradebook may have been
-busy; what fails then is listed, and the others are graded.
+Each is graded by a process of its own, a copy of this one, which has loaded nbgrader. A failed one
+is tried again alone, since the gradebook may have been busy; what fails then is listed, and the
+others are graded.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
-import subprocess
 import sys
+import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.courses import jupyter
 
-_TIMEOUT_S = 3600
 _EXCEPTION = re.compile(r"[A-Za-z_.]+(Error|Exception)\b: ")
 
 
@@ -36,62 +38,76 @@ def run(assignment: str, jobs: int, student: str, *, is_again: bool) -> int:
     found = sorted(path.parent.name for path in Path("submitted").glob(f"*/{_name(assignment)}"))
     found = [each for each in found if student in ("*", each)]
     if not found:
+        course = os.environ[jupyter.COURSE]
         raise LittlestHubError(
-            f"no submission of {assignment} is collected",
-            f"Collect them: … course nbgrader {os.environ[jupyter.COURSE]} -- collect {assignment}",
+            f"no submission of {assignment} is collected; collect them first:"
+            f" littlest-hub course nbgrader {course} -- collect {assignment}"
         )
     todo = [each for each in found if is_again or not _is_graded(each, assignment)]
     began_s = time.monotonic()
     print(f"{len(todo)} of {len(found)} submissions to grade, {jobs} at a time", flush=True)
-    to_repeat = _grade_all(todo, assignment, jobs)
+    to_repeat = []
+    for number, (login, text) in enumerate(_graded(todo, assignment, jobs), 1):
+        if text:
+            to_repeat.append(login)
+        print(f"{number}/{len(todo)} {login}{': again later' if text else ''}", flush=True)
     # The gradebook is a file that one process at a time writes to.
-    failed = {each: text for each in to_repeat if (text := _grade(each, assignment))}
+    failed = {login: text for login, text in _graded(to_repeat, assignment, 1) if text}
     for login, text in failed.items():
         print(f"{login}: not graded: {text}", file=sys.stderr)
-    took = time.monotonic() - began_s
-    print(f"{len(todo) - len(failed)} graded in {took:.0f} s, {len(failed)} failed", flush=True)
+    took_s = time.monotonic() - began_s
+    print(f"{len(todo) - len(failed)} graded in {took_s:.0f} s, {len(failed)} failed", flush=True)
     return 1 if failed else 0
 
 
-def _grade_all(todo: list[str], assignment: str, jobs: int) -> list[str]:
-    failed = []
-    with ThreadPoolExecutor(jobs) as pool:
-        running = {pool.submit(_grade, each, assignment): each for each in todo}
-        for number, done in enumerate(as_completed(running), 1):
-            login, text = running[done], done.result()
-            if text:
-                failed.append(login)
-            print(f"{number}/{len(todo)} {login}{': again later' if text else ''}", flush=True)
-    return failed
+def _graded(logins: Iterable[str], assignment: str, jobs: int) -> Iterator[tuple[str, str]]:
+    """Grade submissions, and yield each login with why it failed, or ""."""
+    import nbgrader.apps.nbgraderapp
+
+    import littlest_hub.stacks.courses.grading.kernels  # noqa: F401
+
+    assert nbgrader.apps.nbgraderapp
+    # One process for each: nothing of a submission is left in the next one.
+    with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=1) as pool:
+        yield from pool.imap_unordered(partial(_grade, assignment), logins)
 
 
-def _grade(login: str, assignment: str) -> str:
-    """Grade one submission; return why it failed, or ""."""
-    command = [jupyter.program("nbgrader"), "autograde", assignment, f"--student={login}"]
+def _grade(assignment: str, login: str) -> tuple[str, str]:
+    with tempfile.TemporaryFile("w+", errors="replace") as output:
+        for descriptor in (1, 2):
+            os.dup2(output.fileno(), descriptor)
+        try:
+            code = _autograde(assignment, login)
+        except Exception as error:
+            return login, f"{type(error).__name__}: {error}"
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        if not code:
+            return login, ""
+        output.seek(0)
+        # The last lines say only that it failed; an exception begins its line with its name.
+        lines = [line.strip() for line in output.read().splitlines() if line.strip()]
+        named = [line for line in lines if _EXCEPTION.match(line)]
+        return login, (named or lines or [f"exit code {code}"])[-1]
+
+
+def _autograde(assignment: str, login: str) -> object:
+    """Run nbgrader's command in this process; return its exit code."""
+    from nbgrader.apps.nbgraderapp import NbGraderApp
+
     try:
-        done = subprocess.run(
-            [*command, "--force"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired:
-        return f"it took more than {_TIMEOUT_S} s"
-    if done.returncode == 0:
-        return ""
-    # The last lines say only that it failed; an exception begins its line with its name.
-    lines = [line.strip() for line in done.stderr.strip().splitlines() if line.strip()]
-    named = [line for line in lines if _EXCEPTION.match(line)]
-    return (named or lines or [f"exit code {done.returncode}"])[-1]
+        NbGraderApp.launch_instance(["autograde", assignment, f"--student={login}", "--force"])
+    except SystemExit as ended:
+        return ended.code
+    return 0
 
 
 def _is_graded(login: str, assignment: str) -> bool:
-    stamps = [
-        Path(each, login, assignment, "timestamp.txt") for each in ("submitted", "autograded")
-    ]
+    directories = ("submitted", "autograded")
     try:
-        submitted, graded = (each.read_text() for each in stamps)
+        submitted, graded = (
+            Path(each, login, assignment, "timestamp.txt").read_text() for each in directories
+        )
     except OSError:
         return False
     return submitted == graded
