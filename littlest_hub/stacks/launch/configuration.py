@@ -19,10 +19,11 @@ from urllib.parse import quote
 from packaging.utils import canonicalize_name
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.launch import repository, server_name
+from littlest_hub.stacks.launch import repository, server_name, volumes
 from littlest_hub.stacks.launch.environment.requirements import is_name
 from littlest_hub.stacks.launch.links import Form, page_of
 from littlest_hub.stacks.launch.repository import Policy
+from littlest_hub.stacks.launch.volumes import Offered
 
 MOST_BUILT = 50
 """The most packages that a person lets be built from their source."""
@@ -68,6 +69,8 @@ class Configuration:
     """A date, such as 2026-05-01; "": the latest versions of packages are used."""
     built: str = ""
     """Names of packages that are built from their source, which runs code, with spaces between."""
+    mounts: str = ""
+    """Volumes, as `volumes.checked` writes them: "data scratch:rw"."""
 
     @property
     def canonical(self) -> str:
@@ -136,8 +139,16 @@ def of_json(text: str) -> Configuration:
     raise LittlestHubError(f"{text[:80]!r} is no configuration that this release has written")
 
 
-def of_form(form: Form, policy: Policy, caps: Caps) -> Configuration:
+def of_form(
+    form: Form, policy: Policy, caps: Caps, offered: Offered | None = None
+) -> Configuration:
     """Return what a form asks for; its ref has not been resolved.
+
+    Args:
+        form: as somebody has filled it in.
+        policy: which repositories may be launched.
+        caps: the most that may be chosen.
+        offered: volumes that the person may choose; None: there are none.
 
     Raises:
         FormError: fields of it are not valid, or beyond the caps.
@@ -153,6 +164,7 @@ def of_form(form: Form, policy: Policy, caps: Caps) -> Configuration:
         "hours": partial(_number, least=_LEAST_HOURS, most=caps.hours),
         "as_of": _date,
         "built": _names,
+        "mount": partial(volumes.checked, choice=offered or {}),
     }
     valid: dict[str, Any] = {}
     problems: dict[str, str] = {}
@@ -179,6 +191,7 @@ def of_form(form: Form, policy: Policy, caps: Caps) -> Configuration:
         minutes=round(valid["hours"] * 60),
         as_of=valid["as_of"],
         built=valid["built"],
+        mounts=valid["mount"],
     )
 
 
@@ -195,6 +208,7 @@ def form_of(configuration: Configuration) -> Form:
         hours=_text(configuration.minutes / 60),
         as_of=configuration.as_of,
         built=configuration.built,
+        mount=configuration.mounts,
     )
 
 

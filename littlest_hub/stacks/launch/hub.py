@@ -33,12 +33,13 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
     values = record_of(variables, Values)
     # `check` reports problems with their lines. A hub that starts with them launches nothing.
     settings = Settings(policy=_NOTHING) if values.problems() else values.settings()
+    spawner = with_launch(c.JupyterHub.spawner_class, settings)
     c.JupyterHub.services.append(
         stack_service(
             STACK,
             oauth_no_confirm=True,
             oauth_client_allowed_scopes=[*SCOPES],
-            info=settings.to_json(),
+            info=spawner.launch_settings.to_json(),
             # The bar has a link already.
             display=False,
         )
@@ -53,7 +54,7 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
     )
     _let_launch(c, str(values.group))
     c.JupyterHub.allow_named_servers = True
-    c.JupyterHub.spawner_class = with_launch(c.JupyterHub.spawner_class, settings)
+    c.JupyterHub.spawner_class = spawner
     c.RequestPolicy.user_options.update({OPTION: checked_id})
     c.Pages.handlers.update({binder.PATH: f"{binder.__name__}:BinderLink"})
     c.Pages.links.append(LINK)

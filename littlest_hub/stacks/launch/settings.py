@@ -13,6 +13,7 @@ from typing import Any
 from littlest_hub.stacks.launch.configuration import Caps
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.repository import Policy
+from littlest_hub.stacks.launch.volumes import Volume
 
 OPTION = "launch"
 """The option of a server that is launched: the id of its configuration."""
@@ -36,6 +37,7 @@ class Settings:
     caps: Caps = field(default_factory=Caps)
     builds_per_person: int = 2
     """How many launches of a person may be built, or wait to be built, at the same time."""
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
     prepared: Mapping[str, Form] = field(default_factory=dict)
     """Forms that somebody has filled in, by what people read: "Statistics, first week"."""
     documentation: Mapping[str, str] = field(default_factory=dict)
@@ -64,6 +66,7 @@ class Settings:
             **{each.name: getattr(self, each.name) for each in fields(self)},
             "policy": _values(self.policy),
             "caps": _values(self.caps),
+            "volumes": {name: _values(volume) for name, volume in self.volumes.items()},
             "prepared": {title: _values(form) for title, form in self.prepared.items()},
         }
 
@@ -79,7 +82,12 @@ class Settings:
             for name, value in info["policy"].items()
         }
         prepared = {title: Form(**form) for title, form in info["prepared"].items()}
-        parts = {"policy": Policy(**policy), "caps": Caps(**info["caps"]), "prepared": prepared}
+        parts = {
+            "policy": Policy(**policy),
+            "caps": Caps(**info["caps"]),
+            "volumes": {name: Volume.of_values(each) for name, each in info["volumes"].items()},
+            "prepared": prepared,
+        }
         return cls(**{**info, **parts})
 
 

@@ -24,7 +24,7 @@ from tornado.web import authenticated
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch import links, repository, server_name
-from littlest_hub.stacks.launch.configuration import Caps, Configuration, FormError, of_form
+from littlest_hub.stacks.launch.configuration import Caps, Configuration, FormError
 from littlest_hub.stacks.launch.environment.environment_files import Kind
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.pages.page import PersonPage
@@ -33,6 +33,7 @@ from littlest_hub.stacks.launch.service import dialogue, resolution
 from littlest_hub.stacks.launch.service.dialogue import Tell
 from littlest_hub.stacks.launch.service.resolution import Resolution
 from littlest_hub.stacks.launch.service.servers import Server
+from littlest_hub.stacks.launch.volumes import Offered, mounts
 
 _RESOLVER_S = 120
 """More than the resolver's unit gives it."""
@@ -82,7 +83,7 @@ class Entrance(PersonPage):
             self._show_form(self.records.typed, is_open=False)
             return
         try:
-            asked = of_form(form, self.hub_settings.policy, self.hub_settings.caps)
+            asked = self.judged(form)
         except FormError as error:
             self._show_form(form, error.problems)
             return
@@ -138,6 +139,7 @@ class Entrance(PersonPage):
                 configuration=configuration,
                 found=found,
                 environment=environment,
+                mounts=mounts(configuration.mounts),
                 source=self._source(),
                 standing=at,
                 another=server_name.another(configuration.name, taken),
@@ -177,6 +179,7 @@ class Entrance(PersonPage):
                 "form.html",
                 form=form,
                 fields=_fields(form, self.hub_settings.caps, problems),
+                volumes=_volumes(form, self.offered),
                 problems=problems,
                 hint=hint,
                 is_open=is_open or not prepared,
@@ -283,6 +286,20 @@ def _fields(form: Form, caps: Caps, problems: dict[str, str]) -> list[dict[str, 
             each = {"name": name, "label": label, "value": value, "help": limit}
             found.append({**each, "problem": problems.get(name, "")})
     return found
+
+
+def _volumes(form: Form, offered: Offered) -> list[dict[str, Any]]:
+    """Return the volumes that somebody may choose, for the form's template."""
+    chosen = form.mount.replace(",", " ").split()
+    return [
+        {
+            "name": name,
+            "may_write": may_write,
+            "is_read": name in chosen or f"{name}:ro" in chosen,
+            "is_written": f"{name}:rw" in chosen,
+        }
+        for name, may_write in sorted(offered.items())
+    ]
 
 
 async def _ignore(_: str) -> None:

@@ -17,10 +17,13 @@ from tornado.web import HTTPError
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.service.web import Handler
+from littlest_hub.stacks.launch import volumes
+from littlest_hub.stacks.launch.configuration import Configuration, of_form
 from littlest_hub.stacks.launch.links import SERVICE, Form
 from littlest_hub.stacks.launch.records import Records
 from littlest_hub.stacks.launch.service.servers import Person, Servers
 from littlest_hub.stacks.launch.settings import Settings
+from littlest_hub.stacks.launch.volumes import Offered
 
 TEMPLATES = Path(__file__).parent / "templates"
 _templates = Environment(
@@ -121,7 +124,7 @@ class Page(Handler):
     def asked_form(self) -> Form:
         """Return the form in the query, or in what was sent."""
         names = [each.name for each in fields(Form)]
-        return Form.of_query({each: [self.get_argument(each, "", strip=False)] for each in names})
+        return Form.of_query({each: self.get_arguments(each, strip=False) for each in names})
 
     def log_exception(self, kind: Any, value: Any, trace: Any) -> None:
         # Its message is on the page.
@@ -156,3 +159,17 @@ class PersonPage(Page):
             self.person = await self.servers.person()
             self.records = Records(self.place.records, self.name, self.person.since)
             self.records.keep(self.person.servers)
+
+    @property
+    def offered(self) -> Offered:
+        """The volumes that the person may choose."""
+        return volumes.offered(self.hub_settings.volumes, self.person.groups)
+
+    def judged(self, form: Form) -> Configuration:
+        """Return what a form of the person asks for.
+
+        Raises:
+            FormError: fields of it are not valid, or not permitted.
+        """
+        settings = self.hub_settings
+        return of_form(form, settings.policy, settings.caps, self.offered)

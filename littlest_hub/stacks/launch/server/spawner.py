@@ -24,7 +24,7 @@ from littlest_hub.hub.launch import Launch, NotStartedError, server_command
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.hub.unprivileged import TemplateSpawner
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.launch import records, repository, server_name
+from littlest_hub.stacks.launch import records, repository, server_name, volumes
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.configuration import Configuration, form_of, of_form
 from littlest_hub.stacks.launch.resolver.sources import Sources
@@ -93,6 +93,7 @@ class WithLaunch:
                     "version": found.source.name,
                     "source": str(self._seen_source(found)),
                     "kernels": str(kernels),
+                    "volumes": str(volumes.SHOWN) if found.configuration.mounts else "",
                 }
             )
             # Not with the trait: it would replace what is in braces.
@@ -112,10 +113,14 @@ class WithLaunch:
         try:
             directory = self.layout.on_disk(self.layout.stack_data(STACK))
             approved = records.approved(directory, self.user.name, records.checked_id(id))
-            self._judge(approved.configuration)
         except (LittlestHubError, ValueError) as error:
             raise RefusedError(f"This launch is refused: {error}") from error
         configuration = approved.configuration
+        try:
+            self._judge(configuration)
+        except LittlestHubError as error:
+            reason = f"This launch is refused: {error}"
+            raise RefusedError(reason, self._link(configuration)) from error
         found = Launched(configuration, approved.environment, self._source(configuration))
         self._refuse_missing(found)
         return found
@@ -127,7 +132,10 @@ class WithLaunch:
             LittlestHubError: it is not permitted, or that of another server.
         """
         settings = self.launch_settings
-        asked = of_form(form_of(configuration), settings.policy, settings.caps)
+        # The groups of this moment: who has left one has lost its volumes.
+        groups = [str(group.name) for group in self.user.groups]
+        offered = volumes.offered(settings.volumes, groups)
+        asked = of_form(form_of(configuration), settings.policy, settings.caps, offered)
         if not repository.is_commit(configuration.commit) or (
             asked.at(configuration.commit) != configuration
         ):
@@ -142,6 +150,13 @@ class WithLaunch:
             raise LittlestHubError(
                 f"the configuration is that of a server {named}, not of {self.name}"
             )
+        for mount in volumes.mounts(configuration.mounts):
+            volumes.refuse_replaceable(settings.volumes[mount.name], self.layout.root)
+
+    def _link(self, configuration: Configuration) -> str:
+        """Return the address at which a person may launch a configuration again."""
+        base = str(self.hub.base_url).removesuffix("hub/")
+        return form_of(configuration).url(base)
 
     def _source(self, configuration: Configuration) -> Path:
         sources = Sources(sources_of(self.layout))
@@ -159,11 +174,10 @@ class WithLaunch:
         """
         place = Place(self.layout.on_disk(Place.of(self.layout).home))
         if found.environment and not place.is_complete(found.environment):
-            base = str(self.hub.base_url).removesuffix("hub/")
             raise RefusedError(
                 "Its environment has been removed from this machine to make room; it is built"
                 " again when you launch this again",
-                form_of(found.configuration).url(base),
+                self._link(found.configuration),
             )
 
 
@@ -178,6 +192,9 @@ class UnitWithLaunch(WithLaunch):
     def _prepare(self, account: Account | LentAccount) -> Launch:
         launch: Launch = super()._prepare(account)  # type: ignore[misc]
         found = self.launched()
+        mounts = found.configuration.mounts if found else ""
+        shown = volumes.properties(mounts, self.launch_settings.volumes)
+        launch = replace(launch, properties=_added(launch.properties, shown))
         if found is None:
             hidden = {"InaccessiblePaths": [f"-{Place.of(self.layout).home}"]}
             return replace(launch, properties=_added(launch.properties, hidden))
@@ -267,7 +284,9 @@ def with_launch(spawner: type[Any] | str, settings: Settings) -> type[Any]:
         for kind in (UnitWithLaunch, JobWithLaunch):
             if kind.can_be(spawner):
                 name = f"Launch{spawner.__name__}"
-                return type(name, (kind, spawner), {"launch_settings": settings})
+                # A job has no mounts of its own, so nothing could be read-only or hidden.
+                usable = replace(settings, volumes={}) if kind is JobWithLaunch else settings
+                return type(name, (kind, spawner), {"launch_settings": usable})
     name = spawner.__name__ if isinstance(spawner, type) else spawner
     raise TypeError(f"{name} cannot launch: expected UnitSpawner or SlurmSpawner")
 

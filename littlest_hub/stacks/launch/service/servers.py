@@ -60,6 +60,7 @@ class Person:
     since: str
     """When the hub has added the person."""
     servers: Mapping[str, Server]
+    groups: tuple[str, ...] = ()
 
 
 class Servers:
@@ -90,7 +91,8 @@ class Servers:
                 "Log out of the hub and in again; if that does not help, ask the administrator",
             )
         servers = {name: Server.of_json(each) for name, each in model["servers"].items()}
-        return Person(str(model["created"]), servers)
+        groups = tuple(str(each) for each in model.get("groups", ()))
+        return Person(str(model["created"]), servers, groups)
 
     async def start(self, name: str, configuration: str) -> None:
         """Start a server, and return as soon as JupyterHub has a page that shows how it starts.

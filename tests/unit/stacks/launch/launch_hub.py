@@ -16,6 +16,7 @@ from littlest_hub.stacks.launch.pages.binder import PATH
 from littlest_hub.stacks.launch.records import checked_id
 from littlest_hub.stacks.launch.repository import Policy
 from littlest_hub.stacks.launch.settings import OPTION, SCOPES, Settings
+from littlest_hub.stacks.launch.volumes import Volume
 from tests.unit.hub.small_hub import DIRECTORY, LAYOUT, RecordingSpawner, c
 
 
@@ -32,6 +33,10 @@ SETTINGS = Settings(
     title="Physics & <Hub>",
     policy=Policy(banned=("github.com/evil/*",), hosts=tuple(sys.argv[5:])),
     caps=Caps(memory_gb=4, hours=8),
+    volumes={
+        "data": Volume("/srv/data", read=("physics",), write=("staff",)),
+        "finance": Volume("/srv/finance", read=("finance",)),
+    },
     prepared={"Statistics, week 1": Form("gh/org/week1/main", path="a.ipynb", name="week1")},
     documentation={"How to launch": "https://docs.example.org/launch"},
     credits={"The Institute": "https://example.org/institute", "The Foundation": ""},
@@ -60,6 +65,7 @@ c.RequestPolicy.user_options[OPTION] = checked_id
 c.Pages.handlers.update({PATH: "littlest_hub.stacks.launch.pages.binder:BinderLink"})
 c.Pages.links = [LINK, {"text": "Other", "path": "x", "scope": "access:services!service=other"}]
 c.JupyterHub.spawner_class = SlowSpawner
+c.JupyterHub.load_groups = {"physics": {"users": ["physicist"]}}
 c.Authenticator.admin_users = {"boss"}
 
 if __name__ == "__main__":
