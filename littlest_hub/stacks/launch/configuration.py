@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from littlest_hub.stacks.launch import repository, server_name, volumes
 from littlest_hub.stacks.launch.environment.requirements import is_name
 from littlest_hub.stacks.launch.links import Form, page_of
 from littlest_hub.stacks.launch.repository import Policy
+from littlest_hub.stacks.launch.shares import people
 from littlest_hub.stacks.launch.volumes import Offered
 
 MOST_BUILT = 50
@@ -49,6 +50,15 @@ class Caps:
 
 
 @dataclass(frozen=True)
+class Choices:
+    """What one person may choose besides."""
+
+    volumes: Offered = field(default_factory=dict)
+    collaborators: int = 0
+    """How many other people may use a server; 0: none."""
+
+
+@dataclass(frozen=True)
 class Configuration:
     """A launch in all its fields, which are valid. 0 and "" stand for the hub's usual values."""
 
@@ -71,6 +81,8 @@ class Configuration:
     """Names of packages that are built from their source, which runs code, with spaces between."""
     mounts: str = ""
     """Volumes, as `volumes.checked` writes them: "data scratch:rw"."""
+    share: str = ""
+    """Names of users who may use the server, with spaces between."""
 
     @property
     def canonical(self) -> str:
@@ -140,7 +152,7 @@ def of_json(text: str) -> Configuration:
 
 
 def of_form(
-    form: Form, policy: Policy, caps: Caps, offered: Offered | None = None
+    form: Form, policy: Policy, caps: Caps, choices: Choices | None = None
 ) -> Configuration:
     """Return what a form asks for; its ref has not been resolved.
 
@@ -148,11 +160,12 @@ def of_form(
         form: as somebody has filled it in.
         policy: which repositories may be launched.
         caps: the most that may be chosen.
-        offered: volumes that the person may choose; None: there are none.
+        choices: what the person may choose besides; None: nothing.
 
     Raises:
         FormError: fields of it are not valid, or beyond the caps.
     """
+    choices = choices or Choices()
     checks: dict[str, Callable[[str], Any]] = {
         "repo": partial(repository.parse, policy=policy),
         "ref": repository.ref_of,
@@ -164,7 +177,8 @@ def of_form(
         "hours": partial(_number, least=_LEAST_HOURS, most=caps.hours),
         "as_of": _date,
         "built": _names,
-        "mount": partial(volumes.checked, choice=offered or {}),
+        "mount": partial(volumes.checked, choice=choices.volumes),
+        "share": partial(people.checked, most=choices.collaborators),
     }
     valid: dict[str, Any] = {}
     problems: dict[str, str] = {}
@@ -178,6 +192,8 @@ def of_form(
         problems["ref"] = f"expected nothing, or {named}, which the repository's address names"
     if valid.get("path") and valid.get("urlpath"):
         problems["urlpath"] = "expected a file or a page, found both"
+    if valid.get("share") and not valid.get("name", "-"):
+        problems["name"] = "expected a name: others use this server, and find it by its name"
     if problems:
         raise FormError(problems)
     return Configuration(
@@ -192,6 +208,7 @@ def of_form(
         as_of=valid["as_of"],
         built=valid["built"],
         mounts=valid["mount"],
+        share=valid["share"],
     )
 
 
@@ -209,6 +226,7 @@ def form_of(configuration: Configuration) -> Form:
         as_of=configuration.as_of,
         built=configuration.built,
         mount=configuration.mounts,
+        share=configuration.share,
     )
 
 

@@ -15,6 +15,7 @@ from littlest_hub.stacks.launch.records import checked_id
 from littlest_hub.stacks.launch.repository import Policy
 from littlest_hub.stacks.launch.server.spawner import with_launch
 from littlest_hub.stacks.launch.settings import OPTION, SCOPES, Settings
+from littlest_hub.stacks.launch.shares import pages as shared
 
 STACK = "launch"
 _NOTHING = Policy(banned=("*",))
@@ -48,7 +49,8 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
         {
             "name": "launch-service",
             "description": "Read the settings of the launch stack",
-            "scopes": [f"read:services!service={STACK}"],
+            # The names of people: with whom a server may be shared.
+            "scopes": [f"read:services!service={STACK}", "read:users:name"],
             "services": [STACK],
         }
     )
@@ -57,6 +59,10 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
     c.JupyterHub.spawner_class = spawner
     c.RequestPolicy.user_options.update({OPTION: checked_id})
     c.Pages.handlers.update({binder.PATH: f"{binder.__name__}:BinderLink"})
+    c.Pages.handlers.update(shared.HANDLERS)
+    c.JupyterHub.template_vars.update(shared.template_vars())
+    c.JupyterHub.template_paths.append(shared.TEMPLATES)
+    c.Pages.home_parts.append("launch-shared.html")
     c.Pages.links.append(LINK)
 
 

@@ -17,7 +17,7 @@ SERVICE = "services/launch/"
 PUBLIC_BINDER = "https://mybinder.org/"
 # Pages of JupyterLab and of Notebook that show a file; JupyterLab shows it here.
 _FILE_PAGE = re.compile(r"(?:lab/tree|doc/tree|tree|notebooks|edit)/(.+)")
-_SEVERAL = ("mount",)
+_SEVERAL = ("mount", "share")
 """Fields that a query may have several times."""
 _HOME_PAGES = ("lab", "doc", "tree", "lab/tree", "doc/tree")
 # No "%", "?" and "#": the page is a place in the server, and never does something at once.
@@ -45,6 +45,8 @@ class Form:
     """Packages that are built from their source, since they have no wheel."""
     mount: str = ""
     """Volumes that the server has, with spaces between; NAME:rw is one to write to."""
+    share: str = ""
+    """Users who may use the server, with spaces or commas between."""
 
     @classmethod
     def of_query(cls, query: Mapping[str, Sequence[str]]) -> Form:

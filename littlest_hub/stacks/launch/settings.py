@@ -17,10 +17,13 @@ from littlest_hub.stacks.launch.volumes import Volume
 
 OPTION = "launch"
 """The option of a server that is launched: the id of its configuration."""
-SCOPES = ("read:users!user", "read:servers!user", "start:servers!user", "delete:servers!user")
-"""Scopes of the service for the person whose browser it is: read since when the
-person is a user here, and read, start and stop the person's own servers; `servers!user` is the last
-three."""
+SCOPES = (
+    *("read:users!user", "read:servers!user", "start:servers!user", "delete:servers!user"),
+    "read:users:shares!user",
+)
+"""Scopes of the service for the person whose browser it is: read since when the person is a user
+here, and in which groups; read, start and stop the person's own servers; read which servers of
+others the person may use."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Settings:
     caps: Caps = field(default_factory=Caps)
     builds_per_person: int = 2
     """How many launches of a person may be built, or wait to be built, at the same time."""
+    collaborators: int = 10
+    """How many other people a person may let into a server."""
     volumes: Mapping[str, Volume] = field(default_factory=dict)
     prepared: Mapping[str, Form] = field(default_factory=dict)
     """Forms that somebody has filled in, by what people read: "Statistics, first week"."""

@@ -24,7 +24,7 @@ from tornado.web import authenticated
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch import links, repository, server_name
-from littlest_hub.stacks.launch.configuration import Caps, Configuration, FormError
+from littlest_hub.stacks.launch.configuration import Configuration, FormError
 from littlest_hub.stacks.launch.environment.environment_files import Kind
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.pages.page import PersonPage
@@ -33,6 +33,7 @@ from littlest_hub.stacks.launch.service import dialogue, resolution
 from littlest_hub.stacks.launch.service.dialogue import Tell
 from littlest_hub.stacks.launch.service.resolution import Resolution
 from littlest_hub.stacks.launch.service.servers import Server
+from littlest_hub.stacks.launch.settings import Settings
 from littlest_hub.stacks.launch.volumes import Offered, mounts
 
 _RESOLVER_S = 120
@@ -84,6 +85,7 @@ class Entrance(PersonPage):
             return
         try:
             asked = self.judged(form)
+            await self.refuse_unknown(asked)
         except FormError as error:
             self._show_form(form, error.problems)
             return
@@ -178,8 +180,8 @@ class Entrance(PersonPage):
             self.rendered(
                 "form.html",
                 form=form,
-                fields=_fields(form, self.hub_settings.caps, problems),
-                volumes=_volumes(form, self.offered),
+                fields=_fields(form, self.hub_settings, problems),
+                volumes=_volumes(form, self.choices.volumes),
                 problems=problems,
                 hint=hint,
                 is_open=is_open or not prepared,
@@ -267,6 +269,10 @@ _LABELS = {
     "processors": ("Processors", ""),
     "hours": ("Duration in hours", ""),
     "as_of": ("Packages as of", "A date, such as 2026-05-01. Empty: the latest versions"),
+    "share": (
+        "People who may use this server",
+        "Names of users of this hub. They can do there what you can; they do not see your home",
+    ),
     "built": (
         "Packages built from source",
         "Names of packages without a wheel, whose code runs to build them. Empty: none",
@@ -274,12 +280,14 @@ _LABELS = {
 }
 
 
-def _fields(form: Form, caps: Caps, problems: dict[str, str]) -> list[dict[str, str]]:
+def _fields(form: Form, settings: Settings, problems: dict[str, str]) -> list[dict[str, str]]:
     """Return the fields of the form, for its template."""
     found = []
     for name, (label, help_text) in _LABELS.items():
-        most = getattr(caps, name, None)
+        most = getattr(settings.caps, name, None)
         value = getattr(form, name)
+        if name == "share" and not settings.collaborators and not value:
+            continue
         # A field that nobody may choose is shown only to say so.
         if most or most is None or value:
             limit = f"At most {most:g}. Empty: what is usual here" if most else help_text

@@ -50,6 +50,7 @@ class Launch(PersonPage):
         back = form.url(self.hub_base)
         try:
             asked = self.judged(form)
+            await self.refuse_unknown(asked)
             configuration = asked.at(self.get_body_argument("commit", ""))
         except FormError:
             self.redirect(back, status=303)
@@ -70,7 +71,7 @@ class Launch(PersonPage):
             return
         self._remember(form, configuration, self.get_body_argument("ask", ""))
         server = configuration.name or self._free_name()
-        id = self.records.approve(configuration)
+        id = self.records.approve(configuration, is_asked=True)
         name = self.records.begin(id, server, restarts=decision == "update")
         self.redirect(f"{self.own}launching/{name}", status=303)
 

@@ -26,6 +26,7 @@ _FIELDS = {
     "as_of": "date of the packages",
     "built": "packages that are built from their source",
     "mounts": "volumes",
+    "share": "people who may use it",
 }
 
 

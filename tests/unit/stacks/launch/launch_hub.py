@@ -13,9 +13,10 @@ from littlest_hub.stacks.launch.configuration import Caps
 from littlest_hub.stacks.launch.hub import LINK
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.pages.binder import PATH
-from littlest_hub.stacks.launch.records import checked_id
+from littlest_hub.stacks.launch.records import approved, checked_id
 from littlest_hub.stacks.launch.repository import Policy
 from littlest_hub.stacks.launch.settings import OPTION, SCOPES, Settings
+from littlest_hub.stacks.launch.shares import grants, pages
 from littlest_hub.stacks.launch.volumes import Volume
 from tests.unit.hub.small_hub import DIRECTORY, LAYOUT, RecordingSpawner, c
 
@@ -23,7 +24,14 @@ from tests.unit.hub.small_hub import DIRECTORY, LAYOUT, RecordingSpawner, c
 class SlowSpawner(RecordingSpawner):
     """Starts a server once there is no file `USER is slow`."""
 
+    def apply_shares(self) -> None:
+        """Do what the stack's spawner does, with the records of this service."""
+        id = (self.user_options or {}).get(OPTION)
+        found = approved(DIRECTORY / "records", self.user.name, id) if id else None
+        grants.apply(self.user.db, self.orm_spawner, found.people if found else [])
+
     async def start(self) -> tuple[str, int]:
+        self.apply_shares()
         while (DIRECTORY / f"{self.user.name} is slow").exists():
             await asyncio.sleep(0.05)
         return await super().start()
@@ -57,12 +65,16 @@ c.JupyterHub.load_roles = [
     {"name": "user", "scopes": ["self", "access:services!service=launch"]},
     {
         "name": "launch-service",
-        "scopes": ["read:services!service=launch"],
+        "scopes": ["read:services!service=launch", "read:users:name"],
         "services": ["launch"],
     },
 ]
 c.RequestPolicy.user_options[OPTION] = checked_id
 c.Pages.handlers.update({PATH: "littlest_hub.stacks.launch.pages.binder:BinderLink"})
+c.Pages.handlers.update(pages.HANDLERS)
+c.JupyterHub.template_vars = pages.template_vars()
+c.JupyterHub.template_paths = [pages.TEMPLATES]
+c.Pages.home_parts = ["launch-shared.html"]
 c.Pages.links = [LINK, {"text": "Other", "path": "x", "scope": "access:services!service=other"}]
 c.JupyterHub.spawner_class = SlowSpawner
 c.JupyterHub.load_groups = {"physics": {"users": ["physicist"]}}

@@ -40,6 +40,7 @@ OTHER: dict[str, Any] = {
     "as_of": "2026-05-01",
     "built": "alpha beta",
     "mounts": "data",
+    "share": "bob carol",
 }
 
 
@@ -179,6 +180,7 @@ def test_the_canonical_form_has_the_names_of_the_fields() -> None:
         "as_of",
         "built",
         "mounts",
+        "share",
     }
 
 
