@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from littlest_hub.layout import Layout
+from littlest_hub.stacks.launch import STACK
 from littlest_hub.stacks.launch.bound_socket import bound_socket
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.code.jobs import TIMEOUT_S
@@ -16,13 +17,12 @@ from littlest_hub.stacks.launch.code.program import MODULE
 from littlest_hub.units.unit import WITHOUT_RIGHTS, Directive, Unit, base_directory_conditions
 
 AT_ONCE = 2
-_STACK = "launch"
 _SIZE_BYTES, _MOST_FILES = "3G", "300k"
 
 
 def names(layout: Layout) -> list[str]:
     """Return the names of the units, without suffix."""
-    return [layout.stack_unit(_STACK, f"-code-{number}") for number in range(AT_ONCE)]
+    return [layout.stack_unit(STACK, f"-code-{number}") for number in range(AT_ONCE)]
 
 
 def sockets(layout: Layout) -> list[str]:
@@ -37,7 +37,7 @@ def addresses_of(layout: Layout) -> list[Path]:
 
 def seen_by_builder(layout: Layout) -> list[Path]:
     """Return the same in the view of the builder's unit, which has to bind them there."""
-    here = layout.stacks / _STACK
+    here = layout.stacks / STACK
     return [here / f"code-{number}.socket" for number in range(AT_ONCE)]
 
 
@@ -69,7 +69,7 @@ def _service(layout: Layout, number: int) -> Iterator[Directive]:
     yield Directive("StandardOutput", "null")
     yield Directive("StandardError", "journal")
     yield Directive("DynamicUser", "yes", "a user that exists as long as it runs")
-    yield Directive("User", layout.dynamic_user(f"stack {_STACK} code {number}"))
+    yield Directive("User", layout.dynamic_user(f"stack {STACK} code {number}"))
     yield Directive("UMask", "0022")
     yield Directive("RuntimeMaxSec", str(TIMEOUT_S + 30))
     yield Directive("KillSignal", "SIGKILL", "nothing of it is to be saved")
