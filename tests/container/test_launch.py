@@ -145,6 +145,26 @@ def test_only_members_of_the_group_of_the_fragment_may_launch(launching: LaunchM
         assert "Launch course?" in launching.opened(alice, "course").text
 
 
+@pytest.mark.long
+def test_whoever_frees_the_disk_may_remove_the_files_of_repositories(
+    launching: LaunchMachine,
+) -> None:
+    launching.repository("freed", {"requirements.txt": "colors\n", "start.ipynb": START})
+    cache = str(launching.layout.stack_cache("launch"))
+    with launching.hub.person() as alice:
+        with launching.launched(alice, "freed"):
+            launching.machine.run(["rm", "-rf", cache])
+        # The service still runs, with the directory that is gone in its view.
+        assert "were removed from this machine" in launching.launch(alice, "freed")
+        with launching.launched(alice, "freed") as log:
+            assert "The server freed is starting." in log
+        launching.machine.systemctl("stop", "littlest-hub.launch.service")
+        launching.machine.run(["rm", "-rf", cache])
+        launching.repository("freed-2", {"requirements.txt": "colors\n"})
+        with launching.launched(alice, "freed-2") as log:
+            assert "The server freed-2 is starting." in log
+
+
 def test_disabling_keeps_what_servers_use_and_leaves_nothing_later(
     launching: LaunchMachine,
 ) -> None:
