@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import terminal
+from tests import terminal, wheels
 from tests.client import Person, RefusedError
 from tests.eventually import eventually
 from tests.hub import Hub
@@ -89,6 +89,26 @@ def table(hub: Hub) -> dict[str, str]:
     """Return the accounts that were made, by login."""
     people = json.loads(run(hub, "class", "people", "--json"))["people"]
     return {each["login"]: each["account"] for each in people}
+
+
+@pytest.mark.long
+def test_an_environment_on_a_file_system_that_is_an_overlay_can_be_changed(
+    school: Hub, tmp_path: Path
+) -> None:
+    machine, place = school.machine, school.path("environments")
+    kind = machine.run(["stat", "--file-system", "--format=%T", place]).stdout.strip()
+    assert kind == "overlayfs", "as in most containers"
+    made = wheels.make(tmp_path, "greeting", files={"greeting.py": "HERE = 1\n"})
+    wheel = machine.copy(made, f"/srv/{made.name}")
+    assert "+ greeting 1.0" in run(school, "environment", "install", wheel)
+    with school.logged_in("greeter", PASSWORD) as greeter:
+        greeter.start_server()
+        assert greeter.run_cell("import greeting; greeting.HERE") == "1"
+    run(school, "environment", "remove", "greeting")
+    run(school, "environment", "rollback")
+    assert "greeting" in run(school, "environment", "export")
+    mounts = machine.read("/proc/self/mounts")
+    assert f"{place}/" not in mounts, "what was in memory is gone"
 
 
 @pytest.mark.long
