@@ -112,6 +112,43 @@ def test_an_environment_on_a_file_system_that_is_an_overlay_can_be_changed(
 
 
 @pytest.mark.long
+def test_the_page_of_the_class_has_nobody_who_came_by_another_kind_of_login(
+    school: Hub, teacher: Person
+) -> None:
+    machine, password = school.machine, "a password of this machine"
+
+    def shown(person: Person) -> set[str]:
+        return set(
+            re.findall(r'<li[^>]*\bdata-name="([^"]+)"', person.browser.get("/hub/class").text)
+        )
+
+    with school.logged_in("foreigner", PASSWORD):
+        assert {"teacher", "foreigner"} <= shown(teacher)
+    stack, login = (
+        school.path(f"jupyterhub_config.d/{each}") for each in ("60-class.py", "41-login.py")
+    )
+    before = {each: machine.read(each) for each in (stack, login)}
+    for name in ("teacher", "native"):
+        machine.add_user(name, password)
+    machine.put(stack, before[stack].replace('LOGIN = "other"', 'LOGIN = "system"'))
+    machine.put(
+        login, "c.Authenticator.allow_all = True\nc.Authenticator.admin_users = {'teacher'}\n"
+    )
+    try:
+        school.reload()
+        with school.logged_in("native", password), school.logged_in("teacher", password) as again:
+            names = shown(again)
+            assert {"teacher", "native"} <= names
+            assert "foreigner" not in names
+    finally:
+        for path, text in before.items():
+            machine.put(path, text)
+        school.reload()
+        machine.run(["userdel", "--remove", "native"], check=False)
+        machine.run(["userdel", "--remove", "teacher"], check=False)
+
+
+@pytest.mark.long
 def test_who_leaves_is_locked_archived_or_deleted_and_nobody_finds_the_files(
     school: Hub, teacher: Person
 ) -> None:
