@@ -10,6 +10,7 @@ MANIFEST = Manifest(
     title="any git repository as a server of one's own, by a link or a form at /services/launch/",
     fragments=("65-launch.py",),
     packages={PackageSet.TOOLS: ("py-rattler", "uv")},
+    programs={"git": "apt install git"},
     questions=(
         Question(
             key="group",
