@@ -18,6 +18,7 @@ from littlest_hub.units.unit import WITHOUT_RIGHTS, Directive, Unit, base_direct
 
 AT_ONCE = 2
 _SIZE_BYTES, _MOST_FILES = "3G", "300k"
+_TMP_BYTES, _TMP_FILES = "1G", "100k"
 
 
 def names(layout: Layout) -> list[str]:
@@ -54,11 +55,62 @@ def units(layout: Layout) -> Iterator[Unit]:
                 "Unit": [
                     Directive("Description", f"Littlest Hub at {layout.base}: {what}"),
                     Directive("CollectMode", "inactive-or-failed"),
+                    Directive("Requires", _memory_unit(name, "%i")),
+                    Directive("After", _memory_unit(name, "%i")),
                     base_directory_conditions(layout.base)[0],
                 ],
                 "Service": [*_service(layout, number)],
             },
         )
+        yield _memory(layout, name)
+
+
+def _memory_unit(name: str, job: str) -> str:
+    return f"{name}-tmp@{job}.service"
+
+
+def _memory_of(name: str) -> str:
+    """Return the directory of memory for one job; only root may enter the one above."""
+    return f"/run/{name}-tmp/%i"
+
+
+def _memory(layout: Layout, name: str) -> Unit:
+    """Return the unit that has memory for /tmp, as long as a job needs it."""
+    path = _memory_of(name)
+    limits = f"mode=1777,size={_TMP_BYTES},nr_inodes={_TMP_FILES},nosuid,nodev"
+    return Unit(
+        _memory_unit(name, ""),
+        "Memory for /tmp of one job. The private /tmp of systemd, which a user without a fixed"
+        "\nnumber implies, is on the disk, where nothing bounds it.",
+        {
+            "Unit": [
+                Directive("Description", f"Littlest Hub at {layout.base}: /tmp of code"),
+                Directive("CollectMode", "inactive-or-failed"),
+                Directive("StopWhenUnneeded", "yes"),
+                base_directory_conditions(layout.base)[0],
+            ],
+            # Nothing here may imply mounts of its own: nobody else would see this one.
+            "Service": [
+                Directive("Type", "oneshot"),
+                Directive("RemainAfterExit", "yes"),
+                Directive("ExecStart", f"/bin/mkdir -p -m 0700 /run/{name}-tmp"),
+                Directive("ExecStart", f"/bin/mkdir {path}"),
+                Directive("ExecStart", f"/bin/mount -t tmpfs -o {limits} tmpfs {path}"),
+                Directive("ExecStopPost", f"-/bin/umount --lazy {path}"),
+                Directive("ExecStopPost", f"-/bin/rmdir {path}"),
+                Directive("CapabilityBoundingSet", "CAP_SYS_ADMIN"),
+                Directive("NoNewPrivileges", "yes"),
+                Directive("RestrictAddressFamilies", "AF_UNIX"),
+                Directive("RestrictNamespaces", "yes"),
+                Directive("RestrictRealtime", "yes"),
+                Directive("LockPersonality", "yes"),
+                Directive("MemoryDenyWriteExecute", "yes"),
+                Directive("SystemCallArchitectures", "native"),
+                Directive("SystemCallErrorNumber", "EPERM"),
+                Directive("SystemCallFilter", "@system-service @mount"),
+            ],
+        },
+    )
 
 
 def _service(layout: Layout, number: int) -> Iterator[Directive]:
@@ -97,7 +149,8 @@ def _service(layout: Layout, number: int) -> Iterator[Directive]:
         "where it writes: at the path that an environment will have",
     )
     yield Directive("TemporaryFileSystem", "/dev/shm:mode=1777,size=64M,nosuid,nodev,noexec")
-    yield Directive("ReadOnlyPaths", "/tmp /var/tmp", "no room that is not counted")
+    memory = _memory_of(names(layout)[number])
+    yield Directive("BindPaths", f"{memory}:/tmp {memory}:/var/tmp", "memory, not systemd's disk")
     yield Directive("TemporaryFileSystem", f"{layout.state}:ro", "it sees nothing of state/")
     yield Directive("TemporaryFileSystem", "/run:ro,mode=0755,size=1M", "no socket of anything")
     yield Directive("InaccessiblePaths", f"-{layout.fragments}")
