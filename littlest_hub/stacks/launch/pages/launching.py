@@ -198,7 +198,7 @@ class Launching(PersonPage):
             LittlestHubError: it was removed after this process had started.
         """
         if self.place.sources.stat().st_nlink == 0:
-            self.application.is_leaving = True
+            self.application.is_over.set()
             raise LittlestHubError(
                 "the files of repositories were removed from this machine a moment ago",
                 "Load this page again",
