@@ -28,7 +28,7 @@ INCOMPLETE = 3
 """Exit code of a backup without some files, which could not be read."""
 _END_S = 2
 """How long restic may take to end once nobody reads its output."""
-_NAMED = 5
+_NAMED = 3
 """How many lines of restic's own text a message has."""
 
 
@@ -307,7 +307,8 @@ def seconds_of(time: str) -> float:
 
 def explained(repository: Repository, code: int, text: str) -> LittlestHubError:
     """Return the error for what restic has printed when it failed."""
-    said = "\n".join(text.strip().splitlines()[-_NAMED:]) or f"exit code {code}"
+    lines = [line for line in text.splitlines() if line.strip() and not _TRACE.match(line)]
+    said = "\n".join(lines[-_NAMED:]) or f"exit code {code}"
     place = repository.address
     for pattern, kind, message, hint in _CAUSES:
         if re.search(pattern, text, re.IGNORECASE):
@@ -316,6 +317,8 @@ def explained(repository: Repository, code: int, text: str) -> LittlestHubError:
     return LittlestHubError(f"restic failed at {place}: {said}")
 
 
+# restic shows where in its code an error came up.
+_TRACE = re.compile(r"\s|[\w.]+/|runtime\.|main\.")
 _REACH = r"ssh: |subprocess ssh|connection (?:refused|reset|timed out)|no such host|i/o timeout"
 _DAMAGE = (
     r"ciphertext verification failed|hash does not match|pack (?:id|file).*(?:does not match|"

@@ -78,20 +78,22 @@ def _copy(path: Path, opened: int, copied: Path) -> None:
         LittlestHubError: another file is at the path by now.
         sqlite3.Error: it cannot be copied.
     """
-    before = _descriptors()
+    before = _descriptors_of(opened)
     uri = f"file:{quote(str(path))}?mode=ro"
     with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_S)) as source:
         source.execute("PRAGMA schema_version").fetchone()
-        wanted = os.fstat(opened)
-        if not any(_is(each, wanted) for each in _descriptors() - before):
+        if not _descriptors_of(opened) - before:
             raise LittlestHubError("it was replaced while it was opened")
         with contextlib.closing(sqlite3.connect(copied)) as target:
             source.backup(target, pages=_PAGES)
     copied.chmod(0o600)
 
 
-def _descriptors() -> set[int]:
-    return {int(each.name) for each in Path("/proc/self/fd").iterdir()}
+def _descriptors_of(opened: int) -> set[int]:
+    """Return the descriptors of this process that are of the same file."""
+    wanted = os.fstat(opened)
+    found = (int(each.name) for each in Path("/proc/self/fd").iterdir())
+    return {each for each in found if _is(each, wanted)}
 
 
 def _is(descriptor: int, wanted: os.stat_result) -> bool:

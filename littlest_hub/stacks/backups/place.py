@@ -17,16 +17,28 @@ _VARIABLE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)")
 _REFUSED = re.compile(r"LD_.*|PATH|HOME|RESTIC_PASSWORD_COMMAND|RCLONE_.*")
 
 
+def target_of(layout: Layout) -> Path:
+    """Return the link to the repository's directory."""
+    return Path("/run") / layout.stack_unit(STACK, "-repository")
+
+
 @dataclass(frozen=True)
 class Place:
     """Paths in the stack's directory, which only root can reach."""
 
     directory: Path
     cache: Path
+    target: Path = Path("/run/littlest-hub.backups-repository")
+    """A link to the repository if it is a directory, so that the units may write there. It is in no
+    directory to which they may write anyway: systemd would ignore it (ReadWritePaths=)."""
 
     @classmethod
     def of(cls, layout: Layout) -> Place:
-        return cls(layout.on_disk(layout.stacks / STACK), layout.on_disk(layout.stack_cache(STACK)))
+        return cls(
+            layout.on_disk(layout.stacks / STACK),
+            layout.on_disk(layout.stack_cache(STACK)),
+            layout.on_disk(target_of(layout)),
+        )
 
     @property
     def password(self) -> Path:
@@ -46,11 +58,6 @@ class Place:
     def lock(self) -> Path:
         """Held by whatever writes to the repository."""
         return self.directory / "lock"
-
-    @property
-    def target(self) -> Path:
-        """A link to the repository if it is a directory, so that the unit may write there."""
-        return self.directory / "target"
 
     @property
     def restic_cache(self) -> Path:

@@ -14,6 +14,7 @@ from littlest_hub.layout import Layout
 from littlest_hub.stacks.backups import settings as fragment
 from littlest_hub.stacks.backups.place import Place
 from littlest_hub.stacks.backups.setup import point_at
+from littlest_hub.stacks.backups.units import HUB
 from littlest_hub.system.files import replacing
 
 TIMEOUT_S = 1800
@@ -23,14 +24,14 @@ def main() -> int:
     """Prepare a backup; if the hub cannot be copied, the rest is backed up all the same."""
     layout = installation.of_this_release()
     try:
-        prepare(layout)
+        prepare(layout, with_hub=HUB in sys.argv[1:])
     except LittlestHubError as error:
         print(f"littlest-hub: {error}", file=sys.stderr)
     return 0
 
 
-def prepare(layout: Layout) -> None:
-    """Write the backup of the hub, and let the unit write to the repository.
+def prepare(layout: Layout, *, with_hub: bool) -> None:
+    """Let the unit write to the repository, and write the backup of the hub if it is asked for.
 
     Raises:
         LittlestHubError: the hub could not be copied, or the fragment is not valid.
@@ -38,6 +39,8 @@ def prepare(layout: Layout) -> None:
     place = Place.of(layout)
     place.make()
     point_at(place, fragment.read(layout))
+    if not with_hub:
+        return
     # If this fails, no earlier copy shall pass for that of today.
     place.hub.unlink(missing_ok=True)
     command = [f"{layout.hub}/bin/littlest-hub", "backup", "--secrets", "-"]

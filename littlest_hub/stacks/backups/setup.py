@@ -115,8 +115,7 @@ def prepare(place: Place, settings: Settings) -> bool:
 
 def point_at(place: Place, settings: Settings) -> None:
     """Let the unit's sandbox write to the repository, if it is a directory."""
-    with contextlib.suppress(FileNotFoundError):
-        place.target.unlink()
+    place.target.unlink(missing_ok=True)
     if settings.is_local:
         place.target.symlink_to(settings.repository)
 
@@ -124,6 +123,7 @@ def point_at(place: Place, settings: Settings) -> None:
 def after_disable(layout: Layout) -> Iterator[str]:
     """Remove everything but the password and secrets, and yield what stays."""
     place = Place.of(layout)
+    place.target.unlink(missing_ok=True)
     kept = {place.password.name, place.variables.name}
     with contextlib.suppress(FileNotFoundError):
         for each in place.directory.iterdir():

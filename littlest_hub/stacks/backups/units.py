@@ -8,6 +8,7 @@ from pathlib import Path
 
 from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.stacks.backups.place import target_of
 from littlest_hub.stacks.backups.settings import STACK
 from littlest_hub.units.bound_socket import bound_socket
 from littlest_hub.units.stack import web_service
@@ -15,6 +16,8 @@ from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_con
 
 HELPER = "LITTLEST_HUB_BACKUPS_HELPER"
 """Variable of the page's service: the socket of root's helper."""
+HUB = "hub"
+"""Argument of the preparation: back up the hub."""
 _PACKAGE = f"littlest_hub.stacks.{STACK}"
 _MOST_HELPERS = 8
 _NETWORK = "AF_UNIX AF_INET AF_INET6 AF_NETLINK"
@@ -35,15 +38,15 @@ def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
     yield from _page(layout, stack)
     yield from _helper(layout)
     about = "Backs up homes, shared folders, and the hub."
-    first = Directive(
-        "ExecStartPre",
-        f"+{layout.hub}/bin/python3 -I -m {_PACKAGE}.preparation",
-        "with all rights: `littlest-hub backup`, which needs most of them",
-    )
-    yield _service(layout, run_unit(layout), about, "backing_up", [first])
+    prepare = f"+{layout.hub}/bin/python3 -I -m {_PACKAGE}.preparation"
+    why = "with all rights: `littlest-hub backup` needs most of them"
+    first = Directive("ExecStartPre", f"{prepare} {HUB}", why)
+    yield _service(layout, run_unit(layout), about, "backing_up", first)
     yield _timer(layout, run_unit(layout), "every night", "*-*-* 02:30", "1h")
     about = "Restores a sample of the last backup, and compares it."
-    yield _service(layout, trial_unit(layout), about, "restore_test", [])
+    yield _service(
+        layout, trial_unit(layout), about, "restore_test", Directive("ExecStartPre", prepare)
+    )
     yield _timer(layout, trial_unit(layout), "every month", "*-*-05 04:30", "1d")
 
 
@@ -119,7 +122,7 @@ def _helper(layout: Layout) -> Iterator[Unit]:
     )
 
 
-def _service(layout: Layout, name: str, about: str, module: str, first: list[Directive]) -> Unit:
+def _service(layout: Layout, name: str, about: str, module: str, first: Directive) -> Unit:
     """Return a unit that may read every file, and write to the repository."""
     own = layout.stacks / STACK
     return Unit(
@@ -136,7 +139,7 @@ def _service(layout: Layout, name: str, about: str, module: str, first: list[Dir
             "Service": [
                 Directive("Type", "oneshot"),
                 base_directory_conditions(layout.base)[1],
-                *first,
+                first,
                 Directive("ExecStart", f"{layout.hub}/bin/python3 -I -m {_PACKAGE}.{module}"),
                 Directive("NotifyAccess", "main", "what it is doing, in `systemctl status`"),
                 Directive("TimeoutStartSec", "23h"),
@@ -152,9 +155,7 @@ def _service(layout: Layout, name: str, about: str, module: str, first: list[Dir
                 Directive("ProtectSystem", "strict"),
                 Directive("ProtectHome", "read-only"),
                 Directive("ReadWritePaths", str(own)),
-                Directive(
-                    "ReadWritePaths", f"-{own}/target", "a link to the repository's directory"
-                ),
+                Directive("ReadWritePaths", f"-{target_of(layout)}", "a link to the repository"),
                 Directive("RestrictAddressFamilies", _NETWORK, "the repository may be elsewhere"),
                 *(each for each in SANDBOX if each.key not in ("ProtectHome", "PrivateTmp")),
                 Directive("SystemCallFilter", "@system-service"),
