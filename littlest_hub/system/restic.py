@@ -98,6 +98,7 @@ class Repository:
             "RESTIC_REPOSITORY": self.address,
             "RESTIC_PASSWORD_FILE": str(self.password_file),
             "RESTIC_CACHE_DIR": str(self.cache),
+            "TMPDIR": str(self.cache),
             **kept,
             **self.variables,
         }
@@ -195,7 +196,7 @@ class Repository:
         return True
 
     def release(self, host: str) -> None:
-        """Remove locks of programs that were killed.
+        """Remove locks and temporary files of programs that were killed.
 
         restic itself takes a lock for that of a living program if its process id is in use again.
 
@@ -205,6 +206,8 @@ class Repository:
         Raises:
             LittlestHubError: the repository cannot be written to.
         """
+        for half in self.cache.glob("restic-temp-*"):
+            half.unlink(missing_ok=True)
         self.run("unlock", "--quiet")
         left = self.run("list", "locks", "--no-lock", "--quiet").split()
         if left and all(self._is_dead(lock, host) for lock in left):

@@ -34,7 +34,7 @@ MANIFEST = Manifest(
     page="docs/how-to/backups.md",
     tests=(
         "tests/unit/stacks/backups/test_settings.py",
-        "tests/unit/stacks/backups/test_backing_up.py",
+        "tests/unit/stacks/backups/test_helper.py",
         "tests/unit/stacks/backups/test_restoring.py",
         "tests/unit/stacks/backups/test_doctor.py",
         "tests/container/test_backups.py",
