@@ -7,6 +7,9 @@ from littlest_hub.stacks.backups import fragment
 # Where backups go: a directory, sftp:USER@HOST:/PATH, rest:https://…, or s3:https://…
 # After a change: littlest-hub backups init
 REPOSITORY = "/var/backups/littlest-hub"
+# A file with the password of a repository that exists, which is taken over once; "": a new one is
+# made, and kept in state/.
+PASSWORD_FILE = ""
 # The directories that are backed up: homes, and shared folders. The hub itself always is.
 FOLDERS = ["/home", "/srv"]
 # Names and patterns of what in them is left out.

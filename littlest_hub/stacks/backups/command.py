@@ -166,7 +166,7 @@ def _key(layout: Layout, _: argparse.Namespace) -> int:
 
 def _init(layout: Layout, _: argparse.Namespace) -> int:
     place, settings = Place.of(layout), fragment.read(layout)
-    setup.adopt_password(place, "")
+    setup.adopt_password(place, settings.password_file)
     is_new = setup.prepare(place, settings)
     print(f"{'Made' if is_new else 'Found'} a repository at {settings.repository}.")
     print("\n".join(setup.warning(layout, settings)))

@@ -24,6 +24,8 @@ class Settings:
     """Values of variables at the top of the fragment; each field is one in lower case."""
 
     repository: str = "/var/backups/littlest-hub"
+    password_file: str = ""
+    """A file with the password of a repository that exists; "": none."""
     folders: Sequence[str] = ("/home", "/srv")
     excluded: Sequence[str] = (".cache", "__pycache__", ".local/share/Trash")
     """Patterns of restic, which match anywhere below the folders."""
@@ -108,6 +110,7 @@ def _is_count(value: Any) -> bool:
 
 _EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "repository": (_is_text, "a text"),
+    "password_file": (lambda value: value == "" or _is_text(value), "a path, or nothing"),
     "folders": (lambda value: _is_list(value) and bool(value), "a list of directories"),
     **dict.fromkeys(("excluded", "databases"), (_is_list, "a list of texts")),
     **dict.fromkeys(("daily", "weekly", "monthly"), (_is_count, "a number from 0 to 1000")),

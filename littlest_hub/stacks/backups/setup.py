@@ -22,7 +22,7 @@ _WORD_LENGTH = 5
 """A password has 30 characters of 31, 148 bits: one can copy it from paper."""
 
 
-def after_enable(layout: Layout, stack: EnabledStack) -> Iterator[str]:
+def after_enable(layout: Layout, _: EnabledStack) -> Iterator[str]:
     """Make password and repository, unless they exist, and yield what people do next.
 
     Raises:
@@ -30,7 +30,7 @@ def after_enable(layout: Layout, stack: EnabledStack) -> Iterator[str]:
     """
     place, settings = Place.of(layout), fragment.read(layout)
     try:
-        adopt_password(place, stack.answers.get("password_file", ""))
+        adopt_password(place, settings.password_file)
         is_new = prepare(place, settings)
     except LittlestHubError as error:
         again = f"{layout.command} {fragment.STACK} init"
@@ -63,7 +63,8 @@ def adopt_password(place: Place, given: str) -> None:
     Raises:
         LittlestHubError: the given file cannot be read, or contains none.
     """
-    if given:
+    # Once it is taken over, the given file may go.
+    if given and not (place.password.exists() and not Path(given).exists()):
         try:
             # As restic: without white space around it.
             password = Path(given).read_text().strip()

@@ -101,6 +101,8 @@ def test_a_given_password_is_taken_once_and_another_one_never_replaces_it(tmp_pa
     assert place.password.stat().st_mode & 0o777 == 0o600
     setup.adopt_password(place, "")
     assert place.password.read_text() == "seven blue umbrellas\n"
+    given.unlink()
+    setup.adopt_password(place, str(given))
     given.write_text("another one")
     with pytest.raises(LittlestHubError, match="has another password"):
         setup.adopt_password(place, str(given))
