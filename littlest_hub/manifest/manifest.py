@@ -122,6 +122,8 @@ class Manifest:
     """An effect of `disable` on people, in words: "log out …"; "": nobody notices."""
     leaves: str = ""
     """The data that stays in its directory of state/ after `disable`, for people; "": nothing."""
+    backs_up: bool = False
+    """Whether the stack backs up the hub: `doctor` then asks for no other backups."""
     page: str = ""
     """Its page in docs/; the same for its tests, in the tiers of tests/."""
     tests: tuple[str, ...] = ()

@@ -9,12 +9,12 @@ from pathlib import Path
 from littlest_hub.layout import PRODUCT, Layout
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch import STACK, packet_filter
-from littlest_hub.stacks.launch.bound_socket import bound_socket
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.program import MODULE
 from littlest_hub.stacks.launch.code import units as code_units
 from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.resolver.units import sources_of
+from littlest_hub.units.bound_socket import bound_socket
 from littlest_hub.units.stack import calendar_timer
 from littlest_hub.units.unit import (
     SANDBOX,

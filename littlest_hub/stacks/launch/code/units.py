@@ -10,10 +10,10 @@ from pathlib import Path
 
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.launch import STACK
-from littlest_hub.stacks.launch.bound_socket import bound_socket
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.code.jobs import TIMEOUT_S
 from littlest_hub.stacks.launch.code.program import MODULE
+from littlest_hub.units.bound_socket import bound_socket
 from littlest_hub.units.unit import WITHOUT_RIGHTS, Directive, Unit, base_directory_conditions
 
 AT_ONCE = 2

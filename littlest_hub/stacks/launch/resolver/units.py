@@ -8,7 +8,7 @@ from pathlib import Path
 from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch import STACK, packet_filter
-from littlest_hub.stacks.launch.bound_socket import bound_socket
+from littlest_hub.units.bound_socket import bound_socket
 from littlest_hub.units.unit import (
     SANDBOX,
     WITHOUT_RIGHTS,

@@ -1,4 +1,4 @@
-"""Sockets of the stack's programs, which other units of the stack have in their view.
+"""Sockets of stacks' programs, which other units of the stack have in their view.
 
 The users of these units have no fixed numbers, so none could own a socket. Only root may enter its
 directory; whoever else may connect has the socket bound into its view of the file system.
