@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from dataclasses import dataclass, fields
@@ -12,7 +11,6 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from jupyterhub.utils import get_browser_protocol
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from tornado.web import HTTPError
 
 from littlest_hub.errors import LittlestHubError
@@ -69,17 +67,7 @@ class Page(Handler):
 
     async def _ask_hub(self) -> Settings:
         try:
-            answer = await AsyncHTTPClient().fetch(
-                f"{self.hub_auth.api_url}/services/{self.application.name}",
-                headers={"Authorization": f"token {self.hub_auth.api_token}"},
-                follow_redirects=False,
-            )
-            return Settings.from_json(json.loads(answer.body)["info"])
-        except (HTTPClientError, OSError) as error:
-            raise LittlestHubError(
-                f"the hub does not tell the settings of this page ({error})",
-                "Try again in a moment; if that does not help, ask the administrator",
-            ) from error
+            return Settings.from_json(await self.published())
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise LittlestHubError(
                 f"the settings of this page are not valid: {error}", "Ask the administrator"
