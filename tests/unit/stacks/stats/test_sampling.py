@@ -1,6 +1,7 @@
 """Samples are taken whatever happens to the hub, the database, and the clock."""
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -16,6 +17,7 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_late
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.service.hub_client import HubClient
+from littlest_hub.stacks.stats.requests_of_sampler import is_of_interest as is_logged
 from littlest_hub.stacks.stats.sampler import metrics
 from littlest_hub.stacks.stats.sampler.program import STATUS, Sampler, Status
 from littlest_hub.stacks.stats.store import database
@@ -300,3 +302,23 @@ def test_other_text_than_metrics_is_refused() -> None:
     assert metrics.parse("<html>") == metrics.Metrics()
     assert metrics.from_text("[1, 2") is None
     assert metrics.from_text(None) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "is_of_interest"),
+    [
+        ("200 GET /hub/metrics (stats@127.0.0.1) 3.10ms", False),
+        ("200 GET /a/hub/api/users?limit=200&offset=0 (stats@127.0.0.1) 3.10ms", False),
+        ("200 GET /hub/api/services/stats (stats@127.0.0.1) 3.10ms", False),
+        ("403 GET /hub/metrics (stats@127.0.0.1) 3.10ms", True),
+        ("200 GET /hub/metrics (stats@10.0.0.1) 3.10ms", True),
+        ("200 GET /hub/metrics (stats-prometheus@127.0.0.1) 3.10ms", True),
+        ("200 GET /hub/api/users/ada (stats@127.0.0.1) 3.10ms", True),
+        ("200 POST /hub/api/users?limit=1 (stats@127.0.0.1) 3.10ms", True),
+    ],
+)
+def test_only_requests_for_samples_are_left_out_of_the_journal(
+    line: str, is_of_interest: bool
+) -> None:
+    record = logging.LogRecord("tornado.access", logging.INFO, "", 0, line, (), None)
+    assert is_logged(record) is is_of_interest
