@@ -1,5 +1,7 @@
 """Fixtures and hooks of every tier: the installer under test, skips, journals in reports."""
 
+import os
+import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -25,6 +27,10 @@ WHY_NOT = {
     "cluster": why_no_machines,
     "logins": why_no_machines,
 }
+
+
+# Of a test that is marked `long`; `timeout` in pyproject.toml is that of the others.
+LONG_TIMEOUT_S = 5400
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -74,6 +80,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         item.add_marker(_tier(item))
         check_rows(item)
+        if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_S))
     items.sort(key=lambda item: TIERS.index(_tier(item)))
     if parallel.is_worker(config):
         items.sort(key=lambda item: not item.nodeid.startswith(parallel.FIRST))
@@ -81,7 +89,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test that this machine cannot run; in continuous integration, fail it."""
+    """Skip a test that this machine cannot run; in continuous integration, fail it.
+
+    Skip it also if `LITTLEST_HUB_TESTS_UNTIL` (seconds since 1970) is over.
+    """
+    if time.time() > float(os.environ.get("LITTLEST_HUB_TESTS_UNTIL", "inf")):
+        pytest.skip("not run: the time for this run of the tests is over")
     why_not = WHY_NOT.get(_tier(item))
     if why_not and (reason := why_not()):
         missing(reason)

@@ -39,6 +39,8 @@ SHELLS = {
     "zsh": ["zsh"],
     "busybox": ["busybox", "sh"],
 }
+# The shells that people name, or that run what has no other; the tests with the others are long.
+USUAL_SHELLS = ("bash", "dash")
 # Of coreutils, what a minimal image has besides these is not needed either.
 MINIMAL = (
     *("sh", "sed", "tar", "getconf", "cat", "cut", "dd", "df", "env", "head", "id", "ls", "mkdir"),
@@ -87,7 +89,12 @@ def script(request: pytest.FixtureRequest) -> Path:
     return path
 
 
-@pytest.fixture(params=sorted(SHELLS))
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=() if name in USUAL_SHELLS else pytest.mark.long)
+        for name in sorted(SHELLS)
+    ]
+)
 def shell(request: pytest.FixtureRequest) -> list[str]:
     command = SHELLS[request.param]
     need(command[0])
