@@ -18,6 +18,8 @@ from littlest_hub.stacks.stats.values import Values
 
 GAP = (3, 12.0, 14.5)
 """Days ago, and the hours in which the hub was down."""
+BEFORE_S = 2 * 3600
+"""How long ago the past ends, if it is written on a machine."""
 SINCE = "2026-01-01T00:00:00Z"
 
 
@@ -103,4 +105,4 @@ def simulate(directory: Path, days: int, people: int, step_s: int, now_s: float)
 
 if __name__ == "__main__":
     place, days, people, step_s = sys.argv[1:]
-    print(simulate(Path(place), int(days), int(people), int(step_s), time.time()))
+    print(simulate(Path(place), int(days), int(people), int(step_s), time.time() - BEFORE_S))

@@ -18,6 +18,7 @@ NAMES = {
     "year": "Year",
 }
 """Titles of the periods by name, as on the page."""
+_OF_HOURS = ("hour", "day")
 _DAYS = {"week": 7, "month": 30, "year": 365}
 
 
@@ -73,7 +74,7 @@ class Period:
 
     def ticks(self) -> Iterator[tuple[int, str]]:
         """Yield times on the axis of a picture, and what is written there."""
-        if self.use_table == "hour":
+        if self.name in _OF_HOURS:
             every_s = 900 if self.name == "hour" else 6 * HOUR_S
             offset_s = time.localtime(self.end_s).tm_gmtoff
             first_s = -(-(self.begin_s + offset_s) // every_s) * every_s - offset_s

@@ -13,13 +13,14 @@ from typing import Any
 from markupsafe import Markup
 
 from littlest_hub.stacks.stats.pages.period import Period
-from littlest_hub.stacks.stats.pages.table import BYTES, COUNT, DURATION, TIME, Table, shown
+from littlest_hub.stacks.stats.pages.table import BYTES, COUNT, DAY, DURATION, TIME, Table, shown
 
 _WIDTH, _HEIGHT = 360, 170
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 10, 10, 24
 _INNER = _WIDTH - _LEFT - _RIGHT
 _FLOOR = _HEIGHT - _BOTTOM
 _STEPS = (1, 2, 5)
+_PREPOSITIONS = {TIME: "at", DAY: "on"}
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,10 @@ def describe(picture: Picture, table: Table) -> str:
             highest = max(known, key=lambda row: row[name])
             value = shown(highest[name], picture.kind)
             where = shown(highest[first.name], first.kind)
-            preposition = ", " if first.kind != TIME else " at "
-            texts.append(f"{title}: the most is {value}{preposition}{where}.")
+            preposition = _PREPOSITIONS.get(first.kind, "for")
+            is_zero = not highest[name]
+            text = "always 0" if is_zero else f"the most is {value} {preposition} {where}"
+            texts.append(f"{title}: {text}.")
         else:
             texts.append(f"{title}: unknown.")
     if missing_s := missing(picture, rows):
@@ -138,14 +141,16 @@ def _vertical_axis(top: float, kind: str) -> Iterator[str]:
 
 
 def _round_values(top: float, kind: str) -> list[float]:
-    """Return the values on the vertical axis: 0, and at most 4 more that are easy to read."""
-    unit = 3600.0 if kind == DURATION and top >= 3600 else 1.0
+    """Return the values on the vertical axis: 0, and at most 5 more that are easy to read."""
+    unit = 1.0
+    if kind == DURATION:
+        unit = 3600.0 if top >= 3600 else 60.0
     size = 1e-2
     while True:
         for each in _STEPS:
             step = each * size * unit
             is_whole = kind != COUNT or step >= 1
-            if is_whole and top / step <= 4:
+            if is_whole and top / step < 6:
                 values = [number * step for number in range(int(top / step) + 1)]
                 return [int(each) for each in values] if kind == COUNT else values
         size *= 10

@@ -13,6 +13,7 @@ from littlest_hub.stacks.stats.pages.picture import Picture, describe, draw
 from littlest_hub.stacks.stats.pages.table import (
     BYTES,
     COUNT,
+    DAY,
     DURATION,
     PROCESSORS,
     TEXT,
@@ -26,7 +27,7 @@ from littlest_hub.stacks.stats.store.recording import HOUR_S, day_of
 from littlest_hub.stacks.stats.values import DAY_S, Values
 
 _TIME = Column("time", "Time", TIME)
-_DAY = Column("time", "Day", TIME)
+_DAY = Column("time", "Day", DAY)
 _SUCCESS = "success"
 _WITHOUT_REASON = "not told"
 _ON_THIS_MACHINE = "Unknown for servers that are not units of this machine, such as jobs of Slurm."
@@ -203,9 +204,14 @@ def _counts(figures: Figures, group: str | None, period: Period) -> list[Counts]
     return figures.counts(period.table, group, *span)
 
 
+def _when(period: Period) -> Column:
+    return _DAY if period.step_s == DAY_S else _TIME
+
+
 def _of_counts(counts: Sequence[Counts], period: Period, *, has_queue: bool) -> Iterator[Part]:
+    when = _when(period)
     columns = [
-        _TIME,
+        when,
         Column("servers", "Servers"),
         Column("people", "People with a server"),
         Column("starting", "Servers that start"),
@@ -225,11 +231,11 @@ def _of_counts(counts: Sequence[Counts], period: Period, *, has_queue: bool) -> 
     picture = Picture(series, COUNT, period)
     note = "The highest number at a time."
     yield Part("servers", "Servers that run", Table(columns, rows), picture, note)
-    columns = [_TIME, Column("memory", "Memory", BYTES)]
+    columns = [when, Column("memory", "Memory", BYTES)]
     rows = [{"time": each.time_s, "memory": each.memory_bytes} for each in counts]
     picture = Picture([("memory", "Memory")], BYTES, period)
     yield Part("memory", "Memory of servers", Table(columns, rows), picture, _ON_THIS_MACHINE)
-    columns = [_TIME, Column("processors", "Processors", PROCESSORS)]
+    columns = [when, Column("processors", "Processors", PROCESSORS)]
     busy = [{"time": each.time_s, "processors": each.processors} for each in counts]
     picture = Picture([("processors", "Processors")], PROCESSORS, period)
     note = f"How many were busy on average. {_ON_THIS_MACHINE}"
@@ -268,7 +274,11 @@ class _Starts:
             row = by_time.setdefault(time_s, {"started": 0, "failed": 0})
             row["started" if each.status == _SUCCESS else "failed"] += each.number
         rows = [{"time": time_s, **row} for time_s, row in sorted(by_time.items())]
-        columns = [_TIME, Column("started", "Started"), Column("failed", "Did not start")]
+        columns = [
+            _TIME if is_hours else _DAY,
+            Column("started", "Started"),
+            Column("failed", "Did not start"),
+        ]
         step_s = HOUR_S if is_hours else DAY_S
         drawn = Period(self._period.name, self._period.use_begin_s, self._period.end_s, step_s)
         series = [("started", "Started"), ("failed", "Did not start")]

@@ -5,22 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from littlest_hub.stacks.stats.values import DAY_S
 
-TEXT, TIME, COUNT, BYTES, DURATION, PROCESSORS = (
+TEXT, TIME, DAY, COUNT, BYTES, DURATION, PROCESSORS = (
     "text",
     "time",
+    "day",
     "count",
     "bytes",
     "duration",
     "processors",
 )
-"""Kinds of figures. Durations are in seconds, times in seconds since the epoch."""
+"""Kinds of figures. Durations are in seconds; times, and days, are seconds since the epoch."""
 UNKNOWN = "unknown"
 _UNITS = {BYTES: "_bytes", DURATION: "_s"}
 # A spreadsheet takes text that begins so for a formula (owasp.org, "CSV Injection").
@@ -74,15 +75,15 @@ def shown(value: Any, kind: str) -> str:
     """Return a figure as text for people."""
     if value is None:
         return UNKNOWN
-    if kind == TIME:
-        return time.strftime("%a %-d %b %Y %H:%M", time.localtime(value))
-    if kind == BYTES:
-        return _bytes(float(value))
-    if kind == DURATION:
-        return _duration(float(value))
-    if kind == PROCESSORS:
-        return f"{value:.2f}"
-    return str(value)
+    return _WRITERS[kind](value) if kind in _WRITERS else str(value)
+
+
+def _moment(value: float) -> str:
+    return time.strftime("%a %-d %b %Y %H:%M", time.localtime(value))
+
+
+def _day(value: float) -> str:
+    return time.strftime("%a %-d %b %Y", time.localtime(value))
 
 
 def _bytes(value: float) -> str:
@@ -100,9 +101,20 @@ def _duration(value: float) -> str:
     return f"{value / 60:.0f} min" if value >= 120 else f"{value:.3g} s"
 
 
+_WRITERS: Mapping[str, Callable[[float], str]] = {
+    TIME: _moment,
+    DAY: _day,
+    BYTES: _bytes,
+    DURATION: _duration,
+    PROCESSORS: "{:.2f}".format,
+}
+
+
 def _plain(value: Any, kind: str) -> Any:
     if value is not None and kind == TIME:
         return datetime.fromtimestamp(value, UTC).astimezone().isoformat(timespec="seconds")
+    if value is not None and kind == DAY:
+        return time.strftime("%Y-%m-%d", time.localtime(value))
     return round(value, 3) if isinstance(value, float) else value
 
 
