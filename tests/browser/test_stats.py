@@ -67,6 +67,7 @@ def look_at(browser: Chrome, name: str) -> None:
         assert_fits(browser, width)
         assert_accessible(browser)
         browser.execute_script("document.querySelectorAll('details').forEach(e => e.open = false)")
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_an_administrator_sees_a_week_in_pictures_and_the_figures_behind_them(

@@ -113,8 +113,7 @@ class Figures:
             SELECT {step if step_s else "a.time_s"} AS time, max({own}.people) AS people,
                 max({own}.servers) AS servers, max({own}.starting) AS starting,
                 max({own}.waiting) AS waiting, max({own}.memory) AS memory,
-                sum({own}.cpu_ms) AS cpu_ms, sum(a.covered_s) AS covered_s,
-                count({own}.time_s) AS rows
+                sum({own}.cpu_ms) AS cpu_ms, sum(a.covered_s) AS covered_s
             FROM {name} a LEFT JOIN {name} b ON b.time_s = a.time_s AND b.group_id =
                 (SELECT id FROM team WHERE name = :group)
             WHERE a.group_id = {EVERYBODY} AND a.time_s >= :begin AND a.time_s < :end
@@ -127,8 +126,8 @@ class Figures:
                 row["servers"] or 0,
                 row["starting"] or 0,
                 row["waiting"],
-                row["memory"] if row["rows"] else 0,
-                row["cpu_ms"] if row["rows"] else 0,
+                _known(row["memory"], row),
+                _known(row["cpu_ms"], row),
                 row["covered_s"],
             )
             for row in self._db.execute(query, values)
@@ -215,6 +214,11 @@ _USE = """
     total(server_s) AS server_s, max(memory) AS memory,
     sum(memory_mb_s) * 1e6 / nullif(total(server_s), 0) AS mean_memory,
     sum(cpu_ms) AS cpu_ms, total(is_active) AS active"""
+
+
+def _known(value: int | None, row: sqlite3.Row) -> int | None:
+    """Return what servers use, which is nothing if there are none."""
+    return value if value is not None or row["servers"] else 0
 
 
 def _checked(table: str) -> str:

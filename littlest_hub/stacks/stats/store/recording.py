@@ -256,7 +256,6 @@ _USES: tuple[tuple[str, Callable[[float], int]], ...] = (
 
 
 def _sum(values: Iterable[int | None]) -> int | None:
-    """Return the sum of the known values; None: there are values, and none is known."""
-    found = list(values)
-    known = [each for each in found if each is not None]
-    return sum(known) if known or not found else None
+    """Return the sum of the known values; None: there is none."""
+    known = [each for each in values if each is not None]
+    return sum(known) if known else None

@@ -107,6 +107,7 @@ def test_unknown_memory_stays_unknown_and_does_not_hide_what_is_known(
     recorder: Recorder, figures: Figures
 ) -> None:
     elsewhere = Person("eve", "1", frozenset(), NOON, [Server(True)])
+    recorder.record(sample())
     recorder.record(sample(elsewhere))
     (only,) = figures.counts("hour", None, NOON, NOON + 60, 0)
     assert (only.memory_bytes, only.processors) == (None, None)
