@@ -26,8 +26,8 @@ _USE = """
     time_s INTEGER, person_id INTEGER, server_s REAL, memory INTEGER, memory_mb_s REAL,
     cpu_ms INTEGER, is_active INTEGER, PRIMARY KEY (time_s, person_id)"""
 # `people`, `servers`, `starting`, `waiting` and `memory` are the highest of the period. NULL is
-# unknown; memory and processors are also NULL without a server. A group without a server in a period has no row; if everybody has none either, nothing
-# was counted then.
+# unknown; memory and processors are also NULL without a server. A group without a server in a
+# period has no row; if everybody has none either, nothing was counted then.
 _TABLES = f"""
 CREATE TABLE person (id INTEGER PRIMARY KEY, name TEXT UNIQUE, since TEXT);
 CREATE TABLE team (id INTEGER PRIMARY KEY, name TEXT UNIQUE);
