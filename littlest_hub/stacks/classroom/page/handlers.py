@@ -24,7 +24,7 @@ from littlest_hub.stacks.classroom.forms import Form
 from littlest_hub.stacks.classroom.logins import names
 from littlest_hub.stacks.classroom.logins.authenticators import PasswordLogin
 from littlest_hub.stacks.classroom.logins.people import People, Person, Standing
-from littlest_hub.stacks.classroom.page import PATH, disk, usage, view
+from littlest_hub.stacks.classroom.page import PATH, disk, group, usage, view
 from littlest_hub.stacks.classroom.page.decisions import Decisions, Outcome
 from littlest_hub.stacks.classroom.page.view import Member, Server
 
@@ -32,7 +32,7 @@ SHOWN = 500
 """The most people on the page."""
 _SHOWN_FAILURES = 10
 _SCOPES = frozenset({"admin:users", "admin:servers"})
-_CHANGES_SERVERS = frozenset({"start", "stop", "restart", "lock", "remove"})
+_CHANGES_SERVERS = frozenset({"start", "start_group", "stop", "restart", "lock", "remove"})
 
 
 class OtherAddress(BaseHandler):  # type: ignore[misc]
@@ -94,6 +94,8 @@ class TeachersPage(Form):
             is_counted=not units or any(map(view.load, usages.values())),
             memory=usage.memory(),
             processors=os.cpu_count(),
+            groups=group.groups(self, {each.name for each in members if each.is_here}),
+            messages=await asyncio.to_thread(group.messages, layout),
             failures=_unsolved(failures),
             disk=measured,
             environment=environment,
