@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from selenium.webdriver import Chrome
+from selenium.webdriver import Chrome, Keys
 
 from tests.browser.conftest import open_browser
 from tests.browser.pages import (
@@ -87,15 +87,15 @@ def test_an_administrator_sees_a_week_in_pictures_and_the_figures_behind_them(
         shown(browser, "#part-servers svg")
         assert browser.title == "The hub · Statistics"
         look_at(browser, "hub-day")
-        shown(browser, "#periods a[href*='period=hour']").click()
+        shown(browser, "#periods a[href*='period=hour']").send_keys(Keys.ENTER)
         assert "the most is 3 at" in shown(browser, "#part-servers figcaption").text
         assert "Servers now\n3" in shown(browser, "#summary").text
         look_at(browser, "hub-hour")
         for period in ("week", "month", "term", "year"):
-            shown(browser, f"#periods a[href*='period={period}']").click()
+            shown(browser, f"#periods a[href*='period={period}']").send_keys(Keys.ENTER)
             shown(browser, f"#periods a[aria-current][href*='period={period}']")
             look_at(browser, f"hub-{period}")
-        shown(browser, "#periods a[href*='period=week']").click()
+        shown(browser, "#periods a[href*='period=week']").send_keys(Keys.ENTER)
         shown(browser, "#periods a[aria-current][href*='period=week']")
         described = shown(browser, "#part-servers figcaption").text
         assert "Nothing was counted for" in described, "the hub was down on one day"
@@ -106,10 +106,10 @@ def test_an_administrator_sees_a_week_in_pictures_and_the_figures_behind_them(
         # Each picture has its figures in a table.
         for part in ("servers", "memory", "processors", "active", "starts", "durations"):
             summary = shown(browser, f"#part-{part} summary")
-            summary.click()
+            summary.send_keys(Keys.ENTER)
             rows = browser.find_elements("css selector", f"#part-{part} tbody tr")
             assert len(rows) == len(week[part]), part
-        shown(browser, "#part-groups a[href*='group=physics']").click()
+        shown(browser, "#part-groups a[href*='group=physics']").send_keys(Keys.ENTER)
         shown(browser, "#part-people")
         assert "Group physics" in shown(browser, "h1").text
         look_at(browser, "group-week")
@@ -123,7 +123,7 @@ def test_an_instructor_sees_the_own_group_and_no_other(hub: Hub, browser: Chrome
     assert "physics" in text
     assert "chemistry" not in text
     look_at(browser, "groups-instructor")
-    shown(browser, "#part-groups a[href*='group=physics']").click()
+    shown(browser, "#part-groups a[href*='group=physics']").send_keys(Keys.ENTER)
     shown(browser, "#part-people")
     look_at(browser, "group-instructor")
     browser.get(f"{hub.url}/services/stats/group?group=chemistry")
