@@ -35,6 +35,12 @@ BUILDS_PER_PERSON = 2
 # needs them.
 DISK_GB = 30
 
+# How many other people a person may let into a server that they have launched; 0: none.
+COLLABORATORS = 10
+# Directories of this machine that people may have in their servers, by name, with the groups of the
+# hub that may read or write: {"data": {"path": "/srv/data", "read": ["physics"], "write": []}}.
+# ["*"] is everybody. Servers that do not have a directory of these do not see it.
+VOLUMES = {}
 # Launches that you offer, by what people read: {"Statistics, week 1": {"repo": "https://…", "path":
 # "start.ipynb"}}. The fields are those of the form's address.
 PREPARED = {}

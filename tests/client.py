@@ -225,8 +225,23 @@ class Person:
         sent.sort(key=lambda cookie: len(cookie.path), reverse=True)
         return "; ".join(f"{cookie.name}={cookie.value}" for cookie in sent)
 
+    def open_shared(self, server: str) -> httpx.Response:
+        """Open JupyterLab of somebody else's server, and agree to tell it who one is.
+
+        Args:
+            server: OWNER/NAME.
+        """
+        page = self.browser.get(f"{self._server_path(server)}/lab")
+        if "oauth2/authorize" not in str(page.url) or page.status_code != 200:
+            return page
+        return self.browser.post(str(page.url), data=hidden_fields(page))
+
     def open_kernel(self, *, server: str = "") -> "Kernel":
-        """Start a Python kernel on the running user server and connect to it."""
+        """Start a Python kernel on the running user server and connect to it.
+
+        Args:
+            server: the name of one of the user's own, or OWNER/NAME.
+        """
         path = self._server_path(server)
         token = self._xsrf_token(f"{path}/")
         answer = self.browser.post(
@@ -257,7 +272,8 @@ class Person:
             return kernel.run(code, timeout_s=timeout_s)
 
     def _server_path(self, server: str) -> str:
-        return f"/user/{self.name}/{server}".rstrip("/")
+        owner, _, name = server.rpartition("/")
+        return f"/user/{owner or self.name}/{name}".rstrip("/")
 
     def _is_ready(self, server: str) -> bool:
         answer = self._api("GET", f"users/{self.name}")

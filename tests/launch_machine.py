@@ -91,9 +91,11 @@ class LaunchMachine:
         return visible_text(done)
 
     @contextlib.contextmanager
-    def launched(self, person: Person, repository: str, **form: str) -> Iterator[str]:
+    def launched(
+        self, person: Person, repository: str, decision: str = "launch", **form: str
+    ) -> Iterator[str]:
         """Launch a repository, wait for its server, and yield the log; stop the server."""
-        log = self.launch(person, repository, **form)
+        log = self.launch(person, repository, decision, **form)
         person.await_server(server=repository)
         try:
             yield log

@@ -94,6 +94,9 @@ class LentAccount:
         arguments = f"{self.name} {self.home} {self.shell} {self._files}"
         return {
             "DynamicUser": "yes",
+            # DynamicUser= implies read-only, which would replace our empty /home: of two mounts at
+            # one path, systemd makes only the one that it thinks the stricter.
+            "ProtectHome": "tmpfs",
             "User": self.user,
             "StateDirectory": str(self.home.relative_to("/var/lib")),
             "WorkingDirectory": str(self.home),

@@ -23,6 +23,7 @@ MANIFEST = Manifest(
     doctor=(
         "littlest_hub.stacks.launch.probes:programs",
         "littlest_hub.stacks.launch.probes:permissions",
+        "littlest_hub.stacks.launch.probes:volumes",
         "littlest_hub.stacks.launch.probes:packet_filter",
         "littlest_hub.stacks.launch.probes:disk",
     ),
@@ -34,6 +35,7 @@ MANIFEST = Manifest(
     tests=(
         "tests/unit/stacks/launch/test_fragment.py",
         "tests/unit/stacks/launch/test_units.py",
+        "tests/unit/stacks/launch/test_volumes.py",
         "tests/unit/stacks/launch/test_pages.py",
         "tests/unit/stacks/launch/test_launch_spawner.py",
         "tests/unit/stacks/launch/test_whole_launch.py",

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from functools import partial
 from typing import Any
@@ -19,10 +19,12 @@ from urllib.parse import quote
 from packaging.utils import canonicalize_name
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.launch import repository, server_name
+from littlest_hub.stacks.launch import repository, server_name, volumes
 from littlest_hub.stacks.launch.environment.requirements import is_name
 from littlest_hub.stacks.launch.links import Form, page_of
 from littlest_hub.stacks.launch.repository import Policy
+from littlest_hub.stacks.launch.shares import people
+from littlest_hub.stacks.launch.volumes import Offered
 
 MOST_BUILT = 50
 """The most packages that a person lets be built from their source."""
@@ -48,6 +50,15 @@ class Caps:
 
 
 @dataclass(frozen=True)
+class Choices:
+    """What one person may choose besides."""
+
+    volumes: Offered = field(default_factory=dict)
+    collaborators: int = 0
+    """How many other people may use a server; 0: none."""
+
+
+@dataclass(frozen=True)
 class Configuration:
     """A launch in all its fields, which are valid. 0 and "" stand for the hub's usual values."""
 
@@ -68,6 +79,10 @@ class Configuration:
     """A date, such as 2026-05-01; "": the latest versions of packages are used."""
     built: str = ""
     """Names of packages that are built from their source, which runs code, with spaces between."""
+    mounts: str = ""
+    """Volumes, as `volumes.checked` writes them: "data scratch:rw"."""
+    share: str = ""
+    """Names of users who may use the server, with spaces between."""
 
     @property
     def canonical(self) -> str:
@@ -136,12 +151,21 @@ def of_json(text: str) -> Configuration:
     raise LittlestHubError(f"{text[:80]!r} is no configuration that this release has written")
 
 
-def of_form(form: Form, policy: Policy, caps: Caps) -> Configuration:
+def of_form(
+    form: Form, policy: Policy, caps: Caps, choices: Choices | None = None
+) -> Configuration:
     """Return what a form asks for; its ref has not been resolved.
+
+    Args:
+        form: as somebody has filled it in.
+        policy: which repositories may be launched.
+        caps: the most that may be chosen.
+        choices: what the person may choose besides; None: nothing.
 
     Raises:
         FormError: fields of it are not valid, or beyond the caps.
     """
+    choices = choices or Choices()
     checks: dict[str, Callable[[str], Any]] = {
         "repo": partial(repository.parse, policy=policy),
         "ref": repository.ref_of,
@@ -153,6 +177,8 @@ def of_form(form: Form, policy: Policy, caps: Caps) -> Configuration:
         "hours": partial(_number, least=_LEAST_HOURS, most=caps.hours),
         "as_of": _date,
         "built": _names,
+        "mount": partial(volumes.checked, choice=choices.volumes),
+        "share": partial(people.checked, most=choices.collaborators),
     }
     valid: dict[str, Any] = {}
     problems: dict[str, str] = {}
@@ -166,6 +192,8 @@ def of_form(form: Form, policy: Policy, caps: Caps) -> Configuration:
         problems["ref"] = f"expected nothing, or {named}, which the repository's address names"
     if valid.get("path") and valid.get("urlpath"):
         problems["urlpath"] = "expected a file or a page, found both"
+    if valid.get("share") and not valid.get("name", "-"):
+        problems["name"] = "expected a name: others use this server, and find it by its name"
     if problems:
         raise FormError(problems)
     return Configuration(
@@ -179,6 +207,8 @@ def of_form(form: Form, policy: Policy, caps: Caps) -> Configuration:
         minutes=round(valid["hours"] * 60),
         as_of=valid["as_of"],
         built=valid["built"],
+        mounts=valid["mount"],
+        share=valid["share"],
     )
 
 
@@ -195,6 +225,8 @@ def form_of(configuration: Configuration) -> Form:
         hours=_text(configuration.minutes / 60),
         as_of=configuration.as_of,
         built=configuration.built,
+        mount=configuration.mounts,
+        share=configuration.share,
     )
 
 

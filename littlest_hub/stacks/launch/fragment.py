@@ -14,12 +14,13 @@ from typing import Any
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.manifest import plain_values
-from littlest_hub.stacks.launch import address
-from littlest_hub.stacks.launch.configuration import Caps, FormError, of_form
+from littlest_hub.stacks.launch import address, volumes
+from littlest_hub.stacks.launch.configuration import Caps, Choices, FormError, of_form
 from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.repository import Policy
 from littlest_hub.stacks.launch.settings import Settings
+from littlest_hub.stacks.launch.volumes import Volume
 
 FRAGMENT = "65-launch.py"
 _LINKS = ("documentation", "credits", "hubs")
@@ -46,6 +47,10 @@ class Values:
     hours: float = 0
     builds_per_person: int = 2
     disk_gb: float = 30
+    collaborators: int = 10
+    """How many other people a person may let into a server; 0: none."""
+    volumes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Directories of the machine, by the name that people read, with groups of the hub."""
     prepared: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The fields of a form, by what people read."""
     documentation: Mapping[str, str] = field(default_factory=dict)
@@ -68,6 +73,8 @@ class Values:
             policy=self.policy,
             caps=Caps(self.memory_gb, self.processors, self.hours),
             builds_per_person=self.builds_per_person,
+            collaborators=self.collaborators,
+            volumes={name: Volume.of_values(each) for name, each in self.volumes.items()},
             prepared={title: Form(**form) for title, form in self.prepared.items()},
             documentation=self.documentation,
             credits=self.credits,
@@ -114,19 +121,26 @@ class Values:
             for found in patterns:
                 if not _is_pattern(found):
                     yield name, f"found {found!r}, expected HOST/PATH, such as github.com/physics/*"
+        for name, each in self.volumes.items():
+            yield from (("VOLUMES", text) for text in volumes.problems(name, each))
         for found in self.hosts:
             if "/" in found:
                 yield "HOSTS", f"found {found!r}, expected a host, such as gitlab.physics.lan"
 
     def _wrong_forms(self) -> Iterator[tuple[str, str]]:
         caps = Caps(self.memory_gb, self.processors, self.hours)
+        try:
+            every = {name: Volume.of_values(each) for name, each in self.volumes.items()}
+        except (TypeError, KeyError, AttributeError):
+            return  # it is reported
+        choices = Choices(volumes.all_of(every), self.collaborators)
         for title, form in self.prepared.items():
             if unknown := set(form) - set(_FORM):
                 expected = ", ".join(_FORM)
                 yield "PREPARED", f"{title}: {min(unknown)!r} is no field; expected {expected}"
                 continue
             try:
-                of_form(Form(**form), self.policy, caps)
+                of_form(Form(**form), self.policy, caps, choices)
             except FormError as error:
                 yield "PREPARED", f"{title}: {error.message}"
 
@@ -170,7 +184,12 @@ _EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "channels": (_is_table, "addresses by name"),
     **dict.fromkeys(("memory_gb", "processors", "hours"), (_is_number, "a number, or 0")),
     "disk_gb": (lambda value: _is_number(value, 1), "a number from 1"),
+    "collaborators": (lambda value: type(value) is int and 0 <= value <= 100, "0 to 100"),
     "builds_per_person": (lambda value: type(value) is int and value > 0, "1 or more"),
+    "volumes": (
+        lambda value: isinstance(value, Mapping),
+        '{"data": {"path": "/srv/data", "read": ["physics"], "write": ["staff"]}}',
+    ),
     "prepared": (_are_forms, "fields of the form, by title"),
 }
 """The test of each value, and what it expects, in words."""

@@ -15,6 +15,7 @@ from littlest_hub.stacks.launch.records import checked_id
 from littlest_hub.stacks.launch.repository import Policy
 from littlest_hub.stacks.launch.server.spawner import with_launch
 from littlest_hub.stacks.launch.settings import OPTION, SCOPES, Settings
+from littlest_hub.stacks.launch.shares import pages as shared
 
 STACK = "launch"
 _NOTHING = Policy(banned=("*",))
@@ -33,12 +34,13 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
     values = record_of(variables, Values)
     # `check` reports problems with their lines. A hub that starts with them launches nothing.
     settings = Settings(policy=_NOTHING) if values.problems() else values.settings()
+    spawner = with_launch(c.JupyterHub.spawner_class, settings)
     c.JupyterHub.services.append(
         stack_service(
             STACK,
             oauth_no_confirm=True,
             oauth_client_allowed_scopes=[*SCOPES],
-            info=settings.to_json(),
+            info=spawner.launch_settings.to_json(),
             # The bar has a link already.
             display=False,
         )
@@ -47,15 +49,20 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
         {
             "name": "launch-service",
             "description": "Read the settings of the launch stack",
-            "scopes": [f"read:services!service={STACK}"],
+            # The names of people: with whom a server may be shared.
+            "scopes": [f"read:services!service={STACK}", "read:users:name"],
             "services": [STACK],
         }
     )
     _let_launch(c, str(values.group))
     c.JupyterHub.allow_named_servers = True
-    c.JupyterHub.spawner_class = with_launch(c.JupyterHub.spawner_class, settings)
+    c.JupyterHub.spawner_class = spawner
     c.RequestPolicy.user_options.update({OPTION: checked_id})
     c.Pages.handlers.update({binder.PATH: f"{binder.__name__}:BinderLink"})
+    c.Pages.handlers.update(shared.HANDLERS)
+    c.JupyterHub.template_vars.update(shared.template_vars())
+    c.JupyterHub.template_paths.append(shared.TEMPLATES)
+    c.Pages.home_parts.append("launch-shared.html")
     c.Pages.links.append(LINK)
 
 

@@ -17,6 +17,8 @@ SERVICE = "services/launch/"
 PUBLIC_BINDER = "https://mybinder.org/"
 # Pages of JupyterLab and of Notebook that show a file; JupyterLab shows it here.
 _FILE_PAGE = re.compile(r"(?:lab/tree|doc/tree|tree|notebooks|edit)/(.+)")
+_SEVERAL = ("mount", "share")
+"""Fields that a query may have several times."""
 _HOME_PAGES = ("lab", "doc", "tree", "lab/tree", "doc/tree")
 # No "%", "?" and "#": the page is a place in the server, and never does something at once.
 _PAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~/=@,+-]{0,199}")
@@ -41,13 +43,19 @@ class Form:
     """A date: versions of packages that are later are not used; "": the latest are."""
     built: str = ""
     """Packages that are built from their source, since they have no wheel."""
+    mount: str = ""
+    """Volumes that the server has, with spaces between; NAME:rw is one to write to."""
+    share: str = ""
+    """Users who may use the server, with spaces or commas between."""
 
     @classmethod
     def of_query(cls, query: Mapping[str, Sequence[str]]) -> Form:
         """Return the form that a query describes; what it does not know is ignored."""
-        return cls(
-            **{each.name: query[each.name][0] for each in fields(cls) if query.get(each.name)}
-        )
+        found = {each.name: query[each.name][0] for each in fields(cls) if query.get(each.name)}
+        for name in _SEVERAL:
+            if query.get(name):
+                found[name] = " ".join(filter(None, query[name]))
+        return cls(**found)
 
     @classmethod
     def of_binder(cls, spec: str, query: Mapping[str, Sequence[str]]) -> Form:

@@ -16,6 +16,7 @@ from littlest_hub.stacks.launch import fragment
 from littlest_hub.stacks.launch.builder.cleaning import size_bytes
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.resolver.units import settings_of
+from littlest_hub.stacks.launch.volumes import refuse_replaceable
 from littlest_hub.system.rattler import PACKAGE
 
 _SUBJECT = "launch"
@@ -62,6 +63,21 @@ def permissions(snapshot: Snapshot) -> Iterator[Finding]:
         unit = layout.stack_unit("launch", "-permissions.service")
         text = "resolver and builder reach other networks than the fragment says"
         yield Finding(PROBLEM, _SUBJECT, text, f"systemctl start {unit}")
+
+
+def volumes(snapshot: Snapshot) -> Iterator[Finding]:
+    """Check that the volumes of the fragment are where systemd will find them."""
+    try:
+        values = fragment.read(snapshot.layout)
+    except LittlestHubError:
+        return  # `permissions` reports it
+    for name, volume in values.settings().volumes.items():
+        try:
+            refuse_replaceable(volume, snapshot.layout.root)
+        except LittlestHubError as error:
+            text = f"the volume {name} starts in no server: {error.message}"
+            again = error.hint or f"# make the directory, or change VOLUMES in {fragment.FRAGMENT}"
+            yield Finding(PROBLEM, _SUBJECT, text, again)
 
 
 def packet_filter(_: Snapshot) -> Iterator[Finding]:

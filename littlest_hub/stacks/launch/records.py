@@ -25,7 +25,7 @@ import secrets
 import stat
 import time
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,13 @@ class Approved:
     configuration: Configuration
     environment: str = ""
     """The key of its environment; "": it has not been built."""
+    removed: tuple[str, ...] = ()
+    """People from whom the owner has taken access since."""
+
+    @property
+    def people(self) -> list[str]:
+        """Who may use the server besides its owner."""
+        return [name for name in self.configuration.share.split() if name not in self.removed]
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,9 @@ def approved(directory: Path, owner: str, id: str) -> Approved:
         text = _read(directory, _PEOPLE, _name(owner), _APPROVED, checked_id(id))
         record = json.loads(text)
         environment = record["environment"]
-        found = Approved(of_json(record["configuration"]), environment and checked_id(environment))
+        removed = tuple(str(name) for name in record.get("removed", ()))
+        key = environment and checked_id(environment)
+        found = Approved(of_json(record["configuration"]), key, removed)
     except FileNotFoundError:
         raise LittlestHubError(f"{owner} has approved no configuration {id}") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -149,22 +158,50 @@ class Records:
 
     # --- approved configurations
 
-    def approve(self, configuration: Configuration, environment: str | None = None) -> str:
+    def approve(
+        self,
+        configuration: Configuration,
+        environment: str | None = None,
+        *,
+        is_asked: bool = False,
+    ) -> str:
         """Record that the person has said yes, and return the id.
 
         Args:
             configuration: what has been approved.
             environment: the key of its environment; None: what it was before, if it was.
+            is_asked: the person has been asked just now, and so lets everybody in again whom the
+                configuration names.
         """
         id = configuration.id
-        if environment is None:
-            environment = ""
-            with contextlib.suppress(LittlestHubError):
-                environment = self.approved(id).environment
-        record = {"configuration": configuration.canonical, "environment": environment}
-        write(self._place / _APPROVED / id, json.dumps(record))
+        before = Approved(configuration)
+        with contextlib.suppress(LittlestHubError):
+            before = self.approved(id)
+        key = before.environment if environment is None else environment
+        self._write(Approved(configuration, key, () if is_asked else before.removed))
         self._forget_old()
         return id
+
+    def remove(self, id: str, name: str) -> None:
+        """Record that somebody may not use a server any more, and that nothing starts unasked.
+
+        Raises:
+            LittlestHubError: the configuration has not been approved.
+        """
+        before = self.approved(id)
+        self._write(replace(before, removed=(*before.removed, name)))
+        asked = {id, replace(before.configuration, commit="").id}
+        with self._changed() as state:
+            state["asked"] = [each for each in state["asked"] if each not in asked]
+
+    def _write(self, approved: Approved) -> None:
+        record: dict[str, Any] = {
+            "configuration": approved.configuration.canonical,
+            "environment": approved.environment,
+        }
+        if approved.removed:
+            record["removed"] = [*approved.removed]
+        write(self._place / _APPROVED / approved.configuration.id, json.dumps(record))
 
     def approved(self, id: str) -> Approved:
         """Return a configuration that the person has approved.

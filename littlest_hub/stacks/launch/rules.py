@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 from littlest_hub.check import plain_values
 from littlest_hub.check.report import Problem
@@ -20,6 +21,12 @@ def values(settings: Settings) -> Iterator[Problem]:
     if not is_known and not settings.get("Authenticator", "manage_groups").value:
         text = f"the hub has no group {found.group!r} in load_groups: nobody may launch"
         yield plain_values.problem(settings, FRAGMENT, "GROUP", text, is_warning=True)
+    base = settings.layout.base
+    for name, volume in found.volumes.items():
+        path = Path(volume["path"])
+        if path == base or base in path.parents or path in base.parents:
+            text = f"{name}: found {path}, expected a directory apart from {base}"
+            yield plain_values.problem(settings, FRAGMENT, "VOLUMES", text)
 
 
 def git(settings: Settings) -> Iterator[Problem]:

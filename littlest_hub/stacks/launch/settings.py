@@ -13,13 +13,17 @@ from typing import Any
 from littlest_hub.stacks.launch.configuration import Caps
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.repository import Policy
+from littlest_hub.stacks.launch.volumes import Volume
 
 OPTION = "launch"
 """The option of a server that is launched: the id of its configuration."""
-SCOPES = ("read:users!user", "read:servers!user", "start:servers!user", "delete:servers!user")
-"""Scopes of the service for the person whose browser it is: read since when the
-person is a user here, and read, start and stop the person's own servers; `servers!user` is the last
-three."""
+SCOPES = (
+    *("read:users!user", "read:servers!user", "start:servers!user", "delete:servers!user"),
+    "read:users:shares!user",
+)
+"""Scopes of the service for the person whose browser it is: read since when the person is a user
+here, and in which groups; read, start and stop the person's own servers; read which servers of
+others the person may use."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,9 @@ class Settings:
     caps: Caps = field(default_factory=Caps)
     builds_per_person: int = 2
     """How many launches of a person may be built, or wait to be built, at the same time."""
+    collaborators: int = 10
+    """How many other people a person may let into a server."""
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
     prepared: Mapping[str, Form] = field(default_factory=dict)
     """Forms that somebody has filled in, by what people read: "Statistics, first week"."""
     documentation: Mapping[str, str] = field(default_factory=dict)
@@ -64,6 +71,7 @@ class Settings:
             **{each.name: getattr(self, each.name) for each in fields(self)},
             "policy": _values(self.policy),
             "caps": _values(self.caps),
+            "volumes": {name: _values(volume) for name, volume in self.volumes.items()},
             "prepared": {title: _values(form) for title, form in self.prepared.items()},
         }
 
@@ -79,7 +87,12 @@ class Settings:
             for name, value in info["policy"].items()
         }
         prepared = {title: Form(**form) for title, form in info["prepared"].items()}
-        parts = {"policy": Policy(**policy), "caps": Caps(**info["caps"]), "prepared": prepared}
+        parts = {
+            "policy": Policy(**policy),
+            "caps": Caps(**info["caps"]),
+            "volumes": {name: Volume.of_values(each) for name, each in info["volumes"].items()},
+            "prepared": prepared,
+        }
         return cls(**{**info, **parts})
 
 

@@ -24,7 +24,7 @@ from tornado.web import authenticated
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch import links, repository, server_name
-from littlest_hub.stacks.launch.configuration import Caps, Configuration, FormError, of_form
+from littlest_hub.stacks.launch.configuration import Configuration, FormError
 from littlest_hub.stacks.launch.environment.environment_files import Kind
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.pages.page import PersonPage
@@ -33,6 +33,8 @@ from littlest_hub.stacks.launch.service import dialogue, resolution
 from littlest_hub.stacks.launch.service.dialogue import Tell
 from littlest_hub.stacks.launch.service.resolution import Resolution
 from littlest_hub.stacks.launch.service.servers import Server
+from littlest_hub.stacks.launch.settings import Settings
+from littlest_hub.stacks.launch.volumes import Offered, mounts
 
 _RESOLVER_S = 120
 """More than the resolver's unit gives it."""
@@ -82,7 +84,8 @@ class Entrance(PersonPage):
             self._show_form(self.records.typed, is_open=False)
             return
         try:
-            asked = of_form(form, self.hub_settings.policy, self.hub_settings.caps)
+            asked = self.judged(form)
+            await self.refuse_unknown(asked)
         except FormError as error:
             self._show_form(form, error.problems)
             return
@@ -138,6 +141,7 @@ class Entrance(PersonPage):
                 configuration=configuration,
                 found=found,
                 environment=environment,
+                mounts=mounts(configuration.mounts),
                 source=self._source(),
                 standing=at,
                 another=server_name.another(configuration.name, taken),
@@ -176,7 +180,8 @@ class Entrance(PersonPage):
             self.rendered(
                 "form.html",
                 form=form,
-                fields=_fields(form, self.hub_settings.caps, problems),
+                fields=_fields(form, self.hub_settings, problems),
+                volumes=_volumes(form, self.choices.volumes),
                 problems=problems,
                 hint=hint,
                 is_open=is_open or not prepared,
@@ -264,6 +269,10 @@ _LABELS = {
     "processors": ("Processors", ""),
     "hours": ("Duration in hours", ""),
     "as_of": ("Packages as of", "A date, such as 2026-05-01. Empty: the latest versions"),
+    "share": (
+        "People who may use this server",
+        "Names of users of this hub. They can do there what you can; they do not see your home",
+    ),
     "built": (
         "Packages built from source",
         "Names of packages without a wheel, whose code runs to build them. Empty: none",
@@ -271,18 +280,34 @@ _LABELS = {
 }
 
 
-def _fields(form: Form, caps: Caps, problems: dict[str, str]) -> list[dict[str, str]]:
+def _fields(form: Form, settings: Settings, problems: dict[str, str]) -> list[dict[str, str]]:
     """Return the fields of the form, for its template."""
     found = []
     for name, (label, help_text) in _LABELS.items():
-        most = getattr(caps, name, None)
+        most = getattr(settings.caps, name, None)
         value = getattr(form, name)
+        if name == "share" and not settings.collaborators and not value:
+            continue
         # A field that nobody may choose is shown only to say so.
         if most or most is None or value:
             limit = f"At most {most:g}. Empty: what is usual here" if most else help_text
             each = {"name": name, "label": label, "value": value, "help": limit}
             found.append({**each, "problem": problems.get(name, "")})
     return found
+
+
+def _volumes(form: Form, offered: Offered) -> list[dict[str, Any]]:
+    """Return the volumes that somebody may choose, for the form's template."""
+    chosen = form.mount.replace(",", " ").split()
+    return [
+        {
+            "name": name,
+            "may_write": may_write,
+            "is_read": name in chosen or f"{name}:ro" in chosen,
+            "is_written": f"{name}:rw" in chosen,
+        }
+        for name, may_write in sorted(offered.items())
+    ]
 
 
 async def _ignore(_: str) -> None:

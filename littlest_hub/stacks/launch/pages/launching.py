@@ -25,7 +25,7 @@ from tornado.web import HTTPError, authenticated
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch import order, repository, server_name
-from littlest_hub.stacks.launch.configuration import Configuration, FormError, form_of, of_form
+from littlest_hub.stacks.launch.configuration import Configuration, FormError, form_of
 from littlest_hub.stacks.launch.environment.environment_files import Kind
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.pages.entrance import page_of_start, resolved
@@ -49,7 +49,8 @@ class Launch(PersonPage):
         form = self.asked_form()
         back = form.url(self.hub_base)
         try:
-            asked = of_form(form, self.hub_settings.policy, self.hub_settings.caps)
+            asked = self.judged(form)
+            await self.refuse_unknown(asked)
             configuration = asked.at(self.get_body_argument("commit", ""))
         except FormError:
             self.redirect(back, status=303)
@@ -70,7 +71,7 @@ class Launch(PersonPage):
             return
         self._remember(form, configuration, self.get_body_argument("ask", ""))
         server = configuration.name or self._free_name()
-        id = self.records.approve(configuration)
+        id = self.records.approve(configuration, is_asked=True)
         name = self.records.begin(id, server, restarts=decision == "update")
         self.redirect(f"{self.own}launching/{name}", status=303)
 

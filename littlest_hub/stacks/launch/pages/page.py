@@ -8,13 +8,17 @@ from dataclasses import dataclass, fields
 from math import inf
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from jupyterhub.utils import get_browser_protocol
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPResponse
 from tornado.web import HTTPError
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.service.web import Handler
+from littlest_hub.stacks.launch import volumes
+from littlest_hub.stacks.launch.configuration import Choices, Configuration, FormError, of_form
 from littlest_hub.stacks.launch.links import SERVICE, Form
 from littlest_hub.stacks.launch.records import Records
 from littlest_hub.stacks.launch.service.servers import Person, Servers
@@ -73,6 +77,18 @@ class Page(Handler):
                 f"the settings of this page are not valid: {error}", "Ask the administrator"
             ) from error
 
+    async def ask_hub(self, path: str) -> HTTPResponse:
+        """Return an answer of the hub's API, asked with the service's own token.
+
+        Raises:
+            HTTPClientError, OSError: it refuses, or does not answer.
+        """
+        return await AsyncHTTPClient().fetch(
+            f"{self.hub_auth.api_url}/{path}",
+            headers={"Authorization": f"token {self.hub_auth.api_token}"},
+            follow_redirects=False,
+        )
+
     @property
     def place(self) -> Place:
         place: Place = self.settings["place"]
@@ -109,7 +125,7 @@ class Page(Handler):
     def asked_form(self) -> Form:
         """Return the form in the query, or in what was sent."""
         names = [each.name for each in fields(Form)]
-        return Form.of_query({each: [self.get_argument(each, "", strip=False)] for each in names})
+        return Form.of_query({each: self.get_arguments(each, strip=False) for each in names})
 
     def log_exception(self, kind: Any, value: Any, trace: Any) -> None:
         # Its message is on the page.
@@ -144,3 +160,48 @@ class PersonPage(Page):
             self.person = await self.servers.person()
             self.records = Records(self.place.records, self.name, self.person.since)
             self.records.keep(self.person.servers)
+
+    @property
+    def choices(self) -> Choices:
+        """What the person may choose besides."""
+        settings = self.hub_settings
+        offered = volumes.offered(settings.volumes, self.person.groups)
+        return Choices(offered, settings.collaborators)
+
+    def judged(self, form: Form) -> Configuration:
+        """Return what a form of the person asks for.
+
+        Raises:
+            FormError: fields of it are not valid, or not permitted.
+        """
+        settings = self.hub_settings
+        return of_form(form, settings.policy, settings.caps, self.choices)
+
+    async def refuse_unknown(self, configuration: Configuration) -> None:
+        """Refuse to share with somebody whom the hub does not know, or with oneself.
+
+        Raises:
+            FormError: the names.
+            LittlestHubError: the hub does not answer.
+        """
+        names = configuration.share.split()
+        if self.name in names:
+            raise FormError({"share": f"found {self.name}, which is you; expected other people"})
+        found = [await self._is_known(name) for name in names]
+        unknown = [name for name, is_known in zip(names, found, strict=True) if not is_known]
+        if unknown:
+            raise FormError(
+                {
+                    "share": f"this hub knows nobody called {', '.join(unknown)}; expected names of"
+                    " people who have been here"
+                }
+            )
+
+    async def _is_known(self, name: str) -> bool:
+        try:
+            await self.ask_hub(f"users/{quote(name, safe='@')}")
+        except HTTPClientError as error:
+            if error.code == 404:
+                return False
+            raise LittlestHubError(f"the hub does not tell who {name} is ({error})") from error
+        return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from littlest_hub.stacks.launch.pages.entrance import AskAgain, Entrance
 from littlest_hub.stacks.launch.pages.launching import Launch, Launching
 from littlest_hub.stacks.launch.pages.page import Page
+from littlest_hub.stacks.launch.pages.servers import Deletion, OwnServers, Removal
 from littlest_hub.stacks.launch.pages.sharing import Badge, Sharing, Style
 
 PAGES: list[tuple[str, type[Page]]] = [
@@ -13,6 +14,9 @@ PAGES: list[tuple[str, type[Page]]] = [
     ("launch", Launch),
     ("launching/([0-9a-f]{32})", Launching),
     ("links", Sharing),
+    ("servers", OwnServers),
+    ("servers/remove", Removal),
+    ("servers/delete", Deletion),
     (r"badge\.svg", Badge),
     (r"launch\.css", Style),
 ]

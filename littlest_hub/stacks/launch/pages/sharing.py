@@ -8,7 +8,7 @@ from __future__ import annotations
 from tornado.web import authenticated
 
 from littlest_hub.stacks.launch import links, repository
-from littlest_hub.stacks.launch.configuration import FormError, of_form
+from littlest_hub.stacks.launch.configuration import FormError
 from littlest_hub.stacks.launch.pages.page import TEMPLATES, Page, PersonPage
 
 _CACHE = "public, max-age=3600"
@@ -21,7 +21,7 @@ class Sharing(PersonPage):
     async def get(self) -> None:
         form = self.asked_form()
         try:
-            asked = of_form(form, self.hub_settings.policy, self.hub_settings.caps)
+            asked = self.judged(form)
         except FormError:
             self.redirect(form.url(self.hub_base))
             return

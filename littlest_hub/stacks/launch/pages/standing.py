@@ -25,6 +25,8 @@ _FIELDS = {
     "minutes": "duration (minutes)",
     "as_of": "date of the packages",
     "built": "packages that are built from their source",
+    "mounts": "volumes",
+    "share": "people who may use it",
 }
 
 

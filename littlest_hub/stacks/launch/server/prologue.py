@@ -19,14 +19,17 @@ from typing import NoReturn
 from littlest_hub.stacks.launch.server import working_copy
 from littlest_hub.stacks.launch.server.own_files import ObstacleError
 from littlest_hub.stacks.launch.server.working_copy import Report
+from littlest_hub.stacks.launch.volumes import SHOWN
 from littlest_hub.system.files import remove_tree, write
 
 MODULE = "littlest_hub.stacks.launch.server.prologue"
 VARIABLE = "LITTLEST_HUB_LAUNCH"
-"""The variable that says what to do, in JSON: "name", "version", "source" and "kernels", each a
-name or a path that the hub has made. A command line could be read by others."""
+"""The variable that says what to do, in JSON: "name", "version", "source", "kernels" and "volumes",
+each a name or a path that the hub has made, or "". A command line could be read by others."""
 _ROOT, _PAGE = "JUPYTERHUB_ROOT_DIR", "JUPYTERHUB_DEFAULT_URL"
 _USUAL_PAGE = "/lab"
+VOLUMES = "volumes"
+"""The link to the server's volumes, in the copy of the files."""
 _OWN_KERNEL = {
     # jupyter_client reads this as the Python of the server.
     "argv": ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
@@ -81,7 +84,21 @@ def _with_files(launch: Mapping[str, str], home: Path) -> dict[str, str]:
     _say(f"{copy}: {len(report.written)} files written, {len(report.removed)} removed")
     if report.text:
         _say(report.text)
+    _link_volumes(copy / VOLUMES, launch["volumes"])
     return {_ROOT: str(copy)}
+
+
+def _link_volumes(link: Path, volumes: str) -> None:
+    """Let a link in the copy lead to the volumes; remove ours if there are none any more."""
+    try:
+        if volumes and not os.path.lexists(link):
+            link.symlink_to(volumes)
+        elif not volumes and link.is_symlink() and link.readlink() == SHOWN:
+            link.unlink()
+        elif volumes and not (link.is_symlink() and str(link.readlink()) == volumes):
+            _say(f"{link} is something else already; the volumes are in {volumes}")
+    except OSError as error:
+        _say(f"{link}: {error}; the volumes are in {volumes}")
 
 
 def shown_kernels(kernels: Path, directory: Path) -> Path:

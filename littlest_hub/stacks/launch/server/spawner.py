@@ -7,6 +7,7 @@ service that has written it talks to strangers. A start that is refused starts n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -20,17 +21,20 @@ from traitlets.utils.importstring import import_item
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.accounts import LentAccount
+from littlest_hub.hub.homes import DynamicHome
 from littlest_hub.hub.launch import Launch, NotStartedError, server_command
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.hub.unprivileged import TemplateSpawner
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.launch import records, repository, server_name
+from littlest_hub.stacks.launch import records, repository, server_name, volumes
 from littlest_hub.stacks.launch.builder.place import Place
-from littlest_hub.stacks.launch.configuration import Configuration, form_of, of_form
+from littlest_hub.stacks.launch.configuration import Choices, Configuration, form_of, of_form
+from littlest_hub.stacks.launch.records import Approved
 from littlest_hub.stacks.launch.resolver.sources import Sources
 from littlest_hub.stacks.launch.resolver.units import sources_of
-from littlest_hub.stacks.launch.server import prologue, unit_limits
+from littlest_hub.stacks.launch.server import apart, prologue, unit_limits
 from littlest_hub.stacks.launch.settings import OPTION, Settings
+from littlest_hub.stacks.launch.shares import grants
 from littlest_hub.units.server import RUNTIME, Account, Properties
 
 STACK = "launch"
@@ -74,12 +78,15 @@ class WithLaunch:
     user: Any
     name: str
     user_options: Any
+    orm_spawner: Any
+    log: Any
     hub: Any
     layout: Layout
 
     async def run_pre_spawn_hook(self) -> None:
         """Refuse at once what must not start; it is judged again when its turn has come."""
-        self.launched()
+        if self.launched():
+            self.apply_shares()
         await maybe_future(super().run_pre_spawn_hook())  # type: ignore[misc]
 
     def get_env(self) -> dict[str, str]:
@@ -93,6 +100,7 @@ class WithLaunch:
                     "version": found.source.name,
                     "source": str(self._seen_source(found)),
                     "kernels": str(kernels),
+                    "volumes": str(volumes.SHOWN) if found.configuration.mounts else "",
                 }
             )
             # Not with the trait: it would replace what is in braces.
@@ -109,16 +117,36 @@ class WithLaunch:
         return self._launched(id) if id else None
 
     def _launched(self, id: Any) -> Launched:
-        try:
-            directory = self.layout.on_disk(self.layout.stack_data(STACK))
-            approved = records.approved(directory, self.user.name, records.checked_id(id))
-            self._judge(approved.configuration)
-        except (LittlestHubError, ValueError) as error:
-            raise RefusedError(f"This launch is refused: {error}") from error
+        approved = self._approved(id)
         configuration = approved.configuration
+        try:
+            self._judge(configuration)
+        except LittlestHubError as error:
+            reason = f"This launch is refused: {error}"
+            raise RefusedError(reason, self._link(configuration)) from error
         found = Launched(configuration, approved.environment, self._source(configuration))
         self._refuse_missing(found)
         return found
+
+    def _approved(self, id: Any) -> Approved:
+        try:
+            directory = self.layout.on_disk(self.layout.stack_data(STACK))
+            return records.approved(directory, self.user.name, records.checked_id(id))
+        except (LittlestHubError, ValueError) as error:
+            raise RefusedError(f"This launch is refused: {error}") from error
+
+    def apply_shares(self) -> None:
+        """Let those use the server whom its owner has let in, and nobody else.
+
+        It judges nothing, so that access can be taken from a server that may not start any more.
+        """
+        people: list[str] = []
+        with contextlib.suppress(RefusedError):
+            people = self._approved((self.user_options or {}).get(OPTION)).people
+        people = people[: self.launch_settings.collaborators]
+        missing = grants.apply(self.user.db, self.orm_spawner, people)
+        if missing:
+            self.log.warning("%s is shared with %s, who do not exist", self.name, missing)
 
     def _judge(self, configuration: Configuration) -> None:
         """Judge a configuration as a form, with today's settings, and as one of this server.
@@ -127,7 +155,11 @@ class WithLaunch:
             LittlestHubError: it is not permitted, or that of another server.
         """
         settings = self.launch_settings
-        asked = of_form(form_of(configuration), settings.policy, settings.caps)
+        # The groups of this moment: who has left one has lost its volumes.
+        groups = [str(group.name) for group in self.user.groups]
+        offered = volumes.offered(settings.volumes, groups)
+        choices = Choices(offered, settings.collaborators)
+        asked = of_form(form_of(configuration), settings.policy, settings.caps, choices)
         if not repository.is_commit(configuration.commit) or (
             asked.at(configuration.commit) != configuration
         ):
@@ -142,6 +174,13 @@ class WithLaunch:
             raise LittlestHubError(
                 f"the configuration is that of a server {named}, not of {self.name}"
             )
+        for mount in volumes.mounts(configuration.mounts):
+            volumes.refuse_replaceable(settings.volumes[mount.name], self.layout.root)
+
+    def _link(self, configuration: Configuration) -> str:
+        """Return the address at which a person may launch a configuration again."""
+        base = str(self.hub.base_url).removesuffix("hub/")
+        return form_of(configuration).url(base)
 
     def _source(self, configuration: Configuration) -> Path:
         sources = Sources(sources_of(self.layout))
@@ -159,25 +198,53 @@ class WithLaunch:
         """
         place = Place(self.layout.on_disk(Place.of(self.layout).home))
         if found.environment and not place.is_complete(found.environment):
-            base = str(self.hub.base_url).removesuffix("hub/")
             raise RefusedError(
                 "Its environment has been removed from this machine to make room; it is built"
                 " again when you launch this again",
-                form_of(found.configuration).url(base),
+                self._link(found.configuration),
             )
 
 
 class UnitWithLaunch(WithLaunch):
     """A launch in a unit, which sees one environment and the files of one repository."""
 
+    disable_user_sudo: bool | None
+    _environment_file: Path
+
     @classmethod
     def can_be(cls, spawner: type[Any]) -> bool:
         """Return whether a spawner starts units whose properties the hub chooses."""
         return issubclass(spawner, UnitSpawner) and not issubclass(spawner, TemplateSpawner)
 
+    @property
+    def _is_apart(self) -> bool:
+        """Whether the server does not run as its owner, since others use it."""
+        found = self.launched()
+        return found is not None and bool(found.configuration.share)
+
+    @property
+    def _home(self) -> DynamicHome:
+        if self._is_apart:
+            return DynamicHome(self.layout, apart.name_of(self.user.name, self.name))
+        home: DynamicHome = super()._home  # type: ignore[misc]
+        return home
+
+    def _account(self) -> Account | LentAccount:
+        if not self._is_apart:
+            usual: Account | LentAccount = super()._account()  # type: ignore[misc]
+            return usual
+        files = self._environment_file.with_suffix("")
+        return apart.lent(self.layout, self.user.name, self.name, self._home.path, files)
+
     def _prepare(self, account: Account | LentAccount) -> Launch:
+        if self._is_apart:
+            # Whoever uses the server of an administrator must not become root there.
+            self.disable_user_sudo = True
         launch: Launch = super()._prepare(account)  # type: ignore[misc]
         found = self.launched()
+        mounts = found.configuration.mounts if found else ""
+        shown = volumes.properties(mounts, self.launch_settings.volumes)
+        launch = replace(launch, properties=_added(launch.properties, shown))
         if found is None:
             hidden = {"InaccessiblePaths": [f"-{Place.of(self.layout).home}"]}
             return replace(launch, properties=_added(launch.properties, hidden))
@@ -267,7 +334,10 @@ def with_launch(spawner: type[Any] | str, settings: Settings) -> type[Any]:
         for kind in (UnitWithLaunch, JobWithLaunch):
             if kind.can_be(spawner):
                 name = f"Launch{spawner.__name__}"
-                return type(name, (kind, spawner), {"launch_settings": settings})
+                # A job has no mounts of its own, so nothing could be read-only or hidden.
+                is_job = kind is JobWithLaunch
+                usable = replace(settings, volumes={}, collaborators=0) if is_job else settings
+                return type(name, (kind, spawner), {"launch_settings": usable})
     name = spawner.__name__ if isinstance(spawner, type) else spawner
     raise TypeError(f"{name} cannot launch: expected UnitSpawner or SlurmSpawner")
 

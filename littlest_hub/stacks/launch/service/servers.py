@@ -24,6 +24,8 @@ _TIMEOUT_S = 30
 """More than the 10 s after which JupyterHub answers that a server is still starting."""
 _STOP_S = 90
 _POLL_S = 0.25
+_MOST_SHARED = 200
+"""The most servers of others that are listed."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Person:
     since: str
     """When the hub has added the person."""
     servers: Mapping[str, Server]
+    groups: tuple[str, ...] = ()
 
 
 class Servers:
@@ -72,7 +75,9 @@ class Servers:
     """
 
     def __init__(self, api_url: str, name: str, token: str) -> None:
-        self._user = f"{api_url}/users/{quote(name, safe='@')}"
+        self._api = api_url
+        self._name = quote(name, safe="@")
+        self._user = f"{api_url}/users/{self._name}"
         self._token = token
         self._starts: set[asyncio.Task[Any]] = set()
 
@@ -90,7 +95,8 @@ class Servers:
                 "Log out of the hub and in again; if that does not help, ask the administrator",
             )
         servers = {name: Server.of_json(each) for name, each in model["servers"].items()}
-        return Person(str(model["created"]), servers)
+        groups = tuple(str(each) for each in model.get("groups", ()))
+        return Person(str(model["created"]), servers, groups)
 
     async def start(self, name: str, configuration: str) -> None:
         """Start a server, and return as soon as JupyterHub has a page that shows how it starts.
@@ -115,6 +121,34 @@ class Servers:
                     request.add_done_callback(_retrieve)
                     return
         request.result()
+
+    async def shared_with(self) -> list[tuple[str, str]]:
+        """Return the servers of others that the person may use: owner and name.
+
+        Raises:
+            LittlestHubError: JupyterHub does not tell.
+        """
+        model = await self._request("GET", f"/shared?limit={_MOST_SHARED}")
+        shares = model["items"] if isinstance(model, dict) else model
+        servers = (each["server"] for each in shares)
+        return sorted((str(each["user"]["name"]), str(each["name"])) for each in servers)
+
+    async def apply_shares(self, name: str) -> None:
+        """Let the hub give and take access to a server as the records say.
+
+        Raises:
+            LittlestHubError: it does not answer.
+        """
+        path = f"/launch-shares/{self._name}/{quote(name, safe='')}"
+        await self._request("POST", path, {}, self._api)
+
+    async def delete(self, name: str) -> None:
+        """Delete a server that has stopped.
+
+        Raises:
+            LittlestHubError: JupyterHub refuses.
+        """
+        await self._request("DELETE", self._path(name), {"remove": True})
 
     async def stop(self, name: str) -> None:
         """Stop a server, and wait until it has stopped.
@@ -143,11 +177,13 @@ class Servers:
     def _path(self, name: str) -> str:
         return f"/servers/{quote(name, safe='')}"
 
-    async def _request(self, method: str, path: str, body: object = None) -> Any:
+    async def _request(self, method: str, path: str, body: object = None, base: str = "") -> Any:
         try:
             answer = await AsyncHTTPClient().fetch(
-                self._user + path,
+                (base or self._user) + path,
                 method=method,
+                # A body of DELETE says that the server is removed.
+                allow_nonstandard_methods=True,
                 headers={"Authorization": f"token {self._token}"},
                 body=json.dumps(body) if body is not None else None,
                 request_timeout=_TIMEOUT_S,

@@ -13,16 +13,25 @@ from littlest_hub.stacks.launch.configuration import Caps
 from littlest_hub.stacks.launch.hub import LINK
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.pages.binder import PATH
-from littlest_hub.stacks.launch.records import checked_id
+from littlest_hub.stacks.launch.records import approved, checked_id
 from littlest_hub.stacks.launch.repository import Policy
 from littlest_hub.stacks.launch.settings import OPTION, SCOPES, Settings
+from littlest_hub.stacks.launch.shares import grants, pages
+from littlest_hub.stacks.launch.volumes import Volume
 from tests.unit.hub.small_hub import DIRECTORY, LAYOUT, RecordingSpawner, c
 
 
 class SlowSpawner(RecordingSpawner):
     """Starts a server once there is no file `USER is slow`."""
 
+    def apply_shares(self) -> None:
+        """Do what the stack's spawner does, with the records of this service."""
+        id = (self.user_options or {}).get(OPTION)
+        found = approved(DIRECTORY / "records", self.user.name, id) if id else None
+        grants.apply(self.user.db, self.orm_spawner, found.people if found else [])
+
     async def start(self) -> tuple[str, int]:
+        self.apply_shares()
         while (DIRECTORY / f"{self.user.name} is slow").exists():
             await asyncio.sleep(0.05)
         return await super().start()
@@ -32,6 +41,10 @@ SETTINGS = Settings(
     title="Physics & <Hub>",
     policy=Policy(banned=("github.com/evil/*",), hosts=tuple(sys.argv[5:])),
     caps=Caps(memory_gb=4, hours=8),
+    volumes={
+        "data": Volume("/srv/data", read=("physics",), write=("staff",)),
+        "finance": Volume("/srv/finance", read=("finance",)),
+    },
     prepared={"Statistics, week 1": Form("gh/org/week1/main", path="a.ipynb", name="week1")},
     documentation={"How to launch": "https://docs.example.org/launch"},
     credits={"The Institute": "https://example.org/institute", "The Foundation": ""},
@@ -52,14 +65,19 @@ c.JupyterHub.load_roles = [
     {"name": "user", "scopes": ["self", "access:services!service=launch"]},
     {
         "name": "launch-service",
-        "scopes": ["read:services!service=launch"],
+        "scopes": ["read:services!service=launch", "read:users:name"],
         "services": ["launch"],
     },
 ]
 c.RequestPolicy.user_options[OPTION] = checked_id
 c.Pages.handlers.update({PATH: "littlest_hub.stacks.launch.pages.binder:BinderLink"})
+c.Pages.handlers.update(pages.HANDLERS)
+c.JupyterHub.template_vars = pages.template_vars()
+c.JupyterHub.template_paths = [pages.TEMPLATES]
+c.Pages.home_parts = ["launch-shared.html"]
 c.Pages.links = [LINK, {"text": "Other", "path": "x", "scope": "access:services!service=other"}]
 c.JupyterHub.spawner_class = SlowSpawner
+c.JupyterHub.load_groups = {"physics": {"users": ["physicist"]}}
 c.Authenticator.admin_users = {"boss"}
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ OTHER: dict[str, Any] = {
     "minutes": 60,
     "as_of": "2026-05-01",
     "built": "alpha beta",
+    "mounts": "data",
+    "share": "bob carol",
 }
 
 
@@ -177,6 +179,8 @@ def test_the_canonical_form_has_the_names_of_the_fields() -> None:
         "urlpath",
         "as_of",
         "built",
+        "mounts",
+        "share",
     }
 
 

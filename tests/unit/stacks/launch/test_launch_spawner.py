@@ -9,7 +9,7 @@ import pwd
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ from littlest_hub.stacks.launch.resolver.units import sources_of
 from littlest_hub.stacks.launch.server import prologue
 from littlest_hub.stacks.launch.server.spawner import RefusedError, with_launch
 from littlest_hub.stacks.launch.settings import OPTION, Settings
+from littlest_hub.stacks.launch.volumes import Volume
 
 REPOSITORY = Path(__file__).parents[4]
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -94,11 +95,12 @@ class House:
         config: Config | None = None,
         settings: Settings = SETTINGS,
         spawner: type[Any] | str = UnitSpawner,
+        groups: Sequence[str] = (),
         **more: Any,
     ) -> Any:
         """Return the spawner of a server as JupyterHub makes it, with an option."""
         db = orm.new_session_factory("sqlite:///:memory:")()
-        row = orm.User(name=who)
+        row = orm.User(name=who, groups=[orm.Group(name=each) for each in groups])
         client = orm.OAuthClient(identifier="jupyterhub")
         db.add_all([row, orm.Spawner(name=server, user=row), client])
         db.commit()
@@ -170,6 +172,7 @@ def test_a_launch_has_its_limits_its_files_and_the_page_that_opens(house: House)
         "version": source.name,
         "source": "/run/jupyter/launch",
         "kernels": f"{house.place.environment(KEY)}/share/jupyter/kernels",
+        "volumes": "",
     }
 
 
@@ -311,6 +314,47 @@ def test_caps_that_are_lowered_hold_from_then_on(house: House) -> None:
     assert prepared(house.server(id))
     lowered = replace(SETTINGS, caps=Caps())
     assert "it cannot be chosen at this hub" in refused(house.server(id, settings=lowered))
+
+
+def with_volume(house: House) -> Settings:
+    directory = house.layout.base.parent / "data"
+    directory.mkdir()
+    return replace(SETTINGS, volumes={"data": Volume(str(directory), read=("physics",))})
+
+
+def test_a_volume_is_in_the_servers_that_have_chosen_it_and_hidden_from_others(
+    house: House,
+) -> None:
+    settings = with_volume(house)
+    id = house.approve(replace(CONFIGURATION, mounts="data"))
+    launch = prepared(house.server(id, settings=settings, groups=["physics"]))
+    path = settings.volumes["data"].path
+    assert f"{path}:/run/jupyter/volumes/data" in values(launch.properties, "BindReadOnlyPaths")
+    assert told(launch)["volumes"] == "/run/jupyter/volumes"
+    for other in (house.approve(), None):
+        properties = prepared(house.server(other, settings=settings)).properties
+        assert f"-{path}" in values(properties, "InaccessiblePaths")
+        assert not any(path in each for each in properties.get("BindReadOnlyPaths", ()))
+
+
+def test_who_has_left_a_group_has_lost_its_volumes_at_the_next_start(house: House) -> None:
+    settings = with_volume(house)
+    id = house.approve(replace(CONFIGURATION, mounts="data"))
+    made = house.server(id, settings=settings, groups=["chemistry"])
+    assert "there is no volume 'data' for you (any more)" in refused(made)
+    again = "services/launch/?repo=https%3A%2F%2Fgithub.com%2Forg%2Frepo&amp;ref=main"
+    with pytest.raises(RefusedError) as error:
+        prepared(made)
+    assert again in error.value.jupyterhub_html_message
+
+
+def test_a_volume_that_has_become_a_link_is_in_no_server(house: House) -> None:
+    settings = with_volume(house)
+    path = Path(settings.volumes["data"].path)
+    id = house.approve(replace(CONFIGURATION, mounts="data"))
+    path.rmdir()
+    path.symlink_to("/etc")
+    assert f"{path} is a link" in refused(house.server(id, settings=settings, groups=["physics"]))
 
 
 def test_only_a_server_with_a_name_is_launched(house: House) -> None:
@@ -467,6 +511,7 @@ def launch(tmp_path: Path) -> dict[str, str]:
     return {
         **{"name": "course", "version": "c0ffee", "source": str(tmp_path / "source")},
         "kernels": str(kernel.parent),
+        "volumes": "",
     }
 
 
@@ -488,6 +533,20 @@ def test_the_server_begins_in_the_copy_with_the_kernels_of_the_environment(
     }
     assert specs == {"python3": "/env/python", "littlest-hub": "python"}
     assert (home / "launch" / "course" / "a.ipynb").read_text() == "{}"
+
+
+def test_a_link_in_the_copy_leads_to_the_volumes_and_replaces_nothing(
+    tmp_path: Path, launch: dict[str, str]
+) -> None:
+    home, link = tmp_path / "home", tmp_path / "home/launch/course/volumes"
+    with_volumes = {**launch, "volumes": "/run/jupyter/volumes"}
+    run(home, with_volumes)
+    assert link.readlink() == Path("/run/jupyter/volumes")
+    run(home, launch)
+    assert not link.is_symlink()
+    link.mkdir()
+    assert "is something else already" in run(home, with_volumes)["stderr"]
+    assert link.is_dir()
 
 
 def test_without_a_runtime_directory_kernels_are_in_the_home(

@@ -116,6 +116,39 @@ def test_a_resource_that_nobody_may_choose_is_refused_and_shown(alice: Browser) 
     assert "cannot be chosen at this hub" in page.text
 
 
+def test_a_form_offers_the_volumes_of_ones_groups_and_no_others(site: Site) -> None:
+    physicist, stranger = Browser(site, "physicist").log_in(), Browser(site).log_in()
+    page = physicist.open().text
+    assert '<option value="data">read only</option>' in page
+    assert "data:rw" not in page
+    assert "finance" not in page
+    assert "Data of this hub" not in stranger.open().text
+    page = physicist.open(**FORM, mount="data").text
+    assert "<li>volumes/data: read only</li>" in page
+    edited = physicist.open(**FORM, mount="data", edit="1").text
+    assert '<option value="data" selected>' in edited
+
+
+@pytest.mark.parametrize("mount", ["finance", "data:rw", "no-such", "data data", HOSTILE])
+def test_a_link_with_a_volume_that_is_not_for_this_person_leads_to_the_form(
+    site: Site, mount: str
+) -> None:
+    page = Browser(site, "physicist").log_in().open(**FORM, mount=mount)
+    assert page.status_code == 400
+    assert 'id="mount-problem"' in page.text
+    assert "/srv/" not in page.text
+    assert HOSTILE not in page.text
+    assert not site.resolver.requests
+
+
+def test_a_posted_volume_is_judged_again(site: Site) -> None:
+    physicist = Browser(site, "physicist").log_in()
+    page = physicist.open(**FORM, mount="data")
+    refused = physicist.press(page, "launch", mount="finance")
+    assert 'id="mount-problem"' in refused.text
+    assert "course" not in physicist.servers()
+
+
 def test_a_repository_that_the_hub_bans_is_not_asked_for(alice: Browser) -> None:
     page = alice.open(repo="gh/evil/repo/main")
     assert page.status_code == 400

@@ -1,0 +1,31 @@
+"""Accounts of servers that are apart from their owner's files, because others use them.
+
+Whoever uses a server can do there what its account can. If that were the owner's own, they could
+read the owner's home, and the memory of the owner's other servers. So systemd lends such a server
+an account of its own (DynamicUser=, systemd.exec(5)), and with it a home of its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from littlest_hub.hub.accounts import LentAccount
+from littlest_hub.layout import Layout
+
+
+def name_of(owner: str, server: str) -> str:
+    """Return the name by which the homes of dynamic users know a server; no user has a slash."""
+    return f"{owner}/{server}"
+
+
+def lent(layout: Layout, owner: str, server: str, home: Path, files: Path) -> LentAccount:
+    """Return the account of a server.
+
+    Args:
+        layout: the installation.
+        owner: the hub's name of its owner.
+        server: its name.
+        home: the path of its home.
+        files: path of its passwd and group files, without a suffix.
+    """
+    return LentAccount(layout, name_of(owner, server), home, files)

@@ -1,0 +1,206 @@
+"""What launched servers share: volumes of the machine, and access for others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websocket
+
+from tests.client import Kernel, Person, hidden_fields, visible_text
+from tests.container.conftest import EVERYBODY
+from tests.eventually import eventually
+from tests.hub import Hub
+from tests.launch_machine import PACKAGES, PAGE, START, LaunchMachine, launch_machine
+from tests.machine import Machine
+
+pytestmark = [pytest.mark.needs("git"), pytest.mark.long]
+VOLUMES: dict[str, Any] = {
+    "data": {"path": "/srv/data", "read": ["physics"], "write": ["staff"]},
+    "finance": {"path": "/srv/finance", "write": ["finance"]},
+}
+_LIST = "import subprocess; print(subprocess.getoutput({!r}), end='')"
+
+
+@pytest.fixture(scope="module")
+def launching(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchMachine]:
+    with Machine("bookworm", packages=PACKAGES) as machine:
+        hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
+        hub.write_fragment("20-everybody.py", EVERYBODY)
+        machine.run(["mkdir", "--mode=777", "/srv/data", "/srv/finance"])
+        machine.put("/srv/data/numbers.txt", "42")
+        machine.put("/srv/finance/salaries.txt", "1000000")
+        values = {"VOLUMES": VOLUMES}
+        with launch_machine(hub, tmp_path_factory.mktemp("launching"), values=values) as found:
+            found.repository("course", {"start.ipynb": START})
+            yield found
+
+
+def set_groups(launching: LaunchMachine, **groups: Sequence[str]) -> None:
+    """Let groups of the hub have these members."""
+    members = {name: {"users": list(names)} for name, names in groups.items()}
+    launching.hub.write_fragment("21-groups.py", f"c.JupyterHub.load_groups = {members!r}\n")
+    launching.hub.reload()
+
+
+def output(person: Person, server: str, command: str) -> str:
+    """Return what a command prints in the copy of a server's files."""
+    with person.open_kernel(server=server) as kernel:
+        return kernel.run(_LIST.format(f"cd ~/launch/* && {command}"))
+
+
+def stopped(person: Person, server: str) -> bool:
+    found = person._api("GET", f"users/{person.name}").json()["servers"]
+    return server not in found
+
+
+def test_members_of_a_group_read_its_volume_and_see_no_other(launching: LaunchMachine) -> None:
+    with launching.hub.person() as alice, launching.hub.person() as bob:
+        set_groups(launching, physics=[alice.name], staff=[bob.name], finance=[])
+        assert "Data of this hub" in launching.opened(alice, "course", edit="1").text
+        refused = launching.opened(alice, "course", mount="finance")
+        assert refused.status_code == 400
+        assert "there is no volume 'finance' for you" in visible_text(refused)
+        with launching.launched(alice, "course", mount="data"):
+            assert output(alice, "course", "cat volumes/data/numbers.txt") == "42"
+            command = "touch volumes/data/x; touch /srv/data/x; ls /srv/*; ls volumes"
+            said = output(alice, "course", command)
+            assert "touch: cannot touch 'volumes/data/x': Read-only file system" in said
+            assert "numbers.txt" not in said
+            assert "salaries.txt" not in said
+            assert said.endswith("\ndata"), "no other volume"
+        with launching.launched(bob, "course", mount="data:rw"):
+            assert output(bob, "course", "echo 43 >volumes/data/bob && ls volumes/data") == (
+                "bob\nnumbers.txt"
+            )
+        assert launching.machine.read("/srv/data/bob") == "43\n"
+        bob.start_server()
+        assert "Permission denied" in bob.run_cell(_LIST.format("cat /srv/data/numbers.txt"))
+
+
+def test_who_has_left_the_group_loses_the_volume_at_the_next_start(
+    launching: LaunchMachine,
+) -> None:
+    launching.repository("leaving", {"start.ipynb": START})
+    with launching.hub.person("boss") as boss, launching.hub.person() as alice:
+        set_groups(launching, physics=[alice.name])
+        with launching.launched(alice, "leaving", mount="data"):
+            body = {"users": [alice.name]}
+            assert boss._api("DELETE", "groups/physics/users", json=body).status_code == 200
+            # What runs goes on.
+            assert output(alice, "leaving", "cat volumes/data/numbers.txt") == "42"
+        eventually(lambda: stopped(alice, "leaving"), 60, "the server to stop")
+        answer = alice._api("POST", f"users/{alice.name}/servers/leaving")
+        assert answer.status_code == 403
+        assert "there is no volume 'data' for you (any more)" in answer.text
+        page = launching.opened(alice, "leaving", mount="data")
+        assert "there is no volume 'data' for you (any more)" in visible_text(page)
+        with launching.launched(alice, "leaving", decision="update"):
+            assert output(alice, "leaving", "ls volumes") == (
+                "ls: cannot access 'volumes': No such file or directory"
+            )
+
+
+def test_a_volume_that_others_have_replaced_by_a_link_is_refused(launching: LaunchMachine) -> None:
+    launching.repository("replaced", {"start.ipynb": START})
+    with launching.hub.person() as alice:
+        set_groups(launching, physics=[alice.name])
+        launching.machine.run(["sh", "-c", "mv /srv/data /srv/real && ln -s /root /srv/data"])
+        try:
+            log = launching.launch(alice, "replaced", mount="data")
+            answer = alice._api("POST", f"users/{alice.name}/servers/replaced")
+            assert "/srv/data is a link; expected the directory itself" in log + answer.text
+            doctor = launching.command("doctor", check=False).stdout
+            assert "the volume data starts in no server: /srv/data is a link" in doctor
+        finally:
+            launching.machine.run(["sh", "-c", "rm /srv/data && mv /srv/real /srv/data"])
+
+
+def follow(kernel: Kernel) -> None:
+    """Receive what a kernel says until its websocket ends."""
+    while True:
+        kernel.receive(timeout_s=30)
+
+
+# --- servers that others may use
+
+
+def test_a_collaborator_uses_the_server_and_sees_nothing_of_the_owners_home(
+    launching: LaunchMachine,
+) -> None:
+    launching.repository("proj", {"start.ipynb": START})
+    with (
+        launching.hub.person() as alice,
+        launching.hub.person() as bob,
+        launching.hub.person() as carol,
+    ):
+        launching.machine.put(f"/home/{alice.name}/diary.txt", "secret")
+        alice.start_server()
+        with launching.launched(alice, "proj", share=bob.name):
+            theirs = f"{alice.name}/proj"
+            assert f"{theirs}</a>" in bob.browser.get("/hub/home").text
+            assert bob.open_shared(theirs).status_code == 200
+            assert carol.open_shared(theirs).status_code == 403
+            pid = launching.hub.main_pid(f"littlest-hub.user-{alice.name}.service")
+            command = (
+                f"touch by-bob; ls /home; cat /home/{alice.name}/diary.txt; id -un; sudo -n id;"
+                f" kill -9 {pid}; cat /proc/{pid}/environ"
+            )
+            said = output(bob, theirs, command)
+            assert "diary.txt: No such file or directory" in said
+            assert "\nlhub-" in said
+            assert "HOME=" not in said, "no process of the owner's other server"
+            assert "Operation not permitted" in said
+            assert "by-bob" in output(alice, "proj", "ls")
+        # What they did there has not reached the owner's own server.
+        assert alice.run_cell("print(1, end='')") == "1"
+
+
+def test_access_that_is_taken_ends_at_once_also_for_what_is_open(launching: LaunchMachine) -> None:
+    launching.repository("taken", {"start.ipynb": START})
+    with launching.hub.person() as alice, launching.hub.person() as bob:
+        launching.launch(alice, "taken", share=bob.name)
+        alice.await_server(server="taken")
+        theirs = f"{alice.name}/taken"
+        assert bob.open_shared(theirs).status_code == 200
+        with bob.open_kernel(server=theirs) as kernel:
+            assert kernel.run("print('mine', end='')") == "mine"
+            kernel.send("import time; time.sleep(600)")
+            page = alice.browser.get(f"{PAGE}servers")
+            assert bob.name in visible_text(page)
+            alice.browser.post(f"{PAGE}servers/remove", data=hidden_fields(page))
+            with pytest.raises(websocket.WebSocketException):
+                follow(kernel)
+        unit = f"littlest-hub.user-{alice.name}:taken.service"
+        state = launching.machine.systemctl("is-active", unit, check=False).stdout.strip()
+        assert state == "inactive", "all processes in it have ended"
+        assert bob.open_shared(theirs).status_code in (403, 404)
+        assert bob.browser.get(f"/hub/launch-shared/{theirs}").status_code == 404
+        launching.launch(alice, "taken", share=bob.name)
+        alice.await_server(server="taken")
+        assert bob.open_shared(theirs).status_code == 200
+        alice.stop_server(server="taken")
+
+
+def test_a_collaborator_starts_a_server_as_its_owner_has_launched_it(
+    launching: LaunchMachine,
+) -> None:
+    launching.repository("started", {"start.ipynb": START})
+    with launching.hub.person() as alice, launching.hub.person() as bob:
+        theirs = f"{alice.name}/started"
+        with launching.launched(alice, "started", share=bob.name):
+            output(alice, "started", "touch kept")
+        eventually(lambda: stopped(alice, "started"), 60, "the server to stop")
+        page = bob.browser.get(f"/hub/launch-shared/{theirs}")
+        assert "It is stopped." in page.text
+        fields = {**hidden_fields(page), "launch": "0" * 64}
+        answer = bob.browser.post(str(page.url), data=fields, timeout=120)
+        assert answer.status_code == 200, visible_text(answer)
+        assert bob.open_shared(theirs).status_code == 200
+        assert "kept" in output(bob, theirs, "ls")
+        options = {"user_options": {"launch": "0" * 64}}
+        refused = bob._api("POST", f"users/{alice.name}/servers/started", json=options)
+        assert refused.status_code in (403, 404)
+        alice.stop_server(server="started")
