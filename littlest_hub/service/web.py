@@ -21,7 +21,7 @@ from typing import Any
 
 from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler, HubOAuthenticated
 from jupyterhub.utils import url_path_join
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
@@ -79,6 +79,18 @@ class Handler(_Behind, RequestHandler):  # type: ignore[misc]
     application: WebService
     hub_base: str
 
+    async def ask_hub(self, path: str) -> HTTPResponse:
+        """Return an answer of the hub's API, asked with the service's own token.
+
+        Raises:
+            HTTPClientError, OSError: it refuses, or does not answer.
+        """
+        return await AsyncHTTPClient().fetch(
+            f"{self.hub_auth.api_url}/{path}",
+            headers={"Authorization": f"token {self.hub_auth.api_token}"},
+            follow_redirects=False,
+        )
+
     async def published(self) -> Any:
         """Return the `info` of this service, which a fragment publishes through the hub.
 
@@ -88,11 +100,7 @@ class Handler(_Behind, RequestHandler):  # type: ignore[misc]
             LittlestHubError: the hub does not answer.
         """
         try:
-            answer = await AsyncHTTPClient().fetch(
-                f"{self.hub_auth.api_url}/services/{self.application.name}",
-                headers={"Authorization": f"token {self.hub_auth.api_token}"},
-                follow_redirects=False,
-            )
+            answer = await self.ask_hub(f"services/{self.application.name}")
             return json.loads(answer.body)["info"]
         except (HTTPClientError, OSError, ValueError, KeyError) as error:
             raise LittlestHubError(

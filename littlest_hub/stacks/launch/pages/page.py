@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from jupyterhub.utils import get_browser_protocol
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPResponse
+from tornado.httpclient import HTTPClientError
 from tornado.web import HTTPError
 
 from littlest_hub.errors import LittlestHubError
@@ -76,18 +76,6 @@ class Page(Handler):
             raise LittlestHubError(
                 f"the settings of this page are not valid: {error}", "Ask the administrator"
             ) from error
-
-    async def ask_hub(self, path: str) -> HTTPResponse:
-        """Return an answer of the hub's API, asked with the service's own token.
-
-        Raises:
-            HTTPClientError, OSError: it refuses, or does not answer.
-        """
-        return await AsyncHTTPClient().fetch(
-            f"{self.hub_auth.api_url}/{path}",
-            headers={"Authorization": f"token {self.hub_auth.api_token}"},
-            follow_redirects=False,
-        )
 
     @property
     def place(self) -> Place:

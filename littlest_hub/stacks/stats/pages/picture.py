@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from littlest_hub.stacks.stats.pages.period import Period
 from littlest_hub.stacks.stats.pages.table import BYTES, COUNT, DAY, DURATION, TIME, Table, shown
+from littlest_hub.stacks.stats.values import DAY_S
 
 _WIDTH, _HEIGHT = 360, 170
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 10, 10, 24
@@ -86,7 +87,9 @@ def describe(picture: Picture, table: Table) -> str:
         else:
             texts.append(f"{title}: unknown.")
     if missing_s := missing(picture, rows):
-        texts.append(f"Nothing was counted for {shown(missing_s, DURATION)}.")
+        days = missing_s // DAY_S
+        length = f"{days} days" if days > 1 else shown(missing_s, DURATION)
+        texts.append(f"Nothing was counted for {length}.")
     return " ".join(texts)
 
 
