@@ -138,6 +138,8 @@ class WebService(Application):  # type: ignore[misc]
         """How many requests are being answered."""
         self.last_s = time.monotonic()
         """When the last one began or ended."""
+        self.is_over = asyncio.Event()
+        """Set to end the service as soon as it can; its socket starts it again."""
         prefix = f"{_BASE.replace('(', '(?:', 1)}services/{re.escape(name)}/"
         handlers = [(prefix + path, handler) for path, handler in pages]
         secret = hashlib.sha256(f"cookies of {token}".encode()).digest()
@@ -169,6 +171,11 @@ class WebService(Application):  # type: ignore[misc]
     def end(self) -> None:
         self.active -= 1
         self.last_s = time.monotonic()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has come for some time."""
+        return not self.active and time.monotonic() >= self.last_s + IDLE_S
 
     def log_request(self, handler: RequestHandler) -> None:
         # The proxy's log has the others; addresses of logins contain secrets.
@@ -213,11 +220,10 @@ async def _serve(service: WebService) -> None:
     for each in sockets:
         each.setblocking(False)
     server.add_sockets(sockets)
-    is_over = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, is_over.set)
-    while not is_over.is_set() and (service.active or time.monotonic() < service.last_s + IDLE_S):
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, service.is_over.set)
+    while not (service.is_over.is_set() or service.is_idle):
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(is_over.wait(), 5)
+            await asyncio.wait_for(service.is_over.wait(), 5)
     server.stop()
     await asyncio.sleep(_GRACE_S)
     deadline = time.monotonic() + _END_S

@@ -94,6 +94,48 @@ def is_stack_unit(layout: Layout, name: str) -> bool:
     return not name.startswith(others) and not name.endswith(".d")
 
 
+def timer(layout: Layout, name: str, about: str, what: str, *when: Directive) -> Unit:
+    """Return the timer NAME.timer, which starts NAME.service.
+
+    Args:
+        layout: the installation.
+        name: of its unit, without its suffix.
+        about: the comment at the top of the unit file.
+        what: what it is for, in its description.
+        when: when it starts the service (systemd.timer(5)).
+    """
+    return Unit(
+        f"{name}.timer",
+        about,
+        {
+            "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: {what}")],
+            "Timer": [*when],
+            "Install": [Directive("WantedBy", "timers.target")],
+        },
+    )
+
+
+def calendar_timer(
+    layout: Layout, name: str, about: str, what: str, when: str, spread: str
+) -> Unit:
+    """Return a `timer` that makes up for a time at which the machine was off.
+
+    Args:
+        layout: the installation.
+        name: of its unit, without its suffix.
+        about: the comment at the top of the unit file.
+        what: what it is for, in its description.
+        when: times of the calendar (systemd.time(7)).
+        spread: the time by which a start may be late, so that machines start at different times.
+    """
+    directives = (
+        Directive("OnCalendar", when),
+        Directive("RandomizedDelaySec", spread),
+        Directive("Persistent", "yes"),
+    )
+    return timer(layout, name, about, what, *directives)
+
+
 def web_service(layout: Layout, stack: EnabledStack, module: str, about: str) -> Iterator[Unit]:
     """Yield the socket and the service of a stack's web application, `littlest_hub.service`.
 
