@@ -36,6 +36,8 @@ from littlest_hub.system.restic import (
 from littlest_hub.system.sd_daemon import notify
 
 DAY_S = 86400
+EVERYTHING = "100%"
+"""All data of a repository, as a part of it to read."""
 PRUNE_S = CHECK_S = 7 * DAY_S
 _MOST_UNREAD = 20
 _CLOCK_S = 300
@@ -238,7 +240,7 @@ def _forget(
 
 def _check_if_due(place: Place, repository: Repository, progress: Progress) -> None:
     known = record.read(place)
-    if known.check.problem or not 0 <= time.time() - known.check.time_s < CHECK_S:
+    if not 0 <= time.time() - known.check.time_s < CHECK_S:
         check(place, repository, progress)
 
 
@@ -264,6 +266,9 @@ def check(place: Place, repository: Repository, progress: Progress, part: str = 
         if isinstance(error, DamagedError) or "error" in error.message.lower():
             record.update(place, check=record.failed(str(error)))
         raise
+    # What was found in the data is not gone because the structure, or other data, is right.
+    if record.read(place).check.problem and part != EVERYTHING:
+        return
     text = f"its structure, and {part} of its data" if part else "its structure"
     record.update(place, check=record.well(text))
 
