@@ -6,6 +6,7 @@ Its unit has the right to read all files, and to write to the repository and the
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -144,7 +145,7 @@ def _made(
         *(f"--exclude={each}" for each in excluded),
         *("--", *folders, str(place.staging)),
     ]
-    for line in repository.lines(*command, is_complete=False, on_error=_Unread(made.unread)):
+    for line in repository.lines(*command, is_complete=False, on_error=Unread(made.unread)):
         with contextlib.suppress(ValueError):
             _note(json.loads(line), made, shown)
     if not made.snapshot:
@@ -177,7 +178,7 @@ class Shown:
             self._progress(f"Reading files: {step} %")
 
 
-class _Unread:
+class Unread:
     """Collects the files that restic could not read, without those that have vanished."""
 
     def __init__(self, paths: list[str]) -> None:
@@ -186,9 +187,9 @@ class _Unread:
     def __call__(self, line: str) -> None:
         with contextlib.suppress(ValueError, AttributeError):
             found = json.loads(line)
-            reason = str(found.get("error", ""))
-            path = str(found.get("item", ""))
-            is_gone = "no such file" in reason or "'Err': 2" in reason
+            error, path = found.get("error"), str(found.get("item", ""))
+            number = error.get("Err") if isinstance(error, dict) else None
+            is_gone = number == errno.ENOENT or "no such file" in str(error)
             if path and not is_gone and len(self._paths) < _MOST_UNREAD:
                 self._paths.append(path)
 
