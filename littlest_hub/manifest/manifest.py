@@ -87,6 +87,9 @@ class Manifest:
     directory fragments/ of their package."""
     packages: Mapping[PackageSet, tuple[str, ...]] = field(default_factory=dict)
     """Requirements by set, as `packages add` takes them."""
+    programs: Mapping[str, str] = field(default_factory=dict)
+    """Programs of the machine without which `enable` refuses, each with the command that installs
+    it: {"git": "apt install git"}."""
     questions: tuple[Question, ...] = ()
     one_of: tuple[str, ...] = ()
     """Keys of questions, of which one at least needs an answer that is not empty."""
