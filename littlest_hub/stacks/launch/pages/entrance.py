@@ -117,7 +117,10 @@ class Entrance(PersonPage):
         is_seen = self.request.headers.get("Sec-Fetch-Dest", "document") == "document"
         return bool(
             configuration.name
-            and configuration.is_approved(self.records.asked)
+            and (
+                configuration.is_approved(self.records.asked)
+                or self.hub_settings.is_one_click(configuration, self.person.groups)
+            )
             and at.kind in (Relation.NEW, Relation.SAME)
             and not found.environment.refused
             and is_seen
@@ -181,6 +184,7 @@ class Entrance(PersonPage):
                 "form.html",
                 form=form,
                 fields=_fields(form, self.hub_settings, problems),
+                choices=self.choices,
                 volumes=_volumes(form, self.choices.volumes),
                 problems=problems,
                 hint=hint,

@@ -28,12 +28,13 @@ from littlest_hub.hub.unprivileged import TemplateSpawner
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.launch import records, repository, server_name, volumes
 from littlest_hub.stacks.launch.builder.place import Place
-from littlest_hub.stacks.launch.configuration import Choices, Configuration, form_of, of_form
+from littlest_hub.stacks.launch.configuration import Configuration, form_of, of_form
+from littlest_hub.stacks.launch.guests.names import is_guest
 from littlest_hub.stacks.launch.records import Approved
 from littlest_hub.stacks.launch.resolver.sources import Sources
 from littlest_hub.stacks.launch.resolver.units import sources_of
 from littlest_hub.stacks.launch.server import apart, prologue, unit_limits
-from littlest_hub.stacks.launch.settings import OPTION, Settings
+from littlest_hub.stacks.launch.settings import NOT_FOR_GUESTS, OPTION, Settings
 from littlest_hub.stacks.launch.shares import grants
 from littlest_hub.units.server import RUNTIME, Account, Properties
 
@@ -87,6 +88,8 @@ class WithLaunch:
         """Refuse at once what must not start; it is judged again when its turn has come."""
         if self.launched():
             self.apply_shares()
+        elif is_guest(self.user.name):
+            raise RefusedError(f"This start is refused: {NOT_FOR_GUESTS}")
         await maybe_future(super().run_pre_spawn_hook())  # type: ignore[misc]
 
     def get_env(self) -> dict[str, str]:
@@ -157,8 +160,7 @@ class WithLaunch:
         settings = self.launch_settings
         # The groups of this moment: who has left one has lost its volumes.
         groups = [str(group.name) for group in self.user.groups]
-        offered = volumes.offered(settings.volumes, groups)
-        choices = Choices(offered, settings.collaborators)
+        choices = settings.choices_for(self.user.name, groups)
         asked = of_form(form_of(configuration), settings.policy, settings.caps, choices)
         if not repository.is_commit(configuration.commit) or (
             asked.at(configuration.commit) != configuration
@@ -174,6 +176,8 @@ class WithLaunch:
             raise LittlestHubError(
                 f"the configuration is that of a server {named}, not of {self.name}"
             )
+        if is_guest(self.user.name) and not settings.offers(configuration):
+            raise LittlestHubError(NOT_FOR_GUESTS)
         for mount in volumes.mounts(configuration.mounts):
             volumes.refuse_replaceable(settings.volumes[mount.name], self.layout.root)
 
@@ -218,9 +222,20 @@ class UnitWithLaunch(WithLaunch):
 
     @property
     def _is_apart(self) -> bool:
-        """Whether the server does not run as its owner, since others use it."""
+        """Whether the server does not run as its owner, since others use it, or nothing is kept."""
         found = self.launched()
-        return found is not None and bool(found.configuration.share)
+        return found is not None and bool(
+            found.configuration.share or found.configuration.temporary
+        )
+
+    @property
+    def _is_temporary(self) -> bool:
+        found = self.launched()
+        return found is not None and found.configuration.temporary
+
+    async def _claim_home(self) -> None:
+        if not self._is_temporary:
+            await super()._claim_home()  # type: ignore[misc]
 
     @property
     def _home(self) -> DynamicHome:
@@ -233,6 +248,8 @@ class UnitWithLaunch(WithLaunch):
         if not self._is_apart:
             usual: Account | LentAccount = super()._account()  # type: ignore[misc]
             return usual
+        if self._is_temporary:
+            return apart.TemporaryAccount(self.layout, self.user.name, self.name)
         files = self._environment_file.with_suffix("")
         return apart.lent(self.layout, self.user.name, self.name, self._home.path, files)
 
@@ -250,6 +267,9 @@ class UnitWithLaunch(WithLaunch):
             return replace(launch, properties=_added(launch.properties, hidden))
         limits = unit_limits.of_configuration(found.configuration, launch.properties)
         view = self._view(found)
+        if found.configuration.temporary:
+            home = view.setdefault("TemporaryFileSystem", [])
+            home.insert(0, apart.HOME_MOUNT)
         return replace(
             launch,
             command=[*server_command()[:2], "-m", prologue.MODULE, *launch.command],
@@ -336,7 +356,10 @@ def with_launch(spawner: type[Any] | str, settings: Settings) -> type[Any]:
                 name = f"Launch{spawner.__name__}"
                 # A job has no mounts of its own, so nothing could be read-only or hidden.
                 is_job = kind is JobWithLaunch
-                usable = replace(settings, volumes={}, collaborators=0) if is_job else settings
+                alike = replace(
+                    settings, volumes={}, collaborators=0, is_temporary_possible=False, guests=0
+                )
+                usable = alike if is_job else settings
                 return type(name, (kind, spawner), {"launch_settings": usable})
     name = spawner.__name__ if isinstance(spawner, type) else spawner
     raise TypeError(f"{name} cannot launch: expected UnitSpawner or SlurmSpawner")
