@@ -139,8 +139,14 @@ def test_a_collaborator_uses_the_server_and_sees_nothing_of_the_owners_home(
     ):
         launching.machine.put(f"/home/{alice.name}/diary.txt", "secret")
         alice.start_server()
-        with launching.launched(alice, "proj", share=bob.name):
+        set_groups(launching, staff=[alice.name])
+        form = {"share": bob.name, "mount": "data:rw"}
+        why = f"{bob.name}, who may use this server, may not have its volumes"
+        assert why in launching.launch(alice, "proj", **form)
+        set_groups(launching, staff=[alice.name, bob.name])
+        with launching.launched(alice, "proj", **form):
             theirs = f"{alice.name}/proj"
+            assert "ours" in output(alice, "proj", "touch volumes/data/ours; ls volumes/data")
             assert f"{theirs}</a>" in bob.browser.get("/hub/home").text
             assert bob.open_shared(theirs).status_code == 200
             assert carol.open_shared(theirs).status_code == 403

@@ -16,6 +16,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from jupyterhub import orm
 from jupyterhub.utils import maybe_future
 from traitlets.utils.importstring import import_item
 
@@ -88,8 +89,11 @@ class WithLaunch:
         """Refuse at once what must not start; it is judged again when its turn has come."""
         if self.launched():
             self.apply_shares()
-        elif is_guest(self.user.name):
-            raise RefusedError(f"This start is refused: {NOT_FOR_GUESTS}")
+        else:
+            # Started in another way, it runs as its owner, who has not let them into that.
+            grants.withdraw(self.user.db, self.orm_spawner)
+            if is_guest(self.user.name):
+                raise RefusedError(f"This start is refused: {NOT_FOR_GUESTS}")
         await maybe_future(super().run_pre_spawn_hook())  # type: ignore[misc]
 
     def get_env(self) -> dict[str, str]:
@@ -124,6 +128,7 @@ class WithLaunch:
         configuration = approved.configuration
         try:
             self._judge(configuration)
+            self._judge_people(approved)
         except LittlestHubError as error:
             reason = f"This launch is refused: {error}"
             raise RefusedError(reason, self._link(configuration)) from error
@@ -180,6 +185,23 @@ class WithLaunch:
             raise LittlestHubError(NOT_FOR_GUESTS)
         for mount in volumes.mounts(configuration.mounts):
             volumes.refuse_replaceable(settings.volumes[mount.name], self.layout.root)
+
+    def _judge_people(self, approved: Approved) -> None:
+        """Refuse volumes that somebody who may use the server could not have themselves.
+
+        Raises:
+            LittlestHubError: whom, and which.
+        """
+        mounts = approved.configuration.mounts
+        for name in approved.people if mounts else ():
+            row = orm.User.find(self.user.db, name)
+            groups = [str(group.name) for group in row.groups] if row else []
+            try:
+                volumes.checked(mounts, self.launch_settings.choices_for(name, groups).volumes)
+            except LittlestHubError as error:
+                raise LittlestHubError(
+                    f"{name}, who may use this server, may not have its volumes: {error.message}"
+                ) from error
 
     def _link(self, configuration: Configuration) -> str:
         """Return the address at which a person may launch a configuration again."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jupyterhub import orm
 
 from littlest_hub.manifest.plain_values import record_of
 from littlest_hub.stacks.launch.configuration import Configuration, FormError, of_form
@@ -166,3 +168,42 @@ def test_wrong_values_about_guests_and_classes_are_named() -> None:
     assert found_values.problems() == []
     settings = found_values.settings()
     assert Settings.from_json(settings.to_json()) == settings
+
+
+# --- access beside a launch
+
+
+def test_a_server_that_is_started_in_another_way_is_its_owners_alone(house: House) -> None:
+    made = house.server(house.approve(SHARED))
+    db, bob = made.user.db, orm.User(name="bob")
+    db.add(bob)
+    db.commit()
+    made.apply_shares()
+    assert db.query(orm.Share).count() == 1
+    made.user_options = {}
+    with pytest.raises(ConnectionError):  # what follows the judgment is the queue
+        asyncio.run(_until_the_queue(made))
+    assert db.query(orm.Share).count() == 0
+
+
+async def _until_the_queue(made: Any) -> None:
+    def join(_: int) -> None:
+        raise ConnectionError
+
+    made._join_queue = join
+    await made.run_pre_spawn_hook()
+
+
+def test_a_volume_that_a_collaborator_may_not_have_is_not_in_a_shared_server(
+    house: House, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    volumes = {"data": Volume(str(tmp_path / "data"), read=("physics",))}
+    settings = replace(SETTINGS, volumes=volumes)
+    id = house.approve(replace(SHARED, mounts="data"))
+    made = house.server(id, settings=settings, groups=["physics"])
+    assert "bob, who may use this server, may not have its volumes" in refused(made)
+    group = made.user.db.query(orm.Group).one()
+    made.user.db.add(orm.User(name="bob", groups=[group]))
+    made.user.db.commit()
+    assert prepared(made)
