@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -271,8 +272,10 @@ def test_guests_get_what_the_hub_offers_and_nothing_else(launching: LaunchMachin
     prepared = {"Offered": {"repo": offered, "path": "start.ipynb"}}
     launching.configure(GUESTS=1, PREPARED=prepared)
     try:
-        guest = as_guest(launching, repo=offered, path="start.ipynb")
-        with guest, httpx.Client(base_url=launching.hub.url, trust_env=False) as second:
+        with (
+            contextlib.closing(as_guest(launching, repo=offered, path="start.ipynb")) as guest,
+            httpx.Client(base_url=launching.hub.url, trust_env=False) as second,
+        ):
             eventually(lambda: ".service" in units(launching, "guest-"), 60, "the guest's server")
             assert guest.get(PAGE, params={"repo": other}).status_code == 400
             for form in ({"repo": offered}, {"repo": other, "temporary": "yes"}):
