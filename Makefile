@@ -32,7 +32,7 @@ ONLY ?=
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-backups test-class test-cluster test-nfs test-launch test-upstream advisories lint bench bench-report bench-outage bench-class bench-slurm launches bench-launch python-profile pictures clean
+.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-backups test-class test-cluster test-nfs test-launch test-courses test-stats test-upstream advisories lint bench bench-report bench-outage bench-class bench-stats bench-slurm launches bench-launch python-profile pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -136,8 +136,14 @@ test-cluster: deps venv ## a Slurm cluster of three machines, and what may happe
 test-nfs: deps venv ## servers as Slurm jobs with homes on real NFS, on an emulated machine (root; 15 minutes)
 	$(PYTEST) tests/vm/test_nfs.py
 
+test-stats: deps venv ## statistics, whole: what is counted, who sees it, pictures in a browser (root; 10 minutes)
+	$(PYTEST) tests/unit/stacks/stats tests/container/test_stats.py tests/browser/test_stats.py
+
 test-launch: deps venv ## the launch stack, whole: from a link to a notebook, and what strangers may try (root)
 	$(PYTEST) tests/unit/stacks/launch $(wildcard tests/build/test_launch_*.py tests/container/test_launch*.py tests/browser/test_launch*.py)
+
+test-courses: deps venv ## the course stack, whole: from a roster to grades, and what students may try (root)
+	LITTLEST_HUB_KILLS=$(KILLS) $(PYTEST) tests/unit/stacks/courses $(wildcard tests/container/test_courses*.py tests/browser/test_courses*.py)
 
 test-upstream: deps venv ## upstream's own test suites against our code, beside upstream's (UPSTREAM="jupyterlab")
 	$(BIN)/python -m tests.upstream $(UPSTREAM)
@@ -162,6 +168,9 @@ bench-outage: deps venv ## what users notice of reloads, crashes and upgrades, c
 
 bench-class: deps venv ## 50 students who arrive within minutes, at the class stack and at stock JupyterHub (25 minutes)
 	$(BIN)/python -m tests.bench.classroom
+
+bench-stats: deps venv ## what samples of 220 servers cost (15 minutes)
+	$(BIN)/python -m tests.bench.sampling $(BENCH)
 
 bench-slurm: deps venv ## 200 servers at the Slurm stack and at batchspawner, on one real Slurm (25 minutes)
 	$(BIN)/python -m tests.bench.cluster $(BENCH)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ from typing import Any
 
 from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler, HubOAuthenticated
 from jupyterhub.utils import url_path_join
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
@@ -76,6 +78,35 @@ class Handler(_Behind, RequestHandler):  # type: ignore[misc]
 
     application: WebService
     hub_base: str
+
+    async def ask_hub(self, path: str) -> HTTPResponse:
+        """Return an answer of the hub's API, asked with the service's own token.
+
+        Raises:
+            HTTPClientError, OSError: it refuses, or does not answer.
+        """
+        return await AsyncHTTPClient().fetch(
+            f"{self.hub_auth.api_url}/{path}",
+            headers={"Authorization": f"token {self.hub_auth.api_token}"},
+            follow_redirects=False,
+        )
+
+    async def published(self) -> Any:
+        """Return the `info` of this service, which a fragment publishes through the hub.
+
+        The service needs the scope `read:services!service=NAME`.
+
+        Raises:
+            LittlestHubError: the hub does not answer.
+        """
+        try:
+            answer = await self.ask_hub(f"services/{self.application.name}")
+            return json.loads(answer.body)["info"]
+        except (HTTPClientError, OSError, ValueError, KeyError) as error:
+            raise LittlestHubError(
+                f"the hub does not tell the settings of this page ({error})",
+                "Try again in a moment; if that does not help, ask the administrator",
+            ) from error
 
 
 class _Callback(_Behind, HubOAuthCallbackHandler):  # type: ignore[misc]

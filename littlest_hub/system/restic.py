@@ -13,8 +13,10 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,6 +30,10 @@ INCOMPLETE = 3
 """Exit code of a backup without some files, which could not be read."""
 _END_S = 2
 """How long restic may take to end once nobody reads its output."""
+_ROOM_BYTES = 64 << 20
+"""Less than a few of the files in which restic writes data."""
+_HALF_S = 86400
+"""The age from which on a file that is not complete will never be."""
 _NAMED = 3
 """How many lines of restic's own text a message has."""
 
@@ -195,6 +201,14 @@ class Repository:
             return False
         return True
 
+    def is_nearly_full(self) -> bool:
+        """Return whether a repository that is a directory has no room for more data."""
+        try:
+            status = os.statvfs(self.address)
+        except OSError:
+            return False
+        return status.f_bavail * status.f_frsize < _ROOM_BYTES
+
     def release(self, host: str) -> None:
         """Remove locks and temporary files of programs that were killed.
 
@@ -208,10 +222,21 @@ class Repository:
         """
         for half in self.cache.glob("restic-temp-*"):
             half.unlink(missing_ok=True)
+        self._remove_halves()
         self.run("unlock", "--quiet")
         left = self.run("list", "locks", "--no-lock", "--quiet").split()
         if left and all(self._is_dead(lock, host) for lock in left):
             self.run("unlock", "--quiet", "--remove-all")
+
+    def _remove_halves(self) -> None:
+        """Remove files that were not written to their end, which restic leaves and never reads."""
+        if not self.address.startswith("/"):
+            return
+        for half in Path(self.address).glob("*/**/*-tmp-*"):
+            # Another machine may be writing one.
+            with contextlib.suppress(OSError):
+                if half.stat().st_mtime < time.time() - _HALF_S:
+                    half.unlink()
 
     def _is_dead(self, lock: str, host: str) -> bool:
         try:
@@ -302,8 +327,6 @@ def seconds_of(time: str) -> float:
     Raises:
         ValueError: it is none.
     """
-    from datetime import datetime
-
     # Python reads at most six digits of a second's fraction.
     return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", time)).timestamp()
 
@@ -313,6 +336,9 @@ def explained(repository: Repository, code: int, text: str) -> LittlestHubError:
     lines = [line for line in text.splitlines() if line.strip() and not _TRACE.match(line)]
     said = "\n".join(lines[-_NAMED:]) or f"exit code {code}"
     place = repository.address
+    if "panic:" in text and repository.is_nearly_full():
+        # restic 0.14 can crash instead of saying so.
+        text = f"no space left on device\n{text}"
     for pattern, kind, message, hint in _CAUSES:
         if re.search(pattern, text, re.IGNORECASE):
             about = {"place": place, "file": repository.password_file}

@@ -316,7 +316,7 @@ def test_another_machine_gets_a_home_and_the_hub_from_repository_and_password_al
     sh(hub, "mkdir -p thesis; echo chapter >thesis/one.ipynb", user="alice")
     command(hub, "backups", "now")
     kept = command(hub, "backups", "key")
-    password = re.search(r"password +(\S+)", kept)
+    password = re.search(r"^  password +(\S+)$", kept, re.MULTILINE)
     assert password
     archive = tmp_path / "repository.tar"
     sh(hub, f"tar cf /root/repository.tar -C {REPOSITORY} .")

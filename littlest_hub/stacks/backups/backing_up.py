@@ -6,6 +6,7 @@ Its unit has the right to read all files, and to write to the repository and the
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -36,6 +37,8 @@ from littlest_hub.system.restic import (
 from littlest_hub.system.sd_daemon import notify
 
 DAY_S = 86400
+EVERYTHING = "100%"
+"""All data of a repository, as a part of it to read."""
 PRUNE_S = CHECK_S = 7 * DAY_S
 _MOST_UNREAD = 20
 _CLOCK_S = 300
@@ -142,7 +145,7 @@ def _made(
         *(f"--exclude={each}" for each in excluded),
         *("--", *folders, str(place.staging)),
     ]
-    for line in repository.lines(*command, is_complete=False, on_error=_Unread(made.unread)):
+    for line in repository.lines(*command, is_complete=False, on_error=Unread(made.unread)):
         with contextlib.suppress(ValueError):
             _note(json.loads(line), made, shown)
     if not made.snapshot:
@@ -175,7 +178,7 @@ class Shown:
             self._progress(f"Reading files: {step} %")
 
 
-class _Unread:
+class Unread:
     """Collects the files that restic could not read, without those that have vanished."""
 
     def __init__(self, paths: list[str]) -> None:
@@ -184,9 +187,9 @@ class _Unread:
     def __call__(self, line: str) -> None:
         with contextlib.suppress(ValueError, AttributeError):
             found = json.loads(line)
-            reason = str(found.get("error", ""))
-            path = str(found.get("item", ""))
-            is_gone = "no such file" in reason or "'Err': 2" in reason
+            error, path = found.get("error"), str(found.get("item", ""))
+            number = error.get("Err") if isinstance(error, dict) else None
+            is_gone = number == errno.ENOENT or "no such file" in str(error)
             if path and not is_gone and len(self._paths) < _MOST_UNREAD:
                 self._paths.append(path)
 
@@ -238,7 +241,7 @@ def _forget(
 
 def _check_if_due(place: Place, repository: Repository, progress: Progress) -> None:
     known = record.read(place)
-    if known.check.problem or not 0 <= time.time() - known.check.time_s < CHECK_S:
+    if not 0 <= time.time() - known.check.time_s < CHECK_S:
         check(place, repository, progress)
 
 
@@ -264,6 +267,9 @@ def check(place: Place, repository: Repository, progress: Progress, part: str = 
         if isinstance(error, DamagedError) or "error" in error.message.lower():
             record.update(place, check=record.failed(str(error)))
         raise
+    # What was found in the data is not gone because the structure, or other data, is right.
+    if record.read(place).check.problem and part != EVERYTHING:
+        return
     text = f"its structure, and {part} of its data" if part else "its structure"
     record.update(place, check=record.well(text))
 

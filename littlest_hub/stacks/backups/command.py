@@ -142,9 +142,13 @@ def _check(layout: Layout, options: argparse.Namespace) -> int:
     place = Place.of(layout)
     repository = place.repository(fragment.read(layout))
     with exclusively(place):
-        part = "100%" if options.read_data else ""
+        part = backing_up.EVERYTHING if options.read_data else ""
         backing_up.check(place, repository, to_stderr, part)
-    print(f"The repository is whole: {record.read(place).check.text}.")
+    known = record.read(place).check
+    if known.problem:
+        again = f"{layout.command} {STACK} check --read-data"
+        raise LittlestHubError(f"an earlier check has found damage: {known.problem}", again)
+    print(f"The repository is whole: {known.text}.")
     return 0
 
 

@@ -41,6 +41,9 @@ def started(layout: Layout, unit: str, what: str) -> int:
     if outcome.problem:
         raise LittlestHubError(outcome.problem, see)
     print(outcome.text)
+    warning = record.read(Place.of(layout)).warning
+    if warning and what == "run":
+        to_stderr(f"warning: {warning}")
     return 0
 
 

@@ -14,6 +14,7 @@ from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.backups import settings as fragment
 from littlest_hub.stacks.backups.place import Place
 from littlest_hub.stacks.backups.settings import Settings
+from littlest_hub.stacks.backups.units import address_of
 from littlest_hub.system.files import write
 
 _WORDS = 6
@@ -125,6 +126,9 @@ def after_disable(layout: Layout) -> Iterator[str]:
     """Remove everything but the password and secrets, and yield what stays."""
     place = Place.of(layout)
     place.target.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        # systemd leaves the directory of a socket.
+        layout.on_disk(address_of(layout)).parent.rmdir()
     kept = {place.password.name, place.variables.name}
     with contextlib.suppress(FileNotFoundError):
         for each in place.directory.iterdir():

@@ -7,7 +7,7 @@ from typing import Any
 
 from traitlets.config import Config
 
-from littlest_hub.manifest.enabled import stack_service
+from littlest_hub.manifest.enabled import give_everybody, stack_service
 from littlest_hub.manifest.plain_values import record_of
 from littlest_hub.stacks.launch import STACK
 from littlest_hub.stacks.launch.fragment import Values
@@ -72,9 +72,4 @@ def _let_launch(c: Config, group: str) -> None:
         role = {"name": STACK, "description": "Launch repositories", "scopes": [_ACCESS]}
         c.JupyterHub.load_roles.append({**role, "groups": [group]})
         return
-    # All users have the role "user". Another fragment may have changed it.
-    for role in c.JupyterHub.load_roles:
-        if role.get("name") == "user":
-            role["scopes"] = [*role.get("scopes", ["self"]), _ACCESS]
-            return
-    c.JupyterHub.load_roles.append({"name": "user", "scopes": ["self", _ACCESS]})
+    give_everybody(c, _ACCESS)

@@ -14,6 +14,7 @@ from jupyterhub import orm
 from jupyterhub.handlers.base import BaseHandler
 from tornado.web import HTTPError, authenticated
 
+from littlest_hub.doctor.last_failures import Failure, Failures
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.access import is_allowed
 from littlest_hub.hub.authenticator import SystemAuthenticator
@@ -25,15 +26,15 @@ from littlest_hub.stacks.classroom.forms import Form
 from littlest_hub.stacks.classroom.logins import names
 from littlest_hub.stacks.classroom.logins.authenticators import PasswordLogin
 from littlest_hub.stacks.classroom.logins.people import People, Person, Standing
-from littlest_hub.stacks.classroom.page import PATH, disk, usage, view
+from littlest_hub.stacks.classroom.page import PATH, disk, group, usage, view
 from littlest_hub.stacks.classroom.page.decisions import Decisions, Outcome
-from littlest_hub.stacks.classroom.page.failures import Failures
 from littlest_hub.stacks.classroom.page.view import Member, Server
 
 SHOWN = 500
 """The most people on the page."""
+_SHOWN_FAILURES = 10
 _SCOPES = frozenset({"admin:users", "admin:servers"})
-_CHANGES_SERVERS = frozenset({"start", "stop", "restart", "lock", "remove"})
+_CHANGES_SERVERS = frozenset({"start", "start_group", "stop", "restart", "lock", "remove"})
 
 
 class OtherAddress(BaseHandler):  # type: ignore[misc]
@@ -95,7 +96,9 @@ class TeachersPage(Form):
             is_counted=not units or any(map(view.load, usages.values())),
             memory=usage.memory(),
             processors=os.cpu_count(),
-            failures=failures,
+            groups=group.groups(self, {each.name for each in members if each.is_here}),
+            messages=await asyncio.to_thread(group.messages, layout),
+            failures=_unsolved(failures),
             disk=measured,
             environment=environment,
             own_name=self.current_user.name,
@@ -214,3 +217,10 @@ def _generations(layout: Layout) -> dict[str, Any]:
         for each in reversed(generations.numbers())
     ]
     return {"problem": problem, "generations": found}
+
+
+def _unsolved(failures: Sequence[Failure] | None) -> Sequence[Failure] | None:
+    """Return the failed starts after which no start has succeeded; None: they are unknown."""
+    if failures is None:
+        return None
+    return [each for each in failures if not each.is_over][:_SHOWN_FAILURES]

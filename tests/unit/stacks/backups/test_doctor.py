@@ -1,13 +1,16 @@
 """What doctor says of backups, of which `watch` tells the administrator."""
 
+import json
 import time
 from pathlib import Path
 
 from littlest_hub.doctor.findings import OK, PROBLEM, WARNING
 from littlest_hub.stacks.backups import record
+from littlest_hub.stacks.backups.backing_up import Unread
 from littlest_hub.stacks.backups.place import Place
 from littlest_hub.stacks.backups.probes import LATE_S, TEST_LATE_S, last_backup, restore_test
 from littlest_hub.stacks.backups.record import Outcome, Record
+from littlest_hub.stacks.backups.settings import Settings
 from littlest_hub.system.restic import DamagedError, LockedError, MissingError, explained
 
 NOW_S = 2_000_000_000.0
@@ -76,10 +79,20 @@ def test_the_record_survives_damage_and_is_for_root_alone(tmp_path: Path) -> Non
     assert record.read(place) == Record()
 
 
+def test_files_that_cannot_be_read_are_named_and_those_that_are_gone_are_not() -> None:
+    paths: list[str] = []
+    unread = Unread(paths)
+    for name, number in (("closed", 13), ("a directory", 21), ("gone", 2)):
+        error = {"Op": "open", "Path": f"/home/{name}", "Err": number}
+        unread(json.dumps({"message_type": "error", "error": error, "item": f"/home/{name}"}))
+    unread('{"message_type": "error", "error": {}, "item": "/home/odd"}')
+    unread("no JSON")
+    unread("[]")
+    assert paths == ["/home/closed", "/home/a directory", "/home/odd"]
+
+
 def test_what_restic_prints_is_explained(tmp_path: Path) -> None:
     place = Place(tmp_path, tmp_path / "cache")
-    from littlest_hub.stacks.backups.settings import Settings
-
     repository = place.repository(Settings())
     for said, kind, expected in (
         ("Fatal: wrong password or no key found", None, "does not open the repository"),
