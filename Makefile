@@ -9,7 +9,7 @@ SHELL_SCRIPTS := construct/*.sh littlest_hub/singleuser/terminal/*.sh littlest_h
 BUILD_PACKAGES := autoconf automake binutils ca-certificates gcc libc6-dev libltdl-dev libtool make patch perl python3-venv tcl xz-utils
 MACHINE_PACKAGES := iproute2 mmdebstrap mount systemd-container
 VM_PACKAGES := e2fsprogs openssh-client qemu-system-x86
-TEST_PACKAGES := $(MACHINE_PACKAGES) $(VM_PACKAGES) busybox chromium chromium-driver dbus gettext-base git libpam0g shellcheck systemd zsh
+TEST_PACKAGES := $(MACHINE_PACKAGES) $(VM_PACKAGES) busybox chromium chromium-driver dbus gettext-base git libpam0g restic shellcheck systemd zsh
 # INSTALLER=PATH tests that .sh, however it was built, instead of building one. WORKERS=0 runs one
 # test after the other in one process.
 WORKERS ?= 2
@@ -32,7 +32,7 @@ ONLY ?=
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-class test-cluster test-nfs test-launch test-upstream advisories lint bench bench-report bench-outage bench-class bench-slurm launches bench-launch python-profile pictures clean
+.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-backups test-class test-cluster test-nfs test-launch test-courses test-stats test-upstream advisories lint bench bench-report bench-outage bench-class bench-stats bench-slurm launches bench-launch python-profile pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -123,6 +123,9 @@ test-packages: deps venv ## `packages add` and `remove` killed at random moments
 test-stacks: deps venv ## stacks killed at random moments, upgraded, and one from elsewhere (TRIES=30 SEED=0; root)
 	$(BIN)/python -m tests.stacks --tries $(if $(filter file,$(origin TRIES)),30,$(TRIES)) --seed $(SEED) $(if $(INSTALLER),--installer $(INSTALLER))
 
+test-backups: deps venv ## backups and restores killed at KILLS=30 moments, damage, full disks, another machine (root)
+	LITTLEST_HUB_KILLS=$(KILLS) $(PYTEST) tests/unit/stacks/backups tests/container/test_backups.py tests/browser/test_backups_page.py
+
 # Globs: each part of the stack has files of its own.
 test-class: deps venv ## the class stack, whole: logins, accounts, the environment for all (root)
 	LITTLEST_HUB_KILLS=$(KILLS) $(PYTEST) tests/unit/stacks/classroom $(wildcard tests/container/test_class_*.py tests/browser/test_class_*.py)
@@ -133,8 +136,14 @@ test-cluster: deps venv ## a Slurm cluster of three machines, and what may happe
 test-nfs: deps venv ## servers as Slurm jobs with homes on real NFS, on an emulated machine (root; 15 minutes)
 	$(PYTEST) tests/vm/test_nfs.py
 
+test-stats: deps venv ## statistics, whole: what is counted, who sees it, pictures in a browser (root; 10 minutes)
+	$(PYTEST) tests/unit/stacks/stats tests/container/test_stats.py tests/browser/test_stats.py
+
 test-launch: deps venv ## the launch stack, whole: from a link to a notebook, and what strangers may try (root)
 	$(PYTEST) tests/unit/stacks/launch $(wildcard tests/build/test_launch_*.py tests/container/test_launch*.py tests/browser/test_launch*.py)
+
+test-courses: deps venv ## the course stack, whole: from a roster to grades, and what students may try (root)
+	LITTLEST_HUB_KILLS=$(KILLS) $(PYTEST) tests/unit/stacks/courses $(wildcard tests/container/test_courses*.py tests/browser/test_courses*.py)
 
 test-upstream: deps venv ## upstream's own test suites against our code, beside upstream's (UPSTREAM="jupyterlab")
 	$(BIN)/python -m tests.upstream $(UPSTREAM)
@@ -159,6 +168,9 @@ bench-outage: deps venv ## what users notice of reloads, crashes and upgrades, c
 
 bench-class: deps venv ## 50 students who arrive within minutes, at the class stack and at stock JupyterHub (25 minutes)
 	$(BIN)/python -m tests.bench.classroom
+
+bench-stats: deps venv ## what samples of 220 servers cost (15 minutes)
+	$(BIN)/python -m tests.bench.sampling $(BENCH)
 
 bench-slurm: deps venv ## 200 servers at the Slurm stack and at batchspawner, on one real Slurm (25 minutes)
 	$(BIN)/python -m tests.bench.cluster $(BENCH)

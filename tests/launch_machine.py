@@ -155,7 +155,7 @@ def launch_machine(
     made_bundle = bundle.build(ROOT, bundle.find(ROOT, "launch"), directory, Cache())
     target = machine.copy(made_bundle, f"/srv/{made_bundle.name}")
     machine.run([hub.path("hub/bin/littlest-hub"), "packages", "add", f"--from={target}"])
-    index = PackageIndex(directory / "index", listening=_listening(machine))
+    index = PackageIndex(directory / "index", listening=listening_on(machine))
     for file in wheels.download(wheels.resolve(published, Cache()), Cache()).values():
         (index.files / file.path.name).hardlink_to(file.path)
     git = directory / "git"
@@ -190,7 +190,7 @@ with socket.socket(fileno=int(sys.argv[1])) as there, socket.create_server(("127
 """
 
 
-def _listening(machine: Machine) -> socket.socket:
+def listening_on(machine: Machine) -> socket.socket:
     """Return a socket that listens on the machine's loopback interface."""
     here, there = socket.socketpair()
     with here, there:

@@ -112,8 +112,8 @@ class PackageIndex:
             kind = "application/octet-stream"
         else:
             kind = "application/vnd.pypi.simple.v1+json"
-            found = [self._entry(each) for each in sorted(self.files.iterdir())]
-            found = [each for each in found if each["name"] == name]
+            files = [each for each in sorted(self.files.iterdir()) if _name(each) == name]
+            found = [self._entry(each) for each in files]
             listed = {"meta": {"api-version": "1.1"}, "name": name, "versions": [], "files": found}
             status, data = (200, json.dumps(listed).encode()) if found else (404, b"")
         handler.send_response(status)
@@ -125,10 +125,14 @@ class PackageIndex:
 
     def _entry(self, file: Path) -> dict[str, object]:
         return {
-            "name": file.name.partition("-")[0].replace("_", "-"),
+            "name": _name(file),
             "filename": file.name,
             "url": f"/files/{file.name}",
             "size": file.stat().st_size,
             "hashes": {"sha256": sha256(file)},
             "upload-time": self.uploaded.get(file.name, LONG_AGO),
         }
+
+
+def _name(file: Path) -> str:
+    return file.name.partition("-")[0].replace("_", "-")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from littlest_hub.activation import answers
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.fragments.catalogue import DISABLED, is_as_copied
 from littlest_hub.installation import drop_in_directories
 from littlest_hub.layout import Layout, PackageSet
@@ -103,6 +104,7 @@ def to_enable(
         LittlestHubError: something is in the way.
     """
     _refuse_enabled(layout, stack)
+    _refuse_missing_programs(stack)
     check_owners(layout.on_disk(layout.fragments))
     manifest = stack.manifest
     sources = {
@@ -150,6 +152,14 @@ def _refuse_enabled(layout: Layout, stack: Stack) -> None:
         f"{stack.name} is enabled already",
         f"To change its settings: {edit or again}",
     )
+
+
+def _refuse_missing_programs(stack: Stack) -> None:
+    """Refuse before anything is asked, downloaded or changed."""
+    for program, command in stack.manifest.programs.items():
+        if shutil.which(program) is None:
+            text = f"{stack.name} needs {program}, and this machine does not have it"
+            raise LittlestHubError(text, f"Install it: {as_typed(command)}")
 
 
 def _packages_to_add(

@@ -64,16 +64,45 @@ class Plan:
             ]
         )
 
+    def laid_out(self, layout: Layout) -> Iterator[Change]:
+        """Yield the changes whose files have to be copied."""
+        whole = self._data_directories(layout)
+        for each in self.changes:
+            if each.source and (each.sign != "=" or data_directory(layout, each.target) in whole):
+                yield each
+
     def exchange(self, layout: Layout) -> Exchange:
         """Return the replacements that this plan comes down to."""
         changed = [each for each in self.changes if each.sign != "="]
-        targets = {each.target: each.source is not None for each in changed}
+        whole = self._data_directories(layout)
+        targets = {
+            each.target: each.source is not None
+            for each in changed
+            if data_directory(layout, each.target) is None
+        } | dict.fromkeys(whole, True)
         if targets.get(layout.database):
             for suffix in ("-wal", "-shm", "-journal"):
                 # SQLite would apply the old database's journal to the new one.
                 targets[layout.database.with_name(f"{layout.database.name}{suffix}")] = False
         found = (Replacement(target, has_new, True) for target, has_new in targets.items())
         return Exchange(TIDY, tuple(found))
+
+    def _data_directories(self, layout: Layout) -> list[Path]:
+        """Return the directories of stacks' services in which something changes."""
+        found = (data_directory(layout, each.target) for each in self.changes if each.sign != "=")
+        return [*dict.fromkeys(each for each in found if each)]
+
+
+def data_directory(layout: Layout, target: Path) -> Path | None:
+    """Return the directory of a stack's service that contains a file; None: none does.
+
+    It belongs to the service, which could mislead root in it, so it is exchanged whole.
+    """
+    if not target.is_relative_to(layout.stacks):
+        return None
+    stack = target.relative_to(layout.stacks).parts[0]
+    directory = layout.stack_data(stack)
+    return directory if directory in target.parents else None
 
 
 def make_plan(layout: Layout, scratch: Path, manifest: Manifest) -> Plan:
@@ -108,7 +137,9 @@ def check_plan(layout: Layout, scratch: Path, plan: Plan) -> None:
         if change.sign != "=":
             # Its directory is the proxy's; see `restore._lay_out`.
             is_proxys = change.target == layout.acme_storage
-            check_owners(layout.acme.parent if is_proxys else change.target)
+            of_service = data_directory(layout, change.target)
+            others = layout.acme if is_proxys else of_service
+            check_owners(others.parent if others else change.target)
     sources = {each.target: each.source for each in plan.changes}
     restored = sources.get(layout.database)
     revision = database.revision(restored) if restored else None

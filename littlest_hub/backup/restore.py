@@ -28,6 +28,7 @@ from littlest_hub.backup.plan import (
     check_packages,
     check_plan,
     check_stacks,
+    data_directory,
     make_plan,
 )
 from littlest_hub.backup.unpacking import unpack
@@ -92,9 +93,9 @@ def _switch(layout: Layout, plan: Plan, progress: Progress) -> Path:
     is_served = serves(layout)
     try:
         exchange.record(layout)
-        for change in plan.changes:
-            if change.source and change.sign != "=":
-                _lay_out(layout, change, change.source)
+        for change in plan.laid_out(layout):
+            assert change.source
+            _lay_out(layout, change, change.source)
         if is_served:
             guard(layout)
         with renaming(layout):
@@ -105,6 +106,7 @@ def _switch(layout: Layout, plan: Plan, progress: Progress) -> Path:
             exchange = exchange.forward()
             exchange.carry_out(layout)
         if is_served:
+            _end_services(layout, exchange)
             progress("Starting the hub")
             _start(layout, exchange)
     except BaseException:
@@ -123,15 +125,24 @@ def _undo(layout: Layout, exchange: Exchange, is_served: bool) -> None:
         if exchange.direction == FORWARD:
             exchange.back().carry_out(layout)
     if is_served:
+        _end_services(layout, exchange)
         _start(layout, exchange)
     exchange.tidy(layout)
+
+
+def _end_services(layout: Layout, exchange: Exchange) -> None:
+    """Stop services that still see the directory that was replaced; their sockets start them."""
+    for each in exchange.replacements:
+        stack = each.target.parent.name
+        if each.target == layout.stack_data(stack):
+            systemctl("stop", layout.stack_unit(stack, ".service"), is_checked=False)
 
 
 def _lay_out(layout: Layout, change: Change, source: Path) -> None:
     """Copy a restored file beside the one that it replaces, with its owner and mode."""
     target, mode = change.target, change.mode & 0o777
-    new = Replacement(target, True, True).new
-    _make_directory(target.parent)
+    new = _new_place(layout, target)
+    _make_directory(new.parent)
     is_proxys = target == layout.acme_storage
     if is_proxys:
         # traefik writes it, and refuses one that others may read.
@@ -147,10 +158,18 @@ def _lay_out(layout: Layout, change: Change, source: Path) -> None:
         shutil.copyfileobj(content, out)
         out.flush()
         if os.geteuid() == 0:
-            directory = target.parent.stat()
+            directory = new.parent.stat()
             os.fchown(opened, directory.st_uid if is_proxys else 0, directory.st_gid)
         os.fchmod(opened, mode)
         os.fsync(opened)
+
+
+def _new_place(layout: Layout, target: Path) -> Path:
+    """Return where a restored file is laid out: beside its target, or in a new directory."""
+    directory = data_directory(layout, target)
+    if directory is None:
+        return Replacement(target, True, True).new
+    return Replacement(directory, True, True).new / target.relative_to(directory)
 
 
 def _make_directory(directory: Path) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.snapshot import COMMAND_TIMEOUT_S, Snapshot
+from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
+from littlest_hub.manifest.discovery import enabled_stacks
 
 BACKUP_AGE_DAYS = 7
 
@@ -52,6 +54,9 @@ def last_backup(snapshot: Snapshot) -> Iterator[Finding]:
         return
     newest = _newest_backup(snapshot.layout)
     make = f"{snapshot.layout.command} backup"
+    if stack := _stack_that_backs_up(snapshot.layout):
+        yield Finding(OK, "backup", f"the stack {stack} makes them")
+        return
     if newest is None:
         text = f"none in {snapshot.layout.backups}, unless you make backups elsewhere"
         yield Finding(WARNING, "backup", text, make)
@@ -59,6 +64,15 @@ def last_backup(snapshot: Snapshot) -> Iterator[Finding]:
     days = (time.time() - newest.stat().st_mtime) / 86400
     severity = WARNING if days > BACKUP_AGE_DAYS else OK
     yield Finding(severity, "backup", f"the last is {days:.0f} days old: {newest}", make)
+
+
+def _stack_that_backs_up(layout: Layout) -> str:
+    """Return the name of an enabled stack that backs up the hub; "": none does."""
+    try:
+        found = enabled_stacks(layout, layout.hub.resolve())
+    except (LittlestHubError, OSError):
+        return ""  # other probes report it
+    return next((name for name, stack in found.items() if stack.manifest.backs_up), "")
 
 
 def _newest_backup(layout: Layout) -> Path | None:

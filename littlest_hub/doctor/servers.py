@@ -85,7 +85,7 @@ def failed_starts(snapshot: Snapshot) -> Iterator[Finding]:
         )
         return
     edit = f"{layout.command} edit {last_fragment(layout)}"
-    found = failed_spawns(snapshot.journal, layout, edit, _accounts(layout))
+    found = failed_spawns(snapshot.journal, layout, edit, accounts_of_stacks(layout))
     for failure in found[:10]:
         if started_since(snapshot.journal, layout.hub_service, failure):
             continue
@@ -101,7 +101,7 @@ def failed_starts(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(severity, subject, text, failure.command)
 
 
-def _accounts(layout: Layout) -> dict[str, str]:
+def accounts_of_stacks(layout: Layout) -> dict[str, str]:
     """Return the accounts that stacks have made for users under other names."""
     found: dict[str, str] = {}
     # Other probes report what is wrong with stacks.

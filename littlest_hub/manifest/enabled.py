@@ -155,3 +155,18 @@ def stack_service(name: str, **fields: Any) -> dict[str, Any]:
     token = layout.stack_token(name).read_text().strip()
     url = f"http://127.0.0.1:{stack.port}"
     return {"name": name, "url": url, "api_token": token, **fields}
+
+
+def give_everybody(c: Any, scope: str) -> None:
+    """Give a scope to all users of the hub, for a stack's fragment.
+
+    Args:
+        c: the configuration of the hub.
+        scope: of JupyterHub, such as access:services!service=NAME.
+    """
+    # All users have the role "user". Another fragment may have changed it.
+    for role in c.JupyterHub.load_roles:
+        if role.get("name") == "user":
+            role["scopes"] = [*role.get("scopes", ["self"]), scope]
+            return
+    c.JupyterHub.load_roles.append({"name": "user", "scopes": ["self", scope]})

@@ -87,6 +87,9 @@ class Manifest:
     directory fragments/ of their package."""
     packages: Mapping[PackageSet, tuple[str, ...]] = field(default_factory=dict)
     """Requirements by set, as `packages add` takes them."""
+    programs: Mapping[str, str] = field(default_factory=dict)
+    """Programs of the machine without which `enable` refuses, each with the command that installs
+    it: {"git": "apt install git"}."""
     questions: tuple[Question, ...] = ()
     one_of: tuple[str, ...] = ()
     """Keys of questions, of which one at least needs an answer that is not empty."""
@@ -119,6 +122,8 @@ class Manifest:
     """An effect of `disable` on people, in words: "log out …"; "": nobody notices."""
     leaves: str = ""
     """The data that stays in its directory of state/ after `disable`, for people; "": nothing."""
+    backs_up: bool = False
+    """Whether the stack backs up the hub: `doctor` then asks for no other backups."""
     page: str = ""
     """Its page in docs/; the same for its tests, in the tiers of tests/."""
     tests: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ from typing import Any
 
 from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler, HubOAuthenticated
 from jupyterhub.utils import url_path_join
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
@@ -77,6 +79,35 @@ class Handler(_Behind, RequestHandler):  # type: ignore[misc]
     application: WebService
     hub_base: str
 
+    async def ask_hub(self, path: str) -> HTTPResponse:
+        """Return an answer of the hub's API, asked with the service's own token.
+
+        Raises:
+            HTTPClientError, OSError: it refuses, or does not answer.
+        """
+        return await AsyncHTTPClient().fetch(
+            f"{self.hub_auth.api_url}/{path}",
+            headers={"Authorization": f"token {self.hub_auth.api_token}"},
+            follow_redirects=False,
+        )
+
+    async def published(self) -> Any:
+        """Return the `info` of this service, which a fragment publishes through the hub.
+
+        The service needs the scope `read:services!service=NAME`.
+
+        Raises:
+            LittlestHubError: the hub does not answer.
+        """
+        try:
+            answer = await self.ask_hub(f"services/{self.application.name}")
+            return json.loads(answer.body)["info"]
+        except (HTTPClientError, OSError, ValueError, KeyError) as error:
+            raise LittlestHubError(
+                f"the hub does not tell the settings of this page ({error})",
+                "Try again in a moment; if that does not help, ask the administrator",
+            ) from error
+
 
 class _Callback(_Behind, HubOAuthCallbackHandler):  # type: ignore[misc]
     """The end of a login."""
@@ -107,6 +138,8 @@ class WebService(Application):  # type: ignore[misc]
         """How many requests are being answered."""
         self.last_s = time.monotonic()
         """When the last one began or ended."""
+        self.is_over = asyncio.Event()
+        """Set to end the service as soon as it can; its socket starts it again."""
         prefix = f"{_BASE.replace('(', '(?:', 1)}services/{re.escape(name)}/"
         handlers = [(prefix + path, handler) for path, handler in pages]
         secret = hashlib.sha256(f"cookies of {token}".encode()).digest()
@@ -138,6 +171,11 @@ class WebService(Application):  # type: ignore[misc]
     def end(self) -> None:
         self.active -= 1
         self.last_s = time.monotonic()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has come for some time."""
+        return not self.active and time.monotonic() >= self.last_s + IDLE_S
 
     def log_request(self, handler: RequestHandler) -> None:
         # The proxy's log has the others; addresses of logins contain secrets.
@@ -182,11 +220,10 @@ async def _serve(service: WebService) -> None:
     for each in sockets:
         each.setblocking(False)
     server.add_sockets(sockets)
-    is_over = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, is_over.set)
-    while not is_over.is_set() and (service.active or time.monotonic() < service.last_s + IDLE_S):
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, service.is_over.set)
+    while not (service.is_over.is_set() or service.is_idle):
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(is_over.wait(), 5)
+            await asyncio.wait_for(service.is_over.wait(), 5)
     server.stop()
     await asyncio.sleep(_GRACE_S)
     deadline = time.monotonic() + _END_S

@@ -31,21 +31,16 @@ def report(cgroup: Path | None, home: Path) -> dict[str, Usage]:
     """
     found: dict[str, Usage] = {"disk": _disk(home)}
     if cgroup is not None:
-        found["memory"] = {"used": _memory(cgroup), "limit": _lowest(cgroup, "memory.max")}
+        found["memory"] = {
+            "used": cgroups.needed_memory(cgroup),
+            "limit": _lowest(cgroup, "memory.max"),
+        }
         tasks = cgroups.number(cgroup, "pids.current")
         found["tasks"] = {"used": tasks, "limit": _lowest(cgroup, "pids.max")}
         used_us = cgroups.value(cgroup, "cpu.stat", "usage_usec")
         used = used_us / 1e6 if used_us is not None else None
         found["cpu"] = {"used": used, "limit": _processors(cgroup)}
     return found
-
-
-def _memory(cgroup: Path) -> int | None:
-    """Return the memory that is needed: without files that the kernel can drop at any moment."""
-    used = cgroups.number(cgroup, "memory.current")
-    if used is None:
-        return None
-    return max(0, used - (cgroups.value(cgroup, "memory.stat", "inactive_file") or 0))
 
 
 def _lowest(cgroup: Path, name: str) -> int | None:

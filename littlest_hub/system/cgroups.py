@@ -62,6 +62,39 @@ def value(directory: Path, name: str, key: str) -> int | None:
     return None
 
 
+def needed_memory(directory: Path) -> int | None:
+    """Return the memory that a cgroup needs: without files that the kernel can drop at any moment.
+
+    None: memory is not counted here.
+    """
+    used = number(directory, "memory.current")
+    if used is None:
+        return None
+    return max(0, used - (value(directory, "memory.stat", "inactive_file") or 0))
+
+
+def processor_ms(directory: Path) -> int | None:
+    """Return the time of processors that a cgroup has used; None: it is not counted here."""
+    used_us = value(directory, "cpu.stat", "usage_usec")
+    return None if used_us is None else used_us // 1000
+
+
+def in_slice(unit: str) -> dict[str, Path]:
+    """Return the directories of the units that run in a slice of the system, by name.
+
+    Args:
+        unit: the slice, such as a-b.slice, which is in a.slice (systemd.slice(5)).
+    """
+    parts = unit.removesuffix(".slice").split("-")
+    path = "/".join(f"{'-'.join(parts[:end])}.slice" for end in range(1, len(parts) + 1))
+    found: dict[str, Path] = {}
+    for root in _VERSION_2:
+        with contextlib.suppress(OSError):
+            places = [each for each in Path(root, path).iterdir() if each.is_dir()]
+            found |= {each.name: each for each in places}
+    return found
+
+
 def unit_of(wanted: set[int]) -> str:
     """Return the name of a unit that has one of these cgroup ids; "": none has."""
     with contextlib.suppress(OSError):

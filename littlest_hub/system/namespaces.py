@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,23 @@ class Overlay:
         layers = f"lowerdir={self.lower},upperdir={self.upper},workdir={self.work}"
         options = f"{layers},{_OPTIONS}"
         return [*_UNSHARE, "sh", "-c", _SCRIPT, "sh", options, str(self.lower), *words]
+
+
+def put_in_memory(directory: Path) -> None:
+    """Let this process and its children see a file system in memory at a directory.
+
+    Nobody else sees it, and it is gone when they have ended, however they end.
+
+    Raises:
+        OSError: this process may not have mounts of its own.
+        subprocess.CalledProcessError: memory cannot be mounted.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNS):
+        raise OSError(ctypes.get_errno(), "unshare", str(directory))
+    mount = ["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", str(directory)]
+    for command in (["mount", "--make-rprivate", "/"], mount):
+        subprocess.run(command, check=True, capture_output=True, text=True)
 
 
 def leave_unit(slice_name: str) -> None:

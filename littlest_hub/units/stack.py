@@ -94,6 +94,48 @@ def is_stack_unit(layout: Layout, name: str) -> bool:
     return not name.startswith(others) and not name.endswith(".d")
 
 
+def timer(layout: Layout, name: str, about: str, what: str, *when: Directive) -> Unit:
+    """Return the timer NAME.timer, which starts NAME.service.
+
+    Args:
+        layout: the installation.
+        name: of its unit, without its suffix.
+        about: the comment at the top of the unit file.
+        what: what it is for, in its description.
+        when: when it starts the service (systemd.timer(5)).
+    """
+    return Unit(
+        f"{name}.timer",
+        about,
+        {
+            "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: {what}")],
+            "Timer": [*when],
+            "Install": [Directive("WantedBy", "timers.target")],
+        },
+    )
+
+
+def calendar_timer(
+    layout: Layout, name: str, about: str, what: str, when: str, spread: str
+) -> Unit:
+    """Return a `timer` that makes up for a time at which the machine was off.
+
+    Args:
+        layout: the installation.
+        name: of its unit, without its suffix.
+        about: the comment at the top of the unit file.
+        what: what it is for, in its description.
+        when: times of the calendar (systemd.time(7)).
+        spread: the time by which a start may be late, so that machines start at different times.
+    """
+    directives = (
+        Directive("OnCalendar", when),
+        Directive("RandomizedDelaySec", spread),
+        Directive("Persistent", "yes"),
+    )
+    return timer(layout, name, about, what, *directives)
+
+
 def web_service(layout: Layout, stack: EnabledStack, module: str, about: str) -> Iterator[Unit]:
     """Yield the socket and the service of a stack's web application, `littlest_hub.service`.
 
@@ -138,13 +180,53 @@ def web_service(layout: Layout, stack: EnabledStack, module: str, about: str) ->
                     "StartLimitIntervalSec", "0", "never give up: recover when the cause is gone"
                 ),
             ],
-            "Service": [*_service(layout, stack, module)],
+            "Service": [
+                *_service(layout, stack, module, layout.stack_unit(stack.name, "")),
+                Directive("Restart", "on-failure"),
+            ],
         },
     )
 
 
-def _service(layout: Layout, stack: EnabledStack, module: str) -> Iterator[Directive]:
-    data, runtime = layout.stack_data(stack.name), layout.stack_unit(stack.name, "")
+def program(
+    layout: Layout, stack: EnabledStack, suffix: str, module: str, about: str
+) -> Iterator[Unit]:
+    """Yield the service of a program that runs always, as the user of the stack's web application.
+
+    It has the token as well, sees the same files, and writes to the same directory.
+
+    Args:
+        layout: the installation.
+        stack: how the stack was enabled.
+        suffix: the end of its name, such as "-sampler".
+        module: its program, in the release or in a package of the hub set.
+        about: what it is, for the comment at the top of the unit file.
+    """
+    name = layout.stack_unit(stack.name, suffix)
+    yield Unit(
+        f"{name}.service",
+        about,
+        {
+            "Unit": [
+                Directive("Description", f"Littlest Hub at {layout.base}: {stack.name}{suffix}"),
+                Directive("After", f"network.target {layout.hub_socket}"),
+                Directive("RequiresMountsFor", str(layout.base)),
+                base_directory_conditions(layout.base)[0],
+                Directive(
+                    "StartLimitIntervalSec", "0", "never give up: recover when the cause is gone"
+                ),
+            ],
+            "Service": [
+                *_service(layout, stack, module, name),
+                Directive("Restart", "always"),
+            ],
+            "Install": [Directive("WantedBy", "multi-user.target")],
+        },
+    )
+
+
+def _service(layout: Layout, stack: EnabledStack, module: str, runtime: str) -> Iterator[Directive]:
+    data = layout.stack_data(stack.name)
     hub = address_of(layout, layout.hub_socket)
     yield base_directory_conditions(layout.base)[1]
     yield Directive(
@@ -160,7 +242,6 @@ def _service(layout: Layout, stack: EnabledStack, module: str) -> Iterator[Direc
     yield Directive("Environment", f"{SERVICE}={stack.name}")
     if hub:
         yield Directive("Environment", f"{HUB_ADDRESS}={hub[0]}:{hub[1]}")
-    yield Directive("Restart", "on-failure")
     yield Directive("RestartSec", "2")
     yield Directive("DynamicUser", "yes", "a user that exists as long as the service runs")
     yield Directive("User", layout.dynamic_user(f"stack {stack.name}"))

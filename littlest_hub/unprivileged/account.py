@@ -12,6 +12,7 @@ from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
+from littlest_hub.system import service_accounts
 from littlest_hub.units.names import FIRST_UID, SYSTEM_ACCOUNT_NAME
 from littlest_hub.unprivileged.privileges import hub_account
 
@@ -101,16 +102,13 @@ def create(layout: Layout, user: str, undo: contextlib.ExitStack) -> None:
 def remove(layout: Layout, user: str | None) -> None:
     """Remove account and group, if we created them."""
     if user is not None and is_ours(layout, user):
-        subprocess.run(["userdel", user], capture_output=True)
+        service_accounts.remove(user, _gecos(layout))
         subprocess.run(["groupdel", layout.users_group], capture_output=True)
 
 
 def is_ours(layout: Layout, user: str) -> bool:
     """Return whether an account was created for this hub."""
-    try:
-        return pwd.getpwnam(user).pw_gecos == _gecos(layout)
-    except KeyError:
-        return False
+    return service_accounts.is_described(user, _gecos(layout))
 
 
 def grant_directories(layout: Layout, user: str, undo: contextlib.ExitStack) -> None:

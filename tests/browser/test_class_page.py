@@ -147,6 +147,7 @@ def test_a_teacher_sees_who_is_here_and_does_everything_for_them_on_one_page(
         _disk(hub, browser, again)
         _failed_start(hub, browser, again, maria)
         _lock_out(hub, browser, again, maria)
+        _group(hub, browser, again, maria)
         _environment(hub, browser, again)
 
         # The account of a person who is removed is nobody's.
@@ -245,6 +246,33 @@ def _lock_out(hub: Hub, browser: Chrome, again: Callable[[], None], maria: Perso
     said(browser, "maria may log in again")
     assert expiry() == ""
     maria.log_in()
+
+
+def _group(hub: Hub, browser: Chrome, again: Callable[[], None], maria: Person) -> None:
+    maria.stop_server()
+    text = "Room 12 <b>today</b>"
+    with hub.fragment("70-groups.py", 'c.JupyterHub.load_groups = {"lab": {"users": ["maria"]}}'):
+
+        def servers(number: int) -> None:
+            again()
+            assert f"lab: {number} of 1 have a server" in shown(browser, "#group-name").text
+
+        servers(0)
+        shown(browser, "#group button[value=start_group]").send_keys(Keys.ENTER)
+        said(browser, "lab: 1 server starts")
+        maria.await_server()
+        servers(1)
+        shown(browser, "#group button[value=start_group]").send_keys(Keys.ENTER)
+        said(browser, "All members of lab who may log in have a server")
+        fill(browser, message=text)
+        shown(browser, "#group button[value=tell]").send_keys(Keys.ENTER)
+        said(browser, "Members of lab see the message")
+        look_at(browser, "group")
+        assert maria.browser.get("/hub/announcement").json()["notices"] == [f"alice: {text}"]
+        assert "Room 12 &lt;b&gt;today" in maria.browser.get("/hub/home").text
+        press(browser, "Withdraw all messages to lab")
+        said(browser, "Messages to lab: 1 withdrawn")
+        assert maria.browser.get("/hub/announcement").json()["notices"] == []
 
 
 def _environment(hub: Hub, browser: Chrome, again: Callable[[], None]) -> None:

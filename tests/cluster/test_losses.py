@@ -111,6 +111,21 @@ def test_a_server_on_a_node_that_is_lost_ends_and_starts_on_another(
         assert cluster.jobs("lost") == {next_job: "RUNNING"}
 
 
+def test_a_proxy_that_is_restarted_or_killed_leads_to_servers_on_nodes_again(
+    cluster: Cluster, hub: Hub
+) -> None:
+    with cluster.person(hub, "routed") as person:
+        person.submit_form(ALL_OF_A_NODE)
+        person.await_server(timeout_s=120)
+        where = person.run_cell(WHERE)
+        for verb in (["restart"], ["kill", "--signal=KILL"]):
+            cluster.head.systemctl(*verb, "littlest-hub-proxy")
+            assert person.run_cell(WHERE) == where
+        assert person.has_server()
+        (job,) = cluster.jobs("routed")
+        assert job == where.split()[1]
+
+
 def test_a_controller_that_is_away_ends_no_server_and_starts_none(
     cluster: Cluster, hub: Hub
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import terminal
+from tests import terminal, wheels
 from tests.client import Person, RefusedError
 from tests.eventually import eventually
 from tests.hub import Hub
@@ -89,6 +89,63 @@ def table(hub: Hub) -> dict[str, str]:
     """Return the accounts that were made, by login."""
     people = json.loads(run(hub, "class", "people", "--json"))["people"]
     return {each["login"]: each["account"] for each in people}
+
+
+@pytest.mark.long
+def test_an_environment_on_a_file_system_that_is_an_overlay_can_be_changed(
+    school: Hub, tmp_path: Path
+) -> None:
+    machine, place = school.machine, school.path("environments")
+    kind = machine.run(["stat", "--file-system", "--format=%T", place]).stdout.strip()
+    assert kind == "overlayfs", "as in most containers"
+    made = wheels.make(tmp_path, "greeting", files={"greeting.py": "HERE = 1\n"})
+    wheel = machine.copy(made, f"/srv/{made.name}")
+    assert "+ greeting 1.0" in run(school, "environment", "install", wheel)
+    with school.logged_in("greeter", PASSWORD) as greeter:
+        greeter.start_server()
+        assert greeter.run_cell("import greeting; greeting.HERE") == "1"
+    run(school, "environment", "remove", "greeting")
+    run(school, "environment", "rollback")
+    assert "greeting" in run(school, "environment", "export")
+    mounts = machine.read("/proc/self/mounts")
+    assert f"{place}/" not in mounts, "what was in memory is gone"
+
+
+@pytest.mark.long
+def test_the_page_of_the_class_has_nobody_who_came_by_another_kind_of_login(
+    school: Hub, teacher: Person
+) -> None:
+    machine, password = school.machine, "a password of this machine"
+
+    def shown(person: Person) -> set[str]:
+        return set(
+            re.findall(r'<li[^>]*\bdata-name="([^"]+)"', person.browser.get("/hub/class").text)
+        )
+
+    with school.logged_in("foreigner", PASSWORD):
+        assert {"teacher", "foreigner"} <= shown(teacher)
+    stack, login = (
+        school.path(f"jupyterhub_config.d/{each}") for each in ("60-class.py", "41-login.py")
+    )
+    before = {each: machine.read(each) for each in (stack, login)}
+    for name in ("teacher", "native"):
+        machine.add_user(name, password)
+    machine.put(stack, before[stack].replace('LOGIN = "other"', 'LOGIN = "system"'))
+    machine.put(
+        login, "c.Authenticator.allow_all = True\nc.Authenticator.admin_users = {'teacher'}\n"
+    )
+    try:
+        school.reload()
+        with school.logged_in("native", password), school.logged_in("teacher", password) as again:
+            names = shown(again)
+            assert {"teacher", "native"} <= names
+            assert "foreigner" not in names
+    finally:
+        for path, text in before.items():
+            machine.put(path, text)
+        school.reload()
+        machine.run(["userdel", "--remove", "native"], check=False)
+        machine.run(["userdel", "--remove", "teacher"], check=False)
 
 
 @pytest.mark.long

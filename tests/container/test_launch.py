@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from littlest_hub.stacks.launch.builder.units import user_of
+from tests.client import hidden_fields
 from tests.container.conftest import EVERYBODY
 from tests.eventually import eventually
 from tests.hub import Hub
-from tests.launch_machine import PACKAGES, START, LaunchMachine, launch_machine
+from tests.launch_machine import PACKAGES, PAGE, START, LaunchMachine, launch_machine
 from tests.machine import Machine
 
 pytestmark = pytest.mark.needs("git")
@@ -143,6 +144,79 @@ def test_only_members_of_the_group_of_the_fragment_may_launch(launching: LaunchM
         finally:
             launching.configure(GROUP="")
         assert "Launch course?" in launching.opened(alice, "course").text
+
+
+@pytest.mark.long
+def test_whoever_frees_the_disk_may_remove_the_files_of_repositories(
+    launching: LaunchMachine,
+) -> None:
+    launching.repository("freed", {"requirements.txt": "colors\n", "start.ipynb": START})
+    cache = str(launching.layout.stack_cache("launch"))
+    with launching.hub.person() as alice:
+        with launching.launched(alice, "freed"):
+            launching.machine.run(["rm", "-rf", cache])
+        # The service still runs, with the directory that is gone in its view.
+        assert "were removed from this machine" in launching.launch(alice, "freed")
+        with launching.launched(alice, "freed") as log:
+            assert "The server freed is starting." in log
+        launching.machine.systemctl("stop", "littlest-hub.launch.service")
+        launching.machine.run(["rm", "-rf", cache])
+        launching.repository("freed-2", {"requirements.txt": "colors\n"})
+        with launching.launched(alice, "freed-2") as log:
+            assert "The server freed-2 is starting." in log
+
+
+@pytest.mark.long
+def test_a_restored_hub_has_what_people_approved_with_the_versions_of_then(
+    launching: LaunchMachine,
+) -> None:
+    launching.wheel("shades", "1.0", shades="VERSION = 1\n")
+    launching.repository("approved", {"requirements.txt": "shades\n"})
+    with launching.hub.person() as alice:
+        page = launching.opened(alice, "approved")
+        fields = {**hidden_fields(page), "decision": "launch", "ask": "never-commit"}
+        alice.browser.post(f"{PAGE}launch", data=fields, timeout=180)
+        alice.await_server(server="approved")
+        alice.stop_server(server="approved")
+        launching.command("backup", "/root/launches.tar.gz")
+        launching.wheel("shades", "2.0", shades="VERSION = 2\n")
+        data = launching.layout.stack_data("launch")
+        launching.machine.run(["sh", "-c", f"rm -rf {data}/* {launching.place.home}/*"])
+        assert "Launch approved?" in launching.opened(alice, "approved").text, "it is forgotten"
+        launching.command("restore", "--yes", "/root/launches.tar.gz")
+        eventually(launching.hub.answers, 30, "the login page of the restored hub")
+    with launching.hub.logged_in(alice.name, alice.password) as alice:
+        query = {"repo": f"{launching.url}approved", "name": "approved"}
+        page = alice.browser.get(PAGE, params=query, timeout=180)
+        assert "Launch approved?" not in page.text, "nobody is asked again"
+        alice.await_server(server="approved")
+        with alice.open_kernel(server="approved") as kernel:
+            assert kernel.run("import shades; print(shades.VERSION, end='')") == "1"
+        alice.stop_server(server="approved")
+
+
+@pytest.mark.long
+def test_a_disk_that_becomes_full_during_a_build_is_named_and_nothing_of_the_build_stays(
+    launching: LaunchMachine,
+) -> None:
+    zeros = "#" * (64 << 20)
+    launching.wheel("heavy", **{f"heavy_{number}": zeros for number in range(40)})
+    launching.repository("heavy", {"requirements.txt": "heavy\n"})
+    machine, home, user = launching.machine, str(launching.place.home), user_of(launching.layout)
+    # 2 GB is what a build needs to start.
+    machine.run(["sh", "-c", f"mount -t tmpfs -o size=2300M,mode=0755 small {home}"])
+    try:
+        machine.run(["chown", f"{user}:{user}", home])
+        with launching.hub.person() as alice:
+            log = launching.launch(alice, "heavy")
+            assert "No space left on device" in log
+            assert launching.built() == launching.unfinished() == []
+            taken = machine.run(["du", "-sm", home]).stdout.split()[0]
+            assert int(taken) < 300, machine.run(["du", "-m", home]).stdout
+            with launching.launched(alice, "course") as log:
+                assert "The server course is starting." in log
+    finally:
+        machine.run(["umount", "--lazy", home])
 
 
 def test_disabling_keeps_what_servers_use_and_leaves_nothing_later(

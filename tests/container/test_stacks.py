@@ -156,23 +156,23 @@ def test_a_web_application_of_any_kind_is_behind_the_hub_as_the_how_to_says(
     token, fragment, unit, program = (textwrap.dedent(block) for _, _, block in blocks)
     assert len(ast.parse(fragment).body) == 3
     machine = hub.machine
-    machine.put("/opt/stats/stats.py", program)
+    machine.put("/opt/counter/counter.py", program)
     python = hub.path("hub/bin/python3")
-    unit = unit.replace("/opt/stats/bin/python", python)
-    machine.put("/etc/systemd/system/stats.service", unit)
+    unit = unit.replace("/opt/counter/bin/python", python)
+    machine.put("/etc/systemd/system/counter.service", unit)
     # There is no sudo on this machine, and no openssl.
     create = "head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \\n'"
     machine.run(["sh", "-c", token.replace("sudo ", "").replace("openssl rand -hex 32", create)])
     try:
-        with hub.fragment("60-stats.py", fragment):
-            machine.systemctl("enable", "--now", "stats")
-            page = eventually(lambda: _answer(boss, "/services/stats/"), 30, "the application")
+        with hub.fragment("60-counter.py", fragment):
+            machine.systemctl("enable", "--now", "counter")
+            page = eventually(lambda: _answer(boss, "/services/counter/"), 30, "the application")
             assert re.fullmatch(r"Hello boss, there are \d+ users\.", page)
-            assert someone.browser.get("/services/stats/").status_code == 403
+            assert someone.browser.get("/services/counter/").status_code == 403
     finally:
-        machine.systemctl("disable", "--now", "stats", check=False)
-        machine.run(["rm", "-rf", "/etc/systemd/system/stats.service", "/opt/stats"])
-        machine.run(["rm", "-f", hub.path("jupyterhub_config.d/stats.token")])
+        machine.systemctl("disable", "--now", "counter", check=False)
+        machine.run(["rm", "-rf", "/etc/systemd/system/counter.service", "/opt/counter"])
+        machine.run(["rm", "-f", hub.path("jupyterhub_config.d/counter.token")])
         machine.systemctl("daemon-reload")
 
 

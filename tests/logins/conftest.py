@@ -2,7 +2,7 @@
 
 import dataclasses
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,10 +33,20 @@ def hub(
     installer: Path, tmp_path_factory: pytest.TempPathFactory, certificate: list[Path]
 ) -> Iterator[Hub]:
     """A hub with HTTPS on Debian 12, whose only user, and administrator, is the account `boss`."""
-    with Machine("bookworm", packages=["ldap-utils", "slapd"]) as machine:
+    directory = tmp_path_factory.mktemp("hub")
+    with secure_hub(installer, directory, ["ldap-utils", "slapd"]) as (hub, file):
+        certificate.append(file)
+        yield hub
+
+
+@contextmanager
+def secure_hub(
+    installer: Path, directory: Path, packages: Sequence[str]
+) -> Iterator[tuple[Hub, Path]]:
+    """Yield a hub with HTTPS, on a machine without a network, and its self-signed certificate."""
+    with Machine("bookworm", packages=packages) as machine:
         hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
-        files = make(tmp_path_factory.mktemp("hub"), machine.address)
-        certificate.append(files[0])
+        files = make(directory, machine.address)
         for file, name in zip(files, ("hub.crt", "hub.key"), strict=True):
             machine.put(f"/etc/ssl/private/{name}", file.read_text(), mode=0o600)
         hub.write_fragment("20-https.py", HTTPS)
@@ -52,7 +62,7 @@ def hub(
             return page.status_code == 200
 
         eventually(answers, 30, f"a login page at {url}")
-        yield dataclasses.replace(hub, url=url)
+        yield dataclasses.replace(hub, url=url), files[0]
 
 
 @pytest.fixture

@@ -39,11 +39,16 @@ def there(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provid
 @pytest.fixture
 def arguments(there: Provider, certificate: list[Path]) -> list[str]:
     """Arguments that make the browser trust the hub and the provider."""
+    return trusting(there.certificate, certificate[0])
+
+
+def trusting(*certificates: Path) -> list[str]:
+    """Return arguments that make a browser trust certificates."""
     keys = [
         x509.load_pem_x509_certificate(file.read_bytes())
         .public_key()
         .public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        for file in (there.certificate, certificate[0])
+        for file in certificates
     ]
     prints = [base64.b64encode(hashlib.sha256(key).digest()).decode() for key in keys]
     return [f"--ignore-certificate-errors-spki-list={','.join(prints)}"]

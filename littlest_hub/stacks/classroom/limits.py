@@ -36,6 +36,21 @@ class Limits:
         """The logins that are named, each after the variable, if there are no problems."""
         return [("LIMITS", who) for who in self.limits if not group_of(who)]
 
+    def without_effect(self, memory_bytes: int, processors: int) -> Iterator[str]:
+        """Yield which limits exceed a machine, if there are no problems.
+
+        Args:
+            memory_bytes: memory of the machine.
+            processors: how many it has.
+        """
+        for who, what in self.limits.items():
+            if MEMORY in what and _bytes(what[MEMORY]) > memory_bytes:
+                has = f"{memory_bytes / (1 << 30):.1f}G of memory"
+                yield f"{who}: {MEMORY}: {what[MEMORY]!r} limits nothing: this machine has {has}"
+            if CPU in what and what[CPU] > processors:
+                has = f"{processors} processor{'s' if processors > 1 else ''}"
+                yield f"{who}: {CPU}: {what[CPU]} limits nothing: this machine has {has}"
+
     def of(self, login: str, groups: Collection[str]) -> dict[str, float]:
         """Return the limits of a person by kind; memory in bytes.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import grp
 import json
+import os
 from collections.abc import Collection, Iterator
 
 from littlest_hub.check import plain_values
@@ -52,13 +53,16 @@ def shared_folders(settings: Settings) -> Iterator[Problem]:
 
 
 def limits(settings: Settings) -> Iterator[Problem]:
-    """Refuse limits that cannot be applied, and warn of groups that do not exist."""
+    """Refuse limits that cannot be applied; warn of those without effect and of unknown groups."""
     found = yield from plain_values.right_values(settings, FRAGMENT, Limits)
     if found.limits and _is_another_spawner(settings):
         for_all = f"for all servers together: systemctl edit {settings.layout.users_slice}"
         text = f"{_NOT_HERE} limits of their own; expected {{}}; {for_all}"
         yield problem(settings, "LIMITS", text)
         return
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for text in found.without_effect(memory_bytes, os.cpu_count() or 1):
+        yield problem(settings, "LIMITS", text, is_warning=True)
     if settings.get("Authenticator", "manage_groups").value:
         return  # the provider knows the groups
     known = {*_account_groups(settings), *_groups_of_hub(settings)}

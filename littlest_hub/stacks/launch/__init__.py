@@ -3,11 +3,14 @@
 from littlest_hub.layout import PackageSet
 from littlest_hub.manifest.manifest import Manifest, Question
 
+STACK = "launch"
+"""The name of the stack, and of its service."""
 MANIFEST = Manifest(
-    name="launch",
+    name=STACK,
     title="any git repository as a server of one's own, by a link or a form at /services/launch/",
     fragments=("65-launch.py",),
     packages={PackageSet.TOOLS: ("py-rattler", "uv")},
+    programs={"git": "apt install git"},
     questions=(
         Question(
             key="group",
@@ -17,7 +20,7 @@ MANIFEST = Manifest(
             expected="the name of a group, or nothing",
         ),
     ),
-    service="launch",
+    service=STACK,
     units="littlest_hub.stacks.launch.units:units",
     check=("littlest_hub.stacks.launch.rules:values", "littlest_hub.stacks.launch.rules:git"),
     doctor=(

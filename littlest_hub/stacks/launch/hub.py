@@ -7,8 +7,9 @@ from typing import Any
 
 from traitlets.config import Config
 
-from littlest_hub.manifest.enabled import stack_service
+from littlest_hub.manifest.enabled import give_everybody, stack_service
 from littlest_hub.manifest.plain_values import record_of
+from littlest_hub.stacks.launch import STACK
 from littlest_hub.stacks.launch.fragment import Values
 from littlest_hub.stacks.launch.guests import pages as guests
 from littlest_hub.stacks.launch.guests import sweeping
@@ -19,7 +20,6 @@ from littlest_hub.stacks.launch.server.spawner import with_launch
 from littlest_hub.stacks.launch.settings import OPTION, SCOPES, Settings
 from littlest_hub.stacks.launch.shares import pages as shared
 
-STACK = "launch"
 _NOTHING = Policy(banned=("*",))
 _ACCESS = f"access:services!service={STACK}"
 LINK = {"text": "Launch", "path": f"services/{STACK}/", "scope": _ACCESS}
@@ -74,12 +74,7 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
 def _let_launch(c: Config, group: str) -> None:
     """Give access to the pages to the members of a group; "": to everybody."""
     if group:
-        role = {"name": "launch", "description": "Launch repositories", "scopes": [_ACCESS]}
+        role = {"name": STACK, "description": "Launch repositories", "scopes": [_ACCESS]}
         c.JupyterHub.load_roles.append({**role, "groups": [group]})
         return
-    # All users have the role "user". Another fragment may have changed it.
-    for role in c.JupyterHub.load_roles:
-        if role.get("name") == "user":
-            role["scopes"] = [*role.get("scopes", ["self"]), _ACCESS]
-            return
-    c.JupyterHub.load_roles.append({"name": "user", "scopes": ["self", _ACCESS]})
+    give_everybody(c, _ACCESS)

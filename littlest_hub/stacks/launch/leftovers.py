@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import pwd
 import re
 import shlex
 import shutil
-import subprocess
 from collections.abc import Iterator
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.services import Services
+from littlest_hub.stacks.launch import STACK
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.units import about_user, user_of
+from littlest_hub.system import service_accounts
 from littlest_hub.system.systemctl import systemctl
 
 _NAMED = 5
@@ -34,17 +34,15 @@ def remove(layout: Layout) -> Iterator[str]:
         who = ", ".join(used[:_NAMED]) + (" …" if used[_NAMED:] else "")
         yield f"{place} stays while servers have environments in it: {who}. Later: {later}"
         return
-    shutil.rmtree(layout.on_disk(layout.stack_cache("launch")), ignore_errors=True)
+    shutil.rmtree(layout.on_disk(layout.stack_cache(STACK)), ignore_errors=True)
     shutil.rmtree(place, ignore_errors=True)
     if place.exists():
         raise LittlestHubError(f"{place} cannot be removed", f"See why: {later}")
     parent = layout.on_disk(layout.environments)
     if parent.is_dir() and not any(parent.iterdir()):
         parent.rmdir()
-    if _is_ours(layout, user):
-        done = subprocess.run(["userdel", user], capture_output=True, text=True)
-        if done.returncode:
-            yield f"the user {user} stays: {done.stderr.strip()}"
+    if why := service_accounts.remove(user, about_user(layout)):
+        yield f"the user {user} stays: {why}"
 
 
 def _in_use(layout: Layout) -> list[str]:
@@ -57,10 +55,3 @@ def _in_use(layout: Layout) -> list[str]:
         for unit in servers
         if re.search(rf"{built}/[0-9a-f]", systemctl("show", "--property=BindReadOnlyPaths", unit))
     ]
-
-
-def _is_ours(layout: Layout, user: str) -> bool:
-    try:
-        return pwd.getpwnam(user).pw_gecos == about_user(layout)
-    except KeyError:
-        return False

@@ -23,7 +23,7 @@ from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.unit_files import UnitFiles
 from littlest_hub.manifest import enabled
 from littlest_hub.manifest.enabled import EnabledStack
-from littlest_hub.stacks.launch import fragment, units
+from littlest_hub.stacks.launch import STACK, fragment, units
 from littlest_hub.stacks.launch.builder.pythons import Python
 from littlest_hub.stacks.launch.builder.units import cleaning_of
 from littlest_hub.stacks.launch.fragment import Values
@@ -32,8 +32,6 @@ from littlest_hub.stacks.launch.resolver.units import settings_of
 from littlest_hub.system.files import write
 from littlest_hub.system.locks import hold
 from littlest_hub.system.systemctl import daemon_reload
-
-STACK = "launch"
 
 
 def apply(layout: Layout, stack: EnabledStack, values: Values) -> None:

@@ -12,14 +12,13 @@ from littlest_hub.doctor.snapshot import Snapshot, output_of
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import active_overlay
 from littlest_hub.layout import PackageSet
-from littlest_hub.stacks.launch import fragment
+from littlest_hub.stacks.launch import STACK, fragment
 from littlest_hub.stacks.launch.builder.cleaning import size_bytes
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.resolver.units import settings_of
 from littlest_hub.stacks.launch.volumes import refuse_replaceable
 from littlest_hub.system.rattler import PACKAGE
 
-_SUBJECT = "launch"
 _SERVICES = ("-permissions.service", "-builder.service")
 
 
@@ -29,27 +28,25 @@ def programs(snapshot: Snapshot) -> Iterator[Finding]:
     missing = False
     if shutil.which("git") is None:
         missing = True
-        yield Finding(PROBLEM, _SUBJECT, "git is not installed", "apt install git")
+        yield Finding(PROBLEM, STACK, "git is not installed", "apt install git")
     overlay = active_overlay(layout, layout.hub.resolve())
     for name, file in (("uv", "bin/uv"), (PACKAGE, "rattler")):
         if overlay is None or not (overlay / PackageSet.TOOLS / file).exists():
             missing = True
             again = f"{layout.command} packages add --tool {name}"
-            yield Finding(
-                PROBLEM, _SUBJECT, f"{name}, which builds environments, is missing", again
-            )
+            yield Finding(PROBLEM, STACK, f"{name}, which builds environments, is missing", again)
     if not missing:
-        yield Finding(OK, _SUBJECT, f"git, uv and {PACKAGE} are there")
+        yield Finding(OK, STACK, f"git, uv and {PACKAGE} are there")
 
 
 def permissions(snapshot: Snapshot) -> Iterator[Finding]:
     """Check that resolver and builder have what the fragment says."""
     layout = snapshot.layout
     for suffix in _SERVICES:
-        unit = layout.stack_unit("launch", suffix)
+        unit = layout.stack_unit(STACK, suffix)
         if output_of("systemctl", "is-failed", unit).strip() == "failed":
             text = f"{unit} has failed: repositories are launched with the settings of before"
-            yield Finding(PROBLEM, _SUBJECT, text, f"journalctl -u {unit} -n 20")
+            yield Finding(PROBLEM, STACK, text, f"journalctl -u {unit} -n 20")
     try:
         values = fragment.read(layout)
         settings = json.loads(settings_of(layout).read_text())
@@ -57,12 +54,12 @@ def permissions(snapshot: Snapshot) -> Iterator[Finding]:
         return
     except (LittlestHubError, OSError, ValueError) as error:
         text = f"its settings cannot be read: {error}"
-        yield Finding(PROBLEM, _SUBJECT, text, f"{layout.command} check")
+        yield Finding(PROBLEM, STACK, text, f"{layout.command} check")
         return
     if settings.get("networks") != [*values.networks]:
-        unit = layout.stack_unit("launch", "-permissions.service")
+        unit = layout.stack_unit(STACK, "-permissions.service")
         text = "resolver and builder reach other networks than the fragment says"
-        yield Finding(PROBLEM, _SUBJECT, text, f"systemctl start {unit}")
+        yield Finding(PROBLEM, STACK, text, f"systemctl start {unit}")
 
 
 def volumes(snapshot: Snapshot) -> Iterator[Finding]:
@@ -77,7 +74,7 @@ def volumes(snapshot: Snapshot) -> Iterator[Finding]:
         except LittlestHubError as error:
             text = f"the volume {name} starts in no server: {error.message}"
             again = error.hint or f"# make the directory, or change VOLUMES in {fragment.FRAGMENT}"
-            yield Finding(PROBLEM, _SUBJECT, text, again)
+            yield Finding(PROBLEM, STACK, text, again)
 
 
 def packet_filter(_: Snapshot) -> Iterator[Finding]:
@@ -89,7 +86,7 @@ def packet_filter(_: Snapshot) -> Iterator[Finding]:
             f"{where}, systemd filters no packets: the names in a lock file could lead a build to"
             " machines in the networks around this one"
         )
-        yield Finding(WARNING, _SUBJECT, text, "# use a (virtual) machine with cgroup v2")
+        yield Finding(WARNING, STACK, text, "# use a (virtual) machine with cgroup v2")
 
 
 def disk(snapshot: Snapshot) -> Iterator[Finding]:
@@ -106,6 +103,6 @@ def disk(snapshot: Snapshot) -> Iterator[Finding]:
     if taken_gb > 1.1 * budget_gb:
         more = "; all are those of servers that people have"
         again = f"# more for DISK_GB in {snapshot.layout.fragments / fragment.FRAGMENT}"
-        yield Finding(WARNING, _SUBJECT, text + more, again)
+        yield Finding(WARNING, STACK, text + more, again)
     else:
-        yield Finding(OK, _SUBJECT, text)
+        yield Finding(OK, STACK, text)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.units.stack import calendar_timer
 from littlest_hub.units.unit import Directive, Unit, base_directory_conditions
 
 
@@ -42,16 +43,8 @@ def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
             ],
         },
     )
-    yield Unit(
-        layout.stack_unit(stack.name, ".timer"),
-        "When the hub is looked at. A machine that was off then is looked at when it is on again.",
-        {
-            "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: every day")],
-            "Timer": [
-                Directive("OnCalendar", "*-*-* 06:30"),
-                Directive("RandomizedDelaySec", "30min"),
-                Directive("Persistent", "yes"),
-            ],
-            "Install": [Directive("WantedBy", "timers.target")],
-        },
+    about = (
+        "When the hub is looked at. A machine that was off then is looked at when it is on again."
     )
+    name = layout.stack_unit(stack.name, "")
+    yield calendar_timer(layout, name, about, "every day", "*-*-* 06:30", "30min")

@@ -193,6 +193,16 @@ def test_what_is_enabled_is_not_enabled_again_and_the_command_for_its_settings_i
     assert "edit 60-greeting" in str(refused.value.hint)
 
 
+def test_a_missing_program_of_the_machine_is_named_before_packages_are_fetched(here: Here) -> None:
+    manifest = replace(MANIFEST, programs={"sh": "apt install dash", "frob": "apt install frob"})
+    here.stack = replace(here.stack, manifest=manifest)
+    before = here.files()
+    with pytest.raises(LittlestHubError, match="greeting needs frob") as refused:
+        to_enable(here.layout, here.stack, {}, None)
+    assert "apt install frob" in str(refused.value.hint)
+    assert here.files() == before
+
+
 def test_a_package_that_was_asked_for_before_stays(here: Here) -> None:
     (here.layout.packages).mkdir()
     (here.layout.packages / "hub.txt").write_text("shy  # mine\n")

@@ -656,3 +656,36 @@ def test_a_backup_of_a_hub_with_a_stack_contains_its_data_and_asks_for_the_stack
     assert text.read_text() == "before"
     assert enabled.read(layout) == {"announce": moved}, "ports are those of the units here"
     assert layout.stack_token("announce").read_text() == token
+
+
+def test_the_directory_of_a_service_is_exchanged_whole_and_its_links_mislead_nobody(
+    layout: Layout, tmp_path: Path
+) -> None:
+    stack = EnabledStack("announce", {"group": ""}, port=15003)
+    enabled.write_record(layout, {"announce": stack})
+    enabled.make_directory(layout, stack)
+    data = layout.stack_data("announce")
+    (data / "orders").mkdir()
+    for name in ("same", "changed", "removed", "orders/first"):
+        (data / name).write_text(name)
+    layout.cookie_secret.chmod(0o600)
+    made = backup(layout, None, secrets=True, progress=_progress)
+    assert made.file
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (data / "removed").unlink()
+    (data / "changed").write_text("later")
+    (data / "later").write_text("later")
+    (data / "orders/first").unlink()
+    (data / "orders").rmdir()
+    (data / "orders").symlink_to(mine)
+    # As the service's own user, which systemd allocates, has left it.
+    if os.geteuid() == 0:
+        os.chown(data, 61000, 61000)
+    restore(layout, made.file, progress=_progress, confirm=lambda: True)
+    files = {str(each.relative_to(data)): each for each in data.rglob("*") if each.is_file()}
+    assert {name: each.read_text() for name, each in files.items()} == {
+        name: name for name in ("same", "changed", "removed", "orders/first")
+    }
+    assert list(mine.iterdir()) == []
+    assert sorted(each.name for each in data.parent.iterdir()) == ["data", "token"]

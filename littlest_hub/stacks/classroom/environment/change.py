@@ -19,7 +19,7 @@ from littlest_hub.stacks.classroom.environment import contents, programs, seed, 
 from littlest_hub.stacks.classroom.environment.contents import Difference
 from littlest_hub.stacks.classroom.environment.generations import Generations, Record
 from littlest_hub.stacks.classroom.environment.place import Place
-from littlest_hub.system import locks, processes
+from littlest_hub.system import locks, namespaces, processes
 from littlest_hub.system.namespaces import Overlay
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -157,12 +157,17 @@ class Environment:
     def _overlay(self, number: int) -> Overlay:
         place = self.place.change
         overlay = Overlay(self.place.generation(number), place / "upper", place / "work")
-        for directory in (overlay.upper, overlay.work):
-            directory.mkdir(parents=True)
-        overlay.upper.chmod(0o755)
-        done = subprocess.run(overlay.command(["true"]), capture_output=True, text=True)
-        if done.returncode:
-            reason = " ".join(done.stderr.split())
+        reason = _try(overlay)
+        if reason:
+            # A file system that is an overlay itself cannot have an upper layer; memory can.
+            shutil.rmtree(place)
+            place.mkdir()
+            try:
+                namespaces.put_in_memory(place)
+                reason = _try(overlay)
+            except (OSError, subprocess.CalledProcessError) as error:
+                reason += f"; nor can memory: {error}"
+        if reason:
             raise LittlestHubError(
                 f"the file system of {self.place.home} cannot carry a change: {reason}",
                 f"Mount a directory of ext4, xfs or btrfs at {self.layout.environments}",
@@ -228,6 +233,15 @@ class Environment:
                 yield
             finally:
                 shutil.rmtree(self.place.change, ignore_errors=True)
+
+
+def _try(overlay: Overlay) -> str:
+    """Make the directories of an overlay, and return why the kernel cannot mount it; "": it can."""
+    for directory in (overlay.upper, overlay.work):
+        directory.mkdir(parents=True)
+    overlay.upper.chmod(0o755)
+    done = subprocess.run(overlay.command(["true"]), capture_output=True, text=True)
+    return " ".join(done.stderr.split()) if done.returncode else ""
 
 
 def author() -> str:

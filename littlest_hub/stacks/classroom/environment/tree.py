@@ -7,6 +7,7 @@ those of the next generation.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -17,6 +18,7 @@ from littlest_hub.errors import LittlestHubError
 
 _OPAQUE = "trusted.overlay.opaque"
 _OVERLAY = "trusted.overlay."
+_LONGEST_NAME = 255
 
 
 def has_changes(upper: Path) -> bool:
@@ -31,7 +33,7 @@ def make_next(lower: Path, upper: Path, target: Path) -> None:
 
     Args:
         lower: the tree before the change, which is not modified.
-        upper: the upper layer, on the same file system.
+        upper: the upper layer; on the same file system, nothing of it is copied.
         target: the new tree.
 
     Raises:
@@ -61,7 +63,7 @@ def replay(upper: Path, target: Path) -> None:
             if _is_directory(there):
                 remove(there)
             _plain(name, status)
-            name.replace(there)
+            _move(name, there)
         # Other entries, such as sockets, are left out.
 
 
@@ -83,6 +85,22 @@ def _plain(file: Path, status: os.stat_result) -> None:
         if name.startswith(_OVERLAY):
             os.removexattr(file, name)
     file.chmod(_readable(status.st_mode))
+
+
+def _move(file: Path, target: Path) -> None:
+    """Give a file or link another name, on another file system too; what has that name is replaced.
+
+    The old file may be that of an earlier generation as well, so nothing is written into it.
+    """
+    try:
+        file.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy = target.with_name(f".new-{target.name}"[:_LONGEST_NAME])
+        shutil.copy2(file, copy, follow_symlinks=False)
+        copy.replace(target)
+        file.unlink()
 
 
 def _readable(mode: int) -> int:

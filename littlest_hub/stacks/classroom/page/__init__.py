@@ -7,6 +7,7 @@ measure the disk (`disk`), and change accounts and generations (their helpers).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,21 @@ def configure(c: Any) -> None:
     """Add the page and the link to it."""
     c.Pages.handlers.update(_HANDLERS)
     c.JupyterHub.template_paths.append(TEMPLATES)
+    c.JupyterHub.template_vars.update({"group_messages": _messages_for})
+    c.Pages.home_parts.append("group-messages.html")
+    c.Pages.notices.append(_notices)
     c.Pages.links.insert(
         0, {"text": PageLink(has_sign_up(c)), "path": f"hub/{PATH}", "scope": "admin:users"}
     )
+
+
+def _messages_for(user: Any) -> Callable[[], list[str]]:
+    """Return what gives the messages to a user, when a page shows them."""
+    return lambda: _notices(user) if user else []
+
+
+def _notices(user: Any) -> list[str]:
+    # It imports JupyterHub's pages, which a check of fragments does not need.
+    from littlest_hub.stacks.classroom.page import group
+
+    return group.notices(user)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from jupyterhub import orm
 from tornado.web import HTTPError
 
 from littlest_hub.stacks.classroom.accounts import client as accounts
@@ -18,6 +21,7 @@ from littlest_hub.stacks.classroom.forms import Form
 from littlest_hub.stacks.classroom.logins import codes, names
 from littlest_hub.stacks.classroom.logins.authenticators import PasswordLogin
 from littlest_hub.stacks.classroom.logins.people import WAITING, People
+from littlest_hub.stacks.classroom.page import group
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,9 @@ class Decisions:
             "stop": self._stop,
             "restart": self._restart,
             "switch": self._switch,
+            "start_group": self._start_group,
+            "tell": self._tell,
+            "withdraw": self._withdraw,
         }
         if isinstance(self._authenticator, PasswordLogin):
             found["reset"] = self._reset
@@ -239,6 +246,47 @@ class Decisions:
     def _server_text(self) -> str:
         name, server = self._page.field("name"), self._page.field("server")
         return f"The server {server} of {name}" if server else f"The server of {name}"
+
+    # --- groups
+
+    async def _start_group(self) -> Outcome:
+        found = self._group()
+        blocked = table.read(self._app.layout).blocked
+        number = group.start(self._page, found, blocked)
+        self._log("starts servers of the group", found.name)
+        if not number:
+            return Outcome(f"All members of {found.name} who may log in have a server.")
+        start = "1 server starts" if number == 1 else f"{number} servers start, a few at a time"
+        return Outcome(f"{found.name}: {start}. Look again to see how many are there.")
+
+    async def _tell(self) -> Outcome:
+        found, text = self._group(), " ".join(self._page.field("message").split())
+        if not text or len(text) > group.LONGEST or not text.isprintable():
+            return Outcome(problem=f"A message has 1 to {group.LONGEST} characters.")
+        message = group.Message(found.name, text, self._actor, int(time.time()))
+        await asyncio.to_thread(group.tell, self._app.layout, message)
+        self._log("writes to the group", found.name)
+        return Outcome(
+            f"Members of {found.name} see the message: within 5 minutes in JupyterLab, and on"
+            " the hub's home page, for 12 hours."
+        )
+
+    async def _withdraw(self) -> Outcome:
+        name = self._page.field("group")
+        number = await asyncio.to_thread(group.withdraw, self._app.layout, name)
+        self._log("withdraws messages to the group", name)
+        return Outcome(f"Messages to {name}: {number} withdrawn.")
+
+    def _group(self) -> orm.Group:
+        """Return the group in the form.
+
+        Raises:
+            HTTPError: the hub has no such group.
+        """
+        found = orm.Group.find(self._page.db, self._page.field("group"))
+        if found is None:
+            raise HTTPError(400, "The hub has no such group.")
+        return found
 
     # --- the environment
 

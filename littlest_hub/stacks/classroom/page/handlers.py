@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from jupyterhub import orm
 from jupyterhub.handlers.base import BaseHandler
 from tornado.web import HTTPError, authenticated
 
+from littlest_hub.doctor.last_failures import Failure, Failures
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.hub.access import is_allowed
+from littlest_hub.hub.authenticator import SystemAuthenticator
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.accounts import table
 from littlest_hub.stacks.classroom.environment.generations import Generations
@@ -23,15 +26,15 @@ from littlest_hub.stacks.classroom.forms import Form
 from littlest_hub.stacks.classroom.logins import names
 from littlest_hub.stacks.classroom.logins.authenticators import PasswordLogin
 from littlest_hub.stacks.classroom.logins.people import People, Person, Standing
-from littlest_hub.stacks.classroom.page import PATH, disk, usage, view
+from littlest_hub.stacks.classroom.page import PATH, disk, group, usage, view
 from littlest_hub.stacks.classroom.page.decisions import Decisions, Outcome
-from littlest_hub.stacks.classroom.page.failures import Failures
 from littlest_hub.stacks.classroom.page.view import Member, Server
 
 SHOWN = 500
 """The most people on the page."""
+_SHOWN_FAILURES = 10
 _SCOPES = frozenset({"admin:users", "admin:servers"})
-_CHANGES_SERVERS = frozenset({"start", "stop", "restart", "lock", "remove"})
+_CHANGES_SERVERS = frozenset({"start", "start_group", "stop", "restart", "lock", "remove"})
 
 
 class OtherAddress(BaseHandler):  # type: ignore[misc]
@@ -71,7 +74,7 @@ class TeachersPage(Form):
 
     async def _show(self, outcome: Outcome) -> None:
         people = await self._people()
-        members = view.in_order(self._members(people))
+        members = view.in_order(await self._members(people))
         units = [server.unit for each in members for server in each.servers if server.unit]
         layout: Layout = self.app.layout
         usages, failures, measured, environment = await asyncio.gather(
@@ -93,7 +96,9 @@ class TeachersPage(Form):
             is_counted=not units or any(map(view.load, usages.values())),
             memory=usage.memory(),
             processors=os.cpu_count(),
-            failures=failures,
+            groups=group.groups(self, {each.name for each in members if each.is_here}),
+            messages=await asyncio.to_thread(group.messages, layout),
+            failures=_unsolved(failures),
             disk=measured,
             environment=environment,
             own_name=self.current_user.name,
@@ -115,8 +120,8 @@ class TeachersPage(Form):
             return 0
         return int(await self.authenticator.in_people(People.number_of_taken))
 
-    def _members(self, people: dict[Standing, list[Person]]) -> list[Member]:
-        """Return the users of the hub and the people of the file."""
+    async def _members(self, people: dict[Standing, list[Person]]) -> list[Member]:
+        """Return the users of the hub and the people of the file, without those who have left."""
         known = {
             each.name: each
             for standing in (Standing.APPROVED, Standing.LISTED)
@@ -128,11 +133,28 @@ class TeachersPage(Form):
             self._member(each, known.get(each), users.get(each), each in blocked)
             for each in {*known, *users, *blocked, *self._named}
         ]
-        if not isinstance(self.authenticator, PasswordLogin):
-            return members
-        # The hub's database also contains users who have left the class.
-        present = {*known, *blocked, *self._named}
-        return [each for each in members if each.is_here or each.name in present]
+        # The hub's database also contains users who have left the class, and those of another kind
+        # of login.
+        present = {*known, *blocked, *self._named, *(each.name for each in members if each.is_here)}
+        may_come = await asyncio.gather(*(self._may_come(each.name, present) for each in members))
+        return [each for each, may in zip(members, may_come, strict=True) if may]
+
+    async def _may_come(self, name: str, present: Collection[str]) -> bool:
+        """Return whether somebody of this name is in the class, or may log in as people do today.
+
+        Args:
+            name: the person.
+            present: who is in the class, whatever the login says.
+        """
+        if name in present:
+            return True
+        if isinstance(self.authenticator, PasswordLogin):
+            return False
+        if isinstance(self.authenticator, SystemAuthenticator):
+            uid = await asyncio.to_thread(names.uid_of, name)
+            if uid is None:
+                return False
+        return await is_allowed(self.authenticator, name) is not False
 
     @property
     def _named(self) -> set[str]:
@@ -195,3 +217,10 @@ def _generations(layout: Layout) -> dict[str, Any]:
         for each in reversed(generations.numbers())
     ]
     return {"problem": problem, "generations": found}
+
+
+def _unsolved(failures: Sequence[Failure] | None) -> Sequence[Failure] | None:
+    """Return the failed starts after which no start has succeeded; None: they are unknown."""
+    if failures is None:
+        return None
+    return [each for each in failures if not each.is_over][:_SHOWN_FAILURES]

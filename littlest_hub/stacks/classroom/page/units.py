@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.units.stack import timer
 from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_conditions
 
 MODULE = "littlest_hub.stacks.classroom.page.disk"
@@ -26,18 +27,14 @@ def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
             "Service": [*_service(layout, stack)],
         },
     )
-    yield Unit(
-        f"{name}.timer",
+    yield timer(
+        layout,
+        name,
         f"When {name}.service runs.",
-        {
-            "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: every hour")],
-            "Timer": [
-                Directive("OnActiveSec", "1min"),
-                Directive("OnUnitInactiveSec", "1h"),
-                Directive("RandomizedDelaySec", "30s"),
-            ],
-            "Install": [Directive("WantedBy", "timers.target")],
-        },
+        "every hour",
+        Directive("OnActiveSec", "1min"),
+        Directive("OnUnitInactiveSec", "1h"),
+        Directive("RandomizedDelaySec", "30s"),
     )
 
 

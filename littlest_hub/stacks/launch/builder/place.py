@@ -8,8 +8,8 @@ from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
+from littlest_hub.stacks.launch import STACK
 
-NAME = "launch"
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -22,7 +22,7 @@ class Place:
     @classmethod
     def of(cls, layout: Layout) -> Place:
         """Return the place of an installation."""
-        return cls(layout.environments / NAME)
+        return cls(layout.environments / STACK)
 
     @property
     def cache(self) -> Path:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from littlest_hub.layout import PRODUCT, Layout
 from littlest_hub.manifest.enabled import EnabledStack
-from littlest_hub.stacks.launch import packet_filter
-from littlest_hub.stacks.launch.bound_socket import bound_socket
+from littlest_hub.stacks.launch import STACK, packet_filter
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.program import MODULE
 from littlest_hub.stacks.launch.code import units as code_units
 from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.resolver.units import sources_of
+from littlest_hub.units.bound_socket import bound_socket
+from littlest_hub.units.stack import calendar_timer
 from littlest_hub.units.unit import (
     SANDBOX,
     WITHOUT_RIGHTS,
@@ -30,7 +31,7 @@ _MOST_WAITING = 64
 
 def address_of(layout: Layout) -> Path:
     """Return the starter's socket, which the service's unit has to bind into its view."""
-    return Path(f"/run/{layout.stack_unit('launch', '-starter')}/socket")
+    return Path(f"/run/{layout.stack_unit(STACK, '-starter')}/socket")
 
 
 def user_of(layout: Layout) -> str:
@@ -45,22 +46,22 @@ def about_user(layout: Layout) -> str:
 
 def build_unit(layout: Layout, order: str) -> str:
     """Return the name of the unit that builds an order."""
-    return layout.stack_unit("launch", f"-build@{order}.service")
+    return layout.stack_unit(STACK, f"-build@{order}.service")
 
 
 def cleaning_unit(layout: Layout) -> str:
     """Return the name of the unit that cleans."""
-    return layout.stack_unit("launch", "-cleaning.service")
+    return layout.stack_unit(STACK, "-cleaning.service")
 
 
 def kept_unit(layout: Layout) -> str:
     """Return the name of the unit that writes what cleaning keeps."""
-    return layout.stack_unit("launch", "-kept.service")
+    return layout.stack_unit(STACK, "-kept.service")
 
 
 def cleaning_of(layout: Layout) -> Path:
     """Return the file that says what cleaning keeps, and how much it may keep."""
-    return layout.stacks / "launch" / "cleaning.json"
+    return layout.stacks / STACK / "cleaning.json"
 
 
 def units(
@@ -122,19 +123,9 @@ def _cleaning(layout: Layout, stack: EnabledStack, setup: str) -> Iterator[Unit]
     yield replace(
         service, sections={**service.sections, "Unit": [*service.sections["Unit"], *needs]}
     )
-    yield Unit(
-        layout.stack_unit(stack.name, "-cleaning.timer"),
-        "When environments are removed that nobody uses.",
-        {
-            "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: environments")],
-            "Timer": [
-                Directive("OnCalendar", "*-*-* 0/6:40"),
-                Directive("RandomizedDelaySec", "10min"),
-                Directive("Persistent", "yes"),
-            ],
-            "Install": [Directive("WantedBy", "timers.target")],
-        },
-    )
+    name = layout.stack_unit(stack.name, "-cleaning")
+    about = "When environments are removed that nobody uses."
+    yield calendar_timer(layout, name, about, "environments", "*-*-* 0/6:40", "10min")
 
 
 def _command(layout: Layout, words: str) -> str:

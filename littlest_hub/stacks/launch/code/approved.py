@@ -27,6 +27,7 @@ from littlest_hub.stacks.launch.environment.environment_files import Environment
 from littlest_hub.stacks.launch.environment.requirements import Built, Wanted
 from littlest_hub.stacks.launch.order import Order
 from littlest_hub.stacks.launch.resolver.units import sources_of
+from littlest_hub.system import package_index
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.uv import Uv
 
@@ -148,9 +149,15 @@ def code_of(layout: Layout, uv: Uv, python: Python, excepted: Collection[Network
     place = Place.of(layout)
     index = uv.indexes.default or _USUAL_INDEX
     trusted = [found] if (found := place_of(index)) else []
-    tier = CodeTier(place, of_sockets(units.seen_by_builder(layout)), trusted, excepted)
+    connects = of_sockets(units.seen_by_builder(layout))
+    tier = CodeTier(place, connects, trusted, _places_of_files, excepted)
     certificates = uv.indexes.authorities
     return Code(tier, python.program(place), index, sources_of(layout), certificates)
+
+
+def _places_of_files() -> set[tuple[str, int]]:
+    places = map(place_of, package_index.addresses_of_files())
+    return {each for each in places if each}
 
 
 def _is_for_us(source: Built) -> bool:

@@ -39,8 +39,6 @@ _MOST_LINES = 20_000
 _READY_S, _AGAIN_S = 60, 0.2
 _WHEELS = Limits(files=200, size_bytes=1 << 30)
 _WHEEL = re.compile(r"(\d{1,4})/([A-Za-z0-9_.+!-]{1,200}\.whl)")
-_USUAL_FILES = ("files.pythonhosted.org", 443)
-"""The host of the files to which the usual index, and mirrors of its pages, link."""
 Connect = Callable[[], socket.socket]
 """Returns a connection to a unit that nobody else has."""
 
@@ -63,6 +61,8 @@ class CodeTier:
     """One for each unit."""
     trusted: Collection[tuple[str, int]] = ()
     """Hosts and ports of the administrator's indexes."""
+    files: Callable[[], Collection[tuple[str, int]]] = tuple
+    """Returns hosts and ports of the files to which the indexes link."""
     excepted: Collection[Network] = ()
     """Networks that are not public, and that the administrator permits."""
 
@@ -146,7 +146,7 @@ class CodeTier:
             if job.indexes:
                 places = map(place_of, (*job.indexes, *job.find_links))
                 hosts = {each[0] for each in places if each} | set(job.hosts)
-                reach = Reach({*self.trusted, _USUAL_FILES}, hosts, self.excepted)
+                reach = Reach({*self.trusted, *self.files()}, hosts, self.excepted)
                 proxy = Proxy(listening, reach, report)
                 stack.callback(proxy.stop)
                 proxy.start()

@@ -9,20 +9,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.launch.bound_socket import bound_socket
+from littlest_hub.stacks.launch import STACK
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.code.jobs import TIMEOUT_S
 from littlest_hub.stacks.launch.code.program import MODULE
+from littlest_hub.units.bound_socket import bound_socket
 from littlest_hub.units.unit import WITHOUT_RIGHTS, Directive, Unit, base_directory_conditions
 
 AT_ONCE = 2
-_STACK = "launch"
 _SIZE_BYTES, _MOST_FILES = "3G", "300k"
+_TMP_BYTES, _TMP_FILES = "1G", "100k"
 
 
 def names(layout: Layout) -> list[str]:
     """Return the names of the units, without suffix."""
-    return [layout.stack_unit(_STACK, f"-code-{number}") for number in range(AT_ONCE)]
+    return [layout.stack_unit(STACK, f"-code-{number}") for number in range(AT_ONCE)]
 
 
 def sockets(layout: Layout) -> list[str]:
@@ -37,7 +38,7 @@ def addresses_of(layout: Layout) -> list[Path]:
 
 def seen_by_builder(layout: Layout) -> list[Path]:
     """Return the same in the view of the builder's unit, which has to bind them there."""
-    here = layout.stacks / _STACK
+    here = layout.stacks / STACK
     return [here / f"code-{number}.socket" for number in range(AT_ONCE)]
 
 
@@ -54,11 +55,62 @@ def units(layout: Layout) -> Iterator[Unit]:
                 "Unit": [
                     Directive("Description", f"Littlest Hub at {layout.base}: {what}"),
                     Directive("CollectMode", "inactive-or-failed"),
+                    Directive("Requires", _memory_unit(name, "%i")),
+                    Directive("After", _memory_unit(name, "%i")),
                     base_directory_conditions(layout.base)[0],
                 ],
                 "Service": [*_service(layout, number)],
             },
         )
+        yield _memory(layout, name)
+
+
+def _memory_unit(name: str, job: str) -> str:
+    return f"{name}-tmp@{job}.service"
+
+
+def _memory_of(name: str) -> str:
+    """Return the directory of memory for one job; only root may enter the one above."""
+    return f"/run/{name}-tmp/%i"
+
+
+def _memory(layout: Layout, name: str) -> Unit:
+    """Return the unit that has memory for /tmp, as long as a job needs it."""
+    path = _memory_of(name)
+    limits = f"mode=1777,size={_TMP_BYTES},nr_inodes={_TMP_FILES},nosuid,nodev"
+    return Unit(
+        _memory_unit(name, ""),
+        "Memory for /tmp of one job. The private /tmp of systemd, which a user without a fixed"
+        "\nnumber implies, is on the disk, where nothing bounds it.",
+        {
+            "Unit": [
+                Directive("Description", f"Littlest Hub at {layout.base}: /tmp of code"),
+                Directive("CollectMode", "inactive-or-failed"),
+                Directive("StopWhenUnneeded", "yes"),
+                base_directory_conditions(layout.base)[0],
+            ],
+            # Nothing here may imply mounts of its own: nobody else would see this one.
+            "Service": [
+                Directive("Type", "oneshot"),
+                Directive("RemainAfterExit", "yes"),
+                Directive("ExecStart", f"/bin/mkdir -p -m 0700 /run/{name}-tmp"),
+                Directive("ExecStart", f"/bin/mkdir {path}"),
+                Directive("ExecStart", f"/bin/mount -t tmpfs -o {limits} tmpfs {path}"),
+                Directive("ExecStopPost", f"-/bin/umount --lazy {path}"),
+                Directive("ExecStopPost", f"-/bin/rmdir {path}"),
+                Directive("CapabilityBoundingSet", "CAP_SYS_ADMIN"),
+                Directive("NoNewPrivileges", "yes"),
+                Directive("RestrictAddressFamilies", "AF_UNIX"),
+                Directive("RestrictNamespaces", "yes"),
+                Directive("RestrictRealtime", "yes"),
+                Directive("LockPersonality", "yes"),
+                Directive("MemoryDenyWriteExecute", "yes"),
+                Directive("SystemCallArchitectures", "native"),
+                Directive("SystemCallErrorNumber", "EPERM"),
+                Directive("SystemCallFilter", "@system-service @mount"),
+            ],
+        },
+    )
 
 
 def _service(layout: Layout, number: int) -> Iterator[Directive]:
@@ -69,7 +121,7 @@ def _service(layout: Layout, number: int) -> Iterator[Directive]:
     yield Directive("StandardOutput", "null")
     yield Directive("StandardError", "journal")
     yield Directive("DynamicUser", "yes", "a user that exists as long as it runs")
-    yield Directive("User", layout.dynamic_user(f"stack {_STACK} code {number}"))
+    yield Directive("User", layout.dynamic_user(f"stack {STACK} code {number}"))
     yield Directive("UMask", "0022")
     yield Directive("RuntimeMaxSec", str(TIMEOUT_S + 30))
     yield Directive("KillSignal", "SIGKILL", "nothing of it is to be saved")
@@ -97,7 +149,8 @@ def _service(layout: Layout, number: int) -> Iterator[Directive]:
         "where it writes: at the path that an environment will have",
     )
     yield Directive("TemporaryFileSystem", "/dev/shm:mode=1777,size=64M,nosuid,nodev,noexec")
-    yield Directive("ReadOnlyPaths", "/tmp /var/tmp", "no room that is not counted")
+    memory = _memory_of(names(layout)[number])
+    yield Directive("BindPaths", f"{memory}:/tmp {memory}:/var/tmp", "memory, not systemd's disk")
     yield Directive("TemporaryFileSystem", f"{layout.state}:ro", "it sees nothing of state/")
     yield Directive("TemporaryFileSystem", "/run:ro,mode=0755,size=1M", "no socket of anything")
     yield Directive("InaccessiblePaths", f"-{layout.fragments}")

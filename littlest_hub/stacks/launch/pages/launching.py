@@ -183,6 +183,7 @@ class Launching(PersonPage):
             raise LittlestHubError(f"found the commit {found.commit}, expected {commit}")
         if found.environment.kind is Kind.USUAL and not found.environment.refused:
             return ""
+        self._refuse_removed_sources()
         read = _Reader(found.files_below(self.place.sources))
         # An order has a day; a commit has a second.
         asked = order.of_environment(
@@ -192,6 +193,19 @@ class Launching(PersonPage):
         place = self.place
         builds = Builds(place.records / "orders", place.starter, place.logs, place.results)
         return await builds.build(replace(asked, as_of=configuration.as_of), self._tell)
+
+    def _refuse_removed_sources(self) -> None:
+        """Refuse to go on if the directory that this process sees is not the resolver's any more.
+
+        Raises:
+            LittlestHubError: it was removed after this process had started.
+        """
+        if self.place.sources.stat().st_nlink == 0:
+            self.application.is_over.set()
+            raise LittlestHubError(
+                "the files of repositories were removed from this machine a moment ago",
+                "Load this page again",
+            )
 
     async def _start(self, name: str, approved: Approved) -> None:
         """Start the server, unless another window has done so."""

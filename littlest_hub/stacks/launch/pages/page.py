@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from dataclasses import dataclass, fields
@@ -13,7 +12,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from jupyterhub.utils import get_browser_protocol
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPResponse
+from tornado.httpclient import HTTPClientError
 from tornado.web import HTTPError
 
 from littlest_hub.errors import LittlestHubError
@@ -72,29 +71,11 @@ class Page(Handler):
 
     async def _ask_hub(self) -> Settings:
         try:
-            answer = await self.ask_hub(f"services/{self.application.name}")
-            return Settings.from_json(json.loads(answer.body)["info"])
-        except (HTTPClientError, OSError) as error:
-            raise LittlestHubError(
-                f"the hub does not tell the settings of this page ({error})",
-                "Try again in a moment; if that does not help, ask the administrator",
-            ) from error
+            return Settings.from_json(await self.published())
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise LittlestHubError(
                 f"the settings of this page are not valid: {error}", "Ask the administrator"
             ) from error
-
-    async def ask_hub(self, path: str) -> HTTPResponse:
-        """Return an answer of the hub's API, asked with the service's own token.
-
-        Raises:
-            HTTPClientError, OSError: it refuses, or does not answer.
-        """
-        return await AsyncHTTPClient().fetch(
-            f"{self.hub_auth.api_url}/{path}",
-            headers={"Authorization": f"token {self.hub_auth.api_token}"},
-            follow_redirects=False,
-        )
 
     @property
     def place(self) -> Place:

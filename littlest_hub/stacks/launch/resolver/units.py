@@ -7,9 +7,15 @@ from pathlib import Path
 
 from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
-from littlest_hub.stacks.launch import packet_filter
-from littlest_hub.stacks.launch.bound_socket import bound_socket
-from littlest_hub.units.unit import WITHOUT_RIGHTS, Directive, Unit, base_directory_conditions
+from littlest_hub.stacks.launch import STACK, packet_filter
+from littlest_hub.units.bound_socket import bound_socket
+from littlest_hub.units.unit import (
+    SANDBOX,
+    WITHOUT_RIGHTS,
+    Directive,
+    Unit,
+    base_directory_conditions,
+)
 
 _PACKAGE = "littlest_hub.stacks.launch.resolver"
 _RUNTIME_S = 180
@@ -23,17 +29,31 @@ _WORK_BYTES = "400M"
 
 def address_of(layout: Layout) -> Path:
     """Return the resolver's socket, which the service's unit has to bind into its view."""
-    return Path(f"/run/{layout.stack_unit('launch', '-resolver')}/socket")
+    return Path(f"/run/{layout.stack_unit(STACK, '-resolver')}/socket")
 
 
 def sources_of(layout: Layout) -> Path:
     """Return the directory of repositories' files; it is in no backup."""
-    return layout.stack_cache("launch") / "sources"
+    return layout.stack_cache(STACK) / "sources"
 
 
 def settings_of(layout: Layout) -> Path:
     """Return the file with the resolver's settings."""
-    return layout.stacks / "launch" / "resolver.json"
+    return layout.stacks / STACK / "resolver.json"
+
+
+def needs_sources(layout: Layout) -> Iterator[Directive]:
+    """Yield what the [Unit] section of a service needs that has the directory in its view.
+
+    A command of the service itself would be too late for its view of the file system.
+    """
+    unit = _sources_unit(layout)
+    yield Directive("Requires", unit, "whoever frees the disk may have removed the directory")
+    yield Directive("After", unit)
+
+
+def _sources_unit(layout: Layout) -> str:
+    return layout.stack_unit(STACK, "-sources.service")
 
 
 def units(layout: Layout, stack: EnabledStack, networks: Collection[str] = ()) -> Iterator[Unit]:
@@ -46,15 +66,14 @@ def units(layout: Layout, stack: EnabledStack, networks: Collection[str] = ()) -
     """
     resolver = layout.stack_unit(stack.name, "-resolver")
     names = layout.stack_unit(stack.name, "-names")
-    # Before a service, this would be too late for its view of the file system.
-    make = Directive("ExecStartPre", f"/bin/mkdir -p {sources_of(layout)}")
-    yield bound_socket(layout, resolver, "repositories to resolve", _MOST_RESOLVERS, make)
+    yield _sources(layout)
+    yield bound_socket(layout, resolver, "repositories to resolve", _MOST_RESOLVERS)
     yield Unit(
         f"{resolver}@.service",
         "Fetches a repository that a stranger may have written, for one request."
         "\nIt reaches the internet and nothing else, and writes to one directory.",
         {
-            "Unit": _about(layout, "a repository"),
+            "Unit": [*_about(layout, "a repository"), *needs_sources(layout)],
             "Service": [*_resolver(layout, resolver, names, networks)],
         },
     )
@@ -66,6 +85,38 @@ def units(layout: Layout, stack: EnabledStack, networks: Collection[str] = ()) -
         {
             "Unit": _about(layout, "the name of a host"),
             "Service": [*_lookup(layout)],
+        },
+    )
+
+
+def _sources(layout: Layout) -> Unit:
+    """Return the unit that makes the directory of repositories' files, whenever one needs it."""
+    base, state = layout.base, layout.state
+    return Unit(
+        _sources_unit(layout),
+        "Makes the directory of repositories' files if it is missing.",
+        {
+            "Unit": [
+                *_about(layout, "files of repositories"),
+                Directive("StartLimitIntervalSec", "0"),
+            ],
+            "Service": [
+                Directive("Type", "oneshot"),
+                base_directory_conditions(base)[1],
+                Directive("ExecStart", f"/bin/mkdir -p {sources_of(layout)}"),
+                Directive("CapabilityBoundingSet", ""),
+                Directive(
+                    "CapabilityBoundingSet", "CAP_DAC_OVERRIDE", "state/ may be another user's"
+                ),
+                Directive("ProtectSystem", "strict"),
+                Directive("ReadWritePaths", str(state)),
+                Directive("PrivateNetwork", "yes"),
+                Directive("RestrictAddressFamilies", "AF_UNIX"),
+                Directive("MemoryDenyWriteExecute", "yes"),
+                *SANDBOX,
+                Directive("SystemCallFilter", "@system-service"),
+                Directive("SystemCallFilter", "~@resources"),
+            ],
         },
     )
 

@@ -27,7 +27,7 @@ from littlest_hub.hub.launch import Launch, NotStartedError, server_command
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.hub.unprivileged import TemplateSpawner
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.launch import records, repository, server_name, volumes
+from littlest_hub.stacks.launch import STACK, records, repository, server_name, volumes
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.configuration import Configuration, form_of, of_form
 from littlest_hub.stacks.launch.guests.names import is_guest
@@ -39,8 +39,7 @@ from littlest_hub.stacks.launch.settings import NOT_FOR_GUESTS, OPTION, Settings
 from littlest_hub.stacks.launch.shares import grants
 from littlest_hub.units.server import RUNTIME, Account, Properties
 
-STACK = "launch"
-_SHOWN_SOURCE = RUNTIME / "launch"
+_SHOWN_SOURCE = RUNTIME / STACK
 """Where a unit sees the files of its repository, which it must not find among those of others."""
 
 

@@ -47,6 +47,7 @@ def _with_view(layout: Layout, stack: EnabledStack, unit: Unit) -> Unit:
             *unit.sections["Unit"],
             Directive("Requires", needed, "a new socket has to be bound again"),
             Directive("After", needed),
+            *resolver.needs_sources(layout),
         ],
         "Service": [*unit.sections["Service"], *more],
     }

@@ -52,6 +52,14 @@ def test_a_login_is_no_group() -> None:
     assert Limits({"group:x": {"cpu": 2}}).of("x", ()) == {}
 
 
+def test_limits_above_the_machine_limit_nothing() -> None:
+    assert [*CLASS.without_effect(4 << 30, 4)] == []
+    assert [*CLASS.without_effect(2 << 30, 1)] == [
+        "group:heavy: memory: '4G' limits nothing: this machine has 2.0G of memory",
+        "alice: cpu: 3.5 limits nothing: this machine has 1 processor",
+    ]
+
+
 def test_limits_become_properties_of_the_unit_and_variables() -> None:
     found = {"memory": float(1 << 30), "cpu": 1.5, "tasks": 500.0}
     expected = {"MemoryMax": "1073741824", "CPUQuota": "150%", "TasksMax": "500"}

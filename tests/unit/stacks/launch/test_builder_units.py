@@ -80,7 +80,10 @@ def test_code_of_two_builds_has_different_users_and_no_network() -> None:
     assert len(users) == AT_ONCE
     for number, each in enumerate(found):
         assert {("DynamicUser", "yes"), ("PrivateNetwork", "yes")} <= set(each)
-        assert not [value for key, value in each if key in ("ReadWritePaths", "BindPaths")]
+        assert not [value for key, value in each if key == "ReadWritePaths"]
+        memory = f"/run/littlest-hub.launch-code-{number}-tmp/%i"
+        bound = [value for key, value in each if key == "BindPaths"]
+        assert bound == [f"{memory}:/tmp {memory}:/var/tmp"]
         assert not [value for key, value in each if key.startswith("Exec") and value[0] in "+!-"]
         socket = texts()[CODE.format(number).replace("@.service", ".socket")]
         assert {"MaxConnections=1", "DirectoryMode=0700"} <= set(socket.splitlines())

@@ -14,8 +14,10 @@ from littlest_hub.stacks.launch import units as all_units
 from littlest_hub.stacks.launch.resolver.units import settings_of, units
 from tests.unit import unit_files
 
+RESOLVER = "littlest-hub.launch-resolver@.service"
 NAMES = [
-    *("littlest-hub.launch-resolver.socket", "littlest-hub.launch-resolver@.service"),
+    "littlest-hub.launch-sources.service",
+    *("littlest-hub.launch-resolver.socket", RESOLVER),
     *("littlest-hub.launch-names.socket", "littlest-hub.launch-names@.service"),
 ]
 STACK = EnabledStack("launch", port=8123)
@@ -35,7 +37,9 @@ def test_systemd_verifies_the_units_without_a_warning(written: dict[str, Path]) 
 
 
 @needs_systemd
-@pytest.mark.parametrize(("name", "exposure"), [("resolver@", 1.1), ("names@", 1.1)])
+@pytest.mark.parametrize(
+    ("name", "exposure"), [("resolver@", 1.1), ("names@", 1.1), ("sources", 2.2)]
+)
 def test_services_expose_little(written: dict[str, Path], name: str, exposure: float) -> None:
     unit_files.exposes_at_most(written[f"littlest-hub.launch-{name}.service"], exposure)
 
@@ -48,7 +52,7 @@ def test_networks_of_the_settings_are_let_through_and_no_others(tmp_path: Path) 
     def allowed() -> list[str]:
         service = {
             each.name: each for each in all_units.units(layout, EnabledStack("launch", port=8123))
-        }[NAMES[1]]
+        }[RESOLVER]
         found = service.sections["Service"]
         assert "127.0.0.0/8" in " ".join(e.value for e in found if e.key == "IPAddressDeny")
         return [each.value for each in found if each.key == "IPAddressAllow"]

@@ -3,6 +3,7 @@
 import os
 import random
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,25 @@ def overlay(tmp_path: Path) -> Overlay:
     if done.returncode:
         missing(f"no overlay can be mounted here: {done.stderr.strip()}")
     return found
+
+
+def test_changes_on_another_file_system_do_not_write_into_earlier_generations(
+    tmp_path: Path,
+) -> None:
+    earlier, target = tmp_path / "1", tmp_path / "2"
+    earlier.mkdir()
+    (earlier / "a.py").write_text("old")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+        upper = Path(memory)
+        if upper.stat().st_dev == tmp_path.stat().st_dev:
+            missing("/dev/shm is no other file system here")
+        (upper / "a.py").write_text("new")
+        (upper / "link").symlink_to("a.py")
+        (upper / ("n" * 255)).write_text("a long name")
+        tree.make_next(earlier, upper, target)
+        assert list(upper.iterdir()) == []
+    expected = {"a.py": "new", "link": "-> a.py", "n" * 255: "a long name"}
+    assert (seen(earlier), seen(target)) == ({"a.py": "old"}, expected)
 
 
 def seen(root: Path) -> dict[str, str]:

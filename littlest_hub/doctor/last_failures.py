@@ -16,15 +16,15 @@ from littlest_hub import installation
 from littlest_hub.doctor.configuration import last_fragment
 from littlest_hub.doctor.failed_spawns import failed_spawns, started_since
 from littlest_hub.doctor.journal import local_time
+from littlest_hub.doctor.servers import accounts_of_stacks
 from littlest_hub.doctor.snapshot import Snapshot
-from littlest_hub.stacks.classroom.accounts import table
 from littlest_hub.system import commands
 
-SHOWN = 10
+_MOST = 100
 KEPT_S = 60
 """Time for which an answer is shown before the journal is read again."""
 _TIMEOUT_S = 30
-_MODULE = "littlest_hub.stacks.classroom.page.failures"
+_MODULE = "littlest_hub.doctor.last_failures"
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,14 @@ class Failure:
     name: str
     when: str
     """The local time."""
+    time_us: int
+    """The same, since the epoch."""
     reason: str
     meaning: str
     command: str
     """A command that mends the cause, or shows more."""
+    is_over: bool
+    """Whether a later start of a server of this person has succeeded."""
 
 
 class Failures:
@@ -72,20 +76,24 @@ async def _read() -> Sequence[Failure] | None:
 
 
 def found(snapshot: Snapshot) -> list[Failure] | None:
-    """Return the failed starts in the journal after which no start succeeded.
-
-    None: the journal cannot be read.
-    """
+    """Return each person's last failed start in the journal; None: it cannot be read."""
     if not snapshot.journal:
         return None
     layout = snapshot.layout
     edit = f"{layout.command} edit {last_fragment(layout)}"
-    failed = [
-        Failure(each.user, local_time(each.time_us), each.line, each.meaning, each.command)
-        for each in failed_spawns(snapshot.journal, layout, edit, table.names(layout))
-        if not started_since(snapshot.journal, layout.hub_service, each)
+    failed = failed_spawns(snapshot.journal, layout, edit, accounts_of_stacks(layout))
+    return [
+        Failure(
+            each.user,
+            local_time(each.time_us),
+            each.time_us,
+            each.line,
+            each.meaning,
+            each.command,
+            started_since(snapshot.journal, layout.hub_service, each),
+        )
+        for each in failed[:_MOST]
     ]
-    return failed[:SHOWN]
 
 
 def main() -> None:

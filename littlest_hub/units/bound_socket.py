@@ -1,4 +1,4 @@
-"""Sockets of the stack's programs, which other units of the stack have in their view.
+"""Sockets of stacks' programs, which other units of the stack have in their view.
 
 The users of these units have no fixed numbers, so none could own a socket. Only root may enter its
 directory; whoever else may connect has the socket bound into its view of the file system.
@@ -10,9 +10,7 @@ from littlest_hub.layout import Layout
 from littlest_hub.units.unit import Directive, Unit, base_directory_conditions
 
 
-def bound_socket(
-    layout: Layout, name: str, what: str, most: int, *more: Directive, why: str = ""
-) -> Unit:
+def bound_socket(layout: Layout, name: str, what: str, most: int, *, why: str = "") -> Unit:
     """Return the socket /run/NAME/socket; systemd starts NAME@.service for each connection.
 
     Args:
@@ -20,7 +18,6 @@ def bound_socket(
         name: of its unit, without its suffix.
         what: what it takes, for people.
         most: the most connections at the same time.
-        more: further directives.
         why: the reason for `most`; "": systemd closes further ones.
     """
     return Unit(
@@ -34,7 +31,6 @@ def bound_socket(
                 base_directory_conditions(layout.base)[0],
             ],
             "Socket": [
-                *more,
                 Directive("ListenStream", f"/run/{name}/socket"),
                 Directive("DirectoryMode", "0700"),
                 Directive("SocketMode", "0666"),

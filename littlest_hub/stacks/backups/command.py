@@ -1,0 +1,189 @@
+"""`littlest-hub backups`: back up now, list, restore, check, and what has to be kept elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.stacks.backups import (
+    backing_up,
+    choosing,
+    following,
+    listing,
+    people,
+    record,
+    setup,
+)
+from littlest_hub.stacks.backups import settings as fragment
+from littlest_hub.stacks.backups.locks import exclusively
+from littlest_hub.stacks.backups.people import Person
+from littlest_hub.stacks.backups.place import Place
+from littlest_hub.stacks.backups.restore_test import write_hub
+from littlest_hub.stacks.backups.restoring import Count, Source
+from littlest_hub.stacks.backups.settings import STACK
+from littlest_hub.stacks.backups.sizes import human
+from littlest_hub.stacks.backups.units import run_unit, trial_unit
+from littlest_hub.system.progress import to_stderr
+
+_EXAMPLES = """\
+examples:
+  {command} now                        back up, and show how far it is
+  {command} list                       the backups, with dates
+  {command} restore alice              alice's home as of last night, to ~/restored/; if
+                                       she has no home any more, all of it comes back
+  {command} restore alice thesis/plan.ipynb --as-of 2026-11-20
+  {command} restore --hub /root/hub.tar.gz    then: littlest-hub restore /root/hub.tar.gz
+  {command} key                        the password, which has to be kept elsewhere
+"""
+
+
+def run(layout: Layout, arguments: Sequence[str]) -> int:
+    """Run `littlest-hub backups …`."""
+    command = f"{layout.command} {STACK}"
+    parser = argparse.ArgumentParser(
+        prog=command,
+        description="Encrypted backups of homes, shared folders, and the hub.",
+        epilog=_EXAMPLES.format(command=command),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    now = verbs.add_parser("now", help="make a backup now, and wait for it")
+    now.set_defaults(run=lambda layout, _: following.started(layout, run_unit(layout), "run"))
+    test = verbs.add_parser("test", help="run the restore test now, and wait for it")
+    test.set_defaults(run=lambda layout, _: following.started(layout, trial_unit(layout), "test"))
+    listed = verbs.add_parser("list", help="list the backups")
+    listed.add_argument("--json", action="store_true", help="print JSON")
+    listed.set_defaults(run=listing.show)
+    _add_restore(verbs)
+    check = verbs.add_parser("check", help="check the repository")
+    check.add_argument(
+        "--read-data", action="store_true", help="read all of its data, which takes long"
+    )
+    check.set_defaults(run=_check)
+    key = verbs.add_parser("key", help="print what has to be kept elsewhere: the password")
+    key.set_defaults(run=_key)
+    init = verbs.add_parser("init", help="make the repository, if there is none at REPOSITORY")
+    init.set_defaults(run=_init)
+    restic = verbs.add_parser("restic", help="run any command of restic with the repository")
+    restic.add_argument("arguments", nargs=argparse.REMAINDER, metavar="…")
+    restic.set_defaults(run=_restic)
+    options = parser.parse_args(arguments)
+    code: int = options.run(layout, options)
+    return code
+
+
+def _add_restore(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    restore = verbs.add_parser(
+        "restore",
+        help="restore files of a person, or the hub",
+        description="Restore files of a person to the folder restored/ of the home. If the home"
+        " directory does not exist, all of it is restored in its place. With --hub, write the hub's"
+        " own backup to a file, for `littlest-hub restore FILE`.",
+    )
+    restore.add_argument("person", nargs="?", metavar="PERSON", help="the account of the person")
+    restore.add_argument("path", nargs="?", default="", metavar="PATH", help="in the home; all")
+    restore.add_argument("--hub", type=Path, metavar="FILE", help="write the hub's backup there")
+    restore.add_argument(
+        "--as-of", metavar="WHEN", help="a date, a date and a time, or the id of a backup"
+    )
+    restore.add_argument("--host", metavar="NAME", help="the machine that was backed up")
+    restore.set_defaults(run=_restore, parser=restore)
+
+
+def _restore(layout: Layout, options: argparse.Namespace) -> int:
+    if (options.hub is None) == (options.person is None):
+        options.parser.error("expected PERSON, or --hub FILE")
+    place = Place.of(layout)
+    place.make()
+    repository = place.repository(fragment.read(layout))
+    found = choosing.own(repository.snapshots(layout.instance), options.host)
+    snapshot = choosing.as_of(found, options.as_of)
+    when = listing.date(snapshot.time)
+    if options.hub is not None:
+        target = options.hub.absolute()
+        if target.exists():
+            raise LittlestHubError(f"{target} exists", "Give another name")
+        staging = place.staging_in(snapshot)
+        write_hub(repository, snapshot, f"{staging}/{place.hub.name}", target)
+        print(f"{target}: the hub as of {when}. To go on: {layout.command} restore {target}")
+        return 0
+    person = Person.of(options.person)
+    path = person.path_of(options.path)
+    node = people.look(repository, snapshot.id, person, path).get(path)
+    if node is None:
+        raise LittlestHubError(
+            f"{path} is not in the backup of {when}", f"Others: {layout.command} {STACK} list"
+        )
+    if node.kind not in ("dir", "file"):
+        raise LittlestHubError(f"{path} is a link; restore the directory that contains it")
+    source = Source(repository, place, snapshot, node, person, is_filtered=False)
+    if path == person.home and not Path(person.home).exists():
+        to_stderr(f"{person.home} does not exist: restoring all of it, as of {when}")
+        count = source.home_made(_told)
+        where = person.home
+    else:
+        to_stderr(f"Restoring {path} as of {when}")
+        where, count = source.restored(_told)
+    print(f"{where}: {count.files} files, {human(count.size_bytes)}, of {person.account}")
+    return 0
+
+
+def _told(count: Count) -> None:
+    to_stderr(f"  {count.files} files, {human(count.size_bytes)}")
+
+
+def _check(layout: Layout, options: argparse.Namespace) -> int:
+    place = Place.of(layout)
+    repository = place.repository(fragment.read(layout))
+    with exclusively(place):
+        part = backing_up.EVERYTHING if options.read_data else ""
+        backing_up.check(place, repository, to_stderr, part)
+    known = record.read(place).check
+    if known.problem:
+        again = f"{layout.command} {STACK} check --read-data"
+        raise LittlestHubError(f"an earlier check has found damage: {known.problem}", again)
+    print(f"The repository is whole: {known.text}.")
+    return 0
+
+
+def _key(layout: Layout, _: argparse.Namespace) -> int:
+    place, settings = Place.of(layout), fragment.read(layout)
+    if not place.password.exists():
+        raise LittlestHubError(f"{place.password} is missing", f"{layout.command} {STACK} init")
+    print("Keep these elsewhere, on paper or in a password manager, to read the backups without")
+    print("this machine:\n")
+    print(f"  repository  {place.repository(settings).address}")
+    print(f"  password    {place.password.read_text().strip()}\n")
+    print(f"How to restore with them: {layout.documentation}/how-to/backups.md")
+    if place.variables.exists():
+        print(f"You need the secrets in {place.variables} as well.")
+    if not record.read(place).key_shown_s:
+        record.update(place, key_shown_s=time.time())
+    return 0
+
+
+def _init(layout: Layout, _: argparse.Namespace) -> int:
+    place, settings = Place.of(layout), fragment.read(layout)
+    setup.adopt_password(place, settings.password_file)
+    is_new = setup.prepare(place, settings)
+    print(f"{'Made' if is_new else 'Found'} a repository at {settings.repository}.")
+    print("\n".join(setup.warning(layout, settings)))
+    return 0
+
+
+def _restic(layout: Layout, options: argparse.Namespace) -> int:
+    place = Place.of(layout)
+    repository = place.repository(fragment.read(layout))
+    sys.stdout.flush()
+    try:
+        return subprocess.run(
+            ["restic", *options.arguments], env=repository.environment(), check=False
+        ).returncode
+    except OSError as error:
+        raise LittlestHubError(f"restic cannot be started: {error}") from error

@@ -1,0 +1,1 @@
+"""The program that counts and measures: every minute it asks the hub, and reads the cgroups."""

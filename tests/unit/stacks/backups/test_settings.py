@@ -1,0 +1,154 @@
+"""Settings that root reads in the fragment of the stack backups."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.manifest import plain_values
+from littlest_hub.stacks.backups import choosing, setup
+from littlest_hub.stacks.backups.place import Place
+from littlest_hub.stacks.backups.settings import FRAGMENT, Settings
+from littlest_hub.system.restic import Snapshot
+
+STOCK = Path(__file__).parents[4] / "jupyterhub_config.d" / FRAGMENT
+
+
+def test_the_stock_fragment_has_the_defaults() -> None:
+    found = plain_values.parse(STOCK.read_text(), Settings)
+    for name in Settings.__dataclass_fields__:
+        assert f"\n{name.upper()} = " in STOCK.read_text()
+        value = getattr(found, name)
+        assert (tuple(value) if isinstance(value, list) else value) == getattr(Settings(), name)
+    assert found.problems() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("repository", "backups"),
+        ("repository", "/"),
+        ("repository", "/tmp/backups"),
+        ("repository", "/srv/../etc"),
+        ("repository", "ftp://somewhere/backups"),
+        ("repository", "rest:https://alice:secret@backup.example/"),
+        ("repository", ""),
+        ("folders", "/home"),
+        ("folders", ["home"]),
+        ("folders", ["/"]),
+        ("folders", ["/proc/1"]),
+        ("folders", []),
+        ("databases", ["course/gradebook.db"]),
+        ("daily", -1),
+        ("weekly", "8"),
+        ("monthly", True),
+        ("people_restore", "yes"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(name: str, value: Any) -> None:
+    ((found, text),) = Settings(**{name: value}).problems()
+    assert found == name.upper()
+    assert text
+
+
+def test_backups_of_which_none_would_be_kept_are_refused() -> None:
+    ((found, _),) = Settings(daily=0, weekly=0, monthly=0).problems()
+    assert found == "DAILY"
+
+
+@pytest.mark.parametrize(
+    "address", ["/mnt/usb", "sftp:hub@nas.lan:/backups", "rest:https://nas.lan/", "s3:https://x/y"]
+)
+def test_a_directory_and_addresses_of_servers_are_accepted(address: str) -> None:
+    assert Settings(repository=address).problems() == []
+
+
+def test_secrets_of_a_server_are_read_from_a_file_that_only_root_reads(tmp_path: Path) -> None:
+    place = Place(tmp_path, tmp_path / "cache")
+    place.variables.write_text("# of the storage\nAWS_SECRET_ACCESS_KEY=a=b c\n\n")
+    place.variables.chmod(0o600)
+    environment = place.repository(Settings()).environment()
+    assert environment["AWS_SECRET_ACCESS_KEY"] == "a=b c"
+    assert environment["RESTIC_REPOSITORY"] == "/var/backups/littlest-hub"
+    place.variables.chmod(0o644)
+    with pytest.raises(LittlestHubError, match="others may read"):
+        place.repository(Settings())
+
+
+@pytest.mark.parametrize("line", ["LD_PRELOAD=/x", "RESTIC_PASSWORD_COMMAND=id", "no assignment"])
+def test_variables_that_run_programs_are_refused(tmp_path: Path, line: str) -> None:
+    place = Place(tmp_path, tmp_path / "cache")
+    place.variables.write_text(f"A=b\n{line}\n")
+    place.variables.chmod(0o600)
+    with pytest.raises(LittlestHubError, match=r"variables:2: expected NAME=VALUE"):
+        place.repository(Settings())
+
+
+def test_the_address_with_a_password_is_not_that_of_the_fragment(tmp_path: Path) -> None:
+    place = Place(tmp_path, tmp_path / "cache")
+    place.variables.write_text("RESTIC_REPOSITORY=rest:https://hub:secret@nas.lan/\n")
+    place.variables.chmod(0o600)
+    assert place.repository(Settings()).address == "rest:https://hub:secret@nas.lan/"
+
+
+def test_a_given_password_is_taken_once_and_another_one_never_replaces_it(tmp_path: Path) -> None:
+    place, given = Place(tmp_path / "state", tmp_path / "cache"), tmp_path / "given"
+    given.write_text(" seven blue umbrellas\n")
+    setup.adopt_password(place, str(given))
+    assert place.password.read_text() == "seven blue umbrellas\n"
+    assert place.password.stat().st_mode & 0o777 == 0o600
+    setup.adopt_password(place, "")
+    assert place.password.read_text() == "seven blue umbrellas\n"
+    given.unlink()
+    setup.adopt_password(place, str(given))
+    given.write_text("another one")
+    with pytest.raises(LittlestHubError, match="has another password"):
+        setup.adopt_password(place, str(given))
+
+
+def test_a_new_password_can_be_copied_from_paper() -> None:
+    first, second = setup.new_password(), setup.new_password()
+    assert first != second
+    assert len(first) == 35
+    assert not set(first) - set("abcdefghjkmnpqrstuvwxyz23456789-")
+
+
+def test_disabling_leaves_nothing_but_the_password_and_secrets(tmp_path: Path) -> None:
+    layout = Layout(Path("/opt/littlest-hub"), tmp_path)
+    place = Place.of(layout)
+    place.make()
+    for each in (place.password, place.variables, place.record, place.lock, place.hub):
+        each.write_text("x")
+    place.target.parent.mkdir()
+    place.target.symlink_to(tmp_path / "repository")
+    lines = list(setup.after_disable(layout))
+    assert {each.name for each in place.directory.iterdir()} == {"password", "variables"}
+    assert not place.target.is_symlink()
+    assert "the repository is yours" in lines[0]
+
+
+def snapshot(number: int, host: str = "one") -> Snapshot:
+    return Snapshot(f"{number}" * 64, f"2026-11-0{number}T02:30:00.123456789Z", host, (), ())
+
+
+def test_a_date_means_its_end_and_an_id_means_one_backup() -> None:
+    found = [snapshot(1), snapshot(2), snapshot(4)]
+    assert choosing.as_of(found, None) == snapshot(4)
+    assert choosing.as_of(found, "2026-11-03") == snapshot(2)
+    assert choosing.as_of(found, "2026-11-04") == snapshot(4)
+    assert choosing.as_of(found, "1111") == snapshot(1)
+    with pytest.raises(LittlestHubError, match="the oldest is of"):
+        choosing.as_of(found, "2026-10-31")
+    with pytest.raises(LittlestHubError, match="expected a date"):
+        choosing.as_of(found, "yesterday")
+
+
+def test_backups_of_another_machine_are_taken_only_if_there_is_no_doubt() -> None:
+    alone = [snapshot(1, "old"), snapshot(2, "old")]
+    assert choosing.own(alone) == alone
+    assert choosing.of_this_machine(alone) == []
+    with pytest.raises(LittlestHubError, match="there are backups of old, older"):
+        choosing.own([*alone, snapshot(3, "older")])
+    assert choosing.own([*alone, snapshot(3, "older")], "older") == [snapshot(3, "older")]
