@@ -32,7 +32,7 @@ ONLY ?=
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-backups test-class test-cluster test-nfs test-launch test-stats test-upstream advisories lint bench bench-report bench-outage bench-class bench-stats bench-slurm launches bench-launch python-profile pictures clean
+.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-backups test-class test-cluster test-nfs test-launch test-courses test-stats test-upstream advisories lint bench bench-report bench-outage bench-class bench-stats bench-slurm launches bench-launch python-profile pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -141,6 +141,9 @@ test-stats: deps venv ## statistics, whole: what is counted, who sees it, pictur
 
 test-launch: deps venv ## the launch stack, whole: from a link to a notebook, and what strangers may try (root)
 	$(PYTEST) tests/unit/stacks/launch $(wildcard tests/build/test_launch_*.py tests/container/test_launch*.py tests/browser/test_launch*.py)
+
+test-courses: deps venv ## the course stack, whole: from a roster to grades, and what students may try (root)
+	LITTLEST_HUB_KILLS=$(KILLS) $(PYTEST) tests/unit/stacks/courses $(wildcard tests/container/test_courses*.py tests/browser/test_courses*.py)
 
 test-upstream: deps venv ## upstream's own test suites against our code, beside upstream's (UPSTREAM="jupyterlab")
 	$(BIN)/python -m tests.upstream $(UPSTREAM)

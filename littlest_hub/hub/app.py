@@ -55,7 +55,7 @@ from littlest_hub.hub.request_limits import (
     RequestLimits,
     limit_stored_values,
 )
-from littlest_hub.hub.services import ServiceKeeper, end_orphaned_services
+from littlest_hub.hub.services import HubWithServices, ServiceKeeper, end_orphaned_services
 from littlest_hub.hub.spawn_options import FormOptions, RequestPolicy
 from littlest_hub.hub.spawn_queue import InterruptedSpawn, SpawnerWithQueue
 from littlest_hub.hub.unit_files import record_start
@@ -132,7 +132,7 @@ class _TemplateCache(BytecodeCache):
         self._code[bucket.environment.is_async, bucket.key] = bucket.bytecode_to_string()
 
 
-class LittlestHub(AccessByFragments, HubWithFollowers, HubWithPages):
+class LittlestHub(AccessByFragments, HubWithFollowers, HubWithPages, HubWithServices):
     """JupyterHub with our configuration, inherited sockets, and an end that loses no request."""
 
     name = "jupyterhub"

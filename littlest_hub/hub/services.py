@@ -7,9 +7,10 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from jupyterhub.app import JupyterHub
 from jupyterhub.objects import Server
 from jupyterhub.services.service import Service
 
@@ -24,6 +25,8 @@ setting; meanwhile the next hub waits."""
 RETRY_MIN_S, RETRY_MAX_S = 2, 300
 SERVICES_FAIL = "without service "
 """How the list of them begins in the status of the unit, from which `doctor` reads it."""
+ON_DEMAND = "littlest_hub_on_demand"
+"""A service whose `info` has this is started by the first request, and so not asked before."""
 WATCH_S = 5
 """How long a service without a URL has to run to count as started."""
 
@@ -94,6 +97,8 @@ class ServiceKeeper:
                 limits.kill_timeout = KILL_S
             except Exception as error:
                 return one_line(error)
+        if service.info.get(ON_DEMAND):
+            return ""
         if service.url:
             server = Server.from_orm(service.orm.server)
             works = server.wait_up(http=True, timeout=service.timeout, ssl_context=ssl_context)
@@ -132,6 +137,23 @@ class ServiceKeeper:
             if reason:
                 self.failures[name] = reason
             self._on_change()
+
+
+class HubWithServices(JupyterHub):  # type: ignore[misc]
+    """JupyterHub whose regular look at services does not start those on demand."""
+
+    log: Any
+    _service_map: Mapping[str, Service]
+
+    async def check_services_health(self) -> None:
+        for service in self._service_map.values():
+            if not service.url or service.info.get(ON_DEMAND):
+                continue
+            try:
+                server = Server.from_orm(service.orm.server)
+                await server.wait_up(timeout=service.timeout, http=True)
+            except TimeoutError:
+                self.log.warning("Service %s does not answer at %s", service.name, service.url)
 
 
 def end_orphaned_services() -> None:

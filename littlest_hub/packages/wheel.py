@@ -19,6 +19,9 @@ from littlest_hub.system.digests import sha256
 # The parts of NAME-VERSION.data that go beside the modules of a prefix.
 _DATA = re.compile(r"[^/]+\.data/(?P<scheme>[a-z]+)/(?P<path>.+)")
 _MODULES = ("purelib", "platlib")
+# That of setuptools, which packages such as nbgrader import. Like all of these files it is not run:
+# `system.import_path` adds sets without the module site.
+_INERT = ("distutils-precedence.pth",)
 _ENTRY_POINTS = re.compile(r"[^/]+\.dist-info/entry_points\.txt")
 
 
@@ -90,7 +93,7 @@ def _reasons(archive: zipfile.ZipFile, release: Release) -> Iterator[str]:
 def _clashes(name: str, scheme: str, inside: PurePosixPath, release: Release) -> Iterator[str]:
     """Yield why a file of a wheel must not be beside the release."""
     if scheme in _MODULES:
-        if len(inside.parts) == 1 and inside.suffix == ".pth":
+        if len(inside.parts) == 1 and inside.suffix == ".pth" and name not in _INERT:
             yield f"{name} would run at every start of Python"
         if _is_module(release.site_packages / inside.parts[0]):
             yield f"{name} belongs to a package of the release"

@@ -1,0 +1,26 @@
+"""Courses with assignments that are handed out, handed in and graded with nbgrader."""
+
+from littlest_hub.layout import PackageSet
+from littlest_hub.manifest.manifest import Manifest
+
+MANIFEST = Manifest(
+    name="courses",
+    title="courses with assignments and grades (nbgrader): `littlest-hub course create NAME`",
+    fragments=("62-courses.py",),
+    packages={PackageSet.SERVER: ("nbgrader==0.9.6",)},
+    units="littlest_hub.stacks.courses.units:units",
+    commands={"course": "littlest_hub.stacks.courses.command:run"},
+    check=("littlest_hub.stacks.courses.rules:groups",),
+    doctor=("littlest_hub.stacks.courses.probe:courses",),
+    after_enable="littlest_hub.stacks.courses.command:after_enable",
+    after_disable="littlest_hub.stacks.courses.making:after_disable",
+    ends="close the pages at which courses are graded, and show students no assignments",
+    leaves="the list of courses with their rosters. Directories of courses, the exchange and the"
+    " graders' accounts stay as well",
+    page="docs/how-to/courses.md",
+    tests=(
+        "tests/unit/stacks/courses/test_course.py",
+        "tests/unit/stacks/courses/test_roster.py",
+        "tests/container/test_courses.py",
+    ),
+)

@@ -1,0 +1,253 @@
+"""`littlest-hub course`: courses made, shown, changed and removed by an administrator."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.stacks.courses import making, place, records
+from littlest_hub.stacks.courses.course import Course, Student, plain_text
+from littlest_hub.stacks.courses.grading import command as grading
+from littlest_hub.stacks.courses.roster.columns import students_of
+from littlest_hub.stacks.courses.roster.table import MAX_BYTES
+from littlest_hub.system.progress import to_stderr
+
+_EXAMPLES = """\
+examples:
+  {command} course create ps131 --instructors alice,bob --roster roster.csv
+  {command} course roster ps131 canvas-export.csv --login-column 'SIS Login ID'
+  {command} course nbgrader ps131 -- generate_assignment ps1
+  {command} course autograde ps131 ps1
+  {command} course grades ps131 > grades.csv
+"""
+_ROSTER = (
+    "CSV with a column of logins, such as exports of Canvas, Moodle and Blackboard have, and"
+    " perhaps names and addresses"
+)
+
+
+def after_enable(layout: Layout, stack: EnabledStack) -> Iterator[str]:
+    """Yield the next steps for the person who has enabled the stack."""
+    yield f"Make a course: {layout.command} course create NAME --instructors ALICE,BOB"
+
+
+def run(layout: Layout, arguments: Sequence[str]) -> int:
+    """Run a command about courses."""
+    parser = argparse.ArgumentParser(
+        prog=f"{layout.command} course",
+        description="Make and look after courses with assignments, which nbgrader hands out,"
+        " collects and grades.",
+        epilog=_EXAMPLES.format(command=layout.command),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND")
+    _add_making(commands)
+    _add_showing(commands)
+    _add_changing(commands)
+    grading.add(commands)
+    if not arguments:
+        parser.print_help()
+        return 2
+    options = parser.parse_args(arguments)
+    code: int = options.run(layout, options)
+    return code
+
+
+def _add_making(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    create = commands.add_parser(
+        "create",
+        help="make a course: grader, groups, exchange, formgrader",
+        description="Make a course. It is there whole, or not at all. Running servers go on;"
+        " people see the course in servers that start from now on.",
+    )
+    create.add_argument("name", metavar="NAME", help="such as ps131")
+    create.add_argument("--title", default="", help="for people; default: the name")
+    create.add_argument("--instructors", metavar="LOGINS", required=True, help="as in alice,bob")
+    create.add_argument("--roster", type=Path, metavar="FILE", help=_ROSTER)
+    _add_columns(create)
+    create.set_defaults(run=_create)
+
+
+def _add_showing(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    listing = commands.add_parser("list", help="list the courses")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    listing.set_defaults(run=_list)
+    show = commands.add_parser("show", help="show a course and its people")
+    show.add_argument("name", metavar="NAME")
+    show.add_argument("--json", action="store_true", help="print JSON")
+    show.set_defaults(run=_show)
+
+
+def _add_changing(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    roster = commands.add_parser(
+        "roster",
+        help="let exactly the students in a file take part",
+        description="Let exactly the students in a file take part. Those who are not in it any"
+        " more lose access; their files and grades stay. Nothing changes if a line is wrong.",
+    )
+    roster.add_argument("name", metavar="NAME")
+    roster.add_argument("file", metavar="FILE", type=Path, help=_ROSTER)
+    roster.add_argument("--dry-run", action="store_true", help="only say who comes and goes")
+    _add_columns(roster)
+    roster.set_defaults(run=_roster)
+    teaching = commands.add_parser("instructors", help="let exactly these people grade")
+    teaching.add_argument("name", metavar="NAME")
+    teaching.add_argument("logins", metavar="LOGINS", help="as in alice,bob")
+    teaching.set_defaults(run=_instructors)
+    for word, function, text in (
+        ("archive", making.archive, "close a course; all of its files stay"),
+        ("reopen", making.reopen, "open an archived course again"),
+    ):
+        each = commands.add_parser(word, help=text, description=f"{text.capitalize()}.")
+        each.add_argument("name", metavar="NAME")
+        each.set_defaults(run=lambda layout, options, do=function: _do(layout, options, do))
+    delete = commands.add_parser(
+        "delete", help="delete a course with all submissions and grades; asks"
+    )
+    delete.add_argument("name", metavar="NAME")
+    delete.add_argument("--yes", action="store_true", help="do not ask")
+    delete.set_defaults(run=_delete)
+    tidy = commands.add_parser("tidy", help="remove what an interrupted command has left")
+    tidy.set_defaults(run=_tidy)
+
+
+def _add_columns(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--login-column", metavar="COLUMN", default="", help="has the logins")
+    parser.add_argument(
+        "--strip-domain", action="store_true", help="logins are the parts before @ in the column"
+    )
+
+
+def _create(layout: Layout, options: argparse.Namespace) -> int:
+    if not making.nbgrader_is_there(layout):
+        raise LittlestHubError(
+            "nbgrader is not among the packages of user servers",
+            f"Add it: {layout.command} packages add --server nbgrader==0.9.6",
+        )
+    students = _students(options.roster, options) if options.roster else []
+    course = making.create(
+        layout,
+        options.name,
+        plain_text(options.title),
+        options.instructors.split(","),
+        students,
+        to_stderr,
+    )
+    print(f"{course.name} is ready, with {len(course.students)} students.")
+    print(f"Instructors grade at /services/{course.service}/ of the hub.")
+    print(f"Its files are in {place.home_of(layout, course.name)}, which {course.account} owns.")
+    return 0
+
+
+def _students(file: Path, options: argparse.Namespace) -> list[Student]:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise LittlestHubError(f"{file} cannot be read: {error.strerror}") from error
+    return students_of(data, options.login_column, strips_domain=options.strip_domain)
+
+
+def _list(layout: Layout, options: argparse.Namespace) -> int:
+    courses = records.read(layout)
+    if options.json:
+        print(json.dumps([_summary(each) for each in courses.values()], indent=1))
+        return 0
+    for each in courses.values():
+        people = f"{len(each.students)} students, {len(each.instructors)} instructors"
+        print(f"{each.name:20}  {each.stage:9}  {people}  {each.title}".rstrip())
+    if not courses:
+        print(f"There is no course. Make one: {layout.command} course create --help")
+    return 0
+
+
+def _summary(course: Course) -> dict[str, object]:
+    return {
+        "name": course.name,
+        "title": course.title,
+        "stage": course.stage,
+        "created": course.created,
+        "instructors": [*course.instructors],
+        "students": len(course.students),
+        "former": len(course.former),
+    }
+
+
+def _show(layout: Layout, options: argparse.Namespace) -> int:
+    course = records.of_name(layout, options.name)
+    if options.json:
+        print(json.dumps(course.to_json(), indent=1))
+        return 0
+    print(f"{course.name}  {course.title}".rstrip())
+    print(f"  {course.stage}, made on {course.created}")
+    print(f"  formgrader   /services/{course.service}/, as {course.account}")
+    print(f"  files        {place.home_of(layout, course.name)}")
+    print(f"  exchange     {place.exchange(layout) / course.name}")
+    print(f"  instructors  {', '.join(course.instructors)}")
+    print(f"  students     {len(course.students)}")
+    for each in course.students.values():
+        print(f"    {each.login:24}  {each.first_name} {each.last_name}".rstrip())
+    if course.former:
+        print(f"  dropped out  {', '.join(sorted(course.former))}")
+    return 0
+
+
+def _roster(layout: Layout, options: argparse.Namespace) -> int:
+    students = _students(options.file, options)
+    before = records.of_name(layout, options.name)
+    wanted = {each.login for each in students}
+    new, gone = sorted(wanted - before.students.keys()), sorted(before.students.keys() - wanted)
+    if not options.dry_run:
+        making.set_roster(layout, options.name, students, to_stderr)
+    print(f"{len(wanted)} students; new: {_named(new)}; dropped out: {_named(gone)}")
+    if options.dry_run:
+        print("Nothing was changed: --dry-run")
+    elif gone:
+        print("Servers of those who dropped out show the course until they are stopped.")
+    return 0
+
+
+def _named(logins: Sequence[str]) -> str:
+    more = f" and {len(logins) - 20} more" if len(logins) > 20 else ""
+    return f"{', '.join(logins[:20])}{more}" if logins else "nobody"
+
+
+def _instructors(layout: Layout, options: argparse.Namespace) -> int:
+    course = making.set_instructors(layout, options.name, options.logins.split(","), to_stderr)
+    print(f"Instructors of {course.name}: {', '.join(course.instructors)}")
+    return 0
+
+
+def _do(layout: Layout, options: argparse.Namespace, function: object) -> int:
+    assert callable(function)
+    function(layout, options.name, to_stderr)
+    print(f"{options.name} is {records.of_name(layout, options.name).stage}")
+    return 0
+
+
+def _delete(layout: Layout, options: argparse.Namespace) -> int:
+    course = records.of_name(layout, options.name)
+    home = place.home_of(layout, course.name)
+    print(f"All of {course.name} goes: {home}, the exchange, {course.account}, all grades.")
+    if not options.yes:
+        if not sys.stdin.isatty():
+            raise LittlestHubError("Nothing was changed.", "Without a terminal, confirm: --yes")
+        print(f"Type {course.name} to delete it: ", end="", flush=True)
+        if sys.stdin.readline().strip() != course.name:
+            raise LittlestHubError("Nothing was changed.")
+    making.delete(layout, course.name, to_stderr)
+    print(f"{course.name} is deleted.")
+    return 0
+
+
+def _tidy(layout: Layout, options: argparse.Namespace) -> int:
+    with making.changing(layout, to_stderr):
+        pass
+    making.reload(layout)
+    return 0

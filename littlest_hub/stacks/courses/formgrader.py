@@ -1,0 +1,83 @@
+"""The formgrader of a course: a Jupyter server of the grader's, which is a service of the hub.
+
+systemd holds its port, and starts it when an instructor comes. Nobody but instructors of the course
+gets past the hub's login.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from littlest_hub.stacks.courses import jupyter
+from littlest_hub.stacks.courses.course import Course
+from littlest_hub.system.sd_daemon import Inherited, inherited_sockets
+from littlest_hub.units.stack import HUB_ADDRESS
+
+_IDLE_S = 3600
+"""How long it runs without a request, a kernel or a terminal that is in use."""
+
+
+def main() -> None:
+    """Serve until nobody needs it."""
+    token = sys.stdin.readline().strip()
+    # Kernels must not read it from the descriptor, either.
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    course = Course(sys.argv[1], 0)
+    (inherited,) = inherited_sockets()
+    jupyter.use_packages()
+    published = jupyter.use_course(course.name)
+    os.environ.update(_variables(course, str(published.get("base_url", "/")), token, inherited))
+    _listen_at(inherited)
+    from jupyterhub.singleuser import main as serve
+
+    home = os.environ["HOME"]
+    sys.argv[1:] = [
+        f"--ServerApp.root_dir={home}",
+        f"--ServerApp.shutdown_no_activity_timeout={_IDLE_S}",
+        "--MappingKernelManager.cull_idle_timeout=3600",
+    ]
+    serve()
+
+
+def _variables(course: Course, base: str, token: str, inherited: Inherited) -> dict[str, str]:
+    """Return the variables that JupyterHub would give to a service of its own."""
+    prefix = f"{base}services/{course.service}/"
+    with inherited.duplicate() as socket:
+        host, port = socket.getsockname()[:2]
+    return {
+        "JUPYTERHUB_API_TOKEN": token,
+        "JUPYTERHUB_API_URL": f"http://{os.environ[HUB_ADDRESS]}{base}hub/api",
+        "JUPYTERHUB_BASE_URL": base,
+        "JUPYTERHUB_CLIENT_ID": f"service-{course.service}",
+        "JUPYTERHUB_OAUTH_CALLBACK_URL": f"{prefix}oauth_callback",
+        "JUPYTERHUB_OAUTH_ACCESS_SCOPES": json.dumps([f"access:services!service={course.service}"]),
+        "JUPYTERHUB_SERVICE_NAME": course.service,
+        "JUPYTERHUB_SERVICE_PREFIX": prefix,
+        "JUPYTERHUB_SERVICE_URL": f"http://{host}:{port}",
+        "JUPYTERHUB_DEFAULT_URL": "/formgrader",
+        "USER": course.account,
+        "LOGNAME": course.account,
+        "SHELL": "/bin/bash",
+        "LANG": "C.UTF-8",
+    }
+
+
+def _listen_at(inherited: Inherited) -> None:
+    """Let the server accept connections at systemd's socket instead of one of its own."""
+    from jupyter_server.serverapp import ServerApp
+
+    def bind(app: Any) -> bool:
+        socket = inherited.duplicate()
+        socket.setblocking(False)
+        app.http_server.add_socket(socket)
+        return True
+
+    ServerApp._bind_http_server_tcp = bind
+    ServerApp._find_http_port = lambda app: None
+
+
+if __name__ == "__main__":
+    main()

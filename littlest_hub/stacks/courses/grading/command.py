@@ -1,0 +1,100 @@
+"""Commands about grading: nbgrader as the grader, submissions graded in parallel, grades as CSV."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.stacks.courses import records
+from littlest_hub.stacks.courses.course import Course
+from littlest_hub.stacks.courses.units import grader
+
+_PROGRAM = "littlest_hub.stacks.courses.grading.program"
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add these commands to those of `littlest-hub course`."""
+    own = commands.add_parser(
+        "nbgrader",
+        help="run nbgrader as the grader of a course",
+        description="Run nbgrader as the grader of a course, with the exchange that its students"
+        " see: NAME -- generate_assignment ps1, then release_assignment, collect,"
+        " generate_feedback, release_feedback.",
+    )
+    own.add_argument("name", metavar="NAME")
+    own.add_argument("words", nargs=argparse.REMAINDER, metavar="…", help="for nbgrader")
+    own.set_defaults(run=_nbgrader)
+    autograde = commands.add_parser(
+        "autograde",
+        help="grade the collected submissions of an assignment, several at a time",
+        description="Grade the collected submissions of an assignment. Each runs in a unit without"
+        " rights, network and files of others, with limits of its own.",
+    )
+    autograde.add_argument("name", metavar="NAME")
+    autograde.add_argument("assignment", metavar="ASSIGNMENT")
+    autograde.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N")
+    autograde.add_argument("--again", action="store_true", help="also those that are graded")
+    autograde.add_argument("--student", metavar="LOGIN", default="", help="only this one")
+    autograde.set_defaults(run=_autograde)
+    grades = commands.add_parser(
+        "grades",
+        help="print grades as CSV",
+        description="Print grades as CSV: one row for each student and assignment, or, for a"
+        " learning platform, one row for each student.",
+    )
+    grades.add_argument("name", metavar="NAME")
+    grades.add_argument("--for", dest="platform", choices=("plain", "canvas", "moodle"))
+    grades.set_defaults(run=_grades, platform="plain")
+
+
+def run_as_grader(layout: Layout, course: Course, *words: str) -> int:
+    """Run a program of ours as the grader of a course, with our terminal; return its exit code.
+
+    Raises:
+        LittlestHubError: the course is closed.
+    """
+    if not course.is_open:
+        raise LittlestHubError(
+            f"{course.name} is {course.stage}",
+            f"Open it again: {layout.command} course reopen {course.name}",
+        )
+    argv = grader_command(layout, course, *words)
+    return subprocess.run(argv, stdin=subprocess.DEVNULL).returncode
+
+
+def grader_command(layout: Layout, course: Course, *words: str) -> list[str]:
+    """Return the command that runs a program of ours as the grader of a course."""
+    argv = ["systemd-run", "--pipe", "--wait", "--quiet", "--collect"]
+    argv += [f"--property={each.key}={each.value}" for each in grader(layout, course)]
+    python = f"{layout.hub}/bin/python3"
+    return [*argv, "--", python, "-I", "-m", _PROGRAM, course.name, *_escaped(words)]
+
+
+def _escaped(words: Sequence[str]) -> list[str]:
+    # systemd expands variables in arguments: systemd.service(5), "Command lines".
+    return [word.replace("$", "$$") for word in words]
+
+
+def _nbgrader(layout: Layout, options: argparse.Namespace) -> int:
+    words = options.words[1:] if options.words[:1] == ["--"] else options.words
+    return run_as_grader(layout, records.of_name(layout, options.name), "nbgrader", *words)
+
+
+def _autograde(layout: Layout, options: argparse.Namespace) -> int:
+    if options.jobs < 1:
+        raise LittlestHubError(f"--jobs {options.jobs}: expected 1 or more")
+    course = records.of_name(layout, options.name)
+    words = [options.assignment, str(options.jobs), options.student or "*"]
+    return run_as_grader(layout, course, "again" if options.again else "autograde", *words)
+
+
+def _grades(layout: Layout, options: argparse.Namespace) -> int:
+    sys.stdout.flush()
+    return run_as_grader(
+        layout, records.of_name(layout, options.name), "grades", options.platform or "plain"
+    )

@@ -1,0 +1,96 @@
+"""The gradebook of a course, as its grader reads and writes it through nbgrader's API."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from littlest_hub.stacks.courses.grading.cells import safe
+
+_FILE = "gradebook.db"
+
+
+def _opened() -> Any:
+    from nbgrader.api import Gradebook
+
+    return Gradebook(f"sqlite:///{Path(_FILE).absolute()}")
+
+
+def students() -> list[dict[str, str]]:
+    """Return the students in the gradebook."""
+    if not Path(_FILE).exists():
+        return []
+    with _opened() as gradebook:
+        return [
+            {
+                "login": str(each.id),
+                "first_name": each.first_name or "",
+                "last_name": each.last_name or "",
+                "email": each.email or "",
+                "lms_id": each.lms_user_id or "",
+            }
+            for each in gradebook.students
+        ]
+
+
+def import_students(rows: Sequence[Mapping[str, str]]) -> None:
+    """Add students, or change what is known of them; nobody is removed, for the grades' sake."""
+    with _opened() as gradebook:
+        for row in rows:
+            gradebook.update_or_create_student(
+                row["login"],
+                first_name=row["first_name"],
+                last_name=row["last_name"],
+                email=row["email"],
+                lms_user_id=row["lms_id"],
+            )
+
+
+def print_grades(platform: str) -> None:
+    """Print all grades as CSV.
+
+    Args:
+        platform: `plain`: a row for each student and assignment; `canvas` or `moodle`: a row for
+            each student, with the columns by which that platform recognizes them.
+    """
+    with _opened() as gradebook:
+        assignments = [*gradebook.assignments]
+        rows = [*_plain(gradebook, assignments)]
+        known = {str(each.id): each for each in gradebook.students}
+    writer = csv.writer(sys.stdout)
+    if platform == "plain":
+        writer.writerow(["login", "assignment", "score", "max_score", "late_s", "needs_grading"])
+        writer.writerows([[safe(cell) for cell in row] for row in rows])
+        return
+    names = [each.name for each in assignments]
+    scores = {(row[0], row[1]): row[2] for row in rows}
+    heads = {
+        "canvas": ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"],
+        "moodle": ["Username", "First name", "Last name", "ID number", "Email address"],
+    }
+    writer.writerow([*heads[platform], *map(safe, names)])
+    for login, each in sorted(known.items()):
+        first, last = each.first_name or "", each.last_name or ""
+        number, mail = each.lms_user_id or "", each.email or ""
+        who = {
+            "canvas": [f"{last}, {first}".strip(", "), "", number, login, ""],
+            "moodle": [login, first, last, number, mail],
+        }[platform]
+        grades = [scores.get((login, name), "") for name in names]
+        writer.writerow([*map(safe, who), *map(safe, grades)])
+
+
+def _plain(gradebook: Any, assignments: Sequence[Any]) -> Iterator[list[Any]]:
+    for assignment in assignments:
+        for each in gradebook.assignment_submissions(assignment.name):
+            yield [
+                str(each.student_id),
+                assignment.name,
+                max(0.0, each.score - each.late_submission_penalty),
+                each.max_score,
+                int(each.total_seconds_late),
+                "yes" if each.needs_manual_grade else "no",
+            ]

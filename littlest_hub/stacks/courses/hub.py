@@ -1,0 +1,212 @@
+"""The hub's part of the stack: services, groups, roles, and what servers see of the exchange."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from jupyterhub import orm
+from traitlets.config import Config
+from traitlets.utils.importstring import import_item
+
+from littlest_hub import installation
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.hub.accounts import LentAccount
+from littlest_hub.hub.launch import Launch
+from littlest_hub.hub.services import ON_DEMAND
+from littlest_hub.hub.spawner import UnitSpawner
+from littlest_hub.hub.unprivileged import TemplateSpawner
+from littlest_hub.layout import Layout
+from littlest_hub.manifest.enabled import require_enabled
+from littlest_hub.stacks.courses import place, records
+from littlest_hub.stacks.courses.course import Course
+from littlest_hub.system.files import write
+from littlest_hub.units.server import Account, Properties
+
+ADDRESS, ACCOUNTS = "hub.json", "accounts.json"
+"""Files that the hub publishes for graders."""
+EXCHANGE = "LITTLEST_HUB_EXCHANGE"
+"""Variable of a server: nbgrader's exchange."""
+_MARK = "littlest_hub_course"
+"""Property of the hub's groups that courses have made."""
+_PAGES = "littlest_hub.stacks.courses.pages"
+
+
+def configure(c: Config, *, roster_may_log_in: bool) -> None:
+    """Let the hub know the courses.
+
+    Args:
+        c: the configuration of the hub.
+        roster_may_log_in: whether people in rosters are allowed to log in.
+
+    Raises:
+        LittlestHubError: the list of courses is damaged, or the hub does not run as root.
+    """
+    require_enabled(place.STACK)
+    layout = installation.of_this_release()
+    if layout.hub_user:
+        raise LittlestHubError("courses need a hub that runs as root")
+    courses = [each for each in records.read(layout).values() if each.is_open]
+    for course in courses:
+        _add(c, layout, course)
+        if roster_may_log_in:
+            c.Authenticator.allowed_users.update(course.people)
+    c.JupyterHub.spawner_class = with_courses(c.JupyterHub.spawner_class)
+    c.LittlestHub.on_serving.append(follow)
+    c.JupyterHub.template_paths.append(str(place.RELEASE_FILES / "templates"))
+    c.Pages.handlers.update(
+        {"courses": f"{_PAGES}:CoursesPage", "services/courses/?": f"{_PAGES}:OtherAddress"}
+    )
+    c.Pages.links.append({"text": "Courses", "path": "hub/courses"})
+
+
+def _add(c: Config, layout: Layout, course: Course) -> None:
+    c.JupyterHub.services.append(
+        {
+            "name": course.service,
+            "url": f"http://127.0.0.1:{course.port}",
+            "api_token": place.token_of(layout, course.name).read_text().strip(),
+            "oauth_no_confirm": True,
+            "display": False,
+            "info": {ON_DEMAND: True},
+        }
+    )
+    c.JupyterHub.load_groups.update(
+        {
+            group: {"users": [], "properties": {_MARK: course.name}}
+            for group in (course.student_group, course.instructor_group)
+        }
+    )
+    c.JupyterHub.load_roles.append(
+        {
+            "name": course.instructor_group,
+            "description": f"Grade the course {course.name}",
+            "scopes": [f"access:services!service={course.service}"],
+            "groups": [course.instructor_group],
+        }
+    )
+
+
+def follow(app: Any) -> None:
+    """Publish the hub's address for graders, and make groups of the hub as rosters say."""
+    layout: Layout = app.layout
+    directory = place.published(layout)
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(0o755)
+    environment = app.config.Spawner.get("environment", {})
+    kernels = environment.get("JUPYTER_PATH", "") if isinstance(environment, dict) else ""
+    record = {"base_url": app.base_url, "kernels": kernels}
+    write(directory / ADDRESS, json.dumps(record), 0o644)
+    courses = records.read(layout).values()
+    for course in courses:
+        open_to = (course.students, course.instructors) if course.is_open else ((), ())
+        _set_members(app.db, course.student_group, {*open_to[0]})
+        _set_members(app.db, course.instructor_group, {*open_to[1]})
+    known = {course.name for course in courses}
+    for group in app.db.query(orm.Group):
+        if group.properties.get(_MARK, "") not in {"", *known}:
+            app.db.delete(group)
+    app.db.commit()
+
+
+def _set_members(db: Any, name: str, logins: set[str]) -> None:
+    group = orm.Group.find(db, name)
+    if group is None:
+        return
+    present = {user.name: user for user in group.users}
+    for login in logins - present.keys():
+        # Those who may not log in so far have no user.
+        if user := orm.User.find(db, login):
+            group.users.append(user)
+    for login in present.keys() - logins:
+        group.users.remove(present[login])
+
+
+class WithCourses:
+    """A spawner whose servers see the exchange of their users' courses, and nothing else of it."""
+
+    user: Any
+    layout: Layout
+
+    def _prepare(self, account: Account | LentAccount) -> Launch:
+        launch: Launch = super()._prepare(account)  # type: ignore[misc]
+        courses = [
+            course
+            for course in records.read(self.layout).values()
+            if self.user.name in course.people
+        ]
+        exchange = place.exchange(self.layout)
+        hidden = {
+            "TemporaryFileSystem": [f"{exchange}:rw,mode=0777,size=1M"],
+            "InaccessiblePaths": [f"-{place.courses_directory(self.layout)}"],
+        }
+        if not courses or not isinstance(account, Account):
+            closed = {
+                "InaccessiblePaths": [
+                    f"-{each}" for each in (place.courses_directory(self.layout), exchange)
+                ]
+            }
+            return replace(
+                launch,
+                environment={**launch.environment, **_settings(launch, "others")},
+                properties=_added(launch.properties, closed),
+            )
+        _publish_account(self.layout, self.user.name, account.uid)
+        shown = {"BindPaths": [f"{exchange / each.name}" for each in courses]}
+        path = launch.environment["PATH"]
+        return replace(
+            launch,
+            environment={
+                **launch.environment,
+                **_settings(launch, "student"),
+                EXCHANGE: str(exchange),
+                "PATH": f"{place.PROGRAMS}:{path}",
+            },
+            properties=_added(_added(launch.properties, hidden), shown),
+        )
+
+
+def with_courses(spawner: type[Any] | str) -> type[Any]:
+    """Return a spawner whose servers see the exchange, for `c.JupyterHub.spawner_class`.
+
+    Raises:
+        TypeError: it is another one than `UnitSpawner`.
+    """
+    if isinstance(spawner, str) and "." in spawner:
+        spawner = import_item(spawner)
+    if (
+        isinstance(spawner, type)
+        and issubclass(spawner, UnitSpawner)
+        and not issubclass(spawner, TemplateSpawner)
+    ):
+        return type(f"Course{spawner.__name__}", (WithCourses, spawner), {})
+    name = spawner.__name__ if isinstance(spawner, type) else spawner
+    raise TypeError(f"{name} cannot show courses: expected UnitSpawner")
+
+
+def _settings(launch: Launch, kind: str) -> dict[str, str]:
+    present = launch.environment.get("JUPYTER_CONFIG_PATH", "")
+    paths = [str(place.STUDENT_SETTINGS.with_name(kind)), *filter(None, (present,))]
+    return {"JUPYTER_CONFIG_PATH": ":".join(paths)}
+
+
+def _publish_account(layout: Layout, login: str, uid: int) -> None:
+    """Let graders know who owns the files that a student hands in."""
+    file = place.published(layout) / ACCOUNTS
+    try:
+        known = json.loads(file.read_text())
+    except (OSError, ValueError):
+        known = {}
+    if known.get(login) != uid:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write(file, json.dumps({**known, login: uid}), 0o644)
+
+
+def _added(properties: Properties, more: dict[str, list[str]]) -> dict[str, str | list[str]]:
+    """Return properties with more values for those that may have several."""
+    found: dict[str, str | list[str]] = {**properties}
+    for name, values in more.items():
+        present = properties.get(name, [])
+        found[name] = [*([present] if isinstance(present, str) else present), *values]
+    return found

@@ -1,0 +1,362 @@
+"""Courses made, archived and deleted by root, whole or not at all.
+
+Each stage is recorded before it is entered. So whoever changes courses next knows what a killed
+command has left, and removes it: a course that was being made was used by nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from littlest_hub.errors import LittlestHubError, as_typed
+from littlest_hub.installation import release_of_this_interpreter
+from littlest_hub.layout import Layout
+from littlest_hub.lifecycle.locks import changing as changing_installation
+from littlest_hub.lifecycle.services import Services
+from littlest_hub.lifecycle.unit_files import UnitFiles
+from littlest_hub.stacks.courses import place, records
+from littlest_hub.stacks.courses.course import (
+    ARCHIVED,
+    DELETING,
+    MAKING,
+    READY,
+    Course,
+    Student,
+    checked_login,
+    checked_name,
+)
+from littlest_hub.stacks.courses.units import of_course
+from littlest_hub.system.files import write
+from littlest_hub.system.ownership import loose_step
+from littlest_hub.system.progress import Progress
+from littlest_hub.system.systemctl import daemon_reload, is_active, show, systemctl
+from littlest_hub.units.ports import free_internal_port
+
+_TOKEN_BYTES = 32
+# Subdirectories of the exchange and their modes, as nbgrader makes them: students may put
+# submissions into "inbound", and list none.
+_EXCHANGE = {"outbound": 0o755, "inbound": 0o2733, "feedback": 0o711}
+
+
+@contextlib.contextmanager
+def changing(layout: Layout, progress: Progress) -> Iterator[None]:
+    """Hold the locks of changes; first remove what killed commands have left.
+
+    Raises:
+        LittlestHubError: another process changes the installation.
+    """
+    with changing_installation(layout), records.changing(layout):
+        for course in records.read(layout).values():
+            if course.stage in (MAKING, DELETING):
+                progress(f"Removing what an interrupted command has left of {course.name} ...")
+                _remove(layout, course)
+        yield
+
+
+def create(
+    layout: Layout,
+    name: str,
+    title: str,
+    instructors: Iterable[str],
+    students: Sequence[Student],
+    progress: Progress,
+) -> Course:
+    """Make a course that nobody notices before it is complete.
+
+    Raises:
+        LittlestHubError: why not; then everything is as it was.
+    """
+    checked_name(name)
+    teaching = tuple(dict.fromkeys(map(checked_login, instructors)))
+    if not teaching:
+        raise LittlestHubError(
+            "a course needs an instructor, who grades", "Name them: --instructors alice,bob"
+        )
+    with changing(layout, progress):
+        _refuse_taken(layout, name)
+        today = f"{datetime.now(UTC):%Y-%m-%d}"
+        course = Course(name, free_internal_port(layout), title, MAKING, today, teaching)
+        course = course.with_roster(students)
+        records.put(layout, course)
+        try:
+            progress(f"Making the account {course.account} and its directories ...")
+            _make_account(layout, course)
+            _make_directories(layout, course)
+            _make_token(layout, course)
+            _start(layout, course)
+            records.at_stage(layout, name, READY)
+            progress("Reloading the hub ...")
+            reload(layout)
+        except BaseException:
+            _remove(layout, course)
+            raise
+        return replace(course, stage=READY)
+
+
+def set_roster(
+    layout: Layout, name: str, students: Sequence[Student], progress: Progress
+) -> Course:
+    """Let exactly these students take part.
+
+    Raises:
+        LittlestHubError: the hub refuses it; then the roster is as it was.
+    """
+    return _changed(layout, name, lambda course: course.with_roster(students), progress)
+
+
+def add_students(
+    layout: Layout, name: str, students: Sequence[Student], progress: Progress
+) -> None:
+    """Let students take part who were added in the formgrader.
+
+    Raises:
+        LittlestHubError: the hub refuses it; then the roster is as it was.
+    """
+    _changed(layout, name, lambda course: course.with_more(students), progress)
+
+
+def set_instructors(layout: Layout, name: str, logins: Iterable[str], progress: Progress) -> Course:
+    """Let exactly these people grade.
+
+    Raises:
+        LittlestHubError: the hub refuses it; then all is as it was.
+    """
+    teaching = tuple(dict.fromkeys(map(checked_login, logins)))
+    if not teaching:
+        raise LittlestHubError("a course needs an instructor, who grades")
+    return _changed(layout, name, lambda course: replace(course, instructors=teaching), progress)
+
+
+def _changed(
+    layout: Layout, name: str, change: Callable[[Course], Course], progress: Progress
+) -> Course:
+    with changing(layout, progress):
+        before = records.of_name(layout, name)
+        after = change(before)
+        if after == before:
+            return after
+        records.put(layout, after)
+        try:
+            progress("Reloading the hub ...")
+            reload(layout)
+        except BaseException:
+            records.put(layout, before)
+            raise
+        return after
+
+
+def archive(layout: Layout, name: str, progress: Progress) -> None:
+    """Close a course: nobody sees it any more, and its files stay.
+
+    Raises:
+        LittlestHubError: the hub refuses it.
+    """
+    with changing(layout, progress):
+        course = records.of_name(layout, name)
+        if course.stage == ARCHIVED:
+            raise LittlestHubError(f"{name} is archived already")
+        records.at_stage(layout, name, ARCHIVED)
+        try:
+            progress("Reloading the hub ...")
+            reload(layout)
+        except BaseException:
+            records.put(layout, course)
+            raise
+        _stop(layout, course)
+
+
+def reopen(layout: Layout, name: str, progress: Progress) -> None:
+    """Open an archived course again.
+
+    Raises:
+        LittlestHubError: the hub refuses it; then it stays archived.
+    """
+    with changing(layout, progress):
+        course = records.of_name(layout, name)
+        if course.stage != ARCHIVED:
+            raise LittlestHubError(f"{name} is not archived")
+        course = replace(course, stage=READY, port=free_internal_port(layout))
+        _start(layout, course)
+        records.put(layout, course)
+        try:
+            progress("Reloading the hub ...")
+            reload(layout)
+        except BaseException:
+            records.at_stage(layout, name, ARCHIVED)
+            _stop(layout, course)
+            raise
+
+
+def delete(layout: Layout, name: str, progress: Progress) -> None:
+    """Delete a course with all submissions and grades.
+
+    Raises:
+        LittlestHubError: something cannot be removed; the next command tries again.
+    """
+    with changing(layout, progress):
+        course = records.of_name(layout, name)
+        records.at_stage(layout, name, DELETING)
+        progress("Reloading the hub ...")
+        reload(layout)
+        _remove(layout, course)
+
+
+def after_disable(layout: Layout) -> Iterator[str]:
+    """Yield what stays of the courses."""
+    for course in records.read(layout).values():
+        home = place.home_of(layout, course.name)
+        yield f"{home} stays, and its owner, the account {course.account}"
+
+
+# --- steps
+
+
+def _refuse_taken(layout: Layout, name: str) -> None:
+    known = records.read(layout)
+    if name in known:
+        raise LittlestHubError(
+            f"there is a course {name} already",
+            f"Change it: {layout.command} course roster {name} FILE. See it:"
+            f" {layout.command} course show {name}",
+        )
+    course = Course(name, 0)
+    with contextlib.suppress(KeyError):
+        uid = pwd.getpwnam(course.account).pw_uid
+        raise LittlestHubError(
+            f"there is an account {course.account} ({uid}) already", "Choose another name"
+        )
+    for directory in (place.home_of(layout, name), place.exchange(layout) / name):
+        if os.path.lexists(directory):
+            raise LittlestHubError(
+                f"{directory} is there already, perhaps of a course before",
+                "Move it away, or choose another name",
+            )
+
+
+def _make_account(layout: Layout, course: Course) -> None:
+    home = str(place.home_of(layout, course.name))
+    command = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", home]
+    command += ["--shell", "/usr/sbin/nologin", "--comment", _about(layout, course)]
+    _run(*command, course.account)
+
+
+def _about(layout: Layout, course: Course) -> str:
+    return f"Littlest Hub at {layout.base}, course {course.name}"
+
+
+def _make_directories(layout: Layout, course: Course) -> None:
+    account = pwd.getpwnam(course.account)
+    for directory in (place.courses_directory(layout), place.exchange(layout)):
+        if loose := loose_step(directory):
+            text = (
+                f"{directory} cannot have courses: {loose.reason}, so others could put links there"
+            )
+            raise LittlestHubError(text, loose.repair)
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        directory.chmod(0o755)
+    home = place.home_of(layout, course.name)
+    exchange = place.exchange(layout) / course.name
+    for path, mode in (
+        (home, 0o700),
+        (home / "source", 0o700),
+        (exchange, 0o755),
+        *((exchange / name, mode) for name, mode in _EXCHANGE.items()),
+    ):
+        path.mkdir(mode=0o700)
+        os.chown(path, account.pw_uid, account.pw_gid)
+        path.chmod(mode)
+
+
+def _make_token(layout: Layout, course: Course) -> None:
+    file = layout.on_disk(place.token_of(layout, course.name))
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write(file, f"{secrets.token_hex(_TOKEN_BYTES)}\n", 0o600)
+
+
+def _start(layout: Layout, course: Course) -> None:
+    texts = {unit.name: unit.text() for unit in of_course(layout, course)}
+    changed = UnitFiles(layout).write(texts)
+    daemon_reload()
+    Services(layout).start_stacks(changed)
+
+
+def _stop(layout: Layout, course: Course) -> None:
+    names = [unit.name for unit in of_course(layout, course)]
+    systemctl("stop", *[each for each in names if "@" not in each], is_checked=False)
+    instances = place.kernels_unit(layout, course.name, "@*.service")
+    systemctl("stop", instances, is_checked=False)
+    UnitFiles(layout).delete(names)
+    daemon_reload()
+
+
+def _remove(layout: Layout, course: Course) -> None:
+    """Remove everything of a course; each step may have been taken before.
+
+    Raises:
+        LittlestHubError: something cannot be removed.
+    """
+    records.at_stage(layout, course.name, DELETING)
+    _stop(layout, course)
+    layout.on_disk(place.token_of(layout, course.name)).unlink(missing_ok=True)
+    try:
+        account = pwd.getpwnam(course.account)
+    except KeyError:
+        account = None
+    is_ours = account is not None and account.pw_gecos == _about(layout, course)
+    for directory in (
+        place.home_of(layout, course.name),
+        place.exchange(layout) / course.name,
+        Path("/run") / place.runtime_of(layout, course.name),
+    ):
+        _remove_tree(directory)
+    if is_ours:
+        _run("userdel", course.account)
+    records.remove(layout, course.name)
+
+
+def _remove_tree(directory: Path) -> None:
+    if not directory.is_dir():
+        return
+    shutil.rmtree(directory, ignore_errors=True)
+    if directory.exists():
+        raise LittlestHubError(f"{directory} cannot be removed", f"See why: rm -r {directory}")
+
+
+def reload(layout: Layout) -> None:
+    """Let the running hub read the courses; user servers go on.
+
+    Raises:
+        LittlestHubError: it refuses.
+    """
+    if not is_active(layout.hub_service):
+        return
+    try:
+        systemctl("reload", layout.hub_service)
+    except LittlestHubError as error:
+        reason = show(layout.hub_service, "StatusText") or error.message
+        see = f"See: {as_typed(f'journalctl -u {layout.hub_service} -n 20')}"
+        raise LittlestHubError(f"the hub refuses it: {reason}", see) from error
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        reason = done.stderr.strip() or f"exit code {done.returncode}"
+        raise LittlestHubError(f"{command[0]} failed: {reason}")
+
+
+def nbgrader_is_there(layout: Layout) -> bool:
+    """Return whether the packages of the stack are those that servers use now."""
+    from littlest_hub.installation import active_overlay
+
+    overlay = active_overlay(layout, release_of_this_interpreter())
+    return bool(overlay and (overlay / "server" / "nbgrader").is_dir())

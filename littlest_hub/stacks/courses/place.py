@@ -1,0 +1,67 @@
+"""Where the parts of courses are on the machine, and their units; no input or output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from littlest_hub.layout import Layout
+from littlest_hub.units.server import RUNTIME
+
+STACK = "courses"
+FRAGMENT = "62-courses.py"
+SEEN = RUNTIME / "courses"
+"""Where units of graders see what the hub publishes for them (`published`)."""
+RELEASE_FILES = Path(__file__).parent
+"""This package, which every user of the machine may read."""
+STUDENT_SETTINGS = RELEASE_FILES / "settings" / "student"
+"""Settings of Jupyter and nbgrader in the servers of people who take part in a course."""
+PROGRAMS = RELEASE_FILES / "programs"
+"""Programs for terminals of these servers: nbgrader."""
+
+
+def courses_directory(layout: Layout) -> Path:
+    """Return the directory of the course directories."""
+    return Path("/srv") / f"{layout.instance}-courses"
+
+
+def home_of(layout: Layout, name: str) -> Path:
+    """Return the directory of a course: sources, submissions, gradebook."""
+    return courses_directory(layout) / name
+
+
+def exchange(layout: Layout) -> Path:
+    """Return nbgrader's exchange; each server sees only its own courses there."""
+    return Path("/srv") / f"{layout.instance}-exchange"
+
+
+def records(layout: Layout) -> Path:
+    """Return the file with all courses, which only root writes."""
+    return layout.stacks / STACK / "data" / "courses.json"
+
+
+def token_of(layout: Layout, name: str) -> Path:
+    """Return the file with the token of a course's formgrader."""
+    return layout.stacks / STACK / "tokens" / name
+
+
+def published(layout: Layout) -> Path:
+    """Return the directory in which the hub publishes its address and people's accounts."""
+    return layout.stack_hub_data(STACK) / "published"
+
+
+def formgrader_unit(layout: Layout, name: str, suffix: str) -> str:
+    return layout.stack_unit(STACK, f"-formgrader-{name}{suffix}")
+
+
+def kernels_unit(layout: Layout, name: str, suffix: str) -> str:
+    return layout.stack_unit(STACK, f"-kernels-{name}{suffix}")
+
+
+def kernels_address(layout: Layout, name: str) -> Path:
+    """Return the socket at which a grader asks for isolated kernels."""
+    return Path(f"/run/{kernels_unit(layout, name, '')}.sock")
+
+
+def runtime_of(layout: Layout, name: str) -> str:
+    """Return the name of the directory in /run that units of a grader have."""
+    return formgrader_unit(layout, name, "")

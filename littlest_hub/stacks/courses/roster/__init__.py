@@ -1,0 +1,1 @@
+"""Rosters: the students of a course, from files of learning platforms and from the gradebook."""

@@ -1,0 +1,89 @@
+"""Rosters and gradebooks brought together, by root, each minute.
+
+Who is added in a formgrader takes part from then on, and who is in a roster is in the gradebook.
+Gradebooks belong to graders, so a program of theirs reads and writes them.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+
+from littlest_hub import installation
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.stacks.courses import making, records
+from littlest_hub.stacks.courses.course import Course, Student, checked_login, plain_text
+from littlest_hub.stacks.courses.grading.command import grader_command
+from littlest_hub.system.progress import to_stderr
+
+_TIMEOUT_S = 120
+_MAX_STUDENTS = 20_000
+
+
+def main() -> int:
+    """Bring all open courses together; return the exit code."""
+    layout = installation.of_this_release()
+    failed = False
+    for course in records.read(layout).values():
+        if course.is_open:
+            try:
+                reconcile(layout, course)
+            except (LittlestHubError, subprocess.SubprocessError, ValueError) as error:
+                print(f"{course.name}: {error}", file=sys.stderr)
+                failed = True
+    return 1 if failed else 0
+
+
+def reconcile(layout: Layout, course: Course) -> None:
+    """Bring the roster of a course and its gradebook together.
+
+    Raises:
+        LittlestHubError: the hub refuses it.
+        SubprocessError, ValueError: the gradebook cannot be read.
+    """
+    known = [student for each in _ask(layout, course, "students") if (student := _student(each))]
+    in_gradebook = {each.login: each for each in known}
+    new = [
+        asdict(each) for each in course.students.values() if in_gradebook.get(each.login) != each
+    ]
+    if new:
+        _ask(layout, course, "import", json.dumps(new))
+    if course.with_more(known) != course:
+        making.add_students(layout, course.name, known, to_stderr)
+
+
+def _ask(layout: Layout, course: Course, work: str, text: str = "") -> list[dict[str, str]]:
+    done = subprocess.run(
+        grader_command(layout, course, work),
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_S,
+    )
+    if done.returncode:
+        raise LittlestHubError(f"its gradebook cannot be used: {done.stderr.strip()[-500:]}")
+    found = json.loads(done.stdout or "[]")
+    if not isinstance(found, list) or len(found) > _MAX_STUDENTS:
+        raise ValueError("its gradebook has no list of students")
+    return found
+
+
+def _student(row: object) -> Student | None:
+    """Return a student whom an instructor has added; None: the login cannot be one."""
+    if not isinstance(row, dict):
+        return None
+    try:
+        login = checked_login(str(row["login"]))
+    except (LittlestHubError, KeyError):
+        return None
+    texts = {key: plain_text(str(row.get(key, ""))) for key in _TEXTS}
+    return Student(login, **texts)
+
+
+_TEXTS = ("first_name", "last_name", "email", "lms_id")
+
+if __name__ == "__main__":
+    sys.exit(main())

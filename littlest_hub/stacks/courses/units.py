@@ -1,0 +1,190 @@
+"""The units of courses: formgraders with sockets, isolated kernels, and the reconciliation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.layout import Layout
+from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.stacks.courses import place, records
+from littlest_hub.stacks.courses.course import MAKING, READY, Course
+from littlest_hub.units.helpers import helper_service, helper_socket
+from littlest_hub.units.ports import address_of
+from littlest_hub.units.server import RUNTIME
+from littlest_hub.units.stack import HUB_ADDRESS
+from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_conditions
+
+FORMGRADER = "littlest_hub.stacks.courses.formgrader"
+KERNELS = "littlest_hub.stacks.courses.grading.helper"
+ROSTERS = "littlest_hub.stacks.courses.roster.reconciliation"
+KERNEL_TIMEOUT_S = 3600
+"""How long the kernel of one submission may run."""
+# Kernels of instructors need what those of students need, such as code that is made at run time.
+_RESTRICTIONS = [each for each in SANDBOX if each.key != "ProtectHome"]
+
+
+def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
+    """Yield the units of the stack, and those of each course.
+
+    Raises:
+        LittlestHubError: the list of courses is damaged; or the hub does not run as root.
+    """
+    if layout.hub_user:
+        raise LittlestHubError("courses need a hub that runs as root")
+    yield from _reconciliation(layout)
+    for course in records.read(layout).values():
+        if course.stage in (MAKING, READY):
+            yield from of_course(layout, course)
+
+
+def of_course(layout: Layout, course: Course) -> Iterator[Unit]:
+    """Yield the units of one course."""
+    yield from _formgrader(layout, course)
+    yield from _kernels(layout, course)
+
+
+def grader(layout: Layout, course: Course) -> Iterator[Directive]:
+    """Yield the rights of all programs that a course's grader runs."""
+    home, exchange = place.home_of(layout, course.name), place.exchange(layout)
+    yield Directive("User", course.account)
+    yield Directive("WorkingDirectory", str(home))
+    yield Directive("Environment", f"HOME={home}")
+    yield Directive("Environment", f"JUPYTER_RUNTIME_DIR={RUNTIME}/kernels")
+    if hub := address_of(layout, layout.hub_socket):
+        yield Directive("Environment", f"{HUB_ADDRESS}={hub[0]}:{hub[1]}")
+    yield Directive("RuntimeDirectory", place.runtime_of(layout, course.name))
+    yield Directive("RuntimeDirectoryMode", "0700")
+    yield Directive("RuntimeDirectoryPreserve", "yes", "several units of the course have it")
+    yield Directive("UMask", "0077")
+    yield Directive("Slice", layout.users_slice, "it must not take memory from the hub")
+    yield Directive("MemoryMax", "50%")
+    yield Directive("TasksMax", "15%")
+    yield Directive("OOMPolicy", "continue")
+    yield Directive("ProtectSystem", "strict")
+    yield Directive("ProtectHome", "yes")
+    yield Directive("ProtectProc", "invisible")
+    yield Directive("CapabilityBoundingSet", "")
+    # nbgrader insists on an exchange that everybody may write to; this one is the unit's own.
+    yield Directive("TemporaryFileSystem", f"{exchange}:rw,mode=0777,size=1M")
+    yield Directive(
+        "TemporaryFileSystem", f"{place.courses_directory(layout)}:ro,mode=0755,size=1M"
+    )
+    yield Directive("BindPaths", f"{home} {exchange / course.name}")
+    yield Directive("TemporaryFileSystem", f"{RUNTIME}:ro,mode=0755,size=1M")
+    yield Directive("TemporaryFileSystem", f"{RUNTIME}/kernels:rw,mode=1777,size=16M")
+    yield Directive("BindReadOnlyPaths", f"-{place.published(layout)}:{place.SEEN}")
+    yield Directive("InaccessiblePaths", f"-{layout.fragments}")
+    yield from _RESTRICTIONS
+
+
+def _formgrader(layout: Layout, course: Course) -> Iterator[Unit]:
+    socket = place.formgrader_unit(layout, course.name, ".socket")
+    service = place.formgrader_unit(layout, course.name, ".service")
+    what = f"Littlest Hub at {layout.base}: formgrader of {course.name}"
+    yield Unit(
+        socket,
+        f"The port of {service}. systemd holds it: no other program can take it, and requests wait"
+        "\nwhile the service starts.",
+        {
+            "Unit": [Directive("Description", what), Directive("StartLimitIntervalSec", "0")],
+            "Socket": [
+                Directive("ListenStream", f"127.0.0.1:{course.port}"),
+                Directive("NoDelay", "yes"),
+            ],
+            "Install": [Directive("WantedBy", "sockets.target")],
+        },
+    )
+    condition, own_condition = base_directory_conditions(layout.base)
+    yield Unit(
+        service,
+        f"The page at which instructors of {course.name} grade, as {course.account}.\nIts socket"
+        " starts it when somebody comes, and it ends when nobody does.",
+        {
+            "Unit": [
+                Directive("Description", what),
+                Directive("Requires", socket),
+                Directive("After", f"network.target {socket}"),
+                Directive("RequiresMountsFor", f"{layout.base} {place.courses_directory(layout)}"),
+                condition,
+                Directive("StartLimitIntervalSec", "0", "never give up: recover with the cause"),
+            ],
+            "Service": [
+                own_condition,
+                Directive(
+                    "ExecStart", f"{layout.hub}/bin/python3 -I -m {FORMGRADER} {course.name}"
+                ),
+                Directive(
+                    "StandardInput",
+                    f"file:{place.token_of(layout, course.name)}",
+                    "its token, which systemd opens",
+                ),
+                Directive("Restart", "on-failure"),
+                Directive("RestartSec", "2"),
+                Directive("TimeoutStopSec", "20"),
+                *grader(layout, course),
+            ],
+        },
+    )
+
+
+def _kernels(layout: Layout, course: Course) -> Iterator[Unit]:
+    socket = place.kernels_unit(layout, course.name, ".socket")
+    address = str(place.kernels_address(layout, course.name))
+    found = helper_socket(layout, socket, address, f"kernels for submissions of {course.name}")
+    directives = [
+        Directive("SocketUser", course.account, "only the grader connects")
+        if each.key == "SocketUser"
+        else each
+        for each in found.sections["Socket"]
+        if each.key != "SocketMode"
+    ]
+    directives.append(Directive("SocketMode", "0600"))
+    yield Unit(
+        socket,
+        f"{course.account} asks root here for kernels that run submissions.",
+        {**found.sections, "Socket": directives},
+    )
+    yield helper_service(
+        layout,
+        place.kernels_unit(layout, course.name, "@.service"),
+        "Runs the kernel of one submission in a unit without rights, until the connection ends.",
+        [KERNELS, course.name],
+        timeout_s=KERNEL_TIMEOUT_S,
+    )
+
+
+def _reconciliation(layout: Layout) -> Iterator[Unit]:
+    name = layout.stack_unit(place.STACK, "-rosters")
+    condition, own_condition = base_directory_conditions(layout.base)
+    yield Unit(
+        f"{name}.service",
+        "Gives students who were added in a formgrader access to their course.",
+        {
+            "Unit": [
+                Directive("Description", f"Littlest Hub at {layout.base}: rosters of courses"),
+                condition,
+            ],
+            "Service": [
+                Directive("Type", "oneshot"),
+                own_condition,
+                Directive("ExecStart", f"{layout.hub}/bin/python3 -I -m {ROSTERS}"),
+                Directive("TimeoutStartSec", "10min"),
+                Directive("Nice", "10"),
+                Directive("MemoryMax", "512M"),
+                Directive("TasksMax", "64"),
+            ],
+        },
+    )
+    yield Unit(
+        f"{name}.timer",
+        f"When {name}.service runs.",
+        {
+            "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: each minute")],
+            "Timer": [
+                Directive("OnActiveSec", "1min"),
+                Directive("OnUnitInactiveSec", "1min"),
+            ],
+            "Install": [Directive("WantedBy", "timers.target")],
+        },
+    )

@@ -1,0 +1,149 @@
+"""Courses on a machine: people, an assignment, and what instructors and students do."""
+
+import csv
+import io
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from construct import bundle
+from construct.builder import ROOT
+from construct.cache import Cache
+from tests.client import Kernel, Person
+from tests.hub import Hub
+
+EXCHANGE = "/srv/littlest-hub-exchange"
+COURSES = "/srv/littlest-hub-courses"
+ROSTER = "username,First name,Last name,Email\nbob,Bob,B,bob@x.org\ncarol,=1+1,C,c@x.org\n"
+
+
+def cell(kind: str, source: str, name: str, **more: Any) -> dict[str, Any]:
+    marks = {"grade_id": name, "schema_version": 3, "task": False, **more}
+    extra: dict[str, Any] = {"execution_count": None, "outputs": []} if kind == "code" else {}
+    metadata = {"nbgrader": marks}
+    return {"cell_type": kind, "id": name, "metadata": metadata, "source": source, **extra}
+
+
+ASSIGNMENT = {
+    "cells": [
+        cell(
+            "code",
+            "def square(x):\n    ### BEGIN SOLUTION\n    return x * x\n    ### END SOLUTION",
+            "square",
+            **{"grade": False, "solution": True, "locked": False},
+        ),
+        cell(
+            "code",
+            "assert square(2) == 4\n### BEGIN HIDDEN TESTS\nassert square(7) == 49"
+            "\n### END HIDDEN TESTS",
+            "test",
+            **{"grade": True, "solution": False, "locked": True, "points": 3},
+        ),
+        cell(
+            "markdown",
+            "Why?",
+            "essay",
+            **{"grade": True, "solution": True, "locked": False, "points": 2},
+        ),
+    ],
+    "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    "nbformat": 4,
+    "nbformat_minor": 5,
+}
+
+
+class Campus:
+    """A machine with the stack, and accounts."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub, self.machine = hub, hub.machine
+
+    @classmethod
+    def enabled(cls, hub: Hub, directory: Path) -> "Campus":
+        """Enable the stack on a hub without a network, and make accounts.
+
+        Args:
+            hub: the hub.
+            directory: for the bundle of packages.
+        """
+        packages = bundle.build(ROOT, bundle.find(ROOT, "courses"), directory, Cache())
+        target = hub.machine.copy(packages, f"/srv/{packages.name}")
+        command = hub.path("hub/bin/littlest-hub")
+        hub.machine.run([command, "packages", "add", f"--from={target}"])
+        hub.machine.run([command, "enable", "courses", "--yes"])
+        for name in PEOPLE:
+            hub.machine.add_user(name, PASSWORD)
+        return cls(hub)
+
+    def course(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run `littlest-hub course …` as root."""
+        command = [self.hub.path("hub/bin/littlest-hub"), "course", *words]
+        return self.machine.run(command, check=check)
+
+    def create(self, name: str, roster: str, instructors: str = "alice") -> None:
+        self.machine.put(f"/root/{name}.csv", roster)
+        self.course("create", name, f"--instructors={instructors}", f"--roster=/root/{name}.csv")
+
+    def nbgrader(self, name: str, *words: str) -> str:
+        done = self.course("nbgrader", name, "--", *words)
+        return done.stdout + done.stderr
+
+    def release(self, name: str, assignment: str) -> None:
+        """Put an assignment into a course, and hand it out."""
+        place = f"{COURSES}/{name}/source/{assignment}"
+        self.machine.run(["mkdir", "-p", place])
+        self.machine.put(f"{place}/work.ipynb", json.dumps(ASSIGNMENT))
+        self.machine.run(["chown", "-R", f"grader-{name}:", place])
+        self.nbgrader(name, "generate_assignment", assignment)
+        self.nbgrader(name, "release_assignment", assignment)
+
+    def grades(self, name: str) -> dict[tuple[str, str], dict[str, str]]:
+        rows = csv.DictReader(io.StringIO(self.course("grades", name).stdout))
+        return {(row["login"], row["assignment"]): row for row in rows}
+
+    @contextmanager
+    def student(self, name: str) -> Iterator["Student"]:
+        with self.hub.logged_in(name, PASSWORD, timeout_s=60) as person:
+            person.start_server()
+            with person.open_kernel() as kernel:
+                yield Student(person, kernel)
+
+
+class Student:
+    """A student at work."""
+
+    def __init__(self, person: Person, kernel: Kernel) -> None:
+        self.person, self.kernel = person, kernel
+
+    def shell(self, command: str) -> str:
+        """Run a command as in a terminal, and return what it prints."""
+        code = (
+            "import subprocess\n"
+            f"print(subprocess.run({command!r}, shell=True, text=True, stdout=subprocess.PIPE,"
+            " stderr=subprocess.STDOUT).stdout)"
+        )
+        return self.kernel.run(code, timeout_s=120)
+
+    def fetch(self, assignment: str) -> str:
+        return self.shell(f"nbgrader fetch_assignment {assignment} --course ps131")
+
+    def solve(self, assignment: str, solution: str) -> None:
+        """Write a solution into the first cell, and a text into the last one."""
+        self.kernel.run(
+            "import json, pathlib\n"
+            f"file = pathlib.Path.home() / 'ps131/{assignment}/work.ipynb'\n"
+            "notebook = json.loads(file.read_text())\n"
+            f"notebook['cells'][0]['source'] = {solution!r}\n"
+            "notebook['cells'][2]['source'] = 'Because.'\n"
+            "file.write_text(json.dumps(notebook))\n"
+        )
+
+    def submit(self, assignment: str) -> str:
+        return self.shell(f"nbgrader submit {assignment} --course ps131")
+
+
+PASSWORD = "a password of all"
+PEOPLE = ("alice", "bob", "carol", "dave", "erin")
