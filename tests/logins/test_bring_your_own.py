@@ -34,7 +34,7 @@ from tests.package_index import PackageIndex
 NEXT = "2026.12.0"
 USERS = {name: {"preferred_username": name} for name in ("ada", "bob")}
 OPENED = ".jp-MarkdownViewer, .jp-FileEditor"
-PULL = f"hub/user-redirect/git-pull?repo={REPOSITORY}&urlpath=lab/tree/course.git/week1/start.md"
+PULL = f"hub/user-redirect/git-pull?repo={REPOSITORY}&urlpath=lab/tree/course/week1/start.md"
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def test_a_login_and_an_extension_go_on_through_an_upgrade_and_back_without_a_ne
         shown(browser, ".jp-LauncherCard[data-category='Notebook']", timeout_s=120)
         pulls(site, browser)
         picture(browser, "byo-1-pulled")
-        assert machine.read("/home/ada/course.git/week1/start.md") == "Read this first.\n"
+        assert machine.read("/home/ada/course/week1/start.md") == "Read this first.\n"
         identity_provider.log_in(ada.browser, "ada")
         assert ada.sees("/user/ada/api/status")
 

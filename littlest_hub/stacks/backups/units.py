@@ -11,7 +11,7 @@ from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.backups.place import target_of
 from littlest_hub.stacks.backups.settings import STACK
 from littlest_hub.units.bound_socket import bound_socket
-from littlest_hub.units.stack import web_service
+from littlest_hub.units.stack import calendar_timer, web_service
 from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_conditions
 
 HELPER = "LITTLEST_HUB_BACKUPS_HELPER"
@@ -165,16 +165,5 @@ def _service(layout: Layout, name: str, about: str, module: str, first: Directiv
 
 
 def _timer(layout: Layout, service: str, when: str, calendar: str, delay: str) -> Unit:
-    return Unit(
-        service.replace(".service", ".timer"),
-        f"When {service} runs. A machine that was off then makes up for it.",
-        {
-            "Unit": [Directive("Description", f"Littlest Hub at {layout.base}: {when}")],
-            "Timer": [
-                Directive("OnCalendar", calendar),
-                Directive("RandomizedDelaySec", delay),
-                Directive("Persistent", "yes"),
-            ],
-            "Install": [Directive("WantedBy", "timers.target")],
-        },
-    )
+    about = f"When {service} runs. A machine that was off then makes up for it."
+    return calendar_timer(layout, service.removesuffix(".service"), about, when, calendar, delay)

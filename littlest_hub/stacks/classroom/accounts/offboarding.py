@@ -49,7 +49,9 @@ def lock(layout: Layout, login: str) -> str:
         _apply(layout)
     finally:
         end_all(layout, login)
-    if name:
+    if name and not _is_of_this_machine(name):
+        what = f"; the account {name} is as it was: whoever looks after its directory can lock it."
+    elif name:
         what = f"; the account {name} is locked."
     else:
         what = f". There is no account: is the name right? See: {layout.command} class people"
@@ -64,7 +66,7 @@ def block(layout: Layout, login: str) -> str:
     _, name = _find(layout, login)
     table.update(layout, lambda found: replace(found, blocked=found.blocked | {login}))
     if name:
-        _run("usermod", "--expiredate", "1", name)
+        _expire(name, "1")
     return name
 
 
@@ -104,7 +106,7 @@ def unblock(layout: Layout, login: str) -> str:
     table.update(layout, unlocked)
     _, name = _find(layout, login)
     if name:
-        _run("usermod", "--expiredate", "", name)
+        _expire(name, "")
     return name
 
 
@@ -202,6 +204,18 @@ def _is_there(account: Account) -> bool:
         return pwd.getpwnam(account.name).pw_uid == account.uid
     except KeyError:
         return False
+
+
+def _is_of_this_machine(name: str) -> bool:
+    """Return whether this machine's own file has an account, and no directory service alone."""
+    lines = Path("/etc/passwd").read_text(errors="replace").splitlines()
+    return any(line.partition(":")[0] == name for line in lines)
+
+
+def _expire(name: str, date: str) -> None:
+    # usermod(8) refuses the accounts of a directory service.
+    if _is_of_this_machine(name):
+        _run("usermod", "--expiredate", date, name)
 
 
 def _run(*command: str) -> None:
