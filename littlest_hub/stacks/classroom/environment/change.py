@@ -155,15 +155,16 @@ class Environment:
         return Outcome(new, True, self.differences(number, new), removed)
 
     def _overlay(self, number: int) -> Overlay:
-        place = self.place.change
-        overlay = Overlay(self.place.generation(number), place / "upper", place / "work")
+        place, memory = self.place.change, self.place.change / "memory"
+        lower = self.place.generation(number)
+        overlay = Overlay(lower, place / "upper", place / "work")
         reason = _try(overlay)
         if reason:
             # A file system that is an overlay itself cannot have an upper layer; memory can.
-            shutil.rmtree(place)
-            place.mkdir()
+            overlay = Overlay(lower, memory / "upper", memory / "work")
+            memory.mkdir()
             try:
-                namespaces.put_in_memory(place)
+                namespaces.put_in_memory(memory)
                 reason = _try(overlay)
             except (OSError, subprocess.CalledProcessError) as error:
                 reason += f"; nor can memory: {error}"
