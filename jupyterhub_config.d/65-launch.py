@@ -37,13 +37,20 @@ DISK_GB = 30
 
 # How many other people a person may let into a server that they have launched; 0: none.
 COLLABORATORS = 10
+# How many people without a login may be here at the same time. They get temporary servers, of the
+# launches in PREPARED alone, and leave nothing. 0: none.
+GUESTS = 0
 # Directories of this machine that people may have in their servers, by name, with the groups of the
 # hub that may read or write: {"data": {"path": "/srv/data", "read": ["physics"], "write": []}}.
-# ["*"] is everybody. Servers that do not have a directory of these do not see it.
+# ["*"] is everybody but guests, who are ["guests"]. Servers that do not have one do not see
+# it.
 VOLUMES = {}
 # Launches that you offer, by what people read: {"Statistics, week 1": {"repo": "https://…", "path":
 # "start.ipynb"}}. The fields are those of the form's address.
 PREPARED = {}
+# Launches of these about which members of a group are not asked, so that a link is one click:
+# {"statistics": ["Statistics, week 1"]}. The launch has to name its server.
+ONE_CLICK = {}
 # Pages about launching here, by title; people and institutions to thank, by name, with an address
 # or ""; other hubs with this page, by title, with a slash at the end of their addresses.
 DOCUMENTATION = {}

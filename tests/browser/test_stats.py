@@ -141,6 +141,11 @@ def test_a_student_sees_own_figures_and_what_is_stored(hub: Hub, browser: Chrome
     assert "What is stored about you" in text
     assert "student001" not in text
     look_at(browser, "me-month")
+    stored = shown(browser, "#stored a").get_attribute("href")
+    browser.get(str(stored))
+    text = shown(browser, "body").text
+    assert '"name": "student005"' in text
+    assert '"hours": [{"time_s":' in text
     browser.get(f"{hub.url}/services/stats/hub")
     assert "Only administrators" in shown(browser, "[role=alert]").text
     look_at(browser, "refused")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import websocket
 
@@ -138,8 +140,14 @@ def test_a_collaborator_uses_the_server_and_sees_nothing_of_the_owners_home(
     ):
         launching.machine.put(f"/home/{alice.name}/diary.txt", "secret")
         alice.start_server()
-        with launching.launched(alice, "proj", share=bob.name):
+        set_groups(launching, staff=[alice.name])
+        form = {"share": bob.name, "mount": "data:rw"}
+        why = f"{bob.name}, who may use this server, may not have its volumes"
+        assert why in launching.launch(alice, "proj", **form)
+        set_groups(launching, staff=[alice.name, bob.name])
+        with launching.launched(alice, "proj", **form):
             theirs = f"{alice.name}/proj"
+            assert "ours" in output(alice, "proj", "touch volumes/data/ours; ls volumes/data")
             assert f"{theirs}</a>" in bob.browser.get("/hub/home").text
             assert bob.open_shared(theirs).status_code == 200
             assert carol.open_shared(theirs).status_code == 403
@@ -204,3 +212,86 @@ def test_a_collaborator_starts_a_server_as_its_owner_has_launched_it(
         refused = bob._api("POST", f"users/{alice.name}/servers/started", json=options)
         assert refused.status_code in (403, 404)
         alice.stop_server(server="started")
+
+
+# --- temporary servers, and guests
+
+
+def as_guest(launching: LaunchMachine, **form: str) -> httpx.Client:
+    """Open the link for guests in a new browser, and go on as a guest."""
+    browser = httpx.Client(
+        base_url=launching.hub.url, follow_redirects=True, timeout=180, trust_env=False
+    )
+    page = browser.get("/hub/launch-guest", params=form)
+    answer = browser.post(str(page.url), data=hidden_fields(page))
+    assert 'value="launch"' in answer.text, visible_text(answer)
+    fields = {**hidden_fields(answer), "decision": "launch"}
+    log = visible_text(browser.post(f"{PAGE}launch", data=fields))
+    assert "is starting" in log, log
+    return browser
+
+
+def units(launching: LaunchMachine, name: str) -> str:
+    """Return the units of servers whose owner's name begins like this."""
+    pattern = f"littlest-hub.user-{name}*"
+    show = ("list-units", "--all", "--plain", "--no-legend", pattern)
+    return launching.machine.systemctl(*show).stdout
+
+
+def test_a_temporary_server_leaves_nothing(launching: LaunchMachine) -> None:
+    launching.repository("fleeting", {"start.ipynb": START})
+    with launching.hub.person() as alice:
+        set_groups(launching, staff=[alice.name])
+        refused = launching.opened(alice, "fleeting", temporary="yes", mount="data:rw")
+        assert "a temporary server changes nothing" in visible_text(refused)
+        form = {"temporary": "yes", "mount": "data"}
+        before = launching.machine.run(["find", "/home", "/var/lib", "-xdev"]).stdout.split()
+        with launching.launched(alice, "fleeting", **form):
+            said = output(alice, "fleeting", "touch mine volumes/data/x /var/tmp/mine; ls . /home")
+            assert "cannot touch 'volumes/data/x': Read-only file system" in said
+            assert "mine" in said
+            assert alice.name not in said
+        eventually(lambda: stopped(alice, "fleeting"), 60, "the server to stop")
+        after = launching.machine.run(["find", "/home", "/var/lib", "-xdev"]).stdout.split()
+        assert [each for each in after if "fleeting" in each or "mine" in each] == []
+        assert {*after} - {*before} == set()
+        # The hub forgets it too, so the next one is new.
+        eventually(
+            lambda: "fleeting" not in alice.browser.get("/hub/home").text, 90, "the end of its row"
+        )
+        with launching.launched(alice, "fleeting", **form):
+            assert "mine" not in output(alice, "fleeting", "ls . /var/tmp")
+
+
+def test_guests_get_what_the_hub_offers_and_nothing_else(launching: LaunchMachine) -> None:
+    launching.repository("offered", {"start.ipynb": START})
+    launching.repository("other", {"start.ipynb": START})
+    offered, other = (f"{launching.url}{name}" for name in ("offered", "other"))
+    with httpx.Client(base_url=launching.hub.url, trust_env=False) as browser:
+        assert browser.get("/hub/launch-guest", params={"repo": offered}).status_code == 404
+    prepared = {"Offered": {"repo": offered, "path": "start.ipynb"}}
+    launching.configure(GUESTS=1, PREPARED=prepared)
+    try:
+        with (
+            contextlib.closing(as_guest(launching, repo=offered, path="start.ipynb")) as guest,
+            httpx.Client(base_url=launching.hub.url, trust_env=False) as second,
+        ):
+            eventually(lambda: ".service" in units(launching, "guest-"), 60, "the guest's server")
+            assert guest.get(PAGE, params={"repo": other}).status_code == 400
+            for form in ({"repo": offered}, {"repo": other, "temporary": "yes"}):
+                assert guest.get(PAGE, params=form).status_code == 400
+            assert guest.get("/hub/spawn").status_code >= 400
+            page = second.get("/hub/launch-guest", params={"repo": offered})
+            full = second.post(str(page.url), data=hidden_fields(page))
+            assert full.status_code == 429
+            assert second.get("/hub/launch-guest", params={"repo": other}).status_code == 403
+            unit = units(launching, "guest-").split()[0]
+            launching.machine.systemctl("stop", unit)
+
+            def has_left() -> bool:
+                answer = second.post(str(page.url), data=hidden_fields(page))
+                return answer.status_code == 303
+
+            eventually(has_left, 120, "room for another guest", interval_s=5)
+    finally:
+        launching.configure(GUESTS=0, PREPARED={})

@@ -56,6 +56,7 @@ class Choices:
     volumes: Offered = field(default_factory=dict)
     collaborators: int = 0
     """How many other people may use a server; 0: none."""
+    may_be_temporary: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class Configuration:
     """Volumes, as `volumes.checked` writes them: "data scratch:rw"."""
     share: str = ""
     """Names of users who may use the server, with spaces between."""
+    temporary: bool = False
+    """Whether it runs on a copy of its own, of which nothing is left when it stops."""
 
     @property
     def canonical(self) -> str:
@@ -178,6 +181,7 @@ def of_form(
         "as_of": _date,
         "built": _names,
         "mount": partial(volumes.checked, choice=choices.volumes),
+        "temporary": partial(_is_temporary, is_possible=choices.may_be_temporary),
         "share": partial(people.checked, most=choices.collaborators),
     }
     valid: dict[str, Any] = {}
@@ -187,18 +191,12 @@ def of_form(
             valid[name] = check(getattr(form, name))
         except LittlestHubError as error:
             problems[name] = error.message
-    named = valid["repo"].ref if "repo" in valid else ""
-    if named and valid.get("ref") and valid["ref"] != named:
-        problems["ref"] = f"expected nothing, or {named}, which the repository's address names"
-    if valid.get("path") and valid.get("urlpath"):
-        problems["urlpath"] = "expected a file or a page, found both"
-    if valid.get("share") and not valid.get("name", "-"):
-        problems["name"] = "expected a name: others use this server, and find it by its name"
+    problems |= _contradictions(valid)
     if problems:
         raise FormError(problems)
     return Configuration(
         repository=valid["repo"].url,
-        ref=valid["ref"] or named,
+        ref=valid["ref"] or valid["repo"].ref,
         path=valid["path"],
         urlpath=valid["urlpath"],
         name=valid["name"],
@@ -209,6 +207,7 @@ def of_form(
         built=valid["built"],
         mounts=valid["mount"],
         share=valid["share"],
+        temporary=valid["temporary"],
     )
 
 
@@ -227,7 +226,41 @@ def form_of(configuration: Configuration) -> Form:
         built=configuration.built,
         mount=configuration.mounts,
         share=configuration.share,
+        temporary="yes" if configuration.temporary else "",
     )
+
+
+def _contradictions(valid: dict[str, Any]) -> dict[str, str]:
+    """Return what is wrong with fields, each of which is valid, because of others."""
+    problems: dict[str, str] = {}
+    named = valid["repo"].ref if "repo" in valid else ""
+    if named and valid.get("ref") and valid["ref"] != named:
+        problems["ref"] = f"expected nothing, or {named}, which the repository's address names"
+    if valid.get("path") and valid.get("urlpath"):
+        problems["urlpath"] = "expected a file or a page, found both"
+    if valid.get("share") and not valid.get("name", "-"):
+        problems["name"] = "expected a name: others use this server, and find it by its name"
+    if valid.get("temporary") and valid.get("share"):
+        problems["share"] = "expected nobody: a temporary server is for one person"
+    if valid.get("temporary") and any(
+        each.is_writable for each in volumes.mounts(valid.get("mount", ""))
+    ):
+        problems["mount"] = "expected volumes without :rw: a temporary server changes nothing"
+    return problems
+
+
+def _is_temporary(text: str, is_possible: bool) -> bool:
+    """Return what somebody has chosen.
+
+    Raises:
+        LittlestHubError: it is no answer, or not to be had.
+    """
+    text = text.strip()
+    if text not in ("", "yes"):
+        raise LittlestHubError(f"found {text[:20]!r}, expected yes or nothing")
+    if text and not is_possible:
+        raise LittlestHubError("this hub has no temporary servers; expected nothing")
+    return bool(text)
 
 
 def _text(number: float) -> str:

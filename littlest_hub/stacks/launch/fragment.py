@@ -47,12 +47,16 @@ class Values:
     hours: float = 0
     builds_per_person: int = 2
     disk_gb: float = 30
+    guests: int = 0
+    """How many people without a login may be here; they get temporary servers of PREPARED."""
     collaborators: int = 10
     """How many other people a person may let into a server; 0: none."""
     volumes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Directories of the machine, by the name that people read, with groups of the hub."""
     prepared: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The fields of a form, by what people read."""
+    one_click: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Titles of PREPARED, by the group whose members are not asked about them."""
     documentation: Mapping[str, str] = field(default_factory=dict)
     credits: Mapping[str, str] = field(default_factory=dict)
     hubs: Mapping[str, str] = field(default_factory=dict)
@@ -74,8 +78,10 @@ class Values:
             caps=Caps(self.memory_gb, self.processors, self.hours),
             builds_per_person=self.builds_per_person,
             collaborators=self.collaborators,
+            guests=self.guests,
             volumes={name: Volume.of_values(each) for name, each in self.volumes.items()},
             prepared={title: Form(**form) for title, form in self.prepared.items()},
+            one_click={group: tuple(each) for group, each in self.one_click.items()},
             documentation=self.documentation,
             credits=self.credits,
             hubs=self.hubs,
@@ -115,6 +121,7 @@ class Values:
                     yield name.upper(), f"found {found!r}, expected https://…"
         yield from self._wrong_places()
         yield from self._wrong_forms()
+        yield from self._wrong_clicks()
 
     def _wrong_places(self) -> Iterator[tuple[str, str]]:
         for name, patterns in (("ALLOWED", self.allowed), ("BANNED", self.banned)):
@@ -133,7 +140,7 @@ class Values:
             every = {name: Volume.of_values(each) for name, each in self.volumes.items()}
         except (TypeError, KeyError, AttributeError):
             return  # it is reported
-        choices = Choices(volumes.all_of(every), self.collaborators)
+        choices = Choices(volumes.all_of(every), self.collaborators, may_be_temporary=True)
         for title, form in self.prepared.items():
             if unknown := set(form) - set(_FORM):
                 expected = ", ".join(_FORM)
@@ -143,6 +150,24 @@ class Values:
                 of_form(Form(**form), self.policy, caps, choices)
             except FormError as error:
                 yield "PREPARED", f"{title}: {error.message}"
+
+    def _wrong_clicks(self) -> Iterator[tuple[str, str]]:
+        for group, titles in self.one_click.items():
+            for title in titles:
+                form = self.prepared.get(title)
+                if form is None:
+                    expected = ", ".join(map(repr, self.prepared)) or "nothing"
+                    yield (
+                        "ONE_CLICK",
+                        f"{group}: found {title!r}, expected titles of PREPARED: {expected}",
+                    )
+                elif not form.get("name"):
+                    yield (
+                        "ONE_CLICK",
+                        f"{group}: {title!r} has no name; expected one for its server",
+                    )
+                elif form.get("share"):
+                    yield "ONE_CLICK", f"{group}: {title!r} is shared, so everybody has to be asked"
 
 
 def _is_pattern(text: str) -> bool:
@@ -184,11 +209,20 @@ _EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "channels": (_is_table, "addresses by name"),
     **dict.fromkeys(("memory_gb", "processors", "hours"), (_is_number, "a number, or 0")),
     "disk_gb": (lambda value: _is_number(value, 1), "a number from 1"),
+    "guests": (lambda value: type(value) is int and 0 <= value <= 1000, "0 to 1000"),
     "collaborators": (lambda value: type(value) is int and 0 <= value <= 100, "0 to 100"),
     "builds_per_person": (lambda value: type(value) is int and value > 0, "1 or more"),
     "volumes": (
         lambda value: isinstance(value, Mapping),
         '{"data": {"path": "/srv/data", "read": ["physics"], "write": ["staff"]}}',
+    ),
+    "one_click": (
+        lambda value: (
+            isinstance(value, Mapping)
+            and all(map(_is_text, value))
+            and all(map(_is_list, value.values()))
+        ),
+        "lists of titles, by group",
     ),
     "prepared": (_are_forms, "fields of the form, by title"),
 }

@@ -47,6 +47,8 @@ class Form:
     """Volumes that the server has, with spaces between; NAME:rw is one to write to."""
     share: str = ""
     """Users who may use the server, with spaces or commas between."""
+    temporary: str = ""
+    """"yes": nothing is left of the server when it stops."""
 
     @classmethod
     def of_query(cls, query: Mapping[str, Sequence[str]]) -> Form:

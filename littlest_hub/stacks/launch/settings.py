@@ -6,17 +6,26 @@ may read with its own token. So a reload applies them, and nothing has to be res
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from littlest_hub.stacks.launch.configuration import Caps
+from littlest_hub.stacks.launch import volumes
+from littlest_hub.stacks.launch.configuration import (
+    Caps,
+    Choices,
+    Configuration,
+    FormError,
+    of_form,
+)
+from littlest_hub.stacks.launch.guests.names import GROUP, is_guest
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.repository import Policy
 from littlest_hub.stacks.launch.volumes import Volume
 
 OPTION = "launch"
 """The option of a server that is launched: the id of its configuration."""
+NOT_FOR_GUESTS = "guests may launch only what this hub offers to them, as temporary servers"
 SCOPES = (
     *("read:users!user", "read:servers!user", "start:servers!user", "delete:servers!user"),
     "read:users:shares!user",
@@ -42,9 +51,15 @@ class Settings:
     """How many launches of a person may be built, or wait to be built, at the same time."""
     collaborators: int = 10
     """How many other people a person may let into a server."""
+    is_temporary_possible: bool = True
+    """False: servers are jobs, which have no home of their own."""
+    guests: int = 0
+    """How many people without a login may be here at the same time."""
     volumes: Mapping[str, Volume] = field(default_factory=dict)
     prepared: Mapping[str, Form] = field(default_factory=dict)
     """Forms that somebody has filled in, by what people read: "Statistics, first week"."""
+    one_click: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Titles of what is prepared, by the group whose members are not asked about them."""
     documentation: Mapping[str, str] = field(default_factory=dict)
     """Addresses of pages about launching here, by title."""
     credits: Mapping[str, str] = field(default_factory=dict)
@@ -64,6 +79,55 @@ class Settings:
         for title, address in {**self.hubs, "address": self.address}.items():
             if address and not address.endswith("/"):
                 raise ValueError(f"{title}: expected a slash at the end of {address!r}")
+
+    def choices_for(self, name: str, groups: Collection[str]) -> Choices:
+        """Return what somebody may choose.
+
+        Args:
+            name: the person's.
+            groups: the hub's, in which the person is.
+        """
+        if is_guest(name):
+            return self.choices_of_guests
+        offered = volumes.offered(self.volumes, {*groups, volumes.EVERYBODY})
+        return Choices(offered, self.collaborators, self.is_temporary_possible)
+
+    @property
+    def choices_of_guests(self) -> Choices:
+        """What people without a login may choose."""
+        offered = volumes.offered(self.volumes, [GROUP])
+        return Choices(dict.fromkeys(offered, False), 0, self.is_temporary_possible)
+
+    def offers(self, asked: Configuration) -> bool:
+        """Return whether a configuration is one for guests: temporary, of what is prepared.
+
+        The rest of it, such as its file and its resources, may differ.
+        """
+        if not asked.temporary or not self.guests:
+            return False
+        every = Choices(volumes.all_of(self.volumes), 100, may_be_temporary=True)
+        for form in self.prepared.values():
+            try:
+                found = of_form(form, self.policy, self.caps, every)
+            except FormError:
+                continue  # `check` reports it
+            same = ("repository", "ref", "as_of", "built")
+            if all(getattr(found, name) == getattr(asked, name) for name in same):
+                return True
+        return False
+
+    def is_one_click(self, configuration: Configuration, groups: Collection[str]) -> bool:
+        """Return whether an administrator has approved a configuration for one of these groups."""
+        every = Choices(volumes.all_of(self.volumes), may_be_temporary=True)
+        for group in {*groups} & {*self.one_click}:
+            for form in (self.prepared.get(title) for title in self.one_click[group]):
+                try:
+                    found = form and of_form(form, self.policy, self.caps, every)
+                except FormError:
+                    continue  # `check` reports it
+                if found == replace(configuration, commit=""):
+                    return True
+        return False
 
     def to_json(self) -> dict[str, Any]:
         """Return them for the `info` of the service."""
@@ -90,6 +154,7 @@ class Settings:
         parts = {
             "policy": Policy(**policy),
             "caps": Caps(**info["caps"]),
+            "one_click": {group: tuple(each) for group, each in info["one_click"].items()},
             "volumes": {name: Volume.of_values(each) for name, each in info["volumes"].items()},
             "prepared": prepared,
         }

@@ -73,9 +73,9 @@ def offered(volumes: Mapping[str, Volume], groups: Collection[str]) -> dict[str,
 
     Args:
         volumes: all of the hub, by name.
-        groups: those of the person.
+        groups: those of the person, with EVERYBODY for all but guests.
     """
-    mine = {*groups, EVERYBODY}
+    mine = {*groups}
     return {
         name: not mine.isdisjoint(volume.write)
         for name, volume in volumes.items()

@@ -6,6 +6,7 @@
 | launch | where the button leads (`launching`) |
 | launching/NAME | the log of the build, and then the server (`launching`) |
 | links | what people paste into their pages (`sharing`) |
+| gallery, gallery/publish, gallery/decide | what people have published (`shelf`) |
 | servers | the person's launched servers, who may use them, and those of others (`servers`) |
 | servers/remove, servers/delete | take access from somebody; delete a server (`servers`) |
 | badge.svg | the picture of a button, without a login (`sharing`) |

@@ -26,6 +26,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch import links, repository, server_name
 from littlest_hub.stacks.launch.configuration import Configuration, FormError
 from littlest_hub.stacks.launch.environment.environment_files import Kind
+from littlest_hub.stacks.launch.gallery import Gallery
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.pages.page import PersonPage
 from littlest_hub.stacks.launch.pages.standing import Relation, Standing, standing
@@ -105,6 +106,7 @@ class Entrance(PersonPage):
             self.redirect(page_of_start(self, at.server, configuration))
             return
         if self._is_unasked(configuration, found, at):
+            Gallery(self.place.records).count(configuration)
             id = self.records.approve(configuration)
             name = self.records.begin(id, configuration.name)
             self.redirect(f"{self.own}launching/{name}")
@@ -117,7 +119,10 @@ class Entrance(PersonPage):
         is_seen = self.request.headers.get("Sec-Fetch-Dest", "document") == "document"
         return bool(
             configuration.name
-            and configuration.is_approved(self.records.asked)
+            and (
+                configuration.is_approved(self.records.asked)
+                or self.hub_settings.is_one_click(configuration, self.person.groups)
+            )
             and at.kind in (Relation.NEW, Relation.SAME)
             and not found.environment.refused
             and is_seen
@@ -181,6 +186,7 @@ class Entrance(PersonPage):
                 "form.html",
                 form=form,
                 fields=_fields(form, self.hub_settings, problems),
+                choices=self.choices,
                 volumes=_volumes(form, self.choices.volumes),
                 problems=problems,
                 hint=hint,

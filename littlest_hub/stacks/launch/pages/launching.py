@@ -27,6 +27,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch import order, repository, server_name
 from littlest_hub.stacks.launch.configuration import Configuration, FormError, form_of
 from littlest_hub.stacks.launch.environment.environment_files import Kind
+from littlest_hub.stacks.launch.gallery import Gallery
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.pages.entrance import page_of_start, resolved
 from littlest_hub.stacks.launch.pages.page import PersonPage
@@ -76,6 +77,7 @@ class Launch(PersonPage):
         self.redirect(f"{self.own}launching/{name}", status=303)
 
     def _remember(self, form: Form, configuration: Configuration, ask: str) -> None:
+        Gallery(self.place.records).count(configuration)
         self.records.remember(form)
         if configuration.name and ask == "never-commit":
             self.records.do_not_ask(configuration.id)

@@ -17,12 +17,12 @@ from tornado.web import HTTPError
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.service.web import Handler
-from littlest_hub.stacks.launch import volumes
 from littlest_hub.stacks.launch.configuration import Choices, Configuration, FormError, of_form
+from littlest_hub.stacks.launch.guests.names import is_guest
 from littlest_hub.stacks.launch.links import SERVICE, Form
 from littlest_hub.stacks.launch.records import Records
 from littlest_hub.stacks.launch.service.servers import Person, Servers
-from littlest_hub.stacks.launch.settings import Settings
+from littlest_hub.stacks.launch.settings import NOT_FOR_GUESTS, Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
 _templates = Environment(
@@ -152,9 +152,7 @@ class PersonPage(Page):
     @property
     def choices(self) -> Choices:
         """What the person may choose besides."""
-        settings = self.hub_settings
-        offered = volumes.offered(settings.volumes, self.person.groups)
-        return Choices(offered, settings.collaborators)
+        return self.hub_settings.choices_for(self.name, self.person.groups)
 
     def judged(self, form: Form) -> Configuration:
         """Return what a form of the person asks for.
@@ -163,7 +161,10 @@ class PersonPage(Page):
             FormError: fields of it are not valid, or not permitted.
         """
         settings = self.hub_settings
-        return of_form(form, settings.policy, settings.caps, self.choices)
+        found = of_form(form, settings.policy, settings.caps, self.choices)
+        if is_guest(self.name) and not settings.offers(found):
+            raise FormError({"repo": NOT_FOR_GUESTS})
+        return found
 
     async def refuse_unknown(self, configuration: Configuration) -> None:
         """Refuse to share with somebody whom the hub does not know, or with oneself.

@@ -7,6 +7,7 @@ from littlest_hub.stacks.launch.pages.launching import Launch, Launching
 from littlest_hub.stacks.launch.pages.page import Page
 from littlest_hub.stacks.launch.pages.servers import Deletion, OwnServers, Removal
 from littlest_hub.stacks.launch.pages.sharing import Badge, Sharing, Style
+from littlest_hub.stacks.launch.pages.shelf import Decision, Publication, Shelf
 
 PAGES: list[tuple[str, type[Page]]] = [
     ("", Entrance),
@@ -14,6 +15,9 @@ PAGES: list[tuple[str, type[Page]]] = [
     ("launch", Launch),
     ("launching/([0-9a-f]{32})", Launching),
     ("links", Sharing),
+    ("gallery", Shelf),
+    ("gallery/publish", Publication),
+    ("gallery/decide", Decision),
     ("servers", OwnServers),
     ("servers/remove", Removal),
     ("servers/delete", Deletion),

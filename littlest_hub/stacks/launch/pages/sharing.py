@@ -9,8 +9,10 @@ from tornado.web import authenticated
 
 from littlest_hub.stacks.launch import links, repository
 from littlest_hub.stacks.launch.configuration import FormError
+from littlest_hub.stacks.launch.guests.names import is_guest
 from littlest_hub.stacks.launch.pages.page import TEMPLATES, Page, PersonPage
 
+GUEST_PAGE = "hub/launch-guest"
 _CACHE = "public, max-age=3600"
 
 
@@ -32,6 +34,11 @@ class Sharing(PersonPage):
             self.rendered(
                 "links.html",
                 form=form,
+                filled={name: text for name, text in vars(form).items() if text},
+                may_publish=not is_guest(self.name),
+                guest=form.url(self.address).replace(links.SERVICE, GUEST_PAGE, 1)
+                if self.hub_settings.offers(asked)
+                else "",
                 link=link,
                 label=label,
                 snippets=links.snippets(link, f"{self.address}{links.SERVICE}badge.svg", label),

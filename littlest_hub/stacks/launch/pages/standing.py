@@ -27,6 +27,7 @@ _FIELDS = {
     "built": "packages that are built from their source",
     "mounts": "volumes",
     "share": "people who may use it",
+    "temporary": "temporary",
 }
 
 

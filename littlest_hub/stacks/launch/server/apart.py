@@ -11,6 +11,12 @@ from pathlib import Path
 
 from littlest_hub.hub.accounts import LentAccount
 from littlest_hub.layout import Layout
+from littlest_hub.units.server import RUNTIME
+
+HOME = RUNTIME / "home"
+"""The home of a temporary server."""
+HOME_MOUNT = f"{HOME}:mode=1777,nosuid,nodev,size=2G"
+"""TemporaryFileSystem= of it; what is in it counts as the server's memory."""
 
 
 def name_of(owner: str, server: str) -> str:
@@ -29,3 +35,28 @@ def lent(layout: Layout, owner: str, server: str, home: Path, files: Path) -> Le
         files: path of its passwd and group files, without a suffix.
     """
     return LentAccount(layout, name_of(owner, server), home, files)
+
+
+class TemporaryAccount(LentAccount):
+    """The account of a temporary server: its home is in memory, and ends with its unit.
+
+    Args:
+        layout: the installation.
+        owner: the hub's name of its owner.
+        server: its name.
+    """
+
+    def __init__(self, layout: Layout, owner: str, server: str) -> None:
+        super().__init__(layout, name_of(owner, server), HOME, HOME)
+
+    def properties(self) -> dict[str, str | list[str]]:
+        """Return the properties of a unit that runs as this account."""
+        return {
+            "DynamicUser": "yes",
+            "ProtectHome": "tmpfs",
+            "User": self.user,
+            "WorkingDirectory": str(HOME),
+        }
+
+    def views(self) -> list[str]:
+        return []

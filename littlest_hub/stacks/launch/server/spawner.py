@@ -16,6 +16,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from jupyterhub import orm
 from jupyterhub.utils import maybe_future
 from traitlets.utils.importstring import import_item
 
@@ -28,12 +29,13 @@ from littlest_hub.hub.unprivileged import TemplateSpawner
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.launch import STACK, records, repository, server_name, volumes
 from littlest_hub.stacks.launch.builder.place import Place
-from littlest_hub.stacks.launch.configuration import Choices, Configuration, form_of, of_form
+from littlest_hub.stacks.launch.configuration import Configuration, form_of, of_form
+from littlest_hub.stacks.launch.guests.names import is_guest
 from littlest_hub.stacks.launch.records import Approved
 from littlest_hub.stacks.launch.resolver.sources import Sources
 from littlest_hub.stacks.launch.resolver.units import sources_of
 from littlest_hub.stacks.launch.server import apart, prologue, unit_limits
-from littlest_hub.stacks.launch.settings import OPTION, Settings
+from littlest_hub.stacks.launch.settings import NOT_FOR_GUESTS, OPTION, Settings
 from littlest_hub.stacks.launch.shares import grants
 from littlest_hub.units.server import RUNTIME, Account, Properties
 
@@ -86,6 +88,11 @@ class WithLaunch:
         """Refuse at once what must not start; it is judged again when its turn has come."""
         if self.launched():
             self.apply_shares()
+        else:
+            # Started in another way, it runs as its owner, who has not let them into that.
+            grants.withdraw(self.user.db, self.orm_spawner)
+            if is_guest(self.user.name):
+                raise RefusedError(f"This start is refused: {NOT_FOR_GUESTS}")
         await maybe_future(super().run_pre_spawn_hook())  # type: ignore[misc]
 
     def get_env(self) -> dict[str, str]:
@@ -120,6 +127,7 @@ class WithLaunch:
         configuration = approved.configuration
         try:
             self._judge(configuration)
+            self._judge_people(approved)
         except LittlestHubError as error:
             reason = f"This launch is refused: {error}"
             raise RefusedError(reason, self._link(configuration)) from error
@@ -156,8 +164,7 @@ class WithLaunch:
         settings = self.launch_settings
         # The groups of this moment: who has left one has lost its volumes.
         groups = [str(group.name) for group in self.user.groups]
-        offered = volumes.offered(settings.volumes, groups)
-        choices = Choices(offered, settings.collaborators)
+        choices = settings.choices_for(self.user.name, groups)
         asked = of_form(form_of(configuration), settings.policy, settings.caps, choices)
         if not repository.is_commit(configuration.commit) or (
             asked.at(configuration.commit) != configuration
@@ -173,8 +180,27 @@ class WithLaunch:
             raise LittlestHubError(
                 f"the configuration is that of a server {named}, not of {self.name}"
             )
+        if is_guest(self.user.name) and not settings.offers(configuration):
+            raise LittlestHubError(NOT_FOR_GUESTS)
         for mount in volumes.mounts(configuration.mounts):
             volumes.refuse_replaceable(settings.volumes[mount.name], self.layout.root)
+
+    def _judge_people(self, approved: Approved) -> None:
+        """Refuse volumes that somebody who may use the server could not have themselves.
+
+        Raises:
+            LittlestHubError: whom, and which.
+        """
+        mounts = approved.configuration.mounts
+        for name in approved.people if mounts else ():
+            row = orm.User.find(self.user.db, name)
+            groups = [str(group.name) for group in row.groups] if row else []
+            try:
+                volumes.checked(mounts, self.launch_settings.choices_for(name, groups).volumes)
+            except LittlestHubError as error:
+                raise LittlestHubError(
+                    f"{name}, who may use this server, may not have its volumes: {error.message}"
+                ) from error
 
     def _link(self, configuration: Configuration) -> str:
         """Return the address at which a person may launch a configuration again."""
@@ -209,6 +235,7 @@ class UnitWithLaunch(WithLaunch):
 
     disable_user_sudo: bool | None
     _environment_file: Path
+    _stop_unit: Any
 
     @classmethod
     def can_be(cls, spawner: type[Any]) -> bool:
@@ -217,9 +244,28 @@ class UnitWithLaunch(WithLaunch):
 
     @property
     def _is_apart(self) -> bool:
-        """Whether the server does not run as its owner, since others use it."""
+        """Whether the server does not run as its owner, since others use it, or nothing is kept."""
         found = self.launched()
-        return found is not None and bool(found.configuration.share)
+        return found is not None and bool(
+            found.configuration.share or found.configuration.temporary
+        )
+
+    @property
+    def _is_temporary(self) -> bool:
+        found = self.launched()
+        return found is not None and found.configuration.temporary
+
+    async def _claim_home(self) -> None:
+        if not self._is_apart:
+            await super()._claim_home()  # type: ignore[misc]
+        elif not self._is_temporary:
+            # Unlike the cookie id, it stays the same when the owner logs out everywhere.
+            row = self.user.orm_user
+            identity = f"{row.id} {row.created.isoformat()}"
+            if not self._home.belongs_to(identity):
+                await self._stop_unit()
+                await self._home.set_aside(self.log)
+            self._home.claim(identity)
 
     @property
     def _home(self) -> DynamicHome:
@@ -232,6 +278,8 @@ class UnitWithLaunch(WithLaunch):
         if not self._is_apart:
             usual: Account | LentAccount = super()._account()  # type: ignore[misc]
             return usual
+        if self._is_temporary:
+            return apart.TemporaryAccount(self.layout, self.user.name, self.name)
         files = self._environment_file.with_suffix("")
         return apart.lent(self.layout, self.user.name, self.name, self._home.path, files)
 
@@ -249,6 +297,9 @@ class UnitWithLaunch(WithLaunch):
             return replace(launch, properties=_added(launch.properties, hidden))
         limits = unit_limits.of_configuration(found.configuration, launch.properties)
         view = self._view(found)
+        if found.configuration.temporary:
+            home = view.setdefault("TemporaryFileSystem", [])
+            home.insert(0, apart.HOME_MOUNT)
         return replace(
             launch,
             command=[*server_command()[:2], "-m", prologue.MODULE, *launch.command],
@@ -335,7 +386,10 @@ def with_launch(spawner: type[Any] | str, settings: Settings) -> type[Any]:
                 name = f"Launch{spawner.__name__}"
                 # A job has no mounts of its own, so nothing could be read-only or hidden.
                 is_job = kind is JobWithLaunch
-                usable = replace(settings, volumes={}, collaborators=0) if is_job else settings
+                alike = replace(
+                    settings, volumes={}, collaborators=0, is_temporary_possible=False, guests=0
+                )
+                usable = alike if is_job else settings
                 return type(name, (kind, spawner), {"launch_settings": usable})
     name = spawner.__name__ if isinstance(spawner, type) else spawner
     raise TypeError(f"{name} cannot launch: expected UnitSpawner or SlurmSpawner")

@@ -63,6 +63,7 @@ class Person:
     """When the hub has added the person."""
     servers: Mapping[str, Server]
     groups: tuple[str, ...] = ()
+    is_admin: bool = False
 
 
 class Servers:
@@ -96,7 +97,7 @@ class Servers:
             )
         servers = {name: Server.of_json(each) for name, each in model["servers"].items()}
         groups = tuple(str(each) for each in model.get("groups", ()))
-        return Person(str(model["created"]), servers, groups)
+        return Person(str(model["created"]), servers, groups, bool(model.get("admin")))
 
     async def start(self, name: str, configuration: str) -> None:
         """Start a server, and return as soon as JupyterHub has a page that shows how it starts.

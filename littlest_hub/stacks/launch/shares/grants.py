@@ -40,6 +40,15 @@ def apply(db: Any, server: orm.Spawner, names: Collection[str]) -> list[str]:
     return sorted(name for name, user in people.items() if user is None)
 
 
+def withdraw(db: Any, server: orm.Spawner) -> None:
+    """Take the access that `apply` has given; what somebody has given otherwise stays."""
+    scopes = orm.Share.apply_filter(SCOPES, server)
+    for share in db.query(orm.Share).filter_by(spawner_id=server.id):
+        if {*share.scopes} == scopes:
+            db.delete(share)
+    db.commit()
+
+
 def has_access(db: Any, server: orm.Spawner, user: orm.User) -> bool:
     """Return whether a server is shared with a user, by name."""
     share = orm.Share.find(db, server, user)

@@ -64,15 +64,15 @@ def template_vars() -> dict[str, Any]:
 
 def shared_with(user: Any) -> list[Shared]:
     """Return the servers of others that a user may use."""
-    found = [] if user is None else user.orm_user.shared_with_me
+    row = getattr(user, "orm_user", None)  # a service has none
+    found = row.shared_with_me if row else []
     return sorted((_shared(share.spawner) for share in found), key=lambda each: each.path)
 
 
 def shared_by(user: Any) -> list[Shared]:
     """Return the servers that a user shares."""
-    if user is None:
-        return []
-    servers = user.orm_user.orm_spawners.values()
+    row = getattr(user, "orm_user", None)
+    servers = row.orm_spawners.values() if row else []
     return [_shared(each) for each in servers if any(share.user for share in each.shares)]
 
 

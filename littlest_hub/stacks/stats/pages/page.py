@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,23 @@ class Page(Handler):
         return _templates.get_template(template).render(
             **values, hub=f"{self.hub_base}hub/", own=self.own
         )
+
+    @contextmanager
+    def figures(self) -> Iterator[Figures]:
+        """Open the database for the time of a block.
+
+        Raises:
+            LittlestHubError: it cannot be read.
+        """
+        try:
+            with closing(database.open_to_read(Path())) as connection:
+                yield Figures(connection)
+        except sqlite3.Error as error:
+            raise LittlestHubError(
+                f"the figures cannot be read: {error}",
+                "The first ones are there a minute after the start. If this stays, ask the"
+                " administrator, whose `doctor` says more",
+            ) from error
 
     def log_exception(self, kind: Any, value: Any, trace: Any) -> None:
         # Its message is on the page.
@@ -133,7 +151,9 @@ class _Asked:
         groups = figures.groups() if self.viewer.is_admin else sorted(self.viewer.groups)
         if self.what == "hub":
             return report.of_hub(figures, values, period, groups)
-        return Report("Groups", period, {}, [report.of_groups(figures, period, groups)])
+        return Report(
+            "Groups that you may see", period, {}, [report.of_groups(figures, period, groups)]
+        )
 
 
 class Figured(Page):
@@ -143,16 +163,8 @@ class Figured(Page):
     async def get(self, what: str, form: str | None = None) -> None:
         asked = await self._asked(what)
         asked.refuse()
-        try:
-            with closing(database.open_to_read(Path())) as connection:
-                figures = Figures(connection)
-                found, last_s = asked.report(figures), figures.last_sample_s()
-        except sqlite3.Error as error:
-            raise LittlestHubError(
-                f"the figures cannot be read: {error}",
-                "The first ones are there a minute after the start. If this stays, ask the"
-                " administrator, whose `doctor` says more",
-            ) from error
+        with self.figures() as figures:
+            found, last_s = asked.report(figures), figures.last_sample_s()
         if form == ".json":
             self.set_header("Content-Type", "application/json")
             self.finish(json.dumps(found.to_json()))
@@ -211,6 +223,15 @@ class Figured(Page):
         self.finish(text)
 
 
+class Stored(Page):
+    """All that is stored about the person who asks, as JSON."""
+
+    @authenticated  # type: ignore[untyped-decorator]
+    async def get(self) -> None:
+        with self.figures() as figures:
+            self.finish(figures.stored_about(str(self.current_user["name"])))
+
+
 class Style(Page):
     """The style sheet, which no one has to log in for."""
 
@@ -228,5 +249,6 @@ def _late_s(values: Values, last_s: int | None) -> int:
 ROUTES: tuple[tuple[str, type[Handler]], ...] = (
     ("", Start),
     (r"stats\.css", Style),
+    (r"stored\.json", Stored),
     (r"(hub|groups|group|me)(\.json|\.csv)?", Figured),
 )

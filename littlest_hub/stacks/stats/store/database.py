@@ -78,14 +78,21 @@ def open_to_write(directory: Path) -> sqlite3.Connection:
 
 
 def open_to_read(directory: Path) -> sqlite3.Connection:
-    """Open the database for reading.
+    """Open the database for reading, as it is now: samples that come meanwhile are not seen.
 
     Raises:
         sqlite3.Error: there is none, or it is damaged.
     """
     place = (directory / FILE).absolute().as_uri()
-    found = sqlite3.connect(f"{place}?mode=ro", uri=True, timeout=_PATIENCE_S)
-    found.row_factory = sqlite3.Row
+    found = sqlite3.connect(f"{place}?mode=ro", uri=True, timeout=_PATIENCE_S, isolation_level=None)
+    try:
+        found.row_factory = sqlite3.Row
+        # Otherwise each query would see another moment.
+        found.execute("BEGIN")
+        found.execute("SELECT count(*) FROM memo").fetchone()
+    except BaseException:
+        found.close()
+        raise
     return found
 
 

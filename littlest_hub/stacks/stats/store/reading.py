@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from littlest_hub.stacks.stats.store.database import EVERYBODY
 
@@ -181,6 +182,28 @@ class Figures:
             JOIN person ON person.id = person_id
             WHERE name = ? AND time_s >= ? AND time_s < ? GROUP BY time_s ORDER BY time_s"""
         return [_use(row) for row in self._db.execute(query, (person, begin_s, end_s))]
+
+    def stored_about(self, person: str) -> dict[str, Any]:
+        """Return all rows about a person, as they are stored."""
+
+        def rows(table: str) -> list[dict[str, Any]]:
+            query = f"""
+                SELECT {table}.* FROM {table} JOIN person ON person.id = person_id
+                WHERE name = ? ORDER BY 1"""
+            found = (dict(row) for row in self._db.execute(query, (person,)))
+            return [{k: v for k, v in row.items() if k != "person_id"} for row in found]
+
+        (since,) = self._db.execute(
+            "SELECT max(since) FROM person WHERE name = ?", (person,)
+        ).fetchone()
+        return {
+            "name": person,
+            "since": since,
+            "groups": self.groups_of(person),
+            "hours": rows("use_hour"),
+            "days": rows("use_day"),
+            "failures": rows("failure"),
+        }
 
     def starts(self, begin_s: float, end_s: float) -> list[Ended]:
         """Return how starts have ended."""

@@ -46,6 +46,7 @@ SETTINGS = Settings(
         "finance": Volume("/srv/finance", read=("finance",)),
     },
     prepared={"Statistics, week 1": Form("gh/org/week1/main", path="a.ipynb", name="week1")},
+    one_click={"physics": ("Statistics, week 1",)},
     documentation={"How to launch": "https://docs.example.org/launch"},
     credits={"The Institute": "https://example.org/institute", "The Foundation": ""},
     hubs={"the other hub": "https://other.example.org/jupyter/"},

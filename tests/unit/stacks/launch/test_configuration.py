@@ -41,6 +41,7 @@ OTHER: dict[str, Any] = {
     "built": "alpha beta",
     "mounts": "data",
     "share": "bob carol",
+    "temporary": True,
 }
 
 
@@ -181,6 +182,7 @@ def test_the_canonical_form_has_the_names_of_the_fields() -> None:
         "built",
         "mounts",
         "share",
+        "temporary",
     }
 
 

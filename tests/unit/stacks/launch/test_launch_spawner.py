@@ -51,8 +51,11 @@ ME = pwd.getpwuid(os.getuid()).pw_name
 KEY = "ab" * 32
 SETTINGS = Settings(caps=Caps(memory_gb=8, processors=4, hours=12))
 CONFIGURATION = Configuration(
-    **{"repository": "https://github.com/org/repo", "ref": "main", "commit": "0123456789" * 4},
-    **{"path": "week 1/größe.ipynb", "name": "course"},
+    repository="https://github.com/org/repo",
+    ref="main",
+    commit="0123456789" * 4,
+    path="week 1/größe.ipynb",
+    name="course",
     memory_mb=2048,
     cpu_percent=150,
     minutes=90,

@@ -21,10 +21,11 @@ ALL = {"data": DATA, "finance": FINANCE, "open": OPEN}
 
 
 def test_groups_decide_what_is_offered_and_who_may_write() -> None:
-    assert offered(ALL, ["physics"]) == {"data": False, "open": False}
-    assert offered(ALL, ["staff"]) == {"data": True, "open": False}
-    assert offered(ALL, ["physics", "finance"]) == {"data": False, "finance": True, "open": False}
-    assert offered(ALL, []) == {"open": False}
+    assert offered(ALL, ["physics", "*"]) == {"data": False, "open": False}
+    assert offered(ALL, ["staff", "*"]) == {"data": True, "open": False}
+    assert offered(ALL, ["physics", "finance"]) == {"data": False, "finance": True}
+    assert offered(ALL, ["*"]) == {"open": False}
+    assert offered(ALL, ["guests"]) == {}
     assert offered({"x": Volume("/srv/x")}, ["*"]) == {}
 
 

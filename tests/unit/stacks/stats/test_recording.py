@@ -28,8 +28,10 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
 
 @pytest.fixture
 def figures(tmp_path: Path, recorder: Recorder) -> Iterator[Figures]:
+    """What is in the database at each moment, unlike for a page."""
     assert recorder
     with closing(database.open_to_read(tmp_path)) as connection:
+        connection.execute("COMMIT")
         yield Figures(connection)
 
 
@@ -57,6 +59,16 @@ def test_an_hour_and_a_day_have_the_highest_numbers_and_the_sum_of_processors(
     assert (second.servers, second.memory_bytes, second.cpu_ms) == (0, 0, 0)
     (day,) = figures.counts("day", None, day_of(NOON), NOON + 7200, 0)
     assert (day.servers, day.covered_s) == (3, 180)
+
+
+def test_a_page_shows_one_moment_whatever_is_written_meanwhile(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    recorder.record(sample(works("ada")))
+    with closing(database.open_to_read(tmp_path)) as connection:
+        recorder.record(sample(works("ada"), works("ben")))
+        (found,) = Figures(connection).counts("hour", None, NOON, NOON + 60, 0)
+    assert found.servers == 1
 
 
 def test_a_minute_in_which_nothing_was_counted_is_missing_and_not_zero(

@@ -77,6 +77,10 @@ def test_a_group_and_a_person_have_reports_of_their_own(figures: Figures) -> Non
     assert own["summary"]["Your groups"] == "physics"
     assert own["summary"]["A server ran for"] > 3600
     assert "student002" not in str(own)
+    stored = figures.stored_about("student001")
+    assert stored["groups"] == ["physics"]
+    assert len(stored["hours"]) > len(stored["days"]) >= 5
+    assert figures.stored_about("nobody")["hours"] == []
     nobody = report.of_person(figures, period, "nobody").to_json()
     assert nobody["parts"]["use"] == []
 

@@ -1,0 +1,210 @@
+"""Launched servers that people share, as they see it in a browser: `make test-launch`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.select import Select
+
+from tests.browser.launching import DECIDE, Visitor, visiting
+from tests.browser.pages import answer_to, fill, keep, shown
+from tests.eventually import eventually
+from tests.hub import Hub
+from tests.launch_machine import PACKAGES, START, LaunchMachine, launch_machine
+from tests.machine import Machine
+
+pytestmark = pytest.mark.long
+PEOPLE = "c.Authenticator.allow_all = True\nc.JupyterHub.load_groups = {'lab': {'users': []}}\n"
+VOLUMES: dict[str, Any] = {
+    "data": {"path": "/srv/data", "read": ["lab", "guests"]},
+    "finance": {"path": "/srv/finance", "write": ["finance"]},
+}
+_READ = "print(open('volumes/data/numbers.txt').read())"
+
+
+@pytest.fixture(scope="module")
+def launch(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaunchMachine]:
+    """A hub with volumes and guests, whose administrator is `boss`."""
+    with Machine("bookworm", packages=PACKAGES) as machine:
+        hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
+        hub.write_fragment("50-people.py", PEOPLE)
+        machine.run(["mkdir", "--mode=777", "/srv/data", "/srv/finance"])
+        machine.put("/srv/data/numbers.txt", "42")
+        values = {"TITLE": "Physics Hub", "VOLUMES": VOLUMES, "GUESTS": 5}
+        with launch_machine(hub, tmp_path_factory.mktemp("launch"), values=values) as found:
+            found.repository("course", {"start.ipynb": START})
+            found.repository("open", {"start.ipynb": START})
+            open_to_all = {"repo": f"{found.url}open", "path": "start.ipynb"}
+            found.configure(PREPARED={"Open to all": open_to_all})
+            yield found
+
+
+@pytest.fixture
+def mia(launch: LaunchMachine, tmp_path: Path) -> Iterator[Visitor]:
+    """A new user, who is not logged in."""
+    with visiting(launch, tmp_path / "mia") as visitor:
+        yield visitor
+
+
+@pytest.fixture
+def bob(launch: LaunchMachine, tmp_path: Path) -> Iterator[Visitor]:
+    """Another one."""
+    with visiting(launch, tmp_path / "bob") as visitor:
+        visitor.log_in()
+        yield visitor
+
+
+def add_to_group(launch: LaunchMachine, name: str) -> None:
+    text = PEOPLE.replace("[]", repr([name]))
+    launch.hub.write_fragment("50-people.py", text)
+    launch.hub.reload()
+
+
+def open_shared(visitor: Visitor, owner: str, server: str) -> None:
+    """Open somebody else's server from the hub's home page, and agree to tell it who one is."""
+    visitor.open(f"{visitor.hub.url}/hub/home")
+    visitor.press(f"a[href$='launch-shared/{owner}/{server}']")
+    # JupyterHub asks once whether the server may know who it is.
+    path = f"/user/{owner}/{server}/"
+
+    def has_arrived() -> bool:
+        if path in visitor.browser.current_url:
+            return True
+        for button in visitor.browser.find_elements(By.CSS_SELECTOR, "input[type=submit]"):
+            button.click()
+        return False
+
+    eventually(has_arrived, 60, path)
+    shown(visitor.browser, "#jp-main-dock-panel", timeout_s=60)
+
+
+def test_a_server_is_shared_opened_restarted_and_taken_back(
+    launch: LaunchMachine, mia: Visitor, bob: Visitor, tmp_path: Path
+) -> None:
+    mia.log_in()
+    mia.open(f"{mia.hub.url}/services/launch/")
+    shown(mia.browser, "#own summary").click()
+    fill(mia.browser, repo=f"{launch.url}course", path="start.ipynb", name="proj", share=bob.name)
+    mia.look("sharing-form")
+    mia.press("#own button")
+    assert bob.name in mia.text("#share")
+    mia.look("sharing-confirmation")
+    mia.approve()
+    assert mia.answer("proj", "open('both.txt', 'w').write('mia')") == "3"
+    bob.open(f"{bob.hub.url}/hub/home")
+    assert f"{mia.name}/proj" in bob.text("body")
+    keep(bob.browser, "shared-with-you")
+    open_shared(bob, mia.name, "proj")
+    assert "both.txt" in bob.files()
+
+    mia.stop("proj")
+    assert f"used by {bob.name}, who lose it when you delete it" in mia.text("body")
+    bob.open(f"{bob.hub.url}/hub/launch-shared/{mia.name}/proj")
+    bob.look("shared-server")
+    bob.press("#start-shared")
+    eventually(lambda: "/user/" in bob.browser.current_url, 90, "the server")
+    shown(bob.browser, "#jp-main-dock-panel", timeout_s=60)
+    assert "both.txt" in bob.files()
+    refused = bob.api(f"/users/{mia.name}/servers/proj", {"user_options": {"launch": "0" * 64}})
+    # The page of a server is no page of the hub's: without its token the hub refuses anyway.
+    assert refused.startswith(("403", "404"))
+
+    with visiting(launch, tmp_path / "carol") as carol:
+        carol.log_in()
+        carol.open(f"{carol.hub.url}/user/{mia.name}/proj/lab")
+        assert "403" in carol.browser.page_source
+
+    mia.open(f"{mia.hub.url}/services/launch/servers")
+    mia.look("servers")
+    mia.press("form[action$='servers/remove'] button")
+    assert bob.name not in mia.text()
+    bob.open(f"{bob.hub.url}/user/{mia.name}/proj/lab")
+    eventually(
+        lambda: any(code in bob.browser.page_source for code in ("403", "404")), 30, "a refusal"
+    )
+    bob.open(f"{bob.hub.url}/hub/home")
+    assert f"{mia.name}/proj" not in bob.text("body")
+    mia.open(f"{mia.hub.url}/services/launch/servers/delete?server=proj")
+    mia.look("delete")
+
+
+def test_a_person_chooses_the_volumes_of_their_groups(launch: LaunchMachine, mia: Visitor) -> None:
+    mia.log_in()
+    add_to_group(launch, mia.name)
+    mia.open(mia.link("course", name="with-data", path="start.ipynb", edit="1"))
+    assert not mia.has("#mount-finance")
+    Select(shown(mia.browser, "#mount-data")).select_by_value("data")
+    mia.look("volumes-form")
+    mia.press("#own button")
+    assert "volumes/data: read only" in mia.text("#volumes")
+    mia.look("volumes-confirmation")
+    mia.approve()
+    assert mia.answer("with-data", _READ) == "42"
+    assert "volumes" in mia.files()
+    mia.open(mia.link("course", name="other", mount="finance"))
+    assert "there is no volume 'finance' for you" in mia.text("#mount-problem")
+    mia.look("volumes-refused")
+    mia.open(mia.link("course", name="other", mount="data:rw"))
+    assert "you may only read data" in mia.text("#mount-problem")
+
+
+def test_a_guest_visits_without_a_login_and_leaves_nothing(
+    launch: LaunchMachine, mia: Visitor
+) -> None:
+    address = mia.link("open", path="start.ipynb", mount="data")
+    guest_link = address.replace("/services/launch/", "/hub/launch-guest")
+    for attempt in range(2):
+        mia.browser.delete_all_cookies()
+        mia.open(guest_link)
+        if not attempt:
+            mia.look("guest")
+        mia.press("#guest")
+        assert "Nothing is left of this server" in mia.text("#temporary")
+        mia.approve()
+        shown(mia.browser, ".jp-Notebook .cm-content", timeout_s=90)
+        files = mia.files()
+        assert "mine.txt" not in files
+        cell = (
+            "import os; open('mine.txt', 'w').write('x'); print(os.listdir('/home'),"
+            " os.access('volumes/data', os.W_OK), open('volumes/data/numbers.txt').read())"
+        )
+        assert answer_to(mia.browser, cell) == "[] False 42"
+        pattern = "littlest-hub.user-guest*"
+        launch.machine.systemctl("stop", pattern)
+    assert launch.machine.run(["sh", "-c", "ls /var/lib/private"], check=False).stdout == ""
+
+
+def test_a_launch_is_published_shown_launched_and_counted(
+    launch: LaunchMachine, mia: Visitor, bob: Visitor, tmp_path: Path
+) -> None:
+    mia.log_in()
+    mia.open(mia.link("course", path="start.ipynb", name="mine"))
+    mia.press("a[href*='launch/links?']")
+    fill(mia.browser, title="Physics, week 1", about="Pendulums, with all data")
+    mia.look("publish")
+    mia.press("#publish button")
+    assert "Waits for an administrator" in mia.text()
+    bob.open(f"{bob.hub.url}/services/launch/gallery")
+    assert "Physics, week 1" not in bob.text()
+
+    with visiting(launch, tmp_path / "boss") as boss:
+        boss.name = "boss"
+        launch.machine.add_user("boss", boss.password)
+        boss.log_in()
+        boss.open(f"{boss.hub.url}/services/launch/gallery")
+        boss.look("gallery-waiting")
+        boss.press("button[value=show]")
+        assert "launched 0 times" in boss.text("#shown")
+
+    bob.open(f"{bob.hub.url}/services/launch/gallery?q=pendulums")
+    bob.look("gallery")
+    bob.press("#shown h3 a")
+    shown(bob.browser, DECIDE.format("launch"))
+    bob.approve()
+    shown(bob.browser, ".jp-Notebook .cm-content", timeout_s=90)
+    bob.open(f"{bob.hub.url}/services/launch/gallery")
+    assert "launched 1 time" in bob.text("#shown")
