@@ -16,7 +16,7 @@ FOLDERS = ["/home", "/srv"]
 EXCLUDED = [".cache", "__pycache__", ".local/share/Trash"]
 # Names of SQLite databases that may be in use, such as gradebooks: consistent copies are made.
 DATABASES = ["gradebook.db"]
-# How many backups are kept: of the last days, weeks, and months that have one.
+# How many backups are kept, of the last days, weeks, and months that have one; all of two days are.
 DAILY = 14
 WEEKLY = 8
 MONTHLY = 12

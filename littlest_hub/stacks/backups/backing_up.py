@@ -37,6 +37,8 @@ from littlest_hub.system.restic import (
 from littlest_hub.system.sd_daemon import notify
 
 DAY_S = 86400
+KEPT_WHOLE = "2d"
+"""The time before the newest backup in which all are kept."""
 EVERYTHING = "100%"
 """All data of a repository, as a part of it to read."""
 PRUNE_S = CHECK_S = 7 * DAY_S
@@ -228,7 +230,7 @@ def _forget(
     keep = (("daily", settings.daily), ("weekly", settings.weekly), ("monthly", settings.monthly))
     repository.run(
         *("forget", "--quiet", "--group-by", "host,tags"),
-        *("--tag", layout.instance, "--host", host, "--keep-last", "1"),
+        *("--tag", layout.instance, "--host", host, "--keep-within", KEPT_WHOLE),
         *(word for name, count in keep if count for word in (f"--keep-{name}", str(count))),
     )
     # A clock that was wrong must not put this off for years.

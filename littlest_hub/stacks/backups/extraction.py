@@ -97,8 +97,8 @@ def explained(error: OSError) -> LittlestHubError:
     """Return the error for a person whose files could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return LittlestHubError(
-            "there is not enough room in your home directory; nothing was restored",
-            "Remove what you do not need, or choose a smaller folder",
+            "there is not enough room in your home directory; nothing was restored. Remove what you"
+            " do not need, or choose a smaller folder"
         )
     return LittlestHubError(f"your home directory cannot be written to: {error.strerror}")
 
@@ -122,8 +122,8 @@ def _restored(home: Path) -> Iterator[int]:
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             raise LittlestHubError(
-                f"{RESTORED} in your home directory is a link or a file; expected a directory",
-                "Give it another name, then try again",
+                f"{RESTORED} in your home directory is a link or a file; expected a directory. Give"
+                " it another name, then try again"
             ) from error
         raise explained(error) from error
     finally:
