@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import grp
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NoReturn
 
 from jupyterhub import orm, roles
@@ -18,6 +18,8 @@ from jupyterhub.app import JupyterHub
 from jupyterhub.auth import DummyAuthenticator, LocalAuthenticator, NullAuthenticator
 from jupyterhub.authenticators.shared import SharedPasswordAuthenticator
 from jupyterhub.utils import maybe_future, new_token
+from traitlets import Callable as CallableTrait
+from traitlets import List
 
 from littlest_hub.hub import refusals
 from littlest_hub.hub.homes import DynamicHome
@@ -100,6 +102,13 @@ class AccessByFragments(JupyterHub):  # type: ignore[misc]
     locked_out: Collection[str] = ()
     """Users who lost tokens, servers, or rights at this start. Sessions are not counted."""
 
+    admits: list[Callable[[str], bool]] = List(
+        trait=CallableTrait(),
+        config=True,
+        help="Functions of the name of a user, for stacks: whether a stack has let them in, and not"
+        " the authenticator, as with guests. The authenticator is not asked about them.",
+    )
+
     authenticator: Any  # traits of JupyterHub
     db: Any
     layout: Any
@@ -149,6 +158,8 @@ class AccessByFragments(JupyterHub):  # type: ignore[misc]
     async def _revoke_of(self, user: Any) -> bool:
         """Take from one user what no fragment gives them; return whether they may not log in."""
         name = user.name
+        if any(admits(name) for admits in self.admits):
+            return False
         if await is_allowed(self.authenticator, name) is not False:
             if user.admin and await _is_no_administrator(self, name):
                 self.log.warning("%s does not administer the hub any more", name)

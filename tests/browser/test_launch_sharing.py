@@ -11,7 +11,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 
 from tests.browser.launching import DECIDE, Visitor, visiting
-from tests.browser.pages import answer_to, fill, shown
+from tests.browser.pages import answer_to, fill, keep, shown
 from tests.eventually import eventually
 from tests.hub import Hub
 from tests.launch_machine import PACKAGES, START, LaunchMachine, launch_machine
@@ -96,13 +96,13 @@ def test_a_server_is_shared_opened_restarted_and_taken_back(
     mia.approve()
     assert mia.answer("proj", "open('both.txt', 'w').write('mia')") == "3"
     bob.open(f"{bob.hub.url}/hub/home")
-    assert f"{mia.name}/proj" in bob.text()
-    bob.look("shared-with-you")
+    assert f"{mia.name}/proj" in bob.text("body")
+    keep(bob.browser, "shared-with-you")
     open_shared(bob, mia.name, "proj")
     assert "both.txt" in bob.files()
 
     mia.stop("proj")
-    assert f"used by {bob.name}, who lose it when you delete it" in mia.text()
+    assert f"used by {bob.name}, who lose it when you delete it" in mia.text("body")
     bob.open(f"{bob.hub.url}/hub/launch-shared/{mia.name}/proj")
     bob.look("shared-server")
     bob.press("#start-shared")
@@ -127,7 +127,7 @@ def test_a_server_is_shared_opened_restarted_and_taken_back(
         lambda: any(code in bob.browser.page_source for code in ("403", "404")), 30, "a refusal"
     )
     bob.open(f"{bob.hub.url}/hub/home")
-    assert f"{mia.name}/proj" not in bob.text()
+    assert f"{mia.name}/proj" not in bob.text("body")
     mia.open(f"{mia.hub.url}/services/launch/servers/delete?server=proj")
     mia.look("delete")
 

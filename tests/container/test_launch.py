@@ -219,6 +219,26 @@ def test_a_disk_that_becomes_full_during_a_build_is_named_and_nothing_of_the_bui
         machine.run(["umount", "--lazy", home])
 
 
+def test_a_shared_server_reads_a_volume_and_sees_no_home(launching: LaunchMachine) -> None:
+    launching.machine.run(["sh", "-c", "mkdir /srv/data && echo 42 >/srv/data/answer"])
+    volumes = {"data": {"path": "/srv/data", "read": ["*"]}}
+    with launching.hub.person() as alice, launching.hub.person() as bob:
+        launching.configure(VOLUMES=volumes)
+        try:
+            with launching.launched(alice, "course", share=bob.name, mount="data"):
+                theirs = f"{alice.name}/course"
+                assert bob.open_shared(theirs).status_code == 200
+                cell = (
+                    "import os, subprocess; print(os.listdir('/home'), subprocess.getoutput("
+                    "'cd ~/launch/course/volumes/data && cat answer; touch x'))"
+                )
+                with bob.open_kernel(server=theirs) as kernel:
+                    said = kernel.run(cell)
+        finally:
+            launching.configure(VOLUMES={})
+    assert said == "[] 42\ntouch: cannot touch 'x': Read-only file system\n"
+
+
 def test_disabling_keeps_what_servers_use_and_leaves_nothing_later(
     launching: LaunchMachine,
 ) -> None:

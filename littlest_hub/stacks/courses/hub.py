@@ -18,7 +18,6 @@ from littlest_hub.hub.services import ON_DEMAND
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.hub.unprivileged import TemplateSpawner
 from littlest_hub.layout import Layout
-from littlest_hub.manifest.enabled import require_enabled
 from littlest_hub.stacks.courses import place, records
 from littlest_hub.stacks.courses.course import Course
 from littlest_hub.system.files import write
@@ -43,7 +42,6 @@ def configure(c: Config, *, roster_may_log_in: bool) -> None:
     Raises:
         LittlestHubError: the list of courses is damaged, or the hub does not run as root.
     """
-    require_enabled(place.STACK)
     layout = installation.of_this_release()
     if layout.hub_user:
         raise LittlestHubError("courses need a hub that runs as root")

@@ -13,6 +13,7 @@ from littlest_hub.stacks.launch import STACK
 from littlest_hub.stacks.launch.fragment import Values
 from littlest_hub.stacks.launch.guests import pages as guests
 from littlest_hub.stacks.launch.guests import sweeping
+from littlest_hub.stacks.launch.guests.names import is_guest
 from littlest_hub.stacks.launch.pages import binder
 from littlest_hub.stacks.launch.records import checked_id
 from littlest_hub.stacks.launch.repository import Policy
@@ -68,6 +69,8 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
     c.Pages.handlers.update(guests.HANDLERS)
     c.JupyterHub.template_paths.append(guests.TEMPLATES)
     c.LittlestHub.on_serving.append(sweeping.watch)
+    if settings.guests:
+        c.LittlestHub.admits.append(is_guest)
     c.Pages.links.append(LINK)
 
 

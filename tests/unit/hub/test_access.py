@@ -268,6 +268,17 @@ def test_users_whom_a_service_creates_are_left_to_it_if_nobody_logs_in(tmp_path:
     assert has_access(hub, "visitor-1", *created)
 
 
+def test_whom_a_stack_has_let_in_stays_until_it_says_otherwise(tmp_path: Path) -> None:
+    hub = start(tmp_path, DummyAuthenticator(allow_all=True))
+    guest, other = remember(hub, "guest-1"), remember(hub, "other")
+    admits = [lambda name: name.startswith("guest-")]
+    hub = start(tmp_path, DummyAuthenticator(allowed_users={"alice"}), admits=admits)
+    assert has_access(hub, "guest-1", *guest)
+    assert not has_access(hub, "other", *other)
+    hub = start(tmp_path, DummyAuthenticator(allowed_users={"alice"}))
+    assert not has_access(hub, "guest-1", *guest)
+
+
 def test_whoever_is_in_the_database_may_log_in_if_a_fragment_says_so(tmp_path: Path) -> None:
     hub = start(tmp_path, DummyAuthenticator(allow_all=True))
     secrets = remember(hub, "portal-user")

@@ -235,6 +235,7 @@ class UnitWithLaunch(WithLaunch):
 
     disable_user_sudo: bool | None
     _environment_file: Path
+    _stop_unit: Any
 
     @classmethod
     def can_be(cls, spawner: type[Any]) -> bool:
@@ -255,8 +256,16 @@ class UnitWithLaunch(WithLaunch):
         return found is not None and found.configuration.temporary
 
     async def _claim_home(self) -> None:
-        if not self._is_temporary:
+        if not self._is_apart:
             await super()._claim_home()  # type: ignore[misc]
+        elif not self._is_temporary:
+            # Unlike the cookie id, it stays the same when the owner logs out everywhere.
+            row = self.user.orm_user
+            identity = f"{row.id} {row.created.isoformat()}"
+            if not self._home.belongs_to(identity):
+                await self._stop_unit()
+                await self._home.set_aside(self.log)
+            self._home.claim(identity)
 
     @property
     def _home(self) -> DynamicHome:

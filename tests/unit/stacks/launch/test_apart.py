@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +208,25 @@ def test_a_volume_that_a_collaborator_may_not_have_is_not_in_a_shared_server(
     made.user.db.add(orm.User(name="bob", groups=[group]))
     made.user.db.commit()
     assert prepared(made)
+
+
+@pytest.mark.needs("root")
+def test_the_home_of_a_shared_server_stays_when_its_owner_logs_out_everywhere(
+    house: House,
+) -> None:
+    house.layout.home_owners.mkdir(parents=True)
+    made = house.server(house.approve(SHARED))
+    asyncio.run(made._claim_home())
+    made.user.orm_user.cookie_id = "another"
+    made.user.db.commit()
+    stopped: list[str] = []
+
+    async def stop() -> None:
+        stopped.append("stopped")
+
+    made._stop_unit = stop
+    asyncio.run(made._claim_home())
+    assert stopped == [], "the home is still theirs"
+    made.user.orm_user.created = datetime(2020, 1, 1)
+    asyncio.run(made._claim_home())
+    assert stopped == ["stopped"], "the home of somebody who had the name before"
