@@ -36,7 +36,10 @@ HOMES = "/var/lib/private/littlest-hub-homes"
 """Homes of people without accounts."""
 USERS = {name: {"preferred_username": name} for name in ("ada", "bob")}
 OPENED = ".jp-MarkdownViewer, .jp-FileEditor"
-PULL = f"hub/user-redirect/git-pull?repo={REPOSITORY}&targetpath=course&urlpath=lab/tree/course/week1/start.md"
+PULL = (
+    f"hub/user-redirect/git-pull?repo={REPOSITORY}&targetpath=course"
+    "&urlpath=lab/tree/course/week1/start.md"
+)
 
 
 @dataclass(frozen=True)
