@@ -91,7 +91,7 @@ def served(site: Site, ada: Person) -> Iterator[list[str]]:
     def visit() -> None:
         nonlocal visits
         while not is_over.wait(0.05):
-            for path in ("/hub/login", "/user/ada/api/status"):
+            for path in ("/hub/login", "/user/ada/lab"):
                 try:
                     answer = ada.browser.get(path, timeout=60)
                     if answer.status_code != 200:
@@ -136,7 +136,7 @@ def test_a_login_and_an_extension_go_on_through_an_upgrade_and_back_without_a_ne
         pulled = f"{HOMES}/ada/course/week1/start.md"
         assert machine.read(pulled) == "Read this first.\n"
         identity_provider.log_in(ada.browser, "ada")
-        assert ada.sees("/user/ada/api/status")
+        assert ada.sees("/user/ada/lab")
 
         _refuses_the_conflict(site, tmp_path)
         with served(site, ada) as failed:
