@@ -74,7 +74,7 @@ def open_shared(visitor: Visitor, owner: str, server: str) -> None:
     def has_arrived() -> bool:
         if path in visitor.browser.current_url:
             return True
-        for button in visitor.browser.find_elements(By.CSS_SELECTOR, "input[type=submit]"):
+        for button in visitor.browser.find_elements(By.CSS_SELECTOR, ".btn-jupyter[type=submit]"):
             button.click()
         return False
 
@@ -158,7 +158,7 @@ def test_a_guest_visits_without_a_login_and_leaves_nothing(
     address = mia.link("open", path="start.ipynb", mount="data")
     guest_link = address.replace("/services/launch/", "/hub/launch-guest")
     for attempt in range(2):
-        mia.browser.delete_all_cookies()
+        mia.browser.execute_cdp_cmd("Network.clearBrowserCookies", {})
         mia.open(guest_link)
         if not attempt:
             mia.look("guest")
