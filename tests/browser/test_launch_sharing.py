@@ -112,8 +112,8 @@ def test_a_server_is_shared_opened_restarted_and_taken_back(
     bob.press("#start-shared")
     agree(bob, mia.name, "proj")
     assert "both.txt" in bob.files()
+    bob.open(f"{bob.hub.url}/hub/home")
     refused = bob.api(f"/users/{mia.name}/servers/proj", {"user_options": {"launch": "0" * 64}})
-    # The page of a server is no page of the hub's: without its token the hub refuses anyway.
     assert refused.startswith(("403", "404"))
 
     with visiting(launch, tmp_path / "carol") as carol:
