@@ -59,6 +59,12 @@ def put_in_memory(directory: Path) -> None:
         subprocess.run(command, check=True, capture_output=True, text=True)
 
 
+def free_memory(directory: Path) -> None:
+    """Undo `put_in_memory`, if it was called for this directory."""
+    if os.path.ismount(directory):
+        subprocess.run(["umount", "--lazy", str(directory)], capture_output=True)
+
+
 def leave_unit(slice_name: str) -> None:
     """See the machine's files instead of those of a unit, if this process is in one of a slice.
 

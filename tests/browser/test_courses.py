@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from selenium.common.exceptions import WebDriverException
-from selenium.webdriver import Chrome
+from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
 
 from tests.browser.conftest import open_browser
@@ -18,6 +18,7 @@ from tests.machine import Machine
 
 pytestmark = pytest.mark.long
 
+FORMGRADER = "/services/course-ps131/formgrader/"
 SOLVE = """
 const [path, done] = arguments;
 const page = JSON.parse(document.getElementById("jupyter-config-data").textContent);
@@ -70,6 +71,19 @@ def choose(browser: Chrome, column: str) -> None:
     browser.refresh()
 
 
+def grade_by_hand(browser: Chrome, campus: Campus, points: str) -> None:
+    """Give the only submission points for its text."""
+    browser.get(f"{campus.hub.url}{FORMGRADER}gradebook/ps1/work")
+    click(browser, "//a[contains(., 'Submission #1')]")
+    shown(browser, "input.score")
+    field = [e for e in browser.find_elements(By.CSS_SELECTOR, "input.score") if e.is_enabled()][-1]
+    field.clear()
+    field.send_keys(points + Keys.TAB)
+    row = campus.grades
+    eventually(lambda: row("ps131")["bob", "ps1"]["needs_grading"] == "no", 60, "the points")
+    keep(browser, "courses-manual")
+
+
 def test_an_instructor_and_a_student_bring_an_assignment_from_source_to_feedback(
     campus: Campus, tmp_path: Path
 ) -> None:
@@ -114,6 +128,17 @@ def test_an_instructor_and_a_student_bring_an_assignment_from_source_to_feedback
         eventually(lambda: dialog.text.strip(), 30, "a report")
         assert "success" in dialog.text.lower(), dialog.text
         assert campus.grades("ps131")["bob", "ps1"]["score"] == "3.0"
+
+        grade_by_hand(alice, campus, "1.5")
+        assert campus.grades("ps131")["bob", "ps1"]["score"] == "4.5"
+        alice.get(f"{campus.hub.url}{FORMGRADER}manage_assignments")
+        choose(alice, "generate-feedback")
+        choose(alice, "release-feedback")
+        click(bob, "//*[@id='refresh_assignments_list']")
+        click(bob, "//*[@id='submitted_assignments_list']//button[.='Fetch Feedback']")
+        seen = "//*[@id='submitted_assignments_list'][contains(., 'view feedback')]"
+        eventually(lambda: bob.find_elements(By.XPATH, seen), 60, "feedback")
+        keep(bob, "courses-feedback")
 
 
 @pytest.mark.parametrize("width", [1400, 400])

@@ -354,7 +354,22 @@ def test_disabling_leaves_the_backups_and_says_so(saved: Hub) -> None:
     assert "the repository is yours" in said
     assert PASSWORD in said
     assert sh(hub, "ls /opt/littlest-hub/state/stacks/backups") == "password\n"
-    assert "backups" not in sh(hub, "ls /etc/systemd/system /run")
+    assert "backups" not in sh(hub, "ls /etc/systemd/system /run /var/lib/systemd/timers")
     assert sh(hub, f"find {REPOSITORY} -type f | wc -l") == size
     assert "Found a repository" in command(hub, "enable", "backups", "--yes")
     assert ids(hub)
+
+
+@pytest.mark.long
+def test_uninstalling_leaves_the_backups_and_says_so(saved: Hub) -> None:
+    hub = saved
+    command(hub, "backups", "now")
+    password = hub.machine.read(PASSWORD).strip()
+    said = command(hub, "uninstall", "--purge", "--yes")
+    assert "the repository is yours" in said
+    assert password not in said
+    assert "littlest-hub" not in sh(hub, "ls /opt /etc/systemd/system /run")
+    listed = hub.machine.run(
+        ["restic", "--no-cache", "-r", REPOSITORY, "snapshots"], env={"RESTIC_PASSWORD": password}
+    )
+    assert "/home" in listed.stdout

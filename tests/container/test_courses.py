@@ -166,8 +166,9 @@ def test_submissions_that_spy_loop_or_eat_memory_cost_only_themselves(campus: Ca
         carol.solve("hostile", BOMB)
         carol.submit("hostile")
     campus.nbgrader("ps131", "collect", "hostile", "--update")
-    done = campus.course("autograde", "ps131", "hostile", check=False)
-    assert "carol: not graded" in done.stderr
+    campus.course("autograde", "ps131", "hostile")
+    # These machines have no memory controller, so LimitDATA= ends it, and no OOM killer.
+    assert "MemoryError" in campus.machine.read(f"{place}/carol/hostile/work.ipynb")
     assert campus.grades("ps131")["bob", "hostile"]["score"] == "3.0"
     assert kernels(campus) == []
 
@@ -264,3 +265,34 @@ def test_a_course_whose_making_is_killed_is_there_whole_or_not_at_all(campus: Ca
         assert left_of(campus, "killed") == ""
     with campus.student("bob") as bob:
         assert "ps131" in bob.shell(f"ls {EXCHANGE}").split()
+
+
+LOGIN = f"""\
+c.JupyterHub.authenticator_class = "shared-password"
+c.SharedPasswordAuthenticator.user_password = {PASSWORD!r}
+"""
+
+
+def test_students_may_have_accounts_and_the_environment_of_the_class_stack(
+    installer: Path, tmp_path: Path
+) -> None:
+    with Machine("bookworm") as machine:
+        hub = Hub.install(machine, installer)
+        hub.write_fragment("41-login.py", LOGIN)
+        command = [hub.path("hub/bin/littlest-hub"), "enable", "class", "--yes"]
+        machine.run([*command, "--set", "login=other"])
+        campus = Campus.enabled(hub, tmp_path)
+        campus.create("ps131", "username\nzoe\n", "yves")
+        campus.release("ps131", "ps1")
+        with campus.student("zoe") as zoe:
+            assert zoe.shell("id --user --name").strip() == "jupyter-zoe"
+            zoe.fetch("ps1")
+            zoe.solve("ps1", RIGHT + "\nimport sys; print('in', sys.prefix)")
+            assert "Success!" in zoe.shell("nbgrader validate ps131/ps1/work.ipynb")
+            assert "Submitted as" in zoe.submit("ps1")
+        campus.nbgrader("ps131", "collect", "ps1")
+        campus.course("autograde", "ps131", "ps1")
+        # The login, and not the account, is in the gradebook.
+        assert campus.grades("ps131")["zoe", "ps1"]["score"] == "3.0"
+        graded = machine.read(f"{COURSES}/ps131/autograded/zoe/ps1/work.ipynb")
+        assert f"in {hub.path('environments')}" in graded

@@ -31,6 +31,7 @@ from littlest_hub.stacks.backups.sizes import human
 from littlest_hub.stacks.backups.units import run_unit, trial_unit
 from littlest_hub.system.progress import to_stderr
 
+_SHOW_S = 3
 _EXAMPLES = """\
 examples:
   {command} now                        back up, and show how far it is
@@ -125,17 +126,25 @@ def _restore(layout: Layout, options: argparse.Namespace) -> int:
     source = Source(repository, place, snapshot, node, person, is_filtered=False)
     if path == person.home and not Path(person.home).exists():
         to_stderr(f"{person.home} does not exist: restoring all of it, as of {when}")
-        count = source.home_made(_told)
+        count = source.home_made(_Told())
         where = person.home
     else:
         to_stderr(f"Restoring {path} as of {when}")
-        where, count = source.restored(_told)
+        where, count = source.restored(_Told())
     print(f"{where}: {count.files} files, {human(count.size_bytes)}, of {person.account}")
     return 0
 
 
-def _told(count: Count) -> None:
-    to_stderr(f"  {count.files} files, {human(count.size_bytes)}")
+class _Told:
+    """Shows how much has been restored, every few seconds."""
+
+    def __init__(self) -> None:
+        self._next_s = time.monotonic() + _SHOW_S
+
+    def __call__(self, count: Count) -> None:
+        if time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + _SHOW_S
+            to_stderr(f"  {count.files} files, {human(count.size_bytes)}")
 
 
 def _check(layout: Layout, options: argparse.Namespace) -> int:

@@ -209,8 +209,13 @@ def write_hub(repository: Repository, snapshot: Snapshot, path: str, target: Pat
             repository.stream("dump", "--no-lock", "--quiet", snapshot.id, path) as content,
         ):
             shutil.copyfileobj(content, out)
-    except BaseException:
+    except BaseException as error:
         target.unlink(missing_ok=True)
+        if isinstance(error, LittlestHubError) and "not found in snapshot" in error.message:
+            raise LittlestHubError(
+                f"the hub is not in backup {snapshot.id[:8]}: it could not be copied that night",
+                "Choose another one: --as-of",
+            ) from error
         raise
 
 

@@ -14,9 +14,11 @@ from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.backups import settings as fragment
 from littlest_hub.stacks.backups.place import Place
 from littlest_hub.stacks.backups.settings import Settings
-from littlest_hub.stacks.backups.units import address_of
+from littlest_hub.stacks.backups.units import address_of, run_unit, trial_unit
 from littlest_hub.system.files import write
 
+_STAMPS = Path("/var/lib/systemd/timers")
+"""Where systemd keeps when a persistent timer has run last (systemd.timer(5))."""
 _WORDS = 6
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 _WORD_LENGTH = 5
@@ -129,6 +131,9 @@ def after_disable(layout: Layout) -> Iterator[str]:
     with contextlib.suppress(OSError):
         # systemd leaves the directory of a socket.
         layout.on_disk(address_of(layout)).parent.rmdir()
+    for unit in (run_unit(layout), trial_unit(layout)):
+        stamp = f"stamp-{unit.replace('.service', '.timer')}"
+        layout.on_disk(_STAMPS / stamp).unlink(missing_ok=True)
     kept = {place.password.name, place.variables.name}
     with contextlib.suppress(FileNotFoundError):
         for each in place.directory.iterdir():
@@ -140,4 +145,5 @@ def after_disable(layout: Layout) -> Iterator[str]:
                 each.unlink(missing_ok=True)
     yield "The backups stay where they are: the repository is yours."
     if place.password.exists():
-        yield f"Nobody can read them without the password in {place.password}."
+        yield f"Nobody can read them without the password. Is {place.password} the only copy?"
+        yield "`uninstall --purge` removes that file, together with all of state/."

@@ -9,6 +9,7 @@ from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.courses import place, records
 from littlest_hub.stacks.courses.course import MAKING, READY, Course
+from littlest_hub.stacks.courses.grading.isolation import TIMEOUT_S
 from littlest_hub.units.helpers import helper_service, helper_socket
 from littlest_hub.units.ports import address_of
 from littlest_hub.units.server import RUNTIME
@@ -18,8 +19,6 @@ from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_con
 FORMGRADER = "littlest_hub.stacks.courses.formgrader"
 KERNELS = "littlest_hub.stacks.courses.grading.helper"
 ROSTERS = "littlest_hub.stacks.courses.roster.reconciliation"
-KERNEL_TIMEOUT_S = 3600
-"""How long the kernel of one submission may run."""
 # Kernels of instructors need what those of students need, such as code that is made at run time.
 _RESTRICTIONS = [each for each in SANDBOX if each.key != "ProtectHome"]
 
@@ -150,7 +149,7 @@ def _kernels(layout: Layout, course: Course) -> Iterator[Unit]:
         place.kernels_unit(layout, course.name, "@.service"),
         "Runs the kernel of one submission in a unit without rights, until the connection ends.",
         [KERNELS, course.name],
-        timeout_s=KERNEL_TIMEOUT_S,
+        timeout_s=TIMEOUT_S + 60,
     )
 
 

@@ -25,6 +25,8 @@ from littlest_hub.system.namespaces import Overlay
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Variables that the caller may have set for programs that download.
 _PASSED = re.compile(r"(https?|no|ftp|all)_proxy|PIP_.*|SSL_CERT_.*|REQUESTS_.*|TERM|LANG", re.I)
+_MEMORY = "memory"
+"""The directory of layers that are in memory, below that of a change."""
 _MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 
 
@@ -155,15 +157,16 @@ class Environment:
         return Outcome(new, True, self.differences(number, new), removed)
 
     def _overlay(self, number: int) -> Overlay:
-        place = self.place.change
-        overlay = Overlay(self.place.generation(number), place / "upper", place / "work")
+        place, memory = self.place.change, self.place.change / _MEMORY
+        lower = self.place.generation(number)
+        overlay = Overlay(lower, place / "upper", place / "work")
         reason = _try(overlay)
         if reason:
             # A file system that is an overlay itself cannot have an upper layer; memory can.
-            shutil.rmtree(place)
-            place.mkdir()
+            overlay = Overlay(lower, memory / "upper", memory / "work")
+            memory.mkdir()
             try:
-                namespaces.put_in_memory(place)
+                namespaces.put_in_memory(memory)
                 reason = _try(overlay)
             except (OSError, subprocess.CalledProcessError) as error:
                 reason += f"; nor can memory: {error}"
@@ -232,6 +235,7 @@ class Environment:
             try:
                 yield
             finally:
+                namespaces.free_memory(self.place.change / _MEMORY)
                 shutil.rmtree(self.place.change, ignore_errors=True)
 
 

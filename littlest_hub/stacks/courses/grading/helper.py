@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import select
+import signal
 import stat
 import subprocess
 import sys
@@ -35,6 +36,8 @@ INTERRUPT = b"I"
 def main() -> None:
     """Serve the connection that is standard input."""
     layout = installation.of_this_release()
+    # At a stop, the kernel is ended as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         reply = _run(layout, sys.argv[1])
     except LittlestHubError as error:

@@ -10,9 +10,11 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.courses import place
 
-MEMORY = "2G"
+MEMORY, DATA = "2G", "3G"
 TASKS = 256
 DISK = "512M"
+TIMEOUT_S = 3600
+"""How long one kernel may run, all of its cells together."""
 MAX_REQUEST_BYTES = 1 << 16
 FILES = "files"
 """Directory beside the sockets: what is handed to the kernel."""
@@ -64,11 +66,14 @@ def _properties(layout: Layout, course: str, directory: Path) -> Iterator[str]:
     yield f"Slice={layout.users_slice}"
     yield "PrivateNetwork=yes"
     yield f"MemoryMax={MEMORY}"
+    # Where the kernel counts no memory of units (cgroup v1), each process has this limit at least.
+    yield f"LimitDATA={DATA}"
     yield "MemorySwapMax=0"
     yield f"TasksMax={TASKS}"
     yield "CPUWeight=50"
     # A memory bomb ends all of its own processes at once.
     yield "OOMPolicy=kill"
+    yield f"RuntimeMaxSec={TIMEOUT_S}"
     yield "TimeoutStopSec=5"
     yield "LimitCORE=0"
     yield "UMask=0000"  # the grader connects to its sockets, which are in a closed directory

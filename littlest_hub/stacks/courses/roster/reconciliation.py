@@ -6,17 +6,20 @@ Gradebooks belong to graders, so a program of theirs reads and writes them.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.courses import making, records
+from littlest_hub.stacks.courses import making, place, records
 from littlest_hub.stacks.courses.course import Course, Student, checked_login, plain_text
 from littlest_hub.stacks.courses.grading.command import grader_command
+from littlest_hub.system.files import fingerprint, write
 from littlest_hub.system.progress import to_stderr
 
 _TIMEOUT_S = 120
@@ -27,14 +30,39 @@ def main() -> int:
     """Bring all open courses together; return the exit code."""
     layout = installation.of_this_release()
     failed = False
+    seen = _seen(layout)
     for course in records.read(layout).values():
-        if course.is_open:
+        if course.is_open and seen.get(course.name) != _state(layout, course):
             try:
+                # What changes meanwhile is seen the next time.
+                before = _state(layout, course)
                 reconcile(layout, course)
+                seen[course.name] = before
             except (LittlestHubError, subprocess.SubprocessError, ValueError) as error:
                 print(f"{course.name}: {error}", file=sys.stderr)
                 failed = True
+    write(_seen_file(layout), json.dumps(seen), 0o600, is_durable=False)
     return 1 if failed else 0
+
+
+def _seen_file(layout: Layout) -> Path:
+    return layout.on_disk(layout.stack_cache(place.STACK)) / "rosters.json"
+
+
+def _seen(layout: Layout) -> dict[str, str]:
+    """Return the state of each course when it was brought together last."""
+    try:
+        found = json.loads(_seen_file(layout).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _state(layout: Layout, course: Course) -> str:
+    """Return a text that changes with the roster or the gradebook."""
+    book = fingerprint(place.home_of(layout, course.name) / "gradebook.db")
+    roster = hashlib.sha256(json.dumps(course.to_json()).encode()).hexdigest()
+    return f"{book} {roster}"
 
 
 def reconcile(layout: Layout, course: Course) -> None:
