@@ -33,6 +33,7 @@ from littlest_hub.backup.plan import (
 )
 from littlest_hub.backup.unpacking import unpack
 from littlest_hub.errors import LittlestHubError, as_typed
+from littlest_hub.installation import installed_unit
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.locks import changing, no_foreground_hub
 from littlest_hub.lifecycle.services import Services
@@ -46,6 +47,7 @@ from littlest_hub.system.systemctl import (
     show,
     systemctl,
 )
+from littlest_hub.units.stack import installed_units
 
 START_TIMEOUT_S = 240
 
@@ -131,11 +133,20 @@ def _undo(layout: Layout, exchange: Exchange, is_served: bool) -> None:
 
 
 def _end_services(layout: Layout, exchange: Exchange) -> None:
-    """Stop services that still see the directory that was replaced; their sockets start them."""
+    """End services that still see the directory that was replaced.
+
+    Their sockets start them. Those that run always are started again.
+    """
     for each in exchange.replacements:
         stack = each.target.parent.name
-        if each.target == layout.stack_data(stack):
-            systemctl("stop", layout.stack_unit(stack, ".service"), is_checked=False)
+        if each.target != layout.stack_data(stack):
+            continue
+        systemctl("stop", layout.stack_unit(stack, ".service"), is_checked=False)
+        own = layout.stack_unit(stack, "-")
+        for unit in installed_units(layout):
+            is_service = unit.startswith(own) and unit.endswith(".service")
+            if is_service and "[Install]" in installed_unit(layout, unit).read_text():
+                systemctl("try-restart", unit, is_checked=False)
 
 
 def _lay_out(layout: Layout, change: Change, source: Path) -> None:

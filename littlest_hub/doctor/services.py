@@ -83,6 +83,9 @@ def _active_state(snapshot: Snapshot, name: str, shown: Mapping[str, str]) -> Fi
         text = f"fails each time it starts ({restarts} restarts): {snapshot.reason(name)}"
         look = f"journalctl -u {name} -n 50   # fix the cause: it starts again by itself"
         return Finding(PROBLEM, name, text, look)
+    if active == "activating" and _has_timer(snapshot, name):
+        # Its work may take hours.
+        return Finding(OK, name, "runs at the moment")
     if active == "activating":
         return Finding(WARNING, name, "is starting at the moment", f"systemctl status {name}")
     service = service_of(name)
@@ -110,6 +113,12 @@ def _is_triggered(snapshot: Snapshot, name: str) -> bool:
     if own := triggers.intersection(snapshot.stack_units):
         return any(map(snapshot.is_active, own))
     return "[Install]" not in installed_unit(snapshot.layout, name).read_text()
+
+
+def _has_timer(snapshot: Snapshot, name: str) -> bool:
+    """Return whether a timer starts a stack's service, which then does its work and ends."""
+    timer = f"{name.removesuffix('.service')}.timer"
+    return name.endswith(".service") and timer in snapshot.stack_units
 
 
 def service_of(unit: str) -> str:

@@ -200,6 +200,28 @@ def test_a_damaged_database_is_set_aside_which_doctor_says(hub: Hub, boss: Perso
 
 
 @pytest.mark.long
+def test_a_restore_brings_figures_back_and_samples_go_on(hub: Hub, boss: Person) -> None:
+    await_whole_sample(hub)
+    place = "/root/hub-backup.tar.gz"
+    run(hub, "backup", place)
+    began = int(json.loads(run(hub, "stats", "--json"))["sampled_s"])
+    rows = len(figures(boss, "hub", period="day")["parts"]["servers"])
+    before = hub.main_pid(SAMPLER)
+    run(hub, "restore", place, "--yes")
+    assert hub.main_pid(SAMPLER) not in (0, before)
+
+    def is_later() -> bool:
+        found = json.loads(run(hub, "stats", "--json"))
+        return bool(found["sampled_s"] > began and not found["problem"])
+
+    eventually(is_later, 60, "a sample after the restore")
+    with Person(hub.url, "boss", ADMIN_PASSWORD) as again:
+        again.log_in()
+        assert len(figures(again, "hub", period="day")["parts"]["servers"]) >= rows
+    hub.machine.run(["rm", place])
+
+
+@pytest.mark.long
 def test_a_full_disk_stops_samples_and_nothing_else(hub: Hub, boss: Person) -> None:
     machine, data = hub.machine, str(hub.layout.stack_data("stats"))
     machine.systemctl("stop", SAMPLER, "littlest-hub.stats.service")

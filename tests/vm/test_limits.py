@@ -131,30 +131,3 @@ def test_the_teachers_page_shows_what_each_server_takes_of_its_limits(hub: Hub) 
                 eventually(lambda: load()[1] > 40, EMULATED_S, "a busy server")
     finally:
         hub.machine.run([littlest_hub, "disable", "class"])
-
-
-@pytest.mark.long
-def test_statistics_have_the_memory_and_the_processors_of_each_server(hub: Hub, vm: Vm) -> None:
-    python = hub.path("hub/bin/python3")
-    database = f"file:{hub.layout.stack_data('stats')}/stats.sqlite?mode=ro"
-    query = "SELECT name, max(memory), sum(cpu_ms) FROM use_day JOIN person ON id = person_id"
-    script = (
-        f"import sqlite3; print(*sqlite3.connect({database!r}, uri=True)"
-        f".execute(\"{query} WHERE name = 'mem' GROUP BY name\").fetchone() or ())"
-    )
-
-    def used() -> int:
-        words = vm.run([python, "-c", script]).stdout.split()
-        assert len(words) == 3, words
-        assert all(word.isdecimal() for word in words[1:]), words
-        assert int(words[2]) > 0, words
-        return int(words[1])
-
-    vm.run([hub.path("hub/bin/littlest-hub"), "enable", "stats", "--yes"])
-    try:
-        with hub.person("mem", timeout_s=EMULATED_S) as person:
-            person.start_server(timeout_s=EMULATED_S)
-            memory = eventually(used, EMULATED_S, "a sample with memory")
-            assert 20_000_000 < memory < 600_000_000
-    finally:
-        vm.run([hub.path("hub/bin/littlest-hub"), "disable", "stats"])

@@ -111,3 +111,20 @@ def test_a_unit_that_is_down_is_a_problem(
     snapshot.journal = []
     of_stack = [each for each in unit_states(snapshot) if each.subject in names]
     assert {(each.severity, each.text) for each in of_stack} == expected
+
+
+def test_the_work_of_a_timer_that_takes_long_is_in_order(layout: Layout) -> None:
+    timed, other = (layout.stack_unit(name, "-run.service") for name in ("backups", "announce"))
+    timer = timed.replace(".service", ".timer")
+    snapshot = Snapshot(layout)
+    snapshot.is_booted, snapshot.is_foreground = True, False
+    snapshot.stack_units = [timed, timer, other]
+    snapshot.journal = []
+    states = {timed: "activating", other: "activating", timer: "active"}
+    snapshot.units = {
+        name: {"LoadState": "loaded", "ActiveState": state, "UnitFileState": "enabled"}
+        for name, state in states.items()
+    }
+    told = {each.subject: (each.severity, each.text) for each in unit_states(snapshot)}
+    assert told[timed] == (OK, "runs at the moment")
+    assert told[other] == (WARNING, "is starting at the moment")
