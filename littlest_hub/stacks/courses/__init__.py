@@ -22,5 +22,6 @@ MANIFEST = Manifest(
         "tests/unit/stacks/courses/test_course.py",
         "tests/unit/stacks/courses/test_roster.py",
         "tests/container/test_courses.py",
+        "tests/browser/test_courses.py",
     ),
 )

@@ -93,7 +93,10 @@ def follow(app: Any) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o755)
     environment = app.config.Spawner.get("environment", {})
-    kernels = environment.get("JUPYTER_PATH", "") if isinstance(environment, dict) else ""
+    # traitlets has a lazy value if fragments only add to the setting.
+    if hasattr(environment, "get_value"):
+        environment = environment.get_value({})
+    kernels = environment.get("JUPYTER_PATH", "")
     record = {"base_url": app.base_url, "kernels": kernels}
     write(directory / ADDRESS, json.dumps(record), 0o644)
     courses = records.read(layout).values()
