@@ -81,7 +81,9 @@ def await_servers(boss: Person, number: int) -> dict[str, Any]:
         assert found["summary"]["Servers now"] == number, found["summary"]
         return found
 
-    return eventually(counted, 3 * EVERY_S + 60, f"{number} servers on the page")
+    what = f"{number} servers on the page"
+    # Each look makes a whole report.
+    return eventually(counted, 3 * EVERY_S + 60, what, interval_s=1)
 
 
 def await_whole_sample(hub: Hub) -> None:

@@ -7,7 +7,9 @@ for `restore --finish`.
 
 Files are exchanged one by one, and not whole directories: traefik watches proxy/dynamic, which is
 bind-mounted into its unit; drop-ins are on another file system; logs, locks and backups in state/
-stay. No single rename could replace all of them, so a record is needed.
+stay. No single rename could replace all of them, so a record is needed. The
+directory of a stack's service is exchanged whole: it belongs to the service, which could mislead
+root in it.
 """
 
 from __future__ import annotations

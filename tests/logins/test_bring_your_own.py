@@ -32,9 +32,14 @@ from tests.machine import Machine
 from tests.package_index import PackageIndex
 
 NEXT = "2026.12.0"
+HOMES = "/var/lib/private/littlest-hub-homes"
+"""Homes of people without accounts."""
 USERS = {name: {"preferred_username": name} for name in ("ada", "bob")}
 OPENED = ".jp-MarkdownViewer, .jp-FileEditor"
-PULL = f"hub/user-redirect/git-pull?repo={REPOSITORY}&urlpath=lab/tree/course/week1/start.md"
+PULL = (
+    f"hub/user-redirect/git-pull?repo={REPOSITORY}&targetpath=course"
+    "&urlpath=lab/tree/course/week1/start.md"
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ def served(site: Site, ada: Person) -> Iterator[list[str]]:
     def visit() -> None:
         nonlocal visits
         while not is_over.wait(0.05):
-            for path in ("/hub/login", "/user/ada/api/status"):
+            for path in ("/hub/login", "/user/ada/lab"):
                 try:
                     answer = ada.browser.get(path, timeout=60)
                     if answer.status_code != 200:
@@ -119,8 +124,6 @@ def test_a_login_and_an_extension_go_on_through_an_upgrade_and_back_without_a_ne
     trusted = tmp_path / "trusted.pem"
     trusted.write_text(site.certificate.read_text() + site.provider.certificate.read_text())
     arguments = trusting(site.provider.certificate, site.certificate)
-    for name in ("ada", "bob"):
-        machine.run(["useradd", "--create-home", "--shell", "/bin/bash", name])
     assert machine.run(["ip", "route", "show", "default"], check=False).stdout == ""
     with (
         open_browser(hub, tmp_path, arguments) as browser,
@@ -130,9 +133,10 @@ def test_a_login_and_an_extension_go_on_through_an_upgrade_and_back_without_a_ne
         shown(browser, ".jp-LauncherCard[data-category='Notebook']", timeout_s=120)
         pulls(site, browser)
         picture(browser, "byo-1-pulled")
-        assert machine.read("/home/ada/course/week1/start.md") == "Read this first.\n"
+        pulled = f"{HOMES}/ada/course/week1/start.md"
+        assert machine.read(pulled) == "Read this first.\n"
         identity_provider.log_in(ada.browser, "ada")
-        assert ada.sees("/user/ada/api/status")
+        assert ada.sees("/user/ada/lab")
 
         _refuses_the_conflict(site, tmp_path)
         with served(site, ada) as failed:
