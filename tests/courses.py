@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from tests.hub import Hub
 EXCHANGE = "/srv/littlest-hub-exchange"
 COURSES = "/srv/littlest-hub-courses"
 ROSTER = "username,First name,Last name,Email\nbob,Bob,B,bob@x.org\ncarol,=1+1,C,c@x.org\n"
+PASSWORD = "a password of all"
+PEOPLE = ("alice", "bob", "carol", "dave", "erin")
 
 
 def cell(kind: str, source: str, name: str, **more: Any) -> dict[str, Any]:
@@ -62,19 +64,20 @@ class Campus:
         self.hub, self.machine = hub, hub.machine
 
     @classmethod
-    def enabled(cls, hub: Hub, directory: Path) -> "Campus":
+    def enabled(cls, hub: Hub, directory: Path, people: Sequence[str] = PEOPLE) -> "Campus":
         """Enable the stack on a hub without a network, and make accounts.
 
         Args:
             hub: the hub.
             directory: for the bundle of packages.
+            people: who get accounts.
         """
         packages = bundle.build(ROOT, bundle.find(ROOT, "courses"), directory, Cache())
         target = hub.machine.copy(packages, f"/srv/{packages.name}")
         command = hub.path("hub/bin/littlest-hub")
         hub.machine.run([command, "packages", "add", f"--from={target}"])
         hub.machine.run([command, "enable", "courses", "--yes"])
-        for name in PEOPLE:
+        for name in people:
             hub.machine.add_user(name, PASSWORD)
         return cls(hub)
 
@@ -143,7 +146,3 @@ class Student:
 
     def submit(self, assignment: str) -> str:
         return self.shell(f"nbgrader submit {assignment} --course ps131")
-
-
-PASSWORD = "a password of all"
-PEOPLE = ("alice", "bob", "carol", "dave", "erin")

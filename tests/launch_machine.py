@@ -160,7 +160,7 @@ def launch_machine(
         (index.files / file.path.name).hardlink_to(file.path)
     git = directory / "git"
     with contextlib.ExitStack() as stack:
-        git_port = stack.enter_context(_serving(machine, "tests.git_server", str(git), "127.0.0.1"))
+        git_port = stack.enter_context(serving(machine, "tests.git_server", str(git), "127.0.0.1"))
         stack.enter_context(index)
         machine.copy(git / "ca.pem", "/etc/git-ca.pem")
         machine.run(["sh", "-c", f"echo 127.0.0.1 {HOST} >>/etc/hosts"])
@@ -172,7 +172,7 @@ def launch_machine(
 
 
 @contextlib.contextmanager
-def _serving(machine: Machine, module: str, *arguments: str) -> Iterator[int]:
+def serving(machine: Machine, module: str, *arguments: str) -> Iterator[int]:
     """Run a program in the machine's network, and yield the port that it prints."""
     command = machine.in_network([sys.executable, "-m", module, *arguments])
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:

@@ -19,6 +19,18 @@ def changing(layout: Layout) -> Iterator[None]:
     Raises:
         LittlestHubError: another process holds it; its process id.
     """
+    with alone(layout):
+        recover(layout)
+        yield
+
+
+@contextlib.contextmanager
+def alone(layout: Layout) -> Iterator[None]:
+    """Hold the lock of changes to an installation, and undo nothing, which would need all rights.
+
+    Raises:
+        LittlestHubError: another process holds it; its process id.
+    """
     lock = layout.on_disk(layout.change_lock)
     held = hold(lock)
     if held is None:
@@ -29,7 +41,6 @@ def changing(layout: Layout) -> Iterator[None]:
             f"Wait for it, then try again{how}",
         )
     with held:
-        recover(layout)
         yield
 
 

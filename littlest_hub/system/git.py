@@ -1,4 +1,4 @@
-"""git as a reader of objects that a stranger has sent; it never reaches the network itself.
+"""git as a reader of objects that a stranger has sent. Only `Objects.fetch` uses the network.
 
 Objects are checked while they arrive (git-fsck(1)), and are read one by one, so that neither a
 configuration, a hook, a filter nor an attribute of the repository is obeyed.
@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -86,6 +86,27 @@ class Objects:
                 except BrokenPipeError:
                     break  # its own message says why it has ended before its input
 
+    def fetch(self, url: str, ref: str, pack_bytes: int) -> str:
+        """Fetch one commit without its history over https; return its name.
+
+        Args:
+            url: of the repository, which the caller has examined.
+            ref: a branch or tag, which the caller has examined; "": what the repository chooses.
+            pack_bytes: the most that the server may send.
+
+        Raises:
+            LittlestHubError: it cannot be had, is damaged, malicious, too large or too slow.
+        """
+        options = [*("-c", "fetch.unpackLimit=1", "-c", "fetch.fsckObjects=true")]
+        for each in _TOLERATED:
+            options += ["-c", f"fetch.fsck.{each}=ignore"]
+        options += ["-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=20"]
+        words = ["fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules"]
+        words += ["--end-of-options", url, ref or "HEAD"]
+        with self._running(words, options=options, protocol="https", file_bytes=pack_bytes):
+            pass
+        return self._text("rev-parse", "--verify", "FETCH_HEAD^{commit}").strip()
+
     def commit_date(self, commit: str) -> int:
         """Return when a commit was made, in seconds since 1970.
 
@@ -142,7 +163,14 @@ class Objects:
 
     @contextlib.contextmanager
     def _running(
-        self, arguments: list[str], *, has_input: bool = False, source: IO[bytes] | None = None
+        self,
+        arguments: list[str],
+        *,
+        has_input: bool = False,
+        source: IO[bytes] | None = None,
+        options: Sequence[str] = (),
+        protocol: str = "none",
+        file_bytes: int = 0,
     ) -> Iterator[subprocess.Popen[bytes]]:
         """Run git with limits, and wait for its end.
 
@@ -152,11 +180,11 @@ class Objects:
         left_s = self._deadline - time.monotonic()
         with tempfile.TemporaryFile(dir=self._directory) as errors:
             process = subprocess.Popen(
-                [program(), *_OPTIONS, *arguments],
+                [program(), *_OPTIONS, *options, *arguments],
                 stdin=subprocess.PIPE if has_input else source or subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL if has_input else subprocess.PIPE,
                 stderr=errors,
-                env=_environment(self._directory),
+                env={**_environment(self._directory), "GIT_ALLOW_PROTOCOL": protocol},
                 cwd=self._directory,
             )
             watchdog = threading.Timer(max(0, left_s), process.kill)
@@ -164,6 +192,9 @@ class Objects:
             watchdog.start()
             try:
                 resource.prlimit(process.pid, resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+                if file_bytes:
+                    limit = (file_bytes, file_bytes)
+                    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, limit)
                 yield process
                 if process.stdin:
                     with contextlib.suppress(BrokenPipeError):
@@ -209,7 +240,6 @@ def _environment(directory: Path) -> dict[str, str]:
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_ALLOW_PROTOCOL": "none",
         "GIT_TERMINAL_PROMPT": "0",
         # Releases before 2.32 know no GIT_CONFIG_GLOBAL.
         "HOME": "/nonexistent",

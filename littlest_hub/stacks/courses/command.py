@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
@@ -16,15 +17,19 @@ from littlest_hub.stacks.courses.course import Course, Student, plain_text
 from littlest_hub.stacks.courses.grading import command as grading
 from littlest_hub.stacks.courses.roster.columns import students_of
 from littlest_hub.stacks.courses.roster.table import MAX_BYTES
+from littlest_hub.stacks.courses.sources import repository, transfer
 from littlest_hub.system.progress import to_stderr
 
 _EXAMPLES = """\
 examples:
   {command} course create ps131 --instructors alice,bob --roster roster.csv
+  {command} course create ps131 --instructors alice --repo https://example.org/ps131.git
+  {command} course copy ps131 ps131-spring --instructors carol
   {command} course roster ps131 canvas-export.csv --login-column 'SIS Login ID'
   {command} course nbgrader ps131 -- generate_assignment ps1
   {command} course autograde ps131 ps1
   {command} course grades ps131 > grades.csv
+  {command} course export ps131 ps131.tar.gz
 """
 _ROSTER = (
     "CSV with a column of logins, such as exports of Canvas, Moodle and Blackboard have, and"
@@ -67,11 +72,45 @@ def _add_making(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         " people see the course in servers that start from now on.",
     )
     create.add_argument("name", metavar="NAME", help="such as ps131")
-    create.add_argument("--title", default="", help="for people; default: the name")
-    create.add_argument("--instructors", metavar="LOGINS", required=True, help="as in alice,bob")
-    create.add_argument("--roster", type=Path, metavar="FILE", help=_ROSTER)
-    _add_columns(create)
+    create.add_argument(
+        "--repo",
+        metavar="URL",
+        help="https address of a git repository with the sources: its directory source/, or all of"
+        " it if there is none. Links and submodules are left out",
+    )
+    create.add_argument("--branch", default="", help="of it; default: the repository's own choice")
+    _add_people(create)
     create.set_defaults(run=_create)
+    copy = commands.add_parser(
+        "copy",
+        help="make a course with the sources of another one",
+        description="Make a course with the sources of another one, such as last term's, which"
+        " may be archived. People, submissions, grades and the gradebook are not copied.",
+    )
+    copy.add_argument("old", metavar="OLD", help="the course that has the sources")
+    copy.add_argument("name", metavar="NEW", help="the course to be made")
+    _add_people(copy)
+    copy.set_defaults(run=_copy)
+    export = commands.add_parser(
+        "export",
+        help="write a course into one file: sources, submissions, gradebook, grades",
+        description="Write a course into one file, which only root can read: its record and"
+        " roster, sources, what was collected and graded, feedback, a consistent copy of the"
+        " gradebook, and grades as CSV. Submissions that are not collected are not in it. The file"
+        " is there whole or not at all; no file is replaced.",
+    )
+    export.add_argument("name", metavar="NAME")
+    export.add_argument(
+        "file", metavar="FILE", type=Path, nargs="?", help="default: NAME-DATE.tar.gz"
+    )
+    export.set_defaults(run=_export)
+
+
+def _add_people(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--title", default="", help="for people; default: the name")
+    parser.add_argument("--instructors", metavar="LOGINS", required=True, help="as in alice,bob")
+    parser.add_argument("--roster", type=Path, metavar="FILE", help=_ROSTER)
+    _add_columns(parser)
 
 
 def _add_showing(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -125,20 +164,47 @@ def _add_columns(parser: argparse.ArgumentParser) -> None:
 
 
 def _create(layout: Layout, options: argparse.Namespace) -> int:
+    if options.branch and not options.repo:
+        raise LittlestHubError("--branch needs a repository", "Name it: --repo URL")
+    if not options.repo:
+        return _make(layout, options, lambda course: None)
+    found = repository.checked(options.repo, options.branch)
+
+    def fill(course: Course) -> None:
+        to_stderr(f"Fetching {found.url} ...")
+        transfer.fetch(layout, course, found)
+
+    return _make(layout, options, fill)
+
+
+def _copy(layout: Layout, options: argparse.Namespace) -> int:
+    old = records.of_name(layout, options.old)
+
+    def fill(course: Course) -> None:
+        to_stderr(f"Copying the sources of {old.name} ...")
+        transfer.copy(layout, old, course)
+
+    return _make(layout, options, fill)
+
+
+def _export(layout: Layout, options: argparse.Namespace) -> int:
+    course = records.of_name(layout, options.name)
+    file = options.file or Path(f"{course.name}-{datetime.now(UTC):%Y-%m-%d}.tar.gz")
+    size_bytes = transfer.export(layout, course, file)
+    print(f"{file} has {course.name} ({size_bytes / (1 << 20):.1f} MB). Only you can read it.")
+    return 0
+
+
+def _make(layout: Layout, options: argparse.Namespace, fill: Callable[[Course], None]) -> int:
     if not making.nbgrader_is_there(layout):
         raise LittlestHubError(
             "nbgrader is not among the packages of user servers",
             f"Add it: {layout.command} packages add --server nbgrader==0.9.6",
         )
     students = _students(options.roster, options) if options.roster else []
-    course = making.create(
-        layout,
-        options.name,
-        plain_text(options.title),
-        options.instructors.split(","),
-        students,
-        to_stderr,
-    )
+    teaching = tuple(options.instructors.split(","))
+    wanted = Course(options.name, 0, plain_text(options.title), instructors=teaching)
+    course = making.create(layout, wanted.with_roster(students), to_stderr, fill)
     print(f"{course.name} is ready, with {len(course.students)} students.")
     print(f"Instructors grade at /services/{course.service}/ of the hub.")
     print(f"Its files are in {place.home_of(layout, course.name)}, which {course.account} owns.")

@@ -64,8 +64,15 @@ def _settings(name: str) -> dict[str, Any]:
     return {
         "CourseDirectory": {"course_id": name, "root": str(place.home_of(layout, name))},
         "Exchange": {"root": str(place.exchange(layout))},
-        "ExchangeFactory": {"collect": f"{grading}.collecting.Collect"},
+        "ExchangeFactory": {
+            "collect": f"{grading}.collecting.Collect",
+            "release_assignment": f"{grading}.releasing.Release",
+        },
+        # As the formgrader's button does. Otherwise it would keep what a killed one has left.
+        "GenerateAssignment": {"force": True},
         "Autograde": {
+            "pre_convert_hook": f"{grading}.begun.begin",
+            "post_convert_hook": f"{grading}.begun.end",
             "autograde_preprocessors": [
                 f"{grading}.kernels.IsolatedExecute",
                 "nbgrader.preprocessors.IgnorePattern",
@@ -74,7 +81,7 @@ def _settings(name: str) -> dict[str, Any]:
                 "nbgrader.preprocessors.SaveAutoGrades",
                 "nbgrader.preprocessors.AssignLatePenalties",
                 "nbgrader.preprocessors.CheckCellMetadata",
-            ]
+            ],
         },
     }
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.installation import release_of_this_interpreter
 from littlest_hub.layout import Layout
+from littlest_hub.lifecycle.locks import alone
 from littlest_hub.lifecycle.locks import changing as changing_installation
 from littlest_hub.lifecycle.services import Services
 from littlest_hub.lifecycle.unit_files import UnitFiles
@@ -64,19 +65,23 @@ def changing(layout: Layout, progress: Progress) -> Iterator[None]:
 
 def create(
     layout: Layout,
-    name: str,
-    title: str,
-    instructors: Iterable[str],
-    students: Sequence[Student],
+    wanted: Course,
     progress: Progress,
+    fill: Callable[[Course], None] = lambda course: None,
 ) -> Course:
     """Make a course that nobody notices before it is complete.
+
+    Args:
+        layout: the installation.
+        wanted: its name, title and people.
+        progress: tells people how far it is.
+        fill: puts sources into the directory of the course.
 
     Raises:
         LittlestHubError: why not; then everything is as it was.
     """
-    checked_name(name)
-    teaching = tuple(dict.fromkeys(map(checked_login, instructors)))
+    name = checked_name(wanted.name)
+    teaching = tuple(dict.fromkeys(map(checked_login, wanted.instructors)))
     if not teaching:
         raise LittlestHubError(
             "a course needs an instructor, who grades", "Name them: --instructors alice,bob"
@@ -84,13 +89,14 @@ def create(
     with changing(layout, progress):
         _refuse_taken(layout, name)
         today = f"{datetime.now(UTC):%Y-%m-%d}"
-        course = Course(name, free_internal_port(layout), title, MAKING, today, teaching)
-        course = course.with_roster(students)
+        port = free_internal_port(layout)
+        course = replace(wanted, port=port, stage=MAKING, created=today, instructors=teaching)
         records.put(layout, course)
         try:
             progress(f"Making the account {course.account} and its directories ...")
             _make_account(layout, course)
             _make_directories(layout, course)
+            fill(course)
             _make_token(layout, course)
             _start(layout, course)
             records.at_stage(layout, name, READY)
@@ -121,7 +127,9 @@ def add_students(
     Raises:
         LittlestHubError: the hub refuses it; then the roster is as it was.
     """
-    _changed(layout, name, lambda course: course.with_more(students), progress)
+    # The caller's unit may not remove what killed commands have left.
+    with alone(layout), records.changing(layout):
+        _change(layout, name, lambda course: course.with_more(students), progress)
 
 
 def set_instructors(layout: Layout, name: str, logins: Iterable[str], progress: Progress) -> Course:
@@ -140,18 +148,24 @@ def _changed(
     layout: Layout, name: str, change: Callable[[Course], Course], progress: Progress
 ) -> Course:
     with changing(layout, progress):
-        before = records.of_name(layout, name)
-        after = change(before)
-        if after == before:
-            return after
-        records.put(layout, after)
-        try:
-            progress("Reloading the hub ...")
-            reload(layout)
-        except BaseException:
-            records.put(layout, before)
-            raise
+        return _change(layout, name, change, progress)
+
+
+def _change(
+    layout: Layout, name: str, change: Callable[[Course], Course], progress: Progress
+) -> Course:
+    before = records.of_name(layout, name)
+    after = change(before)
+    if after == before:
         return after
+    records.put(layout, after)
+    try:
+        progress("Reloading the hub ...")
+        reload(layout)
+    except BaseException:
+        records.put(layout, before)
+        raise
+    return after
 
 
 def archive(layout: Layout, name: str, progress: Progress) -> None:

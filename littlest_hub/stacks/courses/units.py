@@ -172,6 +172,20 @@ def _reconciliation(layout: Layout) -> Iterator[Unit]:
                 Directive("Nice", "10"),
                 Directive("MemoryMax", "512M"),
                 Directive("TasksMax", "64"),
+                *SANDBOX,
+                Directive("ProtectSystem", "strict"),
+                Directive("ProtectProc", "invisible"),
+                Directive("MemoryDenyWriteExecute", "yes"),
+                Directive("PrivateNetwork", "yes"),
+                Directive("RestrictAddressFamilies", "AF_UNIX", "systemd, which starts graders"),
+                Directive("SystemCallFilter", "@system-service"),
+                Directive("CapabilityBoundingSet", ""),
+                Directive(
+                    "CapabilityBoundingSet", "CAP_DAC_READ_SEARCH", "when gradebooks have changed"
+                ),
+                Directive("AmbientCapabilities", ""),
+                Directive("UMask", "0077"),
+                Directive("ReadWritePaths", f"{layout.stacks / place.STACK} {layout.change_lock}"),
             ],
         },
     )

@@ -19,7 +19,10 @@ from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.courses import jupyter
+from littlest_hub.stacks.courses.grading import begun
+from littlest_hub.system import locks
 
+_LOCK = Path(".autograde.lock")
 _EXCEPTION = re.compile(r"[A-Za-z_.]+(Error|Exception)\b: ")
 
 
@@ -33,8 +36,19 @@ def run(assignment: str, jobs: int, student: str, *, is_again: bool) -> int:
         is_again: also what is graded already, and not newer.
 
     Raises:
-        LittlestHubError: nothing is collected.
+        LittlestHubError: nothing is collected, or another command grades.
     """
+    held = locks.hold(_LOCK)
+    if held is None:
+        raise LittlestHubError(
+            "another command grades submissions of this course, perhaps one whose terminal was"
+            " closed; wait until it ends"
+        )
+    with held:
+        return _run(assignment, jobs, student, is_again=is_again)
+
+
+def _run(assignment: str, jobs: int, student: str, *, is_again: bool) -> int:
     found = sorted(path.parent.name for path in Path("submitted").glob(f"*/{_name(assignment)}"))
     found = [each for each in found if student in ("*", each)]
     if not found:
@@ -103,6 +117,8 @@ def _autograde(assignment: str, login: str) -> object:
 
 
 def _is_graded(login: str, assignment: str) -> bool:
+    if begun.is_begun(assignment, login):
+        return False
     directories = ("submitted", "autograded")
     try:
         submitted, graded = (

@@ -58,13 +58,14 @@ class Collect(ExchangeCollect):  # type: ignore[misc]
 
     def do_copy(self, src: str, dest: str, log: Any = None) -> None:
         """Copy a submission, without links and special files, and correct its time."""
-        half = Path(f"{dest}.half")
+        target = Path(dest)
+        half = target.with_name(f".{target.name}.half")
         shutil.rmtree(half, ignore_errors=True)
         left_out, changed_s = copy_tree(Path(src), half, _MAX_BYTES)
         for name in left_out:
             self.log.warning("%s in %s is left out: it is no file", name, src)
         self._correct(half / _TIMESTAMP, Path(src).name, changed_s)
-        half.replace(dest)
+        half.replace(target)
 
     def _correct(self, file: Path, name: str, changed_s: float) -> None:
         claimed = super()._path_to_record(name)["timestamp"].replace(tzinfo=UTC)

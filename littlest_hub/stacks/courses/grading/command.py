@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Sequence
 
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.courses import records
+from littlest_hub.stacks.courses import place, records
 from littlest_hub.stacks.courses.course import Course
 from littlest_hub.stacks.courses.units import grader
+from littlest_hub.system.systemctl import systemctl
 
+_KILLED = 255
+"""Exit code of systemd-run(1) if a signal has ended the program."""
 _PROGRAM = "littlest_hub.stacks.courses.grading.program"
 
 
@@ -63,13 +67,29 @@ def run_as_grader(layout: Layout, course: Course, *words: str) -> int:
             f"{course.name} is {course.stage}",
             f"Open it again: {layout.command} course reopen {course.name}",
         )
-    argv = grader_command(layout, course, *words)
-    return subprocess.run(argv, stdin=subprocess.DEVNULL).returncode
+    unit = (
+        f"{layout.stack_unit(place.STACK, f'-grader-{course.name}-{secrets.token_hex(4)}')}.service"
+    )
+    argv = grader_command(layout, course, *words, unit=unit)
+    try:
+        code = subprocess.run(argv, stdin=subprocess.DEVNULL).returncode
+    except BaseException:
+        # Without a terminal of its own, it does not notice Ctrl-C.
+        systemctl("stop", unit, is_checked=False)
+        raise
+    if code == _KILLED:
+        raise LittlestHubError(
+            f"{words[0]} was killed before it ended; no submission and no grade is lost",
+            "Run the same command again: it does what is left. Why it was killed:"
+            f" {as_typed('journalctl -n 20')}",
+        )
+    return code
 
 
-def grader_command(layout: Layout, course: Course, *words: str) -> list[str]:
+def grader_command(layout: Layout, course: Course, *words: str, unit: str = "") -> list[str]:
     """Return the command that runs a program of ours as the grader of a course."""
     argv = ["systemd-run", "--pipe", "--wait", "--quiet", "--collect"]
+    argv += [f"--unit={unit}"] if unit else []
     argv += [f"--property={each.key}={each.value}" for each in grader(layout, course)]
     python = f"{layout.hub}/bin/python3"
     return [*argv, "--", python, "-I", "-m", _PROGRAM, course.name, *_escaped(words)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import sys
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from littlest_hub.stacks.courses.grading.cells import safe
 _FILE = "gradebook.db"
 
 
-def _opened() -> Any:
+def _opened(file: Path = Path(_FILE)) -> Any:
     from nbgrader.api import Gradebook
 
-    return Gradebook(f"sqlite:///{Path(_FILE).absolute()}")
+    return Gradebook(f"sqlite:///{file.absolute()}")
 
 
 def students() -> list[dict[str, str]]:
@@ -49,22 +49,24 @@ def import_students(rows: Sequence[Mapping[str, str]]) -> None:
             )
 
 
-def print_grades(platform: str) -> None:
-    """Print all grades as CSV.
+def grades(file: Path = Path(_FILE), platform: str = "plain") -> str:
+    """Return all grades as CSV.
 
     Args:
+        file: the gradebook.
         platform: `plain`: a row for each student and assignment; `canvas` or `moodle`: a row for
             each student, with the columns by which that platform recognizes them.
     """
-    with _opened() as gradebook:
+    with _opened(file) as gradebook:
         assignments = [*gradebook.assignments]
         rows = [*_plain(gradebook, assignments)]
         known = {str(each.id): each for each in gradebook.students}
-    writer = csv.writer(sys.stdout)
+    text = io.StringIO()
+    writer = csv.writer(text)
     if platform == "plain":
         writer.writerow(["login", "assignment", "score", "max_score", "late_s", "needs_grading"])
         writer.writerows([[safe(cell) for cell in row] for row in rows])
-        return
+        return text.getvalue()
     names = [each.name for each in assignments]
     scores = {(row[0], row[1]): row[2] for row in rows}
     heads = {
@@ -79,8 +81,9 @@ def print_grades(platform: str) -> None:
             "canvas": [f"{last}, {first}".strip(", "), "", number, login, ""],
             "moodle": [login, first, last, number, mail],
         }[platform]
-        grades = [scores.get((login, name), "") for name in names]
-        writer.writerow([*map(safe, who), *map(safe, grades)])
+        found = [scores.get((login, name), "") for name in names]
+        writer.writerow([*map(safe, who), *map(safe, found)])
+    return text.getvalue()
 
 
 def _plain(gradebook: Any, assignments: Sequence[Any]) -> Iterator[list[Any]]:

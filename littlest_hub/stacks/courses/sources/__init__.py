@@ -1,0 +1,1 @@
+"""The files of a course: fetched from a repository, copied from another course, exported."""

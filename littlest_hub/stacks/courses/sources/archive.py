@@ -1,0 +1,146 @@
+"""The files of a course as a tar archive, which its grader writes, and reads for a new course.
+
+Only regular files and directories are in it: links may lead to what the reader must not see. With
+`dereference`, tarfile does not make a link of the second name of a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sqlite3
+import stat
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.courses.grading import gradebook
+
+SOURCE = "source"
+_WHOLE = (SOURCE, "release", "submitted", "autograded", "feedback")
+_SETTINGS = "nbgrader_config.py"
+_GRADEBOOK = "gradebook.db"
+_LEFT_OUT = (".ipynb_checkpoints", "__pycache__")
+MAX_BYTES = 4 << 30
+MAX_FILES = 50_000
+
+
+def pack_sources(stream: IO[bytes]) -> None:
+    """Write the sources of this course.
+
+    Raises:
+        LittlestHubError: there are none.
+        OSError: a file cannot be read.
+    """
+    with tarfile.open(fileobj=stream, mode="w|", dereference=True) as tar:
+        number = _add(tar, Path(SOURCE), "")
+    if not number:
+        raise LittlestHubError("the course has no sources")
+
+
+def unpack_sources(stream: IO[bytes]) -> None:
+    """Read what `pack_sources` of another course has written; say how many files they are.
+
+    Raises:
+        LittlestHubError: there is too much, or something else than a file.
+        OSError, tarfile.TarError: it cannot be written, or ends in the middle.
+    """
+    left_bytes, number = MAX_BYTES, 0
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
+        for member in tar:
+            path = member.name.removeprefix(f"{SOURCE}/")
+            if member.name == SOURCE and member.isdir():
+                continue
+            is_plain = member.isreg() or member.isdir()
+            if not is_plain or path == member.name or ".." in path.split("/"):
+                raise LittlestHubError(f"{member.name[:80]!r} cannot be part of a course")
+            left_bytes -= member.size
+            number += member.isreg()
+            if left_bytes < 0 or number > MAX_FILES:
+                raise LittlestHubError(
+                    f"the sources have more than {MAX_FILES} files or {MAX_BYTES >> 30} GB"
+                )
+            tar.extract(member, ".", filter="data")
+    if not number:
+        raise LittlestHubError("there are no sources to copy")
+    print(f"{number} files copied", file=sys.stderr)
+
+
+def export(stream: IO[bytes], name: str, record: bytes) -> None:
+    """Write all of this course that is worth keeping.
+
+    Args:
+        stream: where to.
+        name: of the course, which is the directory in the archive.
+        record: the course and its people, as JSON.
+
+    Raises:
+        OSError, sqlite3.Error: something cannot be read.
+    """
+    with tarfile.open(fileobj=stream, mode="w|gz", dereference=True) as tar:
+        _add_text(tar, f"{name}/course.json", record)
+        if Path(_GRADEBOOK).exists():
+            with consistent_copy(Path(_GRADEBOOK)) as copy:
+                # Before the files: no grade is in it whose submission is missing.
+                _add_file(tar, copy, f"{name}/{_GRADEBOOK}")
+                _add_text(tar, f"{name}/grades.csv", gradebook.grades(copy).encode())
+        if Path(_SETTINGS).is_file():
+            _add_file(tar, Path(_SETTINGS), f"{name}/{_SETTINGS}")
+        for each in _WHOLE:
+            if Path(each).is_dir():
+                number = _add(tar, Path(each), f"{name}/")
+                print(f"{each}: {number} files", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def consistent_copy(file: Path) -> Iterator[Path]:
+    """Yield a copy of a database that others may write to meanwhile."""
+    with tempfile.TemporaryDirectory(prefix="export-") as directory:
+        target = Path(directory) / file.name
+        source = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=60)
+        with contextlib.closing(source), contextlib.closing(sqlite3.connect(target)) as copy:
+            source.backup(copy)
+        yield target
+
+
+def _add(tar: tarfile.TarFile, directory: Path, prefix: str) -> int:
+    """Add a directory; return the number of files."""
+    number = 0
+    for place, directories, files in os.walk(directory, onerror=_raise):
+        directories[:] = sorted(each for each in directories if each not in _LEFT_OUT)
+        tar.addfile(_anonymous(tar.gettarinfo(place, f"{prefix}{place}")))
+        for each in sorted(files):
+            path = Path(place, each)
+            if stat.S_ISREG(path.lstat().st_mode):
+                _add_file(tar, path, f"{prefix}{path}")
+                number += 1
+            else:
+                print(f"{str(path)!r} is left out: it is no plain file", file=sys.stderr)
+    return number
+
+
+def _add_file(tar: tarfile.TarFile, path: Path, name: str) -> None:
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as opened:
+        tar.addfile(_anonymous(tar.gettarinfo(arcname=name, fileobj=opened)), opened)
+
+
+def _add_text(tar: tarfile.TarFile, name: str, text: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(text), 0o600
+    tar.addfile(info, io.BytesIO(text))
+
+
+def _anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    info.uid = info.gid = 0
+    info.uname = info.gname = ""
+    info.mode = 0o700 if info.isdir() else 0o600
+    return info
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -1,0 +1,279 @@
+"""The files of courses: from a repository, from last term, exported, and kept through kills."""
+
+import csv
+import io
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.courses import ASSIGNMENT, COURSES, EXCHANGE, ROSTER, Campus
+from tests.git_server import HOST, Repository
+from tests.hub import Hub
+from tests.launch_machine import serving
+from tests.machine import Machine
+
+# `make test-courses` runs all of them.
+pytestmark = pytest.mark.long
+
+KILLS = int(os.environ.get("LITTLEST_HUB_KILLS", "4"))
+RIGHT = "def square(x): return x * x"
+GRADER_UNITS = "littlest-hub.courses-grader-ps131-*.service"
+LAST = f"{COURSES}/ps131"
+
+
+@pytest.fixture(scope="module")
+def campus(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campus]:
+    """A hub with the course ps131, in which bob and carol have handed in ps1; it has git."""
+    with Machine("bookworm", packages=("git",)) as machine:
+        hub = Hub.install(machine, installer)
+        campus = Campus.enabled(hub, tmp_path_factory.mktemp("courses"))
+        campus.create("ps131", ROSTER)
+        campus.release("ps131", "ps1")
+        for name, solution in (("bob", RIGHT), ("carol", "def square(x): return 0")):
+            with campus.student(name) as student:
+                student.fetch("ps1")
+                student.solve("ps1", solution)
+                assert "Submitted as" in student.submit("ps1")
+        campus.nbgrader("ps131", "collect", "ps1")
+        campus.course("autograde", "ps131", "ps1")
+        yield campus
+
+
+@pytest.fixture(scope="module")
+def repositories(
+    campus: Campus, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path]]:
+    """The address of a git server that the machine trusts, and the directory of repositories."""
+    directory = tmp_path_factory.mktemp("git") / "git"
+    machine = campus.machine
+    assert isinstance(machine, Machine)
+    with serving(machine, "tests.git_server", str(directory), "127.0.0.1") as port:
+        machine.copy(directory / "ca.pem", "/root/git-ca.pem")
+        trusted = "/etc/ssl/certs/ca-certificates.crt"
+        machine.run(["sh", "-c", f"mkdir -p /etc/ssl/certs; cat /root/git-ca.pem >>{trusted}"])
+        machine.run(["sh", "-c", f"echo 127.0.0.1 {HOST} >>/etc/hosts"])
+        yield f"https://{HOST}:{port}/", directory / "repositories"
+
+
+def files_of(campus: Campus, directory: str) -> list[str]:
+    """Return owners, permissions and paths of the files below a directory."""
+    listed = campus.machine.run(["find", directory, "-not", "-type", "d", "-printf", "%u %m %P\n"])
+    return sorted(listed.stdout.splitlines())
+
+
+def test_a_course_takes_its_sources_from_a_repository(
+    campus: Campus, repositories: tuple[str, Path]
+) -> None:
+    url, directory = repositories
+    Repository(directory / "course").commit(
+        {
+            "README.md": "for people",
+            "source/ps1/work.ipynb": json.dumps(ASSIGNMENT),
+            "120000 source/ps1/stolen": "/etc/passwd",
+            "source/.gitattributes": "* filter=evil",
+        }
+    )
+    options = ("--instructors=alice", f"--repo={url}course")
+    made = campus.course("create", "fetched", *options)
+    assert "ps1/stolen is left out: it is a link" in made.stderr
+    assert files_of(campus, f"{COURSES}/fetched/source") == [
+        "grader-fetched 600 .gitattributes",
+        "grader-fetched 600 ps1/work.ipynb",
+    ]
+    campus.nbgrader("fetched", "generate_assignment", "ps1")
+    campus.nbgrader("fetched", "release_assignment", "ps1")
+    assert files_of(campus, f"{EXCHANGE}/fetched/outbound") == ["grader-fetched 644 ps1/work.ipynb"]
+
+
+@pytest.mark.parametrize(
+    ("repository", "why"),
+    [
+        ("{url}missing", "cannot be fetched: git fetch"),
+        ("{url}empty", "cannot be fetched: git fetch"),
+        ("http://example.org/a.git", "is no address of a repository"),
+        ("/srv", "is no address of a repository"),
+    ],
+)
+def test_no_course_is_made_of_what_cannot_be_fetched(
+    campus: Campus, repositories: tuple[str, Path], repository: str, why: str
+) -> None:
+    url, directory = repositories
+    if repository.endswith("empty"):
+        Repository(directory / "empty")
+    options = ("--instructors=alice", f"--repo={repository.format(url=url)}")
+    refused = campus.course("create", "refused", *options, check=False)
+    assert refused.returncode == 1
+    assert why in refused.stderr
+    assert "refused" not in campus.course("list").stdout
+    assert not campus.machine.run(["find", COURSES, EXCHANGE, "-name", "refused"]).stdout
+
+
+def test_a_copy_has_the_sources_of_an_archived_course_and_none_of_its_people(
+    campus: Campus,
+) -> None:
+    campus.create("autumn", ROSTER)
+    campus.release("autumn", "ps1")
+    campus.course("archive", "autumn")
+    made = campus.course("copy", "autumn", "spring", "--instructors=erin")
+    assert "1 files copied" in made.stderr
+    shown = json.loads(campus.course("show", "spring", "--json").stdout)
+    assert (shown["instructors"], shown["students"], shown["former"]) == (["erin"], [], [])
+    assert files_of(campus, f"{COURSES}/spring") == ["grader-spring 600 source/ps1/work.ipynb"]
+    refused = campus.course("copy", "missing", "other", "--instructors=erin", check=False)
+    assert "there is no course 'missing'" in refused.stderr
+    refused = campus.course("copy", "spring", "autumn", "--instructors=erin", check=False)
+    assert "there is a course autumn already" in refused.stderr
+
+
+def test_an_export_has_the_course_and_is_never_there_in_part(campus: Campus) -> None:
+    file = "/root/ps131.tar.gz"
+    campus.course("export", "ps131", file)
+    assert campus.machine.run(["stat", "-c%U %a", file]).stdout.strip() == "root 600"
+    data = subprocess.run(
+        campus.machine.enter(["cat", file]), stdout=subprocess.PIPE, check=True
+    ).stdout
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        contents = {each.name: found.read() for each in tar if (found := tar.extractfile(each))}
+    submitted = campus.machine.read(f"{LAST}/submitted/bob/ps1/work.ipynb")
+    assert contents["ps131/submitted/bob/ps1/work.ipynb"].decode() == submitted
+    assert "ps131/source/ps1/work.ipynb" in contents
+    rows = csv.DictReader(io.StringIO(contents["ps131/grades.csv"].decode()))
+    assert {row["login"]: row["score"] for row in rows} == {"bob": "3.0", "carol": "0.0"}
+    with sqlite3.connect(":memory:") as book:
+        book.deserialize(contents["ps131/gradebook.db"])
+        assert book.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert book.execute("SELECT count(*) FROM student").fetchone() == (2,)
+    people = json.loads(contents["ps131/course.json"])["students"]
+    assert {each["login"] for each in people} == {"bob", "carol"}
+    refused = campus.course("export", "ps131", file, check=False)
+    assert f"{file} exists" in refused.stderr
+    random.seed(int(os.environ.get("SEED", "0")))
+    command = [campus.hub.path("hub/bin/littlest-hub"), "course", "export", "ps131"]
+    killed = f"{command[0]} course export ps131 /root/killed.tar.gz & sleep $0; kill -9 $!; wait"
+    for _ in range(KILLS):
+        campus.machine.run(["sh", "-c", killed, str(random.uniform(0.3, 4))], check=False)
+        listed = campus.machine.run(["sh", "-c", "ls /root/killed.tar.gz || true"]).stdout
+        if listed:
+            campus.machine.run(["gzip", "--test", "/root/killed.tar.gz"])
+            campus.machine.run(["rm", "/root/killed.tar.gz"])
+    campus.course("export", "ps131", "/root/killed.tar.gz")
+    campus.machine.run(["rm", "/root/killed.tar.gz", file])
+
+
+def killed_at_random_moments(
+    campus: Campus, words: tuple[str, ...], prepare: str, look: Callable[[], None]
+) -> int:
+    """Run a command of a course KILLS times, and each time kill what it runs at a random moment.
+
+    Args:
+        campus: the machine.
+        words: of the command.
+        prepare: shell commands before each run.
+        look: examines what is there after a kill, and after the next run.
+
+    Returns:
+        How many runs were killed before they had ended.
+    """
+    random.seed(int(os.environ.get("SEED", "0")))
+    command = [campus.hub.path("hub/bin/littlest-hub"), "course", *words]
+    number = 0
+    campus.machine.run(["sh", "-ec", prepare])
+    began = time.monotonic()
+    campus.course(*words)
+    took_s = time.monotonic() - began
+    for _ in range(KILLS):
+        campus.machine.run(["sh", "-ec", prepare])
+        running = subprocess.Popen(
+            campus.machine.enter(command),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            _, said = running.communicate(timeout=random.uniform(0.1, took_s))
+        except subprocess.TimeoutExpired:
+            campus.machine.run(["systemctl", "kill", "--signal=KILL", GRADER_UNITS], check=False)
+            _, said = running.communicate(timeout=120)
+        if running.returncode:
+            assert "was killed before it ended; no submission and no grade is lost" in said
+            assert "Run the same command again" in said
+            number += 1
+        look()
+        again = campus.course(*words, check=False)
+        assert again.returncode == 0 or "released already" in again.stdout + again.stderr
+        look()
+    return number
+
+
+def same(campus: Campus, one: str, other: str) -> bool:
+    """Return whether two directories have the same files; times of submissions may differ."""
+    command = ["diff", "--recursive", "--exclude=timestamp.txt", one, other]
+    return campus.machine.run(command, check=False).returncode == 0
+
+
+def test_an_assignment_whose_release_is_killed_is_seen_whole_or_not_at_all(campus: Campus) -> None:
+    many = f"{LAST}/source/many"
+    script = (
+        f"mkdir -p {many}; cp {LAST}/source/ps1/work.ipynb {many};"
+        f" for i in $(seq 800); do echo $i >{many}/$i.csv; done; chown -R grader-ps131: {many}"
+    )
+    campus.machine.run(["sh", "-ec", script])
+    campus.nbgrader("ps131", "generate_assignment", "many")
+    released = f"{EXCHANGE}/ps131/outbound/many"
+
+    def look() -> None:
+        if campus.machine.run(["test", "-e", released], check=False).returncode == 0:
+            assert same(campus, f"{LAST}/release/many", released)
+
+    words = ("nbgrader", "ps131", "--", "release_assignment", "many")
+    assert killed_at_random_moments(campus, words, f"rm -rf {released}", look)
+    assert same(campus, f"{LAST}/release/many", released)
+    hidden = campus.machine.run(["find", f"{EXCHANGE}/ps131/outbound", "-name", ".*"]).stdout
+    assert hidden == ""
+
+
+def test_no_submission_is_lost_if_its_collection_is_killed(campus: Campus) -> None:
+    inbound = f"{EXCHANGE}/ps131/inbound"
+    found = campus.machine.run(["find", inbound, "-mindepth", "1", "-maxdepth", "1"]).stdout
+    sent = {Path(each).name.partition("+")[0]: each for each in found.splitlines()}
+    assert sent.keys() == {"bob", "carol"}
+
+    def look() -> None:
+        for login, path in sent.items():
+            place = f"{LAST}/submitted/{login}/ps1"
+            if campus.machine.run(["test", "-e", place], check=False).returncode == 0:
+                assert same(campus, path, place)
+
+    words = ("nbgrader", "ps131", "--", "collect", "ps1")
+    prepare = f"rm -rf {LAST}/submitted/*/ps1"
+    assert killed_at_random_moments(campus, words, prepare, look)
+    for login, path in sent.items():
+        assert same(campus, path, f"{LAST}/submitted/{login}/ps1")
+    assert campus.machine.run(["find", f"{LAST}/submitted", "-name", ".*.half"]).stdout == ""
+
+
+def test_no_grade_is_lost_if_grading_is_killed_and_the_next_run_grades_the_rest(
+    campus: Campus,
+) -> None:
+    def look() -> None:
+        # Whatever was killed, the gradebook can be read, and has everybody.
+        assert {login for login, _ in campus.grades("ps131")} == {"bob", "carol"}
+
+    # A submission that was collected again counts as new.
+    prepare = f"rm -rf {LAST}/autograded/*/ps1"
+    assert killed_at_random_moments(campus, ("autograde", "ps131", "ps1"), prepare, look)
+    grades = campus.grades("ps131")
+    assert grades["bob", "ps1"]["score"] == "3.0"
+    assert grades["carol", "ps1"]["score"] == "0.0"
+    for login in ("bob", "carol"):
+        graded = json.loads(campus.machine.read(f"{LAST}/autograded/{login}/ps1/work.ipynb"))
+        assert any(cell.get("execution_count") for cell in graded["cells"])
+    assert "0 of 2 submissions" in campus.course("autograde", "ps131", "ps1").stdout

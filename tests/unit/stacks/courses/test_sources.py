@@ -1,0 +1,185 @@
+"""The files of a course: addresses of repositories, what is taken from one, archives."""
+
+import io
+import json
+import os
+import sqlite3
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.courses.sources import archive
+from littlest_hub.stacks.courses.sources.fetching import FILES_BYTES, chosen
+from littlest_hub.stacks.courses.sources.repository import checked, in_course
+from littlest_hub.system.git import LINK, MODULE, Entry
+
+FILE = 0o100644
+
+
+@pytest.mark.parametrize(
+    "url", ["https://example.org/a/b.git", "https://git.example.org:8443/~me/course"]
+)
+def test_an_https_address_is_accepted(url: str) -> None:
+    assert checked(url, "2026/spring").url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.org/a.git",
+        "ssh://example.org/a.git",
+        "git@example.org:a/b.git",
+        "file:///etc",
+        "ext::sh -c id",
+        "--upload-pack=id",
+        "https://",
+        "https://example.org",
+        "https://example.org/a b",
+        "https://example.org/a\nb",
+        "https://example.org:x/a",
+        "https://example.org/ü",
+        "https://example.org/" + "a" * 500,
+    ],
+)
+def test_what_is_no_plain_https_address_is_refused(url: str) -> None:
+    with pytest.raises(LittlestHubError, match="is no address of a repository"):
+        checked(url)
+
+
+def test_a_password_in_an_address_is_refused_and_not_shown() -> None:
+    with pytest.raises(LittlestHubError) as refused:
+        checked("https://me:secret@example.org/a.git")
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("branch", ["-x", "a..b", "a b", "a.lock", "$(id)", "a" * 201])
+def test_a_branch_that_is_none_is_refused(branch: str) -> None:
+    with pytest.raises(LittlestHubError, match="is no branch"):
+        checked("https://example.org/a.git", branch)
+
+
+@pytest.mark.parametrize(
+    "path", ["../x", "a/../../x", "/etc/passwd", ".git/config", "a/.GIT/x", ""]
+)
+def test_a_path_that_leaves_the_course_or_is_git_s_own_is_not_in_it(path: str) -> None:
+    assert not in_course(path)
+
+
+def entry(path: str, mode: int = FILE, size_bytes: int = 1) -> Entry:
+    return Entry(mode, "0" * 40, size_bytes, path.encode())
+
+
+def test_the_directory_source_of_a_repository_is_taken_or_all_of_it() -> None:
+    wanted, _ = chosen([entry("README.md"), entry("source/ps1/work.ipynb")])
+    assert [*wanted] == ["ps1/work.ipynb"]
+    wanted, _ = chosen([entry("README.md"), entry("ps1/work.ipynb")])
+    assert [*wanted] == ["README.md", "ps1/work.ipynb"]
+
+
+def test_links_and_submodules_of_a_repository_are_left_out() -> None:
+    wanted, left_out = chosen([entry("a"), entry("b", LINK), entry("c", MODULE, 0)])
+    assert [*wanted] == ["a"]
+    assert left_out == ["b is left out: it is a link", "c is left out: it is a submodule"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "why"),
+    [
+        ([], "has no files"),
+        ([entry("a", LINK)], "has no files"),
+        ([entry("../x")], "not safe"),
+        ([entry(".git/hooks/post-checkout")], "not safe"),
+        ([entry("a", size_bytes=FILES_BYTES), entry("b")], "expected at most 1024 MB"),
+        ([entry(str(number)) for number in range(20_001)], "more than 20000 files"),
+    ],
+)
+def test_a_repository_that_is_empty_too_large_or_malicious_is_refused(
+    entries: list[Entry], why: str
+) -> None:
+    with pytest.raises(LittlestHubError, match=why):
+        chosen(entries)
+
+
+@pytest.fixture
+def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of a course, in which its grader's programs run."""
+    directory = tmp_path / "ps131"
+    for name in ("source/ps1", "submitted/bob/ps1"):
+        (directory / name).mkdir(parents=True)
+        (directory / name / "work.ipynb").write_text(name)
+    monkeypatch.chdir(directory)
+    return directory
+
+
+def test_sources_are_packed_and_unpacked_without_links_and_submissions(
+    course: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (course / "source/ps1/stolen").symlink_to("/etc/passwd")
+    os.link(course / "source/ps1/work.ipynb", course / "source/ps1/same.ipynb")
+    os.mkfifo(course / "source/pipe")
+    packed = io.BytesIO()
+    archive.pack_sources(packed)
+    target = tmp_path / "new"
+    (target / "source").mkdir(parents=True)
+    monkeypatch.chdir(target)
+    archive.unpack_sources(io.BytesIO(packed.getvalue()))
+    files = {str(each.relative_to(target)) for each in target.rglob("*") if not each.is_dir()}
+    assert files == {"source/ps1/work.ipynb", "source/ps1/same.ipynb"}
+    assert (target / "source/ps1/same.ipynb").read_text() == "source/ps1"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("source/../../x", tarfile.REGTYPE),
+        ("/etc/x", tarfile.REGTYPE),
+        ("nbgrader_config.py", tarfile.REGTYPE),
+        ("source/link", tarfile.SYMTYPE),
+        ("source/hard", tarfile.LNKTYPE),
+        ("source/device", tarfile.CHRTYPE),
+    ],
+)
+def test_an_archive_with_anything_but_sources_is_refused(
+    course: Path, name: str, kind: bytes
+) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w|") as tar:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, "source/ps1/work.ipynb"
+        tar.addfile(info)
+    with pytest.raises(LittlestHubError, match="cannot be part of a course"):
+        archive.unpack_sources(io.BytesIO(stream.getvalue()))
+
+
+def test_a_course_without_sources_is_not_copied(course: Path) -> None:
+    (course / "source/ps1/work.ipynb").unlink()
+    with pytest.raises(LittlestHubError, match="no sources"):
+        archive.pack_sources(io.BytesIO())
+
+
+def test_an_export_has_sources_submissions_and_the_record_and_names_nobody_of_the_machine(
+    course: Path,
+) -> None:
+    stream = io.BytesIO()
+    archive.export(stream, "ps131", json.dumps({"name": "ps131"}).encode())
+    with tarfile.open(fileobj=io.BytesIO(stream.getvalue())) as tar:
+        members = {each.name: each for each in tar}
+        record = tar.extractfile("ps131/course.json")
+        assert record
+        assert json.load(record) == {"name": "ps131"}
+    assert "ps131/source/ps1/work.ipynb" in members
+    assert "ps131/submitted/bob/ps1/work.ipynb" in members
+    assert {(each.uid, each.uname, each.mode & 0o77) for each in members.values()} == {(0, "", 0)}
+
+
+def test_the_copy_of_a_gradebook_is_consistent_while_it_is_written_to(course: Path) -> None:
+    file = course / "gradebook.db"
+    with sqlite3.connect(file) as book:
+        book.execute("CREATE TABLE grade (score)")
+        book.execute("INSERT INTO grade VALUES (3)")
+    book.execute("INSERT INTO grade VALUES (4)")  # not committed
+    with archive.consistent_copy(file) as copy, sqlite3.connect(copy) as read:
+        assert read.execute("SELECT score FROM grade").fetchall() == [(3,)]
+    book.close()
