@@ -25,7 +25,7 @@ pytestmark = pytest.mark.long
 
 KILLS = int(os.environ.get("LITTLEST_HUB_KILLS", "4"))
 RIGHT = "def square(x): return x * x"
-GRADER_UNITS = "littlest-hub.courses-grader-ps131-*.service"
+GRADER_UNITS = "littlest-hub.courses-grader-ps131_*.service"
 LAST = f"{COURSES}/ps131"
 
 
@@ -277,3 +277,13 @@ def test_no_grade_is_lost_if_grading_is_killed_and_the_next_run_grades_the_rest(
         graded = json.loads(campus.machine.read(f"{LAST}/autograded/{login}/ps1/work.ipynb"))
         assert any(cell.get("execution_count") for cell in graded["cells"])
     assert "0 of 2 submissions" in campus.course("autograde", "ps131", "ps1").stdout
+
+
+def test_who_interrupts_grading_leaves_nothing_that_goes_on(campus: Campus) -> None:
+    command = [campus.hub.path("hub/bin/littlest-hub"), "course", "autograde", "ps131", "ps1"]
+    interrupted = ["timeout", "--signal=INT", "2", *command, "--again"]
+    assert campus.machine.run(interrupted, check=False).returncode == 124
+    listing = ["list-units", "--plain", "--no-legend", GRADER_UNITS]
+    assert campus.machine.systemctl(*listing).stdout == ""
+    campus.course("autograde", "ps131", "ps1", "--again")
+    assert campus.grades("ps131")["bob", "ps1"]["score"] == "3.0"

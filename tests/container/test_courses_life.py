@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.courses import COURSES, ROSTER, Campus
+from tests.courses import COURSES, EXCHANGE, ROSTER, Campus
 from tests.hub import Hub
 from tests.machine import Machine
 
@@ -28,8 +28,7 @@ def findings(campus: Campus) -> dict[str, dict[str, str]]:
         [campus.hub.path("hub/bin/littlest-hub"), "doctor", "--json"], check=False
     ).stdout
     found = json.loads(text)
-    listed = found if isinstance(found, list) else found["findings"]
-    return {each["subject"]: each for each in listed if "course" in each["subject"]}
+    return {e["subject"]: e for e in found["findings"] if e["subject"].startswith("course")}
 
 
 def test_a_course_survives_disabling_a_restore_and_says_what_uninstalling_leaves(
@@ -40,7 +39,7 @@ def test_a_course_survives_disabling_a_restore_and_says_what_uninstalling_leaves
         campus = Campus.enabled(hub, tmp_path)
         campus.create("ps131", ROSTER)
         campus.release("ps131", "ps1")
-        assert findings(campus)["course ps131"]["status"] == "ok"
+        assert findings(campus)["course ps131"]["severity"] == "ok"
 
         # The unit of rosters works in its sandbox.
         campus.nbgrader("ps131", "db", "student", "add", "erin")
@@ -58,15 +57,30 @@ def test_a_course_survives_disabling_a_restore_and_says_what_uninstalling_leaves
         with campus.student("bob") as bob:
             assert "ps131 ps1" in bob.shell("nbgrader list")
 
-        # Restored after it was deleted: the roster is there, and doctor says what is missing.
+        # Restored after it was deleted: the roster is there, and doctor says how to go on.
         command(campus, "backup", "/root/hub.tar")
         campus.course("delete", "ps131", "--yes")
-        print("RESTORE", command(campus, "restore", "/root/hub.tar", "--yes", check=False))
-        print("LIST", campus.course("list", check=False))
-        print("FINDINGS", findings(campus))
-        print("UNITS", machine.systemctl(*units).stdout)
-        print("HUB", hub.answers())
-        print("UNINSTALL", command(campus, "uninstall", "--purge", "--yes", check=False))
-        left = "ls -la /srv /etc/systemd/system /run | grep littlest; getent passwd | grep grader"
-        print("LEFT", machine.run(["sh", "-c", left], check=False).stdout)
-        raise AssertionError
+        assert "There is no course" in campus.course("list").stdout
+        command(campus, "restore", "/root/hub.tar", "--yes")
+        finding = findings(campus)["course ps131"]
+        assert finding["severity"] == "problem"
+        assert finding["command"] == "littlest-hub course repair ps131"
+        with campus.student("bob") as bob:
+            assert "ps131" not in bob.shell(f"ls {EXCHANGE}").split()
+        made = campus.course("repair", "ps131").stdout
+        assert "the account grader-ps131" in made
+        assert f"{COURSES}/ps131" in made
+        assert "Nothing was missing" in campus.course("repair", "ps131").stdout
+        assert findings(campus)["course ps131"]["severity"] == "ok"
+        campus.release("ps131", "ps2")
+        with campus.student("bob") as bob:
+            assert "ps131 ps2" in bob.shell("nbgrader list")
+
+        # Uninstalled: the files of courses stay, and that is said.
+        said = command(campus, "uninstall", "--purge", "--yes")
+        assert f"{COURSES}/ps131 stays" in said
+        assert machine.systemctl(*units).stdout == ""
+        left = "ls /etc/systemd/system /run | grep littlest-hub"
+        assert machine.run(["sh", "-c", left], check=False).stdout == ""
+        owner = machine.run(["stat", "-c%U", f"{COURSES}/ps131"]).stdout.strip()
+        assert owner == "grader-ps131"

@@ -21,7 +21,12 @@ MANIFEST = Manifest(
     tests=(
         "tests/unit/stacks/courses/test_course.py",
         "tests/unit/stacks/courses/test_roster.py",
+        "tests/unit/stacks/courses/test_sources.py",
+        "tests/unit/stacks/courses/test_units.py",
         "tests/container/test_courses.py",
+        "tests/container/test_courses_cycle.py",
+        "tests/container/test_courses_files.py",
+        "tests/container/test_courses_life.py",
         "tests/browser/test_courses.py",
     ),
 )

@@ -152,6 +152,14 @@ def _add_changing(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     delete.add_argument("name", metavar="NAME")
     delete.add_argument("--yes", action="store_true", help="do not ask")
     delete.set_defaults(run=_delete)
+    repair = commands.add_parser(
+        "repair",
+        help="make again what is missing of a course, as after a restore",
+        description="Make again what is missing of an open course: the grader's account,"
+        " directories, the formgrader's token, units. What is there stays as it is.",
+    )
+    repair.add_argument("name", metavar="NAME")
+    repair.set_defaults(run=_repair)
     tidy = commands.add_parser("tidy", help="remove what an interrupted command has left")
     tidy.set_defaults(run=_tidy)
 
@@ -309,6 +317,12 @@ def _delete(layout: Layout, options: argparse.Namespace) -> int:
             raise LittlestHubError("Nothing was changed.")
     making.delete(layout, course.name, to_stderr)
     print(f"{course.name} is deleted.")
+    return 0
+
+
+def _repair(layout: Layout, options: argparse.Namespace) -> int:
+    made = making.repair(layout, options.name, to_stderr)
+    print(f"Made again: {', '.join(made)}" if made else "Nothing was missing.")
     return 0
 
 

@@ -154,7 +154,8 @@ class WithCourses:
                 properties=_added(launch.properties, closed),
             )
         _publish_account(self.layout, self.user.name, account.uid)
-        shown = {"BindPaths": [f"{exchange / each.name}" for each in courses]}
+        # "-": a restore may have brought the roster alone, and servers have to start nevertheless.
+        shown = {"BindPaths": [f"-{exchange / each.name}" for each in courses]}
         path = launch.environment["PATH"]
         return replace(
             launch,

@@ -224,6 +224,40 @@ def delete(layout: Layout, name: str, progress: Progress) -> None:
         _remove(layout, course)
 
 
+def repair(layout: Layout, name: str, progress: Progress) -> list[str]:
+    """Make again what is missing of an open course, as after a restore; return what it was.
+
+    Raises:
+        LittlestHubError: the course is closed, something is another's, or the hub refuses it.
+    """
+    with changing(layout, progress):
+        course = records.of_name(layout, name)
+        if not course.is_open:
+            again = f"Open it first: {layout.command} course reopen {name}"
+            raise LittlestHubError(f"{name} is {course.stage}", again)
+        made = []
+        try:
+            account = pwd.getpwnam(course.account)
+        except KeyError:
+            _make_account(layout, course)
+            account = pwd.getpwnam(course.account)
+            made.append(f"the account {course.account}")
+        home = place.home_of(layout, name)
+        if home.exists() and home.stat().st_uid != account.pw_uid:
+            raise LittlestHubError(
+                f"{home} belongs to user {home.stat().st_uid}, not to {course.account}",
+                f"If its files are those of the course: chown -hR {course.account}: {home}",
+            )
+        made += _make_directories(layout, course)
+        if not layout.on_disk(place.token_of(layout, name)).exists():
+            _make_token(layout, course)
+            made.append("the formgrader's token")
+        _start(layout, course)
+        progress("Reloading the hub ...")
+        reload(layout)
+        return made
+
+
 def after_disable(layout: Layout) -> Iterator[str]:
     """Yield what stays of the courses."""
     for course in records.read(layout).values():
@@ -267,7 +301,9 @@ def _about(layout: Layout, course: Course) -> str:
     return f"Littlest Hub at {layout.base}, course {course.name}"
 
 
-def _make_directories(layout: Layout, course: Course) -> None:
+def _make_directories(layout: Layout, course: Course) -> list[str]:
+    """Make the directories that are missing; return their paths."""
+    made = []
     account = pwd.getpwnam(course.account)
     for directory in (place.courses_directory(layout), place.exchange(layout)):
         if loose := loose_step(directory):
@@ -285,9 +321,13 @@ def _make_directories(layout: Layout, course: Course) -> None:
         (exchange, 0o755),
         *((exchange / name, mode) for name, mode in _EXCHANGE.items()),
     ):
+        if os.path.lexists(path):
+            continue
         path.mkdir(mode=0o700)
         os.chown(path, account.pw_uid, account.pw_gid)
         path.chmod(mode)
+        made.append(str(path))
+    return made
 
 
 def _make_token(layout: Layout, course: Course) -> None:
@@ -307,7 +347,8 @@ def _stop(layout: Layout, course: Course) -> None:
     names = [unit.name for unit in of_course(layout, course)]
     systemctl("stop", *[each for each in names if "@" not in each], is_checked=False)
     instances = place.kernels_unit(layout, course.name, "@*.service")
-    systemctl("stop", instances, is_checked=False)
+    work = place.grader_unit(layout, course.name, "*")
+    systemctl("stop", instances, work, is_checked=False)
     UnitFiles(layout).delete(names)
     daemon_reload()
 

@@ -57,6 +57,14 @@ def kernels_unit(layout: Layout, name: str, suffix: str) -> str:
     return layout.stack_unit(STACK, f"-kernels-{name}{suffix}")
 
 
+def grader_unit(layout: Layout, name: str, work: str) -> str:
+    """Return the unit of one command that a course's grader runs; `work` "*" matches all of them.
+
+    No name of a course contains "_", so none of another course matches.
+    """
+    return layout.stack_unit(STACK, f"-grader-{name}_{work}.service")
+
+
 def kernels_address(layout: Layout, name: str) -> Path:
     """Return the socket at which a grader asks for isolated kernels."""
     return Path(f"/run/{kernels_unit(layout, name, '')}.sock")

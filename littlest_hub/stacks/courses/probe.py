@@ -40,7 +40,7 @@ def courses(snapshot: Snapshot) -> Iterator[Finding]:
         except KeyError:
             missing.append(f"the account {course.account}")
         if missing and course.is_open:
-            again = f"{layout.command} course archive {course.name}"
+            again = f"{layout.command} course repair {course.name}"
             yield Finding(PROBLEM, subject, f"missing: {', '.join(missing)}", again)
         else:
             number = len(course.students)

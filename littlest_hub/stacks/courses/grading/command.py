@@ -67,9 +67,7 @@ def run_as_grader(layout: Layout, course: Course, *words: str) -> int:
             f"{course.name} is {course.stage}",
             f"Open it again: {layout.command} course reopen {course.name}",
         )
-    unit = (
-        f"{layout.stack_unit(place.STACK, f'-grader-{course.name}-{secrets.token_hex(4)}')}.service"
-    )
+    unit = place.grader_unit(layout, course.name, secrets.token_hex(4))
     argv = grader_command(layout, course, *words, unit=unit)
     try:
         code = subprocess.run(argv, stdin=subprocess.DEVNULL).returncode
@@ -89,7 +87,7 @@ def run_as_grader(layout: Layout, course: Course, *words: str) -> int:
 def grader_command(layout: Layout, course: Course, *words: str, unit: str = "") -> list[str]:
     """Return the command that runs a program of ours as the grader of a course."""
     argv = ["systemd-run", "--pipe", "--wait", "--quiet", "--collect"]
-    argv += [f"--unit={unit}"] if unit else []
+    argv += [f"--unit={unit or place.grader_unit(layout, course.name, secrets.token_hex(4))}"]
     argv += [f"--property={each.key}={each.value}" for each in grader(layout, course)]
     python = f"{layout.hub}/bin/python3"
     return [*argv, "--", python, "-I", "-m", _PROGRAM, course.name, *_escaped(words)]
