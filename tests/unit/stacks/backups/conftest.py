@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from littlest_hub.stacks.backups.people import Person
-from littlest_hub.stacks.backups.place import Place
+from littlest_hub.stacks.backups.repository.place import Place
+from littlest_hub.stacks.backups.restore.people import Person
 from littlest_hub.stacks.backups.settings import Settings
 from littlest_hub.system.restic import Repository, Snapshot
 

@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 
 from littlest_hub.doctor.findings import OK, PROBLEM, WARNING
-from littlest_hub.stacks.backups import record
-from littlest_hub.stacks.backups.backing_up import Unread
-from littlest_hub.stacks.backups.place import Place
+from littlest_hub.stacks.backups.backup.run import Unread
 from littlest_hub.stacks.backups.probes import LATE_S, TEST_LATE_S, last_backup, restore_test
-from littlest_hub.stacks.backups.record import Outcome, Record
+from littlest_hub.stacks.backups.repository import record
+from littlest_hub.stacks.backups.repository.place import Place
+from littlest_hub.stacks.backups.repository.record import Outcome, Record
 from littlest_hub.stacks.backups.settings import Settings
 from littlest_hub.system.restic import DamagedError, LockedError, MissingError, explained
 
