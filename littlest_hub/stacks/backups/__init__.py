@@ -6,6 +6,7 @@ MANIFEST = Manifest(
     name="backups",
     title="encrypted backups of homes and the hub every night, and a page to restore files",
     fragments=("56-backups.py",),
+    programs={"restic": "apt-get install restic"},
     questions=(
         Question(
             key="repository",
@@ -25,6 +26,7 @@ MANIFEST = Manifest(
     service="backups",
     units="littlest_hub.stacks.backups.units:units",
     commands={"backups": "littlest_hub.stacks.backups.command:run"},
+    before_enable="littlest_hub.stacks.backups.activation:before_enable",
     after_enable="littlest_hub.stacks.backups.activation:after_enable",
     after_disable="littlest_hub.stacks.backups.activation:after_disable",
     check=("littlest_hub.stacks.backups.rules:values", "littlest_hub.stacks.backups.rules:restic"),
@@ -34,6 +36,7 @@ MANIFEST = Manifest(
     page="docs/how-to/backups.md",
     tests=(
         "tests/unit/stacks/backups/test_settings.py",
+        "tests/unit/stacks/backups/test_creation.py",
         "tests/unit/stacks/backups/test_helper.py",
         "tests/unit/stacks/backups/test_restore.py",
         "tests/unit/stacks/backups/test_doctor.py",

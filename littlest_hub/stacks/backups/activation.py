@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.backups import settings as fragment
-from littlest_hub.stacks.backups.repository.creation import prepare
+from littlest_hub.stacks.backups.repository.creation import prepare, refuse_unusable
 from littlest_hub.stacks.backups.repository.password import adopt_password
 from littlest_hub.stacks.backups.repository.place import Place
 from littlest_hub.stacks.backups.settings import Settings
 from littlest_hub.stacks.backups.units import address_of, run_unit, trial_unit
+from littlest_hub.system.progress import to_stderr
 
 _STAMPS = Path("/var/lib/systemd/timers")
 """Where systemd keeps when a persistent timer has run last (systemd.timer(5))."""
+
+
+def before_enable(layout: Layout, answers: Mapping[str, str]) -> None:
+    """Try the repository and the password that somebody has named, and change nothing.
+
+    Raises:
+        LittlestHubError: no backup could be made there.
+    """
+    settings = Settings(answers["repository"], answers["password_file"])
+    refused = f"{fragment.STACK} is not enabled"
+    for variable, text in settings.problems():
+        raise LittlestHubError(f"{refused}: {variable.lower()}: {text}")
+    to_stderr(f"Trying {settings.repository} ...")
+    try:
+        refuse_unusable(Place.of(layout), settings)
+    except LittlestHubError as error:
+        raise LittlestHubError(f"{refused}: {error.message}", error.hint) from error
 
 
 def after_enable(layout: Layout, _: EnabledStack) -> Iterator[str]:

@@ -15,29 +15,48 @@ _WORD_LENGTH = 5
 """A password has 30 characters of 31, 148 bits: one can copy it from paper."""
 
 
+def file_of(place: Place, given: str) -> Path | None:
+    """Return the file with the password of the repository; None: a new one has to be made.
+
+    Args:
+        place: the stack's files, which may contain the password.
+        given: a file with the password of a repository that exists; "": none.
+
+    Raises:
+        LittlestHubError: the given file cannot be read, or its password is not that of the stack.
+    """
+    own = _read(place.password) if place.password.exists() else ""
+    # Once it is taken over, the given file may go.
+    if not given or (own and not Path(given).exists()):
+        return place.password if own else None
+    try:
+        password = _read(Path(given))
+    except (OSError, UnicodeDecodeError) as error:
+        raise LittlestHubError(f"{given} cannot be read: {error}") from error
+    if not password:
+        raise LittlestHubError(f"{given} is empty; expected the password of a repository")
+    if own and own != password:
+        raise LittlestHubError(
+            f"{place.password} has another password than {given}",
+            f"If that of {given} is right, remove {place.password}",
+        )
+    return Path(given)
+
+
 def adopt_password(place: Place, given: str) -> None:
     """Write the password file, unless there is one: with a given password, or a new one.
 
     Raises:
-        LittlestHubError: the given file cannot be read, or contains none.
+        LittlestHubError: as `file_of`.
     """
-    # Once it is taken over, the given file may go.
-    if given and not (place.password.exists() and not Path(given).exists()):
-        try:
-            # As restic: without white space around it.
-            password = Path(given).read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise LittlestHubError(f"{given} cannot be read: {error}") from error
-        if not password:
-            raise LittlestHubError(f"{given} is empty; expected the password of a repository")
-        if place.password.exists() and place.password.read_text().strip() != password:
-            raise LittlestHubError(
-                f"{place.password} has another password than {given}",
-                f"If that of {given} is right, remove {place.password}",
-            )
-        write(place.password, f"{password}\n", 0o600)
-    elif not place.password.exists():
-        write(place.password, f"{new_password()}\n", 0o600)
+    file = file_of(place, given)
+    if file != place.password:
+        write(place.password, f"{_read(file) if file else new_password()}\n", 0o600)
+
+
+def _read(file: Path) -> str:
+    # As restic: without white space around it.
+    return file.read_text().strip()
 
 
 def new_password() -> str:

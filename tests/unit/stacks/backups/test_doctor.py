@@ -99,6 +99,7 @@ def test_what_restic_prints_is_explained(tmp_path: Path) -> None:
         ("write /x: no space left on device", None, "no room left"),
         ("unable to create lock: repository is already locked by PID 4", LockedError, "uses"),
         ("Fatal: unable to open config file: stat /x", MissingError, "there is no repository"),
+        ("unable to open config file: Head /: dial tcp: no such host", None, "be reached"),
         ("Host key verification failed.", None, "does not know the host"),
         ("ciphertext verification failed", DamagedError, "is damaged"),
         ("Fatal: repository contains errors", DamagedError, "is damaged"),
