@@ -48,7 +48,7 @@ def test_a_course_survives_disabling_a_restore_and_says_what_uninstalling_leaves
         assert {each["login"] for each in shown["students"]} == {"bob", "carol", "erin"}
 
         # Disabled: no page, no unit, and all files.
-        said = command(campus, "disable", "courses", "--yes")
+        said = command(campus, "disable", "courses")
         assert f"{COURSES}/ps131 stays" in said
         units = ["list-units", "--all", "--plain", "--no-legend", "littlest-hub.courses-*"]
         assert machine.systemctl(*units).stdout == ""

@@ -39,7 +39,7 @@ from littlest_hub.stacks.courses.units import of_course
 from littlest_hub.system.files import write
 from littlest_hub.system.ownership import loose_step
 from littlest_hub.system.progress import Progress
-from littlest_hub.system.systemctl import daemon_reload, is_active, show, systemctl
+from littlest_hub.system.systemctl import daemon_reload, is_active, is_booted, show, systemctl
 from littlest_hub.units.ports import free_internal_port
 
 _TOKEN_BYTES = 32
@@ -259,7 +259,9 @@ def repair(layout: Layout, name: str, progress: Progress) -> list[str]:
 
 
 def after_disable(layout: Layout) -> Iterator[str]:
-    """Yield what stays of the courses."""
+    """End what graders still run; yield what stays of the courses."""
+    if layout.is_live and is_booted():
+        systemctl("stop", place.grader_unit(layout, "*", "*"), is_checked=False)
     for course in records.read(layout).values():
         home = place.home_of(layout, course.name)
         yield f"{home} stays, and its owner, the account {course.account}"
