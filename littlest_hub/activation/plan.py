@@ -17,7 +17,7 @@ from littlest_hub.layout import Layout, PackageSet
 from littlest_hub.manifest import enabled
 from littlest_hub.manifest.discovery import Stack
 from littlest_hub.manifest.enabled import EnabledStack
-from littlest_hub.manifest.manifest import Elsewhere
+from littlest_hub.manifest.manifest import Elsewhere, resolve
 from littlest_hub.packages import requirements
 from littlest_hub.packages.requirements import Lists
 from littlest_hub.system.ownership import check_owners
@@ -123,6 +123,8 @@ def to_enable(
     for text in texts.values():
         earlier |= answers.in_fragment(manifest, text)
     answered = answers.complete(manifest, given, earlier, ask)
+    if manifest.before_enable:
+        resolve(manifest.before_enable)(layout, answered)
     new, wanted = _packages_to_add(layout, stack)
     port = free_internal_port(layout) if manifest.service else 0
     how = EnabledStack(stack.name, answered, port, new, tuple(path.name for path in texts))

@@ -106,6 +106,10 @@ class Manifest:
     commands: Mapping[str, str] = field(default_factory=dict)
     """Commands by name: `littlest-hub NAME …` runs the function that the reference names, of the
     layout and the remaining arguments; it returns an exit code."""
+    before_enable: str = ""
+    """Reference to a function of the layout and the answers by key, which `enable` calls before it
+    changes anything. It tries what the answers name, such as a server, and changes nothing; if they
+    are of no use, it raises `LittlestHubError`."""
     after_enable: str = ""
     """Reference to a function of the layout and the enabled stack, which `enable` calls at its end;
     it returns lines for people: what they do next."""
@@ -165,7 +169,7 @@ class Manifest:
 
     def _wrong_functions(self) -> Iterator[str]:
         references = (
-            *(self.units, self.after_enable, self.after_disable),
+            *(self.units, self.before_enable, self.after_enable, self.after_disable),
             *(self.elsewhere, self.accounts),
             *self.commands.values(),
         )

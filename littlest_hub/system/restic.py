@@ -46,6 +46,10 @@ class LockedError(LittlestHubError):
     """Another program holds a lock in the repository, or was killed while it held one."""
 
 
+class WrongPasswordError(LittlestHubError):
+    """The password does not open the repository."""
+
+
 class MissingError(LittlestHubError):
     """There is no repository at the address."""
 
@@ -348,7 +352,12 @@ def explained(repository: Repository, code: int, text: str) -> LittlestHubError:
 
 # restic shows where in its code an error came up.
 _TRACE = re.compile(r"\s|[\w.]+/|runtime\.|main\.")
-_REACH = r"ssh: |subprocess ssh|connection (?:refused|reset|timed out)|no such host|i/o timeout"
+_NETWORK = r"connection (?:refused|reset|timed out)|no such host|no route to host|i/o timeout"
+_UNREACHED = (
+    LittlestHubError,
+    "the server of {place} cannot be reached",
+    "Is the address right, and is the server running?",
+)
 _DAMAGE = (
     r"ciphertext verification failed|hash does not match|pack (?:id|file).*(?:does not match|"
     r"not found|invalid)|does not match id|invalid data returned|repository contains errors|"
@@ -359,7 +368,7 @@ _DAMAGE = (
 _CAUSES: Sequence[tuple[str, type[LittlestHubError], str, str]] = (
     (
         r"wrong password or no key found",
-        LittlestHubError,
+        WrongPasswordError,
         "the password in {file} does not open the repository at {place}",
         "Put the right one into that file; nothing was changed",
     ),
@@ -388,6 +397,8 @@ _CAUSES: Sequence[tuple[str, type[LittlestHubError], str, str]] = (
         "Give it root's public key, or put the secrets into the file `variables` beside the"
         " password",
     ),
+    # Before the next one: restic asks then, too, whether there is a repository.
+    (_NETWORK, *_UNREACHED),
     (
         r"is there a repository at the following location|unable to open config file",
         MissingError,
@@ -401,11 +412,7 @@ _CAUSES: Sequence[tuple[str, type[LittlestHubError], str, str]] = (
         "root may not write to {place}",
         "A directory for backups has to belong to root",
     ),
-    (
-        _REACH,
-        LittlestHubError,
-        "the server of {place} cannot be reached",
-        "Is the address right, and is the server running?",
-    ),
+    # Last: ssh says more than errors.
+    (r"ssh: |subprocess ssh|start the sftp session", *_UNREACHED),
 )
 """What restic prints, the error, its message and its hint; the first that matches counts."""

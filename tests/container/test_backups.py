@@ -356,8 +356,31 @@ def test_disabling_leaves_the_backups_and_says_so(saved: Hub) -> None:
     assert sh(hub, "ls /opt/littlest-hub/state/stacks/backups") == "password\n"
     assert "backups" not in sh(hub, "ls /etc/systemd/system /run /var/lib/systemd/timers")
     assert sh(hub, f"find {REPOSITORY} -type f | wc -l") == size
+    _refuses_what_is_of_no_use(hub)
     assert "Found a repository" in command(hub, "enable", "backups", "--yes")
     assert ids(hub)
+
+
+def _refuses_what_is_of_no_use(hub: Hub) -> None:
+    """Enable backups in ways that cannot work, and see that nothing changes."""
+    before = hub.snapshot()
+    sh(hub, "install -m 600 /dev/null /root/wrong; echo wrong >/root/wrong")
+    for setting, reason in (
+        ("password_file=/root/wrong", f"{PASSWORD} has another password than /root/wrong"),
+        ("repository=/etc", "/etc contains other files, and no repository"),
+        ("repository=rest:http://127.0.0.1:9/", "rest:http://127.0.0.1:9/ cannot be reached"),
+    ):
+        said = command(hub, "enable", "backups", "--yes", "--set", setting, check=False)
+        assert "backups is not enabled: " in said
+        assert reason in said
+    sh(hub, f"rm /root/wrong; mv {PASSWORD} /root/kept; mv /usr/bin/restic /root/restic")
+    said = command(hub, "enable", "backups", "--yes", check=False)
+    assert "backups needs restic, and this machine does not have it" in said
+    sh(hub, "mv /root/restic /usr/bin/restic")
+    said = command(hub, "enable", "backups", "--yes", check=False)
+    assert f"there is a repository at {REPOSITORY}, and no password for it" in said
+    sh(hub, f"mv /root/kept {PASSWORD}")
+    assert hub.snapshot() == before
 
 
 @pytest.mark.long

@@ -6,6 +6,7 @@ MANIFEST = Manifest(
     name="backups",
     title="encrypted backups of homes and the hub every night, and a page to restore files",
     fragments=("56-backups.py",),
+    programs={"restic": "apt-get install restic"},
     questions=(
         Question(
             key="repository",
@@ -25,8 +26,9 @@ MANIFEST = Manifest(
     service="backups",
     units="littlest_hub.stacks.backups.units:units",
     commands={"backups": "littlest_hub.stacks.backups.command:run"},
-    after_enable="littlest_hub.stacks.backups.setup:after_enable",
-    after_disable="littlest_hub.stacks.backups.setup:after_disable",
+    before_enable="littlest_hub.stacks.backups.activation:before_enable",
+    after_enable="littlest_hub.stacks.backups.activation:after_enable",
+    after_disable="littlest_hub.stacks.backups.activation:after_disable",
     check=("littlest_hub.stacks.backups.rules:values", "littlest_hub.stacks.backups.rules:restic"),
     doctor=("littlest_hub.stacks.backups.probes:backups",),
     backs_up=True,
@@ -34,8 +36,9 @@ MANIFEST = Manifest(
     page="docs/how-to/backups.md",
     tests=(
         "tests/unit/stacks/backups/test_settings.py",
+        "tests/unit/stacks/backups/test_creation.py",
         "tests/unit/stacks/backups/test_helper.py",
-        "tests/unit/stacks/backups/test_restoring.py",
+        "tests/unit/stacks/backups/test_restore.py",
         "tests/unit/stacks/backups/test_doctor.py",
         "tests/container/test_backups.py",
         "tests/browser/test_backups_page.py",

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.backups import (
-    backing_up,
-    choosing,
-    following,
-    listing,
-    people,
-    record,
-    setup,
-)
 from littlest_hub.stacks.backups import settings as fragment
-from littlest_hub.stacks.backups.locks import exclusively
-from littlest_hub.stacks.backups.people import Person
-from littlest_hub.stacks.backups.place import Place
-from littlest_hub.stacks.backups.restore_test import write_hub
-from littlest_hub.stacks.backups.restoring import Count, Source
+from littlest_hub.stacks.backups.activation import warning
+from littlest_hub.stacks.backups.presentation import date, human
+from littlest_hub.stacks.backups.repository import choice, integrity, record
+from littlest_hub.stacks.backups.repository.creation import prepare
+from littlest_hub.stacks.backups.repository.password import adopt_password
+from littlest_hub.stacks.backups.repository.place import Place, exclusively
+from littlest_hub.stacks.backups.restore import people
+from littlest_hub.stacks.backups.restore.hub_archive import write_hub
+from littlest_hub.stacks.backups.restore.people import Person
+from littlest_hub.stacks.backups.restore.source import Count, Source
 from littlest_hub.stacks.backups.settings import STACK
-from littlest_hub.stacks.backups.sizes import human
 from littlest_hub.stacks.backups.units import run_unit, trial_unit
 from littlest_hub.system.progress import to_stderr
+from littlest_hub.system.systemctl import show, systemctl
 
 _SHOW_S = 3
+_LOOK_S = 0.3
 _EXAMPLES = """\
 examples:
   {command} now                        back up, and show how far it is
@@ -55,12 +53,12 @@ def run(layout: Layout, arguments: Sequence[str]) -> int:
     )
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     now = verbs.add_parser("now", help="make a backup now, and wait for it")
-    now.set_defaults(run=lambda layout, _: following.started(layout, run_unit(layout), "run"))
+    now.set_defaults(run=lambda layout, _: _started(layout, run_unit(layout), "run"))
     test = verbs.add_parser("test", help="run the restore test now, and wait for it")
-    test.set_defaults(run=lambda layout, _: following.started(layout, trial_unit(layout), "test"))
+    test.set_defaults(run=lambda layout, _: _started(layout, trial_unit(layout), "test"))
     listed = verbs.add_parser("list", help="list the backups")
     listed.add_argument("--json", action="store_true", help="print JSON")
-    listed.set_defaults(run=listing.show)
+    listed.set_defaults(run=_list)
     _add_restore(verbs)
     check = verbs.add_parser("check", help="check the repository")
     check.add_argument(
@@ -97,15 +95,85 @@ def _add_restore(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     restore.set_defaults(run=_restore, parser=restore)
 
 
+def _started(layout: Layout, unit: str, what: str) -> int:
+    """Start a unit, show its status until it ends, and print how it ended.
+
+    Ctrl-C ends only the showing.
+
+    Args:
+        layout: the installation.
+        unit: its name.
+        what: the field of the record that has its outcome.
+
+    Raises:
+        LittlestHubError: it cannot be started, or has failed.
+    """
+    before = getattr(record.read(Place.of(layout)), what)
+    systemctl("start", "--no-block", unit)
+    try:
+        _followed(unit)
+    except KeyboardInterrupt:
+        to_stderr(f"It goes on. To see it: {as_typed(f'systemctl status {unit}')}")
+        return 0
+    outcome = getattr(record.read(Place.of(layout)), what)
+    see = f"See: {as_typed(f'journalctl -u {unit} -n 30')}"
+    if outcome == before:
+        raise LittlestHubError(f"{unit} was ended before it was done", see)
+    if outcome.problem:
+        raise LittlestHubError(outcome.problem, see)
+    print(outcome.text)
+    warning = record.read(Place.of(layout)).warning
+    if warning and what == "run":
+        to_stderr(f"warning: {warning}")
+    return 0
+
+
+def _followed(unit: str) -> None:
+    last = ""
+    while True:
+        state, text = show(unit, "ActiveState"), show(unit, "StatusText")
+        if text and text != last:
+            last = text
+            to_stderr(text)
+        is_waiting = show(unit, "Job") not in ("", "0")
+        if not is_waiting and state not in ("activating", "active", "reloading"):
+            return
+        time.sleep(_LOOK_S)
+
+
+def _list(layout: Layout, options: argparse.Namespace) -> int:
+    """Print the backups, the newest last."""
+    place = Place.of(layout)
+    place.make()
+    found = place.repository(fragment.read(layout)).snapshots(layout.instance)
+    if options.json:
+        rows = [
+            {"id": each.id, "time": each.time, "host": each.host, "paths": list(each.paths)}
+            for each in found
+        ]
+        print(json.dumps({"backups": rows}, indent=1))
+        return 0
+    for each in found:
+        staging = place.staging_in(each)
+        folders = " ".join(path for path in each.paths if path != staging)
+        print(f"{each.id[:8]}  {date(each.time)}  {each.host:16} {folders}")
+    if not found:
+        print(f"There is no backup yet. To make one: {layout.command} {STACK} now")
+    known = record.read(place)
+    if known.run.problem:
+        print(f"The last run has failed: {known.run.problem}")
+    return 0
+
+
 def _restore(layout: Layout, options: argparse.Namespace) -> int:
     if (options.hub is None) == (options.person is None):
         options.parser.error("expected PERSON, or --hub FILE")
     place = Place.of(layout)
     place.make()
     repository = place.repository(fragment.read(layout))
-    found = choosing.own(repository.snapshots(layout.instance), options.host)
-    snapshot = choosing.as_of(found, options.as_of)
-    when = listing.date(snapshot.time)
+    found = choice.own(repository.snapshots(layout.instance), options.host)
+    snapshot = choice.as_of(found, options.as_of)
+    when = date(snapshot.time)
     if options.hub is not None:
         target = options.hub.absolute()
         if target.exists():
@@ -151,8 +219,8 @@ def _check(layout: Layout, options: argparse.Namespace) -> int:
     place = Place.of(layout)
     repository = place.repository(fragment.read(layout))
     with exclusively(place):
-        part = backing_up.EVERYTHING if options.read_data else ""
-        backing_up.check(place, repository, to_stderr, part)
+        part = integrity.EVERYTHING if options.read_data else ""
+        integrity.check(place, repository, to_stderr, part)
     known = record.read(place).check
     if known.problem:
         again = f"{layout.command} {STACK} check --read-data"
@@ -179,10 +247,10 @@ def _key(layout: Layout, _: argparse.Namespace) -> int:
 
 def _init(layout: Layout, _: argparse.Namespace) -> int:
     place, settings = Place.of(layout), fragment.read(layout)
-    setup.adopt_password(place, settings.password_file)
-    is_new = setup.prepare(place, settings)
+    adopt_password(place, settings.password_file)
+    is_new = prepare(place, settings)
     print(f"{'Made' if is_new else 'Found'} a repository at {settings.repository}.")
-    print("\n".join(setup.warning(layout, settings)))
+    print("\n".join(warning(layout, settings)))
     return 0
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from littlest_hub.doctor.findings import OK, PROBLEM, WARNING, Finding
 from littlest_hub.doctor.snapshot import Snapshot
-from littlest_hub.stacks.backups import record
-from littlest_hub.stacks.backups.place import Place
-from littlest_hub.stacks.backups.record import Record
+from littlest_hub.stacks.backups.repository import record
+from littlest_hub.stacks.backups.repository.place import Place
+from littlest_hub.stacks.backups.repository.record import Record
 from littlest_hub.stacks.backups.settings import STACK
 from littlest_hub.stacks.backups.units import run_unit, trial_unit
 from littlest_hub.system.restic import INSTALL, program_is_missing

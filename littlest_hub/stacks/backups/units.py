@@ -8,7 +8,7 @@ from pathlib import Path
 
 from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
-from littlest_hub.stacks.backups.place import target_of
+from littlest_hub.stacks.backups.repository.place import target_of
 from littlest_hub.stacks.backups.settings import STACK
 from littlest_hub.units.bound_socket import bound_socket
 from littlest_hub.units.stack import calendar_timer, web_service
@@ -38,14 +38,14 @@ def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
     yield from _page(layout, stack)
     yield from _helper(layout)
     about = "Backs up homes, shared folders, and the hub."
-    prepare = f"+{layout.hub}/bin/python3 -I -m {_PACKAGE}.preparation"
+    prepare = f"+{layout.hub}/bin/python3 -I -m {_PACKAGE}.backup.hub_copy"
     why = "with all rights: `littlest-hub backup` needs most of them"
     first = Directive("ExecStartPre", f"{prepare} {HUB}", why)
-    yield _service(layout, run_unit(layout), about, "backing_up", first)
+    yield _service(layout, run_unit(layout), about, "backup.run", first)
     yield _timer(layout, run_unit(layout), "every night", "*-*-* 02:30", "1h")
     about = "Restores a sample of the last backup, and compares it."
     yield _service(
-        layout, trial_unit(layout), about, "restore_test", Directive("ExecStartPre", prepare)
+        layout, trial_unit(layout), about, "restore.trial", Directive("ExecStartPre", prepare)
     )
     yield _timer(layout, trial_unit(layout), "every month", "*-*-05 04:30", "1d")
 
@@ -55,7 +55,7 @@ def _page(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
     socket = f"{layout.stack_unit(STACK, '-restore')}.socket"
     # In its own view of state/, where directories are made for it.
     seen = layout.stacks / STACK / "restore.socket"
-    for unit in web_service(layout, stack, f"{_PACKAGE}.pages", about):
+    for unit in web_service(layout, stack, f"{_PACKAGE}.page.handlers", about):
         if not unit.name.endswith(".service"):
             yield unit
             continue
@@ -96,7 +96,7 @@ def _helper(layout: Layout) -> Iterator[Unit]:
             ],
             "Service": [
                 base_directory_conditions(layout.base)[1],
-                Directive("ExecStart", f"{layout.hub}/bin/python3 -I -m {_PACKAGE}.helper"),
+                Directive("ExecStart", f"{layout.hub}/bin/python3 -I -m {_PACKAGE}.page.helper"),
                 Directive("StandardInput", "socket"),
                 Directive("StandardOutput", "socket"),
                 Directive("StandardError", "journal"),

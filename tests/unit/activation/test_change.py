@@ -1,5 +1,6 @@
 """Stacks that are enabled and disabled on disk: fragments, packages and records, whole."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -201,6 +202,21 @@ def test_a_missing_program_of_the_machine_is_named_before_packages_are_fetched(h
         to_enable(here.layout, here.stack, {}, None)
     assert "apt install frob" in str(refused.value.hint)
     assert here.files() == before
+
+
+def refuse_loud(_: Layout, given: Mapping[str, str]) -> None:
+    if "loud" in given["greeting"]:
+        raise LittlestHubError(f"{given['greeting']} is too loud")
+
+
+def test_answers_that_the_stack_itself_refuses_change_nothing(here: Here) -> None:
+    manifest = replace(MANIFEST, before_enable=f"{__name__}:refuse_loud")
+    here.stack = replace(here.stack, manifest=manifest)
+    before = here.files()
+    with pytest.raises(LittlestHubError, match="hello loud is too loud"):
+        here.enable(greeting="hello loud")
+    assert here.files() == before
+    here.enable(greeting="hello")
 
 
 def test_a_package_that_was_asked_for_before_stays(here: Here) -> None:

@@ -115,7 +115,7 @@ def test_what_a_manifest_of_ours_names_is_there(name: str) -> None:
     assert manifest.page
     assert manifest.tests
     references = (manifest.units, *manifest.commands.values(), manifest.after_enable)
-    references = (*references, *manifest.check)
+    references = (*references, manifest.before_enable, *manifest.check)
     for reference in filter(None, (*references, *manifest.doctor)):
         assert callable(resolve(reference))
 

@@ -1,12 +1,14 @@
 """A repository of real restic, and a person with a home directory."""
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from littlest_hub.stacks.backups.people import Person
-from littlest_hub.stacks.backups.place import Place
+from littlest_hub.stacks.backups.repository.place import Place
+from littlest_hub.stacks.backups.restore.people import Person
 from littlest_hub.stacks.backups.settings import Settings
 from littlest_hub.system.restic import Repository, Snapshot
 
@@ -54,10 +56,9 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
+def scene() -> Iterator[Scene]:
     """A new repository."""
-    for parent in (tmp_path, *tmp_path.parents):
-        # The person has to be able to reach their home.
-        if parent.is_relative_to("/tmp") and parent != Path("/tmp"):
-            parent.chmod(parent.stat().st_mode | 0o011)
-    return Scene(tmp_path)
+    # Not below pytest's directory: the person has to be able to reach their home, and each start
+    # of a pytest takes that right away.
+    with tempfile.TemporaryDirectory() as directory:
+        yield Scene(Path(directory))

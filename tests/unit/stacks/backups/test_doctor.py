@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 
 from littlest_hub.doctor.findings import OK, PROBLEM, WARNING
-from littlest_hub.stacks.backups import record
-from littlest_hub.stacks.backups.backing_up import Unread
-from littlest_hub.stacks.backups.place import Place
+from littlest_hub.stacks.backups.backup.run import Unread
 from littlest_hub.stacks.backups.probes import LATE_S, TEST_LATE_S, last_backup, restore_test
-from littlest_hub.stacks.backups.record import Outcome, Record
+from littlest_hub.stacks.backups.repository import record
+from littlest_hub.stacks.backups.repository.place import Place
+from littlest_hub.stacks.backups.repository.record import Outcome, Record
 from littlest_hub.stacks.backups.settings import Settings
 from littlest_hub.system.restic import DamagedError, LockedError, MissingError, explained
 
@@ -99,6 +99,7 @@ def test_what_restic_prints_is_explained(tmp_path: Path) -> None:
         ("write /x: no space left on device", None, "no room left"),
         ("unable to create lock: repository is already locked by PID 4", LockedError, "uses"),
         ("Fatal: unable to open config file: stat /x", MissingError, "there is no repository"),
+        ("unable to open config file: Head /: dial tcp: no such host", None, "be reached"),
         ("Host key verification failed.", None, "does not know the host"),
         ("ciphertext verification failed", DamagedError, "is damaged"),
         ("Fatal: repository contains errors", DamagedError, "is damaged"),

@@ -10,8 +10,8 @@ import pytest
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.backups import helper
-from littlest_hub.stacks.backups.people import Person, above
+from littlest_hub.stacks.backups.page import helper
+from littlest_hub.stacks.backups.restore.people import Person, above
 
 SCOPE = "access:services!service=backups"
 

@@ -8,8 +8,10 @@ import pytest
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.manifest import plain_values
-from littlest_hub.stacks.backups import choosing, setup
-from littlest_hub.stacks.backups.place import Place
+from littlest_hub.stacks.backups import activation
+from littlest_hub.stacks.backups.repository import choice
+from littlest_hub.stacks.backups.repository.password import adopt_password, new_password
+from littlest_hub.stacks.backups.repository.place import Place
 from littlest_hub.stacks.backups.settings import FRAGMENT, Settings
 from littlest_hub.system.restic import Snapshot
 
@@ -96,20 +98,20 @@ def test_the_address_with_a_password_is_not_that_of_the_fragment(tmp_path: Path)
 def test_a_given_password_is_taken_once_and_another_one_never_replaces_it(tmp_path: Path) -> None:
     place, given = Place(tmp_path / "state", tmp_path / "cache"), tmp_path / "given"
     given.write_text(" seven blue umbrellas\n")
-    setup.adopt_password(place, str(given))
+    adopt_password(place, str(given))
     assert place.password.read_text() == "seven blue umbrellas\n"
     assert place.password.stat().st_mode & 0o777 == 0o600
-    setup.adopt_password(place, "")
+    adopt_password(place, "")
     assert place.password.read_text() == "seven blue umbrellas\n"
     given.unlink()
-    setup.adopt_password(place, str(given))
+    adopt_password(place, str(given))
     given.write_text("another one")
     with pytest.raises(LittlestHubError, match="has another password"):
-        setup.adopt_password(place, str(given))
+        adopt_password(place, str(given))
 
 
 def test_a_new_password_can_be_copied_from_paper() -> None:
-    first, second = setup.new_password(), setup.new_password()
+    first, second = new_password(), new_password()
     assert first != second
     assert len(first) == 35
     assert not set(first) - set("abcdefghjkmnpqrstuvwxyz23456789-")
@@ -123,7 +125,7 @@ def test_disabling_leaves_nothing_but_the_password_and_secrets(tmp_path: Path) -
         each.write_text("x")
     place.target.parent.mkdir()
     place.target.symlink_to(tmp_path / "repository")
-    lines = list(setup.after_disable(layout))
+    lines = list(activation.after_disable(layout))
     assert {each.name for each in place.directory.iterdir()} == {"password", "variables"}
     assert not place.target.is_symlink()
     assert "the repository is yours" in lines[0]
@@ -135,20 +137,20 @@ def snapshot(number: int, host: str = "one") -> Snapshot:
 
 def test_a_date_means_its_end_and_an_id_means_one_backup() -> None:
     found = [snapshot(1), snapshot(2), snapshot(4)]
-    assert choosing.as_of(found, None) == snapshot(4)
-    assert choosing.as_of(found, "2026-11-03") == snapshot(2)
-    assert choosing.as_of(found, "2026-11-04") == snapshot(4)
-    assert choosing.as_of(found, "1111") == snapshot(1)
+    assert choice.as_of(found, None) == snapshot(4)
+    assert choice.as_of(found, "2026-11-03") == snapshot(2)
+    assert choice.as_of(found, "2026-11-04") == snapshot(4)
+    assert choice.as_of(found, "1111") == snapshot(1)
     with pytest.raises(LittlestHubError, match="the oldest is of"):
-        choosing.as_of(found, "2026-10-31")
+        choice.as_of(found, "2026-10-31")
     with pytest.raises(LittlestHubError, match="expected a date"):
-        choosing.as_of(found, "yesterday")
+        choice.as_of(found, "yesterday")
 
 
 def test_backups_of_another_machine_are_taken_only_if_there_is_no_doubt() -> None:
     alone = [snapshot(1, "old"), snapshot(2, "old")]
-    assert choosing.own(alone) == alone
-    assert choosing.of_this_machine(alone) == []
+    assert choice.own(alone) == alone
+    assert choice.of_this_machine(alone) == []
     with pytest.raises(LittlestHubError, match="there are backups of old, older"):
-        choosing.own([*alone, snapshot(3, "older")])
-    assert choosing.own([*alone, snapshot(3, "older")], "older") == [snapshot(3, "older")]
+        choice.own([*alone, snapshot(3, "older")])
+    assert choice.own([*alone, snapshot(3, "older")], "older") == [snapshot(3, "older")]

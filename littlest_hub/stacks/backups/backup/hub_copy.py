@@ -12,8 +12,8 @@ from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.backups import settings as fragment
-from littlest_hub.stacks.backups.place import Place
-from littlest_hub.stacks.backups.setup import point_at
+from littlest_hub.stacks.backups.repository.creation import point_at
+from littlest_hub.stacks.backups.repository.place import Place
 from littlest_hub.stacks.backups.units import HUB
 from littlest_hub.system.files import replacing
 

@@ -20,27 +20,19 @@ from pathlib import Path
 from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.backups import databases, record
 from littlest_hub.stacks.backups import settings as fragment
-from littlest_hub.stacks.backups.locks import exclusively
-from littlest_hub.stacks.backups.place import Place
+from littlest_hub.stacks.backups.backup import databases
+from littlest_hub.stacks.backups.presentation import human, show
+from littlest_hub.stacks.backups.repository import record
+from littlest_hub.stacks.backups.repository.integrity import check
+from littlest_hub.stacks.backups.repository.place import Place, exclusively
 from littlest_hub.stacks.backups.settings import Settings
-from littlest_hub.stacks.backups.sizes import human
 from littlest_hub.system.progress import Progress
-from littlest_hub.system.restic import (
-    DamagedError,
-    LockedError,
-    Repository,
-    Snapshot,
-    seconds_of,
-)
-from littlest_hub.system.sd_daemon import notify
+from littlest_hub.system.restic import Repository, Snapshot, seconds_of
 
 DAY_S = 86400
 KEPT_WHOLE = "2d"
 """The time before the newest backup in which all are kept."""
-EVERYTHING = "100%"
-"""All data of a repository, as a part of it to read."""
 PRUNE_S = CHECK_S = 7 * DAY_S
 _MOST_UNREAD = 20
 _CLOCK_S = 300
@@ -73,12 +65,6 @@ def main() -> int:
         record.update(place, run=record.failed(str(error)))
         return 1
     return 0
-
-
-def show(text: str) -> None:
-    """Show what is being done, in the unit's status and in the journal."""
-    notify(f"STATUS={text}")
-    print(text, flush=True)
 
 
 def back_up(layout: Layout, place: Place, progress: Progress) -> None:
@@ -245,35 +231,6 @@ def _check_if_due(place: Place, repository: Repository, progress: Progress) -> N
     known = record.read(place)
     if not 0 <= time.time() - known.check.time_s < CHECK_S:
         check(place, repository, progress)
-
-
-def check(place: Place, repository: Repository, progress: Progress, part: str = "") -> None:
-    """Check the repository, and record the outcome.
-
-    Args:
-        place: the stack's files.
-        repository: what to check.
-        progress: shows a line.
-        part: of the data to read, as restic has it: "5%"; "": only the structure.
-
-    Raises:
-        LittlestHubError: it is damaged.
-    """
-    progress("Checking the repository")
-    try:
-        repository.run("check", "--quiet", *([f"--read-data-subset={part}"] if part else []))
-    except LockedError:
-        raise
-    except LittlestHubError as error:
-        # An unreachable server is no damage.
-        if isinstance(error, DamagedError) or "error" in error.message.lower():
-            record.update(place, check=record.failed(str(error)))
-        raise
-    # What was found in the data is not gone because the structure, or other data, is right.
-    if record.read(place).check.problem and part != EVERYTHING:
-        return
-    text = f"its structure, and {part} of its data" if part else "its structure"
-    record.update(place, check=record.well(text))
 
 
 def _date(time_s: float) -> str:

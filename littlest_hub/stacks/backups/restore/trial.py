@@ -19,12 +19,11 @@ from pathlib import Path
 from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.backups import backing_up, choosing, record
 from littlest_hub.stacks.backups import settings as fragment
-from littlest_hub.stacks.backups.backing_up import show
-from littlest_hub.stacks.backups.locks import exclusively
-from littlest_hub.stacks.backups.place import Place
-from littlest_hub.stacks.backups.sizes import human
+from littlest_hub.stacks.backups.presentation import human, show
+from littlest_hub.stacks.backups.repository import choice, integrity, record
+from littlest_hub.stacks.backups.repository.place import Place, exclusively
+from littlest_hub.stacks.backups.restore.hub_archive import write_hub
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.restic import Node, Repository, Snapshot, seconds_of
 
@@ -61,14 +60,14 @@ def test(layout: Layout, place: Place, progress: Progress) -> None:
     shutil.rmtree(place.trial, ignore_errors=True)
     place.trial.mkdir(mode=0o700)
     try:
-        snapshot = choosing.own(repository.snapshots(layout.instance))[-1]
+        snapshot = choice.own(repository.snapshots(layout.instance))[-1]
         progress(f"Restoring a sample of backup {snapshot.id[:8]}")
         files = _sample(repository, snapshot, place)
         compared, wrong = _restored(repository, snapshot, files, place.trial)
         progress("Restoring the hub")
         wrong += _hub(layout, repository, snapshot, place)
         progress(f"Reading {_PART} of the repository's data")
-        backing_up.check(place, repository, progress, _PART)
+        integrity.check(place, repository, progress, _PART)
     finally:
         shutil.rmtree(place.trial, ignore_errors=True)
     if wrong:
@@ -194,29 +193,6 @@ def _database(archive: Path, trial: Path) -> Iterator[str]:
     else:
         if said != "ok":
             yield f"the hub's database: {said}"
-
-
-def write_hub(repository: Repository, snapshot: Snapshot, path: str, target: Path) -> None:
-    """Write the hub's backup in a snapshot to a file that only root reads.
-
-    Raises:
-        LittlestHubError: it is not in the snapshot.
-    """
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with (
-            open(descriptor, "wb") as out,
-            repository.stream("dump", "--no-lock", "--quiet", snapshot.id, path) as content,
-        ):
-            shutil.copyfileobj(content, out)
-    except BaseException as error:
-        target.unlink(missing_ok=True)
-        if isinstance(error, LittlestHubError) and "not found in snapshot" in error.message:
-            raise LittlestHubError(
-                f"the hub is not in backup {snapshot.id[:8]}: it could not be copied that night",
-                "Choose another one: --as-of",
-            ) from error
-        raise
 
 
 if __name__ == "__main__":

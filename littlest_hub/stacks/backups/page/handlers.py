@@ -17,10 +17,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from tornado.web import authenticated
 
 from littlest_hub.service.web import Handler, serve
-from littlest_hub.stacks.backups.client import RefusedError, ask
-from littlest_hub.stacks.backups.helper import Verb
-from littlest_hub.stacks.backups.jobs import Jobs
-from littlest_hub.stacks.backups.sizes import human
+from littlest_hub.stacks.backups.page.client import RefusedError, ask
+from littlest_hub.stacks.backups.page.helper import Verb
+from littlest_hub.stacks.backups.page.jobs import Jobs
+from littlest_hub.stacks.backups.presentation import human
 from littlest_hub.stacks.backups.units import HELPER
 from littlest_hub.system.restic import seconds_of
 
@@ -28,12 +28,12 @@ _WAIT_S = 2.5
 """How long a click on "Restore" waits for the end."""
 _LOOK_AGAIN_S = 2
 _PAGE = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=select_autoescape(),
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
-).get_template("page.html")
+).get_template("restore.html")
 
 
 class RestorePage(Handler):

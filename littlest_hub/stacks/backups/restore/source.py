@@ -18,9 +18,14 @@ from pathlib import Path
 from typing import IO
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.backups.extraction import UNFINISHED, explained, extract, into_restored
-from littlest_hub.stacks.backups.people import Person
-from littlest_hub.stacks.backups.place import Place
+from littlest_hub.stacks.backups.repository.place import Place
+from littlest_hub.stacks.backups.restore.extraction import (
+    UNFINISHED,
+    explained,
+    extract,
+    into_restored,
+)
+from littlest_hub.stacks.backups.restore.people import Person
 from littlest_hub.system.restic import Node, Repository, Snapshot, seconds_of
 
 _STEP_BYTES = 4 << 20

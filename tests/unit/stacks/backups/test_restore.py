@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.backups import databases, people
-from littlest_hub.stacks.backups.people import Person
-from littlest_hub.stacks.backups.restoring import Count, Source
+from littlest_hub.stacks.backups.backup import databases
+from littlest_hub.stacks.backups.restore import people
+from littlest_hub.stacks.backups.restore.people import Person
+from littlest_hub.stacks.backups.restore.source import Count, Source
 from littlest_hub.system.restic import Snapshot
 from tests.unit.stacks.backups.conftest import UID, Scene
 

@@ -1,28 +1,42 @@
-"""The repository and its password, made when the stack is enabled."""
+"""What `enable` and `disable` do besides: the repository and its password, and what goes."""
 
 from __future__ import annotations
 
 import contextlib
-import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.backups import settings as fragment
-from littlest_hub.stacks.backups.place import Place
+from littlest_hub.stacks.backups.repository.creation import prepare, refuse_unusable
+from littlest_hub.stacks.backups.repository.password import adopt_password
+from littlest_hub.stacks.backups.repository.place import Place
 from littlest_hub.stacks.backups.settings import Settings
 from littlest_hub.stacks.backups.units import address_of, run_unit, trial_unit
-from littlest_hub.system.files import write
+from littlest_hub.system.progress import to_stderr
 
 _STAMPS = Path("/var/lib/systemd/timers")
 """Where systemd keeps when a persistent timer has run last (systemd.timer(5))."""
-_WORDS = 6
-_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
-_WORD_LENGTH = 5
-"""A password has 30 characters of 31, 148 bits: one can copy it from paper."""
+
+
+def before_enable(layout: Layout, answers: Mapping[str, str]) -> None:
+    """Try the repository and the password that somebody has named, and change nothing.
+
+    Raises:
+        LittlestHubError: no backup could be made there.
+    """
+    settings = Settings(answers["repository"], answers["password_file"])
+    refused = f"{fragment.STACK} is not enabled"
+    for variable, text in settings.problems():
+        raise LittlestHubError(f"{refused}: {variable.lower()}: {text}")
+    to_stderr(f"Trying {settings.repository} ...")
+    try:
+        refuse_unusable(Place.of(layout), settings)
+    except LittlestHubError as error:
+        raise LittlestHubError(f"{refused}: {error.message}", error.hint) from error
 
 
 def after_enable(layout: Layout, _: EnabledStack) -> Iterator[str]:
@@ -58,70 +72,6 @@ def warning(layout: Layout, settings: Settings) -> Iterator[str]:
         yield f"*** {settings.repository} is on this machine: if it is no disk or share of its own,"
         yield "*** a broken disk takes the backups along. REPOSITORY can be an address elsewhere."
     yield ""
-
-
-def adopt_password(place: Place, given: str) -> None:
-    """Write the password file, unless there is one: with a given password, or a new one.
-
-    Raises:
-        LittlestHubError: the given file cannot be read, or contains none.
-    """
-    # Once it is taken over, the given file may go.
-    if given and not (place.password.exists() and not Path(given).exists()):
-        try:
-            # As restic: without white space around it.
-            password = Path(given).read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise LittlestHubError(f"{given} cannot be read: {error}") from error
-        if not password:
-            raise LittlestHubError(f"{given} is empty; expected the password of a repository")
-        if place.password.exists() and place.password.read_text().strip() != password:
-            raise LittlestHubError(
-                f"{place.password} has another password than {given}",
-                f"If that of {given} is right, remove {place.password}",
-            )
-        write(place.password, f"{password}\n", 0o600)
-    elif not place.password.exists():
-        write(place.password, f"{new_password()}\n", 0o600)
-
-
-def new_password() -> str:
-    """Return a random password that people can copy from paper."""
-    words = ("".join(secrets.choice(_ALPHABET) for _ in range(_WORD_LENGTH)) for _ in range(_WORDS))
-    return "-".join(words)
-
-
-def prepare(place: Place, settings: Settings) -> bool:
-    """Make the repository, unless it exists; return whether it was made.
-
-    Raises:
-        LittlestHubError: there is one that the password does not open, or none can be made.
-    """
-    place.make()
-    repository = place.repository(settings)
-    if repository.exists():
-        return False
-    if settings.is_local:
-        directory = Path(settings.repository)
-        if directory.exists() and any(directory.iterdir()):
-            raise LittlestHubError(
-                f"{directory} contains other files, and no repository",
-                "Choose an empty directory, or one that does not exist",
-            )
-        if not directory.exists():
-            try:
-                directory.mkdir(mode=0o700, parents=True)
-            except OSError as error:
-                raise LittlestHubError(f"{directory} cannot be made: {error.strerror}") from error
-    repository.run("init")
-    return True
-
-
-def point_at(place: Place, settings: Settings) -> None:
-    """Let the unit's sandbox write to the repository, if it is a directory."""
-    place.target.unlink(missing_ok=True)
-    if settings.is_local:
-        place.target.symlink_to(settings.repository)
 
 
 def after_disable(layout: Layout) -> Iterator[str]:

@@ -1,15 +1,17 @@
-"""The stack's files in state/, and the repository that they open."""
+"""The stack's files in state/, the repository that they open, and the lock of its writers."""
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.backups.settings import STACK, Settings
+from littlest_hub.system import locks
 from littlest_hub.system.restic import Repository, Snapshot
 
 _VARIABLE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)")
@@ -126,3 +128,21 @@ class Place:
                 )
             found[match[1]] = match[2]
         return found
+
+
+@contextlib.contextmanager
+def exclusively(place: Place) -> Iterator[None]:
+    """Hold the lock of writers during the block.
+
+    Raises:
+        LittlestHubError: another program holds it.
+    """
+    place.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    held = locks.hold(place.lock)
+    if held is None:
+        raise LittlestHubError(
+            f"process {locks.holder(place.lock)} backs up, checks or tests right now",
+            "Wait until it has ended",
+        )
+    with held:
+        yield

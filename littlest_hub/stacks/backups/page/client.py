@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from littlest_hub.stacks.backups.helper import Verb
+from littlest_hub.stacks.backups.page.helper import Verb
 
 ANSWER_S = 120
 """How long looking into a backup may take."""

@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from littlest_hub.stacks.backups.place import Place
+from littlest_hub.stacks.backups.repository.place import Place
 from littlest_hub.system.files import write
 
 _FORMAT = 1

@@ -24,11 +24,12 @@ from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.helpers.hooks import no_user
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.backups import choosing, people
 from littlest_hub.stacks.backups import settings as fragment
-from littlest_hub.stacks.backups.people import MOST_ENTRIES, Person
-from littlest_hub.stacks.backups.place import Place
-from littlest_hub.stacks.backups.restoring import Count, Source
+from littlest_hub.stacks.backups.repository import choice
+from littlest_hub.stacks.backups.repository.place import Place
+from littlest_hub.stacks.backups.restore import people
+from littlest_hub.stacks.backups.restore.people import MOST_ENTRIES, Person
+from littlest_hub.stacks.backups.restore.source import Count, Source
 from littlest_hub.stacks.backups.settings import STACK
 from littlest_hub.system.restic import Repository, Snapshot
 from littlest_hub.units.ports import address_of
@@ -125,7 +126,7 @@ def _done(
     place = Place.of(layout)
     repository = place.repository(settings)
     # Those of this machine alone: on another one, the same name may be somebody else.
-    snapshots = choosing.of_this_machine(repository.snapshots(layout.instance))
+    snapshots = choice.of_this_machine(repository.snapshots(layout.instance))
     match verb, words:
         case Verb.DATES, []:
             return {"dates": [{"id": each.id, "time": each.time} for each in snapshots]}

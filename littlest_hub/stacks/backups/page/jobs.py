@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from littlest_hub.stacks.backups.client import RefusedError
+from littlest_hub.stacks.backups.page.client import RefusedError
 
 _MOST = 10_000
 """Outcomes that are remembered."""
