@@ -67,7 +67,7 @@ def test_idle_servers_and_kernels_are_stopped_as_the_fragment_says_and_a_busy_on
     # a report on a busy machine.
     often = """\
 c.Spawner.environment.update({"JUPYTERHUB_ACTIVITY_INTERVAL": "1"})
-c.JupyterHub.load_groups["thesis"] = {"users": ["thinker"]}
+c.JupyterHub.load_groups.update({"thesis": {"users": ["thinker"]}})
 """
     times = {"CULL_IDLE_S": 20, "CULL_EVERY_S": 1, "CULL_KERNEL_IDLE_S": 20}
     groups = {"thesis": {"idle_s": 86_400}}
