@@ -28,6 +28,10 @@ from littlest_hub.stacks.stats.values import DAY_S, FRAGMENT, Values
 
 CAPACITY_DAYS = 30
 """From how many days the capacity is computed."""
+_ABOUT = """\
+Show the state of the statistics, which are at /services/stats/, or how many people
+this machine can serve, from what servers on it have needed.
+"""
 _EXAMPLES = """\
 examples:
   sudo {command} stats            when the last sample was taken, how large the database is
@@ -45,8 +49,7 @@ def run(layout: Layout, arguments: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser(
         prog=f"{layout.command} stats",
-        description="Show the state of the statistics, which are at /services/stats/, or how many"
-        " people this machine can serve, from what servers on it have needed.",
+        description=_ABOUT,
         epilog=_EXAMPLES.format(command=layout.command),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

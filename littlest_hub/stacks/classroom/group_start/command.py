@@ -28,6 +28,11 @@ _RELOAD_S = 60
 """How long the hub may be away, because it reloads, before a start counts as failed."""
 _STOPPED = 130
 """The exit code after Ctrl-C, as shells have it."""
+_ABOUT = """\
+Start the servers of the members of a group of the hub, a few at a time, and wait
+until all run or have failed. Servers that run are left alone, and people who are
+locked get none. Ctrl-C asks for no more servers; those that start are awaited.
+"""
 _EXAMPLES = """\
 examples:
   sudo {command} class start physics                 before the class begins
@@ -43,9 +48,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "start",
         help="start the servers of a group, a few at a time, before its class begins",
-        description="Start the servers of the members of a group of the hub, a few at a time, and"
-        " wait until all run or have failed. Servers that run are left alone, and people who are"
-        " locked get none. Ctrl-C asks for no more servers; those that start go on.",
+        description=_ABOUT,
         epilog=_EXAMPLES.format(command="littlest-hub"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
