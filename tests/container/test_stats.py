@@ -141,23 +141,28 @@ def test_processors_of_a_person_who_computes_are_counted(hub: Hub, boss: Person)
 
 @pytest.mark.long
 def test_the_capacity_follows_from_what_was_measured(hub: Hub, boss: Person) -> None:
-    machine = json.loads(run(hub, "stats", "capacity", "--json"))["machine"]
-    assert 0 < machine["hub_bytes"] <= machine["others_bytes"] < machine["memory_bytes"]
     write_past(hub, days=7, step_s=900)
     found = json.loads(run(hub, "stats", "capacity", "--json"))
-    _, memory, processors = found["limits"]
-    left = machine["memory_bytes"] * 0.9 - found["machine"]["others_bytes"]
-    assert memory["available"] == pytest.approx(left)
-    assert memory["people"] == int(memory["available"] / memory["each"])
+    machine, (_, memory, processors) = found["machine"], found["limits"]
     assert processors["people"] == int(machine["processors"] / processors["each"])
-    assert found["people_who_work"] == min(memory["people"], processors["people"])
-    page = figures(boss, "capacity")
-    assert page["summary"]["People who can work at a time"] == pytest.approx(
-        found["people_who_work"], rel=0.05, abs=1
-    )
-    assert f"people who can work at a time: {found['people_who_work']}" in run(
-        hub, "stats", "capacity"
-    )
+    assert memory["each"] > 150e6
+    # There are machines on which systemd does not count memory.
+    if machine["others_bytes"] is None:
+        assert memory["people"] is found["people_who_work"] is None
+    else:
+        assert 0 < machine["hub_bytes"] <= machine["others_bytes"]
+        left = machine["memory_bytes"] * 0.9 - machine["others_bytes"]
+        assert memory["people"] == int(left / memory["each"])
+        assert found["people_who_work"] == min(memory["people"], processors["people"])
+    expected = "unknown" if machine["others_bytes"] is None else found["people_who_work"]
+    assert f"people who can work at a time: {expected}" in run(hub, "stats", "capacity")
+    (row,) = [
+        each
+        for each in figures(boss, "capacity")["parts"]["limits"]
+        if each["limit"] == processors["what"]
+    ]
+    assert row["people"] == processors["people"]
+    assert "How many people" in boss.browser.get("/services/stats/capacity").text
 
 
 @pytest.mark.long
