@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.client import Person
+from tests.eventually import eventually
 from tests.hub import Hub
 from tests.machine import Machine
 
@@ -17,6 +18,7 @@ PASSWORD, ADMIN_PASSWORD = "a password of all", "a much longer password of admin
 # Names of the system, as the last one, get no account.
 PHYSICS = [*(f"physicist{number:02}" for number in range(14)), "games"]
 CHEMISTRY = [f"chemist{number}" for number in range(4)]
+BIOLOGY = [f"biologist{number}" for number in range(6)]
 HERE, LOCKED, *ABSENT, FAILS = PHYSICS
 LIMIT = 3
 PEOPLE = f"""\
@@ -24,9 +26,11 @@ c.JupyterHub.authenticator_class = "shared-password"
 c.SharedPasswordAuthenticator.user_password = {PASSWORD!r}
 c.SharedPasswordAuthenticator.admin_password = {ADMIN_PASSWORD!r}
 c.Authenticator.admin_users = {{"boss"}}
-c.Authenticator.allowed_users = {set(PHYSICS + CHEMISTRY)!r}
+c.Authenticator.allowed_users = {set(PHYSICS + CHEMISTRY + BIOLOGY)!r}
 c.JupyterHub.load_groups = {{
-    "physics": {{"users": {PHYSICS!r}}}, "chemistry": {{"users": {CHEMISTRY!r}}}
+    "physics": {{"users": {PHYSICS!r}}},
+    "chemistry": {{"users": {CHEMISTRY!r}}},
+    "biology": {{"users": {BIOLOGY!r}}},
 }}
 c.UnitSpawner.concurrent_starts = {LIMIT}
 """
@@ -120,9 +124,21 @@ def test_ctrl_c_asks_for_no_more_servers_and_the_next_time_goes_on(
         assert boss._api("GET", f"users/{name}").json()["servers"][""]["ready"]
 
 
+def test_a_reload_of_the_hub_in_between_changes_nothing(school: Hub, boss: Person) -> None:
+    with ThreadPoolExecutor() as pool:
+        printed = pool.submit(run, school, "class", "start", "biology", "--at-a-time", "1")
+        eventually(lambda: starting(boss), 60, "the first start")
+        school.reload()
+        assert not printed.done()
+        said = printed.result()
+    assert "biology: 6 started" in said or "ran already" in said, said
+    for name in BIOLOGY:
+        assert boss._api("GET", f"users/{name}").json()["servers"][""]["ready"]
+
+
 def test_a_wrong_group_a_wrong_number_and_a_user_without_rights_are_told_so(school: Hub) -> None:
     said = run(school, "class", "start", "physic", code=1)
-    assert "The hub has no such group; it has: chemistry, physics" in said
+    assert "The hub has no such group; it has: biology, chemistry, physics" in said
     assert "expected a number from 1" in run(
         school, "class", "start", "physics", "--at-a-time", "x", code=2
     )
