@@ -43,6 +43,9 @@ CULL_IDLE_S = 3600
 CULL_EVERY_S = 300
 # Servers of this age are stopped, whatever they do; 0: never.
 CULL_MAX_AGE_S = 0
+# Other times for members of groups of the hub; of several groups, the longest time counts:
+#   {"thesis": {"idle_s": 86400, "max_age_s": 0}}
+CULL_GROUPS = {}
 # Users who are idle for CULL_IDLE_S are deleted: only for guests.
 CULL_USERS = False
 # Kernels are stopped in servers that go on, after this time without a cell; True: also those of

@@ -15,6 +15,7 @@ from littlest_hub.fragments.catalogue import DISABLED, record_digest
 from littlest_hub.hub.services import SERVICES_FAIL
 from littlest_hub.installation import overlays_of
 from littlest_hub.layout import Layout
+from littlest_hub.lifecycle import unit_traces
 from littlest_hub.lifecycle.services import Services
 from littlest_hub.lifecycle.unfinished import Unfinished, undone_whole
 from littlest_hub.lifecycle.unit_files import UnitFiles
@@ -98,6 +99,7 @@ def disable(layout: Layout, prefix: Path, plan: Plan, progress: Progress) -> Non
             UnitFiles(layout).delete([*plan.units])
             Services(layout).start_stacks(())
             daemon_reload()
+            unit_traces.remove(layout, plan.units)
     # The hub cannot start them again, nor reach them.
     if plan.elsewhere and (problem := plan.elsewhere.end()):
         progress(problem)

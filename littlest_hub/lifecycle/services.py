@@ -14,6 +14,7 @@ from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.hub.unit_files import pending_changes
 from littlest_hub.installation import installed_unit
 from littlest_hub.layout import Layout
+from littlest_hub.lifecycle import unit_traces
 from littlest_hub.system import processes
 from littlest_hub.system.systemctl import (
     daemon_reload,
@@ -123,6 +124,7 @@ class Services:
         services = [unit.replace(".socket", ".service") for unit in restarted]
         if stopped := [*gone, *restarted, *services]:
             systemctl("stop", *stopped, is_checked=False)
+        unit_traces.remove(layout, gone)
         if installed:
             systemctl("reset-failed", *installed, is_checked=False)
         for unit in installed:
@@ -277,6 +279,7 @@ class Services:
         layout = self.layout
         daemon_reload()
         systemctl("reset-failed", *units, is_checked=False)
+        unit_traces.remove(layout, units)
         # systemd leaves those of a service that it gave up.
         for directory in (
             layout.run_directory,

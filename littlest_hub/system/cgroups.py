@@ -85,14 +85,27 @@ def in_slice(unit: str) -> dict[str, Path]:
     Args:
         unit: the slice, such as a-b.slice, which is in a.slice (systemd.slice(5)).
     """
-    parts = unit.removesuffix(".slice").split("-")
-    path = "/".join(f"{'-'.join(parts[:end])}.slice" for end in range(1, len(parts) + 1))
     found: dict[str, Path] = {}
     for root in _VERSION_2:
-        with contextlib.suppress(OSError):
-            places = [each for each in Path(root, path).iterdir() if each.is_dir()]
-            found |= {each.name: each for each in places}
+        found |= {each.name: each for each in _inside(Path(root, _path_of_slice(unit)))}
     return found
+
+
+def needed_memory_outside(unit: str) -> int | None:
+    """Return the memory that all units of the machine need, except those in a slice.
+
+    Args:
+        unit: the slice, as for `in_slice`.
+
+    Returns:
+        Bytes; None: memory is not counted here.
+    """
+    for root in _VERSION_2:
+        found = [needed_memory(each) for each in _inside(Path(root))]
+        known = [each for each in found if each is not None]
+        if known:
+            return max(0, sum(known) - (needed_memory(Path(root, _path_of_slice(unit))) or 0))
+    return None
 
 
 def unit_of(wanted: set[int]) -> str:
@@ -103,6 +116,17 @@ def unit_of(wanted: set[int]) -> str:
             if is_unit and directory.stat().st_ino in wanted:
                 return directory.name
     return ""
+
+
+def _path_of_slice(unit: str) -> str:
+    parts = unit.removesuffix(".slice").split("-")
+    return "/".join(f"{'-'.join(parts[:end])}.slice" for end in range(1, len(parts) + 1))
+
+
+def _inside(directory: Path) -> list[Path]:
+    with contextlib.suppress(OSError):
+        return [each for each in directory.iterdir() if each.is_dir()]
+    return []
 
 
 def _directories(path: str, roots: tuple[str, ...]) -> Iterator[Path]:

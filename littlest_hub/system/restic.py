@@ -97,6 +97,11 @@ class Repository:
     variables: Mapping[str, str] = field(default_factory=dict)
     """Secrets of storage services, such as AWS_SECRET_ACCESS_KEY."""
 
+    @property
+    def shown(self) -> str:
+        """The address for messages and logs: without the password that it may contain."""
+        return re.sub(r"//([^/:@]*):[^/]*@", r"//\1:***@", self.address)
+
     def environment(self) -> dict[str, str]:
         """Return the variables of restic's process, without those of ours."""
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
@@ -339,7 +344,7 @@ def explained(repository: Repository, code: int, text: str) -> LittlestHubError:
     """Return the error for what restic has printed when it failed."""
     lines = [line for line in text.splitlines() if line.strip() and not _TRACE.match(line)]
     said = "\n".join(lines[-_NAMED:]) or f"exit code {code}"
-    place = repository.address
+    place = repository.shown
     if "panic:" in text and repository.is_nearly_full():
         # restic 0.14 can crash instead of saying so.
         text = f"no space left on device\n{text}"

@@ -6,8 +6,19 @@ directory; whoever else may connect has the socket bound into its view of the fi
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from littlest_hub.layout import Layout
 from littlest_hub.units.unit import Directive, Unit, base_directory_conditions
+
+
+def directory_of(name: str) -> Path:
+    """Return the directory of a socket, which systemd makes and does not remove.
+
+    Args:
+        name: of the socket's unit, without its suffix.
+    """
+    return Path("/run") / name
 
 
 def bound_socket(layout: Layout, name: str, what: str, most: int, *, why: str = "") -> Unit:
@@ -31,7 +42,7 @@ def bound_socket(layout: Layout, name: str, what: str, most: int, *, why: str = 
                 base_directory_conditions(layout.base)[0],
             ],
             "Socket": [
-                Directive("ListenStream", f"/run/{name}/socket"),
+                Directive("ListenStream", str(directory_of(name) / "socket")),
                 Directive("DirectoryMode", "0700"),
                 Directive("SocketMode", "0666"),
                 Directive("Accept", "yes"),

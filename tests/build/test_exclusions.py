@@ -31,6 +31,7 @@ def found(builder: Builder) -> dict[str, Wheel]:
     return wheels.download(builder.lock.read_text(), builder.cache)
 
 
+@pytest.mark.long
 def test_no_remaining_module_imports_an_excluded_one(
     builder: Builder, found: dict[str, Wheel]
 ) -> None:
@@ -81,6 +82,7 @@ def _imported(text: str, file: PurePosixPath) -> Iterator[str]:
             yield from (".".join([*source, alias.name]) for alias in statement.names)
 
 
+@pytest.mark.long
 def test_jedi_finds_none_of_the_excluded_stubs(
     builder: Builder, found: dict[str, Wheel], tmp_path: Path
 ) -> None:

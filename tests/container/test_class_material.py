@@ -65,14 +65,23 @@ def test_idle_servers_and_kernels_are_stopped_as_the_fragment_says_and_a_busy_on
 ) -> None:
     # Servers report their activity each second. The limit of idle time is longer than the delay of
     # a report on a busy machine.
-    often = 'c.Spawner.environment.update({"JUPYTERHUB_ACTIVITY_INTERVAL": "1"})\n'
+    often = """\
+c.Spawner.environment.update({"JUPYTERHUB_ACTIVITY_INTERVAL": "1"})
+c.JupyterHub.load_groups.update({"thesis": {"users": ["thinker"]}})
+"""
     times = {"CULL_IDLE_S": 20, "CULL_EVERY_S": 1, "CULL_KERNEL_IDLE_S": 20}
+    groups = {"thesis": {"idle_s": 86_400}}
     with (
         school.fragment("70-often.py", often),
-        settings(school, CULL_KERNELS=True, CULL_CONNECTED_KERNELS=True, **times),
+        settings(
+            school, CULL_KERNELS=True, CULL_CONNECTED_KERNELS=True, CULL_GROUPS=groups, **times
+        ),
         school.logged_in("idle", PASSWORD) as idle,
+        school.logged_in("thinker", PASSWORD) as thinker,
         school.logged_in("busy", PASSWORD) as busy,
     ):
+        # It is idle for longer than the one that is stopped, in a group that may be.
+        thinker.start_server()
         busy.start_server()
         idle.start_server()
         with busy.open_kernel() as computing, busy.open_kernel() as other:
@@ -81,6 +90,7 @@ def test_idle_servers_and_kernels_are_stopped_as_the_fragment_says_and_a_busy_on
             eventually(lambda: not idle.has_server(), 120, "the end of an idle server")
             eventually(lambda: kernels(busy) == {computing.id}, 120, "the end of an idle kernel")
             assert busy.has_server()
+            assert thinker.has_server()
 
 
 FOLDERS = {

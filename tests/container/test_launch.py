@@ -266,7 +266,8 @@ def test_disabling_keeps_what_servers_use_and_leaves_nothing_later(
         launching.machine.run(["test", "-e", str(launching.place.home)], check=False).returncode
         == 1
     )
-    units = launching.machine.run(["sh", "-c", "ls /etc/systemd/system | grep launch"], check=False)
+    places = "/etc/systemd/system /run /var/lib/systemd/timers"
+    units = launching.machine.run(["sh", "-c", f"ls {places} | grep launch"], check=False)
     assert units.stdout == ""
     launching.command("enable", "launch", "--yes")
 

@@ -67,7 +67,14 @@ def student(hub: Hub) -> Iterator[Person]:
 
 def statuses(person: Person) -> dict[str, int]:
     """Return the status of each page for a person."""
-    pages = ("hub", "groups", "group?group=physics", "group?group=chemistry", "me")
+    pages = (
+        "hub",
+        "capacity",
+        "groups",
+        "group?group=physics",
+        "group?group=chemistry",
+        "me",
+    )
     found = {each: person.browser.get(f"/services/stats/{each}").status_code for each in pages}
     for each in pages:
         name, _, query = each.partition("?")
@@ -88,8 +95,8 @@ def test_the_peak_of_two_servers_is_two_and_each_person_sees_what_they_may(
     assert groups == {"physics": 1, "chemistry": 1, "teachers": 0}
     assert sum(each["number"] for each in found["parts"]["durations"]) == 2
     assert statuses(boss) == dict.fromkeys(statuses(boss), 200)
-    assert [*statuses(ina).values()] == [403, 200, 200, 403, 200]
-    assert [*statuses(student).values()] == [403, 403, 403, 403, 200]
+    assert [*statuses(ina).values()] == [403, 403, 200, 200, 403, 200]
+    assert [*statuses(student).values()] == [403, 403, 403, 403, 403, 200]
     physics = figures(ina, "group", group="physics", period="hour")
     assert [each["name"] for each in physics["parts"]["people"]] == ["student001"]
     own = figures(student, "me", period="hour")
@@ -130,6 +137,32 @@ def test_processors_of_a_person_who_computes_are_counted(hub: Hub, boss: Person)
             return float(next(e["cpu_s"] for e in people if e["name"] == "student004") or 0)
 
         assert eventually(lambda: used() if used() > 3 else None, 90, "time of processors") < 60
+
+
+@pytest.mark.long
+def test_the_capacity_follows_from_what_was_measured(hub: Hub, boss: Person) -> None:
+    write_past(hub, days=7, step_s=900)
+    found = json.loads(run(hub, "stats", "capacity", "--json"))
+    machine, (_, memory, processors) = found["machine"], found["limits"]
+    assert processors["people"] == int(machine["processors"] / processors["each"])
+    assert memory["each"] > 150e6
+    # There are machines on which systemd does not count memory.
+    if machine["others_bytes"] is None:
+        assert memory["people"] is found["people_who_work"] is None
+    else:
+        assert 0 < machine["hub_bytes"] <= machine["others_bytes"]
+        left = machine["memory_bytes"] * 0.9 - machine["others_bytes"]
+        assert memory["people"] == int(left / memory["each"])
+        assert found["people_who_work"] == min(memory["people"], processors["people"])
+    expected = "unknown" if machine["others_bytes"] is None else found["people_who_work"]
+    assert f"people who can work at a time: {expected}" in run(hub, "stats", "capacity")
+    (row,) = [
+        each
+        for each in figures(boss, "capacity")["parts"]["limits"]
+        if each["limit"] == processors["what"]
+    ]
+    assert row["people"] == processors["people"]
+    assert "How many people" in boss.browser.get("/services/stats/capacity").text
 
 
 @pytest.mark.long

@@ -10,6 +10,8 @@ from tests.hub import Hub
 from tests.machine import Machine
 
 SERVICE, TIMER = "littlest-hub.watch.service", "littlest-hub.watch.timer"
+TIMERS = "/var/lib/systemd/timers"
+STAMP = f"stamp-{TIMER}"
 BACKUP = """[Service]
 Type=oneshot
 ExecStart=/usr/local/bin/littlest-hub backup /dev/null/
@@ -69,9 +71,12 @@ def test_the_timer_starts_it_every_day_and_nothing_stays_after_disable(watched: 
     shown = machine.systemctl("list-timers", TIMER, "--no-legend").stdout
     assert SERVICE in shown
     machine.run(["rm", "--force", "/etc/systemd/system/hub-backup.service"])
+    before = machine.run(["ls", TIMERS]).stdout
     assert "watch is disabled" in command(hub, "disable", "watch")
     try:
-        assert "watch" not in machine.run(["ls", "/etc/systemd/system"]).stdout
+        assert STAMP in before
+        left = machine.run(["ls", "/etc/systemd/system", TIMERS]).stdout
+        assert "watch" not in left
         assert "stacks" not in machine.run(["ls", str(hub.layout.state)]).stdout
     finally:
         command(hub, "enable", "watch", "--yes", "--set", "mail=root", "--set", "ignore=backup")

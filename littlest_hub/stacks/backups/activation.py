@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
@@ -15,11 +14,7 @@ from littlest_hub.stacks.backups.repository.creation import prepare, refuse_unus
 from littlest_hub.stacks.backups.repository.password import adopt_password
 from littlest_hub.stacks.backups.repository.place import Place
 from littlest_hub.stacks.backups.settings import Settings
-from littlest_hub.stacks.backups.units import address_of, run_unit, trial_unit
 from littlest_hub.system.progress import to_stderr
-
-_STAMPS = Path("/var/lib/systemd/timers")
-"""Where systemd keeps when a persistent timer has run last (systemd.timer(5))."""
 
 
 def before_enable(layout: Layout, answers: Mapping[str, str]) -> None:
@@ -78,12 +73,6 @@ def after_disable(layout: Layout) -> Iterator[str]:
     """Remove everything but the password and secrets, and yield what stays."""
     place = Place.of(layout)
     place.target.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        # systemd leaves the directory of a socket.
-        layout.on_disk(address_of(layout)).parent.rmdir()
-    for unit in (run_unit(layout), trial_unit(layout)):
-        stamp = f"stamp-{unit.replace('.service', '.timer')}"
-        layout.on_disk(_STAMPS / stamp).unlink(missing_ok=True)
     kept = {place.password.name, place.variables.name}
     with contextlib.suppress(FileNotFoundError):
         for each in place.directory.iterdir():

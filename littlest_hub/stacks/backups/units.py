@@ -10,7 +10,7 @@ from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.backups.repository.place import target_of
 from littlest_hub.stacks.backups.settings import STACK
-from littlest_hub.units.bound_socket import bound_socket
+from littlest_hub.units.bound_socket import bound_socket, directory_of
 from littlest_hub.units.stack import calendar_timer, web_service
 from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_conditions
 
@@ -77,7 +77,7 @@ def _page(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
 
 def address_of(layout: Layout) -> Path:
     """Return the socket of root's helper, which the page's unit has bound into its view."""
-    return Path(f"/run/{layout.stack_unit(STACK, '-restore')}/socket")
+    return directory_of(layout.stack_unit(STACK, "-restore")) / "socket"
 
 
 def _helper(layout: Layout) -> Iterator[Unit]:

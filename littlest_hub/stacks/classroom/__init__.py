@@ -71,6 +71,8 @@ MANIFEST = Manifest(
         "tests/unit/stacks/classroom/accounts/test_sudo.py",
         "tests/unit/stacks/classroom/accounts/test_locking.py",
         "tests/container/test_class_accounts.py",
+        "tests/unit/stacks/classroom/group_start/test_waves.py",
+        "tests/container/test_class_start.py",
         "tests/container/test_class_directory.py",
         "tests/container/test_class_moving.py",
         "tests/unit/stacks/classroom/environment/test_tree.py",

@@ -9,11 +9,12 @@ from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.classroom.accounts import command as accounts
 from littlest_hub.stacks.classroom.environment import command as environment
+from littlest_hub.stacks.classroom.group_start import command as group_start
 from littlest_hub.stacks.classroom.logins import commands as logins
 from littlest_hub.stacks.classroom.tljh import command as tljh
 from littlest_hub.system.systemctl import list_units
 
-PARTS = (logins, accounts, tljh)
+PARTS = (logins, accounts, group_start, tljh)
 """Modules whose function `add` adds commands to a parser. Each command has an option `run`: a
 function of the layout and the options that returns an exit code."""
 

@@ -37,6 +37,11 @@ def culling(settings: Settings) -> Iterator[Problem]:
     if 0 < found.cull_idle_s < 2 * REPORTS_S:
         text = f"servers say every {REPORTS_S} s whether they are used; expected {2 * REPORTS_S}"
         yield problem(settings, "CULL_IDLE_S", f"{text} or more", is_warning=True)
+    for group, what in found.cull_groups.items():
+        if 0 < what.get("idle_s", 0) < 2 * REPORTS_S:
+            text = f"{group}: servers say every {REPORTS_S} s whether they are used; expected"
+            text = f"{text} {2 * REPORTS_S} or more"
+            yield problem(settings, "CULL_GROUPS", text, is_warning=True)
     if found.cull_users:
         text = (
             "deletes people who are not there for that time; who comes again is somebody else to"

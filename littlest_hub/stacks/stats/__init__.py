@@ -22,6 +22,7 @@ MANIFEST = Manifest(
         "tests/unit/stacks/stats/test_recording.py",
         "tests/unit/stacks/stats/test_sampling.py",
         "tests/unit/stacks/stats/test_reports.py",
+        "tests/unit/stacks/stats/test_capacity.py",
         "tests/container/test_stats.py",
         "tests/browser/test_stats.py",
     ),

@@ -45,6 +45,7 @@ def test_packages_are_added_with_what_they_need_and_removed_with_it(here: Instal
     assert active_overlay(here.layout, here.prefix) is None
 
 
+@pytest.mark.long
 def test_user_servers_may_read_packages_whatever_the_umask(here: Installation) -> None:
     wheels.make(here.wheels, "shy")
     umask = os.umask(0o077)
@@ -73,6 +74,7 @@ def test_what_a_power_failure_left_of_an_overlay_is_built_again(here: Installati
     assert (here.overlay / "hub/shy.py").read_bytes() == module
 
 
+@pytest.mark.long
 def test_a_set_costs_the_others_nothing(here: Installation) -> None:
     wheels.make(here.wheels, "shy")
     wheels.make(here.wheels, "tool", entry_points="[console_scripts]\nhammer = tool:main\n")
@@ -83,6 +85,7 @@ def test_a_set_costs_the_others_nothing(here: Installation) -> None:
     assert os.access(here.overlay / "tools/bin/hammer", os.X_OK)
 
 
+@pytest.mark.long
 def test_scripts_of_packages_for_hub_and_servers_are_not_installed(here: Installation) -> None:
     wheels.make(here.wheels, "shy", entry_points="[console_scripts]\npip = shy:main\n")
     here.add("shy")
@@ -141,6 +144,7 @@ def test_a_change_that_the_check_refuses_leaves_no_overlay_and_no_wheel(
     assert here.files == before
 
 
+@pytest.mark.long
 def test_what_an_edited_list_lacks_is_asked_for_again(here: Installation) -> None:
     wheels.make(here.wheels, "shy")
     here.add("shy")
@@ -165,6 +169,7 @@ def test_the_package_of_a_stack_that_is_enabled_is_not_removed(here: Installatio
     assert active_overlay(here.layout, here.prefix) is None
 
 
+@pytest.mark.long
 def test_a_package_that_an_enabled_stack_needs_is_not_removed(here: Installation) -> None:
     wheels.make(here.wheels, "uv")
     here.add("uv", to=PackageSet.TOOLS)
@@ -200,6 +205,7 @@ def test_without_a_network_what_was_added_before_stays_and_one_of_several_is_rem
     assert (here.overlay / "hub/shy.py").is_file()
 
 
+@pytest.mark.long
 def test_what_only_the_overlay_has_is_removed(here: Installation) -> None:
     wheels.make(here.wheels, "shy")
     here.add("shy")
@@ -208,6 +214,7 @@ def test_what_only_the_overlay_has_is_removed(here: Installation) -> None:
     assert active_overlay(here.layout, here.prefix) is None
 
 
+@pytest.mark.long
 def test_what_the_release_has_is_asked_for_and_adds_nothing(here: Installation) -> None:
     wheels.make(here.wheels, "shy")
     assert not [*here.add("packaging").lines()], "the release of this test has packaging"
@@ -216,6 +223,7 @@ def test_what_the_release_has_is_asked_for_and_adds_nothing(here: Installation) 
     assert active_overlay(here.layout, here.prefix) is None
 
 
+@pytest.mark.long
 def test_a_package_that_stays_is_not_moved_without_a_need(here: Installation) -> None:
     wheels.make(here.wheels, "timid", "1.0")
     wheels.make(here.wheels, "shy", requires=["timid"])
@@ -227,6 +235,7 @@ def test_a_package_that_stays_is_not_moved_without_a_need(here: Installation) ->
     assert [*here.add("proud").lines()] == ["+ proud 1.0  (hub)", "  timid 1.0 -> 2.0  (hub)"]
 
 
+@pytest.mark.long
 def test_overlays_in_use_stay_and_others_go(here: Installation) -> None:
     for name in ("shy", "bold", "proud"):
         wheels.make(here.wheels, name)
@@ -303,6 +312,7 @@ def test_a_release_that_is_not_active_gets_its_own_packages_from_the_kept_wheels
     assert (overlays_of(here.layout, following) / "active/hub/shy.py").is_file()
 
 
+@pytest.mark.long
 def test_lists_that_were_edited_are_named_until_they_are_applied(here: Installation) -> None:
     wheels.make(here.wheels, "shy")
     here.add("shy")

@@ -137,7 +137,7 @@ def _made(
         with contextlib.suppress(ValueError):
             _note(json.loads(line), made, shown)
     if not made.snapshot:
-        raise LittlestHubError(f"restic has made no backup at {repository.address}")
+        raise LittlestHubError(f"restic has made no backup at {repository.shown}")
     return made
 
 

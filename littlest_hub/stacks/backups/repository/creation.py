@@ -37,7 +37,7 @@ def refuse_unusable(place: Place, settings: Settings) -> None:
             if password:
                 raise
             raise LittlestHubError(
-                f"there is a repository at {repository.address}, and no password for it",
+                f"there is a repository at {repository.shown}, and no password for it",
                 "Name a file that contains its password: --set password_file=FILE",
             ) from error
 

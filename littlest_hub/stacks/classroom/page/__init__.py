@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from littlest_hub.stacks.classroom import group_start
 from littlest_hub.stacks.classroom.logins import has_sign_up
 from littlest_hub.stacks.classroom.page.link import PageLink
 
@@ -26,7 +27,8 @@ _HANDLERS = {
 
 
 def configure(c: Any) -> None:
-    """Add the page and the link to it."""
+    """Add the page, the link to it, and the hub's part of `class start`."""
+    group_start.configure(c)
     c.Pages.handlers.update(_HANDLERS)
     c.JupyterHub.template_paths.append(TEMPLATES)
     c.JupyterHub.template_vars.update({"group_messages": _messages_for})

@@ -93,13 +93,33 @@ def start(page: Form, group: orm.Group, locked: Collection[str]) -> int:
 
 
 async def _start(page: Form, user: Any) -> None:
+    if reason := await start_one(page, user):
+        page.log.warning("The server of %s did not start with its group: %s", user.name, reason)
+
+
+async def start_one(page: Any, user: Any) -> str:
+    """Start a server unless it starts already, wait for it, and return why it has failed, or "".
+
+    Args:
+        page: a request of the hub.
+        user: JupyterHub's object of the person.
+    """
+    spawner = user.spawners[""]
+    if spawner.pending not in (None, "spawn"):
+        return f"the hub is busy with this server ({spawner.pending}); try again in a moment"
     try:
-        await page.spawn_single_user(user, "")
+        if not spawner.pending:
+            await page.spawn_single_user(user, "")
+        # JupyterHub waits for some seconds only. The start goes on if this request ends.
+        if spawner.pending and spawner._spawn_future:
+            await asyncio.shield(spawner._spawn_future)
     except HTTPError as error:
         said = getattr(error, "jupyterhub_message", None) or error.log_message or error
-        page.log.warning("The server of %s did not start with its group: %s", user.name, said)
-    except Exception:
+        return str(said)
+    except Exception as error:
         page.log.exception("The server of %s did not start with its group", user.name)
+        return f"{type(error).__name__}: {error}"
+    return "" if spawner.ready else "it has ended again; see the hub's journal"
 
 
 # --- messages
@@ -145,6 +165,8 @@ def notices(user: Any) -> list[str]:
 
 def for_groups(names: Collection[str]) -> Sequence[Message]:
     """Return the messages to any of these groups."""
+    if not names:
+        return ()
     return [each for each in messages(installation.of_this_release()) if each.group in names]
 
 

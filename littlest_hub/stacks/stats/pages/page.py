@@ -15,8 +15,10 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from tornado.web import HTTPError, authenticated
 
+from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.service.web import Handler
+from littlest_hub.stacks.stats import capacity
 from littlest_hub.stacks.stats.pages import report
 from littlest_hub.stacks.stats.pages.period import NAMES, Period
 from littlest_hub.stacks.stats.pages.report import Report
@@ -38,6 +40,8 @@ _VALUES_S = 15
 _LATE = 3
 """After how many intervals without a sample the page says so."""
 _LONGEST_NAME = 255
+_FIRST = {"me": "month", "capacity": "month"}
+"""Periods that pages show at first, instead of a day."""
 
 
 class Page(Handler):
@@ -120,7 +124,7 @@ class _Asked:
     """What a person has asked for."""
 
     what: str
-    """"hub", "groups", "group", or "me"."""
+    """"hub", "groups", "group", "capacity", or "me"."""
     group: str
     period: Period
     viewer: Viewer
@@ -135,6 +139,8 @@ class _Asked:
         viewer = self.viewer
         if self.what == "hub" and not viewer.is_admin:
             raise HTTPError(403, "Only administrators see the figures of the whole hub.")
+        if self.what == "capacity" and not viewer.is_admin:
+            raise HTTPError(403, "Only administrators see how many people this machine can serve.")
         if self.what == "group" and not viewer.may_see_group(self.group):
             # Whether there is such a group is not said.
             raise HTTPError(403, "You may not see the figures of this group.")
@@ -146,6 +152,10 @@ class _Asked:
         values, period = self.values, self.period
         if self.what == "me":
             return report.of_person(figures, period, self.viewer.name)
+        if self.what == "capacity":
+            machine = capacity.measure(installation.of_this_release())
+            span = period.use_begin_s, period.end_s
+            return report.of_capacity(capacity.read(figures, machine, *span), period)
         if self.what == "group":
             return report.of_group(figures, values, period, self.group)
         groups = figures.groups() if self.viewer.is_admin else sorted(self.viewer.groups)
@@ -180,7 +190,7 @@ class Figured(Page):
             HTTPError: there is no such period.
         """
         values = await self.values()
-        name = self.get_query_argument("period", "month" if what == "me" else "day")
+        name = self.get_query_argument("period", _FIRST.get(what, "day"))
         if name not in NAMES:
             raise HTTPError(400, f"There is no such period. Expected one of: {', '.join(NAMES)}.")
         group = ""
@@ -250,5 +260,5 @@ ROUTES: tuple[tuple[str, type[Handler]], ...] = (
     ("", Start),
     (r"stats\.css", Style),
     (r"stored\.json", Stored),
-    (r"(hub|groups|group|me)(\.json|\.csv)?", Figured),
+    (r"(hub|groups|group|capacity|me)(\.json|\.csv)?", Figured),
 )

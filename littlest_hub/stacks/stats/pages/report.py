@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from littlest_hub.stacks.stats.capacity import ENOUGH_S, RESERVE, Capacity
 from littlest_hub.stacks.stats.pages.period import Period
 from littlest_hub.stacks.stats.pages.picture import Picture, describe, draw
 from littlest_hub.stacks.stats.pages.table import (
@@ -194,6 +195,49 @@ def of_groups(figures: Figures, period: Period, groups: Sequence[str]) -> Part:
             }
         )
     return Part("groups", "Groups", Table(columns, rows))
+
+
+def of_capacity(found: Capacity, period: Period) -> Report:
+    """Return the report about how many people the machine can serve."""
+    machine = found.machine
+    columns = [
+        Column("limit", "Limit", TEXT),
+        Column("available", "There is", TEXT),
+        Column("each", "One person needs", TEXT),
+        Column("measured", "Measured for", DURATION),
+        Column("people", "Enough for people"),
+    ]
+    rows = []
+    for each in found.limits:
+        kind = BYTES if each.is_memory else PROCESSORS
+        rows.append(
+            {
+                "limit": each.what,
+                "available": shown(each.available, kind),
+                "each": shown(each.each, kind),
+                "measured": each.measured_s,
+                "people": each.people,
+            }
+        )
+    note = (
+        f"Memory without {RESERVE:.0%}, and without what everything else on the machine needs now."
+        " A person who works counts with the most memory of an hour. Unknown is what was measured"
+        f" for less than {shown(ENOUGH_S, DURATION)} of servers in this period."
+    )
+    summary = {
+        "People who can work at a time": (found.people_who_work, COUNT),
+        "Idle servers at a time": (found.idle_servers, COUNT),
+        "Memory of the machine": (machine.memory_bytes, BYTES),
+        "The hub needs": (machine.hub_bytes, BYTES),
+        "All but servers needs": (machine.others_bytes, BYTES),
+        "Processors": (machine.processors, COUNT),
+    }
+    return Report(
+        "Capacity",
+        period,
+        summary,
+        [Part("limits", "How many people", Table(columns, rows), note=note)],
+    )
 
 
 # --- parts

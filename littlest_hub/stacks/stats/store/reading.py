@@ -9,6 +9,8 @@ from typing import Any
 
 from littlest_hub.stacks.stats.store.database import EVERYBODY
 
+_SHORTEST_S = 300
+"""For how long a server has to run in an hour to tell what people need."""
 _MINUTE, _HOUR, _DAY = "counts_minute", "counts_hour", "counts_day"
 
 
@@ -49,6 +51,17 @@ class Use:
     cpu_s: float | None
     active_days: int
     """Days, or, in a shorter period, parts of it, in which the person did something."""
+
+
+@dataclass(frozen=True)
+class Typical:
+    """What a person needs in an hour, on average; None: unknown."""
+
+    server_s: float
+    """For how long servers were measured."""
+    memory_bytes: float | None = None
+    """Of people who work, the most in the hour; of others, the average."""
+    processors: float | None = None
 
 
 @dataclass(frozen=True)
@@ -182,6 +195,24 @@ class Figures:
             JOIN person ON person.id = person_id
             WHERE name = ? AND time_s >= ? AND time_s < ? GROUP BY time_s ORDER BY time_s"""
         return [_use(row) for row in self._db.execute(query, (person, begin_s, end_s))]
+
+    def typical(self, begin_s: float, end_s: float, *, is_active: bool) -> Typical:
+        """Return what people need in hours in which they work, or do nothing, while servers run.
+
+        Args:
+            begin_s: the beginning of the first hour.
+            end_s: the end.
+            is_active: whether they work.
+        """
+        memory = "memory" if is_active else "memory_mb_s * 1e6 / server_s"
+        # Of a server that has just started, or is about to end, little is known.
+        query = f"""
+            SELECT total(server_s), sum({memory} * server_s) / sum(server_s),
+                sum(cpu_ms) / 1000.0 / sum(server_s)
+            FROM use_hour
+            WHERE time_s >= ? AND time_s < ? AND is_active = ? AND server_s >= {_SHORTEST_S}
+                AND memory IS NOT NULL AND cpu_ms IS NOT NULL"""
+        return Typical(*self._db.execute(query, (begin_s, end_s, int(is_active))).fetchone())
 
     def stored_about(self, person: str) -> dict[str, Any]:
         """Return all rows about a person, as they are stored."""

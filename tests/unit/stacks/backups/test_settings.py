@@ -13,7 +13,7 @@ from littlest_hub.stacks.backups.repository import choice
 from littlest_hub.stacks.backups.repository.password import adopt_password, new_password
 from littlest_hub.stacks.backups.repository.place import Place
 from littlest_hub.stacks.backups.settings import FRAGMENT, Settings
-from littlest_hub.system.restic import Snapshot
+from littlest_hub.system.restic import Snapshot, explained
 
 STOCK = Path(__file__).parents[4] / "jupyterhub_config.d" / FRAGMENT
 
@@ -92,7 +92,11 @@ def test_the_address_with_a_password_is_not_that_of_the_fragment(tmp_path: Path)
     place = Place(tmp_path, tmp_path / "cache")
     place.variables.write_text("RESTIC_REPOSITORY=rest:https://hub:secret@nas.lan/\n")
     place.variables.chmod(0o600)
-    assert place.repository(Settings()).address == "rest:https://hub:secret@nas.lan/"
+    repository = place.repository(Settings())
+    assert repository.address == "rest:https://hub:secret@nas.lan/"
+    # Errors go to the journal, the record and mails.
+    error = explained(repository, 1, "connection refused")
+    assert "rest:https://hub:***@nas.lan/ cannot be reached" in error.message
 
 
 def test_a_given_password_is_taken_once_and_another_one_never_replaces_it(tmp_path: Path) -> None:

@@ -186,6 +186,14 @@ def test_a_file_that_cannot_be_used_is_named_with_the_command_that_helps(layout:
         ('CULL_IDLE_S = "1h"', "CULL_IDLE_S: expected seconds, 0 or more, found '1h'"),
         ("CULL_EVERY_S = 0", "CULL_EVERY_S: expected seconds, 1 or more, found 0"),
         ("CULL_KERNELS = 1", "CULL_KERNELS: expected True or False, found 1"),
+        (
+            'CULL_GROUPS = {"a": {"idle_s": "1h"}}',
+            "CULL_GROUPS: a: idle_s: expected seconds, 0 or more, found '1h'",
+        ),
+        (
+            'CULL_GROUPS = {"a": {"idle_s": 60}}',
+            "warning: CULL_GROUPS: a: servers say every 300 s whether",
+        ),
         ("CULL_IDLE_S = 60", "warning: CULL_IDLE_S: servers say every 300 s whether"),
         ("CULL_USERS = True", "warning: CULL_USERS: deletes people who are not there"),
         ('ACCOUNT_GROUPS = {"a": ["*", "Al"]}', "warning: ACCOUNT_GROUPS: 'Al' is nobody"),

@@ -72,12 +72,14 @@ def test_what_servers_refer_to_stays_whatever_the_budget(site: Site, keys: list[
     assert set(done.removed) == set(keys[1:])
 
 
+@pytest.mark.long
 def test_the_service_knows_better_when_an_environment_was_used(site: Site, keys: list[str]) -> None:
     budget = size_bytes(site.place.home) - MEGABYTE // 2
     done = clean(site.place, site.uv, budget, used={keys[0]: 100, keys[1]: 50})
     assert done.removed[0] == keys[2]
 
 
+@pytest.mark.long
 def test_nobody_loses_an_environment_for_what_only_the_cache_has(
     site: Site, keys: list[str]
 ) -> None:
@@ -109,6 +111,7 @@ def test_what_a_killed_build_has_left_is_removed(site: Site, keys: list[str]) ->
     assert left(site, keys) == [True, True, True]
 
 
+@pytest.mark.long
 def test_a_record_alone_is_no_environment(site: Site, keys: list[str]) -> None:
     site.place.environment(keys[0]).rename(site.place.home / "elsewhere")
     assert not site.place.is_complete(keys[0])
@@ -116,6 +119,7 @@ def test_a_record_alone_is_no_environment(site: Site, keys: list[str]) -> None:
     assert not site.place.record(keys[0]).exists()
 
 
+@pytest.mark.long
 def test_nothing_is_cleaned_during_a_build(site: Site, keys: list[str]) -> None:
     with (site.place.locks / EVERYBODY).open("a") as building:
         assert locks.share(building)

@@ -50,6 +50,7 @@ def test_a_package_without_a_wheel_is_built_if_somebody_has_approved_that(site: 
     assert site.run(built, "import alpha, onlysource; print(onlysource.MADE)") == "1.0"
 
 
+@pytest.mark.long
 def test_no_binary_and_a_directory_of_the_repository_are_built(site: Site) -> None:
     add_source(site.index, "onlysource")
     site.index.add("alpha")
@@ -59,6 +60,7 @@ def test_no_binary_and_a_directory_of_the_repository_are_built(site: Site) -> No
     assert site.run(built, "import inner, onlysource; print(inner.MADE)") == "1.0"
 
 
+@pytest.mark.long
 def test_the_project_of_a_uv_lock_and_a_directory_of_it_are_built(
     site: Site, tmp_path: Path
 ) -> None:
@@ -80,6 +82,7 @@ def test_the_project_of_a_uv_lock_and_a_directory_of_it_are_built(
     assert site.lines.count("building ./lib") == 1
 
 
+@pytest.mark.long
 def test_a_project_with_nothing_but_a_setup_py_is_built_with_setuptools_of_the_index(
     site: Site,
 ) -> None:
@@ -160,6 +163,7 @@ def test_a_script_changes_the_environment_of_its_launch_alone(site: Site) -> Non
     assert site.launch(files, commit="3" * 40).key != changed.key
 
 
+@pytest.mark.long
 def test_code_trusts_the_authorities_that_the_machines_pip_is_configured_for(
     site: Site, tmp_path: Path
 ) -> None:
@@ -172,6 +176,7 @@ def test_code_trusts_the_authorities_that_the_machines_pip_is_configured_for(
     assert " ".join([str(authorities)] * 4) in site.lines
 
 
+@pytest.mark.long
 def test_a_repository_may_have_nothing_but_a_script(site: Site) -> None:
     script = "python -m pip --version && pip install --no-deps alpha"
     site.index.add("alpha")
@@ -186,6 +191,7 @@ def test_a_script_that_fails_is_quoted_and_leaves_nothing(site: Site) -> None:
     assert list(site.place.records.iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_program_that_a_script_leaves_running_holds_nobody_up(site: Site) -> None:
     script = "#!/bin/sh\n(while :; do echo again; read x <data; done) &\nmkfifo data\n"
     assert site.launch({"postBuild": script})
@@ -203,6 +209,7 @@ def test_code_that_nobody_has_approved_is_not_run(site: Site) -> None:
     assert site.lines == []
 
 
+@pytest.mark.long
 def test_wheels_that_were_removed_with_their_environment_are_built_again(site: Site) -> None:
     site.index.add("alpha")
     first = site.launch(project())
@@ -213,6 +220,7 @@ def test_wheels_that_were_removed_with_their_environment_are_built_again(site: S
     assert site.run(first, "import own; print(own.MADE)") == "1.0"
 
 
+@pytest.mark.long
 def test_cleaning_removes_wheels_with_the_last_environment_that_has_them(site: Site) -> None:
     site.index.add("alpha")
     built = site.launch(project())
@@ -225,6 +233,7 @@ def test_cleaning_removes_wheels_with_the_last_environment_that_has_them(site: S
     assert site.launch(project()).key == built.key
 
 
+@pytest.mark.long
 def test_a_build_under_another_name_is_refused(site: Site) -> None:
     add_source(site.index, "onlysource", 'global NAME\nNAME = "pip"\n')
     with pytest.raises(LittlestHubError, match="onlysource"):

@@ -108,6 +108,7 @@ def test_wheels_come_on_top_for_the_python_of_conda(
     assert list(conda_site.place.packages.glob(".*")) == []
 
 
+@pytest.mark.long
 def test_wheels_never_replace_what_conda_has_installed(
     conda_site: Site, channel: ServedChannel
 ) -> None:
@@ -118,6 +119,7 @@ def test_wheels_never_replace_what_conda_has_installed(
     assert list(conda_site.place.built.iterdir()) == []
 
 
+@pytest.mark.long
 def test_files_are_shared_with_the_store_but_not_those_that_name_the_environment(
     conda_site: Site, channel: ServedChannel
 ) -> None:
@@ -139,6 +141,7 @@ def test_files_are_shared_with_the_store_but_not_those_that_name_the_environment
     assert not any(str(conda_site.place.home) in each for each in stored)
 
 
+@pytest.mark.long
 def test_the_same_packages_are_built_once_whatever_file_they_come_from(
     conda_site: Site, channel: ServedChannel
 ) -> None:
@@ -155,6 +158,7 @@ def test_the_same_packages_are_built_once_whatever_file_they_come_from(
     assert len(channel.requested) == asked_for, "the store has all of them"
 
 
+@pytest.mark.long
 def test_a_lock_file_without_a_kernel_gets_a_wheel_of_it(
     conda_site: Site, channel: ServedChannel
 ) -> None:
@@ -223,6 +227,7 @@ def test_a_lock_file_for_another_machine_is_refused(
         conda_site.build({"conda-lock.yml": conda_lock([file, python])})
 
 
+@pytest.mark.long
 def test_a_lock_file_may_choose_packages_for_a_graphics_processor(
     conda_site: Site, channel: ServedChannel
 ) -> None:
@@ -296,6 +301,7 @@ def test_a_channel_that_does_not_answer_is_named(conda_site: Site) -> None:
         conda_site.build(of_conda("python"))
 
 
+@pytest.mark.long
 def test_a_python_that_the_release_does_not_have_comes_from_the_channel(
     conda_site: Site, channel: ServedChannel
 ) -> None:
@@ -314,6 +320,7 @@ def test_without_py_rattler_it_says_how_to_add_it(conda_site: Site) -> None:
     assert "packages add --tool py-rattler" in str(raised.value.hint)
 
 
+@pytest.mark.long
 def test_a_kernel_starts_as_in_an_activated_shell(conda_site: Site, channel: ServedChannel) -> None:
     """Scripts of etc/conda/activate.d run when a kernel starts, never during the build."""
     trap = f"touch {conda_site.place.home.parent}/run"
@@ -363,6 +370,7 @@ def test_a_script_that_was_approved_changes_a_copy_of_its_own(
     assert (conda_site.place.environment(other.key) / "share/alpha").read_text() == "of the store"
 
 
+@pytest.mark.long
 @pytest.mark.needs("unshare", "ip")
 def test_a_package_of_the_pip_section_is_built_if_somebody_has_approved_that(
     conda_site: Site,
@@ -381,6 +389,7 @@ def test_a_package_of_the_pip_section_is_built_if_somebody_has_approved_that(
     assert "own @ built:" in built.lock
 
 
+@pytest.mark.long
 def test_a_real_python_of_conda_imports_what_is_there(
     conda_site: Site, channel: ServedChannel
 ) -> None:

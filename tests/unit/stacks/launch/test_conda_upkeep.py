@@ -100,6 +100,7 @@ def stored(site: Site) -> set[str]:
     return {json.loads(each.read_text())["name"] for each in found}
 
 
+@pytest.mark.long
 def test_an_environment_that_is_removed_takes_its_own_packages_along(
     parts: Site, keys: list[str]
 ) -> None:
@@ -115,6 +116,7 @@ def test_an_environment_that_is_removed_takes_its_own_packages_along(
     assert again.key == keys[1]
 
 
+@pytest.mark.long
 def test_packages_that_no_environment_has_go_before_any_environment(
     parts: Site, keys: list[str]
 ) -> None:
@@ -124,6 +126,7 @@ def test_packages_that_no_environment_has_go_before_any_environment(
     assert stored(parts) == {*NAMES[:2], "python", "ipykernel"}
 
 
+@pytest.mark.long
 def test_what_a_killed_build_has_left_in_the_store_is_removed(parts: Site) -> None:
     half = parts.place.packages / ".new-1-x" / "tree"
     half.mkdir(parents=True)
@@ -131,6 +134,7 @@ def test_what_a_killed_build_has_left_in_the_store_is_removed(parts: Site) -> No
     assert not half.parent.exists()
 
 
+@pytest.mark.long
 def test_a_build_waits_for_rattler_that_a_killed_one_has_left_running(
     parts: Site, channel: ServedChannel
 ) -> None:

@@ -136,6 +136,7 @@ def test_nothing_half_is_complete_whenever_a_build_is_killed(parts: Site) -> Non
     assert kill_at_random_moments(parts, ORDER, PROGRAM, 5).total() == 5
 
 
+@pytest.mark.long
 @pytest.mark.needs("unshare", "ip")
 def test_nothing_half_is_complete_whenever_a_build_with_code_is_killed(site: Site) -> None:
     assert kill_at_random_moments(site, with_code(site), PROGRAM_OF_CODE, 3).total() == 3
@@ -190,6 +191,7 @@ def test_two_orders_for_the_same_environment_build_it_once(parts: Site) -> None:
     assert len(list(parts.place.built.iterdir())) == 1
 
 
+@pytest.mark.long
 def test_only_so_many_builds_run_at_the_same_time(parts: Site) -> None:
     slots = [locks.hold(parts.place.locks / f"slot-{number}") for number in range(SLOTS)]
     waiting = parts.start(ORDER)
@@ -203,6 +205,7 @@ def test_only_so_many_builds_run_at_the_same_time(parts: Site) -> None:
     assert check(parts)
 
 
+@pytest.mark.long
 def test_a_copy_of_python_that_was_interrupted_is_made_again(tmp_path: Path, parts: Site) -> None:
     [copy] = parts.place.pythons.iterdir()
     (copy / "lib").rename(parts.place.pythons / f".new-{copy.name}")
