@@ -262,6 +262,8 @@ def after_disable(layout: Layout) -> Iterator[str]:
     """End what graders still run; yield what stays of the courses."""
     if layout.is_live and is_booted():
         systemctl("stop", place.grader_unit(layout, "*", "*"), is_checked=False)
+        for name in records.read(layout):
+            _remove_tree(Path("/run") / place.runtime_of(layout, name))
     for course in records.read(layout).values():
         home = place.home_of(layout, course.name)
         yield f"{home} stays, and its owner, the account {course.account}"
