@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ from littlest_hub.stacks.launch.resolver.units import settings_of
 from littlest_hub.system.files import write
 from littlest_hub.system.locks import hold
 from littlest_hub.system.systemctl import daemon_reload
+
+_QUIET_S, _LOOK_S = 3, 0.2
+"""How long nobody must have saved the fragment before the program ends; how often it looks."""
 
 
 def apply(layout: Layout, stack: EnabledStack, values: Values) -> None:
@@ -85,14 +89,47 @@ def follow(layout: Layout) -> None:
             apply(layout, stack, fragment.read(layout))
 
 
+def follow_until_quiet(layout: Layout) -> bool:
+    """Apply the fragment, again each time it is saved, until nobody has saved it for a while.
+
+    systemd does not watch a path from the start of the service for it until after its end, so a
+    path unit alone would miss what is saved in that time.
+
+    Returns:
+        Whether the last version could be applied; if not, the reason is on standard error.
+    """
+    while True:
+        saved = _saved(layout)
+        try:
+            follow(layout)
+            is_applied = True
+        except (LittlestHubError, OSError) as error:
+            print(error, file=sys.stderr, flush=True)
+            is_applied = False
+        end = time.monotonic() + _QUIET_S
+        while _saved(layout) == saved:
+            if time.monotonic() > end:
+                return is_applied
+            time.sleep(_LOOK_S)
+
+
+def _saved(layout: Layout) -> list[tuple[int, int]]:
+    """Return what changes whenever one of the files that the units watch is saved."""
+    found = []
+    for file in units.watched(layout):
+        with contextlib.suppress(FileNotFoundError):
+            status = layout.on_disk(file).stat()
+            found.append((status.st_ino, status.st_mtime_ns))
+    return found
+
+
 def main() -> None:
     """Apply the fragment on disk, or write what cleaning keeps."""
     layout = installation.of_this_release()
+    if sys.argv[1:] != ["cleaning"]:
+        sys.exit(0 if follow_until_quiet(layout) else 1)
     try:
-        if sys.argv[1:] == ["cleaning"]:
-            _write(layout, cleaning_of(layout), of_cleaning(layout, fragment.read(layout)))
-            return
-        follow(layout)
+        _write(layout, cleaning_of(layout), of_cleaning(layout, fragment.read(layout)))
     except (LittlestHubError, OSError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)

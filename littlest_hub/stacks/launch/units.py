@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
@@ -32,6 +33,11 @@ def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
     yield from _permissions(layout, layout.stack_unit(stack.name, "-permissions"))
 
 
+def watched(layout: Layout) -> tuple[Path, Path]:
+    """Return the files of which root's program follows each change."""
+    return layout.fragments / FRAGMENT, Path("/etc/resolv.conf")
+
+
 def _permissions(layout: Layout, name: str) -> Iterator[Unit]:
     """Yield the unit that follows the fragment, and the one that notices its changes."""
     conditions = base_directory_conditions(layout.base)
@@ -43,10 +49,7 @@ def _permissions(layout: Layout, name: str) -> Iterator[Unit]:
                 Directive("Description", f"Littlest Hub at {layout.base}: changes of {FRAGMENT}"),
                 conditions[0],
             ],
-            "Path": [
-                Directive("PathChanged", str(layout.fragments / FRAGMENT)),
-                Directive("PathChanged", "/etc/resolv.conf"),
-            ],
+            "Path": [Directive("PathChanged", str(each)) for each in watched(layout)],
             "Install": [Directive("WantedBy", "paths.target")],
         },
     )
