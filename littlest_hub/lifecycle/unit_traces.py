@@ -1,4 +1,4 @@
-"""What systemd leaves of a unit that is gone: the time of a timer, the directory of a socket."""
+"""Traces that systemd leaves of removed units: stamps of timers, directories of sockets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from littlest_hub.layout import Layout
 from littlest_hub.units.bound_socket import directory_of
 
 _STAMPS = Path("/var/lib/systemd/timers")
-"""Where systemd keeps when a persistent timer has run last (systemd.timer(5), Persistent=)."""
+"""Directory of the stamps of persistent timers (systemd.timer(5), Persistent=)."""
 
 
 def remove(layout: Layout, units: Iterable[str]) -> None:

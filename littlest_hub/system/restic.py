@@ -182,7 +182,7 @@ class Repository:
             except BrokenPipeError:
                 raise
             except Exception as error:
-                # What failed may be that its output ended early: then its own reason counts.
+                # If its output ended early, the reason that it gave itself counts.
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     if code := process.wait(_END_S):
                         raise explained(self, code, _text(errors)) from error

@@ -91,7 +91,7 @@ def test_who_has_left_the_group_loses_the_volume_at_the_next_start(
         with launching.launched(alice, "leaving", mount="data"):
             body = {"users": [alice.name]}
             assert boss._api("DELETE", "groups/physics/users", json=body).status_code == 200
-            # What runs goes on.
+            # The running server keeps its volume.
             assert output(alice, "leaving", "cat volumes/data/numbers.txt") == "42"
         eventually(lambda: stopped(alice, "leaving"), 60, "the server to stop")
         answer = alice._api("POST", f"users/{alice.name}/servers/leaving")

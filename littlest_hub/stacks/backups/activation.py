@@ -1,4 +1,4 @@
-"""What `enable` and `disable` do besides: the repository and its password, and what goes."""
+"""Steps of `enable` and `disable` that are the stack's own: repository, password, leftovers."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ MembersOf = Callable[[str], Awaitable[Collection[str]]]
 
 
 class Memberships:
-    """Who is in which group, as the hub said a moment ago.
+    """Members of groups, as the hub said a moment ago.
 
     Args:
         groups: the groups to ask about.

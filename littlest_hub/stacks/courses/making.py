@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError, as_typed
-from littlest_hub.installation import release_of_this_interpreter
+from littlest_hub.installation import active_overlay, release_of_this_interpreter
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.locks import alone
 from littlest_hub.lifecycle.locks import changing as changing_installation
@@ -414,8 +414,6 @@ def _run(*command: str) -> None:
 
 
 def nbgrader_is_there(layout: Layout) -> bool:
-    """Return whether the packages of the stack are those that servers use now."""
-    from littlest_hub.installation import active_overlay
-
+    """Return whether nbgrader is in the packages that servers use now."""
     overlay = active_overlay(layout, release_of_this_interpreter())
     return bool(overlay and (overlay / "server" / "nbgrader").is_dir())

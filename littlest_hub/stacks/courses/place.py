@@ -1,4 +1,4 @@
-"""Where the parts of courses are on the machine, and their units; no input or output."""
+"""Paths and units of courses on the machine; no input or output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from littlest_hub.units.server import RUNTIME
 STACK = "courses"
 FRAGMENT = "62-courses.py"
 SEEN = RUNTIME / "courses"
-"""Where units of graders see what the hub publishes for them (`published`)."""
+"""Path at which units of graders see the directory `published` of the hub."""
 RELEASE_FILES = Path(__file__).parent
 """This package, which every user of the machine may read."""
 STUDENT_SETTINGS = RELEASE_FILES / "settings" / "student"

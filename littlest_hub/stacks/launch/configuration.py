@@ -51,7 +51,7 @@ class Caps:
 
 @dataclass(frozen=True)
 class Choices:
-    """What one person may choose besides."""
+    """Further choices that one person has."""
 
     volumes: Offered = field(default_factory=dict)
     collaborators: int = 0

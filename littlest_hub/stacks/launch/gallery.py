@@ -39,7 +39,7 @@ class Entry:
     title: str
     about: str
     owner: str
-    """Who has published it."""
+    """The person who has published it."""
     time_s: int
     is_shown: bool = False
     """Whether an administrator has decided that everybody sees it."""

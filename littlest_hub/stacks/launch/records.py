@@ -59,7 +59,7 @@ class Approved:
 
     @property
     def people(self) -> list[str]:
-        """Who may use the server besides its owner."""
+        """People who may use the server besides its owner."""
         return [name for name in self.configuration.share.split() if name not in self.removed]
 
 

@@ -94,7 +94,7 @@ class Settings:
 
     @property
     def choices_of_guests(self) -> Choices:
-        """What people without a login may choose."""
+        """Choices of people without a login."""
         offered = volumes.offered(self.volumes, [GROUP])
         return Choices(dict.fromkeys(offered, False), 0, self.is_temporary_possible)
 

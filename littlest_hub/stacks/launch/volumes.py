@@ -22,7 +22,7 @@ from littlest_hub.units.server import RUNTIME
 EVERYBODY = "*"
 """Stands for all groups in the lists of a volume."""
 SHOWN = RUNTIME / "volumes"
-"""Where a server sees its volumes, each by its name."""
+"""Directory in which a server sees its volumes, each by its name."""
 MOST = 16
 """The most volumes of one server."""
 _WRITABLE = ":rw"

@@ -18,14 +18,14 @@ ENOUGH_S = 3600
 
 @dataclass(frozen=True)
 class Machine:
-    """What the machine has, and what is not left for servers; None: unknown."""
+    """Resources of the machine, and those that servers cannot have; None: unknown."""
 
     memory_bytes: int
     processors: int
     others_bytes: int | None
-    """What everything but user servers needs now, the hub included."""
+    """Memory that everything but user servers needs now, the hub included."""
     hub_bytes: int | None
-    """What the units of the hub need now."""
+    """Memory that the units of the hub need now."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Limit:
     available: float | None
     """Bytes or processors; None: unknown."""
     each: float | None
-    """What one person needs; None: unknown."""
+    """Resources that one person needs; None: unknown."""
     measured_s: float
     """For how long servers were measured for that."""
     is_memory: bool = True
@@ -51,7 +51,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Capacity:
-    """What a machine has, and what people on it need."""
+    """Resources of a machine, and those that people on it need."""
 
     machine: Machine
     idle: Typical

@@ -1,4 +1,4 @@
-"""What the hub tells the sampler, besides JupyterHub's own API: failed starts, and the queue.
+"""Failed starts and the queue, which the hub tells the sampler besides JupyterHub's own API.
 
 The hub imports this module when it loads the stack's page. So it also keeps the sampler's requests,
 thousands each day, out of the journal.

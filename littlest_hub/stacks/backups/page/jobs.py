@@ -1,4 +1,4 @@
-"""What is being restored for visitors of the page, one thing for each."""
+"""Running restores of visitors of the page, one for each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Job:
     """A restore, or how it ended."""
 
     what: str
-    """What is restored, for people."""
+    """The files that are restored, as people read it."""
     is_running: bool = True
     files: int = 0
     size_bytes: int = 0

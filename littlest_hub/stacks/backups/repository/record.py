@@ -22,12 +22,12 @@ class Outcome:
     problem: str = ""
     """Why it failed; "": it did not."""
     text: str = ""
-    """What was done, for people."""
+    """The outcome, as people read it."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """What was done last."""
+    """The last thing that was done."""
 
     run: Outcome = Outcome()
     """The last run, whether it made a backup or not."""

@@ -35,7 +35,7 @@ _PRESENT = os.fsencode("whole")
 
 @dataclass
 class Count:
-    """What has been read so far."""
+    """The text that has been read so far."""
 
     files: int = 0
     size_bytes: int = 0

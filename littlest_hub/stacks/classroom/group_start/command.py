@@ -88,14 +88,14 @@ class Hub:
         Raises:
             LittlestHubError: the hub does not answer, or refuses.
         """
-        patience_s = time.monotonic() + _RELOAD_S
+        deadline = time.monotonic() + _RELOAD_S
         while True:
             try:
                 found = self._ask("POST", "", {"group": group, "name": name})
                 return Outcome(found["outcome"]), str(found["reason"])
             except _AwayError:
                 # It reloads: the next hub has another token, and goes on with what has begun.
-                if time.monotonic() > patience_s:
+                if time.monotonic() > deadline:
                     raise
                 time.sleep(1)
 

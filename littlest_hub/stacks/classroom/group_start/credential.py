@@ -20,7 +20,7 @@ _TOKEN_BYTES = 32
 
 @dataclass(frozen=True)
 class Credential:
-    """What the command needs to ask the hub."""
+    """Address and token with which the command asks the hub."""
 
     host: str
     port: int

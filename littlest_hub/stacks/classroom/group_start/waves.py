@@ -13,7 +13,7 @@ from littlest_hub.errors import LittlestHubError
 
 
 class Outcome(StrEnum):
-    """What has become of a member's server."""
+    """The outcome of the start of a member's server."""
 
     STARTED = "started"
     RUNS = "runs"

@@ -18,7 +18,7 @@ _MAX_DEPTH = 20
 
 
 class _Limits:
-    """What is left of the sizes that a copy may have."""
+    """The sizes that a copy may still have."""
 
     def __init__(self, size_bytes: int, mode: int, directory_mode: int) -> None:
         self.left_bytes, self.left_entries = size_bytes, _MAX_ENTRIES

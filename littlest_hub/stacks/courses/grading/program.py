@@ -1,4 +1,4 @@
-"""What commands of the administrator run as the grader of a course.
+"""The program that commands of the administrator run as the grader of a course.
 
 The arguments are the course, the work (`nbgrader`, `autograde`, `again`, `grades`, `students`,
 `import`, `fetch`, `pack`, `unpack`, `export`), and its words.

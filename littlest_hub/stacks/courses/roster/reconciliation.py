@@ -34,7 +34,7 @@ def main() -> int:
     for course in records.read(layout).values():
         if course.is_open and seen.get(course.name) != _state(layout, course):
             try:
-                # What changes meanwhile is seen the next time.
+                # Changes during the reconciliation are seen at the next run.
                 before = _state(layout, course)
                 reconcile(layout, course)
                 seen[course.name] = before

@@ -151,7 +151,7 @@ class PersonPage(Page):
 
     @property
     def choices(self) -> Choices:
-        """What the person may choose besides."""
+        """Further choices that the person has."""
         return self.hub_settings.choices_for(self.name, self.person.groups)
 
     def judged(self, form: Form) -> Configuration:

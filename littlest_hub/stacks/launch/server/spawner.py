@@ -285,7 +285,7 @@ class UnitWithLaunch(WithLaunch):
 
     def _prepare(self, account: Account | LentAccount) -> Launch:
         if self._is_apart:
-            # Whoever uses the server of an administrator must not become root there.
+            # Users of an administrator's shared server must not become root there.
             self.disable_user_sudo = True
         launch: Launch = super()._prepare(account)  # type: ignore[misc]
         found = self.launched()

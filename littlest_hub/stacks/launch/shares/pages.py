@@ -54,7 +54,7 @@ class Shared:
     path: str
     """Of its page, below the hub's."""
     people: tuple[str, ...] = ()
-    """Who has access besides the owner."""
+    """People who have access besides the owner."""
 
 
 def template_vars() -> dict[str, Any]:

@@ -45,7 +45,7 @@ _FIRST = {"me": "month", "capacity": "month"}
 
 
 class Page(Handler):
-    """What all pages need."""
+    """The base of all pages."""
 
     async def values(self) -> Values:
         """Return the values of the fragment, which the hub tells.
@@ -121,7 +121,7 @@ class Start(Page):
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a person has asked for."""
+    """A request of a person."""
 
     what: str
     """"hub", "groups", "group", "capacity", or "me"."""

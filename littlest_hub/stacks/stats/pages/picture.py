@@ -105,7 +105,7 @@ def missing(picture: Picture, rows: Sequence[Mapping[str, Any]]) -> int:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where times and values are in the picture."""
+    """Positions of times and values in the picture."""
 
     period: Period
     top: float
