@@ -167,7 +167,9 @@ async def killed(made: SlurmSpawner, waiting: asyncio.Task[None]) -> None:
     waiting.cancel()
     await asyncio.wait([waiting])
     if spawner.QUEUE._query:
-        await spawner.QUEUE._query  # the next hub would not know of it
+        await spawner.QUEUE._query
+    # The next hub knows no answer of this one's, however young.
+    spawner.QUEUE = JobQueue(commands.run)
 
 
 def in_a_loop(what: Coroutine[Any, Any, None]) -> None:
