@@ -34,10 +34,10 @@ this machine can serve, from what servers on it have needed.
 """
 _EXAMPLES = """\
 examples:
-  sudo {command} stats            when the last sample was taken, how large the database is
-  sudo {command} stats --json     the same for programs
-  sudo {command} stats capacity   how many people this machine can serve
-  sudo {command} stats token      the token with which Prometheus reads the hub's metrics
+  %(prog)s            when the last sample was taken, how large the database is
+  %(prog)s --json     the same for programs
+  %(prog)s capacity   how many people this machine can serve
+  %(prog)s token      the token with which Prometheus reads the hub's metrics
 """
 
 
@@ -50,7 +50,7 @@ def run(layout: Layout, arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog=f"{layout.command} stats",
         description=_ABOUT,
-        epilog=_EXAMPLES.format(command=layout.command),
+        epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
