@@ -224,8 +224,8 @@ def _commands() -> Sequence[_Command]:
             "check",
             "list the problems in the fragments, without touching the hub",
             "Run all fragments in a sandbox and list every problem with file and line. The exit"
-            " code is 1 if there is a problem that a reload would refuse, and 0 if there are only"
-            " warnings.",
+            " code is 1 if there are errors, with which a reload is refused, and 0 if there are"
+            " only warnings.",
             (_JSON,),
             commands.run_check,
             (
