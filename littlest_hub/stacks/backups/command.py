@@ -51,7 +51,7 @@ def run(layout: Layout, arguments: Sequence[str]) -> int:
         epilog=_EXAMPLES.format(command=command),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    verbs = parser.add_subparsers(metavar="COMMAND", required=True)
     now = verbs.add_parser("now", help="make a backup now, and wait for it")
     now.set_defaults(run=lambda layout, _: _started(layout, run_unit(layout), "run"))
     test = verbs.add_parser("test", help="run the restore test now, and wait for it")
