@@ -42,6 +42,7 @@ OTHER: dict[str, Any] = {
     "mounts": "data",
     "share": "bob carol",
     "temporary": True,
+    "private": True,
 }
 
 
