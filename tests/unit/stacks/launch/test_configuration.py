@@ -183,6 +183,7 @@ def test_the_canonical_form_has_the_names_of_the_fields() -> None:
         "built",
         "mounts",
         "share",
+        "private",
         "temporary",
     }
 
