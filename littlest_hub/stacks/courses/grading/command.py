@@ -42,8 +42,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     autograde.add_argument("name", metavar="NAME")
     autograde.add_argument("assignment", metavar="ASSIGNMENT")
     _add_jobs(autograde)
-    autograde.add_argument("--again", action="store_true", help="also those that are graded")
-    autograde.add_argument("--student", metavar="LOGIN", default="", help="only this one")
+    autograde.add_argument("--again", action="store_true", help="also submissions that are graded")
+    autograde.add_argument("--student", metavar="LOGIN", default="", help="only this student's")
     autograde.set_defaults(run=_autograde)
     feedback = commands.add_parser(
         "feedback",
@@ -74,7 +74,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _add_jobs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="how many at a time; default: as many as there are processors",
+    )
 
 
 def _add_extend(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
