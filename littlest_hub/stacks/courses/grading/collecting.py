@@ -172,4 +172,4 @@ def _check_end(submission: Path) -> None:
     """Refuse a submission that is still being handed in: nbgrader writes the secret last."""
     file = submission / _SECRET
     if not file.is_file() or not file.stat().st_size:
-        raise LittlestHubError(f"it was not handed in whole: it has no {_SECRET}")
+        raise LittlestHubError(f"it was not handed in whole: it has no {_SECRET} to read")
