@@ -403,7 +403,10 @@ def with_launch(spawner: type[Any] | str, settings: Settings) -> type[Any]:
                 usable = alike if is_job else settings
                 return type(name, (kind, spawner), {"launch_settings": usable})
     name = spawner.__name__ if isinstance(spawner, type) else spawner
-    raise TypeError(f"{name} cannot launch: expected UnitSpawner or SlurmSpawner")
+    raise TypeError(
+        f"{name} cannot launch: expected UnitSpawner or SlurmSpawner;"
+        " a hub that does not run as root has no UnitSpawner"
+    )
 
 
 def _added(properties: Properties, more: Mapping[str, list[str]]) -> dict[str, str | list[str]]:
