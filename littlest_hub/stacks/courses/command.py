@@ -28,6 +28,8 @@ examples:
   {command} course roster ps131 canvas-export.csv --login-column 'SIS Login ID'
   {command} course nbgrader ps131 -- generate_assignment ps1
   {command} course autograde ps131 ps1
+  {command} course extend ps131 ps1 dave 2d
+  {command} course feedback ps131 ps1
   {command} course grades ps131 > grades.csv
   {command} course export ps131 ps131.tar.gz
 """
@@ -78,7 +80,9 @@ def _add_making(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="https address of a git repository with the sources: its directory source/, or all of"
         " it if there is none. Links and submodules are left out",
     )
-    create.add_argument("--branch", default="", help="of it; default: the repository's own choice")
+    create.add_argument(
+        "--branch", default="", help="a branch of the repository; default: its own choice"
+    )
     _add_people(create)
     create.set_defaults(run=_create)
     copy = commands.add_parser(
@@ -165,7 +169,9 @@ def _add_changing(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def _add_columns(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--login-column", metavar="COLUMN", default="", help="has the logins")
+    parser.add_argument(
+        "--login-column", metavar="COLUMN", default="", help="the column with the logins"
+    )
     parser.add_argument(
         "--strip-domain", action="store_true", help="logins are the parts before @ in the column"
     )
@@ -282,8 +288,6 @@ def _roster(layout: Layout, options: argparse.Namespace) -> int:
     print(f"{len(wanted)} students; new: {_named(new)}; dropped out: {_named(gone)}")
     if options.dry_run:
         print("Nothing was changed: --dry-run")
-    elif gone:
-        print("Servers of those who dropped out show the course until they are stopped.")
     return 0
 
 
