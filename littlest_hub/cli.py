@@ -194,7 +194,7 @@ def _commands() -> Sequence[_Command]:
             " is left: fragments, state, added packages, drop-ins and homes.",
             (
                 _flag("--purge", "also remove what is left, except homes"),
-                _flag("--yes", "with --purge: do not ask for confirmation"),
+                _flag("--yes", "do not ask for confirmation"),
                 _ROOT,
             ),
             commands.run_uninstall,
@@ -385,7 +385,7 @@ def _commands() -> Sequence[_Command]:
             (
                 ("", "what is wrong, and what helps"),
                 ("--all", "what is in order as well"),
-                ("--bundle hub.tar.gz", "for someone who helps you"),
+                ("--bundle findings.tar.gz", "for someone who helps you"),
             ),
         ),
         _Command(
