@@ -11,6 +11,7 @@ from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
+from littlest_hub.manifest import verbs
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.courses import making, place, records
 from littlest_hub.stacks.courses.course import Course, Student, plain_text
@@ -56,12 +57,7 @@ def run(layout: Layout, arguments: Sequence[str]) -> int:
     _add_showing(commands)
     _add_changing(commands)
     grading.add(commands)
-    if not arguments:
-        parser.print_help()
-        return 2
-    options = parser.parse_args(arguments)
-    code: int = options.run(layout, options)
-    return code
+    return verbs.run(parser, layout, arguments)
 
 
 def _add_making(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
