@@ -195,6 +195,8 @@ class Crowd:
         settle(machine, self.side.servers, timeout_s=SETTLED_S)
         hub_s = self._hub_cpu_s() - before_s
         used = [*usage(machine, self.side.servers).values()]
+        if not used:
+            raise AssertionError("no server runs any more")
         core = usage(machine, self.side.hub_unit, self.side.proxy_unit).values()
         idle_mib = sum(each.pss_mib for each in used)
         self.figures |= {
