@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from littlest_hub.check import check_fragments, is_service
-from littlest_hub.errors import LittlestHubError
-from littlest_hub.fragments.edit import print_report
+from littlest_hub.errors import LittlestHubError, as_typed
+from littlest_hub.fragments.edit import print_report, short_name
 from littlest_hub.installation import fragment_files, ignored_files
 from littlest_hub.layout import Layout
 from littlest_hub.system import systemctl
@@ -19,7 +18,6 @@ from littlest_hub.system.digests import sha256
 from littlest_hub.system.files import write
 from littlest_hub.system.ownership import check_owners
 
-_NUMBER = re.compile(r"^\d+-")
 DISABLED = ".disabled"
 """Suffix of a fragment that the administrator has disabled."""
 
@@ -125,7 +123,7 @@ def disable(layout: Layout, name: str) -> int:
 def _how_to_apply(layout: Layout, verb: str) -> str:
     if not is_service(layout):
         return "It takes effect when the hub is started the next time."
-    return f"To apply it: systemctl {verb} {layout.instance}"
+    return f"To apply it: {as_typed(f'systemctl {verb} {layout.instance}')}"
 
 
 def _shipped(layout: Layout) -> dict[str, Path]:
@@ -151,7 +149,7 @@ def _find(layout: Layout, name: str, candidates: list[str]) -> str:
     names = list(dict.fromkeys(candidates))
     wanted = name.removesuffix(".py")
     exact = [each for each in names if each.removesuffix(".py") == wanted]
-    short = [each for each in names if _short(each) == wanted]
+    short = [each for each in names if short_name(each) == wanted]
     found = exact or short
     if len(found) == 1:
         return found[0]
@@ -161,7 +159,7 @@ def _find(layout: Layout, name: str, candidates: list[str]) -> str:
         )
     import difflib
 
-    known = {text: each for each in names for text in (_short(each), each.removesuffix(".py"))}
+    known = {text: each for each in names for text in (short_name(each), each.removesuffix(".py"))}
     close = difflib.get_close_matches(wanted, known, n=1)
     hint = f"Did you mean {known[close[0]]}?" if close else f"See: {layout.command} list"
     raise LittlestHubError(f"there is no fragment {name!r} here", hint)
@@ -237,10 +235,6 @@ def _drop_in(layout: Layout, file: str) -> tuple[Path, Path]:
     """Return the drop-in of a fragment in this release, and its path for systemd."""
     name = Path(file).with_suffix(".conf").name
     return layout.catalogue / name, layout.hub_drop_ins / name
-
-
-def _short(file: str) -> str:
-    return _NUMBER.sub("", file.removesuffix(".py"))
 
 
 def _about(file: Path) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import itertools
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from littlest_hub.check import Report, check_fragments, is_service
 from littlest_hub.errors import LittlestHubError, as_typed
+from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout
 from littlest_hub.system.files import naming
 from littlest_hub.system.locks import hold, holder
@@ -31,6 +33,7 @@ _AGAIN, _QUIT, _SAVE = "eqs"
 _SCRATCH = ".edit-"
 UNSAVED = ".unsaved"
 """Suffix of a text that was not saved; a number may follow."""
+_NUMBER = re.compile(r"^\d+-")
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,15 @@ class _Version:
         return cls(content, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
 
 
+def short_name(file: str) -> str:
+    """Return the name of a fragment without its number and suffix."""
+    return _NUMBER.sub("", file.removesuffix(".py"))
+
+
 def fragment_path(layout: Layout, name: str) -> Path:
     """Return the path of a fragment by its name: "30-limits" or "30-limits.py".
+
+    "limits" is a fragment of this name with a number, if there is exactly one.
 
     Raises:
         LittlestHubError: no fragment can have this name.
@@ -70,7 +80,13 @@ def fragment_path(layout: Layout, name: str) -> Path:
             f"{name!r} is no name of a fragment",
             f"Expected one in {layout.fragments}, such as 30-limits; the number decides the order",
         )
-    return layout.fragments / file
+    fragment = layout.fragments / file
+    if not fragment.exists():
+        short = file.removesuffix(".py")
+        numbered = [each for each in fragment_files(layout) if short_name(each.name) == short]
+        if len(numbered) == 1:
+            return numbered[0]
+    return fragment
 
 
 def edit(layout: Layout, name: str) -> int:

@@ -46,6 +46,8 @@ TITLES = {
 }
 COMMAND = "/opt/littlest-hub/hub/bin/littlest-hub"
 _BUNDLE = "/srv/class-environment.tar"
+_PATIENCE_S = 600
+"""How long a step of setting up may take."""
 
 
 @dataclass
@@ -124,13 +126,13 @@ def equip(side: HubSide, wheels: Path, names: Sequence[str]) -> Mapping[str, str
         machine.run(["mkdir", place])
         machine.run(["mount", "-t", "tmpfs", "-o", "mode=0755,size=2G", "tmpfs", place])
         machine.put("/opt/littlest-hub/jupyterhub_config.d/20-everybody.py", EVERYBODY)
-        machine.run([COMMAND, "enable", "class", "--yes"])
-        machine.run([COMMAND, "environment", "import", path])
+        machine.run([COMMAND, "enable", "class", "--yes"], timeout_s=_PATIENCE_S)
+        machine.run([COMMAND, "environment", "import", path], timeout_s=_PATIENCE_S)
     else:
         machine.run(["mkdir", "/srv/wheels"])
         machine.run(["tar", "-xf", path, "-C", "/srv/wheels", "--strip-components=1"])
         pip = [f"{PREFIX}/bin/python3", "-m", "pip", "install", "--no-index"]
-        machine.run([*pip, "--find-links=/srv/wheels/wheels", "numpy"])
+        machine.run([*pip, "--find-links=/srv/wheels/wheels", "numpy"], timeout_s=_PATIENCE_S)
     passwords = {name: secrets.token_urlsafe() for name in names}
     lines = "".join(f"{name}:{password}\n" for name, password in passwords.items())
     machine.run(["chpasswd"], input=lines)

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-from littlest_hub.errors import LittlestHubError, as_typed
+from littlest_hub.errors import LittlestHubError, as_typed, with_sudo
 from littlest_hub.layout import Layout
 from littlest_hub.manifest import plain_values
 from littlest_hub.manifest.enabled import EnabledStack
@@ -34,10 +34,10 @@ this machine can serve, from what servers on it have needed.
 """
 _EXAMPLES = """\
 examples:
-  sudo {command} stats            when the last sample was taken, how large the database is
-  sudo {command} stats --json     the same for programs
-  sudo {command} stats capacity   how many people this machine can serve
-  sudo {command} stats token      the token with which Prometheus reads the hub's metrics
+  {command} stats            when the last sample was taken, how large the database is
+  {command} stats --json     the same for programs
+  {command} stats capacity   how many people this machine can serve
+  {command} stats token      the token with which Prometheus reads the hub's metrics
 """
 
 
@@ -50,7 +50,7 @@ def run(layout: Layout, arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog=f"{layout.command} stats",
         description=_ABOUT,
-        epilog=_EXAMPLES.format(command=layout.command),
+        epilog=_EXAMPLES.format(command=with_sudo(layout.command)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

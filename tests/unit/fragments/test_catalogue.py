@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from littlest_hub.fragments.catalogue import disable, enable
+from littlest_hub.fragments.edit import fragment_path
 from littlest_hub.layout import Layout
 
 pytestmark = pytest.mark.unit
@@ -22,3 +23,19 @@ def test_a_hub_in_the_foreground_takes_up_a_ready_fragment_at_its_next_start(
         told = capsys.readouterr().out
         assert told.endswith("It takes effect when the hub is started the next time.\n")
         assert "systemctl" not in told
+
+
+def test_a_fragment_is_edited_by_its_name_without_its_number_too(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "hub")
+    assert fragment_path(layout, "limits") == layout.fragments / "limits.py"
+    layout.fragments.mkdir(parents=True)
+    for name in ("30-limits.py", "40-class.py", "60-class.py"):
+        (layout.fragments / name).touch()
+    for typed, expected in (
+        ("limits", "30-limits.py"),
+        ("30-limits", "30-limits.py"),
+        ("40-limits", "40-limits.py"),
+        ("class", "class.py"),  # one of two is a guess
+        ("mine", "mine.py"),
+    ):
+        assert fragment_path(layout, typed) == layout.fragments / expected
