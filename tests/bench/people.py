@@ -49,7 +49,7 @@ TITLES = {
     "wait_s": "a login to the answer, median, s",
     "kernel_mib": "memory that a kernel with numpy adds, MiB",
     "all_mib": "all servers with these kernels, MiB",
-    "busy_p99_ms": "pages at 100 a second, while these kernels compute: p99, ms",
+    "busy_p99_ms": "pages at 5 a second, while these kernels compute: p99, ms",
     "busy_failed": "the same: failed",
     "broken": "kernels that did not finish",
     "lost": "servers that do not run any more",
@@ -75,6 +75,8 @@ PATIENCE_S = 3600
 COMPUTING_S = 30
 """How long each kernel computes; other kernels and the measurement make it longer."""
 CELL_PATIENCE_S = 300
+BUSY_PAGES_PER_S, BUSY_PAGES_S = 5, 20
+"""More would need a processor of their own, which the kernels leave to nobody."""
 CELL = f"""\
 import time, numpy
 until, square = time.monotonic() + {COMPUTING_S}, numpy.ones((200, 200))
@@ -255,7 +257,7 @@ class Crowd:
         with ThreadPoolExecutor(len(students)) as pool:
             cells = [pool.submit(compute, each) for each in students]
             time.sleep(2)  # until all of them compute
-            found = pages(self.side)
+            found = pages(self.side, BUSY_PAGES_S, BUSY_PAGES_PER_S)
         problems = [each.result() for each in cells]
         for student, problem in zip(students, problems, strict=True):
             if problem:
