@@ -1,6 +1,6 @@
 # Servers as jobs of a Slurm cluster. This machine must be able to submit jobs (sbatch).
-# `littlest-hub enable slurm` sets up all of it (docs/how-to/slurm.md), with the helper of root's
-# that submits jobs as their users.
+# `littlest-hub enable slurm` sets up all of it; this file alone is not enough.
+# /opt/littlest-hub/hub/share/littlest-hub/docs/how-to/slurm.md
 from littlest_hub.manifest.enabled import require_enabled
 from littlest_hub.stacks.slurm.hub import configure
 

@@ -1,5 +1,5 @@
-# Statistics at /services/stats/. `littlest-hub enable stats` sets up all of it
-# (docs/how-to/statistics.md); this file alone is not enough.
+# Statistics at /services/stats/. `littlest-hub enable stats` sets up all of it; this file alone is
+# not enough. /opt/littlest-hub/hub/share/littlest-hub/docs/how-to/statistics.md
 from littlest_hub.manifest.enabled import require_enabled
 from littlest_hub.stacks.stats import hub
 

@@ -1,5 +1,5 @@
-# Courses with assignments and grades. `littlest-hub enable courses` sets up all of it
-# (docs/how-to/courses.md); this file alone is not enough.
+# Courses with assignments and grades. `littlest-hub enable courses` sets up all of it; this file
+# alone is not enough. /opt/littlest-hub/hub/share/littlest-hub/docs/how-to/courses.md
 from littlest_hub.manifest.enabled import require_enabled
 from littlest_hub.stacks.courses import hub
 

@@ -1,5 +1,6 @@
 # Any git repository as a server of one's own, at /services/launch/. `littlest-hub enable launch`
-# sets up all of it (docs/how-to/launch.md); this file alone is not enough.
+# sets up all of it; this file alone is not enough.
+# /opt/littlest-hub/hub/share/littlest-hub/docs/how-to/launch.md
 from littlest_hub.manifest.enabled import require_enabled
 from littlest_hub.stacks.launch import hub
 
@@ -12,17 +13,17 @@ GROUP = ""
 # Repositories that may be launched, as patterns of HOST/PATH: ["github.com/our-department/*"]. An
 # empty list is any repository.
 ALLOWED = []
-# Repositories that may not, such as ["github.com/somebody/*"].
+# Repositories that may not be launched, such as ["github.com/somebody/*"].
 BANNED = []
-# Hosts besides those of the public internet, such as your own GitLab, with their networks:
-# HOSTS = ["gitlab.physics.lan"] and NETWORKS = ["10.1.2.0/24"]. The same networks are where builds
-# find your own package index.
+# Hosts that are not in the public internet, such as your own GitLab, and their networks:
+# HOSTS = ["gitlab.physics.lan"] and NETWORKS = ["10.1.2.0/24"]. Builds reach these networks too,
+# for example your own package index.
 HOSTS = []
 NETWORKS = []
 # A file with certificate authorities for these hosts, besides those of the machine.
 CA_FILE = ""
-# Channels of conda that repositories may use, by name, with an address, which may be that of a
-# mirror; the first one is taken if a repository names none. {}: no packages of conda.
+# Channels of conda that repositories may use: names, and addresses, which may be those of mirrors.
+# If a repository names none, it gets the first one. {}: no packages of conda.
 CHANNELS = {"conda-forge": "https://conda.anaconda.org/conda-forge"}
 
 # The most that people may ask for; 0: they cannot choose, and get what all servers get.
@@ -42,11 +43,11 @@ COLLABORATORS = 10
 GUESTS = 0
 # Directories of this machine that people may have in their servers, by name, with the groups of the
 # hub that may read or write: {"data": {"path": "/srv/data", "read": ["physics"], "write": []}}.
-# ["*"] is everybody but guests, who are ["guests"]. Servers that do not have one do not see
-# it.
+# ["*"] is everybody but guests, who are ["guests"]. A server sees only the directories that its
+# user has chosen.
 VOLUMES = {}
-# Launches that you offer, by what people read: {"Statistics, week 1": {"repo": "https://…", "path":
-# "start.ipynb"}}. The fields are those of the form's address.
+# Launches that you offer, by the title that people see: {"Statistics, week 1": {"repo":
+# "https://…", "path": "start.ipynb"}}. Write the fields as in the address of the filled-in form.
 PREPARED = {}
 # Launches of these about which members of a group are not asked, so that a link is one click:
 # {"statistics": ["Statistics, week 1"]}. The launch has to name its server.

@@ -17,7 +17,7 @@ from littlest_hub.installation import release_of_this_interpreter
 from littlest_hub.layout import DEFAULT_BASE, Layout, PackageSet
 
 _ABOUT = """\
-A minimal JupyterHub distribution: one base directory, drop-in fragments, systemctl reload.
+A minimal JupyterHub distribution: one base directory, fragments, systemctl reload.
 
 Fragments are plain JupyterHub configuration, the files {fragments}/*.py.
 For everyday use, an editor and systemd are enough (without root: `{command} run`):
@@ -193,7 +193,7 @@ def _commands() -> Sequence[_Command]:
             "Stop the hub and all user servers, remove units, sockets and releases, and list what"
             " is left: fragments, state, added packages, drop-ins and homes.",
             (
-                _flag("--purge", "remove what is left, except homes, too"),
+                _flag("--purge", "also remove what is left, except homes"),
                 _flag("--yes", "with --purge: do not ask for confirmation"),
                 _ROOT,
             ),
@@ -224,8 +224,8 @@ def _commands() -> Sequence[_Command]:
             "check",
             "list the problems in the fragments, without touching the hub",
             "Run all fragments in a sandbox and list every problem with file and line. The exit"
-            " code is 1 if there is a problem that a reload would refuse, and 0 if there are only"
-            " warnings.",
+            " code is 1 if there are errors, with which a reload is refused, and 0 if there are"
+            " only warnings.",
             (_JSON,),
             commands.run_check,
             (
@@ -277,7 +277,7 @@ def _commands() -> Sequence[_Command]:
             " change, or put back one that you have disabled; to apply that, reload the hub.",
             (
                 (_NAME[0], {**_NAME[1], "nargs": "?"}),
-                _flag("--yes", "a stack: ask nothing; what --set leaves out has its default"),
+                _flag("--yes", "a stack: ask nothing; questions without --set get their defaults"),
                 _argument(
                     "--set", "a stack: answer a question", metavar="KEY=VALUE", **_REPEATABLE
                 ),

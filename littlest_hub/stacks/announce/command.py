@@ -17,8 +17,10 @@ def run(layout: Layout, arguments: Sequence[str]) -> int:
         prog=f"{layout.command} announce",
         description="Show the announcement on the hub's pages, or write another one.",
     )
-    parser.add_argument("banner", metavar="TEXT", nargs="?", help='the banner on every page; ""')
-    parser.add_argument("--message", metavar="TEXT", help='the message of the day; ""')
+    parser.add_argument(
+        "banner", metavar="TEXT", nargs="?", help='the banner on every page; "": none'
+    )
+    parser.add_argument("--message", metavar="TEXT", help='the message of the day; "": none')
     options = parser.parse_args(arguments)
     directory = layout.stack_data("announce")
     present = read(directory)

@@ -51,7 +51,7 @@ def run(layout: Layout, arguments: Sequence[str]) -> int:
         epilog=_EXAMPLES.format(command=command),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    verbs = parser.add_subparsers(metavar="COMMAND", required=True)
     now = verbs.add_parser("now", help="make a backup now, and wait for it")
     now.set_defaults(run=lambda layout, _: _started(layout, run_unit(layout), "run"))
     test = verbs.add_parser("test", help="run the restore test now, and wait for it")
@@ -86,7 +86,9 @@ def _add_restore(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         " own backup to a file, for `littlest-hub restore FILE`.",
     )
     restore.add_argument("person", nargs="?", metavar="PERSON", help="the account of the person")
-    restore.add_argument("path", nargs="?", default="", metavar="PATH", help="in the home; all")
+    restore.add_argument(
+        "path", nargs="?", default="", metavar="PATH", help="in the home; default: all"
+    )
     restore.add_argument("--hub", type=Path, metavar="FILE", help="write the hub's backup there")
     restore.add_argument(
         "--as-of", metavar="WHEN", help="a date, a date and a time, or the id of a backup"

@@ -74,7 +74,9 @@ def _add_making(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="https address of a git repository with the sources: its directory source/, or all of"
         " it if there is none. Links and submodules are left out",
     )
-    create.add_argument("--branch", default="", help="of it; default: the repository's own choice")
+    create.add_argument(
+        "--branch", default="", help="a branch of the repository; default: its own choice"
+    )
     _add_people(create)
     create.set_defaults(run=_create)
     copy = commands.add_parser(
@@ -161,7 +163,9 @@ def _add_changing(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def _add_columns(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--login-column", metavar="COLUMN", default="", help="has the logins")
+    parser.add_argument(
+        "--login-column", metavar="COLUMN", default="", help="the column with the logins"
+    )
     parser.add_argument(
         "--strip-domain", action="store_true", help="logins are the parts before @ in the column"
     )

@@ -35,8 +35,8 @@ locked get none. Ctrl-C asks for no more servers; those that start are awaited.
 """
 _EXAMPLES = """\
 examples:
-  sudo {command} class start physics                 before the class begins
-  sudo {command} class start physics --at-a-time 1   slowly, while others work
+  %(prog)s physics                 before the class begins
+  %(prog)s physics --at-a-time 1   slowly, while others work
 
 The exit code is 0 if all members who may log in have a server, 1 if a server did not start, and
 130 after Ctrl-C.
@@ -49,7 +49,7 @@ def add(commands: Any) -> None:
         "start",
         help="start the servers of a group, a few at a time, before its class begins",
         description=_ABOUT,
-        epilog=_EXAMPLES.format(command="littlest-hub"),
+        epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("group", metavar="GROUP", help="a group of the hub")
