@@ -29,6 +29,10 @@ class TemplatePage(Handler):
         """Return a page."""
         raise NotImplementedError
 
+    def status_of(self, error: LittlestHubError) -> int:
+        """Return the status of an answer whose message is on the page."""
+        return 502
+
     def reason(self, error: BaseException | None) -> str:
         """Return what people learn of an error that is no `LittlestHubError`; "": its status."""
         return ""
@@ -45,7 +49,7 @@ class TemplatePage(Handler):
     def write_error(self, status_code: int, **about: Any) -> None:
         error = about.get("exc_info", (None, None))[1]
         if isinstance(error, LittlestHubError):
-            self.set_status(502)
+            self.set_status(self.status_of(error))
             self.explain(error.message, error.hint or "")
         else:
             self.explain(self.reason(error) or f"{status_code} {self._reason}", "")

@@ -19,7 +19,8 @@ from littlest_hub.service.pages import TemplatePage, templates
 from littlest_hub.stacks.launch.configuration import Choices, Configuration, FormError, of_form
 from littlest_hub.stacks.launch.guests.names import is_guest
 from littlest_hub.stacks.launch.links import SERVICE, Form
-from littlest_hub.stacks.launch.records import Records
+from littlest_hub.stacks.launch.records import Records, digest_of
+from littlest_hub.stacks.launch.service.access import Access
 from littlest_hub.stacks.launch.service.servers import Person, Servers
 from littlest_hub.stacks.launch.settings import NOT_FOR_GUESTS, Settings
 
@@ -28,6 +29,8 @@ _templates = templates(TEMPLATES)
 _STRANGERS_S = 10
 """How long the hub's answer about settings is used again for people who are not logged in, so that
 they cannot make the hub work."""
+_SECRETS = {"user", "username", "password", "token", "access_token", "private_token"}
+"""Names under which links would contain what nobody else may see."""
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::[0-9]{1,5})?")
 
 
@@ -48,12 +51,17 @@ class Place:
     """The directory of what orders have become."""
 
 
+class SecretInLinkError(LittlestHubError):
+    """A link with a name or a password in it."""
+
+
 class Page(TemplatePage):
     """A page of the service, with the hub's settings."""
 
     hub_settings: Settings
 
     async def prepare(self) -> None:
+        self._refuse_secrets()
         known: dict[str, tuple[float, Settings]]
         known = self.settings.setdefault("known_settings", {})
         asked_s, found = known.get(self.hub_base, (-inf, Settings()))
@@ -61,6 +69,20 @@ class Page(TemplatePage):
             found = await self._ask_hub()
             known[self.hub_base] = time.monotonic(), found
         self.hub_settings = found
+
+    def _refuse_secrets(self) -> None:
+        """Refuse a link with a name or a password, also one that nobody here would use.
+
+        Raises:
+            SecretInLinkError: it is one.
+        """
+        found = sorted(_SECRETS.intersection(self.request.query_arguments))
+        if found:
+            raise SecretInLinkError(
+                f"this link contains a {found[0]}; links are seen by others, so nothing"
+                " of it was used",
+                "Revoke what was in it, and leave it out: this hub asks for it on a page",
+            )
 
     async def _ask_hub(self) -> Settings:
         try:
@@ -74,6 +96,12 @@ class Page(TemplatePage):
     def place(self) -> Place:
         place: Place = self.settings["place"]
         return place
+
+    @property
+    def access(self) -> Access:
+        """What people have typed to open private repositories."""
+        access: Access = self.settings.setdefault("access", Access())
+        return access
 
     @property
     def own(self) -> str:
@@ -108,6 +136,9 @@ class Page(TemplatePage):
         names = [each.name for each in fields(Form)]
         return Form.of_query({each: self.get_arguments(each, strip=False) for each in names})
 
+    def status_of(self, error: LittlestHubError) -> int:
+        return 400 if isinstance(error, SecretInLinkError) else super().status_of(error)
+
 
 class PersonPage(Page):
     """A page for somebody who is logged in."""
@@ -126,6 +157,11 @@ class PersonPage(Page):
             self.person = await self.servers.person()
             self.records = Records(self.place.records, self.name, self.person.since)
             self.records.keep(self.person.servers)
+
+    @property
+    def owner(self) -> str:
+        """What stands for the person in caches."""
+        return digest_of(self.name, self.person.since)
 
     @property
     def choices(self) -> Choices:
