@@ -29,6 +29,8 @@ examples:
   {command} course roster ps131 canvas-export.csv --login-column 'SIS Login ID'
   {command} course nbgrader ps131 -- generate_assignment ps1
   {command} course autograde ps131 ps1
+  {command} course extend ps131 ps1 dave 2d
+  {command} course feedback ps131 ps1
   {command} course grades ps131 > grades.csv
   {command} course export ps131 ps131.tar.gz
 """
@@ -282,8 +284,6 @@ def _roster(layout: Layout, options: argparse.Namespace) -> int:
     print(f"{len(wanted)} students; new: {_named(new)}; dropped out: {_named(gone)}")
     if options.dry_run:
         print("Nothing was changed: --dry-run")
-    elif gone:
-        print("Servers of those who dropped out show the course until they are stopped.")
     return 0
 
 
