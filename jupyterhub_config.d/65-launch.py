@@ -38,6 +38,9 @@ DISK_GB = 30
 
 # How many other people a person may let into a server that they have launched; 0: none.
 COLLABORATORS = 10
+# Whether people may launch private repositories, with a name and a token of their own at the
+# repository's host. They are asked for at each launch, over https only, and are not kept.
+PRIVATE = True
 # How many people without a login may be here at the same time. They get temporary servers, of the
 # launches in PREPARED alone, and leave nothing. 0: none.
 GUESTS = 0

@@ -26,10 +26,10 @@ For everyday use, an editor and systemd are enough (without root: `{command} run
   journalctl -u {instance}       see what happens
 """
 _EPILOG = """\
-`{command} COMMAND --help` shows examples. Exit codes: 0 done; 1 refused, failed, or a problem was
-found; 2 wrong usage. Commands need the rights of the owner of {base}.
+`{command} COMMAND --help` shows examples. Enabled stacks add commands, such as `nodes`. Exit codes:
+0 done; 1 refused, failed, or a problem was found; 2 wrong usage. Commands need the rights of the
+owner of {base}.
 """
-
 
 _Argument = tuple[str, dict[str, Any]]
 """Name and options for `ArgumentParser.add_argument`."""

@@ -234,6 +234,7 @@ def of_stack(name: str) -> Callable[[Sequence[str]], int] | None:
 
     Raises:
         PermissionError: it may be that of a stack, and only root knows which ones are enabled.
+        LittlestHubError: it is that of a stack that is not enabled.
     """
     from littlest_hub.manifest.discovery import enabled_stacks, shipped
     from littlest_hub.manifest.manifest import resolve
@@ -250,6 +251,10 @@ def of_stack(name: str) -> Callable[[Sequence[str]], int] | None:
     for stack in stacks.values():
         if reference := stack.manifest.commands.get(name):
             return partial(resolve(reference), layout)
+    for stack in shipped().values():
+        if name in stack.manifest.commands:
+            text = f"{name} is a command of the stack {stack.manifest.name}, which is not enabled"
+            raise LittlestHubError(text, f"{layout.command} enable {stack.manifest.name}")
     return None
 
 

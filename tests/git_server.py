@@ -6,6 +6,7 @@ malicious server does.
 
 from __future__ import annotations
 
+import base64
 import datetime
 import json
 import os
@@ -290,12 +291,50 @@ def _certificates(directory: Path) -> tuple[Path, Path]:
     return ca_file, own_file
 
 
+class Guard:
+    """Opens repositories to one name and password, and notes which requests contained any.
+
+    Args:
+        directory: has the name and the password in the file `password`, "NAME:PASSWORD"; the notes
+            are in `sent`, a line for each request: the host, and whether it contained a password.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._password, self._sent = directory / "password", directory / "sent"
+
+    def private(self, handler: Handler) -> None:
+        """Answer for a repository that is private."""
+        self._note(handler)
+        expected = base64.b64encode(self._password.read_bytes()).decode()
+        if handler.headers.get("Authorization") == f"Basic {expected}":
+            handler.backend()
+            return
+        handler.send_response(401)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    def moved(self, handler: Handler) -> None:
+        """Answer that a repository is at the other host."""
+        self._note(handler)
+        place = f"{OTHER_HOST}:{handler.server.port}"
+        handler.redirect(f"https://{place}{handler.path.removeprefix('/moved')}")
+
+    def _note(self, handler: Handler) -> None:
+        host = str(handler.headers["Host"]).partition(":")[0]
+        with self._sent.open("a") as file:
+            print(host, "Authorization" in handler.headers, file=file)
+
+
 def main() -> None:
     """Serve repositories at an address until this process ends, and print the port first.
 
-    There is one, `a`. More are made in the directory, by any process.
+    There is one, `a`. More are made in the directory, by any process. Those whose names begin with
+    "private" need a password (`Guard`); "moved/NAME" is NAME at the other host.
     """
-    server = GitServer(Path(sys.argv[1]), sys.argv[2])
+    directory = Path(sys.argv[1])
+    server = GitServer(directory, sys.argv[2])
+    guard = Guard(directory)
+    server.behaviors |= {"/private": guard.private, "/moved/": guard.moved}
     server.repository("a").commit({"requirements.txt": "six\n"})
     print(server.port, flush=True)
     threading.Event().wait()

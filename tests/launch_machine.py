@@ -82,6 +82,17 @@ class LaunchMachine:
         query = {"repo": f"{self.url}{repository}", "name": repository, **form}
         return person.browser.get(PAGE, params=query)
 
+    def open_private(
+        self, person: Person, repository: str, token: str, **form: str
+    ) -> httpx.Response:
+        """Open a private repository with a token, as a browser on this machine does."""
+        query = {"repo": f"{self.url}{repository}", "name": repository, "private": "yes", **form}
+        here = {"Host": "localhost"}
+        page = person.browser.get(PAGE, params=query, headers=here)
+        assert 'name="password"' in page.text, visible_text(page)
+        typed = {**hidden_fields(page), "user": "reader", "password": token}
+        return person.browser.post(PAGE, data=typed, headers=here, timeout=60)
+
     def launch(self, person: Person, repository: str, decision: str = "launch", **form: str) -> str:
         """Launch a repository as a server of the same name, and return the log of the launch."""
         page = self.opened(person, repository, **form)

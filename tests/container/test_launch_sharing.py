@@ -1,8 +1,10 @@
-"""What launched servers share: volumes of the machine, and access for others."""
+"""What launched servers share: volumes of the machine, access for others; what they never do."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,11 @@ import httpx
 import pytest
 import websocket
 
+from littlest_hub.stacks.launch.configuration import Configuration
 from tests.client import Kernel, Person, hidden_fields, visible_text
 from tests.container.conftest import EVERYBODY
 from tests.eventually import eventually
+from tests.git_server import HOST, OTHER_HOST
 from tests.hub import Hub
 from tests.launch_machine import PACKAGES, PAGE, START, LaunchMachine, launch_machine
 from tests.machine import Machine
@@ -295,3 +299,133 @@ def test_guests_get_what_the_hub_offers_and_nothing_else(launching: LaunchMachin
             eventually(has_left, 120, "room for another guest", interval_s=5)
     finally:
         launching.configure(GUESTS=0, PREPARED={})
+
+
+# --- private repositories
+
+
+@contextlib.contextmanager
+def searched_for(launching: LaunchMachine, token: str) -> Iterator[None]:
+    """Look for a token everywhere on the machine: in processes all the time, on the disk after."""
+    machine = launching.machine
+    (launching.directory / "git/password").write_text(f"reader:{token}")
+    encoded = base64.b64encode(f"reader:{token}".encode()).decode()
+    machine.put("/root/wanted", f"{token}\n{encoded}\n")
+    machine.put("/root/seen", "")
+    look = (
+        "grep -laF -f /root/wanted /proc/[0-9]*/cmdline /proc/[0-9]*/environ >>/root/seen"
+        " 2>/dev/null"
+    )
+    unit = f"look-{secrets.token_hex(4)}"
+    machine.run(["systemd-run", f"--unit={unit}", "sh", "-c", f"while sleep 0.05; do {look}; done"])
+    try:
+        yield
+    finally:
+        machine.systemctl("stop", unit)
+    assert machine.read("/root/seen") == ""
+    journal = "journalctl --no-pager --all --output=export | grep -acF -f /root/wanted"
+    assert machine.run(["sh", "-c", journal], check=False).stdout == "0\n"
+    skipped = "--exclude-dir=proc --exclude-dir=sys"
+    disk = machine.run(
+        ["sh", "-c", f"grep -rslaF {skipped} -f /root/wanted /"], check=False, timeout_s=300
+    )
+    assert disk.stdout.split() == ["/root/wanted"]
+    backup = "/root/private.tar.gz"
+    launching.command("backup", backup)
+    unpacked = f"zcat {backup} | grep -acF -f /root/wanted; rm {backup}"
+    assert machine.run(["sh", "-c", unpacked]).stdout == "0\n"
+
+
+def test_a_private_repository_is_one_persons_and_its_token_is_nowhere(
+    launching: LaunchMachine,
+) -> None:
+    token, marker = secrets.token_hex(20), secrets.token_hex(8)
+    launching.wheel("inks", inks="BLUE = 'blue'\n")
+    script = f"#!/bin/sh\necho {marker}\n"
+    files = {"requirements.txt": "inks\n", "postBuild": script, "secret.txt": marker}
+    commit = launching.repository("private-notes", files).git("rev-parse", "main")
+    public = {"repo": f"{launching.url}private-notes", "name": "private-notes"}
+    with launching.hub.person() as alice, launching.hub.person() as bob:
+        with searched_for(launching, token):
+            wrong = launching.open_private(alice, "private-notes", token[::-1])
+            assert "this name and token do not open it" in visible_text(wrong)
+            page = launching.open_private(alice, "private-notes", token)
+            fields = {**hidden_fields(page), "decision": "launch"}
+            log = visible_text(alice.browser.post(f"{PAGE}launch", data=fields, timeout=180))
+            assert marker in log, log
+            alice.await_server(server="private-notes")
+            assert output(alice, "private-notes", "cat secret.txt") == marker
+        # Neither without a token, nor with a wrong one, nor with what alice has used.
+        unknown = launching.opened(bob, "private-nothing")
+        refused = launching.opened(bob, "private-notes")
+        assert visible_text(refused).replace("private-notes", "private-nothing") == (
+            visible_text(unknown)
+        )
+        wrong = launching.open_private(bob, "private-notes", token[::-1])
+        assert "this name and token do not open it" in visible_text(wrong)
+        theirs = {**fields, **hidden_fields(launching.opened(bob, "course")), **public}
+        theirs |= {"commit": commit, "access": fields["access"], "private": "yes"}
+        page = bob.browser.post(f"{PAGE}launch", data=theirs, headers={"Host": "localhost"})
+        assert "Your access to" in visible_text(page)
+        # The commit is no secret: without "private", somebody may approve it, and start that.
+        theirs = {**theirs, "private": "", "ref": ""}
+        log = visible_text(bob.browser.post(f"{PAGE}launch", data=theirs))
+        assert "or it is private" in log
+        id = Configuration(public["repo"], commit=commit, name="private-notes").id
+        started = bob._api("POST", f"users/{bob.name}/servers/private-notes", json={"launch": id})
+        assert started.status_code in (201, 202), started.text
+        bob.await_server(server="private-notes")
+        seen = output(bob, "private-notes", "ls -A; ls /run/jupyter/launch; cat secret.txt")
+        bob.stop_server(server="private-notes")
+        assert marker not in seen
+        # Others on the machine read no log.
+        for place in (launching.place.logs, launching.place.results, launching.place.built):
+            done = launching.machine.run(["ls", str(place)], user="nobody", check=False)
+            assert "Permission denied" in done.stderr
+        # Whoever has a token as well builds an environment of their own: code has run in it.
+        page = launching.open_private(bob, "private-notes", token)
+        fields = {**hidden_fields(page), "decision": "update"}
+        log = visible_text(bob.browser.post(f"{PAGE}launch", data=fields, timeout=180))
+        assert "built " in log
+        assert "nothing was built" not in log
+        bob.await_server(server="private-notes")
+        assert output(bob, "private-notes", "cat secret.txt") == marker
+        # A start from the hub's page needs no token: the files are here.
+        alice.stop_server(server="private-notes")
+        eventually(lambda: stopped(alice, "private-notes"), 60, "the server to stop")
+        alice.start_server(server="private-notes")
+        assert output(alice, "private-notes", "cat secret.txt") == marker
+
+
+def test_a_token_is_not_sent_to_where_a_private_repository_has_moved(
+    launching: LaunchMachine,
+) -> None:
+    token = secrets.token_hex(20)
+    machine, sent = launching.machine, launching.directory / "git/sent"
+    launching.repository("private-moved", {"start.ipynb": START})
+    machine.run(["sh", "-c", f"echo 127.0.0.1 {OTHER_HOST} >>/etc/hosts"])
+    hosts = [f"{each}:{launching.git_port}" for each in (HOST, OTHER_HOST)]
+    launching.configure(HOSTS=hosts)
+    try:
+        with launching.hub.person() as alice, searched_for(launching, token):
+            sent.write_text("")
+            form = {"repo": f"{launching.url}moved/private-moved", "name": "moved"}
+            page = launching.open_private(alice, "private-moved", token, **form)
+            assert "the name and token are for another host" in visible_text(page)
+            assert {*sent.read_text().splitlines()} == {f"{HOST} True", f"{OTHER_HOST} False"}
+    finally:
+        launching.configure(HOSTS=hosts[:1])
+
+
+def test_an_administrator_turns_private_launches_off(launching: LaunchMachine) -> None:
+    launching.repository("private-off", {"start.ipynb": START})
+    launching.configure(PRIVATE=False)
+    try:
+        with launching.hub.person() as alice:
+            assert 'id="private"' not in alice.browser.get(f"{PAGE}?edit=1").text
+            refused = launching.opened(alice, "private-off", private="yes")
+            assert "this hub launches no private repositories" in visible_text(refused)
+            refused = launching.opened(alice, "private-off")
+            assert "say on the form" not in visible_text(refused)
+    finally:
+        launching.configure(PRIVATE=True)

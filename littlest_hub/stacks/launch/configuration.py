@@ -57,6 +57,7 @@ class Choices:
     collaborators: int = 0
     """How many other people may use a server; 0: none."""
     may_be_temporary: bool = False
+    may_be_private: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class Configuration:
     """Names of users who may use the server, with spaces between."""
     temporary: bool = False
     """Whether it runs on a copy of its own, of which nothing is left when it stops."""
+    private: bool = False
+    """Whether its owner has opened the repository with a name and a token; they are not in it."""
 
     @property
     def canonical(self) -> str:
@@ -181,7 +184,8 @@ def of_form(
         "as_of": _date,
         "built": _names,
         "mount": partial(volumes.checked, choice=choices.volumes),
-        "temporary": partial(_is_temporary, is_possible=choices.may_be_temporary),
+        "temporary": partial(_is_chosen, choices.may_be_temporary, "has no temporary servers"),
+        "private": partial(_is_chosen, choices.may_be_private, "launches no private repositories"),
         "share": partial(people.checked, most=choices.collaborators),
     }
     valid: dict[str, Any] = {}
@@ -208,6 +212,7 @@ def of_form(
         mounts=valid["mount"],
         share=valid["share"],
         temporary=valid["temporary"],
+        private=valid["private"],
     )
 
 
@@ -227,6 +232,7 @@ def form_of(configuration: Configuration) -> Form:
         mount=configuration.mounts,
         share=configuration.share,
         temporary="yes" if configuration.temporary else "",
+        private="yes" if configuration.private else "",
     )
 
 
@@ -249,8 +255,13 @@ def _contradictions(valid: dict[str, Any]) -> dict[str, str]:
     return problems
 
 
-def _is_temporary(text: str, is_possible: bool) -> bool:
+def _is_chosen(is_possible: bool, refusal: str, text: str) -> bool:
     """Return what somebody has chosen.
+
+    Args:
+        is_possible: whether it is to be had.
+        refusal: why not: this hub …
+        text: of the form.
 
     Raises:
         LittlestHubError: it is no answer, or not to be had.
@@ -259,7 +270,7 @@ def _is_temporary(text: str, is_possible: bool) -> bool:
     if text not in ("", "yes"):
         raise LittlestHubError(f"found {text[:20]!r}, expected yes or nothing")
     if text and not is_possible:
-        raise LittlestHubError("this hub has no temporary servers; expected nothing")
+        raise LittlestHubError(f"this hub {refusal}; expected nothing")
     return bool(text)
 
 

@@ -47,6 +47,8 @@ class Values:
     hours: float = 0
     builds_per_person: int = 2
     disk_gb: float = 30
+    private: bool = True
+    """Whether people may launch repositories for which they have a name and a token."""
     guests: int = 0
     """How many people without a login may be here; they get temporary servers of PREPARED."""
     collaborators: int = 10
@@ -79,6 +81,7 @@ class Values:
             builds_per_person=self.builds_per_person,
             collaborators=self.collaborators,
             guests=self.guests,
+            is_private_possible=self.private,
             volumes={name: Volume.of_values(each) for name, each in self.volumes.items()},
             prepared={title: Form(**form) for title, form in self.prepared.items()},
             one_click={group: tuple(each) for group, each in self.one_click.items()},
@@ -140,7 +143,12 @@ class Values:
             every = {name: Volume.of_values(each) for name, each in self.volumes.items()}
         except (TypeError, KeyError, AttributeError):
             return  # it is reported
-        choices = Choices(volumes.all_of(every), self.collaborators, may_be_temporary=True)
+        choices = Choices(
+            volumes.all_of(every),
+            self.collaborators,
+            may_be_temporary=True,
+            may_be_private=self.private,
+        )
         for title, form in self.prepared.items():
             if unknown := set(form) - set(_FORM):
                 expected = ", ".join(_FORM)
@@ -168,6 +176,11 @@ class Values:
                     )
                 elif form.get("share"):
                     yield "ONE_CLICK", f"{group}: {title!r} is shared, so everybody has to be asked"
+                elif form.get("private"):
+                    yield (
+                        "ONE_CLICK",
+                        f"{group}: {title!r} is private, so everybody is asked for a token",
+                    )
 
 
 def _is_pattern(text: str) -> bool:
@@ -209,6 +222,7 @@ _EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "channels": (_is_table, "addresses by name"),
     **dict.fromkeys(("memory_gb", "processors", "hours"), (_is_number, "a number, or 0")),
     "disk_gb": (lambda value: _is_number(value, 1), "a number from 1"),
+    "private": (lambda value: isinstance(value, bool), "True or False"),
     "guests": (lambda value: type(value) is int and 0 <= value <= 1000, "0 to 1000"),
     "collaborators": (lambda value: type(value) is int and 0 <= value <= 100, "0 to 100"),
     "builds_per_person": (lambda value: type(value) is int and value > 0, "1 or more"),

@@ -49,6 +49,8 @@ class Form:
     """Users who may use the server, with spaces or commas between."""
     temporary: str = ""
     """"yes": nothing is left of the server when it stops."""
+    private: str = ""
+    """"yes": the person has a name and a token for the repository, which are in no link."""
 
     @classmethod
     def of_query(cls, query: Mapping[str, Sequence[str]]) -> Form:

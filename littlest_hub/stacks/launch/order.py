@@ -21,7 +21,8 @@ from littlest_hub.stacks.launch.environment.requirements import is_name
 
 LIMIT_BYTES = 2 * LOCK_LIMIT_BYTES
 """Size of the largest order."""
-_SOURCE = re.compile(r"[0-9a-f]{40,64}-[0-9a-f]{16}")
+_SOURCE = re.compile(r"[0-9a-f]{40,64}-(?:[0-9a-f]{16}|[0-9a-f]{32})")
+_OWNER = re.compile(r"[0-9a-f]{64}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}:\d{2}Z)?")
 
 
@@ -47,6 +48,9 @@ class Order:
     """Hosts besides the usual indexes that code may reach, as somebody has approved."""
     is_online: bool = False
     """Whether code may reach package indexes, and these hosts, as somebody has approved."""
+    owner: str = ""
+    """Digest of the person whose private repository it is: its log, its result, and what its code
+    has made are nobody else's."""
 
     @property
     def canonical(self) -> str:
@@ -118,6 +122,7 @@ def of_json(text: str, name: str) -> Order:
             built=tuple(map(_name, data.pop("built", ()))),
             hosts=tuple(map(str, data.pop("hosts", ()))),
             is_online=data.pop("is_online", False) is True,
+            owner=_owner(data.pop("owner", "")),
         )
         if not data and found.canonical == text and found.id == name:
             return found
@@ -133,6 +138,12 @@ def _texts(data: Any) -> dict[str, str]:
 
 def _source(text: Any) -> str:
     if text and not _SOURCE.fullmatch(text):
+        raise ValueError
+    return str(text)
+
+
+def _owner(text: Any) -> str:
+    if text and not _OWNER.fullmatch(text):
         raise ValueError
     return str(text)
 

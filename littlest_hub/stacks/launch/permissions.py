@@ -66,6 +66,7 @@ def of_resolver(values: Values, python: str) -> dict[str, Any]:
         "networks": [*values.networks],
         "ca_file": values.ca_file,
         "channels": {**values.channels},
+        "private": values.private,
         "pythons": [".".join(python.split(".")[:2])],
     }
 

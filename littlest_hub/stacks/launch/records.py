@@ -90,6 +90,16 @@ def checked_id(value: object) -> str:
     return value
 
 
+def digest_of(owner: str, since: str) -> str:
+    """Return what stands for a person in caches, and for nobody who gets the name later.
+
+    Args:
+        owner: the name of the person at the hub.
+        since: when the hub has added the person, as JupyterHub's API says it.
+    """
+    return hashlib.sha256(json.dumps([owner, since]).encode()).hexdigest()
+
+
 def approved(directory: Path, owner: str, id: str) -> Approved:
     """Return a configuration that its owner has approved, for the spawner.
 

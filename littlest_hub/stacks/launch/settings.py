@@ -53,6 +53,8 @@ class Settings:
     """How many other people a person may let into a server."""
     is_temporary_possible: bool = True
     """False: servers are jobs, which have no home of their own."""
+    is_private_possible: bool = True
+    """Whether people may launch repositories for which they have a name and a token."""
     guests: int = 0
     """How many people without a login may be here at the same time."""
     volumes: Mapping[str, Volume] = field(default_factory=dict)
@@ -90,7 +92,9 @@ class Settings:
         if is_guest(name):
             return self.choices_of_guests
         offered = volumes.offered(self.volumes, {*groups, volumes.EVERYBODY})
-        return Choices(offered, self.collaborators, self.is_temporary_possible)
+        return Choices(
+            offered, self.collaborators, self.is_temporary_possible, self.is_private_possible
+        )
 
     @property
     def choices_of_guests(self) -> Choices:
@@ -103,7 +107,7 @@ class Settings:
 
         The rest of it, such as its file and its resources, may differ.
         """
-        if not asked.temporary or not self.guests:
+        if not asked.temporary or asked.private or not self.guests:
             return False
         every = Choices(volumes.all_of(self.volumes), 100, may_be_temporary=True)
         for form in self.prepared.values():

@@ -91,7 +91,7 @@ def build(place: Place, uv: Uv, plan: Plan, key: str, report: Progress) -> bool:
             shutil.rmtree(directory, ignore_errors=True)
             raise
         files.flush_file_system(directory)
-        files.write(place.record(key), json.dumps(asdict(record)) + "\n")
+        files.write(place.record(key), json.dumps(asdict(record)) + "\n", 0o600)
         return True
 
 

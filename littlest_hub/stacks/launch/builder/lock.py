@@ -392,7 +392,8 @@ def key(
         python: its Python.
         uv_version: of the program that installs.
         tier: how much its script may do; a wheel that was built is a wheel like others.
-        post_build: what the script is and where it runs; "": there is none.
+        post_build: what the script is and where it runs, or whose code has made a part of it; "":
+            neither.
     """
     parts: dict[str, object] = {
         "format": FORMAT,

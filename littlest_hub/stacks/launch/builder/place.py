@@ -98,11 +98,16 @@ class Place:
         return self.logs / f"{order}.jsonl"
 
     def make(self) -> None:
-        """Make the directories; what is built may be read by everybody."""
-        readable = (self.pythons, self.built, self.records, self.results, self.logs)
-        for each in (self.home, *readable):
+        """Make the directories; what is built may be read by everybody who knows its key.
+
+        Names are not to be listed: logs and locks are those of private repositories too.
+        """
+        for each in (self.home, self.pythons):
             each.mkdir(exist_ok=True)
             each.chmod(0o755)
+        for each in (self.built, self.records, self.results, self.logs):
+            each.mkdir(exist_ok=True)
+            each.chmod(0o711)
         for each in (self.cache, self.packages, self.locks, self.bytecode, self.wheels):
             each.mkdir(mode=0o700, exist_ok=True)
 

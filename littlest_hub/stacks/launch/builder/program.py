@@ -85,7 +85,10 @@ class Builder:
         environment = self._environment(asked)
         lock = self._known(asked) or self._resolve(environment, asked, report)
         script = environment.post_build
-        identity = _identity(asked, script) if script else ""
+        # What code of a private repository has made is its owner's alone.
+        identity = asked.owner if asked.code or asked.built else ""
+        if script:
+            identity = _identity(asked, script)
         tier = Tier.CODE if script else Tier.WHEEL
         key = locks.key(lock, self._python, self._uv.version, tier, identity)
 

@@ -4,6 +4,9 @@ One address does both: a link leads to the confirmation if everything in it is v
 to the form with what is wrong. A link that starts a server at once is one about which the person
 does not want to be asked again, and it names the server: any page of the web could otherwise start
 as many as it likes.
+
+A private repository needs a name and a token. They are asked for on a page of their own, are in
+the body of one request, and in no address.
 """
 
 # tornado's decorators have no types.
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections import defaultdict
 from dataclasses import replace
 from datetime import date, timedelta
@@ -30,7 +34,9 @@ from littlest_hub.stacks.launch.gallery import Gallery
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.pages.page import PersonPage
 from littlest_hub.stacks.launch.pages.standing import Relation, Standing, standing
+from littlest_hub.stacks.launch.resolver.connection import Credentials
 from littlest_hub.stacks.launch.service import dialogue, resolution
+from littlest_hub.stacks.launch.service.access import ForgottenError
 from littlest_hub.stacks.launch.service.dialogue import Tell
 from littlest_hub.stacks.launch.service.resolution import Resolution
 from littlest_hub.stacks.launch.service.servers import Server
@@ -42,6 +48,8 @@ _RESOLVER_S = 120
 _SOURCE = "launch-source"
 """Signed cookie with the host of the page whose link somebody has followed who has to log in."""
 _SOURCE_DAYS = 1 / 24
+_LOOPBACK = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?")
+"""Hosts to which a browser sends nothing over a network."""
 _UNLOCKED = (Kind.REQUIREMENTS, Kind.PROJECT, Kind.PIPFILE)
 """Kinds of environments whose versions are those of the day."""
 _OLD = timedelta(days=180)
@@ -93,17 +101,99 @@ class Entrance(PersonPage):
         if self.get_query_argument("edit", ""):
             self._show_form(form)
             return
+        if asked.private:
+            self._ask_for_access(form, asked)
+            return
         try:
-            found = await resolved(self, asked.repository, asked.ref, _ignore)
+            found = await resolved(self, asked, asked.ref, _ignore)
         except LittlestHubError as error:
             self._show_form(form, {"": error.message}, hint=error.hint or "")
             return
         await self._confirm(form, asked.at(found.commit), found)
 
-    async def _confirm(self, form: Form, configuration: Configuration, found: Resolution) -> None:
+    @authenticated
+    async def post(self) -> None:
+        """Open a private repository with what somebody has typed, and show what it is."""
+        form = self.asked_form()
+        try:
+            asked = self.judged(form)
+            await self.refuse_unknown(asked)
+        except FormError:
+            self.redirect(form.url(self.hub_base), status=303)
+            return
+        if not asked.private:
+            self.redirect(form.url(self.hub_base), status=303)
+            return
+        try:
+            credentials = self._typed()
+            found = await resolved(self, asked, asked.ref, _ignore, credentials)
+        except LittlestHubError as error:
+            self._ask_for_access(form, asked, error)
+            return
+        access = self.access.keep(self.owner, asked.repository, credentials)
+        await self._confirm(form, asked.at(found.commit), found, access)
+
+    def _typed(self) -> Credentials:
+        """Return the name and token that somebody has typed.
+
+        Raises:
+            LittlestHubError: there are none, or others could have read them.
+        """
+        if not self._is_encrypted:
+            raise LittlestHubError("what you type here could be read on its way to this hub")
+        # tornado's own methods would log what they cannot decode.
+        user, password = (
+            self.request.body_arguments.get(name, [b""])[0].decode(errors="replace").strip()
+            for name in ("user", "password")
+        )
+        if not user and not password:
+            raise LittlestHubError("expected a name and a token, found neither")
+        return Credentials(user, password)
+
+    @property
+    def _is_encrypted(self) -> bool:
+        """Whether nobody between the browser and this machine can read what is sent."""
+        # What the browser says, for the case that a proxy in between has changed the host.
+        origin = urlsplit(self.request.headers.get("Origin", ""))
+        if origin.scheme == "http" and not _LOOPBACK.fullmatch(origin.netloc):
+            return False
+        is_here = _LOOPBACK.fullmatch(self.request.host) is not None
+        return is_here or get_browser_protocol(self.request) == "https"
+
+    def _ask_for_access(
+        self, form: Form, asked: Configuration, error: LittlestHubError | None = None
+    ) -> None:
+        if error:
+            self.set_status(400)
+        server = self.person.servers.get(asked.name) if asked.name else None
+        is_launched = standing(asked, self.person, self.records).kind in (
+            Relation.SAME,
+            Relation.CHANGED,
+        )
+        self.finish(
+            self.rendered(
+                "access.html",
+                filled={name: text for name, text in vars(form).items() if text},
+                host=urlsplit(asked.repository).netloc,
+                configuration=asked,
+                source=self._source(),
+                is_encrypted=self._is_encrypted,
+                message=error.message if error else "",
+                hint=(error.hint or "") if error else "",
+                existing=server
+                and is_launched
+                and page_of_start(self, server, replace(asked, path="", urlpath="")),
+                edit=f"{_with(form, self.own)}&edit=1",
+            )
+        )
+
+    async def _confirm(
+        self, form: Form, configuration: Configuration, found: Resolution, access: str = ""
+    ) -> None:
         at = standing(configuration, self.person, self.records)
         if at.kind is Relation.SAME and at.server and at.server.is_active:
-            self.redirect(page_of_start(self, at.server, configuration))
+            self.access.forget(access)
+            self.redirect(page_of_start(self, at.server, configuration), status=303)
             return
         if self._is_unasked(configuration, found, at):
             Gallery(self.place.records).count(configuration)
@@ -111,7 +201,7 @@ class Entrance(PersonPage):
             name = self.records.begin(id, configuration.name)
             self.redirect(f"{self.own}launching/{name}")
             return
-        self._show_confirmation(form, configuration, found, at)
+        self._show_confirmation(form, configuration, found, at, access)
 
     def _is_unasked(self, configuration: Configuration, found: Resolution, at: Standing) -> bool:
         """Return whether the person does not want to be asked about this."""
@@ -119,6 +209,7 @@ class Entrance(PersonPage):
         is_seen = self.request.headers.get("Sec-Fetch-Dest", "document") == "document"
         return bool(
             configuration.name
+            and not configuration.private
             and (
                 configuration.is_approved(self.records.asked)
                 or self.hub_settings.is_one_click(configuration, self.person.groups)
@@ -129,7 +220,12 @@ class Entrance(PersonPage):
         )
 
     def _show_confirmation(
-        self, form: Form, configuration: Configuration, found: Resolution, at: Standing
+        self,
+        form: Form,
+        configuration: Configuration,
+        found: Resolution,
+        at: Standing,
+        access: str,
     ) -> None:
         # The page that has opened this one cannot replace it while somebody clicks. Browsers
         # complain about this header without https.
@@ -145,6 +241,8 @@ class Entrance(PersonPage):
                 filled={name: text for name, text in vars(form).items() if text},
                 configuration=configuration,
                 found=found,
+                access=access,
+                host=urlsplit(configuration.repository).netloc,
                 environment=environment,
                 mounts=mounts(configuration.mounts),
                 source=self._source(),
@@ -213,16 +311,39 @@ class AskAgain(PersonPage):
         self.redirect(self.own, status=303)
 
 
-async def resolved(page: PersonPage, url: str, ref: str, tell: Tell) -> Resolution:
+async def resolved(
+    page: PersonPage,
+    asked: Configuration,
+    ref: str,
+    tell: Tell,
+    credentials: Credentials | None = None,
+) -> Resolution:
     """Return what a repository is at a ref.
 
+    Args:
+        page: of the person.
+        asked: the repository, and whether it is private.
+        ref: a branch, tag or commit.
+        tell: takes progress.
+        credentials: for a private one.
+
     Raises:
+        ForgottenError: a private one without credentials.
         LittlestHubError: the resolver refuses.
     """
+    url = asked.repository
+    request = {"repository": url, "ref": ref}
+    if asked.private:
+        if credentials is None:
+            raise ForgottenError(
+                f"the name and token for {url} are not known any more",
+                "They are kept for one launch only; launch it again, and type them again",
+            )
+        request |= {"owner": page.owner, "user": credentials.user}
+        request |= {"password": credentials.password}
     turns = page.settings.setdefault("turns", defaultdict(asyncio.Lock))
     # One after the other: a page of the web could ask for a hundred in a person's name.
     async with turns[page.name]:
-        request = {"repository": url, "ref": ref}
         try:
             async with asyncio.timeout(_RESOLVER_S):
                 answer = await dialogue.ask(page.place.resolver, request, "resolved", tell)

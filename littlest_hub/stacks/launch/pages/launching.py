@@ -33,6 +33,7 @@ from littlest_hub.stacks.launch.pages.entrance import page_of_start, resolved
 from littlest_hub.stacks.launch.pages.page import PersonPage
 from littlest_hub.stacks.launch.pages.standing import Relation, standing
 from littlest_hub.stacks.launch.records import Approved, Begun
+from littlest_hub.stacks.launch.service.access import ForgottenError
 from littlest_hub.stacks.launch.service.builds import BuildError, Builds
 
 _QUIET_S = 15
@@ -58,6 +59,13 @@ class Launch(PersonPage):
             return
         except LittlestHubError as error:
             raise HTTPError(400) from error
+        access = self.get_body_argument("access", "")
+        if configuration.private and not self.access.of(
+            access, self.owner, configuration.repository
+        ):
+            # It took too long: the name and the token are asked for again.
+            self.redirect(back, status=303)
+            return
         decision = self.get_body_argument("decision", "")
         at = standing(configuration, self.person, self.records)
         if decision == "another":
@@ -74,11 +82,15 @@ class Launch(PersonPage):
         server = configuration.name or self._free_name()
         id = self.records.approve(configuration, is_asked=True)
         name = self.records.begin(id, server, restarts=decision == "update")
+        self.access.begin(access, name)
         self.redirect(f"{self.own}launching/{name}", status=303)
 
     def _remember(self, form: Form, configuration: Configuration, ask: str) -> None:
-        Gallery(self.place.records).count(configuration)
         self.records.remember(form)
+        if configuration.private:
+            # Somebody may have published its address, and would learn who launches it.
+            return
+        Gallery(self.place.records).count(configuration)
         if configuration.name and ask == "never-commit":
             self.records.do_not_ask(configuration.id)
         is_branch = not repository.is_commit(configuration.ref)
@@ -117,20 +129,21 @@ class Launching(PersonPage):
 
     async def _launch(self, name: str, begun: Begun, approved: Approved) -> None:
         if not begun.is_started:
-            approved = await self._built(approved)
+            approved = await self._built(name, approved)
             async with self._one_at_a_time(name):
                 await self._start(name, approved)
         person = await self.servers.person()
         if begun.server not in person.servers:
             raise LittlestHubError(f"there is no server {begun.server} (any more)")
+        self.access.forget(name)
         target = page_of_start(self, person.servers[begun.server], approved.configuration)
         self._end("launched.html", target=target, server=begun.server)
 
-    async def _built(self, approved: Approved) -> Approved:
+    async def _built(self, name: str, approved: Approved) -> Approved:
         """Return the same with the environment, once it is there."""
         configuration = approved.configuration
         with self._slot(configuration.id):
-            build = asyncio.create_task(self._build(configuration))
+            build = asyncio.create_task(self._build(name, configuration))
             try:
                 while not build.done():
                     await asyncio.wait([build], timeout=_QUIET_S)
@@ -175,10 +188,11 @@ class Launching(PersonPage):
             if not windows:
                 people.pop(self.name, None)
 
-    async def _build(self, configuration: Configuration) -> str:
+    async def _build(self, name: str, configuration: Configuration) -> str:
         """Return the key of an environment; "": it is that of the hub."""
-        url, commit = configuration.repository, configuration.commit
-        found = await resolved(self, url, commit, self._tell)
+        commit = configuration.commit
+        credentials = self.access.of(name, self.owner, configuration.repository)
+        found = await resolved(self, configuration, commit, self._tell, credentials)
         if found.commit != commit:
             raise LittlestHubError(f"found the commit {found.commit}, expected {commit}")
         if found.environment.kind is Kind.USUAL and not found.environment.refused:
@@ -192,7 +206,9 @@ class Launching(PersonPage):
         )
         place = self.place
         builds = Builds(place.records / "orders", place.starter, place.logs, place.results)
-        return await builds.build(replace(asked, as_of=configuration.as_of), self._tell)
+        owner = self.owner if configuration.private else ""
+        asked = replace(asked, as_of=configuration.as_of, owner=owner)
+        return await builds.build(asked, self._tell)
 
     def _refuse_removed_sources(self) -> None:
         """Refuse to go on if the directory that this process sees is not the resolver's any more.
@@ -248,7 +264,7 @@ class Launching(PersonPage):
             message=error.message,
             hint=error.hint or "",
             # The builder's own answer would be the same again.
-            is_transient=not isinstance(error, BuildError),
+            is_transient=not isinstance(error, (BuildError, ForgottenError)),
             edit=f"{form.url(self.hub_base)}&edit=1",
             offer=offer,
             earlier=replace(form, as_of=offer).url(self.hub_base),

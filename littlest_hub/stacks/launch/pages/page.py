@@ -10,31 +10,27 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from jupyterhub.utils import get_browser_protocol
 from tornado.httpclient import HTTPClientError
 from tornado.web import HTTPError
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.service.web import Handler
+from littlest_hub.service.pages import TemplatePage, templates
 from littlest_hub.stacks.launch.configuration import Choices, Configuration, FormError, of_form
 from littlest_hub.stacks.launch.guests.names import is_guest
 from littlest_hub.stacks.launch.links import SERVICE, Form
-from littlest_hub.stacks.launch.records import Records
+from littlest_hub.stacks.launch.records import Records, digest_of
+from littlest_hub.stacks.launch.service.access import Access
 from littlest_hub.stacks.launch.service.servers import Person, Servers
 from littlest_hub.stacks.launch.settings import NOT_FOR_GUESTS, Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
-_templates = Environment(
-    loader=FileSystemLoader(TEMPLATES),
-    autoescape=select_autoescape(),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_templates = templates(TEMPLATES)
 _STRANGERS_S = 10
 """How long the hub's answer about settings is used again for people who are not logged in, so that
 they cannot make the hub work."""
+_SECRETS = {"user", "username", "password", "token", "access_token", "private_token"}
+"""Names under which links would contain what nobody else may see."""
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::[0-9]{1,5})?")
 
 
@@ -55,12 +51,17 @@ class Place:
     """The directory of what orders have become."""
 
 
-class Page(Handler):
+class SecretInLinkError(LittlestHubError):
+    """A link with a name or a password in it."""
+
+
+class Page(TemplatePage):
     """A page of the service, with the hub's settings."""
 
     hub_settings: Settings
 
     async def prepare(self) -> None:
+        self._refuse_secrets()
         known: dict[str, tuple[float, Settings]]
         known = self.settings.setdefault("known_settings", {})
         asked_s, found = known.get(self.hub_base, (-inf, Settings()))
@@ -68,6 +69,20 @@ class Page(Handler):
             found = await self._ask_hub()
             known[self.hub_base] = time.monotonic(), found
         self.hub_settings = found
+
+    def _refuse_secrets(self) -> None:
+        """Refuse a link with a name or a password, also one that nobody here would use.
+
+        Raises:
+            SecretInLinkError: it is one.
+        """
+        found = sorted(_SECRETS.intersection(self.request.query_arguments))
+        if found:
+            raise SecretInLinkError(
+                f"this link contains a {found[0]}; links are seen by others, so nothing"
+                " of it was used",
+                "Revoke what was in it, and leave it out: this hub asks for it on a page",
+            )
 
     async def _ask_hub(self) -> Settings:
         try:
@@ -81,6 +96,12 @@ class Page(Handler):
     def place(self) -> Place:
         place: Place = self.settings["place"]
         return place
+
+    @property
+    def access(self) -> Access:
+        """What people have typed to open private repositories."""
+        access: Access = self.settings.setdefault("access", Access())
+        return access
 
     @property
     def own(self) -> str:
@@ -115,20 +136,8 @@ class Page(Handler):
         names = [each.name for each in fields(Form)]
         return Form.of_query({each: self.get_arguments(each, strip=False) for each in names})
 
-    def log_exception(self, kind: Any, value: Any, trace: Any) -> None:
-        # Its message is on the page.
-        if not isinstance(value, LittlestHubError):
-            super().log_exception(kind, value, trace)
-
-    def write_error(self, status_code: int, **about: Any) -> None:
-        """Show why there is no page."""
-        error = about.get("exc_info", (None, None))[1]
-        if isinstance(error, LittlestHubError):
-            self.set_status(502)
-            message, hint = error.message, error.hint or ""
-        else:
-            message, hint = f"{status_code} {self._reason}", ""
-        self.finish(self.rendered("error.html", message=message, hint=hint))
+    def status_of(self, error: LittlestHubError) -> int:
+        return 400 if isinstance(error, SecretInLinkError) else super().status_of(error)
 
 
 class PersonPage(Page):
@@ -148,6 +157,11 @@ class PersonPage(Page):
             self.person = await self.servers.person()
             self.records = Records(self.place.records, self.name, self.person.since)
             self.records.keep(self.person.servers)
+
+    @property
+    def owner(self) -> str:
+        """What stands for the person in caches."""
+        return digest_of(self.name, self.person.since)
 
     @property
     def choices(self) -> Choices:

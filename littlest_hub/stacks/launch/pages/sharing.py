@@ -35,7 +35,8 @@ class Sharing(PersonPage):
                 "links.html",
                 form=form,
                 filled={name: text for name, text in vars(form).items() if text},
-                may_publish=not is_guest(self.name),
+                may_publish=not is_guest(self.name) and not asked.private,
+                is_private=asked.private,
                 guest=form.url(self.address).replace(links.SERVICE, GUEST_PAGE, 1)
                 if self.hub_settings.offers(asked)
                 else "",

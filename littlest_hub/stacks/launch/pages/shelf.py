@@ -71,6 +71,10 @@ class Publication(Shelf):
             raise HTTPError(403)
         try:
             asked = self.judged(self.asked_form())
+            if asked.private:
+                raise LittlestHubError(
+                    "a private repository is for those who have a token; give them the link"
+                )
             title = self.get_body_argument("title", "")
             about = self.get_body_argument("about", "")
             key = self.gallery.publish(asked, title, about, self.name)

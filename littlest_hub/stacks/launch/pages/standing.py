@@ -28,6 +28,7 @@ _FIELDS = {
     "mounts": "volumes",
     "share": "people who may use it",
     "temporary": "temporary",
+    "private": "private repository",
 }
 
 

@@ -22,16 +22,21 @@ from typing import Any
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch.resolver import request, settings
+from littlest_hub.stacks.launch.resolver.remote import NoAccessError
 from littlest_hub.stacks.launch.resolver.resolution import Resolved, Resolver
 from littlest_hub.stacks.launch.resolver.sources import Sources
+from littlest_hub.system.memory import hide_memory
 
 Say = Callable[[dict[str, Any]], None]
+_FOR_THE_PRIVATE = "If you may read it, say on the form that it is private"
 
 
 def main() -> None:
     """Answer the request on standard input."""
     # systemd ends it with SIGTERM; an exception removes files that are half written.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    # Another instance has the same user, and may read a password here.
+    hide_memory()
     with contextlib.suppress(BrokenPipeError):  # nobody waits for the answer any more
         answer(sys.argv[1:], sys.stdin.buffer.read(request.LIMIT_BYTES + 1), _print)
 
@@ -62,11 +67,18 @@ def _resolved(arguments: Sequence[str], data: bytes, say: Say) -> dict[str, Any]
     sources = Sources(Path(arguments[1]))
     names = Path(arguments[3]) if len(arguments) > 3 else None
     wanted = request.parse(data, configured.policy)
+    if wanted.owner and not configured.private:
+        raise LittlestHubError("this hub launches no private repositories")
     with tempfile.TemporaryDirectory(dir=arguments[2]) as work:
         resolver = Resolver(
             configured, sources, Path(work), names, lambda text: say({"progress": text})
         )
-        return _as_json(wanted, resolver.resolve(wanted))
+        try:
+            return _as_json(wanted, resolver.resolve(wanted))
+        except NoAccessError as error:
+            if wanted.credentials or not configured.private:
+                raise
+            raise NoAccessError(error.message, _FOR_THE_PRIVATE) from None
 
 
 def _as_json(wanted: request.Request, found: Resolved) -> dict[str, Any]:

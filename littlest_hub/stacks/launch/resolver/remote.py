@@ -255,15 +255,27 @@ class Remote:
 
     def _headers(self) -> Mapping[str, str]:
         headers = {"Git-Protocol": "version=2"}
-        if self._credentials and urlsplit(self._base).netloc == self._origin:
+        if self._credentials and self._is_at_origin:
             headers |= self._credentials.header
         return headers
+
+    @property
+    def _is_at_origin(self) -> bool:
+        """Whether its server is the one for which somebody has given name and password."""
+        return urlsplit(self._base).netloc == self._origin
 
     def _check(self, answer: Answer, kind: str) -> None:
         url = self.repository.url
         if answer.status in (401, 403, 404, 410):
+            why = "it is private"
+            if self._credentials:
+                why = (
+                    "this name and token do not open it"
+                    if self._is_at_origin
+                    else "it is private, and the name and token are for another host"
+                )
             raise NoAccessError(
-                f"there is no repository at {url}, or it is private (status {answer.status})"
+                f"there is no repository at {url}, or {why} (status {answer.status})"
             )
         if answer.status != 200:
             raise LittlestHubError(

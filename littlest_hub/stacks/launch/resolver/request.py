@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,8 @@ from littlest_hub.stacks.launch.resolver.connection import Credentials
 LIMIT_BYTES = 8192
 """Longest request."""
 _LONGEST_SECRET = 2000
-_FIELDS = {"repository", "ref", "user", "password"}
+_FIELDS = {"repository", "ref", "user", "password", "owner"}
+_OWNER = re.compile(r"(?:[0-9a-f]{64})?")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Request:
 
     repository: Repository
     credentials: Credentials | None = None
+    owner: str = ""
+    """Digest of the person for whom alone the files are; "": they are for everybody."""
 
 
 def parse(data: bytes, policy: Policy) -> Request:
@@ -40,7 +44,11 @@ def parse(data: bytes, policy: Policy) -> Request:
     if not is_valid or max(len(user), len(password)) > _LONGEST_SECRET:
         raise LittlestHubError("the name or password contains what no server accepts")
     credentials = Credentials(user, password) if user or password else None
-    return Request(Repository(named.url, ref), credentials)
+    owner = found.get("owner", "")
+    # Files that somebody's password has opened are never those that others find.
+    if not _OWNER.fullmatch(owner) or (credentials and not owner):
+        raise LittlestHubError("expected whose name and password these are")
+    return Request(Repository(named.url, ref), credentials, owner)
 
 
 def _texts(data: bytes) -> dict[str, str]:

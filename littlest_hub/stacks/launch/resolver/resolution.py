@@ -81,12 +81,13 @@ class Resolver:
         connections = Connections(self._addresses, self._settings.ca_file, deadline)
         policy, credentials = self._settings.policy, request.credentials
         remote = Remote(request.repository, policy, connections, self._limits, credentials)
-        choice = self._chosen(remote, request.repository.ref, deadline)
-        url = remote.repository.url
-        source = self._sources.find(url, choice.commit)
+        choice = self._chosen(remote, request, deadline)
+        # As it was asked for, also if it has moved: by this address the server finds its files.
+        url = request.repository.url
+        source = self._sources.find(url, choice.commit, request.owner)
         if source is None:
-            source = self._fetched(remote, choice, deadline)
-        directory = self._sources.place(url, choice.commit)
+            source = self._fetched(remote, choice, request, deadline)
+        directory = self._sources.place(url, choice.commit, request.owner)
         self._report("reading the environment's files")
         read = _Reader(directory / "files")
         channels = Channels(self._settings.channels)
@@ -97,9 +98,9 @@ class Resolver:
         found, own = lookup.ask(host, self._names)
         return address.permitted(host, found, self._networks, own)
 
-    def _chosen(self, remote: Remote, ref: str, deadline: Deadline) -> Choice:
+    def _chosen(self, remote: Remote, request: Request, deadline: Deadline) -> Choice:
         def search(tips: Sequence[str], beginning: str) -> list[str] | None:
-            known = self._sources.find(remote.repository.url, beginning)
+            known = self._sources.find(request.repository.url, beginning, request.owner)
             if known and known.is_reachable:
                 return [known.commit]
             self._report("reading the history")
@@ -110,7 +111,7 @@ class Resolver:
                 return None
             return objects.commits(beginning)
 
-        choice = choose(remote, ref, search)
+        choice = choose(remote, request.repository.ref, search)
         if not choice.is_reachable and self._settings.policy.allowed:
             raise LittlestHubError(
                 f"whether {choice.commit} is on a branch of {remote.repository.url} cannot be found"
@@ -119,7 +120,9 @@ class Resolver:
             )
         return choice
 
-    def _fetched(self, remote: Remote, choice: Choice, deadline: Deadline) -> Source:
+    def _fetched(
+        self, remote: Remote, choice: Choice, request: Request, deadline: Deadline
+    ) -> Source:
         """Fetch the files of a commit, and return what they are."""
         commit = choice.commit
         objects = self._objects("files", remote, deadline)
@@ -130,7 +133,7 @@ class Resolver:
         with self._sources.new() as partial:
             written = tree.write(objects, commit, partial / "files", self._limits)
             source = Source(
-                url=remote.repository.url,
+                url=request.repository.url,
                 commit=commit,
                 ref=choice.ref,
                 date=date,
@@ -138,6 +141,7 @@ class Resolver:
                 size_bytes=written.size_bytes,
                 is_reachable=choice.is_reachable,
                 left_out=tuple(written.left_out),
+                owner=request.owner,
             )
             self._sources.keep(partial, source)
         self._sources.make_room(self._limits.sources_bytes)

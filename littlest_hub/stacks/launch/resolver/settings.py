@@ -33,6 +33,8 @@ class Settings:
     that of the release, which runs this program too."""
     channels: dict[str, str] = field(default_factory=lambda: {**Channels().addresses})
     """Channels of conda that may be used, as in `Channels`; the same as for builds."""
+    private: bool = True
+    """Whether people may use names and passwords of their own."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:

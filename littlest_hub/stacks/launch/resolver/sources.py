@@ -2,7 +2,8 @@
 
 DIRECTORY/COMMIT-DIGEST/ has the files of a commit in files/, and where they are from in
 source.json. The digest is that of the address: who knows a commit of a private repository, and
-names another one, gets nothing.
+names another one, gets nothing. What somebody's password has opened has a longer digest, of the
+address and the person: nobody else finds it, whatever they know.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from littlest_hub.system.locks import try_lock
 
 _PARTIAL = ".partial-"
 """Beginning of names of directories that are written to, each locked by its resolver."""
-_DIGEST_CHARACTERS = 16
+_DIGEST_CHARACTERS, _PRIVATE_CHARACTERS = 16, 32
 _JUST_NEEDED_S = 3600
 """Files that were asked for in this time may be on their way to a server."""
 
@@ -45,6 +46,8 @@ class Source:
     is_reachable: bool
     """The same as in `reference.Choice`."""
     left_out: tuple[Remark, ...]
+    owner: str = ""
+    """Digest of the person for whom alone they are; "": they are for everybody."""
 
 
 class Sources:
@@ -53,18 +56,31 @@ class Sources:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def place(self, url: str, commit: str) -> Path:
-        """Return the directory of a repository's files at a commit."""
-        digest = hashlib.sha256(url.encode()).hexdigest()[:_DIGEST_CHARACTERS]
+    def place(self, url: str, commit: str, owner: str = "") -> Path:
+        """Return the directory of a repository's files at a commit.
+
+        Args:
+            url: of the repository.
+            commit: its full name.
+            owner: digest of the person for whom alone they are; "": they are for everybody.
+        """
+        # No address contains a space.
+        whole = hashlib.sha256((f"{url} {owner}" if owner else url).encode()).hexdigest()
+        digest = whole[: _PRIVATE_CHARACTERS if owner else _DIGEST_CHARACTERS]
         return self._directory / f"{commit}-{digest}"
 
-    def find(self, url: str, commit: str) -> Source | None:
+    def find(self, url: str, commit: str, owner: str = "") -> Source | None:
         """Return what is there already; None: nothing.
+
+        Args:
+            url: of the repository.
+            commit: its full name.
+            owner: as for `place`.
 
         Raises:
             LittlestHubError: it is damaged.
         """
-        file = self.place(url, commit) / "source.json"
+        file = self.place(url, commit, owner) / "source.json"
         try:
             found = json.loads(file.read_text())
             with contextlib.suppress(PermissionError):  # written when the resolver had another uid
@@ -100,7 +116,7 @@ class Sources:
         (partial / "source.json").write_text(json.dumps(asdict(source)))
         # Without this, files might, after a power failure, have their names and no contents.
         flush_file_system(partial)
-        target = self.place(source.url, source.commit)
+        target = self.place(source.url, source.commit, source.owner)
         try:
             partial.rename(target)
         except OSError:

@@ -143,6 +143,7 @@ def _resolver(
     yield from _program(layout, f"program {file} {sources} {_WORK} {lookup}", _RUNTIME_S)
     yield Directive("User", layout.dynamic_user("stack launch resolver"))
     yield Directive("RuntimeDirectory", f"{name}-%i")
+    yield Directive("LimitCORE", "0", "its memory may contain a password")
     yield Directive("MemoryMax", "1G", "with what is in the directory in memory")
     yield Directive("TasksMax", "32")
     yield Directive("TemporaryFileSystem", f"{layout.state}:ro", "it sees only what follows")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyterhub import orm
-from jupyterhub.utils import maybe_future
+from jupyterhub.utils import isoformat, maybe_future
 from traitlets.utils.importstring import import_item
 
 from littlest_hub.errors import LittlestHubError
@@ -209,7 +209,13 @@ class WithLaunch:
 
     def _source(self, configuration: Configuration) -> Path:
         sources = Sources(sources_of(self.layout))
-        return sources.place(configuration.repository, configuration.commit)
+        owner = self._owner if configuration.private else ""
+        return sources.place(configuration.repository, configuration.commit, owner)
+
+    @property
+    def _owner(self) -> str:
+        """What stands for the server's owner in caches, as for the service."""
+        return records.digest_of(self.user.name, isoformat(self.user.orm_user.created))
 
     def _seen_source(self, found: Launched) -> Path:
         """Return where the server sees the files of its repository."""
@@ -387,12 +393,20 @@ def with_launch(spawner: type[Any] | str, settings: Settings) -> type[Any]:
                 # A job has no mounts of its own, so nothing could be read-only or hidden.
                 is_job = kind is JobWithLaunch
                 alike = replace(
-                    settings, volumes={}, collaborators=0, is_temporary_possible=False, guests=0
+                    settings,
+                    volumes={},
+                    collaborators=0,
+                    is_temporary_possible=False,
+                    is_private_possible=False,
+                    guests=0,
                 )
                 usable = alike if is_job else settings
                 return type(name, (kind, spawner), {"launch_settings": usable})
     name = spawner.__name__ if isinstance(spawner, type) else spawner
-    raise TypeError(f"{name} cannot launch: expected UnitSpawner or SlurmSpawner")
+    raise TypeError(
+        f"{name} cannot launch: expected UnitSpawner or SlurmSpawner;"
+        " a hub that does not run as root has no UnitSpawner"
+    )
 
 
 def _added(properties: Properties, more: Mapping[str, list[str]]) -> dict[str, str | list[str]]:

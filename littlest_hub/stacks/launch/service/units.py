@@ -39,6 +39,7 @@ def _with_view(layout: Layout, stack: EnabledStack, unit: Unit) -> Unit:
     more = [
         *(Directive("BindPaths", f"{real}:{paths[name]}") for name, real in sockets.items()),
         Directive("BindReadOnlyPaths", str(sources)),
+        Directive("LimitCORE", "0", "its memory may contain tokens of people"),
         *(Directive("Environment", f"{VARIABLES[name]}={path}") for name, path in paths.items()),
     ]
     sections = {

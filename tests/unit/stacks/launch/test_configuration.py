@@ -42,6 +42,7 @@ OTHER: dict[str, Any] = {
     "mounts": "data",
     "share": "bob carol",
     "temporary": True,
+    "private": True,
 }
 
 
@@ -182,6 +183,7 @@ def test_the_canonical_form_has_the_names_of_the_fields() -> None:
         "built",
         "mounts",
         "share",
+        "private",
         "temporary",
     }
 

@@ -18,6 +18,7 @@ import pytest
 
 from littlest_hub.stacks.launch.resolver import lookup
 from littlest_hub.stacks.launch.resolver.pkt_line import line
+from littlest_hub.stacks.launch.resolver.sources import Sources
 from littlest_hub.system.processes import process_ids
 from tests.eventually import eventually
 from tests.git_server import HOST, OTHER_HOST, GitServer, Handler, Names, Repository
@@ -27,6 +28,8 @@ pytestmark = pytest.mark.needs("git")
 
 PROGRAM = "littlest_hub.stacks.launch.resolver.program"
 SECRET = "correct-horse"
+ALICE, BOB = "a1" * 32, "b0" * 32
+"""What stands for two people."""
 ADVERTISEMENT = b"000eversion 2\n000cls-refs\n0011fetch=filter\n0000"
 ALL_INTO_ONE_MB = {"refs_bytes": 1 << 20, "pack_bytes": 1 << 20, "history_bytes": 1 << 20}
 
@@ -53,6 +56,9 @@ def test_a_repository_that_was_renamed_is_followed_and_named_anew(
     setup.server.behaviors["/old/"] = moved
     found = setup.resolved("old")
     assert (found["moved"], found["repository"]) == (True, setup.server.url(name(repository)))
+    # By the address that was launched, the server finds its files.
+    place = Sources(setup.sources).place(setup.server.url("old"), found["commit"])
+    assert found["directory"] == place.name
     setup.settings["policy"] = {"hosts": [setup.server.place], "banned": [f"*{name(repository)}"]}
     assert "does not launch this repository" in setup.refused("old")
 
@@ -472,12 +478,48 @@ def test_a_private_repository_is_for_those_who_have_its_password(
 ) -> None:
     setup.server.behaviors["/"] = _private
     assert "is private" in setup.refused(name(repository))
-    assert setup.resolved(name(repository), user="alice", password=SECRET)
+    found = setup.resolved(name(repository), user="alice", password=SECRET, owner=ALICE)
+    assert setup.files(found)
     # Its files are there now, which is of no use to others.
-    text = setup.refused(name(repository), user="bob", password=SECRET + "x")
-    assert "is private" in text
+    text = setup.refused(name(repository), user="bob", password=SECRET + "x", owner=BOB)
+    assert "this name and token do not open it" in text
     assert SECRET not in text
-    assert "is private" in setup.refused(name(repository), repository.git("rev-parse", "main"))
+    text = setup.refused(name(repository), repository.git("rev-parse", "main"))
+    assert "is private" in text
+    assert "say on the form that it is private" in text
+
+
+def test_files_of_a_private_repository_are_one_persons_and_nobody_elses(
+    setup: Setup, repository: Repository
+) -> None:
+    setup.server.behaviors["/"] = _private
+    given = {"user": "alice", "password": SECRET}
+    first = setup.resolved(name(repository), **given, owner=ALICE)["directory"]
+    assert setup.resolved(name(repository), **given, owner=ALICE)["directory"] == first
+    assert "unpacking" not in setup.progress, "they were fetched again"
+    second = setup.resolved(name(repository), **given, owner=BOB)["directory"]
+    assert "unpacking" in setup.progress
+    setup.server.behaviors.clear()
+    public = setup.resolved(name(repository))["directory"]
+    assert "unpacking" in setup.progress
+    assert len({first, second, public}) == 3
+    commit = repository.git("rev-parse", "main")
+    assert all(each.startswith(f"{commit}-") for each in (first, second, public))
+
+
+def test_a_password_without_a_person_is_refused_and_so_is_each_where_it_is_forbidden(
+    setup: Setup, repository: Repository
+) -> None:
+    given = {"user": "alice", "password": SECRET}
+    assert "whose name and password" in setup.refused(name(repository), **given)
+    assert "whose name and password" in setup.refused(name(repository), **given, owner="../x")
+    setup.settings["private"] = False
+    text = setup.refused(name(repository), **given, owner=ALICE)
+    assert "launches no private repositories" in text
+    assert SECRET not in text
+    setup.server.behaviors["/"] = _private
+    assert "say on the form" not in setup.refused(name(repository))
+    assert all("Authorization" not in headers for *_, headers in setup.server.requests)
 
 
 def test_a_password_is_not_sent_to_where_a_server_redirects(
@@ -489,9 +531,12 @@ def test_a_password_is_not_sent_to_where_a_server_redirects(
     setup.server.behaviors["/old/"] = lambda handler: handler.redirect(
         f"https://{places[1]}{handler.path.replace('/old/', f'/{name(repository)}/')}"
     )
-    assert setup.resolved("old", user="alice", password=SECRET)["moved"]
+    assert setup.resolved("old", user="alice", password=SECRET, owner=ALICE)["moved"]
     sent = [(headers["Host"], "Authorization" in headers) for *_, headers in setup.server.requests]
     assert {*sent} == {(places[0], True), (places[1], False)}
+    setup.server.behaviors[f"/{name(repository)}/"] = _private
+    text = setup.refused("old", user="alice", password=SECRET, owner=BOB)
+    assert "the name and token are for another host" in text
 
 
 @pytest.fixture
@@ -516,7 +561,7 @@ def waiting(setup: Setup) -> Iterator[tuple[subprocess.Popen[str], str]]:
         text=True,
     )
     url = setup.server.url(made.directory.name)
-    request = {"repository": url, "user": "alice", "password": SECRET}
+    request = {"repository": url, "user": "alice", "password": SECRET, "owner": ALICE}
     assert process.stdin
     process.stdin.write(json.dumps(request))
     process.stdin.close()
