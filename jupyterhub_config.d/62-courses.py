@@ -6,5 +6,8 @@ from littlest_hub.stacks.courses import hub
 # Students and instructors in rosters may log in, besides those whom other fragments allow.
 ROSTER_MAY_LOG_IN = True
 
+# How large a submission may be, all of its files together: 1 to 256. Larger ones are refused.
+MAX_SUBMISSION_MB = 100
+
 require_enabled("courses")
-hub.configure(c, roster_may_log_in=ROSTER_MAY_LOG_IN)
+hub.configure(c, roster_may_log_in=ROSTER_MAY_LOG_IN, max_submission_mb=MAX_SUBMISSION_MB)

@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,12 @@ class Campus:
         return {(row["login"], row["assignment"]): row for row in rows}
 
     @contextmanager
+    def instructor(self, course: str, name: str = "alice") -> Iterator["Instructor"]:
+        """Log somebody in to the formgrader of a course."""
+        with self.hub.logged_in(name, PASSWORD, timeout_s=120) as person:
+            yield Instructor(person, course)
+
+    @contextmanager
     def student(self, name: str) -> Iterator["Student"]:
         with self.hub.logged_in(name, PASSWORD, timeout_s=60) as person:
             person.start_server()
@@ -133,16 +140,62 @@ class Student:
     def fetch(self, assignment: str) -> str:
         return self.shell(f"nbgrader fetch_assignment {assignment} --course ps131")
 
-    def solve(self, assignment: str, solution: str) -> None:
+    def solve(self, assignment: str, solution: str, text: str = "Because.") -> None:
         """Write a solution into the first cell, and a text into the last one."""
         self.kernel.run(
             "import json, pathlib\n"
             f"file = pathlib.Path.home() / 'ps131/{assignment}/work.ipynb'\n"
             "notebook = json.loads(file.read_text())\n"
             f"notebook['cells'][0]['source'] = {solution!r}\n"
-            "notebook['cells'][2]['source'] = 'Because.'\n"
+            f"notebook['cells'][2]['source'] = {text!r}\n"
             "file.write_text(json.dumps(notebook))\n"
         )
 
     def submit(self, assignment: str) -> str:
         return self.shell(f"nbgrader submit {assignment} --course ps131")
+
+
+class Instructor:
+    """Somebody who grades in the formgrader, as its pages do."""
+
+    def __init__(self, person: Person, course: str) -> None:
+        self.person = person
+        self._base = f"/services/course-{course}/"
+        page = person.browser.get(f"{self._base}formgrader")
+        assert page.status_code == 200, page.text[:300]
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        """Send a request as a page of the formgrader does; return the answer."""
+        xsrf = [
+            each.value
+            for each in self.person.browser.cookies.jar
+            if each.name == "_xsrf" and each.path == self._base
+        ]
+        answer = self.person.browser.request(
+            method,
+            f"{self._base}formgrader/api/{path}",
+            json=body,
+            headers={"X-XSRFToken": (xsrf or [""])[0] or ""},
+        )
+        assert answer.status_code == 200, f"{answer.status_code}: {answer.text[:500]}"
+        return answer.json()
+
+    def press(self, path: str) -> str:
+        """Press a button of the formgrader that succeeds; return what it reports."""
+        done = self.ask("POST", path)
+        assert done["success"], done
+        return str(done.get("log", ""))
+
+    def is_due(self, assignment: str, when: datetime) -> None:
+        """Set a due date, in UTC."""
+        date = {"duedate_notimezone": f"{when:%Y-%m-%dT%H:%M:%S}", "duedate_timezone": "+0000"}
+        self.ask("PUT", f"assignment/{assignment}", date)
+
+    def grade(self, assignment: str, student: str, points: float) -> None:
+        """Give points for the text of a student."""
+        found = self.ask("GET", f"submitted_notebooks/{assignment}/work")
+        (submission,) = [each["id"] for each in found if each["student"] == student]
+        grades = self.ask("GET", f"grades?submission_id={submission}")
+        (essay,) = [each for each in grades if each["name"] == "essay"]
+        given = self.ask("PUT", f"grade/{essay['id']}", {**essay, "manual_score": points})
+        assert given["manual_score"] == points

@@ -24,6 +24,7 @@ def problems(settings: Settings, fragment: str, record: type[PlainSettings]) -> 
         return
     for name, text in found.problems():
         yield problem(settings, fragment, name, text)
+    yield from _too_late(settings, fragment, record)
 
 
 def problem(
@@ -55,6 +56,35 @@ def parsed(settings: Settings, fragment: str, record: type[Record]) -> Record:
         return parse(settings.fragment_text(fragment), record)
     except SyntaxError:
         return record_of({}, record)
+
+
+def _too_late(settings: Settings, fragment: str, record: type[PlainSettings]) -> Iterator[Problem]:
+    """Yield values that are set below the call that takes them, such as at the fragment's end."""
+    wanted = {name.upper() for name in record.__dataclass_fields__}
+    first_lines: dict[str, int] = {}
+    taken = 0
+    try:
+        statements = ast.parse(settings.fragment_text(fragment)).body
+    except SyntaxError:
+        return  # running it reports this
+    for statement in statements:
+        if not taken and isinstance(statement, ast.Expr) and _takes_values(statement, wanted):
+            taken = statement.lineno
+        targets = statement.targets if isinstance(statement, ast.Assign) else []
+        for name in (each.id for each in targets if isinstance(each, ast.Name)):
+            if name not in wanted:
+                continue
+            if taken:
+                place = f"in line {first_lines[name]}" if name in first_lines else "above it"
+                text = f"{name}: line {taken} takes the value before this line; expected {place}"
+                yield Problem(str(settings.layout.fragments / fragment), statement.lineno, text)
+            first_lines.setdefault(name, statement.lineno)
+
+
+def _takes_values(statement: ast.Expr, wanted: set[str]) -> bool:
+    """Return whether a call has one of the variables, or all (`globals()`), as an argument."""
+    names = {each.id for each in ast.walk(statement) if isinstance(each, ast.Name)}
+    return bool(names & {"globals", *wanted})
 
 
 def misspelled(settings: Settings, fragment: str, record: type[PlainSettings]) -> Iterator[Problem]:

@@ -318,6 +318,7 @@ No one may log in yet. For alice to be the administrator, write these lines with
 {layout.command} edit {USERS_FRAGMENT.removesuffix(".py")}
   c.Authenticator.admin_users = {{"alice"}}
   c.Authenticator.allowed_users = {{"alice"}}
+A hub for a class needs no such lines: {layout.command} enable class
 """
 
 

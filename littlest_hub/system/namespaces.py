@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
+from littlest_hub.system.processes import mounts, process_ids, user_ids
+
+_MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
+"""Flags of umount2(2)."""
 _CLONE_NEWNS = 0x00020000
 """The kind of setns(2) and unshare(2): mounts."""
 # redirect_dir and metacopy would leave directories and files in the upper layer that mean nothing
@@ -85,3 +90,60 @@ def leave_unit(slice_name: str) -> None:
         os.chdir(directory)
     except OSError:
         os.chdir("/")
+
+
+def unmount_for(users: Set[int], directory: Path) -> int:
+    """Take a mounted directory away from users' programs that have mounts of their own.
+
+    What a program has opened stays open until it ends. Needs root.
+
+    Args:
+        users: numbers of the users.
+        directory: where it is mounted, as these programs see it.
+
+    Returns:
+        In how many namespaces it was mounted. It may still be, see `seen_by`.
+    """
+    number = 0
+    for pid in _viewers(users, directory):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            descriptor = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                _unmount(descriptor, directory)
+            finally:
+                os.close(descriptor)
+            number += 1
+    return number
+
+
+def seen_by(users: Set[int], directory: Path) -> int:
+    """Return in how many namespaces of users' programs a directory is mounted."""
+    return sum(1 for _ in _viewers(users, directory))
+
+
+def _viewers(users: Set[int], directory: Path) -> Iterator[int]:
+    """Yield a process of each namespace of users in which a directory is mounted."""
+    seen = {Path("/proc/self/ns/mnt").stat().st_ino}
+    for pid in process_ids():
+        if not user_ids(pid) & users:
+            continue
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            number = Path(f"/proc/{pid}/ns/mnt").stat().st_ino
+            if number not in seen and directory in mounts(pid):
+                yield pid
+            seen.add(number)
+
+
+def _unmount(namespace: int, directory: Path) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    path = os.fsencode(directory)
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    # From here on, the user chooses what names of files lead to: nothing is opened or imported.
+    if libc.setns(namespace, _CLONE_NEWNS) == 0:
+        for _ in range(16):  # one above the other
+            if libc.umount2(path, _MNT_DETACH | _UMOUNT_NOFOLLOW):
+                break
+    os._exit(0)

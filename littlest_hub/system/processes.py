@@ -14,6 +14,8 @@ from pathlib import Path
 _UNIT = re.compile(r"([^/\s]+\.(?:service|scope))")
 # Version 2, or systemd's own hierarchy of version 1.
 _SYSTEMD_CGROUP = re.compile(r"^(?:0:|\d+:(name=systemd)):(.*)$", re.MULTILINE)
+_USERS = re.compile(r"^Uid:\s*([\d\t]+)", re.MULTILINE)
+_ESCAPE = re.compile(r"\\([0-7]{3})")
 _SLOTS = re.compile(r"^FDSize:\s*(\d+)", re.MULTILINE)
 _PROC = Path("/proc")
 
@@ -105,6 +107,19 @@ def uid(pid: int) -> int:
         OSError: it has ended.
     """
     return (_PROC / str(pid)).stat().st_uid
+
+
+def user_ids(pid: int) -> set[int]:
+    """Return all users that a process may act as: Uid in /proc/PID/status; empty if unreadable."""
+    found = _USERS.search(_text(pid, "status"))
+    return {*map(int, found[1].split())} if found else set()
+
+
+def mounts(pid: int) -> set[Path]:
+    """Return where file systems are mounted, as a process sees it; empty if it cannot be read."""
+    lines = (line.split(" ") for line in _text(pid, "mountinfo").splitlines())
+    # Spaces and the like are octal: proc(5).
+    return {Path(_ESCAPE.sub(lambda found: chr(int(found[1], 8)), line[4])) for line in lines}
 
 
 def descriptor_info(pid: int, number: str) -> str:

@@ -132,6 +132,7 @@ def test_a_submission_in_the_name_of_another_is_ignored(campus: Campus) -> None:
         late = "bob+forged+2099-01-01 00:00:00.000000 UTC+AAAA"
         carol.shell(f"cp -r ps131/forged '{INBOUND}/{late}'")
         early = "carol+forged+2020-01-01 00:00:00.000000 UTC+AAAA"
+        carol.shell("umask 022; echo mine >ps131/forged/submission_secret.txt")
         carol.shell(
             f"ln -s /etc/passwd ps131/forged/stolen; cp -a ps131/forged '{INBOUND}/{early}'"
         )

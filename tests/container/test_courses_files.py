@@ -279,6 +279,30 @@ def test_no_grade_is_lost_if_grading_is_killed_and_the_next_run_grades_the_rest(
     assert "0 of 2 submissions" in campus.course("autograde", "ps131", "ps1").stdout
 
 
+def test_a_page_of_feedback_whose_release_is_killed_is_seen_whole_or_as_it_was(
+    campus: Campus,
+) -> None:
+    released = f"{EXCHANGE}/ps131/feedback"
+    words = ("feedback", "ps131", "ps1", "--unfinished")
+    campus.course(*words)
+    pages = campus.machine.run(["ls", released]).stdout.split()
+    assert len(pages) == 2
+
+    def look() -> None:
+        broken = (
+            f"cd {released}; for i in *.html; do tail -1 $i | grep -q '</html>' || echo $i; done"
+        )
+        assert campus.machine.run(["sh", "-c", broken]).stdout.strip() in ("", "*.html")
+
+    assert killed_at_random_moments(campus, words, f"rm -f {released}/*", look)
+    assert campus.machine.run(["ls", released]).stdout.split() == pages
+    for login in ("bob", "carol"):
+        made = f"{LAST}/feedback/{login}/ps1/work.html"
+        same = f"for i in {released}/*; do cmp -s {made} $i && echo same; done; true"
+        assert campus.machine.run(["sh", "-c", same]).stdout == "same\n"
+    assert campus.machine.run(["find", released, "-name", ".*"]).stdout == ""
+
+
 def test_who_interrupts_grading_leaves_nothing_that_goes_on(campus: Campus) -> None:
     command = [campus.hub.path("hub/bin/littlest-hub"), "course", "autograde", "ps131", "ps1"]
     interrupted = ["timeout", "--signal=INT", "2", *command, "--again"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from jupyterhub import orm
@@ -23,25 +24,34 @@ from littlest_hub.stacks.courses.course import Course
 from littlest_hub.system.files import write
 from littlest_hub.units.server import Account, Properties
 
-ADDRESS, ACCOUNTS = "hub.json", "accounts.json"
-"""Files that the hub publishes for graders."""
 EXCHANGE = "LITTLEST_HUB_EXCHANGE"
 """Variable of a server: nbgrader's exchange."""
+SUBMISSION = "LITTLEST_HUB_SUBMISSION_MB"
+"""Variable of a server: how large a submission may be."""
+_MOST_MB = 256
+"""What fits into the memory of a kernel's unit, with the files of the assignment."""
 _MARK = "littlest_hub_course"
 """Property of the hub's groups that courses have made."""
 _PAGES = "littlest_hub.stacks.courses.pages"
 
 
-def configure(c: Config, *, roster_may_log_in: bool) -> None:
+def configure(
+    c: Config, *, roster_may_log_in: bool, max_submission_mb: int = place.SUBMISSION_MB
+) -> None:
     """Let the hub know the courses.
 
     Args:
         c: the configuration of the hub.
         roster_may_log_in: whether people in rosters are allowed to log in.
+        max_submission_mb: how large a submission may be.
 
     Raises:
-        LittlestHubError: the list of courses is damaged, or the hub does not run as root.
+        LittlestHubError: the list of courses is damaged, the hub does not run as root, or the size
+            cannot be had.
     """
+    if not (isinstance(max_submission_mb, int) and 1 <= max_submission_mb <= _MOST_MB):
+        found = f"MAX_SUBMISSION_MB is {max_submission_mb!r}"
+        raise LittlestHubError(f"{found}: expected a whole number from 1 to {_MOST_MB}")
     layout = installation.of_this_release()
     if layout.hub_user:
         raise LittlestHubError("courses need a hub that runs as root")
@@ -50,8 +60,8 @@ def configure(c: Config, *, roster_may_log_in: bool) -> None:
         _add(c, layout, course)
         if roster_may_log_in:
             c.Authenticator.allowed_users.update(course.people)
-    c.JupyterHub.spawner_class = with_courses(c.JupyterHub.spawner_class)
-    c.LittlestHub.on_serving.append(follow)
+    c.JupyterHub.spawner_class = with_courses(c.JupyterHub.spawner_class, max_submission_mb)
+    c.LittlestHub.on_serving.append(partial(follow, max_submission_mb=max_submission_mb))
     c.JupyterHub.template_paths.append(str(place.RELEASE_FILES / "templates"))
     c.Pages.handlers.update(
         {"courses": f"{_PAGES}:CoursesPage", "services/courses/?": f"{_PAGES}:OtherAddress"}
@@ -86,8 +96,8 @@ def _add(c: Config, layout: Layout, course: Course) -> None:
     )
 
 
-def follow(app: Any) -> None:
-    """Publish the hub's address for graders, and make groups of the hub as rosters say."""
+def follow(app: Any, *, max_submission_mb: int) -> None:
+    """Publish what graders need of the hub, and make groups of the hub as rosters say."""
     layout: Layout = app.layout
     directory = place.published(layout)
     directory.mkdir(parents=True, exist_ok=True)
@@ -97,8 +107,12 @@ def follow(app: Any) -> None:
     if hasattr(environment, "get_value"):
         environment = environment.get_value({})
     kernels = environment.get("JUPYTER_PATH", "")
-    record = {"base_url": app.base_url, "kernels": kernels}
-    write(directory / ADDRESS, json.dumps(record), 0o644)
+    record = {
+        "base_url": app.base_url,
+        "kernels": kernels,
+        "submission_mb": max_submission_mb,
+    }
+    write(directory / place.ADDRESS, json.dumps(record), 0o644)
     courses = records.read(layout).values()
     for course in courses:
         open_to = (course.students, course.instructors) if course.is_open else ((), ())
@@ -129,6 +143,7 @@ class WithCourses:
 
     user: Any
     layout: Layout
+    max_submission_mb: int
 
     def _prepare(self, account: Account | LentAccount) -> Launch:
         launch: Launch = super()._prepare(account)  # type: ignore[misc]
@@ -163,13 +178,14 @@ class WithCourses:
                 **launch.environment,
                 **_settings(launch, "student"),
                 EXCHANGE: str(exchange),
+                SUBMISSION: str(self.max_submission_mb),
                 "PATH": f"{place.PROGRAMS}:{path}",
             },
             properties=_added(_added(launch.properties, hidden), shown),
         )
 
 
-def with_courses(spawner: type[Any] | str) -> type[Any]:
+def with_courses(spawner: type[Any] | str, max_submission_mb: int) -> type[Any]:
     """Return a spawner whose servers see the exchange, for `c.JupyterHub.spawner_class`.
 
     Raises:
@@ -182,7 +198,8 @@ def with_courses(spawner: type[Any] | str) -> type[Any]:
         and issubclass(spawner, UnitSpawner)
         and not issubclass(spawner, TemplateSpawner)
     ):
-        return type(f"Course{spawner.__name__}", (WithCourses, spawner), {})
+        own = {"max_submission_mb": max_submission_mb}
+        return type(f"Course{spawner.__name__}", (WithCourses, spawner), own)
     name = spawner.__name__ if isinstance(spawner, type) else spawner
     raise TypeError(f"{name} cannot show courses: expected UnitSpawner")
 
@@ -195,7 +212,7 @@ def _settings(launch: Launch, kind: str) -> dict[str, str]:
 
 def _publish_account(layout: Layout, login: str, uid: int) -> None:
     """Let graders know who owns the files that a student hands in."""
-    file = place.published(layout) / ACCOUNTS
+    file = place.accounts(layout)
     try:
         known = json.loads(file.read_text())
     except (OSError, ValueError):

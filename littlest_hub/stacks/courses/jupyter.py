@@ -58,17 +58,31 @@ def read_published(file: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def submission_mb() -> int:
+    """Return how large a submission may be, as the hub publishes it."""
+    return int(read_published("hub.json").get("submission_mb", place.SUBMISSION_MB))
+
+
 def _settings(name: str) -> dict[str, Any]:
     layout = installation.of_this_release()
     grading = "littlest_hub.stacks.courses.grading"
+    limit_kb = submission_mb() * 1000
     return {
-        "CourseDirectory": {"course_id": name, "root": str(place.home_of(layout, name))},
+        "CourseDirectory": {
+            "course_id": name,
+            "root": str(place.home_of(layout, name)),
+            "max_dir_size": limit_kb,
+            "max_file_size": limit_kb,
+        },
         "Exchange": {"root": str(place.exchange(layout))},
         "ExchangeFactory": {
             "collect": f"{grading}.collecting.Collect",
             "release_assignment": f"{grading}.releasing.Release",
+            "release_feedback": f"{grading}.releasing.ReleaseFeedback",
         },
-        # As the formgrader's button does. Otherwise it would keep what a killed one has left.
+        # As the formgrader's button does.
+        "ExchangeCollect": {"update": True},
+        # The same. Otherwise it would keep what a killed one has left.
         "GenerateAssignment": {"force": True},
         "Autograde": {
             "pre_convert_hook": f"{grading}.begun.begin",
@@ -78,9 +92,15 @@ def _settings(name: str) -> dict[str, Any]:
                 "nbgrader.preprocessors.IgnorePattern",
                 "nbconvert.preprocessors.ClearMetadataPreprocessor",
                 "nbgrader.preprocessors.LimitOutput",
-                "nbgrader.preprocessors.SaveAutoGrades",
-                "nbgrader.preprocessors.AssignLatePenalties",
+                f"{grading}.preprocessors.SaveGrades",
+                f"{grading}.preprocessors.LatePenalties",
                 "nbgrader.preprocessors.CheckCellMetadata",
+            ],
+        },
+        "GenerateFeedback": {
+            "preprocessors": [
+                f"{grading}.preprocessors.Grades",
+                "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
             ],
         },
     }

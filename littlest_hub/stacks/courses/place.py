@@ -8,6 +8,8 @@ from littlest_hub.layout import Layout
 from littlest_hub.units.server import RUNTIME
 
 STACK = "courses"
+ADDRESS, ACCOUNTS = "hub.json", "accounts.json"
+"""Files that the hub publishes for graders."""
 FRAGMENT = "62-courses.py"
 SEEN = RUNTIME / "courses"
 """Path at which units of graders see the directory `published` of the hub."""
@@ -17,6 +19,8 @@ STUDENT_SETTINGS = RELEASE_FILES / "settings" / "student"
 """Settings of Jupyter and nbgrader in the servers of people who take part in a course."""
 PROGRAMS = RELEASE_FILES / "programs"
 """Programs for terminals of these servers: nbgrader."""
+SUBMISSION_MB = 100
+"""How large a submission may be, unless the fragment says otherwise."""
 
 
 def courses_directory(layout: Layout) -> Path:
@@ -47,6 +51,11 @@ def token_of(layout: Layout, name: str) -> Path:
 def published(layout: Layout) -> Path:
     """Return the directory in which the hub publishes its address and people's accounts."""
     return layout.stack_hub_data(STACK) / "published"
+
+
+def accounts(layout: Layout) -> Path:
+    """Return the file with the numbers of the accounts that servers of logins run as."""
+    return published(layout) / ACCOUNTS
 
 
 def formgrader_unit(layout: Layout, name: str, suffix: str) -> str:

@@ -42,6 +42,7 @@ MANIFEST = Manifest(
         "tests/unit/stacks/launch/test_shares.py",
         "tests/unit/stacks/launch/test_gallery.py",
         "tests/unit/stacks/launch/test_pages.py",
+        "tests/unit/stacks/launch/test_private.py",
         "tests/unit/stacks/launch/test_launch_spawner.py",
         "tests/unit/stacks/launch/test_whole_launch.py",
         "tests/container/test_launch.py",

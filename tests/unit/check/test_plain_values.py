@@ -48,3 +48,17 @@ def test_the_line_of_a_problem_is_found_however_it_is_spaced(tmp_path: Path) -> 
         found = settings(tmp_path, text)
         (wrong,) = plain_values.problems(found, FRAGMENT, Values)
         assert wrong.line == 2
+
+
+def test_a_value_below_the_call_that_takes_it_is_refused_with_the_line_for_it(
+    tmp_path: Path,
+) -> None:
+    top = "HOSTS = ['a']\nTERM = 'winter'\nstart()\n"
+    assert not list(plain_values.problems(settings(tmp_path, top), FRAGMENT, Values))
+    for call in ("configure(c, globals())", "configure(c, HOSTS)", "configure(c, hosts=HOSTS)"):
+        text = f"{top}{call}\nHOSTS = ['b']\nMEMORY_GB = 2\nTERM = 'summer'\n"
+        wrong = list(plain_values.problems(settings(tmp_path, text), FRAGMENT, Values))
+        assert [(each.line, each.message, each.is_warning) for each in wrong] == [
+            (5, "HOSTS: line 4 takes the value before this line; expected in line 1", False),
+            (6, "MEMORY_GB: line 4 takes the value before this line; expected above it", False),
+        ]

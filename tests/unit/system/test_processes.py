@@ -99,3 +99,10 @@ def test_the_cgroup_is_the_one_that_systemd_has_chosen(
 
 def test_this_process_is_listed() -> None:
     assert os.getpid() in processes.process_ids()
+
+
+def test_the_users_and_mounts_of_a_process_are_known() -> None:
+    assert os.getuid() in processes.user_ids(os.getpid())
+    assert Path("/proc") in processes.mounts(os.getpid())
+    assert processes.user_ids(NO_PROCESS) == set()
+    assert processes.mounts(NO_PROCESS) == set()

@@ -12,6 +12,8 @@ from urllib.parse import quote, urlencode, urlsplit
 
 LAB, NOTEBOOK = "lab", "notebook"
 _SCHEMES = ("https", "http", "git")
+# A page of GitHub, GitLab or Gitea about a file or a directory of a repository.
+_PAGE = re.compile(r"(https?://[^/]+/[^/]+/.+?)(?:/-)?/(?:blob|tree|src/branch)/.+")
 # The usual part of what git-check-ref-format(1) allows.
 _BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 
@@ -41,6 +43,10 @@ class Material:
             found["repository"] = (
                 "An address of a git repository that needs no password begins with https://, such"
                 " as https://example.org/course.git"
+            )
+        elif page := _PAGE.fullmatch(self.repository):
+            found["repository"] = (
+                f"This is the address of a page about files. The repository is probably {page[1]}"
             )
         if self.branch and not (_BRANCH.fullmatch(self.branch) and ".." not in self.branch):
             found["branch"] = "A branch has letters, digits and . _ / - only."

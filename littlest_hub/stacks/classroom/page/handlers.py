@@ -104,6 +104,7 @@ class TeachersPage(Form):
             own_name=self.current_user.name,
             view=view,
             command=layout.command,
+            address=f"{self.request.protocol}://{self.request.host}",
         )
 
     async def _people(self) -> dict[Standing, list[Person]]:

@@ -19,9 +19,10 @@ from littlest_hub.stacks.courses import place
 from littlest_hub.stacks.courses.grading.copying import copy_tree
 from littlest_hub.stacks.courses.grading.helper import INTERRUPT
 from littlest_hub.stacks.courses.grading.isolation import FILES
+from littlest_hub.stacks.courses.jupyter import submission_mb
 
-_MAX_BYTES = 200 << 20
-"""The most that a submission and the files of its assignment may have together."""
+_ASSIGNMENT_MB = 100
+"""The most that the files of the assignment may add to a submission."""
 
 
 def main() -> None:
@@ -29,7 +30,8 @@ def main() -> None:
     course, directory, *command = sys.argv[1:]
     layout = installation.of_this_release()
     files = Path(directory) / FILES
-    copy_tree(Path(), files, _MAX_BYTES, mode=0o644, directory_mode=0o755)
+    most_bytes = (submission_mb() + _ASSIGNMENT_MB) << 20
+    copy_tree(Path(), files, most_bytes, mode=0o644, directory_mode=0o755)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.connect(str(place.kernels_address(layout, course)))
         signal.signal(signal.SIGINT, lambda *_: connection.send(INTERRUPT))

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.courses import place, records
-from littlest_hub.stacks.courses.course import Course
+from littlest_hub.stacks.courses.course import Course, checked_login
+from littlest_hub.stacks.courses.grading.extensions import length
 from littlest_hub.stacks.courses.units import grader
 from littlest_hub.system.systemctl import systemctl
 
@@ -27,8 +28,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "nbgrader",
         help="run nbgrader as the grader of a course",
         description="Run nbgrader as the grader of a course, with the exchange that its students"
-        " see: NAME -- generate_assignment ps1, then release_assignment, collect,"
-        " generate_feedback, release_feedback.",
+        " see: NAME -- generate_assignment ps1, then release_assignment and collect.",
     )
     own.add_argument("name", metavar="NAME")
     own.add_argument("words", nargs=argparse.REMAINDER, metavar="…", help="for nbgrader")
@@ -41,10 +41,27 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     autograde.add_argument("name", metavar="NAME")
     autograde.add_argument("assignment", metavar="ASSIGNMENT")
-    autograde.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N")
-    autograde.add_argument("--again", action="store_true", help="also those that are graded")
-    autograde.add_argument("--student", metavar="LOGIN", default="", help="only this one")
+    _add_jobs(autograde)
+    autograde.add_argument("--again", action="store_true", help="also submissions that are graded")
+    autograde.add_argument("--student", metavar="LOGIN", default="", help="only this student's")
     autograde.set_defaults(run=_autograde)
+    feedback = commands.add_parser(
+        "feedback",
+        help="generate and release feedback on an assignment",
+        description="Generate and release feedback on an assignment, for everybody whose"
+        " submission is graded. Those who are left out are named. Students see a page whole, or as"
+        " it was before.",
+    )
+    feedback.add_argument("name", metavar="NAME")
+    feedback.add_argument("assignment", metavar="ASSIGNMENT")
+    _add_jobs(feedback)
+    feedback.add_argument(
+        "--unfinished",
+        action="store_true",
+        help="also on submissions with answers that somebody still has to grade",
+    )
+    feedback.set_defaults(run=_feedback)
+    _add_extend(commands)
     grades = commands.add_parser(
         "grades",
         help="print grades as CSV",
@@ -54,6 +71,36 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     grades.add_argument("name", metavar="NAME")
     grades.add_argument("--for", dest="platform", choices=("plain", "canvas", "moodle"))
     grades.set_defaults(run=_grades, platform="plain")
+
+
+def _add_jobs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="how many at a time; default: as many as there are processors",
+    )
+
+
+def _add_extend(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    extend = commands.add_parser(
+        "extend",
+        help="give a student more time for an assignment",
+        description="Give a student more time for an assignment, in place of what they were given"
+        " before. With NAME alone, list what was given.",
+    )
+    extend.add_argument("name", metavar="NAME")
+    extend.add_argument("assignment", metavar="ASSIGNMENT", nargs="?", default="")
+    extend.add_argument("student", metavar="LOGIN", nargs="?", default="")
+    extend.add_argument(
+        "extension",
+        metavar="EXTENSION",
+        nargs="?",
+        default="",
+        help="after the due date of the assignment, as in 90m, 36h, 2d or 1w; 0: none",
+    )
+    extend.set_defaults(run=_extend)
 
 
 def run_as_grader(layout: Layout, course: Course, *words: str) -> int:
@@ -104,11 +151,40 @@ def _nbgrader(layout: Layout, options: argparse.Namespace) -> int:
 
 
 def _autograde(layout: Layout, options: argparse.Namespace) -> int:
+    course = records.of_name(layout, options.name)
+    words = [options.assignment, _jobs(options), options.student or "*"]
+    return run_as_grader(layout, course, "again" if options.again else "autograde", *words)
+
+
+def _feedback(layout: Layout, options: argparse.Namespace) -> int:
+    course = records.of_name(layout, options.name)
+    words = [options.assignment, _jobs(options), "all" if options.unfinished else "finished"]
+    return run_as_grader(layout, course, "feedback", *words)
+
+
+def _jobs(options: argparse.Namespace) -> str:
     if options.jobs < 1:
         raise LittlestHubError(f"--jobs {options.jobs}: expected 1 or more")
+    return str(options.jobs)
+
+
+def _extend(layout: Layout, options: argparse.Namespace) -> int:
     course = records.of_name(layout, options.name)
-    words = [options.assignment, str(options.jobs), options.student or "*"]
-    return run_as_grader(layout, course, "again" if options.again else "autograde", *words)
+    if not options.assignment:
+        return run_as_grader(layout, course, "extensions")
+    if not options.extension:
+        raise LittlestHubError(
+            "expected an assignment, a login and an extension",
+            f"As in: {layout.command} course extend {course.name} ps1 alice 2d",
+        )
+    login = checked_login(options.student)
+    if login not in course.students:
+        raise LittlestHubError(
+            f"{login} takes no part in {course.name}",
+            f"See who does: {layout.command} course show {course.name}",
+        )
+    length(options.extension)
+    return run_as_grader(layout, course, "extend", options.assignment, login, options.extension)
 
 
 def _grades(layout: Layout, options: argparse.Namespace) -> int:

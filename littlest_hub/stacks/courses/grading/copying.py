@@ -21,7 +21,8 @@ class _Limits:
     """The sizes that a copy may still have."""
 
     def __init__(self, size_bytes: int, mode: int, directory_mode: int) -> None:
-        self.left_bytes, self.left_entries = size_bytes, _MAX_ENTRIES
+        self.size_bytes = self.left_bytes = size_bytes
+        self.left_entries = _MAX_ENTRIES
         self.mode, self.directory_mode = mode, directory_mode
         self.left_out: list[str] = []
         self.changed_s = 0.0
@@ -29,7 +30,8 @@ class _Limits:
     def take(self, name: str, size_bytes: int) -> None:
         self.left_bytes -= size_bytes
         if self.left_bytes < 0:
-            raise LittlestHubError(f"{name}: the files are too large together")
+            most = f"{self.size_bytes >> 20} MB"
+            raise LittlestHubError(f"its files have more than {most} together, with {name!r}")
 
 
 def copy_tree(
@@ -64,13 +66,13 @@ def copy_tree(
 
 def _copy(directory: int, target: Path, inside: str, limits: _Limits, depth: int) -> None:
     if depth > _MAX_DEPTH:
-        raise LittlestHubError(f"{inside}: more than {_MAX_DEPTH} directories deep")
+        raise LittlestHubError(f"{inside!r} is more than {_MAX_DEPTH} directories deep")
     target.mkdir(mode=0o700)
     limits.changed_s = max(limits.changed_s, os.fstat(directory).st_ctime)
     for name in sorted(os.listdir(directory)):
         limits.left_entries -= 1
         if limits.left_entries < 0:
-            raise LittlestHubError(f"more than {_MAX_ENTRIES} files")
+            raise LittlestHubError(f"it has more than {_MAX_ENTRIES} files")
         path = f"{inside}/{name}".lstrip("/")
         # O_NONBLOCK: a pipe that nobody writes to must not hold us up.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -10,10 +10,11 @@ from typing import Any
 
 from littlest_hub.stacks.courses.grading.cells import safe
 
-_FILE = "gradebook.db"
+FILE = Path("gradebook.db")
 
 
-def _opened(file: Path = Path(_FILE)) -> Any:
+def opened(file: Path = FILE) -> Any:
+    """Return a gradebook, which a `with` block closes."""
     from nbgrader.api import Gradebook
 
     return Gradebook(f"sqlite:///{file.absolute()}")
@@ -21,9 +22,9 @@ def _opened(file: Path = Path(_FILE)) -> Any:
 
 def students() -> list[dict[str, str]]:
     """Return the students in the gradebook."""
-    if not Path(_FILE).exists():
+    if not FILE.exists():
         return []
-    with _opened() as gradebook:
+    with opened() as gradebook:
         return [
             {
                 "login": str(each.id),
@@ -38,7 +39,7 @@ def students() -> list[dict[str, str]]:
 
 def import_students(rows: Sequence[Mapping[str, str]]) -> None:
     """Add students, or change what is known of them; nobody is removed, for the grades' sake."""
-    with _opened() as gradebook:
+    with opened() as gradebook:
         for row in rows:
             gradebook.update_or_create_student(
                 row["login"],
@@ -49,7 +50,14 @@ def import_students(rows: Sequence[Mapping[str, str]]) -> None:
             )
 
 
-def grades(file: Path = Path(_FILE), platform: str = "plain") -> str:
+def unfinished(assignment: str) -> list[str]:
+    """Return the students with answers that somebody still has to grade."""
+    with opened() as gradebook:
+        found = gradebook.assignment_submissions(assignment)
+        return sorted(str(each.student_id) for each in found if each.needs_manual_grade)
+
+
+def grades(file: Path = FILE, platform: str = "plain") -> str:
     """Return all grades as CSV.
 
     Args:
@@ -57,7 +65,7 @@ def grades(file: Path = Path(_FILE), platform: str = "plain") -> str:
         platform: `plain`: a row for each student and assignment; `canvas` or `moodle`: a row for
             each student, with the columns by which that platform recognizes them.
     """
-    with _opened(file) as gradebook:
+    with opened(file) as gradebook:
         assignments = [*gradebook.assignments]
         rows = [*_plain(gradebook, assignments)]
         known = {str(each.id): each for each in gradebook.students}

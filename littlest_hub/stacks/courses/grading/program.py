@@ -1,7 +1,7 @@
 """The program that commands of the administrator run as the grader of a course.
 
-The arguments are the course, the work (`nbgrader`, `autograde`, `again`, `grades`, `students`,
-`import`, `fetch`, `pack`, `unpack`, `export`), and its words.
+The arguments are the course, the work (`nbgrader`, `autograde`, `again`, `feedback`, `extend`,
+`extensions`, `grades`, `students`, `import`, `fetch`, `pack`, `unpack`, `export`), and its words.
 """
 
 from __future__ import annotations
@@ -28,34 +28,63 @@ def main() -> int:
 
 def _grade(course: str, work: str, words: list[str]) -> int:
     """Do work that needs nbgrader."""
+    # Otherwise, a mistake in the course's nbgrader_config.py would be one line among many, and
+    # grades would be computed without it.
+    os.environ.setdefault("TRAITLETS_APPLICATION_RAISE_CONFIG_FILE_ERROR", "1")
     jupyter.use_packages()
     jupyter.use_course(course)
     if work == "nbgrader":
         sys.argv[1:] = words
         jupyter.nbgrader()
         return 0
-    from littlest_hub.stacks.courses.grading import autograding, gradebook
+    if work in ("autograde", "again", "feedback"):
+        return _assess(work, words)
+    _answer(course, work, words)
+    return 0
+
+
+def _assess(work: str, words: Sequence[str]) -> int:
+    """Do work for all submissions of an assignment; return the exit code."""
+    from littlest_hub.stacks.courses.grading import autograding, feedback
+
+    assignment, jobs, which = words
+    if work == "feedback":
+        return feedback.run(assignment, int(jobs), has_unfinished=which == "all")
+    return autograding.run(assignment, int(jobs), which, is_again=work == "again")
+
+
+def _answer(course: str, work: str, words: Sequence[str]) -> None:
+    """Do work with the gradebook."""
+    from littlest_hub.stacks.courses.grading import gradebook, lateness
 
     match work, words:
-        case (("autograde" | "again"), [assignment, jobs, student]):
-            is_again = work == "again"
-            return autograding.run(assignment, int(jobs), student, is_again=is_again)
+        case "extend", [assignment, login, extension]:
+            print(lateness.extend(assignment, login, extension))
+        case "extensions", []:
+            sys.stdout.writelines(lateness.listed())
         case "grades", [platform]:
+            lateness.update_penalties()
             sys.stdout.write(gradebook.grades(platform=platform))
-            return 0
         case "students", []:
             print(json.dumps(gradebook.students()))
-            return 0
         case "import", []:
             gradebook.import_students(json.load(sys.stdin))
-            return 0
         case "export", []:
-            from littlest_hub.stacks.courses.sources import archive
+            _export(course)
+        case _:
+            raise LittlestHubError(f"no such work: {work}")
 
-            with _output() as stream:
-                archive.export(stream, course, sys.stdin.buffer.read())
-            return 0
-    raise LittlestHubError(f"no such work: {work}")
+
+def _export(course: str) -> None:
+    from littlest_hub.stacks.courses.grading import lateness
+    from littlest_hub.stacks.courses.sources import archive
+
+    try:
+        lateness.update_penalties()
+    except LittlestHubError as error:
+        print(f"grades.csv has the penalties of before: {error}", file=sys.stderr)
+    with _output() as stream:
+        archive.export(stream, course, sys.stdin.buffer.read())
 
 
 def _move_sources(work: str, words: Sequence[str]) -> None:

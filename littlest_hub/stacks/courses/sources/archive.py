@@ -23,7 +23,8 @@ from littlest_hub.stacks.courses.grading import gradebook
 
 SOURCE = "source"
 _WHOLE = (SOURCE, "release", "submitted", "autograded", "feedback")
-_SETTINGS = "nbgrader_config.py"
+_SETTINGS = ("*.py", "extensions.csv")
+"""Files in the course's directory: nbgrader_config.py, and what it imports."""
 _GRADEBOOK = "gradebook.db"
 _LEFT_OUT = (".ipynb_checkpoints", "__pycache__")
 MAX_BYTES = 4 << 30
@@ -89,8 +90,9 @@ def export(stream: IO[bytes], name: str, record: bytes) -> None:
                 # Before the files: no grade is in it whose submission is missing.
                 _add_file(tar, copy, f"{name}/{_GRADEBOOK}")
                 _add_text(tar, f"{name}/grades.csv", gradebook.grades(copy).encode())
-        if Path(_SETTINGS).is_file():
-            _add_file(tar, Path(_SETTINGS), f"{name}/{_SETTINGS}")
+        for path in sorted(each for pattern in _SETTINGS for each in Path().glob(pattern)):
+            if stat.S_ISREG(path.lstat().st_mode):
+                _add_file(tar, path, f"{name}/{path}")
         for each in _WHOLE:
             if Path(each).is_dir():
                 number = _add(tar, Path(each), f"{name}/")

@@ -55,3 +55,19 @@ def test_the_directory_is_named_as_git_clone_names_it(ending: str) -> None:
 )
 def test_what_cannot_be_a_link_is_refused(field: str, material: Material) -> None:
     assert list(material.problems()) == [field]
+
+
+@pytest.mark.parametrize(
+    ("page", "repository"),
+    [
+        ("github.com/a/course/blob/main/week1/start.ipynb", "github.com/a/course"),
+        ("gitlab.com/group/a/course/-/tree/main/week1", "gitlab.com/group/a/course"),
+        ("codeberg.org/a/course/src/branch/main/start.ipynb", "codeberg.org/a/course"),
+    ],
+)
+def test_a_page_about_a_file_is_refused_with_the_address_of_its_repository(
+    page: str, repository: str
+) -> None:
+    text = Material(f"https://{page}").problems()["repository"]
+    assert text.endswith(f" probably https://{repository}")
+    assert not Material(f"https://{repository}").problems()

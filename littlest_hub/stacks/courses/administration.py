@@ -1,4 +1,4 @@
-"""Courses made, archived and deleted by root, whole or not at all.
+"""Courses as root makes, changes, archives and deletes them: whole, or not at all.
 
 Each stage is recorded before it is entered. So whoever changes courses next knows what a killed
 command has left, and removes it: a course that was being made was used by nobody.
@@ -24,7 +24,7 @@ from littlest_hub.lifecycle.locks import alone
 from littlest_hub.lifecycle.locks import changing as changing_installation
 from littlest_hub.lifecycle.services import Services
 from littlest_hub.lifecycle.unit_files import UnitFiles
-from littlest_hub.stacks.courses import place, records
+from littlest_hub.stacks.courses import place, records, views
 from littlest_hub.stacks.courses.course import (
     ARCHIVED,
     DELETING,
@@ -148,7 +148,10 @@ def _changed(
     layout: Layout, name: str, change: Callable[[Course], Course], progress: Progress
 ) -> Course:
     with changing(layout, progress):
-        return _change(layout, name, change, progress)
+        course = _change(layout, name, change, progress)
+        # Also if nothing has changed: the command that has changed it may have been killed.
+        views.close(layout, course, progress)
+        return course
 
 
 def _change(
@@ -186,6 +189,7 @@ def archive(layout: Layout, name: str, progress: Progress) -> None:
             records.put(layout, course)
             raise
         _stop(layout, course)
+        views.close(layout, records.of_name(layout, name), progress)
 
 
 def reopen(layout: Layout, name: str, progress: Progress) -> None:
@@ -221,6 +225,7 @@ def delete(layout: Layout, name: str, progress: Progress) -> None:
         records.at_stage(layout, name, DELETING)
         progress("Reloading the hub ...")
         reload(layout)
+        views.close(layout, records.of_name(layout, name), progress)
         _remove(layout, course)
 
 
