@@ -141,7 +141,7 @@ class AccessByFragments(JupyterHub):  # type: ignore[misc]
         for user in sorted(self.db.query(orm.User), key=lambda each: each.id not in with_access):
             if time.monotonic() > deadline:
                 left.append(user.name)
-            elif await self._revoke_of(user):
+            elif await self._revoke_of(user, has_access=user.id in with_access):
                 refused.add(user.name)
         self.db.commit()
         if left:
@@ -155,8 +155,14 @@ class AccessByFragments(JupyterHub):  # type: ignore[misc]
         blocked: set[str] = self.authenticator.blocked_users
         self.authenticator.blocked_users, self._blocked = blocked | refused, blocked
 
-    async def _revoke_of(self, user: Any) -> bool:
-        """Take from one user what no fragment gives them; return whether they may not log in."""
+    async def _revoke_of(self, user: Any, *, has_access: bool = True) -> bool:
+        """Take from one user what no fragment gives them; return whether they may not log in.
+
+        Args:
+            user: of the database.
+            has_access: False: they have no more than perhaps a session. To look for tokens and
+                servers takes as long as all the rest, for each user of former years.
+        """
         name = user.name
         if any(admits(name) for admits in self.admits):
             return False
@@ -165,6 +171,9 @@ class AccessByFragments(JupyterHub):  # type: ignore[misc]
                 self.log.warning("%s does not administer the hub any more", name)
                 _take_administration(self.db, user)
             return False
+        if not has_access:
+            self.end_sessions(user)
+            return True
         if user.api_tokens or user.admin or any(each.server for each in user._orm_spawners):
             self.locked_out = {*self.locked_out, name}
             self.log.warning(

@@ -49,6 +49,7 @@ from littlest_hub.hub.spawn_queue import SpawnerWithQueue
 from littlest_hub.hub.systemd_units import (
     SystemdSilentError,
     UnitState,
+    WatchedUnit,
     cgroup_path,
     run,
     unit_state,
@@ -100,6 +101,7 @@ class UnitSpawner(SpawnerWithQueue, Placeholders, SystemdSpawner):  # type: igno
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.unit_name = self._default_unit_name()
+        self._watched = WatchedUnit()
 
     @default("layout")
     def _default_layout(self) -> Layout:
@@ -172,7 +174,7 @@ class UnitSpawner(SpawnerWithQueue, Placeholders, SystemdSpawner):  # type: igno
     async def poll(self) -> int | None:
         """Return None while the server runs or may run, otherwise its exit code."""
         try:
-            state = await unit_state(self._unit)
+            state = await self._watched.state(self._unit)
         except SystemdSilentError as error:
             self.log.warning("%s is taken to be running: %s", self._unit, error)
             return None

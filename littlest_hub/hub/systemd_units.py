@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from littlest_hub.system import commands
 from littlest_hub.system.commands import Completed
+from littlest_hub.system.pidfd import Process
 
 SYSTEMD_TIMEOUT_S = 30
 """How long systemd may take to answer; it keeps D-Bus waiting while it reloads its units."""
 RETRY_DELAYS_S = (0.2, 1, 3)
 """How long to wait before each further query: a daemon-reexec interrupts an answer."""
 
-_PROPERTIES = "ActiveState,Result,ExecMainStatus,UID,ControlGroup"
+_PROPERTIES = "ActiveState,Result,ExecMainStatus,MainPID,UID,ControlGroup"
 
 
 class SystemdSilentError(Exception):
@@ -36,6 +37,8 @@ class UnitState:
     """User id of the main process; None: systemd does not know it."""
     cgroup: str = ""
     """Path below /sys/fs/cgroup; "": the unit has no process."""
+    main_pid: int = 0
+    """Process id of the main process; 0: there is none."""
 
     @property
     def is_alive(self) -> bool:
@@ -61,10 +64,42 @@ async def unit_state(unit: str) -> UnitState:
                 int(found.get("ExecMainStatus") or 0),
                 int(uid) if uid.isdecimal() else None,
                 found.get("ControlGroup", ""),
+                int(found.get("MainPID") or 0),
             )
         if delay_s is not None:
             await asyncio.sleep(delay_s)
     raise SystemdSilentError(answer.error or f"systemctl show {unit} says nothing")
+
+
+class WatchedUnit:
+    """A unit that is looked at again and again: without a command while its main process lives.
+
+    Each command of systemd's costs the hub as much as several pages, and JupyterHub polls a server
+    every 30 s and for each visit to the page after the login.
+    """
+
+    def __init__(self) -> None:
+        self._state = UnitState()
+        self._process: Process | None = None
+        self._is_sure = False
+        """Whether the process is the main process: its id might be another's by now."""
+
+    async def state(self, unit: str) -> UnitState:
+        """Return the state of a unit, like `unit_state`.
+
+        Raises:
+            SystemdSilentError: its main process has ended, and systemd does not answer.
+        """
+        if self._process and self._is_sure and self._process.is_alive:
+            return self._state
+        before, state = self._state, await unit_state(unit)
+        # The id of a process that is still there, and that systemd still names, is not another's.
+        is_there = self._process is not None and self._process.is_alive
+        self._is_sure = is_there and state == before
+        if not self._is_sure:
+            self._process = Process.find(state.main_pid) if state.is_alive else None
+        self._state = state
+        return state
 
 
 async def run(*argv: str, is_long: bool = False) -> Completed:

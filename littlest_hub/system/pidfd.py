@@ -1,9 +1,11 @@
-"""File descriptors of other processes: pidfd_open(2) and pidfd_getfd(2)."""
+"""Handles on other processes, and their file descriptors: pidfd_open(2) and pidfd_getfd(2)."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import select
 
 # The same number on every architecture; Linux 5.6. Python has no function for it.
 _PIDFD_GETFD = 438
@@ -23,3 +25,37 @@ def duplicate(pidfd: int, descriptor: int) -> int:
         raise OSError(number, f"pidfd_getfd: {os.strerror(number)}")
     os.set_inheritable(copy, False)
     return copy
+
+
+class Process:
+    """A handle on a process: unlike its id, it never means another process.
+
+    Args:
+        pid: id of the process.
+
+    Raises:
+        OSError: there is no such process, no descriptor is free, or the kernel has no such call.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._descriptor = -1
+        self._descriptor = os.pidfd_open(pid)
+        self._ended = select.poll()
+        self._ended.register(self._descriptor, select.POLLIN)
+
+    @classmethod
+    def find(cls, pid: int) -> Process | None:
+        """Return a handle on a process; None: there is none to be had."""
+        if pid > 0:
+            with contextlib.suppress(OSError):
+                return cls(pid)
+        return None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended; one that nobody has waited for has."""
+        return not self._ended.poll(0)
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)

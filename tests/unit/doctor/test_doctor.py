@@ -99,6 +99,8 @@ def test_messages_of_our_spawner_are_explained() -> None:
         assert "c.Spawner.environment" in _failure(raised.value).meaning
     elsewhere = NotStartedError("Job 7: it failed. What it printed is in /home/al ice/log)")
     assert _failure(elsewhere).command == "runuser -u alice -- tail /home/al"
+    waiting = NotStartedError("Job 7: somebody cancelled it, or Slurm did")
+    assert "ended while it waited" in _failure(waiting).meaning
     shared = shared_number("4711", "alice", 1000)
     assert "same number" in _failure(shared).meaning
 
