@@ -56,6 +56,15 @@ def test_each_page_with_commands_is_followed_by_a_test() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_here_documents_can_be_pasted_and_end(page: Path) -> None:
+    for step in steps(page):
+        if isinstance(step, Command) and (here := re.search(r"<<'(\w+)'", step.text)):
+            text = step.text.splitlines()
+            assert text[-1] == here[1], step.text
+            assert not [line for line in text if line.startswith("> ")], step.text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_merge_has_doubled_a_row_or_cut_a_sentence_off(page: Path) -> None:
     paragraphs = re.split(r"\n\s*\n", prose(page).strip())
     for text, following in pairwise([*paragraphs, ""]):
