@@ -39,6 +39,7 @@ def test_a_user_installs_at_home_and_serves_a_notebook(installer: Path) -> None:
         url = machine.forward(9000, port)
         with Person(url, greeting.user, greeting.password) as alice:
             alice.log_in()
+            assert "This hub serves only alice" in alice.browser.get("/hub/admin").text
             alice.start_server()
             assert alice.run_cell("import getpass\nprint(getpass.getuser(), 6 * 7)") == "alice 42\n"
             with opened(alice) as terminal:
@@ -63,5 +64,11 @@ def test_a_user_installs_at_home_and_serves_a_notebook(installer: Path) -> None:
             10,
             "everything that it started to be gone",
         )
+        # No fragment has to let the owner in, and a stack is refused before it asks anything.
+        checked = machine.run([command, "check"], user="alice")
+        assert "no fragment lets" not in checked.stdout + checked.stderr
+        stack = machine.run([command, "enable", "class"], user="alice", check=False)
+        assert "class needs units of systemd" in stack.stderr
+        assert stack.stdout == ""
         low = machine.run([command, "run", "--port", "80"], user="alice", check=False)
         assert "cannot listen on port 80: only root may" in low.stderr
