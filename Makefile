@@ -32,7 +32,7 @@ ONLY ?=
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-backups test-class test-cluster test-nfs test-launch test-courses test-stats test-upstream advisories lint bench bench-report bench-outage bench-class bench-stats bench-slurm launches bench-launch python-profile pictures clean
+.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-backups test-class test-cluster test-nfs test-launch test-courses test-stats test-upstream advisories lint bench bench-report bench-outage bench-class bench-people bench-stats bench-slurm launches bench-launch python-profile pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -168,6 +168,9 @@ bench-outage: deps venv ## what users notice of reloads, crashes and upgrades, c
 
 bench-class: deps venv ## 50 students who arrive within minutes, at the class stack and at stock JupyterHub (25 minutes)
 	$(BIN)/python -m tests.bench.classroom
+
+bench-people: deps venv ## 220 servers on one machine, 60 compute, beside stock JupyterHub (BENCH="--people 6 --kernels 2"; 45 minutes)
+	$(BIN)/python -m tests.bench.people $(BENCH)
 
 bench-stats: deps venv ## what samples of 220 servers cost (15 minutes)
 	$(BIN)/python -m tests.bench.sampling $(BENCH)

@@ -26,10 +26,10 @@ For everyday use, an editor and systemd are enough (without root: `{command} run
   journalctl -u {instance}       see what happens
 """
 _EPILOG = """\
-`{command} COMMAND --help` shows examples. Exit codes: 0 done; 1 refused, failed, or a problem was
-found; 2 wrong usage. Commands need the rights of the owner of {base}.
+`{command} COMMAND --help` shows examples. Enabled stacks add commands, such as `nodes`. Exit codes:
+0 done; 1 refused, failed, or a problem was found; 2 wrong usage. Commands need the rights of the
+owner of {base}.
 """
-
 
 _Argument = tuple[str, dict[str, Any]]
 """Name and options for `ArgumentParser.add_argument`."""
@@ -194,7 +194,7 @@ def _commands() -> Sequence[_Command]:
             " is left: fragments, state, added packages, drop-ins and homes.",
             (
                 _flag("--purge", "also remove what is left, except homes"),
-                _flag("--yes", "with --purge: do not ask for confirmation"),
+                _flag("--yes", "do not ask for confirmation"),
                 _ROOT,
             ),
             commands.run_uninstall,
@@ -385,7 +385,7 @@ def _commands() -> Sequence[_Command]:
             (
                 ("", "what is wrong, and what helps"),
                 ("--all", "what is in order as well"),
-                ("--bundle hub.tar.gz", "for someone who helps you"),
+                ("--bundle findings.tar.gz", "for someone who helps you"),
             ),
         ),
         _Command(

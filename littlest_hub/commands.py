@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from littlest_hub.packages.changes import Change
 
 
+_NOT_CONFIRMED = "nothing was removed: the answer was not `yes`"
+
+
 def run_install(options: argparse.Namespace) -> None:
     from littlest_hub.lifecycle.install import USERS_FRAGMENT, install, undo_install
 
@@ -67,9 +70,18 @@ def run_uninstall(options: argparse.Namespace) -> None:
     from littlest_hub.lifecycle.uninstall import uninstall
 
     layout = installation.of_this_release(options.root)
-    if options.purge and not options.yes:
-        _confirm_purge(layout)
+    if not options.yes:
+        _confirm_purge(layout) if options.purge else _confirm_stop(layout)
     print(uninstall(layout, purge=options.purge))
+
+
+def _confirm_stop(layout: Layout) -> None:
+    """Ask somebody at a terminal whether people's servers may end."""
+    from littlest_hub.lifecycle.services import Services
+
+    servers = Services(layout).user_servers() if sys.stdin.isatty() else []
+    if servers and _prompt(f"This stops {', '.join(servers)}. Go on? [yes|no] ") != "yes":
+        raise LittlestHubError(_NOT_CONFIRMED)
 
 
 def _confirm_purge(layout: Layout) -> None:
@@ -77,8 +89,8 @@ def _confirm_purge(layout: Layout) -> None:
     if not sys.stdin.isatty():
         command = f"{layout.command} uninstall --purge --yes"
         raise LittlestHubError(f"--purge removes {paths}", f"To confirm: {command}")
-    if _prompt(f"Remove {paths}? [yes|no] ") != "yes":
-        raise LittlestHubError("nothing was removed")
+    if _prompt(f"Remove {paths}? Home directories stay. [yes|no] ") != "yes":
+        raise LittlestHubError(_NOT_CONFIRMED)
 
 
 def run_rollback(options: argparse.Namespace) -> None:
@@ -222,6 +234,7 @@ def of_stack(name: str) -> Callable[[Sequence[str]], int] | None:
 
     Raises:
         PermissionError: it may be that of a stack, and only root knows which ones are enabled.
+        LittlestHubError: it is that of a stack that is not enabled.
     """
     from littlest_hub.manifest.discovery import enabled_stacks, shipped
     from littlest_hub.manifest.manifest import resolve
@@ -238,6 +251,10 @@ def of_stack(name: str) -> Callable[[Sequence[str]], int] | None:
     for stack in stacks.values():
         if reference := stack.manifest.commands.get(name):
             return partial(resolve(reference), layout)
+    for stack in shipped().values():
+        if name in stack.manifest.commands:
+            text = f"{name} is a command of the stack {stack.manifest.name}, which is not enabled"
+            raise LittlestHubError(text, f"{layout.command} enable {stack.manifest.name}")
     return None
 
 
@@ -420,10 +437,15 @@ def run_reload(options: argparse.Namespace) -> None:
     # The check must not slow down the running hub.
     os.nice(10)
     from littlest_hub.check import check_fragments
-    from littlest_hub.hub.reload import request_reload
+    from littlest_hub.hub.reload import check_room, request_reload
     from littlest_hub.system.sd_daemon import notify
 
     layout = installation.of_this_release()
+    try:
+        check_room(layout)
+    except LittlestHubError as error:
+        notify(f"STATUS={error.message}")
+        raise
     report = check_fragments(layout)
     problems: list[object] = [*report.errors, *report.pending]
     if problems:

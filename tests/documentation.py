@@ -1,7 +1,8 @@
 """The pages of the documentation, and what they tell the reader to type.
 
-In a ```console block, a line after `$ ` is a command (continued after `> `), and the other lines
-are what it prints, in which `…` stands for any text. A ```python block whose first line names a
+In a ```console block, a line after `$ ` is a command (continued after `> `, or as a here-document,
+which can be pasted, up to its end), and the other lines are what it prints, in which `…` stands for
+any text. A ```python block whose first line names a
 file, such as `# 20-class.py`, is that fragment. Other blocks are examples that nobody types.
 """
 
@@ -16,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 _BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+_HERE = re.compile(r"<<'(\w+)'")
 _FRAGMENT = re.compile(r"# (\d\d-[\w-]+\.py)\b")
 
 
@@ -56,6 +58,11 @@ def code(page: Path) -> list[str]:
     return [*blocks, *indented, *re.findall(r"`([^`]+)`", rest)]
 
 
+def prose(page: Path) -> str:
+    """Return the text of a page without its blocks of code."""
+    return _BLOCK.sub("", page.read_text())
+
+
 def steps(page: Path) -> list[Command | Fragment]:
     """Return the commands and fragments of a page, in its order."""
     found: list[Command | Fragment] = []
@@ -70,9 +77,15 @@ def steps(page: Path) -> list[Command | Fragment]:
 
 def _commands(block: str) -> list[Command]:
     commands: list[tuple[list[str], list[str]]] = []
+    end = ""
     for line in block.splitlines():
-        if line.startswith("$ "):
+        if end:
+            commands[-1][0].append(line)
+            end = "" if line == end else end
+        elif line.startswith("$ "):
             commands.append(([line.removeprefix("$ ")], []))
+            here = _HERE.search(line)
+            end = here[1] if here else ""
         elif line.startswith(">") and not commands[-1][1]:
             commands[-1][0].append(line.removeprefix(">").removeprefix(" "))
         else:

@@ -41,11 +41,6 @@ def enable(layout: Layout, prefix: Path, plan: Plan, progress: Progress) -> None
         LittlestHubError: why not; then everything is as it was.
     """
     how = plan.how
-    if plan.units and not is_service(layout):
-        raise LittlestHubError(
-            f"{how.name} needs units of systemd, and systemd does not run this hub",
-            "Install the hub as root, on a machine with systemd",
-        )
     after = _build_packages(layout, prefix, plan, progress)
     places = [layout.stacks, layout.stacks / how.name, layout.environments]
     with undone_whole(layout, _before(layout, prefix, plan, "enable", places)):

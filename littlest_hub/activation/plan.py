@@ -10,6 +10,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from littlest_hub.activation import answers
+from littlest_hub.check import is_service
 from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.fragments.catalogue import DISABLED, is_as_copied
 from littlest_hub.installation import drop_in_directories
@@ -104,6 +105,7 @@ def to_enable(
         LittlestHubError: something is in the way.
     """
     _refuse_enabled(layout, stack)
+    _refuse_without_systemd(layout, stack)
     _refuse_missing_programs(stack)
     check_owners(layout.on_disk(layout.fragments))
     manifest = stack.manifest
@@ -154,6 +156,14 @@ def _refuse_enabled(layout: Layout, stack: Stack) -> None:
         f"{stack.name} is enabled already",
         f"To change its settings: {edit or again}",
     )
+
+
+def _refuse_without_systemd(layout: Layout, stack: Stack) -> None:
+    if stack.manifest.units and not is_service(layout):
+        raise LittlestHubError(
+            f"{stack.name} needs units of systemd, and systemd does not run this hub",
+            "Install the hub as root, on a machine with systemd",
+        )
 
 
 def _refuse_missing_programs(stack: Stack) -> None:

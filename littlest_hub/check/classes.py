@@ -114,6 +114,13 @@ def _import_hint(name: str, role: type[Any], reason: BaseException) -> str:
     return ""
 
 
+def missing_hint(name: str) -> str:
+    """Return the end of a sentence about a class of `PACKAGES` that nothing has imported."""
+    if name == "SlurmSpawner":
+        return "; it is of the stack slurm, which is not enabled (batchspawner has one as well)"
+    return f"; {PACKAGES[name]} is not installed, or no setting or fragment imports it"
+
+
 def subclasses(cls: type[Any]) -> Iterator[type[Any]]:
     """Yield every subclass of a class that has been imported."""
     for sub in cls.__subclasses__():

@@ -98,7 +98,11 @@ def _judged(
     known = (layout, request.facts, request.files)
     problems = set(validate(config, *known, is_whole=not has_errors))
     if not has_errors:
-        problems.update(trial.failures(config, layout, problems, release))
+        # `littlest-hub run` serves only the user who starts it, and keeps a password for that.
+        is_for_owner = not request.facts.is_service and layout.run_password.exists()
+        problems.update(
+            trial.failures(config, layout, problems, release, is_for_owner=is_for_owner)
+        )
     has_errors = has_errors or not all(problem.is_warning for problem in problems)
     for problem in sorted(problems):
         # An error may be the cause of a warning about the whole: report the error only.

@@ -83,6 +83,8 @@ def failures(
     layout: Layout,
     known: Collection[Problem],
     defaults: Callable[[], Config],
+    *,
+    is_for_owner: bool = False,
 ) -> list[Problem]:
     """Initialize a hub with a configuration; return why it fails, unless the reason is known.
 
@@ -91,11 +93,12 @@ def failures(
         layout: the installation.
         known: its problems that are known already.
         defaults: makes the configuration without the fragments.
+        is_for_owner: whether the hub serves only its owner, whom no fragment has to let in.
     """
     app, failure = _initialize(plain(config), layout)
     if failure:
         return list(_problems(failure, config, layout, known, defaults))
-    problems = list(_locked_out(app, config, layout))
+    problems = [] if is_for_owner else list(_locked_out(app, config, layout))
     # If the hub does not run as root, root's template unit decides about properties.
     if isinstance(app.spawner, UnitSpawner) and not layout.hub_user:
         problems += refused_properties(app.spawner, config)

@@ -12,7 +12,7 @@ from traitlets.config import Configurable
 from traitlets.config.loader import LazyConfigValue
 
 from littlest_hub.check import rules
-from littlest_hub.check.classes import PACKAGES, ROLES, chosen_classes, subclasses
+from littlest_hub.check.classes import PACKAGES, ROLES, chosen_classes, missing_hint, subclasses
 from littlest_hub.check.facts import Facts
 from littlest_hub.check.jupyterhub_api import JupyterHub
 from littlest_hub.check.origins import Origin, RecordingConfig, is_section
@@ -166,7 +166,7 @@ class _Validator:
                 " /etc/jupyter/jupyter_server_config.py, or in c.Spawner.args"
             )
         if name in PACKAGES:
-            return f"; {PACKAGES[name]} is not installed, or no setting or fragment imports it"
+            return missing_hint(name)
         return did_you_mean(name, self.known)
 
     def _unknown_setting(self, section: str, key: str) -> str:

@@ -33,9 +33,6 @@ def fragments(snapshot: Snapshot) -> Iterator[Finding]:
     for file in ignored:
         if file.is_file() and re.search(rb"^c\.\w+\.\w+", file.read_bytes(), re.MULTILINE):
             yield _ignored(file, layout.command)
-    if changed := _changed_since_start(snapshot, files):
-        text = f"changed since the hub last started: {', '.join(changed)}"
-        yield Finding(WARNING, "fragments", text, f"systemctl reload {layout.hub_service}")
     report = check_fragments(layout)
     problems = report.problems
     for change in report.pending:
@@ -47,11 +44,16 @@ def fragments(snapshot: Snapshot) -> Iterator[Finding]:
         fragment = Path(problem.file).name if Path(problem.file) in files else last_fragment(layout)
         if problem.message.startswith("no one may log in"):
             fragment = USERS_FRAGMENT
-        # A message about owner or mode ends in the command that changes it.
-        command = re.search(r"; (ch(?:own|mod) .*)$", problem.message)
+        # A message about an owner, a mode or an account ends in the command that changes it.
+        command = re.search(r"; ((?:chown|chmod|chage|passwd) .*)$", problem.message)
         edit = command[1] if command else f"{layout.command} edit {fragment}"
         place = f"{problem.file}:{problem.line}" if problem.line else problem.file
         yield Finding(severity, place, problem.message, edit)
+    # A reload would be refused while there are errors, so they come first.
+    if changed := _changed_since_start(snapshot, files):
+        text = f"changed since the hub last started: {', '.join(changed)}"
+        reload = "" if report.errors else f"systemctl reload {layout.hub_service}"
+        yield Finding(WARNING, "fragments", text, reload)
     if not problems:
         yield Finding(OK, "fragments", f"{len(files)}, without problems")
 

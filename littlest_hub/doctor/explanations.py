@@ -61,6 +61,12 @@ _EXPLANATIONS = (
         "runuser -u {account} -- tail {output}",
     ),
     Explanation(
+        r"\(Job \d+: ",
+        "the job of the server ended while it waited, before a node ran anything",
+        "",
+        RETRY,
+    ),
+    Explanation(
         r"Fatal Python error|error while loading shared libraries|/releases/\S+: Permission denied"
         r"|No module named '(?:littlest_hub|encodings|jupyter)",
         "users cannot read the files of the release, or some are missing",

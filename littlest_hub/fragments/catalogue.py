@@ -243,7 +243,8 @@ def _about(file: Path) -> str:
     except OSError as error:
         return f"({error.strerror})"
     comment = next((line for line in lines if line.startswith("#") and line.strip("# ")), "")
-    return comment.strip("# ").partition(". ")[0].rstrip(".")
+    about = comment.strip("# ").removeprefix(f"{file.name}: ")
+    return about.partition(". ")[0].rstrip(".")
 
 
 # --- hashes of copied files, which distinguish the administrator's changes from a new release's

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shlex
 import shutil
@@ -43,11 +44,18 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class NotStartedError(HTTPError):  # type: ignore[misc]
-    """A server that does not start, with the reason; JupyterHub logs and shows it."""
+    """A server that does not start, with the reason; JupyterHub logs and shows it.
 
-    def __init__(self, reason: str) -> None:
+    Args:
+        reason: of the failure.
+        is_for_people: the page shows it at once; others are below "Details".
+    """
+
+    def __init__(self, reason: str, *, is_for_people: bool = False) -> None:
         super().__init__(500, reason)
         self.jupyterhub_message = reason
+        if is_for_people:
+            self.jupyterhub_html_message = html.escape(reason)
 
 
 # doctor/failed_spawns.py recognizes these sentences in the journal, which tests/unit/doctor proves.

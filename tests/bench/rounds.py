@@ -8,13 +8,23 @@ import gc
 import json
 import signal
 import statistics
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench.figures import Spread, number
-from tests.hub import build_installer
+import httpx
 
+from tests.bench.figures import Spread, number
+from tests.eventually import NotInTimeError
+from tests.hub import build_installer
+from tests.server import MachineError
+
+FAILURES = (
+    *(AssertionError, MachineError, NotInTimeError, OSError, ValueError, KeyError),
+    *(httpx.HTTPError, subprocess.SubprocessError),
+)
+"""Errors that leave one side without a figure and do not end the run."""
 Figures = Mapping[str, float]
 
 
@@ -70,16 +80,21 @@ def table(
     Args:
         about: the title of the first column.
         titles: those of the figures.
-        found: the figures.
+        found: the figures; a round may lack some.
         ratio: the title of a column with the first side relative to the second; "": none.
     """
     columns = [about, *found, *([ratio] if ratio else [])]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name, title in titles.items():
-        rounds = [[each[name] for each in figures] for figures in found.values()]
-        cells = [title, *(str(Spread.of(values) or "") for values in rounds)]
+        rounds = [[each.get(name) for each in figures] for figures in found.values()]
+        there = [[each for each in values if each is not None] for values in rounds]
+        cells = [title, *(str(Spread.of(values) or "") for values in there)]
         if ratio:
-            pairs = [(one, other) for one, other in zip(*rounds, strict=False) if other]
+            pairs = [
+                (one, other)
+                for one, other in zip(*rounds, strict=False)
+                if one is not None and other
+            ]
             cells.append(number(statistics.median(a / b for a, b in pairs)) if pairs else "")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -59,7 +59,7 @@ c.JupyterHub.services.append(
 c.JupyterHub.load_roles.append(
     {{
         "name": "bench",
-        "scopes": ["admin:users", "admin:servers", "list:users", "read:hub"],
+        "scopes": ["admin:users", "admin:servers", "admin:groups", "list:users", "read:hub"],
         "services": ["bench"],
     }}
 )
@@ -176,6 +176,33 @@ class HubSide(Side):
 
     def start_servers(self, people: Sequence[str]) -> list[Started]:
         return asyncio.run(self._for_each(people, _start))
+
+    def start_in_waves(
+        self, people: Sequence[str], at_a_time: int, has_room: Callable[[], bool]
+    ) -> dict[str, Started]:
+        """Start servers, so many at a time, and return when the last is ready or has failed.
+
+        Args:
+            people: their users.
+            at_a_time: how many.
+            has_room: returns whether another one may be requested.
+
+        Returns:
+            The outcomes of those that were requested.
+        """
+        found = asyncio.run(self._start_in_waves(people, at_a_time, has_room))
+        return {name: each for name, each in zip(people, found, strict=True) if each}
+
+    async def _start_in_waves(
+        self, people: Sequence[str], at_a_time: int, has_room: Callable[[], bool]
+    ) -> list[Started | None]:
+        turns = asyncio.Semaphore(at_a_time)
+
+        async def in_turn(client: httpx.AsyncClient, name: str) -> Started | None:
+            async with turns:
+                return await _start(client, name) if has_room() else None
+
+        return await self._for_each(people, in_turn)
 
     def stop_servers(self, people: Sequence[str]) -> None:
         asyncio.run(self._for_each(people, _stop))

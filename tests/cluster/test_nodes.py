@@ -39,6 +39,7 @@ def test_all_nodes_are_right(cluster: Cluster, hub: Hub) -> None:
         for name in cluster.names:
             assert f"ok       {name}: has release " in said.stdout
         assert said.stdout.count(", reaches http://head, is reached at c") == len(cluster.names)
+    assert said.stdout.count(", has the home of examiner") == len(cluster.names)
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,10 @@ def test_accounts_that_no_password_opens_are_named_with_the_command_that_helps(h
         assert "passwd --unlock locked" in checked
         assert "'cloud' has no password" in checked
         assert "'stale' has to get a new password first" in checked
+        doctor = [hub.path("hub/bin/littlest-hub"), "doctor"]
+        advised = hub.machine.run(doctor, check=False).stdout
+        assert "$ passwd cloud" in advised
+        assert "$ passwd --unlock locked" in advised
         for name, helps in (
             ("locked", "passwd --unlock locked"),
             ("cloud", "passwd cloud"),

@@ -235,6 +235,12 @@ def test_a_full_disk_does_not_stop_the_login_page(hub: Hub, work: Work) -> None:
             assert hub.answers()
             assert kernel.run("x + 1") == "42"
             assert work.goes_on()
+            # Another hub could not write to the database, so this one is kept.
+            reload = hub.machine.systemctl("reload", hub.layout.hub_service, check=False)
+            assert reload.returncode == 1
+            seen = status(hub, hub.layout.hub_service)
+            assert f'Status: "Not reloaded: {hub.layout.state}: No space left on device' in seen
+            assert hub.answers()
         with hub.person() as bob:
             bob.start_server()
             assert bob.run_cell("6 * 7") == "42"

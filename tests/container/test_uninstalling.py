@@ -51,6 +51,12 @@ def test_a_purge_leaves_the_machine_as_it_was(installer: Path) -> None:
             )
             assert refused.returncode == 1
             assert "--purge --yes" in refused.stderr
+            # Somebody at a terminal is asked before people's servers end.
+            command = f"{hub.path('hub/bin/littlest-hub')} uninstall"
+            at_terminal = ["script", "--quiet", "--return", "--command", command, "/dev/null"]
+            asked = machine.run(at_terminal, input="no\n", check=False)
+            assert "This stops littlest-hub.user-bob.service" in asked.stdout
+            assert asked.returncode == 1
             assert hub.answers()
             bob.stop_server()
         kill_check(hub)

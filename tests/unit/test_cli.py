@@ -1,8 +1,11 @@
 """The command line: what is not one of its commands is an error of usage."""
 
+from pathlib import Path
+
 import pytest
 
 from littlest_hub.__main__ import main
+from littlest_hub.layout import Layout
 
 pytestmark = pytest.mark.unit
 
@@ -30,3 +33,16 @@ def test_a_command_line_in_the_wrong_form_ends_with_2_and_the_usage(
         main(line.split())
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith("usage: littlest-hub")
+
+
+def test_a_command_of_a_stack_that_is_not_enabled_names_the_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("littlest_hub.installation.of_this_release", lambda: Layout(tmp_path))
+    monkeypatch.setattr(
+        "littlest_hub.installation.release_of_this_interpreter", lambda: tmp_path / "release"
+    )
+    assert main(["nodes", "c1"]) == 1
+    printed = capsys.readouterr().err
+    assert "nodes is a command of the stack slurm, which is not enabled" in printed
+    assert "enable slurm" in printed

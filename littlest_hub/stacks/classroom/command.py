@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 
 from littlest_hub.layout import Layout
+from littlest_hub.manifest import verbs
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.classroom.accounts import command as accounts
 from littlest_hub.stacks.classroom.environment import command as environment
@@ -34,9 +35,4 @@ def run(layout: Layout, arguments: Sequence[str]) -> int:
     commands = parser.add_subparsers(metavar="COMMAND")
     for part in PARTS:
         part.add(commands)
-    if not arguments:
-        parser.print_help()
-        return 2
-    options = parser.parse_args(arguments)
-    code: int = options.run(layout, options)
-    return code
+    return verbs.run(parser, layout, arguments)

@@ -13,7 +13,7 @@ MANIFEST = Manifest(
     check=("littlest_hub.stacks.courses.rules:groups",),
     doctor=("littlest_hub.stacks.courses.probe:courses",),
     after_enable="littlest_hub.stacks.courses.command:after_enable",
-    after_disable="littlest_hub.stacks.courses.making:after_disable",
+    after_disable="littlest_hub.stacks.courses.administration:after_disable",
     ends="close the pages at which courses are graded, and show students no assignments",
     leaves="the list of courses with their rosters. Directories of courses, the exchange and the"
     " graders' accounts stay as well",

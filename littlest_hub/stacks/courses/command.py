@@ -11,8 +11,9 @@ from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
+from littlest_hub.manifest import verbs
 from littlest_hub.manifest.enabled import EnabledStack
-from littlest_hub.stacks.courses import making, place, records
+from littlest_hub.stacks.courses import administration, place, records
 from littlest_hub.stacks.courses.course import Course, Student, plain_text
 from littlest_hub.stacks.courses.grading import command as grading
 from littlest_hub.stacks.courses.roster.columns import students_of
@@ -58,12 +59,7 @@ def run(layout: Layout, arguments: Sequence[str]) -> int:
     _add_showing(commands)
     _add_changing(commands)
     grading.add(commands)
-    if not arguments:
-        parser.print_help()
-        return 2
-    options = parser.parse_args(arguments)
-    code: int = options.run(layout, options)
-    return code
+    return verbs.run(parser, layout, arguments)
 
 
 def _add_making(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -144,8 +140,8 @@ def _add_changing(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     teaching.add_argument("logins", metavar="LOGINS", help="as in alice,bob")
     teaching.set_defaults(run=_instructors)
     for word, function, text in (
-        ("archive", making.archive, "close a course; all of its files stay"),
-        ("reopen", making.reopen, "open an archived course again"),
+        ("archive", administration.archive, "close a course; all of its files stay"),
+        ("reopen", administration.reopen, "open an archived course again"),
     ):
         each = commands.add_parser(word, help=text, description=f"{text.capitalize()}.")
         each.add_argument("name", metavar="NAME")
@@ -210,7 +206,7 @@ def _export(layout: Layout, options: argparse.Namespace) -> int:
 
 
 def _make(layout: Layout, options: argparse.Namespace, fill: Callable[[Course], None]) -> int:
-    if not making.nbgrader_is_there(layout):
+    if not administration.nbgrader_is_there(layout):
         raise LittlestHubError(
             "nbgrader is not among the packages of user servers",
             f"Add it: {layout.command} packages add --server nbgrader==0.9.6",
@@ -218,7 +214,7 @@ def _make(layout: Layout, options: argparse.Namespace, fill: Callable[[Course], 
     students = _students(options.roster, options) if options.roster else []
     teaching = tuple(options.instructors.split(","))
     wanted = Course(options.name, 0, plain_text(options.title), instructors=teaching)
-    course = making.create(layout, wanted.with_roster(students), to_stderr, fill)
+    course = administration.create(layout, wanted.with_roster(students), to_stderr, fill)
     print(f"{course.name} is ready, with {len(course.students)} students.")
     print(f"Instructors grade at /services/{course.service}/ of the hub.")
     print(f"Its files are in {place.home_of(layout, course.name)}, which {course.account} owns.")
@@ -284,7 +280,7 @@ def _roster(layout: Layout, options: argparse.Namespace) -> int:
     wanted = {each.login for each in students}
     new, gone = sorted(wanted - before.students.keys()), sorted(before.students.keys() - wanted)
     if not options.dry_run:
-        making.set_roster(layout, options.name, students, to_stderr)
+        administration.set_roster(layout, options.name, students, to_stderr)
     print(f"{len(wanted)} students; new: {_named(new)}; dropped out: {_named(gone)}")
     if options.dry_run:
         print("Nothing was changed: --dry-run")
@@ -297,7 +293,9 @@ def _named(logins: Sequence[str]) -> str:
 
 
 def _instructors(layout: Layout, options: argparse.Namespace) -> int:
-    course = making.set_instructors(layout, options.name, options.logins.split(","), to_stderr)
+    course = administration.set_instructors(
+        layout, options.name, options.logins.split(","), to_stderr
+    )
     print(f"Instructors of {course.name}: {', '.join(course.instructors)}")
     return 0
 
@@ -319,19 +317,19 @@ def _delete(layout: Layout, options: argparse.Namespace) -> int:
         print(f"Type {course.name} to delete it: ", end="", flush=True)
         if sys.stdin.readline().strip() != course.name:
             raise LittlestHubError("Nothing was changed.")
-    making.delete(layout, course.name, to_stderr)
+    administration.delete(layout, course.name, to_stderr)
     print(f"{course.name} is deleted.")
     return 0
 
 
 def _repair(layout: Layout, options: argparse.Namespace) -> int:
-    made = making.repair(layout, options.name, to_stderr)
+    made = administration.repair(layout, options.name, to_stderr)
     print(f"Made again: {', '.join(made)}" if made else "Nothing was missing.")
     return 0
 
 
 def _tidy(layout: Layout, options: argparse.Namespace) -> int:
-    with making.changing(layout, to_stderr):
+    with administration.changing(layout, to_stderr):
         pass
-    making.reload(layout)
+    administration.reload(layout)
     return 0

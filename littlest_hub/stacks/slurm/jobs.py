@@ -42,13 +42,19 @@ _ENDS = {
     "BOOT_FAIL": "its node did not boot",
     "CANCELLED": "somebody cancelled it, or Slurm did",
     "COMPLETED": "the server ended by itself",
-    "COMPLETING": "it has ended",
     "DEADLINE": "its deadline has passed",
     "FAILED": "the server ended with an error",
     "NODE_FAIL": "its node failed",
     "OUT_OF_MEMORY": "it took more memory than it asked for",
     "PREEMPTED": "Slurm gave its resources to a job of higher priority",
     "TIMEOUT": "its time limit was reached",
+}
+# While its last processes end, a job is COMPLETING, and only its reason may tell why.
+_ENDS_BY_REASON = {
+    "NodeDown": _ENDS["NODE_FAIL"],
+    "NonZeroExitCode": _ENDS["FAILED"],
+    "OutOfMemory": _ENDS["OUT_OF_MEMORY"],
+    "TimeLimit": _ENDS["TIMEOUT"],
 }
 # squeue(1), "JOB REASON CODES": those that tell people who wait something.
 _REASONS = {
@@ -59,6 +65,8 @@ _REASONS = {
     "JobHeldAdmin": "an administrator holds it",
     "JobHeldUser": "it is held",
     "NodeDown": "a node that it needs is down",
+    # A sentence of slurmctld, up to its first comma.
+    "Nodes required for job are DOWN": "the nodes that it needs are down or reserved",
     "PartitionDown": "the partition is closed",
     "PartitionNodeLimit": "the partition does not have what it asks for",
     "PartitionTimeLimit": "it asks for more time than the partition allows",
@@ -114,6 +122,9 @@ class Job:
 
     def why_ended(self) -> str:
         """Return why the job has ended, as a part of a sentence."""
+        if self.state == "COMPLETING":
+            other = "it was cancelled, or the server ended by itself"
+            return _ENDS_BY_REASON.get(self.reason, other)
         return _ENDS.get(self.state, f"Slurm calls its state {self.state}")
 
 

@@ -62,6 +62,8 @@ class Site:
     hub_url: str = ""
     node_address: str = "{node}"
     options: tuple[str, ...] = ()
+    partitions: tuple[str, ...] = ()
+    """Those that people may choose."""
     install: str = ""
     """The command that installs the files of the release on a node."""
 
@@ -83,6 +85,7 @@ class Site:
             url or "",
             own["node_address"] or "{node}",
             tuple(values.get("SlurmSpawner.sbatch_options") or ()),
+            tuple(values.get("SlurmSpawner.partitions") or ()),
             install_files(layout),
         )
 
@@ -114,14 +117,19 @@ def run(layout: Layout, arguments: Sequence[str]) -> int:
         "--user", metavar="NAME", default="", help="whose jobs they are (default: your own)"
     )
     options = parser.parse_args(arguments)
-    known = nodes(_output("sinfo", "--noheader", "--Node", "--format=%N|%t|%R"))
+    listed = _output("sinfo", "--noheader", "--Node", "--format=%N|%t|%R")
+    known = nodes(listed)
     if unknown := sorted({*options.nodes} - {*known}):
         raise LittlestHubError(f"sinfo knows no node {', '.join(unknown)}", "sinfo --Node")
     site = Site.of(layout)
     chosen = [known[name] for name in options.nodes or known]
     with ThreadPoolExecutor(_AT_ONCE) as jobs:
         found = jobs.map(lambda node: [*examine(site, node, options.user)], chosen)
-        findings = [*missing_address(layout, site, chosen), *chain.from_iterable(found)]
+        findings = [
+            *missing_address(layout, site, chosen),
+            *missing_partitions(layout, site, listed),
+            *chain.from_iterable(found),
+        ]
     print(report(findings, everything=True, colour=sys.stdout.isatty()))
     return 0 if is_well(findings) else 1
 
@@ -148,6 +156,21 @@ def missing_address(layout: Layout, site: Site, chosen: Sequence[Node]) -> Itera
         text = "the nodes do not know the address of the hub: ADDRESS of 50-slurm.py is empty"
         edit = f"{layout.command} edit 50-slurm"
         yield Finding(PROBLEM, "hub", text, edit, _SECTION)
+
+
+def missing_partitions(layout: Layout, site: Site, listed: str) -> Iterator[Finding]:
+    """Report partitions of the fragments that are not in the cluster, so not in the form.
+
+    Args:
+        layout: of the hub.
+        site: the settings that concern nodes.
+        listed: as in `nodes`.
+    """
+    known = {line.strip().rpartition("|")[2] for line in listed.splitlines()}
+    for name in site.partitions:
+        if name not in known:
+            text = f"partition {name}: Slurm lists no node in it, and the form does not offer it"
+            yield Finding(WARNING, "partitions", text, f"{layout.command} edit 50-slurm", _SECTION)
 
 
 def examine(site: Site, node: Node, user: str = "") -> Iterator[Finding]:
@@ -178,7 +201,7 @@ def examine(site: Site, node: Node, user: str = "") -> Iterator[Finding]:
     try:
         found = json.loads(rest)
         port = int(json.loads(first)["port"])
-        yield from judge(site, name, f"{address}:{port}", found)
+        yield from judge(site, name, f"{address}:{port}", found, user)
     except (ValueError, TypeError, KeyError):
         said = _plain(" ".join((error or rest or first).split()))
         text = "is not free now" if _BUSY in said else f"runs no job: {said or 'no answer'}"
@@ -186,7 +209,9 @@ def examine(site: Site, node: Node, user: str = "") -> Iterator[Finding]:
         yield Finding(severity, name, text, f"scontrol show node {name}", _SECTION)
 
 
-def judge(site: Site, node: str, address: str, found: Mapping[str, Any]) -> Iterator[Finding]:
+def judge(
+    site: Site, node: str, address: str, found: Mapping[str, Any], user: str = ""
+) -> Iterator[Finding]:
     """Yield findings about what a node has reported.
 
     Args:
@@ -194,6 +219,7 @@ def judge(site: Site, node: str, address: str, found: Mapping[str, Any]) -> Iter
         node: its name.
         address: address and port at which the job has listened.
         found: as `node_probe.run` prints it, and the difference of clocks, "apart_s".
+        user: whose job it was; "": the caller's.
     """
     problems = []
     if not found["is_reached"]:
@@ -205,12 +231,15 @@ def judge(site: Site, node: str, address: str, found: Mapping[str, Any]) -> Iter
         command = f"curl {site.hub_url}/hub/api   # on {node}"
         problems.append(Finding(PROBLEM, node, text, command, _SECTION))
     if found["home"]:
-        problems.append(Finding(PROBLEM, node, _plain(found["home"]), section=_SECTION))
+        command = f"id {shlex.quote(user)}; ls -ld ~{shlex.quote(user)}   # on {node}"
+        text = _plain(found["home"])
+        problems.append(Finding(PROBLEM, node, text, command if user else "", _SECTION))
     if abs(apart := float(found["apart_s"])) > _CLOCK_S:
         text = f"its clock is {abs(apart):.0f} s {'ahead' if apart > 0 else 'behind'}"
         problems.append(Finding(WARNING, node, text, f"timedatectl   # on {node}", _SECTION))
     reaches = f", reaches {site.hub_url}" if site.hub_url else ""
-    text = f"has release {_plain(found['release'])}{reaches}, is reached at {address}"
+    home = f", has the home of {user}" if user else ""
+    text = f"has release {_plain(found['release'])}{reaches}, is reached at {address}{home}"
     yield from problems or [Finding(OK, node, text, section=_SECTION)]
 
 

@@ -225,12 +225,13 @@ def form(choice: Choice, chosen: Mapping[str, Any]) -> str:
                     f' step="{step}" value="{value}">',
                 )
             )
-    for name, label, names in (
-        ("account", "Account", choice.accounts),
-        ("reservation", "Reservation", choice.reservations),
+    for name, label, names, without in (
+        ("account", "Account", choice.accounts, "your usual one"),
+        ("reservation", "Reservation", choice.reservations, "none"),
     ):
         if names:
-            listed = "".join(_option(each, chosen.get(name)) for each in ("", *names))
+            listed = f'<option value="">{without}</option>'
+            listed += "".join(_option(each, chosen.get(name)) for each in names)
             fields.append(_field(name, label, f"<select {_select(name)}>{listed}</select>"))
     return "\n".join(fields)
 

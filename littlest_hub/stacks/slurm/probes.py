@@ -21,8 +21,11 @@ def cluster(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(PROBLEM, "slurm", text, "sudo apt install slurm-client   # or the like")
         return
     yield from munge(output_of("munge", "--no-input"))
-    yield from controller(output_of("scontrol", "ping"))
-    yield from nodes(output_of("sinfo", "--noheader", "--Node", "--format=%N %t"))
+    answers = [*controller(output_of("scontrol", "ping"))]
+    yield from answers
+    # Without the controller, sinfo lists none.
+    if all(each.severity == OK for each in answers):
+        yield from nodes(output_of("sinfo", "--noheader", "--Node", "--format=%N %t"))
 
 
 def munge(credential: str) -> Iterator[Finding]:

@@ -53,6 +53,8 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
         self.shown: Job | None = None
         """The job, as the last query has shown it."""
         self._is_queued = False
+        self._told = ""
+        """The job whose end is in the journal."""
 
     # --- state
 
@@ -158,7 +160,10 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
             return None
         if job is None or job.phase is Phase.ENDED:
             why = job.why_ended() if job else "Slurm does not know it any more"
-            self.log.warning("Job %s of %s: %s", self.job, self._log_name, why)
+            # JupyterHub asks several times before it forgets the server.
+            if self._told != self.job:
+                self.log.warning("Job %s of %s: %s", self.job, self._log_name, why)
+            self._told = self.job
             QUEUE.forget(self.job)
             return 0 if job and job.state == "COMPLETED" else 1
         if self._is_elsewhere(job):
@@ -260,7 +265,8 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
                 self.job = await submitting
             raise
         except SlurmError as error:
-            raise NotStartedError(f"Slurm does not take the job: {error}") from error
+            reason = f"Slurm does not take the job: {error}"
+            raise NotStartedError(reason, is_for_people=True) from error
         QUEUE.watch(self.job)
         self._save_begun()
         self.log.info("Job %s of %s is submitted", self.job, self._log_name)
@@ -313,13 +319,17 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
         assert job
         if job.phase is Phase.WAITING:
             await self._cancel()
-            raise NotStartedError(f"Job {self.job} was put back into the queue by Slurm")
+            reason = f"Job {self.job} was put back into the queue by Slurm"
+            raise NotStartedError(reason, is_for_people=True)
         return job
 
     def _refuse_ended(self, job: Job | None) -> None:
         if job is None or job.phase is Phase.ENDED:
             why = job.why_ended() if job else "Slurm does not know it any more"
-            raise NotStartedError(f"Job {self.job}: {why}. What it printed is in {self.log_file}")
+            # Without a node, it has printed nothing: the file is that of an earlier job.
+            is_unborn = job is not None and not job.node
+            where = "" if is_unborn else f". What it printed is in {self.log_file}"
+            raise NotStartedError(f"Job {self.job}: {why}{where}", is_for_people=True)
 
     async def _cancel(self) -> bool:
         """Cancel the job, and return whether Slurm has accepted that."""

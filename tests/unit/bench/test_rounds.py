@@ -25,3 +25,12 @@ def test_one_side_alone_has_no_ratio() -> None:
         "| memory, MiB | 1 |",
         "| failures | 0 |",
     ]
+
+
+def test_a_figure_that_a_round_lacks_is_left_out_of_the_table_and_of_ratios() -> None:
+    ours = [{"memory": 10.0, "failed": 0.0}, {"memory": 30.0, "failed": 0.0}]
+    stock = [{"failed": 1.0}, {"memory": 60.0, "failed": 1.0}]
+    lines = table("people", TITLES, {"ours": ours, "stock": stock}, "ours / stock").splitlines()
+    assert lines[2:] == ["| memory, MiB | 20 (10 to 30) | 60 | 0.5 |", "| failures | 0 | 1 | 0 |"]
+    nothing = table("people", {"memory": "memory, MiB"}, {"ours": ours, "stock": [{}, {}]}, "ratio")
+    assert nothing.splitlines()[2] == "| memory, MiB | 20 (10 to 30) |  |  |"

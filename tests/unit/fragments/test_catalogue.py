@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from littlest_hub.fragments.catalogue import disable, enable
+from littlest_hub.fragments.catalogue import disable, enable, entries
 from littlest_hub.fragments.edit import fragment_path
 from littlest_hub.layout import Layout
 
@@ -39,3 +39,12 @@ def test_a_fragment_is_edited_by_its_name_without_its_number_too(tmp_path: Path)
         ("mine", "mine.py"),
     ):
         assert fragment_path(layout, typed) == layout.fragments / expected
+
+
+def test_a_fragment_is_listed_by_its_first_comment_without_its_own_name(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "hub")
+    layout.catalogue.mkdir(parents=True)
+    layout.fragments.mkdir(parents=True)
+    (layout.fragments / "20-class.py").write_text("# 20-class.py: the class of this term\n")
+    (entry,) = entries(layout)
+    assert (entry.name, entry.about) == ("20-class.py", "the class of this term")

@@ -17,15 +17,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
+from littlest_hub.stacks.backups import program
 from littlest_hub.stacks.backups import settings as fragment
 from littlest_hub.stacks.backups.backup import databases
 from littlest_hub.stacks.backups.presentation import human, show
 from littlest_hub.stacks.backups.repository import record
 from littlest_hub.stacks.backups.repository.integrity import check
-from littlest_hub.stacks.backups.repository.place import Place, exclusively
+from littlest_hub.stacks.backups.repository.place import Place
 from littlest_hub.stacks.backups.settings import Settings
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.restic import Repository, Snapshot, seconds_of
@@ -55,16 +55,7 @@ class Made:
 
 def main() -> int:
     """Back up everything; the record and the journal say what was done."""
-    layout = installation.of_this_release()
-    place = Place.of(layout)
-    try:
-        with exclusively(place):
-            back_up(layout, place, show)
-    except LittlestHubError as error:
-        print(f"littlest-hub: {error}", file=sys.stderr)
-        record.update(place, run=record.failed(str(error)))
-        return 1
-    return 0
+    return program.run("run", back_up)
 
 
 def back_up(layout: Layout, place: Place, progress: Progress) -> None:
@@ -238,5 +229,4 @@ def _date(time_s: float) -> str:
 
 
 if __name__ == "__main__":
-    os.umask(0o077)
     sys.exit(main())

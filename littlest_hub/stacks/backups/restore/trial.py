@@ -16,13 +16,13 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
+from littlest_hub.stacks.backups import program
 from littlest_hub.stacks.backups import settings as fragment
-from littlest_hub.stacks.backups.presentation import human, show
+from littlest_hub.stacks.backups.presentation import human
 from littlest_hub.stacks.backups.repository import choice, integrity, record
-from littlest_hub.stacks.backups.repository.place import Place, exclusively
+from littlest_hub.stacks.backups.repository.place import Place
 from littlest_hub.stacks.backups.restore.hub_archive import write_hub
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.restic import Node, Repository, Snapshot, seconds_of
@@ -37,16 +37,7 @@ _DATABASE = "database/jupyterhub.sqlite"
 
 def main() -> int:
     """Test the last backup; the record has the outcome."""
-    layout = installation.of_this_release()
-    place = Place.of(layout)
-    try:
-        with exclusively(place):
-            test(layout, place, show)
-    except LittlestHubError as error:
-        print(f"littlest-hub: the restore test failed: {error}", file=sys.stderr)
-        record.update(place, test=record.failed(str(error)))
-        return 1
-    return 0
+    return program.run("test", test, "the restore test failed: ")
 
 
 def test(layout: Layout, place: Place, progress: Progress) -> None:
@@ -196,5 +187,4 @@ def _database(archive: Path, trial: Path) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    os.umask(0o077)
     sys.exit(main())

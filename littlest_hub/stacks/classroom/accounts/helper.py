@@ -23,7 +23,7 @@ from littlest_hub.stacks.classroom.accounts import settings as fragment
 from littlest_hub.stacks.classroom.accounts.provision import Provision
 from littlest_hub.stacks.classroom.accounts.settings import AccountSettings
 from littlest_hub.stacks.classroom.accounts.table import Table
-from littlest_hub.stacks.classroom.shared import making
+from littlest_hub.stacks.classroom.shared import folders
 from littlest_hub.stacks.classroom.shared.settings import Shared
 
 LIMIT_BYTES = 1 << 20
@@ -82,7 +82,7 @@ def _done(layout: Layout, verb: str, words: Sequence[str]) -> dict[str, object]:
         case Verb.ADMINISTRATORS, logins:
             return {"problem": set_administrators(layout, settings, [*filter(None, logins)])}
         case Verb.FOLDERS, []:
-            making.make(layout, stack_fragment.read(layout, Shared))
+            folders.make(layout, stack_fragment.read(layout, Shared))
             return {}
         case Verb.GONE, [login]:
             leave(layout, login)
@@ -96,7 +96,7 @@ def _done(layout: Layout, verb: str, words: Sequence[str]) -> dict[str, object]:
 def make_own_folders(layout: Layout, account: str) -> None:
     """Make the folders of an account in the drop boxes; the server starts even without them."""
     try:
-        making.make_own(layout, stack_fragment.read(layout, Shared), account)
+        folders.make_own(layout, stack_fragment.read(layout, Shared), account)
     except (LittlestHubError, OSError) as error:
         print(error, file=sys.stderr)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.courses import making, place, records
+from littlest_hub.stacks.courses import administration, place, records
 from littlest_hub.stacks.courses.course import Course, Student, checked_login, plain_text
 from littlest_hub.stacks.courses.grading.command import grader_command
 from littlest_hub.system.files import fingerprint, write
@@ -80,7 +80,7 @@ def reconcile(layout: Layout, course: Course) -> None:
     if new:
         _ask(layout, course, "import", json.dumps(new))
     if course.with_more(known) != course:
-        making.add_students(layout, course.name, known, to_stderr)
+        administration.add_students(layout, course.name, known, to_stderr)
 
 
 def _ask(layout: Layout, course: Course, work: str, text: str = "") -> list[dict[str, str]]:

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from jupyterhub.utils import get_browser_protocol
 from tornado.httpclient import HTTPClientError
 from tornado.web import HTTPError
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.service.web import Handler
+from littlest_hub.service.pages import TemplatePage, templates
 from littlest_hub.stacks.launch.configuration import Choices, Configuration, FormError, of_form
 from littlest_hub.stacks.launch.guests.names import is_guest
 from littlest_hub.stacks.launch.links import SERVICE, Form
@@ -26,13 +25,7 @@ from littlest_hub.stacks.launch.service.servers import Person, Servers
 from littlest_hub.stacks.launch.settings import NOT_FOR_GUESTS, Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
-_templates = Environment(
-    loader=FileSystemLoader(TEMPLATES),
-    autoescape=select_autoescape(),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_templates = templates(TEMPLATES)
 _STRANGERS_S = 10
 """How long the hub's answer about settings is used again for people who are not logged in, so that
 they cannot make the hub work."""
@@ -62,7 +55,7 @@ class SecretInLinkError(LittlestHubError):
     """A link with a name or a password in it."""
 
 
-class Page(Handler):
+class Page(TemplatePage):
     """A page of the service, with the hub's settings."""
 
     hub_settings: Settings
@@ -143,20 +136,8 @@ class Page(Handler):
         names = [each.name for each in fields(Form)]
         return Form.of_query({each: self.get_arguments(each, strip=False) for each in names})
 
-    def log_exception(self, kind: Any, value: Any, trace: Any) -> None:
-        # Its message is on the page.
-        if not isinstance(value, LittlestHubError):
-            super().log_exception(kind, value, trace)
-
-    def write_error(self, status_code: int, **about: Any) -> None:
-        """Show why there is no page."""
-        error = about.get("exc_info", (None, None))[1]
-        if isinstance(error, LittlestHubError):
-            self.set_status(400 if isinstance(error, SecretInLinkError) else 502)
-            message, hint = error.message, error.hint or ""
-        else:
-            message, hint = f"{status_code} {self._reason}", ""
-        self.finish(self.rendered("error.html", message=message, hint=hint))
+    def status_of(self, error: LittlestHubError) -> int:
+        return 400 if isinstance(error, SecretInLinkError) else super().status_of(error)
 
 
 class PersonPage(Page):

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from tornado.web import HTTPError, authenticated
 
 from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.service.pages import TemplatePage, templates
 from littlest_hub.service.web import Handler
 from littlest_hub.stacks.stats import capacity
 from littlest_hub.stacks.stats.pages import report
@@ -28,13 +28,7 @@ from littlest_hub.stacks.stats.store.reading import Figures
 from littlest_hub.stacks.stats.values import Values
 
 TEMPLATES = Path(__file__).parent / "templates"
-_templates = Environment(
-    loader=FileSystemLoader(TEMPLATES),
-    autoescape=select_autoescape(),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_templates = templates(TEMPLATES)
 _VALUES_S = 15
 """How long the values that the hub tells are used again."""
 _LATE = 3
@@ -44,7 +38,7 @@ _FIRST = {"me": "month", "capacity": "month"}
 """Periods that pages show at first, instead of a day."""
 
 
-class Page(Handler):
+class Page(TemplatePage):
     """The base of all pages."""
 
     async def values(self) -> Values:
@@ -88,25 +82,14 @@ class Page(Handler):
                 " administrator, whose `doctor` says more",
             ) from error
 
-    def log_exception(self, kind: Any, value: Any, trace: Any) -> None:
-        # Its message is on the page.
-        if not isinstance(value, LittlestHubError):
-            super().log_exception(kind, value, trace)
+    def reason(self, error: BaseException | None) -> str:
+        return (error.log_message or "") if isinstance(error, HTTPError) else ""
 
-    def write_error(self, status_code: int, **about: Any) -> None:
-        """Show why there is no page."""
-        error = about.get("exc_info", (None, None))[1]
-        if isinstance(error, LittlestHubError):
-            self.set_status(502)
-            message, hint = error.message, error.hint or ""
-        elif isinstance(error, HTTPError) and error.log_message:
-            message, hint = error.log_message, ""
-        else:
-            message, hint = f"{status_code} {self._reason}", ""
+    def explain(self, message: str, hint: str) -> None:
         if self.request.path.endswith(".json"):
             self.finish({"status": self.get_status(), "message": message})
         else:
-            self.finish(self.rendered("error.html", message=message, hint=hint))
+            super().explain(message, hint)
 
 
 class Start(Page):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from littlest_hub.check import check_fragments
+from littlest_hub.check.classes import missing_hint
 from littlest_hub.doctor.findings import OK, PROBLEM, WARNING
 from littlest_hub.layout import Layout
 from littlest_hub.manifest import enabled
@@ -100,6 +101,11 @@ def test_a_wrong_setting_is_refused_with_its_line(layout: Layout, more: str, tex
     (problem,) = found(layout, more)
     assert "60-more.py:1: " in problem
     assert text in problem
+
+
+def test_a_setting_of_the_stack_names_it_if_it_is_not_enabled() -> None:
+    assert "of the stack slurm, which is not enabled" in missing_hint("SlurmSpawner")
+    assert "wrapspawner is not installed" in missing_hint("WrapSpawner")
 
 
 def test_a_spawner_without_what_its_jobs_report_to_is_refused(layout: Layout) -> None:

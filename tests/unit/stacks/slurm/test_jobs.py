@@ -47,9 +47,28 @@ def test_people_who_wait_read_why_and_until_when() -> None:
     assert jobs["33"].why_waiting() == (
         "Job 33 waits in the queue: a node that it needs is reserved or down"
     )
+    reason = "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority"
+    assert Job("1", "PENDING", reason=reason).why_waiting() == (
+        "Job 1 waits in the queue: the nodes that it needs are down or reserved"
+    )
     assert Job("1", "PENDING", reason="NewReasonOfALaterSlurm").why_waiting() == (
         "Job 1 waits in the queue: NewReasonOfALaterSlurm"
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "why"),
+    [
+        ("COMPLETING", "TimeLimit", "its time limit was reached"),
+        ("COMPLETING", "NonZeroExitCode", "the server ended with an error"),
+        ("COMPLETING", "None", "it was cancelled, or the server ended by itself"),
+        ("CANCELLED", "None", "somebody cancelled it, or Slurm did"),
+    ],
+)
+def test_the_end_of_a_job_is_explained_while_its_last_processes_end_as_well(
+    state: str, reason: str, why: str
+) -> None:
+    assert Job("1", state, "c1", reason=reason).why_ended() == why
 
 
 @pytest.mark.parametrize("line", ["31", "x|RUNNING||||", "31|running||||", "slurm_load_jobs error"])

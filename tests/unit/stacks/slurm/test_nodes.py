@@ -68,7 +68,7 @@ def hub_url() -> Iterator[str]:
 
 
 def site(hub_url: str = "", address: str = "127.0.0.1", python: str = "", *options: str) -> Site:
-    return Site(python or sys.executable, hub_url, address, options, "bash files.sh")
+    return Site(python or sys.executable, hub_url, address, options, install="bash files.sh")
 
 
 def test_a_node_that_is_right_is_found_so_by_a_job_on_it(srun: Srun, hub_url: str) -> None:
@@ -198,6 +198,21 @@ def test_several_nodes_need_the_address_of_the_hub() -> None:
     assert found.severity == PROBLEM
     assert not list(nodes.missing_address(layout, site("http://head"), several))
     assert not list(nodes.missing_address(layout, site(), [NODE]))
+
+
+def test_a_partition_of_the_fragments_that_slurm_does_not_have_is_named() -> None:
+    chosen = Site("/python3", partitions=("main", "gpu"))
+    (found,) = nodes.missing_partitions(Layout(Path("/srv/hub")), chosen, "c1|idle|main\n")
+    assert (found.severity, found.text.split(":")[0]) == (WARNING, "partition gpu")
+
+
+def test_the_home_of_whose_jobs_they_are_is_named_and_looked_for() -> None:
+    right = {"release": "1", "is_reached": True, "hub": "", "home": "", "apart_s": 0.1}
+    (found,) = nodes.judge(site(), "c1", "c1:4000", right, "alice")
+    assert found.text.endswith(", has the home of alice")
+    missing = right | {"home": "/home/alice is not there"}
+    (found,) = nodes.judge(site(), "c1", "c1:4000", missing, "alice")
+    assert found.command == "id alice; ls -ld ~alice   # on c1"
 
 
 def test_the_log_of_a_job_on_a_node_without_the_release_says_so() -> None:

@@ -114,6 +114,7 @@ def test_the_form_shows_what_was_chosen_and_returns_it() -> None:
     assert '<option value="gpu" selected>gpu: up to 2 h' in shown
     assert "<script>" not in shown
     assert 'name="reservation"' not in shown
+    assert '<option value="">your usual one</option>' in shown
     sent = {"partition": ["gpu"], "hours": [" 1 "], "account": [""], "cmd": ["x"]}
     assert from_form(sent) == {"partition": "gpu", "hours": "1"}
 

@@ -380,10 +380,39 @@ def test_a_job_that_ends_before_its_server_listens_names_its_log(
         starting = asyncio.create_task(made.start())
         await asyncio.sleep(0.02)
         cluster.set("31", state)
-        with pytest.raises(NotStartedError, match=r"Job 31: .*\.jupyterhub\.log"):
+        with pytest.raises(NotStartedError, match=r"Job 31: .*\.jupyterhub\.log") as raised:
             await starting
+        assert "Job 31: " in raised.value.jupyterhub_html_message  # shown at once
 
     in_a_loop(scenario())
+
+
+def test_a_job_that_is_canceled_before_it_had_a_node_names_no_log(cluster: Cluster) -> None:
+    async def scenario() -> None:
+        made = make()
+        waiting = await until_submitted(made)
+        cluster.set("31", "CANCELLED", node="n/a")
+        with pytest.raises(NotStartedError) as raised:
+            await waiting
+        assert raised.value.jupyterhub_message == "Job 31: somebody cancelled it, or Slurm did"
+
+    in_a_loop(scenario())
+
+
+def test_the_end_of_a_job_is_in_the_journal_once(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[object] = []
+
+    async def scenario() -> None:
+        made = make()
+        monkeypatch.setattr(made.log, "warning", lambda *words: said.append(words))
+        made.job = "31"
+        cluster.set("31", "TIMEOUT")
+        assert [await made.poll() for _ in range(3)] == [1, 1, 1]
+
+    in_a_loop(scenario())
+    assert said == [("Job %s of %s: %s", "31", ME, "its time limit was reached")]
 
 
 @pytest.mark.parametrize(

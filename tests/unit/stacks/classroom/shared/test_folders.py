@@ -11,7 +11,7 @@ import pytest
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.classroom.shared import making, settings, view
+from littlest_hub.stacks.classroom.shared import folders, settings, view
 from littlest_hub.stacks.classroom.shared.settings import Folder, Shared
 from littlest_hub.system import acl
 from littlest_hub.units.server import Properties
@@ -82,7 +82,7 @@ def mode(path: Path) -> tuple[int, str]:
 def test_files_belong_to_the_group_whatever_the_umask(
     layout: Layout, place: Path, kind: str, expected: int, file: int
 ) -> None:
-    making.make(layout, folder("work", kind))
+    folders.make(layout, folder("work", kind))
     assert mode(place / "work") == (expected, OTHERS)
     before = os.umask(0o077)
     try:
@@ -99,9 +99,9 @@ def test_a_drop_box_has_a_folder_for_each_person_which_only_the_group_reads(
     layout: Layout, place: Path
 ) -> None:
     shared = folder("hand-in", "drop-box")
-    making.make(layout, shared)
+    folders.make(layout, shared)
     person = pwd.getpwnam("nobody")
-    making.make_own(layout, shared, person.pw_name)
+    folders.make_own(layout, shared, person.pw_name)
     own = place / "hand-in" / person.pw_name
     assert mode(place / "hand-in") == (0o751, OTHERS)
     assert mode(own) == (0o2750, OTHERS)
@@ -113,17 +113,17 @@ def test_a_drop_box_has_a_folder_for_each_person_which_only_the_group_reads(
 def test_a_folder_that_is_shared_no_more_is_closed_and_keeps_its_files(
     layout: Layout, place: Path
 ) -> None:
-    making.make(layout, folder("work", "group"))
+    folders.make(layout, folder("work", "group"))
     (place / "work" / "note").write_text("mine")
-    making.make(layout, Shared())
+    folders.make(layout, Shared())
     assert mode(place / "work") == (0o700, "root")
     assert (place / "work" / "note").read_text() == "mine"
-    making.make(layout, folder("work", "group"))
+    folders.make(layout, folder("work", "group"))
     assert mode(place / "work") == (0o2770, OTHERS)
 
 
 def test_without_folders_nothing_is_made(layout: Layout, place: Path) -> None:
-    making.make(layout, Shared())
+    folders.make(layout, Shared())
     assert not place.exists()
 
 
@@ -131,7 +131,7 @@ def test_a_link_in_place_of_a_folder_is_refused(layout: Layout, place: Path) -> 
     place.mkdir(parents=True)
     (place / "work").symlink_to("/etc")
     with pytest.raises(LittlestHubError, match="cannot be shared"):
-        making.make(layout, folder("work", "group"))
+        folders.make(layout, folder("work", "group"))
 
 
 def test_a_persons_folder_that_somebody_else_has_made_becomes_theirs(
@@ -139,8 +139,8 @@ def test_a_persons_folder_that_somebody_else_has_made_becomes_theirs(
 ) -> None:
     (place / "hand-in" / "nobody").mkdir(parents=True)
     shared = folder("hand-in", "drop-box")
-    making.make(layout, shared)
-    making.make_own(layout, shared, "nobody")
+    folders.make(layout, shared)
+    folders.make_own(layout, shared, "nobody")
     own = place / "hand-in" / "nobody"
     assert own.stat().st_uid == pwd.getpwnam("nobody").pw_uid
     assert mode(own) == (0o2750, OTHERS)
@@ -155,7 +155,7 @@ def test_a_server_sees_what_it_may_use(layout: Layout) -> None:
             "all": {"kind": "drop-box", "group": MY_GROUP},
         }
     )
-    making.make(layout, shared)
+    folders.make(layout, shared)
     found = view.properties(layout, shared, ME)
     place = settings.place_of(layout)
     assert found["TemporaryFileSystem"] == [f"{place}:ro,mode=0755,size=1M"]
@@ -163,7 +163,7 @@ def test_a_server_sees_what_it_may_use(layout: Layout) -> None:
     shown = [f"-{place}/{name}:{place}/{name}" for name in ("data", "all")]
     assert found["BindReadOnlyPaths"] == shown
     # Somebody who is no member.
-    making.make_own(layout, shared, "nobody")
+    folders.make_own(layout, shared, "nobody")
     found = view.properties(layout, Shared({"all": shared.shared["all"]}), "nobody")
     assert found["BindPaths"] == [f"-{place}/all/nobody:{place}/all"]
 

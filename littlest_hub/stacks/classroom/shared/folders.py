@@ -1,4 +1,4 @@
-"""The making of shared folders, by root's helper.
+"""Shared folders as directories, made by root's helper.
 
 The directory of the folders belongs to root, and so does each folder in it: nobody can put a link
 in their place. The content of a folder is never changed or removed.

@@ -1,4 +1,4 @@
-"""Courses made, archived and deleted by root, whole or not at all.
+"""Courses as root makes, changes, archives and deletes them: whole, or not at all.
 
 Each stage is recorded before it is entered. So whoever changes courses next knows what a killed
 command has left, and removes it: a course that was being made was used by nobody.
