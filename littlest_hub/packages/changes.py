@@ -226,10 +226,11 @@ def _fetch(
 ) -> tuple[Wheel, ...]:
     texts = [each.text for each in asked]
     try:
-        resolved = pip.resolve(texts, [*release_pins, *kept], source.directories)
-    except pip.ConflictError:
-        # Try again without the pins of present packages: a new one may need later versions of them.
-        resolved = _resolve(asked, release_pins, source)
+        try:
+            resolved = pip.resolve(texts, [*release_pins, *kept], source.directories)
+        except pip.ConflictError:
+            # Without the pins of present packages: a new one may need later versions of them.
+            resolved = _resolve(asked, release_pins, source)
     except pip.MissingError as error:
         raise _no_wheel(layout, error, asked, source) from error
     except pip.NoIndexError as error:
@@ -371,8 +372,11 @@ def _choose_nearby(layout: Layout, prefix: Path, wanted: Lists, progress: Progre
     except LittlestHubError as without_network:
         try:
             return choose(layout, prefix, wanted, Source(), progress)
-        except pip.NoIndexError:
+        except pip.NoIndexError as error:
             # The error about the wheels names the package, so it is the useful one.
+            missing = without_network.__cause__
+            if isinstance(missing, pip.MissingError) and not missing.newest:
+                without_network.hint = f"No package index answers. {error.hint}"
             raise without_network from None
 
 

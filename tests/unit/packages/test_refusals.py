@@ -114,6 +114,30 @@ def test_what_cannot_be_had_is_refused_with_the_way_out(
     assert not [each for each in here.files if each.is_file()]
 
 
+def edit_list(here: Installation) -> None:
+    (here.layout.packages / "hub.txt").write_text("shy\ncoy\n")
+    changes.rebuild(here.layout, here.prefix, lambda _: None)
+
+
+def ask_for_another(here: Installation) -> None:
+    add(here, "coy")
+
+
+@pytest.mark.parametrize("ask", [edit_list, ask_for_another])
+def test_without_a_network_the_way_out_is_a_bundle(
+    here: Installation,
+    index: Index,
+    monkeypatch: pytest.MonkeyPatch,
+    ask: Callable[[Installation], None],
+) -> None:
+    wheels.make(index.directory, "shy")
+    add(here, "shy")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    with pytest.raises(LittlestHubError) as refused:
+        ask(here)
+    assert re.search(r"Without a network: .* packages add --from", refused.value.hint or "")
+
+
 def test_a_proxy_of_pips_configuration_is_used(
     here: Installation, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
