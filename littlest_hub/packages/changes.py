@@ -373,6 +373,13 @@ def _choose_nearby(layout: Layout, prefix: Path, wanted: Lists, progress: Progre
         except pip.NoIndexError:
             # The error about the wheels names the package, so it is the useful one.
             raise without_network from None
+        except LittlestHubError as with_network:
+            missing, conflict = with_network.__cause__, without_network.__cause__
+            if isinstance(missing, pip.MissingError) and isinstance(conflict, pip.ConflictError):
+                # The index lacks the kept wheel, as if it were unknown; the reason is another.
+                hint = with_network.hint if missing.newest else without_network.hint
+                raise LittlestHubError(without_network.message, hint) from with_network
+            raise
 
 
 def rebuild(layout: Layout, prefix: Path, progress: Progress) -> Change:
