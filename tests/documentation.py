@@ -58,6 +58,11 @@ def code(page: Path) -> list[str]:
     return [*blocks, *indented, *re.findall(r"`([^`]+)`", rest)]
 
 
+def prose(page: Path) -> str:
+    """Return the text of a page without its blocks of code."""
+    return _BLOCK.sub("", page.read_text())
+
+
 def steps(page: Path) -> list[Command | Fragment]:
     """Return the commands and fragments of a page, in its order."""
     found: list[Command | Fragment] = []

@@ -199,7 +199,7 @@ class _Editing:
             print(f"To apply it: {command}")
             return
         answer = _prompt("Reload the hub now? User servers are not disturbed. [Y/n] ")
-        if answer is None or answer.lower()[:1] == "n":
+        if answer is None or answer.lower() not in ("", "y", "yes"):
             print(f"To apply it: {command}")
             return
         try:

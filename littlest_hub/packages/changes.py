@@ -244,7 +244,8 @@ def _fetch(
     directory = layout.on_disk(layout.wheels)
     overlay.make_directory(layout, directory)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".download-") as scratch:
-        progress(f"Fetching {len(resolved)} packages ...")
+        noun = "package" if len(resolved) == 1 else "packages"
+        progress(f"Fetching {len(resolved)} {noun} ...")
         pip.download(resolved, Path(scratch), source.directories)
         found = tuple(sorted(wheel.locked(file) for file in Path(scratch).glob("*.whl")))
         _verify(layout, found, source)

@@ -85,7 +85,7 @@ def test_a_file_a_home_and_the_hub_come_back(with_backups: Hub) -> None:
     assert made in said
     sh(hub, "rm ~/work/plan", user="carol")
     said = command(hub, "backups", "restore", "carol", "work/plan")
-    assert re.search(r"/home/carol/restored/[-0-9]+ [.0-9]+: 1 files", said)
+    assert re.search(r"/home/carol/restored/[-0-9]+ [.0-9]+: 1 file,", said)
     assert sh(hub, "cat ~/restored/*/plan", user="carol") == "yesterday\n"
 
     sh(hub, "rm -r /home/carol")

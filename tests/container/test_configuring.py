@@ -235,7 +235,7 @@ def test_a_mistake_is_shown_and_edited_again(hub: Hub) -> None:
             terminal.sendline("del c.JupyterHub['prot']")
             terminal.expect("is saved")
             terminal.expect("Reload the hub now")
-            terminal.sendline("n")
+            terminal.sendline("q")  # whatever is not yes
             terminal.expect("To apply it: systemctl reload littlest-hub")
             terminal.expect(pexpect.EOF)
         assert "prot" in hub.machine.read(path)

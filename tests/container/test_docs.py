@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -37,6 +39,7 @@ PASSWORD = "correct-horse-0"
 # The reader has no terminal here, so the editor has to be named.
 EDITOR = "/usr/local/bin/readers-editor"
 SUDOERS = "Defaults env_keep += EDITOR\nteacher ALL=(ALL) NOPASSWD: ALL\n"
+AS_OF = re.compile(r"\d{4}-\d\d-\d\d")
 ADDRESS = re.compile(r"^The hub answers at (http://\S+)$", re.MULTILINE)
 
 
@@ -253,6 +256,65 @@ def test_people_without_accounts_work_in_a_workshop(reader: Reader) -> None:
         )
     finally:
         reader.put_back()
+
+
+def test_jupyterlab_says_nothing_of_upgrades_once_the_page_about_them_was_followed(
+    reader: Reader,
+) -> None:
+    try:
+        reader.follow(HOW_TO / "upgrade-notice.md")
+        with reader.working("alice") as alice:
+            page = alice.browser.get("/user/alice/lab").text
+            found = re.search(r'id="jupyter-config-data"[^>]*>(.*?)</script>', page, re.DOTALL)
+            assert found
+            assert "littlest-hub:notice" in json.loads(found[1])["disabledExtensions"]
+            alice.stop_server()
+    finally:
+        reader.machine.run(["rm", "--recursive", "--force", "/etc/jupyter"])
+
+
+@pytest.mark.long
+@pytest.mark.needs("restic")
+def test_homes_and_hub_are_backed_up_and_restored_on_another_machine_as_the_page_says(
+    installer: Path, tmp_path: Path
+) -> None:
+    todo = [each for each in steps(HOW_TO / "backups.md") if isinstance(each, Command)]
+    elsewhere = next(n for n, each in enumerate(todo) if "/root/backups-password" in each.text)
+    make_plan = "mkdir thesis && echo chapter >thesis/plan.ipynb"
+    archive = tmp_path / "repository.tar"
+    with reader_of_a_new_machine(installer) as reader:
+        machine = reader.machine
+        _install_restic(machine)
+        reader.follow(ROOT / "README.md", before="edit")
+        machine.run(["sh", "-c", f"cd && {make_plan}"], user="alice")
+        today = machine.run(["date", "+%F"]).stdout.strip()
+        reader.type([Command(re.sub(AS_OF, today, c.text), c.shown) for c in todo[:elsewhere]])
+        of_alice = "cd ~alice/restored; cat */plan.ipynb */thesis/plan.ipynb"
+        found = machine.run(["sh", "-c", of_alice]).stdout
+        assert found == "chapter\n" * 2
+        password = re.search(r"^  password +(\S+)$", "".join(reader.printed.values()), re.MULTILINE)
+        assert password
+        machine.run(["tar", "-cf", "/root/repository.tar", "-C", "/mnt", "."])
+        archive.write_bytes((machine.files / "root/repository.tar").read_bytes())
+    with reader_of_a_new_machine(installer) as reader:
+        machine = reader.machine
+        _install_restic(machine)
+        machine.run(["sh", "-c", "bash /home/teacher/littlest-hub-*.sh -b"])
+        machine.copy(archive, "/root/repository.tar")
+        machine.run(["tar", "-xf", "/root/repository.tar", "-C", "/mnt"])
+        machine.put("/usr/local/bin/nano", f"#!/bin/sh\necho {password[1]} >$1\n", mode=0o755)
+        reader.type([*todo[elsewhere:]])
+        found = machine.run(["cat", "/home/alice/thesis/plan.ipynb"], user="alice").stdout
+        assert found == "chapter\n"
+        assert "alice" in machine.read(str(reader.layout.fragments / "10-users.py"))
+
+
+def _install_restic(machine: Machine) -> None:
+    """Install this host's restic, and a disk for backups."""
+    program = shutil.which("restic")
+    assert program
+    machine.copy(Path(program), "/usr/local/bin/restic")
+    machine.run(["sh", "-c", "chmod 755 /usr/local/bin/restic; mkdir /mnt/backup-disk"])
 
 
 def test_the_documentation_is_on_the_machine(reader: Reader) -> None:

@@ -336,6 +336,12 @@ def test_mistakes_in_fragments_vanish_once_they_are_mended(sick: Hub) -> None:
     assert "name 'wrong' is not defined" in finding["text"]
     assert finding["command"].endswith(" edit 60-hook.py")
     sick.write_fragment("60-hook.py", "# none\n")
+    sick.machine.put("/etc/pam.d/hub", "auth required pam_u2f.so\n")
+    sick.write_fragment("65-pam.py", "c.Authenticator.service = 'hub'  # wrong\n")
+    module = about(examine(sick), "65-pam.py:1", "warning")
+    assert "pam_u2f.so (/etc/pam.d/hub:1) asks for a device at the machine" in module["text"]
+    mend(sick, module)
+    sick.machine.run(["rm", f"{FRAGMENTS}/65-pam.py", "/etc/pam.d/hub"])
     sick.write_fragment("70-bad.py", "c.Spawner.mem_limits = '1G'  # wrong\n")
     sick.machine.run(["sh", "-c", f"rm {FRAGMENTS}/10-users.py {FRAGMENTS}/20-everybody.py"])
     found = examine(sick)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from docs.pictures.draw import PICTURES, draw
-from tests.documentation import PAGES, ROOT
+from tests.documentation import PAGES, ROOT, Command, prose, steps
 
 pytestmark = pytest.mark.unit
 
@@ -39,6 +40,43 @@ def test_each_page_is_linked_from_another() -> None:
     # README links the directory of how-tos and that of references.
     reachable = linked | {page for page in PAGES if page.parent in linked}
     assert {page for page in PAGES if page not in reachable} <= {ROOT / "README.md"}
+
+
+NOT_FOLLOWED = {"tutorial/launch.md": "packages and repositories come from the internet"}
+"""Pages with commands that no test types, and why."""
+
+
+def test_each_page_with_commands_is_followed_by_a_test() -> None:
+    followed = (ROOT / "tests/container/test_docs.py").read_text()
+    for page in PAGES:
+        is_followed = f'{page.name}"' in followed or f'"{page.stem}",\n' in followed
+        name = str(page.relative_to(ROOT)).removeprefix("docs/")
+        has_commands = any(isinstance(step, Command) for step in steps(page))
+        assert not has_commands or is_followed or name in NOT_FOLLOWED, name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_here_documents_can_be_pasted_and_end(page: Path) -> None:
+    for step in steps(page):
+        if isinstance(step, Command) and (here := re.search(r"<<'(\w+)'", step.text)):
+            text = step.text.splitlines()
+            assert text[-1] == here[1], step.text
+            assert not [line for line in text if line.startswith("> ")], step.text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_merge_has_doubled_a_row_or_cut_a_sentence_off(page: Path) -> None:
+    paragraphs = re.split(r"\n\s*\n", prose(page).strip())
+    for text, following in pairwise([*paragraphs, ""]):
+        rows = [line.strip() for line in text.splitlines() if line.lstrip().startswith("|")]
+        assert len({*rows}) == len(rows), f"a row is there twice: {rows}"
+        cells = {re.sub(r"`[^`]*`|\\\|", "", row).count("|") for row in rows}
+        assert len(cells) <= 1, f"rows differ in their number of cells: {rows[0]}"
+        last = text.splitlines()[-1]
+        is_sentence = not last.startswith(("    ", "|", "#", "<", "!"))
+        goes_on_as_list = re.match(r" *(?:-|\d+\.) ", following)
+        if is_sentence and not goes_on_as_list:
+            assert re.search(r"[.:!?)*`”…\"]$", last), last
 
 
 @pytest.mark.parametrize("source", sorted(PICTURES.glob("*.toml")), ids=lambda file: file.stem)

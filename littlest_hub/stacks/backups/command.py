@@ -173,8 +173,9 @@ def _restore(layout: Layout, options: argparse.Namespace) -> int:
     place = Place.of(layout)
     place.make()
     repository = place.repository(fragment.read(layout))
-    found = choice.own(repository.snapshots(layout.instance), options.host)
-    snapshot = choice.as_of(found, options.as_of)
+    everything = repository.snapshots(layout.instance)
+    found = choice.own(everything, options.host)
+    snapshot = choice.as_of(found, options.as_of, everything)
     when = date(snapshot.time)
     if options.hub is not None:
         target = options.hub.absolute()
@@ -188,8 +189,10 @@ def _restore(layout: Layout, options: argparse.Namespace) -> int:
     path = person.path_of(options.path)
     node = people.look(repository, snapshot.id, person, path).get(path)
     if node is None:
+        others = [f"Other backups: {layout.command} {STACK} list"]
+        others += filter(None, [choice.elsewhere(everything, snapshot.host)])
         raise LittlestHubError(
-            f"{path} is not in the backup of {when}", f"Others: {layout.command} {STACK} list"
+            f"{path} is not in the backup of {snapshot.host} of {when}", "\n".join(others)
         )
     if node.kind not in ("dir", "file"):
         raise LittlestHubError(f"{path} is a link; restore the directory that contains it")
@@ -201,7 +204,8 @@ def _restore(layout: Layout, options: argparse.Namespace) -> int:
     else:
         to_stderr(f"Restoring {path} as of {when}")
         where, count = source.restored(_Told())
-    print(f"{where}: {count.files} files, {human(count.size_bytes)}, of {person.account}")
+    number = "1 file" if count.files == 1 else f"{count.files} files"
+    print(f"{where}: {number}, {human(count.size_bytes)}, of {person.account}")
     return 0
 
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -322,6 +324,28 @@ def test_a_limit_of_closed_connections_that_leaves_no_ports_to_others_is_reporte
     assert limit.read_text() == "100\n"
 
 
+def test_what_still_runs_from_replaced_files_is_called_by_its_release(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    active = layout.releases / "2026.12.0" / "bin"
+    active.mkdir(parents=True)
+    (active / "python3").touch()
+    layout.hub.symlink_to(active.parent)
+    # The installer hides the files of a release that it replaces.
+    program = layout.releases / ".2026.11.0.installing" / "sleep"
+    program.parent.mkdir()
+    shutil.copy(Path(shutil.which("sleep") or "").resolve(), program)
+    with subprocess.Popen([program, "60"]) as sleeping:
+        running = {"MainPID": str(sleeping.pid)}
+        snapshot = Snapshot(layout)
+        snapshot.__dict__.update(units={layout.hub_service: running}, user_units={UNIT: running})
+        found = [finding for finding in services.releases(snapshot) if finding.severity != OK]
+        sleeping.kill()
+    assert [finding.text for finding in found] == [
+        "still runs earlier files of release 2026.11.0, the active one is 2026.12.0",
+        "1 still run earlier files of release 2026.11.0, until their users restart them",
+    ]
+
+
 def test_a_hub_of_one_user_is_told_nothing_of_other_users_and_visitors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -405,3 +429,15 @@ def test_only_a_problem_changes_the_exit_code_and_the_report_omits_what_is_in_or
         "severity": "problem", "subject": "c", "text": "broken", "command": "repair c",
         "section": "Services",
     }  # fmt: skip
+
+
+def test_a_command_that_mends_several_findings_is_shown_once_after_the_last_of_them() -> None:
+    restart = "systemctl restart littlest-hub"
+    commands = {"a": restart, "b": "chmod 0700 /b", "c": restart, "d": "", "e": restart}
+    found = [Finding(PROBLEM, name, "", each, "Services") for name, each in commands.items()]
+    shown = doctor.report(found, everything=False, colour=False).splitlines()[1:-2]
+    assert [line.split()[-1].rstrip(":") for line in shown] == [
+        *("a", "c", "e", "littlest-hub"),
+        *("b", "/b"),
+        "d",
+    ]

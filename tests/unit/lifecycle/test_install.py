@@ -357,6 +357,34 @@ def test_the_mode_of_the_proxys_files_is_repaired(tmp_path: Path) -> None:
 
 
 @needs_root
+def test_a_repair_restores_owners_and_modes_and_names_them(tmp_path: Path) -> None:
+    layout, prefix = image(tmp_path)
+    library = layout.on_disk(prefix / "lib")
+    library.mkdir(mode=0o755)
+    for name in ("module.py", "other.py"):
+        (library / name).write_text("x = 1\n")
+    traefik = layout.on_disk(prefix / "bin/traefik")
+    traefik.write_text("#!/bin/sh\n")
+    traefik.chmod(0o755)
+    install(layout, prefix, {})
+    secret = layout.on_disk(layout.cookie_secret)
+    write(secret, "secret", 0o600)
+    before = snapshot(tmp_path)
+    library.chmod(0o700)
+    (library / "module.py").chmod(0o666)
+    os.chown(library / "other.py", 1, -1)
+    traefik.chmod(0o644)
+    secret.chmod(0o644)
+    layout.on_disk(layout.state).chmod(0o755)
+    said: list[str] = []
+    install(layout, prefix, {}, progress=said.append)
+    assert snapshot(tmp_path) == before
+    told = "\n".join(said)
+    for path in ("bin/traefik: owner 0, mode 0644", "lib: owner 0, mode 0700", "state: owner 0"):
+        assert path in told, told
+
+
+@needs_root
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_undoes_an_installation_even_if_the_terminal_is_gone(
     tmp_path: Path, ending: signal.Signals

@@ -44,24 +44,45 @@ def of_this_machine(snapshots: Sequence[Snapshot]) -> list[Snapshot]:
     return [each for each in snapshots if each.host == socket.gethostname()]
 
 
-def as_of(snapshots: Sequence[Snapshot], text: str | None) -> Snapshot:
+def elsewhere(snapshots: Sequence[Snapshot], host: str) -> str:
+    """Return how to choose the backups of other machines; "": the repository has none.
+
+    Args:
+        snapshots: those of the repository.
+        host: the machine that was chosen.
+    """
+    hosts = sorted({each.host for each in snapshots} - {host})
+    if not hosts:
+        return ""
+    return f"There are also backups of {', '.join(hosts)}: --host {hosts[0]}"
+
+
+def as_of(
+    snapshots: Sequence[Snapshot], text: str | None, everything: Sequence[Snapshot] = ()
+) -> Snapshot:
     """Return the last backup until a moment.
 
     Args:
         snapshots: of one machine, the oldest first.
         text: a date, which is meant until its end, a date and a time, or the id of a backup; None:
             the newest.
+        everything: the backups of all machines, to recognize the id of one of another machine.
 
     Raises:
         LittlestHubError: the text is none of these, or there is no backup that old.
     """
     if text is None:
         return snapshots[-1]
-    if named := [each for each in snapshots if len(text) >= 4 and each.id.startswith(text)]:
+    if named := _named(snapshots, text):
         return named[-1]
     try:
         moment = datetime.fromisoformat(f"{text} 23:59:59" if _DAY.fullmatch(text) else text)
     except ValueError:
+        if named := _named(everything, text):
+            raise LittlestHubError(
+                f"the backup {text} is of another machine, {named[-1].host}",
+                f"If you mean that machine: --host {named[-1].host}",
+            ) from None
         raise LittlestHubError(
             f"--as-of {text}: expected a date (2026-11-29), a date and a time"
             " ('2026-11-29 12:00'), or the id of a backup"
@@ -71,3 +92,7 @@ def as_of(snapshots: Sequence[Snapshot], text: str | None) -> Snapshot:
         return found[-1]
     first = time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds_of(snapshots[0].time)))
     raise LittlestHubError(f"there is no backup of {text} or before; the oldest is of {first}")
+
+
+def _named(snapshots: Sequence[Snapshot], text: str) -> list[Snapshot]:
+    return [each for each in snapshots if len(text) >= 4 and each.id.startswith(text)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import pwd
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,7 +42,8 @@ class Person:
         except (KeyError, ValueError):
             raise LittlestHubError(
                 f"{account!r} has no account on this machine",
-                "Make the account first: useradd --create-home NAME",
+                "Make the account first, without a home directory if all of it has to come back:\n"
+                f"useradd --no-create-home --shell /bin/bash {shlex.quote(account)}",
             ) from None
         # Backups have files under the paths that no link leads to.
         home = os.path.realpath(found.pw_dir)

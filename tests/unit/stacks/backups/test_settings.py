@@ -12,6 +12,7 @@ from littlest_hub.stacks.backups import activation
 from littlest_hub.stacks.backups.repository import choice
 from littlest_hub.stacks.backups.repository.password import adopt_password, new_password
 from littlest_hub.stacks.backups.repository.place import Place
+from littlest_hub.stacks.backups.restore.people import Person
 from littlest_hub.stacks.backups.settings import FRAGMENT, Settings
 from littlest_hub.system.restic import Snapshot, explained
 
@@ -158,3 +159,22 @@ def test_backups_of_another_machine_are_taken_only_if_there_is_no_doubt() -> Non
     with pytest.raises(LittlestHubError, match="there are backups of old, older"):
         choice.own([*alone, snapshot(3, "older")])
     assert choice.own([*alone, snapshot(3, "older")], "older") == [snapshot(3, "older")]
+
+
+def test_an_id_of_another_machine_is_refused_with_the_option_that_takes_it() -> None:
+    found, other = [snapshot(1)], snapshot(2, "two")
+    with pytest.raises(LittlestHubError, match=r"of another machine, two\n.*--host two"):
+        choice.as_of(found, "2222", [*found, other])
+    with pytest.raises(LittlestHubError, match="expected a date"):
+        choice.as_of(found, "3333", [*found, other])
+
+
+def test_other_machines_are_named_only_if_the_repository_has_backups_of_them() -> None:
+    found = [snapshot(1)]
+    assert choice.elsewhere(found, "one") == ""
+    assert choice.elsewhere([*found, snapshot(2, "two")], "one").endswith("of two: --host two")
+
+
+def test_who_has_no_account_is_told_to_make_one_that_leaves_room_for_the_home() -> None:
+    with pytest.raises(LittlestHubError, match="useradd --no-create-home"):
+        Person.of("nobody-of-this-name")
