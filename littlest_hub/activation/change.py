@@ -16,10 +16,11 @@ from littlest_hub.hub.services import SERVICES_FAIL
 from littlest_hub.installation import overlays_of
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle import unit_traces
-from littlest_hub.lifecycle.services import Services
+from littlest_hub.lifecycle.services import Services, http_status
 from littlest_hub.lifecycle.unfinished import Unfinished, undone_whole
 from littlest_hub.lifecycle.unit_files import UnitFiles
 from littlest_hub.manifest import enabled
+from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.packages import changes, overlay, requirements
 from littlest_hub.system.digests import sha256
 from littlest_hub.system.files import write
@@ -59,7 +60,7 @@ def enable(layout: Layout, prefix: Path, plan: Plan, progress: Progress) -> None
             is_stock = path not in plan.returning
             record_digest(layout, path.name, sha256(path) if is_stock else None)
         _apply(layout, plan, progress)
-        _refuse_failing_service(layout, how.name)
+        _refuse_failing_service(layout, how)
 
 
 def disable(layout: Layout, prefix: Path, plan: Plan, progress: Progress) -> None:
@@ -190,11 +191,23 @@ def _apply(layout: Layout, plan: Plan, progress: Progress) -> None:
         raise LittlestHubError(f"the hub refuses it: {reason}", see) from error
 
 
-def _refuse_failing_service(layout: Layout, name: str) -> None:
-    _, _, failing = show(layout.hub_service, "StatusText").partition(SERVICES_FAIL)
-    if f"{name} (" in failing:
-        unit = layout.stack_unit(name, ".service")
+def _refuse_failing_service(layout: Layout, how: EnabledStack) -> None:
+    if reason := _failure_of_service(layout, how):
+        unit = layout.stack_unit(how.name, ".service")
         raise LittlestHubError(
-            f"its service does not work: {failing.partition(f'{name} (')[2].partition(')')[0]}",
+            f"its service does not work: {reason}",
             f"See: {as_typed(f'journalctl -u {unit} -n 20')}. Everything is as it was",
         )
+
+
+def _failure_of_service(layout: Layout, how: EnabledStack) -> str:
+    """Return why the service of a stack that was just enabled does not work; "": no sign of it."""
+    _, _, failing = show(layout.hub_service, "StatusText").partition(SERVICES_FAIL)
+    _, is_failing, reason = failing.partition(f"{how.name} (")
+    if is_failing:
+        return reason.partition(")")[0]
+    # The hub asks it for longer than its own start takes, and so has not said yet that it crashes.
+    if how.port and int(show(layout.stack_unit(how.name, ".service"), "NRestarts") or 0):
+        status = http_status(("127.0.0.1", how.port), f"/services/{how.name}/")
+        return "" if isinstance(status, int) else "it fails each time it starts"
+    return ""

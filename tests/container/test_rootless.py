@@ -11,6 +11,29 @@ from tests.machine import Machine
 from tests.terminal import opened
 
 
+def start(machine: Machine) -> Greeting:
+    """Start the hub as alice, and return what it prints."""
+    # It is a unit only so that its output can be read and it can be stopped: Ctrl-C is SIGINT.
+    unit = [
+        "systemd-run",
+        "--collect",
+        "--unit=foreground",
+        "--uid=alice",
+        "--setenv=HOME=/home/alice",
+    ]
+    ending = ["--property=KillSignal=SIGINT", "--property=KillMode=process"]
+    machine.run([*unit, *ending, "/home/alice/hub/hub/bin/littlest-hub", "run"])
+    invocation = machine.run(["systemctl", "show", "-P", "InvocationID", "foreground"]).stdout
+    journal = ["journalctl", "--output=cat", f"_SYSTEMD_INVOCATION_ID={invocation.strip()}"]
+    greeting = eventually(
+        lambda: Greeting.find(machine.run(journal).stdout),
+        60,
+        "the greeting of `littlest-hub run`",
+    )
+    assert greeting
+    return greeting
+
+
 def test_a_user_installs_at_home_and_serves_a_notebook(installer: Path) -> None:
     with Machine() as machine:
         machine.add_user("alice", secrets.token_urlsafe())
@@ -24,17 +47,9 @@ def test_a_user_installs_at_home_and_serves_a_notebook(installer: Path) -> None:
         assert refused.returncode == 1
         assert f"{bad}:1: Spawner.mem_limits" in refused.stderr
         machine.run(["rm", bad])
-        # It is a unit only so that its output can be read and it can be stopped: Ctrl-C is SIGINT.
-        unit = ["systemd-run", "--unit=foreground", "--uid=alice", "--setenv=HOME=/home/alice"]
-        ending = ["--property=KillSignal=SIGINT", "--property=KillMode=process"]
-        machine.run([*unit, *ending, "/home/alice/hub/hub/bin/littlest-hub", "run"])
-        greeting = eventually(
-            lambda: Greeting.find(
-                machine.run(["journalctl", "--output=cat", "--unit=foreground"]).stdout
-            ),
-            60,
-            "the greeting of `littlest-hub run`",
-        )
+        stack = machine.run([command, "enable", "announce", "--yes"], user="alice", check=False)
+        assert "announce needs units of systemd" in stack.stderr
+        greeting = start(machine)
         port = int(greeting.url.rpartition(":")[2])
         url = machine.forward(9000, port)
         with Person(url, greeting.user, greeting.password) as alice:
@@ -52,6 +67,12 @@ def test_a_user_installs_at_home_and_serves_a_notebook(installer: Path) -> None:
                 assert refused.returncode == 1
                 assert "already, as process" in refused.stderr
             assert alice.run_cell("6 * 7") == "42"
+            machine.systemctl("stop", "foreground")
+            unloaded = ["systemctl", "show", "-P", "LoadState", "foreground"]
+            eventually(lambda: machine.run(unloaded).stdout == "not-found\n", 10, "its end")
+            # The next day, everything is as it was, and the browser is still logged in.
+            assert start(machine) == greeting
+            assert str(alice.browser.get("/hub/home").url).endswith("/hub/home")
         machine.systemctl("stop", "foreground")
         kept = "/home/alice/hub/state/run-password"
         assert machine.read(kept) == f"{greeting.password}\n"

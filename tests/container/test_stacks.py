@@ -149,6 +149,20 @@ def test_a_failing_check_undoes_all_of_it(hub: Hub) -> None:
         hub.machine.run(["rm", taken])
 
 
+@pytest.mark.long
+def test_a_service_that_fails_whenever_it_starts_undoes_all_of_it(hub: Hub) -> None:
+    drop_in = f"/etc/systemd/system/{UNIT}.d/broken.conf"
+    hub.machine.put(drop_in, "[Service]\nExecStart=\nExecStart=/bin/false\n")
+    try:
+        before = files(hub)
+        printed = run(hub, "enable", "announce", "--yes", check=False)
+        assert "its service does not work: it fails each time it starts" in printed
+        assert f"journalctl -u {UNIT}" in printed
+        assert files(hub) == before
+    finally:
+        hub.machine.run(["rm", "-r", str(Path(drop_in).parent)])
+
+
 def test_a_web_application_of_any_kind_is_behind_the_hub_as_the_how_to_says(
     hub: Hub, boss: Person, someone: Person
 ) -> None:
