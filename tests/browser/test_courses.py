@@ -100,6 +100,8 @@ def test_an_instructor_and_a_student_bring_an_assignment_from_source_to_feedback
         assert_accessible(alice)
         keep(alice, "courses-page")
         click(alice, "//a[normalize-space()='Grade ps131']")
+        link = shown(alice, "td.name a").get_attribute("href") or ""
+        assert link.endswith("/services/course-ps131/lab/tree/source/ps1")
         choose(alice, "assign")
         choose(alice, "release")
         keep(alice, "courses-formgrader")

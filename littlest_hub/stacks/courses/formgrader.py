@@ -20,6 +20,17 @@ _IDLE_S = 3600
 """How long it runs without a request, a kernel or a terminal that is in use."""
 
 
+_LINKS = """
+<script>
+if (window === window.top) {
+  linkTo = (_type, path) => (_index, element) => $(element)
+    .attr("href", base_url + "/lab/tree/" + encodeURI(path)).attr("target", "_blank")[0];
+}
+</script>
+"""
+"""Replaces nbgrader's links to directories, which leave out the prefix of the server."""
+
+
 def main() -> None:
     """Serve until nobody needs it."""
     token = sys.stdin.readline().strip()
@@ -31,6 +42,7 @@ def main() -> None:
     published = jupyter.use_course(course.name)
     os.environ.update(_variables(course, str(published.get("base_url", "/")), token, inherited))
     _listen_at(inherited)
+    _link_to_lab()
     from jupyterhub.singleuser import main as serve
 
     home = os.environ["HOME"]
@@ -77,6 +89,19 @@ def _listen_at(inherited: Inherited) -> None:
 
     ServerApp._bind_http_server_tcp = bind
     ServerApp._find_http_port = lambda app: None
+
+
+def _link_to_lab() -> None:
+    """Let the names of assignments in the formgrader open JupyterLab of this server."""
+    from nbgrader.server_extensions.formgrader.base import BaseHandler
+
+    render = BaseHandler.render
+
+    def with_links(handler: Any, name: str, **values: Any) -> str:
+        page: str = render(handler, name, **values)
+        return page.replace("</head>", f"{_LINKS}</head>", 1)
+
+    BaseHandler.render = with_links
 
 
 if __name__ == "__main__":
