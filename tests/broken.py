@@ -12,6 +12,11 @@ class Broken(NamedTuple):
     message: str
 
 
+IMPORT = (
+    "No module named 'ldap_helper'; it is not installed in the hub environment; to add it:"
+    " littlest-hub packages add PACKAGE"
+)
+
 # Each mistake stands where a person would make it; line 1 is mostly a comment.
 BROKEN_WITHOUT_SANDBOX = (
     # --- it cannot be run
@@ -19,7 +24,7 @@ BROKEN_WITHOUT_SANDBOX = (
     Broken("bracket", "c.Spawner.args = [\n  '--debug',\n", 1, "was never closed"),
     Broken("tabs", "if True:\n    x = 1\n\ty = 2\n", 3, "TabError"),
     Broken("indentation", "x = 1\n  c.JupyterHub.port = 1\n", 2, "IndentationError"),
-    Broken("import", "x = 1\n\nimport ldap_helper\n", 3, "No module named 'ldap_helper'"),
+    Broken("import", "x = 1\n\nimport ldap_helper\n", 3, IMPORT),
     Broken("name", "\nc.Authenticator.allow_all = true\n", 2, "True and False"),
     Broken("raised", "def f():\n    return 1 / 0\n\n\nf()\n", 2, "ZeroDivisionError"),
     Broken("exit", "x = 1\nraise SystemExit(3)\n", 2, "SystemExit"),
@@ -52,7 +57,8 @@ BROKEN_WITHOUT_SANDBOX = (
         "not-installed",
         "c.JupyterHub.spawner_class = 'nospawner.NoSpawner'\n",
         1,
-        "the package nospawner is not installed",
+        "the package nospawner is not installed in the hub environment; to add it:"
+        " littlest-hub packages add nospawner",
     ),
     Broken("wrong-class", "\nc.JupyterHub.spawner_class = 'pam'\n", 2, "there is no spawner 'pam'"),
     # --- values

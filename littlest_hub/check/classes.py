@@ -9,6 +9,7 @@ from typing import Any
 from traitlets import TraitError
 from traitlets.config import Config
 
+from littlest_hub.check.explanations import ADD
 from littlest_hub.check.jupyterhub_api import Authenticator, JupyterHub, Proxy, Spawner
 from littlest_hub.check.settings import trait_default
 from littlest_hub.check.suggestions import did_you_mean
@@ -110,7 +111,7 @@ def _import_hint(name: str, role: type[Any], reason: BaseException) -> str:
     module, class_name = name.partition(".")[0], name.rpartition(".")[2]
     if isinstance(reason, ModuleNotFoundError) and reason.name == module:
         package = PACKAGES.get(class_name, module)
-        return f"; the package {package} is not installed in the hub environment"
+        return f"; the package {package} is not installed in the hub environment; {ADD} {package}"
     return ""
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import subprocess
 
+ADD = "to add it: littlest-hub packages add"
+"""The way out if a package is missing; its name follows."""
+
 
 def explanation(error: BaseException, is_sandboxed: bool) -> str:
     """Return the end of a sentence about an error of a fragment; "" if its text is enough.
@@ -60,6 +63,8 @@ def _advice(error: BaseException) -> str:
         return "; Python spells them True and False"
     if isinstance(error, SystemExit):
         return "; a fragment must not exit"
+    if isinstance(error, ModuleNotFoundError):
+        return f"; it is not installed in the hub environment; {ADD} PACKAGE"
     if isinstance(error, ImportError):
         return "; it is not installed in the hub environment"
     return ""

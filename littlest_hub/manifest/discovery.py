@@ -76,7 +76,7 @@ def from_elsewhere(overlay: Path | None) -> Iterator[Stack | LittlestHubError]:
             place = Path(str(package.__file__)).parent
             manifest = _checked(point.load(), registered=point.name)
             yield Stack(manifest, place, distribution.name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             text = f"stack {point.name} of {distribution.name} cannot be used: {error}"
             yield LittlestHubError(text, f"littlest-hub packages remove {distribution.name}")
 

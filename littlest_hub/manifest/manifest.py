@@ -199,5 +199,5 @@ def resolve(reference: str) -> Any:
     module, _, name = reference.partition(":")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except (Exception, SystemExit) as error:  # whatever a module of others does
         raise LittlestHubError(f"{reference} of a stack cannot be imported: {error}") from error

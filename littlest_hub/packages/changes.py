@@ -378,6 +378,13 @@ def _choose_nearby(layout: Layout, prefix: Path, wanted: Lists, progress: Progre
             if isinstance(missing, pip.MissingError) and not missing.newest:
                 without_network.hint = f"No package index answers. {error.hint}"
             raise without_network from None
+        except LittlestHubError as with_network:
+            missing, conflict = with_network.__cause__, without_network.__cause__
+            if isinstance(missing, pip.MissingError) and isinstance(conflict, pip.ConflictError):
+                # The index lacks the kept wheel, as if it were unknown; the reason is another.
+                hint = with_network.hint if missing.newest else without_network.hint
+                raise LittlestHubError(without_network.message, hint) from with_network
+            raise
 
 
 def rebuild(layout: Layout, prefix: Path, progress: Progress) -> Change:

@@ -102,7 +102,7 @@ class Reader:
         return text
 
     def _type(self, command: Command) -> None:
-        answers = f"{PASSWORD}\n" * 2 if re.search(r"\bpasswd \w+$", command.text) else ""
+        answers = f"{PASSWORD}\n" * 2 if re.search(r"\bpasswd \w+ *(#|$)", command.text) else ""
         typed = ["bash", "-c", f"cd && exec 2>&1\nexport EDITOR={EDITOR}\n{command.text}"]
         done = self.machine.run(typed, user="teacher", input=answers, check=False)
         self.printed[command.text] = done.stdout

@@ -40,6 +40,15 @@ class Door(DummyAuthenticator):
     login_service = "the door"
 """
 
+# A labextension as JupyterLab's builder writes it.
+LABEXTENSION = "share/jupyter/labextensions/marked"
+SCRIPT = "static/remoteEntry.0123.js"
+DESCRIPTION = {
+    "name": "marked",
+    "version": "1.0.0",
+    "jupyterlab": {"_build": {"load": SCRIPT, "extension": "./extension"}},
+}
+
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -49,6 +58,12 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", *target, EXTENSION]
     subprocess.run(command, check=True)
     wheels.make(directory, "door", files={"door.py": DOOR})
+    marked = {
+        "marked.py": "",
+        f"marked-1.0.data/data/{LABEXTENSION}/package.json": json.dumps(DESCRIPTION),
+        f"marked-1.0.data/data/{LABEXTENSION}/{SCRIPT}": "// of marked\n",
+    }
+    wheels.make(directory, "marked", files=marked)
     wheels.make(directory, "picky", requires=["littlest-hub<2026.12"])
     wheels.make(directory, "broken", files={"broken.py": "raise SystemExit('broken')\n"})
     return directory
@@ -117,6 +132,17 @@ def test_an_extension_of_a_bundle_is_there_for_servers_that_start_from_now_on(
             assert after.run_cell("print(6 * 7)") == "42\n"
             seen = "import importlib.util as u; print(u.find_spec('nbgitpuller'))"
             assert after.run_cell(seen) == "None\n", "kernels have their own packages"
+
+
+def test_jupyterlab_loads_the_labextension_of_a_package(hub: Hub) -> None:
+    with added(hub, "--server", "marked"), hub.person() as person:
+        person.start_server()
+        lab = f"/user/{person.name}/lab"
+        page = person.browser.get(lab).text
+        config = json.loads(page.partition('type="application/json">')[2].partition("</script>")[0])
+        assert "marked" in [each["name"] for each in config["federated_extensions"]]
+        script = person.browser.get(f"{lab}/extensions/marked/{SCRIPT}")
+        assert script.text == "// of marked\n"
 
 
 def test_a_fragment_uses_an_authenticator_that_was_added_and_keeps_it(hub: Hub) -> None:

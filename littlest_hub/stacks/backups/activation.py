@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
@@ -63,10 +64,23 @@ def warning(layout: Layout, settings: Settings) -> Iterator[str]:
     yield ""
     yield "*** KEEP THE PASSWORD ELSEWHERE, or the backups are lost together with this machine."
     yield f"*** Nobody can read them without it. To see it: {layout.command} backups key"
-    if settings.is_local:
+    if beside := _folder_beside(settings):
+        yield f"*** {settings.repository} IS ON THE SAME DISK AS {beside}: both are lost together."
+        yield "*** Is the disk for backups mounted? REPOSITORY can be an address elsewhere, too."
+    elif settings.is_local:
         yield f"*** {settings.repository} is on this machine: if it is no disk or share of its own,"
         yield "*** a broken disk takes the backups along. REPOSITORY can be an address elsewhere."
     yield ""
+
+
+def _folder_beside(settings: Settings) -> str:
+    """Return a folder that is backed up to its own file system; "": none is, as far as is known."""
+    if settings.is_local:
+        for folder in settings.folders:
+            with contextlib.suppress(OSError):
+                if Path(folder).stat().st_dev == Path(settings.repository).stat().st_dev:
+                    return folder
+    return ""
 
 
 def after_disable(layout: Layout) -> Iterator[str]:

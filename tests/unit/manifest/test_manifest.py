@@ -91,6 +91,7 @@ def test_a_stack_from_elsewhere_is_found_by_its_entry_point(tmp_path: Path) -> N
     [
         ("MANIFEST = 1", "greeting = {}:MANIFEST", "expected a Manifest, found int"),
         ("1/0", "greeting = {}:MANIFEST", "division by zero"),
+        ("raise SystemExit('gone')", "greeting = {}:MANIFEST", "cannot be used: gone"),
         (GREETING, "greeting = {}:OTHER", "OTHER"),
         (GREETING, "hello = {}:MANIFEST", "expected 'hello'"),
     ],
@@ -105,6 +106,25 @@ def test_a_broken_stack_from_elsewhere_is_named_and_leaves_the_others(
     assert reason in str(unusable[0])
 
 
+def test_a_stack_from_elsewhere_with_the_name_of_one_of_ours_is_ignored(tmp_path: Path) -> None:
+    text = GREETING.replace("greeting", "announce")
+    overlay = _overlay(tmp_path, "announcer_2", text, "announce = announcer_2:MANIFEST")
+    found, (ignored,) = discovery.stacks_of(overlay)
+    assert found["announce"].is_ours
+    assert "stack announce of announcer_2 is ignored: littlest-hub has one" in str(ignored)
+
+
+@pytest.mark.parametrize("text", ["raise SystemExit('gone')", "1/0", "no_such = (", ""])
+def test_a_function_of_a_stack_that_cannot_be_imported_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, request: pytest.FixtureRequest
+) -> None:
+    module = f"probing_{abs(hash(request.node.name)) % 1000000}"
+    (tmp_path / f"{module}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(LittlestHubError, match=f"{module}:probe of a stack cannot be imported"):
+        resolve(f"{module}:probe")
+
+
 @pytest.mark.parametrize("name", discovery.shipped())
 def test_what_a_manifest_of_ours_names_is_there(name: str) -> None:
     manifest = discovery.shipped()[name].manifest
@@ -115,7 +135,8 @@ def test_what_a_manifest_of_ours_names_is_there(name: str) -> None:
     assert manifest.page
     assert manifest.tests
     references = (manifest.units, *manifest.commands.values(), manifest.after_enable)
-    references = (*references, manifest.before_enable, *manifest.check)
+    references = (*references, manifest.before_enable, manifest.after_disable, *manifest.check)
+    references = (*references, manifest.elsewhere, manifest.accounts)
     for reference in filter(None, (*references, *manifest.doctor)):
         assert callable(resolve(reference))
 

@@ -10,6 +10,7 @@ import pytest
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import active_overlay, overlays_of
 from littlest_hub.layout import PackageSet
+from littlest_hub.lifecycle import release
 from littlest_hub.manifest import enabled
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.packages import changes, overlay, requirements
@@ -310,6 +311,63 @@ def test_a_release_that_is_not_active_gets_its_own_packages_from_the_kept_wheels
     changes.prepare(here.layout, following, lambda _: None)
     assert active_overlay(here.layout, following) != here.overlay
     assert (overlays_of(here.layout, following) / "active/hub/shy.py").is_file()
+
+
+def test_a_release_that_is_removed_takes_its_packages_with_it(here: Installation) -> None:
+    wheels.make(here.wheels, "shy")
+    here.add("shy")
+    following = wheels.release(here.layout.releases / "2.0")
+    changes.prepare(here.layout, following, lambda _: None)
+    for prefix in (here.prefix, following):
+        (prefix / "conda-meta").mkdir()
+        (prefix / f"conda-meta/littlest-hub-{prefix.name}-0.json").touch()
+    (said,) = release.remove_unused(here.layout, keep={following})
+    assert "releases/1.0 was removed" in said
+    assert not overlays_of(here.layout, here.prefix).exists()
+    assert (overlays_of(here.layout, following) / "active/hub/shy.py").is_file()
+
+
+@pytest.mark.parametrize(
+    ("published", "hint"),
+    [
+        (["1.0", "1.1"], "This would do: shy==1.1"),
+        (["1.1"], "Ask for that: shy==1.1"),
+        pytest.param([], "No version of it fits this release", marks=pytest.mark.long),
+    ],
+)
+def test_a_release_that_a_package_does_not_fit_is_refused_with_what_the_index_has_instead(
+    here: Installation, monkeypatch: pytest.MonkeyPatch, published: list[str], hint: str
+) -> None:
+    wheels.make(here.layout.wheels, "shy", requires=["own<2"])
+    here.wheels.mkdir()
+    for version in published:
+        needs = ["own<2"] if version == "1.0" else []
+        wheels.make(here.wheels, "shy", version, requires=needs)
+    monkeypatch.setenv("PIP_FIND_LINKS", str(here.wheels))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    asked = here.layout.packages / "hub.txt"
+    asked.write_text("# a login\nshy==1.0\n")
+    following = wheels.release(here.layout.releases / "2.0")
+    with pytest.raises(LittlestHubError) as refused:
+        changes.prepare(here.layout, following, lambda _: None)
+    assert refused.value.message == f"{asked}:2: shy 1.0 needs own<2, the release has own 2.0"
+    assert refused.value.hint == hint
+    assert active_overlay(here.layout, following) is None
+
+
+@pytest.mark.long
+def test_a_release_that_the_kept_wheel_does_not_fit_gets_a_later_version_of_the_index(
+    here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheels.make(here.layout.wheels, "shy", requires=["own<2"])
+    wheels.make(here.wheels, "shy", "1.1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(here.wheels))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    (here.layout.packages / "hub.txt").write_text("shy\n")
+    following = wheels.release(here.layout.releases / "2.0")
+    changes.prepare(here.layout, following, lambda _: None)
+    module = overlays_of(here.layout, following) / "active/hub/shy.py"
+    assert module.read_text() == "VERSION = '1.1'\n"
 
 
 @pytest.mark.long

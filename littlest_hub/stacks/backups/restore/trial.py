@@ -66,7 +66,7 @@ def test(layout: Layout, place: Place, progress: Progress) -> None:
     size = human(sum(each.size_bytes for each in files))
     text = (
         f"{len(files)} files ({size}) and the hub's database were restored;"
-        f" {compared} files are still as they were, and equal"
+        f" {compared} of them have not changed since the backup, and are equal"
     )
     record.update(place, test=record.well(text))
     progress(text)

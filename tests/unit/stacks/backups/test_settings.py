@@ -136,6 +136,17 @@ def test_disabling_leaves_nothing_but_the_password_and_secrets(tmp_path: Path) -
     assert "the repository is yours" in lines[0]
 
 
+def test_a_repository_on_the_disk_of_the_homes_is_named_as_such(tmp_path: Path) -> None:
+    layout = Layout(Path("/opt/littlest-hub"), tmp_path)
+    for folder, is_told in ((tmp_path, True), (Path("/proc"), False), (tmp_path / "none", False)):
+        settings = Settings(repository=str(tmp_path), folders=[str(folder)])
+        text = "\n".join(activation.warning(layout, settings))
+        assert (f"IS ON THE SAME DISK AS {folder}" in text) == is_told
+        assert ("is on this machine" in text) != is_told
+    settings = Settings(repository="s3:https://s3.example.org/bucket", folders=[str(tmp_path)])
+    assert "disk" not in "\n".join(activation.warning(layout, settings))
+
+
 def snapshot(number: int, host: str = "one") -> Snapshot:
     return Snapshot(f"{number}" * 64, f"2026-11-0{number}T02:30:00.123456789Z", host, (), ())
 
