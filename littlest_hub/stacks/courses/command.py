@@ -14,7 +14,7 @@ from littlest_hub.layout import Layout
 from littlest_hub.manifest import verbs
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.courses import administration, place, records
-from littlest_hub.stacks.courses.course import Course, Student, plain_text
+from littlest_hub.stacks.courses.course import Course, Student, number_of, plain_text
 from littlest_hub.stacks.courses.grading import command as grading
 from littlest_hub.stacks.courses.roster.columns import students_of
 from littlest_hub.stacks.courses.roster.table import MAX_BYTES
@@ -215,7 +215,7 @@ def _make(layout: Layout, options: argparse.Namespace, fill: Callable[[Course], 
     teaching = tuple(options.instructors.split(","))
     wanted = Course(options.name, 0, plain_text(options.title), instructors=teaching)
     course = administration.create(layout, wanted.with_roster(students), to_stderr, fill)
-    print(f"{course.name} is ready, with {len(course.students)} students.")
+    print(f"{course.name} is ready, with {number_of(course.students, 'student')}.")
     print(f"Instructors grade at /services/{course.service}/ of the hub.")
     print(f"Its files are in {place.home_of(layout, course.name)}, which {course.account} owns.")
     return 0
@@ -236,7 +236,9 @@ def _list(layout: Layout, options: argparse.Namespace) -> int:
         print(json.dumps([_summary(each) for each in courses.values()], indent=1))
         return 0
     for each in courses.values():
-        people = f"{len(each.students)} students, {len(each.instructors)} instructors"
+        people = ", ".join(
+            (number_of(each.students, "student"), number_of(each.instructors, "instructor"))
+        )
         print(f"{each.name:20}  {each.stage:9}  {people}  {each.title}".rstrip())
     if not courses:
         print(f"There is no course. Make one: {layout.command} course create --help")
@@ -281,7 +283,8 @@ def _roster(layout: Layout, options: argparse.Namespace) -> int:
     new, gone = sorted(wanted - before.students.keys()), sorted(before.students.keys() - wanted)
     if not options.dry_run:
         administration.set_roster(layout, options.name, students, to_stderr)
-    print(f"{len(wanted)} students; new: {_named(new)}; dropped out: {_named(gone)}")
+    present = number_of(wanted, "student")
+    print(f"{present}; new: {_named(new)}; dropped out: {_named(gone)}")
     if options.dry_run:
         print("Nothing was changed: --dry-run")
     return 0

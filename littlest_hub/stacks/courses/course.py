@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -148,3 +148,8 @@ def checked_login(login: str) -> str:
 def plain_text(text: str) -> str:
     """Return a name or an address on one line, without characters that terminals obey."""
     return " ".join("".join(filter(str.isprintable, text)).split())[:_TEXT_LENGTH]
+
+
+def number_of(people: Sized, noun: str) -> str:
+    """Return how many people there are, as in "1 student" and "2 students"."""
+    return f"{len(people)} {noun}{'' if len(people) == 1 else 's'}"

@@ -9,7 +9,7 @@ from littlest_hub.doctor.findings import OK, PROBLEM, WARNING, Finding
 from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.courses import place, records
-from littlest_hub.stacks.courses.course import DELETING, MAKING
+from littlest_hub.stacks.courses.course import DELETING, MAKING, number_of
 
 
 def courses(snapshot: Snapshot) -> Iterator[Finding]:
@@ -43,5 +43,5 @@ def courses(snapshot: Snapshot) -> Iterator[Finding]:
             again = f"{layout.command} course repair {course.name}"
             yield Finding(PROBLEM, subject, f"missing: {', '.join(missing)}", again)
         else:
-            number = len(course.students)
-            yield Finding(OK, subject, f"{course.stage}, {number} students")
+            students = number_of(course.students, "student")
+            yield Finding(OK, subject, f"{course.stage}, {students}")

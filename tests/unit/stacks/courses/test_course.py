@@ -10,7 +10,14 @@ import pytest
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.stacks.courses import place, records
-from littlest_hub.stacks.courses.course import READY, Course, Student, checked_login, checked_name
+from littlest_hub.stacks.courses.course import (
+    READY,
+    Course,
+    Student,
+    checked_login,
+    checked_name,
+    number_of,
+)
 from littlest_hub.stacks.courses.grading import isolation
 from littlest_hub.stacks.courses.grading.cells import safe
 from littlest_hub.stacks.courses.grading.copying import copy_tree
@@ -19,6 +26,11 @@ LAYOUT = Layout(DEFAULT_BASE)
 PS131 = Course("ps131", 15010, stage=READY, instructors=("alice",)).with_roster(
     [Student("bob"), Student("carol")]
 )
+
+
+def test_one_student_is_no_students() -> None:
+    assert number_of(PS131.students, "student") == "2 students"
+    assert number_of(PS131.instructors, "instructor") == "1 instructor"
 
 
 @pytest.mark.parametrize("name", ["ps131", "p", "physics-2026", "a" * 20])
