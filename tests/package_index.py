@@ -33,7 +33,7 @@ class PackageIndex:
         self.files = directory
         self.files.mkdir(parents=True, exist_ok=True)
         self.uploaded: dict[str, str] = {}
-        """When each file was uploaded; others were long ago."""
+        """Time at which each file was uploaded; others were long ago."""
         self.requested: list[str] = []
         self._held: dict[str, threading.Event] = {}
         self._waiting = threading.Semaphore(0)

@@ -80,7 +80,7 @@ class Snapshot:
 
     @property
     def hub_started_at(self) -> float | None:
-        """When the hub was started or reloaded, in seconds since the epoch."""
+        """Time at which the hub was started or reloaded, in seconds since the epoch."""
         return self.fragments_copy.stat().st_ctime if self.fragments_copy else None
 
     @property

@@ -36,7 +36,7 @@ class HubApplication(Application):  # type: ignore[misc]
         self.limits = limits
         self._is_kept = is_from_proxy
         self.open_requests: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
-        """When each one began; CLOCK_MONOTONIC, in seconds."""
+        """Time at which each one began; CLOCK_MONOTONIC, in seconds."""
 
     def has_open_request(self) -> bool:
         return len(self.open_requests) > 0

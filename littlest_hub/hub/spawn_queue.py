@@ -54,7 +54,7 @@ class QueueEntry:
         self.round = 0
         """The number of the round of turns that it belongs to."""
         self.waiting_since = waiting_since
-        """When it joined, in seconds since the epoch; perhaps the queue of an earlier hub."""
+        """Time at which it joined, perhaps an earlier hub's queue, in seconds since the epoch."""
         self.limit = limit
         """How many servers may start at once, by this server's configuration; 0: no limit."""
         self.turn = asyncio.Event()
@@ -136,7 +136,7 @@ class SpawnQueue:
         self._is_paused = False
         self._reserved: dict[tuple[str, str], float] = {}
         self._last_joined = 0.0
-        """When the last entry joined; keeps the order if the clock is set back."""
+        """Time at which the last entry joined; keeps the order if the clock is set back."""
 
     def join(self, user: str, server: str, limit: int) -> QueueEntry:
         """Add a server to the queue, at its reserved place if it has one."""

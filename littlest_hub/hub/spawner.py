@@ -60,7 +60,7 @@ from littlest_hub.units import server
 from littlest_hub.units.server import Account
 
 TRANSIENT_UNITS = Path("/run/systemd/transient")
-"""Where systemd keeps the text of each transient unit until it unloads the unit."""
+"""Directory of systemd with the text of each transient unit that is loaded."""
 PORTS_TRIED = 5
 """How many ports a start tries, since another program may take one before the server does."""
 

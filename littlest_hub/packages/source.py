@@ -1,4 +1,4 @@
-"""Where wheels come from: pip's indexes, a directory, or a bundle."""
+"""Sources of wheels: pip's indexes, a directory, or a bundle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BUNDLE_BYTES = 4 << 30
 
 @dataclass(frozen=True)
 class Source:
-    """Where wheels come from."""
+    """A source of wheels."""
 
     directory: Path | None = None
     """Wheels in a directory; None: pip's indexes."""

@@ -137,7 +137,7 @@ class WebService(Application):  # type: ignore[misc]
         self.active = 0
         """How many requests are being answered."""
         self.last_s = time.monotonic()
-        """When the last one began or ended."""
+        """Time at which the last one began or ended."""
         self.is_over = asyncio.Event()
         """Set to end the service as soon as it can; its socket starts it again."""
         prefix = f"{_BASE.replace('(', '(?:', 1)}services/{re.escape(name)}/"

@@ -1,4 +1,4 @@
-"""What a package index says besides packages: known vulnerabilities, and where its files are.
+"""A package index besides its packages: known vulnerabilities, and the hosts of its files.
 
 docs.pypi.org/api/json: INDEX/pypi/NAME/VERSION/json has `vulnerabilities`. The page of a package is
 that of PyPA's "Simple repository API".

@@ -420,4 +420,4 @@ _CAUSES: Sequence[tuple[str, type[LittlestHubError], str, str]] = (
     # Last: ssh says more than errors.
     (r"ssh: |subprocess ssh|start the sftp session", *_UNREACHED),
 )
-"""What restic prints, the error, its message and its hint; the first that matches counts."""
+"""Text that restic prints, the error, its message and its hint; the first that matches counts."""

@@ -46,7 +46,7 @@ class NotReachedError(LittlestHubError):
 
 @dataclass(frozen=True)
 class Indexes:
-    """Where packages come from, as this machine is configured."""
+    """The sources of packages, as this machine is configured."""
 
     default: str = ""
     """Address of the index; "": uv's own default."""

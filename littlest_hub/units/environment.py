@@ -20,7 +20,7 @@ class UnitEnvironment:
     public_port: int = Ports.public
     proxy_api: str = Ports().api_address
     hub_address: tuple[str, int] = ("127.0.0.1", Ports.hub)
-    """Where the hub listens: the address of the socket that systemd passes to it."""
+    """Address of the socket that systemd passes to the hub."""
     public_host: str = ""
     """The only address that the proxy listens on, as in a URL; "": all addresses."""
     https_port: int | None = Ports.https

@@ -132,7 +132,7 @@ class Crowd:
     floor_mib: float
     """The memory that must stay available."""
     figures: dict[str, float] = field(default_factory=dict)
-    """What was measured so far."""
+    """The figures so far."""
 
     def measure(self) -> None:
         """Start all servers, leave them idle, then let some people compute."""

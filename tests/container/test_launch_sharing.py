@@ -1,4 +1,4 @@
-"""What launched servers share: volumes of the machine, access for others; what they never do."""
+"""Volumes of the machine and access for others at launched servers, and what they never share."""
 
 from __future__ import annotations
 

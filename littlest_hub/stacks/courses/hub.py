@@ -29,7 +29,7 @@ EXCHANGE = "LITTLEST_HUB_EXCHANGE"
 SUBMISSION = "LITTLEST_HUB_SUBMISSION_MB"
 """Variable of a server: how large a submission may be."""
 _MOST_MB = 256
-"""What fits into the memory of a kernel's unit, with the files of the assignment."""
+"""Size that fits into the memory of a kernel's unit, with the files of the assignment."""
 _MARK = "littlest_hub_course"
 """Property of the hub's groups that courses have made."""
 _PAGES = "littlest_hub.stacks.courses.pages"

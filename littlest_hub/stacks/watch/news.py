@@ -24,7 +24,7 @@ class Told:
     subjects: Mapping[str, str] = field(default_factory=dict)
     """Subject of each finding, by key."""
     times_s: Mapping[str, float] = field(default_factory=dict)
-    """When it was told, in seconds since the epoch, by key."""
+    """Time at which it was told, in seconds since the epoch, by key."""
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ class Sample:
     target: str
     """"hub" or "user"."""
     due_s: float
-    """When it had to be sent."""
+    """Time at which it had to be sent."""
     sent_s: float
-    """When the client sent it."""
+    """Time at which the client sent it."""
     done_s: float
-    """When the last byte of the answer arrived, or it had failed."""
+    """Time at which the last byte of the answer arrived, or it had failed."""
     failure: str = ""
     """Why it failed; empty if the answer was correct."""
     retried: bool = False
@@ -31,7 +31,7 @@ class Count:
     """The numbers 0, 1, 2, … that a kernel prints, as they arrive."""
 
     since_s: float
-    """When watching began, or the last number arrived."""
+    """Time at which watching began, or the last number arrived."""
     next: int = 0
     missing: int = 0
     """The number of missing numbers."""

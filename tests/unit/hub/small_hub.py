@@ -78,7 +78,7 @@ class Provider(BaseHandler):  # type: ignore[misc]
 
 
 class Callback(BaseHandler):  # type: ignore[misc]
-    """Where the provider, or a learning platform with a POST, sends the browser back to."""
+    """The address to which a provider, or a learning platform with a POST, sends browsers back."""
 
     def check_xsrf_cookie(self) -> None:
         pass  # the platform signs its requests

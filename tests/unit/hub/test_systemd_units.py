@@ -1,4 +1,4 @@
-"""What the hub knows of a unit without asking systemd, whose place a program takes here."""
+"""A unit that the hub watches without asking systemd, whose place a program takes here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What systemd leaves of units that are gone."""
+"""Traces that systemd leaves of units that are gone."""
 
 from pathlib import Path
 

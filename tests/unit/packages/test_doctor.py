@@ -1,4 +1,4 @@
-"""What doctor says of packages that are not as they were added, with the command that helps."""
+"""Findings of doctor about packages that are not as they were added, with their commands."""
 
 import shutil
 

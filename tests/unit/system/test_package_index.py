@@ -1,4 +1,4 @@
-"""What an index says besides packages: the hosts of its files."""
+"""The hosts of an index's files."""
 
 import http.server
 import threading

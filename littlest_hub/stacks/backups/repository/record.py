@@ -32,7 +32,7 @@ class Record:
     run: Outcome = Outcome()
     """The last run, whether it made a backup or not."""
     success_s: float = 0
-    """When the last backup was complete."""
+    """Time at which the last backup was complete."""
     snapshot: str = ""
     snapshots: int = 0
     unread: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class Record:
     check: Outcome = Outcome()
     test: Outcome = Outcome()
     key_shown_s: float = 0
-    """When `key` was asked for the first time."""
+    """Time at which `key` was asked for the first time."""
 
 
 def read(place: Place) -> Record:

@@ -262,7 +262,7 @@ class Writer:
         for each in (reading, confirmed, answering):
             os.close(each)
         self.stream = open(writing, "wb")  # noqa: SIM115
-        """Where the files go."""
+        """Directory to which the files go."""
 
     def confirm(self) -> None:
         """Tell the child that the stream was whole."""

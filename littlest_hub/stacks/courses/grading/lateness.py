@@ -1,4 +1,4 @@
-"""What is late, by how much, and what it costs: due dates, extensions, penalties."""
+"""Lateness of submissions, and its cost: due dates, extensions, penalties."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _VAGUE = "NbGraderException: "
 """The exception with which nbgrader ends after others."""
 
 Work = Callable[[str, str], object]
-"""What is done for an assignment and a student; it returns an exit code, or raises."""
+"""A function of an assignment and a student; it returns an exit code, or raises."""
 
 
 def do(work: Work, assignment: str, logins: Sequence[str], jobs: int) -> dict[str, str]:

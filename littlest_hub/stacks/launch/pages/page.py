@@ -99,7 +99,7 @@ class Page(TemplatePage):
 
     @property
     def access(self) -> Access:
-        """What people have typed to open private repositories."""
+        """The names and tokens that people have typed to open private repositories."""
         access: Access = self.settings.setdefault("access", Access())
         return access
 
@@ -160,7 +160,7 @@ class PersonPage(Page):
 
     @property
     def owner(self) -> str:
-        """What stands for the person in caches."""
+        """The digest of the person, which stands for them in caches."""
         return digest_of(self.name, self.person.since)
 
     @property

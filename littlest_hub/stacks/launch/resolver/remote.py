@@ -78,7 +78,7 @@ class Remote:
         self._credentials = credentials
         self._origin = urlsplit(wanted.url).netloc
         self.repository = wanted
-        """Where it is by now: servers redirect from a repository's old name."""
+        """Its present address: servers redirect from a repository's old name."""
         self._base = wanted.url
         self._capabilities: dict[str, str] = {}
         self._advertised: list[Ref] = []

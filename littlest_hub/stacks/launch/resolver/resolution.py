@@ -39,7 +39,7 @@ class Resolved:
     """A repository at a commit."""
 
     repository: Repository
-    """Where it is by now."""
+    """Its present address."""
     choice: Choice
     source: Source
     directory: Path

@@ -32,7 +32,7 @@ _JUST_NEEDED_S = 3600
 
 @dataclass(frozen=True)
 class Source:
-    """Where files are from, and what is among them."""
+    """The source of files, and which of them are special."""
 
     url: str
     commit: str

@@ -40,7 +40,7 @@ from littlest_hub.stacks.launch.shares import grants
 from littlest_hub.units.server import RUNTIME, Account, Properties
 
 _SHOWN_SOURCE = RUNTIME / STACK
-"""Where a unit sees the files of its repository, which it must not find among those of others."""
+"""Directory in which a unit sees the files of its repository, and none of others."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ class WithLaunch:
 
     @property
     def _owner(self) -> str:
-        """What stands for the server's owner in caches, as for the service."""
+        """The digest of the server's owner, as the service has it."""
         return records.digest_of(self.user.name, isoformat(self.user.orm_user.created))
 
     def _seen_source(self, found: Launched) -> Path:

@@ -34,7 +34,7 @@ class _Held:
 
 
 class Access:
-    """What people have typed, under names that nobody can guess."""
+    """The names and tokens that people have typed, by names that nobody can guess."""
 
     def __init__(self) -> None:
         self._held: dict[str, _Held] = {}

@@ -23,7 +23,7 @@ class Resolution:
     """A repository at a commit."""
 
     repository: str
-    """Where it is by now: one that is renamed redirects."""
+    """Its present address: one that is renamed redirects."""
     ref: str
     """A branch or tag in full, such as refs/heads/main, also if nobody has named one; "": unknown,
     or a commit was asked for."""

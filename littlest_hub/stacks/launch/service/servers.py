@@ -60,7 +60,7 @@ class Person:
     """A person at JupyterHub."""
 
     since: str
-    """When the hub has added the person."""
+    """Time at which the hub added the person."""
     servers: Mapping[str, Server]
     groups: tuple[str, ...] = ()
     is_admin: bool = False

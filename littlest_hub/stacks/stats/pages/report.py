@@ -59,7 +59,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Report:
-    """What a page shows."""
+    """The content of a page."""
 
     title: str
     period: Period

@@ -1,4 +1,4 @@
-"""Who may see which figures."""
+"""Viewers of the figures: which of them each person may see."""
 
 from __future__ import annotations
 

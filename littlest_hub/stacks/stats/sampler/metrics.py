@@ -28,7 +28,7 @@ class Metrics:
     """Metrics of one moment."""
 
     began_s: float = 0
-    """When the hub's process has begun; its counters begin at 0 then."""
+    """Time at which the hub's process began; its counters begin at 0 then."""
     waiting: int | None = None
     spawns: Counters = field(default_factory=dict)
 

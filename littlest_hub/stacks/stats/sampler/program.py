@@ -32,12 +32,12 @@ _LIMIT_BYTES = 10_000
 
 @dataclass(frozen=True)
 class Status:
-    """What the sampler tells `doctor`."""
+    """The sampler's report to `doctor`."""
 
     time_s: int = 0
-    """When it has tried last."""
+    """Time of the last try."""
     sampled_s: int = 0
-    """When it has succeeded last; 0: never."""
+    """Time of the last success; 0: never."""
     every_s: int = 60
     problem: str = ""
     """Why the last sample was not taken or kept."""
@@ -70,7 +70,7 @@ class Sampler:
         self._look: Look | None = None
         self._db: sqlite3.Connection | None = None
         self._last_s: float | None = None
-        """When the last sample was kept, on a clock that nobody sets."""
+        """Time at which the last sample was kept, on a clock that nobody sets."""
         self._checked_s: float | None = None
         self._status = Status()
 

@@ -15,7 +15,7 @@ from littlest_hub.system import cgroups
 
 @dataclass(frozen=True)
 class Measured:
-    """What a unit uses; None: it is not counted here."""
+    """The use of a unit; None: it is not counted here."""
 
     memory_bytes: int | None = None
     cpu_ms: int | None = None

@@ -16,7 +16,7 @@ _MINUTE, _HOUR, _DAY = "counts_minute", "counts_hour", "counts_day"
 
 @dataclass(frozen=True)
 class Counts:
-    """What was counted in a period, highest values; None: unknown."""
+    """The highest values of a period; None: unknown."""
 
     time_s: int
     """The beginning."""
@@ -38,7 +38,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Use:
-    """What a person used in a period."""
+    """The use of one person in a period."""
 
     name: str
     time_s: int
@@ -55,7 +55,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Typical:
-    """What a person needs in an hour, on average; None: unknown."""
+    """The need of a person in an hour, on average; None: unknown."""
 
     server_s: float
     """For how long servers were measured."""

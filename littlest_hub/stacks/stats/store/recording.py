@@ -53,7 +53,7 @@ def day_of(time_s: float) -> int:
 
 @dataclass(frozen=True)
 class _Use:
-    """What a person's servers use at the moment of a sample."""
+    """The use of a person's servers at the moment of a sample."""
 
     running: int
     starting: int
@@ -83,7 +83,7 @@ class Recorder:
 
     @property
     def memo(self) -> dict[str, str]:
-        """What samplers before this one have kept."""
+        """The knowledge that samplers before this one have kept."""
         return dict(self._db.execute("SELECT key, value FROM memo"))
 
     def record(self, sample: Sample) -> None:

@@ -23,7 +23,7 @@ class Person:
 
     name: str
     since: str = ""
-    """When the hub has added the user: a namesake has another time."""
+    """Time at which the hub added the user: a namesake has another one."""
     groups: frozenset[str] = frozenset()
     last_activity_s: float = 0
     """Time of the last activity, in seconds since the epoch."""
@@ -53,7 +53,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Sample:
-    """What was counted at one moment."""
+    """The figures of one moment."""
 
     time_s: int
     covered_s: float
@@ -67,4 +67,4 @@ class Sample:
     starts: Sequence[Starts] = ()
     failures: Sequence[Failure] = ()
     memo: Mapping[str, str] = field(default_factory=dict)
-    """What the next sampler has to know, kept in the same transaction."""
+    """The knowledge of this sampler for the next one, kept in the same transaction."""

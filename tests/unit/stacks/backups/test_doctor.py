@@ -1,4 +1,4 @@
-"""What doctor says of backups, of which `watch` tells the administrator."""
+"""Findings of doctor about backups, of which `watch` tells the administrator."""
 
 import json
 import time

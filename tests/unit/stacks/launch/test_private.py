@@ -44,7 +44,7 @@ from tests.unit.stacks.launch.test_launch_spawner import CONFIGURATION, ME, SETT
 FORM = {"repo": URL, "ref": "main", "name": "course", "private": "yes"}
 USER, TOKEN = "alice-at-work", "glpat-0123456789"
 ALICE, BOB = "a1" * 32, "b0" * 32
-"""What stands for two people."""
+"""Digests of two people."""
 
 
 @pytest.fixture(scope="module")

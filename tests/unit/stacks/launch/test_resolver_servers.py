@@ -29,7 +29,7 @@ pytestmark = pytest.mark.needs("git")
 PROGRAM = "littlest_hub.stacks.launch.resolver.program"
 SECRET = "correct-horse"
 ALICE, BOB = "a1" * 32, "b0" * 32
-"""What stands for two people."""
+"""Digests of two people."""
 ADVERTISEMENT = b"000eversion 2\n000cls-refs\n0011fetch=filter\n0000"
 ALL_INTO_ONE_MB = {"refs_bytes": 1 << 20, "pack_bytes": 1 << 20, "history_bytes": 1 << 20}
 

@@ -28,7 +28,7 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
 
 @pytest.fixture
 def figures(tmp_path: Path, recorder: Recorder) -> Iterator[Figures]:
-    """What is in the database at each moment, unlike for a page."""
+    """Return the rows of each moment, as they are in the database."""
     assert recorder
     with closing(database.open_to_read(tmp_path)) as connection:
         connection.execute("COMMIT")
