@@ -11,7 +11,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.service.web import Handler
 
 
-def templates(directory: Path) -> Environment:
+def templates_in(directory: Path) -> Environment:
     """Return the templates of a directory; values are escaped, and none may be missing."""
     return Environment(
         loader=FileSystemLoader(directory),
@@ -25,9 +25,19 @@ def templates(directory: Path) -> Environment:
 class TemplatePage(Handler):
     """A page from a template. If there is none, the template `error.html` says why."""
 
+    templates: Environment
+    """Those of the stack, as `templates_in` returns them."""
+
     def rendered(self, template: str, **values: Any) -> str:
         """Return a page."""
-        raise NotImplementedError
+        hub = f"{self.hub_base}hub/"
+        return self.templates.get_template(template).render(
+            **values, **self.common_values(), hub=hub
+        )
+
+    def common_values(self) -> dict[str, Any]:
+        """Return the values that all templates of the stack have, besides `hub`."""
+        return {}
 
     def status_of(self, error: LittlestHubError) -> int:
         """Return the status of an answer whose message is on the page."""

@@ -51,7 +51,7 @@ def test_a_purge_leaves_the_machine_as_it_was(installer: Path) -> None:
             )
             assert refused.returncode == 1
             assert "--purge --yes" in refused.stderr
-            # Somebody at a terminal is asked before people's servers end.
+            # At a terminal, the command asks before it ends servers of users.
             command = f"{hub.path('hub/bin/littlest-hub')} uninstall"
             at_terminal = ["script", "--quiet", "--return", "--command", command, "/dev/null"]
             asked = machine.run(at_terminal, input="no\n", check=False)

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from tornado.web import authenticated
 
-from littlest_hub.service.pages import templates
+from littlest_hub.service.pages import templates_in
 from littlest_hub.service.web import Handler, serve
 from littlest_hub.stacks.backups.page.client import RefusedError, ask
 from littlest_hub.stacks.backups.page.helper import Verb
@@ -27,7 +27,7 @@ from littlest_hub.system.restic import seconds_of
 _WAIT_S = 2.5
 """How long a click on "Restore" waits for the end."""
 _LOOK_AGAIN_S = 2
-_PAGE = templates(Path(__file__).parent / "templates").get_template("restore.html")
+_PAGE = templates_in(Path(__file__).parent / "templates").get_template("restore.html")
 
 
 class RestorePage(Handler):

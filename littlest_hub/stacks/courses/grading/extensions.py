@@ -52,7 +52,7 @@ def read(file: Path = FILE) -> dict[tuple[str, str], str]:
         LittlestHubError: a line is wrong; its number.
     """
     try:
-        # As spreadsheets write it, too.
+        # Spreadsheets write a byte order mark, which this encoding accepts.
         text = file.read_text("utf-8-sig")
     except FileNotFoundError:
         return {}

@@ -88,7 +88,7 @@ class Launch(PersonPage):
     def _remember(self, form: Form, configuration: Configuration, ask: str) -> None:
         self.records.remember(form)
         if configuration.private:
-            # Somebody may have published its address, and would learn who launches it.
+            # A count would tell whoever has published its address that it was launched.
             return
         Gallery(self.place.records).count(configuration)
         if configuration.name and ask == "never-commit":

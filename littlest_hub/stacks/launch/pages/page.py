@@ -15,7 +15,7 @@ from tornado.httpclient import HTTPClientError
 from tornado.web import HTTPError
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.service.pages import TemplatePage, templates
+from littlest_hub.service.pages import TemplatePage, templates_in
 from littlest_hub.stacks.launch.configuration import Choices, Configuration, FormError, of_form
 from littlest_hub.stacks.launch.guests.names import is_guest
 from littlest_hub.stacks.launch.links import SERVICE, Form
@@ -25,7 +25,6 @@ from littlest_hub.stacks.launch.service.servers import Person, Servers
 from littlest_hub.stacks.launch.settings import NOT_FOR_GUESTS, Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
-_templates = templates(TEMPLATES)
 _STRANGERS_S = 10
 """How long the hub's answer about settings is used again for people who are not logged in, so that
 they cannot make the hub work."""
@@ -59,6 +58,7 @@ class Page(TemplatePage):
     """A page of the service, with the hub's settings."""
 
     hub_settings: Settings
+    templates = templates_in(TEMPLATES)
 
     async def prepare(self) -> None:
         self._refuse_secrets()
@@ -121,15 +121,12 @@ class Page(TemplatePage):
             raise HTTPError(400)
         return f"{get_browser_protocol(self.request)}://{self.request.host}{self.hub_base}"
 
-    def rendered(self, template: str, **values: Any) -> str:
-        """Return a page."""
-        return _templates.get_template(template).render(
-            **values,
-            hub=f"{self.hub_base}hub/",
-            own=self.own,
-            settings=getattr(self, "hub_settings", Settings()),
-            xsrf_field=self.xsrf_form_html(),
-        )
+    def common_values(self) -> dict[str, Any]:
+        return {
+            "own": self.own,
+            "settings": getattr(self, "hub_settings", Settings()),
+            "xsrf_field": self.xsrf_form_html(),
+        }
 
     def asked_form(self) -> Form:
         """Return the form in the query, or in what was sent."""

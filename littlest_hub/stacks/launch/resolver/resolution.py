@@ -82,7 +82,7 @@ class Resolver:
         policy, credentials = self._settings.policy, request.credentials
         remote = Remote(request.repository, policy, connections, self._limits, credentials)
         choice = self._chosen(remote, request, deadline)
-        # As it was asked for, also if it has moved: by this address the server finds its files.
+        # The server looks for its files by the address that was asked for, even if that has moved.
         url = request.repository.url
         source = self._sources.find(url, choice.commit, request.owner)
         if source is None:

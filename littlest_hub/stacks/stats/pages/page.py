@@ -16,7 +16,7 @@ from tornado.web import HTTPError, authenticated
 
 from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.service.pages import TemplatePage, templates
+from littlest_hub.service.pages import TemplatePage, templates_in
 from littlest_hub.service.web import Handler
 from littlest_hub.stacks.stats import capacity
 from littlest_hub.stacks.stats.pages import report
@@ -28,7 +28,6 @@ from littlest_hub.stacks.stats.store.reading import Figures
 from littlest_hub.stacks.stats.values import Values
 
 TEMPLATES = Path(__file__).parent / "templates"
-_templates = templates(TEMPLATES)
 _VALUES_S = 15
 """How long the values that the hub tells are used again."""
 _LATE = 3
@@ -40,6 +39,8 @@ _FIRST = {"me": "month", "capacity": "month"}
 
 class Page(TemplatePage):
     """The base of all pages."""
+
+    templates = templates_in(TEMPLATES)
 
     async def values(self) -> Values:
         """Return the values of the fragment, which the hub tells.
@@ -59,11 +60,8 @@ class Page(TemplatePage):
         """The path of this service."""
         return f"{self.hub_base}services/{self.application.name}/"
 
-    def rendered(self, template: str, **values: Any) -> str:
-        """Return a page."""
-        return _templates.get_template(template).render(
-            **values, hub=f"{self.hub_base}hub/", own=self.own
-        )
+    def common_values(self) -> dict[str, Any]:
+        return {"own": self.own}
 
     @contextmanager
     def figures(self) -> Iterator[Figures]:

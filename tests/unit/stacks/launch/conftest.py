@@ -22,6 +22,7 @@ from tests.channel import ServedChannel, add_kernel, add_python, served
 from tests.git_server import HOST, GitServer, Names
 from tests.launch_site import Site, make_release
 from tests.package_index import PackageIndex
+from tests.unit.stacks.launch import hub_and_service
 
 _KERNEL = {
     "argv": ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
@@ -151,6 +152,13 @@ def site(tmp_path: Path, release: Path, python_copy: Path, index: PackageIndex) 
     found = Site(tmp_path / "launch", release, index)
     subprocess.run(["cp", "-al", f"{python_copy}/.", found.place.pythons], check=True)
     return found
+
+
+@pytest.fixture(scope="module")
+def running_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[hub_and_service.Site]:
+    """A hub and the service, for all tests of a module; each of them begins with `reset`."""
+    with hub_and_service.running(tmp_path_factory.mktemp("hub")) as found:
+        yield found
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -11,24 +10,18 @@ import pytest
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch.configuration import Configuration
 from littlest_hub.stacks.launch.gallery import MOST_OF_PERSON, Gallery
-from tests.unit.stacks.launch.hub_and_service import PATH, Browser, Site, hidden, running
+from tests.unit.stacks.launch.hub_and_service import PATH, Browser, Site, hidden
 
 FORM = {"repo": "gh/org/repo/main", "path": "a.ipynb"}
 HOSTILE = "</h3><script>alert(1)</script>\"'"
 LAUNCH = Configuration("https://github.com/org/repo", "main", path="a.ipynb")
 
 
-@pytest.fixture(scope="module")
-def _site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running(tmp_path_factory.mktemp("hub")) as found:
-        yield found
-
-
 @pytest.fixture
-def site(_site: Site) -> Site:
-    _site.reset()
-    Gallery(_site.records)._file.unlink(missing_ok=True)
-    return _site
+def site(running_hub: Site) -> Site:
+    running_hub.reset()
+    Gallery(running_hub.records)._file.unlink(missing_ok=True)
+    return running_hub
 
 
 def publish(person: Browser, title: str, about: str = "", **form: str) -> httpx.Response:

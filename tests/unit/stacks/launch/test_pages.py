@@ -6,7 +6,6 @@ import contextlib
 import json
 import re
 import threading
-from collections.abc import Iterator
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -34,7 +33,6 @@ from tests.unit.stacks.launch.hub_and_service import (
     Browser,
     Site,
     hidden,
-    running,
     target,
 )
 
@@ -42,17 +40,11 @@ FORM = {"repo": "gh/org/repo/main", "path": "week 1/a.ipynb", "name": "course"}
 HOSTILE = "</pre><script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 
 
-@pytest.fixture(scope="module")
-def _site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running(tmp_path_factory.mktemp("hub")) as found:
-        yield found
-
-
 @pytest.fixture
-def site(_site: Site) -> Site:
+def site(running_hub: Site) -> Site:
     """A hub and the service, with a repository that asks for what can be built."""
-    _site.reset()
-    return _site
+    running_hub.reset()
+    return running_hub
 
 
 @pytest.fixture

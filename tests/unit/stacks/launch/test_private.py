@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +35,6 @@ from tests.unit.stacks.launch.hub_and_service import (
     Browser,
     Site,
     hidden,
-    running,
     target,
 )
 from tests.unit.stacks.launch.test_launch_spawner import CONFIGURATION, ME, SETTINGS, House
@@ -47,17 +45,11 @@ ALICE, BOB = "a1" * 32, "b0" * 32
 """Digests of two people."""
 
 
-@pytest.fixture(scope="module")
-def _hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running(tmp_path_factory.mktemp("hub")) as found:
-        yield found
-
-
 @pytest.fixture
-def hub(_hub: Site) -> Site:
+def hub(running_hub: Site) -> Site:
     """A hub and the service, with a repository that asks for what can be built."""
-    _hub.reset()
-    return _hub
+    running_hub.reset()
+    return running_hub
 
 
 @pytest.fixture

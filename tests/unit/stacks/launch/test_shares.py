@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,15 @@ from littlest_hub.stacks.launch.configuration import Configuration
 from littlest_hub.stacks.launch.records import Records
 from littlest_hub.stacks.launch.shares import grants
 from littlest_hub.stacks.launch.shares.people import checked
-from tests.unit.stacks.launch.hub_and_service import PATH, Browser, Site, hidden, running
+from tests.unit.stacks.launch.hub_and_service import PATH, Browser, Site, hidden
 
 FORM = {"repo": "gh/org/repo/main"}
 
 
-@pytest.fixture(scope="module")
-def _site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running(tmp_path_factory.mktemp("hub")) as found:
-        yield found
-
-
 @pytest.fixture
-def site(_site: Site) -> Site:
-    _site.reset()
-    return _site
+def site(running_hub: Site) -> Site:
+    running_hub.reset()
+    return running_hub
 
 
 @pytest.fixture
