@@ -22,7 +22,7 @@ from littlest_hub.layout import Layout
 from littlest_hub.stacks.backups import program
 from littlest_hub.stacks.backups import settings as fragment
 from littlest_hub.stacks.backups.backup import databases
-from littlest_hub.stacks.backups.presentation import human, show
+from littlest_hub.stacks.backups.presentation import human, plain, show
 from littlest_hub.stacks.backups.repository import record
 from littlest_hub.stacks.backups.repository.integrity import check
 from littlest_hub.stacks.backups.repository.place import Place
@@ -170,7 +170,7 @@ class Unread:
             number = error.get("Err") if isinstance(error, dict) else None
             is_gone = number == errno.ENOENT or "no such file" in str(error)
             if path and not is_gone and len(self._paths) < _MOST_UNREAD:
-                self._paths.append(path)
+                self._paths.append(plain(path))
 
 
 def _literal(path: str) -> str:
