@@ -43,6 +43,7 @@ def main() -> None:
     os.environ.update(_variables(course, str(published.get("base_url", "/")), token, inherited))
     _listen_at(inherited)
     _link_to_lab()
+    _clean_submissions()
     from jupyterhub.singleuser import main as serve
 
     home = os.environ["HOME"]
@@ -102,6 +103,15 @@ def _link_to_lab() -> None:
         return page.replace("</head>", f"{_LINKS}</head>", 1)
 
     BaseHandler.render = with_links
+
+
+def _clean_submissions() -> None:
+    """Let the page of a submission contain nothing that would run in an instructor's browser."""
+    from nbgrader.server_extensions.formgrader import formgrader
+
+    from littlest_hub.stacks.courses.grading.display import SubmissionExporter
+
+    formgrader.HTMLExporter = SubmissionExporter
 
 
 if __name__ == "__main__":
