@@ -173,6 +173,10 @@ def test_submissions_that_spy_loop_or_eat_memory_cost_only_themselves(campus: Ca
     assert "CellTimeoutError" in campus.machine.read(f"{place}/carol/hostile/work.ipynb")
     with campus.instructor("ps131") as alice:
         page = alice.page_of("hostile", "bob")
+        # It would run what bob has handed in there, as the grader.
+        other = f"?path={COURSES}/ps131/submitted/bob/hostile"
+        refused = alice.person.browser.get(f"/services/course-ps131/formgrader{other}")
+        assert refused.status_code == 403
     assert "stolen" not in page
     assert "<strong>fair</strong> $a&lt;b$" in page
     assert "<th>shown</th>" in page

@@ -30,7 +30,12 @@ _TAGS = frozenset(
 _ATTRIBUTES = frozenset(
     ("align", "alt", "border", "colspan", "height", "rowspan", "start", "title", "valign", "width")
 )
-_PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|svg\+xml|webp);|https?://", re.IGNORECASE)
+# In the page, or beside the notebook. Any other address is a request that this page has sent.
+_PICTURE = re.compile(
+    r"data:image/(?:png|jpeg|gif|svg\+xml|webp);.*"
+    r"|(?!.*(?:\.|%2e)(?:\.|%2e))\w[\w./% ()-]*",
+    re.IGNORECASE | re.DOTALL,
+)
 _LINK = re.compile(r"https?://|mailto:|#", re.IGNORECASE)
 # Of code, as Pygments marks it. nbgrader's buttons obey other classes.
 _CLASS = re.compile(r"[a-z][a-z0-9]{0,2}|highlight|dataframe")
@@ -67,7 +72,7 @@ def _is_shown(tag: str, name: str, value: str) -> bool:
     if name == "class":
         return all(map(_CLASS.fullmatch, value.split()))
     if (tag, name) == ("img", "src"):
-        return _PICTURE.match(value) is not None
+        return _PICTURE.fullmatch(value) is not None
     if (tag, name) == ("a", "href"):
         return _LINK.match(value) is not None
     return name in _ATTRIBUTES or name == "style"
