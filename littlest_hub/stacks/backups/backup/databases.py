@@ -52,7 +52,8 @@ def copy_all(
     """
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(mode=0o700, parents=True)
-    number, problems = 0, []
+    number = 0
+    problems: list[str] = []
     left_s: dict[int, float] = {}
     for found, opened in _found(folders, frozenset(names)):
         owner, began = os.fstat(opened).st_uid, time.monotonic()

@@ -58,7 +58,7 @@ _SHOWN = (
 def cleaned(html: object) -> str:
     """Return what may be shown of a student's HTML."""
     text = html.decode(errors="replace") if isinstance(html, bytes) else str(html)
-    return bleach.clean(
+    shown: str = bleach.clean(
         _WITH_TEXT.sub("", text),
         tags=_TAGS,
         attributes=_is_shown,
@@ -66,6 +66,7 @@ def cleaned(html: object) -> str:
         strip=True,
         css_sanitizer=_STYLES,
     )
+    return shown
 
 
 def _is_shown(tag: str, name: str, value: str) -> bool:
