@@ -28,8 +28,9 @@ ENDLESS = "def square(x):\n    while True: pass"
 BOMB = "def square(x):\n    a = []\n    while True: a.append(b'x' * (1 << 26))"
 # Scripts for the browser of whoever grades.
 MARKUP = (
-    '<script>stolen()</script>[x](javascript:stolen())<img src=x onerror="stolen()">'
-    "<iframe srcdoc='<script>stolen()</script>'></iframe> **fair** $a<b$"
+    '<script>stolen()</script><img src=x onerror="stolen()">'
+    "<iframe srcdoc='<script>stolen()</script>'></iframe>"
+    "\n\n[x](javascript:stolen()) **fair** $a<b$"
 )
 SPY = """\
 import glob, os, socket
