@@ -187,17 +187,18 @@ class Standstill:
         """Take up a status of restic's.
 
         Raises:
-            LittlestHubError: the time is up; which files restic waits for.
+            LittlestHubError: the time is up.
         """
         now_s, done = self._clock(), (status.get("files_done"), status.get("bytes_done"))
         if done != self._done:
             self._done, self._since_s = done, now_s
         elif now_s > self._since_s + self._limit_s:
-            files = [plain(str(each)) for each in status.get("current_files") or ("?",)]
+            files = [plain(str(each)) for each in status.get("current_files", ())[:3]]
+            where = f", at {', '.join(files)}" if files else ""
             raise LittlestHubError(
-                f"restic has read nothing for {self._limit_s / 60:.0f} minutes; it waits for"
-                f" {', '.join(files[:3])}",
-                "Look at who changes these files all the time",
+                f"restic has read nothing for {self._limit_s / 60:.0f} minutes{where}: somebody"
+                " puts a pipe in the place of a file all the time, or the disk does not answer",
+                "See which pipes there are: find /home -xdev -type p",
             )
 
 

@@ -95,14 +95,14 @@ def test_files_that_cannot_be_read_are_named_and_those_that_are_gone_are_not() -
 
 
 @pytest.mark.row(42)
-def test_a_backup_that_waits_at_a_file_for_ever_is_ended_and_the_file_is_named() -> None:
+def test_a_backup_that_waits_at_a_pipe_for_ever_is_ended_and_says_how_to_find_it() -> None:
     times_s = iter((0, 50, 100, 105, 165, 166))
     standstill = Standstill(60, lambda: next(times_s))
     for done in (1, 1, 2, 2):
         standstill.at({"files_done": done, "current_files": ["/home/mallory/x\n"]})
     with pytest.raises(LittlestHubError) as ended:
         standstill.at({"files_done": 2, "current_files": ["/home/mallory/x\n"]})
-    assert ended.value.message.endswith("it waits for /home/mallory/x?")
+    assert "for 1 minutes, at /home/mallory/x?: somebody puts a pipe" in ended.value.message
 
 
 def test_what_restic_prints_is_explained(tmp_path: Path) -> None:
