@@ -162,7 +162,7 @@ class LittlestHub(AccessByFragments, HubWithFollowers, HubWithPages, HubWithServ
 
     # --- start
 
-    @default("classes")
+    @default("classes")  # type: ignore[untyped-decorator]
     def _no_classes(self) -> list[type[Any]]:
         """Return no classes for a command line's help, which this hub does not have.
 
