@@ -395,13 +395,13 @@ class Layout(Names):
     run_directory = _Path("/run/{self.instance}")
     """RuntimeDirectory= of the hub."""
     reload_outcome = _Path("{self.run_directory}/reload")
-    """How the last reload ended."""
+    """The end of the last reload: success, or the reason of its failure."""
     reload_environment = _Path("{self.run_directory}/environment")
     """Variables of the unit for the next hub; there only while it is reloaded."""
     unit_record = _Path("{self.run_directory}/unit")
     """Settings that drop-ins gave the hub's unit when it started."""
     last_failure = _Path("{self.run_directory}/failure")
-    """Why the last attempt to start the hub failed."""
+    """The reason why the last attempt to start the hub failed."""
 
     def fragments_copy(self, pid: int | str) -> Path:
         """Return where the hub with a process id keeps the fragments that it was started with."""

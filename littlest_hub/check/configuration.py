@@ -30,7 +30,7 @@ class Setting:
     overrides: tuple[Place, ...] = ()
     """Earlier lines that do not count any more."""
     unused: str = ""
-    """Why it has no effect; "": it has one."""
+    """The reason why it has no effect; "": it has one."""
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Setting:

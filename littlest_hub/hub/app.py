@@ -68,18 +68,18 @@ patches.apply(logging.getLogger(__name__))
 
 # A hub that ends:
 PENDING_TIMEOUT_S = 60
-"""How long it waits for servers that start or stop, if another hub replaces it."""
+"""Time that it waits for servers that start or stop, if another hub replaces it."""
 STOPPING_PENDING_TIMEOUT_S = 10
 """The same if it stops at once; much less than TimeoutStopSec= of the unit."""
 SLOW_TIMEOUT_S = 5
-"""How long it then waits until no request takes long, such as a login with a wrong password."""
+"""Time that it then waits until no request takes long, such as a login with a wrong password."""
 QUEUED_TIMEOUT_S = 11
 """The same while servers wait in the queue, unless it stops at once: JupyterHub answers requests
 for them after 10 s."""
 KEPT_TIMEOUT_S = 2
-"""How long it waits until the proxy has closed idle connections, which takes it `HUB_IDLE_MS`."""
+"""Time that it waits until the proxy has closed idle connections, which takes it `HUB_IDLE_MS`."""
 REQUESTS_TIMEOUT_S = 2
-"""How long it waits for open requests after it has closed its sockets."""
+"""Time that it waits for open requests after it has closed its sockets."""
 
 _FIRST_PAGES = ("page.html", "login.html", "home.html", "spawn_pending.html", "error.html")
 """And what ours extend."""

@@ -24,7 +24,7 @@ _REFERENCE = re.compile(r"[a-z_][a-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*")
 # units have these suffixes.
 _RESERVED = ("user", "check", "service", "socket")
 _NAMED = 10
-"""How many servers are named in one line."""
+"""The most servers that are named in one line."""
 
 
 @dataclass(frozen=True)

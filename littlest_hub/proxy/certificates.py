@@ -34,7 +34,7 @@ class CertificateFiles(NamedTuple):
 
     @property
     def problem(self) -> str | None:
-        """Why they cannot be used; None: they can."""
+        """The reason why they cannot be used; None: they can."""
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*self)
         except (OSError, ValueError) as error:

@@ -17,7 +17,7 @@ from littlest_hub.system.sd_daemon import Inherited, inherited_sockets
 from littlest_hub.units.stack import HUB_ADDRESS
 
 _IDLE_S = 3600
-"""How long it runs without a request, a kernel or a terminal that is in use."""
+"""Time for which it runs without a request, a kernel or a terminal that is in use."""
 
 
 _LINKS = """

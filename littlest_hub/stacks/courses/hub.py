@@ -27,7 +27,7 @@ from littlest_hub.units.server import Account, Properties
 EXCHANGE = "LITTLEST_HUB_EXCHANGE"
 """Variable of a server: nbgrader's exchange."""
 SUBMISSION = "LITTLEST_HUB_SUBMISSION_MB"
-"""Variable of a server: how large a submission may be."""
+"""Variable of a server: the largest size of a submission."""
 _MOST_MB = 256
 """Size that fits into the memory of a kernel's unit, with the files of the assignment."""
 _MARK = "littlest_hub_course"

@@ -50,9 +50,9 @@ class Values:
     private: bool = True
     """Whether people may launch repositories for which they have a name and a token."""
     guests: int = 0
-    """How many people without a login may be here; they get temporary servers of PREPARED."""
+    """The most people without a login who may be here; they get temporary servers of PREPARED."""
     collaborators: int = 10
-    """How many other people a person may let into a server; 0: none."""
+    """The most other people whom a person may let into a server."""
     volumes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Directories of the machine, by the name that people read, with groups of the hub."""
     prepared: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -40,7 +40,7 @@ class Count:
     files: int = 0
     size_bytes: int = 0
     left_out: int = 0
-    """How many entries were left out because the person may not read them."""
+    """Number of entries that were left out because the person may not read them."""
 
 
 Told = Callable[[Count], object]

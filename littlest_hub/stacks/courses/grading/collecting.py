@@ -25,7 +25,7 @@ from littlest_hub.stacks.courses.jupyter import read_published, submission_mb
 
 _TIMESTAMP, _SECRET = "timestamp.txt", "submission_secret.txt"
 _PATIENCE_S = 300
-"""How long handing in may take."""
+"""The longest time that handing in may take."""
 _Record = dict[str, Any]
 
 

@@ -25,7 +25,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LENGTH = re.compile(r"([0-9]{1,4})([mhdw])")
 
 Extensions = Mapping[tuple[str, str], str]
-"""How much more time there is, as it is written, by assignment and login."""
+"""Extensions as they are written, such as 2d, by assignment and login."""
 
 
 def length(text: str) -> timedelta:

@@ -14,7 +14,7 @@ MEMORY, DATA = "2G", "3G"
 TASKS = 256
 DISK = "512M"
 TIMEOUT_S = 3600
-"""How long one kernel may run, all of its cells together."""
+"""Time limit of one kernel, for all of its cells together."""
 MAX_REQUEST_BYTES = 1 << 16
 FILES = "files"
 """Directory beside the sockets: what is handed to the kernel."""

@@ -50,7 +50,7 @@ _ENTRY = re.compile(
 
 
 class Tier(StrEnum):
-    """How much a build may do."""
+    """The degree of what a build may do."""
 
     WHEEL = "wheel"
     """It unpacks, and runs nothing of a repository or of a package. Files come from the cache."""
@@ -110,7 +110,7 @@ class Lock:
 
     @property
     def count(self) -> int:
-        """How many packages there are."""
+        """Number of packages."""
         return len(self.conda) + len(self.pins)
 
     @property

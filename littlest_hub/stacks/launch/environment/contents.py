@@ -18,7 +18,7 @@ LOCK_LIMIT_BYTES = 4 << 20
 """The same of one that a program writes."""
 LONGEST_LINE = 4096
 MOST_REMARKS = 100
-"""How many of a kind are kept: nobody reads more."""
+"""The most that are kept of a kind: nobody reads more."""
 # The marks that pip looks for: PowerShell's `pip freeze > requirements.txt` writes UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),

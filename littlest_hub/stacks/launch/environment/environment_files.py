@@ -66,7 +66,7 @@ class Environment:
     code: tuple[Remark, ...]
     """Reasons why building runs code. Any reason puts it into the code tier."""
     refused: tuple[Remark, ...]
-    """Why it cannot be built; empty: it can."""
+    """Reasons why it cannot be built; none: it can."""
     left_out: tuple[Remark, ...]
     """Requests of the repository that are not fulfilled."""
     hosts: tuple[str, ...]

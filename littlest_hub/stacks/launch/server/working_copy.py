@@ -32,7 +32,7 @@ DIRECTORY = "launch"
 people look for their files with other programs too."""
 _MANIFEST = "manifest.json"
 _MOST_BEGUN = 4
-"""How many interrupted deliveries are remembered; of an older one, files count as the person's."""
+"""The most interrupted deliveries that are remembered; files of others count as the person's."""
 _SHOWN_OF_VERSION = 12
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 

@@ -14,9 +14,9 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch.resolver.connection import Credentials
 
 KEPT_S = 3600
-"""How long they are kept at most; the longest build is shorter."""
+"""The longest time for which they are kept; the longest build is shorter."""
 MOST = 5
-"""How many are kept of one person, the latest."""
+"""The most that are kept of one person, the latest."""
 
 
 class ForgottenError(LittlestHubError):

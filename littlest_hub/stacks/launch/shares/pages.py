@@ -39,7 +39,7 @@ HANDLERS = {
 }
 """For `c.Pages.handlers`."""
 _WAIT_S = 90
-"""How long the page waits for a server that starts."""
+"""Time that the page waits for a server that starts."""
 _POLL_S = 0.25
 _NO_SUCH = "There is no such server, or it is not shared with you (any more)."
 
