@@ -82,7 +82,7 @@ REQUESTS_TIMEOUT_S = 2
 """Time that it waits for open requests after it has closed its sockets."""
 
 _FIRST_PAGES = ("page.html", "login.html", "home.html", "spawn_pending.html", "error.html")
-"""And what ours extend."""
+"""Templates of the pages that people see first: ours, and JupyterHub's, which ours extend."""
 
 
 def serve(layout: Layout, control: ControlChannel, fragments: Path | None = None) -> None:

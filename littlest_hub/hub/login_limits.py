@@ -61,8 +61,8 @@ class Attempt:
     delay_s: float
     """Time that it waits first."""
     turns: tuple[asyncio.Semaphore, ...]
-    """To be entered, in this order, while the password is checked: one at a time for each user, so
-    that many attempts for one user are no queue for others."""
+    """Semaphores to be entered, in this order, while the password is checked: one attempt at a time
+    for each user, so that many attempts for one user are no queue for others."""
     counted: tuple[tuple[str, str], ...]
     """The keys, lane and user, under which it counts as pending."""
 

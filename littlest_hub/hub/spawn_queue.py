@@ -125,14 +125,14 @@ class SpawnQueue:
 
     def __init__(self) -> None:
         self.waiting: list[QueueEntry] = []
-        """In the order in which they start."""
+        """Entries in the order in which they start."""
         self.is_closed = False
         """Whether the remaining entries are for the next hub to start."""
         self._starting: set[QueueEntry] = set()
         self._round = 0
         """The round of the entry that started last."""
         self._next_rounds: dict[str, int] = {}
-        """For each user whose turn has come: the first round in which they may have another."""
+        """The first round in which a user whose turn has come may have another one, by user."""
         self._is_paused = False
         self._reserved: dict[tuple[str, str], float] = {}
         self._last_joined = 0.0

@@ -61,7 +61,7 @@ class Elsewhere:
     """User servers that a stack has started on other machines, as the hub has them on record."""
 
     names: Sequence[str]
-    """For people: "alice (job 12)"."""
+    """Names for people: "alice (job 12)"."""
     end: Callable[[], str]
     """Ends them, and returns why some of them may go on; "": none of them does."""
 

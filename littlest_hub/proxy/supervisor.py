@@ -41,7 +41,7 @@ from littlest_hub.units.entry_points import API_ENTRY_POINT, HTTPS_ENTRY_POINT, 
 
 REQUIRED_ENTRY_POINTS = (PUBLIC_ENTRY_POINT, API_ENTRY_POINT)
 CANDIDATE = "traefik.next.toml"
-"""Beside the static configuration: another one that the next reload is to try."""
+"""A file beside the static configuration: another one, which the next reload is to try."""
 
 SETTLE_S = 0.25
 """Time for which a generation that is ready is left alone before visitors come.

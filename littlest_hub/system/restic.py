@@ -51,7 +51,7 @@ class WrongPasswordError(LittlestHubError):
 
 
 class MissingError(LittlestHubError):
-    """There is no repository at the address."""
+    """An address without a repository."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Snapshot:
 
     id: str
     time: str
-    """In RFC 3339, with nanoseconds, as restic writes it."""
+    """The time in RFC 3339, with nanoseconds, as restic writes it."""
     host: str
     paths: Sequence[str]
     tags: Sequence[str]

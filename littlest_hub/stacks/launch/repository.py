@@ -90,7 +90,7 @@ class Repository:
     """A repository that may be launched."""
 
     url: str
-    """Without credentials."""
+    """The address, without credentials."""
     ref: str = ""
     """A branch, a tag or a commit; "": the branch that the repository itself chooses."""
 

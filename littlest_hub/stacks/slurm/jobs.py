@@ -84,7 +84,7 @@ class Job:
 
     number: str
     state: str
-    """In capitals, such as PENDING."""
+    """Slurm's word for it, in capitals, such as PENDING."""
     node: str = ""
     """The node that runs its script; "": none yet."""
     start: str = ""

@@ -13,7 +13,7 @@ from littlest_hub.system import cgroups
 RESERVE = 0.1
 """The part of the memory that is left for the kernel, and for servers that need more."""
 ENOUGH_S = 3600
-"""For how long servers have to be measured; with less, what they need is unknown."""
+"""Time for which servers have to be measured; with less, their need is unknown."""
 
 
 @dataclass(frozen=True)

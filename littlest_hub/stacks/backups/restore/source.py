@@ -29,7 +29,7 @@ from littlest_hub.stacks.backups.restore.people import Person
 from littlest_hub.system.restic import Node, Repository, Snapshot, seconds_of
 
 _STEP_BYTES = 4 << 20
-"""After how many bytes progress is told."""
+"""Number of bytes after which progress is told."""
 _PRESENT = os.fsencode("whole")
 
 

@@ -18,7 +18,7 @@ from littlest_hub.system import locks
 from littlest_hub.system.files import write
 
 FILE = Path("extensions.csv")
-"""In the directory of the course, which is where its grader's programs run."""
+"""A file in the directory of the course, which is where its grader's programs run."""
 _LOCK = Path(".extensions.lock")
 _COLUMNS = ("assignment", "login", "extension")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

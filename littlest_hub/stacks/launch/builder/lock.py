@@ -31,7 +31,7 @@ from littlest_hub.system.rattler import Package
 from littlest_hub.system.uv import NoSolutionError, Uv
 
 FORMAT = 1
-"""To be raised when the same lock is built in another way, so that it is built again."""
+"""A number to be raised when the same lock is built in another way, so that it is built again."""
 FORMAT_OF_CONDA = 1
 """The same for packages of conda."""
 KERNEL = "ipykernel"
@@ -165,7 +165,7 @@ class Local:
     """Wheels that were built for an environment."""
 
     requirements: tuple[str, ...] = ()
-    """Such as "NAME @ built:SHA256/FILE"."""
+    """Requirements such as "NAME @ built:SHA256/FILE"."""
     wheels: Path = Path("/nonexistent")
     """The directory of all wheels that were built here."""
 

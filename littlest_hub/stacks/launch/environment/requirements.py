@@ -67,7 +67,7 @@ class Built:
     name: str = ""
     """"": as its source says."""
     extras: str = ""
-    """Such as "[a,b]"."""
+    """Extras as they are written, such as "[a,b]"."""
     marker: str = ""
 
 
@@ -84,7 +84,7 @@ class Wanted:
     indexes: list[str] = field(default_factory=list)
     """Options for further indexes, such as "--extra-index-url https://…"."""
     hashes: dict[str, list[str]] = field(default_factory=dict)
-    """By package: "sha256:…" of the files that may be installed."""
+    """Hashes of the files that may be installed, "sha256:…", by package."""
     prereleases: bool = False
 
 

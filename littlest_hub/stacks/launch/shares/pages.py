@@ -37,7 +37,7 @@ HANDLERS = {
     rf"{PAGE}/([^/]+)/([^/]+)": f"{__name__}:SharedServer",
     r"api/launch-shares/([^/]+)/([^/]+)": f"{__name__}:ServerShares",
 }
-"""For `c.Pages.handlers`."""
+"""Handlers for `c.Pages.handlers`."""
 _WAIT_S = 90
 """Time that the page waits for a server that starts."""
 _POLL_S = 0.25
@@ -52,7 +52,7 @@ class Shared:
     name: str
     is_active: bool
     path: str
-    """Of its page, below the hub's."""
+    """The path of its page, below the hub's."""
     people: tuple[str, ...] = ()
     """People who have access besides the owner."""
 

@@ -31,7 +31,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 _VALUES_S = 15
 """Time for which the values that the hub tells are used again."""
 _LATE = 3
-"""After how many intervals without a sample the page says so."""
+"""Number of intervals without a sample after which the page says so."""
 _LONGEST_NAME = 255
 _FIRST = {"me": "month", "capacity": "month"}
 """Periods that pages show at first, instead of a day."""

@@ -10,7 +10,7 @@ from typing import Any
 from littlest_hub.stacks.stats.store.database import EVERYBODY
 
 _SHORTEST_S = 300
-"""For how long a server has to run in an hour to tell what people need."""
+"""Time that a server has to run in an hour to tell what people need."""
 _MINUTE, _HOUR, _DAY = "counts_minute", "counts_hour", "counts_day"
 
 
