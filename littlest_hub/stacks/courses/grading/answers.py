@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from littlest_hub.system import json_file
 from littlest_hub.system.files import write
 
 _DIRECTORY = Path(".answers")
@@ -50,11 +51,7 @@ def _digest(value: object) -> str:
 
 def last(assignment: str, student: str, notebook: str) -> dict[str, str]:
     """Return the fingerprints when a notebook was graded last; {}: they are not known."""
-    try:
-        found = json.loads(_file(assignment, student, notebook).read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return json_file.read_object(_file(assignment, student, notebook))
 
 
 def keep(assignment: str, student: str, notebook: str, found: Mapping[str, str]) -> None:
