@@ -105,7 +105,12 @@ def _properties(layout: Layout, course: str, directory: Path) -> Iterator[str]:
     yield "SystemCallArchitectures=native"
     yield "SystemCallFilter=~@clock @cpu-emulation @debug @module @mount @obsolete @raw-io @reboot"
     yield "SystemCallFilter=~@swap bpf io_setup io_uring_setup userfaultfd"
-    for variable in ("HOME=/tmp", "LANG=C.UTF-8", "IPYTHONDIR=/tmp/.ipython", "MPLBACKEND=agg"):
-        yield f"Environment={variable}"
-    for variable in ("PATH=/usr/local/bin:/usr/bin:/bin", "NBGRADER_EXECUTION=autograde"):
+    for variable in (
+        "HOME=/tmp",
+        "LANG=C.UTF-8",
+        "IPYTHONDIR=/tmp/.ipython",
+        "MPLBACKEND=agg",
+        "PATH=/usr/local/bin:/usr/bin:/bin",
+        "NBGRADER_EXECUTION=autograde",
+    ):
         yield f"Environment={variable}"
