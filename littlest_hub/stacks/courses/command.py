@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
@@ -19,7 +20,7 @@ from littlest_hub.stacks.courses.grading import command as grading
 from littlest_hub.stacks.courses.roster.columns import students_of
 from littlest_hub.stacks.courses.roster.table import MAX_BYTES
 from littlest_hub.stacks.courses.sources import repository, transfer
-from littlest_hub.system.progress import to_stderr
+from littlest_hub.system.progress import Progress, to_stderr
 
 _EXAMPLES = """\
 examples:
@@ -38,6 +39,8 @@ _ROSTER = (
     "CSV with a column of logins, such as exports of Canvas, Moodle and Blackboard have, and"
     " perhaps names and addresses"
 )
+_SHOWN = 20
+"""The most logins of one kind that are printed."""
 
 
 def after_enable(layout: Layout, stack: EnabledStack) -> Iterator[str]:
@@ -145,7 +148,7 @@ def _add_changing(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     ):
         each = commands.add_parser(word, help=text, description=f"{text.capitalize()}.")
         each.add_argument("name", metavar="NAME")
-        each.set_defaults(run=lambda layout, options, do=function: _do(layout, options, do))
+        each.set_defaults(run=partial(_change_stage, function))
     delete = commands.add_parser(
         "delete", help="delete a course with all submissions and grades; asks"
     )
@@ -291,8 +294,8 @@ def _roster(layout: Layout, options: argparse.Namespace) -> int:
 
 
 def _named(logins: Sequence[str]) -> str:
-    more = f" and {len(logins) - 20} more" if len(logins) > 20 else ""
-    return f"{', '.join(logins[:20])}{more}" if logins else "nobody"
+    more = f" and {len(logins) - _SHOWN} more" if len(logins) > _SHOWN else ""
+    return f"{', '.join(logins[:_SHOWN])}{more}" if logins else "nobody"
 
 
 def _instructors(layout: Layout, options: argparse.Namespace) -> int:
@@ -303,9 +306,10 @@ def _instructors(layout: Layout, options: argparse.Namespace) -> int:
     return 0
 
 
-def _do(layout: Layout, options: argparse.Namespace, function: object) -> int:
-    assert callable(function)
-    function(layout, options.name, to_stderr)
+def _change_stage(
+    change: Callable[[Layout, str, Progress], None], layout: Layout, options: argparse.Namespace
+) -> int:
+    change(layout, options.name, to_stderr)
     print(f"{options.name} is {records.of_name(layout, options.name).stage}")
     return 0
 
