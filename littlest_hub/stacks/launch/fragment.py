@@ -161,26 +161,22 @@ class Values:
 
     def _wrong_clicks(self) -> Iterator[tuple[str, str]]:
         for group, titles in self.one_click.items():
-            for title in titles:
-                form = self.prepared.get(title)
-                if form is None:
-                    expected = ", ".join(map(repr, self.prepared)) or "nothing"
-                    yield (
-                        "ONE_CLICK",
-                        f"{group}: found {title!r}, expected titles of PREPARED: {expected}",
-                    )
-                elif not form.get("name"):
-                    yield (
-                        "ONE_CLICK",
-                        f"{group}: {title!r} has no name; expected one for its server",
-                    )
-                elif form.get("share"):
-                    yield "ONE_CLICK", f"{group}: {title!r} is shared, so everybody has to be asked"
-                elif form.get("private"):
-                    yield (
-                        "ONE_CLICK",
-                        f"{group}: {title!r} is private, so everybody is asked for a token",
-                    )
+            for problem in filter(None, map(self._problem_of_click, titles)):
+                yield "ONE_CLICK", f"{group}: {problem}"
+
+    def _problem_of_click(self, title: str) -> str:
+        """Return why people have to be asked about what is prepared; "": they need not."""
+        form = self.prepared.get(title)
+        if form is None:
+            expected = ", ".join(map(repr, self.prepared)) or "nothing"
+            return f"found {title!r}, expected titles of PREPARED: {expected}"
+        if not form.get("name"):
+            return f"{title!r} has no name; expected one for its server"
+        if form.get("share"):
+            return f"{title!r} is shared, so everybody has to be asked"
+        if form.get("private"):
+            return f"{title!r} is private, so everybody is asked for a token"
+        return ""
 
 
 def _is_pattern(text: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 
 import yaml
@@ -34,7 +34,7 @@ class WantedOfConda:
 
     channels: tuple[str, ...] = ()
     """Addresses, the preferred one first."""
-    specs: tuple[str, ...] = field(default=())
+    specs: tuple[str, ...] = ()
 
 
 def read(

@@ -200,7 +200,8 @@ class _Reader:
         found = ""
         if file := self.first("Pipfile.lock"):
             kind = Kind.PIPFILE_LOCK
-            asked, place = _minor(self._read_pipfile_lock(file)), file
+            version = lock_files.read_pipfile_lock(self._contents, self._requirements, file)
+            asked, place = _minor(version), file
         elif file := self.first("Pipfile"):
             kind = Kind.PIPFILE
             asked, place = _minor(self._read_pipfile(file)), file
@@ -291,9 +292,6 @@ class _Reader:
         why = "the repository is a package, which is built and installed"
         self._requirements.build(Built("./."), file, 1, why)
 
-    def _read_pipfile_lock(self, file: str) -> str:
-        return lock_files.read_pipfile_lock(self._contents, self._requirements, file)
-
     def _read_pipfile(self, file: str) -> str:
         """Read a Pipfile, and return the Python version that it requires."""
         text = self._contents.text(file)
@@ -343,18 +341,17 @@ class _Reader:
 
         Args:
             asked: versions that the author had, as in runtime.txt; "": any.
-            file: where they are.
-            kind: the environment's.
+            file: the file that names them.
+            kind: the kind of the environment.
             required: versions that a project is for; "": any.
         """
+        both = ",".join(filter(None, (asked, required)))
         try:
             usable = [each for each in self._pythons if SpecifierSet(required).contains(each)]
             found = [each for each in usable if SpecifierSet(asked).contains(each)]
         except InvalidSpecifier:
-            what = shown(",".join(filter(None, (asked, required))))
-            self._contents.refuse(file, 1, f"{what} is no version of Python (PEP 440)")
+            self._contents.refuse(file, 1, f"{shown(both)} is no version of Python (PEP 440)")
             return ""
-        both = ",".join(filter(None, (asked, required)))
         if found:
             return found[-1]
         # uv itself reads a uv.lock, with a Python that it is for.

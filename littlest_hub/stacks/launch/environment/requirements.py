@@ -32,19 +32,11 @@ _HARMLESS = (
     *("--prefer-binary", "--only-binary", "--require-hashes", "--use-feature"),
     *("--no-deps", "--no-cache-dir", "--quiet", "--upgrade", "-U", "-q"),
 )
-_WORDS = tuple(
-    each
-    for each in (
-        *_INCLUDES,
-        *_EDITABLE,
-        *_SOURCES,
-        *_HARMLESS,
-        "--pre",
-        "--no-binary",
-        "--no-index",
-    )
-    if each.startswith("--")
+_KNOWN = (
+    *(*_INCLUDES, *_EDITABLE, *_SOURCES, *_HARMLESS),
+    *("--pre", "--no-binary", "--no-index"),
 )
+"""Options of which pip accepts the beginning, too, if they are long."""
 _OWN_OPTIONS = re.compile(r"\s(--?[A-Za-z][\w-]*)")
 # An address or a path, where PEP 508 would have a name.
 _ADDRESS = re.compile(r"""[\w+]+:|[./]|[^\s@;'"]*(?:/|\.(?:whl|zip|gz|bz2)$)""")
@@ -299,8 +291,8 @@ class Requirements:
 
 
 def _whole(option: str) -> str:
-    """Return an option of which pip accepts the beginning too, if that is of one option only."""
-    found = [each for each in _WORDS if each.startswith(option)]
+    """Return the only long option that begins like this; otherwise the text itself."""
+    found = [each for each in _KNOWN if each.startswith(option)]
     return found[0] if len(found) == 1 and option.startswith("--") else option
 
 
