@@ -23,7 +23,7 @@ from littlest_hub.stacks.courses import place, records
 from littlest_hub.stacks.courses.course import Course
 from littlest_hub.system import json_file
 from littlest_hub.system.files import write
-from littlest_hub.units.server import Account, Properties
+from littlest_hub.units.server import Account, with_values
 
 EXCHANGE = "LITTLEST_HUB_EXCHANGE"
 """Variable of a server: nbgrader's exchange."""
@@ -161,7 +161,7 @@ class WithCourses:
             return replace(
                 launch,
                 environment={**launch.environment, **_settings(launch, "others")},
-                properties=_added(launch.properties, hidden),
+                properties=with_values(launch.properties, hidden),
             )
         _publish_account(self.layout, self.user.name, account.uid)
         view = {
@@ -180,7 +180,7 @@ class WithCourses:
                 SUBMISSION: str(self.max_submission_mb),
                 "PATH": f"{place.PROGRAMS}:{path}",
             },
-            properties=_added(launch.properties, view),
+            properties=with_values(launch.properties, view),
         )
 
 
@@ -216,12 +216,3 @@ def _publish_account(layout: Layout, login: str, uid: int) -> None:
     if known.get(login) != uid:
         file.parent.mkdir(parents=True, exist_ok=True)
         write(file, json.dumps({**known, login: uid}), 0o644)
-
-
-def _added(properties: Properties, more: dict[str, list[str]]) -> dict[str, str | list[str]]:
-    """Return properties with more values for those that may have several."""
-    found: dict[str, str | list[str]] = {**properties}
-    for name, values in more.items():
-        present = properties.get(name, [])
-        found[name] = [*([present] if isinstance(present, str) else present), *values]
-    return found
