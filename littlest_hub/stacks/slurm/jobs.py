@@ -120,6 +120,12 @@ class Job:
             parts.append(f". It is expected to start at {self.start.replace('T', ' ')}")
         return "".join(parts)
 
+    def progress(self) -> tuple[str, int]:
+        """Return how far the start of its server is: a sentence, and a percentage."""
+        if self.phase is Phase.WAITING:
+            return self.why_waiting(), 10
+        return f"Job {self.number} runs on {self.node}: the server starts", 60
+
     def why_ended(self) -> str:
         """Return why the job has ended, as a part of a sentence."""
         if self.state == "COMPLETING":
