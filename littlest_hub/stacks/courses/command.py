@@ -39,8 +39,6 @@ _ROSTER = (
     "CSV with a column of logins, such as exports of Canvas, Moodle and Blackboard have, and"
     " perhaps names and addresses"
 )
-_SHOWN = 20
-"""The most logins of one kind that are printed."""
 
 
 def after_enable(layout: Layout, stack: EnabledStack) -> Iterator[str]:
@@ -294,8 +292,8 @@ def _roster(layout: Layout, options: argparse.Namespace) -> int:
 
 
 def _named(logins: Sequence[str]) -> str:
-    more = f" and {len(logins) - _SHOWN} more" if len(logins) > _SHOWN else ""
-    return f"{', '.join(logins[:_SHOWN])}{more}" if logins else "nobody"
+    more = f" and {len(logins) - 20} more" if len(logins) > 20 else ""
+    return f"{', '.join(logins[:20])}{more}" if logins else "nobody"
 
 
 def _instructors(layout: Layout, options: argparse.Namespace) -> int:

@@ -45,15 +45,6 @@ def text_of(data: bytes) -> str:
     return text
 
 
-def _decoded(data: bytes) -> str:
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("cp1252")
-
-
 def rows_of(text: str) -> list[Row]:
     """Return the rows that are not empty; the first one is the header.
 
@@ -71,9 +62,17 @@ def rows_of(text: str) -> list[Row]:
             if len(rows) > MAX_ROWS:
                 raise LittlestHubError(f"the roster has more than {MAX_ROWS} rows")
             if any(len(cell) > _MAX_CELL for cell in cells):
-                raise LittlestHubError(
-                    f"line {reader.line_num}: a cell has more than {_MAX_CELL} characters"
-                )
+                text = f"line {reader.line_num}: a cell has more than {_MAX_CELL} characters"
+                raise LittlestHubError(text)
     except csv.Error as error:
         raise LittlestHubError(f"line {reader.line_num}: no CSV: {error}") from error
     return rows
+
+
+def _decoded(data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252")
