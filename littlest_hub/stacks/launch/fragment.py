@@ -113,6 +113,12 @@ class Values:
             Channels(self.channels)
         except LittlestHubError as error:
             yield "CHANNELS", error.message
+        yield from self._wrong_addresses()
+        yield from self._wrong_places()
+        yield from self._wrong_forms()
+        yield from self._wrong_clicks()
+
+    def _wrong_addresses(self) -> Iterator[tuple[str, str]]:
         for name, value in (("HUBS", self.hubs), ("ADDRESS", {"": self.address})):
             for found in filter(None, value.values()):
                 if not found.endswith("/"):
@@ -122,9 +128,6 @@ class Values:
             for found in filter(None, value.values() if isinstance(value, Mapping) else [value]):
                 if not found.startswith(("https://", "http://")):
                     yield name.upper(), f"found {found!r}, expected https://…"
-        yield from self._wrong_places()
-        yield from self._wrong_forms()
-        yield from self._wrong_clicks()
 
     def _wrong_places(self) -> Iterator[tuple[str, str]]:
         for name, patterns in (("ALLOWED", self.allowed), ("BANNED", self.banned)):

@@ -1,7 +1,7 @@
 """Answers of a submission, as they were when it was graded last; no nbgrader is needed.
 
-Whoever grades by hand looks at answers and outputs. If a submission is graded again, and what they
-have looked at is the same, their grade needs no second look.
+Instructors who grade by hand look at answers and outputs. If a submission is graded again, and
+these are the same, the grade needs no second look.
 """
 
 from __future__ import annotations

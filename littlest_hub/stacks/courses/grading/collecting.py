@@ -2,8 +2,8 @@
 
 The name of a submission's directory says who has handed it in and when, and its owner has chosen
 the name. So the owner must have the account of the login in the name. The kernel's record of the
-last change, which nobody can set, counts if the time in the name is much earlier. What one student
-hands in never keeps what others hand in from being collected.
+last change, which nobody can set, counts if the time in the name is much earlier. No submission
+keeps those of others from being collected.
 """
 
 from __future__ import annotations

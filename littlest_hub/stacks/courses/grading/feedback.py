@@ -15,8 +15,8 @@ from littlest_hub.stacks.courses.grading import autograding, gradebook, parallel
 def run(assignment: str, jobs: int, *, has_unfinished: bool) -> int:
     """Give students feedback on an assignment; return the exit code.
 
-    It is made anew for everybody, since grades by hand may have changed. What was released before
-    stays until a whole page takes its place.
+    It is made anew for everybody, since grades by hand may have changed. A page that was released
+    before stays until a whole one takes its place.
 
     Args:
         assignment: its name.

@@ -66,7 +66,7 @@ def _properties(layout: Layout, course: str, directory: Path) -> Iterator[str]:
     yield f"Slice={layout.users_slice}"
     yield "PrivateNetwork=yes"
     yield f"MemoryMax={MEMORY}"
-    # Where the kernel counts no memory of units (cgroup v1), each process has this limit at least.
+    # The limit of each process, for machines that count no memory of units (cgroup v1).
     yield f"LimitDATA={DATA}"
     yield "MemorySwapMax=0"
     yield f"TasksMax={TASKS}"

@@ -1,8 +1,8 @@
 """Work for the submissions of an assignment, several at a time, with progress.
 
 Each is done by a process of its own, a copy of this one, which has loaded nbgrader. A failed one
-is tried again alone, since the gradebook may have been busy. What fails then is returned, and the
-others are done.
+is tried again alone, since the gradebook may have been busy. Those that fail again are returned,
+and the others are done.
 """
 
 from __future__ import annotations

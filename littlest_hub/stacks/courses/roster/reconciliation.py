@@ -1,7 +1,7 @@
 """Rosters and gradebooks brought together, by root, each minute.
 
-Who is added in a formgrader takes part from then on, and who is in a roster is in the gradebook.
-Gradebooks belong to graders, so a program of theirs reads and writes them.
+Students who are added in a formgrader take part from then on, and those of the roster are in the
+gradebook. Gradebooks belong to graders, so a program of theirs reads and writes them.
 """
 
 from __future__ import annotations

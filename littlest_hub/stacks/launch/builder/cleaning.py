@@ -95,8 +95,8 @@ def _remove_oldest(
         for key in candidates:
             names |= _packages(place, [key])
             directory = place.environment(key)
-            # A file with two names is in the cache too, from where it will be removed. How much
-            # that was is measured afterwards.
+            # A file with two names is in the cache too, from where it will be removed. Its size is
+            # measured afterwards.
             size -= size_bytes(directory, most_names=2)
             # First, so that half of it is never taken for the whole.
             place.record(key).unlink()

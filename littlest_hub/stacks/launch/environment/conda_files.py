@@ -1,7 +1,7 @@
 """The environment.yml of conda: channels, packages, and requirements for pip.
 
-Only its nodes are read, of which no objects are made. What is kept is in our own spelling: a spec
-of conda may contain the address of a package, of which nothing would be checked.
+Only its nodes are read, of which no objects are made. Specs are kept in our own spelling: one of
+conda may contain the address of a package, of which nothing would be checked.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Requirements of Python packages, in pip's files and elsewhere: which of them run code.
 
 A wheel is unpacked (PEP 427). Everything else is built, which runs code of its author (PEP 517).
-What is said here is for people, before anything is built: the builder takes only wheels unless the
-code tier was confirmed, so that an oversight here makes a build fail, and runs nothing.
+The remarks are for people, before anything is built: the builder takes only wheels unless the code
+tier was confirmed, so that an oversight here makes a build fail, and runs nothing.
 """
 
 from __future__ import annotations
@@ -70,8 +70,7 @@ class Wanted:
     packages: list[str] = field(default_factory=list)
     """Requirements (PEP 508) that wheels can satisfy."""
     built: list[Built] = field(default_factory=list)
-    """Those that run code. For each there is a remark in `Contents.code`, unless there are too
-    many."""
+    """Packages that run code, each with a remark in `Contents.code`, unless there are too many."""
     constraints: list[str] = field(default_factory=list)
     indexes: list[str] = field(default_factory=list)
     """Options for further indexes, such as "--extra-index-url https://…"."""

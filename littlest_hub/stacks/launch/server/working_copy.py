@@ -1,9 +1,9 @@
 """A person's own copy of the files of a repository, which a later commit updates.
 
 It runs as the person, before the server starts, and reads files that only root or the resolver can
-change. What is delivered is in a manifest in the copy: without one, every file that differs counts
-as the person's. A delivery that is interrupted goes on at the next start. On a full disk, files
-stay as they are.
+change. A manifest in the copy lists the files that were delivered: without one, every file that
+differs counts as the person's. A delivery that is interrupted goes on at the next start. On a full
+disk, files stay as they are.
 """
 
 from __future__ import annotations
