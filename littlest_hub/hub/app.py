@@ -28,6 +28,7 @@ from sqlalchemy.orm import Session, configure_mappers
 from tornado.httputil import HTTPServerRequest, RequestStartLine
 from tornado.ioloop import PeriodicCallback
 from traitlets import Any as AnyTrait
+from traitlets import default
 from traitlets.config import Config
 
 from littlest_hub.errors import LittlestHubError
@@ -160,6 +161,14 @@ class LittlestHub(AccessByFragments, HubWithFollowers, HubWithPages, HubWithServ
         self._services = ServiceKeeper(self.log, self._report_status)
 
     # --- start
+
+    @default("classes")  # type: ignore[untyped-decorator]
+    def _no_classes(self) -> list[type[Any]]:
+        """Return no classes for a command line's help, which this hub does not have.
+
+        JupyterHub would import all authenticators, spawners and proxies that are installed.
+        """
+        return []
 
     def load_config_file(self, *args: Any, **kwargs: Any) -> None:
         config: Config = self.loaded_config
