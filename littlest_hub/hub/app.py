@@ -280,7 +280,7 @@ class LittlestHub(AccessByFragments, HubWithFollowers, HubWithPages, HubWithServ
         spawn_queue.QUEUE.pause()
         for spawn in self._interrupted:
             spawn_queue.QUEUE.reserve(spawn)
-            self._resumed.add(asyncio.ensure_future(self._resume_spawn(spawn)))
+            self._resumed.add(asyncio.ensure_future(resume(self, spawn)))
         with patches.listening_on(self.sockets, HubServer) as unused:
             await super().start()
         self.http_server.add_sockets(unused)
@@ -330,27 +330,6 @@ class LittlestHub(AccessByFragments, HubWithFollowers, HubWithPages, HubWithServ
 
     def exit(self, exit_status: int | str = 0) -> None:
         super().exit(self._last_error.text if exit_status == 1 else exit_status)
-
-    # --- servers that were waiting when the last hub ended
-
-    async def _resume_spawn(self, spawn: InterruptedSpawn) -> None:
-        """Start a server as if its user requested it; JupyterHub starts servers in no other way."""
-        try:
-            if await is_allowed(self.authenticator, spawn.user) is False:
-                raise LittlestHubError("not allowed to use this hub any more")
-            user = self.users[spawn.user]
-            handler = _request_handler(self.tornado_application, self.hub.base_url)
-            # `current_user` reads these; the handler's `prepare` would set them.
-            handler._jupyterhub_user, handler._token_authenticated = user, False
-            chosen = spawn.form_options
-            options = None if chosen is None else FormOptions(chosen)
-            await handler.spawn_single_user(user, spawn.server, options=options)
-        except Exception as error:
-            # The pending page shows it.
-            self.log.error("%s: %s", spawn.user, one_line(error))
-            if spawn_queue.QUEUE.cancel_reservation(spawn):
-                await _end_begun(self, spawn)
-                spawn_queue.forget_interrupted(self.db, spawn)
 
     # --- end
 
@@ -440,6 +419,29 @@ class LittlestHub(AccessByFragments, HubWithFollowers, HubWithPages, HubWithServ
 
     def _spawners(self) -> Iterator[Any]:
         return (spawner for user in self.users.values() for spawner in user.spawners.values())
+
+
+async def resume(hub: LittlestHub, spawn: InterruptedSpawn) -> None:
+    """Start a server that was waiting when the last hub ended, as if its user requested it.
+
+    JupyterHub starts servers in no other way.
+    """
+    try:
+        if await is_allowed(hub.authenticator, spawn.user) is False:
+            raise LittlestHubError("not allowed to use this hub any more")
+        user = hub.users[spawn.user]
+        handler = _request_handler(hub.tornado_application, hub.hub.base_url)
+        # `current_user` reads these; the handler's `prepare` would set them.
+        handler._jupyterhub_user, handler._token_authenticated = user, False
+        chosen = spawn.form_options
+        options = None if chosen is None else FormOptions(chosen)
+        await handler.spawn_single_user(user, spawn.server, options=options)
+    except Exception as error:
+        # The pending page shows it.
+        hub.log.error("%s: %s", spawn.user, one_line(error))
+        if spawn_queue.QUEUE.cancel_reservation(spawn):
+            await _end_begun(hub, spawn)
+            spawn_queue.forget_interrupted(hub.db, spawn)
 
 
 async def _end_begun(app: LittlestHub, spawn: InterruptedSpawn) -> None:
