@@ -24,8 +24,12 @@ from tests.server import MachineError
 # Refusals that say that something fails, which a hub can prove wrong. Others are decisions: a hub
 # that starts may still do something else than its administrator means.
 CLAIM = re.compile(r"Error\b|cannot|may not|in use by|would not|there is no (file|directory)")
-# Of those, what only a check forbids, with the reason and what to write instead.
-DECIDED = re.compile(r"may not write|send no signals|access to systemd|must not exit")
+# Of those, what only a check forbids, with the reason and what to write instead. A hub runs without
+# its logo, and without a file for certificates that it does not obtain, but nobody wants that.
+DECIDED = re.compile(
+    r"may not write|send no signals|access to systemd|must not exit"
+    r"|JupyterHub\.logo_file|acme_ca_file"
+)
 TOGETHER = 8
 """Number of fragments that are loaded together, as those in a directory are: imports of JupyterHub
 and of JupyterLab, a second each, take most of the time."""

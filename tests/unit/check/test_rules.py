@@ -195,6 +195,60 @@ c.SystemdSpawner.unit_name_template = "jupyter-{USERID}"
 
 
 @pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("/home/plain", "there is no account '/home/plain'"),
+        ("nobody-of-this-name", "there is no account 'nobody-of-this-name'"),
+        ("root", None),
+        ("jupyter-{USERNAME}", None),
+    ],
+)
+def test_an_account_for_all_must_exist(layout: Layout, template: str, message: str | None) -> None:
+    write(layout, "10-a.py", f"c.SystemdSpawner.username_template = {template!r}\n")
+    found = errors(layout)
+    assert (message in only(found).message) if message else found == []
+    write(layout, "20-b.py", "c.SystemdSpawner.dynamic_users = True\n")
+    assert errors(layout) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("'{USERNAME}'", "10: expected a dictionary with groups and spawner_override"),
+        ("{'groups': ['a']}", "10: expected a dictionary with groups and spawner_override"),
+        ("{'groups': 'a', 'spawner_override': {}}", "10: groups: expected a list of names"),
+        ("{'groups': ['a'], 'spawner_override': ['x']}", "expected a dictionary of settings"),
+        ("{'groups': ['a'], 'spawner_override': {'memlimit': '2G'}}", "no setting 'memlimit'"),
+        ("{'groups': ['a'], 'spawner_override': {'mem_limit': 'much'}}", "mem_limit: "),
+        ("{'groups': ['a'], 'spawner_override': {'start_timeout': 'x'}}", "start_timeout: "),
+    ],
+)
+def test_an_override_for_a_group_that_would_stop_its_servers_is_refused(
+    layout: Layout, override: str, message: str
+) -> None:
+    fragment = f"c.Spawner.group_overrides = {{\n    '10': {override},\n}}\n"
+    file = write(layout, "10-a.py", fragment)
+    problem = only(errors(layout))
+    assert problem.file == file
+    assert message in problem.message
+
+
+def test_overrides_for_groups_that_jupyterhub_applies_are_accepted(layout: Layout) -> None:
+    write(
+        layout,
+        "10-a.py",
+        """
+c.Spawner.group_overrides = {
+    "10": {"groups": {"a"}, "spawner_override": {"mem_limit": "2G", "environment": {"A": "b"}}},
+    "20": {"groups": ["b"], "spawner_override": {"start_timeout": lambda spawner: 90}},
+    "30": {"groups": ("c",), "spawner_override": {"mem_limit": None, "cmd": ["/bin/true"]}},
+}
+""",
+    )
+    assert errors(layout) == []
+
+
+@pytest.mark.parametrize(
     ("script", "message"),
     [
         ("#!/bin/sh\\n{cmd} ${SLURM_JOB_ID}", "there is no placeholder {SLURM_JOB_ID}"),
