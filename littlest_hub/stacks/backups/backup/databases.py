@@ -24,11 +24,11 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.backups.presentation import plain
 
 OF_AN_OWNER_S = 600
-"""How long the databases of one owner may take together, so that those of others get their turn."""
+"""Time that the databases of one owner may take together; those of others get their turn."""
 _HEADER = b"SQLite format 3\0"
 _BUSY_S = 30
 _PAGES = 1000
-"""How many pages are copied before others may write."""
+"""Number of pages that are copied before others may write."""
 _DEEPEST = 100
 """Directories below a folder; deeper ones have no database that counts. Each is an open file."""
 _MOST_PROBLEMS = 20
@@ -45,7 +45,7 @@ def copy_all(
         folders: absolute paths, without links.
         names: names of files.
         target: the directory of the copies, in which they have their whole paths.
-        of_an_owner_s: how long those of one owner may take.
+        of_an_owner_s: time that those of one owner may take.
 
     Returns:
         How many were copied, and why others were not.

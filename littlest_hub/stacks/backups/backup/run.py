@@ -38,7 +38,7 @@ PRUNE_S = CHECK_S = 7 * DAY_S
 STANDSTILL_S = 7200
 _MOST_UNREAD = 20
 _CLOCK_S = 300
-"""By how much the newest backup may be later than the clock."""
+"""The most that the newest backup may be later than the clock."""
 
 
 @dataclass
