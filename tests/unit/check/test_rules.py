@@ -108,6 +108,27 @@ def test_a_hubs_url_whose_name_does_not_resolve_now_is_a_warning(
     assert (problem.line, problem.is_warning) == (2, is_warning)
 
 
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("https://203.0.113.9:0", "by http and TCP only"),
+        ("https://hub.example.org", "by http and TCP only"),
+        ("http://203.0.113.9:8080", "would listen at 203.0.113.9:8080 too, which fails"),
+        ("http://203.0.113.9:0", "would listen at 203.0.113.9:80 too, which fails"),
+        ("http://203.0.113.9:15001", None),
+        ("http://127.0.0.1:15001", None),
+    ],
+)
+def test_a_url_of_the_hub_with_which_it_does_not_start_is_refused(
+    layout: Layout, url: str, message: str | None
+) -> None:
+    text = f"\nc.JupyterHub.hub_connect_url = {url!r}\n"
+    config = loaded(layout, write(layout, "10-a.py", text))
+    found = [*validate(config, layout, Facts(hub_sockets=(("127.0.0.1", 15001),)))]
+    assert [problem.line for problem in found] == ([2] if message else [])
+    assert not message or message in found[0].message
+
+
 @pytest.mark.parametrize(("port", "is_refused"), [(9901, True), (15001, False), (0, False)])
 def test_a_port_at_which_the_hub_does_not_listen_is_refused(
     layout: Layout, port: int, is_refused: bool
