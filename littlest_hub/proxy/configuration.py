@@ -66,7 +66,7 @@ _VISITORS = {
 }
 _STREAMS = 100
 """The most requests of an HTTP/2 connection that are served at a time; RFC 9113 (6.5.2) recommends
-not fewer. traefik keeps some 15 KB for each answer that a visitor does not read."""
+not fewer. traefik keeps 70 to 150 KB for each answer that a visitor does not read."""
 
 
 def static_config(
