@@ -22,10 +22,10 @@ from typing import Any
 from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler, HubOAuthenticated
 from jupyterhub.utils import url_path_join
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPResponse
-from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.system.http_server import BoundedServer
 from littlest_hub.system.sd_daemon import inherited_sockets
 from littlest_hub.units.stack import HUB_ADDRESS, SERVICE
 
@@ -213,9 +213,14 @@ def from_environ(
     return WebService(environ[SERVICE], token, environ[HUB_ADDRESS], pages, **settings)
 
 
-async def _serve(service: WebService) -> None:
+def server_of(service: WebService) -> BoundedServer:
+    """Return the HTTP server of a service. Everybody is a stranger to it: forms are small."""
     # Without kept connections, none is lost when the service ends.
-    server = HTTPServer(service, no_keep_alive=True, max_body_size=1 << 20)
+    return BoundedServer(service, no_keep_alive=True)
+
+
+async def _serve(service: WebService) -> None:
+    server = server_of(service)
     sockets = [each.duplicate() for each in inherited_sockets()]
     for each in sockets:
         each.setblocking(False)

@@ -15,7 +15,7 @@ from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler, authenticated
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.service.web import Handler, WebService, from_environ
+from littlest_hub.service.web import Handler, WebService, from_environ, server_of
 from littlest_hub.units.stack import HUB_ADDRESS, SERVICE
 
 TOKEN = "0123456789abcdef"
@@ -63,7 +63,9 @@ def url() -> Iterator[str]:
 
     def serve(make: Callable[[], Application], listening: socket.socket) -> None:
         async def run() -> None:
-            server = HTTPServer(make(), no_keep_alive=True)
+            made = make()
+            is_service = isinstance(made, WebService)
+            server = server_of(made) if is_service else HTTPServer(made, no_keep_alive=True)
             server.add_sockets([listening])
             stopped = asyncio.Event()
             stops.append((asyncio.get_running_loop(), stopped))
@@ -121,6 +123,17 @@ def test_a_form_of_another_site_is_refused(url: str) -> None:
         sent = browser.post("/services/notes/", data={"text": "forged", **fields})
         assert "forged" not in sent.text
         assert sent.status_code in {302, 403}
+
+
+@pytest.mark.row(30)
+@pytest.mark.parametrize("header", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])
+def test_a_large_body_is_refused_before_it_is_there(url: str, header: str) -> None:
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as sender:
+        sender.sendall(f"POST /services/notes/ HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
+        # In one piece of a million bytes, of which a tenth comes.
+        sender.sendall(b"f4240\r\n" + b"x" * 100_000)
+        assert re.match(rb"HTTP/1.1 (?:400|403) |$", sender.recv(100))
 
 
 def test_a_user_without_the_scope_is_refused(url: str) -> None:
