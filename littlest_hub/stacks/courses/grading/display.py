@@ -7,7 +7,12 @@ HTML; of metadata, which nbgrader's page contains as well, only nbgrader's own.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import bleach
@@ -46,7 +51,12 @@ _STYLES = CSSSanitizer(
     )
 )
 # bleach leaves the text of elements that it removes.
-_WITH_TEXT = re.compile(r"<(script|style)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
+_OPENING = re.compile(r"<(script|style)\b", re.IGNORECASE)
+_CLOSING = {name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in ("script", "style")}
+_PAGE_S = 10
+"""Time for all of a page: nobody else is served meanwhile, and HTML can be made so that parsing it
+takes hours."""
+_TOO_MUCH = "<em>This is too large to be shown here. Open the notebook in JupyterLab.</em>"
 _NAME = re.compile(r"[A-Za-z0-9_.+-]{1,40}")
 _SHOWN = (
     *("text/html", "text/markdown", "image/svg+xml", "text/latex", "image/png", "image/jpeg"),
@@ -55,11 +65,10 @@ _SHOWN = (
 """Kinds of outputs, those first that are preferred: no scripts, and no widgets."""
 
 
-def cleaned(html: object) -> str:
+def cleaned(html: str) -> str:
     """Return what may be shown of a student's HTML."""
-    text = html.decode(errors="replace") if isinstance(html, bytes) else str(html)
     shown: str = bleach.clean(
-        _WITH_TEXT.sub("", text),
+        _without_scripts(html),
         tags=_TAGS,
         attributes=_is_shown,
         protocols=("data", "http", "https", "mailto"),
@@ -67,6 +76,22 @@ def cleaned(html: object) -> str:
         css_sanitizer=_STYLES,
     )
     return shown
+
+
+def _without_scripts(html: str) -> str:
+    """Return HTML without scripts and styles, as far as they end."""
+    parts, at, endless = [], 0, set[str]()
+    for found in _OPENING.finditer(html):
+        name = found[1].lower()
+        if found.start() < at or name in endless:
+            continue
+        end = _CLOSING[name].search(html, found.end())
+        if end is None:
+            endless.add(name)
+            continue
+        parts.append(html[at : found.start()])
+        at = end.end()
+    return "".join([*parts, html[at:]])
 
 
 def _is_shown(tag: str, name: str, value: str) -> bool:
@@ -81,6 +106,9 @@ def _is_shown(tag: str, name: str, value: str) -> bool:
 
 class SubmissionExporter(HTMLExporter):  # type: ignore[misc]
     """nbgrader's exporter for its page of a submission."""
+
+    _left_s: float = _PAGE_S
+    """Time that is left for this page."""
 
     @property
     def default_config(self) -> Config:
@@ -97,17 +125,54 @@ class SubmissionExporter(HTMLExporter):  # type: ignore[misc]
     def default_filters(self) -> Any:
         """Yield the functions of templates; nbconvert's own would show no table and no picture."""
         yield from super().default_filters()
-        yield "clean_html", cleaned
+        yield "clean_html", self._cleaned
         yield "markdown2html", self.markdown2html
 
     @pass_context
     def markdown2html(self, context: Any, source: str) -> str:
         """Return a text as HTML; nbgrader's template takes it as it is."""
-        return cleaned(super().markdown2html(context, source))
+        return self._cleaned(super().markdown2html(context, source))
+
+    def _cleaned(self, html: object) -> str:
+        text = html.decode(errors="replace") if isinstance(html, bytes) else str(html)
+        began_s = time.monotonic()
+        try:
+            with _at_most(self._left_s):
+                return cleaned(text)
+        except TimeoutError:
+            return _TOO_MUCH
+        finally:
+            self._left_s -= time.monotonic() - began_s
 
     def from_notebook_node(self, nb: Any, resources: Any = None, **more: Any) -> Any:
         """Return the page of a notebook."""
+        self._left_s = _PAGE_S
         return super().from_notebook_node(_plain(nb), resources, **more)
+
+
+@contextlib.contextmanager
+def _at_most(limit_s: float) -> Iterator[None]:
+    """Interrupt Python in the main thread, which serves all requests, when the time is up.
+
+    Raises:
+        TimeoutError: it is.
+    """
+    if limit_s <= 0:
+        raise TimeoutError
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _plain(nb: Any) -> Any:
