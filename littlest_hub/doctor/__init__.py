@@ -35,7 +35,7 @@ from littlest_hub.system.progress import Progress
 PROBE_TIMEOUT_S = 20
 """Time limit of all probes together."""
 QUIET_S = 2
-"""How long a person waits without a word."""
+"""Time that a person waits without a word."""
 
 PROBES: tuple[tuple[str, Probe], ...] = (
     # While a port is taken, no unit that needs it can be mended.

@@ -19,7 +19,7 @@ class LooseStep(NamedTuple):
     """A directory, link, or file that others than root can change, and everything below it."""
 
     path: Path
-    """As the machine sees it."""
+    """The path, as the machine sees it."""
     uid: int
     mode: int
 

@@ -74,6 +74,8 @@ RULES: tuple[Rule, ...] = (
     spawners.commands_as_other_users,
     spawners.default_url_without_a_slash,
     spawners.working_directory_with_a_tilde,
+    spawners.shared_account_that_does_not_exist,
+    spawners.overrides_that_cannot_be_applied,
     placeholders.misspelled_placeholders,
     placeholders.unknown_placeholders,
     https.two_sources_of_certificates,

@@ -17,9 +17,7 @@ from littlest_hub.system.sd_daemon import Inherited, inherited_sockets
 from littlest_hub.units.stack import HUB_ADDRESS
 
 _IDLE_S = 3600
-"""How long it runs without a request, a kernel or a terminal that is in use."""
-
-
+"""Time for which it runs without a request, a kernel or a terminal that is in use."""
 _LINKS = """
 <script>
 if (window === window.top) {
@@ -49,7 +47,7 @@ def main() -> None:
     sys.argv[1:] = [
         f"--ServerApp.root_dir={home}",
         f"--ServerApp.shutdown_no_activity_timeout={_IDLE_S}",
-        "--MappingKernelManager.cull_idle_timeout=3600",
+        f"--MappingKernelManager.cull_idle_timeout={_IDLE_S}",
     ]
     serve()
 

@@ -20,7 +20,7 @@ from littlest_hub.errors import LittlestHubError
 _HEADER = b"SQLite format 3\0"
 _BUSY_S = 30
 _PAGES = 1000
-"""How many pages are copied before others may write."""
+"""Number of pages that are copied before others may write."""
 
 
 def copy_all(folders: Sequence[str], names: Sequence[str], target: Path) -> tuple[int, list[str]]:

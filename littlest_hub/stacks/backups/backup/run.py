@@ -36,7 +36,7 @@ KEPT_WHOLE = "2d"
 PRUNE_S = CHECK_S = 7 * DAY_S
 _MOST_UNREAD = 20
 _CLOCK_S = 300
-"""By how much the newest backup may be later than the clock."""
+"""The most that the newest backup may be later than the clock."""
 
 
 @dataclass

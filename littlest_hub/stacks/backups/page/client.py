@@ -10,7 +10,7 @@ from typing import Any
 from littlest_hub.stacks.backups.page.helper import Verb
 
 ANSWER_S = 120
-"""How long looking into a backup may take."""
+"""Time limit of looking into a backup."""
 RESTORE_S = 6 * 3600
 _LINE_BYTES = 1 << 22
 _AT_ONCE = asyncio.Semaphore(4)

@@ -25,7 +25,7 @@ from littlest_hub.stacks.backups.units import HELPER
 from littlest_hub.system.restic import seconds_of
 
 _WAIT_S = 2.5
-"""How long a click on "Restore" waits for the end."""
+"""Time that a click on "Restore" waits for the end."""
 _LOOK_AGAIN_S = 2
 _PAGE = templates_in(Path(__file__).parent / "templates").get_template("restore.html")
 

@@ -31,7 +31,7 @@ _FILES = 50
 _MOST_BYTES = 20 << 20
 """The largest file in the sample."""
 _PART = "5%"
-"""Of the data in the repository, to read."""
+"""The part of the data in the repository that is read."""
 _DATABASE = "database/jupyterhub.sqlite"
 
 
