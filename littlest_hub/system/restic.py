@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -135,7 +135,7 @@ class Repository:
         *arguments: str,
         is_complete: bool = True,
         on_error: Callable[[str], object] | None = None,
-    ) -> Iterator[str]:
+    ) -> Generator[str, None, None]:
         """Run a command of restic, and yield the lines that it prints.
 
         Args:

@@ -41,6 +41,7 @@ def main() -> None:
     os.environ.update(_variables(course, str(published.get("base_url", "/")), token, inherited))
     _listen_at(inherited)
     _link_to_lab()
+    _distrust_submissions()
     from jupyterhub.singleuser import main as serve
 
     home = os.environ["HOME"]
@@ -100,6 +101,29 @@ def _link_to_lab() -> None:
         return page.replace("</head>", f"{_LINKS}</head>", 1)
 
     BaseHandler.render = with_links
+
+
+def _distrust_submissions() -> None:
+    """Let nothing that a student has handed in run in an instructor's browser, or here."""
+    from nbgrader.server_extensions.formgrader import formgrader, handlers
+    from tornado.web import HTTPError
+
+    from littlest_hub.stacks.courses.grading.display import SubmissionExporter
+
+    formgrader.HTMLExporter = SubmissionExporter
+    # As Jupyter's own handler of files: a page among them is of no site.
+    handlers.SubmissionFilesHandler.set_extra_headers = lambda handler, _: handler.set_header(
+        "Content-Security-Policy", "sandbox allow-scripts"
+    )
+    get = handlers.FormgraderHandler.get
+
+    def get_own(handler: Any) -> Any:
+        # nbgrader would run the nbgrader_config.py of that directory, whoever has made the link.
+        if handler.get_arguments("path"):
+            raise HTTPError(403, "This formgrader is for the directory of its course only.")
+        return get(handler)
+
+    handlers.FormgraderHandler.get = get_own
 
 
 if __name__ == "__main__":

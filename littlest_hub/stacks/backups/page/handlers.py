@@ -62,7 +62,8 @@ class RestorePage(Handler):
             RefusedError: it refuses.
         """
         token = str(self.hub_auth.get_token(self) or "")
-        return await ask(os.environ[HELPER], self.hub_base, token, verb, *words, told=told)
+        address = os.environ[HELPER]
+        return await ask(address, self.visitor, self.hub_base, token, verb, *words, told=told)
 
     @authenticated  # type: ignore[untyped-decorator]
     async def get(self) -> None:
