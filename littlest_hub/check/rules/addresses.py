@@ -272,6 +272,31 @@ def _unreachable_hub(
         )
 
 
+def hub_that_servers_would_not_find(settings: Settings) -> Iterator[Problem]:
+    """Refuse an address of the hub for servers where nothing on this machine listens."""
+    setting = settings.get("Spawner", "hub_connect_url")
+    facts = settings.facts
+    parts = split_url(setting.value) if isinstance(setting.value, str) else None
+    is_elsewhere = not settings.uses("Spawner", "UnitSpawner") or not facts.hub_sockets
+    # The proxy opens its port for https by itself.
+    if is_elsewhere or not parts or parts.scheme != "http" or not parts.hostname:
+        return
+    port = parts.port or 80
+    others = [(each.address, each.port) for each in facts.listeners]
+    listening = [*facts.hub_sockets, *facts.public_sockets, *others]
+    addresses = [each for each in addresses_of(parts.hostname) if _is_local(settings, each)]
+    is_heard = any(
+        number == port and _is_same_host(address, each)
+        for address in addresses
+        for each, number in listening
+    )
+    if addresses and not is_heard:
+        yield from setting.error(
+            f"servers would not find the hub: nothing listens at {parts.hostname}:{port}; expected"
+            " no such setting, unless servers are on other machines"
+        )
+
+
 def _is_local(settings: Settings, address: str) -> bool:
     with contextlib.suppress(ValueError):
         if ipaddress.ip_address(address).is_loopback:
