@@ -15,7 +15,7 @@ from littlest_hub.layout import Layout
 from littlest_hub.manifest import verbs
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.courses import administration, place, records
-from littlest_hub.stacks.courses.course import Course, Student, number_of, plain_text
+from littlest_hub.stacks.courses.course import Course, Student, named, number_of, plain_text
 from littlest_hub.stacks.courses.grading import command as grading
 from littlest_hub.stacks.courses.roster.columns import students_of
 from littlest_hub.stacks.courses.roster.table import MAX_BYTES
@@ -207,15 +207,15 @@ def _export(layout: Layout, options: argparse.Namespace) -> int:
 
 
 def _make(layout: Layout, options: argparse.Namespace, fill: Callable[[Course], None]) -> int:
-    if not administration.nbgrader_is_there(layout):
-        raise LittlestHubError(
-            "nbgrader is not among the packages of user servers",
-            f"Add it: {layout.command} packages add --server nbgrader==0.9.6",
-        )
+    administration.require_nbgrader(layout)
     students = _students(options.roster, options) if options.roster else []
     teaching = tuple(options.instructors.split(","))
     wanted = Course(options.name, 0, plain_text(options.title), instructors=teaching)
-    course = administration.create(layout, wanted.with_roster(students), to_stderr, fill)
+    return _made(layout, wanted.with_roster(students), fill)
+
+
+def _made(layout: Layout, wanted: Course, fill: Callable[[Course], None]) -> int:
+    course = administration.create(layout, wanted, to_stderr, fill)
     print(f"{course.name} is ready, with {number_of(course.students, 'student')}.")
     print(f"Instructors grade at /services/{course.service}/ of the hub.")
     print(f"Its files are in {place.home_of(layout, course.name)}, which {course.account} owns.")
@@ -285,15 +285,10 @@ def _roster(layout: Layout, options: argparse.Namespace) -> int:
     if not options.dry_run:
         administration.set_roster(layout, options.name, students, to_stderr)
     present = number_of(wanted, "student")
-    print(f"{present}; new: {_named(new)}; dropped out: {_named(gone)}")
+    print(f"{present}; new: {named(new)}; dropped out: {named(gone)}")
     if options.dry_run:
         print("Nothing was changed: --dry-run")
     return 0
-
-
-def _named(logins: Sequence[str]) -> str:
-    more = f" and {len(logins) - 20} more" if len(logins) > 20 else ""
-    return f"{', '.join(logins[:20])}{more}" if logins else "nobody"
 
 
 def _instructors(layout: Layout, options: argparse.Namespace) -> int:
@@ -334,7 +329,5 @@ def _repair(layout: Layout, options: argparse.Namespace) -> int:
 
 
 def _tidy(layout: Layout, options: argparse.Namespace) -> int:
-    with administration.changing(layout, to_stderr):
-        pass
-    administration.reload(layout)
+    administration.tidy(layout, "", to_stderr)
     return 0
