@@ -34,6 +34,7 @@ examples:
   {command} course feedback ps131 ps1
   {command} course grades ps131 > grades.csv
   {command} course export ps131 ps131.tar.gz
+  {command} course import ps131.tar.gz
 """
 _ROSTER = (
     "CSV with a column of logins, such as exports of Canvas, Moodle and Blackboard have, and"
@@ -105,6 +106,15 @@ def _add_making(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "file", metavar="FILE", type=Path, nargs="?", help="default: NAME-DATE.tar.gz"
     )
     export.set_defaults(run=_export)
+    imported = commands.add_parser(
+        "import",
+        help="make a course from such a file",
+        description="Make the course that `export` has written into a file, with its people,"
+        " sources, submissions and grades. Hand out its assignments again, if students are to see"
+        " them.",
+    )
+    imported.add_argument("file", metavar="FILE", type=Path)
+    imported.set_defaults(run=_import)
 
 
 def _add_people(parser: argparse.ArgumentParser) -> None:
@@ -204,6 +214,15 @@ def _export(layout: Layout, options: argparse.Namespace) -> int:
     size_bytes = transfer.export(layout, course, file)
     print(f"{file} has {course.name} ({size_bytes / (1 << 20):.1f} MB). Only you can read it.")
     return 0
+
+
+def _import(layout: Layout, options: argparse.Namespace) -> int:
+    def fill(course: Course) -> None:
+        to_stderr(f"Reading the files in {options.file} ...")
+        transfer.restore(layout, course, options.file)
+
+    administration.require_nbgrader(layout)
+    return _made(layout, transfer.recorded(options.file), fill)
 
 
 def _make(layout: Layout, options: argparse.Namespace, fill: Callable[[Course], None]) -> int:
