@@ -213,6 +213,20 @@ def test_a_backup_replaces_no_file(layout: Layout, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".mine*"))
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("mine", "exists"), ("missing/new", "no directory"), ("mine/new", "no dir")],
+)
+def test_a_backup_that_cannot_be_written_is_refused_before_any_work(
+    layout: Layout, tmp_path: Path, name: str, reason: str
+) -> None:
+    (tmp_path / "mine").touch()
+    told: list[str] = []
+    with pytest.raises(LittlestHubError, match=reason):
+        backup(layout, tmp_path / name, secrets=False, progress=told.append)
+    assert told == []
+
+
 def test_a_backup_is_restored_and_what_was_there_is_kept(layout: Layout) -> None:
     made = backup(layout, None, secrets=True, progress=_progress)
     assert made.file is not None
