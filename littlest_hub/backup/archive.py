@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from littlest_hub import __version__
+from littlest_hub.backup import last
 from littlest_hub.backup.contents import (
     DAMAGED,
     DATABASE,
@@ -82,7 +83,9 @@ def backup(
     with _standard_output(target) as out, exclusive(layout):
         # Otherwise the backup would have half of a restore that was killed.
         complete(layout)
-        return write_backup(layout, target, Extras(secrets, wheels), progress=progress, out=out)
+        written = write_backup(layout, target, Extras(secrets, wheels), progress=progress, out=out)
+    last.note(layout, written.file, progress)
+    return written
 
 
 @contextlib.contextmanager
