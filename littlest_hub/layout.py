@@ -303,7 +303,6 @@ class Layout(Names):
     backups = _Path("{self.hub_state}/backups")
     """Copies of the database, and the files that `littlest-hub backup` writes."""
     last_backup = _Path("{self.hub_state}/last-backup.json")
-    """Time and place of the last backup that `littlest-hub backup` has written (JSON)."""
     enabled = _Path("{self.state}/enabled.json")
     """sha256 of each fragment as copied from the catalogue, to recognize later changes."""
     run_lock = _Path("{self.state}/run.lock")

@@ -33,8 +33,7 @@ from littlest_hub.units.stack import installed_units, is_template
 COMMAND_TIMEOUT_S = 5
 # Messages of systemd about start and end of a unit, and those that say more about the cause.
 _START = re.compile(r"Starting ")
-_EXIT = re.compile(r"process exited")
-_END = re.compile(rf"{_EXIT.pattern}|Failed with result")
+_END = re.compile(r"process exited|Failed with result")
 _CAUSE = re.compile(
     r"code=(?:killed|dumped)|Failed at step|Failed to (?!start )|: Failed |oom-kill|OOM killer"
     r"|timed out|status=2\d\d/[A-Z]"
@@ -224,6 +223,4 @@ def last_complaint(entries: Sequence[JournalEntry]) -> str:
     causes = [text for is_systemds, text in own if is_systemds and _CAUSE.search(text)]
     # A program that is killed does not know why, so its own last words explain nothing.
     found = causes if causes and "code=" in causes[-1] else [*causes, *spoken]
-    # One that ended without a word: systemd names its exit code.
-    found = found or [text for _, text in own if _EXIT.search(text)]
     return found[-1].splitlines()[-1] if found else ""

@@ -118,7 +118,7 @@ def test_a_unit_that_is_down_is_a_problem(
     ("said", "reason"),
     [
         (["Traceback", "ModuleNotFoundError: No module named 'x'"], "No module named 'x'"),
-        ([], "Main process exited, code=exited, status=1/FAILURE"),
+        ([], "Failed with result 'exit-code'."),
     ],
 )
 def test_a_service_that_fails_again_and_again_says_why_though_it_runs_at_the_moment(
