@@ -29,6 +29,7 @@ from tornado.httputil import HTTPServerRequest, RequestStartLine
 from tornado.ioloop import PeriodicCallback
 from tornado.log import app_log
 from traitlets import Any as AnyTrait
+from traitlets import default
 from traitlets.config import Config
 
 from littlest_hub.errors import LittlestHubError
@@ -161,6 +162,14 @@ class LittlestHub(AccessByFragments, HubWithFollowers, HubWithPages, HubWithServ
         self._services = ServiceKeeper(self.log, self._report_status)
 
     # --- start
+
+    @default("classes")  # type: ignore[untyped-decorator]
+    def _no_classes(self) -> list[type[Any]]:
+        """Return no classes for a command line's help, which this hub does not have.
+
+        JupyterHub would import all authenticators, spawners and proxies that are installed.
+        """
+        return []
 
     def load_config_file(self, *args: Any, **kwargs: Any) -> None:
         config: Config = self.loaded_config

@@ -44,6 +44,17 @@ def test_optional_modules_are_imported_only_on_use() -> None:
     assert run(f"{LIGHT}print({after}, gc.isenabled())") == "[] True"
 
 
+def test_an_authenticator_that_no_fragment_names_is_not_imported() -> None:
+    code = f"""{LIGHT}
+from importlib.metadata import entry_points
+littlest_hub.hub.app.LittlestHub().classes
+offered = {{each.module for each in entry_points(group="jupyterhub.authenticators")}}
+others = {{name for name in offered if not name.startswith("jupyterhub")}}
+print(len(others) > 5, others & set(sys.modules), "ldap3" in sys.modules)
+"""
+    assert run(code) == "True set() False"
+
+
 COUNT = """
 import importlib.metadata, sys
 scans, before = [], importlib.metadata.entry_points
