@@ -61,8 +61,8 @@ UNUSED_S = 30 * 24 * 3600
 DEVELOPMENT_LEVEL = 3
 RELEASE_LEVEL = 19
 RECORDS_LEVEL = 16
-"""For conda's records, half of which are hashes and which only the installer contains. They are
-0.1 MB smaller than with level 3, so the installer is no larger than its packages."""
+"""The level for conda's records, half of which are hashes and which only the installer contains.
+They are 0.1 MB smaller than with level 3, so the installer is no larger than its packages."""
 BUILD_WHEEL = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
 
 

@@ -27,7 +27,7 @@ class Channel:
 
     folder: Path
     packages: dict[str, Package]
-    """By file name."""
+    """Packages by file name."""
 
     def copy(self, folder: Path) -> None:
         """Copy the channel to ``folder``, for conda and micromamba. Replace an older copy."""

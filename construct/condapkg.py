@@ -61,7 +61,7 @@ class Metadata:
     constrains: tuple[str, ...] = ()
     build_number: int = 0
     build_string: str = "h${{ hash }}_${{ build_number }}"
-    """As in a recipe. The hash covers the content."""
+    """The build string, as in a recipe. The hash covers the content."""
     licenses: tuple[str, ...] = ()
     """License files in the tree."""
     index: dict[str, Any] = field(default_factory=dict)

@@ -32,7 +32,7 @@ class Value:
     file: str
     line: int
     key: str
-    """Such as `build_outputs[0].hash`. Empty for the whole document."""
+    """The key, such as `build_outputs[0].hash`; "": the whole document."""
     data: Any
 
     @property

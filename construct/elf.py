@@ -24,7 +24,7 @@ class Requirement:
 
     library: str
     version: str
-    """As written in the file, such as ``GLIBC_2.28``."""
+    """The version as the file has it, such as ``GLIBC_2.28``."""
     index: int
     """The number of this version in the file's version table."""
 

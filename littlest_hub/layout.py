@@ -18,21 +18,14 @@ PRODUCT = "littlest-hub"
 SERVER_PACKAGES = "LITTLEST_HUB_PACKAGES"
 """Variable of a user server that names its overlay."""
 
-# The last part of the base directory becomes part of unit names and of a system user's name.
-# 20 characters: "lhub-" + name + "-proxy" has to fit the 31 that sysusers.d(5) allows.
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,18}[a-z0-9])?")
-# Paths appear in units unquoted: no character that systemd.unit(5) splits at, expands or unquotes.
-_PATH = re.compile(r"/[A-Za-z0-9._+/-]*")
 # The characters that `escaped` escapes, and the longest result (a unit's name has at most 255).
 _ESCAPED = re.compile(r"^\.|_(?=x)|[^A-Za-z0-9_.-]")
 LONGEST_PART = 75
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
-# Directories that ProtectHome= and PrivateTmp= hide from our own services.
-_HIDDEN = ("/home", "/root", "/run", "/tmp", "/var/tmp", "/dev", "/proc", "/sys")
-# Suffixes that a hub's other units and its directories in /run have.
-_RESERVED_SUFFIXES = (
+RESERVED_SUFFIXES = (
     *("-proxy", "-proxy-api", "-proxy-https", "-password", "-hook", "-guard", "-servers"),
 )
+"""Suffixes that a hub's other units and its directories in /run have."""
 
 
 class PackageSet(enum.StrEnum):
@@ -396,13 +389,13 @@ class Layout(Names):
     run_directory = _Path("/run/{self.instance}")
     """RuntimeDirectory= of the hub."""
     reload_outcome = _Path("{self.run_directory}/reload")
-    """How the last reload ended."""
+    """The end of the last reload: success, or the reason of its failure."""
     reload_environment = _Path("{self.run_directory}/environment")
     """Variables of the unit for the next hub; there only while it is reloaded."""
     unit_record = _Path("{self.run_directory}/unit")
     """Settings that drop-ins gave the hub's unit when it started."""
     last_failure = _Path("{self.run_directory}/failure")
-    """Why the last attempt to start the hub failed."""
+    """The reason why the last attempt to start the hub failed."""
 
     def fragments_copy(self, pid: int | str) -> Path:
         """Return where the hub with a process id keeps the fragments that it was started with."""
@@ -429,41 +422,6 @@ class Layout(Names):
 
     former_homes = _Path("/var/lib/private/{self.instance}-former-homes")
     """Dynamic homes of deleted hub users; only root may enter."""
-
-
-def check_base_directory(layout: Layout) -> None:
-    """Refuse a base directory that cannot be in units, or that our services cannot see.
-
-    Raises:
-        LittlestHubError: its name or its place.
-    """
-    if not _PATH.fullmatch(str(layout.base)) or ".." in layout.base.parts:
-        raise LittlestHubError(
-            f"base directory {str(layout.base)!r}: only letters, digits and . _ + - / may be in"
-            " the path, since it stands in systemd units",
-            f"Choose another, such as {DEFAULT_BASE}",
-        )
-    if not _NAME.fullmatch(layout.name):
-        raise LittlestHubError(
-            f"base directory {layout.base}: its last part names the units and a system user, so"
-            " it has to be 1 to 20 lower-case letters, digits and inner dashes,"
-            f" not {layout.name!r}",
-            f"Choose another, such as {DEFAULT_BASE} or /srv/physics",
-        )
-    # systemd.slice(5): systemd puts a-users-b.slice inside a-users.slice, so a hub named a-users-b
-    # would have its servers in the slice of hub a.
-    if layout.instance.endswith(_RESERVED_SUFFIXES) or "-users-" in f"{layout.instance}-":
-        raise LittlestHubError(
-            f"base directory {layout.base}: {layout.instance!r} is reserved for the units that"
-            " belong to another hub",
-            "Choose another last part",
-        )
-    for hidden in _HIDDEN:
-        if layout.base.is_relative_to(hidden):
-            raise LittlestHubError(
-                f"base directory {layout.base}: the sandbox of the services hides {hidden}",
-                f"Choose another, such as {DEFAULT_BASE}; or install as an ordinary user",
-            )
 
 
 def server_unit(template: str, user: str, server: str = "", user_id: int = 0) -> str:

@@ -191,10 +191,21 @@ class Instructor:
         date = {"duedate_notimezone": f"{when:%Y-%m-%dT%H:%M:%S}", "duedate_timezone": "+0000"}
         self.ask("PUT", f"assignment/{assignment}", date)
 
+    def page_of(self, assignment: str, student: str) -> str:
+        """Return the page on which a submission is graded."""
+        path = f"formgrader/submissions/{self._submission(assignment, student)}/"
+        answer = self.person.browser.get(f"{self._base}{path}")
+        assert answer.status_code == 200, answer.text[:500]
+        return answer.text
+
+    def _submission(self, assignment: str, student: str) -> str:
+        found = self.ask("GET", f"submitted_notebooks/{assignment}/work")
+        (submission,) = [str(each["id"]) for each in found if each["student"] == student]
+        return submission
+
     def grade(self, assignment: str, student: str, points: float) -> None:
         """Give points for the text of a student."""
-        found = self.ask("GET", f"submitted_notebooks/{assignment}/work")
-        (submission,) = [each["id"] for each in found if each["student"] == student]
+        submission = self._submission(assignment, student)
         grades = self.ask("GET", f"grades?submission_id={submission}")
         (essay,) = [each for each in grades if each["name"] == "essay"]
         given = self.ask("PUT", f"grade/{essay['id']}", {**essay, "manual_score": points})

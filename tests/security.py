@@ -50,6 +50,8 @@ ROWS = {
     39: "text of fragments that is rewritten, accounts that share a number",
     40: "a check that changes the machine",
     41: "strangers who sign up, or come first with a name",
+    42: "names, files and output of users that root's programs meet",
+    43: "scripts in what others have handed in",
 }
 
 

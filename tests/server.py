@@ -26,7 +26,7 @@ class Server:
     address: str
     """The IPv4 address at which its ports are reachable from the host."""
     patience_s: float = 120
-    """How long a command may take by default."""
+    """Time limit of a command, by default."""
 
     def __init__(self) -> None:
         self._copied: dict[Path, str] = {}

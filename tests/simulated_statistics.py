@@ -19,7 +19,7 @@ from littlest_hub.stacks.stats.values import Values
 GAP = (3, 12.0, 14.5)
 """Days ago, and the hours in which the hub was down."""
 BEFORE_S = 2 * 3600
-"""How long ago the past ends, if it is written on a machine."""
+"""Time since the end of the past, if it is written on a machine."""
 SINCE = "2026-01-01T00:00:00Z"
 
 

@@ -28,7 +28,7 @@ TOOLS = ("ip", "mke2fs", "nsenter", "qemu-system-x86_64", "ssh", "ssh-keygen", "
 DISK_SIZE = "6G"  # sparse
 MEMORY = "2G"
 EMULATED_S = 300
-"""How long a command may take: emulation is ten times slower, and the machine may be busy."""
+"""Time limit of a command: emulation is ten times slower, and the machine may be busy."""
 # Ports of the guest that are forwarded, with the same numbers.
 SSH_PORT = 22
 HUB_PORT = 80

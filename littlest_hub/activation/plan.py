@@ -31,7 +31,7 @@ class Plan:
     """The files, units and packages of one stack, as they are to be."""
 
     how: EnabledStack
-    """How the stack is, or was, enabled."""
+    """The stack, as it is, or was, enabled."""
     texts: Mapping[Path, str] = field(default_factory=dict)
     """Fragments to write, as the machine sees them."""
     returning: frozenset[Path] = frozenset()

@@ -43,6 +43,9 @@ _UNITS = "|".join(map(re.escape, Layout(DEFAULT_BASE).all_unit_names))
 _DROP_IN = re.compile(rf"{DROP_INS}/(?:{_UNITS}|{PRODUCT}\.[^/]+)\.d/[^/]+\.conf")
 
 
+_DAMAGE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile)
+
+
 class _BoundedReader:
     """Small reads only: tarfile reads an extended header whole, however long it claims to be."""
 
@@ -76,7 +79,8 @@ def unpack(file: Path, into: Path | None) -> Manifest:
             if opened.read(MAX_READ_BYTES).strip(b"\0"):
                 raise LittlestHubError("data follows its end")
             return manifest
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeError) as error:
+    # ValueError and RecursionError: tarfile's own, at headers that no program writes.
+    except (*_DAMAGE, ValueError, RecursionError) as error:
         raise LittlestHubError(
             f"{file} is not a backup, or was cut off or damaged: {error}",
             "Nothing was changed. Take another backup.",
@@ -127,7 +131,8 @@ def _read(tar: tarfile.TarFile, into: Path | None) -> Manifest:
 
 def _refuse_hostile(info: tarfile.TarInfo, found: dict[str, tuple[str, int]]) -> None:
     parts = info.name.split("/")
-    is_plain = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not info.issparse()
+    is_regular = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not info.issparse()
+    is_plain = is_regular and info.size >= 0
     if not is_plain:
         why = "is not an ordinary file"
     elif info.name in found:

@@ -20,7 +20,7 @@ class Setting:
     """A setting that a fragment or this release has changed, without secrets."""
 
     name: str
-    """As in fragments, without "c."."""
+    """The name as in fragments, without "c."."""
     value: Any
     """A value of JSON; what JSON does not have is text."""
     place: Place | None
@@ -30,7 +30,7 @@ class Setting:
     overrides: tuple[Place, ...] = ()
     """Earlier lines that do not count any more."""
     unused: str = ""
-    """Why it has no effect; "": it has one."""
+    """The reason why it has no effect; "": it has one."""
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Setting:
@@ -73,7 +73,7 @@ class Configuration:
     """The settings of a hub that starts now."""
 
     settings: Sequence[Setting]
-    """In the order of their names."""
+    """Settings in the order of their names."""
     problems: Sequence[Problem]
     """Fragments that could not be run to their end: a hub would not start."""
     note: str

@@ -26,7 +26,7 @@ class OtherListener:
     address: str
     port: int
     program: str
-    """For messages: "nginx (process 7)"."""
+    """The program as messages name it: "nginx (process 7)"."""
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Credentials:
     """The credentials that the sandbox has from systemd."""
 
     digests: dict[str, str]
-    """By name."""
+    """Digests by the credential's name."""
 
 
 @dataclass(frozen=True)

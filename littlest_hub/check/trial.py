@@ -22,12 +22,12 @@ from littlest_hub.hub.control import one_line
 from littlest_hub.layout import Layout
 
 LIMIT_S = 90
-"""How long the trial may take: a hundred times what it takes on a usual machine."""
+"""Time limit of the trial: a hundred times what it takes on a usual machine."""
 SEARCH_S = 30
-"""After how many seconds the search for the setting that makes a hub fail is given up."""
+"""Time after which the search for the setting that makes a hub fail is given up."""
 
 _NAMED = 10
-"""How many users a message names."""
+"""The most users that a message names."""
 
 _PROXIES = ("HubProxy", "TraefikFileProviderProxy", "TraefikProxy", "Proxy")
 """Sections for the settings of HubProxy, the most specific first."""
@@ -64,7 +64,7 @@ _SETTINGS_OF_STEP = {
 
 @dataclass(frozen=True)
 class _Failure:
-    """Why a hub does not start."""
+    """The error for which a hub does not start."""
 
     error: BaseException
     reason: str

@@ -19,7 +19,7 @@ from littlest_hub.system.systemctl import systemctl
 
 _LINKS = Path("/run/systemd/system")
 _UNLOCKED_S = 2
-"""How old an empty directory may be that its check has not locked yet."""
+"""The greatest age of an empty directory that its check has not locked yet."""
 
 
 @contextlib.contextmanager

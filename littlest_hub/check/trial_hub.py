@@ -42,7 +42,7 @@ _COPIED_BYTES = 100_000_000
 """Size of a database up to which the trial has a copy; a larger one is replaced by an empty one."""
 
 _TRIED_USERS = 20
-"""How many users may be looked up until one has an account."""
+"""The most users that are looked up until one has an account."""
 
 
 class UnknownUserError(Exception):

@@ -11,7 +11,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 
 from littlest_hub import __version__
@@ -35,7 +35,7 @@ from littlest_hub.system.progress import Progress
 PROBE_TIMEOUT_S = 20
 """Time limit of all probes together."""
 QUIET_S = 2
-"""How long a person waits without a word."""
+"""Time that a person waits without a word."""
 
 PROBES: tuple[tuple[str, Probe], ...] = (
     # While a port is taken, no unit that needs it can be mended.
@@ -94,7 +94,7 @@ def examine(
         findings: list[Finding] = []
         try:
             for finding in probe(snapshot):
-                findings.append(replace(finding, section=section))
+                findings.append(finding.shown_in(section))
         except PermissionError as error:
             text = f"{error.filename}: permission denied"
             findings.append(Finding(UNSEEN, _name(probe), text, snapshot.as_root, section))

@@ -89,10 +89,13 @@ def failed_spawns(
             decisive = _decisive(recent, layout.user_unit(user), hub_unit)
         line = decisive or symptom
         explanation = explain(line, symptom)
+        # Of the hub's own message: what a server prints is its user's, and must name nobody else in
+        # a command for root.
+        said = line if is_exception else symptom
         # With a username_template, the account has another name than the user.
-        missing = _MISSING_ACCOUNT.search(line)
+        missing = _MISSING_ACCOUNT.search(said)
         account = missing[1] if missing else accounts.get(user, user)
-        output = _OUTPUT.search(line)
+        output = _OUTPUT.search(said)
         command = explanation.command.format(
             account=shlex.quote(account),
             unit=unit,

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 _ANSI = re.compile(r"\x1b\[[\d;]*m")
+# Users write some of the messages, and terminals obey such characters.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def parse_journal(lines: Iterable[str]) -> Iterator[JournalEntry]:
                 int(fields["__REALTIME_TIMESTAMP"]),
                 str(fields.get("UNIT") or fields.get("_SYSTEMD_UNIT") or ""),
                 str(fields.get("_COMM", "")),
-                _ANSI.sub("", str(message)),
+                _CONTROL.sub("?", _ANSI.sub("", str(message))),
                 int(fields.get("PRIORITY", 6)),
             )
         except (ValueError, KeyError, TypeError):

@@ -13,7 +13,7 @@ from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.fragments.edit import print_report, short_name
 from littlest_hub.installation import fragment_files, ignored_files
 from littlest_hub.layout import Layout
-from littlest_hub.system import systemctl
+from littlest_hub.system import json_file, systemctl
 from littlest_hub.system.digests import sha256
 from littlest_hub.system.files import write
 from littlest_hub.system.ownership import check_owners
@@ -265,11 +265,7 @@ def is_as_copied(layout: Layout, fragment: Path) -> bool:
 
 
 def _recorded(layout: Layout) -> dict[str, str]:
-    try:
-        found = json.loads(layout.on_disk(layout.enabled).read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return json_file.read_object(layout.on_disk(layout.enabled))
 
 
 def record_digest(layout: Layout, name: str, digest: str | None) -> None:

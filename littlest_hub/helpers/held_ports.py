@@ -31,7 +31,7 @@ FREE, FOREIGN, IMPOSSIBLE = "free", "foreign", "impossible"
 CANNOT_HOLD = "cannot hold others: "
 """Part of the status text, before the reason."""
 _HOLD_TIMEOUT_S = 5
-"""How long one request may take; the hub waits 10 s, and will repeat it."""
+"""Time limit of one request; the hub waits 10 s, and will repeat it."""
 _CLOSED_AT_ONCE = 64
 """Connections to ended servers that are closed before the guard does something else."""
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close without TIME_WAIT
@@ -104,7 +104,7 @@ class HeldPorts:
         self._allowed = allowed
         self._held: dict[Place, _HeldPort] = {}
         self._obstacle = ""
-        """Why the kernel does not permit to hold a port."""
+        """The reason why the kernel does not permit to hold a port."""
 
     def restore(self, stored: Iterable[int]) -> None:
         """Hold the ports that the last guard has held.

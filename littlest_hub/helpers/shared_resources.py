@@ -25,7 +25,7 @@ _TERMINAL = re.compile(r"^tty-index:\s*(\d+)", re.MULTILINE)
 _IN_FLIGHT = re.compile(r"^scm_fds:\s*(\d+)", re.MULTILINE)
 
 LIMITS = ((1 / 2, 1 / 8), (3 / 4, 1 / 64))
-"""How much of a resource has to be in use, and how much of it one user may then have at most."""
+"""Parts of a resource: the part that has to be in use, and the most that one user may then have."""
 MOST_EXAMINED = 200_000
 """Open files of one user that are looked at, which takes a second; of the rest, all count."""
 _END_TIMEOUT_S = 1
@@ -43,7 +43,7 @@ class Resource:
 
     @property
     def most_for_one(self) -> float | None:
-        """How much of it one user may have at the moment; None: it is not scarce."""
+        """The most that one user may have at the moment; None: it is not scarce."""
         capacity, in_use = self.capacity(), self.in_use()
         shares = [share for threshold, share in LIMITS if in_use > threshold * capacity]
         return min(shares) * capacity if shares else None

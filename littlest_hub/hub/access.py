@@ -29,7 +29,7 @@ _KNOW_ADMINISTRATORS = (DummyAuthenticator, LocalAuthenticator, SharedPasswordAu
 providers, may learn it at each login, and JupyterHub keeps it in its database."""
 
 LOOKUPS_S = 5
-"""How long a start may take to look up who is allowed; the rest is done while the hub serves."""
+"""Time in which a start looks up who is allowed; the rest is done while the hub serves."""
 
 
 class UnknownLogin:

@@ -70,21 +70,21 @@ patches.apply(logging.getLogger(__name__))
 
 # A hub that ends:
 PENDING_TIMEOUT_S = 60
-"""How long it waits for servers that start or stop, if another hub replaces it."""
+"""Time that it waits for servers that start or stop, if another hub replaces it."""
 STOPPING_PENDING_TIMEOUT_S = 10
 """The same if it stops at once; much less than TimeoutStopSec= of the unit."""
 SLOW_TIMEOUT_S = 5
-"""How long it then waits until no request takes long, such as a login with a wrong password."""
+"""Time that it then waits until no request takes long, such as a login with a wrong password."""
 QUEUED_TIMEOUT_S = 11
 """The same while servers wait in the queue, unless it stops at once: JupyterHub answers requests
 for them after 10 s."""
 KEPT_TIMEOUT_S = 2
-"""How long it waits until the proxy has closed idle connections, which takes it `HUB_IDLE_MS`."""
+"""Time that it waits until the proxy has closed idle connections, which takes it `HUB_IDLE_MS`."""
 REQUESTS_TIMEOUT_S = 2
-"""How long it waits for open requests after it has closed its sockets."""
+"""Time that it waits for open requests after it has closed its sockets."""
 
 _FIRST_PAGES = ("page.html", "login.html", "home.html", "spawn_pending.html", "error.html")
-"""And what ours extend."""
+"""Templates of the pages that people see first: ours, and JupyterHub's, which ours extend."""
 
 
 def serve(layout: Layout, control: ControlChannel, fragments: Path | None = None) -> None:
@@ -282,7 +282,7 @@ class LittlestHub(AccessByFragments, HubWithFollowers, HubWithPages, HubWithServ
         spawn_queue.QUEUE.pause()
         for spawn in self._interrupted:
             spawn_queue.QUEUE.reserve(spawn)
-            self._resumed.add(asyncio.ensure_future(self._resume_spawn(spawn)))
+            self._resumed.add(asyncio.ensure_future(resume(self, spawn)))
         with patches.listening_on(self.sockets, HubServer) as unused:
             await super().start()
         self.http_server.add_sockets(unused)
@@ -332,27 +332,6 @@ class LittlestHub(AccessByFragments, HubWithFollowers, HubWithPages, HubWithServ
 
     def exit(self, exit_status: int | str = 0) -> None:
         super().exit(self._last_error.text if exit_status == 1 else exit_status)
-
-    # --- servers that were waiting when the last hub ended
-
-    async def _resume_spawn(self, spawn: InterruptedSpawn) -> None:
-        """Start a server as if its user requested it; JupyterHub starts servers in no other way."""
-        try:
-            if await is_allowed(self.authenticator, spawn.user) is False:
-                raise LittlestHubError("not allowed to use this hub any more")
-            user = self.users[spawn.user]
-            handler = _request_handler(self.tornado_application, self.hub.base_url)
-            # `current_user` reads these; the handler's `prepare` would set them.
-            handler._jupyterhub_user, handler._token_authenticated = user, False
-            chosen = spawn.form_options
-            options = None if chosen is None else FormOptions(chosen)
-            await handler.spawn_single_user(user, spawn.server, options=options)
-        except Exception as error:
-            # The pending page shows it.
-            self.log.error("%s: %s", spawn.user, one_line(error))
-            if spawn_queue.QUEUE.cancel_reservation(spawn):
-                await _end_begun(self, spawn)
-                spawn_queue.forget_interrupted(self.db, spawn)
 
     # --- end
 
@@ -442,6 +421,29 @@ class LittlestHub(AccessByFragments, HubWithFollowers, HubWithPages, HubWithServ
 
     def _spawners(self) -> Iterator[Any]:
         return (spawner for user in self.users.values() for spawner in user.spawners.values())
+
+
+async def resume(hub: LittlestHub, spawn: InterruptedSpawn) -> None:
+    """Start a server that was waiting when the last hub ended, as if its user requested it.
+
+    JupyterHub starts servers in no other way.
+    """
+    try:
+        if await is_allowed(hub.authenticator, spawn.user) is False:
+            raise LittlestHubError("not allowed to use this hub any more")
+        user = hub.users[spawn.user]
+        handler = _request_handler(hub.tornado_application, hub.hub.base_url)
+        # `current_user` reads these; the handler's `prepare` would set them.
+        handler._jupyterhub_user, handler._token_authenticated = user, False
+        chosen = spawn.form_options
+        options = None if chosen is None else FormOptions(chosen)
+        await handler.spawn_single_user(user, spawn.server, options=options)
+    except Exception as error:
+        # The pending page shows it.
+        hub.log.error("%s: %s", spawn.user, one_line(error))
+        if spawn_queue.QUEUE.cancel_reservation(spawn):
+            await _end_begun(hub, spawn)
+            spawn_queue.forget_interrupted(hub.db, spawn)
 
 
 async def _end_begun(app: LittlestHub, spawn: InterruptedSpawn) -> None:

@@ -15,7 +15,7 @@ from littlest_hub.proxy.routes import MARK_HEADER
 from littlest_hub.system.http_server import close_after
 
 SLOW_REQUEST_S = 0.1
-"""How long a request takes to count as slow."""
+"""Time after which a request counts as slow."""
 
 
 class HubApplication(Application):  # type: ignore[misc]

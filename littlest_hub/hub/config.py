@@ -26,7 +26,7 @@ CULLER = "idle-culler"
 IDLE_S = 3600
 """Time without activity after which a user server is stopped."""
 SPAWN_LIMIT = 64
-"""How many servers may start at once with a spawner that has no queue."""
+"""The most servers that start at once with a spawner that has no queue."""
 
 
 class FragmentError(LittlestHubError):

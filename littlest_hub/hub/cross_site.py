@@ -21,7 +21,7 @@ user. Over plain HTTP, browsers send no Sec-Fetch-Site."""
 LOGIN_COOKIE = "littlest-hub-login"
 """Cookie of a browser that this hub has sent to an identity provider, until it is back."""
 LOGIN_TIMEOUT_S = 900
-"""How long a login at an identity provider may take to count as begun by this hub."""
+"""Time within which a login at an identity provider counts as begun by this hub."""
 OPTIONS_COOKIE = "littlest-hub-options"
 """Signed cookie with an address, options included, for which a user has to log in. It is set only
 if this hub, its user, or a trusted site has requested the address."""

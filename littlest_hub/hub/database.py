@@ -24,7 +24,7 @@ from littlest_hub.layout import Layout
 from littlest_hub.system.files import replacing
 
 BUSY_S = 30
-"""How long another process may be writing to the database."""
+"""The longest time for which another process may be writing to the database."""
 LEFTOVERS = ("-journal", "-wal", "-shm")
 """Suffixes of sqlite's files beside a database; never valid for another database of that name."""
 MARGIN_BYTES = 50_000_000

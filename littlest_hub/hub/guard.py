@@ -23,7 +23,7 @@ from littlest_hub.system.addresses import is_address, is_local
 _ANSWER_TIMEOUT_S = 10
 _ANSWER_BYTES = 1 << 22
 _LOOKUP_TIMEOUT_S = 2
-"""How long a name server may delay a route; names of this machine are in /etc/hosts."""
+"""Time for which a name server may delay a route; names of this machine are in /etc/hosts."""
 
 
 class Guard:

@@ -92,7 +92,7 @@ class Launch:
     """A user server as it is to be launched."""
 
     unit: str
-    """With its suffix."""
+    """The unit's name, with its suffix."""
     account: Account | None
     """The account of this machine that it runs as; None: one that systemd lends."""
     command: Sequence[str]

@@ -19,11 +19,11 @@ from traitlets import Int
 from traitlets.config import Configurable
 
 TABLE_ENTRIES = 10_000
-"""How many lanes, and users of them, are remembered; the oldest failures are forgotten first."""
+"""The most lanes, and users of them, that are remembered; the oldest failures are dropped first."""
 FREE_FAILURES = 5
 """Failures of a user in a lane before each further one makes that user wait there."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 4, 30
-"""How long; it doubles with each further failure."""
+"""The first and the longest of these waits, which double with each further failure."""
 FORGET_ONE_S = 60
 """Time after which one failure of a user in a lane is forgotten."""
 FORGET_ONE_OF_SOURCE_S = 3
@@ -59,10 +59,10 @@ class Attempt:
     """The lane's."""
     user: str
     delay_s: float
-    """How long it waits first."""
+    """Time that it waits first."""
     turns: tuple[asyncio.Semaphore, ...]
-    """To be entered, in this order, while the password is checked: one at a time for each user, so
-    that many attempts for one user are no queue for others."""
+    """Semaphores to be entered, in this order, while the password is checked: one attempt at a time
+    for each user, so that many attempts for one user are no queue for others."""
     counted: tuple[tuple[str, str], ...]
     """The keys, lane and user, under which it counts as pending."""
 
@@ -100,7 +100,7 @@ class LoginLimits(Configurable):  # type: ignore[misc]
         super().__init__(**kwargs)
         self._clock = clock
         self._pending: dict[tuple[str, str], _Turns] = {}
-        """By lane and user; "" is any."""
+        """Failures by lane and user; "" is any."""
         self._turns = asyncio.Semaphore(self.concurrent)
         # The rest is for known browsers: strangers may have any number of networks.
         self._turns_of_strangers = asyncio.Semaphore(max(1, self.concurrent * 3 // 4))

@@ -1,4 +1,4 @@
-"""How the hub logs: to the journal, and its last error to the supervisor."""
+"""The logs of the hub: lines for the journal, and its last error for the supervisor."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _cut(line: str) -> str:
 
 
 FORMATTER = JournalFormatter if "JOURNAL_STREAM" in os.environ else CoroutineLogFormatter
-"""How lines begin: systemd reads the priority from those that go to the journal."""
+"""The formatter of lines: systemd reads the priority at the beginning of those for the journal."""
 
 
 class LastError(logging.Handler):

@@ -39,14 +39,14 @@ from littlest_hub.proxy.routes import MARK_HEADER, RoutesFile, hub_tables
 FIRST_POLL_S, MAX_POLL_S, POLL_FACTOR = 0.004, 0.2, 1.3
 """The pause between two polls whether traefik has loaded its routes: first, longest, growth."""
 API_TIMEOUT_S = 4
-"""How long traefik's API, on this machine, may take to answer."""
+"""Time limit of an answer of traefik's API, which is on this machine."""
 PROXY_START_S = 120
-"""How long a start of the hub waits for the proxy: two attempts of its unit (TimeoutStartSec=)."""
+"""Time that a start of the hub waits for the proxy: two attempts of its unit (TimeoutStartSec=)."""
 _REVISION = "littlest-hub-revision"
 ROUTES_CHECK_INTERVAL_MS = 2000
-"""How often the hub checks that the routes on disk are those that it wrote."""
+"""Interval at which the hub checks that the routes on disk are those that it wrote."""
 PORTS_CHECK_INTERVAL_MS = 5000
-"""How often the hub tells the guard about all ports."""
+"""Interval at which the hub tells the guard about all ports."""
 _MAX_ADDRESSES = 256
 """The size of a network up to which tornado gets its addresses one by one."""
 

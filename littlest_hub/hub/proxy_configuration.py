@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from littlest_hub.units.environment import UnitEnvironment
 
 UPDATE_INTERVAL_MS = 2000
-"""How often the hub checks whether a certificate was replaced, or has been obtained."""
+"""Interval at which the hub checks whether a certificate was replaced, or has been obtained."""
 
 
 class ProxyConfiguration:
@@ -63,7 +63,7 @@ class ProxyConfiguration:
         self._used: tuple[object, ...] | None = None
         """Fingerprints of the files that are in use."""
         self.last_error = ""
-        """Why the proxy runs with another configuration, or with an earlier certificate."""
+        """The reason for which the proxy has another configuration, or an earlier certificate."""
 
     # --- when the configuration changes
 

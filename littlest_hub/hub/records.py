@@ -28,12 +28,12 @@ _OF_PROCESS = (
 
 
 class ReloadOutcome(NamedTuple):
-    """How a reload ended, as written to `layout.reload_outcome`."""
+    """The end of a reload, as written to `layout.reload_outcome`."""
 
     began_ns: int = 0
     """CLOCK_MONOTONIC."""
     reason: str = ""
-    """Why it failed; "": it succeeded."""
+    """The reason why it failed; "": it succeeded."""
 
     def to_json(self) -> str:
         return json.dumps(self._asdict())

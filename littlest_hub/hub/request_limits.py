@@ -20,8 +20,8 @@ from littlest_hub.hub.spawn_options import LIMIT_BYTES
 from littlest_hub.system.http_server import BoundedServer, Sender
 
 MOST_TOKENS = 2000
-"""How many tokens one user may have. The hub does nothing else while it lists them. Each login to a
-server makes one, which expires after two weeks."""
+"""The most tokens that one user may have. The hub does nothing else while it lists them. Each login
+to a server makes one, which expires after two weeks."""
 
 
 class RequestLimits(Configurable):  # type: ignore[misc]

@@ -18,17 +18,17 @@ from littlest_hub.hub.control import one_line
 from littlest_hub.system import processes
 
 START_TIMEOUT_S = 10
-"""How long a starting hub waits for all of its services together."""
+"""Time that a starting hub waits for all of its services together."""
 INTERRUPT_S, TERM_S, KILL_S = 10, 5, 5
-"""How long a service may take to end after each signal. JupyterHub waits for a minute, and takes no
+"""Time in which a service has to end after each signal. JupyterHub waits for a minute, and takes no
 setting; meanwhile the next hub waits."""
 RETRY_MIN_S, RETRY_MAX_S = 2, 300
 SERVICES_FAIL = "without service "
-"""How the list of them begins in the status of the unit, from which `doctor` reads it."""
+"""Beginning of the list of failed services in the unit's status, from which `doctor` reads it."""
 ON_DEMAND = "littlest_hub_on_demand"
 """A service whose `info` has this is started by the first request, and so not asked before."""
 WATCH_S = 5
-"""How long a service without a URL has to run to count as started."""
+"""Time that a service without a URL has to run to count as started."""
 
 
 class ServiceKeeper:
@@ -43,7 +43,7 @@ class ServiceKeeper:
 
     def __init__(self, log: Any, on_change: Callable[[], None]) -> None:
         self.failures: dict[str, str] = {}
-        """Why services do not work, by name."""
+        """Reasons why services do not work, by name."""
         self._log = log
         self._on_change = on_change
         self._tasks: dict[str, asyncio.Task[None]] = {}

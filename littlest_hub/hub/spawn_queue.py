@@ -22,17 +22,17 @@ from jupyterhub import orm
 from sqlalchemy import Text, literal_column
 
 EXTRA_STARTS = 1
-"""How many more servers than processors may start at once: a starting server also waits, for
-systemd and for the hub. Thirty at once, two processors, last and median ready after: none more 16.3
-and 9.2 s, one 12.0 and 6.8 s, two 14.8 and 5.7 s."""
+"""Number of servers that may start at once beyond one for each processor: a starting server also
+waits, for systemd and for the hub. Thirty at once, two processors, last and median ready after:
+none more 16.3 and 9.2 s, one 12.0 and 6.8 s, two 14.8 and 5.7 s."""
 SLOT_TIMEOUT_S = 10
-"""How long a starting server counts against the limit; a slower one waits for something other than
-the processor."""
+"""Time for which a starting server counts against the limit; a slower one waits for something other
+than the processor."""
 POSITION_INTERVAL_S = 1
-"""How often a pending page learns its position in the queue."""
+"""Interval at which a pending page learns its position in the queue."""
 RESUMABLE_S = 3600
-"""How long after it joined the queue an interrupted spawn is still resumed by the next hub; after
-that the user has probably left."""
+"""Time from joining the queue in which the next hub still resumes an interrupted spawn; after that,
+the user has probably left."""
 
 SURVIVES = "survives"
 """Key of a spawner's state: something that has begun, such as a job in the queue of a cluster. The
@@ -56,7 +56,7 @@ class QueueEntry:
         self.waiting_since = waiting_since
         """Time at which it joined, perhaps an earlier hub's queue, in seconds since the epoch."""
         self.limit = limit
-        """How many servers may start at once, by this server's configuration; 0: no limit."""
+        """The most servers that start at once, by this server's configuration; 0: no limit."""
         self.turn = asyncio.Event()
         """Set when the server may start."""
         self._queue = queue
@@ -125,14 +125,14 @@ class SpawnQueue:
 
     def __init__(self) -> None:
         self.waiting: list[QueueEntry] = []
-        """In the order in which they start."""
+        """Entries in the order in which they start."""
         self.is_closed = False
         """Whether the remaining entries are for the next hub to start."""
         self._starting: set[QueueEntry] = set()
         self._round = 0
         """The round of the entry that started last."""
         self._next_rounds: dict[str, int] = {}
-        """For each user whose turn has come: the first round in which they may have another."""
+        """The first round in which a user whose turn has come may have another one, by user."""
         self._is_paused = False
         self._reserved: dict[tuple[str, str], float] = {}
         self._last_joined = 0.0

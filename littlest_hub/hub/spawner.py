@@ -62,7 +62,7 @@ from littlest_hub.units.server import Account
 TRANSIENT_UNITS = Path("/run/systemd/transient")
 """Directory of systemd with the text of each transient unit that is loaded."""
 PORTS_TRIED = 5
-"""How many ports a start tries, since another program may take one before the server does."""
+"""The most ports that a start tries, since another program may take one before the server does."""
 
 
 class UnitSpawner(SpawnerWithQueue, Placeholders, SystemdSpawner):  # type: ignore[misc]

@@ -54,7 +54,7 @@ With the time of a check less than TimeoutStartSec= of the unit, which limits Ex
 
 _HANDOVER = "LITTLEST_HUB_HANDOVER"
 _KEPT = "kept"
-"""In place of a process id: the copy of fragments with which a hub served last."""
+"""A word in place of a process id: the copy of fragments with which a hub served last."""
 _PREPARING, _SERVING = 10, 0
 """Niceness of hubs."""
 _SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
@@ -149,7 +149,7 @@ class _Message(NamedTuple):
 
 
 _RELOAD_REQUEST = _Message("")
-"""In place of a hub's message: SIGHUP has arrived."""
+"""A stand-in for a hub's message: SIGHUP has arrived."""
 
 
 class _Supervisor:

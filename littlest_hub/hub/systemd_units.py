@@ -11,9 +11,9 @@ from littlest_hub.system.commands import Completed
 from littlest_hub.system.pidfd import Process
 
 SYSTEMD_TIMEOUT_S = 30
-"""How long systemd may take to answer; it keeps D-Bus waiting while it reloads its units."""
+"""Time limit of an answer of systemd, which keeps D-Bus waiting while it reloads its units."""
 RETRY_DELAYS_S = (0.2, 1, 3)
-"""How long to wait before each further query: a daemon-reexec interrupts an answer."""
+"""Times to wait before each further query: a daemon-reexec interrupts an answer."""
 
 _PROPERTIES = "ActiveState,Result,ExecMainStatus,MainPID,UID,ControlGroup"
 

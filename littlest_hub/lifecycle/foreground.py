@@ -237,5 +237,5 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent() -> None:
-    """In a child process: request SIGTERM for when the parent ends, even if killed (prctl(2))."""
+    """Request SIGTERM, in a child process, for when the parent ends, even if killed (prctl(2))."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

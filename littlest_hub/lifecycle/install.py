@@ -13,8 +13,8 @@ from pathlib import Path
 from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.fragments import catalogue
 from littlest_hub.installation import fragment_files
-from littlest_hub.layout import PRODUCT, Layout, check_base_directory
-from littlest_hub.lifecycle import release, switch_record, upgrade
+from littlest_hub.layout import PRODUCT, Layout
+from littlest_hub.lifecycle import base_directory, release, switch_record, upgrade
 from littlest_hub.lifecycle.locks import changing, no_foreground_hub
 from littlest_hub.lifecycle.private_files import repair_private_files
 from littlest_hub.lifecycle.release_files import altered_files, repair_rights
@@ -75,7 +75,7 @@ def install(
         check_owners(path, layout.root)
     services = Services(layout)
     if services.has_systemd:
-        check_base_directory(layout)
+        base_directory.check(layout)
         UnitFiles(layout).check_owner()
     requested = options.get("LITTLEST_HUB_USER", "").strip()
     is_possible = services.has_systemd and services.can_start

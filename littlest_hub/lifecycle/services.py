@@ -30,7 +30,7 @@ from littlest_hub.units.ports import Ports
 
 LOGIN_PAGE_TIMEOUT_S = 60
 WATCH_S = 3
-"""How long hub and proxy have to stay healthy before a release is trusted."""
+"""Time for which hub and proxy have to stay healthy before a release is trusted."""
 _LOADED_STATES = ("active", "activating", "reloading", "deactivating", "failed")
 
 

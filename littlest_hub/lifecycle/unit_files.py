@@ -42,7 +42,7 @@ class GeneratedFiles:
     """The texts that one release has generated, to be written again."""
 
     unit_texts: Mapping[str, str]
-    """By the unit's name."""
+    """Texts by the unit's name."""
     static_config: str | None
     """The proxy's static configuration."""
 

@@ -241,7 +241,7 @@ class InstalledRelease:
     """A release in the base directory, as `rollback --list` shows it."""
 
     name: str
-    """Of its directory in releases/."""
+    """The name of its directory in releases/."""
     version: str
     is_active: bool
     is_previous: bool

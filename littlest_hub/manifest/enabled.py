@@ -22,7 +22,7 @@ _TOKEN_BYTES = 32
 
 @dataclass(frozen=True)
 class EnabledStack:
-    """How a stack was enabled."""
+    """A stack that is enabled, with the answers to its questions."""
 
     name: str
     answers: Mapping[str, str] = field(default_factory=dict)

@@ -24,7 +24,7 @@ _REFERENCE = re.compile(r"[a-z_][a-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*")
 # units have these suffixes.
 _RESERVED = ("user", "check", "service", "socket")
 _NAMED = 10
-"""How many servers are named in one line."""
+"""The most servers that are named in one line."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Elsewhere:
     """User servers that a stack has started on other machines, as the hub has them on record."""
 
     names: Sequence[str]
-    """For people: "alice (job 12)"."""
+    """Names for people: "alice (job 12)"."""
     end: Callable[[], str]
     """Ends them, and returns why some of them may go on; "": none of them does."""
 

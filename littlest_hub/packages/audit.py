@@ -63,13 +63,13 @@ class Audit:
 
     vulnerabilities: Sequence[Vulnerability]
     count: int
-    """How many packages there are."""
+    """Number of packages."""
     release_date: str
     """Date of the newest advisory of the release."""
     index_date: str
     """The day on which the index was last asked; "": never."""
     index_error: str
-    """Why it could not be asked now; "": it was."""
+    """The reason why it could not be asked now; "": it was asked."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the audit as a JSON object."""

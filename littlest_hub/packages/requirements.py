@@ -19,7 +19,7 @@ class Requested:
     """One line of a requirements file."""
 
     text: str
-    """As in PEP 508: "oauthenticator[google]>=17"."""
+    """The requirement as in PEP 508: "oauthenticator[google]>=17"."""
     place: str = ""
     """FILE:LINE; "": not in a file yet."""
 

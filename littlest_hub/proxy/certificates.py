@@ -18,7 +18,7 @@ from littlest_hub.units.entry_points import HTTPS_ENTRY_POINT
 ROUTES_HEADER = "# The hub's rules\n"
 """The first line of the file that the hub writes with every change of routes."""
 DEFAULT_CERTIFICATE_NAME = "TRAEFIK DEFAULT CERT"
-"""In the subject of what traefik presents when it has nothing else (its pkg/tls/generate)."""
+"""A part of the subject of what traefik presents without any other (its pkg/tls/generate)."""
 
 
 class CertificateFiles(NamedTuple):
@@ -34,7 +34,7 @@ class CertificateFiles(NamedTuple):
 
     @property
     def problem(self) -> str | None:
-        """Why they cannot be used; None: they can."""
+        """The reason why they cannot be used; None: they can."""
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*self)
         except (OSError, ValueError) as error:

@@ -65,8 +65,8 @@ _VISITORS = {
     "maxHeaderBytes": 48 * 1024,
 }
 _STREAMS = 100
-"""How many requests of an HTTP/2 connection are served at a time; RFC 9113 (6.5.2) recommends not
-fewer. traefik keeps some 15 KB for each answer that a visitor does not read."""
+"""The most requests of an HTTP/2 connection that are served at a time; RFC 9113 (6.5.2) recommends
+not fewer. traefik keeps some 15 KB for each answer that a visitor does not read."""
 
 
 def static_config(

@@ -26,9 +26,9 @@ from littlest_hub.units.entry_points import READY_ENTRY_POINT
 
 READY_TIMEOUT_S = 30
 CERTIFICATE_TIMEOUT_S = 10
-"""How long a generation may take to load certificates that it has obtained before."""
+"""Time in which a generation has to load certificates that it has obtained before."""
 ERROR_TIMEOUT_S = 3
-"""How long traefik may take to print why it fails."""
+"""Time in which traefik prints why it fails."""
 _NOT_LOADED = b"Error while building configuration"
 """Part of traefik's output if it uses none of the files of the dynamic configuration."""
 

@@ -24,7 +24,7 @@ UNKNOWN_NAME = "hub.invalid"
 """A name that no certificate is for: a visitor of it gets the default certificate."""
 _HSTS = "littlest-hub-hsts"
 _CHALLENGE_DELAY = "2s"
-"""How long the authority has to wait before it validates a domain.
+"""Time that the authority has to wait before it validates a domain.
 
 A traefik that has just started obtains missing certificates at once, while visitors still reach the
 one before it for a moment; so would the authority, which connects as visitors do.
@@ -152,7 +152,7 @@ class Https:
     """Certificate and key."""
     acme: Acme | None
     hsts_s: int
-    """How long browsers insist on HTTPS; 0: they stop at once."""
+    """Time for which browsers insist on HTTPS; 0: they stop at once."""
     host: str = ""
     """The one address that the proxy listens at, as in a URL; "": every one."""
 

@@ -31,8 +31,9 @@ class Address(NamedTuple):
     name: str
     """The entry point of traefik that accepts from them."""
     sockets: tuple[Inherited, ...]
-    """In the order in which the kernel numbers them: that of listen(2), and so of ListenStream=,
-    unless another socket of this address was closed since; its number is then the last one's."""
+    """Sockets in the order in which the kernel numbers them: that of listen(2), and so of
+    ListenStream=, unless another socket of this address was closed since; its number is then the
+    last one's."""
 
     def socket_of(self, slot: int) -> Inherited:
         """Return the socket of a slot; an address with one socket has the same one for all."""

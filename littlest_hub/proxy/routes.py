@@ -15,18 +15,19 @@ from littlest_hub.system.toml import to_toml
 HUB_LIMIT, HUB_MARK = "littlest-hub-limit", "littlest-hub-mark"
 """The middlewares of the hub's route, if the file has them."""
 HUB_TRANSPORT = "littlest-hub-transport"
-"""How traefik connects to the hub, if the file has it."""
+"""The `serversTransport` with which traefik connects to the hub, if the file has it."""
 HUB_IDLE_MS = 250
-"""How long traefik keeps an idle connection to the hub: long enough for the requests of one page. A
-hub that ends waits until traefik has closed them, because only the client of a connection can close
-it without losing a request that is on its way (RFC 9112, 9.5)."""
+"""Time for which traefik keeps an idle connection to the hub: long enough for the requests of one
+page. A hub that ends waits until traefik has closed them, because only the client of a connection
+can close it without losing a request that is on its way (RFC 9112, 9.5)."""
 MARK_HEADER = "X-Littlest-Hub-Mark"
 """A header that only the proxy knows: requests with it came through the proxy, which has set their
 X-Forwarded-For. Everyone on this machine can send requests to the hub's own port."""
 REQUESTS_PER_SOURCE = 4096
-"""How many requests of one address may be at the hub: half of the connections that it accepts, and
-far more than a class behind one address has. Also more than the unfinished ones that the hub keeps
-(`system.http_server.BoundedServer`), so that these alone do not shut out others at that address."""
+"""The most requests of one address that are at the hub: half of the connections that it accepts,
+and far more than a class behind one address has. Also more than the unfinished ones that the hub
+keeps (`system.http_server.BoundedServer`), so that these alone do not shut out others at that
+address."""
 
 
 def hub_tables(mark: str, trusted_proxies: Sequence[str]) -> dict[str, Any]:

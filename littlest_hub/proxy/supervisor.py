@@ -41,15 +41,15 @@ from littlest_hub.units.entry_points import API_ENTRY_POINT, HTTPS_ENTRY_POINT, 
 
 REQUIRED_ENTRY_POINTS = (PUBLIC_ENTRY_POINT, API_ENTRY_POINT)
 CANDIDATE = "traefik.next.toml"
-"""Beside the static configuration: another one that the next reload is to try."""
+"""A file beside the static configuration: another one, which the next reload is to try."""
 
 SETTLE_S = 0.25
-"""How long a generation that is ready is left alone before visitors come.
+"""Time for which a generation that is ready is left alone before visitors come.
 
 traefik puts a new configuration into effect at one entry point after the other, in no order.
 """
 LINGER_S = 15
-"""How long a generation goes on accepting when the next one has taken over.
+"""Time for which a generation goes on accepting when the next one has taken over.
 
 traefik, when told to end, waits for connections on which nothing was ever sent. Browsers open some
 in advance and close those that they do not need after some ten seconds.
@@ -57,13 +57,13 @@ in advance and close those that they do not need after some ten seconds.
 MIN_LINGER_S = 3
 """The same if the next reload is waiting: long enough for handshakes that are under way."""
 QUEUE_TIMEOUT_S = 10
-"""How long a reload waits for a generation that does not accept what is queued."""
+"""Time that a reload waits for a generation that does not accept what is queued."""
 MAX_DRAINING = 3
-"""How many ended generations may have connections left; each weighs some 50 MB."""
+"""The most ended generations that have connections left; each weighs some 50 MB."""
 RELEASE_TIMEOUT_S = 1
-"""How long the kernel may take to close the sockets of a process that was killed."""
+"""Time in which the kernel closes the sockets of a process that was killed."""
 POLL_S = 3
-"""How often certificates are compared with those that are loaded."""
+"""Interval at which certificates are compared with those that are loaded."""
 
 
 class Supervisor:

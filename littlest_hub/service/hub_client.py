@@ -12,7 +12,7 @@ from littlest_hub.errors import LittlestHubError
 _TIMEOUT_S = 30
 _LIMIT_BYTES = 64 << 20
 _PAGE = 200
-"""How many users one answer contains; it is the most that the hub allows by default."""
+"""Number of users in one answer; it is the most that the hub allows by default."""
 _PAGINATION = "application/jupyterhub-pagination+json"
 _PROBE = "/littlest-hub-base-url"
 

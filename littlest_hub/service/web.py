@@ -30,13 +30,13 @@ from littlest_hub.system.sd_daemon import inherited_sockets
 from littlest_hub.units.stack import HUB_ADDRESS, SERVICE
 
 IDLE_S = 600
-"""How long a service runs that nobody visits; its socket starts it again."""
+"""Time for which a service runs that nobody visits; its socket starts it again."""
 _END_S = 10
-"""How long it completes requests when it ends."""
+"""Time in which it completes requests when it ends."""
 _GRACE_S = 0.2
-"""How long a connection may take from its acceptance to its first line."""
+"""Time limit of a connection, from its acceptance to its first line."""
 _CACHE_S = 10
-"""How long the hub's answer about a user is used again; a user without rights is out then."""
+"""Time for which the hub's answer about a user is used again; a user without rights is out then."""
 # Longer than any base_url, which a program of this machine may choose in a request of its own.
 _BASE = r"((?:/[A-Za-z0-9._~-]{1,64}){0,8}/)"
 _HEADERS = {
@@ -135,7 +135,7 @@ class WebService(Application):  # type: ignore[misc]
         self.name, self._token, self._hub = name, token, hub
         self.path = re.compile(f"{_BASE}services/{re.escape(name)}/")
         self.active = 0
-        """How many requests are being answered."""
+        """Number of requests that are being answered."""
         self.last_s = time.monotonic()
         """Time at which the last one began or ended."""
         self.is_over = asyncio.Event()

@@ -30,9 +30,9 @@ from tornado.log import app_log, gen_log
 from tornado.web import HTTPError
 
 ACCEPTED_AT_ONCE = 128
-"""How many connections are accepted before other work gets its turn, as in tornado."""
+"""Number of connections that are accepted before other work gets its turn, as in tornado."""
 PAUSE_S = 0.2
-"""How long no connection is accepted if there are too many, or no descriptor is free."""
+"""Time for which no connection is accepted if there are too many, or no descriptor is free."""
 LOG_INTERVAL_S = 60
 
 
@@ -60,21 +60,21 @@ class BoundedServer(HTTPServer):  # type: ignore[misc]
     """
 
     max_unfinished = 1024
-    """How many connections may be idle, or in the middle of a request's headers or body."""
+    """The most connections that are idle, or in the middle of a request's headers or body."""
     stranger_body_bytes = 64 * 1024
     """The largest body of a request whose sender is unknown."""
     idle_timeout_s: float = 100
-    """How long a connection may be idle, and headers may take: longer than the 90 s after which
-    traefik closes a connection that it keeps, so that it never sends a request into a closed
-    one."""
+    """Time for which a connection may be idle, and time limit of headers: longer than the 90 s
+    after which traefik closes a connection that it keeps, so that it never sends a request into a
+    closed one."""
     body_timeout_s: float = 30
-    """How long a body may take that is not larger than `stranger_body_bytes`."""
+    """Time limit of a body that is not larger than `stranger_body_bytes`."""
     large_body_timeout_s: float | None = None
-    """How long a larger body may take."""
+    """Time limit of a larger body."""
     large_bodies_bytes: float = float("inf")
-    """How much all larger bodies of one sender may take together."""
+    """The greatest size of all larger bodies of one sender together."""
     unread_timeout_s: float = 0
-    """How long a client may leave an answer unread; 0: for any time."""
+    """Time for which a client may leave an answer unread; 0: any."""
 
     def initialize(self, *args: Any, **kwargs: Any) -> None:
         super().initialize(*args, idle_connection_timeout=self.idle_timeout_s, **kwargs)
@@ -85,7 +85,7 @@ class BoundedServer(HTTPServer):  # type: ignore[misc]
         self._unfinished: dict[Any, None] = {}
         """Connections that wait for a request or its rest; the first one has waited longest."""
         self._large: dict[Any, tuple[str, int]] = {}
-        """For each connection with a large body: its sender, and the size that it may have."""
+        """The sender of each connection with a large body, and the size that the body may have."""
         self._used: set[Any] = set()
         """Connections that have brought a request."""
         self._paused_at = float("-inf")

@@ -19,14 +19,17 @@ class LooseStep(NamedTuple):
     """A directory, link, or file that others than root can change, and everything below it."""
 
     path: Path
-    """As the machine sees it."""
+    """The path, as the machine sees it."""
     uid: int
     mode: int
+    has_acl: bool = False
+    """Whether an access control list lets others write to it."""
 
     @property
     def reason(self) -> str:
         owner = f"belongs to {_user_name(self.uid)}" if self.uid else "belongs to root"
-        return f"{self.path} {owner} and has mode {self.mode:04o}"
+        more = " with an access control list (getfacl)" if self.has_acl else ""
+        return f"{self.path} {owner} and has mode {self.mode:04o}{more}"
 
     @property
     def repair(self) -> str:
@@ -66,13 +69,25 @@ def loose_step(path: Path, root: Path = Path("/")) -> LooseStep | None:
     for step in steps:
         status = step.lstat()
         mode = stat.S_IMODE(status.st_mode)
-        # On some distributions, group root may write to directories of root.
-        is_writable = mode & stat.S_IWOTH or (mode & stat.S_IWGRP and status.st_gid != 0)
+        # On some distributions, group root may write to directories of root. With an access
+        # control list, these are not the permissions of the group, but of those in the list.
+        has_acl = bool(mode & stat.S_IWGRP) and _has_acl(step)
+        is_of_others = status.st_gid != 0 or has_acl
+        is_writable = mode & stat.S_IWOTH or (mode & stat.S_IWGRP and is_of_others)
         is_sticky = stat.S_ISDIR(status.st_mode) and mode & stat.S_ISVTX and step != itself
         is_open = is_writable and not is_sticky and not stat.S_ISLNK(status.st_mode)
         if status.st_uid != 0 or is_open:
-            return LooseStep(Path("/") / step.relative_to(root), status.st_uid, mode)
+            return LooseStep(Path("/") / step.relative_to(root), status.st_uid, mode, has_acl)
     return None
+
+
+def _has_acl(step: Path) -> bool:
+    """Return whether an access control list says who may write to a file or directory (acl(5))."""
+    try:
+        os.getxattr(step, "system.posix_acl_access", follow_symlinks=False)
+    except OSError:
+        return False
+    return True
 
 
 def _steps(path: Path, root: Path) -> Iterator[Path]:

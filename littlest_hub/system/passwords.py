@@ -11,7 +11,7 @@ _DAY_S = 86400
 
 
 class Unusable(NamedTuple):
-    """Why nobody can log in to an account with a password, and the command that changes it."""
+    """The reason why no password opens an account, and the command that changes that."""
 
     reason: str
     command: str

@@ -81,7 +81,7 @@ class Limits:
     unpacked_bytes: int = 16 << 30
     """The largest environment, and so the largest package."""
     files: int = 500_000
-    """How many files a package may have."""
+    """The most files that a package may have."""
     least_free_bytes: int = 2 << 30
     """The disk that stays free, whatever a package unpacks to."""
     least_free_files: int = 10_000

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -29,13 +29,13 @@ _KEPT = ("SSH_AUTH_SOCK", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
 INCOMPLETE = 3
 """Exit code of a backup without some files, which could not be read."""
 _END_S = 2
-"""How long restic may take to end once nobody reads its output."""
+"""Time in which restic has to end once nobody reads its output."""
 _ROOM_BYTES = 64 << 20
 """Less than a few of the files in which restic writes data."""
 _HALF_S = 86400
 """The age from which on a file that is not complete will never be."""
 _NAMED = 3
-"""How many lines of restic's own text a message has."""
+"""The most lines of restic's own text in a message."""
 
 
 class DamagedError(LittlestHubError):
@@ -51,7 +51,7 @@ class WrongPasswordError(LittlestHubError):
 
 
 class MissingError(LittlestHubError):
-    """There is no repository at the address."""
+    """An address without a repository."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Snapshot:
 
     id: str
     time: str
-    """In RFC 3339, with nanoseconds, as restic writes it."""
+    """The time in RFC 3339, with nanoseconds, as restic writes it."""
     host: str
     paths: Sequence[str]
     tags: Sequence[str]
@@ -135,7 +135,7 @@ class Repository:
         *arguments: str,
         is_complete: bool = True,
         on_error: Callable[[str], object] | None = None,
-    ) -> Iterator[str]:
+    ) -> Generator[str, None, None]:
         """Run a command of restic, and yield the lines that it prints.
 
         Args:

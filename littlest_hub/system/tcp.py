@@ -41,7 +41,7 @@ class Listener(NamedTuple):
     """Its user."""
     inode: int
     waiting: int
-    """How many connections wait to be accepted."""
+    """Number of connections that wait to be accepted."""
 
     @property
     def address(self) -> str:

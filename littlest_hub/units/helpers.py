@@ -13,9 +13,9 @@ from littlest_hub.layout import Layout
 from littlest_hub.units.unit import Directive, Unit, base_directory_conditions
 
 MAX_CONNECTIONS = 64
-"""How many helpers may run at the same time for each socket; systemd closes further connections."""
+"""The most helpers that run at once for each socket; systemd closes further connections."""
 HOOK_TIMEOUT_S = 300
-"""How long a hook may take."""
+"""Time limit of a hook."""
 
 _RESTRICTIONS = (
     Directive("LockPersonality", "yes"),

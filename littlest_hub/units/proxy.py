@@ -8,7 +8,7 @@ from littlest_hub.units.ports import Ports
 from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_conditions
 
 GRACE = "30m"
-"""How long a traefik that was replaced keeps its connections.
+"""Time for which a traefik that was replaced keeps its connections.
 
 A websocket lasts as long as a notebook is open. Half an hour lets most running cells deliver their
 output undisturbed; afterwards JupyterLab reconnects by itself. A longer time would cost memory: 50

@@ -112,6 +112,17 @@ def server_properties(
     return {key: value for key, value in found.items() if _NEWER.get(key, 0) <= (systemd or 9999)}
 
 
+def with_values(
+    properties: Properties, more: Mapping[str, list[str]]
+) -> dict[str, str | list[str]]:
+    """Return properties with more values for those that may have several."""
+    found: dict[str, str | list[str]] = {**properties}
+    for name, values in more.items():
+        present = properties.get(name, [])
+        found[name] = [*([present] if isinstance(present, str) else present), *values]
+    return found
+
+
 def environment(properties: Properties) -> dict[str, str]:
     """Return the environment variables that follow from the properties of a server."""
     mounts = _words(properties.get("TemporaryFileSystem", ()))

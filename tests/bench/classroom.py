@@ -33,7 +33,7 @@ STUDENTS = 50
 ARRIVALS_S = 150
 """Time from the first arrival to the last; one after the other, at equal distances."""
 PATIENCE_S = 180
-"""How long a student waits for a server."""
+"""Time that a student waits for a server."""
 CELL = "import numpy\nprint(int(numpy.arange(1000).reshape(10, 100).sum()))"
 ANSWER = "499500"
 TITLES = {
@@ -47,7 +47,7 @@ TITLES = {
 COMMAND = "/opt/littlest-hub/hub/bin/littlest-hub"
 _BUNDLE = "/srv/class-environment.tar"
 _PATIENCE_S = 600
-"""How long a step of setting up may take."""
+"""Time limit of a step of setting up."""
 
 
 @dataclass

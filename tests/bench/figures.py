@@ -22,7 +22,7 @@ class Reading:
     load: float
     """The machine's load average over the minute before."""
     error: str = ""
-    """Why there are no figures."""
+    """The reason why there are no figures."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

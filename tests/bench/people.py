@@ -68,12 +68,12 @@ NONE = (
 """Figures that must be 0 at our side."""
 GROUP = "class"
 KERNELS_AT_ONCE = 5
-"""How many people log in, and wait for a kernel, at the same time."""
+"""Number of people who log in, and wait for a kernel, at the same time."""
 IDLE_S = SETTLED_S = 60
 PATIENCE_S = 3600
-"""How long all starts may take."""
+"""Time limit of all starts together."""
 COMPUTING_S = 30
-"""How long each kernel computes; other kernels and the measurement make it longer."""
+"""Time for which each kernel computes; other kernels and the measurement make it longer."""
 CELL_PATIENCE_S = 300
 BUSY_PAGES_PER_S, BUSY_PAGES_S = 5, 20
 """More would need a processor of their own, which the kernels leave to nobody."""
@@ -95,7 +95,7 @@ class Wave:
     ready: Sequence[str]
     """Names of the people whose servers run."""
     failures: Mapping[str, str]
-    """Why others do not, by name."""
+    """The reasons why others do not, by name."""
     seconds: float
 
 
@@ -126,9 +126,9 @@ class Crowd:
     side: HubSide
     passwords: Mapping[str, str] = field(repr=False)
     kernels: int
-    """How many of them compute."""
+    """Number of people whose kernels compute."""
     at_a_time: int
-    """How many servers start at the same time."""
+    """Number of servers that start at the same time."""
     floor_mib: float
     """The memory that must stay available."""
     figures: dict[str, float] = field(default_factory=dict)

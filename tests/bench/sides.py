@@ -113,7 +113,7 @@ class Started:
 
     seconds: float
     failure: str = ""
-    """Why it is not ready; "": it is."""
+    """The reason why it is not ready; "": it is."""
 
 
 @dataclass(frozen=True)

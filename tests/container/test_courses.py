@@ -26,8 +26,15 @@ INBOUND = f"{EXCHANGE}/ps131/inbound"
 RIGHT = "def square(x): return x * x"
 ENDLESS = "def square(x):\n    while True: pass"
 BOMB = "def square(x):\n    a = []\n    while True: a.append(b'x' * (1 << 26))"
+# Scripts for the browser of whoever grades.
+MARKUP = (
+    '<script>stolen()</script><img src=x onerror="stolen()">'
+    "<iframe srcdoc='<script>stolen()</script>'></iframe>"
+    "\n\n[x](javascript:stolen()) **fair** $a<b$"
+)
 SPY = """\
 import glob, os, socket
+from IPython.display import HTML, display
 def tried(what):
     try:
         return str(what())[:60]
@@ -39,6 +46,7 @@ def square(x):
           tried(lambda: os.listdir('/opt/littlest-hub/state')),
           tried(lambda: socket.create_connection(('127.0.0.1', 80), 2)),
           len([p for p in os.listdir('/proc') if p.isdigit()]))
+    display(HTML('<img src=x onerror="sto' 'len()"><table><tr><th>shown</th></tr></table>'))
     return x * x
 """
 KILLS = int(os.environ.get("LITTLEST_HUB_KILLS", "5"))
@@ -147,12 +155,13 @@ def test_a_submission_in_the_name_of_another_is_ignored(campus: Campus) -> None:
     assert "stolen" not in campus.machine.run(["ls", f"{place}/carol/forged"]).stdout
 
 
+@pytest.mark.row(43)
 def test_submissions_that_spy_loop_or_eat_memory_cost_only_themselves(campus: Campus) -> None:
     campus.release("ps131", "hostile")
     for name, solution in (("bob", SPY), ("carol", ENDLESS)):
         with campus.student(name) as student:
             student.fetch("hostile")
-            student.solve("hostile", solution)
+            student.solve("hostile", solution, MARKUP)
             student.submit("hostile")
     campus.nbgrader("ps131", "collect", "hostile")
     campus.course("autograde", "ps131", "hostile")
@@ -163,6 +172,16 @@ def test_submissions_that_spy_loop_or_eat_memory_cost_only_themselves(campus: Ca
     seen = campus.machine.read(f"{place}/bob/hostile/work.ipynb")
     assert "SPY FileNotFoundError [] PermissionError ConnectionRefusedError 1" in seen
     assert "CellTimeoutError" in campus.machine.read(f"{place}/carol/hostile/work.ipynb")
+    with campus.instructor("ps131") as alice:
+        page = alice.page_of("hostile", "bob")
+        # It would run what bob has handed in there, as the grader.
+        other = f"?path={COURSES}/ps131/submitted/bob/hostile"
+        refused = alice.person.browser.get(f"/services/course-ps131/formgrader{other}")
+        assert refused.status_code == 403
+    assert "stolen" not in page
+    assert "<strong>fair</strong> $a&lt;b$" in page
+    assert "<th>shown</th>" in page
+    assert '<input class="score' in page
     with campus.student("carol") as carol:
         carol.solve("hostile", BOMB)
         carol.submit("hostile")

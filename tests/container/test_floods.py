@@ -21,7 +21,7 @@ from tests.hub import Hub
 
 UNFINISHED, STREAMS, IDLE = 1300, 1200, 1100
 GROWTH_BYTES = 150 * 2**20
-"""How much more memory the hub, or a user server, may take in a flood."""
+"""The most memory that the hub, or a user server, may take in addition in a flood."""
 CHUNK = b"x" * 2**16
 
 

@@ -29,6 +29,10 @@ def is_active(hub: Hub, name: str) -> bool:
     return hub.machine.systemctl("is-active", "--quiet", name, check=False).returncode == 0
 
 
+def await_end(hub: Hub, name: str, timeout_s: float = 30) -> None:
+    eventually(lambda: not is_active(hub, name), timeout_s, f"the end of {name}")
+
+
 def kill(hub: Hub) -> None:
     """Kill the hub that serves; its supervisor starts another one at once."""
     hub.machine.run(["sh", "-c", f"kill -KILL {hub.serving_pid()}"])
@@ -73,13 +77,13 @@ def test_named_servers_run_side_by_side_each_in_a_unit_of_its_own_and_are_culled
             pids = {hub.main_pid(unit(hub, alice, name)) for name in ("", "lab")}
             assert len(pids - {0}) == 2
             alice.stop_server()
-            eventually(lambda: not is_active(hub, unit(hub, alice)), 30, "its end")
+            await_end(hub, unit(hub, alice))
             assert lab.run("x") == "'lab'"
         left = hub.machine.run(["ls", str(hub.layout.server_environments)]).stdout.split()
         assert f"{hub.layout.user_unit(alice.name, 'lab')}.env" in left
         assert f"{hub.layout.user_unit(alice.name)}.env" not in left
         with hub.fragment("80-idle.py", idle):
-            eventually(lambda: not is_active(hub, unit(hub, alice, "lab")), 60, "its end")
+            await_end(hub, unit(hub, alice, "lab"), 60)
 
 
 @pytest.mark.row(2)
@@ -104,7 +108,7 @@ def test_a_name_of_anything_has_a_server_of_its_own(hub: Hub) -> None:
         assert f"={hub.layout.server_environments}/{hub.layout.user_unit(name)}.env " in shown
         assert f"={hub.layout.dynamic_homes[0].name}/_x2e." in shown
         somebody.stop_server()
-        eventually(lambda: not is_active(hub, running), 30, "its end")
+        await_end(hub, running)
 
 
 @pytest.mark.row(3)
@@ -176,7 +180,7 @@ def test_a_server_of_a_release_that_named_its_client_otherwise_is_not_cut_off(hu
             assert again.run_cell("6 * 7") == "42"
         assert hub.main_pid(unit(hub, ann)) == pid
         ann.stop_server()
-        eventually(lambda: not is_active(hub, unit(hub, ann)), 30, "its end")
+        await_end(hub, unit(hub, ann))
         ann.start_server()
         assert ann.run_cell("6 * 7") == "42"
 
@@ -332,7 +336,7 @@ def test_a_user_without_an_account_has_a_name_on_a_machine_without_libnss_system
                 assert f"{expected}@" in terminal.shown
             person.stop_server()
             running = unit(hub, person)
-            eventually(lambda u=running: not is_active(hub, u), 30, "its end")  # type: ignore[misc]
+            await_end(hub, running)
             left = hub.machine.run(["ls", str(files)]).stdout.split()
             assert not [each for each in left if each.startswith(hub.layout.user_unit(name))]
 
@@ -356,7 +360,7 @@ def test_a_new_user_with_a_former_users_name_finds_no_file_of_theirs(
         assert ada.run_cell(look) == "['diary']"
         # Stopped and started: still the same home directory.
         ada.stop_server()
-        eventually(lambda: not is_active(hub, unit(hub, ada)), 30, "its end")
+        await_end(hub, unit(hub, ada))
         ada.start_server()
         assert ada.run_cell(look) == "['diary']"
         token = ada.token()
@@ -374,7 +378,7 @@ def test_a_new_user_with_a_former_users_name_finds_no_file_of_theirs(
         assert ada.run_cell(look) == "[]"
         ada.run_cell(keep)
         ada.stop_server()
-        eventually(lambda: not is_active(hub, unit(hub, ada)), 30, "its end")
+        await_end(hub, unit(hub, ada))
         # Deleted in the database, not through the hub's API: the next one is a new user.
         hub.machine.put(owner, "another", mode=0o600)
         ada.start_server()

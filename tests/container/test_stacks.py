@@ -4,10 +4,12 @@ import ast
 import json
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pexpect
 import pytest
 
 from tests.client import Person
@@ -22,6 +24,9 @@ ESCAPED = (
     ' <a href="https://example.org/a" rel="noopener noreferrer">https://example.org/a</a>'
 )
 UNIT = "littlest-hub.announce.service"
+QUESTION = "whose members may write announcements, besides administrators []: "
+CONFIRMATION = "Do it? [Y/n] "
+CTRL_C, CTRL_D = "\x03", "\x04"
 
 
 def run(hub: Hub, *words: str, check: bool = True) -> str:
@@ -96,6 +101,84 @@ def test_announce_is_enabled_used_and_disabled_without_a_trace(
     assert hub.machine.systemctl("is-active", UNIT, check=False).stdout.strip() == "inactive"
     # The hub's own 404 page: nothing is at that address any more.
     eventually(lambda: boss.browser.get(PAGE).status_code == 404, 10, "no page")
+
+
+@contextmanager
+def enabling(hub: Hub, stack: str) -> Iterator["pexpect.spawn[str]"]:
+    """Run `littlest-hub enable STACK` in a terminal."""
+    command = [hub.path("hub/bin/littlest-hub"), "enable", stack]
+    terminal = hub.machine.terminal(command, timeout_s=60)
+    try:
+        yield terminal
+    finally:
+        terminal.close(force=True)
+
+
+def ended(terminal: "pexpect.spawn[str]", says: str) -> int | None:
+    """Wait until the command has said something and ended, and return its exit code."""
+    terminal.expect_exact(says)
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    return terminal.exitstatus
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ([(QUESTION, CTRL_C)], "interrupted"),
+        ([(QUESTION, CTRL_D)], "the terminal is gone; nothing was changed"),
+        ([(QUESTION, "\n"), (CONFIRMATION, CTRL_C)], "interrupted"),
+        ([(QUESTION, "\n"), (CONFIRMATION, "n\n")], "Nothing was changed."),
+    ],
+    ids=["Ctrl-C at a question", "Ctrl-D", "Ctrl-C at the end", "no"],
+)
+def test_whoever_leaves_the_questions_of_a_stack_changes_nothing(
+    hub: Hub, typed: Sequence[tuple[str, str]], says: str
+) -> None:
+    before, started = files(hub), hub.main_pid()
+    with enabling(hub, "announce") as terminal:
+        for prompt, keys in typed:
+            terminal.expect_exact(prompt)
+            terminal.send(keys)
+        assert ended(terminal, says) == 1
+    assert files(hub) == before
+    assert hub.main_pid() == started
+
+
+def test_the_answers_of_a_person_at_a_terminal_are_what_is_enabled(hub: Hub) -> None:
+    before = files(hub)
+    with enabling(hub, "announce") as terminal:
+        terminal.expect_exact(QUESTION)
+        terminal.sendline("two words")
+        terminal.expect_exact("Expected the name of a group, or nothing.")
+        terminal.expect_exact(QUESTION)
+        terminal.sendline("editors")
+        terminal.expect_exact(CONFIRMATION)
+        assert f"install and start {UNIT}" in str(terminal.before)
+        terminal.sendline("")
+        assert ended(terminal, "announce is enabled.") == 0
+    try:
+        fragment = hub.machine.read(hub.path("jupyterhub_config.d/55-announce.py"))
+        assert 'GROUP = "editors"' in fragment
+    finally:
+        run(hub, "disable", "announce", "--yes")
+    assert files(hub) == before
+
+
+def test_enter_takes_the_answer_that_a_question_shows(hub: Hub) -> None:
+    before = files(hub)
+    with enabling(hub, "class") as terminal:
+        terminal.expect_exact("says) [system]: ")
+        terminal.sendline("password")
+        terminal.expect_exact("Expected system, first-use, sign-up, or other.")
+        terminal.expect_exact("[system]: ")
+        terminal.sendline("")
+        terminal.expect_exact("who does already []: ")
+        terminal.sendline("")
+        terminal.expect_exact(CONFIRMATION)
+        terminal.sendline("no")
+        assert ended(terminal, "Nothing was changed.") == 1
+    assert files(hub) == before
 
 
 def _deciding_fragment(hub: Hub, setting: str) -> str:

@@ -24,11 +24,15 @@ from tests.server import MachineError
 # Refusals that say that something fails, which a hub can prove wrong. Others are decisions: a hub
 # that starts may still do something else than its administrator means.
 CLAIM = re.compile(r"Error\b|cannot|may not|in use by|would not|there is no (file|directory)")
-# Of those, what only a check forbids, with the reason and what to write instead.
-DECIDED = re.compile(r"may not write|send no signals|access to systemd|must not exit")
+# Of those, what only a check forbids, with the reason and what to write instead. A hub runs without
+# its logo, and without a file for certificates that it does not obtain, but nobody wants that.
+DECIDED = re.compile(
+    r"may not write|send no signals|access to systemd|must not exit"
+    r"|JupyterHub\.logo_file|acme_ca_file"
+)
 TOGETHER = 8
-"""How many fragments are loaded together, as those in a directory are: imports of JupyterHub and of
-JupyterLab, a second each, take most of the time."""
+"""Number of fragments that are loaded together, as those in a directory are: imports of JupyterHub
+and of JupyterLab, a second each, take most of the time."""
 NO_LINE = "refused without a line"
 ELSEWHERE = "refused together with another fragment"
 """No finding: the other fragment's line is named."""
@@ -73,14 +77,14 @@ class Judge:
     say: Callable[[str], None] = print
     findings: list[Finding] = field(default_factory=list)
     refusals: Counter[str] = field(default_factory=Counter)
-    """How often the check refused what."""
+    """Numbers of refusals of the check, by what it refused."""
     known: Counter[str] = field(default_factory=Counter)
-    """How many findings there are about each setting."""
+    """Numbers of findings, by setting."""
     tries: int = 0
     stages: Counter[str] = field(default_factory=Counter)
-    """How often each stage was reached."""
+    """Numbers of times that each stage was reached."""
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """How long each stage took, all times together."""
+    """Duration of each stage, all times together."""
     _accounts: tuple[str, ...] = tuple(scene.ACCOUNTS)
     _failing_anyway: dict[str, bool] = field(default_factory=dict)
     _after_reload: set[str] = field(default_factory=set)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.layout import DEFAULT_BASE, Layout, check_base_directory
+from littlest_hub.layout import DEFAULT_BASE, Layout
+from littlest_hub.lifecycle import base_directory
 
 pytestmark = pytest.mark.unit
 
@@ -22,7 +23,7 @@ def test_the_last_part_of_the_base_directory_names_units_and_user(
     base: str, instance: str, user: str
 ) -> None:
     layout = Layout(Path(base))
-    check_base_directory(layout)
+    base_directory.check(layout)
     assert layout.hub_service == f"{instance}.service"
     assert layout.hub_socket == f"{instance}.socket"
     assert layout.proxy_service == f"{instance}-proxy.service"
@@ -31,7 +32,7 @@ def test_the_last_part_of_the_base_directory_names_units_and_user(
 
 def test_the_longest_name_makes_a_user_name_that_systemd_takes() -> None:
     layout = Layout(Path("/srv") / ("x" * 20))
-    check_base_directory(layout)
+    base_directory.check(layout)
     assert len(layout.proxy_user) <= 31
 
 
@@ -64,7 +65,7 @@ def test_the_longest_name_makes_a_user_name_that_systemd_takes() -> None:
 )
 def test_a_base_directory_that_cannot_be_in_units_is_refused(base: str) -> None:
     with pytest.raises(LittlestHubError) as refused:
-        check_base_directory(Layout(Path(base)))
+        base_directory.check(Layout(Path(base)))
     assert base in refused.value.message
     assert refused.value.hint
 

@@ -1,4 +1,4 @@
-"""How `make test-upstream` compares two runs of a suite."""
+"""The comparison of two runs of a suite by `make test-upstream`."""
 
 from __future__ import annotations
 

@@ -229,7 +229,13 @@ def _unreachable_hub(
         port = number.value
     if url.value and isinstance(url.value, str):
         parts = split_url(url.value)
-        if not parts or parts.scheme != "http":
+        if not parts:
+            return
+        if parts.scheme != "http":
+            yield from url.error(
+                f"the proxy reaches the hub by http and TCP only, found {url.value!r}; expected"
+                " c.Spawner.hub_connect_url, which is for servers alone"
+            )
             return
         host, port = parts.hostname or "", parts.port or 80
     elif ip.value and isinstance(ip.value, str):
@@ -244,10 +250,13 @@ def _unreachable_hub(
         yield from setting.warning(text) if setting is url else setting.error(text)
         return
     own = {address for address in found if _is_local(settings, address)}
-    if setting is ip and not own and (reason := _why_not_bound(host, port)):
+    # At the port of its socket the hub gets that socket, whatever the URL's address is.
+    is_bound = setting is ip or (setting is url and all(port != each for _, each in listening))
+    if is_bound and not own and (reason := _why_not_bound(host, port)):
+        instead = "c.JupyterHub.hub_connect_url" if setting is ip else "the port of its socket"
         yield from setting.error(
             f"JupyterHub would listen at {host}:{port} too, which fails ({reason}); expected"
-            " c.JupyterHub.hub_connect_url"
+            f" {instead}"
         )
     is_heard = any(
         number == port and _is_same_host(address, each)
@@ -260,6 +269,31 @@ def _unreachable_hub(
             f"proxy and servers would connect to the hub at {host}:{port}, but it listens at"
             f" {where}; expected one of these, or one more ListenStream= in a drop-in (systemctl"
             f" edit {settings.layout.hub_socket})"
+        )
+
+
+def hub_that_servers_would_not_find(settings: Settings) -> Iterator[Problem]:
+    """Refuse an address of the hub for servers where nothing on this machine listens."""
+    setting = settings.get("Spawner", "hub_connect_url")
+    facts = settings.facts
+    parts = split_url(setting.value) if isinstance(setting.value, str) else None
+    is_elsewhere = not settings.uses("Spawner", "UnitSpawner") or not facts.hub_sockets
+    # The proxy opens its port for https by itself.
+    if is_elsewhere or not parts or parts.scheme != "http" or not parts.hostname:
+        return
+    port = parts.port or 80
+    others = [(each.address, each.port) for each in facts.listeners]
+    listening = [*facts.hub_sockets, *facts.public_sockets, *others]
+    addresses = [each for each in addresses_of(parts.hostname) if _is_local(settings, each)]
+    is_heard = any(
+        number == port and _is_same_host(address, each)
+        for address in addresses
+        for each, number in listening
+    )
+    if addresses and not is_heard:
+        yield from setting.error(
+            f"servers would not find the hub: nothing listens at {parts.hostname}:{port}; expected"
+            " no such setting, unless servers are on other machines"
         )
 
 

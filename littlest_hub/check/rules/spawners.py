@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from traitlets import TraitError
 
 from littlest_hub.check.report import Problem
 from littlest_hub.check.settings import EffectiveSetting, Settings
@@ -185,3 +188,47 @@ def working_directory_with_a_tilde(settings: Settings) -> Iterator[Problem]:
     if isinstance(setting.value, str) and setting.value.startswith("~"):
         text = f"expected an absolute path such as '/home/{{USERNAME}}', found {setting.value!r}"
         yield from setting.error(text)
+
+
+def shared_account_that_does_not_exist(settings: Settings) -> Iterator[Problem]:
+    """Refuse a template without a user's name that names no account: no server could start."""
+    setting = settings.get("Spawner", "username_template")
+    name = setting.value
+    if not isinstance(name, str) or "{" in name or settings.get("Spawner", "dynamic_users").value:
+        return
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        text = f"there is no account {name!r}; expected {{USERNAME}} in it, or an account's name"
+        yield from setting.error(text)
+
+
+def overrides_that_cannot_be_applied(settings: Settings) -> Iterator[Problem]:
+    """Refuse overrides for a group with which no server of its members could start."""
+    setting = settings.get("Spawner", "group_overrides")
+    for item in setting.value.items() if isinstance(setting.value, dict) else ():
+        if fault := _override_fault(settings.chosen["Spawner"], item[1]):
+            yield from setting.error(f"{item[0]}: {fault}", item)
+
+
+def _override_fault(spawner_class: Any, override: object) -> str | None:
+    """Return why JupyterHub cannot apply an override for a group; None if it can."""
+    if not isinstance(override, dict) or not {"groups", "spawner_override"} <= override.keys():
+        return f"expected a dictionary with groups and spawner_override, found {override!r}"
+    groups, values = override["groups"], override["spawner_override"]
+    if isinstance(groups, str) or not isinstance(groups, Collection):
+        return f"groups: expected a list of names, found {groups!r}"
+    if not isinstance(values, Mapping):
+        return f"spawner_override: expected a dictionary of settings, found {values!r}"
+    for key, value in values.items():
+        if not hasattr(spawner_class, str(key)):
+            return f"spawner_override: {spawner_class.__name__} has no setting {key!r}"
+        # Dictionaries are merged; functions return the value for each user.
+        trait = spawner_class.class_traits().get(key)
+        if trait is None or callable(value) or isinstance(value, dict):
+            continue
+        try:
+            trait._validate(spawner_class.__new__(spawner_class), value)
+        except TraitError as error:
+            return f"spawner_override: {key}: {error}"
+    return None

@@ -31,7 +31,7 @@ class Announcement:
     author: str = ""
     """The author: a user of the hub, or root."""
     time: str = ""
-    """When."""
+    """The time at which it was written."""
 
     @classmethod
     def written(cls, banner: str, message: str, author: str) -> Announcement:

@@ -22,6 +22,11 @@ def date(text: str) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds_of(text)))
 
 
+def plain(text: str) -> str:
+    """Return a text that users have chosen, such as a path, as one line for a terminal."""
+    return "".join(each if each.isprintable() else "?" for each in text)
+
+
 def show(text: str) -> None:
     """Show what is being done, in the unit's status and in the journal."""
     notify(f"STATUS={text}")

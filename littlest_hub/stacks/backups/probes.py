@@ -15,7 +15,7 @@ from littlest_hub.stacks.backups.units import run_unit, trial_unit
 from littlest_hub.system.restic import INSTALL, program_is_missing
 
 LATE_S = 2.5 * 86400
-"""From which age on the last backup is too old."""
+"""The age from which on the last backup is too old."""
 TEST_LATE_S = 45 * 86400
 _CLOCK_S = 3600
 

@@ -15,7 +15,7 @@ from littlest_hub.system.files import write
 from littlest_hub.units.server import RUNTIME
 
 FILE = "overrides.json"
-"""Beside the fragments, in the format of JupyterLab's file of this name."""
+"""A file beside the fragments, in the format of JupyterLab's file of this name."""
 _DIRECTORY = RUNTIME / "lab"
 # jupyterlab_server reads a file of this name in each directory of JUPYTER_CONFIG_PATH.
 _SEEN = _DIRECTORY / "labconfig" / "default_setting_overrides.json"

@@ -26,7 +26,7 @@ from littlest_hub.stacks.classroom.accounts.hub import WithAccount
 from littlest_hub.stacks.classroom.limits import Limits
 from littlest_hub.stacks.classroom.shared import view
 from littlest_hub.stacks.classroom.shared.settings import Shared
-from littlest_hub.units.server import Account, Properties
+from littlest_hub.units.server import Account, Properties, with_values
 
 
 def configure(c: Config, variables: Mapping[str, Any]) -> None:
@@ -66,7 +66,7 @@ class AccountSpawner(WithAccount, UnitSpawner):
             view.properties(self.layout, Shared(self.shared), account.name),
             lab_settings.properties(self.layout),
         ):
-            properties = view.added(properties, more)
+            properties = with_values(properties, more)
         config = launch.environment.get("JUPYTER_CONFIG_PATH", "")
         return replace(
             launch,

@@ -100,8 +100,7 @@ def create(
             _make_token(layout, course)
             _start(layout, course)
             records.at_stage(layout, name, READY)
-            progress("Reloading the hub ...")
-            reload(layout)
+            _reload(layout, progress)
         except BaseException:
             _remove(layout, course)
             raise
@@ -162,12 +161,7 @@ def _change(
     if after == before:
         return after
     records.put(layout, after)
-    try:
-        progress("Reloading the hub ...")
-        reload(layout)
-    except BaseException:
-        records.put(layout, before)
-        raise
+    _reload_or_undo(layout, progress, lambda: records.put(layout, before))
     return after
 
 
@@ -182,12 +176,7 @@ def archive(layout: Layout, name: str, progress: Progress) -> None:
         if course.stage == ARCHIVED:
             raise LittlestHubError(f"{name} is archived already")
         records.at_stage(layout, name, ARCHIVED)
-        try:
-            progress("Reloading the hub ...")
-            reload(layout)
-        except BaseException:
-            records.put(layout, course)
-            raise
+        _reload_or_undo(layout, progress, lambda: records.put(layout, course))
         _stop(layout, course)
         views.close(layout, records.of_name(layout, name), progress)
 
@@ -202,16 +191,15 @@ def reopen(layout: Layout, name: str, progress: Progress) -> None:
         course = records.of_name(layout, name)
         if course.stage != ARCHIVED:
             raise LittlestHubError(f"{name} is not archived")
-        course = replace(course, stage=READY, port=free_internal_port(layout))
-        _start(layout, course)
-        records.put(layout, course)
-        try:
-            progress("Reloading the hub ...")
-            reload(layout)
-        except BaseException:
+        opened = replace(course, stage=READY, port=free_internal_port(layout))
+
+        def close() -> None:
             records.at_stage(layout, name, ARCHIVED)
-            _stop(layout, course)
-            raise
+            _stop(layout, opened)
+
+        _start(layout, opened)
+        records.put(layout, opened)
+        _reload_or_undo(layout, progress, close)
 
 
 def delete(layout: Layout, name: str, progress: Progress) -> None:
@@ -223,8 +211,7 @@ def delete(layout: Layout, name: str, progress: Progress) -> None:
     with changing(layout, progress):
         course = records.of_name(layout, name)
         records.at_stage(layout, name, DELETING)
-        progress("Reloading the hub ...")
-        reload(layout)
+        _reload(layout, progress)
         views.close(layout, records.of_name(layout, name), progress)
         _remove(layout, course)
 
@@ -241,9 +228,8 @@ def repair(layout: Layout, name: str, progress: Progress) -> list[str]:
             again = f"Open it first: {layout.command} course reopen {name}"
             raise LittlestHubError(f"{name} is {course.stage}", again)
         made = []
-        try:
-            account = pwd.getpwnam(course.account)
-        except KeyError:
+        account = _account(course)
+        if account is None:
             _make_account(layout, course)
             account = pwd.getpwnam(course.account)
             made.append(f"the account {course.account}")
@@ -258,8 +244,7 @@ def repair(layout: Layout, name: str, progress: Progress) -> list[str]:
             _make_token(layout, course)
             made.append("the formgrader's token")
         _start(layout, course)
-        progress("Reloading the hub ...")
-        reload(layout)
+        _reload(layout, progress)
         return made
 
 
@@ -285,11 +270,10 @@ def _refuse_taken(layout: Layout, name: str) -> None:
             f"Change it: {layout.command} course roster {name} FILE. See it:"
             f" {layout.command} course show {name}",
         )
-    course = Course(name, 0)
-    with contextlib.suppress(KeyError):
-        uid = pwd.getpwnam(course.account).pw_uid
+    if account := _account(Course(name, 0)):
         raise LittlestHubError(
-            f"there is an account {course.account} ({uid}) already", "Choose another name"
+            f"there is an account {account.pw_name} ({account.pw_uid}) already",
+            "Choose another name",
         )
     for directory in (place.home_of(layout, name), place.exchange(layout) / name):
         if os.path.lexists(directory):
@@ -297,6 +281,13 @@ def _refuse_taken(layout: Layout, name: str) -> None:
                 f"{directory} is there already, perhaps of a course before",
                 "Move it away, or choose another name",
             )
+
+
+def _account(course: Course) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(course.account)
+    except KeyError:
+        return None
 
 
 def _make_account(layout: Layout, course: Course) -> None:
@@ -371,10 +362,7 @@ def _remove(layout: Layout, course: Course) -> None:
     records.at_stage(layout, course.name, DELETING)
     _stop(layout, course)
     layout.on_disk(place.token_of(layout, course.name)).unlink(missing_ok=True)
-    try:
-        account = pwd.getpwnam(course.account)
-    except KeyError:
-        account = None
+    account = _account(course)
     is_ours = account is not None and account.pw_gecos == _about(layout, course)
     for directory in (
         place.home_of(layout, course.name),
@@ -393,6 +381,20 @@ def _remove_tree(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     if directory.exists():
         raise LittlestHubError(f"{directory} cannot be removed", f"See why: rm -r {directory}")
+
+
+def _reload_or_undo(layout: Layout, progress: Progress, undo: Callable[[], None]) -> None:
+    """Reload the hub; undo the change that it should read if it refuses."""
+    try:
+        _reload(layout, progress)
+    except BaseException:
+        undo()
+        raise
+
+
+def _reload(layout: Layout, progress: Progress) -> None:
+    progress("Reloading the hub ...")
+    reload(layout)
 
 
 def reload(layout: Layout) -> None:

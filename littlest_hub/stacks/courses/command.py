@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
@@ -19,7 +20,7 @@ from littlest_hub.stacks.courses.grading import command as grading
 from littlest_hub.stacks.courses.roster.columns import students_of
 from littlest_hub.stacks.courses.roster.table import MAX_BYTES
 from littlest_hub.stacks.courses.sources import repository, transfer
-from littlest_hub.system.progress import to_stderr
+from littlest_hub.system.progress import Progress, to_stderr
 
 _EXAMPLES = """\
 examples:
@@ -145,7 +146,7 @@ def _add_changing(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     ):
         each = commands.add_parser(word, help=text, description=f"{text.capitalize()}.")
         each.add_argument("name", metavar="NAME")
-        each.set_defaults(run=lambda layout, options, do=function: _do(layout, options, do))
+        each.set_defaults(run=partial(_change_stage, function))
     delete = commands.add_parser(
         "delete", help="delete a course with all submissions and grades; asks"
     )
@@ -303,9 +304,10 @@ def _instructors(layout: Layout, options: argparse.Namespace) -> int:
     return 0
 
 
-def _do(layout: Layout, options: argparse.Namespace, function: object) -> int:
-    assert callable(function)
-    function(layout, options.name, to_stderr)
+def _change_stage(
+    change: Callable[[Layout, str, Progress], None], layout: Layout, options: argparse.Namespace
+) -> int:
+    change(layout, options.name, to_stderr)
     print(f"{options.name} is {records.of_name(layout, options.name).stage}")
     return 0
 

@@ -17,9 +17,7 @@ from littlest_hub.system.sd_daemon import Inherited, inherited_sockets
 from littlest_hub.units.stack import HUB_ADDRESS
 
 _IDLE_S = 3600
-"""How long it runs without a request, a kernel or a terminal that is in use."""
-
-
+"""Time for which it runs without a request, a kernel or a terminal that is in use."""
 _LINKS = """
 <script>
 if (window === window.top) {
@@ -43,13 +41,14 @@ def main() -> None:
     os.environ.update(_variables(course, str(published.get("base_url", "/")), token, inherited))
     _listen_at(inherited)
     _link_to_lab()
+    _distrust_submissions()
     from jupyterhub.singleuser import main as serve
 
     home = os.environ["HOME"]
     sys.argv[1:] = [
         f"--ServerApp.root_dir={home}",
         f"--ServerApp.shutdown_no_activity_timeout={_IDLE_S}",
-        "--MappingKernelManager.cull_idle_timeout=3600",
+        f"--MappingKernelManager.cull_idle_timeout={_IDLE_S}",
     ]
     serve()
 
@@ -102,6 +101,29 @@ def _link_to_lab() -> None:
         return page.replace("</head>", f"{_LINKS}</head>", 1)
 
     BaseHandler.render = with_links
+
+
+def _distrust_submissions() -> None:
+    """Let nothing that a student has handed in run in an instructor's browser, or here."""
+    from nbgrader.server_extensions.formgrader import formgrader, handlers
+    from tornado.web import HTTPError
+
+    from littlest_hub.stacks.courses.grading.display import SubmissionExporter
+
+    formgrader.HTMLExporter = SubmissionExporter
+    # As Jupyter's own handler of files: a page among them is of no site.
+    handlers.SubmissionFilesHandler.set_extra_headers = lambda handler, _: handler.set_header(
+        "Content-Security-Policy", "sandbox allow-scripts"
+    )
+    get = handlers.FormgraderHandler.get
+
+    def get_own(handler: Any) -> Any:
+        # nbgrader would run the nbgrader_config.py of that directory, whoever has made the link.
+        if handler.get_arguments("path"):
+            raise HTTPError(403, "This formgrader is for the directory of its course only.")
+        return get(handler)
+
+    handlers.FormgraderHandler.get = get_own
 
 
 if __name__ == "__main__":

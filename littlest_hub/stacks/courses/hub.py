@@ -21,13 +21,14 @@ from littlest_hub.hub.unprivileged import TemplateSpawner
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.courses import place, records
 from littlest_hub.stacks.courses.course import Course
+from littlest_hub.system import json_file
 from littlest_hub.system.files import write
-from littlest_hub.units.server import Account, Properties
+from littlest_hub.units.server import Account, with_values
 
 EXCHANGE = "LITTLEST_HUB_EXCHANGE"
 """Variable of a server: nbgrader's exchange."""
 SUBMISSION = "LITTLEST_HUB_SUBMISSION_MB"
-"""Variable of a server: how large a submission may be."""
+"""Variable of a server: the largest size of a submission."""
 _MOST_MB = 256
 """Size that fits into the memory of a kernel's unit, with the files of the assignment."""
 _MARK = "littlest_hub_course"
@@ -43,7 +44,7 @@ def configure(
     Args:
         c: the configuration of the hub.
         roster_may_log_in: whether people in rosters are allowed to log in.
-        max_submission_mb: how large a submission may be.
+        max_submission_mb: the largest size of a submission.
 
     Raises:
         LittlestHubError: the list of courses is damaged, the hub does not run as root, or the size
@@ -97,7 +98,7 @@ def _add(c: Config, layout: Layout, course: Course) -> None:
 
 
 def follow(app: Any, *, max_submission_mb: int) -> None:
-    """Publish what graders need of the hub, and make groups of the hub as rosters say."""
+    """Publish the hub's values for graders, and make the hub's groups as rosters say."""
     layout: Layout = app.layout
     directory = place.published(layout)
     directory.mkdir(parents=True, exist_ok=True)
@@ -115,9 +116,11 @@ def follow(app: Any, *, max_submission_mb: int) -> None:
     write(directory / place.ADDRESS, json.dumps(record), 0o644)
     courses = records.read(layout).values()
     for course in courses:
-        open_to = (course.students, course.instructors) if course.is_open else ((), ())
-        _set_members(app.db, course.student_group, {*open_to[0]})
-        _set_members(app.db, course.instructor_group, {*open_to[1]})
+        students, instructors = (
+            (course.students, course.instructors) if course.is_open else ((), ())
+        )
+        _set_members(app.db, course.student_group, {*students})
+        _set_members(app.db, course.instructor_group, {*instructors})
     known = {course.name for course in courses}
     for group in app.db.query(orm.Group):
         if group.properties.get(_MARK, "") not in {"", *known}:
@@ -152,25 +155,21 @@ class WithCourses:
             for course in records.read(self.layout).values()
             if self.user.name in course.people
         ]
-        exchange = place.exchange(self.layout)
-        hidden = {
-            "TemporaryFileSystem": [f"{exchange}:rw,mode=0777,size=1M"],
-            "InaccessiblePaths": [f"-{place.courses_directory(self.layout)}"],
-        }
+        exchange, directory = place.exchange(self.layout), place.courses_directory(self.layout)
         if not courses or not isinstance(account, Account):
-            closed = {
-                "InaccessiblePaths": [
-                    f"-{each}" for each in (place.courses_directory(self.layout), exchange)
-                ]
-            }
+            hidden = {"InaccessiblePaths": [f"-{directory}", f"-{exchange}"]}
             return replace(
                 launch,
                 environment={**launch.environment, **_settings(launch, "others")},
-                properties=_added(launch.properties, closed),
+                properties=with_values(launch.properties, hidden),
             )
         _publish_account(self.layout, self.user.name, account.uid)
-        # "-": a restore may have brought the roster alone, and servers have to start nevertheless.
-        shown = {"BindPaths": [f"-{exchange / each.name}" for each in courses]}
+        view = {
+            "TemporaryFileSystem": [f"{exchange}:rw,mode=0777,size=1M"],
+            "InaccessiblePaths": [f"-{directory}"],
+            # "-": a restore may have brought the roster alone, and servers have to start anyway.
+            "BindPaths": [f"-{exchange / each.name}" for each in courses],
+        }
         path = launch.environment["PATH"]
         return replace(
             launch,
@@ -181,7 +180,7 @@ class WithCourses:
                 SUBMISSION: str(self.max_submission_mb),
                 "PATH": f"{place.PROGRAMS}:{path}",
             },
-            properties=_added(_added(launch.properties, hidden), shown),
+            properties=with_values(launch.properties, view),
         )
 
 
@@ -213,19 +212,7 @@ def _settings(launch: Launch, kind: str) -> dict[str, str]:
 def _publish_account(layout: Layout, login: str, uid: int) -> None:
     """Let graders know who owns the files that a student hands in."""
     file = place.accounts(layout)
-    try:
-        known = json.loads(file.read_text())
-    except (OSError, ValueError):
-        known = {}
+    known = json_file.read_object(file)
     if known.get(login) != uid:
         file.parent.mkdir(parents=True, exist_ok=True)
         write(file, json.dumps({**known, login: uid}), 0o644)
-
-
-def _added(properties: Properties, more: dict[str, list[str]]) -> dict[str, str | list[str]]:
-    """Return properties with more values for those that may have several."""
-    found: dict[str, str | list[str]] = {**properties}
-    for name, values in more.items():
-        present = properties.get(name, [])
-        found[name] = [*([present] if isinstance(present, str) else present), *values]
-    return found

@@ -16,7 +16,11 @@ from typing import Any
 from littlest_hub import installation
 from littlest_hub.layout import PackageSet
 from littlest_hub.stacks.courses import place
+from littlest_hub.system import json_file
 from littlest_hub.system.import_path import append_packages
+
+COURSE = "LITTLEST_HUB_COURSE"
+"""Variable of a grader's programs: the course."""
 
 
 def use_packages() -> None:
@@ -45,21 +49,13 @@ def use_course(name: str) -> dict[str, Any]:
     return published
 
 
-COURSE = "LITTLEST_HUB_COURSE"
-"""Variable of a grader's programs: the course."""
-
-
 def read_published(file: str) -> dict[str, Any]:
     """Return what the hub publishes in a file; {}: nothing so far."""
-    try:
-        found = json.loads((place.SEEN / file).read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return json_file.read_object(place.SEEN / file)
 
 
 def submission_mb() -> int:
-    """Return how large a submission may be, as the hub publishes it."""
+    """Return the largest size of a submission, as the hub publishes it."""
     return int(read_published("hub.json").get("submission_mb", place.SUBMISSION_MB))
 
 
@@ -80,9 +76,8 @@ def _settings(name: str) -> dict[str, Any]:
             "release_assignment": f"{grading}.releasing.Release",
             "release_feedback": f"{grading}.releasing.ReleaseFeedback",
         },
-        # As the formgrader's button does.
+        # As the formgrader's buttons do. Without force, the files of a killed command would stay.
         "ExchangeCollect": {"update": True},
-        # The same. Otherwise it would keep what a killed one has left.
         "GenerateAssignment": {"force": True},
         "Autograde": {
             "pre_convert_hook": f"{grading}.begun.begin",
@@ -107,7 +102,7 @@ def _settings(name: str) -> dict[str, Any]:
 
 
 def nbgrader() -> None:
-    """Run nbgrader's command line; `programs/nbgrader` is this."""
+    """Run nbgrader's command line, as `programs/nbgrader`."""
     use_packages()
     if name := os.environ.get(COURSE):
         settings = os.environ["JUPYTER_CONFIG_PATH"].partition(":")[0]
@@ -117,6 +112,14 @@ def nbgrader() -> None:
 
     sys.argv[0] = "nbgrader"
     main()
+
+
+def alembic() -> None:
+    """Run alembic's command line, as nbgrader does for a new gradebook."""
+    use_packages()
+    from alembic.config import main
+
+    main(sys.argv[1:])
 
 
 def program(name: str) -> str:
@@ -135,14 +138,6 @@ def _append(variable: str, directory: str) -> None:
 def _prepend(variable: str, directory: str) -> None:
     present = [*filter(None, os.environ.get(variable, "").split(os.pathsep))]
     os.environ[variable] = os.pathsep.join([directory, *(e for e in present if e != directory)])
-
-
-def alembic() -> None:
-    """Run alembic's command line, as nbgrader does for a new gradebook."""
-    use_packages()
-    from alembic.config import main
-
-    main(sys.argv[1:])
 
 
 if __name__ == "__main__":

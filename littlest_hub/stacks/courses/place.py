@@ -20,7 +20,7 @@ STUDENT_SETTINGS = RELEASE_FILES / "settings" / "student"
 PROGRAMS = RELEASE_FILES / "programs"
 """Programs for terminals of these servers: nbgrader."""
 SUBMISSION_MB = 100
-"""How large a submission may be, unless the fragment says otherwise."""
+"""The largest size of a submission, unless the fragment says otherwise."""
 
 
 def courses_directory(layout: Layout) -> Path:

@@ -5,11 +5,10 @@ A server sees the exchange of a course as a mount of its own. People come and go
 
 from __future__ import annotations
 
-import json
-
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.courses import place
 from littlest_hub.stacks.courses.course import Course
+from littlest_hub.system import json_file
 from littlest_hub.system.namespaces import seen_by, unmount_for
 from littlest_hub.system.progress import Progress
 
@@ -32,10 +31,7 @@ def close(layout: Layout, course: Course, progress: Progress) -> None:
 
 def _others(layout: Layout, course: Course) -> set[int]:
     """Return the accounts of people who take no part in a course."""
-    try:
-        found = json.loads(place.accounts(layout).read_text())
-    except (OSError, ValueError):
-        return set()
+    found = json_file.read_object(place.accounts(layout))
     known = {str(login): int(uid) for login, uid in found.items()}
     people = course.people
     # Two logins may have one account.

@@ -55,7 +55,7 @@ class Choices:
 
     volumes: Offered = field(default_factory=dict)
     collaborators: int = 0
-    """How many other people may use a server; 0: none."""
+    """The most other people who may use a server."""
     may_be_temporary: bool = False
     may_be_private: bool = False
 
@@ -76,7 +76,7 @@ class Configuration:
     cpu_percent: int = 0
     """Percent of one processor."""
     minutes: int = 0
-    """How long the server may run."""
+    """Time limit of the server."""
     as_of: str = ""
     """A date, such as 2026-05-01; "": the latest versions of packages are used."""
     built: str = ""

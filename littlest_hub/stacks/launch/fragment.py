@@ -50,9 +50,9 @@ class Values:
     private: bool = True
     """Whether people may launch repositories for which they have a name and a token."""
     guests: int = 0
-    """How many people without a login may be here; they get temporary servers of PREPARED."""
+    """The most people without a login who may be here; they get temporary servers of PREPARED."""
     collaborators: int = 10
-    """How many other people a person may let into a server; 0: none."""
+    """The most other people whom a person may let into a server."""
     volumes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Directories of the machine, by the name that people read, with groups of the hub."""
     prepared: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -113,6 +113,12 @@ class Values:
             Channels(self.channels)
         except LittlestHubError as error:
             yield "CHANNELS", error.message
+        yield from self._wrong_addresses()
+        yield from self._wrong_places()
+        yield from self._wrong_forms()
+        yield from self._wrong_clicks()
+
+    def _wrong_addresses(self) -> Iterator[tuple[str, str]]:
         for name, value in (("HUBS", self.hubs), ("ADDRESS", {"": self.address})):
             for found in filter(None, value.values()):
                 if not found.endswith("/"):
@@ -122,9 +128,6 @@ class Values:
             for found in filter(None, value.values() if isinstance(value, Mapping) else [value]):
                 if not found.startswith(("https://", "http://")):
                     yield name.upper(), f"found {found!r}, expected https://…"
-        yield from self._wrong_places()
-        yield from self._wrong_forms()
-        yield from self._wrong_clicks()
 
     def _wrong_places(self) -> Iterator[tuple[str, str]]:
         for name, patterns in (("ALLOWED", self.allowed), ("BANNED", self.banned)):
@@ -161,26 +164,22 @@ class Values:
 
     def _wrong_clicks(self) -> Iterator[tuple[str, str]]:
         for group, titles in self.one_click.items():
-            for title in titles:
-                form = self.prepared.get(title)
-                if form is None:
-                    expected = ", ".join(map(repr, self.prepared)) or "nothing"
-                    yield (
-                        "ONE_CLICK",
-                        f"{group}: found {title!r}, expected titles of PREPARED: {expected}",
-                    )
-                elif not form.get("name"):
-                    yield (
-                        "ONE_CLICK",
-                        f"{group}: {title!r} has no name; expected one for its server",
-                    )
-                elif form.get("share"):
-                    yield "ONE_CLICK", f"{group}: {title!r} is shared, so everybody has to be asked"
-                elif form.get("private"):
-                    yield (
-                        "ONE_CLICK",
-                        f"{group}: {title!r} is private, so everybody is asked for a token",
-                    )
+            for problem in filter(None, map(self._problem_of_click, titles)):
+                yield "ONE_CLICK", f"{group}: {problem}"
+
+    def _problem_of_click(self, title: str) -> str:
+        """Return why people have to be asked about what is prepared; "": they need not."""
+        form = self.prepared.get(title)
+        if form is None:
+            expected = ", ".join(map(repr, self.prepared)) or "nothing"
+            return f"found {title!r}, expected titles of PREPARED: {expected}"
+        if not form.get("name"):
+            return f"{title!r} has no name; expected one for its server"
+        if form.get("share"):
+            return f"{title!r} is shared, so everybody has to be asked"
+        if form.get("private"):
+            return f"{title!r} is private, so everybody is asked for a token"
+        return ""
 
 
 def _is_pattern(text: str) -> bool:

@@ -17,7 +17,7 @@ from littlest_hub.system import service_accounts
 from littlest_hub.system.systemctl import systemctl
 
 _NAMED = 5
-"""How many units are named in one line."""
+"""The most units that are named in one line."""
 
 
 def remove(layout: Layout) -> Iterator[str]:

@@ -187,7 +187,8 @@ _COMMANDS: dict[Kind, tuple[str, ...]] = {
     Kind.PYTHON: (),
     Kind.USUAL: (),
 }
-"""How to install an environment and run JupyterLab in it; see the programs' documentation."""
+"""Commands that install an environment and run JupyterLab in it, as the programs' documentation has
+them."""
 _OF_UV = (Kind.REQUIREMENTS, Kind.PROJECT, Kind.PYTHON, Kind.USUAL)
 
 

@@ -115,14 +115,14 @@ def of_json(text: str, name: str) -> Order:
         found = Order(
             files=_texts(data.pop("files", {})),
             code=tuple(map(str, data.pop("code", ()))),
-            as_of=_date(data.pop("as_of", "")),
-            committed=_date(data.pop("committed", "")),
+            as_of=_matching(_DATE, data.pop("as_of", "")),
+            committed=_matching(_DATE, data.pop("committed", "")),
             lock=str(data.pop("lock", "")),
-            source=_source(data.pop("source", "")),
+            source=_matching(_SOURCE, data.pop("source", "")),
             built=tuple(map(_name, data.pop("built", ()))),
             hosts=tuple(map(str, data.pop("hosts", ()))),
             is_online=data.pop("is_online", False) is True,
-            owner=_owner(data.pop("owner", "")),
+            owner=_matching(_OWNER, data.pop("owner", "")),
         )
         if not data and found.canonical == text and found.id == name:
             return found
@@ -136,25 +136,18 @@ def _texts(data: Any) -> dict[str, str]:
     return {str(name): str(text) for name, text in data.items()}
 
 
-def _source(text: Any) -> str:
-    if text and not _SOURCE.fullmatch(text):
-        raise ValueError
-    return str(text)
+def _matching(pattern: re.Pattern[str], text: Any) -> str:
+    """Return a text that is empty or matches.
 
-
-def _owner(text: Any) -> str:
-    if text and not _OWNER.fullmatch(text):
+    Raises:
+        ValueError, TypeError: it is something else.
+    """
+    if text and not pattern.fullmatch(text):
         raise ValueError
     return str(text)
 
 
 def _name(text: Any) -> str:
     if not is_name(text):
-        raise ValueError
-    return str(text)
-
-
-def _date(text: Any) -> str:
-    if text and not _DATE.fullmatch(text):
         raise ValueError
     return str(text)

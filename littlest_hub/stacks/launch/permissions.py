@@ -35,7 +35,8 @@ from littlest_hub.system.locks import hold
 from littlest_hub.system.systemctl import daemon_reload
 
 _QUIET_S, _LOOK_S = 3, 0.2
-"""How long nobody must have saved the fragment before the program ends; how often it looks."""
+"""Time for which nobody must have saved the fragment before the program ends, and the interval at
+which it looks."""
 
 
 def apply(layout: Layout, stack: EnabledStack, values: Values) -> None:

@@ -35,11 +35,11 @@ from littlest_hub.stacks.launch.links import Form
 from littlest_hub.system.files import remove_tree, write
 
 MOST_APPROVED, MOST_LAUNCHES, MOST_BEGUN, MOST_ASKED = 200, 100, 20, 200
-"""How many are kept of a person, the latest."""
+"""The most that are kept of a person, the latest."""
 NEW_S = 60
-"""How long JupyterHub may take to have a server that starts."""
+"""Time within which JupyterHub has a server that starts."""
 BEGUN_S = 24 * 3600
-"""How long the page of a launch can be opened again."""
+"""Time for which the page of a launch can be opened again."""
 _LONGEST_NAME, _LIMIT_BYTES = 255, 1 << 18
 _PEOPLE, _OWNER, _APPROVED, _STATE = "people", "owner", "approved", "state.json"
 _ID = re.compile(r"[0-9a-f]{64}")

@@ -1,8 +1,8 @@
 """A git repository as people name it: an address, or a short form of Binder's links.
 
-The short forms are those of BinderHub (its documentation, "Repository providers"). What is returned
-is safe as an argument of git after "--", and has one spelling, so that it can be compared. Whether
-the host's addresses may be connected to is decided in `address`.
+The short forms are those of BinderHub (its documentation, "Repository providers"). An address
+that is returned is safe as an argument of git after "--", and has one spelling, so that it can be
+compared. Whether the host's addresses may be connected to is decided in `address`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PRIVATE = re.compile(
 # top-level domain consists of digits.
 _NUMBER = re.compile(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)")
 _SEGMENT = re.compile(r"[A-Za-z0-9._~+-]+(?: +[A-Za-z0-9._~+-]+)*")
-# git-check-ref-format(1), without what no one needs. "-" would begin an option.
+# A subset of git-check-ref-format(1), with all that people need. "-" would begin an option.
 _REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+#=@-]*")
 _NO_REF = re.compile(r"\.\.|//|/\.|\./|[./]$|\.lock(?:/|$)")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -90,7 +90,7 @@ class Repository:
     """A repository that may be launched."""
 
     url: str
-    """Without credentials."""
+    """The address, without credentials."""
     ref: str = ""
     """A branch, a tag or a commit; "": the branch that the repository itself chooses."""
 

@@ -13,7 +13,7 @@ from littlest_hub.stacks.launch.repository import Repository
 
 LONGEST = 30
 _LETTERS = "bcdfghjkmnpqrstvwxz23456789"
-"""Without vowels there are no words, and without i, l, o, 0 and 1 no mistakes."""
+"""Letters without vowels, which would make words, and without l, 0 and 1, which are misread."""
 _RANDOM = re.compile(rf"launch-[{_LETTERS}]{{8}}(?:-[0-9]+)?")
 
 

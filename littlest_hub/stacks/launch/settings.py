@@ -48,15 +48,15 @@ class Settings:
     policy: Policy = field(default_factory=Policy)
     caps: Caps = field(default_factory=Caps)
     builds_per_person: int = 2
-    """How many launches of a person may be built, or wait to be built, at the same time."""
+    """The most launches of a person that are built, or wait to be built, at the same time."""
     collaborators: int = 10
-    """How many other people a person may let into a server."""
+    """The most other people whom a person may let into a server."""
     is_temporary_possible: bool = True
     """False: servers are jobs, which have no home of their own."""
     is_private_possible: bool = True
     """Whether people may launch repositories for which they have a name and a token."""
     guests: int = 0
-    """How many people without a login may be here at the same time."""
+    """The most people without a login who may be here at the same time."""
     volumes: Mapping[str, Volume] = field(default_factory=dict)
     prepared: Mapping[str, Form] = field(default_factory=dict)
     """Forms that somebody has filled in, by what people read: "Statistics, first week"."""

@@ -84,7 +84,7 @@ class Job:
 
     number: str
     state: str
-    """In capitals, such as PENDING."""
+    """Slurm's word for it, in capitals, such as PENDING."""
     node: str = ""
     """The node that runs its script; "": none yet."""
     start: str = ""
@@ -119,6 +119,12 @@ class Job:
         if self.start:
             parts.append(f". It is expected to start at {self.start.replace('T', ' ')}")
         return "".join(parts)
+
+    def progress(self) -> tuple[str, int]:
+        """Return how far the start of its server is: a sentence, and a percentage."""
+        if self.phase is Phase.WAITING:
+            return self.why_waiting(), 10
+        return f"Job {self.number} runs on {self.node}: the server starts", 60
 
     def why_ended(self) -> str:
         """Return why the job has ended, as a part of a sentence."""

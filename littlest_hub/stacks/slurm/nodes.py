@@ -32,7 +32,7 @@ from littlest_hub.stacks.slurm.submission import as_user
 PROBE = "littlest_hub.stacks.slurm.node_probe"
 _AT_ONCE = 16
 _QUEUE_S = 15
-"""How long a job may wait for its node."""
+"""Time that a job may wait for its node."""
 _TIMEOUT_S = _QUEUE_S + 3 * WAIT_S
 _CLOCK_S = 5
 """Most seconds between two clocks; munge(7) refuses after 300 s, but logs are compared as well."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -192,6 +192,16 @@ def form(choice: Choice, chosen: Mapping[str, Any]) -> str:
         choice: the options that people may choose.
         chosen: the options of the person's last start.
     """
+    return "\n".join(
+        [
+            _partition_field(choice, chosen),
+            *_number_fields(choice, chosen),
+            *_name_fields(choice, chosen),
+        ]
+    )
+
+
+def _partition_field(choice: Choice, chosen: Mapping[str, Any]) -> str:
     partitions = "".join(
         f'<option value="{html.escape(name)}"'
         f"{' selected' if name == chosen.get('partition') else ''}>"
@@ -199,15 +209,16 @@ def form(choice: Choice, chosen: Mapping[str, Any]) -> str:
         f" {most.memory_gb:g} GB{f', {most.gpus} GPUs' if most.gpus else ''}</option>"
         for name, most in choice.limits.items()
     )
+    return _field("partition", "Partition", f"<select {_select('partition')}>{partitions}</select>")
+
+
+def _number_fields(choice: Choice, chosen: Mapping[str, Any]) -> Iterator[str]:
     largest = Limits(
         *(
             max((getattr(each, field) for each in choice.limits.values()), default=0)
             for field in ("hours", "processors", "memory_gb", "gpus")
         )
     )
-    fields = [
-        _field("partition", "Partition", f"<select {_select('partition')}>{partitions}</select>")
-    ]
     for name, label, usual, step, most in (
         ("hours", "Hours until the server ends", min(1, largest.hours), "any", largest.hours),
         ("processors", "Processors", 1, "1", largest.processors),
@@ -217,14 +228,15 @@ def form(choice: Choice, chosen: Mapping[str, Any]) -> str:
         if name != "gpus" or most:
             value = html.escape(str(chosen.get(name, usual)))
             least = f"{_LEAST.get(name, 0 if name == 'gpus' else 1):g}"
-            fields.append(
-                _field(
-                    name,
-                    label,
-                    f'<input {_attributes(name)} type="number" min="{least}" max="{most:g}"'
-                    f' step="{step}" value="{value}">',
-                )
+            yield _field(
+                name,
+                label,
+                f'<input {_attributes(name)} type="number" min="{least}" max="{most:g}"'
+                f' step="{step}" value="{value}">',
             )
+
+
+def _name_fields(choice: Choice, chosen: Mapping[str, Any]) -> Iterator[str]:
     for name, label, names, without in (
         ("account", "Account", choice.accounts, "your usual one"),
         ("reservation", "Reservation", choice.reservations, "none"),
@@ -232,8 +244,7 @@ def form(choice: Choice, chosen: Mapping[str, Any]) -> str:
         if names:
             listed = f'<option value="">{without}</option>'
             listed += "".join(_option(each, chosen.get(name)) for each in names)
-            fields.append(_field(name, label, f"<select {_select(name)}>{listed}</select>"))
-    return "\n".join(fields)
+            yield _field(name, label, f"<select {_select(name)}>{listed}</select>")
 
 
 def _attributes(name: str) -> str:

@@ -76,11 +76,14 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
 
     def _save_begun(self, **more: Any) -> None:
         """Record the job, so that the next hub adopts it if its server is not ready before."""
-        assert self._entry
-        chosen = spawn_options.storable(self.user_options)
         # The job keeps its token, of which the database otherwise has only a hash.
         kept = {"job": self.job, "api_token": self.api_token, **more}
-        state = {**self.get_state(), spawn_queue.SURVIVES: kept}
+        self._save_waiting({**self.get_state(), spawn_queue.SURVIVES: kept})
+
+    def _save_waiting(self, state: dict[str, Any]) -> None:
+        """Record that the server has yet to start, with the choice of its user."""
+        assert self._entry
+        chosen = spawn_options.storable(self.user_options)
         self.orm_spawner.state = spawn_queue.waiting_state(state, self._entry, chosen)
         self.user.db.commit()
 
@@ -94,9 +97,7 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
     def leave_to_next_hub(self) -> None:
         """Make the next hub submit the job if this hub has not."""
         if self._entry and self._entry.is_waiting and not begun(self.orm_spawner.state):
-            chosen = spawn_options.storable(self.user_options)
-            self.orm_spawner.state = spawn_queue.waiting_state({}, self._entry, chosen)
-            self.user.db.commit()
+            self._save_waiting({})
 
     async def run_pre_spawn_hook(self) -> None:
         """Run the hook, submit the job or adopt the one of an earlier hub, and wait until it runs.
@@ -159,10 +160,9 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
             self.log.warning("Job %s is taken to be running: %s", self.job, error)
             return None
         if job is None or job.phase is Phase.ENDED:
-            why = job.why_ended() if job else "Slurm does not know it any more"
             # JupyterHub asks several times before it forgets the server.
             if self._told != self.job:
-                self.log.warning("Job %s of %s: %s", self.job, self._log_name, why)
+                self.log.warning("Job %s of %s: %s", self.job, self._log_name, _why_ended(job))
             self._told = self.job
             QUEUE.forget(self.job)
             return 0 if job and job.state == "COMPLETED" else 1
@@ -210,26 +210,23 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
         yielded = ""
         # JupyterHub stops asking when the server has started or failed.
         while True:
-            message, fraction = self._message()
+            message, percent = self._message()
             if message and message != yielded:
-                yield {"progress": fraction, "message": message}
+                yield {"progress": percent, "message": message}
                 yielded = message
             if spawn_queue.QUEUE.is_closed:
                 raise Finish  # the page reconnects, to the next hub
             await asyncio.sleep(1)
 
     def _message(self) -> tuple[str, int]:
-        job = self.shown
-        if job is None:
-            return ("The job is submitted", 5) if self.job else ("", 0)
-        if job.phase is Phase.WAITING:
-            return job.why_waiting(), 10
-        return f"Job {job.number} runs on {job.node}: the server starts", 60
+        if self.shown:
+            return self.shown.progress()
+        return ("The job is submitted", 5) if self.job else ("", 0)
 
     # --- the job
 
     async def _adopt(self, earlier: Mapping[str, Any]) -> bool:
-        """Go on with the job of an earlier hub, unless it has ended; return whether it has not."""
+        """Go on with the job of an earlier hub, if it has not ended; return whether it goes on."""
         if not earlier:
             return False
         number = str(earlier["job"])
@@ -272,7 +269,7 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
         self.log.info("Job %s of %s is submitted", self.job, self._log_name)
 
     def _submission(self) -> Coroutine[Any, Any, str]:
-        """Return what submits the job; a choice that is not valid is refused before it runs."""
+        """Return the request that submits the job; refuse an invalid choice before it is made."""
         request = self.request_for(self.user_options)
         account = self._account()
         own = {name: text for name, text in self.get_env().items() if name != "PATH"}
@@ -325,11 +322,10 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
 
     def _refuse_ended(self, job: Job | None) -> None:
         if job is None or job.phase is Phase.ENDED:
-            why = job.why_ended() if job else "Slurm does not know it any more"
             # Without a node, it has printed nothing: the file is that of an earlier job.
-            is_unborn = job is not None and not job.node
-            where = "" if is_unborn else f". What it printed is in {self.log_file}"
-            raise NotStartedError(f"Job {self.job}: {why}{where}", is_for_people=True)
+            has_printed = job is None or job.node
+            where = f". What it printed is in {self.log_file}" if has_printed else ""
+            raise NotStartedError(f"Job {self.job}: {_why_ended(job)}{where}", is_for_people=True)
 
     async def _cancel(self) -> bool:
         """Cancel the job, and return whether Slurm has accepted that."""
@@ -340,6 +336,10 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
                 self.log.warning("Job %s is not canceled: %s", self.job, error)
                 return False
         return True
+
+
+def _why_ended(job: Job | None) -> str:
+    return job.why_ended() if job else "Slurm does not know it any more"
 
 
 def begun(state: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -31,7 +31,8 @@ TEMPLATES = str(Path(__file__).parent / "templates")
 PATH = "slurm/prolong"
 """The page, below the hub's prefix, to which the button posts."""
 LOOK_MINUTES = 5
-"""How often JupyterLab asks (EVERY_MS of singleuser/labextension): so nobody is warned too late."""
+"""Interval at which JupyterLab asks (EVERY_MS of singleuser/labextension), so that nobody is warned
+too late."""
 _TURN = asyncio.Lock()
 
 

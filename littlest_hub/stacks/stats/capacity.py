@@ -1,4 +1,4 @@
-"""How many people this machine can serve, from what was measured on it."""
+"""The number of people that this machine can serve, from what was measured on it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from littlest_hub.system import cgroups
 RESERVE = 0.1
 """The part of the memory that is left for the kernel, and for servers that need more."""
 ENOUGH_S = 3600
-"""For how long servers have to be measured; with less, what they need is unknown."""
+"""Time for which servers have to be measured; with less, their need is unknown."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Limit:
-    """How many people one kind of resource is enough for."""
+    """One kind of resource, which is enough for a number of people."""
 
     what: str
     available: float | None
@@ -38,7 +38,7 @@ class Limit:
     each: float | None
     """Resources that one person needs; None: unknown."""
     measured_s: float
-    """For how long servers were measured for that."""
+    """Time for which servers were measured for that."""
     is_memory: bool = True
 
     @property
@@ -84,12 +84,12 @@ class Capacity:
 
     @property
     def idle_servers(self) -> int | None:
-        """How many people can have an idle server; None: unknown."""
+        """The number of people who can have an idle server; None: unknown."""
         return self.limits[0].people
 
     @property
     def people_who_work(self) -> int | None:
-        """How many people can work at the same time; None: unknown."""
+        """The number of people who can work at the same time; None: unknown."""
         found = [each.people for each in self.limits[1:]]
         known = [each for each in found if each is not None]
         return min(known) if len(known) == len(found) else None

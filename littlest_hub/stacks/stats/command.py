@@ -27,7 +27,7 @@ from littlest_hub.stacks.stats.units import SAMPLER
 from littlest_hub.stacks.stats.values import DAY_S, FRAGMENT, Values
 
 CAPACITY_DAYS = 30
-"""From how many days the capacity is computed."""
+"""Number of past days from which the capacity is computed."""
 _ABOUT = """\
 Show the state of the statistics, which are at /services/stats/, or how many people
 this machine can serve, from what servers on it have needed.

@@ -13,7 +13,7 @@ from littlest_hub.stacks.stats.store.database import damaged
 from littlest_hub.stacks.stats.units import SAMPLER
 
 _MISSED = 5
-"""How many samples may be missing before something is wrong."""
+"""The most samples that may be missing before something is wrong."""
 
 
 def samples(snapshot: Snapshot) -> Iterator[Finding]:

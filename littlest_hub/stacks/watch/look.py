@@ -17,7 +17,7 @@ from littlest_hub.stacks.watch.delivery import post, send_mail
 
 NAME = "watch"
 WAYS: Mapping[str, Callable[[str, str, str], None]] = {"mail": send_mail, "webhook": post}
-"""How to send something, by the question that asks for the recipient."""
+"""Functions that send something, by the question that asks for the recipient."""
 
 
 def record_of(layout: Layout) -> Path:

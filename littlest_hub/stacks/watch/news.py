@@ -13,7 +13,7 @@ from littlest_hub.errors import with_sudo
 from littlest_hub.system.files import write
 
 REMIND_DAYS = 7
-"""After how many days something that is still wrong is told again."""
+"""Days after which something that is still wrong is told again."""
 _FORMAT = 1
 
 

@@ -21,7 +21,7 @@ class Sample:
     done_s: float
     """Time at which the last byte of the answer arrived, or it had failed."""
     failure: str = ""
-    """Why it failed; empty if the answer was correct."""
+    """The reason why it failed; "": the answer was correct."""
     retried: bool = False
     """Whether it was sent once more because its reused connection had been closed."""
 

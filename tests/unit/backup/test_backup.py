@@ -381,6 +381,11 @@ def _add(tar: tarfile.TarFile, *names: str) -> None:
         tar.addfile(_info(name))
 
 
+def _write(tar: tarfile.TarFile, data: bytes) -> None:
+    assert tar.fileobj
+    tar.fileobj.write(data)
+
+
 ESCAPES = json.dumps({
     "format": 1, "product": "littlest-hub", "version": "1", "base": "/b", "host": "h",
     "time": "t", "database": None, "secrets": False, "left_out": ["\x1b]0;title\x07"],
@@ -409,6 +414,13 @@ HOSTILE: dict[str, Callable[[tarfile.TarFile], None]] = {
     "other manifest": lambda tar: tar.addfile(_info("manifest.json", size=2), io.BytesIO(b"{}")),
     "escapes": lambda tar: tar.addfile(
         _info("manifest.json", size=len(ESCAPES)), io.BytesIO(ESCAPES)
+    ),
+    "negative size": lambda tar: tar.addfile(_info("state/x", size=-1)),
+    "sparse without a map": lambda tar: tar.addfile(
+        _info("state/x", pax_headers={"GNU.sparse.major": "1", "GNU.sparse.minor": "0"})
+    ),
+    "headers of headers": lambda tar: _write(
+        tar, tarfile.TarInfo.create_pax_global_header({"a": "b"}) * 3000
     ),
     "no JSON": lambda tar: tar.addfile(_info("manifest.json", size=2), io.BytesIO(b"[[")),
 }  # fmt: skip

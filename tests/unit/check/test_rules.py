@@ -108,6 +108,57 @@ def test_a_hubs_url_whose_name_does_not_resolve_now_is_a_warning(
     assert (problem.line, problem.is_warning) == (2, is_warning)
 
 
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("https://203.0.113.9:0", "by http and TCP only"),
+        ("https://hub.example.org", "by http and TCP only"),
+        ("http://203.0.113.9:8080", "would listen at 203.0.113.9:8080 too, which fails"),
+        ("http://203.0.113.9:0", "would listen at 203.0.113.9:80 too, which fails"),
+        ("http://203.0.113.9:15001", None),
+        ("http://127.0.0.1:15001", None),
+    ],
+)
+def test_a_url_of_the_hub_with_which_it_does_not_start_is_refused(
+    layout: Layout, url: str, message: str | None
+) -> None:
+    text = f"\nc.JupyterHub.hub_connect_url = {url!r}\n"
+    config = loaded(layout, write(layout, "10-a.py", text))
+    found = [*validate(config, layout, Facts(hub_sockets=(("127.0.0.1", 15001),)))]
+    assert [problem.line for problem in found] == ([2] if message else [])
+    assert not message or message in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("url", "is_refused"),
+    [
+        ("http://127.0.0.1:8000/x", True),
+        ("http://localhost:8000", True),
+        ("http://[::1]:8000", True),
+        ("http://127.0.0.1:15001", False),
+        ("http://127.0.0.1", False),
+        ("http://127.0.0.1:9000", False),
+        ("http://203.0.113.9:8000", False),
+        ("https://127.0.0.1", False),
+    ],
+)
+def test_servers_are_not_sent_where_nothing_listens(
+    layout: Layout, url: str, is_refused: bool
+) -> None:
+    text = f"\nc.Spawner.hub_connect_url = {url!r}\n"
+    config = loaded(layout, write(layout, "10-a.py", text))
+    facts = Facts(
+        listeners=(OtherListener("127.0.0.1", 9000, "nginx (process 7)"),),
+        public_sockets=(("[::]", 80),),
+        hub_sockets=(("127.0.0.1", 15001),),
+    )
+    found = [*validate(config, layout, facts)]
+    assert [problem.line for problem in found] == ([2] if is_refused else [])
+    other = write(layout, "20-b.py", f"{text}c.JupyterHub.spawner_class = 'slurm'\n")
+    messages = [problem.message for problem in validate(loaded(layout, other), layout, facts)]
+    assert not [message for message in messages if "nothing listens" in message]
+
+
 @pytest.mark.parametrize(("port", "is_refused"), [(9901, True), (15001, False), (0, False)])
 def test_a_port_at_which_the_hub_does_not_listen_is_refused(
     layout: Layout, port: int, is_refused: bool
@@ -189,6 +240,60 @@ c.Spawner.default_url = "/lab?x={}&y={username}"
 c.SystemdSpawner.unit_extra_properties = {"Environment": 'MARK={"a":1}'}
 c.SystemdSpawner.user_workingdir = "/home/{USERNAME}"
 c.SystemdSpawner.unit_name_template = "jupyter-{USERID}"
+""",
+    )
+    assert errors(layout) == []
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("/home/plain", "there is no account '/home/plain'"),
+        ("nobody-of-this-name", "there is no account 'nobody-of-this-name'"),
+        ("root", None),
+        ("jupyter-{USERNAME}", None),
+    ],
+)
+def test_an_account_for_all_must_exist(layout: Layout, template: str, message: str | None) -> None:
+    write(layout, "10-a.py", f"c.SystemdSpawner.username_template = {template!r}\n")
+    found = errors(layout)
+    assert (message in only(found).message) if message else found == []
+    write(layout, "20-b.py", "c.SystemdSpawner.dynamic_users = True\n")
+    assert errors(layout) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("'{USERNAME}'", "10: expected a dictionary with groups and spawner_override"),
+        ("{'groups': ['a']}", "10: expected a dictionary with groups and spawner_override"),
+        ("{'groups': 'a', 'spawner_override': {}}", "10: groups: expected a list of names"),
+        ("{'groups': ['a'], 'spawner_override': ['x']}", "expected a dictionary of settings"),
+        ("{'groups': ['a'], 'spawner_override': {'memlimit': '2G'}}", "no setting 'memlimit'"),
+        ("{'groups': ['a'], 'spawner_override': {'mem_limit': 'much'}}", "mem_limit: "),
+        ("{'groups': ['a'], 'spawner_override': {'start_timeout': 'x'}}", "start_timeout: "),
+    ],
+)
+def test_an_override_for_a_group_that_would_stop_its_servers_is_refused(
+    layout: Layout, override: str, message: str
+) -> None:
+    fragment = f"c.Spawner.group_overrides = {{\n    '10': {override},\n}}\n"
+    file = write(layout, "10-a.py", fragment)
+    problem = only(errors(layout))
+    assert problem.file == file
+    assert message in problem.message
+
+
+def test_overrides_for_groups_that_jupyterhub_applies_are_accepted(layout: Layout) -> None:
+    write(
+        layout,
+        "10-a.py",
+        """
+c.Spawner.group_overrides = {
+    "10": {"groups": {"a"}, "spawner_override": {"mem_limit": "2G", "environment": {"A": "b"}}},
+    "20": {"groups": ["b"], "spawner_override": {"start_timeout": lambda spawner: 90}},
+    "30": {"groups": ("c",), "spawner_override": {"mem_limit": None, "cmd": ["/bin/true"]}},
+}
 """,
     )
     assert errors(layout) == []

@@ -404,6 +404,38 @@ def test_a_probe_that_fails_or_hangs_does_not_affect_others(
     assert "0.5 s" in found[1].text
 
 
+@pytest.mark.row(42)
+def test_what_users_name_and_print_gives_no_order_to_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hostile(_: Snapshot) -> object:
+        yield Finding(PROBLEM, "a\x1b[2J", "one\x1b]0;x\x07\ntwo\r", "run \x9b2J'b'\n")
+
+    monkeypatch.setattr(doctor, "PROBES", (("Data", hostile),))
+    (found,) = doctor.examine(Layout(tmp_path))
+    assert (found.subject, found.text) == ("a?[2J", "one?]0;x?\ntwo?")
+    assert found.command == "run ?2J'b'?"
+    message = json.dumps(
+        {"__REALTIME_TIMESTAMP": "1", "MESSAGE": "\x1b[31mred\x1b[0m\x1b]52;\r\nb"}
+    )
+    (entry,) = parse_journal([message])
+    assert entry.message == "red?]52;?\nb"
+
+
+@pytest.mark.row(42)
+def test_a_server_that_prints_what_the_hub_says_names_no_account_in_a_command() -> None:
+    printed = "No user named root found: failed: What it printed is in /root/.profile"
+    failure = _failure(
+        JournalEntry(1, "littlest-hub.user-alice.service", "python3", printed, 3),
+        JournalEntry(
+            2, "littlest-hub.service", "python3", "alice's server failed to start in 60 seconds", 3
+        ),
+    )
+    assert failure.line == printed
+    assert failure.account == "alice"
+    assert "root" not in failure.command
+
+
 def test_only_a_problem_changes_the_exit_code_and_the_report_omits_what_is_in_order() -> None:
     well = [
         Finding(OK, "a", "fine", section="Machine"),

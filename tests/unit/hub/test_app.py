@@ -196,7 +196,7 @@ def resume_spawns(hub: LittlestHub) -> list[InterruptedSpawn]:
     """Resume interrupted spawns; return those that the next hub would find."""
     for spawn in spawn_queue.take_interrupted(hub.db):
         spawn_queue.QUEUE.reserve(spawn)
-        asyncio.run(asyncio.wait_for(hub._resume_spawn(spawn), 30))
+        asyncio.run(asyncio.wait_for(app.resume(hub, spawn), 30))
     return spawn_queue.take_interrupted(hub.db)
 
 

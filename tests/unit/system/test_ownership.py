@@ -1,6 +1,8 @@
 """Directories on the way to a path that others can change."""
 
 import os
+import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,21 @@ def test_a_sticky_directory_to_which_anybody_adds_entries_is_loose_itself(tmp_pa
     found = loose_step(fragments)
     assert found
     assert found.path == fragments
+
+
+@pytest.mark.row(34)
+def test_a_directory_of_root_to_which_a_list_lets_somebody_write_is_loose(tmp_path: Path) -> None:
+    parent = make(tmp_path / "srv/class", mode=0o755)
+    entries = ((1, 7, -1), (2, 7, ALICE), (4, 5, -1), (16, 7, -1), (32, 5, -1))
+    text = b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    os.setxattr(parent, "system.posix_acl_access", struct.pack("<I", 2) + text)
+    base = make(parent / "hub")
+    found = loose_step(base)
+    assert found
+    assert found.path == parent
+    assert "access control list" in found.reason
+    subprocess.run(["sh", "-c", found.repair], check=True)
+    assert loose_step(base) is None
 
 
 def test_links_are_followed_at_each_step(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.units import server
-from littlest_hub.units.server import Account
+from littlest_hub.units.server import Account, Properties
 
 pytestmark = pytest.mark.unit
 
@@ -137,3 +137,13 @@ def test_the_slice_belongs_to_the_installation_but_is_not_stopped_with_it() -> N
     assert LAYOUT.users_slice not in LAYOUT.started_unit_names
     assert LAYOUT.users_slice in LAYOUT.all_unit_names
     assert server.server_properties(LAYOUT, None)["Slice"] == LAYOUT.users_slice
+
+
+def test_properties_that_are_there_stay() -> None:
+    present: Properties = {"BindPaths": ["/home/alice"], "TemporaryFileSystem": "/home:ro /root:ro"}
+    more = {"BindPaths": ["-/srv/x"], "TemporaryFileSystem": ["/srv:ro"], "ExecStartPre": ["-a"]}
+    assert server.with_values(present, more) == {
+        "BindPaths": ["/home/alice", "-/srv/x"],
+        "TemporaryFileSystem": ["/home:ro /root:ro", "/srv:ro"],
+        "ExecStartPre": ["-a"],
+    }

@@ -13,16 +13,17 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.backups import program
 from littlest_hub.stacks.backups import settings as fragment
 from littlest_hub.stacks.backups.backup import databases
-from littlest_hub.stacks.backups.presentation import human, show
+from littlest_hub.stacks.backups.presentation import human, plain, show
 from littlest_hub.stacks.backups.repository import record
 from littlest_hub.stacks.backups.repository.integrity import check
 from littlest_hub.stacks.backups.repository.place import Place
@@ -34,9 +35,10 @@ DAY_S = 86400
 KEPT_WHOLE = "2d"
 """The time before the newest backup in which all are kept."""
 PRUNE_S = CHECK_S = 7 * DAY_S
+STANDSTILL_S = 7200
 _MOST_UNREAD = 20
 _CLOCK_S = 300
-"""By how much the newest backup may be later than the clock."""
+"""The most that the newest backup may be later than the clock."""
 
 
 @dataclass
@@ -118,24 +120,31 @@ def _made(
             progress(f"{each} does not exist, so it is not in the backup")
     own = [os.path.realpath(settings.repository)] if settings.is_local else []
     excluded = [*settings.excluded, *map(_literal, (*own, str(place.restic_cache)))]
-    made, shown = Made(), Shown(progress)
+    made, watchers = Made(), (Shown(progress), Standstill())
     command = [
         *("backup", "--json", "--tag", layout.instance, "--host", socket.gethostname()),
         *(f"--exclude={each}" for each in excluded),
         *("--", *folders, str(place.staging)),
     ]
-    for line in repository.lines(*command, is_complete=False, on_error=Unread(made.unread)):
-        with contextlib.suppress(ValueError):
-            _note(json.loads(line), made, shown)
+    lines = repository.lines(*command, is_complete=False, on_error=Unread(made.unread))
+    with contextlib.closing(lines):
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                _note(json.loads(line), made, *watchers)
     if not made.snapshot:
         raise LittlestHubError(f"restic has made no backup at {repository.shown}")
     return made
 
 
-def _note(message: Mapping[str, object], made: Made, shown: Shown) -> None:
-    """Take up a line that restic prints with --json."""
+def _note(message: Mapping[str, Any], made: Made, shown: Shown, standstill: Standstill) -> None:
+    """Take up a line that restic prints with --json.
+
+    Raises:
+        LittlestHubError: restic has read nothing for a long time.
+    """
     match message.get("message_type"):
         case "status":
+            standstill.at(message)
             shown.at(float(str(message.get("percent_done", 0))))
         case "summary":
             made.snapshot = str(message["snapshot_id"])
@@ -157,6 +166,42 @@ class Shown:
             self._progress(f"Reading files: {step} %")
 
 
+class Standstill:
+    """Ends a backup in which nothing more is read: a user can let restic wait at a pipe for ever.
+
+    restic opens a pipe that takes the place of a file after it has looked at the file.
+
+    Args:
+        limit_s: how long nothing may be read.
+        clock: returns the time in seconds.
+    """
+
+    def __init__(
+        self, limit_s: float = STANDSTILL_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limit_s, self._clock = limit_s, clock
+        self._done: object = None
+        self._since_s = clock()
+
+    def at(self, status: Mapping[str, Any]) -> None:
+        """Take up a status of restic's.
+
+        Raises:
+            LittlestHubError: the time is up.
+        """
+        now_s, done = self._clock(), (status.get("files_done"), status.get("bytes_done"))
+        if done != self._done:
+            self._done, self._since_s = done, now_s
+        elif now_s > self._since_s + self._limit_s:
+            files = [plain(str(each)) for each in status.get("current_files", ())[:3]]
+            where = f", at {', '.join(files)}" if files else ""
+            raise LittlestHubError(
+                f"restic has read nothing for {self._limit_s / 60:.0f} minutes{where}: somebody"
+                " puts a pipe in the place of a file all the time, or the disk does not answer",
+                "See which pipes there are: find /home -xdev -type p",
+            )
+
+
 class Unread:
     """Collects the files that restic could not read, without those that have vanished."""
 
@@ -170,7 +215,7 @@ class Unread:
             number = error.get("Err") if isinstance(error, dict) else None
             is_gone = number == errno.ENOENT or "no such file" in str(error)
             if path and not is_gone and len(self._paths) < _MOST_UNREAD:
-                self._paths.append(path)
+                self._paths.append(plain(path))
 
 
 def _literal(path: str) -> str:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 from littlest_hub.stacks.backups.page.helper import Verb
 
 ANSWER_S = 120
-"""How long looking into a backup may take."""
+"""Time limit of looking into a backup."""
 RESTORE_S = 6 * 3600
 _LINE_BYTES = 1 << 22
-_AT_ONCE = asyncio.Semaphore(4)
-"""Each helper reads the index of the repository."""
+_LOOKS, _RESTORES = asyncio.Semaphore(4), asyncio.Semaphore(4)
+"""Each helper reads the index of the repository. Restores may take hours, looks must not wait for
+them."""
+_turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+"""One look of a visitor at a time, so that nobody waits for a hundred of somebody else."""
 
 
 class RefusedError(Exception):
@@ -23,6 +28,7 @@ class RefusedError(Exception):
 
 async def ask(
     address: str,
+    visitor: str,
     base: str,
     token: str,
     verb: Verb,
@@ -33,6 +39,7 @@ async def ask(
 
     Args:
         address: the helper's socket.
+        visitor: who asks.
         base: the base URL of the hub.
         token: that of the visitor, from the hub.
         verb: the kind of request.
@@ -42,8 +49,10 @@ async def ask(
     Raises:
         RefusedError: it is refused, or the helper does not answer.
     """
-    timeout_s = RESTORE_S if verb == Verb.RESTORE else ANSWER_S
-    async with _AT_ONCE:
+    is_restore = verb == Verb.RESTORE
+    timeout_s = RESTORE_S if is_restore else ANSWER_S
+    turn = contextlib.nullcontext() if is_restore else _turns[visitor]
+    async with turn, _RESTORES if is_restore else _LOOKS:
         try:
             last = await asyncio.wait_for(
                 _exchange(address, [verb, base, token, *words], told), timeout_s

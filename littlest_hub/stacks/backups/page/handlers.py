@@ -25,7 +25,7 @@ from littlest_hub.stacks.backups.units import HELPER
 from littlest_hub.system.restic import seconds_of
 
 _WAIT_S = 2.5
-"""How long a click on "Restore" waits for the end."""
+"""Time that a click on "Restore" waits for the end."""
 _LOOK_AGAIN_S = 2
 _PAGE = templates_in(Path(__file__).parent / "templates").get_template("restore.html")
 
@@ -62,7 +62,8 @@ class RestorePage(Handler):
             RefusedError: it refuses.
         """
         token = str(self.hub_auth.get_token(self) or "")
-        return await ask(os.environ[HELPER], self.hub_base, token, verb, *words, told=told)
+        address = os.environ[HELPER]
+        return await ask(address, self.visitor, self.hub_base, token, verb, *words, told=told)
 
     @authenticated  # type: ignore[untyped-decorator]
     async def get(self) -> None:

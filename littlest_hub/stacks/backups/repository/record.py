@@ -18,9 +18,9 @@ class Outcome:
     """The end of a run, a check, or a restore test."""
 
     time_s: float = 0
-    """When, in seconds since the epoch; 0: never."""
+    """Time of it, in seconds since the epoch; 0: never."""
     problem: str = ""
-    """Why it failed; "": it did not."""
+    """The reason why it failed; "": it did not."""
     text: str = ""
     """The outcome, as people read it."""
 
@@ -38,7 +38,7 @@ class Record:
     unread: tuple[str, ...] = ()
     """Files that the last backup could not read."""
     warning: str = ""
-    """Why the last run did less than usual, such as keeping all old backups."""
+    """The reason why the last run did less than usual, such as keeping all old backups."""
     pruned_s: float = 0
     check: Outcome = Outcome()
     test: Outcome = Outcome()

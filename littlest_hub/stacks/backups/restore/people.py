@@ -18,7 +18,7 @@ from littlest_hub.system.restic import Node, Repository
 from littlest_hub.units.names import FIRST_UID
 
 MOST_ENTRIES = 2000
-"""How many entries of a directory are listed."""
+"""The most entries of a directory that are listed."""
 
 
 @dataclass(frozen=True)

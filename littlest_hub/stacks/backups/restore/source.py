@@ -30,7 +30,7 @@ from littlest_hub.stacks.backups.restore.people import Person
 from littlest_hub.system.restic import Node, Repository, Snapshot, seconds_of
 
 _STEP_BYTES = 4 << 20
-"""After how many bytes progress is told."""
+"""Number of bytes after which progress is told."""
 _PRESENT = os.fsencode("whole")
 
 
@@ -41,7 +41,7 @@ class Count:
     files: int = 0
     size_bytes: int = 0
     left_out: int = 0
-    """How many entries were left out because the person may not read them."""
+    """Number of entries that were left out because the person may not read them."""
 
 
 Told = Callable[[Count], object]

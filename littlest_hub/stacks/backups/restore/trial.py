@@ -20,7 +20,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.backups import program
 from littlest_hub.stacks.backups import settings as fragment
-from littlest_hub.stacks.backups.presentation import human
+from littlest_hub.stacks.backups.presentation import human, plain
 from littlest_hub.stacks.backups.repository import choice, integrity, record
 from littlest_hub.stacks.backups.repository.place import Place
 from littlest_hub.stacks.backups.restore.hub_archive import write_hub
@@ -31,7 +31,7 @@ _FILES = 50
 _MOST_BYTES = 20 << 20
 """The largest file in the sample."""
 _PART = "5%"
-"""Of the data in the repository, to read."""
+"""The part of the data in the repository that is read."""
 _DATABASE = "database/jupyterhub.sqlite"
 
 
@@ -106,15 +106,17 @@ def _restored(
             ):
                 shutil.copyfileobj(content, out)
         except LittlestHubError as error:
-            wrong.append(f"{node.path}: {error.message}")
+            wrong.append(f"{plain(node.path)}: {plain(error.message)}")
             continue
         if copied.stat().st_size != node.size_bytes:
-            wrong.append(f"{node.path}: {copied.stat().st_size} bytes, not {node.size_bytes}")
+            wrong.append(
+                f"{plain(node.path)}: {copied.stat().st_size} bytes, not {node.size_bytes}"
+            )
         elif (present := _unchanged(node)) is not None:
             compared += 1
             if present != _digest(copied):
                 wrong.append(
-                    f"{node.path}: another content than the file, which nobody has changed"
+                    f"{plain(node.path)}: another content than the file, which nobody has changed"
                 )
     return compared, wrong
 

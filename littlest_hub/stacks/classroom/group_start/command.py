@@ -21,11 +21,11 @@ from littlest_hub.stacks.classroom.group_start import PATH, credential
 from littlest_hub.stacks.classroom.group_start.waves import Outcome, Result, Waves
 
 _AT_ONCE = 10
-"""How many servers start at once if the hub has no limit of its own."""
+"""Number of servers that start at once if the hub has no limit of its own."""
 _TIMEOUT_S = 1800
-"""How long a start may take; the hub's own limit for it is much shorter."""
+"""Time limit of a start; the hub's own is much shorter."""
 _RELOAD_S = 60
-"""How long the hub may be away, because it reloads, before a start counts as failed."""
+"""Time for which the hub may be away, because it reloads, before a start counts as failed."""
 _STOPPED = 130
 """The exit code after Ctrl-C, as shells have it."""
 _ABOUT = """\

@@ -25,7 +25,7 @@ class Credential:
     host: str
     port: int
     prefix: str
-    """Of the hub's paths, such as /hub/."""
+    """Beginning of the hub's paths, such as /hub/."""
     token: str
 
 

@@ -32,7 +32,7 @@ class Result:
     name: str
     outcome: Outcome
     reason: str = ""
-    """Why the server did not start."""
+    """The reason why the server did not start."""
     duration_s: float = 0
 
 

@@ -23,7 +23,7 @@ from littlest_hub.system.files import write
 LONGEST = 500
 """The most characters of a message."""
 SHOWN_S = 12 * 3600
-"""How long a message is shown."""
+"""Time for which a message is shown."""
 _MOST = 50
 _tasks: set[asyncio.Task[None]] = set()
 
@@ -35,7 +35,7 @@ class Group:
     name: str
     members: int
     here: int
-    """How many of them have a server that runs, starts, or stops."""
+    """Number of those with a server that runs, starts, or stops."""
 
 
 @dataclass(frozen=True)

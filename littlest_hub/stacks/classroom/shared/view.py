@@ -6,7 +6,7 @@ import contextlib
 import grp
 import os
 import pwd
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 
 from littlest_hub.layout import Layout
@@ -17,7 +17,6 @@ from littlest_hub.stacks.classroom.shared.settings import (
     Shared,
     place_of,
 )
-from littlest_hub.units.server import Properties
 
 LINK = "shared"
 """The link to the folders in home directories."""
@@ -39,11 +38,6 @@ def properties(layout: Layout, shared: Shared, account: str) -> dict[str, list[s
         # With "-", the server starts even if the folder is missing.
         found.setdefault(name, []).append(f"-{path}")
     return found
-
-
-def added(properties: Properties, more: Mapping[str, list[str]]) -> dict[str, str | list[str]]:
-    """Return properties with more values for those that may have several."""
-    return {**properties, **{name: [*_values(properties, name), *more[name]] for name in more}}
 
 
 def groups_of(account: str) -> set[str]:
@@ -76,8 +70,3 @@ def _link(place: Path) -> str:
     # systemd reads $$ as $.
     link = f'"$$HOME/{LINK}"'
     return f"[ -e {link} ] || [ -L {link} ] || ln -s {place} {link}"
-
-
-def _values(properties: Properties, name: str) -> list[str]:
-    present = properties.get(name, [])
-    return [present] if isinstance(present, str) else list(present)

@@ -1,7 +1,7 @@
 """Answers of a submission, as they were when it was graded last; no nbgrader is needed.
 
-Whoever grades by hand looks at answers and outputs. If a submission is graded again, and what they
-have looked at is the same, their grade needs no second look.
+Instructors who grade by hand look at answers and outputs. If a submission is graded again, and
+these are the same, the grade needs no second look.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from littlest_hub.system import json_file
 from littlest_hub.system.files import write
 
 _DIRECTORY = Path(".answers")
@@ -50,11 +51,7 @@ def _digest(value: object) -> str:
 
 def last(assignment: str, student: str, notebook: str) -> dict[str, str]:
     """Return the fingerprints when a notebook was graded last; {}: they are not known."""
-    try:
-        found = json.loads(_file(assignment, student, notebook).read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return json_file.read_object(_file(assignment, student, notebook))
 
 
 def keep(assignment: str, student: str, notebook: str, found: Mapping[str, str]) -> None:

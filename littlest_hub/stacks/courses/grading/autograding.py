@@ -1,4 +1,4 @@
-"""The submissions of an assignment graded in parallel, with progress."""
+"""Autograding of an assignment: its submissions in parallel, with progress."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def run(assignment: str, jobs: int, student: str, *, is_again: bool) -> int:
 
     Args:
         assignment: its name.
-        jobs: how many submissions are graded at a time.
-        student: only this one's; "*": everybody's.
-        is_again: also what is graded already, and not newer.
+        jobs: number of submissions that are graded at a time.
+        student: the only one whose submission is graded; "*": everybody's is.
+        is_again: submissions are graded that were graded already, and have not changed.
 
     Raises:
         LittlestHubError: nothing is collected, or another command grades.
@@ -63,11 +63,11 @@ def _run(assignment: str, jobs: int, student: str, *, is_again: bool) -> int:
     todo = [each for each in found if is_again or not is_graded(each, assignment)]
     began_s = time.monotonic()
     print(f"{len(todo)} of {len(found)} submissions to grade, {jobs} at a time", flush=True)
-    import nbgrader.apps.nbgraderapp
+    # Loaded once for all submissions: their processes are copies of this one.
+    import nbgrader.apps.nbgraderapp  # noqa: F401
 
     import littlest_hub.stacks.courses.grading.kernels  # noqa: F401
 
-    assert nbgrader.apps.nbgraderapp
     failed = parallel.do(_autograde, assignment, todo, jobs)
     for login, text in failed.items():
         print(f"{login}: not graded: {text}", file=sys.stderr)
@@ -88,7 +88,7 @@ def _autograde(assignment: str, login: str) -> object:
 
 
 def students_of(step: str, assignment: str) -> list[str]:
-    """Return whose submissions of an assignment there are in a directory of nbgrader's.
+    """Return the students with a submission of an assignment in a directory of nbgrader's.
 
     Raises:
         LittlestHubError: it is no name of an assignment.

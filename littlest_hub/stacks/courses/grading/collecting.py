@@ -2,8 +2,8 @@
 
 The name of a submission's directory says who has handed it in and when, and its owner has chosen
 the name. So the owner must have the account of the login in the name. The kernel's record of the
-last change, which nobody can set, counts if the time in the name is much earlier. What one student
-hands in never keeps what others hand in from being collected.
+last change, which nobody can set, counts if the time in the name is much earlier. No submission
+keeps those of others from being collected.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from littlest_hub.stacks.courses.jupyter import read_published, submission_mb
 
 _TIMESTAMP, _SECRET = "timestamp.txt", "submission_secret.txt"
 _PATIENCE_S = 300
-"""How long handing in may take."""
+"""The longest time that handing in may take."""
 _Record = dict[str, Any]
 
 
@@ -35,17 +35,18 @@ class Collect(ExchangeCollect):  # type: ignore[misc]
     duedate: datetime | None
 
     def init_src(self) -> None:
-        """Find the submissions of each student that are really theirs, the newest first."""
+        """Find the submissions of students, the newest first, without those that others forged."""
         self._accounts = read_published("accounts.json")
         self._extensions = extensions.read(Path(self.coursedir.root) / extensions.FILE)
         self._max_bytes = submission_mb() << 20
-        self._of_students: dict[str, list[_Record]] = defaultdict(list)
+        self._submissions: dict[str, list[_Record]] = defaultdict(list)
+        """Submissions by login, without forged ones."""
         super().init_src()
-        for records in self._of_students.values():
+        for records in self._submissions.values():
             records.sort(key=lambda each: each["timestamp"], reverse=True)
 
     def _path_to_record(self, path: str) -> _Record:
-        """Return what a name says, and remember the submission if it is that student's."""
+        """Return the record in a name; keep the submission if it is that student's."""
         record: _Record = {"filename": Path(path).name, "timestamp": datetime.min}
         try:
             record = super()._path_to_record(path)
@@ -57,11 +58,11 @@ class Collect(ExchangeCollect):  # type: ignore[misc]
             self.log.warning("%r is ignored: %s", path, problem)
             # A group of its own: nbgrader must not take it for the newest of somebody.
             return {**record, "username": f"\0{record['filename']}"}
-        self._of_students[record["username"]].append(record)
+        self._submissions[record["username"]].append(record)
         return record
 
     def _forgery(self, path: Path, login: str) -> str:
-        """Return why a submission is not that of a login; "": it is."""
+        """Return the reason why a submission is not that of a login; "": it is."""
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode):
             return "it is no directory"
@@ -72,17 +73,17 @@ class Collect(ExchangeCollect):  # type: ignore[misc]
         return ""
 
     def copy_files(self) -> None:
-        """Collect the newest submission of each student that can be had."""
+        """Collect the newest usable submission of each student."""
         course, assignment = self.coursedir.course_id, self.coursedir.assignment_id
-        if not self._of_students:
+        if not self._submissions:
             self.log.warning(
                 "No submissions of '%s' for course '%s' to collect", assignment, course
             )
         else:
             text = "Processing %d submissions of '%s' for course '%s'"
-            self.log.info(text, len(self._of_students), assignment, course)
+            self.log.info(text, len(self._submissions), assignment, course)
         failed = []
-        for login, records in sorted(self._of_students.items()):
+        for login, records in sorted(self._submissions.items()):
             try:
                 self._collect(login, records)
             except OSError as error:
@@ -93,14 +94,15 @@ class Collect(ExchangeCollect):  # type: ignore[misc]
 
     def _collect(self, login: str, records: list[_Record]) -> None:
         assignment = self.coursedir.assignment_id
-        place = self.coursedir.format_path(self.coursedir.submitted_directory, login, assignment)
-        target = Path(place)
+        directory = self.coursedir.submitted_directory
+        path = self.coursedir.format_path(directory, login, assignment)
+        target = Path(path)
         old = target.with_name(f".{target.name}.old")
         if old.is_dir() and not target.exists():
             # A killed command has left it.
             old.replace(target)
         is_there = target.is_dir()
-        present = self.coursedir.get_existing_timestamp(place) if is_there else None
+        present = self.coursedir.get_existing_timestamp(path) if is_there else None
         for each in self._preferred(login, records):
             if is_there and not self._replaces(each, present):
                 text = "No newer submission to collect" if self.update else "It is there already"
@@ -121,8 +123,8 @@ class Collect(ExchangeCollect):  # type: ignore[misc]
         if not self.before_duedate or self.duedate is None:
             yield from records
             return
-        more = self._extensions.get((self.coursedir.assignment_id, login), "0")
-        last = self.duedate + extensions.length(more)
+        extension = self._extensions.get((self.coursedir.assignment_id, login), "0")
+        last = self.duedate + extensions.length(extension)
         yield from (each for each in records if each["timestamp"] <= last)
         yield from (each for each in records if each["timestamp"] > last)
 

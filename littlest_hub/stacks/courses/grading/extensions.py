@@ -18,14 +18,14 @@ from littlest_hub.system import locks
 from littlest_hub.system.files import write
 
 FILE = Path("extensions.csv")
-"""In the directory of the course, which is where its grader's programs run."""
+"""A file in the directory of the course, which is where its grader's programs run."""
 _LOCK = Path(".extensions.lock")
 _COLUMNS = ("assignment", "login", "extension")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LENGTH = re.compile(r"([0-9]{1,4})([mhdw])")
 
 Extensions = Mapping[tuple[str, str], str]
-"""How much more time there is, as it is written, by assignment and login."""
+"""Extensions as they are written, such as 2d, by assignment and login."""
 
 
 def length(text: str) -> timedelta:

@@ -15,13 +15,13 @@ from littlest_hub.stacks.courses.grading import autograding, gradebook, parallel
 def run(assignment: str, jobs: int, *, has_unfinished: bool) -> int:
     """Give students feedback on an assignment; return the exit code.
 
-    It is made anew for everybody, since grades by hand may have changed. What was released before
-    stays until a whole page takes its place.
+    It is made anew for everybody, since grades by hand may have changed. A page that was released
+    before stays until a whole one takes its place.
 
     Args:
         assignment: its name.
-        jobs: for how many students at a time.
-        has_unfinished: also for submissions that somebody still has to grade by hand.
+        jobs: number of students at a time.
+        has_unfinished: submissions that somebody still has to grade by hand get feedback, too.
 
     Raises:
         LittlestHubError: nothing is graded, or another command grades.
@@ -37,20 +37,21 @@ def run(assignment: str, jobs: int, *, has_unfinished: bool) -> int:
         newer = {each for each in found if not autograding.is_graded(each, assignment)}
         by_hand = set() if has_unfinished else {*gradebook.unfinished(assignment)} - newer
         todo = [each for each in found if each not in newer | by_hand]
-        _name(newer, "was collected again, and is not graded so far")
-        _name(by_hand & {*found}, "has answers to grade by hand (--unfinished: nevertheless)")
+        _print_left_out(newer, "was collected again, and is not graded so far")
+        reason = "has answers to grade by hand (--unfinished: nevertheless)"
+        _print_left_out(by_hand & {*found}, reason)
         return _run(assignment, todo, jobs)
 
 
-def _name(logins: set[str], why: str) -> None:
-    for each in sorted(logins):
-        print(f"{each}: no feedback: {why}", file=sys.stderr, flush=True)
+def _print_left_out(logins: set[str], reason: str) -> None:
+    for login in sorted(logins):
+        print(f"{login}: no feedback: {reason}", file=sys.stderr, flush=True)
 
 
 def _run(assignment: str, todo: list[str], jobs: int) -> int:
-    import nbgrader.apps.api
+    # Loaded once for all students: their processes are copies of this one.
+    import nbgrader.apps.api  # noqa: F401
 
-    assert nbgrader.apps.api
     began_s = time.monotonic()
     failed = parallel.do(_give, assignment, todo, jobs)
     for login, text in failed.items():

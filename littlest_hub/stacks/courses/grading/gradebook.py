@@ -11,6 +11,12 @@ from typing import Any
 from littlest_hub.stacks.courses.grading.cells import safe
 
 FILE = Path("gradebook.db")
+_COLUMNS = ("login", "assignment", "score", "max_score", "late_s", "needs_grading")
+_COLUMNS_OF_PLATFORMS = {
+    "canvas": ("Student", "ID", "SIS User ID", "SIS Login ID", "Section"),
+    "moodle": ("Username", "First name", "Last name", "ID number", "Email address"),
+}
+"""The columns by which a learning platform recognizes students."""
 
 
 def opened(file: Path = FILE) -> Any:
@@ -66,40 +72,36 @@ def grades(file: Path = FILE, platform: str = "plain") -> str:
             each student, with the columns by which that platform recognizes them.
     """
     with opened(file) as gradebook:
-        assignments = [*gradebook.assignments]
-        rows = [*_plain(gradebook, assignments)]
-        known = {str(each.id): each for each in gradebook.students}
+        assignments = [each.name for each in gradebook.assignments]
+        rows = [*_rows(gradebook, assignments)]
+        if platform != "plain":
+            rows = [*_rows_of_platform(platform, gradebook, assignments, rows)]
+    columns = _COLUMNS if platform == "plain" else (*_COLUMNS_OF_PLATFORMS[platform], *assignments)
     text = io.StringIO()
-    writer = csv.writer(text)
-    if platform == "plain":
-        writer.writerow(["login", "assignment", "score", "max_score", "late_s", "needs_grading"])
-        writer.writerows([[safe(cell) for cell in row] for row in rows])
-        return text.getvalue()
-    names = [each.name for each in assignments]
-    scores = {(row[0], row[1]): row[2] for row in rows}
-    heads = {
-        "canvas": ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"],
-        "moodle": ["Username", "First name", "Last name", "ID number", "Email address"],
-    }
-    writer.writerow([*heads[platform], *map(safe, names)])
-    for login, each in sorted(known.items()):
-        first, last = each.first_name or "", each.last_name or ""
-        number, mail = each.lms_user_id or "", each.email or ""
-        who = {
-            "canvas": [f"{last}, {first}".strip(", "), "", number, login, ""],
-            "moodle": [login, first, last, number, mail],
-        }[platform]
-        found = [scores.get((login, name), "") for name in names]
-        writer.writerow([*map(safe, who), *map(safe, found)])
+    csv.writer(text).writerows([*map(safe, row)] for row in (columns, *rows))
     return text.getvalue()
 
 
-def _plain(gradebook: Any, assignments: Sequence[Any]) -> Iterator[list[Any]]:
+def _rows_of_platform(
+    platform: str, gradebook: Any, assignments: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> Iterator[list[Any]]:
+    scores = {(login, assignment): score for login, assignment, score, *_ in rows}
+    for each in sorted(gradebook.students, key=lambda student: str(student.id)):
+        login, first, last = str(each.id), each.first_name or "", each.last_name or ""
+        number, mail = each.lms_user_id or "", each.email or ""
+        student = {
+            "canvas": [f"{last}, {first}".strip(", "), "", number, login, ""],
+            "moodle": [login, first, last, number, mail],
+        }[platform]
+        yield [*student, *(scores.get((login, name), "") for name in assignments)]
+
+
+def _rows(gradebook: Any, assignments: Sequence[str]) -> Iterator[list[Any]]:
     for assignment in assignments:
-        for each in gradebook.assignment_submissions(assignment.name):
+        for each in gradebook.assignment_submissions(assignment):
             yield [
                 str(each.student_id),
-                assignment.name,
+                assignment,
                 max(0.0, each.score - each.late_submission_penalty),
                 each.max_score,
                 int(each.total_seconds_late),

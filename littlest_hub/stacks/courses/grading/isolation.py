@@ -14,7 +14,7 @@ MEMORY, DATA = "2G", "3G"
 TASKS = 256
 DISK = "512M"
 TIMEOUT_S = 3600
-"""How long one kernel may run, all of its cells together."""
+"""Time limit of one kernel, for all of its cells together."""
 MAX_REQUEST_BYTES = 1 << 16
 FILES = "files"
 """Directory beside the sockets: what is handed to the kernel."""
@@ -66,7 +66,7 @@ def _properties(layout: Layout, course: str, directory: Path) -> Iterator[str]:
     yield f"Slice={layout.users_slice}"
     yield "PrivateNetwork=yes"
     yield f"MemoryMax={MEMORY}"
-    # Where the kernel counts no memory of units (cgroup v1), each process has this limit at least.
+    # The limit of each process, for machines that count no memory of units (cgroup v1).
     yield f"LimitDATA={DATA}"
     yield "MemorySwapMax=0"
     yield f"TasksMax={TASKS}"
@@ -105,7 +105,12 @@ def _properties(layout: Layout, course: str, directory: Path) -> Iterator[str]:
     yield "SystemCallArchitectures=native"
     yield "SystemCallFilter=~@clock @cpu-emulation @debug @module @mount @obsolete @raw-io @reboot"
     yield "SystemCallFilter=~@swap bpf io_setup io_uring_setup userfaultfd"
-    for variable in ("HOME=/tmp", "LANG=C.UTF-8", "IPYTHONDIR=/tmp/.ipython", "MPLBACKEND=agg"):
-        yield f"Environment={variable}"
-    for variable in ("PATH=/usr/local/bin:/usr/bin:/bin", "NBGRADER_EXECUTION=autograde"):
+    for variable in (
+        "HOME=/tmp",
+        "LANG=C.UTF-8",
+        "IPYTHONDIR=/tmp/.ipython",
+        "MPLBACKEND=agg",
+        "PATH=/usr/local/bin:/usr/bin:/bin",
+        "NBGRADER_EXECUTION=autograde",
+    ):
         yield f"Environment={variable}"

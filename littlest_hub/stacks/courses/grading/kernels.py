@@ -1,7 +1,7 @@
 """nbgrader's execution of submissions, with a kernel in a unit of its own.
 
-What sends cells to the kernel and reads results is this process, the grader's. The kernel, which
-runs what students have written, sees neither the gradebook nor the sources of assignments.
+This process, the grader's, sends cells to the kernel and reads the results. The kernel, which runs
+what students have written, sees neither the gradebook nor the sources of assignments.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def update_penalties() -> None:
     forget_pointless_extensions()
     late = [*_late()]
     if late:
-        # What settings of the course print is no part of what the caller prints.
+        # Settings of the course may print, and the caller's output is for programs.
         with contextlib.redirect_stdout(sys.stderr):
             _update(late)
 

@@ -1,8 +1,8 @@
 """Work for the submissions of an assignment, several at a time, with progress.
 
 Each is done by a process of its own, a copy of this one, which has loaded nbgrader. A failed one
-is tried again alone, since the gradebook may have been busy. What fails then is returned, and the
-others are done.
+is tried again alone, since the gradebook may have been busy. Those that fail again are returned,
+and the others are done.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ Work = Callable[[str, str], object]
 
 
 def do(work: Work, assignment: str, logins: Sequence[str], jobs: int) -> dict[str, str]:
-    """Do work for students, and say how far it is.
+    """Do work for students, and print the progress.
 
     Args:
         work: a function of a module.
         assignment: its name.
         logins: of the students.
-        jobs: how many are done at a time.
+        jobs: number of students at a time.
 
     Returns:
-        Why it failed, by login.
+        The reasons of failures, by login.
     """
     to_repeat = []
     for number, (login, text) in enumerate(_done(work, assignment, logins, jobs), 1):
@@ -47,8 +47,8 @@ def do(work: Work, assignment: str, logins: Sequence[str], jobs: int) -> dict[st
 def _done(
     work: Work, assignment: str, logins: Iterable[str], jobs: int
 ) -> Iterator[tuple[str, str]]:
-    """Do work, and yield each login with why it failed, or ""."""
-    # One process for each: nothing of a submission is left in the next one.
+    """Do work, and yield each login with the reason why it failed, or ""."""
+    # A process for each one: nothing of a submission is left in the next one.
     with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=1) as pool:
         yield from pool.imap_unordered(partial(_outcome, work, assignment), logins)
 

@@ -20,16 +20,17 @@ class SaveGrades(SaveAutoGrades):  # type: ignore[misc]
     def preprocess(self, nb: Any, resources: Any) -> Any:
         """Write the grades of a notebook."""
         ids = resources["nbgrader"]
-        place = ids["assignment"], ids["student"], ids["notebook"]
-        self._before, self._now = answers.last(*place), answers.fingerprints(nb)
+        names = ids["assignment"], ids["student"], ids["notebook"]
+        self._before, self._now = answers.last(*names), answers.fingerprints(nb)
         done = super().preprocess(nb, resources)
-        answers.keep(*place, self._now)
+        answers.keep(*names, self._now)
         return done
 
     def _add_score(self, cell: Any, resources: Any) -> None:
         name = cell.metadata["nbgrader"]["grade_id"]
-        place = self.notebook_id, self.assignment_id, self.student_id
-        grade = self.gradebook.find_grade(name, *place)
+        grade = self.gradebook.find_grade(
+            name, self.notebook_id, self.assignment_id, self.student_id
+        )
         auto_score = grade.auto_score
         is_done = grade.manual_score is not None and not grade.needs_manual_grade
         super()._add_score(cell, resources)

@@ -1,7 +1,7 @@
 """Rosters and gradebooks brought together, by root, each minute.
 
-Who is added in a formgrader takes part from then on, and who is in a roster is in the gradebook.
-Gradebooks belong to graders, so a program of theirs reads and writes them.
+Students who are added in a formgrader take part from then on, and those of the roster are in the
+gradebook. Gradebooks belong to graders, so a program of theirs reads and writes them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from littlest_hub.layout import Layout
 from littlest_hub.stacks.courses import administration, place, records
 from littlest_hub.stacks.courses.course import Course, Student, checked_login, plain_text
 from littlest_hub.stacks.courses.grading.command import grader_command
+from littlest_hub.system import json_file
 from littlest_hub.system.files import fingerprint, write
 from littlest_hub.system.progress import to_stderr
 
 _TIMEOUT_S = 120
 _MAX_STUDENTS = 20_000
+_TEXTS = ("first_name", "last_name", "email", "lms_id")
 
 
 def main() -> int:
@@ -51,11 +53,7 @@ def _seen_file(layout: Layout) -> Path:
 
 def _seen(layout: Layout) -> dict[str, str]:
     """Return the state of each course when it was brought together last."""
-    try:
-        found = json.loads(_seen_file(layout).read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return json_file.read_object(_seen_file(layout))
 
 
 def _state(layout: Layout, course: Course) -> str:
@@ -110,8 +108,6 @@ def _student(row: object) -> Student | None:
     texts = {key: plain_text(str(row.get(key, ""))) for key in _TEXTS}
     return Student(login, **texts)
 
-
-_TEXTS = ("first_name", "last_name", "email", "lms_id")
 
 if __name__ == "__main__":
     sys.exit(main())

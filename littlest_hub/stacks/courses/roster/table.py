@@ -34,13 +34,7 @@ def text_of(data: bytes) -> str:
             f"the roster has {len(data) >> 20} MB; expected at most {MAX_BYTES >> 20} MB"
         )
     try:
-        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            text = data.decode("utf-16")
-        else:
-            try:
-                text = data.decode("utf-8-sig")
-            except UnicodeDecodeError:
-                text = data.decode("cp1252")
+        text = _decoded(data)
     except UnicodeDecodeError as error:
         raise LittlestHubError(
             f"the roster is no text: byte {error.start} cannot be decoded",
@@ -73,3 +67,12 @@ def rows_of(text: str) -> list[Row]:
     except csv.Error as error:
         raise LittlestHubError(f"line {reader.line_num}: no CSV: {error}") from error
     return rows
+
+
+def _decoded(data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252")

@@ -45,7 +45,7 @@ def pack_sources(stream: IO[bytes]) -> None:
 
 
 def unpack_sources(stream: IO[bytes]) -> None:
-    """Read what `pack_sources` of another course has written; say how many files they are.
+    """Read the files that `pack_sources` of another course writes; print their number.
 
     Raises:
         LittlestHubError: there is too much, or something else than a file.
@@ -73,11 +73,11 @@ def unpack_sources(stream: IO[bytes]) -> None:
 
 
 def export(stream: IO[bytes], name: str, record: bytes) -> None:
-    """Write all of this course that is worth keeping.
+    """Write everything of this course that is worth keeping.
 
     Args:
-        stream: where to.
-        name: of the course, which is the directory in the archive.
+        stream: the archive.
+        name: the course, and its directory in the archive.
         record: the course and its people, as JSON.
 
     Raises:
@@ -113,11 +113,11 @@ def consistent_copy(file: Path) -> Iterator[Path]:
 def _add(tar: tarfile.TarFile, directory: Path, prefix: str) -> int:
     """Add a directory; return the number of files."""
     number = 0
-    for place, directories, files in os.walk(directory, onerror=_raise):
+    for parent, directories, files in os.walk(directory, onerror=_raise):
         directories[:] = sorted(each for each in directories if each not in _LEFT_OUT)
-        tar.addfile(_anonymous(tar.gettarinfo(place, f"{prefix}{place}")))
+        tar.addfile(_anonymous(tar.gettarinfo(parent, f"{prefix}{parent}")))
         for each in sorted(files):
-            path = Path(place, each)
+            path = Path(parent, each)
             if stat.S_ISREG(path.lstat().st_mode):
                 _add_file(tar, path, f"{prefix}{path}")
                 number += 1

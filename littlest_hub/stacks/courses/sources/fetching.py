@@ -28,7 +28,7 @@ _SHOWN = 10
 
 
 def fetch(repository: Repository, target: Path) -> None:
-    """Write the files of a repository into a directory; say how many they are.
+    """Write the files of a repository into a directory; print their number.
 
     Args:
         repository: whose `source/` is taken, or all of it if there is none.

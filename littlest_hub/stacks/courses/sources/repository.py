@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from littlest_hub.errors import LittlestHubError
 
 _LONGEST = 500
-# What git-check-ref-format(1) allows, without what nobody needs. "-" would begin an option.
+# A subset of git-check-ref-format(1), with all that people need. "-" would begin an option.
 _BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 
 

@@ -19,7 +19,7 @@ from littlest_hub.stacks.courses.sources.repository import Repository
 from littlest_hub.system.files import new_file
 
 _FETCH_S = 200
-"""Somewhat longer than the program's own limit."""
+"""Time limit of fetching, somewhat longer than the program's own."""
 _COPY_S = 1800
 
 

@@ -29,7 +29,7 @@ from littlest_hub.system.uv import Uv
 LEAST_FREE_BYTES = 2 << 30
 """A build does not start with less room on the disk: the hub itself needs some."""
 SLOTS = 2
-"""How many environments are built at the same time."""
+"""The most environments that are built at the same time."""
 Finish = Callable[[Path], object]
 """Changes an environment that has its packages; what it leaves there is written by the builder."""
 EVERYBODY = "builds"
@@ -44,7 +44,7 @@ class Record:
     """The copy of Python that it uses; one of conda shares that copy's bytecode at most."""
     lock: str
     seconds: float
-    """How long the build took."""
+    """Duration of the build."""
 
 
 @dataclass(frozen=True)

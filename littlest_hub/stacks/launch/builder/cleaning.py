@@ -17,7 +17,7 @@ from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.system.uv import Uv
 
 MOST_ORDERS = 1000
-"""How many logs and results stay, the latest ones; the service keeps the locks that it needs."""
+"""The most logs and results that stay, the latest; the service keeps the locks that it needs."""
 _SHARE = 10
 """The part of the budget, one in so many, that files may take which only the cache has."""
 _BLOCK_BYTES = 512  # of st_blocks, stat(2)
@@ -30,7 +30,7 @@ class Cleaned:
     removed: tuple[str, ...] = ()
     """Keys of the environments that it removed."""
     incomplete: int = 0
-    """How many it removed of those that a killed build had left."""
+    """Number of removed ones that a killed build had left."""
     size_bytes: int = 0
     """Size of environments, Pythons and the cache afterwards."""
     was_busy: bool = False
@@ -95,8 +95,8 @@ def _remove_oldest(
         for key in candidates:
             names |= _packages(place, [key])
             directory = place.environment(key)
-            # A file with two names is in the cache too, from where it will be removed. How much
-            # that was is measured afterwards.
+            # A file with two names is in the cache too, from where it will be removed. Its size is
+            # measured afterwards.
             size -= size_bytes(directory, most_names=2)
             # First, so that half of it is never taken for the whole.
             place.record(key).unlink()

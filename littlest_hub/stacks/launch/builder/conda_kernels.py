@@ -15,7 +15,7 @@ from littlest_hub.system import files
 
 _OWN = "python3"
 _LARGEST_BYTES = 64 << 10
-# Scripts see no arguments, and may change them. What they print would be in the server's log.
+# Scripts see no arguments, and may change them. Their output would be in the server's log.
 _ACTIVATED = (
     'command=("$@"); set --; for script in "$CONDA_PREFIX"/etc/conda/activate.d/*.sh; do'
     ' . "$script" > /dev/null; done; exec "${command[@]}"'

@@ -31,7 +31,7 @@ from littlest_hub.system.rattler import Package
 from littlest_hub.system.uv import NoSolutionError, Uv
 
 FORMAT = 1
-"""To be raised when the same lock is built in another way, so that it is built again."""
+"""A number to be raised when the same lock is built in another way, so that it is built again."""
 FORMAT_OF_CONDA = 1
 """The same for packages of conda."""
 KERNEL = "ipykernel"
@@ -50,7 +50,7 @@ _ENTRY = re.compile(
 
 
 class Tier(StrEnum):
-    """How much a build may do."""
+    """The degree of what a build may do."""
 
     WHEEL = "wheel"
     """It unpacks, and runs nothing of a repository or of a package. Files come from the cache."""
@@ -110,7 +110,7 @@ class Lock:
 
     @property
     def count(self) -> int:
-        """How many packages there are."""
+        """Number of packages."""
         return len(self.conda) + len(self.pins)
 
     @property
@@ -165,7 +165,7 @@ class Local:
     """Wheels that were built for an environment."""
 
     requirements: tuple[str, ...] = ()
-    """Such as "NAME @ built:SHA256/FILE"."""
+    """Requirements such as "NAME @ built:SHA256/FILE"."""
     wheels: Path = Path("/nonexistent")
     """The directory of all wheels that were built here."""
 

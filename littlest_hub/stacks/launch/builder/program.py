@@ -4,7 +4,7 @@ A word is a network, which code reaches although it is not public, or a channel 
 NAME=ADDRESS; the administrator permits both.
 
 The order is its standard input, a file that systemd opens: the builder sees nothing else of the
-service's. What has come of it is in `results/ID.json` and, for people, in `logs/ID.jsonl`.
+service's. The result is in `results/ID.json` and, for people, in `logs/ID.jsonl`.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Builder:
         environment = self._environment(asked)
         lock = self._known(asked) or self._resolve(environment, asked, report)
         script = environment.post_build
-        # What code of a private repository has made is its owner's alone.
+        # The products of a private repository's code are its owner's alone.
         identity = asked.owner if asked.code or asked.built else ""
         if script:
             identity = _identity(asked, script)

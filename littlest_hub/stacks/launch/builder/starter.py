@@ -30,8 +30,8 @@ def answer(layout: Layout, request: bytes) -> dict[str, object]:
     """Start a build, wait until it has ended, and return the reply."""
     try:
         unit = build_unit(layout, order_of(request))
-        # If it runs already, this waits for its end as well (systemctl(1), --wait). That it has
-        # failed says its log, and better.
+        # If it runs already, this waits for its end as well (systemctl(1), --wait). The build's own
+        # log explains a failure better.
         systemctl("start", "--wait", unit, is_checked=False, timeout_s=BUILD_TIMEOUT_S + 60)
     except LittlestHubError as error:
         return {"refused": error.message, "hint": error.hint or ""}

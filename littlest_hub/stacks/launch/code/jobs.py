@@ -17,7 +17,7 @@ READY = b"!"
 LIMIT_BYTES = 4 << 20
 """Size of the largest job."""
 TIMEOUT_S = 840
-"""How long a job may take; its unit has a little more."""
+"""Time limit of a job; its unit has a little more."""
 
 
 @dataclass(frozen=True)

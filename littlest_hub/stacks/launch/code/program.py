@@ -2,8 +2,8 @@
 
     python -I -m littlest_hub.stacks.launch.code.program WORK
 
-It builds wheels with pip, or runs a script in a copy of an environment. What it runs has the same
-user and may do to it what it likes: so nothing here protects anything. The unit does, and the
+It builds wheels with pip, or runs a script in a copy of an environment. The code that it runs has
+the same user and may do anything to it: so nothing here protects anything. The unit does, and the
 builder, which believes nothing of the answer.
 """
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.launch.environment.contents import Contents, shown
+from littlest_hub.stacks.launch.environment.contents import Contents, Line, shown
 
 ALIAS = "https://conda.anaconda.org"
 """Address of the server whose channels have short names (conda's setting `channel_alias`)."""
@@ -96,24 +96,24 @@ class Channels:
         names = ", ".join(self.addresses) or "none"
         return f"{shown(channel)} is none of the channels that this hub permits: {names}"
 
-    def judged(self, contents: Contents, file: str, asked: Sequence[tuple[str, int]]) -> list[str]:
+    def judged(self, contents: Contents, file: str, asked: Sequence[tuple[str, Line]]) -> list[str]:
         """Return the addresses of those channels that an environment asks for; remark on others.
 
         Args:
             contents: gets the remarks.
-            file: where they are asked for.
+            file: the file that asks for them.
             asked: each with its line; none: the first permitted one is meant.
         """
         if not self.addresses:
-            contents.refuse(file, 1, "this hub permits no channels of conda")
-        wanted = [(name, line) for name, line in asked if name != _IGNORED]
+            contents.refuse(Line(file), "this hub permits no channels of conda")
+        wanted = [(name, at) for name, at in asked if name != _IGNORED]
         found = [each for name, _ in wanted if (each := self.address(name))]
-        for name, line in wanted:
+        for name, at in wanted:
             if self.address(name):
                 continue
             # Beside another channel it is rarely needed: conda's own configuration adds it.
             if found and _OF_ANACONDA.fullmatch(name):
-                contents.leave_out(file, line, f"{self.why_not(name)}; it is not asked")
+                contents.leave_out(at, f"{self.why_not(name)}; it is not asked")
             else:
-                contents.refuse(file, line, self.why_not(name))
+                contents.refuse(at, self.why_not(name))
         return list(dict.fromkeys(found or [*self.addresses.values()][:1]))

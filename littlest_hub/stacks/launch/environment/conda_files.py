@@ -1,21 +1,21 @@
 """The environment.yml of conda: channels, packages, and requirements for pip.
 
-Only its nodes are read, of which no objects are made. What is kept is in our own spelling: a spec
-of conda may contain the address of a package, of which nothing would be checked.
+Only its nodes are read, of which no objects are made. Specs are kept in our own spelling: one of
+conda may contain the address of a package, of which nothing would be checked.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 
 import yaml
 
 from littlest_hub.stacks.launch.environment import lock_files
 from littlest_hub.stacks.launch.environment.channels import Channels
-from littlest_hub.stacks.launch.environment.contents import Contents, shown
+from littlest_hub.stacks.launch.environment.contents import Contents, Line, shown
 from littlest_hub.stacks.launch.environment.requirements import MOST_REQUIREMENTS, Requirements
 
 MOST_CHANNELS = 20
@@ -34,7 +34,7 @@ class WantedOfConda:
 
     channels: tuple[str, ...] = ()
     """Addresses, the preferred one first."""
-    specs: tuple[str, ...] = field(default=())
+    specs: tuple[str, ...] = ()
 
 
 def read(
@@ -57,42 +57,41 @@ def read(
     nodes = {id(node): node for node in _items(document, "dependencies")}
     lines = (each for node in nodes.values() for each in _items(node, "pip"))
     for each in islice(lines, MOST_REQUIREMENTS + 1):
-        requirements.add_line(str(each.value), file, _line(each))
+        requirements.add_line(str(each.value), _line(file, each))
     asked = list(islice(_items(document, "channels"), MOST_CHANNELS + 1))
     if len(asked) > MOST_CHANNELS:
-        contents.refuse(file, _line(asked[-1]), f"more than {MOST_CHANNELS} channels")
+        contents.refuse(_line(file, asked[-1]), f"more than {MOST_CHANNELS} channels")
     for node in asked:
         lock_files.add_hosts(contents, f"{node.value}/")
-    named = [(str(node.value), _line(node)) for node in asked]
+    named = [(str(node.value), _line(file, node)) for node in asked]
     specs = []
     for node in islice(nodes.values(), MOST_REQUIREMENTS + 1):
         if isinstance(node, yaml.ScalarNode):
-            specs.append(_spec(contents, channels, file, node))
+            specs.append(_spec(contents, channels, _line(file, node), node))
         elif not [*_items(node, "pip")]:
-            contents.leave_out(file, _line(node), "expected the name of a package, or pip")
+            contents.leave_out(_line(file, node), "expected the name of a package, or pip")
     if len(nodes) > MOST_REQUIREMENTS:
-        contents.refuse(file, 1, f"more than {MOST_REQUIREMENTS} packages are required")
+        contents.refuse(Line(file), f"more than {MOST_REQUIREMENTS} packages are required")
     for node in _keys(document):
         if node.value == "variables":
-            contents.leave_out(file, _line(node), "variables are not set")
+            contents.leave_out(_line(file, node), "variables are not set")
     found = tuple(channels.judged(contents, file, named))
     return WantedOfConda(found, tuple(dict.fromkeys(filter(None, specs))))
 
 
-def _spec(contents: Contents, channels: Channels, file: str, node: yaml.ScalarNode) -> str:
+def _spec(contents: Contents, channels: Channels, at: Line, node: yaml.ScalarNode) -> str:
     """Return a spec in our own spelling; "": it is refused."""
-    line = _line(node)
     given = " ".join(node.value.split())
     found = _SPEC.fullmatch(given)
     if not found or given.endswith(_FILES):
-        contents.refuse(file, line, f"{shown(node.value)} is no package of conda; {_EXPECTED}")
+        contents.refuse(at, f"{shown(node.value)} is no package of conda; {_EXPECTED}")
         return ""
     text = f"{found['name'].lower()}{(found['rest'] or '').rstrip()}"
     if not found["channel"]:
         return text
     address = channels.address(found["channel"])
     if not address:
-        contents.refuse(file, line, channels.why_not(found["channel"]))
+        contents.refuse(at, channels.why_not(found["channel"]))
     return f"{address}::{text}" if address else ""
 
 
@@ -108,8 +107,8 @@ def of_python(asked: str, channels: Channels) -> WantedOfConda:
     return WantedOfConda(tuple(channels.addresses.values())[:1], (spec,))
 
 
-def _line(node: yaml.Node) -> int:
-    return int(node.start_mark.line) + 1
+def _line(file: str, node: yaml.Node) -> Line:
+    return Line(file, int(node.start_mark.line) + 1)
 
 
 def _keys(node: yaml.Node | None) -> Iterator[yaml.Node]:

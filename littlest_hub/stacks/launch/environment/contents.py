@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 Read = Callable[[str, int], bytes]
 """Returns the beginning of a file: at most so many bytes."""
@@ -18,13 +19,20 @@ LOCK_LIMIT_BYTES = 4 << 20
 """The same of one that a program writes."""
 LONGEST_LINE = 4096
 MOST_REMARKS = 100
-"""How many of a kind are kept: nobody reads more."""
+"""The most that are kept of a kind: nobody reads more."""
 # The marks that pip looks for: PowerShell's `pip freeze > requirements.txt` writes UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+
+
+class Line(NamedTuple):
+    """A line of a file."""
+
+    file: str
+    number: int = 1
 
 
 @dataclass(frozen=True)
@@ -66,33 +74,33 @@ class Contents:
         self.used.append(file)
         data = self._read(file, limit_bytes + 1)
         if len(data) > limit_bytes:
-            self.refuse(file, 1, f"it has more than {limit_bytes >> 10} KiB")
+            self.refuse(Line(file), f"it has more than {limit_bytes >> 10} KiB")
             return ""
         mark, encoding = next((each for each in _MARKS if data.startswith(each[0])), (b"", "utf-8"))
         try:
             text = data.removeprefix(mark).decode(encoding)
         except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start + len(mark)) + 1
-            self.refuse(file, line, "it is no text in UTF-8")
+            number = data.count(b"\n", 0, error.start + len(mark)) + 1
+            self.refuse(Line(file, number), "it is no text in UTF-8")
             return ""
-        for number, line_text in enumerate(text.split("\n"), 1):
-            if len(line_text) > LONGEST_LINE or "\0" in line_text:
+        for number, line in enumerate(text.split("\n"), 1):
+            if len(line) > LONGEST_LINE or "\0" in line:
                 expected = f"expected text with lines of at most {LONGEST_LINE} characters"
-                self.refuse(file, number, expected)
+                self.refuse(Line(file, number), expected)
                 return ""
         return text
 
-    def runs(self, file: str, line: int, text: str) -> None:
+    def runs(self, at: Line, text: str) -> None:
         """Remark that something runs code."""
-        _remark(self.code, Remark(file, line, text))
+        _remark(self.code, Remark(at.file, at.number, text))
 
-    def refuse(self, file: str, line: int, text: str) -> None:
+    def refuse(self, at: Line, text: str) -> None:
         """Remark that there can be no environment."""
-        _remark(self.refused, Remark(file, line, text))
+        _remark(self.refused, Remark(at.file, at.number, text))
 
-    def leave_out(self, file: str, line: int, text: str) -> None:
+    def leave_out(self, at: Line, text: str) -> None:
         """Remark that the environment lacks something."""
-        _remark(self.left_out, Remark(file, line, text))
+        _remark(self.left_out, Remark(at.file, at.number, text))
 
 
 def _remark(remarks: list[Remark], remark: Remark) -> None:

@@ -20,7 +20,14 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from littlest_hub.stacks.launch.environment import conda_files, lock_files
 from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.environment.conda_files import WantedOfConda
-from littlest_hub.stacks.launch.environment.contents import Contents, Read, Remark, line_of, shown
+from littlest_hub.stacks.launch.environment.contents import (
+    Contents,
+    Line,
+    Read,
+    Remark,
+    line_of,
+    shown,
+)
 from littlest_hub.stacks.launch.environment.lock_files import table
 from littlest_hub.stacks.launch.environment.requirements import (
     Built,
@@ -66,7 +73,7 @@ class Environment:
     code: tuple[Remark, ...]
     """Reasons why building runs code. Any reason puts it into the code tier."""
     refused: tuple[Remark, ...]
-    """Why it cannot be built; empty: it can."""
+    """Reasons why it cannot be built; none: it can."""
     left_out: tuple[Remark, ...]
     """Requests of the repository that are not fulfilled."""
     hosts: tuple[str, ...]
@@ -107,7 +114,7 @@ def environment(
     tops = {file.partition("/")[0] for file in contents.files if "/" in file}
     directories = [name for name in (".binder", "binder") if name in tops]
     if len(directories) > 1:
-        contents.refuse("binder", 1, "there is .binder too; expected one of the two")
+        contents.refuse(Line("binder"), "there is .binder too; expected one of the two")
     directory = directories[0] if directories else ""
     reader = _Reader(contents, directory, pythons, channels or Channels())
     kind = reader.read()
@@ -170,7 +177,7 @@ class _Reader:
         file = self.first("postBuild")
         if file:
             self._contents.text(file)
-            self._contents.runs(file, 1, "it runs after the packages are installed")
+            self._contents.runs(Line(file), "it runs after the packages are installed")
         return file
 
     def read_script_only(self, file: str) -> Kind:
@@ -184,15 +191,15 @@ class _Reader:
             # repo2docker ignores DESCRIPTION, which marks a package of R, if binder/ exists.
             if (file := self.first(name)) and not (self.directory and name == "DESCRIPTION"):
                 if kind is Kind.USUAL:
-                    self._contents.refuse(file, 1, f"{why}{_INSTEAD}")
+                    self._contents.refuse(Line(file), f"{why}{_INSTEAD}")
                 else:
-                    self._contents.leave_out(file, 1, why)
+                    self._contents.leave_out(Line(file), why)
         if file := self.first("apt.txt"):
             lines = self._contents.text(file).splitlines()
             for number, line in enumerate(lines, 1):
                 if packages := _NAMES.findall(line.partition("#")[0]):
                     what = f"packages of the system are not installed: {', '.join(packages)}"
-                    self._contents.leave_out(file, number, what[:200])
+                    self._contents.leave_out(Line(file, number), what[:200])
 
     def _read_python(self) -> Kind:
         asked, place = self._runtime()
@@ -200,7 +207,8 @@ class _Reader:
         found = ""
         if file := self.first("Pipfile.lock"):
             kind = Kind.PIPFILE_LOCK
-            asked, place = _minor(self._read_pipfile_lock(file)), file
+            version = lock_files.read_pipfile_lock(self._contents, self._requirements, file)
+            asked, place = _minor(version), file
         elif file := self.first("Pipfile"):
             kind = Kind.PIPFILE
             asked, place = _minor(self._read_pipfile(file)), file
@@ -250,30 +258,30 @@ class _Reader:
             self._install_repository(file)
         if "poetry" in tools and not project and not has_list:
             what = "it has no table [project] (PEP 621), so nothing of it is installed"
-            self._contents.leave_out(file, 1, what)
+            self._contents.leave_out(Line(file), what)
         if is_package or not has_list:
             dependencies = project.get("dependencies")
             for each in dependencies if isinstance(dependencies, list) else ():
-                self._requirements.add(str(each), file, line_of(text, str(each)))
+                self._requirements.add(str(each), Line(file, line_of(text, str(each))))
             self._read_indexes(file, text, table(tools, "uv").get("index"))
             # uv's documentation, "Dependency sources".
             for name, how in table(table(tools, "uv"), "sources").items():
-                self._read_source(file, line_of(text, f"{name} = "), name, how)
+                self._read_source(Line(file, line_of(text, f"{name} = ")), name, how)
         return project
 
-    def _read_source(self, file: str, line: int, name: str, how: Any) -> None:
+    def _read_source(self, at: Line, name: str, how: Any) -> None:
         """Read where a project says that a package is built from."""
         if isinstance(how, dict) and {"git", "path", "url"}.isdisjoint(how):
             return
         what = f"{shown(name)} is built from its source"
         if not isinstance(how, dict) or not is_name(name):
-            self._contents.refuse(file, line, f"{what}, which is not supported in this form")
+            self._contents.refuse(at, f"{what}, which is not supported in this form")
         elif "git" in how:
-            self._requirements.add_source(lock_files.git_source(name, how), file, line)
+            self._requirements.add_source(lock_files.git_source(name, how), at)
         else:
             where = str(how.get("path") or how.get("url"))
-            if self._requirements.add_source(Built(where, name), file, line):
-                self._requirements.add(f"{name} @ {where}", file, line)
+            if self._requirements.add_source(Built(where, name), at):
+                self._requirements.add(f"{name} @ {where}", at)
 
     def _read_indexes(self, file: str, text: str, indexes: Any) -> None:
         """Read a project's indexes (uv's documentation, "Package indexes").
@@ -284,15 +292,13 @@ class _Reader:
             if isinstance(each, dict):
                 option = "--index-url" if each.get("default") is True else "--extra-index-url"
                 address = str(each.get("url", ""))
-                self._requirements.add_index(address, file, line_of(text, address), option)
+                at = Line(file, line_of(text, address))
+                self._requirements.add_index(address, at, option)
 
     def _install_repository(self, file: str) -> None:
         self.installs_repository = True
         why = "the repository is a package, which is built and installed"
-        self._requirements.build(Built("./."), file, 1, why)
-
-    def _read_pipfile_lock(self, file: str) -> str:
-        return lock_files.read_pipfile_lock(self._contents, self._requirements, file)
+        self._requirements.build(Built("./."), Line(file), why)
 
     def _read_pipfile(self, file: str) -> str:
         """Read a Pipfile, and return the Python version that it requires."""
@@ -301,8 +307,8 @@ class _Reader:
         lock_files.add_hosts(self._contents, text)
         for group in ("packages", "dev-packages"):
             for name, how in table(data, group).items():
-                line = line_of(text, name)
-                lock_files.read_pipfile_entry(self._requirements, file, line, name, how)
+                at = Line(file, line_of(text, name))
+                lock_files.read_pipfile_entry(self._requirements, at, name, how)
         lock_files.add_pipfile_sources(self._requirements, file, data.get("source"))
         return lock_files.python_of_pipfile(data)
 
@@ -311,16 +317,17 @@ class _Reader:
             return yaml.compose(self._contents.text(file), yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
-            self._contents.refuse(file, mark.line + 1 if mark else 1, f"no YAML: {error.problem}")
+            at = Line(file, mark.line + 1 if mark else 1)
+            self._contents.refuse(at, f"no YAML: {error.problem}")
         except (yaml.YAMLError, RecursionError):
-            self._contents.refuse(file, 1, "it is no YAML, or too deep")
+            self._contents.refuse(Line(file), "it is no YAML, or too deep")
         return None
 
     def _toml(self, file: str, text: str) -> dict[str, Any]:
         try:
             return tomllib.loads(text)
         except (ValueError, RecursionError) as error:
-            self._contents.refuse(file, 1, f"it is no TOML: {str(error)[:100]}")
+            self._contents.refuse(Line(file), f"it is no TOML: {str(error)[:100]}")
             return {}
 
     def _runtime(self) -> tuple[str, str]:
@@ -332,7 +339,7 @@ class _Reader:
         if found := re.fullmatch(r"python-(\d+(?:\.\d+){0,2})", text):
             return _minor(found[1]), file
         expected = f"found {shown(text)}, expected such as python-3.12"
-        self._contents.refuse(file, 1, _OF_R if text.startswith("r-") else expected)
+        self._contents.refuse(Line(file), _OF_R if text.startswith("r-") else expected)
         return "", file
 
     def _chosen_python(self, asked: str, file: str, kind: Kind, required: str = "") -> str:
@@ -343,18 +350,17 @@ class _Reader:
 
         Args:
             asked: versions that the author had, as in runtime.txt; "": any.
-            file: where they are.
-            kind: the environment's.
+            file: the file that names them.
+            kind: the kind of the environment.
             required: versions that a project is for; "": any.
         """
+        both = ",".join(filter(None, (asked, required)))
         try:
             usable = [each for each in self._pythons if SpecifierSet(required).contains(each)]
             found = [each for each in usable if SpecifierSet(asked).contains(each)]
         except InvalidSpecifier:
-            what = shown(",".join(filter(None, (asked, required))))
-            self._contents.refuse(file, 1, f"{what} is no version of Python (PEP 440)")
+            self._contents.refuse(Line(file), f"{shown(both)} is no version of Python (PEP 440)")
             return ""
-        both = ",".join(filter(None, (asked, required)))
         if found:
             return found[-1]
         # uv itself reads a uv.lock, with a Python that it is for.
@@ -363,11 +369,11 @@ class _Reader:
         elif usable and not asked.startswith("==2"):
             wish = asked.removeprefix("==").removesuffix(".*")
             had = f"this hub has {usable[-1]}, which is used instead"
-            self._contents.leave_out(file, 1, f"it was made for Python {wish}; {had}")
+            self._contents.leave_out(Line(file), f"it was made for Python {wish}; {had}")
             return usable[-1]
         else:
             had = ", ".join(self._pythons) or "none"
-            self._contents.refuse(file, 1, f"asks for Python {shown(both)}; to be had: {had}")
+            self._contents.refuse(Line(file), f"asks for Python {shown(both)}; to be had: {had}")
         return ""
 
     def first(self, *names: str) -> str:

@@ -13,7 +13,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from littlest_hub.stacks.launch.environment.channels import Channels
-from littlest_hub.stacks.launch.environment.contents import LOCK_LIMIT_BYTES, Contents, shown
+from littlest_hub.stacks.launch.environment.contents import (
+    LOCK_LIMIT_BYTES,
+    Contents,
+    Line,
+    shown,
+)
 from littlest_hub.stacks.launch.environment.requirements import (
     Built,
     Requirements,
@@ -44,9 +49,9 @@ def read_uv_lock(contents: Contents, requirements: Requirements, file: str) -> s
             why = f"{shown(name)} is built from its source ({kind or 'none'})"
             version = _field(block, r'^version = "([A-Za-z0-9.!+_-]*)"$')
             if built := _built_of_uv(file, name, version, kind, where):
-                requirements.build(built, file, line, why)
+                requirements.build(built, Line(file, line), why)
             else:
-                contents.runs(file, line, why)
+                contents.runs(Line(file, line), why)
     return asked[1] if asked else ""
 
 
@@ -84,15 +89,15 @@ def read_conda_lock(contents: Contents, file: str, channels: Channels) -> None:
         if field.get("platform") != PLATFORM:
             continue
         is_ours = True
-        address = field.get("url", "")
+        at, address = Line(file, line), field.get("url", "")
         if not address.startswith("https://"):
-            contents.refuse(file, line, f"{shown(address)}: {_OUTSIDE}")
+            contents.refuse(at, f"{shown(address)}: {_OUTSIDE}")
         elif field.get("manager") == "conda":
-            _check_channel(contents, file, line, address, channels)
+            _check_channel(contents, at, address, channels)
         elif not _is_wheel(address):
-            contents.runs(file, line, f"{shown(field.get('name'))} is built from its source")
+            contents.runs(at, f"{shown(field.get('name'))} is built from its source")
     if text and not is_ours:
-        contents.refuse(file, 1, f"it has no packages for {PLATFORM}")
+        contents.refuse(Line(file), f"it has no packages for {PLATFORM}")
 
 
 def read_pixi_lock(contents: Contents, file: str, channels: Channels) -> None:
@@ -105,27 +110,26 @@ def read_pixi_lock(contents: Contents, file: str, channels: Channels) -> None:
     """
     text = _text(contents, file, r"^version: [67]$")
     if text and not re.search(rf"^ +{PLATFORM}:$", text, re.MULTILINE):
-        contents.refuse(file, 1, f"it has no packages for {PLATFORM}")
+        contents.refuse(Line(file), f"it has no packages for {PLATFORM}")
     for number, line in enumerate(text.splitlines(), 1):
         # Below `packages:`; above, each environment names them once more, indented.
         found = re.match(r"- (pypi|conda): (\S+)$", line)
         kind, address = (found[1], found[2]) if found else ("", "")
+        at = Line(file, number)
         if address.startswith("http://"):
-            contents.refuse(file, number, f"{shown(address)}: {_OUTSIDE}")
+            contents.refuse(at, f"{shown(address)}: {_OUTSIDE}")
         elif kind == "conda" and address.startswith("https://"):
-            _check_channel(contents, file, number, address, channels)
+            _check_channel(contents, at, address, channels)
         elif kind and not _is_wheel(address):
-            contents.runs(file, number, f"{shown(address)} is built from its source")
+            contents.runs(at, f"{shown(address)} is built from its source")
 
 
-def _check_channel(
-    contents: Contents, file: str, line: int, address: str, channels: Channels
-) -> None:
+def _check_channel(contents: Contents, at: Line, address: str, channels: Channels) -> None:
     """Refuse a package of a channel that is not permitted."""
     # CHANNEL/PLATFORM/FILE; this is for people, and other platforms' packages are not installed.
     channel = address.rsplit("/", 2)[0]
     if not channels.address(channel):
-        contents.refuse(file, line, channels.why_not(channel))
+        contents.refuse(at, channels.why_not(channel))
 
 
 def read_pipfile_lock(contents: Contents, requirements: Requirements, file: str) -> str:
@@ -134,7 +138,7 @@ def read_pipfile_lock(contents: Contents, requirements: Requirements, file: str)
     try:
         data = json.loads(text or "{}")
     except (ValueError, RecursionError):
-        contents.refuse(file, 1, "it is no JSON")
+        contents.refuse(Line(file), "it is no JSON")
         return ""
     data = data if isinstance(data, dict) else {}
     lines: dict[str, int] = {}
@@ -143,20 +147,18 @@ def read_pipfile_lock(contents: Contents, requirements: Requirements, file: str)
             lines.setdefault(found[1], number)
     for group in ("default", "develop"):
         for name, how in table(data, group).items():
-            read_pipfile_entry(requirements, file, lines.get(name, 1), name, how)
+            read_pipfile_entry(requirements, Line(file, lines.get(name, 1)), name, how)
     add_pipfile_sources(requirements, file, table(data, "_meta").get("sources"))
     return python_of_pipfile(table(data, "_meta"))
 
 
-def read_pipfile_entry(
-    requirements: Requirements, file: str, line: int, name: str, how: Any
-) -> None:
+def read_pipfile_entry(requirements: Requirements, at: Line, name: str, how: Any) -> None:
     """Add a package of a Pipfile or Pipfile.lock: a version, or a table with a source."""
     how = how if isinstance(how, dict) else {"version": how}
     if "git" in how:
-        requirements.add_source(git_source(name, how), file, line)
+        requirements.add_source(git_source(name, how), at)
     elif found := how.get("path") or how.get("file"):
-        requirements.add(f"{name} @ {found}" if "://" in str(found) else str(found), file, line)
+        requirements.add(f"{name} @ {found}" if "://" in str(found) else str(found), at)
     else:
         extras, hashes = how.get("extras"), how.get("hashes")
         text = f"{name}[{','.join(map(str, extras))}]" if isinstance(extras, list) else name
@@ -164,7 +166,7 @@ def read_pipfile_entry(
         if markers := how.get("markers"):
             text += f" ; {markers}"
         given = map(str, hashes) if isinstance(hashes, list) else ()
-        requirements.add(text, file, line, list(given))
+        requirements.add(text, at, list(given))
 
 
 def git_source(name: str, how: dict[str, Any]) -> Built:
@@ -182,7 +184,7 @@ def add_pipfile_sources(requirements: Requirements, file: str, sources: Any) -> 
     for number, each in enumerate(sources if isinstance(sources, list) else ()):
         address = str(each.get("url", "")) if isinstance(each, dict) else ""
         option = "--extra-index-url" if number else "--index-url"
-        requirements.add_index(address, file, 1, option)
+        requirements.add_index(address, Line(file), option)
 
 
 def python_of_pipfile(data: dict[str, Any]) -> str:
@@ -201,7 +203,7 @@ def _text(contents: Contents, file: str, version: str = "") -> str:
     """Return the text of a lock file of a known version; "": it is refused."""
     text = contents.text(file, LOCK_LIMIT_BYTES)
     if text and version and not re.search(version, text, re.MULTILINE):
-        contents.refuse(file, 1, f"expected a line {version.strip('^$')!r}")
+        contents.refuse(Line(file), f"expected a line {version.strip('^$')!r}")
         return ""
     add_hosts(contents, text)
     return text

@@ -1,8 +1,8 @@
 """Requirements of Python packages, in pip's files and elsewhere: which of them run code.
 
 A wheel is unpacked (PEP 427). Everything else is built, which runs code of its author (PEP 517).
-What is said here is for people, before anything is built: the builder takes only wheels unless the
-code tier was confirmed, so that an oversight here makes a build fail, and runs nothing.
+The remarks are for people, before anything is built: the builder takes only wheels unless the code
+tier was confirmed, so that an oversight here makes a build fail, and runs nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from littlest_hub.stacks.launch.environment.contents import Contents, shown
+from littlest_hub.stacks.launch.environment.contents import Contents, Line, shown
 
 MOST_REQUIREMENTS, MOST_FILES, MOST_HOSTS, LONGEST_REQUIREMENT = 2000, 20, 100, 1000
 USUAL_HOSTS = {"pypi.org", "files.pythonhosted.org", "conda.anaconda.org"}
@@ -32,19 +32,11 @@ _HARMLESS = (
     *("--prefer-binary", "--only-binary", "--require-hashes", "--use-feature"),
     *("--no-deps", "--no-cache-dir", "--quiet", "--upgrade", "-U", "-q"),
 )
-_WORDS = tuple(
-    each
-    for each in (
-        *_INCLUDES,
-        *_EDITABLE,
-        *_SOURCES,
-        *_HARMLESS,
-        "--pre",
-        "--no-binary",
-        "--no-index",
-    )
-    if each.startswith("--")
+_KNOWN = (
+    *(*_INCLUDES, *_EDITABLE, *_SOURCES, *_HARMLESS),
+    *("--pre", "--no-binary", "--no-index"),
 )
+"""Options of which pip accepts the beginning, too, if they are long."""
 _OWN_OPTIONS = re.compile(r"\s(--?[A-Za-z][\w-]*)")
 # An address or a path, where PEP 508 would have a name.
 _ADDRESS = re.compile(r"""[\w+]+:|[./]|[^\s@;'"]*(?:/|\.(?:whl|zip|gz|bz2)$)""")
@@ -67,7 +59,7 @@ class Built:
     name: str = ""
     """"": as its source says."""
     extras: str = ""
-    """Such as "[a,b]"."""
+    """Extras as they are written, such as "[a,b]"."""
     marker: str = ""
 
 
@@ -78,13 +70,12 @@ class Wanted:
     packages: list[str] = field(default_factory=list)
     """Requirements (PEP 508) that wheels can satisfy."""
     built: list[Built] = field(default_factory=list)
-    """Those that run code. For each there is a remark in `Contents.code`, unless there are too
-    many."""
+    """Packages that run code, each with a remark in `Contents.code`, unless there are too many."""
     constraints: list[str] = field(default_factory=list)
     indexes: list[str] = field(default_factory=list)
     """Options for further indexes, such as "--extra-index-url https://…"."""
     hashes: dict[str, list[str]] = field(default_factory=dict)
-    """By package: "sha256:…" of the files that may be installed."""
+    """Hashes of the files that may be installed, "sha256:…", by package."""
     prereleases: bool = False
 
 
@@ -108,22 +99,22 @@ class Requirements:
             return
         self._files.add(file)
         if len(self._files) > MOST_FILES:
-            self._contents.refuse(file, 1, f"more than {MOST_FILES} files are included")
+            self._contents.refuse(Line(file), f"more than {MOST_FILES} files are included")
             return
         for number, line in _lines(self._contents.text(file)):
             if line:
-                self.add_line(line, file, number, constrains=constrains)
+                self.add_line(line, Line(file, number), constrains=constrains)
 
-    def add_line(self, text: str, file: str, line: int, *, constrains: bool = False) -> None:
+    def add_line(self, text: str, at: Line, *, constrains: bool = False) -> None:
         """Add a line in pip's format."""
         text = text.strip()
-        if not self._has_room(file, line):
+        if not self._has_room(at):
             return
         if "${" in text:
             what = f"{shown(text)}: variables are not replaced, since the builder has none"
-            self._contents.refuse(file, line, what)
+            self._contents.refuse(at, what)
         elif text.startswith("-"):
-            self._add_option(text, file, line, constrains=constrains)
+            self._add_option(text, at, constrains=constrains)
         elif text:
             requirement, *options = _OWN_OPTIONS.split(text)
             hashes = []
@@ -132,27 +123,26 @@ class Requirements:
                     hashes.append(value.strip(" ="))
                 else:
                     what = f"the option {option} of a build is not supported"
-                    self._contents.refuse(file, line, what)
-            self._add(requirement, file, line, hashes, constrains=constrains)
+                    self._contents.refuse(at, what)
+            self._add(requirement, at, hashes, constrains=constrains)
 
-    def add(self, text: str, file: str, line: int, hashes: Sequence[str] = ()) -> None:
+    def add(self, text: str, at: Line, hashes: Sequence[str] = ()) -> None:
         """Add a requirement: NAME, "NAME @ ADDRESS" (PEP 508), or pip's ADDRESS or path.
 
         Args:
             text: the requirement.
-            file: where it is.
-            line: the same.
+            at: the line that has it.
             hashes: of the files that may be installed, "sha256:…"; none: of any.
         """
-        if self._has_room(file, line):
-            self._add(text, file, line, hashes)
+        if self._has_room(at):
+            self._add(text, at, hashes)
 
-    def add_index(self, address: str, file: str, line: int, option: str = "-i") -> None:
+    def add_index(self, address: str, at: Line, option: str = "-i") -> None:
         """Add an index of packages, by its address."""
         host = _host_of(address)
         if not host or not _TOKEN.fullmatch(address):
             what = f"{shown(address)}: expected an index at https://…, without a password"
-            self._contents.refuse(file, line, what)
+            self._contents.refuse(at, what)
             return
         add_host(self._contents, host)
         name = _SOURCES[option]
@@ -164,7 +154,7 @@ class Requirements:
         if host != "pypi.org":
             self.wanted.indexes.append(f"{name} {address}")
 
-    def add_source(self, asked: Built, file: str, line: int, *, constrains: bool = False) -> bool:
+    def add_source(self, asked: Built, at: Line, *, constrains: bool = False) -> bool:
         """Add a package's address, or its path in the repository, unless it is a wheel's.
 
         Returns:
@@ -173,47 +163,44 @@ class Requirements:
         address, name = asked.what, asked.name or asked.what
         plain = address.removeprefix("git+")
         if not _SCHEME.match(plain):
-            found = self._path(plain, file, line)
+            found = self._path(plain, at)
             kept = None if found is None else replace(asked, what=f"./{found}")
         elif not (host := _host_of(plain)) or not _TOKEN.fullmatch(plain):
             what = "expected https://… or git+https://…, without a password"
-            self._contents.refuse(file, line, f"{shown(address)}: {what}")
+            self._contents.refuse(at, f"{shown(address)}: {what}")
             return False
         else:
             add_host(self._contents, host)
             if plain == address and urlsplit(plain).path.endswith(".whl"):
                 return bool(_WHEEL.fullmatch(plain))
             where = "an archive" if plain == address else "a git repository"
-            self._contents.runs(file, line, f"{shown(name)} is built from {where} at {host}")
+            self._contents.runs(at, f"{shown(name)} is built from {where} at {host}")
             kept = _without_egg(asked)
         # A constraint alone builds nothing.
         if kept and not constrains:
             self._build(kept)
         return False
 
-    def build(self, asked: Built, file: str, line: int, why: str) -> None:
+    def build(self, asked: Built, at: Line, why: str) -> None:
         """Add a package that is built from its source, with the remark that says so."""
-        self._contents.runs(file, line, why)
+        self._contents.runs(at, why)
         self._build(asked)
 
     def _build(self, asked: Built) -> None:
         if asked not in self.wanted.built and len(self.wanted.built) < MOST_REQUIREMENTS:
             self.wanted.built.append(asked)
 
-    def _has_room(self, file: str, line: int) -> bool:
+    def _has_room(self, at: Line) -> bool:
         self._count += 1
         # Once: the others are as superfluous.
         if self._count == MOST_REQUIREMENTS + 1:
-            self._contents.refuse(
-                file, line, f"more than {MOST_REQUIREMENTS} packages are required"
-            )
+            self._contents.refuse(at, f"more than {MOST_REQUIREMENTS} packages are required")
         return self._count <= MOST_REQUIREMENTS
 
     def _add(
         self,
         text: str,
-        file: str,
-        line: int,
+        at: Line,
         hashes: Sequence[str] = (),
         *,
         constrains: bool = False,
@@ -223,7 +210,7 @@ class Requirements:
             path, _, extras = text.partition("[")
             is_path = not _SCHEME.match(text) and _EXTRAS.fullmatch(f"[{extras}")
             asked = Built(path, extras=f"[{extras}") if is_path else Built(text)
-            if self.add_source(asked, file, line, constrains=constrains):
+            if self.add_source(asked, at, constrains=constrains):
                 kept.append(text)
             return
         try:
@@ -231,12 +218,12 @@ class Requirements:
                 raise InvalidRequirement
             found = Requirement(text)
         except (InvalidRequirement, RecursionError):
-            self._contents.refuse(file, line, f"{shown(text)} is no requirement (PEP 508)")
+            self._contents.refuse(at, f"{shown(text)} is no requirement (PEP 508)")
             return
         if found.url:
             extras = f"[{','.join(sorted(found.extras))}]" if found.extras else ""
             asked = Built(found.url, found.name, extras, str(found.marker or ""))
-            if not self.add_source(asked, file, line, constrains=constrains):
+            if not self.add_source(asked, at, constrains=constrains):
                 return
         # Its canonical text: whoever reads it next sees what was judged here.
         kept.append(str(found))
@@ -244,7 +231,7 @@ class Requirements:
             known = self.wanted.hashes.setdefault(canonicalize_name(found.name), [])
             known += (each for each in hashes if each not in known)
 
-    def _add_option(self, text: str, file: str, line: int, *, constrains: bool) -> None:
+    def _add_option(self, text: str, at: Line, *, constrains: bool) -> None:
         found = _OPTION.fullmatch(text)
         name, value = (_whole(found[1]), found[2].strip("\"' ")) if found else (text, "")
         if name in _SOURCES:
@@ -252,55 +239,55 @@ class Requirements:
             value = value.partition(" ")[0]
         if name in _INCLUDES:
             constrains = constrains or name in _INCLUDES[2:]
-            self._include(value, file, line, constrains=constrains)
+            self._include(value, at, constrains=constrains)
         elif name in _EDITABLE:
-            self._add(value if _ADDRESS.match(value) else f"./{value}", file, line)
+            self._add(value if _ADDRESS.match(value) else f"./{value}", at)
         elif name in _SOURCES:
-            self.add_index(value, file, line, name)
+            self.add_index(value, at, name)
         elif name == "--pre":
             self.wanted.prereleases = True
         elif name == "--no-binary":
-            self._add_no_binary(value, file, line)
+            self._add_no_binary(value, at)
         elif name not in _HARMLESS:
-            self._contents.refuse(file, line, f"the option {shown(name)} is not supported")
+            self._contents.refuse(at, f"the option {shown(name)} is not supported")
 
-    def _add_no_binary(self, value: str, file: str, line: int) -> None:
+    def _add_no_binary(self, value: str, at: Line) -> None:
         names = [each.strip() for each in value.split(",")]
         if names == [":none:"]:
             return
         for name in names:
             if is_name(name):
                 what = f"{shown(name)} is built from its source"
-                self.build(Built(name=canonicalize_name(name)), file, line, what)
+                self.build(Built(name=canonicalize_name(name)), at, what)
             else:
                 what = f"{shown(name)}: expected names of packages that are built from their source"
-                self._contents.refuse(file, line, what)
+                self._contents.refuse(at, what)
 
-    def _include(self, path: str, file: str, line: int, *, constrains: bool) -> None:
-        found = inside(file, path)
+    def _include(self, path: str, at: Line, *, constrains: bool) -> None:
+        found = inside(at.file, path)
         if found in self._contents.files:
             self.add_file(str(found), constrains=constrains)
         else:
-            self._contents.refuse(file, line, f"{shown(path)} is no file of the repository")
+            self._contents.refuse(at, f"{shown(path)} is no file of the repository")
 
-    def _path(self, path: str, file: str, line: int) -> str | None:
+    def _path(self, path: str, at: Line) -> str | None:
         """Return a path of the repository from which a package is built; None: it is not."""
-        found = inside(file, path.partition("[")[0].partition("#")[0].strip())
+        found = inside(at.file, path.partition("[")[0].partition("#")[0].strip())
         if found is None:
-            self._contents.refuse(file, line, f"{shown(path)} is not in the repository")
+            self._contents.refuse(at, f"{shown(path)} is not in the repository")
         elif found.endswith(".whl"):
             what = f"{shown(found)} is not installed: a wheel in a repository is not supported"
-            self._contents.leave_out(file, line, what)
+            self._contents.leave_out(at, what)
         else:
             what = "the repository itself" if found == "." else shown(found)
-            self._contents.runs(file, line, f"{what} is built and installed")
+            self._contents.runs(at, f"{what} is built and installed")
             return found
         return None
 
 
 def _whole(option: str) -> str:
-    """Return an option of which pip accepts the beginning too, if that is of one option only."""
-    found = [each for each in _WORDS if each.startswith(option)]
+    """Return the only long option that begins like this; otherwise the text itself."""
+    found = [each for each in _KNOWN if each.startswith(option)]
     return found[0] if len(found) == 1 and option.startswith("--") else option
 
 

@@ -21,7 +21,7 @@ from littlest_hub.stacks.launch.settings import Settings
 TEMPLATES = str(Path(__file__).parent / "templates")
 PAGE = "launch-guest"
 HANDLERS = {PAGE: f"{__name__}:GuestPage"}
-"""For `c.Pages.handlers`."""
+"""Handlers for `c.Pages.handlers`."""
 
 
 class GuestPage(BaseHandler):  # type: ignore[misc]

@@ -18,7 +18,7 @@ from littlest_hub.stacks.launch.settings import OPTION
 
 _EVERY_S = 60
 _IDLE = timedelta(minutes=30)
-"""How long a guest without a server stays, so that they can read the confirmation."""
+"""Time for which a guest without a server stays, so that they can read the confirmation."""
 
 
 def watch(app: Any) -> None:

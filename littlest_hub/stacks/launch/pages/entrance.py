@@ -153,7 +153,7 @@ class Entrance(PersonPage):
     @property
     def _is_encrypted(self) -> bool:
         """Whether nobody between the browser and this machine can read what is sent."""
-        # What the browser says, for the case that a proxy in between has changed the host.
+        # The browser's own word, since a proxy in between may have changed the host.
         origin = urlsplit(self.request.headers.get("Origin", ""))
         if origin.scheme == "http" and not _LOOPBACK.fullmatch(origin.netloc):
             return False

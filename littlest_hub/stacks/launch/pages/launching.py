@@ -37,7 +37,7 @@ from littlest_hub.stacks.launch.service.access import ForgottenError
 from littlest_hub.stacks.launch.service.builds import BuildError, Builds
 
 _QUIET_S = 15
-"""After this time without a line, a sign of life: proxies close connections that are silent."""
+"""Time without a line after which a sign of life is sent: proxies close silent connections."""
 _HERE = "<!-- the log -->"
 _MOST_WINDOWS = 10
 """The most windows in which one person sees the same launch being built; each holds connections."""

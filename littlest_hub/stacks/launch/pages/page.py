@@ -26,8 +26,8 @@ from littlest_hub.stacks.launch.settings import NOT_FOR_GUESTS, Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
 _STRANGERS_S = 10
-"""How long the hub's answer about settings is used again for people who are not logged in, so that
-they cannot make the hub work."""
+"""Time for which the hub's answer about settings is used again for people who are not logged in, so
+that they cannot make the hub work."""
 _SECRETS = {"user", "username", "password", "token", "access_token", "private_token"}
 """Names under which links would contain what nobody else may see."""
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::[0-9]{1,5})?")

@@ -93,8 +93,8 @@ class Removal(ServersPage):
         server = found.server
         self.records.remove(server.configuration, name)
         await self.servers.apply_shares(server.name)
-        # What they have opened and started there would go on: JupyterHub's answer about a user is
-        # kept for minutes, and a websocket is not asked about again at all.
+        # Otherwise their open pages and running programs would go on: JupyterHub's answer about a
+        # user is kept for minutes, and a websocket is not asked about again at all.
         if server.is_active:
             await self.servers.stop(server.name)
         self.redirect(f"{self.own}servers", status=303)

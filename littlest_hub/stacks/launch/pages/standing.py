@@ -36,7 +36,7 @@ class Relation(StrEnum):
     """The relation of a server to a configuration."""
 
     NEW = "new"
-    """There is no such server."""
+    """No such server exists."""
     SAME = "same"
     """It was started last with this configuration."""
     CHANGED = "changed"

@@ -18,7 +18,7 @@ Lookup = Callable[[str], tuple[str, ...]]
 """Returns the addresses of a host that may be connected to; raises LittlestHubError."""
 _PORT = 443
 _CONNECT_S = 5
-"""For each address: another one of the host may answer."""
+"""Time limit of connecting to one address: another one of the host may answer."""
 _READ_BYTES = 1 << 16
 # Some servers decide by it whether they answer as git expects.
 _HEADERS = {"User-Agent": "git/2.30 (Littlest Hub)", "Accept-Encoding": "identity"}

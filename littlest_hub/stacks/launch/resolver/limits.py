@@ -33,7 +33,7 @@ class Limits:
     """Size of the files of all repositories together, which stay for the next launch."""
     seconds: float = 150.0
     silence_s: float = 20.0
-    """How long the server may send nothing."""
+    """Time for which the server may send nothing."""
 
 
 class Deadline:
@@ -47,7 +47,7 @@ class Deadline:
     def __init__(self, seconds: float, silence_s: float) -> None:
         self._seconds, self._silence_s = seconds, silence_s
         self.at = time.monotonic() + seconds
-        """By `time.monotonic`."""
+        """The moment, by `time.monotonic`."""
 
     def step_s(self) -> float:
         """Return how long the next step may take.

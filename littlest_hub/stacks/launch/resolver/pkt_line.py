@@ -10,6 +10,7 @@ from littlest_hub.errors import LittlestHubError
 _DIGITS = 4
 _DATA, _PROGRESS, _ERROR = 1, 2, 3
 """Bands of `demultiplexed`."""
+CUT_OFF = "the server has ended in the middle"
 
 
 class Mark(Enum):
@@ -24,7 +25,10 @@ Packet = bytes | Mark
 
 
 class ProtocolError(LittlestHubError):
-    """A server that does not speak git's protocol."""
+    """A server that does not speak git's protocol, or stops in the middle of it."""
+
+    def __init__(self, message: str = "the server does not speak git's protocol") -> None:
+        super().__init__(message)
 
 
 def line(text: str) -> bytes:
@@ -41,19 +45,14 @@ def packets(parts: Iterable[bytes]) -> Iterator[Packet]:
     """
     stream = _Stream(parts)
     while head := stream.take(_DIGITS, may_end=True):
+        if not head.isalnum():  # int() takes "+", "_" and spaces
+            raise ProtocolError
         try:
             size = int(head, 16)
-            if not head.isalnum():  # int() takes "+", "_" and spaces
-                raise ValueError
+            mark = Mark(head) if size < _DIGITS else None
         except ValueError:
-            raise ProtocolError("the server does not speak git's protocol") from None
-        if size >= _DIGITS:
-            yield stream.take(size - _DIGITS)
-        else:
-            try:
-                yield Mark(head)
-            except ValueError:
-                raise ProtocolError("the server does not speak git's protocol") from None
+            raise ProtocolError from None
+        yield mark or stream.take(size - _DIGITS)
 
 
 def text_of(packet: Packet) -> str:
@@ -80,12 +79,12 @@ def demultiplexed(lines: Iterable[Packet]) -> Iterator[bytes]:
         if packet is Mark.FLUSH:
             return
         if isinstance(packet, Mark) or not packet or packet[0] not in (_DATA, _PROGRESS, _ERROR):
-            raise ProtocolError("the server does not speak git's protocol")
+            raise ProtocolError
         if packet[0] == _ERROR:
             raise ProtocolError(f"the server says {packet[1:201].decode(errors='replace')!r}")
         if packet[0] == _DATA:
             yield packet[1:]
-    raise ProtocolError("the server has ended in the middle")
+    raise ProtocolError(CUT_OFF)
 
 
 class _Stream:
@@ -103,7 +102,7 @@ class _Stream:
             if not part:
                 if may_end and self._at == len(self._rest):
                     return b""
-                raise ProtocolError("the server has ended in the middle")
+                raise ProtocolError(CUT_OFF)
             self._rest, self._at = self._rest[self._at :] + part, 0
         self._at += size
         return self._rest[self._at - size : self._at]

@@ -28,7 +28,7 @@ from littlest_hub.stacks.launch.resolver.sources import Sources
 from littlest_hub.system.memory import hide_memory
 
 Say = Callable[[dict[str, Any]], None]
-_FOR_THE_PRIVATE = "If you may read it, say on the form that it is private"
+_PRIVATE_HINT = "If you may read it, say on the form that it is private"
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def _resolved(arguments: Sequence[str], data: bytes, say: Say) -> dict[str, Any]
         except NoAccessError as error:
             if wanted.credentials or not configured.private:
                 raise
-            raise NoAccessError(error.message, _FOR_THE_PRIVATE) from None
+            raise NoAccessError(error.message, _PRIVATE_HINT) from None
 
 
 def _as_json(wanted: request.Request, found: Resolved) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from littlest_hub.stacks.launch.repository import Policy, Repository
 from littlest_hub.stacks.launch.resolver.connection import Answer, Connections, Credentials
 from littlest_hub.stacks.launch.resolver.limits import Limits, counted
 from littlest_hub.stacks.launch.resolver.pkt_line import (
+    CUT_OFF,
     Mark,
     Packet,
     ProtocolError,
@@ -111,12 +112,12 @@ class Remote:
                 return
             words = text_of(packet).split(" ")
             if len(words) < 2:
-                raise ProtocolError("the server does not speak git's protocol")
+                raise ProtocolError
             more = dict(each.partition(":")[::2] for each in words[2:])
             if words[0] != "unborn":
                 commit = more.get("peeled", words[0])
                 yield _ref(words[1], commit, more.get("symref-target", ""))
-        raise ProtocolError("the server has ended in the middle")
+        raise ProtocolError(CUT_OFF)
 
     def pack(self, commit: str) -> Iterator[bytes]:
         """Yield the pack of a commit and its files.
@@ -135,7 +136,7 @@ class Remote:
             _FLUSH,
             line("done"),
         ]
-        return self._pack_v0(self._post(b"".join(wants), limit_bytes, what))
+        return _pack_after("NAK", self._post(b"".join(wants), limit_bytes, what))
 
     def history(self, commits: Iterable[str]) -> Iterator[bytes]:
         """Yield the pack of commits and of all before them, without files, if `has_history`."""
@@ -145,17 +146,8 @@ class Remote:
     def _fetch(self, arguments: list[bytes], limit_bytes: int, what: str) -> Iterator[bytes]:
         options = [line("ofs-delta"), line("no-progress"), *arguments, line("done")]
         answer = self._post(self._command("fetch", options), limit_bytes, what)
-        for packet in answer:
-            # Before it, "shallow-info" says where the history has been cut.
-            if text_of(packet) == "packfile":
-                return demultiplexed(answer)
-        raise ProtocolError("the server has sent no files")
-
-    def _pack_v0(self, answer: Iterator[Packet]) -> Iterator[bytes]:
-        for packet in answer:
-            if text_of(packet) == "NAK":
-                return demultiplexed(answer)
-        raise ProtocolError("the server has sent no files")
+        # Before it, "shallow-info" says where the history has been cut.
+        return _pack_after("packfile", answer)
 
     def _command(self, name: str, arguments: list[bytes]) -> bytes:
         head = [line(f"command={name}")]
@@ -181,7 +173,7 @@ class Remote:
         )
 
     def _follow(self, location: str) -> None:
-        """Go where a redirect leads, if somebody might have named this place in the first place."""
+        """Follow a redirect, if it leads to an address that people could have named themselves."""
         place = urlsplit(location)
         base = location.removesuffix(_SUFFIX)
         if base == location:
@@ -204,10 +196,10 @@ class Remote:
     def _read_greeting(self, answer: Iterator[Packet]) -> None:
         first = next(answer, None)
         if first is None:
-            raise ProtocolError("the server does not speak git's protocol")
+            raise ProtocolError
         if text_of(first) == f"# service={_SERVICE}":
             if next(answer, None) is not Mark.FLUSH:
-                raise ProtocolError("the server does not speak git's protocol")
+                raise ProtocolError
             first = next(answer, Mark.FLUSH)
         text = text_of(first)
         if text == "version 2":
@@ -235,7 +227,7 @@ class Remote:
             if name and not commit.startswith("shallow"):
                 found[name] = commit
         else:
-            raise ProtocolError("the server has ended in the middle")
+            raise ProtocolError(CUT_OFF)
         for name, commit in found.items():
             # "capabilities^{}" stands for a repository that is empty.
             if not name.endswith(_PEELED):
@@ -261,7 +253,7 @@ class Remote:
 
     @property
     def _is_at_origin(self) -> bool:
-        """Whether its server is the one for which somebody has given name and password."""
+        """Whether the server is the one for which the person has given name and password."""
         return urlsplit(self._base).netloc == self._origin
 
     def _check(self, answer: Answer, kind: str) -> None:
@@ -285,7 +277,15 @@ class Remote:
             raise ProtocolError(f"{url} is a web page, and no repository that git can fetch")
 
 
+def _pack_after(word: str, answer: Iterator[Packet]) -> Iterator[bytes]:
+    """Return the pack that follows a line of an answer."""
+    for packet in answer:
+        if text_of(packet) == word:
+            return demultiplexed(answer)
+    raise ProtocolError("the server has sent no files")
+
+
 def _ref(name: str, commit: str, target: str) -> Ref:
     if not _ID.fullmatch(commit):
-        raise ProtocolError("the server does not speak git's protocol")
+        raise ProtocolError
     return Ref(name, commit, target)

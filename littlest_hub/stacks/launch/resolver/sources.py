@@ -1,9 +1,9 @@
 """The directory with the files of repositories, each complete or not there.
 
 DIRECTORY/COMMIT-DIGEST/ has the files of a commit in files/, and where they are from in
-source.json. The digest is that of the address: who knows a commit of a private repository, and
-names another one, gets nothing. What somebody's password has opened has a longer digest, of the
-address and the person: nobody else finds it, whatever they know.
+source.json. The digest is that of the address: somebody who knows a commit of a private repository,
+and asks for it at the address of another one, gets nothing. Files that a password has opened have a
+longer digest, of the address and the person: nobody else finds them, whatever they know.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Source:
 
 
 class Sources:
-    """This directory."""
+    """The directory with the files of repositories."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -132,11 +132,11 @@ class Sources:
         Returns:
             How many repositories it has removed.
         """
-        places = {place: _need(place) for place in self._directory.glob("[!.]*")}
+        places = {place: _last_use(place) for place in self._directory.glob("[!.]*")}
         total_bytes = sum(size for _, size in places.values())
         removed = 0
-        for place, (needed_s, size) in sorted(places.items(), key=lambda item: item[1]):
-            if total_bytes <= limit_bytes or needed_s > time.time() - _JUST_NEEDED_S:
+        for place, (used_s, size) in sorted(places.items(), key=lambda item: item[1]):
+            if total_bytes <= limit_bytes or used_s > time.time() - _JUST_NEEDED_S:
                 break
             gone = self._directory / f"{_PARTIAL}{secrets.token_hex(8)}"
             with contextlib.suppress(OSError):  # another resolver removes it
@@ -170,7 +170,7 @@ class Sources:
                     os.close(descriptor)
 
 
-def _need(place: Path) -> tuple[float, int]:
+def _last_use(place: Path) -> tuple[float, int]:
     """Return when files were asked for last, and their size in bytes; 0, 0: they are damaged."""
     file = place / "source.json"
     try:

@@ -37,7 +37,7 @@ from littlest_hub.stacks.launch.resolver.units import sources_of
 from littlest_hub.stacks.launch.server import apart, prologue, unit_limits
 from littlest_hub.stacks.launch.settings import NOT_FOR_GUESTS, OPTION, Settings
 from littlest_hub.stacks.launch.shares import grants
-from littlest_hub.units.server import RUNTIME, Account, Properties
+from littlest_hub.units.server import RUNTIME, Account, with_values
 
 _SHOWN_SOURCE = RUNTIME / STACK
 """Directory in which a unit sees the files of its repository, and none of others."""
@@ -250,7 +250,7 @@ class UnitWithLaunch(WithLaunch):
 
     @property
     def _is_apart(self) -> bool:
-        """Whether the server does not run as its owner, since others use it, or nothing is kept."""
+        """Whether the server runs as another user than its owner: it is shared, or temporary."""
         found = self.launched()
         return found is not None and bool(
             found.configuration.share or found.configuration.temporary
@@ -297,10 +297,10 @@ class UnitWithLaunch(WithLaunch):
         found = self.launched()
         mounts = found.configuration.mounts if found else ""
         shown = volumes.properties(mounts, self.launch_settings.volumes)
-        launch = replace(launch, properties=_added(launch.properties, shown))
+        launch = replace(launch, properties=with_values(launch.properties, shown))
         if found is None:
             hidden = {"InaccessiblePaths": [f"-{Place.of(self.layout).home}"]}
-            return replace(launch, properties=_added(launch.properties, hidden))
+            return replace(launch, properties=with_values(launch.properties, hidden))
         limits = unit_limits.of_configuration(found.configuration, launch.properties)
         view = self._view(found)
         if found.configuration.temporary:
@@ -310,7 +310,7 @@ class UnitWithLaunch(WithLaunch):
             launch,
             command=[*server_command()[:2], "-m", prologue.MODULE, *launch.command],
             environment={**launch.environment, **unit_limits.variables(limits)},
-            properties={**_added(launch.properties, view), **limits},
+            properties={**with_values(launch.properties, view), **limits},
         )
 
     def _seen_source(self, found: Launched) -> Path:
@@ -387,21 +387,12 @@ def with_launch(spawner: type[Any] | str, settings: Settings) -> type[Any]:
     if isinstance(spawner, str) and "." in spawner:
         spawner = import_item(spawner)
     if isinstance(spawner, type):
-        for kind in (UnitWithLaunch, JobWithLaunch):
-            if kind.can_be(spawner):
-                name = f"Launch{spawner.__name__}"
-                # A job has no mounts of its own, so nothing could be read-only or hidden.
-                is_job = kind is JobWithLaunch
-                alike = replace(
-                    settings,
-                    volumes={},
-                    collaborators=0,
-                    is_temporary_possible=False,
-                    is_private_possible=False,
-                    guests=0,
-                )
-                usable = alike if is_job else settings
-                return type(name, (kind, spawner), {"launch_settings": usable})
+        name = f"Launch{spawner.__name__}"
+        if UnitWithLaunch.can_be(spawner):
+            return type(name, (UnitWithLaunch, spawner), {"launch_settings": settings})
+        if JobWithLaunch.can_be(spawner):
+            own = {"launch_settings": _settings_of_jobs(settings)}
+            return type(name, (JobWithLaunch, spawner), own)
     name = spawner.__name__ if isinstance(spawner, type) else spawner
     raise TypeError(
         f"{name} cannot launch: expected UnitSpawner or SlurmSpawner;"
@@ -409,10 +400,13 @@ def with_launch(spawner: type[Any] | str, settings: Settings) -> type[Any]:
     )
 
 
-def _added(properties: Properties, more: Mapping[str, list[str]]) -> dict[str, str | list[str]]:
-    """Return properties with more values for those that may have several."""
-    found: dict[str, str | list[str]] = {**properties}
-    for name, values in more.items():
-        present = properties.get(name, [])
-        found[name] = [*([present] if isinstance(present, str) else present), *values]
-    return found
+def _settings_of_jobs(settings: Settings) -> Settings:
+    """Return the settings for jobs, without what needs mounts: nothing is read-only or hidden."""
+    return replace(
+        settings,
+        volumes={},
+        collaborators=0,
+        is_temporary_possible=False,
+        is_private_possible=False,
+        guests=0,
+    )

@@ -1,7 +1,7 @@
 """The rules for a file that somebody may have changed, and that upstream may have changed too.
 
-A file has a state: a text that stands for its content, or `ABSENT`. Whatever is decided, a state
-that the person has made is never replaced.
+A file has a state: a text that stands for its content, or `ABSENT`. No decision replaces a state
+that the person has made.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A person's own copy of the files of a repository, which a later commit updates.
 
 It runs as the person, before the server starts, and reads files that only root or the resolver can
-change. What is delivered is in a manifest in the copy: without one, every file that differs counts
-as the person's. A delivery that is interrupted goes on at the next start. On a full disk, files
-stay as they are.
+change. A manifest in the copy lists the files that were delivered: without one, every file that
+differs counts as the person's. A delivery that is interrupted goes on at the next start. On a full
+disk, files stay as they are.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DIRECTORY = "launch"
 people look for their files with other programs too."""
 _MANIFEST = "manifest.json"
 _MOST_BEGUN = 4
-"""How many interrupted deliveries are remembered; of an older one, files count as the person's."""
+"""The most interrupted deliveries that are remembered; files of others count as the person's."""
 _SHOWN_OF_VERSION = 12
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch.resolver.connection import Credentials
 
 KEPT_S = 3600
-"""How long they are kept at most; the longest build is shorter."""
+"""The longest time for which they are kept; the longest build is shorter."""
 MOST = 5
-"""How many are kept of one person, the latest."""
+"""The most that are kept of one person, the latest."""
 
 
 class ForgottenError(LittlestHubError):
@@ -25,7 +25,7 @@ class ForgottenError(LittlestHubError):
 
 @dataclass(frozen=True)
 class _Held:
-    """Credentials, whose they are, and for which repository."""
+    """Credentials, with their owner and the repository that they open."""
 
     owner: str
     repository: str
@@ -34,43 +34,44 @@ class _Held:
 
 
 class Access:
-    """The names and tokens that people have typed, by names that nobody can guess."""
+    """The names and tokens that people have typed, each under a handle that nobody can guess."""
 
     def __init__(self) -> None:
         self._held: dict[str, _Held] = {}
 
     def keep(self, owner: str, repository: str, credentials: Credentials) -> str:
-        """Keep credentials for one launch, and return their name.
+        """Keep credentials for one launch, and return their handle.
 
         Args:
             owner: digest of the person.
             repository: the address that they have opened.
             credentials: as somebody has typed them.
         """
-        own = [name for name, held in self._held.items() if held.owner == owner]
+        own = [handle for handle, held in self._held.items() if held.owner == owner]
         for each in own[: max(0, len(own) - MOST + 1)]:
             self.forget(each)
-        name = secrets.token_hex(16)
-        end = asyncio.get_running_loop().call_later(KEPT_S, self.forget, name)
-        self._held[name] = _Held(owner, repository, credentials, end)
-        return name
+        handle = secrets.token_hex(16)
+        self._hold(handle, owner, repository, credentials)
+        return handle
 
-    def of(self, name: str, owner: str, repository: str) -> Credentials | None:
+    def of(self, handle: str, owner: str, repository: str) -> Credentials | None:
         """Return credentials; None: they are forgotten, or others'."""
-        held = self._held.get(name)
+        held = self._held.get(handle)
         if held is None or (held.owner, held.repository) != (owner, repository):
             return None
         return held.credentials
 
-    def begin(self, name: str, launch: str) -> None:
-        """Know credentials under the name of the launch that has begun with them."""
-        if name in self._held:
-            held = self._held[name]
-            self.forget(name)
-            end = asyncio.get_running_loop().call_later(KEPT_S, self.forget, launch)
-            self._held[launch] = replace(held, end=end)
+    def begin(self, handle: str, launch: str) -> None:
+        """Keep credentials under the name of the launch that has begun with them."""
+        if held := self._held.get(handle):
+            self.forget(handle)
+            self._hold(launch, held.owner, held.repository, held.credentials)
 
-    def forget(self, name: str) -> None:
+    def forget(self, handle: str) -> None:
         """Forget credentials, if they are known."""
-        if held := self._held.pop(name, None):
+        if held := self._held.pop(handle, None):
             held.end.cancel()
+
+    def _hold(self, handle: str, owner: str, repository: str, credentials: Credentials) -> None:
+        end = asyncio.get_running_loop().call_later(KEPT_S, self.forget, handle)
+        self._held[handle] = _Held(owner, repository, credentials, end)

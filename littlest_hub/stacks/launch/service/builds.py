@@ -22,8 +22,8 @@ from littlest_hub.stacks.launch.service.dialogue import Tell, shown
 from littlest_hub.system.files import write
 
 MOST_ORDERS, MOST_LOCKS = 100, 2000
-"""How many are kept, the latest. Whoever launches again orders again; a lock is what an environment
-is built from again that was lost."""
+"""The most that are kept, the latest. Whoever launches again orders again; an environment that was
+lost is built again from its lock."""
 _POLL_S = 0.2
 _LOG_BYTES = 4 << 20
 """More than the largest log of the builder."""

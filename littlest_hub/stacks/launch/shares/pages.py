@@ -37,9 +37,9 @@ HANDLERS = {
     rf"{PAGE}/([^/]+)/([^/]+)": f"{__name__}:SharedServer",
     r"api/launch-shares/([^/]+)/([^/]+)": f"{__name__}:ServerShares",
 }
-"""For `c.Pages.handlers`."""
+"""Handlers for `c.Pages.handlers`."""
 _WAIT_S = 90
-"""How long the page waits for a server that starts."""
+"""Time that the page waits for a server that starts."""
 _POLL_S = 0.25
 _NO_SUCH = "There is no such server, or it is not shared with you (any more)."
 
@@ -52,7 +52,7 @@ class Shared:
     name: str
     is_active: bool
     path: str
-    """Of its page, below the hub's."""
+    """The path of its page, below the hub's."""
     people: tuple[str, ...] = ()
     """People who have access besides the owner."""
 

@@ -29,9 +29,9 @@ from littlest_hub.stacks.stats.values import Values
 
 TEMPLATES = Path(__file__).parent / "templates"
 _VALUES_S = 15
-"""How long the values that the hub tells are used again."""
+"""Time for which the values that the hub tells are used again."""
 _LATE = 3
-"""After how many intervals without a sample the page says so."""
+"""Number of intervals without a sample after which the page says so."""
 _LONGEST_NAME = 255
 _FIRST = {"me": "month", "capacity": "month"}
 """Periods that pages show at first, instead of a day."""

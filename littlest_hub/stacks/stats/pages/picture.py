@@ -26,7 +26,7 @@ _PREPOSITIONS = {TIME: "at", DAY: "on"}
 
 @dataclass(frozen=True)
 class Picture:
-    """How a table becomes a picture.
+    """The form in which a table is drawn.
 
     Without `period`, each row is a bar with the text of the first column below it.
     """

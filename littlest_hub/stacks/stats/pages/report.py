@@ -299,7 +299,7 @@ def _active(figures: Figures, group: str | None, period: Period) -> Iterator[Par
 
 
 class _Starts:
-    """How starts of servers have ended."""
+    """Starts of servers, by the way in which they have ended."""
 
     def __init__(self, figures: Figures, period: Period) -> None:
         self._found = figures.starts(period.use_begin_s, period.end_s)
@@ -331,7 +331,7 @@ class _Starts:
 
     @property
     def durations(self) -> Part:
-        """How long starts took that have succeeded."""
+        """Durations of the starts that have succeeded."""
         by_limit: dict[float, int] = {}
         for each in (e for e in self._found if e.status == _SUCCESS):
             by_limit[each.up_to_s] = by_limit.get(each.up_to_s, 0) + each.number

@@ -33,7 +33,7 @@ class Column:
     """A column of a table."""
 
     name: str
-    """In JSON and CSV, without its unit."""
+    """The name in JSON and CSV, without the unit."""
     title: str
     kind: str = COUNT
 

@@ -17,7 +17,7 @@ from littlest_hub.stacks.stats.store.sample import Failure, Person, Sample, Serv
 from littlest_hub.stacks.stats.values import Values
 
 WHOLE_S = 900
-"""How often all people are listed; in between, only those with a server."""
+"""Interval at which all people are listed; in between, only those with a server."""
 _METRICS = "metrics"
 
 

@@ -20,7 +20,8 @@ _ENDLESS = 1e9
 """The bucket without an end, as a number that JSON has."""
 
 Counters = Mapping[tuple[str, str], Mapping[float, int]]
-"""How many starts took at most so many seconds since the hub began, by status and reason."""
+"""Numbers of starts since the hub began: by status and reason, and by the seconds that they took
+at most."""
 
 
 @dataclass(frozen=True)

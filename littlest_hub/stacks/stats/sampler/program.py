@@ -24,9 +24,9 @@ from littlest_hub.stacks.stats.values import DAY_S, Values
 
 STATUS = "status.json"
 _CHECK_S = DAY_S
-"""How often old figures are deleted, and the database is examined."""
+"""Interval at which old figures are deleted, and the database is examined."""
 _AGAIN_S = 3
-"""How long it waits after the first failure; after each further one twice as long."""
+"""Time that it waits after the first failure; after each further one twice as long."""
 _LIMIT_BYTES = 10_000
 
 
@@ -40,7 +40,7 @@ class Status:
     """Time of the last success; 0: never."""
     every_s: int = 60
     problem: str = ""
-    """Why the last sample was not taken or kept."""
+    """The reason why the last sample was not taken or kept."""
 
     @classmethod
     def from_text(cls, text: str) -> Status:

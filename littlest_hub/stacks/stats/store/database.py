@@ -11,7 +11,7 @@ from littlest_hub.errors import LittlestHubError
 
 FILE = "stats.sqlite"
 DAMAGED = f"{FILE}.damaged-"
-"""How the names of files begin that were set aside."""
+"""Beginning of the names of files that were set aside."""
 _KEPT_DAMAGED = 2
 _FORMAT = 1
 _PATIENCE_S = 10

@@ -10,7 +10,7 @@ from typing import Any
 from littlest_hub.stacks.stats.store.database import EVERYBODY
 
 _SHORTEST_S = 300
-"""For how long a server has to run in an hour to tell what people need."""
+"""Time that a server has to run in an hour to tell what people need."""
 _MINUTE, _HOUR, _DAY = "counts_minute", "counts_hour", "counts_day"
 
 
@@ -30,7 +30,7 @@ class Counts:
 
     @property
     def processors(self) -> float | None:
-        """How many processors were busy on average."""
+        """The number of processors that were busy, on average."""
         if self.cpu_ms is None or not self.covered_s:
             return None
         return self.cpu_ms / 1000 / self.covered_s
@@ -58,9 +58,9 @@ class Typical:
     """The need of a person in an hour, on average; None: unknown."""
 
     server_s: float
-    """For how long servers were measured."""
+    """Time for which servers were measured."""
     memory_bytes: float | None = None
-    """Of people who work, the most in the hour; of others, the average."""
+    """The most in the hour for people who work; the average for others."""
     processors: float | None = None
 
 

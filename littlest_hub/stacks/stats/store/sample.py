@@ -38,7 +38,7 @@ class Starts:
     """"success", "failure", or "error", as JupyterHub's metrics have it."""
     reason: str
     by_duration: Mapping[float, int]
-    """How many took at most so many seconds, and more than the next smaller number."""
+    """Numbers of starts, by the seconds that they took at most; each start counts once."""
 
 
 @dataclass(frozen=True)

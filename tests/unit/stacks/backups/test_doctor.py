@@ -4,8 +4,11 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 from littlest_hub.doctor.findings import OK, PROBLEM, WARNING
-from littlest_hub.stacks.backups.backup.run import Unread
+from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.backups.backup.run import Standstill, Unread
 from littlest_hub.stacks.backups.probes import LATE_S, TEST_LATE_S, last_backup, restore_test
 from littlest_hub.stacks.backups.repository import record
 from littlest_hub.stacks.backups.repository.place import Place
@@ -89,6 +92,17 @@ def test_files_that_cannot_be_read_are_named_and_those_that_are_gone_are_not() -
     unread("no JSON")
     unread("[]")
     assert paths == ["/home/closed", "/home/a directory", "/home/odd"]
+
+
+@pytest.mark.row(42)
+def test_a_backup_that_waits_at_a_pipe_for_ever_is_ended_and_says_how_to_find_it() -> None:
+    times_s = iter((0, 50, 100, 105, 165, 166))
+    standstill = Standstill(60, lambda: next(times_s))
+    for done in (1, 1, 2, 2):
+        standstill.at({"files_done": done, "current_files": ["/home/mallory/x\n"]})
+    with pytest.raises(LittlestHubError) as ended:
+        standstill.at({"files_done": 2, "current_files": ["/home/mallory/x\n"]})
+    assert "for 1 minutes, at /home/mallory/x?: somebody puts a pipe" in ended.value.message
 
 
 def test_what_restic_prints_is_explained(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.shared import folders, settings, view
 from littlest_hub.stacks.classroom.shared.settings import Folder, Shared
 from littlest_hub.system import acl
-from littlest_hub.units.server import Properties
 from tests.capabilities import need
 
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -166,16 +165,6 @@ def test_a_server_sees_what_it_may_use(layout: Layout) -> None:
     folders.make_own(layout, shared, "nobody")
     found = view.properties(layout, Shared({"all": shared.shared["all"]}), "nobody")
     assert found["BindPaths"] == [f"-{place}/all/nobody:{place}/all"]
-
-
-def test_properties_that_are_there_stay() -> None:
-    present: Properties = {"BindPaths": ["/home/alice"], "TemporaryFileSystem": "/home:ro /root:ro"}
-    more = {"BindPaths": ["-/srv/x"], "TemporaryFileSystem": ["/srv:ro"], "ExecStartPre": ["-a"]}
-    assert view.added(present, more) == {
-        "BindPaths": ["/home/alice", "-/srv/x"],
-        "TemporaryFileSystem": ["/home:ro /root:ro", "/srv:ro"],
-        "ExecStartPre": ["-a"],
-    }
 
 
 def test_a_filesystem_without_access_control_lists_is_recognized() -> None:

@@ -1,143 +1,37 @@
-"""The command line of `littlest-hub`: a table of its commands, with their options and help."""
+"""The commands of `littlest-hub`, with their options and help."""
 
 from __future__ import annotations
 
 import argparse
-import shutil
-import sys
-import textwrap
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from littlest_hub import __version__, commands, installation
-from littlest_hub.errors import LittlestHubError
+from littlest_hub import commands
 from littlest_hub.installation import release_of_this_interpreter
-from littlest_hub.layout import DEFAULT_BASE, Layout, PackageSet
+from littlest_hub.layout import PackageSet
 
-_ABOUT = """\
-A minimal JupyterHub distribution: one base directory, fragments, systemctl reload.
-
-Fragments are plain JupyterHub configuration, the files {fragments}/*.py.
-For everyday use, an editor and systemd are enough (without root: `{command} run`):
-  systemctl reload {instance}    check the fragments, apply them
-  systemctl status {instance}    see whether it runs
-  journalctl -u {instance}       see what happens
-"""
-_EPILOG = """\
-`{command} COMMAND --help` shows examples. Enabled stacks add commands, such as `nodes`. Exit codes:
-0 done; 1 refused, failed, or a problem was found; 2 wrong usage. Commands need the rights of the
-owner of {base}.
-"""
-
-_Argument = tuple[str, dict[str, Any]]
+Argument = tuple[str, dict[str, Any]]
 """Name and options for `ArgumentParser.add_argument`."""
 
 
-class _Command(NamedTuple):
-    """One command of the table below."""
+class Command(NamedTuple):
+    """A command."""
 
     name: str
     summary: str
     """Its line in `littlest-hub --help`."""
     about: str
     """The text of its own --help."""
-    arguments: Sequence[_Argument]
+    arguments: Sequence[Argument]
     function: Callable[[argparse.Namespace], int | None] | None = None
     """None: `__main__` runs it, and only command lines that it does not accept get here."""
     examples: Sequence[tuple[str, str]] = ()
     """Arguments of the command, and what they are for."""
-    commands: Sequence[_Command] = ()
+    commands: Sequence[Command] = ()
     """Commands of its own: `littlest-hub packages add`."""
-    alternatives: Sequence[_Argument] = ()
+    alternatives: Sequence[Argument] = ()
     """Options of which a command line has one at most."""
-
-
-def command(arguments: Sequence[str] | None) -> Callable[[], int | None]:
-    """Parse a command line and return the command to call; exit with 2 if it is wrong."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    # A stack may have a command; manifests are read only for a word that is none of ours.
-    is_ours = not words or words[0][:1] == "-" or words[0] in {each.name for each in _commands()}
-    if not is_ours and (function := commands.of_stack(words[0])):
-        return lambda: function(words[1:])
-    options = _parser().parse_args(words)
-    if options.function is None:
-        options.parser.error("expected `serve-hub` or `serve-hub --fragments FRAGMENTS`")
-    return lambda: options.function(options)
-
-
-def _parser() -> argparse.ArgumentParser:
-    layout = _layout()
-    parser = argparse.ArgumentParser(
-        prog="littlest-hub",
-        description=_text(_ABOUT, layout),
-        epilog=textwrap.fill(_text(_EPILOG, layout), _width()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    parser.set_defaults(function=partial(_print_help, parser))
-    _add_commands(parser, _commands(), layout)
-    return parser
-
-
-def _add_commands(
-    parser: argparse.ArgumentParser, table: Sequence[_Command], layout: Layout, prefix: str = ""
-) -> None:
-    subparsers = parser.add_subparsers(metavar="COMMAND")
-    for each in table:
-        subparser = subparsers.add_parser(
-            each.name,
-            help=each.summary,
-            description=textwrap.fill(each.about, _width()),
-            epilog=_examples(each, prefix, layout),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        for name, options in each.arguments:
-            subparser.add_argument(name, **options)
-        if each.alternatives:  # argparse fails to print the usage of an empty group
-            group = subparser.add_mutually_exclusive_group()
-            for name, options in each.alternatives:
-                group.add_argument(name, **options)
-        function = each.function or (each.commands and partial(_print_help, subparser)) or None
-        subparser.set_defaults(function=function, parser=subparser)
-        if each.commands:
-            _add_commands(subparser, each.commands, layout, f"{prefix}{each.name} ")
-
-
-def _print_help(parser: argparse.ArgumentParser, _: argparse.Namespace) -> int:
-    parser.print_help()
-    return 2
-
-
-def _layout() -> Layout:
-    try:
-        return installation.of_this_release()
-    except LittlestHubError:  # a checkout
-        return Layout(DEFAULT_BASE)
-
-
-def _text(template: str, layout: Layout) -> str:
-    return template.format(
-        fragments=layout.fragments,
-        instance=layout.instance,
-        command=layout.command,
-        base=layout.base,
-    )
-
-
-def _examples(command: _Command, prefix: str, layout: Layout) -> str:
-    name = f"{layout.command} {prefix}{command.name}"
-    lines = [f"  {name} {words}".rstrip() for words, _ in command.examples]
-    width = max(map(len, lines), default=0)
-    purposes = [purpose for _, purpose in command.examples]
-    shown = [f"{line:{width}}   {purpose}" for line, purpose in zip(lines, purposes, strict=True)]
-    return "\n".join(["examples:", *shown]) if shown else ""
-
-
-def _width() -> int:
-    """Return the width that argparse gives to help texts."""
-    return max(11, shutil.get_terminal_size().columns - 2)
 
 
 def _port(text: str) -> int:
@@ -146,12 +40,17 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _argument(name: str, text: str, **options: Any) -> _Argument:
+def _argument(name: str, text: str, **options: Any) -> Argument:
     return name, {"help": text, **options}
 
 
-def _flag(name: str, text: str) -> _Argument:
+def _flag(name: str, text: str) -> Argument:
     return name, {"help": text, "action": "store_true"}
+
+
+def _several(argument: Argument, nargs: str) -> Argument:
+    name, options = argument
+    return name, {**options, "nargs": nargs}
 
 
 _ROOT = _argument(
@@ -163,9 +62,10 @@ _REPEATABLE = {"action": "append", "default": [], "dest": "settings"}
 _NAME = _argument("name", "a stack, or a fragment: announce, slurm or 50-slurm.py", metavar="NAME")
 
 
-def _commands() -> Sequence[_Command]:
+def all_commands() -> Sequence[Command]:
+    """Return the commands, in the order of the help."""
     return (
-        _Command(
+        Command(
             "install",
             "make this release serve (the installer runs this)",
             "Make this release serve: write its units and sockets, enable them, start them. If"
@@ -187,7 +87,7 @@ def _commands() -> Sequence[_Command]:
             commands.run_install,
             (("", "repair this installation"),),
         ),
-        _Command(
+        Command(
             "uninstall",
             "stop and remove everything except what is yours: fragments, state, added packages",
             "Stop the hub and all user servers, remove units, sockets and releases, and list what"
@@ -203,7 +103,7 @@ def _commands() -> Sequence[_Command]:
                 ("--purge --yes", "only homes stay"),
             ),
         ),
-        _Command(
+        Command(
             "rollback",
             "return to the previous release",
             "Switch back to the previous release. Running servers go on. The database stays, unless"
@@ -220,7 +120,7 @@ def _commands() -> Sequence[_Command]:
                 ("", "return to the previous one"),
             ),
         ),
-        _Command(
+        Command(
             "check",
             "list the problems in the fragments, without touching the hub",
             "Run all fragments in a sandbox and list every problem with file and line. The exit"
@@ -233,7 +133,7 @@ def _commands() -> Sequence[_Command]:
                 ("--json", "for a script"),
             ),
         ),
-        _Command(
+        Command(
             "show",
             "show the settings that the fragments change, and the lines that decide them",
             "Run all fragments in a sandbox, as `check` does, and show each setting that they"
@@ -247,7 +147,7 @@ def _commands() -> Sequence[_Command]:
                 ("--all --json", "for a script"),
             ),
         ),
-        _Command(
+        Command(
             "edit",
             "change a fragment in your editor; it is checked before it takes effect",
             "Open a copy of a fragment, or a new one, in $SUDO_EDITOR, $VISUAL or $EDITOR. Check"
@@ -260,7 +160,7 @@ def _commands() -> Sequence[_Command]:
                 ("10-users", "who may log in"),
             ),
         ),
-        _Command(
+        Command(
             "list",
             "list the stacks, the ready fragments, and your own",
             "List the stacks and the ready fragments of this release, which of them are enabled and"
@@ -269,14 +169,14 @@ def _commands() -> Sequence[_Command]:
             commands.run_list,
             (("", "see what `enable` may be given"),),
         ),
-        _Command(
+        Command(
             "enable",
             "set up a stack; or copy a ready fragment for you to own",
             "Set up a stack, all of it or nothing: ask its questions, say what will be done, do it,"
             " reload the hub. Or copy a ready fragment to your fragments, where it is yours to"
             " change, or put back one that you have disabled; to apply that, reload the hub.",
             (
-                (_NAME[0], {**_NAME[1], "nargs": "?"}),
+                _several(_NAME, "?"),
                 _flag("--yes", "a stack: ask nothing; questions without --set get their defaults"),
                 _argument(
                     "--set", "a stack: answer a question", metavar="KEY=VALUE", **_REPEATABLE
@@ -290,16 +190,16 @@ def _commands() -> Sequence[_Command]:
                 ("https", "copy 20-https.py, then edit it: edit https"),
             ),
         ),
-        _Command(
+        Command(
             "disable",
             "remove a stack or a fragment; a fragment that you have changed is only renamed",
             "Remove what `enable` has set up for a stack, or a fragment; then reload the hub for a"
             " fragment. A fragment that you have changed is renamed to NAME.py.disabled.",
-            (_NAME,),
+            (_NAME, _flag("--yes", "accepted as `enable` does; nothing is asked in any case")),
             commands.run_disable,
             (("https", "the opposite of: enable https"),),
         ),
-        _Command(
+        Command(
             "packages",
             "Python packages beside those of the release: authenticators, extensions, programs",
             "Add Python packages that the release does not bring: to the hub (authenticators,"
@@ -309,7 +209,7 @@ def _commands() -> Sequence[_Command]:
             (),
             commands=_package_commands(),
         ),
-        _Command(
+        Command(
             "backup",
             "write database, fragments, state and drop-ins to one file, while the hub runs",
             "Write one compressed tar archive (mode 0600) with everything that makes up this hub:"
@@ -340,7 +240,7 @@ def _commands() -> Sequence[_Command]:
                 ("- >hub.tar.gz", "written by your shell"),
             ),
         ),
-        _Command(
+        Command(
             "restore",
             "replace database, fragments and state with those of a backup",
             "Verify a backup, show what it would change, ask, and then change all of it or nothing."
@@ -363,7 +263,7 @@ def _commands() -> Sequence[_Command]:
                 ("hub.tar.gz", "show the changes, ask, restore"),
             ),
         ),
-        _Command(
+        Command(
             "doctor",
             "list the problems of this machine, each with the command that helps",
             "Examine units, ports, routes, certificates, disk, memory, clock, database and"
@@ -388,7 +288,7 @@ def _commands() -> Sequence[_Command]:
                 ("--bundle findings.tar.gz", "for someone who helps you"),
             ),
         ),
-        _Command(
+        Command(
             "run",
             "run hub and proxy in the foreground, for yourself, on this machine only",
             "Run hub and proxy on 127.0.0.1 until Ctrl-C, without root and without systemd. It"
@@ -406,19 +306,19 @@ def _commands() -> Sequence[_Command]:
                 ("--port 9000 --new-password", "change both"),
             ),
         ),
-        _Command(
+        Command(
             "serve",
             "run the hub and its supervisor (the hub's unit runs this)",
             "Run the hub, and the supervisor that replaces it at a reload. The unit runs this.",
             (),
         ),
-        _Command(
+        Command(
             "serve-hub",
             "run one hub (the supervisor runs this)",
             "Run one hub on the sockets that it inherits. The supervisor runs this.",
             (_argument("--fragments", "directory with a copy of the fragments", type=Path),),
         ),
-        _Command(
+        Command(
             "reload",
             "check the fragments, then replace the hub (the hub's unit runs this)",
             "Check the fragments; if they are in order, replace the hub with a new one, and return"
@@ -429,22 +329,22 @@ def _commands() -> Sequence[_Command]:
     )
 
 
-def _package_set(package_set: PackageSet, text: str) -> _Argument:
+def _package_set(package_set: PackageSet, text: str) -> Argument:
     choice = {"action": "store_const", "const": package_set, "default": PackageSet.HUB}
     return package_set.option, {"help": text, "dest": "package_set", **choice}
 
 
-def _package_commands() -> Sequence[_Command]:
+def _package_commands() -> Sequence[Command]:
     names = _argument("names", "NAME, NAME==VERSION, NAME>=VERSION", metavar="NAME")
     return (
-        _Command(
+        Command(
             "add",
             "add packages, or change their versions",
             "Add packages to the hub, or with --server to user servers: choose versions that fit"
             " this release, fetch their wheels, check the fragments with them, and reload the hub."
             " If anything fails, everything stays as it was. Servers that run keep what they have.",
             (
-                (names[0], {**names[1], "nargs": "*"}),
+                _several(names, "*"),
                 _argument(
                     "--from",
                     "a directory of wheels, one wheel, or a bundle, instead of the package index;"
@@ -465,21 +365,21 @@ def _package_commands() -> Sequence[_Command]:
                 _package_set(PackageSet.TOOLS, "programs that stacks run"),
             ),
         ),
-        _Command(
+        Command(
             "remove",
             "remove packages, and what only they needed",
             "Remove packages from every set that has them, and what only they needed.",
-            ((names[0], {**names[1], "nargs": "+"}),),
+            (_several(names, "+"),),
             commands.run_packages_remove,
         ),
-        _Command(
+        Command(
             "list",
             "show the packages of each set",
             "Show the packages of each set, and which of them were asked for.",
             (_JSON,),
             commands.run_packages_list,
         ),
-        _Command(
+        Command(
             "audit",
             "list known vulnerabilities of the packages",
             "Compare the packages with the advisories that this release brings, and with those of"
@@ -489,7 +389,7 @@ def _package_commands() -> Sequence[_Command]:
             commands.run_packages_audit,
             (("", "ask the package index, too"),),
         ),
-        _Command(
+        Command(
             "rebuild",
             "build them again, as after a change of the lists",
             "Build the packages again from BASE/packages/hub.txt, server.txt and tools.txt, which"
