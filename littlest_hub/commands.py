@@ -400,11 +400,14 @@ def _confirm_restore(is_confirmed: bool) -> bool:
 def run_doctor(options: argparse.Namespace) -> int:
     from littlest_hub.doctor import examine, is_well, report, to_json
     from littlest_hub.doctor.bundle import write_bundle
+    from littlest_hub.system.files import refuse_unwritable
     from littlest_hub.unprivileged.privileges import rerun_as_hub_user
 
     layout = installation.of_this_release()
     flags = (options.json and "--json", options.all and "--all", options.bundle and "--bundle")
     rerun_as_hub_user(layout, "doctor", *flags, options.bundle)
+    if options.bundle:
+        refuse_unwritable(options.bundle)
     findings = examine(layout, progress=progress.to_stderr)
     if options.bundle:
         write_bundle(layout, to_json(layout, findings), options.bundle)

@@ -295,6 +295,7 @@ class Layout(Names):
     cookie_secret = _Path("{self.hub_state}/jupyterhub_cookie_secret")
     backups = _Path("{self.hub_state}/backups")
     """Copies of the database, and the files that `littlest-hub backup` writes."""
+    last_backup = _Path("{self.hub_state}/last-backup.json")
     enabled = _Path("{self.state}/enabled.json")
     """sha256 of each fragment as copied from the catalogue, to recognize later changes."""
     run_lock = _Path("{self.state}/run.lock")

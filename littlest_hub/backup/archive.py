@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from littlest_hub import __version__
+from littlest_hub.backup import last
 from littlest_hub.backup.contents import (
     DAMAGED,
     DATABASE,
@@ -43,7 +44,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub import database
 from littlest_hub.hub.config import load
 from littlest_hub.layout import Layout
-from littlest_hub.system.files import new_file
+from littlest_hub.system.files import new_file, refuse_unwritable
 from littlest_hub.system.progress import Progress
 from littlest_hub.units.environment import UnitEnvironment
 
@@ -75,11 +76,16 @@ def backup(
 
     Raises:
         LittlestHubError: why there is no backup; nothing is left of it.
+        OSError: the target cannot be written.
     """
+    if target not in (None, Path("-")):
+        refuse_unwritable(_file(layout, target))
     with _standard_output(target) as out, exclusive(layout):
         # Otherwise the backup would have half of a restore that was killed.
         complete(layout)
-        return write_backup(layout, target, Extras(secrets, wheels), progress=progress, out=out)
+        written = write_backup(layout, target, Extras(secrets, wheels), progress=progress, out=out)
+    last.note(layout, written.file, progress)
+    return written
 
 
 @contextlib.contextmanager

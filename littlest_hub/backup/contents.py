@@ -209,6 +209,7 @@ def _is_covered(layout: Layout, file: Path) -> bool:
         layout.acme_ca,
         layout.switch_record,
         layout.restore_record,
+        layout.last_backup,
         # Ports and tokens are those of the units here.
         layout.stacks_record,
         layout.unfinished_change,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import sqlite3
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
+from littlest_hub.backup.last import LastBackup, last
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.snapshot import COMMAND_TIMEOUT_S, Snapshot
 from littlest_hub.errors import LittlestHubError
@@ -36,8 +38,8 @@ def database(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(UNSEEN, "database", f"{verdict} after {COMMAND_TIMEOUT_S} s")
     else:
         text = f"{file} is damaged: {verdict}"
-        if newest := _newest_backup(snapshot.layout):
-            repair = f"{snapshot.layout.command} restore --yes {newest}"
+        if newest := _newest([*_at_hand(snapshot.layout)]):
+            repair = f"{snapshot.layout.command} restore --yes {shlex.quote(str(newest.file))}"
         else:
             text += "\nthere is no backup; a new database has no users, groups and tokens"
             unit = snapshot.layout.hub_service
@@ -52,18 +54,25 @@ def last_backup(snapshot: Snapshot) -> Iterator[Finding]:
             UNSEEN, "backup", f"{snapshot.layout.backups} cannot be read", snapshot.as_root
         )
         return
-    newest = _newest_backup(snapshot.layout)
+    recorded = last(snapshot.layout)
+    newest = _newest([*_at_hand(snapshot.layout), *([recorded] if recorded else [])])
     make = f"{snapshot.layout.command} backup"
     if stack := _stack_that_backs_up(snapshot.layout):
         yield Finding(OK, "backup", f"the stack {stack} makes them")
         return
     if newest is None:
-        text = f"none in {snapshot.layout.backups}, unless you make backups elsewhere"
+        text = (
+            f"none in {snapshot.layout.backups}, and `{make}` has written none elsewhere;"
+            " backups of other programs are not seen here"
+        )
         yield Finding(WARNING, "backup", text, make)
         return
-    days = (time.time() - newest.stat().st_mtime) / 86400
+    days = (time.time() - newest.time_s) / 86400
     severity = WARNING if days > BACKUP_AGE_DAYS else OK
-    yield Finding(severity, "backup", f"the last is {days:.0f} days old: {newest}", make)
+    where = str(newest.file or "written to standard output")
+    if newest.file and not newest.file.exists():
+        where += " (not there any more)"
+    yield Finding(severity, "backup", f"the last is {days:.0f} days old: {where}", make)
 
 
 def _stack_that_backs_up(layout: Layout) -> str:
@@ -75,6 +84,14 @@ def _stack_that_backs_up(layout: Layout) -> str:
     return next((name for name, stack in found.items() if stack.manifest.backs_up), "")
 
 
-def _newest_backup(layout: Layout) -> Path | None:
-    made = [f for f in layout.backups.glob("*.tar.gz") if not f.name.startswith("before-restore")]
-    return max(made, key=lambda file: file.stat().st_mtime, default=None)
+def _at_hand(layout: Layout) -> Iterator[LastBackup]:
+    """Yield the backups in state/backups, and the last one that was written elsewhere."""
+    recorded = last(layout)
+    for file in {*layout.backups.glob("*.tar.gz"), *([recorded.file] if recorded else [])}:
+        with contextlib.suppress(OSError):
+            if file and file.is_file() and not file.name.startswith("before-restore"):
+                yield LastBackup(file.stat().st_mtime, file)
+
+
+def _newest(backups: Sequence[LastBackup]) -> LastBackup | None:
+    return max(backups, key=lambda each: each.time_s, default=None)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
@@ -72,10 +74,7 @@ def _active_state(snapshot: Snapshot, name: str, shown: Mapping[str, str]) -> Fi
     if active == "active":
         if not restarts:
             return Finding(OK, name, "is active")
-        reason = snapshot.reason(name)
-        text = f"runs, after it was restarted {restarts} times by itself: {reason}"
-        see = f"journalctl -u {name} -p warning -n 20"
-        return Finding(WARNING, name, text, f"{see}; systemctl reset-failed {name}")
+        return _restarted(snapshot, name, shown)
     if active in ("reloading", "deactivating"):
         text = f"is {active} at the moment"
         return Finding(WARNING, name, text, f"systemctl status {name}")
@@ -102,6 +101,22 @@ def _active_state(snapshot: Snapshot, name: str, shown: Mapping[str, str]) -> Fi
     reason = snapshot.reason(name) if active == "failed" else ""
     text = f"is {active}: {reason}" if reason else f"is {active}"
     return Finding(PROBLEM, name, text, f"systemctl start {name}")
+
+
+def _restarted(snapshot: Snapshot, name: str, shown: Mapping[str, str]) -> Finding:
+    """Report why a service that runs was restarted; the command shows its last words before."""
+    since, until = "", ""
+    with contextlib.suppress(ValueError):
+        # "Mon 2026-11-30 23:29:23 CET"
+        words = shown.get("ActiveEnterTimestamp", "").split()
+        started = datetime.fromisoformat(" ".join(words[1:3]))
+        since = f" since {started}"
+        # The end of the last run may be in the same second.
+        until = f' --until "{started + timedelta(seconds=1)}"'
+    reason = snapshot.reason(name) or "its journal does not say why"
+    text = f"runs{since}, after it was restarted {shown['NRestarts']} times by itself: {reason}"
+    see = f"journalctl -u {name}{until} -n 50"
+    return Finding(WARNING, name, text, f"{see}; systemctl reset-failed {name}")
 
 
 def _is_triggered(snapshot: Snapshot, name: str) -> bool:

@@ -202,7 +202,9 @@ class Snapshot:
             return status
         options = ("--no-pager", "--output=json", *newest(500))
         lines = output_of("journalctl", f"--unit={unit}", *options).splitlines()
-        return last_complaint(list(parse_journal(reversed(lines)))) or shown.get("Result", "")
+        complaint = last_complaint(list(parse_journal(reversed(lines))))
+        result = shown.get("Result", "")
+        return complaint or ("" if result == "success" else result)
 
 
 def last_complaint(entries: Sequence[JournalEntry]) -> str:

@@ -27,6 +27,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, configure_mappers
 from tornado.httputil import HTTPServerRequest, RequestStartLine
 from tornado.ioloop import PeriodicCallback
+from tornado.log import app_log
 from traitlets import Any as AnyTrait
 from traitlets import default
 from traitlets.config import Config
@@ -42,7 +43,7 @@ from littlest_hub.hub.guard import GUARD
 from littlest_hub.hub.hook_errors import HookErrors
 from littlest_hub.hub.limited_login import limited
 from littlest_hub.hub.login_limits import LoginLimits
-from littlest_hub.hub.logs import FORMATTER, LastError
+from littlest_hub.hub.logs import FORMATTER, LastError, is_news
 from littlest_hub.hub.pages import HubWithPages
 from littlest_hub.hub.proxy import HubProxy
 from littlest_hub.hub.proxy_configuration import (
@@ -177,6 +178,7 @@ class LittlestHub(AccessByFragments, HubWithFollowers, HubWithPages, HubWithServ
     def init_logging(self) -> None:
         super().init_logging()
         self.log.addHandler(self._last_error)
+        app_log.addFilter(is_news)
         self.log.addHandler(HookErrors(self.config, self.log))
 
     def write_pid_file(self) -> None:

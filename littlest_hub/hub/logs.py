@@ -7,9 +7,12 @@ import os
 import re
 
 from jupyterhub.log import CoroutineLogFormatter
+from tornado.log import app_log
 
 LONGEST_LINE = 2000
 """Characters of a line; strangers choose addresses, which are logged, and the journal is shared."""
+
+_ROUTINE = "Setting new xsrf cookie for "
 
 # JupyterHub masks these in the line of each request; tornado, in that of a refused one, does not.
 _SECRET = re.compile(r"([?&](?:code|state|ticket|[a-z_]*token)=)[^&\s]+")
@@ -28,6 +31,15 @@ class JournalFormatter(CoroutineLogFormatter):  # type: ignore[misc]
         priority = next((p for threshold, p in self._PRIORITIES if level >= threshold), 6)
         text = _SECRET.sub(r"\1[secret]", str(super().format(record)))
         return "\n".join(f"<{priority}>{_cut(line)}" for line in text.splitlines())
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Return whether a message of JupyterHub tells anything: it logs each cookie for a stranger.
+
+    A filter of tornado's log; with the level DEBUG, everything is logged.
+    """
+    is_routine = record.levelno == logging.INFO and str(record.msg).startswith(_ROUTINE)
+    return not is_routine or app_log.isEnabledFor(logging.DEBUG)
 
 
 def _cut(line: str) -> str:

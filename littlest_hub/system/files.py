@@ -128,16 +128,31 @@ def _half(path: Path, scratch: Path | None = None) -> Path:
     return (scratch or path.parent) / f".{path.name}.new"
 
 
+def refuse_unwritable(file: Path) -> None:
+    """Refuse a new file that cannot be made, before the work for its content begins.
+
+    Raises:
+        LittlestHubError: a file of that name exists, or there is no such directory.
+        OSError: the directory cannot be written to.
+    """
+    if file.exists() or file.is_symlink():
+        raise LittlestHubError(f"{file} exists", "Give another name")
+    directory = file.parent
+    if not directory.is_dir():
+        raise LittlestHubError(f"{file}: there is no directory {directory}", "Make it first")
+    if number := why_unwritable(directory):
+        raise OSError(number, os.strerror(number), str(file))
+
+
 @contextlib.contextmanager
 def new_file(file: Path) -> Iterator[IO[bytes]]:
     """Open a file that appears under its name when it is complete, and never replaces one.
 
     Raises:
-        LittlestHubError: a file of that name exists.
+        LittlestHubError: a file of that name exists, or there is no such directory.
         OSError: it cannot be written; nothing is left of it.
     """
-    if file.exists() or file.is_symlink():
-        raise LittlestHubError(f"{file} exists", "Give another name, or none to get one by date")
+    refuse_unwritable(file)
     temporary = _half(file)
     temporary.unlink(missing_ok=True)
     try:

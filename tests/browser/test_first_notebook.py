@@ -6,6 +6,7 @@ from pathlib import Path
 from selenium.webdriver import Chrome, Keys
 
 from tests.browser.pages import answer_to, errors, shown
+from tests.eventually import eventually
 from tests.hub import Hub
 
 
@@ -25,6 +26,16 @@ def test_a_person_logs_in_opens_a_notebook_and_sees_the_answer(
     assert "/user/alice/lab" in browser.current_url
     used = shown(browser, "#jp-main-statusbar #littlest-hub-resources")
     assert "Disk: " in str(used.get_attribute("title"))
+    assert errors(browser) == []
+
+    # A phone shows the notebook, since the sidebar is closed.
+    address = browser.current_url
+    browser.switch_to.new_window("tab")
+    screen = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    browser.get(address)
+    notebook = shown(browser, ".jp-NotebookPanel", timeout_s=90)
+    eventually(lambda: notebook.size["width"] > 300, 30, "room for the notebook")
     assert errors(browser) == []
 
 

@@ -52,6 +52,7 @@ RULES: tuple[Rule, ...] = (
     addresses.ports_used_twice,
     addresses.addresses_of_other_machines,
     addresses.hub_address_that_cannot_be_had,
+    addresses.hub_that_servers_would_not_find,
     proxy.settings_that_the_proxys_units_decide,
     proxy.internal_ssl,
     proxy.too_little_time_for_routes,

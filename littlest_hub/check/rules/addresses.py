@@ -272,6 +272,37 @@ def _unreachable_hub(
         )
 
 
+def hub_that_servers_would_not_find(settings: Settings) -> Iterator[Problem]:
+    """Refuse a URL of the hub for servers if nothing on this machine listens there."""
+    setting = settings.get("Spawner", "hub_connect_url")
+    facts = settings.facts
+    if not isinstance(setting.value, str):
+        return
+    parts = split_url(setting.value)
+    if not parts or parts.scheme not in ("http", "https") or not parts.hostname:
+        text = f"expected a URL such as 'http://hub.example.org:8000', found {setting.value!r}"
+        yield from setting.error(text)
+        return
+    # Other spawners' servers may be elsewhere, and the proxy opens its port for https by itself.
+    is_here = settings.uses("Spawner", "UnitSpawner") and facts.hub_sockets
+    if not is_here or parts.scheme == "https":
+        return
+    port = parts.port or 80
+    others = [(each.address, each.port) for each in facts.listeners]
+    listening = [*facts.hub_sockets, *facts.public_sockets, *others]
+    addresses = [each for each in addresses_of(parts.hostname) if _is_local(settings, each)]
+    is_heard = any(
+        number == port and _is_same_host(address, each)
+        for address in addresses
+        for each, number in listening
+    )
+    if addresses and not is_heard:
+        yield from setting.error(
+            f"servers would not find the hub: nothing listens at {parts.hostname}:{port}; expected"
+            " no such setting, unless servers are on other machines"
+        )
+
+
 def _is_local(settings: Settings, address: str) -> bool:
     with contextlib.suppress(ValueError):
         if ipaddress.ip_address(address).is_loopback:

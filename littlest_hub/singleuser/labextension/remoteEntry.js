@@ -1,7 +1,7 @@
 // The browser's half of littlest_hub/singleuser/upgrade_notice.py: reads at intervals which release the
 // hub runs, and suggests a restart of the server once for each new release. It also shows what the
 // hub's pages announce, and notices for this user (littlest_hub/hub/pages.py), once for each text, and
-// what the server uses (littlest_hub/singleuser/resources.py).
+// what the server uses (littlest_hub/singleuser/resources.py), and closes the sidebar on a narrow screen.
 //
 // A prebuilt extension written by hand. The last statement is what a bundler would generate, a module
 // federation container. It shares no module with JupyterLab, so it works with all versions; if one
@@ -19,6 +19,7 @@
   const EVERY_MS = 5 * 60 * 1000;
   const RESOURCES_MS = 15 * 1000;
   const NEARLY = 0.95; // of a limit
+  const NARROW_PX = 600; // less has no room for the sidebar and a notebook
 
   const activate = (app) => {
     const { base, hubHost, hubPrefix } = app.paths.urls;
@@ -37,6 +38,14 @@
     repeat(EVERY_MS, () => Promise.allSettled([checkRelease(page), checkAnnouncement(page)]));
     const resources = { item: undefined, before: undefined };
     repeat(RESOURCES_MS, () => checkResources(page, resources));
+  };
+
+  // People may open it again, until the page is loaded the next time.
+  const closeSidebarIfNarrow = async (app) => {
+    if (window.innerWidth < NARROW_PX) {
+      await app.restored;
+      app.shell.collapseLeft();
+    }
   };
 
   // Looks now, and at intervals while the page is visible.
@@ -282,6 +291,7 @@
     description: "Shows announcements of the hub, and when it runs another release than the server.",
     autoStart: true,
     activate: (app) => {
+      closeSidebarIfNarrow(app).catch(() => {});
       try {
         activate(app);
       } catch {

@@ -25,6 +25,7 @@ from littlest_hub.stacks.backups.restore.people import Person
 from littlest_hub.stacks.backups.restore.source import Count, Source
 from littlest_hub.stacks.backups.settings import STACK
 from littlest_hub.stacks.backups.units import run_unit, trial_unit
+from littlest_hub.system.files import refuse_unwritable
 from littlest_hub.system.progress import to_stderr
 from littlest_hub.system.systemctl import show, systemctl
 
@@ -170,6 +171,8 @@ def _list(layout: Layout, options: argparse.Namespace) -> int:
 def _restore(layout: Layout, options: argparse.Namespace) -> int:
     if (options.hub is None) == (options.person is None):
         options.parser.error("expected PERSON, or --hub FILE")
+    if options.hub is not None:
+        refuse_unwritable(options.hub.absolute())
     place = Place.of(layout)
     place.make()
     repository = place.repository(fragment.read(layout))
@@ -179,8 +182,6 @@ def _restore(layout: Layout, options: argparse.Namespace) -> int:
     when = date(snapshot.time)
     if options.hub is not None:
         target = options.hub.absolute()
-        if target.exists():
-            raise LittlestHubError(f"{target} exists", "Give another name")
         staging = place.staging_in(snapshot)
         write_hub(repository, snapshot, f"{staging}/{place.hub.name}", target)
         print(f"{target}: the hub as of {when}. To go on: {layout.command} restore {target}")

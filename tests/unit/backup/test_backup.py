@@ -17,10 +17,14 @@ from pathlib import Path
 import pytest
 
 from littlest_hub.backup import archive as backup_module
+from littlest_hub.backup import last
 from littlest_hub.backup.archive import backup, database_elsewhere, summary
 from littlest_hub.backup.exchange import FORWARD, TIDY, Exchange, Replacement, exclusive, finish
 from littlest_hub.backup.restore import restore
 from littlest_hub.backup.unpacking import unpack
+from littlest_hub.doctor.data import last_backup
+from littlest_hub.doctor.findings import OK, WARNING
+from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import fragment_files
 from littlest_hub.layout import Layout, PackageSet
@@ -211,6 +215,47 @@ def test_a_backup_replaces_no_file(layout: Layout, tmp_path: Path) -> None:
         backup(layout, file, secrets=False, progress=_progress)
     assert file.read_text() == "mine"
     assert not list(tmp_path.glob(".mine*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("mine", "exists"), ("missing/new", "no directory"), ("mine/new", "no dir")],
+)
+def test_a_backup_that_cannot_be_written_is_refused_before_any_work(
+    layout: Layout, tmp_path: Path, name: str, reason: str
+) -> None:
+    (tmp_path / "mine").touch()
+    told: list[str] = []
+    with pytest.raises(LittlestHubError, match=reason):
+        backup(layout, tmp_path / name, secrets=False, progress=told.append)
+    assert told == []
+
+
+def test_doctor_knows_how_old_the_last_backup_is_wherever_it_was_written(
+    layout: Layout, tmp_path: Path
+) -> None:
+    def told() -> tuple[str, str]:
+        (finding,) = last_backup(Snapshot(layout))
+        return finding.severity, finding.text
+
+    severity, text = told()
+    assert (severity, text.partition(" in ")[0]) == (WARNING, "none")
+    made = backup(layout, tmp_path, secrets=True, progress=_progress).file
+    assert made is not None
+    assert told() == (OK, f"the last is 0 days old: {made}")
+    again = backup(layout, None, secrets=True, progress=_progress).file
+    assert again is not None
+    assert not [name for name in _names(again) if "last-backup" in name]
+    again.unlink()
+    assert told() == (OK, f"the last is 0 days old: {again} (not there any more)")
+    record = json.loads(layout.last_backup.read_text())
+    layout.last_backup.write_text(json.dumps({**record, "time": record["time"] - 8 * 86400}))
+    assert told()[0] == WARNING
+    last.note(layout, None, _progress)
+    assert told() == (OK, "the last is 0 days old: written to standard output")
+    for damaged in ("", "[]", '{"format": 1, "time": 1, "file": "/\\u001b"}'):
+        layout.last_backup.write_text(damaged)
+        assert told()[0] == WARNING
 
 
 def test_a_backup_is_restored_and_what_was_there_is_kept(layout: Layout) -> None:

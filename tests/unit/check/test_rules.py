@@ -129,6 +129,39 @@ def test_a_url_of_the_hub_with_which_it_does_not_start_is_refused(
     assert not message or message in found[0].message
 
 
+@pytest.mark.parametrize(
+    ("url", "is_refused"),
+    [
+        ("http://127.0.0.1:8000/x", True),
+        ("http://localhost:8000", True),
+        ("http://[::1]:8000", True),
+        ("x", True),
+        ("", True),
+        ("http://:8000", True),
+        ("http://127.0.0.1:15001", False),
+        ("http://127.0.0.1", False),
+        ("http://127.0.0.1:9000", False),
+        ("http://203.0.113.9:8000", False),
+        ("https://127.0.0.1", False),
+    ],
+)
+def test_servers_are_not_sent_where_nothing_listens(
+    layout: Layout, url: str, is_refused: bool
+) -> None:
+    text = f"\nc.Spawner.hub_connect_url = {url!r}\n"
+    config = loaded(layout, write(layout, "10-a.py", text))
+    facts = Facts(
+        listeners=(OtherListener("127.0.0.1", 9000, "nginx (process 7)"),),
+        public_sockets=(("[::]", 80),),
+        hub_sockets=(("127.0.0.1", 15001),),
+    )
+    found = [*validate(config, layout, facts)]
+    assert [problem.line for problem in found] == ([2] if is_refused else [])
+    other = write(layout, "20-b.py", f"{text}c.JupyterHub.spawner_class = 'slurm'\n")
+    messages = [problem.message for problem in validate(loaded(layout, other), layout, facts)]
+    assert not [message for message in messages if "nothing listens" in message]
+
+
 @pytest.mark.parametrize(("port", "is_refused"), [(9901, True), (15001, False), (0, False)])
 def test_a_port_at_which_the_hub_does_not_listen_is_refused(
     layout: Layout, port: int, is_refused: bool

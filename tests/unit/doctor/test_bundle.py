@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from littlest_hub import cli
 from littlest_hub.check.redaction import REDACTED, Redactor
 from littlest_hub.doctor.bundle import write_bundle
 from littlest_hub.errors import LittlestHubError
@@ -265,3 +266,14 @@ def test_a_bundle_contains_helpful_files_and_no_known_secret(tmp_path: Path) -> 
             assert encoded[4 if offset else 0 : -4] not in content
     with pytest.raises(LittlestHubError):
         write_bundle(layout, "{}", file, run)
+
+
+@pytest.mark.parametrize("name", ["mine", "missing/new.tar.gz"])
+def test_a_bundle_that_cannot_be_written_is_refused_before_anything_is_examined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "mine").touch()
+    monkeypatch.setattr("littlest_hub.installation.of_this_release", lambda: Layout(tmp_path))
+    monkeypatch.setattr("littlest_hub.doctor.examine", lambda *_, **__: pytest.fail("examined"))
+    with pytest.raises(LittlestHubError, match=r"exists|no directory"):
+        cli.command(["doctor", "--bundle", str(tmp_path / name)])()

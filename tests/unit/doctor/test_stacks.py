@@ -1,5 +1,6 @@
 """Findings of `doctor` about stacks."""
 
+import json
 import time
 from pathlib import Path
 
@@ -111,6 +112,49 @@ def test_a_unit_that_is_down_is_a_problem(
     snapshot.journal = []
     of_stack = [each for each in unit_states(snapshot) if each.subject in names]
     assert {(each.severity, each.text) for each in of_stack} == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (["Traceback", "ModuleNotFoundError: No module named 'x'"], "No module named 'x'"),
+        ([], "Failed with result 'exit-code'."),
+    ],
+)
+def test_a_service_that_fails_again_and_again_says_why_though_it_runs_at_the_moment(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, said: list[str], reason: str
+) -> None:
+    name = layout.stack_unit("announce", ".service")
+    ends = ["Main process exited, code=exited, status=1/FAILURE", "Failed with result 'exit-code'."]
+    lines = [
+        ("systemd", f"Starting {name}..."),
+        *(("python3", text) for text in said),
+        *(("systemd", f"{name}: {text}") for text in ends),
+        ("systemd", f"Started {name}."),
+        ("python3", "I listen"),
+    ]
+    printed = [
+        json.dumps({"MESSAGE": text, "_COMM": program, "__REALTIME_TIMESTAMP": number})
+        for number, (program, text) in enumerate(lines)
+    ]
+    newest_first = "\n".join(reversed(printed))
+    monkeypatch.setattr("littlest_hub.doctor.snapshot.output_of", lambda *_: newest_first)
+    snapshot = Snapshot(layout)
+    snapshot.is_booted, snapshot.is_foreground, snapshot.stack_units = True, False, [name]
+    shown = {
+        "LoadState": "loaded",
+        "ActiveState": "active",
+        "UnitFileState": "enabled",
+        "NRestarts": "7",
+        "Result": "success",
+        "ActiveEnterTimestamp": "Mon 2026-11-30 23:59:59 CET",
+    }
+    snapshot.units = {name: shown}
+    (finding,) = (each for each in unit_states(snapshot) if each.subject == name)
+    assert finding.severity == WARNING
+    assert finding.text.startswith("runs since 2026-11-30 23:59:59, after it was restarted 7 times")
+    assert finding.text.endswith(reason)
+    assert f'journalctl -u {name} --until "2026-12-01 00:00:00"' in finding.command
 
 
 def test_the_work_of_a_timer_that_takes_long_is_in_order(layout: Layout) -> None:

@@ -20,6 +20,7 @@ from typing import IO
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.backups.repository.place import Place
 from littlest_hub.stacks.backups.restore.extraction import (
+    RESTORED,
     UNFINISHED,
     explained,
     extract,
@@ -62,6 +63,8 @@ class Source:
     def restored(self, told: Told) -> tuple[str, Count]:
         """Write it to ~/restored of the person; return the new directory, and what is in it.
 
+        A whole home comes without ~/restored: otherwise each one would contain all earlier ones.
+
         Raises:
             LittlestHubError: it cannot be restored; nothing of it is left.
         """
@@ -72,10 +75,10 @@ class Source:
             return into_restored(stream, is_whole, home, label)
 
         # The name of what is chosen is kept, except for the whole home.
-        base = posixpath.dirname(self.node.path)
+        base, without = posixpath.dirname(self.node.path), ""
         if self.node.path == self.person.home:
-            base = self.person.home
-        outcome, count = self._handed_over(write, base, told)
+            base, without = self.person.home, f"{self.person.home}/{RESTORED}"
+        outcome, count = self._handed_over(write, base, told, without)
         return str(outcome["place"]), count
 
     def home_made(self, told: Told) -> Count:
@@ -113,8 +116,16 @@ class Source:
             raise
         return count
 
-    def _handed_over(self, write: Write, base: str, told: Told) -> tuple[dict[str, object], Count]:
+    def _handed_over(
+        self, write: Write, base: str, told: Told, without: str = ""
+    ) -> tuple[dict[str, object], Count]:
         """Read the files, and let a child that has become the person write them.
+
+        Args:
+            write: writes them.
+            base: the directory to which their names are relative.
+            told: is told how much has been read.
+            without: a directory that is left out; "": none.
 
         Raises:
             LittlestHubError: reading or writing failed.
@@ -124,7 +135,7 @@ class Source:
         try:
             try:
                 with child.stream, tarfile.open(fileobj=child.stream, mode="w|") as out:
-                    self._read(out, base, count, told)
+                    self._read(_Sift(self, out, base, count, told, without))
             except BrokenPipeError:
                 pass  # its reply has the reason
             except (OSError, tarfile.TarError) as error:
@@ -135,12 +146,11 @@ class Source:
         finally:
             child.end()
 
-    def _read(self, out: tarfile.TarFile, base: str, count: Count, told: Told) -> None:
+    def _read(self, sift: _Sift) -> None:
         # A file of which there is a consistent copy is in the backup twice; the copy comes last.
         staging = self.place.staging_in(self.snapshot)
         prefix = f"{staging}/{self.place.databases.name}"
         has_copies = bool(staging) and self._has(f"{prefix}{self.node.path}")
-        sift = _Sift(self, out, base, count, told)
         read = sift.file if self.node.kind == "file" else sift.tree
         read(self.node.path, "")
         if has_copies:
@@ -155,9 +165,15 @@ class _Sift:
     """Passes on what the person may read, under names relative to what they have chosen."""
 
     def __init__(
-        self, source: Source, out: tarfile.TarFile, base: str, count: Count, told: Told
+        self,
+        source: Source,
+        out: tarfile.TarFile,
+        base: str,
+        count: Count,
+        told: Told,
+        without: str,
     ) -> None:
-        self._source, self._out, self._base = source, out, base
+        self._source, self._out, self._base, self._without = source, out, base, without
         self._count, self._told = count, told
         self._closed: set[str] = set()
         """Directories that the person may not enter."""
@@ -198,6 +214,8 @@ class _Sift:
             for member in tar:
                 where = f"/{member.name.strip('/')}"
                 original = where.removeprefix(prefix)
+                if self._is_left_out(original, member):
+                    continue
                 if prefix and (member.isdir() or original not in self._owners):
                     continue
                 if prefix:
@@ -208,6 +226,11 @@ class _Sift:
                 member.name = self._name(original)
                 member.pax_headers = {}
                 self._add(member, tar.extractfile(member) if member.isfile() else None)
+
+    def _is_left_out(self, path: str, member: tarfile.TarInfo) -> bool:
+        """Return whether a member is the directory to leave out, or is in it."""
+        path = f"{path}/" if member.isdir() else path
+        return bool(self._without) and path.startswith(f"{self._without}/")
 
     def _is_readable(self, path: str, member: tarfile.TarInfo) -> bool:
         """Return whether the person may have a member; parents come before what is in them."""

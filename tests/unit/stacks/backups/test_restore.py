@@ -57,6 +57,26 @@ def test_a_deleted_notebook_comes_back_beside_what_is_there_now(scene: Scene) ->
     assert (again / "work/plan.ipynb").read_text() == "yesterday"
 
 
+def test_a_whole_home_comes_without_what_was_restored_earlier(scene: Scene) -> None:
+    scene.write("plan", "mine")
+    scene.write("work/restored/plan", "of the person")
+    for directory in (scene.home / "work", scene.home / "work/restored"):
+        scene.own(directory)
+    first, count = restored(scene, scene.back_up())
+    assert count.files == 2
+    snapshot = scene.back_up()
+    again, count = restored(scene, snapshot)
+    assert {each.name for each in again.iterdir()} == {"plan", "work"}
+    assert (count.files, count.left_out) == (2, 0)
+    assert (again / "work/restored/plan").read_text() == "of the person"
+    # It is in the backup all the same.
+    chosen, _ = restored(scene, snapshot, "restored")
+    assert (chosen / "restored" / first.name / "plan").read_text() == "mine"
+    scene.home.rename(scene.homes / "away")
+    source(scene, snapshot, is_filtered=False).home_made(lambda _: None)
+    assert (scene.home / "restored" / first.name / "plan").read_text() == "mine"
+
+
 def test_names_that_are_hostile_or_no_text_stay_files(scene: Scene) -> None:
     names = ["a b*?[x]", "-rf", "back\\slash", "new\nline", "ü", ";id #$(id)", ".hidden"]
     for name in names:
