@@ -108,6 +108,16 @@ class Campus:
         rows = csv.DictReader(io.StringIO(self.course("grades", name).stdout))
         return {(row["login"], row["assignment"]): row for row in rows}
 
+    def left_of(self, name: str) -> str:
+        """Return what is left of a course on the machine."""
+        script = (
+            f"ls -d {COURSES}/{name} {EXCHANGE}/{name} /run/*-{name}*"
+            f" /etc/systemd/system/*-{name}*;"
+            f" getent passwd grader-{name}; getent group grader-{name};"
+            f" systemctl list-units --all --plain --no-legend '*courses-*-{name}*'"
+        )
+        return self.machine.run(["sh", "-c", f"{{ {script}; }} 2>/dev/null || true"]).stdout
+
     @contextmanager
     def instructor(self, course: str, name: str = "alice") -> Iterator["Instructor"]:
         """Log somebody in to the formgrader of a course."""

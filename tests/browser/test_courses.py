@@ -39,6 +39,7 @@ def campus(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with Machine("bookworm") as machine:
         hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
         campus = Campus.enabled(hub, tmp_path_factory.mktemp("courses"))
+        machine.add_user("boss", PASSWORD)
         campus.create("ps131", ROSTER)
         yield campus
 
@@ -153,3 +154,42 @@ def test_the_page_of_courses_fits_every_screen(campus: Campus, tmp_path: Path, w
         assert "bob" in shown(alice, "#course-ps131 table").text
         assert_fits(alice, width)
         keep(alice, f"courses-{width}")
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_an_administrator_makes_a_course_on_every_screen(
+    campus: Campus, tmp_path: Path, width: int
+) -> None:
+    name = f"chem{width}"
+    roster = tmp_path / "roster.csv"
+    roster.write_text(ROSTER)
+    with open_browser(campus.hub, tmp_path / "boss") as boss:
+        screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        boss.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        log_in(boss, campus, "boss", "/hub/courses")
+        shown(boss, "#make summary").click()
+        fill(boss, course=name, title="Chemistry", instructors="alice, a/b")
+        shown(boss, "#make [name=file]").send_keys(str(roster))
+        assert_accessible(boss)
+        assert_fits(boss, width)
+        keep(boss, f"courses-make-{width}")
+        shown(boss, "#make button[value=create]").send_keys(Keys.ENTER)
+        assert "'a/b' is no login" in shown(boss, "#make .invalid-feedback").text
+        assert_accessible(boss)
+        fill(boss, instructors="alice")
+        shown(boss, "#make [name=file]").send_keys(str(roster))
+        shown(boss, "#make button[value=create]").send_keys(Keys.ENTER)
+        shown(boss, "#change.alert-info", timeout_s=60)
+        keep(boss, f"courses-making-{width}")
+        said = shown(boss, "#change.alert-success", timeout_s=120).text
+        assert said == f"{name} is ready, with 2 students."
+        shown(boss, f"#course-{name} details + details summary").click()
+        form = f"#course-{name} form"
+        shown(boss, f"{form} textarea").send_keys("username\nbob\n")
+        assert_accessible(boss)
+        assert_fits(boss, width)
+        shown(boss, f"{form} button[value=roster]").send_keys(Keys.ENTER)
+        assert "would lose" in shown(boss, "#doubt").text
+        assert_accessible(boss)
+        assert_fits(boss, width)
+        keep(boss, f"courses-doubt-{width}")

@@ -168,6 +168,40 @@ def test_an_export_has_the_course_and_is_never_there_in_part(campus: Campus) -> 
     campus.machine.run(["rm", "/root/killed.tar.gz", file])
 
 
+def test_an_export_is_imported_with_people_files_and_grades(campus: Campus) -> None:
+    file, name, home = "/root/moved.tar.gz", "moved", f"{COURSES}/moved"
+    campus.create(name, ROSTER)
+    campus.release(name, "ps1")
+    copy = f"mkdir {home}/submitted; cp -r {LAST}/submitted/bob {home}/submitted"
+    campus.machine.run(["sh", "-ec", f"{copy}; chown -R grader-{name}: {home}/submitted"])
+    campus.course("autograde", name, "ps1")
+    campus.course("export", name, file)
+    before, grades = files_of(campus, home), campus.grades(name)
+    assert grades["bob", "ps1"]["score"] == "3.0"
+    people = json.loads(campus.course("show", name, "--json").stdout)["students"]
+    refused = campus.course("import", file, check=False)
+    assert "there is a course moved already" in refused.stderr
+    campus.course("delete", name, "--yes")
+    campus.machine.run(["sh", "-c", f"head -c -9 {file} >/root/cut.tar.gz"])
+    for wrong in ("/root/cut.tar.gz", "/etc/passwd", "/root/none.tar.gz"):
+        refused = campus.course("import", wrong, check=False)
+        assert f"{wrong} " in refused.stderr
+        assert campus.left_of(name) == ""
+    assert "moved is ready, with 2 students." in campus.course("import", file).stdout
+    after = files_of(campus, home)
+    names = {each.split()[2] for each in before} - {".autograde.lock"}
+    assert {each.split()[2] for each in after} == names
+    assert {each.split()[0] for each in after} == {f"grader-{name}"}
+    assert campus.grades(name) == grades
+    assert json.loads(campus.course("show", name, "--json").stdout)["students"] == people
+    campus.nbgrader(name, "release_assignment", "ps1")
+    with campus.student("bob") as bob:
+        assert "moved ps1" in bob.shell("nbgrader list")
+    assert "0 of 1 submissions" in campus.course("autograde", name, "ps1").stdout
+    campus.course("delete", name, "--yes")
+    campus.machine.run(["rm", file, "/root/cut.tar.gz"])
+
+
 def killed_at_random_moments(
     campus: Campus, words: tuple[str, ...], prepare: str, look: Callable[[], None]
 ) -> int:

@@ -273,13 +273,19 @@ def _unreachable_hub(
 
 
 def hub_that_servers_would_not_find(settings: Settings) -> Iterator[Problem]:
-    """Refuse an address of the hub for servers where nothing on this machine listens."""
+    """Refuse a URL of the hub for servers if nothing on this machine listens there."""
     setting = settings.get("Spawner", "hub_connect_url")
     facts = settings.facts
-    parts = split_url(setting.value) if isinstance(setting.value, str) else None
-    is_elsewhere = not settings.uses("Spawner", "UnitSpawner") or not facts.hub_sockets
-    # The proxy opens its port for https by itself.
-    if is_elsewhere or not parts or parts.scheme != "http" or not parts.hostname:
+    if not isinstance(setting.value, str):
+        return
+    parts = split_url(setting.value)
+    if not parts or parts.scheme not in ("http", "https") or not parts.hostname:
+        text = f"expected a URL such as 'http://hub.example.org:8000', found {setting.value!r}"
+        yield from setting.error(text)
+        return
+    # Other spawners' servers may be elsewhere, and the proxy opens its port for https by itself.
+    is_here = settings.uses("Spawner", "UnitSpawner") and facts.hub_sockets
+    if not is_here or parts.scheme == "https":
         return
     port = parts.port or 80
     others = [(each.address, each.port) for each in facts.listeners]

@@ -87,7 +87,7 @@ def create(
             "a course needs an instructor, who grades", "Name them: --instructors alice,bob"
         )
     with changing(layout, progress):
-        _refuse_taken(layout, name)
+        refuse_taken(layout, name)
         today = f"{datetime.now(UTC):%Y-%m-%d}"
         port = free_internal_port(layout)
         course = replace(wanted, port=port, stage=MAKING, created=today, instructors=teaching)
@@ -248,12 +248,30 @@ def repair(layout: Layout, name: str, progress: Progress) -> list[str]:
         return made
 
 
+def tidy(layout: Layout, name: str, progress: Progress) -> None:
+    """Remove what killed commands have left, and complete what they have recorded.
+
+    Args:
+        layout: the installation.
+        name: a course of which running servers may still see too much; "": of none.
+        progress: tells people how far it is.
+
+    Raises:
+        LittlestHubError: it cannot be done now.
+    """
+    with changing(layout, progress):
+        _reload(layout, progress)
+        if course := records.read(layout).get(name):
+            views.close(layout, course, progress)
+
+
 def after_disable(layout: Layout) -> Iterator[str]:
     """End what graders still run; yield what stays of the courses."""
     if layout.is_live and is_booted():
         systemctl("stop", place.grader_unit(layout, "*", "*"), is_checked=False)
         for name in records.read(layout):
             _remove_tree(Path("/run") / place.runtime_of(layout, name))
+        _remove_tree(place.page_directory(layout))
     for course in records.read(layout).values():
         home = place.home_of(layout, course.name)
         yield f"{home} stays, and its owner, the account {course.account}"
@@ -262,7 +280,12 @@ def after_disable(layout: Layout) -> Iterator[str]:
 # --- steps
 
 
-def _refuse_taken(layout: Layout, name: str) -> None:
+def refuse_taken(layout: Layout, name: str) -> None:
+    """Refuse the name of a course that is there, or that something else stands in the way of.
+
+    Raises:
+        LittlestHubError: what it is.
+    """
     known = records.read(layout)
     if name in known:
         raise LittlestHubError(
@@ -393,16 +416,12 @@ def _reload_or_undo(layout: Layout, progress: Progress, undo: Callable[[], None]
 
 
 def _reload(layout: Layout, progress: Progress) -> None:
-    progress("Reloading the hub ...")
-    reload(layout)
-
-
-def reload(layout: Layout) -> None:
     """Let the running hub read the courses; user servers go on.
 
     Raises:
         LittlestHubError: it refuses.
     """
+    progress("Reloading the hub ...")
     if not is_active(layout.hub_service):
         return
     try:
@@ -420,7 +439,15 @@ def _run(*command: str) -> None:
         raise LittlestHubError(f"{command[0]} failed: {reason}")
 
 
-def nbgrader_is_there(layout: Layout) -> bool:
-    """Return whether nbgrader is in the packages that servers use now."""
+def require_nbgrader(layout: Layout) -> None:
+    """Refuse courses without nbgrader in the packages that servers use now.
+
+    Raises:
+        LittlestHubError: it is missing.
+    """
     overlay = active_overlay(layout, release_of_this_interpreter())
-    return bool(overlay and (overlay / "server" / "nbgrader").is_dir())
+    if not (overlay and (overlay / "server" / "nbgrader").is_dir()):
+        raise LittlestHubError(
+            "nbgrader is not among the packages of user servers",
+            f"Add it: {layout.command} packages add --server nbgrader==0.9.6",
+        )

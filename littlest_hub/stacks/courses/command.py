@@ -15,7 +15,7 @@ from littlest_hub.layout import Layout
 from littlest_hub.manifest import verbs
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.courses import administration, place, records
-from littlest_hub.stacks.courses.course import Course, Student, number_of, plain_text
+from littlest_hub.stacks.courses.course import Course, Student, named, number_of, plain_text
 from littlest_hub.stacks.courses.grading import command as grading
 from littlest_hub.stacks.courses.roster.columns import students_of
 from littlest_hub.stacks.courses.roster.table import MAX_BYTES
@@ -34,6 +34,7 @@ examples:
   {command} course feedback ps131 ps1
   {command} course grades ps131 > grades.csv
   {command} course export ps131 ps131.tar.gz
+  {command} course import ps131.tar.gz
 """
 _ROSTER = (
     "CSV with a column of logins, such as exports of Canvas, Moodle and Blackboard have, and"
@@ -105,6 +106,15 @@ def _add_making(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "file", metavar="FILE", type=Path, nargs="?", help="default: NAME-DATE.tar.gz"
     )
     export.set_defaults(run=_export)
+    imported = commands.add_parser(
+        "import",
+        help="make a course from such a file",
+        description="Make the course that `export` has written into a file, with its people,"
+        " sources, submissions and grades. Hand out its assignments again, if students are to see"
+        " them.",
+    )
+    imported.add_argument("file", metavar="FILE", type=Path)
+    imported.set_defaults(run=_import)
 
 
 def _add_people(parser: argparse.ArgumentParser) -> None:
@@ -206,16 +216,25 @@ def _export(layout: Layout, options: argparse.Namespace) -> int:
     return 0
 
 
+def _import(layout: Layout, options: argparse.Namespace) -> int:
+    def fill(course: Course) -> None:
+        to_stderr(f"Reading the files in {options.file} ...")
+        transfer.restore(layout, course, options.file)
+
+    administration.require_nbgrader(layout)
+    return _made(layout, transfer.recorded(options.file), fill)
+
+
 def _make(layout: Layout, options: argparse.Namespace, fill: Callable[[Course], None]) -> int:
-    if not administration.nbgrader_is_there(layout):
-        raise LittlestHubError(
-            "nbgrader is not among the packages of user servers",
-            f"Add it: {layout.command} packages add --server nbgrader==0.9.6",
-        )
+    administration.require_nbgrader(layout)
     students = _students(options.roster, options) if options.roster else []
     teaching = tuple(options.instructors.split(","))
     wanted = Course(options.name, 0, plain_text(options.title), instructors=teaching)
-    course = administration.create(layout, wanted.with_roster(students), to_stderr, fill)
+    return _made(layout, wanted.with_roster(students), fill)
+
+
+def _made(layout: Layout, wanted: Course, fill: Callable[[Course], None]) -> int:
+    course = administration.create(layout, wanted, to_stderr, fill)
     print(f"{course.name} is ready, with {number_of(course.students, 'student')}.")
     print(f"Instructors grade at /services/{course.service}/ of the hub.")
     print(f"Its files are in {place.home_of(layout, course.name)}, which {course.account} owns.")
@@ -285,15 +304,10 @@ def _roster(layout: Layout, options: argparse.Namespace) -> int:
     if not options.dry_run:
         administration.set_roster(layout, options.name, students, to_stderr)
     present = number_of(wanted, "student")
-    print(f"{present}; new: {_named(new)}; dropped out: {_named(gone)}")
+    print(f"{present}; new: {named(new)}; dropped out: {named(gone)}")
     if options.dry_run:
         print("Nothing was changed: --dry-run")
     return 0
-
-
-def _named(logins: Sequence[str]) -> str:
-    more = f" and {len(logins) - 20} more" if len(logins) > 20 else ""
-    return f"{', '.join(logins[:20])}{more}" if logins else "nobody"
 
 
 def _instructors(layout: Layout, options: argparse.Namespace) -> int:
@@ -334,7 +348,5 @@ def _repair(layout: Layout, options: argparse.Namespace) -> int:
 
 
 def _tidy(layout: Layout, options: argparse.Namespace) -> int:
-    with administration.changing(layout, to_stderr):
-        pass
-    administration.reload(layout)
+    administration.tidy(layout, "", to_stderr)
     return 0

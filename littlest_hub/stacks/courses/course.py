@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -153,3 +153,9 @@ def plain_text(text: str) -> str:
 def number_of(people: Sized, noun: str) -> str:
     """Return how many people there are, as in "1 student" and "2 students"."""
     return f"{len(people)} {noun}{'' if len(people) == 1 else 's'}"
+
+
+def named(logins: Sequence[str]) -> str:
+    """Return a list of people, of whom the first 20 are named."""
+    more = f" and {len(logins) - 20} more" if len(logins) > 20 else ""
+    return f"{', '.join(logins[:20])}{more}" if logins else "nobody"

@@ -33,7 +33,12 @@ _MOST_MB = 256
 """Size that fits into the memory of a kernel's unit, with the files of the assignment."""
 _MARK = "littlest_hub_course"
 """Property of the hub's groups that courses have made."""
-_PAGES = "littlest_hub.stacks.courses.pages"
+_HANDLERS = "littlest_hub.stacks.courses.page.handlers"
+PAGES = {
+    "courses": f"{_HANDLERS}:CoursesPage",
+    "services/courses/?": f"{_HANDLERS}:OtherAddress",
+}
+"""Handlers by path below that of the hub."""
 
 
 def configure(
@@ -64,9 +69,7 @@ def configure(
     c.JupyterHub.spawner_class = with_courses(c.JupyterHub.spawner_class, max_submission_mb)
     c.LittlestHub.on_serving.append(partial(follow, max_submission_mb=max_submission_mb))
     c.JupyterHub.template_paths.append(str(place.RELEASE_FILES / "templates"))
-    c.Pages.handlers.update(
-        {"courses": f"{_PAGES}:CoursesPage", "services/courses/?": f"{_PAGES}:OtherAddress"}
-    )
+    c.Pages.handlers.update(PAGES)
     c.Pages.links.append({"text": "Courses", "path": "hub/courses"})
 
 

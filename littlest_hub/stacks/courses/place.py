@@ -82,3 +82,18 @@ def kernels_address(layout: Layout, name: str) -> Path:
 def runtime_of(layout: Layout, name: str) -> str:
     """Return the name of the directory in /run that units of a grader have."""
     return formgrader_unit(layout, name, "")
+
+
+def page_unit(layout: Layout, suffix: str) -> str:
+    """Return a unit of root's helper for the page of courses."""
+    return layout.stack_unit(STACK, f"-page{suffix}")
+
+
+def page_address(layout: Layout) -> Path:
+    """Return the socket at which the hub asks root to make and change courses."""
+    return Path(f"/run/{page_unit(layout, '')}.sock")
+
+
+def page_directory(layout: Layout) -> Path:
+    """Return the directory with the changes that people have begun on the page."""
+    return Path("/run") / page_unit(layout, "")

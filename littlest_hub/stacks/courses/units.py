@@ -1,8 +1,9 @@
-"""The units of courses: formgraders with sockets, isolated kernels, and the reconciliation."""
+"""The units of courses: formgraders with sockets, isolated kernels, root's helper, rosters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
@@ -10,6 +11,7 @@ from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.courses import place, records
 from littlest_hub.stacks.courses.course import MAKING, READY, Course
 from littlest_hub.stacks.courses.grading.isolation import TIMEOUT_S
+from littlest_hub.stacks.courses.page.changes import LONGEST_S
 from littlest_hub.units.helpers import helper_service, helper_socket
 from littlest_hub.units.ports import address_of
 from littlest_hub.units.server import RUNTIME
@@ -18,6 +20,8 @@ from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_con
 
 FORMGRADER = "littlest_hub.stacks.courses.formgrader"
 KERNELS = "littlest_hub.stacks.courses.grading.helper"
+PAGE = "littlest_hub.stacks.courses.page.helper"
+INTERRUPTION = "littlest_hub.stacks.courses.page.interruption"
 ROSTERS = "littlest_hub.stacks.courses.roster.reconciliation"
 # Kernels of instructors need what those of students need, such as code that is made at run time.
 _RESTRICTIONS = [each for each in SANDBOX if each.key != "ProtectHome"]
@@ -32,6 +36,7 @@ def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
     if layout.hub_user:
         raise LittlestHubError("courses need a hub that runs as root")
     yield from _reconciliation(layout)
+    yield from _page(layout)
     for course in records.read(layout).values():
         if course.stage in (MAKING, READY):
             yield from of_course(layout, course)
@@ -151,6 +156,31 @@ def _kernels(layout: Layout, course: Course) -> Iterator[Unit]:
         [KERNELS, course.name],
         timeout_s=TIMEOUT_S + 60,
     )
+
+
+def _page(layout: Layout) -> Iterator[Unit]:
+    address = str(place.page_address(layout))
+    yield helper_socket(layout, place.page_unit(layout, ".socket"), address, "courses")
+    found = helper_service(
+        layout,
+        place.page_unit(layout, "@.service"),
+        "Makes a course, or changes its roster, for a visitor of the page of courses.",
+        [PAGE],
+        timeout_s=LONGEST_S,
+    )
+    service = [each for each in found.sections["Service"] if each.key != "TimeoutStopSec"]
+    service += [
+        Directive(
+            "ExecStopPost",
+            f"{layout.hub}/bin/python3 -I -m {INTERRUPTION}",
+            "if it was killed: undoes or completes what it has begun",
+        ),
+        Directive("TimeoutStopSec", "5min", "of that, with a reload of the hub"),
+        Directive("RuntimeDirectory", place.page_directory(layout).name),
+        Directive("RuntimeDirectoryMode", "0700"),
+        Directive("RuntimeDirectoryPreserve", "yes", "the page shows how changes have ended"),
+    ]
+    yield replace(found, sections={**found.sections, "Service": service})
 
 
 def _reconciliation(layout: Layout) -> Iterator[Unit]:

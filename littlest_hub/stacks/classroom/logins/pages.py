@@ -12,7 +12,7 @@ from jupyterhub.handlers.login import LoginHandler
 from tornado.web import HTTPError, authenticated
 
 from littlest_hub.hub.authenticator import RefusedLoginError
-from littlest_hub.stacks.classroom.forms import Form
+from littlest_hub.hub.forms import Form
 from littlest_hub.stacks.classroom.logins import codes, names, passwords
 from littlest_hub.stacks.classroom.logins.people import NOTE_LENGTH, Answer
 from littlest_hub.stacks.classroom.logins.turns import BusyError, Turns

@@ -11,13 +11,13 @@ from typing import Any
 from jupyterhub import orm
 from tornado.web import HTTPError
 
+from littlest_hub.hub.forms import Form
 from littlest_hub.stacks.classroom.accounts import client as accounts
 from littlest_hub.stacks.classroom.accounts import hub as hub_accounts
 from littlest_hub.stacks.classroom.accounts import table
 from littlest_hub.stacks.classroom.accounts.client import NoAccountError
 from littlest_hub.stacks.classroom.environment import client as environment
 from littlest_hub.stacks.classroom.environment.client import NotSwitchedError
-from littlest_hub.stacks.classroom.forms import Form
 from littlest_hub.stacks.classroom.logins import codes, names
 from littlest_hub.stacks.classroom.logins.authenticators import PasswordLogin
 from littlest_hub.stacks.classroom.logins.people import WAITING, People

@@ -15,9 +15,9 @@ from jupyterhub import orm
 from tornado.web import HTTPError
 
 from littlest_hub import installation
+from littlest_hub.hub.forms import Form
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.accounts.table import STACK
-from littlest_hub.stacks.classroom.forms import Form
 from littlest_hub.system.files import write
 
 LONGEST = 500

@@ -18,11 +18,11 @@ from littlest_hub.doctor.last_failures import Failure, Failures
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.access import is_allowed
 from littlest_hub.hub.authenticator import SystemAuthenticator
+from littlest_hub.hub.forms import Form
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.accounts import table
 from littlest_hub.stacks.classroom.environment.generations import Generations
 from littlest_hub.stacks.classroom.environment.place import Place
-from littlest_hub.stacks.classroom.forms import Form
 from littlest_hub.stacks.classroom.logins import names
 from littlest_hub.stacks.classroom.logins.authenticators import PasswordLogin
 from littlest_hub.stacks.classroom.logins.people import People, Person, Standing

@@ -1,7 +1,8 @@
 """The program that commands of the administrator run as the grader of a course.
 
 The arguments are the course, the work (`nbgrader`, `autograde`, `again`, `feedback`, `extend`,
-`extensions`, `grades`, `students`, `import`, `fetch`, `pack`, `unpack`, `export`), and its words.
+`extensions`, `grades`, `students`, `import`, `fetch`, `pack`, `unpack`, `export`, `restore`), and
+its words.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from littlest_hub.stacks.courses import jupyter
 def main() -> int:
     """Do the work that the arguments name; return the exit code."""
     course, work, *words = sys.argv[1:]
-    if work not in ("fetch", "pack", "unpack"):
+    if work not in ("fetch", "pack", "unpack", "restore"):
         return _grade(course, work, words)
-    _move_sources(work, words)
+    _move_files(course, work, words)
     return 0
 
 
@@ -87,7 +88,7 @@ def _export(course: str) -> None:
         archive.export(stream, course, sys.stdin.buffer.read())
 
 
-def _move_sources(work: str, words: Sequence[str]) -> None:
+def _move_files(course: str, work: str, words: Sequence[str]) -> None:
     """Do work for which nbgrader is not needed."""
     from littlest_hub.stacks.courses.sources import archive, fetching, repository
 
@@ -99,6 +100,8 @@ def _move_sources(work: str, words: Sequence[str]) -> None:
                 archive.pack_sources(stream)
         case "unpack", []:
             archive.unpack_sources(sys.stdin.buffer)
+        case "restore", []:
+            archive.restore(sys.stdin.buffer, course)
 
 
 def _output() -> IO[bytes]:

@@ -37,6 +37,7 @@ def students_of(
     header, *rows = rows_of(text_of(data)) or [Row(1, ())]
     names = [_plain(cell) for cell in header.cells]
     login = _login_column(header, names, login_column)
+    column = f"column {plain_text(header.cells[login])!r}"
     found: dict[str, Student] = {}
     problems: list[str] = []
     lines: dict[str, int] = {}
@@ -47,11 +48,12 @@ def students_of(
         try:
             student = _student(row, names, checked_login(_part(text, strips_domain)))
         except LittlestHubError as error:
-            problems.append(f"line {row.line}: {error.message}")
+            problems.append(f"line {row.line}, {column}: {error.message}")
             continue
         if student.login in found:
             before = lines[student.login]
-            problems.append(f"line {row.line}: {student.login} is on line {before} already")
+            text = f"{student.login} is on line {before} already"
+            problems.append(f"line {row.line}, {column}: {text}")
         found[student.login], lines[student.login] = student, row.line
     if problems:
         more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []

@@ -41,7 +41,12 @@ def text_of(data: bytes) -> str:
             "Save it as CSV, UTF-8",
         ) from error
     if "\0" in text:
-        raise LittlestHubError("the roster is no text: it contains NUL", "Save it as CSV, UTF-8")
+        before, _, _ = text.partition("\0")
+        line, character = before.count("\n") + 1, len(before) - before.rfind("\n")
+        raise LittlestHubError(
+            f"the roster is no text: line {line}, character {character}: it contains NUL",
+            "Save it as CSV, UTF-8",
+        )
     return text
 
 
@@ -61,9 +66,10 @@ def rows_of(text: str) -> list[Row]:
                 rows.append(Row(reader.line_num, [cell.strip() for cell in cells]))
             if len(rows) > MAX_ROWS:
                 raise LittlestHubError(f"the roster has more than {MAX_ROWS} rows")
-            if any(len(cell) > _MAX_CELL for cell in cells):
-                text = f"line {reader.line_num}: a cell has more than {_MAX_CELL} characters"
-                raise LittlestHubError(text)
+            for number, cell in enumerate(cells, 1):
+                if len(cell) > _MAX_CELL:
+                    where = f"line {reader.line_num}, column {number}"
+                    raise LittlestHubError(f"{where}: more than {_MAX_CELL} characters")
     except csv.Error as error:
         raise LittlestHubError(f"line {reader.line_num}: no CSV: {error}") from error
     return rows

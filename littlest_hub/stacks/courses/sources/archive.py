@@ -7,6 +7,8 @@ Only regular files and directories are in it: links may lead to what the reader 
 from __future__ import annotations
 
 import contextlib
+import fnmatch
+import gzip
 import io
 import os
 import sqlite3
@@ -22,11 +24,15 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.courses.grading import gradebook
 
 SOURCE = "source"
-_WHOLE = (SOURCE, "release", "submitted", "autograded", "feedback")
+_WHOLE = (SOURCE, "release", "submitted", "autograded", "feedback", ".grading", ".answers")
+"""Directories of a course; the last ones say which submissions are graded, with which answers."""
 _SETTINGS = ("*.py", "extensions.csv")
 """Files in the course's directory: nbgrader_config.py, and what it imports."""
 _GRADEBOOK = "gradebook.db"
 _LEFT_OUT = (".ipynb_checkpoints", "__pycache__")
+_RECORD = "course.json"
+_GRADES = "grades.csv"
+_RECORD_BYTES = 16 << 20
 MAX_BYTES = 4 << 30
 MAX_FILES = 50_000
 
@@ -84,12 +90,12 @@ def export(stream: IO[bytes], name: str, record: bytes) -> None:
         OSError, sqlite3.Error: something cannot be read.
     """
     with tarfile.open(fileobj=stream, mode="w|gz", dereference=True) as tar:
-        _add_text(tar, f"{name}/course.json", record)
+        _add_text(tar, f"{name}/{_RECORD}", record)
         if Path(_GRADEBOOK).exists():
             with consistent_copy(Path(_GRADEBOOK)) as copy:
                 # Before the files: no grade is in it whose submission is missing.
                 _add_file(tar, copy, f"{name}/{_GRADEBOOK}")
-                _add_text(tar, f"{name}/grades.csv", gradebook.grades(copy).encode())
+                _add_text(tar, f"{name}/{_GRADES}", gradebook.grades(copy).encode())
         for path in sorted(each for pattern in _SETTINGS for each in Path().glob(pattern)):
             if stat.S_ISREG(path.lstat().st_mode):
                 _add_file(tar, path, f"{name}/{path}")
@@ -97,6 +103,63 @@ def export(stream: IO[bytes], name: str, record: bytes) -> None:
             if Path(each).is_dir():
                 number = _add(tar, Path(each), f"{name}/")
                 print(f"{each}: {number} files", file=sys.stderr, flush=True)
+
+
+def record_in(stream: IO[bytes]) -> bytes:
+    """Return the record in an export, which is its first file.
+
+    Raises:
+        OSError, EOFError, zlib.error, tarfile.TarError: it is no archive.
+        ValueError: there is no such file.
+    """
+    with gzip.open(stream) as unzipped:
+        # Sizes in an archive may be any, so tarfile gets no more than this.
+        begin = io.BytesIO(unzipped.read(_RECORD_BYTES))
+    with tarfile.open(fileobj=begin, mode="r:") as tar:
+        member = tar.next()
+        found = tar.extractfile(member) if member and member.isreg() else None
+        if member is None or found is None or member.name.partition("/")[2] != _RECORD:
+            raise ValueError(f"it does not begin with {_RECORD}")
+        return found.read()
+
+
+def restore(stream: IO[bytes], name: str) -> None:
+    """Read what `export` has written into the directory of a new course; say how many files.
+
+    Args:
+        stream: the archive.
+        name: of the course, which is the directory in the archive.
+
+    Raises:
+        LittlestHubError: something in it does not belong to a course.
+        OSError, EOFError, zlib.error, tarfile.TarError: it is damaged, or cannot be written.
+    """
+    number = 0
+    with gzip.open(stream) as unzipped:
+        with tarfile.open(fileobj=unzipped, mode="r|") as tar:
+            for member in tar:
+                inside = member.name.removeprefix(f"{name}/")
+                if inside in (_RECORD, _GRADES):
+                    continue
+                is_plain = member.isreg() or member.isdir()
+                if not is_plain or inside == member.name or not _is_worth_keeping(inside):
+                    raise LittlestHubError(f"{member.name[:80]!r} cannot be part of a course")
+                member.name = inside
+                tar.extract(member, ".", filter="data")
+                number += member.isreg()
+        # To the end, where the sum of all is: a copy may have been cut off.
+        while unzipped.read(1 << 20):
+            pass
+    print(f"{number} files restored", file=sys.stderr)
+
+
+def _is_worth_keeping(path: str) -> bool:
+    """Return whether a path in a course's directory is one that `export` takes."""
+    top, _, rest = path.partition("/")
+    if top in _WHOLE:
+        return not {"", ".", ".."} & {*rest.split("/")} or not rest
+    is_setting = any(fnmatch.fnmatchcase(path, pattern) for pattern in _SETTINGS)
+    return not rest and (path == _GRADEBOOK or is_setting)
 
 
 @contextlib.contextmanager

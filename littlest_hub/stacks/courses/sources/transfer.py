@@ -8,13 +8,24 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.courses.course import ARCHIVED, READY, Course
+from littlest_hub.stacks.courses.course import (
+    ARCHIVED,
+    READY,
+    Course,
+    Student,
+    checked_login,
+    checked_name,
+    plain_text,
+)
 from littlest_hub.stacks.courses.grading.command import grader_command
+from littlest_hub.stacks.courses.sources import archive
 from littlest_hub.stacks.courses.sources.repository import Repository
 from littlest_hub.system.files import new_file
 
@@ -105,6 +116,68 @@ def export(layout: Layout, course: Course, file: Path) -> int:
             )
         size_bytes = opened.seek(0, 2)
     return size_bytes
+
+
+def recorded(file: Path) -> Course:
+    """Return the course in an export, with its people; graders may have written anything there.
+
+    Raises:
+        LittlestHubError: there is none.
+    """
+    try:
+        with file.open("rb") as opened:
+            found = json.loads(archive.record_in(opened))
+        students = [_student(each) for each in found["students"]]
+        return Course(
+            checked_name(found["name"]),
+            0,
+            plain_text(found["title"]),
+            instructors=tuple(map(checked_login, found["instructors"])),
+            students={each.login: each for each in students},
+            former=frozenset(map(checked_login, found["former"])),
+        )
+    except OSError as error:
+        raise LittlestHubError(f"{file} cannot be read: {error.strerror or error}") from error
+    except _NO_EXPORT as error:
+        raise LittlestHubError(
+            f"{file} is no export of a course: {str(error) or type(error).__name__}",
+            "`course export` writes one",
+        ) from error
+
+
+_NO_EXPORT = (
+    *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
+    *(EOFError, zlib.error, tarfile.TarError, LittlestHubError),
+)
+
+
+def _student(record: dict[str, str]) -> Student:
+    texts = {name: plain_text(record[name]) for name in _TEXTS}
+    return Student(checked_login(record["login"]), **texts)
+
+
+_TEXTS = ("first_name", "last_name", "email", "lms_id")
+
+
+def restore(layout: Layout, course: Course, file: Path) -> None:
+    """Fill a new course with the files in an export.
+
+    Raises:
+        LittlestHubError: why not.
+        OSError: the file cannot be read.
+    """
+    with file.open("rb") as opened:
+        done = subprocess.run(
+            grader_command(layout, course, "restore"),
+            stdin=opened,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    if done.returncode:
+        raise LittlestHubError(
+            f"{file} cannot be read: {_last_line(done.stderr)}", "No course was made"
+        )
+    sys.stderr.write(done.stderr)
 
 
 def _last_line(text: str) -> str:

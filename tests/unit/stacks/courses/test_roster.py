@@ -73,11 +73,12 @@ def test_excel_s_marks_semicolons_and_code_page_are_understood() -> None:
 def test_every_wrong_line_is_named_and_none_is_taken() -> None:
     with pytest.raises(LittlestHubError) as refused:
         students_of(b"username\nbob\n../etc\nBob\n\na+b\n")
+    column, expected = "column 'username'", "at most 64 letters, digits and . _ @ -"
     assert refused.value.message.splitlines() == [
         "the roster cannot be used:",
-        "line 3: '../etc' is no login: expected at most 64 letters, digits and . _ @ -",
-        "line 4: bob is on line 2 already",
-        "line 6: 'a+b' is no login: expected at most 64 letters, digits and . _ @ -",
+        f"line 3, {column}: '../etc' is no login: expected {expected}",
+        f"line 4, {column}: bob is on line 2 already",
+        f"line 6, {column}: 'a+b' is no login: expected {expected}",
     ]
 
 
@@ -91,6 +92,7 @@ def test_names_cannot_write_to_a_terminal() -> None:
     [
         (b"", "no column with logins"),
         (b"\x00\x01", "no text"),
+        (b"username\nbo\x00b\n", "line 2, character 3: it contains NUL"),
         (b"username\n" + b"\x81\x8d" * 9, "no text"),
         (b'username\n"bob', "no CSV"),
         (b"username\n" + b"x" * 5000, "more than 4096 characters"),

@@ -1,5 +1,6 @@
 """The files of a course: addresses of repositories, what is taken from one, archives."""
 
+import gzip
 import io
 import json
 import os
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.courses.sources import archive
+from littlest_hub.stacks.courses.course import Student
+from littlest_hub.stacks.courses.sources import archive, transfer
 from littlest_hub.stacks.courses.sources.fetching import FILES_BYTES, chosen
 from littlest_hub.stacks.courses.sources.repository import checked, in_course
 from littlest_hub.system.git import LINK, MODULE, Entry
@@ -183,3 +185,94 @@ def test_the_copy_of_a_gradebook_is_consistent_while_it_is_written_to(course: Pa
     with archive.consistent_copy(file) as copy, sqlite3.connect(copy) as read:
         assert read.execute("SELECT score FROM grade").fetchall() == [(3,)]
     book.close()
+
+
+def exported(**record: object) -> bytes:
+    """Return an export of the course in which the test runs."""
+    people: dict[str, object] = {"students": [], "former": [], "instructors": ["alice"]}
+    stream = io.BytesIO()
+    text = json.dumps({"name": "ps131", "title": "Physics", **people, **record})
+    archive.export(stream, "ps131", text.encode())
+    return stream.getvalue()
+
+
+def test_an_export_is_read_again_without_what_it_says_about_grades(
+    course: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (course / "nbgrader_config.py").write_text("c = get_config()")
+    (course / "extensions.csv").write_text("ps1,bob,2d")
+    data = exported()
+    target = tmp_path / "new"
+    (target / "source").mkdir(parents=True)
+    monkeypatch.chdir(target)
+    archive.restore(io.BytesIO(data), "ps131")
+    files = {str(each.relative_to(target)) for each in target.rglob("*") if each.is_file()}
+    assert files == {
+        "source/ps1/work.ipynb",
+        "submitted/bob/ps1/work.ipynb",
+        "nbgrader_config.py",
+        "extensions.csv",
+    }
+
+
+def test_an_export_that_was_cut_off_is_refused(course: Path) -> None:
+    data = exported()
+    for length in (10, len(data) // 2, len(data) - 1):
+        with pytest.raises((EOFError, tarfile.TarError)):
+            archive.restore(io.BytesIO(data[:length]), "ps131")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("ps131/source/../../x", tarfile.REGTYPE),
+        ("ps131/source//x", tarfile.REGTYPE),
+        ("ps131/.profile", tarfile.REGTYPE),
+        ("ps131/.grading/../x", tarfile.REGTYPE),
+        ("ps131/x/late.py", tarfile.REGTYPE),
+        ("other/source/x", tarfile.REGTYPE),
+        ("/etc/x", tarfile.REGTYPE),
+        ("ps131/source/link", tarfile.SYMTYPE),
+        ("ps131/gradebook.db", tarfile.LNKTYPE),
+        ("ps131/source/device", tarfile.CHRTYPE),
+    ],
+)
+def test_an_export_with_anything_but_a_course_is_refused(
+    course: Path, name: str, kind: bytes
+) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w|gz") as tar:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, "source/ps1/work.ipynb"
+        tar.addfile(info)
+    with pytest.raises(LittlestHubError, match="cannot be part of a course"):
+        archive.restore(io.BytesIO(stream.getvalue()), "ps131")
+
+
+def test_the_people_in_an_export_are_checked(course: Path, tmp_path: Path) -> None:
+    file = tmp_path / "export.tar.gz"
+    bob = {"login": "bob", "first_name": "B\x1bob", "last_name": "", "email": "", "lms_id": ""}
+    file.write_bytes(exported(students=[bob], former=["carol"]))
+    found = transfer.recorded(file)
+    assert (found.name, found.title, found.instructors) == ("ps131", "Physics", ("alice",))
+    assert found.students == {"bob": Student("bob", "Bob")}
+    assert found.former == {"carol"}
+    for wrong in (
+        {"name": "../etc"},
+        {"instructors": ["a/b"]},
+        {"students": [{**bob, "login": "../x"}]},
+        {"students": [{**bob, "email": 7}]},
+        {"students": ["bob"]},
+        {"former": None},
+    ):
+        file.write_bytes(exported(**wrong))
+        with pytest.raises(LittlestHubError, match="is no export of a course"):
+            transfer.recorded(file)
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"\x1f\x8b\x08", gzip.compress(b"x" * 5000)])
+def test_what_is_no_archive_is_no_export(tmp_path: Path, data: bytes) -> None:
+    file = tmp_path / "export.tar.gz"
+    file.write_bytes(data)
+    with pytest.raises(LittlestHubError, match=r"is no export of a course|cannot be read"):
+        transfer.recorded(file)

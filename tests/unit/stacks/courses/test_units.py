@@ -34,7 +34,8 @@ def test_systemd_verifies_the_units_without_a_warning(written: dict[str, Path]) 
 
 @pytest.mark.row(16)
 @pytest.mark.parametrize(
-    ("name", "exposure"), [("rosters", 1.7), ("formgrader-ps131", 3.5), ("kernels-ps131@", 7.5)]
+    ("name", "exposure"),
+    [("rosters", 1.7), ("formgrader-ps131", 3.5), ("kernels-ps131@", 7.5), ("page@", 7.5)],
 )
 def test_services_expose_little(written: dict[str, Path], name: str, exposure: float) -> None:
     unit_files.exposes_at_most(written[f"littlest-hub.courses-{name}.service"], exposure)

@@ -1,4 +1,4 @@
-"""Pages of the hub with a form, for the parts of the class stack."""
+"""Pages of the hub with a form, for stacks."""
 
 from __future__ import annotations
 

@@ -1,0 +1,164 @@
+"""The hub's page of courses: what people take part in, what they grade, and what there is."""
+
+# Handlers are JupyterHub's, which has no types.
+# mypy: disable-error-code="untyped-decorator"
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from jupyterhub import orm
+from jupyterhub.handlers.base import BaseHandler
+from tornado.web import authenticated
+
+from littlest_hub.hub.forms import Form
+from littlest_hub.stacks.courses import records
+from littlest_hub.stacks.courses.course import named
+from littlest_hub.stacks.courses.page import changes
+from littlest_hub.stacks.courses.page.client import RefusedError, ask
+from littlest_hub.stacks.courses.page.request import Request, Verb
+
+ROSTER_BYTES = 1 << 19
+"""The largest roster here: it fits into a request to the hub even when it is sent back."""
+_TOKEN_S = 120
+_LOOK_AGAIN_S = 2
+_TEXTS = ("course", "title", "instructors", "login_column", "roster")
+
+
+class OtherAddress(BaseHandler):  # type: ignore[misc]
+    """Redirects to the page."""
+
+    def get(self) -> None:
+        self.redirect(f"{self.hub.base_url}courses")
+
+
+class CoursesPage(Form):
+    """Shows people their courses, and administrators all of them; makes and changes courses.
+
+    The hub decides nothing here: root's helper asks whose token it gets, and checks all fields.
+    """
+
+    template = "courses.html"
+
+    @authenticated
+    async def get(self) -> None:
+        await self._show()
+
+    @authenticated
+    async def post(self) -> None:
+        verb = Verb.CREATE if self.field("decision") == Verb.CREATE else Verb.ROSTER
+        form = "" if verb == Verb.CREATE else self.field("course")
+        try:
+            roster = self._roster()
+            reply = await self._ask(verb, roster)
+        except RefusedError as error:
+            typed = {name: self.field(name) for name in _TEXTS}
+            typed["strips_domain"] = self.field("strips_domain")
+            problems = {error.field: error.text}
+            await self._show(status=error.status, form=form, typed=typed, problems=problems)
+            return
+        if "gone" in reply:
+            doubt = {
+                "new": named(reply["new"]),
+                "gone": named(reply["gone"]),
+                "roster": base64.b64encode(roster).decode(),
+                "login_column": self.field("login_column"),
+                "strips_domain": self.field("strips_domain"),
+            }
+            await self._show(form=form, doubt=doubt)
+            return
+        # The hub is reloaded soon. The page that follows finds the change in its file.
+        self.redirect(f"{self.hub.base_url}courses", status=303)
+
+    def _roster(self) -> bytes:
+        """Return the roster that was uploaded, pasted, or sent back.
+
+        Raises:
+            RefusedError: it is too large, or there are two.
+        """
+        uploaded = [each.body for each in self.request.files.get("file", [])]
+        # As it came: tornado's arguments have no control characters any more.
+        pasted = [each for each in self.request.body_arguments.get("roster", []) if each.strip()]
+        found = [*uploaded, *pasted]
+        if kept := self.field("kept"):
+            try:
+                found = [base64.b64decode(kept, validate=True)]
+            except ValueError:
+                found = []
+        if len(found) > 1:
+            raise RefusedError("Choose a file or paste the roster, not both.", "roster")
+        roster = b"".join(found)
+        if len(roster) > ROSTER_BYTES:
+            expected = f"expected at most {ROSTER_BYTES >> 10} KB"
+            raise RefusedError(f"The roster has {len(roster) >> 10} KB; {expected}.", "roster")
+        return roster
+
+    async def _ask(self, verb: Verb, roster: bytes) -> dict[str, Any]:
+        """Ask root's helper, as the visitor.
+
+        Raises:
+            RefusedError: it refuses.
+        """
+        # It permits nothing, and only says who has it.
+        token = self.current_user.new_api_token(
+            note="a change of a course", scopes=[], expires_in=_TOKEN_S
+        )
+        request = Request(
+            verb,
+            token,
+            self.field("course"),
+            self.field("title"),
+            self.field("instructors"),
+            self.field("login_column"),
+            strips_domain=bool(self.field("strips_domain")),
+            may_drop=bool(self.field("may_drop")),
+            roster=roster,
+        )
+        try:
+            return await ask(self.app.layout, request)
+        finally:
+            if found := orm.APIToken.find(self.db, token):
+                self.db.delete(found)
+                self.db.commit()
+
+    async def _show(
+        self, *, form: str = "", doubt: Mapping[str, str] | None = None, **values: Any
+    ) -> None:
+        """Answer with the page.
+
+        Args:
+            form: the course whose form was sent; "": the form that makes one.
+            doubt: a change of this course's roster to which the visitor has to agree.
+            values: as `show` has them.
+        """
+        name, is_admin = self.current_user.name, self.current_user.admin
+        courses = records.read(self.app.layout).values()
+        graded = {
+            each.name for each in courses if each.is_open and (is_admin or name in each.instructors)
+        }
+        shown = [
+            {
+                "course": each,
+                "grades": each.name in graded,
+                "takes_part": each.is_open and name in each.students,
+            }
+            for each in courses
+            if is_admin or name in each.people
+        ]
+        change = changes.last_of(self.app.layout, name)
+        await self.show(
+            courses=shown,
+            is_admin=is_admin,
+            change=change,
+            again_s=_LOOK_AGAIN_S if change and change.is_running else 0,
+            form=form,
+            # Somebody may have sent a form that is not on their page.
+            has_form=form in graded or (not form and is_admin),
+            doubt=doubt,
+            most_kb=ROSTER_BYTES >> 10,
+            command=self.app.layout.command,
+            base=self.hub.base_url.removesuffix("hub/"),
+            **values,
+        )
