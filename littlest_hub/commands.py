@@ -77,9 +77,9 @@ def run_uninstall(options: argparse.Namespace) -> None:
 
 def _confirm_stop(layout: Layout) -> None:
     """Ask somebody at a terminal whether people's servers may end."""
-    from littlest_hub.lifecycle.services import Services
+    from littlest_hub.lifecycle.uninstall import servers_that_end
 
-    servers = Services(layout).user_servers() if sys.stdin.isatty() else []
+    servers = servers_that_end(layout) if sys.stdin.isatty() else []
     if servers and _prompt(f"This stops {', '.join(servers)}. Go on? [yes|no] ") != "yes":
         raise LittlestHubError(_NOT_CONFIRMED)
 
@@ -224,9 +224,23 @@ def run_disable(options: argparse.Namespace) -> int:
     with changing(layout):
         plan = to_disable(layout, *found)
         print("\n  - ".join([f"{plan.how.name}: this will", *plan.lines()]), flush=True)
+        if not options.yes and plan.elsewhere and plan.elsewhere.names:
+            _confirm_ending(str(plan.elsewhere), f"{layout.command} disable {plan.how.name} --yes")
         change.disable(layout, prefix, plan, progress.to_stderr)
     print("\n".join([f"{plan.how.name} is disabled.", *plan.notes]))
     return 0
+
+
+def _confirm_ending(servers: str, command: str) -> None:
+    """Ask whether servers of people may end; without a terminal, name the command that ends them.
+
+    Raises:
+        LittlestHubError: the answer is not yes, or nobody can answer.
+    """
+    if not sys.stdin.isatty():
+        raise LittlestHubError(f"this ends servers of people: {servers}", f"To confirm: {command}")
+    if _prompt(f"This ends {servers}. Go on? [yes|no] ") != "yes":
+        raise LittlestHubError("nothing was changed: the answer was not `yes`")
 
 
 def of_stack(name: str) -> Callable[[Sequence[str]], int] | None:

@@ -19,7 +19,7 @@ class LastBackup:
     """The last backup that `littlest-hub backup` has written."""
 
     time_s: float
-    """When, in seconds since the epoch."""
+    """Time of it, in seconds since the epoch."""
     file: Path | None
     """None: standard output."""
 

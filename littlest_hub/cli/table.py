@@ -195,7 +195,7 @@ def all_commands() -> Sequence[Command]:
             "remove a stack or a fragment; a fragment that you have changed is only renamed",
             "Remove what `enable` has set up for a stack, or a fragment; then reload the hub for a"
             " fragment. A fragment that you have changed is renamed to NAME.py.disabled.",
-            (_NAME, _flag("--yes", "accepted as `enable` does; nothing is asked in any case")),
+            (_NAME, _flag("--yes", "do not ask before servers on other machines end")),
             commands.run_disable,
             (("https", "the opposite of: enable https"),),
         ),

@@ -42,6 +42,12 @@ def uninstall(layout: Layout, *, purge: bool = False) -> str:
         return _uninstall(layout, purge)
 
 
+def servers_that_end(layout: Layout) -> list[str]:
+    """Return the user servers that `uninstall` ends, as far as they are known."""
+    elsewhere = _elsewhere(layout, _stacks(layout)[0], [])
+    return [*Services(layout).user_servers(), *(name for each in elsewhere for name in each.names)]
+
+
 def _uninstall(layout: Layout, purge: bool) -> str:
     services, unit_files = Services(layout), UnitFiles(layout)
     servers: list[str] = []

@@ -118,7 +118,7 @@ class Manifest:
     removes what the stack can make again, and its system users, and returns lines for people."""
     elsewhere: str = ""
     """Reference to a function of the layout, which returns the servers of the stack on other
-    machines (`Elsewhere`); `disable` and `uninstall` end them."""
+    machines (`Elsewhere`); `disable` and `uninstall` end them, after a question."""
     accounts: str = ""
     """Reference to a function of the layout, which returns the account of each user whose account
     has another name."""

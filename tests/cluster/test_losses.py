@@ -21,7 +21,9 @@ NEXT = "2026.12.0"
 NONSENSE = "#!/bin/sh\necho 'slurm_load_jobs: *** maintenance on Monday ***'\n"
 
 
-def test_disabling_the_stack_cancels_the_jobs(cluster: Cluster, hub: Hub) -> None:
+def test_disabling_the_stack_cancels_the_jobs_if_that_is_confirmed(
+    cluster: Cluster, hub: Hub
+) -> None:
     command = hub.path("hub/bin/littlest-hub")
     with cluster.person(hub, "left") as person:
         person.submit_form(ALL_OF_A_NODE)
@@ -31,7 +33,11 @@ def test_disabling_the_stack_cancels_the_jobs(cluster: Cluster, hub: Hub) -> Non
         text = cluster.head.run(["cat", partitions]).stdout
         cluster.head.run(["rm", partitions])
         try:
-            said = cluster.head.run([command, "disable", "slurm"]).stdout
+            refused = cluster.head.run([command, "disable", "slurm"], check=False)
+            assert f"this ends servers of people: left (job {job})" in refused.stderr
+            assert "disable slurm --yes" in refused.stderr
+            assert cluster.jobs("left") == {job: "RUNNING"}
+            said = cluster.head.run([command, "disable", "slurm", "--yes"]).stdout
             assert f"end the servers on other machines: left (job {job})" in said
             eventually(lambda: cluster.jobs("left") == {}, 60, "the job to end")
         finally:

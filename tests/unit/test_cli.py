@@ -1,10 +1,14 @@
-"""The command line: what is not one of its commands is an error of usage."""
+"""The command line: what is not one of its commands is an error of usage; and its questions."""
 
+import io
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from littlest_hub import commands
 from littlest_hub.__main__ import main
+from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 
 pytestmark = pytest.mark.unit
@@ -46,3 +50,28 @@ def test_a_command_of_a_stack_that_is_not_enabled_names_the_stack(
     printed = capsys.readouterr().err
     assert "nodes is a command of the stack slurm, which is not enabled" in printed
     assert "enable slurm" in printed
+
+
+class Terminal(io.StringIO):
+    """A standard input at which somebody types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("typed", "refusal"),
+    [
+        (Terminal("yes\n"), ""),
+        (Terminal("y\n"), "the answer was not `yes`"),
+        (Terminal(""), "the answer was not `yes`"),
+        (io.StringIO("yes\n"), "To confirm: littlest-hub disable slurm --yes"),
+    ],
+)
+def test_servers_on_other_machines_end_only_after_a_yes(
+    monkeypatch: pytest.MonkeyPatch, typed: io.StringIO, refusal: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", typed)
+    expected = pytest.raises(LittlestHubError, match=refusal) if refusal else nullcontext()
+    with expected:
+        commands._confirm_ending("left (job 7)", "littlest-hub disable slurm --yes")

@@ -20,9 +20,9 @@ from littlest_hub.system.files import write
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 LONGEST_S = 900
-"""How long a change may take; systemd ends its helper then."""
+"""Time limit of a change, after which systemd ends its helper."""
 _SHOWN_S = 600
-"""How long people see how a change has ended."""
+"""Time for which people see the end of a change."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Change:
     """Login of the person who has begun it."""
     course: str
     text: str
-    """For people: what is being done, or how it has ended."""
+    """A sentence for people: the present step, or the end."""
     stage: str = RUNNING
     invocation: str = ""
     """systemd's number for this run of the helper."""

@@ -10,7 +10,7 @@ from littlest_hub.stacks.courses import place
 from littlest_hub.stacks.courses.page.request import Request
 
 _TIMEOUT_S = 60
-"""How long the helper may examine a request; it answers before it changes anything."""
+"""Time in which the helper examines a request; it answers before it changes anything."""
 
 
 class RefusedError(Exception):

@@ -62,7 +62,7 @@ class Plan:
 
     course: str
     begins: str
-    """What is done, for people."""
+    """The work, as people read it."""
     carry_out: Callable[[Progress], str]
     """Does it; returns what people read at the end."""
 
@@ -152,7 +152,7 @@ def whose(layout: Layout, token: str) -> Visitor:
 
 
 def _making(layout: Layout, request: Request, visitor: Visitor) -> Plan:
-    """Return how a course is made.
+    """Return the plan that makes a course.
 
     Raises:
         RefusalError: the visitor may not, or a field is wrong.
@@ -182,7 +182,7 @@ def _making(layout: Layout, request: Request, visitor: Visitor) -> Plan:
 
 
 def _changing_roster(layout: Layout, request: Request, visitor: Visitor) -> Plan:
-    """Return how a roster is replaced.
+    """Return the plan that replaces a roster.
 
     Raises:
         RefusalError: the visitor may not, or the roster is wrong.

@@ -25,7 +25,7 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True)
 class Request:
-    """What a visitor of the page wants; nothing of it is checked."""
+    """A wish of a visitor of the page; nothing of it is checked."""
 
     verb: Verb
     token: str

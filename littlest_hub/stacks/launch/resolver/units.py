@@ -23,7 +23,7 @@ _RUNTIME_S = 180
 _LOOKUP_S = 15
 _MOST_RESOLVERS, _MOST_LOOKUPS = 4, 16
 _WORK = "/run"
-"""In the resolver's view, a directory in memory for objects of git; nothing of /run is there."""
+"""A directory in memory for objects of git, in the resolver's view, where nothing of /run is."""
 _WORK_BYTES = "400M"
 
 
