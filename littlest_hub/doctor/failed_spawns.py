@@ -89,8 +89,8 @@ def failed_spawns(
             decisive = _decisive(recent, layout.user_unit(user), hub_unit)
         line = decisive or symptom
         explanation = explain(line, symptom)
-        # Of the hub's own message: what a server prints is its user's, and must name nobody else in
-        # a command for root.
+        # The account is taken from the hub's own message only: a server prints what its user likes,
+        # and root may run the command that names the account.
         said = line if is_exception else symptom
         # With a username_template, the account has another name than the user.
         missing = _MISSING_ACCOUNT.search(said)

@@ -57,7 +57,7 @@ def settled(person: Person) -> str:
 def test_an_administrator_makes_a_course_and_its_instructor_changes_the_roster(
     campus: Campus,
 ) -> None:
-    # Who is in no roster at all may not log in.
+    # Only people in a roster may log in.
     campus.create("math", "username\ncarol\n", "erin")
     with campus.hub.logged_in("boss", PASSWORD) as boss:
         fields = {"course": "ps131", "title": "Physics", "instructors": "alice"}

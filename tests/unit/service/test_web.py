@@ -131,7 +131,7 @@ def test_a_large_body_is_refused_before_it_is_there(url: str, header: str) -> No
     address = urlsplit(url)
     with socket.create_connection((address.hostname, address.port), timeout=10) as sender:
         sender.sendall(f"POST /services/notes/ HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
-        # In one piece of a million bytes, of which a tenth comes.
+        # A chunk of a million bytes is announced, and a tenth of it sent.
         sender.sendall(b"f4240\r\n" + b"x" * 100_000)
         assert re.match(rb"HTTP/1.1 (?:400|403) |$", sender.recv(100))
 

@@ -35,14 +35,15 @@ _TAGS = frozenset(
 _ATTRIBUTES = frozenset(
     ("align", "alt", "border", "colspan", "height", "rowspan", "start", "title", "valign", "width")
 )
-# In the page, or beside the notebook. Any other address is a request that this page has sent.
+# Pictures in the page itself or beside the notebook. Any other address would make the instructor's
+# browser send a request.
 _PICTURE = re.compile(
     r"data:image/(?:png|jpeg|gif|svg\+xml|webp);.*"
     r"|(?!.*(?:\.|%2e)(?:\.|%2e))\w[\w./% ()-]*",
     re.IGNORECASE | re.DOTALL,
 )
 _LINK = re.compile(r"https?://|mailto:|#", re.IGNORECASE)
-# Of code, as Pygments marks it. nbgrader's buttons obey other classes.
+# Classes with which Pygments marks code. nbgrader's buttons obey other classes.
 _CLASS = re.compile(r"[a-z][a-z0-9]{0,2}|highlight|dataframe")
 _STYLES = CSSSanitizer(
     allowed_css_properties=(
