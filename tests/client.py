@@ -199,11 +199,17 @@ class Person:
         return 'id="stop"' in self.browser.get("/hub/home").text
 
     def stop_server(self, *, server: str = "") -> None:
-        """Ask the hub to stop the user server; it may still run when this returns."""
+        """Ask the hub to stop the user server, and wait until it has done so."""
         path = f"users/{self.name}/servers/{server}" if server else f"users/{self.name}/server"
         answer = self._api("DELETE", path)
         if answer.status_code not in {202, 204}:
             raise RefusedError(f"{answer.status_code}: {answer.text}")
+        if answer.status_code == 202:  # after 10 s, on a busy machine
+            eventually(lambda: not self._is_stopping(server), 60, f"the end of {path}")
+
+    def _is_stopping(self, server: str) -> bool:
+        servers = self._api("GET", f"users/{self.name}").json().get("servers", {})
+        return bool(servers.get(server, {}).get("pending") == "stop")
 
     def delete_user(self, name: str) -> None:
         """Delete a user, as an administrator does on the admin page."""
