@@ -111,7 +111,7 @@ def _distrust_submissions() -> None:
     from littlest_hub.stacks.courses.grading.display import SubmissionExporter
 
     formgrader.HTMLExporter = SubmissionExporter
-    # As Jupyter's own handler of files: a page among them is of no site.
+    # Jupyter's own handler of files does the same: a page among them gets no origin.
     handlers.SubmissionFilesHandler.set_extra_headers = lambda handler, _: handler.set_header(
         "Content-Security-Policy", "sandbox allow-scripts"
     )

@@ -76,7 +76,7 @@ def _settings(name: str) -> dict[str, Any]:
             "release_assignment": f"{grading}.releasing.Release",
             "release_feedback": f"{grading}.releasing.ReleaseFeedback",
         },
-        # As the formgrader's buttons do. Without force, the files of a killed command would stay.
+        # The formgrader's buttons do the same. Without force, files of a killed command would stay.
         "ExchangeCollect": {"update": True},
         "GenerateAssignment": {"force": True},
         "Autograde": {

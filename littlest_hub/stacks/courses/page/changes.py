@@ -79,7 +79,7 @@ def claim(layout: Layout, visitor: str) -> TextIO | None:
 
 
 def turn(layout: Layout) -> TextIO:
-    """Wait until no other change of the page goes on; return an open file that keeps others off."""
+    """Wait until no other change is being made; return an open file that makes others wait."""
     held = locks.hold(directory(layout) / "turn.lock", is_patient=True)
     assert held is not None
     return held

@@ -79,7 +79,7 @@ class CoursesPage(Form):
             RefusedError: it is too large, or there are two.
         """
         uploaded = [each.body for each in self.request.files.get("file", [])]
-        # As it came: tornado's arguments have no control characters any more.
+        # The raw bytes: `get_body_argument` would remove control characters.
         pasted = [each for each in self.request.body_arguments.get("roster", []) if each.strip()]
         found = [*uploaded, *pasted]
         if kept := self.field("kept"):
@@ -154,7 +154,7 @@ class CoursesPage(Form):
             change=change,
             again_s=_LOOK_AGAIN_S if change and change.is_running else 0,
             form=form,
-            # Somebody may have sent a form that is not on their page.
+            # False for a request that no form on this person's page makes.
             has_form=form in graded or (not form and is_admin),
             doubt=doubt,
             most_kb=ROSTER_BYTES >> 10,

@@ -31,7 +31,7 @@ def test_a_look_waits_neither_for_restores_nor_for_many_looks_of_somebody_else(
                 asyncio.create_task(ask(address, "mallory", "/", "token", verb, "id", ""))
                 for _ in range(20)
             ]
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # the twenty requests begin
             found = await asyncio.wait_for(ask(address, "bob", "/", "token", Verb.DATES), 5)
             assert found == {"dates": []}
             is_over.set()
