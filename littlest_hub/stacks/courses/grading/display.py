@@ -7,12 +7,8 @@ HTML; of metadata, which nbgrader's page contains as well, only nbgrader's own.
 
 from __future__ import annotations
 
-import contextlib
 import re
-import signal
-import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import bleach
@@ -21,6 +17,8 @@ from jinja2 import pass_context
 from nbconvert.exporters import HTMLExporter
 from nbformat.notebooknode import from_dict
 from traitlets.config import Config
+
+from littlest_hub.system.signals import at_most
 
 _TAGS = frozenset(
     (
@@ -138,7 +136,7 @@ class SubmissionExporter(HTMLExporter):  # type: ignore[misc]
         text = html.decode(errors="replace") if isinstance(html, bytes) else str(html)
         began_s = time.monotonic()
         try:
-            with _at_most(self._left_s):
+            with at_most(self._left_s):
                 return cleaned(text)
         except TimeoutError:
             return _TOO_MUCH
@@ -149,31 +147,6 @@ class SubmissionExporter(HTMLExporter):  # type: ignore[misc]
         """Return the page of a notebook."""
         self._left_s = _PAGE_S
         return super().from_notebook_node(_plain(nb), resources, **more)
-
-
-@contextlib.contextmanager
-def _at_most(limit_s: float) -> Iterator[None]:
-    """Interrupt Python in the main thread, which serves all requests, when the time is up.
-
-    Raises:
-        TimeoutError: it is.
-    """
-    if limit_s <= 0:
-        raise TimeoutError
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(*_: object) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, limit_s)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def _plain(nb: Any) -> Any:
