@@ -186,6 +186,36 @@ class Cluster:
             listed = ["sinfo", "--noheader", f"--nodes={name}", "--format=%t"]
             eventually(lambda: self.head.run(listed).stdout.strip() in ("idle", "alloc"), 90, name)
 
+    @contextlib.contextmanager
+    def configured(self, more: str) -> Iterator[None]:
+        """Add lines to slurm.conf of all machines; jobs go on."""
+        path = "/etc/slurm/slurm.conf"
+        present = self.head.read(path)
+        self._reconfigure(path, f"{present}\n{more}")
+        try:
+            yield
+        finally:
+            self._reconfigure(path, present)
+
+    def _reconfigure(self, path: str, text: str) -> None:
+        for machine in self.machines.values():
+            machine.put(path, text)
+        # Before them: nodes whose configuration is another one are refused.
+        self.head.systemctl("restart", "slurmctld")
+        for name in self.names:
+            self.machines[name].systemctl("restart", "slurmd")
+        listed = ["sinfo", "--noheader", "--partition=main", "--Node", "--format=%t"]
+
+        def is_up() -> bool:
+            found = self.head.run(listed).stdout.split()
+            return len(found) == len(self.names) and {*found} <= {"idle", "mix", "alloc"}
+
+        eventually(is_up, 90, "the nodes to be up")
+
+    def await_journal(self, since_s: float, text: str) -> None:
+        """Wait until the hub has logged a text since a time."""
+        eventually(lambda: text in self.hub_journal(since_s), 90, f"the hub to log {text!r}")
+
     def hub_journal(self, since_s: float) -> str:
         """Return what the hub has logged since a time."""
         options = ["--unit=littlest-hub", f"--since=@{since_s:.0f}", "--no-pager"]
