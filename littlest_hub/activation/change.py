@@ -25,7 +25,13 @@ from littlest_hub.packages import changes, overlay, requirements
 from littlest_hub.system.digests import sha256
 from littlest_hub.system.files import write
 from littlest_hub.system.progress import Progress
-from littlest_hub.system.systemctl import daemon_reload, is_active, show, systemctl
+from littlest_hub.system.systemctl import (
+    daemon_reload,
+    is_active,
+    show,
+    systemctl,
+    triggering_first,
+)
 from littlest_hub.units.stack import is_template
 
 _SCRATCH = ".stack"
@@ -91,7 +97,7 @@ def disable(layout: Layout, prefix: Path, plan: Plan, progress: Progress) -> Non
         if plan.units:
             # While systemd has their files: it forgets what to do at a stop (ExecStopPost=).
             stopped = [unit for unit in plan.units if not is_template(unit)]
-            systemctl("stop", *stopped, is_checked=False)
+            systemctl("stop", *triggering_first(stopped), is_checked=False)
             UnitFiles(layout).delete([*plan.units])
             Services(layout).start_stacks(())
             daemon_reload()

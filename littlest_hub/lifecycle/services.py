@@ -24,6 +24,7 @@ from littlest_hub.system.systemctl import (
     list_units,
     show,
     systemctl,
+    triggering_first,
 )
 from littlest_hub.units import stack
 from littlest_hub.units.ports import Ports
@@ -31,6 +32,7 @@ from littlest_hub.units.ports import Ports
 LOGIN_PAGE_TIMEOUT_S = 60
 WATCH_S = 3
 """Time for which hub and proxy have to stay healthy before a release is trusted."""
+_RUNNING_STATES = ("active", "activating", "reloading", "deactivating", "refreshing")
 _LOADED_STATES = ("active", "activating", "reloading", "deactivating", "failed")
 
 
@@ -123,7 +125,7 @@ class Services:
         # A socket cannot be changed under its service.
         services = [unit.replace(".socket", ".service") for unit in restarted]
         if stopped := [*gone, *restarted, *services]:
-            systemctl("stop", *stopped, is_checked=False)
+            systemctl("stop", *triggering_first(stopped), is_checked=False)
         unit_traces.remove(layout, gone)
         if installed:
             systemctl("reset-failed", *installed, is_checked=False)
@@ -137,7 +139,7 @@ class Services:
         """Stop units that the active release does not have, and return those that it has."""
         removed = [unit for unit in units if not installed_unit(self.layout, unit).is_file()]
         if removed:
-            systemctl("stop", *removed, is_checked=False)
+            systemctl("stop", *triggering_first(removed), is_checked=False)
         return [unit for unit in units if unit not in removed]
 
     def _restart_sockets(self, changed: Collection[str]) -> None:
@@ -243,11 +245,12 @@ class Services:
         """
         # Templates cannot be stopped, their instances are in `servers`.
         stopped = [*(unit for unit in units if not stack.is_template(unit)), *servers]
-        systemctl("stop", *stopped, is_checked=False)
+        systemctl("stop", *triggering_first(stopped), is_checked=False)
         # A service that is stopped while it waits for its next restart leaves processes behind.
         systemctl("kill", "--signal=KILL", self.layout.proxy_service, is_checked=False)
         for unit in stopped:
-            if is_active(unit):
+            # A service with Type=oneshot is never active while it runs.
+            if show(unit, "ActiveState") in _RUNNING_STATES:
                 raise LittlestHubError(f"{unit} cannot be stopped", f"See: systemctl status {unit}")
 
     def stop_empty_slices(self) -> None:

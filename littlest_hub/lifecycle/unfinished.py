@@ -24,7 +24,13 @@ from littlest_hub.lifecycle.unit_files import UnitFiles
 from littlest_hub.system import progress
 from littlest_hub.system.files import link, remove_half, write
 from littlest_hub.system.signals import uninterrupted
-from littlest_hub.system.systemctl import daemon_reload, is_active, show, systemctl
+from littlest_hub.system.systemctl import (
+    daemon_reload,
+    is_active,
+    show,
+    systemctl,
+    triggering_first,
+)
 
 _RELOAD_S = 600
 
@@ -183,7 +189,7 @@ def _put_back_units(layout: Layout, units: Mapping[str, str | None], *, is_start
         services.start_stacks(changed)
         return
     # Waiting for them could be waiting for ourselves.
-    for verb, names in (("stop", gone), ("start", texts)):
+    for verb, names in (("stop", triggering_first(gone)), ("start", texts)):
         for unit in names:
             systemctl(verb, "--no-block", unit, is_checked=False)
 

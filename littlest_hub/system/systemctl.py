@@ -97,6 +97,15 @@ def is_active(unit: str) -> bool:
     return show(unit, "ActiveState") in ("active", "reloading", "refreshing")
 
 
+def triggering_first(units: Iterable[str]) -> list[str]:
+    """Return units in the order in which they can be stopped: first those that start others.
+
+    systemctl stops one after the other. A timer that waits for its turn starts its service again
+    (systemd.unit(5), TriggeredBy=).
+    """
+    return sorted(units, key=lambda unit: not unit.endswith((".timer", ".path", ".socket")))
+
+
 def list_units(pattern: str, *, states: Iterable[str] = ()) -> list[str]:
     """Return the names of loaded units.
 

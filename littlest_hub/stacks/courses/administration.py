@@ -39,7 +39,14 @@ from littlest_hub.stacks.courses.units import of_course
 from littlest_hub.system.files import write
 from littlest_hub.system.ownership import loose_step
 from littlest_hub.system.progress import Progress
-from littlest_hub.system.systemctl import daemon_reload, is_active, is_booted, show, systemctl
+from littlest_hub.system.systemctl import (
+    daemon_reload,
+    is_active,
+    is_booted,
+    show,
+    systemctl,
+    triggering_first,
+)
 from littlest_hub.units.ports import free_internal_port
 
 _TOKEN_BYTES = 32
@@ -368,7 +375,8 @@ def _start(layout: Layout, course: Course) -> None:
 
 def _stop(layout: Layout, course: Course) -> None:
     names = [unit.name for unit in of_course(layout, course)]
-    systemctl("stop", *[each for each in names if "@" not in each], is_checked=False)
+    stopped = [each for each in names if "@" not in each]
+    systemctl("stop", *triggering_first(stopped), is_checked=False)
     instances = place.kernels_unit(layout, course.name, "@*.service")
     work = place.grader_unit(layout, course.name, "*")
     systemctl("stop", instances, work, is_checked=False)
