@@ -8,7 +8,7 @@ import contextlib
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from littlest_hub.layout import DEFAULT_BASE
@@ -187,11 +187,16 @@ class Cluster:
             eventually(lambda: self.head.run(listed).stdout.strip() in ("idle", "alloc"), 90, name)
 
     @contextlib.contextmanager
-    def configured(self, more: str) -> Iterator[None]:
-        """Add lines to slurm.conf of all machines; jobs go on."""
+    def configured(
+        self, more: str = "", replacing: Mapping[str, str] | None = None
+    ) -> Iterator[None]:
+        """Add lines to slurm.conf of all machines, or replace words of it; jobs go on."""
         path = "/etc/slurm/slurm.conf"
         present = self.head.read(path)
-        self._reconfigure(path, f"{present}\n{more}")
+        changed = f"{present}\n{more}"
+        for old, new in (replacing or {}).items():
+            changed = changed.replace(old, new)
+        self._reconfigure(path, changed)
         try:
             yield
         finally:

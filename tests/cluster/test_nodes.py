@@ -11,6 +11,7 @@ import pytest
 from littlest_hub import __version__
 from tests import releases, wheels
 from tests.cluster.test_a_job import ALL_OF_A_NODE
+from tests.cluster.test_attacks import HALF_A_NODE, TOGETHER
 from tests.cluster.test_losses import NEXT
 from tests.container.test_packages import labextensions, packages
 from tests.hub import Hub
@@ -19,6 +20,10 @@ from tests.slurm import WHERE, Cluster
 pytestmark = pytest.mark.long
 
 COPY, LATER = "/opt/copy", f"/opt/later/releases/{NEXT}"
+
+# job_container.conf(5)
+CONTAINER = "AutoBasePath=true\nBasePath=/var/lib/slurm/tmp\n"
+OWN_TMP = "JobContainerType=job_container/tmpfs\nPrologFlags=Contain\n"
 
 
 def examine(hub: Hub, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -148,3 +153,27 @@ def test_servers_on_nodes_have_the_packages_that_were_added_once_nodes_share_the
             assert "marked" in labextensions(person)
     finally:
         packages(hub, "remove", "marked")
+
+
+@pytest.mark.row(28)
+def test_servers_whose_jobs_have_a_tmp_of_their_own_run_and_see_no_other(
+    cluster: Cluster, hub: Hub
+) -> None:
+    for name in cluster.names:
+        cluster.machines[name].put("/etc/slurm/job_container.conf", CONTAINER)
+    with (
+        cluster.configured(OWN_TMP),
+        hub.fragment("60-together.py", TOGETHER),
+        cluster.person(hub, "inside") as inside,
+        cluster.person(hub, "outside") as outside,
+    ):
+        for person in (inside, outside):
+            person.submit_form(HALF_A_NODE)
+            person.await_server(timeout_s=120)
+        inside.run_cell("open('/tmp/of-inside', 'w'); open('/dev/shm/of-inside', 'w')")
+        look = "import os\nprint(os.uname().nodename, os.listdir('/tmp'), os.listdir('/dev/shm'))"
+        own, other = inside.run_cell(look), outside.run_cell(look)
+        assert own.count("of-inside") == 2
+        assert own.count("jupyter-") == other.count("jupyter-") == 1, "its server's own"
+        assert other.startswith("c1 ")
+        assert "of-inside" not in other
