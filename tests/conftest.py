@@ -1,6 +1,7 @@
 """Fixtures and hooks of every tier: the installer under test, skips, journals in reports."""
 
 import os
+import re
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -28,6 +29,9 @@ WHY_NOT = {
     "logins": why_no_machines,
 }
 
+
+# Lines of a journal that say that all is well: answered requests, and the start of a user server.
+ROUTINE = re.compile(r"\] [23]\d\d [A-Z]+ /|\[I [-\d :.]+ \w+\]|Skipping XSRF check")
 
 # Of a test that is marked `long`; `timeout` in pyproject.toml is that of the others.
 LONG_TIMEOUT_S = 5400
@@ -106,13 +110,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the last lines of each running machine's journal to the report of a failure."""
+    """Add the end of each running machine's journal to the report of a failure."""
     report = yield
     if report.failed:
         for machine in Server.running:
-            title = f"journal of {machine.title} at {machine.address}"
-            report.sections.append((title, machine.journal(lines=150)))
+            title = f"journal of {machine.title} at {machine.address}, without what is routine"
+            report.sections.append((title, _unusual(machine.journal(lines=1000))))
     return report
+
+
+def _unusual(journal: str) -> str:
+    """Return the last lines of a journal that do not only say that all is well."""
+    unusual = [line for line in journal.splitlines() if not ROUTINE.search(line)]
+    return "\n".join(unusual[-60:])
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from littlest_hub.doctor.findings import OK, PROBLEM, WARNING, Finding
+from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.doctor.snapshot import Snapshot, output_of
 from littlest_hub.proxy.certificates import certificate_files
 from littlest_hub.proxy.https import (
@@ -39,6 +39,9 @@ def certificates(snapshot: Snapshot) -> Iterator[Finding]:
         yield from _certificate_file(file)
     entry_point = snapshot.static_config.get("entryPoints", {}).get("https")
     if not entry_point:
+        return
+    if not snapshot.units:
+        yield Finding(UNSEEN, "HTTPS", "systemctl reports nothing about its port")
         return
     address = snapshot.address_of(layout.proxy_https_socket)
     if address is None or not snapshot.is_active(layout.proxy_https_socket):

@@ -68,6 +68,7 @@ def import_server() -> None:
         import jupyterhub.singleuser.extension  # noqa: F401
 
         no_logout_by_other_sites()
+        forget_failed_kernels()
 
 
 def _placeholders() -> dict[str, ModuleType]:
@@ -405,6 +406,29 @@ def bounded_requests() -> None:
 
     name = "tornado.httpserver"
     serverapp.httpserver = placeholder(name, HTTPServer=UserServer)
+
+
+def forget_failed_kernels() -> None:
+    """Forget a kernel whose program could not be started.
+
+    Why: jupyter_client keeps it among the kernels that are starting. When the server has to stop,
+    jupyter_server finds no such kernel and goes on, until systemd kills it after 90 seconds.
+    Gain: none.
+    Until: jupyter_client removes it from `_pending_kernels`.
+    """
+    from jupyter_client.multikernelmanager import MultiKernelManager
+
+    add = MultiKernelManager._add_kernel_when_ready
+
+    @functools.wraps(add)
+    async def add_or_forget(self: Any, kernel_id: str, *more: Any) -> None:
+        try:
+            await add(self, kernel_id, *more)
+        finally:
+            if kernel_id not in self:
+                self._pending_kernels.pop(kernel_id, None)
+
+    MultiKernelManager._add_kernel_when_ready = add_or_forget
 
 
 def no_logout_by_other_sites() -> None:

@@ -30,6 +30,11 @@ def name(pid: int) -> str:
     return _text(pid, "comm").strip()
 
 
+def words(pid: int) -> list[str]:
+    """Return the command line of a process; empty if it cannot be read."""
+    return [word for word in _text(pid, "cmdline").split("\0") if word]
+
+
 def program(pid: int) -> Path | None:
     """Return the path of a process's program; None if it cannot be read.
 

@@ -289,11 +289,54 @@ def test_a_deleted_environment_is_made_again_by_the_command_that_doctor_names(kl
     klass.hub.machine.run(["sh", "-c", f"rm -rf {klass.home}/[0-9]* {klass.link}"])
     said = klass.hub.machine.run([littlest_hub, "doctor"], check=False).stdout
     assert "$ littlest-hub environment make" in said
-    klass.run("make")
+    # As in a terminal of JupyterLab.
+    klass.hub.machine.run(["sh", "-c", f"umask 077; {littlest_hub} environment make"])
     assert "a kernel starts" in klass.run("check")
     with klass.hub.person() as person:
         person.start_server()
         assert person.run_cell("1 + 1") == "2"
+
+
+@pytest.mark.long
+def test_doctor_finds_that_a_part_was_deleted_and_its_command_helps(klass: Class) -> None:
+    littlest_hub = klass.hub.path("hub/bin/littlest-hub")
+
+    def delete_a_part() -> str:
+        module = f"{klass.link}/lib/python3.13/site-packages/comm"
+        klass.hub.machine.run(["rm", "-r", module])
+        said = klass.hub.machine.run([littlest_hub, "doctor"], check=False).stdout
+        assert "no kernel starts" in said
+        assert "No module named 'comm'" in said
+        return said
+
+    klass.run("install", klass.wheels()[1])
+    assert "$ littlest-hub environment rollback\n" in delete_a_part()
+    klass.run("rollback")
+    assert "a kernel starts" in klass.run("check")
+    # There is no other generation.
+    klass.hub.machine.run(["sh", "-c", f"rm -rf {klass.home}/[0-9]* {klass.link}"])
+    klass.run("make")
+    assert "$ littlest-hub environment make --new\n" in delete_a_part()
+    klass.run("make", "--new")
+    assert "a kernel starts" in klass.run("check")
+    assert "leads to" not in klass.hub.machine.run([littlest_hub, "doctor"], check=False).stdout
+
+
+@pytest.mark.long
+def test_a_question_that_nobody_answers_can_be_ended(klass: Class, boss: Person) -> None:
+    before, total = klass.current(), klass.sum(klass.current())
+    with terminal.opened(boss) as shell:
+        shell.type("pip uninstall ipykernel")
+        shell.await_text("(Y/n)", timeout_s=60)
+        said = klass.fails("rollback")
+        found = re.search(
+            r"\(environment run -- pip uninstall ipykernel\).*(kill \d+)$", said.strip(), re.DOTALL
+        )
+        assert found, said
+        klass.hub.machine.run(["sh", "-c", found[1]])
+        eventually(lambda: not mounts(klass), 30, "the end of the change")
+    klass.run("rollback", str(before))
+    assert klass.sum(before) == total
 
 
 def test_killed_at_any_moment_it_is_the_old_one_or_the_new_one(klass: Class) -> None:

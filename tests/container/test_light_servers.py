@@ -85,6 +85,7 @@ def _load_jupyter_server_extension(app):
     app.web_app.add_handlers(".*", [(app.base_url + "mine", Handler)])
 """
 KERNEL = '{"argv": ["false"], "display_name": "Mine", "language": "none"}'
+GONE = KERNEL.replace("false", "/srv/no-such-program")
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,20 @@ def get(person: Person, path: str) -> dict[str, object]:
     found = answer.json()
     assert isinstance(found, dict)
     return found
+
+
+def test_a_server_ends_at_once_even_if_a_kernel_could_not_be_started(hub: Hub) -> None:
+    with hub.person() as bob:
+        kernel = f"/home/{bob.name}/.local/share/jupyter/kernels/gone/kernel.json"
+        hub.machine.put(kernel, GONE)
+        hub.machine.run(["chown", "-R", bob.name, f"/home/{bob.name}"])
+        bob.start_server()
+        path = f"/user/{bob.name}"
+        xsrf = {"X-XSRFToken": bob._xsrf_token(f"{path}/")}
+        asked = bob.browser.post(f"{path}/api/kernels", json={"name": "gone"}, headers=xsrf)
+        assert asked.status_code == 500, asked.text
+        bob.stop_server()
+        assert "timed out" not in hub.machine.journal(f"{hub.layout.user_unit(bob.name)}.service")
 
 
 def test_the_first_request_to_a_server_may_be_for_a_kernel(hub: Hub) -> None:

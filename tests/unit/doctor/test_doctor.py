@@ -359,6 +359,15 @@ def test_a_hub_of_one_user_is_told_nothing_of_other_users_and_visitors(
     assert not list(certificates(snapshot))
 
 
+def test_https_is_no_problem_while_systemd_does_not_answer(tmp_path: Path) -> None:
+    snapshot = Snapshot(Layout(tmp_path))
+    snapshot.layout.static_config.parent.mkdir(parents=True)
+    snapshot.layout.static_config.write_text('[entryPoints.https]\naddress = ":443"\n')
+    snapshot.__dict__.update(units={}, is_foreground=False, is_booted=True)
+    (finding,) = certificates(snapshot)
+    assert (finding.severity, finding.subject) == (UNSEEN, "HTTPS")
+
+
 def test_a_name_server_that_is_denied_to_user_servers_is_reported() -> None:
     cloud = "# by cloud-init\nsearch c.example.internal\nnameserver 169.254.169.254\n"
     (finding,) = denied_name_servers(cloud)

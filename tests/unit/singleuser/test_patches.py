@@ -116,6 +116,53 @@ def test_a_cancelled_request_does_not_cancel_the_search_for_others(
     assert (search.begun, search.ended) == (1, 1)
 
 
+# --- Kernels
+
+
+class Kernels(dict[str, object]):
+    """A fake of jupyter_client's manager: kernels that run, by their id, and those that start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pending_kernels: dict[str, asyncio.Task[None]] = {}
+
+    async def _add_kernel_when_ready(self, name: str, kernel: object, started: Any) -> None:
+        try:
+            await started
+            self[name] = kernel
+            self._pending_kernels.pop(name, None)
+        except OSError:
+            pass
+
+    async def start(self, name: str, started: Any) -> None:
+        task = asyncio.create_task(self._add_kernel_when_ready(name, name, started))
+        self._pending_kernels[name] = task
+        await task
+
+
+def test_a_kernel_whose_program_is_missing_is_not_one_that_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    manager, package = ModuleType("jupyter_client.multikernelmanager"), ModuleType("jupyter_client")
+    manager.__dict__["MultiKernelManager"] = type("Changed", (Kernels,), {})
+    for module in (package, manager):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    patches.forget_failed_kernels()
+
+    async def start(error: OSError | None = None) -> None:
+        if error:
+            raise error
+
+    async def use() -> None:
+        kernels = manager.MultiKernelManager()
+        await kernels.start("good", start())
+        await kernels.start("gone", start(FileNotFoundError()))
+        assert kernels == {"good": "good"}
+        assert kernels._pending_kernels == {}
+
+    asyncio.run(use())
+
+
 # --- JupyterLab's extension manager
 
 

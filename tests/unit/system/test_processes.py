@@ -22,11 +22,14 @@ def test_a_running_program_is_found_by_its_process_id() -> None:
         assert sleeping.pid in processes.process_ids()
         program = processes.program(sleeping.pid)
         name = processes.name(sleeping.pid)
+        words = processes.words(sleeping.pid)
         mapped = processes.mapped(sleeping.pid)
         sleeping.kill()
     assert program is not None
     assert program.name in ("sleep", "coreutils", "busybox")
     assert name == "sleep"
+    assert words[-1] == "60"
+    assert processes.words(NO_PROCESS) == []
     assert str(program) in mapped.splitlines()[0]
 
 

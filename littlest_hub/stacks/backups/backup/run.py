@@ -13,7 +13,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from littlest_hub.stacks.backups.repository import record
 from littlest_hub.stacks.backups.repository.integrity import check
 from littlest_hub.stacks.backups.repository.place import Place
 from littlest_hub.stacks.backups.settings import Settings
+from littlest_hub.system import processes
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.restic import Repository, Snapshot, seconds_of
 
@@ -124,6 +125,7 @@ def _made(
     command = [
         *("backup", "--json", "--tag", layout.instance, "--host", socket.gethostname()),
         *(f"--exclude={each}" for each in excluded),
+        f"--exclude-larger-than={_largest_disk_bytes([*folders, str(place.staging)])}",
         *("--", *folders, str(place.staging)),
     ]
     lines = repository.lines(*command, is_complete=False, on_error=Unread(made.unread))
@@ -134,6 +136,24 @@ def _made(
     if not made.snapshot:
         raise LittlestHubError(f"restic has made no backup at {repository.shown}")
     return made
+
+
+def _largest_disk_bytes(folders: Sequence[str]) -> int:
+    """Return the size of the largest file system in these; a larger file consists of holes.
+
+    restic would read the holes for days, and nobody would get a backup.
+    """
+    mounted = processes.mounts(os.getpid())
+    sizes = []
+    for each in {*folders, *(str(one) for one in mounted if _is_in(one, folders))}:
+        with contextlib.suppress(OSError):  # a user's own, which root may not look at
+            disk = os.statvfs(each)
+            sizes.append(disk.f_blocks * disk.f_frsize)
+    return max(sizes)
+
+
+def _is_in(path: Path, folders: Sequence[str]) -> bool:
+    return any(path.is_relative_to(folder) for folder in folders)
 
 
 def _note(message: Mapping[str, Any], made: Made, shown: Shown, standstill: Standstill) -> None:

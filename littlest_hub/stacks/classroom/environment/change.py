@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from littlest_hub import installation
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.environment import contents, programs, seed, tree, trial
 from littlest_hub.stacks.classroom.environment.contents import Difference
@@ -27,6 +28,8 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSED = re.compile(r"(https?|no|ftp|all)_proxy|PIP_.*|SSL_CERT_.*|REQUESTS_.*|TERM|LANG", re.I)
 _MEMORY = "memory"
 """The directory of layers that are in memory, below that of a change."""
+_COMMAND = "environment"
+"""The word of our command line after which a person's own words come."""
 _MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 
 
@@ -51,8 +54,11 @@ class Environment:
         self.place = Place.of(layout)
         self.generations = Generations(self.place)
 
-    def make(self) -> int:
+    def make(self, *, is_new: bool = False) -> int:
         """Make the first generation if there is none, and renew the files around generations.
+
+        Args:
+            is_new: make another one, with Python alone, even if there are some.
 
         Raises:
             LittlestHubError: no kernel starts in the first generation.
@@ -64,9 +70,9 @@ class Environment:
             programs.write(self.layout, self.place)
             if not self.place.imports.exists():
                 self.place.imports.write_text(programs.IMPORTS)
-            with contextlib.suppress(LittlestHubError):
-                return self.generations.current()
-            if known := self.generations.numbers():
+            if not is_new and (known := self.generations.numbers()):
+                with contextlib.suppress(LittlestHubError):
+                    return self.generations.current()
                 self.generations.switch(known[-1])
                 return known[-1]
             release = installation.release_of_this_interpreter()
@@ -104,10 +110,16 @@ class Environment:
                 raise LittlestHubError("\n".join(found), hint)
             return self._commit(number, overlay, command)
 
-    def problems(self) -> list[str]:
-        """Return the problems of the present generation."""
-        self.generations.current()
-        return self._problems(None, self.imports())
+    def problems(self, *, is_lenient: bool = False) -> list[str]:
+        """Return the problems of the present generation.
+
+        Args:
+            is_lenient: ignore modules that are not installed, as changes do.
+        """
+        present, modules = self.place.generation(self.generations.current()), self.imports()
+        if is_lenient:
+            modules = [each for each in modules if contents.has_module(present, each)]
+        return self._problems(None, modules)
 
     def switch(self, number: int | None) -> tuple[int, int]:
         """Switch to a generation, None: the one before; return the old and the new number."""
@@ -226,15 +238,15 @@ class Environment:
             hint = f"Make it: {self.layout.command} environment make"
             raise LittlestHubError("there is no environment", hint) from error
         if held is None:
-            pid = locks.holder(self.place.lock)
-            raise LittlestHubError(
-                f"process {pid} is changing the environment", f"Wait for it: ps -p {pid}"
-            )
+            raise _is_held(locks.holder(self.place.lock))
+        # sudo keeps that of a terminal in JupyterLab, with which others could not read files.
+        umask = os.umask(0o022)
         with held:
             self.generations.clean()
             try:
                 yield
             finally:
+                os.umask(umask)
                 namespaces.free_memory(self.place.change / _MEMORY)
                 shutil.rmtree(self.place.change, ignore_errors=True)
 
@@ -246,6 +258,21 @@ def _try(overlay: Overlay) -> str:
     overlay.upper.chmod(0o755)
     done = subprocess.run(overlay.command(["true"]), capture_output=True, text=True)
     return " ".join(done.stderr.split()) if done.returncode else ""
+
+
+def _is_held(pid: str) -> LittlestHubError:
+    """Return the error that another process is changing the environment, perhaps a forgotten one.
+
+    Args:
+        pid: its number.
+    """
+    words = processes.words(int(pid)) if pid.isdecimal() else []
+    typed = shlex.join(words[words.index(_COMMAND) :]) if _COMMAND in words else ""
+    what = f"process {pid}" + (f" ({typed})" if typed else "")
+    ending = f"end it, which changes nothing: {as_typed(f'kill {pid}')}"
+    return LittlestHubError(
+        f"{what} is changing the environment", f"Wait for it, answer its question, or {ending}"
+    )
 
 
 def author() -> str:

@@ -74,12 +74,15 @@ def _parser(layout: Layout) -> argparse.ArgumentParser:
     made.add_argument("--json", **is_json)  # type: ignore[arg-type]
     made = add("rollback", _rollback, "return to another generation, by default the one before")
     made.add_argument("number", nargs="?", type=int, metavar="N")
-    add("make", _make, "make the environment if there is none (the unit of the stack runs this)")
+    made = add("make", _make, "make the environment if there is none (as the stack's unit does)")
+    another = "make another generation, with Python alone, even if there are some"
+    made.add_argument("--new", action="store_true", help=another)
     return parser
 
 
-def _make(environment: Environment, _: argparse.Namespace) -> None:
-    print(f"{environment.place.link} is generation {environment.make()}.")
+def _make(environment: Environment, options: argparse.Namespace) -> None:
+    number = environment.make(is_new=options.new)
+    print(f"{environment.place.link} is generation {number}.")
 
 
 def _install(environment: Environment, options: argparse.Namespace) -> None:
