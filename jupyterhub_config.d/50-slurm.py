@@ -20,15 +20,17 @@ if ADDRESS:
 c.SlurmSpawner.partitions = {
     # "main": {"hours": 8, "processors": 4, "memory_gb": 8, "gpus": 0},
 }
-# Accounts and reservations of Slurm that people may choose; without any, Slurm's defaults.
+# Accounts, reservations and QOS of Slurm that people may choose; without any, Slurm's defaults.
 c.SlurmSpawner.accounts = []
 c.SlurmSpawner.reservations = []
-# Options of sbatch for every job, such as "--qos=interactive".
+c.SlurmSpawner.qos = []
+# Options of sbatch for every job, such as "--constraint=local-disk".
 c.SlurmSpawner.sbatch_options = []
 # The name under which this machine reaches a node, such as "{node}.cluster".
 c.SlurmSpawner.node_address = "{node}"
 # Where the nodes find this release's Python, if not where it is here:
-# c.SlurmSpawner.python = "/software/littlest-hub/releases/2026.11.0/bin/python3"
+# from littlest_hub import __version__
+# c.SlurmSpawner.python = f"/software/littlest-hub/releases/{__version__}/bin/python3"
 # Seconds that a job that runs may take until its server answers.
 c.SlurmSpawner.start_timeout = 300
 

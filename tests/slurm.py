@@ -8,7 +8,7 @@ import contextlib
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from littlest_hub.layout import DEFAULT_BASE
@@ -20,6 +20,8 @@ from tests.machine import Machine
 WHERE = "import os, socket\nprint(socket.gethostname(), os.environ['SLURM_JOB_ID'])"
 """A cell that prints the node and the number of its job."""
 PACKAGES = ("munge", "polkitd", "slurm-client", "slurmctld", "slurmd", "sudo")
+# wireguard-go: the kernel may have no WireGuard; wg-quick(8) then takes it.
+WIREGUARD = ("iproute2", "wireguard-go", "wireguard-tools")
 NETWORK = "10.77.0"
 HEAD = "head"
 
@@ -76,7 +78,9 @@ class Cluster:
                 # Half a gigabyte, of which pytest would keep three; the last step of the exit.
                 stack.callback(shutil.rmtree, directory, ignore_errors=True)
             self.machines = {
-                name: stack.enter_context(Machine("bookworm", packages=PACKAGES, shared=shared))
+                name: stack.enter_context(
+                    Machine("bookworm", packages=(*PACKAGES, *WIREGUARD), shared=shared)
+                )
                 for name in (HEAD, *self.names)
             }
             self.head = self.machines[HEAD]
@@ -185,6 +189,41 @@ class Cluster:
             node.systemctl("restart", "slurmd")
             listed = ["sinfo", "--noheader", f"--nodes={name}", "--format=%t"]
             eventually(lambda: self.head.run(listed).stdout.strip() in ("idle", "alloc"), 90, name)
+
+    @contextlib.contextmanager
+    def configured(
+        self, more: str = "", replacing: Mapping[str, str] | None = None
+    ) -> Iterator[None]:
+        """Add lines to slurm.conf of all machines, or replace words of it; jobs go on."""
+        path = "/etc/slurm/slurm.conf"
+        present = self.head.read(path)
+        changed = f"{present}\n{more}"
+        for old, new in (replacing or {}).items():
+            changed = changed.replace(old, new)
+        self._reconfigure(path, changed)
+        try:
+            yield
+        finally:
+            self._reconfigure(path, present)
+
+    def _reconfigure(self, path: str, text: str) -> None:
+        for machine in self.machines.values():
+            machine.put(path, text)
+        # Before them: nodes whose configuration is another one are refused.
+        self.head.systemctl("restart", "slurmctld")
+        for name in self.names:
+            self.machines[name].systemctl("restart", "slurmd")
+        listed = ["sinfo", "--noheader", "--partition=main", "--Node", "--format=%t"]
+
+        def is_up() -> bool:
+            found = self.head.run(listed).stdout.split()
+            return len(found) == len(self.names) and {*found} <= {"idle", "mix", "alloc"}
+
+        eventually(is_up, 90, "the nodes to be up")
+
+    def await_journal(self, since_s: float, text: str) -> None:
+        """Wait until the hub has logged a text since a time."""
+        eventually(lambda: text in self.hub_journal(since_s), 90, f"the hub to log {text!r}")
 
     def hub_journal(self, since_s: float) -> str:
         """Return what the hub has logged since a time."""

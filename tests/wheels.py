@@ -1,8 +1,12 @@
 """Wheels made for tests."""
 
+import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+SCRIPT = "static/remoteEntry.0123.js"
+"""The program of a labextension, as JupyterLab's builder names it."""
 
 
 def make(
@@ -47,6 +51,19 @@ def make(
         for file, text in contents.items():
             archive.writestr(zipfile.ZipInfo(file), text)
     return wheel
+
+
+def labextension(directory: Path, name: str) -> Path:
+    """Make the wheel of a labextension, as JupyterLab's builder writes it, and return the wheel."""
+    build = {"load": SCRIPT, "extension": "./extension"}
+    description = {"name": name, "version": "1.0.0", "jupyterlab": {"_build": build}}
+    place = f"{name}-1.0.data/data/share/jupyter/labextensions/{name}"
+    files = {
+        f"{name}.py": "",
+        f"{place}/package.json": json.dumps(description),
+        f"{place}/{SCRIPT}": f"// of {name}\n",
+    }
+    return make(directory, name, files=files)
 
 
 def release(prefix: Path) -> Path:

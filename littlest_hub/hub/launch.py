@@ -206,17 +206,21 @@ def package_environment(layout: Layout) -> dict[str, str]:
     return {SERVER_PACKAGES: str(overlay)} if overlay else {}
 
 
-def server_environment(name: str, home: Path | None, shell: str) -> dict[str, str]:
+def server_environment(
+    name: str, home: Path | None, shell: str, programs: Path | None = None
+) -> dict[str, str]:
     """Return the environment of a user server, to which JupyterHub adds its own variables.
 
     Args:
         name: the account's.
         home: its home directory.
         shell: for its terminals.
+        programs: directory of the release's, where the server runs; None: that of this release.
     """
+    programs = programs or release_of_this_interpreter() / "bin"
     # The release first, so that `pip` and `jupyter` are the notebook's; then what pip installs for
     # the user.
-    own = [release_of_this_interpreter() / "bin", *([home / ".local" / "bin"] if home else [])]
+    own = [programs, *([home / ".local" / "bin"] if home else [])]
     return {
         "PATH": ":".join([*map(str, own), SYSTEM_PATH]),
         "LANG": "C.UTF-8",

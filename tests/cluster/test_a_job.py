@@ -42,7 +42,7 @@ def test_a_server_on_a_node_and_a_job_that_waits_outlive_the_hub(
         since = time.time()
         cluster.cancel(his)
         eventually(lambda: not bob.has_server(), 60, "the hub to notice")
-        assert f"Job {his} of bob: somebody cancelled it" in cluster.hub_journal(since)
+        cluster.await_journal(since, f"Job {his} of bob: somebody cancelled it")
 
         alice.stop_server()
         eventually(lambda: cluster.jobs("alice") == {}, 60, "the job to end")

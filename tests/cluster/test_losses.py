@@ -17,6 +17,11 @@ pytestmark = pytest.mark.long
 
 NEXT = "2026.12.0"
 
+PREEMPTION = """
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
+PartitionName=urgent Nodes=ALL MaxTime=60 PriorityTier=10 State=UP
+"""
 # squeue(1) as a site may have wrapped it: it prints a warning, or hangs on a lock for a while.
 NONSENSE = "#!/bin/sh\necho 'slurm_load_jobs: *** maintenance on Monday ***'\n"
 
@@ -109,12 +114,55 @@ def test_a_server_on_a_node_that_is_lost_ends_and_starts_on_another(
         since = time.time()
         with cluster.lost(node):
             eventually(lambda: not person.has_server(), 180, "the hub to notice")
-            assert f"Job {job} of lost: its node failed" in cluster.hub_journal(since)
+            cluster.await_journal(since, f"Job {job} of lost: its node failed")
             person.submit_form(ALL_OF_A_NODE)
             person.await_server(timeout_s=120)
             other, next_job = person.run_cell(WHERE).split()
         assert other != node
         assert cluster.jobs("lost") == {next_job: "RUNNING"}
+
+
+def test_a_job_that_slurm_puts_back_into_the_queue_is_canceled(cluster: Cluster, hub: Hub) -> None:
+    with cluster.person(hub, "again") as person:
+        person.submit_form(ALL_OF_A_NODE)
+        person.await_server(timeout_s=120)
+        (job,) = cluster.jobs("again")
+        since = time.time()
+        # Without the first, Slurm refuses the second, because of --no-requeue.
+        cluster.head.run(["scontrol", "update", f"JobId={job}", "Requeue=1"])
+        cluster.head.run(["scontrol", "requeue", job])
+        eventually(lambda: not person.has_server(), 60, "the hub to notice")
+        cluster.await_journal(since, f"Job {job} was moved, or put back into the queue")
+        eventually(lambda: cluster.jobs("again") == {}, 60, "the job to be canceled")
+        person.submit_form(ALL_OF_A_NODE)
+        person.await_server(timeout_s=120)
+        assert person.run_cell(WHERE).split()[1] != job
+
+
+def test_a_job_that_makes_way_for_another_ends_its_server(cluster: Cluster, hub: Hub) -> None:
+    urgent = ["--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null", "--parsable"]
+    with cluster.configured(PREEMPTION), cluster.person(hub, "modest") as person:
+        person.submit_form(ALL_OF_A_NODE)
+        person.await_server(timeout_s=120)
+        (job,) = cluster.jobs("modest")
+        since = time.time()
+        submit = ["sbatch", "--chdir=/", *urgent, "--wrap=sleep 600"]
+        other = cluster.head.run(submit).stdout.strip()
+        try:
+            eventually(lambda: not person.has_server(), 60, "the hub to notice")
+            reason = "Slurm gave its resources to a job of higher priority"
+            cluster.await_journal(since, f"Job {job} of modest: {reason}")
+            assert cluster.jobs("root") == {other: "RUNNING"}
+        finally:
+            cluster.cancel(other)
+
+
+def replace_proxy(hub: Hub, *verb: str) -> None:
+    """Restart or kill the proxy, and wait for the next one: the killed one takes requests along."""
+    proxy = hub.layout.proxy_service
+    before = hub.main_pid(proxy)
+    hub.machine.systemctl(*verb, proxy)
+    eventually(lambda: hub.main_pid(proxy) not in (0, before), 60, "the next proxy")
 
 
 def test_a_proxy_that_is_restarted_or_killed_leads_to_servers_on_nodes_again(
@@ -125,7 +173,7 @@ def test_a_proxy_that_is_restarted_or_killed_leads_to_servers_on_nodes_again(
         person.await_server(timeout_s=120)
         where = person.run_cell(WHERE)
         for verb in (["restart"], ["kill", "--signal=KILL"]):
-            cluster.head.systemctl(*verb, "littlest-hub-proxy")
+            replace_proxy(hub, *verb)
             assert person.run_cell(WHERE) == where
         assert person.has_server()
         (job,) = cluster.jobs("routed")
@@ -142,7 +190,7 @@ def test_a_controller_that_is_away_ends_no_server_and_starts_none(
         since = time.time()
         cluster.head.systemctl("stop", "slurmctld")
         try:
-            eventually(lambda: "is taken to be running" in cluster.hub_journal(since), 90, "a poll")
+            cluster.await_journal(since, "is taken to be running")
             assert "Slurm does not take the job: sbatch: error" in refusal(late)
             assert person.run_cell(WHERE) == where
         finally:
@@ -162,8 +210,7 @@ def test_nonsense_instead_of_an_answer_ends_no_server(cluster: Cluster, hub: Hub
         since = time.time()
         cluster.head.put("/usr/local/bin/squeue", NONSENSE, mode=0o755)
         try:
-            said = "is taken to be running: squeue prints 'slurm_load_jobs: ***"
-            eventually(lambda: said in cluster.hub_journal(since), 90, "a poll")
+            cluster.await_journal(since, "is taken to be running: squeue prints 'slurm_load_jobs:")
             assert person.run_cell(WHERE) == where
         finally:
             cluster.head.run(["rm", "/usr/local/bin/squeue"])
@@ -232,7 +279,7 @@ def test_the_time_limit_of_a_job_ends_the_server(cluster: Cluster, hub: Hub) -> 
         job = person.run_cell(WHERE).split()[1]
         since = time.time()
         eventually(lambda: not person.has_server(), 240, "the end of the job's minute")
-        assert f"Job {job} of slow: its time limit was reached" in cluster.hub_journal(since)
+        cluster.await_journal(since, f"Job {job} of slow: its time limit was reached")
 
 
 def test_a_job_that_ends_early_names_its_log_at_once(cluster: Cluster, hub: Hub) -> None:

@@ -8,13 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from littlest_hub import __version__
+from tests import releases, wheels
 from tests.cluster.test_a_job import ALL_OF_A_NODE
+from tests.cluster.test_attacks import HALF_A_NODE, TOGETHER
+from tests.cluster.test_losses import NEXT
+from tests.container.test_packages import labextensions, packages
 from tests.hub import Hub
 from tests.slurm import WHERE, Cluster
 
 pytestmark = pytest.mark.long
 
-COPY = "/opt/copy"
+COPY, LATER = "/opt/copy", f"/opt/later/releases/{NEXT}"
+
+# job_container.conf(5)
+CONTAINER = "AutoBasePath=true\nBasePath=/var/lib/slurm/tmp\n"
+OWN_TMP = "JobContainerType=job_container/tmpfs\nPrologFlags=Contain\n"
 
 
 def examine(hub: Hub, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -107,3 +116,64 @@ def test_servers_run_on_nodes_that_have_the_files_of_the_release_and_nothing_els
         person.await_server(timeout_s=120)
         assert person.run_cell(WHERE).split()[0] in cluster.names
         assert person.run_cell("import sys\nprint(sys.prefix)") == f"{COPY}\n"
+        found = person.run_cell("import shutil\nprint(shutil.which('jupyter'))")
+        assert found == f"{COPY}/bin/jupyter\n"
+
+
+def test_a_node_with_another_release_than_the_hub_is_named(cluster: Cluster, hub: Hub) -> None:
+    cluster.machines["c1"].install(releases.build(NEXT), ["-b", "-s", "-p", LATER])
+    with unloaded(hub, f'c.SlurmSpawner.python = "{LATER}/bin/python3"\n'):
+        said = examine(hub, "c1")
+        checked = hub.machine.run([hub.path("hub/bin/littlest-hub"), "check"])
+    assert said.returncode == 0, "servers start"
+    text = f"has release {NEXT} as {LATER}/bin/python3, and this hub is {__version__}"
+    assert f"warning  c1: {text}" in said.stdout
+    text = f"SlurmSpawner.python: servers are of release {NEXT}, and this hub is of {__version__}"
+    assert f"60-nodes.py:1: warning: {text}" in checked.stdout + checked.stderr
+
+
+def test_servers_on_nodes_have_the_packages_that_were_added_once_nodes_share_them(
+    cluster: Cluster, hub: Hub, tmp_path: Path
+) -> None:
+    wheel = wheels.labextension(tmp_path, "marked")
+    hub.machine.run(["mkdir", "/srv/wheels"])
+    hub.machine.copy(wheel, f"/srv/wheels/{wheel.name}")
+    packages(hub, "add", "--from=/srv/wheels", "--server", "marked")
+    try:
+        said = examine(hub, "c1").stdout
+        assert "warning  c1: lacks the packages that were added for user servers" in said
+        archive = "/home/.packages.tar"
+        hub.machine.run(["tar", "-C", str(hub.layout.base), "-cf", archive, "packages"])
+        for name in cluster.names:
+            cluster.machines[name].run(["tar", "-C", str(hub.layout.base), "-xf", archive])
+        assert "warning" not in examine(hub).stdout
+        with cluster.person(hub, "extended") as person:
+            person.submit_form(ALL_OF_A_NODE)
+            person.await_server(timeout_s=120)
+            assert "marked" in labextensions(person)
+    finally:
+        packages(hub, "remove", "marked")
+
+
+@pytest.mark.row(28)
+def test_servers_whose_jobs_have_a_tmp_of_their_own_run_and_see_no_other(
+    cluster: Cluster, hub: Hub
+) -> None:
+    for name in cluster.names:
+        cluster.machines[name].put("/etc/slurm/job_container.conf", CONTAINER)
+    with (
+        cluster.configured(OWN_TMP),
+        hub.fragment("60-together.py", TOGETHER),
+        cluster.person(hub, "inside") as inside,
+        cluster.person(hub, "outside") as outside,
+    ):
+        for person in (inside, outside):
+            person.submit_form(HALF_A_NODE)
+            person.await_server(timeout_s=120)
+        inside.run_cell("open('/tmp/of-inside', 'w'); open('/dev/shm/of-inside', 'w')")
+        look = "import os\nprint(os.uname().nodename, os.listdir('/tmp'), os.listdir('/dev/shm'))"
+        own, other = inside.run_cell(look), outside.run_cell(look)
+        assert own.count("of-inside") == 2
+        assert own.count("jupyter-") == other.count("jupyter-") == 1, "its server's own"
+        assert other.startswith("c1 ")
+        assert "of-inside" not in other

@@ -17,6 +17,7 @@ from construct.builder import ROOT
 from construct.cache import Cache
 from littlest_hub import __version__
 from tests import releases, wheels
+from tests.client import Person
 from tests.container.conftest import EVERYBODY
 from tests.eventually import eventually
 from tests.hub import Hub
@@ -40,15 +41,6 @@ class Door(DummyAuthenticator):
     login_service = "the door"
 """
 
-# A labextension as JupyterLab's builder writes it.
-LABEXTENSION = "share/jupyter/labextensions/marked"
-SCRIPT = "static/remoteEntry.0123.js"
-DESCRIPTION = {
-    "name": "marked",
-    "version": "1.0.0",
-    "jupyterlab": {"_build": {"load": SCRIPT, "extension": "./extension"}},
-}
-
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -58,12 +50,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", *target, EXTENSION]
     subprocess.run(command, check=True)
     wheels.make(directory, "door", files={"door.py": DOOR})
-    marked = {
-        "marked.py": "",
-        f"marked-1.0.data/data/{LABEXTENSION}/package.json": json.dumps(DESCRIPTION),
-        f"marked-1.0.data/data/{LABEXTENSION}/{SCRIPT}": "// of marked\n",
-    }
-    wheels.make(directory, "marked", files=marked)
+    wheels.labextension(directory, "marked")
     wheels.make(directory, "picky", requires=["littlest-hub<2026.12"])
     wheels.make(directory, "broken", files={"broken.py": "raise SystemExit('broken')\n"})
     return directory
@@ -94,6 +81,13 @@ def hub(installer: Path, shelf: Path) -> Iterator[Hub]:
 
 def packages(hub: Hub, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     return hub.machine.run([hub.path("hub/bin/littlest-hub"), "packages", *arguments], check=check)
+
+
+def labextensions(person: Person) -> list[str]:
+    """Return the names of the labextensions that somebody's JupyterLab loads."""
+    page = person.browser.get(f"/user/{person.name}/lab").text
+    config = json.loads(page.partition('type="application/json">')[2].partition("</script>")[0])
+    return [each["name"] for each in config["federated_extensions"]]
 
 
 def shown(hub: Hub) -> list[dict[str, Any]]:
@@ -138,10 +132,8 @@ def test_jupyterlab_loads_the_labextension_of_a_package(hub: Hub) -> None:
     with added(hub, "--server", "marked"), hub.person() as person:
         person.start_server()
         lab = f"/user/{person.name}/lab"
-        page = person.browser.get(lab).text
-        config = json.loads(page.partition('type="application/json">')[2].partition("</script>")[0])
-        assert "marked" in [each["name"] for each in config["federated_extensions"]]
-        script = person.browser.get(f"{lab}/extensions/marked/{SCRIPT}")
+        assert "marked" in labextensions(person)
+        script = person.browser.get(f"{lab}/extensions/marked/{wheels.SCRIPT}")
         assert script.text == "// of marked\n"
 
 

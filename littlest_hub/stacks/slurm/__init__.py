@@ -18,7 +18,10 @@ MANIFEST = Manifest(
     commands={"nodes": "littlest_hub.stacks.slurm.nodes:run"},
     after_enable="littlest_hub.stacks.slurm.nodes:after_enable",
     units="littlest_hub.stacks.slurm.units:units",
-    check=("littlest_hub.stacks.slurm.rules:nothing_to_report_to",),
+    check=(
+        "littlest_hub.stacks.slurm.rules:nothing_to_report_to",
+        "littlest_hub.stacks.slurm.rules:servers_of_another_release",
+    ),
     doctor=("littlest_hub.stacks.slurm.probes:cluster",),
     elsewhere="littlest_hub.stacks.slurm.leftovers:elsewhere",
     page="docs/how-to/slurm.md",

@@ -126,6 +126,11 @@ class Job:
             return self.why_waiting(), 10
         return f"Job {self.number} runs on {self.node}: the server starts", 60
 
+    @property
+    def is_unexplained(self) -> bool:
+        """Whether Slurm says later why the job ends: its last processes are ending."""
+        return self.state == "COMPLETING" and self.reason not in _ENDS_BY_REASON
+
     def why_ended(self) -> str:
         """Return why the job has ended, as a part of a sentence."""
         if self.state == "COMPLETING":

@@ -24,16 +24,18 @@ _OTHER = "another program answers"
 
 
 def main() -> None:
-    """Examine this node for the hub whose address is the only argument; "": it has none."""
-    run(sys.argv[1], sys.stdout)
+    """Examine this node; the arguments are those of `run`."""
+    hub_url, packages = sys.argv[1:]
+    run(hub_url, sys.stdout, packages)
 
 
-def run(hub_url: str, head: TextIO, wait_s: float = WAIT_S) -> None:
+def run(hub_url: str, head: TextIO, packages: str = "", wait_s: float = WAIT_S) -> None:
     """Examine this node, and print what was found.
 
     Args:
         hub_url: the address of the hub's pages; "": there is none to reach.
         head: reads what is printed.
+        packages: the directory of those that were added for user servers; "": there are none.
         wait_s: time limit of each step on the network.
     """
     with socket.create_server(("", 0)) as server:
@@ -49,6 +51,7 @@ def run(hub_url: str, head: TextIO, wait_s: float = WAIT_S) -> None:
         "is_reached": is_reached,
         "hub": hub(hub_url, wait_s) if hub_url else "",
         "home": home(),
+        "has_packages": not packages or Path(packages).is_dir(),
         "clock": time.time(),
     }
     print(json.dumps(found), file=head, flush=True)

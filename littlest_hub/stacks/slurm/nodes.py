@@ -22,7 +22,7 @@ from littlest_hub.check import effective_configuration
 from littlest_hub.doctor import is_well, report
 from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.layout import DEFAULT_BASE, Layout
+from littlest_hub.layout import DEFAULT_BASE, Layout, PackageSet
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.slurm.commands import environment
 from littlest_hub.stacks.slurm.node_probe import WAIT_S
@@ -39,7 +39,7 @@ _CLOCK_S = 5
 _SECTION = "Machine"
 # Printed by the shell on a node without the release.
 _MISSING = "no-release"
-_SCRIPT = f'[ -x "$1" ] || {{ echo {_MISSING}; exit 0; }}; exec "$1" -I -m {PROBE} "$2"'
+_SCRIPT = f'[ -x "$1" ] || {{ echo {_MISSING}; exit 0; }}; exec "$1" -I -m {PROBE} "$2" "$3"'
 _BUSY = "Requested nodes are busy"
 
 
@@ -66,6 +66,8 @@ class Site:
     """Those that people may choose."""
     install: str = ""
     """The command that installs the files of the release on a node."""
+    packages: str = ""
+    """The directory of packages that were added for user servers; "": there are none."""
 
     @classmethod
     def of(cls, layout: Layout) -> Site:
@@ -87,6 +89,7 @@ class Site:
             tuple(values.get("SlurmSpawner.sbatch_options") or ()),
             tuple(values.get("SlurmSpawner.partitions") or ()),
             install_files(layout),
+            _packages(layout),
         )
 
 
@@ -190,7 +193,7 @@ def examine(site: Site, node: Node, user: str = "") -> Iterator[Finding]:
         *("srun", f"--nodelist={name}", "--nodes=1", "--ntasks=1"),
         *(f"--partition={node.partition}", f"--immediate={_QUEUE_S}", "--time=2"),
         *("--chdir=/", "--job-name=littlest-hub-nodes", *site.options),
-        *("sh", "-c", _SCRIPT, "sh", site.python, site.hub_url),
+        *("sh", "-c", _SCRIPT, "sh", site.python, site.hub_url, site.packages),
     ]
     address = site.node_address.format(node=name)
     first, rest, error = _answer(as_user(user, *command) if user else command, address)
@@ -234,6 +237,7 @@ def judge(
         command = f"id {shlex.quote(user)}; ls -ld ~{shlex.quote(user)}   # on {node}"
         text = _plain(found["home"])
         problems.append(Finding(PROBLEM, node, text, command if user else "", _SECTION))
+    problems += _skew(site, node, found)
     if abs(apart := float(found["apart_s"])) > _CLOCK_S:
         text = f"its clock is {abs(apart):.0f} s {'ahead' if apart > 0 else 'behind'}"
         problems.append(Finding(WARNING, node, text, f"timedatectl   # on {node}", _SECTION))
@@ -241,6 +245,23 @@ def judge(
     home = f", has the home of {user}" if user else ""
     text = f"has release {_plain(found['release'])}{reaches}, is reached at {address}{home}"
     yield from problems or [Finding(OK, node, text, section=_SECTION)]
+
+
+def _skew(site: Site, node: str, found: Mapping[str, Any]) -> Iterator[Finding]:
+    """Report that servers would have other software than the hub has chosen."""
+    if (release := found["release"]) != __version__:
+        text = f"has release {_plain(release)} as {site.python}, and this hub is {__version__}"
+        yield Finding(WARNING, node, text, f"{site.install}   # on {node}", _SECTION)
+    # A release before this one does not look.
+    elif not found.get("has_packages", True):
+        text = f"lacks the packages that were added for user servers: {site.packages} is not there"
+        yield Finding(WARNING, node, text, f"ls -d {site.packages}   # on {node}", _SECTION)
+
+
+def _packages(layout: Layout) -> str:
+    overlay = installation.active_overlay(layout, installation.release_of_this_interpreter())
+    own = overlay / PackageSet.SERVER if overlay else None
+    return str(own) if own and own.is_dir() and any(own.iterdir()) else ""
 
 
 def _answer(command: Sequence[str], address: str) -> tuple[str, str, str]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from jupyterhub.apihandlers import default_handlers
 
+from littlest_hub import __version__
 from littlest_hub.check.report import Problem
 from littlest_hub.check.settings import EffectiveSetting, Settings
 from littlest_hub.stacks.slurm.port import PATH
 from littlest_hub.stacks.slurm.spawner import SlurmSpawner
+
+_RELEASE = re.compile(r"/releases/([^/]+)/bin/python3?")
 
 
 def nothing_to_report_to(settings: Settings) -> Iterator[Problem]:
@@ -19,6 +23,19 @@ def nothing_to_report_to(settings: Settings) -> Iterator[Problem]:
         yield from spawner.error(
             f"jobs report to {PATH}, which the hub does not have; expected `configure(c)` of"
             " littlest_hub.stacks.slurm.hub, as in 50-slurm.py"
+        )
+
+
+def servers_of_another_release(settings: Settings) -> Iterator[Problem]:
+    """Warn of a path of Python that an upgrade has left behind."""
+    if not _spawner(settings):
+        return
+    setting = settings.get("Spawner", "python")
+    found = _RELEASE.search(str(setting.value or ""))
+    if found and found[1] != __version__:
+        yield from setting.warning(
+            f"servers are of release {found[1]}, and this hub is of {__version__}; expected"
+            f" {__version__}, or __version__ of littlest_hub in its place"
         )
 
 

@@ -36,6 +36,8 @@ from littlest_hub.stacks.slurm.submission import NODE_PROGRAM, log_file, script
 
 QUEUE = JobQueue(commands.run)
 """The jobs of this hub, as Slurm knows them."""
+_TELLING: set[asyncio.Task[None]] = set()
+"""Tasks that log why jobs have ended; nothing else refers to them."""
 STOP_TIMEOUT_S = 60
 """Time in which a job has to end after scancel; KillWait= of slurm.conf(5) is 30 s."""
 
@@ -162,7 +164,9 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
         if job is None or job.phase is Phase.ENDED:
             # JupyterHub asks several times before it forgets the server.
             if self._told != self.job:
-                self.log.warning("Job %s of %s: %s", self.job, self._log_name, _why_ended(job))
+                telling = asyncio.create_task(_tell(self.log, self._log_name, self.job, job))
+                _TELLING.add(telling)
+                telling.add_done_callback(_TELLING.discard)
             self._told = self.job
             QUEUE.forget(self.job)
             return 0 if job and job.state == "COMPLETED" else 1
@@ -272,9 +276,10 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
         """Return the request that submits the job; refuse an invalid choice before it is made."""
         request = self.request_for(self.user_options)
         account = self._account()
+        programs = Path(self.python).parent
         own = {name: text for name, text in self.get_env().items() if name != "PATH"}
         environment = {
-            **server_environment(account.pw_name, Path(account.pw_dir), account.pw_shell),
+            **server_environment(account.pw_name, Path(account.pw_dir), account.pw_shell, programs),
             **package_environment(self.layout),
             **own,
         }
@@ -336,6 +341,20 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
                 self.log.warning("Job %s is not canceled: %s", self.job, error)
                 return False
         return True
+
+
+async def _tell(log: Any, name: str, number: str, job: Job | None) -> None:
+    """Log why a job has ended, once Slurm says it: not before its last processes have ended."""
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    try:
+        while job and job.is_unexplained and time.monotonic() < deadline:
+            await asyncio.sleep(WAITING_INTERVAL_S)
+            with contextlib.suppress(SlurmError):
+                # The server's end makes the queue forget the job meanwhile.
+                job = await QUEUE.look(number, WAITING_INTERVAL_S) or job
+    finally:
+        QUEUE.forget(number)
+        log.warning("Job %s of %s: %s", number, name, _why_ended(job))
 
 
 def _why_ended(job: Job | None) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from littlest_hub.doctor.findings import PROBLEM, WARNING, Finding
+from littlest_hub.doctor.findings import PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.errors import with_sudo
 from littlest_hub.system.files import write
 
@@ -80,14 +80,19 @@ def news(findings: Sequence[Finding], told: Told, now_s: float) -> tuple[News, T
     wrong = {key_of(each): each for each in findings if each.severity in (PROBLEM, WARNING)}
     new = [each for key, each in wrong.items() if key not in told.subjects]
     still = [each for key, each in wrong.items() if key in told.subjects]
-    mended = [told.subjects[key] for key in told.subjects if key not in wrong]
+    # What could not be seen now is neither mended nor news.
+    unseen = {each.subject for each in findings if each.severity == UNSEEN}
+    kept = {k: each for k, each in told.subjects.items() if k not in wrong and each in unseen}
+    mended = [each for k, each in told.subjects.items() if k not in wrong and k not in kept]
     overdue_s = now_s - REMIND_DAYS * 86400
     is_due = bool(
-        new or any(told.times_s.get(key, 0) <= overdue_s for key in wrong) or (mended and not wrong)
+        new
+        or any(told.times_s.get(key, 0) <= overdue_s for key in wrong)
+        or (mended and not wrong and not kept)
     )
-    subjects = {key: each.subject for key, each in wrong.items()}
+    subjects = {**kept, **{key: each.subject for key, each in wrong.items()}}
     if is_due:
-        times_s = dict.fromkeys(wrong, now_s)
+        times_s = {key: told.times_s.get(key, 0) for key in kept} | dict.fromkeys(wrong, now_s)
     else:
         # A mended cause may be told later, together with the next news.
         subjects = {**told.subjects, **subjects}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from littlest_hub import __version__
 from littlest_hub.check import check_fragments
 from littlest_hub.check.classes import missing_hint
 from littlest_hub.doctor.findings import OK, PROBLEM, WARNING
@@ -95,12 +96,30 @@ def test_the_fragment_is_right_as_it_is(layout: Layout, more: str) -> None:
         ("c.SlurmSpawner.req_partition = 'main'", "req_partition"),
         ('c.SlurmSpawner.sbatch_options = ["-q interactive"]', "found '-q interactive'"),
         ("c.SlurmSpawner.warn_minutes = 0", "warn_minutes"),
+        ('c.SlurmSpawner.qos = ["high low"]', "'high low' cannot be a name in Slurm"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_its_line(layout: Layout, more: str, text: str) -> None:
     (problem,) = found(layout, more)
     assert "60-more.py:1: " in problem
     assert text in problem
+
+
+@pytest.mark.parametrize(
+    ("python", "is_old"),
+    [
+        ("/software/hub/releases/2020.1.0/bin/python3", True),
+        (f"/software/hub/releases/{__version__}/bin/python3", False),
+        ("/software/hub/bin/python3", False),
+    ],
+    ids=["earlier", "same", "unknown"],
+)
+def test_servers_of_another_release_than_the_hub_are_reported_and_not_refused(
+    layout: Layout, python: str, is_old: bool
+) -> None:
+    said = found(layout, f"c.SlurmSpawner.python = {python!r}\n")
+    warning = "60-more.py:1: warning: SlurmSpawner.python: servers are of release 2020.1.0"
+    assert [warning in each for each in said] == [True] * is_old
 
 
 def test_a_setting_of_the_stack_names_it_if_it_is_not_enabled() -> None:

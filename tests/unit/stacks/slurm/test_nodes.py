@@ -67,8 +67,25 @@ def hub_url() -> Iterator[str]:
         server.shutdown()
 
 
-def site(hub_url: str = "", address: str = "127.0.0.1", python: str = "", *options: str) -> Site:
-    return Site(python or sys.executable, hub_url, address, options, install="bash files.sh")
+# What a node prints on which nothing is wrong.
+RIGHT = {"release": __version__, "is_reached": True, "hub": "", "home": "", "apart_s": 0.1}
+
+
+def site(
+    hub_url: str = "",
+    address: str = "127.0.0.1",
+    python: str = "",
+    *options: str,
+    packages: str = "",
+) -> Site:
+    return Site(
+        python or sys.executable,
+        hub_url,
+        address,
+        options,
+        install="bash files.sh",
+        packages=packages,
+    )
 
 
 def test_a_node_that_is_right_is_found_so_by_a_job_on_it(srun: Srun, hub_url: str) -> None:
@@ -120,14 +137,26 @@ def test_a_node_that_this_machine_does_not_reach_is_a_problem() -> None:
     [
         ({"apart_s": -61.0}, WARNING, "its clock is 61 s behind"),
         ({"home": "/home/al\x1b[2Jice is not there"}, PROBLEM, "/home/al?[2Jice is not there"),
+        ({"release": "2020.1.0"}, WARNING, "has release 2020.1.0 as "),
     ],
 )
-def test_another_clock_and_a_missing_home_are_reported(
+def test_another_clock_a_missing_home_and_another_release_are_reported(
     report: dict[str, object], severity: str, text: str
 ) -> None:
-    right = {"release": "1", "is_reached": True, "hub": "", "home": "", "apart_s": 0.1}
-    (found,) = nodes.judge(site(), "c1", "c1:4000", right | report)
-    assert (found.severity, found.text) == (severity, text)
+    (found,) = nodes.judge(site(), "c1", "c1:4000", RIGHT | report)
+    assert found.severity == severity
+    assert found.text.startswith(text)
+
+
+def test_a_node_without_the_packages_that_were_added_is_reported(
+    srun: Srun, tmp_path: Path
+) -> None:
+    srun(HERE)
+    there, missing = site(packages=str(tmp_path)), site(packages=f"{tmp_path}/no")
+    assert [each.severity for each in nodes.examine(there, NODE)] == [OK]
+    (found,) = nodes.examine(missing, NODE)
+    assert found.severity == WARNING
+    assert f"added for user servers: {tmp_path}/no is not there" in found.text
 
 
 # srun of Slurm 22.05.8.
@@ -207,10 +236,9 @@ def test_a_partition_of_the_fragments_that_slurm_does_not_have_is_named() -> Non
 
 
 def test_the_home_of_whose_jobs_they_are_is_named_and_looked_for() -> None:
-    right = {"release": "1", "is_reached": True, "hub": "", "home": "", "apart_s": 0.1}
-    (found,) = nodes.judge(site(), "c1", "c1:4000", right, "alice")
+    (found,) = nodes.judge(site(), "c1", "c1:4000", RIGHT, "alice")
     assert found.text.endswith(", has the home of alice")
-    missing = right | {"home": "/home/alice is not there"}
+    missing = RIGHT | {"home": "/home/alice is not there"}
     (found,) = nodes.judge(site(), "c1", "c1:4000", missing, "alice")
     assert found.command == "id alice; ls -ld ~alice   # on c1"
 

@@ -239,6 +239,20 @@ def test_the_token_is_in_the_script_and_in_no_argument(cluster: Cluster) -> None
     in_a_loop(scenario())
 
 
+def test_a_server_finds_the_programs_of_its_release_where_the_node_has_them(
+    cluster: Cluster,
+) -> None:
+    async def scenario() -> None:
+        made = make()
+        made.python = "/software/hub/bin/python3"
+        waiting = await until_submitted(made)
+        assert "export PATH=/software/hub/bin:" in cluster.read("script")
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+    in_a_loop(scenario())
+
+
 def test_what_slurm_says_when_it_refuses_a_job_is_what_people_read(cluster: Cluster) -> None:
     async def scenario() -> None:
         refusal = "sbatch: error: Batch job submission failed: Invalid partition name specified"
@@ -410,9 +424,32 @@ def test_the_end_of_a_job_is_in_the_journal_once(
         made.job = "31"
         cluster.set("31", "TIMEOUT")
         assert [await made.poll() for _ in range(3)] == [1, 1, 1]
+        await asyncio.gather(*spawner._TELLING)
 
     in_a_loop(scenario())
     assert said == [("Job %s of %s: %s", "31", ME, "its time limit was reached")]
+
+
+def test_the_hub_notices_an_end_at_once_and_logs_its_reason_when_slurm_says_it(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[object] = []
+
+    async def scenario() -> None:
+        made = make()
+        monkeypatch.setattr(made.log, "warning", lambda *words: said.append(words))
+        made.job = "31"
+        cluster.program("scancel", "true")
+        cluster.set("31", "COMPLETING")
+        assert await made.poll() == 1
+        await made.stop()
+        assert not said
+        cluster.set("31", "PREEMPTED")
+        await asyncio.gather(*spawner._TELLING)
+
+    in_a_loop(scenario())
+    reason = "Slurm gave its resources to a job of higher priority"
+    assert said == [("Job %s of %s: %s", "31", ME, reason)]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from littlest_hub.doctor.findings import OK, PROBLEM, WARNING, Finding
+from littlest_hub.doctor.findings import OK, PROBLEM, UNSEEN, WARNING, Finding
 from littlest_hub.stacks.watch.news import REMIND_DAYS, Told, news, read, save
 
 DAY_S = 86400.0
@@ -52,6 +52,17 @@ def test_what_is_mended_is_told_when_all_is_well_or_with_the_next_news() -> None
     assert well.title == "all is well again"
     assert after == Told()
     assert not news([WELL], after, 3 * DAY_S)[0].is_due
+
+
+def test_what_cannot_be_seen_for_a_day_is_neither_mended_nor_new_the_day_after() -> None:
+    hidden = Finding(UNSEEN, "HTTPS hub", "systemctl reports nothing about its port")
+    _, told = news([DISK, CERTIFICATE], Told(), 0)
+    well, told = news([hidden], told, DAY_S)
+    assert not well.is_due, "nobody knows that all is well"
+    other, told = news([hidden, Finding(PROBLEM, "hub", "is down")], told, 2 * DAY_S)
+    assert list(other.mended) == ["disk"]
+    assert not news([CERTIFICATE, Finding(PROBLEM, "hub", "is down")], told, 3 * DAY_S)[0].is_due
+    assert news([WELL], told, 3 * DAY_S)[0].title == "all is well again"
 
 
 def test_a_machine_where_all_is_well_sends_nothing() -> None:
