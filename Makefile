@@ -34,7 +34,7 @@ DAYS ?= 120
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-backups test-class test-cluster test-nfs test-term test-launch test-courses test-stats test-upstream advisories lint bench bench-report bench-outage bench-class bench-people bench-stats bench-slurm launches bench-launch python-profile pictures clean
+.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-backups test-class test-cluster test-nfs test-term test-launch test-courses test-stats test-upstream advisories lint bench bench-report bench-outage bench-class bench-people bench-stats bench-slurm bench-courses launches bench-launch python-profile pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -179,6 +179,9 @@ bench-people: deps venv ## 220 servers on one machine, 60 compute, beside stock 
 
 bench-stats: deps venv ## what samples of 220 servers cost (15 minutes)
 	$(BIN)/python -m tests.bench.sampling $(BENCH)
+
+bench-courses: deps venv ## an assignment of a course with 220 students, from its roster to feedback (BENCH="--students 20")
+	$(BIN)/python -m tests.bench.courses $(BENCH)
 
 bench-slurm: deps venv ## 200 servers at the Slurm stack and at batchspawner, on one real Slurm (25 minutes)
 	$(BIN)/python -m tests.bench.cluster $(BENCH)

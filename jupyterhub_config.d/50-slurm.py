@@ -20,10 +20,11 @@ if ADDRESS:
 c.SlurmSpawner.partitions = {
     # "main": {"hours": 8, "processors": 4, "memory_gb": 8, "gpus": 0},
 }
-# Accounts and reservations of Slurm that people may choose; without any, Slurm's defaults.
+# Accounts, reservations and QOS of Slurm that people may choose; without any, Slurm's defaults.
 c.SlurmSpawner.accounts = []
 c.SlurmSpawner.reservations = []
-# Options of sbatch for every job, such as "--qos=interactive".
+c.SlurmSpawner.qos = []
+# Options of sbatch for every job, such as "--constraint=local-disk".
 c.SlurmSpawner.sbatch_options = []
 # The name under which this machine reaches a node, such as "{node}.cluster".
 c.SlurmSpawner.node_address = "{node}"

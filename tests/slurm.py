@@ -20,6 +20,8 @@ from tests.machine import Machine
 WHERE = "import os, socket\nprint(socket.gethostname(), os.environ['SLURM_JOB_ID'])"
 """A cell that prints the node and the number of its job."""
 PACKAGES = ("munge", "polkitd", "slurm-client", "slurmctld", "slurmd", "sudo")
+# wireguard-go: the kernel may have no WireGuard; wg-quick(8) then takes it.
+WIREGUARD = ("iproute2", "wireguard-go", "wireguard-tools")
 NETWORK = "10.77.0"
 HEAD = "head"
 
@@ -76,7 +78,9 @@ class Cluster:
                 # Half a gigabyte, of which pytest would keep three; the last step of the exit.
                 stack.callback(shutil.rmtree, directory, ignore_errors=True)
             self.machines = {
-                name: stack.enter_context(Machine("bookworm", packages=PACKAGES, shared=shared))
+                name: stack.enter_context(
+                    Machine("bookworm", packages=(*PACKAGES, *WIREGUARD), shared=shared)
+                )
                 for name in (HEAD, *self.names)
             }
             self.head = self.machines[HEAD]

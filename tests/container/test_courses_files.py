@@ -10,11 +10,15 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.courses import ASSIGNMENT, COURSES, EXCHANGE, ROSTER, Campus
+from tests.client import Person
+from tests.courses import ASSIGNMENT, COURSES, EXCHANGE, PASSWORD, ROSTER, Campus, Instructor
+from tests.eventually import eventually
 from tests.git_server import HOST, Repository
 from tests.hub import Hub
 from tests.launch_machine import serving
@@ -26,6 +30,7 @@ pytestmark = pytest.mark.long
 KILLS = int(os.environ.get("LITTLEST_HUB_KILLS", "4"))
 RIGHT = "def square(x): return x * x"
 GRADER_UNITS = "littlest-hub.courses-grader-ps131_*.service"
+FORMGRADER = "littlest-hub.courses-formgrader-ps131.service"
 LAST = f"{COURSES}/ps131"
 
 
@@ -253,7 +258,8 @@ def same(campus: Campus, one: str, other: str) -> bool:
     return campus.machine.run(command, check=False).returncode == 0
 
 
-def test_an_assignment_whose_release_is_killed_is_seen_whole_or_not_at_all(campus: Campus) -> None:
+def generate_many(campus: Campus) -> None:
+    """Make an assignment with many files, whose release takes a moment."""
     many = f"{LAST}/source/many"
     script = (
         f"mkdir -p {many}; cp {LAST}/source/ps1/work.ipynb {many};"
@@ -261,6 +267,10 @@ def test_an_assignment_whose_release_is_killed_is_seen_whole_or_not_at_all(campu
     )
     campus.machine.run(["sh", "-ec", script])
     campus.nbgrader("ps131", "generate_assignment", "many")
+
+
+def test_an_assignment_whose_release_is_killed_is_seen_whole_or_not_at_all(campus: Campus) -> None:
+    generate_many(campus)
     released = f"{EXCHANGE}/ps131/outbound/many"
 
     def look() -> None:
@@ -335,6 +345,78 @@ def test_a_page_of_feedback_whose_release_is_killed_is_seen_whole_or_as_it_was(
         same = f"for i in {released}/*; do cmp -s {made} $i && echo same; done; true"
         assert campus.machine.run(["sh", "-c", same]).stdout == "same\n"
     assert campus.machine.run(["find", released, "-name", ".*"]).stdout == ""
+
+
+def test_a_formgrader_that_is_killed_at_work_loses_nothing_and_does_it_when_asked_again(
+    campus: Campus,
+) -> None:
+    random.seed(int(os.environ.get("SEED", "0")))
+    generate_many(campus)
+    many = f"{LAST}/release/many"
+    released, submitted = f"{EXCHANGE}/ps131/outbound/many", f"{LAST}/submitted/bob/ps1"
+    listing = f"ls -d {EXCHANGE}/ps131/inbound/bob+ps1+*"
+    sent = campus.machine.run(["sh", "-c", listing]).stdout.splitlines()[-1]
+    # The collection of one notebook would be over before anything can kill it.
+    more = 'cd "$0"; for i in $(seq 800); do echo $i >$i.csv; done; chown --reference=. *.csv'
+    campus.machine.run(["sh", "-ec", more, sent])
+    buttons = {
+        "assignment/many/release": (f"rm -rf {released}", many, released),
+        "assignment/ps1/collect": (f"rm -rf {submitted}", sent, submitted),
+        "submission/ps1/bob/autograde": ("true", submitted, submitted),
+    }
+    with campus.hub.logged_in("alice", PASSWORD, timeout_s=120) as alice:
+        for button, (prepare, original, copy) in buttons.items():
+            assert pressed_and_killed(campus, alice, button, prepare, original, copy)
+    assert {login for login, _ in campus.grades("ps131")} == {"bob", "carol"}
+    campus.course("autograde", "ps131", "ps1")
+    assert campus.grades("ps131")["bob", "ps1"]["score"] == "3.0"
+    assert "0 of 2 submissions" in campus.course("autograde", "ps131", "ps1").stdout
+    kernels = ["list-units", "--plain", "--no-legend", "littlest-hub.courses-kernels-ps131-*"]
+    eventually(lambda: campus.machine.systemctl(*kernels).stdout == "", 30, "no kernel goes on")
+
+
+def pressed_and_killed(
+    campus: Campus, person: Person, button: str, prepare: str, original: str, copy: str
+) -> int:
+    """Press a button of the formgrader KILLS times, and each time kill it at a random moment.
+
+    Args:
+        campus: the machine.
+        person: an instructor, who is logged in.
+        button: what it asks the formgrader's API for.
+        prepare: a shell command before each run.
+        original: a directory.
+        copy: another one, of which the button makes a copy, whole or not at all.
+
+    Returns:
+        How many were killed before they had ended.
+    """
+    number = 0
+    campus.machine.run(["sh", "-c", prepare])
+    formgrader = Instructor(person, "ps131")
+    began = time.monotonic()
+    formgrader.press(button)
+    took_s = time.monotonic() - began
+    for _ in range(KILLS):
+        campus.machine.run(["sh", "-c", prepare])
+        with ThreadPoolExecutor(1) as pool:
+            pressed = pool.submit(formgrader.press, button)
+            if wait([pressed], timeout=random.uniform(0, took_s)).done:
+                pressed.result()
+            else:
+                campus.machine.systemctl("kill", "--signal=KILL", FORMGRADER)
+                # The proxy answers for a formgrader that was killed.
+                failure = pressed.exception()
+                assert failure is None or isinstance(failure, (AssertionError, httpx.HTTPError))
+                number += failure is not None
+        if campus.machine.run(["test", "-e", copy], check=False).returncode == 0:
+            assert same(campus, original, copy)
+        # systemd starts it again for the next visitor.
+        formgrader = Instructor(person, "ps131")
+        done = formgrader.ask("POST", button)
+        assert done["success"] or "released already" in str(done), done
+        assert same(campus, original, copy)
+    return number
 
 
 def test_who_interrupts_grading_leaves_nothing_that_goes_on(campus: Campus) -> None:

@@ -18,6 +18,7 @@ COURSE = f"{COURSES}/ps131"
 INBOUND = f"{EXCHANGE}/ps131/inbound"
 RIGHT = "def square(x): return x * x"
 WRONG = "def square(x): return 0"
+DEADLY = "import os\ndef square(x):\n    print('first')\n    os._exit(0)"
 CONFIGURATION = """\
 c = get_config()
 c.AssignLatePenalties.plugin_class = "late.Half"
@@ -70,6 +71,24 @@ def put(campus: Campus, name: str, text: str) -> None:
     """Let the grader of the course have a file."""
     campus.machine.put(f"{COURSE}/{name}", text)
     campus.machine.run(["chown", "grader-ps131:", f"{COURSE}/{name}"])
+
+
+def test_a_submission_that_ends_its_kernel_is_graded_without_points_for_the_rest(
+    campus: Campus,
+) -> None:
+    campus.release("ps131", "deadly")
+    hand_in(campus, "bob", "deadly", DEADLY)
+    hand_in(campus, "carol", "deadly", RIGHT)
+    campus.nbgrader("ps131", "collect", "deadly")
+    assert "2 graded" in campus.course("autograde", "ps131", "deadly").stdout
+    grades = campus.grades("ps131")
+    assert [grades[name, "deadly"]["score"] for name in ("bob", "carol")] == ["0.0", "3.0"]
+    seen = campus.machine.read(f"{COURSE}/autograded/bob/deadly/work.ipynb")
+    assert "The kernel ended in this cell" in seen
+    with campus.instructor("ps131") as alice:
+        alice.press("submission/deadly/bob/autograde")
+        assert "The kernel ended in this cell" in alice.page_of("deadly", "bob")
+    assert "0 of 2 submissions" in campus.course("autograde", "ps131", "deadly").stdout
 
 
 def test_a_newer_submission_is_graded_again_and_only_changed_answers_need_another_look(

@@ -6,7 +6,7 @@ import html
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from littlest_hub.stacks.slurm.jobs import Partition
@@ -43,6 +43,7 @@ class Request:
     gpus: int = 0
     account: str = ""
     reservation: str = ""
+    qos: str = ""
 
     def __post_init__(self) -> None:
         """Check it once more: root's helper takes it from the hub.
@@ -69,6 +70,7 @@ class Request:
                 (self.gpus, f"--gres=gpu:{self.gpus}"),
                 (self.account, f"--account={self.account}"),
                 (self.reservation, f"--reservation={self.reservation}"),
+                (self.qos, f"--qos={self.qos}"),
             )
             if value
         ]
@@ -83,13 +85,14 @@ class Choice:
     accounts: Sequence[str] = ()
     """Accounts of Slurm that people may name; none: their default account."""
     reservations: Sequence[str] = ()
+    qos: Sequence[str] = ()
 
     def request(self, options: Mapping[str, Any]) -> Request:
         """Return the request for the options of a person; missing ones have a default.
 
         Args:
-            options: "partition", "hours", "processors", "memory_gb", "gpus", "account" and
-                "reservation", as text or numbers. Others are refused.
+            options: "partition", "hours", "processors", "memory_gb", "gpus", "account",
+                "reservation" and "qos", as text or numbers. Others are refused.
 
         Raises:
             ValueError: an option is refused; the message is for people.
@@ -115,6 +118,7 @@ class Choice:
             gpus=int(_number(options, "gpus", 0, 0, most.gpus, whole=True)),
             account=_one_of(options, "account", self.accounts),
             reservation=_one_of(options, "reservation", self.reservations),
+            qos=_one_of(options, "qos", self.qos),
         )
 
     def within(self, partitions: Sequence[Partition]) -> Choice:
@@ -136,10 +140,13 @@ class Choice:
                     min(most.memory_gb, math.floor(has.memory_mb / 102.4) / 10),
                     min(most.gpus, has.gpus),
                 )
-        return Choice(found, self.accounts, self.reservations)
+        return replace(self, limits=found)
 
 
-_FIELDS = ("partition", "hours", "processors", "memory_gb", "gpus", "account", "reservation")
+_FIELDS = (
+    *("partition", "hours", "processors", "memory_gb", "gpus"),
+    *("account", "reservation", "qos"),
+)
 
 
 def _number(
@@ -176,7 +183,7 @@ def _one_of(options: Mapping[str, Any], name: str, names: Sequence[str]) -> str:
 
 
 def is_name(name: str) -> bool:
-    """Return whether a partition, account or reservation may have this name in a fragment."""
+    """Return whether a partition, account, reservation or QOS may have this name in a fragment."""
     return bool(_NAME.fullmatch(name))
 
 
@@ -240,6 +247,7 @@ def _name_fields(choice: Choice, chosen: Mapping[str, Any]) -> Iterator[str]:
     for name, label, names, without in (
         ("account", "Account", choice.accounts, "your usual one"),
         ("reservation", "Reservation", choice.reservations, "none"),
+        ("qos", "Quality of service (QOS)", choice.qos, "your usual one"),
     ):
         if names:
             listed = f'<option value="">{without}</option>'

@@ -86,6 +86,7 @@ class SlurmSettings(LoggingConfigurable):  # type: ignore[misc]
     )
     accounts = List(Unicode(), config=True, help="Accounts of Slurm that people may choose.")
     reservations = List(Unicode(), config=True, help="Reservations that people may choose.")
+    qos = List(Unicode(), config=True, help="Qualities of service that people may choose.")
     python = Unicode(
         config=True,
         help="The interpreter of a release of this hub, as the nodes see it. Default: this hub's.",
@@ -121,7 +122,7 @@ class SlurmSettings(LoggingConfigurable):  # type: ignore[misc]
                 raise TraitError(f"{name}: {error}") from None
         return proposal.value
 
-    @validate("accounts", "reservations")
+    @validate("accounts", "reservations", "qos")
     def _check_names(self, proposal: Any) -> Any:
         for name in proposal.value:
             _check_name(name)
@@ -149,7 +150,8 @@ class SlurmSettings(LoggingConfigurable):  # type: ignore[misc]
         Slurm itself may accept more, and such a job would wait forever (EnforcePartLimits=NO).
         """
         limits = {name: Limits(**most) for name, most in self.partitions.items()}
-        choice = Choice(limits, tuple(self.accounts), tuple(self.reservations))
+        names = (tuple(each) for each in (self.accounts, self.reservations, self.qos))
+        choice = Choice(limits, *names)
         here = choice.within(CLUSTER.last())
         return here if here.limits else choice
 

@@ -96,6 +96,7 @@ def test_the_fragment_is_right_as_it_is(layout: Layout, more: str) -> None:
         ("c.SlurmSpawner.req_partition = 'main'", "req_partition"),
         ('c.SlurmSpawner.sbatch_options = ["-q interactive"]', "found '-q interactive'"),
         ("c.SlurmSpawner.warn_minutes = 0", "warn_minutes"),
+        ('c.SlurmSpawner.qos = ["high low"]', "'high low' cannot be a name in Slurm"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_its_line(layout: Layout, more: str, text: str) -> None:

@@ -15,6 +15,7 @@ from littlest_hub.stacks.slurm.options import Choice, Limits, Request, form, fro
 CHOICE = Choice(
     {"main": Limits(hours=8, processors=4, memory_gb=8), "gpu": Limits(hours=2, gpus=2)},
     accounts=("physics",),
+    qos=("interactive",),
 )
 HOSTILE = ["main\n#SBATCH --comment=x", "main --prolog=/x", "$(id)", "../main", "1e3", "inf", "-1"]
 
@@ -41,6 +42,7 @@ def test_what_somebody_chooses_reaches_slurm() -> None:
         "memory_gb": "4",
         "gpus": "1",
         "account": "physics",
+        "qos": "interactive",
     }
     assert CHOICE.request(chosen).arguments() == [
         "--partition=gpu",
@@ -49,6 +51,7 @@ def test_what_somebody_chooses_reaches_slurm() -> None:
         "--mem=4096M",
         "--gres=gpu:1",
         "--account=physics",
+        "--qos=interactive",
     ]
 
 
@@ -64,6 +67,7 @@ def test_what_somebody_chooses_reaches_slurm() -> None:
         ({"partition": "other"}, "partition: expected one of main, gpu"),
         ({"account": "chemistry"}, "account: expected one of physics"),
         ({"reservation": "exam"}, "reservation: expected nothing"),
+        ({"qos": "high"}, "qos: expected one of interactive"),
         ({"prologue": "touch x"}, "prologue: no such option"),
     ],
 )
@@ -72,7 +76,7 @@ def test_what_is_out_of_its_limits_is_refused(chosen: dict[str, Any], refusal: s
         CHOICE.request(chosen)
 
 
-NAMES = ["partition", "hours", "processors", "memory_gb", "gpus", "account", "reservation", "cmd"]
+NAMES = [*vars(Request()), "hours", "memory_gb", "cmd"]
 VALUES = st.one_of(
     st.sampled_from(HOSTILE), st.text(), st.integers(), st.floats(), st.lists(st.text())
 )
@@ -93,7 +97,9 @@ def test_no_more_is_offered_than_the_cluster_has() -> None:
         Partition("main", True, True, 120, 2, 4096, 0),
         Partition("gpu", False, False, 9, 9, 9, 9),
     ]
-    assert CHOICE.within(cluster).limits == {"main": Limits(2, 2, 4, 0)}
+    here = CHOICE.within(cluster)
+    assert here.limits == {"main": Limits(2, 2, 4, 0)}
+    assert (here.accounts, here.qos) == (("physics",), ("interactive",))
 
 
 def test_what_the_cluster_has_is_shown_in_numbers_that_people_read_and_may_be_chosen() -> None:
@@ -114,6 +120,7 @@ def test_the_form_shows_what_was_chosen_and_returns_it() -> None:
     assert '<option value="gpu" selected>gpu: up to 2 h' in shown
     assert "<script>" not in shown
     assert 'name="reservation"' not in shown
+    assert "<option>interactive</option>" in shown
     assert '<option value="">your usual one</option>' in shown
     sent = {"partition": ["gpu"], "hours": [" 1 "], "account": [""], "cmd": ["x"]}
     assert from_form(sent) == {"partition": "gpu", "hours": "1"}
