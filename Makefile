@@ -28,11 +28,13 @@ KILLS ?= 30
 TRIES ?= 500
 SEED ?= 0
 ONLY ?=
+# How many days `make test-term` has.
+DAYS ?= 120
 
 .DEFAULT_GOAL := help
 # Each target's first prerequisites install what the next ones run.
 .NOTPARALLEL:
-.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-backups test-class test-cluster test-nfs test-launch test-courses test-stats test-upstream advisories lint bench bench-report bench-outage bench-class bench-people bench-stats bench-slurm bench-courses launches bench-launch python-profile pictures clean
+.PHONY: help quick lint-quick mypy-quick deps demo-deps venv build release demo test test-unit test-build test-container test-vm test-browser test-security test-kills test-logins test-check test-packages test-stacks test-backups test-class test-cluster test-nfs test-term test-launch test-courses test-stats test-upstream advisories lint bench bench-report bench-outage bench-class bench-people bench-stats bench-slurm bench-courses launches bench-launch python-profile pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -135,6 +137,9 @@ test-cluster: deps venv ## a Slurm cluster of three machines, and what may happe
 
 test-nfs: deps venv ## servers as Slurm jobs with homes on real NFS, on an emulated machine (root; 15 minutes)
 	$(PYTEST) tests/vm/test_nfs.py
+
+test-term: deps venv ## what grows at a hub for a class within DAYS=120 days of 40 logins (root; half an hour)
+	LITTLEST_HUB_DAYS=$(DAYS) $(BIN)/pytest -n 0 -s $(if $(INSTALLER),--installer=$(INSTALLER)) tests/container/test_a_term.py
 
 test-stats: deps venv ## statistics, whole: what is counted, who sees it, pictures in a browser (root; 10 minutes)
 	$(PYTEST) tests/unit/stacks/stats tests/container/test_stats.py tests/browser/test_stats.py

@@ -44,6 +44,7 @@ class Vm(Server):
         suite: Debian release.
         prepare: changes its disk before it boots, at the host's speed; no systemd runs.
         packages: Debian packages beyond those of a plain server.
+        is_prepared_booted: systemd runs while `prepare` does.
     """
 
     patience_s = EMULATED_S
@@ -53,9 +54,12 @@ class Vm(Server):
         suite: str = "bookworm",
         prepare: Callable[[Machine], object] | None = None,
         packages: Sequence[str] = (),
+        *,
+        is_prepared_booted: bool = False,
     ) -> None:
         super().__init__()
         self._prepare = prepare
+        self._is_prepared_booted = is_prepared_booted
         self.title = f"virtual {suite}"
         self.image = Image(suite, (*PACKAGES, *packages))
         self._cleanup = contextlib.ExitStack()
@@ -137,7 +141,6 @@ class Vm(Server):
         directory = Path(cleanup.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp")))
         self._console = directory / "console"
         self._disk = directory / "disk"
-        self._make_disk()
         key = directory / "key"
         _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(key))
         self._public_key = key.with_suffix(".pub").read_text().strip()
@@ -153,6 +156,7 @@ class Vm(Server):
         cleanup.callback(self._launcher.wait)
         cleanup.callback(self._launcher.kill)
         self.address = cleanup.enter_context(network(self._launcher))
+        self._make_disk()
         options = {
             "BatchMode": "yes",
             "ConnectTimeout": "10",
@@ -173,7 +177,8 @@ class Vm(Server):
             _copy_to_disk(self.image.root(), self._disk)
             return
         image = self.image
-        with Machine(image.suite, packages=image.packages, booted=False) as machine:
+        booted = self._is_prepared_booted
+        with Machine(image.suite, packages=image.packages, booted=booted) as machine:
             self._prepare(machine)
             _copy_to_disk(machine.files, self._disk)
 
