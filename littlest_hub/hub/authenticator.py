@@ -12,12 +12,16 @@ from jupyterhub.auth import PAMAuthenticator
 from tornado.web import HTTPError
 from traitlets import Unicode
 
-from littlest_hub.hub.helper_client import ask_pam
+from littlest_hub.hub.helper_client import NoAnswerError, ask_pam
 from littlest_hub.system.pam import Outcome
 from littlest_hub.units.helpers import MAX_CONNECTIONS
 
 _SESSION_TURNS = asyncio.Semaphore(MAX_CONNECTIONS // 2)
 """A hundred servers may start at once; logins need some of the connections."""
+_NO_ANSWER = (
+    "The system did not say in time whether this password is right. Try again in a minute; if that"
+    " does not help, tell your administrator."
+)
 
 
 class SystemAuthenticator(PAMAuthenticator):  # type: ignore[misc]
@@ -38,10 +42,14 @@ class SystemAuthenticator(PAMAuthenticator):  # type: ignore[misc]
             return name if is_right else None
         secrets = [data[key] for key in ("password", "otp") if key in data]
         verb = "login" if self.check_account else "authenticate"
-        outcome = await self._ask(verb, name, *secrets)
+        address = handler.request.remote_ip if handler else "?"
+        try:
+            outcome = await self._ask(verb, name, *secrets)
+        except NoAnswerError as error:
+            self.log.error("PAM says nothing about %.32r@%s: %s", name, address, error)
+            raise RefusedLoginError(_NO_ANSWER, 503) from error
         if not outcome.refusal:
             return name
-        address = handler.request.remote_ip if handler else "?"
         self.log.warning("PAM refuses %.32r@%s: %s", name, address, outcome.refusal)
         if outcome.messages:
             raise RefusedLoginError(" ".join(outcome.messages))
@@ -62,10 +70,13 @@ class SystemAuthenticator(PAMAuthenticator):  # type: ignore[misc]
     async def _session(self, verb: str, name: str) -> None:
         if not self.open_sessions:
             return
-        async with _SESSION_TURNS:
-            outcome = await self._ask(verb, name)
-        if outcome.refusal:
-            self.log.warning("PAM, %s of %s: %s", verb, name, outcome.refusal)
+        try:
+            async with _SESSION_TURNS:
+                refusal = (await self._ask(verb, name)).refusal
+        except NoAnswerError as error:
+            refusal = str(error)
+        if refusal:
+            self.log.warning("PAM, %s of %s: %s", verb, name, refusal)
 
     async def _ask(self, verb: str, name: str, *secrets: str) -> Outcome:
         words = [each.encode(self.encoding, "replace") for each in (name, *secrets)]

@@ -37,15 +37,24 @@ async def request(address: str, words: Sequence[bytes], timeout_s: float) -> Any
     return json.loads(await asyncio.wait_for(exchange(), timeout_s))
 
 
+class NoAnswerError(Exception):
+    """The failure of the PAM helper to answer: whether a password is right is unknown."""
+
+
 async def ask_pam(address: str, verb: str, service: str, name: bytes, *secrets: bytes) -> Outcome:
-    """Return the PAM helper's answer about a user."""
+    """Return the PAM helper's answer about a user.
+
+    Raises:
+        NoAnswerError: there is none.
+    """
     words = [verb.encode(), service.encode(), name, *secrets]
     if any(b"\0" in word for word in words) or sum(map(len, words)) > LIMIT_BYTES // 2:
         return Outcome("no such user", [])
     try:
         return Outcome(*await request(address, words, PAM_TIMEOUT_S))
     except (OSError, ValueError, TypeError) as error:
-        return Outcome(f"{address}: {str(error) or type(error).__name__}; see the journal", [])
+        text = f"{address}: {str(error) or type(error).__name__}; see the journal"
+        raise NoAnswerError(text) from error
 
 
 class HelperPamela:
@@ -78,6 +87,9 @@ class HelperPamela:
     ) -> None:
         # PAMAuthenticator calls this in a thread of its own.
         words = [each.encode(encoding, "replace") for each in (name, *secrets)]
-        outcome = asyncio.run(ask_pam(self._address, verb, service, *words))
+        try:
+            outcome = asyncio.run(ask_pam(self._address, verb, service, *words))
+        except NoAnswerError as error:
+            raise self.PAMError(str(error)) from error
         if outcome.refusal:
             raise self.PAMError(" ".join([outcome.refusal, *outcome.messages]))

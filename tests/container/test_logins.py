@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from littlest_hub.hub.login_limits import FREE_FAILURES
 from tests import identity_provider
 from tests.catalogue import filled
 from tests.client import Person
@@ -17,6 +18,7 @@ from tests.hub import Hub
 from tests.machine import Machine
 
 WRONG = "Wrong user name or password, or you may not use this hub."
+NO_ANSWER = "The system did not say in time whether this password is right"
 SERVICE = "locking"
 LOCKING = """\
 auth     required                    pam_faillock.so preauth deny=3 unlock_time=600
@@ -100,6 +102,20 @@ def test_failures_are_counted_and_the_page_shows_what_pam_says(hub: Hub, kind: s
         assert ("locked due to 3 failed logins" in message) is (kind == "")
         hub.machine.run(["faillock", "--user", name, "--reset"])
         assert log_in(hub, name, password)[0] == 200
+
+
+@pytest.mark.row(35)
+def test_a_helper_that_does_not_answer_is_not_a_wrong_password(hub: Hub) -> None:
+    name, password = account(hub, "unanswered")
+    socket = hub.layout.password_socket
+    hub.machine.systemctl("stop", socket)
+    try:
+        for _ in range(2 * FREE_FAILURES):
+            status, message, _ = log_in(hub, name, password)
+            assert (status, message.partition(".")[0]) == (503, NO_ANSWER)
+    finally:
+        hub.machine.systemctl("start", socket)
+    assert log_in(hub, name, password)[0] == 200
 
 
 @pytest.mark.row(35)
