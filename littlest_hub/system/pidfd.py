@@ -56,6 +56,10 @@ class Process:
         """Whether it has not ended; one that nobody has waited for has."""
         return not self._ended.poll(0)
 
+    def await_end(self, timeout_s: float) -> None:
+        """Return when it has ended, or when the time is up."""
+        self._ended.poll(timeout_s * 1000)
+
     def __del__(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)

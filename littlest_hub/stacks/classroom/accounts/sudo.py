@@ -24,11 +24,14 @@ from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.accounts.table import STACK
 from littlest_hub.stacks.classroom.environment.place import Place
 from littlest_hub.system import cgroups, files
+from littlest_hub.system.pidfd import Process
 from littlest_hub.system.systemctl import list_units, show, systemctl
 
 DIRECTORY = Path("/etc/sudoers.d")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ROUNDS = 20
+_END_S = 1
+"""Time in which a killed process ends, unless it waits for a disk that does not answer."""
 _START_S = 10
 _NUMBERS = re.compile(r"^(Uid|Gid|Groups|Cap(?:Inh|Prm|Eff|Amb)):\s*(.*)$", re.MULTILINE)
 
@@ -109,7 +112,7 @@ def end_elevated(layout: Layout, uid: int) -> None:
             continue
         group = show(unit, "ControlGroup")
         for _ in range(_ROUNDS):
-            if not _kill(elevated_in(cgroups.process_ids(group), uid, gids)):
+            if not kill(elevated_in(cgroups.process_ids(group), uid, gids)):
                 break
         else:
             # They start others faster than they are killed.
@@ -154,11 +157,15 @@ def is_elevated(status: str, uid: int, gids: frozenset[int]) -> bool:
     )
 
 
-def _kill(pids: Iterable[int]) -> bool:
-    """Kill processes; return whether there were any."""
-    some = False
+def kill(pids: Iterable[int]) -> bool:
+    """Kill processes, and return when they have ended: whether there were any."""
+    ending = []
     for pid in pids:
-        some = True
+        handle = Process.find(pid)  # before the signal: the number may soon be another process's
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    return some
+        ending.append(handle)
+    # Until then they look as if somebody had started them again.
+    for handle in filter(None, ending):
+        handle.await_end(_END_S)
+    return bool(ending)
