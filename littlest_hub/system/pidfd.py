@@ -6,9 +6,13 @@ import contextlib
 import ctypes
 import os
 import select
+import signal
+from collections.abc import Iterable
 
 # The same number on every architecture; Linux 5.6. Python has no function for it.
 _PIDFD_GETFD = 438
+_END_S = 1
+"""Time in which a killed process ends, unless it waits for a disk that does not answer."""
 
 
 def duplicate(pidfd: int, descriptor: int) -> int:
@@ -63,3 +67,19 @@ class Process:
     def __del__(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
+
+
+def kill(pids: Iterable[int]) -> bool:
+    """Kill processes, and return when they have ended: whether there were any.
+
+    Until a killed process has ended, it looks as if somebody had started it again.
+    """
+    ending = []
+    for pid in pids:
+        handle = Process.find(pid)  # before the signal: the number may soon be another process's
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        ending.append(handle)
+    for handle in filter(None, ending):
+        handle.await_end(_END_S)
+    return bool(ending)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
 import re
 import shlex
 import shutil
-import signal
 import sqlite3
 import subprocess
 from dataclasses import replace
@@ -22,7 +20,7 @@ from littlest_hub.stacks.classroom.accounts import table
 from littlest_hub.stacks.classroom.accounts.provision import Provision, is_home_of
 from littlest_hub.stacks.classroom.accounts.table import Account, Table
 from littlest_hub.stacks.classroom.logins import people
-from littlest_hub.system import processes
+from littlest_hub.system import pidfd, processes
 from littlest_hub.system.ownership import loose_step
 from littlest_hub.system.systemctl import is_active, list_units, show, systemctl
 from littlest_hub.unprivileged.privileges import run_as_hub_user
@@ -250,12 +248,8 @@ def end_processes(uid: int) -> None:
         LittlestHubError: processes start others faster than they are killed.
     """
     for _ in range(_ROUNDS):
-        found = [pid for pid in processes.process_ids() if _is_of(pid, uid)]
-        if not found:
+        if not pidfd.kill(pid for pid in processes.process_ids() if _is_of(pid, uid)):
             return
-        for pid in found:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
     raise LittlestHubError(
         f"processes of user {uid} start others faster than they end",
         f"systemctl kill --signal=KILL user-{uid}.slice",

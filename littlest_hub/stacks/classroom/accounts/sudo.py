@@ -12,7 +12,6 @@ import os
 import pwd
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -23,15 +22,12 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.accounts.table import STACK
 from littlest_hub.stacks.classroom.environment.place import Place
-from littlest_hub.system import cgroups, files
-from littlest_hub.system.pidfd import Process
+from littlest_hub.system import cgroups, files, pidfd
 from littlest_hub.system.systemctl import list_units, show, systemctl
 
 DIRECTORY = Path("/etc/sudoers.d")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ROUNDS = 20
-_END_S = 1
-"""Time in which a killed process ends, unless it waits for a disk that does not answer."""
 _START_S = 10
 _NUMBERS = re.compile(r"^(Uid|Gid|Groups|Cap(?:Inh|Prm|Eff|Amb)):\s*(.*)$", re.MULTILINE)
 
@@ -112,7 +108,7 @@ def end_elevated(layout: Layout, uid: int) -> None:
             continue
         group = show(unit, "ControlGroup")
         for _ in range(_ROUNDS):
-            if not kill(elevated_in(cgroups.process_ids(group), uid, gids)):
+            if not pidfd.kill(elevated_in(cgroups.process_ids(group), uid, gids)):
                 break
         else:
             # They start others faster than they are killed.
@@ -155,17 +151,3 @@ def is_elevated(status: str, uid: int, gids: frozenset[int]) -> bool:
         or not {int(each) for each in fields.get("Groups", "").split()} <= gids
         or any(int(each, 16) for each in capabilities)
     )
-
-
-def kill(pids: Iterable[int]) -> bool:
-    """Kill processes, and return when they have ended: whether there were any."""
-    ending = []
-    for pid in pids:
-        handle = Process.find(pid)  # before the signal: the number may soon be another process's
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        ending.append(handle)
-    # Until then they look as if somebody had started them again.
-    for handle in filter(None, ending):
-        handle.await_end(_END_S)
-    return bool(ending)
