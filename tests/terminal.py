@@ -11,6 +11,8 @@ import websocket
 
 from tests.client import Person
 
+_TEXT = websocket.ABNF.OPCODE_TEXT
+
 
 class Terminal:
     """One websocket to one terminal (terminado's protocol: lists of a kind and a text)."""
@@ -52,7 +54,11 @@ class Terminal:
         while text not in self.shown[since:]:
             self._channel.settimeout(max(0.01, deadline - time.monotonic()))
             try:
-                kind, *words = json.loads(self._channel.recv())
+                # `recv` would answer the server's pings and wait on, for ever.
+                opcode, frame = self._channel.recv_data_frame(control_frame=True)
+                if opcode == websocket.ABNF.OPCODE_CLOSE:
+                    raise websocket.WebSocketConnectionClosedException("the server has closed it")
+                kind, *words = json.loads(frame.data) if opcode == _TEXT else [""]
             except (websocket.WebSocketException, ValueError) as error:
                 raise AssertionError(f"no {text!r} in {self.shown[since:]!r}") from error
             if kind == "stdout":
