@@ -209,7 +209,7 @@ class Cluster:
     def _reconfigure(self, path: str, text: str) -> None:
         for machine in self.machines.values():
             machine.put(path, text)
-        # Before them: nodes whose configuration is another one are refused.
+        # The controller first: it refuses nodes whose configuration differs from its own.
         self.head.systemctl("restart", "slurmctld")
         for name in self.names:
             self.machines[name].systemctl("restart", "slurmd")

@@ -33,11 +33,11 @@ shift
 for name; do useradd --create-home --shell /bin/bash --password "$hash" "$name"; done
 """
 NOISE = "seq --format='a program of the machine says %g' 300 | systemd-cat --identifier=noise"
-# Nothing tells these machines the time.
+# These machines have no time server, which `doctor` says.
 IGNORED = "clock"
 _PATIENCE_S = 600
 _AT_ONCE = 4
-"""As many passwords of one network are checked at the same time."""
+"""The number of passwords of one network that the hub checks at the same time."""
 
 # Sizes are in KiB; memory is PSS, which divides shared pages among processes (proc_pid_smaps(5)).
 _SAMPLE = r"""
@@ -152,7 +152,7 @@ class Term:
 
     def let_in(self, people: Sequence[str]) -> None:
         with ThreadPoolExecutor(_AT_ONCE) as doors:
-            # Iterated over, so that an error is raised here.
+            # The list raises the error of a login that failed.
             list(doors.map(self.log_in, people))
 
     def hold_class(self, directory: Path, *, has_loop: bool) -> None:
@@ -194,7 +194,7 @@ class Term:
 
 
 def assert_nothing_grows(term: Term) -> None:
-    """Compare the last measurement with one of the first month; neither while a class is held."""
+    """Compare the last measurement with one of the first month; no server runs at either."""
     assert not term.failed
     last, settled = term.samples[-1], term.samples[min(3, (len(term.samples) - 1) // 2)]
     days = last["day"] - settled["day"]

@@ -54,7 +54,7 @@ class Terminal:
         while text not in self.shown[since:]:
             self._channel.settimeout(max(0.01, deadline - time.monotonic()))
             try:
-                # `recv` would answer the server's pings and wait on, for ever.
+                # Unlike `recv`, this returns at each ping, so that the time limit holds.
                 opcode, frame = self._channel.recv_data_frame(control_frame=True)
                 if opcode == websocket.ABNF.OPCODE_CLOSE:
                     raise websocket.WebSocketConnectionClosedException("the server has closed it")

@@ -41,7 +41,7 @@ DEADLY = "import os\ndef square(x): os._exit(0)"
 POINTS = 3
 """Points of a right solution; the text is for somebody to grade."""
 READERS = 10
-"""One of so many students fetches the feedback."""
+"""Every tenth student fetches the feedback."""
 SAMPLES_S = 2
 PATIENCE_S = 120
 _PATIENCE_S = 3600

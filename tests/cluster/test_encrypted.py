@@ -19,7 +19,7 @@ pytestmark = pytest.mark.long
 MAKE_KEY = (
     "wg genkey | install -m 0600 /dev/stdin /etc/wireguard/key; wg pubkey </etc/wireguard/key"
 )
-# What passes the head's interface to the nodes, both ways (packet(7)).
+# A program that records all packets of the head's interface to the nodes (packet(7)).
 LISTENER = """
 import socket
 with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as wire:

@@ -158,7 +158,7 @@ def test_a_job_that_makes_way_for_another_ends_its_server(cluster: Cluster, hub:
 
 
 def replace_proxy(hub: Hub, *verb: str) -> None:
-    """Restart or kill the proxy, and wait for the next one: the killed one takes requests along."""
+    """Restart or kill the proxy, and wait for the next one: requests to the old one fail."""
     proxy = hub.layout.proxy_service
     before = hub.main_pid(proxy)
     hub.machine.systemctl(*verb, proxy)

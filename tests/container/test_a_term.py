@@ -1,4 +1,4 @@
-"""What grows within a term of a class, with 40 logins a day: `make test-term DAYS=120`.
+"""Growth within a term of a class, with 40 logins a day: `make test-term DAYS=120`.
 
 The clock stays as it is, so nothing expires within these days but the tokens of browsers, which
 last for a minute here; and the hub does every 20 s what it would do every 5 minutes or every hour.
@@ -75,7 +75,7 @@ def test_40_logins_a_day_and_a_package_a_week_let_nothing_grow(hub: Hub, tmp_pat
     print(table(term.samples, COLUMNS))
     mails = hub.machine.read("/var/mail/root")
     print(mails)
-    # Of what this machine lacks, such as limits of memory.
+    # The mail names what this machine lacks, such as limits of memory.
     assert mails.count("\nSubject: ") == 1, "told once, and then left alone"
     term.await_no_servers()
     term.hold_class(tmp_path, has_loop=False)

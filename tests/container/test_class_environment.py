@@ -289,7 +289,7 @@ def test_a_deleted_environment_is_made_again_by_the_command_that_doctor_names(kl
     klass.hub.machine.run(["sh", "-c", f"rm -rf {klass.home}/[0-9]* {klass.link}"])
     said = klass.hub.machine.run([littlest_hub, "doctor"], check=False).stdout
     assert "$ littlest-hub environment make" in said
-    # As in a terminal of JupyterLab.
+    # Terminals of JupyterLab have such a umask.
     klass.hub.machine.run(["sh", "-c", f"umask 077; {littlest_hub} environment make"])
     assert "a kernel starts" in klass.run("check")
     with klass.hub.person() as person:
@@ -313,14 +313,14 @@ def test_doctor_finds_that_a_part_was_deleted_and_its_command_helps(klass: Class
     assert "$ littlest-hub environment rollback\n" in delete_a_part()
     klass.run("rollback")
     assert "a kernel starts" in klass.run("check")
-    # There is no other generation.
+    # Remove all generations, so that there is none to go back to.
     klass.hub.machine.run(["sh", "-c", f"rm -rf {klass.home}/[0-9]* {klass.link}"])
     klass.run("make")
     assert "$ littlest-hub environment make --new\n" in delete_a_part()
     klass.run("make", "--new")
     assert "a kernel starts" in klass.run("check")
     assert "leads to" not in klass.hub.machine.run([littlest_hub, "doctor"], check=False).stdout
-    # Nobody goes back to the generation that lacks a part.
+    # The damaged generation must not be there for later tests, which roll back.
     klass.hub.machine.run(["sh", "-c", f"rm -rf {klass.home}/[0-9]* {klass.link}"])
     klass.run("make")
 

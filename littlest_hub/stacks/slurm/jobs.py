@@ -128,7 +128,7 @@ class Job:
 
     @property
     def is_unexplained(self) -> bool:
-        """Whether Slurm says later why the job ends: its last processes are ending."""
+        """Whether the job is ending and Slurm has yet to say why."""
         return self.state == "COMPLETING" and self.reason not in _ENDS_BY_REASON
 
     def why_ended(self) -> str:

@@ -252,7 +252,7 @@ def _skew(site: Site, node: str, found: Mapping[str, Any]) -> Iterator[Finding]:
     if (release := found["release"]) != __version__:
         text = f"has release {_plain(release)} as {site.python}, and this hub is {__version__}"
         yield Finding(WARNING, node, text, f"{site.install}   # on {node}", _SECTION)
-    # A release before this one does not look.
+    # Probes of earlier releases do not report packages.
     elif not found.get("has_packages", True):
         text = f"lacks the packages that were added for user servers: {site.packages} is not there"
         yield Finding(WARNING, node, text, f"ls -d {site.packages}   # on {node}", _SECTION)

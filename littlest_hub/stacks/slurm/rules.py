@@ -27,7 +27,7 @@ def nothing_to_report_to(settings: Settings) -> Iterator[Problem]:
 
 
 def servers_of_another_release(settings: Settings) -> Iterator[Problem]:
-    """Warn of a path of Python that an upgrade has left behind."""
+    """Warn of a path of Python that names another release, as after an upgrade."""
     if not _spawner(settings):
         return
     setting = settings.get("Spawner", "python")

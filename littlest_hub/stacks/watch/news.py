@@ -80,7 +80,7 @@ def news(findings: Sequence[Finding], told: Told, now_s: float) -> tuple[News, T
     wrong = {key_of(each): each for each in findings if each.severity in (PROBLEM, WARNING)}
     new = [each for key, each in wrong.items() if key not in told.subjects]
     still = [each for key, each in wrong.items() if key in told.subjects]
-    # What could not be seen now is neither mended nor news.
+    # A finding that cannot be examined now counts neither as mended nor as new.
     unseen = {each.subject for each in findings if each.severity == UNSEEN}
     kept = {k: each for k, each in told.subjects.items() if k not in wrong and each in unseen}
     mended = [each for k, each in told.subjects.items() if k not in wrong and k not in kept]

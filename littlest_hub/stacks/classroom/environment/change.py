@@ -29,7 +29,7 @@ _PASSED = re.compile(r"(https?|no|ftp|all)_proxy|PIP_.*|SSL_CERT_.*|REQUESTS_.*|
 _MEMORY = "memory"
 """The directory of layers that are in memory, below that of a change."""
 _COMMAND = "environment"
-"""The word of our command line after which a person's own words come."""
+"""The word of our command line that precedes what the person typed."""
 _MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 
 
@@ -239,7 +239,7 @@ class Environment:
             raise LittlestHubError("there is no environment", hint) from error
         if held is None:
             raise _is_held(locks.holder(self.place.lock))
-        # sudo keeps that of a terminal in JupyterLab, with which others could not read files.
+        # sudo keeps the umask of JupyterLab's terminals, which lets nobody else read new files.
         umask = os.umask(0o022)
         with held:
             self.generations.clean()

@@ -67,7 +67,7 @@ def hub_url() -> Iterator[str]:
         server.shutdown()
 
 
-# What a node prints on which nothing is wrong.
+# The output of a node without problems.
 RIGHT = {"release": __version__, "is_reached": True, "hub": "", "home": "", "apart_s": 0.1}
 
 
