@@ -159,6 +159,10 @@ class Site:
         record = self.directory / f"{name}:{server}"
         return json.loads(record.read_text()) if record.exists() else None
 
+    def token_of(self, name: str, server: str) -> str:
+        """Return the token with which a server was started last."""
+        return (self.directory / f"{name}:{server} token").read_text()
+
     def reset(self) -> None:
         self.resolver.lines = [{"resolved": RESOLVED}]
         self.builder.lines = [{"s": 1, "text": "Installing numpy"}, DONE]

@@ -34,6 +34,7 @@ class SlowSpawner(RecordingSpawner):
         self.apply_shares()
         while (DIRECTORY / f"{self.user.name} is slow").exists():
             await asyncio.sleep(0.05)
+        (DIRECTORY / f"{self.user.name}:{self.name} token").write_text(self.api_token)
         return await super().start()
 
 

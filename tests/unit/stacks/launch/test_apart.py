@@ -205,9 +205,13 @@ def test_a_volume_that_a_collaborator_may_not_have_is_not_in_a_shared_server(
     made = house.server(id, settings=settings, groups=["physics"])
     assert "bob, who may use this server, may not have its volumes" in refused(made)
     group = made.user.db.query(orm.Group).one()
-    made.user.db.add(orm.User(name="bob", groups=[group]))
+    bob = orm.User(name="bob", groups=[group])
+    made.user.db.add(bob)
     made.user.db.commit()
     assert prepared(made)
+    bob.groups = []
+    made.user.db.commit()
+    assert "bob, who may use this server, may not have its volumes" in refused(made)
 
 
 @pytest.mark.needs("root")

@@ -301,6 +301,9 @@ def test_a_record_with_another_configuration_does_not_start(house: House) -> Non
         ({"urlpath": "lab"}, "urlpath"),
         ({"name": "other"}, "that of a server other, not of course"),
         ({"name": "../x"}, "name"),
+        ({"mounts": "data"}, "there is no volume 'data' for you"),
+        ({"mounts": "../data"}, "there is no volume '../data' for you"),
+        ({"share": "../boss"}, "share"),
     ],
 )
 def test_a_configuration_that_no_form_can_ask_for_does_not_start(
@@ -338,6 +341,19 @@ def test_a_volume_is_in_the_servers_that_have_chosen_it_and_hidden_from_others(
         properties = prepared(house.server(other, settings=settings)).properties
         assert f"-{path}" in values(properties, "InaccessiblePaths")
         assert not any(path in each for each in properties.get("BindReadOnlyPaths", ()))
+
+
+@pytest.mark.parametrize(
+    "mounts",
+    ["data:rw", "data:/etc", "data data", " data", "data:ro", "/etc:rw", "data\nBindPaths=/etc"],
+)
+def test_a_volume_that_no_form_can_ask_for_is_in_no_server(house: House, mounts: str) -> None:
+    """The service that writes records may be hijacked."""
+    settings = with_volume(house)
+    id = house.approve(replace(CONFIGURATION, mounts=mounts))
+    why = refused(house.server(id, settings=settings, groups=["physics"]))
+    assert why.startswith("This launch is refused: ")
+    assert settings.volumes["data"].path not in why
 
 
 def test_who_has_left_a_group_has_lost_its_volumes_at_the_next_start(house: House) -> None:

@@ -191,6 +191,38 @@ def test_a_collaborator_can_do_nothing_else(alice: Browser, bob: Browser) -> Non
     assert bob.get(f"/hub/spawn/{alice.name}/only").status_code in (403, 404)
 
 
+def test_the_token_of_a_shared_server_is_good_for_that_server_alone(
+    alice: Browser, bob: Browser, site: Site
+) -> None:
+    """Whoever uses the server can read the token: it is in the environment of its processes."""
+    shared(alice, "token", bob.name)
+    hub = httpx.Client(
+        base_url=f"http://127.0.0.1:{site.hub_port}/hub/api",
+        headers={"Authorization": f"token {site.token_of(alice.name, 'token')}"},
+        trust_env=False,
+    )
+    assert {*hub.get("/user").json()["scopes"]} == {
+        f"access:servers!server={alice.name}/token",
+        f"users:activity!user={alice.name}",
+        f"read:users:activity!user={alice.name}",
+        f"read:users:groups!user={alice.name}",
+        f"read:users:name!user={alice.name}",
+    }
+    body = {"user_options": {"launch": "0" * 64}}
+    attempts = [
+        ("POST", f"/users/{alice.name}/servers/token", body),
+        ("POST", f"/users/{alice.name}/servers/another", body),
+        ("DELETE", f"/users/{alice.name}/servers/token", None),
+        ("POST", f"/users/{alice.name}/tokens", {}),
+        ("POST", f"/shares/{alice.name}/token", {"user": "boss"}),
+        ("POST", f"/launch-shares/{alice.name}/token", {}),
+        ("GET", f"/users/{bob.name}", None),
+        ("GET", "/users", None),
+    ]
+    for method, path, sent in attempts:
+        assert hub.request(method, path, json=sent).status_code in (403, 404), (method, path)
+
+
 def test_a_stranger_is_told_nothing(alice: Browser, bob: Browser, site: Site) -> None:
     shared(alice, "hidden", bob.name)
     carol = Browser(site).log_in()

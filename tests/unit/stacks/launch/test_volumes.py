@@ -57,6 +57,14 @@ def test_a_choice_has_one_spelling() -> None:
         "%h",
         "${HOME}",
         "daten-ü",
+        "https://dav.example.org/files",
+        "file:///etc",
+        "s3:bucket",
+        ":local:/etc",
+        "data,copy_links:/etc",
+        "\\\\server\\share",
+        "data#x",
+        "da\u200bta",
     ],
 )
 def test_what_is_not_offered_is_refused_in_any_spelling(text: str) -> None:
