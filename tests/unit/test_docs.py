@@ -93,12 +93,27 @@ def test_the_architecture_page_has_a_row_for_each_part_of_the_package() -> None:
             assert re.search(rf"^\| `{path.name}/` \|", page, re.MULTILINE), path.name
 
 
-def test_the_page_about_another_distribution_names_tests_that_exist() -> None:
-    page = (ROOT / "docs" / "reference" / "tljh.md").read_text()
+FEATURES = ("docs/reference/tljh.md", "docs/reference/launch.md")
+"""Pages with features, each with the tests that prove it."""
+NAMING_TESTS = (*FEATURES, "docs/explanation/launch.md")
+
+
+@pytest.mark.parametrize("page", NAMING_TESTS)
+def test_a_page_names_tests_that_exist(page: str) -> None:
     tests = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
-    named = set(re.findall(r"`(test_\w+)`", page))
+    named = set(re.findall(r"`(test_\w+…?)`", (ROOT / page).read_text()))
     assert named
     assert {name for name in named if f"def {name}(" not in tests} == set()
+
+
+@pytest.mark.parametrize("page", FEATURES)
+def test_each_feature_has_a_test_or_none_is_said(page: str) -> None:
+    tables = re.findall(r"^\|.*\| test \|\n\|[-|]+\n((?:\|.*\n)+)", (ROOT / page).read_text(), re.M)
+    rows = [row for table in tables for row in table.splitlines()]
+    assert len(rows) > 15
+    for row in rows:
+        said = row.rstrip(" |").rpartition(" | ")[2]
+        assert said.startswith(("`test_", "none", "the tests of `make ")), row
 
 
 def test_the_pages_for_contributors_name_files_that_exist() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ from littlest_hub.layout import Layout
 from littlest_hub.manifest.plain_values import parse, record_of
 from littlest_hub.stacks.launch import permissions
 from littlest_hub.stacks.launch.fragment import FRAGMENT, Values
+from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.resolver import settings as resolver
 from littlest_hub.stacks.launch.settings import Settings
 from littlest_hub.system.files import write
 
-STOCK = Path(__file__).parents[4] / "jupyterhub_config.d" / FRAGMENT
+ROOT = Path(__file__).parents[4]
+STOCK = ROOT / "jupyterhub_config.d" / FRAGMENT
 
 
 def values(**variables: Any) -> Values:
@@ -33,6 +37,23 @@ def test_the_stock_fragment_has_the_usual_values() -> None:
         if " = " in line
         if line[0].isupper()
     }
+
+
+def explained(page: str, heading: str) -> list[str]:
+    """Return the names in the first column of the first table below a heading of a page."""
+    text = (ROOT / "docs" / page).read_text().partition(f"\n## {heading}\n")[2]
+    rows = re.search(r"\|---.*\n((?:\|.*\n)+)", text)
+    assert rows
+    return [
+        name for row in rows[1].splitlines() for name in re.findall("`(.+?)`", row.split("|")[1])
+    ]
+
+
+def test_each_value_and_each_field_of_a_link_is_explained_once() -> None:
+    values = sorted(name.upper() for name in Values.__dataclass_fields__)
+    assert sorted(explained("how-to/launch.md", "What you decide")) == values
+    links = sorted(each.name for each in fields(Form))
+    assert sorted(explained("reference/launch.md", "Fields of a link")) == links
 
 
 def test_values_become_settings_of_the_hub_and_of_the_resolver(tmp_path: Path) -> None:
