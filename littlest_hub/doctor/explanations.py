@@ -14,6 +14,8 @@ SPACE = "space"
 WRITABLE = "writable"
 RELEASE = "release"
 RETRY = "retry"
+REFUSED = "refused"
+"""Nothing: a rule forbids this start."""
 
 
 class Explanation(NamedTuple):
@@ -55,6 +57,13 @@ _OTHER = Explanation(
     "journalctl -u {hub} -p err",
 )
 _EXPLANATIONS = (
+    # First: the reason may contain anything.
+    Explanation(
+        r"\bHTTP 403: Forbidden \(",
+        "nothing has failed: a rule forbids this start, and the person has seen this reason",
+        "",
+        REFUSED,
+    ),
     Explanation(
         r"What it printed is in /",
         "the server runs on another machine, and the reason is in this file",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from littlest_hub.doctor.explanations import CONFIGURATION, explain
+from littlest_hub.doctor.explanations import CONFIGURATION, REFUSED, explain
 from littlest_hub.doctor.journal import JournalEntry
 from littlest_hub.layout import Layout
 
@@ -36,6 +36,7 @@ _ROUTINE = re.compile(
 _WINDOW_US = 120_000_000
 # Spawners on other machines say this.
 _OUTPUT = re.compile(r"What it printed is in (/[^\s)]+)")
+_REASON = re.compile(r"HTTP 403: Forbidden \((.*)\)")
 _MISSING_ACCOUNT = re.compile(r"No user named (\S+)")
 
 
@@ -53,6 +54,11 @@ class FailedSpawn:
     """The change that the next start needs to succeed: one of `explanations`."""
     account: str = ""
     """The system account that the server would run as."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether nothing has failed: a rule forbids the start."""
+        return self.mended_by == REFUSED
 
 
 def failed_spawns(
@@ -89,6 +95,8 @@ def failed_spawns(
             decisive = _decisive(recent, layout.user_unit(user), hub_unit)
         line = decisive or symptom
         explanation = explain(line, symptom)
+        if explanation.mended_by == REFUSED and (reason := _REASON.search(line)):
+            line = reason[1]
         # The account is taken from the hub's own message only: a server prints what its user likes,
         # and root may run the command that names the account.
         said = line if is_exception else symptom

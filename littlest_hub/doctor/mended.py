@@ -83,4 +83,5 @@ _CHECKS: Mapping[str, Callable[[Snapshot, FailedSpawn], bool]] = {
     explanations.WRITABLE: _is_writable,
     explanations.RELEASE: _is_release_whole,
     explanations.RETRY: lambda _snapshot, _failure: True,
+    explanations.REFUSED: lambda _snapshot, _failure: False,
 }

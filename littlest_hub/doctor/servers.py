@@ -89,8 +89,13 @@ def failed_starts(snapshot: Snapshot) -> Iterator[Finding]:
     for failure in found[:10]:
         if started_since(snapshot.journal, layout.hub_service, failure):
             continue
-        text = f"did not start at {local_time(failure.time_us)}: {failure.line}"
         subject = f"{failure.user}'s server"
+        if failure.is_refused:
+            # No problem, and so no mail: people may cause it as often as they like.
+            text = f"was refused at {local_time(failure.time_us)}: {failure.line}"
+            yield Finding(OK, subject, f"{text}\n{failure.meaning}")
+            continue
+        text = f"did not start at {local_time(failure.time_us)}: {failure.line}"
         if is_mended(snapshot, failure):
             yield Finding(OK, subject, f"{text}\nThe cause is gone; it was not started again yet.")
             continue

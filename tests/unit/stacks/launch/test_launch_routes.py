@@ -13,6 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from littlest_hub.doctor.findings import OK
+from littlest_hub.doctor.journal import JournalEntry
+from littlest_hub.doctor.servers import failed_starts
+from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.launch.configuration import Configuration
 from littlest_hub.stacks.launch.records import Records
@@ -131,3 +135,21 @@ def test_what_its_owner_has_approved_starts(hub: Hub, ask: Route) -> None:
     ask(hub, owner, id)
     eventually(lambda: hub.started(owner), 20, "the server to start")
     assert id in (hub.directory / f"{owner}:course").read_text()
+
+
+def test_doctor_calls_a_refused_start_no_failure_and_says_why(hub: Hub) -> None:
+    by_api(hub, "nina", "0" * 64)
+    layout = Layout(hub.directory)
+    snapshot = Snapshot(layout)
+    entries = [
+        JournalEntry(number, layout.hub_service, "python3", line, 3)
+        for number, line in enumerate((hub.directory / "log").read_text().splitlines())
+    ]
+    snapshot.__dict__.update(journal=entries, is_foreground=False)
+    (found,) = (each for each in failed_starts(snapshot) if each.subject == "nina's server")
+    assert found.severity == OK
+    reason, meaning = found.text.splitlines()
+    assert reason.endswith(
+        f": This launch is refused: nina has approved no configuration {'0' * 64}"
+    )
+    assert meaning.startswith("nothing has failed")
