@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import secrets
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.layout import Layout
@@ -138,6 +140,28 @@ def grader_command(layout: Layout, course: Course, *words: str, unit: str = "") 
     argv += [f"--property={each.key}={each.value}" for each in grader(layout, course)]
     python = f"{layout.hub}/bin/python3"
     return [*argv, "--", python, "-I", "-m", _PROGRAM, course.name, *_escaped(words)]
+
+
+def ask_grader(
+    layout: Layout, course: Course, *words: str, text: str = "", timeout_s: float = 120
+) -> Any:
+    """Run a program of ours as the grader of a course, and return the JSON that it prints.
+
+    Raises:
+        LittlestHubError: it fails.
+        SubprocessError: it takes too long.
+        ValueError: it prints something else.
+    """
+    done = subprocess.run(
+        grader_command(layout, course, *words),
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+    )
+    if done.returncode:
+        raise LittlestHubError(f"its gradebook cannot be used: {done.stderr.strip()[-500:]}")
+    return json.loads(done.stdout or "[]")
 
 
 def _escaped(words: Sequence[str]) -> list[str]:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.courses.course import Student, checked_login, plain_text
+from littlest_hub.stacks.courses.course import Student, plain_text
+from littlest_hub.stacks.courses.roster.entries import Entries
 from littlest_hub.stacks.courses.roster.table import Row, rows_of, text_of
 
 # Names in lower case without punctuation. The first one that a header has counts.
@@ -18,7 +19,6 @@ _EMAIL = ("email", "email address", "e mail", "mail")
 _LMS = ("lms user id", "sis user id", "id number", "student id", "id")
 # Canvas: the row below the header, and the student that Canvas makes for tests.
 _CANVAS_NO_STUDENT = ("points possible", "student, test")
-_SHOWN = 10
 
 
 def students_of(
@@ -38,30 +38,14 @@ def students_of(
     names = [_plain(cell) for cell in header.cells]
     login = _login_column(header, names, login_column)
     column = f"column {plain_text(header.cells[login])!r}"
-    found: dict[str, Student] = {}
-    problems: list[str] = []
-    lines: dict[str, int] = {}
+    entries = Entries("the roster")
     for row in rows:
         if _cell(row, names, _WHOLE).lower().startswith(_CANVAS_NO_STUDENT):
             continue
         text = row.cells[login] if login < len(row.cells) else ""
-        try:
-            student = _student(row, names, checked_login(_part(text, strips_domain)))
-        except LittlestHubError as error:
-            problems.append(f"line {row.line}, {column}: {error.message}")
-            continue
-        if student.login in found:
-            before = lines[student.login]
-            text = f"{student.login} is on line {before} already"
-            problems.append(f"line {row.line}, {column}: {text}")
-        found[student.login], lines[student.login] = student, row.line
-    if problems:
-        more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        raise LittlestHubError(
-            "\n".join(["the roster cannot be used:", *problems[:_SHOWN], *more]),
-            "Nothing was changed",
-        )
-    return [*found.values()]
+        student = _student(row, names, _part(text, strips_domain))
+        entries.add(student, f"line {row.line}", column=column)
+    return entries.students()
 
 
 def _login_column(header: Row, names: Sequence[str], wanted: str) -> int:
@@ -86,13 +70,7 @@ def _student(row: Row, names: Sequence[str], login: str) -> Student:
         last, comma, first = whole.partition(",")
         if not comma:
             first, _, last = whole.rpartition(" ")
-    return Student(
-        login,
-        plain_text(first),
-        plain_text(last),
-        plain_text(_cell(row, names, _EMAIL)),
-        plain_text(_cell(row, names, _LMS)),
-    )
+    return Student(login, first, last, _cell(row, names, _EMAIL), _cell(row, names, _LMS))
 
 
 def _cell(row: Row, names: Sequence[str], wanted: Sequence[str]) -> str:

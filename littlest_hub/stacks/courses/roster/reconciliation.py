@@ -18,12 +18,11 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.courses import administration, place, records
 from littlest_hub.stacks.courses.course import Course, Student, checked_login, plain_text
-from littlest_hub.stacks.courses.grading.command import grader_command
+from littlest_hub.stacks.courses.grading.command import ask_grader
 from littlest_hub.system import json_file
 from littlest_hub.system.files import fingerprint, write
 from littlest_hub.system.progress import to_stderr
 
-_TIMEOUT_S = 120
 _MAX_STUDENTS = 20_000
 _TEXTS = ("first_name", "last_name", "email", "lms_id")
 
@@ -82,16 +81,7 @@ def reconcile(layout: Layout, course: Course) -> None:
 
 
 def _ask(layout: Layout, course: Course, work: str, text: str = "") -> list[dict[str, str]]:
-    done = subprocess.run(
-        grader_command(layout, course, work),
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_S,
-    )
-    if done.returncode:
-        raise LittlestHubError(f"its gradebook cannot be used: {done.stderr.strip()[-500:]}")
-    found = json.loads(done.stdout or "[]")
+    found = ask_grader(layout, course, work, text=text)
     if not isinstance(found, list) or len(found) > _MAX_STUDENTS:
         raise ValueError("its gradebook has no list of students")
     return found
