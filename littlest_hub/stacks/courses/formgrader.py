@@ -13,20 +13,29 @@ from typing import Any
 
 from littlest_hub.stacks.courses import jupyter
 from littlest_hub.stacks.courses.course import Course
+from littlest_hub.stacks.courses.grading import generating
 from littlest_hub.system.sd_daemon import Inherited, inherited_sockets
 from littlest_hub.units.stack import HUB_ADDRESS
 
 _IDLE_S = 3600
 """Time for which it runs without a request, a kernel or a terminal that is in use."""
-_LINKS = """
+_SCRIPT = """
 <script>
 if (window === window.top) {
   linkTo = (_type, path) => (_index, element) => $(element)
     .attr("href", base_url + "/lab/tree/" + encodeURI(path)).attr("target", "_blank")[0];
 }
+if (window.createModal) {
+  const open = createModal;
+  const advice = " The formgrader did not complete it. No submission and no grade is lost: do it"
+    + " again. If that fails as well, load this page again.";
+  createModal = (id, title, body, footer) => open(
+    id, title, id === "error-modal" && typeof body === "string" ? body + advice : body, footer);
+}
 </script>
 """
-"""Replaces nbgrader's links to directories, which leave out the prefix of the server."""
+"""Replaces nbgrader's links to directories, which leave out the prefix of the server. Adds to its
+messages about requests that were not answered, which do not say how to go on."""
 
 
 def main() -> None:
@@ -40,8 +49,9 @@ def main() -> None:
     published = jupyter.use_course(course.name)
     os.environ.update(_variables(course, str(published.get("base_url", "/")), token, inherited))
     _listen_at(inherited)
-    _link_to_lab()
+    _change_pages()
     _distrust_submissions()
+    generating.replace_in_one_step()
     from jupyterhub.singleuser import main as serve
 
     home = os.environ["HOME"]
@@ -90,17 +100,17 @@ def _listen_at(inherited: Inherited) -> None:
     ServerApp._find_http_port = lambda app: None
 
 
-def _link_to_lab() -> None:
-    """Let the names of assignments in the formgrader open JupyterLab of this server."""
+def _change_pages() -> None:
+    """Let pages open JupyterLab of this server, and say how to go on after a failure."""
     from nbgrader.server_extensions.formgrader.base import BaseHandler
 
     render = BaseHandler.render
 
-    def with_links(handler: Any, name: str, **values: Any) -> str:
+    def with_script(handler: Any, name: str, **values: Any) -> str:
         page: str = render(handler, name, **values)
-        return page.replace("</head>", f"{_LINKS}</head>", 1)
+        return page.replace("</head>", f"{_SCRIPT}</head>", 1)
 
-    BaseHandler.render = with_links
+    BaseHandler.render = with_script
 
 
 def _distrust_submissions() -> None:

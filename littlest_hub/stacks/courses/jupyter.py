@@ -16,6 +16,7 @@ from typing import Any
 from littlest_hub import installation
 from littlest_hub.layout import PackageSet
 from littlest_hub.stacks.courses import place
+from littlest_hub.stacks.courses.grading import generating
 from littlest_hub.system import json_file
 from littlest_hub.system.import_path import append_packages
 
@@ -78,7 +79,23 @@ def _settings(name: str) -> dict[str, Any]:
         },
         # The formgrader's buttons do the same. Without force, files of a killed command would stay.
         "ExchangeCollect": {"update": True},
-        "GenerateAssignment": {"force": True},
+        "GenerateAssignment": {
+            "force": True,
+            "preprocessors": [
+                "nbgrader.preprocessors.IncludeHeaderFooter",
+                "nbgrader.preprocessors.InstantiateTests",
+                "nbgrader.preprocessors.LockCells",
+                "nbgrader.preprocessors.ClearSolutions",
+                "nbgrader.preprocessors.ClearOutput",
+                "nbgrader.preprocessors.CheckCellMetadata",
+                "nbgrader.preprocessors.ComputeChecksums",
+                f"{grading}.preprocessors.WholeNotebook",
+                "nbgrader.preprocessors.ClearHiddenTests",
+                "nbgrader.preprocessors.ClearMarkScheme",
+                "nbgrader.preprocessors.ComputeChecksums",
+                "nbgrader.preprocessors.CheckCellMetadata",
+            ],
+        },
         "Autograde": {
             "pre_convert_hook": f"{grading}.begun.begin",
             "post_convert_hook": f"{grading}.begun.end",
@@ -93,6 +110,7 @@ def _settings(name: str) -> dict[str, Any]:
             ],
         },
         "GenerateFeedback": {
+            "force": True,
             "preprocessors": [
                 f"{grading}.preprocessors.Grades",
                 "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
@@ -108,6 +126,7 @@ def nbgrader() -> None:
         settings = os.environ["JUPYTER_CONFIG_PATH"].partition(":")[0]
         if not Path(settings).is_dir():
             use_course(name)
+        generating.replace_in_one_step()
     from nbgrader.apps.nbgraderapp import main
 
     sys.argv[0] = "nbgrader"

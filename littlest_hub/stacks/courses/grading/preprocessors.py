@@ -1,4 +1,4 @@
-"""nbgrader's steps that write grades and penalties, and read them for feedback."""
+"""nbgrader's steps that write cells, grades and penalties, and read grades for feedback."""
 
 from __future__ import annotations
 
@@ -6,9 +6,31 @@ from types import SimpleNamespace
 from typing import Any
 
 from nbgrader.api import Gradebook
-from nbgrader.preprocessors import AssignLatePenalties, GetGrades, SaveAutoGrades
+from nbgrader.preprocessors import AssignLatePenalties, GetGrades, SaveAutoGrades, SaveCells
 
 from littlest_hub.stacks.courses.grading import answers, extensions
+
+
+class WholeNotebook(SaveCells):  # type: ignore[misc]
+    """Writes the cells of a notebook in one step: a killed run leaves those of before.
+
+    nbgrader first removes all of them, and then writes each by itself. Submissions that are graded
+    with a part of the cells lose points, and keep nbgrader from writing the others afterwards.
+    """
+
+    def _create_notebook(self, nb: Any) -> None:
+        db = self.gradebook.db
+
+        def flush() -> None:
+            db.flush()
+            db.expire_all()  # as a commit does; objects that were removed would be added again
+
+        db.commit = flush
+        try:
+            super()._create_notebook(nb)
+        finally:
+            del db.commit
+        db.commit()
 
 
 class SaveGrades(SaveAutoGrades):  # type: ignore[misc]

@@ -46,10 +46,11 @@ def _grade(course: str, work: str, words: list[str]) -> int:
 
 def _assess(work: str, words: Sequence[str]) -> int:
     """Do work for all submissions of an assignment; return the exit code."""
-    from littlest_hub.stacks.courses.grading import autograding, feedback
+    from littlest_hub.stacks.courses.grading import autograding, feedback, generating
 
     assignment, jobs, which = words
     if work == "feedback":
+        generating.replace_in_one_step()
         return feedback.run(assignment, int(jobs), has_unfinished=which == "all")
     return autograding.run(assignment, int(jobs), which, is_again=work == "again")
 

@@ -1,4 +1,4 @@
-"""Extensions of students, and answers that are the same as before."""
+"""Extensions, answers that are the same as before, and what is made whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.courses.grading import answers, extensions
+from littlest_hub.stacks.courses.grading import answers, extensions, generating
 
 pytestmark = pytest.mark.unit
 
@@ -109,3 +109,22 @@ def test_a_wrong_line_is_named(tmp_path: Path, line: str) -> None:
     file.write_text(f"assignment,login,extension\nps1,carol,1w\n{line}\n")
     with pytest.raises(LittlestHubError, match="line 3: expected an assignment"):
         extensions.read(file)
+
+
+def test_what_is_made_takes_its_place_whole_and_a_killed_run_leaves_nothing(tmp_path: Path) -> None:
+    place = tmp_path / "feedback" / "bob" / "ps1"
+    made = tmp_path / ".feedback.half" / "bob" / "ps1"
+    for text in ("first", "second"):
+        made.mkdir(parents=True)
+        (made / "work.html").write_text(text)
+        # What a run has left that was killed after its last step but one.
+        (made.with_name(".ps1.old") / "images").mkdir(parents=True)
+        generating._put(made, place)
+        assert (place / "work.html").read_text() == text
+        assert [each.name for each in tmp_path.iterdir()] == ["feedback"]
+    other = tmp_path / ".feedback.half" / "carol" / "ps1"
+    other.mkdir(parents=True)
+    made.mkdir(parents=True)
+    generating._put(made, place)
+    assert other.is_dir()
+    assert [*place.iterdir()] == []
