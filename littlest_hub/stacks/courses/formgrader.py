@@ -11,6 +11,7 @@ import os
 import sys
 from typing import Any
 
+from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.courses import jupyter
 from littlest_hub.stacks.courses.course import Course
 from littlest_hub.stacks.courses.grading import generating
@@ -51,6 +52,7 @@ def main() -> None:
     _listen_at(inherited)
     _change_pages()
     _distrust_submissions()
+    _show_lateness()
     generating.replace_in_one_step()
     from jupyterhub.singleuser import main as serve
 
@@ -134,6 +136,44 @@ def _distrust_submissions() -> None:
         return get(handler)
 
     handlers.FormgraderHandler.get = get_own
+
+
+def _show_lateness() -> None:
+    """Add extensions and present late penalties to the times in the list of submissions.
+
+    nbgrader shows neither. Its page takes the text as text.
+    """
+    from nbgrader.apps.api import NbGraderAPI
+
+    several, one = NbGraderAPI.get_submissions, NbGraderAPI.get_submission
+
+    def get_submissions(api: Any, assignment: str) -> Any:
+        found = several(api, assignment)
+        _add_notes(found, assignment)
+        return found
+
+    def get_submission(
+        api: Any, assignment: str, student: str, *of_several: Any, **more: Any
+    ) -> Any:
+        found = one(api, assignment, student, *of_several, **more)
+        if found and not (of_several or more):
+            _add_notes([found], assignment, student)
+        return found
+
+    NbGraderAPI.get_submissions, NbGraderAPI.get_submission = get_submissions, get_submission
+
+
+def _add_notes(submissions: list[dict[str, Any]], assignment: str, student: str = "") -> None:
+    from littlest_hub.stacks.courses.grading import lateness
+
+    try:
+        notes = lateness.notes(assignment, student)
+    except LittlestHubError as error:
+        print(error, file=sys.stderr)
+        notes = {each["student"]: error.message for each in submissions}
+    for each in submissions:
+        if note := notes.get(each["student"]):
+            each["display_timestamp"] = f"{each['display_timestamp'] or 'No time'}; {note}"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
@@ -75,16 +75,24 @@ def forget_pointless_extensions() -> None:
         book.db.commit()
 
 
-def update_penalties() -> None:
+def update_penalties(assignment: str = "", login: str = "") -> None:
     """Compute what being late costs, as the course's settings say, from the present scores.
 
     nbgrader computes it when it runs the tests, before anybody has graded by hand.
+
+    Args:
+        assignment: the only one for which it is computed; "": all are.
+        login: the only student for whom it is computed; "": all are.
 
     Raises:
         LittlestHubError: a setting of the course cannot be used.
     """
     forget_pointless_extensions()
-    late = [*_late()]
+    late = [
+        each
+        for each in _late()
+        if assignment in ("", each["assignment"]) and login in ("", each["student"])
+    ]
     if late:
         # Settings of the course may print, and the caller's output is for programs.
         with contextlib.redirect_stdout(sys.stderr):
@@ -112,6 +120,8 @@ def _update(late: Sequence[dict[str, str]]) -> None:
     from littlest_hub.stacks.courses.grading.preprocessors import update_penalty
 
     app = NbGrader()
+    # Otherwise, a mistake in the course's settings takes back all penalties.
+    app.raise_config_file_errors = True
     try:
         app.initialize(["--log-level=ERROR"])
         for each in late:
@@ -123,3 +133,44 @@ def _update(late: Sequence[dict[str, str]]) -> None:
             f"late penalties cannot be computed: {type(error).__name__}: {error}; see"
             " nbgrader_config.py of the course"
         ) from error
+
+
+def notes(assignment: str, login: str = "") -> dict[str, str]:
+    """Return what graders should know about the time of submissions, by the student's login.
+
+    Args:
+        assignment: its name.
+        login: the only student; "": all of them.
+
+    Raises:
+        LittlestHubError: the file of extensions has a wrong line, or a setting cannot be used.
+    """
+    granted = {
+        student: f"extension {extension}"
+        for (name, student), extension in extensions.read().items()
+        if name == assignment and extension != "0"
+    }
+    update_penalties(assignment, login)
+    found = {}
+    with gradebook.opened() as book:
+        for each in book.assignment_submissions(assignment):
+            late_s, cost = each.total_seconds_late, each.late_submission_penalty
+            if late_s > 0 or cost:
+                text = f"late by {in_words(timedelta(seconds=late_s))}, costs {cost:g} points"
+                found[str(each.student_id)] = text
+    return {
+        each: ", ".join(filter(None, (granted.get(each), found.get(each))))
+        for each in granted.keys() | found.keys()
+    }
+
+
+def in_words(time: timedelta) -> str:
+    """Return a length of time in its two largest units, such as 2 d 3 h."""
+    minutes, seconds = divmod(int(time.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
+    first = next((at for at, (number, _) in enumerate(parts) if number), len(parts) - 1)
+    return (
+        " ".join(f"{number} {unit}" for number, unit in parts[first : first + 2] if number) or "0 s"
+    )

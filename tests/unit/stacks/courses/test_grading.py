@@ -1,4 +1,4 @@
-"""Extensions, answers that are the same as before, and what is made whole."""
+"""Extensions, lateness, answers that are the same as before, and what is made whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.courses.grading import answers, extensions, generating
+from littlest_hub.stacks.courses.grading import answers, extensions, generating, lateness
 
 pytestmark = pytest.mark.unit
 
@@ -128,3 +128,17 @@ def test_what_is_made_takes_its_place_whole_and_a_killed_run_leaves_nothing(tmp_
     generating._put(made, place)
     assert other.is_dir()
     assert [*place.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("time", "words"),
+    [
+        (timedelta(0), "0 s"),
+        (timedelta(seconds=59), "59 s"),
+        (timedelta(minutes=1), "1 min"),
+        (timedelta(hours=26, minutes=3), "1 d 2 h"),
+        (timedelta(days=2, minutes=3), "2 d"),
+    ],
+)
+def test_a_length_of_time_has_two_units(time: timedelta, words: str) -> None:
+    assert lateness.in_words(time) == words
