@@ -268,8 +268,12 @@ def tidy(layout: Layout, name: str, progress: Progress) -> None:
     """
     with changing(layout, progress):
         _reload(layout, progress)
-        if course := records.read(layout).get(name):
-            views.close(layout, course, progress)
+        courses = records.read(layout)
+        for course in courses.values():
+            if course.stage == ARCHIVED:
+                _stop(layout, course)
+        if name in courses:
+            views.close(layout, courses[name], progress)
 
 
 def after_disable(layout: Layout) -> Iterator[str]:

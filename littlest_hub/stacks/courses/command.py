@@ -193,7 +193,7 @@ def _create(layout: Layout, options: argparse.Namespace) -> int:
 
     def fill(course: Course) -> None:
         to_stderr(f"Fetching {found.url} ...")
-        transfer.fetch(layout, course, found)
+        sys.stderr.write(transfer.fetch(layout, course, found))
 
     return _make(layout, options, fill)
 

@@ -164,7 +164,7 @@ def _page(layout: Layout) -> Iterator[Unit]:
     found = helper_service(
         layout,
         place.page_unit(layout, "@.service"),
-        "Makes a course, or changes its roster, for a visitor of the page of courses.",
+        "Makes, changes or deletes a course for a visitor of the page of courses.",
         [PAGE],
         timeout_s=LONGEST_S,
     )

@@ -1,4 +1,4 @@
-"""The hub's page of courses, on which administrators make them and instructors change rosters.
+"""The hub's page of courses: administrators make and change them, instructors change rosters.
 
 | module | runs as | answers |
 |---|---|---|
@@ -6,6 +6,7 @@
 | `client` | the hub | what does root's helper say? |
 | `request` | both | what may the page ask for? Values only |
 | `changes` | both | which change of a visitor goes on, and how did the last one end? |
-| `helper` | root | may the visitor have this, and can it be done? Then it does it |
+| `plans` | root | may the visitor have this, and how is it done? |
+| `helper` | root | who asks? It answers, and then carries the plan out |
 | `interruption` | root | what happens if the helper is killed? |
 """

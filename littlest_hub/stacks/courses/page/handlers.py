@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from jupyterhub import orm
@@ -15,7 +15,7 @@ from tornado.web import authenticated
 
 from littlest_hub.hub.forms import Form
 from littlest_hub.stacks.courses import records
-from littlest_hub.stacks.courses.course import named
+from littlest_hub.stacks.courses.course import ARCHIVED, READY, Course, named
 from littlest_hub.stacks.courses.page import changes
 from littlest_hub.stacks.courses.page.client import RefusedError, ask
 from littlest_hub.stacks.courses.page.request import Request, Verb
@@ -24,7 +24,8 @@ ROSTER_BYTES = 1 << 19
 """The largest roster here: it fits into a request to the hub even when it is sent back."""
 _TOKEN_S = 120
 _LOOK_AGAIN_S = 2
-_TEXTS = ("course", "title", "instructors", "login_column", "roster")
+_FIELDS = ("course", "title", "instructors", "repo", "branch", "confirmation", "login_column")
+_HAVE_ROSTER = (Verb.CREATE, Verb.ROSTER)
 
 
 class OtherAddress(BaseHandler):  # type: ignore[misc]
@@ -35,7 +36,7 @@ class OtherAddress(BaseHandler):  # type: ignore[misc]
 
 
 class CoursesPage(Form):
-    """Shows people their courses, and administrators all of them; makes and changes courses.
+    """Shows people their courses, and administrators all of them; takes wishes to change them.
 
     The hub decides nothing here: root's helper asks whose token it gets, and checks all fields.
     """
@@ -48,14 +49,14 @@ class CoursesPage(Form):
 
     @authenticated
     async def post(self) -> None:
-        verb = Verb.CREATE if self.field("decision") == Verb.CREATE else Verb.ROSTER
-        form = "" if verb == Verb.CREATE else self.field("course")
+        decision = self.field("decision")
+        verb = Verb(decision) if decision in {*Verb} else Verb.ROSTER
+        form = Verb.CREATE if verb == Verb.CREATE else f"{verb}-{self.field('course')}"
         try:
-            roster = self._roster()
+            roster = self._roster() if verb in _HAVE_ROSTER else b""
             reply = await self._ask(verb, roster)
         except RefusedError as error:
-            typed = {name: self.field(name) for name in _TEXTS}
-            typed["strips_domain"] = self.field("strips_domain")
+            typed = {name: self.field(name) for name in (*_FIELDS, "roster", "strips_domain")}
             problems = {error.field: error.text}
             await self._show(status=error.status, form=form, typed=typed, problems=problems)
             return
@@ -108,10 +109,7 @@ class CoursesPage(Form):
         request = Request(
             verb,
             token,
-            self.field("course"),
-            self.field("title"),
-            self.field("instructors"),
-            self.field("login_column"),
+            **{name: self.field(name) for name in _FIELDS},
             strips_domain=bool(self.field("strips_domain")),
             may_drop=bool(self.field("may_drop")),
             roster=roster,
@@ -129,7 +127,7 @@ class CoursesPage(Form):
         """Answer with the page.
 
         Args:
-            form: the course whose form was sent; "": the form that makes one.
+            form: the form that was sent: what it asks for, and of which course.
             doubt: a change of this course's roster to which the visitor has to agree.
             values: as `show` has them.
         """
@@ -148,17 +146,32 @@ class CoursesPage(Form):
             if is_admin or name in each.people
         ]
         change = changes.last_of(self.app.layout, name)
+        again_s = _LOOK_AGAIN_S if change and change.is_running else 0
+        forms = {f"{Verb.ROSTER}-{each}" for each in graded}
+        if is_admin:
+            forms |= {Verb.CREATE, *_administrative(courses)}
         await self.show(
             courses=shown,
-            is_admin=is_admin,
             change=change,
-            again_s=_LOOK_AGAIN_S if change and change.is_running else 0,
+            again_s=again_s,
+            forms=frozenset() if again_s else forms,
             form=form,
-            # False for a request that no form on this person's page makes.
-            has_form=form in graded or (not form and is_admin),
             doubt=doubt,
             most_kb=ROSTER_BYTES >> 10,
             command=self.app.layout.command,
             base=self.hub.base_url.removesuffix("hub/"),
             **values,
         )
+
+
+def _administrative(courses: Iterable[Course]) -> Iterator[str]:
+    """Yield the forms for administrators that courses have in their present stages."""
+    for course in courses:
+        for verb in _AT_STAGES.get(course.stage, ()):
+            yield f"{verb}-{course.name}"
+
+
+_AT_STAGES = {
+    READY: (Verb.INSTRUCTORS, Verb.ARCHIVE, Verb.DELETE),
+    ARCHIVED: (Verb.REOPEN, Verb.DELETE),
+}

@@ -21,6 +21,10 @@ class Verb(StrEnum):
 
     CREATE = "create"
     ROSTER = "roster"
+    INSTRUCTORS = "instructors"
+    ARCHIVE = "archive"
+    REOPEN = "reopen"
+    DELETE = "delete"
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,11 @@ class Request:
     course: str
     title: str = ""
     instructors: str = ""
+    repo: str = ""
+    """Address of a repository with sources."""
+    branch: str = ""
+    confirmation: str = ""
+    """The name of the course, typed by somebody who wants to delete it."""
     login_column: str = ""
     strips_domain: bool = False
     may_drop: bool = False
@@ -65,7 +74,8 @@ class Request:
 
 
 _TYPES: dict[str, type] = {
-    **dict.fromkeys(("verb", "token", "course", "title", "instructors", "login_column"), str),
+    **dict.fromkeys(("verb", "token", "course", "title", "instructors", "repo", "branch"), str),
+    **dict.fromkeys(("confirmation", "login_column"), str),
     **dict.fromkeys(("strips_domain", "may_drop"), bool),
 }
 """The fields in the line of JSON."""

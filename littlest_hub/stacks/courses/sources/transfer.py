@@ -34,8 +34,8 @@ _FETCH_S = 200
 _COPY_S = 1800
 
 
-def fetch(layout: Layout, course: Course, repository: Repository) -> None:
-    """Fill the sources of a new course from a repository.
+def fetch(layout: Layout, course: Course, repository: Repository) -> str:
+    """Fill the sources of a new course from a repository; return lines about what was left out.
 
     Raises:
         LittlestHubError: why not.
@@ -51,7 +51,7 @@ def fetch(layout: Layout, course: Course, repository: Repository) -> None:
         raise LittlestHubError(
             f"{repository.url} cannot be fetched: {_last_line(done.stderr)}", "No course was made"
         )
-    sys.stderr.write(done.stderr)
+    return done.stderr
 
 
 def copy(layout: Layout, source: Course, course: Course) -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import DEFAULT_BASE, Layout
-from littlest_hub.stacks.courses import records
+from littlest_hub.stacks.courses import administration, records
 from littlest_hub.stacks.courses.course import ARCHIVED
 from littlest_hub.stacks.courses.page import changes, helper, interruption
 from littlest_hub.stacks.courses.page.changes import DONE, FAILED, Change
@@ -25,6 +26,7 @@ from tests.unit.stacks.courses.page_site import PAGE, Browser, Site, text_of, xs
 
 MORE = b"username,First name,Last name\nbob,Bob,B\ncarol,Carol,C\ndave,Dave,D\n"
 LAYOUT = Layout(DEFAULT_BASE)
+FORMS_OF_A_COURSE = ["roster", "instructors", "archive", "delete"]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,8 @@ def test_people_see_only_forms_that_they_may_send(site: Site) -> None:
         for name in ("boss", "alice", "bob", "erin")
     }
     assert forms == {
-        "boss": ["roster", "roster", "create"],
+        # chem1, then ps131
+        "boss": [*FORMS_OF_A_COURSE, *FORMS_OF_A_COURSE, "create"],
         "alice": ["roster"],
         "bob": [],
         "erin": [],
@@ -135,11 +138,88 @@ def test_another_s_course_is_refused_like_one_that_is_not_there(site: Site, cour
     assert records.read(site.layout) == before
 
 
+@pytest.mark.parametrize("verb", ["instructors", "archive", "reopen", "delete"])
+@pytest.mark.parametrize("name", ["alice", "bob", "erin"])
+def test_only_administrators_change_more_than_rosters(site: Site, name: str, verb: str) -> None:
+    before = records.read(site.layout)
+    fields = {"course": "ps131", "instructors": name, "confirmation": "ps131"}
+    page = Browser(site, name).submit(verb, **fields)
+    assert page.status_code == 403
+    assert text_of(page) == "Only administrators do this."
+    assert records.read(site.layout) == before
+
+
+def test_an_administrator_changes_the_instructors(site: Site) -> None:
+    boss = Browser(site, "boss")
+    assert 'value="alice"' in boss.get(PAGE).text
+    page = boss.submit("instructors", course="ps131", instructors="Carol; erin carol")
+    assert text_of(page) == "Instructors of ps131: carol, erin."
+    assert records.of_name(site.layout, "ps131").instructors == ("carol", "erin")
+    assert 'id="course-ps131"' in Browser(site, "erin").get(PAGE).text
+    assert 'id="course-ps131"' not in Browser(site, "alice").get(PAGE).text
+    for wrong, reason in (("a/b", "'a/b' is no login"), (" , ", "expected 1 to 100 logins")):
+        page = boss.submit("instructors", course="ps131", instructors=wrong)
+        assert page.status_code == 400
+        assert reason in text_of(page)
+        assert f'value="{wrong.strip()}"' in page.text
+    assert records.of_name(site.layout, "ps131").instructors == ("carol", "erin")
+
+
+def test_an_administrator_archives_a_course_once(site: Site) -> None:
+    boss = Browser(site, "boss")
+    page = boss.submit("archive", course="ps131")
+    assert text_of(page).startswith("ps131 is archived: only administrators see it")
+    assert 'id="course-ps131"' not in Browser(site, "alice").get(PAGE).text
+    found = re.findall(r'name="decision" value="([a-z]+)"', page.text)
+    assert found == [*FORMS_OF_A_COURSE, "reopen", "delete", "create"]
+    for verb in ("archive", "instructors", "roster"):
+        page = boss.submit(verb, course="ps131", instructors="bob", roster="username\nbob\n")
+        assert page.status_code == 409
+        assert text_of(page).endswith(" ps131 is archived.")
+    page = boss.submit("reopen", course="chem1")
+    assert page.status_code == 409
+    assert text_of(page).endswith(" chem1 is ready.")
+    # There are no units here, so what reopening has begun is undone, and said.
+    page = boss.submit("reopen", course="ps131")
+    assert text_of(page).startswith("Nothing was changed: systemctl start ")
+    assert records.of_name(site.layout, "ps131").stage == ARCHIVED
+
+
+def test_a_course_is_deleted_by_whoever_types_its_name(site: Site) -> None:
+    boss = Browser(site, "boss")
+    for typed in ("", "chem1", "PS131", "yes"):
+        page = boss.submit("delete", course="ps131", confirmation=typed)
+        assert page.status_code == 400
+        assert "to delete it, type its name, ps131." in text_of(page)
+    assert {*records.read(site.layout)} == {"ps131", "chem1"}
+    page = boss.submit("delete", course="ps131", confirmation=" ps131 ")
+    assert text_of(page) == "ps131 is deleted."
+    assert {*records.read(site.layout)} == {"chem1"}
+    page = boss.submit("delete", course="ps131", confirmation="ps131")
+    assert page.status_code == 404
+    assert text_of(page).endswith(" There is no course 'ps131'.")
+
+
+def test_a_course_that_cannot_be_deleted_whole_is_not_called_unchanged(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise LittlestHubError("the disk is broken")
+
+    monkeypatch.setattr(administration, "delete", fail)
+    page = Browser(site, "boss").submit("delete", course="ps131", confirmation="ps131")
+    assert "ps131 is not deleted whole; the next change of a course tries it again" in text_of(page)
+    assert "the disk is broken" in text_of(page)
+
+
 @pytest.mark.parametrize("name", ["alice", "bob", "erin"])
 def test_only_administrators_make_courses(site: Site, name: str) -> None:
     page = Browser(site, name).submit("create", course="new", instructors=name)
     assert page.status_code == 403
     assert text_of(page) == "Only administrators make courses."
+
+
+REPO = "https://example.org/new.git"
 
 
 @pytest.mark.parametrize(
@@ -149,6 +229,12 @@ def test_only_administrators_make_courses(site: Site, name: str) -> None:
         ({"course": "../etc"}, "'../etc' cannot be the name of a course"),
         ({"course": "new", "instructors": "a/b"}, "'a/b' is no login"),
         ({"course": "new", "instructors": " , "}, "expected 1 to 100 logins"),
+        ({"course": "new", "repo": "http://example.org/a"}, "is no address of a repository"),
+        ({"course": "new", "repo": "https://a:b@example.org/a"}, "has more than that"),
+        ({"course": "new", "repo": "--upload-pack=x"}, "is no address of a repository"),
+        ({"course": "new", "repo": REPO, "branch": "--x"}, "'--x' is no branch"),
+        ({"course": "new", "branch": "main"}, "A branch needs a repository."),
+        ({"course": "new", "repo": REPO}, "nbgrader is not among"),
         ({"course": "new"}, "nbgrader is not among the packages of user servers"),
     ],
 )
@@ -162,14 +248,18 @@ def test_a_course_that_cannot_be_made_is_refused_at_once(
 
 
 def test_a_form_of_another_site_or_without_the_token_changes_nothing(site: Site) -> None:
-    alice = Browser(site, "alice")
+    alice, boss = Browser(site, "alice"), Browser(site, "boss")
     other = {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example.org"}
     assert alice.submit("roster", MORE, other, course="ps131").status_code == 403
-    fields = {"decision": "roster", "course": "ps131"}
-    for token in ({}, {"_xsrf": "guessed"}):
-        answer = alice.post(PAGE, data={**fields, **token}, files={"file": ("a.csv", MORE)})
-        assert answer.status_code == 403
-    assert site.students("ps131") == {"bob", "carol"}
+    before = records.read(site.layout)
+    for verb in Verb:
+        fields = {"decision": str(verb), "course": "ps131", "confirmation": "ps131"}
+        for token in ({}, {"_xsrf": "guessed"}):
+            for each in (alice, boss):
+                answer = each.post(PAGE, data={**fields, **token}, files={"file": ("a.csv", MORE)})
+                assert answer.status_code == 403
+    assert boss.submit("delete", None, other, **fields).status_code == 403
+    assert records.read(site.layout) == before
 
 
 def test_a_token_in_a_server_of_an_instructor_is_no_login_to_the_page(site: Site) -> None:
@@ -236,7 +326,7 @@ def test_the_helper_believes_the_hub_and_not_the_page(site: Site, token: str) ->
         b"[" * 60000,
         b"\xff\n",
         b'{"verb": "delete"}\n',
-        Request(Verb.ROSTER, "t", "c").to_bytes().replace(b'"roster"', b'"delete"'),
+        Request(Verb.ROSTER, "t", "c").to_bytes().replace(b'"roster"', b'"destroy"'),
         Request(Verb.ROSTER, "t", "c").to_bytes().replace(b"false", b'"no"'),
         Request(Verb.ROSTER, "t" * (1 << 17), "c").to_bytes(),
         Request(Verb.ROSTER, "t", "c", roster=b"x" * LIMIT_BYTES).to_bytes(),
