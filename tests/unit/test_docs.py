@@ -93,7 +93,7 @@ def test_the_architecture_page_has_a_row_for_each_part_of_the_package() -> None:
             assert re.search(rf"^\| `{path.name}/` \|", page, re.MULTILINE), path.name
 
 
-FEATURES = ("docs/reference/tljh.md", "docs/reference/launch.md")
+FEATURES = ("docs/reference/tljh.md", "docs/reference/launch.md", "docs/explanation/courses.md")
 """Pages with features, each with the tests that prove it."""
 NAMING_TESTS = (*FEATURES, "docs/explanation/launch.md")
 
